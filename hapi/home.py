@@ -1,0 +1,150 @@
+"""Every path below HAPI_HOME, and the one way files there are written: whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from attrs import frozen
+
+PRIVATE_FILE, PRIVATE_DIRECTORY = 0o600, 0o700
+
+
+class HomeUnusable(Exception):
+    """HAPI_HOME cannot be used; says the path, the reason and, where there is one, the next step."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(f"HAPI home {str(path)!r} cannot be used: {reason}")
+        self.path, self.reason = path, reason
+
+
+@frozen
+class Home:
+    """The directory that belongs to one runner, and to the hub beside it. Resolved once, absolute from then on."""
+
+    path: Path
+
+    @classmethod
+    def find(cls, environ: Mapping[str, str] = os.environ) -> Home:
+        """The home that `environ` names: HAPI_HOME with a leading `~`, else `~/.hapi`. Nothing is created."""
+        named = environ.get("HAPI_HOME") or "~/.hapi"
+        if "\0" in named:
+            raise HomeUnusable(named, "its name holds a NUL byte")
+        try:
+            return cls(Path(named).expanduser().resolve())
+        except (OSError, RuntimeError) as error:
+            raise HomeUnusable(named, str(error)) from error
+
+    def prepare(self) -> Home:
+        """Make the directory if it is missing and close it to other users. Raises HomeUnusable."""
+        try:
+            self.path.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+            found = self.path.stat()
+            if not stat.S_ISDIR(found.st_mode):
+                raise HomeUnusable(self.path, "it is not a directory")
+            if found.st_uid != os.geteuid():
+                raise HomeUnusable(self.path, f"it belongs to the user with uid {found.st_uid}, not to us")
+            if stat.S_IMODE(found.st_mode) & 0o077:
+                self.path.chmod(PRIVATE_DIRECTORY)
+            if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
+                raise HomeUnusable(self.path, "it cannot be read and written")
+        except OSError as error:
+            raise HomeUnusable(self.path, error.strerror or str(error)) from error
+        return self
+
+    def directory(self, name: str) -> Path:
+        """The sub-directory `name`, private to us, made if missing."""
+        path = self.path / name
+        path.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+        return path
+
+    @property
+    def settings(self) -> Path:
+        return self.path / "settings.json"
+
+    @property
+    def settings_lock(self) -> Path:
+        """A directory: the npm CLI locks settings.json by mkdir."""
+        return self.path / "settings.json.hapi.lock"
+
+    @property
+    def runner_state(self) -> Path:
+        return self.path / "runner.state.json"
+
+    @property
+    def npm_lock(self) -> Path:
+        return self.path / "runner.state.json.lock"
+
+    @property
+    def runner_lock(self) -> Path:
+        return self.path / "runner.lock"
+
+    @property
+    def runner_socket(self) -> Path:
+        return self.path / "runner.sock"
+
+    @property
+    def attempts(self) -> Path:
+        return self.path / "sessions"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def database(self) -> Path:
+        return self.path / "hapi.db"
+
+    @property
+    def jwt_secret(self) -> Path:
+        return self.path / "jwt-secret.json"
+
+
+def write_whole(path: Path, content: bytes, mode: int = PRIVATE_FILE) -> None:
+    """Replace `path` by `content`: afterwards it is old or new, never torn, and on the disk. Raises OSError."""
+    sibling = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(sibling, flags, mode)
+        try:
+            rest = memoryview(content)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        sibling.rename(path)
+    except BaseException:
+        with suppress(OSError):
+            sibling.unlink()
+        raise
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Bring a rename in `path` to the disk. The new content is in place already, so a failure here changes nothing."""
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def read_capped(path: Path, limit: int = 1 << 20) -> bytes | None:
+    """The content of a regular file, None if there is none. Raises OSError; ValueError beyond `limit` bytes."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(f"{path} is not a regular file")
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise ValueError(f"{path} is larger than {limit} bytes")
+    return content

@@ -1,0 +1,143 @@
+"""Who we are and which hub is ours: environment first, then `settings.json`, then the default.
+
+The file is shared with the npm CLI and hub, so keys we do not know are kept, and their lock is honoured: a directory
+`settings.json.hapi.lock`, made by mkdir, renewed by its mtime, stale after 30 s.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+from attrs import field, frozen
+
+from hapi.home import Home, read_capped, write_whole
+
+DEFAULT_HUB = "http://localhost:3006"
+LOCK_STALE, LOCK_PATIENCE, LOCK_GLANCE = 30.0, 5.0, 0.1  # seconds; the npm CLI's own numbers
+
+
+class SettingsBroken(Exception):
+    """`settings.json` cannot be used. It is never overwritten."""
+
+
+class NotConfigured(Exception):
+    """Something that has no default is missing or malformed; the text names the variable and the key."""
+
+
+def read_settings(home: Home) -> dict[str, Any]:
+    """What `settings.json` holds, {} if there is none. Raises SettingsBroken with line and column."""
+    try:
+        content = read_capped(home.settings)
+        found = json.loads(content) if content is not None else {}
+    except json.JSONDecodeError as error:
+        raise SettingsBroken(f"{home.settings}: {error.msg} at line {error.lineno}, column {error.colno}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsBroken(f"{home.settings}: not UTF-8 at byte {error.start}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise SettingsBroken(f"{home.settings}: {getattr(error, 'strerror', None) or error}") from error
+    if not isinstance(found, dict):
+        raise SettingsBroken(f"{home.settings}: holds a JSON {type(found).__name__}, not an object")
+    return found
+
+
+def update_settings(home: Home, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> dict[str, Any]:
+    """Replace the settings by what `change` makes of them, under the lock. Blocks up to 5 s while another writer holds it.
+
+    Meant for start-up and for commands, before a reactor serves anybody. Raises SettingsBroken.
+    """
+    home.prepare()
+    with _locked(home):
+        before = read_settings(home)
+        after = dict(change(dict(before)))
+        if after != before:
+            write_whole(home.settings, json.dumps(after, indent=2, ensure_ascii=False).encode())
+        return after
+
+
+@contextmanager
+def _locked(home: Home) -> Any:
+    lock, deadline = home.settings_lock, time.monotonic() + LOCK_PATIENCE
+    while True:
+        try:
+            lock.mkdir(mode=0o700)
+            break
+        except FileExistsError:
+            with suppress(FileNotFoundError):
+                if time.time() - lock.stat().st_mtime > LOCK_STALE:
+                    # Renaming is atomic: of several that judge it stale, one takes it away.
+                    aside = lock.with_name(f"{lock.name}.stale.{os.getpid()}")
+                    lock.rename(aside)
+                    aside.rmdir()
+                    continue
+        except OSError as error:
+            raise SettingsBroken(f"{lock}: {error.strerror}") from error
+        if time.monotonic() > deadline:
+            raise SettingsBroken(f"{home.settings}: another program has been holding {lock} for {LOCK_PATIENCE:.0f} s")
+        time.sleep(LOCK_GLANCE)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            lock.rmdir()
+
+
+def machine_id(home: Home) -> str:
+    """This home's machine id; a random one is made and kept the first time."""
+    found = read_settings(home).get("machineId")
+    if isinstance(found, str) and found:
+        return found
+    settings = update_settings(home, lambda now: {**now, "machineId": now.get("machineId") or str(uuid.uuid4())})
+    return str(settings["machineId"])
+
+
+@frozen
+class HubAccess:
+    """How to reach the hub as this user."""
+
+    url: str  # an origin: scheme, host and port, nothing after it
+    token: str = field(repr=False)
+    headers: Mapping[str, str] = field(factory=dict, repr=False)
+
+
+def hub_access(environ: Mapping[str, str], settings: Mapping[str, Any]) -> HubAccess:
+    """The hub that `environ` or `settings` name. Raises NotConfigured with a sentence for the user."""
+    url = environ.get("HAPI_API_URL") or settings.get("apiUrl") or settings.get("serverUrl") or DEFAULT_HUB
+    token = (environ.get("CLI_API_TOKEN") or settings.get("cliApiToken") or "").strip()
+    if not token:
+        raise NotConfigured("no access token: set CLI_API_TOKEN or run `hapi auth login`")
+    return HubAccess(origin(url), token, _extra_headers(environ, settings))
+
+
+def origin(url: object) -> str:
+    """`url` as a bare origin. Raises NotConfigured when it has a path or is no http(s) URL."""
+    try:
+        parts = urlsplit(url if isinstance(url, str) else "")
+        port = parts.port
+    except ValueError as error:
+        raise NotConfigured(f"hub URL {url!r}: {error}") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise NotConfigured(f"hub URL {url!r} must look like http://host:port or https://host")
+    if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username:
+        raise NotConfigured(f"hub URL {url!r} must be an origin alone: scheme, host and port, no path, query or user name")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}" + (f":{port}" if port is not None else "")
+
+
+def _extra_headers(environ: Mapping[str, str], settings: Mapping[str, Any]) -> dict[str, str]:
+    if "HAPI_EXTRA_HEADERS_JSON" in environ:
+        try:
+            found = json.loads(environ["HAPI_EXTRA_HEADERS_JSON"] or "{}")
+        except ValueError as error:
+            raise NotConfigured(f"HAPI_EXTRA_HEADERS_JSON is no JSON: {error}") from error
+    else:
+        found = settings.get("extraHeaders") or {}
+    if not isinstance(found, dict):
+        raise NotConfigured("HAPI_EXTRA_HEADERS_JSON (or extraHeaders in settings.json) must be a JSON object")
+    return {name: value for name, value in found.items() if isinstance(value, str)}
