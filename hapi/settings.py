@@ -10,8 +10,9 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -61,21 +62,36 @@ def update_settings(home: Home, change: Callable[[dict[str, Any]], Mapping[str, 
         return after
 
 
+def _took_away_stale(lock: Path) -> bool:
+    """Move a lock aside that nobody renews any more.
+
+    Of several that judge it stale one moves it, and the next may meet a fresh one under the same name: what was moved
+    is compared with what was judged, and put back if it is another.
+    """
+    with suppress(OSError):
+        judged = lock.stat()
+        if time.time() - judged.st_mtime <= LOCK_STALE:
+            return False
+        aside = lock.with_name(f"{lock.name}.{os.getpid()}.stale")
+        lock.rename(aside)
+        if aside.stat().st_ino != judged.st_ino:
+            aside.rename(lock)
+            return False
+        aside.rmdir()
+        return True
+    return False
+
+
 @contextmanager
-def _locked(home: Home) -> Any:
+def _locked(home: Home) -> Iterator[None]:
     lock, deadline = home.settings_lock, time.monotonic() + LOCK_PATIENCE
     while True:
         try:
             lock.mkdir(mode=0o700)
             break
         except FileExistsError:
-            with suppress(FileNotFoundError):
-                if time.time() - lock.stat().st_mtime > LOCK_STALE:
-                    # Renaming is atomic: of several that judge it stale, one takes it away.
-                    aside = lock.with_name(f"{lock.name}.stale.{os.getpid()}")
-                    lock.rename(aside)
-                    aside.rmdir()
-                    continue
+            if _took_away_stale(lock):
+                continue
         except OSError as error:
             raise SettingsBroken(f"{lock}: {error.strerror}") from error
         if time.monotonic() > deadline:
