@@ -1,0 +1,204 @@
+"""What every test gets: the reactor, a throw-away home, and guards against errors nobody looked at and timers left behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import secrets
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+from attrs import define, field
+from twisted.internet.task import deferLater
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.python.failure import Failure
+
+from hapi.home import Home
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE / "programs"), str(HERE / "peers")]  # helpers of the tests: `import support`, `import programs`
+
+PEERS = Path(os.environ.get("HAPI_PEERS") or HERE.parent / ".cache/peers/node_modules").absolute()
+
+pytest_plugins = ["pytester"]
+
+# What a developer has set for daily use must not reach a test, nor a program that a test starts.
+LEAKS = ("HAPI_", "CLI_API_TOKEN", "ANTHROPIC_", "CLAUDE_", "OPENCODE", "XDG_CONFIG", "NOTIFY_SOCKET", "LISTEN_", "INVOCATION_ID")
+for name in [name for name in os.environ if name.startswith(LEAKS)]:
+    del os.environ[name]
+os.environ["HAPI_PEERS"] = str(PEERS)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for line in (
+        "leaves_failures(reason): the test ends with failures in the log, and this is why that is right",
+        "leaves_timers(reason): the test ends with delayed calls pending, and this is why that is right",
+    ):
+        config.addinivalue_line("markers", line)
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()  # what the imports made lives on: the collections after each test need not walk it
+
+
+# --- programs that are not ours ------------------------------------------------------------------------------------
+
+WHERE: dict[str, list[Path | str]] = {  # a path, or a program to be found on PATH
+    "hapi": [PEERS / ".bin/hapi"],
+    "opencode": [PEERS / ".bin/opencode"],
+    "claude": [PEERS / ".bin/claude", PEERS / ".bin/claude-agent-acp"],
+    "socket.io": [PEERS / "socket.io", PEERS / "socket.io-client", "node"],
+    "chromium": ["chromium"],
+}
+
+
+def present(where: Path | str) -> bool:
+    return where.exists() if isinstance(where, Path) else shutil.which(where) is not None
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """`peer("hapi", "chromium")`: on a machine without them the test is skipped with the way to get them; in CI it fails."""
+    for mark in item.iter_markers("peer"):
+        missing = [name for name in mark.args if not all(present(where) for where in WHERE[name])]
+        if missing:
+            reason = f"not on this machine: {', '.join(missing)} (`make peers` installs the npm programs, chromium is a package)"
+            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+
+
+# --- guards ----------------------------------------------------------------------------------------------------------
+
+
+@define
+class LoggedFailures:
+    """Collects the failures that reach the log: unhandled Deferreds, exceptions in protocol callbacks, `log.failure`."""
+
+    _seen: list[Failure] = field(factory=list)
+
+    def __call__(self, event: dict[str, object]) -> None:
+        failure = event.get("log_failure") or event.get("failure")
+        if isinstance(failure, Failure):
+            self._seen.append(failure)
+
+    def take(self, kind: type[BaseException]) -> list[BaseException]:
+        """Hand over the failures of `kind`: the test answers for them."""
+        taken = [failure for failure in self._seen if isinstance(failure.value, kind)]
+        self._seen = [failure for failure in self._seen if failure not in taken]
+        return [failure.value for failure in taken]
+
+    def tell(self) -> str:
+        return "\n".join(failure.getTraceback(detail="brief") for failure in self._seen)
+
+
+@pytest.fixture
+def reactor():
+    from twisted.internet import reactor as the_reactor
+
+    return the_reactor
+
+
+@pytest.fixture(autouse=True)
+def logged_failures(request: pytest.FixtureRequest) -> Iterator[LoggedFailures]:
+    """No test ends with a failure in the log that it has not taken: `logged_failures.take(ValueError)`."""
+    failures = LoggedFailures()
+    globalLogPublisher.addObserver(failures)
+    try:
+        yield failures
+        gc.collect()  # an unhandled Deferred speaks when it is collected
+    finally:
+        globalLogPublisher.removeObserver(failures)
+    if request.node.get_closest_marker("leaves_failures") is None:
+        told = failures.tell()
+        assert not failures.take(BaseException), f"failures in the log:\n{told}"
+
+
+@pytest.fixture(autouse=True)
+def leftover_timers(request: pytest.FixtureRequest, reactor) -> Iterator[None]:
+    """No test leaves delayed calls behind. What is due at once may still run: a connection closing, a process reaped."""
+    before = set(reactor.getDelayedCalls())
+    yield
+    if request.node.get_closest_marker("leaves_timers") is not None:
+        return
+    deadline = time.monotonic() + 1.0
+    while left := [call for call in reactor.getDelayedCalls() if call not in before]:
+        soon = all(call.getTime() - reactor.seconds() < 1.0 for call in left)
+        if not soon or time.monotonic() > deadline:
+            for call in left:
+                call.cancel()  # the next test starts clean
+            pytest.fail("delayed calls left behind:\n" + "\n".join(str(call) for call in left))
+        pytest_twisted.blockon(deferLater(reactor, 0.005))
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """A HAPI home that nobody used before; HAPI_HOME names it and no other HAPI variable is set."""
+    for name in [name for name in os.environ if name.startswith(LEAKS) and name != "HAPI_PEERS"]:
+        monkeypatch.delenv(name)
+    made = Home((tmp_path / "home").resolve()).prepare()
+    monkeypatch.setenv("HAPI_HOME", str(made.path))
+    return made
+
+
+# --- K02: the token is nowhere but where it belongs ---------------------------------------------------------------------
+
+CANARY = f"canary{secrets.token_hex(16)}"
+MAY_HOLD_IT = {"settings.json"}  # where the token is kept, private to its owner
+NOT_OURS = "npm-"  # directories that begin so are written by other people's programs
+FOR_PEOPLE = ".printed"  # what `hapi up` prints for the person who started it: the address to open holds the token
+found_canaries: list[str] = []
+
+
+class CanaryWatch:
+    """Looks at every line our code logs while the suite runs."""
+
+    def __call__(self, event: dict[str, object]) -> None:
+        if CANARY in (formatEvent(event) or ""):
+            found_canaries.append(f"a log event of {event.get('log_namespace')}")
+
+
+@pytest.fixture(scope="session")
+def canary() -> str:
+    """An access token for tests. The suite fails when it shows up in any file our programs wrote, or in the log."""
+    return CANARY
+
+
+@pytest.fixture(autouse=True, scope="session")
+def canary_watch() -> Iterator[None]:
+    watch = CanaryWatch()
+    globalLogPublisher.addObserver(watch)
+    yield
+    globalLogPublisher.removeObserver(watch)
+
+
+def files_holding(needle: bytes, below: Path) -> list[Path]:
+    """Files of our programs below `below` that hold `needle`, beside those that may."""
+    found = []
+    for directory, names, files in os.walk(below):
+        names[:] = [name for name in names if not name.startswith(NOT_OURS)]
+        for name in files:
+            path = Path(directory, name)
+            if name in MAY_HOLD_IT or name.endswith(FOR_PEOPLE) or path.is_symlink() or not path.is_file():
+                continue
+            if needle in path.read_bytes():
+                found.append(path)
+    return found
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    factory = getattr(session.config, "_tmp_path_factory", None)
+    if factory is not None and factory._basetemp is not None:
+        found_canaries.extend(str(path) for path in files_holding(CANARY.encode(), factory._basetemp))
+    if found_canaries:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if found_canaries:
+        terminalreporter.section("K02: the access token was written where it must not be", red=True)
+        for place in found_canaries:
+            terminalreporter.line(place)
