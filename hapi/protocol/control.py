@@ -1,0 +1,127 @@
+"""The runner's local control API: what npm's programs post to it, and the shapes of its answers (runner.md §9)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused, SpawnResult
+
+DEPTH = 64  # levels of nesting; more is refused before anybody walks through it
+PID_LIMIT = 1 << 22  # Linux, PID_MAX_LIMIT
+
+StopStatus = Literal["stopped", "already_gone", "still_alive"]
+
+SessionId = Annotated[str, Meta(max_length=512)]
+
+
+class SessionStarted(Struct, frozen=True, rename="camel"):
+    """POST /session-started: a session process tells that it has its row at the hub."""
+
+    session_id: Annotated[str, Meta(min_length=1, max_length=512)]
+    metadata: dict[str, Any] | None
+
+    @property
+    def host_pid(self) -> int | None:
+        """The pid the caller claims, None when it names none. Raises ValueError when it is no pid at all."""
+        claimed = (self.metadata or {}).get("hostPid")
+        if claimed is None or (claimed == 0 and not isinstance(claimed, bool)):
+            return None
+        if isinstance(claimed, bool) or not isinstance(claimed, int) or not 1 < claimed <= PID_LIMIT:
+            raise ValueError("metadata.hostPid is no process id")
+        return claimed
+
+    @property
+    def started_by(self) -> str | None:
+        found = (self.metadata or {}).get("startedBy")
+        return found if isinstance(found, str) else None
+
+
+class StopSession(Struct, frozen=True, rename="camel"):
+    """POST /stop-session, RPC stop-session."""
+
+    session_id: SessionId
+
+
+class Listed(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """One entry of /list. The first three keys are npm's, the others ours."""
+
+    started_by: str
+    happy_session_id: str
+    pid: int
+    attempt: str | None = None
+    agent: str | None = None
+    directory: str | None = None
+    state: str | None = None
+    started_at: int | None = None
+    unverified: bool = False
+
+
+DIRECTLY = "hapi directly - likely by user from terminal"  # npm's words for a session nobody but its user started
+
+
+class Malformed(ValueError):
+    """A request that cannot be read; becomes a 400 with npm's error body."""
+
+    def __init__(self, message: str, code: str = "FST_ERR_VALIDATION") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def read_object(body: bytes, has_type: bool) -> dict[str, Any]:
+    """The JSON object of a request; {} for a request without body and without Content-Type. Raises Malformed."""
+    if not body:
+        if has_type:
+            raise Malformed("Body cannot be empty when content-type is set to 'application/json'", "FST_ERR_CTP_EMPTY_JSON_BODY")
+        return {}
+    try:
+        found = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        message = "Body is not valid JSON but content-type is set to 'application/json'"
+        raise Malformed(message, "FST_ERR_CTP_INVALID_JSON_BODY") from error
+    if not isinstance(found, dict):
+        raise Malformed("body must be a JSON object")
+    if not _shallow(found):
+        raise Malformed(f"body is nested deeper than {DEPTH} levels")
+    return found
+
+
+def _shallow(value: object) -> bool:
+    level = [value]
+    for _ in range(DEPTH):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return True
+    return False
+
+
+def error_body(status: int, error: str, message: str, code: str | None = None) -> dict[str, Any]:
+    """An error as npm's server words it; clients look at the status only."""
+    head: dict[str, Any] = {"statusCode": status}
+    return head | ({"code": code} if code else {}) | {"error": error, "message": message}
+
+
+def not_found(method: str, path: str) -> dict[str, Any]:
+    return {"message": f"Route {method}:{path} not found", "error": "Not Found", "statusCode": 404}
+
+
+def spawn_reply(result: SpawnResult) -> tuple[int, Mapping[str, Any]]:
+    """Status and body of /spawn-session."""
+    match result:
+        case Spawned(session_id):
+            return 200, {"success": True, "sessionId": session_id, "approvedNewDirectoryCreation": True}
+        case NeedsDirectory(directory):
+            asked = {"requiresUserApproval": True, "actionRequired": "CREATE_DIRECTORY", "directory": directory}
+            return 409, {"success": False} | asked
+        case SpawnRefused(message, code, agent):
+            extra = {key: value for key, value in (("code", code), ("agent", agent)) if value}
+            return 500, {"success": False, "error": message} | extra

@@ -1,0 +1,147 @@
+"""A machine as hubs know it: its metadata, the state of its runner, its health.
+
+Keys and rules are those of runner.md §3 and §4; recordings in machine-connect.jsonl and state-update.jsonl.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+COMPATIBLE_VERSION = "0.30.7"
+"""The release of the npm programs whose wire we speak. Hubs and pages compare it with versions of their own."""
+
+PROTOCOL_VERSION = 1
+
+CAPABILITIES = ("agent-availability", "cursor-chat-store-status", "stop-runner")
+"""Machine methods whose presence hubs and pages look for; without the first a hub refuses every spawn."""
+
+ShutdownSource = Literal["os-signal", "hapi-cli", "hapi-app", "exception"]
+
+
+class MachineMetadata(Struct, frozen=True, rename="camel"):
+    """What a runner tells about its machine. Readers drop keys they do not know."""
+
+    host: str
+    platform: str
+    happy_cli_version: str
+    home_dir: str
+    happy_home_dir: str
+    happy_lib_dir: str
+    supervised_restart: bool
+    capabilities: tuple[str, ...] = CAPABILITIES
+    workspace_roots: tuple[str, ...] | UnsetType = UNSET
+
+
+class MachineHealth(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """The load of the machine, sent with every keep-alive. An unknown key makes hubs drop all of it."""
+
+    collected_at: Annotated[int, Meta(ge=0)]
+    cpu_count: Annotated[int, Meta(gt=0)]
+    uptime_seconds: Annotated[int, Meta(ge=0)] | UnsetType = UNSET
+    load1m: Annotated[float, Meta(ge=0)] | UnsetType = UNSET
+    cpu_percent: Annotated[int, Meta(ge=0, le=100)] | UnsetType = UNSET
+    memory_percent: Annotated[int, Meta(ge=0, le=100)] | UnsetType = UNSET
+
+
+MANAGED = {"availability": "managed", "unavailableReason": "Managed by agent"}
+Field = tuple[str, str, str, str | None]
+
+
+def _fields(*fields: Field) -> list[dict[str, str]]:
+    return [
+        {"id": name, "section": section, "kind": kind} | ({"optionSource": source, "availability": "both"} if source else MANAGED)
+        for name, section, kind, source in fields
+    ]
+
+
+_PERMISSION: Field = ("permission", "permission", "select", "static")
+_MANAGED: Field = ("permission", "permission", "status", None)
+
+
+def _model(source: str, kind: str = "select") -> Field:
+    return ("model", "model", kind, source)
+
+
+def _effort(source: str) -> Field:
+    return ("effort", "effort", "select", source)
+
+
+AGENT_CONFIGS: tuple[dict[str, Any], ...] = tuple(
+    {"flavor": flavor, "fields": _fields(*fields)}
+    for flavor, fields in (
+        ("agy", (_model("machine"), _PERMISSION)),
+        ("claude", (_model("static"), _effort("static"), _PERMISSION)),
+        (
+            "codex",
+            (
+                _model("machine"),
+                _effort("model"),
+                _PERMISSION,
+                ("serviceTier", "settings", "select", "model"),
+                ("collaborationMode", "settings", "select", "static"),
+            ),
+        ),
+        ("dsh", (_MANAGED,)),
+        ("copilot", (_model("directory"), _PERMISSION)),
+        ("cursor", (_model("machine", "dependent-select"), _PERMISSION)),
+        ("gemini", (_model("static"), _PERMISSION)),
+        ("grok", (_model("directory"), _effort("model"), _PERMISSION)),
+        ("kimi", (_model("static"), _PERMISSION)),
+        ("opencode", (_model("directory"), _effort("model"), _PERMISSION)),
+        ("pi", (_model("machine", "grouped-select"), _effort("static"), _MANAGED)),
+    )
+)
+"""Which fields the new-session form offers for each agent: the list of the reference build, field by field."""
+
+
+def runner_capabilities(agent_configs: Sequence[Mapping[str, Any]] = AGENT_CONFIGS) -> dict[str, Any]:
+    """`runnerState.capabilities`: without `piExistingSessionResume` hubs do not resume Pi sessions."""
+    return {"codexSharedRuntime": True, "piExistingSessionResume": True, "agentConfigs": list(agent_configs)}
+
+
+SHUTDOWN_KEYS = ("shutdownRequestedAt", "shutdownSource")
+
+
+class RunnerFacts(Struct, frozen=True, rename="camel"):
+    """What one run of the runner says of itself in `runnerState`."""
+
+    pid: int
+    http_port: int
+    started_at: int  # epoch milliseconds
+    capabilities: Mapping[str, Any]
+
+    def offline(self) -> dict[str, Any]:
+        """For the registration over REST, before there is a link."""
+        return {"status": "offline"} | self._own()
+
+    def running(self, stored: object) -> dict[str, Any]:
+        """The state after a connect: what is stored, our own facts over it, and nothing left of an earlier shutdown."""
+        kept = dict(stored) if isinstance(stored, Mapping) else {}
+        for key in SHUTDOWN_KEYS:
+            kept.pop(key, None)
+        return kept | {"status": "running"} | self._own()
+
+    def leaving(self, stored: object, source: ShutdownSource, now: int) -> dict[str, Any]:
+        return self.running(stored) | {"status": "shutting-down", "shutdownRequestedAt": now, "shutdownSource": source}
+
+    def _own(self) -> dict[str, Any]:
+        facts = {"pid": self.pid, "httpPort": self.http_port, "startedAt": self.started_at}
+        return facts | {"capabilities": dict(self.capabilities)}
+
+
+def spawn_error(
+    message: str, at: int, pid: int | None = None, exit_code: int | None = None, signal: str | None = None
+) -> dict[str, Any]:
+    """`runnerState.lastSpawnError` after a failed start; `at` in epoch milliseconds."""
+    known = {} if pid is None else {"pid": pid}
+    return {"message": message} | known | {"exitCode": exit_code, "signal": signal, "at": at}
+
+
+def with_roots(stored: object, roots: Sequence[str] | None) -> dict[str, Any]:
+    """Machine metadata with its workspace roots replaced, or the key removed when there are none."""
+    kept = dict(stored) if isinstance(stored, Mapping) else {}
+    kept.pop("workspaceRoots", None)
+    return kept | ({"workspaceRoots": list(roots)} if roots else {})

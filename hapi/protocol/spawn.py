@@ -1,0 +1,271 @@
+"""Starting a session: what callers ask for, what they are answered, and the command line that comes of it.
+
+The wire's `spawn-happy-session` (runner.md §6). Pure: nothing here looks at a disk or starts anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from attrs import frozen
+from msgspec import Meta, Struct, field
+
+DEFAULT_AGENT = "claude"
+
+Name = Annotated[str, Meta(max_length=4096)]
+
+
+class SpawnRequest(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """What a caller asks for (`spawn-happy-session`, POST /spawn-session). An empty text counts as absent."""
+
+    directory: Annotated[str, Meta(min_length=1, max_length=16384)]
+    agent: Name | None = None
+    model: Name | None = None
+    effort: Name | None = None
+    model_reasoning_effort: Name | None = None
+    service_tier: Name | None = None
+    collaboration_mode: Name | None = None
+    copilot_agent_mode: Name | None = None
+    permission_mode: Name | None = None
+    yolo: bool = False
+    session_type: Literal["simple", "worktree"] = "simple"
+    worktree_name: Name | None = None
+    starting_mode: Literal["remote", "pty"] = "remote"
+    resume_session_id: Name | None = None
+    existing_session_id: Name | None = None
+    session_id: Name | None = None
+    fork_session: bool = False
+    create_directory: bool = field(default=True, name="approvedNewDirectoryCreation")
+    token: Annotated[str, Meta(max_length=1 << 20)] | None = None
+
+    @property
+    def flavor(self) -> str:
+        """The agent's name; the wire's default when none was given."""
+        return self.agent or DEFAULT_AGENT
+
+    @property
+    def requested_id(self) -> str | None:
+        """The hub session this start is for: spawns with the same one are the same spawn."""
+        return self.existing_session_id or self.session_id or None
+
+
+@frozen
+class Spawned:
+    """The session announced itself under this id."""
+
+    session_id: str
+
+
+@frozen
+class NeedsDirectory:
+    """The directory is missing and the caller did not allow making it."""
+
+    directory: str
+
+
+@frozen
+class SpawnRefused:
+    """No session. `code` is one of the two that hubs keep: agent_unavailable, outside_workspace_roots."""
+
+    message: str
+    code: str | None = None
+    agent: str | None = None
+
+
+SpawnResult = Spawned | NeedsDirectory | SpawnRefused
+
+
+class MalformedSpawn(ValueError):
+    """The request cannot be read; the text says where."""
+
+
+def parse_spawn(params: object) -> SpawnRequest:
+    """Read what a hub or a control caller sent. Raises MalformedSpawn.
+
+    Only the literal true counts for `yolo` and `forkSession`, only the literal false for
+    `approvedNewDirectoryCreation`; null and "" are the same as nothing at all.
+    """
+    if not isinstance(params, Mapping) or not params.get("directory"):
+        raise MalformedSpawn("Directory is required")
+    given = {key: value for key, value in params.items() if value is not None and value != ""}
+    given["yolo"] = given.get("yolo") is True
+    given["forkSession"] = given.get("forkSession") is True
+    given["approvedNewDirectoryCreation"] = given.get("approvedNewDirectoryCreation") is not False
+    try:
+        request = msgspec.convert(given, SpawnRequest)
+    except msgspec.ValidationError as error:
+        raise MalformedSpawn(str(error)) from error
+    for name, value in given.items():
+        if isinstance(value, str) and not _passable(value):
+            raise MalformedSpawn(f"{name} holds a character that no program can be given")
+    return request
+
+
+def _passable(text: str) -> bool:
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
+
+
+def wire_result(result: SpawnResult) -> dict[str, Any]:
+    """The answer as `spawn-happy-session` gives it."""
+    match result:
+        case Spawned(session_id):
+            return {"type": "success", "sessionId": session_id}
+        case NeedsDirectory(directory):
+            return {"type": "requestToApproveDirectoryCreation", "directory": directory}
+        case SpawnRefused(message, code, agent):
+            answer = {"type": "error", "errorMessage": message, "code": code, "agent": agent}
+            return {key: value for key, value in answer.items() if value is not None}
+
+
+# --- the command line ------------------------------------------------------------------------------------------------
+
+PERMISSION_MODES = frozenset(
+    {
+        *("default", "acceptEdits", "auto", "bypassPermissions", "plan", "ask", "debug", "autoReview"),
+        *("read-only", "safe-yolo", "yolo", "request-review", "always-proceed"),
+    }
+)
+
+
+@frozen
+class Flags:
+    """Which of the options an agent's command understands (runner.md §6.5)."""
+
+    resume: str = "--resume"
+    starting_mode: bool = True
+    existing: Literal["always", "fork", "never"] = "always"
+    effort: bool = False
+    reasoning_effort: bool = False
+    permission: bool = True
+    fork: bool = False
+    codex: bool = False
+    copilot: bool = False
+    cursor: bool = False
+
+
+AGENTS: Mapping[str, Flags] = {
+    "claude": Flags(existing="fork", effort=True, fork=True),
+    "codex": Flags(resume="resume", starting_mode=False, reasoning_effort=True, codex=True),
+    "cursor": Flags(cursor=True),
+    "grok": Flags(effort=True),
+    "kimi": Flags(existing="never"),
+    "copilot": Flags(existing="never", copilot=True),
+    "opencode": Flags(reasoning_effort=True),
+    "pi": Flags(resume="--session-id", effort=True, permission=False),
+    "agy": Flags(effort=True),
+    "dsh": Flags(permission=False),
+}
+OTHERS = Flags(reasoning_effort=True)  # agents the recordings do not know: gemini, demo, those of the settings
+
+
+def argv_for(request: SpawnRequest, linked_worktree: bool = False) -> list[str]:
+    """The arguments after the program's name, in the order of the wire specification.
+
+    `linked_worktree`: the directory is a git worktree already, so Cursor is not asked for another.
+    """
+    flags = AGENTS.get(request.flavor, OTHERS)
+    argv = [request.flavor]
+    if request.resume_session_id:
+        argv += [flags.resume, request.resume_session_id]
+    if flags.fork and request.fork_session:
+        argv.append("--fork-session")
+    if flags.starting_mode:
+        argv += ["--hapi-starting-mode", request.starting_mode]
+    argv += ["--started-by", "runner"]
+    if request.requested_id and _passes_id(flags, request):
+        argv += ["--existing-session-id", request.requested_id]
+    options = (
+        ("--model", request.model),
+        ("--effort", request.effort if flags.effort else None),
+        ("--model-reasoning-effort", request.model_reasoning_effort if flags.reasoning_effort else None),
+        ("--service-tier", request.service_tier if flags.codex else None),
+        ("--collaboration-mode", _unless("default", request.collaboration_mode) if flags.codex else None),
+        ("--copilot-agent-mode", _unless("interactive", request.copilot_agent_mode) if flags.copilot else None),
+    )
+    argv += [part for name, value in options if value for part in (name, value)]
+    if flags.permission:
+        argv += _permission(request)
+    if flags.cursor and request.session_type == "worktree" and not linked_worktree:
+        argv += ["--cursor-worktree", *filter(None, [(request.worktree_name or "").strip()])]
+    return argv
+
+
+def _passes_id(flags: Flags, request: SpawnRequest) -> bool:
+    return flags.existing == "always" or (flags.existing == "fork" and request.fork_session)
+
+
+def _unless(default: str, value: str | None) -> str | None:
+    return value if value != default else None
+
+
+def _permission(request: SpawnRequest) -> list[str]:
+    if request.permission_mode in PERMISSION_MODES:
+        return ["--permission-mode", str(request.permission_mode)]
+    return ["--yolo"] if request.yolo else []
+
+
+# --- the environment -------------------------------------------------------------------------------------------------
+
+RUNNERS_OWN = frozenset({"HAPI_RUNNER_HANDOFF_FROM_PID", "HAPI_ATTEMPT", "NOTIFY_SOCKET", "MAINPID"})
+RUNNERS_OWN_PREFIXES = ("LISTEN_", "WATCHDOG_", "HAPI_WORKTREE_")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+@frozen
+class Worktree:
+    """A git worktree made for one session."""
+
+    base_path: str
+    branch: str
+    name: str
+    path: str
+    created_at: int  # epoch milliseconds
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "HAPI_WORKTREE_BASE_PATH": self.base_path,
+            "HAPI_WORKTREE_BRANCH": self.branch,
+            "HAPI_WORKTREE_NAME": self.name,
+            "HAPI_WORKTREE_PATH": self.path,
+            "HAPI_WORKTREE_CREATED_AT": str(self.created_at),
+        }
+
+
+def environment_for(
+    request: SpawnRequest,
+    inherited: Mapping[str, str],
+    *,
+    identity: Mapping[str, str],
+    worktree: Worktree | None = None,
+    codex_home: str | None = None,
+) -> dict[str, str]:
+    """The child's environment: the runner's own, without what is meant for the runner alone.
+
+    `identity` holds what tells the child whose it is (HAPI_HOME, HAPI_API_URL, CLI_API_TOKEN, HAPI_ATTEMPT, …).
+    `codex_home` is the private directory made for a codex child that was given a token.
+    """
+    found = {
+        name: value for name, value in inherited.items() if name not in RUNNERS_OWN and not name.startswith(RUNNERS_OWN_PREFIXES)
+    }
+    for name in ("NO_PROXY", "no_proxy"):
+        found[name] = without_proxy(found.get(name, ""))
+    found["DEV"] = "false"
+    found.update(identity)
+    if worktree is not None:
+        found.update(worktree.environment())
+    if request.token and request.flavor == "claude":
+        found["CLAUDE_CODE_OAUTH_TOKEN"] = request.token
+    if codex_home is not None:
+        found["CODEX_HOME"] = codex_home
+    return found
+
+
+def without_proxy(listed: str) -> str:
+    """`listed` (a NO_PROXY value) with the loopback names added."""
+    names = [name.strip() for name in listed.split(",") if name.strip()]
+    return ",".join([*names, *(name for name in LOOPBACK if name not in names)])
