@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gc
 import os
-import secrets
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import pytest_twisted
@@ -18,11 +18,14 @@ from twisted.internet.task import deferLater
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
-from hapi.home import Home
-
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE / "programs"), str(HERE / "peers")]  # helpers of the tests: `import support`, `import programs`
 
+from support import CANARY, Stage  # noqa: E402
+
+from hapi.home import Home  # noqa: E402
+
+StageKind = TypeVar("StageKind", bound=Stage)
 PEERS = Path(os.environ.get("HAPI_PEERS") or HERE.parent / ".cache/peers/node_modules").absolute()
 
 pytest_plugins = ["pytester"]
@@ -144,9 +147,45 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     return made
 
 
+# --- real processes ------------------------------------------------------------------------------------------------------
+
+REPORT = pytest.StashKey[dict[str, pytest.TestReport]]()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    outcome = yield
+    report = outcome.get_result()
+    item.stash.setdefault(REPORT, {})[report.when] = report
+
+
+@pytest.fixture
+def on_stage(request: pytest.FixtureRequest) -> Iterator[Callable[[StageKind], StageKind]]:
+    """Lets the test use a stage. Ends all that ran there; shows what it said if the test failed; K01: no token in argv."""
+    stages: list[Stage] = []
+
+    def use(stage: StageKind) -> StageKind:
+        stages.append(stage)
+        return stage
+
+    yield use
+    bare = [line for stage in stages for line in stage.command_lines() if CANARY in line]
+    for stage in stages:
+        stage.end()
+        if bare or any(report.failed for report in request.node.stash.get(REPORT, {}).values()):
+            for name, said in stage.tell():
+                print(f"--- {name}\n{said}")
+    assert not bare, f"the token stands in a command line: {bare}"
+
+
+@pytest.fixture
+def stage(on_stage: Callable[[Stage], Stage], tmp_path: Path) -> Stage:
+    """Starts programs of ours; see tests/programs/support.py."""
+    return on_stage(Stage(tmp_path / "stage"))
+
+
 # --- K02: the token is nowhere but where it belongs ---------------------------------------------------------------------
 
-CANARY = f"canary{secrets.token_hex(16)}"
 MAY_HOLD_IT = {"settings.json"}  # where the token is kept, private to its owner
 NOT_OURS = "npm-"  # directories that begin so are written by other people's programs
 FOR_PEOPLE = ".printed"  # what `hapi up` prints for the person who started it: the address to open holds the token

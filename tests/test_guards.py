@@ -6,7 +6,8 @@ import pytest
 
 from hapi.home import Home
 
-CONFTEST = Path(__file__).with_name("conftest.py").read_text()
+HERE = Path(__file__).parent
+CONFTEST = (HERE / "conftest.py").read_text().replace("Path(__file__).parent", f"Path({str(HERE)!r})")
 
 
 @pytest.fixture
