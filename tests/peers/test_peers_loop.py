@@ -78,7 +78,8 @@ def abort(user: User, model, sid: str) -> None:
     user.say(sid, "hold it there")
     assert model.holding.wait(20)
     user.post(f"/api/sessions/{sid}/abort")
-    until(lambda: not user.session(sid)["thinking"], what="the aborted turn's end")
+    aborted = {"type": "message", "message": "Session aborted"}
+    until(lambda: aborted in [record.get("event") for record in user.records(sid)], what="the aborted turn's end")
     model.release()
     assert user.session(sid)["active"]
     user.say(sid, "Still there?")
