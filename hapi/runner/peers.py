@@ -1,0 +1,165 @@
+"""Who is at the other end of a loopback connection: asked of the kernel by the exact four numbers of the connection.
+
+`sock_diag` over netlink answers in microseconds; where it is not to be had, `/proc/net/tcp` and `tcp6` say the same more
+slowly. What comes out is judged by `admits`: a socket that is closed already shows uid 0 and inode 0, so the uid alone
+proves nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from attrs import define, frozen
+
+NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, NLMSG_ERROR = 4, 20, 1, 2  # linux/sock_diag.h, linux/netlink.h
+OVERFLOW_UID = 65534  # what a user namespace shows for users it does not know
+ANSWER_WITHIN = 1.0  # seconds; netlink answers from the kernel, at once or never
+
+Address = tuple[str, int]
+
+
+@frozen
+class Caller:
+    """The owner of the calling socket; `pid` only where the kernel gave it (unix sockets)."""
+
+    uid: int
+    inode: int
+    pid: int | None = None
+
+
+class Unknowable(Exception):
+    """This platform does not tell who is calling."""
+
+
+def admits(caller: Caller | None, own_uid: int) -> bool:
+    """Only we ourselves and root may call, and only a socket that is still there proves that."""
+    if caller is None or caller.inode == 0:
+        return False
+    if caller.uid == OVERFLOW_UID != own_uid:
+        return False
+    return caller.uid in (own_uid, 0)
+
+
+def by_sock_diag(caller: Address, listener: Address) -> Caller | None:
+    """The socket whose own end is `caller` and whose other end is `listener`. Raises Unknowable without netlink."""
+    family, ours, theirs = _packed(caller[0], listener[0])
+    ident = struct.pack(">HH", caller[1], listener[1]) + ours + theirs + struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)
+    body = struct.pack("=BBBBI", family, socket.IPPROTO_TCP, 0, 0, 0xFFFFFFFF) + ident
+    message = struct.pack("=IHHII", 16 + len(body), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, 1, 0) + body
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG) as netlink:
+            netlink.settimeout(ANSWER_WITHIN)
+            netlink.send(message)
+            answer = netlink.recv(4096)
+    except (OSError, AttributeError) as error:
+        raise Unknowable(str(error)) from error
+    kind = struct.unpack_from("=H", answer, 4)[0] if len(answer) >= 20 else None
+    if kind == NLMSG_ERROR:
+        code = -struct.unpack_from("=i", answer, 16)[0]
+        if code == errno.ENOENT:
+            return None
+        raise Unknowable(os.strerror(code))
+    if kind != SOCK_DIAG_BY_FAMILY or len(answer) < 16 + 72:
+        raise Unknowable("netlink gave an answer of an unknown kind")
+    uid, inode = struct.unpack_from("=II", answer, 16 + 64)
+    return Caller(uid, inode)
+
+
+def _packed(caller: str, listener: str) -> tuple[int, bytes, bytes]:
+    """Both addresses in the form of one family, 16 bytes each: mapped ones stay in IPv6, where the kernel finds them too."""
+    ours, theirs = ipaddress.ip_address(caller), ipaddress.ip_address(listener)
+    if ours.version == theirs.version == 4:
+        return socket.AF_INET, ours.packed.ljust(16, b"\0"), theirs.packed.ljust(16, b"\0")
+    return socket.AF_INET6, _mapped(ours), _mapped(theirs)
+
+
+def _mapped(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bytes:
+    return address.packed if address.version == 6 else b"\0" * 10 + b"\xff\xff" + address.packed
+
+
+def by_proc(caller: Address, listener: Address, net: Path = Path("/proc/net")) -> Caller | None:
+    """The same from the tables below /proc/net. Raises Unknowable when none can be read."""
+    wanted = {(_mapped(ipaddress.ip_address(caller[0])), caller[1], _mapped(ipaddress.ip_address(listener[0])), listener[1])}
+    read = False
+    for name in ("tcp", "tcp6"):
+        try:
+            lines = (net / name).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        read = True
+        for key, found in _rows(lines):
+            if key in wanted:
+                return found
+    if not read:
+        raise Unknowable(f"{net}/tcp cannot be read")
+    return None
+
+
+def _rows(lines: list[str]) -> Iterator[tuple[tuple[bytes, int, bytes, int], Caller]]:
+    for line in lines:
+        parts = line.split()
+        if len(parts) < 10:
+            continue
+        yield (*_end(parts[1]), *_end(parts[2])), Caller(int(parts[7]), int(parts[9]))
+
+
+def _end(text: str) -> tuple[bytes, int]:
+    host, port = text.split(":")
+    words = bytes.fromhex(host)  # each 32-bit word in the machine's own order
+    packed = b"".join(struct.pack(">I", struct.unpack_from("=I", words, at)[0]) for at in range(0, len(words), 4))
+    return (packed if len(packed) == 16 else b"\0" * 10 + b"\xff\xff" + packed), int(port, 16)
+
+
+def of_unix_socket(connection: socket.socket) -> Caller:
+    """SO_PEERCRED of an accepted unix socket. Raises Unknowable where there is none."""
+    try:
+        pid, uid, _gid = struct.unpack("=iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        return Caller(uid, os.fstat(connection.fileno()).st_ino, pid)
+    except (OSError, AttributeError) as error:
+        raise Unknowable(str(error)) from error
+
+
+@define
+class PeerLookup:
+    """Look a TCP caller up by the first means that works here; `means` says which, for `status`."""
+
+    _ways: tuple[tuple[str, Callable[[Address, Address], Caller | None]], ...] = (("sock_diag", by_sock_diag), ("proc", by_proc))
+    means: str | None = None
+
+    def __call__(self, caller: Address, listener: Address) -> Caller | None:
+        """The caller, None when the kernel knows no such socket. Raises Unknowable."""
+        reasons = []
+        for name, look in self._ways:
+            try:
+                found = look(caller, listener)
+            except Unknowable as error:
+                reasons.append(f"{name}: {error}")
+                continue
+            self.means = name
+            return found
+        self.means = None
+        raise Unknowable("; ".join(reasons))
+
+
+def holds_socket(pid: int, inode: int, proc: Path = Path("/proc")) -> bool | None:
+    """Whether process `pid` has the socket `inode` open; None when its descriptors cannot be read."""
+    wanted = f"socket:[{inode}]"
+    try:
+        with os.scandir(proc / str(pid) / "fd") as descriptors:
+            for descriptor in descriptors:
+                try:
+                    if os.readlink(descriptor.path) == wanted:
+                        return True
+                except OSError:
+                    continue
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    return False

@@ -1,0 +1,56 @@
+"""Workspace roots: the part of the disk that hub and control callers may name (runner.md §17.1)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from attrs import field, frozen
+
+
+class RootUnusable(ValueError):
+    """A `--workspace-root` that is no existing directory; the text says which and why."""
+
+
+@frozen
+class WorkspaceRoots:
+    """No roots: everything is inside. Else a path is inside when, symlinks resolved, it is a root or lies below one."""
+
+    given: tuple[str, ...] = ()  # absolute, as advertised to the hub
+    resolved: tuple[Path, ...] = field(default=())
+
+    @classmethod
+    def parse(cls, given: Iterable[str]) -> WorkspaceRoots:
+        """Roots from the command line: `~` expanded, made absolute, doubles dropped. Raises RootUnusable."""
+        kept: dict[str, Path] = {}
+        for text in given:
+            if not text.strip():
+                raise RootUnusable("a workspace root is empty")
+            path = os.path.abspath(os.path.expanduser(text))
+            if "\0" in path or not os.path.isdir(path):
+                raise RootUnusable(f"workspace root {text!r} is not an existing directory")
+            kept.setdefault(path, Path(path).resolve())
+        return cls(tuple(kept), tuple(kept.values()))
+
+    def hold(self, path: str | Path) -> bool:
+        """Whether `path` is inside. A missing path counts by its nearest existing ancestor; one not resolvable is outside."""
+        if not self.given:
+            return True
+        place = resolve(path)
+        return place is not None and any(place == root or root in place.parents for root in self.resolved)
+
+    def standing(self, path: str | Path) -> bool:
+        """Whether a root that holds `path` is there: a root may be unmounted while we run."""
+        place = resolve(path)
+        if not self.given:
+            return True
+        return place is not None and any((place == root or root in place.parents) and root.is_dir() for root in self.resolved)
+
+
+def resolve(path: str | Path) -> Path | None:
+    """`path` without symlinks and dots, None when it cannot be looked at (a loop, a NUL, a name too long)."""
+    try:
+        return Path(path).resolve(strict=False)
+    except (OSError, ValueError, RuntimeError):
+        return None
