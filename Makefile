@@ -1,0 +1,64 @@
+# Everything here sets itself up on a fresh machine: `make up` to use HAPI, `make test` to test it.
+
+PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(shell command -v $(name) 2>/dev/null)))
+VENV := .venv
+BIN := $(VENV)/bin
+PEERS := .cache/peers
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+# Plugins of twistd are looked up by directory, so the development install has to put this directory on sys.path.
+EDITABLE := --config-settings editable_mode=compat --editable
+
+.DEFAULT_GOAL := help
+.PHONY: help up test lint docs bench peers clean
+
+help:
+	@echo "make up     hub, runner and page on this machine (ARGS='--port 4000' for options)"
+	@echo "make test   the test suite, npm programs and browser included (ARGS='tests/cli' for a part)"
+	@echo "make lint   ruff and mypy"
+	@echo "make docs   the documentation, as docs/_build/html"
+	@echo "make bench  the figures beside those of the npm programs"
+
+up: $(VENV)/.ready-up
+	@exec $(BIN)/hapi up $(ARGS)
+
+test: $(VENV)/.ready-test peers
+	HAPI_PEERS=$(CURDIR)/$(PEERS)/node_modules $(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.ready-lint
+	$(BIN)/ruff check hapi tests benchmarks twisted docs
+	$(BIN)/mypy hapi
+
+docs: $(VENV)/.ready-docs
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+bench: $(VENV)/.ready-test peers
+	HAPI_PEERS=$(CURDIR)/$(PEERS)/node_modules $(BIN)/python -m benchmarks $(ARGS)
+
+# The npm programs and the browser of the tests. Where they cannot be had, the tests that need them say so.
+peers:
+	@.ci/peers $(PEERS)
+
+clean:
+	rm -rf $(VENV) .cache build dist docs/_build *.egg-info
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "HAPI needs Python 3.11 or newer (make PYTHON=/path/to/python)" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+
+$(VENV)/.ready-up: $(VENV)/bin/python setup.cfg
+	$(PIP) $(EDITABLE) .
+	@touch $@
+
+$(VENV)/.ready-test: $(VENV)/bin/python setup.cfg
+	$(PIP) $(EDITABLE) '.[test]'
+	@touch $@ $(VENV)/.ready-up
+
+$(VENV)/.ready-lint: $(VENV)/bin/python setup.cfg
+	$(PIP) $(EDITABLE) '.[lint]'
+	@touch $@ $(VENV)/.ready-up
+
+$(VENV)/.ready-docs: $(VENV)/bin/python setup.cfg
+	$(PIP) $(EDITABLE) '.[docs]'
+	@touch $@ $(VENV)/.ready-up

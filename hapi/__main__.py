@@ -1,0 +1,59 @@
+"""`hapi` and `python -m hapi`: goes the shortest way to what was asked.
+
+A session (`hapi <agent> …`) and the runner in the foreground are started often and waited for, so they go straight to
+their programs; click and everything else of the command line is loaded for the other verbs only.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+VERBS = frozenset(("up", "hub", "runner", "auth", "doctor", "completion", "help"))
+OWN_FLAGS = frozenset(("--help", "-h", "--version", "-V"))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `hapi` with `arguments` (the command line's own by default); the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(words)
+    except (KeyboardInterrupt, BrokenPipeError) as end:
+        return _silenced(end)
+    except Exception as error:
+        from hapi.cli.failures import known
+
+        failure = known(error)
+        if failure is None:
+            raise
+        print(f"hapi: {failure.sentence}", file=sys.stderr)
+        return failure.exit_code
+
+
+def _run(words: list[str]) -> int:
+    if words[:1] == ["runner"] and "start-sync" in words:
+        from hapi.cli.foreground import run_words
+
+        done = run_words(words[1:])
+        if done is not None:
+            return done
+    elif "_HAPI_COMPLETE" not in os.environ and not (words and (words[0] in VERBS or words[0] in OWN_FLAGS)):
+        from hapi.session.main import run
+
+        return run(words, os.environ)
+    from hapi.cli.app import run_click
+
+    return run_click(words)
+
+
+def _silenced(end: BaseException) -> int:
+    """Ctrl+C, or the reader of our output went away: no words, and none from the interpreter's own last flush."""
+    if isinstance(end, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

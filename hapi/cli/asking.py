@@ -1,0 +1,36 @@
+"""Run one coroutine on the reactor to its end: what the short commands do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def run_once(ask: Callable[[Any], Coroutine[Any, Any, T]], seconds: float = 60.0) -> T:
+    """The result of `ask(reactor)`, or what it raises. After `seconds` it is cancelled and TimeoutError raised."""
+    from twisted.internet import reactor as untyped
+    from twisted.internet.defer import Deferred
+    from twisted.internet.defer import TimeoutError as DeferTimeout
+    from twisted.python.failure import Failure
+
+    reactor: Any = untyped
+    outcome: list[Any] = []
+
+    def begin() -> None:
+        deferred = Deferred.fromCoroutine(ask(reactor)).addTimeout(seconds, reactor)
+        deferred.addBoth(outcome.append)
+        deferred.addBoth(lambda _: reactor.stop())
+
+    reactor.callWhenRunning(begin)
+    reactor.run()
+    if not outcome:
+        raise KeyboardInterrupt
+    result = outcome[0]
+    if isinstance(result, Failure):
+        error: BaseException = result.value
+        if isinstance(error, DeferTimeout):
+            raise TimeoutError(f"no answer within {seconds:.0f} s") from error
+        raise error
+    return result  # type: ignore[no-any-return]

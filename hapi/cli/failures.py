@@ -1,0 +1,88 @@
+"""Exit codes, and the sentence that each known failure gets on standard error. Loads none of the modules it speaks of."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from hapi.shown import visible
+
+DONE = 0
+ERROR = 1
+USAGE = 2
+HELD = 3
+SUPERSEDED = 4
+NOT_RUNNING = 5
+UNREACHABLE = 6
+REFUSED = 7
+RESTART = 75
+
+MEANINGS = {
+    DONE: "done; a runner or hub that was asked to stop left in order",
+    ERROR: "an error, told in one sentence on standard error",
+    USAGE: "wrong usage: unknown option, bad port, missing directory",
+    HELD: "another runner holds this HAPI home",
+    SUPERSEDED: "another runner has taken this HAPI home over",
+    NOT_RUNNING: "the runner is not running",
+    UNREACHABLE: "the hub cannot be reached",
+    REFUSED: "the hub refused the access token",
+    RESTART: "please start me again (for supervisors)",
+}
+
+
+@frozen
+class Failure:
+    """A failure that we foresaw."""
+
+    sentence: str
+    exit_code: int
+
+
+class Stop(Exception):
+    """Ends a command with one sentence on standard error and `exit_code`."""
+
+    def __init__(self, sentence: str, exit_code: int = ERROR) -> None:
+        super().__init__(sentence)
+        self.exit_code = exit_code
+
+
+_CODES = {
+    "hapi.home.HomeUnusable": ERROR,
+    "hapi.settings.SettingsBroken": ERROR,
+    "hapi.settings.NotConfigured": ERROR,
+    "hapi.runner.lock.HomeHeld": HELD,
+    "hapi.runner.lock.LockUnusable": ERROR,
+    "hapi.runner.client.RunnerNotRunning": NOT_RUNNING,
+    "hapi.runner.client.ControlFailed": ERROR,
+    "hapi.net.hubclient.HubUnreachable": UNREACHABLE,
+    "hapi.net.hubclient.HubRefused": ERROR,
+    "twisted.internet.error.CannotListenError": ERROR,
+}
+
+
+def known(error: BaseException) -> Failure | None:
+    """The sentence and code for `error`, None for what nobody foresaw (a bug: it keeps its traceback)."""
+    if isinstance(error, Stop):
+        return Failure(visible(error), error.exit_code)
+    if getattr(error, "status", None) in (401, 403) and type(error).__name__ == "HubRefused":
+        return Failure(f"the hub refused the access token ({visible(error)}): run `hapi auth login`", REFUSED)
+    for kind in type(error).__mro__:
+        name = f"{kind.__module__}.{kind.__qualname__}"
+        if name == "twisted.internet.error.CannotListenError":
+            return Failure(_cannot_listen(error), ERROR)
+        if name in _CODES:
+            return Failure(visible(error) or kind.__name__, _CODES[name])
+    return None
+
+
+def _cannot_listen(error: BaseException) -> str:
+    """CannotListenError carries interface, port and socketError; its own text is for programmers."""
+    port, reason = getattr(error, "port", "?"), getattr(error, "socketError", error)
+    where = getattr(error, "interface", "") or "every interface"
+    if getattr(reason, "errno", None) == 98 or "in use" in str(reason):
+        return f"port {port} on {where} is in use by another program: choose another with --port"
+    return f"cannot listen on port {port} of {where}: {getattr(reason, 'strerror', None) or reason}"
+
+
+def epilog(*codes: int) -> str:
+    """The exit codes of a command, for the end of its --help."""
+    return "\b\nExit codes:\n" + "\n".join(f"  {code:<3} {MEANINGS[code]}" for code in codes)

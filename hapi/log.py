@@ -1,0 +1,242 @@
+"""Logs: JSON lines to files under HAPI_HOME/logs, text to terminals. One event is one line, and secrets never get in."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from attrs import define
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogBeginner, globalLogPublisher
+from zope.interface import implementer, provider
+
+from hapi.home import PRIVATE_FILE, Home
+from hapi.shown import CONTROL, Secrets, visible
+
+LINE_LIMIT, FAILURE_LIMIT = 8_192, 32_768  # characters
+FILE_LIMIT, GENERATIONS = 10 << 20, 3  # bytes of one file; older ones are kept as .1 .2 .3
+KEPT_FILES = 40  # of all programs together; the oldest go first
+
+_LEGACY = frozenset(["isError", "why", "failure", "message", "system", "time", "format", "printed", "logLevel", "logger"])
+_LEVELS = {"debug": LogLevel.debug, "info": LogLevel.info, "warn": LogLevel.warn, "error": LogLevel.error}
+
+
+def json_line(event: LogEvent, secrets: Secrets) -> str:
+    """The event as one line of JSON: `time` (RFC 3339, UTC), `level`, `system`, `message`, its named fields, `failure`."""
+    failure = event.get("log_failure") or event.get("failure")
+    line: dict[str, Any] = {
+        "time": datetime.fromtimestamp(event.get("log_time", 0.0), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "level": _level_name(event),
+        "system": str(event.get("log_namespace") or event.get("log_system") or "-"),
+        "message": _shortened(formatEvent(event), LINE_LIMIT),
+    }
+    for name, value in event.items():
+        if not name.startswith("log_") and name not in _LEGACY and name not in line:
+            line[name] = value if isinstance(value, bool | int | float | None) else _shortened(_text_of(value), LINE_LIMIT)
+    if failure is not None:
+        line["failure"] = _shortened(_traceback(failure), FAILURE_LIMIT)
+    hidden = {name: secrets.hide(value) if isinstance(value, str) else value for name, value in line.items()}
+    written = json.dumps(hidden, ensure_ascii=False, allow_nan=True)
+    return CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", written) + "\n"
+
+
+def text_line(event: LogEvent, secrets: Secrets) -> str:
+    """The event as one line for a person: local time, level unless info, message, and of a failure its type and words."""
+    clock = time.strftime("%H:%M:%S", time.localtime(event.get("log_time", 0.0)))
+    level = _level_name(event)
+    failure = event.get("log_failure") or event.get("failure")
+    message = formatEvent(event)
+    if failure is not None:
+        message = (
+            f"{message.partition(chr(10))[0]} ({getattr(failure.type, '__name__', failure.type)}: {failure.getErrorMessage()})"
+        )
+    shown = visible(secrets.hide(_shortened(message, LINE_LIMIT)))
+    return f"{clock} {'' if level == 'info' else level + ': '}{shown}\n"
+
+
+def _level_name(event: LogEvent) -> str:
+    level = event.get("log_level")
+    return str(level.name) if level is not None else "error" if event.get("isError") else "info"
+
+
+def _text_of(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:
+        return f"<{type(value).__name__} that cannot be shown>"
+
+
+def _traceback(failure: Any) -> str:
+    try:
+        return str(failure.getTraceback())
+    except Exception:
+        return _text_of(failure)
+
+
+def _shortened(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit]} … ({len(text) - limit} more characters)"
+
+
+@define
+class RotatingFile:
+    """An append-only file, private to us. Beyond `limit` bytes it becomes `.1`, the former `.1` becomes `.2`, and so on."""
+
+    path: Path
+    limit: int = FILE_LIMIT
+    generations: int = GENERATIONS
+    _descriptor: int = -1
+    _size: int = 0
+
+    def write(self, line: str) -> None:
+        """Append `line`. A disk that takes no more loses log lines, not the program."""
+        content = line.encode("utf-8", "backslashreplace")
+        with suppress(OSError):
+            if self._descriptor < 0:
+                self._open()
+            elif self._size and self._size + len(content) > self.limit:
+                self._rotate()
+            self._size += os.write(self._descriptor, content)
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _open(self) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._descriptor = os.open(self.path, flags, PRIVATE_FILE)
+        self._size = os.fstat(self._descriptor).st_size
+
+    def _rotate(self) -> None:
+        self.close()
+        for number in range(self.generations - 1, -1, -1):
+            older = self.path.with_name(f"{self.path.name}.{number}") if number else self.path
+            with suppress(FileNotFoundError):
+                older.rename(self.path.with_name(f"{self.path.name}.{number + 1}"))
+        self._open()
+
+
+@implementer(ILogObserver)
+@define(eq=False)
+class FileLog:
+    """Writes every event from `level` up as a JSON line."""
+
+    file: RotatingFile
+    secrets: Secrets
+    level: Any = LogLevel.info
+
+    def __call__(self, event: LogEvent) -> None:
+        if _wanted(event, self.level):
+            self.file.write(json_line(event, self.secrets))
+
+
+@implementer(ILogObserver)
+@define(eq=False)
+class TerminalLog:
+    """Writes every event from `level` up as a line of text."""
+
+    stream: TextIO
+    secrets: Secrets
+    level: Any = LogLevel.warn
+
+    def __call__(self, event: LogEvent) -> None:
+        if _wanted(event, self.level):
+            with suppress(OSError, ValueError):  # the terminal is gone, or closed
+                self.stream.write(text_line(event, self.secrets).encode("utf-8", "backslashreplace").decode("utf-8", "replace"))
+                self.stream.flush()
+
+
+def _wanted(event: LogEvent, level: Any) -> bool:
+    found = event.get("log_level") or (LogLevel.error if event.get("isError") else LogLevel.info)
+    return bool(found >= level)
+
+
+@define(eq=False)
+class Logging:
+    """What `start_logging` set up; `secrets` may learn more values at any time."""
+
+    secrets: Secrets
+    path: Path | None
+    _observers: list[Any]
+
+    def stop(self) -> None:
+        for observer in self._observers:
+            globalLogPublisher.removeObserver(observer)
+            if isinstance(observer, FileLog):
+                observer.file.close()
+
+
+def start_logging(
+    program: str,
+    home: Home | None = None,
+    *,
+    terminal: TextIO | None = None,
+    terminal_level: Any = LogLevel.warn,
+    environ: Mapping[str, str] = os.environ,
+    secrets: Iterable[str | None] = (),
+) -> Logging:
+    """Log `program` from now on: to `home`/logs (when given) and to `terminal` (when given).
+
+    HAPI_LOG_LEVEL (debug, info, warn, error) is the level of the file, info by default. Raises OSError when the
+    directory cannot be made; CLI_API_TOKEN of `environ` is always among the secrets.
+    """
+    hidden = Secrets()
+    hidden.add(environ.get("CLI_API_TOKEN"), *secrets)
+    observers: list[Any] = []
+    path = None
+    if home is not None:
+        path = new_log_file(home, program)
+        level = _LEVELS.get(environ.get("HAPI_LOG_LEVEL", "").lower(), LogLevel.info)
+        observers.append(FileLog(RotatingFile(path), hidden, level))
+    if terminal is not None:
+        observers.append(TerminalLog(terminal, hidden, terminal_level))
+    globalLogBeginner.beginLoggingTo(observers, redirectStandardIO=False, discardBuffer=False)
+    return Logging(hidden, path, observers)
+
+
+def new_log_file(home: Home, program: str) -> Path:
+    """A name for this process's log, in the npm CLI's manner, after clearing away the oldest of too many."""
+    directory = home.directory("logs")
+    found = sorted((path for path in directory.iterdir() if path.is_file()), key=_age_key)
+    for old in found[: max(0, len(found) - KEPT_FILES)]:
+        if not _belongs_to_the_living(old):
+            with suppress(OSError):
+                old.unlink()
+    return directory / f"{time.strftime('%Y-%m-%d-%H-%M-%S')}-pid-{os.getpid()}-{program}.log"
+
+
+def _age_key(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _belongs_to_the_living(path: Path) -> bool:
+    named = re.search(r"-pid-(\d+)", path.name)
+    return named is not None and Path(f"/proc/{named[1]}").exists()
+
+
+def json_logger() -> Any:
+    """An observer for `twistd --logger=hapi.log.json_logger`: JSON lines to standard output, secrets hidden."""
+    from hapi.settings import SettingsBroken, read_settings
+
+    secrets = Secrets()
+    secrets.add(os.environ.get("CLI_API_TOKEN"))
+    with suppress(SettingsBroken, OSError):
+        token = read_settings(Home.find()).get("cliApiToken")
+        secrets.add(token if isinstance(token, str) else None)
+
+    @provider(ILogObserver)
+    def observe(event: LogEvent) -> None:
+        sys.stdout.write(json_line(event, secrets))
+        sys.stdout.flush()
+
+    return observe
