@@ -51,7 +51,6 @@ def chat_with_permission(user: User, events: Events, sid: str) -> None:
     assert True in events.patches(sid, "thinking")
     user.approve(sid, request_id)
     until(lambda: any("Output: so-21" in text for text in user.texts(sid)), what="the answer after the tool call")
-    until(lambda: not user.session(sid)["thinking"], what="the turn's end")
 
     assert not user.requests(sid)
     assert user.session(sid)["agentState"]["completedRequests"][request_id]["status"] == "approved"
@@ -63,14 +62,20 @@ def chat_with_permission(user: User, events: Events, sid: str) -> None:
     assert any(record["type"] == "reasoning" and "A command is wanted" in record["message"] for record in records)
     said = next(message for message in user.messages(sid) if message["localId"] == local)
     assert said["invokedAt"] is not None
-    until(lambda: {"type": "ready"} in [record.get("event") for record in user.records(sid)], what="`ready`")
+    idle(user, sid)
     assert user.session(sid)["metadata"]["opencodeSessionId"]
+
+
+def idle(user: User, sid: str) -> None:
+    """Wait for the turn's end: the agent's last word is `ready`."""
+    until(lambda: user.records(sid)[-1].get("event") == {"type": "ready"}, what="the turn's end")
 
 
 def rename(user: User, sid: str) -> None:
     user.call("PATCH", f"/api/sessions/{sid}", {"name": "A name of my own"})
     user.say(sid, "Anything")
     until(lambda: any("You said: Anything" in text for text in user.texts(sid)), what="the answer")
+    idle(user, sid)
     assert user.session(sid)["metadata"]["name"] == "A name of my own"
 
 
@@ -78,12 +83,12 @@ def abort(user: User, model, sid: str) -> None:
     user.say(sid, "hold it there")
     assert model.holding.wait(20)
     user.post(f"/api/sessions/{sid}/abort")
-    aborted = {"type": "message", "message": "Session aborted"}
-    until(lambda: aborted in [record.get("event") for record in user.records(sid)], what="the aborted turn's end")
+    idle(user, sid)
     model.release()
     assert user.session(sid)["active"]
     user.say(sid, "Still there?")
     until(lambda: any("You said: Still there?" in text for text in user.texts(sid)), what="an answer after the abort")
+    idle(user, sid)
     model.hold_again()
 
 
