@@ -55,11 +55,11 @@ Step = Thought | Text | Shell | Hold | Fail
 
 
 def text_of(content: Any) -> str:
-    """The last text in a message's content, which is a string or a list of parts."""
+    """The last text in a message's content, a string or a list of parts; what agents add for the model alone is passed over."""
     if isinstance(content, str):
         return content
     texts = [part.get("text", "") for part in content or [] if isinstance(part, dict) and part.get("type") == "text"]
-    return texts[-1] if texts else ""
+    return next((text for text in reversed(texts) if not text.lstrip().startswith("<system-reminder>")), "")
 
 
 def tool_output(message: dict[str, Any]) -> str | None:
@@ -76,7 +76,7 @@ def tool_output(message: dict[str, Any]) -> str | None:
 
 def answer(request: dict[str, Any]) -> list[Step]:
     """What to say to a request of either API."""
-    last = request["messages"][-1]
+    last = [message for message in request["messages"] if message["role"] not in ("system", "developer")][-1]
     output = tool_output(last)
     if output is not None:
         return [Text(f"Output: {output.strip()}")]

@@ -45,7 +45,7 @@ def test_the_whole_loop_on_opencode(cast, model, hub, runner, session):
 
 
 def chat_with_permission(user: User, events: Events, sid: str) -> None:
-    local = user.say(sid, "Please run: echo so-$((20+1))")
+    local = user.say(sid, "Please run: touch made && echo so-$((20+1))")
     request_id, request = until(lambda: next(iter(user.requests(sid).items()), None), what="the permission request")
     assert "echo so-" in str(request["arguments"]) + request["tool"]
     assert True in events.patches(sid, "thinking")
