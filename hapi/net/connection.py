@@ -1,0 +1,116 @@
+"""One attempt to reach the hub: the sans-IO channel held between a socket and the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from attrs import define
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
+
+from hapi.net.websocket import ClientSocket
+from hapi.protocol.channel import Acked, ClientChannel, Close, Event, Joined, Left, Refused, Send, Step
+
+
+class Owner(Protocol):
+    """What a connection tells the link; `connection_ended` exactly once, last."""
+
+    def connection_joined(self, connection: Connection) -> None: ...
+    def connection_refused(self, connection: Connection, message: str) -> None: ...
+    def connection_event(self, connection: Connection, event: Event) -> None: ...
+    def connection_acked(self, connection: Connection, acked: Acked) -> None: ...
+    def connection_flows(self, connection: Connection, freely: bool) -> None: ...
+    def connection_ended(self, connection: Connection, reason: str | None, cause: Failure | None) -> None:
+        """`reason` is ours or the WebSocket's; None when only `cause` tells."""
+
+
+@define(eq=False)
+class Connection:
+    """Holder of a ClientSocket."""
+
+    _clock: IReactorTime
+    _socket: ClientSocket
+    _owner: Owner
+    _channel: ClientChannel
+    _look: IDelayedCall | None = None
+    _why: str | None = None
+    flowing: bool = True
+
+    @classmethod
+    def begin(
+        cls, clock: IReactorTime, socket: ClientSocket, owner: Owner, namespace: str, auth: Mapping[str, Any]
+    ) -> Connection:
+        connection = cls(clock, socket, owner, ClientChannel.start(namespace, auth, clock.seconds()))
+        connection._watch()
+        return connection
+
+    @property
+    def joined(self) -> bool:
+        return self._channel.joined
+
+    def send(self, text: str) -> None:
+        self._socket.send_text(text)
+
+    def leave(self) -> None:
+        """Say `41` and close with 1000."""
+        self._do(self._channel.leave())
+        self._socket.close()
+
+    def end(self, reason: str) -> None:
+        """Close because of `reason`, which becomes the reason told to the owner."""
+        self._why = self._why or reason
+        self._channel.closed = True
+        self._socket.close()
+
+    # --- Holder
+    def opened(self) -> None:
+        """The upgrade is done; the hub speaks first."""
+
+    def received(self, text: str) -> None:
+        self._do(self._channel.receive(text, self._clock.seconds()))
+
+    def received_binary(self) -> None:
+        self.end("the hub sent a binary message")
+
+    def flows(self, freely: bool) -> None:
+        self.flowing = freely
+        self._owner.connection_flows(self, freely)
+
+    def closed(self, code: int | None, reason: str, cause: Failure | None) -> None:
+        self._channel.closed = True
+        if self._look is not None and self._look.active():
+            self._look.cancel()
+        self._owner.connection_ended(self, self._why or reason or None, cause)
+
+    def _do(self, steps: list[Step]) -> None:
+        for step in steps:
+            match step:
+                case Send(text):
+                    self._socket.send_text(text)
+                case Event():
+                    self._owner.connection_event(self, step)
+                case Acked():
+                    self._owner.connection_acked(self, step)
+                case Joined():
+                    self._owner.connection_joined(self)
+                case Refused(message):
+                    self._owner.connection_refused(self, message)
+                    self.end(f"the hub refused us: {message}")
+                case Left():
+                    self._owner.connection_refused(self, "the hub put us out of the namespace")
+                    self.end("the hub put us out of the namespace")
+                case Close(reason):
+                    self.end(reason)
+
+    def _watch(self) -> None:
+        """One timer, set anew when it comes too early: the deadline moves with every message."""
+        self._look = self._clock.callLater(max(0.0, self._channel.deadline - self._clock.seconds()), self._glance)
+
+    def _glance(self) -> None:
+        steps = self._channel.overdue(self._clock.seconds())
+        if steps:
+            self._do(steps)
+            self._socket.abort()  # a peer that is silent answers no closing handshake either
+        elif not self._channel.closed:
+            self._watch()

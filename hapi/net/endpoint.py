@@ -1,0 +1,52 @@
+"""Where the hub is: a TCP or TLS endpoint for its origin, resolved anew at each attempt."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2
+CONNECT_TIMEOUT = 20.0  # seconds for name, TCP and TLS
+
+
+def hub_endpoint(reactor: Any, origin: str) -> IStreamClientEndpoint:
+    """An endpoint for `http(s)://host[:port]`; with https the certificate must be valid for that host."""
+    parts = urlsplit(origin)
+    assert parts.hostname is not None
+    secure = parts.scheme == "https"
+    endpoint = HostnameEndpoint(reactor, parts.hostname, parts.port or (443 if secure else 80), timeout=CONNECT_TIMEOUT)
+    if not secure:
+        return endpoint
+    from twisted.internet.endpoints import wrapClientTLS  # OpenSSL only for those who need it
+    from twisted.internet.ssl import optionsForClientTLS
+
+    wrapped: IStreamClientEndpoint = wrapClientTLS(optionsForClientTLS(parts.hostname), endpoint)
+    return wrapped
+
+
+def websocket_url(origin: str) -> str:
+    """The Socket.IO address at `origin`. The slash before `?` is needed (transport.md 1)."""
+    return "ws" + origin.removeprefix("http") + "/socket.io/?EIO=4&transport=websocket"
+
+
+# The upgrade's own; a second one of these breaks it. An Origin would be judged as a browser's (transport.md 2).
+_OURS = frozenset({"host", "connection", "upgrade", "origin", "content-length", "transfer-encoding", "expect", "te", "trailer"})
+
+
+def upgrade_headers(extra: Mapping[str, str]) -> dict[str, str]:
+    """The user's extra headers that may go into the upgrade request, `Authorization` included."""
+    return {
+        name: value
+        for name, value in extra.items()
+        if name.lower() not in _OURS and not name.lower().startswith("sec-websocket-") and is_header(name, value)
+    }
+
+
+def is_header(name: str, value: str) -> bool:
+    """Whether these two can stand in an HTTP head."""
+    return bool(_NAME.fullmatch(name)) and value.isprintable() and value.isascii()

@@ -1,0 +1,137 @@
+"""The hub's REST side for machines and sessions (`/cli`): typed failures, no redirects, treq loaded at the first request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+
+from hapi.net.endpoint import is_header
+from hapi.net.errors import HubRefused, HubUnreachable, connection_words
+from hapi.protocol.engineio import Malformed
+from hapi.protocol.socketio import from_json, to_json
+from hapi.settings import HubAccess
+
+__all__ = ["HubClient", "HubRefused", "HubUnreachable"]
+
+TIMEOUT = 60.0  # seconds for a whole exchange (runner.md 2)
+ANSWER_LIMIT = 68 * 1024 * 1024  # bytes
+
+
+class HubClient:
+    """Each method raises HubRefused (the hub said no, or is no hub) or HubUnreachable (worth another try)."""
+
+    def __init__(self, reactor: Any, access: HubAccess, http: Any = None) -> None:
+        """`http`: a treq-like client (`treq.client.HTTPClient`, `treq.testing.StubTreq`); by default one of our own."""
+        self._reactor, self._access, self._http = reactor, access, http
+
+    async def register_machine(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Create or load a machine; the `machine` object."""
+        return _part(await self._exchange("POST", "/cli/machines", body), "machine")
+
+    async def create_session(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Create or load a session; the `session` object."""
+        return _part(await self._exchange("POST", "/cli/sessions", body), "session")
+
+    async def session(self, session_id: str) -> dict[str, Any]:
+        """The `session` object of an existing session."""
+        return _part(await self._exchange("GET", f"/cli/sessions/{quote(session_id, safe='')}"), "session")
+
+    async def messages(self, session_id: str, after_seq: int, limit: int = 200) -> list[dict[str, Any]]:
+        """Messages with a `seq` above `after_seq`, oldest first; at most `limit` (1-200)."""
+        path = f"/cli/sessions/{quote(session_id, safe='')}/messages?afterSeq={after_seq}&limit={limit}"
+        found = (await self._exchange("GET", path)).get("messages")
+        if not isinstance(found, list) or not all(isinstance(message, dict) for message in found):
+            raise HubRefused(200, "its answer has no list of messages")
+        return found
+
+    async def _exchange(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        content = to_json(body).encode() if body is not None else None
+        exchange = Deferred.fromCoroutine(self._request(method, path, content))
+        try:
+            status, kind, answer = await exchange.addTimeout(TIMEOUT, self._reactor)
+        except (TimeoutError, CancelledError) as problem:
+            raise HubUnreachable(f"no answer within {TIMEOUT:.0f} s") from problem
+        return _read(status, kind, answer)
+
+    async def _request(self, method: str, path: str, content: bytes | None) -> tuple[int, str, bytes]:
+        from twisted.web.client import ResponseFailed
+        from twisted.web.error import Error
+
+        http = self._http
+        if http is None:
+            http = self._http = _make_http(self._reactor)
+        chunks: list[bytes] = []
+        size = 0
+
+        def collect(data: bytes) -> None:
+            nonlocal size
+            size += len(data)
+            if size > ANSWER_LIMIT:
+                raise HubRefused(response.code, f"its answer is over {ANSWER_LIMIT} bytes")
+            chunks.append(data)
+
+        try:
+            response = await http.request(
+                method, self._access.url + path, headers=self._headers(), data=content, allow_redirects=False, unbuffered=True
+            )
+            from treq import collect as collect_body
+
+            await collect_body(response, collect)
+        except (HubRefused, CancelledError):
+            raise
+        except (OSError, Error, ResponseFailed, ValueError) as problem:
+            raise HubUnreachable(connection_words(problem, self._access.url)) from problem
+        except Exception as problem:  # DNS, TLS, time-outs: many unrelated classes
+            raise HubUnreachable(connection_words(problem, self._access.url)) from problem
+        kind = (response.headers.getRawHeaders("content-type") or [""])[0]
+        return response.code, kind, b"".join(chunks)
+
+    def _headers(self) -> dict[str, str]:
+        """The built-in ones win over the user's (transport.md 2)."""
+        own = {"Authorization": f"Bearer {self._access.token}", "Content-Type": "application/json", "Accept": "application/json"}
+        taken = {name.lower() for name in own} | {"host", "content-length", "transfer-encoding", "connection"}
+        return own | {
+            name: value for name, value in self._access.headers.items() if name.lower() not in taken and is_header(name, value)
+        }
+
+
+def _make_http(reactor: Any) -> Any:
+    from treq.client import HTTPClient
+    from twisted.web.client import Agent
+
+    return HTTPClient(Agent(reactor, connectTimeout=20.0))
+
+
+def _read(status: int, kind: str, content: bytes) -> dict[str, Any]:
+    """The JSON object of a 200 answer; everything else is a refusal or a failure."""
+    named = kind.partition(";")[0].strip().lower()
+    is_json = named == "application/json"
+    if 300 <= status < 400:
+        raise HubRefused(status, "it redirects elsewhere, and the token is not sent there")
+    found: Any = None
+    if is_json:
+        try:
+            found = from_json(content.decode())
+        except (Malformed, UnicodeDecodeError) as problem:
+            raise HubRefused(status, "its answer is no JSON") from problem
+    said = found.get("error") if isinstance(found, dict) else None
+    said = said if isinstance(said, str) else None
+    if status >= 500 or status in (408, 425, 429):
+        raise HubUnreachable(f"HTTP {status}" + (f": {said}" if said else ""))
+    if status >= 400:
+        raise HubRefused(status, said or "no reason given")
+    if not is_json:
+        raise HubRefused(status, f"it answers {named or 'without a type'} instead of JSON; is this a hub?")
+    if not isinstance(found, dict):
+        raise HubRefused(status, "its answer is no JSON object")
+    return found
+
+
+def _part(answer: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = answer.get(name)
+    if not isinstance(found, dict):
+        raise HubRefused(200, f"its answer has no {name}")
+    return found

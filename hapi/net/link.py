@@ -1,0 +1,323 @@
+"""The live connection to the hub: connects for ever, joins `/cli`, answers RPC, keeps what must arrive until it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Any, Literal
+
+from attrs import define, frozen
+from twisted.application.internet import ClientService
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from hapi.net.backoff import Backoff
+from hapi.net.connection import Connection
+from hapi.net.endpoint import hub_endpoint, upgrade_headers, websocket_url
+from hapi.net.errors import AckTimeout, FrameTooLarge, LinkLost, connection_words
+from hapi.net.outbox import Entry, Outbox
+from hapi.net.rpc import RpcTable
+from hapi.net.websocket import ClientSocket, ClientSocketFactory, message_size
+from hapi.protocol.channel import Acked, Event, ack_text, event_text
+from hapi.protocol.engineio import MAX_PAYLOAD
+from hapi.protocol.rpc import REGISTER, REQUEST, error
+from hapi.protocol.socketio import to_json
+from hapi.settings import HubAccess
+
+__all__ = ["AckTimeout", "FrameTooLarge", "HubLink", "LinkLost", "LinkStatus"]
+
+NAMESPACE = "/cli"
+FAREWELL = 1.0  # seconds for the last messages, `41` and the closing handshake together
+OWED_MOST = 64 * 1024 * 1024  # characters of answers for a hub that asks and does not read
+
+
+@frozen
+class LinkStatus:
+    """How the link is. `since`: seconds of the reactor's clock; `failures`: attempts since the hub last took us in."""
+
+    phase: Literal["connecting", "connected", "refused", "stopped"]
+    reason: str | None
+    since: float
+    failures: int = 0
+
+
+@define(eq=False)
+class _Call:
+    """An event whose answer is awaited."""
+
+    answer: Deferred[Any]
+    timer: IDelayedCall
+    entry: Entry | None  # while it waits in the outbox
+
+
+@implementer(IStreamClientEndpoint)
+@define(eq=False)
+class _Watched:
+    """An endpoint that tells why an attempt failed; ClientService keeps that to itself."""
+
+    _endpoint: IStreamClientEndpoint
+    _failed: Callable[[Failure], None]
+
+    def connect(self, protocolFactory: Any) -> Deferred[Any]:
+        def tell(failure: Failure) -> Failure:
+            self._failed(failure)
+            return failure
+
+        return self._endpoint.connect(protocolFactory).addErrback(tell)
+
+
+class HubLink(Service):
+    """One Socket.IO connection, made anew whenever it ends.
+
+    `auth` goes into CONNECT beside the token, e.g. `{"clientType": "machine-scoped", "machineId": …}`. On each CONNECT all
+    methods of `rpc` are registered, then the `on_connect` callbacks run, then the outbox is sent.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        access: HubAccess,
+        auth: Mapping[str, str],
+        rpc: RpcTable,
+        *,
+        random: Random | None = None,
+        endpoint: IStreamClientEndpoint | None = None,
+    ) -> None:
+        self._clock, self._access, self.rpc = reactor, access, rpc
+        self._auth = {"token": access.token, **auth}
+        self._backoff = Backoff(random or Random())
+        self._outbox = Outbox()
+        self._calls: dict[int, _Call] = {}
+        self._next_ack = 0
+        self._owed = 0
+        self._leaving = False
+        self._joined: Connection | None = None
+        self._latest: Connection | None = None
+        self._ended: list[Deferred[None]] = []
+        self._on_connect: list[Callable[[], object]] = []
+        self._on_status: list[Callable[[LinkStatus], object]] = []
+        self._on_event: dict[str, Callable[..., object]] = {}
+        self.status = LinkStatus("stopped", None, reactor.seconds())
+        headers = upgrade_headers(access.headers)
+        factory = ClientSocketFactory(reactor, websocket_url(access.url), headers, self._begin)
+        watched = _Watched(endpoint or hub_endpoint(reactor, access.url), self._attempt_failed)
+        self._client = ClientService(watched, factory, retryPolicy=self._backoff.delay, clock=reactor)
+        rpc.on_added = self._register
+
+    # --- for the program that uses the link
+    @property
+    def connected(self) -> bool:
+        return self._joined is not None
+
+    def on_connect(self, call: Callable[[], object]) -> None:
+        """`call` after each CONNECT, its result awaited by nobody, its failure logged."""
+        self._on_connect.append(call)
+
+    def on_status(self, call: Callable[[LinkStatus], object]) -> None:
+        self._on_status.append(call)
+
+    def on_event(self, name: str, handle: Callable[..., object]) -> None:
+        """Give the arguments of each event `name` to `handle`; what it returns (awaited) answers a hub that asks."""
+        self._on_event[name] = handle
+
+    def emit(self, event: str, *args: Any, keep: bool = True) -> None:
+        """Send an event. Offline, or while the hub reads slowly, it waits in order (keep) or is dropped.
+
+        Raises FrameTooLarge, and TypeError or ValueError for arguments without a JSON form.
+        """
+        text = self._text(event, args, None)
+        if self._joined is not None and self._joined.flowing:
+            self._joined.send(text)
+        elif keep:
+            self._outbox.put(Entry(text))
+
+    def call(self, event: str, *args: Any, timeout: float = 10.0) -> Deferred[Any]:
+        """Send an event and fire with the first argument of the hub's answer (None if it has none).
+
+        Offline it waits for the connection. Errs with AckTimeout after `timeout` seconds from now, with LinkLost when the
+        connection ends between sending and answer, with FrameTooLarge.
+        """
+        number, self._next_ack = self._next_ack, self._next_ack + 1
+        try:
+            text = self._text(event, args, number)
+        except (TypeError, ValueError, RecursionError) as problem:
+            return fail(problem)
+        answer: Deferred[Any] = Deferred(lambda _: self._withdraw(number))
+        timer = self._clock.callLater(timeout, self._late, number, f"no answer to {event} within {timeout:g} s")
+        call = self._calls[number] = _Call(answer, timer, None)
+        if self._joined is not None and self._joined.flowing:
+            self._joined.send(text)
+        else:
+            call.entry = Entry(text, lambda: self._fail_call(number, LinkLost(f"{event} was dropped: too much is waiting")))
+            self._outbox.put(call.entry)
+        return answer
+
+    async def farewell(self) -> None:
+        """Send what waits, leave the namespace, close politely (1 s at most for the hub's half), then stop."""
+        if (connection := self._joined) is not None:
+            self._flush()
+            ended: Deferred[None] = Deferred()
+            self._ended.append(ended)
+            self._joined, self._leaving = None, True
+            connection.leave()
+            await ended.addTimeout(FAREWELL, self._clock).addErrback(lambda _: None)
+        await maybeDeferred(self.stopService)
+
+    # --- Service
+    def startService(self) -> None:
+        self._leaving = False
+        super().startService()  # type: ignore[no-untyped-call]
+        self._say("connecting", None)
+        self._client.startService()
+
+    def stopService(self) -> Deferred[None]:
+        if not self.running:
+            return succeed(None)
+        super().stopService()  # type: ignore[no-untyped-call]
+        self._joined = None
+        self._fail_sent("the link was stopped")
+        for entry in self._outbox.clear():
+            entry.dropped()
+        self._say("stopped", None)
+        if self._latest is not None:
+            self._latest.end("the link was stopped")
+        return maybeDeferred(self._client.stopService)
+
+    # --- what a Connection tells
+    def connection_joined(self, connection: Connection) -> None:
+        if not self.running:
+            return
+        self._backoff.greeted()
+        self._joined, self._owed = connection, 0
+        for method in self.rpc.methods:
+            self._register(method)
+        self._say("connected", None)
+        for call in self._on_connect:
+            maybeDeferred(call).addErrback(lambda failure: self.log.failure("A link's on_connect failed", failure))
+        self._flush()
+
+    def connection_refused(self, connection: Connection, message: str) -> None:
+        self._backoff.refused()
+        self._say("refused", f"the hub refused us: {message}")
+
+    def connection_flows(self, connection: Connection, freely: bool) -> None:
+        if freely and connection is self._joined:
+            self._owed = 0
+            self._flush()
+
+    def connection_event(self, connection: Connection, event: Event) -> None:
+        if event.name == REQUEST:
+            answer = Deferred.fromCoroutine(self.rpc.answer(event.args[0] if event.args else None))
+        elif (handle := self._on_event.get(event.name)) is not None:
+            answer = maybeDeferred(_resolved, handle, event.args)
+        else:
+            return
+        answer.addCallback(self._answer, connection, event)
+        answer.addErrback(lambda failure: self.log.failure("Event {name} failed", failure, name=event.name))
+
+    def connection_acked(self, connection: Connection, acked: Acked) -> None:
+        call = self._calls.get(acked.ack)
+        if call is not None and call.entry is None:  # else: twice, unknown or after its deadline
+            del self._calls[acked.ack]
+            call.timer.cancel()
+            call.answer.callback(acked.args[0] if acked.args else None)
+
+    def connection_ended(self, connection: Connection, reason: str | None, cause: Failure | None) -> None:
+        was_joined = connection is self._joined
+        if was_joined:
+            self._joined = None
+        self._latest = None
+        self._backoff.failed()
+        words = reason or connection_words(cause.value if cause is not None else None, self._access.url)
+        if cause is not None and not was_joined and type(cause.value).__module__.split(".")[0] in ("OpenSSL", "service_identity"):
+            words = connection_words(cause.value, self._access.url)
+        self._fail_sent(words)
+        if self.running and not self._leaving and (self.status.phase != "refused" or was_joined):
+            self._say("connecting", words)
+        ended, self._ended = self._ended, []
+        for waiting in ended:
+            waiting.callback(None)
+
+    # --- inside
+    def _begin(self, socket: ClientSocket) -> Connection:
+        self._latest = Connection.begin(self._clock, socket, self, NAMESPACE, self._auth)
+        return self._latest
+
+    def _attempt_failed(self, failure: Failure) -> None:
+        self._backoff.failed()
+        if self.running:
+            self._say("connecting", connection_words(failure.value, self._access.url))
+
+    def _register(self, method: str) -> None:
+        if self._joined is not None:
+            self._joined.send(self._text(REGISTER, ({"method": method},), None))
+
+    def _text(self, event: str, args: tuple[Any, ...], ack: int | None) -> str:
+        text = event_text(NAMESPACE, event, args, ack)
+        if (size := message_size(text)) > MAX_PAYLOAD:
+            raise FrameTooLarge(f"{event} would be a message of {size} bytes; the limit is {MAX_PAYLOAD}")
+        return text
+
+    def _answer(self, result: Any, connection: Connection, event: Event) -> None:
+        if event.ack is None or connection is not self._joined:
+            return
+        text = ack_text(NAMESPACE, event.ack, [] if result is None else [result])
+        if (size := message_size(text)) > MAX_PAYLOAD:
+            problem = to_json(error(f"the answer would be a message of {size} bytes; the limit is {MAX_PAYLOAD}"))
+            text = ack_text(NAMESPACE, event.ack, [problem])
+        if not connection.flowing:
+            self._owed += len(text)
+            if self._owed > OWED_MOST:
+                connection.end("the hub does not read its answers")
+                return
+        connection.send(text)
+
+    def _flush(self) -> None:
+        while self._joined is not None and self._joined.flowing and (entry := self._outbox.next()) is not None:
+            for call in self._calls.values():
+                if call.entry is entry:
+                    call.entry = None
+            self._joined.send(entry.text)
+
+    def _forget(self, number: int) -> _Call | None:
+        call = self._calls.pop(number, None)
+        if call is not None:
+            if call.timer.active():
+                call.timer.cancel()
+            if call.entry is not None:
+                self._outbox.withdraw(call.entry)
+        return call
+
+    def _withdraw(self, number: int) -> None:
+        self._forget(number)
+
+    def _fail_call(self, number: int, problem: Exception) -> None:
+        if (call := self._forget(number)) is not None:
+            call.answer.errback(Failure(problem))
+
+    def _late(self, number: int, words: str) -> None:
+        self._fail_call(number, AckTimeout(words))
+
+    def _fail_sent(self, reason: str) -> None:
+        for number in [number for number, call in self._calls.items() if call.entry is None]:
+            self._fail_call(number, LinkLost(reason))
+
+    def _say(self, phase: Literal["connecting", "connected", "refused", "stopped"], reason: str | None) -> None:
+        self.status = LinkStatus(phase, reason, self._clock.seconds(), self._backoff.failures)
+        self.log.info("Link to {url}: {phase} ({reason})", url=self._access.url, phase=phase, reason=reason or "")
+        for call in self._on_status:
+            try:
+                call(self.status)
+            except Exception:
+                self.log.failure("A link's on_status failed")
+
+
+def _resolved(handle: Callable[..., object], args: list[Any]) -> Any:
+    result = handle(*args)
+    return Deferred.fromCoroutine(result) if hasattr(result, "cr_frame") else result  # type: ignore[arg-type]

@@ -1,0 +1,307 @@
+"""The hub's side of one Socket.IO client: events out, acknowledgements back, a bound on what it may leave unread."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import Interface
+
+from hapi.net.errors import AckTimeout, ConnectRefused, FrameTooLarge, PeerGone
+from hapi.net.websocket import ServerSocket, message_size
+from hapi.protocol.channel import Acked, Close, Event, Joining, Left, Send, ServerChannel, Step, ack_text, event_text
+from hapi.protocol.engineio import MAX_PAYLOAD
+
+if TYPE_CHECKING:
+    from hapi.net.socketserver import SocketServer
+
+
+class INamespace(Interface):
+    """What the program does with the clients of one namespace. Nothing here may block."""
+
+    def connect(peer, auth) -> None:  # type: ignore[no-untyped-def]
+        """A client wants in with `auth` (an object or None). Raises ConnectRefused to keep it out; may set
+        `peer.principal` and call `peer.join`. Events emitted to the peer here arrive after its CONNECT reply."""
+
+    def event(peer, name, args, ack) -> None:  # type: ignore[no-untyped-def]
+        """An event came. `ack(*answer)` answers it, once; None when the client gave no ack id."""
+
+    def disconnected(peer, reason) -> None:  # type: ignore[no-untyped-def]
+        """A client that was in has left or dropped. Its rooms are still on `peer.rooms`; its calls have failed."""
+
+
+@define(eq=False)
+class Peer:
+    """A client in one namespace."""
+
+    id: str
+    namespace: str
+    _socket: ClientConnection
+    principal: Any = None
+    gone: bool = False
+    _joining: bool = True
+    _rooms: set[str] = field(factory=set)
+    _calls: dict[int, tuple[Deferred[list[Any]], IDelayedCall]] = field(factory=dict)
+    _held: list[str] = field(factory=list)  # emitted before the CONNECT reply
+
+    @property
+    def rooms(self) -> frozenset[str]:
+        return frozenset(self._rooms)
+
+    @property
+    def address(self) -> str | None:
+        """Where the client connects from, as its socket says."""
+        return self._socket.address
+
+    def join(self, room: str) -> None:
+        if not self.gone:
+            self._rooms.add(room)
+            self._socket.server.enter(room, self)
+
+    def leave(self, room: str) -> None:
+        self._rooms.discard(room)
+        self._socket.server.exit(room, self)
+
+    def emit(self, event: str, *args: Any) -> None:
+        """Send an event; nothing happens when the client is gone. Raises FrameTooLarge, TypeError, ValueError."""
+        self.send(checked(event_text(self.namespace, event, args)))
+
+    def call(self, event: str, *args: Any, timeout: float) -> Deferred[list[Any]]:
+        """Send an event and fire with the arguments of the client's answer.
+
+        Errs with PeerGone as soon as the socket drops, with AckTimeout after `timeout` seconds, with FrameTooLarge.
+        """
+        if self.gone:
+            return fail(PeerGone("the client is gone"))
+        number = self._socket.server.next_ack(self.namespace)
+        try:
+            text = checked(event_text(self.namespace, event, args, number))
+        except (TypeError, ValueError, RecursionError) as problem:
+            return fail(problem)
+        answer: Deferred[list[Any]] = Deferred(lambda _: self._withdraw(number))
+        timer = self._socket.server.clock.callLater(timeout, self._fail, number, AckTimeout(f"no answer within {timeout:g} s"))
+        self._calls[number] = answer, timer
+        self.send(text)
+        return answer
+
+    def disconnect(self) -> None:
+        """Put the client out of the namespace."""
+        self._socket.put_out(self)
+
+    def send(self, text: str) -> None:
+        """Send a message that is encoded already."""
+        if self._joining:
+            self._held.append(text)
+        elif not self.gone:
+            self._socket.send(text)
+
+    # --- for the connection
+    def admitted(self) -> None:
+        self._joining = False
+        held, self._held = self._held, []
+        for text in held:
+            self.send(text)
+
+    def acked(self, acked: Acked) -> None:
+        """An answer; one that nobody waits for is ignored (N09)."""
+        if (call := self._calls.pop(acked.ack, None)) is not None:
+            call[1].cancel()
+            call[0].callback(acked.args)
+
+    def answer(self, number: int) -> Callable[..., None]:
+        answered = False
+
+        def ack(*args: Any) -> None:
+            nonlocal answered
+            if not answered:
+                answered = True
+                self.send(checked(ack_text(self.namespace, number, args)))
+
+        return ack
+
+    def dropped(self, reason: str) -> None:
+        self.gone = True
+        for number in list(self._calls):
+            self._fail(number, PeerGone(reason))
+        for room in self._rooms:
+            self._socket.server.exit(room, self)
+
+    def _withdraw(self, number: int) -> None:
+        self._forget(number)
+
+    def _fail(self, number: int, problem: Exception) -> None:
+        call = self._forget(number)
+        if call is not None:
+            call.errback(Failure(problem))
+
+    def _forget(self, number: int) -> Deferred[list[Any]] | None:
+        call = self._calls.pop(number, None)
+        if call is None:
+            return None
+        if call[1].active():
+            call[1].cancel()
+        return call[0]
+
+
+def checked(text: str) -> str:
+    """`text`, or FrameTooLarge when no client could take it."""
+    if (size := message_size(text)) > MAX_PAYLOAD:
+        raise FrameTooLarge(f"a message of {size} bytes is over the limit of {MAX_PAYLOAD}")
+    return text
+
+
+@define(eq=False)
+class ClientConnection:
+    """Holder of a ServerSocket: its channel, and one Peer per namespace joined."""
+
+    server: SocketServer
+    _socket: ServerSocket
+    _channel: ServerChannel | None = None
+    _peers: dict[str, Peer] = field(factory=dict)
+    _look: IDelayedCall | None = None
+    _flowing: bool = True
+    _backlog: deque[str] = field(factory=deque)
+    _backlog_size: int = 0  # characters
+    _why: str | None = None
+    log = Logger()
+
+    @property
+    def address(self) -> str | None:
+        return self._socket.peer
+
+    @property
+    def sid(self) -> str | None:
+        return self._channel.handshake.sid if self._channel is not None else None
+
+    def send(self, text: str) -> None:
+        """Send, or keep while the client reads slowly; beyond the server's `backlog` it is disconnected."""
+        if self._flowing and not self._backlog:
+            self._socket.send_text(text)
+            return
+        self._backlog.append(text)
+        self._backlog_size += len(text)
+        if self._backlog_size > self.server.backlog:
+            self._backlog.clear()
+            self.end(f"slow reader: over {self.server.backlog} characters unread", cut=True)
+
+    def put_out(self, peer: Peer) -> None:
+        if self._channel is not None and not peer.gone:
+            self._do(self._channel.leave(peer.namespace))
+            self._gone(peer, "disconnected by the hub")
+
+    def end(self, reason: str, cut: bool = False) -> None:
+        """Close the socket with 1000 (`cut`: without a handshake)."""
+        self._why = self._why or reason
+        if self._channel is not None:
+            self._channel.closed = True
+        if cut:
+            self._socket.abort()
+        else:
+            self._socket.close()
+        for peer in list(self._peers.values()):
+            self._gone(peer, reason)
+
+    # --- Holder
+    def opened(self) -> None:
+        self._channel, steps = ServerChannel.start(self.server.handshake(), self.server.namespaces, self.server.clock.seconds())
+        self.server.connections.add(self)
+        self._do(steps)
+        self._watch()
+
+    def received(self, text: str) -> None:
+        if self._channel is not None:
+            self._do(self._channel.receive(text, self.server.clock.seconds()))
+
+    def received_binary(self) -> None:
+        self.end("a binary message")
+
+    def flows(self, freely: bool) -> None:
+        self._flowing = freely
+        while self._flowing and self._backlog:
+            text = self._backlog.popleft()
+            self._backlog_size -= len(text)
+            self._socket.send_text(text)
+
+    def closed(self, code: int | None, reason: str, cause: Failure | None) -> None:
+        if self._look is not None and self._look.active():
+            self._look.cancel()
+        self.server.connections.discard(self)
+        if self._channel is not None:
+            self._channel.closed = True
+        self._backlog.clear()
+        for peer in list(self._peers.values()):
+            self._gone(peer, self._why or reason or "transport closed")
+        self.server.connection_closed(self)
+
+    # --- inside
+    def _do(self, steps: list[Step]) -> None:
+        for step in steps:
+            match step:
+                case Send(text):
+                    self.send(text)
+                case Joining(namespace, auth):
+                    self._admit(namespace, auth)
+                case Event():
+                    self._event(step)
+                case Acked() if (peer := self._peers.get(step.namespace)) is not None:
+                    peer.acked(step)
+                case Left(namespace) if (peer := self._peers.get(namespace)) is not None:
+                    self._gone(peer, "client left")
+                case Close(reason):
+                    self.end(reason)
+
+    def _admit(self, namespace: str, auth: Any) -> None:
+        assert self._channel is not None
+        peer = Peer(self.server.new_sid(), namespace, self)
+        try:
+            self.server.namespaces[namespace].connect(peer, auth)
+        except ConnectRefused as refused:
+            peer.dropped("refused")
+            self._do(self._channel.refuse(namespace, str(refused)))
+            return
+        except Exception:
+            self.log.failure("A client of {namespace} could not be judged", namespace=namespace)
+            peer.dropped("refused")
+            self._do(self._channel.refuse(namespace, "Internal error"))
+            return
+        self._peers[namespace] = peer
+        self._do(self._channel.accept(namespace, peer.id))
+        peer.admitted()
+
+    def _event(self, event: Event) -> None:
+        peer = self._peers.get(event.namespace)
+        if peer is None:
+            return
+        ack = peer.answer(event.ack) if event.ack is not None else None
+        try:
+            self.server.namespaces[event.namespace].event(peer, event.name, event.args, ack)
+        except Exception:  # one client's event ends nobody's connection
+            self.log.failure("Event {name} failed", name=event.name)
+
+    def _gone(self, peer: Peer, reason: str) -> None:
+        if self._peers.pop(peer.namespace, None) is None:
+            return
+        rooms = peer.rooms
+        peer.dropped(reason)
+        peer._rooms = set(rooms)
+        try:
+            self.server.namespaces[peer.namespace].disconnected(peer, reason)
+        except Exception:
+            self.log.failure("The end of a client could not be told")
+
+    def _watch(self) -> None:
+        assert self._channel is not None
+        wait = max(0.0, self._channel.deadline - self.server.clock.seconds())
+        self._look = self.server.clock.callLater(wait, self._glance)
+
+    def _glance(self) -> None:
+        assert self._channel is not None
+        self._do(self._channel.overdue(self.server.clock.seconds()))
+        if not self._channel.closed:
+            self._watch()

@@ -1,0 +1,57 @@
+"""The methods a machine or a session offers to the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from inspect import isawaitable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from hapi.protocol.engineio import Malformed
+from hapi.protocol.rpc import METHOD_NOT_FOUND, error, read_request
+from hapi.protocol.socketio import to_json
+
+
+class RpcTable:
+    """Handlers by wire name, `<prefix>:<name>`, where the prefix is the machine's or session's id."""
+
+    log = Logger()
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self._handlers: dict[str, Callable[[Any], Any]] = {}
+        self.on_added: Callable[[str], None] | None = None
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The wire names, in the order in which they were added."""
+        return tuple(self._handlers)
+
+    def add(self, name: str, handler: Callable[[Any], Any]) -> None:
+        """Offer `name`. The handler gets the decoded parameters (None when they were no JSON) and returns, or awaits,
+        something that has a JSON form, or None. An exception becomes `{"error": its text}` for the caller."""
+        method = f"{self.prefix}:{name}"
+        new = method not in self._handlers
+        self._handlers[method] = handler
+        if new and self.on_added is not None:
+            self.on_added(method)
+
+    async def answer(self, request: Any) -> str:
+        """The JSON text for the ack of one `rpc-request`. Never raises but for cancellation."""
+        try:
+            call = read_request(request)
+        except Malformed:
+            return to_json(METHOD_NOT_FOUND)
+        handler = self._handlers.get(call.method)
+        if handler is None:
+            return to_json(METHOD_NOT_FOUND)
+        try:
+            result = handler(call.params)
+            if isinstance(result, Deferred) or isawaitable(result):
+                result = await result
+            return to_json(result)
+        except Exception as problem:
+            self.log.failure("RPC {method} failed", method=call.method)
+            return to_json(error(str(problem) or type(problem).__name__))

@@ -1,0 +1,169 @@
+"""The hub's end of Socket.IO over WebSocket: one resource for `/socket.io/`, namespaces, rooms, bounded and timed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
+from secrets import token_urlsafe
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
+from twisted.protocols.policies import ProtocolWrapper
+from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import NOT_DONE_YET
+from zope.interface import implementer
+
+from hapi.net.errors import ConnectRefused, PeerGone
+from hapi.net.peers import ClientConnection, INamespace, Peer, checked
+from hapi.net.websocket import CLOSE_PATIENCE, ServerSocketFactory
+from hapi.protocol.channel import event_text
+from hapi.protocol.engineio import BAD_REQUEST, PING_INTERVAL, PING_TIMEOUT, Handshake, Refusal, refusal
+
+__all__ = ["ConnectRefused", "INamespace", "Peer", "PeerGone", "SocketServer"]
+
+BACKLOG = 64 * 1024 * 1024  # characters a client may leave unread; above one message of the greatest size
+
+
+def same_host(origin: str, host: str) -> bool:
+    """Whether a page of `origin` comes from the address it talks to (the Host header)."""
+    return origin.partition("://")[2].lower() == host.lower()
+
+
+class SocketServer:
+    """`namespaces` maps a name to the INamespace that serves it.
+
+    `allow_origin(origin, host)` judges a browser's Origin header; requests without one pass. `backlog`: characters that a
+    client may leave unread before it is disconnected. Times in seconds.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        namespaces: Mapping[str, INamespace],
+        *,
+        allow_origin: Callable[[str, str], bool] = same_host,
+        ping_interval: float = PING_INTERVAL,
+        ping_timeout: float = PING_TIMEOUT,
+        backlog: int = BACKLOG,
+    ) -> None:
+        self.clock, self.namespaces, self.allow_origin, self.backlog = clock, dict(namespaces), allow_origin, backlog
+        self._ping_interval, self._ping_timeout = ping_interval, ping_timeout
+        self._rooms: dict[tuple[str, str], set[Peer]] = {}
+        self._acks: dict[str, Iterator[int]] = {}
+        self.connections: set[ClientConnection] = set()
+        self._closing: dict[ClientConnection, Deferred[None]] = {}
+        self._stopped = False
+        self.factory = ServerSocketFactory(clock, lambda socket: ClientConnection(self, socket))
+        self.resource: IResource = SocketResource(self)
+
+    def room(self, name: str, namespace: str = "/cli") -> frozenset[Peer]:
+        """Who is in a room now."""
+        return frozenset(self._rooms.get((namespace, name), ()))
+
+    def emit(self, room: str, event: str, *args: Any, without: Peer | None = None, namespace: str = "/cli") -> None:
+        """Send an event to everybody in `room` but `without`. Encoded once. Raises FrameTooLarge, TypeError, ValueError."""
+        peers = self._rooms.get((namespace, room))
+        if not peers:
+            return
+        text = checked(event_text(namespace, event, args))
+        for peer in list(peers):
+            if peer is not without:
+                peer.send(text)
+
+    async def stop(self) -> None:
+        """Close every connection, politely for a second, and let no new one in."""
+        self._stopped = True
+        waiting: list[Deferred[None]] = []
+        for connection in list(self.connections):
+            closed: Deferred[None] = Deferred()
+            self._closing[connection] = closed
+            waiting.append(closed.addTimeout(CLOSE_PATIENCE * 1.5, self.clock).addErrback(lambda _: None))
+            connection.end("the hub stops")
+        await DeferredList(waiting)
+
+    @property
+    def stopped(self) -> bool:
+        return self._stopped
+
+    # --- for connections and peers
+    def handshake(self) -> Handshake:
+        return Handshake(self.new_sid(), self._ping_interval, self._ping_timeout)
+
+    def new_sid(self) -> str:
+        return token_urlsafe(15)
+
+    def next_ack(self, namespace: str) -> int:
+        """Ack numbers run per namespace, over all clients, as the hub's do (transport.md 4.3)."""
+        return next(self._acks.setdefault(namespace, count()))
+
+    def enter(self, room: str, peer: Peer) -> None:
+        self._rooms.setdefault((peer.namespace, room), set()).add(peer)
+
+    def exit(self, room: str, peer: Peer) -> None:
+        if (peers := self._rooms.get((peer.namespace, room))) is not None:
+            peers.discard(peer)
+            if not peers:
+                del self._rooms[(peer.namespace, room)]
+
+    def connection_closed(self, connection: ClientConnection) -> None:
+        if (closed := self._closing.pop(connection, None)) is not None:
+            closed.callback(None)
+
+
+@implementer(IResource)
+class SocketResource(Resource):
+    """`/socket.io/`: judges the request, then hands its connection to a ServerSocket."""
+
+    isLeaf = True
+
+    def __init__(self, server: SocketServer) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._server = server
+
+    def render(self, request: IRequest) -> Any:
+        origin, host = request.getHeader("origin"), request.getHeader("host") or ""
+        allowed = origin is None or self._server.allow_origin(origin, host)
+        query = {_text(name): [_text(value) for value in values] for name, values in request.args.items()}
+        sids = {connection.sid for connection in self._server.connections if connection.sid is not None}
+        problem = refusal(_text(request.method), query, allowed, sids)
+        if problem is None and (request.getHeader("upgrade") or "").lower() != "websocket":
+            problem = BAD_REQUEST
+        if problem is None and self._server.stopped:
+            problem = Refusal(503, 3, "The hub stops")
+        if problem is not None:
+            return _refuse(request, problem, origin if allowed else None)
+        self._hand_over(request)
+        return NOT_DONE_YET
+
+    def _hand_over(self, request: Any) -> None:
+        """Take the transport from the HTTP channel, as autobahn.twisted.resource does, and replay the request's head."""
+        channel = request.channel
+        socket = self._server.factory.buildProtocol(None)
+        socket.peer = request.getClientAddress().host if hasattr(request.getClientAddress(), "host") else None
+        transport, channel.transport = channel.transport, None
+        if isinstance(transport, ProtocolWrapper):
+            transport.wrappedProtocol = socket
+        elif isinstance(getattr(transport, "protocol", None), ProtocolWrapper):
+            transport.protocol.wrappedProtocol = socket
+        else:
+            transport.protocol = socket
+        socket.makeConnection(transport)  # type: ignore[no-untyped-call]
+        if hasattr(transport, "_networkProducer"):  # the HTTP channel paused it while it served the request
+            transport._networkProducer.resumeProducing()
+        head = [request.method + b" " + request.uri + b" HTTP/1.1"]
+        head += [name + b": " + b",".join(values) for name, values in request.requestHeaders.getAllRawHeaders()]
+        socket.dataReceived(b"\r\n".join(head) + b"\r\n\r\n")
+
+
+def _refuse(request: Any, problem: Refusal, origin: str | None) -> bytes:
+    request.setResponseCode(problem.status)
+    request.setHeader(b"content-type", b"application/json")
+    request.setHeader(b"access-control-allow-origin", origin.encode() if origin else b"false")
+    request.setHeader(b"vary", b"Origin")
+    return problem.body()
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")

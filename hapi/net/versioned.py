@@ -1,0 +1,196 @@
+"""A value the hub keeps under a version: adopt what others wrote, rebuild our change on it, send again until it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Any
+
+from attrs import define
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from hapi.net.errors import AckTimeout, LinkLost
+from hapi.protocol.versioned import Mismatch, NotTaken, Stored, judge, pause
+
+
+@define(eq=False)
+class _Change:
+    rebuild: Callable[[Any], Any]
+    stored: Deferred[Any]
+
+
+class VersionedDocument:
+    """The metadata or state of one machine or session.
+
+    `send(value, expected_version)` makes one attempt and fires with the hub's ack argument; `field` is the key under which
+    the answer holds the value. One write is in flight at a time; changes that come meanwhile go together into the next.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        send: Callable[[Any, int], Deferred[Mapping[str, Any]]],
+        field: str,
+        value: Any,
+        version: int,
+        random: Random | None = None,
+    ) -> None:
+        self._clock, self._send, self._field = clock, send, field
+        self.value, self.version = value, version
+        self._random = random or Random()
+        self._waiting: list[_Change] = []
+        self._flying: list[_Change] = []
+        self._failures = 0
+        self._retry: IDelayedCall | None = None
+        self._flushes: list[Deferred[bool]] = []
+        self._stopped = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether the hub has everything."""
+        return not self._waiting and not self._flying
+
+    def change(self, rebuild: Callable[[Any], Any]) -> Deferred[Any]:
+        """Write `rebuild(current value)`; fires with the stored value when the hub has it, however long that takes.
+
+        `rebuild` may run several times, each time on the latest value, and must not alter its argument; when it returns an
+        equal value nothing is sent. What it raises errs the Deferred. Cancelling withdraws a change that was not sent yet.
+        """
+        change = _Change(rebuild, Deferred(self._withdraw))
+        self._waiting.append(change)
+        self._go()
+        return change.stored
+
+    def adopt(self, value: Any, version: int) -> None:
+        """The hub told a newer value: an `update` push, or a REST answer. An older or equal version is ignored."""
+        if version > self.version:
+            self.value, self.version = value, version
+
+    def retry_now(self) -> None:
+        """Something changed for the better, e.g. the link is back: don't wait for the back-off."""
+        self._failures = 0
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+            self._go()
+
+    def flushed(self, seconds: float) -> Deferred[bool]:
+        """True as soon as the hub has every change asked for so far, False after `seconds`."""
+        done: Deferred[bool] = Deferred()
+        if self.settled:
+            done.callback(True)
+            return done
+        self._flushes.append(done)
+        timer = self._clock.callLater(seconds, self._give_up_flush, done)
+
+        def stop_timer(result: bool) -> bool:
+            if timer.active():
+                timer.cancel()
+            return result
+
+        return done.addCallback(stop_timer)
+
+    def stop(self) -> None:
+        """Send nothing more. Changes that are not stored err with LinkLost."""
+        self._stopped = True
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        lost, self._waiting, self._flying = [*self._flying, *self._waiting], [], []
+        for change in lost:
+            change.stored.errback(LinkLost("stopped before the hub had the change"))
+        for done in self._flushes[:]:
+            self._give_up_flush(done)
+
+    # --- inside
+    def _go(self) -> None:
+        if self._flying or self._retry is not None or self._stopped:
+            return
+        value = self.value
+        for change in self._waiting[:]:
+            try:
+                value = change.rebuild(value)
+            except Exception:
+                self._waiting.remove(change)
+                change.stored.errback(Failure())
+        self._flying, self._waiting = self._waiting, []
+        if not self._flying:
+            self._tell_flushed()
+        elif value == self.value:
+            self._landed()
+        else:
+            self._attempt(value)
+
+    def _attempt(self, value: Any) -> None:
+        try:
+            answer = self._send(value, self.version)
+        except Exception:
+            self._hold(Failure())
+            return
+        answer.addCallback(self._judge, value)
+        answer.addErrback(self._hold)
+
+    def _judge(self, answer: Any, sent: Any) -> None:
+        if not self._flying:  # stopped meanwhile
+            return
+        match judge(answer, self._field, sent):
+            case Stored(value, version):
+                self.adopt(value, version)
+                self._failures = 0
+                self._landed()
+            case Mismatch(value, version):
+                self.value, self.version = value, version
+                self._again("version mismatch")
+            case NotTaken(reason):
+                self._again(reason or "malformed")
+
+    def _hold(self, failure: Failure) -> None:
+        """An attempt without an answer: its changes wait for the next."""
+        if isinstance(failure.value, ValueError | TypeError):  # too large, or no JSON: it never will go
+            refused, self._flying = self._flying, []
+            for change in refused:
+                change.stored.errback(failure)
+            self._go()
+            return
+        if not isinstance(failure.value, LinkLost | AckTimeout):
+            self.log.failure("A versioned update of {field} failed", failure, field=self._field)
+        self._again(str(failure.value))
+
+    def _again(self, reason: str) -> None:
+        if self._stopped:
+            return
+        self._failures += 1
+        self._waiting, self._flying = [*self._flying, *self._waiting], []
+        seconds = pause(self._failures, self._random)
+        self.log.debug("{field} goes again in {seconds:.2f} s: {reason}", field=self._field, seconds=seconds, reason=reason)
+        self._retry = self._clock.callLater(seconds, self._retry_due)
+
+    def _retry_due(self) -> None:
+        self._retry = None
+        self._go()
+
+    def _landed(self) -> None:
+        landed, self._flying = self._flying, []
+        for change in landed:
+            change.stored.callback(self.value)
+        self._go()
+
+    def _withdraw(self, stored: Deferred[Any]) -> None:
+        self._waiting = [change for change in self._waiting if change.stored is not stored]
+        self._flying = [change for change in self._flying if change.stored is not stored]
+
+    def _tell_flushed(self) -> None:
+        if self.settled:
+            flushes, self._flushes = self._flushes, []
+            for done in flushes:
+                done.callback(True)
+
+    def _give_up_flush(self, done: Deferred[bool]) -> None:
+        if done in self._flushes:
+            self._flushes.remove(done)
+            done.callback(False)

@@ -1,0 +1,98 @@
+"""Engine.IO v4, the layer below Socket.IO: the open packet, the packet codes, and what a server refuses before it upgrades."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import msgspec
+from attrs import frozen
+
+PROTOCOL = "4"
+OPEN, CLOSE, PING, PONG, MESSAGE, UPGRADE, NOOP = "0123456"
+PING_INTERVAL, PING_TIMEOUT = 25.0, 20.0  # seconds; the hub's own figures
+CONNECT_TIMEOUT = 45.0  # seconds for the first namespace to be joined
+MAX_PAYLOAD = 50_331_648  # bytes of one message after reassembly and inflation
+
+
+class Malformed(ValueError):
+    """A peer sent what the protocol does not have. The text says what, without quoting more than a few characters."""
+
+
+class _Open(msgspec.Struct, frozen=True, rename="camel"):
+    sid: str
+    ping_interval: float
+    ping_timeout: float
+    upgrades: list[str] = []
+    max_payload: int = MAX_PAYLOAD
+
+
+@frozen
+class Handshake:
+    """What the server says first. Times in seconds, size in bytes."""
+
+    sid: str
+    ping_interval: float = PING_INTERVAL
+    ping_timeout: float = PING_TIMEOUT
+    max_payload: int = MAX_PAYLOAD
+
+    @classmethod
+    def parse(cls, text: str) -> Handshake:
+        """Read the JSON of an open packet. Raises Malformed."""
+        try:
+            found = msgspec.json.decode(text, type=_Open)
+        except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+            raise Malformed(f"open packet: {error}") from error
+        if not (0 < found.ping_interval <= 86_400_000 and 0 < found.ping_timeout <= 86_400_000):
+            raise Malformed("open packet: pingInterval and pingTimeout must be milliseconds between 0 and one day")
+        return cls(found.sid, found.ping_interval / 1000, found.ping_timeout / 1000, found.max_payload)
+
+    def packet(self) -> str:
+        """The open packet with its code."""
+        shown = _Open(self.sid, round(self.ping_interval * 1000), round(self.ping_timeout * 1000), [], self.max_payload)
+        return OPEN + msgspec.json.encode(shown).decode()
+
+
+@frozen
+class Refusal:
+    """Why a request is not upgraded: HTTP status and the JSON body that goes with it."""
+
+    status: int
+    code: int
+    message: str
+
+    def body(self) -> bytes:
+        return msgspec.json.encode({"code": self.code, "message": self.message})
+
+
+TRANSPORT_UNKNOWN = Refusal(400, 0, "Transport unknown")
+SESSION_UNKNOWN = Refusal(400, 1, "Session ID unknown")
+BAD_METHOD = Refusal(400, 2, "Bad handshake method")
+BAD_REQUEST = Refusal(400, 3, "Bad request")
+ORIGIN_FORBIDDEN = Refusal(403, 4, "Origin not allowed")
+VERSION_UNSUPPORTED = Refusal(400, 5, "Unsupported protocol version")
+
+
+def refusal(
+    method: str, query: Mapping[str, Sequence[str]], origin_allowed: bool, open_sids: Collection[str] = ()
+) -> Refusal | None:
+    """Judge a request for `/socket.io/`; None lets it in. Only the websocket transport is offered.
+
+    `query` maps each parameter to its values; `origin_allowed` is False for a foreign Origin header.
+    """
+
+    def first(name: str) -> str | None:
+        values = query.get(name)
+        return values[0] if values else None
+
+    if first("transport") != "websocket":
+        return TRANSPORT_UNKNOWN
+    if not origin_allowed:
+        return ORIGIN_FORBIDDEN
+    sid = first("sid")
+    if sid is not None:
+        return BAD_REQUEST if sid in open_sids else SESSION_UNKNOWN
+    if method != "GET":
+        return BAD_METHOD
+    if first("EIO") != PROTOCOL:
+        return VERSION_UNSUPPORTED
+    return None

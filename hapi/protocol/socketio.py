@@ -1,0 +1,103 @@
+"""Socket.IO v5 packets as text: namespaces, events, acknowledgements. No binary."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import msgspec
+from attrs import frozen
+
+from hapi.protocol.engineio import Malformed
+
+CONNECT, DISCONNECT, EVENT, ACK, CONNECT_ERROR = range(5)
+
+# Kind, namespace up to its comma, ack id; the JSON follows. Kinds 5 and 6 are binary, which neither side uses.
+_HEAD = re.compile(r"([0-4])(?:(/[^,]*)(?:,|$))?(\d{1,15})?")
+
+# socket.io's own events: a client that could send them would speak for the library (socket.io-parser, CVE-2024-38355).
+RESERVED = frozenset({"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener", "__proto__"})
+
+
+@frozen
+class Packet:
+    """One packet. `data`: auth or sid for CONNECT, [name, *args] for EVENT, [*args] for ACK, {"message"} for CONNECT_ERROR."""
+
+    kind: int
+    namespace: str = "/"
+    ack: int | None = None
+    data: Any = None
+
+
+def to_json(value: Any) -> str:
+    """`value` as JSON on one line. Struct and attrs values go by their fields. Raises TypeError, ValueError, RecursionError."""
+    try:
+        return msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:  # a lone surrogate, as in text cut in the middle of an emoji: goes out as an escape
+        return json.dumps(msgspec.to_builtins(value), separators=(",", ":"), allow_nan=False)
+
+
+def from_json(text: str) -> Any:
+    """What `text` holds. A lone surrogate, which JavaScript sends and UTF-8 has no form for, becomes `?`. Raises Malformed."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        if "\\u" not in text:
+            raise Malformed(f"not JSON: {error}") from error
+    except RecursionError as error:
+        raise Malformed("JSON is nested too deeply") from error
+    try:
+        with_surrogates = json.loads(text, parse_constant=_no_constant)
+        whole = json.dumps(with_surrogates, ensure_ascii=False).encode("utf-8", "replace")
+        return msgspec.json.decode(whole)
+    except (ValueError, RecursionError, UnicodeError) as error:
+        raise Malformed(f"not JSON: {str(error)[:80]}") from error
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def encode(packet: Packet) -> str:
+    """The packet as text. Raises TypeError or ValueError when its data has no JSON form."""
+    head = str(packet.kind)
+    if packet.namespace != "/":
+        head += packet.namespace + ","
+    if packet.ack is not None:
+        head += str(packet.ack)
+    return head if packet.data is None else head + to_json(packet.data)
+
+
+def decode(text: str) -> Packet:
+    """Read one packet. Raises Malformed for anything that socket.io v5 without binary does not have."""
+    head = _HEAD.match(text)
+    if head is None:
+        raise Malformed(f"no Socket.IO packet: {text[:12]!r}")
+    kind, namespace = int(head[1]), head[2] or "/"
+    ack = int(head[3]) if head[3] is not None else None
+    rest = text[head.end() :]
+    data = from_json(rest) if rest else None
+    _check(kind, ack, data, has_data=bool(rest))
+    return Packet(kind, namespace, ack, data)
+
+
+def _check(kind: int, ack: int | None, data: Any, has_data: bool) -> None:
+    if kind == EVENT:
+        if not isinstance(data, list) or not data or not isinstance(data[0], str):
+            raise Malformed("an event is a list that starts with its name")
+        if data[0] in RESERVED:
+            raise Malformed(f"event name {data[0]!r} is reserved")
+    elif kind == ACK:
+        if ack is None or not isinstance(data, list):
+            raise Malformed("an acknowledgement is a number and a list")
+    elif ack is not None:
+        raise Malformed("only events and acknowledgements carry a number")
+    elif kind == CONNECT:
+        if has_data and not isinstance(data, dict):
+            raise Malformed("CONNECT carries an object or nothing")
+    elif kind == DISCONNECT:
+        if has_data:
+            raise Malformed("DISCONNECT carries nothing")
+    elif not isinstance(data, dict | str):
+        raise Malformed("CONNECT_ERROR carries an object or a text")

@@ -1,0 +1,63 @@
+"""Versioned updates: what the hub's answer to a write means for the writer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from random import Random
+from typing import Any
+
+from attrs import frozen
+
+QUICK_TRIES = 5
+SHORTEST, LONGEST, FULL_AT = 0.265, 1.0, 50  # seconds; runner.md 4.3: uniform in 0…U, U grows over 50 failures
+SLOW_LONGEST = 30.0  # seconds: after the quick tries of a write that is refused each time
+
+
+@frozen
+class Stored:
+    """The hub has the value, as `version`."""
+
+    value: Any
+    version: int
+
+
+@frozen
+class Mismatch:
+    """Somebody else wrote first: take `value` and `version`, compute the change from them, send again."""
+
+    value: Any
+    version: int
+
+
+@frozen
+class NotTaken:
+    """The hub could not; the same write may be tried later. `reason`: not-found, access-denied, namespace-missing or None."""
+
+    reason: str | None
+
+
+def judge(answer: Any, field: str, sent: Any) -> Stored | Mismatch | NotTaken:
+    """Read the first ack argument of a versioned update of `field` that carried the value `sent`."""
+    if not isinstance(answer, Mapping):
+        return NotTaken("malformed answer")
+    version = answer.get("version")
+    usable = isinstance(version, int) and not isinstance(version, bool)
+    match answer.get("result"):
+        case "success" if usable:
+            return Stored(answer.get(field, sent), version)  # type: ignore[arg-type]
+        case "version-mismatch" if usable:
+            return Mismatch(answer.get(field), version)  # type: ignore[arg-type]
+        case "error":
+            reason = answer.get("reason")
+            return NotTaken(reason if isinstance(reason, str) else None)
+        case _:
+            return NotTaken("malformed answer")
+
+
+def pause(failures: int, random: Random) -> float:
+    """Seconds before the next try after `failures` ones in a row (1, 2 …): a few quick, then slower and slower."""
+    if failures <= QUICK_TRIES:
+        upper = SHORTEST + (LONGEST - SHORTEST) * min(failures - 1, FULL_AT) / FULL_AT
+        return random.uniform(0, upper)
+    upper = min(LONGEST * 2.0 ** min(failures - QUICK_TRIES, 10), SLOW_LONGEST)
+    return random.uniform(upper / 2, upper)
