@@ -11,6 +11,8 @@ from twisted.web import http
 from twisted.web.iweb import IRequest
 
 T = TypeVar("T")
+# After these, what follows on the connection may be the rest of a broken request.
+_CLOSING = frozenset({http.BAD_REQUEST, http.REQUEST_TIMEOUT, http.REQUEST_ENTITY_TOO_LARGE, http.UNSUPPORTED_MEDIA_TYPE})
 log = Logger()
 
 
@@ -50,17 +52,22 @@ def read_body(request: IRequest, limit: int) -> bytes:
     return content
 
 
-def reply(request: IRequest, status: int, value: Any) -> bytes:
-    """Set status and type; the body that goes with them."""
+def reply(request: IRequest, status: int, value: Any, close: bool = False) -> bytes:
+    """Set status and type; the body that goes with them. `close`: nothing more is read from this connection."""
     request.setResponseCode(status)
     request.setHeader(b"content-type", b"application/json")
+    if close:
+        request.setHeader(b"connection", b"close")
+        channel = getattr(request, "channel", None)
+        if channel is not None:
+            channel.persistent = 0
     return msgspec.json.encode(value)
 
 
 def reply_error(request: IRequest, problem: BaseException) -> bytes:
     """The answer to an exception: as it says, or 500 with a log entry and no details for the caller."""
     if isinstance(problem, HttpError):
-        return reply(request, problem.status, {"error": problem.message, **problem.more})
+        return reply(request, problem.status, {"error": problem.message, **problem.more}, close=problem.status in _CLOSING)
     if isinstance(problem, msgspec.ValidationError):
         return reply(request, http.BAD_REQUEST, {"error": str(problem)})
     log.failure("{method} {path} failed", Failure(problem), method=request.method, path=request.path)
