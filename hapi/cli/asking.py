@@ -29,7 +29,8 @@ def run_once(ask: Callable[[Any], Coroutine[Any, Any, T]], seconds: float = 60.0
         raise KeyboardInterrupt
     result = outcome[0]
     if isinstance(result, Failure):
-        error: BaseException = result.value
+        error = result.value
+        assert error is not None
         if isinstance(error, DeferTimeout):
             raise TimeoutError(f"no answer within {seconds:.0f} s") from error
         raise error

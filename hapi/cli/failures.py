@@ -19,7 +19,7 @@ RESTART = 75
 MEANINGS = {
     DONE: "done; a runner or hub that was asked to stop left in order",
     ERROR: "an error, told in one sentence on standard error",
-    USAGE: "wrong usage: unknown option, bad port, missing directory",
+    USAGE: "wrong usage: unknown option or verb, a port that is none",
     HELD: "another runner holds this HAPI home",
     SUPERSEDED: "another runner has taken this HAPI home over",
     NOT_RUNNING: "the runner is not running",
@@ -53,19 +53,19 @@ _CODES = {
     "hapi.runner.lock.LockUnusable": ERROR,
     "hapi.runner.client.RunnerNotRunning": NOT_RUNNING,
     "hapi.runner.client.ControlFailed": ERROR,
-    "hapi.net.hubclient.HubUnreachable": UNREACHABLE,
-    "hapi.net.hubclient.HubRefused": ERROR,
+    "hapi.net.errors.HubUnreachable": UNREACHABLE,
+    "hapi.net.errors.HubRefused": ERROR,
     "twisted.internet.error.CannotListenError": ERROR,
 }
 
 
-def known(error: BaseException) -> Failure | None:
+def known(error: BaseException | None) -> Failure | None:
     """The sentence and code for `error`, None for what nobody foresaw (a bug: it keeps its traceback)."""
     if isinstance(error, Stop):
         return Failure(visible(error), error.exit_code)
     if getattr(error, "status", None) in (401, 403) and type(error).__name__ == "HubRefused":
         return Failure(f"the hub refused the access token ({visible(error)}): run `hapi auth login`", REFUSED)
-    for kind in type(error).__mro__:
+    for kind in type(error).__mro__[:-1]:
         name = f"{kind.__module__}.{kind.__qualname__}"
         if name == "twisted.internet.error.CannotListenError":
             return Failure(_cannot_listen(error), ERROR)

@@ -1,0 +1,105 @@
+"""Start the runner in the background and wait until it is ready, or say why it is not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from hapi.cli.failures import ERROR, Stop
+from hapi.home import PRIVATE_FILE, Home
+from hapi.shown import Secrets, visible
+
+GLANCE = 0.05  # seconds between looks
+TAIL = 2_000  # bytes of the runner's last words
+
+
+@frozen
+class Started:
+    """A background process of ours; what it says goes to `output`."""
+
+    process: subprocess.Popen[bytes]
+    output: Path
+
+    def last_words(self, secrets: Secrets) -> str:
+        """The last lines it printed, on one line and without secrets."""
+        try:
+            text = self.output.read_bytes()[-TAIL:].decode("utf-8", "replace")
+        except OSError:
+            return ""
+        lines = [line.removeprefix("hapi: ").strip() for line in text.splitlines() if line.strip()]
+        return visible(secrets.hide(" / ".join(lines[-3:])))
+
+
+def start_in_background(home: Home, words: list[str]) -> Started:
+    """Start `hapi WORDS` as leader of a session of its own, its output going to HAPI_HOME/logs."""
+    output = home.directory("logs") / f"{time.strftime('%Y-%m-%d-%H-%M-%S')}-pid-{os.getpid()}-start.out"
+    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "hapi", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=descriptor,
+            stderr=descriptor,
+            start_new_session=True,
+            close_fds=True,
+        )
+    finally:
+        os.close(descriptor)
+    return Started(process, output)
+
+
+@frozen
+class Readiness:
+    """What a look at the runner that is coming up found."""
+
+    answers: bool
+    registered: bool
+    status: dict[str, Any]
+
+    def reached(self, wanted: str) -> bool:
+        return self.answers and (self.registered or wanted == "api-only")
+
+
+async def await_ready(
+    clock: Any, started: Started, wanted: str, seconds: float, look: Callable[[], Any], secrets: Secrets
+) -> Readiness:
+    """Look until the runner is ready as `wanted` (full, api-only). Raises Stop when it ends, or is late."""
+    from twisted.internet.task import deferLater
+
+    deadline = clock.seconds() + seconds
+    while True:
+        code = started.process.poll()
+        if code is not None:
+            raise Stop(
+                f"the runner ended while starting: {started.last_words(secrets) or f'status {code}'}", max(code, 0) or ERROR
+            )
+        found: Readiness = await look()
+        if found.reached(wanted):
+            return found
+        if clock.seconds() >= deadline:
+            raise Stop(_late(started, found, seconds, secrets))
+        await deferLater(clock, GLANCE)
+
+
+def _late(started: Started, found: Readiness, seconds: float, secrets: Secrets) -> str:
+    pid = started.process.pid
+    if found.answers:
+        hub = found.status.get("hub") or {}
+        reason = visible(secrets.hide(str(hub.get("reason") or hub.get("phase") or "no answer yet")))
+        return (
+            f"the runner (pid {pid}) runs, but is not registered at {hub.get('url')} after {seconds:.0f} s: {reason}; "
+            "it goes on trying (`hapi runner status`, `hapi runner stop`)"
+        )
+    words = started.last_words(secrets)
+    return (
+        f"the runner (pid {pid}) does not answer after {seconds:.0f} s"
+        + (f": {words}" if words else "")
+        + f"; see {started.output}"
+    )

@@ -1,0 +1,184 @@
+"""`hapi doctor`: look at everything a runner needs and say what is missing, one line a check."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+from attrs import asdict, frozen
+
+from hapi import __version__
+from hapi.cli.asking import run_once
+from hapi.cli.failures import DONE, ERROR, Stop, epilog, known
+from hapi.cli.output import json_flag, print_json, say
+from hapi.cli.probing import judge_hub
+from hapi.home import Home, read_capped
+from hapi.settings import hub_access, read_settings
+from hapi.shown import visible
+
+GIB = 1 << 30
+LEAST_DISK, LITTLE_DISK = GIB // 10, GIB  # bytes free
+LEAST_DESCRIPTORS, FEW_DESCRIPTORS = 256, 1024
+MARKS = {"good": "ok  ", "note": "note", "broken": "FAIL"}
+
+
+@frozen
+class Check:
+    """One finding: `good`, `note` (works, worth knowing) or `broken` (something will not work)."""
+
+    name: str
+    finding: Literal["good", "note", "broken"]
+    text: str
+
+
+@click.command("doctor", epilog=epilog(DONE, ERROR))
+@json_flag
+def doctor(as_json: bool) -> None:
+    """Check home, settings, hub, token, runner, agents, disk, descriptors and PATH. Fails when something is broken."""
+    checks = examine(os.environ)
+    broken = [check for check in checks if check.finding == "broken"]
+    if as_json:
+        print_json({"ok": not broken, "version": __version__, "checks": [asdict(check) for check in checks]})
+    else:
+        for check in checks:
+            say(f"{MARKS[check.finding]}  {check.name:<12} {visible(check.text)}")
+    if broken:
+        raise Stop(f"{len(broken)} of {len(checks)} checks failed: {', '.join(check.name for check in broken)}")
+
+
+def examine(environ: Any) -> list[Check]:
+    """All checks, in the order in which one depends on another."""
+    try:
+        home = Home.find(environ)
+    except Exception as error:
+        return [Check("home", "broken", str(error))]
+    checks = [Check("version", "good", f"hapi {__version__}, Python {platform.python_version()}, {platform.system()}")]
+    checks += [_guarded(name, look, home) for name, look in (("home", _home), ("settings", _settings), ("state", _state))]
+    checks += _hub_and_runner(home, environ)
+    checks += _guarded_all("agents", lambda: _agents(home, environ))
+    checks += [_guarded("disk", _disk, home), _descriptors(), _path(environ)]
+    return checks
+
+
+def _guarded(name: str, look: Callable[[Home], Check], home: Home) -> Check:
+    return next(iter(_guarded_all(name, lambda: [look(home)])))
+
+
+def _guarded_all(name: str, look: Callable[[], Iterable[Check]]) -> list[Check]:
+    try:
+        return list(look())
+    except Exception as error:
+        failure = known(error)
+        return [Check(name, "broken", failure.sentence if failure else f"{type(error).__name__}: {error}")]
+
+
+def _home(home: Home) -> Check:
+    if not home.path.exists():
+        return Check("home", "note", f"{home.path} does not exist yet; the first start makes it")
+    mode = stat.S_IMODE(home.path.stat().st_mode)
+    home.prepare()  # closes it to other users, as every start does
+    closed = " (was open to other users, now closed)" if mode & 0o077 else ""
+    return Check("home", "note" if closed else "good", f"{home.path}{closed}")
+
+
+def _settings(home: Home) -> Check:
+    settings = read_settings(home)
+    if not home.settings.exists():
+        return Check("settings", "note", f"{home.settings} does not exist yet")
+    if stat.S_IMODE(home.settings.stat().st_mode) & 0o077:
+        return Check(
+            "settings", "broken", f"{home.settings} can be read by other users: chmod 600 it, and change the token in it"
+        )
+    return Check("settings", "good", f"{home.settings}, {len(settings)} keys")
+
+
+def _state(home: Home) -> Check:
+    try:
+        content = read_capped(home.runner_state)
+        found = json.loads(content) if content is not None else None
+    except (OSError, ValueError, RecursionError) as error:
+        return Check("state", "broken", f"{home.runner_state} cannot be read ({error}): remove it while no runner runs")
+    if content is not None and not isinstance(found, dict):
+        return Check("state", "broken", f"{home.runner_state} holds no JSON object: remove it while no runner runs")
+    return Check("state", "good", "no runner has left a state file" if found is None else f"{home.runner_state}")
+
+
+def _hub_and_runner(home: Home, environ: Any) -> list[Check]:
+    from hapi.runner.client import ControlClient
+
+    try:
+        access = hub_access(environ, read_settings(home))
+    except Exception as error:
+        hub = [Check("hub", "broken", str(error))]
+        access = None
+
+    async def look(reactor: Any) -> list[Check]:
+        found = list(hub) if access is None else [_judged(access.url, await judge_hub(reactor, access))]
+        try:
+            status = await ControlClient(reactor, home).status()
+        except Exception as error:
+            failure = known(error)
+            return [*found, Check("runner", "note", failure.sentence if failure else f"does not answer: {error}")]
+        registered = bool(status.get("registered"))
+        where = status.get("hub") or {}
+        words = f"pid {status.get('pid')}, version {status.get('version')}, " + (
+            f"registered at {where.get('url')}" if registered else f"not registered at {where.get('url')}: {where.get('reason')}"
+        )
+        return [*found, Check("runner", "good" if registered else "broken", words)]
+
+    return _guarded_all("runner", lambda: run_once(look))
+
+
+def _judged(url: str, verdict: Any) -> Check:
+    if verdict.finding == "ok":
+        return Check("hub", "good", f"{url} answers and takes the token")
+    if verdict.finding == "refused":
+        return Check("hub", "broken", f"{url} refused the token ({verdict.reason}): hapi auth login")
+    return Check("hub", "broken", f"{url} does not answer: {verdict.reason}")
+
+
+def _agents(home: Home, environ: Any) -> list[Check]:
+    from hapi.cli.found import found_agents
+
+    found, missing = found_agents(read_settings(home), environ)
+    text = f"found {', '.join(found)}" + (f"; not found {', '.join(missing)}" if missing else "")
+    return [Check("agents", "good" if len(found) > 1 else "note", text)]
+
+
+def _disk(home: Home) -> Check:
+    place = next(path for path in (home.path, *home.path.parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    finding: Any = "broken" if free < LEAST_DISK else "note" if free < LITTLE_DISK else "good"
+    return Check("disk", finding, f"{free / GIB:.1f} GiB free at {place}")
+
+
+def _descriptors() -> Check:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    finding: Any = "broken" if soft < LEAST_DESCRIPTORS else "note" if soft < FEW_DESCRIPTORS else "good"
+    return Check(
+        "descriptors", finding, f"{soft} may be open at once" + (f" (ulimit -n {hard} allows more)" if soft < hard else "")
+    )
+
+
+def _path(environ: Any) -> Check:
+    path = environ.get("PATH", "")
+    ours = Path(sys.executable).parent / "hapi"
+    found = shutil.which("hapi", path=path)
+    if shutil.which("git", path=path) is None:
+        return Check("PATH", "note", "no git: sessions in worktrees will not work")
+    if found is None:
+        return Check(
+            "PATH", "note", f"hapi is not on the PATH; this one is {ours if ours.exists() else sys.executable + ' -m hapi'}"
+        )
+    if ours.exists() and not ours.samefile(found):
+        return Check("PATH", "note", f"the first hapi on the PATH is {found}, this one is {ours}")
+    return Check("PATH", "good", f"{found}")

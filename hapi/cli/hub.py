@@ -1,0 +1,63 @@
+"""`hapi hub`: the hub in the foreground."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from hapi.cli.failures import DONE, ERROR, USAGE, epilog
+from hapi.cli.output import json_flag, print_json, say
+from hapi.home import Home
+
+PORT = click.IntRange(0, 65535)
+
+
+@click.command("hub", epilog=epilog(DONE, ERROR, USAGE))
+@click.option("--host", help="Where to listen (HAPI_LISTEN_HOST, 127.0.0.1).")
+@click.option("--port", type=PORT, help="On which port, 0 for any (HAPI_LISTEN_PORT, 3006).")
+@click.option("--public-url", help="The hub's address seen from outside (HAPI_PUBLIC_URL).")
+@click.option("--relay/--no-relay", default=False, hidden=True, help="Accepted for the npm CLI's sake; there is no relay.")
+@json_flag
+def hub(host: str | None, port: int | None, public_url: str | None, relay: bool, as_json: bool) -> None:
+    """Run the hub: REST, Socket.IO, events, database and web page. Ctrl+C or SIGTERM ends it in order."""
+    sys.exit(serve_hub({"host": host, "port": port, "public_url": public_url}, as_json))
+
+
+def serve_hub(flags: dict[str, Any], as_json: bool) -> int:
+    """Serve until asked to leave; the exit code."""
+    from twisted.internet import reactor
+
+    from hapi.cli.pageaddress import page_address
+    from hapi.cli.serving import Serving
+    from hapi.hub import HubOptions, hub_service
+    from hapi.log import start_logging
+
+    home = Home.find().prepare()
+    options = HubOptions.from_environment(os.environ, **{name: value for name, value in flags.items() if value is not None})
+    logging = start_logging("hub", home, terminal=sys.stderr)
+    serving = Serving(reactor)
+    service: Any = hub_service(reactor, options)
+
+    async def start() -> None:
+        serving.services.addService(service)
+        serving.services.startService()
+        await service.when_listening
+        logging.secrets.add(service.token)
+        if as_json:
+            print_json({"url": service.url, "pid": os.getpid(), "home": str(home.path), "log": str(logging.path)})
+            return
+        say(f"Hub listens on {service.url}")
+        if sys.stdout.isatty():
+            say(f"Page: {page_address(service.url, service.token)}")
+        else:  # whatever collects this output keeps it: the token stays out
+            say(f"Page: {service.url}/ (access token: cliApiToken in {home.settings})")
+
+    from twisted.internet.defer import Deferred
+
+    try:
+        return serving.run(lambda: Deferred.fromCoroutine(start()))
+    finally:
+        logging.stop()

@@ -1,0 +1,44 @@
+"""The address of the page, with the token behind the `#` (it never reaches a server's log), also as a QR code."""
+
+from __future__ import annotations
+
+import io
+import socket
+from contextlib import suppress
+from urllib.parse import quote, urlsplit
+
+EVERYWHERE = ("0.0.0.0", "::", "[::]")
+
+
+def page_address(url: str, token: str) -> str:
+    return f"{url.rstrip('/')}/#token={quote(token, safe='')}"
+
+
+def reachable_url(url: str) -> str:
+    """`url` with a host that others can use: an address of this machine in place of `every interface`."""
+    parts = urlsplit(url)
+    if parts.hostname not in EVERYWHERE:
+        return url
+    return f"{parts.scheme}://{_own_address() or '127.0.0.1'}:{parts.port}"
+
+
+def is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _own_address() -> str | None:
+    """The address that connections to elsewhere would come from. Connecting a UDP socket sends nothing."""
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # TEST-NET-1, RFC 5737
+        return str(probe.getsockname()[0])
+    return None
+
+
+def qr_code(text: str) -> str:
+    """`text` as a QR code for a terminal, half a line a module."""
+    import segno
+
+    drawn = io.StringIO()
+    segno.make(text, micro=False, error="l").terminal(drawn, compact=True, border=2)
+    return drawn.getvalue().rstrip("\n")

@@ -1,0 +1,171 @@
+"""`hapi runner`: start, stop and ask the runner of this machine."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import click
+
+from hapi.cli.asking import run_once
+from hapi.cli.failures import DONE, ERROR, HELD, NOT_RUNNING, SUPERSEDED, USAGE, Stop, epilog
+from hapi.cli.flags import RunnerFlags
+from hapi.cli.output import json_flag, print_json, say, table
+from hapi.home import Home
+from hapi.shown import visible
+
+
+def flags(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The flags of a runner; they may stand before the verb or after it."""
+    for option in (
+        click.option("--session-command", metavar="COMMAND", help="The program that sessions run (HAPI_CLI_EXECUTABLE; ours)."),
+        click.option("--workspace-root", "roots", multiple=True, metavar="PATH", help="Limit sessions to PATH; repeatable."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group("runner")
+@flags
+@click.pass_context
+def runner(context: click.Context, roots: tuple[str, ...], session_command: str | None) -> None:
+    """The runner of this machine: starts sessions when the hub asks, tracks them, ends them."""
+    context.obj = RunnerFlags(roots, session_command)
+
+
+def _together(context: click.Context, roots: tuple[str, ...], session_command: str | None) -> RunnerFlags:
+    before: RunnerFlags = context.obj
+    return RunnerFlags((*before.workspace_roots, *roots), session_command or before.session_command)
+
+
+@runner.command("start-sync", epilog=epilog(DONE, ERROR, USAGE, HELD, SUPERSEDED))
+@flags
+@click.pass_context
+def start_sync(context: click.Context, roots: tuple[str, ...], session_command: str | None) -> None:
+    """Run the runner in the foreground. Ctrl+C or SIGTERM ends it in order; its sessions go on."""
+    from hapi.cli.foreground import run_runner
+
+    sys.exit(run_runner(_together(context, roots, session_command)))
+
+
+@runner.command("start", epilog=epilog(DONE, ERROR, USAGE, HELD))
+@flags
+@click.option(
+    "--wait", "wanted", type=click.Choice(["full", "api-only"]), default="full", show_default=True,
+    help="Ready means: registered at the hub, or just answering here.",
+)  # fmt: skip
+@click.option("--timeout", type=click.FloatRange(0.1), default=20.0, show_default=True, help="Seconds to wait for it.")
+@json_flag
+@click.pass_context
+def start(
+    context: click.Context, roots: tuple[str, ...], session_command: str | None, wanted: str, timeout: float, as_json: bool
+) -> None:
+    """Start the runner in the background and wait until it is ready.
+
+    A runner of this version with these flags is left as it is; another one is replaced, and its sessions go on.
+    """
+    from hapi.cli.starting import start_runner
+
+    start_runner(_together(context, roots, session_command), wanted, timeout, as_json)
+
+
+@runner.command("stop", epilog=epilog(DONE, ERROR))
+@json_flag
+def stop(as_json: bool) -> None:
+    """Stop the runner. Its sessions go on."""
+    from hapi.cli.starting import stop_running
+
+    home = Home.find()
+    pid = run_once(lambda reactor: stop_running(reactor, home))
+    if as_json:
+        print_json({"stopped": pid is not None, "pid": pid})
+    else:
+        say("The runner was not running" if pid is None else f"Runner stopped (pid {pid})")
+
+
+@runner.command("status", epilog=epilog(DONE, ERROR, NOT_RUNNING))
+@json_flag
+def status(as_json: bool) -> None:
+    """Whether the runner runs, and whether the hub knows it."""
+    home = Home.find()
+    found = _ask(home, lambda client: client.status(), {"running": False, "home": str(home.path)} if as_json else None)
+    if as_json:
+        print_json({"running": True, "home": str(home.path), **found})
+        return
+    hub = found.get("hub") or {}
+    reason = f" ({visible(hub['reason'])})" if hub.get("reason") else ""
+    roots = ", ".join(map(visible, found.get("workspaceRoots") or ())) or "none (every directory)"
+    say(f"Runner:          running, pid {found.get('pid')}, version {visible(found.get('version'))}")
+    say(f"Hub URL:         {visible(hub.get('url'))}: {visible(hub.get('phase'))}{reason}")
+    say(f"Registered:      {'yes' if found.get('registered') else 'no'}")
+    say(f"Machine ID:      {visible(found.get('machineId'))}")
+    say(f"Workspace roots: {roots}")
+    say(f"Sessions:        {found.get('children')}")
+
+
+@runner.command("list", epilog=epilog(DONE, ERROR, NOT_RUNNING))
+@click.option("--table", "as_table", is_flag=True, help="A table with the directory and state of each session.")
+@json_flag
+def list_sessions(as_table: bool, as_json: bool) -> None:
+    """The live sessions that this runner knows."""
+    children = _ask(Home.find(), lambda client: client.list(), [] if as_json else None)
+    if as_json:
+        print_json(children)
+    elif not children:
+        say("No active sessions this runner is aware of.")
+    elif as_table:
+        keys = ("happySessionId", "agent", "directory", "state", "pid", "startedBy")
+        table(
+            ("SESSION", "AGENT", "DIRECTORY", "STATE", "PID", "STARTED BY"),
+            [[child.get(key) or "" for key in keys] for child in children],
+        )
+    else:
+        say("Active sessions:")
+        print_json(children)
+
+
+@runner.command("stop-session", epilog=epilog(DONE, ERROR, NOT_RUNNING))
+@click.argument("session_id", required=False)
+@json_flag
+def stop_session(session_id: str | None, as_json: bool) -> None:
+    """End the session SESSION_ID (or PID-<n>) with everything it started."""
+    if not session_id:
+        raise Stop("Session ID required")
+    result = _ask(Home.find(), lambda client: client.stop_session(session_id), None)
+    if as_json:
+        print_json({"sessionId": session_id, "status": result})
+    elif result == "stopped":
+        say("Session stopped")
+    elif result == "already_gone":
+        say("Session was already stopped")
+    if result not in ("stopped", "already_gone"):
+        raise Stop("Failed to stop session: it is still alive, or this runner does not know it")
+
+
+@runner.command("logs", epilog=epilog(DONE, ERROR))
+@json_flag
+def logs(as_json: bool) -> None:
+    """Where the runner's newest log is."""
+    from hapi.cli.starting import newest_log
+
+    path = newest_log(Home.find())
+    if as_json:
+        print_json({"path": None if path is None else str(path)})
+    else:
+        say("No runner logs found" if path is None else visible(path))
+
+
+def _ask(home: Home, question: Callable[[Any], Awaitable[Any]], otherwise: Any) -> Any:
+    """The runner's answer. Without a runner `otherwise` is printed (unless None) and the command ends as documented."""
+    from hapi.runner.client import ControlClient, RunnerNotRunning
+
+    async def ask(reactor: Any) -> Any:
+        return await question(ControlClient(reactor, home))
+
+    try:
+        return run_once(ask)
+    except RunnerNotRunning as error:
+        if otherwise is not None:
+            print_json(otherwise)
+        raise Stop(f"the runner is not running in {home.path}: start it with `hapi runner start`", NOT_RUNNING) from error

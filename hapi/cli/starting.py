@@ -1,0 +1,118 @@
+"""Starting and stopping the background runner: looking first, replacing what is out of date, waiting with an end."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from hapi import __version__
+from hapi.cli.asking import run_once
+from hapi.cli.daemon import GLANCE, Readiness, await_ready, start_in_background
+from hapi.cli.failures import Stop
+from hapi.cli.flags import RunnerFlags
+from hapi.cli.output import print_json, say
+from hapi.home import Home, read_capped
+from hapi.shown import Secrets, visible
+
+STOP_WITHIN = 20.0  # seconds a runner may take to leave
+
+
+def start_runner(flags: RunnerFlags, wanted: str, timeout: float, as_json: bool) -> None:
+    """Start the runner in the background unless one just like it runs; print how it went. Raises Stop."""
+    from hapi.runner import RunnerOptions
+
+    options = RunnerOptions.from_environment(os.environ, **flags.given())  # what is wrong is said here, not in a log
+    secrets = Secrets()
+    secrets.add(options.access.token)
+
+    async def go(reactor: Any) -> tuple[Readiness, bool]:
+        found = await look(reactor, options.home)
+        if found.answers and same(found.status, options):
+            return found, False
+        if found.answers:
+            if not as_json:
+                say(
+                    f"Replacing the running runner (pid {found.status.get('pid')}, version {visible(found.status.get('version'))})"
+                )
+            await stop_running(reactor, options.home)
+        started = start_in_background(options.home, list(options.argv))
+
+        async def glance() -> Readiness:
+            seen = await look(reactor, options.home)
+            return seen if seen.status.get("pid") == started.process.pid else Readiness(False, False, {})
+
+        return await await_ready(reactor, started, wanted, timeout, glance, secrets), True
+
+    found, is_new = run_once(go, timeout + STOP_WITHIN + 10)
+    pid = found.status.get("pid")
+    if as_json:
+        print_json({"started": is_new, **found.status})
+    elif is_new:
+        say(f"Runner started successfully (pid {pid}{', registered at ' + options.access.url if found.registered else ''})")
+    else:
+        say(f"The runner is already running with this version and these flags (pid {pid})")
+
+
+async def look(reactor: Any, home: Home) -> Readiness:
+    """What the runner of `home` says of itself now; one that does not answer, or none, answers nothing."""
+    from hapi.runner.client import ControlClient, ControlFailed, RunnerNotRunning
+
+    try:
+        status = await ControlClient(reactor, home).status()
+    except (RunnerNotRunning, ControlFailed):
+        return Readiness(False, False, {})
+    return Readiness(True, bool(status.get("registered")), status)
+
+
+def same(status: dict[str, Any], options: Any) -> bool:
+    """Whether the runner with `status` is what `options` ask for: version, hub, machine and command line."""
+    return (
+        status.get("version") == __version__
+        and (status.get("hub") or {}).get("url") == options.access.url
+        and status.get("machineId") == options.machine_id
+        and list(status.get("argv") or ()) == list(options.argv)
+    )
+
+
+async def stop_running(reactor: Any, home: Home) -> int | None:
+    """Ask the runner of `home` to leave and wait until its process is gone; its pid, None when none ran. Raises Stop."""
+    from twisted.internet.task import deferLater
+
+    from hapi.process.system import SystemProcesses
+    from hapi.runner.client import ControlClient, RunnerNotRunning
+
+    client, processes = ControlClient(reactor, home), SystemProcesses(reactor)
+    try:
+        pid = int((await client.status())["pid"])
+        identity = processes.identify(pid)
+        await client.stop()
+    except RunnerNotRunning:
+        return None
+    deadline = reactor.seconds() + STOP_WITHIN
+    while identity is not None and processes.is_running(identity):
+        if reactor.seconds() > deadline:
+            raise Stop(f"the runner (pid {pid}) was asked to leave and still runs after {STOP_WITHIN:.0f} s")
+        await deferLater(reactor, GLANCE)
+    return pid
+
+
+def newest_log(home: Home) -> Path | None:
+    """The log that the state file names, else the newest of a runner."""
+    state = read_state(home)
+    named = state.get("runnerLogPath")
+    if isinstance(named, str) and named and Path(named).exists():
+        return Path(named)
+    found = [path for name in ("runner", "up") for path in home.logs.glob(f"*-{name}.log")]
+    return max(found, key=lambda path: path.name, default=None)
+
+
+def read_state(home: Home) -> dict[str, Any]:
+    """`runner.state.json`, {} when there is none or it cannot be read: then it tells nothing."""
+    import json
+
+    try:
+        found = json.loads(read_capped(home.runner_state) or b"{}")
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

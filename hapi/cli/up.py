@@ -1,0 +1,150 @@
+"""`hapi up`: hub, runner and page in one process, ready to use."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import click
+from attrs import define
+
+from hapi import __version__
+from hapi.cli.failures import DONE, ERROR, HELD, SUPERSEDED, USAGE, epilog
+from hapi.cli.found import agents_sentence, found_agents
+from hapi.cli.hub import PORT
+from hapi.cli.output import json_flag, print_json, say
+from hapi.cli.pageaddress import EVERYWHERE, is_loopback, page_address, qr_code, reachable_url
+from hapi.home import Home
+from hapi.settings import DEFAULT_HUB, read_settings, update_settings
+from hapi.shown import visible
+
+if TYPE_CHECKING:
+    from hapi.cli.serving import Serving
+    from hapi.log import Logging
+
+
+@click.command("up", epilog=epilog(DONE, ERROR, USAGE, HELD, SUPERSEDED))
+@click.option("--host", help="Where the hub listens (HAPI_LISTEN_HOST, 127.0.0.1); 0.0.0.0 lets a phone in.")
+@click.option("--port", type=PORT, help="On which port, 0 for any (HAPI_LISTEN_PORT, 3006).")
+@click.option("--home", help="The directory of everything (HAPI_HOME, ~/.hapi).")
+@click.option("--workspace-root", "roots", multiple=True, help="Limit sessions to this directory; repeatable.")
+@click.option("--qr/--no-qr", default=True, help="Draw the page's address as a QR code.")
+@json_flag
+def up(host: str | None, port: int | None, home: str | None, roots: tuple[str, ...], qr: bool, as_json: bool) -> None:
+    """Start everything on this machine: hub, runner and the web page.
+
+    Prints the page's address and which agents were found. Ctrl+C ends hub and runner; sessions go on.
+    """
+    if home is not None:
+        os.environ["HAPI_HOME"] = os.path.abspath(os.path.expanduser(home))
+    flags = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    sys.exit(Up(Home.find().prepare(), flags, roots, qr, as_json).serve())
+
+
+@define(eq=False)
+class Up:
+    """One run of `hapi up`."""
+
+    home: Home
+    hub_flags: dict[str, Any]
+    roots: tuple[str, ...]
+    qr: bool
+    as_json: bool
+
+    def serve(self) -> int:
+        """Serve until asked to leave; the exit code. What is known to be wrong is raised before anything runs."""
+        from twisted.internet import reactor
+        from twisted.internet.defer import Deferred
+
+        from hapi.cli.serving import Serving
+        from hapi.hub import HubOptions
+        from hapi.log import start_logging
+
+        read_settings(self.home)
+        options = HubOptions.from_environment(os.environ, **self.hub_flags)
+        logging = start_logging("up", self.home, terminal=sys.stderr)
+        serving = Serving(reactor)
+        try:
+            return serving.run(lambda: Deferred.fromCoroutine(self._start(reactor, serving, logging, options)))
+        finally:
+            logging.stop()
+
+    async def _start(self, reactor: Any, serving: Serving, logging: Logging, options: Any) -> None:
+        from hapi.hub import hub_service
+        from hapi.runner import RunnerOptions, runner_service
+
+        if await self._already_up(reactor):
+            serving.leave()
+            return
+        hub: Any = hub_service(reactor, options)
+        hub.setServiceParent(serving.services)
+        serving.services.startService()
+        await hub.when_listening
+        logging.secrets.add(hub.token)
+        os.environ["HAPI_API_URL"] = _local_url(hub.url)  # sessions inherit it
+        self._remember_hub(os.environ["HAPI_API_URL"])
+        flags = {"workspace_roots": self.roots} if self.roots else {}
+        wanted = RunnerOptions.from_environment(os.environ, **flags)
+        runner: Any = runner_service(reactor, wanted, on_retired=serving.leave)
+        runner.setServiceParent(serving.services)
+        self._tell(hub.url, hub.token, logging)
+        await self._await_registered(reactor, runner)
+
+    async def _already_up(self, reactor: Any) -> bool:
+        """Whether a runner serves this home already; says where its page is."""
+        from hapi.runner.client import ControlClient, RunnerNotRunning
+
+        try:
+            status = await ControlClient(reactor, self.home).status()
+        except RunnerNotRunning:
+            return False
+        pid, url = status.get("pid"), str((status.get("hub") or {}).get("url"))
+        token = (os.environ.get("CLI_API_TOKEN") or read_settings(self.home).get("cliApiToken") or "").strip()
+        page = page_address(url, token)
+        if self.as_json:
+            print_json({"alreadyRunning": True, "pid": pid, "url": url, "page": page, "home": str(self.home.path)})
+        else:
+            say(f"Already running in {visible(self.home.path)} (pid {pid}). Page: {visible(page)}")
+        return True
+
+    def _remember_hub(self, url: str) -> None:
+        """Commands in other terminals find this hub too, unless the settings name one elsewhere."""
+        settings = read_settings(self.home)
+        named = settings.get("apiUrl") or settings.get("serverUrl") or DEFAULT_HUB
+        if is_loopback(str(named)) and urlsplit(str(named)).port != urlsplit(url).port:
+            update_settings(self.home, lambda now: {**now, "apiUrl": url})
+
+    def _tell(self, url: str, token: str, logging: Logging) -> None:
+        found, missing = found_agents(read_settings(self.home), os.environ)
+        page = page_address(reachable_url(url), token)
+        if self.as_json:
+            print_json(
+                {
+                    "url": url,
+                    "page": page,
+                    "pid": os.getpid(),
+                    "home": str(self.home.path),
+                    "log": str(logging.path),
+                    "agents": found,
+                }
+            )
+            return
+        say(f"HAPI {__version__} is up. Open this page; the address holds the access token, keep it to yourself:\n")
+        say(f"  {page}\n")
+        if self.qr:
+            say(qr_code(page))
+            if is_loopback(url):
+                say("  (reachable from this machine only; `hapi up --host 0.0.0.0` lets a phone in)")
+            say()
+        say(agents_sentence(found, missing))
+        say(f"Home {visible(self.home.path)}, log {visible(logging.path)}. Ctrl+C ends hub and runner; sessions go on.")
+
+    async def _await_registered(self, reactor: Any, runner: Any) -> None: ...
+
+
+def _local_url(url: str) -> str:
+    """The hub's address for programs on this machine."""
+    parts = urlsplit(url)
+    return f"http://127.0.0.1:{parts.port}" if parts.hostname in EVERYWHERE else url
