@@ -1,6 +1,8 @@
 # Everything here sets itself up on a fresh machine: `make up` to use HAPI, `make test` to test it.
 
-PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(shell command -v $(name) 2>/dev/null)))
+# The first Python here that runs and is new enough.
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+  $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .cache/peers
@@ -43,8 +45,7 @@ clean:
 	rm -rf $(VENV) .cache build dist docs/_build *.egg-info
 
 $(VENV)/bin/python:
-	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "HAPI needs Python 3.11 or newer (make PYTHON=/path/to/python)" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "HAPI needs Python 3.11 or newer (make PYTHON=/path/to/python)" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 
 $(VENV)/.ready-up: $(VENV)/bin/python setup.cfg

@@ -74,7 +74,7 @@ def known(error: BaseException | None) -> Failure | None:
     return None
 
 
-def _cannot_listen(error: BaseException) -> str:
+def _cannot_listen(error: BaseException | None) -> str:
     """CannotListenError carries interface, port and socketError; its own text is for programmers."""
     port, reason = getattr(error, "port", "?"), getattr(error, "socketError", error)
     where = getattr(error, "interface", "") or "every interface"

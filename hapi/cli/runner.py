@@ -116,10 +116,8 @@ def list_sessions(as_table: bool, as_json: bool) -> None:
         say("No active sessions this runner is aware of.")
     elif as_table:
         keys = ("happySessionId", "agent", "directory", "state", "pid", "startedBy")
-        table(
-            ("SESSION", "AGENT", "DIRECTORY", "STATE", "PID", "STARTED BY"),
-            [[child.get(key) or "" for key in keys] for child in children],
-        )
+        heads = ("SESSION", "AGENT", "DIRECTORY", "STATE", "PID", "STARTED BY")
+        table(heads, [[child.get(key) or "" for key in keys] for child in children])
     else:
         say("Active sessions:")
         print_json(children)

@@ -32,9 +32,8 @@ def start_runner(flags: RunnerFlags, wanted: str, timeout: float, as_json: bool)
             return found, False
         if found.answers:
             if not as_json:
-                say(
-                    f"Replacing the running runner (pid {found.status.get('pid')}, version {visible(found.status.get('version'))})"
-                )
+                version = visible(found.status.get("version"))
+                say(f"Replacing the running runner (pid {found.status.get('pid')}, version {version})")
             await stop_running(reactor, options.home)
         started = start_in_background(options.home, list(options.argv))
 
