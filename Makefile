@@ -6,7 +6,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .cache/peers
-PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/pip install -qq --disable-pip-version-check
 # Plugins of twistd are looked up by directory, so the development install has to put this directory on sys.path.
 EDITABLE := --config-settings editable_mode=compat --editable
 

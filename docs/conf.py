@@ -10,6 +10,7 @@ release = version = __version__
 extensions = ["myst_parser"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
+suppress_warnings = ["toc.empty_glob"]
 exclude_patterns = ["_build", "examples"]
 if not (Path(__file__).parent / "walkthrough.md").exists():
     exclude_patterns.append("walkthrough.md")
