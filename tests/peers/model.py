@@ -7,7 +7,7 @@ What it answers follows from the last message alone, so any number of agents may
 | `run: <command>` | a thought, a sentence, a call of the agent's shell tool with that command; then `Output: <what came back>` |
 | `hold` | begins to speak, and ends when the test calls `release()` |
 | `fail` | status 400 with an error |
-| anything else | `You said: <prompt>` |
+| anything else | `You said: <last line of the prompt>` |
 
 `python model.py [PORT]` serves until it is ended and prints its URL.
 """
@@ -89,7 +89,7 @@ def answer(request: dict[str, Any]) -> list[Step]:
         return [Text("Holding "), Hold(), Text("and released.")]
     if found := re.search(r"run: *(.+)", prompt):
         return [Thought("A command is wanted."), Text("I will run it."), Shell(found[1])]
-    return [Thought("Nothing to do but answer."), Text(f"You said: {prompt}")]
+    return [Thought("Nothing to do but answer."), Text(f"You said: {(prompt.splitlines() or [''])[-1]}")]
 
 
 def shell_tool(request: dict[str, Any]) -> str | None:
