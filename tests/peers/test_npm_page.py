@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,18 +14,17 @@ from programs import NPM, OURS, User
 from support import until
 
 pytestmark = pytest.mark.peer("hapi", "opencode", "chromium")
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run"
-    " --disable-background-networking --disable-component-update --disable-sync"
-).split()
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 SERVED_BY_THE_HUB = ("/api", "/socket.io", "/health", "/cli")
 PATIENCE = 20_000.0  # ms
 
 
 @pytest.fixture
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        started = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         yield started
         started.close()
 
@@ -64,69 +64,87 @@ def open_page(browser: Browser, hub: User, served_from: User) -> Page:
 def test_a_person_works_with_a_session_on_the_npm_page(cast, model, browser, picture, hub, runner, session):
     _, user = cast.hub(hub)
     static = user if hub == NPM else cast.hub(NPM)[1]
-    running = cast.runner(runner, user, session)
+    cast.runner(runner, user, session)
     directory = cast.directory("project")
-    expect.set_options(timeout=PATIENCE)
 
     page = open_page(browser, user, static)
-    page.get_by_placeholder("Access token").fill(cast.token)
-    page.get_by_role("button", name="Sign In").click()
-    expect(page.get_by_text("No sessions yet")).to_be_visible()
+    sign_in(page, cast.token)
     picture(page, "signed-in")
-
-    page.get_by_role("button", name="New Session").first.click()
-    expect(page.get_by_role("combobox").first).to_contain_text("(linux)")
-    assert "UPDATE REQUIRED" not in page.get_by_role("combobox").first.inner_text()
-    assert not page.get_by_text("out of date").count()
-    page.get_by_placeholder("/path/to/project").fill(str(directory))
-    page.get_by_text("OpenCode", exact=True).click()
-    picture(page, "new-session")
-    page.get_by_role("button", name="Create", exact=True).click()
-
-    composer = page.get_by_role("textbox", name="Type what you want the agent to do")
-    expect(composer).to_be_visible()
+    create_session(page, directory)
     sid = until(lambda: next(iter(row["id"] for row in user.sessions()), None))
-    page.get_by_role("button", name="Got it").click()  # of an explainer that would cover the composer
-
-    composer.fill("Please run: touch made && echo so-$((20+1))")
-    composer.press("Enter")
-    expect(page.get_by_text("Waiting for approval")).to_be_visible()
-    expect(page.get_by_text("I will run it.")).to_be_visible()
-    picture(page, "permission")
-    page.get_by_role("button", name="Yes", exact=True).click()
-    expect(page.get_by_text("Output: so-21")).to_be_visible()
-    expect(page.get_by_text("Waiting for approval")).to_have_count(0)
-    picture(page, "answered")
+    answer_permission(page, picture)
     assert (directory / "made").exists()
     until(lambda: user.records(sid)[-1].get("event") == {"type": "ready"})
 
-    composer.fill("hold on a moment")
-    composer.press("Enter")
+    say(page, "hold on a moment")
     assert model.holding.wait(20)
     expect(page.get_by_role("button", name="Abort")).to_be_enabled()  # the sign that the agent is at work
     picture(page, "thinking")
     model.release()
     expect(page.get_by_text("Holding and released.")).to_be_visible()
 
-    page.get_by_role("button", name="More actions").click()
-    page.get_by_role("menuitem", name="Rename").click()
-    page.get_by_role("dialog").get_by_role("textbox").fill("Named on the page")
-    page.get_by_role("dialog").get_by_role("textbox").press("Enter")
-    expect(page.get_by_text("Named on the page").first).to_be_visible()
+    rename(page, "Named on the page")
     assert user.session(sid)["metadata"]["name"] == "Named on the page"
-
-    page.get_by_role("button", name="More actions").click()
-    page.get_by_role("menuitem", name="Archive").click()
-    page.get_by_role("dialog").get_by_role("button", name="Archive").click()
+    archive(page)
     archived = until(lambda: (seen := user.session(sid)["metadata"])["lifecycleState"] == "archived" and seen)
     assert (archived["name"], archived["archiveReason"]) == ("Named on the page", "User terminated")
     expect(page.get_by_text("This session is inactive")).to_be_visible()
     picture(page, "archived")
 
-    composer.fill("Wake up")  # a message to an archived session resumes it, with the agent's own memory
-    composer.press("Enter")
+    say(page, "Wake up")  # a message to an archived session resumes it
     expect(page.get_by_text("You said: Wake up")).to_be_visible()
     picture(page, "resumed")
     resumed = until(lambda: next((row for row in user.sessions() if row["active"]), None))
     assert resumed["metadata"]["name"] == "Named on the page"
-    assert running.program.running
+
+
+def sign_in(page: Page, token: str) -> None:
+    page.get_by_placeholder("Access token").fill(token)
+    page.get_by_role("button", name="Sign In").click()
+    expect(page.get_by_text("No sessions yet")).to_be_visible()
+
+
+def create_session(page: Page, directory: Path) -> None:
+    """Through the form for a new session, where the runner must stand as one that is up to date."""
+    page.get_by_role("button", name="New Session").first.click()
+    machines = page.get_by_role("combobox").first
+    expect(machines).to_contain_text("(linux)")
+    assert "UPDATE REQUIRED" not in machines.inner_text()
+    assert not page.get_by_text("out of date").count()
+    page.get_by_placeholder("/path/to/project").fill(str(directory))
+    page.get_by_text("OpenCode", exact=True).click()
+    page.get_by_role("button", name="Create", exact=True).click()
+    page.get_by_role("button", name="Got it").click()  # of an explainer that would cover the composer
+
+
+def say(page: Page, text: str) -> None:
+    composer = page.get_by_role("textbox", name="Type what you want the agent to do")
+    composer.fill(text)
+    composer.press("Enter")
+
+
+def answer_permission(page: Page, picture: Callable[[Page, str], None]) -> None:
+    say(page, "Please run: touch made && echo so-$((20+1))")
+    expect(page.get_by_text("Waiting for approval")).to_be_visible()
+    expect(page.get_by_text("I will run it.")).to_be_visible()
+    expect(page.get_by_text("Reasoning", exact=True)).to_be_visible()
+    picture(page, "permission")
+    page.get_by_role("button", name="Yes", exact=True).click()
+    expect(page.get_by_text("Output: so-21")).to_be_visible()
+    expect(page.get_by_text("Waiting for approval")).to_have_count(0)
+    picture(page, "answered")
+
+
+def rename(page: Page, name: str) -> None:
+    page.get_by_role("button", name="More actions").click()
+    page.get_by_role("menuitem", name="Rename").click()
+    field = page.get_by_role("dialog").get_by_role("textbox")
+    field.fill(name)
+    field.press("Enter")
+    expect(page.get_by_text(name).first).to_be_visible()
+
+
+def archive(page: Page) -> None:
+    page.get_by_role("button", name="More actions").click()
+    page.get_by_role("menuitem", name="Archive").click()
+    page.get_by_role("dialog").get_by_role("button", name="Archive").click()
