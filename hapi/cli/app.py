@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from hapi import __version__
 from hapi.cli.failures import DONE, ERROR, MEANINGS, USAGE, epilog, known
+from hapi.home import Home
+from hapi.settings import read_settings
 from hapi.shown import visible
 
 _WHERE = {
@@ -68,6 +73,15 @@ class Root(Commands):
             assert isinstance(command, click.Command)
             return command
         return None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        found = super().shell_complete(ctx, incomplete)
+        with suppress(Exception):  # a shell that completes shows no errors
+            from hapi.cli.found import found_agents
+
+            agents, _ = found_agents(read_settings(Home.find()), os.environ)
+            found += [CompletionItem(name, help="agent") for name in agents if name.startswith(incomplete)]
+        return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_commands(ctx, formatter)

@@ -1,0 +1,217 @@
+"""What the command line understands, and the sentence it has for what it does not."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from hapi import __version__
+from hapi.__main__ import OWN_FLAGS, VERBS
+from hapi.cli.app import _WHERE
+from hapi.cli.app import hapi as root
+from hapi.cli.failures import MEANINGS, Stop, known
+from hapi.cli.flags import RunnerFlags, read_words
+from hapi.cli.output import masked
+from hapi.home import Home, HomeUnusable
+from hapi.settings import NotConfigured, SettingsBroken, read_settings
+
+
+def run(*words, stdin="", **environ):
+    return CliRunner(env=environ).invoke(root, words, input=stdin, prog_name="hapi")
+
+
+def test_the_version_is_told():
+    result = run("--version")
+    assert (result.exit_code, result.stdout) == (0, f"hapi {__version__}\n")
+
+
+def test_the_fast_way_knows_every_verb():
+    assert set(_WHERE) <= VERBS
+    assert "--version" in OWN_FLAGS
+
+
+@pytest.mark.parametrize("verb", [(), *[(name,) for name in _WHERE]], ids=" ".join)
+def test_every_verb_has_help(verb):
+    result = run(*verb, "--help")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Usage: hapi")
+
+
+@pytest.mark.parametrize(
+    "verb", ["up", "hub", "doctor", "runner start", "runner start-sync", "runner status", "runner list", "auth login"]
+)
+def test_help_names_the_exit_codes(verb):
+    assert "Exit codes:\n    0 " in run(*verb.split(), "--help").stdout
+
+
+def test_the_documentation_has_the_same_exit_codes(pytestconfig):
+    text = (pytestconfig.rootpath / "docs/operating.md").read_text()
+    for code, meaning in MEANINGS.items():
+        assert f"| {code} | {meaning}" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence", "verb"),
+    [
+        ("hub --port 99999", "Invalid value for '--port': 99999 is not in the range 0<=x<=65535.", "hub"),
+        ("hub --port nine", "Invalid value for '--port': 'nine' is not a valid integer range.", "hub"),
+        ("up --nonsense", "No such option '--nonsense'.", "up"),
+        ("runner start --wait half", "Invalid value for '--wait': 'half' is not one of 'full', 'api-only'.", "runner start"),
+        ("completion tcsh", "Invalid value for '{bash|zsh|fish}': 'tcsh' is not one of 'bash', 'zsh', 'fish'.", "completion"),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_status_2(words, sentence, verb):
+    result = run(*words.split())
+    told = f"hapi: {sentence} (see `hapi {verb} --help`)\n"
+    assert (result.exit_code, result.stderr, result.stdout) == (2, told, "")
+
+
+def test_escape_codes_in_an_argument_do_not_reach_the_terminal__K03():
+    result = run("hub", "--port", "\x1b[31m\n9")
+    assert "\x1b" not in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_session_id_is_required():
+    result = run("runner", "stop-session")
+    assert (result.exit_code, result.stderr) == (1, "hapi: Session ID required\n")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_call_hapi(shell):
+    result = run("completion", shell)
+    assert result.exit_code == 0
+    assert f"_HAPI_COMPLETE={shell}_complete" in result.stdout
+
+
+def test_completion_offers_verbs_and_agents(home):
+    complete = {"COMP_WORDS": "hapi ", "COMP_CWORD": "1", "_HAPI_COMPLETE": "bash_complete", "HAPI_HOME": str(home.path)}
+    words = {line.partition(",")[2] for line in run(**complete).stdout.splitlines()}
+    assert {"up", "runner", "doctor", "demo"} <= words
+
+
+@pytest.mark.parametrize(
+    ("words", "flags"),
+    [
+        ("start-sync", RunnerFlags()),
+        ("--workspace-root /a start-sync --workspace-root=/b", RunnerFlags(("/a", "/b"))),
+        ("start-sync --session-command /usr/bin/hapi", RunnerFlags((), "/usr/bin/hapi")),
+        ("--workspace-root start-sync", None),  # its value is missing: click says so
+        ("start-sync --help", None),
+        ("start-sync start-sync", None),
+        ("--workspace-root /a", None),
+        ("status", None),
+    ],
+)
+def test_the_fast_way_reads_known_flags_and_leaves_the_rest(words, flags):
+    assert read_words(words.split(), "start-sync") == flags
+
+
+def test_flags_become_the_words_they_came_from():
+    flags = RunnerFlags(("/a", "/b c"), "/usr/bin/hapi --x")
+    assert read_words([*flags.words(), "start-sync"], "start-sync") == flags
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code"),
+    [
+        (Stop("words", 5), 5),
+        (HomeUnusable("/x", "why"), 1),
+        (SettingsBroken("broken"), 1),
+        (NotConfigured("no token"), 1),
+    ],
+)
+def test_known_failures_have_a_sentence_and_a_code(error, exit_code):
+    failure = known(error)
+    assert failure is not None
+    assert (failure.sentence, failure.exit_code) == (str(error), exit_code)
+
+
+@pytest.mark.parametrize("error", [ValueError("bug"), KeyError("x"), None])
+def test_what_nobody_foresaw_keeps_its_traceback(error):
+    assert known(error) is None
+
+
+@pytest.mark.parametrize(
+    ("token", "shown"), [("short", "…"), ("0123456789abcdef", "…cdef"), ("0123456789abcdef:team", "…cdef:team")]
+)
+def test_a_token_is_shown_by_its_end_only__K02(token, shown):
+    assert masked(token) == shown
+
+
+def test_login_keeps_the_token_private_and_the_other_keys(home):
+    home.settings.write_text('{"machineId": "m", "unknown": [1]}')
+    result = run(
+        "auth", "login", "--no-check", "--url", "https://hub.example.com/", stdin="s3cret-token-1234\n", HAPI_HOME=str(home.path)
+    )
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"Token …1234 for https://hub.example.com kept in {home.settings}\n"
+    kept = {"machineId": "m", "unknown": [1], "cliApiToken": "s3cret-token-1234", "apiUrl": "https://hub.example.com"}
+    assert read_settings(home) == kept
+    assert home.settings.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin", "code", "sentence"),
+    [
+        ("--url http://hub/path", "token\n", 1, "must be an origin alone"),
+        ("--url nonsense", "token\n", 1, "must look like http"),
+        ("", "\n", 2, "the access token is empty"),
+        ("", "a:\n", 2, "the access token has nothing on one side of its last colon"),
+    ],
+)
+def test_login_refuses_what_cannot_be_used(home, words, stdin, code, sentence):
+    result = run("auth", "login", "--no-check", *words.split(), stdin=stdin, HAPI_HOME=str(home.path))
+    assert result.exit_code == code
+    assert sentence in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not home.settings.exists()
+
+
+def test_logout_removes_the_token_and_nothing_else(home):
+    home.settings.write_text(json.dumps({"cliApiToken": "x" * 20, "machineId": "m"}))
+    assert run("auth", "logout", HAPI_HOME=str(home.path)).stdout == f"Token removed from {home.settings}\n"
+    assert read_settings(home) == {"machineId": "m"}
+    assert run("auth", "logout", HAPI_HOME=str(home.path)).stdout == f"No token in {home.settings}\n"
+
+
+def test_status_without_a_token_says_what_to_do(home):
+    result = run("auth", "status", "--no-check", HAPI_HOME=str(home.path))
+    assert (result.exit_code, result.stderr) == (1, "hapi: no access token: set CLI_API_TOKEN or run `hapi auth login`\n")
+
+
+def test_status_tells_where_things_come_from(home):
+    home.settings.write_text(json.dumps({"cliApiToken": "0123456789abcdef:team", "apiUrl": "http://hub:1"}))
+    result = run("auth", "status", "--no-check", "--json", HAPI_HOME=str(home.path))
+    told = json.loads(result.stdout)
+    assert (told["hub"], told["hubFrom"]) == ("http://hub:1", "apiUrl in settings.json")
+    assert (told["token"], told["tokenFrom"]) == ("…cdef:team", "cliApiToken in settings.json")
+
+
+def test_corrupt_settings_are_one_sentence_with_line_and_column(home):
+    home.settings.write_text('{"cliApiToken": "x",\n  oops}')
+    result = run("auth", "status", "--no-check", HAPI_HOME=str(home.path))
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"hapi: {home.settings}: ")
+    assert "line 2, column 3" in result.stderr
+    assert home.settings.read_text() == '{"cliApiToken": "x",\n  oops}'
+
+
+def test_the_newest_runner_log_is_named(home):
+    from hapi.cli.starting import newest_log
+
+    assert newest_log(home) is None
+    logs = home.directory("logs")
+    for name in (
+        "2026-01-01-00-00-00-pid-7-runner.log",
+        "2026-01-02-00-00-00-pid-8-runner.log",
+        "2026-01-03-00-00-00-pid-9-hub.log",
+    ):
+        (logs / name).touch()
+    assert newest_log(home) == logs / "2026-01-02-00-00-00-pid-8-runner.log"
+    home.runner_state.write_text(json.dumps({"runnerLogPath": str(logs / "2026-01-01-00-00-00-pid-7-runner.log")}))
+    assert newest_log(home) == logs / "2026-01-01-00-00-00-pid-7-runner.log"
+    home.runner_state.write_text("torn {")
+    assert newest_log(Home(home.path)) == logs / "2026-01-02-00-00-00-pid-8-runner.log"
