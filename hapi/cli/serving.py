@@ -52,7 +52,7 @@ class Serving:
             self.log.failure("Cannot go on", failure)
             warn(f"internal error: {type(failure.value).__name__}: {failure.getErrorMessage()} (the traceback is in the log)")
         else:
-            self.log.error("{reason}", reason=found.sentence)
+            self.log.info("Leaving: {reason}", reason=found.sentence)  # on the terminal it stands below
             warn(found.sentence)
         self.leave(ERROR if found is None else found.exit_code)
 
