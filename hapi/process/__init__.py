@@ -1,0 +1,34 @@
+"""The operating system's processes: launch, identity, exits, ends of whole trees. The only place where a signal is sent."""
+
+from typing import TYPE_CHECKING, Any
+
+from hapi.process.interface import Ending, Exit, IProcesses, Launched, LaunchFailed, LaunchPlan
+from hapi.protocol.attempt import ProcessIdentity
+
+if TYPE_CHECKING:
+    from hapi.process.memory import MemoryProcesses
+    from hapi.process.system import SystemProcesses
+
+__all__ = [
+    "Ending",
+    "Exit",
+    "IProcesses",
+    "LaunchFailed",
+    "LaunchPlan",
+    "Launched",
+    "MemoryProcesses",
+    "ProcessIdentity",
+    "SystemProcesses",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "SystemProcesses":
+        from hapi.process.system import SystemProcesses
+
+        return SystemProcesses
+    if name == "MemoryProcesses":
+        from hapi.process.memory import MemoryProcesses
+
+        return MemoryProcesses
+    raise AttributeError(name)

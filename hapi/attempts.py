@@ -1,0 +1,165 @@
+"""One folder per session attempt below `$HAPI_HOME/sessions`: the truth about sessions, readable by programs and people."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Generic, TypeVar, overload
+
+import msgspec
+from attrs import define, field, setters
+from twisted.logger import Logger
+
+from hapi.home import PRIVATE_DIRECTORY, Home, read_capped, sync_directory, write_whole
+from hapi.protocol.attempt import AttemptEnd, AttemptProcess, AttemptRequest, AttemptSession, StopOrder
+
+MARK = "HAPI_ATTEMPT"  # the variable in a session's environment, and in that of everything it starts, that names its attempt
+_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
+_UNFINISHED = ".new-"  # folders begin so until their request is on the disk
+
+T = TypeVar("T", bound=msgspec.Struct)
+log = Logger()
+
+
+class _Record(Generic[T]):
+    """One file of the folder as an attribute: reads as None when there is none or it makes no sense, is written whole."""
+
+    def __init__(self, name: str, kind: type[T]) -> None:
+        self._name, self._decoder = name, msgspec.json.Decoder(kind)
+
+    @overload
+    def __get__(self, folder: None, owner: type) -> _Record[T]: ...
+
+    @overload
+    def __get__(self, folder: AttemptFolder, owner: type) -> T | None: ...
+
+    def __get__(self, folder: AttemptFolder | None, owner: type) -> _Record[T] | T | None:
+        if folder is None:
+            return self
+        path = folder.path / self._name
+        try:
+            content = read_capped(path)
+            return None if content is None else self._decoder.decode(content)
+        except NotADirectoryError:
+            return None
+        except (OSError, ValueError, RecursionError) as error:
+            log.warn("{path} is not readable and counts as missing: {reason}", path=str(path), reason=str(error))
+            return None
+
+    def __set__(self, folder: AttemptFolder, value: T) -> None:
+        write_whole(folder.path / self._name, msgspec.json.format(msgspec.json.encode(value)) + b"\n")
+
+
+@define(unsafe_hash=True)
+class AttemptFolder:
+    """The folder at `path`. Setting one of the records writes its file (raises OSError)."""
+
+    path: Path = field(on_setattr=setters.frozen)
+
+    request = _Record("request.json", AttemptRequest)
+    process = _Record("process.json", AttemptProcess)
+    session = _Record("session.json", AttemptSession)
+    stop = _Record("stop.json", StopOrder)
+    end = _Record("end.json", AttemptEnd)
+
+    @classmethod
+    def create(cls, home: Home, request: AttemptRequest) -> AttemptFolder:
+        """A new folder that holds `request`; it appears with it or not at all. Raises OSError."""
+        parent = home.directory("sessions")
+        while True:
+            folder = cls(parent / new_id())
+            unfinished = parent / f"{_UNFINISHED}{folder.id}"
+            unfinished.mkdir(mode=PRIVATE_DIRECTORY)
+            try:
+                cls(unfinished).request = request
+                if folder.path.exists():
+                    continue
+                unfinished.rename(folder.path)
+            finally:
+                if unfinished.exists():
+                    shutil.rmtree(unfinished, ignore_errors=True)
+            sync_directory(parent)
+            return folder
+
+    @classmethod
+    def of_this_process(cls, home: Home, environ: Mapping[str, str] = os.environ) -> AttemptFolder | None:
+        """The folder of the attempt that this session process is, None when nobody's runner started it."""
+        return cls.find(home, environ.get(MARK, ""))
+
+    @classmethod
+    def find(cls, home: Home, attempt: str) -> AttemptFolder | None:
+        """The folder called `attempt`, None if there is none."""
+        if _ID.fullmatch(attempt) is None:
+            return None
+        folder = cls(home.attempts / attempt)
+        return folder if folder.path.is_dir() else None
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def output(self) -> Path:
+        """Standard output and error of the session."""
+        return self.path / "output.log"
+
+    @property
+    def earlier_output(self) -> Path:
+        """What was moved out of `output` when that had grown too large."""
+        return self.path / "output.log.1"
+
+    def tail(self, size: int = 4096) -> str:
+        """The last `size` bytes of the output as text, "" if there are none."""
+        last = _last_bytes(self.output, size)
+        if len(last) < size:
+            last = _last_bytes(self.earlier_output, size - len(last)) + last
+        return last.decode(errors="replace")
+
+    def remove(self) -> None:
+        """Take the folder away. What cannot be removed stays and is logged."""
+
+        def stays(_call: object, path: str, reason: Any) -> None:
+            log.warn("{path} stays: {reason}", path=path, reason=str(reason[1]))
+
+        shutil.rmtree(self.path, onerror=stays)
+
+
+def new_id(now: float | None = None) -> str:
+    """A name for an attempt that sorts by time: `20261120-140612-345-9f3ac2d1` (UTC)."""
+    now = time.time() if now is None else now
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{int(now * 1000) % 1000:03}-{secrets.token_hex(4)}"
+
+
+def attempts(home: Home) -> list[AttemptFolder]:
+    """All attempts, the oldest first. Folders that are still being made, and whatever else lies there, are left out."""
+    try:
+        with os.scandir(home.attempts) as entries:
+            names = [entry.name for entry in entries if _ID.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+    return [AttemptFolder(home.attempts / name) for name in sorted(names)]
+
+
+def sweep(home: Home) -> None:
+    """Remove what a creator left behind that died half-way. For whoever holds the home's lock."""
+    try:
+        with os.scandir(home.attempts) as entries:
+            unfinished = [entry.path for entry in entries if entry.name.startswith(_UNFINISHED)]
+    except OSError:
+        return
+    for path in unfinished:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _last_bytes(path: Path, size: int) -> bytes:
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - size, 0))
+            return file.read(size)
+    except OSError:
+        return b""

@@ -1,0 +1,136 @@
+"""Ending a session with everything below it: first it is asked, then the others are, then all that is left is killed.
+
+All at once, not one after another: a tree of processes that are deaf to SIGTERM takes no longer than one of them. What may
+have been started meanwhile is found by looking again; a process is only ever signalled through a pidfd that was compared with
+what had been seen.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+from attrs import define
+from twisted.internet.defer import Deferred, race
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from hapi.process import identity as kernel
+from hapi.process.exits import Exits
+from hapi.process.interface import Ending
+from hapi.process.tree import Members, Table, identity_of, members
+from hapi.protocol.attempt import ProcessIdentity
+
+PASSES = 10  # kills of what is found again and again
+SLICE = 0.008  # seconds of looking at processes before others get their turn
+GLANCES = (0.01, 0.02, 0.03, 0.05)  # seconds between looks whether everybody is gone
+HOLDER_WITHIN = 0.5  # seconds the holder has to write the end down
+
+
+@define
+class TreeEnding:
+    """One end of one tree."""
+
+    _clock: IReactorTime
+    _exits: Exits
+    _identity: ProcessIdentity
+    _attempt_id: str
+    _patience: float
+    _us: int
+    log = Logger()
+
+    async def run(self) -> Ending:
+        if self._identity.boot_id != kernel.boot_id():
+            return "already_gone"
+        if kernel.is_running(self._identity) is None:
+            self.log.warn("Process {pid} is hidden from us, so it is not signalled", pid=self._identity.pid)
+            return "still_alive"
+        begun = self._clock.seconds()
+        seen = await self._look()
+        if seen.root is None and not seen.others:
+            await self._holder_left(seen)
+            return "already_gone"
+        asked: set[tuple[int, int]] = set()
+        if seen.root is not None:
+            self._signal([seen.root], asked, signal.SIGTERM, signal.SIGCONT)
+            self._signal(seen.others, set(), signal.SIGCONT)  # who is stopped cannot help it to end
+            await self._root_gone(self._patience / 2)
+            seen = await self._look()
+        glance = 0
+        while seen.root is not None or seen.others:
+            if self._clock.seconds() - begun >= self._patience:
+                return await self._kill(seen)
+            self._signal(list(reversed(seen.others)), asked, signal.SIGTERM, signal.SIGCONT)
+            await self._sleep(GLANCES[min(glance, len(GLANCES) - 1)])
+            glance += 1
+            seen = await self._look()
+        await self._holder_left(seen)
+        return "stopped"
+
+    async def _kill(self, seen: Members) -> Ending:
+        refused: set[int] = set()
+        for again in range(PASSES):
+            everybody = [stat for stat in (*reversed(seen.others), seen.root) if stat is not None]
+            if again:
+                self._signal(everybody, set(), signal.SIGSTOP)  # who forks faster than we look is frozen first
+            refused = self._signal(everybody, set(), signal.SIGKILL)
+            for glance in GLANCES:
+                await self._sleep(glance)
+                if all(self._is_gone(stat) for stat in everybody):
+                    break
+            seen = await self._look()
+            if seen.root is None and not seen.others:
+                await self._holder_left(seen)
+                return "stopped"
+        left = [stat.pid for stat in seen.stats if stat is not seen.holder]
+        self.log.warn("Processes {pids} could not be ended, {refused} of them are not ours", pids=left, refused=len(refused))
+        return "still_alive"
+
+    def _signal(self, stats: list[Any], sent: set[tuple[int, int]], *signals: signal.Signals) -> set[int]:
+        """Send `signals` to those who did not get them yet; the pids of those that we may not signal."""
+        refused = set()
+        for stat in stats:
+            who = (stat.pid, stat.start_ticks)
+            if who in sent:
+                continue
+            sent.add(who)
+            identity = self._identity if who == (self._identity.pid, self._identity.start_ticks) else identity_of(stat)
+            try:
+                if identity is not None:
+                    kernel.send(identity, *signals)
+            except OSError as error:
+                refused.add(stat.pid)
+                self.log.warn("Process {pid} could not be signalled: {reason}", pid=stat.pid, reason=str(error))
+        return refused
+
+    @staticmethod
+    def _is_gone(stat: Any) -> bool:
+        now = kernel.read_stat(stat.pid)
+        return now is None or now.ended or now.start_ticks != stat.start_ticks
+
+    async def _look(self) -> Members:
+        """Who is there now. Other work is done meanwhile: with a thousand processes it takes 40 ms."""
+        table = Table(self._attempt_id)
+        pause = self._clock.seconds() + SLICE
+        for _ in table.fill():
+            if self._clock.seconds() >= pause:
+                await self._sleep(0)
+                pause = self._clock.seconds() + SLICE
+        found = members(table, self._identity, self._us)
+        if found.root is not None and kernel.is_running(self._identity) is False:
+            found.root = None  # same pid, same tick, another process
+        return found
+
+    async def _root_gone(self, seconds: float) -> None:
+        await race([self._exits.when_exited(self._identity), self._sleep(seconds)])
+
+    async def _holder_left(self, seen: Members) -> None:
+        identity = None if seen.holder is None else identity_of(seen.holder)
+        if identity is None:
+            return
+        kernel.send(identity, signal.SIGCONT)
+        await race([self._exits.when_exited(identity), self._sleep(HOLDER_WITHIN)])
+
+    def _sleep(self, seconds: float) -> Deferred[None]:
+        return deferLater(self._clock, seconds)

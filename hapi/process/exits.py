@@ -1,0 +1,86 @@
+"""Noticing that a process ended, be it our child or not: its pidfd becomes readable."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFDSet, IReactorTime
+from twisted.python.failure import Failure
+
+from hapi.once import Once
+from hapi.process import identity as kernel
+from hapi.protocol.attempt import ProcessIdentity
+
+GLANCE = 0.5  # seconds between looks where there is no pidfd to be had
+
+
+@define(eq=False)
+class _Watch:
+    """A reader of one pidfd."""
+
+    pidfd: int
+    ended: Callable[[], None]
+
+    def fileno(self) -> int:
+        return self.pidfd
+
+    def logPrefix(self) -> str:
+        return "process"
+
+    def doRead(self) -> None:
+        self.ended()
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.ended()
+
+
+@define(eq=False)
+class Exits:
+    """One descriptor for each process that anybody waits for."""
+
+    _reactor: IReactorFDSet
+    _clock: IReactorTime
+    _awaited: dict[ProcessIdentity, Once[None]] = field(factory=dict)
+
+    def when_exited(self, identity: ProcessIdentity) -> Deferred[None]:
+        once = self._awaited.get(identity)
+        if once is None:
+            once = self._awaited[identity] = Once()
+            self._watch(identity, once)
+        return once.when()
+
+    def _watch(self, identity: ProcessIdentity, once: Once[None]) -> None:
+        try:
+            pidfd = os.pidfd_open(identity.pid)
+        except ProcessLookupError:
+            self._gone(identity)
+            return
+        except OSError:  # no descriptors left, or an old kernel
+            self._glance(identity)
+            return
+        if kernel.is_same(pidfd, identity) is False:
+            os.close(pidfd)
+            self._gone(identity)
+            return
+
+        def ended() -> None:
+            self._reactor.removeReader(watch)  # type: ignore[arg-type]
+            os.close(pidfd)
+            self._gone(identity)
+
+        watch = _Watch(pidfd, ended)
+        self._reactor.addReader(watch)  # type: ignore[arg-type]
+
+    def _glance(self, identity: ProcessIdentity) -> None:
+        if kernel.is_running(identity) is False:
+            self._gone(identity)
+        else:
+            self._clock.callLater(GLANCE, self._glance, identity)
+
+    def _gone(self, identity: ProcessIdentity) -> None:
+        once = self._awaited.pop(identity, None)
+        if once is not None:
+            once.happen(None)

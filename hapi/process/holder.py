@@ -1,0 +1,287 @@
+"""The program that holds one session: starts it, waits for it, writes down how it ended, and lets nothing below escape.
+
+Run as `python -I -S -E holder.py FOLDER DIRECTORY PROGRAM ARGUMENT…` with the session's environment, its output as descriptors
+1 and 2, and a pipe as descriptor 3 on which one line comes back: `held PID TICKS INODE PID TICKS INODE` (holder, session) or
+`failed ERRNO WHAT`. Standard library only and few modules of it: one of these stays in memory for each session.
+
+When the session has ended, `end.json` is written at once; what it left running gets SIGTERM, two seconds later SIGKILL, and then
+the holder ends. Runners that were started from within a session, and sessions of those, are no part of it and are let go.
+"""
+
+import _ctypes
+import _signal
+import os
+import resource
+import sys
+import time
+
+PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 15, 36
+REPORT = 3  # the pipe's descriptor
+LARGEST = 4 << 20  # bytes of output.log before it is moved to output.log.1
+QUICKEST, SLOWEST = 0.02, 1.0  # seconds between looks at its size
+GRACE = 2.0  # seconds that what a session left behind has between SIGTERM and SIGKILL
+PASSES, RARELY = 10, 5.0  # kills in quick succession; then one each so many seconds
+DEAF_TO = (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP, _signal.SIGQUIT, _signal.SIGUSR1, _signal.SIGUSR2)
+NAMES = {
+    number: name
+    for name, number in vars(_signal).items()
+    if name.startswith("SIG") and not name.startswith("SIG_") and isinstance(number, int) and name not in ("SIGCLD", "SIGPOLL")
+}
+KEPT_FROM_CHILD = (b"HAPI_RUNNER_HANDOFF_FROM_PID", b"NOTIFY_SOCKET", b"LISTEN_", b"WATCHDOG_")
+
+
+def main(folder, directory, argv):
+    for number in DEAF_TO:
+        _signal.signal(number, _signal.SIG_IGN)
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGCHLD,))
+    close_others()
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    child = start(directory, argv)
+    prctl(PR_SET_NAME, b"hapi-holder\0")
+    os.chdir("/")
+    mine, its = identity(os.getpid()), identity(child)
+    write(folder, "process.json", f'{{"child":{in_json(its)},"holder":{in_json(mine)}}}\n')
+    report("held " + " ".join(str(part) for part in mine + its))
+    log = Log(folder)
+    while True:
+        wait(log.pause)
+        log.look()
+        code = reap(child)
+        if code is not None:
+            break
+    log.close()
+    how = f'"exitCode":{code},"signal":null' if code >= 0 else f'"exitCode":null,"signal":"{NAMES.get(-code, -code)}"'
+    write(folder, "end.json", f'{{{how},"at":{time.time():.3f}}}\n')
+    end_leftovers()
+
+
+def close_others():
+    """No descriptor of the runner goes further than this."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > REPORT:
+            try:
+                os.close(int(name))
+            except OSError:
+                pass
+    os.set_inheritable(REPORT, False)
+
+
+def prctl(option, value):
+    libc = _ctypes.dlopen(None, 0)
+    _ctypes.call_function(_ctypes.dlsym(libc, "prctl"), (option, value, 0, 0, 0))
+
+
+def start(directory, argv):
+    """The pid of the session: leader of its own session and group, all signals as in a fresh process."""
+    environment = {name: value for name, value in os.environb.items() if not name.startswith(KEPT_FROM_CHILD)}
+    signals = set(NAMES) - {_signal.SIGKILL, _signal.SIGSTOP}
+    try:
+        os.chdir(directory)
+    except OSError as error:
+        give_up(error, "directory")
+    try:
+        return os.posix_spawnp(argv[0], argv, environment, setsid=True, setsigmask=(), setsigdef=signals)
+    except OSError as error:
+        give_up(error, "program")
+
+
+def give_up(error, what):
+    report(f"failed {error.errno} {what}")
+    os._exit(1)
+
+
+def report(line):
+    try:
+        os.write(REPORT, line.encode() + b"\n")
+    except OSError:
+        pass  # the runner is gone; the session lives
+    os.close(REPORT)
+
+
+def stat(pid):
+    """State, parent and start ticks; None if there is no such process."""
+    try:
+        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
+        try:
+            content = os.read(descriptor, 4096)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return None
+    fields = content[content.rindex(b")") + 2 :].split()
+    return fields[0], int(fields[1]), int(fields[19])
+
+
+def identity(pid):
+    """Pid, start ticks and pidfd inode (0 where the kernel has no pidfs)."""
+    inode = 0
+    try:
+        pidfd, other = os.pidfd_open(pid), os.eventfd(0)
+        if os.fstat(pidfd).st_dev != os.fstat(other).st_dev:
+            inode = os.fstat(pidfd).st_ino
+        os.close(pidfd)
+        os.close(other)
+    except OSError:
+        pass
+    return pid, stat(pid)[2], inode
+
+
+def in_json(who):
+    with open("/proc/sys/kernel/random/boot_id", "rb", buffering=0) as file:
+        boot = file.read(64).decode().strip()
+    pid, ticks, inode = who
+    return f'{{"pid":{pid},"startTicks":{ticks},"bootId":"{boot}","pidfdInode":{inode or "null"}}}'
+
+
+def write(folder, name, content):
+    """Whole or not at all. A disk that refuses must not end the session: then there is no record."""
+    sibling = f"{folder}/.{name}.{os.getpid()}"
+    try:
+        file = os.open(sibling, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        try:
+            os.write(file, content.encode())
+            os.fsync(file)
+        finally:
+            os.close(file)
+        os.rename(sibling, f"{folder}/{name}")
+        directory = os.open(folder, os.O_RDONLY)
+        os.fsync(directory)
+        os.close(directory)
+    except OSError as error:
+        os.write(2, f"hapi: {folder}/{name} was not written: {error}\n".encode())
+
+
+def wait(seconds):
+    """Until a child ends, at most so long."""
+    _signal.sigtimedwait((_signal.SIGCHLD,), seconds)
+
+
+def reap(child):
+    """Take everybody who has ended, strangers that were given to us too; the exit code of `child` if it is among them."""
+    code = None
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return code
+        if pid == 0:
+            return code
+        if pid == child:
+            code = os.waitstatus_to_exitcode(status)
+
+
+class Log:
+    """Keeps output.log small. The session appends to it by descriptor, so it is copied and cut, never renamed."""
+
+    def __init__(self, folder):
+        self.path, self.size, self.pause = f"{folder}/output.log", 0, QUICKEST
+
+    def look(self):
+        size = os.fstat(1).st_size
+        self.pause = QUICKEST if size - self.size > LARGEST // 8 else min(self.pause * 2, SLOWEST)
+        self.size = size
+        if size > LARGEST:
+            self.rotate(size)
+
+    def rotate(self, size):
+        try:
+            source = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW)
+            target = os.open(f"{self.path}.1", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+            at = size - LARGEST
+            while at < size:
+                at += os.sendfile(target, source, at, size - at) or size
+            os.close(source)
+            os.close(target)
+        except OSError:
+            pass  # a full disk, perhaps: then all the more
+        os.ftruncate(1, 0)
+        self.size = 0
+
+    def close(self):
+        self.look()
+        nothing = os.open("/dev/null", os.O_RDWR)
+        for descriptor in (1, 2):
+            os.dup2(nothing, descriptor)
+
+
+def end_leftovers():
+    """End what the session left behind, and wait until it is gone."""
+    deadline, passes = time.monotonic() + GRACE, 0
+    told = set()
+    while True:
+        reap(None)
+        left = below_us()
+        if not left:
+            return
+        if time.monotonic() < deadline:
+            send([pid for pid in left if pid not in told], _signal.SIGTERM, _signal.SIGCONT)
+            told.update(left)
+            wait(0.05)
+            continue
+        passes += 1
+        for _ in range(PASSES):  # who forks faster than we look is frozen first
+            send(left, _signal.SIGSTOP)
+            more = below_us()
+            if more <= left:
+                break
+            left = more
+        send(left, _signal.SIGKILL)
+        wait(0.02 if passes < PASSES else RARELY)
+
+
+def below_us():
+    """Pids of all our descendants, without runners and other holders and what is below those."""
+    parents = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            seen = stat(name)
+            if seen is not None and seen[0] not in b"ZX":
+                parents[int(name)] = seen[1]
+    found, last = set(), {os.getpid()}
+    while last:
+        last = {pid for pid, parent in parents.items() if parent in last and pid not in found and not is_let_go(pid)}
+        found |= last
+    return found
+
+
+def is_let_go(pid):
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as file:
+            words = file.read(1 << 16).split(b"\0")
+    except OSError:
+        return False
+    return (b"runner" in words and b"start-sync" in words) or __file__.encode() in words
+
+
+def send(pids, *signals):
+    """A pid may be another's by now: the pidfd is opened first, then its parent must still be one of ours."""
+    ours = {os.getpid(), *pids}
+    for pid in pids:
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            continue
+        try:
+            seen = stat(pid)
+            if seen is not None and (seen[1] in ours or is_below_us(seen[1])):
+                for number in signals:
+                    _signal.pidfd_send_signal(pidfd, number)
+        except OSError:
+            pass  # gone, or another user's
+        finally:
+            os.close(pidfd)
+
+
+def is_below_us(pid):
+    while pid > 1:
+        if pid == os.getpid():
+            return True
+        seen = stat(pid)
+        pid = 0 if seen is None else seen[1]
+    return False
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], sys.argv[3:])

@@ -1,0 +1,148 @@
+"""Who a process is: pid, start ticks, boot id and pidfd inode, read from the kernel. Signals go to that process or to nobody."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from attrs import frozen
+
+from hapi.protocol.attempt import ProcessIdentity
+
+ENDED = frozenset("ZXx")  # states of a process that runs no more
+
+
+@frozen
+class Stat:
+    """The part of `/proc/<pid>/stat` that we use."""
+
+    pid: int
+    state: str
+    parent: int
+    start_ticks: int
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+
+def read_stat(pid: int, proc: str = "/proc") -> Stat | None:
+    """None if there is no such process or it is hidden from us."""
+    content = read_proc(pid, "stat", proc)
+    if not content:
+        return None
+    fields = content[content.rindex(b")") + 2 :].split()  # the name before may hold blanks and brackets
+    return Stat(pid, fields[0].decode(), int(fields[1]), int(fields[19]))
+
+
+def read_proc(pid: int, name: str, proc: str = "/proc") -> bytes | None:
+    """The whole of `/proc/<pid>/<name>`, None if that cannot be read."""
+    try:
+        descriptor = os.open(f"{proc}/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        parts = []
+        while part := os.read(descriptor, 1 << 16):
+            parts.append(part)
+        return b"".join(parts)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+@cache
+def boot_id() -> str:
+    """The kernel's name for this run of the machine."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+@cache
+def has_pidfs() -> bool:
+    """Whether pidfds have inodes of their own (Linux 6.9): before, they shared one with all other anonymous descriptors."""
+    try:
+        with open_pidfd(os.getpid()) as pidfd:
+            anonymous = os.eventfd(0, os.EFD_CLOEXEC)
+            try:
+                return os.fstat(pidfd).st_dev != os.fstat(anonymous).st_dev
+            finally:
+                os.close(anonymous)
+    except OSError:
+        return False
+
+
+@contextmanager
+def open_pidfd(pid: int) -> Iterator[int]:
+    """A descriptor of the process that has this pid now. Raises ProcessLookupError, other OSError."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def inode_of(pidfd: int) -> int | None:
+    return os.fstat(pidfd).st_ino if has_pidfs() else None
+
+
+def identify(pid: int) -> ProcessIdentity | None:
+    """Who has this pid now; None if nobody has, it has ended, or it cannot be told apart from a later one."""
+    try:
+        with open_pidfd(pid) as pidfd:
+            stat = read_stat(pid)
+            if stat is None or stat.ended:
+                return None
+            return ProcessIdentity(pid, stat.start_ticks, boot_id(), inode_of(pidfd))
+    except (OSError, OverflowError, ValueError):
+        return None
+
+
+def is_same(pidfd: int, identity: ProcessIdentity) -> bool | None:
+    """Whether `pidfd`, opened by the pid of `identity`, is that process. None when it cannot be told."""
+    if identity.boot_id != boot_id():
+        return False
+    if identity.pidfd_inode is not None and has_pidfs():
+        return os.fstat(pidfd).st_ino == identity.pidfd_inode
+    stat = read_stat(identity.pid)
+    return None if stat is None else stat.start_ticks == identity.start_ticks
+
+
+def is_running(identity: ProcessIdentity) -> bool | None:
+    """Whether this very process runs; a zombie does not. None when that cannot be found out."""
+    if identity.boot_id != boot_id():
+        return False
+    try:
+        with open_pidfd(identity.pid) as pidfd:
+            same = is_same(pidfd, identity)
+            if not same:
+                return same
+            stat = read_stat(identity.pid)
+            return stat is None or not stat.ended
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        stat = read_stat(identity.pid)  # no pidfd to be had
+        if stat is None:
+            return None
+        return stat.start_ticks == identity.start_ticks and not stat.ended
+
+
+def send(identity: ProcessIdentity, *signals: signal.Signals) -> bool:
+    """Send `signals` to this very process; False if it is gone. Raises PermissionError, and OSError when it cannot be told."""
+    try:
+        with open_pidfd(identity.pid) as pidfd:
+            same = is_same(pidfd, identity)
+            if same is None:
+                raise OSError(f"process {identity.pid} is hidden from us")
+            if not same:
+                return False
+            for each in signals:
+                signal.pidfd_send_signal(pidfd, each)
+            return True
+    except ProcessLookupError:
+        return False

@@ -1,0 +1,84 @@
+"""What HAPI needs of the operating system's processes, whoever provides it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from zope.interface import Interface
+
+from hapi.attempts import AttemptFolder
+from hapi.protocol.attempt import ProcessIdentity
+
+Ending = Literal["stopped", "already_gone", "still_alive"]
+
+
+@frozen
+class LaunchPlan:
+    """What to start: `argv` in the directory `cwd` with `environment` alone; its output goes into the attempt's folder."""
+
+    argv: tuple[str, ...]
+    cwd: str
+    environment: Mapping[str, str]
+    attempt: AttemptFolder
+
+
+@frozen
+class Launched:
+    """A started session: the holder that waits for it, and its own process."""
+
+    holder: ProcessIdentity
+    child: ProcessIdentity
+
+
+@frozen
+class Exit:
+    """How a process ended; both None when nobody knows."""
+
+    exit_code: int | None
+    signal: str | None  # "SIGTERM"
+
+
+class LaunchFailed(Exception):
+    """There is no process; `reason` says why, in words for a user."""
+
+    def __init__(self, program: str, reason: str) -> None:
+        super().__init__(f"{program} could not be started: {reason}")
+        self.program, self.reason = program, reason
+
+
+class IProcesses(Interface):
+    """The operating system's processes, as far as HAPI needs them. No signal ever reaches a process other than the one meant."""
+
+    def launch(plan: LaunchPlan) -> Deferred[Launched]:
+        """Start `plan` below a holder that leads its own session and outlives us.
+
+        `process.json` is in the attempt's folder when this fires, `end.json` once the process has ended. Errs with LaunchFailed.
+        """
+
+    def identify(pid: int) -> ProcessIdentity | None:
+        """Who has this pid now; None if nobody has or it has ended."""
+
+    def is_running(identity: ProcessIdentity) -> bool | None:
+        """Whether this very process runs; a zombie does not. None when that cannot be found out."""
+
+    def when_exited(identity: ProcessIdentity) -> Deferred[None]:
+        """Fires when the process has ended, at once if it is gone; it need not be a child of ours."""
+
+    def end_tree(identity: ProcessIdentity, attempt_id: str, patience: float = 2.0) -> Deferred[Ending]:
+        """End the process and everything below it or marked with `attempt_id`.
+
+        The process itself gets SIGTERM first, the others when it is gone or half of `patience` (seconds) is over; whoever is
+        left after `patience` is killed. "still_alive" also when it cannot be found out.
+        """
+
+    def tree(identity: ProcessIdentity, attempt_id: str) -> list[ProcessIdentity]:
+        """The process, everything below it and everything marked with `attempt_id`, the holder too, parents first."""
+
+    def command_line(pid: int) -> list[str] | None:
+        """The words it was started with; None if it is gone or hidden."""
+
+    def owner(pid: int) -> int | None:
+        """The uid it runs as; None if it is gone or hidden."""

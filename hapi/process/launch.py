@@ -1,0 +1,152 @@
+"""Starting a session below a holder: one posix_spawn here, one in the holder, and a line that comes back on a pipe."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from pathlib import Path
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFDSet
+from twisted.python.failure import Failure
+
+from hapi.attempts import MARK
+from hapi.process.identity import boot_id
+from hapi.process.interface import Launched, LaunchFailed, LaunchPlan
+from hapi.protocol.attempt import ProcessIdentity
+
+HOLDER = str(Path(__file__).with_name("holder.py"))
+KEPT_FROM_CHILD = ("HAPI_RUNNER_HANDOFF_FROM_PID", "NOTIFY_SOCKET", "LISTEN_", "WATCHDOG_")
+_SIGNALS = [number for number in signal.Signals if number not in (signal.SIGKILL, signal.SIGSTOP)]
+
+
+def start_holder(plan: LaunchPlan) -> tuple[int, int]:
+    """Start the holder of `plan`: its pid, and the pipe on which it reports. Raises LaunchFailed."""
+    if not plan.argv or not plan.argv[0]:
+        raise LaunchFailed("the session", "no program is named")
+    program = plan.argv[0]
+    if any("\0" in word for word in (*plan.argv, plan.cwd)):
+        raise LaunchFailed(program.replace("\0", ""), "an argument holds a NUL byte")
+    descriptors: list[int] = []
+    try:
+        descriptors += os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        reading, writing = descriptors
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptors.append(os.open(plan.attempt.output, flags, 0o600))
+        descriptors.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        output, nothing = descriptors[2:]
+        os.set_blocking(writing, True)
+        pid = os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-I", "-S", "-E", HOLDER, str(plan.attempt.path), plan.cwd, *plan.argv],
+            environment_of(plan),
+            file_actions=[(os.POSIX_SPAWN_DUP2, *pair) for pair in _to_low((nothing, 0), (output, 1), (output, 2), (writing, 3))],
+            setsid=True,
+            setsigmask=(),
+            setsigdef=_SIGNALS,
+        )
+        descriptors.remove(reading)
+        return pid, reading
+    except (OSError, ValueError) as error:
+        raise LaunchFailed(program, in_words(error)) from error
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _to_low(*pairs: tuple[int, int]) -> list[tuple[int, int]]:
+    """Moves of descriptors in an order in which none is overwritten before it was moved.
+
+    They are made by a runner that has 0, 1 and 2 open, so only descriptor 3 can be a source as well: it is moved out first.
+    """
+    if all(source != 3 for source, _target in pairs[:-1]):
+        return list(pairs)
+    spare = max(source for source, _target in pairs) + 1
+    return [(3, spare), *((spare if source == 3 else source, target) for source, target in pairs)]
+
+
+def environment_of(plan: LaunchPlan) -> dict[str, str]:
+    """The session's environment: without what is meant for the runner alone, with the mark of its attempt."""
+    kept = {name: value for name, value in plan.environment.items() if not name.startswith(KEPT_FROM_CHILD)}
+    return {**kept, MARK: plan.attempt.id}
+
+
+def in_words(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno)
+    return str(error)
+
+
+def read_report(line: bytes, plan: LaunchPlan) -> Launched:
+    """What the holder reported. Raises LaunchFailed."""
+    program = plan.argv[0] if plan.argv else "the session"
+    words = line.decode(errors="replace").split()
+    match words:
+        case ["held", *numbers] if len(numbers) == 6 and line.endswith(b"\n"):
+            first, second = (tuple(int(number) for number in part) for part in (numbers[:3], numbers[3:]))
+            return Launched(*(ProcessIdentity(pid, ticks, boot_id(), inode or None) for pid, ticks, inode in (first, second)))
+        case ["failed", number, "directory"]:
+            raise LaunchFailed(program, f"its directory {plan.cwd} cannot be used ({os.strerror(int(number)).lower()})")
+        case ["failed", number, _what]:
+            raise LaunchFailed(program, _about_program(int(number)))
+    last = " ".join(plan.attempt.tail(400).split())
+    raise LaunchFailed(program, "its holder ended without a word" + (f" ({last})" if last else ""))
+
+
+def _about_program(number: int) -> str:
+    match number:
+        case errno.ENOENT:
+            return "there is no such program, or the interpreter its first line names is missing"
+        case errno.EACCES:
+            return "it is not executable"
+        case errno.ENOEXEC:
+            return "it is no program of this machine"
+        case errno.E2BIG:
+            return "its arguments are too long"
+    return os.strerror(number).lower()
+
+
+@define(eq=False)
+class Report:
+    """Reads one line from a pipe: fires with it, or with what came before the pipe was closed."""
+
+    _reactor: IReactorFDSet
+    _descriptor: int
+    done: Deferred[bytes] = field(init=False)
+    _received: bytes = b""
+
+    def __attrs_post_init__(self) -> None:
+        self.done = Deferred(lambda _: self._close())
+        self._reactor.addReader(self)  # type: ignore[arg-type]
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def logPrefix(self) -> str:
+        return "holder"
+
+    def doRead(self) -> None:
+        try:
+            part = os.read(self._descriptor, 4096)
+        except BlockingIOError:
+            return
+        except OSError:
+            part = b""
+        self._received += part
+        if not part or self._received.endswith(b"\n") or len(self._received) > 4096:
+            self._close()
+            self.done.callback(self._received)
+
+    def connectionLost(self, reason: Failure) -> None:
+        if self._descriptor != -1:
+            self._close()
+            self.done.callback(self._received)
+
+    def _close(self) -> None:
+        if self._descriptor != -1:
+            self._reactor.removeReader(self)  # type: ignore[arg-type]
+            os.close(self._descriptor)
+            self._descriptor = -1

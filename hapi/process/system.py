@@ -1,0 +1,93 @@
+"""The processes of this machine (Linux 5.3 or later)."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from hapi.process import identity as kernel
+from hapi.process.ending import TreeEnding
+from hapi.process.exits import Exits
+from hapi.process.interface import Ending, IProcesses, Launched, LaunchFailed, LaunchPlan
+from hapi.process.launch import Report, read_report, start_holder
+from hapi.process.tree import Table, identity_of, members
+from hapi.protocol.attempt import ProcessIdentity
+
+REPORT_WITHIN = 10.0  # seconds a holder has to say that the session runs
+
+
+@implementer(IProcesses)
+@define(eq=False)
+class SystemProcesses:
+    """`reactor` provides IReactorTime and IReactorFDSet. No signal handler is needed: holders are reaped by pidfd."""
+
+    _reactor: Any
+    _exits: Exits = field(init=False)
+    log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self._exits = Exits(self._reactor, self._reactor)
+
+    def launch(self, plan: LaunchPlan) -> Deferred[Launched]:
+        return Deferred.fromCoroutine(self._launch(plan))
+
+    async def _launch(self, plan: LaunchPlan) -> Launched:
+        pid, pipe = start_holder(plan)
+        self._reap(pid)
+        try:
+            line = await Report(self._reactor, pipe).done.addTimeout(REPORT_WITHIN, self._reactor)
+        except TimeoutError as error:
+            holder = kernel.identify(pid)
+            if holder is not None:
+                await self.end_tree(holder, plan.attempt.id, 0.0)
+                with suppress(OSError):
+                    kernel.send(holder, signal.SIGKILL)
+            raise LaunchFailed(plan.argv[0], f"its holder said nothing within {REPORT_WITHIN:.0f} s") from error
+        return read_report(line, plan)
+
+    def _reap(self, pid: int) -> None:
+        """Take the exit status of our child `pid` when there is one, so that no zombie stays."""
+        identity = kernel.identify(pid)
+        if identity is not None:
+            self._exits.when_exited(identity).addCallback(lambda _: self._reap(pid))
+            return
+        with suppress(ChildProcessError):  # somebody else in this program reaps as well
+            if os.waitpid(pid, os.WNOHANG) == (0, 0):
+                self._reactor.callLater(REPORT_WITHIN, self._reap, pid)  # it runs, but there was no descriptor to see it by
+
+    def identify(self, pid: int) -> ProcessIdentity | None:
+        return kernel.identify(pid)
+
+    def is_running(self, identity: ProcessIdentity) -> bool | None:
+        return kernel.is_running(identity)
+
+    def when_exited(self, identity: ProcessIdentity) -> Deferred[None]:
+        return self._exits.when_exited(identity)
+
+    def end_tree(self, identity: ProcessIdentity, attempt_id: str, patience: float = 2.0) -> Deferred[Ending]:
+        ending = TreeEnding(self._reactor, self._exits, identity, attempt_id, patience, os.getpid())
+        return Deferred.fromCoroutine(ending.run())
+
+    def tree(self, identity: ProcessIdentity, attempt_id: str) -> list[ProcessIdentity]:
+        table = Table(attempt_id)
+        for _ in table.fill():
+            pass
+        found = [identity_of(stat) for stat in members(table, identity, os.getpid()).stats]
+        return [each for each in found if each is not None]
+
+    def command_line(self, pid: int) -> list[str] | None:
+        content = kernel.read_proc(pid, "cmdline")
+        return [os.fsdecode(word) for word in content.rstrip(b"\0").split(b"\0")] if content else None
+
+    def owner(self, pid: int) -> int | None:
+        try:
+            return os.stat(f"/proc/{pid}").st_uid
+        except OSError:
+            return None

@@ -1,0 +1,108 @@
+"""Which processes belong to a session: what lies below its holder, below itself, or carries its mark."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from attrs import define, field
+
+from hapi.attempts import MARK
+from hapi.process.identity import Stat, boot_id, inode_of, open_pidfd, read_proc, read_stat
+from hapi.process.launch import HOLDER
+from hapi.protocol.attempt import ProcessIdentity
+
+
+@define
+class Table:
+    """All processes of one moment, taken in slices so that nobody waits for it long."""
+
+    attempt_id: str
+    stats: dict[int, Stat] = field(factory=dict)
+    marked: set[int] = field(factory=set)
+
+    def fill(self) -> Iterator[None]:
+        """Look at every process, pausing after each."""
+        mark = f"{MARK}={self.attempt_id}".encode() if self.attempt_id else None
+        for name in os.listdir("/proc"):
+            if not name.isdigit():
+                continue
+            stat = read_stat(int(name))
+            if stat is None or stat.ended:
+                continue
+            self.stats[stat.pid] = stat
+            if mark is not None and mark in (read_proc(stat.pid, "environ") or b"").split(b"\0"):
+                self.marked.add(stat.pid)
+            yield
+
+
+@define
+class Members:
+    """The live processes of one session."""
+
+    holder: Stat | None
+    root: Stat | None
+    others: list[Stat]  # parents before their children
+
+    @property
+    def stats(self) -> list[Stat]:
+        return [stat for stat in (self.holder, self.root, *self.others) if stat is not None]
+
+
+def members(table: Table, identity: ProcessIdentity, us: int) -> Members:
+    """Who in `table` belongs to the session whose process or holder is `identity`; never `us` and what is below us.
+
+    Left out as well: runners started from within the session, other sessions' holders, and what is below those.
+    """
+    children: dict[int, list[Stat]] = {}
+    for stat in table.stats.values():
+        children.setdefault(stat.parent, []).append(stat)
+    root = table.stats.get(identity.pid)
+    if root is not None and root.start_ticks != identity.start_ticks:
+        root = None  # somebody else has its pid now
+    holder = next((table.stats[pid] for pid in sorted(table.marked) if is_holder(pid)), None)
+    found: dict[int, Stat] = {}
+    level = [table.stats[pid] for pid in sorted(table.marked)]
+    level += [stat for stat in (root, holder) if stat is not None and stat.pid not in table.marked]
+    while level:
+        fresh = [stat for stat in level if stat.pid not in found and stat.pid != us]
+        fresh = [stat for stat in fresh if stat is root or stat is holder or not is_let_go(stat.pid, table)]
+        found.update((stat.pid, stat) for stat in fresh)
+        level = [child for stat in fresh for child in children.get(stat.pid, ())]
+    others = [stat for stat in found.values() if stat is not root and stat is not holder]
+    others.sort(key=lambda stat: _depth(stat, table))
+    return Members(holder, None if root is holder else root, others)
+
+
+def _depth(stat: Stat, table: Table) -> int:
+    depth, seen = 0, {stat.pid}
+    while (parent := table.stats.get(stat.parent)) is not None and parent.pid not in seen:
+        depth, stat = depth + 1, parent
+        seen.add(stat.pid)
+    return depth
+
+
+def words(pid: int) -> list[bytes]:
+    return (read_proc(pid, "cmdline") or b"").rstrip(b"\0").split(b"\0")
+
+
+def is_holder(pid: int) -> bool:
+    return os.fsencode(HOLDER) in words(pid)[:6]
+
+
+def is_let_go(pid: int, table: Table) -> bool:
+    """A runner, or the holder of another attempt."""
+    line = words(pid)
+    return (b"runner" in line and b"start-sync" in line) or (os.fsencode(HOLDER) in line[:6] and pid not in table.marked)
+
+
+def identity_of(stat: Stat) -> ProcessIdentity | None:
+    """Who was seen, None if it is gone by now."""
+    try:
+        with open_pidfd(stat.pid) as pidfd:
+            again = read_stat(stat.pid)
+            if again is None or again.start_ticks != stat.start_ticks:
+                return None
+            return ProcessIdentity(stat.pid, stat.start_ticks, boot_id(), inode_of(pidfd))
+    except OSError:
+        return ProcessIdentity(stat.pid, stat.start_ticks, boot_id()) if read_stat(stat.pid) == stat else None

@@ -1,0 +1,70 @@
+"""What the files in a session-attempt folder say: one record per file (design.md §4). Times are epoch seconds, for people."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+Pid = Annotated[int, Meta(gt=0, lt=1 << 31)]
+
+
+class ProcessIdentity(Struct, frozen=True, rename="camel"):
+    """One process, and no later one that is given the same pid.
+
+    `start_ticks` is field 22 of `/proc/<pid>/stat`, `boot_id` that of the kernel, `pidfd_inode` the inode of its pidfd where the
+    kernel has pidfs (Linux 6.9 and later), else None.
+    """
+
+    pid: Pid
+    start_ticks: int
+    boot_id: str
+    pidfd_inode: int | None = None
+
+
+class AttemptRequest(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """`request.json`: what was asked, by whom, and what is going to be started. No token is ever in here."""
+
+    argv: tuple[str, ...]
+    cwd: str
+    at: float
+    asked_by: str = ""  # "hub", "control", "revive", "terminal"; with details after a colon
+    agent: str = ""
+    existing_session_id: str | None = None  # the hub's id of the session to go on with
+    resume_session_id: str | None = None  # the agent's own id of it
+    worktree: dict[str, Any] | None = None  # where it is and whether we made it
+    options: dict[str, Any] = {}  # everything else that was asked
+
+
+class AttemptProcess(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """`process.json`: who runs it. A session from a terminal has no holder."""
+
+    child: ProcessIdentity
+    holder: ProcessIdentity | None = None
+
+
+class AttemptSession(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """`session.json`: the names the session goes by."""
+
+    session_id: str
+    agent_session_id: str | None = None
+    host_pid: int | None = None
+    at: float | None = None
+    metadata: dict[str, Any] = {}
+
+
+class StopOrder(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """`stop.json`: who ends the session and why, written before the first signal."""
+
+    reason: str
+    actor: str
+    method: str
+    at: float
+
+
+class AttemptEnd(Struct, frozen=True, rename="camel"):
+    """`end.json`: how the process ended; neither code nor signal when nobody saw it."""
+
+    exit_code: int | None
+    signal: str | None  # "SIGTERM"
+    at: float
