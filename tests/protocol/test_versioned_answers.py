@@ -1,0 +1,53 @@
+"""What the hub's answer to a versioned write means, and how long to wait after a failure."""
+
+import json
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from hapi.protocol.versioned import QUICK_TRIES, Mismatch, NotTaken, Stored, judge, pause
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"result": "success", "version": 2, "state": {"a": 1}}, Stored({"a": 1}, 2)),
+        ({"result": "success", "version": 2}, Stored("sent", 2)),
+        ({"result": "success", "version": 2, "state": None}, Stored(None, 2)),
+        ({"result": "version-mismatch", "version": 9, "state": {"b": 2}}, Mismatch({"b": 2}, 9)),
+        ({"result": "error", "reason": "not-found"}, NotTaken("not-found")),
+        ({"result": "error"}, NotTaken(None)),
+        ({"result": "success", "version": "2"}, NotTaken("malformed answer")),
+        ({"result": "success", "version": True}, NotTaken("malformed answer")),
+        ({"result": "version-mismatch"}, NotTaken("malformed answer")),
+        ({"result": "something new", "version": 2}, NotTaken("malformed answer")),
+        ({}, NotTaken("malformed answer")),
+        (None, NotTaken("malformed answer")),
+        ("ok", NotTaken("malformed answer")),
+    ],
+)
+def test_answers_are_judged(answer, expected):
+    assert judge(answer, "state", "sent") == expected
+
+
+def test_every_recorded_answer_is_understood():
+    seen = set()
+    for line in (FIXTURES / "state-update.jsonl").read_text().splitlines():
+        frame = json.loads(line).get("frame", "")
+        if frame.startswith("43/cli,"):
+            answer = json.loads(frame[frame.index("[") :])[0]
+            if isinstance(answer, dict) and "result" in answer:
+                field = "metadata" if "metadata" in answer else "runnerState"
+                seen.add(type(judge(answer, field, None)))
+    assert seen == {Stored, Mismatch, NotTaken}
+
+
+def test_a_few_tries_are_quick_and_later_ones_slow_down__N07():
+    random = Random(1)
+    quick = [pause(tries, random) for tries in range(1, QUICK_TRIES + 1) for _ in range(200)]
+    assert max(quick) <= 0.4
+    assert 15.0 <= min(pause(40, random) for _ in range(200)) <= max(pause(40, random) for _ in range(200)) <= 30.0
+    assert pause(10_000, random) <= 30.0
