@@ -1,0 +1,147 @@
+// The start of the page: who is looking, what they know, which view is on screen.
+
+import { Api } from "./api.js";
+import { banner } from "./view-banner.js";
+import { chatView } from "./view-chat.js";
+import { Drafts } from "./view-composer.js";
+import { EventStream } from "./events.js";
+import { fill, h } from "./dom.js";
+import { homeView, machineView } from "./view-machine.js";
+import { Identity, tokenFromAddress } from "./identity.js";
+import { inWords } from "./errors.js";
+import { loginProblem, loginView } from "./view-login.js";
+import { menuDialog, useTheme } from "./view-menu.js";
+import { Outbox } from "./outbox.js";
+import { Seen } from "./seen.js";
+import { sessionsView } from "./view-sessions.js";
+import { spawnDialog } from "./view-spawn.js";
+import { Store } from "./store.js";
+import { toast } from "./dialog.js";
+
+const root = document.getElementById("app");
+const identity = new Identity(localStorage, sessionStorage);
+let leaveShell = null;
+
+useTheme(localStorage);
+begin();
+addEventListener("hashchange", begin); // a link with a token, pasted into an open page
+
+async function begin() {
+  const token = tokenFromAddress(location, history);
+  if (token === null) {
+    if (!leaveShell) identity.accessToken ? showShell() : showLogin();
+    return;
+  }
+  try {
+    await identity.login(token, true);
+    showShell();
+  } catch (error) {
+    showLogin(loginProblem(error));
+  }
+}
+
+function showLogin(notice) {
+  leaveShell?.();
+  document.title = "HAPI";
+  const view = loginView({ notice, login: async (token, keep) => { await identity.login(token, keep); showShell(); } });
+  fill(root, view.node);
+  view.focus();
+}
+
+function showShell() {
+  leaveShell?.();
+  const api = new Api(identity);
+  const outbox = new Outbox(api, localStorage);
+  const store = new Store(api, outbox, new Seen(localStorage));
+  const drafts = new Drafts(sessionStorage);
+  let view = null;
+  let note = null;
+
+  const stream = new EventStream(api, {
+    onEvent: (event) => store.event(event),
+    onStatus: (status) => { store.connection = status; store.changed(); },
+    onOpen: (resumed) => {
+      outbox.wake();
+      if (!resumed) store.refresh().catch((error) => toast(inWords(error), { tone: "bad" }));
+    },
+  });
+  const line = banner({ store, retry: () => stream.retryNow() });
+  const side = sessionsView({ store, go, newSession, menu: () => menuDialog({ storage: localStorage, leave }) });
+  const shell = h("div", { class: "shell" });
+
+  function go(path, { replace = false } = {}) {
+    if (path !== location.pathname) history[replace ? "replaceState" : "pushState"](null, "", path);
+    route();
+  }
+
+  function newSession(machineId) {
+    spawnDialog({ api, store, machineId, storage: localStorage, done: (id) => go(`/sessions/${id}`) });
+  }
+
+  function calm(words) {
+    note = words;
+    draw();
+  }
+
+  function route() {
+    const [, kind, id] = /^\/(sessions|machines)\/([^/]+)\/?$/.exec(location.pathname) ?? [];
+    view?.leave?.();
+    store.openId = kind === "sessions" ? decodeURIComponent(id) : null;
+    shell.dataset.pane = kind ? "main" : "list";
+    document.title = "HAPI";
+    view = kind === "sessions" ? chatView({ store, api, outbox, go, id: store.openId, drafts, calm })
+      : kind === "machines" ? machineView({ store, api, go, newSession, id: decodeURIComponent(id) })
+      : homeView({ store, go, newSession });
+    fill(shell, side.node, view.node);
+    draw();
+    view.start?.();
+    view.focus?.();
+  }
+
+  function draw() {
+    const open = store.sessions.get(store.openId);
+    if (open && document.visibilityState === "visible") store.seen.mark(open.id, open.updatedAt);
+    line.draw(note);
+    side.draw();
+    view?.draw();
+  }
+
+  function leave(notice) {
+    identity.forget();
+    outbox.clear();
+    history.replaceState(null, "", "/");
+    showLogin(notice);
+  }
+
+  api.onRefused = () => leave("The hub does not accept your token any more. Please log in again.");
+  store.onToast = ({ title, body, sessionId }) => {
+    if (sessionId !== store.openId) toast([title, body].filter(Boolean).join(": "), { action: sessionId && ["Open", () => go(`/sessions/${sessionId}`)] });
+  };
+  store.onRemoved = (id) => { if (id === store.openId) setTimeout(() => { if (id === store.openId) go("/"); }, 1000); };
+
+  const unwatch = store.watch(draw);
+  const ticking = setInterval(draw, 30_000);
+  const seeing = () => {
+    if (document.visibilityState === "visible" && store.connection.phase === "lost") stream.retryNow();
+    if (stream.subscriptionId) api.visibility(stream.subscriptionId, document.visibilityState === "visible" ? "visible" : "hidden").catch(() => {});
+    draw();
+  };
+  const online = () => stream.retryNow();
+  document.addEventListener("visibilitychange", seeing);
+  addEventListener("online", online);
+  addEventListener("popstate", route);
+
+  leaveShell = () => {
+    leaveShell = null;
+    stream.stop();
+    unwatch();
+    clearInterval(ticking);
+    document.removeEventListener("visibilitychange", seeing);
+    removeEventListener("online", online);
+    removeEventListener("popstate", route);
+    view?.leave?.();
+  };
+  fill(root, line.node, shell);
+  route();
+  stream.start();
+}
