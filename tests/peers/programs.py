@@ -18,7 +18,8 @@ from support import ROOT, Program, Stage, free_port
 
 OURS, NPM = "ours", "npm"
 PEERS = Path(os.environ.get("HAPI_PEERS") or ROOT / ".cache/peers/node_modules").absolute()
-NPM_HAPI = str(PEERS / ".bin/hapi")
+NPM_HAPI = str(PEERS / ".bin/hapi")  # a small Node.js program that starts the next one
+NPM_BINARY = str(next(iter(sorted(PEERS.glob("@twsxtd/hapi-*/bin/hapi"))), NPM_HAPI))
 OUR_HAPI = [sys.executable, "-m", "hapi"]
 Json = dict[str, Any]
 
@@ -234,7 +235,7 @@ class Cast(Stage):
     def executable(self, make: str) -> str:
         """The `hapi` of that make, as one absolute path."""
         if make == NPM:
-            return NPM_HAPI
+            return NPM_BINARY
         path = self.path / "bin/hapi"
         if not path.exists():
             path.parent.mkdir()
