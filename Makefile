@@ -6,6 +6,10 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .cache/peers
+ifdef HAPI_PEERS
+HAVE_PEERS := 1
+endif
+export HAPI_PEERS ?= $(CURDIR)/$(PEERS)/node_modules
 PIP := $(BIN)/pip install -qq --disable-pip-version-check
 # Plugins of twistd are looked up by directory, so the development install has to put this directory on sys.path.
 EDITABLE := --config-settings editable_mode=compat --editable
@@ -24,7 +28,7 @@ up: $(VENV)/.ready-up
 	@exec $(BIN)/hapi up $(ARGS)
 
 test: $(VENV)/.ready-test peers
-	HAPI_PEERS=$(CURDIR)/$(PEERS)/node_modules $(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/.ready-lint
 	$(BIN)/ruff check hapi tests benchmarks twisted docs
@@ -35,11 +39,12 @@ docs: $(VENV)/.ready-docs
 	@echo "docs/_build/html/index.html"
 
 bench: $(VENV)/.ready-test peers
-	HAPI_PEERS=$(CURDIR)/$(PEERS)/node_modules $(BIN)/python -m benchmarks $(ARGS)
+	$(BIN)/python benchmarks/run.py $(ARGS)
 
 # The npm programs and the browser of the tests. Where they cannot be had, the tests that need them say so.
+# HAPI_PEERS names a node_modules directory that has them already.
 peers:
-	@.ci/peers $(PEERS)
+	@$(if $(HAVE_PEERS),:,.ci/peers $(PEERS))
 
 clean:
 	rm -rf $(VENV) .cache build dist docs/_build *.egg-info
