@@ -1,6 +1,6 @@
 """Compares our runner and session with npm's on one hub, in one run: memory, start-up, spawning. Prints ratios, writes JSON.
 
-    python benchmarks/run.py [--hub npm|ours] [--rounds N] [--at-once N] [--json FILE]
+    python -m benchmarks [--hub npm|ours] [--rounds N] [--at-once N] [--json FILE]
 
 Each number is taken of both makes in turn, on the same hub and with the same scripted agent. Times are medians in
 seconds, memory is in MB: RSS as the system shows it, PSS with shared pages divided among those who share them.
