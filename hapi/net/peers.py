@@ -94,6 +94,10 @@ class Peer:
         """Put the client out of the namespace."""
         self._socket.put_out(self)
 
+    def hang_up(self, reason: str) -> None:
+        """Close the client's connection: a refusal that it may try again after."""
+        self._socket.end(reason)
+
     def send(self, text: str) -> None:
         """Send a message that is encoded already."""
         if self._joining:

@@ -1,0 +1,1 @@
+"""What the hub keeps: sessions, machines, messages. `IStore` says what, `SqliteStore` does it in one file."""

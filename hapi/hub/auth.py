@@ -1,0 +1,151 @@
+"""Who may come in: the access token, the tokens of web pages (JWT), and the price of guessing."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+from collections import OrderedDict
+from math import ceil
+from typing import Any
+
+from attrs import define, field, frozen
+
+from hapi.protocol.token import AccessToken
+
+WEB_TOKEN_LIFE = 4 * 3600  # seconds
+LEEWAY = 60  # seconds that another clock may be ahead
+LONGEST_TOKEN = 4096  # characters
+HEADER = {"alg": "HS256"}
+
+FREE_GUESSES, FORGIVEN = 10, 60.0  # wrong tokens per address; seconds until that many are forgotten
+FREE_GUESSES_ALL = 200  # wrong tokens of all addresses together
+MOST_ADDRESSES = 10_000
+
+
+@frozen
+class Caller:
+    """Who is on the other side of a request or a socket."""
+
+    namespace: str
+
+
+def same(given: str, expected: str) -> bool:
+    """Compare without telling by the time how much was right, nor how long the right one is."""
+    key = b"hapi"
+    first = hmac.new(key, given.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
+    second = hmac.new(key, expected.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
+    return hmac.compare_digest(first, second)
+
+
+@define(eq=False)
+class Gate:
+    """`token` is the base access token; `secret` signs the tokens of web pages (32 bytes)."""
+
+    token: str = field(repr=False)
+    _secret: bytes = field(repr=False)
+
+    def admit(self, text: object) -> Caller | None:
+        """Who `text` is the access token of; None when it is none."""
+        if not isinstance(text, str) or len(text) > LONGEST_TOKEN:
+            return None
+        try:
+            found = AccessToken.parse(text)
+        except ValueError:
+            return None
+        return Caller(found.namespace) if same(found.base, self.token) else None
+
+    # --- tokens of web pages -----------------------------------------------------------------------------------------
+
+    def issue(self, caller: Caller, now: float) -> str:
+        """A JWT (HS256) for `caller`, good for four hours from `now` (seconds since the epoch)."""
+        issued = int(now)
+        claims = {"uid": 1, "ns": caller.namespace, "iat": issued, "exp": issued + WEB_TOKEN_LIFE}
+        signed = f"{_encoded(HEADER)}.{_encoded(claims)}"
+        return f"{signed}.{self._signature(signed)}"
+
+    def read(self, text: str, now: float) -> Caller | None:
+        """Whose JWT `text` is; None for anything that this hub did not issue, or that is over."""
+        parts = text.split(".") if len(text) <= LONGEST_TOKEN and text.isascii() else []
+        if len(parts) != 3:
+            return None
+        # Only our own header is accepted as it is: no other algorithm is ever considered.
+        if not hmac.compare_digest(self._signature(f"{parts[0]}.{parts[1]}"), parts[2]) or _decoded(parts[0]) != HEADER:
+            return None
+        claims = _decoded(parts[1])
+        if claims is None:
+            return None
+        user, namespace, issued, expires = (claims.get(name) for name in ("uid", "ns", "iat", "exp"))
+        numbers = all(isinstance(value, int) and not isinstance(value, bool) for value in (user, issued, expires))
+        if not numbers or not isinstance(namespace, str) or not namespace:
+            return None
+        if expires <= now or issued > now + LEEWAY or expires - issued > WEB_TOKEN_LIFE:  # type: ignore[operator]
+            return None
+        return Caller(namespace)
+
+    def _signature(self, signed: str) -> str:
+        return _base64(hmac.new(self._secret, signed.encode(), hashlib.sha256).digest())
+
+
+def _base64(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+
+def _encoded(value: dict[str, Any]) -> str:
+    return _base64(json.dumps(value, separators=(",", ":")).encode())
+
+
+def _decoded(text: str) -> dict[str, Any] | None:
+    """A part of a JWT. Strict: one spelling per content."""
+    try:
+        content = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        if _base64(content) != text:
+            return None
+        value = json.loads(content)
+    except (binascii.Error, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+@define
+class _Bucket:
+    """Wrong tokens that count now; `free` of them are forgotten every minute, evenly."""
+
+    free: int
+    _wrong: float = 0.0
+    _at: float = 0.0
+
+    def count(self, now: float) -> float:
+        return max(0.0, self._wrong - (now - self._at) * self.free / FORGIVEN)
+
+    def add(self, now: float) -> None:
+        self._wrong, self._at = min(self.count(now) + 1, 2.0 * self.free), now
+
+    def wait(self, now: float) -> float:
+        """Seconds until fewer than `free` count."""
+        return max(0.0, (self.count(now) - self.free + 1) * FORGIVEN / self.free) if self.count(now) >= self.free else 0.0
+
+
+@define(eq=False)
+class GuessLimit:
+    """Counts wrong tokens, by address and altogether. An address that never gave a wrong one is never kept waiting."""
+
+    _addresses: OrderedDict[str, _Bucket] = field(factory=OrderedDict)
+    _all: _Bucket = field(factory=lambda: _Bucket(FREE_GUESSES_ALL))
+
+    def wait(self, address: str, now: float) -> int:
+        """Whole seconds this address must wait before a token of its is looked at; 0: none."""
+        bucket = self._addresses.get(address)
+        if bucket is None or bucket.count(now) == 0:
+            return 0
+        return ceil(max(bucket.wait(now), self._all.wait(now)))
+
+    def wrong(self, address: str, now: float) -> None:
+        bucket = self._addresses.setdefault(address, _Bucket(FREE_GUESSES))
+        self._addresses.move_to_end(address)
+        while len(self._addresses) > MOST_ADDRESSES:
+            self._addresses.popitem(last=False)
+        bucket.add(now)
+        self._all.add(now)

@@ -1,0 +1,108 @@
+"""What message content means to the hub: long strings cut, reasoning streams, to-dos, readiness. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+LONGEST, HEAD, TAIL = 64 * 1024, 48 * 1024, 12 * 1024  # characters of one string
+DEPTH = 64  # levels of a document; deeper ones are cut
+
+
+def cut(value: Any, depth: int = 0) -> Any:
+    """`value` with every string over 64 KiB cut in its middle, and nothing deeper than 64 levels."""
+    if isinstance(value, str):
+        if len(value) <= LONGEST:
+            return value
+        return f"{value[:HEAD]}\n…[hapi: truncated {len(value) - HEAD - TAIL} chars]…\n{value[-TAIL:]}"
+    if isinstance(value, (dict, list)) and depth >= DEPTH:
+        return None
+    if isinstance(value, dict):
+        return {key: cut(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list):
+        return [cut(item, depth + 1) for item in value]
+    return value
+
+
+def content_of(message: Any) -> Any:
+    """The content of a `message` event: an object, or the JSON text of one."""
+    if isinstance(message, str):
+        try:
+            parsed = json.loads(message)
+        except (ValueError, RecursionError):
+            return cut(message)
+        return cut(parsed if isinstance(parsed, dict) else message)
+    return cut(message)
+
+
+def record(content: Any) -> tuple[str, dict[str, Any]]:
+    """Kind of the inner content (`codex`, `output`, `event`, `text`, …) and its data; ("", {}) if it has none."""
+    inner = content.get("content") if isinstance(content, dict) else None
+    if not isinstance(inner, dict) or not isinstance(inner.get("type"), str):
+        return "", {}
+    data = inner.get("data")
+    return inner["type"], data if isinstance(data, dict) else {}
+
+
+def role(content: Any) -> str:
+    found = content.get("role") if isinstance(content, dict) else None
+    return found if isinstance(found, str) else ""
+
+
+def stream_of(content: Any) -> str | None:
+    """The id of a reasoning stream whose earlier snapshots this record replaces."""
+    kind, data = record(content)
+    found = data.get("id") if kind == "codex" and data.get("type") == "reasoning" else None
+    return found if isinstance(found, str) and found else None
+
+
+def is_ready(content: Any) -> bool:
+    kind, data = record(content)
+    return kind == "event" and data.get("type") == "ready"
+
+
+def todos_of(content: Any) -> list[dict[str, Any]] | None:
+    """The to-do list that a `plan` record or a TodoWrite call sets, None if this is neither."""
+    kind, data = record(content)
+    if kind == "codex" and data.get("type") == "plan":
+        return _todos(data.get("entries"))
+    if kind == "codex" and data.get("type") == "tool-call" and data.get("name") == "TodoWrite":
+        return _todos(_todo_input(data.get("input")))
+    if kind == "output" and data.get("type") == "assistant":
+        message = data.get("message")
+        items = message.get("content") if isinstance(message, dict) else None
+        for item in items if isinstance(items, list) else ():
+            if isinstance(item, dict) and item.get("type") == "tool_use" and item.get("name") == "TodoWrite":
+                return _todos(_todo_input(item.get("input")))
+    return None
+
+
+def _todo_input(value: Any) -> Any:
+    return value.get("todos") if isinstance(value, dict) else None
+
+
+def _todos(entries: Any) -> list[dict[str, Any]] | None:
+    if not isinstance(entries, list):
+        return None
+    found = []
+    for number, entry in enumerate(entries, start=1):
+        if not isinstance(entry, dict) or not isinstance(entry.get("content"), str):
+            continue
+        status, priority, name = entry.get("status"), entry.get("priority"), entry.get("id")
+        found.append(
+            {
+                "content": entry["content"],
+                "status": status if status in ("pending", "in_progress", "completed") else "pending",
+                "priority": priority if priority in ("high", "medium", "low") else "medium",
+                "id": name if isinstance(name, str) and name else f"todo-{number}",
+            }
+        )
+    return found
+
+
+def prompt(text: str, attachments: list[dict[str, Any]] | None, delivery_mode: str) -> dict[str, Any]:
+    """A message posted by a person, as it is stored and delivered."""
+    inner: dict[str, Any] = {"type": "text", "text": text}
+    if attachments:
+        inner["attachments"] = attachments
+    return {"role": "user", "content": inner, "meta": {"sentFrom": "webapp", "deliveryMode": delivery_mode}}

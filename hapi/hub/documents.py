@@ -1,0 +1,211 @@
+"""Versioned documents: metadata and agent state of sessions, metadata and state of machines, who may write them and how."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from attrs import define, evolve, field
+from twisted.logger import Logger
+
+from hapi.hub.engine import Engine
+from hapi.hub.live import Machine, Session
+from hapi.hub.store.interface import IdTaken
+from hapi.hub.store.rows import MachineRow, SessionRow, Stale, Written
+from hapi.hub.views import machine_view
+from hapi.protocol.hub import RegisterMachine, agent_session_id, merged_metadata, shown_metadata
+
+TRIES = 5  # of a write by the hub that meets a newer version
+ADVERTISED = ("capabilities", "supervisedRestart", "startedCliMtimeMs", "installedCliMtimeMs")
+
+
+class Concurrent(Exception):
+    """The document changed again and again while we tried to write it."""
+
+
+def version_of(event: dict[str, Any]) -> int | None:
+    found = event.get("expectedVersion")
+    return found if isinstance(found, int) and not isinstance(found, bool) and 0 <= found < 1 << 53 else None
+
+
+@define(eq=False)
+class Documents:
+    engine: Engine
+    on_agent_id: list[Callable[[Session], Awaitable[None]]] = field(factory=list)
+    on_state: list[Callable[[Session], None]] = field(factory=list)
+
+    log = Logger()
+
+    # --- written by session processes --------------------------------------------------------------------------------
+
+    async def update_metadata(self, session: Session, event: dict[str, Any], sender: Any) -> dict[str, Any]:
+        """The answer to `update-metadata`."""
+        expected, value = version_of(event), event.get("metadata")
+        if expected is None or not isinstance(value, dict):
+            return {"result": "error"}
+        return await self.engine.in_lane(session, lambda: self._update_metadata(session, expected, value, sender))
+
+    async def _update_metadata(self, session: Session, expected: int, value: dict[str, Any], sender: Any) -> dict[str, Any]:
+        engine, now = self.engine, self.engine.now()
+        before = agent_session_id(session.metadata)
+        merged = merged_metadata(session.row.metadata, value)
+        outcome = await engine.store.write_metadata(session.id, expected, merged, {"updated_at": now})
+        session.row = outcome.row
+        version, stored = outcome.row.metadata_version, outcome.row.metadata
+        if isinstance(outcome, Stale):
+            return {"result": "version-mismatch", "version": version, "metadata": stored}
+        body = {"t": "update-session", "sid": session.id, "metadata": {"version": version, "value": stored}, "agentState": None}
+        engine.update(session.room, body, without=sender)
+        shown = {"version": version, "value": shown_metadata(stored)}
+        engine.patch(session, metadata=shown, updatedAt=now)
+        found = agent_session_id(stored)
+        if found is not None and found != before:
+            for call in self.on_agent_id:
+                await call(session)
+        return {"result": "success", "version": version, "metadata": stored}
+
+    async def update_state(self, session: Session, event: dict[str, Any], sender: Any) -> dict[str, Any]:
+        """The answer to `update-state`."""
+        expected, value = version_of(event), event.get("agentState")
+        if expected is None or "agentState" not in event or not (value is None or isinstance(value, dict)):
+            return {"result": "error"}
+        return await self.engine.in_lane(session, lambda: self._update_state(session, expected, value, sender))
+
+    async def _update_state(self, session: Session, expected: int, value: Any, sender: Any) -> dict[str, Any]:
+        engine, now = self.engine, self.engine.now()
+        outcome = await engine.store.write_agent_state(session.id, expected, value, {"updated_at": now})
+        session.row = outcome.row
+        version, stored = outcome.row.agent_state_version, outcome.row.agent_state
+        if isinstance(outcome, Stale):
+            return {"result": "version-mismatch", "version": version, "agentState": stored}
+        document = {"version": version, "value": stored}
+        engine.update(session.room, {"t": "update-session", "sid": session.id, "metadata": None, "agentState": document}, sender)
+        engine.patch(session, agentState=document, updatedAt=now)
+        for call in self.on_state:
+            call(session)
+        return {"result": "success", "version": version, "agentState": stored}
+
+    # --- written by the hub ------------------------------------------------------------------------------------------
+
+    async def rewrite(
+        self,
+        session: Session,
+        change: Callable[[dict[str, Any]], dict[str, Any]],
+        told: bool = True,
+        columns: dict[str, Any] | None = None,
+    ) -> SessionRow:
+        """Change the metadata on behalf of a person. Against a newer version it reads again and retries, 5 times in all.
+
+        Called in the session's lane. Raises Concurrent.
+        """
+        for _ in range(TRIES):
+            value = change(dict(session.metadata))
+            changes = {"seq": session.row.seq + 1, **(columns or {})}
+            outcome = await self.engine.store.write_metadata(session.id, session.row.metadata_version, value, changes)
+            session.row = outcome.row
+            if isinstance(outcome, Written):
+                if told:
+                    self.engine.tell_whole(session)
+                return outcome.row
+        raise Concurrent("Session was modified concurrently. Please try again.")
+
+    # --- machines ----------------------------------------------------------------------------------------------------
+
+    async def register(self, namespace: str, asked: RegisterMachine) -> Machine:
+        """Create or load a machine. Raises Denied when the id belongs to another namespace."""
+        engine, now = self.engine, self.engine.now()
+        if asked.id not in engine.machines:
+            row = MachineRow(
+                asked.id, namespace, now, now, metadata=asked.metadata, runner_state=asked.runner_state, active_at=now
+            )
+            try:
+                row = await engine.store.create_machine(row)
+            except IdTaken:
+                pass  # made while we waited
+            else:
+                machine = engine.machines.setdefault(row.id, Machine(row, active_at=now))
+                engine.tell_machine(machine, machine_view(machine))
+                return machine
+        machine = engine.machine(asked.id, namespace)
+        for _ in range(TRIES):
+            wanted = registered(machine.row, asked, now)
+            if wanted == machine.row:
+                return machine
+            outcome = await engine.store.write_machine(wanted, machine.row)
+            machine.row = outcome.row
+            if isinstance(outcome, Written):
+                engine.tell_machine(machine, machine_view(machine))
+                return machine
+        raise Concurrent("Machine was modified concurrently. Please try again.")
+
+    async def update_machine(self, machine: Machine, event: dict[str, Any], name: str, sender: Any) -> dict[str, Any]:
+        """The answer to `machine-update-metadata` and `machine-update-state`; `name`: `metadata` or `runnerState`."""
+        engine, now, expected, value = self.engine, self.engine.now(), version_of(event), event.get(name)
+        if expected is None or name not in event or not (isinstance(value, dict) or (value is None and name == "runnerState")):
+            return {"result": "error"}
+        column = "metadata" if name == "metadata" else "runner_state"
+        before = machine.row
+        if getattr(before, f"{column}_version") != expected:
+            return {"result": "version-mismatch", "version": getattr(before, f"{column}_version"), name: getattr(before, column)}
+        changes: dict[str, Any] = {column: value, f"{column}_version": expected + 1, "updated_at": now}
+        outcome = await engine.store.write_machine(evolve(before, **changes), before)
+        machine.row = outcome.row
+        version, stored = getattr(outcome.row, f"{column}_version"), getattr(outcome.row, column)
+        if isinstance(outcome, Stale):
+            return {"result": "version-mismatch", "version": version, name: stored}
+        document = {"version": version, "value": stored}
+        body = {"t": "update-machine", "machineId": machine.id, "metadata": None, "runnerState": None, name: document}
+        engine.update(machine.room, body, without=sender)
+        engine.tell_machine(machine, machine_view(machine))
+        return {"result": "success", "version": version, name: stored}
+
+    async def name_machine(self, machine: Machine, name: str) -> None:
+        """Give the machine a name people chose; "" takes it away. Raises Concurrent."""
+        for _ in range(TRIES):
+            row = machine.row
+            metadata = dict(row.metadata) if isinstance(row.metadata, dict) else {}
+            metadata.pop("displayName", None)
+            if name:
+                metadata["displayName"] = name
+            wanted = evolve(
+                row,
+                metadata=metadata,
+                metadata_version=row.metadata_version + 1,
+                updated_at=self.engine.now(),
+                seq=row.seq + 1,
+            )
+            outcome = await self.engine.store.write_machine(wanted, row)
+            machine.row = outcome.row
+            if isinstance(outcome, Written):
+                self.engine.tell_machine(machine, machine_view(machine))
+                return
+        raise Concurrent("Machine was modified concurrently. Please try again.")
+
+
+def registered(row: MachineRow, asked: RegisterMachine, now: int) -> MachineRow:
+    """What a registration makes of a machine that is known: its metadata merged over, of its state only capabilities."""
+    metadata, version = row.metadata, row.metadata_version
+    if isinstance(asked.metadata, dict):
+        stored = metadata if isinstance(metadata, dict) else {}
+        metadata = {**stored, **asked.metadata}
+        if asked.runner_state is not None:
+            metadata = {key: value for key, value in metadata.items() if key not in ADVERTISED or key in asked.metadata}
+        version += metadata != row.metadata
+    state, state_version = row.runner_state, row.runner_state_version
+    advertised = asked.runner_state.get("capabilities") if isinstance(asked.runner_state, dict) else None
+    if isinstance(advertised, dict):
+        before = state if isinstance(state, dict) else {}
+        known = before.get("capabilities")
+        merged = {**before, "capabilities": {**(known if isinstance(known, dict) else {}), **advertised}}
+        state_version += merged != state
+        state = merged
+    if (version, state_version) == (row.metadata_version, row.runner_state_version):
+        return row
+    return evolve(
+        row,
+        metadata=metadata,
+        metadata_version=version,
+        runner_state=state,
+        runner_state_version=state_version,
+        updated_at=now,
+    )

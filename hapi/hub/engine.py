@@ -1,0 +1,128 @@
+"""The hub's memory of what lives: every session and machine as one object, and what all parts of the hub share."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
+
+from attrs import define, evolve, field
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from hapi.hub.events import Events
+from hapi.hub.gateway import Gateway
+from hapi.hub.live import Machine, Session
+from hapi.hub.store.interface import IStore
+from hapi.hub.views import machine_view, session_view
+from hapi.protocol.hub import PATCH_KEYS
+
+T = TypeVar("T")
+
+
+class Rooms(Protocol):
+    """The sockets of `/cli`, by room."""
+
+    def room(self, name: str, namespace: str = "/cli") -> frozenset[Any]: ...
+
+    def emit(self, room: str, event: str, *args: Any, without: Any = None, namespace: str = "/cli") -> None: ...
+
+
+class NotFound(Exception):
+    """No such session or machine."""
+
+
+class Denied(Exception):
+    """It belongs to another namespace."""
+
+
+@define(eq=False)
+class Engine:
+    """`now` is wall time in ms, for what is kept and shown; all waiting is on `clock`."""
+
+    clock: IReactorTime
+    now: Callable[[], int]
+    store: IStore
+    rooms: Rooms
+    events: Events = field(factory=Events)
+    gateway: Gateway = field(factory=Gateway)
+    sessions: dict[str, Session] = field(factory=dict)
+    machines: dict[str, Machine] = field(factory=dict)
+
+    log = Logger()
+
+    async def load(self) -> None:
+        """Know what the store knows. Nothing is active until it says so."""
+        for row in await self.store.sessions():
+            self.sessions[row.id] = Session(row, active_at=row.active_at or row.created_at)
+        for machine in await self.store.machines():
+            self.machines[machine.id] = Machine(machine, active_at=machine.active_at or machine.created_at)
+
+    # --- finding -----------------------------------------------------------------------------------------------------
+
+    def session(self, session_id: object, namespace: str) -> Session:
+        """Raises NotFound, Denied."""
+        found = self.sessions.get(session_id) if isinstance(session_id, str) else None
+        if found is None:
+            raise NotFound
+        if found.namespace != namespace:
+            raise Denied
+        return found
+
+    def machine(self, machine_id: object, namespace: str) -> Machine:
+        """Raises NotFound, Denied."""
+        found = self.machines.get(machine_id) if isinstance(machine_id, str) else None
+        if found is None:
+            raise NotFound
+        if found.namespace != namespace:
+            raise Denied
+        return found
+
+    def of(self, namespace: str) -> list[Session]:
+        return [session for session in self.sessions.values() if session.namespace == namespace]
+
+    def owns(self, namespace: str, owner: str) -> bool:
+        """Whether `owner` is the id of a session or machine of `namespace`."""
+        session, machine = self.sessions.get(owner), self.machines.get(owner)
+        return (session is not None and session.namespace == namespace) or (
+            machine is not None and machine.namespace == namespace
+        )
+
+    # --- doing things in order ---------------------------------------------------------------------------------------
+
+    async def in_lane(self, session: Session, work: Callable[[], Awaitable[T]]) -> T:
+        """Run `work` after everything that was asked of this session before. Raises NotFound if it is gone by then."""
+        await session.lane.acquire()
+        try:
+            if self.sessions.get(session.id) is not session:
+                raise NotFound
+            return await work()
+        finally:
+            session.lane.release()
+
+    # --- telling -----------------------------------------------------------------------------------------------------
+
+    def patch(self, session: Session, **values: Any) -> None:
+        """A `session-updated` with only what changed."""
+        assert set(values) <= PATCH_KEYS, values
+        if values:
+            self.events.publish(session.namespace, "session-updated", sessionId=session.id, data=values)
+
+    def tell_whole(self, session: Session, kind: str = "session-updated") -> None:
+        self.events.publish(session.namespace, kind, sessionId=session.id, data=session_view(session))
+
+    def tell(self, session: Session, kind: str, **values: Any) -> None:
+        self.events.publish(session.namespace, kind, sessionId=session.id, **values)
+
+    def tell_machine(self, machine: Machine, data: Any = None) -> None:
+        data = machine_view(machine) if data is None else data
+        self.events.publish(machine.namespace, "machine-updated", machineId=machine.id, data=data)
+
+    def update(self, room: str, body: dict[str, Any], without: Any = None) -> None:
+        """An `update` to the sockets of `room`, except the one that caused it."""
+        now = self.now()
+        self.rooms.emit(room, "update", {"id": str(uuid.uuid4()), "seq": now, "createdAt": now, "body": body}, without=without)
+
+    def note(self, session: Session, changes: dict[str, Any]) -> None:
+        """The store changed these columns: know it too."""
+        session.row = evolve(session.row, **changes)

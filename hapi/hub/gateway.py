@@ -1,0 +1,107 @@
+"""RPC from the hub to the sockets of runners and session processes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field, frozen
+from twisted.internet.defer import TimeoutError as Overdue
+
+from hapi.net.errors import AckTimeout, FrameTooLarge, PeerGone
+
+if TYPE_CHECKING:
+    from hapi.net.socketserver import Peer
+
+ANSWER, SLOW_ANSWER = 30.0, 120.0  # seconds
+MANY = 512  # methods of one socket; runners register 34
+
+
+@frozen
+class TargetMissing(Exception):
+    """Nobody serves the method: there is no process to ask."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@frozen
+class CallFailed(Exception):
+    """Somebody serves the method and gave no answer."""
+
+    reason: str
+    gone: bool = False  # the socket dropped, so that there is nobody left to ask
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@define(eq=False)
+class Gateway:
+    """Who serves which method. The last socket that registers a method gets its calls, until it leaves."""
+
+    _methods: dict[str, Peer] = field(factory=dict)
+    _served: dict[Peer, set[str]] = field(factory=dict)
+
+    def register(self, peer: Peer, method: str) -> bool:
+        """Whether the method was taken; a socket has at most 512."""
+        served = self._served.setdefault(peer, set())
+        if method not in served and len(served) >= MANY:
+            return False
+        before = self._methods.get(method)
+        if before is not None and before is not peer:
+            self._served[before].discard(method)
+        self._methods[method] = peer
+        served.add(method)
+        return True
+
+    def unregister(self, peer: Peer, method: str) -> None:
+        if self._methods.get(method) is peer:
+            del self._methods[method]
+            self._served[peer].discard(method)
+
+    def forget(self, peer: Peer) -> None:
+        """The socket is gone, and with it whatever it served."""
+        for method in self._served.pop(peer, ()):
+            if self._methods.get(method) is peer:
+                del self._methods[method]
+
+    def serves(self, owner: str, name: str) -> bool:
+        return f"{owner}:{name}" in self._methods
+
+    async def call(self, owner: str, name: str, params: Any = None, timeout: float = ANSWER) -> Any:
+        """The decoded answer of `owner`'s method `name`. Raises TargetMissing, CallFailed."""
+        method = f"{owner}:{name}"
+        peer = self._methods.get(method)
+        if peer is None:
+            raise TargetMissing(f"RPC handler not registered: {method}")
+        request = {"method": method, "params": json.dumps({} if params is None else params, ensure_ascii=False)}
+        try:
+            answer = await peer.call("rpc-request", request, timeout=timeout)
+        except PeerGone as error:
+            if self._methods.get(method) is None:
+                self.forget(peer)
+            raise CallFailed(f"RPC socket disconnected: {method}", gone=True) from error
+        except (AckTimeout, Overdue) as error:
+            raise CallFailed("operation has timed out") from error
+        except FrameTooLarge as error:
+            raise CallFailed(f"{error}") from error
+        return decoded(answer[0] if answer else None)
+
+
+def decoded(answer: Any) -> Any:
+    """The result inside an acknowledgement: JSON text, or a value as it is."""
+    if not isinstance(answer, str):
+        return answer
+    try:
+        return json.loads(answer)
+    except (ValueError, RecursionError):
+        return answer
+
+
+def error_of(answer: Any) -> str | None:
+    """The text of an answer that is a failure."""
+    found = answer.get("error") if isinstance(answer, dict) else None
+    return found if isinstance(found, str) else None

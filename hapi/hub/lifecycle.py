@@ -1,0 +1,269 @@
+"""How sessions come, go and come back: create, archive, reopen, resume, merge, delete."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from hapi.hub.documents import Concurrent, Documents
+from hapi.hub.engine import Engine, NotFound
+from hapi.hub.gateway import CallFailed, TargetMissing
+from hapi.hub.live import Machine, Session
+from hapi.hub.merging import merged_row
+from hapi.hub.presence import Presence
+from hapi.hub.spawning import RESUMED, spawn_request, spawned
+from hapi.hub.store.interface import IdTaken, TagTaken
+from hapi.hub.store.rows import SessionRow
+from hapi.protocol.hub import FLAVORS, CreateSession, agent_session_id
+
+LOOK, PATIENCE = 0.25, 15.0  # seconds: between looks, and at most, for a session to become active
+UNREACHABLE = "Archived from hub (CLI unreachable)"
+ARCHIVE_KEYS = ("lifecycleState", "lifecycleStateSince", "archivedBy", "archiveReason")
+WAIT_FOR_READY = frozenset({"pi"})
+
+
+class Refusal(Exception):
+    """It cannot be done: HTTP status, the text for people, the code for programs."""
+
+    def __init__(self, status: int, reason: str, code: str | None = None, **more: Any) -> None:
+        super().__init__(reason)
+        self.status, self.reason, self.code, self.more = status, reason, code, more
+
+
+@define(eq=False)
+class Lifecycle:
+    engine: Engine
+    documents: Documents
+    presence: Presence
+    _resuming: set[str] = field(factory=set)
+
+    log = Logger()
+
+    # --- create ------------------------------------------------------------------------------------------------------
+
+    async def create(self, namespace: str, asked: CreateSession) -> Session:
+        """The session of this tag; a known tag answers the old row, unchanged. Raises Refusal, Denied."""
+        engine, now = self.engine, self.engine.now()
+        if asked.machine is not None:
+            await self.documents.register(namespace, asked.machine)
+        row = SessionRow(
+            asked.id or str(uuid.uuid4()),
+            namespace,
+            asked.tag,
+            now,
+            now,
+            metadata=asked.metadata,
+            agent_state=asked.agent_state if isinstance(asked.agent_state, dict) else None,
+            model=asked.model,
+            model_reasoning_effort=asked.model_reasoning_effort,
+            effort=asked.effort,
+            active_at=now,
+        )
+        try:
+            row, new = await engine.store.create_session(row, any_id=asked.id is None)
+        except TagTaken as error:
+            raise Refusal(409, "Session tag is already bound to a different id") from error
+        except IdTaken as error:
+            raise Refusal(409, "Session id is already bound to a different session") from error
+        session = engine.sessions.get(row.id)
+        if session is None:
+            session = engine.sessions[row.id] = Session(row, active_at=row.active_at)
+        if new:
+            engine.tell_whole(session, "session-added")
+        return session
+
+    # --- archive -----------------------------------------------------------------------------------------------------
+
+    async def archive(self, session: Session) -> dict[str, Any]:
+        """End the session. Raises Refusal 409, CallFailed when its process does not answer, Concurrent."""
+        state = session.metadata.get("lifecycleState")
+        if not session.active and state == "archived":
+            return {"ok": True, "alreadyArchived": True}
+        if not session.active and state != "running":
+            raise Refusal(409, "Session is inactive")
+        try:
+            await self.engine.gateway.call(session.id, "killSession")
+        except TargetMissing:
+            await self.engine.in_lane(session, lambda: self._archive_by_hub(session))
+        except CallFailed as error:
+            if not error.gone:
+                raise
+            await self.engine.in_lane(session, lambda: self._archive_by_hub(session))
+        else:
+            await self.engine.in_lane(session, lambda: self.presence.end(session, None))
+        return {"ok": True}
+
+    async def _archive_by_hub(self, session: Session) -> None:
+        """The process cannot be reached: write what it would have written. A reason that is there already stands."""
+        now = self.engine.now()
+
+        def archived(metadata: dict[str, Any]) -> dict[str, Any]:
+            if metadata.get("lifecycleState") == "archived":
+                return metadata
+            stamp = {"lifecycleState": "archived", "lifecycleStateSince": now, "archivedBy": "hub"}
+            return {**metadata, **stamp, "archiveReason": UNREACHABLE}
+
+        if session.metadata.get("lifecycleState") != "archived":
+            await self.documents.rewrite(session, archived)
+        await self.presence.end(session, None)
+
+    # --- delete ------------------------------------------------------------------------------------------------------
+
+    async def delete(self, session: Session) -> None:
+        """Raises Refusal 409 while it is active."""
+
+        async def delete() -> None:
+            if session.active:
+                raise Refusal(409, "Cannot delete active session. Archive it first.")
+            await self.engine.store.delete_session(session.id)
+            self._removed(session)
+
+        await self.engine.in_lane(session, delete)
+
+    def _removed(self, session: Session) -> None:
+        self.engine.sessions.pop(session.id, None)
+        self.engine.tell(session, "session-removed")
+
+    # --- reopen and resume -------------------------------------------------------------------------------------------
+
+    async def resume(self, session: Session, mode: str | None = None, reopen: bool = False) -> tuple[Session, bool]:
+        """Bring the session back to life: the session that lives now (perhaps another row), and whether it had to be started.
+
+        Raises Refusal. When nothing comes of it, archive fields are as before.
+        """
+        if session.active:
+            return session, False
+        if session.id in self._resuming:
+            raise Refusal(409, "Session is being resumed already", "resume_in_progress")
+        self._resuming.add(session.id)
+        try:
+            machine = None if reopen else self._possible(session)
+            before = {key: session.metadata[key] for key in ARCHIVE_KEYS if key in session.metadata}
+            cleared = reopen and session.metadata.get("lifecycleState") == "archived"
+            if cleared:
+                await self._in_lane(session, self._without_archive)
+            try:
+                alive = await self._start_again(session, machine or self._possible(session), mode)
+            except Exception:
+                if cleared and not session.active and session.id in self.engine.sessions:
+                    await self._in_lane(session, lambda metadata: {**_bare(metadata), **before})
+                raise
+            return alive, True
+        except Concurrent as error:
+            raise Refusal(409, str(error), "metadata_conflict") from error
+        finally:
+            self._resuming.discard(session.id)
+
+    async def _in_lane(self, session: Session, change: Any) -> None:
+        await self.engine.in_lane(session, lambda: self.documents.rewrite(session, change))
+
+    def _without_archive(self, metadata: dict[str, Any]) -> dict[str, Any]:
+        return {**_bare(metadata), "lifecycleStateSince": self.engine.now()}
+
+    def _possible(self, session: Session) -> Machine:
+        """The machine to resume it on. Raises Refusal when it cannot be resumed."""
+        if not session.shown.get("path"):
+            raise Refusal(409, "Session metadata missing path", "resume_unavailable")
+        agent_id = agent_session_id(session.metadata)
+        if agent_id is None and session.flavor == "cursor":
+            raise Refusal(422, "Session cannot be resumed", "resume_unavailable", missing=["cursorSessionId"])
+        if agent_id is None and session.row.has_content:
+            raise Refusal(409, "Resume session ID unavailable", "resume_unavailable")
+        online = [
+            machine for machine in self.engine.machines.values() if machine.active and machine.namespace == session.namespace
+        ]
+        wanted, host = session.shown.get("machineId"), session.shown.get("host")
+        for machine in online:
+            if machine.id == wanted:
+                return machine
+        for machine in online:
+            if isinstance(machine.row.metadata, dict) and machine.row.metadata.get("host") == host:
+                return machine
+        raise Refusal(503, "No machine online", "no_machine_online")
+
+    async def _start_again(self, session: Session, machine: Machine, mode: str | None) -> Session:
+        known = session.flavor in FLAVORS or session.flavor in machine.flavors
+        wanted: dict[str, Any] = {
+            "directory": session.shown["path"],
+            "agent": session.flavor if known else "claude",
+            "permissionMode": mode or session.row.permission_mode or session.metadata.get("preferredPermissionMode"),
+        }
+        for name, column in RESUMED.items():
+            value = getattr(session.row, column)
+            wanted[name] = value if isinstance(value, str) else None
+        if session.shown.get("startingMode") == "pty":
+            wanted["startingMode"] = "pty"
+        request = spawn_request(wanted, agent_session_id(session.metadata), session.id)
+        result = await spawned(self.engine.gateway, machine.id, request)
+        if result["type"] != "success":
+            raise Refusal(500, result["message"], "resume_failed")
+        alive = await self._when_active(result["sessionId"], session)
+        if alive is None:
+            raise Refusal(500, "Session failed to become active", "resume_failed")
+        if alive is not session and session.id in self.engine.sessions:
+            await self.merge(session, alive)
+        return alive
+
+    async def _when_active(self, session_id: str, asked: Session) -> Session | None:
+        clock = self.engine.clock
+        deadline = clock.seconds() + PATIENCE
+        while True:
+            found = self.engine.sessions.get(session_id)
+            if found is not None and found.namespace == asked.namespace and found.active:
+                protocol = found.metadata.get("cursorSessionProtocol") or asked.metadata.get("cursorSessionProtocol")
+                slow = found.flavor in WAIT_FOR_READY or (found.flavor == "cursor" and protocol == "acp")
+                if found.ready or not (slow or found.shown.get("startingMode") == "pty"):
+                    return found
+            if clock.seconds() >= deadline:
+                return None
+            await deferLater(clock, LOOK)
+
+    # --- merge -------------------------------------------------------------------------------------------------------
+
+    async def merge(self, old: Session, new: Session) -> None:
+        """Move what `old` holds into `new` and delete `old`."""
+        await self.engine.in_lane(new, lambda: self._merge(old, new))
+
+    async def _merge(self, old: Session, new: Session) -> None:
+        async def merge() -> None:
+            row = merged_row(old.row, new.row, self.engine.now())
+            new.row = await self.engine.store.merge_session(old.id, new.id, row)
+            new.has_queue = True
+            self.engine.tell(new, "messages-invalidated")
+            self._removed(old)
+            self.engine.tell_whole(new)
+
+        await self.engine.in_lane(old, merge)
+
+    async def absorb(self, session: Session) -> None:
+        """An active row took an agent session id that an inactive one of its namespace has: they are one session.
+
+        Called in the lane of `session`.
+        """
+        agent_id = agent_session_id(session.metadata)
+        if agent_id is None or not session.active or session.flavor == "kimi":
+            return
+        for other in self.engine.of(session.namespace):
+            same = other.flavor == session.flavor and agent_session_id(other.metadata) == agent_id
+            if same and other is not session and not other.active and other.id not in self._resuming:
+                try:
+                    await self._merge(other, session)
+                except NotFound:
+                    continue
+
+    async def pin(self, session: Session, mode: str) -> None:
+        changes = {"pinned": mode == "project", "global_pinned": mode == "global"}
+
+        async def pin() -> None:
+            session.row = await self.engine.store.change_session(session.id, changes)
+            self.engine.tell_whole(session)
+
+        await self.engine.in_lane(session, pin)
+
+
+def _bare(metadata: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in metadata.items() if key not in ARCHIVE_KEYS}

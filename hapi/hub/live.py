@@ -1,0 +1,136 @@
+"""One object per session and per machine the hub knows: what is stored of it and what is only known while the hub runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import DeferredLock
+
+from hapi.hub.store.rows import MachineRow, SessionRow
+from hapi.protocol.hub import flavor_of, shown_metadata
+
+OLDEST = 10 * 60 * 1000  # ms: an alive that was under way for longer says nothing
+SESSION_SILENCE, MACHINE_SILENCE = 30.0, 45.0  # seconds
+RETELL = 10.0  # seconds between broadcasts of an alive that changes nothing
+GRACE = 15.0  # seconds a session counts as thinking after a prompt was posted
+
+
+def admissible(time: object, now: int) -> int | None:
+    """The time of an alive or an end in ms: never in the future; None when it is no time or older than 10 minutes."""
+    if isinstance(time, bool) or not isinstance(time, (int, float)) or not time >= now - OLDEST:  # NaN compares false
+        return None
+    return int(time) if time < now else now
+
+
+@define(eq=False)
+class Session:
+    row: SessionRow
+    active: bool = False
+    active_at: int = 0  # ms
+    seen: float = 0.0  # clock seconds of the last alive
+    thinking: bool = False
+    thinking_at: int = 0
+    turn_started_at: int | None = None
+    grace_until: float = 0.0  # clock seconds
+    told: float = float("-inf")  # clock seconds of the last broadcast of an alive
+    ready: bool = False  # `session-ready` since it became active
+    has_queue: bool = True  # there may be prompts waiting for delivery
+    applied: dict[str, int] = field(factory=dict)  # setting -> ms when REST applied it
+    lane: DeferredLock = field(factory=DeferredLock)  # what happens to one session happens in order
+
+    @property
+    def id(self) -> str:
+        return self.row.id
+
+    @property
+    def namespace(self) -> str:
+        return self.row.namespace
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        return self.row.metadata if isinstance(self.row.metadata, dict) else {}
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        return shown_metadata(self.row.metadata) or {}
+
+    @property
+    def flavor(self) -> str:
+        return flavor_of(self.row.metadata)
+
+    @property
+    def requests(self) -> dict[str, Any]:
+        """The permission requests that wait for an answer."""
+        state = self.row.agent_state
+        found = state.get("requests") if isinstance(state, dict) else None
+        return {key: value for key, value in found.items() if isinstance(value, dict)} if isinstance(found, dict) else {}
+
+    @property
+    def room(self) -> str:
+        return f"session:{self.row.id}"
+
+    def thinks(self, reported: bool, now: float) -> bool:
+        """Whether it counts as thinking, its process having reported `reported` at clock second `now`."""
+        return reported or now < self.grace_until
+
+    def sleep(self, now: int) -> bool:
+        """It is inactive from now (ms) on; False if it was already."""
+        was = self.active
+        self.active = self.thinking = self.ready = False
+        self.turn_started_at = None
+        self.grace_until = 0.0
+        if was:
+            self.thinking_at = now
+        return was
+
+
+@define(eq=False)
+class Machine:
+    row: MachineRow
+    active: bool = False
+    active_at: int = 0
+    seen: float = 0.0
+    told: float = float("-inf")
+    health: dict[str, Any] | None = None
+
+    @property
+    def id(self) -> str:
+        return self.row.id
+
+    @property
+    def namespace(self) -> str:
+        return self.row.namespace
+
+    @property
+    def room(self) -> str:
+        return f"machine:{self.row.id}"
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        metadata = self.row.metadata if isinstance(self.row.metadata, dict) else {}
+        found = metadata.get("capabilities")
+        return frozenset(name for name in found if isinstance(name, str)) if isinstance(found, list) else frozenset()
+
+    @property
+    def flavors(self) -> frozenset[str]:
+        """Agents that the runner advertises in its state, beside those everybody knows."""
+        state = self.row.runner_state if isinstance(self.row.runner_state, dict) else {}
+        capabilities = state.get("capabilities")
+        configs = capabilities.get("agentConfigs") if isinstance(capabilities, dict) else None
+        if not isinstance(configs, list):
+            return frozenset()
+        found = (config.get("flavor") for config in configs if isinstance(config, dict))
+        return frozenset(flavor for flavor in found if isinstance(flavor, str))
+
+
+HEALTH = {"collectedAt", "cpuCount", "load1m", "cpuPercent", "memoryPercent", "uptimeSeconds"}
+
+
+def judged_health(value: Any) -> dict[str, Any] | None:
+    """The health of a `machine-alive`; None when anything in it is not as it should be."""
+    if not isinstance(value, dict) or not {"collectedAt"} <= set(value) <= HEALTH:
+        return None
+    numbers = all(isinstance(item, (int, float)) and not isinstance(item, bool) and item >= 0 for item in value.values())
+    percents = all(0 <= value.get(name, 0) <= 100 for name in ("cpuPercent", "memoryPercent")) if numbers else False
+    return value if numbers and percents and value.get("cpuCount", 1) > 0 else None

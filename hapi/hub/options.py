@@ -1,0 +1,116 @@
+"""What a hub is told at its start: environment first, then `settings.json`, then the default."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+
+from hapi.home import Home, read_capped, write_whole
+from hapi.settings import NotConfigured, origin, read_settings, update_settings
+
+HOST, PORT = "127.0.0.1", 3006
+DATABASE = "hub.db"
+TOKEN_BYTES = 32
+
+
+@frozen
+class HubOptions:
+    home: Home
+    host: str = HOST
+    port: int = PORT
+    token: str | None = field(default=None, repr=False)  # None: the one in settings.json, made if there is none
+    database: Path | None = None  # None: hub.db in the home
+    public_url: str | None = None
+    cors_origins: tuple[str, ...] = ()
+    web_root: Path | None = None  # None: our own page
+    allowed_hosts: tuple[str, ...] = ()
+
+    @property
+    def database_path(self) -> Path:
+        return self.database or self.home.path / DATABASE
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str], **flags: Any) -> HubOptions:
+        """`flags` are fields; those that are None are not given. Raises NotConfigured, SettingsBroken, HomeUnusable."""
+        given = {name: value for name, value in flags.items() if value is not None}
+        home = given.pop("home", None) or Home.find(environ)
+        settings = read_settings(home)
+        host = given.get("host") or environ.get("HAPI_LISTEN_HOST") or settings.get("listenHost") or HOST
+        port = given.get("port", environ.get("HAPI_LISTEN_PORT") or settings.get("listenPort", PORT))
+        public = given.get("public_url") or environ.get("HAPI_PUBLIC_URL") or settings.get("publicUrl") or None
+        database = given.get("database") or environ.get("DB_PATH") or None
+        web_root = given.get("web_root") or environ.get("HAPI_WEB_ROOT") or None
+        origins = given.get("cors_origins") or environ.get("CORS_ORIGINS") or settings.get("corsOrigins") or ()
+        hosts = given.get("allowed_hosts") or environ.get("HAPI_ALLOWED_HOSTS") or settings.get("allowedHosts") or ()
+        if not isinstance(host, str):
+            raise NotConfigured(f"listenHost {host!r} is no text")
+        return cls(
+            home=home,
+            host=host,
+            port=_port(port),
+            token=given.get("token") or (environ.get("CLI_API_TOKEN") or "").strip() or None,
+            database=None if database is None else Path(database),
+            public_url=None if public is None else origin(public),
+            cors_origins=tuple(item if item == "*" else origin(item) for item in _listed(origins, "corsOrigins")),
+            web_root=None if web_root is None else Path(web_root),
+            allowed_hosts=tuple(item.lower() for item in _listed(hosts, "allowedHosts")),
+        )
+
+
+def _port(value: object) -> int:
+    text = str(value)
+    if isinstance(value, bool) or not (text.isascii() and text.isdigit() and int(text) < 65536):
+        raise NotConfigured(f"port {value!r} must be a number from 0 to 65535")
+    return int(text)
+
+
+def _listed(value: object, name: str) -> list[str]:
+    """A list of texts, or one text with commas."""
+    items = value.split(",") if isinstance(value, str) else list(value) if isinstance(value, (list, tuple)) else None
+    if items is None or not all(isinstance(item, str) for item in items):
+        raise NotConfigured(f"{name} must be a list of texts")
+    return [item.strip() for item in items if item.strip()]
+
+
+def base_token(options: HubOptions) -> str:
+    """The access token of this hub; one of 256 random bits is made and saved the first time. Raises NotConfigured."""
+    token = options.token or read_settings(options.home).get("cliApiToken")
+    if not token:
+        made = secrets.token_urlsafe(TOKEN_BYTES)
+        settings = update_settings(options.home, lambda now: {**now, "cliApiToken": now.get("cliApiToken") or made})
+        token = settings["cliApiToken"]
+    if not isinstance(token, str) or not token.strip():
+        raise NotConfigured("the access token (CLI_API_TOKEN, cliApiToken in settings.json) is no text")
+    token = token.strip()
+    if ":" in token:
+        raise NotConfigured("the access token of a hub must not contain a colon: what follows the colon is a namespace")
+    return token
+
+
+def signing_secret(home: Home) -> bytes:
+    """The 32 bytes that sign the tokens of web pages, kept in `jwt-secret.json`. Raises NotConfigured."""
+    path = home.jwt_secret
+    try:
+        content = read_capped(path)
+    except (OSError, ValueError) as error:
+        raise NotConfigured(f"{path}: {error}") from error
+    if content is None:
+        made = os.urandom(TOKEN_BYTES)
+        home.prepare()
+        write_whole(path, json.dumps({"secretBase64": base64.b64encode(made).decode()}).encode())
+        return made
+    try:
+        found = base64.b64decode(json.loads(content)["secretBase64"], validate=True)
+    except (ValueError, KeyError, TypeError, binascii.Error) as error:
+        raise NotConfigured(f"{path} holds no secret: remove it, and everybody logs in again") from error
+    if len(found) < TOKEN_BYTES:
+        raise NotConfigured(f"{path} holds a secret of {len(found)} bytes, {TOKEN_BYTES} are needed: remove it")
+    return found

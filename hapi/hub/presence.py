@@ -1,0 +1,153 @@
+"""Who is there: alives, ends, settings that sessions report, and the sweep that notices silence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define
+from twisted.logger import Logger
+
+from hapi.hub.engine import Engine
+from hapi.hub.live import MACHINE_SILENCE, RETELL, SESSION_SILENCE, Machine, Session, admissible, judged_health
+from hapi.hub.messages import Messages
+from hapi.hub.store.rows import Written
+from hapi.hub.views import SETTING_COLUMNS, alive_view, machine_view
+
+SWEEP = 5.0  # seconds between looks for silence and due prompts
+ENDED = {"active": False, "thinking": False, "activeTurnStartedAt": None, "backgroundTaskCount": 0}
+
+
+def reported_settings(event: dict[str, Any]) -> dict[str, Any]:
+    """Columns and values of the settings in an alive; what has a wrong type is left out."""
+    found = {}
+    for name, column in SETTING_COLUMNS.items():
+        if name in event:
+            value = event[name]
+            provided = name == "model" and isinstance(value, dict)
+            if provided or (isinstance(value, str) and len(value) <= 256 and value.isprintable()) or value is None:
+                found[column] = value
+    return found
+
+
+@define(eq=False)
+class Presence:
+    engine: Engine
+    messages: Messages
+
+    log = Logger()
+
+    # --- sessions ----------------------------------------------------------------------------------------------------
+
+    async def session_alive(self, session: Session, event: dict[str, Any]) -> None:
+        engine = self.engine
+        time = admissible(event.get("time"), engine.now())
+        if time is None:
+            return
+        await engine.in_lane(session, lambda: self._alive(session, event, time))
+
+    async def _alive(self, session: Session, event: dict[str, Any], time: int) -> None:
+        engine, now = self.engine, self.engine.clock.seconds()
+        reported = event.get("thinking") is True
+        if reported:
+            session.grace_until = 0.0
+        thinking = session.thinks(reported, now)
+        settings = {
+            column: value
+            for column, value in reported_settings(event).items()
+            if value != getattr(session.row, column) and session.applied.get(column, -1) <= time
+        }
+        changed = not session.active or thinking != session.thinking or bool(settings)
+        if settings:
+            await self._adopt(session, settings)
+        if thinking != session.thinking:
+            session.thinking_at = time
+            if not thinking:
+                session.turn_started_at = None
+        if not session.active:
+            session.ready = False
+            session.has_queue = True
+        session.active, session.thinking, session.seen = True, thinking, now
+        session.active_at = max(session.active_at, time)
+        if changed or now - session.told >= RETELL:
+            session.told = now
+            engine.patch(session, **alive_view(session))
+        if session.has_queue:
+            await self.messages.redeliver(session)
+
+    async def _adopt(self, session: Session, settings: dict[str, Any]) -> None:
+        """Keep settings that the session reports; a new permission mode is also what it prefers from now on."""
+        engine = self.engine
+        mode = settings.get("permission_mode")
+        if mode is not None and session.metadata.get("preferredPermissionMode") != mode:
+            value = {**session.metadata, "preferredPermissionMode": mode}
+            outcome = await engine.store.write_metadata(session.id, session.row.metadata_version, value, settings)
+            session.row = outcome.row
+            if isinstance(outcome, Written):
+                return
+        session.row = await engine.store.change_session(session.id, settings)
+
+    async def session_ready(self, session: Session, event: dict[str, Any]) -> None:
+        if admissible(event.get("time"), self.engine.now()) is not None:
+            session.ready = True
+
+    async def session_end(self, session: Session, event: dict[str, Any]) -> None:
+        reason, time = event.get("reason"), admissible(event.get("time"), self.engine.now())
+        if time is not None:
+            shown = reason if isinstance(reason, str) and len(reason) <= 64 else None
+            await self.engine.in_lane(session, lambda: self.end(session, shown))
+
+    async def end(self, session: Session, reason: str | None) -> None:
+        """It is over: inactive, its immediate prompts taken off the queue, everybody told. Called in its lane."""
+        engine = self.engine
+        if session.sleep(engine.now()):
+            engine.patch(session, **ENDED)
+            await self._keep_active_at(session)
+        if reason != "cleared":
+            await self.messages.consume_all(session)
+        extra = {} if reason is None else {"reason": reason}
+        engine.tell(session, "session-ended", **extra)
+
+    async def _keep_active_at(self, session: Session) -> None:
+        try:
+            session.row = await self.engine.store.change_session(session.id, {"active_at": session.active_at})
+        except Exception:
+            self.log.failure("When session {session_id} was last alive could not be kept", session_id=session.id)
+
+    # --- machines ----------------------------------------------------------------------------------------------------
+
+    def machine_alive(self, machine: Machine, event: dict[str, Any]) -> None:
+        time = admissible(event.get("time"), self.engine.now())
+        if time is not None:
+            machine.health = judged_health(event.get("health"))
+            self.seen(machine, time)
+
+    def seen(self, machine: Machine, time: int) -> None:
+        """The machine gave a sign of life at `time` (ms)."""
+        now, was = self.engine.clock.seconds(), machine.active
+        machine.active, machine.seen, machine.active_at = True, now, max(machine.active_at, time)
+        if not was:
+            self.engine.tell_machine(machine, machine_view(machine))
+            machine.told = now
+        elif now - machine.told >= RETELL:
+            machine.told = now
+            self._patch(machine)
+
+    def _patch(self, machine: Machine) -> None:
+        row = machine.row
+        patch = {"active": machine.active, "activeAt": machine.active_at, "updatedAt": row.updated_at}
+        self.engine.tell_machine(machine, patch)
+
+    # --- silence -----------------------------------------------------------------------------------------------------
+
+    async def sweep(self) -> None:
+        """Notice who fell silent, and bring prompts that have become due. Nothing is deleted, nothing archived."""
+        engine, now = self.engine, self.engine.clock.seconds()
+        for session in list(engine.sessions.values()):
+            if session.active and now - session.seen > SESSION_SILENCE and session.sleep(engine.now()):
+                engine.patch(session, active=False, thinking=False, activeTurnStartedAt=None)
+                await self._keep_active_at(session)
+        for machine in engine.machines.values():
+            if machine.active and now - machine.seen > MACHINE_SILENCE:
+                machine.active, machine.health = False, None
+                self._patch(machine)
+        await self.messages.deliver_due()

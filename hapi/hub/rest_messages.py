@@ -1,0 +1,130 @@
+"""REST for people: the conversation, its queue, and permissions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from hapi.hub.lifecycle import Refusal
+from hapi.hub.messages import Busy, Cancelled, Invoked
+from hapi.hub.paging import page, page_query
+from hapi.hub.store.rows import INDETERMINATE, MessageRow
+from hapi.hub.views import message_view
+from hapi.hub.web import Asked, Routes
+from hapi.protocol.hub import STEERED, Approve, Deny, PostMessage, QueuedState, modes_of
+
+route = Routes()
+AHEAD = 7 * 24 * 3600 * 1000  # ms that a prompt may be scheduled ahead
+OK = {"ok": True}
+
+
+def _issue(field: str, reason: str) -> Refusal:
+    return Refusal(400, "Invalid body", issues={"formErrors": [], "fieldErrors": {field: [reason]}})
+
+
+@route("GET", "/api/sessions/<session_id>/messages")
+async def read(asked: Asked, session_id: str) -> dict[str, Any]:
+    session = asked.session(session_id)
+    return await page(asked.engine.store, session, page_query(asked.query))
+
+
+@route("POST", "/api/sessions/<session_id>/messages")
+async def post(asked: Asked, session_id: str) -> dict[str, Any]:
+    session = asked.session(session_id, active=True)
+    body = asked.body(PostMessage, issues=True)
+    if not body.text and not body.attachments:
+        raise Refusal(400, "Message requires text or attachments")
+    if body.scheduled_at is not None:
+        if body.local_id is None:
+            raise _issue("localId", "scheduledAt requires localId")
+        if body.attachments:
+            raise _issue("attachments", "scheduledAt cannot be combined with attachments")
+        if body.delivery_mode == "steer":
+            raise _issue("deliveryMode", "scheduledAt cannot be combined with steer")
+        if body.scheduled_at > asked.engine.now() + AHEAD:
+            raise _issue("scheduledAt", "scheduledAt must be within 7 days")
+    await asked.hub.messages.post(session, body)
+    return OK
+
+
+@route("POST", "/api/sessions/<session_id>/messages/queued-state")
+async def queued_state(asked: Asked, session_id: str) -> dict[str, Any]:
+    session = asked.session(session_id)
+    names = asked.body(QueuedState).local_ids
+    rows = await asked.engine.store.local_messages(session.id, list(dict.fromkeys(names)))
+    waiting = [row for row in rows if row.invoked_at is None]
+    return {
+        "queuedLocalIds": [row.local_id for row in waiting if row.delivery != INDETERMINATE],
+        "indeterminateLocalIds": [row.local_id for row in waiting if row.delivery == INDETERMINATE],
+        "invokedLocalMessages": [
+            {"localId": row.local_id, "invokedAt": row.invoked_at} for row in rows if row.invoked_at is not None
+        ],
+    }
+
+
+def _with_session(row: MessageRow) -> dict[str, Any]:
+    return {**message_view(row), "sessionId": row.session_id}
+
+
+@route("DELETE", "/api/sessions/<session_id>/messages/<name>")
+async def cancel(asked: Asked, session_id: str, name: str) -> dict[str, Any]:
+    session = asked.session(session_id)
+    match await asked.hub.messages.cancel(session, name):
+        case Cancelled(local_id):
+            return {"status": "cancelled", "localId": local_id}
+        case Busy(local_id):
+            return {"status": "busy", "localId": local_id}
+        case Invoked(message):
+            return {"status": "invoked", "message": _with_session(message)}
+
+
+@route("POST", "/api/sessions/<session_id>/messages/<name>/retry")
+async def retry(asked: Asked, session_id: str, name: str) -> dict[str, Any]:
+    session = asked.session(session_id)
+    result = await asked.hub.messages.retry(session, name)
+    body: dict[str, Any] = {"status": result.status, "localId": result.local_id}
+    return body if result.message is None else {**body, "message": _with_session(result.message)}
+
+
+@route("POST", "/api/sessions/<session_id>/messages/<name>/steer")
+async def steer(asked: Asked, session_id: str, name: str) -> dict[str, Any]:
+    session = asked.session(session_id, active=True)
+    message = await asked.engine.store.message(session.id, name)
+    if message is None:
+        raise Refusal(404, "Message not found")
+    if message.invoked_at is not None:
+        return {"status": "invoked", "localId": message.local_id}
+    if session.flavor not in STEERED and session.metadata.get("cursorSessionProtocol") != "acp":
+        return {"status": "failed", "error": "Steering is not supported for this session type", "localId": message.local_id}
+    answer = await asked.engine.gateway.call(session.id, "steer-queued-message", {"localId": message.local_id})
+    status = answer.get("status") if isinstance(answer, dict) else None
+    if status in ("steered", "invoked"):
+        return {"status": status, "localId": message.local_id}
+    return {"status": "failed", "error": "The session did not steer", "localId": message.local_id}
+
+
+# --- permissions -----------------------------------------------------------------------------------------------------
+
+
+@route("POST", "/api/sessions/<session_id>/permissions/<request_id>/approve")
+async def approve(asked: Asked, session_id: str, request_id: str) -> dict[str, Any]:
+    session = asked.session(session_id, active=True)
+    if request_id not in session.requests:
+        raise Refusal(404, "Request not found")
+    body = asked.body(Approve)
+    if body.mode is not None and body.mode not in modes_of(session.flavor):
+        raise Refusal(400, "Invalid permission mode for session flavor")
+    answer = {"id": request_id, "approved": True, **msgspec.to_builtins(body)}
+    await asked.engine.gateway.call(session.id, "permission", answer)
+    return OK
+
+
+@route("POST", "/api/sessions/<session_id>/permissions/<request_id>/deny")
+async def deny(asked: Asked, session_id: str, request_id: str) -> dict[str, Any]:
+    session = asked.session(session_id, active=True)
+    if request_id not in session.requests:
+        raise Refusal(404, "Request not found")
+    answer = {"id": request_id, "approved": False, **msgspec.to_builtins(asked.body(Deny))}
+    await asked.engine.gateway.call(session.id, "permission", answer)
+    return OK

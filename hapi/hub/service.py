@@ -1,0 +1,178 @@
+"""The hub as a Twisted service: comes up, serves, and leaves within 5 seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from hapi.hub.auth import Gate
+from hapi.hub.hub import Hub
+from hapi.hub.options import HubOptions, base_token, signing_secret
+from hapi.hub.pages_resource import PageResource
+from hapi.hub.presence import SWEEP
+from hapi.hub.site import LOOPBACK_NAMES, HubChannel, HubSite, Root, Rules, host_name
+from hapi.hub.sockets import CliNamespace
+from hapi.hub.store.sqlite import SqliteStore
+from hapi.net.socketserver import SocketServer
+from hapi.once import Once
+
+HEARTBEAT = 30.0  # seconds
+
+
+class CannotServe(Exception):
+    """The address cannot be had; the text says which and why."""
+
+
+def is_loopback(host: str) -> bool:
+    return host in LOOPBACK_NAMES or (host.startswith("127.") and host.replace(".", "").isdigit())
+
+
+class HubService(Service):
+    """`url` and `token` are there once the service was started; `when_listening` fires with the URL.
+
+    `startService` raises CannotServe, StoreRefused, NotConfigured, HomeUnusable, SettingsBroken: sentences for people.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, options: HubOptions, now: Callable[[], int] | None = None) -> None:
+        self._reactor, self.options = reactor, options
+        self._now = now or (lambda: int(time.time() * 1000))
+        self._listening: Once[str] = Once()
+        self._port: Any = None
+        self._store: SqliteStore | None = None
+        self._loops: list[LoopingCall] = []
+        self.hub: Hub | None = None
+        self.url = ""
+        self.token = ""
+
+    @property
+    def when_listening(self) -> Deferred[str]:
+        return self._listening.when()
+
+    @property
+    def port(self) -> int:
+        """The port that is served, 0 while none is."""
+        return self._port.getHost().port if self._port is not None else 0
+
+    # --- coming up ---------------------------------------------------------------------------------------------------
+
+    def startService(self) -> None:
+        options = self.options
+        options.home.prepare()
+        self.token = base_token(options)
+        gate = Gate(self.token, signing_secret(options.home))
+        store = self._store = SqliteStore(options.database_path, self._reactor)
+        store.open()
+        try:
+            self.hub = Hub(self._reactor, self._now, store, gate, self._sockets)
+            root = Root(self._rules(), self.hub.rest, self.hub.streams, self.server.resource, PageResource(options.web_root))
+            site = HubSite(root, self._reactor)
+            site.protocol = HubChannel  # type: ignore[assignment]
+            coming = Deferred.fromCoroutine(self.hub.engine.load())
+            coming.addErrback(self._cannot_load)
+            self._port = self._listen(site)
+        except BaseException:
+            store.close()
+            raise
+        super().startService()  # type: ignore[no-untyped-call]
+        self.url = f"http://{self._shown_host()}:{self.port}"
+        for beat, seconds in ((self.hub.presence.sweep, SWEEP), (self._heartbeat, HEARTBEAT)):
+            loop = LoopingCall(self._guarded, beat)
+            loop.clock = self._reactor
+            loop.start(seconds, now=False)
+            self._loops.append(loop)
+        self.log.info("Hub serves {url}", url=self.url)
+        self._warn()
+        self._listening.happen(self.url)
+
+    def _sockets(self, cli: CliNamespace) -> SocketServer:
+        self.server = SocketServer(self._reactor, {"/cli": cli}, allow_origin=self._rules().allows)
+        return self.server
+
+    def _listen(self, site: HubSite) -> Any:
+        host, port = self.options.host, self.options.port
+        try:
+            return self._reactor.listenTCP(port, site, backlog=512, interface="" if host in ("*", "0.0.0.0") else host)
+        except CannotListenError as error:
+            reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
+            raise CannotServe(f"cannot listen on {host}:{port}: {reason}") from error
+
+    def _rules(self) -> Rules:
+        options = self.options
+        public = {host_name(options.public_url.partition("://")[2])} if options.public_url else set()
+        names = frozenset({*LOOPBACK_NAMES, *public, *options.allowed_hosts}) if is_loopback(options.host) else None
+        origins = frozenset({*options.cors_origins, *([options.public_url] if options.public_url else [])})
+        return Rules(names, origins)
+
+    def _shown_host(self) -> str:
+        host = self.options.host
+        if host in ("*", "0.0.0.0", "::", ""):
+            return "127.0.0.1"
+        return f"[{host}]" if ":" in host else host
+
+    def _warn(self) -> None:
+        if not is_loopback(self.options.host):
+            self.log.warn(
+                "The hub listens on {host} without TLS: whoever can read the network can read the token. "
+                "Put a TLS proxy in front, or listen on 127.0.0.1",
+                host=self.options.host,
+            )
+
+    def _cannot_load(self, failure: Any) -> None:
+        self.log.failure("The hub cannot read its database", failure)
+
+    # --- while it runs -----------------------------------------------------------------------------------------------
+
+    async def _heartbeat(self) -> None:
+        if self.hub is not None:
+            self.hub.engine.events.heartbeat(self.hub.engine.now())
+
+    async def _guarded(self, beat: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await beat()
+        except Exception:
+            self.log.failure("A beat of the hub failed; the next one comes")
+
+    # --- leaving -----------------------------------------------------------------------------------------------------
+
+    async def stopService(self) -> None:
+        """Take nobody new, tell listeners and sockets, write everything out. Sessions stay as they are."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        for loop in self._loops:
+            if loop.running:
+                loop.stop()
+        if self._port is not None and self.hub is not None:
+            await self._within(1.0, self._port.stopListening)
+            await self._within(1.0, self._let_listeners_go)
+            await self._within(2.0, self.server.stop)
+            self.hub.toasts.stop()
+        if self._store is not None:
+            self._store.close()
+        self._port = None
+
+    async def _let_listeners_go(self) -> None:
+        assert self.hub is not None
+        self.hub.streams.stop()
+
+    async def _within(self, seconds: float, leave: Callable[[], Any]) -> None:
+        try:
+            await maybeDeferred(lambda: _deferred(leave())).addTimeout(seconds, self._reactor)
+        except Exception:
+            self.log.failure("{step} did not finish while leaving", step=leave.__qualname__)
+
+
+def _deferred(value: Any) -> Any:
+    return Deferred.fromCoroutine(value) if hasattr(value, "send") else value
+
+
+def hub_service(reactor: Any, options: HubOptions) -> HubService:
+    """A hub as `options` say."""
+    return HubService(reactor, options)

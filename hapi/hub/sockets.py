@@ -1,0 +1,287 @@
+"""The Socket.IO namespace `/cli`: runners and session processes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from hapi.hub.auth import Gate, GuessLimit
+from hapi.hub.documents import Documents
+from hapi.hub.engine import Denied, Engine, NotFound
+from hapi.hub.live import Machine, Session
+from hapi.hub.messages import Messages
+from hapi.hub.presence import Presence
+from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
+from hapi.net.errors import ConnectRefused
+from hapi.net.peers import INamespace, Peer
+
+MANY = 1000  # local ids in one event
+LONGEST = 512  # characters of an id or a method
+
+Ack = Callable[..., None]
+
+
+@frozen
+class Principal:
+    """Who a socket belongs to, and the one thing it speaks for, if it said so."""
+
+    namespace: str
+    owner: str | None
+
+
+def texts(value: Any) -> list[str]:
+    """The usable local ids of an event."""
+    found = value if isinstance(value, list) else []
+    return [item for item in found[:MANY] if isinstance(item, str) and 0 < len(item) <= LONGEST and item.isprintable()]
+
+
+@implementer(INamespace)
+@define(eq=False)
+class CliNamespace:
+    """Each event is looked up, judged and handed to the part of the hub it concerns. What is malformed is ignored."""
+
+    engine: Engine
+    gate: Gate
+    guesses: GuessLimit
+    presence: Presence
+    messages: Messages
+    documents: Documents
+    _peers: set[Peer] = field(factory=set)
+
+    log = Logger()
+
+    # --- INamespace --------------------------------------------------------------------------------------------------
+
+    def connect(self, peer: Peer, auth: Any) -> None:
+        engine, given = self.engine, auth if isinstance(auth, dict) else {}
+        address, now = peer.address or "", engine.clock.seconds()
+        if self.guesses.wait(address, now):
+            peer.hang_up("too many wrong tokens")  # a refusal would keep the real clients away for good
+            raise ConnectRefused("Too many wrong tokens")
+        caller = self.gate.admit(given.get("token"))
+        if caller is None:
+            self.guesses.wrong(address, now)
+            raise ConnectRefused("Invalid token")
+        owner = None
+        for name, find in (("sessionId", engine.session), ("machineId", engine.machine)):
+            if isinstance(given.get(name), str):
+                owner = owner or given[name]
+                try:
+                    peer.join(find(given[name], caller.namespace).room)
+                except (NotFound, Denied):
+                    self.log.debug("A socket named {id}, which is not there", id=given[name])
+        peer.principal = Principal(caller.namespace, owner)
+        self._peers.add(peer)
+
+    def disconnected(self, peer: Peer, reason: str) -> None:
+        self._peers.discard(peer)
+        self.engine.gateway.forget(peer)
+
+    def event(self, peer: Peer, name: str, args: list[Any], ack: Ack | None) -> None:
+        handle = EVENTS.get(name)
+        if handle is None:
+            return
+        given = args[0] if args and isinstance(args[0], dict) else {}
+        Deferred.fromCoroutine(self._handled(handle, peer, given, ack)).addErrback(self._failed, name, ack)
+
+    async def _handled(self, handle: Handler, peer: Peer, given: dict[str, Any], ack: Ack | None) -> None:
+        try:
+            answer = await handle(self, peer, given)
+        except Unreachable as error:
+            if error.answered and ack is not None:
+                ack({"result": "error", "reason": error.code})
+            else:
+                problem = {"message": error.text, "code": error.code, "scope": error.scope, "id": error.id}
+                peer.emit("error", problem)
+        except (NotFound, Denied):  # it went while the event waited its turn
+            if ack is not None:
+                ack({"result": "error", "reason": "not-found"})
+        else:
+            if ack is not None and answer is not None:
+                ack(*answer)
+
+    def _failed(self, failure: Any, name: str, ack: Ack | None) -> None:
+        if failure.check(StoreBusy, StoreFull, StoreFailed):
+            self.log.error("Event {name} could not be kept: {reason}", name=name, reason=str(failure.value))
+        else:
+            self.log.failure("Event {name} failed", failure, name=name)
+        if ack is not None:
+            ack({"result": "error"})
+
+    # --- what an event is about --------------------------------------------------------------------------------------
+
+    def session(self, peer: Peer, given: dict[str, Any], answered: bool = False) -> Session:
+        found: Session = self._found(self.engine.session, "session", given.get("sid"), peer, answered)
+        return found
+
+    def machine(self, peer: Peer, given: dict[str, Any], answered: bool = False) -> Machine:
+        found: Machine = self._found(self.engine.machine, "machine", given.get("machineId"), peer, answered)
+        return found
+
+    def _found(self, find: Callable[[Any, str], Any], scope: str, name: Any, peer: Peer, answered: bool) -> Any:
+        if not isinstance(name, str) or not name:
+            raise Malformed
+        try:
+            return find(name, peer.principal.namespace)
+        except NotFound:
+            raise Unreachable(scope, name[:LONGEST], "not-found", f"{scope} not found", answered) from None
+        except Denied:
+            raise Unreachable(scope, name[:LONGEST], "access-denied", f"{scope} access denied", answered) from None
+
+
+class Malformed(Exception):
+    """The event says nothing that could be answered."""
+
+
+class Unreachable(Exception):
+    """The session or machine of an event is missing or foreign."""
+
+    def __init__(self, scope: str, name: str, code: str, text: str, answered: bool) -> None:
+        super().__init__(text)
+        self.scope, self.id, self.code, self.text, self.answered = scope, name, code, text, answered
+
+
+Handler = Callable[[CliNamespace, Peer, dict[str, Any]], Awaitable[tuple[Any, ...] | None]]
+
+
+def tolerant(answer: tuple[Any, ...] | None) -> Callable[[Handler], Handler]:
+    """Answer `answer` to an event that is malformed."""
+
+    def decorate(handle: Handler) -> Handler:
+        async def handled(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> tuple[Any, ...] | None:
+            try:
+                return await handle(cli, peer, given)
+            except Malformed:
+                return answer
+
+        return handled
+
+    return decorate
+
+
+ERROR = ({"result": "error"},)
+
+
+@tolerant(None)
+async def session_alive(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
+    await cli.presence.session_alive(cli.session(peer, given), given)
+
+
+@tolerant(None)
+async def session_ready(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
+    await cli.presence.session_ready(cli.session(peer, given), given)
+
+
+@tolerant(None)
+async def session_end(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
+    await cli.presence.session_end(cli.session(peer, given), given)
+
+
+@tolerant(None)
+async def message(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
+    session = cli.session(peer, given)
+    if given.get("message") is not None:
+        await cli.messages.take_in(session, given, peer)
+
+
+@tolerant(None)
+async def messages_consumed(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
+    session, names = cli.session(peer, given), texts(given.get("localIds"))
+    if names:
+        clears, steered = given.get("clearQueuedThinkingGrace") is True, given.get("steered") is True
+        await cli.messages.consumed(session, names, clears, steered)
+
+
+@tolerant(None)
+async def messages_indeterminate(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
+    await cli.messages.indeterminate(cli.session(peer, given), texts(given.get("localIds")))
+
+
+@tolerant(({"ok": False},))
+async def messages_steer_state(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> tuple[Any, ...]:
+    cli.session(peer, given)
+    return ({"ok": True},)
+
+
+@tolerant(ERROR)
+async def update_metadata(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> tuple[Any, ...]:
+    return (await cli.documents.update_metadata(cli.session(peer, given, answered=True), given, peer),)
+
+
+@tolerant(ERROR)
+async def update_state(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> tuple[Any, ...]:
+    return (await cli.documents.update_state(cli.session(peer, given, answered=True), given, peer),)
+
+
+@tolerant(None)
+async def machine_alive(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
+    cli.presence.machine_alive(cli.machine(peer, given), given)
+
+
+@tolerant(ERROR)
+async def machine_update_metadata(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> tuple[Any, ...]:
+    machine = cli.machine(peer, given, answered=True)
+    return (await cli.documents.update_machine(machine, given, "metadata", peer),)
+
+
+@tolerant(ERROR)
+async def machine_update_state(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> tuple[Any, ...]:
+    machine = cli.machine(peer, given, answered=True)
+    answer = await cli.documents.update_machine(machine, given, "runnerState", peer)
+    if answer.get("result") == "success":
+        cli.presence.seen(machine, cli.engine.now())
+    return (answer,)
+
+
+async def ping(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> tuple[Any, ...]:
+    """Answered after everything that this socket sent about its session before."""
+    session = cli.engine.sessions.get(peer.principal.owner)
+    if session is not None:
+        await cli.engine.in_lane(session, _nothing)
+    return ()
+
+
+async def _nothing() -> None: ...
+
+
+async def rpc_register(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
+    """Only the owner of an id serves its methods: a socket that speaks for one session or machine, or at least its namespace."""
+    method = given.get("method")
+    if not isinstance(method, str) or len(method) > LONGEST:
+        return
+    owner, _, name = method.rpartition(":")
+    principal: Principal = peer.principal
+    mine = principal.owner is None or principal.owner == owner
+    if owner and name and mine and cli.engine.owns(principal.namespace, owner):
+        cli.engine.gateway.register(peer, method)
+    else:
+        cli.log.warn("A socket of {namespace} wanted to serve what is not its own", namespace=principal.namespace)
+
+
+async def rpc_unregister(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
+    if isinstance(given.get("method"), str):
+        cli.engine.gateway.unregister(peer, given["method"])
+
+
+EVENTS: dict[str, Handler] = {
+    "session-alive": session_alive,
+    "session-ready": session_ready,
+    "session-end": session_end,
+    "message": message,
+    "messages-consumed": messages_consumed,
+    "messages-indeterminate": messages_indeterminate,
+    "messages-steer-state": messages_steer_state,
+    "update-metadata": update_metadata,
+    "update-state": update_state,
+    "machine-alive": machine_alive,
+    "machine-update-metadata": machine_update_metadata,
+    "machine-update-state": machine_update_state,
+    "ping": ping,
+    "rpc-register": rpc_register,
+    "rpc-unregister": rpc_unregister,
+}

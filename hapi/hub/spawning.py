@@ -1,0 +1,62 @@
+"""Starting sessions through a machine's runner: the request, and what its answer means."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hapi.hub.gateway import CallFailed, Gateway, TargetMissing, error_of
+
+METHOD = "spawn-happy-session"
+PASSED_CODES = frozenset({"agent_unavailable", "outside_workspace_roots"})
+# fmt: off
+ORDER = (
+    "directory", "agent", "model", "effort", "modelReasoningEffort", "yolo", "sessionType", "worktreeName", "permissionMode",
+    "serviceTier", "collaborationMode", "copilotAgentMode", "startingMode",
+)
+# fmt: on
+RESUMED = {
+    "model": "model",
+    "effort": "effort",
+    "modelReasoningEffort": "model_reasoning_effort",
+    "serviceTier": "service_tier",
+    "collaborationMode": "collaboration_mode",
+    "copilotAgentMode": "copilot_agent_mode",
+}
+
+
+def spawn_request(wanted: dict[str, Any], resume: str | None = None, existing: str | None = None) -> dict[str, Any]:
+    """The parameters of the RPC; what is not asked for is left out."""
+    request: dict[str, Any] = {"type": "spawn-in-directory"}
+    request |= {name: wanted[name] for name in ORDER if wanted.get(name) is not None}
+    if resume is not None:
+        request["resumeSessionId"] = resume
+    if existing is not None:
+        request |= {"existingSessionId": existing, "sessionId": existing}
+    return {**request, "forkSession": False}
+
+
+def outcome(result: Any) -> dict[str, Any]:
+    """The body of `POST …/spawn` for a runner's answer."""
+    kind = result.get("type") if isinstance(result, dict) else None
+    if kind == "success" and isinstance(result.get("sessionId"), str):
+        return {"type": "success", "sessionId": result["sessionId"]}
+    if kind == "error" and isinstance(result.get("errorMessage"), str):
+        extra = {key: result[key] for key in ("code", "agent") if isinstance(result.get(key), str)}
+        if extra.get("code") not in PASSED_CODES:
+            extra = {}
+        return {"type": "error", "message": result["errorMessage"], **extra}
+    if kind == "requestToApproveDirectoryCreation":
+        return {"type": "error", "message": f"Directory creation requires approval: {result.get('directory')}"}
+    error = error_of(result)
+    if error is not None:
+        return {"type": "error", "message": error}
+    return {"type": "error", "message": f"Unexpected spawn result: {json.dumps(result)[:500]}"}
+
+
+async def spawned(gateway: Gateway, machine_id: str, request: dict[str, Any]) -> dict[str, Any]:
+    """Ask the machine's runner; the body of the HTTP answer, whatever happened."""
+    try:
+        return outcome(await gateway.call(machine_id, METHOD, request))
+    except (TargetMissing, CallFailed) as error:
+        return {"type": "error", "message": str(error)}

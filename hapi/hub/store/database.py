@@ -1,0 +1,173 @@
+"""The SQLite file itself: opened with care, migrated whole or not at all, written in transactions that wait without blocking."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from attrs import define, field
+from twisted.internet.defer import DeferredLock
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull, StoreRefused
+from hapi.hub.store.schema import APPLICATION, MIGRATIONS
+
+T = TypeVar("T")
+LEFT = "it was left as it is: put a backup in its place or move it away"
+MEMORY = ":memory:"
+BLOCK = 0.02  # seconds that SQLite itself may wait for a lock: the reactor stands still meanwhile
+PATIENCE, GLANCE = 5.0, 0.1  # seconds: how long a writer waits for a lock held by others, and how often it looks
+
+
+def worded(error: sqlite3.Error) -> Exception:
+    """`error` as one of the store's own."""
+    code = getattr(error, "sqlite_errorcode", None)
+    primary = code & 0xFF if isinstance(code, int) else None
+    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreBusy("the database is held by another program")
+    if primary == sqlite3.SQLITE_FULL:
+        return StoreFull("no space left for the database")
+    return StoreFailed(str(error))
+
+
+@define(eq=False)
+class Database:
+    """One connection in the reactor's thread. A write is one transaction; it has been committed when it is answered."""
+
+    path: Path | str  # MEMORY for a database that is gone with the process
+    _clock: IReactorTime
+    migrations: Sequence[Sequence[str]] = MIGRATIONS
+    _connection: sqlite3.Connection | None = None
+    _writing: DeferredLock = field(factory=DeferredLock)
+
+    log = Logger()
+
+    def open(self) -> None:
+        """Open, check and migrate. Raises StoreRefused with a sentence; the file is then as it was."""
+        if self._connection is not None:
+            return
+        try:
+            self._connection = self._opened()
+        except sqlite3.Error as error:
+            raise StoreRefused(self._refusal(error)) from error
+        except OSError as error:
+            raise StoreRefused(f"database {self.path}: {error.strerror or error}") from error
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.execute("PRAGMA optimize")
+            connection.close()
+
+    def _refusal(self, error: sqlite3.Error) -> str:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return f"database {self.path} is damaged or no database ({error}); {LEFT}"
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return f"database {self.path} is held by another program"
+        return f"database {self.path}: {error}"
+
+    def _opened(self) -> sqlite3.Connection:
+        if self.path != MEMORY:
+            path = Path(self.path)
+            with suppress(FileExistsError):  # private from its first byte on
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        connection = sqlite3.connect(str(self.path), timeout=BLOCK, isolation_level=None)
+        try:
+            self._judge(connection)
+            connection.execute("PRAGMA foreign_keys = ON")
+            # A killed process loses nothing that was committed; a power cut may cost the last moments, never the file.
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA journal_mode = WAL")
+            self._migrate(connection)
+        except BaseException:
+            connection.close()
+            raise
+        connection.row_factory = sqlite3.Row
+        return connection
+
+    def _judge(self, connection: sqlite3.Connection) -> None:
+        """Refuse what is not ours before anything is written."""
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        if tables == 0:
+            return
+        if application != APPLICATION:
+            whose = f"application id {application}, version {version}"
+            raise StoreRefused(f"database {self.path} belongs to another program ({whose}); it was not touched")
+        if version > len(self.migrations):
+            known = len(self.migrations)
+            what = f"version {version}, this hub knows up to {known}"
+            raise StoreRefused(f"database {self.path} has {what}: start the newer hub, or use another file")
+        (health,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if health != "ok":
+            raise StoreRefused(f"database {self.path} is damaged ({health}); {LEFT}")
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version == len(self.migrations):
+            return
+        connection.execute("BEGIN EXCLUSIVE")
+        try:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()  # another hub may have been faster
+            for statements in self.migrations[version:]:
+                for statement in statements:
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {int(APPLICATION)}")
+            connection.execute(f"PRAGMA user_version = {len(self.migrations)}")
+            connection.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            raise
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise StoreFailed("the database is closed")
+        return self._connection
+
+    def read(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        """Rows of a query. A reader is never kept waiting in WAL mode."""
+        try:
+            return self.connection.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise worded(error) from error
+
+    async def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `change` in a transaction of its own, waiting up to 5 s for a database that another program holds."""
+        await self._writing.acquire()
+        try:
+            deadline = self._clock.seconds() + PATIENCE
+            while True:
+                try:
+                    return self._transaction(change)
+                except StoreBusy:
+                    if self._clock.seconds() >= deadline:
+                        raise
+                    await deferLater(self._clock, GLANCE)
+        finally:
+            self._writing.release()
+
+    def _transaction(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        connection = self.connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                result = change(connection)
+                connection.execute("COMMIT")
+                return result
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise worded(error) from error

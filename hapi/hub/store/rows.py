@@ -1,0 +1,103 @@
+"""The rows of the store as values: what is kept of a session, a machine, a message. Times are ms since the epoch."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+from attrs import field, frozen
+
+Document = Any  # a JSON value: metadata, agent state, runner state, message content
+
+
+@frozen
+class SessionRow:
+    id: str
+    namespace: str
+    tag: str
+    created_at: int
+    updated_at: int
+    metadata: Document = None
+    metadata_version: int = 1
+    agent_state: Document = None
+    agent_state_version: int = 1
+    model: Document = None
+    model_reasoning_effort: str | None = None
+    effort: str | None = None
+    service_tier: str | None = None
+    permission_mode: str | None = None
+    collaboration_mode: str | None = None
+    copilot_agent_mode: str | None = None
+    todos: Document = None
+    todos_updated_at: int = 0
+    team_state: Document = None
+    team_state_updated_at: int = 0
+    pinned: bool = False
+    global_pinned: bool = False
+    active_at: int = 0
+    seq: int = 0  # changes of metadata and agent state made by the hub
+    epoch: int = 0  # changes of the history other than by appending
+    has_content: bool = False  # a user or agent message exists
+
+
+@frozen
+class MachineRow:
+    id: str
+    namespace: str
+    created_at: int
+    updated_at: int
+    metadata: Document = None
+    metadata_version: int = 1
+    runner_state: Document = None
+    runner_state_version: int = 1
+    active_at: int = 0
+    seq: int = 0
+
+
+QUEUED, INDETERMINATE = "queued", "indeterminate"
+
+
+@frozen
+class MessageRow:
+    """One message. `invoked_at` None: a prompt that no session process has taken yet."""
+
+    id: str
+    session_id: str
+    seq: int
+    content: Document
+    created_at: int
+    local_id: str | None = None
+    invoked_at: int | None = None
+    scheduled_at: int | None = None
+    delivery: str | None = None  # QUEUED, INDETERMINATE or None
+    stream: str | None = field(default=None)  # id of a live reasoning snapshot
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Where it stands in the conversation."""
+        return (self.created_at if self.invoked_at is None else self.invoked_at, self.seq)
+
+
+@frozen
+class Added:
+    """A message was appended, or its local id was known already."""
+
+    message: MessageRow
+    new: bool
+    session: dict[str, Any]  # columns of the session that changed with it
+
+
+Row = TypeVar("Row", SessionRow, MachineRow)
+
+
+@frozen
+class Written(Generic[Row]):
+    """A versioned write that took place."""
+
+    row: Row
+
+
+@frozen
+class Stale(Generic[Row]):
+    """Nothing was written: the document has another version by now."""
+
+    row: Row

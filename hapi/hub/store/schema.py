@@ -1,0 +1,55 @@
+"""The tables, and how a database of an older version becomes one of today.
+
+`user_version` counts the migrations that were applied; `application_id` marks the file as ours, so that a database of
+another program (npm's `hapi.db` among them) is never opened for writing.
+"""
+
+from __future__ import annotations
+
+APPLICATION = 0x48415049  # "HAPI"
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """
+        CREATE TABLE sessions (
+            id TEXT PRIMARY KEY, namespace TEXT NOT NULL DEFAULT 'default', tag TEXT NOT NULL,
+            created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL,
+            metadata TEXT, metadata_version INTEGER NOT NULL DEFAULT 1,
+            agent_state TEXT, agent_state_version INTEGER NOT NULL DEFAULT 1,
+            model TEXT, model_reasoning_effort TEXT, effort TEXT, service_tier TEXT,
+            permission_mode TEXT, collaboration_mode TEXT, copilot_agent_mode TEXT,
+            todos TEXT, todos_updated_at INTEGER NOT NULL DEFAULT 0,
+            team_state TEXT, team_state_updated_at INTEGER NOT NULL DEFAULT 0,
+            pinned INTEGER NOT NULL DEFAULT 0, global_pinned INTEGER NOT NULL DEFAULT 0,
+            active_at INTEGER NOT NULL DEFAULT 0, seq INTEGER NOT NULL DEFAULT 0,
+            epoch INTEGER NOT NULL DEFAULT 0, has_content INTEGER NOT NULL DEFAULT 0
+        ) STRICT
+        """,
+        "CREATE UNIQUE INDEX sessions_by_tag ON sessions (namespace, tag)",
+        """
+        CREATE TABLE machines (
+            id TEXT PRIMARY KEY, namespace TEXT NOT NULL DEFAULT 'default',
+            created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL,
+            metadata TEXT, metadata_version INTEGER NOT NULL DEFAULT 1,
+            runner_state TEXT, runner_state_version INTEGER NOT NULL DEFAULT 1,
+            active_at INTEGER NOT NULL DEFAULT 0, seq INTEGER NOT NULL DEFAULT 0
+        ) STRICT
+        """,
+        """
+        CREATE TABLE messages (
+            id TEXT PRIMARY KEY, session_id TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+            seq INTEGER NOT NULL, content TEXT NOT NULL, created_at INTEGER NOT NULL,
+            local_id TEXT, invoked_at INTEGER, scheduled_at INTEGER, delivery TEXT, stream TEXT,
+            moved INTEGER NOT NULL DEFAULT 0
+        ) STRICT
+        """,
+        "CREATE UNIQUE INDEX messages_by_seq ON messages (session_id, seq)",
+        "CREATE INDEX messages_by_position ON messages (session_id, coalesce(invoked_at, created_at), seq)",
+        "CREATE UNIQUE INDEX messages_by_local_id ON messages (session_id, local_id) WHERE local_id IS NOT NULL",
+        "CREATE INDEX messages_waiting ON messages (session_id, seq) WHERE invoked_at IS NULL",
+        "CREATE INDEX messages_scheduled ON messages (scheduled_at) WHERE invoked_at IS NULL AND scheduled_at IS NOT NULL",
+        "CREATE INDEX messages_live ON messages (session_id, stream) WHERE stream IS NOT NULL",
+    ),
+)
+
+VERSION = len(MIGRATIONS)

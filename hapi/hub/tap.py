@@ -1,0 +1,62 @@
+"""`twistd hapi-hub`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+
+class Options(usage.Options):
+    """Flags stand above the environment and settings.json."""
+
+    synopsis = "[options]"
+    optParameters = [  # noqa: RUF012 (usage.Options wants it so)
+        ["host", None, None, "Address to listen on [127.0.0.1]"],
+        ["port", None, None, "Port to listen on [3006]", int],
+        ["database", None, None, "SQLite file [hub.db in HAPI_HOME]"],
+        ["public-url", None, None, "Origin under which people reach the hub"],
+        ["web-root", None, None, "Directory of another web page"],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self["cors_origins"] = []
+
+    def opt_cors_origin(self, origin: str) -> None:
+        """Origin whose pages may use the hub; may be repeated."""
+        self["cors_origins"].append(origin)
+
+    def postOptions(self) -> None:
+        from hapi.home import HomeUnusable
+        from hapi.hub.options import HubOptions
+        from hapi.settings import NotConfigured, SettingsBroken
+
+        flags = {name: self[name] for name in ("host", "port", "database")}
+        flags |= {"public_url": self["public-url"], "web_root": self["web-root"], "cors_origins": self["cors_origins"] or None}
+        try:
+            self["options"] = HubOptions.from_environment(os.environ, **flags)
+        except (NotConfigured, SettingsBroken, HomeUnusable) as error:
+            raise usage.UsageError(str(error)) from error
+
+
+def makeService(options: Any) -> IService:
+    from twisted.internet import reactor
+
+    from hapi.home import HomeUnusable
+    from hapi.hub.service import CannotServe, HubService
+    from hapi.hub.store.interface import StoreRefused
+    from hapi.settings import NotConfigured, SettingsBroken
+
+    class Daemon(HubService):
+        """Says in one sentence why it cannot start, and ends with status 1."""
+
+        def startService(self) -> None:
+            try:
+                super().startService()
+            except (CannotServe, StoreRefused, NotConfigured, SettingsBroken, HomeUnusable) as error:
+                raise SystemExit(f"hapi-hub: {error}") from error
+
+    return Daemon(reactor, options["options"])

@@ -1,0 +1,192 @@
+"""How sessions, machines and messages look from outside: REST answers, events, summaries in lists."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hapi.hub.live import Machine, Session
+from hapi.hub.store.rows import INDETERMINATE, MessageRow
+from hapi.protocol.hub import (
+    agent_session_id,
+    shown_machine_metadata,
+    shown_metadata,
+    shown_runner_state,
+)
+
+INPUT_TOOLS = frozenset({"AskUserQuestion", "ask_user_question", "request_user_input", "ExitPlanMode", "exit_plan_mode"})
+SUMMARIES = ("name", "path", "machineId", "summary", "flavor", "worktree", "lifecycleState", "hapiMcpUrl")
+SETTING_COLUMNS = {  # wire name -> column of the settings that an alive may report
+    "permissionMode": "permission_mode",
+    "model": "model",
+    "modelReasoningEffort": "model_reasoning_effort",
+    "effort": "effort",
+    "serviceTier": "service_tier",
+    "collaborationMode": "collaboration_mode",
+    "copilotAgentMode": "copilot_agent_mode",
+}
+ALWAYS_SHOWN = ("model", "modelReasoningEffort", "effort", "serviceTier")
+
+
+def permission_mode(session: Session) -> str | None:
+    preferred = session.metadata.get("preferredPermissionMode")
+    return session.row.permission_mode or (preferred if isinstance(preferred, str) else None)
+
+
+def settings_view(session: Session) -> dict[str, Any]:
+    shown = {}
+    for name, column in SETTING_COLUMNS.items():
+        value = permission_mode(session) if name == "permissionMode" else getattr(session.row, column)
+        if value is not None or name in ALWAYS_SHOWN:
+            shown[name] = value
+    return shown
+
+
+def session_view(session: Session) -> dict[str, Any]:
+    """The whole session."""
+    row = session.row
+    view: dict[str, Any] = {
+        "hasConversationContent": row.has_content,
+        "id": row.id,
+        "namespace": row.namespace,
+        "seq": row.seq,
+        "createdAt": row.created_at,
+        "updatedAt": row.updated_at,
+        "pinned": row.pinned,
+        "globalPinned": row.global_pinned,
+        "active": session.active,
+        "activeAt": session.active_at,
+        "metadata": shown_metadata(row.metadata),
+        "metadataVersion": row.metadata_version,
+        "agentState": row.agent_state,
+        "agentStateVersion": row.agent_state_version,
+        "thinking": session.thinking,
+        "thinkingAt": session.thinking_at,
+        "activeTurnStartedAt": session.turn_started_at,
+        "backgroundTaskCount": 0,
+        "todosUpdatedAt": row.todos_updated_at,
+        "teamStateUpdatedAt": row.team_state_updated_at,
+        **settings_view(session),
+    }
+    if row.todos is not None:
+        view["todos"] = row.todos
+    if row.team_state is not None:
+        view["teamState"] = row.team_state
+    return view
+
+
+def alive_view(session: Session) -> dict[str, Any]:
+    """The patch that an alive broadcasts."""
+    return {
+        "active": session.active,
+        "activeAt": session.active_at,
+        "thinking": session.thinking,
+        "activeTurnStartedAt": session.turn_started_at,
+        **settings_view(session),
+    }
+
+
+def request_kind(request: dict[str, Any]) -> str:
+    return "input" if request.get("tool") in INPUT_TOOLS else "permission"
+
+
+def summary_view(session: Session, scheduled: tuple[int, int] | None) -> dict[str, Any]:
+    """One line of the list of sessions; `scheduled`: how many prompts are due later, and when the next one is."""
+    row, shown = session.row, shown_metadata(session.row.metadata)
+    metadata = None
+    if shown is not None:
+        metadata = {key: shown[key] for key in SUMMARIES if key in shown}
+        if "summary" in metadata:
+            metadata["summary"] = {"text": metadata["summary"].get("text")}
+        agent = agent_session_id(shown)
+        if agent is not None:
+            metadata["agentSessionId"] = agent
+    todos = row.todos if isinstance(row.todos, list) else []
+    requests = session.requests
+    kinds = sorted({request_kind(request) for request in requests.values()}, reverse=True)
+    return {
+        "hasConversationContent": row.has_content,
+        "id": row.id,
+        "active": session.active,
+        "thinking": session.thinking,
+        "activeAt": session.active_at,
+        "updatedAt": row.updated_at,
+        "pinned": row.pinned,
+        "globalPinned": row.global_pinned,
+        "metadata": metadata,
+        "metadataVersion": row.metadata_version,
+        "agentStateVersion": row.agent_state_version,
+        "todosUpdatedAt": row.todos_updated_at,
+        "todoProgress": {"completed": sum(todo.get("status") == "completed" for todo in todos), "total": len(todos)}
+        if todos
+        else None,
+        "pendingRequestsCount": len(requests),
+        "pendingRequestKinds": kinds,
+        "pendingRequests": [
+            {"id": key, "kind": request_kind(request), "tool": request.get("tool"), "since": request.get("createdAt")}
+            for key, request in list(requests.items())[:5]
+        ],
+        "backgroundTaskCount": 0,
+        "futureScheduledMessageCount": scheduled[0] if scheduled else 0,
+        "nextScheduledAt": scheduled[1] if scheduled else None,
+        "model": row.model,
+        "modelReasoningEffort": row.model_reasoning_effort,
+        "effort": row.effort,
+    }
+
+
+def list_order(session: Session) -> tuple[bool, bool, bool, int, int]:
+    """Sort key of the list: pinned everywhere, pinned, active, most requests waiting, newest."""
+    row, waiting = session.row, len(session.requests) if session.active else 0
+    return (not row.global_pinned, not row.pinned, not session.active, -waiting, -row.updated_at)
+
+
+def machine_view(machine: Machine) -> dict[str, Any]:
+    row = machine.row
+    return {
+        "id": row.id,
+        "namespace": row.namespace,
+        "seq": row.seq,
+        "createdAt": row.created_at,
+        "updatedAt": row.updated_at,
+        "active": machine.active,
+        "activeAt": machine.active_at,
+        "metadata": shown_machine_metadata(row.metadata),
+        "metadataVersion": row.metadata_version,
+        "runnerState": shown_runner_state(row.runner_state),
+        "runnerStateVersion": row.runner_state_version,
+        "health": machine.health,
+    }
+
+
+def message_view(row: MessageRow) -> dict[str, Any]:
+    view = {
+        "id": row.id,
+        "seq": row.seq,
+        "localId": row.local_id,
+        "content": row.content,
+        "createdAt": row.created_at,
+        "invokedAt": row.invoked_at,
+        "scheduledAt": row.scheduled_at,
+    }
+    return {**view, "deliveryState": INDETERMINATE} if row.delivery == INDETERMINATE else view
+
+
+def delivery(row: MessageRow) -> dict[str, Any]:
+    """A message as a session process gets it."""
+    return {
+        "id": row.id,
+        "seq": row.seq,
+        "createdAt": row.created_at,
+        "localId": row.local_id,
+        "content": row.content,
+    }
+
+
+def new_message(row: MessageRow) -> dict[str, Any]:
+    """The `update` that brings a message to the sockets of its session."""
+    return {
+        "id": row.id,
+        "seq": row.seq,
+        "createdAt": row.created_at,
+        "body": {"t": "new-message", "sid": row.session_id, "message": delivery(row)},
+    }

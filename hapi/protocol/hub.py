@@ -1,0 +1,279 @@
+"""The hub's REST on the wire: request bodies, flavors with their modes, what of a session's metadata is shown and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+PROTOCOL_VERSION = 1
+
+Text = Annotated[str, Meta(min_length=1)]
+Name = Annotated[str, Meta(min_length=1, max_length=255)]
+Time = Annotated[int, Meta(ge=0, le=1 << 53)]  # milliseconds since the epoch, as JavaScript counts exactly
+
+
+class Body(Struct, frozen=True, rename="camel"):
+    """A JSON object of a request. Keys we do not know are ignored."""
+
+
+# --- /cli ------------------------------------------------------------------------------------------------------------
+
+
+class RegisterMachine(Body):
+    id: Annotated[str, Meta(min_length=1, max_length=256)]
+    metadata: Any
+    runner_state: Any = None
+
+
+class CreateSession(Body):
+    tag: Annotated[str, Meta(min_length=1, max_length=512)]
+    metadata: Any
+    agent_state: Any = None
+    id: Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")] | None = None
+    model: str | None = None
+    model_reasoning_effort: str | None = None
+    effort: str | None = None
+    machine: RegisterMachine | None = None
+
+
+# --- /api ------------------------------------------------------------------------------------------------------------
+
+
+class Login(Body):
+    access_token: str | None = None
+    init_data: str | None = None
+
+
+class Rename(Body):
+    name: Name
+
+
+class Summarize(Body):
+    text: Name
+
+
+class Pin(Body):
+    mode: Literal["none", "project", "global"]
+
+
+class PermissionMode(Body):
+    mode: Text
+
+
+class Resume(Body):
+    permission_mode: str | None = None
+
+
+class PostMessage(Body):
+    text: str
+    local_id: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+    attachments: list[dict[str, Any]] | None = None
+    scheduled_at: Time | None = None
+    delivery_mode: Literal["queue", "steer"] = "queue"
+
+
+class QueuedState(Body):
+    local_ids: Annotated[list[str], Meta(max_length=1000)]
+
+
+Decision = Literal["approved", "approved_for_session", "denied", "abort"]
+
+
+class Approve(Body, omit_defaults=True):
+    mode: str | None = None
+    allow_tools: list[str] | None = None
+    decision: Decision | None = None
+    answers: dict[str, Any] | None = None
+
+
+class Deny(Body, omit_defaults=True):
+    decision: Decision | None = None
+
+
+class DisplayName(Body):
+    display_name: str
+
+
+class Spawn(Body, omit_defaults=True):
+    directory: Text
+    agent: str = "claude"
+    model: str | None = None
+    effort: str | None = None
+    model_reasoning_effort: str | None = None
+    yolo: bool | None = None
+    permission_mode: str | None = None
+    session_type: Literal["simple", "worktree"] | None = None
+    worktree_name: str | None = None
+    service_tier: Literal["fast", "standard"] | None = None
+    collaboration_mode: Literal["default", "plan"] | None = None
+    copilot_agent_mode: Literal["interactive", "plan", "autopilot"] | None = None
+    starting_mode: Literal["remote", "pty"] | None = None
+
+
+class ListDirectory(Body):
+    path: Text
+    include_hidden: bool = False
+
+
+class PathsExist(Body):
+    paths: Annotated[list[str], Meta(max_length=1000)]
+
+
+class Visibility(Body):
+    subscription_id: str
+    visibility: Literal["visible", "hidden"]
+
+
+class Upload(Body):
+    filename: Name
+    content: str  # base64
+    mime_type: Name
+
+
+class DeleteUpload(Body):
+    path: Text
+
+
+class HubSettings(Body):
+    session_summary_contract: bool | None = None
+    session_summary_in_chat: bool | None = None
+
+
+# --- flavors ---------------------------------------------------------------------------------------------------------
+
+FLAVORS = frozenset({"agy", "claude", "codex", "copilot", "cursor", "demo", "dsh", "gemini", "grok", "kimi", "opencode", "pi"})
+
+_CLAUDE = ("default", "acceptEdits", "auto", "bypassPermissions", "plan")
+_SANDBOXED = ("default", "read-only", "safe-yolo", "yolo")
+PERMISSION_MODES: Mapping[str, tuple[str, ...]] = {
+    "claude": _CLAUDE,
+    "codex": _SANDBOXED,
+    "gemini": _SANDBOXED,
+    "kimi": _SANDBOXED,
+    "copilot": _SANDBOXED,
+    "opencode": ("default", "plan", "yolo"),
+    "cursor": ("default", "plan", "ask", "debug", "autoReview", "yolo"),
+    "grok": ("default", "auto", "plan", "bypassPermissions"),
+    "agy": ("request-review", "always-proceed"),
+    "pi": (),
+    "dsh": (),
+}
+EVERY_MODE = frozenset(mode for modes in PERMISSION_MODES.values() for mode in modes)
+
+# Which settings a flavor has beside its permission mode; the text is the hub's answer to the others.
+SETTINGS: Mapping[str, tuple[frozenset[str], str]] = {
+    "effort": (frozenset({"claude", "grok", "pi"}), "Effort selection is not supported for this session type"),
+    "model_reasoning_effort": (
+        frozenset({"codex", "opencode"}),
+        "Model reasoning effort is not supported for this session type",
+    ),
+    "service_tier": (frozenset({"codex"}), "Service tier is only supported for Codex sessions"),
+    "collaboration_mode": (frozenset({"codex"}), "Collaboration mode is only supported for Codex sessions"),
+    "copilot_agent_mode": (frozenset({"copilot"}), "Agent mode is only supported for Copilot sessions"),
+}
+STEERED = frozenset({"pi", "codex"})
+WITHOUT_MODEL = frozenset({"dsh"})
+
+
+def modes_of(flavor: str) -> frozenset[str]:
+    """The permission modes of `flavor`; an agent that only its runner knows may have any, and judges them itself."""
+    modes = PERMISSION_MODES.get(flavor)
+    return EVERY_MODE if modes is None else frozenset(modes)
+
+
+# --- metadata --------------------------------------------------------------------------------------------------------
+
+# fmt: off
+_TEXTS = (
+    "path", "host", "version", "os", "machineId", "flavor", "homeDir", "happyHomeDir", "happyLibDir", "happyToolsDir",
+    "startedBy", "startingMode", "lifecycleState", "archivedBy", "archiveReason", "name", "cursorSessionProtocol",
+    "hapiMcpUrl", "preferredPermissionMode", "cursorMigrationState",
+)
+_MACHINE_TEXTS = ("host", "platform", "happyCliVersion", "displayName", "homeDir", "happyHomeDir", "happyLibDir")
+# fmt: on
+_SHOWN: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(_TEXTS, (str,)),
+    **dict.fromkeys(("hostPid", "lifecycleStateSince"), (int, float)),
+    **dict.fromkeys(("startedFromRunner",), (bool,)),
+    **dict.fromkeys(("tools", "slashCommands"), (list,)),
+    **dict.fromkeys(("summary", "capabilities", "worktree", "opencodeClearOperation", "ptyResumeAttempt"), (dict,)),
+    **dict.fromkeys(("forkedFrom",), (dict, str)),
+}
+_MACHINE_SHOWN: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(_MACHINE_TEXTS, (str,)),
+    **dict.fromkeys(("workspaceRoots", "capabilities"), (list,)),
+    **dict.fromkeys(("startedCliMtimeMs", "installedCliMtimeMs"), (int, float)),
+    **dict.fromkeys(("supervisedRestart",), (bool,)),
+}
+HUB_OWNED = ("supersededBySessionId", "opencodeClearOperation")
+_KEPT = ("path", "host", "flavor", "machineId", "cursorSessionProtocol")
+_SPECIAL = ("conversationHistory", "pi")
+
+
+def _fits(value: object, kinds: tuple[type, ...]) -> bool:
+    return isinstance(value, kinds) and not (isinstance(value, bool) and bool not in kinds)
+
+
+def shown_metadata(stored: Any) -> dict[str, Any] | None:
+    """The metadata of a session as every view has it; None without `path` and `host`. Keys of a wrong type are left out."""
+    if not isinstance(stored, dict) or not (isinstance(stored.get("path"), str) and isinstance(stored.get("host"), str)):
+        return None
+    shown = {}
+    for key, value in stored.items():
+        kinds = _SHOWN.get(key)
+        if kinds is None:
+            kinds = (str,) if key.endswith("SessionId") else (object,) if key.startswith(_SPECIAL) else ()
+        if kinds and value is not None and _fits(value, kinds):
+            shown[key] = value
+    return shown
+
+
+def shown_machine_metadata(stored: Any) -> dict[str, Any] | None:
+    required = ("host", "platform", "happyCliVersion")
+    if not isinstance(stored, dict) or not all(isinstance(stored.get(key), str) for key in required):
+        return None
+    return {key: stored[key] for key, kinds in _MACHINE_SHOWN.items() if _fits(stored.get(key), kinds)}
+
+
+def shown_runner_state(stored: Any) -> dict[str, Any] | None:
+    return stored if isinstance(stored, dict) and isinstance(stored.get("status"), str) else None
+
+
+def merged_metadata(stored: Any, written: dict[str, Any]) -> dict[str, Any]:
+    """What a session process's write makes of the stored metadata: keys it omits go, except those that name the session.
+
+    An explicit null removes such a key; what belongs to the hub stays as the hub has it.
+    """
+    before = stored if isinstance(stored, dict) else {}
+    kept = [key for key in before if key in _KEPT or (key.endswith("SessionId") and key not in HUB_OWNED)]
+    result = {key: value for key, value in written.items() if key not in HUB_OWNED}
+    for key in kept:
+        if key not in result and (key != "cursorSessionProtocol" or "cursorSessionId" not in written):
+            result[key] = before[key]
+    for key in (*_KEPT, *(key for key in list(result) if key.endswith("SessionId"))):
+        if key in result and result[key] is None:
+            del result[key]
+    return {**result, **{key: before[key] for key in HUB_OWNED if key in before}}
+
+
+def flavor_of(metadata: Any) -> str:
+    flavor = metadata.get("flavor") if isinstance(metadata, dict) else None
+    return flavor if isinstance(flavor, str) and flavor else "claude"
+
+
+def agent_session_id(metadata: Any) -> str | None:
+    """The agent's own id of the session: the key to resume it."""
+    found = metadata.get(f"{flavor_of(metadata)}SessionId") if isinstance(metadata, dict) else None
+    return found if isinstance(found, str) and found else None
+
+
+# What a `session-updated` patch may hold; with any other key the web page discards it and reads the session again.
+# fmt: off
+PATCH_KEYS = frozenset({
+    "active", "thinking", "activeTurnStartedAt", "activeAt", "updatedAt", "metadata", "agentState", "todos", "teamState",
+    "model", "modelReasoningEffort", "effort", "serviceTier", "permissionMode", "collaborationMode", "copilotAgentMode",
+    "backgroundTaskCount", "scratchlistUpdatedAt",
+})
+# fmt: on
