@@ -12,7 +12,10 @@ from urllib.parse import unquote_to_bytes
 from twisted.web.resource import Resource
 
 PAGES = Path(__file__).parent / "pages"
-X
+POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none';"
+    " form-action 'self'; frame-ancestors 'none'"
+)
 LARGEST = 32 << 20  # bytes
 KINDS = {".js": "text/javascript", ".mjs": "text/javascript", ".webmanifest": "application/manifest+json"}
 
