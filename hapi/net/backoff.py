@@ -22,8 +22,8 @@ class Backoff:
     def delay(self, _attempt: int = 0) -> float:
         """Seconds until the next attempt. The signature is that of ClientService's retry policy."""
         if self.refusals:
-            return min(self._spread(REFUSED_FIRST * 2.0 ** min(self.refusals - 1, 10)), REFUSED_LONGEST)
-        return min(self._spread(FIRST * 2.0 ** min(max(self.failures - 1, 0), 10)), LONGEST)
+            return self._spread(REFUSED_FIRST, self.refusals, REFUSED_LONGEST)
+        return self._spread(FIRST, self.failures, LONGEST)
 
     def failed(self) -> None:
         """The attempt, or the connection, ended."""
@@ -37,5 +37,7 @@ class Backoff:
         """The hub answered CONNECT."""
         self.failures = self.refusals = 0
 
-    def _spread(self, seconds: float) -> float:
-        return seconds * (1 + self._random.uniform(-SPREAD, SPREAD))
+    def _spread(self, first: float, times: int, longest: float) -> float:
+        seconds = first * 2.0 ** min(max(times - 1, 0), 20) * self._random.uniform(1 - SPREAD, 1 + SPREAD)
+        # The real client waits exactly the longest from then on; a thousand machines should not come back together.
+        return seconds if seconds < longest else longest * self._random.uniform(1 - SPREAD, 1)

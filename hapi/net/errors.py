@@ -46,7 +46,7 @@ def connection_words(error: BaseException | None, host: str) -> str:
     from twisted.internet import error as network
 
     seen = _innermost(error)
-    if tls := _certificate_words(error, host):
+    if tls := certificate_words(error, host):
         return tls
     match seen:
         case None:
@@ -86,7 +86,8 @@ _CERTIFICATE = {
 }
 
 
-def _certificate_words(error: BaseException | None, host: str) -> str | None:
+def certificate_words(error: BaseException | None, host: str) -> str | None:
+    """What is wrong with the TLS of `host`, as one clause; None when `error` is about something else."""
     seen = _innermost(error)
     kind = type(seen).__module__.split(".")[0] if seen is not None else ""
     if kind == "service_identity":

@@ -18,7 +18,7 @@ from zope.interface import implementer
 from hapi.net.backoff import Backoff
 from hapi.net.connection import Connection
 from hapi.net.endpoint import hub_endpoint, upgrade_headers, websocket_url
-from hapi.net.errors import AckTimeout, FrameTooLarge, LinkLost, connection_words
+from hapi.net.errors import AckTimeout, FrameTooLarge, LinkLost, certificate_words, connection_words
 from hapi.net.outbox import Entry, Outbox
 from hapi.net.rpc import RpcTable
 from hapi.net.websocket import ClientSocket, ClientSocketFactory, message_size
@@ -51,7 +51,10 @@ class _Call:
 
     answer: Deferred[Any]
     timer: IDelayedCall
-    entry: Entry | None  # while it waits in the outbox
+    entry: Entry | None = None  # while it waits in the outbox
+
+    def sent(self) -> None:
+        self.entry = None
 
 
 @implementer(IStreamClientEndpoint)
@@ -150,11 +153,11 @@ class HubLink(Service):
             return fail(problem)
         answer: Deferred[Any] = Deferred(lambda _: self._withdraw(number))
         timer = self._clock.callLater(timeout, self._late, number, f"no answer to {event} within {timeout:g} s")
-        call = self._calls[number] = _Call(answer, timer, None)
+        call = self._calls[number] = _Call(answer, timer)
         if self._joined is not None and self._joined.flowing:
             self._joined.send(text)
         else:
-            call.entry = Entry(text, lambda: self._fail_call(number, LinkLost(f"{event} was dropped: too much is waiting")))
+            call.entry = Entry(text, call.sent, lambda: self._fail_call(number, LinkLost(f"{event} was dropped unsent")))
             self._outbox.put(call.entry)
         return answer
 
@@ -203,6 +206,7 @@ class HubLink(Service):
         self._flush()
 
     def connection_refused(self, connection: Connection, message: str) -> None:
+        self._joined = None
         self._backoff.refused()
         self._say("refused", f"the hub refused us: {message}")
 
@@ -234,9 +238,8 @@ class HubLink(Service):
             self._joined = None
         self._latest = None
         self._backoff.failed()
-        words = reason or connection_words(cause.value if cause is not None else None, self._access.url)
-        if cause is not None and not was_joined and type(cause.value).__module__.split(".")[0] in ("OpenSSL", "service_identity"):
-            words = connection_words(cause.value, self._access.url)
+        problem = cause.value if cause is not None else None
+        words = certificate_words(problem, self._access.url) or reason or connection_words(problem, self._access.url)
         self._fail_sent(words)
         if self.running and not self._leaving and (self.status.phase != "refused" or was_joined):
             self._say("connecting", words)
@@ -280,9 +283,7 @@ class HubLink(Service):
 
     def _flush(self) -> None:
         while self._joined is not None and self._joined.flowing and (entry := self._outbox.next()) is not None:
-            for call in self._calls.values():
-                if call.entry is entry:
-                    call.entry = None
+            entry.sent()
             self._joined.send(entry.text)
 
     def _forget(self, number: int) -> _Call | None:

@@ -13,6 +13,7 @@ class Entry:
     """A message still to be sent."""
 
     text: str
+    sent: Callable[[], None] = field(default=lambda: None)
     dropped: Callable[[], None] = field(default=lambda: None)
     withdrawn: bool = False
 

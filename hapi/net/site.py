@@ -102,6 +102,7 @@ class LimitedSite(Site):
     """
 
     noisy = False
+    channel_type: type[LimitedChannel] = LimitedChannel
 
     def __init__(
         self,
@@ -123,7 +124,7 @@ class LimitedSite(Site):
     def buildProtocol(self, addr: Any) -> LimitedChannel | None:  # type: ignore[override]
         if self.most is not None and sum(1 for channel in self._channels if channel.transport is not None) >= self.most:
             return None
-        channel: Any = LimitedChannel()  # type: ignore[no-untyped-call]
+        channel: Any = self.channel_type()
         channel.requestFactory, channel.site, channel.factory = self.requestFactory, self, self
         channel.timeOut, channel.callLater = self.timeOut, self.clock.callLater
         self._channels.add(channel)
