@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from attrs import define, field
-from support import ROOT, Program, Stage, free_port
+from support import ROOT, Program, Stage, free_port, until
 
 OURS, NPM = "ours", "npm"
 PEERS = Path(os.environ.get("HAPI_PEERS") or ROOT / ".cache/peers/node_modules").absolute()
@@ -98,6 +98,29 @@ class User:
 
     def texts(self, session_id: str) -> list[str]:
         return [record["message"] for record in self.records(session_id) if record["type"] == "message"]
+
+    def started(self, machine_id: str, directory: Path, agent: str = "opencode", **options: Any) -> str:
+        """Spawn a session and wait until it is active: its id."""
+        answer = self.spawn(machine_id, directory, agent, **options)
+        assert answer["type"] == "success", answer
+        until(lambda: self.session(answer["sessionId"])["active"], what="the session to become active")
+        return str(answer["sessionId"])
+
+    def idle(self, session_id: str) -> None:
+        """Wait for the turn's end: the agent's last word is `ready`."""
+        until(lambda: self.records(session_id)[-1].get("event") == {"type": "ready"}, what="the turn's end")
+
+    def heard(self, session_id: str, text: str, seconds: float = 20.0) -> None:
+        """Wait until the agent has said exactly `text`."""
+        until(lambda: text in self.texts(session_id), seconds, f"the answer {text!r}")
+
+    def asked(self, session_id: str) -> tuple[str, Json]:
+        """Wait for a permission request: its id and what it says."""
+        return until(lambda: next(iter(self.requests(session_id).items()), None), what="the permission request")
+
+    def archived(self, session_id: str) -> Json:
+        """Wait until the session is archived: its metadata."""
+        return until(lambda: (seen := self.session(session_id)["metadata"])["lifecycleState"] == "archived" and seen)
 
     def requests(self, session_id: str) -> Json:
         return dict((self.session(session_id)["agentState"] or {}).get("requests") or {})

@@ -74,7 +74,7 @@ def test_a_person_works_with_a_session_on_the_npm_page(cast, model, browser, pic
     sid = until(lambda: next(iter(row["id"] for row in user.sessions()), None))
     answer_permission(page, picture)
     assert (directory / "made").exists()
-    until(lambda: user.records(sid)[-1].get("event") == {"type": "ready"})
+    user.idle(sid)
 
     say(page, "hold on a moment")
     assert model.holding.wait(20)
@@ -86,7 +86,7 @@ def test_a_person_works_with_a_session_on_the_npm_page(cast, model, browser, pic
     rename(page, "Named on the page")
     assert user.session(sid)["metadata"]["name"] == "Named on the page"
     archive(page)
-    archived = until(lambda: (seen := user.session(sid)["metadata"])["lifecycleState"] == "archived" and seen)
+    archived = user.archived(sid)
     assert (archived["name"], archived["archiveReason"]) == ("Named on the page", "User terminated")
     expect(page.get_by_text("This session is inactive")).to_be_visible()
     picture(page, "archived")

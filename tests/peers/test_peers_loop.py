@@ -25,10 +25,7 @@ def test_the_whole_loop_on_opencode(cast, model, hub, runner, session):
 
     events = Events(user)
     directory = cast.directory("project")
-    spawned = user.spawn(machine["id"], directory)
-    assert spawned["type"] == "success", spawned
-    sid = spawned["sessionId"]
-    until(lambda: user.session(sid)["active"], what="the session to become active")
+    sid = user.started(machine["id"], directory)
     metadata = user.session(sid)["metadata"]
     assert metadata["flavor"] == "opencode"
     assert metadata["path"] == str(directory)
@@ -46,7 +43,7 @@ def test_the_whole_loop_on_opencode(cast, model, hub, runner, session):
 
 def chat_with_permission(user: User, events: Events, sid: str) -> None:
     local = user.say(sid, "Please run: touch made && echo so-$((20+1))")
-    request_id, request = until(lambda: next(iter(user.requests(sid).items()), None), what="the permission request")
+    request_id, request = user.asked(sid)
     assert "echo so-" in str(request["arguments"]) + request["tool"]
     assert True in events.patches(sid, "thinking")
     user.approve(sid, request_id)
@@ -62,20 +59,15 @@ def chat_with_permission(user: User, events: Events, sid: str) -> None:
     assert any(record["type"] == "reasoning" and "A command is wanted" in record["message"] for record in records)
     said = next(message for message in user.messages(sid) if message["localId"] == local)
     assert said["invokedAt"] is not None
-    idle(user, sid)
+    user.idle(sid)
     assert user.session(sid)["metadata"]["opencodeSessionId"]
-
-
-def idle(user: User, sid: str) -> None:
-    """Wait for the turn's end: the agent's last word is `ready`."""
-    until(lambda: user.records(sid)[-1].get("event") == {"type": "ready"}, what="the turn's end")
 
 
 def rename(user: User, sid: str) -> None:
     user.call("PATCH", f"/api/sessions/{sid}", {"name": "A name of my own"})
     user.say(sid, "Anything")
     until(lambda: any("You said: Anything" in text for text in user.texts(sid)), what="the answer")
-    idle(user, sid)
+    user.idle(sid)
     assert user.session(sid)["metadata"]["name"] == "A name of my own"
 
 
@@ -83,19 +75,19 @@ def abort(user: User, model, sid: str) -> None:
     user.say(sid, "hold it there")
     assert model.holding.wait(20)
     user.post(f"/api/sessions/{sid}/abort")
-    idle(user, sid)
+    user.idle(sid)
     model.release()
     assert user.session(sid)["active"]
     user.say(sid, "Still there?")
     until(lambda: any("You said: Still there?" in text for text in user.texts(sid)), what="an answer after the abort")
-    idle(user, sid)
+    user.idle(sid)
     model.hold_again()
 
 
 def archive(user: User, events: Events, sid: str) -> None:
     pid = user.session(sid)["metadata"]["hostPid"]
     assert user.post(f"/api/sessions/{sid}/archive") == {"ok": True}
-    archived = until(lambda: (seen := user.session(sid)["metadata"])["lifecycleState"] == "archived" and seen)
+    archived = user.archived(sid)
     assert (archived["archivedBy"], archived["archiveReason"]) == ("cli", "User terminated")
     assert archived["name"] == "A name of my own"
     until(lambda: not alive(pid), what="the end of the session process")
@@ -107,13 +99,12 @@ def archive(user: User, events: Events, sid: str) -> None:
 
 def stop(user: User, running: Running, machine_id: str, directory, kind: str) -> None:
     """A session stopped at the runner itself."""
-    sid = user.spawn(machine_id, directory)["sessionId"]
-    until(lambda: user.session(sid)["active"])
+    sid = user.started(machine_id, directory)
     pid = user.session(sid)["metadata"]["hostPid"]
     assert [child["happySessionId"] for child in running.control("/list")["children"]] == [sid]
     assert running.control("/stop-session", {"sessionId": sid}) == {"status": "stopped"}
     assert not alive(pid)
-    metadata = until(lambda: (seen := user.session(sid)["metadata"])["lifecycleState"] == "archived" and seen)
+    metadata = user.archived(sid)
     assert metadata["archiveReason"] == ("Stopped by runner" if kind == f"{OURS}-{OURS}" else "Hub restart")
     assert not user.session(sid)["active"]
     assert running.control("/stop-session", {"sessionId": sid}) == {"status": "already_gone"}
