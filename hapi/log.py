@@ -25,6 +25,7 @@ FILE_LIMIT, GENERATIONS = 10 << 20, 3  # bytes of one file; older ones are kept 
 KEPT_FILES = 40  # of all programs together; the oldest go first
 
 _LEGACY = frozenset(["isError", "why", "failure", "message", "system", "time", "format", "printed", "logLevel", "logger"])
+_CHATTER = ("log_legacy", "twisted.")  # ports opening, factories starting: of interest to few
 _LEVELS = {"debug": LogLevel.debug, "info": LogLevel.info, "warn": LogLevel.warn, "error": LogLevel.error}
 
 
@@ -155,6 +156,8 @@ class TerminalLog:
 
 def _wanted(event: LogEvent, level: Any) -> bool:
     found = event.get("log_level") or (LogLevel.error if event.get("isError") else LogLevel.info)
+    if found == LogLevel.info and str(event.get("log_namespace", "")).startswith(_CHATTER):
+        found = LogLevel.debug
     return bool(found >= level)
 
 

@@ -1,15 +1,25 @@
 """A hub and a runner inside a program of your own."""
 
-from twisted.internet.task import react
+import os
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 
 from hapi.hub import HubOptions, hub_service
 from hapi.runner import RunnerOptions, runner_service
 
 
-async def main(reactor):
-    hub = hub_service(reactor, HubOptions.from_environment(port=0))
+async def main():
+    hub = hub_service(reactor, HubOptions.from_environment(os.environ, port=0))
     hub.startService()
     await hub.when_listening
-    environ = {**os.environ, "HAPI_API_URL": hub.url, "CLI_API_TOKEN": hub.token}
-    runner = runner_service(reactor, RunnerOptions.from_environment(environ))
+    found = {**os.environ, "HAPI_API_URL": hub.url, "CLI_API_TOKEN": hub.token}
+    runner = runner_service(reactor, RunnerOptions.from_environment(found), on_retired=print)
     runner.startService()
+    for service in (hub, runner):
+        reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    print(f"{hub.url}/#token={hub.token}", flush=True)
+
+
+reactor.callWhenRunning(lambda: Deferred.fromCoroutine(main()))
+reactor.run()

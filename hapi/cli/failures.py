@@ -55,8 +55,11 @@ _CODES = {
     "hapi.runner.client.ControlFailed": ERROR,
     "hapi.net.errors.HubUnreachable": UNREACHABLE,
     "hapi.net.errors.HubRefused": ERROR,
-    "twisted.internet.error.CannotListenError": ERROR,
+    "hapi.hub.service.CannotServe": ERROR,
+    "hapi.hub.store.interface.StoreRefused": ERROR,
 }
+
+_HINTS = {"hapi.hub.service.CannotServe": " (--port chooses another port)"}
 
 
 def known(error: BaseException | None) -> Failure | None:
@@ -67,20 +70,9 @@ def known(error: BaseException | None) -> Failure | None:
         return Failure(f"the hub refused the access token ({visible(error)}): run `hapi auth login`", REFUSED)
     for kind in type(error).__mro__[:-1]:
         name = f"{kind.__module__}.{kind.__qualname__}"
-        if name == "twisted.internet.error.CannotListenError":
-            return Failure(_cannot_listen(error), ERROR)
         if name in _CODES:
-            return Failure(visible(error) or kind.__name__, _CODES[name])
+            return Failure((visible(error) or kind.__name__) + _HINTS.get(name, ""), _CODES[name])
     return None
-
-
-def _cannot_listen(error: BaseException | None) -> str:
-    """CannotListenError carries interface, port and socketError; its own text is for programmers."""
-    port, reason = getattr(error, "port", "?"), getattr(error, "socketError", error)
-    where = getattr(error, "interface", "") or "every interface"
-    if getattr(reason, "errno", None) == 98 or "in use" in str(reason):
-        return f"port {port} on {where} is in use by another program: choose another with --port"
-    return f"cannot listen on port {port} of {where}: {getattr(reason, 'strerror', None) or reason}"
 
 
 def epilog(*codes: int) -> str:

@@ -7,19 +7,18 @@ import socket
 from contextlib import suppress
 from urllib.parse import quote, urlsplit
 
-EVERYWHERE = ("0.0.0.0", "::", "[::]")
+EVERYWHERE = ("0.0.0.0", "::", "*", "")  # what a host to listen on may be called
 
 
 def page_address(url: str, token: str) -> str:
     return f"{url.rstrip('/')}/#token={quote(token, safe='')}"
 
 
-def reachable_url(url: str) -> str:
-    """`url` with a host that others can use: an address of this machine in place of `every interface`."""
-    parts = urlsplit(url)
-    if parts.hostname not in EVERYWHERE:
-        return url
-    return f"{parts.scheme}://{_own_address() or '127.0.0.1'}:{parts.port}"
+def reachable_url(url: str, host: str, public_url: str | None) -> str:
+    """The hub's address for other machines: the public one, or one of this machine when it listens on every interface."""
+    if public_url or host not in EVERYWHERE:
+        return public_url or url
+    return f"http://{_own_address() or '127.0.0.1'}:{urlsplit(url).port}"
 
 
 def is_loopback(url: str) -> bool:

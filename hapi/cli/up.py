@@ -15,7 +15,7 @@ from hapi.cli.failures import DONE, ERROR, HELD, SUPERSEDED, USAGE, epilog
 from hapi.cli.found import agents_sentence, found_agents
 from hapi.cli.hub import PORT
 from hapi.cli.output import json_flag, print_json, say
-from hapi.cli.pageaddress import EVERYWHERE, is_loopback, page_address, qr_code, reachable_url
+from hapi.cli.pageaddress import is_loopback, page_address, qr_code, reachable_url
 from hapi.home import Home
 from hapi.settings import DEFAULT_HUB, read_settings, update_settings
 from hapi.shown import visible
@@ -83,13 +83,13 @@ class Up:
         serving.services.startService()
         await hub.when_listening
         logging.secrets.add(hub.token)
-        os.environ["HAPI_API_URL"] = _local_url(hub.url)  # sessions inherit it
-        self._remember_hub(os.environ["HAPI_API_URL"])
+        os.environ["HAPI_API_URL"] = hub.url  # sessions inherit it
+        self._remember_hub(hub.url)
         flags = {"workspace_roots": self.roots} if self.roots else {}
         wanted = RunnerOptions.from_environment(os.environ, **flags)
         runner: Any = runner_service(reactor, wanted, on_retired=serving.leave)
         runner.setServiceParent(serving.services)
-        self._tell(hub.url, hub.token, logging)
+        self._tell(hub, logging)
         await self._await_registered(reactor, runner)
 
     async def _already_up(self, reactor: Any) -> bool:
@@ -116,9 +116,10 @@ class Up:
         if is_loopback(str(named)) and urlsplit(str(named)).port != urlsplit(url).port:
             update_settings(self.home, lambda now: {**now, "apiUrl": url})
 
-    def _tell(self, url: str, token: str, logging: Logging) -> None:
+    def _tell(self, hub: Any, logging: Logging) -> None:
         found, missing = found_agents(read_settings(self.home), os.environ)
-        page = page_address(reachable_url(url), token)
+        url = reachable_url(hub.url, hub.options.host, hub.options.public_url)
+        page = page_address(url, hub.token)
         if self.as_json:
             print_json(
                 {
@@ -143,8 +144,3 @@ class Up:
 
     async def _await_registered(self, reactor: Any, runner: Any) -> None: ...
 
-
-def _local_url(url: str) -> str:
-    """The hub's address for programs on this machine."""
-    parts = urlsplit(url)
-    return f"http://127.0.0.1:{parts.port}" if parts.hostname in EVERYWHERE else url
