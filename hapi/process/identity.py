@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -39,21 +41,24 @@ def read_stat(pid: int, proc: str = "/proc") -> Stat | None:
     return Stat(pid, fields[0].decode(), int(fields[1]), int(fields[19]))
 
 
+HIDDEN_OR_GONE = frozenset((errno.ENOENT, errno.ESRCH, errno.EACCES, errno.EPERM, errno.EIO))
+
+
 def read_proc(pid: int, name: str, proc: str = "/proc") -> bytes | None:
-    """The whole of `/proc/<pid>/<name>`, None if that cannot be read."""
+    """The whole of `/proc/<pid>/<name>`, None if there is none or it is hidden. Raises OSError when we cannot look (EMFILE)."""
     try:
         descriptor = os.open(f"{proc}/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        parts = []
-        while part := os.read(descriptor, 1 << 16):
-            parts.append(part)
-        return b"".join(parts)
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
+        try:
+            parts = []
+            while part := os.read(descriptor, 1 << 16):
+                parts.append(part)
+            return b"".join(parts)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno in HIDDEN_OR_GONE:
+            return None
+        raise
 
 
 @cache
@@ -91,15 +96,25 @@ def inode_of(pidfd: int) -> int | None:
 
 
 def identify(pid: int) -> ProcessIdentity | None:
-    """Who has this pid now; None if nobody has, it has ended, or it cannot be told apart from a later one."""
+    """Who has this pid now; None if nobody has, it has ended, or it is hidden. Raises OSError when we cannot look (EMFILE)."""
+    if not 0 < pid < 1 << 31:
+        return None
     try:
         with open_pidfd(pid) as pidfd:
             stat = read_stat(pid)
             if stat is None or stat.ended:
                 return None
             return ProcessIdentity(pid, stat.start_ticks, boot_id(), inode_of(pidfd))
-    except (OSError, OverflowError, ValueError):
-        return None
+    except OSError as error:
+        if error.errno in (errno.ESRCH, errno.EINVAL):  # EINVAL: a thread's id
+            return None
+        raise
+
+
+def started_at(identity: ProcessIdentity) -> float:
+    """When the process started, in epoch seconds of the clock as it stands now; good for comparing with a file's time."""
+    now = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return now + identity.start_ticks / os.sysconf("SC_CLK_TCK")
 
 
 def is_same(pidfd: int, identity: ProcessIdentity) -> bool | None:

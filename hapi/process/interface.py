@@ -80,5 +80,8 @@ class IProcesses(Interface):
     def command_line(pid: int) -> list[str] | None:
         """The words it was started with; None if it is gone or hidden."""
 
+    def environment(pid: int) -> Mapping[str, str] | None:
+        """The environment it was started with; None if it is gone or hidden."""
+
     def owner(pid: int) -> int | None:
         """The uid it runs as; None if it is gone or hidden."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -36,13 +37,18 @@ class Entry:
     parent: int
     command_line: list[str]
     attempt_id: str = ""
-    owner: int = 1000
+    owner: int = field(factory=os.geteuid)
+    environment: Mapping[str, str] = field(factory=dict)
     deaf: bool = False
     unkillable: bool = False
     hidden: bool = False  # as with hidepid: nobody can tell whether it runs
     signals: list[str] = field(factory=list)  # all it was sent
     exited: Once[Exit] = field(factory=Once)
     exit: Exit | None = None
+
+
+def _known(programs: Mapping[str, Runs] | Iterable[str]) -> Mapping[str, Runs]:
+    return programs if isinstance(programs, Mapping) else {name: Runs() for name in programs}
 
 
 @implementer(IProcesses)
@@ -54,9 +60,7 @@ class MemoryProcesses:
     table itself by `exit`, `add` and `reuse`.
     """
 
-    programs: Mapping[str, Runs] = field(
-        factory=dict, converter=lambda given: given if isinstance(given, Mapping) else _all(given)
-    )
+    programs: Mapping[str, Runs] = field(factory=dict, converter=_known)
     clock: IReactorTime | None = None
     us: int = 99
     launched: list[LaunchPlan] = field(factory=list)
@@ -165,6 +169,10 @@ class MemoryProcesses:
         entry = self.table.get(pid)
         return None if entry is None or entry.hidden else list(entry.command_line)
 
+    def environment(self, pid: int) -> Mapping[str, str] | None:
+        entry = self.table.get(pid)
+        return None if entry is None or entry.hidden else entry.environment
+
     def owner(self, pid: int) -> int | None:
         entry = self.table.get(pid)
         return None if entry is None or entry.hidden else entry.owner
@@ -176,7 +184,3 @@ class MemoryProcesses:
             below = [other for other in self.table.values() if other.parent == entry.identity.pid and other not in found]
             found += [other for other in below if other.identity.pid != self.us]
         return [entry for entry in found if holders or entry.command_line[:1] != ["hapi-holder"]]
-
-
-def _all(names: Iterable[str]) -> dict[str, Runs]:
-    return {name: Runs() for name in names}

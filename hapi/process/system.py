@@ -86,6 +86,13 @@ class SystemProcesses:
         content = kernel.read_proc(pid, "cmdline")
         return [os.fsdecode(word) for word in content.rstrip(b"\0").split(b"\0")] if content else None
 
+    def environment(self, pid: int) -> dict[str, str] | None:
+        content = kernel.read_proc(pid, "environ")
+        if content is None:
+            return None
+        pairs = (os.fsdecode(entry).partition("=") for entry in content.split(b"\0") if b"=" in entry)
+        return {name: value for name, _, value in pairs}
+
     def owner(self, pid: int) -> int | None:
         try:
             return os.stat(f"/proc/{pid}").st_uid
