@@ -168,6 +168,13 @@ class Logging:
     secrets: Secrets
     path: Path | None
     _observers: list[Any]
+    _terminal_level: Any = LogLevel.warn
+
+    def speak_up(self) -> None:
+        """Let the terminal have what it was kept from while starting."""
+        for observer in self._observers:
+            if isinstance(observer, TerminalLog):
+                observer.level = self._terminal_level
 
     def stop(self) -> None:
         for observer in self._observers:
@@ -187,6 +194,7 @@ def start_logging(
 ) -> Logging:
     """Log `program` from now on: to `home`/logs (when given) and to `terminal` (when given).
 
+    The terminal gets nothing below critical until `speak_up`: a start that fails is told by whoever started it, once.
     HAPI_LOG_LEVEL (debug, info, warn, error) is the level of the file, info by default. Raises OSError when the
     directory cannot be made; CLI_API_TOKEN of `environ` is always among the secrets.
     """
@@ -199,9 +207,9 @@ def start_logging(
         level = _LEVELS.get(environ.get("HAPI_LOG_LEVEL", "").lower(), LogLevel.info)
         observers.append(FileLog(RotatingFile(path), hidden, level))
     if terminal is not None:
-        observers.append(TerminalLog(terminal, hidden, terminal_level))
+        observers.append(TerminalLog(terminal, hidden, LogLevel.critical))
     globalLogBeginner.beginLoggingTo(observers, redirectStandardIO=False, discardBuffer=False)
-    return Logging(hidden, path, observers)
+    return Logging(hidden, path, observers, terminal_level)
 
 
 def new_log_file(home: Home, program: str) -> Path:

@@ -50,7 +50,7 @@ _CODES = {
     "hapi.settings.SettingsBroken": ERROR,
     "hapi.settings.NotConfigured": ERROR,
     "hapi.runner.lock.HomeHeld": HELD,
-    "hapi.runner.lock.LockUnusable": ERROR,
+    "hapi.runner.lockfile.LockUnusable": ERROR,
     "hapi.runner.client.RunnerNotRunning": NOT_RUNNING,
     "hapi.runner.client.ControlFailed": ERROR,
     "hapi.net.errors.HubUnreachable": UNREACHABLE,

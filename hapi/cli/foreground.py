@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from attrs import evolve
 
 from hapi.cli.flags import RunnerFlags, read_words
+from hapi.shown import visible
 
 
 def run_words(words: Sequence[str]) -> int | None:
@@ -19,22 +21,46 @@ def run_words(words: Sequence[str]) -> int | None:
 
 def run_runner(flags: RunnerFlags) -> int:
     """Serve until asked to leave; the exit code. Raises what is known to be wrong before anything runs."""
+    from hapi.runner import RunnerOptions
+
+    options = RunnerOptions.from_environment(os.environ, **flags.given())
+
     from twisted.internet import reactor
 
     from hapi.cli.serving import Serving
     from hapi.log import start_logging
-    from hapi.runner import RunnerOptions, runner_service
+    from hapi.runner import runner_service
 
-    options = RunnerOptions.from_environment(os.environ, **flags.given())
     logging = start_logging("runner", options.home, terminal=sys.stderr, secrets=[options.access.token])
     options = evolve(options, log_path=str(logging.path))
     serving = Serving(reactor)
 
     def start() -> None:
-        serving.services.addService(runner_service(reactor, options, on_retired=serving.leave))
+        runner = runner_service(reactor, options, on_retired=serving.leave)
+        runner.when_up().addCallbacks(lambda _: up(runner), serving.fail)
+        runner.setServiceParent(serving.services)
         serving.services.startService()
+
+    def up(runner: Any) -> None:
+        logging.speak_up()
+        print(banner(runner), flush=True)
 
     try:
         return serving.run(start)
     finally:
         logging.stop()
+
+
+def banner(runner: Any) -> str:
+    """What npm's runner says when it is up, line by line."""
+    options = runner.options
+    lines = ["Hapi runner started."]
+    if options.workspace_roots:
+        lines.append(f"  Workspace roots: {visible(', '.join(options.workspace_roots))}")
+    lines += [
+        f"  Hub URL:        {options.access.url}",
+        f"  Machine ID:     {options.machine_id}",
+        f"  Control port:   {runner.port}",
+        "Waiting for sessions. Press Ctrl+C to stop.",
+    ]
+    return "\n".join(lines)

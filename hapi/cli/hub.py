@@ -46,6 +46,7 @@ def serve_hub(flags: dict[str, Any], as_json: bool) -> int:
         serving.services.startService()
         await service.when_listening
         logging.secrets.add(service.token)
+        logging.speak_up()
         if as_json:
             print_json({"url": service.url, "pid": os.getpid(), "home": str(home.path), "log": str(logging.path)})
             return

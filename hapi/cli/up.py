@@ -86,11 +86,15 @@ class Up:
         os.environ["HAPI_API_URL"] = hub.url  # sessions inherit it
         self._remember_hub(hub.url)
         flags = {"workspace_roots": self.roots} if self.roots else {}
-        wanted = RunnerOptions.from_environment(os.environ, **flags)
+        wanted = RunnerOptions.from_environment(os.environ, **flags, log_path=str(logging.path))
         runner: Any = runner_service(reactor, wanted, on_retired=serving.leave)
         runner.setServiceParent(serving.services)
+        await runner.when_up()
+        logging.speak_up()
         self._tell(hub, logging)
-        await self._await_registered(reactor, runner)
+        await runner.when_registered()
+        if not self.as_json:
+            say(f"This machine is registered as {visible(wanted.machine_id)}. Ctrl+C ends hub and runner; sessions go on.")
 
     async def _already_up(self, reactor: Any) -> bool:
         """Whether a runner serves this home already; says where its page is."""
@@ -140,7 +144,4 @@ class Up:
                 say("  (reachable from this machine only; `hapi up --host 0.0.0.0` lets a phone in)")
             say()
         say(agents_sentence(found, missing))
-        say(f"Home {visible(self.home.path)}, log {visible(logging.path)}. Ctrl+C ends hub and runner; sessions go on.")
-
-    async def _await_registered(self, reactor: Any, runner: Any) -> None: ...
-
+        say(f"Home {visible(self.home.path)}, log {visible(logging.path)}.")
