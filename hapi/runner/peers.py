@@ -116,6 +116,20 @@ def _end(text: str) -> tuple[bytes, int]:
     return (packed if len(packed) == 16 else b"\0" * 10 + b"\xff\xff" + packed), int(port, 16)
 
 
+def listening_inode(port: int, net: Path = Path("/proc/net")) -> int | None:
+    """The inode of the socket that listens on 127.0.0.1:`port`, None when none does. Raises Unknowable."""
+    try:
+        lines = (net / "tcp").read_text().splitlines()[1:]
+    except OSError as error:
+        raise Unknowable(str(error)) from error
+    here = (_mapped(ipaddress.ip_address("127.0.0.1")), port)
+    for line in lines:
+        parts = line.split()
+        if len(parts) >= 10 and parts[3] == "0A" and _end(parts[1]) == here:  # 0A: TCP_LISTEN
+            return int(parts[9])
+    return None
+
+
 def of_unix_socket(connection: socket.socket) -> Caller:
     """SO_PEERCRED of an accepted unix socket. Raises Unknowable where there is none."""
     try:
@@ -163,3 +177,14 @@ def holds_socket(pid: int, inode: int, proc: Path = Path("/proc")) -> bool | Non
     except OSError:
         return None
     return False
+
+
+def find_holder(inode: int, proc: Path = Path("/proc")) -> int | None:
+    """A process of ours that has the socket `inode` open, None when none is found."""
+    try:
+        names = [name for name in os.listdir(proc) if name.isdigit()]
+    except OSError:
+        return None
+    return next(
+        (int(name) for name in reversed(names) if int(name) != os.getpid() and holds_socket(int(name), inode, proc)), None
+    )

@@ -21,7 +21,7 @@ from hapi.settings import HubAccess
 
 
 class RunnerState(Struct, frozen=True, rename="camel", omit_defaults=True):
-    """The part that decides something. The keys are npm's; `version` and `bootId` are ours."""
+    """The part that decides something. The keys are npm's; `version` and `controlToken` are ours."""
 
     pid: Annotated[int, Meta(gt=0)]
     http_port: Annotated[int, Meta(gt=0, lt=65536)]
@@ -37,7 +37,7 @@ class RunnerState(Struct, frozen=True, rename="camel", omit_defaults=True):
     last_heartbeat: str | None = None
     runner_log_path: str | None = None
     version: str | None = None
-    boot_id: str | None = None
+    control_token: str | None = None
 
 
 def identity(access: HubAccess, machine_id: str) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def state_of_this_run(
     argv: Sequence[str],
     now: float,
     version: str,
-    boot_id: str | None = None,
+    token: str | None = None,
     log_path: str | None = None,
     pid: int | None = None,
 ) -> RunnerState:
@@ -89,7 +89,7 @@ def state_of_this_run(
         started_with_version_handoff_disabled=True,
         runner_log_path=log_path,
         version=version,
-        boot_id=boot_id,
+        control_token=token,
         **identity(access, machine_id),
     )
 

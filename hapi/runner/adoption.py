@@ -1,0 +1,153 @@
+"""Start-up is recovery: what the attempt folders prove becomes children again, whoever ran when they were started."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from hapi.attempts import AttemptFolder, attempts
+from hapi.home import Home
+from hapi.process import Exit, IProcesses, ProcessIdentity
+from hapi.protocol.attempt import AttemptEnd, AttemptProcess, AttemptRequest, StopOrder
+from hapi.protocol.control import DIRECTLY
+from hapi.protocol.spawn import Worktree
+from hapi.runner.child import Child
+from hapi.runner.children import Children
+
+LEAST_LEASE = 1.0  # seconds an unannounced session has, however long ago it was launched
+
+MACHINE_STOPPED, NEVER_LAUNCHED = "machine stopped", "never launched"
+
+
+@define
+class Adoption:
+    _clock: IReactorTime
+    _home: Home
+    _processes: IProcesses
+    _children: Children
+    _boot_id: str
+    _give_up: Callable[[Child], object]
+    _announce_within: float
+    _now: Callable[[], float] = time.time
+    log = Logger()
+
+    def run(self) -> int:
+        """Take every attempt into the registry; how many of them are live."""
+        for folder in attempts(self._home):
+            try:
+                self._take(folder)
+            except Exception:
+                self.log.failure("Attempt {attempt} could not be taken over", attempt=folder.id)
+        return len(self._children.live())
+
+    def _take(self, folder: AttemptFolder) -> None:
+        request = folder.request
+        if request is None:
+            return
+        child = self._child(folder, request)
+        process = folder.process or (self._find_marked(folder) if folder.end is None else None)
+        if process is None:
+            child.life.not_launched(NEVER_LAUNCHED)
+            child.launching.happen(False)
+            self._children.add(child)
+            if folder.end is None:
+                self._note(folder, NEVER_LAUNCHED)
+            self._bury(child)
+            return
+        child.identity, child.holder = process.child, process.holder
+        child.launching.happen(True)
+        child.life.launched(process.child)
+        session = folder.session
+        if session is not None:
+            child.host = self._host(child, session.host_pid)
+            self._children.add(child)
+            self._children.reported(child, session.session_id, child.host or process.child)
+            child.life.announced(session.session_id)
+        else:
+            self._children.add(child)
+        self._judge(child)
+
+    def _judge(self, child: Child) -> None:
+        assert child.identity is not None
+        folder = child.folder
+        if folder.end is None and child.identity.boot_id != self._boot_id:
+            self._note(folder, MACHINE_STOPPED)
+            self._bury(child)
+        elif folder.end is not None and self._processes.is_running(child.identity) is False:
+            self._bury(child)
+        else:
+            child.adopted = True  # also when nobody can tell whether it runs: unknown is not gone
+            self.log.info("Session {session_id} is taken over", session_id=child.session_id, pid=child.pid, attempt=child.attempt)
+            self._children.watch(child)
+            order = folder.stop
+            if order is not None:  # it was being ended when the runner before us went
+                self._finish(child, order)
+
+    def _finish(self, child: Child, order: StopOrder) -> None:
+        ending = Deferred.fromCoroutine(self._children.end(child, reason=order.reason, actor=order.actor, method=order.method))
+        ending.addErrback(lambda reason: self.log.failure("Ending {attempt} failed", reason, attempt=child.attempt))
+
+    def _bury(self, child: Child) -> None:
+        end = child.folder.end
+        self._children.ended(child, Exit(None, None) if end is None else Exit(end.exit_code, end.signal), is_news=False)
+
+    def _note(self, folder: AttemptFolder, reason: str) -> None:
+        """Why nobody saw its end. A reason that was written before stands."""
+        try:
+            if folder.stop is None:
+                folder.stop = StopOrder(reason, "machine", "found at start", self._now())
+            folder.end = AttemptEnd(None, None, self._now())
+        except OSError as error:
+            self.log.error("The end of {attempt} was not saved: {reason}", attempt=folder.id, reason=str(error))
+
+    def _find_marked(self, folder: AttemptFolder) -> AttemptProcess | None:
+        """A launch that was not written down: its processes carry the mark of the attempt."""
+        nobody = ProcessIdentity(pid=(1 << 31) - 1, start_ticks=0, boot_id=self._boot_id)
+        found = self._processes.tree(nobody, folder.id)
+        if not found:
+            return None
+        process = AttemptProcess(child=found[min(1, len(found) - 1)], holder=found[0] if len(found) > 1 else None)
+        try:
+            folder.process = process
+        except OSError as error:
+            self.log.error("The process of {attempt} was not saved: {reason}", attempt=folder.id, reason=str(error))
+        return process
+
+    def _host(self, child: Child, pid: int | None) -> ProcessIdentity | None:
+        """The process that announced itself, if it is still of this session."""
+        if child.identity is None or pid is None or pid == child.identity.pid:
+            return child.identity
+        found = self._processes.identify(pid)
+        return found if found is not None and found in self._processes.tree(child.identity, child.attempt) else None
+
+    def _child(self, folder: AttemptFolder, request: AttemptRequest) -> Child:
+        elapsed = max(self._now() - request.at, 0.0)
+        return Child(
+            attempt=folder.id,
+            folder=folder,
+            clock=self._clock,
+            give_up=self._give_up,
+            agent=request.agent,
+            directory=request.cwd,
+            started_at=request.at,
+            started_by=DIRECTLY if request.asked_by == "terminal" else "runner",
+            requested_id=request.existing_session_id,
+            announce_within=max(self._announce_within - elapsed, LEAST_LEASE),
+            worktree=read_worktree(request.worktree),
+        )
+
+
+def read_worktree(kept: dict[str, Any] | None) -> Worktree | None:
+    """The worktree a request.json tells of, if we made it."""
+    if not kept or kept.get("made_by_us") is not True:
+        return None
+    try:
+        return Worktree(**{name: kept[name] for name in ("base_path", "branch", "name", "path", "created_at")})
+    except (KeyError, TypeError):
+        return None

@@ -1,0 +1,195 @@
+"""`/session-started`: a process says that it is a session. Believed as far as the kernel bears it out, never a reason to signal.
+
+The claim names a pid; which child that is, is decided by identity and by the tree it lives in. A late announcement is not
+promoted: its attempt is over, and what is left of its tree is ended because it is ours, not because a request named it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import define, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from hapi.attempts import AttemptFolder
+from hapi.home import Home
+from hapi.process import IProcesses, ProcessIdentity
+from hapi.protocol.attempt import AttemptProcess, AttemptRequest, AttemptSession
+from hapi.protocol.control import DIRECTLY, SessionStarted
+from hapi.runner.child import Child
+from hapi.runner.children import Children
+from hapi.runner.guard import Door
+from hapi.runner.peers import holds_socket
+
+LAUNCH_WITHIN = 5.0  # seconds
+KEPT_METADATA = ("path", "flavor", "startedBy", "version", "name", "machineId", "startedFromRunner", "worktree")
+
+
+@frozen
+class Accepted:
+    """Taken, or of no consequence: the caller is answered 200."""
+
+
+@frozen
+class Rejected:
+    status: int
+    reason: str
+
+
+Verdict = Accepted | Rejected
+
+
+@define
+class Announcements:
+    _clock: IReactorTime
+    _home: Home
+    _processes: IProcesses
+    _children: Children
+    _own_uid: int = os.geteuid()
+    _now: Callable[[], float] = time.time
+    _holds_socket: Callable[[int, int], bool | None] = holds_socket
+    announce_within: float = 15.0
+    log = Logger()
+
+    async def hear(self, message: SessionStarted, door: Door) -> Verdict:
+        """Judge one announcement and act on it."""
+        try:
+            claimed = message.host_pid
+        except ValueError as error:
+            return Rejected(400, str(error))
+        if claimed is None:
+            return Accepted()
+        if claimed == os.getpid():
+            return Rejected(403, "metadata.hostPid is the runner itself")
+        identity = self._processes.identify(claimed)
+        owner = self._processes.owner(claimed)
+        if identity is None or (owner is not None and owner != self._own_uid):
+            return self._reject(claimed, "no process of this user")
+        proof = self._proof(identity, door)
+        if proof is False:
+            return self._reject(claimed, "the caller is another process")
+        child = self._children.of_process(identity) or await self._child_around(identity)
+        if child is not None:
+            return await self._from_child(child, identity, message, proof)
+        if message.started_by == "runner":
+            if _serves_several(message.metadata):
+                return Accepted()
+            return self._reject(claimed, "no attempt of this runner")
+        self._adopt(identity, message, proof)
+        return Accepted()
+
+    def _reject(self, pid: int, reason: str) -> Rejected:
+        self.log.warn("An announcement naming process {pid} is refused: {reason}", pid=pid, reason=reason)
+        return Rejected(403, f"metadata.hostPid: {reason}")
+
+    def _proof(self, identity: ProcessIdentity, door: Door) -> bool | None:
+        """Whether the caller is the process it names, or of its tree. None: that cannot be found out here."""
+        caller = door.caller
+        if caller is None or not door.provable:
+            return None
+        if caller.pid is not None:
+            return caller.pid == identity.pid or any(caller.pid == one.pid for one in self._processes.tree(identity, ""))
+        held = self._holds_socket(identity.pid, caller.inode)
+        if held is not False:
+            return held
+        below = [self._holds_socket(one.pid, caller.inode) for one in self._processes.tree(identity, "") if one != identity]
+        return True if True in below else None if None in below else False
+
+    async def _child_around(self, identity: ProcessIdentity) -> Child | None:
+        """The start in whose tree this process is: what we launched may have started the one that speaks.
+
+        A child can be faster than the launch that is still being written down: such launches are waited for.
+        """
+        for child in self._children:
+            if child.exit is not None or child.host is not None or child.started_by != "runner":
+                continue
+            if not child.launching.happened:
+                await child.launching.when().addTimeout(LAUNCH_WITHIN, self._clock).addErrback(lambda _: None)
+            if child.identity is not None and identity in self._processes.tree(child.identity, child.attempt):
+                return child
+        return None
+
+    async def _from_child(self, child: Child, identity: ProcessIdentity, message: SessionStarted, proof: bool | None) -> Verdict:
+        if child.state in ("refused", "ended"):
+            return self._too_late(child, message)
+        child.unverified = proof is None
+        if _serves_several(message.metadata) and child.session_id is not None:
+            self._children.reported_too(child, message.session_id, archived=_is_archived(message.metadata))
+            return Accepted()
+        self._record(child, identity, message)
+        self._children.reported(child, message.session_id, identity)
+        child.life.announced(message.session_id)
+        self.log.info("Session {session_id} announced by process {pid}", session_id=message.session_id, pid=identity.pid)
+        return Accepted()
+
+    def _too_late(self, child: Child, message: SessionStarted) -> Rejected:
+        self.log.warn(
+            "Session {session_id} announced itself after its start was over; its process {pid} is ended",
+            session_id=message.session_id,
+            pid=child.pid,
+            attempt=child.attempt,
+        )
+        ending = Deferred.fromCoroutine(self._children.end(child, reason="announced too late", actor="runner", method="lease"))
+        ending.addErrback(lambda reason: self.log.failure("Ending {attempt} failed", reason, attempt=child.attempt))
+        return Rejected(403, f"the start of this session ({child.attempt}) is over")
+
+    def _record(self, child: Child, identity: ProcessIdentity, message: SessionStarted) -> None:
+        metadata = {key: value for key, value in (message.metadata or {}).items() if key in KEPT_METADATA}
+        try:
+            child.folder.session = AttemptSession(
+                session_id=message.session_id, host_pid=identity.pid, at=self._now(), metadata=metadata
+            )
+        except OSError as error:
+            self.log.error("The announcement of {attempt} was not saved: {reason}", attempt=child.attempt, reason=str(error))
+
+    def _adopt(self, identity: ProcessIdentity, message: SessionStarted, proof: bool | None) -> None:
+        """A person started it in a terminal: from now on it is listed, stopped and recorded like the others."""
+        metadata: Mapping[str, Any] = message.metadata or {}
+        command = self._processes.command_line(identity.pid) or []
+        directory, agent = metadata.get("path"), metadata.get("flavor")
+        request = AttemptRequest(
+            argv=tuple(command),
+            cwd=directory if isinstance(directory, str) else "",
+            at=self._now(),
+            asked_by="terminal",
+            agent=agent if isinstance(agent, str) else "",
+        )
+        folder = AttemptFolder.create(self._home, request)
+        folder.process = AttemptProcess(child=identity)
+        child = Child(
+            attempt=folder.id,
+            folder=folder,
+            clock=self._clock,
+            give_up=lambda child: None,
+            agent=request.agent,
+            directory=request.cwd,
+            started_at=self._now(),
+            started_by=DIRECTLY,
+            identity=identity,
+            unverified=proof is None,
+        )
+        child.launching.happen(True)
+        child.life.launched(identity)
+        self._record(child, identity, message)
+        self._children.add(child)
+        self._children.reported(child, message.session_id, identity)
+        child.life.announced(message.session_id)
+        self._children.watch(child)
+        self.log.info(
+            "Session {session_id} of process {pid} was started by its user", session_id=message.session_id, pid=identity.pid
+        )
+
+
+def _serves_several(metadata: Mapping[str, Any] | None) -> bool:
+    """npm's shared Codex runtime: one process with several sessions."""
+    capabilities = (metadata or {}).get("capabilities")
+    return isinstance(capabilities, Mapping) and capabilities.get("concurrentClients") is True
+
+
+def _is_archived(metadata: Mapping[str, Any] | None) -> bool:
+    return (metadata or {}).get("lifecycleState") == "archived"

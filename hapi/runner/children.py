@@ -1,0 +1,241 @@
+"""All sessions of this machine that we know: found by any of their names, watched until they end, stopped on request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, race
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from hapi.once import Once
+from hapi.process import Exit, IProcesses, ProcessIdentity
+from hapi.protocol.attempt import AttemptEnd, StopOrder
+from hapi.protocol.control import Listed, StopStatus
+from hapi.runner.child import Child
+from hapi.runner.worktrees import Worktrees
+
+REPORT_WITHIN = 1.0  # seconds the holder has to write the end after the process is gone
+CONFIRM_WITHIN = 5.0  # seconds for a stopped process's end to be recorded
+PATIENCE = 2.0  # seconds between SIGTERM and SIGKILL
+
+
+@define
+class Children:
+    """Maps from names to Child objects and nothing else; what is known of a child is on the child."""
+
+    _clock: IReactorTime
+    _processes: IProcesses
+    _worktrees: Worktrees
+    _now: Any  # () -> epoch seconds
+    _by_attempt: dict[str, Child] = field(factory=dict)
+    _by_name: dict[str, dict[str, Child]] = field(factory=dict)  # session id → attempt → child
+    _by_pid: dict[int, Child] = field(factory=dict)
+    log = Logger()
+
+    def __iter__(self) -> Iterator[Child]:
+        return iter(list(self._by_attempt.values()))
+
+    def live(self) -> list[Child]:
+        return [child for child in self._by_attempt.values() if child.is_live]
+
+    def attempt(self, attempt: str) -> Child | None:
+        return self._by_attempt.get(attempt)
+
+    # --- names
+
+    def add(self, child: Child) -> None:
+        self._by_attempt[child.attempt] = child
+        for name in filter(None, (child.requested_id, *child.session_ids)):
+            self._call(child, name)
+        for identity in filter(None, (child.identity, child.holder, child.host)):
+            self._by_pid[identity.pid] = child
+
+    def forget(self, child: Child) -> None:
+        """Its folder is gone."""
+        self._by_attempt.pop(child.attempt, None)
+        for name in filter(None, (child.requested_id, *child.session_ids)):
+            named = self._by_name.get(name, {})
+            named.pop(child.attempt, None)
+            if not named:
+                self._by_name.pop(name, None)
+        for pid in [pid for pid, other in self._by_pid.items() if other is child]:
+            del self._by_pid[pid]
+
+    def _call(self, child: Child, name: str) -> None:
+        self._by_name.setdefault(name, {})[child.attempt] = child
+
+    def named(self, name: str) -> list[Child]:
+        """Those with this session id, reported or requested, or with the pid of `PID-<n>`; the newest first."""
+        if name.startswith("PID-") and name[4:].isdecimal() and len(name) < 16:
+            child = self._by_pid.get(int(name[4:]))
+            return [] if child is None or child.pid != int(name[4:]) else [child]
+        return sorted(self._by_name.get(name, {}).values(), key=lambda child: child.attempt, reverse=True)
+
+    def living(self, name: str) -> Child | None:
+        return next((child for child in self.named(name) if child.is_live), None)
+
+    def of_process(self, identity: ProcessIdentity) -> Child | None:
+        """The child whose process this is: the very same one, not another that was given its pid."""
+        child = self._by_pid.get(identity.pid)
+        return child if child is not None and identity in (child.identity, child.holder, child.host) else None
+
+    def reported(self, child: Child, session_id: str, host: ProcessIdentity) -> None:
+        """It announced itself under `session_id`."""
+        child.session_id, child.host = session_id, host
+        child.session_ids.add(session_id)
+        self._call(child, session_id)
+        self._by_pid[host.pid] = child
+
+    def reported_too(self, child: Child, session_id: str, archived: bool) -> None:
+        """A process with several sessions began or archived one of them."""
+        if archived and session_id != child.session_id:
+            child.session_ids.discard(session_id)
+            self._by_name.get(session_id, {}).pop(child.attempt, None)
+        elif not archived:
+            child.session_ids.add(session_id)
+            self._call(child, session_id)
+
+    def listed(self) -> list[Listed]:
+        """Live sessions that have reported, oldest first."""
+        return [
+            Listed(
+                started_by=child.started_by,
+                happy_session_id=child.session_id,
+                pid=child.pid or 0,
+                attempt=child.attempt,
+                agent=child.agent,
+                directory=child.directory,
+                state=child.state,
+                started_at=int(child.started_at * 1000),
+                unverified=child.unverified,
+            )
+            for child in self._by_attempt.values()
+            if child.is_live and child.session_id is not None and child.state != "refused"
+        ]
+
+    # --- ends
+
+    def watch(self, child: Child) -> None:
+        """Notice the end of its process, whoever its parent is."""
+        if child.identity is not None:
+            child.watching = Deferred.fromCoroutine(self._watch(child, child.identity))
+            child.watching.addErrback(self._watch_failed, child)
+
+    def _watch_failed(self, reason: Failure, child: Child) -> None:
+        if reason.check(CancelledError) is None:
+            self.log.failure("Watching process {pid} failed", reason, pid=child.pid)
+
+    def leave(self) -> None:
+        """We stop looking; the sessions go on."""
+        for child in self:
+            if child.watching is not None:
+                child.watching.cancel()
+            child.life.left()
+
+    async def _watch(self, child: Child, identity: ProcessIdentity) -> None:
+        await self._processes.when_exited(identity)
+        how = await self._told_by_holder(child)
+        self.ended(child, how)
+
+    async def _told_by_holder(self, child: Child) -> Exit:
+        """The exit code or signal that the holder writes a moment after the process is gone."""
+        end = child.folder.end
+        if end is None and child.holder is not None:
+            try:
+                await race([self._processes.when_exited(child.holder), deferLater(self._clock, REPORT_WITHIN)])
+            except Exception:
+                self.log.failure("Waiting for the holder of {attempt} failed", attempt=child.attempt)
+            end = child.folder.end
+        return Exit(None, None) if end is None else Exit(end.exit_code, end.signal)
+
+    async def ended_unseen(self, child: Child) -> None:
+        """Somebody found its process gone, and no descriptor told us."""
+        self.ended(child, await self._told_by_holder(child))
+
+    def never_was(self, child: Child) -> None:
+        """Its process could not be started: the attempt is over."""
+        child.launching.happen(False)
+        self.ended(child, Exit(None, None))
+
+    def ended(self, child: Child, how: Exit, is_news: bool = True) -> None:
+        """Record an end that was seen. A second report of it changes nothing."""
+        if child.exit is not None:
+            return
+        try:
+            if child.folder.end is None:
+                child.folder.end = AttemptEnd(how.exit_code, how.signal, self._now())
+        except OSError as error:
+            self.log.error("The end of {attempt} was not saved: {reason}", attempt=child.attempt, reason=str(error))
+        if is_news:
+            name = child.session_id or child.requested_id or child.attempt
+            self.log.info("Process {pid} of session {session_id} ended{how}", pid=child.pid, session_id=name, how=_in_words(how))
+        child.life.exited(how)
+        cleaning = Deferred.fromCoroutine(self._clean(child))
+        cleaning.addErrback(lambda reason: self.log.failure("Cleaning up after {attempt} failed", reason, attempt=child.attempt))
+
+    async def _clean(self, child: Child) -> None:
+        if child.cleanup is not None:
+            child.cleanup()
+        if child.worktree is not None and child.state == "refused":
+            await self._worktrees.remove(child.worktree)
+
+    # --- stops
+
+    async def stop(self, name: str, *, reason: str, actor: str, method: str) -> StopStatus:
+        """End the session of that name. Only what we track is ever signalled, and nothing is called gone without proof."""
+        child = self.living(name)
+        if child is not None:
+            return await self.end(child, reason=reason, actor=actor, method=method)
+        return "already_gone" if any(not child.is_live for child in self.named(name)) else "still_alive"
+
+    async def end(self, child: Child, *, reason: str, actor: str, method: str) -> StopStatus:
+        """End the whole tree of `child`; callers that come meanwhile are answered together."""
+        if child.stopping is None:
+            child.stopping = Once()
+            ending = Deferred.fromCoroutine(self._end(child, StopOrder(reason, actor, method, self._now())))
+            ending.addErrback(self._could_not_end, child).addCallback(self._stopped, child)
+        return await child.stopping.when()  # type: ignore[return-value]
+
+    def _stopped(self, status: StopStatus, child: Child) -> None:
+        waiting, child.stopping = child.stopping, None  # a survivor may be tried again
+        if waiting is not None:
+            waiting.happen(status)
+
+    def _could_not_end(self, reason: Any, child: Child) -> StopStatus:
+        self.log.failure("Ending {attempt} failed", reason, attempt=child.attempt)
+        return "still_alive"
+
+    async def _end(self, child: Child, order: StopOrder) -> StopStatus:
+        self._write_down(child, order)
+        child.life.stop_asked()
+        if child.identity is None:
+            await child.launching.when()
+        if child.identity is None:
+            return "stopped"
+        status: StopStatus = await self._processes.end_tree(child.identity, child.attempt, PATIENCE)
+        if status != "still_alive":
+            try:
+                await child.gone.when().addTimeout(CONFIRM_WITHIN, self._clock)
+            except TimeoutError:
+                self.log.warn("Process {pid} is gone, but nobody reported its end", pid=child.pid)
+        self.log.info("Session {session_id}: {status}", session_id=child.session_id or child.attempt, status=status)
+        return status
+
+    def _write_down(self, child: Child, order: StopOrder) -> None:
+        """The reason is on the disk before the first signal, and the first reason stands. A full disk keeps no session alive."""
+        try:
+            if child.folder.stop is None:
+                child.folder.stop = order
+        except OSError as error:
+            self.log.error("The reason to stop {attempt} was not saved: {reason}", attempt=child.attempt, reason=str(error))
+
+
+def _in_words(how: Exit) -> str:
+    if how.signal is not None:
+        return f" by {how.signal}"
+    return "" if how.exit_code is None else f" with exit code {how.exit_code}"

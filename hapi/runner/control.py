@@ -1,0 +1,153 @@
+"""The control API: npm's five paths and our `/status` (runner.md §9). Who may call is decided before, in guard.py."""
+
+# mypy: disable-error-code="untyped-decorator"
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import msgspec
+from klein import Klein
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from hapi.protocol.control import (
+    Malformed,
+    SessionStarted,
+    StopSession,
+    error_body,
+    not_found,
+    read_object,
+    spawn_reply,
+)
+from hapi.protocol.spawn import MalformedSpawn, SpawnRequest, SpawnResult, parse_spawn
+from hapi.runner.announcements import Rejected, Verdict
+from hapi.runner.guard import Door
+
+SPAWNS_WAITING = 16
+
+
+class Runner(Protocol):
+    """What the API asks of the runner."""
+
+    def status(self) -> Mapping[str, Any]: ...
+    def list(self) -> Any: ...
+    async def announce(self, message: SessionStarted, door: Door) -> Verdict: ...
+    async def spawn(self, request: SpawnRequest, asked_by: str) -> SpawnResult: ...
+    async def stop_session(self, name: str, actor: str) -> str: ...
+    def stop_soon(self, actor: str) -> None: ...
+    def describe_caller(self, door: Door) -> str: ...
+
+
+def _door(request: IRequest) -> Door:
+    found: Door = request.channel.door  # type: ignore[attr-defined]
+    return found
+
+
+class ControlApi:
+    """One answer for each path; errors have npm's shapes."""
+
+    app = Klein()
+    log = Logger()
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._waiting = 0
+
+    def resource(self) -> IResource:
+        found: IResource = self.app.resource()
+        return found
+
+    @app.route("/session-started", methods=["POST"])
+    async def session_started(self, request: IRequest) -> bytes:
+        verdict = await self._runner.announce(_read(request, SessionStarted), _door(request))
+        if isinstance(verdict, Rejected):
+            phrase = "Bad Request" if verdict.status == 400 else "Forbidden"
+            return _reply(request, verdict.status, error_body(verdict.status, phrase, verdict.reason))
+        return _reply(request, 200, {"status": "ok"})
+
+    @app.route("/list", methods=["POST"])
+    def list_children(self, request: IRequest) -> bytes:
+        _body(request)
+        return _reply(request, 200, {"children": self._runner.list()})
+
+    @app.route("/status", methods=["POST"])
+    def status(self, request: IRequest) -> bytes:
+        _body(request)
+        return _reply(request, 200, self._runner.status())
+
+    @app.route("/stop-session", methods=["POST"])
+    async def stop_session(self, request: IRequest) -> bytes:
+        name = _read(request, StopSession).session_id
+        status = await self._runner.stop_session(name, self._runner.describe_caller(_door(request)))
+        return _reply(request, 200, {"status": status})
+
+    @app.route("/spawn-session", methods=["POST"])
+    async def spawn_session(self, request: IRequest) -> bytes:
+        body = _body(request)
+        if "directory" not in body:
+            raise Malformed("body/directory Invalid input: expected string, received undefined")
+        try:
+            wanted = parse_spawn(body)
+        except MalformedSpawn as error:
+            raise Malformed(f"body {error}") from error
+        if self._waiting >= SPAWNS_WAITING:
+            return _reply(request, 503, {"success": False, "error": f"{SPAWNS_WAITING} spawns are being waited for; try again"})
+        self._waiting += 1
+        try:
+            result = await self._runner.spawn(wanted, self._runner.describe_caller(_door(request)))
+        finally:
+            self._waiting -= 1
+        return _reply(request, *spawn_reply(result))
+
+    @app.route("/stop", methods=["POST"])
+    def stop(self, request: IRequest) -> bytes:
+        _body(request)
+        self._runner.stop_soon(self._runner.describe_caller(_door(request)))
+        request.setHeader(b"connection", b"close")
+        return _reply(request, 200, {"status": "stopping"})
+
+    @app.handle_errors(Malformed)
+    def malformed(self, request: IRequest, failure: Failure) -> bytes:
+        problem: Any = failure.value
+        return _reply(request, 400, error_body(400, "Bad Request", str(problem), problem.code))
+
+    @app.handle_errors(HTTPException)
+    def unknown(self, request: IRequest, failure: Failure) -> bytes:
+        method, path = request.method.decode("latin-1"), request.path.decode("latin-1")
+        if isinstance(failure.value, MethodNotAllowed):
+            return _reply(request, 405, error_body(405, "Method Not Allowed", f"Route {method}:{path} not found"))
+        return _reply(request, 404, not_found(method, path))
+
+    @app.handle_errors(Exception)
+    def broken(self, request: IRequest, failure: Failure) -> bytes:
+        self.log.failure("A control request failed", failure, path=request.path)
+        return _reply(request, 500, error_body(500, "Internal Server Error", "the runner failed to answer; its log says why"))
+
+
+def _body(request: IRequest) -> dict[str, Any]:
+    return read_object(request.content.read(), request.getHeader("content-type") is not None)
+
+
+def _read(request: IRequest, kind: type[Any]) -> Any:
+    body = _body(request)
+    try:
+        return msgspec.convert(body, kind)
+    except msgspec.ValidationError as error:
+        raise Malformed(f"body {error}") from error
+
+
+def _reply(request: IRequest, status: int, value: Any) -> bytes:
+    request.setResponseCode(status)
+    request.setHeader(b"content-type", b"application/json; charset=utf-8")
+    if status >= 400:
+        request.setHeader(b"connection", b"close")
+    return msgspec.json.encode(value)
+
+
+def control_resource(runner: Runner) -> IResource:
+    return ControlApi(runner).resource()

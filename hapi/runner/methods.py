@@ -1,0 +1,52 @@
+"""The machine's RPC methods, as the hub calls them (runner.md §5.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from hapi.net.rpc import RpcTable
+from hapi.protocol.spawn import SpawnRequest, SpawnResult, parse_spawn, wire_result
+from hapi.runner.availability import Availability
+from hapi.runner.browse import list_directory, path_exists
+from hapi.runner.cursor import chat_store_status
+from hapi.runner.options import RunnerOptions
+
+HUB = "hub"
+
+
+class Runner(Protocol):
+    """What the methods ask of the runner."""
+
+    options: RunnerOptions
+    availability: Availability
+
+    async def spawn(self, request: SpawnRequest, asked_by: str) -> SpawnResult: ...
+    async def stop_session(self, name: str, actor: str) -> str: ...
+    def stop_soon(self, actor: str) -> None: ...
+
+
+def offer_methods(rpc: RpcTable, runner: Runner) -> None:
+    """Add them in the order in which the reference runner registers them. What a handler raises is the answer's `error`."""
+    options = runner.options
+
+    async def spawn(params: Any) -> dict[str, Any]:
+        return wire_result(await runner.spawn(parse_spawn(params), HUB))
+
+    async def stop_session(params: Any) -> dict[str, Any]:
+        name = params.get("sessionId") if isinstance(params, Mapping) else None
+        if not isinstance(name, str) or not name:
+            raise ValueError("Session ID is required")
+        return {"status": await runner.stop_session(name, HUB)}
+
+    def stop_runner(params: Any) -> dict[str, Any]:
+        runner.stop_soon(HUB)
+        return {"message": "Runner stop request acknowledged"}
+
+    rpc.add("agent-availability", lambda _: runner.availability.answer())
+    rpc.add("path-exists", lambda params: path_exists(options.roots, params))
+    rpc.add("cursor-chat-store-status", lambda params: chat_store_status(options.environ, params))
+    rpc.add("list-directory", lambda params: list_directory(options.roots, params))
+    rpc.add("spawn-happy-session", spawn)
+    rpc.add("stop-session", stop_session)
+    rpc.add("stop-runner", stop_runner)

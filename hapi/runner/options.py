@@ -1,0 +1,133 @@
+"""What a runner is told before it starts: its home, its hub, its roots, the program its sessions run."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+
+from hapi.home import Home
+from hapi.runner.roots import RootUnusable, WorkspaceRoots
+from hapi.settings import HubAccess, NotConfigured, hub_access, machine_id, read_settings
+
+OWN_SESSIONS = (sys.executable, "-m", "hapi")
+ANNOUNCE_WITHIN, BEAT = 15.0, 60.0  # seconds, npm's defaults
+
+
+@frozen
+class RunnerOptions:
+    """Everything that differs between two runners. `argv` is told in the state file, from the word `runner` on."""
+
+    home: Home
+    access: HubAccess
+    machine_id: str
+    roots: WorkspaceRoots = field(factory=WorkspaceRoots)
+    session_command: tuple[str, ...] = OWN_SESSIONS
+    environ: Mapping[str, str] = field(factory=lambda: dict(os.environ), repr=False)
+    settings: Mapping[str, Any] = field(factory=dict, repr=False)
+    argv: tuple[str, ...] = ("runner", "start-sync")
+    announce_within: float = ANNOUNCE_WITHIN
+    heartbeat: float = BEAT
+    hostname: str = ""
+    supervised: bool = False
+    handoff_disabled: bool = False
+    control_port: int = 0
+    titled: bool = True  # whether the process title may be ours: an embedder says no
+    log_path: str | None = None
+
+    @property
+    def workspace_roots(self) -> tuple[str, ...]:
+        return self.roots.given
+
+    @property
+    def own_sessions(self) -> bool:
+        """Whether sessions are this package's program; npm's know other agents and need other executables."""
+        return self.session_command == OWN_SESSIONS
+
+    def for_children(self) -> dict[str, str]:
+        """The environment that tells a session whose it is, whatever our own environment says."""
+        found = {"HAPI_HOME": str(self.home.path), "HAPI_API_URL": self.access.url, "CLI_API_TOKEN": self.access.token}
+        if self.access.headers:
+            import json
+
+            found["HAPI_EXTRA_HEADERS_JSON"] = json.dumps(dict(self.access.headers))
+        if len(self.session_command) == 1:
+            found["HAPI_CLI_EXECUTABLE"] = self.session_command[0]
+        return found
+
+    @classmethod
+    def from_environment(
+        cls,
+        environ: Mapping[str, str] = os.environ,
+        *,
+        workspace_roots: Iterable[str] = (),
+        session_command: str | Iterable[str] | None = None,
+        argv: Iterable[str] | None = None,
+        **more: Any,
+    ) -> RunnerOptions:
+        """Options from environment, `settings.json` and flags. Makes the home and, the first time, the machine id.
+
+        Raises HomeUnusable, SettingsBroken or NotConfigured, each with one sentence for the user.
+        """
+        home = Home.find(environ).prepare()
+        settings = read_settings(home)
+        access = hub_access(environ, settings)
+        try:
+            roots = WorkspaceRoots.parse(workspace_roots)
+        except RootUnusable as error:
+            raise NotConfigured(f"--workspace-root: {error}") from error
+        command = read_command(session_command, environ)
+        given = {
+            "announce_within": _milliseconds(environ, "HAPI_RUNNER_WEBHOOK_TIMEOUT_MS", ANNOUNCE_WITHIN),
+            "heartbeat": _milliseconds(environ, "HAPI_RUNNER_HEARTBEAT_INTERVAL", BEAT),
+            "hostname": environ.get("HAPI_HOSTNAME", ""),
+            "supervised": environ.get("HAPI_RUNNER_SUPERVISED") == "1",
+            "handoff_disabled": environ.get("HAPI_DISABLE_VERSION_HANDOFF") == "1",
+        }
+        words = tuple(argv) if argv is not None else words_for(roots, session_command)
+        identity = machine_id(home)
+        return cls(home, access, identity, roots, command, dict(environ), settings, words, **{**given, **more})
+
+
+def words_for(roots: WorkspaceRoots, session_command: str | Iterable[str] | None) -> tuple[str, ...]:
+    """The command line that starts the same runner again, from `runner` on."""
+    words = ["runner", "start-sync"]
+    for root in roots.given:
+        words += ["--workspace-root", root]
+    if session_command:
+        words += ["--session-command", session_command if isinstance(session_command, str) else shlex.join(session_command)]
+    return tuple(words)
+
+
+def read_command(given: str | Iterable[str] | None, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The program that sessions run: the flag, HAPI_CLI_EXECUTABLE (an absolute path), else our own. Raises NotConfigured."""
+    if given:
+        try:
+            words = tuple(shlex.split(given) if isinstance(given, str) else given)
+        except ValueError as error:
+            raise NotConfigured(f"--session-command {given!r}: {error}") from error
+        program = shutil.which(words[0], path=environ.get("PATH")) if words else None
+        if program is None:
+            raise NotConfigured(f"--session-command {given!r}: there is no such program")
+        return (os.path.abspath(program), *words[1:])
+    named = environ.get("HAPI_CLI_EXECUTABLE")
+    if not named:
+        return OWN_SESSIONS
+    if not os.path.isabs(named) or not Path(named).is_file() or not os.access(named, os.X_OK):
+        raise NotConfigured(f"HAPI_CLI_EXECUTABLE {named!r} must be the absolute path of an executable file")
+    return (named,)
+
+
+def _milliseconds(environ: Mapping[str, str], name: str, default: float) -> float:
+    """Seconds from a variable in milliseconds; as npm does, anything but a number above zero counts as not there."""
+    try:
+        value = float(environ.get(name, ""))
+    except ValueError:
+        return default
+    return value / 1000 if 0 < value < 1e12 else default

@@ -1,0 +1,106 @@
+"""`twistd hapi-runner`: the runner as a twistd service, with signals and exit codes as documented."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.logger import Logger
+from twisted.python import usage
+
+from hapi.home import HomeUnusable
+from hapi.runner.options import RunnerOptions
+from hapi.settings import NotConfigured, SettingsBroken
+
+
+class Options(usage.Options):
+    """Flags of `twistd hapi-runner`. Everything else comes from the environment and `settings.json`."""
+
+    optParameters = [  # noqa: RUF012
+        ["session-command", None, None, "The program that sessions run (HAPI_CLI_EXECUTABLE; by default our own)."],
+        ["home", None, None, "The runner's home directory (HAPI_HOME, by default ~/.hapi)."],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["workspace-roots"] = []
+
+    def opt_workspace_root(self, path: str) -> None:
+        """Limit sessions to PATH and what lies below; may be given several times."""
+        self["workspace-roots"].append(path)
+
+    def postOptions(self) -> None:
+        environ = dict(os.environ)
+        if self["home"]:
+            environ["HAPI_HOME"] = os.path.abspath(os.path.expanduser(self["home"]))
+        try:
+            self["runner"] = RunnerOptions.from_environment(
+                environ, workspace_roots=self["workspace-roots"], session_command=self["session-command"]
+            )
+        except (HomeUnusable, SettingsBroken, NotConfigured) as error:
+            raise usage.UsageError(str(error)) from error
+
+
+class Program(MultiService):
+    """The runner in a process of its own: a signal is a wish to stop, and the exit code says how it ended."""
+
+    log = Logger()
+
+    def __init__(self, reactor: Any) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._reactor = reactor
+        self.exit_code: int | None = None
+
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call]
+        self._reactor.callWhenRunning(self._take_signals)
+
+    def ended(self, exit_code: int) -> None:
+        """Stop the reactor, and let the process end with this code."""
+        if self.exit_code is None:
+            self.exit_code = exit_code
+            if exit_code:
+                atexit.register(_exit_with, exit_code)  # twistd itself knows 0, 1 and signals only
+        if self._reactor.running:
+            self._reactor.stop()
+
+    def _take_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda number, _: self._reactor.callFromThread(self._stop, signal.Signals(number).name))
+        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reload))
+
+    def _stop(self, name: str) -> None:
+        if self.exit_code is None:
+            self.log.info("Leaving: {signal} arrived", signal=name)
+            self.ended(0)
+
+    def _reload(self) -> None:
+        """SIGHUP: look again at what may have changed; never an end."""
+        self.log.info("Looking again at hub and logs: SIGHUP arrived")
+        for service in self:
+            service.reload()
+
+
+def _exit_with(exit_code: int) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            pass
+    os._exit(exit_code)
+
+
+def makeService(options: Options) -> MultiService:
+    from twisted.internet import reactor
+
+    from hapi.net.clock import use_monotonic_time
+    from hapi.runner.service import runner_service
+
+    use_monotonic_time(reactor)
+    program = Program(reactor)
+    runner_service(reactor, options["runner"], on_retired=program.ended).setServiceParent(program)
+    return program
