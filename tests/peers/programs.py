@@ -110,7 +110,7 @@ class User:
         """Wait for the turn's end: the agent's last word is `ready`."""
         until(lambda: self.records(session_id)[-1].get("event") == {"type": "ready"}, what="the turn's end")
 
-    def heard(self, session_id: str, text: str, seconds: float = 20.0) -> None:
+    def heard(self, session_id: str, text: str, seconds: float = 30.0) -> None:
         """Wait until the agent has said exactly `text`."""
         until(lambda: text in self.texts(session_id), seconds, f"the answer {text!r}")
 

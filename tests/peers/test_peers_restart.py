@@ -28,7 +28,7 @@ def test_a_hub_restart_in_the_middle_of_a_turn_loses_and_doubles_nothing(cast, m
     pid = user.session(sid)["metadata"]["hostPid"]
 
     user.say(sid, "hold on")
-    assert model.holding.wait(20)
+    assert model.holding.wait(30)
     user.say(sid, "number two")  # waits in the queue
     running_hub.program.end(how)
     model.release()  # the answer comes while there is no hub

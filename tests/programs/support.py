@@ -23,7 +23,7 @@ CANARY = f"canary{secrets.token_hex(16)}"  # access token for tests: the suite f
 MARK = "HAPI_TEST_STAGE"  # in the environment of all that a stage starts: what detached itself is found by it
 
 
-def until(look: Callable[[], T | bool | None], seconds: float = 20.0, what: str = "") -> T:
+def until(look: Callable[[], T | bool | None], seconds: float = 30.0, what: str = "") -> T:
     """Look again and again until `look` gives something true; that is the result. Raises TimeoutError naming `what`."""
     deadline = time.monotonic() + seconds
     while True:
@@ -82,7 +82,7 @@ class Program:
     def exit_code(self, seconds: float = 10.0) -> int:
         return self.process.wait(seconds)
 
-    def ready(self, look: Callable[[], T | bool | None], seconds: float = 20.0, what: str = "") -> T:
+    def ready(self, look: Callable[[], T | bool | None], seconds: float = 30.0, what: str = "") -> T:
         """Like `until`, but an early exit of the program ends the wait and shows its output."""
 
         def looked() -> T | bool | None:
