@@ -36,7 +36,7 @@ def run_runner(flags: RunnerFlags) -> int:
     serving = Serving(reactor)
 
     def start() -> None:
-        runner = runner_service(reactor, options, on_retired=serving.leave)
+        runner: Any = runner_service(reactor, options, on_retired=serving.leave)
         runner.when_up().addCallbacks(lambda _: up(runner), serving.fail)
         runner.setServiceParent(serving.services)
         serving.services.startService()
