@@ -26,7 +26,7 @@ class Options(usage.Options):
     ]
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self["workspace-roots"] = []
 
     def opt_workspace_root(self, path: str) -> None:
@@ -102,5 +102,5 @@ def makeService(options: Options) -> MultiService:
 
     use_monotonic_time(reactor)
     program = Program(reactor)
-    runner_service(reactor, options["runner"], on_retired=program.ended).setServiceParent(program)
+    runner_service(reactor, options["runner"], on_retired=program.ended).setServiceParent(program)  # type: ignore[no-untyped-call]
     return program
