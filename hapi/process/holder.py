@@ -2,14 +2,15 @@
 
 Run as `python -I -S -E holder.py FOLDER DIRECTORY PROGRAM ARGUMENT…` with the session's environment, its output as descriptors
 1 and 2, and a pipe as descriptor 3 on which one line comes back: `held PID TICKS INODE PID TICKS INODE` (holder, session) or
-`failed ERRNO WHAT`. Standard library only and few modules of it: one of these stays in memory for each session.
+`failed ERRNO WHAT`. Standard library only and few modules of it (`signal` would bring `enum`, `json` would bring `re`): one of
+these stays in memory for each session. It is deaf to everything but SIGKILL, for it ends with its session.
 
 When the session has ended, `end.json` is written at once; what it left running gets SIGTERM, two seconds later SIGKILL, and then
 the holder ends. Runners that were started from within a session, and sessions of those, are no part of it and are let go.
 """
 
 import _ctypes
-import _signal
+import _signal  # type: ignore[import-not-found]
 import os
 import resource
 import sys
@@ -21,22 +22,17 @@ LARGEST = 4 << 20  # bytes of output.log before it is moved to output.log.1
 QUICKEST, SLOWEST = 0.02, 1.0  # seconds between looks at its size
 GRACE = 2.0  # seconds that what a session left behind has between SIGTERM and SIGKILL
 PASSES, RARELY = 10, 5.0  # kills in quick succession; then one each so many seconds
-DEAF_TO = (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP, _signal.SIGQUIT, _signal.SIGUSR1, _signal.SIGUSR2)
-NAMES = {
-    number: name
-    for name, number in vars(_signal).items()
-    if name.startswith("SIG") and not name.startswith("SIG_") and isinstance(number, int) and name not in ("SIGCLD", "SIGPOLL")
-}
-KEPT_FROM_CHILD = (b"HAPI_RUNNER_HANDOFF_FROM_PID", b"NOTIFY_SOCKET", b"LISTEN_", b"WATCHDOG_")
+DEAF_TO = (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP, _signal.SIGQUIT, _signal.SIGUSR1, _signal.SIGUSR2, _signal.SIGTSTP)
+OTHER_NAMES = ("SIGCLD", "SIGPOLL", "SIGIOT", "SIG_DFL", "SIG_IGN", "SIG_BLOCK", "SIG_UNBLOCK", "SIG_SETMASK")
+NAMES = {number: name for name, number in vars(_signal).items() if name.startswith("SIG") and name not in OTHER_NAMES}
 
 
-def main(folder, directory, argv):
+def main(folder: str, directory: str, argv: list[str]) -> None:
     for number in DEAF_TO:
         _signal.signal(number, _signal.SIG_IGN)
     _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGCHLD,))
     close_others()
     prctl(PR_SET_CHILD_SUBREAPER, 1)
-    os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     child = start(directory, argv)
     prctl(PR_SET_NAME, b"hapi-holder\0")
@@ -45,54 +41,52 @@ def main(folder, directory, argv):
     write(folder, "process.json", f'{{"child":{in_json(its)},"holder":{in_json(mine)}}}\n')
     report("held " + " ".join(str(part) for part in mine + its))
     log = Log(folder)
-    while True:
+    code = None
+    while code is None:
         wait(log.pause)
         log.look()
         code = reap(child)
-        if code is not None:
-            break
     log.close()
-    how = f'"exitCode":{code},"signal":null' if code >= 0 else f'"exitCode":null,"signal":"{NAMES.get(-code, -code)}"'
+    how = f'"exitCode":{code},"signal":null' if code >= 0 else f'"exitCode":null,"signal":"{NAMES.get(-code, f"SIG{-code}")}"'
     write(folder, "end.json", f'{{{how},"at":{time.time():.3f}}}\n')
     end_leftovers()
 
 
-def close_others():
+def close_others() -> None:
     """No descriptor of the runner goes further than this."""
     for name in os.listdir("/proc/self/fd"):
         if int(name) > REPORT:
             try:
                 os.close(int(name))
             except OSError:
-                pass
+                pass  # the one of this very listing
     os.set_inheritable(REPORT, False)
 
 
-def prctl(option, value):
-    libc = _ctypes.dlopen(None, 0)
-    _ctypes.call_function(_ctypes.dlsym(libc, "prctl"), (option, value, 0, 0, 0))
+def prctl(option: int, value: object) -> None:
+    _ctypes.call_function(_ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl"), (option, value, 0, 0, 0))  # type: ignore[arg-type]
 
 
-def start(directory, argv):
+def start(directory: str, argv: list[str]) -> int:
     """The pid of the session: leader of its own session and group, all signals as in a fresh process."""
-    environment = {name: value for name, value in os.environb.items() if not name.startswith(KEPT_FROM_CHILD)}
-    signals = set(NAMES) - {_signal.SIGKILL, _signal.SIGSTOP}
     try:
         os.chdir(directory)
     except OSError as error:
         give_up(error, "directory")
     try:
-        return os.posix_spawnp(argv[0], argv, environment, setsid=True, setsigmask=(), setsigdef=signals)
+        signals = set(NAMES) - {_signal.SIGKILL, _signal.SIGSTOP}
+        return os.posix_spawnp(argv[0], argv, os.environb, setsid=True, setsigmask=(), setsigdef=signals)
     except OSError as error:
         give_up(error, "program")
+        raise
 
 
-def give_up(error, what):
+def give_up(error: OSError, what: str) -> None:
     report(f"failed {error.errno} {what}")
     os._exit(1)
 
 
-def report(line):
+def report(line: str) -> None:
     try:
         os.write(REPORT, line.encode() + b"\n")
     except OSError:
@@ -100,7 +94,7 @@ def report(line):
     os.close(REPORT)
 
 
-def stat(pid):
+def stat(pid: int | str) -> tuple[bytes, int, int] | None:
     """State, parent and start ticks; None if there is no such process."""
     try:
         descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
@@ -114,7 +108,7 @@ def stat(pid):
     return fields[0], int(fields[1]), int(fields[19])
 
 
-def identity(pid):
+def identity(pid: int) -> tuple[int, int, int]:
     """Pid, start ticks and pidfd inode (0 where the kernel has no pidfs)."""
     inode = 0
     try:
@@ -125,17 +119,18 @@ def identity(pid):
         os.close(other)
     except OSError:
         pass
-    return pid, stat(pid)[2], inode
+    seen = stat(pid)
+    return pid, seen[2] if seen else 0, inode
 
 
-def in_json(who):
+def in_json(who: tuple[int, int, int]) -> str:
     with open("/proc/sys/kernel/random/boot_id", "rb", buffering=0) as file:
         boot = file.read(64).decode().strip()
     pid, ticks, inode = who
     return f'{{"pid":{pid},"startTicks":{ticks},"bootId":"{boot}","pidfdInode":{inode or "null"}}}'
 
 
-def write(folder, name, content):
+def write(folder: str, name: str, content: str) -> None:
     """Whole or not at all. A disk that refuses must not end the session: then there is no record."""
     sibling = f"{folder}/.{name}.{os.getpid()}"
     try:
@@ -150,15 +145,22 @@ def write(folder, name, content):
         os.fsync(directory)
         os.close(directory)
     except OSError as error:
-        os.write(2, f"hapi: {folder}/{name} was not written: {error}\n".encode())
+        tell(f"hapi: {folder}/{name} was not written: {error}\n")
 
 
-def wait(seconds):
+def tell(line: str) -> None:
+    try:
+        os.write(2, line.encode())
+    except OSError:
+        pass
+
+
+def wait(seconds: float) -> None:
     """Until a child ends, at most so long."""
     _signal.sigtimedwait((_signal.SIGCHLD,), seconds)
 
 
-def reap(child):
+def reap(child: int) -> int | None:
     """Take everybody who has ended, strangers that were given to us too; the exit code of `child` if it is among them."""
     code = None
     while True:
@@ -175,17 +177,17 @@ def reap(child):
 class Log:
     """Keeps output.log small. The session appends to it by descriptor, so it is copied and cut, never renamed."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: str) -> None:
         self.path, self.size, self.pause = f"{folder}/output.log", 0, QUICKEST
 
-    def look(self):
+    def look(self) -> None:
         size = os.fstat(1).st_size
         self.pause = QUICKEST if size - self.size > LARGEST // 8 else min(self.pause * 2, SLOWEST)
         self.size = size
         if size > LARGEST:
             self.rotate(size)
 
-    def rotate(self, size):
+    def rotate(self, size: int) -> None:
         try:
             source = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW)
             target = os.open(f"{self.path}.1", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
@@ -199,25 +201,26 @@ class Log:
         os.ftruncate(1, 0)
         self.size = 0
 
-    def close(self):
+    def close(self) -> None:
         self.look()
         nothing = os.open("/dev/null", os.O_RDWR)
         for descriptor in (1, 2):
             os.dup2(nothing, descriptor)
+        os.close(nothing)
 
 
-def end_leftovers():
+def end_leftovers() -> None:
     """End what the session left behind, and wait until it is gone."""
     deadline, passes = time.monotonic() + GRACE, 0
-    told = set()
+    told: set[int] = set()
     while True:
-        reap(None)
+        reap(0)
         left = below_us()
         if not left:
             return
         if time.monotonic() < deadline:
-            send([pid for pid in left if pid not in told], _signal.SIGTERM, _signal.SIGCONT)
-            told.update(left)
+            send(left - told, _signal.SIGTERM, _signal.SIGCONT)
+            told |= left
             wait(0.05)
             continue
         passes += 1
@@ -231,41 +234,40 @@ def end_leftovers():
         wait(0.02 if passes < PASSES else RARELY)
 
 
-def below_us():
+def below_us() -> set[int]:
     """Pids of all our descendants, without runners and other holders and what is below those."""
-    parents = {}
+    children: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
             seen = stat(name)
             if seen is not None and seen[0] not in b"ZX":
-                parents[int(name)] = seen[1]
-    found, last = set(), {os.getpid()}
+                children.setdefault(seen[1], []).append(int(name))
+    found: set[int] = set()
+    last = [os.getpid()]
     while last:
-        last = {pid for pid, parent in parents.items() if parent in last and pid not in found and not is_let_go(pid)}
-        found |= last
+        last = [pid for parent in last for pid in children.get(parent, ()) if pid not in found and not is_let_go(pid)]
+        found.update(last)
     return found
 
 
-def is_let_go(pid):
+def is_let_go(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as file:
             words = file.read(1 << 16).split(b"\0")
     except OSError:
         return False
-    return (b"runner" in words and b"start-sync" in words) or __file__.encode() in words
+    return (b"runner" in words and b"start-sync" in words) or os.fsencode(__file__) in words[:6]
 
 
-def send(pids, *signals):
-    """A pid may be another's by now: the pidfd is opened first, then its parent must still be one of ours."""
-    ours = {os.getpid(), *pids}
+def send(pids: set[int], *signals: int) -> None:
+    """A pid may be another's by now: the pidfd is opened first, and then the process must be below us."""
     for pid in pids:
         try:
             pidfd = os.pidfd_open(pid)
         except OSError:
             continue
         try:
-            seen = stat(pid)
-            if seen is not None and (seen[1] in ours or is_below_us(seen[1])):
+            if is_below_us(pid):
                 for number in signals:
                     _signal.pidfd_send_signal(pidfd, number)
         except OSError:
@@ -274,12 +276,12 @@ def send(pids, *signals):
             os.close(pidfd)
 
 
-def is_below_us(pid):
+def is_below_us(pid: int) -> bool:
     while pid > 1:
-        if pid == os.getpid():
-            return True
         seen = stat(pid)
         pid = 0 if seen is None else seen[1]
+        if pid == os.getpid():
+            return True
     return False
 
 

@@ -62,8 +62,8 @@ def members(table: Table, identity: ProcessIdentity, us: int) -> Members:
         root = None  # somebody else has its pid now
     holder = next((table.stats[pid] for pid in sorted(table.marked) if is_holder(pid)), None)
     found: dict[int, Stat] = {}
-    level = [table.stats[pid] for pid in sorted(table.marked)]
-    level += [stat for stat in (root, holder) if stat is not None and stat.pid not in table.marked]
+    level = [stat for stat in (root, holder) if stat is not None]
+    level += [table.stats[pid] for pid in sorted(table.marked) if table.stats[pid].parent not in table.marked]
     while level:
         fresh = [stat for stat in level if stat.pid not in found and stat.pid != us]
         fresh = [stat for stat in fresh if stat is root or stat is holder or not is_let_go(stat.pid, table)]

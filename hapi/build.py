@@ -1,0 +1,115 @@
+"""Which build runs and which one is installed: version and content decide, times of files only say when to look."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from attrs import define, field, frozen
+
+import hapi
+
+PACKAGE = Path(hapi.__file__).parent
+_VERSION = re.compile(r"""^__version__\s*=\s*["']([^"']+)["']""", re.MULTILINE)
+
+
+@frozen
+class Build:
+    """Two builds are the same when version and content are."""
+
+    version: str
+    digest: str  # SHA-256 of all files of the package, in hexadecimal
+
+
+@frozen
+class Stamp:
+    """What a look at the file system shows without reading a file; the same as long as nobody touches the package."""
+
+    files: int
+    size: int  # bytes
+    newest: int  # nanoseconds of the epoch
+
+
+def mtime_ms(nanoseconds: int) -> float:
+    """A file's time in milliseconds exactly as the npm programs compute it: seconds·1000 + nanoseconds/10⁶, in doubles."""
+    seconds, rest = divmod(nanoseconds, 10**9)
+    return seconds * 1000.0 + rest / 1e6
+
+
+@define
+class Installation:
+    """The package at `root`. What is made first thing by a program tells it later which build it runs.
+
+    The digest is not computed at the start but when it is first asked for. If the files were touched before that, the running
+    build is unknown, and unknown is not the same.
+    """
+
+    root: Path = PACKAGE
+    version: str = hapi.__version__  # of the program that runs
+    at_start: Stamp = field(init=False)
+    _running: Build | None = None
+    _looked: tuple[Stamp, Build] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self.at_start = self.stamp()
+
+    @property
+    def started_mtime_ms(self) -> float:
+        return mtime_ms(self.at_start.newest)
+
+    @property
+    def installed_mtime_ms(self) -> float:
+        return mtime_ms(self.stamp().newest)
+
+    def running(self) -> Build | None:
+        """The build of this program; None if the files changed before anybody asked."""
+        if self._running is None and self.stamp() == self.at_start:
+            digest = self._digest()
+            if self.stamp() == self.at_start:
+                self._running = Build(self.version, digest)
+        return self._running
+
+    def installed(self) -> Build | None:
+        """The build on the disk; None while files are missing or unreadable (a copy that is still going on). Reads files only
+        when their times or sizes changed since the last look."""
+        try:
+            stamp = self.stamp()
+            if self._looked is None or self._looked[0] != stamp:
+                found = _VERSION.search((self.root / "__init__.py").read_text("utf-8"))
+                if found is None:
+                    return None
+                self._looked = stamp, Build(found[1], self._digest())
+            return self._looked[1]
+        except (OSError, ValueError):
+            return None
+
+    def has_changed(self) -> bool:
+        """Whether another build is installed than the one that runs. False while the one on the disk cannot be read."""
+        if self.stamp() == self.at_start:
+            return False
+        installed = self.installed()
+        return installed is not None and installed != self.running()
+
+    def stamp(self) -> Stamp:
+        """One look at all files; about a millisecond."""
+        facts = [os.stat(path) for path in self._files()]
+        return Stamp(len(facts), sum(fact.st_size for fact in facts), max((fact.st_mtime_ns for fact in facts), default=0))
+
+    def _files(self) -> list[str]:
+        """What belongs to the build: everything but compiled copies and hidden files."""
+        found = []
+        for directory, names, files in os.walk(self.root):
+            names[:] = sorted(name for name in names if name != "__pycache__" and not name.startswith("."))
+            found += [os.path.join(directory, name) for name in files if not name.startswith(".") and not name.endswith(".pyc")]
+        return sorted(found)
+
+    def _digest(self) -> str:
+        whole = hashlib.sha256()
+        for path in self._files():
+            with open(path, "rb") as file:
+                content = file.read()
+            whole.update(f"{os.path.relpath(path, self.root)}\0{len(content)}\0".encode(errors="surrogateescape"))
+            whole.update(content)
+        return whole.hexdigest()
