@@ -93,6 +93,7 @@ class Documents:
         change: Callable[[dict[str, Any]], dict[str, Any]],
         told: bool = True,
         columns: dict[str, Any] | None = None,
+        counted: bool = True,
     ) -> SessionRow:
         """Change the metadata on behalf of a person. Against a newer version it reads again and retries, 5 times in all.
 
@@ -100,7 +101,7 @@ class Documents:
         """
         for _ in range(TRIES):
             value = change(dict(session.metadata))
-            changes = {"seq": session.row.seq + 1, **(columns or {})}
+            changes = {"seq": session.row.seq + counted, **(columns or {})}
             outcome = await self.engine.store.write_metadata(session.id, session.row.metadata_version, value, changes)
             session.row = outcome.row
             if isinstance(outcome, Written):

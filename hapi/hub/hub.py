@@ -115,10 +115,11 @@ class Hub:
         session: Session,
         change: Callable[[dict[str, Any]], dict[str, Any]],
         columns: dict[str, Any] | None = None,
+        counted: bool = True,
     ) -> None:
         """Change a session's metadata for a person, in its turn. Raises Concurrent."""
         documents = self.documents
-        await self.engine.in_lane(session, lambda: documents.rewrite(session, change, columns=columns))
+        await self.engine.in_lane(session, lambda: documents.rewrite(session, change, columns=columns, counted=counted))
 
     async def change(self, session: Session, column: str, name: str, value: Any) -> None:
         """Keep a setting that the session has applied, and tell it as `name`."""

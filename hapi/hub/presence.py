@@ -64,8 +64,7 @@ class Presence:
             if not thinking:
                 session.turn_started_at = None
         if not session.active:
-            session.ready = False
-            session.has_queue = True
+            session.ready, session.has_queue, session.thinking_at = False, True, time
         session.active, session.thinking, session.seen = True, thinking, now
         session.active_at = max(session.active_at, time)
         if changed or now - session.told >= RETELL:

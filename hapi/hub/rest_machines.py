@@ -79,7 +79,7 @@ async def agent_availability(asked: Asked, machine_id: str) -> Any:
     machine = asked.machine(machine_id)
     if "agent-availability" not in machine.capabilities:
         raise Refusal(409, OUTDATED, "runner_upgrade_required")
-    answer = await _asked(asked, machine.id, "agent-availability", {}, 30.0)
+    answer = await _asked(asked, machine.id, "agent-availability", {"all": True}, 30.0)  # ours: agents the wire has no name for
     agents = answer.get("agents") if isinstance(answer, dict) else None
     if not isinstance(agents, list):
         raise Refusal(500, error_of(answer) or "Unexpected answer of the runner")

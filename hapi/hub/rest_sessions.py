@@ -158,7 +158,8 @@ async def permission_mode(asked: Asked, session_id: str) -> dict[str, Any]:
         raise Refusal(400, "Invalid permission mode for session flavor")
     if session.active:
         await _apply(asked, session, "permissionMode", "permission_mode", mode)
-    await asked.hub.rewrite(session, lambda metadata: {**metadata, "preferredPermissionMode": mode}, {"permission_mode": mode})
+    prefer = {"preferredPermissionMode": mode}
+    await asked.hub.rewrite(session, lambda metadata: {**metadata, **prefer}, {"permission_mode": mode}, counted=False)
     return OK
 
 

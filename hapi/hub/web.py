@@ -121,7 +121,8 @@ def issues_of(error: BaseException) -> dict[str, Any]:
     text = str(error)
     missing = re.fullmatch(r"Object missing required field `([^`]+)`", text)
     if missing:
-        return {"formErrors": [], "fieldErrors": {missing[1]: ["Invalid input: required, received undefined"]}}
+        expected = "array" if missing[1].endswith("s") else "string"
+        return {"formErrors": [], "fieldErrors": {missing[1]: [f"Invalid input: expected {expected}, received undefined"]}}
     found = re.fullmatch(r"(.*) - at `\$\.([A-Za-z]+).*`", text, re.DOTALL)
     if found:
         return {"formErrors": [], "fieldErrors": {found[2]: [found[1]]}}
