@@ -97,6 +97,11 @@ AGENT_CONFIGS: tuple[dict[str, Any], ...] = tuple(
 """Which fields the new-session form offers for each agent: the list of the reference build, field by field."""
 
 
+def agent_config(flavor: str, has_permission_modes: bool) -> dict[str, Any]:
+    """The form fields of an agent that the reference build does not know."""
+    return {"flavor": flavor, "fields": _fields(_PERMISSION if has_permission_modes else _MANAGED)}
+
+
 def runner_capabilities(agent_configs: Sequence[Mapping[str, Any]] = AGENT_CONFIGS) -> dict[str, Any]:
     """`runnerState.capabilities`: without `piExistingSessionResume` hubs do not resume Pi sessions."""
     return {"codexSharedRuntime": True, "piExistingSessionResume": True, "agentConfigs": list(agent_configs)}

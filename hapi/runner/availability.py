@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import define
 
+from hapi.agents import Agent, agents
+from hapi.protocol.machine import agent_config
 from hapi.protocol.spawn import SpawnRefused
 from hapi.runner.options import RunnerOptions
 
 ORDER = ("agy", "claude", "codex", "dsh", "copilot", "cursor", "grok", "kimi", "opencode", "pi")  # as npm lists them
+
+KNOWN = frozenset({*ORDER, "gemini"})  # the names npm's hub accepts
 
 PROGRAMS = {"cursor": "agent", "dsh": "dsh-acp-demo"}  # where npm's sessions look for another name than the agent's
 OVERRIDES = {"claude": "HAPI_CLAUDE_PATH", "copilot": "COPILOT_CLI_PATH", "dsh": "HAPI_DSH_ACP_COMMAND"}
@@ -51,17 +55,15 @@ class Availability:
     """Asked anew each time: agents are installed and removed while a runner runs."""
 
     _reason: Callable[[str], Reason | None]
-    _names: Callable[[], Iterable[str]]
+    _table: Callable[[], Mapping[str, Agent | None]]
 
     @classmethod
     def of(cls, options: RunnerOptions) -> Availability:
         """For our own sessions the table of agents decides, for npm's what they would look for."""
         if not options.own_sessions:
-            return cls(lambda agent: for_npm_sessions(agent, options.environ), lambda: ORDER)
+            return cls(lambda agent: for_npm_sessions(agent, options.environ), lambda: dict.fromkeys(ORDER))
 
-        def table() -> Mapping[str, Any]:
-            from hapi.agents import agents
-
+        def table() -> Mapping[str, Agent]:
             return agents(options.settings, options.environ)
 
         def reason(agent: str) -> Reason | None:
@@ -70,9 +72,19 @@ class Availability:
 
         return cls(reason, table)
 
-    def answer(self) -> dict[str, Any]:
-        """The result of `agent-availability`."""
-        names = list(self._names())
+    def more_configs(self) -> list[dict[str, Any]]:
+        """`agentConfigs` of the agents that only this package knows: hubs learn their names from there."""
+        return [
+            agent_config(name, bool(agent.permission_modes))
+            for name, agent in self._table().items()
+            if agent is not None and name not in KNOWN
+        ]
+
+    def answer(self, params: object = None) -> dict[str, Any]:
+        """The result of `agent-availability`. npm's hub takes no agent it has no name for: those are for a caller of `all`."""
+        names = list(self._table())
+        if not (isinstance(params, Mapping) and params.get("all") is True):
+            names = [name for name in names if name in KNOWN]
         listed = []
         for agent in [*(name for name in ORDER if name in names), *(name for name in names if name not in ORDER)]:
             reason = self._reason(agent)

@@ -43,7 +43,7 @@ def offer_methods(rpc: RpcTable, runner: Runner) -> None:
         runner.stop_soon(HUB)
         return {"message": "Runner stop request acknowledged"}
 
-    rpc.add("agent-availability", lambda _: runner.availability.answer())
+    rpc.add("agent-availability", runner.availability.answer)
     rpc.add("path-exists", lambda params: path_exists(options.roots, params))
     rpc.add("cursor-chat-store-status", lambda params: chat_store_status(options.environ, params))
     rpc.add("list-directory", lambda params: list_directory(options.roots, params))

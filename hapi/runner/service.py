@@ -23,7 +23,7 @@ from hapi.net.rpc import RpcTable
 from hapi.once import Once
 from hapi.process import IProcesses
 from hapi.protocol.control import Listed, SessionStarted
-from hapi.protocol.machine import RunnerFacts, ShutdownSource, runner_capabilities, spawn_error
+from hapi.protocol.machine import AGENT_CONFIGS, RunnerFacts, ShutdownSource, runner_capabilities, spawn_error
 from hapi.protocol.spawn import SpawnRefused, SpawnRequest, SpawnResult
 from hapi.runner.adoption import Adoption
 from hapi.runner.announcements import Announcements, Verdict
@@ -235,7 +235,12 @@ class RunnerService(Service):
             self.log.info("{count} live sessions taken over", count=count)
 
     def _link(self) -> None:
-        facts = RunnerFacts(os.getpid(), self.port or 0, int(self.started_at * 1000), runner_capabilities())
+        facts = RunnerFacts(
+            os.getpid(),
+            self.port or 0,
+            int(self.started_at * 1000),
+            runner_capabilities([*AGENT_CONFIGS, *self.availability.more_configs()]),
+        )
         rpc = RpcTable(self.options.machine_id)
         offer_methods(rpc, self)
         self._machine = self._make_machine(self._clock, self.options, facts, rpc)
