@@ -245,9 +245,12 @@ def json_logger() -> Any:
         token = read_settings(Home.find()).get("cliApiToken")
         secrets.add(token if isinstance(token, str) else None)
 
+    stream = sys.stdout  # the real one: twistd puts its log in its place
+
     @provider(ILogObserver)
     def observe(event: LogEvent) -> None:
-        sys.stdout.write(json_line(event, secrets))
-        sys.stdout.flush()
+        with suppress(OSError, ValueError):
+            stream.write(json_line(event, secrets))
+            stream.flush()
 
     return observe

@@ -42,6 +42,8 @@ def run_runner(flags: RunnerFlags) -> int:
         serving.services.startService()
 
     def up(runner: Any) -> None:
+        if not sys.stdin.isatty():  # no terminal that could hang up: a supervisor's or a person's wish
+            serving.on_hangup = runner.reload
         logging.speak_up()
         print(banner(runner), flush=True)
 

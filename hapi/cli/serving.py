@@ -25,6 +25,7 @@ class Serving:
 
     _reactor: Any
     services: MultiService = field(factory=MultiService)
+    on_hangup: Callable[[], object] | None = None  # what SIGHUP means; None: leave, the terminal is gone
     exit_code: int = DONE
     leaving: bool = False
     log = Logger()
@@ -65,5 +66,8 @@ class Serving:
         self._reactor.callFromThread(self._asked, signal.Signals(number).name)
 
     def _asked(self, name: str) -> None:
+        if name == "SIGHUP" and self.on_hangup is not None:
+            self.on_hangup()
+            return
         self.log.info("Leaving: {signal} arrived", signal=name)
         self.leave()
