@@ -1,9 +1,9 @@
 """The program that holds one session: starts it, waits for it, writes down how it ended, and lets nothing below escape.
 
-Run as `python -I -S -E holder.py FOLDER DIRECTORY PROGRAM ARGUMENT…` with the session's environment, its output as descriptors
-1 and 2, and a pipe as descriptor 3 on which one line comes back: `held PID TICKS INODE PID TICKS INODE` (holder, session) or
-`failed ERRNO WHAT`. Standard library only and few modules of it (`signal` would bring `enum`, `json` would bring `re`): one of
-these stays in memory for each session. It is deaf to everything but SIGKILL, for it ends with its session.
+Run as `python -I -S -E -X hapi-holder holder.py FOLDER DIRECTORY PROGRAM ARGUMENT…` with the session's environment, its
+output as descriptors 1 and 2, and a pipe as descriptor 3 on which one line comes back: `held PID TICKS INODE PID TICKS INODE`
+(holder, session) or `failed ERRNO WHAT`. Standard library only and few modules of it (`signal` would bring `enum`, `json` would
+bring `re`): one of these stays in memory for each session. It is deaf to everything but SIGKILL, for it ends with its session.
 
 When the session has ended, `end.json` is written at once; what it left running gets SIGTERM, two seconds later SIGKILL, and then
 the holder ends. Runners that were started from within a session, and sessions of those, are no part of it and are let go.
@@ -256,7 +256,7 @@ def is_let_go(pid: int) -> bool:
             words = file.read(1 << 16).split(b"\0")
     except OSError:
         return False
-    return (b"runner" in words and b"start-sync" in words) or os.fsencode(__file__) in words[:6]
+    return (b"runner" in words and b"start-sync" in words) or b"hapi-holder" in words[:7]
 
 
 def send(pids: set[int], *signals: int) -> None:

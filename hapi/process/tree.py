@@ -9,7 +9,7 @@ from attrs import define, field
 
 from hapi.attempts import MARK
 from hapi.process.identity import Stat, boot_id, inode_of, open_pidfd, read_proc, read_stat
-from hapi.process.launch import HOLDER
+from hapi.process.launch import NAME
 from hapi.protocol.attempt import ProcessIdentity
 
 
@@ -87,13 +87,13 @@ def words(pid: int) -> list[bytes]:
 
 
 def is_holder(pid: int) -> bool:
-    return os.fsencode(HOLDER) in words(pid)[:6]
+    return NAME.encode() in words(pid)[:7]
 
 
 def is_let_go(pid: int, table: Table) -> bool:
     """A runner, or the holder of another attempt."""
     line = words(pid)
-    return (b"runner" in line and b"start-sync" in line) or (os.fsencode(HOLDER) in line[:6] and pid not in table.marked)
+    return (b"runner" in line and b"start-sync" in line) or (NAME.encode() in line[:7] and pid not in table.marked)
 
 
 def identity_of(stat: Stat) -> ProcessIdentity | None:
