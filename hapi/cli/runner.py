@@ -15,6 +15,8 @@ from hapi.cli.output import json_flag, print_json, say, table
 from hapi.home import Home
 from hapi.shown import visible
 
+REGISTERED = {True: "yes", False: "no", None: "unknown"}
+
 
 def flags(command: Callable[..., Any]) -> Callable[..., Any]:
     """The flags of a runner; they may stand before the verb or after it."""
@@ -98,7 +100,7 @@ def status(as_json: bool) -> None:
     roots = ", ".join(map(visible, found.get("workspaceRoots") or ())) or "none (every directory)"
     say(f"Runner:          running, pid {found.get('pid')}, version {visible(found.get('version'))}")
     say(f"Hub URL:         {visible(hub.get('url'))}: {visible(hub.get('phase'))}{reason}")
-    say(f"Registered:      {'yes' if found.get('registered') else 'no'}")
+    say(f"Registered:      {REGISTERED[found.get('registered')]}")
     say(f"Machine ID:      {visible(found.get('machineId'))}")
     say(f"Workspace roots: {roots}")
     say(f"Sessions:        {found.get('children')}")

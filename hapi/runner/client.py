@@ -62,7 +62,25 @@ class ControlClient:
 
     async def status(self) -> dict[str, Any]:
         """What the runner says of itself: pid, version, machineId, hub {url, phase, reason}, registered, workspaceRoots, …"""
-        return await self._call("/status", {})
+        try:
+            return await self._call("/status", {})
+        except ControlFailed as error:
+            state = StateFile(self._home).read()
+            if error.status != 404 or state is None:
+                raise
+            return await self._status_of_npm(state)
+
+    async def _status_of_npm(self, state: RunnerState) -> dict[str, Any]:
+        """npm's runner has no `/status`; what its state file and its list say is as much as can be known."""
+        return {
+            "pid": state.pid,
+            "version": f"npm {state.started_with_cli_version}",
+            "machineId": state.started_with_machine_id,
+            "hub": {"url": state.started_with_api_url, "phase": "unknown", "reason": "a runner of the npm make does not tell"},
+            "registered": None,
+            "argv": list(state.started_with_argv),
+            "children": len(await self.list()),
+        }
 
     async def list(self) -> list[dict[str, Any]]:
         """The live sessions: startedBy, happySessionId, pid, attempt, agent, directory, state, startedAt."""

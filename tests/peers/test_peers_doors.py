@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
+from urllib.parse import urlsplit
 
 import pytest
-from programs import NPM, OUR_HAPI, OURS
+from programs import NPM, OUR_HAPI, OURS, User
 from support import ROOT, until
 
-pytestmark = pytest.mark.peer("hapi")
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile="]
 DOORS = {
     "start-sync": [*OUR_HAPI, "runner", "start-sync"],
@@ -16,28 +16,37 @@ DOORS = {
 }
 
 
+@pytest.mark.peer("hapi", "opencode")
 @pytest.mark.parametrize("door", DOORS)
 def test_the_runner_is_the_same_through_each_door(cast, door):
     _, user = cast.hub(NPM)
     running = cast.runner(OURS, user, argv=DOORS[door])
-    machine = until(lambda: (seen := user.machine(running.machine_id))["runnerState"].get("pid") == running.program.pid and seen)
-    assert machine["runnerState"]["status"] == "running"
-    assert machine["runnerState"]["httpPort"] == running.state["httpPort"]
 
-    spawned = user.spawn(running.machine_id, cast.directory("project"), "opencode")
-    assert spawned["type"] == "success", spawned
-    assert [child["happySessionId"] for child in running.control("/list")["children"]] == [spawned["sessionId"]]
+    def shown():
+        state = user.machine(running.machine_id)["runnerState"] or {}
+        return state if state.get("pid") == running.program.pid else None
+
+    state = until(shown)
+    assert (state["status"], state["httpPort"]) == ("running", running.state["httpPort"])
+    sid = user.started(running.machine_id, cast.directory("project"))
+    assert [child["happySessionId"] for child in running.control("/list")["children"]] == [sid]
     running.program.end()
     assert running.state == {}
     assert user.machine(running.machine_id)["runnerState"]["status"] == "shutting-down"
+    assert user.session(sid)["active"]
 
 
-def test_an_embedding_program_runs_hub_and_runner(cast):
-    example = ROOT / "docs/examples/embed.py"
+@pytest.mark.program
+def test_the_embedding_example_runs_a_hub_and_a_runner(cast):
     home = cast.home(OURS, "embedded")
-    program = cast.start(
-        "embedded", [sys.executable, str(example)], {"HAPI_HOME": str(home), **cast.environment}, output=".printed"
-    )
-    until((home / "runner.state.json").exists, what=program.output)
-    assert program.running
-    program.end()
+    argv = [sys.executable, str(ROOT / "docs/examples/embed.py")]
+    program = cast.start("embedded", argv, {"HAPI_HOME": str(home), **cast.environment}, output=".printed")
+    address = program.ready(lambda: next((line for line in program.output.splitlines() if line.startswith("http")), None))
+    where = urlsplit(address)
+    user = User(f"{where.scheme}://{where.netloc}", where.fragment.removeprefix("token=")).login()
+    machine = until(lambda: next(iter(user.machines()), None), what="the embedded runner at the embedded hub")
+    sid = user.started(machine["id"], cast.directory("project"), "demo")
+    user.say(sid, "Hello there")
+    until(lambda: user.texts(sid), what="a word of the demo agent")
+    user.idle(sid)
+    assert program.end() in (0, -15)
