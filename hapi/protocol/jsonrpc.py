@@ -1,0 +1,130 @@
+"""JSON-RPC 2.0 on a pipe: one message per line, in UTF-8."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import define, field, frozen
+
+from hapi.protocol.engineio import Malformed
+from hapi.protocol.socketio import from_json, to_json
+
+LONGEST_LINE = 64 * 1024 * 1024  # bytes; a tool that prints a file may fill a few megabytes
+METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR = -32601, -32602, -32603
+
+Id = int | str
+
+
+class LineTooLong(Exception):
+    """The agent sends a line without end."""
+
+
+@define
+class LineBuffer:
+    """Bytes in, whole lines out."""
+
+    limit: int = LONGEST_LINE
+    _parts: list[bytes] = field(factory=list)
+    _size: int = 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines that `data` completes, without their ends; empty ones are left out. Raises LineTooLong."""
+        *lines, rest = data.split(b"\n")
+        if lines:
+            lines[0] = b"".join((*self._parts, lines[0]))
+            self._parts, self._size = [], 0
+        if rest:
+            self._parts.append(rest)
+            self._size += len(rest)
+        if self._size > self.limit:
+            self._parts, self._size = [], 0
+            raise LineTooLong(f"a line of more than {self.limit} bytes")
+        return [line for line in (line.strip() for line in lines) if line]
+
+
+@frozen
+class Request:
+    """Wants an answer with the same id."""
+
+    id: Id
+    method: str
+    params: Mapping[str, Any]
+
+
+@frozen
+class Notification:
+    method: str
+    params: Mapping[str, Any]
+
+
+@frozen
+class Result:
+    id: Id
+    value: Any
+
+
+@frozen
+class Problem:
+    """An answer that is an error. `id` is None when the agent could not even read our message."""
+
+    id: Id | None
+    code: int
+    message: str
+    data: Any = None
+
+
+Message = Request | Notification | Result | Problem
+
+
+def read_message(line: bytes) -> Message:
+    """The message on one line. Raises Malformed."""
+    try:
+        found = from_json(line.decode())
+    except UnicodeDecodeError as error:
+        raise Malformed("not UTF-8") from error
+    if not isinstance(found, dict):
+        raise Malformed("not a JSON-RPC object")
+    number = found.get("id")
+    if isinstance(number, bool) or not isinstance(number, int | str | None):
+        raise Malformed("an id that is no number and no text")
+    method = found.get("method")
+    if isinstance(method, str):
+        params = found.get("params")
+        given = params if isinstance(params, dict) else {}
+        return Notification(method, given) if number is None else Request(number, method, given)
+    wrong = found.get("error")
+    if isinstance(wrong, dict):
+        code, text = wrong.get("code"), wrong.get("message")
+        return Problem(number, code if isinstance(code, int) else INTERNAL_ERROR, _problem_text(text, wrong), wrong.get("data"))
+    if number is None or "result" not in found:
+        raise Malformed("neither a call nor an answer")
+    return Result(number, found["result"])
+
+
+def _problem_text(text: Any, error: Mapping[str, Any]) -> str:
+    """The agent's words; a bare `Internal error` gets the detail that came with it."""
+    said = text if isinstance(text, str) and text else "unknown error"
+    data = error.get("data")
+    detail = data if isinstance(data, str) else data.get("details") or data.get("message") if isinstance(data, dict) else None
+    return f"{said}: {detail}" if isinstance(detail, str) and detail and detail not in said else said
+
+
+def request(number: int, method: str, params: Mapping[str, Any]) -> bytes:
+    return _line({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
+
+
+def notification(method: str, params: Mapping[str, Any]) -> bytes:
+    return _line({"jsonrpc": "2.0", "method": method, "params": params})
+
+
+def result(number: Id, value: Any) -> bytes:
+    return _line({"jsonrpc": "2.0", "id": number, "result": value})
+
+
+def problem(number: Id, code: int, message: str) -> bytes:
+    return _line({"jsonrpc": "2.0", "id": number, "error": {"code": code, "message": message}})
+
+
+def _line(message: Mapping[str, Any]) -> bytes:
+    return to_json(message).encode() + b"\n"

@@ -1,0 +1,211 @@
+"""What a session writes into its conversation at the hub (session.md 5), and how an agent's updates become it.
+
+Text goes out per finished block, thoughts as growing snapshots. Pure: the time is an argument, ids come from a callable.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import define, evolve, field
+
+from hapi.protocol.acp import Plan, Text, Thought, ToolCall, Update, Usage
+
+SNAPSHOT_EVERY = 0.25  # seconds between two snapshots of one stream of thought, at least
+FINISHED = ("completed", "failed")
+
+Data = dict[str, Any]
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+# --- envelopes ---------------------------------------------------------------------------------------------------------
+
+
+def agent_record(data: Mapping[str, Any]) -> Data:
+    """A record of any agent; the name `codex` is historical."""
+    return {"role": "agent", "content": {"type": "codex", "data": data}, "meta": {"sentFrom": "cli"}}
+
+
+def summary_record(text: str) -> Data:
+    data = {"type": "summary", "summary": text, "leafUuid": new_id()}
+    return {"role": "agent", "content": {"type": "output", "data": data}, "meta": {"sentFrom": "cli"}}
+
+
+def event_record(data: Mapping[str, Any]) -> Data:
+    return {"role": "agent", "content": {"id": new_id(), "type": "event", "data": data}}
+
+
+def user_record(text: str) -> Data:
+    """What the user typed at the terminal."""
+    return {"role": "user", "content": {"type": "text", "text": text}, "meta": {"sentFrom": "cli"}}
+
+
+READY: Data = {"type": "ready"}
+
+
+def message_event(text: str) -> Data:
+    """A status line: `Session aborted`, `Kimi prompt failed: …`."""
+    return {"type": "message", "message": text}
+
+
+def mode_event(mode: str) -> Data:
+    return {"type": "permission-mode-changed", "mode": mode}
+
+
+# --- records -------------------------------------------------------------------------------------------------------------
+
+
+def message(text: str) -> Data:
+    return {"type": "message", "message": text}
+
+
+def reasoning(text: str, stream: str, live: bool) -> Data:
+    return {"type": "reasoning", "message": text, "id": stream} | ({"live": True} if live else {})
+
+
+def plan(entries: tuple[Mapping[str, str], ...]) -> Data:
+    return {"type": "plan", "entries": list(entries)}
+
+
+def tool_result(call_id: str, output: Any, failed: bool) -> Data:
+    return {"type": "tool-call-result", "callId": call_id, "output": "" if output is None else output, "is_error": failed}
+
+
+def token_count(usage: Usage, model: str | None, context: tuple[int, int] | None) -> Data:
+    """`context`: tokens in the model's context and its size."""
+    total = {
+        "inputTokens": usage.input,
+        "outputTokens": usage.output,
+        "totalTokens": usage.total,
+        "thoughtTokens": usage.thought,
+        "cachedInputTokens": usage.cached,
+        "cacheWriteInputTokens": usage.cache_written,
+    }
+    info: Data = {"total": {name: count for name, count in total.items() if count is not None}}
+    if context is not None:
+        info |= {"contextTokens": context[0], "modelContextWindow": context[1]}
+    named = {"model": model} if model else {}
+    semantics = {"usageSchema": "hapi.usage.v1", "inputTokenSemantics": "includes-cache"}
+    return {"type": "token_count", **named, **semantics, "info": info}
+
+
+# --- from updates to records ---------------------------------------------------------------------------------------------------
+
+
+@define
+class _Call:
+    """A tool call as far as it is known."""
+
+    call_id: str
+    title: str | None = None
+    kind: str | None = None
+    status: str = "pending"
+    input: Any = None
+    output: Any = None
+    shown: tuple[Any, ...] | None = None
+    finished: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.title or self.kind or "tool"
+
+    def learn(self, call: ToolCall) -> None:
+        self.title = call.title or self.title
+        self.kind = call.kind or self.kind
+        self.status = call.status or self.status
+        self.input = self.input if call.input is None else call.input
+        self.output = self.output if call.output is None else call.output
+
+    def record(self) -> Data:
+        data: Data = {"type": "tool-call", "name": self.name, "callId": self.call_id}
+        data |= {"input": {} if self.input is None else self.input, "status": self.status}
+        return data | ({"nativeTitle": self.title} if self.title else {}) | ({"nativeKind": self.kind} if self.kind else {})
+
+
+@define
+class Transcript:
+    """The records that come of one agent's updates, in the order in which the page is to show them."""
+
+    _new_id: Callable[[], str] = new_id
+    _text: list[str] = field(factory=list)
+    _message: str | None = None
+    _thought: list[str] = field(factory=list)
+    _stream: str | None = None
+    _snapshot_at: float = 0.0
+    _calls: dict[str, _Call] = field(factory=dict)
+
+    def update(self, update: Update, now: float) -> list[Data]:
+        """The records that `update` completes. `now`: seconds of a steady clock."""
+        match update:
+            case Text(text, said_in):
+                other = self._text and said_in != self._message
+                records = self._end_thought() + (self._end_text() if other else [])
+                self._message = said_in
+                self._text.append(text)
+                return records
+            case Thought(text):
+                return self._end_text() + self._think(text, now)
+            case ToolCall():
+                return self._tool(update)
+            case Plan(entries):
+                return [*self._end_blocks(), plan(entries)]
+        return []
+
+    def asked(self, call: ToolCall) -> tuple[list[Data], str, Any]:
+        """The agent asks before `call`: records to show first, the name of the tool, its arguments."""
+        records = self._tool(evolve(call, status=None))  # requests say `pending` of calls that run already
+        known = self._calls[call.call_id]
+        return records, known.name, {} if known.input is None else known.input
+
+    def finish(self, interrupted: bool = False) -> list[Data]:
+        """The turn is over. `interrupted`: calls that are still open will never end, and are closed as failed."""
+        records = self._end_blocks()
+        if interrupted:
+            for call in self._calls.values():
+                if call.shown is not None and not call.finished:
+                    records.append(tool_result(call.call_id, call.output or "Interrupted", failed=True))
+        self._calls = {}
+        return records
+
+    def _think(self, text: str, now: float) -> list[Data]:
+        self._thought.append(text)
+        if self._stream is None:
+            self._stream = self._new_id()
+        elif now - self._snapshot_at < SNAPSHOT_EVERY:
+            return []
+        self._snapshot_at = now
+        said = "".join(self._thought)
+        return [reasoning(said, self._stream, live=True)] if said.strip() else []
+
+    def _tool(self, update: ToolCall) -> list[Data]:
+        call = self._calls.setdefault(update.call_id, _Call(update.call_id))
+        if call.finished:
+            return []
+        call.learn(update)
+        records: list[Data] = []
+        ends = call.status in FINISHED
+        state = (call.name, call.kind, call.input, call.shown[-1] if ends and call.shown else call.status)
+        if state != call.shown:
+            call.shown = state
+            records = [*self._end_blocks(), call.record()]
+        if ends:
+            call.finished = True
+            records.append(tool_result(call.call_id, call.output, call.status == "failed"))
+        return records
+
+    def _end_blocks(self) -> list[Data]:
+        return self._end_thought() + self._end_text()
+
+    def _end_text(self) -> list[Data]:
+        said, self._text, self._message = "".join(self._text), [], None
+        return [message(said)] if said.strip() else []
+
+    def _end_thought(self) -> list[Data]:
+        said, stream = "".join(self._thought), self._stream
+        self._thought, self._stream = [], None
+        return [reasoning(said, stream, live=False)] if stream is not None and said.strip() else []

@@ -1,0 +1,302 @@
+"""A session as hubs know it: its metadata, its agent state with the permission requests in it, how it ends.
+
+Keys and rules are those of session.md 4, 6, 7 and 11. Pure; times are milliseconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from attrs import frozen
+
+from hapi.protocol.acp import PermissionOption
+
+COMPATIBLE_VERSION = "0.30.7"  # the npm release whose session process this one is taken for
+KEPT_REQUESTS = 100  # answered permission requests that stay in the state
+
+Json = dict[str, Any]
+
+
+# --- metadata --------------------------------------------------------------------------------------------------------
+
+
+@frozen
+class Facts:
+    """What a session process knows of itself when it starts."""
+
+    path: str
+    host: str
+    os: str  # linux, darwin
+    machine_id: str
+    home_dir: str
+    hapi_home: str
+    library: str  # where the program is
+    pid: int
+    started_by: Literal["runner", "terminal"]
+    flavor: str
+    now: int
+    worktree: Mapping[str, Any] | None = None
+
+    def machine(self) -> Json:
+        """The body of `POST /cli/machines`: makes the row, or merges these keys into one that a runner made."""
+        metadata = {
+            "host": self.host,
+            "platform": self.os,
+            "happyCliVersion": COMPATIBLE_VERSION,
+            "homeDir": self.home_dir,
+            "happyHomeDir": self.hapi_home,
+            "happyLibDir": self.library,
+        }
+        return {"id": self.machine_id, "metadata": metadata, "runnerState": None}
+
+    def metadata(self) -> Json:
+        """A new session's metadata."""
+        found = {
+            "path": self.path,
+            "host": self.host,
+            "version": COMPATIBLE_VERSION,
+            "os": self.os,
+            "machineId": self.machine_id,
+            "homeDir": self.home_dir,
+            "happyHomeDir": self.hapi_home,
+            "happyLibDir": self.library,
+            "happyToolsDir": self.library,
+            "startedFromRunner": self.started_by == "runner",
+            "hostPid": self.pid,
+            "startedBy": self.started_by,
+            "lifecycleState": "running",
+            "lifecycleStateSince": self.now,
+            "flavor": self.flavor,
+            "capabilities": {"terminal": False},
+        }
+        return found | ({"worktree": dict(self.worktree)} if self.worktree else {})
+
+
+_KEPT = (
+    "name",
+    "summary",
+    "cursorSessionProtocol",
+    "preferredPermissionMode",
+    "tools",
+    "slashCommands",
+    "worktree",
+    "forkedFrom",
+)
+_KEPT_PREFIXES = ("conversationHistory", "pi")
+
+
+def taken_over(fresh: Mapping[str, Any], stored: Any) -> Json:
+    """Metadata for a row that another process had before: ours, and what belongs to the conversation of the row's own."""
+    before = stored if isinstance(stored, Mapping) else {}
+    kept = {
+        key: value
+        for key, value in before.items()
+        if key in _KEPT or key.startswith(_KEPT_PREFIXES) or (key.endswith("SessionId") and key != "supersededBySessionId")
+    }
+    return {**fresh, **kept}
+
+
+def worktree_of(environ: Mapping[str, str]) -> Json | None:
+    """What the runner says about the worktree it made for this session."""
+    base, branch, name = (environ.get(f"HAPI_WORKTREE_{part}") for part in ("BASE_PATH", "BRANCH", "NAME"))
+    if not base or not branch or not name:
+        return None
+    found: Json = {"basePath": base, "branch": branch, "name": name}
+    if path := environ.get("HAPI_WORKTREE_PATH"):
+        found["worktreePath"] = path
+    if (created := environ.get("HAPI_WORKTREE_CREATED_AT", "")).isdigit():
+        found["createdAt"] = int(created)
+    return found
+
+
+def archived(metadata: Mapping[str, Any], reason: str, now: int) -> Json:
+    return {
+        **metadata,
+        "lifecycleState": "archived",
+        "lifecycleStateSince": now,
+        "archivedBy": "cli",
+        "archiveReason": reason,
+    }
+
+
+# --- agent state: permission requests --------------------------------------------------------------------------------------
+
+
+def initial_state() -> Json:
+    """In a session of ours the page may always write, whoever started it."""
+    return {"controlledByUser": False, "startingMode": "remote"}
+
+
+def with_request(state: Any, request_id: str, tool: str, arguments: Any, now: int) -> Json:
+    found = _state(state)
+    entry = {"tool": tool, "arguments": arguments, "createdAt": now}
+    return {**found, "requests": {**found.get("requests", {}), request_id: entry}}
+
+
+@frozen
+class Settled:
+    """How a request ended. `status`: approved, denied, canceled; `decision`: as received."""
+
+    status: str
+    decision: str | None = None
+    reason: str | None = None
+    mode: str | None = None
+    allow_tools: tuple[str, ...] | None = None
+    answers: Any = None
+
+    def entry(self) -> Json:
+        told = {
+            "status": self.status,
+            "reason": self.reason,
+            "mode": self.mode,
+            "decision": self.decision,
+            "allowTools": None if self.allow_tools is None else list(self.allow_tools),
+            "answers": self.answers,
+        }
+        return {key: value for key, value in told.items() if value is not None}
+
+
+ABORTED = Settled("canceled", "abort", "User aborted")
+
+
+def with_settled(state: Any, request_id: str, settled: Settled, now: int, request: Mapping[str, Any] | None = None) -> Json:
+    """Move a request to the answered ones; `request` stands in for one that was never shown."""
+    found = _state(state)
+    waiting = dict(found.get("requests", {}))
+    entry = waiting.pop(request_id, None) or request
+    if entry is None:
+        return {**found, "requests": waiting}
+    return {**found, "requests": waiting, "completedRequests": _completed(found, {request_id: _closed(entry, settled, now)})}
+
+
+def with_all_canceled(state: Any, settled: Settled, now: int) -> Json:
+    """No request is left waiting."""
+    found = _state(state)
+    waiting = found.get("requests") or {}
+    if not waiting:
+        return found
+    closed = {request_id: _closed(entry, settled, now) for request_id, entry in waiting.items()}
+    return {**found, "requests": {}, "completedRequests": _completed(found, closed)}
+
+
+def _state(state: Any) -> Json:
+    return dict(state) if isinstance(state, Mapping) else initial_state()
+
+
+def _closed(entry: Mapping[str, Any], settled: Settled, now: int) -> Json:
+    return {**entry, "completedAt": now, **settled.entry()}
+
+
+def _completed(state: Mapping[str, Any], more: Mapping[str, Any]) -> Json:
+    """The newest ones: the state is sent whole each time, and arguments may be files."""
+    both = {**(state.get("completedRequests") or {}), **more}
+    return dict(list(both.items())[-KEPT_REQUESTS:])
+
+
+# --- permission: answers and automatic approval ------------------------------------------------------------------------------
+
+Decision = Literal["approved", "approved_for_session", "denied", "abort"]
+DECISIONS = ("approved", "approved_for_session", "denied", "abort")
+
+
+@frozen
+class Answer:
+    """What a person decided about a request. `mode`: a permission mode to go on with."""
+
+    request_id: str
+    approved: bool
+    decision: str
+    given: str | None = None  # the decision as it was sent
+    mode: str | None = None
+    allow_tools: tuple[str, ...] | None = None
+    answers: Any = None
+
+    @property
+    def settled(self) -> Settled:
+        status = "approved" if self.approved else "denied"
+        return Settled(status, self.given or self.decision, None, self.mode, self.allow_tools, self.answers)
+
+
+def read_answer(params: Any) -> Answer:
+    """The parameters of the `permission` RPC. Raises ValueError with a sentence."""
+    found = params if isinstance(params, Mapping) else {}
+    request_id, approved = found.get("id"), found.get("approved")
+    if not isinstance(request_id, str) or not request_id:
+        raise ValueError("permission needs the id of the request")
+    if not isinstance(approved, bool):
+        raise ValueError("permission needs approved: true or false")
+    given = found.get("decision")
+    given = given if given in DECISIONS else None
+    tools = found.get("allowTools")
+    tools = tuple(tool for tool in tools if isinstance(tool, str)) if isinstance(tools, list) else None
+    mode = found.get("mode")
+    decision = given or ("approved_for_session" if tools and approved else "approved" if approved else "denied")
+    if approved != decision.startswith("approved"):
+        decision = "approved" if approved else "denied"
+    return Answer(request_id, approved, decision, given, mode if isinstance(mode, str) else None, tools, found.get("answers"))
+
+
+_KINDS = {
+    "approved": ("allow_once", "allow_always"),
+    "approved_for_session": ("allow_always", "allow_once"),
+    "denied": ("reject_once", "reject_always"),
+}
+
+
+def chosen_option(decision: str, options: Sequence[PermissionOption]) -> str | None:
+    """The agent's option that means `decision`; None: the answer is `cancelled`."""
+    for kind in _KINDS.get(decision, ()):
+        for option in options:
+            if option.kind == kind:
+                return option.id
+    return None
+
+
+_WRITES = ("write", "edit", "create", "delete", "patch", "move", "rename", "remove", "replace", "update", "apply", "install")
+_READING_KINDS = ("read", "search", "fetch", "think", "other", None)
+
+
+def automatic_decision(mode: str | None, tool: str, kind: str | None) -> Decision | None:
+    """What `mode` decides without asking a person; None: ask. Modes that are not here are the agent's own business.
+
+    A tool of kind `execute` is no reading, whatever its title says: it is asked about in `read-only`.
+    """
+    match mode:
+        case "yolo" | "always-proceed" | "bypassPermissions":
+            return "approved_for_session"
+        case "safe-yolo":
+            return "approved"
+        case "read-only" if kind in _READING_KINDS and not any(hint in tool.lower() for hint in _WRITES):
+            return "approved"
+    return None
+
+
+# --- how a session ends -------------------------------------------------------------------------------------------------------
+
+
+@frozen
+class Ending:
+    """`reason` goes into `session-end`, `archive_reason` into the metadata."""
+
+    reason: Literal["completed", "terminated", "error"]
+    archive_reason: str
+    exit_code: int
+    explicit: bool = False
+
+    def told(self, stop_reason: str | None) -> Ending:
+        """An explicit reason, left in the session's folder by whoever ends it, wins over a default."""
+        if self.explicit or not stop_reason:
+            return self
+        return Ending("terminated", stop_reason, 0, explicit=True)
+
+
+BY_SIGNAL = Ending("terminated", "Hub restart", 0)  # the wire's words for SIGTERM without more
+BY_INTERRUPT = Ending("terminated", "User terminated", 0)
+BY_USER = Ending("terminated", "User terminated", 0, explicit=True)
+COMPLETED = Ending("completed", "Session completed", 0)
+CRASHED = Ending("error", "Session crashed", 1)
+
+
+def launch_failed(text: str) -> Ending:
+    return Ending("error", f"Local launch failed: {text}", 1)
