@@ -9,7 +9,7 @@ from typing import Any
 from hapi import __version__
 from hapi.cli.asking import run_once
 from hapi.cli.daemon import GLANCE, Readiness, await_ready, start_in_background
-from hapi.cli.failures import Stop
+from hapi.cli.failures import HELD, Stop
 from hapi.cli.flags import RunnerFlags
 from hapi.cli.output import print_json, say
 from hapi.home import Home, read_capped
@@ -31,6 +31,8 @@ def start_runner(flags: RunnerFlags, wanted: str, timeout: float, as_json: bool)
         if found.answers and same(found.status, options):
             return found, False
         if found.answers:
+            if list(found.status.get("argv") or ())[:1] == ["up"]:
+                raise Stop(f"`hapi up` serves this home (pid {found.status.get('pid')}) with other flags: end it first", HELD)
             if not as_json:
                 version = visible(found.status.get("version"))
                 say(f"Replacing the running runner (pid {found.status.get('pid')}, version {version})")
@@ -65,12 +67,13 @@ async def look(reactor: Any, home: Home) -> Readiness:
 
 
 def same(status: dict[str, Any], options: Any) -> bool:
-    """Whether the runner with `status` is what `options` ask for: version, hub, machine and command line."""
+    """Whether the runner with `status` is what `options` ask for: version, hub, machine, roots and session command."""
     return (
         status.get("version") == __version__
         and (status.get("hub") or {}).get("url") == options.access.url
         and status.get("machineId") == options.machine_id
-        and list(status.get("argv") or ()) == list(options.argv)
+        and list(status.get("workspaceRoots") or ()) == list(options.workspace_roots)
+        and list(status.get("sessionCommand") or ()) == list(options.session_command)
     )
 
 

@@ -86,7 +86,7 @@ class Up:
         os.environ["HAPI_API_URL"] = hub.url  # sessions inherit it
         self._remember_hub(hub.url)
         flags = {"workspace_roots": self.roots} if self.roots else {}
-        wanted = RunnerOptions.from_environment(os.environ, **flags, log_path=str(logging.path))
+        wanted = RunnerOptions.from_environment(os.environ, **flags, argv=("up",), log_path=str(logging.path))
         runner: Any = runner_service(reactor, wanted, on_retired=serving.leave)
         runner.setServiceParent(serving.services)
         await runner.when_up()
