@@ -12,8 +12,10 @@ from typing import Any
 
 import aiohttp
 import socketio
+from support import until
 
 PATIENCE = 10.0  # seconds for anything the hub is asked
+CAPABILITIES = ["agent-availability", "cursor-chat-store-status", "stop-runner"]
 
 
 def now() -> int:
@@ -23,13 +25,20 @@ def now() -> int:
 class ScriptedSession:
     """One session row at `hub` (http://…) with a live socket; `consume` decides whether prompts are taken at once."""
 
-    def __init__(self, hub: str, token: str, *, flavor: str = "opencode", consume: bool = True, session: str | None = None, **metadata: Any) -> None:
+    def __init__(
+        self, hub: str, token: str, *, flavor: str = "opencode", consume: bool = True, session: str | None = None, **metadata: Any
+    ) -> None:
         self.hub, self.token, self.consume = hub, token, consume
         self.metadata = {"path": "/home/dev/shop", "host": "devbox", "flavor": flavor, "lifecycleState": "running", **metadata}
         self.id = session or ""
         self.thinking = False
         self.permission_mode = "default"
-        self.state: dict[str, Any] = {"controlledByUser": False, "startingMode": "remote", "requests": {}, "completedRequests": {}}
+        self.state: dict[str, Any] = {
+            "controlledByUser": False,
+            "startingMode": "remote",
+            "requests": {},
+            "completedRequests": {},
+        }
         self.prompts: list[dict[str, Any]] = []  # message objects, each once
         self.calls: list[tuple[str, Any]] = []  # (method, params) of the hub's calls
         self.cancel_answer = {"removed": True}
@@ -46,7 +55,13 @@ class ScriptedSession:
         self._say({"role": "agent", "content": {"type": "codex", "data": data}, "meta": {"sentFrom": "cli"}})
 
     def claude(self, **data: Any) -> None:
-        self._say({"role": "agent", "content": {"type": "output", "data": {"uuid": str(uuid.uuid4()), **data}}, "meta": {"sentFrom": "cli"}})
+        self._say(
+            {
+                "role": "agent",
+                "content": {"type": "output", "data": {"uuid": str(uuid.uuid4()), **data}},
+                "meta": {"sentFrom": "cli"},
+            }
+        )
 
     def event(self, **data: Any) -> None:
         self._say({"role": "agent", "content": {"type": "event", "id": str(uuid.uuid4()), "data": data}})
@@ -58,8 +73,8 @@ class ScriptedSession:
         self.thinking = thinking
         self._run(self._alive())
 
-    def ask(self, request: str, tool: str, arguments: Any) -> None:
-        self.state["requests"][request] = {"tool": tool, "arguments": arguments, "createdAt": now()}
+    def ask(self, request: str, tool: str, arguments: Any, **more: Any) -> None:
+        self.state["requests"][request] = {"tool": tool, "arguments": arguments, "createdAt": now(), **more}
         self._run(self._write("agentState", self.state))
 
     def answered(self, request: str, status: str = "approved", **more: Any) -> None:
@@ -74,6 +89,16 @@ class ScriptedSession:
     def take(self, *local_ids: str) -> None:
         """Hand the waiting prompts to the agent."""
         self._run(self._io.emit("messages-consumed", {"sid": self.id, "localIds": list(local_ids)}, namespace="/cli"))
+
+    def wait_for_call(self, method: str) -> Any:
+        """The parameters of the hub's latest call of `method`."""
+        return until(
+            lambda: next(([params] for name, params in reversed(self.calls) if name == method), None), what=f"a call of {method}"
+        )[0]
+
+    def again(self) -> None:
+        """Wait until the socket is back after a restart of the hub."""
+        until(lambda: self._io.connected and "/cli" in self._io.namespaces, what="the session's socket")
 
     def end(self, reason: str = "terminated") -> None:
         self._beating.cancel()
@@ -133,13 +158,21 @@ class ScriptedSession:
                 await self._alive()
 
     async def _alive(self) -> None:
-        alive = {"sid": self.id, "time": now(), "thinking": self.thinking, "mode": "remote", "permissionMode": self.permission_mode}
+        alive = {
+            "sid": self.id,
+            "time": now(),
+            "thinking": self.thinking,
+            "mode": "remote",
+            "permissionMode": self.permission_mode,
+        }
         await self._io.emit("session-alive", alive, namespace="/cli")
 
     async def _write(self, field: str, value: Any) -> None:
         event = "update-metadata" if field == "metadata" else "update-state"
         for _ in range(10):
-            ack = await self._io.call(event, {"sid": self.id, "expectedVersion": self._versions[field], field: value}, namespace="/cli")
+            ack = await self._io.call(
+                event, {"sid": self.id, "expectedVersion": self._versions[field], field: value}, namespace="/cli"
+            )
             self._versions[field] = ack.get("version", self._versions[field])
             if ack["result"] == "success":
                 return
@@ -165,3 +198,54 @@ class ScriptedSession:
             self.permission_mode = params.get("permissionMode", self.permission_mode)
             return json.dumps({"applied": params})
         return "null"
+
+
+class ScriptedMachine(ScriptedSession):
+    """A machine whose runner is the test: `answers` holds what its calls give, by name."""
+
+    def __init__(self, hub: str, token: str, *, machine: str = "", **metadata: Any) -> None:
+        self.answers: dict[str, Any] = {
+            "agent-availability": {"agents": [{"agent": "demo", "available": True}]},
+            "path-exists": lambda params: {"exists": {path: path == "/home/dev/shop" for path in params["paths"]}},
+            "list-directory": lambda params: {
+                "success": True,
+                "entries": [{"name": "shop", "type": "directory", "isGitRepo": True}],
+            },
+            "spawn-happy-session": {"type": "error", "errorMessage": "not scripted"},
+        }
+        self.machine_id = machine or str(uuid.uuid4())
+        super().__init__(hub, token, **{"homeDir": "/home/dev", **metadata})
+
+    async def _open(self) -> None:
+        given = {name: value for name, value in self.metadata.items() if name not in ("path", "flavor", "lifecycleState")}
+        metadata = {"platform": "linux", "happyCliVersion": "0.30.7", "capabilities": CAPABILITIES, **given}
+        state = {"status": "running", "pid": 1, "httpPort": 1, "startedAt": now()}
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {self.token}"}) as http:
+            body = {"id": self.machine_id, "metadata": metadata, "runnerState": state}
+            async with http.post(f"{self.hub}/cli/machines", json=body) as answer:
+                assert answer.status == 200, await answer.text()
+        self._io = socketio.AsyncClient()
+        self._io.on("rpc-request", self._call, namespace="/cli")
+        auth = {"token": self.token, "clientType": "machine-scoped", "machineId": self.machine_id}
+        await self._io.connect(self.hub, namespaces=["/cli"], auth=auth, transports=["websocket"])
+        for name in self.answers:
+            await self._io.emit("rpc-register", {"method": f"{self.machine_id}:{name}"}, namespace="/cli")
+        await self._alive()
+        self._beating = asyncio.ensure_future(self._beat())
+
+    async def _alive(self) -> None:
+        health = {
+            "collectedAt": now(),
+            "cpuCount": 8,
+            "load1m": 0.5,
+            "cpuPercent": 12,
+            "memoryPercent": 34,
+            "uptimeSeconds": 7200,
+        }
+        await self._io.emit("machine-alive", {"machineId": self.machine_id, "time": now(), "health": health}, namespace="/cli")
+
+    async def _call(self, request: dict[str, Any]) -> str:
+        method, params = request["method"].split(":", 1)[1], json.loads(request["params"])
+        self.calls.append((method, params))
+        answer = self.answers[method]
+        return json.dumps(answer(params) if callable(answer) else answer)

@@ -1,5 +1,7 @@
 // What can go wrong when asking the hub: it said no (ApiError) or it did not answer (Unreachable).
 
+import { own } from "./words.js";
+
 export class ApiError extends Error {
   /** `status` of HTTP, `code` of the hub's JSON when it gives one, `message` in words. */
   constructor(status, code, message) {
@@ -39,7 +41,7 @@ const BY_CODE = {
 export function inWords(error) {
   if (error instanceof Unreachable) return error.message;
   if (error.status === 429) return `Too many attempts. Try again in ${error.retryAfter ?? 60} seconds.`;
-  if (BY_CODE[error.code]) return BY_CODE[error.code];
+  if (own(BY_CODE, error.code)) return BY_CODE[error.code];
   return plain(error.message);
 }
 

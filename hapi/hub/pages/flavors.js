@@ -1,5 +1,7 @@
 // What differs between agents: their names, permission modes, and how they want a decision said.
 
+import { own } from "./words.js";
+
 const LABELS = {
   agy: "Antigravity", claude: "Claude Code", codex: "Codex", copilot: "Copilot", cursor: "Cursor", demo: "Demo", dsh: "DSH",
   gemini: "Gemini", grok: "Grok", kimi: "Kimi", opencode: "OpenCode", pi: "Pi",
@@ -37,11 +39,11 @@ const EDIT_TOOLS = ["Edit", "MultiEdit", "Write", "NotebookEdit"];
 const SAYS_DECISION = ["codex", "gemini", "grok", "kimi", "copilot", "opencode", "cursor"];
 const CLAUDE_STYLE = ["claude", "agy", "pi"];
 
-export const agentLabel = (flavor) => LABELS[flavor] ?? flavor ?? "Claude Code";
-export const permissionModes = (flavor) => MODES[flavor] ?? CLAUDE;
-export const modeLabel = (mode) => MODE_LABELS[mode] ?? mode;
+export const agentLabel = (flavor) => own(LABELS, flavor) ?? flavor ?? "Claude Code";
+export const permissionModes = (flavor) => own(MODES, flavor) ?? CLAUDE;
+export const modeLabel = (mode) => own(MODE_LABELS, mode) ?? mode;
 export const hasModel = (flavor) => flavor !== "dsh";
-export const knownModels = (flavor) => MODELS[flavor] ?? [];
+export const knownModels = (flavor) => own(MODELS, flavor) ?? [];
 export const isUnbounded = (mode) => ["bypassPermissions", "yolo", "always-proceed", "safe-yolo"].includes(mode);
 
 /** What to send for a button: `choice` is "allow", "session" or "deny"; returns [verdict, body] for the hub. */

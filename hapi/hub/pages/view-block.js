@@ -4,7 +4,7 @@ import { h, icon } from "./dom.js";
 import { markdown } from "./markdown.js";
 import { requestBlock } from "./view-permission.js";
 import { toolBlock } from "./view-tool.js";
-import { clock, day } from "./words.js";
+import { clock, day, own } from "./words.js";
 
 /** A node for `block`. `chat` offers what a block may ask for: cancel, retry, discard, decide, expanded, flavor, image. */
 export function drawBlock(block, chat) {
@@ -74,5 +74,5 @@ const MARK = { completed: "done", in_progress: "in progress", pending: "to do" }
 
 export function planList(entries) {
   return h("ol", { class: "plan-list" }, entries.map((entry) =>
-    h("li", { class: entry.status }, h("span", { class: "mark", role: "img", "aria-label": MARK[entry.status] ?? entry.status }, entry.status === "completed" && icon("check")), h("span", null, entry.content))));
+    h("li", { class: entry.status }, h("span", { class: "mark", role: "img", "aria-label": own(MARK, entry.status) ?? entry.status }, entry.status === "completed" && icon("check")), h("span", null, entry.content))));
 }

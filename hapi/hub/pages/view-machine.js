@@ -25,7 +25,7 @@ export function homeView({ store, go, newSession }) {
         ? [h("p", { class: "muted" }, "Start a session on one of your machines, or pick one from the list."),
           h("button", { type: "button", class: "button primary large", on: { click: () => newSession() } }, icon("plus"), "New session"),
           h("div", { class: "cards" }, machines.map((machine) => machineCard(machine, store, go)))]
-        : store.loaded && [h("p", { class: "muted" }, "No machine is online yet. On the machine with your code, run"), h("pre", { class: "command" }, "hapi runner start"),
+        : store.loaded && [h("p", { class: "muted" }, "No machine is online yet. On the machine with your code, run"), h("pre", { class: "copy-me" }, "hapi runner start"),
           h("p", { class: "muted" }, "It appears here by itself.")]));
   }
   return { node, draw };

@@ -6,7 +6,7 @@ import { directoryField } from "./view-directory.js";
 import { inWords, plain } from "./errors.js";
 import { agentLabel, hasModel, knownModels, modeLabel, permissionModes } from "./flavors.js";
 import { machineName } from "./store.js";
-import { untilde, whyNot } from "./words.js";
+import { plural, untilde, whyNot } from "./words.js";
 
 const LAST = "hapi.lastSpawn";
 
@@ -107,7 +107,7 @@ function agentField(node, agents, wish, changed) {
         h("input", { type: "radio", name: "agent", value: agent, checked: agent === wish.agent, on: { change: pick(agent) } }),
         h("span", { class: "choice-face" }, h("span", { class: "choice-name" }, agentLabel(agent)), agent === "demo" && h("span", { class: "hint" }, "try HAPI without an agent")))))
       : h("p", { class: "problem" }, "No agent was found on this machine."),
-    missing.length > 0 && h("details", { class: "missing" }, h("summary", null, `${missing.length} more not available`),
+    missing.length > 0 && h("details", { class: "missing" }, h("summary", null, `${plural(missing.length, ready.length ? "more agent" : "agent")} not available`),
       h("ul", { class: "agent-list" }, missing.map(({ agent, reason }) => h("li", { class: "off" }, h("span", null, agentLabel(agent)), h("span", { class: "muted" }, whyNot(reason)))))));
 }
 

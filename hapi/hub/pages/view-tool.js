@@ -3,6 +3,7 @@
 import { h, icon } from "./dom.js";
 import { asText } from "./blocks.js";
 import { permissionRow } from "./view-permission.js";
+import { own } from "./words.js";
 
 const FEW = 10; // lines shown of an output before it is folded
 const WIDE = 1200; // characters that count as long, too
@@ -11,21 +12,21 @@ export function toolBlock(block, chat) {
   const status = block.request ? "asks" : block.status ?? "pending";
   const { head, detail } = describe(block);
   return h("section", { class: `block tool ${status}`, "aria-label": `Tool: ${head}`, "data-status": status },
-    h("header", { class: "tool-head" }, h("span", { class: "tool-icon" }, icon(SIGNS[block.toolKind] ?? "tool")), h("span", { class: "tool-name" }, head), statusMark(block, status)),
+    h("header", { class: "tool-head" }, h("span", { class: "tool-icon" }, icon(own(SIGNS, block.toolKind) ?? "tool")), h("span", { class: "tool-name" }, head), statusMark(block, status)),
     detail && h("div", { class: "tool-input" }, detail.map((part) => folded(part, block, chat))),
     block.progress && status === "in_progress" && h("p", { class: "muted tool-progress" }, block.progress),
     block.output !== undefined && output(block, chat),
     block.request && permissionRow(block, chat));
 }
 
-const SIGNS = { think: "thought", read: "list", search: "search" };
+const SIGNS = { think: "thought", read: "list", search: "search", edit: "edit", write: "edit" };
 const STATUS = { pending: "Waiting", in_progress: "Running", completed: "Done", failed: "Failed", asks: "Asks you" };
 const DECIDED = { denied: "Denied", canceled: "Canceled" };
 
 function statusMark(block, status) {
-  const decided = DECIDED[block.decision?.status];
+  const decided = own(DECIDED, block.decision?.status);
   const allowed = block.decision?.decision === "approved_for_session" ? "Allowed for session" : null;
-  const words = status === "asks" ? STATUS.asks : decided ?? STATUS[status] ?? status;
+  const words = status === "asks" ? STATUS.asks : decided ?? own(STATUS, status) ?? status;
   const sign = decided || status === "failed" ? icon("cross") : status === "completed" ? icon("check") : status === "asks" ? icon("shield") : h("span", { class: "spinner" });
   return [allowed && h("span", { class: "muted tool-allowed" }, allowed), h("span", { class: `tool-status ${decided ? "failed" : status}` }, sign, words)];
 }

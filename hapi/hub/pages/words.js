@@ -27,6 +27,11 @@ export function seconds(ms) {
   return total < 60 ? `${total} s` : `${Math.floor(total / 60)} min ${total % 60} s`;
 }
 
+/** What `table` itself holds for `key`: not what every object has, such as "constructor". */
+export function own(table, key) {
+  return Object.hasOwn(table, key) ? table[key] : undefined;
+}
+
 /** `path` with the home directory of its machine as ~. */
 export function tilde(path, home) {
   if (!path || !home || home === "/") return path ?? "";
@@ -42,7 +47,7 @@ export function untilde(path, home) {
 }
 
 export function whyNot(reason) {
-  return { not_found: "not installed on this machine", invalid_configuration: "set up wrongly on this machine" }[reason] ?? reason ?? "not available";
+  return own({ not_found: "not installed on this machine", invalid_configuration: "set up wrongly on this machine" }, reason) ?? reason ?? "not available";
 }
 
 export function plural(count, one, many = `${one}s`) {

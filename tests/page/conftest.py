@@ -1,0 +1,114 @@
+"""Fixtures of the page's tests: a hub of either make that serves our page, a browser, scripted sessions."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from attrs import define, field
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
+from programs import NPM, OURS, Cast, Running, User
+from scripted_session import ScriptedMachine, ScriptedSession
+from support import CANARY
+
+import hapi.hub.pages
+
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+PATIENCE = 10_000.0  # ms
+PAGES = Path(hapi.hub.pages.__file__).parent
+KINDS = {
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".svg": "image/svg+xml",
+    ".webmanifest": "application/manifest+json",
+}
+OF_THE_HUB = ("/api/", "/cli/", "/socket.io", "/health")
+
+
+@define(eq=False)
+class Place:
+    """A hub with our page on it, and what the browser complained of."""
+
+    make: str
+    cast: Cast
+    running: Running
+    user: User
+    browser: Browser
+    complaints: list[str] = field(factory=list)
+    contexts: list[BrowserContext] = field(factory=list)
+    sessions: list[ScriptedSession] = field(factory=list)
+
+    @property
+    def url(self) -> str:
+        return self.user.url
+
+    def restart_hub(self) -> None:
+        port = urlsplit(self.url).port
+        self.running.program.end()
+        self.running, self.user = self.cast.hub(self.make, port)
+
+    def session(self, **how: object) -> ScriptedSession:
+        made = ScriptedSession(self.url, CANARY, **how)  # type: ignore[arg-type]
+        self.sessions.append(made)
+        return made
+
+    def machine(self, **how: object) -> ScriptedMachine:
+        made = ScriptedMachine(self.url, CANARY, **how)  # type: ignore[arg-type]
+        self.sessions.append(made)
+        return made
+
+    def visit(self, path: str = "/", logged_in: bool = True, **context: object) -> Page:
+        """Our page in a browser of its own; `context` as for Playwright, e.g. viewport."""
+        made = self.browser.new_context(**{"viewport": {"width": 1280, "height": 800}, "locale": "en-US", **context})
+        made.set_default_timeout(PATIENCE)
+        self.contexts.append(made)
+        if self.make == NPM:
+            made.route(lambda url: not urlsplit(url).path.startswith(OF_THE_HUB), served_from_disk)
+        page = made.new_page()
+        page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
+        page.on("console", lambda said: self.complaints.append(said.text) if "Content Security Policy" in said.text else None)
+        page.goto(self.url + path + (f"#token={CANARY}" if logged_in else ""))
+        if logged_in:
+            expect(page.locator(".shell")).to_be_visible()
+        return page
+
+    def open(self, session: ScriptedSession, **context: object) -> Page:
+        page = self.visit(f"/sessions/{session.id}", **context)
+        expect(page.get_by_role("textbox", name="Message")).to_be_enabled()
+        return page
+
+
+def served_from_disk(route: Route) -> None:
+    """As our hub serves the page: every path that is no file of the page is the page."""
+    wanted = PAGES / urlsplit(route.request.url).path.lstrip("/")
+    path = wanted if wanted.is_file() else PAGES / "index.html"
+    headers = {"content-type": KINDS[path.suffix], "content-security-policy": "default-src 'self'"}
+    route.fulfill(body=path.read_bytes(), headers=headers)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=PATIENCE)
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest, on_stage: Callable[[Cast], Cast], tmp_path: Path, browser: Browser) -> Iterator[Place]:
+    """Our page on our hub; parametrize indirectly with OURS or NPM for a choice."""
+    make = getattr(request, "param", OURS)
+    cast = on_stage(Cast(tmp_path / "stage", token=CANARY))
+    made = Place(make, cast, *cast.hub(make), browser)
+    yield made
+    for session in made.sessions:
+        session.close()
+    for context in made.contexts:
+        context.close()
+    assert not made.complaints, made.complaints
