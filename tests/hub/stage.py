@@ -9,7 +9,7 @@ from attrs import define, field
 from treq.testing import StubTreq
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 
 from hapi.hub.auth import Gate
@@ -21,20 +21,28 @@ from hapi.net.errors import AckTimeout, ConnectRefused, PeerGone
 
 TOKEN = "t" * 40
 EPOCH = 1_795_000_000_000  # ms
-_CASE = SynchronousTestCase()
 
 
 def waits(deferred: Deferred[Any]) -> bool:
     """Whether it has no result yet; `called` is true as well while a chained Deferred still waits."""
-    try:
-        _CASE.assertNoResult(deferred)
-    except _CASE.failureException:
-        return False
-    return True
+    found: list[Any] = []
+
+    def look(result: Any) -> Any:
+        found.append(result)
+        return result
+
+    deferred.addBoth(look)
+    return not found
 
 
 def result_of(deferred: Deferred[Any]) -> Any:
-    return _CASE.successResultOf(deferred)
+    """What it fired with; raises what it failed with."""
+    assert not waits(deferred), deferred
+    found: list[Any] = []
+    deferred.addBoth(found.append)
+    if isinstance(found[0], Failure):
+        raise found[0].value
+    return found[0]
 
 
 @define(eq=False)
