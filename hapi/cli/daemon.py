@@ -43,7 +43,7 @@ def start_in_background(home: Home, words: list[str]) -> Started:
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "hapi", *words],
+            [sys.executable, "-P", "-m", "hapi", *words],
             stdin=subprocess.DEVNULL,
             stdout=descriptor,
             stderr=descriptor,

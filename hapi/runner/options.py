@@ -16,7 +16,7 @@ from hapi.home import Home
 from hapi.runner.roots import RootUnusable, WorkspaceRoots
 from hapi.settings import HubAccess, NotConfigured, hub_access, machine_id, read_settings
 
-OWN_SESSIONS = (sys.executable, "-m", "hapi")
+OWN_SESSIONS = (sys.executable, "-P", "-m", "hapi")  # -P: a project that holds a hapi.py or json.py is not imported
 ANNOUNCE_WITHIN, BEAT = 15.0, 60.0  # seconds, npm's defaults
 
 
