@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
-from programs import NPM, OUR_HAPI, OURS, User
+from programs import NPM, NPM_BINARY, NPM_HAPI, OUR_HAPI, OURS, User
 from support import ROOT, until
 
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile="]
@@ -50,3 +52,17 @@ def test_the_embedding_example_runs_a_hub_and_a_runner(cast):
     until(lambda: user.texts(sid), what="a word of the demo agent")
     user.idle(sid)
     assert program.end() in (0, -15)
+
+
+@pytest.mark.peer("hapi", "opencode")
+def test_a_session_program_behind_a_wrapper_is_taken_for_the_child_it_is(cast):
+    """npm's `hapi` is a Node.js program that starts the real one, so the pid that announces itself is a grandchild's."""
+    _, user = cast.hub(NPM)
+    running = cast.runner(OURS, user, HAPI_CLI_EXECUTABLE=NPM_HAPI)
+    sid = user.started(running.machine_id, cast.directory("project"))
+    announced = user.session(sid)["metadata"]["hostPid"]
+    assert os.path.samefile(psutil.Process(announced).exe(), NPM_BINARY)
+    assert [child["happySessionId"] for child in running.control("/list")["children"]] == [sid]
+    assert running.control("/stop-session", {"sessionId": sid}) == {"status": "stopped"}
+    assert not psutil.pid_exists(announced)
+    assert user.archived(sid)["archiveReason"] == "Hub restart"
