@@ -96,6 +96,31 @@ def test_up_spawns_the_demo_agent_in_a_new_directory(up, stage):
     assert Ran(stage, "runner", "stop-session", spawned["sessionId"]).out == "Session was already stopped\n"
 
 
+def test_a_project_cannot_slip_its_own_modules_into_a_session(up, stage):
+    _, port = up
+    project = stage.directory("hostile")
+    for name in ("json.py", "hapi.py", "attrs.py", "twisted.py"):
+        (project / name).write_text("import sys; sys.exit('taken over')\n")
+    token = json.loads((stage.path / "home/settings.json").read_text())["cliApiToken"]
+    user = User(f"http://127.0.0.1:{port}", token).login()
+    assert user.spawn(user.machines()[0]["id"], project, agent="demo")["type"] == "success"
+
+
+def test_a_runner_start_beside_up_is_already_there_and_never_replaces_it(up, stage):
+    program, _ = up
+    same = Ran(stage, "runner", "start")
+    assert same.out == f"The runner is already running with this version and these flags (pid {program.pid})\n"
+    code, sentence = Ran(stage, "runner", "start", "--workspace-root", str(stage.path)).refusal()
+    assert (code, sentence) == (3, f"`hapi up` serves this home (pid {program.pid}) with other flags: end it first")
+    assert program.running
+
+
+def test_runner_stop_ends_up_as_a_whole(up, stage):
+    program, _ = up
+    assert Ran(stage, "runner", "stop").out == f"Runner stopped (pid {program.pid})\n"
+    assert program.exit_code() == 0
+
+
 def test_a_second_up_says_where_the_first_one_is(up, stage):
     program, port = up
     second = Ran(stage, "up", "--port", str(port))
@@ -190,6 +215,17 @@ def test_a_hub_that_is_away_is_told_and_the_runner_goes_on_trying__N01(stage, ca
     assert "it goes on trying" in sentence
     assert Ran(stage, "runner", "start", "--wait", "api-only").code == 0
     assert Ran(stage, "runner", "stop").code == 0
+
+
+def test_twistd_serves_the_same_runner_and_its_log_hides_the_token__K02(hub, stage, canary):
+    twistd = "from twisted.scripts.twistd import run; run()"
+    words = ["-n", "--pidfile=", "--logger=hapi.log.json_logger", "hapi-runner"]
+    program = stage.start("twistd", [sys.executable, "-c", twistd, *words])
+    program.ready(lambda: any(machine["active"] for machine in hub.machines()))
+    assert json.loads(Ran(stage, "runner", "status", "--json").out)["pid"] == program.pid
+    program.end()
+    assert [json.loads(line)["message"] for line in program.output.splitlines()]
+    assert canary not in program.output
 
 
 def test_login_asks_the_hub_and_status_tells(hub, stage, canary):
