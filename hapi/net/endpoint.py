@@ -23,9 +23,10 @@ def hub_endpoint(reactor: Any, origin: str) -> IStreamClientEndpoint:
     if not secure:
         return endpoint
     from twisted.internet.endpoints import wrapClientTLS  # OpenSSL only for those who need it
-    from twisted.internet.ssl import optionsForClientTLS
 
-    wrapped: IStreamClientEndpoint = wrapClientTLS(optionsForClientTLS(parts.hostname), endpoint)
+    from hapi.net.tls import Checked
+
+    wrapped: IStreamClientEndpoint = wrapClientTLS(Checked(parts.hostname), endpoint)
     return wrapped
 
 

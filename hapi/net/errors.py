@@ -21,6 +21,10 @@ class FrameTooLarge(ValueError):
     """A message over the limit was refused before it was sent."""
 
 
+class CertificateRefused(Exception):
+    """The hub's certificate is not to be trusted; says why."""
+
+
 class ConnectRefused(Exception):
     """Raised by a namespace to keep a client out; the text goes to the client."""
 
@@ -75,31 +79,17 @@ def _innermost(error: BaseException | None) -> BaseException | None:
     return error
 
 
-# OpenSSL's reasons (X509_verify_cert_error_string) that a person can act on; others are shown as they are.
-_CERTIFICATE = {
-    "certificate has expired": "its certificate has expired",
-    "certificate is not yet valid": "its certificate is not valid yet (is this machine's clock right?)",
-    "self-signed certificate": "its certificate is self-signed and not trusted here",
-    "self signed certificate": "its certificate is self-signed and not trusted here",
-    "unable to get local issuer": "its certificate comes from an authority that is not trusted here",
-    "unable to verify the first": "its certificate comes from an authority that is not trusted here",
-}
-
-
 def certificate_words(error: BaseException | None, host: str) -> str | None:
     """What is wrong with the TLS of `host`, as one clause; None when `error` is about something else."""
     seen = _innermost(error)
-    kind = type(seen).__module__.split(".")[0] if seen is not None else ""
+    if isinstance(seen, CertificateRefused):
+        return str(seen)
+    kind = type(seen).__module__.partition(".")[0]
     if kind == "service_identity":
         return f"its certificate is for another host than {host}"
     if kind != "OpenSSL":
         return None
     text = str(seen)
-    for sign, words in _CERTIFICATE.items():
-        if sign in text:
-            return words
-    if "certificate verify failed" in text:
-        return f"its certificate is not trusted here: {text[:120]}"
     if "wrong version number" in text or "packet length too long" in text:
         return "it does not speak TLS (http instead of https?)"
     return f"TLS failed: {text[:160]}"

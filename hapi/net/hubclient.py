@@ -62,7 +62,7 @@ class HubClient:
 
         http = self._http
         if http is None:
-            http = self._http = _make_http(self._reactor)
+            http = self._http = _make_http(self._reactor, self._access.url.startswith("https"))
         chunks: list[bytes] = []
         size = 0
 
@@ -98,10 +98,14 @@ class HubClient:
         }
 
 
-def _make_http(reactor: Any) -> Any:
+def _make_http(reactor: Any, secure: bool) -> Any:
     from treq.client import HTTPClient
     from twisted.web.client import Agent
 
+    if secure:
+        from hapi.net.tls import CheckedPolicy
+
+        return HTTPClient(Agent(reactor, CheckedPolicy(), connectTimeout=20.0))
     return HTTPClient(Agent(reactor, connectTimeout=20.0))
 
 

@@ -93,7 +93,7 @@ class MemoryHub:
 
     def settle(self) -> None:
         """Move bytes until nothing moves."""
-        while any([pump.flush(advanceClock=False) for pump in self._pumps]):
+        while sum(pump.flush(advanceClock=False) for pump in self._pumps):
             pass
 
     def advance(self, seconds: float) -> None:
