@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 from programs import NPM, NPM_BINARY, NPM_HAPI, OUR_HAPI, OURS, User
-from support import ROOT, until
+from support import ROOT, alive, until
 
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile="]
 DOORS = {
@@ -64,5 +64,5 @@ def test_a_session_program_behind_a_wrapper_is_taken_for_the_child_it_is(cast):
     assert os.path.samefile(psutil.Process(announced).exe(), NPM_BINARY)
     assert [child["happySessionId"] for child in running.control("/list")["children"]] == [sid]
     assert running.control("/stop-session", {"sessionId": sid}) == {"status": "stopped"}
-    assert not psutil.pid_exists(announced)
+    assert not alive(announced)
     assert user.archived(sid)["archiveReason"] == "Hub restart"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from programs import NPM, OURS, Events, Refused, Running, User
-from support import until
+from support import alive, until
 
 pytestmark = pytest.mark.peer("hapi", "opencode")
 MIXTURES = [(hub, runner, session) for hub in (NPM, OURS) for runner in (NPM, OURS) for session in (NPM, OURS)]
@@ -117,11 +117,3 @@ def leave(user: User, running: Running) -> None:
     machine = user.machine(running.machine_id)
     assert machine["runnerState"]["status"] == "shutting-down"
     assert machine["runnerState"]["shutdownSource"] == "hapi-cli"
-
-
-def alive(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False

@@ -42,6 +42,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def alive(pid: int) -> bool:
+    """Whether a process of that pid runs; one that ended and waits for its parent does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def marked(mark: str) -> list[psutil.Process]:
     """Every running process whose environment holds our mark."""
     found = []
