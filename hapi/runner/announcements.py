@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import define, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from hapi.attempts import AttemptFolder
+from hapi.attempts import MARK, AttemptFolder
 from hapi.home import Home
 from hapi.process import IProcesses, ProcessIdentity
 from hapi.protocol.attempt import AttemptProcess, AttemptRequest, AttemptSession
@@ -73,7 +73,9 @@ class Announcements:
         proof = self._proof(identity, door)
         if proof is False:
             return self._reject(claimed, "the caller is another process")
-        child = self._children.of_process(identity) or await self._child_around(identity)
+        child = self._children.of_process(identity)
+        if child is None and message.started_by == "runner":
+            child = await self._child_around(identity)
         if child is not None:
             return await self._from_child(child, identity, message, proof)
         if message.started_by == "runner":
@@ -103,22 +105,34 @@ class Announcements:
     async def _child_around(self, identity: ProcessIdentity) -> Child | None:
         """The start in whose tree this process is: what we launched may have started the one that speaks.
 
-        A child can be faster than the launch that is still being written down: such launches are waited for.
+        Everything below a launch carries its mark. A child can be faster than the launch that is still being written down:
+        then that is waited for.
         """
+        environment = self._processes.environment(identity.pid)
+        if environment is not None:
+            marked = self._children.attempt(environment.get(MARK, ""))
+            return None if marked is None or not await self._is_launched(marked) else marked
         for child in self._children:
-            if child.exit is not None or child.host is not None or child.started_by != "runner":
+            if child.exit is not None or child.host is not None or not await self._is_launched(child):
                 continue
-            if not child.launching.happened:
-                await child.launching.when().addTimeout(LAUNCH_WITHIN, self._clock).addErrback(lambda _: None)
             if child.identity is not None and identity in self._processes.tree(child.identity, child.attempt):
                 return child
         return None
 
+    async def _is_launched(self, child: Child) -> bool:
+        try:
+            return await child.launching.when().addTimeout(LAUNCH_WITHIN, self._clock)
+        except TimeoutError:
+            return False
+
     async def _from_child(self, child: Child, identity: ProcessIdentity, message: SessionStarted, proof: bool | None) -> Verdict:
         if child.state in ("refused", "ended"):
             return self._too_late(child, message)
+        several = _serves_several(message.metadata)
+        if child.host not in (None, identity) and not several and self._processes.is_running(child.host) is not False:
+            return self._reject(identity.pid, "its session has announced itself as another process")
         child.unverified = proof is None
-        if _serves_several(message.metadata) and child.session_id is not None:
+        if several and child.session_id is not None:
             self._children.reported_too(child, message.session_id, archived=_is_archived(message.metadata))
             return Accepted()
         self._record(child, identity, message)

@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from hapi.attempts import AttemptFolder
 from hapi.once import Once
 from hapi.process import Exit, ProcessIdentity
+from hapi.protocol.control import StopStatus
 from hapi.protocol.spawn import Spawned, SpawnRefused, SpawnResult, Worktree
 
 LEFT = "The runner is stopping; the session may still come up"
@@ -77,7 +78,7 @@ class Child:
     adopted: bool = False
     state: str = "requested"
     exit: Exit | None = None
-    stopping: Once[str] | None = None
+    stopping: Once[StopStatus] | None = None
     watching: Deferred[None] | None = None
     cleanup: Callable[[], object] | None = None
     launching: Once[bool] = field(factory=Once)  # whether there is a process

@@ -195,11 +195,12 @@ class Children:
 
     async def end(self, child: Child, *, reason: str, actor: str, method: str) -> StopStatus:
         """End the whole tree of `child`; callers that come meanwhile are answered together."""
-        if child.stopping is None:
-            child.stopping = Once()
+        stopping = child.stopping
+        if stopping is None:
+            stopping = child.stopping = Once()
             ending = Deferred.fromCoroutine(self._end(child, StopOrder(reason, actor, method, self._now())))
             ending.addErrback(self._could_not_end, child).addCallback(self._stopped, child)
-        return await child.stopping.when()  # type: ignore[return-value]
+        return await stopping.when()
 
     def _stopped(self, status: StopStatus, child: Child) -> None:
         waiting, child.stopping = child.stopping, None  # a survivor may be tried again

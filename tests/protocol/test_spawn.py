@@ -19,7 +19,7 @@ from hapi.protocol.spawn import (
     wire_result,
 )
 
-RECORDED = [json.loads(line) for line in (Path(__file__).parent / "spawn-argv.jsonl").read_text().splitlines()]
+RECORDED = [json.loads(line) for line in (Path(__file__).parents[1] / "fixtures/spawn-argv.jsonl").read_text().splitlines()]
 STARTED = [line for line in RECORDED if line["argv"] is not None]
 
 

@@ -1,0 +1,152 @@
+"""A runner's inside for tests: children, spawner and announcements on a Clock and a process table in memory."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from hapi.attempts import AttemptFolder, attempts
+from hapi.home import Home
+from hapi.process import MemoryProcesses
+from hapi.protocol.control import SessionStarted
+from hapi.protocol.spawn import SpawnRefused, Worktree, parse_spawn
+from hapi.runner.adoption import Adoption
+from hapi.runner.announcements import Announcements
+from hapi.runner.availability import Availability
+from hapi.runner.child import Child
+from hapi.runner.children import Children
+from hapi.runner.guard import Door
+from hapi.runner.options import RunnerOptions
+from hapi.runner.peers import Caller
+from hapi.runner.roots import WorkspaceRoots
+from hapi.runner.spawning import Spawner
+from hapi.settings import HubAccess
+
+CHECK = SynchronousTestCase()
+
+
+def result_of(waiting: Any) -> Any:
+    """What the Deferred or coroutine has given by now."""
+    return CHECK.successResultOf(waiting)
+
+
+def assert_waiting(waiting: Deferred[Any]) -> None:
+    CHECK.assertNoResult(waiting)
+
+
+class NoWorktrees:
+    """Remembers what was asked of it."""
+
+    def __init__(self, made: Worktree | SpawnRefused | None = None) -> None:
+        self.made, self.asked, self.removed = made, [], []
+
+    async def make(self, directory: str, name: str | None) -> Worktree | SpawnRefused:
+        self.asked.append((directory, name))
+        assert self.made is not None
+        return self.made
+
+    async def remove(self, worktree: Worktree) -> bool:
+        self.removed.append(worktree)
+        return True
+
+    async def is_linked(self, directory: str) -> bool:
+        return False
+
+
+def options_for(home: Home, *, roots: WorkspaceRoots | None = None, **more: Any) -> RunnerOptions:
+    access = HubAccess("http://127.0.0.1:1", "secret-token")
+    given = {"session_command": ("/bin/session",), "environ": {"PATH": "/usr/bin:/bin"}, "titled": False, **more}
+    return RunnerOptions(home, access, "machine-1", roots or WorkspaceRoots(), **given)
+
+
+@define
+class Stage:
+    """Everything between a request and a process, without a hub, a port or a process."""
+
+    home: Home
+    programs: Any = ("session",)
+    roots: WorkspaceRoots = field(factory=WorkspaceRoots)
+    missing: dict[str, str] = field(factory=dict)  # agents that are not there, with the reason
+    worktrees: NoWorktrees = field(factory=NoWorktrees)
+    clock: Clock = field(factory=Clock)
+    wall: float = 1_700_000_000.0
+    processes: MemoryProcesses = field(init=False)
+    children: Children = field(init=False)
+    spawner: Spawner = field(init=False)
+    announcements: Announcements = field(init=False)
+    failed: list[tuple[SpawnRefused, Child | None]] = field(factory=list)
+    succeeded: list[Child] = field(factory=list)
+    holds: dict[tuple[int, int], bool | None] = field(factory=dict)  # pid, inode → whether it has that socket
+
+    def __attrs_post_init__(self) -> None:
+        self.processes = MemoryProcesses(self.programs, self.clock)
+        self.restart()
+
+    def now(self) -> float:
+        return self.wall + self.clock.seconds()
+
+    def restart(self) -> None:
+        """A new runner on the same home and the same processes."""
+        self.children = Children(self.clock, self.processes, self.worktrees, self.now)
+        options = options_for(self.home, roots=self.roots)
+        availability = Availability(self.missing.get, dict)
+        self.spawner = Spawner(
+            self.clock,
+            options,
+            self.processes,
+            self.children,
+            self.worktrees,
+            availability,
+            lambda refusal, child: self.failed.append((refusal, child)),
+            self.succeeded.append,
+            now=self.now,
+        )
+        self.announcements = Announcements(
+            self.clock, self.home, self.processes, self.children, now=self.now, holds_socket=self.holds_socket
+        )
+
+    def holds_socket(self, pid: int, inode: int) -> bool | None:
+        return self.holds.get((pid, inode), pid == inode - 1_000_000)
+
+    def adopt(self, boot_id: str = "00000000-0000-4000-8000-000000000000") -> int:
+        give_up = self.spawner.give_up
+        return Adoption(self.clock, self.home, self.processes, self.children, boot_id, give_up, 15.0, self.now).run()
+
+    def spawn(self, directory: Any = None, asked_by: str = "hub", **wanted: Any) -> Deferred[Any]:
+        request = parse_spawn({"directory": str(directory or self.home.path), "agent": "claude", **wanted})
+        return Deferred.fromCoroutine(self.spawner.spawn(request, asked_by))
+
+    def announce(self, pid: Any, session_id: str = "s1", caller: int | None = None, **metadata: Any) -> Any:
+        """The verdict on an announcement; the caller's socket is that of process `caller`, by default the one it names."""
+        metadata = {"hostPid": pid, "startedBy": "runner", **metadata}
+        inode = 1_000_000 + (caller if caller is not None else pid if isinstance(pid, int) else 0)
+        door = Door(Caller(os.geteuid(), inode), provable=True)
+        return result_of(Deferred.fromCoroutine(self.announcements.hear(SessionStarted(session_id, metadata), door)))
+
+    def stop(self, name: str, reason: str = "stopped on request") -> Deferred[str]:
+        return Deferred.fromCoroutine(self.children.stop(name, reason=reason, actor="hub", method="hub"))
+
+    @property
+    def folder(self) -> AttemptFolder:
+        """The only attempt."""
+        (only,) = attempts(self.home)
+        return only
+
+    @property
+    def pid(self) -> int:
+        """The process launched last."""
+        process = self.processes.launched[-1].attempt.process
+        assert process is not None
+        return process.child.pid
+
+    def started(self, session_id: str = "s1", **wanted: Any) -> Child:
+        """A session that has announced itself."""
+        answer = self.spawn(**wanted)
+        self.announce(self.pid, session_id)
+        result_of(answer)
+        return self.children.named(session_id)[0]

@@ -1,0 +1,250 @@
+"""Tracked sessions: found by any name, stopped with a truthful answer, taken over after a restart."""
+
+import pytest
+from runner_stage import Stage, assert_waiting, result_of
+
+from hapi.attempts import AttemptFolder
+from hapi.home import write_whole
+from hapi.process.memory import MemoryProcesses, Runs
+from hapi.protocol.attempt import AttemptEnd, AttemptRequest, StopOrder
+from hapi.protocol.control import DIRECTLY
+from hapi.protocol.spawn import SpawnRefused
+from hapi.runner.adoption import MACHINE_STOPPED, NEVER_LAUNCHED
+from hapi.runner.announcements import Accepted
+from hapi.runner.retention import Retention
+
+
+@pytest.fixture
+def stage(home):
+    return Stage(home)
+
+
+def test_a_stop_ends_the_tree_and_says_why_first__C19(home, monkeypatch):
+    stage = Stage(home, programs={"session": Runs(children=3)})
+    child = stage.started("s1")
+    seen = []
+    end_tree = MemoryProcesses.end_tree
+    monkeypatch.setattr(MemoryProcesses, "end_tree", lambda *args: (seen.append(child.folder.stop), end_tree(*args))[1])
+    assert result_of(stage.stop("s1", reason="why")) == "stopped"
+    assert (seen[0].reason, seen[0].actor, seen[0].method) == ("why", "hub", "hub")
+    assert child.folder.end.signal == "SIGTERM"
+    assert result_of(stage.stop("s1")) == "already_gone"
+    assert stage.children.listed() == []
+
+
+def test_a_session_that_is_deaf_is_killed__C01(home):
+    stage = Stage(home, programs={"session": Runs(deaf=True)})
+    child = stage.started("s1")
+    answer = stage.stop("s1")
+    assert_waiting(answer)
+    stage.clock.advance(2.0)
+    assert result_of(answer) == "stopped"
+    assert child.folder.end.signal == "SIGKILL"
+
+
+def test_a_survivor_is_still_alive_and_stays_listed__C12(home):
+    stage = Stage(home, programs={"session": Runs(unkillable=True)})
+    stage.started("s1")
+    answer = stage.stop("s1")
+    stage.clock.advance(5.0)
+    assert result_of(answer) == "still_alive"
+    assert len(stage.children.listed()) == 1
+
+
+def test_callers_that_stop_together_are_answered_together(home):
+    stage = Stage(home, programs={"session": Runs(deaf=True)})
+    stage.started("s1")
+    answers = [stage.stop("s1") for _ in range(3)]
+    stage.clock.advance(2.0)
+    assert [result_of(answer) for answer in answers] == ["stopped"] * 3
+
+
+def test_the_first_reason_stands__C19(home):
+    stage = Stage(home, programs={"session": Runs(deaf=True)})
+    child = stage.started("s1")
+    stage.stop("s1", reason="first"), stage.stop("s1", reason="second")
+    stage.clock.advance(2.0)
+    assert child.folder.stop.reason == "first"
+
+
+@pytest.mark.parametrize("name", ["", "nobody", "PID-0", "PID-1", "PID-x", "PID--1", "PID-" + "9" * 400, "PID-²"])
+def test_what_is_not_tracked_is_never_signalled_nor_called_gone__X12(stage, name):
+    stranger = stage.processes.add("stranger", pid=1)
+    assert result_of(stage.stop(name)) == "still_alive"
+    assert stage.processes.entry(stranger).signals == []
+
+
+def test_a_tracked_pid_is_a_name_too__X12(stage):
+    stage.started("s1")
+    assert result_of(stage.stop(f"PID-{stage.pid}")) == "stopped"
+
+
+def test_a_requested_id_is_a_name_too(stage):
+    stage.started("new-row", agent="claude", existingSessionId="old-row")
+    assert result_of(stage.stop("old-row")) == "stopped"
+
+
+def test_a_session_that_ended_by_itself_is_already_gone(stage):
+    child = stage.started("s1")
+    stage.processes.exit(child.identity, 3)
+    assert child.state == "ended"
+    assert child.folder.end == AttemptEnd(3, None, 0.0)
+    assert result_of(stage.stop("s1")) == "already_gone"
+
+
+def test_an_exit_without_its_holder_is_recorded_as_unknown__C15(stage):
+    child = stage.started("s1")
+    del stage.processes.table[child.holder.pid]
+    stage.processes.exit(child.identity, 3)
+    assert (child.folder.end.exit_code, child.folder.end.signal) == (None, None)
+
+
+def test_live_sessions_are_taken_over__C14(stage):
+    children = [stage.started(f"s{number}") for number in range(5)]
+    terminal = stage.processes.add("hapi")
+    stage.announce(terminal.pid, "t", startedBy="terminal")
+    stage.processes.exit(children[0].identity, 0)
+    stage.children.leave()
+    gone = children[1].identity
+    stage.processes.exit(gone, 7)
+    stage.restart()
+    assert stage.adopt() == 4
+    listed = {one.happy_session_id: one for one in stage.children.listed()}
+    assert set(listed) == {"s2", "s3", "s4", "t"}
+    assert listed["t"].started_by == DIRECTLY
+    assert [one.pid for one in listed.values() if one.happy_session_id == "s3"] == [children[3].identity.pid]
+    assert result_of(stage.stop("s1")) == "already_gone"
+    assert result_of(stage.stop("s3")) == "stopped"
+    assert result_of(stage.stop("t")) == "stopped"
+    assert not stage.processes.is_running(terminal)
+
+
+def test_a_taken_over_session_ends_like_any_other__C14(stage):
+    child = stage.started("s1")
+    stage.children.leave()
+    stage.restart()
+    stage.adopt()
+    stage.processes.exit(child.identity, 5)
+    assert stage.children.listed() == []
+    assert child.folder.end.exit_code == 5
+
+
+def test_a_reused_pid_is_not_taken_over__P04(stage):
+    child = stage.started("s1")
+    stage.children.leave()
+    stage.processes.exit(child.identity, 0)
+    stranger = stage.processes.add("stranger", pid=child.identity.pid)
+    stage.restart()
+    assert stage.adopt() == 0
+    assert result_of(stage.stop("s1")) == "already_gone"
+    assert result_of(stage.stop(f"PID-{stranger.pid}")) == "already_gone"
+    assert stage.processes.entry(stranger).signals == []
+
+
+def test_sessions_of_an_earlier_boot_ended_with_the_machine__V06(stage):
+    child = stage.started("s1")
+    stage.children.leave()
+    stage.restart()
+    assert stage.adopt(boot_id="another") == 0
+    assert child.folder.stop.reason == MACHINE_STOPPED
+    assert child.folder.stop.actor == "machine"
+    assert child.folder.end is not None
+    assert result_of(stage.stop("s1")) == "already_gone"
+
+
+def test_a_reason_written_before_the_machine_stopped_stands__V06(stage):
+    child = stage.started("s1")
+    child.folder.stop = StopOrder("user wanted it", "user", "hub", 1.0)
+    stage.children.leave()
+    stage.restart()
+    stage.adopt(boot_id="another")
+    assert child.folder.stop.reason == "user wanted it"
+
+
+def test_unknown_is_not_gone__C13(stage):
+    child = stage.started("s1")
+    stage.children.leave()
+    stage.processes.entry(child.identity).hidden = True
+    stage.restart()
+    assert stage.adopt() == 1
+    assert result_of(stage.stop("s1")) == "still_alive"
+    assert stage.processes.entry(child.identity).signals == []
+
+
+def test_a_request_that_was_never_launched_is_over__S11(stage):
+    AttemptFolder.create(stage.home, AttemptRequest(argv=("x",), cwd="/", at=1.0, existing_session_id="e1"))
+    assert stage.adopt() == 0
+    assert stage.folder.stop.reason == NEVER_LAUNCHED
+    assert result_of(stage.stop("e1")) == "already_gone"
+
+
+def test_a_launch_that_was_not_written_down_is_found_by_its_mark__S11(stage):
+    folder = AttemptFolder.create(stage.home, AttemptRequest(argv=("x",), cwd="/", at=stage.now()))
+    child = stage.processes.add("session", attempt_id=folder.id, environment={"HAPI_ATTEMPT": folder.id})
+    assert stage.adopt() == 1
+    assert stage.announce(child.pid, "s1") == Accepted()
+    assert result_of(stage.stop("s1")) == "stopped"
+
+
+@pytest.mark.parametrize("name", ["request.json", "process.json", "session.json", "end.json", "stop.json"])
+def test_a_broken_record_stops_no_start__S05(stage, name):
+    stage.started("s1")
+    stage.children.leave()
+    (stage.folder.path / name).write_bytes(b"\xff{")
+    stage.restart()
+    stage.adopt()
+
+
+def test_a_stop_that_the_runner_did_not_live_to_finish_is_finished(home):
+    stage = Stage(home, programs={"session": Runs(deaf=True)})
+    child = stage.started("s1")
+    stage.stop("s1")
+    stage.children.leave()
+    stage.restart()
+    stage.adopt()
+    stage.clock.advance(4.0)
+    assert not stage.processes.is_running(child.identity)
+    assert child.folder.stop.reason == "stopped on request"
+
+
+def test_old_attempts_go_and_live_ones_stay__S14(stage):
+    live = stage.started("live")
+    ended = [stage.started(f"s{number}") for number in range(5)]
+    for child in ended:
+        stage.processes.exit(child.identity, 0)
+    outdated = Retention(count=2, age=1e9).outdated(list(stage.children), stage.now())
+    assert outdated == sorted(ended, key=lambda child: child.attempt)[:3]
+    assert set(Retention(count=10, age=60.0).outdated(list(stage.children), stage.now() + 61)) == set(ended)
+    assert live not in Retention(count=0, age=0.0).outdated(list(stage.children), stage.now() + 1)
+
+
+def test_a_forgotten_child_has_no_name_left(stage):
+    child = stage.started("s1", existingSessionId="e1")
+    stage.processes.exit(child.identity, 0)
+    stage.children.forget(child)
+    assert list(stage.children) == []
+    assert stage.children.named("s1") == stage.children.named("e1") == stage.children.named(f"PID-{child.identity.pid}") == []
+
+
+def test_a_full_disk_keeps_no_session_alive__S02(stage, monkeypatch):
+    child = stage.started("s1")
+
+    def full(path, content):
+        if path.name == "stop.json":
+            raise OSError(28, "No space left on device")
+        write_whole(path, content)
+
+    monkeypatch.setattr("hapi.attempts.write_whole", full)
+    assert result_of(stage.stop("s1")) == "stopped"
+    assert child.folder.stop is None
+
+
+def test_every_end_is_told_once(stage):
+    answer = stage.spawn()
+    child = stage.children.live()[0]
+    ends = []
+    child.gone.when().addCallback(ends.append)
+    stage.processes.exit(child.identity, 1)
+    stage.children.ended(child, child.exit)
+    assert len(ends) == 1
+    assert isinstance(result_of(answer), SpawnRefused)
