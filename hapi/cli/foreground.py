@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -42,6 +43,8 @@ def run_runner(flags: RunnerFlags) -> int:
         serving.services.startService()
 
     def up(runner: Any) -> None:
+        gc.freeze()
+        gc.enable()
         if not sys.stdin.isatty():  # no terminal that could hang up: a supervisor's or a person's wish
             serving.on_hangup = runner.reload
         logging.speak_up()
