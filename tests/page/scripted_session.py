@@ -42,6 +42,7 @@ class ScriptedSession:
         self.prompts: list[dict[str, Any]] = []  # message objects, each once
         self.calls: list[tuple[str, Any]] = []  # (method, params) of the hub's calls
         self.cancel_answer = {"removed": True}
+        self.answers: dict[str, Any] = {}  # what calls give, by name; a function gets the parameters
         self._versions = {"metadata": 1, "agentState": 1}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -194,29 +195,30 @@ class ScriptedSession:
         method = request["method"].split(":", 1)[1]
         params = json.loads(request["params"])
         self.calls.append((method, params))
-        if method == "set-session-config":
+        if method == "set-session-config" and method not in self.answers:
             self.permission_mode = params.get("permissionMode", self.permission_mode)
             return json.dumps({"applied": params})
-        return "null"
+        return json.dumps(await self._answer(method, params))
+
+    async def _answer(self, method: str, params: Any) -> Any:
+        answer = self.answers.get(method)
+        return await asyncio.to_thread(answer, params) if callable(answer) else answer
 
 
 class ScriptedMachine(ScriptedSession):
     """A machine whose runner is the test: `answers` holds what its calls give, by name."""
 
     def __init__(self, hub: str, token: str, *, machine: str = "", **metadata: Any) -> None:
-        self.answers: dict[str, Any] = {
-            "agent-availability": {"agents": [{"agent": "demo", "available": True}]},
-            "path-exists": lambda params: {"exists": {path: path == "/home/dev/shop" for path in params["paths"]}},
-            "list-directory": lambda params: {
-                "success": True,
-                "entries": [{"name": "shop", "type": "directory", "isGitRepo": True}],
-            },
-            "spawn-happy-session": {"type": "error", "errorMessage": "not scripted"},
-        }
         self.machine_id = machine or str(uuid.uuid4())
         super().__init__(hub, token, **{"homeDir": "/home/dev", **metadata})
 
     async def _open(self) -> None:
+        self.answers = {
+            "agent-availability": {"agents": [{"agent": "demo", "available": True}]},
+            "path-exists": lambda params: {"exists": {path: path == "/home/dev/shop" for path in params["paths"]}},
+            "list-directory": {"success": True, "entries": [{"name": "shop", "type": "directory", "isGitRepo": True}]},
+            "spawn-happy-session": {"type": "error", "errorMessage": "not scripted"},
+        }
         given = {name: value for name, value in self.metadata.items() if name not in ("path", "flavor", "lifecycleState")}
         metadata = {"platform": "linux", "happyCliVersion": "0.30.7", "capabilities": CAPABILITIES, **given}
         state = {"status": "running", "pid": 1, "httpPort": 1, "startedAt": now()}
@@ -247,5 +249,4 @@ class ScriptedMachine(ScriptedSession):
     async def _call(self, request: dict[str, Any]) -> str:
         method, params = request["method"].split(":", 1)[1], json.loads(request["params"])
         self.calls.append((method, params))
-        answer = self.answers[method]
-        return json.dumps(answer(params) if callable(answer) else answer)
+        return json.dumps(await self._answer(method, params))

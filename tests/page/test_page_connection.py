@@ -113,7 +113,7 @@ def test_a_stream_of_events_in_pieces_is_put_together(place):
     page = place.visit(logged_in=False)
     frames = """async () => {
       const {Frames} = await import('/events.js');
-      const whole = 'data: {"a":1}\\nid: x:1:y\\n\\n: comment\\n\\ndata: line one\\r\\ndata: line two\\r\\n\\r\\ndata: unfinished';
+      const whole = 'data: {"a":1}\\nid: x:1:y\\n\\n: note\\n\\ndata: line one\\r\\ndata: line two\\r\\n\\r\\ndata: unfinished';
       const results = [];
       for (let cut = 1; cut < whole.length; cut += 1) {
         const frames = new Frames();
