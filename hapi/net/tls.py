@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from attrs import define
-from OpenSSL.SSL import SSL_CB_WRITE_ALERT, Connection
+from OpenSSL.SSL import SSL_CB_WRITE_ALERT, Connection, Context
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
-from twisted.internet.ssl import optionsForClientTLS
+from twisted.internet.ssl import optionsForClientTLS, platformTrust
 from twisted.python.failure import Failure
 from twisted.web.iweb import IPolicyForHTTPS
-from zope.interface import implementer
+from zope.interface import directlyProvides, implementer, providedBy
 
 from hapi.net.errors import CertificateRefused
 
@@ -30,9 +31,20 @@ class Checked:
     _host: str
 
     def clientConnectionForTLS(self, tlsProtocol: Any) -> Connection:
-        connection: Connection = optionsForClientTLS(self._host).clientConnectionForTLS(tlsProtocol)
-        connection.get_context().set_info_callback(partial(_explain, tlsProtocol))
-        return connection
+        roots: Any = _TellingRoots(partial(_explain, tlsProtocol))
+        return optionsForClientTLS(self._host, trustRoot=roots).clientConnectionForTLS(tlsProtocol)
+
+
+class _TellingRoots:
+    """The platform's authorities; `tell` hears what OpenSSL does on the way."""
+
+    def __init__(self, tell: Callable[[Connection, int, int], None]) -> None:
+        self._roots, self._tell = platformTrust(), tell
+        directlyProvides(self, providedBy(self._roots))
+
+    def _addCACertsToContext(self, context: Context) -> None:  # Twisted's IOpenSSLTrustRoot; the one hook before first use
+        self._roots._addCACertsToContext(context)
+        context.set_info_callback(self._tell)
 
 
 def _explain(tls_protocol: Any, connection: Connection, where: int, result: int) -> None:

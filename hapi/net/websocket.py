@@ -73,6 +73,7 @@ class _Socket(TwistedProtocol):
     clock: IReactorTime
     _cutting: IDelayedCall | None = None
     _told = False
+    state = autobahn.WebSocketProtocol.STATE_CLOSED  # until there is a transport
     _cause: Failure | None = None
 
     # --- for the holder
