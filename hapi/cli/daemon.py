@@ -16,6 +16,7 @@ from hapi.cli.failures import ERROR, Stop
 from hapi.home import PRIVATE_FILE, Home
 from hapi.shown import Secrets, visible
 
+DETACHED = "HAPI_RUNNER_DETACHED"  # environment: nobody reads the output, so nothing is said there once it is up
 GLANCE = 0.05  # seconds between looks
 TAIL = 2_000  # bytes of the runner's last words
 
@@ -49,6 +50,7 @@ def start_in_background(home: Home, words: list[str]) -> Started:
             stderr=descriptor,
             start_new_session=True,
             close_fds=True,
+            env={**os.environ, DETACHED: "1"},
         )
     finally:
         os.close(descriptor)

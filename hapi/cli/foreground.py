@@ -24,6 +24,7 @@ def run_runner(flags: RunnerFlags) -> int:
     """Serve until asked to leave; the exit code. Raises what is known to be wrong before anything runs."""
     from hapi.runner import RunnerOptions
 
+    detached = os.environ.pop("HAPI_RUNNER_DETACHED", None) is not None
     options = RunnerOptions.from_environment(os.environ, **flags.given())
 
     from twisted.internet import reactor
@@ -32,7 +33,8 @@ def run_runner(flags: RunnerFlags) -> int:
     from hapi.log import start_logging
     from hapi.runner import runner_service
 
-    logging = start_logging("runner", options.home, terminal=sys.stderr, secrets=[options.access.token])
+    terminal = None if detached else sys.stderr
+    logging = start_logging("runner", options.home, terminal=terminal, secrets=[options.access.token])
     options = evolve(options, log_path=str(logging.path))
     serving = Serving(reactor)
 
