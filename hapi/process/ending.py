@@ -25,6 +25,7 @@ from hapi.protocol.attempt import ProcessIdentity
 PASSES = 10  # kills of what is found again and again
 SLICE = 0.008  # seconds of looking at processes before others get their turn
 GLANCES = (0.01, 0.02, 0.03, 0.05)  # seconds between looks whether everybody is gone
+KILL_ALL_BELOW = signal.SIGUSR1  # what a holder takes it for
 HOLDER_WITHIN = 0.5  # seconds the holder has to write the end down
 
 
@@ -48,44 +49,53 @@ class TreeEnding:
             return "still_alive"
         begun = self._clock.seconds()
         seen = await self._look()
-        if seen.root is None and not seen.others:
-            await self._holder_left(seen)
+        if seen.is_empty and await self._is_over(seen):
             return "already_gone"
         asked: set[tuple[int, int]] = set()
         if seen.root is not None:
             self._signal([seen.root], asked, signal.SIGTERM, signal.SIGCONT)
             self._signal(seen.others, set(), signal.SIGCONT)  # who is stopped cannot help it to end
-            await self._root_gone(self._patience / 2)
+            await self._gone(self._identity, self._patience / 2)
             seen = await self._look()
         glance = 0
-        while seen.root is not None or seen.others:
+        while not (seen.is_empty and await self._is_over(seen)):
             if self._clock.seconds() - begun >= self._patience:
                 return await self._kill(seen)
             self._signal(list(reversed(seen.others)), asked, signal.SIGTERM, signal.SIGCONT)
             await self._sleep(GLANCES[min(glance, len(GLANCES) - 1)])
             glance += 1
             seen = await self._look()
-        await self._holder_left(seen)
         return "stopped"
 
     async def _kill(self, seen: Members) -> Ending:
+        """Kill all that is seen until nobody is; the holder does the same, and it sees its children in microseconds."""
         refused: set[int] = set()
         for again in range(PASSES):
             everybody = [stat for stat in (*reversed(seen.others), seen.root) if stat is not None]
             if again:
                 self._signal(everybody, set(), signal.SIGSTOP)  # who forks faster than we look is frozen first
             refused = self._signal(everybody, set(), signal.SIGKILL)
+            if seen.holder is not None:
+                self._signal([seen.holder], set(), KILL_ALL_BELOW, signal.SIGCONT)
             for glance in GLANCES:
                 await self._sleep(glance)
                 if all(self._is_gone(stat) for stat in everybody):
                     break
             seen = await self._look()
-            if seen.root is None and not seen.others:
-                await self._holder_left(seen)
+            if seen.is_empty and await self._is_over(seen):
                 return "stopped"
         left = [stat.pid for stat in seen.stats if stat is not seen.holder]
         self.log.warn("Processes {pids} could not be ended, {refused} of them are not ours", pids=left, refused=len(refused))
         return "still_alive"
+
+    async def _is_over(self, seen: Members) -> bool:
+        """Nobody was seen. The holder ends when the kernel knows no one below it, so its end is the proof; else another look is."""
+        identity = None if seen.holder is None else identity_of(seen.holder)
+        if identity is None:
+            return True
+        self._signal([seen.holder], set(), signal.SIGCONT)
+        await self._gone(identity, HOLDER_WITHIN)
+        return kernel.is_running(identity) is False or (await self._look()).is_empty
 
     def _signal(self, stats: list[Any], sent: set[tuple[int, int]], *signals: signal.Signals) -> set[int]:
         """Send `signals` to those who did not get them yet; the pids of those that we may not signal."""
@@ -122,15 +132,9 @@ class TreeEnding:
             found.root = None  # same pid, same tick, another process
         return found
 
-    async def _root_gone(self, seconds: float) -> None:
-        await race([self._exits.when_exited(self._identity), self._sleep(seconds)])
-
-    async def _holder_left(self, seen: Members) -> None:
-        identity = None if seen.holder is None else identity_of(seen.holder)
-        if identity is None:
-            return
-        kernel.send(identity, signal.SIGCONT)
-        await race([self._exits.when_exited(identity), self._sleep(HOLDER_WITHIN)])
+    async def _gone(self, identity: ProcessIdentity, seconds: float) -> None:
+        """Until it has ended, at most so long."""
+        await race([self._exits.when_exited(identity), self._sleep(seconds)])
 
     def _sleep(self, seconds: float) -> Deferred[None]:
         return deferLater(self._clock, seconds)

@@ -21,8 +21,10 @@ REPORT = 3  # the pipe's descriptor
 LARGEST = 4 << 20  # bytes of output.log before it is moved to output.log.1
 QUICKEST, SLOWEST = 0.02, 1.0  # seconds between looks at its size
 GRACE = 2.0  # seconds that what a session left behind has between SIGTERM and SIGKILL
-PASSES, RARELY = 10, 5.0  # kills in quick succession; then one each so many seconds
-DEAF_TO = (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP, _signal.SIGQUIT, _signal.SIGUSR1, _signal.SIGUSR2, _signal.SIGTSTP)
+GLANCE, RARELY = 0.05, 5.0  # seconds between looks at what is left; and between kills of what cannot be killed
+QUIET = 5  # looks that find nobody but runners, before that is believed
+DEAF_TO = (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP, _signal.SIGQUIT, _signal.SIGUSR2, _signal.SIGTSTP)
+AWAITED = (_signal.SIGCHLD, _signal.SIGUSR1)  # the latter from a runner: kill all that is below, now
 OTHER_NAMES = ("SIGCLD", "SIGPOLL", "SIGIOT", "SIG_DFL", "SIG_IGN", "SIG_BLOCK", "SIG_UNBLOCK", "SIG_SETMASK")
 NAMES = {number: name for name, number in vars(_signal).items() if name.startswith("SIG") and name not in OTHER_NAMES}
 
@@ -30,7 +32,7 @@ NAMES = {number: name for name, number in vars(_signal).items() if name.startswi
 def main(folder: str, directory: str, argv: list[str]) -> None:
     for number in DEAF_TO:
         _signal.signal(number, _signal.SIG_IGN)
-    _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGCHLD,))
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, AWAITED)
     close_others()
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
@@ -40,16 +42,15 @@ def main(folder: str, directory: str, argv: list[str]) -> None:
     mine, its = identity(os.getpid()), identity(child)
     write(folder, "process.json", f'{{"child":{in_json(its)},"holder":{in_json(mine)}}}\n')
     report("held " + " ".join(str(part) for part in mine + its))
-    log = Log(folder)
-    code = None
-    while code is None:
-        wait(log.pause)
+    log, below = Log(folder), Below(child)
+    while below.code is None:
+        below.wait(log.pause)
         log.look()
-        code = reap(child)
     log.close()
+    code = below.code
     how = f'"exitCode":{code},"signal":null' if code >= 0 else f'"exitCode":null,"signal":"{NAMES.get(-code, f"SIG{-code}")}"'
     write(folder, "end.json", f'{{{how},"at":{time.time():.3f}}}\n')
-    end_leftovers()
+    below.end()
 
 
 def close_others() -> None:
@@ -155,25 +156,6 @@ def tell(line: str) -> None:
         pass
 
 
-def wait(seconds: float) -> None:
-    """Until a child ends, at most so long."""
-    _signal.sigtimedwait((_signal.SIGCHLD,), seconds)
-
-
-def reap(child: int) -> int | None:
-    """Take everybody who has ended, strangers that were given to us too; the exit code of `child` if it is among them."""
-    code = None
-    while True:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return code
-        if pid == 0:
-            return code
-        if pid == child:
-            code = os.waitstatus_to_exitcode(status)
-
-
 class Log:
     """Keeps output.log small. The session appends to it by descriptor, so it is copied and cut, never renamed."""
 
@@ -209,45 +191,102 @@ class Log:
         os.close(nothing)
 
 
-def end_leftovers() -> None:
-    """End what the session left behind, and wait until it is gone."""
-    deadline, passes = time.monotonic() + GRACE, 0
-    told: set[int] = set()
-    while True:
-        reap(0)
-        left = below_us()
-        if not left:
-            return
-        if time.monotonic() < deadline:
-            send(left - told, _signal.SIGTERM, _signal.SIGCONT)
-            told |= left
-            wait(0.05)
-            continue
-        passes += 1
-        for _ in range(PASSES):  # who forks faster than we look is frozen first
-            send(left, _signal.SIGSTOP)
-            more = below_us()
-            if more <= left:
-                break
-            left = more
-        send(left, _signal.SIGKILL)
-        wait(0.02 if passes < PASSES else RARELY)
+class Below:
+    """Our descendants: the session and all it started. Nobody leaves, for whoever loses its parent becomes our child."""
+
+    def __init__(self, session: int) -> None:
+        self.session, self.hurried = session, False
+        self.code: int | None = None  # of the session, once it has ended; negative for a signal
+
+    def wait(self, seconds: float) -> None:
+        """Until a child ends or a runner is in a hurry, at most so long."""
+        came = _signal.sigtimedwait(AWAITED, seconds)
+        if came is not None and came.si_signo == _signal.SIGUSR1:
+            self.hurried = True
+            self.kill()
+        self.reap()
+
+    def reap(self) -> bool:
+        """Take everybody who has ended. False if nobody is left: the kernel knows that, however fast they fork."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if pid == 0:
+                return True
+            if pid == self.session:
+                self.code = os.waitstatus_to_exitcode(status)
+
+    def end(self) -> None:
+        """End what the session left behind, and wait until it is gone."""
+        deadline, pause, quiet = time.monotonic() + GRACE, GLANCE, 0
+        told: set[int] = set()
+        while self.reap():
+            left = below_us()
+            quiet = 0 if left else quiet + 1
+            if quiet > QUIET:
+                return  # only runners are below us
+            if self.hurried or time.monotonic() >= deadline:
+                if left and not self.kill():
+                    pause = min(pause * 2, RARELY)  # another user's, or the kernel does not let it go
+            else:
+                send(left - told, _signal.SIGTERM, _signal.SIGCONT)
+                told |= left
+            self.wait(pause)
+
+    def kill(self) -> bool:
+        """Kill our children again and again for a while: what is further below becomes our child by that. True if none is left.
+
+        A child's pid cannot be another's before we have reaped it; and it takes microseconds to see them all, so that they do
+        not get far in forking.
+        """
+        until = time.monotonic() + GLANCE
+        while time.monotonic() < until:
+            there = [pid for pid in children_of(os.getpid()) if not is_let_go(pid)]
+            if not there:
+                return True
+            for pid in there:
+                try:
+                    os.kill(pid, _signal.SIGKILL)
+                except OSError:
+                    pass
+            self.reap()
+        return False
+
+
+def children_of(pid: int) -> list[int]:
+    """Pids of the children of all its threads."""
+    found = []
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children", "rb", buffering=0) as file:
+                found += [int(child) for child in file.read().split()]
+    except OSError:
+        if not os.path.exists(f"/proc/self/task/{os.getpid()}/children"):  # a kernel without this list
+            stats = [(int(name), stat(name)) for name in os.listdir("/proc") if name.isdigit()]
+            return [child for child, seen in stats if seen is not None and seen[1] == pid]
+    return found
 
 
 def below_us() -> set[int]:
     """Pids of all our descendants, without runners and other holders and what is below those."""
-    children: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            seen = stat(name)
-            if seen is not None and seen[0] not in b"ZX":
-                children.setdefault(seen[1], []).append(int(name))
     found: set[int] = set()
     last = [os.getpid()]
     while last:
-        last = [pid for parent in last for pid in children.get(parent, ()) if pid not in found and not is_let_go(pid)]
+        last = [
+            pid
+            for parent in last
+            for pid in children_of(parent)
+            if pid not in found and not has_ended(pid) and not is_let_go(pid)
+        ]
         found.update(last)
     return found
+
+
+def has_ended(pid: int) -> bool:
+    seen = stat(pid)
+    return seen is None or seen[0] in b"ZX"
 
 
 def is_let_go(pid: int) -> bool:

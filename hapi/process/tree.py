@@ -27,13 +27,13 @@ class Table:
         for name in os.listdir("/proc"):
             if not name.isdigit():
                 continue
+            yield
             stat = read_stat(int(name))
             if stat is None or stat.ended:
                 continue
             self.stats[stat.pid] = stat
             if mark is not None and mark in (read_proc(stat.pid, "environ") or b"").split(b"\0"):
                 self.marked.add(stat.pid)
-            yield
 
 
 @define
@@ -43,6 +43,11 @@ class Members:
     holder: Stat | None
     root: Stat | None
     others: list[Stat]  # parents before their children
+
+    @property
+    def is_empty(self) -> bool:
+        """Nobody is there, save perhaps the holder."""
+        return self.root is None and not self.others
 
     @property
     def stats(self) -> list[Stat]:
