@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from attrs import frozen
 from twisted.logger import Logger
@@ -45,6 +45,14 @@ class Rules:
         return "*" in self.origins or origin in self.origins or origin.partition("://")[2].lower() == host.lower()
 
 
+def _is_text(path: bytes) -> bool:
+    try:
+        unquote_to_bytes(path).decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 class Root(Resource):
     """Judges names and origins, then hands each request to the part it is for."""
 
@@ -77,6 +85,8 @@ class Root(Resource):
                 request.setHeader("Access-Control-Max-Age", "600")
         if request.method == b"OPTIONS":
             return _Said(204, None)
+        if not _is_text(whole):
+            return _Said(404, {"error": "Not found"})
         if whole == b"/api/events" and request.method in (b"GET", b"HEAD"):
             return self._events
         request.postpath, request.prepath = [path, *request.postpath], []  # Klein routes the whole path
