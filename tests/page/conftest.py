@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,6 +19,7 @@ from support import CANARY
 
 import hapi.hub.pages
 
+Scripted = TypeVar("Scripted", bound=ScriptedSession)
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 PATIENCE = 10_000.0  # ms
@@ -54,13 +58,24 @@ class Place:
 
     def session(self, **how: object) -> ScriptedSession:
         made = ScriptedSession(self.url, CANARY, **how)  # type: ignore[arg-type]
-        self.sessions.append(made)
-        return made
+        return self._kept(made)
 
     def machine(self, **how: object) -> ScriptedMachine:
         made = ScriptedMachine(self.url, CANARY, **how)  # type: ignore[arg-type]
+        return self._kept(made)
+
+    def _kept(self, made: Scripted) -> Scripted:
+        made.pause = self._let_browsers_go_on
         self.sessions.append(made)
         return made
+
+    def _let_browsers_go_on(self) -> None:
+        """Playwright asks this thread about each request that it routes."""
+        pages = [page for context in self.contexts for page in context.pages]
+        if pages and threading.current_thread() is threading.main_thread():
+            pages[-1].wait_for_timeout(20)
+        else:
+            time.sleep(0.02)
 
     def visit(self, path: str = "/", logged_in: bool = True, **context: object) -> Page:
         """Our page in a browser of its own; `context` as for Playwright, e.g. viewport."""

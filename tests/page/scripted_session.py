@@ -7,12 +7,11 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import aiohttp
 import socketio
-from support import until
 
 PATIENCE = 10.0  # seconds for anything the hub is asked
 CAPABILITIES = ["agent-availability", "cursor-chat-store-status", "stop-runner"]
@@ -43,6 +42,7 @@ class ScriptedSession:
         self.calls: list[tuple[str, Any]] = []  # (method, params) of the hub's calls
         self.cancel_answer = {"removed": True}
         self.answers: dict[str, Any] = {}  # what calls give, by name; a function gets the parameters
+        self.pause: Callable[[], object] = lambda: time.sleep(0.02)  # between two looks; a browser's test lets the browser go on
         self._versions = {"metadata": 1, "agentState": 1}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -91,15 +91,24 @@ class ScriptedSession:
         """Hand the waiting prompts to the agent."""
         self._run(self._io.emit("messages-consumed", {"sid": self.id, "localIds": list(local_ids)}, namespace="/cli"))
 
+    def until(self, look: Callable[[], Any], what: str) -> Any:
+        """What `look` gives, as soon as that is true."""
+        deadline = time.monotonic() + 2 * PATIENCE
+        while not (seen := look()):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{what} did not come; the hub's calls were {self.calls}")
+            self.pause()
+        return seen
+
     def wait_for_call(self, method: str) -> Any:
         """The parameters of the hub's latest call of `method`."""
-        return until(
-            lambda: next(([params] for name, params in reversed(self.calls) if name == method), None), what=f"a call of {method}"
+        return self.until(
+            lambda: next(([given] for name, given in reversed(self.calls) if name == method), None), f"a call of {method}"
         )[0]
 
     def again(self) -> None:
         """Wait until the socket is back after a restart of the hub."""
-        until(lambda: self._io.connected and "/cli" in self._io.namespaces, what="the session's socket")
+        self.until(lambda: self._io.connected and "/cli" in self._io.namespaces, "the session's socket")
 
     def end(self, reason: str = "terminated") -> None:
         self._beating.cancel()

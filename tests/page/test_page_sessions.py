@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 from programs import NPM, OURS, Refused
-from support import until
 
 pytestmark = pytest.mark.peer("chromium")
 both_hubs = pytest.mark.parametrize("place", [OURS, pytest.param(NPM, marks=pytest.mark.peer("hapi"))], indirect=True)
@@ -81,7 +80,7 @@ def test_permission_mode_and_model_are_changed_in_the_settings(place):
     expect(dialog.get_by_text("acts without asking")).to_be_visible()
     dialog.get_by_label("Model").fill("big-one")
     dialog.get_by_role("button", name="Set").click()
-    until(lambda: session.calls[-1][1].get("model") == "big-one")
+    session.until(lambda: session.calls[-1][1].get("model") == "big-one", "the model")
     page.keyboard.press("Escape")
     expect(page.locator(".head-main .tag")).to_have_text("Allow everything")
 
