@@ -70,7 +70,7 @@ def reply_error(request: IRequest, problem: BaseException) -> bytes:
         return reply(request, problem.status, {"error": problem.message, **problem.more}, close=problem.status in _CLOSING)
     if isinstance(problem, msgspec.ValidationError):
         return reply(request, http.BAD_REQUEST, {"error": str(problem)})
-    log.failure("{method} {path} failed", Failure(problem), method=request.method, path=request.path)
+    log.failure("{method} {path} failed", Failure(problem), method=request.method, path=getattr(request, "path", b""))
     return reply(request, http.INTERNAL_SERVER_ERROR, {"error": "Internal Server Error"})
 
 

@@ -116,17 +116,20 @@ def _read(status: int, kind: str, content: bytes) -> dict[str, Any]:
     if 300 <= status < 400:
         raise HubRefused(status, "it redirects elsewhere, and the token is not sent there")
     found: Any = None
+    broken: Exception | None = None
     if is_json:
         try:
             found = from_json(content.decode())
         except (Malformed, UnicodeDecodeError) as problem:
-            raise HubRefused(status, "its answer is no JSON") from problem
+            broken = problem
     said = found.get("error") if isinstance(found, dict) else None
     said = said if isinstance(said, str) else None
     if status >= 500 or status in (408, 425, 429):
         raise HubUnreachable(f"HTTP {status}" + (f": {said}" if said else ""))
     if status >= 400:
         raise HubRefused(status, said or "no reason given")
+    if broken is not None:
+        raise HubRefused(status, "its answer is no JSON") from broken
     if not is_json:
         raise HubRefused(status, f"it answers {named or 'without a type'} instead of JSON; is this a hub?")
     if not isinstance(found, dict):

@@ -65,6 +65,9 @@ class LimitedChannel(http.HTTPChannel):
         self._relax()
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self.refuse(431, f"the request's head is over {HEAD_LIMIT} bytes")
+
     def too_large(self) -> None:
         self.refuse(http.REQUEST_ENTITY_TOO_LARGE, f"the body is over {self.site.body_limit} bytes")
 
@@ -75,7 +78,7 @@ class LimitedChannel(http.HTTPChannel):
         self._relax()
         self.refused = True
         body = msgspec.json.encode({"error": message})
-        phrase = http.RESPONSES.get(status, b"Error")
+        phrase = http.RESPONSES.get(status, b"Request Header Fields Too Large")
         self.transport.write(  # type: ignore[union-attr]
             b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
             % (status, phrase, len(body), body)

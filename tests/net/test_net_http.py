@@ -1,0 +1,269 @@
+"""Our HTTP servers: typed bodies, JSON answers, bounds on size and time, the monotonic clock."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import msgspec
+import pytest
+from twisted.internet.base import DelayedCall
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+from twisted.web.test.requesthelper import DummyRequest
+
+from hapi.net.clock import use_monotonic_time
+from hapi.net.http import HttpError, read_body, read_json, reply, reply_error
+from hapi.net.site import HEAD_LIMIT, LimitedSite
+
+
+class Spawn(msgspec.Struct, rename="camel"):
+    directory: str
+    session_id: str | None = None
+
+
+def request(body=b"", kind="application/json"):
+    from io import BytesIO
+
+    made = DummyRequest([b"x"])
+    made.content = BytesIO(body)
+    if kind is not None:
+        made.requestHeaders.setRawHeaders("content-type", [kind])
+    return made
+
+
+# --- bodies
+
+
+def test_a_body_becomes_a_struct():
+    assert read_json(request(b'{"directory":"/w","sessionId":"s","more":1}'), 100, Spawn) == Spawn("/w", "s")
+    assert read_json(request(b"", None), 100, dict) == {}
+    assert read_json(request(b"{}", "Application/JSON; charset=utf-8"), 100, dict) == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status", "words"),
+    [
+        (b"{}", "application/json", 400, "directory"),
+        (b'{"directory":7}', "application/json", 400, "$.directory"),
+        (b"[]", "application/json", 400, "object"),
+        (b"{", "application/json", 400, "not JSON"),
+        (b'{"directory":NaN}', "application/json", 400, "not JSON"),
+        (b'{"directory":"\xff"}', "application/json", 400, "not JSON"),
+        (b'{"directory":"\\ud800"}', "application/json", 400, "not JSON"),
+        (b'{"x":' + b"[" * 100_000, "application/json", 400, "JSON"),
+        (b'{"directory":"' + b"x" * 200 + b'"}', "application/json", 413, "100 bytes"),
+        (b"{}", "text/plain", 415, "application/json"),
+        (b"{}", None, 415, "application/json"),
+        (b"a=1", "application/x-www-form-urlencoded", 415, "application/json"),
+    ],
+)
+def test_a_bad_body_is_an_error_with_its_status__X11(body, kind, status, words):
+    with pytest.raises(HttpError, match=words.replace("$", r"\$")) as refused:
+        read_json(request(body, kind), 100_010 if len(body) > 1000 else 100, Spawn)
+    assert refused.value.status == status
+
+
+def test_the_type_of_a_body_can_be_left_unchecked():
+    assert read_json(request(b'{"directory":"/w"}', "text/plain"), 100, Spawn, check_type=False) == Spawn("/w")
+
+
+def test_a_body_of_just_the_limit_passes():
+    assert read_body(request(b"x" * 100), 100) == b"x" * 100
+
+
+def test_answers_are_json_with_their_status():
+    made = request()
+    assert reply(made, 201, Spawn("/w")) == b'{"directory":"/w","sessionId":null}'
+    assert made.responseCode == 201
+    assert made.responseHeaders.getRawHeaders("content-type") == ["application/json"]
+
+
+def test_errors_are_answers_and_unexpected_ones_say_nothing_to_the_caller(logged_failures):
+    made = request()
+    assert json.loads(reply_error(made, HttpError(409, "busy", code="busy"))) == {"error": "busy", "code": "busy"}
+    assert made.responseCode == 409
+    assert json.loads(reply_error(made, KeyError("secret"))) == {"error": "Internal Server Error"}
+    assert made.responseCode == 500
+    assert logged_failures.take(KeyError)
+
+
+# --- the site
+
+
+class Echo(Resource):
+    isLeaf = True
+
+    def render(self, request):
+        if request.path == b"/slow":
+            return NOT_DONE_YET
+        return b"%d" % len(request.content.read())
+
+
+class Caller:
+    """A connection to a LimitedSite in memory."""
+
+    def __init__(self, clock, site):
+        self.clock, self.site, self.transport = clock, site, StringTransport()
+        self.channel = site.buildProtocol(None)
+        if self.channel is not None:
+            self.channel.makeConnection(self.transport)
+
+    def say(self, data):
+        self.channel.dataReceived(data)
+        return self.heard
+
+    @property
+    def heard(self):
+        return self.transport.value()
+
+    @property
+    def status(self):
+        return int(self.heard.split()[1]) if self.heard else None
+
+    def gone(self):
+        from twisted.internet.error import ConnectionDone
+        from twisted.python.failure import Failure
+
+        self.channel.connectionLost(Failure(ConnectionDone()))
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def caller(clock):
+    made = Caller(clock, LimitedSite(Echo(), clock, body_limit=1000))
+    yield made
+    made.gone()
+    assert not clock.getDelayedCalls()
+
+
+def test_a_request_within_bounds_is_answered_and_the_connection_kept(caller):
+    caller.say(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n" + b"x" * 1000)
+    assert caller.heard.endswith(b"1000\r\n0\r\n\r\n") or caller.heard.endswith(b"1000")
+    caller.transport.clear()
+    caller.clock.advance(30)
+    caller.say(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert caller.status == 200
+
+
+def test_a_body_that_says_it_is_too_large_is_refused_before_it_comes__X06(caller):
+    caller.say(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\n\r\n")
+    assert caller.status == 413
+    assert b"connection: close" in caller.heard
+    assert json.loads(caller.heard.partition(b"\r\n\r\n")[2]) == {"error": "the body is over 1000 bytes"}
+    assert caller.transport.disconnecting
+
+
+def test_a_chunked_body_is_counted_as_it_comes__X06(caller):
+    caller.say(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+    caller.say(b"1f4\r\n" + b"x" * 500 + b"\r\n1f4\r\n" + b"x" * 500 + b"\r\n")
+    assert caller.status is None
+    caller.say(b"1\r\nx\r\n0\r\n\r\n")
+    assert caller.status == 413
+    assert caller.heard.count(b"HTTP/1.1") == 1
+
+
+def test_a_head_of_one_byte_a_second_ends_at_five__X07(caller):
+    for byte in b"GET /":
+        assert caller.status is None
+        caller.say(bytes([byte]))
+        caller.clock.advance(1)
+    assert caller.status == 408
+    assert caller.transport.disconnecting
+
+
+def test_a_body_of_one_byte_a_second_ends_at_ten__X07(caller):
+    caller.say(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n")
+    for _ in range(10):
+        assert caller.status is None
+        caller.say(b"x")
+        caller.clock.advance(1)
+    assert caller.status == 408
+
+
+def test_the_second_head_on_a_connection_has_its_time_too__X07(caller):
+    caller.say(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    caller.transport.clear()
+    caller.say(b"GET ")
+    caller.clock.advance(5)
+    assert caller.status == 408
+
+
+def test_a_slow_answer_is_waited_for(caller):
+    caller.say(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+    caller.clock.advance(3600)
+    assert caller.status is None
+    assert not caller.transport.disconnecting
+
+
+def test_a_head_too_long_is_refused(caller):
+    caller.say(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * HEAD_LIMIT + b"\r\n\r\n")
+    assert caller.status == 431
+    assert caller.transport.disconnecting
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: +5\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"garbage\r\n\r\n",
+    ],
+)
+def test_smuggling_is_refused__X10(caller, head):
+    caller.say(head)
+    assert caller.status == 400
+    assert caller.transport.disconnecting
+
+
+def test_connections_beyond_the_limit_are_not_taken__X08(clock):
+    site = LimitedSite(Echo(), clock, most=3)
+    callers = [Caller(clock, site) for _ in range(4)]
+    assert [caller.channel is None for caller in callers] == [False, False, False, True]
+    callers[0].gone()
+    callers[0].channel.transport = None
+    late = Caller(clock, site)
+    assert late.channel is not None
+    for caller in (*callers[1:3], late):
+        caller.gone()
+    assert not clock.getDelayedCalls()
+
+
+# --- the clock
+
+
+class WallReactor:
+    """As much of a reactor as counts time."""
+
+    def __init__(self):
+        self.seconds = time.time
+        self.calls = [DelayedCall(time.time() + 5, print, (), {}, lambda _: None, lambda _: None, time.time)]
+
+    def getDelayedCalls(self):
+        return self.calls
+
+
+def test_a_program_can_wait_on_the_monotonic_clock__N17():
+    reactor = WallReactor()
+    use_monotonic_time(reactor)
+    use_monotonic_time(reactor)
+    assert reactor.seconds is time.monotonic
+    assert abs(reactor.calls[0].getTime() - time.monotonic() - 5) < 1
+    reactor.calls[0].reset(7)
+    assert abs(reactor.calls[0].getTime() - time.monotonic() - 7) < 1
+
+
+def test_another_clock_is_left_alone():
+    clock = Clock()
+    use_monotonic_time(clock)
+    assert clock.seconds() == 0.0
+    assert isinstance(Deferred(), Deferred)
