@@ -133,7 +133,8 @@ def _hub_and_runner(home: Home, environ: Any) -> list[Check]:
         words = f"pid {status.get('pid')}, version {status.get('version')}, " + (
             f"registered at {where.get('url')}" if registered else f"not registered at {where.get('url')}: {where.get('reason')}"
         )
-        return [*found, Check("runner", "good" if registered else "broken", words)]
+        finding: Any = "note" if status.get("registered") is None else "good" if registered else "broken"
+        return [*found, Check("runner", finding, words)]
 
     return _guarded_all("runner", lambda: run_once(look))
 

@@ -11,7 +11,7 @@ import click
 from attrs import define
 
 from hapi import __version__
-from hapi.cli.failures import DONE, ERROR, HELD, SUPERSEDED, USAGE, epilog
+from hapi.cli.failures import DONE, ERROR, HELD, SUPERSEDED, USAGE, Stop, epilog
 from hapi.cli.found import agents_sentence, found_agents
 from hapi.cli.hub import PORT
 from hapi.cli.output import json_flag, print_json, say
@@ -97,7 +97,7 @@ class Up:
             say(f"This machine is registered as {visible(wanted.machine_id)}. Ctrl+C ends hub and runner; sessions go on.")
 
     async def _already_up(self, reactor: Any) -> bool:
-        """Whether a runner serves this home already; says where its page is."""
+        """Whether `hapi up` serves this home already; says where its page is. Raises Stop when a lone runner does."""
         from hapi.runner.client import ControlClient, RunnerNotRunning
 
         try:
@@ -105,6 +105,8 @@ class Up:
         except RunnerNotRunning:
             return False
         pid, url = status.get("pid"), str((status.get("hub") or {}).get("url"))
+        if list(status.get("argv") or ())[:1] != ["up"]:
+            raise Stop(f"a runner (pid {pid}, hub {url}) serves {self.home.path} already: `hapi runner stop` ends it", HELD)
         token = (os.environ.get("CLI_API_TOKEN") or read_settings(self.home).get("cliApiToken") or "").strip()
         page = page_address(url, token)
         if self.as_json:

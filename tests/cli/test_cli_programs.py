@@ -217,6 +217,31 @@ def test_a_hub_that_is_away_is_told_and_the_runner_goes_on_trying__N01(stage, ca
     assert Ran(stage, "runner", "stop").code == 0
 
 
+def test_up_does_not_push_a_lone_runner_aside(hub, stage):
+    assert Ran(stage, "runner", "start").code == 0
+    pid = json.loads(Ran(stage, "runner", "status", "--json").out)["pid"]
+    code, sentence = Ran(stage, "up", "--port", "0").refusal()
+    assert code == 3
+    assert sentence.startswith(f"a runner (pid {pid}, hub {hub.url}) serves {stage.path}/home already")
+    assert Ran(stage, "runner", "stop").out == f"Runner stopped (pid {pid})\n"
+
+
+@pytest.mark.peer("hapi")
+def test_an_npm_runner_is_told_and_replaced(hub, stage):
+    peers = Path(os.environ["HAPI_PEERS"])
+    npm = stage.start("npm-runner", [str(peers / ".bin/hapi"), "runner", "start-sync"])
+    npm.ready(lambda: any(machine["active"] for machine in hub.machines()), 40.0)
+    status = json.loads(Ran(stage, "runner", "status", "--json").out)
+    assert (status["running"], status["version"]) == (True, "npm 0.30.7")
+    assert f"pid {status['pid']}" in Ran(stage, "runner", "status").out
+    assert Ran(stage, "runner", "list").out == "No active sessions this runner is aware of.\n"
+    started = Ran(stage, "runner", "start")
+    assert started.out.startswith(f"Replacing the running runner (pid {status['pid']}, version npm 0.30.7)\n")
+    assert started.code == 0, started.err
+    assert npm.exit_code() == 0
+    assert Ran(stage, "runner", "stop").code == 0
+
+
 def test_twistd_serves_the_same_runner_and_its_log_hides_the_token__K02(hub, stage, canary):
     twistd = "from twisted.scripts.twistd import run; run()"
     words = ["-n", "--pidfile=", "--logger=hapi.log.json_logger", "hapi-runner"]
