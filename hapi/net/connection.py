@@ -60,7 +60,7 @@ class Connection:
     def end(self, reason: str) -> None:
         """Close because of `reason`, which becomes the reason told to the owner."""
         self._why = self._why or reason
-        self._channel.closed = True
+        self._rest()
         self._socket.close()
 
     # --- Holder
@@ -78,9 +78,7 @@ class Connection:
         self._owner.connection_flows(self, freely)
 
     def closed(self, code: int | None, reason: str, cause: Failure | None) -> None:
-        self._channel.closed = True
-        if self._look is not None and self._look.active():
-            self._look.cancel()
+        self._rest()
         self._owner.connection_ended(self, self._why or reason or None, cause)
 
     def _do(self, steps: list[Step]) -> None:
@@ -102,6 +100,12 @@ class Connection:
                     self.end("the hub put us out of the namespace")
                 case Close(reason):
                     self.end(reason)
+
+    def _rest(self) -> None:
+        """Nothing more is said or timed; the socket has its own time for closing."""
+        self._channel.closed = True
+        if self._look is not None and self._look.active():
+            self._look.cancel()
 
     def _watch(self) -> None:
         """One timer, set anew when it comes too early: the deadline moves with every message."""

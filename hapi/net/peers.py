@@ -202,8 +202,7 @@ class ClientConnection:
     def end(self, reason: str, cut: bool = False) -> None:
         """Close the socket with 1000 (`cut`: without a handshake)."""
         self._why = self._why or reason
-        if self._channel is not None:
-            self._channel.closed = True
+        self._rest()
         if cut:
             self._socket.abort()
         else:
@@ -233,11 +232,8 @@ class ClientConnection:
             self._socket.send_text(text)
 
     def closed(self, code: int | None, reason: str, cause: Failure | None) -> None:
-        if self._look is not None and self._look.active():
-            self._look.cancel()
+        self._rest()
         self.server.connections.discard(self)
-        if self._channel is not None:
-            self._channel.closed = True
         self._backlog.clear()
         for peer in list(self._peers.values()):
             self._gone(peer, self._why or reason or "transport closed")
@@ -298,6 +294,13 @@ class ClientConnection:
             self.server.namespaces[peer.namespace].disconnected(peer, reason)
         except Exception:
             self.log.failure("The end of a client could not be told")
+
+    def _rest(self) -> None:
+        """Nothing more is said or timed."""
+        if self._channel is not None:
+            self._channel.closed = True
+        if self._look is not None and self._look.active():
+            self._look.cancel()
 
     def _watch(self) -> None:
         assert self._channel is not None

@@ -20,11 +20,8 @@ from hapi.net.hubclient import HubClient, HubRefused, HubUnreachable
 from hapi.settings import HubAccess
 
 case = SynchronousTestCase()
-ACCESS = HubAccess(
-    "http://hub.example:3006",
-    "canary-secret",
-    {"X-Extra": "yes", "authorization": "Basic evil", "Host": "evil", "bad\nname": "x"},
-)
+HEADERS = {"X-Extra": "yes", "authorization": "Basic evil", "Host": "evil", "bad\nname": "x"}
+ACCESS = HubAccess("http://hub.example:3006", "canary-secret", HEADERS)
 
 
 class Answer(Resource):
