@@ -9,7 +9,9 @@ const LABELS = {
 
 const CLAUDE = ["default", "acceptEdits", "auto", "bypassPermissions", "plan"];
 const CODEX = ["default", "read-only", "safe-yolo", "yolo"];
+const OTHER = ["default", "plan", "acceptEdits", "bypassPermissions"]; // demo, and agents that only their runner knows
 const MODES = {
+  claude: CLAUDE,
   codex: CODEX, gemini: CODEX, kimi: CODEX, copilot: CODEX,
   opencode: ["default", "plan", "yolo"],
   cursor: ["default", "plan", "ask", "debug", "autoReview", "yolo"],
@@ -34,13 +36,13 @@ const MODE_LABELS = {
   "always-proceed": "Allow everything",
 };
 
-const MODELS = { claude: ["sonnet", "opus", "haiku"] };
+const MODELS = { claude: ["sonnet", "opus", "haiku"], demo: ["swift", "thorough"] };
 const EDIT_TOOLS = ["Edit", "MultiEdit", "Write", "NotebookEdit"];
 const SAYS_DECISION = ["codex", "gemini", "grok", "kimi", "copilot", "opencode", "cursor"];
 const CLAUDE_STYLE = ["claude", "agy", "pi"];
 
 export const agentLabel = (flavor) => own(LABELS, flavor) ?? flavor ?? "Claude Code";
-export const permissionModes = (flavor) => own(MODES, flavor) ?? CLAUDE;
+export const permissionModes = (flavor) => (flavor ? own(MODES, flavor) ?? OTHER : CLAUDE);
 export const modeLabel = (mode) => own(MODE_LABELS, mode) ?? mode;
 export const hasModel = (flavor) => flavor !== "dsh";
 export const knownModels = (flavor) => own(MODELS, flavor) ?? [];

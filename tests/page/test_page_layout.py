@@ -1,0 +1,164 @@
+"""The page: on a phone and on a desktop, with the keyboard, for screen readers."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from playwright.sync_api import Page, expect
+
+pytestmark = pytest.mark.peer("chromium")
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+SMALL = {"viewport": {"width": 360, "height": 640}, "has_touch": True, "is_mobile": True}
+LONG = "an_identifier_that_does_not_end_" * 8
+TOO_WIDE = """() => [document.documentElement, ...document.querySelectorAll('.side, .main, .dialog, .log, .dialog-body')]
+  .filter(node => node.scrollWidth > node.clientWidth + 1).map(node => node.className || node.tagName)"""
+UNNAMED = """() => [...document.querySelectorAll('button, a, input, select, textarea')]
+  .filter(node => node.checkVisibility())
+  .filter(node => !node.ariaLabel && !node.textContent.trim() && !node.labels?.length).map(node => node.outerHTML)"""
+SMALL_TARGETS = """() => [...document.querySelectorAll('button:not(.link), a.row, select, textarea')]
+  .filter(node => node.checkVisibility() && node.getBoundingClientRect().height < 30).map(node => node.outerHTML)"""
+
+
+def full_of_everything(place):
+    machine = place.machine(host=f"host-{LONG}")
+    session = place.session(name=f"Title {LONG}", path=f"/home/dev/{LONG}", machineId=machine.machine_id)
+    session.record(
+        type="message",
+        message=f"{LONG}\n\n```\n{LONG}\n```\n\n| {LONG} | b |\n|---|---|\n| `{LONG}` | {LONG} |\n\n- {LONG}\n\n# {LONG}",
+    )
+    session.record(type="reasoning", id="r", message=LONG)
+    session.record(type="plan", entries=[{"content": LONG, "priority": "high", "status": "in_progress"}])
+    session.record(type="tool-call", callId="c", name=LONG, input={"command": LONG}, status="pending")
+    session.record(type="error", message=LONG)
+    session.ask("c", LONG, {"command": LONG})
+    return session
+
+
+def fits(page: Page) -> None:
+    assert page.evaluate(TOO_WIDE) == []
+    assert page.evaluate(UNNAMED) == []
+    assert page.evaluate(SMALL_TARGETS) == []
+
+
+def test_everything_fits_a_small_phone(place):
+    session = full_of_everything(place)
+    page = place.visit(**SMALL)
+    expect(page.locator(".row").first).to_be_visible()
+    fits(page)
+    page.locator(f"[data-session='{session.id}']").click()
+    expect(page.locator(".tool.asks")).to_be_visible()
+    page.get_by_role("textbox", name="Message").fill(LONG * 4)
+    fits(page)
+    page.get_by_role("button", name="Session settings").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    fits(page)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Back to the list").click()
+    page.get_by_role("button", name="New session").click()
+    page.get_by_role("button", name="Browse").click()
+    expect(page.get_by_role("button", name="shop")).to_be_visible()
+    fits(page)
+
+
+def test_a_desktop_shows_list_and_conversation_side_by_side(place):
+    session = full_of_everything(place)
+    page = place.open(session)
+    expect(page.get_by_role("complementary")).to_be_visible()
+    expect(page.get_by_role("main")).to_be_visible()
+    expect(page.get_by_role("button", name="Back to the list")).to_be_hidden()
+    fits(page)
+
+
+def test_a_phone_shows_one_pane_at_a_time_and_goes_back(place):
+    session = place.session(name="Shop")
+    page = place.visit(**PHONE)
+    page.get_by_role("link", name="Shop").click()
+    expect(page.get_by_role("main")).to_be_visible()
+    expect(page.get_by_role("complementary")).to_be_hidden()
+    page.get_by_role("button", name="Back to the list").click()
+    expect(page.get_by_role("complementary")).to_be_visible()
+    expect(page.get_by_role("main")).to_be_hidden()
+    page.go_back()
+    expect(page.get_by_role("main")).to_be_visible()
+    assert page.url.endswith(session.id)
+
+
+def test_enter_begins_a_line_on_a_phone_and_the_button_sends(place):
+    session = place.session()
+    page = place.open(session, **PHONE)
+    page.emulate_media()
+    box = page.get_by_role("textbox", name="Message")
+    box.fill("hello")
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator(".user.sent")).to_contain_text("hello")
+
+
+def test_the_whole_way_is_walked_with_the_keyboard(place):
+    session = place.session(name="Shop")
+    session.ask("c", "Run", {"command": "ls"})
+    page = place.visit()
+    page.get_by_role("link", name="Shop").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("textbox", name="Message")).to_be_focused()
+    page.keyboard.type("hi")
+    page.keyboard.press("Enter")
+    expect(page.locator(".user.sent")).to_contain_text("hi")
+    expect(page.get_by_role("textbox", name="Message")).to_be_focused()
+
+
+def test_screen_readers_hear_what_waits_for_the_person(place):
+    session = place.session()
+    page = place.open(session)
+    session.ask("c", "Run the tests", {"command": "ls"})
+    expect(page.locator("#announcer")).to_have_text("OpenCode asks for permission: Run the tests")
+    session.answered("c")
+    session.think(True)
+    expect(page.locator("#announcer")).to_have_text("OpenCode is working")
+    session.think(False)
+    expect(page.locator("#announcer")).to_have_text("OpenCode is ready")
+
+
+GROUNDS = {
+    "surface": ("text", "muted", "accent", "good", "bad"),
+    "page": ("text", "muted"),
+    "sunken": ("text", "muted"),
+    "accent-soft": ("text", "muted", "accent"),
+    "accent-fill": ("on-accent",),
+    "warn-soft": ("warn",),
+    "bad-soft": ("bad",),
+}
+PAIRS = [(f"--{text}", f"--{ground}") for ground, texts in GROUNDS.items() for text in texts]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(place, scheme):
+    page = place.visit(logged_in=False, color_scheme=scheme)
+    contrasts = """() => {
+      const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+      const probe = document.body.appendChild(document.createElement('div'));
+      const luminance = name => {
+        probe.style.color = `var(${name})`;
+        canvas.fillStyle = getComputedStyle(probe).color;
+        canvas.fillRect(0, 0, 1, 1);
+        const linear = value => value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+        const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map(value => linear(value / 255));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+      };
+      return PAIRS.map(([one, other]) => {
+        const [a, b] = [luminance(one), luminance(other)];
+        return [one, other, (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)];
+      });
+    }"""
+    weak = [pair for pair in page.evaluate(contrasts.replace("PAIRS", json.dumps(PAIRS))) if pair[2] < 4.5]  # WCAG 2.2, 1.4.3
+    assert weak == []
+
+
+def test_the_appearance_can_be_chosen_and_is_kept(place):
+    page = place.visit(color_scheme="light")
+    ground = "getComputedStyle(document.documentElement).colorScheme"
+    page.get_by_role("button", name="Menu").click()
+    page.get_by_label("Appearance").select_option("dark")
+    assert page.evaluate(ground) == "dark"
+    page.reload()
+    assert page.evaluate(ground) == "dark"
