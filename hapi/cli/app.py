@@ -40,6 +40,9 @@ def _guarded(command: Any) -> int:
     try:
         code = command()
         return code if isinstance(code, int) else DONE
+    except click.exceptions.NoArgsIsHelpError as asked:
+        print(asked.format_message())
+        return DONE
     except click.UsageError as error:
         name = error.ctx.command_path if error.ctx is not None else "hapi"
         message = visible(error.format_message())
@@ -99,7 +102,7 @@ def _help(context: click.Context, verb: str | None) -> None:
     root = context.find_root()
     command = root.command.get_command(root, verb) if verb and isinstance(root.command, click.Group) else root.command
     if command is None:
-        raise click.UsageError(f"no such command: {verb}")
+        raise click.UsageError(f"no such command: {verb}", root)
     with click.Context(command, info_name=verb or root.info_name, parent=root if verb else None) as inner:
         click.echo(command.get_help(inner))
 

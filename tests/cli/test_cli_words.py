@@ -39,6 +39,13 @@ def test_every_verb_has_help(verb):
     assert result.stdout.startswith("Usage: hapi")
 
 
+@pytest.mark.parametrize("verb", ["runner", "auth"])
+def test_a_verb_that_wants_another_word_shows_its_help(verb):
+    result = run(verb)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == run(verb, "--help").stdout == run("help", verb).stdout
+
+
 @pytest.mark.parametrize(
     "verb", ["up", "hub", "doctor", "runner start", "runner start-sync", "runner status", "runner list", "auth login"]
 )
