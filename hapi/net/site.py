@@ -63,6 +63,7 @@ class LimitedChannel(http.HTTPChannel):
 
     def connectionLost(self, reason: Any) -> None:  # type: ignore[override]
         self._relax()
+        self.site.forget(self)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
     def lineLengthExceeded(self, line: bytes) -> None:
@@ -132,6 +133,10 @@ class LimitedSite(Site):
         channel.timeOut, channel.callLater = self.timeOut, self.clock.callLater
         self._channels.add(channel)
         return channel  # type: ignore[no-any-return]
+
+    def forget(self, channel: LimitedChannel) -> None:
+        """Its connection is over, and counts no more."""
+        self._channels.discard(channel)
 
     # No access log: what matters is logged by name where it happens. Twisted's would wake the process every second.
     def startFactory(self) -> None: ...

@@ -146,7 +146,10 @@ def _reply(request: IRequest, status: int, value: Any) -> bytes:
     request.setHeader(b"content-type", b"application/json; charset=utf-8")
     if status >= 400:
         request.setHeader(b"connection", b"close")
-    return msgspec.json.encode(value)
+        request.channel.persistent = False  # type: ignore[attr-defined]
+    body = msgspec.json.encode(value)
+    request.setHeader(b"content-length", b"%d" % len(body))
+    return body
 
 
 def control_resource(runner: Runner) -> IResource:

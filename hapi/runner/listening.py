@@ -89,8 +89,11 @@ class Guarded(Resource):
         request.setResponseCode(refused.status)
         request.setHeader(b"content-type", b"application/json")
         request.setHeader(b"connection", b"close")
+        request.channel.persistent = False
         if refused.status == 405:
             request.setHeader(b"allow", b"POST")
-        request.write(msgspec.json.encode(error_body(refused.status, PHRASES[refused.status], refused.reason)))
+        body = msgspec.json.encode(error_body(refused.status, PHRASES[refused.status], refused.reason))
+        request.setHeader(b"content-length", b"%d" % len(body))
+        request.write(body)
         request.finish()
         return NOT_DONE_YET

@@ -195,7 +195,7 @@ class RunnerService(Service):
         self._listeners = Listeners.open(self._clock, self.options.control_port, self.options.home.runner_socket, site)
         try:
             self._listeners.open_unix(site)
-        except OSError as error:
+        except (OSError, CannotListenError) as error:
             path = str(self.options.home.runner_socket)
             self.log.warn("{path} cannot be opened, callers have the port alone: {reason}", path=path, reason=str(error))
 

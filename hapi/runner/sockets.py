@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from attrs import define
+from attrs import define, field
+from twisted.internet import tcp, unix
+
+from hapi.home import PRIVATE_FILE
 
 LONGEST = 107  # bytes of a unix socket's path (sys/un.h)
 BACKLOG = 128
@@ -28,23 +30,25 @@ def reachable(path: Path) -> Iterator[str]:
         os.close(directory)
 
 
-def bind_unix(path: Path) -> socket.socket:
-    """A listening socket at `path` that only its owner can connect to. Replaces what is there: the caller holds the lock."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+class PrivatePort(unix.Port):
+    """Twisted's port, without its removing whatever lies at the path when it closes: that may be a successor's by then."""
+
+    def connectionLost(self, reason: Any) -> None:
+        tcp.Port.connectionLost(self, reason)
+
+
+def listen_unix(reactor: Any, path: Path, factory: Any) -> PrivatePort:
+    """Listen at `path` for its owner alone. Replaces what is there: the caller holds the lock. Raises OSError."""
+    with suppress(FileNotFoundError):
+        path.unlink()
+    before = os.umask(0o177)
     try:
-        with suppress(FileNotFoundError):
-            path.unlink()
-        before = os.umask(0o177)
-        try:
-            with reachable(path) as name:
-                listener.bind(name)
-        finally:
-            os.umask(before)
-        listener.listen(BACKLOG)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
+        with reachable(path) as name:
+            port = PrivatePort(os.fsencode(name), factory, BACKLOG, PRIVATE_FILE, reactor)
+            port.startListening()
+    finally:
+        os.umask(before)
+    return port
 
 
 @define
@@ -53,7 +57,7 @@ class Listeners:
 
     _reactor: Any
     _path: Path
-    _ports: list[Any]
+    _ports: list[Any] = field(factory=list)
     _inode: int | None = None
 
     @classmethod
@@ -66,20 +70,15 @@ class Listeners:
         return int(self._ports[0].getHost().port)
 
     def open_unix(self, factory: Any) -> None:
-        """Raises OSError: a file system without sockets, a path too long for this system."""
-        with bind_unix(self._path) as listener:
-            self._inode = os.stat(self._path).st_ino
-            self._ports.append(self._reactor.adoptStreamPort(listener.fileno(), socket.AF_UNIX, factory))
+        """Raises OSError or CannotListenError: a file system without sockets, say."""
+        self._ports.append(listen_unix(self._reactor, self._path, factory))
+        self._inode = os.stat(self._path).st_ino
 
     async def close(self) -> None:
         for port in self._ports:
-            await _stopped(port)
+            stopping = port.stopListening()
+            if stopping is not None:
+                await stopping
         with suppress(OSError):
             if self._inode is not None and os.stat(self._path).st_ino == self._inode:
                 self._path.unlink()
-
-
-async def _stopped(port: Any) -> None:
-    stopping = port.stopListening()
-    if stopping is not None:
-        await stopping

@@ -48,9 +48,8 @@ def test_a_cursor_session_in_a_linked_worktree_asks_for_no_other():
 
 def test_an_agent_of_our_own_gets_the_general_options():
     request = parse_spawn({"directory": "/d", "agent": "demo", "existingSessionId": "X", "model": "m", "permissionMode": "plan"})
-    assert argv_for(request) == (
-        "demo --hapi-starting-mode remote --started-by runner --existing-session-id X --model m --permission-mode plan".split()
-    )
+    expected = "--hapi-starting-mode remote --started-by runner --existing-session-id X --model m --permission-mode plan"
+    assert argv_for(request) == ["demo", *expected.split()]
 
 
 @pytest.mark.parametrize("params", [None, {}, [], "x", {"directory": ""}, {"directory": None}])
@@ -60,7 +59,7 @@ def test_a_spawn_without_directory_says_so(params):
 
 
 @pytest.mark.parametrize(
-    "params, where",
+    ("params", "where"),
     [
         ({"directory": 5}, "directory"),
         ({"directory": "/d", "model": 5}, "model"),
@@ -90,10 +89,9 @@ def test_any_json_is_read_or_refused(params):
 
 
 def test_nothing_meant_for_the_runner_reaches_the_child__C18():
-    own = {
-        name: "1"
-        for name in ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "WATCHDOG_USEC", "HAPI_RUNNER_HANDOFF_FROM_PID", "MAINPID")
-    }
+    own = dict.fromkeys(
+        ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "WATCHDOG_USEC", "HAPI_RUNNER_HANDOFF_FROM_PID", "MAINPID"), "1"
+    )
     environment = environment_for(parse_spawn({"directory": "/d"}), own | {"PATH": "/bin"}, identity={"HAPI_ATTEMPT": "a1"})
     assert not own.keys() & environment.keys()
     assert environment["PATH"] == "/bin"
