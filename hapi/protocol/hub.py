@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -21,13 +22,13 @@ class Body(Struct, frozen=True, rename="camel"):
 # --- /cli ------------------------------------------------------------------------------------------------------------
 
 
-class RegisterMachine(Body):
+class RegisterMachine(Body, frozen=True):
     id: Annotated[str, Meta(min_length=1, max_length=256)]
     metadata: Any
     runner_state: Any = None
 
 
-class CreateSession(Body):
+class CreateSession(Body, frozen=True):
     tag: Annotated[str, Meta(min_length=1, max_length=512)]
     metadata: Any
     agent_state: Any = None
@@ -41,32 +42,32 @@ class CreateSession(Body):
 # --- /api ------------------------------------------------------------------------------------------------------------
 
 
-class Login(Body):
+class Login(Body, frozen=True):
     access_token: str | None = None
     init_data: str | None = None
 
 
-class Rename(Body):
+class Rename(Body, frozen=True):
     name: Name
 
 
-class Summarize(Body):
+class Summarize(Body, frozen=True):
     text: Name
 
 
-class Pin(Body):
+class Pin(Body, frozen=True):
     mode: Literal["none", "project", "global"]
 
 
-class PermissionMode(Body):
+class PermissionMode(Body, frozen=True):
     mode: Text
 
 
-class Resume(Body):
+class Resume(Body, frozen=True):
     permission_mode: str | None = None
 
 
-class PostMessage(Body):
+class PostMessage(Body, frozen=True):
     text: str
     local_id: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
     attachments: list[dict[str, Any]] | None = None
@@ -74,29 +75,29 @@ class PostMessage(Body):
     delivery_mode: Literal["queue", "steer"] = "queue"
 
 
-class QueuedState(Body):
+class QueuedState(Body, frozen=True):
     local_ids: Annotated[list[str], Meta(max_length=1000)]
 
 
 Decision = Literal["approved", "approved_for_session", "denied", "abort"]
 
 
-class Approve(Body, omit_defaults=True):
+class Approve(Body, frozen=True, omit_defaults=True):
     mode: str | None = None
     allow_tools: list[str] | None = None
     decision: Decision | None = None
     answers: dict[str, Any] | None = None
 
 
-class Deny(Body, omit_defaults=True):
+class Deny(Body, frozen=True, omit_defaults=True):
     decision: Decision | None = None
 
 
-class DisplayName(Body):
+class DisplayName(Body, frozen=True):
     display_name: str
 
 
-class Spawn(Body, omit_defaults=True):
+class Spawn(Body, frozen=True, omit_defaults=True):
     directory: Text
     agent: str = "claude"
     model: str | None = None
@@ -112,31 +113,31 @@ class Spawn(Body, omit_defaults=True):
     starting_mode: Literal["remote", "pty"] | None = None
 
 
-class ListDirectory(Body):
+class ListDirectory(Body, frozen=True):
     path: Text
     include_hidden: bool = False
 
 
-class PathsExist(Body):
+class PathsExist(Body, frozen=True):
     paths: Annotated[list[str], Meta(max_length=1000)]
 
 
-class Visibility(Body):
+class Visibility(Body, frozen=True):
     subscription_id: str
     visibility: Literal["visible", "hidden"]
 
 
-class Upload(Body):
+class Upload(Body, frozen=True):
     filename: Name
     content: str  # base64
     mime_type: Name
 
 
-class DeleteUpload(Body):
+class DeleteUpload(Body, frozen=True):
     path: Text
 
 
-class HubSettings(Body):
+class HubSettings(Body, frozen=True):
     session_summary_contract: bool | None = None
     session_summary_in_chat: bool | None = None
 
@@ -209,7 +210,7 @@ _MACHINE_SHOWN: Mapping[str, tuple[type, ...]] = {
 }
 HUB_OWNED = ("supersededBySessionId", "opencodeClearOperation")
 _KEPT = ("path", "host", "flavor", "machineId", "cursorSessionProtocol")
-_SPECIAL = ("conversationHistory", "pi")
+_SPECIAL = re.compile(r"conversationHistory|pi[A-Z]")
 
 
 def _fits(value: object, kinds: tuple[type, ...]) -> bool:
@@ -224,7 +225,7 @@ def shown_metadata(stored: Any) -> dict[str, Any] | None:
     for key, value in stored.items():
         kinds = _SHOWN.get(key)
         if kinds is None:
-            kinds = (str,) if key.endswith("SessionId") else (object,) if key.startswith(_SPECIAL) else ()
+            kinds = (str,) if key.endswith("SessionId") else (object,) if _SPECIAL.match(key) else ()
         if kinds and value is not None and _fits(value, kinds):
             shown[key] = value
     return shown
