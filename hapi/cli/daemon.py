@@ -22,11 +22,21 @@ TAIL = 2_000  # bytes of the runner's last words
 
 
 @frozen
+class Attached:
+    """A runner that somebody else started: as much of a Popen as is looked at here."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        return None
+
+
+@frozen
 class Started:
     """A background process of ours; what it says goes to `output`."""
 
-    process: subprocess.Popen[bytes]
-    output: Path
+    process: subprocess.Popen[bytes] | Attached
+    output: Path = Path(os.devnull)
 
     def last_words(self, secrets: Secrets) -> str:
         """The last lines it printed, on one line and without secrets."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from hapi import __version__
 from hapi.cli.asking import run_once
-from hapi.cli.daemon import GLANCE, Readiness, await_ready, start_in_background
+from hapi.cli.daemon import GLANCE, Attached, Readiness, Started, await_ready, start_in_background
 from hapi.cli.failures import HELD, Stop
 from hapi.cli.flags import RunnerFlags
 from hapi.cli.output import print_json, say
@@ -28,22 +28,19 @@ def start_runner(flags: RunnerFlags, wanted: str, timeout: float, as_json: bool)
 
     async def go(reactor: Any) -> tuple[Readiness, bool]:
         found = await look(reactor, options.home)
-        if found.answers and same(found.status, options):
-            return found, False
-        if found.answers:
-            if list(found.status.get("argv") or ())[:1] == ["up"]:
-                raise Stop(f"`hapi up` serves this home (pid {found.status.get('pid')}) with other flags: end it first", HELD)
-            if not as_json:
-                version = visible(found.status.get("version"))
-                say(f"Replacing the running runner (pid {found.status.get('pid')}, version {version})")
-            await stop_running(reactor, options.home)
-        started = start_in_background(options.home, list(options.argv))
+        is_new = not (found.answers and same(found.status, options))
+        if found.answers and is_new:
+            await _give_way(reactor, options.home, found.status, quiet=as_json)
+        if is_new:
+            started = start_in_background(options.home, list(options.argv))
+        else:
+            started = Started(Attached(int(found.status["pid"])))
 
         async def glance() -> Readiness:
             seen = await look(reactor, options.home)
             return seen if seen.status.get("pid") == started.process.pid else Readiness(False, False, {})
 
-        return await await_ready(reactor, started, wanted, timeout, glance, secrets), True
+        return await await_ready(reactor, started, wanted, timeout, glance, secrets), is_new
 
     found, is_new = run_once(go, timeout + STOP_WITHIN + 10)
     pid = found.status.get("pid")
@@ -53,6 +50,16 @@ def start_runner(flags: RunnerFlags, wanted: str, timeout: float, as_json: bool)
         say(f"Runner started successfully (pid {pid}{', registered at ' + options.access.url if found.registered else ''})")
     else:
         say(f"The runner is already running with this version and these flags (pid {pid})")
+
+
+async def _give_way(reactor: Any, home: Home, status: dict[str, Any], quiet: bool) -> None:
+    """End the runner that is not what was asked for. Raises Stop for one that `hapi up` serves together with a hub."""
+    pid = status.get("pid")
+    if list(status.get("argv") or ())[:1] == ["up"]:
+        raise Stop(f"`hapi up` serves this home (pid {pid}) with other flags: end it first", HELD)
+    if not quiet:
+        say(f"Replacing the running runner (pid {pid}, version {visible(status.get('version'))})")
+    await stop_running(reactor, home)
 
 
 async def look(reactor: Any, home: Home) -> Readiness:

@@ -213,6 +213,7 @@ def test_a_hub_that_is_away_is_told_and_the_runner_goes_on_trying__N01(stage, ca
     assert code == 1
     assert "is not registered at http://127.0.0.1" in sentence
     assert "it goes on trying" in sentence
+    assert Ran(stage, "runner", "start", "--timeout", "0.3").code == 1
     assert Ran(stage, "runner", "start", "--wait", "api-only").code == 0
     assert Ran(stage, "runner", "stop").code == 0
 
