@@ -1,0 +1,92 @@
+"""What a process loads: start-up time and memory are the product's figures."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def loads(code):
+    """Names of the modules that a fresh interpreter holds after `code`."""
+    run = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys\nprint(*sys.modules)"], capture_output=True, text=True, check=True
+    )
+    return set(run.stdout.split())
+
+
+LINK = "from twisted.internet import reactor\nimport hapi.net.link, hapi.net.hubclient, hapi.net.versioned"
+
+
+def test_the_link_loads_neither_wamps_sessions_nor_native_helpers_nor_http():
+    loaded = loads(LINK)
+    for absent in (
+        "autobahn.twisted",
+        "autobahn.wamp.protocol",
+        "autobahn.nvx",
+        "treq",
+        "klein",
+        "werkzeug",
+        "twisted.web.client",
+    ):
+        assert absent not in loaded
+    assert "hapi.net.tls" not in loaded
+
+
+def test_the_pure_half_loads_no_twisted():
+    modules = "engineio, socketio, channel, token, rpc, versioned"
+    loaded = loads(f"from hapi.protocol import {modules}")
+    assert not {name for name in loaded if name.split(".")[0] in ("twisted", "autobahn", "zope")}
+
+
+def test_openssl_stays_out_for_plain_http():
+    loaded = loads(f"from hapi.net.lean import without_tls\nassert without_tls('http://127.0.0.1:3006')\n{LINK}\nimport treq")
+    assert "OpenSSL.SSL" not in loaded
+    assert "service_identity" not in loaded
+
+
+@pytest.mark.parametrize("urls", ["'https://hub.example'", "'http://a', 'https://b'", ""])
+def test_openssl_stays_for_https(urls):
+    assert "OpenSSL.SSL" in loads(f"from hapi.net.lean import without_tls\nassert not without_tls({urls})\n{LINK}")
+
+
+def test_nothing_changes_once_there_is_a_reactor():
+    loads(f"{LINK}\nfrom hapi.net.lean import without_tls\nassert not without_tls('http://a')\nimport OpenSSL")
+
+
+def test_a_link_and_the_rest_client_work_without_openssl():
+    code = """
+from hapi.net.lean import without_tls
+without_tls("http://127.0.0.1:1")
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.web.resource import Resource
+from hapi.net.hubclient import HubClient, HubUnreachable
+from hapi.net.link import HubLink
+from hapi.net.rpc import RpcTable
+from hapi.net.site import LimitedSite
+from hapi.net.socketserver import SocketServer
+from hapi.settings import HubAccess
+class Desk:
+    def connect(self, peer, auth): ...
+    def event(self, peer, name, args, ack): ack(*args)
+    def disconnected(self, peer, reason): ...
+server, root = SocketServer(reactor, {"/cli": Desk()}), Resource()
+root.putChild(b"socket.io", server.resource)
+port = reactor.listenTCP(0, LimitedSite(root, reactor), interface="127.0.0.1")
+access = HubAccess(f"http://127.0.0.1:{port.getHost().port}", "t")
+link = HubLink(reactor, access, {}, RpcTable("m"))
+async def go():
+    link.startService()
+    assert await link.call("echo", "x" * 5000) == "x" * 5000
+    try:
+        await HubClient(reactor, access).session("s")
+    except Exception as problem:
+        print(problem)
+    await link.farewell()
+    await server.stop()
+Deferred.fromCoroutine(go()).addBoth(lambda result: (print(result), reactor.stop()))
+reactor.run()
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert "the hub refused: no reason given (HTTP 404)" in said.stdout
+    assert said.stdout.rstrip().endswith("None")
