@@ -31,10 +31,8 @@ def start_runner(flags: RunnerFlags, wanted: str, timeout: float, as_json: bool)
         is_new = not (found.answers and same(found.status, options))
         if found.answers and is_new:
             await _give_way(reactor, options.home, found.status, quiet=as_json)
-        if is_new:
-            started = start_in_background(options.home, list(options.argv))
-        else:
-            started = Started(Attached(int(found.status["pid"])))
+        there = None if is_new else Started(Attached(int(found.status["pid"])))
+        started = there or start_in_background(options.home, list(options.argv))
 
         async def glance() -> Readiness:
             seen = await look(reactor, options.home)
