@@ -134,8 +134,9 @@ class Machine:
     # --- registration
 
     def _register(self, then: Callable[[], object]) -> None:
-        self._registering = Deferred.fromCoroutine(self._keep_registering(then))
-        self._registering.addErrback(self._registering_failed)
+        registering = Deferred.fromCoroutine(self._keep_registering(then))
+        self._registering = None if registering.called else registering
+        registering.addErrback(self._registering_failed)
 
     def _registering_failed(self, reason: Failure) -> None:
         if reason.check(CancelledError) is None:
@@ -148,10 +149,10 @@ class Machine:
             try:
                 machine = await self._client.register_machine(self._registration())
                 break
-            except (HubRefused, HubUnreachable) as error:
-                if str(error) != self.trouble:
-                    self.log.warn("This machine is not registered: {reason}", reason=str(error))
-                self.trouble, self.refused = str(error), isinstance(error, HubRefused)
+            except CancelledError:
+                raise
+            except Exception as error:
+                self._note_trouble(error)
                 await deferLater(self._clock, retry_delay(error, attempt, self._random))
         self._registering = None
         self._adopt(machine)
@@ -161,6 +162,15 @@ class Machine:
         self.log.info("Machine {machine_id} is registered at {url}", machine_id=machine_id, url=url)
         then()
         self.on_registered()
+
+    def _note_trouble(self, error: Exception) -> None:
+        """Told when it changes, not at each try."""
+        if str(error) != self.trouble:
+            if isinstance(error, HubRefused | HubUnreachable):
+                self.log.warn("This machine is not registered: {reason}", reason=str(error))
+            else:
+                self.log.failure("This machine cannot be registered")
+        self.trouble, self.refused = str(error), isinstance(error, HubRefused)
 
     def _registration(self) -> dict[str, Any]:
         metadata = msgspec.to_builtins(describe(self._options))

@@ -45,7 +45,7 @@ def listen_unix(reactor: Any, path: Path, factory: Any) -> PrivatePort:
     try:
         with reachable(path) as name:
             port = PrivatePort(os.fsencode(name), factory, BACKLOG, PRIVATE_FILE, reactor)
-            port.startListening()
+            port.startListening()  # type: ignore[no-untyped-call]
     finally:
         os.umask(before)
     return port
