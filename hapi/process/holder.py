@@ -270,16 +270,15 @@ def children_of(pid: int) -> list[int]:
 
 
 def below_us() -> set[int]:
-    """Pids of all our descendants, without runners and other holders and what is below those."""
-    found: set[int] = set()
-    last = [os.getpid()]
+    """Pids of all our descendants, without runners and other holders and what is below those.
+
+    Our own children count even if they are gone a moment later: who lives so short a time has successors.
+    """
+    last = [pid for pid in children_of(os.getpid()) if not is_let_go(pid)]
+    found = set(last)
     while last:
-        last = [
-            pid
-            for parent in last
-            for pid in children_of(parent)
-            if pid not in found and not has_ended(pid) and not is_let_go(pid)
-        ]
+        listed = [pid for parent in last for pid in children_of(parent)]
+        last = [pid for pid in listed if pid not in found and not has_ended(pid) and not is_let_go(pid)]
         found.update(last)
     return found
 

@@ -98,7 +98,23 @@ def is_holder(pid: int) -> bool:
 def is_let_go(pid: int, table: Table) -> bool:
     """A runner, or the holder of another attempt."""
     line = words(pid)
-    return (b"runner" in line and b"start-sync" in line) or (NAME.encode() in line[:7] and pid not in table.marked)
+    return is_runner(line) or (NAME.encode() in line[:7] and pid not in table.marked)
+
+
+def is_runner(line: list[bytes]) -> bool:
+    return b"runner" in line and b"start-sync" in line
+
+
+def has_nobody_below(holder: int) -> bool | None:
+    """Whether a holder has no children but runners: the kernel's own list, never empty while anybody lives below a subreaper.
+
+    None where the kernel has no such list.
+    """
+    children = read_proc(holder, f"task/{holder}/children")
+    if children is None:
+        return None
+    lines = [words(int(pid)) for pid in children.split()]
+    return all(is_runner(line) or NAME.encode() in line[:7] for line in lines)
 
 
 def identity_of(stat: Stat) -> ProcessIdentity | None:

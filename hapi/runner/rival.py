@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import frozen
@@ -46,6 +47,7 @@ class Suspect:
     started_at: float  # epoch seconds
     home: str | None  # its HAPI_HOME as a resolved path, None if hidden
     in_state: bool  # `runner.state.json` names it as well
+    is_starter: bool = False  # it has `runner.lock` open: a starter of ours, that waits for the lock that we have
 
 
 def pid_in(content: bytes) -> int | None:
@@ -69,7 +71,7 @@ def verdict(
         return Stale()
     if suspect.words is not None and not is_runner(suspect.words):
         return Stale()
-    if suspect.home is not None and suspect.home != home:
+    if suspect.is_starter or suspect.home not in (None, home):
         return Stale()
     if suspect.started_at > mtime + SLACK and not (suspect.words is not None and suspect.in_state):
         return Stale()  # with two files that name it, it is the clock that was set
@@ -137,6 +139,7 @@ class Judge:
             self._started_at(identity),
             _home_of(self._processes.environment(pid)),
             self._state()[0] == pid,
+            _has_open(pid, self._home.runner_lock),
         )
 
     def _state(self) -> tuple[int | None, float]:
@@ -148,6 +151,20 @@ class Judge:
             return None, 0.0
         found = re.search(rb'"pid"\s*:\s*([1-9][0-9]{0,9})\b', content or b"")
         return (int(found[1]) if found else None), mtime
+
+
+def _has_open(pid: int, path: Path) -> bool:
+    """Whether the process has that file open; False as well when it does not show."""
+    try:
+        wanted = path.stat()
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(FileNotFoundError):
+                found = os.stat(f"/proc/{pid}/fd/{name}")
+                if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
+                    return True
+    except OSError:
+        pass
+    return False
 
 
 def _home_of(environment: Mapping[str, str] | None) -> str | None:
