@@ -27,9 +27,7 @@ class Introduction:
 
     protocol_version: int
     loads_sessions: bool
-    resumes_sessions: bool
-    closes_sessions: bool
-    takes_images: bool
+    forks_sessions: bool
     name: str | None
     version: str | None
     login_hint: str | None  # how to log in, in the agent's words
@@ -49,9 +47,7 @@ def read_introduction(value: Any) -> Introduction:
     return Introduction(
         PROTOCOL_VERSION,
         abilities.get("loadSession") is True,
-        isinstance(sessions.get("resume"), dict),
-        isinstance(sessions.get("close"), dict),
-        _mapping(abilities.get("promptCapabilities")).get("image") is True,
+        isinstance(sessions.get("fork"), dict),
         _text(info.get("name")),
         _text(info.get("version")),
         next(filter(None, hints), None),

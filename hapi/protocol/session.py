@@ -1,6 +1,6 @@
-"""A session as hubs know it: its metadata, its agent state with the permission requests in it, how it ends.
+"""A session as hubs know it: its agent state with the permission requests in it, how it ends.
 
-Keys and rules are those of session.md 4, 6, 7 and 11. Pure; times are milliseconds since the epoch.
+Keys and rules are those of session.md 6 and 11. Pure; times are milliseconds since the epoch.
 """
 
 from __future__ import annotations
@@ -12,112 +12,9 @@ from attrs import frozen
 
 from hapi.protocol.acp import PermissionOption
 
-COMPATIBLE_VERSION = "0.30.7"  # the npm release whose session process this one is taken for
 KEPT_REQUESTS = 100  # answered permission requests that stay in the state
 
 Json = dict[str, Any]
-
-
-# --- metadata --------------------------------------------------------------------------------------------------------
-
-
-@frozen
-class Facts:
-    """What a session process knows of itself when it starts."""
-
-    path: str
-    host: str
-    os: str  # linux, darwin
-    machine_id: str
-    home_dir: str
-    hapi_home: str
-    library: str  # where the program is
-    pid: int
-    started_by: Literal["runner", "terminal"]
-    flavor: str
-    now: int
-    worktree: Mapping[str, Any] | None = None
-
-    def machine(self) -> Json:
-        """The body of `POST /cli/machines`: makes the row, or merges these keys into one that a runner made."""
-        metadata = {
-            "host": self.host,
-            "platform": self.os,
-            "happyCliVersion": COMPATIBLE_VERSION,
-            "homeDir": self.home_dir,
-            "happyHomeDir": self.hapi_home,
-            "happyLibDir": self.library,
-        }
-        return {"id": self.machine_id, "metadata": metadata, "runnerState": None}
-
-    def metadata(self) -> Json:
-        """A new session's metadata."""
-        found = {
-            "path": self.path,
-            "host": self.host,
-            "version": COMPATIBLE_VERSION,
-            "os": self.os,
-            "machineId": self.machine_id,
-            "homeDir": self.home_dir,
-            "happyHomeDir": self.hapi_home,
-            "happyLibDir": self.library,
-            "happyToolsDir": self.library,
-            "startedFromRunner": self.started_by == "runner",
-            "hostPid": self.pid,
-            "startedBy": self.started_by,
-            "lifecycleState": "running",
-            "lifecycleStateSince": self.now,
-            "flavor": self.flavor,
-            "capabilities": {"terminal": False},
-        }
-        return found | ({"worktree": dict(self.worktree)} if self.worktree else {})
-
-
-_KEPT = (
-    "name",
-    "summary",
-    "cursorSessionProtocol",
-    "preferredPermissionMode",
-    "tools",
-    "slashCommands",
-    "worktree",
-    "forkedFrom",
-)
-_KEPT_PREFIXES = ("conversationHistory", "pi")
-
-
-def taken_over(fresh: Mapping[str, Any], stored: Any) -> Json:
-    """Metadata for a row that another process had before: ours, and what belongs to the conversation of the row's own."""
-    before = stored if isinstance(stored, Mapping) else {}
-    kept = {
-        key: value
-        for key, value in before.items()
-        if key in _KEPT or key.startswith(_KEPT_PREFIXES) or (key.endswith("SessionId") and key != "supersededBySessionId")
-    }
-    return {**fresh, **kept}
-
-
-def worktree_of(environ: Mapping[str, str]) -> Json | None:
-    """What the runner says about the worktree it made for this session."""
-    base, branch, name = (environ.get(f"HAPI_WORKTREE_{part}") for part in ("BASE_PATH", "BRANCH", "NAME"))
-    if not base or not branch or not name:
-        return None
-    found: Json = {"basePath": base, "branch": branch, "name": name}
-    if path := environ.get("HAPI_WORKTREE_PATH"):
-        found["worktreePath"] = path
-    if (created := environ.get("HAPI_WORKTREE_CREATED_AT", "")).isdigit():
-        found["createdAt"] = int(created)
-    return found
-
-
-def archived(metadata: Mapping[str, Any], reason: str, now: int) -> Json:
-    return {
-        **metadata,
-        "lifecycleState": "archived",
-        "lifecycleStateSince": now,
-        "archivedBy": "cli",
-        "archiveReason": reason,
-    }
 
 
 # --- agent state: permission requests --------------------------------------------------------------------------------------

@@ -1,0 +1,66 @@
+"""Starts the agent's process and brings its driver up; one start after another for as long as the session lives."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from hapi.agents import Agent
+from hapi.session.agentprocess import AgentProcess, environment_of_agent
+from hapi.session.driver import CouldNotOpen, Driver
+from hapi.session.jsonpeer import AgentGone
+from hapi.session.turns import Turns
+
+
+@define(eq=False)
+class AgentHost:
+    """`own_group`: the terminal's Ctrl+C must not reach the agent. `errors` gets its standard error."""
+
+    _reactor: Any
+    _agent: Agent
+    _cwd: str
+    _environ: Mapping[str, str] = field(repr=False)
+    _own_group: bool = False
+    _errors: Callable[[bytes], object] = field(default=lambda data: None)
+    starts: int = 0
+    _process: AgentProcess | None = None
+    log = Logger()
+
+    async def open(
+        self, session_id: str, resume: str | None, fork: bool, turns: Turns, gone: Callable[[str, int | None], object]
+    ) -> Driver:
+        """A driver whose session is open. `gone` hears how the process ended. Raises CouldNotOpen, AgentGone, AgentSilent."""
+        self.starts += 1
+        argv = self._agent.resolved(self._environ)
+        if argv is None:
+            raise CouldNotOpen(f"{self._agent.looks_for[0]} is not installed or is not on PATH")
+        more = self._agent.environment_for(self._environ, os.geteuid() == 0)
+        environment = environment_of_agent(self._environ, session_id, {**more, "PWD": self._cwd})
+        process = self._process = AgentProcess(self._reactor, self._agent.label, self._errors)
+        driver = Driver(process.peer, turns.updated, turns.asked)
+        try:
+            process.start(argv, self._cwd, environment, self._own_group)
+        except OSError as error:
+            raise CouldNotOpen(f"{argv[0]}: {error.strerror or error}") from error
+        try:
+            await driver.open(self._cwd, resume, fork)
+        except AgentGone:
+            raise
+        except Exception:
+            await process.end()
+            raise
+        process.exited.when().addCallback(lambda words: gone(words, process.exit_code))
+        return driver
+
+    def end_soon(self) -> None:
+        Deferred.fromCoroutine(self.end()).addErrback(lambda failure: self.log.failure("Ending the agent failed", failure))
+
+    async def end(self) -> None:
+        """End the process with everything below it, if it runs."""
+        if self._process is not None:
+            await self._process.end()

@@ -1,0 +1,111 @@
+"""The agent's process: JSON-RPC on its standard input and output, its standard error kept for people, its tree ended with it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessDone
+from twisted.internet.protocol import ProcessProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from hapi.once import Once
+from hapi.session.jsonpeer import JsonPeer, LineTooLong
+
+KEPT_ERRORS = 4096  # bytes of standard error that explain an end
+PATIENCE = 0.8  # seconds the agent has to end by itself before its tree is killed
+
+
+@define(eq=False)
+class AgentProcess(ProcessProtocol):
+    """One start of an agent. `errors` gets what it writes to standard error, as it comes."""
+
+    _reactor: Any
+    label: str
+    _errors: Callable[[bytes], object] = field(default=lambda data: None)
+    peer: JsonPeer = field(init=False)
+    exited: Once[str] = field(factory=Once)  # in words: "exited with code 1: …"
+    exit_code: int | None = None
+    pid: int | None = None
+    _tail: bytes = b""
+    _identity: Any = None
+    log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self.peer = JsonPeer(self._reactor, self._write)
+
+    def start(self, argv: tuple[str, ...], cwd: str, environment: Mapping[str, str], own_group: bool) -> AgentProcess:
+        """Start the process. `own_group`: keep the terminal's Ctrl+C from it. Raises OSError."""
+        command = (*_detached(), *argv) if own_group else argv
+        self._reactor.spawnProcess(self, command[0], command, environment, cwd, childFDs={0: "w", 1: "r", 2: "r"})
+        return self
+
+    @property
+    def running(self) -> bool:
+        return self.pid is not None and not self.exited.happened
+
+    async def end(self, patience: float = PATIENCE) -> None:
+        """Close its input and end it with everything below it, within about `patience` seconds."""
+        if not self.running:
+            return
+        assert self.transport is not None
+        self.transport.closeStdin()
+        from hapi.process import SystemProcesses  # only at the end
+
+        if self._identity is None:
+            return
+        how = await SystemProcesses(self._reactor).end_tree(self._identity, "", patience)
+        if how == "still_alive":
+            self.log.warn("{label} (process {pid}) would not end", label=self.label, pid=self.pid)
+
+    # --- ProcessProtocol
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.pid = self.transport.pid
+        from hapi.process import identity
+
+        self._identity = identity.identify(self.pid) if self.pid is not None else None
+
+    def outReceived(self, data: bytes) -> None:
+        try:
+            self.peer.received(data)
+        except LineTooLong as problem:
+            self.log.error("{label} sends {reason}; it is ended", label=self.label, reason=str(problem))
+            Deferred.fromCoroutine(self.end()).addErrback(lambda failure: self.log.failure("Ending the agent failed", failure))
+
+    def errReceived(self, data: bytes) -> None:
+        self._tail = (self._tail + data)[-KEPT_ERRORS:]
+        self._errors(data)
+
+    def processEnded(self, reason: Failure) -> None:
+        how = reason.value
+        self.exit_code = 0 if isinstance(how, ProcessDone) else getattr(how, "exitCode", None)
+        number = getattr(how, "signal", None)
+        words = f"was ended by signal {number}" if number else f"exited with code {self.exit_code}"
+        last = self._tail.decode(errors="replace").strip().splitlines()
+        words += f": {last[-1][:500]}" if last and self.exit_code != 0 else ""
+        self.peer.closed(f"{self.label} {words}")
+        self.exited.happen(words)
+
+    def _write(self, data: bytes) -> None:
+        if self.transport is not None and self.running:
+            self.transport.write(data)
+
+
+def _detached() -> tuple[str, ...]:
+    """What goes before a command so that it leads a session of its own and keeps its pid."""
+    if program := shutil.which("setsid"):
+        return (program,)
+    return sys.executable, "-P", "-c", "import os, sys; os.setsid(); os.execvp(sys.argv[1], sys.argv[1:])"
+
+
+def environment_of_agent(environ: Mapping[str, str], session_id: str, more: Mapping[str, str]) -> dict[str, str]:
+    """The agent's environment: ours without the access token, which an agent has no need of, and with the session's id."""
+    kept = {name: value for name, value in environ.items() if name not in ("CLI_API_TOKEN", "HAPI_EXTRA_HEADERS_JSON")}
+    return {**kept, **more, "HAPI_SESSION_ID": session_id, "PWD": more.get("PWD", os.getcwd())}

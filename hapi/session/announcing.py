@@ -1,0 +1,86 @@
+"""What could not be said at once is said again: the row at a hub that is away, the announcement to a runner that restarts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from attrs import define
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from hapi.home import Home, read_capped
+from hapi.net.errors import HubRefused, HubUnreachable
+from hapi.session.early import Json, Outcome
+
+FIRST, LONGEST, ANNOUNCE_FOR = 0.25, 15.0, 600.0  # seconds
+
+
+def control_port(home: Home) -> int | None:
+    """The port of the runner that `runner.state.json` names, None if there is none or its process does not run."""
+    import json
+
+    with suppress(OSError, ValueError, RecursionError):
+        found = json.loads(read_capped(home.runner_state) or b"null")
+        pid, port = found.get("pid"), found.get("httpPort")
+        if isinstance(pid, int) and isinstance(port, int) and 0 < pid < 1 << 31 and 0 < port < 65536 and _runs(pid):
+            return port
+    return None
+
+
+def _runs(pid: int) -> bool:
+    """Whether there is such a process; one of another user counts, a zombie does not matter here."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+@define
+class Announcer:
+    """`announce(port, body)` fires with the runner's status, None for no answer."""
+
+    _clock: IReactorTime
+    _port: Callable[[], int | None]
+    _announce: Callable[[int, Json], Deferred[int | None]]
+    log = Logger()
+
+    async def run(self, body: Json) -> bool:
+        """Announce until the runner has it, or says no, or ten minutes are over. Whether it has it."""
+        deadline, pause = self._clock.seconds() + ANNOUNCE_FOR, FIRST
+        while self._clock.seconds() < deadline:
+            await deferLater(self._clock, pause)
+            pause = min(pause * 2, LONGEST)
+            port = self._port()
+            status = None if port is None else await self._announce(port, body)
+            if status == 200:
+                return True
+            if status is not None and 400 <= status < 500:
+                self.log.warn("The runner does not take our announcement: HTTP {status}", status=status)
+                return False
+        self.log.warn("No runner took our announcement within {seconds:.0f} s", seconds=ANNOUNCE_FOR)
+        return False
+
+
+async def first_row(clock: IReactorTime, outcome: Outcome, again: Callable[[], Deferred[Outcome]], give_up: bool) -> Outcome:
+    """The outcome that has a row: this one, or that of a later try. `give_up`: don't wait for a hub that is away.
+
+    Raises HubRefused; HubUnreachable when giving up.
+    """
+    pause = FIRST
+    while outcome.row is None:
+        problem: Any = outcome.problem
+        if isinstance(problem, HubRefused) or (give_up and isinstance(problem, HubUnreachable)):
+            raise problem
+        Announcer.log.warn("{problem}; trying again in {seconds:g} s", problem=str(problem), seconds=pause)
+        await deferLater(clock, pause)
+        pause = min(pause * 2, LONGEST)
+        outcome = await again()
+    return outcome

@@ -1,0 +1,131 @@
+"""`hapi <agent> …`: the arguments of a session, as runners write them and as people do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+
+
+class WrongUsage(Exception):
+    """The arguments make no sense; the text is for the person or program that wrote them."""
+
+
+@frozen
+class Arguments:
+    """What was asked for. Empty texts count as absent."""
+
+    agent: str
+    resume: str | None = None  # the agent's own session id
+    existing_session_id: str | None = None  # the row at the hub to go on with
+    started_by: str = "terminal"
+    starting_mode: str = "remote"
+    model: str | None = None
+    effort: str | None = None
+    model_reasoning_effort: str | None = None
+    service_tier: str | None = None
+    collaboration_mode: str | None = None
+    copilot_agent_mode: str | None = None
+    permission_mode: str | None = None
+    yolo: bool = False
+    fork: bool = False
+    cursor_worktree: str | None = None
+    help: bool = False
+
+    @property
+    def by_runner(self) -> bool:
+        return self.started_by == "runner"
+
+
+_VALUES = {
+    "--resume": "resume",
+    "-r": "resume",
+    "--session-id": "resume",  # Pi's word for it
+    "--existing-session-id": "existing_session_id",
+    "--started-by": "started_by",
+    "--hapi-starting-mode": "starting_mode",
+    "--model": "model",
+    "-m": "model",
+    "--effort": "effort",
+    "--model-reasoning-effort": "model_reasoning_effort",
+    "--service-tier": "service_tier",
+    "--collaboration-mode": "collaboration_mode",
+    "--copilot-agent-mode": "copilot_agent_mode",
+    "--permission-mode": "permission_mode",
+}
+_SWITCHES = {"--yolo": "yolo", "--fork-session": "fork", "--help": "help", "-h": "help"}
+_ALLOWED = {"started_by": ("runner", "terminal"), "starting_mode": ("remote", "local")}  # pty: we serve no terminals
+
+USAGE = """\
+Usage: hapi [AGENT] [OPTIONS]
+
+Start a session with a coding agent: a chat in this terminal and, at the same time, on the hub's page.
+Without AGENT: the setting defaultAgent, else claude if it is here, else demo.
+
+Agents: {agents}
+
+Options:
+  --resume ID               go on with the agent's own session ID (codex: hapi codex resume ID)
+  --model NAME              the model to use
+  --effort LEVEL            how much the model thinks (also --model-reasoning-effort)
+  --permission-mode MODE    {modes}
+  --yolo                    allow everything without asking
+  --existing-session-id ID  take over this session of the hub
+  -h, --help                show this
+
+Exit codes: 0 the session ended, 1 it could not start or crashed, 2 wrong usage,
+6 the hub cannot be reached, 7 the hub refused the access token.
+"""
+
+
+def read_arguments(words: Sequence[str], known: Mapping[str, Any], default: str) -> Arguments:
+    """Read the words after `hapi`. `known`: the agents by name; `default`: what plain `hapi` starts. Raises WrongUsage."""
+    rest = list(words)
+    agent = default
+    if rest and not rest[0].startswith("-"):
+        agent = rest.pop(0)
+        if agent not in known:
+            raise WrongUsage(f"there is no command or agent {agent!r} (agents: {', '.join(known)}; see hapi --help)")
+    found: dict[str, Any] = {"agent": agent}
+    if agent == "codex" and rest[:1] == ["resume"]:
+        if len(rest) < 2 or rest[1].startswith("-"):
+            raise WrongUsage("hapi codex resume needs the id of a Codex session")
+        found["resume"] = rest[1]
+        del rest[:2]
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        if word in _SWITCHES:
+            found[_SWITCHES[word]] = True
+        elif name in _VALUES:
+            if not equals:
+                if not rest:
+                    raise WrongUsage(f"{name} needs a value")
+                value = rest.pop(0)
+            if value:
+                found[_VALUES[name]] = value
+        elif word == "--cursor-worktree":
+            found["cursor_worktree"] = rest.pop(0) if rest and not rest[0].startswith("-") else ""
+        else:
+            kind = "option" if word.startswith("-") else "argument"
+            raise WrongUsage(f"unknown {kind} {word!r} (see hapi {agent} --help)")
+    for field, allowed in _ALLOWED.items():
+        if found.get(field, allowed[0]) not in allowed:
+            raise WrongUsage(f"{found[field]!r} is none of {', '.join(allowed)}")
+    return Arguments(**found)
+
+
+def initial_mode(arguments: Arguments, modes: Sequence[str], yolo_mode: str | None) -> str | None:
+    """The permission mode to start in: what was asked, else the agent's first; None for agents without. Raises WrongUsage."""
+    wanted = arguments.permission_mode
+    if wanted is None and arguments.yolo:
+        if yolo_mode is None:
+            raise WrongUsage(f"{arguments.agent} has no mode that allows everything")
+        return yolo_mode
+    if wanted is None:
+        return modes[0] if modes else None
+    if wanted not in modes:
+        choice = f"one of {', '.join(modes)}" if modes else "managed by the agent"
+        raise WrongUsage(f"{arguments.agent} has no permission mode {wanted!r}: it is {choice}")
+    return wanted

@@ -1,0 +1,143 @@
+"""Settings of a running session: permission mode, model and effort, as far as its agent offers them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from attrs import define, field
+from twisted.logger import Logger
+
+from hapi.agents import Agent
+from hapi.protocol.acp import Offer, Select
+from hapi.session.driver import AgentGone, AgentProblem, AgentSilent, CouldNotOpen, Driver
+
+# Decided here, not by the agent: it goes on asking, and is answered.
+OURS = frozenset({"default", "read-only", "safe-yolo", "yolo", "request-review", "always-proceed"})
+EFFORTS = ("effort", "modelReasoningEffort")
+OTHERS = ("serviceTier", "collaborationMode", "copilotAgentMode")
+
+
+class NotApplied(Exception):
+    """A setting that this session cannot have; the text is for the person who asked."""
+
+
+def agent_mode(mode: str, select: Select | None, initial: Select | None) -> str | None:
+    """The agent's own mode that `mode` means, None when the agent has to change nothing. Raises NotApplied."""
+    if select is not None:
+        for choice in select.choices:
+            if choice.value.lower() == mode.lower() or choice.value.endswith(f"#{mode}"):  # Copilot's are URLs
+                return choice.value
+    if mode not in OURS:
+        offered = ", ".join(choice.value for choice in select.choices) if select is not None else "none"
+        raise NotApplied(f"the agent offers no mode {mode} (it offers {offered})")
+    return initial.current if initial is not None else None
+
+
+@define(eq=False)
+class Settings:
+    """What `session-alive` reports and `set-session-config` changes. `driver` waits until there is an agent to tell."""
+
+    _agent: Agent
+    _driver: Callable[[], Awaitable[Driver]]
+    mode: str | None = None
+    model: str | None = None
+    effort: str | None = None
+    changed: Callable[[], object] = field(default=lambda: None)
+    log = Logger()
+
+    def alive(self) -> dict[str, Any]:
+        """The part of `session-alive`; an agent without permission modes or models reports none."""
+        found: dict[str, Any] = {}
+        if self._agent.permission_modes:
+            found["permissionMode"] = self.mode
+        if self._agent.models:
+            found["model"] = self.model
+        for name in self._agent.efforts:
+            found[name] = self.effort
+        return found
+
+    async def configure(self, params: Any) -> dict[str, Any]:
+        """The `set-session-config` RPC: `{"applied": …}` or `{"error": …}`. What was applied before an error stays."""
+        wanted = params if isinstance(params, Mapping) else {}
+        applied: dict[str, Any] = {}
+        try:
+            for name, value in wanted.items():
+                applied[name] = await self._apply(name, value)
+        except NotApplied as problem:
+            return {"error": str(problem)}
+        finally:
+            if applied:
+                self.changed()
+        return {"applied": applied}
+
+    async def set_mode(self, mode: str) -> str:
+        """Raises NotApplied."""
+        applied: str = await self._apply("permissionMode", mode)
+        self.changed()
+        return applied
+
+    async def _apply(self, name: str, value: Any) -> Any:
+        if value is not None and not isinstance(value, str):
+            raise NotApplied(f"{name} must be a text")
+        if name == "permissionMode":
+            if value not in self._agent.permission_modes:
+                raise NotApplied(f"{self._agent.label} has no permission mode {value}")
+            driver = await self._driver()
+            await self._tell(driver, "mode", agent_mode(value, driver.select("mode"), driver.initial.mode))
+            self.mode = value
+        elif name == "model" and self._agent.models:
+            self.model = await self._select("model", value)
+        elif name in EFFORTS and name in self._agent.efforts:
+            self.effort = await self._select("effort", value)
+        elif name in (*OTHERS, *EFFORTS, "model"):
+            raise NotApplied(f"{self._agent.label} has no setting {name}")
+        else:
+            raise NotApplied(f"there is no setting {name}")
+        return value
+
+    async def _select(self, part: str, value: str | None) -> str | None:
+        """None goes back to what the agent began with."""
+        driver = await self._driver()
+        initial: Select | None = getattr(driver.initial, part)
+        await self._tell(driver, part, value if value is not None else initial.current if initial is not None else None)
+        return value
+
+    async def _tell(self, driver: Driver, part: str, value: str | None) -> None:
+        if value is None or (driver.select(part) is None and part == "mode"):
+            return
+        try:
+            await driver.set(part, value)
+        except (CouldNotOpen, AgentProblem, AgentGone, AgentSilent) as problem:
+            raise NotApplied(str(problem)) from problem
+
+    async def begin(self, driver: Driver) -> list[str]:
+        """Bring a new or resumed agent session to these settings; what could not be had, in words."""
+        problems = []
+        for part, value in (("mode", self.mode), ("model", self.model), ("effort", self.effort)):
+            if value is None:
+                continue
+            try:
+                wanted = agent_mode(value, driver.select("mode"), driver.initial.mode) if part == "mode" else value
+                await self._tell(driver, part, wanted)
+            except NotApplied as problem:
+                problems.append(f"{part} {value}: {problem}")
+                setattr(self, part, self._agent.permission_modes[0] if part == "mode" else None)
+        return problems
+
+    def mode_told(self, mode: str) -> bool:
+        """The agent changed its mode by itself; whether that changes ours."""
+        if mode == self.mode or mode not in self._agent.permission_modes:
+            return False
+        self.mode = mode
+        self.changed()
+        return True
+
+
+def model_list(offer: Offer) -> dict[str, Any]:
+    """The answer to the `list…Models` calls of a session."""
+    select = offer.model
+    if select is None:
+        return {"success": False, "error": "the agent offers no choice of model"}
+    models = [{"modelId": choice.value, "name": choice.name} for choice in select.choices]
+    return {"success": True, "availableModels": models, "currentModelId": select.current}

@@ -1,0 +1,172 @@
+"""Drives one agent over ACP: introduces itself, opens or resumes the agent's session, prompts, cancels, changes settings."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from attrs import define, field, frozen
+from twisted.logger import Logger
+
+from hapi import __version__
+from hapi.protocol.acp import (
+    AUTH_REQUIRED,
+    PROTOCOL_VERSION,
+    Introduction,
+    ModeChanged,
+    Offer,
+    OptionsChanged,
+    PermissionRequest,
+    Select,
+    Update,
+    Usage,
+    permission_outcome,
+    prompt_blocks,
+    read_introduction,
+    read_offer,
+    read_permission_request,
+    read_update,
+    read_usage,
+    setting_call,
+)
+from hapi.protocol.engineio import Malformed
+from hapi.session.jsonpeer import AgentGone, AgentProblem, AgentSilent, JsonPeer
+
+__all__ = ["AgentGone", "AgentProblem", "AgentSilent", "CouldNotOpen", "Driver", "TurnEnd"]
+
+INTRODUCE_WITHIN, OPEN_WITHIN, SET_WITHIN = 60.0, 120.0, 30.0  # seconds; agents load models, servers and plugins meanwhile
+CLIENT = {"name": "hapi", "title": "HAPI", "version": __version__}
+# Reading, writing and terminals are the agent's own business: it runs on this machine as this user.
+ABILITIES = {"fs": {"readTextFile": False, "writeTextFile": False}, "terminal": False}
+
+
+class CouldNotOpen(Exception):
+    """The agent runs, but there is no session with it; the text says why."""
+
+
+@frozen
+class TurnEnd:
+    """How a turn ended. `stop`: end_turn, cancelled, max_tokens, max_turn_requests, refusal."""
+
+    stop: str
+    usage: Usage | None
+
+
+@define(eq=False)
+class Driver:
+    """One agent session. `updated` hears what happens in it, `asked` answers its permission requests with an option's id."""
+
+    peer: JsonPeer
+    _updated: Callable[[Update], object]
+    _asked: Callable[[PermissionRequest], Awaitable[str | None]]
+    session_id: str | None = None
+    introduction: Introduction | None = None
+    offer: Offer = field(factory=Offer)
+    initial: Offer = field(factory=Offer)  # what was current when the session was opened
+    resumed: bool = False
+    _replaying: bool = False
+    log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self.peer.handlers["session/request_permission"] = self._permission
+        self.peer.hear = self._hear
+
+    async def open(self, cwd: str, resume: str | None, fork: bool = False) -> None:
+        """Open a session in `cwd`, the agent's own session `resume` where it can be had again, or a copy of it (`fork`).
+
+        Afterwards `session_id`, `resumed` and `offer` tell. Raises AgentGone, AgentSilent, CouldNotOpen.
+        """
+        words = {"protocolVersion": PROTOCOL_VERSION, "clientCapabilities": ABILITIES, "clientInfo": CLIENT}
+        try:
+            self.introduction = read_introduction(await self.peer.call("initialize", words, INTRODUCE_WITHIN))
+        except (Malformed, AgentProblem) as problem:
+            raise CouldNotOpen(str(problem)) from problem
+        place = {"cwd": cwd, "mcpServers": []}
+        if fork and resume is not None and not self.introduction.forks_sessions:
+            raise CouldNotOpen("it cannot copy a session (fork)")
+        if not fork and resume is not None and self.introduction.loads_sessions and await self._load(place, resume):
+            return
+        try:
+            if fork and resume is not None:
+                opened = await self.peer.call("session/fork", {"sessionId": resume, **place}, OPEN_WITHIN)
+            else:
+                opened = await self.peer.call("session/new", place, OPEN_WITHIN)
+        except AgentProblem as problem:
+            raise CouldNotOpen(self._words(problem)) from problem
+        session_id = opened.get("sessionId") if isinstance(opened, dict) else None
+        if not isinstance(session_id, str) or not session_id:
+            raise CouldNotOpen("its answer to session/new names no session")
+        self._opened(session_id, opened)
+
+    async def _load(self, place: Mapping[str, Any], resume: str) -> bool:
+        """Resume. What the agent replays is in the conversation already and is passed over."""
+        self._replaying = True
+        try:
+            loaded = await self.peer.call("session/load", {"sessionId": resume, **place}, OPEN_WITHIN)
+        except AgentProblem as problem:
+            if problem.code == AUTH_REQUIRED:
+                raise CouldNotOpen(self._words(problem)) from problem
+            self.log.warn("The agent cannot resume {agent_session}: {reason}", agent_session=resume, reason=str(problem))
+            return False
+        finally:
+            self._replaying = False
+        self.resumed = True
+        self._opened(resume, loaded)
+        return True
+
+    def _opened(self, session_id: str, value: Any) -> None:
+        self.session_id = session_id
+        self.offer = self.initial = read_offer(value)
+
+    def _words(self, problem: AgentProblem) -> str:
+        hint = self.introduction.login_hint if self.introduction is not None else None
+        return f"{problem} ({hint})" if problem.code == AUTH_REQUIRED and hint else str(problem)
+
+    async def prompt(self, text: str) -> TurnEnd:
+        """One turn, however long it takes. Raises AgentGone, AgentProblem."""
+        answer = await self.peer.call("session/prompt", {"sessionId": self.session_id, "prompt": prompt_blocks(text)})
+        stop = answer.get("stopReason") if isinstance(answer, dict) else None
+        return TurnEnd(stop if isinstance(stop, str) else "end_turn", read_usage(answer))
+
+    def cancel(self) -> None:
+        """Ask for the end of the turn; `prompt` then ends with `cancelled`."""
+        if self.session_id is not None:
+            self.peer.tell("session/cancel", {"sessionId": self.session_id})
+
+    def select(self, part: str) -> Select | None:
+        """What the agent offers for `part`: mode, model or effort."""
+        found: Select | None = getattr(self.offer, part)
+        return found
+
+    async def set(self, part: str, value: str) -> None:
+        """Set mode, model or effort. Raises CouldNotOpen when there is no choice, AgentProblem, AgentGone, AgentSilent."""
+        select = self.select(part)
+        if select is None or self.session_id is None:
+            raise CouldNotOpen(f"the agent offers no choice of {part}")
+        if select.current == value:
+            return
+        method, params = setting_call(self.session_id, part, select, value)
+        self._learn(await self.peer.call(method, params, SET_WITHIN), part, value)
+
+    def _learn(self, answer: Any, part: str, value: str) -> None:
+        from attrs import evolve
+
+        select = self.select(part)
+        if select is not None:
+            self.offer = evolve(self.offer, **{part: evolve(select, current=value)})
+        self.offer = read_offer(answer, self.offer)
+
+    # --- what the agent says
+    def _hear(self, method: str, params: Mapping[str, Any]) -> None:
+        if method != "session/update":
+            return
+        update = read_update(params)
+        if isinstance(update, OptionsChanged):
+            self.offer = read_offer(update.value, self.offer)
+        elif update is not None and (not self._replaying or type(update).__name__ in ("Commands", "Context")):
+            if isinstance(update, ModeChanged):
+                self._learn({}, "mode", update.mode)
+            self._updated(update)
+
+    async def _permission(self, params: Mapping[str, Any]) -> Any:
+        return permission_outcome(await self._asked(read_permission_request(params)))

@@ -1,0 +1,264 @@
+"""The first words of a session, said while the rest of the program is still being loaded.
+
+A caller waits for the announcement, and loading Twisted takes most of a start. So a thread makes the row at the hub and tells the
+runner, with plain sockets, and the main thread loads meanwhile. One try only: what does not work at once is tried again
+by `announcing.py`, with back-off and in the reactor.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from attrs import define, field, frozen
+
+from hapi.net.errors import HubRefused, HubUnreachable
+from hapi.settings import HubAccess
+
+PATIENCE = 10.0  # seconds for one exchange
+ANSWER_LIMIT = 68 * 1024 * 1024  # bytes
+Json = dict[str, Any]
+
+
+@frozen
+class Reply:
+    status: int
+    content_type: str
+    body: bytes
+
+
+@define
+class Conversation:
+    """HTTP/1.1 with one server, on one connection for as long as the server keeps it."""
+
+    _origin: str
+    _headers: Mapping[str, str]
+    _socket: Any = None
+    _rest: bytes = b""
+
+    def exchange(self, method: str, path: str, body: Json | None = None) -> Reply:
+        """Raises OSError, ValueError for an answer that is no HTTP."""
+        deadline = time.monotonic() + PATIENCE
+        content = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
+        parts = urlsplit(self._origin)
+        headers = {**self._headers, "Host": parts.netloc, "Content-Length": str(len(content)), "Accept-Encoding": "identity"}
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        if self._socket is None:
+            self._socket = _connected(parts.scheme == "https", str(parts.hostname), parts.port)
+        self._socket.sendall(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + content)
+        try:
+            return self._reply(deadline)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _reply(self, deadline: float) -> Reply:
+        head = self._until(b"\r\n\r\n", deadline).decode("latin-1")
+        first, *lines = head.split("\r\n")
+        version, _, status = first.partition(" ")
+        if not version.startswith("HTTP/1.") or not status[:3].isdigit():
+            raise ValueError("the answer is no HTTP")
+        headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        if "chunked" in headers.get("transfer-encoding", "").lower():
+            body = self._chunks(deadline)
+        elif "content-length" in headers:
+            body = self._exactly(int(headers["content-length"]), deadline)
+        else:
+            body = self._to_end(deadline)
+        if headers.get("connection", "").lower() == "close":
+            self.close()
+        return Reply(int(status[:3]), headers.get("content-type", ""), body)
+
+    def _chunks(self, deadline: float) -> bytes:
+        body = b""
+        while size := int(self._until(b"\r\n", deadline).split(b";")[0], 16):
+            body += self._exactly(size, deadline)
+            self._until(b"\r\n", deadline)
+        while self._until(b"\r\n", deadline):  # trailers
+            pass
+        return body
+
+    def _to_end(self, deadline: float) -> bytes:
+        while self._more(deadline):
+            pass
+        body, self._rest = self._rest, b""
+        self.close()
+        return body
+
+    def _until(self, mark: bytes, deadline: float) -> bytes:
+        while mark not in self._rest:
+            if not self._more(deadline):
+                raise ConnectionError("the connection ended in the middle of an answer")
+        found, _, self._rest = self._rest.partition(mark)
+        return found
+
+    def _exactly(self, size: int, deadline: float) -> bytes:
+        while len(self._rest) < size:
+            if not self._more(deadline):
+                raise ConnectionError("the connection ended in the middle of an answer")
+        found, self._rest = self._rest[:size], self._rest[size:]
+        return found
+
+    def _more(self, deadline: float) -> bool:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError(f"no answer within {PATIENCE:.0f} s")
+        self._socket.settimeout(left)
+        data = self._socket.recv(65536)
+        self._rest += data
+        if len(self._rest) > ANSWER_LIMIT:
+            raise ValueError(f"the answer is over {ANSWER_LIMIT} bytes")
+        return bool(data)
+
+
+def _connected(secure: bool, host: str, port: int | None) -> Any:
+    plain = socket.create_connection((host, port or (443 if secure else 80)), PATIENCE)
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if not secure:
+        return plain
+    import ssl
+
+    return ssl.create_default_context().wrap_socket(plain, server_hostname=host)
+
+
+# --- the hub ------------------------------------------------------------------------------------------------------------
+
+
+_OWN_HEADERS = frozenset({"authorization", "content-type", "accept", "host", "content-length", "transfer-encoding", "connection"})
+
+
+def hub_conversation(access: HubAccess) -> Conversation:
+    """The built-in headers win over the user's (transport.md 2)."""
+    extra = {
+        name: value
+        for name, value in access.headers.items()
+        if name.lower() not in _OWN_HEADERS and name.isascii() and f"{name}{value}".isprintable() and value.isascii()
+    }
+    own = {"Authorization": f"Bearer {access.token}", "Content-Type": "application/json", "Accept": "application/json"}
+    return Conversation(access.url, {**extra, **own})
+
+
+def part_of(reply: Reply, name: str) -> Json:
+    """The object `name` in a hub's answer. Raises HubRefused, HubUnreachable."""
+    if 300 <= reply.status < 400:
+        raise HubRefused(reply.status, "it redirects elsewhere, and the token is not sent there")
+    kind = reply.content_type.partition(";")[0].strip().lower()
+    found: Any = None
+    if kind == "application/json":
+        try:
+            found = json.loads(reply.body)
+        except (ValueError, RecursionError) as problem:
+            raise HubRefused(reply.status, "its answer is no JSON") from problem
+    said = found.get("error") if isinstance(found, dict) and isinstance(found.get("error"), str) else None
+    if reply.status >= 500 or reply.status in (408, 425, 429):
+        raise HubUnreachable(f"HTTP {reply.status}" + (f": {said}" if said else ""))
+    if reply.status >= 400:
+        raise HubRefused(reply.status, said or "no reason given")
+    value = found.get(name) if isinstance(found, dict) else None
+    if not isinstance(value, dict):
+        raise HubRefused(reply.status, f"it answers {kind or 'without a type'} without a {name}; is this a hub?")
+    return value
+
+
+# --- all of it ------------------------------------------------------------------------------------------------------------
+
+
+@frozen
+class Plan:
+    """What to say, and to whom."""
+
+    access: HubAccess
+    machine: Json  # body of POST /cli/machines
+    session: Json | None  # body of POST /cli/sessions; None: `existing` is loaded instead
+    existing: str | None
+    announcement: Callable[[Json], Json]  # from the row to the body of /session-started
+    control_port: int | None  # the runner's, if one runs
+
+
+@frozen
+class Outcome:
+    """`row`: the session at the hub, None when `problem` says why there is none. `announced`: the runner knows."""
+
+    row: Json | None = None
+    problem: HubRefused | HubUnreachable | None = None
+    announced: bool = False
+
+
+def say(plan: Plan) -> Outcome:
+    """One try at everything, in this thread. Never raises."""
+    hub = hub_conversation(plan.access)
+    try:
+        part_of(hub.exchange("POST", "/cli/machines", plan.machine), "machine")
+        if plan.session is None:
+            row = part_of(hub.exchange("GET", f"/cli/sessions/{quote(plan.existing or '', safe='')}"), "session")
+        else:
+            row = part_of(hub.exchange("POST", "/cli/sessions", plan.session), "session")
+    except (HubRefused, HubUnreachable) as problem:
+        return Outcome(problem=problem)
+    except Exception as problem:  # network, TLS, no HTTP
+        return Outcome(problem=HubUnreachable(_words(problem, plan.access.url)))
+    finally:
+        hub.close()
+    return Outcome(row, None, plan.control_port is not None and announce(plan.control_port, plan.announcement(row)) == 200)
+
+
+def announce(port: int, body: Json) -> int | None:
+    """Tell the runner on `port`: the status it answers with, None for no answer."""
+    runner = Conversation(f"http://127.0.0.1:{port}", {"Content-Type": "application/json", "Connection": "close"})
+    try:
+        return runner.exchange("POST", "/session-started", body).status
+    except (OSError, ValueError):
+        return None
+    finally:
+        runner.close()
+
+
+def _words(problem: Exception, url: str) -> str:
+    """As `hapi.net.errors.connection_words` says it for Twisted's errors."""
+    if isinstance(problem, socket.gaierror):
+        return f"the name {urlsplit(url).hostname} cannot be resolved"
+    if isinstance(problem, ConnectionRefusedError):
+        return f"nothing listens at {url} (connection refused)"
+    if isinstance(problem, TimeoutError):
+        return f"{url} did not answer in time"
+    return f"{getattr(problem, 'verify_message', '') or getattr(problem, 'strerror', None) or problem}"
+
+
+@define(eq=False)
+class FirstWords:
+    """`say`, in a thread of its own."""
+
+    _plan: Plan
+    _lock: threading.Lock = field(factory=threading.Lock)
+    _outcome: Outcome | None = None
+    _tell: Callable[[Outcome], object] | None = None
+
+    def begin(self) -> FirstWords:
+        threading.Thread(target=self._run, name="first words", daemon=True).start()
+        return self
+
+    def when_said(self, tell: Callable[[Outcome], object]) -> None:
+        """Call `tell` once, from whatever thread, as soon as there is an outcome."""
+        with self._lock:
+            outcome = self._outcome
+            if outcome is None:
+                self._tell = tell
+        if outcome is not None:
+            tell(outcome)
+
+    def _run(self) -> None:
+        outcome = say(self._plan)
+        with self._lock:
+            self._outcome, tell = outcome, self._tell
+        if tell is not None:
+            tell(outcome)

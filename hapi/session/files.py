@@ -1,0 +1,136 @@
+"""Files for the page: read, list, stat and uploads, all confined to the session's directory."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import define
+
+from hapi.session.places import Outside, Places
+
+READ_LIMIT = UPLOAD_LIMIT = 32 * 1024 * 1024  # bytes; as base64 it must fit into one message to the hub
+MANY_FILES = 20_000  # entries of a listing
+Json = dict[str, Any]
+
+
+def answering(method: Callable[[Any, Any], Json]) -> Callable[[Any, Any], Json]:
+    """Errors of the file system become `{success: false, error}`."""
+
+    def answer(self: Any, params: Any) -> Json:
+        try:
+            return method(self, params if isinstance(params, Mapping) else {})
+        except Outside as problem:
+            return {"success": False, "error": str(problem)}
+        except OSError as error:
+            return {"success": False, "error": error.strerror or str(error)}
+        except ValueError as error:
+            return {"success": False, "error": str(error)}
+
+    return answer
+
+
+@define
+class Files:
+    """The file RPC methods. `uploads`: where uploaded files go; made when the first one comes."""
+
+    places: Places
+    _uploads: Path
+
+    @answering
+    def read(self, params: Any) -> Json:
+        path = self.places.inside(_text(params, "path"))
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+        with os.fdopen(descriptor, "rb") as file:
+            facts = os.fstat(descriptor)
+            if not stat.S_ISREG(facts.st_mode):
+                raise ValueError("Not a file")
+            if facts.st_size > READ_LIMIT:
+                raise ValueError(f"File is too large ({facts.st_size} bytes; the limit is {READ_LIMIT})")
+            content = file.read(READ_LIMIT + 1)
+        return {"success": True, "content": base64.b64encode(content).decode(), "size": len(content), "modified": _ms(facts)}
+
+    @answering
+    def list_directory(self, params: Any) -> Json:
+        path = self.places.inside(_text(params, "path", needed=False))
+        entries = []
+        with os.scandir(path) as found:
+            for entry in found:
+                entries.append(_listed(entry))
+                if len(entries) >= MANY_FILES:
+                    break
+        entries.sort(key=lambda entry: (entry["type"] != "directory", entry["name"]))
+        return {"success": True, "entries": entries}
+
+    @answering
+    def stat(self, params: Any) -> Json:
+        entries = []
+        paths = params.get("paths")
+        for name in paths if isinstance(paths, list) else ():
+            if isinstance(name, str):
+                try:
+                    facts = self.places.inside(name).stat()
+                except (OSError, Outside):
+                    continue
+                entries.append({"path": name, "size": facts.st_size, "modified": _ms(facts)})
+        return {"success": True, "entries": entries}
+
+    @answering
+    def upload(self, params: Any) -> Json:
+        name = re.sub(r"[^\w.-]+", "_", os.path.basename(_text(params, "filename")))[-100:].lstrip(".") or "file"
+        encoded = _text(params, "content", needed=False)
+        if len(encoded) > UPLOAD_LIMIT * 4 // 3 + 4:
+            raise ValueError(f"File is too large (the limit is {UPLOAD_LIMIT} bytes)")
+        try:
+            content = base64.b64decode(encoded, validate=True)
+        except binascii.Error as error:
+            raise ValueError("content must be base64") from error
+        self._uploads.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._uploads / f"{secrets.token_hex(4)}-{name}"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        return {"success": True, "path": str(path)}
+
+    @answering
+    def delete_upload(self, params: Any) -> Json:
+        path = Path(_text(params, "path"))
+        if path.parent != self._uploads or not path.name:
+            raise ValueError("Not an uploaded file of this session")
+        path.unlink(missing_ok=True)
+        return {"success": True}
+
+    def forget_uploads(self) -> None:
+        """Remove them all; the session is over."""
+        shutil.rmtree(self._uploads, ignore_errors=True)
+
+
+def _listed(entry: os.DirEntry[str]) -> Json:
+    found: Json = {"name": entry.name, "type": "other"}
+    try:
+        facts = entry.stat()
+    except OSError:
+        return found
+    kind = "directory" if stat.S_ISDIR(facts.st_mode) else "file" if stat.S_ISREG(facts.st_mode) else "other"
+    return {**found, "type": kind, "size": facts.st_size, "modified": _ms(facts)}
+
+
+def _ms(facts: os.stat_result) -> int:
+    return int(facts.st_mtime * 1000)
+
+
+def _text(params: Mapping[str, Any], name: str, needed: bool = True) -> str:
+    value = params.get(name)
+    if isinstance(value, str) and (value or not needed):
+        return value
+    if needed or value is not None:
+        raise ValueError(f"{name} is required")
+    return ""

@@ -1,0 +1,205 @@
+"""The session's side of the hub: records and events out, keep-alives, versioned metadata and state, prompts in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Any, Protocol
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from hapi.net.errors import HubRefused, HubUnreachable
+from hapi.net.versioned import VersionedDocument
+from hapi.protocol.records import agent_record, event_record, message_event
+from hapi.session.inbox import Inbox
+
+ALIVE_EVERY = 2.0  # seconds (session.md 3.2)
+BACKFILL = 200  # rows a request
+Json = dict[str, Any]
+
+
+class Link(Protocol):
+    """The part of `hapi.net.link.HubLink` that a session uses."""
+
+    connected: bool
+
+    def on_connect(self, call: Callable[[], object]) -> None: ...
+    def on_event(self, name: str, handle: Callable[..., object]) -> None: ...
+    def emit(self, event: str, *args: Any, keep: bool = True) -> None: ...
+    def call(self, event: str, *args: Any, timeout: float = 10.0) -> Deferred[Any]: ...
+
+
+def now_ms() -> int:
+    """Milliseconds since the epoch, for the wire."""
+    return int(time.time() * 1000)
+
+
+@define(eq=False)
+class HubSide:
+    """`settings` gives what `session-alive` reports beside the turn; `arrived` is called when there is a new prompt."""
+
+    _clock: IReactorTime
+    _link: Link
+    session_id: str
+    metadata: VersionedDocument
+    state: VersionedDocument
+    inbox: Inbox
+    _rows_after: Callable[[int], Any]  # async: rows of the conversation above a sequence number
+    settings: Callable[[], Mapping[str, Any]] = dict
+    arrived: Callable[[], object] = field(default=lambda: None)
+    on_written: Callable[[Mapping[str, Any]], object] = field(default=lambda content: None)  # what goes into the conversation
+    on_prompt: Callable[[str], object] = field(default=lambda text: None)  # a prompt from the page
+    thinking: bool = False
+    _alive: LoopingCall = field(init=False)
+    _connects: int = 0
+    _silent: bool = False
+    log = Logger()
+
+    @classmethod
+    def of_row(
+        cls,
+        clock: IReactorTime,
+        link: Link,
+        row: Mapping[str, Any],
+        inbox: Inbox,
+        rows_after: Callable[[int], Any],
+        random: Random | None = None,
+    ) -> HubSide:
+        """For the session object that the hub's REST gave."""
+        sid = str(row["id"])
+
+        def document(name: str, event: str, key: str) -> VersionedDocument:
+            def send(value: Any, version: int) -> Deferred[Mapping[str, Any]]:
+                return link.call(event, {"sid": sid, "expectedVersion": version, key: value})
+
+            version = row.get(f"{name}Version")
+            return VersionedDocument(clock, send, key, row.get(name), version if isinstance(version, int) else 1, random)
+
+        metadata = document("metadata", "update-metadata", "metadata")
+        state = document("agentState", "update-state", "agentState")
+        return cls(clock, link, sid, metadata, state, inbox, rows_after)
+
+    def __attrs_post_init__(self) -> None:
+        self._alive = LoopingCall(self._beat)
+        self._alive.clock = self._clock
+        self._link.on_connect(self._connected)
+        self._link.on_event("update", self._update)
+        self._link.on_event("error", self._error)
+
+    # --- out
+    def say(self, data: Mapping[str, Any]) -> None:
+        """Add a record of the agent to the conversation."""
+        self.write(agent_record(data))
+
+    def event(self, data: Mapping[str, Any]) -> None:
+        self.write(event_record(data))
+
+    def status(self, text: str) -> None:
+        """A status line in the conversation."""
+        self.event(message_event(text))
+
+    def write(self, content: Mapping[str, Any]) -> None:
+        if self._silent:
+            return
+        try:
+            self._link.emit("message", {"sid": self.session_id, "message": content})
+        except (ValueError, TypeError, RecursionError) as problem:  # too large, or no JSON
+            self.log.error("A record cannot be sent: {reason}", reason=str(problem))
+        self.on_written(content)
+
+    def consumed(self, local_ids: tuple[str, ...]) -> None:
+        """The agent has these prompts."""
+        if local_ids:
+            self._link.emit("messages-consumed", {"sid": self.session_id, "localIds": list(local_ids)})
+
+    def ready(self) -> None:
+        self._link.emit("session-ready", {"sid": self.session_id, "time": now_ms()})
+
+    def think(self, thinking: bool) -> None:
+        """The turn began, or is over: the hub hears at once."""
+        self.thinking = thinking
+        self.beat()
+
+    def beat(self) -> None:
+        """Say now that we are alive, and with which settings."""
+        if self._silent:
+            return
+        alive = {"sid": self.session_id, "time": now_ms(), "thinking": self.thinking, "mode": "remote", **self.settings()}
+        self._link.emit("session-alive", alive, keep=False)
+
+    def start(self) -> None:
+        self._alive.start(ALIVE_EVERY, now=False)
+
+    def fall_silent(self, reason: str) -> None:
+        """No more keep-alives or records; tell the end of the session."""
+        if self._alive.running:
+            self._alive.stop()
+        self._link.emit("session-end", {"sid": self.session_id, "time": now_ms(), "reason": reason})
+        self._silent = True
+
+    def _beat(self) -> None:
+        try:
+            self.beat()
+        except Exception:
+            self.log.failure("A keep-alive failed")
+
+    # --- in
+    def _connected(self) -> Deferred[None] | None:
+        self._connects += 1
+        self.beat()
+        self.metadata.retry_now()
+        self.state.retry_now()
+        if self._connects == 1 or not self.inbox.highest:
+            return None
+        return Deferred.fromCoroutine(self._backfill())
+
+    async def _backfill(self) -> None:
+        """Fetch what was said while we were away."""
+        while True:
+            before = self.inbox.highest
+            try:
+                rows = await self._rows_after(before)
+            except (HubRefused, HubUnreachable) as problem:
+                self.log.warn("Messages from before the reconnect are not fetched: {problem}", problem=str(problem))
+                return
+            for row in rows:
+                self._offer(row)
+            if len(rows) < BACKFILL or self.inbox.highest == before:
+                return
+
+    def _offer(self, row: Any) -> None:
+        if not self._silent and (message := self.inbox.offer(row)) is not None:
+            self.on_prompt(message.prompt)
+            self.arrived()
+
+    def _update(self, update: Any = None, *_: Any) -> Any:
+        body = update.get("body") if isinstance(update, Mapping) else None
+        if not isinstance(body, Mapping) or body.get("sid") not in (self.session_id, None):
+            return None
+        match body.get("t"):
+            case "new-message":
+                self._offer(body.get("message"))
+            case "update-session":
+                self._adopt(self.metadata, body.get("metadata"))
+                self._adopt(self.state, body.get("agentState"))
+            case "cancel-queued-message":
+                return self.inbox.cancel(body)
+            case "retry-queued-message":
+                answer = self.inbox.retry(body)
+                if answer["accepted"]:
+                    self.arrived()
+                return answer
+        return None
+
+    @staticmethod
+    def _adopt(document: VersionedDocument, told: Any) -> None:
+        if isinstance(told, Mapping) and isinstance(told.get("version"), int):
+            document.adopt(told.get("value"), told["version"])
+
+    def _error(self, told: Any = None, *_: Any) -> None:
+        self.log.warn("The hub says: {told}", told=told)

@@ -1,0 +1,138 @@
+"""The user's messages on their way to the agent: each once, cancellable until it is handed over. Pure."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import define, field, frozen
+
+REMEMBERED = 2048  # ids of messages seen; the hub sends what it holds as queued again and again
+
+
+@frozen
+class UserMessage:
+    """One prompt. `local_id` None: nobody waits for an acknowledgement (the terminal's prompts have no `id` either)."""
+
+    text: str
+    id: str | None = None
+    local_id: str | None = None
+    attachments: tuple[str, ...] = ()  # paths of uploaded files
+
+    @property
+    def prompt(self) -> str:
+        """What the agent gets: `@path` for each attachment, an empty line, the text."""
+        if not self.attachments:
+            return self.text
+        return f"{' '.join(f'@{path}' for path in self.attachments)}\n\n{self.text}".rstrip()
+
+    def is_called(self, name: Any) -> bool:
+        """Hubs name messages by id or by local id."""
+        return isinstance(name, str) and name in (self.id, self.local_id)
+
+
+@frozen
+class Batch:
+    """What goes to the agent as one prompt."""
+
+    text: str
+    local_ids: tuple[str, ...]
+
+
+def read_message(row: Any) -> UserMessage | None:
+    """The prompt in a message row or a `new-message` update; None when it is no user's, or our own from the terminal."""
+    if not isinstance(row, Mapping):
+        return None
+    content, row_id, local_id = row.get("content"), row.get("id"), row.get("localId")
+    if not isinstance(content, Mapping) or content.get("role") != "user":
+        return None
+    meta, inner = content.get("meta"), content.get("content")
+    if isinstance(meta, Mapping) and meta.get("sentFrom") == "cli":
+        return None
+    if isinstance(inner, str):
+        inner = {"text": inner}
+    if not isinstance(inner, Mapping) or not isinstance(inner.get("text"), str):
+        return None
+    attached = inner.get("attachments")
+    paths = tuple(
+        item["path"]
+        for item in (attached if isinstance(attached, list) else ())
+        if isinstance(item, Mapping) and isinstance(item.get("path"), str)
+    )
+    if not inner["text"].strip() and not paths:
+        return None
+    return UserMessage(
+        inner["text"], row_id if isinstance(row_id, str) else None, local_id if isinstance(local_id, str) else None, paths
+    )
+
+
+def sequence(row: Any) -> int:
+    """The row's place in the conversation, 0 if it has none."""
+    found = row.get("seq") if isinstance(row, Mapping) else None
+    return found if isinstance(found, int) and not isinstance(found, bool) else 0
+
+
+@define
+class Inbox:
+    """Prompts that wait, and the names of those that are known."""
+
+    highest: int = 0  # sequence number of the last row seen
+    _waiting: list[UserMessage] = field(factory=list)
+    _known: OrderedDict[str, None] = field(factory=OrderedDict)
+    _consumed: OrderedDict[str, None] = field(factory=OrderedDict)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def offer(self, row: Any) -> UserMessage | None:
+        """Queue the prompt of a row, unless it is known; what was queued."""
+        self.highest = max(self.highest, sequence(row))
+        message = read_message(row)
+        if message is None or (message.id is not None and message.id in self._known):
+            return None
+        self.put(message)
+        return message
+
+    def put(self, message: UserMessage) -> None:
+        _remember(self._known, message.id)
+        self._waiting.append(message)
+
+    def take(self) -> Batch | None:
+        """Everything that waits, as one prompt; None if nothing does."""
+        if not self._waiting:
+            return None
+        taken, self._waiting = self._waiting, []
+        for message in taken:
+            _remember(self._consumed, message.id)
+            _remember(self._consumed, message.local_id)
+        return Batch("\n".join(message.prompt for message in taken), tuple(m.local_id for m in taken if m.local_id is not None))
+
+    def cancel(self, question: Mapping[str, Any]) -> dict[str, bool]:
+        """The answer to `cancel-queued-message`; all false: the message is unknown here."""
+        names = [question.get("messageId"), question.get("localId")]
+        found = [message for message in self._waiting if any(message.is_called(name) for name in names)]
+        self._waiting = [message for message in self._waiting if message not in found]
+        consumed = not found and any(name in self._consumed for name in names if isinstance(name, str))
+        return {"removed": bool(found), "inFlight": False, "indeterminate": False, "consumed": consumed}
+
+    def retry(self, question: Mapping[str, Any]) -> dict[str, bool]:
+        """The answer to `retry-queued-message`: queued again though it was seen before, unless the agent has it."""
+        row = question.get("message")
+        message = read_message(row)
+        if message is None and isinstance(row, Mapping) and "role" in row:  # the content alone
+            message = read_message({"id": question.get("messageId"), "localId": question.get("localId"), "content": row})
+        if message is None:
+            return {"removed": False, "accepted": False}
+        if not any(waiting.is_called(message.id) or waiting.is_called(message.local_id) for waiting in self._waiting):
+            self.put(message)
+        return {"removed": False, "accepted": True}
+
+
+def _remember(names: OrderedDict[str, None], name: str | None) -> None:
+    if name is None:
+        return
+    names[name] = None
+    names.move_to_end(name)
+    while len(names) > REMEMBERED:
+        names.popitem(last=False)

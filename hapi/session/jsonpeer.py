@@ -1,0 +1,160 @@
+"""One side of a JSON-RPC conversation over lines, met with Deferreds. Knows nothing of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from hapi.protocol.engineio import Malformed
+from hapi.protocol.jsonrpc import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    METHOD_NOT_FOUND,
+    LineBuffer,
+    LineTooLong,
+    Notification,
+    Problem,
+    Request,
+    Result,
+    notification,
+    problem,
+    read_message,
+    request,
+    result,
+)
+
+
+class AgentGone(Exception):
+    """The agent's process ended, or its pipe was closed; the text says how."""
+
+
+class AgentProblem(Exception):
+    """The agent answered with an error."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class AgentSilent(Exception):
+    """The agent did not answer in time."""
+
+
+@define(eq=False)
+class JsonPeer:
+    """`send` writes bytes to the other side. `handlers` answer its requests (sync or async), `hear` gets its notifications."""
+
+    _clock: IReactorTime
+    _send: Callable[[bytes], object]
+    handlers: dict[str, Callable[[Mapping[str, Any]], Any]] = field(factory=dict)
+    hear: Callable[[str, Mapping[str, Any]], object] = field(default=lambda method, params: None)
+    _buffer: LineBuffer = field(factory=LineBuffer)
+    _waiting: dict[int, Deferred[Any]] = field(factory=dict)
+    _next: int = 0
+    _closed: str | None = None
+    log = Logger()
+
+    def call(self, method: str, params: Mapping[str, Any], seconds: float | None = None) -> Deferred[Any]:
+        """Fires with the result. Errs with AgentProblem, AgentGone, AgentSilent (after `seconds`; None waits for ever)."""
+        if self._closed is not None:
+            return fail(AgentGone(self._closed))
+        number, self._next = self._next, self._next + 1
+        answer: Deferred[Any] = Deferred(lambda _: self._forget(number))
+        self._waiting[number] = answer
+        self._send(request(number, method, params))
+        if seconds is not None:
+            late = self._clock.callLater(seconds, self._late, number, f"no answer to {method} within {seconds:g} s")
+
+            def in_time(value: Any) -> Any:
+                if late.active():
+                    late.cancel()
+                return value
+
+            answer.addBoth(in_time)
+        return answer
+
+    def tell(self, method: str, params: Mapping[str, Any]) -> None:
+        """Send a notification; nothing happens when the other side is gone."""
+        if self._closed is None:
+            self._send(notification(method, params))
+
+    def received(self, data: bytes) -> None:
+        """Bytes from the other side. Raises LineTooLong."""
+        for line in self._buffer.feed(data):
+            try:
+                self._take(line)
+            except Malformed as error:
+                self.log.warn(
+                    "The agent wrote what is no message: {reason}: {line}",
+                    reason=str(error),
+                    line=line[:200].decode(errors="replace"),
+                )
+            except Exception:
+                self.log.failure("A message of the agent could not be handled")
+
+    def closed(self, reason: str) -> None:
+        """The other side is gone: whoever waits hears of it."""
+        if self._closed is not None:
+            return
+        self._closed = reason
+        waiting, self._waiting = self._waiting, {}
+        for answer in waiting.values():
+            answer.errback(AgentGone(reason))
+
+    def _take(self, line: bytes) -> None:
+        match read_message(line):
+            case Request() as asked:
+                self._answer(asked)
+            case Notification(method, params):
+                self.hear(method, params)
+            case Result(number, value):
+                if (answer := self._pop(number)) is not None:
+                    answer.callback(value)
+            case Problem(number, code, message):
+                if number is None:
+                    self.log.warn("The agent could not read a message of ours: {reason}", reason=message)
+                elif (answer := self._pop(number)) is not None:
+                    answer.errback(AgentProblem(code, message))
+
+    def _pop(self, number: int | str) -> Deferred[Any] | None:
+        return self._waiting.pop(number, None) if isinstance(number, int) else None
+
+    def _forget(self, number: int) -> None:
+        self._waiting.pop(number, None)
+
+    def _late(self, number: int, words: str) -> None:
+        if (answer := self._waiting.pop(number, None)) is not None:
+            answer.errback(AgentSilent(words))
+
+    def _answer(self, asked: Request) -> None:
+        handler = self.handlers.get(asked.method)
+        if handler is None:
+            self._send(problem(asked.id, METHOD_NOT_FOUND, f"Method not found: {asked.method}"))
+            return
+
+        def could(value: Any) -> None:
+            if self._closed is None:
+                self._send(result(asked.id, value))
+
+        def could_not(failure: Failure) -> None:
+            code = INVALID_PARAMS if failure.check(Malformed) else INTERNAL_ERROR
+            if code == INTERNAL_ERROR:
+                self.log.failure("Request {method} of the agent failed", failure, method=asked.method)
+            if self._closed is None:
+                self._send(problem(asked.id, code, failure.getErrorMessage()))
+
+        maybeDeferred(_awaited, handler, asked.params).addCallbacks(could, could_not)
+
+
+def _awaited(handler: Callable[[Mapping[str, Any]], Any], params: Mapping[str, Any]) -> Any:
+    found = handler(params)
+    return Deferred.fromCoroutine(found) if hasattr(found, "cr_frame") else found
+
+
+__all__ = ["AgentGone", "AgentProblem", "AgentSilent", "JsonPeer", "LineTooLong"]

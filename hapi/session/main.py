@@ -1,0 +1,134 @@
+"""The program `hapi <agent>`: reads its arguments, says its first words, and loads the rest meanwhile."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hapi.agents import Agent, agents, default_agent
+from hapi.home import Home
+from hapi.protocol.sessionfacts import Facts, taken_over, worktree_of
+from hapi.session.announcing import control_port
+from hapi.session.commandline import USAGE, Arguments, WrongUsage, initial_mode, read_arguments
+from hapi.session.early import FirstWords, Plan
+from hapi.settings import HubAccess, hub_access, machine_id, read_settings
+
+WRONG_USAGE, FAILED = 2, 1
+
+
+def run(argv: list[str], environ: Mapping[str, str]) -> int:
+    """Run a session until it ends; the exit code. `argv`: the words after `hapi`.
+
+    What is wrong with home, settings or token is raised (`hapi.cli.failures` has the sentences and codes).
+    """
+    home = Home.find(environ).prepare()
+    settings = read_settings(home)
+    known = agents(settings, environ)
+    try:
+        arguments = read_arguments(argv, known, default_agent(settings, environ))
+        agent = known.get(arguments.agent)
+        if agent is None:
+            raise WrongUsage(
+                f"the setting defaultAgent names {arguments.agent!r}, which is no agent (agents: {', '.join(known)})"
+            )
+        if arguments.help:
+            print(USAGE.format(agents=", ".join(known), modes=", ".join(agent.permission_modes) or "(managed by the agent)"))
+            return 0
+        mode = initial_mode(arguments, agent.permission_modes, agent.yolo_mode)
+    except WrongUsage as problem:
+        print(f"hapi: {problem}", file=sys.stderr)
+        return WRONG_USAGE
+    if (problem_text := _unavailable(agent, environ)) is not None:
+        print(f"hapi: {problem_text}", file=sys.stderr)
+        return FAILED
+    access = hub_access(environ, settings)
+    try:
+        facts = facts_of(arguments, home, environ, machine_id(home))
+    except FileNotFoundError:
+        print("hapi: the current directory does not exist any more", file=sys.stderr)
+        return FAILED
+    early = EarlySignals()
+    plan = first_plan(arguments, access, facts, home)
+    first = FirstWords(plan).begin()
+    if access.url.startswith("http:"):
+        _without_tls()
+    from hapi.session.running import Running
+
+    return Running(agent, arguments, facts, mode, home, dict(environ), access, settings, plan, first, early.noted).main()
+
+
+def _unavailable(agent: Agent, environ: Mapping[str, str]) -> str | None:
+    match agent.availability(environ):
+        case "not_found":
+            return f"{agent.label} is not installed: there is no program {' or '.join(agent.looks_for)} on PATH"
+        case "invalid_configuration":
+            return (
+                agent.problem
+                or f"{agent.label} is not configured correctly: {agent.arguments_variable} must be a JSON list of texts"
+            )
+    return None
+
+
+def facts_of(arguments: Arguments, home: Home, environ: Mapping[str, str], machine: str) -> Facts:
+    """Raises FileNotFoundError when the current directory is gone."""
+    system = os.uname()
+    return Facts(
+        path=os.getcwd(),
+        host=environ.get("HAPI_HOSTNAME") or system.nodename,
+        os="darwin" if system.sysname == "Darwin" else "linux",
+        machine_id=machine,
+        home_dir=os.path.expanduser("~"),
+        hapi_home=str(home.path),
+        library=str(Path(__file__).parents[1]),
+        pid=os.getpid(),
+        started_by="runner" if arguments.by_runner else "terminal",
+        flavor=arguments.agent,
+        now=int(time.time() * 1000),
+        worktree=worktree_of(environ),
+    )
+
+
+def first_plan(arguments: Arguments, access: HubAccess, facts: Facts, home: Home) -> Plan:
+    """What to say first, to hub and runner."""
+    metadata, existing = facts.metadata(), arguments.existing_session_id
+
+    def announcement(row: dict[str, Any]) -> dict[str, Any]:
+        told = taken_over(metadata, row.get("metadata")) if existing else metadata
+        return {"sessionId": row.get("id"), "metadata": told}
+
+    body = None
+    if existing is None:
+        asked = {
+            "model": arguments.model,
+            "modelReasoningEffort": arguments.model_reasoning_effort,
+            "effort": arguments.effort,
+        }
+        chosen = {name: value for name, value in asked.items() if value}
+        body = {"tag": str(uuid.uuid4()), "metadata": metadata, "agentState": {"controlledByUser": False}, **chosen}
+    return Plan(access, facts.machine(), body, existing, announcement, control_port(home))
+
+
+class EarlySignals:
+    """Signals that come before there is a session to end are kept for it."""
+
+    def __init__(self) -> None:
+        self.noted: list[int] = []
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda signal_number, frame: self.noted.append(signal_number))
+
+
+def _without_tls() -> None:
+    """Twisted loads OpenSSL when it is there, for 50 ms and 12 MB; a session with a hub over plain HTTP never needs it."""
+    if "twisted.internet.tcp" in sys.modules or "OpenSSL" in sys.modules:
+        return
+    sys.modules["OpenSSL"] = None  # type: ignore[assignment]
+    try:
+        import twisted.internet.reactor  # noqa: F401
+    finally:
+        del sys.modules["OpenSSL"]

@@ -1,0 +1,75 @@
+"""What a session offers to the hub: the table of its RPC methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from hapi.net.rpc import RpcTable
+from hapi.session.files import Files
+from hapi.session.git import Git
+from hapi.session.places import Places
+from hapi.session.search import Search
+
+if TYPE_CHECKING:
+    from hapi.session.session import Session
+
+# The names under which hubs ask a session for its models, by flavor.
+MODEL_LISTS = {
+    "agy": "listAgyModels",
+    "codex": "listCodexModels",
+    "copilot": "listCopilotModels",
+    "cursor": "listCursorModels",
+    "grok": "listGrokModels",
+    "opencode": "listOpencodeModels",
+    "pi": "listPiModels",
+}
+
+
+def offer_files(rpc: RpcTable, reactor: Any, places: Places, files: Files, environ: Mapping[str, str]) -> None:
+    """Files, git and search, confined to the session's directory."""
+    git, search = Git(reactor, places, environ), Search(reactor, places, environ)
+    offered: Mapping[str, Callable[[Any], Any]] = {
+        "readFile": files.read,
+        "listDirectory": files.list_directory,
+        "statFiles": files.stat,
+        "uploadFile": files.upload,
+        "deleteUpload": files.delete_upload,
+        "ripgrep": search.ripgrep,
+        "git-status": git.status,
+        "git-diff-numstat": git.numstat,
+        "git-diff-file": git.diff_file,
+    }
+    for name, handler in offered.items():
+        rpc.add(name, handler)
+
+
+def offer_session(rpc: RpcTable, session: Session) -> None:
+    """The agent's methods."""
+
+    def abort(_: Any) -> None:
+        session.turns.abort()
+
+    def commands(_: Any) -> Any:
+        listed = [
+            {"name": name, **({"description": description} if description else {}), "source": "user"}
+            for name, description in session.turns.commands
+        ]
+        return {"success": True, "commands": listed}
+
+    def switch(_: Any) -> None:
+        """A session of ours is always open to the page, and to its terminal if it has one."""
+
+    offered: Mapping[str, Callable[[Any], Any]] = {
+        "killSession": session.killed,
+        "abort": abort,
+        "permission": session.permissions.answer,
+        "set-session-config": session.settings.configure,
+        "switch": switch,
+        "listSlashCommands": commands,
+        "listSkills": lambda _: {"success": True, "skills": []},
+    }
+    for name, handler in offered.items():
+        rpc.add(name, handler)
+    if models := MODEL_LISTS.get(session.agent.name):
+        rpc.add(models, session.models)

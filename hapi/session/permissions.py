@@ -1,0 +1,123 @@
+"""Permission requests: from the agent to whoever may answer (the page, the terminal), and the answer back."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from hapi.net.versioned import VersionedDocument
+from hapi.protocol.acp import PermissionRequest
+from hapi.protocol.session import (
+    ABORTED,
+    Answer,
+    Settled,
+    automatic_decision,
+    chosen_option,
+    read_answer,
+    with_all_canceled,
+    with_request,
+    with_settled,
+)
+from hapi.session.hubside import now_ms
+
+
+@define(eq=False)
+class Pending:
+    """A request that waits for a person."""
+
+    request_id: str
+    tool: str
+    arguments: Any
+    asked: PermissionRequest
+    chosen: Deferred[str | None]  # the agent's option
+
+
+@define(eq=False)
+class Permissions:
+    """`mode` is the permission mode of the moment; `set_mode` goes on in another; `cancel_turn` stops the agent's turn."""
+
+    _state: VersionedDocument
+    _mode: Callable[[], str | None]
+    _set_mode: Callable[[str], Awaitable[object]]
+    cancel_turn: Callable[[], object] = field(default=lambda: None)
+    on_asked: Callable[[Pending], object] = field(default=lambda pending: None)
+    on_settled: Callable[[Pending, Settled], object] = field(default=lambda pending, settled: None)
+    _pending: dict[str, Pending] = field(factory=dict)
+    _now: Callable[[], int] = now_ms
+    log = Logger()
+
+    @property
+    def waiting(self) -> tuple[Pending, ...]:
+        return tuple(self._pending.values())
+
+    def ask(self, request: PermissionRequest, tool: str, arguments: Any) -> Deferred[str | None]:
+        """Fires with the id of the agent's option that was chosen, None for `cancelled`."""
+        decision = automatic_decision(self._mode(), tool, request.call.kind)
+        chosen: Deferred[str | None] = Deferred()
+        if decision is not None:
+            option = chosen_option(decision, request.options)
+            settled = ABORTED if option is None else Settled("approved", decision)
+            at = self._now()
+            entry = {"tool": tool, "arguments": arguments, "createdAt": at}
+            self._write(lambda state: with_settled(state, request.call.call_id, settled, at, entry))
+            chosen.callback(option)
+            return chosen
+        pending = Pending(self._free_id(request.call.call_id), tool, arguments, request, chosen)
+        self._pending[pending.request_id] = pending
+        at = self._now()
+        self._write(lambda state: with_request(state, pending.request_id, tool, arguments, at))
+        self.on_asked(pending)
+        return chosen
+
+    async def answer(self, params: Any) -> None:
+        """The `permission` RPC. An id that is not waiting was answered already; raises ValueError for nonsense."""
+        await self.decide(read_answer(params))
+
+    async def decide(self, answer: Answer) -> bool:
+        """Settle the request that `answer` names; False when it waits no more."""
+        pending = self._pending.get(answer.request_id)
+        if pending is None:
+            return False
+        option = chosen_option(answer.decision, pending.asked.options)
+        self._settle(pending, answer.settled, option)
+        if answer.decision == "abort":
+            self.cancel_turn()
+            self.cancel_all()
+        elif answer.approved and answer.mode is not None:
+            try:
+                await self._set_mode(answer.mode)
+            except Exception as problem:
+                self.log.warn("Permission mode {mode} cannot be set: {reason}", mode=answer.mode, reason=str(problem))
+        return True
+
+    def cancel_all(self, settled: Settled = ABORTED) -> None:
+        """Nobody will answer any more; the agent hears `cancelled`."""
+        at = self._now()
+        for pending in self.waiting:
+            del self._pending[pending.request_id]
+            pending.chosen.callback(None)
+            self.on_settled(pending, settled)
+        self._write(lambda state: with_all_canceled(state, settled, at))
+
+    def _settle(self, pending: Pending, settled: Settled, option: str | None) -> None:
+        del self._pending[pending.request_id]
+        at = self._now()
+        self._write(lambda state: with_settled(state, pending.request_id, settled, at))
+        pending.chosen.callback(option)
+        self.on_settled(pending, settled)
+
+    def _free_id(self, call_id: str) -> str:
+        """The page ties a request to the tool card of the same id; a second request for one call gets a number."""
+        name, number = call_id, 2
+        while name in self._pending:
+            name, number = f"{call_id}#{number}", number + 1
+        return name
+
+    def _write(self, rebuild: Callable[[Any], Any]) -> None:
+        self._state.change(rebuild).addErrback(
+            lambda failure: self.log.warn("State not stored: {reason}", reason=failure.getErrorMessage())
+        )

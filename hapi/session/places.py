@@ -1,0 +1,35 @@
+"""Which paths the page may see: those in the session's directory, and what was uploaded to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attrs import define
+
+
+class Outside(Exception):
+    """A path that leads out of the working directory."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"Access denied: Path '{path}' is outside the working directory")
+
+
+@define
+class Places:
+    """`root`: the working directory; `also`: a directory of ours whose files may be seen as well."""
+
+    root: Path
+    also: Path | None = None
+
+    def inside(self, path: str) -> Path:
+        """`path` (relative to the root, or absolute) with its links followed. Raises Outside."""
+        if "\0" in path:
+            raise Outside(path.replace("\0", "?"))
+        try:
+            found = (self.root / path).resolve()
+        except (OSError, RuntimeError) as error:
+            raise Outside(path) from error
+        allowed = [self.root.resolve()] + ([self.also.resolve()] if self.also is not None else [])
+        if not any(found == place or place in found.parents for place in allowed):
+            raise Outside(path)
+        return found

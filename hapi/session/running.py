@@ -1,0 +1,197 @@
+"""A session process at work: reactor, signals, log, terminal, and the session between them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
+
+from hapi.agents import Agent
+from hapi.attempts import AttemptFolder
+from hapi.home import Home
+from hapi.log import Logging, start_logging
+from hapi.net.clock import use_monotonic_time
+from hapi.net.errors import HubRefused, HubUnreachable
+from hapi.net.link import HubLink
+from hapi.net.rpc import RpcTable
+from hapi.protocol.session import BY_INTERRUPT, BY_SIGNAL, Ending
+from hapi.protocol.sessionfacts import Facts
+from hapi.session.agenthost import AgentHost
+from hapi.session.announcing import Announcer, control_port, first_row
+from hapi.session.commandline import Arguments
+from hapi.session.early import FirstWords, Outcome, Plan, announce, say
+from hapi.session.session import Session, Start
+from hapi.session.terminal import Terminal
+from hapi.settings import HubAccess
+from hapi.shown import visible
+
+UNREACHABLE, REFUSED, FAILED = 6, 7, 1  # exit codes, those of the command line
+
+
+@define(eq=False)
+class Running:
+    """Everything a process is given; `main` runs it."""
+
+    agent: Agent
+    arguments: Arguments
+    facts: Facts
+    mode: str | None
+    home: Home
+    environ: Mapping[str, str] = field(repr=False)
+    access: HubAccess
+    settings: Mapping[str, Any] = field(repr=False)
+    plan: Plan = field(repr=False)
+    first: FirstWords
+    early_signals: list[int]
+    exit_code: int = FAILED
+    _session: Session | None = None
+    _terminal: Terminal | None = None
+    _logging: Logging | None = None
+    _reactor: Any = None
+    log = Logger()
+
+    def main(self) -> int:
+        """Run the reactor until the session has ended."""
+        from twisted.internet import reactor
+
+        self._reactor = reactor
+        use_monotonic_time(reactor)
+        by_runner = self.arguments.by_runner
+        self._logging = start_logging(
+            "session", self.home, terminal=sys.stderr if by_runner else None, environ=self.environ, secrets=[self.access.token]
+        )
+        if not by_runner:
+            self._terminal = Terminal(reactor, sys.stdout, sys.stderr, sys.stdin is not None and sys.stdin.isatty())
+        self._reactor.callWhenRunning(self._begin)
+        self._reactor.run()
+        self._logging.stop()
+        return self.exit_code
+
+    def _begin(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._signalled)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if self._terminal is None else self._signalled)
+        if self.early_signals:
+            self._reactor.callLater(0, self._obey, self.early_signals[0])
+        if self._terminal is not None:
+            self._terminal.read()
+        said: Deferred[Outcome] = Deferred()
+        self.first.when_said(lambda outcome: self._reactor.callFromThread(said.callback, outcome))
+        Deferred.fromCoroutine(self._live(said)).addErrback(self._broke)
+
+    async def _live(self, said: Deferred[Outcome]) -> None:
+        outcome = await first_row(
+            self._reactor, await said, lambda: deferToThread(say, self.plan), give_up=self._terminal is not None
+        )
+        assert outcome.row is not None
+        if not outcome.announced:
+            self._announce_later(outcome.row)
+        self._session = session = self._make_session(outcome.row)
+        if self._terminal is not None:
+            self._terminal.attach(session)
+        session.ended.when().addCallback(self._ended)
+        await session.run()
+        if self._terminal is not None and session.agent_is_there:
+            self._terminal.ready(self.access.url)
+
+    def _make_session(self, row: Mapping[str, Any]) -> Session:
+        auth = {"clientType": "session-scoped", "sessionId": str(row["id"])}
+        link = HubLink(self._reactor, self.access, auth, RpcTable(str(row["id"])))
+        terminal = self._terminal is not None
+        host = AgentHost(
+            self._reactor,
+            self.agent,
+            self.facts.path,
+            self._agents_environment(),
+            terminal,
+            self._log_errors if terminal else _pass_errors,
+        )
+        attempt = AttemptFolder.of_this_process(self.home, self.environ)
+        start = Start(self.agent, self.arguments, self.facts, self.mode, self.home, self.environ, attempt)
+
+        async def rows_after(sequence: int) -> list[dict[str, Any]]:
+            from hapi.net.hubclient import HubClient  # after a lost connection only
+
+            return await HubClient(self._reactor, self.access).messages(str(row["id"]), sequence)
+
+        return Session(self._reactor, start, row, link, host, rows_after)
+
+    def _agents_environment(self) -> dict[str, str]:
+        """The home is named, so that the demo agent and every `hapi` below find this one."""
+        return {**self.environ, "HAPI_HOME": str(self.home.path)}
+
+    def _announce_later(self, row: Mapping[str, Any]) -> None:
+        wanted = self.settings.get("startRunner") is True
+        if self._terminal is not None and control_port(self.home) is None:
+            if not wanted:
+                return
+            self._start_runner()
+        announcer = Announcer(
+            self._reactor, lambda: control_port(self.home), lambda port, body: deferToThread(announce, port, body)
+        )
+        announcing = Deferred.fromCoroutine(announcer.run(self.plan.announcement(dict(row))))
+        announcing.addErrback(lambda failure: self.log.failure("Announcing failed", failure))
+
+    def _start_runner(self) -> None:
+        import subprocess
+
+        argv = [sys.executable, "-P", "-m", "hapi", "runner", "start"]
+        quiet = subprocess.DEVNULL
+        subprocess.Popen(argv, env=self._agents_environment(), stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
+
+    def _log_errors(self, data: bytes) -> None:
+        for line in data.decode(errors="replace").splitlines():
+            self.log.info("{label}: {line}", label=self.agent.label, line=line)
+
+    # --- signals and ends
+    def _signalled(self, number: int, frame: object) -> None:
+        self._reactor.callFromThread(self._obey, number)
+
+    def _obey(self, number: int) -> None:
+        if self._session is None:
+            self.exit_code = 0
+            self._stop()
+        elif number == signal.SIGINT and self._terminal is not None:
+            self._terminal.interrupt()
+        else:
+            self._session.begin_end(BY_SIGNAL if number == signal.SIGTERM else BY_INTERRUPT)
+
+    def _broke(self, failure: Any) -> None:
+        problem = failure.value
+        if isinstance(problem, HubRefused | HubUnreachable):
+            refused = isinstance(problem, HubRefused) and problem.status in (401, 403)
+            hint = ": run `hapi auth login`" if refused and isinstance(problem, HubRefused) and problem.status == 401 else ""
+            print(f"hapi: {visible(problem)}{hint}", file=sys.stderr)
+            code = REFUSED if refused else FAILED if isinstance(problem, HubRefused) else UNREACHABLE
+            self.exit_code = FAILED if self._terminal is None else code
+            self._stop()
+            return
+        self.log.failure("The session crashed", failure)
+        print(f"hapi: the session crashed: {type(problem).__name__}: {visible(problem)}", file=sys.stderr)
+        if self._session is not None:
+            self._session.crashed()
+        else:
+            self._stop()
+
+    def _ended(self, ending: Ending) -> None:
+        self.exit_code = ending.exit_code
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._reactor.running:
+            self._reactor.stop()
+
+
+def _pass_errors(data: bytes) -> None:
+    """To our own standard error: the session's output log."""
+    try:
+        os.write(2, data)
+    except OSError:
+        return

@@ -1,0 +1,73 @@
+"""Files by name for the page's `@` completion: with ripgrep's listing where it is installed, else by walking the directory."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import define
+from twisted.internet.threads import deferToThread
+
+from hapi.session.git import collected
+from hapi.session.places import Outside, Places
+
+MANY, LIMIT = 200_000, 200  # files looked at; files answered
+SKIPPED = frozenset({".git", "node_modules", ".venv", "__pycache__", ".mypy_cache", ".cache"})
+Json = dict[str, Any]
+
+
+@define
+class Search:
+    """The `ripgrep` RPC, as far as it looks for files. Its `args` are not used: ripgrep can be told to run programs."""
+
+    _reactor: Any
+    _places: Places
+    _environ: Mapping[str, str]
+
+    async def ripgrep(self, params: Any) -> Json:
+        asked = params.get("fileSearch") if isinstance(params, Mapping) else None
+        if not isinstance(asked, Mapping):
+            return {"success": False, "error": "Only searches for files are served"}
+        query, limit, cwd = asked.get("query"), asked.get("limit"), params.get("cwd")
+        limit = min(limit, LIMIT) if isinstance(limit, int) and limit > 0 else LIMIT
+        try:
+            root = self._places.inside(cwd if isinstance(cwd, str) else "")
+        except Outside as problem:
+            return {"success": False, "error": str(problem)}
+        if shutil.which("rg", path=self._environ.get("PATH")):
+            listed = await collected(
+                self._reactor, ["rg", "--no-config", "--files", "--hidden", "-g", "!.git"], str(root), self._environ
+            )
+            names: Iterable[str] = str(listed["stdout"]).splitlines()
+            found = ranked(names, query if isinstance(query, str) else "", limit)
+        else:
+            found = await deferToThread(lambda: ranked(files_below(root), query if isinstance(query, str) else "", limit))
+        return {"success": True, "stdout": "\n".join(found), "stderr": "", "exitCode": 0}
+
+
+def ranked(paths: Iterable[str], query: str, limit: int) -> list[str]:
+    """The paths that hold the letters of `query` in their order: names that hold it whole first, then the closest."""
+    wanted = query.lower()
+    letters = re.compile(".*?".join(map(re.escape, wanted)))
+    found = []
+    for path in paths:
+        match = letters.search(path.lower())
+        if match is not None:
+            found.append((wanted not in os.path.basename(path).lower(), match.end() - match.start(), len(path), path))
+    return [path for *_, path in sorted(found)[:limit]]
+
+
+def files_below(root: Path) -> Iterator[str]:
+    """Relative paths of the files below `root`; directories of tools and caches are passed over."""
+    seen = 0
+    for directory, names, files in os.walk(root):
+        names[:] = sorted(name for name in names if name not in SKIPPED)
+        for name in sorted(files):
+            seen += 1
+            if seen > MANY:
+                return
+            yield os.path.relpath(os.path.join(directory, name), root)

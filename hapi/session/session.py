@@ -1,0 +1,267 @@
+"""One session: a row at the hub, an agent, and everything between them, from the first words to the archive."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import ConnectionDone
+from twisted.logger import Logger
+
+from hapi.agents import Agent
+from hapi.attempts import AttemptFolder
+from hapi.home import Home
+from hapi.net.errors import AckTimeout, LinkLost
+from hapi.net.rpc import RpcTable
+from hapi.once import Once
+from hapi.protocol.records import summary_record
+from hapi.protocol.session import (
+    BY_USER,
+    COMPLETED,
+    CRASHED,
+    Ending,
+    initial_state,
+    launch_failed,
+)
+from hapi.protocol.sessionfacts import Facts, archived, taken_over
+from hapi.session.agenthost import AgentHost
+from hapi.session.commandline import Arguments
+from hapi.session.configuring import Settings, model_list
+from hapi.session.driver import Driver
+from hapi.session.files import Files
+from hapi.session.hubside import HubSide, now_ms
+from hapi.session.inbox import Inbox, UserMessage
+from hapi.session.methods import offer_files, offer_session
+from hapi.session.permissions import Permissions
+from hapi.session.places import Places
+from hapi.session.turns import Turns
+
+FLUSH = 5.0  # seconds the hub has to store the agent's session id before the first prompt goes on
+LEAVING, LEAVING_ALONE = 1.1, 0.2  # seconds for the last words: to a hub that listens, to one that is away
+TITLE = 80  # characters
+
+
+@frozen
+class Start:
+    """What a session is started with."""
+
+    agent: Agent
+    arguments: Arguments
+    facts: Facts
+    mode: str | None
+    home: Home
+    environ: Mapping[str, str] = field(repr=False)
+    attempt: AttemptFolder | None = None
+
+
+@define(eq=False)
+class Session:
+    """`link` is a HubLink (or its twin in a test) for the row `row`, not started yet; `host` starts the agent."""
+
+    _reactor: Any
+    start: Start
+    row: Mapping[str, Any]
+    link: Any
+    host: AgentHost
+    _rows_after: Callable[[int], Awaitable[list[dict[str, Any]]]]
+    _random: Random = field(factory=Random)
+    ended: Once[Ending] = field(factory=Once)
+    hub: HubSide = field(init=False)
+    settings: Settings = field(init=False)
+    permissions: Permissions = field(init=False)
+    turns: Turns = field(init=False)
+    _files: Files = field(init=False)
+    _driver: Once[Driver] | None = None
+    _agent_session: str | None = None
+    _ending: Ending | None = None
+    log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        agent, arguments = self.start.agent, self.start.arguments
+        self.hub = HubSide.of_row(self._reactor, self.link, self.row, Inbox(), self._rows_after, self._random)
+        effort = arguments.effort or arguments.model_reasoning_effort
+        self.settings = Settings(agent, self._agent_ready, self.start.mode, arguments.model, effort, self.hub.beat)
+        self.permissions = Permissions(self.hub.state, lambda: self.settings.mode, self.settings.set_mode)
+        self.turns = Turns(
+            self._reactor, agent.label, self.hub, self.permissions, self.settings, self._agent_ready, self.host.end_soon
+        )
+        self.permissions.cancel_turn = self.turns.cancel
+        self.hub.arrived = self.turns.arrived
+        self.turns.on_prompt, self.turns.on_title = self._title_from_prompt, self._title_from_agent
+        self._agent_session = arguments.resume
+        place = Path(self.start.facts.path)
+        uploads = self.start.home.path / "uploads" / self.hub.session_id
+        self._files = Files(Places(place, uploads), uploads)
+        rpc: RpcTable = self.link.rpc
+        offer_files(rpc, self._reactor, self._files.places, self._files, self.start.environ)
+        offer_session(rpc, self)
+
+    @property
+    def agent(self) -> Agent:
+        return self.start.agent
+
+    @property
+    def agent_is_there(self) -> bool:
+        """Whether prompts are taken."""
+        return not self.turns.closed
+
+    # --- coming up
+    async def run(self) -> None:
+        """Connect, start the agent, take prompts. Returns when the agent is ready or the session has begun to end."""
+        self._write_first()
+        self.link.startService()
+        self.hub.start()
+        try:
+            await self._agent_ready()
+        except Exception as problem:
+            if self._ending is None:
+                self.hub.status(f"{self.agent.label} could not be started: {problem}")
+                self.log.error("{label} could not be started: {reason}", label=self.agent.label, reason=str(problem))
+                await self.end(launch_failed(str(problem)))
+            return
+        self.hub.settings = self.settings.alive
+        self.hub.ready()
+        self.hub.beat()
+        self.turns.open()
+
+    def _write_first(self) -> None:
+        fresh = {**self.start.facts.metadata(), "startingMode": "remote"}
+        existing = self.start.arguments.existing_session_id is not None
+        self._store(self.hub.state.change(lambda state: initial_state()))
+        self._store(
+            self.hub.metadata.change(lambda stored: taken_over(fresh, stored) if existing else {**(stored or {}), **fresh})
+        )
+
+    def _agent_ready(self) -> Deferred[Driver]:
+        """The agent; started, or started again, if it does not run. Errs with what kept it from starting."""
+        if self._driver is None:
+            once: Once[Driver] = Once()
+            self._driver = once
+            opening = Deferred.fromCoroutine(self._open())
+            opening.addBoth(self._opened, once)
+        return self._driver.when()
+
+    def _opened(self, result: Any, once: Once[Driver]) -> None:
+        if not isinstance(result, Driver) and self._driver is once:
+            self._driver = None  # the next prompt tries again
+        once.happen(result)
+
+    async def _open(self) -> Driver:
+        first = self.host.starts == 0
+        fork = self.start.arguments.fork and first
+        driver = await self.host.open(self.hub.session_id, self._agent_session, fork, self.turns, self._agent_gone)
+        for problem in await self.settings.begin(driver):
+            self.hub.status(f"Not set: {problem}")
+        wanted = self._agent_session
+        if wanted is not None and not fork and not driver.resumed:
+            self.hub.status(f"{self.agent.label} cannot go on with its session {wanted}; this is a new one")
+        await self._keep(driver.session_id)
+        return driver
+
+    async def _keep(self, agent_session: str | None) -> None:
+        """The resume key must be at the hub before the first prompt: a kill in the first turn leaves a resumable row."""
+        self._agent_session, name = agent_session, self.agent.session_id_field
+        if (self.hub.metadata.value or {}).get(name) == agent_session and self.hub.metadata.settled:
+            return
+        self._store(self.hub.metadata.change(lambda stored: {**(stored or {}), name: agent_session}))
+        if not await self.hub.metadata.flushed(FLUSH):
+            self.log.warn("The hub has not stored {name} within {seconds:g} s; going on without", name=name, seconds=FLUSH)
+
+    def _agent_gone(self, words: str, exit_code: int | None) -> None:
+        """Its process ended. By itself and in order: so does the session. Otherwise it comes back with the next prompt."""
+        if self._ending is not None or self._driver is None or not self._driver.happened:
+            return
+        self._driver = None
+        if exit_code == 0 and not self.turns.busy:
+            self.begin_end(COMPLETED)
+        elif not self.turns.busy:
+            self.hub.status(f"{self.agent.label} {words}; it starts again with the next prompt")
+
+    # --- titles
+    def _title_from_prompt(self, text: str) -> None:
+        words = " ".join(text.split())
+        stored = self.hub.metadata.value or {}
+        if words and not stored.get("name") and not stored.get("summary"):
+            self._summarize(words if len(words) <= TITLE else f"{words[: TITLE - 1]}…", keep=True)
+
+    def _title_from_agent(self, title: str) -> None:
+        stored = self.hub.metadata.value or {}
+        if (stored.get("summary") or {}).get("text") != title:
+            self.hub.write(summary_record(title))
+            self._summarize(title, keep=False)
+
+    def _summarize(self, text: str, keep: bool) -> None:
+        summary = {"text": text, "updatedAt": now_ms()}
+        self._store(
+            self.hub.metadata.change(
+                lambda stored: stored if keep and (stored or {}).get("summary") else {**(stored or {}), "summary": summary}
+            )
+        )
+
+    def _store(self, stored: Deferred[Any]) -> None:
+        stored.addErrback(lambda failure: self.log.warn("Not stored at the hub: {reason}", reason=failure.getErrorMessage()))
+
+    # --- from the terminal and the hub
+    def say(self, text: str) -> None:
+        """A prompt typed at the terminal."""
+        from hapi.protocol.records import user_record
+
+        self.hub.write(user_record(text))
+        self.hub.inbox.put(UserMessage(text))
+        self.turns.arrived()
+
+    async def models(self, _: Any = None) -> dict[str, Any]:
+        """The answer to `list…Models`."""
+        return model_list((await self._agent_ready()).offer)
+
+    def killed(self, _: Any = None) -> dict[str, Any]:
+        """The `killSession` RPC: answered first, then the session ends."""
+        self._reactor.callLater(0, self.begin_end, BY_USER)
+        return {"success": True, "message": "Killing hapi CLI process"}
+
+    # --- the end
+    def begin_end(self, ending: Ending) -> None:
+        Deferred.fromCoroutine(self.end(ending)).addErrback(lambda failure: self.log.failure("Ending failed", failure))
+
+    async def end(self, ending: Ending) -> None:
+        """Archive the row with the true reason, end the agent, and tell `ended`. The first caller's reason counts."""
+        if self._ending is not None:
+            return
+        order = self.start.attempt.stop if self.start.attempt is not None else None
+        self._ending = ending = ending.told(order.reason if order is not None else None)
+        self.log.info("The session ends: {reason}", reason=ending.archive_reason)
+        self.turns.close()
+        agent = Deferred.fromCoroutine(self.host.end())
+        agent.addErrback(lambda failure: self.log.failure("Ending the agent failed", failure))
+        try:
+            seconds = LEAVING if self.link.connected else LEAVING_ALONE
+            await Deferred.fromCoroutine(self._last_words(ending)).addTimeout(seconds, self._reactor)
+        except Exception as problem:
+            self.log.warn("The hub did not hear the end of the session: {reason}", reason=str(problem) or type(problem).__name__)
+        self.hub.metadata.stop()
+        self.hub.state.stop()
+        await maybeDeferred(self.link.stopService).addErrback(lambda failure: failure.trap(ConnectionDone))
+        await agent
+        self._files.forget_uploads()
+        self.ended.happen(ending)
+
+    async def _last_words(self, ending: Ending) -> None:
+        self.permissions.cancel_all()
+        self.hub.fall_silent(ending.reason)
+        at = now_ms()
+        self._store(self.hub.metadata.change(lambda stored: archived(stored or {}, ending.archive_reason, at)))
+        await self.hub.metadata.flushed(LEAVING)
+        await self.hub.state.flushed(LEAVING)
+        try:
+            await self.link.call("ping", timeout=LEAVING)
+        except (LinkLost, AckTimeout):
+            return
+        await self.link.farewell()
+
+    def crashed(self) -> None:
+        """Something of ours broke."""
+        self.begin_end(CRASHED)

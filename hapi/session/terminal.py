@@ -1,0 +1,244 @@
+"""The session in a terminal: lines typed are prompts, the agent's output streams, questions are answered with y, a or n."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TextIO
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from hapi.protocol.acp import Text, Thought, Update
+from hapi.protocol.session import BY_INTERRUPT, COMPLETED, Answer, Settled
+from hapi.session.permissions import Pending
+from hapi.shown import visible
+
+if TYPE_CHECKING:
+    from hapi.session.session import Session
+
+ANSWERS = {
+    "y": ("approved", True),
+    "yes": ("approved", True),
+    "a": ("approved_for_session", True),
+    "always": ("approved_for_session", True),
+    "n": ("denied", False),
+    "no": ("denied", False),
+}
+SHOWN_LINES = 12  # of a tool's output
+
+
+def shown(text: str) -> str:
+    """`text` with its lines kept and whatever else steers a terminal made visible."""
+    return "\n".join("\t".join(map(visible, line.split("\t"))) for line in text.split("\n"))
+
+
+@define(eq=False)
+class Terminal:
+    """`interactive`: a person types lines. Otherwise all of the input is one prompt, and only the answer goes to `out`."""
+
+    _reactor: Any
+    _out: TextIO
+    _err: TextIO
+    interactive: bool
+    _session: Session | None = None
+    _typed: list[str] = field(factory=list)  # before there was a session
+    _ended_input: bool = False
+    _streaming: str = ""  # the kind of output that is on the current line
+    _stopping: bool = False
+    log = Logger()
+
+    def attach(self, session: Session) -> None:
+        self._session = session
+        session.hub.on_written, session.hub.on_prompt = self._written, self._from_page
+        session.turns.on_update, session.turns.on_idle = self._updated, self._idle
+        session.permissions.on_asked, session.permissions.on_settled = self._asked, self._settled
+
+    def ready(self, page: str) -> None:
+        """The agent is there: greet, and send what was typed meanwhile."""
+        assert self._session is not None
+        start = self._session.start
+        self.note(f"{start.agent.label} in {start.facts.path}; also on the page at {page}")
+        if self.interactive:
+            self.note("Type a prompt. Ctrl+C stops a turn, a second one ends the session; so does Ctrl+D.")
+        typed, self._typed = self._typed, []
+        for text in typed:
+            self.typed(text)
+        if not typed:
+            self._idle()
+
+    # --- in
+    def read(self) -> None:
+        """Read standard input in a thread: a reactor cannot watch a file."""
+        threading.Thread(target=_read_lines if self.interactive else _read_all, args=(self._reactor, self), daemon=True).start()
+
+    def typed(self, text: str) -> None:
+        """A line from the person, or all of a piped input."""
+        if self._session is None or not self._session.agent_is_there:
+            self._typed.append(text)
+        elif self._session.permissions.waiting and self.interactive:
+            self._answer(text.strip().lower())
+        elif text.strip():
+            self._streaming, self._stopping = "", False
+            self._session.say(text)
+        elif not self._session.turns.busy:
+            self._prompt()
+
+    def end_of_input(self) -> None:
+        """End when the turns that were asked for are over."""
+        self._ended_input = True
+        if self._session is not None and self._session.agent_is_there and not self._session.turns.busy:
+            self._finish()
+
+    def interrupt(self) -> None:
+        """Ctrl+C: the first stops the turn, the next ends the session."""
+        if self._session is not None and self._session.turns.busy and not self._stopping:
+            self._stopping = True
+            self._session.turns.abort()
+        elif self._session is not None:
+            self.note("")
+            self._leave(BY_INTERRUPT)
+
+    def _answer(self, word: str) -> None:
+        assert self._session is not None
+        if word not in ANSWERS:
+            self.note("Please answer y (yes), a (always) or n (no).")
+            return
+        decision, approved = ANSWERS[word]
+        request_id = self._session.permissions.waiting[0].request_id
+        Deferred.fromCoroutine(self._session.permissions.decide(Answer(request_id, approved, decision, decision))).addErrback(
+            lambda failure: self.log.failure("Answering failed", failure)
+        )
+
+    def _finish(self) -> None:
+        self._break()
+        self._leave(COMPLETED)
+
+    def _leave(self, ending: Any) -> None:
+        assert self._session is not None
+        self._session.begin_end(ending)
+
+    # --- out
+    def note(self, text: str) -> None:
+        """A line that is not the agent's answer."""
+        self._break()
+        self._write(self._out if self.interactive else self._err, shown(text) + "\n")
+
+    def _updated(self, update: Update) -> None:
+        match update:
+            case Text(text):
+                self._stream("text", text)
+            case Thought(text) if self.interactive:
+                self._stream("thought", text)
+
+    def _stream(self, kind: str, text: str) -> None:
+        if not text:
+            return
+        if self._streaming != kind:
+            self._break()
+            if kind == "thought":
+                self._write(self._out, "(thinking) ")
+        self._streaming = kind
+        self._write(self._out, shown(text))
+
+    def _break(self) -> None:
+        """End a line that output has begun."""
+        if self._streaming:
+            self._write(self._out, "\n")
+        self._streaming = ""
+
+    def _written(self, content: Mapping[str, Any]) -> None:
+        inner = content.get("content")
+        data = inner.get("data") if isinstance(inner, Mapping) else None
+        if not isinstance(data, Mapping):
+            return
+        match data.get("type"):
+            case "tool-call" if data.get("status") in ("pending", "in_progress"):
+                self.note(f"[{data['status'].replace('_', ' ')}] {data['name']}")
+            case "tool-call-result":
+                self._result(data)
+            case "plan":
+                marks = {"completed": "x", "in_progress": "~"}
+                for entry in data["entries"]:
+                    self.note(f"  [{marks.get(entry['status'], ' ')}] {entry['content']}")
+            case "message" if inner is not None and inner.get("type") == "event":
+                self.note(f"* {data['message']}")
+
+    def _result(self, data: Mapping[str, Any]) -> None:
+        output = data.get("output")
+        lines = (output if isinstance(output, str) else str(output)).rstrip().splitlines()
+        for line in lines[:SHOWN_LINES]:
+            self.note(f"  | {line}")
+        if len(lines) > SHOWN_LINES:
+            self.note(f"  | … {len(lines) - SHOWN_LINES} more lines")
+
+    def _from_page(self, text: str) -> None:
+        self._stopping = False
+        self.note(f"[page] {text}")
+
+    def _asked(self, pending: Pending) -> None:
+        self.note(f"? May {self._label} do this: {pending.tool}")
+        arguments = pending.arguments
+        for name, value in arguments.items() if isinstance(arguments, dict) else ():
+            self.note(f"    {name}: {str(value)[:500]}")
+        if self.interactive:
+            self._write(self._out, "  y (yes), a (always), n (no), or on the page: ")
+        else:
+            self.note("  (to be answered on the page)")
+
+    def _settled(self, pending: Pending, settled: Settled) -> None:
+        self.note(f"  {settled.status}: {pending.tool}")
+
+    @property
+    def _label(self) -> str:
+        return self._session.start.agent.label if self._session is not None else "the agent"
+
+    def _idle(self) -> None:
+        self._break()
+        self._stopping = False
+        if self._ended_input:
+            self._finish()
+        else:
+            self._prompt()
+
+    def _prompt(self) -> None:
+        if self.interactive:
+            self._write(self._out, "> ")
+
+    def _write(self, stream: TextIO, text: str) -> None:
+        try:
+            stream.write(text)
+            stream.flush()
+        except (OSError, ValueError):  # the terminal is gone; the session goes on
+            self.log.debug("The terminal takes no output")
+
+
+def _read_lines(reactor: Any, terminal: Terminal) -> None:
+    rest = b""
+    while data := _read_some():
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            reactor.callFromThread(terminal.typed, line.decode(errors="replace"))
+    if rest:
+        reactor.callFromThread(terminal.typed, rest.decode(errors="replace"))
+    reactor.callFromThread(terminal.end_of_input)
+
+
+def _read_all(reactor: Any, terminal: Terminal) -> None:
+    said = b""
+    while data := _read_some():
+        said += data
+    text = said.decode(errors="replace").strip()
+    if text:
+        reactor.callFromThread(terminal.typed, text)
+    reactor.callFromThread(terminal.end_of_input)
+
+
+def _read_some() -> bytes:
+    """Straight from the descriptor: a thread that waits in sys.stdin would hold its lock while the program ends."""
+    try:
+        return os.read(0, 65536)
+    except OSError:
+        return b""
