@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from attrs import define
@@ -13,34 +11,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from hapi.home import Home, read_capped
 from hapi.net.errors import HubRefused, HubUnreachable
 from hapi.session.early import Json, Outcome
 
 FIRST, LONGEST, ANNOUNCE_FOR = 0.25, 15.0, 600.0  # seconds
-
-
-def control_port(home: Home) -> int | None:
-    """The port of the runner that `runner.state.json` names, None if there is none or its process does not run."""
-    import json
-
-    with suppress(OSError, ValueError, RecursionError):
-        found = json.loads(read_capped(home.runner_state) or b"null")
-        pid, port = found.get("pid"), found.get("httpPort")
-        if isinstance(pid, int) and isinstance(port, int) and 0 < pid < 1 << 31 and 0 < port < 65536 and _runs(pid):
-            return port
-    return None
-
-
-def _runs(pid: int) -> bool:
-    """Whether there is such a process; one of another user counts, a zombie does not matter here."""
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except OSError:
-        return False
-    return True
 
 
 @define

@@ -8,15 +8,18 @@ by `announcing.py`, with back-off and in the reactor.
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from attrs import define, field, frozen
 
+from hapi.home import Home, read_capped
 from hapi.net.errors import HubRefused, HubUnreachable
 from hapi.settings import HubAccess
 
@@ -170,6 +173,42 @@ def part_of(reply: Reply, name: str) -> Json:
     return value
 
 
+# --- the runner ---------------------------------------------------------------------------------------------------------
+
+
+def control_port(home: Home) -> int | None:
+    """The port of the runner that `runner.state.json` names, None if there is none or its process does not run."""
+    with suppress(OSError, ValueError, RecursionError):
+        found = json.loads(read_capped(home.runner_state) or b"null")
+        found = found if isinstance(found, dict) else {}
+        pid, port = found.get("pid"), found.get("httpPort")
+        if isinstance(pid, int) and isinstance(port, int) and 0 < pid < 1 << 31 and 0 < port < 65536 and _runs(pid):
+            return port
+    return None
+
+
+def _runs(pid: int) -> bool:
+    """Whether there is such a process; one of another user counts, a zombie does not matter here."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def announce(port: int, body: Json) -> int | None:
+    """Tell the runner on `port`: the status it answers with, None for no answer."""
+    runner = Conversation(f"http://127.0.0.1:{port}", {"Content-Type": "application/json", "Connection": "close"})
+    try:
+        return runner.exchange("POST", "/session-started", body).status
+    except (OSError, ValueError):
+        return None
+    finally:
+        runner.close()
+
+
 # --- all of it ------------------------------------------------------------------------------------------------------------
 
 
@@ -210,17 +249,6 @@ def say(plan: Plan) -> Outcome:
     finally:
         hub.close()
     return Outcome(row, None, plan.control_port is not None and announce(plan.control_port, plan.announcement(row)) == 200)
-
-
-def announce(port: int, body: Json) -> int | None:
-    """Tell the runner on `port`: the status it answers with, None for no answer."""
-    runner = Conversation(f"http://127.0.0.1:{port}", {"Content-Type": "application/json", "Connection": "close"})
-    try:
-        return runner.exchange("POST", "/session-started", body).status
-    except (OSError, ValueError):
-        return None
-    finally:
-        runner.close()
 
 
 def _words(problem: Exception, url: str) -> str:

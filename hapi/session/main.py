@@ -14,9 +14,8 @@ from typing import Any
 from hapi.agents import Agent, agents, default_agent
 from hapi.home import Home
 from hapi.protocol.sessionfacts import Facts, taken_over, worktree_of
-from hapi.session.announcing import control_port
 from hapi.session.commandline import USAGE, Arguments, WrongUsage, initial_mode, read_arguments
-from hapi.session.early import FirstWords, Plan
+from hapi.session.early import FirstWords, Plan, control_port
 from hapi.settings import HubAccess, hub_access, machine_id, read_settings
 
 WRONG_USAGE, FAILED = 2, 1

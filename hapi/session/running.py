@@ -24,9 +24,9 @@ from hapi.net.rpc import RpcTable
 from hapi.protocol.session import BY_INTERRUPT, BY_SIGNAL, Ending
 from hapi.protocol.sessionfacts import Facts
 from hapi.session.agenthost import AgentHost
-from hapi.session.announcing import Announcer, control_port, first_row
+from hapi.session.announcing import Announcer, first_row
 from hapi.session.commandline import Arguments
-from hapi.session.early import FirstWords, Outcome, Plan, announce, say
+from hapi.session.early import FirstWords, Outcome, Plan, announce, control_port, say
 from hapi.session.session import Session, Start
 from hapi.session.terminal import Terminal
 from hapi.settings import HubAccess
