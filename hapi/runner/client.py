@@ -12,9 +12,11 @@ import msgspec
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXClientEndpoint
-from twisted.internet.error import ConnectError
+from twisted.internet.error import ConnectError, ConnectionClosed
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
-from twisted.web.client import Agent, FileBodyProducer, ResponseFailed, readBody
+from twisted.python.failure import Failure
+from twisted.web.client import Agent, FileBodyProducer, ResponseDone, ResponseFailed
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
@@ -49,6 +51,21 @@ class _Only:
 
     def endpointForURI(self, uri: Any) -> Any:
         return self._endpoint
+
+
+class _Collector(Protocol):
+    """The body of an answer; errs when the connection ends in the middle."""
+
+    def __init__(self) -> None:
+        self.done: Deferred[bytes] = Deferred()
+        self._received = bytearray()
+
+    def dataReceived(self, data: bytes) -> None:
+        self._received += data
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if not self.done.called:
+            self.done.callback(bytes(self._received)) if reason.check(ResponseDone) else self.done.errback(reason)
 
 
 @define
@@ -160,10 +177,12 @@ class ControlClient:
         body = FileBodyProducer(BytesIO(content))
         try:
             response = await agent.request(b"POST", f"http://127.0.0.1:{port or 80}{path}".encode(), Headers(headers), body)
-            return response.code, await readBody(response)
+            collector = _Collector()
+            response.deliverBody(collector)
+            return response.code, await collector.done
         except (ConnectError, CancelledError):
             raise
-        except (ResponseFailed, OSError) as error:
+        except (ResponseFailed, ConnectionClosed, OSError) as error:
             raise ControlFailed(f"the connection to the runner ended before its answer to {path}") from error
 
     def _timeout(self) -> float:

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -77,6 +77,7 @@ class Machine:
         self._metadata: VersionedDocument | None = None
         self._spawn_error: dict[str, Any] | None = None
         self._registering: Deferred[None] | None = None
+        self._pause: Deferred[None] | None = None
         self._registered_at = -REGISTER_AGAIN
         self.registered = False
         self.trouble: str | None = None  # why it is not registered
@@ -101,10 +102,8 @@ class Machine:
 
     def try_now(self) -> None:
         """Settings changed, or somebody asks: do not wait for the back-off."""
-        if self._registering is not None:
-            self._registering.cancel()
-            self._registering = None
-            self.start()
+        if self._pause is not None:
+            self._end_pause()
 
     def note_spawn(self, error: dict[str, Any] | None) -> None:
         """The last start failed like this; None after one that succeeded."""
@@ -152,8 +151,10 @@ class Machine:
             except CancelledError:
                 raise
             except Exception as error:
+                if self.stopped:
+                    return
                 self._note_trouble(error)
-                await deferLater(self._clock, retry_delay(error, attempt, self._random))
+                await self._wait(retry_delay(error, attempt, self._random))
         self._registering = None
         self._adopt(machine)
         self.registered, self.trouble, self.refused = True, None, False
@@ -162,6 +163,21 @@ class Machine:
         self.log.info("Machine {machine_id} is registered at {url}", machine_id=machine_id, url=url)
         then()
         self.on_registered()
+
+    async def _wait(self, seconds: float) -> None:
+        """For `seconds`, or until somebody wants it now."""
+        self._pause = Deferred()
+        timer = self._clock.callLater(seconds, self._end_pause)
+        try:
+            await self._pause
+        finally:
+            self._pause = None
+            if timer.active():
+                timer.cancel()
+
+    def _end_pause(self) -> None:
+        if self._pause is not None and not self._pause.called:
+            self._pause.callback(None)
 
     def _note_trouble(self, error: Exception) -> None:
         """Told when it changes, not at each try."""

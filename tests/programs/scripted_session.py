@@ -1,0 +1,50 @@
+"""A session program for tests of the runner: announces itself as npm's do, then does what its directory's name says.
+
+`silent…`: never announces itself. `deaf…`: ignores SIGTERM. `exit-7…`: ends with that code before announcing. `chatty…`: writes
+without end. `brood…`: leaves processes that left session and parent. Everything else runs until SIGTERM; the file `end` in its
+directory ends it with the code written there.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from http.client import HTTPConnection
+from pathlib import Path
+
+
+def announce(session_id: str) -> None:
+    state = json.loads((Path(os.environ["HAPI_HOME"]) / "runner.state.json").read_text())
+    connection = HTTPConnection("127.0.0.1", state["httpPort"], timeout=10)
+    metadata = {"hostPid": os.getpid(), "startedBy": "runner", "path": os.getcwd(), "flavor": sys.argv[1]}
+    body = json.dumps({"sessionId": session_id, "metadata": metadata})
+    connection.request("POST", "/session-started", body, {"Content-Type": "application/json"})
+    print("announced", connection.getresponse().status, flush=True)
+
+
+def main() -> None:
+    kind = Path.cwd().name
+    if kind.startswith("exit-"):
+        print("last words", flush=True)
+        sys.exit(int(kind.split("-")[1]))
+    if kind.startswith("deaf"):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if kind.startswith("brood"):
+        leave = "import os,time\nif os.fork()==0:\n os.setsid()\n if os.fork()==0: time.sleep(600)\n os._exit(0)"
+        subprocess.Popen([sys.executable, "-c", leave])
+    argv = sys.argv[1:]
+    known = argv[argv.index("--existing-session-id") + 1] if "--existing-session-id" in argv else str(uuid.uuid4())
+    if not kind.startswith("silent"):
+        announce(known)
+    while True:
+        if kind.startswith("chatty"):
+            print("x" * 4096, flush=True)
+        if (end := Path("end")).exists():
+            sys.exit(int(end.read_text()))
+        time.sleep(0.01)
+
+
+main()
