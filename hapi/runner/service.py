@@ -352,7 +352,7 @@ class RunnerService(Service):
 
     async def stop_session(self, name: str, actor: str) -> str:
         method = "hub" if actor == "hub" else "control"
-        return await self.children.stop(name, reason="stopped on request", actor=actor, method=method)
+        return await self.children.stop(name, reason="Stopped by runner", actor=actor, method=method)
 
     def stop_soon(self, actor: str) -> None:
         """Leave a moment after the answer is out."""
