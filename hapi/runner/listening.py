@@ -50,8 +50,27 @@ class ControlSite(LimitedSite):
     _logger = Logger()
 
     def __init__(self, clock: IReactorTime, root: IResource, lookup: PeerLookup) -> None:
-        super().__init__(root, clock, body_limit=BODY_LIMIT, most=CONNECTIONS)
+        super().__init__(root, clock, body_limit=BODY_LIMIT)
         self._lookup, self._told = lookup, False
+        self._open: dict[LimitedChannel, None] = {}  # the oldest first
+
+    def buildProtocol(self, addr: Any) -> LimitedChannel | None:  # type: ignore[override]
+        """At the limit one that asks nothing makes room for the newcomer; when all are being answered, he is turned away."""
+        if len(self._open) >= CONNECTIONS:
+            idle = next((channel for channel in self._open if not channel.requests), None)
+            if idle is None:
+                return None
+            self.forget(idle)
+            if idle.transport is not None:
+                idle.transport.abortConnection()  # type: ignore[attr-defined]
+        channel = super().buildProtocol(addr)
+        if channel is not None:
+            self._open[channel] = None
+        return channel
+
+    def forget(self, channel: LimitedChannel) -> None:
+        super().forget(channel)
+        self._open.pop(channel, None)
 
     def look(self, transport: Any) -> Door:
         here = transport.getHost()

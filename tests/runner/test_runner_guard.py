@@ -373,17 +373,29 @@ def test_a_connection_serves_one_request_after_the_other__X19():
     assert transport.value().count(b"200 OK") == 3
 
 
-def test_more_connections_than_the_limit_are_turned_away__X08():
-    clock, resource = Clock(), control_resource(Answers())
-    site = ControlSite(clock, Guarded(0, lambda: PORT, TOKEN, lambda: resource), PeerLookup((("test", lambda *_: Caller(0, 7)),)))
-    channels = [site.buildProtocol(None) for _ in range(64)]
-    for channel in channels:
-        channel.makeConnection(Bytes())
+def test_idle_connections_make_room_and_busy_ones_stay__X08():
+    runner = Answers()
+    first, transport = connect(Clock(), runner)
+    site = first.site
+    first.dataReceived(post("/spawn-session", b'{"directory":"/d"}'))
+    for _ in range(1000):
+        site.buildProtocol(None).makeConnection(Bytes())
+    assert len(site._open) == 64
+    runner.spawned.callback(Spawned("s1"))
+    assert status_of(transport) == 200
+
+
+def test_when_all_are_being_answered_the_next_is_turned_away__X08():
+    runner = Answers()
+    site = connect(Clock(), runner)[0].site
+    for number in range(64):
+        channel, transport = site.buildProtocol(None), Bytes()
+        channel.makeConnection(transport)
+        channel.dataReceived(post("/spawn-session", b'{"directory":"/d"}'))
+        assert status_of(transport) == (None if number < 16 else 503)
+        channel.requests = channel.requests or [object()]  # as if it were still being answered
     assert site.buildProtocol(None) is None
-    clock.advance(6.0)  # idle ones are cut off, and there is room again
-    for channel in channels:
-        channel.connectionLost(None)
-    assert site.buildProtocol(None) is not None
+    runner.spawned.addErrback(lambda _: None)
 
 
 def test_a_spawn_goes_on_when_its_caller_hangs_up__X13():
