@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from attrs import define
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.python.failure import Failure
+from zope.interface import implementer
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2
 CONNECT_TIMEOUT = 20.0  # seconds for name, TCP and TLS
@@ -51,3 +55,19 @@ def upgrade_headers(extra: Mapping[str, str]) -> dict[str, str]:
 def is_header(name: str, value: str) -> bool:
     """Whether these two can stand in an HTTP head."""
     return bool(_NAME.fullmatch(name)) and value.isprintable() and value.isascii()
+
+
+@implementer(IStreamClientEndpoint)
+@define(eq=False)
+class Watched:
+    """An endpoint that tells why an attempt failed; ClientService keeps that to itself."""
+
+    _endpoint: IStreamClientEndpoint
+    _failed: Callable[[Failure], None]
+
+    def connect(self, protocolFactory: Any) -> Deferred[Any]:
+        def tell(failure: Failure) -> Failure:
+            self._failed(failure)
+            return failure
+
+        return self._endpoint.connect(protocolFactory).addErrback(tell)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from random import Random
 from typing import Any, Literal
 
-from attrs import define, frozen
+from attrs import frozen
 from twisted.application.internet import ClientService
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
-from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from hapi.net.backoff import Backoff
+from hapi.net.calls import Calls
 from hapi.net.connection import Connection
-from hapi.net.endpoint import hub_endpoint, upgrade_headers, websocket_url
+from hapi.net.endpoint import Watched, hub_endpoint, upgrade_headers, websocket_url
 from hapi.net.errors import AckTimeout, FrameTooLarge, LinkLost, certificate_words, connection_words
 from hapi.net.outbox import Entry, Outbox
 from hapi.net.rpc import RpcTable
@@ -28,10 +28,11 @@ from hapi.protocol.rpc import REGISTER, REQUEST, error
 from hapi.protocol.socketio import to_json
 from hapi.settings import HubAccess
 
-__all__ = ["AckTimeout", "FrameTooLarge", "HubLink", "LinkLost", "LinkStatus"]
+__all__ = ["AckTimeout", "FrameTooLarge", "HubLink", "LinkLost", "LinkStatus", "Sent"]
 
 NAMESPACE = "/cli"
 FAREWELL = 1.0  # seconds for the last messages, `41` and the closing handshake together
+BARRIER, BARRIER_SECONDS = "ping", 60.0  # the hub's own helper for "everything before this was handled"
 OWED_MOST = 64 * 1024 * 1024  # characters of answers for a hub that asks and does not read
 
 
@@ -45,32 +46,12 @@ class LinkStatus:
     failures: int = 0
 
 
-@define(eq=False)
-class _Call:
-    """An event whose answer is awaited."""
+@frozen(eq=False)
+class Sent:
+    """A kept event whose arrival is unsure."""
 
-    answer: Deferred[Any]
-    timer: IDelayedCall
-    entry: Entry | None = None  # while it waits in the outbox
-
-    def sent(self) -> None:
-        self.entry = None
-
-
-@implementer(IStreamClientEndpoint)
-@define(eq=False)
-class _Watched:
-    """An endpoint that tells why an attempt failed; ClientService keeps that to itself."""
-
-    _endpoint: IStreamClientEndpoint
-    _failed: Callable[[Failure], None]
-
-    def connect(self, protocolFactory: Any) -> Deferred[Any]:
-        def tell(failure: Failure) -> Failure:
-            self._failed(failure)
-            return failure
-
-        return self._endpoint.connect(protocolFactory).addErrback(tell)
+    event: str
+    args: tuple[Any, ...]
 
 
 class HubLink(Service):
@@ -96,10 +77,10 @@ class HubLink(Service):
         self._auth = {"token": access.token, **auth}
         self._backoff = Backoff(random or Random())
         self._outbox = Outbox()
-        self._calls: dict[int, _Call] = {}
+        self._calls = Calls(reactor)
         self._next_ack = 0
         self._owed = 0
-        self._leaving = False
+        self._leaving = self._probing = self._reviewing = False
         self._joined: Connection | None = None
         self._latest: Connection | None = None
         self._ended: list[Deferred[None]] = []
@@ -109,11 +90,18 @@ class HubLink(Service):
         self.status = LinkStatus("stopped", None, reactor.seconds())
         headers = upgrade_headers(access.headers)
         factory = ClientSocketFactory(reactor, websocket_url(access.url), headers, self._begin)
-        watched = _Watched(endpoint or hub_endpoint(reactor, access.url), self._attempt_failed)
+        watched = Watched(endpoint or hub_endpoint(reactor, access.url), self._attempt_failed)
         self._client = ClientService(watched, factory, retryPolicy=self._backoff.delay, clock=reactor)
         rpc.on_added = self._register
 
     # --- for the program that uses the link
+    review: Callable[[list[Sent]], Awaitable[list[Sent]]] | None = None
+    """Asked after a reconnect: of these kept events, sent before the connection was lost, which did the hub not get?
+
+    They are sent again, before anything newer. Without it, or when it fails, all of them are: none is lost, and the few of
+    the last round trip may arrive twice. Set it where the hub can be asked what it has.
+    """
+
     @property
     def connected(self) -> bool:
         return self._joined is not None
@@ -132,13 +120,20 @@ class HubLink(Service):
     def emit(self, event: str, *args: Any, keep: bool = True) -> None:
         """Send an event. Offline, or while the hub reads slowly, it waits in order (keep) or is dropped.
 
-        Raises FrameTooLarge, and TypeError or ValueError for arguments without a JSON form.
+        What is kept leaves the outbox when the hub shows that it has it, and goes again when the connection is lost before
+        (see `review`). Raises FrameTooLarge, and TypeError or ValueError for arguments without a JSON form.
         """
         text = self._text(event, args, None)
-        if self._joined is not None and self._joined.flowing:
-            self._joined.send(text)
-        elif keep:
-            self._outbox.put(Entry(text))
+        entry = Entry(text, event=event, args=args)
+        if not keep:
+            if self._joined is not None and self._joined.flowing:
+                self._joined.send(text)
+        elif self._open is not None:
+            self._open.send(text)
+            self._outbox.went(entry)
+            self._probe()
+        else:
+            self._outbox.put(entry)
 
     def call(self, event: str, *args: Any, timeout: float = 10.0) -> Deferred[Any]:
         """Send an event and fire with the first argument of the hub's answer (None if it has none).
@@ -151,15 +146,21 @@ class HubLink(Service):
             text = self._text(event, args, number)
         except (TypeError, ValueError, RecursionError) as problem:
             return fail(problem)
-        answer: Deferred[Any] = Deferred(lambda _: self._withdraw(number))
-        timer = self._clock.callLater(timeout, self._late, number, f"no answer to {event} within {timeout:g} s")
-        call = self._calls[number] = _Call(answer, timer)
-        if self._joined is not None and self._joined.flowing:
-            self._joined.send(text)
+        if self._open is not None:
+            answer = self._calls.begin(number, event, timeout)
+            self._open.send(text)
         else:
-            call.entry = Entry(text, call.sent, lambda: self._fail_call(number, LinkLost(f"{event} was dropped unsent")))
-            self._outbox.put(call.entry)
-        return answer
+            unsent = LinkLost(f"{event} was dropped unsent")
+            entry = Entry(text, lambda: self._calls.sent(number), lambda: self._calls.fail(number, unsent))
+            answer = self._calls.begin(number, event, timeout, False, lambda: self._outbox.withdraw(entry))
+            self._outbox.put(entry)
+        return answer.addCallback(lambda arguments: arguments[0] if arguments else None)
+
+    @property
+    def _open(self) -> Connection | None:
+        """The connection, if a message can go out on it now, after all older ones."""
+        joined = self._joined
+        return joined if joined is not None and joined.flowing and not self._reviewing else None
 
     async def farewell(self) -> None:
         """Send what waits, leave the namespace, close politely (1 s at most for the hub's half), then stop."""
@@ -184,7 +185,8 @@ class HubLink(Service):
             return succeed(None)
         super().stopService()  # type: ignore[no-untyped-call]
         self._joined = None
-        self._fail_sent("the link was stopped")
+        self._reviewing = False
+        self._calls.fail_sent(LinkLost("the link was stopped"))
         for entry in self._outbox.clear():
             entry.dropped()
         self._say("stopped", None)
@@ -198,12 +200,19 @@ class HubLink(Service):
             return
         self._backoff.greeted()
         self._joined, self._owed = connection, 0
+        unsure = self._outbox.unsure  # of the connection before
         for method in self.rpc.methods:
             self._register(method)
         self._say("connected", None)
         for call in self._on_connect:
             maybeDeferred(call).addErrback(lambda failure: self.log.failure("A link's on_connect failed", failure))
-        self._flush()
+        if unsure:
+            self._reviewing = True
+            Deferred.fromCoroutine(self._send_again(connection, unsure)).addErrback(
+                lambda f: self.log.failure("Sending again failed", f)
+            )
+        else:
+            self._flush()
 
     def connection_refused(self, connection: Connection, message: str) -> None:
         self._joined = None
@@ -226,11 +235,7 @@ class HubLink(Service):
         answer.addErrback(lambda failure: self.log.failure("Event {name} failed", failure, name=event.name))
 
     def connection_acked(self, connection: Connection, acked: Acked) -> None:
-        call = self._calls.get(acked.ack)
-        if call is not None and call.entry is None:  # else: twice, unknown or after its deadline
-            del self._calls[acked.ack]
-            call.timer.cancel()
-            call.answer.callback(acked.args[0] if acked.args else None)
+        self._calls.answered(acked.ack, acked.args)
 
     def connection_ended(self, connection: Connection, reason: str | None, cause: Failure | None) -> None:
         was_joined = connection is self._joined
@@ -240,7 +245,9 @@ class HubLink(Service):
         self._backoff.failed()
         problem = cause.value if cause is not None else None
         words = certificate_words(problem, self._access.url) or reason or connection_words(problem, self._access.url)
-        self._fail_sent(words)
+        if was_joined:
+            self._reviewing = False
+        self._calls.fail_sent(LinkLost(words))
         if self.running and not self._leaving and (self.status.phase != "refused" or was_joined):
             self._say("connecting", words)
         ended, self._ended = self._ended, []
@@ -282,32 +289,43 @@ class HubLink(Service):
         connection.send(text)
 
     def _flush(self) -> None:
-        while self._joined is not None and self._joined.flowing and (entry := self._outbox.next()) is not None:
-            entry.sent()
-            self._joined.send(entry.text)
+        while (connection := self._open) is not None and (entry := self._outbox.next()) is not None:
+            connection.send(entry.text)
+            self._outbox.went(entry)
+        self._probe()
 
-    def _forget(self, number: int) -> _Call | None:
-        call = self._calls.pop(number, None)
-        if call is not None:
-            if call.timer.active():
-                call.timer.cancel()
-            if call.entry is not None:
-                self._outbox.withdraw(call.entry)
-        return call
+    def _probe(self) -> None:
+        """Ask the hub for any answer: it handles messages in order, so then it has all that went before (session.md 3.3)."""
+        if self._probing or self._open is None or not self._outbox.unsure:
+            return
+        self._probing = True
+        serial = self._outbox.latest
 
-    def _withdraw(self, number: int) -> None:
-        self._forget(number)
+        def seen(_: Any) -> None:
+            self._probing = False
+            self._outbox.confirm(serial)
+            self._probe()
 
-    def _fail_call(self, number: int, problem: Exception) -> None:
-        if (call := self._forget(number)) is not None:
-            call.answer.errback(Failure(problem))
+        def unseen(failure: Failure) -> None:
+            self._probing = False
+            failure.trap(LinkLost, AckTimeout)
 
-    def _late(self, number: int, words: str) -> None:
-        self._fail_call(number, AckTimeout(words))
+        self.call(BARRIER, timeout=BARRIER_SECONDS).addCallbacks(seen, unseen)
 
-    def _fail_sent(self, reason: str) -> None:
-        for number in [number for number, call in self._calls.items() if call.entry is None]:
-            self._fail_call(number, LinkLost(reason))
+    async def _send_again(self, connection: Connection, unsure: tuple[Entry, ...]) -> None:
+        wanted = list(unsure)
+        try:
+            if self.review is not None:
+                asked = [Sent(entry.event or "", entry.args) for entry in wanted]
+                missing = await self.review(asked)
+                wanted = [entry for entry, sent in zip(wanted, asked, strict=True) if any(sent is one for one in missing)]
+        except Exception:
+            self.log.failure("What the hub has could not be reviewed")
+        if connection is self._joined:  # else: lost again, reviewed again
+            self._outbox.confirm(unsure[-1].serial)
+            self._outbox.again(wanted)
+            self._reviewing = False
+            self._flush()
 
     def _say(self, phase: Literal["connecting", "connected", "refused", "stopped"], reason: str | None) -> None:
         self.status = LinkStatus(phase, reason, self._clock.seconds(), self._backoff.failures)

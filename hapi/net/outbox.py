@@ -1,66 +1,108 @@
-"""What waits for the connection: bounded, in order, the oldest goes first when there is no room."""
+"""What waits for the connection, and what was sent but may not have arrived: bounded, in order, the oldest goes first."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from attrs import define, field
 
 
 @define(eq=False)
 class Entry:
-    """A message still to be sent."""
+    """A message to be sent. `event` and `args` are kept for one that is to be sent again after a lost connection."""
 
     text: str
-    sent: Callable[[], None] = field(default=lambda: None)
-    dropped: Callable[[], None] = field(default=lambda: None)
+    sent: Callable[[], object] = field(default=lambda: None)
+    dropped: Callable[[], object] = field(default=lambda: None)
+    event: str | None = None
+    args: tuple[Any, ...] = ()
     withdrawn: bool = False
+    serial: int = 0
 
 
 @define(eq=False)
 class Outbox:
-    """At most `most` entries and `room` characters, whichever is reached first."""
+    """At most `most` entries and `room` characters, waiting and unsure ones together, whichever is reached first."""
 
     most: int = 10_000
     room: int = 64 * 1024 * 1024
     lost: int = 0  # entries dropped for want of room
-    _entries: deque[Entry] = field(factory=deque)
+    _waiting: deque[Entry] = field(factory=deque)
+    _unsure: deque[Entry] = field(factory=deque)
     _size: int = 0
+    _serial: int = 0
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._waiting)
+
+    @property
+    def unsure(self) -> tuple[Entry, ...]:
+        """Sent, and nothing shows yet that the hub has it; oldest first."""
+        return tuple(self._unsure)
+
+    @property
+    def latest(self) -> int:
+        """The serial of the entry sent last; what `confirm` wants once the hub has answered something sent after it."""
+        return self._serial
 
     def put(self, entry: Entry) -> None:
-        """Append; the oldest ones make room and hear of it."""
-        self._entries.append(entry)
+        """Append to those that wait; the oldest ones make room and hear of it."""
+        self._waiting.append(entry)
         self._size += len(entry.text)
-        while len(self._entries) > self.most or self._size > self.room:
-            oldest = self._take()
-            if not oldest.withdrawn:
-                self.lost += 1
-                oldest.dropped()
+        self._make_room()
 
     def withdraw(self, entry: Entry) -> None:
         """Its sender gave up; it keeps its place until its turn, and is skipped then."""
         entry.withdrawn = True
 
     def next(self) -> Entry | None:
-        """Take the oldest entry that is still wanted."""
-        while self._entries:
-            entry = self._take()
+        """Take the oldest waiting entry that is still wanted."""
+        while self._waiting:
+            entry = self._take(self._waiting)
             if not entry.withdrawn:
                 return entry
         return None
 
+    def went(self, entry: Entry) -> None:
+        """It was sent; one with an `event` stays until it is confirmed."""
+        entry.sent()
+        if entry.event is not None:
+            self._serial = entry.serial = self._serial + 1
+            self._unsure.append(entry)
+            self._size += len(entry.text)
+            self._make_room()
+
+    def confirm(self, serial: int) -> None:
+        """The hub has everything up to `serial`."""
+        while self._unsure and self._unsure[0].serial <= serial:
+            self._take(self._unsure)
+
+    def again(self, entries: list[Entry]) -> None:
+        """Send these, which are neither waiting nor unsure, before all others."""
+        self._waiting.extendleft(reversed(entries))
+        self._size += sum(len(entry.text) for entry in entries)
+
     def clear(self) -> list[Entry]:
-        """Empty the box; the entries that were still wanted."""
-        entries = [entry for entry in self._entries if not entry.withdrawn]
-        self._entries.clear()
+        """Empty the box; the waiting entries that were still wanted."""
+        entries = [entry for entry in self._waiting if not entry.withdrawn]
+        self._waiting.clear()
+        self._unsure.clear()
         self._size = 0
         return entries
 
-    def _take(self) -> Entry:
-        entry = self._entries.popleft()
+    def _make_room(self) -> None:
+        while len(self._waiting) + len(self._unsure) > self.most or self._size > self.room:
+            if self._unsure:  # most probably arrived
+                self._take(self._unsure)
+                continue
+            oldest = self._take(self._waiting)
+            if not oldest.withdrawn:
+                self.lost += 1
+                oldest.dropped()
+
+    def _take(self, entries: deque[Entry]) -> Entry:
+        entry = entries.popleft()
         self._size -= len(entry.text)
         return entry

@@ -13,7 +13,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import Interface
 
-from hapi.net.errors import AckTimeout, ConnectRefused, FrameTooLarge, PeerGone
+from hapi.net.calls import Calls
+from hapi.net.errors import ConnectRefused, FrameTooLarge, PeerGone
 from hapi.net.websocket import ServerSocket, message_size
 from hapi.protocol.channel import Acked, Close, Event, Joining, Left, Send, ServerChannel, Step, ack_text, event_text
 from hapi.protocol.engineio import MAX_PAYLOAD
@@ -47,8 +48,11 @@ class Peer:
     gone: bool = False
     _joining: bool = True
     _rooms: set[str] = field(factory=set)
-    _calls: dict[int, tuple[Deferred[list[Any]], IDelayedCall]] = field(factory=dict)
+    _calls: Calls = field(init=False)
     _held: list[str] = field(factory=list)  # emitted before the CONNECT reply
+
+    def __attrs_post_init__(self) -> None:
+        self._calls = Calls(self._socket.server.clock)
 
     @property
     def rooms(self) -> frozenset[str]:
@@ -84,9 +88,7 @@ class Peer:
             text = checked(event_text(self.namespace, event, args, number))
         except (TypeError, ValueError, RecursionError) as problem:
             return fail(problem)
-        answer: Deferred[list[Any]] = Deferred(lambda _: self._withdraw(number))
-        timer = self._socket.server.clock.callLater(timeout, self._fail, number, AckTimeout(f"no answer within {timeout:g} s"))
-        self._calls[number] = answer, timer
+        answer = self._calls.begin(number, event, timeout)
         self.send(text)
         return answer
 
@@ -113,10 +115,7 @@ class Peer:
             self.send(text)
 
     def acked(self, acked: Acked) -> None:
-        """An answer; one that nobody waits for is ignored (N09)."""
-        if (call := self._calls.pop(acked.ack, None)) is not None:
-            call[1].cancel()
-            call[0].callback(acked.args)
+        self._calls.answered(acked.ack, acked.args)
 
     def answer(self, number: int) -> Callable[..., None]:
         answered = False
@@ -131,26 +130,9 @@ class Peer:
 
     def dropped(self, reason: str) -> None:
         self.gone = True
-        for number in list(self._calls):
-            self._fail(number, PeerGone(reason))
+        self._calls.fail_sent(PeerGone(reason))
         for room in self._rooms:
             self._socket.server.exit(room, self)
-
-    def _withdraw(self, number: int) -> None:
-        self._forget(number)
-
-    def _fail(self, number: int, problem: Exception) -> None:
-        call = self._forget(number)
-        if call is not None:
-            call.errback(Failure(problem))
-
-    def _forget(self, number: int) -> Deferred[list[Any]] | None:
-        call = self._calls.pop(number, None)
-        if call is None:
-            return None
-        if call[1].active():
-            call[1].cancel()
-        return call[0]
 
 
 def checked(text: str) -> str:

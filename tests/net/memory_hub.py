@@ -119,9 +119,18 @@ class MemoryHub:
         self.settle()
 
     def heard(self, start: str = "") -> list[str]:
-        """What the latest connection brought, of those that begin with `start`."""
+        """What the latest connection brought, of those that begin with `start`, without the link's own probes."""
         self.settle()
-        return [text for text in self.visit.texts if text.startswith(start)]
+        return [text for text in self.visit.texts if text.startswith(start) and not text.endswith('["ping"]')]
+
+    def answer_probes(self) -> None:
+        """Answer each probe as the hub does: it has handled all that went before."""
+        self.settle()
+        while probes := [text for text in self.visit.texts if text.endswith('["ping"]')]:
+            for probe in probes:
+                self.visit.texts.remove(probe)
+                self.visit.say("43" + probe[2 : probe.index("[")] + "[]")
+            self.settle()
 
 
 class Speaker:

@@ -377,6 +377,117 @@ def test_what_has_no_json_form_is_refused_at_once(hub, link):
     case.failureResultOf(link.call("message", object()), TypeError)
 
 
+# --- what was sent just before the connection was lost
+
+
+def back(hub):
+    until(hub, lambda before=len(hub.visits): len(hub.visits) > before)
+    hub.open()
+
+
+def test_a_kept_event_that_may_not_have_arrived_is_sent_again_before_newer_ones__N05(hub, link):
+    hub.open()
+    link.emit("message", 1)
+    link.emit("message", 2)
+    link.emit("alive", keep=False)
+    hub.settle()
+    hub.drop()
+    link.emit("message", 3)
+    back(hub)
+    assert hub.heard("42") == [f'42/cli,["message",{number}]' for number in (1, 2, 3)]
+
+
+def test_what_the_hub_has_shown_to_have_is_not_sent_again__N05(hub, link):
+    hub.open()
+    link.emit("message", 1)
+    hub.answer_probes()
+    link.emit("message", 2)
+    hub.drop()
+    back(hub)
+    assert hub.heard("42") == ['42/cli,["message",2]']
+    hub.answer_probes()
+    assert link._outbox.unsure == ()
+    hub.drop()
+    back(hub)
+    assert hub.heard("42") == []
+
+
+def test_one_probe_is_under_way_at_a_time_and_the_last_one_covers_all(hub, link):
+    hub.open()
+    for number in range(100):
+        link.emit("message", number)
+    hub.settle()
+    assert sum(text.endswith('["ping"]') for text in hub.visit.texts) == 1
+    hub.answer_probes()
+    assert link._outbox.unsure == ()
+
+
+def test_the_program_may_say_which_ones_the_hub_lacks__N05(hub, link):
+    asked = []
+
+    async def review(sent):
+        asked.extend((one.event, one.args) for one in sent)
+        return [one for one in sent if one.args == (2,)]
+
+    link.review = review
+    hub.open()
+    link.emit("message", 1)
+    link.emit("message", 2)
+    hub.drop()
+    back(hub)
+    assert asked == [("message", (1,)), ("message", (2,))]
+    assert hub.heard("42") == ['42/cli,["message",2]']
+
+
+def test_newer_events_wait_for_the_review_and_a_loss_meanwhile_reviews_again__N05(hub, link):
+    verdicts = []
+
+    async def review(sent):
+        verdict = Deferred()
+        verdicts.append(verdict)
+        await verdict
+        return sent
+
+    link.review = review
+    hub.open()
+    link.emit("message", 1)
+    hub.drop()
+    back(hub)
+    link.emit("message", 2)
+    link.emit("alive", keep=False)  # does not wait
+    assert hub.heard("42") == ['42/cli,["alive"]']
+    hub.drop()
+    verdicts[0].callback(None)
+    back(hub)
+    verdicts[1].callback(None)
+    assert hub.heard("42") == ['42/cli,["message",1]', '42/cli,["message",2]']
+
+
+def test_a_review_that_fails_sends_all_again(hub, link, logged_failures):
+    async def review(sent):
+        raise ValueError("the hub cannot be asked")
+
+    link.review = review
+    hub.open()
+    link.emit("message", 1)
+    hub.drop()
+    back(hub)
+    assert hub.heard("42") == ['42/cli,["message",1]']
+    assert logged_failures.take(ValueError)
+
+
+def test_a_hub_that_never_answers_a_probe_is_asked_again_with_the_next_event(hub, link):
+    hub.open()
+    link.emit("message", 1)
+    for _ in range(3):
+        hub.advance(20)
+        hub.say("2")
+    link.emit("message", 2)
+    hub.settle()
+    assert sum(text.endswith('["ping"]') for text in hub.visit.texts) == 2
+    assert link.connected
+
+
 # --- acknowledgements
 
 

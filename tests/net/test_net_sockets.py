@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import zlib
+from secrets import token_urlsafe
 
 import pytest
 import pytest_twisted
@@ -198,6 +199,44 @@ def test_masking_is_its_own_inverse_at_every_offset(offset):
     once = masked(text, mask, offset)
     assert once == bytes(byte ^ mask[(offset + place) % 4] for place, byte in enumerate(text))
     assert masked(once, mask, offset) == text
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_stops_reading_is_dropped_and_others_are_served(hub, link, reactor):
+    hub.server.backlog = 2_000_000
+    (lazy,) = hub.desk.peers
+    link._joined._socket.transport.pauseProducing()
+    other = HubLink(reactor, HubAccess(hub.url, "good"), {}, RpcTable("m2"))
+    other.startService()
+    await status_of(other, "connected")
+    for _ in range(200):
+        lazy.emit("noise", token_urlsafe(60_000))
+        if lazy.gone:
+            break
+        await deferLater(reactor, 0)
+    assert lazy.gone
+    assert "slow reader" in hub.desk.gone[0][1]
+    assert await other.call("echo", 1) == 1
+    await other.farewell()
+    link._joined._socket.transport.resumeProducing()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_hub_that_stops_reading_makes_the_link_wait_and_lose_nothing__N13(hub, link, reactor):
+    (connection,) = hub.server.connections
+    connection._socket.transport.pauseProducing()
+    sent = 0
+    while link._joined.flowing:
+        link.emit("noise", sent, token_urlsafe(60_000))
+        sent += 1
+        await deferLater(reactor, 0)
+    for _ in range(5):
+        link.emit("noise", sent, "after")
+        sent += 1
+    assert len(link._outbox) == 5
+    connection._socket.transport.resumeProducing()
+    await link.call("echo")
+    assert [args[0] for name, args, _ in hub.desk.events if name == "noise"] == list(range(sent))
 
 
 # --- TLS

@@ -1,0 +1,70 @@
+"""Events whose answer is awaited: by number, each with a deadline of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
+
+from hapi.net.errors import AckTimeout
+
+
+@define(eq=False)
+class _Call:
+    answer: Deferred[list[Any]]
+    timer: IDelayedCall
+    dropped: Callable[[], object]  # told when the caller or the clock gave up
+    sent: bool
+
+
+@define(eq=False)
+class Calls:
+    """Shared by both ends. An answer that comes twice, late, or to nothing is ignored (N09)."""
+
+    _clock: IReactorTime
+    _waiting: dict[int, _Call] = field(factory=dict)
+
+    def begin(
+        self, number: int, event: str, timeout: float, sent: bool = True, dropped: Callable[[], object] = lambda: None
+    ) -> Deferred[list[Any]]:
+        """Wait for answer `number`: fires with its arguments, errs with AckTimeout after `timeout` seconds."""
+        answer: Deferred[list[Any]] = Deferred(lambda _: self._give_up(number))
+        late = AckTimeout(f"no answer to {event} within {timeout:g} s")
+        timer = self._clock.callLater(timeout, self.fail, number, late)
+        self._waiting[number] = _Call(answer, timer, dropped, sent)
+        return answer
+
+    def sent(self, number: int) -> None:
+        """The question left us; from now on an answer may come."""
+        if (call := self._waiting.get(number)) is not None:
+            call.sent = True
+
+    def answered(self, number: int, args: list[Any]) -> None:
+        call = self._waiting.get(number)
+        if call is not None and call.sent:
+            self._take(number)
+            call.answer.callback(args)
+
+    def fail(self, number: int, problem: Exception) -> None:
+        if (call := self._take(number)) is not None:
+            call.dropped()
+            call.answer.errback(Failure(problem))
+
+    def fail_sent(self, problem: Exception) -> None:
+        """Nobody will answer what was asked so far."""
+        for number in [number for number, call in self._waiting.items() if call.sent]:
+            self.fail(number, problem)
+
+    def _give_up(self, number: int) -> None:
+        if (call := self._take(number)) is not None:
+            call.dropped()
+
+    def _take(self, number: int) -> _Call | None:
+        call = self._waiting.pop(number, None)
+        if call is not None and call.timer.active():
+            call.timer.cancel()
+        return call
