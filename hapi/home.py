@@ -126,13 +126,19 @@ def write_whole(path: Path, content: bytes, mode: int = PRIVATE_FILE) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Bring a rename in `path` to the disk. The new content is in place already, so a failure here changes nothing."""
-    with suppress(OSError):
+    """Bring a rename in `path` to the disk. The new content is in place already, so a failure here is only logged."""
+    try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+    except OSError as error:
+        from twisted.logger import Logger
+
+        Logger("hapi.home").warn(
+            "{path} could not be synced to the disk: {reason}", path=str(path), reason=error.strerror or str(error)
+        )
 
 
 def read_capped(path: Path, limit: int = 1 << 20) -> bytes | None:
