@@ -19,11 +19,10 @@ from twisted.logger import Logger
 from hapi.process import identity as kernel
 from hapi.process.exits import Exits
 from hapi.process.interface import Ending
-from hapi.process.tree import Members, Table, has_nobody_below, identity_of, members
+from hapi.process.tree import Looks, Members, has_nobody_below, identity_of, members
 from hapi.protocol.attempt import ProcessIdentity
 
 PASSES = 10  # kills of what is found again and again
-SLICE = 0.008  # seconds of looking at processes before others get their turn
 GLANCES = (0.01, 0.02, 0.03, 0.05)  # seconds between looks whether everybody is gone
 KILL_ALL_BELOW = signal.SIGUSR1  # what a holder takes it for
 HOLDER_WITHIN = 0.5  # seconds the holder has to write the end down
@@ -35,6 +34,7 @@ class TreeEnding:
 
     _clock: IReactorTime
     _exits: Exits
+    _looks: Looks
     _identity: ProcessIdentity
     _attempt_id: str
     _patience: float
@@ -123,14 +123,8 @@ class TreeEnding:
         return now is None or now.ended or now.start_ticks != stat.start_ticks
 
     async def _look(self) -> Members:
-        """Who is there now. Other work is done meanwhile: with a thousand processes it takes 40 ms."""
-        table = Table(self._attempt_id)
-        pause = self._clock.seconds() + SLICE
-        for _ in table.fill():
-            if self._clock.seconds() >= pause:
-                await self._sleep(0)
-                pause = self._clock.seconds() + SLICE
-        found = members(table, self._identity, self._us)
+        """Who is there now."""
+        found = members(await self._looks.look(), self._identity, self._attempt_id, self._us)
         if found.root is not None and kernel.is_running(self._identity) is False:
             found.root = None  # same pid, same tick, another process
         return found

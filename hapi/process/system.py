@@ -17,7 +17,7 @@ from hapi.process.ending import TreeEnding
 from hapi.process.exits import Exits
 from hapi.process.interface import Ending, IProcesses, Launched, LaunchFailed, LaunchPlan
 from hapi.process.launch import Report, read_report, start_holder
-from hapi.process.tree import Table, identity_of, members
+from hapi.process.tree import Looks, Table, identity_of, members
 from hapi.protocol.attempt import ProcessIdentity
 
 REPORT_WITHIN = 10.0  # seconds a holder has to say that the session runs
@@ -30,10 +30,12 @@ class SystemProcesses:
 
     _reactor: Any
     _exits: Exits = field(init=False)
+    _looks: Looks = field(init=False)
     log = Logger()
 
     def __attrs_post_init__(self) -> None:
         self._exits = Exits(self._reactor, self._reactor)
+        self._looks = Looks(self._reactor)
 
     def launch(self, plan: LaunchPlan) -> Deferred[Launched]:
         return Deferred.fromCoroutine(self._launch(plan))
@@ -72,14 +74,14 @@ class SystemProcesses:
         return self._exits.when_exited(identity)
 
     def end_tree(self, identity: ProcessIdentity, attempt_id: str, patience: float = 2.0) -> Deferred[Ending]:
-        ending = TreeEnding(self._reactor, self._exits, identity, attempt_id, patience, os.getpid())
+        ending = TreeEnding(self._reactor, self._exits, self._looks, identity, attempt_id, patience, os.getpid())
         return Deferred.fromCoroutine(ending.run())
 
     def tree(self, identity: ProcessIdentity, attempt_id: str) -> list[ProcessIdentity]:
-        table = Table(attempt_id)
+        table = Table()
         for _ in table.fill():
             pass
-        found = [identity_of(stat) for stat in members(table, identity, os.getpid()).stats]
+        found = [identity_of(stat) for stat in members(table, identity, attempt_id, os.getpid()).stats]
         return [each for each in found if each is not None]
 
     def command_line(self, pid: int) -> list[str] | None:

@@ -6,24 +6,30 @@ import os
 from collections.abc import Iterator
 
 from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
 from hapi.attempts import MARK
+from hapi.once import Once
 from hapi.process.identity import Stat, boot_id, inode_of, open_pidfd, read_proc, read_stat
 from hapi.process.launch import NAME
 from hapi.protocol.attempt import ProcessIdentity
 
+SLICE = 0.008  # seconds of looking at processes before others get their turn
+_MARK = f"{MARK}=".encode()
+
 
 @define
 class Table:
-    """All processes of one moment, taken in slices so that nobody waits for it long."""
+    """All processes of one moment. Filled in slices, so that nobody waits for it long."""
 
-    attempt_id: str
     stats: dict[int, Stat] = field(factory=dict)
-    marked: set[int] = field(factory=set)
+    marked: dict[str, set[int]] = field(factory=dict)  # attempt → pids
+    children: dict[int, list[Stat]] = field(factory=dict)  # by the parent's pid
 
     def fill(self) -> Iterator[None]:
-        """Look at every process, pausing after each."""
-        mark = f"{MARK}={self.attempt_id}".encode() if self.attempt_id else None
+        """Look at every process, pausing before each."""
         for name in os.listdir("/proc"):
             if not name.isdigit():
                 continue
@@ -32,8 +38,51 @@ class Table:
             if stat is None or stat.ended:
                 continue
             self.stats[stat.pid] = stat
-            if mark is not None and mark in (read_proc(stat.pid, "environ") or b"").split(b"\0"):
-                self.marked.add(stat.pid)
+            self.children.setdefault(stat.parent, []).append(stat)
+            for entry in (read_proc(stat.pid, "environ") or b"").split(b"\0"):
+                if entry.startswith(_MARK):
+                    self.marked.setdefault(entry[len(_MARK) :].decode(errors="replace"), set()).add(stat.pid)
+
+
+@define(eq=False)
+class Looks:
+    """Looks at all processes, one for everybody who asks at the same time. Others get their turn in between."""
+
+    _clock: IReactorTime
+    _next: Once[Table] | None = None
+    _looking: bool = False
+
+    def look(self) -> Deferred[Table]:
+        """What was there at some moment after this call."""
+        if self._next is None:
+            self._next = Once()
+            if not self._looking:
+                self._looking = True
+                self._clock.callLater(0, self._begin)
+        return self._next.when()
+
+    def _begin(self) -> None:
+        assert self._next is not None
+        asked, self._next = self._next, None
+        table = Table()
+        self._go_on(table, table.fill(), asked)
+
+    def _go_on(self, table: Table, filling: Iterator[None], asked: Once[Table]) -> None:
+        try:
+            until = self._clock.seconds() + SLICE
+            for _ in filling:
+                if self._clock.seconds() >= until:
+                    self._clock.callLater(0, self._go_on, table, filling, asked)
+                    return
+        except Exception:
+            result: Table | Failure = Failure()
+        else:
+            result = table
+        if self._next is None:
+            self._looking = False
+        else:
+            self._clock.callLater(0, self._begin)
+        asked.happen(result)
 
 
 @define
@@ -54,26 +103,24 @@ class Members:
         return [stat for stat in (self.holder, self.root, *self.others) if stat is not None]
 
 
-def members(table: Table, identity: ProcessIdentity, us: int) -> Members:
+def members(table: Table, identity: ProcessIdentity, attempt_id: str, us: int) -> Members:
     """Who in `table` belongs to the session whose process or holder is `identity`; never `us` and what is below us.
 
     Left out as well: runners started from within the session, other sessions' holders, and what is below those.
     """
-    children: dict[int, list[Stat]] = {}
-    for stat in table.stats.values():
-        children.setdefault(stat.parent, []).append(stat)
+    marked = table.marked.get(attempt_id, set()) if attempt_id else set()
     root = table.stats.get(identity.pid)
     if root is not None and root.start_ticks != identity.start_ticks:
         root = None  # somebody else has its pid now
-    holder = next((table.stats[pid] for pid in sorted(table.marked) if is_holder(pid)), None)
+    holder = next((table.stats[pid] for pid in sorted(marked) if is_holder(pid)), None)
     found: dict[int, Stat] = {}
     level = [stat for stat in (root, holder) if stat is not None]
-    level += [table.stats[pid] for pid in sorted(table.marked) if table.stats[pid].parent not in table.marked]
+    level += [table.stats[pid] for pid in sorted(marked) if table.stats[pid].parent not in marked]
     while level:
         fresh = [stat for stat in level if stat.pid not in found and stat.pid != us]
-        fresh = [stat for stat in fresh if stat is root or stat is holder or not is_let_go(stat.pid, table)]
+        fresh = [stat for stat in fresh if stat is root or stat is holder or not is_let_go(stat.pid, marked)]
         found.update((stat.pid, stat) for stat in fresh)
-        level = [child for stat in fresh for child in children.get(stat.pid, ())]
+        level = [child for stat in fresh for child in table.children.get(stat.pid, ())]
     others = [stat for stat in found.values() if stat is not root and stat is not holder]
     others.sort(key=lambda stat: _depth(stat, table))
     return Members(holder, None if root is holder else root, others)
@@ -95,10 +142,10 @@ def is_holder(pid: int) -> bool:
     return NAME.encode() in words(pid)[:7]
 
 
-def is_let_go(pid: int, table: Table) -> bool:
+def is_let_go(pid: int, marked: set[int]) -> bool:
     """A runner, or the holder of another attempt."""
     line = words(pid)
-    return is_runner(line) or (NAME.encode() in line[:7] and pid not in table.marked)
+    return is_runner(line) or (NAME.encode() in line[:7] and pid not in marked)
 
 
 def is_runner(line: list[bytes]) -> bool:

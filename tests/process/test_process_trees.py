@@ -377,7 +377,7 @@ async def test_a_stranger_with_a_reused_pid_is_never_signalled__C11(system, plan
 async def test_a_look_at_the_processes_lets_others_have_their_turn__M01(system, plan, reactor, monkeypatch):
     """Ending works in slices: with a clock that shows the slice is over at each process, a timer of ours runs in between."""
     launched = await system.launch(sleeper := plan("sleep", "60"))
-    monkeypatch.setattr("hapi.process.ending.SLICE", -1.0)
+    monkeypatch.setattr("hapi.process.tree.SLICE", -1.0)
     turns = 0
 
     def turn():
