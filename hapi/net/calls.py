@@ -17,8 +17,8 @@ from hapi.net.errors import AckTimeout
 class _Call:
     answer: Deferred[list[Any]]
     timer: IDelayedCall
-    dropped: Callable[[], object]  # told when the caller or the clock gave up
-    sent: bool
+    dropped: Callable[[], object]
+    sent: bool = False
 
 
 @define(eq=False)
@@ -28,14 +28,15 @@ class Calls:
     _clock: IReactorTime
     _waiting: dict[int, _Call] = field(factory=dict)
 
-    def begin(
-        self, number: int, event: str, timeout: float, sent: bool = True, dropped: Callable[[], object] = lambda: None
-    ) -> Deferred[list[Any]]:
-        """Wait for answer `number`: fires with its arguments, errs with AckTimeout after `timeout` seconds."""
+    def begin(self, number: int, event: str, timeout: float, dropped: Callable[[], object] = lambda: None) -> Deferred[list[Any]]:
+        """Wait for answer `number`: fires with its arguments, errs with AckTimeout after `timeout` seconds.
+
+        `dropped` is told when the caller or the clock gives up. An answer counts only after `sent`.
+        """
         answer: Deferred[list[Any]] = Deferred(lambda _: self._give_up(number))
         late = AckTimeout(f"no answer to {event} within {timeout:g} s")
         timer = self._clock.callLater(timeout, self.fail, number, late)
-        self._waiting[number] = _Call(answer, timer, dropped, sent)
+        self._waiting[number] = _Call(answer, timer, dropped)
         return answer
 
     def sent(self, number: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, Literal
 
@@ -17,9 +17,10 @@ from twisted.python.failure import Failure
 from hapi.net.backoff import Backoff
 from hapi.net.calls import Calls
 from hapi.net.connection import Connection
+from hapi.net.delivery import Delivery, Review, Sent
 from hapi.net.endpoint import Watched, hub_endpoint, upgrade_headers, websocket_url
 from hapi.net.errors import AckTimeout, FrameTooLarge, LinkLost, certificate_words, connection_words
-from hapi.net.outbox import Entry, Outbox
+from hapi.net.outbox import Entry
 from hapi.net.rpc import RpcTable
 from hapi.net.websocket import ClientSocket, ClientSocketFactory, message_size
 from hapi.protocol.channel import Acked, Event, ack_text, event_text
@@ -46,14 +47,6 @@ class LinkStatus:
     failures: int = 0
 
 
-@frozen(eq=False)
-class Sent:
-    """A kept event whose arrival is unsure."""
-
-    event: str
-    args: tuple[Any, ...]
-
-
 class HubLink(Service):
     """One Socket.IO connection, made anew whenever it ends.
 
@@ -76,11 +69,11 @@ class HubLink(Service):
         self._clock, self._access, self.rpc = reactor, access, rpc
         self._auth = {"token": access.token, **auth}
         self._backoff = Backoff(random or Random())
-        self._outbox = Outbox()
+        self._delivery = Delivery(lambda: self.call(BARRIER, timeout=BARRIER_SECONDS))
         self._calls = Calls(reactor)
         self._next_ack = 0
         self._owed = 0
-        self._leaving = self._probing = self._reviewing = False
+        self._leaving = False
         self._joined: Connection | None = None
         self._latest: Connection | None = None
         self._ended: list[Deferred[None]] = []
@@ -95,12 +88,13 @@ class HubLink(Service):
         rpc.on_added = self._register
 
     # --- for the program that uses the link
-    review: Callable[[list[Sent]], Awaitable[list[Sent]]] | None = None
-    """Asked after a reconnect: of these kept events, sent before the connection was lost, which did the hub not get?
+    def review_with(self, review: Review) -> None:
+        """Ask `review` after a reconnect: of these kept events, sent before the connection was lost, which did the hub not get?
 
-    They are sent again, before anything newer. Without it, or when it fails, all of them are: none is lost, and the few of
-    the last round trip may arrive twice. Set it where the hub can be asked what it has.
-    """
+        They are sent again, before anything newer. Without it, or when it fails, all of them are: none is lost, and the few
+        of the last round trip may arrive twice. For programs that can ask the hub what it has.
+        """
+        self._delivery.review = review
 
     @property
     def connected(self) -> bool:
@@ -124,16 +118,10 @@ class HubLink(Service):
         (see `review`). Raises FrameTooLarge, and TypeError or ValueError for arguments without a JSON form.
         """
         text = self._text(event, args, None)
-        entry = Entry(text, event=event, args=args)
-        if not keep:
-            if self._joined is not None and self._joined.flowing:
-                self._joined.send(text)
-        elif self._open is not None:
-            self._open.send(text)
-            self._outbox.went(entry)
-            self._probe()
-        else:
-            self._outbox.put(entry)
+        if keep:
+            self._delivery.post(Entry(text, event=event, args=args))
+        elif self._joined is not None and self._joined.flowing:
+            self._joined.send(text)
 
     def call(self, event: str, *args: Any, timeout: float = 10.0) -> Deferred[Any]:
         """Send an event and fire with the first argument of the hub's answer (None if it has none).
@@ -146,29 +134,20 @@ class HubLink(Service):
             text = self._text(event, args, number)
         except (TypeError, ValueError, RecursionError) as problem:
             return fail(problem)
-        if self._open is not None:
-            answer = self._calls.begin(number, event, timeout)
-            self._open.send(text)
-        else:
-            unsent = LinkLost(f"{event} was dropped unsent")
-            entry = Entry(text, lambda: self._calls.sent(number), lambda: self._calls.fail(number, unsent))
-            answer = self._calls.begin(number, event, timeout, False, lambda: self._outbox.withdraw(entry))
-            self._outbox.put(entry)
+        unsent = LinkLost(f"{event} was dropped unsent")
+        entry = Entry(text, lambda: self._calls.sent(number), lambda: self._calls.fail(number, unsent))
+        answer = self._calls.begin(number, event, timeout, lambda: self._delivery.outbox.withdraw(entry))
+        self._delivery.post(entry)
         return answer.addCallback(lambda arguments: arguments[0] if arguments else None)
-
-    @property
-    def _open(self) -> Connection | None:
-        """The connection, if a message can go out on it now, after all older ones."""
-        joined = self._joined
-        return joined if joined is not None and joined.flowing and not self._reviewing else None
 
     async def farewell(self) -> None:
         """Send what waits, leave the namespace, close politely (1 s at most for the hub's half), then stop."""
         if (connection := self._joined) is not None:
-            self._flush()
+            self._delivery.flush()
             ended: Deferred[None] = Deferred()
             self._ended.append(ended)
-            self._joined, self._leaving = None, True
+            self._leaving = True
+            self._lose()
             connection.leave()
             await ended.addTimeout(FAREWELL, self._clock).addErrback(lambda _: None)
         await maybeDeferred(self.stopService)
@@ -184,10 +163,9 @@ class HubLink(Service):
         if not self.running:
             return succeed(None)
         super().stopService()  # type: ignore[no-untyped-call]
-        self._joined = None
-        self._reviewing = False
+        self._lose()
         self._calls.fail_sent(LinkLost("the link was stopped"))
-        for entry in self._outbox.clear():
+        for entry in self._delivery.outbox.clear():
             entry.dropped()
         self._say("stopped", None)
         if self._latest is not None:
@@ -200,29 +178,24 @@ class HubLink(Service):
             return
         self._backoff.greeted()
         self._joined, self._owed = connection, 0
-        unsure = self._outbox.unsure  # of the connection before
+        self._delivery.joined(connection, self._greet)
+
+    def _greet(self) -> None:
         for method in self.rpc.methods:
             self._register(method)
         self._say("connected", None)
         for call in self._on_connect:
             maybeDeferred(call).addErrback(lambda failure: self.log.failure("A link's on_connect failed", failure))
-        if unsure:
-            self._reviewing = True
-            Deferred.fromCoroutine(self._send_again(connection, unsure)).addErrback(
-                lambda f: self.log.failure("Sending again failed", f)
-            )
-        else:
-            self._flush()
 
     def connection_refused(self, connection: Connection, message: str) -> None:
-        self._joined = None
+        self._lose()
         self._backoff.refused()
         self._say("refused", f"the hub refused us: {message}")
 
     def connection_flows(self, connection: Connection, freely: bool) -> None:
         if freely and connection is self._joined:
             self._owed = 0
-            self._flush()
+            self._delivery.flush()
 
     def connection_event(self, connection: Connection, event: Event) -> None:
         if event.name == REQUEST:
@@ -240,13 +213,11 @@ class HubLink(Service):
     def connection_ended(self, connection: Connection, reason: str | None, cause: Failure | None) -> None:
         was_joined = connection is self._joined
         if was_joined:
-            self._joined = None
+            self._lose()
         self._latest = None
         self._backoff.failed()
         problem = cause.value if cause is not None else None
         words = certificate_words(problem, self._access.url) or reason or connection_words(problem, self._access.url)
-        if was_joined:
-            self._reviewing = False
         self._calls.fail_sent(LinkLost(words))
         if self.running and not self._leaving and (self.status.phase != "refused" or was_joined):
             self._say("connecting", words)
@@ -255,6 +226,10 @@ class HubLink(Service):
             waiting.callback(None)
 
     # --- inside
+    def _lose(self) -> None:
+        self._joined = None
+        self._delivery.lost()
+
     def _begin(self, socket: ClientSocket) -> Connection:
         self._latest = Connection.begin(self._clock, socket, self, NAMESPACE, self._auth)
         return self._latest
@@ -287,45 +262,6 @@ class HubLink(Service):
                 connection.end("the hub does not read its answers")
                 return
         connection.send(text)
-
-    def _flush(self) -> None:
-        while (connection := self._open) is not None and (entry := self._outbox.next()) is not None:
-            connection.send(entry.text)
-            self._outbox.went(entry)
-        self._probe()
-
-    def _probe(self) -> None:
-        """Ask the hub for any answer: it handles messages in order, so then it has all that went before (session.md 3.3)."""
-        if self._probing or self._open is None or not self._outbox.unsure:
-            return
-        self._probing = True
-        serial = self._outbox.latest
-
-        def seen(_: Any) -> None:
-            self._probing = False
-            self._outbox.confirm(serial)
-            self._probe()
-
-        def unseen(failure: Failure) -> None:
-            self._probing = False
-            failure.trap(LinkLost, AckTimeout)
-
-        self.call(BARRIER, timeout=BARRIER_SECONDS).addCallbacks(seen, unseen)
-
-    async def _send_again(self, connection: Connection, unsure: tuple[Entry, ...]) -> None:
-        wanted = list(unsure)
-        try:
-            if self.review is not None:
-                asked = [Sent(entry.event or "", entry.args) for entry in wanted]
-                missing = await self.review(asked)
-                wanted = [entry for entry, sent in zip(wanted, asked, strict=True) if any(sent is one for one in missing)]
-        except Exception:
-            self.log.failure("What the hub has could not be reviewed")
-        if connection is self._joined:  # else: lost again, reviewed again
-            self._outbox.confirm(unsure[-1].serial)
-            self._outbox.again(wanted)
-            self._reviewing = False
-            self._flush()
 
     def _say(self, phase: Literal["connecting", "connected", "refused", "stopped"], reason: str | None) -> None:
         self.status = LinkStatus(phase, reason, self._clock.seconds(), self._backoff.failures)

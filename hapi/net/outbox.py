@@ -20,6 +20,7 @@ class Entry:
     args: tuple[Any, ...] = ()
     withdrawn: bool = False
     serial: int = 0
+    tries: int = 0  # connections lost after it was sent
 
 
 @define(eq=False)

@@ -89,6 +89,7 @@ class Peer:
         except (TypeError, ValueError, RecursionError) as problem:
             return fail(problem)
         answer = self._calls.begin(number, event, timeout)
+        self._calls.sent(number)
         self.send(text)
         return answer
 

@@ -406,7 +406,7 @@ def test_what_the_hub_has_shown_to_have_is_not_sent_again__N05(hub, link):
     back(hub)
     assert hub.heard("42") == ['42/cli,["message",2]']
     hub.answer_probes()
-    assert link._outbox.unsure == ()
+    assert link._delivery.outbox.unsure == ()
     hub.drop()
     back(hub)
     assert hub.heard("42") == []
@@ -419,7 +419,7 @@ def test_one_probe_is_under_way_at_a_time_and_the_last_one_covers_all(hub, link)
     hub.settle()
     assert sum(text.endswith('["ping"]') for text in hub.visit.texts) == 1
     hub.answer_probes()
-    assert link._outbox.unsure == ()
+    assert link._delivery.outbox.unsure == ()
 
 
 def test_the_program_may_say_which_ones_the_hub_lacks__N05(hub, link):
@@ -429,7 +429,7 @@ def test_the_program_may_say_which_ones_the_hub_lacks__N05(hub, link):
         asked.extend((one.event, one.args) for one in sent)
         return [one for one in sent if one.args == (2,)]
 
-    link.review = review
+    link.review_with(review)
     hub.open()
     link.emit("message", 1)
     link.emit("message", 2)
@@ -448,7 +448,7 @@ def test_newer_events_wait_for_the_review_and_a_loss_meanwhile_reviews_again__N0
         await verdict
         return sent
 
-    link.review = review
+    link.review_with(review)
     hub.open()
     link.emit("message", 1)
     hub.drop()
@@ -467,13 +467,26 @@ def test_a_review_that_fails_sends_all_again(hub, link, logged_failures):
     async def review(sent):
         raise ValueError("the hub cannot be asked")
 
-    link.review = review
+    link.review_with(review)
     hub.open()
     link.emit("message", 1)
     hub.drop()
     back(hub)
     assert hub.heard("42") == ['42/cli,["message",1]']
     assert logged_failures.take(ValueError)
+
+
+def test_a_message_that_costs_the_connection_each_time_is_given_up__N10(hub, link):
+    hub.open()
+    link.emit("poison")
+    for _ in range(10):
+        hub.settle()
+        hub.drop()
+        back(hub)
+    assert hub.heard("42") == []
+    assert sum('42/cli,["poison"]' in visit.texts for visit in hub.visits) == 5
+    link.emit("fine")
+    assert hub.heard("42") == ['42/cli,["fine"]']
 
 
 def test_a_hub_that_never_answers_a_probe_is_asked_again_with_the_next_event(hub, link):

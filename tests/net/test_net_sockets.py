@@ -233,7 +233,7 @@ async def test_a_hub_that_stops_reading_makes_the_link_wait_and_lose_nothing__N1
     for _ in range(5):
         link.emit("noise", sent, "after")
         sent += 1
-    assert len(link._outbox) == 5
+    assert len(link._delivery.outbox) == 5
     connection._socket.transport.resumeProducing()
     await link.call("echo")
     assert [args[0] for name, args, _ in hub.desk.events if name == "noise"] == list(range(sent))
