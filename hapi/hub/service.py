@@ -74,7 +74,7 @@ class HubService(Service):
         try:
             self.hub = Hub(self._reactor, self._now, store, gate, self._sockets)
             root = Root(self._rules(), self.hub.rest, self.hub.streams, self.server.resource, PageResource(options.web_root))
-            site = HubSite(root, self._reactor)
+            site = self._site = HubSite(root, self._reactor)
             site.protocol = HubChannel  # type: ignore[assignment]
             coming = Deferred.fromCoroutine(self.hub.engine.load())
             coming.addErrback(self._cannot_load)
@@ -153,6 +153,7 @@ class HubService(Service):
             await self._within(1.0, self._port.stopListening)
             await self._within(1.0, self._let_listeners_go)
             await self._within(2.0, self.server.stop)
+            self._site.hang_up()
             self.hub.toasts.stop()
         if self._store is not None:
             self._store.close()

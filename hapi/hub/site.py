@@ -149,11 +149,14 @@ class HubChannel(HTTPChannel):
     """One client's connection; a request has an absolute time to arrive in, however slowly its bytes drip."""
 
     requestFactory = HubRequest
+    site: HubSite  # set by Site.buildProtocol
     _deadline: Any = None
+    factory: HubSite
 
     def connectionMade(self) -> None:
         super().connectionMade()  # type: ignore[no-untyped-call]
         self._arm(HEADER_DEADLINE)
+        self.factory.channels.add(self)
 
     def _arm(self, seconds: float | None) -> None:
         if self._deadline is not None and self._deadline.active():
@@ -183,6 +186,7 @@ class HubChannel(HTTPChannel):
 
     def connectionLost(self, reason: Any) -> None:  # type: ignore[override]
         self._arm(None)
+        self.factory.channels.discard(self)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
 
@@ -194,4 +198,12 @@ class HubSite(Site):
     def __init__(self, root: Root, reactor: Any) -> None:
         super().__init__(root, requestFactory=HubRequest, timeout=IDLE, reactor=reactor)  # type: ignore[no-untyped-call]
 
+        self.channels: set[HubChannel] = set()
+
     def log(self, request: Any) -> None: ...
+
+    def hang_up(self) -> None:
+        """Close the connections that are left, once what was written to them is out."""
+        for channel in list(self.channels):
+            if channel.transport is not None:  # else a socket server has it
+                channel.loseConnection()  # type: ignore[no-untyped-call]

@@ -95,8 +95,11 @@ class Stream:
             if self._paused:
                 self.cut()
                 return
+            channel = self.request.channel
             self.request.unregisterProducer()
             self.request.finish()
+            if channel is not None:
+                channel.loseConnection()
 
     def _left(self) -> None:
         self._over = True
