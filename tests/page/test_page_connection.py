@@ -123,3 +123,53 @@ def test_a_stream_of_events_in_pieces_is_put_together(place):
     }"""
     expected = '[{"data":"{\\"a\\":1}","id":"x:1:y"},{"data":"line one\\nline two","id":null}]'
     assert page.evaluate(frames) == [expected]
+
+
+@both_hubs
+def test_a_message_that_waits_is_still_there_after_a_restart_of_the_hub(place):
+    session = place.session(consume=False)
+    page = place.open(session)
+    write(page, "waits")
+    expect(page.locator(".user.queued")).to_have_count(1)
+    session.record(type="message", message="something later")
+    expect(page.locator(".block.text")).to_have_count(1)
+    place.restart_hub()
+    session.again()
+    session.record(type="message", message="even later")
+    expect(page.locator(".block.text")).to_have_count(2)
+    expect(page.locator(".user.queued")).to_have_count(1)
+    session.take(session.prompts[0]["localId"])
+    expect(page.locator(".user.sent")).to_have_count(1)
+
+
+def test_what_became_of_waiting_messages_while_nobody_listened_is_found_out(place):
+    session = place.session(consume=False)
+    page = place.open(session)
+    for text in ("taken", "cancelled", "kept"):
+        write(page, text)
+    expect(page.locator(".user.queued")).to_have_count(3)
+    local = {prompt["content"]["content"]["text"]: prompt["localId"] for prompt in session.prompts}
+    page.route("**/api/events**", lambda route: route.abort())
+    page.context.set_offline(True)  # ends the stream that is open
+    page.context.set_offline(False)
+    session.take(local["taken"])
+    place.user.call("DELETE", f"/api/sessions/{session.id}/messages/{local['cancelled']}")
+    session.record(type="message", message="later")
+    place.restart_hub()
+    session.again()
+    page.unroute("**/api/events**")
+    expect(page.locator(".user.sent .bubble")).to_have_text(["taken"])
+    expect(page.locator(".user.queued .bubble")).to_have_text(["kept"])
+    expect(page.locator(".user")).to_have_count(2)
+
+
+def test_a_conversation_that_could_not_be_read_is_read_when_it_can_be(place):
+    session = place.session()
+    session.record(type="message", message="here")
+    page = place.visit()
+    page.route("**/api/sessions/**", lambda route: route.abort())
+    page.goto(f"{place.url}/sessions/{session.id}")
+    expect(page.locator(".notice")).to_contain_text("hub does not answer")
+    page.unroute("**/api/sessions/**")
+    expect(page.locator(".block.text")).to_have_text("here")
+    expect(page.locator(".notice")).to_be_hidden()

@@ -27,6 +27,7 @@ export class Api {
     this.get(`/api/sessions/${seg(id)}/messages?${new URLSearchParams({ limit, ...position })}`);
   /** Safe to repeat: the hub keeps one message per `localId`. */
   send = (id, text, localId) => this.ask("POST", `/api/sessions/${seg(id)}/messages`, { text, localId });
+  queuedState = (id, localIds) => this.ask("POST", `/api/sessions/${seg(id)}/messages/queued-state`, { localIds });
   cancel = (id, localId) => this.ask("DELETE", `/api/sessions/${seg(id)}/messages/${seg(localId)}`);
   retryQueued = (id, messageId) => this.ask("POST", `/api/sessions/${seg(id)}/messages/${seg(messageId)}/retry`, {});
 

@@ -8,16 +8,16 @@ import { EventStream } from "./events.js";
 import { fill, h } from "./dom.js";
 import { homeView, machineView } from "./view-machine.js";
 import { Identity, tokenFromAddress } from "./identity.js";
-import { inWords } from "./errors.js";
 import { loginProblem, loginView } from "./view-login.js";
 import { menuDialog, useTheme } from "./view-menu.js";
 import { Outbox } from "./outbox.js";
 import { Seen } from "./seen.js";
 import { sessionsView } from "./view-sessions.js";
 import { spawnDialog } from "./view-spawn.js";
-import { Store } from "./store.js";
+import { pendingCount, Store } from "./store.js";
 import { toast } from "./dialog.js";
 
+const RETRY = 2000; // ms
 const root = document.getElementById("app");
 const identity = new Identity(localStorage, sessionStorage);
 let leaveShell = null;
@@ -62,12 +62,17 @@ function showShell() {
     onStatus: (status) => { store.connection = status; store.changed(); },
     onOpen: (resumed) => {
       outbox.wake();
-      if (!resumed) store.refresh().catch((error) => toast(inWords(error), { tone: "bad" }));
+      if (!resumed) readAll(stream.status.since);
     },
   });
   const line = banner({ store, retry: () => stream.retryNow() });
   const side = sessionsView({ store, go, newSession, menu: () => menuDialog({ storage: localStorage, leave }) });
   const shell = h("div", { class: "shell" });
+
+  /** Read everything; again when that fails while the same connection lives. */
+  function readAll(since) {
+    store.refresh().catch(() => setTimeout(() => stream.status.phase === "live" && stream.status.since === since && readAll(since), RETRY));
+  }
 
   function go(path, { replace = false } = {}) {
     if (path !== location.pathname) history[replace ? "replaceState" : "pushState"](null, "", path);
@@ -88,7 +93,6 @@ function showShell() {
     view?.leave?.();
     store.openId = kind === "sessions" ? decodeURIComponent(id) : null;
     shell.dataset.pane = kind ? "main" : "list";
-    document.title = "HAPI";
     view = kind === "sessions" ? chatView({ store, api, outbox, go, id: store.openId, drafts, calm })
       : kind === "machines" ? machineView({ store, api, go, newSession, id: decodeURIComponent(id) })
       : homeView({ store, go, newSession });
@@ -104,6 +108,8 @@ function showShell() {
     line.draw(note);
     side.draw();
     view?.draw();
+    const asking = [...store.sessions.values()].filter((session) => pendingCount(session) > 0).length;
+    document.title = [asking ? `(${asking})` : "", view?.title?.(), view?.title?.() ? "·" : "", "HAPI"].filter(Boolean).join(" ");
   }
 
   function leave(notice) {

@@ -56,9 +56,11 @@ export async function busy(button, act, problem, words = (error) => error.messag
 export function toast(text, { tone = "plain", action = null } = {}) {
   let shelf = document.getElementById("toasts");
   if (!shelf) {
-    shelf = h("div", { id: "toasts", class: "toasts", role: "status", "aria-live": "polite" });
+    shelf = h("div", { id: "toasts", class: "toasts", role: "status", "aria-live": "polite", popover: "manual" });
     document.body.append(shelf);
   }
+  if (shelf.matches(":popover-open")) shelf.hidePopover();
+  shelf.showPopover(); // above any dialog that is open
   const node = h("div", { class: `toast ${tone}` }, h("span", null, text));
   if (action) node.append(h("button", { type: "button", class: "link", on: { click: () => { node.remove(); action[1](); } } }, action[0]));
   node.append(iconButton("close", "Dismiss", { on: { click: () => node.remove() } }));

@@ -74,6 +74,8 @@ export class Store {
       this._sent(id, answer.messages);
       if (!position || !answer.page.hasMore || answer.page.reset) break;
     }
+    const waiting = transcript.queued().map((message) => message.localId).slice(0, 1000);
+    if (waiting.length > 0) await this._read(() => this._api.queuedState(id, waiting), (states) => transcript.settle(states));
     transcript.stale = false;
     this.outbox.forgetPosted(id, (localId) => transcript.hasLocal(localId));
     this.changed();

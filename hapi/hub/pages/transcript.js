@@ -36,8 +36,6 @@ export class Transcript {
       this._live.clear();
       this.hasOlder = page.hasMore;
       this._older = older(page);
-    } else {
-      for (const message of [...this.messages.values()]) if (isQueued(message)) this.messages.delete(message.id);
     }
     this._epoch = page.epoch;
     this.ready = true;
@@ -90,6 +88,22 @@ export class Transcript {
     this.messages.delete(messageId);
     for (const message of this._withLocal(localId ? [localId] : [])) this.messages.delete(message.id);
     this.revision += 1;
+  }
+
+  /** What became of the messages that wait for the agent, as the hub tells it; those it does not know are gone. */
+  settle({ queuedLocalIds, indeterminateLocalIds, invokedLocalMessages }) {
+    const invoked = new Map(invokedLocalMessages.map(({ localId, invokedAt }) => [localId, invokedAt]));
+    for (const message of this.queued()) {
+      const { localId } = message;
+      if (invoked.has(localId)) this.consumed([localId], invoked.get(localId));
+      else if (indeterminateLocalIds.includes(localId)) this.mark([localId], "indeterminate");
+      else if (queuedLocalIds.includes(localId)) this.mark([localId], undefined);
+      else this.remove(message.id, localId);
+    }
+  }
+
+  queued() {
+    return [...this.messages.values()].filter(isQueued);
   }
 
   hasLocal(localId) {

@@ -10,8 +10,9 @@ import { machineName, titleOf } from "./store.js";
 import { picture } from "./picture.js";
 import { settingsDialog } from "./view-settings.js";
 import { toast } from "./dialog.js";
-import { endedWhy, tilde } from "./words.js";
+import { endedWhy, seconds, tilde } from "./words.js";
 
+const RETRY = 2000; // ms until the conversation is read again after a failure
 const NEAR = 80; // px from the end that still count as being at the end
 
 export function chatView({ store, api, outbox, go, id, drafts, calm }) {
@@ -53,6 +54,7 @@ export function chatView({ store, api, outbox, go, id, drafts, calm }) {
     jump.hidden = atEnd;
     if (log.scrollTop < 200 && store.transcript(id).hasOlder) readOlder();
   }, { passive: true });
+  const ticking = setInterval(() => working.hidden || drawWorking(), 1000);
   const resized = new ResizeObserver(() => { if (atEnd) toEnd(); });
   resized.observe(log);
   resized.observe(blocksNode);
@@ -60,10 +62,13 @@ export function chatView({ store, api, outbox, go, id, drafts, calm }) {
   async function start() {
     try {
       await Promise.all([store.readSession(id), store.catchUp(id)]);
+      problem = null;
     } catch (error) {
-      problem = error.status === 404 ? "This session does not exist (any more)." : error.status === 403 ? "This session belongs to someone else." : inWords(error);
-      draw();
+      const final = { 404: "This session does not exist (any more).", 403: "This session belongs to someone else." }[error.status];
+      problem = final ?? inWords(error);
+      if (!final && node.isConnected) setTimeout(() => node.isConnected && start(), RETRY);
     }
+    draw();
   }
 
   async function act(run) {
@@ -149,11 +154,17 @@ export function chatView({ store, api, outbox, go, id, drafts, calm }) {
     const thinking = Boolean(session?.active && session.thinking);
     const asks = chat.active && Object.keys(session?.agentState?.requests ?? {}).length > 0;
     working.hidden = !thinking || asks;
-    working.lastChild.textContent = `${agentLabel(chat.flavor)} is working`;
+    drawWorking();
     write.update({ enabled: Boolean(session) && !problem && (chat.active || isStarting(session) || canResume(session)), thinking, resumes: Boolean(session) && !chat.active && !isStarting(session) });
     if (atEnd) toEnd();
     jump.hidden = atEnd;
     speak(session, thinking);
+  }
+
+  function drawWorking() {
+    const { activeTurnStartedAt: since, metadata } = store.sessions.get(id) ?? {};
+    const took = since && Date.now() - since > 3000 ? ` · ${seconds(Date.now() - since)}` : "";
+    working.lastChild.textContent = `${agentLabel(metadata?.flavor)} is working${took}`;
   }
 
   function drawHead(session) {
@@ -165,7 +176,6 @@ export function chatView({ store, api, outbox, go, id, drafts, calm }) {
     const key = JSON.stringify([titleOf(session), line, mode, state]);
     if (shown.head === key) return;
     shown.head = key;
-    document.title = `${titleOf(session)} · HAPI`;
     fill(head, h("h1", null, h("span", { class: `dot ${state}`, role: "img", "aria-label": { ended: "ended", thinking: "working", active: "ready" }[state] }), h("span", { class: "title" }, titleOf(session))),
       h("p", { class: "muted" }, h("span", { class: "subline" }, line.join(" · ")), mode && mode !== "default" && h("span", { class: `tag ${isUnbounded(mode) ? "caution" : ""}` }, modeLabel(mode))));
   }
@@ -221,7 +231,8 @@ export function chatView({ store, api, outbox, go, id, drafts, calm }) {
     shown.thinking = thinking;
   }
 
-  return { node, draw, start, focus: () => { if (matchMedia("(pointer: fine)").matches) write.focus(); }, leave: () => { write.keep(); resized.disconnect(); } };
+  const title = () => (store.sessions.has(id) ? titleOf(store.sessions.get(id)) : "");
+  return { node, draw, start, title, focus: () => { if (matchMedia("(pointer: fine)").matches) write.focus(); }, leave: () => { write.keep(); resized.disconnect(); clearInterval(ticking); } };
 }
 
 /** Its row exists, its process was started a moment ago and has not come to life yet. */

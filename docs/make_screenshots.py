@@ -1,0 +1,147 @@
+"""Make the pictures of docs/walkthrough.md: start `hapi up` on a home of its own and walk through the loop in a browser.
+
+    python docs/make_screenshots.py [directory]     # default: docs/images
+
+Needs chromium and the `test` extra. Nothing of the person who runs it is read or shown.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+HERE = Path(__file__).parent
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+DESKTOP = {"viewport": {"width": 1280, "height": 800}}
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True, "color_scheme": "dark"}
+PATIENCE = 20_000.0  # ms
+LARGEST = 200_000  # bytes of one picture
+
+
+@contextmanager
+def hapi_up(place: Path) -> Iterator[str]:
+    """`hapi up` with everything below `place`; the page's address with the token."""
+    home = place / "dev"
+    project = home / "shop"
+    project.mkdir(parents=True)
+    for name in ("README.md", "cart.py", "test_cart.py"):
+        (project / name).touch()
+    environment = {
+        "HOME": str(home),
+        "HAPI_HOME": str(place / "state"),
+        "HAPI_HOSTNAME": "workshop",
+        "PATH": "/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": str(HERE.parent),
+    }
+    with (place / "up.log").open("wb") as log:
+        argv = [sys.executable, "-m", "hapi", "up", "--port", "0", "--json"]
+        program = subprocess.Popen(argv, env=environment, cwd=home, stdout=subprocess.PIPE, stderr=log, text=True)
+    try:
+        assert program.stdout is not None
+        told = ""
+        for line in program.stdout:
+            told += line
+            try:
+                yield str(json.loads(told)["page"])
+                break
+            except json.JSONDecodeError:
+                continue
+        else:
+            raise SystemExit(f"hapi up did not come up:\n{told}{(place / 'up.log').read_text()}")
+    finally:
+        program.send_signal(signal.SIGTERM)
+        program.wait(10)
+
+
+class Album:
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def take(self, page: Page, name: str) -> None:
+        page.wait_for_timeout(400)  # ms; let transitions come to rest
+        path = self._directory / f"{name}.png"
+        page.screenshot(path=path, animations="disabled")
+        assert path.stat().st_size < LARGEST, f"{path} is too large"
+        print(path)
+
+
+def open_page(browser: Browser, address: str, **context: object) -> Page:
+    made = browser.new_context(locale="en-GB", **context)  # type: ignore[arg-type]
+    made.set_default_timeout(PATIENCE)
+    page = made.new_page()
+    page.goto(address)
+    return page
+
+
+def walk(browser: Browser, address: str, album: Album) -> None:
+    """Log in, start the demo agent in a new directory, chat, approve, look from a phone, archive."""
+    page = open_page(browser, address, **DESKTOP)
+    expect(page.get_by_role("main").get_by_role("link", name="workshop")).to_contain_text("Demo")
+    album.take(page, "start")
+
+    page.get_by_role("main").get_by_role("button", name="New session").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Directory", exact=True).fill("~/shop")
+    expect(dialog.get_by_role("radio", name="Demo")).to_be_checked()
+    expect(dialog).to_contain_text("Directory found.")
+    album.take(page, "new-session")
+    dialog.get_by_role("button", name="Start session").click()
+
+    box = page.get_by_role("textbox", name="Message")
+    expect(box).to_be_enabled()
+    box.fill("Hello! What can you do?")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Allow for session")).to_be_visible()
+    album.take(page, "permission")
+
+    phone = open_page(browser, address, **PHONE)
+    phone.locator("a[data-session]").first.wait_for()
+    album.take(phone, "phone-list")
+    phone.locator("a[data-session]").first.click()
+    expect(phone.get_by_role("button", name="Allow", exact=True)).to_be_visible()
+    album.take(phone, "phone-permission")
+    phone.get_by_role("button", name="Allow", exact=True).click()
+
+    expect(page.locator(".tool.completed")).to_be_visible()
+    expect(page.locator(".working")).to_be_hidden()
+    album.take(page, "conversation")
+
+    page.get_by_role("button", name="Session settings").click()
+    page.get_by_role("textbox", name="Name").fill("A tour of the shop")
+    page.get_by_role("dialog").get_by_role("button", name="Save").click()
+    expect(page.locator(".head-main .title")).to_have_text("A tour of the shop")
+    page.locator(".toast").get_by_role("button", name="Dismiss").click()
+    album.take(page, "settings")
+    page.get_by_role("button", name="Archive").click()
+    page.get_by_role("dialog").get_by_role("button", name="Archive", exact=True).click()
+    expect(page.locator(".notice")).to_contain_text("Ended: User terminated")
+    album.take(page, "archived")
+
+
+def main(directory: Path) -> None:
+    place = Path(tempfile.mkdtemp(prefix="hapi-walk-"))
+    try:
+        with hapi_up(place) as address, sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+            walk(browser, address, Album(directory))
+            browser.close()
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    os.umask(0o022)
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "images")
