@@ -94,7 +94,7 @@ class MemoryHub:
     def settle(self) -> None:
         """Move bytes until nothing moves."""
         while sum(pump.flush(advanceClock=False) for pump in self._pumps):
-            pass
+            self._pumps[:-1] = [pump for pump in self._pumps[:-1] if not pump.clientIO.disconnected]
 
     def advance(self, seconds: float) -> None:
         self.settle()
