@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from hapi.cli.failures import DONE, ERROR, known
 from hapi.cli.output import warn
+from hapi.net.clock import use_monotonic_time
 
 PATIENCE = 15.0  # seconds for everything to leave; each step inside has less
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -32,6 +33,7 @@ class Serving:
 
     def run(self, start: Callable[[], object]) -> int:
         """Call `start` on the running reactor and serve until `leave`. What `start` raises or errs with ends it."""
+        use_monotonic_time(self._reactor)
         self._reactor.callWhenRunning(self._begin, start)
         self._reactor.run()
         return self.exit_code
