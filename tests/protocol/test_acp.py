@@ -1,0 +1,256 @@
+"""What agents say in ACP, read from the messages of real ones."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hapi.protocol.acp import (
+    Choice,
+    Commands,
+    Context,
+    ModeChanged,
+    Offer,
+    OptionsChanged,
+    PermissionOption,
+    Plan,
+    Select,
+    Text,
+    Thought,
+    Titled,
+    ToolCall,
+    Usage,
+    UserText,
+    permission_outcome,
+    read_introduction,
+    read_offer,
+    read_permission_request,
+    read_update,
+    read_usage,
+    setting_call,
+)
+from hapi.protocol.engineio import Malformed
+
+OPENCODE = {
+    "protocolVersion": 1,
+    "agentCapabilities": {"loadSession": True, "sessionCapabilities": {"fork": {}, "list": {}}},
+    "authMethods": [{"id": "login", "name": "Login", "description": "Run `opencode auth login`"}],
+    "agentInfo": {"name": "OpenCode", "version": "1.18.33"},
+}
+CONFIG = [
+    {
+        "id": "model",
+        "category": "model",
+        "type": "select",
+        "currentValue": "a/b",
+        "options": [{"value": "a/b", "name": "A B"}, {"value": "c", "name": "C"}],
+    },
+    {
+        "id": "effort",
+        "category": "thought_level",
+        "type": "select",
+        "currentValue": "low",
+        "options": [{"value": "low", "name": "Low"}],
+    },
+    {
+        "id": "mode",
+        "category": "mode",
+        "type": "select",
+        "currentValue": "build",
+        "options": [{"value": "build", "name": "build"}],
+    },
+    {"id": "verbose", "type": "boolean", "currentValue": True},
+]
+
+
+def test_an_introduction_tells_abilities_and_how_to_log_in():
+    found = read_introduction(OPENCODE)
+    assert (found.loads_sessions, found.forks_sessions, found.name) == (True, True, "OpenCode")
+    assert found.login_hint == "Run `opencode auth login`"
+
+
+@pytest.mark.parametrize("value", [None, [], {}, {"protocolVersion": 2}, {"protocolVersion": "1"}])
+def test_another_version_of_the_protocol_is_refused(value):
+    with pytest.raises(Malformed):
+        read_introduction(value)
+
+
+def test_config_options_say_what_can_be_chosen():
+    offer = read_offer({"configOptions": CONFIG})
+    assert offer.model == Select("model", "a/b", (Choice("a/b", "A B"), Choice("c", "C")))
+    assert offer.mode.current == "build"
+    assert offer.effort.current == "low"
+
+
+def test_older_agents_say_it_in_modes_and_models():
+    offer = read_offer(
+        {
+            "modes": {
+                "currentModeId": "default",
+                "availableModes": [{"id": "default", "name": "Default"}, {"id": "plan", "name": "Plan"}],
+            },
+            "models": {"currentModelId": "m", "availableModels": [{"modelId": "m", "name": "M"}]},
+        }
+    )
+    assert offer.mode == Select(None, "default", (Choice("default", "Default"), Choice("plan", "Plan")))
+    assert offer.model.has("m")
+
+
+def test_choices_in_groups_are_choices():
+    option = {**CONFIG[0], "options": [{"group": "g", "name": "G", "options": [{"value": "x", "name": "X"}]}]}
+    assert read_offer({"configOptions": [option]}).model.choices == (Choice("x", "X"),)
+
+
+def test_a_later_answer_changes_only_what_it_names():
+    before = read_offer({"configOptions": CONFIG})
+    after = read_offer({"configOptions": [{**CONFIG[0], "currentValue": "c"}]}, before)
+    assert (after.model.current, after.mode) == ("c", before.mode)
+    assert read_offer({}, before) == before
+
+
+def test_settings_are_set_the_way_they_were_offered():
+    assert setting_call("s", "mode", Select("mode", None, ()), "plan") == (
+        "session/set_config_option",
+        {"sessionId": "s", "configId": "mode", "value": "plan"},
+    )
+    assert setting_call("s", "mode", Select(None, None, ()), "plan") == ("session/set_mode", {"sessionId": "s", "modeId": "plan"})
+    assert setting_call("s", "model", Select(None, None, ()), "m") == ("session/set_model", {"sessionId": "s", "modelId": "m"})
+
+
+def text(said):
+    return {"type": "text", "text": said}
+
+
+@pytest.mark.parametrize(
+    ("update", "expected"),
+    [
+        ({"sessionUpdate": "agent_message_chunk", "content": text("Hi"), "messageId": "m"}, Text("Hi", "m")),
+        ({"sessionUpdate": "agent_thought_chunk", "content": text("Hm")}, Thought("Hm")),
+        ({"sessionUpdate": "user_message_chunk", "content": text("Q")}, UserText("Q")),
+        (
+            {
+                "sessionUpdate": "tool_call",
+                "toolCallId": "c",
+                "title": "bash",
+                "kind": "execute",
+                "status": "pending",
+                "rawInput": {"a": 1},
+            },
+            ToolCall("c", "bash", "execute", "pending", {"a": 1}),
+        ),
+        ({"sessionUpdate": "tool_call_update", "toolCallId": "c", "status": "strange"}, ToolCall("c")),
+        (
+            {
+                "sessionUpdate": "plan",
+                "entries": [{"content": "do", "priority": "huge", "status": "completed"}, {"content": ""}, 3],
+            },
+            Plan(({"content": "do", "priority": "medium", "status": "completed"},)),
+        ),
+        (
+            {
+                "sessionUpdate": "available_commands_update",
+                "availableCommands": [{"name": "init", "description": "set up"}, {"name": ""}],
+            },
+            Commands((("init", "set up"),)),
+        ),
+        ({"sessionUpdate": "current_mode_update", "currentModeId": "plan"}, ModeChanged("plan")),
+        ({"sessionUpdate": "usage_update", "used": 10, "size": 100, "cost": {}}, Context(10, 100)),
+        ({"sessionUpdate": "usage_update", "used": -1, "size": 100}, None),
+        ({"sessionUpdate": "session_info_update", "title": "T"}, Titled("T")),
+        ({"sessionUpdate": "tool_call"}, None),
+        ({"sessionUpdate": "something new"}, None),
+        (None, None),
+    ],
+)
+def test_updates_are_read(update, expected):
+    assert read_update({"sessionId": "s", "update": update}) == expected
+
+
+def test_changed_options_are_handed_on_for_reading():
+    update = read_update({"update": {"sessionUpdate": "config_option_update", "configOptions": CONFIG}})
+    assert isinstance(update, OptionsChanged)
+    assert read_offer(update.value, Offer()).model.current == "a/b"
+
+
+@pytest.mark.parametrize(
+    ("fields", "output"),
+    [
+        ({"rawOutput": "plain"}, "plain"),
+        ({"rawOutput": {"output": "hi\n", "metadata": {}}, "content": [{"type": "content", "content": text("other")}]}, "hi\n"),
+        ({"rawOutput": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]}, "one\ntwo"),
+        ({"content": [{"type": "content", "content": text("said")}, {"type": "terminal", "terminalId": "t"}]}, "said"),
+        ({"rawOutput": {"code": 1}}, {"code": 1}),
+        (
+            {"content": [{"type": "content", "content": {"type": "image", "mimeType": "image/png", "data": "…"}}]},
+            "[image image/png]",
+        ),
+        ({}, None),
+    ],
+)
+def test_what_a_tool_gave_back_becomes_text_where_possible(fields, output):
+    update = read_update({"update": {"sessionUpdate": "tool_call_update", "toolCallId": "c", "status": "completed", **fields}})
+    assert update.output == output
+
+
+def test_a_changed_file_becomes_a_diff():
+    change = {"type": "diff", "path": "a.txt", "oldText": "one\ntwo", "newText": "one\n2"}
+    update = read_update({"update": {"sessionUpdate": "tool_call_update", "toolCallId": "c", "content": [change]}})
+    assert "-two" in update.output.splitlines()
+    assert "+2" in update.output.splitlines()
+
+
+def test_a_permission_request_names_its_call_and_options():
+    found = read_permission_request(
+        {
+            "toolCall": {"toolCallId": "c", "title": "rm", "kind": "execute"},
+            "options": [{"optionId": "once", "kind": "allow_once", "name": "Yes"}, {"kind": "no id"}],
+        }
+    )
+    assert found.call == ToolCall("c", "rm", "execute")
+    assert found.options == (PermissionOption("once", "allow_once", "Yes"),)
+    with pytest.raises(Malformed):
+        read_permission_request({"options": []})
+
+
+def test_an_outcome_is_an_option_or_cancelled():
+    assert permission_outcome("once") == {"outcome": {"outcome": "selected", "optionId": "once"}}
+    assert permission_outcome(None) == {"outcome": {"outcome": "cancelled"}}
+
+
+def test_usage_counts_what_was_cached_as_input():
+    usage = {"inputTokens": 100, "outputTokens": 20, "totalTokens": 130, "cachedReadTokens": 10, "thoughtTokens": 5}
+    assert read_usage({"usage": usage}) == Usage(110, 20, 130, 5, 10, None)
+    assert read_usage({"stopReason": "end_turn"}) is None
+    assert read_usage({"usage": {"inputTokens": True, "outputTokens": 1}}) is None
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["sessionUpdate", "content", "type", "text", "toolCallId", "entries", "rawOutput", "x"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+kinds = st.sampled_from(
+    ["agent_message_chunk", "tool_call", "tool_call_update", "plan", "available_commands_update", "usage_update", "x"]
+)
+
+
+@given(
+    kinds,
+    st.dictionaries(
+        st.sampled_from(["content", "toolCallId", "entries", "rawOutput", "title", "availableCommands"]), json_values
+    ),
+)
+def test_no_update_of_any_shape_raises(kind, fields):
+    read_update({"update": {**fields, "sessionUpdate": kind}})
+
+
+@given(json_values)
+def test_no_offer_of_any_shape_raises(value):
+    read_offer(value)
+    read_offer({"configOptions": value, "modes": value, "models": value})

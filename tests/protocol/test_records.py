@@ -1,0 +1,159 @@
+"""Updates of an agent become the records that the page draws."""
+
+import json
+from itertools import count
+from pathlib import Path
+
+from hapi.protocol.acp import Plan, Text, Thought, ToolCall, Usage
+from hapi.protocol.records import READY, Transcript, agent_record, event_record, message_event, token_count, user_record
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+
+
+def transcript():
+    numbers = count(1)
+    return Transcript(lambda: f"id-{next(numbers)}")
+
+
+def told(steps):
+    """The records of (seconds, update) pairs and of the end of the turn."""
+    made = transcript()
+    return [record for at, update in steps for record in made.update(update, at)] + made.finish()
+
+
+def test_text_goes_out_per_finished_block():
+    made = transcript()
+    assert made.update(Text("Hel"), 0) == []
+    assert made.update(Text("lo"), 1) == []
+    assert made.update(Plan(()), 2) == [{"type": "message", "message": "Hello"}, {"type": "plan", "entries": []}]
+    assert made.finish() == []
+
+
+def test_another_message_is_another_block():
+    assert told([(0, Text("one", "a")), (0, Text("two", "b"))]) == [
+        {"type": "message", "message": "one"},
+        {"type": "message", "message": "two"},
+    ]
+
+
+def test_blank_text_is_not_shown():
+    assert told([(0, Text("  \n")), (0, Thought(" "))]) == []
+
+
+def test_thoughts_grow_in_snapshots_at_least_a_quarter_second_apart_and_end_without_live():
+    records = told([(0.0, Thought("a")), (0.1, Thought("b")), (0.25, Thought("c")), (0.3, Thought("d")), (0.4, Text("so"))])
+    assert records == [
+        {"type": "reasoning", "message": "a", "id": "id-1", "live": True},
+        {"type": "reasoning", "message": "abc", "id": "id-1", "live": True},
+        {"type": "reasoning", "message": "abcd", "id": "id-1"},
+        {"type": "message", "message": "so"},
+    ]
+
+
+def test_each_stream_of_thought_has_an_id_of_its_own():
+    records = told([(0, Thought("a")), (1, Text("x")), (2, Thought("b"))])
+    assert [record["id"] for record in records if record["type"] == "reasoning" and "live" not in record] == ["id-1", "id-2"]
+
+
+def test_a_tool_call_lives_from_pending_to_its_result():
+    records = told(
+        [
+            (0, ToolCall("c", "Shell: ls", "execute", "pending", {"command": "ls"})),
+            (1, ToolCall("c", status="in_progress")),
+            (2, ToolCall("c", status="in_progress", output="a")),
+            (3, ToolCall("c", status="completed", output="a\nb")),
+            (4, ToolCall("c", status="completed", output="late")),
+        ]
+    )
+    call = {"type": "tool-call", "name": "Shell: ls", "callId": "c", "input": {"command": "ls"}}
+    native = {"nativeTitle": "Shell: ls", "nativeKind": "execute"}
+    assert records == [
+        {**call, "status": "pending", **native},
+        {**call, "status": "in_progress", **native},
+        {"type": "tool-call-result", "callId": "c", "output": "a\nb", "is_error": False},
+    ]
+
+
+def test_a_call_that_is_first_seen_when_it_is_over_is_shown_with_its_result():
+    records = told([(0, ToolCall("c", "read", "read", "failed", None, "no such file"))])
+    assert [record["type"] for record in records] == ["tool-call", "tool-call-result"]
+    assert records[1]["is_error"]
+
+
+def test_a_call_without_title_is_named_by_its_kind():
+    assert told([(0, ToolCall("c", kind="fetch"))])[0]["name"] == "fetch"
+
+
+def test_a_permission_request_shows_the_card_first_and_does_not_turn_it_back():
+    made = transcript()
+    made.update(ToolCall("c", "bash", "execute", "in_progress", {"command": "ls", "description": "list"}), 0)
+    records, tool, arguments = made.asked(ToolCall("c", "ls", "execute", "pending", {"command": "ls"}))
+    assert [(record["name"], record["status"]) for record in records] == [("ls", "in_progress")]
+    assert (tool, arguments) == ("ls", {"command": "ls"})
+
+
+def test_a_permission_request_for_an_unknown_call_makes_its_card():
+    records, tool, arguments = transcript().asked(ToolCall("c", "Write", "edit"))
+    assert [record["type"] for record in records] == ["tool-call"]
+    assert (tool, arguments) == ("Write", {})
+
+
+def test_an_interrupted_turn_closes_the_calls_that_will_never_end():
+    made = transcript()
+    made.update(ToolCall("done", "a", status="completed"), 0)
+    made.update(ToolCall("open", "b", status="in_progress"), 0)
+    assert made.finish(interrupted=True) == [
+        {"type": "tool-call-result", "callId": "open", "output": "Interrupted", "is_error": True}
+    ]
+
+
+def recorded():
+    """What the real session process sent as `message`, in order."""
+    lines = [json.loads(line) for line in (FIXTURES / "session-full-acp.jsonl").read_text().splitlines()]
+    frames = [line["frame"] for line in lines if line.get("dir") == "c2s" and line["frame"].startswith('42/cli,["message"')]
+    return [json.loads(frame.removeprefix("42/cli,"))[1]["message"] for frame in frames]
+
+
+def test_the_first_turn_of_the_recording_comes_out_as_recorded():
+    made = transcript()
+    steps = [
+        (0.0, Thought("Let me think about this.")),
+        (0.3, Thought(" Done.")),
+        (0.31, Text("Listing files. ")),
+        (
+            0.31,
+            Plan(
+                (
+                    {"content": "list files", "priority": "high", "status": "in_progress"},
+                    {"content": "report", "priority": "low", "status": "pending"},
+                )
+            ),
+        ),
+        (0.31, ToolCall("call-1", "Shell: ls", "execute", "pending", {"command": "ls"})),
+        (0.9, ToolCall("call-1", status="in_progress")),
+        (0.9, ToolCall("call-1", status="completed", output="a.txt\nb.txt")),
+        (1.0, Text("There are two files.")),
+    ]
+    ours = [agent_record(record) for at, update in steps for record in made.update(update, at)]
+    ours += [agent_record(record) for record in made.finish()]
+    ours += [agent_record(token_count(Usage(110, 20, 120, 5, 10), "k2", None)), event_record(READY)]
+    theirs = [content for content in recorded() if content["content"]["data"]["type"] != "summary"][: len(ours)]
+    assert [comparable(content) for content in ours] == [comparable(content) for content in theirs]
+
+
+def comparable(content):
+    """Without ids of the moment; the real process tells a call's native names once, ours each time."""
+    copy = json.loads(json.dumps(content))
+    inner = copy["content"]
+    inner.pop("id", None)
+    data = inner["data"]
+    data.pop("id", None)
+    for name in ("nativeTitle", "nativeKind"):
+        data.pop(name, None)
+    return copy
+
+
+def test_status_lines_and_typed_prompts_have_the_recorded_shape():
+    aborted = next(content for content in recorded() if content["content"]["data"].get("message") == "Session aborted")
+    assert comparable(event_record(message_event("Session aborted"))) == comparable(aborted)
+    assert user_record("hi") == {"role": "user", "content": {"type": "text", "text": "hi"}, "meta": {"sentFrom": "cli"}}
