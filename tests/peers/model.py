@@ -43,7 +43,7 @@ class Shell:
 
 @frozen
 class Hold:
-    """Wait for `release()`, 30 s at most."""
+    """Wait for `release()`, 120 s at most."""
 
 
 @frozen
@@ -246,7 +246,7 @@ class Model:
 
     def wait(self) -> None:
         self.holding.set()
-        self._released.wait(30)
+        self._released.wait(120)
 
     def release(self) -> None:
         """Let everybody who holds go on, from now on without holding."""

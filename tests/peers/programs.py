@@ -110,7 +110,7 @@ class User:
         """Wait for the turn's end: the agent's last word is `ready`."""
         until(lambda: self.records(session_id)[-1].get("event") == {"type": "ready"}, what="the turn's end")
 
-    def heard(self, session_id: str, text: str, seconds: float = 30.0) -> None:
+    def heard(self, session_id: str, text: str, seconds: float = 60.0) -> None:
         """Wait until the agent has said exactly `text`."""
         until(lambda: text in self.texts(session_id), seconds, f"the answer {text!r}")
 
@@ -242,7 +242,7 @@ class Cast(Stage):
         argv = [NPM_HAPI, "hub", "--no-relay"] if make == NPM else [*OUR_HAPI, "hub"]
         program = self.start(f"{make}-hub", argv, {**given, **environment}, output=".printed")
         user = User(f"http://127.0.0.1:{port}", self.token)
-        program.ready(lambda: quietly(lambda: user.get("/health")), 30.0)
+        program.ready(lambda: quietly(lambda: user.get("/health")), 60.0)
         return Running(make, program, home), user.login()
 
     def settings(self, user: User, home: Path, session: str) -> dict[str, str]:
@@ -273,7 +273,7 @@ class Cast(Stage):
         given = self.settings(user, home, session if session != make else "")
         program = self.start(f"{make}-runner", command, {**given, **environment})
         running = Running(make, program, home)
-        program.ready(lambda: quietly(lambda: user.machine(running.machine_id)), 30.0)
+        program.ready(lambda: quietly(lambda: user.machine(running.machine_id)), 60.0)
         return running
 
     def agents(self, model_url: str, ask: bool = True) -> None:

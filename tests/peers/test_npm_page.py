@@ -17,7 +17,7 @@ pytestmark = pytest.mark.peer("hapi", "opencode", "chromium")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 SERVED_BY_THE_HUB = ("/api", "/socket.io", "/health", "/cli")
-PATIENCE = 30_000.0  # ms
+PATIENCE = 60_000.0  # ms
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_a_person_works_with_a_session_on_the_npm_page(cast, model, browser, pic
     user.idle(sid)
 
     say(page, "hold on a moment")
-    assert model.holding.wait(30)
+    assert model.holding.wait(60)
     expect(page.get_by_role("button", name="Abort")).to_be_enabled()  # the sign that the agent is at work
     picture(page, "thinking")
     model.release()

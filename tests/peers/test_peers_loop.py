@@ -73,7 +73,7 @@ def rename(user: User, sid: str) -> None:
 
 def abort(user: User, model, sid: str) -> None:
     user.say(sid, "hold it there")
-    assert model.holding.wait(30)
+    assert model.holding.wait(60)
     user.post(f"/api/sessions/{sid}/abort")
     user.idle(sid)
     model.release()

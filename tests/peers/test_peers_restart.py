@@ -28,16 +28,16 @@ def test_a_hub_restart_in_the_middle_of_a_turn_loses_and_doubles_nothing(cast, m
     pid = user.session(sid)["metadata"]["hostPid"]
 
     user.say(sid, "hold on")
-    assert model.holding.wait(30)
+    assert model.holding.wait(60)
     user.say(sid, "number two")  # waits in the queue
     running_hub.program.end(how)
     model.release()  # the answer comes while there is no hub
     _, user = cast.hub(hub, port)
 
-    until(lambda: user.session(sid)["active"], 40.0, "the session to come back")
-    user.heard(sid, "You said: number two", 40.0)
+    until(lambda: user.session(sid)["active"], 60.0, "the session to come back")
+    user.heard(sid, "You said: number two", 60.0)
     user.say(sid, "number three")
-    user.heard(sid, "You said: number three", 40.0)
+    user.heard(sid, "You said: number three", 60.0)
     user.idle(sid)
 
     assert user.session(sid)["metadata"]["hostPid"] == pid
@@ -52,7 +52,7 @@ def test_a_hub_restart_in_the_middle_of_a_turn_loses_and_doubles_nothing(cast, m
     prompts = Counter(json.dumps(request["messages"][-1]) for request in model.requests if request.get("tools"))
     assert max(prompts.values()) == 1, prompts
 
-    machine = until(lambda: user.machine(running.machine_id), 40.0, "the runner to come back")
+    machine = until(lambda: user.machine(running.machine_id), 60.0, "the runner to come back")
     assert until(lambda: user.machine(machine["id"])["runnerState"]["status"]) == "running"
     user.post(f"/api/sessions/{sid}/archive")
     user.archived(sid)

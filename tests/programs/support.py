@@ -23,7 +23,7 @@ CANARY = f"canary{secrets.token_hex(16)}"  # access token for tests: the suite f
 MARK = "HAPI_TEST_STAGE"  # in the environment of all that a stage starts: what detached itself is found by it
 
 
-def until(look: Callable[[], T | bool | None], seconds: float = 30.0, what: str = "") -> T:
+def until(look: Callable[[], T | bool | None], seconds: float = 60.0, what: str = "") -> T:
     """Look again and again until `look` gives something true; that is the result. Raises TimeoutError naming `what`."""
     deadline = time.monotonic() + seconds
     while True:
@@ -32,7 +32,7 @@ def until(look: Callable[[], T | bool | None], seconds: float = 30.0, what: str 
             return seen  # type: ignore[return-value]
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what or look} did not come within {seconds:.0f} s (last look: {seen!r})")
-        time.sleep(0.02)  # between two looks
+        time.sleep(0.05)  # between two looks
 
 
 def free_port() -> int:
@@ -90,7 +90,7 @@ class Program:
     def exit_code(self, seconds: float = 10.0) -> int:
         return self.process.wait(seconds)
 
-    def ready(self, look: Callable[[], T | bool | None], seconds: float = 30.0, what: str = "") -> T:
+    def ready(self, look: Callable[[], T | bool | None], seconds: float = 60.0, what: str = "") -> T:
         """Like `until`, but an early exit of the program ends the wait and shows its output."""
 
         def looked() -> T | bool | None:
