@@ -291,7 +291,7 @@ async def test_a_runner_started_within_a_session_is_no_part_of_it(system, plan, 
 @pytest_twisted.ensureDeferred
 async def test_zombies_count_as_gone__C06(system, plan, reactor):
     """The parent never reaps: what has ended is no part of the tree, and does not keep it alive."""
-    script = "import subprocess, signal; subprocess.Popen(['/bin/true']); print('ready', flush=True); signal.pause()"
+    script = "import os, signal; os.posix_spawn('/bin/true', ['true'], {}); print('ready', flush=True); signal.pause()"
     launched = await system.launch(careless := plan(sys.executable, "-I", "-S", "-c", script))
     await until(lambda: "ready" in careless.attempt.tail(), reactor)
     (zombie,) = await until(
