@@ -150,8 +150,6 @@ class SocketResource(Resource):
         else:
             transport.protocol = socket
         socket.makeConnection(transport)  # type: ignore[no-untyped-call]
-        if hasattr(transport, "_networkProducer"):  # the HTTP channel paused it while it served the request
-            transport._networkProducer.resumeProducing()
         head = [request.method + b" " + request.uri + b" HTTP/1.1"]
         head += [name + b": " + b",".join(values) for name, values in request.requestHeaders.getAllRawHeaders()]
         socket.dataReceived(b"\r\n".join(head) + b"\r\n\r\n")
