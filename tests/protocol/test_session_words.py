@@ -1,0 +1,229 @@
+"""Metadata, agent state, permission decisions and endings of a session."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hapi.protocol.acp import PermissionOption
+from hapi.protocol.session import (
+    ABORTED,
+    BY_INTERRUPT,
+    BY_SIGNAL,
+    BY_USER,
+    COMPLETED,
+    CRASHED,
+    KEPT_REQUESTS,
+    Answer,
+    Ending,
+    Settled,
+    automatic_decision,
+    chosen_option,
+    initial_state,
+    launch_failed,
+    read_answer,
+    with_all_canceled,
+    with_request,
+    with_settled,
+)
+from hapi.protocol.sessionfacts import Facts, archived, taken_over, worktree_of
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+FACTS = Facts("/w", "box", "linux", "m-1", "/home/u", "/home/u/.hapi", "/lib/hapi", 77, "runner", "opencode", 1000)
+
+
+def requests_of(fixture):
+    lines = [json.loads(line) for line in (FIXTURES / fixture).read_text().splitlines()]
+    return {line["request"]["path"]: line["request"]["body"] for line in lines if line.get("api") in ("cli", "runner-control")}
+
+
+def test_the_first_bodies_have_the_recorded_keys():
+    recorded = requests_of("session-full-acp.jsonl")
+    machine = recorded["/cli/machines"]
+    assert FACTS.machine().keys() == machine.keys()
+    assert FACTS.machine()["metadata"].keys() == machine["metadata"].keys()
+    assert FACTS.metadata().keys() == recorded["/cli/sessions"]["metadata"].keys()
+
+
+def test_a_row_that_is_taken_over_keeps_what_belongs_to_the_conversation():
+    stored = {
+        "path": "/old",
+        "name": "N",
+        "summary": {"text": "S", "updatedAt": 1},
+        "opencodeSessionId": "ses",
+        "lifecycleState": "archived",
+        "archivedBy": "cli",
+        "archiveReason": "User terminated",
+        "hostPid": 1,
+        "supersededBySessionId": "x",
+        "preferredPermissionMode": "plan",
+        "unknown": 1,
+    }
+    found = taken_over(FACTS.metadata(), stored)
+    kept = {"name", "summary", "opencodeSessionId", "preferredPermissionMode"}
+    assert found == FACTS.metadata() | {key: stored[key] for key in kept}
+    assert taken_over(FACTS.metadata(), None) == FACTS.metadata()
+
+
+def test_a_worktree_of_the_runner_becomes_metadata():
+    environ = {
+        "HAPI_WORKTREE_BASE_PATH": "/b",
+        "HAPI_WORKTREE_BRANCH": "br",
+        "HAPI_WORKTREE_NAME": "n",
+        "HAPI_WORKTREE_CREATED_AT": "5",
+    }
+    assert worktree_of(environ) == {"basePath": "/b", "branch": "br", "name": "n", "createdAt": 5}
+    assert worktree_of({"HAPI_WORKTREE_NAME": "n"}) is None
+
+
+def test_an_archive_says_who_why_and_since_when():
+    assert archived({"path": "/w", "lifecycleState": "running"}, "Session completed", 9) == {
+        "path": "/w",
+        "lifecycleState": "archived",
+        "lifecycleStateSince": 9,
+        "archivedBy": "cli",
+        "archiveReason": "Session completed",
+    }
+
+
+# --- agent state
+
+
+def test_a_request_goes_from_waiting_to_answered():
+    state = with_request(initial_state(), "c", "Shell: ls", {"command": "ls"}, 5)
+    assert state["requests"] == {"c": {"tool": "Shell: ls", "arguments": {"command": "ls"}, "createdAt": 5}}
+    state = with_settled(state, "c", Settled("approved", "approved"), 7)
+    assert state == {
+        "controlledByUser": False,
+        "startingMode": "remote",
+        "requests": {},
+        "completedRequests": {
+            "c": {
+                "tool": "Shell: ls",
+                "arguments": {"command": "ls"},
+                "createdAt": 5,
+                "completedAt": 7,
+                "status": "approved",
+                "decision": "approved",
+            }
+        },
+    }
+
+
+def test_whatever_waits_is_canceled_at_once():
+    state = with_request(with_request(None, "a", "A", {}, 1), "b", "B", {}, 2)
+    state = with_all_canceled(state, ABORTED, 3)
+    assert state["requests"] == {}
+    assert {entry["status"] for entry in state["completedRequests"].values()} == {"canceled"}
+    assert state["completedRequests"]["a"]["reason"] == "User aborted"
+    assert with_all_canceled(state, ABORTED, 4) == state
+
+
+def test_a_request_that_somebody_else_settled_is_left_as_it_is():
+    assert with_settled(initial_state(), "c", ABORTED, 1) == {**initial_state(), "requests": {}}
+
+
+def test_old_answers_are_let_go():
+    state = initial_state()
+    for number in range(KEPT_REQUESTS + 5):
+        state = with_settled(state, str(number), ABORTED, number, {"tool": "t", "arguments": {}, "createdAt": 0})
+    assert next(iter(state["completedRequests"])) == "5"
+    assert len(state["completedRequests"]) == KEPT_REQUESTS
+
+
+# --- answers
+
+OPTIONS = (
+    PermissionOption("once", "allow_once", "Yes"),
+    PermissionOption("always", "allow_always", "Always"),
+    PermissionOption("no", "reject_once", "No"),
+)
+
+
+@pytest.mark.parametrize(
+    ("params", "decision", "status"),
+    [
+        ({"id": "c", "approved": True}, "approved", "approved"),
+        ({"id": "c", "approved": True, "decision": "approved_for_session"}, "approved_for_session", "approved"),
+        ({"id": "c", "approved": True, "allowTools": ["Bash"]}, "approved_for_session", "approved"),
+        ({"id": "c", "approved": False}, "denied", "denied"),
+        ({"id": "c", "approved": False, "decision": "abort"}, "abort", "denied"),
+        ({"id": "c", "approved": False, "decision": "approved"}, "denied", "denied"),
+        ({"id": "c", "approved": True, "decision": "nonsense"}, "approved", "approved"),
+    ],
+)
+def test_answers_of_both_families_of_pages_are_understood(params, decision, status):
+    answer = read_answer(params)
+    assert (answer.decision, answer.settled.status) == (decision, status)
+
+
+@pytest.mark.parametrize("params", [None, {}, {"id": "", "approved": True}, {"id": "c"}, {"id": "c", "approved": "yes"}, [1]])
+def test_an_answer_that_decides_nothing_is_refused(params):
+    with pytest.raises(ValueError, match="permission needs"):
+        read_answer(params)
+
+
+@pytest.mark.parametrize(
+    ("decision", "option"),
+    [("approved", "once"), ("approved_for_session", "always"), ("denied", "no"), ("abort", None), ("odd", None)],
+)
+def test_a_decision_chooses_the_first_option_of_its_kind(decision, option):
+    assert chosen_option(decision, OPTIONS) == option
+
+
+def test_the_next_best_option_stands_in():
+    assert chosen_option("approved_for_session", OPTIONS[:1]) == "once"
+    assert chosen_option("denied", OPTIONS[:2]) is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "tool", "kind", "decision"),
+    [
+        ("yolo", "rm -rf /", "execute", "approved_for_session"),
+        ("always-proceed", "x", None, "approved_for_session"),
+        ("safe-yolo", "x", "edit", "approved"),
+        ("read-only", "Read file", "read", "approved"),
+        ("read-only", "ls", "execute", None),
+        ("read-only", "WriteFile", "other", None),
+        ("read-only", "grep", None, "approved"),
+        ("default", "Read file", "read", None),
+        ("plan", "x", None, None),
+        (None, "x", None, None),
+    ],
+)
+def test_modes_decide_without_a_person(mode, tool, kind, decision):
+    assert automatic_decision(mode, tool, kind) == decision
+
+
+def test_an_answer_keeps_what_came_with_it():
+    settled = Answer("c", True, "approved_for_session", None, "acceptEdits", ("Edit",), {"q": ["a"]}).settled
+    assert settled.entry() == {
+        "status": "approved",
+        "decision": "approved_for_session",
+        "mode": "acceptEdits",
+        "allowTools": ["Edit"],
+        "answers": {"q": ["a"]},
+    }
+
+
+# --- endings
+
+
+@pytest.mark.parametrize(
+    ("ending", "order", "expected"),
+    [
+        (BY_SIGNAL, None, ("terminated", "Hub restart", 0)),
+        (BY_SIGNAL, "Stopped by runner", ("terminated", "Stopped by runner", 0)),
+        (BY_INTERRUPT, None, ("terminated", "User terminated", 0)),
+        (BY_INTERRUPT, "Machine shuts down", ("terminated", "Machine shuts down", 0)),
+        (BY_USER, "Stopped by runner", ("terminated", "User terminated", 0)),
+        (COMPLETED, None, ("completed", "Session completed", 0)),
+        (COMPLETED, "Stopped by runner", ("terminated", "Stopped by runner", 0)),
+        (CRASHED, None, ("error", "Session crashed", 1)),
+        (CRASHED, "Stopped by runner", ("terminated", "Stopped by runner", 0)),
+        (launch_failed("no key"), None, ("error", "Local launch failed: no key", 1)),
+    ],
+)
+def test_the_archive_tells_the_true_reason__R08(ending, order, expected):
+    told: Ending = ending.told(order)
+    assert (told.reason, told.archive_reason, told.exit_code) == expected
