@@ -11,7 +11,12 @@ export function openDialog(title, build, { wide = false, onClose = () => {} } = 
     h("header", { class: "dialog-head" }, h("h2", { id: "dialog-title" }, title), iconButton("close", "Close", { on: { click: close } })),
     body,
   );
-  node.addEventListener("close", () => { node.remove(); onClose(); });
+  node.addEventListener("close", () => {
+    const shelf = node.querySelector("#toasts");
+    node.remove();
+    if (shelf) place(shelf);
+    onClose();
+  });
   node.addEventListener("mousedown", (event) => { if (event.target === node) close(); }); // the backdrop
   fill(body, build(close));
   document.body.append(node);
@@ -52,15 +57,16 @@ export async function busy(button, act, problem, words = (error) => error.messag
   }
 }
 
+/** Put the toasts above everything and within reach: a modal dialog lets nothing outside itself be used. */
+function place(shelf) {
+  ([...document.querySelectorAll("dialog[open]")].at(-1) ?? document.body).append(shelf);
+  shelf.showPopover();
+}
+
 /** A short notice at the edge of the screen; `action` = [label, function]. */
 export function toast(text, { tone = "plain", action = null } = {}) {
-  let shelf = document.getElementById("toasts");
-  if (!shelf) {
-    shelf = h("div", { id: "toasts", class: "toasts", role: "status", "aria-live": "polite", popover: "manual" });
-    document.body.append(shelf);
-  }
-  if (shelf.matches(":popover-open")) shelf.hidePopover();
-  shelf.showPopover(); // above any dialog that is open
+  const shelf = document.getElementById("toasts") ?? h("div", { id: "toasts", class: "toasts", role: "status", "aria-live": "polite", popover: "manual" });
+  place(shelf);
   const node = h("div", { class: `toast ${tone}` }, h("span", null, text));
   if (action) node.append(h("button", { type: "button", class: "link", on: { click: () => { node.remove(); action[1](); } } }, action[0]));
   node.append(iconButton("close", "Dismiss", { on: { click: () => node.remove() } }));

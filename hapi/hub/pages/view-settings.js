@@ -5,7 +5,7 @@ import { busy, confirmDialog, openDialog, toast } from "./dialog.js";
 import { inWords } from "./errors.js";
 import { agentLabel, hasModel, isUnbounded, knownModels, modeLabel, permissionModes } from "./flavors.js";
 import { machineName, titleOf } from "./store.js";
-import { clock, day } from "./words.js";
+import { clock, day, tilde } from "./words.js";
 
 export function settingsDialog({ api, store, id, go, resume }) {
   const session = store.sessions.get(id);
@@ -60,7 +60,7 @@ function modelSection(session, api) {
 function factSection(session, store) {
   const meta = session.metadata ?? {};
   const rows = [
-    ["Agent", agentLabel(meta.flavor)], ["Machine", machineName(store.machines.get(meta.machineId)) || meta.host], ["Directory", meta.path],
+    ["Agent", agentLabel(meta.flavor)], ["Machine", machineName(store.machines.get(meta.machineId)) || meta.host], ["Directory", tilde(meta.path, meta.homeDir)],
     ["Worktree", meta.worktree && `${meta.worktree.name ?? ""} (${meta.worktree.branch ?? "?"})`], ["Started by", meta.startedBy],
     ["Created", session.createdAt && `${day(session.createdAt)}, ${clock(session.createdAt)}`],
     ["Agent's session", meta.agentSessionId ?? meta[`${meta.flavor}SessionId`]], ["Session", session.id],
