@@ -90,8 +90,8 @@ class AgentProcess(ProcessProtocol):
         words = f"was ended by signal {number}" if number else f"exited with code {self.exit_code}"
         last = self._tail.decode(errors="replace").strip().splitlines()
         words += f": {last[-1][:500]}" if last and self.exit_code != 0 else ""
-        self.peer.closed(f"{self.label} {words}")
         self.exited.happen(words)
+        self.peer.closed(f"{self.label} {words}")
 
     def _write(self, data: bytes) -> None:
         if self.transport is not None and self.running:

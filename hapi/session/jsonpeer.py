@@ -35,7 +35,7 @@ class AgentGone(Exception):
 
 
 class AgentProblem(Exception):
-    """The agent answered with an error."""
+    """The agent answered with an error; a handler that raises it answers with one."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -144,7 +144,9 @@ class JsonPeer:
 
         def could_not(failure: Failure) -> None:
             code = INVALID_PARAMS if failure.check(Malformed) else INTERNAL_ERROR
-            if code == INTERNAL_ERROR:
+            if isinstance(failure.value, AgentProblem):
+                code = failure.value.code
+            elif code == INTERNAL_ERROR:
                 self.log.failure("Request {method} of the agent failed", failure, method=asked.method)
             if self._closed is None:
                 self._send(problem(asked.id, code, failure.getErrorMessage()))

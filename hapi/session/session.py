@@ -138,12 +138,11 @@ class Session:
 
     def _agent_ready(self) -> Deferred[Driver]:
         """The agent; started, or started again, if it does not run. Errs with what kept it from starting."""
-        if self._driver is None:
-            once: Once[Driver] = Once()
-            self._driver = once
-            opening = Deferred.fromCoroutine(self._open())
-            opening.addBoth(self._opened, once)
-        return self._driver.when()
+        once = self._driver
+        if once is None:
+            self._driver = once = Once()
+            Deferred.fromCoroutine(self._open()).addBoth(self._opened, once)
+        return once.when()
 
     def _opened(self, result: Any, once: Once[Driver]) -> None:
         if not isinstance(result, Driver) and self._driver is once:
@@ -235,6 +234,7 @@ class Session:
         self._ending = ending = ending.told(order.reason if order is not None else None)
         self.log.info("The session ends: {reason}", reason=ending.archive_reason)
         self.turns.close()
+        self.permissions.cancel_all()
         agent = Deferred.fromCoroutine(self.host.end())
         agent.addErrback(lambda failure: self.log.failure("Ending the agent failed", failure))
         try:
@@ -250,7 +250,6 @@ class Session:
         self.ended.happen(ending)
 
     async def _last_words(self, ending: Ending) -> None:
-        self.permissions.cancel_all()
         self.hub.fall_silent(ending.reason)
         at = now_ms()
         self._store(self.hub.metadata.change(lambda stored: archived(stored or {}, ending.archive_reason, at)))

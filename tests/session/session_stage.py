@@ -1,0 +1,303 @@
+"""A session in memory: a hub that keeps what it is sent, an agent that does what the test says, a clock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define, evolve, field
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+
+from hapi.agents import BUILT_IN
+from hapi.home import Home
+from hapi.net.errors import AckTimeout, LinkLost
+from hapi.net.rpc import RpcTable
+from hapi.protocol.sessionfacts import Facts
+from hapi.session.commandline import Arguments
+from hapi.session.driver import Driver
+from hapi.session.jsonpeer import AgentGone, AgentProblem, JsonPeer
+from hapi.session.session import Session, Start
+
+SID = "5b0cf2a6-27e5-4f6e-9a39-58a3d9c1c111"
+
+
+@define(eq=False)
+class MemoryLink:
+    """The hub's end of a session's socket, with the two documents the hub keeps."""
+
+    clock: Clock
+    rpc: RpcTable
+    metadata: Any
+    state: Any
+    connected: bool = False
+    silent: bool = False  # the hub takes events and answers nothing
+    left: bool = False
+    sent: list[tuple[str, Any]] = field(factory=list)
+    versions: dict[str, int] = field(factory=lambda: {"update-metadata": 1, "update-state": 1})
+    _on_connect: list[Any] = field(factory=list)
+    _on_event: dict[str, Any] = field(factory=dict)
+    _waiting: list[tuple[str, tuple[Any, ...], Deferred[Any]]] = field(factory=list)
+    running: bool = False
+
+    # --- as HubLink
+    def on_connect(self, call):
+        self._on_connect.append(call)
+
+    def on_event(self, name, handle):
+        self._on_event[name] = handle
+
+    def emit(self, event, *args, keep=True):
+        if self.connected or keep:
+            self.sent.append((event, args[0] if args else None))
+
+    def call(self, event, *args, timeout=10.0):
+        if not self.connected or self.silent:
+            answer: Deferred[Any] = Deferred()
+            self._waiting.append((event, args, answer))
+            late = self.clock.callLater(timeout, lambda: answer.called or answer.errback(AckTimeout(event)))
+            answer.addBoth(lambda value: (late.active() and late.cancel(), value)[1])
+            return answer
+        self.sent.append((event, args[0] if args else None))
+        return succeed(self._answer(event, *args))
+
+    def startService(self):
+        self.running = True
+
+    def stopService(self):
+        self.running = self.connected = False
+        return succeed(None)
+
+    async def farewell(self):
+        self.left = True
+        await self.stopService()
+
+    # --- for the test
+    def connect(self):
+        self.connected = True
+        for call in self._on_connect:
+            call()
+        waiting, self._waiting = self._waiting, []
+        for event, args, answer in waiting:
+            self.sent.append((event, args[0] if args else None))
+            if not answer.called:
+                answer.callback(self._answer(event, *args))
+
+    def drop(self):
+        self.connected = False
+        for _, _, answer in self._waiting:
+            if not answer.called:
+                answer.errback(LinkLost("dropped"))
+        self._waiting = []
+
+    def deliver(self, event, *args):
+        return self._on_event[event](*args)
+
+    def update(self, **body):
+        return self.deliver("update", {"id": "u", "seq": 0, "body": {"sid": SID, **body}})
+
+    def message(self, text, number=1, local_id="", sent_from="webapp"):
+        content = {"role": "user", "content": {"type": "text", "text": text}, "meta": {"sentFrom": sent_from}}
+        row = {"id": f"m{number}", "seq": number, "localId": local_id or f"l{number}", "content": content}
+        self.update(t="new-message", message=row)
+
+    def rpc_call(self, name, params=None):
+        from hapi.protocol.rpc import read_answer, request
+
+        answers = []
+        Deferred.fromCoroutine(self.rpc.answer(request(f"{SID}:{name}", params))).addCallback(answers.append)
+        return read_answer(answers[0]) if answers else None
+
+    def of(self, event):
+        return [payload for name, payload in self.sent if name == event]
+
+    @property
+    def contents(self):
+        return [payload["message"] for payload in self.of("message")]
+
+    @property
+    def records(self):
+        """The data of records and events of the conversation."""
+        return [content["content"].get("data", content["content"]) for content in self.contents]
+
+    def _answer(self, event, payload=None):
+        key = {"update-metadata": "metadata", "update-state": "agentState"}.get(event)
+        if key is None:
+            return None
+        held = "metadata" if key == "metadata" else "state"
+        if payload["expectedVersion"] != self.versions[event]:
+            return {"result": "version-mismatch", "version": self.versions[event], key: getattr(self, held)}
+        self.versions[event] += 1
+        setattr(self, held, payload[key])
+        return {"result": "success", "version": self.versions[event], key: payload[key]}
+
+
+@define(eq=False)
+class MemoryAgent:
+    """The agent's side of the conversation. `turn(prompt)` returns, or fires with, the answer to session/prompt."""
+
+    clock: Clock
+    modes: Any = None
+    loads: bool = True
+    problem: AgentProblem | None = None  # session/new fails with it
+    prompts: list[str] = field(factory=list)
+    calls: list[tuple[str, Any]] = field(factory=list)
+    ends: int = 0
+    answer: Deferred[Any] | None = None
+    peer: JsonPeer = field(init=False)
+    ours: JsonPeer = field(init=False)
+
+    def __attrs_post_init__(self):
+        self.ours = JsonPeer(self.clock, self._to_agent)
+        self.peer = JsonPeer(self.clock, self.ours.received)
+        self.peer.handlers |= {
+            "initialize": lambda params: {"protocolVersion": 1, "agentCapabilities": {"loadSession": self.loads}},
+            "session/new": self._new,
+            "session/load": self._load,
+            "session/prompt": self._prompt,
+            "session/set_mode": lambda params: self._called("session/set_mode", params, {}),
+            "session/set_config_option": self._option,
+        }
+        self.peer.hear = lambda method, params: self.calls.append((method, params))
+
+    def _to_agent(self, data):
+        self.peer.received(data)
+
+    def _called(self, method, params, result):
+        self.calls.append((method, params))
+        return result
+
+    def _new(self, params):
+        if self.problem is not None:
+            raise self.problem
+        return self._called("session/new", params, {"sessionId": "agent-1", **(self.modes or {})})
+
+    def _load(self, params):
+        self.update("user_message_chunk", content={"type": "text", "text": "earlier"})
+        self.update("agent_message_chunk", content={"type": "text", "text": "said before"})
+        return self._called("session/load", params, self.modes or {})
+
+    def _option(self, params):
+        if params["value"] == "broken":
+            raise AgentProblem(-32602, "model not found: broken")
+        return self._called("session/set_config_option", params, {"configOptions": []})
+
+    def _prompt(self, params):
+        self.prompts.append(params["prompt"][0]["text"])
+        self.answer = Deferred()
+        return self.answer
+
+    # --- for the test
+    def update(self, kind, /, **fields):
+        self.peer.tell("session/update", {"sessionId": "agent-1", "update": {"sessionUpdate": kind, **fields}})
+
+    def say(self, text):
+        self.update("agent_message_chunk", content={"type": "text", "text": text})
+
+    def finish(self, stop="end_turn", **more):
+        answer, self.answer = self.answer, None
+        answer.callback({"stopReason": stop, **more})
+
+    def fail(self, message):
+        answer, self.answer = self.answer, None
+        answer.errback(AgentProblem(-32603, message))
+
+    def ask(self, call_id="c1", title="Shell: ls", kind="execute", command="ls"):
+        options = [
+            {"optionId": "once", "kind": "allow_once", "name": "Yes"},
+            {"optionId": "always", "kind": "allow_always", "name": "Always"},
+            {"optionId": "no", "kind": "reject_once", "name": "No"},
+        ]
+        call = {"toolCallId": call_id, "title": title, "kind": kind, "rawInput": {"command": command}}
+        answers: list[Any] = []
+        params = {"sessionId": "agent-1", "toolCall": call, "options": options}
+        self.peer.call("session/request_permission", params).addCallback(answers.append)
+        return answers
+
+
+@define(eq=False)
+class MemoryHost:
+    """Starts one MemoryAgent after another."""
+
+    make: Any
+    starts: int = 0
+    ended: int = 0
+    agent: MemoryAgent | None = None
+    _gone: Any = None
+    environ: Any = None
+
+    async def open(self, session_id, resume, fork, turns, gone):
+        self.starts += 1
+        self.agent = self.make()
+        self._gone = gone
+        driver = Driver(self.agent.ours, turns.updated, turns.asked)
+        await driver.open("/w", resume, fork)
+        return driver
+
+    def die(self, words="exited with code 3", exit_code: int | None = 3):
+        self._gone(words, exit_code)
+        self.agent.ours.closed(f"The agent {words}")
+
+    def end_soon(self):
+        self.ended += 1
+        self.die("was ended by signal 9", None)
+
+    async def end(self):
+        self.ended += 1
+        if self.agent is not None:
+            self.agent.ours.closed("The agent was ended")
+
+
+@define(eq=False)
+class SessionStage:
+    """A session with everything around it. `up()` brings it to where prompts are taken."""
+
+    home: Home
+    agent_name: str = "opencode"
+    arguments: Arguments = field(default=Arguments("opencode", started_by="runner"))
+    mode: str | None = "default"
+    stored: dict[str, Any] = field(factory=dict)  # metadata of the row, if it existed before
+    attempt: Any = None
+    make_agent: Any = None
+    rows: list[Any] = field(factory=list)  # what the hub's REST has of the conversation
+    asked_rows: list[int] = field(factory=list)
+    clock: Clock = field(factory=Clock)
+    link: MemoryLink = field(init=False)
+    host: MemoryHost = field(init=False)
+    session: Session = field(init=False)
+
+    def __attrs_post_init__(self):
+        facts = Facts("/w", "box", "linux", "m", "/h", "/h/.hapi", "/lib", 7, "runner", self.agent_name, 1000)
+        metadata = self.stored or facts.metadata()
+        self.link = MemoryLink(self.clock, RpcTable(SID), metadata, {"controlledByUser": False})
+        self.host = MemoryHost(self.make_agent or (lambda: MemoryAgent(self.clock)))
+        row = {"id": SID, "metadata": metadata, "metadataVersion": 1, "agentState": self.link.state, "agentStateVersion": 1}
+        arguments = evolve(self.arguments, agent=self.agent_name)
+        start = Start(BUILT_IN[self.agent_name], arguments, facts, self.mode, self.home, {}, self.attempt)
+        self.session = Session(self.clock, start, row, self.link, self.host, self._rows)
+
+    async def _rows(self, after):
+        self.asked_rows.append(after)
+        return [row for row in self.rows if row["seq"] > after][:200]
+
+    @property
+    def agent(self) -> MemoryAgent:
+        return self.host.agent
+
+    def run(self):
+        running = Deferred.fromCoroutine(self.session.run())
+        self.link.connect()
+        return running
+
+    def up(self) -> SessionStage:
+        running = self.run()
+        assert running.called
+        return self
+
+    def end(self, ending):
+        done = []
+        self.session.ended.when().addCallback(done.append)
+        self.session.begin_end(ending)
+        return done
+
+
+__all__ = ["SID", "AgentGone", "MemoryAgent", "MemoryHost", "MemoryLink", "SessionStage"]
