@@ -23,9 +23,11 @@ def run_words(words: Sequence[str]) -> int | None:
 def run_runner(flags: RunnerFlags) -> int:
     """Serve until asked to leave; the exit code. Raises what is known to be wrong before anything runs."""
     from hapi.runner import RunnerOptions
+    from hapi.runner.early import begin_lock
 
     detached = os.environ.pop("HAPI_RUNNER_DETACHED", None) is not None
     options = RunnerOptions.from_environment(os.environ, **flags.given())
+    lock = begin_lock(options.home)  # it settles while the reactor and the rest are loaded
 
     from twisted.internet import reactor
 
@@ -39,7 +41,7 @@ def run_runner(flags: RunnerFlags) -> int:
     serving = Serving(reactor)
 
     def start() -> None:
-        runner: Any = runner_service(reactor, options, on_retired=serving.leave)
+        runner: Any = runner_service(reactor, options, on_retired=serving.leave, lock=lock)
         runner.when_up().addCallbacks(lambda _: up(runner), serving.fail)
         runner.setServiceParent(serving.services)
         serving.services.startService()
@@ -55,6 +57,7 @@ def run_runner(flags: RunnerFlags) -> int:
     try:
         return serving.run(start)
     finally:
+        lock.release()
         logging.stop()
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, frozen
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -50,8 +50,8 @@ class Announcements:
     _home: Home
     _processes: IProcesses
     _children: Children
-    _own_uid: int = field(factory=os.geteuid)
-    _own_pid: int = field(factory=os.getpid)
+    _own_uid: Callable[[], int] = os.geteuid
+    _own_pid: Callable[[], int] = os.getpid  # asked each time: a daemon gets another after it was made
     _now: Callable[[], float] = time.time
     _holds_socket: Callable[[int, int], bool | None] = holds_socket
     announce_within: float = 15.0
@@ -65,11 +65,11 @@ class Announcements:
             return Rejected(400, str(error))
         if claimed is None:
             return Accepted()
-        if claimed == self._own_pid:
+        if claimed == self._own_pid():
             return Rejected(403, "metadata.hostPid is the runner itself")
         identity = self._processes.identify(claimed)
         owner = self._processes.owner(claimed)
-        if identity is None or (owner is not None and owner != self._own_uid):
+        if identity is None or (owner is not None and owner != self._own_uid()):
             return self._reject(claimed, "no process of this user")
         proof = self._proof(identity, door)
         if proof is False:

@@ -168,7 +168,7 @@ class RunnerService(Service):
     async def _come_up(self) -> None:
         self._step("locking")
         if self._lock.begin():
-            self.after(0.0, load_the_rest)  # while the lock settles
+            self.after(0.0, load_client)  # while the lock settles
         await self._lock.acquire()
         self._step("lock held")
         self._listen()
@@ -249,6 +249,7 @@ class RunnerService(Service):
 
     def _is_registered(self) -> None:
         self._registered.happen(None)
+        self.after(1.0, self._resource)  # the first caller need not wait for its modules
 
     def _could_not_come_up(self, reason: Failure) -> None:
         if reason.check(CancelledError) is not None:
@@ -396,8 +397,8 @@ class RunnerService(Service):
             self._machine.note_spawn(None)
 
 
-def load_the_rest() -> None:
-    """The modules that are needed a moment later: HTTP client, WebSocket, control API."""
+def load_client() -> None:
+    """The module that is needed a moment later, to register."""
     import treq
 
     del treq

@@ -95,6 +95,12 @@ def _exit_with(exit_code: int) -> None:
 
 
 def makeService(options: Options) -> MultiService:
+    lock = None
+    if options.parent is not None and options.parent.get("nodaemon"):  # a daemon is another process than this one
+        from hapi.runner.early import begin_lock
+
+        lock = begin_lock(options["runner"].home)
+
     from twisted.internet import reactor
 
     from hapi.net.clock import use_monotonic_time
@@ -102,5 +108,6 @@ def makeService(options: Options) -> MultiService:
 
     use_monotonic_time(reactor)
     program = Program(reactor)
-    runner_service(reactor, options["runner"], on_retired=program.ended).setServiceParent(program)  # type: ignore[no-untyped-call]
+    service = runner_service(reactor, options["runner"], on_retired=program.ended, lock=lock)
+    service.setServiceParent(program)  # type: ignore[no-untyped-call]
     return program

@@ -107,7 +107,7 @@ class Stage:
             now=self.now,
         )
         self.announcements = Announcements(
-            self.clock, self.home, self.processes, self.children, now=self.now, own_pid=99, holds_socket=self.holds_socket
+            self.clock, self.home, self.processes, self.children, now=self.now, own_pid=lambda: 99, holds_socket=self.holds_socket
         )
 
     def holds_socket(self, pid: int, inode: int) -> bool | None:
