@@ -68,7 +68,12 @@ async def look(reactor: Any, home: Home) -> Readiness:
         status = await ControlClient(reactor, home).status()
     except (RunnerNotRunning, ControlFailed):
         return Readiness(False, False, {})
-    return Readiness(True, bool(status.get("registered")), status)
+    return Readiness(True, is_reachable(status), status)
+
+
+def is_reachable(status: dict[str, Any]) -> bool:
+    """Whether the hub knows the machine and has its link: what the hub asks for arrives."""
+    return bool(status.get("registered")) and (status.get("hub") or {}).get("phase") == "connected"
 
 
 def same(status: dict[str, Any], options: Any) -> bool:

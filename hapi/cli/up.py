@@ -72,6 +72,10 @@ class Up:
             logging.stop()
 
     async def _start(self, reactor: Any, serving: Serving, logging: Logging, options: Any) -> None:
+        from twisted.internet.task import deferLater
+
+        from hapi.cli.daemon import GLANCE
+        from hapi.cli.starting import is_reachable
         from hapi.hub import hub_service
         from hapi.runner import RunnerOptions, runner_service
 
@@ -92,7 +96,8 @@ class Up:
         await runner.when_up()
         logging.speak_up()
         self._tell(hub, logging)
-        await runner.when_registered()
+        while not is_reachable(runner.status()):
+            await deferLater(reactor, GLANCE)
         if not self.as_json:
             say(f"This machine is registered as {visible(wanted.machine_id)}. Ctrl+C ends hub and runner; sessions go on.")
 
