@@ -156,6 +156,8 @@ def test_a_resume_that_fails_keeps_the_message_and_says_why(place):
     page.get_by_role("textbox", name="Message").fill("go on")
     page.keyboard.press("Enter")
     expect(page.locator(".user.failed")).to_contain_text("machine of this session is not online")
+    page.locator(".user.failed").get_by_role("button", name="Try again").click()
+    expect(page.locator(".user.failed")).to_contain_text("machine of this session is not online")
     page.locator(".user.failed").get_by_role("button", name="Discard").click()
     expect(page.get_by_role("textbox", name="Message")).to_have_value("go on")
 

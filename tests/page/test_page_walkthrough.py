@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import expect
+from support import until
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.peer("chromium"), pytest.mark.program]
@@ -51,6 +52,8 @@ def test_an_archived_demo_session_remembers_when_it_is_resumed(tour, browser, tm
         page.get_by_role("button", name="Archive").click()
         page.get_by_role("dialog").get_by_role("button", name="Archive", exact=True).click()
         expect(page.locator(".notice")).to_contain_text("Ended: User terminated")
+        ended = tmp_path / "walk/state/sessions"
+        until(lambda: list(ended.glob("*/end.json")), what="the end of the session's process")
         box.fill("what did I say?")
         page.keyboard.press("Enter")
         expect(page.locator(".block.text").last).to_contain_text("You said: “run: pwd”", timeout=20_000)

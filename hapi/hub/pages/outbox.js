@@ -29,10 +29,10 @@ export class Outbox {
     return entry.localId;
   }
 
-  retry(localId) {
+  retry(localId, { held = false } = {}) {
     const entry = this._entries.get(localId);
     if (!entry) return;
-    Object.assign(entry, { state: "waiting", error: null, code: null, attempts: 0 });
+    Object.assign(entry, { state: held ? "held" : "waiting", error: null, code: held ? INACTIVE : null, attempts: 0 });
     this._changed();
     this._pump(entry.sessionId);
   }

@@ -37,7 +37,7 @@ export function chatView({ store, api, outbox, go, id, drafts, calm }) {
     deciding: new Map(), // request id -> {choice, error}
     active: true,
     cancel, decide,
-    retry: (block) => outbox.retry(block.localId),
+    retry: (block) => deliver(() => outbox.retry(block.localId, { held: !chat.active })),
     discard: (block) => write.restore(outbox.discard(block.localId)),
     retryQueued: (block) => act(async () => {
       const { status } = await api.retryQueued(id, block.messageId);
@@ -92,8 +92,13 @@ export function chatView({ store, api, outbox, go, id, drafts, calm }) {
 
   function send(text) {
     atEnd = true;
+    deliver(() => outbox.add(id, text, { held: !store.sessions.get(id)?.active }));
+  }
+
+  /** Put a message on its way; a session that has ended is brought back for it. */
+  function deliver(put) {
     const session = store.sessions.get(id);
-    outbox.add(id, text, { held: !session?.active });
+    put();
     if (canResume(session) && !isStarting(session)) resume().catch((error) => outbox.refused(id, inWords(error)));
   }
 
