@@ -17,7 +17,8 @@ from twisted.logger import Logger
 
 from hapi.home import Home, read_capped
 from hapi.process import IProcesses
-from hapi.runner.lockfile import Busy, LockUnusable, Lost, NpmFile, OurFile, inode_at, inode_of, nothing
+from hapi.runner.lockfile import Busy, LockUnusable, OurFile, inode_at, inode_of, nothing
+from hapi.runner.npmlock import Lost, NpmFile
 from hapi.runner.rival import YOUNG, Held, Judge, Unfinished
 
 __all__ = ["HomeHeld", "LockUnusable", "RunnerLock", "Superseded"]

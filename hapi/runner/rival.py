@@ -139,7 +139,7 @@ class Judge:
             self._started_at(identity),
             _home_of(self._processes.environment(pid)),
             self._state()[0] == pid,
-            _has_open(pid, self._home.runner_lock),
+            has_open(pid, self._home.runner_lock),
         )
 
     def _state(self) -> tuple[int | None, float]:
@@ -153,7 +153,7 @@ class Judge:
         return (int(found[1]) if found else None), mtime
 
 
-def _has_open(pid: int, path: Path) -> bool:
+def has_open(pid: int, path: Path) -> bool:
     """Whether the process has that file open; False as well when it does not show."""
     try:
         wanted = path.stat()

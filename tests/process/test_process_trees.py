@@ -195,6 +195,25 @@ async def test_a_fork_that_fails_in_the_holder_is_an_error_to_the_caller__C09(sy
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_holder_that_says_nothing_is_ended_and_told(system, plan, monkeypatch, tmp_path):
+    (tmp_path / "silent.py").write_text("import time\ntime.sleep(60)\n")
+    monkeypatch.setattr("hapi.process.launch._compiled", lambda: str(tmp_path / "silent.py"))
+    monkeypatch.setattr("hapi.process.system.REPORT_WITHIN", 0.5)
+    silent = plan("true")
+    with pytest.raises(LaunchFailed, match="its holder said nothing"):
+        await system.launch(silent)
+    assert alive_with_mark(silent.attempt.id) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_holder_that_dies_at_once_is_told_with_its_last_words(system, plan, monkeypatch, tmp_path):
+    (tmp_path / "broken.py").write_text("raise SystemExit('no memory')\n")
+    monkeypatch.setattr("hapi.process.launch._compiled", lambda: str(tmp_path / "broken.py"))
+    with pytest.raises(LaunchFailed, match=r"its holder ended without a word .no memory."):
+        await system.launch(plan("true"))
+
+
+@pytest_twisted.ensureDeferred
 async def test_the_session_gets_no_descriptor_and_no_word_that_is_meant_for_the_runner__C18_L14_K07(system, plan, home):
     leaked = os.open("/dev/null", os.O_RDONLY)
     os.set_inheritable(leaked, True)

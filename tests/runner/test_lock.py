@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from hapi.process import MemoryProcesses
-from hapi.runner import lockfile
+from hapi.runner import lockfile, npmlock
 from hapi.runner.lock import HomeHeld, LockUnusable, RunnerLock, Superseded, owner_of
 
 RUNNER = ("node", "hapi", "runner", "start-sync")
@@ -276,7 +276,7 @@ def test_file_systems_without_links_or_exchange_do__L15(locks, clock, home, proc
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
     if lacking in ("exchange", "both"):
-        monkeypatch.setattr(lockfile, "exchange", refuse)
+        monkeypatch.setattr(npmlock, "exchange", refuse)
     if lacking in ("links", "both"):
         monkeypatch.setattr(lockfile.os, "link", refuse)
     first = acquired(locks(), clock)  # nothing in place

@@ -1,11 +1,13 @@
 """Judging the pid in a lock: what is known of the process decides (faults.md §2, step 4)."""
 
+import os
+
 import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hapi.runner.rival import Held, Stale, Suspect, Unfinished, pid_in, verdict
+from hapi.runner.rival import Held, Stale, Suspect, Unfinished, has_open, pid_in, verdict
 
 RUNNER = ("node", "/usr/bin/hapi", "runner", "start-sync")
 LIVE = Suspect(pid=7, owner=1000, words=RUNNER, started_at=90.0, home="/home/me/.hapi", in_state=False)
@@ -76,6 +78,15 @@ def test_a_lock_without_a_pid_is_waited_for_ten_seconds__L06(age, expected):
 )
 def test_only_a_decimal_pid_counts__L07(content, expected):
     assert pid_in(content) == expected
+
+
+def test_a_starter_of_ours_is_known_by_the_file_it_has_open__L05(tmp_path):
+    path = tmp_path / "runner.lock"
+    assert has_open(os.getpid(), path) is False
+    with path.open("w"):
+        assert has_open(os.getpid(), path) is True
+    assert has_open(os.getpid(), path) is False
+    assert has_open(1 << 30, path) is False
 
 
 @given(st.binary(max_size=80))
