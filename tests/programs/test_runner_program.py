@@ -251,12 +251,19 @@ def test_a_lease_that_runs_while_the_runner_is_replaced_is_kept__W08(machine):
     assert folder.stop.reason == "start lease over"
 
 
+def open_files(pid: int) -> set[str]:
+    found = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.add(os.readlink(entry))
+    return found
+
+
 def test_no_session_holds_the_lock_or_a_listener__L14_C18(machine):
     runner = machine.start()
     session = machine.session()
-    pid = machine.attempt(session).process.child.pid
-    names = [os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()]
-    assert not [name for name in names if "runner.lock" in name or name.startswith("socket:")]
+    shared = open_files(machine.attempt(session).process.child.pid) & open_files(runner.pid)
+    assert not [name for name in shared if "runner.lock" in name or name.startswith("socket:")]
     runner.end(signal.SIGKILL)
     machine.start()
     assert set(machine.listed()) == {session}
