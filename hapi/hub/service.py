@@ -19,6 +19,7 @@ from hapi.hub.pages_resource import PageResource
 from hapi.hub.presence import SWEEP
 from hapi.hub.site import LOOPBACK_NAMES, HubChannel, HubSite, Root, Rules, host_name
 from hapi.hub.sockets import CliNamespace
+from hapi.hub.store.interface import StoreRefused
 from hapi.hub.store.sqlite import SqliteStore
 from hapi.net.socketserver import SocketServer
 from hapi.once import Once
@@ -76,8 +77,7 @@ class HubService(Service):
             root = Root(self._rules(), self.hub.rest, self.hub.streams, self.server.resource, PageResource(options.web_root))
             site = self._site = HubSite(root, self._reactor)
             site.protocol = HubChannel  # type: ignore[assignment]
-            coming = Deferred.fromCoroutine(self.hub.engine.load())
-            coming.addErrback(self._cannot_load)
+            self._load()
             self._port = self._listen(site)
         except BaseException:
             store.close()
@@ -126,8 +126,14 @@ class HubService(Service):
                 host=self.options.host,
             )
 
-    def _cannot_load(self, failure: Any) -> None:
-        self.log.failure("The hub cannot read its database", failure)
+    def _load(self) -> None:
+        """Know the rows before anybody can ask. Raises StoreRefused."""
+        assert self.hub is not None
+        troubles: list[Any] = []
+        Deferred.fromCoroutine(self.hub.engine.load()).addErrback(troubles.append)
+        if troubles:
+            path, reason = self.options.database_path, troubles[0].getErrorMessage()
+            raise StoreRefused(f"database {path} cannot be read: {reason}") from troubles[0].value
 
     # --- while it runs -----------------------------------------------------------------------------------------------
 

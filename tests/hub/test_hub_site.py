@@ -17,6 +17,7 @@ from stage import TOKEN, Answer, Stage
 from twisted.internet import defer, protocol
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.task import deferLater
+from twisted.logger import formatEvent, globalLogPublisher
 
 from hapi.hub import HubOptions, hub_service
 from hapi.hub.events import KEPT_EVENTS, Events, Wanted
@@ -484,6 +485,32 @@ def test_a_foreign_database_is_one_sentence(reactor: Any, home: Any) -> None:
     path.write_bytes(b"something else" * 1000)
     with pytest.raises(StoreRefused, match="left as it is"):
         hub_service(reactor, HubOptions(home, port=0)).startService()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_row_that_cannot_be_read_is_one_sentence(reactor: Any, home: Any) -> None:
+    first = hub_service(reactor, HubOptions(home, port=0))
+    first.startService()
+    first.hub.engine.store.database.connection.execute(
+        "INSERT INTO sessions (id, tag, created_at, updated_at, metadata) VALUES ('s', 't', 1, 1, '{broken')"
+    )
+    await first.stopService()
+    with pytest.raises(StoreRefused, match="cannot be read"):
+        hub_service(reactor, HubOptions(home, port=0)).startService()
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_token_of_a_url_is_logged__U06(reactor: Any, service: Any) -> None:
+    lines: list[str] = []
+    watch = lambda event: lines.append(str(formatEvent(event)) + str(event))  # noqa: E731
+    globalLogPublisher.addObserver(watch)
+    try:
+        jwt = await logged_in(reactor, service)
+        for path in (f"/api/events?token={jwt}x", f"/api/sessions?token={jwt}", f"/?token={jwt}"):
+            await ask(reactor, service, "GET", path)
+    finally:
+        globalLogPublisher.removeObserver(watch)
+    assert not [line for line in lines if jwt in line or TOKEN in line]
 
 
 @pytest.mark.program
