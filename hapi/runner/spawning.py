@@ -13,7 +13,7 @@ from pathlib import Path
 import attrs
 import msgspec
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -39,6 +39,7 @@ from hapi.runner.directories import prepare_directory
 from hapi.runner.options import RunnerOptions
 from hapi.runner.worktrees import Worktrees
 
+ENDS_WITHIN = 10.0  # seconds a session that is being ended may take, its agent included
 OUTSIDE = SpawnRefused("Directory is outside this machine's workspace roots", "outside_workspace_roots")
 
 
@@ -72,14 +73,24 @@ class Spawner:
         key = request.requested_id
         if key is None:
             return await self._begin(request, directory, asked_by).when()
-        living = self._children.living(key)
-        if living is not None and living.state != "refused":
-            return await living.when_answered()
+        while (living := self._children.living(key)) is not None and living.state != "refused":
+            if living.folder.stop is None:
+                return await living.when_answered()
+            if not await self._gone(living):
+                return SpawnRefused(f"The process of this session is being ended and still runs after {ENDS_WITHIN:.0f} s")
         if key not in self._starting:
             self._starting[key] = once = self._begin(request, directory, asked_by)
             once.when().addBoth(lambda _: self._starting.pop(key, None))
             return await once.when()
         return await self._starting[key].when()
+
+    async def _gone(self, child: Child) -> bool:
+        """Wait for the end of one that is being ended: the session's next process must not meet the last one."""
+        try:
+            await child.gone.when().addTimeout(ENDS_WITHIN, self._clock)
+        except TimeoutError:
+            return False
+        return True
 
     def _default_agent(self) -> str:
         named = self._options.settings.get("defaultAgent")

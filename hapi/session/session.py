@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from random import Random
@@ -18,6 +19,7 @@ from hapi.home import Home
 from hapi.net.errors import AckTimeout, LinkLost
 from hapi.net.rpc import RpcTable
 from hapi.once import Once
+from hapi.protocol.attempt import StopOrder
 from hapi.protocol.records import summary_record
 from hapi.protocol.session import (
     BY_USER,
@@ -230,8 +232,7 @@ class Session:
         """Archive the row with the true reason, end the agent, and tell `ended`. The first caller's reason counts."""
         if self._ending is not None:
             return
-        order = self.start.attempt.stop if self.start.attempt is not None else None
-        self._ending = ending = ending.told(order.reason if order is not None else None)
+        self._ending = ending = self._in_the_folder(ending)
         self.log.info("The session ends: {reason}", reason=ending.archive_reason)
         self.turns.close()
         self.permissions.cancel_all()
@@ -248,6 +249,20 @@ class Session:
         await agent
         self._files.forget_uploads()
         self.ended.happen(ending)
+
+    def _in_the_folder(self, ending: Ending) -> Ending:
+        """The reason that whoever ends this session has left in its folder; else ours is left there: it is being ended."""
+        folder = self.start.attempt
+        if folder is None:
+            return ending
+        order = folder.stop
+        if order is not None:
+            return ending.told(order.reason)
+        try:
+            folder.stop = StopOrder(ending.archive_reason, "session", ending.reason, time.time())
+        except OSError as error:
+            self.log.warn("The reason of the end was not saved: {reason}", reason=str(error))
+        return ending
 
     async def _last_words(self, ending: Ending) -> None:
         self.hub.fall_silent(ending.reason)

@@ -6,6 +6,7 @@ import pytest
 from runner_stage import NoWorktrees, Stage, assert_waiting, result_of
 
 from hapi.process.memory import Runs
+from hapi.protocol.attempt import StopOrder
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused, Worktree
 from hapi.runner.announcements import Accepted, Rejected
 from hapi.runner.roots import WorkspaceRoots
@@ -133,6 +134,27 @@ def test_a_session_that_ended_is_started_anew__C16(stage):
     stage.announce(stage.pid, "e1")
     assert result_of(answer) == Spawned("e1")
     assert len(stage.processes.launched) == 2
+
+
+def test_a_session_that_is_being_ended_is_started_anew_when_it_is_gone__C16(stage):
+    leaving = stage.started("e1", existingSessionId="e1")
+    leaving.folder.stop = StopOrder("User terminated", "session", "terminated", 1.0)
+    answers = [stage.spawn(existingSessionId="e1"), stage.spawn(existingSessionId="e1")]
+    assert len(stage.processes.launched) == 1
+    stage.processes.exit(leaving.identity, 0)
+    assert len(stage.processes.launched) == 2
+    stage.announce(stage.pid, "e1")
+    assert [result_of(answer) for answer in answers] == [Spawned("e1"), Spawned("e1")]
+
+
+def test_a_session_that_is_being_ended_and_does_not_go_is_not_started_twice__C16(stage):
+    leaving = stage.started("e1", existingSessionId="e1")
+    leaving.folder.stop = StopOrder("User terminated", "session", "terminated", 1.0)
+    answer = stage.spawn(existingSessionId="e1")
+    stage.clock.advance(10)
+    assert "still runs after 10 s" in result_of(answer).message
+    assert len(stage.processes.launched) == 1
+    stage.children.leave()
 
 
 def test_spawns_without_an_id_are_never_merged(stage):

@@ -152,6 +152,14 @@ def test_a_stop_order_in_the_sessions_folder_tells_the_reason__R08(staged, home)
     assert reasons(stage) == ("terminated", "Stopped by runner", "cli")
 
 
+def test_a_session_that_ends_says_so_in_its_folder_first(staged, home):
+    folder = AttemptFolder.create(home, AttemptRequest(argv=("hapi",), cwd="/w", at=1.0))
+    stage = staged(attempt=folder).up()
+    stage.link.rpc_call("killSession", {})
+    stage.clock.advance(0)
+    assert (folder.stop.reason, folder.stop.actor) == ("User terminated", "session")
+
+
 def test_kill_session_is_answered_first_and_means_the_user(up):
     assert up.link.rpc_call("killSession", {}) == {"success": True, "message": "Killing hapi CLI process"}
     assert up.link.of("session-end") == []
