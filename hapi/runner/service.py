@@ -77,7 +77,7 @@ class RunnerService(Service):
         self._on_retired, self._on_step = on_retired, on_step
         self._lookup = lookup or PeerLookup()
         self._make_machine = machine
-        self._lock = lock or RunnerLock(options.home, processes, reactor, __version__)
+        self._lock = lock
         self._retention = retention or Retention()
         self._states = StateFile(options.home)
         self._state: RunnerState | None = None
@@ -139,7 +139,9 @@ class RunnerService(Service):
         super().startService()  # type: ignore[no-untyped-call]
         if self.options.titled:
             take_title()
-        self._coming_up = Deferred.fromCoroutine(self._come_up())
+        if self._lock is None:  # not before: a daemon is another process than the one that made us
+            self._lock = RunnerLock(self.options.home, self._processes, self._clock, __version__)
+        self._coming_up = Deferred.fromCoroutine(self._come_up(self._lock))
         self._coming_up.addErrback(self._could_not_come_up)
 
     def stopService(self) -> Deferred[None]:
@@ -165,11 +167,11 @@ class RunnerService(Service):
 
     # --- coming up
 
-    async def _come_up(self) -> None:
+    async def _come_up(self, lock: RunnerLock) -> None:
         self._step("locking")
-        if self._lock.begin():
+        if lock.begin():
             self.after(0.0, load_client)  # while the lock settles
-        await self._lock.acquire()
+        await lock.acquire()
         self._step("lock held")
         self._listen()
         self._step("control open")
@@ -287,7 +289,8 @@ class RunnerService(Service):
         if not self._keeps_files:
             if self._state is not None:
                 self._states.remove_if(self._state.pid)
-            self._lock.release()
+            if self._lock is not None:
+                self._lock.release()
         self._step("left")
 
     async def _within(self, seconds: float, step: str, leave: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -301,7 +304,7 @@ class RunnerService(Service):
     # --- the beat
 
     async def _beat(self) -> None:
-        verdict = self._lock.fence()
+        verdict = self._lock.fence() if self._lock is not None else "ours"
         if isinstance(verdict, Superseded):
             self.log.error("Process {pid} has taken this home over; its sessions stay as they are", pid=verdict.pid)
             self._keeps_files = True

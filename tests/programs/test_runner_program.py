@@ -128,6 +128,19 @@ def test_each_way_to_start_is_the_same_runner__L19(machine, mode):
     assert not is_gone(machine.attempt(session).process.child.pid)
 
 
+def test_a_daemon_is_the_process_that_its_files_name__V07(machine):
+    pid_file, log = machine.stage.path / "twistd.pid", machine.stage.path / "twistd.log"
+    argv = [*TWISTD[:3], f"--pidfile={pid_file}", f"--logfile={log}", "hapi-runner"]
+    assert machine.stage.start("daemon", argv, machine.environment).exit_code(20) == 0
+    until(machine.answers)
+    pid = int(pid_file.read_text())
+    assert machine.state()["pid"] == machine.post("/status")["pid"] == int(machine.home.npm_lock.read_text()) == pid
+    os.kill(pid, signal.SIGTERM)
+    until(lambda: is_gone(pid))
+    assert not machine.home.runner_state.exists()
+    assert "Traceback" not in log.read_text()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_in_order_with_code_zero__P01_V02(machine, number):
     program = machine.start()
