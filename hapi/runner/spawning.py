@@ -6,8 +6,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import attrs
@@ -161,9 +161,9 @@ class Spawner:
         )
         environment["PWD"] = cwd
         self._children.add(child)
-        plan = LaunchPlan(tuple(argv), cwd, environment, folder)
         try:
-            launched = await self._processes.launch(plan)
+            with self._pinned(cwd, worktree is None) as place:
+                launched = await self._processes.launch(LaunchPlan(tuple(argv), place, environment, folder))
         except (LaunchFailed, OSError) as error:
             child.life.not_launched(f"cwd={cwd}; {error}")
             self._children.never_was(child)
@@ -179,6 +179,23 @@ class Spawner:
         else:
             self.succeeded(child)
         return result
+
+    @contextmanager
+    def _pinned(self, cwd: str, must_be_inside: bool) -> Iterator[str]:
+        """A name for the very directory that was judged: a symlink may be turned elsewhere between a look and a start.
+
+        Raises OSError when it is no directory any more or not inside the roots.
+        """
+        if not (must_be_inside and self._options.roots.given and os.path.isdir("/proc/self/fd")):
+            yield cwd
+            return
+        directory = os.open(cwd, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if not self._options.roots.hold(os.readlink(f"/proc/self/fd/{directory}")):
+                raise OSError("the directory was moved out of the workspace roots")
+            yield f"/proc/{os.getpid()}/fd/{directory}"
+        finally:
+            os.close(directory)
 
     async def _drop(self, refusal: SpawnRefused, worktree: Worktree | None) -> SpawnRefused:
         if worktree is not None:

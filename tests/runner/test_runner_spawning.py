@@ -5,11 +5,12 @@ import os
 import pytest
 from runner_stage import NoWorktrees, Stage, assert_waiting, result_of
 
-from hapi.process.memory import Runs
+from hapi.process.memory import MemoryProcesses, Runs
 from hapi.protocol.attempt import StopOrder
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused, Worktree
 from hapi.runner.announcements import Accepted, Rejected
 from hapi.runner.roots import WorkspaceRoots
+from hapi.runner.spawning import Spawner
 
 TREE = Worktree("/repo", "hapi-x", "x", "/repo-worktrees/x", 1)
 
@@ -258,4 +259,34 @@ def test_who_waits_while_the_runner_leaves_is_answered(stage):
 def test_the_default_agent_is_the_wires(stage):
     stage.spawn(agent=None)
     assert stage.folder.request.agent == "claude"
+    stage.children.leave()
+
+
+def test_a_symlink_turned_elsewhere_before_the_start_is_refused__D03(home, tmp_path, monkeypatch):
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    (root / "inside").mkdir(parents=True), outside.mkdir()
+    (root / "link").symlink_to(root / "inside")
+    stage = Stage(home, roots=WorkspaceRoots.parse([str(root)]))
+    child = Spawner._child
+
+    def turn(self, *args):
+        (root / "link").unlink()
+        (root / "link").symlink_to(outside)
+        return child(self, *args)
+
+    monkeypatch.setattr(Spawner, "_child", turn)
+    refused = result_of(stage.spawn(root / "link"))
+    assert "moved out of the workspace roots" in refused.message
+    assert stage.processes.launched == []
+
+
+def test_the_child_starts_in_the_directory_that_was_judged__D03(home, tmp_path, monkeypatch):
+    root = tmp_path / "root"
+    (root / "a").mkdir(parents=True)
+    stage, places = Stage(home, roots=WorkspaceRoots.parse([str(root)])), []
+    launch = MemoryProcesses.launch
+    monkeypatch.setattr(MemoryProcesses, "launch", lambda self, plan: (places.append(os.stat(plan.cwd)), launch(self, plan))[1])
+    stage.spawn(root / "a")
+    assert places[0].st_ino == (root / "a").stat().st_ino
+    assert stage.folder.request.cwd == str(root / "a")
     stage.children.leave()
