@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from hapi.net.rpc import RpcTable
-from hapi.protocol.spawn import SpawnRequest, SpawnResult, parse_spawn, wire_result
+from hapi.protocol.spawn import MalformedSpawn, SpawnRequest, SpawnResult, parse_spawn, wire_result
 from hapi.runner.availability import Availability
 from hapi.runner.browse import list_directory, path_exists
 from hapi.runner.cursor import chat_store_status
@@ -27,16 +27,20 @@ class Runner(Protocol):
 
 
 def offer_methods(rpc: RpcTable, runner: Runner) -> None:
-    """Add them in the order in which the reference runner registers them. What a handler raises is the answer's `error`."""
+    """Add them in the order in which the reference runner registers them."""
     options = runner.options
 
     async def spawn(params: Any) -> dict[str, Any]:
-        return wire_result(await runner.spawn(parse_spawn(params), HUB))
+        try:
+            request = parse_spawn(params)
+        except MalformedSpawn as error:
+            return {"error": str(error)}
+        return wire_result(await runner.spawn(request, HUB))
 
     async def stop_session(params: Any) -> dict[str, Any]:
         name = params.get("sessionId") if isinstance(params, Mapping) else None
         if not isinstance(name, str) or not name:
-            raise ValueError("Session ID is required")
+            return {"error": "Session ID is required"}
         return {"status": await runner.stop_session(name, HUB)}
 
     def stop_runner(params: Any) -> dict[str, Any]:
