@@ -42,10 +42,9 @@ def _run(words: list[str]) -> int:
             return done
         gc.enable()
     elif "_HAPI_COMPLETE" not in os.environ and not (words and (words[0] in VERBS or words[0] in OWN_FLAGS)):
-        gc.disable()
+        gc.disable()  # as above
         from hapi.session.main import run
 
-        gc.enable()
         return run(words, os.environ)
     from hapi.cli.app import run_click
 

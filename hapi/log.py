@@ -189,12 +189,14 @@ def start_logging(
     *,
     terminal: TextIO | None = None,
     terminal_level: Any = LogLevel.warn,
+    quiet_start: bool = False,
     environ: Mapping[str, str] = os.environ,
     secrets: Iterable[str | None] = (),
 ) -> Logging:
     """Log `program` from now on: to `home`/logs (when given) and to `terminal` (when given).
 
-    The terminal gets nothing below critical until `speak_up`: a start that fails is told by whoever started it, once.
+    With `quiet_start` the terminal gets nothing below critical until `speak_up`: a start that fails is told once, by
+    whoever started it.
     HAPI_LOG_LEVEL (debug, info, warn, error) is the level of the file, info by default. Raises OSError when the
     directory cannot be made; CLI_API_TOKEN of `environ` is always among the secrets.
     """
@@ -207,7 +209,7 @@ def start_logging(
         level = _LEVELS.get(environ.get("HAPI_LOG_LEVEL", "").lower(), LogLevel.info)
         observers.append(FileLog(RotatingFile(path), hidden, level))
     if terminal is not None:
-        observers.append(TerminalLog(terminal, hidden, LogLevel.critical))
+        observers.append(TerminalLog(terminal, hidden, LogLevel.critical if quiet_start else terminal_level))
     globalLogBeginner.beginLoggingTo(observers, redirectStandardIO=False, discardBuffer=False)
     return Logging(hidden, path, observers, terminal_level)
 

@@ -36,7 +36,7 @@ def run_runner(flags: RunnerFlags) -> int:
     from hapi.runner import runner_service
 
     terminal = None if detached else sys.stderr
-    logging = start_logging("runner", options.home, terminal=terminal, secrets=[options.access.token])
+    logging = start_logging("runner", options.home, terminal=terminal, quiet_start=True, secrets=[options.access.token])
     options = evolve(options, log_path=str(logging.path))
     serving = Serving(reactor)
 

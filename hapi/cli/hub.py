@@ -37,7 +37,7 @@ def serve_hub(flags: dict[str, Any], as_json: bool) -> int:
 
     home = Home.find().prepare()
     options = HubOptions.from_environment(os.environ, **{name: value for name, value in flags.items() if value is not None})
-    logging = start_logging("hub", home, terminal=sys.stderr)
+    logging = start_logging("hub", home, terminal=sys.stderr, quiet_start=True)
     serving = Serving(reactor)
     service: Any = hub_service(reactor, options)
 

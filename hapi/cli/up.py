@@ -64,7 +64,7 @@ class Up:
 
         read_settings(self.home)
         options = HubOptions.from_environment(os.environ, **self.hub_flags)
-        logging = start_logging("up", self.home, terminal=sys.stderr)
+        logging = start_logging("up", self.home, terminal=sys.stderr, quiet_start=True)
         serving = Serving(reactor)
         try:
             return serving.run(lambda: Deferred.fromCoroutine(self._start(reactor, serving, logging, options)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -70,6 +71,8 @@ class Running:
         if not by_runner:
             self._terminal = Terminal(reactor, sys.stdout, sys.stderr, sys.stdin is not None and sys.stdin.isatty())
         self._reactor.callWhenRunning(self._begin)
+        gc.freeze()  # what is loaded stays; until here nothing was collected at all
+        gc.enable()
         self._reactor.run()
         self._logging.stop()
         return self.exit_code
