@@ -59,6 +59,11 @@ def test_the_documentation_has_the_same_exit_codes(pytestconfig):
         assert f"| {code} | {meaning}" in text
 
 
+def test_the_readme_shows_the_embedding_example_that_is_run(pytestconfig):
+    shown = (pytestconfig.rootpath / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
+    assert shown in (pytestconfig.rootpath / "docs/examples/embed.py").read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "sentence", "verb"),
     [
