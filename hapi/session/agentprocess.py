@@ -19,7 +19,7 @@ from hapi.once import Once
 from hapi.session.jsonpeer import JsonPeer, LineTooLong
 
 KEPT_ERRORS = 4096  # bytes of standard error that explain an end
-PATIENCE = 0.8  # seconds the agent has to end by itself before its tree is killed
+PATIENCE = 0.5  # seconds the agent has to end by itself before its tree is killed
 
 
 @define(eq=False)

@@ -43,7 +43,7 @@ from hapi.session.places import Places
 from hapi.session.turns import Turns
 
 FLUSH = 5.0  # seconds the hub has to store the agent's session id before the first prompt goes on
-LEAVING, LEAVING_ALONE = 1.1, 0.2  # seconds for the last words: to a hub that listens, to one that is away
+LEAVING, LEAVING_ALONE = 0.8, 0.1  # seconds for the last words: to a hub that listens, to one that is away
 TITLE = 80  # characters
 
 
@@ -236,8 +236,12 @@ class Session:
         self.log.info("The session ends: {reason}", reason=ending.archive_reason)
         self.turns.close()
         self.permissions.cancel_all()
-        agent = Deferred.fromCoroutine(self.host.end())
-        agent.addErrback(lambda failure: self.log.failure("Ending the agent failed", failure))
+        self.hub.fall_silent(ending.reason)
+        # The archive comes last: whoever sees it may start the session anew at once, and we are as good as gone.
+        try:
+            await self.host.end()
+        except Exception:
+            self.log.failure("Ending the agent failed")
         try:
             seconds = LEAVING if self.link.connected else LEAVING_ALONE
             await Deferred.fromCoroutine(self._last_words(ending)).addTimeout(seconds, self._reactor)
@@ -246,7 +250,6 @@ class Session:
         self.hub.metadata.stop()
         self.hub.state.stop()
         await maybeDeferred(self.link.stopService).addErrback(lambda failure: failure.trap(ConnectionDone))
-        await agent
         self._files.forget_uploads()
         self.ended.happen(ending)
 
@@ -265,7 +268,6 @@ class Session:
         return ending
 
     async def _last_words(self, ending: Ending) -> None:
-        self.hub.fall_silent(ending.reason)
         at = now_ms()
         self._store(self.hub.metadata.change(lambda stored: archived(stored or {}, ending.archive_reason, at)))
         await self.hub.metadata.flushed(LEAVING)
