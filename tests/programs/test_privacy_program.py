@@ -34,8 +34,8 @@ def test_everything_below_the_homes_is_private_even_without_a_umask__K04(cast):
     os.chmod(cast.home(OURS, "runner"), 0o777)  # K05: ours, so it is closed again
     running = cast.runner(OURS, user, argv=[*UNMASKED, *OUR_HAPI, "runner", "start-sync"])
     sid = user.started(running.machine_id, cast.directory("project"), "demo")
-    user.say(sid, "Hello")
-    until(lambda: user.texts(sid), what="a word of the demo agent")
+    user.say(sid, "run: echo done")
+    user.approve(sid, user.asked(sid)[0])
     user.idle(sid)
     assert open_to_others(running.home) == []
     user.post(f"/api/sessions/{sid}/archive")
