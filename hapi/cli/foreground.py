@@ -24,16 +24,21 @@ def run_runner(flags: RunnerFlags) -> int:
     """Serve until asked to leave; the exit code. Raises what is known to be wrong before anything runs."""
     from hapi.runner import RunnerOptions
     from hapi.runner.early import begin_lock
+    from hapi.runner.inherit import OwnStart, prove, take_inheritance
 
+    words = take_inheritance(os.environ)
+    own = OwnStart.capture()
     detached = os.environ.pop("HAPI_RUNNER_DETACHED", None) is not None
     options = RunnerOptions.from_environment(os.environ, **flags.given())
-    lock = begin_lock(options.home)  # it settles while the reactor and the rest are loaded
+    inherited = prove(words, options.home)
+    lock = begin_lock(options.home) if inherited is None else None  # it settles while the reactor and the rest are loaded
 
     from twisted.internet import reactor
 
     from hapi.cli.serving import Serving
     from hapi.log import start_logging
     from hapi.runner import runner_service
+    from hapi.runner.succession import succession_of
 
     terminal = None if detached else sys.stderr
     logging = start_logging("runner", options.home, terminal=terminal, quiet_start=True, secrets=[options.access.token])
@@ -41,7 +46,8 @@ def run_runner(flags: RunnerFlags) -> int:
     serving = Serving(reactor)
 
     def start() -> None:
-        runner: Any = runner_service(reactor, options, on_retired=serving.leave, lock=lock)
+        succession = succession_of(reactor, os.environ, own, inherited, detached)
+        runner: Any = runner_service(reactor, options, on_retired=serving.leave, lock=lock, succession=succession)
         runner.when_up().addCallbacks(lambda _: up(runner), serving.fail)
         runner.setServiceParent(serving.services)
         serving.services.startService()
@@ -57,7 +63,8 @@ def run_runner(flags: RunnerFlags) -> int:
     try:
         return serving.run(start)
     finally:
-        lock.release()
+        if lock is not None:
+            lock.release()
         logging.stop()
 
 

@@ -140,6 +140,11 @@ class HubLink(Service):
         self._delivery.post(entry)
         return answer.addCallback(lambda arguments: arguments[0] if arguments else None)
 
+    def register_again(self) -> None:
+        """Claim our methods: another socket of this machine or session may have had them meanwhile."""
+        for method in self.rpc.methods:
+            self._register(method)
+
     async def farewell(self) -> None:
         """Send what waits, leave the namespace, close politely (1 s at most for the hub's half), then stop."""
         if (connection := self._joined) is not None:

@@ -40,6 +40,8 @@ class Adoption:
     def run(self) -> int:
         """Take every attempt into the registry; how many of them are live."""
         for folder in attempts(self._home):
+            if self._children.attempt(folder.id) is not None:
+                continue
             try:
                 self._take(folder)
             except Exception:

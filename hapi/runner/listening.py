@@ -53,6 +53,12 @@ class ControlSite(LimitedSite):
         super().__init__(root, clock, body_limit=BODY_LIMIT)
         self._lookup, self._told = lookup, False
         self._open: dict[LimitedChannel, None] = {}  # the oldest first
+        self.parting = False  # each answer is the last one of its connection
+
+    @property
+    def busy(self) -> bool:
+        """Whether anybody is being answered."""
+        return any(channel.requests for channel in self._open)
 
     def buildProtocol(self, addr: Any) -> LimitedChannel | None:  # type: ignore[override]
         """At the limit one that asks nothing makes room for the newcomer; when all are being answered, he is turned away."""
@@ -103,6 +109,9 @@ class Guarded(Resource):
         door = request.channel.door
         path = request.uri.split(b"?")[0]
         refused = judge(door, self._own_uid, self._port(), self._token, request.method, path, headers)
+        if request.channel.site.parting:
+            request.setHeader(b"connection", b"close")
+            request.channel.persistent = False
         if refused is None:
             return self._inner().render(request)
         request.setResponseCode(refused.status)

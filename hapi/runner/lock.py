@@ -147,6 +147,42 @@ class RunnerLock:
                 return
             await deferLater(clock, SETTLE_GLANCE)
 
+    # --- hand over (hapi/runner/succession.py)
+
+    @property
+    def descriptor(self) -> int:
+        """That of the locked `runner.lock`: whoever inherits it holds the lock as well, for as long as one of both lives."""
+        return self._ours.descriptor
+
+    def inherit(self, descriptor: int) -> None:
+        """`descriptor` came from the runner before us, with the lock; `take_over` is to follow."""
+        self._ours.descriptor, self._ours.is_locked = descriptor, True
+        self._directory = os.open(self._home.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def take_over(self) -> None:
+        """Write our pid over that of the runner before us. `acquire` finds everything done. Raises LockUnusable."""
+        try:
+            self._npm.put_over()
+        except OSError as error:
+            raise LockUnusable(self._npm.path, f"it cannot be made: {error.strerror}") from error
+        self._ours.describe(self._version)
+        self._taken_at = time.monotonic() - SETTLE
+
+    def take_back(self, other: int) -> None:
+        """After a hand-off that failed: write our pid over that of `other`. What a third one wrote is left to the fence."""
+        try:
+            if self._npm.pid_in_place() in (None, os.getpid(), other) and not self._npm.is_ours_on_disk():
+                self._npm.put_over()
+            self._ours.describe(self._version)
+        except (OSError, LockUnusable) as error:
+            self.log.error("The lock cannot be written back: {reason}", reason=str(error))
+
+    def let_go(self) -> None:
+        """Another process has what we had: close our descriptors and touch no file."""
+        self._taken_at = None
+        self._npm.close()
+        self._ours.close()
+
     # --- keep
 
     def fence(self) -> Literal["ours", "restored"] | Superseded:

@@ -112,6 +112,12 @@ class Machine:
         self._spawn_error = error
         self._publish()
 
+    def claim_again(self) -> None:
+        """Another socket spoke for this machine for a while: methods and state are ours again."""
+        self.link.register_again()
+        if self.link.connected:
+            self._publish_all()
+
     async def farewell(self, source: ShutdownSource, seconds: float) -> None:
         """Tell the hub that we leave, as far as it listens within `seconds`."""
         self.stopped = True

@@ -33,6 +33,7 @@ from hapi.runner.children import Children
 from hapi.runner.git import Git
 from hapi.runner.guard import Door
 from hapi.runner.heartbeat import Heartbeat
+from hapi.runner.inherit import NONE
 from hapi.runner.listening import ControlSite, Guarded
 from hapi.runner.lock import HomeHeld, LockUnusable, RunnerLock, Superseded
 from hapi.runner.machine import Machine
@@ -43,11 +44,12 @@ from hapi.runner.retention import Retention
 from hapi.runner.sockets import Listeners
 from hapi.runner.spawning import Spawner
 from hapi.runner.state import RunnerState, StateFile, as_npm_writes_it, state_of_this_run
+from hapi.runner.succession import LEARN_AFTER, Parts, Succession
 from hapi.runner.worktrees import Worktrees
 
 STOPPED, FAILED, HELD, SUPERSEDED, RESTART = 0, 1, 3, 4, 75  # exit codes of a program that is this service
 
-FAREWELL, CLOSE_LINK, CLOSE_PORTS = 0.5, 0.4, 0.2  # seconds; npm's `runner stop` sends SIGKILL after 2.0
+END_REPLACEMENT, FAREWELL, CLOSE_LINK, CLOSE_PORTS = 0.3, 0.5, 0.4, 0.2  # seconds; npm's `runner stop` sends SIGKILL after 2.0
 
 
 class RunnerService(Service):
@@ -72,6 +74,7 @@ class RunnerService(Service):
         lock: RunnerLock | None = None,
         now: Callable[[], float] = time.time,
         retention: Retention | None = None,
+        succession: Succession | None = None,
     ) -> None:
         self.options, self._clock, self._processes, self._now = options, reactor, processes, now
         self._on_retired, self._on_step = on_retired, on_step
@@ -80,8 +83,11 @@ class RunnerService(Service):
         self._lock = lock
         self._retention = retention or Retention()
         self._states = StateFile(options.home)
+        self.succession = succession or Succession(reactor, processes)
+        self.succession.attach(self)
         self._state: RunnerState | None = None
         self._listeners: Listeners | None = None
+        self._site: ControlSite | None = None
         self._machine: Machine | None = None
         self._control: IResource | None = None
         self._coming_up: Deferred[None] | None = None
@@ -147,7 +153,10 @@ class RunnerService(Service):
     def stopService(self) -> Deferred[None]:
         """Leave in order; whoever asks while we do waits for the same leaving."""
         super().stopService()  # type: ignore[no-untyped-call]
-        if self._left is None:
+        if self._left is not None:
+            if not self._left.happened:
+                self.succession.stopped_again()
+        else:
             self._left = Once()
             leaving = Deferred.fromCoroutine(self._leave())
             leaving.addErrback(lambda reason: self.log.failure("Leaving failed", reason)).addCallback(self._left.happen)
@@ -169,6 +178,7 @@ class RunnerService(Service):
 
     async def _come_up(self, lock: RunnerLock) -> None:
         self._step("locking")
+        await self.succession.inherit(lock)
         if lock.begin():
             self.after(0.0, load_client)  # while the lock settles
         await lock.acquire()
@@ -193,7 +203,15 @@ class RunnerService(Service):
             self._on_step(name)
 
     def _listen(self) -> None:
-        site = ControlSite(self._clock, Guarded(os.geteuid(), lambda: self.port, self.token, self._resource), self._lookup)
+        inherited = self.succession.inheritance
+        if inherited is not None and inherited.token:
+            self.token = inherited.token
+        guarded = Guarded(os.geteuid(), lambda: self.port, self.token, self._resource)
+        self._site = site = ControlSite(self._clock, guarded, self._lookup)
+        if inherited is not None:
+            unix = inherited.unix if inherited.unix != NONE else None
+            self._listeners = Listeners.adopt(self._clock, self.options.home.runner_socket, site, inherited.tcp, unix)
+            return
         self._listeners = Listeners.open(self._clock, self.options.control_port, self.options.home.runner_socket, site)
         try:
             self._listeners.open_unix(site)
@@ -218,10 +236,15 @@ class RunnerService(Service):
             version=__version__,
             token=self.token,
             log_path=self.options.log_path,
+            handoff_disabled=self.options.handoff_disabled,
         )
 
     def _adopt(self) -> None:
         sweep(self.options.home)
+        self.take_over_sessions()
+
+    def take_over_sessions(self) -> None:
+        """Make children of what the folders tell of and we do not know."""
         us = self._processes.identify(os.getpid())
         adoption = Adoption(
             self._clock,
@@ -251,12 +274,14 @@ class RunnerService(Service):
 
     def _is_registered(self) -> None:
         self._registered.happen(None)
+        self.after(LEARN_AFTER, self.succession.learn)
         self.after(1.0, self._resource)  # the first caller need not wait for its modules
 
     def _could_not_come_up(self, reason: Failure) -> None:
         if reason.check(CancelledError) is not None:
             return
         self._up.happen(reason)
+        self.succession.could_not_come_up(reason)
         exit_code = FAILED
         if reason.check(HomeHeld, LockUnusable, CannotListenError, OSError) is not None:
             exit_code = HELD if reason.check(HomeHeld) is not None else FAILED
@@ -278,19 +303,26 @@ class RunnerService(Service):
             self._coming_up.cancel()
         self._heartbeat.stopService()
         machine, listeners = self._machine, self._listeners
-        if machine is not None:
+        await self._within(END_REPLACEMENT, "ending the replacement", lambda: self.succession.leave(self._source))
+        silent = self.succession.silent
+        if machine is not None and not silent:
             await self._within(FAREWELL, "telling the hub", lambda: machine.farewell(self._source, FAREWELL - 0.05))
+        if machine is not None:
             await self._within(CLOSE_LINK, "closing the link", machine.close)
             maybeDeferred(machine.link.stopService).addErrback(lambda _: None)
         if listeners is not None:
+            if silent:
+                listeners.keep_path()
             await self._within(CLOSE_PORTS, "closing the control port", listeners.close)
             self._listeners = None
         self.children.leave()
-        if not self._keeps_files:
+        if not self._keeps_files and not silent:
             if self._state is not None:
                 self._states.remove_if(self._state.pid)
             if self._lock is not None:
                 self._lock.release()
+        elif silent and self._lock is not None:
+            self._lock.let_go()
         self._step("left")
 
     async def _within(self, seconds: float, step: str, leave: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -304,6 +336,8 @@ class RunnerService(Service):
     # --- the beat
 
     async def _beat(self) -> None:
+        if self.succession.under_way:
+            return  # whose the files are is being settled
         verdict = self._lock.fence() if self._lock is not None else "ours"
         if isinstance(verdict, Superseded):
             self.log.error("Process {pid} has taken this home over; its sessions stay as they are", pid=verdict.pid)
@@ -319,6 +353,11 @@ class RunnerService(Service):
         for child in self._retention.outdated(list(self.children), self._now()):
             child.folder.remove()
             self.children.forget(child)
+        self.succession.look()
+
+    def parts(self) -> Parts:
+        """What of us takes part in a hand-off."""
+        return Parts(self._lock, self._states, self._state, self._listeners, self._site, self._machine)
 
     # --- what callers ask for
 
@@ -340,6 +379,7 @@ class RunnerService(Service):
             "httpPort": self.port,
             "sessionCommand": list(self.options.session_command),
             "handoffDisabled": self.options.handoff_disabled,
+            **self.succession.status(),
             "callersKnownBy": self._lookup.means,
             "trouble": self._states.trouble,
             "failedBeats": self._heartbeat.failures,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -51,6 +52,15 @@ def listen_unix(reactor: Any, path: Path, factory: Any) -> PrivatePort:
     return port
 
 
+def adopt_unix(reactor: Any, descriptor: int, factory: Any) -> PrivatePort:
+    """Listen on an inherited socket; it has its file and mode already."""
+    port = PrivatePort(b"\0adopted", factory, BACKLOG, PRIVATE_FILE, reactor)  # no path: nothing to chmod or remove
+    port._preexistingSocket = socket.fromfd(descriptor, socket.AF_UNIX, socket.SOCK_STREAM)
+    os.close(descriptor)
+    port.startListening()  # type: ignore[no-untyped-call]
+    return port
+
+
 @define
 class Listeners:
     """What listens, and the inode of our socket file, so that nobody else's is removed."""
@@ -64,6 +74,34 @@ class Listeners:
     def open(cls, reactor: Any, port: int, path: Path, factory: Any) -> Listeners:
         """Raises CannotListenError."""
         return cls(reactor, path, [reactor.listenTCP(port, factory, backlog=BACKLOG, interface="127.0.0.1")])
+
+    @classmethod
+    def adopt(cls, reactor: Any, path: Path, factory: Any, tcp_descriptor: int, unix_descriptor: int | None) -> Listeners:
+        """Listen on what another runner listened on; the descriptors are ours from now on. Raises OSError."""
+        adopted = cls(reactor, path, [reactor.adoptStreamPort(tcp_descriptor, socket.AF_INET, factory)])
+        os.close(tcp_descriptor)  # the reactor has a copy
+        if unix_descriptor is not None:
+            adopted._ports.append(adopt_unix(reactor, unix_descriptor, factory))
+            with suppress(OSError):
+                adopted._inode = os.stat(path).st_ino
+        return adopted
+
+    def descriptors(self) -> tuple[int, ...]:
+        """Of the TCP listener, and of the unix one if there is one."""
+        return tuple(port.fileno() for port in self._ports)
+
+    def pause(self) -> None:
+        """Accept nobody for now: callers wait in the kernel."""
+        for port in self._ports:
+            port.stopReading()
+
+    def resume(self) -> None:
+        for port in self._ports:
+            port.startReading()
+
+    def keep_path(self) -> None:
+        """The socket file is another runner's: it stays when we close."""
+        self._inode = None
 
     @property
     def port(self) -> int:

@@ -56,6 +56,7 @@ class Spawner:
     failed: Callable[[SpawnRefused, Child | None], object]
     succeeded: Callable[[Child], object]
     closed: str | None = None  # why nothing is started any more
+    under_way: int = 0  # starts that have not been answered
     _now: Callable[[], float] = time.time
     _starting: dict[str, Once[SpawnResult]] = field(factory=dict)
     log = Logger()
@@ -98,9 +99,14 @@ class Spawner:
 
     def _begin(self, request: SpawnRequest, directory: str, asked_by: str) -> Once[SpawnResult]:
         answer: Once[SpawnResult] = Once()
+        self.under_way += 1
         starting = Deferred.fromCoroutine(self._start(request, directory, asked_by))
-        starting.addErrback(self._broke).addCallback(answer.happen)
+        starting.addErrback(self._broke).addCallback(self._begun, answer)
         return answer
+
+    def _begun(self, result: SpawnResult, answer: Once[SpawnResult]) -> None:
+        self.under_way -= 1
+        answer.happen(result)
 
     def _broke(self, reason: Failure) -> SpawnResult:
         self.log.failure("A spawn failed", reason)

@@ -21,7 +21,7 @@ from hapi.settings import HubAccess
 
 
 class RunnerState(Struct, frozen=True, rename="camel", omit_defaults=True):
-    """The part that decides something. The keys are npm's; `version` and `controlToken` are ours."""
+    """The part that decides something. The keys are npm's; `version`, `handoffDisabled` and `controlToken` are ours."""
 
     pid: Annotated[int, Meta(gt=0)]
     http_port: Annotated[int, Meta(gt=0, lt=65536)]
@@ -37,6 +37,7 @@ class RunnerState(Struct, frozen=True, rename="camel", omit_defaults=True):
     last_heartbeat: str | None = None
     runner_log_path: str | None = None
     version: str | None = None
+    handoff_disabled: bool = False
     control_token: str | None = None
 
 
@@ -72,12 +73,14 @@ def state_of_this_run(
     version: str,
     token: str | None = None,
     log_path: str | None = None,
+    handoff_disabled: bool = False,
     pid: int | None = None,
 ) -> RunnerState:
     """The state of a runner that starts now.
 
     The version hand-off of npm's programs is always off: they compare the modification time of *their* program with ours,
-    and would stop a runner that is not theirs. Ours has a hand-off of its own, by version and content.
+    and would stop a runner that is not theirs. Ours has a hand-off of its own, by version and content; whether that one is off
+    stands in `handoffDisabled`.
     """
     return RunnerState(
         pid=os.getpid() if pid is None else pid,
@@ -89,6 +92,7 @@ def state_of_this_run(
         started_with_version_handoff_disabled=True,
         runner_log_path=log_path,
         version=version,
+        handoff_disabled=handoff_disabled,
         control_token=token,
         **identity(access, machine_id),
     )
