@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +14,7 @@ from hapi.cli.asking import run_once
 from hapi.cli.failures import DONE, ERROR, HELD, NOT_RUNNING, SUPERSEDED, USAGE, Stop, epilog
 from hapi.cli.flags import RunnerFlags
 from hapi.cli.output import json_flag, print_json, say, table
+from hapi.cli.units import KINDS, Kind
 from hapi.home import Home
 from hapi.shown import visible
 
@@ -154,6 +157,29 @@ def logs(as_json: bool) -> None:
         print_json({"path": None if path is None else str(path)})
     else:
         say("No runner logs found" if path is None else visible(path))
+
+
+@runner.command("install-service", epilog=epilog(DONE, ERROR, USAGE))
+@flags
+@click.option("--kind", type=click.Choice(KINDS), help="Which supervisor; by default that of a user on this system.")
+@click.option("--write", is_flag=True, help="Write the file where the supervisor looks for it, instead of printing it.")
+@click.option("--to", "path", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write to FILE instead.")
+@click.option("--force", is_flag=True, help="Replace a file that differs.")
+@click.option("--user", metavar="NAME", help="The user who runs it (systemd, supervisord); by default you.")
+@click.pass_context
+def install_service(
+    context: click.Context, roots: tuple[str, ...], session_command: str | None, kind: Any, write: bool, path: Path | None,
+    force: bool, user: str | None,
+) -> None:  # fmt: skip
+    """Print the file that makes systemd, supervisord or launchd keep this runner; with --write put it in place.
+
+    Home, PATH and the flags given here go into it, tokens never. Ending or restarting the service leaves the sessions alone.
+    """
+    from hapi.cli.install import default_kind, destination, install, installation
+
+    wanted: Kind = kind or default_kind()
+    what = installation(_together(context, roots, session_command), Home.find(), os.environ, user)
+    install(wanted, what, path or destination(wanted, os.environ), write=write or path is not None, force=force)
 
 
 def _ask(home: Home, question: Callable[[Any], Awaitable[Any]], otherwise: Any) -> Any:
