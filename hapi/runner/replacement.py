@@ -30,9 +30,11 @@ class CannotStart(Exception):
 class IReplacement(Protocol):
     """A started replacement, as far as the hand-off needs it."""
 
-    pid: int
     talk: Talk
     ended: Once[str]  # how it ended, in words
+
+    @property
+    def pid(self) -> int: ...
 
     def end(self) -> Deferred[object]:
         """Kill it with everything it started, sessions excepted; fires when it is gone or cannot be ended."""

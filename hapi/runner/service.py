@@ -40,6 +40,7 @@ from hapi.runner.machine import Machine
 from hapi.runner.methods import offer_methods
 from hapi.runner.options import RunnerOptions
 from hapi.runner.peers import PeerLookup, find_holder
+from hapi.runner.reports import Reports
 from hapi.runner.retention import Retention
 from hapi.runner.sockets import Listeners
 from hapi.runner.spawning import Spawner
@@ -102,6 +103,8 @@ class RunnerService(Service):
         self.started_at = now()
         git = Git(reactor, options.environ)
         self.children = Children(reactor, processes, Worktrees(git), now)
+        self.reports = Reports(reactor, self.after)
+        self.children.on_reported = self.reports.follow
         self.availability = Availability.of(options)
         self.spawner = Spawner(
             reactor,
@@ -255,6 +258,7 @@ class RunnerService(Service):
             self.spawner.give_up,
             self.options.announce_within,
             self._now,
+            self.options.start_within,
         )
         if count := adoption.run():
             self.log.info("{count} live sessions taken over", count=count)
@@ -312,7 +316,7 @@ class RunnerService(Service):
             maybeDeferred(machine.link.stopService).addErrback(lambda _: None)
         if listeners is not None:
             if silent:
-                listeners.keep_path()
+                listeners.leave_open()
             await self._within(CLOSE_PORTS, "closing the control port", listeners.close)
             self._listeners = None
         self.children.leave()
@@ -350,9 +354,11 @@ class RunnerService(Service):
         if self._state is not None:
             self._state = msgspec.structs.replace(self._state, last_heartbeat=as_npm_writes_it(self._now()))
             self._states.write(self._state)
+        self.reports.look_at(self.children.live())
         for child in self._retention.outdated(list(self.children), self._now()):
             child.folder.remove()
             self.children.forget(child)
+            self.reports.forget(child)
         self.succession.look()
 
     def parts(self) -> Parts:
@@ -386,6 +392,7 @@ class RunnerService(Service):
         }
 
     def list(self) -> list[Listed]:
+        self.reports.look_at(self.children.live())
         return self.children.listed()
 
     async def announce(self, message: SessionStarted, door: Door) -> Verdict:

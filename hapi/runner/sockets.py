@@ -99,9 +99,11 @@ class Listeners:
         for port in self._ports:
             port.startReading()
 
-    def keep_path(self) -> None:
-        """The socket file is another runner's: it stays when we close."""
+    def leave_open(self) -> None:
+        """Another runner listens on them: when we close ours, theirs are neither shut down nor lose their file."""
         self._inode = None
+        for port in self._ports:
+            port._shouldShutdown = False  # else Twisted calls shutdown(2), which ends the listening of everybody
 
     @property
     def port(self) -> int:
