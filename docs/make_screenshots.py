@@ -61,8 +61,20 @@ def hapi_up(place: Path) -> Iterator[str]:
         else:
             raise SystemExit(f"hapi up did not come up:\n{told}{(place / 'up.log').read_text()}")
     finally:
+        end_sessions(environment)
         program.send_signal(signal.SIGTERM)
         program.wait(10)
+
+
+def end_sessions(environment: dict[str, str]) -> None:
+    """Sessions outlive `hapi up`; these are not wanted any more."""
+
+    def hapi(*words: str) -> str:
+        argv = [sys.executable, "-m", "hapi", "runner", *words]
+        return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=30, check=False).stdout
+
+    for session in json.loads(hapi("list", "--json") or "[]"):
+        hapi("stop-session", session["happySessionId"])
 
 
 class Album:

@@ -25,11 +25,20 @@ class ScriptedSession:
     """One session row at `hub` (http://…) with a live socket; `consume` decides whether prompts are taken at once."""
 
     def __init__(
-        self, hub: str, token: str, *, flavor: str = "opencode", consume: bool = True, session: str | None = None, **metadata: Any
+        self,
+        hub: str,
+        token: str,
+        *,
+        flavor: str = "opencode",
+        consume: bool = True,
+        session: str | None = None,  # take over this row
+        connect: bool = True,  # False: the row alone
+        **metadata: Any,
     ) -> None:
         self.hub, self.token, self.consume = hub, token, consume
         self.metadata = {"path": "/home/dev/shop", "host": "devbox", "flavor": flavor, "lifecycleState": "running", **metadata}
         self.id = session or ""
+        self._connects = connect
         self.thinking = False
         self.permission_mode = "default"
         self.state: dict[str, Any] = {
@@ -110,14 +119,18 @@ class ScriptedSession:
         """Wait until the socket is back after a restart of the hub."""
         self.until(lambda: self._io.connected and "/cli" in self._io.namespaces, "the session's socket")
 
-    def end(self, reason: str = "terminated") -> None:
+    def end(self, reason: str = "terminated", archived: bool = True) -> None:
         self._beating.cancel()
         self._run(self._io.emit("session-end", {"sid": self.id, "time": now(), "reason": reason}, namespace="/cli"))
-        self.describe(lifecycleState="archived", lifecycleStateSince=now(), archivedBy="cli", archiveReason="User terminated")
+        if archived:
+            self.describe(lifecycleState="archived", lifecycleStateSince=now(), archivedBy="cli", archiveReason="User terminated")
         self.close()
 
     def close(self) -> None:
         if not self._loop.is_running():
+            return
+        if not self._connects:
+            self._loop.call_soon_threadsafe(self._loop.stop)
             return
         self._beating.cancel()
         self._run(self._leave())
@@ -143,6 +156,8 @@ class ScriptedSession:
             async with http.get(f"{self.hub}/cli/sessions/{self.id}") as answer:
                 row = (await answer.json())["session"]
                 self._versions = {"metadata": row["metadataVersion"], "agentState": row["agentStateVersion"]}
+        if not self._connects:
+            return
         self._io = socketio.AsyncClient(reconnection_delay=0.2, reconnection_delay_max=0.5)
         self._io.on("connect", self._connected, namespace="/cli")
         self._io.on("update", self._update, namespace="/cli")

@@ -10,35 +10,37 @@ pytestmark = pytest.mark.peer("chromium")
 both_hubs = pytest.mark.parametrize("place", [OURS, pytest.param(NPM, marks=pytest.mark.peer("hapi"))], indirect=True)
 
 
+BUTTONS = [
+    ("opencode", "Run", "Allow", {"approved": True, "decision": "approved"}),
+    ("opencode", "Run", "Allow for session", {"approved": True, "decision": "approved_for_session"}),
+    ("opencode", "Run", "Deny", {"approved": False, "decision": "abort"}),
+    ("claude", "Bash", "Allow", {"approved": True}),
+    ("claude", "Bash", "Allow for session", {"approved": True, "allowTools": ["Bash(ls)"]}),
+    ("claude", "Write", "Allow for session", {"approved": True, "mode": "acceptEdits"}),
+    ("claude", "Bash", "Deny", {"approved": False}),
+    ("demo", "Run", "Allow", {"approved": True}),
+    ("demo", "Run", "Allow for session", {"approved": True, "decision": "approved_for_session"}),
+    ("demo", "Run", "Deny", {"approved": False}),
+]
+
+
 @both_hubs
-@pytest.mark.parametrize(
-    ("flavor", "tool", "button", "said"),
-    [
-        ("opencode", "Run", "Allow", {"approved": True, "decision": "approved"}),
-        ("opencode", "Run", "Allow for session", {"approved": True, "decision": "approved_for_session"}),
-        ("opencode", "Run", "Deny", {"approved": False, "decision": "abort"}),
-        ("claude", "Bash", "Allow", {"approved": True}),
-        ("claude", "Bash", "Allow for session", {"approved": True, "allowTools": ["Bash(ls)"]}),
-        ("claude", "Write", "Allow for session", {"approved": True, "mode": "acceptEdits"}),
-        ("claude", "Bash", "Deny", {"approved": False}),
-        ("demo", "Run", "Allow", {"approved": True}),
-        ("demo", "Run", "Allow for session", {"approved": True, "decision": "approved_for_session"}),
-        ("demo", "Run", "Deny", {"approved": False}),
-    ],
-)
-def test_each_button_says_what_the_agent_understands(place, flavor, tool, button, said):
-    session = place.session(flavor=flavor)
-    session.record(type="tool-call", callId="c", name=tool, input={"command": "ls"}, status="pending")
-    session.ask("c", tool, {"command": "ls"})
-    page = place.open(session)
-    card = page.locator(".tool")
-    expect(card).to_have_attribute("data-status", "asks")
-    card.get_by_role("button", name=button, exact=True).click()
-    params = session.wait_for_call("permission")
-    assert {key: value for key, value in params.items() if value is not None} == {"id": "c", **said}
-    session.answered("c", "approved" if said["approved"] else "denied", decision=said.get("decision"))
-    expect(card.get_by_role("button", name="Deny")).to_have_count(0)
-    expect(card).to_have_count(1)
+def test_each_button_says_what_the_agent_understands(place):
+    page = place.visit()
+    for flavor, tool, button, said in BUTTONS:
+        session = place.session(flavor=flavor, name=f"{flavor} {tool} {button}")
+        session.record(type="tool-call", callId="c", name=tool, input={"command": "ls"}, status="pending")
+        session.ask("c", tool, {"command": "ls"})
+        page.locator(f"[data-session='{session.id}']").click()
+        card = page.locator(".tool")
+        expect(card).to_have_attribute("data-status", "asks")
+        card.get_by_role("button", name=button, exact=True).click()
+        params = session.wait_for_call("permission")
+        assert {key: value for key, value in params.items() if value is not None} == {"id": "c", **said}
+        session.answered("c", "approved" if said["approved"] else "denied", decision=said.get("decision"))
+        expect(card.get_by_role("button", name="Deny")).to_have_count(0)
+        expect(card).to_have_count(1)
+        session.close()
 
 
 @both_hubs

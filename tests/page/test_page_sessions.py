@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 from programs import NPM, OURS, Refused
+from scripted_session import now
 
 pytestmark = pytest.mark.peer("chromium")
 both_hubs = pytest.mark.parametrize("place", [OURS, pytest.param(NPM, marks=pytest.mark.peer("hapi"))], indirect=True)
@@ -212,3 +213,21 @@ def test_without_a_machine_the_page_says_how_to_get_one(place):
     expect(page.get_by_role("main")).to_contain_text("hapi runner start")
     place.machine(host="devbox")
     expect(page.get_by_role("main").get_by_role("link", name="devbox")).to_be_visible()
+
+
+def test_a_young_session_that_ends_is_not_called_starting(place):
+    session = place.session(opencodeSessionId="oc", lifecycleStateSince=now())
+    page = place.open(session)
+    session.end(archived=False)
+    expect(page.locator(".notice")).to_contain_text("Not connected")
+
+
+def test_a_row_whose_process_has_not_come_yet_is_called_starting(place):
+    session = place.session(opencodeSessionId="oc", lifecycleStateSince=now(), connect=False)
+    page = place.visit(f"/sessions/{session.id}")
+    expect(page.locator(".notice")).to_contain_text("Starting the agent")
+    page.get_by_role("textbox", name="Message").fill("early")
+    page.keyboard.press("Enter")
+    expect(page.locator(".user.held")).to_contain_text("Waits for the session")
+    place.session(session=session.id, opencodeSessionId="oc")
+    expect(page.locator(".user.sent")).to_contain_text("early")

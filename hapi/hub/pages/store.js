@@ -161,7 +161,7 @@ export class Store {
     if (data.id) return this._keep(data);
     const session = this.sessions.get(id);
     if (session) {
-      this.sessions.set(id, patched(session, data));
+      this.sessions.set(id, lived(session, patched(session, data)));
       if (data.active && !session.active) this.outbox.activated(id);
       return undefined;
     }
@@ -177,7 +177,7 @@ export class Store {
         next[`${key}Version`] = known[`${key}Version`];
       }
     }
-    this.sessions.set(session.id, next);
+    this.sessions.set(session.id, lived(known, next));
     if (next.active && !known?.active) this.outbox.activated(session.id);
   }
 
@@ -204,6 +204,11 @@ function withSummary(known, summary) {
   else next.metadata = { ...known.metadata, ...summary.metadata };
   if (known.metadataVersion > summary.metadataVersion) next.metadataVersion = known.metadataVersion;
   return next;
+}
+
+/** `next` with the mark `wasActive` if it was seen alive before: then it is not one that is only starting. */
+function lived(before, next) {
+  return { ...next, wasActive: !next.active && Boolean(before?.active || before?.wasActive) };
 }
 
 /** A session after a patch; versioned parts only ever move forward. */

@@ -242,7 +242,7 @@ export function chatView({ store, api, outbox, go, id, drafts, calm }) {
 
 /** Its row exists, its process was started a moment ago and has not come to life yet. */
 function isStarting(session) {
-  return Boolean(session && !session.active && session.metadata?.lifecycleState === "running" && Date.now() - Math.max(session.createdAt ?? 0, session.metadata.lifecycleStateSince ?? 0) < 20_000);
+  return Boolean(session && !session.active && !session.wasActive && session.metadata?.lifecycleState === "running" && Date.now() - Math.max(session.createdAt ?? 0, session.metadata.lifecycleStateSince ?? 0) < 20_000);
 }
 
 function canResume(session) {
