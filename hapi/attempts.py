@@ -16,7 +16,7 @@ from attrs import define, field, setters
 from twisted.logger import Logger
 
 from hapi.home import PRIVATE_DIRECTORY, Home, read_capped, sync_directory, write_whole
-from hapi.protocol.attempt import AttemptEnd, AttemptProcess, AttemptRequest, AttemptSession, StopOrder
+from hapi.protocol.attempt import AttemptEnd, AttemptProcess, AttemptReport, AttemptRequest, AttemptSession, StopOrder
 
 MARK = "HAPI_ATTEMPT"  # the variable in a session's environment, and in that of everything it starts, that names its attempt
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
@@ -29,8 +29,8 @@ log = Logger()
 class _Record(Generic[T]):
     """One file of the folder as an attribute: reads as None when there is none or it makes no sense, is written whole."""
 
-    def __init__(self, name: str, kind: type[T]) -> None:
-        self._name, self._decoder = name, msgspec.json.Decoder(kind)
+    def __init__(self, name: str, kind: type[T], durable: bool = True) -> None:
+        self._name, self._decoder, self._durable = name, msgspec.json.Decoder(kind), durable
 
     @overload
     def __get__(self, folder: None, owner: type) -> _Record[T]: ...
@@ -52,7 +52,7 @@ class _Record(Generic[T]):
             return None
 
     def __set__(self, folder: AttemptFolder, value: T) -> None:
-        write_whole(folder.path / self._name, msgspec.json.format(msgspec.json.encode(value)) + b"\n")
+        write_whole(folder.path / self._name, msgspec.json.format(msgspec.json.encode(value)) + b"\n", durable=self._durable)
 
 
 @define(unsafe_hash=True)
@@ -64,6 +64,7 @@ class AttemptFolder:
     request = _Record("request.json", AttemptRequest)
     process = _Record("process.json", AttemptProcess)
     session = _Record("session.json", AttemptSession)
+    report = _Record("report.json", AttemptReport, durable=False)
     stop = _Record("stop.json", StopOrder)
     end = _Record("end.json", AttemptEnd)
 
@@ -107,6 +108,11 @@ class AttemptFolder:
     def output(self) -> Path:
         """Standard output and error of the session."""
         return self.path / "output.log"
+
+    @property
+    def report_path(self) -> Path:
+        """Its time is that of the last sign of life; what stands in it is `report`."""
+        return self.path / "report.json"
 
     @property
     def earlier_output(self) -> Path:

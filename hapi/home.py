@@ -104,8 +104,11 @@ class Home:
         return self.path / "jwt-secret.json"
 
 
-def write_whole(path: Path, content: bytes, mode: int = PRIVATE_FILE) -> None:
-    """Replace `path` by `content`: afterwards it is old or new, never torn, and on the disk. Raises OSError."""
+def write_whole(path: Path, content: bytes, mode: int = PRIVATE_FILE, durable: bool = True) -> None:
+    """Replace `path` by `content`: afterwards it is old or new, never torn, and on the disk. Raises OSError.
+
+    Not `durable`: a power cut may take it back; for what is of no use after one.
+    """
     sibling = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
@@ -114,7 +117,8 @@ def write_whole(path: Path, content: bytes, mode: int = PRIVATE_FILE) -> None:
             rest = memoryview(content)
             while rest:
                 rest = rest[os.write(descriptor, rest) :]
-            os.fsync(descriptor)
+            if durable:
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
         sibling.rename(path)
@@ -122,7 +126,8 @@ def write_whole(path: Path, content: bytes, mode: int = PRIVATE_FILE) -> None:
         with suppress(OSError):
             sibling.unlink()
         raise
-    sync_directory(path.parent)
+    if durable:
+        sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:

@@ -53,6 +53,18 @@ class AttemptSession(Struct, frozen=True, rename="camel", omit_defaults=True):
     metadata: dict[str, Any] = {}
 
 
+class AttemptReport(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """`report.json`: what the session tells of itself, written by it at each change. Programs of the npm make write none."""
+
+    at: float
+    ready: bool = False  # its agent can take a prompt
+    turn_since: float | None = None  # a turn runs
+    waiting_since: float | None = None  # somebody is asked for a permission
+    queued: int = 0  # prompts that wait
+    queued_since: float | None = None
+    agent_session_id: str | None = None
+
+
 class StopOrder(Struct, frozen=True, rename="camel", omit_defaults=True):
     """`stop.json`: who ends the session and why, written before the first signal."""
 

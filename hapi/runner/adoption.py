@@ -35,6 +35,7 @@ class Adoption:
     _give_up: Callable[[Child], object]
     _announce_within: float
     _now: Callable[[], float] = time.time
+    _start_within: float = 0.0
     log = Logger()
 
     def run(self) -> int:
@@ -141,6 +142,7 @@ class Adoption:
             started_by=DIRECTLY if request.asked_by == "terminal" else "runner",
             requested_id=request.existing_session_id,
             announce_within=max(self._announce_within - elapsed, LEAST_LEASE),
+            start_within=self._start_within - elapsed,
             worktree=read_worktree(request.worktree),
         )
 

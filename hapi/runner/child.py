@@ -13,13 +13,15 @@ from typing import Any, Protocol
 from attrs import define, field, frozen
 from automat import TypeMachineBuilder
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
 from hapi.attempts import AttemptFolder
 from hapi.once import Once
 from hapi.process import Exit, ProcessIdentity
+from hapi.protocol.attempt import AttemptReport
 from hapi.protocol.control import StopStatus
 from hapi.protocol.spawn import Spawned, SpawnRefused, SpawnResult, Worktree
+from hapi.runner.lease import Lease, signs_of_life
 
 LEFT = "The runner is stopping; the session may still come up"
 TAIL = 800  # characters of the child's last words in a refusal
@@ -66,11 +68,13 @@ class Child:
     started_at: float  # epoch seconds
     started_by: str = "runner"
     requested_id: str | None = None
-    announce_within: float = 15.0  # seconds
+    announce_within: float = 15.0  # seconds of silence
+    start_within: float = 0.0  # seconds with whatever signs of life; less than the above: the above
     worktree: Worktree | None = None
     removes_worktree: bool = False  # its start failed, so the worktree made for it goes when it is gone
     identity: ProcessIdentity | None = None
     holder: ProcessIdentity | None = None
+    report: AttemptReport | None = None  # what it tells of itself
     session_id: str | None = None
     session_ids: set[str] = field(factory=set)  # every id it ever reported
     host: ProcessIdentity | None = None  # the process that announced itself
@@ -115,13 +119,15 @@ class Child:
 @frozen
 class _Awaited:
     pid: int
-    lease: IDelayedCall  # the call of `overdue`
+    lease: Lease  # ends with a call of `overdue`
 
 
 def _machine() -> Callable[[Child], ChildLife]:
     def begin_lease(life: ChildLife, child: Child, identity: ProcessIdentity) -> _Awaited:
         child.state = "launched"
-        return _Awaited(identity.pid, child.clock.callLater(max(child.announce_within, 0.0), life.overdue))
+        folder, patience = child.folder, max(child.announce_within, 0.0)
+        lease = Lease(child.clock, patience, child.start_within, lambda: signs_of_life(folder), life.overdue)
+        return _Awaited(identity.pid, lease.begin())
 
     builder = TypeMachineBuilder(ChildLife, Child)
     requested, launched = builder.state("requested"), builder.state("launched", begin_lease)

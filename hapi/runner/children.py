@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from attrs import define, field
@@ -32,6 +32,7 @@ class Children:
     _processes: IProcesses
     _worktrees: Worktrees
     _now: Any  # () -> epoch seconds
+    on_reported: Callable[[Child], object] = field(default=lambda child: None)  # it has announced itself
     _by_attempt: dict[str, Child] = field(factory=dict)
     _by_name: dict[str, dict[str, Child]] = field(factory=dict)  # session id → attempt → child
     _by_pid: dict[int, Child] = field(factory=dict)
@@ -90,6 +91,7 @@ class Children:
         child.session_ids.add(session_id)
         self._call(child, session_id)
         self._by_pid[host.pid] = child
+        self.on_reported(child)
 
     def reported_too(self, child: Child, session_id: str, archived: bool) -> None:
         """A process with several sessions began or archived one of them."""

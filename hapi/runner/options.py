@@ -18,6 +18,7 @@ from hapi.settings import HubAccess, NotConfigured, hub_access, machine_id, read
 
 OWN_SESSIONS = (sys.executable, "-P", "-m", "hapi")  # -P: a project that holds a hapi.py or json.py is not imported
 ANNOUNCE_WITHIN, BEAT = 15.0, 60.0  # seconds, npm's defaults
+START_WITHIN = 60.0  # seconds a session may take to announce itself while it shows life
 
 
 @frozen
@@ -33,6 +34,7 @@ class RunnerOptions:
     settings: Mapping[str, Any] = field(factory=dict, repr=False)
     argv: tuple[str, ...] = ("runner", "start-sync")
     announce_within: float = ANNOUNCE_WITHIN
+    start_within: float = START_WITHIN
     heartbeat: float = BEAT
     hostname: str = ""
     supervised: bool = False
@@ -85,6 +87,7 @@ class RunnerOptions:
         command = read_command(session_command, environ)
         given = {
             "announce_within": _milliseconds(environ, "HAPI_RUNNER_WEBHOOK_TIMEOUT_MS", ANNOUNCE_WITHIN),
+            "start_within": _milliseconds(environ, "HAPI_RUNNER_START_CAP_MS", _start_cap(settings)),
             "heartbeat": _milliseconds(environ, "HAPI_RUNNER_HEARTBEAT_INTERVAL", BEAT),
             "hostname": environ.get("HAPI_HOSTNAME", ""),
             "supervised": environ.get("HAPI_RUNNER_SUPERVISED") == "1",
@@ -122,6 +125,11 @@ def read_command(given: str | Iterable[str] | None, environ: Mapping[str, str]) 
     if not os.path.isabs(named) or not Path(named).is_file() or not os.access(named, os.X_OK):
         raise NotConfigured(f"HAPI_CLI_EXECUTABLE {named!r} must be the absolute path of an executable file")
     return (named,)
+
+
+def _start_cap(settings: Mapping[str, Any]) -> float:
+    found = settings.get("startCapSeconds")
+    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) and 0 < found < 1e9 else START_WITHIN
 
 
 def _milliseconds(environ: Mapping[str, str], name: str, default: float) -> float:

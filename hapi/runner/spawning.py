@@ -239,6 +239,7 @@ class Spawner:
             started_at=self._now(),
             requested_id=request.requested_id,
             announce_within=self._options.announce_within,
+            start_within=self._options.start_within,
             worktree=worktree,
         )
 

@@ -54,7 +54,9 @@ class HubSide:
     arrived: Callable[[], object] = field(default=lambda: None)
     on_written: Callable[[Mapping[str, Any]], object] = field(default=lambda content: None)  # what goes into the conversation
     on_prompt: Callable[[str], object] = field(default=lambda text: None)  # a prompt from the page
+    on_change: Callable[[], object] = field(default=lambda: None)  # ready, a turn, a prompt
     thinking: bool = False
+    is_ready: bool = False
     _alive: LoopingCall = field(init=False)
     _connects: int = 0
     _silent: bool = False
@@ -118,11 +120,14 @@ class HubSide:
             self._link.emit("messages-consumed", {"sid": self.session_id, "localIds": list(local_ids)})
 
     def ready(self) -> None:
+        self.is_ready = True
+        self.on_change()
         self._link.emit("session-ready", {"sid": self.session_id, "time": now_ms()})
 
     def think(self, thinking: bool) -> None:
         """The turn began, or is over: the hub hears at once."""
         self.thinking = thinking
+        self.on_change()
         self.beat()
 
     def beat(self) -> None:
@@ -176,6 +181,7 @@ class HubSide:
         if not self._silent and (message := self.inbox.offer(row)) is not None:
             self.on_prompt(message.prompt)
             self.arrived()
+            self.on_change()
 
     def _update(self, update: Any = None, *_: Any) -> Any:
         body = update.get("body") if isinstance(update, Mapping) else None

@@ -28,6 +28,7 @@ from hapi.session.agenthost import AgentHost
 from hapi.session.announcing import Announcer, first_row
 from hapi.session.commandline import Arguments
 from hapi.session.early import FirstWords, Outcome, Plan, announce, control_port, say
+from hapi.session.reporting import Reporting
 from hapi.session.session import Session, Start
 from hapi.session.terminal import Terminal
 from hapi.settings import HubAccess
@@ -124,7 +125,10 @@ class Running:
 
             return await HubClient(self._reactor, self.access).messages(str(row["id"]), sequence)
 
-        return Session(self._reactor, start, row, link, host, rows_after)
+        session = Session(self._reactor, start, row, link, host, rows_after)
+        if attempt is not None and not terminal:
+            Reporting(self._reactor, attempt, session).begin()
+        return session
 
     def _agents_environment(self) -> dict[str, str]:
         """The home is named, so that the demo agent and every `hapi` below find this one."""

@@ -107,6 +107,11 @@ class Session:
         return self.start.agent
 
     @property
+    def agent_session(self) -> str | None:
+        """The agent's own name of it, by which it is resumed."""
+        return self._agent_session
+
+    @property
     def agent_is_there(self) -> bool:
         """Whether prompts are taken."""
         return not self.turns.closed

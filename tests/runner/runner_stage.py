@@ -23,6 +23,7 @@ from hapi.runner.children import Children
 from hapi.runner.guard import Door
 from hapi.runner.options import RunnerOptions
 from hapi.runner.peers import Caller
+from hapi.runner.reports import Reports
 from hapi.runner.roots import WorkspaceRoots
 from hapi.runner.spawning import Spawner
 from hapi.settings import HubAccess
@@ -81,6 +82,9 @@ class Stage:
     announcements: Announcements = field(init=False)
     failed: list[tuple[SpawnRefused, Child | None]] = field(factory=list)
     succeeded: list[Child] = field(factory=list)
+    ready: list[Child] = field(factory=list)
+    options: dict[str, Any] = field(factory=dict)
+    reports: Reports = field(init=False)
     holds: dict[tuple[int, int], bool | None] = field(factory=dict)  # pid, inode → whether it has that socket
 
     def __attrs_post_init__(self) -> None:
@@ -93,7 +97,9 @@ class Stage:
     def restart(self) -> None:
         """A new runner on the same home and the same processes."""
         self.children = Children(self.clock, self.processes, self.worktrees, self.now)
-        options = options_for(self.home, roots=self.roots)
+        self.reports = Reports(self.clock, self.clock.callLater, self.ready.append)
+        self.children.on_reported = self.reports.follow
+        options = options_for(self.home, roots=self.roots, **self.options)
         availability = Availability(self.missing.get, dict)
         self.spawner = Spawner(
             self.clock,
@@ -115,7 +121,7 @@ class Stage:
 
     def adopt(self, boot_id: str = "00000000-0000-4000-8000-000000000000") -> int:
         give_up = self.spawner.give_up
-        return Adoption(self.clock, self.home, self.processes, self.children, boot_id, give_up, 15.0, self.now).run()
+        return Adoption(self.clock, self.home, self.processes, self.children, boot_id, give_up, 15.0, self.now, 60.0).run()
 
     def spawn(self, directory: Any = None, asked_by: str = "hub", **wanted: Any) -> Deferred[Any]:
         request = parse_spawn({"directory": str(directory or self.home.path), "agent": "claude", **wanted})

@@ -229,10 +229,10 @@ def test_a_forgotten_child_has_no_name_left(stage):
 def test_a_full_disk_keeps_no_session_alive__S02(stage, monkeypatch):
     child = stage.started("s1")
 
-    def full(path, content):
+    def full(path, content, **how):
         if path.name == "stop.json":
             raise OSError(28, "No space left on device")
-        write_whole(path, content)
+        write_whole(path, content, **how)
 
     monkeypatch.setattr("hapi.attempts.write_whole", full)
     assert result_of(stage.stop("s1")) == "stopped"

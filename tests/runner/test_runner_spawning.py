@@ -68,6 +68,7 @@ def test_a_silent_session_is_ended_with_its_tree_and_said_so__W01(stage):
     answer = stage.spawn()
     pid = stage.pid
     (stage.folder.output).write_text("still\n starting")
+    stage.clock.advance(1.0)  # seen: a sign of life
     stage.clock.advance(14.9)
     assert_waiting(answer)
     stage.clock.advance(0.2)

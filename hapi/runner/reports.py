@@ -1,0 +1,81 @@
+"""What sessions tell of themselves in their folders: read when somebody asks, at each beat, and soon after an announcement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from hapi.protocol.attempt import AttemptReport
+from hapi.runner.child import Child
+from hapi.runner.lease import stamp_of
+
+GLANCE, FOLLOW_FOR = 0.5, 120.0  # seconds between looks at one that is not ready yet, and how long we go on
+FRESH = 0.25  # seconds for which what was read counts as of now
+
+
+@define(eq=False)
+class Reports:
+    """Keeps `child.report` as its folder has it. `on_ready` hears once of each agent that is able to take a prompt."""
+
+    _clock: IReactorTime
+    _later: Callable[[float, Callable[[], object]], object]  # callLater, for as long as the runner serves
+    on_ready: Callable[[Child], object] = field(default=lambda child: None)
+    _followed: dict[str, tuple[Child, float]] = field(factory=dict)  # attempt → until when
+    _stamps: dict[str, object] = field(factory=dict)
+    _looked: float = -FRESH
+    log = Logger()
+
+    def follow(self, child: Child) -> None:
+        """It has announced itself: look until it is ready, has ended, or takes too long for that."""
+        idle = not self._followed
+        self._followed[child.attempt] = child, self._clock.seconds() + FOLLOW_FOR
+        if idle:
+            self._later(GLANCE, self._glance)
+
+    def _glance(self) -> None:
+        now = self._clock.seconds()
+        for attempt, (child, until) in list(self._followed.items()):
+            self.look(child)
+            if child.state != "announced" or now >= until:
+                del self._followed[attempt]
+        if self._followed:
+            self._later(GLANCE, self._glance)
+
+    def look_at(self, children: Iterable[Child]) -> None:
+        """At all of them, unless that was done just now."""
+        now = self._clock.seconds()
+        if now - self._looked >= FRESH:
+            self._looked = now
+            for child in children:
+                self.look(child)
+
+    def look(self, child: Child) -> None:
+        stamp = stamp_of(child.folder.report_path)
+        if stamp is None or self._stamps.get(child.attempt) == stamp:
+            return
+        self._stamps[child.attempt] = stamp
+        report = child.folder.report
+        if report is None:
+            return
+        child.report = report
+        self._keep_agent_session(child, report)
+        if report.ready and child.state == "announced":
+            child.life.ready()
+            self.on_ready(child)
+
+    def _keep_agent_session(self, child: Child, report: AttemptReport) -> None:
+        """The name under which its agent resumes is for later runners: it goes where it outlives a power cut."""
+        session = child.folder.session
+        if session is None or report.agent_session_id in (None, session.agent_session_id):
+            return
+        try:
+            child.folder.session = msgspec.structs.replace(session, agent_session_id=report.agent_session_id)
+        except OSError as error:
+            self.log.error("The resume id of {attempt} was not saved: {reason}", attempt=child.attempt, reason=str(error))
+
+    def forget(self, child: Child) -> None:
+        self._stamps.pop(child.attempt, None)

@@ -1,0 +1,85 @@
+"""What a session tells of itself in its attempt's folder: whether it is ready, works, waits; and that it is alive at all.
+
+`report.json` is written when one of its facts changes. In between only its time moves, at most once a second: that is the
+sign of life a runner goes by.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from hapi.attempts import AttemptFolder
+from hapi.protocol.attempt import AttemptReport
+
+if TYPE_CHECKING:
+    from hapi.session.session import Session
+
+AT_MOST_EVERY = 1.0  # seconds between two signs of life
+
+
+@define(eq=False)
+class Reporting:
+    _clock: IReactorTime
+    _folder: AttemptFolder
+    _session: Session
+    _now: Callable[[], float] = time.time
+    _last: AttemptReport | None = None
+    _shown: float = field(default=-AT_MOST_EVERY)
+    log = Logger()
+
+    def begin(self) -> Reporting:
+        """From now on. For sessions without a terminal: it has the same places to be told."""
+        session = self._session
+        session.hub.on_change = self.write
+        session.hub.on_written = session.turns.on_update = self.show_life
+        session.permissions.on_asked = lambda pending: self.write()
+        session.permissions.on_settled = lambda pending, settled: self.write()
+        self.write()
+        return self
+
+    def write(self) -> None:
+        report = self._facts()
+        if self._last is not None and msgspec.structs.replace(report, at=self._last.at) == self._last:
+            self.show_life()
+            return
+        try:
+            self._folder.report = self._last = report
+        except OSError as error:
+            self.log.warn("The report of this session was not saved: {reason}", reason=str(error))
+        self._shown = self._clock.seconds()
+
+    def _facts(self) -> AttemptReport:
+        session, now, last = self._session, self._now(), self._last
+        turn, waiting, queued = session.hub.thinking, bool(session.permissions.waiting), len(session.hub.inbox)
+        return AttemptReport(
+            at=now,
+            ready=session.hub.is_ready,
+            turn_since=_since(turn, last.turn_since if last else None, now),
+            waiting_since=_since(waiting, last.waiting_since if last else None, now),
+            queued=queued,
+            queued_since=_since(queued > 0, last.queued_since if last else None, now),
+            agent_session_id=session.agent_session,
+        )
+
+    def show_life(self, *_: Any) -> None:
+        """The agent has done something."""
+        now = self._clock.seconds()
+        if now - self._shown < AT_MOST_EVERY:
+            return
+        self._shown = now
+        try:
+            os.utime(self._folder.report_path)
+        except OSError:
+            self._last = None  # the next change writes it anew
+
+
+def _since(is_so: bool, before: float | None, now: float) -> float | None:
+    return (before if before is not None else now) if is_so else None
