@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall
 
+from hapi.agents import BUILT_IN
 from hapi.hub.engine import Engine
 from hapi.hub.live import Session
 
@@ -44,7 +45,9 @@ class Toasts:
         if now - self._told.get(session.id, float("-inf")) < COOLDOWN:
             return
         self._told[session.id] = now
-        self._toast(session, "Ready for input", f"{session.flavor.capitalize()} is waiting in {place(session)}")
+        agent = BUILT_IN.get(session.flavor)
+        label = session.flavor.capitalize() if agent is None else agent.label
+        self._toast(session, "Ready for input", f"{label} is waiting in {place(session)}")
 
     def _toast(self, session: Session, title: str, body: str) -> None:
         data = {"title": title, "body": body, "sessionId": session.id, "url": f"/sessions/{session.id}"}

@@ -324,7 +324,7 @@ def test_ready_is_noted_once_in_five_seconds() -> None:
     for wait in (0.0, 2.0, 4.0):
         stage.tick(wait)
         peer.send("message", ready)
-    assert [toast["data"]["body"] for toast in page.of("toast")] == ["Opencode is waiting in project"] * 2
+    assert [toast["data"]["body"] for toast in page.of("toast")] == ["OpenCode is waiting in project"] * 2
 
 
 def test_the_list_says_what_waits() -> None:
