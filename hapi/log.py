@@ -176,6 +176,12 @@ class Logging:
             if isinstance(observer, TerminalLog):
                 observer.level = self._terminal_level
 
+    def reopen(self) -> None:
+        """Go on in a new file of the same name when somebody has moved ours away."""
+        for observer in self._observers:
+            if isinstance(observer, FileLog):
+                observer.file.close()  # the next line opens it again
+
     def stop(self) -> None:
         for observer in self._observers:
             globalLogPublisher.removeObserver(observer)

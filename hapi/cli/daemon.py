@@ -17,6 +17,7 @@ from hapi.home import PRIVATE_FILE, Home
 from hapi.shown import Secrets, visible
 
 DETACHED = "HAPI_RUNNER_DETACHED"  # environment: nobody reads the output, so nothing is said there once it is up
+OF_OUR_UNIT = ("NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_")  # what a supervisor told the command, not the runner it starts
 GLANCE = 0.05  # seconds between looks
 TAIL = 2_000  # bytes of the runner's last words
 
@@ -60,7 +61,7 @@ def start_in_background(home: Home, words: list[str]) -> Started:
             stderr=descriptor,
             start_new_session=True,
             close_fds=True,
-            env={**os.environ, DETACHED: "1"},
+            env={**{name: value for name, value in os.environ.items() if not name.startswith(OF_OUR_UNIT)}, DETACHED: "1"},
         )
     finally:
         os.close(descriptor)

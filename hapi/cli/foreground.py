@@ -38,6 +38,7 @@ def run_runner(flags: RunnerFlags) -> int:
     from hapi.cli.serving import Serving
     from hapi.log import start_logging
     from hapi.runner import runner_service
+    from hapi.runner.hosting import host
     from hapi.runner.succession import succession_of
 
     terminal = None if detached else sys.stderr
@@ -48,15 +49,16 @@ def run_runner(flags: RunnerFlags) -> int:
     def start() -> None:
         succession = succession_of(reactor, os.environ, own, inherited, detached)
         runner: Any = runner_service(reactor, options, on_retired=serving.leave, lock=lock, succession=succession)
-        runner.when_up().addCallbacks(lambda _: up(runner), serving.fail)
+        runner.when_up().addCallbacks(lambda _: up(runner, telling), serving.fail)
         runner.setServiceParent(serving.services)
+        telling: Any = host(reactor, runner, serving.services, replaces=inherited is not None)
         serving.services.startService()
 
-    def up(runner: Any) -> None:
+    def up(runner: Any, telling: Any) -> None:
         gc.freeze()
         gc.enable()
         if not sys.stdin.isatty():  # no terminal that could hang up: a supervisor's or a person's wish
-            serving.on_hangup = runner.reload
+            serving.on_hangup = lambda: reload(logging, runner, telling)
         logging.speak_up()
         print(banner(runner), flush=True)
 
@@ -66,6 +68,14 @@ def run_runner(flags: RunnerFlags) -> int:
         if lock is not None:
             lock.release()
         logging.stop()
+
+
+def reload(logging: Any, runner: Any, telling: Any) -> None:
+    """SIGHUP: log into a file of this name anew, look again at settings and hub, tell systemd. Never an end."""
+    logging.reopen()
+    for part in (runner, telling):
+        if part is not None:
+            part.reload()
 
 
 def banner(runner: Any) -> str:

@@ -24,8 +24,15 @@ STATUS_EVERY = 5.0  # seconds between two looks at what the status line should s
 STATUS_LIMIT = 400  # characters of it
 
 
+class Handed(Protocol):
+    handed_over_to: int | None  # pid of the successor
+
+
 class Told(Protocol):
     """What is asked of the runner."""
+
+    @property
+    def succession(self) -> Handed: ...
 
     def when_up(self) -> Deferred[None]: ...
     def status(self) -> Mapping[str, Any]: ...
@@ -62,18 +69,17 @@ class Notifications:
             self._socket = None
 
 
-def watchdog_interval(environ: Mapping[str, str], pid: int) -> float | None:
+def watchdog_interval(environ: Mapping[str, str], pid: int, replaces: bool = False) -> float | None:
     """Seconds between two signs of life, half of what systemd allows; None when it does not watch this process.
 
-    A replacement that took over from the unit's first process is watched too, although WATCHDOG_PID still names that one.
+    One that `replaces` the unit's first process is watched too, although WATCHDOG_PID still names that one.
     """
     try:
         allowed = int(environ.get("WATCHDOG_USEC", "")) / 1_000_000
         meant = int(environ.get("WATCHDOG_PID") or pid)
     except ValueError:
         return None
-    inherited = "HAPI_RUNNER_HANDOFF_FROM_PID" in environ
-    return allowed / 2 if allowed > 0 and (meant == pid or inherited) else None
+    return allowed / 2 if allowed > 0 and (meant == pid or replaces) else None
 
 
 def status_line(status: Mapping[str, Any]) -> str:
@@ -106,7 +112,6 @@ class Notifier(Service):
         self._alive.clock = self._look.clock = clock
         self._said = ""
         self._is_up = False
-        self.silent = False  # somebody else is the unit's main process now
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
@@ -119,7 +124,7 @@ class Notifier(Service):
         for loop in (self._alive, self._look):
             if loop.running:
                 loop.stop()
-        if not self.silent:
+        if self._runner.succession.handed_over_to is None:  # else the unit's main process is another one by now
             self._to.send("STOPPING=1", "STATUS=leaving; sessions go on")
         self._to.close()
 
@@ -151,7 +156,9 @@ class Notifier(Service):
             self._said = line
 
 
-def notifier(clock: IReactorTime, runner: Told, environ: Mapping[str, str] = os.environ) -> Notifier | None:
+def notifier(
+    clock: IReactorTime, runner: Told, environ: Mapping[str, str] = os.environ, *, replaces: bool = False
+) -> Notifier | None:
     """The one for this process, None when nobody listens."""
     to = Notifications.named_by(environ)
-    return None if to is None else Notifier(clock, runner, to, watchdog_interval(environ, os.getpid()))
+    return None if to is None else Notifier(clock, runner, to, watchdog_interval(environ, os.getpid(), replaces))

@@ -41,10 +41,11 @@ from hapi.runner.methods import offer_methods
 from hapi.runner.options import RunnerOptions
 from hapi.runner.peers import PeerLookup, find_holder
 from hapi.runner.reports import Reports
+from hapi.runner.reloading import Reloading
 from hapi.runner.retention import Retention
 from hapi.runner.sockets import Listeners
 from hapi.runner.spawning import Spawner
-from hapi.runner.state import RunnerState, StateFile, as_npm_writes_it, state_of_this_run
+from hapi.runner.state import RunnerState, StateFile, as_npm_writes_it, identity, state_of_this_run
 from hapi.runner.succession import LEARN_AFTER, Parts, Succession
 from hapi.runner.worktrees import Worktrees
 
@@ -118,6 +119,7 @@ class RunnerService(Service):
             now=now,
         )
         self._announcements = Announcements(reactor, options.home, processes, self.children, now=now)
+        self._reloading = Reloading(self)
         self._heartbeat = Heartbeat(reactor, options.heartbeat, self._beat)
 
     # --- for the host
@@ -140,9 +142,34 @@ class RunnerService(Service):
         return self._registered.when()
 
     def reload(self) -> None:
-        """Look again at what may have changed outside: the hub is tried at once."""
+        """Read the settings again: another hub or token makes a new link. The hub is tried at once."""
+        self._reloading.ask()
+
+    def try_hub(self) -> None:
         if self._machine is not None:
             self._machine.try_now()
+
+    def use(self, options: RunnerOptions) -> None:
+        """Go on with these options, as far as a running runner can: hub, token, headers, agents."""
+        self.options = options
+        self.availability = Availability.of(options)
+        self.spawner.use(options, self.availability)
+        if self._state is not None:
+            known = identity(options.access, options.machine_id)
+            self._state = msgspec.structs.replace(self._state, **{"started_with_extra_headers_hash": None, **known})
+            self._states.write(self._state)
+
+    async def unlink(self) -> None:
+        """Take leave of the hub, in a bounded time. The machine it was stays our `_machine` until the next one comes."""
+        machine = self._machine
+        if machine is not None:
+            await self._within(FAREWELL, "telling the hub", lambda: machine.farewell(self._source, FAREWELL - 0.05))
+            await self._within(CLOSE_LINK, "closing the link", machine.close)
+            maybeDeferred(machine.link.stopService).addErrback(lambda _: None)
+
+    def link_again(self) -> None:
+        if self._machine is not None and self._left is None:
+            self._link()
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]

@@ -61,6 +61,10 @@ class Spawner:
     _starting: dict[str, Once[SpawnResult]] = field(factory=dict)
     log = Logger()
 
+    def use(self, options: RunnerOptions, availability: Availability) -> None:
+        """What starts from now on gets these."""
+        self._options, self._availability = options, availability
+
     async def spawn(self, request: SpawnRequest, asked_by: str) -> SpawnResult:
         """Start a session, or join the start or the life of the one that is asked for. A caller that gives up cancels nothing.
 

@@ -104,10 +104,12 @@ def makeService(options: Options) -> MultiService:
     from twisted.internet import reactor
 
     from hapi.net.clock import use_monotonic_time
+    from hapi.runner.hosting import host
     from hapi.runner.service import runner_service
 
     use_monotonic_time(reactor)
     program = Program(reactor)
     service = runner_service(reactor, options["runner"], on_retired=program.ended, lock=lock)
     service.setServiceParent(program)  # type: ignore[no-untyped-call]
+    host(reactor, service, program)
     return program

@@ -17,8 +17,14 @@ from hapi.process.launch import environment_of
 from hapi.runner.notify import Notifications, Notifier, notifier, status_line, watchdog_interval
 
 
+@define
+class Succession:
+    handed_over_to: int | None = None
+
+
 @define(eq=False)
 class Runner:
+    succession: Succession = field(factory=Succession)
     up: Deferred = field(factory=Deferred)
     found: dict = field(factory=lambda: {"hub": {"url": "http://hub:1", "phase": "connecting", "reason": None}, "children": 0})
 
@@ -116,9 +122,9 @@ def test_leaving_is_said_once_and_nothing_after_it__V03(told, systemd, clock):
 
 
 def test_one_that_handed_over_says_no_more_of_leaving__H07(told, systemd):
-    _, made = told
+    runner, made = told
     systemd.heard()
-    made.silent = True
+    runner.succession.handed_over_to = 4711
     made.stopService()
     assert systemd.heard() == []
 
@@ -165,11 +171,14 @@ def test_a_socket_that_is_gone_harms_nothing(tmp_path):
         ({"WATCHDOG_USEC": "3000000"}, 1.5),
         ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "7"}, 1.5),
         ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "8"}, None),
-        ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "8", "HAPI_RUNNER_HANDOFF_FROM_PID": "8"}, 1.5),
     ],
 )
 def test_the_watchdog_is_fed_when_it_is_ours__V03(environ, expected):
     assert watchdog_interval(environ, pid=7) == expected
+
+
+def test_a_replacement_feeds_the_watchdog_of_its_predecessor__V03_H07():
+    assert watchdog_interval({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "8"}, pid=7, replaces=True) == 1.5
 
 
 def test_a_status_stays_on_its_line__K03():

@@ -1,5 +1,6 @@
 """The runner as a service: up in order, leaving in time, beats, exit codes. Hub and processes are in memory, files are real."""
 
+import hashlib
 import json
 import os
 import time
@@ -315,6 +316,39 @@ def test_a_reload_tries_the_hub_at_once__P03(run):
     run.service.reload()
     run.up().service.reload()
     assert run.machine.said[-1] == "try now"
+
+
+def test_a_reload_with_another_token_makes_a_new_link__N06_P03(run, home):
+    run.up()
+    first, secret = run.machine, "another-token"
+    home.settings.write_text(json.dumps({"cliApiToken": secret, "apiUrl": "http://127.0.0.1:2"}))
+    run.service.reload()
+    for _ in range(20):
+        run.reactor.advance(0.1)
+    assert first.said == ["start", "os-signal", "closed"]
+    assert run.machine is not first
+    assert run.machine.said == ["start"]
+    assert run.machine.options.access == HubAccess("http://127.0.0.1:2", secret)
+    assert run.state["startedWithApiUrl"] == "http://127.0.0.1:2"
+    assert run.state["startedWithCliApiTokenHash"] == hashlib.sha256(secret.encode()).hexdigest()
+    assert run.service.spawner._options.for_children()["CLI_API_TOKEN"] == secret
+
+
+def test_a_reload_of_broken_settings_changes_nothing__S16_P03(run, home):
+    run.up()
+    home.settings.write_text("{")
+    run.service.reload()
+    assert run.machine.said == ["start", "try now"]
+    assert run.service.options.access == HubAccess("http://127.0.0.1:1", "secret-token")
+
+
+def test_a_stop_while_the_link_is_made_anew_makes_none__P03_P01(home):
+    run = Run(home, dead_hub=True).up()
+    first = run.machine
+    home.settings.write_text(json.dumps({"cliApiToken": "another-token"}))
+    run.service.reload()
+    run.stop()
+    assert run.machine is first
 
 
 def test_a_host_without_a_callback_is_left_alone(home):
