@@ -55,6 +55,11 @@ async def _give_way(reactor: Any, home: Home, status: dict[str, Any], quiet: boo
     pid = status.get("pid")
     if list(status.get("argv") or ())[:1] == ["up"]:
         raise Stop(f"`hapi up` serves this home (pid {pid}) with other flags: end it first", HELD)
+    handoff = status.get("handoff") or {}
+    if handoff.get("mode") in ("restart", "notify"):
+        raise Stop(
+            f"{handoff.get('restartedBy')} keeps a runner (pid {pid}) of another build or other flags: restart it there", HELD
+        )
     if not quiet:
         say(f"Replacing the running runner (pid {pid}, version {visible(status.get('version'))})")
     await stop_running(reactor, home)
@@ -77,14 +82,32 @@ def is_reachable(status: dict[str, Any]) -> bool:
 
 
 def same(status: dict[str, Any], options: Any) -> bool:
-    """Whether the runner with `status` is what `options` ask for: version, hub, machine, roots and session command."""
+    """Whether the runner with `status` is what `options` ask for: build, hub, token, machine, roots and session command.
+
+    HAPI_DISABLE_VERSION_HANDOFF=1 of the running one counts here as well, whatever our own environment says: then its build is
+    no reason to replace it (faults.md H08).
+    """
+    from hapi.build import Installation
+    from hapi.runner.succession import fingerprint
+
+    ours = Installation().running()
+    is_current = status.get("version") == __version__ and (
+        ours is None or status.get("build") == {"version": ours.version, "digest": ours.digest}
+    )
     return (
-        status.get("version") == __version__
+        (is_current or status.get("handoffDisabled") is True or options.handoff_disabled)
+        and status.get("identity") == fingerprint(options)
         and (status.get("hub") or {}).get("url") == options.access.url
         and status.get("machineId") == options.machine_id
         and list(status.get("workspaceRoots") or ()) == list(options.workspace_roots)
+        and same_limits(status.get("admission") or {}, options.limits)
         and list(status.get("sessionCommand") or ()) == list(options.session_command)
     )
+
+
+def same_limits(admission: dict[str, Any], limits: Any) -> bool:
+    running = [admission.get(key) for key in ("maxSessions", "minFreeMemory", "queue")]
+    return running == [limits.sessions, limits.free_memory, limits.queue]
 
 
 async def stop_running(reactor: Any, home: Home) -> int | None:

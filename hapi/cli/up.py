@@ -78,6 +78,7 @@ class Up:
         from hapi.cli.starting import is_reachable
         from hapi.hub import hub_service
         from hapi.runner import RunnerOptions, runner_service
+        from hapi.runner.succession import part_of
 
         if await self._already_up(reactor):
             serving.leave()
@@ -91,7 +92,8 @@ class Up:
         self._remember_hub(hub.url)
         flags = {"workspace_roots": self.roots} if self.roots else {}
         wanted = RunnerOptions.from_environment(os.environ, **flags, argv=("up",), log_path=str(logging.path))
-        runner: Any = runner_service(reactor, wanted, on_retired=serving.leave)
+        succession = part_of(reactor, "`hapi up`, which serves the hub as well")
+        runner: Any = runner_service(reactor, wanted, on_retired=serving.leave, succession=succession)
         runner.setServiceParent(serving.services)
         await runner.when_up()
         logging.speak_up()

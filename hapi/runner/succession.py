@@ -393,6 +393,23 @@ class PredecessorStays(Exception):
     """The old runner neither handed over nor went."""
 
 
+def part_of(reactor: Any, owner: str, environ: Mapping[str, str] | None = None) -> Succession:
+    """That of a runner in a program with other services or another start than ours: it never replaces itself.
+
+    With `environ` the program has nothing but the runner in it, and a supervisor that the environment tells of may be asked
+    for a restart.
+    """
+    from hapi.process import SystemProcesses
+    from hapi.runner.supervisor import supervision
+
+    found = supervision(environ) if environ is not None else Supervision()
+    return Succession(
+        reactor,
+        SystemProcesses(reactor),
+        Supervision("restart" if found.mode in ("notify", "restart") else "none", found.by or owner),
+    )
+
+
 def succession_of(
     reactor: Any, environ: Mapping[str, str], start: OwnStart, inheritance: Inheritance | None, detached: bool
 ) -> Succession:

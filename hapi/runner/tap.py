@@ -22,6 +22,9 @@ class Options(usage.Options):
 
     optParameters = [  # noqa: RUF012
         ["session-command", None, None, "The program that sessions run (HAPI_CLI_EXECUTABLE; by default our own)."],
+        ["max-sessions", None, None, "How many sessions may run at once (HAPI_RUNNER_MAX_SESSIONS)."],
+        ["min-free-memory", None, None, "Memory that must be free for a start, as 2G (HAPI_RUNNER_MIN_FREE_MEMORY)."],
+        ["queue", None, None, "How many starts may wait for a place (HAPI_RUNNER_QUEUE, by default 0)."],
         ["home", None, None, "The runner's home directory (HAPI_HOME, by default ~/.hapi)."],
     ]
 
@@ -39,7 +42,10 @@ class Options(usage.Options):
             environ["HAPI_HOME"] = os.path.abspath(os.path.expanduser(self["home"]))
         try:
             self["runner"] = RunnerOptions.from_environment(
-                environ, workspace_roots=self["workspace-roots"], session_command=self["session-command"]
+                environ,
+                workspace_roots=self["workspace-roots"],
+                session_command=self["session-command"],
+                **{name: self[name.replace("_", "-")] for name in ("max_sessions", "min_free_memory", "queue")},
             )
         except (HomeUnusable, SettingsBroken, NotConfigured) as error:
             raise usage.UsageError(str(error)) from error
@@ -106,10 +112,12 @@ def makeService(options: Options) -> MultiService:
     from hapi.net.clock import use_monotonic_time
     from hapi.runner.hosting import host
     from hapi.runner.service import runner_service
+    from hapi.runner.succession import part_of
 
     use_monotonic_time(reactor)
     program = Program(reactor)
-    service = runner_service(reactor, options["runner"], on_retired=program.ended, lock=lock)
+    succession = part_of(reactor, "twistd", os.environ)
+    service = runner_service(reactor, options["runner"], on_retired=program.ended, lock=lock, succession=succession)
     service.setServiceParent(program)  # type: ignore[no-untyped-call]
     host(reactor, service, program)
     return program
