@@ -60,8 +60,9 @@ def mode_event(mode: str) -> Data:
 # --- records -------------------------------------------------------------------------------------------------------------
 
 
-def message(text: str) -> Data:
-    return {"type": "message", "message": text}
+def message(text: str, name: str) -> Data:
+    """`name`: an id of its own, so that a message that had to be sent twice is shown once."""
+    return {"type": "message", "message": text, "id": name}
 
 
 def reasoning(text: str, stream: str, live: bool) -> Data:
@@ -203,7 +204,7 @@ class Transcript:
 
     def _end_text(self) -> list[Data]:
         said, self._text, self._message = "".join(self._text), [], None
-        return [message(said)] if said.strip() else []
+        return [message(said, self._new_id())] if said.strip() else []
 
     def _end_thought(self) -> list[Data]:
         said, stream = "".join(self._thought), self._stream

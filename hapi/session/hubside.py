@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from random import Random
 from typing import Any, Protocol
 
@@ -16,10 +16,12 @@ from twisted.logger import Logger
 from hapi.net.errors import HubRefused, HubUnreachable
 from hapi.net.versioned import VersionedDocument
 from hapi.protocol.records import agent_record, event_record, message_event
-from hapi.session.inbox import Inbox
+from hapi.session.inbox import Inbox, sequence
+from hapi.session.reviewing import missing
 
 ALIVE_EVERY = 2.0  # seconds (session.md 3.2)
 BACKFILL = 200  # rows a request
+MARGIN = 500  # rows: a prompt may have been stored after a record that is unsure
 Json = dict[str, Any]
 
 
@@ -30,6 +32,7 @@ class Link(Protocol):
 
     def on_connect(self, call: Callable[[], object]) -> None: ...
     def on_event(self, name: str, handle: Callable[..., object]) -> None: ...
+    def review_with(self, review: Callable[[list[Any]], Awaitable[list[Any]]]) -> None: ...
     def emit(self, event: str, *args: Any, keep: bool = True) -> None: ...
     def call(self, event: str, *args: Any, timeout: float = 10.0) -> Deferred[Any]: ...
 
@@ -59,6 +62,7 @@ class HubSide:
     is_ready: bool = False
     _alive: LoopingCall = field(init=False)
     _connects: int = 0
+    _reviewed: int = 0  # sequence number up to which rows were compared with what was sent
     _silent: bool = False
     log = Logger()
 
@@ -92,6 +96,7 @@ class HubSide:
         self._link.on_connect(self._connected)
         self._link.on_event("update", self._update)
         self._link.on_event("error", self._error)
+        self._link.review_with(self._review)
 
     # --- out
     def say(self, data: Mapping[str, Any]) -> None:
@@ -162,6 +167,19 @@ class HubSide:
         if self._connects == 1 or not self.inbox.highest:
             return None
         return Deferred.fromCoroutine(self._backfill())
+
+    async def _review(self, unsure: list[Any]) -> list[Any]:
+        """Of what was sent before the connection was lost: what the hub does not have."""
+        rows: list[Any] = []
+        if any(sent.event == "message" for sent in unsure):
+            after = max(self._reviewed, self.inbox.highest - MARGIN, 0)
+            while True:
+                page = await self._rows_after(after)
+                rows += page
+                self._reviewed = after = max([after, *map(sequence, page)])
+                if len(page) < BACKFILL:
+                    break
+        return missing(unsure, rows)
 
     async def _backfill(self) -> None:
         """Fetch what was said while we were away."""

@@ -13,12 +13,14 @@ from typing import Any
 
 from hapi.agents import Agent, agents, default_agent
 from hapi.home import Home
+from hapi.net.lean import without_tls
 from hapi.protocol.sessionfacts import Facts, taken_over, worktree_of
 from hapi.session.commandline import USAGE, Arguments, WrongUsage, initial_mode, read_arguments
 from hapi.session.early import FirstWords, Plan, control_port
 from hapi.settings import HubAccess, hub_access, machine_id, read_settings
 
 WRONG_USAGE, FAILED = 2, 1
+QUICK_SWITCH = 0.0005  # seconds after which loading makes way for the first words; Python's own 5 ms cost them 50
 
 
 def run(argv: list[str], environ: Mapping[str, str]) -> int:
@@ -54,11 +56,13 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
         return FAILED
     early = EarlySignals()
     plan = first_plan(arguments, access, facts, home)
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(QUICK_SWITCH)
     first = FirstWords(plan).begin()
-    if access.url.startswith("http:"):
-        _without_tls()
+    without_tls(access.url)
     from hapi.session.running import Running
 
+    sys.setswitchinterval(usual)
     return Running(agent, arguments, facts, mode, home, dict(environ), access, settings, plan, first, early.noted).main()
 
 
@@ -120,14 +124,3 @@ class EarlySignals:
         self.noted: list[int] = []
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda signal_number, frame: self.noted.append(signal_number))
-
-
-def _without_tls() -> None:
-    """Twisted loads OpenSSL when it is there, for 50 ms and 12 MB; a session with a hub over plain HTTP never needs it."""
-    if "twisted.internet.tcp" in sys.modules or "OpenSSL" in sys.modules:
-        return
-    sys.modules["OpenSSL"] = None  # type: ignore[assignment]
-    try:
-        import twisted.internet.reactor  # noqa: F401
-    finally:
-        del sys.modules["OpenSSL"]

@@ -25,14 +25,14 @@ def test_text_goes_out_per_finished_block():
     made = transcript()
     assert made.update(Text("Hel"), 0) == []
     assert made.update(Text("lo"), 1) == []
-    assert made.update(Plan(()), 2) == [{"type": "message", "message": "Hello"}, {"type": "plan", "entries": []}]
+    assert made.update(Plan(()), 2) == [{"type": "message", "message": "Hello", "id": "id-1"}, {"type": "plan", "entries": []}]
     assert made.finish() == []
 
 
 def test_another_message_is_another_block():
     assert told([(0, Text("one", "a")), (0, Text("two", "b"))]) == [
-        {"type": "message", "message": "one"},
-        {"type": "message", "message": "two"},
+        {"type": "message", "message": "one", "id": "id-1"},
+        {"type": "message", "message": "two", "id": "id-2"},
     ]
 
 
@@ -46,13 +46,13 @@ def test_thoughts_grow_in_snapshots_at_least_a_quarter_second_apart_and_end_with
         {"type": "reasoning", "message": "a", "id": "id-1", "live": True},
         {"type": "reasoning", "message": "abc", "id": "id-1", "live": True},
         {"type": "reasoning", "message": "abcd", "id": "id-1"},
-        {"type": "message", "message": "so"},
+        {"type": "message", "message": "so", "id": "id-2"},
     ]
 
 
 def test_each_stream_of_thought_has_an_id_of_its_own():
     records = told([(0, Thought("a")), (1, Text("x")), (2, Thought("b"))])
-    assert [record["id"] for record in records if record["type"] == "reasoning" and "live" not in record] == ["id-1", "id-2"]
+    assert [record["id"] for record in records if record["type"] == "reasoning" and "live" not in record] == ["id-1", "id-3"]
 
 
 def test_a_tool_call_lives_from_pending_to_its_result():

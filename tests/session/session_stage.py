@@ -38,6 +38,7 @@ class MemoryLink:
     _on_event: dict[str, Any] = field(factory=dict)
     _waiting: list[tuple[str, tuple[Any, ...], Deferred[Any]]] = field(factory=list)
     running: bool = False
+    review: Any = None
 
     # --- as HubLink
     def on_connect(self, call):
@@ -45,6 +46,9 @@ class MemoryLink:
 
     def on_event(self, name, handle):
         self._on_event[name] = handle
+
+    def review_with(self, review):
+        self.review = review
 
     def emit(self, event, *args, keep=True):
         if self.connected or keep:

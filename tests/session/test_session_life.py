@@ -174,7 +174,7 @@ def test_nothing_is_said_after_the_end(up):
     last = [name for name, _ in up.link.sent]
     up.clock.pump([1.0] * 10)
     assert [name for name, _ in up.link.sent] == last
-    assert {"type": "message", "message": "half an ans"} in up.link.records
+    assert up.link.records[-1]["message"] == "half an ans"
 
 
 def test_requests_that_wait_are_canceled_at_the_end(up):

@@ -1,7 +1,9 @@
 """Turns: prompts in, records out, permissions between, aborts."""
 
 from session_stage import MemoryAgent
+from twisted.internet.defer import Deferred
 
+from hapi.net.delivery import Sent
 from hapi.protocol.session import BY_SIGNAL
 
 
@@ -342,6 +344,50 @@ def test_a_long_backlog_is_fetched_page_by_page__N21(up):
     up.link.connect()
     assert up.asked_rows == [1, 201, 401]
     assert len(up.session.hub.inbox) == 449
+
+
+def reviewed(stage, unsure):
+    found = []
+    Deferred.fromCoroutine(stage.link.review(unsure)).addCallback(found.extend)
+    return found
+
+
+def test_records_that_the_hub_does_not_have_are_sent_again_and_no_others__N05(up):
+    up.link.message("go", 1)
+    up.agent.say("one")
+    up.agent.update("plan", entries=[])
+    up.agent.say("two " + "x" * 70_000)
+    up.agent.finish()
+    unsure = [Sent("message", (payload,)) for payload in up.link.of("message")]
+    unsure.insert(0, Sent("messages-consumed", ({"localIds": ["l1"]},)))
+    stored = [
+        {"seq": number, "content": sent.args[0]["message"]} for number, sent in enumerate(unsure) if sent.event == "message"
+    ]
+    long = dict(stored[2]["content"]["content"]["data"])
+    cut = long["message"][: 48 * 1024] + "\n…[hapi: truncated 10564 chars]…\n" + long["message"][-12 * 1024 :]
+    up.rows = [stored[0], {"seq": 9, "content": record(long | {"message": cut})}]
+    assert [sent.args[0].get("message", {}).get("content", {}).get("data", {}).get("type") for sent in reviewed(up, unsure)] == [
+        None,
+        "plan",
+        "ready",
+    ]
+
+
+def record(data):
+    return {"role": "agent", "content": {"type": "codex", "data": data}, "meta": {"sentFrom": "cli"}}
+
+
+def test_a_snapshot_of_a_thought_that_is_over_is_not_sent_again(up):
+    live = {"type": "reasoning", "message": "hm", "id": "r", "live": True}
+    unsure = [Sent("message", ({"sid": "s", "message": record(live)},))]
+    assert reviewed(up, unsure) == []
+
+
+def test_two_records_that_are_alike_are_two__N05(up):
+    one = Sent("message", ({"message": record({"type": "plan", "entries": []})},))
+    two = Sent("message", ({"message": record({"type": "plan", "entries": []})},))
+    up.rows = [{"seq": 1, "content": record({"type": "plan", "entries": []})}]
+    assert reviewed(up, [one, two]) == [two]
 
 
 def test_nothing_is_fetched_when_nothing_was_seen(up):

@@ -1,0 +1,65 @@
+"""After a lost connection: which of the events that may have been swallowed does the hub not have? Pure."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol, TypeVar
+
+CUT_FROM = 48 * 1024  # characters; hubs keep that much of the head of a long string, and 12 KiB of its tail
+HEAD, TAIL = 40 * 1024, 8 * 1024  # what is compared of such a string
+
+
+class Sent(Protocol):
+    """An event whose arrival is unsure, as `hapi.net.delivery.Sent` has it."""
+
+    @property
+    def event(self) -> str: ...
+    @property
+    def args(self) -> tuple[Any, ...]: ...
+
+
+S = TypeVar("S", bound=Sent)
+
+
+def missing(unsure: Iterable[S], rows: Iterable[Any]) -> list[S]:
+    """What has to be sent again. `rows`: the conversation as the hub has it, from before the first unsure record on.
+
+    Records of the conversation are looked for among the rows; snapshots of a thought that is over are not wanted any more.
+    All other events may come twice.
+    """
+    there = Counter(_key(row.get("content")) for row in rows if isinstance(row, Mapping))
+    found = []
+    for sent in unsure:
+        if sent.event == "message":
+            content = sent.args[0].get("message") if sent.args and isinstance(sent.args[0], Mapping) else None
+            key = _key(content)
+            if there[key] > 0:
+                there[key] -= 1
+                continue
+            if _is_snapshot(content):
+                continue
+        found.append(sent)
+    return found
+
+
+def _is_snapshot(content: Any) -> bool:
+    inner = content.get("content") if isinstance(content, Mapping) else None
+    data = inner.get("data") if isinstance(inner, Mapping) else None
+    return isinstance(data, Mapping) and data.get("live") is True
+
+
+def _key(content: Any) -> str:
+    return json.dumps(_shortened(content), sort_keys=True)
+
+
+def _shortened(value: Any) -> Any:
+    """Strings that a hub may have cut are compared by what it keeps of them."""
+    if isinstance(value, str):
+        return value if len(value) <= CUT_FROM else [value[:HEAD], value[-TAIL:]]
+    if isinstance(value, Mapping):
+        return {key: _shortened(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shortened(item) for item in value]
+    return value
