@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from attrs import define, frozen
-from twisted.internet.defer import Deferred, TimeoutError, race
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, race
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -202,6 +202,8 @@ class Handoff:
         while True:
             try:
                 status = await self._runner.ask()
+            except CancelledError:
+                raise
             except Exception as error:
                 self._doing = f"did not answer on the control socket: {error}"
             else:
@@ -226,11 +228,12 @@ class Handoff:
         """Do `step` until it is done, our patience is over, or the replacement has ended."""
         doing = Deferred.fromCoroutine(step).addCallbacks(lambda _: None, lambda reason: reason.value)  # type: ignore[arg-type]
         racing: Deferred[tuple[int, Any]] = race([doing, replacement.ended.when()])
-        racing.addTimeout(max(self._deadline - self._clock.seconds(), 0.0), self._clock)
-        try:
-            first, result = await racing
-        except TimeoutError:
-            raise _End(Failed(f"it {self._doing} within {self.patience:g} s")) from None
+        overdue = self._clock.callLater(max(self._deadline - self._clock.seconds(), 0.0), doing.cancel)
+        first, result = await racing
+        if overdue.active():
+            overdue.cancel()
+        else:
+            raise _End(Failed(f"it {self._doing} within {self.patience:g} s"))
         if first == 1:
             raise _End(await self._last_words(replacement, result))
         if isinstance(result, TalkEnded):
