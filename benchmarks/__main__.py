@@ -95,6 +95,7 @@ class Bench:
             self.note("runner: idle PSS (MB)", make, pss)
             before = {process.pid for process in marked(self.cast.mark)}
             session = self.spawn(running)
+            until(lambda session=session: self.user.session(session)["active"])
             self.user.say(session, "hello")
             until(lambda session=session: self.user.texts(session), what="the agent's answer")
             time.sleep(SETTLED)
