@@ -1,11 +1,14 @@
-"""The control API: npm's five paths and our `/status` (runner.md §9). Who may call is decided before, in guard.py."""
+"""The control API: npm's five paths, our `/status`, and three to be read by monitors (runner.md §9).
+
+Who may call is decided before, in guard.py.
+"""
 
 # mypy: disable-error-code="untyped-decorator"
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from klein import Klein
@@ -27,6 +30,10 @@ from hapi.protocol.control import (
 from hapi.protocol.spawn import MalformedSpawn, SpawnRequest, SpawnResult, parse_spawn
 from hapi.runner.announcements import Rejected, Verdict
 from hapi.runner.guard import Door
+from hapi.runner.tally import Tally
+
+if TYPE_CHECKING:
+    from hapi.runner.metrics import Metrics
 
 SPAWNS_WAITING = 16
 
@@ -34,6 +41,9 @@ SPAWNS_WAITING = 16
 class Runner(Protocol):
     """What the API asks of the runner."""
 
+    tally: Tally
+
+    def after(self, seconds: float, call: Callable[[], object]) -> None: ...
     def status(self) -> Mapping[str, Any]: ...
     def list(self) -> Any: ...
     async def announce(self, message: SessionStarted, door: Door) -> Verdict: ...
@@ -57,6 +67,7 @@ class ControlApi:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
         self._waiting = 0
+        self._metrics: Metrics | None = None
 
     def resource(self) -> IResource:
         found: IResource = self.app.resource()
@@ -79,6 +90,28 @@ class ControlApi:
     def status(self, request: IRequest) -> bytes:
         _body(request)
         return _reply(request, 200, self._runner.status())
+
+    @app.route("/healthz", methods=["GET"])
+    def healthz(self, request: IRequest) -> bytes:
+        """The reactor turns and the control API answers."""
+        return _reply(request, 200, {"status": "ok"})
+
+    @app.route("/readyz", methods=["GET"])
+    def readyz(self, request: IRequest) -> bytes:
+        """What the hub asks for arrives: registered, and linked."""
+        status = self._runner.status()
+        hub = status.get("hub") or {}
+        ready = bool(status.get("registered")) and hub.get("phase") == "connected"
+        return _reply(request, 200 if ready else 503, {"ready": ready, "registered": status.get("registered"), "hub": hub})
+
+    @app.route("/metrics", methods=["GET"])
+    def metrics(self, request: IRequest) -> bytes:
+        from hapi.runner.metrics import CONTENT_TYPE, Metrics
+
+        if self._metrics is None:
+            self._metrics = Metrics(self._runner)
+        request.setHeader(b"content-type", CONTENT_TYPE)
+        return self._metrics.text()
 
     @app.route("/stop-session", methods=["POST"])
     async def stop_session(self, request: IRequest) -> bytes:

@@ -12,6 +12,9 @@ from hapi.runner.peers import Caller, admits
 OPEN_WITHOUT_PROOF = frozenset({b"/session-started"})  # where callers cannot be looked up, npm's sessions still must get through
 
 
+READ_ONLY = frozenset({b"/healthz", b"/readyz", b"/metrics"})  # for monitors: asked with GET, and with nothing else
+
+
 @frozen
 class Refused:
     """The answer to a caller who is not let in."""
@@ -46,7 +49,7 @@ def judge(door: Door, own_uid: int, port: int | None, token: str, method: bytes,
         return Refused(403, "web pages may not call the runner")
     if not door.provable and path not in OPEN_WITHOUT_PROOF and not _knows(token, headers(b"authorization")):
         return Refused(401, "this system does not tell who is calling, so the token of runner.state.json is needed")
-    if method != b"POST":
+    if method != (b"GET" if path in READ_ONLY else b"POST"):
         return Refused(405, f"Route {method.decode('latin-1')}:{path.decode('latin-1')} not found")
     return _wrong_type(headers)
 

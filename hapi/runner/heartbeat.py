@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 
 class Heartbeat(Service):
-    """Calls `beat` every `interval` seconds; ticks that come while one runs are left out. `failures` counts, for `status`."""
+    """Calls `beat` every `interval` seconds; ticks that come while one runs are left out. The counts are for `status`."""
 
     log = Logger()
 
@@ -20,7 +20,8 @@ class Heartbeat(Service):
         self._interval, self._beat = interval, beat
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._guarded()))
         self._loop.clock = clock
-        self.failures = 0
+        self.beats = self.failures = 0
+        self.seconds: float | None = None  # what the last one took
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
@@ -32,8 +33,12 @@ class Heartbeat(Service):
             self._loop.stop()
 
     async def _guarded(self) -> None:
+        begun = self._loop.clock.seconds()
         try:
             await self._beat()
         except Exception:
             self.failures += 1
             self.log.failure("A heartbeat failed")
+        finally:
+            self.beats += 1
+            self.seconds = self._loop.clock.seconds() - begun

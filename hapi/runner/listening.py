@@ -14,7 +14,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from hapi.net.site import LimitedChannel, LimitedSite
 from hapi.protocol.control import error_body
-from hapi.runner.guard import Door, judge
+from hapi.runner.guard import READ_ONLY, Door, judge
 from hapi.runner.peers import PeerLookup, Unknowable, of_unix_socket
 
 BODY_LIMIT = 1 << 20  # bytes
@@ -119,7 +119,7 @@ class Guarded(Resource):
         request.setHeader(b"connection", b"close")
         request.channel.persistent = False
         if refused.status == 405:
-            request.setHeader(b"allow", b"POST")
+            request.setHeader(b"allow", b"GET" if path in READ_ONLY else b"POST")
         body = msgspec.json.encode(error_body(refused.status, PHRASES[refused.status], refused.reason))
         request.setHeader(b"content-length", b"%d" % len(body))
         request.write(body)

@@ -47,6 +47,7 @@ from hapi.runner.sockets import Listeners
 from hapi.runner.spawning import Spawner
 from hapi.runner.state import RunnerState, StateFile, as_npm_writes_it, identity, state_of_this_run
 from hapi.runner.succession import LEARN_AFTER, Parts, Succession
+from hapi.runner.tally import Tally
 from hapi.runner.worktrees import Worktrees
 
 STOPPED, FAILED, HELD, SUPERSEDED, RESTART = 0, 1, 3, 4, 75  # exit codes of a program that is this service
@@ -120,6 +121,7 @@ class RunnerService(Service):
         )
         self._announcements = Announcements(reactor, options.home, processes, self.children, now=now)
         self._reloading = Reloading(self)
+        self.tally = Tally(reactor)
         self._heartbeat = Heartbeat(reactor, options.heartbeat, self._beat)
 
     # --- for the host
@@ -300,6 +302,7 @@ class RunnerService(Service):
         rpc = RpcTable(self.options.machine_id)
         offer_methods(rpc, self)
         self._machine = self._make_machine(self._clock, self.options, facts, rpc)
+        self.tally.follow(self._machine.link)
         self._machine.on_registered = self._is_registered
         self._machine.start()
 
@@ -405,6 +408,7 @@ class RunnerService(Service):
             "registered": self.registered,
             "workspaceRoots": list(self.options.workspace_roots),
             "startedAt": int(self.started_at * 1000),
+            "uptimeSeconds": round(self._now() - self.started_at, 3),
             "argv": list(self.options.argv),
             "children": len(self.children.listed()),
             "phase": self.phase,
@@ -416,6 +420,8 @@ class RunnerService(Service):
             "callersKnownBy": self._lookup.means,
             "trouble": self._states.trouble,
             "failedBeats": self._heartbeat.failures,
+            "beats": self._heartbeat.beats,
+            "lastBeatSeconds": self._heartbeat.seconds,
         }
 
     def list(self) -> list[Listed]:
@@ -426,7 +432,7 @@ class RunnerService(Service):
         return await self._announcements.hear(message, door)
 
     async def spawn(self, request: SpawnRequest, asked_by: str) -> SpawnResult:
-        return await self.spawner.spawn(request, asked_by)
+        return self.tally.spawned(await self.spawner.spawn(request, asked_by))
 
     async def stop_session(self, name: str, actor: str) -> str:
         method = "hub" if actor == "hub" else "control"

@@ -117,6 +117,17 @@ def test_only_post__X05(method):
     assert verdict(method=method) == 405
 
 
+@pytest.mark.parametrize("path", [b"/healthz", b"/readyz", b"/metrics"])
+def test_what_monitors_read_is_read_by_get_alone_under_the_same_checks__X01_X03_X04_X05(path):
+    assert verdict(method=b"GET", path=path) is None
+    assert verdict(method=b"POST", path=path) == 405
+    assert verdict(method=b"GET", path=path, host=b"evil.example") == 421
+    assert verdict(method=b"GET", path=path, origin=b"http://evil.example") == 403
+    assert verdict(method=b"GET", path=path, sec_fetch_site=b"cross-site") == 403
+    assert verdict(Door(Caller(1001, 5, 42), provable=True), method=b"GET", path=path) == 403
+    assert verdict(Door(None, provable=False), method=b"GET", path=path) == 401
+
+
 def test_where_callers_cannot_be_looked_up_the_token_decides__X15():
     unknown = Door(None, provable=False)
     assert verdict(unknown) == 401

@@ -29,6 +29,9 @@ from hapi.settings import HubAccess
 class Link:
     connected = True
 
+    def on_status(self, call):
+        pass
+
     def stopService(self):
         self.connected = False
 
