@@ -49,13 +49,13 @@ class Files:
     def read(self, params: Any) -> Json:
         path = self.places.inside(_text(params, "path"))
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode) or facts.st_size > READ_LIMIT:
+            os.close(descriptor)
+            large = f"File is too large ({facts.st_size} bytes; the limit is {READ_LIMIT})"
+            raise ValueError(large if stat.S_ISREG(facts.st_mode) else "Not a file")
         with os.fdopen(descriptor, "rb") as file:
-            facts = os.fstat(descriptor)
-            if not stat.S_ISREG(facts.st_mode):
-                raise ValueError("Not a file")
-            if facts.st_size > READ_LIMIT:
-                raise ValueError(f"File is too large ({facts.st_size} bytes; the limit is {READ_LIMIT})")
-            content = file.read(READ_LIMIT + 1)
+            content = file.read(READ_LIMIT)
         return {"success": True, "content": base64.b64encode(content).decode(), "size": len(content), "modified": _ms(facts)}
 
     @answering

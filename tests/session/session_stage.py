@@ -268,6 +268,9 @@ class SessionStage:
     link: MemoryLink = field(init=False)
     host: MemoryHost = field(init=False)
     session: Session = field(init=False)
+    terminal: Any = None
+    said: Any = None  # what the terminal printed
+    err: Any = None
 
     def __attrs_post_init__(self):
         facts = Facts("/w", "box", "linux", "m", "/h", "/h/.hapi", "/lib", 7, "runner", self.agent_name, 1000)

@@ -1,0 +1,192 @@
+"""The chat in a terminal: what is typed, what is shown, what Ctrl+C does."""
+
+import io
+
+import pytest
+
+from hapi.protocol.session import BY_INTERRUPT, COMPLETED
+from hapi.session.terminal import Terminal, shown
+
+
+@pytest.fixture
+def at_terminal(staged):
+    """A session with a person at its terminal; `said()` is what was printed since the last look."""
+
+    def make(interactive=True):
+        stage = staged()
+        out, err = io.StringIO(), io.StringIO()
+        terminal = Terminal(stage.clock, out, err, interactive)
+        terminal.attach(stage.session)
+        stage.run()
+        terminal.ready("http://hub")
+
+        def said(stream=out):
+            text = stream.getvalue()
+            stream.truncate(0)
+            stream.seek(0)
+            return text
+
+        stage.terminal, stage.said, stage.err = terminal, said, err
+        return stage
+
+    return make
+
+
+def test_a_person_is_greeted_and_asked(at_terminal):
+    said = at_terminal().said()
+    assert "OpenCode in /w; also on the page at http://hub" in said
+    assert said.endswith("\n> ")
+
+
+def test_a_typed_line_is_a_prompt_here_and_on_the_page(at_terminal):
+    stage = at_terminal()
+    stage.said()
+    stage.terminal.typed("list the files")
+    assert stage.agent.prompts == ["list the files"]
+    assert stage.link.contents[0] == {
+        "role": "user",
+        "content": {"type": "text", "text": "list the files"},
+        "meta": {"sentFrom": "cli"},
+    }
+    stage.agent.say("There ")
+    stage.agent.say("are two.\n")
+    stage.agent.finish()
+    assert stage.said() == "There are two.\n\n> "
+
+
+def test_a_prompt_from_the_page_shows_in_the_terminal(at_terminal):
+    stage = at_terminal()
+    stage.said()
+    stage.link.message("from afar")
+    assert stage.said() == "[page] from afar\n"
+    assert stage.agent.prompts == ["from afar"]
+
+
+@pytest.mark.parametrize(("word", "option"), [("y", "once"), ("a", "always"), ("N", "no")])
+def test_a_question_is_answered_with_a_letter(at_terminal, word, option):
+    stage = at_terminal()
+    stage.terminal.typed("go")
+    answers = stage.agent.ask()
+    assert "? May OpenCode do this: Shell: ls" in stage.said()
+    stage.terminal.typed("hm")
+    assert "Please answer" in stage.said()
+    assert answers == []
+    stage.terminal.typed(word)
+    assert answers[0]["outcome"]["optionId"] == option
+
+
+def test_a_question_that_was_answered_on_the_page_is_over_in_the_terminal(at_terminal):
+    stage = at_terminal()
+    stage.terminal.typed("go")
+    stage.agent.ask()
+    stage.said()
+    stage.link.rpc_call("permission", {"id": "c1", "approved": True})
+    assert stage.said() == "  approved: Shell: ls\n"
+    stage.agent.finish()
+    stage.terminal.typed("y")
+    assert stage.agent.prompts == ["go", "y"]
+
+
+def test_tools_plans_and_failures_are_shown(at_terminal):
+    stage = at_terminal()
+    stage.terminal.typed("go")
+    stage.said()
+    stage.agent.update("plan", entries=[{"content": "do it", "status": "in_progress"}])
+    stage.agent.update("tool_call", toolCallId="c", title="cat", status="in_progress")
+    stage.agent.update("tool_call_update", toolCallId="c", status="completed", rawOutput="\n".join(map(str, range(20))))
+    stage.agent.fail("no more tokens")
+    said = stage.said()
+    assert said.startswith("  [~] do it\n[in progress] cat\n  | 0\n")
+    assert "  | … 8 more lines\n* OpenCode prompt failed: no more tokens\n> " in said
+
+
+def test_nothing_that_an_agent_says_steers_the_terminal__K03(at_terminal):
+    stage = at_terminal()
+    stage.terminal.typed("go")
+    stage.said()
+    stage.agent.say("a\x1b[2Jb\tc\r\nd")
+    assert stage.said() == "a\\x1b[2Jb\tc\\r\nd"
+    assert shown("\x9b31m") == "\\x9b31m"
+
+
+def test_the_first_interrupt_stops_the_turn_and_the_second_ends_the_session(at_terminal):
+    stage = at_terminal()
+    stage.terminal.typed("long")
+    ended = []
+    stage.session.ended.when().addCallback(ended.append)
+    stage.terminal.interrupt()
+    assert stage.agent.calls[-1][0] == "session/cancel"
+    assert ended == []
+    stage.terminal.interrupt()
+    assert ended == [BY_INTERRUPT]
+
+
+def test_an_interrupt_after_a_stopped_turn_stops_the_next_one(at_terminal):
+    stage = at_terminal()
+    stage.terminal.typed("long")
+    stage.terminal.interrupt()
+    stage.agent.finish("cancelled")
+    stage.terminal.typed("again")
+    stage.terminal.interrupt()
+    assert [name for name, _ in stage.agent.calls].count("session/cancel") == 2
+    assert not stage.session.ended.happened
+
+
+def test_an_interrupt_between_turns_ends_the_session(at_terminal):
+    stage = at_terminal()
+    stage.terminal.interrupt()
+    assert stage.link.metadata["archiveReason"] == "User terminated"
+
+
+def test_the_end_of_input_completes_the_session_after_the_turn(at_terminal):
+    stage = at_terminal()
+    stage.terminal.typed("one")
+    stage.terminal.end_of_input()
+    assert not stage.session.ended.happened
+    stage.agent.finish()
+    assert stage.link.metadata["archiveReason"] == "Session completed"
+
+
+def test_a_piped_prompt_prints_the_answer_alone(at_terminal):
+    stage = at_terminal(interactive=False)
+    stage.terminal.typed("what is\nthis")
+    stage.terminal.end_of_input()
+    stage.agent.update("agent_thought_chunk", content={"type": "text", "text": "hm"})
+    stage.agent.say("It is a test.")
+    stage.agent.finish()
+    assert stage.agent.prompts == ["what is\nthis"]
+    assert stage.said() == "It is a test.\n"
+    assert "OpenCode in /w" in stage.said(stage.err)
+
+
+def test_what_is_typed_before_the_agent_is_there_waits_for_it(staged):
+    stage = staged()
+    terminal = Terminal(stage.clock, io.StringIO(), io.StringIO(), True)
+    terminal.typed("early")
+    terminal.attach(stage.session)
+    terminal.typed("bird")
+    stage.run()
+    terminal.ready("http://hub")
+    stage.agent.finish()
+    assert stage.agent.prompts == ["early", "bird"]
+
+
+def test_input_that_ends_before_the_agent_is_there_completes_the_session(staged):
+    stage = staged()
+    terminal = Terminal(stage.clock, io.StringIO(), io.StringIO(), False)
+    terminal.attach(stage.session)
+    terminal.end_of_input()
+    stage.run()
+    terminal.ready("http://hub")
+    ended = []
+    stage.session.ended.when().addCallback(ended.append)
+    assert ended == [COMPLETED]
+
+
+def test_a_closed_terminal_ends_no_session(at_terminal):
+    stage = at_terminal()
+    stage.terminal._out.close()
+    stage.terminal.typed("go")
+    stage.agent.say("still here")
+    stage.agent.finish()
+    assert stage.link.records[-1] == {"type": "ready"}
