@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import evolve, frozen
+
+MORE = {  # flag → keyword of RunnerOptions.from_environment; each takes one text
+    "--max-sessions": "max_sessions",
+    "--min-free-memory": "min_free_memory",
+    "--queue": "queue",
+}
 
 
 @frozen
@@ -14,16 +20,18 @@ class RunnerFlags:
 
     workspace_roots: tuple[str, ...] = ()
     session_command: str | None = None
+    more: Mapping[str, str] = {}  # the flags of MORE that were given, by their keyword
 
     def given(self) -> dict[str, Any]:
         """As keyword arguments of `RunnerOptions.from_environment`."""
         command = {"session_command": self.session_command} if self.session_command else {}
-        return {"workspace_roots": self.workspace_roots, **command}
+        return {"workspace_roots": self.workspace_roots, **command, **self.more}
 
     def words(self) -> list[str]:
         """The same flags as words of a command line, to come after `runner`."""
         roots = [word for root in self.workspace_roots for word in ("--workspace-root", root)]
-        return roots + (["--session-command", self.session_command] if self.session_command else [])
+        more = [word for flag, keyword in MORE.items() if keyword in self.more for word in (flag, self.more[keyword])]
+        return roots + (["--session-command", self.session_command] if self.session_command else []) + more
 
 
 def read_words(words: Sequence[str], verb: str) -> RunnerFlags | None:
@@ -35,13 +43,15 @@ def read_words(words: Sequence[str], verb: str) -> RunnerFlags | None:
         if word == verb and not seen:
             seen = True
             continue
-        if name not in ("--workspace-root", "--session-command"):
+        if name not in ("--workspace-root", "--session-command", *MORE):
             return None
         if not equals:
             if not rest:
                 return None
             value = rest.pop(0)
-        if name == "--workspace-root":
+        if name in MORE:
+            flags = evolve(flags, more={**flags.more, MORE[name]: value})
+        elif name == "--workspace-root":
             flags = evolve(flags, workspace_roots=(*flags.workspace_roots, value))
         else:
             flags = evolve(flags, session_command=value)

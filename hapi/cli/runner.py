@@ -24,6 +24,9 @@ REGISTERED = {True: "yes", False: "no", None: "unknown"}
 def flags(command: Callable[..., Any]) -> Callable[..., Any]:
     """The flags of a runner; they may stand before the verb or after it."""
     for option in (
+        click.option("--queue", metavar="N", help="How many starts may wait for a place (HAPI_RUNNER_QUEUE; 0)."),
+        click.option("--min-free-memory", metavar="SIZE", help="Memory that must be free for a start, as 2G."),
+        click.option("--max-sessions", metavar="N", help="How many sessions may run at once; more are refused, or wait."),
         click.option("--session-command", metavar="COMMAND", help="The program that sessions run (HAPI_CLI_EXECUTABLE; ours)."),
         click.option("--workspace-root", "roots", multiple=True, metavar="PATH", help="Limit sessions to PATH; repeatable."),
     ):
@@ -34,24 +37,31 @@ def flags(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.group("runner")
 @flags
 @click.pass_context
-def runner(context: click.Context, roots: tuple[str, ...], session_command: str | None) -> None:
+def runner(context: click.Context, /, roots: tuple[str, ...], session_command: str | None, **more: str | None) -> None:
     """The runner of this machine: starts sessions when the hub asks, tracks them, ends them."""
-    context.obj = RunnerFlags(roots, session_command)
+    context.obj = RunnerFlags(roots, session_command, _named(more))
 
 
-def _together(context: click.Context, roots: tuple[str, ...], session_command: str | None) -> RunnerFlags:
+def _together(
+    context: click.Context, roots: tuple[str, ...], session_command: str | None, more: dict[str, str | None]
+) -> RunnerFlags:
     before: RunnerFlags = context.obj
-    return RunnerFlags((*before.workspace_roots, *roots), session_command or before.session_command)
+    together = {**before.more, **_named(more)}
+    return RunnerFlags((*before.workspace_roots, *roots), session_command or before.session_command, together)
+
+
+def _named(more: dict[str, str | None]) -> dict[str, str]:
+    return {name: value for name, value in more.items() if value is not None}
 
 
 @runner.command("start-sync", epilog=epilog(DONE, ERROR, USAGE, HELD, SUPERSEDED))
 @flags
 @click.pass_context
-def start_sync(context: click.Context, roots: tuple[str, ...], session_command: str | None) -> None:
+def start_sync(context: click.Context, /, roots: tuple[str, ...], session_command: str | None, **more: str | None) -> None:
     """Run the runner in the foreground. Ctrl+C or SIGTERM ends it in order; its sessions go on."""
     from hapi.cli.foreground import run_runner
 
-    sys.exit(run_runner(_together(context, roots, session_command)))
+    sys.exit(run_runner(_together(context, roots, session_command, more)))
 
 
 @runner.command("start", epilog=epilog(DONE, ERROR, USAGE, HELD))
@@ -64,7 +74,14 @@ def start_sync(context: click.Context, roots: tuple[str, ...], session_command: 
 @json_flag
 @click.pass_context
 def start(
-    context: click.Context, roots: tuple[str, ...], session_command: str | None, wanted: str, timeout: float, as_json: bool
+    context: click.Context,
+    /,
+    roots: tuple[str, ...],
+    session_command: str | None,
+    wanted: str,
+    timeout: float,
+    as_json: bool,
+    **more: str | None,
 ) -> None:
     """Start the runner in the background and wait until it is ready.
 
@@ -72,7 +89,7 @@ def start(
     """
     from hapi.cli.starting import start_runner
 
-    start_runner(_together(context, roots, session_command), wanted, timeout, as_json)
+    start_runner(_together(context, roots, session_command, more), wanted, timeout, as_json)
 
 
 @runner.command("stop", epilog=epilog(DONE, ERROR))
@@ -106,7 +123,7 @@ def status(as_json: bool) -> None:
     say(f"Registered:      {REGISTERED[found.get('registered')]}")
     say(f"Machine ID:      {visible(found.get('machineId'))}")
     say(f"Workspace roots: {roots}")
-    say(f"Sessions:        {found.get('children')}")
+    say(f"Sessions:        {found.get('children')}{admission_words(found.get('admission') or {})}")
 
 
 @runner.command("list", epilog=epilog(DONE, ERROR, NOT_RUNNING))
@@ -126,6 +143,14 @@ def list_sessions(as_table: bool, as_json: bool) -> None:
     else:
         say("Active sessions:")
         print_json(children)
+def admission_words(admission: dict[str, Any]) -> str:
+    """What `status` tells of the room for more sessions, after their number."""
+    most, waiting = admission.get("maxSessions"), admission.get("waiting")
+    words = f" of at most {most}" if most is not None else ""
+    words += f", {waiting} starts wait" if waiting else ""
+    return words + ("" if admission.get("accepting", True) else ", no more are accepted (hapi runner resume)")
+
+
 
 
 @runner.command("stop-session", epilog=epilog(DONE, ERROR, NOT_RUNNING))
@@ -168,8 +193,8 @@ def logs(as_json: bool) -> None:
 @click.option("--user", metavar="NAME", help="The user who runs it (systemd, supervisord); by default you.")
 @click.pass_context
 def install_service(
-    context: click.Context, roots: tuple[str, ...], session_command: str | None, kind: Any, write: bool, path: Path | None,
-    force: bool, user: str | None,
+    context: click.Context, /, roots: tuple[str, ...], session_command: str | None, kind: Any, write: bool, path: Path | None,
+    force: bool, user: str | None, **more: str | None,
 ) -> None:  # fmt: skip
     """Print the file that makes systemd, supervisord or launchd keep this runner; with --write put it in place.
 
@@ -178,7 +203,7 @@ def install_service(
     from hapi.cli.install import default_kind, destination, install, installation
 
     wanted: Kind = kind or default_kind()
-    what = installation(_together(context, roots, session_command), Home.find(), os.environ, user)
+    what = installation(_together(context, roots, session_command, more), Home.find(), os.environ, user)
     install(wanted, what, path or destination(wanted, os.environ), write=write or path is not None, force=force)
 
 

@@ -90,7 +90,7 @@ class Up:
         logging.secrets.add(hub.token)
         os.environ["HAPI_API_URL"] = hub.url  # sessions inherit it
         self._remember_hub(hub.url)
-        flags = {"workspace_roots": self.roots} if self.roots else {}
+        flags: dict[str, Any] = {"workspace_roots": self.roots} if self.roots else {}
         wanted = RunnerOptions.from_environment(os.environ, **flags, argv=("up",), log_path=str(logging.path))
         succession = part_of(reactor, "`hapi up`, which serves the hub as well")
         runner: Any = runner_service(reactor, wanted, on_retired=serving.leave, succession=succession)

@@ -32,6 +32,7 @@ class Children:
     _processes: IProcesses
     _worktrees: Worktrees
     _now: Any  # () -> epoch seconds
+    on_ended: Callable[[Child], object] = field(default=lambda child: None)
     on_reported: Callable[[Child], object] = field(default=lambda child: None)  # it has announced itself
     _by_attempt: dict[str, Child] = field(factory=dict)
     _by_name: dict[str, dict[str, Child]] = field(factory=dict)  # session id → attempt → child
@@ -177,6 +178,7 @@ class Children:
             name = child.session_id or child.requested_id or child.attempt
             self.log.info("Process {pid} of session {session_id} ended{how}", pid=child.pid, session_id=name, how=_in_words(how))
         child.life.exited(how)
+        self.on_ended(child)
         cleaning = Deferred.fromCoroutine(self._clean(child))
         cleaning.addErrback(lambda reason: self.log.failure("Cleaning up after {attempt} failed", reason, attempt=child.attempt))
 

@@ -13,6 +13,7 @@ from typing import Any
 from attrs import field, frozen
 
 from hapi.home import Home
+from hapi.runner.admission import Limits
 from hapi.runner.roots import RootUnusable, WorkspaceRoots
 from hapi.settings import HubAccess, NotConfigured, hub_access, machine_id, read_settings
 
@@ -33,6 +34,7 @@ class RunnerOptions:
     environ: Mapping[str, str] = field(factory=lambda: dict(os.environ), repr=False)
     settings: Mapping[str, Any] = field(factory=dict, repr=False)
     argv: tuple[str, ...] = ("runner", "start-sync")
+    limits: Limits = field(factory=Limits)
     announce_within: float = ANNOUNCE_WITHIN
     start_within: float = START_WITHIN
     heartbeat: float = BEAT
@@ -71,6 +73,9 @@ class RunnerOptions:
         workspace_roots: Iterable[str] = (),
         session_command: str | Iterable[str] | None = None,
         argv: Iterable[str] | None = None,
+        max_sessions: str | int | None = None,
+        min_free_memory: str | int | None = None,
+        queue: str | int | None = None,
         **more: Any,
     ) -> RunnerOptions:
         """Options from environment, `settings.json` and flags. Makes the home and, the first time, the machine id.
@@ -85,7 +90,9 @@ class RunnerOptions:
         except RootUnusable as error:
             raise NotConfigured(f"--workspace-root: {error}") from error
         command = read_command(session_command, environ)
+        flags = {"max_sessions": max_sessions, "min_free_memory": min_free_memory, "queue": queue}
         given = {
+            "limits": Limits.read(flags, environ, settings),
             "announce_within": _milliseconds(environ, "HAPI_RUNNER_WEBHOOK_TIMEOUT_MS", ANNOUNCE_WITHIN),
             "start_within": _milliseconds(environ, "HAPI_RUNNER_START_CAP_MS", _start_cap(settings)),
             "heartbeat": _milliseconds(environ, "HAPI_RUNNER_HEARTBEAT_INTERVAL", BEAT),
@@ -93,18 +100,23 @@ class RunnerOptions:
             "supervised": environ.get("HAPI_RUNNER_SUPERVISED") == "1",
             "handoff_disabled": environ.get("HAPI_DISABLE_VERSION_HANDOFF") == "1",
         }
-        words = tuple(argv) if argv is not None else words_for(roots, session_command)
+        words = tuple(argv) if argv is not None else words_for(roots, session_command, flags)
         identity = machine_id(home)
         return cls(home, access, identity, roots, command, dict(environ), settings, words, **{**given, **more})
 
 
-def words_for(roots: WorkspaceRoots, session_command: str | Iterable[str] | None) -> tuple[str, ...]:
+def words_for(
+    roots: WorkspaceRoots, session_command: str | Iterable[str] | None, more: Mapping[str, str | int | None] | None = None
+) -> tuple[str, ...]:
     """The command line that starts the same runner again, from `runner` on."""
     words = ["runner", "start-sync"]
     for root in roots.given:
         words += ["--workspace-root", root]
     if session_command:
         words += ["--session-command", session_command if isinstance(session_command, str) else shlex.join(session_command)]
+    for name, value in (more or {}).items():
+        if value is not None:
+            words += [f"--{name.replace('_', '-')}", str(value)]
     return tuple(words)
 
 

@@ -25,6 +25,7 @@ from hapi.process import IProcesses
 from hapi.protocol.control import Listed, SessionStarted
 from hapi.protocol.machine import AGENT_CONFIGS, RunnerFacts, ShutdownSource, runner_capabilities, spawn_error
 from hapi.protocol.spawn import SpawnRefused, SpawnRequest, SpawnResult
+from hapi.runner.admission import Admission
 from hapi.runner.adoption import Adoption
 from hapi.runner.announcements import Announcements, Verdict
 from hapi.runner.availability import Availability
@@ -119,6 +120,9 @@ class RunnerService(Service):
             self._spawned,
             now=now,
         )
+        self.admission = Admission(reactor, options.limits, lambda: len(self.children.live()), self.after)
+        self.spawner.admission = self.admission
+        self.children.on_ended = lambda child: self.admission.look()
         self._announcements = Announcements(reactor, options.home, processes, self.children, now=now)
         self._reloading = Reloading(self)
         self.tally = Tally(reactor)
@@ -330,6 +334,7 @@ class RunnerService(Service):
         """Each step has its own time, and later ones come whatever the earlier did."""
         self._step("leaving")
         self.spawner.closed = LEFT
+        self.admission.refuse_all(SpawnRefused(LEFT))
         for call in self._soon:
             if call.active():
                 call.cancel()
@@ -411,6 +416,7 @@ class RunnerService(Service):
             "uptimeSeconds": round(self._now() - self.started_at, 3),
             "argv": list(self.options.argv),
             "children": len(self.children.listed()),
+            "admission": self.admission.status(),
             "phase": self.phase,
             "home": str(self.options.home.path),
             "httpPort": self.port,

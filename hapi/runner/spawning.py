@@ -32,6 +32,7 @@ from hapi.protocol.spawn import (
     argv_for,
     environment_for,
 )
+from hapi.runner.admission import Admission, Limits, Place
 from hapi.runner.availability import Availability
 from hapi.runner.child import Child
 from hapi.runner.children import Children
@@ -55,6 +56,7 @@ class Spawner:
     _availability: Availability
     failed: Callable[[SpawnRefused, Child | None], object]
     succeeded: Callable[[Child], object]
+    admission: Admission | None = None  # None: everybody is let in
     closed: str | None = None  # why nothing is started any more
     under_way: int = 0  # starts that have not been answered
     _now: Callable[[], float] = time.time
@@ -123,6 +125,18 @@ class Spawner:
         if refusal is not None:
             self.failed(refusal, None)
             return refusal
+        place = await self.admission.enter() if self.admission is not None else None
+        if isinstance(place, SpawnRefused):
+            return place
+        try:
+            return await self._start_in(place, request, directory, asked_by)
+        finally:
+            if place is not None:
+                place.give_back()
+
+    async def _start_in(self, place: Place | None, request: SpawnRequest, directory: str, asked_by: str) -> SpawnResult:
+        if self.closed is not None:  # while it waited
+            return SpawnRefused(self.closed)
         prepared = self._prepare(request, directory)
         if prepared is not None:
             return prepared
@@ -135,7 +149,7 @@ class Spawner:
             if isinstance(made, SpawnRefused):
                 return made
             worktree = made
-        return await self._launch(request, directory, worktree, linked, asked_by)
+        return await self._launch(request, directory, worktree, linked, asked_by, place)
 
     def _prepare(self, request: SpawnRequest, directory: str) -> SpawnResult | None:
         roots = self._options.roots
@@ -152,7 +166,7 @@ class Spawner:
         return None if roots.hold(directory) else OUTSIDE
 
     async def _launch(
-        self, request: SpawnRequest, directory: str, worktree: Worktree | None, linked: bool, asked_by: str
+        self, request: SpawnRequest, directory: str, worktree: Worktree | None, linked: bool, asked_by: str, place: Place | None
     ) -> SpawnResult:
         cwd = worktree.path if worktree else directory
         argv = [*self._options.session_command, *argv_for(request, linked)]
@@ -171,9 +185,11 @@ class Spawner:
         )
         environment["PWD"] = cwd
         self._children.add(child)
+        if place is not None:
+            place.give_back()
         try:
-            with self._pinned(cwd, worktree is None) as place:
-                launched = await self._processes.launch(LaunchPlan(tuple(argv), place, environment, folder))
+            with self._pinned(cwd, worktree is None) as pinned:
+                launched = await self._processes.launch(LaunchPlan(tuple(argv), pinned, environment, folder))
         except (LaunchFailed, OSError) as error:
             child.life.not_launched(f"cwd={cwd}; {error}")
             self._children.never_was(child)

@@ -110,6 +110,7 @@ def test_completion_offers_verbs_and_agents(home):
         ("start-sync", RunnerFlags()),
         ("--workspace-root /a start-sync --workspace-root=/b", RunnerFlags(("/a", "/b"))),
         ("start-sync --session-command /usr/bin/hapi", RunnerFlags((), "/usr/bin/hapi")),
+        ("start-sync --max-sessions 3 --queue=2", RunnerFlags(more={"max_sessions": "3", "queue": "2"})),
         ("--workspace-root start-sync", None),  # its value is missing: click says so
         ("start-sync --help", None),
         ("start-sync start-sync", None),
@@ -122,7 +123,7 @@ def test_the_fast_way_reads_known_flags_and_leaves_the_rest(words, flags):
 
 
 def test_flags_become_the_words_they_came_from():
-    flags = RunnerFlags(("/a", "/b c"), "/usr/bin/hapi --x")
+    flags = RunnerFlags(("/a", "/b c"), "/usr/bin/hapi --x", {"max_sessions": "3", "min_free_memory": "1G"})
     assert read_words([*flags.words(), "start-sync"], "start-sync") == flags
 
 

@@ -15,6 +15,7 @@ from hapi.home import Home
 from hapi.process import MemoryProcesses
 from hapi.protocol.control import SessionStarted
 from hapi.protocol.spawn import SpawnRefused, Worktree, parse_spawn
+from hapi.runner.admission import Admission, Limits
 from hapi.runner.adoption import Adoption
 from hapi.runner.announcements import Announcements
 from hapi.runner.availability import Availability
@@ -85,6 +86,9 @@ class Stage:
     ready: list[Child] = field(factory=list)
     options: dict[str, Any] = field(factory=dict)
     reports: Reports = field(init=False)
+    limits: Limits = field(factory=Limits)
+    free: int | None = 1 << 40  # bytes of memory
+    admission: Admission = field(init=False)
     holds: dict[tuple[int, int], bool | None] = field(factory=dict)  # pid, inode → whether it has that socket
 
     def __attrs_post_init__(self) -> None:
@@ -112,6 +116,11 @@ class Stage:
             self.succeeded.append,
             now=self.now,
         )
+        self.admission = Admission(
+            self.clock, self.limits, lambda: len(self.children.live()), self.clock.callLater, lambda: self.free
+        )
+        self.spawner.admission = self.admission
+        self.children.on_ended = lambda child: self.admission.look()
         self.announcements = Announcements(
             self.clock, self.home, self.processes, self.children, now=self.now, own_pid=lambda: 99, holds_socket=self.holds_socket
         )
