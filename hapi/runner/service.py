@@ -48,12 +48,14 @@ from hapi.runner.sockets import Listeners
 from hapi.runner.spawning import Spawner
 from hapi.runner.state import RunnerState, StateFile, as_npm_writes_it, identity, state_of_this_run
 from hapi.runner.succession import LEARN_AFTER, Parts, Succession
+from hapi.runner.surroundings import Surroundings, surroundings
 from hapi.runner.tally import Tally
 from hapi.runner.worktrees import Worktrees
 
 STOPPED, FAILED, HELD, SUPERSEDED, RESTART = 0, 1, 3, 4, 75  # exit codes of a program that is this service
 
 END_REPLACEMENT, FAREWELL, CLOSE_LINK, CLOSE_PORTS = 0.3, 0.5, 0.4, 0.2  # seconds; npm's `runner stop` sends SIGKILL after 2.0
+LOOK_AROUND_AFTER = 3.0  # seconds: nobody waits for it
 
 
 class RunnerService(Service):
@@ -79,6 +81,7 @@ class RunnerService(Service):
         now: Callable[[], float] = time.time,
         retention: Retention | None = None,
         succession: Succession | None = None,
+        surroundings: Surroundings | None = None,
     ) -> None:
         self.options, self._clock, self._processes, self._now = options, reactor, processes, now
         self._on_retired, self._on_step = on_retired, on_step
@@ -126,6 +129,7 @@ class RunnerService(Service):
         self._announcements = Announcements(reactor, options.home, processes, self.children, now=now)
         self._reloading = Reloading(self)
         self.tally = Tally(reactor)
+        self._surroundings = surroundings
         self._heartbeat = Heartbeat(reactor, options.heartbeat, self._beat)
 
     # --- for the host
@@ -228,6 +232,8 @@ class RunnerService(Service):
         self._adopt()
         self._step("adopted")
         self._heartbeat.startService()
+        if self._surroundings is not None:
+            self.after(LOOK_AROUND_AFTER, self._surroundings.look)
         self._link()
         self._step("serving")
         self._up.happen(None)
@@ -425,6 +431,7 @@ class RunnerService(Service):
             **self.succession.status(),
             "callersKnownBy": self._lookup.means,
             "trouble": self._states.trouble,
+            "warnings": self._surroundings.warnings if self._surroundings is not None else [],
             "failedBeats": self._heartbeat.failures,
             "beats": self._heartbeat.beats,
             "lastBeatSeconds": self._heartbeat.seconds,
@@ -514,4 +521,5 @@ def runner_service(
     """The runner that `options` describe, on the processes of this machine. Start it by `startService` or a parent service."""
     from hapi.process import SystemProcesses
 
-    return RunnerService(reactor, options, SystemProcesses(reactor), on_retired=on_retired, **more)
+    around = surroundings(reactor, options.environ)
+    return RunnerService(reactor, options, SystemProcesses(reactor), on_retired=on_retired, surroundings=around, **more)
