@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, race
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -153,7 +153,7 @@ class Handoff:
     _runner: Predecessor
     _start: Callable[[], IReplacement]
     _expect: Callable[[int], Expected]  # pid → what it must be
-    patience: float = PATIENCE
+    patience: float = field(factory=lambda: PATIENCE)
     replacement: IReplacement | None = None
     handed_over: bool = False
     _over: bool = False  # the replacement is being ended, or was

@@ -357,9 +357,16 @@ class Succession:
     # --- telling
 
     def learn(self) -> None:
-        """Read the running build while it is still the installed one."""
-        if self._watch is not None:
-            self._watch.running()
+        """Read the running build while it is the installed one, and load from it what a hand-off needs: not from the next."""
+        if self._watch is None:
+            return
+        self._watch.running()
+        if self.supervision.mode in ("self", "notify"):
+            import hapi.runner.client
+            import hapi.runner.handoff
+            import hapi.runner.replacement
+
+            del hapi
 
     def status(self) -> dict[str, Any]:
         """The part of `/status` that is about builds. `current`: None while the installed one cannot be read."""

@@ -1,0 +1,24 @@
+"""`hapi` with less patience in hand-offs: `handoff_runner.py SECONDS WORDS…`. HAPI_TEST_AT=STEP=SIGNAL befalls a replacement."""
+
+import os
+import signal
+import sys
+
+from hapi.__main__ import main
+from hapi.runner import handoff, watch
+from hapi.runner.service import RunnerService
+
+handoff.PATIENCE = float(sys.argv[1])
+watch.CONFIRM, watch.AFTER_FAILURE, watch.MOST = 0.2, 1.5, 1000
+step, _, name = os.environ.get("HAPI_TEST_AT", "").partition("=")
+told = RunnerService._step
+
+
+def befall(self, at):
+    told(self, at)
+    if at == step and self.succession.inheritance is not None:
+        os.kill(os.getpid(), signal.Signals[name])
+
+
+RunnerService._step = befall
+sys.exit(main(sys.argv[2:]))
