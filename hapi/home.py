@@ -88,6 +88,10 @@ class Home:
         return self.path / "runner.sock"
 
     @property
+    def events(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
     def attempts(self) -> Path:
         return self.path / "sessions"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -119,11 +120,38 @@ def status(as_json: bool) -> None:
     reason = f" ({visible(hub['reason'])})" if hub.get("reason") else ""
     roots = ", ".join(map(visible, found.get("workspaceRoots") or ())) or "none (every directory)"
     say(f"Runner:          running, pid {found.get('pid')}, version {visible(found.get('version'))}")
+    for line in build_lines(found, time.time()):
+        say(line)
     say(f"Hub URL:         {visible(hub.get('url'))}: {visible(hub.get('phase'))}{reason}")
     say(f"Registered:      {REGISTERED[found.get('registered')]}")
     say(f"Machine ID:      {visible(found.get('machineId'))}")
     say(f"Workspace roots: {roots}")
     say(f"Sessions:        {found.get('children')}{admission_words(found.get('admission') or {})}")
+
+
+def build_lines(status: dict[str, Any], now: float) -> list[str]:
+    """What `status` tells of builds, for a person: whether the running one is installed, what keeps another from running."""
+    handoff = status.get("handoff") or {}
+    current = status.get("current")
+    lines = []
+    if current is True:
+        lines.append("Build:           the installed one")
+    elif current is False:
+        why = "it is being started" if handoff.get("underWay") else handoff.get("waitsFor") or "it will be started soon"
+        lines.append(f"Build:           outdated, another one is installed ({visible(why)})")
+    failure = handoff.get("lastFailure")
+    if failure:
+        minutes = max(now - failure["at"] / 1000, 0.0) / 60
+        lines.append(f"Last hand-off:   failed {minutes:.0f} minutes ago: {visible(failure['reason'])}")
+    return lines
+
+
+def admission_words(admission: dict[str, Any]) -> str:
+    """What `status` tells of the room for more sessions, after their number."""
+    most, waiting = admission.get("maxSessions"), admission.get("waiting")
+    words = f" of at most {most}" if most is not None else ""
+    words += f", {waiting} starts wait" if waiting else ""
+    return words + ("" if admission.get("accepting", True) else ", no more are accepted (hapi runner resume)")
 
 
 @runner.command("list", epilog=epilog(DONE, ERROR, NOT_RUNNING))
@@ -143,14 +171,6 @@ def list_sessions(as_table: bool, as_json: bool) -> None:
     else:
         say("Active sessions:")
         print_json(children)
-def admission_words(admission: dict[str, Any]) -> str:
-    """What `status` tells of the room for more sessions, after their number."""
-    most, waiting = admission.get("maxSessions"), admission.get("waiting")
-    words = f" of at most {most}" if most is not None else ""
-    words += f", {waiting} starts wait" if waiting else ""
-    return words + ("" if admission.get("accepting", True) else ", no more are accepted (hapi runner resume)")
-
-
 
 
 @runner.command("stop-session", epilog=epilog(DONE, ERROR, NOT_RUNNING))
@@ -172,16 +192,44 @@ def stop_session(session_id: str | None, as_json: bool) -> None:
 
 
 @runner.command("logs", epilog=epilog(DONE, ERROR))
+@click.argument("session_id", required=False)
+@click.option("-f", "--follow", "following", is_flag=True, help="Go on with what is written, until it ends or Ctrl+C.")
+@click.option("-n", "--lines", type=click.IntRange(0), help="Only the last N lines.")
 @json_flag
-def logs(as_json: bool) -> None:
-    """Where the runner's newest log is."""
+def logs(session_id: str | None, following: bool, lines: int | None, as_json: bool) -> None:
+    """What the session SESSION_ID (or PID-<n>, or an attempt) wrote. Without one: where the runner's newest log is.
+
+    Needs no runner; the output of ended sessions is kept for a while. --json tells the path alone.
+    """
+    from hapi.cli.journal import find_attempt, show_log, show_output
     from hapi.cli.starting import newest_log
 
-    path = newest_log(Home.find())
+    home = Home.find()
+    if session_id:
+        folder = find_attempt(home, session_id)
+        if as_json:
+            print_json({"path": str(folder.output), "attempt": folder.id})
+        else:
+            show_output(folder, lines, following)
+        return
+    path = newest_log(home)
     if as_json:
         print_json({"path": None if path is None else str(path)})
+    elif path is not None and (following or lines is not None):
+        show_log(path, lines, following)
     else:
         say("No runner logs found" if path is None else visible(path))
+
+
+@runner.command("events", epilog=epilog(DONE, ERROR))
+@click.option("-f", "--follow", "following", is_flag=True, help="Go on with what happens, until Ctrl+C.")
+@click.option("-n", "--lines", type=click.IntRange(0), default=100, show_default=True, help="How many of the past.")
+@json_flag
+def events(following: bool, lines: int, as_json: bool) -> None:
+    """What happened to sessions and runner, why, and who wanted it. --json prints one object a line. Needs no runner."""
+    from hapi.cli.journal import show_events
+
+    show_events(Home.find(), lines, following, as_json)
 
 
 @runner.command("install-service", epilog=epilog(DONE, ERROR, USAGE))

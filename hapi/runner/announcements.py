@@ -24,6 +24,7 @@ from hapi.protocol.control import DIRECTLY, SessionStarted
 from hapi.runner.child import Child
 from hapi.runner.children import Children
 from hapi.runner.guard import Door
+from hapi.runner.journal import Note, unnoted
 from hapi.runner.peers import holds_socket
 
 LAUNCH_WITHIN = 5.0  # seconds
@@ -55,6 +56,7 @@ class Announcements:
     _now: Callable[[], float] = time.time
     _holds_socket: Callable[[int, int], bool | None] = holds_socket
     announce_within: float = 15.0
+    note: Note = unnoted
     log = Logger()
 
     async def hear(self, message: SessionStarted, door: Door) -> Verdict:
@@ -87,6 +89,7 @@ class Announcements:
         return Accepted()
 
     def _reject(self, pid: int, reason: str) -> Rejected:
+        self.note("announcement-refused", pid=pid, reason=reason)
         self.log.warn("An announcement naming process {pid} is refused: {reason}", pid=pid, reason=reason)
         return Rejected(403, f"metadata.hostPid: {reason}")
 
@@ -139,6 +142,7 @@ class Announcements:
         self._record(child, identity, message)
         self._children.reported(child, message.session_id, identity)
         child.life.announced(message.session_id)
+        self.note("announced", child)
         self.log.info("Session {session_id} announced by process {pid}", session_id=message.session_id, pid=identity.pid)
         return Accepted()
 
@@ -149,6 +153,7 @@ class Announcements:
             pid=child.pid,
             attempt=child.attempt,
         )
+        self.note("announcement-refused", child, reason="its start was over")
         ending = Deferred.fromCoroutine(self._children.end(child, reason="announced too late", actor="runner", method="lease"))
         ending.addErrback(lambda reason: self.log.failure("Ending {attempt} failed", reason, attempt=child.attempt))
         return Rejected(403, f"the start of this session ({child.attempt}) is over")
@@ -195,6 +200,7 @@ class Announcements:
         self._children.reported(child, message.session_id, identity)
         child.life.announced(message.session_id)
         self._children.watch(child)
+        self.note("announced", child, actor="terminal", agent=child.agent, directory=child.directory)
         self.log.info(
             "Session {session_id} of process {pid} was started by its user", session_id=message.session_id, pid=identity.pid
         )

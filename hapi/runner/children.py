@@ -17,6 +17,7 @@ from hapi.process import Exit, IProcesses, ProcessIdentity
 from hapi.protocol.attempt import AttemptEnd, StopOrder
 from hapi.protocol.control import Listed, StopStatus
 from hapi.runner.child import Child
+from hapi.runner.journal import Note, unnoted
 from hapi.runner.worktrees import Worktrees
 
 REPORT_WITHIN = 1.0  # seconds the holder has to write the end after the process is gone
@@ -32,6 +33,7 @@ class Children:
     _processes: IProcesses
     _worktrees: Worktrees
     _now: Any  # () -> epoch seconds
+    note: Note = unnoted
     on_ended: Callable[[Child], object] = field(default=lambda child: None)
     on_reported: Callable[[Child], object] = field(default=lambda child: None)  # it has announced itself
     _by_attempt: dict[str, Child] = field(factory=dict)
@@ -177,10 +179,17 @@ class Children:
         if is_news:
             name = child.session_id or child.requested_id or child.attempt
             self.log.info("Process {pid} of session {session_id} ended{how}", pid=child.pid, session_id=name, how=_in_words(how))
+        if is_news:
+            self.note("ended", child, exitCode=how.exit_code, signal=how.signal, reason=self._why(child))
         child.life.exited(how)
         self.on_ended(child)
         cleaning = Deferred.fromCoroutine(self._clean(child))
         cleaning.addErrback(lambda reason: self.log.failure("Cleaning up after {attempt} failed", reason, attempt=child.attempt))
+
+    @staticmethod
+    def _why(child: Child) -> str | None:
+        order = child.folder.stop
+        return None if order is None else order.reason
 
     async def _clean(self, child: Child) -> None:
         if child.cleanup is not None:
@@ -217,6 +226,7 @@ class Children:
 
     async def _end(self, child: Child, order: StopOrder) -> StopStatus:
         self._write_down(child, order)
+        self.note("stop-asked", child, reason=order.reason, actor=order.actor)
         child.life.stop_asked()
         if child.identity is None:
             await child.launching.when()
@@ -228,6 +238,8 @@ class Children:
                 await child.gone.when().addTimeout(CONFIRM_WITHIN, self._clock)
             except TimeoutError:
                 self.log.warn("Process {pid} is gone, but nobody reported its end", pid=child.pid)
+        if status == "still_alive":
+            self.note("still-alive", child, actor=order.actor)
         self.log.info("Session {session_id}: {status}", session_id=child.session_id or child.attempt, status=status)
         return status
 

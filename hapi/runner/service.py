@@ -35,14 +35,15 @@ from hapi.runner.git import Git
 from hapi.runner.guard import Door
 from hapi.runner.heartbeat import Heartbeat
 from hapi.runner.inherit import NONE
+from hapi.runner.journal import Journal
 from hapi.runner.listening import ControlSite, Guarded
 from hapi.runner.lock import HomeHeld, LockUnusable, RunnerLock, Superseded
 from hapi.runner.machine import Machine
 from hapi.runner.methods import offer_methods
 from hapi.runner.options import RunnerOptions
 from hapi.runner.peers import PeerLookup, find_holder
-from hapi.runner.reports import Reports
 from hapi.runner.reloading import Reloading
+from hapi.runner.reports import Reports
 from hapi.runner.retention import Retention
 from hapi.runner.sockets import Listeners
 from hapi.runner.spawning import Spawner
@@ -51,6 +52,7 @@ from hapi.runner.succession import LEARN_AFTER, Parts, Succession
 from hapi.runner.surroundings import Surroundings, surroundings
 from hapi.runner.tally import Tally
 from hapi.runner.worktrees import Worktrees
+from hapi.shown import Secrets
 
 STOPPED, FAILED, HELD, SUPERSEDED, RESTART = 0, 1, 3, 4, 75  # exit codes of a program that is this service
 
@@ -127,6 +129,11 @@ class RunnerService(Service):
         self.spawner.admission = self.admission
         self.children.on_ended = lambda child: self.admission.look()
         self._announcements = Announcements(reactor, options.home, processes, self.children, now=now)
+        hidden = Secrets()
+        hidden.add(options.access.token)
+        self.journal = Journal(options.home, hidden, now)
+        self.note = self.children.note = self.spawner.note = self._announcements.note = self.journal.note
+        self.reports.on_ready = lambda child: self.note("ready", child)
         self._reloading = Reloading(self)
         self.tally = Tally(reactor)
         self._surroundings = surroundings
@@ -229,6 +236,7 @@ class RunnerService(Service):
         self._state = self._first_state()
         self._states.write(self._state)
         self._step("state written")
+        self.note("runner-started", pid=os.getpid(), version=__version__, argv=list(self.options.argv))
         self._adopt()
         self._step("adopted")
         self._heartbeat.startService()
@@ -287,6 +295,7 @@ class RunnerService(Service):
 
     def take_over_sessions(self) -> None:
         """Make children of what the folders tell of and we do not know."""
+        known = {child.attempt for child in self.children}
         us = self._processes.identify(os.getpid())
         adoption = Adoption(
             self._clock,
@@ -301,6 +310,9 @@ class RunnerService(Service):
         )
         if count := adoption.run():
             self.log.info("{count} live sessions taken over", count=count)
+        for child in self.children.live():
+            if child.adopted and child.attempt not in known:
+                self.note("adopted", child)
 
     def _link(self) -> None:
         facts = RunnerFacts(
@@ -339,6 +351,8 @@ class RunnerService(Service):
     async def _leave(self) -> None:
         """Each step has its own time, and later ones come whatever the earlier did."""
         self._step("leaving")
+        if self._state is not None:
+            self.note("runner-left", pid=os.getpid(), reason=self._source)
         self.spawner.closed = LEFT
         self.admission.refuse_all(SpawnRefused(LEFT))
         for call in self._soon:
@@ -387,6 +401,7 @@ class RunnerService(Service):
         if isinstance(verdict, Superseded):
             self.log.error("Process {pid} has taken this home over; its sessions stay as they are", pid=verdict.pid)
             self._keeps_files = True
+            self.note("superseded", pid=verdict.pid)
             self.retire("exception", SUPERSEDED)
             return
         for child in self.children.live():
@@ -430,7 +445,7 @@ class RunnerService(Service):
             "handoffDisabled": self.options.handoff_disabled,
             **self.succession.status(),
             "callersKnownBy": self._lookup.means,
-            "trouble": self._states.trouble,
+            "trouble": self._states.trouble or self.journal.trouble,
             "warnings": self._surroundings.warnings if self._surroundings is not None else [],
             "failedBeats": self._heartbeat.failures,
             "beats": self._heartbeat.beats,
@@ -454,6 +469,7 @@ class RunnerService(Service):
     def stop_soon(self, actor: str) -> None:
         """Leave a moment after the answer is out."""
         self.log.info("Leaving: asked by {actor}", actor=actor)
+        self.note("stop-runner-asked", actor=actor)
         from_hub = actor == "hub"
         self.after(0.1 if from_hub else 0.05, lambda: self.retire("hapi-app" if from_hub else "hapi-cli", STOPPED))
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import attrs
 import msgspec
@@ -32,11 +33,12 @@ from hapi.protocol.spawn import (
     argv_for,
     environment_for,
 )
-from hapi.runner.admission import Admission, Limits, Place
+from hapi.runner.admission import Admission, Place
 from hapi.runner.availability import Availability
 from hapi.runner.child import Child
 from hapi.runner.children import Children
 from hapi.runner.directories import prepare_directory
+from hapi.runner.journal import Note, unnoted
 from hapi.runner.options import RunnerOptions
 from hapi.runner.worktrees import Worktrees
 
@@ -57,6 +59,7 @@ class Spawner:
     failed: Callable[[SpawnRefused, Child | None], object]
     succeeded: Callable[[Child], object]
     admission: Admission | None = None  # None: everybody is let in
+    note: Note = unnoted
     closed: str | None = None  # why nothing is started any more
     under_way: int = 0  # starts that have not been answered
     _now: Callable[[], float] = time.time
@@ -76,6 +79,7 @@ class Spawner:
             request = msgspec.structs.replace(request, agent=self._default_agent())
         directory = os.path.abspath(os.path.expanduser(request.directory))
         if not self._options.roots.hold(directory):
+            self._tell(request, directory, asked_by, OUTSIDE)
             return OUTSIDE
         key = request.requested_id
         if key is None:
@@ -107,8 +111,22 @@ class Spawner:
         answer: Once[SpawnResult] = Once()
         self.under_way += 1
         starting = Deferred.fromCoroutine(self._start(request, directory, asked_by))
-        starting.addErrback(self._broke).addCallback(self._begun, answer)
+        starting.addErrback(self._broke).addCallback(self._told, request, directory, asked_by)
+        starting.addCallback(self._begun, answer)
         return answer
+
+    def _told(self, result: SpawnResult, request: SpawnRequest, directory: str, asked_by: str) -> SpawnResult:
+        self._tell(request, directory, asked_by, result)
+        return result
+
+    def _tell(self, request: SpawnRequest, directory: str, asked_by: str, result: SpawnResult) -> None:
+        facts: dict[str, Any] = {"session": request.requested_id, "actor": asked_by, "agent": request.flavor}
+        facts["directory"] = directory
+        match result:
+            case SpawnRefused(message, code):
+                self.note("spawn-refused", reason=message, code=code, **facts)
+            case NeedsDirectory():
+                self.note("spawn-refused", reason="the directory is missing, and making it was not allowed", **facts)
 
     def _begun(self, result: SpawnResult, answer: Once[SpawnResult]) -> None:
         self.under_way -= 1
@@ -185,6 +203,7 @@ class Spawner:
         )
         environment["PWD"] = cwd
         self._children.add(child)
+        self.note("spawn", child, actor=asked_by, agent=child.agent, directory=cwd)
         if place is not None:
             place.give_back()
         try:

@@ -1,0 +1,72 @@
+"""`events.jsonl`: what happened to sessions and runner, why, and who wanted it. Appended to; one JSON object a line.
+
+For people and audits. Nothing is decided by it: the folders of the attempts are the truth.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+from attrs import define, field
+from twisted.logger import Logger
+
+from hapi.home import PRIVATE_FILE, Home
+from hapi.runner.child import Child
+from hapi.shown import Secrets
+
+LARGEST = 4 << 20  # bytes; then it becomes events.jsonl.1, and the one before that is gone
+LONGEST = 2000  # characters of a reason
+
+
+class Note(Protocol):
+    """Tells the journal. `event` is a word like `spawn-refused`; facts that are None are left out."""
+
+    def __call__(self, event: str, child: Child | None = None, **facts: Any) -> object: ...
+
+
+def unnoted(event: str, child: Child | None = None, **facts: Any) -> None:
+    """For whoever keeps no journal."""
+
+
+@define
+class Journal:
+    _home: Home
+    _secrets: Secrets = field(factory=Secrets)
+    _now: Callable[[], float] = time.time
+    _largest: int = LARGEST
+    trouble: str | None = None  # why the last line was not written
+    log = Logger()
+
+    def note(self, event: str, child: Child | None = None, **facts: Any) -> None:
+        """Add a line. A disk that refuses is told once, and stops nothing."""
+        line: dict[str, Any] = {"time": round(self._now(), 3), "event": event}
+        if child is not None:
+            line |= {"attempt": child.attempt, "session": child.session_id or child.requested_id, "pid": child.pid}
+        line |= facts
+        told = {key: value[:LONGEST] if isinstance(value, str) else value for key, value in line.items() if value is not None}
+        try:
+            self._append(self._secrets.hide(msgspec.json.encode(told).decode()).encode() + b"\n")
+        except OSError as error:
+            trouble = f"{self._home.events} was not written: {error.strerror or error}"
+            if trouble != self.trouble:
+                self.log.error("{trouble}", trouble=trouble)
+            self.trouble = trouble
+        else:
+            self.trouble = None
+
+    def _append(self, line: bytes) -> None:
+        path = self._home.events
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        descriptor = os.open(path, flags, PRIVATE_FILE)
+        try:
+            if os.fstat(descriptor).st_size + len(line) > self._largest:
+                os.replace(path, path.with_name(f"{path.name}.1"))
+                os.close(descriptor)
+                descriptor = os.open(path, flags, PRIVATE_FILE)
+            os.write(descriptor, line)
+        finally:
+            os.close(descriptor)
