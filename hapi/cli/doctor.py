@@ -9,6 +9,7 @@ import resource
 import shutil
 import stat
 import sys
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from hapi import __version__
 from hapi.cli.asking import run_once
 from hapi.cli.failures import DONE, ERROR, Stop, epilog, known
 from hapi.cli.output import json_flag, print_json, say
+from hapi.cli.preflight import hub_date, judge_clock, try_child
 from hapi.cli.probing import judge_hub
 from hapi.home import Home, read_capped
 from hapi.settings import hub_access, read_settings
@@ -40,10 +42,16 @@ class Check:
     text: str
 
 
-@click.command("doctor", epilog=epilog(DONE, ERROR))
+@click.group("doctor", epilog=epilog(DONE, ERROR), invoke_without_command=True)
 @json_flag
-def doctor(as_json: bool) -> None:
-    """Check home, settings, hub, token, runner, agents, disk, descriptors and PATH. Fails when something is broken."""
+@click.pass_context
+def doctor(context: click.Context, as_json: bool) -> None:
+    """Check home, settings, hub, token, clock, runner, agents, a child really started and ended, disk, descriptors and PATH.
+
+    Fails when something is broken. `hapi doctor clean` looks for what was left behind in this home.
+    """
+    if context.invoked_subcommand is not None:
+        return
     checks = examine(os.environ)
     broken = [check for check in checks if check.finding == "broken"]
     if as_json:
@@ -55,6 +63,37 @@ def doctor(as_json: bool) -> None:
         raise Stop(f"{len(broken)} of {len(checks)} checks failed: {', '.join(check.name for check in broken)}")
 
 
+@doctor.command("clean", epilog=epilog(DONE, ERROR))
+@click.option("--yes", is_flag=True, help="Do it; without this it is only said.")
+@json_flag
+def clean(yes: bool, as_json: bool) -> None:
+    """Say what was left behind in this home: processes of sessions that are over, files of a runner that is gone.
+
+    Processes are known by pid, start time and the mark of their session, never by a name; live sessions are left alone, and
+    so is every other home.
+    """
+    from hapi.cli.cleaning import alone_in, look
+    from hapi.cli.cleaning import clean as do_it
+
+    home = Home.find()
+    with alone_in(home) as alone:
+        found = look(home, alone)
+        everything = [*map(str, found.strays), *map(str, found.leftovers)]
+        troubles = run_once(lambda reactor: do_it(reactor, found), 300.0) if yes and everything else []
+    if as_json:
+        print_json({"found": everything, "done": yes, "runnerRuns": found.runs, "troubles": troubles})
+    else:
+        for text in everything:
+            say(visible(text))
+        say(
+            "Nothing was left behind." if not everything
+            else f"{len(everything)} cleaned away." if yes
+            else f"{len(everything)} found, nothing was changed: `hapi doctor clean --yes` cleans them away."
+        )  # fmt: skip
+    if troubles:
+        raise Stop("; ".join(troubles))
+
+
 def examine(environ: Any) -> list[Check]:
     """All checks, in the order in which one depends on another."""
     try:
@@ -63,7 +102,7 @@ def examine(environ: Any) -> list[Check]:
         return [Check("home", "broken", str(error))]
     checks = [Check("version", "good", f"hapi {__version__}, Python {platform.python_version()}, {platform.system()}")]
     checks += [_guarded(name, look, home) for name, look in (("home", _home), ("settings", _settings), ("state", _state))]
-    checks += _hub_and_runner(home, environ)
+    checks += _by_trying(home, environ)
     checks += _guarded_all("agents", lambda: _agents(home, environ))
     checks += [_guarded("disk", _disk, home), _descriptors(), _path(environ)]
     return checks
@@ -112,9 +151,8 @@ def _state(home: Home) -> Check:
     return Check("state", "good", "no runner has left a state file" if found is None else f"{home.runner_state}")
 
 
-def _hub_and_runner(home: Home, environ: Any) -> list[Check]:
-    from hapi.runner.client import ControlClient
-
+def _by_trying(home: Home, environ: Any) -> list[Check]:
+    """Hub, clock, runner and a child: what needs a reactor, and that runs once."""
     try:
         access = hub_access(environ, read_settings(home))
     except Exception as error:
@@ -122,21 +160,42 @@ def _hub_and_runner(home: Home, environ: Any) -> list[Check]:
         access = None
 
     async def look(reactor: Any) -> list[Check]:
+        wall, monotonic = time.time(), time.monotonic()
         found = list(hub) if access is None else [_judged(access.url, await judge_hub(reactor, access))]
-        try:
-            status = await ControlClient(reactor, home).status()
-        except Exception as error:
-            failure = known(error)
-            return [*found, Check("runner", "note", failure.sentence if failure else f"does not answer: {error}")]
-        registered = bool(status.get("registered"))
-        where = status.get("hub") or {}
-        words = f"pid {status.get('pid')}, version {status.get('version')}, " + (
-            f"registered at {where.get('url')}" if registered else f"not registered at {where.get('url')}: {where.get('reason')}"
-        )
-        finding: Any = "note" if status.get("registered") is None else "good" if registered else "broken"
-        return [*found, Check("runner", finding, words)]
+        dates = await hub_date(reactor, access.url) if access is not None and found[0].finding == "good" else None
+        found += [await _runner(reactor, home), await _child(reactor, home)]
+        clock = judge_clock(dates, time.time() - wall, time.monotonic() - monotonic)
+        return [*found, Check("clock", "good" if clock.ok else "note", clock.text)]
 
     return _guarded_all("runner", lambda: run_once(look))
+
+
+async def _runner(reactor: Any, home: Home) -> Check:
+    from hapi.runner.client import ControlClient
+
+    try:
+        status = await ControlClient(reactor, home).status()
+    except Exception as error:
+        failure = known(error)
+        return Check("runner", "note", failure.sentence if failure else f"does not answer: {error}")
+    registered = bool(status.get("registered"))
+    where = status.get("hub") or {}
+    words = f"pid {status.get('pid')}, version {status.get('version')}, " + (
+        f"registered at {where.get('url')}" if registered else f"not registered at {where.get('url')}: {where.get('reason')}"
+    )
+    finding: Any = "note" if status.get("registered") is None else "good" if registered else "broken"
+    if warned := status.get("warnings"):
+        return Check("runner", "note" if registered else finding, "; ".join([words, *map(str, warned)]))
+    return Check("runner", finding, words)
+
+
+async def _child(reactor: Any, home: Home) -> Check:
+    try:
+        tried = await try_child(reactor, home.prepare())
+    except Exception as error:
+        failure = known(error)
+        return Check("child", "broken", failure.sentence if failure else f"no child can be started: {error}")
+    return Check("child", "good" if tried.ok else "broken", tried.text)
 
 
 def _judged(url: str, verdict: Any) -> Check:
@@ -165,9 +224,9 @@ def _disk(home: Home) -> Check:
 def _descriptors() -> Check:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     finding: Any = "broken" if soft < LEAST_DESCRIPTORS else "note" if soft < FEW_DESCRIPTORS else "good"
-    return Check(
-        "descriptors", finding, f"{soft} may be open at once" + (f" (ulimit -n {hard} allows more)" if soft < hard else "")
-    )
+    if soft < LEAST_DESCRIPTORS <= hard:
+        finding = "note"
+    return Check("descriptors", finding, f"{soft} may be open at once" + (f"; a runner takes {hard}" if soft < hard else ""))
 
 
 def _path(environ: Any) -> Check:

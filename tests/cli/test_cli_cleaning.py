@@ -1,0 +1,148 @@
+"""What `hapi doctor` tries and cleans: real processes and files, one home's and no other's."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+import pytest_twisted
+
+from hapi.attempts import AttemptFolder, attempts
+from hapi.cli.cleaning import Findings, alone_in, clean, look
+from hapi.cli.preflight import judge_clock, try_child
+from hapi.home import Home
+from hapi.process.identity import identify
+from hapi.protocol.attempt import AttemptEnd, AttemptProcess, AttemptRequest
+
+SLEEP = (sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)")
+
+
+@pytest.fixture
+def sleeper(home):
+    """Starts processes that carry the mark of an attempt in a home."""
+    running = []
+
+    def start(attempt: str, where: Home = home) -> subprocess.Popen:
+        environ = {"HAPI_ATTEMPT": attempt, "HAPI_HOME": str(where.path)}
+        running.append(subprocess.Popen(SLEEP, env=environ, start_new_session=True))
+        return running[-1]
+
+    yield start
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+def attempt_in(home: Home) -> AttemptFolder:
+    return AttemptFolder.create(home, AttemptRequest(SLEEP, "/", 1.0, "test"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_session_left_is_ended_and_nothing_else__C02_C11(reactor, home, sleeper, tmp_path):
+    over, alive, other = attempt_in(home), attempt_in(home), Home(tmp_path / "other").prepare()
+    left, living, foreign = sleeper(over.id), sleeper(alive.id), sleeper(over.id, other)
+    over.end = AttemptEnd(exit_code=0, signal=None, at=1.0)
+    alive.process = AttemptProcess(identify(living.pid))
+    found = look(home, alone=True)
+    assert [stray.identity.pid for stray in found.strays] == [left.pid]
+    assert left.poll() is None  # looking changes nothing
+    assert await clean(reactor, Findings(strays=found.strays)) == []
+    assert left.wait(10) is not None
+    assert living.poll() is None
+    assert foreign.poll() is None
+
+
+def test_a_session_that_was_not_proved_over_keeps_its_processes__C13(home, sleeper):
+    folder = attempt_in(home)
+    sleeper(folder.id)
+    assert look(home, alone=True).strays == []
+    sleeper("nobody-knows")
+    assert look(home, alone=True).strays == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_pid_that_is_another_process_by_now_gets_no_signal__C11(reactor, home, sleeper):
+    folder = attempt_in(home)
+    folder.end = AttemptEnd(exit_code=0, signal=None, at=1.0)
+    process = sleeper(folder.id)
+    (stray,) = look(home, alone=True).strays
+    process.kill()
+    process.wait()
+    assert await clean(reactor, Findings(strays=[stray])) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_files_of_a_runner_that_is_gone_are_removed_and_others_stay__S14(reactor, home):
+    home.runner_state.write_text('{"pid": 4194304, "httpPort": 1}')
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(home.runner_socket))
+    (home.path / "runner.state.json.corrupt-1").write_text("x")
+    unfinished = home.path / ".settings.json.1.abc"
+    unfinished.write_text("x")
+    os.utime(unfinished, (time.time() - 7200,) * 2)
+    (home.path / ".settings.json.2.fresh").write_text("x")
+    (home.directory("sessions") / ".new-1").mkdir()
+    kept = [home.settings, home.path / "mine.txt"]
+    for path in kept:
+        path.write_text("{}")
+    folder = attempt_in(home)
+    with alone_in(home) as alone:
+        found = look(home, alone)
+        assert sorted(leftover.path.name for leftover in found.leftovers) == [
+            ".new-1",
+            ".settings.json.1.abc",
+            "runner.sock",
+            "runner.state.json",
+            "runner.state.json.corrupt-1",
+        ]
+        assert await clean(reactor, found) == []
+    assert look(home, alone=True).leftovers == []
+    assert all(path.exists() for path in [*kept, home.path / ".settings.json.2.fresh", folder.path])
+
+
+def test_while_a_runner_holds_the_home_its_files_are_its_own_business__S07(home):
+    home.runner_state.write_text('{"pid": 4194304, "httpPort": 1}')
+    with home.runner_lock.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with alone_in(home) as alone:
+            assert not alone
+            assert look(home, alone) == Findings(runs=True)
+    home.runner_state.write_text(f'{{"pid": {os.getpid()}, "httpPort": 1}}')  # npm's runner holds no lock of ours
+    assert look(home, alone=True).runs
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_child_is_really_started_and_ended_and_leaves_nothing(reactor, home):
+    tried = await try_child(reactor, home)
+    assert tried.ok, tried.text
+    assert attempts(home) == []
+    assert list(home.path.glob(".doctor-*")) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_child_that_cannot_be_started_is_told(reactor, home, monkeypatch):
+    monkeypatch.setattr("hapi.cli.preflight.CHILD", ("/nowhere/program",))
+    tried = await try_child(reactor, home)
+    assert not tried.ok
+    assert "no such program" in tried.text
+    assert list(home.path.glob(".doctor-*")) == []
+
+
+@pytest.mark.parametrize(
+    ("dates", "wall", "ok", "words"),
+    [
+        (None, 1.0, True, "no time to compare"),
+        ((1000.0, 1000.9), 1.0, True, "within 1 s"),
+        ((1000.0, 1100.0), 1.0, False, "100 s ahead"),
+        ((1000.0, 900.0), 1.0, False, "100 s behind"),
+        ((1000.0, 1000.0), 3601.0, False, "+3600.0 s"),
+    ],
+)
+def test_clocks_that_differ_are_told__N17(dates, wall, ok, words):
+    tried = judge_clock(dates, wall, monotonic=1.0)
+    assert (tried.ok, words in tried.text) == (ok, True)
