@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
-from twisted.application.service import MultiService
-from twisted.internet.defer import maybeDeferred
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -20,12 +20,29 @@ PATIENCE = 15.0  # seconds for everything to leave; each step inside has less
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
+class LastFirst(MultiService):
+    """Stops what was added last first, and the next only when that has left: the runner still tells the hub beside it."""
+
+    log = Logger()
+
+    def stopService(self) -> Deferred[None]:
+        Service.stopService(self)
+        return Deferred.fromCoroutine(self._stop_each())
+
+    async def _stop_each(self) -> None:
+        for service in reversed(list(self)):
+            try:
+                await maybeDeferred(service.stopService)
+            except Exception:
+                self.log.failure("{service} did not leave in order", service=type(service).__name__)
+
+
 @define(eq=False)
 class Serving:
     """Holds the reactor of a program of ours, and the exit code it is going to end with."""
 
     _reactor: Any
-    services: MultiService = field(factory=MultiService)
+    services: MultiService = field(factory=LastFirst)
     on_hangup: Callable[[], object] | None = None  # what SIGHUP means; None: leave, the terminal is gone
     exit_code: int = DONE
     leaving: bool = False
