@@ -170,11 +170,14 @@ def on_stage(request: pytest.FixtureRequest) -> Iterator[Callable[[StageKind], S
 
     yield use
     bare = [line for stage in stages for line in stage.command_lines() if CANARY in line]
+    failed = bool(bare) or any(report.failed for report in request.node.stash.get(REPORT, {}).values())
     for stage in stages:
         stage.end()
-        if bare or any(report.failed for report in request.node.stash.get(REPORT, {}).values()):
-            for name, said in stage.tell():
-                print(f"--- {name}\n{said}")
+        found_canaries.update(str(path) for path in files_holding(CANARY.encode(), stage.path))
+        for name, said in stage.tell() if failed else ():
+            print(f"--- {name}\n{said}")
+        for path in stage.path.glob("npm-*/runtime") if failed else (stage.path,):
+            shutil.rmtree(path, ignore_errors=True)  # an npm program unpacks 170 MB into its home
     assert not bare, f"the token stands in a command line: {bare}"
 
 
@@ -189,7 +192,7 @@ def stage(on_stage: Callable[[Stage], Stage], tmp_path: Path) -> Stage:
 MAY_HOLD_IT = {"settings.json"}  # where the token is kept, private to its owner
 NOT_OURS = "npm-"  # directories that begin so are written by other people's programs
 FOR_PEOPLE = ".printed"  # what `hapi up` prints for the person who started it: the address to open holds the token
-found_canaries: list[str] = []
+found_canaries: set[str] = set()
 
 
 class CanaryWatch:
@@ -197,7 +200,7 @@ class CanaryWatch:
 
     def __call__(self, event: dict[str, object]) -> None:
         if CANARY in (formatEvent(event) or ""):
-            found_canaries.append(f"a log event of {event.get('log_namespace')}")
+            found_canaries.add(f"a log event of {event.get('log_namespace')}")
 
 
 @pytest.fixture(scope="session")
@@ -231,7 +234,7 @@ def files_holding(needle: bytes, below: Path) -> list[Path]:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     factory = getattr(session.config, "_tmp_path_factory", None)
     if factory is not None and factory._basetemp is not None:
-        found_canaries.extend(str(path) for path in files_holding(CANARY.encode(), factory._basetemp))
+        found_canaries.update(str(path) for path in files_holding(CANARY.encode(), factory._basetemp))
     if found_canaries:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -239,5 +242,5 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if found_canaries:
         terminalreporter.section("K02: the access token was written where it must not be", red=True)
-        for place in found_canaries:
+        for place in sorted(found_canaries):
             terminalreporter.line(place)

@@ -16,7 +16,7 @@ def suite(pytester: pytest.Pytester) -> pytest.Pytester:
     return pytester
 
 
-def test_each_guard_fails_the_test_that_deserves_it__K02(suite):
+def test_each_guard_fails_the_test_that_deserves_it__K01_K02(suite):
     suite.makepyfile("""
         import pytest
         from twisted.internet.defer import Deferred, fail
@@ -47,10 +47,17 @@ def test_each_guard_fails_the_test_that_deserves_it__K02(suite):
             (tmp_path / "npm-home").mkdir()
             (tmp_path / "npm-home" / "log").write_text(canary)
             (tmp_path / "our.log").write_text("Bearer " + canary)
+
+        def test_program(stage, canary):
+            assert stage.start("talker", ["sh", "-c", "echo $WORD"], {"WORD": canary}).exit_code() == 0
+
+        def test_command_line(stage, canary):
+            stage.start("shower", ["sh", "-c", "sleep 60", "x", canary])
     """)
     result = suite.runpytest_subprocess("-p", "no:cacheprovider")
-    result.assert_outcomes(passed=6, errors=2)
-    result.stdout.fnmatch_lines(["*nobody looks at me*", "*delayed calls left behind*", "*K02*", "*our.log"])
+    result.assert_outcomes(passed=8, errors=3)
+    result.stdout.fnmatch_lines(["*nobody looks at me*", "*delayed calls left behind*", "*command line*", "*K02*"])
+    result.stdout.fnmatch_lines_random(["*our.log", "*talker.log"])
     assert "npm-home" not in result.stdout.str()
     assert result.ret == pytest.ExitCode.TESTS_FAILED
 
