@@ -127,6 +127,8 @@ def status(as_json: bool) -> None:
     say(f"Machine ID:      {visible(found.get('machineId'))}")
     say(f"Workspace roots: {roots}")
     say(f"Sessions:        {found.get('children')}{admission_words(found.get('admission') or {})}")
+    for sentence in found.get("warnings") or ():
+        say(f"Warning:         {visible(sentence)}")
 
 
 def build_lines(status: dict[str, Any], now: float) -> list[str]:
@@ -219,6 +221,37 @@ def logs(session_id: str | None, following: bool, lines: int | None, as_json: bo
         show_log(path, lines, following)
     else:
         say("No runner logs found" if path is None else visible(path))
+
+
+@runner.command("drain", epilog=epilog(DONE, ERROR, NOT_RUNNING))
+@click.option("--wait", is_flag=True, help="Return when no turn runs any more.")
+@click.option("--timeout", type=click.FloatRange(0.0), default=600.0, show_default=True, help="Seconds to wait for that.")
+@json_flag
+def drain(wait: bool, timeout: float, as_json: bool) -> None:
+    """Have the runner start no more sessions, until `resume` or its next start. Those that run go on."""
+    from hapi.cli.draining import drain as drain_runner
+
+    drain_runner(wait, timeout, as_json)
+
+
+@runner.command("resume", epilog=epilog(DONE, ERROR, NOT_RUNNING))
+@json_flag
+def resume(as_json: bool) -> None:
+    """Have a drained runner start sessions again."""
+    from hapi.cli.draining import resume as resume_runner
+
+    resume_runner(as_json)
+
+
+@runner.command("restart", epilog=epilog(DONE, ERROR, HELD, NOT_RUNNING))
+@click.option("--wait/--no-wait", default=True, help="Let the turns that run end first.")
+@click.option("--timeout", type=click.FloatRange(0.0), default=600.0, show_default=True, help="Seconds to wait for them.")
+@json_flag
+def restart(wait: bool, timeout: float, as_json: bool) -> None:
+    """Start the runner anew with the flags it has. Its sessions go on and are taken over."""
+    from hapi.cli.draining import restart as restart_runner
+
+    restart_runner(wait, timeout, as_json)
 
 
 @runner.command("events", epilog=epilog(DONE, ERROR))

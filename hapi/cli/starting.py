@@ -30,7 +30,7 @@ def start_runner(flags: RunnerFlags, wanted: str, timeout: float, as_json: bool)
         found = await look(reactor, options.home)
         is_new = not (found.answers and same(found.status, options))
         if found.answers and is_new:
-            await _give_way(reactor, options.home, found.status, quiet=as_json)
+            await give_way(reactor, options.home, found.status, quiet=as_json)
         there = None if is_new else Started(Attached(int(found.status["pid"])))
         started = there or start_in_background(options.home, list(options.argv))
 
@@ -50,7 +50,7 @@ def start_runner(flags: RunnerFlags, wanted: str, timeout: float, as_json: bool)
         say(f"The runner is already running with this version and these flags (pid {pid})")
 
 
-async def _give_way(reactor: Any, home: Home, status: dict[str, Any], quiet: bool) -> None:
+async def give_way(reactor: Any, home: Home, status: dict[str, Any], quiet: bool) -> None:
     """End the runner that is not what was asked for. Raises Stop for one that `hapi up` serves together with a hub."""
     pid = status.get("pid")
     if list(status.get("argv") or ())[:1] == ["up"]:

@@ -124,6 +124,14 @@ class ControlClient:
         """Ask the runner to leave; it does so a moment after the answer."""
         await self._call("/stop", {})
 
+    async def drain(self) -> dict[str, Any]:
+        """Have it start no more sessions: accepting, starting (a number), turns and unknown (session ids)."""
+        return await self._call("/drain", {})
+
+    async def resume(self) -> dict[str, Any]:
+        """The end of draining; answers as `drain`."""
+        return await self._call("/resume", {})
+
     # --- inside
 
     async def _call(self, path: str, body: Mapping[str, Any], seconds: float | None = None) -> dict[str, Any]:

@@ -50,6 +50,8 @@ class Runner(Protocol):
     async def spawn(self, request: SpawnRequest, asked_by: str) -> SpawnResult: ...
     async def stop_session(self, name: str, actor: str) -> str: ...
     def stop_soon(self, actor: str) -> None: ...
+    def drain(self, actor: str) -> Mapping[str, Any]: ...
+    def resume(self, actor: str) -> Mapping[str, Any]: ...
     def describe_caller(self, door: Door) -> str: ...
 
 
@@ -136,6 +138,16 @@ class ControlApi:
         finally:
             self._waiting -= 1
         return _reply(request, *spawn_reply(result))
+
+    @app.route("/drain", methods=["POST"])
+    def drain(self, request: IRequest) -> bytes:
+        _body(request)
+        return _reply(request, 200, self._runner.drain(self._runner.describe_caller(_door(request))))
+
+    @app.route("/resume", methods=["POST"])
+    def resume(self, request: IRequest) -> bytes:
+        _body(request)
+        return _reply(request, 200, self._runner.resume(self._runner.describe_caller(_door(request))))
 
     @app.route("/stop", methods=["POST"])
     def stop(self, request: IRequest) -> bytes:

@@ -51,6 +51,7 @@ from hapi.runner.state import RunnerState, StateFile, as_npm_writes_it, identity
 from hapi.runner.succession import LEARN_AFTER, Parts, Succession
 from hapi.runner.surroundings import Surroundings, surroundings
 from hapi.runner.tally import Tally
+from hapi.runner.work import work_of
 from hapi.runner.worktrees import Worktrees
 from hapi.shown import Secrets
 
@@ -58,6 +59,7 @@ STOPPED, FAILED, HELD, SUPERSEDED, RESTART = 0, 1, 3, 4, 75  # exit codes of a p
 
 END_REPLACEMENT, FAREWELL, CLOSE_LINK, CLOSE_PORTS = 0.3, 0.5, 0.4, 0.2  # seconds; npm's `runner stop` sends SIGKILL after 2.0
 LOOK_AROUND_AFTER = 3.0  # seconds: nobody waits for it
+DRAINED = "This runner is being drained and starts no sessions (`hapi runner resume` ends that)"
 
 
 class RunnerService(Service):
@@ -451,6 +453,24 @@ class RunnerService(Service):
             "beats": self._heartbeat.beats,
             "lastBeatSeconds": self._heartbeat.seconds,
         }
+
+    def work(self) -> dict[str, Any]:
+        """What runs, and whether more is accepted."""
+        self.reports.look_at(self.children.live())
+        return work_of(self.children.live(), self.spawner.under_way, self.admission.draining is None)
+
+    def drain(self, actor: str) -> dict[str, Any]:
+        """Start no more sessions until `resume`; those that run go on."""
+        if self.admission.draining is None:
+            self.note("drain", actor=actor)
+            self.admission.drain(DRAINED)
+        return self.work()
+
+    def resume(self, actor: str) -> dict[str, Any]:
+        if self.admission.draining is not None:
+            self.note("resume", actor=actor)
+            self.admission.resume()
+        return self.work()
 
     def list(self) -> list[Listed]:
         self.reports.look_at(self.children.live())
