@@ -9,6 +9,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from attrs import evolve
+
 from hapi.cli.failures import Stop
 from hapi.cli.flags import RunnerFlags
 from hapi.cli.output import say, warn
@@ -72,7 +74,8 @@ def _absolute(flags: RunnerFlags) -> RunnerFlags:
     if command and not os.path.isabs(command.split()[0]):
         program, *rest = command.split(" ", 1)
         command = " ".join((shutil.which(program) or os.path.abspath(program), *rest))
-    return RunnerFlags(tuple(os.path.abspath(os.path.expanduser(root)) for root in flags.workspace_roots), command)
+    roots = tuple(os.path.abspath(os.path.expanduser(root)) for root in flags.workspace_roots)
+    return evolve(flags, workspace_roots=roots, session_command=command)
 
 
 def install(kind: Kind, what: Installation, path: Path, *, write: bool, force: bool) -> None:

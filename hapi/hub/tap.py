@@ -33,13 +33,14 @@ class Options(usage.Options):
         from hapi.home import HomeUnusable
         from hapi.hub.options import HubOptions
         from hapi.settings import NotConfigured, SettingsBroken
+        from hapi.shown import visible
 
         flags = {name: self[name] for name in ("host", "port", "database")}
         flags |= {"public_url": self["public-url"], "web_root": self["web-root"], "cors_origins": self["cors_origins"] or None}
         try:
             self["options"] = HubOptions.from_environment(os.environ, **flags)
         except (NotConfigured, SettingsBroken, HomeUnusable) as error:
-            raise usage.UsageError(str(error)) from error
+            raise SystemExit(f"hapi-hub: {visible(error)}") from error
 
 
 def makeService(options: Any) -> IService:

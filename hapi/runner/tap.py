@@ -15,6 +15,7 @@ from twisted.python import usage
 from hapi.home import HomeUnusable
 from hapi.runner.options import RunnerOptions
 from hapi.settings import NotConfigured, SettingsBroken
+from hapi.shown import visible
 
 
 class Options(usage.Options):
@@ -48,7 +49,7 @@ class Options(usage.Options):
                 **{name: self[name.replace("_", "-")] for name in ("max_sessions", "min_free_memory", "queue")},
             )
         except (HomeUnusable, SettingsBroken, NotConfigured) as error:
-            raise usage.UsageError(str(error)) from error
+            raise SystemExit(f"hapi-runner: {visible(error)}") from error  # one line, status 1: this is no question of usage
 
 
 class Program(MultiService):
@@ -104,8 +105,12 @@ def makeService(options: Options) -> MultiService:
     lock = None
     if options.parent is not None and options.parent.get("nodaemon"):  # a daemon is another process than this one
         from hapi.runner.early import begin_lock
+        from hapi.runner.lockfile import LockUnusable
 
-        lock = begin_lock(options["runner"].home)
+        try:
+            lock = begin_lock(options["runner"].home)
+        except LockUnusable as error:
+            raise SystemExit(f"hapi-runner: {visible(error)}") from error
 
     from twisted.internet import reactor
 

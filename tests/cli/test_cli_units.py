@@ -9,6 +9,7 @@ import shutil
 import subprocess
 
 import pytest
+from attrs import evolve
 from click.testing import CliRunner
 
 from hapi.cli.app import hapi
@@ -87,6 +88,12 @@ def test_no_service_file_holds_a_token__K01(kind, home, canary):
 def test_roots_are_absolute_since_a_service_starts_elsewhere(home, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert installation(RunnerFlags(("here",)), home, {}).argv[-1] == str(tmp_path / "here")
+
+
+def test_every_flag_of_the_runner_is_in_the_service(home):
+    flags = RunnerFlags(session_command="true --x", more={"max_sessions": "4", "queue": "2"})
+    words = installation(flags, home, {}).argv
+    assert words[words.index("start-sync") :][1:] == tuple(evolve(flags, session_command=f"{shutil.which('true')} --x").words())
 
 
 def test_a_line_break_gets_into_no_service_file__K03(home):
