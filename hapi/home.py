@@ -92,6 +92,10 @@ class Home:
         return self.path / "events.jsonl"
 
     @property
+    def refusals(self) -> Path:
+        return self.path / "runner.refusals.json"
+
+    @property
     def attempts(self) -> Path:
         return self.path / "sessions"
 

@@ -31,6 +31,7 @@ from hapi.net.versioned import VersionedDocument
 from hapi.protocol.machine import COMPATIBLE_VERSION, MachineMetadata, RunnerFacts, ShutdownSource, with_roots
 from hapi.runner.health import HealthGauge
 from hapi.runner.options import RunnerOptions
+from hapi.runner.refusals import Refusals, first_wait
 
 ALIVE_EVERY, ALIVE_FIRST = 20.0, 0.05  # seconds
 REGISTER_FIRST, REGISTER_LONGEST = 1.0, 4.0  # seconds: a hub that comes back sees us within five
@@ -63,6 +64,7 @@ class Machine:
     ) -> None:
         self._clock, self._options, self._facts, self._now = reactor, options, facts, now
         self._random = random or Random()
+        self._refusals = Refusals(options.home, options.access, now)
         self._client = client or HubClient(reactor, options.access)
         auth = {"clientType": "machine-scoped", "machineId": options.machine_id}
         self.link = link or HubLink(reactor, options.access, auth, rpc)
@@ -89,7 +91,7 @@ class Machine:
 
     def start(self) -> None:
         """Register, however long that takes, then open the link."""
-        self._register(self.link.startService)
+        self._register(self.link.startService, *self._refusals.earlier())
 
     def status(self) -> dict[str, Any]:
         """For people: where the link is and why."""
@@ -138,8 +140,8 @@ class Machine:
 
     # --- registration
 
-    def _register(self, then: Callable[[], object]) -> None:
-        registering = Deferred.fromCoroutine(self._keep_registering(then))
+    def _register(self, then: Callable[[], object], refused: int = 0, ago: float = 0.0) -> None:
+        registering = Deferred.fromCoroutine(self._keep_registering(then, refused, ago))
         self._registering = None if registering.called else registering
         registering.addErrback(self._registering_failed)
 
@@ -147,8 +149,12 @@ class Machine:
         if reason.check(CancelledError) is None:
             self.log.failure("Registration failed", reason)
 
-    async def _keep_registering(self, then: Callable[[], object]) -> None:
-        attempt = 0
+    async def _keep_registering(self, then: Callable[[], object], refused: int, ago: float) -> None:
+        """`refused` times in a row, the last one `ago` seconds ago, the hub refused the run before this one."""
+        attempt = refused
+        if refused:
+            self.trouble, self.refused = "the hub refused this runner before it was started again; it waits a little", True
+            await self._wait(first_wait(retry_delay(HubRefused(0, ""), refused, self._random), ago))
         while True:
             attempt += 1
             try:
@@ -160,8 +166,12 @@ class Machine:
                 if self.stopped:
                     return
                 self._note_trouble(error)
+                if isinstance(error, HubRefused):
+                    self._refusals.note(attempt)
                 await self._wait(retry_delay(error, attempt, self._random))
         self._registering = None
+        if attempt > 1:
+            self._refusals.forget()
         self._adopt(machine)
         self.registered, self.trouble, self.refused = True, None, False
         self._registered_at = self._clock.seconds()

@@ -16,7 +16,9 @@ from hapi.net.rpc import RpcTable
 from hapi.protocol.machine import MachineHealth, RunnerFacts, runner_capabilities, spawn_error, with_roots
 from hapi.runner.health import HealthGauge
 from hapi.runner.machine import Machine, describe, retry_delay
+from hapi.runner.refusals import Refusals
 from hapi.runner.roots import WorkspaceRoots
+from hapi.settings import HubAccess
 
 RECORDED = [json.loads(line) for line in (Path(__file__).parents[1] / "fixtures/machine-connect.jsonl").read_text().splitlines()]
 FACTS = RunnerFacts(19506, 38465, 1795175850041, runner_capabilities())
@@ -90,8 +92,8 @@ class Hub:
         return {"metadata": body["metadata"], "runnerState": body["runnerState"], **self.machine}
 
 
-def build(home, hub=None, roots=None, **more):
-    clock = Clock()
+def build(home, hub=None, roots=None, clock=None, **more):
+    clock = clock or Clock()
     link, hub = Link(clock), hub or Hub()
     options = options_for(home, roots=roots, **more)
     machine = Machine(
@@ -123,6 +125,46 @@ def test_the_registration_has_the_recorded_keys(home, tmp_path):
     assert body["metadata"]["happyCliVersion"] == recorded["metadata"]["happyCliVersion"]
     assert body["runnerState"] == recorded["runnerState"]
     assert link.started
+
+
+def test_a_runner_that_is_started_again_and_again_does_not_pester_a_hub_that_refuses_it__V08_N06(home):
+    hub, clock = Hub(), Clock()
+    for _ in range(100):
+        hub.refusals = [HubRefused(401, "Invalid token")] * 9
+        _, _, _, machine = build(home, hub, clock=clock)
+        machine.start()
+        clock.advance(1.0)
+        result_of(Deferred.fromCoroutine(machine.farewell("exception", 0.1)))
+    assert len(hub.bodies) < 20  # without memory: 100
+
+
+def test_a_start_after_refusals_comes_through_within_seconds_of_the_mending__V08(home):
+    hub, clock = Hub(), Clock()
+    hub.refusals = [HubRefused(401, "Invalid token")] * 6
+    _, _, _, machine = build(home, hub, clock=clock)
+    machine.start()
+    clock.pump([1.0] * 250)
+    result_of(Deferred.fromCoroutine(machine.farewell("exception", 0.1)))
+    assert hub.refusals == []
+    _, _, _, machine = build(home, hub, clock=clock)
+    machine.start()
+    assert machine.status()["phase"] == "refused"
+    clock.advance(15.0)
+    assert machine.registered
+    assert not home.refusals.exists()
+
+
+def test_with_another_token_nobody_waits__V08_N06(home):
+    Refusals(home, HubAccess("http://127.0.0.1:1", "other"), lambda: 1000.0).note(9)
+    _, hub, _, machine = build(home)
+    machine.start()
+    assert len(hub.bodies) == 1
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"access": 1}', '{"count": "9"}', "\\0", "9" * 5000])
+def test_a_broken_memory_of_refusals_is_none__V08(home, content):
+    home.refusals.write_text(content)
+    assert Refusals(home, HubAccess("http://127.0.0.1:1", "token"), lambda: 1000.0).earlier() == (0, 0.0)
 
 
 def test_without_roots_the_key_is_left_out(home):
