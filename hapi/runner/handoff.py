@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from attrs import define, field, frozen
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError, race
+from twisted.internet.defer import Deferred, TimeoutError, race
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -202,10 +202,11 @@ class Handoff:
         while True:
             try:
                 status = await self._runner.ask()
-            except CancelledError:
-                raise
             except Exception as error:
-                self._doing = f"did not answer on the control socket: {error}"
+                if self._over:
+                    raise  # nobody waits for us any more: what was cancelled may come as any error
+                if self._clock.seconds() < self._deadline:
+                    self._doing = f"did not answer on the control socket: {error}"
             else:
                 match judge(expected, status):
                     case Good():
@@ -214,7 +215,12 @@ class Handoff:
                         raise _End(Failed(reason))
                     case NotYet(reason):
                         self._doing = f"was not ready: {reason}"
+            if self._clock.seconds() >= self._deadline:
+                raise self._late()
             await deferLater(self._clock, GLANCE)
+
+    def _late(self) -> _End:
+        return _End(Failed(f"it {self._doing} within {self.patience:g} s"))
 
     async def _hear(self, replacement: IReplacement, word: str) -> None:
         async def wait() -> None:
@@ -227,13 +233,11 @@ class Handoff:
     async def _within(self, replacement: IReplacement, step: Awaitable[None]) -> None:
         """Do `step` until it is done, our patience is over, or the replacement has ended."""
         doing = Deferred.fromCoroutine(step).addCallbacks(lambda _: None, lambda reason: reason.value)  # type: ignore[arg-type]
-        racing: Deferred[tuple[int, Any]] = race([doing, replacement.ended.when()])
-        overdue = self._clock.callLater(max(self._deadline - self._clock.seconds(), 0.0), doing.cancel)
-        first, result = await racing
-        if overdue.active():
-            overdue.cancel()
-        else:
-            raise _End(Failed(f"it {self._doing} within {self.patience:g} s"))
+        overdue: Deferred[None] = deferLater(self._clock, max(self._deadline - self._clock.seconds(), 0.0))
+        contest: list[Deferred[Any]] = [doing, replacement.ended.when(), overdue]
+        first, result = await race(contest)
+        if first == 2:
+            raise self._late()
         if first == 1:
             raise _End(await self._last_words(replacement, result))
         if isinstance(result, TalkEnded):

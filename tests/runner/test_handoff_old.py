@@ -227,6 +227,15 @@ def test_it_takes_over_and_never_answers__H03():
     assert one.failed() == "it did not answer on the control socket within 30 s"
 
 
+def test_an_answer_that_cannot_be_cancelled_holds_nobody_up__H03():
+    waiting: Deferred[Any] = Deferred(lambda asked: asked.errback(ConnectionError("lost")))
+    one = Try(waiting)
+    one.say("ready")
+    one.wait()
+    assert one.failed() == "it did not answer on the control socket within 30 s"
+    assert one.old.log.count("ask") == 1
+
+
 def test_nobody_answers_on_the_control_socket__H03():
     one = Try(ConnectionRefusedError("refused"))
     one.say("ready")
