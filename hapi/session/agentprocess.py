@@ -6,11 +6,13 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessDone
+from twisted.internet.error import ProcessDone, ProcessExitedAlready
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -19,6 +21,7 @@ from hapi.once import Once
 from hapi.session.jsonpeer import JsonPeer, LineTooLong
 
 KEPT_ERRORS = 4096  # bytes of standard error that explain an end
+DRAIN = 0.1  # seconds for what an ended process has left in its pipes
 PATIENCE = 0.5  # seconds the agent has to end by itself before its tree is killed
 
 
@@ -34,6 +37,7 @@ class AgentProcess(ProcessProtocol):
     exit_code: int | None = None
     pid: int | None = None
     _tail: bytes = b""
+    _drained: IDelayedCall | None = None
     _identity: Any = None
     log = Logger()
 
@@ -56,13 +60,21 @@ class AgentProcess(ProcessProtocol):
             return
         assert self.transport is not None
         self.transport.closeStdin()
-        from hapi.process import SystemProcesses  # only at the end
-
-        if self._identity is None:
+        if self._identity is None:  # the kernel tells nothing about processes: this one at least
+            await self._end_alone(patience)
             return
-        how = await SystemProcesses(self._reactor).end_tree(self._identity, "", patience)
-        if how == "still_alive":
+        from hapi.session.agenttree import end_agent  # only at the end
+
+        if not await end_agent(self._reactor, self._identity, patience):
             self.log.warn("{label} (process {pid}) would not end", label=self.label, pid=self.pid)
+        await self.exited.when().addTimeout(DRAIN * 2, self._reactor, lambda _, seconds: None)
+
+    async def _end_alone(self, patience: float) -> None:
+        for name in ("TERM", "KILL"):
+            with suppress(ProcessExitedAlready):
+                assert self.transport is not None
+                self.transport.signalProcess(name)
+            await self.exited.when().addTimeout(patience, self._reactor, lambda _, seconds: None)
 
     # --- ProcessProtocol
     def connectionMade(self) -> None:
@@ -83,7 +95,18 @@ class AgentProcess(ProcessProtocol):
         self._tail = (self._tail + data)[-KEPT_ERRORS:]
         self._errors(data)
 
+    def processExited(self, reason: Failure) -> None:
+        """What it has written may still be in the pipes, and what it has started may hold them open."""
+        self._drained = self._reactor.callLater(DRAIN, self._conclude, reason)
+
     def processEnded(self, reason: Failure) -> None:
+        if self._drained is not None and self._drained.active():
+            self._drained.cancel()
+        self._conclude(reason)
+
+    def _conclude(self, reason: Failure) -> None:
+        if self.exited.happened:
+            return
         how = reason.value
         self.exit_code = 0 if isinstance(how, ProcessDone) else getattr(how, "exitCode", None)
         number = getattr(how, "signal", None)
