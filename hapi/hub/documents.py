@@ -8,7 +8,7 @@ from typing import Any
 from attrs import define, evolve, field
 from twisted.logger import Logger
 
-from hapi.hub.engine import Engine
+from hapi.hub.engine import Denied, Engine
 from hapi.hub.live import Machine, Session
 from hapi.hub.store.interface import IdTaken
 from hapi.hub.store.rows import MachineRow, SessionRow, Stale, Written
@@ -113,8 +113,10 @@ class Documents:
     # --- machines ----------------------------------------------------------------------------------------------------
 
     async def register(self, namespace: str, asked: RegisterMachine) -> Machine:
-        """Create or load a machine. Raises Denied when the id belongs to another namespace."""
+        """Create or load a machine. Raises Denied when the id belongs to another namespace, or to a session."""
         engine, now = self.engine, self.engine.now()
+        if asked.id in engine.sessions:  # methods are told apart by the id alone
+            raise Denied
         if asked.id not in engine.machines:
             row = MachineRow(
                 asked.id, namespace, now, now, metadata=asked.metadata, runner_state=asked.runner_state, active_at=now

@@ -82,11 +82,9 @@ class Engine:
         return [session for session in self.sessions.values() if session.namespace == namespace]
 
     def owns(self, namespace: str, owner: str) -> bool:
-        """Whether `owner` is the id of a session or machine of `namespace`."""
-        session, machine = self.sessions.get(owner), self.machines.get(owner)
-        return (session is not None and session.namespace == namespace) or (
-            machine is not None and machine.namespace == namespace
-        )
+        """Whether `owner` is the id of a session or machine of `namespace`, and of nobody else's."""
+        named = [row for row in (self.sessions.get(owner), self.machines.get(owner)) if row is not None]
+        return bool(named) and all(row.namespace == namespace for row in named)
 
     # --- doing things in order ---------------------------------------------------------------------------------------
 

@@ -50,6 +50,8 @@ class Lifecycle:
         engine, now = self.engine, self.engine.now()
         if asked.machine is not None:
             await self.documents.register(namespace, asked.machine)
+        if asked.id in engine.machines:  # methods are told apart by the id alone
+            raise Refusal(409, "Session id is already bound to a machine")
         row = SessionRow(
             asked.id or str(uuid.uuid4()),
             namespace,

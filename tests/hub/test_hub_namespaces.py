@@ -10,7 +10,9 @@ from stage import MemoryPeer, Stage
 
 from hapi.hub.events import Wanted
 from hapi.hub.hub import ROUTES
+from hapi.hub.live import Machine
 from hapi.hub.sockets import EVENTS
+from hapi.hub.store.rows import MachineRow
 from hapi.hub.web import Route
 
 SECRETS = ("/home/alice/secret", "alice's name", "alice-box", "alice says", "alice-tool", "tag-a", "alice-machine")
@@ -176,6 +178,23 @@ def test_a_stranger_takes_over_no_method__U05() -> None:
     assert stage.finish(pending).status == 200
     bob.send("rpc-unregister", {"method": f"{session}:abort"})
     assert stage.engine.gateway.serves(session, "abort")
+
+
+def test_a_stranger_whose_row_has_the_id_of_another_s_takes_over_no_method__U05() -> None:
+    stage, _, session, peer = scene()
+    machine, _ = stage.machine("alice", "0b9d2c5e-1f6a-4f0e-9a53-6f0d5a7c1e42")
+    rows = [("/cli/machines", {"id": session, "metadata": {}}), ("/cli/sessions", {"id": machine, "tag": "b", "metadata": {}})]
+    assert [stage.rest("POST", path, body, "bob").status for path, body in rows] == [403, 409]
+    stage.engine.machines[session] = Machine(MachineRow(session, "bob", 1, 1))  # a database from before
+    bob = stage.connect("bob")
+    bob.serve(session, "abort", "new")
+    bob.serve(machine, "new")
+    assert not stage.engine.gateway.serves(session, "new")
+    assert not stage.engine.gateway.serves(machine, "new")
+    pending = stage.begin("POST", f"/api/sessions/{session}/abort", {}, "alice")
+    assert bob.heard == []
+    peer.answer("null")
+    assert stage.finish(pending).status == 200
 
 
 def test_a_session_s_socket_serves_nothing_of_its_machine_nor_of_a_neighbour__U05() -> None:
