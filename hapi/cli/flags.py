@@ -11,6 +11,7 @@ MORE = {  # flag → keyword of RunnerOptions.from_environment; each takes one t
     "--max-sessions": "max_sessions",
     "--min-free-memory": "min_free_memory",
     "--queue": "queue",
+    "--revive": "revive",
 }
 
 

@@ -25,6 +25,7 @@ REGISTERED = {True: "yes", False: "no", None: "unknown"}
 def flags(command: Callable[..., Any]) -> Callable[..., Any]:
     """The flags of a runner; they may stand before the verb or after it."""
     for option in (
+        click.option("--revive", metavar="auto|offer", help="auto: what a reboot interrupted comes back by itself (offer)."),
         click.option("--queue", metavar="N", help="How many starts may wait for a place (HAPI_RUNNER_QUEUE; 0)."),
         click.option("--min-free-memory", metavar="SIZE", help="Memory that must be free for a start, as 2G."),
         click.option("--max-sessions", metavar="N", help="How many sessions may run at once; more are refused, or wait."),
@@ -252,6 +253,17 @@ def restart(wait: bool, timeout: float, as_json: bool) -> None:
     from hapi.cli.draining import restart as restart_runner
 
     restart_runner(wait, timeout, as_json)
+
+
+@runner.command("revive", epilog=epilog(DONE, ERROR, NOT_RUNNING))
+@click.argument("session_id", required=False)
+@click.option("--all", "everything", is_flag=True, help="All of them, one after another.")
+@json_flag
+def revive(session_id: str | None, everything: bool, as_json: bool) -> None:
+    """Sessions that a reboot or a kill has interrupted: show them, or bring SESSION_ID back."""
+    from hapi.cli.reviving import revive as revive_sessions
+
+    revive_sessions(session_id, everything, as_json)
 
 
 @runner.command("events", epilog=epilog(DONE, ERROR))

@@ -100,6 +100,7 @@ def same(status: dict[str, Any], options: Any) -> bool:
         and (status.get("hub") or {}).get("url") == options.access.url
         and status.get("machineId") == options.machine_id
         and list(status.get("workspaceRoots") or ()) == list(options.workspace_roots)
+        and status.get("revive") == options.revive
         and same_limits(status.get("admission") or {}, options.limits)
         and list(status.get("sessionCommand") or ()) == list(options.session_command)
     )

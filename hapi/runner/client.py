@@ -132,6 +132,20 @@ class ControlClient:
         """The end of draining; answers as `drain`."""
         return await self._call("/resume", {})
 
+    async def interrupted(self) -> builtins.list[dict[str, Any]]:
+        """Sessions that can be brought back: sessionId, attempt, agent, directory, resumeSessionId, endedAt, reason, tries."""
+        found = (await self._call("/interrupted", {})).get("sessions")
+        return found if isinstance(found, builtins.list) else []
+
+    async def revive(self, session_id: str) -> dict[str, Any]:
+        """Bring one of them back; answers as `spawn`."""
+        try:
+            return await self._call("/revive", {"sessionId": session_id}, SPAWN_TIMEOUT)
+        except ControlFailed as error:
+            if error.body.get("success") is False:
+                return error.body
+            raise
+
     # --- inside
 
     async def _call(self, path: str, body: Mapping[str, Any], seconds: float | None = None) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class RunnerOptions:
     settings: Mapping[str, Any] = field(factory=dict, repr=False)
     argv: tuple[str, ...] = ("runner", "start-sync")
     limits: Limits = field(factory=Limits)
+    revive: str = "offer"  # or "auto": interrupted sessions come back by themselves
     announce_within: float = ANNOUNCE_WITHIN
     start_within: float = START_WITHIN
     heartbeat: float = BEAT
@@ -76,6 +77,7 @@ class RunnerOptions:
         max_sessions: str | int | None = None,
         min_free_memory: str | int | None = None,
         queue: str | int | None = None,
+        revive: str | None = None,
         **more: Any,
     ) -> RunnerOptions:
         """Options from environment, `settings.json` and flags. Makes the home and, the first time, the machine id.
@@ -91,7 +93,9 @@ class RunnerOptions:
             raise NotConfigured(f"--workspace-root: {error}") from error
         command = read_command(session_command, environ)
         flags = {"max_sessions": max_sessions, "min_free_memory": min_free_memory, "queue": queue}
+        flags["revive"] = revive
         given = {
+            "revive": _revival(revive or environ.get("HAPI_RUNNER_REVIVE") or settings.get("revive") or "offer"),
             "limits": Limits.read(flags, environ, settings),
             "announce_within": _milliseconds(environ, "HAPI_RUNNER_WEBHOOK_TIMEOUT_MS", ANNOUNCE_WITHIN),
             "start_within": _milliseconds(environ, "HAPI_RUNNER_START_CAP_MS", _start_cap(settings)),
@@ -137,6 +141,12 @@ def read_command(given: str | Iterable[str] | None, environ: Mapping[str, str]) 
     if not os.path.isabs(named) or not Path(named).is_file() or not os.access(named, os.X_OK):
         raise NotConfigured(f"HAPI_CLI_EXECUTABLE {named!r} must be the absolute path of an executable file")
     return (named,)
+
+
+def _revival(wanted: object) -> str:
+    if wanted not in ("offer", "auto"):
+        raise NotConfigured(f"--revive (HAPI_RUNNER_REVIVE, revive in settings.json) is {wanted!r}: it must be offer or auto")
+    return str(wanted)
 
 
 def _start_cap(settings: Mapping[str, Any]) -> float:

@@ -45,6 +45,7 @@ from hapi.runner.peers import PeerLookup, find_holder
 from hapi.runner.reloading import Reloading
 from hapi.runner.reports import Reports
 from hapi.runner.retention import Retention
+from hapi.runner.revive import Reviver
 from hapi.runner.sockets import Listeners
 from hapi.runner.spawning import Spawner
 from hapi.runner.state import RunnerState, StateFile, as_npm_writes_it, identity, state_of_this_run
@@ -58,6 +59,7 @@ from hapi.shown import Secrets
 STOPPED, FAILED, HELD, SUPERSEDED, RESTART = 0, 1, 3, 4, 75  # exit codes of a program that is this service
 
 END_REPLACEMENT, FAREWELL, CLOSE_LINK, CLOSE_PORTS = 0.3, 0.5, 0.4, 0.2  # seconds; npm's `runner stop` sends SIGKILL after 2.0
+REVIVE_AFTER = 2.0  # seconds from registration: until then the ends of what died meanwhile are known
 LOOK_AROUND_AFTER = 3.0  # seconds: nobody waits for it
 DRAINED = "This runner is being drained and starts no sessions (`hapi runner resume` ends that)"
 
@@ -135,7 +137,8 @@ class RunnerService(Service):
         hidden.add(options.access.token)
         self.journal = Journal(options.home, hidden, now)
         self.note = self.children.note = self.spawner.note = self._announcements.note = self.journal.note
-        self.reports.on_ready = lambda child: self.note("ready", child)
+        self.reports.on_ready = lambda child: child.adopted or self.note("ready", child)
+        self.reviver = Reviver(self.children, self.spawn, self.after, now, self.note)
         self._reloading = Reloading(self)
         self.tally = Tally(reactor)
         self._surroundings = surroundings
@@ -331,6 +334,8 @@ class RunnerService(Service):
         self._machine.start()
 
     def _is_registered(self) -> None:
+        if not self._registered.happened:
+            self.after(REVIVE_AFTER, self._look_for_interrupted)
         self._registered.happen(None)
         self.after(LEARN_AFTER, self.succession.learn)
         self.after(1.0, self._resource)  # the first caller need not wait for its modules
@@ -440,6 +445,7 @@ class RunnerService(Service):
             "argv": list(self.options.argv),
             "children": len(self.children.listed()),
             "admission": self.admission.status(),
+            "revive": self.options.revive,
             "phase": self.phase,
             "home": str(self.options.home.path),
             "httpPort": self.port,
@@ -458,6 +464,19 @@ class RunnerService(Service):
         """What runs, and whether more is accepted."""
         self.reports.look_at(self.children.live())
         return work_of(self.children.live(), self.spawner.under_way, self.admission.draining is None)
+
+    def interrupted(self) -> Any:
+        return [one.told() for one in self.reviver.offered()]
+
+    async def revive(self, session_id: str, actor: str) -> SpawnResult:
+        return await self.reviver.revive(session_id, actor)
+
+    def _look_for_interrupted(self) -> None:
+        if offered := self.reviver.offered():
+            self.log.info("{count} sessions were interrupted: `hapi runner revive` brings them back", count=len(offered))
+            if self.options.revive == "auto":
+                reviving = Deferred.fromCoroutine(self.reviver.revive_all())
+                reviving.addErrback(lambda reason: self.log.failure("Reviving failed", reason))
 
     def drain(self, actor: str) -> dict[str, Any]:
         """Start no more sessions until `resume`; those that run go on."""

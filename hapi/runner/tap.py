@@ -26,6 +26,7 @@ class Options(usage.Options):
         ["max-sessions", None, None, "How many sessions may run at once (HAPI_RUNNER_MAX_SESSIONS)."],
         ["min-free-memory", None, None, "Memory that must be free for a start, as 2G (HAPI_RUNNER_MIN_FREE_MEMORY)."],
         ["queue", None, None, "How many starts may wait for a place (HAPI_RUNNER_QUEUE, by default 0)."],
+        ["revive", None, None, "`auto`: sessions that a reboot has interrupted come back by themselves (HAPI_RUNNER_REVIVE)."],
         ["home", None, None, "The runner's home directory (HAPI_HOME, by default ~/.hapi)."],
     ]
 
@@ -46,7 +47,7 @@ class Options(usage.Options):
                 environ,
                 workspace_roots=self["workspace-roots"],
                 session_command=self["session-command"],
-                **{name: self[name.replace("_", "-")] for name in ("max_sessions", "min_free_memory", "queue")},
+                **{name: self[name.replace("_", "-")] for name in ("max_sessions", "min_free_memory", "queue", "revive")},
             )
         except (HomeUnusable, SettingsBroken, NotConfigured) as error:
             raise SystemExit(f"hapi-runner: {visible(error)}") from error  # one line, status 1: this is no question of usage
