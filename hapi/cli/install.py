@@ -31,6 +31,9 @@ AFTERWARDS: dict[Kind, tuple[str, ...]] = {
 }
 
 
+HINT = "tokens stay out of it: `hapi auth login` keeps yours in settings.json"
+
+
 def default_kind(platform: str = sys.platform) -> Kind:
     return "launchd" if platform == "darwin" else "systemd-user"
 
@@ -83,7 +86,7 @@ def install(kind: Kind, what: Installation, path: Path, *, write: bool, force: b
     text = text_of(kind, what)
     if not write:
         print(text, end="", flush=True)
-        warn(f"nothing was written; --write puts this into {path}")
+        warn(f"nothing was written; --write puts this into {path} ({HINT})")
         return
     try:
         before = read_capped(path)
@@ -96,6 +99,6 @@ def install(kind: Kind, what: Installation, path: Path, *, write: bool, force: b
         write_whole(path, text.encode(), 0o644)
     except (OSError, ValueError) as error:
         raise Stop(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
-    say(f"{visible(path)} is written. Then:")
+    say(f"{visible(path)} is written; {HINT}. Then:")
     for line in AFTERWARDS[kind]:
         say(f"  {line}")
