@@ -19,6 +19,7 @@ from hapi.cli.units import KINDS, Kind
 from hapi.home import Home
 from hapi.shown import visible
 
+STUCK = {"silent": "its turn shows no life", "approval": "it waits for a permission", "queued": "prompts wait, and it is idle"}
 REGISTERED = {True: "yes", False: "no", None: "unknown"}
 
 
@@ -127,6 +128,8 @@ def status(as_json: bool) -> None:
     say(f"Registered:      {REGISTERED[found.get('registered')]}")
     say(f"Machine ID:      {visible(found.get('machineId'))}")
     say(f"Workspace roots: {roots}")
+    for session, reason in (found.get("stuck") or {}).items():
+        say(f"Stuck:           {visible(session)}: {STUCK.get(reason, visible(reason))}")
     say(f"Sessions:        {found.get('children')}{admission_words(found.get('admission') or {})}")
     for sentence in found.get("warnings") or ():
         say(f"Warning:         {visible(sentence)}")

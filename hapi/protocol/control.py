@@ -58,6 +58,7 @@ class Listed(Struct, frozen=True, rename="camel", omit_defaults=True):
     state: str | None = None
     started_at: int | None = None
     unverified: bool = False
+    activity: dict[str, Any] | None = None  # what it does, by its own report, and whether it is stuck
 
 
 DIRECTLY = "hapi directly - likely by user from terminal"  # npm's words for a session nobody but its user started

@@ -18,6 +18,8 @@ from hapi.protocol.attempt import AttemptEnd, StopOrder
 from hapi.protocol.control import Listed, StopStatus
 from hapi.runner.child import Child
 from hapi.runner.journal import Note, unnoted
+from hapi.runner.lease import last_sign
+from hapi.runner.stuck import Thresholds, activity, stuck
 from hapi.runner.worktrees import Worktrees
 
 REPORT_WITHIN = 1.0  # seconds the holder has to write the end after the process is gone
@@ -34,6 +36,7 @@ class Children:
     _worktrees: Worktrees
     _now: Any  # () -> epoch seconds
     note: Note = unnoted
+    thresholds: Thresholds = field(factory=Thresholds)
     on_ended: Callable[[Child], object] = field(default=lambda child: None)
     on_reported: Callable[[Child], object] = field(default=lambda child: None)  # it has announced itself
     _by_attempt: dict[str, Child] = field(factory=dict)
@@ -105,6 +108,12 @@ class Children:
             child.session_ids.add(session_id)
             self._call(child, session_id)
 
+    def activity(self, child: Child) -> dict[str, Any] | None:
+        if child.report is None:
+            return None
+        sign = last_sign(child.folder) if child.report.turn_since is not None else None  # asked for only where it decides
+        return activity(child.report, stuck(child.report, sign, self._now(), self.thresholds))
+
     def listed(self) -> list[Listed]:
         """Live sessions that have reported, oldest first."""
         return [
@@ -118,6 +127,7 @@ class Children:
                 state=child.state,
                 started_at=int(child.started_at * 1000),
                 unverified=child.unverified,
+                activity=self.activity(child),
             )
             for child in self._by_attempt.values()
             if child.is_live and child.session_id is not None and child.state != "refused"

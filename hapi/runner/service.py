@@ -49,6 +49,7 @@ from hapi.runner.revive import Reviver
 from hapi.runner.sockets import Listeners
 from hapi.runner.spawning import Spawner
 from hapi.runner.state import RunnerState, StateFile, as_npm_writes_it, identity, state_of_this_run
+from hapi.runner.stuck import Thresholds
 from hapi.runner.succession import LEARN_AFTER, Parts, Succession
 from hapi.runner.surroundings import Surroundings, surroundings
 from hapi.runner.tally import Tally
@@ -116,6 +117,7 @@ class RunnerService(Service):
         git = Git(reactor, options.environ)
         self.children = Children(reactor, processes, Worktrees(git), now)
         self.reports = Reports(reactor, self.after)
+        self.children.thresholds = Thresholds.read(options.settings)
         self.children.on_reported = self.reports.follow
         self.availability = Availability.of(options)
         self.spawner = Spawner(
@@ -446,6 +448,7 @@ class RunnerService(Service):
             "children": len(self.children.listed()),
             "admission": self.admission.status(),
             "revive": self.options.revive,
+            "stuck": self._stuck(),
             "phase": self.phase,
             "home": str(self.options.home.path),
             "httpPort": self.port,
@@ -459,6 +462,11 @@ class RunnerService(Service):
             "beats": self._heartbeat.beats,
             "lastBeatSeconds": self._heartbeat.seconds,
         }
+
+    def _stuck(self) -> dict[str, str]:
+        """Session id → what it is stuck in."""
+        found = {listed.happy_session_id: (listed.activity or {}).get("stuck") for listed in self.list()}
+        return {name: reason for name, reason in found.items() if reason}
 
     def work(self) -> dict[str, Any]:
         """What runs, and whether more is accepted."""
