@@ -107,7 +107,7 @@ class Notifier(Service):
         watchdog: float | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._runner, self._to, self._watchdog, self._monotonic = runner, to, watchdog, monotonic
+        self._clock, self._runner, self._to, self._watchdog, self._monotonic = clock, runner, to, watchdog, monotonic
         self._alive, self._look = LoopingCall(self._feed), LoopingCall(self._tell)
         self._alive.clock = self._look.clock = clock
         self._said = ""
@@ -117,7 +117,7 @@ class Notifier(Service):
         super().startService()  # type: ignore[no-untyped-call]
         if self._watchdog is not None:
             self._alive.start(self._watchdog).addErrback(lambda reason: self.log.failure("The watchdog is not fed", reason))
-        self._runner.when_up().addCallbacks(self._up, self._failed)
+        self._runner.when_up().addCallbacks(self._soon_up, self._failed)
 
     def stopService(self) -> None:
         super().stopService()  # type: ignore[no-untyped-call]
@@ -134,7 +134,11 @@ class Notifier(Service):
             self._to.send("RELOADING=1", f"MONOTONIC_USEC={int(self._monotonic() * 1_000_000)}")
             self._to.send("READY=1", self._line())
 
-    def _up(self, _: None) -> None:
+    def _soon_up(self, _: None) -> None:
+        """Under twistd the listeners may be open before the reactor turns; only then anybody is answered."""
+        self._clock.callLater(0, self._up)
+
+    def _up(self) -> None:
         if self.running:
             self._is_up = True
             self._said = self._line()
