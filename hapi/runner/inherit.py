@@ -110,7 +110,7 @@ def _what_is_wrong(found: Inheritance, home: Home) -> str | None:
             return "the listeners were not handed over"
         if not stat.S_ISSOCK(os.fstat(found.talk).st_mode):
             return "there is nobody to talk to"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, OverflowError) as error:
         return f"the descriptors are not there: {error}"
     return None
 

@@ -518,7 +518,8 @@ class RunnerService(Service):
         self.log.info("Leaving: asked by {actor}", actor=actor)
         self.note("stop-runner-asked", actor=actor)
         from_hub = actor == "hub"
-        self.after(0.1 if from_hub else 0.05, lambda: self.retire("hapi-app" if from_hub else "hapi-cli", STOPPED))
+        code = RESTART if from_hub and self.succession.restarted_by_another else STOPPED  # the page's button means "restart"
+        self.after(0.1 if from_hub else 0.05, lambda: self.retire("hapi-app" if from_hub else "hapi-cli", code))
 
     def describe_caller(self, door: Door) -> str:
         """Who calls, for the record: the pid where the kernel tells it, and the session it belongs to."""

@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 
 from hapi.build import Build, Installation
 from hapi.process import IProcesses
+from hapi.protocol.spawn import SpawnRefused
 from hapi.runner.inherit import Heirlooms, Inheritance, OwnStart, seen
 from hapi.runner.options import RunnerOptions
 from hapi.runner.state import identity
@@ -237,6 +238,9 @@ class Succession:
         machine = self._runner.parts().machine
         if not self._runner.registered or machine is None or machine.status().get("phase") != "connected":
             return "a replacement could not show that it works: the hub is away"
+        admission = self._runner.spawner.admission
+        if admission is not None and admission.draining is not None:
+            return "this runner is drained, which a replacement would not know (`hapi runner resume` ends it)"
         return self.pace.hindrance()
 
     def _begin(self, build: Build) -> None:
@@ -307,6 +311,8 @@ class Succession:
         while spawner.under_way:
             if self._clock.seconds() - since > 5.0:
                 spawner.closed = TRY_AGAIN  # those that are begun are finished, and none more begins
+                if spawner.admission is not None:
+                    spawner.admission.refuse_all(SpawnRefused(TRY_AGAIN))
             await deferLater(self._clock, GLANCE)
         spawner.closed = TRY_AGAIN
         if parts.listeners is not None:
@@ -355,6 +361,11 @@ class Succession:
                 child.life.announced(session.session_id)
 
     # --- telling
+
+    @property
+    def restarted_by_another(self) -> bool:
+        """Whether somebody starts us again when we end with 75."""
+        return self.supervision.mode in ("restart", "notify")
 
     def learn(self) -> None:
         """Read the running build while it is the installed one, and load from it what a hand-off needs: not from the next."""
