@@ -22,6 +22,7 @@ from hapi.session.jsonpeer import JsonPeer, LineTooLong
 
 KEPT_ERRORS = 4096  # bytes of standard error that explain an end
 DRAIN = 0.1  # seconds for what an ended process has left in its pipes
+MUTE = 2.0  # seconds it may go on after it has closed its output
 PATIENCE = 0.5  # seconds the agent has to end by itself before its tree is killed
 
 
@@ -38,6 +39,7 @@ class AgentProcess(ProcessProtocol):
     pid: int | None = None
     _tail: bytes = b""
     _drained: IDelayedCall | None = None
+    _mute: IDelayedCall | None = None
     _identity: Any = None
     log = Logger()
 
@@ -89,7 +91,20 @@ class AgentProcess(ProcessProtocol):
             self.peer.received(data)
         except LineTooLong as problem:
             self.log.error("{label} sends {reason}; it is ended", label=self.label, reason=str(problem))
-            Deferred.fromCoroutine(self.end()).addErrback(lambda failure: self.log.failure("Ending the agent failed", failure))
+            self._end_soon()
+
+    def outConnectionLost(self) -> None:
+        """It closed its output: most often it is about to exit. One that stays can answer nothing any more."""
+        if self.running:
+            self._mute = self._reactor.callLater(MUTE, self._is_mute)
+
+    def _is_mute(self) -> None:
+        if self.running:
+            self.log.error("{label} has closed its output; it is ended", label=self.label)
+            self._end_soon()
+
+    def _end_soon(self) -> None:
+        Deferred.fromCoroutine(self.end()).addErrback(lambda failure: self.log.failure("Ending the agent failed", failure))
 
     def errReceived(self, data: bytes) -> None:
         self._tail = (self._tail + data)[-KEPT_ERRORS:]
@@ -105,6 +120,8 @@ class AgentProcess(ProcessProtocol):
         self._conclude(reason)
 
     def _conclude(self, reason: Failure) -> None:
+        if self._mute is not None and self._mute.active():
+            self._mute.cancel()
         if self.exited.happened:
             return
         how = reason.value

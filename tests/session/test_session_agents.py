@@ -13,6 +13,7 @@ from twisted.internet.task import deferLater
 
 from hapi.agents import BUILT_IN, DEMO
 from hapi.protocol.acp import Plan, Text, Thought, ToolCall
+from hapi.session import agentprocess
 from hapi.session.agentprocess import AgentProcess, environment_of_agent
 from hapi.session.driver import AgentGone, CouldNotOpen, Driver
 
@@ -110,6 +111,15 @@ async def test_an_agent_that_is_none_is_told_by_its_last_words(started, tmp_path
     _, driver, _ = started((sys.executable, "-c", "import sys; print('no ACP here'); sys.exit('Error: no such command: acp')"))
     with pytest.raises(AgentGone, match="exited with code 1: Error: no such command: acp"):
         await driver.open(str(tmp_path), None)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_agent_that_closes_its_output_and_stays_is_ended(started, tmp_path, monkeypatch):
+    monkeypatch.setattr(agentprocess, "MUTE", 0.1)
+    process, driver, _ = started((sys.executable, "-c", "import os, time; os.close(1); time.sleep(600)"))
+    with pytest.raises(AgentGone, match="Partner was ended by signal 15"):
+        await driver.open(str(tmp_path), None)
+    assert not process.running
 
 
 @pytest_twisted.ensureDeferred
