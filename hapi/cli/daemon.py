@@ -108,11 +108,11 @@ def _late(started: Started, found: Readiness, seconds: float, secrets: Secrets) 
         reason = visible(secrets.hide(str(hub.get("reason") or hub.get("phase") or "no answer yet")))
         return (
             f"the runner (pid {pid}) runs, but is not registered at {hub.get('url')} after {seconds:.0f} s: {reason}; "
-            "it goes on trying (`hapi runner status`, `hapi runner stop`)"
+            "it goes on trying (`hapi doctor` looks for the reason, `hapi runner stop` ends it)"
         )
     words = started.last_words(secrets)
     return (
         f"the runner (pid {pid}) does not answer after {seconds:.0f} s"
         + (f": {words}" if words else "")
-        + f"; see {started.output}"
+        + f"; see {started.output}, and `hapi doctor`"
     )

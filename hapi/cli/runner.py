@@ -61,7 +61,11 @@ def _named(more: dict[str, str | None]) -> dict[str, str]:
 @flags
 @click.pass_context
 def start_sync(context: click.Context, /, roots: tuple[str, ...], session_command: str | None, **more: str | None) -> None:
-    """Run the runner in the foreground. Ctrl+C or SIGTERM ends it in order; its sessions go on."""
+    """Run the runner in the foreground. Ctrl+C or SIGTERM ends it in order; its sessions go on.
+
+    Without a terminal SIGHUP has it read settings.json again and reopen its log. Systemd is told when it is ready, and that it
+    lives (NOTIFY_SOCKET, WATCHDOG_USEC); `hapi runner install-service` makes the unit.
+    """
     from hapi.cli.foreground import run_runner
 
     sys.exit(run_runner(_together(context, roots, session_command, more)))

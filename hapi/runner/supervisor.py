@@ -8,13 +8,14 @@ names the new main process.
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
 from attrs import frozen
+
+from hapi.runner.notify import Notifications
 
 Mode = Literal["self", "notify", "restart", "none"]
 
@@ -87,13 +88,10 @@ def supervision(
 
 def notify(environ: Mapping[str, str], text: str) -> bool:
     """Tell systemd (sd_notify(3)), `MAINPID=4711` for instance; False when there is nobody to tell."""
-    address = environ.get("NOTIFY_SOCKET", "")
-    if not address.startswith(("/", "@")):
+    to = Notifications.named_by(environ)
+    if to is None:
         return False
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as to:
-            to.connect("\0" + address[1:] if address[0] == "@" else address)
-            to.sendall(text.encode())
-    except OSError:
-        return False
-    return True
+        return to.send(text)
+    finally:
+        to.close()
