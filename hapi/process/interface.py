@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
 from hapi.attempts import AttemptFolder
+from hapi.process.limits import SessionLimits
 from hapi.protocol.attempt import ProcessIdentity
 
 Ending = Literal["stopped", "already_gone", "still_alive"]
@@ -23,6 +24,7 @@ class LaunchPlan:
     cwd: str
     environment: Mapping[str, str]
     attempt: AttemptFolder
+    limits: SessionLimits | None = None  # None: those we have ourselves
 
 
 @frozen

@@ -17,6 +17,7 @@ from hapi.process.ending import TreeEnding
 from hapi.process.exits import Exits
 from hapi.process.interface import Ending, IProcesses, Launched, LaunchFailed, LaunchPlan
 from hapi.process.launch import Report, read_report, start_holder
+from hapi.process.limits import confine
 from hapi.process.tree import Looks, Table, identity_of, members
 from hapi.protocol.attempt import ProcessIdentity
 
@@ -52,7 +53,10 @@ class SystemProcesses:
                 with suppress(OSError):
                     kernel.send(holder, signal.SIGKILL)
             raise LaunchFailed(plan.argv[0], f"its holder said nothing within {REPORT_WITHIN:.0f} s") from error
-        return read_report(line, plan)
+        launched = read_report(line, plan)
+        if plan.limits is not None and kernel.identify(launched.child.pid) == launched.child:
+            confine(launched.child.pid, plan.limits)
+        return launched
 
     def _reap(self, pid: int) -> None:
         """Take the exit status of our child `pid` when there is one, so that no zombie stays."""

@@ -13,6 +13,7 @@ from typing import Any
 from attrs import field, frozen
 
 from hapi.home import Home
+from hapi.process.limits import SessionLimits
 from hapi.runner.admission import Limits
 from hapi.runner.roots import RootUnusable, WorkspaceRoots
 from hapi.settings import HubAccess, NotConfigured, hub_access, machine_id, read_settings
@@ -35,6 +36,7 @@ class RunnerOptions:
     settings: Mapping[str, Any] = field(factory=dict, repr=False)
     argv: tuple[str, ...] = ("runner", "start-sync")
     limits: Limits = field(factory=Limits)
+    session_limits: SessionLimits = field(factory=SessionLimits)
     revive: str = "offer"  # or "auto": interrupted sessions come back by themselves
     announce_within: float = ANNOUNCE_WITHIN
     start_within: float = START_WITHIN
@@ -96,6 +98,7 @@ class RunnerOptions:
         flags["revive"] = revive
         given = {
             "revive": _revival(revive or environ.get("HAPI_RUNNER_REVIVE") or settings.get("revive") or "offer"),
+            "session_limits": _session_limits(settings),
             "limits": Limits.read(flags, environ, settings),
             "announce_within": _milliseconds(environ, "HAPI_RUNNER_WEBHOOK_TIMEOUT_MS", ANNOUNCE_WITHIN),
             "start_within": _milliseconds(environ, "HAPI_RUNNER_START_CAP_MS", _start_cap(settings)),
@@ -147,6 +150,13 @@ def _revival(wanted: object) -> str:
     if wanted not in ("offer", "auto"):
         raise NotConfigured(f"--revive (HAPI_RUNNER_REVIVE, revive in settings.json) is {wanted!r}: it must be offer or auto")
     return str(wanted)
+
+
+def _session_limits(settings: Mapping[str, Any]) -> SessionLimits:
+    try:
+        return SessionLimits.read(settings)
+    except ValueError as error:
+        raise NotConfigured(f"settings.json: {error}") from error
 
 
 def _start_cap(settings: Mapping[str, Any]) -> float:

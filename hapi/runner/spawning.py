@@ -208,7 +208,8 @@ class Spawner:
             place.give_back()
         try:
             with self._pinned(cwd, worktree is None) as pinned:
-                launched = await self._processes.launch(LaunchPlan(tuple(argv), pinned, environment, folder))
+                plan = LaunchPlan(tuple(argv), pinned, environment, folder, self._options.session_limits)
+                launched = await self._processes.launch(plan)
         except (LaunchFailed, OSError) as error:
             child.life.not_launched(f"cwd={cwd}; {error}")
             self._children.never_was(child)

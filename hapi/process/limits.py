@@ -1,0 +1,77 @@
+"""What one session may take of the machine, and that it goes before the runner when memory runs out.
+
+Set from outside, a moment after the start: what a session starts later inherits it. Linux only; elsewhere nothing is limited.
+"""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from twisted.logger import Logger
+
+OOM_FIRST = 500  # oom_score_adj: of 1000 that say "me first"
+KINDS = {  # key of `sessionLimits` in settings.json → what the kernel calls it
+    "openFiles": "RLIMIT_NOFILE",
+    "processes": "RLIMIT_NPROC",
+    "fileSize": "RLIMIT_FSIZE",
+    "addressSpace": "RLIMIT_AS",
+    "cpuSeconds": "RLIMIT_CPU",
+    "coreSize": "RLIMIT_CORE",
+}
+log = Logger()
+
+
+@frozen
+class SessionLimits:
+    """`most`: the kernel's name → value. `oom_score_adj` is added to by the kernel's own badness, -1000 to 1000."""
+
+    most: Mapping[str, int] = {"RLIMIT_CORE": 0}
+    oom_score_adj: int = OOM_FIRST
+
+    @classmethod
+    def read(cls, settings: Mapping[str, Any]) -> SessionLimits:
+        """The settings' `sessionLimits` (whole numbers) over the defaults. Raises ValueError naming the key."""
+        given = settings.get("sessionLimits") or {}
+        if not isinstance(given, Mapping):
+            raise ValueError("sessionLimits must be an object")
+        most, score = {"RLIMIT_CORE": 0}, OOM_FIRST
+        for name, value in given.items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise ValueError(f"sessionLimits.{name} must be a whole number, 0 or more")
+            if name == "oomScoreAdj":
+                if value > 1000:
+                    raise ValueError("sessionLimits.oomScoreAdj must be at most 1000")
+                score = value
+            elif name in KINDS:
+                most[KINDS[name]] = value
+            else:
+                raise ValueError(f"sessionLimits.{name} is none of {', '.join([*KINDS, 'oomScoreAdj'])}")
+        return cls(most, score)
+
+
+def confine(pid: int, limits: SessionLimits) -> None:
+    """Put process `pid`, and what it will start, under `limits`. What the system refuses is logged; the session goes on."""
+    if not hasattr(resource, "prlimit"):
+        return
+    for name, value in limits.most.items():
+        kind = getattr(resource, name)
+        try:
+            _soft, hard = resource.prlimit(pid, kind)
+            most = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.prlimit(pid, kind, (most, most))
+        except ProcessLookupError:
+            return
+        except (OSError, ValueError) as error:
+            log.warn("{name} of process {pid} cannot be set: {reason}", name=name, pid=pid, reason=str(error))
+    score = Path(f"/proc/{pid}/oom_score_adj")
+    try:
+        if int(score.read_text()) < limits.oom_score_adj:  # lowering it needs a privilege, and is not what is meant
+            score.write_text(str(limits.oom_score_adj))
+    except (FileNotFoundError, ProcessLookupError):
+        return
+    except (OSError, ValueError) as error:
+        log.warn("Process {pid} cannot be made to go first when memory is short: {reason}", pid=pid, reason=str(error))

@@ -1,0 +1,59 @@
+"""Limits of a session: what the settings may say, and that the process and what it starts are under them."""
+
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+
+from hapi.attempts import AttemptFolder
+from hapi.process import LaunchPlan
+from hapi.process.limits import SessionLimits, confine
+from hapi.process.system import SystemProcesses
+from hapi.protocol.attempt import AttemptRequest
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prlimit is Linux's")
+
+
+def score(pid):
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+
+@linux
+@pytest_twisted.ensureDeferred
+async def test_a_session_is_confined_and_goes_before_the_runner__P10_K07(reactor, home, tmp_path):
+    processes = SystemProcesses(reactor)
+    folder = AttemptFolder.create(home, AttemptRequest(("sleep",), str(tmp_path), time.time()))
+    limits = SessionLimits.read({"sessionLimits": {"openFiles": 64}})
+    launched = await processes.launch(LaunchPlan(("/bin/sleep", "60"), str(tmp_path), dict(os.environ), folder, limits))
+    pid = launched.child.pid
+    try:
+        assert resource.prlimit(pid, resource.RLIMIT_NOFILE) == (64, 64)
+        assert resource.prlimit(pid, resource.RLIMIT_CORE) == (0, 0)
+        ours, theirs = (score(one) for one in (os.getpid(), pid))
+        assert theirs == max(500, ours)
+        assert score(launched.holder.pid) == ours  # it has to tell the end
+    finally:
+        await processes.end_tree(launched.child, folder.id)
+
+
+@linux
+def test_a_process_that_is_gone_is_no_error():
+    confine((1 << 22) + 1, SessionLimits())
+
+
+def test_settings_come_over_the_defaults():
+    assert SessionLimits.read({}) == SessionLimits({"RLIMIT_CORE": 0}, 500)
+    read = SessionLimits.read({"sessionLimits": {"processes": 200, "coreSize": 5, "oomScoreAdj": 0}})
+    assert read == SessionLimits({"RLIMIT_CORE": 5, "RLIMIT_NPROC": 200}, 0)
+
+
+@pytest.mark.parametrize(
+    "given", [{"memory": 5}, {"openFiles": "many"}, {"openFiles": True}, {"openFiles": -1}, {"oomScoreAdj": 2000}, 7]
+)
+def test_limits_that_make_no_sense_are_named(given):
+    with pytest.raises(ValueError, match="sessionLimits"):
+        SessionLimits.read({"sessionLimits": given})
