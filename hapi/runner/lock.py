@@ -171,7 +171,8 @@ class RunnerLock:
     def take_back(self, other: int) -> None:
         """After a hand-off that failed: write our pid over that of `other`. What a third one wrote is left to the fence."""
         try:
-            if self._npm.pid_in_place() in (None, os.getpid(), other) and not self._npm.is_ours_on_disk():
+            there = self._npm.pid_in_place()
+            if there in (None, other) or (there == os.getpid() and not self._npm.is_ours_on_disk()):
                 self._npm.put_over()
             self._ours.describe(self._version)
         except (OSError, LockUnusable) as error:

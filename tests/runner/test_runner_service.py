@@ -62,6 +62,9 @@ class Machine:
     def note_spawn(self, error):
         self.said.append(error)
 
+    def claim_again(self):
+        self.said.append("claimed again")
+
     async def farewell(self, source, seconds):
         self.said.append(source)
         if self.dead:
