@@ -60,7 +60,7 @@ def run_runner(flags: RunnerFlags) -> int:
         if not sys.stdin.isatty():  # no terminal that could hang up: a supervisor's or a person's wish
             serving.on_hangup = lambda: reload(logging, runner, telling)
         logging.speak_up()
-        print(banner(runner), flush=True)
+        tell(banner(runner))
 
     try:
         return serving.run(start)
@@ -76,6 +76,17 @@ def reload(logging: Any, runner: Any, telling: Any) -> None:
     for part in (runner, telling):
         if part is not None:
             part.reload()
+
+
+def tell(text: str) -> None:
+    """Print `text`; when nobody reads what we print, go on without: an exit code of ours speaks of the runner alone."""
+    try:
+        print(text, flush=True)
+    except (OSError, ValueError):
+        nothing = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        for descriptor in (1, 2):
+            os.dup2(nothing, descriptor)
+        os.close(nothing)
 
 
 def banner(runner: Any) -> str:

@@ -64,6 +64,7 @@ class Program(MultiService):
         self.exit_code: int | None = None
 
     def startService(self) -> None:
+        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reload))  # first of all: unhandled, it ends us
         super().startService()  # type: ignore[no-untyped-call]
         self._reactor.callWhenRunning(self._take_signals)
 
@@ -79,7 +80,6 @@ class Program(MultiService):
     def _take_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda number, _: self._reactor.callFromThread(self._stop, signal.Signals(number).name))
-        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reload))
 
     def _stop(self, name: str) -> None:
         if self.exit_code is None:

@@ -8,6 +8,7 @@ import resource
 import secrets
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -102,6 +103,23 @@ def test_the_descriptor_limit_is_raised_to_what_the_system_allows__M02(stage, ho
     program = stage.start("runner", limited)
     program.ready(home.runner_state.exists)
     assert resource.prlimit(program.pid, resource.RLIMIT_NOFILE)[0] == min(hard, 1 << 20)
+
+
+@MODES
+def test_a_runner_whose_output_nobody_reads_any_more_runs_on__P06(stage, home, argv):
+    reading, writing = os.pipe()
+    running = subprocess.Popen(argv, env=stage.base, cwd=stage.path, stdin=subprocess.DEVNULL, stdout=writing, stderr=writing)
+    os.close(writing)
+    os.close(reading)
+    until(home.runner_socket.exists, what="the control socket")
+    for _ in range(3):
+        os.kill(running.pid, signal.SIGHUP)  # each is a line for the log
+        asked = stage.start("status", [sys.executable, "-m", "hapi", "runner", "status", "--json"])
+        assert asked.exit_code(60) == 0, asked.output
+    running.terminate()
+    assert running.wait(20) in (0, -signal.SIGTERM)
+    for log in home.logs.glob("*.log"):
+        assert "Traceback" not in log.read_text()
 
 
 def test_a_stale_pid_file_of_twistd_whose_number_is_reused_keeps_nothing_from_starting__V07(stage, home):
