@@ -125,8 +125,10 @@ class HubAccess:
 def hub_access(environ: Mapping[str, str], settings: Mapping[str, Any]) -> HubAccess:
     """The hub that `environ` or `settings` name. Raises NotConfigured with a sentence for the user."""
     url = environ.get("HAPI_API_URL") or settings.get("apiUrl") or settings.get("serverUrl") or DEFAULT_HUB
-    token = (environ.get("CLI_API_TOKEN") or settings.get("cliApiToken") or "").strip()
-    if not token:
+    token = environ.get("CLI_API_TOKEN") or settings.get("cliApiToken") or ""
+    if not isinstance(token, str):
+        raise NotConfigured("the access token (CLI_API_TOKEN, cliApiToken in settings.json) is no text")
+    if not (token := token.strip()):
         raise NotConfigured("no access token: set CLI_API_TOKEN or run `hapi auth login`")
     return HubAccess(origin(url), token, _extra_headers(environ, settings))
 

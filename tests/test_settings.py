@@ -120,6 +120,11 @@ def test_a_missing_token_names_the_next_step():
         hub_access({}, {})
 
 
+def test_a_token_that_is_no_text_is_named():
+    with pytest.raises(NotConfigured, match="cliApiToken"):
+        hub_access({}, {"cliApiToken": 5})
+
+
 @pytest.mark.parametrize("headers", ["[1]", "{nope", '"text"'])
 def test_extra_headers_must_be_a_json_object(headers):
     with pytest.raises(NotConfigured, match="HAPI_EXTRA_HEADERS_JSON"):

@@ -45,7 +45,7 @@ def _guarded(command: Any) -> int:
         return DONE
     except click.UsageError as error:
         name = error.ctx.command_path if error.ctx is not None else "hapi"
-        message = visible(error.format_message())
+        message = visible(" ".join(error.format_message().split()))
         print(f"hapi: {message} (see `{name} --help`)", file=sys.stderr)
         return USAGE
     except click.ClickException as error:

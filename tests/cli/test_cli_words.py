@@ -71,6 +71,7 @@ def test_the_readme_shows_the_embedding_example_that_is_run(pytestconfig):
         ("hub --port nine", "Invalid value for '--port': 'nine' is not a valid integer range.", "hub"),
         ("up --nonsense", "No such option '--nonsense'.", "up"),
         ("runner start --wait half", "Invalid value for '--wait': 'half' is not one of 'full', 'api-only'.", "runner start"),
+        ("completion", "Missing argument '{bash|zsh|fish}'. Choose from: bash, zsh, fish", "completion"),
         ("completion tcsh", "Invalid value for '{bash|zsh|fish}': 'tcsh' is not one of 'bash', 'zsh', 'fish'.", "completion"),
     ],
 )
