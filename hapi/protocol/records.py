@@ -173,6 +173,10 @@ class Transcript:
         self._calls = {}
         return records
 
+    def said_so_far(self) -> list[Data]:
+        """What was said and thought until now, so that it stands before what comes next."""
+        return self._end_blocks()
+
     def _think(self, text: str, now: float) -> list[Data]:
         self._thought.append(text)
         if self._stream is None:

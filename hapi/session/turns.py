@@ -111,6 +111,7 @@ class Turns:
     def abort(self) -> None:
         """Stop the turn. Prompts that wait stay, and are next."""
         self._permissions.cancel_all()
+        self._show(self._transcript.said_so_far())
         self.cancel()
         self._hub.status("Session aborted")
 

@@ -152,6 +152,14 @@ def test_an_agent_that_answers_a_cancel_with_an_error_has_not_failed(up):
     assert [record.get("message") for record in up.link.records] == ["Session aborted", None]
 
 
+def test_what_was_said_before_an_abort_stands_before_it(up):
+    up.link.message("long")
+    up.agent.say("one two")
+    up.link.rpc_call("abort")
+    up.agent.finish("cancelled")
+    assert [record.get("message") for record in up.link.records] == ["one two", "Session aborted", None]
+
+
 def test_prompts_that_wait_during_an_abort_are_next(up):
     up.link.message("one", 1)
     up.link.message("two", 2)
