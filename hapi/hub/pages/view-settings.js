@@ -15,7 +15,7 @@ export function settingsDialog({ api, store, id, go, resume }) {
     modeSection(session, api),
     hasModel(session.metadata?.flavor) && modelSection(session, api),
     factSection(session, store),
-    endSection(session, { api, go, close, resume }),
+    endSection(session, { api, store, go, close, resume }),
   ]);
 }
 
@@ -68,14 +68,15 @@ function factSection(session, store) {
   return h("dl", { class: "facts" }, rows.map(([label, value]) => [h("dt", null, label), h("dd", null, value)]));
 }
 
-function endSection(session, { api, go, close, resume }) {
+function endSection(session, { api, store, go, close, resume }) {
+  const renamed = () => store.sessions.get(session.id) ?? session;
   const archive = h("button", { type: "button", class: "button", hidden: !session.active && session.metadata?.lifecycleState !== "running" }, "Archive");
-  archive.addEventListener("click", () => { close(); archiveDialog(session, api); });
+  archive.addEventListener("click", () => { close(); archiveDialog(renamed(), api); });
   const again = h("button", { type: "button", class: "button primary", hidden: session.active }, "Resume");
   const [problem, run] = saver(again, async () => { await resume(); close(); });
   again.addEventListener("click", run);
   const remove = h("button", { type: "button", class: "button danger", hidden: session.active }, "Delete…");
-  remove.addEventListener("click", () => { close(); deleteDialog(session, api, go); });
+  remove.addEventListener("click", () => { close(); deleteDialog(renamed(), api, go); });
   return [problem, h("div", { class: "buttons" }, remove, h("span", { class: "spring" }), archive, again)];
 }
 
