@@ -109,7 +109,7 @@ def signing_secret(home: Home) -> bytes:
         return made
     try:
         found = base64.b64decode(json.loads(content)["secretBase64"], validate=True)
-    except (ValueError, KeyError, TypeError, binascii.Error) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
         raise NotConfigured(f"{path} holds no secret: remove it, and everybody logs in again") from error
     if len(found) < TOKEN_BYTES:
         raise NotConfigured(f"{path} holds a secret of {len(found)} bytes, {TOKEN_BYTES} are needed: remove it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Sequence
+from urllib.parse import unquote_to_bytes
 
 from attrs import frozen
 
@@ -40,7 +41,7 @@ Headers = Callable[[bytes], Sequence[bytes]]  # all values of one header, [] whe
 
 
 def judge(door: Door, own_uid: int, port: int | None, token: str, method: bytes, path: bytes, headers: Headers) -> Refused | None:
-    """None lets the request in. The order is that of faults.md: connection, Host, browser, method, type of the body."""
+    """None lets the request in. The order is that of faults.md: connection, Host, browser, method, path, type of the body."""
     if door.provable and not admits(door.caller, own_uid):
         return Refused(403, "only the user who runs this runner may call it")
     if not door.over_unix and (refusal := _foreign_host(headers(b"host"), port)):
@@ -51,7 +52,18 @@ def judge(door: Door, own_uid: int, port: int | None, token: str, method: bytes,
         return Refused(401, "this system does not tell who is calling, so the token of runner.state.json is needed")
     if method != (b"GET" if path in READ_ONLY else b"POST"):
         return Refused(405, f"Route {method.decode('latin-1')}:{path.decode('latin-1')} not found")
+    if not _is_text(path):
+        return Refused(404, f"Route {method.decode('latin-1')}:{path.decode('latin-1')} not found")
     return _wrong_type(headers)
+
+
+def _is_text(path: bytes) -> bool:
+    """Klein logs a failure for a path that is none."""
+    try:
+        unquote_to_bytes(path).decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _foreign_host(hosts: Sequence[bytes], port: int | None) -> Refused | None:

@@ -181,7 +181,9 @@ def test_a_token_with_a_colon_stops_the_hub(home: Any) -> None:
         base_token(HubOptions(home, token="a:b"))
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"secretBase64":"!"}', b'{"secretBase64":"AAAA"}', b"\xff"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[]", b'{"secretBase64":"!"}', b'{"secretBase64":"AAAA"}', b"\xff", b"[" * 100_000]
+)
 def test_a_broken_secret_is_named_and_left_alone(home: Any, content: bytes) -> None:
     home.jwt_secret.write_bytes(content)
     with pytest.raises(NotConfigured, match="jwt-secret"):

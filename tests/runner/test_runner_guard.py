@@ -128,6 +128,12 @@ def test_what_monitors_read_is_read_by_get_alone_under_the_same_checks__X01_X03_
     assert verdict(Door(None, provable=False), method=b"GET", path=path) == 401
 
 
+@pytest.mark.parametrize("path", [b"/%ff", b"/list%c3", b"/\xff"])
+def test_a_path_that_is_no_text_is_no_route__X11(path):
+    assert verdict(path=path) == 404
+    assert verdict(path=path, host=b"evil.example") == 421
+
+
 def test_where_callers_cannot_be_looked_up_the_token_decides__X15():
     unknown = Door(None, provable=False)
     assert verdict(unknown) == 401
