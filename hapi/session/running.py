@@ -117,7 +117,8 @@ class Running:
             terminal,
             self._log_errors if terminal else _pass_errors,
         )
-        attempt = AttemptFolder.of_this_process(self.home, self.environ)
+        # Inherited by a session that somebody starts in an agent's shell, the mark is that of the session around it.
+        attempt = AttemptFolder.of_this_process(self.home, self.environ) if self.arguments.by_runner else None
         start = Start(self.agent, self.arguments, self.facts, self.mode, self.home, self.environ, attempt)
 
         async def rows_after(sequence: int) -> list[dict[str, Any]]:

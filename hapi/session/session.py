@@ -22,6 +22,8 @@ from hapi.once import Once
 from hapi.protocol.attempt import StopOrder
 from hapi.protocol.records import summary_record
 from hapi.protocol.session import (
+    BY_INTERRUPT,
+    BY_SIGNAL,
     BY_USER,
     COMPLETED,
     CRASHED,
@@ -43,7 +45,8 @@ from hapi.session.places import Places
 from hapi.session.turns import Turns
 
 FLUSH = 5.0  # seconds the hub has to store the agent's session id before the first prompt goes on
-LEAVING, LEAVING_ALONE = 0.8, 0.1  # seconds for the last words: to a hub that listens, to one that is away
+LEAVING, HURRIED = 5.0, 1.7  # seconds for the whole end; after a signal, whose sender kills after two
+LEAVING_ALONE = 0.1  # seconds for the last words to a hub that is away
 TITLE = 80  # characters
 
 
@@ -237,6 +240,7 @@ class Session:
         """Archive the row with the true reason, end the agent, and tell `ended`. The first caller's reason counts."""
         if self._ending is not None:
             return
+        deadline = self._reactor.seconds() + (HURRIED if ending in (BY_SIGNAL, BY_INTERRUPT) else LEAVING)
         self._ending = ending = self._in_the_folder(ending)
         self.log.info("The session ends: {reason}", reason=ending.archive_reason)
         self.turns.close()
@@ -248,7 +252,7 @@ class Session:
         except Exception:
             self.log.failure("Ending the agent failed")
         try:
-            seconds = LEAVING if self.link.connected else LEAVING_ALONE
+            seconds = max(deadline - self._reactor.seconds(), LEAVING_ALONE) if self.link.connected else LEAVING_ALONE
             await Deferred.fromCoroutine(self._last_words(ending)).addTimeout(seconds, self._reactor)
         except Exception as problem:
             self.log.warn("The hub did not hear the end of the session: {reason}", reason=str(problem) or type(problem).__name__)

@@ -187,21 +187,30 @@ def test_requests_that_wait_are_canceled_at_the_end(up):
 
 
 @pytest.mark.parametrize("silent", [True, False], ids=["a hub that is silent", "a hub that is away"])
-def test_the_end_waits_a_second_at_most_for_the_hub(up, silent):
+def test_the_end_after_a_signal_waits_less_than_two_seconds_for_the_hub(up, silent):
     if silent:
         up.link.silent = True
     else:
         up.link.drop()
     done = up.end(BY_SIGNAL)
-    up.clock.pump([0.1] * 12)
+    up.clock.pump([0.1] * 18)
     assert done == [BY_SIGNAL]
+
+
+def test_an_end_that_nobody_waits_for_gives_the_hub_more_time(up):
+    up.link.silent = True
+    done = up.end(COMPLETED)
+    up.clock.pump([0.1] * 40)
+    assert done == []
+    up.clock.pump([0.1] * 15)
+    assert done == [COMPLETED]
 
 
 def test_only_the_first_reason_counts(up):
     up.link.silent = True
     done = up.end(BY_INTERRUPT)
     up.session.begin_end(BY_SIGNAL)
-    up.clock.pump([0.1] * 12)
+    up.clock.pump([0.1] * 18)
     assert done == [BY_INTERRUPT]
     assert up.host.ended == 1
 

@@ -84,6 +84,14 @@ def test_a_stop_order_names_the_reason__R08(session, cast):
     assert archive(session.user, sid) == ("cli", "Stopped by runner")
 
 
+def test_a_session_within_a_session_leaves_the_outer_ones_folder_alone(session, cast):
+    home = Home(cast.home(OURS, "session"))
+    folder = AttemptFolder.create(home, AttemptRequest(argv=("hapi",), cwd="/", at=1.0))
+    program = session.begin("--yolo", HAPI_ATTEMPT=folder.id)  # its input is at its end: it completes at once
+    assert program.exit_code(20) == 0
+    assert folder.stop is None
+
+
 def test_a_hub_that_is_gone_holds_no_end_up(session):
     program, _ = session()
     session.hub.program.end(signal.SIGKILL)
