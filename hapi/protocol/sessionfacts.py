@@ -59,7 +59,7 @@ class Facts:
             "lifecycleState": "running",
             "lifecycleStateSince": self.now,
             "flavor": self.flavor,
-            "capabilities": {"terminal": False},
+            "capabilities": {},  # no web terminal
         }
         return found | ({"worktree": dict(self.worktree)} if self.worktree else {})
 

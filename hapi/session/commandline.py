@@ -37,6 +37,17 @@ class Arguments:
     def by_runner(self) -> bool:
         return self.started_by == "runner"
 
+    @property
+    def beyond_acp(self) -> dict[str, str]:
+        """What was asked for that no agent can be told over ACP, by its name on the wire."""
+        asked = {
+            "serviceTier": self.service_tier,
+            "collaborationMode": self.collaboration_mode,
+            "copilotAgentMode": self.copilot_agent_mode,
+            "cursorWorktree": self.cursor_worktree,
+        }
+        return {name: value for name, value in asked.items() if value is not None}
+
 
 _VALUES = {
     "--resume": "resume",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from hapi.protocol import machine, sessionfacts
 from hapi.protocol.acp import PermissionOption
 from hapi.protocol.session import (
     ABORTED,
@@ -39,10 +40,14 @@ def requests_of(fixture):
 
 def test_the_first_bodies_have_the_recorded_keys():
     recorded = requests_of("session-full-acp.jsonl")
-    machine = recorded["/cli/machines"]
-    assert FACTS.machine().keys() == machine.keys()
-    assert FACTS.machine()["metadata"].keys() == machine["metadata"].keys()
+    registered = recorded["/cli/machines"]
+    assert FACTS.machine().keys() == registered.keys()
+    assert FACTS.machine()["metadata"].keys() == registered["metadata"].keys()
     assert FACTS.metadata().keys() == recorded["/cli/sessions"]["metadata"].keys()
+
+
+def test_sessions_and_machines_speak_for_the_same_release():
+    assert sessionfacts.COMPATIBLE_VERSION == machine.COMPATIBLE_VERSION
 
 
 def test_a_row_that_is_taken_over_keeps_what_belongs_to_the_conversation():

@@ -120,6 +120,14 @@ def test_settings_of_the_command_line_reach_the_agent(staged):
     assert stage.link.of("session-alive")[-1]["model"] == "b"
 
 
+def test_what_no_agent_can_be_told_is_said(staged):
+    stage = staged(arguments=Arguments("opencode", service_tier="fast", cursor_worktree="")).up()
+    assert [record["message"] for record in stage.link.records] == [
+        "Not set: serviceTier fast: OpenCode cannot be told so over ACP",
+        "Not set: cursorWorktree : OpenCode cannot be told so over ACP",
+    ]
+
+
 # --- the end
 
 

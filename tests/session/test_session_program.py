@@ -170,6 +170,75 @@ def test_a_piped_prompt_is_answered_and_the_session_completes(session, cast):
     assert (row["metadata"]["archivedBy"], row["metadata"]["archiveReason"]) == ("cli", "Session completed")
 
 
+def test_a_runner_is_started_beside_a_terminal_session_if_the_settings_say_so(session, cast):
+    home = Home(cast.home(OURS, "session"))
+    home.settings.write_text(json.dumps({"startRunner": True}))
+    home.settings.chmod(0o600)
+    program, told = pty_session(session, cast)
+    state = until(lambda: home.runner_state.exists() and json.loads(home.runner_state.read_text()))
+    machine = until(lambda: next(iter(session.user.machines()), None))
+    assert machine["runnerState"]["pid"] == state["pid"]
+    until(lambda: b"on the page" in told())
+    program.send_signal(signal.SIGTERM)
+    assert program.wait(20) == 0
+    os.kill(state["pid"], signal.SIGTERM)
+    os.close(program.terminal)
+
+
+def pty_session(session, cast, *words):
+    """`hapi demo` in a terminal of its own: the process, and a look at what the terminal shows."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    environ = {**cast.base, **cast.settings(session.user, cast.home(OURS, "session"), "")}
+    program = subprocess.Popen(
+        [*OUR_HAPI, "demo", *words],
+        env=environ,
+        cwd=cast.directory("project"),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    os.set_blocking(ours, False)
+    shown = []
+
+    def look():
+        try:
+            shown.append(os.read(ours, 65536))
+        except (BlockingIOError, OSError):
+            pass
+        return b"".join(shown)
+
+    program.terminal = ours
+    return program, look
+
+
+def test_a_person_chats_at_a_terminal_and_on_the_page(session, cast):
+    program, shown = pty_session(session, cast)
+    until(lambda: b"Type a prompt" in shown())
+    user = session.user
+    sid = next(row["id"] for row in user.sessions() if row["active"])
+    os.write(program.terminal, b"run: pwd\n")
+    until(lambda: b"y (yes), a (always), n (no)" in shown())
+    assert user.requests(sid)
+    os.write(program.terminal, b"y\n")
+    until(lambda: b"`pwd` ended with 0" in shown())
+    assert {"type": "user", "message": "run: pwd"} in user.records(sid)
+    user.idle(sid)
+    user.say(sid, "from the page: run: whoami")
+    until(lambda: b"[page] from the page" in shown())
+    request_id, _ = user.asked(sid)
+    user.approve(sid, request_id)
+    until(lambda: b"approved: Shell: whoami" in shown())
+    user.idle(sid)
+    os.write(program.terminal, b"\x04")
+    assert program.wait(20) == 0
+    assert archive(user, sid) == ("cli", "Session completed")
+    os.close(program.terminal)
+
+
 # --- what cannot start
 
 
