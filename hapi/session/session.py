@@ -166,7 +166,7 @@ class Session:
         for problem in await self.settings.begin(driver):
             self.hub.status(f"Not set: {problem}")
         for name, value in self.start.arguments.beyond_acp.items() if first else ():
-            self.hub.status(f"Not set: {name} {value}: {self.agent.label} cannot be told so over ACP")
+            self.hub.status(f"Not set: {name} {value}".rstrip() + f": {self.agent.label} cannot be told so over ACP")
         wanted = self._agent_session
         if wanted is not None and not fork and not driver.resumed:
             self.hub.status(f"{self.agent.label} cannot go on with its session {wanted}; this is a new one")

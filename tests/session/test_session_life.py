@@ -124,7 +124,7 @@ def test_what_no_agent_can_be_told_is_said(staged):
     stage = staged(arguments=Arguments("opencode", service_tier="fast", cursor_worktree="")).up()
     assert [record["message"] for record in stage.link.records] == [
         "Not set: serviceTier fast: OpenCode cannot be told so over ACP",
-        "Not set: cursorWorktree : OpenCode cannot be told so over ACP",
+        "Not set: cursorWorktree: OpenCode cannot be told so over ACP",
     ]
 
 
