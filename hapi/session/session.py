@@ -142,9 +142,16 @@ class Session:
         fresh = {**self.start.facts.metadata(), "startingMode": "remote"}
         existing = self.start.arguments.existing_session_id is not None
         self._store(self.hub.state.change(lambda state: initial_state()))
-        self._store(
-            self.hub.metadata.change(lambda stored: taken_over(fresh, stored) if existing else {**(stored or {}), **fresh})
-        )
+
+        def first(stored: Any) -> Any:
+            if existing:
+                return taken_over(fresh, stored)
+            if (stored or {}).get("lifecycleState") == "archived":  # by a person, before we could be asked
+                self._reactor.callLater(0, self.begin_end, BY_USER)
+                return stored
+            return {**(stored or {}), **fresh}
+
+        self._store(self.hub.metadata.change(first))
 
     def _agent_ready(self) -> Deferred[Driver]:
         """The agent; started, or started again, if it does not run. Errs with what kept it from starting."""

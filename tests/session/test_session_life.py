@@ -81,6 +81,14 @@ def test_a_row_that_existed_is_taken_over_and_its_agent_session_resumed(staged):
     assert stage.link.records == []  # what the agent replays is there already
 
 
+def test_a_session_that_was_archived_while_it_started_ends__C17(staged):
+    stage = staged(stored={"lifecycleState": "archived", "archivedBy": "hub", "archiveReason": "x"}).up()
+    stage.clock.advance(0.5)
+    assert stage.session.ended.happened
+    assert (stage.link.metadata["lifecycleState"], stage.link.metadata["archiveReason"]) == ("archived", "User terminated")
+    assert stage.host.ended
+
+
 def test_an_agent_that_cannot_resume_begins_anew_and_says_so(staged):
     stage = staged(arguments=Arguments("opencode", resume="old"), make_agent=None)
     stage.host.make = lambda: MemoryAgent(stage.clock, loads=False)
