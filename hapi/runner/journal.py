@@ -61,12 +61,16 @@ class Journal:
     def _append(self, line: bytes) -> None:
         path = self._home.events
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        if (seen := self._size()) and seen + len(line) > self._largest:
+            os.replace(path, path.with_name(f"{path.name}.1"))
         descriptor = os.open(path, flags, PRIVATE_FILE)
         try:
-            if os.fstat(descriptor).st_size + len(line) > self._largest:
-                os.replace(path, path.with_name(f"{path.name}.1"))
-                os.close(descriptor)
-                descriptor = os.open(path, flags, PRIVATE_FILE)
             os.write(descriptor, line)
         finally:
             os.close(descriptor)
+
+    def _size(self) -> int:
+        try:
+            return os.lstat(self._home.events).st_size
+        except FileNotFoundError:
+            return 0
