@@ -16,6 +16,7 @@ from hapi.home import Home, read_capped
 from hapi.shown import Secrets, visible
 
 STOP_WITHIN = 20.0  # seconds a runner may take to leave
+EXIT_WITHIN = 2.0  # seconds a runner's process has to end once it has left; longer: it is a host that goes on
 
 
 def start_runner(flags: RunnerFlags, wanted: str, timeout: float, as_json: bool) -> None:
@@ -112,7 +113,10 @@ def same_limits(admission: dict[str, Any], limits: Any) -> bool:
 
 
 async def stop_running(reactor: Any, home: Home) -> int | None:
-    """Ask the runner of `home` to leave and wait until its process is gone; its pid, None when none ran. Raises Stop."""
+    """Ask the runner of `home` to leave and wait until it has; its pid, None when none ran. Raises Stop.
+
+    Its process ends as well, unless the runner lives inside another program: that one goes on without it.
+    """
     from twisted.internet.task import deferLater
 
     from hapi.process.system import SystemProcesses
@@ -125,9 +129,11 @@ async def stop_running(reactor: Any, home: Home) -> int | None:
         await client.stop()
     except RunnerNotRunning:
         return None
-    deadline = reactor.seconds() + STOP_WITHIN
+    begun = reactor.seconds()
     while identity is not None and processes.is_running(identity):
-        if reactor.seconds() > deadline:
+        if read_state(home).get("pid") != pid and reactor.seconds() > begun + EXIT_WITHIN:
+            break
+        if reactor.seconds() > begun + STOP_WITHIN:
             raise Stop(f"the runner (pid {pid}) was asked to leave and still runs after {STOP_WITHIN:.0f} s")
         await deferLater(reactor, GLANCE)
     return pid

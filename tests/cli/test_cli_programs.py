@@ -324,6 +324,9 @@ def test_the_embedding_example_of_the_documentation_serves(stage, pytestconfig):
     found = program.ready(lambda: re.search(r"(http://\S+)/#token=(\S+)", program.output))
     user = User(found[1], found[2]).login()
     until(lambda: [machine for machine in user.machines() if machine["active"]], what="the runner inside")
+    stopped = Ran(stage, "runner", "stop")
+    assert (stopped.code, stopped.out.startswith("Runner stopped")) == (0, True), "the runner left, its host goes on"
+    assert program.running
     program.end()
 
 

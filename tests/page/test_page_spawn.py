@@ -144,6 +144,9 @@ def test_nothing_is_asked_of_the_machine_without_a_directory(place, machine):
     _, dialog = dialog_of(place)
     dialog.get_by_role("button", name="Start session").click()
     expect(dialog.get_by_role("alert")).to_have_text("Choose a directory first.")
+    dialog.get_by_label("Directory", exact=True).fill("relative")
+    dialog.get_by_role("button", name="Start session").click()
+    expect(dialog.get_by_role("alert")).to_have_text("Type the whole path of the directory, beginning with / or ~/.")
     expect(dialog.get_by_label("Directory", exact=True)).to_be_focused()
 
 

@@ -46,6 +46,7 @@ export function spawnDialog({ api, store, machineId, done, storage }) {
       event.preventDefault();
       const path = untilde(directory.value(), wish.machine.metadata?.homeDir);
       if (!path) return complain(problem, "Choose a directory first.", directory.focus);
+      if (!/^(\/|[A-Za-z]:[\\/])/.test(path)) return complain(problem, "Type the whole path of the directory, beginning with / or ~/.", directory.focus);
       if (!wish.agent) return complain(problem, "Choose an agent first.", () => agents.querySelector("input")?.focus());
       return busy(go, async () => {
         const answer = await api.spawn(wish.machine.id, { directory: path, agent: wish.agent, ...chosen() });
