@@ -91,6 +91,8 @@ class Terminal:
         self._ended_input = True
         if self._session is not None and self._session.agent_is_there and not self._session.turns.busy:
             self._finish()
+        elif self.interactive:
+            self.note("The session ends with this turn; Ctrl+C ends it now.")
 
     def interrupt(self) -> None:
         """Ctrl+C: the first stops the turn, the next ends the session."""

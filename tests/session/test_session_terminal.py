@@ -138,6 +138,15 @@ def test_an_interrupt_between_turns_ends_the_session(at_terminal):
     assert stage.link.metadata["archiveReason"] == "User terminated"
 
 
+def test_the_end_of_input_during_a_turn_says_what_it_does(at_terminal):
+    stage = at_terminal()
+    stage.terminal.typed("go")
+    stage.said()
+    stage.terminal.end_of_input()
+    assert "The session ends with this turn; Ctrl+C ends it now." in stage.said()
+    stage.agent.finish()
+
+
 def test_the_end_of_input_completes_the_session_after_the_turn(at_terminal):
     stage = at_terminal()
     stage.terminal.typed("one")
