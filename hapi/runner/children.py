@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from attrs import define, field
@@ -12,6 +12,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from hapi.attempts import MARK
 from hapi.once import Once
 from hapi.process import Exit, IProcesses, ProcessIdentity
 from hapi.protocol.attempt import AttemptEnd, StopOrder
@@ -90,6 +91,11 @@ class Children:
         """The child whose process this is: the very same one, not another that was given its pid."""
         child = self._by_pid.get(identity.pid)
         return child if child is not None and identity in (child.identity, child.holder, child.host) else None
+
+    def of_tree(self, environment: Mapping[str, str] | None) -> Child | None:
+        """The child below which a process with this environment was started: the mark goes on to whatever a session starts."""
+        mark = (environment or {}).get(MARK)
+        return next((child for child in self.live() if child.attempt == mark), None)
 
     def reported(self, child: Child, session_id: str, host: ProcessIdentity) -> None:
         """It announced itself under `session_id`."""

@@ -30,6 +30,8 @@ class WorkspaceRoots:
             path = os.path.abspath(os.path.expanduser(text))
             if "\0" in path or not os.path.isdir(path):
                 raise RootUnusable(f"workspace root {text!r} is not an existing directory")
+            if any("\udc80" <= character <= "\udcff" for character in path):  # bytes that are no text
+                raise RootUnusable(f"workspace root {text!r} is not valid UTF-8, so hub and page could not name it")
             kept.setdefault(path, Path(path).resolve())
         return cls(tuple(kept), tuple(kept.values()))
 

@@ -531,6 +531,7 @@ class RunnerService(Service):
             return f"control: uid {caller.uid}"
         identity = self._processes.identify(pid)
         child = self.children.of_process(identity) if identity is not None else None
+        child = child or self.children.of_tree(self._processes.environment(pid))
         session = f", session {child.session_id}" if child is not None else ""
         return f"control: pid {pid}{session}"
 

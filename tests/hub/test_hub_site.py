@@ -17,6 +17,7 @@ from stage import TOKEN, Answer, Stage
 from twisted.internet import defer, protocol
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.task import deferLater
+from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import formatEvent, globalLogPublisher
 
 from hapi.hub import HubOptions, hub_service
@@ -469,6 +470,34 @@ async def test_a_body_over_the_limit_is_cut_off_while_it_comes__U10(reactor: Any
     found = await talk(reactor, service.port, f"POST /api/auth HTTP/1.1\nHost: 127.0.0.1\nContent-Length: {1 << 40}\n\n")
     await found.ended
     assert found.got.startswith(b"HTTP/1.1 413 ")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_packed_body_is_not_unpacked__U11(reactor: Any, service: Any) -> None:
+    packed = gzip.compress(json.dumps({"accessToken": TOKEN, "more": "0" * (1 << 20)}).encode())
+    head = "POST /api/auth HTTP/1.1\nHost: 127.0.0.1\nConnection: close\nContent-Type: application/json\nContent-Encoding: gzip\n"
+    found = await talk(reactor, service.port, f"{head}Content-Length: {len(packed)}\n\n")
+    found.transport.write(packed)
+    await found.ended
+    assert int(found.got.split()[1]) in (400, 415)
+
+
+@pytest.mark.parametrize(("host", "warned"), [(None, False), ("127.0.0.1", False), ("::1", False), ("0.0.0.0", True)])
+def test_a_hub_is_on_the_loopback_address_unless_told_and_warns_without_tls_elsewhere__U13(
+    home: Any, host: str | None, warned: bool
+) -> None:
+    options = HubOptions.from_environment({"HAPI_HOME": str(home.path)}, host=host, port=0)
+    assert options.host == (host or "127.0.0.1")
+    heard: list[str] = []
+    watch = lambda event: heard.append(str(formatEvent(event)))  # noqa: E731
+    globalLogPublisher.addObserver(watch)
+    reactor = MemoryReactorClock()
+    try:
+        service = hub_service(reactor, options)
+        service._warn()
+    finally:
+        globalLogPublisher.removeObserver(watch)
+    assert any("without TLS" in line for line in heard) is warned
 
 
 def test_a_port_that_is_taken_is_one_sentence(reactor: Any, home: Any) -> None:

@@ -19,6 +19,7 @@ from hapi.process import Exit, LaunchFailed, LaunchPlan
 from hapi.process.system import SystemProcesses
 from hapi.protocol.attempt import AttemptRequest, ProcessIdentity
 
+LAST_PID = Path("/proc/sys/kernel/ns_last_pid")  # root may choose the next pid by it
 HOSTILE = str(Path(__file__).with_name("hostile.py"))
 PATIENCE = float(os.environ.get("HAPI_TEST_PATIENCE", "0.4"))
 
@@ -359,6 +360,25 @@ async def test_a_process_that_cannot_be_seen_is_neither_signalled_nor_called_gon
     assert system.is_running(child) is True
     assert await system.end_tree(child, hidden.attempt.id) == "stopped"
     await system.when_exited(launched.holder)
+
+
+@pytest_twisted.ensureDeferred
+async def test_identities_stay_apart_while_pids_come_and_go__M04(system, plan):
+    launched = await system.launch(sleeper := plan("/bin/sleep", "60"))
+    seen: list[ProcessIdentity] = []
+    for _ in range(200):
+        with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE) as brief:
+            found = system.identify(brief.pid)
+            assert found is not None
+            assert found not in seen
+            assert system.is_running(found) is True
+            if os.access(LAST_PID, os.W_OK):  # the next one gets the same pid again
+                LAST_PID.write_text(str(brief.pid - 1))
+        assert system.is_running(found) is False
+        seen.append(found)
+    assert system.is_running(launched.child) is True
+    assert await system.end_tree(seen[-1], sleeper.attempt.id + "x", 0.05) == "already_gone"
+    assert await system.end_tree(launched.child, sleeper.attempt.id) == "stopped"
 
 
 @pytest.mark.skipif(not os.access("/proc/sys/kernel/ns_last_pid", os.W_OK), reason="pids can only be chosen by root")

@@ -1,10 +1,12 @@
 """A session program for tests of the runner: announces itself as npm's do, then does what its directory's name says.
 
 `silent…`: never announces itself. `deaf…`: ignores SIGTERM. `exit-7…`: ends with that code before announcing. `chatty…`: writes
-without end. `brood…`: leaves processes that left session and parent. Everything else runs until SIGTERM; the file `end` in its
+without end. `cut…`: cannot reach the runner and goes on. `asks-spawn…`, `asks-stop…`: something it started calls the control API.
+`brood…`: leaves processes that left session and parent. Everything else runs until SIGTERM; the file `end` in its
 directory ends it with the code written there.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -25,6 +27,15 @@ def announce(session_id: str) -> None:
     print("announced", connection.getresponse().status, flush=True)
 
 
+def ask(path: str, directory: Path) -> None:
+    """Call the control API from a process below this one, as a tool of an agent would."""
+    state = json.loads((Path(os.environ["HAPI_HOME"]) / "runner.state.json").read_text())
+    body = json.dumps({"directory": str(directory)})
+    code = "import http.client,sys\nc=http.client.HTTPConnection('127.0.0.1',int(sys.argv[1]))\n"
+    code += "c.request('POST',sys.argv[2],sys.argv[3],{'Content-Type':'application/json'})\nc.getresponse().read()"
+    subprocess.Popen([sys.executable, "-c", code, str(state["httpPort"]), path, body])
+
+
 def main() -> None:
     kind = Path.cwd().name
     if kind.startswith("exit-"):
@@ -38,7 +49,10 @@ def main() -> None:
     argv = sys.argv[1:]
     known = argv[argv.index("--existing-session-id") + 1] if "--existing-session-id" in argv else str(uuid.uuid4())
     if not kind.startswith("silent"):
-        announce(known)
+        with contextlib.suppress(OSError) if kind.startswith("cut") else contextlib.nullcontext():
+            announce(known)
+    if kind.startswith("asks-"):
+        ask({"spawn": "/spawn-session", "stop": "/stop"}[kind.split("-")[1]], Path("../plain-asked").absolute())
     while True:
         if kind.startswith("chatty"):
             print("x" * 4096, flush=True)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import stat
 import time
 
 import pytest
@@ -429,4 +430,32 @@ def test_a_beat_never_overlaps_and_survives_failures__P07(logged_failures):
     assert len(calls) == 3
     assert heart.failures == 3
     assert len(logged_failures.take(ValueError)) == 3
+    heart.stopService()
+
+
+def test_the_state_file_is_private_and_has_the_hubs_token_as_a_hash_alone__K08(run, home):
+    before = os.umask(0)
+    try:
+        run.up()
+        run.reactor.advance(60.0)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(home.runner_state.stat().st_mode) == 0o600
+    assert "secret-token" not in home.runner_state.read_text()
+    assert run.state["startedWithCliApiTokenHash"] == hashlib.sha256(b"secret-token").hexdigest()
+
+
+def test_ten_minutes_of_being_stopped_cost_one_beat__P05():
+    reactor, calls = Reactor(), []
+
+    async def beat():
+        calls.append(reactor.seconds())
+
+    heart = Heartbeat(reactor, 10.0, beat)
+    heart.startService()
+    reactor.advance(10.0)
+    reactor.advance(600.0)
+    assert calls == [10.0, 610.0]
+    reactor.advance(10.0)
+    assert calls == [10.0, 610.0, 620.0]
     heart.stopService()
