@@ -1,6 +1,7 @@
 """Which test covers which fault: read from the names of the tests, written into docs/reliability.md.
 
-`python tests/faults/table.py` says what is missing; with `--write` it brings the table in the documentation up to date.
+`python tests/faults/table.py` says what is missing; with `--write` it brings the table in the documentation up to date,
+with `--names` it prints pytest's `-k` expression for the tests that name a fault.
 """
 
 import re
@@ -68,7 +69,14 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
+def selection() -> str:
+    """What pytest's `-k`, which knows no patterns, needs to find the tests that name a fault."""
+    return " or ".join(f"__{letter}{tens}" for letter in faults() if letter != "untested" for tens in range(3))
+
+
 if __name__ == "__main__":
+    if "--names" in sys.argv[1:]:
+        sys.exit(print(selection()))
     if "--write" in sys.argv[1:]:
         PAGE.write_text(page())
     groups = faults()
