@@ -12,8 +12,16 @@ from session_stage import SessionStage
 
 @pytest.fixture
 def staged(home):
-    """Makes a session in memory."""
-    return lambda **more: SessionStage(home, **more)
+    """Makes a session in memory. What still runs when the test is over is ended: left to the garbage collector it complains."""
+    stages = []
+
+    def make(**more):
+        stages.append(SessionStage(home, **more))
+        return stages[-1]
+
+    yield make
+    for stage in stages:
+        stage.settle()
 
 
 @pytest.fixture

@@ -300,6 +300,12 @@ class SessionStage:
         assert running.called
         return self
 
+    def settle(self):
+        """Answer whatever is still open, so that no coroutine is left half-way."""
+        self.session.permissions.cancel_all()
+        while self.host.agent is not None and self.agent.answer is not None:
+            self.agent.finish("cancelled")
+
     def end(self, ending):
         done = []
         self.session.ended.when().addCallback(done.append)
