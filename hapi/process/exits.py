@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 from collections.abc import Callable
 
 from attrs import define, field
@@ -19,10 +20,11 @@ GLANCE = 0.5  # seconds between looks where there is no pidfd to be had
 
 @define(eq=False)
 class _Watch:
-    """A reader of one pidfd."""
+    """A reader of one pidfd; `ended` is called once."""
 
     pidfd: int
     ended: Callable[[], None]
+    is_over: bool = False
 
     def fileno(self) -> int:
         return self.pidfd
@@ -31,10 +33,19 @@ class _Watch:
         return "process"
 
     def doRead(self) -> None:
-        self.ended()
+        # An event that was collected for a closed descriptor of the same number is none of ours: the kernel is asked again.
+        look = select.poll()
+        look.register(self.pidfd, select.POLLIN)
+        if look.poll(0):
+            self._over()
 
     def connectionLost(self, reason: Failure) -> None:
-        self.ended()
+        self._over()
+
+    def _over(self) -> None:
+        if not self.is_over:
+            self.is_over = True
+            self.ended()
 
 
 @define(eq=False)
