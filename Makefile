@@ -45,7 +45,7 @@ docs: $(VENV)/.ready-docs
 	@echo "docs/_build/html/index.html"
 
 bench: $(VENV)/.ready-test peers
-	$(BIN)/python benchmarks/run.py $(ARGS)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 # The npm programs and the browser of the tests. Where they cannot be had, the tests that need them say so.
 # HAPI_PEERS names a node_modules directory that has them already.
