@@ -106,8 +106,9 @@ def served_from_disk(route: Route) -> None:
     route.fulfill(body=path.read_bytes(), headers=headers)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Closed with the module: Playwright keeps an event loop running in this thread, which other tests must not meet."""
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
