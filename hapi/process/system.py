@@ -52,6 +52,7 @@ class SystemProcesses:
                 await self.end_tree(holder, plan.attempt.id, 0.0)
                 with suppress(OSError):
                     kernel.send(holder, signal.SIGKILL)
+                await self.when_exited(holder).addTimeout(REPORT_WITHIN, self._reactor).addErrback(lambda _: None)
             raise LaunchFailed(plan.argv[0], f"its holder said nothing within {REPORT_WITHIN:.0f} s") from error
         launched = read_report(line, plan)
         if plan.limits is not None and kernel.identify(launched.child.pid) == launched.child:

@@ -277,7 +277,7 @@ def test_the_new_one_is_stopped_in_the_middle__H13(machine):
 
 def test_touched_files_start_nothing__H05(machine):
     program = machine.run()
-    beat = machine.state()["lastHeartbeat"]
+    beat = machine.state().get("lastHeartbeat")  # none yet where starting was faster than the beat
     for path in machine.site.rglob("*.py"):
         os.utime(path)
     machine.first.write_text(machine.good)
@@ -293,7 +293,7 @@ def test_a_runner_with_the_hand_off_off_stays_and_later_commands_leave_it__H08(m
     until(lambda: machine.look().get("current") is False)
     state = machine.state()
     assert (state["handoffDisabled"], state["startedWithVersionHandoffDisabled"]) == (True, True)
-    beat = state["lastHeartbeat"]
+    beat = state.get("lastHeartbeat")
     until(lambda: machine.state().get("lastHeartbeat") != beat)
     started = machine.command("runner", "start")
     assert started.returncode == 0
