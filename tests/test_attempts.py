@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -66,12 +67,12 @@ def test_a_creator_that_dies_leaves_nothing_that_counts__S11(home, monkeypatch):
     for step in ("mkdir", "write_whole", "rename"):
         pid = os.fork()
         if pid == 0:
-            if step == "write_whole":
-                monkeypatch.setattr(module, "write_whole", lambda *_: os._exit(1))
-            else:
-                monkeypatch.setattr(f"pathlib.Path.{step}", lambda *_args, **_more: os._exit(1))
-            AttemptFolder.create(home, REQUEST)
-            os._exit(0)
+            try:
+                where = (module, "write_whole") if step == "write_whole" else (Path, step)
+                monkeypatch.setattr(*where, lambda *_args, **_more: os._exit(1))
+                AttemptFolder.create(home, REQUEST)
+            finally:
+                os._exit(2)  # whatever happens, this process never is a second pytest
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
         assert attempts(home) == []
     sweep(home)
@@ -79,7 +80,7 @@ def test_a_creator_that_dies_leaves_nothing_that_counts__S11(home, monkeypatch):
 
 
 def test_a_folder_that_cannot_be_made_leaves_nothing__S02(home, monkeypatch):
-    def full(*_):
+    def full(*_args, **_more):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "write_whole", full)

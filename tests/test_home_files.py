@@ -49,9 +49,11 @@ def test_killed_at_any_call_the_file_is_old_or_new__S01(tmp_path, monkeypatch):
         path.write_bytes(OLD)
         pid = os.fork()
         if pid == 0:
-            at_call(monkeypatch, lambda number, _name, at=at: os.kill(os.getpid(), signal.SIGKILL) if number == at else None)
-            write_whole(path, NEW)
-            os._exit(0)
+            try:
+                at_call(monkeypatch, lambda number, _name, at=at: os.kill(os.getpid(), signal.SIGKILL) if number == at else None)
+                write_whole(path, NEW)
+            finally:
+                os._exit(0)  # whatever happens, this process never is a second pytest
         os.waitpid(pid, 0)
         seen.add(path.read_bytes())
     assert seen == {OLD, NEW}
