@@ -138,7 +138,7 @@ def test_a_queued_message_shows_that_it_waits_and_turns_into_a_sent_one(place):
     page = place.open(session)
     write(page, "later")
     expect(page.locator(".user.queued")).to_contain_text("Waits for the agent")
-    session.take(session.prompts[0]["localId"])
+    session.take(session.until(lambda: session.prompts, "the prompt")[0]["localId"])
     expect(page.locator(".user.sent")).to_contain_text("later")
     expect(page.locator(".user")).to_have_count(1)
 

@@ -138,7 +138,7 @@ def test_a_message_that_waits_is_still_there_after_a_restart_of_the_hub(place):
     session.record(type="message", message="even later")
     expect(page.locator(".block.text")).to_have_count(2)
     expect(page.locator(".user.queued")).to_have_count(1)
-    session.take(session.prompts[0]["localId"])
+    session.take(session.until(lambda: session.prompts, "the prompt")[0]["localId"])
     expect(page.locator(".user.sent")).to_have_count(1)
 
 
@@ -148,7 +148,8 @@ def test_what_became_of_waiting_messages_while_nobody_listened_is_found_out(plac
     for text in ("taken", "cancelled", "kept"):
         write(page, text)
     expect(page.locator(".user.queued")).to_have_count(3)
-    local = {prompt["content"]["content"]["text"]: prompt["localId"] for prompt in session.prompts}
+    came = session.until(lambda: len(session.prompts) == 3 and session.prompts, "all three prompts")
+    local = {prompt["content"]["content"]["text"]: prompt["localId"] for prompt in came}
     page.route("**/api/events**", lambda route: route.abort())
     page.context.set_offline(True)  # ends the stream that is open
     page.context.set_offline(False)
