@@ -75,7 +75,7 @@ class Place:
         if pages and threading.current_thread() is threading.main_thread():
             pages[-1].wait_for_timeout(20)
         else:
-            time.sleep(0.02)
+            time.sleep(0.02)  # between two looks
 
     def visit(self, path: str = "/", logged_in: bool = True, **context: object) -> Page:
         """Our page in a browser of its own; `context` as for Playwright, e.g. viewport."""

@@ -178,7 +178,7 @@ class ScriptedSession:
 
     async def _beat(self) -> None:
         while True:
-            await asyncio.sleep(1)
+            await asyncio.sleep(1)  # the beat of a keep-alive
             if self._io.connected:
                 await self._alive()
 

@@ -61,7 +61,7 @@ def fork_storm() -> None:
             while time.monotonic() < until:
                 if os.fork() != 0:
                     os._exit(0)
-                time.sleep(0.002)
+                time.sleep(0.002)  # a storm that leaves the machine some air
             os._exit(0)
 
 
