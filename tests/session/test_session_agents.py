@@ -211,6 +211,16 @@ async def test_the_demo_agent_is_stopped_changes_modes_and_fails_on_demand(start
         await driver.prompt("fail")
 
 
+@pytest_twisted.ensureDeferred
+async def test_the_demo_agent_does_not_tick_off_the_step_that_was_denied(started, tmp_path):
+    _, driver, heard = started(BUILT_IN[DEMO].command, choose="no")
+    await driver.open(str(tmp_path), None)
+    await driver.prompt("run: pwd")
+    last = [update for update in heard.updates if isinstance(update, Plan)][-1]
+    assert [entry["status"] for entry in last.entries] == ["completed", "completed", "pending"]
+    assert "I leave `pwd` alone" in said_in(heard)
+
+
 @pytest.mark.parametrize(
     "command", ["rm -rf x", "cat /etc/passwd", "ls; touch made", "date -s 2020-01-01", "sh -c ls", "echo `touch made`"]
 )
