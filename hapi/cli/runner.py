@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,10 @@ import click
 from hapi.cli.asking import run_once
 from hapi.cli.failures import DONE, ERROR, HELD, NOT_RUNNING, SUPERSEDED, USAGE, Stop, epilog
 from hapi.cli.flags import RunnerFlags
-from hapi.cli.output import json_flag, print_json, say, table
+from hapi.cli.output import json_flag, print_json, say
 from hapi.cli.units import KINDS, Kind
 from hapi.home import Home
 from hapi.shown import visible
-
-STUCK = {"silent": "its turn shows no life", "approval": "it waits for a permission", "queued": "prompts wait, and it is idle"}
-REGISTERED = {True: "yes", False: "no", None: "unknown"}
 
 
 def flags(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -117,51 +113,9 @@ def stop(as_json: bool) -> None:
 @json_flag
 def status(as_json: bool) -> None:
     """Whether the runner runs, and whether the hub knows it."""
-    home = Home.find()
-    found = _ask(home, lambda client: client.status(), {"running": False, "home": str(home.path)} if as_json else None)
-    if as_json:
-        print_json({"running": True, "home": str(home.path), **found})
-        return
-    hub = found.get("hub") or {}
-    reason = f" ({visible(hub['reason'])})" if hub.get("reason") else ""
-    roots = ", ".join(map(visible, found.get("workspaceRoots") or ())) or "none (every directory)"
-    say(f"Runner:          running, pid {found.get('pid')}, version {visible(found.get('version'))}")
-    for line in build_lines(found, time.time()):
-        say(line)
-    say(f"Hub URL:         {visible(hub.get('url'))}: {visible(hub.get('phase'))}{reason}")
-    say(f"Registered:      {REGISTERED[found.get('registered')]}")
-    say(f"Machine ID:      {visible(found.get('machineId'))}")
-    say(f"Workspace roots: {roots}")
-    for session, reason in (found.get("stuck") or {}).items():
-        say(f"Stuck:           {visible(session)}: {STUCK.get(reason, visible(reason))}")
-    say(f"Sessions:        {found.get('children')}{admission_words(found.get('admission') or {})}")
-    for sentence in found.get("warnings") or ():
-        say(f"Warning:         {visible(sentence)}")
+    from hapi.cli.showing import show_status
 
-
-def build_lines(status: dict[str, Any], now: float) -> list[str]:
-    """What `status` tells of builds, for a person: whether the running one is installed, what keeps another from running."""
-    handoff = status.get("handoff") or {}
-    current = status.get("current")
-    lines = []
-    if current is True:
-        lines.append("Build:           the installed one")
-    elif current is False:
-        why = "it is being started" if handoff.get("underWay") else handoff.get("waitsFor") or "it will be started soon"
-        lines.append(f"Build:           outdated, another one is installed ({visible(why)})")
-    failure = handoff.get("lastFailure")
-    if failure:
-        minutes = max(now - failure["at"] / 1000, 0.0) / 60
-        lines.append(f"Last hand-off:   failed {minutes:.0f} minutes ago: {visible(failure['reason'])}")
-    return lines
-
-
-def admission_words(admission: dict[str, Any]) -> str:
-    """What `status` tells of the room for more sessions, after their number."""
-    most, waiting = admission.get("maxSessions"), admission.get("waiting")
-    words = f" of at most {most}" if most is not None else ""
-    words += f", {waiting} starts wait" if waiting else ""
-    return words + ("" if admission.get("accepting", True) else ", no more are accepted (hapi runner resume)")
+    show_status(Home.find(), as_json)
 
 
 @runner.command("list", epilog=epilog(DONE, ERROR, NOT_RUNNING))
@@ -169,18 +123,9 @@ def admission_words(admission: dict[str, Any]) -> str:
 @json_flag
 def list_sessions(as_table: bool, as_json: bool) -> None:
     """The live sessions that this runner knows."""
-    children = _ask(Home.find(), lambda client: client.list(), [] if as_json else None)
-    if as_json:
-        print_json(children)
-    elif not children:
-        say("No active sessions this runner is aware of.")
-    elif as_table:
-        keys = ("happySessionId", "agent", "directory", "state", "pid", "startedBy")
-        heads = ("SESSION", "AGENT", "DIRECTORY", "STATE", "PID", "STARTED BY")
-        table(heads, [[child.get(key) or "" for key in keys] for child in children])
-    else:
-        say("Active sessions:")
-        print_json(children)
+    from hapi.cli.showing import show_sessions
+
+    show_sessions(Home.find(), as_table, as_json)
 
 
 @runner.command("stop-session", epilog=epilog(DONE, ERROR, NOT_RUNNING))
@@ -188,17 +133,11 @@ def list_sessions(as_table: bool, as_json: bool) -> None:
 @json_flag
 def stop_session(session_id: str | None, as_json: bool) -> None:
     """End the session SESSION_ID (or PID-<n>) with everything it started."""
+    from hapi.cli.showing import end_session
+
     if not session_id:
         raise Stop("Session ID required")
-    result = _ask(Home.find(), lambda client: client.stop_session(session_id), None)
-    if as_json:
-        print_json({"sessionId": session_id, "status": result})
-    elif result == "stopped":
-        say("Session stopped")
-    elif result == "already_gone":
-        say("Session was already stopped")
-    if result not in ("stopped", "already_gone"):
-        raise Stop("Failed to stop session: it is still alive, or this runner does not know it")
+    end_session(Home.find(), session_id, as_json)
 
 
 @runner.command("logs", epilog=epilog(DONE, ERROR))
@@ -305,18 +244,3 @@ def install_service(
     wanted: Kind = kind or default_kind()
     what = installation(_together(context, roots, session_command, more), Home.find(), os.environ, user)
     install(wanted, what, path or destination(wanted, os.environ), write=write or path is not None, force=force)
-
-
-def _ask(home: Home, question: Callable[[Any], Awaitable[Any]], otherwise: Any) -> Any:
-    """The runner's answer. Without a runner `otherwise` is printed (unless None) and the command ends as documented."""
-    from hapi.runner.client import ControlClient, RunnerNotRunning
-
-    async def ask(reactor: Any) -> Any:
-        return await question(ControlClient(reactor, home))
-
-    try:
-        return run_once(ask)
-    except RunnerNotRunning as error:
-        if otherwise is not None:
-            print_json(otherwise)
-        raise Stop(f"the runner is not running in {home.path}: start it with `hapi runner start`", NOT_RUNNING) from error

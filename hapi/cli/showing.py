@@ -1,0 +1,108 @@
+"""What `hapi runner status`, `list` and `stop-session` ask of the runner, and how the answers are shown."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from hapi.cli.asking import run_once
+from hapi.cli.failures import NOT_RUNNING, Stop
+from hapi.cli.output import print_json, say, table
+from hapi.home import Home
+from hapi.shown import visible
+
+STUCK = {"silent": "its turn shows no life", "approval": "it waits for a permission", "queued": "prompts wait, and it is idle"}
+REGISTERED = {True: "yes", False: "no", None: "unknown"}
+
+
+def show_status(home: Home, as_json: bool) -> None:
+    """Whether the runner runs, and whether the hub knows it. Raises Stop when none runs."""
+    found = _ask(home, lambda client: client.status(), {"running": False, "home": str(home.path)} if as_json else None)
+    if as_json:
+        print_json({"running": True, "home": str(home.path), **found})
+        return
+    hub = found.get("hub") or {}
+    reason = f" ({visible(hub['reason'])})" if hub.get("reason") else ""
+    roots = ", ".join(map(visible, found.get("workspaceRoots") or ())) or "none (every directory)"
+    say(f"Runner:          running, pid {found.get('pid')}, version {visible(found.get('version'))}")
+    for line in build_lines(found, time.time()):
+        say(line)
+    say(f"Hub URL:         {visible(hub.get('url'))}: {visible(hub.get('phase'))}{reason}")
+    say(f"Registered:      {REGISTERED[found.get('registered')]}")
+    say(f"Machine ID:      {visible(found.get('machineId'))}")
+    say(f"Workspace roots: {roots}")
+    for session, reason in (found.get("stuck") or {}).items():
+        say(f"Stuck:           {visible(session)}: {STUCK.get(reason, visible(reason))}")
+    say(f"Sessions:        {found.get('children')}{admission_words(found.get('admission') or {})}")
+    for sentence in found.get("warnings") or ():
+        say(f"Warning:         {visible(sentence)}")
+
+
+def build_lines(status: dict[str, Any], now: float) -> list[str]:
+    """What `status` tells of builds, for a person: whether the running one is installed, what keeps another from running."""
+    handoff = status.get("handoff") or {}
+    current = status.get("current")
+    lines = []
+    if current is True:
+        lines.append("Build:           the installed one")
+    elif current is False:
+        why = "it is being started" if handoff.get("underWay") else handoff.get("waitsFor") or "it will be started soon"
+        lines.append(f"Build:           outdated, another one is installed ({visible(why)})")
+    failure = handoff.get("lastFailure")
+    if failure:
+        minutes = max(now - failure["at"] / 1000, 0.0) / 60
+        lines.append(f"Last hand-off:   failed {minutes:.0f} minutes ago: {visible(failure['reason'])}")
+    return lines
+
+
+def admission_words(admission: dict[str, Any]) -> str:
+    """What `status` tells of the room for more sessions, after their number."""
+    most, waiting = admission.get("maxSessions"), admission.get("waiting")
+    words = f" of at most {most}" if most is not None else ""
+    words += f", {waiting} starts wait" if waiting else ""
+    return words + ("" if admission.get("accepting", True) else ", no more are accepted (hapi runner resume)")
+
+
+def show_sessions(home: Home, as_table: bool, as_json: bool) -> None:
+    """The live sessions that the runner knows. Raises Stop when none runs."""
+    children = _ask(home, lambda client: client.list(), [] if as_json else None)
+    if as_json:
+        print_json(children)
+    elif not children:
+        say("No active sessions this runner is aware of.")
+    elif as_table:
+        keys = ("happySessionId", "agent", "directory", "state", "pid", "startedBy")
+        heads = ("SESSION", "AGENT", "DIRECTORY", "STATE", "PID", "STARTED BY")
+        table(heads, [[child.get(key) or "" for key in keys] for child in children])
+    else:
+        say("Active sessions:")
+        print_json(children)
+
+
+def end_session(home: Home, session_id: str, as_json: bool) -> None:
+    """End the session with everything it started. Raises Stop when it lives on, or is not known."""
+    result = _ask(home, lambda client: client.stop_session(session_id), None)
+    if as_json:
+        print_json({"sessionId": session_id, "status": result})
+    elif result == "stopped":
+        say("Session stopped")
+    elif result == "already_gone":
+        say("Session was already stopped")
+    if result not in ("stopped", "already_gone"):
+        raise Stop("Failed to stop session: it is still alive, or this runner does not know it")
+
+
+def _ask(home: Home, question: Callable[[Any], Awaitable[Any]], otherwise: Any) -> Any:
+    """The runner's answer. Without a runner `otherwise` is printed (unless None) and the command ends as documented."""
+    from hapi.runner.client import ControlClient, RunnerNotRunning
+
+    async def ask(reactor: Any) -> Any:
+        return await question(ControlClient(reactor, home))
+
+    try:
+        return run_once(ask)
+    except RunnerNotRunning as error:
+        if otherwise is not None:
+            print_json(otherwise)
+        raise Stop(f"the runner is not running in {home.path}: start it with `hapi runner start`", NOT_RUNNING) from error
