@@ -95,7 +95,7 @@ def parse_spawn(params: object) -> SpawnRequest:
     given["approvedNewDirectoryCreation"] = given.get("approvedNewDirectoryCreation") is not False
     try:
         request = msgspec.convert(given, SpawnRequest)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # the latter: a key that is no text
         raise MalformedSpawn(str(error)) from error
     for name, value in given.items():
         if isinstance(value, str) and not _passable(value):
