@@ -156,10 +156,10 @@ class Garbage:
                 made[at:at] = self.random.randbytes(self.random.randrange(1, 9))
         return bytes(made)
 
-    def json_bytes(self, sample: Any, spare: Sequence[Any] = ()) -> bytes:
-        """`sample` as the bytes of a JSON text: its value changed, its text changed, or neither."""
+    def json_bytes(self, sample: Any, spare: Sequence[Any] = (), kept: float = 0.05) -> bytes:
+        """`sample` as the bytes of a JSON text: its value changed, its text changed, or neither (a part `kept` of them)."""
         what = self.random.random()
-        value = sample if what < 0.05 or what > 0.7 else self.changed(sample, spare)
+        value = sample if what < kept or what > 0.7 else self.changed(sample, spare)
         content = json.dumps(value, ensure_ascii=self.random.random() < 0.5).encode("utf-8", "surrogatepass")
         return self.mangled_bytes(content) if what > 0.6 else content
 

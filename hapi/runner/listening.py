@@ -20,8 +20,13 @@ from hapi.runner.peers import PeerLookup, Unknowable, of_unix_socket
 BODY_LIMIT = 1 << 20  # bytes
 CONNECTIONS = 64
 
-PHRASES = {401: "Unauthorized", 403: "Forbidden", 405: "Method Not Allowed", 415: "Unsupported Media Type"} | {
-    421: "Misdirected Request"
+PHRASES = {
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    415: "Unsupported Media Type",
+    421: "Misdirected Request",
 }
 
 

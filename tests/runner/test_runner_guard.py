@@ -280,7 +280,10 @@ class Answers:
         return "test"
 
 
-def connect(clock, runner=None, caller=Caller(os.geteuid(), 7)):
+OWN = Caller(os.geteuid(), 7)
+
+
+def connect(clock, runner=None, caller=OWN):
     resource = control_resource(runner or Answers())
     site = ControlSite(
         clock, Guarded(os.geteuid(), lambda: PORT, TOKEN, lambda: resource), PeerLookup((("test", lambda *_: caller),))
@@ -374,6 +377,21 @@ def test_an_absolute_uri_with_a_foreign_host_is_refused__X04():
     channel, transport = connect(Clock())
     channel.dataReceived(b"POST http://evil.example/list HTTP/1.1\r\nHost: evil.example\r\n\r\n")
     assert status_of(transport) == 421
+
+
+@pytest.mark.parametrize(
+    ("path", "host", "caller", "status"),
+    [
+        ("/%ff", b"127.0.0.1:4321", OWN, 404),
+        ("/list", b"evil.example", OWN, 421),
+        ("/list", b"127.0.0.1:4321", Caller(os.geteuid() + 1, 7), 403),
+        ("/healthz", b"127.0.0.1:4321", OWN, 405),
+    ],
+)
+def test_whoever_the_guard_refuses_is_told_in_json__X11(path, host, caller, status):
+    channel, transport = connect(Clock(), caller=caller)
+    channel.dataReceived(f"POST {path} HTTP/1.1\r\nHost: {host.decode()}\r\n\r\n".encode())
+    assert status_of(transport) == json.loads(transport.value().partition(b"\r\n\r\n")[2])["statusCode"] == status
 
 
 def test_http_1_0_without_keep_alive__X19():
