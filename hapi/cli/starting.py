@@ -89,7 +89,7 @@ def same(status: dict[str, Any], options: Any) -> bool:
     no reason to replace it (faults.md H08).
     """
     from hapi.build import Installation
-    from hapi.runner.succession import fingerprint
+    from hapi.runner.state import fingerprint
 
     ours = Installation().running()
     is_current = status.get("version") == __version__ and (
@@ -97,7 +97,7 @@ def same(status: dict[str, Any], options: Any) -> bool:
     )
     return (
         (is_current or status.get("handoffDisabled") is True or options.handoff_disabled)
-        and status.get("identity") == fingerprint(options)
+        and status.get("identity") == fingerprint(options.access, options.machine_id)
         and (status.get("hub") or {}).get("url") == options.access.url
         and status.get("machineId") == options.machine_id
         and list(status.get("workspaceRoots") or ()) == list(options.workspace_roots)

@@ -19,6 +19,7 @@ from hapi.protocol.control import DIRECTLY
 from hapi.protocol.spawn import Worktree
 from hapi.runner.child import Child
 from hapi.runner.children import Children
+from hapi.runner.journal import Note, unnoted
 
 LEAST_LEASE = 1.0  # seconds an unannounced session has, however long ago it was launched
 
@@ -36,6 +37,7 @@ class Adoption:
     _announce_within: float
     _now: Callable[[], float] = time.time
     _start_within: float = 0.0
+    _tell: Note = unnoted
     log = Logger()
 
     def run(self) -> int:
@@ -86,6 +88,7 @@ class Adoption:
             self._bury(child)
         else:
             child.adopted = True  # also when nobody can tell whether it runs: unknown is not gone
+            self._tell("adopted", child)
             self.log.info("Session {session_id} is taken over", session_id=child.session_id, pid=child.pid, attempt=child.attempt)
             self._children.watch(child)
             order = folder.stop

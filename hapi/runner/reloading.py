@@ -25,8 +25,8 @@ def reread(options: RunnerOptions) -> RunnerOptions:
 class Reloaded(Protocol):
     """What is asked of the runner."""
 
-    options: RunnerOptions
-
+    @property
+    def options(self) -> RunnerOptions: ...
     def try_hub(self) -> None: ...
     def use(self, options: RunnerOptions) -> None:
         """Go on with these: sessions that start from now on get them."""

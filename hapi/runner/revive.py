@@ -117,6 +117,16 @@ class Reviver:
     def offered(self) -> list[Interrupted]:
         return interrupted(self._children, self._now())
 
+    def look(self, at_once: bool) -> None:
+        """Tell how many there are, and bring them back if that is wanted `at_once`."""
+        offered = self.offered()
+        if not offered:
+            return
+        self.log.info("{count} sessions were interrupted: `hapi runner revive` brings them back", count=len(offered))
+        if at_once:
+            reviving = Deferred.fromCoroutine(self.revive_all())
+            reviving.addErrback(lambda reason: self.log.failure("Reviving failed", reason))
+
     async def revive(self, session_id: str, actor: str) -> SpawnResult:
         """Bring back the one of that id; what is not on offer is refused."""
         one = next((one for one in self.offered() if session_id in (one.session_id, one.attempt)), None)

@@ -56,6 +56,11 @@ def identity(access: HubAccess, machine_id: str) -> dict[str, Any]:
     return found
 
 
+def fingerprint(access: HubAccess, machine_id: str) -> str:
+    """The identity at the hub, comparable and telling nothing: hub, machine, hashes of token and headers."""
+    return hashlib.sha256(json.dumps(identity(access, machine_id), sort_keys=True).encode()).hexdigest()[:32]
+
+
 def as_npm_writes_it(now: float) -> str:
     """A moment (epoch seconds) in the form of npm's state file, `11/20/2026, 11:22:00 AM`: for people only."""
     at = time.localtime(now)
@@ -155,3 +160,37 @@ class StateFile:
                 self.path.unlink(missing_ok=True)
             except OSError as error:
                 self.log.warn("{path} could not be removed: {reason}", path=str(self.path), reason=str(error))
+
+
+@define
+class OwnState:
+    """What this run says of itself, in memory and on the disk."""
+
+    file: StateFile
+    value: RunnerState | None = None  # None: nothing has been said yet
+
+    def begin(self, state: RunnerState, now: float) -> None:
+        """Say it for the first time."""
+        self.file.set_aside_if_broken(now)
+        self.value = state
+        self.file.write(state)
+
+    def beat(self, now: float) -> None:
+        self._change(last_heartbeat=as_npm_writes_it(now))
+
+    def use(self, access: HubAccess, machine_id: str) -> None:
+        """Another hub, token or headers."""
+        self._change(**{"started_with_extra_headers_hash": None, **identity(access, machine_id)})
+
+    def write_again(self) -> None:
+        self._change()
+
+    def _change(self, **changes: Any) -> None:
+        if self.value is not None:
+            self.value = msgspec.structs.replace(self.value, **changes)
+            self.file.write(self.value)
+
+    def remove(self) -> None:
+        """Take the file away, if it is still ours."""
+        if self.value is not None:
+            self.file.remove_if(self.value.pid)

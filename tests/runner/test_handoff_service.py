@@ -17,7 +17,8 @@ from hapi.process import MemoryProcesses
 from hapi.protocol.attempt import AttemptProcess, AttemptRequest, AttemptSession
 from hapi.protocol.spawn import SpawnRefused, parse_spawn
 from hapi.runner.inherit import OwnStart
-from hapi.runner.succession import TRY_AGAIN, Succession
+from hapi.runner.predecessor import TRY_AGAIN
+from hapi.runner.succession import Succession
 from hapi.runner.supervisor import Supervision
 from hapi.runner.watch import CONFIRM, BuildWatch
 
@@ -77,7 +78,7 @@ class Scene:
         self.run.machine.registered = True
         self.run.machine.on_registered()
         self.run.machine.said.clear()
-        self.service.availability._reason = lambda agent: None
+        self.service.sessions.availability._reason = lambda agent: None
 
     @property
     def service(self):
@@ -154,7 +155,7 @@ def test_after_a_failure_it_serves_as_before_and_tells__H01(scene):
     scene.replacements[0].dies("it ended with exit code 1")
     scene.advance(1)
     assert scene.reactor.port.reading
-    assert scene.service.spawner.closed is None
+    assert scene.service.sessions.spawner.closed is None
     assert scene.home.npm_lock.read_text() == str(os.getpid())
     assert scene.run.state["pid"] == os.getpid()
     assert "claimed again" in scene.run.machine.said
@@ -177,7 +178,7 @@ def test_beats_rest_while_the_files_change_hands(scene):
     scene.advance(0.1)
     scene.home.npm_lock.unlink()
     scene.home.npm_lock.write_text(str(OTHER))
-    result_of(Deferred.fromCoroutine(scene.service._beat()))
+    result_of(Deferred.fromCoroutine(scene.service.heartbeat._beat()))
     assert scene.run.retired == []
     assert scene.home.npm_lock.read_text() == str(OTHER)
     scene.replacements[0].dies()
@@ -193,7 +194,7 @@ def test_a_start_that_is_under_way_is_finished_first__H10(scene):
     assert scene.replacements[0].talk.said == []
     assert scene.reactor.port.reading  # its announcement must come in
     assert_waiting(answer)
-    assert scene.service.spawner.closed == TRY_AGAIN or scene.service.spawner.closed is None
+    assert scene.service.sessions.spawner.closed == TRY_AGAIN or scene.service.sessions.spawner.closed is None
     scene.replacements[0].dies()
     scene.advance(1)
 
@@ -232,7 +233,7 @@ def test_without_the_hub_nothing_is_tried(scene):
 
 
 def test_a_drained_runner_is_not_replaced(scene):
-    scene.service.admission.drain("drained")
+    scene.service.sessions.admission.drain("drained")
     scene.upgrade()
     assert scene.replacements == []
     assert "drained" in scene.handoff()["waitsFor"]
@@ -289,7 +290,7 @@ def test_under_a_supervisor_it_asks_for_a_restart_once_no_session_is_live__H07_V
 @pytest.mark.parametrize(("by", "code"), [(Supervision("restart", "systemd"), 75), (Supervision(), 0)])
 def test_the_pages_restart_button_ends_it_so_that_a_supervisor_starts_it_again__V02(home, by, code):
     scene = Scene(home, by)
-    scene.service.stop_soon("hub")
+    scene.service.desk.stop_soon("hub")
     scene.advance(3)
     assert scene.run.retired == [code]
 

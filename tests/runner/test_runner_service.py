@@ -176,7 +176,7 @@ def test_leaving_takes_our_files_and_tells_the_hub__P01(run, home):
 
 def test_a_dead_hub_delays_leaving_by_less_than_a_second_and_a_half__L18_G14(home):
     run = Run(home, dead_hub=True).up()
-    run.service.stop_soon("control: pid 1")
+    run.service.desk.stop_soon("control: pid 1")
     run.reactor.advance(0.05)
     leaving = run.service.stopService()
     for _ in range(144):
@@ -189,7 +189,7 @@ def test_a_dead_hub_delays_leaving_by_less_than_a_second_and_a_half__L18_G14(hom
 
 @pytest.mark.parametrize(("actor", "source"), [("hub", "hapi-app"), ("control: pid 5", "hapi-cli")])
 def test_who_asked_is_the_source(run, actor, source):
-    run.up().service.stop_soon(actor)
+    run.up().service.desk.stop_soon(actor)
     run.reactor.advance(0.2)
     run.reactor.advance(0.5)
     assert source in run.machine.said
@@ -199,7 +199,7 @@ def test_who_asked_is_the_source(run, actor, source):
 def test_stop_and_signal_together_are_one_leaving__P09_P02(run):
     run.up()
     for actor in ("hub", "control", "hub"):
-        run.service.stop_soon(actor)
+        run.service.desk.stop_soon(actor)
     leaving = [run.service.stopService() for _ in range(3)]
     run.reactor.advance(0.2)
     run.reactor.advance(0.5)
@@ -222,7 +222,7 @@ def test_a_stop_while_coming_up_leaves_nothing_behind__P01(home, moments):
 
 def test_sessions_stay_when_the_runner_leaves(run):
     run.up()
-    run.service.availability._reason = lambda agent: None
+    run.service.sessions.availability._reason = lambda agent: None
     asked = run.service.spawn(parse_spawn({"directory": str(run.home.path), "agent": "claude"}), "hub")
     answer = Deferred.fromCoroutine(asked)
     run.reactor.advance(0.1)
@@ -338,7 +338,7 @@ def test_a_reload_with_another_token_makes_a_new_link__N06_P03(run, home):
     assert run.machine.options.access == HubAccess("http://127.0.0.1:2", secret)
     assert run.state["startedWithApiUrl"] == "http://127.0.0.1:2"
     assert run.state["startedWithCliApiTokenHash"] == hashlib.sha256(secret.encode()).hexdigest()
-    assert run.service.spawner._options.for_children()["CLI_API_TOKEN"] == secret
+    assert run.service.sessions.spawner._options.for_children()["CLI_API_TOKEN"] == secret
 
 
 def test_a_reload_of_broken_settings_changes_nothing__S16_P03(run, home):
@@ -378,7 +378,7 @@ def test_two_runners_live_in_one_process(tmp_path, home):
 def test_old_attempts_go_with_the_beat__S14(home):
     run = Run(home, more={"retention": Retention(count=0)}).up()
     AttemptFolder.create(home, AttemptRequest(argv=("x",), cwd="/", at=1.0))
-    run.service._adopt()
+    run.service.sessions.recover()
     run.reactor.advance(60.0)
     assert attempts(home) == []
     run.stop()

@@ -1,0 +1,60 @@
+"""What a runner looks after once a minute: that the home is still its own, ends nobody told, old folders, another build."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from attrs import define
+from twisted.logger import Logger
+
+from hapi.process import IProcesses
+from hapi.runner.children import Children
+from hapi.runner.lock import RunnerLock, Superseded
+from hapi.runner.reports import Reports
+from hapi.runner.retention import Retention
+from hapi.runner.state import OwnState
+
+
+class Builds(Protocol):
+    """From build to build (succession.py)."""
+
+    @property
+    def under_way(self) -> bool: ...
+    def look(self) -> None: ...
+
+
+@define(eq=False)
+class Beat:
+    """`superseded(pid)` hears that the home is another's by now."""
+
+    _processes: IProcesses
+    _children: Children
+    _reports: Reports
+    _retention: Retention
+    _state: OwnState
+    _builds: Builds
+    _lock: Callable[[], RunnerLock | None]
+    _superseded: Callable[[int | None], object]
+    _now: Callable[[], float]
+    log = Logger()
+
+    async def __call__(self) -> None:
+        if self._builds.under_way:
+            return  # whose the files are is being settled
+        lock = self._lock()
+        verdict = lock.fence() if lock is not None else "ours"
+        if isinstance(verdict, Superseded):
+            self.log.error("Process {pid} has taken this home over; its sessions stay as they are", pid=verdict.pid)
+            self._superseded(verdict.pid)
+            return
+        for child in self._children.live():
+            if child.identity is not None and self._processes.is_running(child.identity) is False:
+                await self._children.ended_unseen(child)
+        self._state.beat(self._now())
+        self._reports.look_at(self._children.live())
+        for child in self._retention.outdated(list(self._children), self._now()):
+            child.folder.remove()
+            self._children.forget(child)
+            self._reports.forget(child)
+        self._builds.look()

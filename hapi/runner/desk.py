@@ -1,0 +1,113 @@
+"""What callers ask of the runner, hub and control API alike: start, stop, list, drain, revive, announce, tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import define
+from twisted.logger import Logger
+
+from hapi.process import IProcesses
+from hapi.protocol.control import Listed, SessionStarted
+from hapi.protocol.spawn import SpawnRequest, SpawnResult
+from hapi.runner.announcements import Verdict
+from hapi.runner.availability import Availability
+from hapi.runner.guard import Door
+from hapi.runner.journal import Note
+from hapi.runner.later import Later
+from hapi.runner.options import RunnerOptions
+from hapi.runner.peers import find_holder
+from hapi.runner.sessions import Sessions
+from hapi.runner.tally import Tally
+from hapi.runner.work import work_of
+
+DRAINED = "This runner is being drained and starts no sessions (`hapi runner resume` ends that)"
+
+
+@define(eq=False)
+class Desk:
+    """`_leave(actor)` ends the runner a moment later; `_tell` gives its status."""
+
+    _sessions: Sessions
+    tally: Tally
+    after: Later
+    _processes: IProcesses
+    _note: Note
+    _tell: Callable[[], Mapping[str, Any]]
+    _leave: Callable[[str], object]
+    log = Logger()
+
+    @property
+    def options(self) -> RunnerOptions:
+        return self._sessions.options
+
+    @property
+    def availability(self) -> Availability:
+        return self._sessions.availability
+
+    def status(self) -> Mapping[str, Any]:
+        return self._tell()
+
+    def list(self) -> list[Listed]:
+        self._sessions.reports.look_at(self._sessions.children.live())
+        return self._sessions.children.listed()
+
+    async def announce(self, message: SessionStarted, door: Door) -> Verdict:
+        return await self._sessions.announcements.hear(message, door)
+
+    async def spawn(self, request: SpawnRequest, asked_by: str) -> SpawnResult:
+        return await self._sessions.spawn(request, asked_by)
+
+    async def stop_session(self, name: str, actor: str) -> str:
+        method = "hub" if actor == "hub" else "control"
+        return await self._sessions.children.stop(name, reason="Stopped by runner", actor=actor, method=method)
+
+    def stop_soon(self, actor: str) -> None:
+        """Leave a moment after the answer is out."""
+        self.log.info("Leaving: asked by {actor}", actor=actor)
+        self._note("stop-runner-asked", actor=actor)
+        self.after(0.1 if actor == "hub" else 0.05, lambda: self._leave(actor))
+
+    # --- draining and reviving
+
+    def work(self) -> dict[str, Any]:
+        """What runs, and whether more is accepted."""
+        live = self._sessions.children.live()
+        self._sessions.reports.look_at(live)
+        return work_of(live, self._sessions.spawner.under_way, self._sessions.admission.draining is None)
+
+    def drain(self, actor: str) -> dict[str, Any]:
+        """Start no more sessions until `resume`; those that run go on."""
+        if self._sessions.admission.draining is None:
+            self._note("drain", actor=actor)
+            self._sessions.admission.drain(DRAINED)
+        return self.work()
+
+    def resume(self, actor: str) -> dict[str, Any]:
+        if self._sessions.admission.draining is not None:
+            self._note("resume", actor=actor)
+            self._sessions.admission.resume()
+        return self.work()
+
+    def interrupted(self) -> Any:
+        return [one.told() for one in self._sessions.reviver.offered()]
+
+    async def revive(self, session_id: str, actor: str) -> SpawnResult:
+        return await self._sessions.reviver.revive(session_id, actor)
+
+    # --- who asks
+
+    def describe_caller(self, door: Door) -> str:
+        """Who calls, for the record: the pid where the kernel tells it, and the session it belongs to."""
+        caller = door.caller
+        if caller is None:
+            return "control: somebody unknown"
+        pid = caller.pid or find_holder(caller.inode)
+        if pid is None:
+            return f"control: uid {caller.uid}"
+        identity = self._processes.identify(pid)
+        child = self._sessions.children.of_process(identity) if identity is not None else None
+        child = child or self._sessions.children.of_tree(self._processes.environment(pid))
+        session = f", session {child.session_id}" if child is not None else ""
+        return f"control: pid {pid}{session}"

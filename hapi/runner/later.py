@@ -1,0 +1,25 @@
+"""Calls to come, for as long as the runner serves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import define, field
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+
+@define
+class Later:
+    """`later(seconds, call)`: as callLater, unless everything was called off by then."""
+
+    _clock: IReactorTime
+    _calls: list[IDelayedCall] = field(factory=list)
+
+    def __call__(self, seconds: float, call: Callable[[], object]) -> None:
+        self._calls = [other for other in self._calls if other.active()]
+        self._calls.append(self._clock.callLater(seconds, call))
+
+    def call_off(self) -> None:
+        for call in self._calls:
+            if call.active():
+                call.cancel()

@@ -1,0 +1,117 @@
+"""Everything a runner has for its sessions, put together: who lives, who may start, who waits, who comes back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from twisted.logger import Logger
+
+from hapi.attempts import sweep
+from hapi.process import IProcesses
+from hapi.protocol.spawn import SpawnRefused, SpawnRequest, SpawnResult
+from hapi.runner.admission import Admission
+from hapi.runner.adoption import Adoption
+from hapi.runner.announcements import Announcements
+from hapi.runner.availability import Availability
+from hapi.runner.child import LEFT, Child
+from hapi.runner.children import Children
+from hapi.runner.git import Git
+from hapi.runner.journal import Note
+from hapi.runner.later import Later
+from hapi.runner.options import RunnerOptions
+from hapi.runner.reports import Reports
+from hapi.runner.revive import Reviver
+from hapi.runner.spawning import Spawner
+from hapi.runner.stuck import Thresholds
+from hapi.runner.tally import Tally
+from hapi.runner.worktrees import Worktrees
+
+
+class Sessions:
+    """`failed` and `succeeded` hear of starts, as the Spawner says."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        options: RunnerOptions,
+        processes: IProcesses,
+        now: Callable[[], float],
+        note: Note,
+        after: Later,
+        tally: Tally,
+        failed: Callable[[SpawnRefused, Child | None], object],
+        succeeded: Callable[[Child], object],
+    ) -> None:
+        self.options, self.availability, self._tally = options, Availability.of(options), tally
+        self._clock, self._processes, self._now, self._note = reactor, processes, now, note
+        worktrees = Worktrees(Git(reactor, options.environ))
+        self.children = Children(reactor, processes, worktrees, now, note, Thresholds.read(options.settings))
+        self.reports = Reports(reactor, after, lambda child: child.adopted or note("ready", child))
+        self.admission = Admission(reactor, options.limits, lambda: len(self.children.live()), after)
+        self.children.on_reported = self.reports.follow
+        self.children.on_ended = lambda child: self.admission.look()
+        self.announcements = Announcements(reactor, options.home, processes, self.children, now=now, note=note)
+        self.spawner = Spawner(
+            reactor,
+            options,
+            processes,
+            self.children,
+            worktrees,
+            self.availability,
+            failed,
+            succeeded,
+            self.admission,
+            note,
+            now=now,
+        )
+        self.reviver = Reviver(self.children, self.spawn, after, now, note)
+
+    def use(self, options: RunnerOptions) -> None:
+        """What starts from now on gets these."""
+        self.options, self.availability = options, Availability.of(options)
+        self.spawner.use(options, self.availability)
+
+    async def spawn(self, request: SpawnRequest, asked_by: str) -> SpawnResult:
+        return self._tally.spawned(await self.spawner.spawn(request, asked_by))
+
+    def recover(self) -> None:
+        """Start-up: away with what half-done writes left, and everything that lives is ours again."""
+        sweep(self.options.home)
+        self.take_over()
+
+    def take_over(self) -> None:
+        """Make children of what the folders tell of and we do not know."""
+        us, options = self._processes.identify(os.getpid()), self.options
+        adoption = Adoption(
+            self._clock,
+            options.home,
+            self._processes,
+            self.children,
+            us.boot_id if us is not None else "",
+            self.spawner.give_up,
+            options.announce_within,
+            self._now,
+            options.start_within,
+            self._note,
+        )
+        if count := adoption.run():
+            self.log.info("{count} live sessions taken over", count=count)
+
+    def catch_up(self) -> None:
+        """What another runner of this home began or heard is ours to know."""
+        self.take_over()
+        for child in self.children.live():
+            session = child.folder.session if child.session_id is None else None
+            if session is not None and child.identity is not None:
+                host = self._processes.identify(session.host_pid) if session.host_pid else None
+                self.children.reported(child, session.session_id, host or child.identity)
+                child.life.announced(session.session_id)
+
+    def leave(self) -> None:
+        """Start nothing more. Those that live go on."""
+        self.spawner.closed = LEFT
+        self.admission.refuse_all(SpawnRefused(LEFT))
