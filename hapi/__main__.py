@@ -10,6 +10,8 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import NoReturn
 
 VERBS = frozenset(("up", "hub", "runner", "auth", "doctor", "completion", "help"))
 OWN_FLAGS = frozenset(("--help", "-h", "--version", "-V"))
@@ -19,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `hapi` with `arguments` (the command line's own by default); the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _run(words)
+        return _run(words, is_program=arguments is None)
     except (KeyboardInterrupt, BrokenPipeError) as end:
         return _silenced(end)
     except Exception as error:
@@ -32,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return failure.exit_code
 
 
-def _run(words: list[str]) -> int:
+def _run(words: list[str], is_program: bool) -> int:
     if words[:1] == ["runner"] and "start-sync" in words:
         gc.disable()  # until it is up: what is loaded stays, and looking through it costs a tenth of the start
         from hapi.cli.foreground import run_words
@@ -45,10 +47,20 @@ def _run(words: list[str]) -> int:
         gc.disable()  # as above
         from hapi.session.main import run
 
-        return run(words, os.environ)
+        exit_code = run(words, os.environ)
+        return _exit_at_once(exit_code) if is_program else exit_code
     from hapi.cli.app import run_click
 
     return run_click(words)
+
+
+def _exit_at_once(exit_code: int) -> NoReturn:
+    """Leave the memory to the kernel: whoever ends a session waits for its exit, and taking it apart piece by piece takes longer."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with suppress(OSError, ValueError):
+                stream.flush()
+    os._exit(exit_code)
 
 
 def _silenced(end: BaseException) -> int:

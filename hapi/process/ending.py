@@ -44,16 +44,19 @@ class TreeEnding:
     async def run(self) -> Ending:
         if self._identity.boot_id != kernel.boot_id():
             return "already_gone"
-        if kernel.is_running(self._identity) is None:
+        running = kernel.is_running(self._identity)
+        if running is None:
             self.log.warn("Process {pid} is hidden from us, so it is not signalled", pid=self._identity.pid)
             return "still_alive"
         begun = self._clock.seconds()
-        seen = await self._look()
-        if seen.is_empty and await self._is_over(seen):
-            return "already_gone"
         asked: set[tuple[int, int]] = set()
-        if seen.root is not None:
-            self._signal([seen.root], asked, signal.SIGTERM, signal.SIGCONT)
+        root = kernel.read_stat(self._identity.pid) if running else None
+        if root is not None:  # at once: who else is there shows while it ends
+            self._signal([root], asked, signal.SIGTERM, signal.SIGCONT)
+        seen = await self._look()
+        if root is None and seen.is_empty and await self._is_over(seen):
+            return "already_gone"
+        if root is not None:
             self._signal(seen.others, set(), signal.SIGCONT)  # who is stopped cannot help it to end
             await self._gone(self._identity, self._patience / 2)
             seen = await self._look()

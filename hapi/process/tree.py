@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from hapi.attempts import MARK
 from hapi.once import Once
-from hapi.process.identity import Stat, boot_id, inode_of, open_pidfd, read_proc, read_stat
+from hapi.process.identity import Stat, boot_id, identify, inode_of, open_pidfd, read_proc, read_stat
 from hapi.process.launch import NAME
 from hapi.protocol.attempt import ProcessIdentity
 
@@ -162,6 +162,43 @@ def has_nobody_below(holder: int) -> bool | None:
         return None
     lines = [words(int(pid)) for pid in children.split()]
     return all(is_runner(line) or NAME.encode() in line[:7] for line in lines)
+
+
+def children_of(pid: int) -> list[int] | None:
+    """Pids of the children of all its threads, by the kernel's own lists; None where it keeps none, or the process is gone."""
+    found: list[int] = []
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            children = read_proc(pid, f"task/{thread}/children")
+            if children is None:
+                return None
+            found += map(int, children.split())
+    except OSError:
+        return None
+    return found
+
+
+def below(root: ProcessIdentity) -> list[ProcessIdentity] | None:
+    """The process and everybody below it, parents first, in the time that these few take; None where that needs a look at all.
+
+    Left out, with what is below them: runners and other sessions' holders.
+    """
+    found, level = [root], [root]
+    while level:
+        last, level = level, []
+        for parent in last:
+            pids = children_of(parent.pid)
+            if pids is None and parent is root:
+                return None
+            for pid in pids or ():
+                child = identify(pid)
+                stat = read_stat(pid)
+                if child is None or stat is None or (stat.start_ticks, stat.parent) != (child.start_ticks, parent.pid):
+                    continue  # it has ended, and its pid may be another's
+                if not is_let_go(pid, set()):
+                    level.append(child)
+        found += level
+    return found
 
 
 def identity_of(stat: Stat) -> ProcessIdentity | None:

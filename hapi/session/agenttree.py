@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
+from twisted.internet.defer import DeferredList, race
 from twisted.internet.task import deferLater
 
 from hapi.process import identity as kernel
-from hapi.process.tree import Looks, identity_of, members
+from hapi.process.exits import Exits
+from hapi.process.tree import Looks, below, identity_of, members
 from hapi.protocol.attempt import ProcessIdentity
-
-GLANCE = 0.02  # seconds between looks whether everybody is gone
 
 
 async def end_agent(reactor: Any, agent: ProcessIdentity, patience: float) -> bool:
@@ -22,21 +22,26 @@ async def end_agent(reactor: Any, agent: ProcessIdentity, patience: float) -> bo
 
     The agent is alone for the first half: one that ends in order ends its own.
     """
-    looks, begun = Looks(reactor), reactor.seconds()
-    seen = await _below(looks, agent)
+    exits, begun = Exits(reactor, reactor), reactor.seconds()
+    seen = await _below(reactor, agent)
     _signal([agent], signal.SIGTERM, signal.SIGCONT)
-    await _gone(reactor, [agent], begun + patience / 2)
-    left = [one for one in {*seen, *await _below(looks, agent)} if kernel.is_running(one)]
+    await _gone(reactor, exits, [agent], begun + patience / 2)
+    left = [one for one in {*seen, *await _below(reactor, agent)} if kernel.is_running(one)]
     _signal(left, signal.SIGTERM, signal.SIGCONT)
-    if await _gone(reactor, left, begun + patience):
+    if await _gone(reactor, exits, left, begun + patience):
         return True
-    found = [below for one in left for below in await _below(looks, one)]
+    found = [each for one in left for each in await _below(reactor, one)]
     _signal(found, signal.SIGKILL)
-    return await _gone(reactor, found, reactor.seconds() + patience)
+    return await _gone(reactor, exits, found, reactor.seconds() + patience)
 
 
-async def _below(looks: Looks, root: ProcessIdentity) -> list[ProcessIdentity]:
-    found = members(await looks.look(), root, "", os.getpid())
+async def _below(reactor: Any, root: ProcessIdentity) -> list[ProcessIdentity]:
+    if not kernel.is_running(root):
+        return []
+    quickly = below(root)
+    if quickly is not None:
+        return quickly
+    found = members(await Looks(reactor).look(), root, "", os.getpid())
     identities = [identity_of(stat) for stat in (found.root, *found.others) if stat is not None]
     return [identity for identity in identities if identity is not None]
 
@@ -47,10 +52,10 @@ def _signal(identities: Iterable[ProcessIdentity], *signals: signal.Signals) -> 
             kernel.send(identity, *signals)
 
 
-async def _gone(reactor: Any, identities: Iterable[ProcessIdentity], until: float) -> bool:
-    left = list(identities)
-    while left := [identity for identity in left if kernel.is_running(identity)]:
-        if reactor.seconds() >= until:
-            return False
-        await deferLater(reactor, GLANCE)
-    return True
+async def _gone(reactor: Any, exits: Exits, identities: Iterable[ProcessIdentity], until: float) -> bool:
+    """Wait until all of them have ended, at most to that time. Whether they have."""
+    left = [identity for identity in identities if kernel.is_running(identity)]
+    if left:
+        ended = DeferredList([exits.when_exited(identity) for identity in left], consumeErrors=True)
+        await race([ended, deferLater(reactor, max(until - reactor.seconds(), 0.0))])  # type: ignore[list-item]
+    return not any(kernel.is_running(identity) for identity in left)
