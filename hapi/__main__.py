@@ -55,7 +55,7 @@ def _run(words: list[str], is_program: bool) -> int:
 
 
 def _exit_at_once(exit_code: int) -> NoReturn:
-    """Leave the memory to the kernel: whoever ends a session waits for its exit, and taking it apart piece by piece takes longer."""
+    """Leave the memory to the kernel: taking it apart piece by piece takes longer, and who ends a session waits for its exit."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             with suppress(OSError, ValueError):

@@ -57,5 +57,5 @@ async def _gone(reactor: Any, exits: Exits, identities: Iterable[ProcessIdentity
     left = [identity for identity in identities if kernel.is_running(identity)]
     if left:
         ended = DeferredList([exits.when_exited(identity) for identity in left], consumeErrors=True)
-        await race([ended, deferLater(reactor, max(until - reactor.seconds(), 0.0))])  # type: ignore[list-item]
+        await race([ended, deferLater(reactor, max(until - reactor.seconds(), 0.0))])
     return not any(kernel.is_running(identity) for identity in left)
