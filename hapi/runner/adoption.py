@@ -19,7 +19,7 @@ from hapi.protocol.control import DIRECTLY
 from hapi.protocol.spawn import Worktree
 from hapi.runner.child import Child
 from hapi.runner.children import Children
-from hapi.runner.journal import Note, unnoted
+from hapi.runner.journal import Note, Told, read_back, unnoted
 
 LEAST_LEASE = 1.0  # seconds an unannounced session has, however long ago it was launched
 
@@ -38,6 +38,7 @@ class Adoption:
     _now: Callable[[], float] = time.time
     _start_within: float = 0.0
     _tell: Note = unnoted
+    _told: Told | None = None
     log = Logger()
 
     def run(self) -> int:
@@ -101,7 +102,11 @@ class Adoption:
 
     def _bury(self, child: Child) -> None:
         end = child.folder.end
-        self._children.ended(child, Exit(None, None) if end is None else Exit(end.exit_code, end.signal), is_news=False)
+        how = Exit(None, None) if end is None else Exit(end.exit_code, end.signal)
+        self._children.ended(child, how, is_news=False)
+        self._told = self._told or read_back(self._home)
+        if end is not None and not self._told.tells(child.attempt, end.at):
+            self._children.tell_end(child, how)
 
     def _note(self, folder: AttemptFolder, reason: str) -> None:
         """Why nobody saw its end. A reason that was written before stands."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError, race
+from twisted.internet.defer import CancelledError, Deferred, FailureGroup, TimeoutError, race
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -40,6 +40,7 @@ class Children:
     thresholds: Thresholds = field(factory=Thresholds)
     on_ended: Callable[[Child], object] = field(default=lambda child: None)
     on_reported: Callable[[Child], object] = field(default=lambda child: None)  # it has announced itself
+    untold: list[Child] | None = None  # ends seen while another runner of this home is to tell them (a hand-off)
     _by_attempt: dict[str, Child] = field(factory=dict)
     _by_name: dict[str, dict[str, Child]] = field(factory=dict)  # session id → attempt → child
     _by_pid: dict[int, Child] = field(factory=dict)
@@ -169,6 +170,8 @@ class Children:
         if end is None and child.holder is not None:
             try:
                 await race([self._processes.when_exited(child.holder), deferLater(self._clock, REPORT_WITHIN)])
+            except (CancelledError, FailureGroup):  # we leave: the holder goes on to write it, and the next runner reads it
+                raise CancelledError from None
             except Exception:
                 self.log.failure("Waiting for the holder of {attempt} failed", attempt=child.attempt)
             end = child.folder.end
@@ -195,12 +198,26 @@ class Children:
         if is_news:
             name = child.session_id or child.requested_id or child.attempt
             self.log.info("Process {pid} of session {session_id} ended{how}", pid=child.pid, session_id=name, how=_in_words(how))
-        if is_news:
-            self.note("ended", child, exitCode=how.exit_code, signal=how.signal, reason=self._why(child))
+        if is_news and self.untold is not None:
+            self.untold.append(child)
+        elif is_news:
+            self.tell_end(child, how)
         child.life.exited(how)
         self.on_ended(child)
         cleaning = Deferred.fromCoroutine(self._clean(child))
         cleaning.addErrback(lambda reason: self.log.failure("Cleaning up after {attempt} failed", reason, attempt=child.attempt))
+
+    def tell_untold(self, tells: Callable[[str, float], bool]) -> None:
+        """We are the one to tell of ends again: those that came meanwhile, unless the journal `tells` (attempt, time) them."""
+        untold, self.untold = self.untold, None
+        for child in untold or ():
+            end = child.folder.end
+            if child.exit is not None and not (end is not None and tells(child.attempt, end.at)):
+                self.tell_end(child, child.exit)
+
+    def tell_end(self, child: Child, how: Exit) -> None:
+        """Into the journal, once for each attempt."""
+        self.note("ended", child, exitCode=how.exit_code, signal=how.signal, reason=self._why(child))
 
     @staticmethod
     def _why(child: Child) -> str | None:

@@ -1,6 +1,6 @@
 """`events.jsonl`: what happened to sessions and runner, why, and who wanted it. Appended to; one JSON object a line.
 
-For people and audits. Nothing is decided by it: the folders of the attempts are the truth.
+For people and audits. Nothing is decided by it but whether an end is yet to be told: the folders of the attempts are the truth.
 """
 
 from __future__ import annotations
@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.logger import Logger
 
 from hapi.home import PRIVATE_FILE, Home
@@ -20,6 +21,7 @@ from hapi.shown import Secrets
 
 LARGEST = 4 << 20  # bytes; then it becomes events.jsonl.1, and the one before that is gone
 LONGEST = 2000  # characters of a reason
+READ_BACK = 256 << 10  # bytes of the last lines that are looked at for ends
 
 
 class Note(Protocol):
@@ -30,6 +32,45 @@ class Note(Protocol):
 
 def unnoted(event: str, child: Child | None = None, **facts: Any) -> None:
     """For whoever keeps no journal."""
+
+
+@frozen
+class Told:
+    """What the last lines of a journal tell of ends."""
+
+    since: float  # epoch seconds; what ended before is told by lines that were not read
+    ended: frozenset[str]  # attempts
+
+    def tells(self, attempt: str, ended_at: float) -> bool:
+        return ended_at < self.since or attempt in self.ended
+
+
+def read_back(home: Home) -> Told:
+    """Look which ends the journal tells: who was killed after an end and before its line leaves the line to the next runner."""
+    lines = [*_last_lines(home.events.with_name(f"{home.events.name}.1")), *_last_lines(home.events)]
+    ended, since = set(), float("inf")
+    for line in lines:
+        if since == float("inf") or b'"event":"ended"' in line:
+            try:
+                told = msgspec.json.decode(line, type=dict[str, Any])
+                since = min(since, float(told["time"]))
+            except (msgspec.DecodeError, KeyError, TypeError, ValueError):
+                continue
+            if told.get("event") == "ended":
+                ended.add(str(told.get("attempt")))
+    return Told(since, frozenset(ended))
+
+
+def _last_lines(path: Path) -> list[bytes]:
+    """The last whole lines of a file, none when it cannot be read."""
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - READ_BACK, 0))
+            lines = file.read(READ_BACK).splitlines()
+    except OSError:
+        return []
+    return lines[1:] if size > READ_BACK else lines
 
 
 @define

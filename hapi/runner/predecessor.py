@@ -12,6 +12,7 @@ from twisted.internet.task import deferLater
 from hapi.process import IProcesses
 from hapi.protocol.spawn import SpawnRefused
 from hapi.runner.inherit import Heirlooms, OwnStart
+from hapi.runner.journal import read_back
 from hapi.runner.options import RunnerOptions
 from hapi.runner.state import fingerprint
 from hapi.runner.watch import Pace
@@ -111,6 +112,7 @@ class Predecessor:
             parts.site.parting = True
             while parts.site.busy:
                 await deferLater(self._clock, GLANCE)
+        self._runner.sessions.children.untold = []  # from here on the replacement tells of ends
 
     def baton(self) -> Mapping[str, Any]:
         state = self._runner.parts().state.value
@@ -129,6 +131,7 @@ class Predecessor:
         if parts.lock is not None:
             parts.lock.take_back(other)
         parts.state.write_again()
+        sessions.children.tell_untold(read_back(sessions.options.home).tells)
         if self.leaving:
             return
         sessions.spawner.closed = None

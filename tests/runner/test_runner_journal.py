@@ -7,9 +7,9 @@ import stat
 import pytest
 from runner_stage import Stage, result_of
 
-from hapi.protocol.attempt import AttemptReport
+from hapi.protocol.attempt import AttemptEnd, AttemptReport
 from hapi.runner.admission import Limits
-from hapi.runner.journal import Journal
+from hapi.runner.journal import Journal, read_back
 from hapi.shown import Secrets
 
 
@@ -52,6 +52,54 @@ def test_a_session_that_ends_by_itself_has_its_exit_code_and_no_reason__C19(stag
     stage.processes.exit(child.identity, 3)
     ended = events(home)[-1]
     assert (ended["event"], ended["exitCode"], "reason" in ended) == ("ended", 3, False)
+
+
+def ends(home):
+    return [(event["attempt"], event.get("exitCode")) for event in events(home) if event["event"] == "ended"]
+
+
+def test_an_end_that_no_runner_told_is_told_once_by_a_later_one__C19_P04(stage, home):
+    """It ended while no runner ran, or the runner was killed between the end and the line that tells it."""
+    child = stage.started("s1")
+    stage.children.leave()
+    stage.processes.exit(child.identity, 3)
+    child.folder.end = AttemptEnd(3, None, stage.now())
+    for _ in range(3):
+        stage.restart()
+        keep_journal(stage)
+        stage.adopt()
+        assert ends(home) == [(child.attempt, 3)]
+
+
+def test_an_end_of_which_the_journal_once_told_is_not_told_again(stage, home):
+    child = stage.started("s1")
+    stage.processes.exit(child.identity, 3)
+    later = json.dumps({"time": stage.now() + 60.0, "event": "runner-started"})
+    home.events.write_text(f"{later}\n")  # what stood before is gone
+    stage.restart()
+    keep_journal(stage)
+    stage.adopt()
+    assert ends(home) == []
+
+
+@pytest.mark.parametrize("lines", ["", "no json\n[]\n{}\n", '{"time": "soon", "event": "ended"}\n', "\0" * 300_000])
+def test_a_journal_of_garbage_tells_nothing_and_stops_nothing(home, lines):
+    home.events.write_text(lines)
+    assert read_back(home).tells("any", 1e9)
+
+
+def test_while_a_replacement_tells_of_ends_the_old_runner_does_not__H09(stage, home):
+    child, other = stage.started("s1"), stage.started("s2")
+    stage.children.untold = []
+    stage.processes.exit(child.identity, 3)
+    stage.processes.exit(other.identity, 4)
+    for each in (child, other):
+        each.folder.end = AttemptEnd(each.exit.exit_code, None, stage.now())
+    assert ends(home) == []
+    Journal(home, now=stage.now).note("ended", other, exitCode=4)  # the replacement did, and then failed
+    stage.children.tell_untold(read_back(home).tells)
+    assert ends(home) == [(other.attempt, 4), (child.attempt, 3)]
+    assert stage.children.untold is None
 
 
 def test_a_refused_start_says_who_asked_and_why__M01(home):
