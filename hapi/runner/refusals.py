@@ -29,7 +29,7 @@ class Refusals:
             found = json.loads(read_capped(self._home.refusals, 4096) or b"{}")
             ago = self._now() - float(found["at"])
             count = found["count"] if found["access"] == self._fingerprint() else 0
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError):
             return 0, 0.0
         if type(count) is not int or count < 1 or not -FORGOTTEN_AFTER < ago < FORGOTTEN_AFTER:
             return 0, 0.0
