@@ -6,6 +6,8 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .cache/peers
+# How many processes share the tests, a file of them at a time; 0 runs them in one, where a debugger can look in.
+JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 4 ] && echo $$n || echo 4)
 ifdef HAPI_PEERS
 HAVE_PEERS := 1
 endif
@@ -29,7 +31,7 @@ up: $(VENV)/.ready-up
 	@exec $(BIN)/hapi up $(ARGS)
 
 test: $(VENV)/.ready-test peers
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 # pytest's -k knows no patterns: the table spells out how the names end.
 faults: $(VENV)/.ready-test peers

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 import pytest_twisted
@@ -235,8 +235,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     factory = getattr(session.config, "_tmp_path_factory", None)
     if factory is not None and factory._basetemp is not None:
         found_canaries.update(str(path) for path in files_holding(CANARY.encode(), factory._basetemp))
-    if found_canaries:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["canaries"] = sorted(found_canaries)
+    elif found_canaries:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """One of several processes that share the suite (`-n`) is through: what it found counts for all."""
+    found_canaries.update(getattr(node, "workeroutput", {}).get("canaries", ()))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
