@@ -89,19 +89,20 @@ class Presence:
         if admissible(event.get("time"), self.engine.now()) is not None:
             session.ready = True
 
-    async def session_end(self, session: Session, event: dict[str, Any]) -> None:
+    async def session_end(self, session: Session, event: dict[str, Any], by_machine: bool = False) -> None:
+        """`by_machine`: its runner found it dead. The prompts that it had not taken wait for the one that goes on with it."""
         reason, time = event.get("reason"), admissible(event.get("time"), self.engine.now())
         if time is not None:
             shown = reason if isinstance(reason, str) and len(reason) <= 64 else None
-            await self.engine.in_lane(session, lambda: self.end(session, shown))
+            await self.engine.in_lane(session, lambda: self.end(session, shown, keeps_prompts=by_machine))
 
-    async def end(self, session: Session, reason: str | None) -> None:
+    async def end(self, session: Session, reason: str | None, keeps_prompts: bool = False) -> None:
         """It is over: inactive, its immediate prompts taken off the queue, everybody told. Called in its lane."""
         engine = self.engine
         if session.sleep(engine.now()):
             engine.patch(session, **ENDED)
             await self._keep_active_at(session)
-        if reason != "cleared":
+        if reason != "cleared" and not keeps_prompts:
             await self.messages.consume_all(session)
         extra = {} if reason is None else {"reason": reason}
         engine.tell(session, "session-ended", **extra)

@@ -179,7 +179,8 @@ async def session_ready(cli: CliNamespace, peer: Peer, given: dict[str, Any]) ->
 
 @tolerant(None)
 async def session_end(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
-    await cli.presence.session_end(cli.session(peer, given), given)
+    session = cli.session(peer, given)
+    await cli.presence.session_end(session, given, by_machine=peer.principal.owner in cli.engine.machines)
 
 
 @tolerant(None)

@@ -74,6 +74,12 @@ class StopOrder(Struct, frozen=True, rename="camel", omit_defaults=True):
     at: float
 
 
+class AttemptTold(Struct, frozen=True, rename="camel"):
+    """`told.json`: the hub knows how the session ended, from itself or from the runner."""
+
+    at: float
+
+
 class AttemptEnd(Struct, frozen=True, rename="camel"):
     """`end.json`: how the process ended; neither code nor signal when nobody saw it."""
 

@@ -37,6 +37,7 @@ class HubSide:
     machine: Machine | None = None
     first_registered: Once[None] = field(factory=Once)
     left: bool = False  # for good
+    on_linked: Callable[[], object] = field(default=lambda: None)
 
     @property
     def registered(self) -> bool:
@@ -48,8 +49,13 @@ class HubSide:
         self._offer(rpc)
         self.machine = self._make(self._clock, options, facts, rpc)
         self._tally.follow(self.machine.link)
+        self.machine.link.on_status(self._linked)
         self.machine.on_registered = self.on_registered
         self.machine.start()
+
+    def _linked(self, status: Any) -> None:
+        if status.phase == "connected":
+            self.on_linked()
 
     def try_now(self) -> None:
         if self.machine is not None:

@@ -65,7 +65,7 @@ class Machine:
         self._clock, self._options, self._facts, self._now = reactor, options, facts, now
         self._random = random or Random()
         self._refusals = Refusals(options.home, options.access, now)
-        self._client = client or HubClient(reactor, options.access)
+        self.client = client or HubClient(reactor, options.access)
         auth = {"clientType": "machine-scoped", "machineId": options.machine_id}
         self.link = link or HubLink(reactor, options.access, auth, rpc)
         self.link.on_connect(self._connected)
@@ -158,7 +158,7 @@ class Machine:
         while True:
             attempt += 1
             try:
-                machine = await self._client.register_machine(self._registration())
+                machine = await self.client.register_machine(self._registration())
                 break
             except CancelledError:
                 raise

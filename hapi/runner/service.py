@@ -32,6 +32,7 @@ from hapi.runner.later import Later
 from hapi.runner.lock import HomeHeld, LockUnusable, RunnerLock
 from hapi.runner.machine import Machine
 from hapi.runner.methods import offer_methods
+from hapi.runner.obituaries import Obituaries
 from hapi.runner.options import RunnerOptions
 from hapi.runner.overview import overview
 from hapi.runner.peers import PeerLookup
@@ -99,6 +100,16 @@ class RunnerService(Service):
         told = self.hub.spawn_failed, self.hub.spawned
         self.sessions = Sessions(reactor, options, processes, now, self.note, self.after, self.tally, *told)
         self.children = self.sessions.children
+        self.obituaries = Obituaries(
+            processes,
+            self.children,
+            lambda: self.options.machine_id,
+            lambda: self.hub.machine,
+            self.sessions.spawner.is_starting,
+            now,
+        )
+        self.sessions.on_ended = self.obituaries.ended
+        self.hub.on_linked = self.obituaries.look
         self.desk = Desk(self.sessions, self.tally, self.after, processes, self.note, self.status, self._asked_to_leave)
         self._reloading = Reloading(self)
         self.surroundings = surroundings

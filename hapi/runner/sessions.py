@@ -53,7 +53,8 @@ class Sessions:
         self.reports = Reports(reactor, after, lambda child: child.adopted or note("ready", child))
         self.admission = Admission(reactor, options.limits, lambda: len(self.children.live()), after)
         self.children.on_reported = self.reports.follow
-        self.children.on_ended = lambda child: self.admission.look()
+        self.children.on_ended = self._ended
+        self.on_ended: Callable[[Child], object] = lambda child: None
         self.announcements = Announcements(reactor, options.home, processes, self.children, now=now, note=note)
         self.spawner = Spawner(
             reactor,
@@ -69,6 +70,10 @@ class Sessions:
             now=now,
         )
         self.reviver = Reviver(self.children, self.spawn, after, now, note)
+
+    def _ended(self, child: Child) -> None:
+        self.admission.look()
+        self.on_ended(child)
 
     def use(self, options: RunnerOptions) -> None:
         """What starts from now on gets these."""

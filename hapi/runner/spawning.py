@@ -70,6 +70,10 @@ class Spawner:
         """What starts from now on gets these."""
         self._options, self._availability = options, availability
 
+    def is_starting(self, session_id: str) -> bool:
+        """Whether somebody is about to go on with that session."""
+        return session_id in self._starting
+
     async def spawn(self, request: SpawnRequest, asked_by: str) -> SpawnResult:
         """Start a session, or join the start or the life of the one that is asked for. A caller that gives up cancels nothing.
 

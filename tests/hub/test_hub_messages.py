@@ -136,6 +136,19 @@ def test_a_cleared_session_keeps_its_queue() -> None:
     assert state["queuedLocalIds"] == ["L1"]
 
 
+def test_prompts_that_a_dead_session_did_not_take_wait_for_the_next_process__R11() -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    post(stage, session, localId="L1")
+    peer.drop()
+    _, runner = stage.machine()
+    runner.send("session-end", {"sid": session, "time": stage.now(), "reason": "error"})
+    assert stage.get(f"/api/sessions/{session}")["session"]["active"] is False
+    again = stage.connect(sessionId=session)
+    stage.alive(again, session)
+    assert delivered(again) == ["L1"]
+
+
 def test_a_scheduled_prompt_comes_when_it_is_due_and_until_it_is_taken() -> None:
     stage = Stage()
     session, peer = stage.live()
