@@ -39,7 +39,8 @@ class Table:
                 continue
             self.stats[stat.pid] = stat
             self.children.setdefault(stat.parent, []).append(stat)
-            for entry in (read_proc(stat.pid, "environ") or b"").split(b"\0"):
+            environ = read_proc(stat.pid, "environ") or b""
+            for entry in environ.split(b"\0") if _MARK in environ else ():
                 if entry.startswith(_MARK):
                     self.marked.setdefault(entry[len(_MARK) :].decode(errors="replace"), set()).add(stat.pid)
 

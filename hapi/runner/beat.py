@@ -9,6 +9,7 @@ from attrs import define
 from twisted.logger import Logger
 
 from hapi.process import IProcesses
+from hapi.runner.child import Child
 from hapi.runner.children import Children
 from hapi.runner.lock import RunnerLock, Superseded
 from hapi.runner.reports import Reports
@@ -48,7 +49,7 @@ class Beat:
             self.log.error("Process {pid} has taken this home over; its sessions stay as they are", pid=verdict.pid)
             self._superseded(verdict.pid)
             return
-        for child in self._children.live():
+        for child in self._unwatched():
             if child.identity is not None and self._processes.is_running(child.identity) is False:
                 await self._children.ended_unseen(child)
         self._state.beat(self._now())
@@ -58,3 +59,7 @@ class Beat:
             self._children.forget(child)
             self._reports.forget(child)
         self._builds.look()
+
+    def _unwatched(self) -> list[Child]:
+        """Those whose end nobody would tell us: watching them has failed. The kernel tells of all others."""
+        return [child for child in self._children.live() if child.watching is None or child.watching.called]

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from attrs import define, field, frozen
+from attrs import Attribute, define, field, frozen
 from automat import TypeMachineBuilder
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -55,7 +55,12 @@ class ChildLife(Protocol):
         """The runner leaves; the session stays."""
 
 
-@define(eq=False)
+def _tell(child: Child, attribute: Attribute[Any], value: Any) -> Any:
+    child.changed()
+    return value
+
+
+@define(eq=False, on_setattr=_tell)
 class Child:
     """`attempt` is the name of its folder. Sessions that a person started in a terminal are children too."""
 
@@ -83,11 +88,12 @@ class Child:
     state: str = "requested"
     exit: Exit | None = None
     stopping: Once[StopStatus] | None = None
-    watching: Deferred[None] | None = None
+    watching: Deferred[None] | None = None  # for its end; over without one: nobody watches
     cleanup: Callable[[], object] | None = None
     launching: Once[bool] = field(factory=Once)  # whether there is a process
     outcome: Once[SpawnResult] = field(factory=Once)
     gone: Once[Exit] = field(factory=Once)
+    changed: Callable[[], object] = field(default=lambda: None)  # called when anything of this is about to be set
     life: ChildLife = field(init=False)
 
     def __attrs_post_init__(self) -> None:

@@ -25,6 +25,7 @@ from hapi.runner.worktrees import Worktrees
 
 REPORT_WITHIN = 1.0  # seconds the holder has to write the end after the process is gone
 CONFIRM_WITHIN = 5.0  # seconds for a stopped process's end to be recorded
+FRESH = 0.25  # seconds for which it is not asked again whether a session is stuck
 PATIENCE = 2.0  # seconds between SIGTERM and SIGKILL
 
 
@@ -44,6 +45,8 @@ class Children:
     _by_attempt: dict[str, Child] = field(factory=dict)
     _by_name: dict[str, dict[str, Child]] = field(factory=dict)  # session id → attempt → child
     _by_pid: dict[int, Child] = field(factory=dict)
+    _listing: list[Listed] | None = None  # as long as nothing has changed
+    _listed_at: float = 0.0
     log = Logger()
 
     def __iter__(self) -> Iterator[Child]:
@@ -59,6 +62,8 @@ class Children:
 
     def add(self, child: Child) -> None:
         self._by_attempt[child.attempt] = child
+        child.changed = self._changed
+        self._changed()
         for name in filter(None, (child.requested_id, *child.session_ids)):
             self._call(child, name)
         for identity in filter(None, (child.identity, child.holder, child.host)):
@@ -67,6 +72,7 @@ class Children:
     def forget(self, child: Child) -> None:
         """Its folder is gone."""
         self._by_attempt.pop(child.attempt, None)
+        self._changed()
         for name in filter(None, (child.requested_id, *child.session_ids)):
             named = self._by_name.get(name, {})
             named.pop(child.attempt, None)
@@ -74,6 +80,9 @@ class Children:
                 self._by_name.pop(name, None)
         for pid in [pid for pid, other in self._by_pid.items() if other is child]:
             del self._by_pid[pid]
+
+    def _changed(self) -> None:
+        self._listing = None
 
     def _call(self, child: Child, name: str) -> None:
         self._by_name.setdefault(name, {})[child.attempt] = child
@@ -122,7 +131,13 @@ class Children:
         return activity(child.report, stuck(child.report, sign, self._now(), self.thresholds))
 
     def listed(self) -> list[Listed]:
-        """Live sessions that have reported, oldest first."""
+        """Live sessions that have reported, oldest first. The very same list while nothing of it is other than before."""
+        now = self._now()
+        if self._listing is None or not 0 <= now - self._listed_at < FRESH:
+            self._listing, self._listed_at = self._list(), now
+        return self._listing
+
+    def _list(self) -> list[Listed]:
         return [
             Listed(
                 started_by=child.started_by,

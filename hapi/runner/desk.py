@@ -50,8 +50,9 @@ class Desk:
         return self._tell()
 
     def list(self) -> list[Listed]:
-        self._sessions.reports.look_at(self._sessions.children.live())
-        return self._sessions.children.listed()
+        children = self._sessions.children
+        self._sessions.reports.look_at(child for child in children if child.is_live)
+        return children.listed()
 
     async def announce(self, message: SessionStarted, door: Door) -> Verdict:
         return await self._sessions.announcements.hear(message, door)

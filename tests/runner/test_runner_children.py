@@ -248,3 +248,17 @@ def test_every_end_is_told_once(stage):
     stage.children.ended(child, child.exit)
     assert len(ends) == 1
     assert isinstance(result_of(answer), SpawnRefused)
+
+
+def test_the_list_is_made_anew_when_anything_of_it_has_changed__M01(stage):
+    first, second = stage.started("s1"), stage.started("s2")
+    listed = stage.children.listed()
+    assert stage.children.listed() is listed, "nothing has happened"
+    first.life.ready()
+    assert [each.state for each in stage.children.listed()] == ["ready", "announced"]
+    stage.children.reported(second, "s3", second.identity)
+    assert [each.happy_session_id for each in stage.children.listed()] == ["s1", "s3"]
+    assert result_of(stage.stop("s1")) == "stopped"
+    assert [each.happy_session_id for each in stage.children.listed()] == ["s3"]
+    stage.started("s4")
+    assert [each.happy_session_id for each in stage.children.listed()] == ["s3", "s4"]
