@@ -141,7 +141,7 @@ def test_a_pid_that_now_is_a_strangers_holds_nothing__L04(locks, clock, home, pr
     acquired(locks(), clock)
 
 
-@pytest.mark.parametrize("pid", [os.getpid(), os.getppid()])
+@pytest.mark.parametrize("pid", [os.getpid(), os.getppid()], ids=["ours", "our parent"])
 def test_a_lock_with_our_own_pid_or_our_parents_is_taken_over_at_once__L05(locks, clock, home, processes, pid):
     npm_runner(processes, home, pid=pid)
     home.npm_lock.write_text(str(pid))
