@@ -15,7 +15,7 @@ import msgspec
 from attrs import define, field, setters
 from twisted.logger import Logger
 
-from hapi.home import PRIVATE_DIRECTORY, Home, read_capped, sync_directory, write_whole
+from hapi.home import PRIVATE_DIRECTORY, Home, read_capped, sweep_writes, sync_directory, write_whole
 from hapi.protocol.attempt import AttemptEnd, AttemptProcess, AttemptReport, AttemptRequest, AttemptSession, AttemptTold, StopOrder
 
 MARK = "HAPI_ATTEMPT"  # the variable in a session's environment, and in that of everything it starts, that names its attempt
@@ -153,14 +153,15 @@ def attempts(home: Home) -> list[AttemptFolder]:
 
 
 def sweep(home: Home) -> None:
-    """Remove what a creator left behind that died half-way. For whoever holds the home's lock."""
+    """Remove what runners left behind that died half-way. For whoever holds the home's lock."""
     try:
         with os.scandir(home.attempts) as entries:
             unfinished = [entry.path for entry in entries if entry.name.startswith(_UNFINISHED)]
     except OSError:
-        return
+        unfinished = []
     for path in unfinished:
         shutil.rmtree(path, ignore_errors=True)
+    sweep_writes(home.runner_state, home.refusals)
 
 
 def _last_bytes(path: Path, size: int) -> bytes:

@@ -48,6 +48,8 @@ class Home:
                 raise HomeUnusable(self.path, "it is not a directory")
             if found.st_uid != os.geteuid():
                 raise HomeUnusable(self.path, f"it belongs to the user with uid {found.st_uid}, not to us")
+            if os.statvfs(self.path).f_flag & os.ST_RDONLY:
+                raise HomeUnusable(self.path, "it lies on a read-only file system")
             if stat.S_IMODE(found.st_mode) & 0o077:
                 self.path.chmod(PRIVATE_DIRECTORY)
             if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
@@ -136,6 +138,16 @@ def write_whole(path: Path, content: bytes, mode: int = PRIVATE_FILE, durable: b
         raise
     if durable:
         sync_directory(path.parent)
+
+
+def sweep_writes(*paths: Path) -> None:
+    """Remove what `write_whole` left beside `paths` when its process was killed. For whoever alone writes these files."""
+    for path in paths:
+        for sibling in path.parent.glob(f".{path.name}.*.*"):
+            pid = sibling.name[len(path.name) + 2 :].partition(".")[0]
+            if pid.isdecimal() and not os.path.exists(f"/proc/{pid}"):  # a runner that is handing over to us is still there
+                with suppress(OSError):
+                    sibling.unlink()
 
 
 def sync_directory(path: Path) -> None:

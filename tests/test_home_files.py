@@ -4,11 +4,12 @@ import errno
 import os
 import signal
 import stat
+import subprocess
 
 import pytest
 
 from hapi import home as home_module
-from hapi.home import Home, read_capped, write_whole
+from hapi.home import Home, read_capped, sweep_writes, write_whole
 
 OLD, NEW = b"old content", b"new content, a little longer"
 CALLS = ("open", "write", "fsync", "close", "rename", "unlink")
@@ -57,6 +58,18 @@ def test_killed_at_any_call_the_file_is_old_or_new__S01(tmp_path, monkeypatch):
         os.waitpid(pid, 0)
         seen.add(path.read_bytes())
     assert seen == {OLD, NEW}
+
+
+def test_what_a_killed_write_left_is_swept_and_what_lives_is_not__S14(tmp_path):
+    state, other = tmp_path / "runner.state.json", tmp_path / "settings.json"
+    dead = subprocess.Popen(["/bin/true"])
+    dead.wait()
+    left, living = f".{state.name}.{dead.pid}.0123abcd", f".{state.name}.{os.getpid()}.0123abcd"
+    strange = [f".{state.name}.mine", f".{state.name}.x.y", f".{other.name}.{dead.pid}.0123abcd"]
+    for name in (left, living, *strange):
+        (tmp_path / name).touch()
+    sweep_writes(state)
+    assert sorted(os.listdir(tmp_path)) == sorted([living, *strange])
 
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=errno.errorcode.get)
