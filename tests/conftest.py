@@ -32,7 +32,8 @@ pytest_plugins = ["pytester"]
 
 # What a developer has set for daily use must not reach a test, nor a program that a test starts.
 LEAKS = ("HAPI_", "CLI_API_TOKEN", "ANTHROPIC_", "CLAUDE_", "OPENCODE", "XDG_CONFIG", "NOTIFY_SOCKET", "LISTEN_", "INVOCATION_ID")
-for name in [name for name in os.environ if name.startswith(LEAKS)]:
+FOR_TESTS = {"HAPI_FAULTS", "HAPI_SEED", "HAPI_WRITE_TABLES"}  # how much the tests do; no program of ours reads them
+for name in [name for name in os.environ if name.startswith(LEAKS) and name not in FOR_TESTS]:
     del os.environ[name]
 os.environ["HAPI_PEERS"] = str(PEERS)
 
@@ -58,6 +59,7 @@ WHERE: dict[str, list[Path | str]] = {  # a path, or a program to be found on PA
     "claude": [PEERS / ".bin/claude", PEERS / ".bin/claude-agent-acp"],
     "socket.io": [PEERS / "socket.io", PEERS / "socket.io-client", "node"],
     "chromium": ["chromium"],
+    "strace": ["strace"],
 }
 
 
@@ -70,7 +72,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("peer"):
         missing = [name for name in mark.args if not all(present(where) for where in WHERE[name])]
         if missing:
-            reason = f"not on this machine: {', '.join(missing)} (`make peers` installs the npm programs, chromium is a package)"
+            reason = f"not on this machine: {', '.join(missing)} (`make peers` installs the npm programs; chromium and strace are packages)"
             (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
 
 
@@ -140,7 +142,7 @@ def leftover_timers(request: pytest.FixtureRequest, reactor) -> Iterator[None]:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     """A HAPI home that nobody used before; HAPI_HOME names it and no other HAPI variable is set."""
-    for name in [name for name in os.environ if name.startswith(LEAKS) and name != "HAPI_PEERS"]:
+    for name in [name for name in os.environ if name.startswith(LEAKS) and name not in {*FOR_TESTS, "HAPI_PEERS"}]:
         monkeypatch.delenv(name)
     made = Home((tmp_path / "home").resolve()).prepare()
     monkeypatch.setenv("HAPI_HOME", str(made.path))

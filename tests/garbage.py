@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 RELEASE = os.environ.get("HAPI_FAULTS") == "release"
-SEED = int(os.environ.get("HAPI_FUZZ_SEED", "20261120"))
+SEED = int(os.environ.get("HAPI_SEED", "20261120"))
 
 TEXTS = [
     *("", " ", "0", "-1", "s1", "PID-1", "PID-0", "PID-99999", "__proto__", "constructor", "toString", "null", "true", "\x00"),

@@ -83,3 +83,18 @@ def test_a_missing_peer_skips_here_and_fails_in_ci(suite, monkeypatch):
 def test_a_home_is_fresh_and_private(home: Home):
     assert home.path.stat().st_mode & 0o777 == 0o700
     assert list(home.path.iterdir()) == []
+
+
+def test_a_tests_environment_keeps_how_much_to_test_and_nothing_else_of_ours(suite, monkeypatch):
+    monkeypatch.setenv("HAPI_FAULTS", "release")
+    monkeypatch.setenv("HAPI_API_URL", "http://hub.of.the.developer")
+    suite.makepyfile("""
+        import os
+
+        AT_IMPORT = os.environ.get("HAPI_FAULTS"), os.environ.get("HAPI_API_URL")
+
+        def test_it(home):
+            assert AT_IMPORT == ("release", None)
+            assert (os.environ.get("HAPI_FAULTS"), os.environ.get("HAPI_API_URL")) == AT_IMPORT
+    """)
+    suite.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
