@@ -16,6 +16,7 @@ from attrs import frozen
 from hapi.protocol.attempt import ProcessIdentity
 
 ENDED = frozenset("ZXx")  # states of a process that runs no more
+NO_PROCESS = frozenset((errno.EINVAL, errno.ENOENT))  # the number is a thread's by now; which of both depends on the kernel
 
 
 @frozen
@@ -84,7 +85,12 @@ def has_pidfs() -> bool:
 @contextmanager
 def open_pidfd(pid: int) -> Iterator[int]:
     """A descriptor of the process that has this pid now. Raises ProcessLookupError, other OSError."""
-    descriptor = os.pidfd_open(pid)
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno in NO_PROCESS:
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH)) from error
+        raise
     try:
         yield descriptor
     finally:
@@ -105,10 +111,8 @@ def identify(pid: int) -> ProcessIdentity | None:
             if stat is None or stat.ended:
                 return None
             return ProcessIdentity(pid, stat.start_ticks, boot_id(), inode_of(pidfd))
-    except OSError as error:
-        if error.errno in (errno.ESRCH, errno.EINVAL):  # EINVAL: a thread's id
-            return None
-        raise
+    except ProcessLookupError:
+        return None
 
 
 def started_at(identity: ProcessIdentity) -> float:

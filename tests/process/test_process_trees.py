@@ -1,9 +1,11 @@
 """Real trees of real processes that do not want to end (faults.md, group C and G8)."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from hapi.attempts import MARK, AttemptFolder
 from hapi.process import Exit, LaunchFailed, LaunchPlan
 from hapi.process.system import SystemProcesses
 from hapi.protocol.attempt import AttemptRequest, ProcessIdentity
+from hapi.runner.lock import RunnerLock
 
 LAST_PID = Path("/proc/sys/kernel/ns_last_pid")  # root may choose the next pid by it
 HOSTILE = str(Path(__file__).with_name("hostile.py"))
@@ -281,6 +284,29 @@ async def test_a_killed_holder_leaves_a_session_that_can_be_found_and_ended__C15
     assert orphan.attempt.end is None
 
 
+@pytest.mark.parametrize(
+    ("script", "how"), [("sleep 60", Exit(None, "SIGKILL")), ("while [ ! -e go ]; do sleep 0.02; done; exit 7", Exit(7, None))]
+)
+@pytest_twisted.ensureDeferred
+async def test_the_kernel_tells_how_a_session_ended_whose_holder_was_killed__C15(system, plan, reactor, script, how):
+    launched = await system.launch(orphan := plan("/bin/sh", "-c", f"echo ready; {script}"))
+    await until(lambda: "ready" in orphan.attempt.tail(), reactor)
+    os.kill(launched.holder.pid, signal.SIGKILL)
+    await system.when_exited(launched.holder)
+    ended = system.when_exited(launched.child)
+    if how.exit_code is None:
+        os.kill(launched.child.pid, signal.SIGKILL)
+    else:
+        (Path(orphan.cwd) / "go").touch()
+    found = await ended
+    if tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) >= (6, 15):
+        assert found == how
+    else:
+        assert found in (how, Exit(None, None))  # somebody may have waited for it before we looked
+    assert orphan.attempt.end is None
+    await system.end_tree(launched.child, orphan.attempt.id)
+
+
 @pytest_twisted.ensureDeferred
 async def test_an_escaped_process_is_found_by_its_mark_when_holder_and_session_are_gone__C02(system, plan, reactor):
     launched = await system.launch(orphan := plan("/bin/sh", "-c", "setsid sleep 60 & echo ready; wait"))
@@ -410,6 +436,28 @@ async def test_a_stranger_with_a_reused_pid_is_never_signalled__C11(system, plan
         finally:
             stranger.kill()
             stranger.wait()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_pid_that_is_a_threads_by_now_is_nobodys__C11_L04(system, home):
+    """Threads have numbers of the same kind: a dead runner's may be one of them."""
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait)
+    thread.start()
+    try:
+        us = system.identify(os.getpid())
+        gone = ProcessIdentity(thread.native_id, us.start_ticks, us.boot_id, us.pidfd_inode)
+        assert system.identify(gone.pid) is None
+        assert system.is_running(gone) is False
+        await system.when_exited(gone)
+        assert await system.end_tree(gone, "none", 0.05) == "already_gone"
+        home.npm_lock.write_text(str(gone.pid))
+        lock = RunnerLock(home, system)
+        assert lock.begin() is True
+        lock.release()
+    finally:
+        over.set()
+        thread.join()
 
 
 @pytest_twisted.ensureDeferred
