@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from attrs import define, frozen
-from twisted.internet.defer import Deferred, TimeoutError
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred, DeferredLock, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -23,6 +23,7 @@ from hapi.protocol.attempt import AttemptProcess, AttemptRequest, AttemptSession
 from hapi.protocol.control import DIRECTLY, SessionStarted
 from hapi.runner.child import Child
 from hapi.runner.children import Children
+from hapi.runner.disk import AtOnce, Disk
 from hapi.runner.guard import Door
 from hapi.runner.journal import Note, unnoted
 from hapi.runner.peers import holds_socket
@@ -57,6 +58,8 @@ class Announcements:
     _holds_socket: Callable[[int, int], bool | None] = holds_socket
     announce_within: float = 15.0
     note: Note = unnoted
+    _disk: Disk = field(factory=AtOnce)
+    _one_by_one: DeferredLock = field(factory=DeferredLock)
     log = Logger()
 
     async def hear(self, message: SessionStarted, door: Door) -> Verdict:
@@ -85,8 +88,14 @@ class Announcements:
             if _serves_several(message.metadata):
                 return Accepted()
             return self._reject(claimed, "no attempt of this runner")
-        self._adopt(identity, message, proof)
-        return Accepted()
+        await self._one_by_one.acquire()  # who announces itself twice is one session
+        try:
+            child = self._children.of_process(identity)
+            if child is None:
+                await self._adopt(identity, message, proof)
+        finally:
+            self._one_by_one.release()
+        return Accepted() if child is None else await self._from_child(child, identity, message, proof)
 
     def _reject(self, pid: int, reason: str) -> Rejected:
         self.note("announcement-refused", pid=pid, reason=reason)
@@ -139,7 +148,10 @@ class Announcements:
         if several and child.session_id is not None:
             self._children.reported_too(child, message.session_id, archived=_is_archived(message.metadata))
             return Accepted()
-        self._record(child, identity, message)
+        child.announcing = True
+        await self._record(child.folder, identity, message)
+        if child.state in ("refused", "ended"):  # while it was written
+            return self._too_late(child, message)
         self._children.reported(child, message.session_id, identity)
         child.life.announced(message.session_id)
         self.note("announced", child)
@@ -158,16 +170,17 @@ class Announcements:
         ending.addErrback(lambda reason: self.log.failure("Ending {attempt} failed", reason, attempt=child.attempt))
         return Rejected(403, f"the start of this session ({child.attempt}) is over")
 
-    def _record(self, child: Child, identity: ProcessIdentity, message: SessionStarted) -> None:
-        metadata = {key: value for key, value in (message.metadata or {}).items() if key in KEPT_METADATA}
+    async def _record(self, folder: AttemptFolder, identity: ProcessIdentity, message: SessionStarted) -> None:
         try:
-            child.folder.session = AttemptSession(
-                session_id=message.session_id, host_pid=identity.pid, at=self._now(), metadata=metadata
-            )
+            await self._disk.do(lambda: self._write(folder, identity, message))
         except OSError as error:
-            self.log.error("The announcement of {attempt} was not saved: {reason}", attempt=child.attempt, reason=str(error))
+            self.log.error("The announcement of {attempt} was not saved: {reason}", attempt=folder.id, reason=str(error))
 
-    def _adopt(self, identity: ProcessIdentity, message: SessionStarted, proof: bool | None) -> None:
+    def _write(self, folder: AttemptFolder, identity: ProcessIdentity, message: SessionStarted) -> None:
+        metadata = {key: value for key, value in (message.metadata or {}).items() if key in KEPT_METADATA}
+        folder.session = AttemptSession(session_id=message.session_id, host_pid=identity.pid, at=self._now(), metadata=metadata)
+
+    async def _adopt(self, identity: ProcessIdentity, message: SessionStarted, proof: bool | None) -> None:
         """A person started it in a terminal: from now on it is listed, stopped and recorded like the others."""
         metadata: Mapping[str, Any] = message.metadata or {}
         command = self._processes.command_line(identity.pid) or []
@@ -179,8 +192,8 @@ class Announcements:
             asked_by="terminal",
             agent=agent if isinstance(agent, str) else "",
         )
-        folder = AttemptFolder.create(self._home, request)
-        folder.process = AttemptProcess(child=identity)
+        folder = await self._disk.do(lambda: self._open_folder(request, identity))
+        await self._record(folder, identity, message)
         child = Child(
             attempt=folder.id,
             folder=folder,
@@ -195,7 +208,6 @@ class Announcements:
         )
         child.launching.happen(True)
         child.life.launched(identity)
-        self._record(child, identity, message)
         self._children.add(child)
         self._children.reported(child, message.session_id, identity)
         child.life.announced(message.session_id)
@@ -204,6 +216,11 @@ class Announcements:
         self.log.info(
             "Session {session_id} of process {pid} was started by its user", session_id=message.session_id, pid=identity.pid
         )
+
+    def _open_folder(self, request: AttemptRequest, identity: ProcessIdentity) -> AttemptFolder:
+        folder = AttemptFolder.create(self._home, request)
+        folder.process = AttemptProcess(child=identity)
+        return folder
 
 
 def _serves_several(metadata: Mapping[str, Any] | None) -> bool:

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from hapi.process import IProcesses
 from hapi.runner.child import Child
 from hapi.runner.children import Children
+from hapi.runner.disk import Disk
 from hapi.runner.lock import RunnerLock, Superseded
 from hapi.runner.reports import Reports
 from hapi.runner.retention import Retention
@@ -35,6 +36,7 @@ class Beat:
     _retention: Retention
     _state: OwnState
     _builds: Builds
+    _disk: Disk
     _lock: Callable[[], RunnerLock | None]
     _superseded: Callable[[int | None], object]
     _now: Callable[[], float]
@@ -52,10 +54,10 @@ class Beat:
         for child in self._unwatched():
             if child.identity is not None and self._processes.is_running(child.identity) is False:
                 await self._children.ended_unseen(child)
-        self._state.beat(self._now())
+        await self._state.beat(self._now())
         self._reports.look_at(self._children.live())
         for child in self._retention.outdated(list(self._children), self._now()):
-            child.folder.remove()
+            await self._disk.do(child.folder.remove)
             self._children.forget(child)
             self._reports.forget(child)
         self._builds.look()

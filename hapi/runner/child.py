@@ -84,6 +84,7 @@ class Child:
     session_ids: set[str] = field(factory=set)  # every id it ever reported
     host: ProcessIdentity | None = None  # the process that announced itself
     unverified: bool = False
+    announcing: bool = False  # it has spoken; what it said is being written down
     adopted: bool = False
     state: str = "requested"
     exit: Exit | None = None
@@ -132,7 +133,7 @@ def _machine() -> Callable[[Child], ChildLife]:
     def begin_lease(life: ChildLife, child: Child, identity: ProcessIdentity) -> _Awaited:
         child.state = "launched"
         folder, patience = child.folder, max(child.announce_within, 0.0)
-        lease = Lease(child.clock, patience, child.start_within, lambda: signs_of_life(folder), life.overdue)
+        lease = Lease(child.clock, patience, child.start_within, lambda: (child.announcing, signs_of_life(folder)), life.overdue)
         return _Awaited(identity.pid, lease.begin())
 
     builder = TypeMachineBuilder(ChildLife, Child)

@@ -18,6 +18,7 @@ from hapi.process import Exit, IProcesses, ProcessIdentity
 from hapi.protocol.attempt import AttemptEnd, StopOrder
 from hapi.protocol.control import Listed, StopStatus
 from hapi.runner.child import Child
+from hapi.runner.disk import AtOnce, Disk
 from hapi.runner.journal import Note, unnoted
 from hapi.runner.lease import last_sign
 from hapi.runner.stuck import Thresholds, activity, stuck
@@ -39,6 +40,7 @@ class Children:
     _now: Any  # () -> epoch seconds
     note: Note = unnoted
     thresholds: Thresholds = field(factory=Thresholds)
+    disk: Disk = field(factory=AtOnce)
     on_ended: Callable[[Child], object] = field(default=lambda child: None)
     on_reported: Callable[[Child], object] = field(default=lambda child: None)  # it has announced itself
     untold: list[Child] | None = None  # ends seen while another runner of this home is to tell them (a hand-off)
@@ -176,8 +178,7 @@ class Children:
 
     async def _watch(self, child: Child, identity: ProcessIdentity) -> None:
         await self._processes.when_exited(identity)
-        how = await self._told_by_holder(child)
-        self.ended(child, how)
+        await self._over(child, await self._told_by_holder(child))
 
     async def _told_by_holder(self, child: Child) -> Exit:
         """The exit code or signal that the holder writes a moment after the process is gone."""
@@ -194,22 +195,30 @@ class Children:
 
     async def ended_unseen(self, child: Child) -> None:
         """Somebody found its process gone, and no descriptor told us."""
-        self.ended(child, await self._told_by_holder(child))
+        await self._over(child, await self._told_by_holder(child))
 
-    def never_was(self, child: Child) -> None:
+    async def never_was(self, child: Child) -> None:
         """Its process could not be started: the attempt is over."""
         child.launching.happen(False)
-        self.ended(child, Exit(None, None))
+        await self._over(child, Exit(None, None))
+
+    async def _over(self, child: Child, how: Exit) -> None:
+        """It has ended: that is on the disk before anybody hears of it."""
+        if child.exit is None and child.folder.end is None:
+            try:
+                await self.disk.do(lambda: self._write_end(child, how))
+            except OSError as error:
+                self.log.error("The end of {attempt} was not saved: {reason}", attempt=child.attempt, reason=str(error))
+        self.ended(child, how)
+
+    def _write_end(self, child: Child, how: Exit) -> None:
+        if child.folder.end is None:
+            child.folder.end = AttemptEnd(how.exit_code, how.signal, self._now())
 
     def ended(self, child: Child, how: Exit, is_news: bool = True) -> None:
-        """Record an end that was seen. A second report of it changes nothing."""
+        """Take in an end that is written down. A second report of it changes nothing."""
         if child.exit is not None:
             return
-        try:
-            if child.folder.end is None:
-                child.folder.end = AttemptEnd(how.exit_code, how.signal, self._now())
-        except OSError as error:
-            self.log.error("The end of {attempt} was not saved: {reason}", attempt=child.attempt, reason=str(error))
         if is_news:
             name = child.session_id or child.requested_id or child.attempt
             self.log.info("Process {pid} of session {session_id} ended{how}", pid=child.pid, session_id=name, how=_in_words(how))
@@ -273,7 +282,7 @@ class Children:
         return "still_alive"
 
     async def _end(self, child: Child, order: StopOrder) -> StopStatus:
-        self._write_down(child, order)
+        await self._write_down(child, order)
         self.note("stop-asked", child, reason=order.reason, actor=order.actor)
         child.life.stop_asked()
         if child.identity is None:
@@ -291,13 +300,17 @@ class Children:
         self.log.info("Session {session_id}: {status}", session_id=child.session_id or child.attempt, status=status)
         return status
 
-    def _write_down(self, child: Child, order: StopOrder) -> None:
+    async def _write_down(self, child: Child, order: StopOrder) -> None:
         """The reason is on the disk before the first signal, and the first reason stands. A full disk keeps no session alive."""
         try:
-            if child.folder.stop is None:
-                child.folder.stop = order
+            await self.disk.do(lambda: self._write_stop(child, order))
         except OSError as error:
             self.log.error("The reason to stop {attempt} was not saved: {reason}", attempt=child.attempt, reason=str(error))
+
+    @staticmethod
+    def _write_stop(child: Child, order: StopOrder) -> None:
+        if child.folder.stop is None:
+            child.folder.stop = order
 
 
 def _in_words(how: Exit) -> str:

@@ -11,6 +11,7 @@ from twisted.internet.task import deferLater
 
 from hapi.process import IProcesses
 from hapi.protocol.spawn import SpawnRefused
+from hapi.runner.disk import rest
 from hapi.runner.inherit import Heirlooms, OwnStart
 from hapi.runner.journal import read_back
 from hapi.runner.options import RunnerOptions
@@ -112,6 +113,7 @@ class Predecessor:
             parts.site.parting = True
             while parts.site.busy:
                 await deferLater(self._clock, GLANCE)
+        await rest(self._runner.sessions.disk)
         self._runner.sessions.children.untold = []  # from here on the replacement tells of ends
 
     def baton(self) -> Mapping[str, Any]:

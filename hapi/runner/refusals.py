@@ -39,7 +39,7 @@ class Refusals:
         """Remember the refusal number `count`. A disk that takes nothing costs the memory, no more."""
         content = json.dumps({"access": self._fingerprint(), "count": count, "at": self._now()}).encode()
         try:
-            write_whole(self._home.refusals, content)
+            write_whole(self._home.refusals, content, durable=False)
         except OSError:
             pass
 

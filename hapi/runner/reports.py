@@ -8,9 +8,12 @@ import msgspec
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from hapi.attempts import AttemptFolder
 from hapi.protocol.attempt import AttemptReport
 from hapi.runner.child import Child
+from hapi.runner.disk import AtOnce, Disk
 from hapi.runner.lease import stamp_of
 
 GLANCE, FOLLOW_FOR = 0.5, 120.0  # seconds between looks at one that is not ready yet, and how long we go on
@@ -24,6 +27,7 @@ class Reports:
     _clock: IReactorTime
     _later: Callable[[float, Callable[[], object]], object]  # callLater, for as long as the runner serves
     on_ready: Callable[[Child], object] = field(default=lambda child: None)
+    _disk: Disk = field(factory=AtOnce)
     _followed: dict[str, tuple[Child, float]] = field(factory=dict)  # attempt → until when
     _stamps: dict[str, object] = field(factory=dict)
     _looked: float = -FRESH
@@ -69,13 +73,19 @@ class Reports:
 
     def _keep_agent_session(self, child: Child, report: AttemptReport) -> None:
         """The name under which its agent resumes is for later runners: it goes where it outlives a power cut."""
-        session = child.folder.session
-        if session is None or report.agent_session_id in (None, session.agent_session_id):
-            return
-        try:
-            child.folder.session = msgspec.structs.replace(session, agent_session_id=report.agent_session_id)
-        except OSError as error:
-            self.log.error("The resume id of {attempt} was not saved: {reason}", attempt=child.attempt, reason=str(error))
+        if report.agent_session_id is not None:
+            keeping = self._disk.do(lambda: _keep(child.folder, report.agent_session_id))
+            keeping.addErrback(self._not_kept, child)
+
+    def _not_kept(self, failure: Failure, child: Child) -> None:
+        reason = failure.getErrorMessage()
+        self.log.error("The resume id of {attempt} was not saved: {reason}", attempt=child.attempt, reason=reason)
 
     def forget(self, child: Child) -> None:
         self._stamps.pop(child.attempt, None)
+
+
+def _keep(folder: AttemptFolder, agent_session_id: str | None) -> None:
+    session = folder.session
+    if session is not None and session.agent_session_id != agent_session_id:
+        folder.session = msgspec.structs.replace(session, agent_session_id=agent_session_id)

@@ -24,6 +24,7 @@ from hapi.protocol.spawn import SpawnRequest, SpawnResult
 from hapi.runner.beat import Beat
 from hapi.runner.deadlines import within
 from hapi.runner.desk import Desk
+from hapi.runner.disk import rest
 from hapi.runner.doors import Doors
 from hapi.runner.heartbeat import Heartbeat
 from hapi.runner.hubside import HubSide, MakeMachine, load_client
@@ -49,7 +50,7 @@ from hapi.shown import Secrets
 
 STOPPED, FAILED, HELD, SUPERSEDED, RESTART = 0, 1, 3, 4, 75  # exit codes of a program that is this service
 
-END_REPLACEMENT, CLOSE_PORTS = 0.3, 0.2  # seconds; with those of hubside.py less than 1.5
+END_REPLACEMENT, CLOSE_PORTS, LAST_WRITES = 0.3, 0.2, 0.05  # seconds; with those of hubside.py less than 1.5
 REVIVE_AFTER = 2.0  # seconds from registration: until then the ends of what died meanwhile are known
 LOOK_AROUND_AFTER = 3.0  # seconds: nobody waits for it
 
@@ -90,7 +91,6 @@ class RunnerService(Service):
         self.phase = "new"
         self.started_at = now()
         self.after = Later(reactor)
-        self.own_state = OwnState(StateFile(options.home))
         hidden = Secrets()
         hidden.add(options.access.token)
         self.journal = Journal(options.home, hidden, now)
@@ -100,6 +100,7 @@ class RunnerService(Service):
         told = self.hub.spawn_failed, self.hub.spawned
         self.sessions = Sessions(reactor, options, processes, now, self.note, self.after, self.tally, *told)
         self.children = self.sessions.children
+        self.own_state = OwnState(StateFile(options.home), self.sessions.disk)
         self.obituaries = Obituaries(
             processes,
             self.children,
@@ -124,6 +125,7 @@ class RunnerService(Service):
             retention or Retention(),
             self.own_state,
             self.succession,
+            self.sessions.disk,
             lambda: self._lock,
             self._superseded,
             now,
@@ -330,6 +332,7 @@ class RunnerService(Service):
             self.doors.leave_open()
         await within(self._clock, CLOSE_PORTS, "closing the control port", self.doors.close)
         self.children.leave()
+        await within(self._clock, LAST_WRITES, "the last write", lambda: rest(self.sessions.disk))
         if not self._keeps_files and not silent:
             self.own_state.remove()
             if self._lock is not None:

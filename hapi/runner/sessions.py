@@ -17,6 +17,7 @@ from hapi.runner.announcements import Announcements
 from hapi.runner.availability import Availability
 from hapi.runner.child import LEFT, Child
 from hapi.runner.children import Children
+from hapi.runner.disk import disk_of
 from hapi.runner.git import Git
 from hapi.runner.journal import Note
 from hapi.runner.later import Later
@@ -46,16 +47,17 @@ class Sessions:
         failed: Callable[[SpawnRefused, Child | None], object],
         succeeded: Callable[[Child], object],
     ) -> None:
+        self.disk = disk_of(reactor)
         self.options, self.availability, self._tally = options, Availability.of(options), tally
         self._clock, self._processes, self._now, self._note = reactor, processes, now, note
         worktrees = Worktrees(Git(reactor, options.environ))
-        self.children = Children(reactor, processes, worktrees, now, note, Thresholds.read(options.settings))
-        self.reports = Reports(reactor, after, lambda child: child.adopted or note("ready", child))
+        self.children = Children(reactor, processes, worktrees, now, note, Thresholds.read(options.settings), disk=self.disk)
+        self.reports = Reports(reactor, after, lambda child: child.adopted or note("ready", child), self.disk)
         self.admission = Admission(reactor, options.limits, lambda: len(self.children.live()), after)
         self.children.on_reported = self.reports.follow
         self.children.on_ended = self._ended
         self.on_ended: Callable[[Child], object] = lambda child: None
-        self.announcements = Announcements(reactor, options.home, processes, self.children, now=now, note=note)
+        self.announcements = Announcements(reactor, options.home, processes, self.children, now=now, note=note, disk=self.disk)
         self.spawner = Spawner(
             reactor,
             options,
@@ -68,6 +70,7 @@ class Sessions:
             self.admission,
             note,
             now=now,
+            disk=self.disk,
         )
         self.reviver = Reviver(self.children, self.spawn, after, now, note)
 

@@ -38,6 +38,7 @@ from hapi.runner.availability import Availability
 from hapi.runner.child import Child
 from hapi.runner.children import Children
 from hapi.runner.directories import prepare_directory
+from hapi.runner.disk import AtOnce, Disk
 from hapi.runner.journal import Note, unnoted
 from hapi.runner.options import RunnerOptions
 from hapi.runner.worktrees import Worktrees
@@ -63,6 +64,7 @@ class Spawner:
     closed: str | None = None  # why nothing is started any more
     under_way: int = 0  # starts that have not been answered
     _now: Callable[[], float] = time.time
+    _disk: Disk = field(factory=AtOnce)
     _starting: dict[str, Once[SpawnResult]] = field(factory=dict)
     log = Logger()
 
@@ -89,7 +91,7 @@ class Spawner:
         if key is None:
             return await self._begin(request, directory, asked_by).when()
         while (living := self._children.living(key)) is not None and living.state != "refused":
-            if living.folder.stop is None:
+            if living.stopping is None and living.folder.stop is None:
                 return await living.when_answered()
             if not await self._gone(living):
                 return SpawnRefused(f"The process of this session is being ended and still runs after {ENDS_WITHIN:.0f} s")
@@ -193,9 +195,12 @@ class Spawner:
         cwd = worktree.path if worktree else directory
         argv = [*self._options.session_command, *argv_for(request, linked)]
         try:
-            folder = self._open_folder(request, argv, cwd, worktree, asked_by)
+            folder = await self._disk.do(lambda: self._open_folder(request, argv, cwd, worktree, asked_by))
         except OSError as error:
             return await self._drop(SpawnRefused(f"Failed to spawn session: its folder cannot be made: {error}"), worktree)
+        if self.closed is not None:  # while it was written
+            await self._disk.do(folder.remove)
+            return await self._drop(SpawnRefused(self.closed), worktree)
         codex_home = None
         if request.token and request.flavor == "codex":
             codex_home = self._codex_home(folder, request.token)
@@ -216,7 +221,7 @@ class Spawner:
                 launched = await self._processes.launch(plan)
         except (LaunchFailed, OSError) as error:
             child.life.not_launched(f"cwd={cwd}; {error}")
-            self._children.never_was(child)
+            await self._children.never_was(child)
         else:
             child.identity, child.holder = launched.child, launched.holder
             self._children.add(child)

@@ -7,16 +7,19 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-from attrs import define
+from attrs import define, field
 from msgspec import Meta, Struct
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from hapi.home import Home, read_capped, write_whole
+from hapi.home import PRIVATE_FILE, Home, read_capped, write_whole
 from hapi.protocol.machine import COMPATIBLE_VERSION
+from hapi.runner.disk import AtOnce, Disk
 from hapi.settings import HubAccess
 
 
@@ -109,7 +112,7 @@ class StateFile:
 
     _home: Home
     trouble: str | None = None  # why the last write failed
-    _last: RunnerState | None = None
+    _removed: bool = False
     log = Logger()
 
     @property
@@ -134,26 +137,51 @@ class StateFile:
         except OSError as error:
             self.log.warn("{path} is broken and could not be set aside: {reason}", path=str(self.path), reason=str(error))
             return None
+        with suppress(OSError):
+            if aside.is_file() and not aside.is_symlink():
+                aside.chmod(PRIVATE_FILE)
         self.log.warn("{path} was broken and is now {aside}", path=str(self.path), aside=str(aside))
         return aside
 
     def write(self, state: RunnerState) -> bool:
         """Put `state` in place; False when the disk refused. Told once for each change of the condition."""
         try:
-            write_whole(self.path, json.dumps(msgspec.to_builtins(state), indent=2).encode())
+            write_whole(self.path, _in_json(state))
         except OSError as error:
-            trouble = f"{self.path} was not saved: {error.strerror or error}"
-            if trouble != self.trouble:
-                self.log.error("{trouble}", trouble=trouble)
-            self.trouble = trouble
-            return False
+            return self._refused(error)
+        return self._saved()
+
+    async def save(self, state: RunnerState, disk: Disk) -> bool:
+        """The same when it is its turn."""
+        content = _in_json(state)
+        try:
+            await disk.do(lambda: self._put(content))
+        except OSError as error:
+            return self._refused(error)
+        return self._saved()
+
+    def _put(self, content: bytes) -> None:
+        if not self._removed:
+            write_whole(self.path, content)
+        if self._removed:  # meanwhile: a disk this slow, and a runner that has left
+            self.path.unlink(missing_ok=True)
+
+    def _refused(self, error: OSError) -> bool:
+        trouble = f"{self.path} was not saved: {error.strerror or error}"
+        if trouble != self.trouble:
+            self.log.error("{trouble}", trouble=trouble)
+        self.trouble = trouble
+        return False
+
+    def _saved(self) -> bool:
         if self.trouble:
             self.log.info("{path} is saved again", path=str(self.path))
-        self.trouble, self._last = None, state
+        self.trouble = None
         return True
 
     def remove_if(self, pid: int) -> None:
         """Take the file away if it is that of process `pid`."""
+        self._removed = True
         found = self.read()
         if found is not None and found.pid == pid:
             try:
@@ -162,11 +190,16 @@ class StateFile:
                 self.log.warn("{path} could not be removed: {reason}", path=str(self.path), reason=str(error))
 
 
+def _in_json(state: RunnerState) -> bytes:
+    return json.dumps(msgspec.to_builtins(state), indent=2).encode()
+
+
 @define
 class OwnState:
     """What this run says of itself, in memory and on the disk."""
 
     file: StateFile
+    disk: Disk = field(factory=AtOnce)
     value: RunnerState | None = None  # None: nothing has been said yet
 
     def begin(self, state: RunnerState, now: float) -> None:
@@ -175,20 +208,24 @@ class OwnState:
         self.value = state
         self.file.write(state)
 
-    def beat(self, now: float) -> None:
-        self._change(last_heartbeat=as_npm_writes_it(now))
+    async def beat(self, now: float) -> None:
+        await self._change(last_heartbeat=as_npm_writes_it(now))
 
     def use(self, access: HubAccess, machine_id: str) -> None:
         """Another hub, token or headers."""
-        self._change(**{"started_with_extra_headers_hash": None, **identity(access, machine_id)})
+        self._soon(**{"started_with_extra_headers_hash": None, **identity(access, machine_id)})
 
     def write_again(self) -> None:
-        self._change()
+        self._soon()
 
-    def _change(self, **changes: Any) -> None:
+    def _soon(self, **changes: Any) -> None:
+        writing = Deferred.fromCoroutine(self._change(**changes))
+        writing.addErrback(lambda reason: self.file.log.failure("Writing the state failed", reason))
+
+    async def _change(self, **changes: Any) -> None:
         if self.value is not None:
             self.value = msgspec.structs.replace(self.value, **changes)
-            self.file.write(self.value)
+            await self.file.save(self.value, self.disk)
 
     def remove(self) -> None:
         """Take the file away, if it is still ours."""

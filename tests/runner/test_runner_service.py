@@ -271,7 +271,7 @@ def test_a_rival_in_the_lock_makes_us_leave_and_touch_nothing__L11(run, home):
 
 def test_a_failing_beat_does_not_end_the_beating__P07(run, logged_failures, monkeypatch):
     run.up()
-    monkeypatch.setattr(StateFile, "write", lambda *_: 1 / 0)
+    monkeypatch.setattr(StateFile, "save", lambda *_: 1 / 0)
     run.reactor.advance(60.0)
     run.reactor.advance(60.0)
     assert len(logged_failures.take(ZeroDivisionError)) == 2
