@@ -134,7 +134,8 @@ class TreeEnding:
 
     async def _gone(self, identity: ProcessIdentity, seconds: float) -> None:
         """Until it has ended, at most so long."""
-        await race([self._exits.when_exited(identity), self._sleep(seconds)])
+        contest: list[Deferred[Any]] = [self._exits.when_exited(identity), self._sleep(seconds)]
+        await race(contest)
 
     def _sleep(self, seconds: float) -> Deferred[None]:
         return deferLater(self._clock, seconds)

@@ -1,4 +1,4 @@
-"""Noticing that a process ended, be it our child or not: its pidfd becomes readable."""
+"""Noticing that a process ended, be it our child or not, and how: its pidfd becomes readable, and the kernel is asked."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from hapi.once import Once
 from hapi.process import identity as kernel
+from hapi.process.status import wait_status
 from hapi.protocol.attempt import ProcessIdentity
 
 GLANCE = 0.5  # seconds between looks where there is no pidfd to be had
@@ -50,20 +51,20 @@ class _Watch:
 
 @define(eq=False)
 class Exits:
-    """One descriptor for each process that anybody waits for."""
+    """One descriptor for each process that anybody waits for; they are told its wait status, None when nobody knows."""
 
     _reactor: IReactorFDSet
     _clock: IReactorTime
-    _awaited: dict[ProcessIdentity, Once[None]] = field(factory=dict)
+    _awaited: dict[ProcessIdentity, Once[int | None]] = field(factory=dict)
 
-    def when_exited(self, identity: ProcessIdentity) -> Deferred[None]:
+    def when_exited(self, identity: ProcessIdentity) -> Deferred[int | None]:
         once = self._awaited.get(identity)
         if once is None:
             once = self._awaited[identity] = Once()
             self._watch(identity, once)
         return once.when()
 
-    def _watch(self, identity: ProcessIdentity, once: Once[None]) -> None:
+    def _watch(self, identity: ProcessIdentity, once: Once[int | None]) -> None:
         try:
             pidfd = os.pidfd_open(identity.pid)
         except ProcessLookupError:
@@ -79,8 +80,9 @@ class Exits:
 
         def ended() -> None:
             self._reactor.removeReader(watch)  # type: ignore[arg-type]
+            status = wait_status(pidfd, identity.pid)
             os.close(pidfd)
-            self._gone(identity)
+            self._gone(identity, status)
 
         watch = _Watch(pidfd, ended)
         self._reactor.addReader(watch)  # type: ignore[arg-type]
@@ -91,7 +93,7 @@ class Exits:
         else:
             self._clock.callLater(GLANCE, self._glance, identity)
 
-    def _gone(self, identity: ProcessIdentity) -> None:
+    def _gone(self, identity: ProcessIdentity, status: int | None = None) -> None:
         once = self._awaited.pop(identity, None)
         if once is not None:
-            once.happen(None)
+            once.happen(status)

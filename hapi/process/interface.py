@@ -66,8 +66,11 @@ class IProcesses(Interface):
     def is_running(identity: ProcessIdentity) -> bool | None:
         """Whether this very process runs; a zombie does not. None when that cannot be found out."""
 
-    def when_exited(identity: ProcessIdentity) -> Deferred[None]:
-        """Fires when the process has ended, at once if it is gone; it need not be a child of ours."""
+    def when_exited(identity: ProcessIdentity) -> Deferred[Exit]:
+        """Fires when the process has ended, at once if it is gone; it need not be a child of ours.
+
+        The result is how it ended as far as the kernel tells: only of one that ends while it is waited for.
+        """
 
     def end_tree(identity: ProcessIdentity, attempt_id: str, patience: float = 2.0) -> Deferred[Ending]:
         """End the process and everything below it or marked with `attempt_id`.

@@ -63,6 +63,7 @@ class MemoryProcesses:
     programs: Mapping[str, Runs] = field(factory=dict, converter=_known)
     clock: IReactorTime | None = None
     us: int = 99
+    tells_exits: bool = True  # whether the kernel tells how a process ended that is not our child (Linux 6.15)
     launched: list[LaunchPlan] = field(factory=list)
     table: dict[int, Entry] = field(factory=dict)
     _pids: Any = field(factory=lambda: itertools.count(1000))
@@ -135,9 +136,11 @@ class MemoryProcesses:
         entry = self.entry(identity)
         return None if entry is not None and entry.hidden else entry is not None
 
-    def when_exited(self, identity: ProcessIdentity) -> Deferred[None]:
-        entry = self.entry(identity)
-        return succeed(None) if entry is None else entry.exited.when().addCallback(lambda _: None)
+    def when_exited(self, identity: ProcessIdentity) -> Deferred[Exit]:
+        entry, unknown = self.entry(identity), Exit(None, None)
+        if entry is None:
+            return succeed(unknown)
+        return entry.exited.when().addCallback(lambda how: how if self.tells_exits else unknown)
 
     def end_tree(self, identity: ProcessIdentity, attempt_id: str, patience: float = 2.0) -> Deferred[Ending]:
         return Deferred.fromCoroutine(self._end_tree(identity, attempt_id, patience))

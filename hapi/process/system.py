@@ -15,9 +15,10 @@ from zope.interface import implementer
 from hapi.process import identity as kernel
 from hapi.process.ending import TreeEnding
 from hapi.process.exits import Exits
-from hapi.process.interface import Ending, IProcesses, Launched, LaunchFailed, LaunchPlan
+from hapi.process.interface import Ending, Exit, IProcesses, Launched, LaunchFailed, LaunchPlan
 from hapi.process.launch import Report, read_report, start_holder
 from hapi.process.limits import confine
+from hapi.process.status import in_words
 from hapi.process.tree import Looks, Table, identity_of, members
 from hapi.protocol.attempt import ProcessIdentity
 
@@ -75,8 +76,8 @@ class SystemProcesses:
     def is_running(self, identity: ProcessIdentity) -> bool | None:
         return kernel.is_running(identity)
 
-    def when_exited(self, identity: ProcessIdentity) -> Deferred[None]:
-        return self._exits.when_exited(identity)
+    def when_exited(self, identity: ProcessIdentity) -> Deferred[Exit]:
+        return self._exits.when_exited(identity).addCallback(lambda status: Exit(*in_words(status)))
 
     def end_tree(self, identity: ProcessIdentity, attempt_id: str, patience: float = 2.0) -> Deferred[Ending]:
         ending = TreeEnding(self._reactor, self._exits, self._looks, identity, attempt_id, patience, os.getpid())

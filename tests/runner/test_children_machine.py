@@ -178,7 +178,7 @@ class World(RuleBasedStateMachine):
 
     def exits(self, one: Known, code: int | None, signal: str | None) -> None:
         self.stage.processes.exit(one.identity, code, signal)
-        self.ended(one, *((None, None) if one.terminal else (code, signal)))  # nobody waits for a person's process
+        self.ended(one, code, signal)
 
     @precondition(lambda self: self.those(alive=True))
     @rule(number=numbers, by_pid=st.booleans())
@@ -188,7 +188,7 @@ class World(RuleBasedStateMachine):
         asked.append(self.stage.stop(f"PID-{one.identity.pid}", reason="a second caller"))
         deaf = self.deaf[one]
         how = "SIGKILL" if deaf else "SIGTERM"
-        self.ended(one, None, None if one.terminal else how, f"stop {number}")
+        self.ended(one, None, how, f"stop {number}")
         self.pass_time(2.5 if deaf else 0.0)
         assert result_of(asked[0]) == "stopped"
         assert result_of(asked[1]) in ("stopped", "already_gone")
@@ -220,6 +220,7 @@ class World(RuleBasedStateMachine):
             if alive := self.those(alive=True):
                 one = alive[number % len(alive)]
                 self.exits(one, 5, None)
+                one.code = None if one.terminal else 5  # nobody waited for a person's process
                 if reused:
                     self.strangers.append(self.stage.processes.add("stranger", pid=one.identity.pid))
         self.stage.restart()
@@ -234,7 +235,7 @@ class World(RuleBasedStateMachine):
         if process.holder is not None:
             self.stage.processes.table.pop(process.holder.pid, None)
         self.stage.processes.exit(one.identity, code)
-        self.ended(one)  # nobody knows how
+        self.ended(one, code)  # the kernel tells
 
     @rule(seconds=st.sampled_from([1.0, 5.0, 40.0]))
     def time_passes(self, seconds: float) -> None:

@@ -92,11 +92,21 @@ def test_a_session_that_ended_by_itself_is_already_gone(stage):
     assert result_of(stage.stop("s1")) == "already_gone"
 
 
-def test_an_exit_without_its_holder_is_recorded_as_unknown__C15(stage):
+@pytest.mark.parametrize(("told", "exit_code"), [(True, 3), (False, None)])
+def test_an_exit_without_its_holder_is_recorded_as_the_kernel_tells_it_or_as_unknown__C15(stage, told, exit_code):
+    stage.processes.tells_exits = told
     child = stage.started("s1")
     del stage.processes.table[child.holder.pid]
     stage.processes.exit(child.identity, 3)
-    assert (child.folder.end.exit_code, child.folder.end.signal) == (None, None)
+    assert (child.folder.end.exit_code, child.folder.end.signal) == (exit_code, None)
+
+
+def test_how_a_session_of_a_terminal_ended_is_what_the_kernel_tells__C15(stage):
+    terminal = stage.processes.add("hapi")
+    stage.announce(terminal.pid, "t", startedBy="terminal")
+    child = stage.children.living("t")
+    stage.processes.exit(terminal, signal="SIGKILL")
+    assert (child.folder.end.exit_code, child.folder.end.signal) == (None, "SIGKILL")
 
 
 def test_live_sessions_are_taken_over__C14(stage):
