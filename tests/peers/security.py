@@ -1,4 +1,5 @@
-"""The security list (X, D, K of the catalogue), asked of a running runner of either make from the outside alone.
+"""The security list (X, D, K of the catalogue, U where it applies), asked of a running runner and hub of either make.
+
 
 Each check does what an attacker or an unlucky user would do and looks what comes of it: answers, processes, files. It gives
 `Seen(held, words)`: whether what must not happen did not, and what was seen. One that ends the runner has it started again.
@@ -6,6 +7,7 @@ Each check does what an attacker or an unlucky user would do and looks what come
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -191,13 +193,6 @@ class Slow(threading.Thread):
 
 Check = Callable[[World], Seen]
 CHECKS: dict[str, tuple[str, Check]] = {}
-NOT_ASKED = {
-    "X09": "needs a runner started with 64 descriptors; `tests/programs` asks ours",
-    "X15": "needs a system that does not tell who calls",
-    "D03": "needs a hook between check and use",
-    "D10": "asked over the hub, not from outside; `tests/runner` asks ours",
-    "U": "of the hub; `tests/hub` asks ours",
-}
 
 
 def check(name: str, what: str) -> Callable[[Check], Check]:
@@ -585,6 +580,56 @@ def unix_socket(world: World) -> Seen:
         return Seen(None, "has none")
     mode = stat.S_IMODE(path.stat().st_mode)
     return Seen(mode == 0o600, f"mode {mode:o}")
+
+
+# --- U: what applies of the hub's list
+
+
+def ask_hub(world: World, path: str, *headers: str, method: str = "GET", body: bytes = b"", host: str = "") -> tuple[int, bytes]:
+    """Status and everything that the hub answered."""
+    port = int(world.user.url.rpartition(":")[2])
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {host or '127.0.0.1'}:{port}", *headers, "Connection: close"]
+    if body:
+        lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+    said = world.raw("\r\n".join([*lines, "", ""]).encode() + body, port=port)
+    return status_of(said), said
+
+
+@check("U03", "a web token without signature (alg none)")
+def unsigned(world: World) -> Seen:
+    parts = world.user.jwt.split(".")
+    claims = parts[1]
+    header = base64.urlsafe_b64encode(b'{"alg":"none","typ":"JWT"}').rstrip(b"=").decode()
+    found = [ask_hub(world, "/api/sessions", f"Authorization: Bearer {header}.{claims}.{rest}")[0] for rest in ("", parts[2])]
+    return Seen(found == [401, 401], f"status {', '.join(map(str, found))}")
+
+
+@check("U08", "a page of another origin asks the hub")
+def other_origin(world: World) -> Seen:
+    _, said = ask_hub(world, "/api/sessions", f"Authorization: Bearer {world.user.jwt}", "Origin: http://evil.example")
+    lines = [line for line in said.lower().split(b"\r\n") if line.startswith(b"access-control-allow-origin:")]
+    allowed = any(b"*" in line or b"evil" in line for line in lines)
+    return Seen(not allowed, lines[0].decode() if lines else "no Access-Control-Allow-Origin")
+
+
+@check("U09", "a foreign Host at a hub on the loopback address")
+def foreign_host(world: World) -> Seen:
+    status, _ = ask_hub(world, "/api/sessions", f"Authorization: Bearer {world.user.jwt}", host="evil.example")
+    return Seen(status >= 400, f"status {status}")
+
+
+@check("U12", "paths that lead out of the page's directory")
+def out_of_the_page(world: World) -> Seen:
+    tries = ("/../../../../../../etc/passwd", "/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd", "/..%2f..%2f..%2f..%2fetc/passwd")
+    found = [ask_hub(world, path)[1] for path in tries]
+    return Seen(not any(b"root:" in said for said in found), f"status {', '.join(str(status_of(said)) for said in found)}")
+
+
+@check("U07", "300 wrong tokens, one after the other")
+def guessing(world: World) -> Seen:
+    """The last of all: who guessed has to wait."""
+    found = {ask_hub(world, "/api/auth", method="POST", body=b'{"accessToken":"wrong-%d"}' % number)[0] for number in range(300)}
+    return Seen(429 in found, f"status {', '.join(map(str, sorted(found)))}")
 
 
 def ask_everything(world: World) -> dict[str, Seen]:
