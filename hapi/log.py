@@ -26,7 +26,7 @@ KEPT_FILES = 40  # of all programs together; the oldest go first
 
 _LEGACY = frozenset(["isError", "why", "failure", "message", "system", "time", "format", "printed", "logLevel", "logger"])
 _CHATTER = ("log_legacy", "twisted.")  # ports opening, factories starting: of interest to few
-_LEVELS = {"debug": LogLevel.debug, "info": LogLevel.info, "warn": LogLevel.warn, "error": LogLevel.error}
+LEVELS = {"debug": LogLevel.debug, "info": LogLevel.info, "warn": LogLevel.warn, "error": LogLevel.error}
 
 
 def json_line(event: LogEvent, secrets: Secrets) -> str:
@@ -212,7 +212,7 @@ def start_logging(
     path = None
     if home is not None:
         path = new_log_file(home, program)
-        level = _LEVELS.get(environ.get("HAPI_LOG_LEVEL", "").lower(), LogLevel.info)
+        level = LEVELS.get(environ.get("HAPI_LOG_LEVEL", "").lower(), LogLevel.info)
         observers.append(FileLog(RotatingFile(path), hidden, level))
     if terminal is not None:
         observers.append(TerminalLog(terminal, hidden, LogLevel.critical if quiet_start else terminal_level))

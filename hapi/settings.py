@@ -44,8 +44,14 @@ def read_settings(home: Home) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise SettingsBroken(f"{home.settings}: {getattr(error, 'strerror', None) or error}") from error
     if not isinstance(found, dict):
-        raise SettingsBroken(f"{home.settings}: holds a JSON {type(found).__name__}, not an object")
+        raise SettingsBroken(f"{home.settings}: holds a JSON {json_type(found)}, not an object")
     return found
+
+
+def json_type(value: object) -> str:
+    """What JSON calls it."""
+    names = {type(None): "null", bool: "boolean", int: "number", float: "number", str: "text", list: "array", dict: "object"}
+    return names.get(type(value), type(value).__name__)
 
 
 def update_settings(home: Home, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> dict[str, Any]:
@@ -105,10 +111,12 @@ def _locked(home: Home) -> Iterator[None]:
 
 
 def machine_id(home: Home) -> str:
-    """This home's machine id; a random one is made and kept the first time."""
+    """This home's machine id; a random one is made and kept the first time. Raises NotConfigured when it is no text."""
     found = read_settings(home).get("machineId")
     if isinstance(found, str) and found:
         return found
+    if found:
+        raise NotConfigured(f"machineId in {home.settings} is a JSON {json_type(found)}, it must be a text")
     settings = update_settings(home, lambda now: {**now, "machineId": now.get("machineId") or str(uuid.uuid4())})
     return str(settings["machineId"])
 

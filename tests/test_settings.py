@@ -24,7 +24,8 @@ def test_a_missing_file_reads_as_no_settings(place):
     ("content", "says"),
     [
         (b'{"a": 1,\n  oops}', "line 2, column 3"),
-        (b"[1, 2]", "a JSON list"),
+        (b"[1, 2]", "a JSON array"),
+        (b"null", "a JSON null"),
         (b'{"a": "\xff"}', "not UTF-8"),
         (b"[" * 100_000, "recursion"),
         (b" " * 2_000_000, "larger than"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import resource
@@ -23,8 +22,9 @@ from hapi.cli.failures import DONE, ERROR, Stop, epilog, known
 from hapi.cli.output import json_flag, print_json, say
 from hapi.cli.preflight import hub_date, judge_clock, try_child
 from hapi.cli.probing import judge_hub
-from hapi.home import Home, read_capped
-from hapi.settings import hub_access, read_settings
+from hapi.home import Home
+from hapi.process.limits import SessionLimits
+from hapi.settings import NotConfigured, hub_access, read_settings
 from hapi.shown import visible
 
 GIB = 1 << 30
@@ -101,9 +101,17 @@ def examine(environ: Any) -> list[Check]:
     except Exception as error:
         return [Check("home", "broken", str(error))]
     checks = [Check("version", "good", f"hapi {__version__}, Python {platform.python_version()}, {platform.system()}")]
-    checks += [_guarded(name, look, home) for name, look in (("home", _home), ("settings", _settings), ("state", _state))]
-    checks += _by_trying(home, environ)
-    checks += _guarded_all("agents", lambda: _agents(home, environ))
+    checks += [_guarded("home", _home, home)]
+    settings: dict[str, Any] | None = None
+    try:
+        settings = read_settings(home)
+        checks += [_settings(home, settings)]
+    except Exception as error:
+        failure = known(error)
+        checks += [Check("settings", "broken", failure.sentence if failure else f"{type(error).__name__}: {error}")]
+    checks += [_environment(environ), _guarded("state", _state, home)]
+    checks += _by_trying(home, environ, settings)
+    checks += _guarded_all("agents", lambda: _agents(settings, environ))
     checks += [_guarded("disk", _disk, home), _descriptors(), _path(environ)]
     return checks
 
@@ -129,10 +137,13 @@ def _home(home: Home) -> Check:
     return Check("home", "note" if closed else "good", f"{home.path}{closed}")
 
 
-def _settings(home: Home) -> Check:
-    settings = read_settings(home)
+def _settings(home: Home, settings: dict[str, Any]) -> Check:
+    from hapi.cli.judging import settings_troubles
+
     if not home.settings.exists():
         return Check("settings", "note", f"{home.settings} does not exist yet")
+    if troubles := settings_troubles(settings):
+        return Check("settings", "broken", f"{home.settings}: {'; '.join(troubles)}")
     if stat.S_IMODE(home.settings.stat().st_mode) & 0o077:
         return Check(
             "settings", "broken", f"{home.settings} can be read by other users: chmod 600 it, and change the token in it"
@@ -140,30 +151,40 @@ def _settings(home: Home) -> Check:
     return Check("settings", "good", f"{home.settings}, {len(settings)} keys")
 
 
+def _environment(environ: Any) -> Check:
+    from hapi.cli.judging import environment_troubles
+
+    troubles = environment_troubles(environ)
+    return Check("environment", "note" if troubles else "good", "; ".join(troubles) or "all variables of HAPI make sense")
+
+
 def _state(home: Home) -> Check:
-    try:
-        content = read_capped(home.runner_state)
-        found = json.loads(content) if content is not None else None
-    except (OSError, ValueError, RecursionError) as error:
-        return Check("state", "broken", f"{home.runner_state} cannot be read ({error}): remove it while no runner runs")
-    if content is not None and not isinstance(found, dict):
-        return Check("state", "broken", f"{home.runner_state} holds no JSON object: remove it while no runner runs")
-    return Check("state", "good", "no runner has left a state file" if found is None else f"{home.runner_state}")
+    """Nothing that is in the file keeps a runner from starting: it sets a broken one aside."""
+    from hapi.runner.state import StateFile
+
+    if not os.path.lexists(home.runner_state):
+        return Check("state", "good", "no runner has left a state file")
+    if StateFile(home).read() is None:
+        return Check("state", "note", f"{home.runner_state} cannot be made out: the next start of a runner sets it aside")
+    return Check("state", "good", f"{home.runner_state}")
 
 
-def _by_trying(home: Home, environ: Any) -> list[Check]:
-    """Hub, clock, runner and a child: what needs a reactor, and that runs once."""
+def _by_trying(home: Home, environ: Any, settings: dict[str, Any] | None) -> list[Check]:
+    """Hub, clock, runner and a child: what needs a reactor, and that runs once. `settings` None: they cannot be read."""
+    access = None
     try:
-        access = hub_access(environ, read_settings(home))
+        if settings is None:
+            hub = [Check("hub", "note", "not asked: which one stands in settings.json")]
+        else:
+            access = hub_access(environ, settings)
     except Exception as error:
         hub = [Check("hub", "broken", str(error))]
-        access = None
 
     async def look(reactor: Any) -> list[Check]:
         wall, monotonic = time.time(), time.monotonic()
         found = list(hub) if access is None else [_judged(access.url, await judge_hub(reactor, access))]
         dates = await hub_date(reactor, access.url) if access is not None and found[0].finding == "good" else None
-        found += [await _runner(reactor, home), await _child(reactor, home)]
+        found += [await _runner(reactor, home), await _child(reactor, home, environ, settings or {})]
         clock = judge_clock(dates, time.time() - wall, time.monotonic() - monotonic)
         return [*found, Check("clock", "good" if clock.ok else "note", clock.text)]
 
@@ -189,13 +210,20 @@ async def _runner(reactor: Any, home: Home) -> Check:
     return Check("runner", finding, words)
 
 
-async def _child(reactor: Any, home: Home) -> Check:
+async def _child(reactor: Any, home: Home, environ: Any, settings: dict[str, Any]) -> Check:
+    from hapi.process.scopes import Scopes, look_around
+    from hapi.runner.options import read_session_limits
+
     try:
-        tried = await try_child(reactor, home.prepare())
+        limits = read_session_limits(environ, settings)
+    except NotConfigured:
+        limits = SessionLimits()  # said above
+    try:
+        tried = await try_child(reactor, home.prepare(), Scopes(look_around(environ), limits, reactor.seconds))
     except Exception as error:
         failure = known(error)
         return Check("child", "broken", failure.sentence if failure else f"no child can be started: {error}")
-    return Check("child", "good" if tried.ok else "broken", tried.text)
+    return Check("child", "broken" if not tried.ok else "note" if tried.notable else "good", tried.text)
 
 
 def _judged(url: str, verdict: Any) -> Check:
@@ -206,10 +234,10 @@ def _judged(url: str, verdict: Any) -> Check:
     return Check("hub", "broken", f"{url} does not answer: {verdict.reason}")
 
 
-def _agents(home: Home, environ: Any) -> list[Check]:
+def _agents(settings: dict[str, Any] | None, environ: Any) -> list[Check]:
     from hapi.cli.found import found_agents
 
-    found, missing = found_agents(read_settings(home), environ)
+    found, missing = found_agents(settings or {}, environ)
     text = f"found {', '.join(found)}" + (f"; not found {', '.join(missing)}" if missing else "")
     return [Check("agents", "good" if len(found) > 1 else "note", text)]
 

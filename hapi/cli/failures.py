@@ -49,6 +49,7 @@ _CODES = {
     "hapi.home.HomeUnusable": ERROR,
     "hapi.settings.SettingsBroken": ERROR,
     "hapi.settings.NotConfigured": ERROR,
+    "hapi.hub.options.NoPort": USAGE,
     "hapi.runner.lock.HomeHeld": HELD,
     "hapi.runner.lockfile.LockUnusable": ERROR,
     "hapi.runner.client.RunnerNotRunning": NOT_RUNNING,

@@ -12,6 +12,7 @@ MORE = {  # flag → keyword of RunnerOptions.from_environment; each takes one t
     "--min-free-memory": "min_free_memory",
     "--queue": "queue",
     "--revive": "revive",
+    "--session-memory": "session_memory",
 }
 
 

@@ -61,6 +61,9 @@ def run_runner(flags: RunnerFlags) -> int:
             serving.on_hangup = lambda: reload(logging, runner, telling)
         logging.speak_up()
         tell(banner(runner))
+        from hapi.cli.judging import warn_of_troubles
+
+        warn_of_troubles(os.environ, options.settings)
 
     try:
         return serving.run(start)

@@ -11,6 +11,7 @@ import click
 from hapi.cli.failures import DONE, ERROR, USAGE, epilog
 from hapi.cli.output import json_flag, print_json, say
 from hapi.home import Home
+from hapi.settings import read_settings
 
 PORT = click.IntRange(0, 65535)
 
@@ -19,17 +20,22 @@ PORT = click.IntRange(0, 65535)
 @click.option("--host", help="Where to listen (HAPI_LISTEN_HOST, 127.0.0.1).")
 @click.option("--port", type=PORT, help="On which port, 0 for any (HAPI_LISTEN_PORT, 3006).")
 @click.option("--public-url", help="The hub's address seen from outside (HAPI_PUBLIC_URL).")
+@click.option("--web-root", metavar="PATH", help="A directory with another page (HAPI_WEB_ROOT; ours).")
+@click.option("--cors-origin", "cors_origins", multiple=True, metavar="ORIGIN", help="An origin whose pages may call it.")
+@click.option("--allowed-host", "allowed_hosts", multiple=True, metavar="NAME", help="A host name that it answers to.")
+@click.option("--database", metavar="FILE", help="The database (DB_PATH, hub.db in the home).")
 @click.option("--relay/--no-relay", default=False, hidden=True, help="Accepted for the npm CLI's sake; there is no relay.")
 @json_flag
-def hub(host: str | None, port: int | None, public_url: str | None, relay: bool, as_json: bool) -> None:
+def hub(relay: bool, as_json: bool, **flags: Any) -> None:
     """Run the hub: REST, Socket.IO, events, database and web page. Ctrl+C or SIGTERM ends it in order."""
-    sys.exit(serve_hub({"host": host, "port": port, "public_url": public_url}, as_json))
+    sys.exit(serve_hub({name: None if value == () else value for name, value in flags.items()}, as_json))
 
 
 def serve_hub(flags: dict[str, Any], as_json: bool) -> int:
     """Serve until asked to leave; the exit code."""
     from twisted.internet import reactor
 
+    from hapi.cli.judging import warn_of_troubles
     from hapi.cli.pageaddress import page_address
     from hapi.cli.serving import Serving
     from hapi.hub import HubOptions, hub_service
@@ -47,6 +53,7 @@ def serve_hub(flags: dict[str, Any], as_json: bool) -> int:
         await service.when_listening
         logging.secrets.add(service.token)
         logging.speak_up()
+        warn_of_troubles(os.environ, read_settings(home))
         if as_json:
             print_json({"url": service.url, "pid": os.getpid(), "home": str(home.path), "log": str(logging.path)})
             return

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
 import time
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
 from hapi.home import Home
+
+if TYPE_CHECKING:
+    from hapi.process.scopes import Scopes
 
 CHILD = (sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)")
 PATIENCE = 10.0  # seconds for the child, and for the hub's answer
@@ -26,20 +30,22 @@ class Tried:
 
     ok: bool
     text: str
+    notable: bool = False  # it works, but not as asked
 
 
-async def try_child(reactor: Any, home: Home) -> Tried:
-    """Start a disposable child below a holder, as a session is, and end it again. Leaves nothing behind."""
+async def try_child(reactor: Any, home: Home, scopes: Scopes | None = None) -> Tried:
+    """Start a disposable child below a holder, as a session is (its limits and `scopes` too), and end it. Leaves nothing."""
     from hapi.attempts import AttemptFolder
     from hapi.process import LaunchFailed, LaunchPlan, SystemProcesses
     from hapi.protocol.attempt import AttemptRequest
 
-    processes = SystemProcesses(reactor)
+    processes = SystemProcesses(reactor, scopes)
     place = Path(tempfile.mkdtemp(prefix=".doctor-", dir=home.path))
     begun = time.monotonic()
     try:
         folder = AttemptFolder.create(Home(place), AttemptRequest(CHILD, str(place), time.time(), "doctor"))
-        plan = LaunchPlan(CHILD, str(place), {}, folder)
+        environment = {} if scopes is None else dict(os.environ)  # systemd-run finds its manager there
+        plan = LaunchPlan(CHILD, str(place), environment, folder, None if scopes is None else scopes.limits)
         launched = await processes.launch(plan).addTimeout(PATIENCE, reactor)
         took = time.monotonic() - begun
         ending = await processes.end_tree(launched.child, folder.id).addTimeout(PATIENCE, reactor)
@@ -48,7 +54,10 @@ async def try_child(reactor: Any, home: Home) -> Tried:
         await processes.when_exited(launched.holder).addTimeout(PATIENCE, reactor)
         if folder.end is None:
             return Tried(False, "a child was started and ended, but its holder did not record the end")
-        return Tried(True, f"started in {took * 1000:.0f} ms below a holder, ended, and its end recorded")
+        where = f" in a scope of {scopes.around.manager}" if scopes is not None and scopes.in_use else ""
+        text = f"started in {took * 1000:.0f} ms below a holder{where}, ended, and its end recorded"
+        warned = scopes.warnings() if scopes is not None else []
+        return Tried(True, "; ".join([text, *warned]), bool(warned))
     except LaunchFailed as error:
         return Tried(False, f"no child can be started: {error.reason}")
     except OSError as error:

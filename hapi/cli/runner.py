@@ -26,6 +26,7 @@ def flags(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--queue", metavar="N", help="How many starts may wait for a place (HAPI_RUNNER_QUEUE; 0)."),
         click.option("--min-free-memory", metavar="SIZE", help="Memory that must be free for a start, as 2G."),
         click.option("--max-sessions", metavar="N", help="How many sessions may run at once; more are refused, or wait."),
+        click.option("--session-memory", metavar="SIZE", help="Memory that one session may take, as 4G; needs systemd."),
         click.option("--session-command", metavar="COMMAND", help="The program that sessions run (HAPI_CLI_EXECUTABLE; ours)."),
         click.option("--workspace-root", "roots", multiple=True, metavar="PATH", help="Limit sessions to PATH; repeatable."),
     ):

@@ -102,6 +102,7 @@ def same(status: dict[str, Any], options: Any) -> bool:
         and status.get("machineId") == options.machine_id
         and list(status.get("workspaceRoots") or ()) == list(options.workspace_roots)
         and status.get("revive") == options.revive
+        and status.get("sessionMemory") == options.session_limits.memory
         and same_limits(status.get("admission") or {}, options.limits)
         and list(status.get("sessionCommand") or ()) == list(options.session_command)
     )

@@ -75,6 +75,7 @@ class Up:
         from twisted.internet.task import deferLater
 
         from hapi.cli.daemon import GLANCE
+        from hapi.cli.judging import warn_of_troubles
         from hapi.cli.starting import is_reachable
         from hapi.hub import hub_service
         from hapi.runner import RunnerOptions, runner_service
@@ -98,6 +99,7 @@ class Up:
         await runner.when_up()
         logging.speak_up()
         self._tell(hub, logging)
+        warn_of_troubles(os.environ, wanted.settings)
         while not is_reachable(runner.status()):
             await deferLater(reactor, GLANCE)
         if not self.as_json:

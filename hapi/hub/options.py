@@ -21,6 +21,10 @@ DATABASE = "hub.db"
 TOKEN_BYTES = 32
 
 
+class NoPort(NotConfigured):
+    """What should be a port is none."""
+
+
 @frozen
 class HubOptions:
     home: Home
@@ -44,36 +48,39 @@ class HubOptions:
         home = given.pop("home", None) or Home.find(environ)
         settings = read_settings(home)
         host = given.get("host") or environ.get("HAPI_LISTEN_HOST") or settings.get("listenHost") or HOST
-        port = given.get("port", environ.get("HAPI_LISTEN_PORT") or settings.get("listenPort", PORT))
+        port = given.get("port", environ.get("HAPI_LISTEN_PORT") or settings.get("listenPort"))
         public = given.get("public_url") or environ.get("HAPI_PUBLIC_URL") or settings.get("publicUrl") or None
         database = given.get("database") or environ.get("DB_PATH") or None
         web_root = given.get("web_root") or environ.get("HAPI_WEB_ROOT") or None
         origins = given.get("cors_origins") or environ.get("CORS_ORIGINS") or settings.get("corsOrigins") or ()
         hosts = given.get("allowed_hosts") or environ.get("HAPI_ALLOWED_HOSTS") or settings.get("allowedHosts") or ()
+        if web_root is not None and not Path(web_root).is_dir():
+            raise NotConfigured(f"the page's directory {str(web_root)!r} (--web-root, HAPI_WEB_ROOT) is not there")
         if not isinstance(host, str):
             raise NotConfigured(f"listenHost {host!r} is no text")
         return cls(
             home=home,
             host=host,
-            port=_port(port),
+            port=PORT if port is None else read_port(port),
             token=given.get("token") or (environ.get("CLI_API_TOKEN") or "").strip() or None,
             database=None if database is None else Path(database),
             public_url=None if public is None else origin(public),
-            cors_origins=tuple(item if item == "*" else origin(item) for item in _listed(origins, "corsOrigins")),
+            cors_origins=tuple(item if item == "*" else origin(item) for item in read_list(origins, "corsOrigins")),
             web_root=None if web_root is None else Path(web_root),
-            allowed_hosts=tuple(item.lower() for item in _listed(hosts, "allowedHosts")),
+            allowed_hosts=tuple(item.lower() for item in read_list(hosts, "allowedHosts")),
         )
 
 
-def _port(value: object) -> int:
+def read_port(value: object) -> int:
+    """Raises NoPort."""
     text = str(value)
-    if isinstance(value, bool) or not (text.isascii() and text.isdigit() and int(text) < 65536):
-        raise NotConfigured(f"port {value!r} must be a number from 0 to 65535")
+    if isinstance(value, bool) or not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) < 65536):
+        raise NoPort(f"port {value!r} (HAPI_LISTEN_PORT, listenPort in settings.json) must be a number from 0 to 65535")
     return int(text)
 
 
-def _listed(value: object, name: str) -> list[str]:
-    """A list of texts, or one text with commas."""
+def read_list(value: object, name: str) -> list[str]:
+    """A list of texts, or one text with commas. Raises NotConfigured."""
     items = value.split(",") if isinstance(value, str) else list(value) if isinstance(value, (list, tuple)) else None
     if items is None or not all(isinstance(item, str) for item in items):
         raise NotConfigured(f"{name} must be a list of texts")
@@ -100,8 +107,10 @@ def signing_secret(home: Home) -> bytes:
     path = home.jwt_secret
     try:
         content = read_capped(path)
-    except (OSError, ValueError) as error:
-        raise NotConfigured(f"{path}: {error}") from error
+    except OSError as error:
+        raise NotConfigured(f"{path} cannot be read: {error.strerror or 'it is no regular file'}") from error
+    except ValueError as error:
+        raise NotConfigured(str(error)) from error
     if content is None:
         made = os.urandom(TOKEN_BYTES)
         home.prepare()

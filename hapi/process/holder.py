@@ -34,6 +34,7 @@ def main(folder: str, directory: str, argv: list[str]) -> None:
         _signal.signal(number, _signal.SIG_IGN)
     _signal.pthread_sigmask(_signal.SIG_BLOCK, AWAITED)
     close_others()
+    os.environb.pop(b"INVOCATION_ID", None)  # systemd-run's, of the scope
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     child = start(directory, argv)

@@ -24,12 +24,22 @@ from hapi.protocol.attempt import ProcessIdentity
 
 NAME = "hapi-holder"  # an option that python ignores: holders of any installation are known by it
 OPTIONS = ("-I", "-S", "-E", "-X", NAME)
-KEPT_FROM_CHILD = ("HAPI_RUNNER_HANDOFF_FROM_PID", "NOTIFY_SOCKET", "LISTEN_", "WATCHDOG_")
+KEPT_FROM_CHILD = (
+    *("HAPI_RUNNER_HANDOFF_FROM_PID", "NOTIFY_SOCKET", "LISTEN_", "WATCHDOG_"),
+    *("INVOCATION_ID", "SYSTEMD_EXEC_PID", "JOURNAL_STREAM"),  # a session is not the unit: a runner started in it is its own
+)
 _SIGNALS = [number for number in signal.Signals if number not in (signal.SIGKILL, signal.SIGSTOP)]
 
 
-def start_holder(plan: LaunchPlan) -> tuple[int, int]:
-    """Start the holder of `plan`: its pid, and the pipe on which it reports. Raises LaunchFailed."""
+class NoHolder(LaunchFailed):
+    """Whatever was to become the holder never spoke: the session itself was not even tried."""
+
+
+def start_holder(plan: LaunchPlan, before: tuple[str, ...] = ()) -> tuple[int, int]:
+    """Start the holder of `plan`: its pid, and the pipe on which it reports. Raises LaunchFailed.
+
+    `before`: the absolute path and words of a program that becomes the holder (systemd-run).
+    """
     if not plan.argv or not plan.argv[0]:
         raise LaunchFailed("the session", "no program is named")
     program = plan.argv[0]
@@ -44,9 +54,10 @@ def start_holder(plan: LaunchPlan) -> tuple[int, int]:
         descriptors.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
         output, nothing = descriptors[2:]
         os.set_blocking(writing, True)
+        words = [*before, sys.executable, *OPTIONS, _compiled(), str(plan.attempt.path), plan.cwd, *plan.argv]
         pid = os.posix_spawn(
-            sys.executable,
-            [sys.executable, *OPTIONS, _compiled(), str(plan.attempt.path), plan.cwd, *plan.argv],
+            words[0],
+            words,
             environment_of(plan),
             file_actions=[(os.POSIX_SPAWN_DUP2, *pair) for pair in _to_low((nothing, 0), (output, 1), (output, 2), (writing, 3))],
             setsid=True,
@@ -115,7 +126,7 @@ def read_report(line: bytes, plan: LaunchPlan) -> Launched:
         case ["failed", number, _what]:
             raise LaunchFailed(program, _about_program(int(number)))
     last = " ".join(plan.attempt.tail(400).split())
-    raise LaunchFailed(program, "its holder ended without a word" + (f" ({last})" if last else ""))
+    raise NoHolder(program, "its holder ended without a word" + (f" ({last})" if last else ""))
 
 
 def _about_program(number: int) -> str:

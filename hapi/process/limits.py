@@ -1,6 +1,7 @@
 """What one session may take of the machine, and that it goes before the runner when memory runs out.
 
-Set from outside, a moment after the start: what a session starts later inherits it. Linux only; elsewhere nothing is limited.
+Resource limits are set from outside, a moment after the start: what a session starts later inherits them. Linux only; elsewhere
+nothing is limited. Limits of a control group need systemd, see `hapi.process.scopes`.
 """
 
 from __future__ import annotations
@@ -22,23 +23,37 @@ KINDS = {  # key of `sessionLimits` in settings.json → what the kernel calls i
     "cpuSeconds": "RLIMIT_CPU",
     "coreSize": "RLIMIT_CORE",
 }
+OF_SCOPES = {"tasks": "TasksMax={}", "cpuPercent": "CPUQuota={}%"}  # further keys → what systemd calls it
+MODES = ("auto", "always", "never")
 log = Logger()
 
 
 @frozen
 class SessionLimits:
-    """`most`: the kernel's name → value. `oom_score_adj` is added to by the kernel's own badness, -1000 to 1000."""
+    """`most`: the kernel's name → value. `oom_score_adj` is added to by the kernel's own badness, -1000 to 1000.
+
+    `memory` (bytes) and `in_scope` (properties of systemd) hold for all of a session together; they need a scope. `scopes`:
+    whether sessions get one (`auto`: when something needs it).
+    """
 
     most: Mapping[str, int] = {"RLIMIT_CORE": 0}
     oom_score_adj: int = OOM_FIRST
+    memory: int | None = None
+    in_scope: tuple[str, ...] = ()
+    scopes: str = "auto"
+
+    @property
+    def of_scope(self) -> tuple[str, ...]:
+        """All that a scope has to hold, as systemd's properties."""
+        return ((f"MemoryMax={self.memory}",) if self.memory is not None else ()) + self.in_scope
 
     @classmethod
-    def read(cls, settings: Mapping[str, Any]) -> SessionLimits:
+    def read(cls, settings: Mapping[str, Any], memory: int | None = None, scopes: str = "auto") -> SessionLimits:
         """The settings' `sessionLimits` (whole numbers) over the defaults. Raises ValueError naming the key."""
         given = settings.get("sessionLimits") or {}
         if not isinstance(given, Mapping):
             raise ValueError("sessionLimits must be an object")
-        most, score = {"RLIMIT_CORE": 0}, OOM_FIRST
+        most, score, in_scope = {"RLIMIT_CORE": 0}, OOM_FIRST, []
         for name, value in given.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
                 raise ValueError(f"sessionLimits.{name} must be a whole number, 0 or more")
@@ -48,9 +63,20 @@ class SessionLimits:
                 score = value
             elif name in KINDS:
                 most[KINDS[name]] = value
+            elif name in OF_SCOPES:
+                if value == 0:
+                    raise ValueError(f"sessionLimits.{name} must be 1 or more")
+                in_scope.append(OF_SCOPES[name].format(value))
             else:
-                raise ValueError(f"sessionLimits.{name} is none of {', '.join([*KINDS, 'oomScoreAdj'])}")
-        return cls(most, score)
+                raise ValueError(f"sessionLimits.{name} is none of {', '.join([*KINDS, 'oomScoreAdj', *OF_SCOPES])}")
+        if scopes not in MODES:
+            raise ValueError(f"sessionScopes is {scopes!r}: it must be one of {', '.join(MODES)}")
+        if memory == 0:
+            raise ValueError("sessionMemory must be more than 0")
+        found = cls(most, score, memory, tuple(in_scope), scopes)
+        if scopes == "never" and found.of_scope:
+            raise ValueError("sessionMemory, sessionLimits.tasks and .cpuPercent need scopes, and sessionScopes says never")
+        return found
 
 
 def confine(pid: int, limits: SessionLimits) -> None:

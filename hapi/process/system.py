@@ -15,9 +15,10 @@ from zope.interface import implementer
 from hapi.process import identity as kernel
 from hapi.process.ending import TreeEnding
 from hapi.process.exits import Exits
-from hapi.process.interface import Ending, Exit, IProcesses, Launched, LaunchFailed, LaunchPlan
-from hapi.process.launch import Report, read_report, start_holder
+from hapi.process.interface import Ending, Exit, IProcesses, Launched, LaunchPlan
+from hapi.process.launch import NoHolder, Report, read_report, start_holder
 from hapi.process.limits import confine
+from hapi.process.scopes import Scopes
 from hapi.process.status import in_words
 from hapi.process.tree import Looks, Table, identity_of, members
 from hapi.protocol.attempt import ProcessIdentity
@@ -28,9 +29,13 @@ REPORT_WITHIN = 10.0  # seconds a holder has to say that the session runs
 @implementer(IProcesses)
 @define(eq=False)
 class SystemProcesses:
-    """`reactor` provides IReactorTime and IReactorFDSet. No signal handler is needed: holders are reaped by pidfd."""
+    """`reactor` provides IReactorTime and IReactorFDSet. No signal handler is needed: holders are reaped by pidfd.
+
+    With `scopes`, sessions get control groups of their own where those say so.
+    """
 
     _reactor: Any
+    _scopes: Scopes | None = None
     _exits: Exits = field(init=False)
     _looks: Looks = field(init=False)
     log = Logger()
@@ -43,7 +48,21 @@ class SystemProcesses:
         return Deferred.fromCoroutine(self._launch(plan))
 
     async def _launch(self, plan: LaunchPlan) -> Launched:
-        pid, pipe = start_holder(plan)
+        scopes = self._scopes
+        while scopes is not None and (before := scopes.words(plan.attempt.id, plan.limits)):
+            try:
+                launched = await self._hold(plan, before)
+            except NoHolder as error:
+                if plan.attempt.process is not None:
+                    raise  # there was a holder, and it has started the session
+                scopes.failed(error.reason)
+                continue
+            scopes.check(launched.holder.pid, plan.attempt.id)
+            return launched
+        return await self._hold(plan)
+
+    async def _hold(self, plan: LaunchPlan, before: tuple[str, ...] = ()) -> Launched:
+        pid, pipe = start_holder(plan, before)
         self._reap(pid)
         try:
             line = await Report(self._reactor, pipe).done.addTimeout(REPORT_WITHIN, self._reactor)
@@ -54,7 +73,7 @@ class SystemProcesses:
                 with suppress(OSError):
                     kernel.send(holder, signal.SIGKILL)
                 await self.when_exited(holder).addTimeout(REPORT_WITHIN, self._reactor).addErrback(lambda _: None)
-            raise LaunchFailed(plan.argv[0], f"its holder said nothing within {REPORT_WITHIN:.0f} s") from error
+            raise NoHolder(plan.argv[0], f"its holder said nothing within {REPORT_WITHIN:.0f} s") from error
         launched = read_report(line, plan)
         if plan.limits is not None and kernel.identify(launched.child.pid) == launched.child:
             confine(launched.child.pid, plan.limits)

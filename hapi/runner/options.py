@@ -14,7 +14,7 @@ from attrs import field, frozen
 
 from hapi.home import Home
 from hapi.process.limits import SessionLimits
-from hapi.runner.admission import Limits
+from hapi.runner.admission import Limits, read_size
 from hapi.runner.roots import RootUnusable, WorkspaceRoots
 from hapi.settings import HubAccess, NotConfigured, hub_access, machine_id, read_settings
 
@@ -80,6 +80,7 @@ class RunnerOptions:
         min_free_memory: str | int | None = None,
         queue: str | int | None = None,
         revive: str | None = None,
+        session_memory: str | int | None = None,
         **more: Any,
     ) -> RunnerOptions:
         """Options from environment, `settings.json` and flags. Makes the home and, the first time, the machine id.
@@ -95,10 +96,10 @@ class RunnerOptions:
             raise NotConfigured(f"--workspace-root: {error}") from error
         command = read_command(session_command, environ)
         flags = {"max_sessions": max_sessions, "min_free_memory": min_free_memory, "queue": queue}
-        flags["revive"] = revive
+        flags |= {"revive": revive, "session_memory": session_memory}
         given = {
             "revive": _revival(revive or environ.get("HAPI_RUNNER_REVIVE") or settings.get("revive") or "offer"),
-            "session_limits": _session_limits(settings),
+            "session_limits": read_session_limits(environ, settings, session_memory),
             "limits": Limits.read(flags, environ, settings),
             "announce_within": _milliseconds(environ, "HAPI_RUNNER_WEBHOOK_TIMEOUT_MS", ANNOUNCE_WITHIN),
             "start_within": _milliseconds(environ, "HAPI_RUNNER_START_CAP_MS", _start_cap(settings)),
@@ -152,9 +153,20 @@ def _revival(wanted: object) -> str:
     return str(wanted)
 
 
-def _session_limits(settings: Mapping[str, Any]) -> SessionLimits:
+def read_session_limits(
+    environ: Mapping[str, str], settings: Mapping[str, Any], memory: str | int | None = None
+) -> SessionLimits:
+    """What one session may take; `memory` is the flag. Raises NotConfigured."""
+    named = {"--session-memory": memory, "HAPI_RUNNER_SESSION_MEMORY": environ.get("HAPI_RUNNER_SESSION_MEMORY")}
+    named["sessionMemory in settings.json"] = settings.get("sessionMemory")
+    name, given = next(((name, value) for name, value in named.items() if value not in (None, "")), ("", None))
     try:
-        return SessionLimits.read(settings)
+        size = None if given is None else read_size(str(given))
+    except ValueError as error:
+        raise NotConfigured(f"{name} {given!r}: {error}") from error
+    scopes = environ.get("HAPI_RUNNER_SESSION_SCOPES") or settings.get("sessionScopes") or "auto"
+    try:
+        return SessionLimits.read(settings, size, scopes)
     except ValueError as error:
         raise NotConfigured(f"settings.json: {error}") from error
 

@@ -57,6 +57,8 @@ def overview(runner: Runner, now: float) -> Mapping[str, Any]:
         "children": len(runner.sessions.children.listed()),
         "admission": runner.sessions.admission.status(),
         "revive": options.revive,
+        "sessionMemory": options.session_limits.memory,
+        "sessionScopes": runner.surroundings is not None and runner.surroundings.scoped,
         "stuck": _stuck(runner),
         "phase": runner.phase,
         "home": str(options.home.path),

@@ -352,5 +352,6 @@ def runner_service(
     """The runner that `options` describe, on the processes of this machine. Start it by `startService` or a parent service."""
     from hapi.process import SystemProcesses
 
-    around = surroundings(reactor, options.environ)
-    return RunnerService(reactor, options, SystemProcesses(reactor), on_retired=on_retired, surroundings=around, **more)
+    around = surroundings(reactor, options.environ, options.session_limits)
+    processes = SystemProcesses(reactor, around.scopes)
+    return RunnerService(reactor, options, processes, on_retired=on_retired, surroundings=around, **more)

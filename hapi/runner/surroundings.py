@@ -1,19 +1,21 @@
 """Whether systemd would end our sessions together with us, or all of us when the user logs out. Looked up once, and only where
-systemd runs: for a warning in `status`, nothing else depends on it."""
+systemd runs: for a warning in `status`, nothing else depends on it. Also makes the scopes that keep sessions apart from us."""
 
 from __future__ import annotations
 
 import os
 import pwd
-import re
 import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+
+from hapi.process.limits import SessionLimits
+from hapi.process.scopes import Scopes, Unit, look_around, unit_of
 
 ENDS_ALL = ("control-group", "mixed")  # systemd.kill(5): the values of KillMode that reach every process of a unit
 PATIENCE = 5.0  # seconds for systemctl and loginctl
@@ -21,35 +23,16 @@ PATIENCE = 5.0  # seconds for systemctl and loginctl
 Ask = Callable[[Sequence[str]], Awaitable[str]]  # argv → what it printed
 
 
-@frozen
-class Unit:
-    """The unit whose control group holds this process."""
-
-    name: str
-    of_user: bool  # kept by the manager of a user, which may end with his last log-in
-
-
-def unit_of(cgroups: str) -> Unit | None:
-    """Read /proc/self/cgroup; None when no service or scope is named there."""
-    paths = dict(re.findall(r"^\d+:(name=systemd|):(/.*)$", cgroups, re.MULTILINE))
-    parts = (paths.get("") or "/").strip("/") or (paths.get("name=systemd") or "/").strip("/")
-    found = [part for part in parts.split("/") if part.endswith((".service", ".scope"))]
-    if not found:
-        return None
-    of_user = re.fullmatch(r"user@\d+\.service", found[0]) is not None and len(found) > 1
-    return Unit(found[-1], of_user)
-
-
 def properties(text: str) -> dict[str, str]:
     """What `systemctl show` and `loginctl show-user` print: `Name=value` a line."""
     return {name: value for name, equals, value in (line.partition("=") for line in text.splitlines()) if equals}
 
 
-def warnings(unit: Unit, found: Mapping[str, str], lingers: bool) -> list[str]:
-    """Sentences for the user; [] when sessions outlive both the runner and a log-out."""
+def warnings(unit: Unit, found: Mapping[str, str], lingers: bool, apart: bool = False) -> list[str]:
+    """Sentences for the user; [] when sessions outlive both the runner and a log-out. `apart`: they have scopes of their own."""
     said = []
     mode = found.get("KillMode", "")
-    if unit.name.endswith(".service") and mode in ENDS_ALL:
+    if unit.name.endswith(".service") and mode in ENDS_ALL and not apart:
         said.append(
             f"systemd ends the sessions together with the runner: {unit.name} has KillMode={mode}; "
             "set KillMode=process (`hapi runner install-service` shows a unit)"
@@ -67,8 +50,19 @@ class Surroundings:
     _ask: Ask
     _root: Path = Path("/")
     _user: str = ""
-    warnings: list[str] = field(factory=list)
+    scopes: Scopes | None = None
+    _about: tuple[Unit, Mapping[str, str], bool] | None = None
     log = Logger()
+
+    @property
+    def scoped(self) -> bool:
+        """Whether sessions get control groups of their own."""
+        return self.scopes is not None and self.scopes.in_use
+
+    @property
+    def warnings(self) -> list[str]:
+        found = [] if self._about is None else warnings(*self._about, self.scoped)
+        return found + (self.scopes.warnings() if self.scopes is not None else [])
 
     @property
     def is_there(self) -> bool:
@@ -92,7 +86,7 @@ class Surroundings:
         found = properties(await self._ask(["systemctl", *scope, "show", "--property=KillMode", "--", unit.name]))
         if unit.name.startswith("session-"):
             found |= properties(await self._ask(["loginctl", "show-user", "--property=KillUserProcesses"]))
-        self.warnings = warnings(unit, found, (self._root / "var/lib/systemd/linger" / self._name()).exists())
+        self._about = unit, found, (self._root / "var/lib/systemd/linger" / self._name()).exists()
         for sentence in self.warnings:
             self.log.warn("{sentence}", sentence=sentence)
 
@@ -109,8 +103,8 @@ def _found(program: str, environ: Mapping[str, str]) -> str:
     return shutil.which(program, path=environ.get("PATH")) or f"/usr/bin/{program}"
 
 
-def surroundings(reactor: Any, environ: Mapping[str, str]) -> Surroundings:
-    """Those of this process; programs are asked without blocking the reactor."""
+def surroundings(reactor: Any, environ: Mapping[str, str], limits: SessionLimits | None = None) -> Surroundings:
+    """Those of this process, with scopes for sessions under `limits`; programs are asked without blocking the reactor."""
 
     async def ask(argv: Sequence[str]) -> str:
         from twisted.internet.utils import getProcessOutput
@@ -118,4 +112,5 @@ def surroundings(reactor: Any, environ: Mapping[str, str]) -> Surroundings:
         output = getProcessOutput(_found(argv[0], environ), argv[1:], env=dict(environ), reactor=reactor)
         return bytes(await output.addTimeout(PATIENCE, reactor)).decode(errors="replace")
 
-    return Surroundings(ask)
+    scopes = Scopes(look_around(environ), limits or SessionLimits(), reactor.seconds)
+    return Surroundings(ask, scopes=scopes)

@@ -17,6 +17,8 @@ from hapi.runner.options import RunnerOptions
 from hapi.settings import NotConfigured, SettingsBroken
 from hapi.shown import visible
 
+FLAGS = ("max_sessions", "min_free_memory", "queue", "revive", "session_memory")
+
 
 class Options(usage.Options):
     """Flags of `twistd hapi-runner`. Everything else comes from the environment and `settings.json`."""
@@ -27,6 +29,7 @@ class Options(usage.Options):
         ["min-free-memory", None, None, "Memory that must be free for a start, as 2G (HAPI_RUNNER_MIN_FREE_MEMORY)."],
         ["queue", None, None, "How many starts may wait for a place (HAPI_RUNNER_QUEUE, by default 0)."],
         ["revive", None, None, "`auto`: sessions that a reboot has interrupted come back by themselves (HAPI_RUNNER_REVIVE)."],
+        ["session-memory", None, None, "Memory that one session may take, as 4G; needs systemd (HAPI_RUNNER_SESSION_MEMORY)."],
         ["home", None, None, "The runner's home directory (HAPI_HOME, by default ~/.hapi)."],
     ]
 
@@ -47,7 +50,7 @@ class Options(usage.Options):
                 environ,
                 workspace_roots=self["workspace-roots"],
                 session_command=self["session-command"],
-                **{name: self[name.replace("_", "-")] for name in ("max_sessions", "min_free_memory", "queue", "revive")},
+                **{name: self[name.replace("_", "-")] for name in FLAGS},
             )
         except (HomeUnusable, SettingsBroken, NotConfigured) as error:
             raise SystemExit(f"hapi-runner: {visible(error)}") from error  # one line, status 1: this is no question of usage

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -277,7 +278,7 @@ def test_doctor_finds_what_is_broken(hub, stage):
     broken = json.loads(Ran(stage, "doctor", "--json").out)
     assert not broken["ok"]
     findings = {check["name"]: check["finding"] for check in broken["checks"]}
-    assert (findings["settings"], findings["state"]) == ("broken", "broken")
+    assert (findings["settings"], findings["state"], findings["hub"]) == ("broken", "note", "note")
 
 
 @pytest.mark.parametrize("verb", ["up", "runner start", "runner start-sync", "hub", "demo"])
@@ -310,6 +311,30 @@ def test_a_missing_workspace_root_is_one_sentence(stage, verb):
     code, sentence = Ran(stage, *words, "--workspace-root", "/no/such/place", CLI_API_TOKEN="x" * 12).refusal()
     assert code == 1
     assert "'/no/such/place' is not an existing directory" in sentence
+
+
+@pytest.mark.parametrize("verb", ["up", "hub"])
+def test_a_port_that_is_none_is_wrong_usage_wherever_it_stands(stage, verb):
+    assert Ran(stage, verb, HAPI_LISTEN_PORT="abc").refusal()[0] == 2
+    (stage.directory("home") / "settings.json").write_text('{"listenPort": true}')
+    code, sentence = Ran(stage, verb).refusal()
+    assert (code, sentence[:10]) == (2, "port True ")
+
+
+def test_a_hub_takes_all_its_settings_as_flags(stage):
+    page = stage.directory("page")
+    (page / "index.html").write_text("<html>another page</html>")
+    flags = ["--port", "0", "--web-root", str(page), "--cors-origin", "https://a.example", "--database", str(stage.path / "x.db")]
+    program = stage.start("hub", [*HAPI, "hub", *flags, "--allowed-host", "a.example", "--json"], output=".printed")
+    told = program.ready(lambda: json.loads(program.output) if program.output.rstrip().endswith("}") else None)
+    request = urllib.request.Request(told["url"] + "/", headers={"Host": "a.example", "Origin": "https://a.example"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert b"another page" in answer.read()
+    assert (stage.path / "x.db").exists()
+    assert program.end() == 0
+    code, sentence = Ran(stage, "hub", "--web-root", str(stage.path / "none")).refusal()
+    assert code == 1
+    assert "is not there" in sentence
 
 
 def test_an_unknown_word_is_one_sentence(stage):

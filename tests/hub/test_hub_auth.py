@@ -191,6 +191,13 @@ def test_a_broken_secret_is_named_and_left_alone(home: Any, content: bytes) -> N
     assert home.jwt_secret.read_bytes() == content
 
 
+def test_a_secret_that_is_a_directory_is_named_in_a_sentence(home: Any) -> None:
+    home.jwt_secret.mkdir()
+    with pytest.raises(NotConfigured) as raised:
+        signing_secret(home)
+    assert str(raised.value) == f"{home.jwt_secret} cannot be read: Is a directory"
+
+
 def test_the_secrets_are_in_no_repr() -> None:
     assert TOKEN not in repr(GATE)
     assert hashlib.sha256(SECRET).hexdigest() not in repr(GATE)

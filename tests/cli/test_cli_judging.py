@@ -1,0 +1,174 @@
+"""What settings and variables say that makes no sense is named, also where the programs pass over it."""
+
+import json
+import stat
+from types import SimpleNamespace
+
+import pytest
+
+from hapi.agents import BUILT_IN
+from hapi.cli.doctor import examine
+from hapi.cli.judging import environment_troubles, settings_troubles, warn_of_troubles
+from hapi.settings import NotConfigured, machine_id
+
+SOUND = {
+    "apiUrl": "https://hub.example.com",
+    "cliApiToken": "t" * 20,
+    "machineId": "m",
+    "defaultAgent": "qwen",
+    "agents": {"qwen": {"command": ["qwen", "--acp"]}, "opencode": {"label": "Open"}},
+    "listenPort": 3006,
+    "corsOrigins": ["https://a"],
+    "allowedHosts": "a, b",
+    "extraHeaders": {"X-A": "b"},
+    "startRunner": True,
+    "startCapSeconds": 90,
+    "stuckAfter": {"silent": 5},
+    "sessionLimits": {"openFiles": 100, "tasks": 50},
+    "sessionMemory": "2G",
+    "sessionScopes": "always",
+    "maxSessions": 5,
+    "minFreeMemory": "1G",
+    "somebody-elses": [1],
+}
+
+
+def test_settings_that_make_sense_pass():
+    assert settings_troubles(SOUND) == []
+    assert settings_troubles(dict.fromkeys(SOUND)) == []  # null is as good as missing
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("agents", [1], "agents is a JSON array, it must be an object"),
+        ("agents", {"x": 5}, "agents.x must be an object"),
+        ("agents", {"x": {"command": 5}}, "agents.x.command must be"),
+        ("agents", {"No Name": {}}, "agents.No Name: no agent can be called that"),
+        ("defaultAgent", 5, "defaultAgent is a JSON number, it must be a text"),
+        ("defaultAgent", "nix", "defaultAgent is 'nix', and there is no such agent"),
+        ("machineId", 5, "machineId is a JSON number, it must be a text"),
+        ("cliApiToken", ["t"], "cliApiToken is a JSON array, it must be a text"),
+        ("listenPort", "x", "port 'x'"),
+        ("listenPort", "9" * 5000, "port '9"),
+        ("corsOrigins", 5, "corsOrigins must be a list of texts"),
+        ("extraHeaders", {"X": 5}, "extraHeaders.X is a JSON number"),
+        ("extraHeaders", "X: y", "extraHeaders is a JSON text"),
+        ("startRunner", "yes", "startRunner is a JSON text, it must be true or false"),
+        ("startCapSeconds", "90", "startCapSeconds must be a number"),
+        ("stuckAfter", {"loud": 5}, "stuckAfter.loud is none of"),
+        ("stuckAfter", {"silent": "5"}, "stuckAfter.silent must be a number"),
+        ("sessionLimits", {"openFiles": "many"}, "sessionLimits.openFiles must be a whole number"),
+        ("sessionMemory", "lots", "sessionMemory in settings.json 'lots'"),
+        ("sessionScopes", "sometimes", "sessionScopes is 'sometimes'"),
+        ("maxSessions", "few", "maxSessions 'few'"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_named(key, value, says):
+    assert any(says in sentence for sentence in settings_troubles({key: value})), settings_troubles({key: value})
+    assert len(settings_troubles({key: value})) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HAPI_LOG_LEVEL", "loud"),
+        ("HAPI_RUNNER_WEBHOOK_TIMEOUT_MS", "soon"),
+        ("HAPI_RUNNER_HEARTBEAT_INTERVAL", "-5"),
+        ("HAPI_RUNNER_HTTP_TIMEOUT", ""),
+        ("HAPI_DISABLE_VERSION_HANDOFF", "true"),
+        ("HAPI_RUNNER_MAX_SESSIONS", "few"),
+        ("HAPI_RUNNER_SESSION_MEMORY", "lots"),
+    ],
+)
+def test_a_variable_that_makes_no_sense_is_named(name, value):
+    (sentence,) = environment_troubles({name: value})
+    assert name in sentence
+
+
+def test_variables_that_make_sense_pass():
+    sound = {"HAPI_LOG_LEVEL": "Debug", "HAPI_RUNNER_WEBHOOK_TIMEOUT_MS": "2.5e4", "HAPI_DISABLE_VERSION_HANDOFF": "0"}
+    assert environment_troubles({**sound, "HAPI_HOME": "?", "PATH": "?"}) == []
+
+
+def test_what_is_passed_over_gets_into_the_log(capsys):
+    from twisted.logger import globalLogPublisher
+
+    seen = []
+    globalLogPublisher.addObserver(seen.append)
+    try:
+        warn_of_troubles({"HAPI_LOG_LEVEL": "loud"}, {"startRunner": 1})
+    finally:
+        globalLogPublisher.removeObserver(seen.append)
+    assert [event["sentence"].split()[0] for event in seen] == ["startRunner", "HAPI_LOG_LEVEL"]
+
+
+def test_a_machine_id_that_is_no_text_is_not_made_one(home):
+    home.settings.write_text('{"machineId": 5}')
+    with pytest.raises(NotConfigured, match=r"machineId in .* is a JSON number"):
+        machine_id(home)
+    assert json.loads(home.settings.read_text()) == {"machineId": 5}
+
+
+@pytest.fixture
+def checks(home, monkeypatch):
+    """Runs the checks on what stands in the files, without a reactor; (finding, text) by name."""
+
+    def run(**environ):
+        from hapi.cli import doctor
+
+        for name, content in environ.pop("files", {}).items():
+            (home.path / name).write_bytes(content)
+            (home.path / name).chmod(0o600)
+        monkeypatch.setattr(doctor, "run_once", lambda look: [doctor.Check("child", "good", "")])
+        found = examine({"HAPI_HOME": str(home.path), "PATH": "/usr/bin:/bin", **environ})
+        return {check.name: (check.finding, check.text) for check in found}
+
+    return run
+
+
+@pytest.mark.parametrize("content", [b"{oops", b"null", b"[]", b"\xff"])
+def test_broken_settings_are_told_once__S16(checks, content):
+    found = checks(files={"settings.json": content}, CLI_API_TOKEN="t" * 20)
+    assert [name for name, (finding, _) in found.items() if finding == "broken"] == ["settings"]
+    assert sum("settings.json: " in text for _, text in found.values()) == 1
+
+
+def test_null_is_called_null(checks):
+    assert "holds a JSON null" in checks(files={"settings.json": b"null"})["settings"][1]
+
+
+def test_wrong_types_fail_the_settings_and_variables_are_noted(checks):
+    found = checks(files={"settings.json": b'{"agents": [1], "defaultAgent": 5}'}, HAPI_LOG_LEVEL="loud")
+    assert found["settings"][0] == "broken"
+    assert "agents is" in found["settings"][1]
+    assert "defaultAgent is" in found["settings"][1]
+    assert found["environment"] == ("note", "HAPI_LOG_LEVEL is 'loud': it must be one of debug, info, warn, error; info is used")
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"pid": "x"}', b"\0"])
+def test_a_state_file_that_cannot_be_made_out_is_a_note__S05(checks, content):
+    finding, text = checks(files={"runner.state.json": content})["state"]
+    assert finding == "note"
+    assert "sets it aside" in text
+
+
+def test_a_state_file_that_is_set_aside_is_closed_to_others__S05_K04(home):
+    from hapi.runner.state import StateFile
+
+    home.runner_state.write_text("{")
+    home.runner_state.chmod(0o644)
+    aside = StateFile(home).set_aside_if_broken(5.0)
+    assert stat.S_IMODE(aside.stat().st_mode) == 0o600
+
+
+def test_a_home_on_a_read_only_file_system_is_named_so__S03(home, monkeypatch):
+    from hapi.home import HomeUnusable, os
+
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_flag=os.ST_RDONLY))
+    with pytest.raises(HomeUnusable, match="it lies on a read-only file system"):
+        home.prepare()
+
+
+def test_the_built_in_agents_are_no_trouble():
+    assert [agent.name for agent in BUILT_IN.values() if settings_troubles({"defaultAgent": agent.name})] == []
