@@ -21,6 +21,7 @@ from hapi.hub.store.rows import SessionRow
 from hapi.protocol.hub import FLAVORS, CreateSession, agent_session_id
 
 LOOK, PATIENCE = 0.25, 15.0  # seconds: between looks, and at most, for a session to become active
+STOP_WITHIN = 10.0  # seconds: a runner ends a whole tree in that time
 UNREACHABLE = "Archived from hub (CLI unreachable)"
 ARCHIVE_KEYS = ("lifecycleState", "lifecycleStateSince", "archivedBy", "archiveReason")
 WAIT_FOR_READY = frozenset({"pi"})
@@ -39,7 +40,7 @@ class Lifecycle:
     engine: Engine
     documents: Documents
     presence: Presence
-    _resuming: set[str] = field(factory=set)
+    _resuming: dict[str, str | None] = field(factory=dict)  # session → the machine that was asked to start it
 
     log = Logger()
 
@@ -83,13 +84,15 @@ class Lifecycle:
     async def archive(self, session: Session) -> dict[str, Any]:
         """End the session. Raises Refusal 409, CallFailed when its process does not answer, Concurrent."""
         state = session.metadata.get("lifecycleState")
-        if not session.active and state == "archived":
+        starting = session.id in self._resuming
+        if not session.active and state == "archived" and not starting:
             return {"ok": True, "alreadyArchived": True}
-        if not session.active and state != "running":
+        if not session.active and state != "running" and not starting:
             raise Refusal(409, "Session is inactive")
         try:
             await self.engine.gateway.call(session.id, "killSession")
         except TargetMissing:
+            await self._stop_at_machine(session)
             await self.engine.in_lane(session, lambda: self._archive_by_hub(session))
         except CallFailed as error:
             if not error.gone:
@@ -98,6 +101,19 @@ class Lifecycle:
         else:
             await self.engine.in_lane(session, lambda: self.presence.end(session, None))
         return {"ok": True}
+
+    async def _stop_at_machine(self, session: Session) -> None:
+        """Its process may be on its way, and would call the session running again: its runner is asked to end it (C17)."""
+        machine = self._resuming.get(session.id) or session.shown.get("machineId")
+        if not isinstance(machine, str) or not self.engine.owns(session.namespace, machine):
+            return
+        try:
+            status = await self.engine.gateway.call(machine, "stop-session", {"sessionId": session.id}, STOP_WITHIN)
+            self.log.debug("The runner's answer about {session_id}: {status}", session_id=session.id, status=status)
+        except TargetMissing:
+            pass  # the machine is away
+        except CallFailed as error:
+            self.log.warn("The runner did not stop {session_id}: {reason}", session_id=session.id, reason=str(error))
 
     async def _archive_by_hub(self, session: Session) -> None:
         """The process cannot be reached: write what it would have written. A reason that is there already stands."""
@@ -141,7 +157,7 @@ class Lifecycle:
             return session, False
         if session.id in self._resuming:
             raise Refusal(409, "Session is being resumed already", "resume_in_progress")
-        self._resuming.add(session.id)
+        self._resuming[session.id] = None
         try:
             machine = None if reopen else self._possible(session)
             before = {key: session.metadata[key] for key in ARCHIVE_KEYS if key in session.metadata}
@@ -149,16 +165,18 @@ class Lifecycle:
             if cleared:
                 await self._in_lane(session, self._without_archive)
             try:
-                alive = await self._start_again(session, machine or self._possible(session), mode)
+                machine = machine or self._possible(session)
+                self._resuming[session.id] = machine.id
+                alive = await self._start_again(session, machine, mode)
             except Exception:
                 if cleared and not session.active and session.id in self.engine.sessions:
-                    await self._in_lane(session, lambda metadata: {**_bare(metadata), **before})
+                    await self._in_lane(session, lambda metadata: _archived_again(metadata, before))
                 raise
             return alive, True
         except Concurrent as error:
             raise Refusal(409, str(error), "metadata_conflict") from error
         finally:
-            self._resuming.discard(session.id)
+            self._resuming.pop(session.id, None)
 
     async def _in_lane(self, session: Session, change: Any) -> None:
         await self.engine.in_lane(session, lambda: self.documents.rewrite(session, change))
@@ -265,6 +283,11 @@ class Lifecycle:
             self.engine.tell_whole(session)
 
         await self.engine.in_lane(session, pin)
+
+
+def _archived_again(metadata: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """As it was before it was reopened, unless somebody has archived it meanwhile."""
+    return metadata if metadata.get("lifecycleState") == "archived" else {**_bare(metadata), **before}
 
 
 def _bare(metadata: dict[str, Any]) -> dict[str, Any]:

@@ -116,6 +116,7 @@ class Place:
 @define(eq=False)
 class Waiting:
     since: float
+    wanted: Callable[[], bool]  # whether anything is to come of it still
     answer: Deferred[Place | SpawnRefused] = field(factory=Deferred)
 
 
@@ -135,8 +136,8 @@ class Admission:
     _looking: bool = False
     log = Logger()
 
-    async def enter(self) -> Place | SpawnRefused:
-        """A place, after a wait if need be; or why there is none."""
+    async def enter(self, wanted: Callable[[], bool] = lambda: True) -> Place | SpawnRefused:
+        """A place, after a wait if need be; or why there is none. One that is not `wanted` any more waits no longer."""
         if self.draining is not None:
             return SpawnRefused(self.draining, DRAINING)
         refusal = self._verdict()
@@ -144,7 +145,7 @@ class Admission:
             return self._give()
         if len(self._queue) >= self.limits.queue:
             return self._full(refusal)
-        waiting = Waiting(self._clock.seconds())
+        waiting = Waiting(self._clock.seconds(), wanted)
         self._queue.append(waiting)
         self._glance_soon()
         return await waiting.answer
@@ -180,6 +181,9 @@ class Admission:
             self._looking = False
 
     def _look(self) -> None:
+        for given_up in [waiting for waiting in self._queue if not waiting.wanted()]:
+            self._queue.remove(given_up)
+            given_up.answer.callback(SpawnRefused("Nobody waits for it any more"))
         while self._queue:
             refusal = self._verdict()
             if refusal is None:

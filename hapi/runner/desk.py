@@ -57,12 +57,12 @@ class Desk:
     async def announce(self, message: SessionStarted, door: Door) -> Verdict:
         return await self._sessions.announcements.hear(message, door)
 
-    async def spawn(self, request: SpawnRequest, asked_by: str) -> SpawnResult:
-        return await self._sessions.spawn(request, asked_by)
+    async def spawn(self, request: SpawnRequest, asked_by: str, within: float | None = None) -> SpawnResult:
+        return await self._sessions.spawn(request, asked_by, within)
 
     async def stop_session(self, name: str, actor: str) -> str:
         method = "hub" if actor == "hub" else "control"
-        return await self._sessions.children.stop(name, reason="Stopped by runner", actor=actor, method=method)
+        return await self._sessions.stop(name, reason="Stopped by runner", actor=actor, method=method)
 
     def stop_soon(self, actor: str) -> None:
         """Leave a moment after the answer is out."""

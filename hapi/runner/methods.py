@@ -13,6 +13,7 @@ from hapi.runner.cursor import chat_store_status
 from hapi.runner.options import RunnerOptions
 
 HUB = "hub"
+ANSWER_WITHIN = 28.0  # seconds: a hub waits 30, and then knows nothing
 
 
 class Runner(Protocol):
@@ -22,7 +23,7 @@ class Runner(Protocol):
     def options(self) -> RunnerOptions: ...
     @property
     def availability(self) -> Availability: ...
-    async def spawn(self, request: SpawnRequest, asked_by: str) -> SpawnResult: ...
+    async def spawn(self, request: SpawnRequest, asked_by: str, within: float | None = None) -> SpawnResult: ...
     async def stop_session(self, name: str, actor: str) -> str: ...
     def stop_soon(self, actor: str) -> None: ...
 
@@ -36,7 +37,7 @@ def offer_methods(rpc: RpcTable, runner: Runner) -> None:
             request = parse_spawn(params)
         except MalformedSpawn as error:
             return {"error": str(error)}
-        return wire_result(await runner.spawn(request, HUB))
+        return wire_result(await runner.spawn(request, HUB, ANSWER_WITHIN))
 
     async def stop_session(params: Any) -> dict[str, Any]:
         name = params.get("sessionId") if isinstance(params, Mapping) else None

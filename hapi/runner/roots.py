@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from attrs import field, frozen
@@ -41,6 +42,23 @@ class WorkspaceRoots:
             return True
         place = resolve(path)
         return place is not None and any(place == root or root in place.parents for root in self.resolved)
+
+    @contextmanager
+    def pinned(self, directory: str) -> Iterator[str]:
+        """A name for the very directory that was judged: a symlink may be turned elsewhere between a look and a start.
+
+        Raises OSError when it is no directory any more or not inside.
+        """
+        if not (self.given and os.path.isdir("/proc/self/fd")):
+            yield directory
+            return
+        descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if not self.hold(os.readlink(f"/proc/self/fd/{descriptor}")):
+                raise OSError("the directory was moved out of the workspace roots")
+            yield f"/proc/{os.getpid()}/fd/{descriptor}"
+        finally:
+            os.close(descriptor)
 
     def standing(self, path: str | Path) -> bool:
         """Whether a root that holds `path` is there: a root may be unmounted while we run."""

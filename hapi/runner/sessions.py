@@ -10,6 +10,7 @@ from twisted.logger import Logger
 
 from hapi.attempts import sweep
 from hapi.process import IProcesses
+from hapi.protocol.control import StopStatus
 from hapi.protocol.spawn import SpawnRefused, SpawnRequest, SpawnResult
 from hapi.runner.admission import Admission
 from hapi.runner.adoption import Adoption
@@ -83,8 +84,17 @@ class Sessions:
         self.options, self.availability = options, Availability.of(options)
         self.spawner.use(options, self.availability)
 
-    async def spawn(self, request: SpawnRequest, asked_by: str) -> SpawnResult:
+    async def spawn(self, request: SpawnRequest, asked_by: str, within: float | None = None) -> SpawnResult:
+        """`within` so many seconds, if given, the caller wants to know at least that it takes longer."""
+        if within is not None:
+            return self._tally.spawned(await self.spawner.spawn_within(within, request, asked_by))
         return self._tally.spawned(await self.spawner.spawn(request, asked_by))
+
+    async def stop(self, name: str, *, reason: str, actor: str, method: str) -> StopStatus:
+        """End the session of that name; a start of it that has no process yet comes to nothing."""
+        if self.spawner.call_off(name) and self.children.living(name) is None:
+            return "stopped"
+        return await self.children.stop(name, reason=reason, actor=actor, method=method)
 
     def recover(self) -> None:
         """Start-up: away with what half-done writes left, and everything that lives is ours again."""

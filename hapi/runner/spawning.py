@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import attrs
@@ -37,6 +35,7 @@ from hapi.runner.admission import Admission, Place
 from hapi.runner.availability import Availability
 from hapi.runner.child import Child
 from hapi.runner.children import Children
+from hapi.runner.codexhome import private_codex_home
 from hapi.runner.directories import prepare_directory
 from hapi.runner.disk import AtOnce, Disk
 from hapi.runner.journal import Note, unnoted
@@ -45,6 +44,18 @@ from hapi.runner.worktrees import Worktrees
 
 ENDS_WITHIN = 10.0  # seconds a session that is being ended may take, its agent included
 OUTSIDE = SpawnRefused("Directory is outside this machine's workspace roots", "outside_workspace_roots")
+
+
+STOPPED = "Session was stopped while it was being started"
+LATE = SpawnRefused("The session is still being started; it is listed as soon as it runs", "still_starting")
+
+
+@define(eq=False)
+class Start:
+    """One that has not been answered yet."""
+
+    answer: Once[SpawnResult] = field(factory=Once)
+    unwanted: str | None = None  # why nothing is to come of it any more
 
 
 @define
@@ -65,7 +76,7 @@ class Spawner:
     under_way: int = 0  # starts that have not been answered
     _now: Callable[[], float] = time.time
     _disk: Disk = field(factory=AtOnce)
-    _starting: dict[str, Once[SpawnResult]] = field(factory=dict)
+    _starting: dict[str, Start] = field(factory=dict)  # session id → its start
     log = Logger()
 
     def use(self, options: RunnerOptions, availability: Availability) -> None:
@@ -75,6 +86,24 @@ class Spawner:
     def is_starting(self, session_id: str) -> bool:
         """Whether somebody is about to go on with that session."""
         return session_id in self._starting
+
+    def call_off(self, session_id: str) -> bool:
+        """Nothing comes of a start of that session that has no process yet; False when there is none such."""
+        start = self._starting.get(session_id)
+        if start is None:
+            return False
+        start.unwanted = STOPPED
+        start.answer.happen(SpawnRefused(STOPPED))
+        if self.admission is not None:
+            self.admission.look()
+        return True
+
+    async def spawn_within(self, seconds: float, request: SpawnRequest, asked_by: str) -> SpawnResult:
+        """As `spawn`, for a caller who waits no longer than `seconds`: the start goes on without him."""
+        try:
+            return await Deferred.fromCoroutine(self.spawn(request, asked_by)).addTimeout(seconds, self._clock)
+        except TimeoutError:
+            return LATE
 
     async def spawn(self, request: SpawnRequest, asked_by: str) -> SpawnResult:
         """Start a session, or join the start or the life of the one that is asked for. A caller that gives up cancels nothing.
@@ -89,20 +118,32 @@ class Spawner:
             return OUTSIDE
         key = request.requested_id
         if key is None:
-            return await self._begin(request, directory, asked_by).when()
-        while (living := self._children.living(key)) is not None and living.state != "refused":
-            if living.stopping is None and living.folder.stop is None:
-                return await living.when_answered()
-            if not await self._gone(living):
-                return SpawnRefused(f"The process of this session is being ended and still runs after {ENDS_WITHIN:.0f} s")
+            return await self._begin(request, directory, asked_by).answer.when()
+        if (living := self._living(key)) is not None and not _is_ending(living):
+            return await living.when_answered()
         if key not in self._starting:
-            self._starting[key] = once = self._begin(request, directory, asked_by)
-            once.when().addBoth(lambda _: self._starting.pop(key, None))
-            return await once.when()
-        return await self._starting[key].when()
+            self._starting[key] = start = self._begin(request, directory, asked_by)
+            start.answer.when().addBoth(lambda _: self._forget(key, start))
+            return await start.answer.when()
+        return await self._starting[key].answer.when()
+
+    def _forget(self, key: str, start: Start) -> None:
+        if self._starting.get(key) is start:
+            del self._starting[key]
+
+    def _living(self, key: str) -> Child | None:
+        living = self._children.living(key)
+        return None if living is None or living.state == "refused" else living
+
+    async def _last_one_gone(self, key: str | None) -> bool:
+        """Whether the session's last process is: its next one must not meet it."""
+        while key is not None and (living := self._living(key)) is not None and _is_ending(living):
+            if not await self._gone(living):
+                return False
+        return True
 
     async def _gone(self, child: Child) -> bool:
-        """Wait for the end of one that is being ended: the session's next process must not meet the last one."""
+        """Wait for the end of one that is being ended."""
         try:
             await child.gone.when().addTimeout(ENDS_WITHIN, self._clock)
         except TimeoutError:
@@ -113,13 +154,13 @@ class Spawner:
         named = self._options.settings.get("defaultAgent")
         return named if isinstance(named, str) and named else DEFAULT_AGENT
 
-    def _begin(self, request: SpawnRequest, directory: str, asked_by: str) -> Once[SpawnResult]:
-        answer: Once[SpawnResult] = Once()
+    def _begin(self, request: SpawnRequest, directory: str, asked_by: str) -> Start:
+        start = Start()
         self.under_way += 1
-        starting = Deferred.fromCoroutine(self._start(request, directory, asked_by))
+        starting = Deferred.fromCoroutine(self._start(start, request, directory, asked_by))
         starting.addErrback(self._broke).addCallback(self._told, request, directory, asked_by)
-        starting.addCallback(self._begun, answer)
-        return answer
+        starting.addCallback(self._begun, start.answer)
+        return start
 
     def _told(self, result: SpawnResult, request: SpawnRequest, directory: str, asked_by: str) -> SpawnResult:
         self._tell(request, directory, asked_by, result)
@@ -142,25 +183,34 @@ class Spawner:
         self.log.failure("A spawn failed", reason)
         return SpawnRefused(f"Failed to spawn session: {reason.getErrorMessage()}")
 
-    async def _start(self, request: SpawnRequest, directory: str, asked_by: str) -> SpawnResult:
+    def _hindrance(self, start: Start) -> SpawnRefused | None:
+        """What came up while the start waited for something."""
+        reason = start.unwanted or self.closed
+        return SpawnRefused(reason) if reason is not None else None
+
+    async def _start(self, start: Start, request: SpawnRequest, directory: str, asked_by: str) -> SpawnResult:
         if self.closed is not None:
             return SpawnRefused(self.closed)
+        if not await self._last_one_gone(request.requested_id):
+            return SpawnRefused(f"The process of this session is being ended and still runs after {ENDS_WITHIN:.0f} s")
         refusal = self._availability.refusal(request.flavor)
         if refusal is not None:
             self.failed(refusal, None)
             return refusal
-        place = await self.admission.enter() if self.admission is not None else None
+        place = await self.admission.enter(lambda: start.unwanted is None) if self.admission is not None else None
         if isinstance(place, SpawnRefused):
             return place
         try:
-            return await self._start_in(place, request, directory, asked_by)
+            return await self._start_in(place, start, request, directory, asked_by)
         finally:
             if place is not None:
                 place.give_back()
 
-    async def _start_in(self, place: Place | None, request: SpawnRequest, directory: str, asked_by: str) -> SpawnResult:
-        if self.closed is not None:  # while it waited
-            return SpawnRefused(self.closed)
+    async def _start_in(
+        self, place: Place | None, start: Start, request: SpawnRequest, directory: str, asked_by: str
+    ) -> SpawnResult:
+        if (hindrance := self._hindrance(start)) is not None:
+            return hindrance
         prepared = self._prepare(request, directory)
         if prepared is not None:
             return prepared
@@ -173,7 +223,7 @@ class Spawner:
             if isinstance(made, SpawnRefused):
                 return made
             worktree = made
-        return await self._launch(request, directory, worktree, linked, asked_by, place)
+        return await self._launch(start, request, directory, worktree, linked, asked_by, place)
 
     def _prepare(self, request: SpawnRequest, directory: str) -> SpawnResult | None:
         roots = self._options.roots
@@ -190,7 +240,14 @@ class Spawner:
         return None if roots.hold(directory) else OUTSIDE
 
     async def _launch(
-        self, request: SpawnRequest, directory: str, worktree: Worktree | None, linked: bool, asked_by: str, place: Place | None
+        self,
+        start: Start,
+        request: SpawnRequest,
+        directory: str,
+        worktree: Worktree | None,
+        linked: bool,
+        asked_by: str,
+        place: Place | None,
     ) -> SpawnResult:
         cwd = worktree.path if worktree else directory
         argv = [*self._options.session_command, *argv_for(request, linked)]
@@ -198,12 +255,12 @@ class Spawner:
             folder = await self._disk.do(lambda: self._open_folder(request, argv, cwd, worktree, asked_by))
         except OSError as error:
             return await self._drop(SpawnRefused(f"Failed to spawn session: its folder cannot be made: {error}"), worktree)
-        if self.closed is not None:  # while it was written
+        if (hindrance := self._hindrance(start)) is not None:
             await self._disk.do(folder.remove)
-            return await self._drop(SpawnRefused(self.closed), worktree)
+            return await self._drop(hindrance, worktree)
         codex_home = None
         if request.token and request.flavor == "codex":
-            codex_home = self._codex_home(folder, request.token)
+            codex_home = private_codex_home(self._options, request.token)
         child = self._child(folder, request, cwd, worktree)
         if codex_home is not None:
             child.cleanup = lambda: shutil.rmtree(codex_home, ignore_errors=True)
@@ -216,7 +273,7 @@ class Spawner:
         if place is not None:
             place.give_back()
         try:
-            with self._pinned(cwd, worktree is None) as pinned:
+            with nullcontext(cwd) if worktree else self._options.roots.pinned(cwd) as pinned:
                 plan = LaunchPlan(tuple(argv), pinned, environment, folder, self._options.session_limits)
                 launched = await self._processes.launch(plan)
         except (LaunchFailed, OSError) as error:
@@ -234,23 +291,6 @@ class Spawner:
         else:
             self.succeeded(child)
         return result
-
-    @contextmanager
-    def _pinned(self, cwd: str, must_be_inside: bool) -> Iterator[str]:
-        """A name for the very directory that was judged: a symlink may be turned elsewhere between a look and a start.
-
-        Raises OSError when it is no directory any more or not inside the roots.
-        """
-        if not (must_be_inside and self._options.roots.given and os.path.isdir("/proc/self/fd")):
-            yield cwd
-            return
-        directory = os.open(cwd, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            if not self._options.roots.hold(os.readlink(f"/proc/self/fd/{directory}")):
-                raise OSError("the directory was moved out of the workspace roots")
-            yield f"/proc/{os.getpid()}/fd/{directory}"
-        finally:
-            os.close(directory)
 
     async def _drop(self, refusal: SpawnRefused, worktree: Worktree | None) -> SpawnRefused:
         if worktree is not None:
@@ -300,13 +340,6 @@ class Spawner:
     def _identity(self, folder: AttemptFolder) -> dict[str, str]:
         return {**self._options.for_children(), "HAPI_ATTEMPT": folder.id}
 
-    def _codex_home(self, folder: AttemptFolder, token: str) -> str:
-        """A private CODEX_HOME holding the token, and the user's own configuration; removed when the child has exited."""
-        made = Path(tempfile.mkdtemp(prefix="hapi-codex-", dir=self._options.home.directory("tmp")))
-        descriptor = os.open(made / "auth.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(token)
-        own = Path(self._options.environ.get("CODEX_HOME") or Path.home() / ".codex")
-        with suppress(OSError):
-            shutil.copyfile(own / "config.toml", made / "config.toml")
-        return str(made)
+
+def _is_ending(child: Child) -> bool:
+    return child.stopping is not None or child.folder.stop is not None

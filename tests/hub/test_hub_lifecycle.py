@@ -219,6 +219,47 @@ def test_a_reopen_that_fails_leaves_everything_as_it_was__R07() -> None:
     assert metadata(stage, session) == before
 
 
+@pytest.mark.parametrize("how", ["reopen", "resume"])
+def test_an_archive_overtakes_the_process_that_a_resume_has_begun__C17(how: str) -> None:
+    stage = Stage()
+    session = archived(stage)
+    machine, runner = stage.machine()
+    runner.serve(machine, "spawn-happy-session", "stop-session")
+    resuming = stage.begin("POST", f"/api/sessions/{session}/{how}", {})
+    archiving = stage.begin("POST", f"/api/sessions/{session}/archive", {})
+    asked = runner.events("rpc-request")[-1]
+    assert (asked["method"], json.loads(asked["params"])) == (f"{machine}:stop-session", {"sessionId": session})
+    runner.answer('{"type":"error","errorMessage":"Session was stopped while it was being started"}')  # the spawn, asked first
+    runner.answer('{"status":"stopped"}')
+    assert stage.finish(archiving).body == {"ok": True}
+    assert stage.finish(resuming).body["code"] == "resume_failed"
+    assert metadata(stage, session)["lifecycleState"] == "archived"
+    assert stage.engine.sessions[session].active is False
+
+
+def test_an_archive_does_not_wait_for_a_machine_that_is_away__C17_R06() -> None:
+    stage = Stage()
+    session = stage.session(machineId="m1", lifecycleState="running")
+    machine, runner = stage.machine()
+    assert archive(stage, session).body == {"ok": True}
+    assert runner.events("rpc-request") == []
+    other = stage.session(tag="other", machineId="m1", lifecycleState="running")
+    runner.serve(machine, "stop-session")
+    pending = stage.begin("POST", f"/api/sessions/{other}/archive", {})
+    stage.tick(11.0)  # it never answers
+    assert stage.finish(pending).body == {"ok": True}
+    assert metadata(stage, other)["archivedBy"] == "hub"
+
+
+def test_another_namespaces_machine_is_never_asked_to_stop__U04() -> None:
+    stage = Stage()
+    machine, runner = stage.machine("bob", "m-bob")
+    runner.serve(machine, "stop-session")
+    session = stage.session(machineId="m-bob", lifecycleState="running")
+    assert archive(stage, session).body == {"ok": True}
+    assert runner.events("rpc-request") == []
+
+
 def test_a_resumed_session_gets_its_settings_along() -> None:
     stage = Stage()
     session = archived(stage)

@@ -31,7 +31,7 @@ class Runner:
         self.availability = Availability.of(self.options)
         self.result, self.asked, self.stopped_by = Spawned("s"), [], []
 
-    async def spawn(self, request, asked_by):
+    async def spawn(self, request, asked_by, within=None):
         self.asked.append((request.directory, asked_by))
         if request.directory == "/etc":
             return SpawnRefused("Directory is outside this machine's workspace roots", "outside_workspace_roots")
