@@ -2,7 +2,8 @@
 
 `silent…`: never announces itself. `deaf…`: ignores SIGTERM. `exit-7…`: ends with that code before announcing. `chatty…`: writes
 without end. `cut…`: cannot reach the runner and goes on. `asks-spawn…`, `asks-stop…`: something it started calls the control API.
-`brood…`: leaves processes that left session and parent. Everything else runs until SIGTERM; the file `end` in its
+`brood…`, `patient-brood…`: leaves processes that left session and parent. `patient…`: announces itself until a runner hears it.
+Everything else runs until SIGTERM; the file `end` in its
 directory ends it with the code written there.
 """
 
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import time
 import uuid
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 
@@ -43,12 +44,17 @@ def main() -> None:
         sys.exit(int(kind.split("-")[1]))
     if kind.startswith("deaf"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if kind.startswith("brood"):
+    if "brood" in kind:
         leave = "import os,time\nif os.fork()==0:\n os.setsid()\n if os.fork()==0: time.sleep(600)\n os._exit(0)"
         subprocess.Popen([sys.executable, "-c", leave])
     argv = sys.argv[1:]
     known = argv[argv.index("--existing-session-id") + 1] if "--existing-session-id" in argv else str(uuid.uuid4())
-    if not kind.startswith("silent"):
+    while kind.startswith("patient"):
+        with contextlib.suppress(OSError, HTTPException, ValueError):
+            announce(known)
+            break
+        time.sleep(0.05)  # our own sessions wait longer between their tries
+    if not kind.startswith(("silent", "patient")):
         with contextlib.suppress(OSError) if kind.startswith("cut") else contextlib.nullcontext():
             announce(known)
     if kind.startswith("asks-"):

@@ -35,6 +35,12 @@ def until(look: Callable[[], T | bool | None], seconds: float = 60.0, what: str 
         time.sleep(0.05)  # between two looks
 
 
+def level(each_change: int, release: int) -> int:
+    """How often a test tries: with HAPI_FAULTS=release the second number, with HAPI_FAULTS=0.1 a tenth of it, else the first."""
+    share = os.environ.get("HAPI_FAULTS", "")
+    return each_change if not share else release if share == "release" else max(each_change, round(release * float(share)))
+
+
 def free_port() -> int:
     """A port of the loopback address that nobody had a moment ago; for programs that cannot take port 0."""
     with socket.socket() as probe:

@@ -1,0 +1,175 @@
+"""`hapi` that falls into a trap: `kill_runner.py WORDS…`. The file named by HAPI_TEST_TRAP says `POINT SIGNAL PID`.
+
+Before and after each function of PLACES is a point, and every step that the runner itself names is one. Whoever comes to the
+point in the file takes the file away and sends itself the signal; a PID other than 0 says that only that process does, or, when
+negative, that it does not.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+PLACES = {
+    "start": (
+        "hapi.runner.lock:RunnerLock.begin",
+        "hapi.runner.lock:RunnerLock._settle",
+        "hapi.runner.sockets:Listeners.open",
+        "hapi.runner.sockets:Listeners.open_unix",
+        "hapi.runner.state:StateFile.set_aside_if_broken",
+        "hapi.runner.state:StateFile.write",
+        "hapi.runner.journal:Journal.note",
+        "hapi.runner.adoption:Adoption._take",
+        "hapi.runner.adoption:Adoption.run",
+        "hapi.runner.machine:Machine.start",
+        "hapi.net.hubclient:HubClient.register_machine",
+        "hapi.runner.machine:Machine._connected",
+    ),
+    "spawn": (
+        "hapi.attempts:AttemptFolder.create",
+        "hapi.runner.spawning:Spawner._child",
+        "hapi.process.system:start_holder",
+        "hapi.process.system:SystemProcesses._launch",
+        "hapi.runner.children:Children.watch",
+        "hapi.runner.announcements:Announcements._record",
+        "hapi.runner.children:Children.reported",
+        "hapi.runner.journal:Journal.note",
+    ),
+    "stop": (
+        "hapi.runner.children:Children._write_down",
+        "hapi.process.system:SystemProcesses.end_tree",
+        "hapi.runner.children:Children._told_by_holder",
+        "hapi.runner.children:Children._over",
+        "hapi.runner.children:Children.ended",
+        "hapi.runner.children:Children._end",
+    ),
+    "beat": (
+        "hapi.runner.lock:RunnerLock.fence",
+        "hapi.runner.reports:Reports.look_at",
+        "hapi.runner.state:StateFile._put",
+        "hapi.runner.state:StateFile.save",
+        "hapi.runner.retention:Retention.outdated",
+        "hapi.runner.heartbeat:Heartbeat._guarded",
+    ),
+    "leave": (
+        "hapi.runner.machine:Machine.farewell",
+        "hapi.runner.machine:Machine.close",
+        "hapi.runner.sockets:Listeners.close",
+        "hapi.runner.children:Children.leave",
+        "hapi.runner.state:StateFile.remove_if",
+        "hapi.runner.npmlock:NpmFile.release",
+        "hapi.runner.lockfile:OurFile.release",
+    ),
+    "old": (
+        "hapi.runner.replacement:start_replacement",
+        "hapi.runner.talk:Talk.hear",
+        "hapi.runner.sockets:Listeners.pause",
+        "hapi.runner.talk:Talk.say",
+        "hapi.runner.client:ControlClient.status",
+        "hapi.runner.handoff:Handoff._await_answer",
+        "hapi.runner.handoff:Handoff.run",
+        "hapi.runner.machine:Machine.close",
+        "hapi.runner.sockets:Listeners.leave_open",
+        "hapi.runner.lock:RunnerLock.let_go",
+    ),
+    "new": (
+        "hapi.runner.inherit:prove",
+        "hapi.runner.lock:RunnerLock.inherit",
+        "hapi.runner.talk:Talk.say",
+        "hapi.runner.talk:Talk.hear",
+        "hapi.runner.npmlock:NpmFile.put_over",
+        "hapi.runner.lock:RunnerLock.take_over",
+        "hapi.runner.sockets:Listeners.adopt",
+        "hapi.runner.state:StateFile.write",
+        "hapi.runner.adoption:Adoption.run",
+        "hapi.net.hubclient:HubClient.register_machine",
+        "hapi.runner.machine:Machine._connected",
+        "hapi.runner.heartbeat:Heartbeat._guarded",
+    ),
+}
+
+
+def short(place: str) -> str:
+    return place.partition(":")[2]
+
+
+def points(phase: str, *sides: str) -> list[str]:
+    """The points of a phase, in order: `before NAME`, `after NAME`."""
+    return [f"{side}:{short(place)}" for place in PLACES[phase] for side in sides]
+
+
+def at(point: str) -> None:
+    """Fall into the trap if it is here."""
+    try:
+        with open(os.environ["HAPI_TEST_TRAP"], encoding="ascii") as file:
+            where, name, pid = file.read().split()
+    except (OSError, ValueError):
+        return
+    if (where == point and int(pid) in (0, os.getpid())) or (where == point and int(pid) < 0 and -int(pid) != os.getpid()):
+        os.unlink(os.environ["HAPI_TEST_TRAP"])
+        os.kill(os.getpid(), signal.Signals[name])
+
+
+def watched(name: str, really: Callable[..., Any]) -> Callable[..., Any]:
+    async def finish(doing: Any) -> Any:
+        result = await doing
+        at(f"after:{name}")
+        return result
+
+    def passed(result: Any) -> Any:
+        at(f"after:{name}")
+        return result
+
+    @functools.wraps(really)
+    def call(*arguments: Any, **more: Any) -> Any:
+        at(f"before:{name}")
+        result = really(*arguments, **more)
+        if hasattr(result, "send"):
+            return finish(result)
+        return result.addCallback(passed) if isinstance(result, Deferred) else passed(result)
+
+    return call
+
+
+def set_up() -> None:
+    """Wrap all places; a name that is no more is an error."""
+    for place in sorted({place for phase in PLACES.values() for place in phase}):
+        module, _, path = place.partition(":")
+        owner: Any = importlib.import_module(module)
+        *classes, name = path.split(".")
+        for each in classes:
+            owner = getattr(owner, each)
+        found = vars(owner)[name]
+        if isinstance(found, classmethod):
+            setattr(owner, name, classmethod(watched(path, found.__func__)))
+        else:
+            setattr(owner, name, watched(path, found))
+
+
+def main() -> int:
+    from hapi.__main__ import main
+    from hapi.runner import handoff, watch
+    from hapi.runner.service import RunnerService
+
+    watch.CONFIRM, watch.AFTER_FAILURE, watch.MOST = 0.1, 0.5, 100_000
+    handoff.PATIENCE = float(os.environ.get("HAPI_TEST_PATIENCE", "30"))
+    set_up()
+    told = RunnerService._step
+
+    def step(self: RunnerService, name: str) -> None:
+        told(self, name)
+        at(f"step:{name.replace(' ', '-')}")
+
+    RunnerService._step = step
+    return main(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
