@@ -1,4 +1,4 @@
-"""Many starters at once: exactly one wins (faults.md G1, G2). HAPI_FAULTS=release runs them at release level."""
+"""Many starters at once: exactly one wins (faults.md G1, G2). HAPI_FAULTS says how many rounds (see support.level)."""
 
 import json
 import os
@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from lock_starters import KINDS
+from support import level
 
-RELEASE = os.environ.get("HAPI_FAULTS") == "release"
-ROUNDS, STARTERS = (1000, 200) if RELEASE else (20, 50)
+ROUNDS, STARTERS = level(20, 1000), 200 if level(0, 1000) else 50
 BESIDE_NPM = [(1, 1), (1, 4), (5, 1), (1, 16)]
-NPM_ROUNDS = 2000 if RELEASE else 12
+NPM_ROUNDS = level(13, 2000)
 SEED = os.environ.get("HAPI_SEED", "1")
 PROGRAM = Path(__file__).with_name("lock_starters.py")
 ROOT = Path(__file__).parents[2]
@@ -31,14 +31,14 @@ def rounds(home, kind, count, ours, npm):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_of_many_starters_exactly_one_wins__L01_L02_L04_L05_L06_L07(home, kind):
+def test_of_many_starters_exactly_one_wins__G1_L01_L02_L04_L05_L06_L07(home, kind):
     found = rounds(home, kind, ROUNDS, STARTERS, 0)
     assert [each["ours"] for each in found] == [1] * ROUNDS
     assert [each["left"] for each in found] == [[]] * ROUNDS
 
 
 @pytest.mark.parametrize(("ours", "npm"), BESIDE_NPM)
-def test_never_one_of_ours_beside_a_live_npm_winner__L03(home, ours, npm):
+def test_never_one_of_ours_beside_a_live_npm_winner__G2_L03(home, ours, npm):
     found = rounds(home, "stale", NPM_ROUNDS, ours, npm)
     assert [each for each in found if each["ours"] and each["npm"]] == []
     assert [each for each in found if each["ours"] > 1 or not each["ours"] + each["npm"]] == []
