@@ -196,14 +196,8 @@ def timed(work: Callable[[], T]) -> tuple[float, T]:
 
 
 def cpu(pid: int) -> float:
-    """Seconds of processor time that all threads of a process have had, in nanosecond steps."""
-    total = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        try:
-            total += int((task / "schedstat").read_text().split()[0])
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # a thread that has just ended
-    return total / 1e9
+    """Seconds of processor time that a process has had, to the nanosecond; threads that have ended count."""
+    return time.clock_gettime((~pid << 3) | 2)  # the clock of another process, as clock_getcpuclockid(3) makes it
 
 
 def table(figures: list[Figure]) -> str:

@@ -28,7 +28,9 @@ def plain(bench: Bench) -> None:
         for make, running in runners.items():
             control = Control(running)
             session, _pids = settled(bench, running)
-            seconds, answer = timed(lambda session=session, control=control: control.post("/stop-session", {"sessionId": session}))
+            seconds, answer = timed(
+                lambda session=session, control=control: control.post("/stop-session", {"sessionId": session})
+            )
             assert answer == {"status": "stopped"}, answer
             by_control[make].append(seconds)
             control.close()
@@ -84,7 +86,9 @@ def tree(bench: Bench, running: Running) -> None:
         control = Control(running)
         session = bench.ask_to_spawn(control, bench.cast.directory(f"tree-{number}"))
         with silences(control.port) as found:
-            seconds, answer = timed(lambda session=session, control=control: control.post("/stop-session", {"sessionId": session}))
+            seconds, answer = timed(
+                lambda session=session, control=control: control.post("/stop-session", {"sessionId": session})
+            )
         assert answer["status"] == "stopped", answer
         longest.append(found["longest"])
         took.append(seconds)

@@ -115,4 +115,3 @@ def runner_restart(bench: Bench) -> None:
         bench.note("… and stopped by it", make, stopped, Limit(least=SESSIONS))
         control.close()
         bench.leave(running)
-

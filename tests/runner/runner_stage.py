@@ -138,10 +138,13 @@ class Stage:
 
     def announce(self, pid: Any, session_id: str = "s1", caller: int | None = None, **metadata: Any) -> Any:
         """The verdict on an announcement; the caller's socket is that of process `caller`, by default the one it names."""
+        return result_of(self.announcing(pid, session_id, caller, **metadata))
+
+    def announcing(self, pid: Any, session_id: str = "s1", caller: int | None = None, **metadata: Any) -> Deferred[Any]:
         metadata = {"hostPid": pid, "startedBy": "runner", **metadata}
         inode = 1_000_000 + (caller if caller is not None else pid if isinstance(pid, int) else 0)
         door = Door(Caller(os.geteuid(), inode), provable=True)
-        return result_of(Deferred.fromCoroutine(self.announcements.hear(SessionStarted(session_id, metadata), door)))
+        return Deferred.fromCoroutine(self.announcements.hear(SessionStarted(session_id, metadata), door))
 
     def stop(self, name: str, reason: str = "stopped on request") -> Deferred[str]:
         return Deferred.fromCoroutine(self.children.stop(name, reason=reason, actor="hub", method="hub"))
