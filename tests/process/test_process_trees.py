@@ -13,6 +13,7 @@ import psutil
 import pytest
 import pytest_twisted
 from hostile import SHAPES
+from support import level
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
@@ -76,10 +77,11 @@ def everybody_below(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children(recursive=True)
 
 
+@pytest.mark.parametrize("number", range(level(1, 50)))
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest_twisted.ensureDeferred
-async def test_nobody_of_a_hostile_tree_is_left_and_no_stranger_is_touched__C01_C02_C03_C04_C10(
-    shape, system, plan, reactor, bystander
+async def test_nobody_of_a_hostile_tree_is_left_and_no_stranger_is_touched__G8_C01_C02_C03_C04_C10(
+    shape, number, system, plan, reactor, bystander
 ):
     launched = await system.launch(hostile := plan(sys.executable, "-I", "-S", HOSTILE, shape))
     await until(lambda: "ready" in hostile.attempt.tail(1 << 16) or shape == "floods", reactor)
