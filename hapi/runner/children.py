@@ -177,11 +177,11 @@ class Children:
             child.life.left()
 
     async def _watch(self, child: Child, identity: ProcessIdentity) -> None:
-        await self._processes.when_exited(identity)
-        await self._over(child, await self._told_by_holder(child))
+        seen = await self._processes.when_exited(identity)
+        await self._over(child, await self._told_by_holder(child, seen))
 
-    async def _told_by_holder(self, child: Child) -> Exit:
-        """The exit code or signal that the holder writes a moment after the process is gone."""
+    async def _told_by_holder(self, child: Child, seen: Exit) -> Exit:
+        """The exit code or signal that the holder writes a moment after the process is gone; without one what the kernel said."""
         end = child.folder.end
         if end is None and child.holder is not None:
             try:
@@ -191,11 +191,11 @@ class Children:
             except Exception:
                 self.log.failure("Waiting for the holder of {attempt} failed", attempt=child.attempt)
             end = child.folder.end
-        return Exit(None, None) if end is None else Exit(end.exit_code, end.signal)
+        return seen if end is None else Exit(end.exit_code, end.signal)
 
     async def ended_unseen(self, child: Child) -> None:
         """Somebody found its process gone, and no descriptor told us."""
-        await self._over(child, await self._told_by_holder(child))
+        await self._over(child, await self._told_by_holder(child, Exit(None, None)))
 
     async def never_was(self, child: Child) -> None:
         """Its process could not be started: the attempt is over."""
