@@ -39,6 +39,25 @@ class Home:
         except (OSError, RuntimeError) as error:
             raise HomeUnusable(named, str(error)) from error
 
+    def judged(self) -> Home:
+        """Itself, for whoever only looks: nothing is made or changed. Raises HomeUnusable for what can be no home of ours."""
+        try:
+            found = self.path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            parent = next(path for path in self.path.parents if os.path.lexists(path))
+            if not parent.is_dir():
+                raise HomeUnusable(self.path, f"{parent} is not a directory") from None
+            return self
+        except OSError as error:
+            raise HomeUnusable(self.path, error.strerror or str(error)) from error
+        if not stat.S_ISDIR(found.st_mode):
+            raise HomeUnusable(self.path, "it is not a directory")
+        if found.st_uid != os.geteuid():
+            raise HomeUnusable(self.path, f"it belongs to the user with uid {found.st_uid}, not to us")
+        if not os.access(self.path, os.R_OK | os.X_OK):
+            raise HomeUnusable(self.path, "it cannot be read")
+        return self
+
     def prepare(self) -> Home:
         """Make the directory if it is missing and close it to other users. Raises HomeUnusable."""
         try:
@@ -84,6 +103,11 @@ class Home:
     @property
     def runner_lock(self) -> Path:
         return self.path / "runner.lock"
+
+    @property
+    def runner_drained(self) -> Path:
+        """There while the runner is to start no sessions."""
+        return self.path / "runner.drained.json"
 
     @property
     def runner_socket(self) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from hapi.cli.asking import run_once
-from hapi.cli.failures import DONE, ERROR, REFUSED, UNREACHABLE, USAGE, Stop, epilog
+from hapi.cli.failures import REFUSED, UNREACHABLE, USAGE, Stop, epilog
 from hapi.cli.output import json_flag, masked, print_json, say
 from hapi.cli.probing import HubVerdict, judge_hub
 from hapi.home import Home
@@ -22,7 +22,7 @@ def auth() -> None:
     """The access token: log in, look, log out."""
 
 
-@auth.command("login", epilog=epilog(DONE, ERROR, USAGE, UNREACHABLE, REFUSED))
+@auth.command("login", epilog=epilog(UNREACHABLE, REFUSED))
 @click.option("--url", help="The hub's origin, like https://hub.example.com; kept in settings.json.")
 @click.option("--no-check", is_flag=True, help="Keep the token without asking the hub.")
 def login(url: str | None, no_check: bool) -> None:
@@ -49,12 +49,12 @@ def login(url: str | None, no_check: bool) -> None:
         say("Note: the variable CLI_API_TOKEN is set to another token and wins over the file.")
 
 
-@auth.command("status", epilog=epilog(DONE, ERROR, UNREACHABLE, REFUSED))
+@auth.command("status", epilog=epilog(UNREACHABLE, REFUSED))
 @click.option("--no-check", is_flag=True, help="Do not ask the hub.")
 @json_flag
 def status(no_check: bool, as_json: bool) -> None:
     """Which hub and which token are in use, where they come from, and whether the hub takes the token."""
-    home = Home.find()
+    home = Home.find().judged()
     settings = read_settings(home)
     access = hub_access(os.environ, settings)
     verdict = HubVerdict("ok", "not asked") if no_check else run_once(lambda reactor: judge_hub(reactor, access))
@@ -80,10 +80,10 @@ def status(no_check: bool, as_json: bool) -> None:
         say("The hub takes the token.")
 
 
-@auth.command("logout", epilog=epilog(DONE, ERROR))
+@auth.command("logout", epilog=epilog())
 def logout() -> None:
     """Remove the access token from settings.json."""
-    home = Home.find()
+    home = Home.find().judged()
     if "cliApiToken" not in read_settings(home):
         say(f"No token in {home.settings}")
     else:

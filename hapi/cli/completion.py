@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from hapi.cli.failures import DONE, ERROR, USAGE, epilog
+from hapi.cli.failures import epilog
 from hapi.cli.output import say
 
 _INSTALL = {
@@ -17,7 +17,7 @@ _INSTALL = {
 
 @click.command(
     "completion",
-    epilog="\b\nTo install:\n" + "\n".join(f"  {how}" for how in _INSTALL.values()) + "\n\n" + epilog(DONE, ERROR, USAGE),
+    epilog="\b\nTo install:\n" + "\n".join(f"  {how}" for how in _INSTALL.values()) + "\n\n" + epilog(),
 )
 @click.argument("shell", type=click.Choice(list(_INSTALL)))
 @click.pass_context

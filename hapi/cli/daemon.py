@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import frozen
 
-from hapi.cli.failures import ERROR, Stop
+from hapi.cli.failures import ERROR, REFUSED, UNREACHABLE, Stop
 from hapi.home import PRIVATE_FILE, Home
 from hapi.shown import Secrets, visible
 
@@ -76,6 +76,13 @@ class Readiness:
     registered: bool
     status: dict[str, Any]
 
+    @property
+    def refused(self) -> bool:
+        """Whether the hub does not take the token: waiting does not help."""
+        hub = self.status.get("hub") or {}
+        by_hub = self.status.get("registered") or hub.get("refusedWith") in (401, 403)
+        return self.answers and hub.get("phase") == "refused" and bool(by_hub)
+
     def reached(self, wanted: str) -> bool:
         return self.answers and (self.registered or wanted == "api-only")
 
@@ -83,7 +90,7 @@ class Readiness:
 async def await_ready(
     clock: Any, started: Started, wanted: str, seconds: float, look: Callable[[], Any], secrets: Secrets
 ) -> Readiness:
-    """Look until the runner is ready as `wanted` (full, api-only). Raises Stop when it ends, or is late."""
+    """Look until the runner is ready as `wanted` (full, api-only). Raises Stop when it ends, is refused or is late."""
     from twisted.internet.task import deferLater
 
     deadline = clock.seconds() + seconds
@@ -97,8 +104,19 @@ async def await_ready(
         if found.reached(wanted):
             return found
         if clock.seconds() >= deadline:
-            raise Stop(_late(started, found, seconds, secrets))
+            raise Stop(_late(started, found, seconds, secrets), UNREACHABLE if found.answers else ERROR)
+        if found.refused:
+            raise Stop(_refused(started, found, secrets), REFUSED)
         await deferLater(clock, GLANCE)
+
+
+def _refused(started: Started, found: Readiness, secrets: Secrets) -> str:
+    hub = found.status.get("hub") or {}
+    return (
+        f"the hub at {hub.get('url')} refuses this runner (pid {started.process.pid}): "
+        f"{visible(secrets.hide(str(hub.get('reason') or 'no reason given')))}; it goes on asking, ever more seldom "
+        "(`hapi auth login` keeps another token, `hapi runner stop` ends it)"
+    )
 
 
 def _late(started: Started, found: Readiness, seconds: float, secrets: Secrets) -> str:

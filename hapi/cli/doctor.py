@@ -18,7 +18,7 @@ from attrs import asdict, frozen
 
 from hapi import __version__
 from hapi.cli.asking import run_once
-from hapi.cli.failures import DONE, ERROR, Stop, epilog, known
+from hapi.cli.failures import Stop, epilog, known
 from hapi.cli.output import json_flag, print_json, say
 from hapi.cli.preflight import hub_date, judge_clock, try_child
 from hapi.cli.probing import judge_hub
@@ -42,7 +42,7 @@ class Check:
     text: str
 
 
-@click.group("doctor", epilog=epilog(DONE, ERROR), invoke_without_command=True)
+@click.group("doctor", epilog=epilog(), invoke_without_command=True)
 @json_flag
 @click.pass_context
 def doctor(context: click.Context, as_json: bool) -> None:
@@ -63,7 +63,7 @@ def doctor(context: click.Context, as_json: bool) -> None:
         raise Stop(f"{len(broken)} of {len(checks)} checks failed: {', '.join(check.name for check in broken)}")
 
 
-@doctor.command("clean", epilog=epilog(DONE, ERROR))
+@doctor.command("clean", epilog=epilog())
 @click.option("--yes", is_flag=True, help="Do it; without this it is only said.")
 @json_flag
 def clean(yes: bool, as_json: bool) -> None:
@@ -75,7 +75,7 @@ def clean(yes: bool, as_json: bool) -> None:
     from hapi.cli.cleaning import alone_in, look
     from hapi.cli.cleaning import clean as do_it
 
-    home = Home.find()
+    home = Home.find().judged()
     with alone_in(home) as alone:
         found = look(home, alone)
         everything = [*map(str, found.strays), *map(str, found.leftovers)]

@@ -15,6 +15,7 @@ NOT_RUNNING = 5
 UNREACHABLE = 6
 REFUSED = 7
 RESTART = 75
+INTERRUPTED = 130
 
 MEANINGS = {
     DONE: "done; a runner or hub that was asked to stop left in order",
@@ -26,6 +27,7 @@ MEANINGS = {
     UNREACHABLE: "the hub cannot be reached",
     REFUSED: "the hub refused the access token",
     RESTART: "please start me again (for supervisors)",
+    INTERRUPTED: "interrupted with Ctrl+C while asking",
 }
 
 
@@ -76,6 +78,7 @@ def known(error: BaseException | None) -> Failure | None:
     return None
 
 
-def epilog(*codes: int) -> str:
-    """The exit codes of a command, for the end of its --help."""
+def epilog(*further: int, serves: bool = False) -> str:
+    """The exit codes of a command, for the end of its --help: `further` ones and those of all. `serves`: Ctrl+C is no failure."""
+    codes = sorted({DONE, ERROR, USAGE, *further, *(() if serves else (INTERRUPTED,))})
     return "\b\nExit codes:\n" + "\n".join(f"  {code:<3} {MEANINGS[code]}" for code in codes)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from hapi.cli.failures import DONE, ERROR, USAGE, epilog
+from hapi.cli.failures import epilog
 from hapi.cli.output import json_flag, print_json, say
 from hapi.home import Home
 from hapi.settings import read_settings
@@ -16,7 +16,7 @@ from hapi.settings import read_settings
 PORT = click.IntRange(0, 65535)
 
 
-@click.command("hub", epilog=epilog(DONE, ERROR, USAGE))
+@click.command("hub", epilog=epilog(serves=True))
 @click.option("--host", help="Where to listen (HAPI_LISTEN_HOST, 127.0.0.1).")
 @click.option("--port", type=PORT, help="On which port, 0 for any (HAPI_LISTEN_PORT, 3006).")
 @click.option("--public-url", help="The hub's address seen from outside (HAPI_PUBLIC_URL).")

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from hapi.cli.asking import run_once
-from hapi.cli.failures import DONE, ERROR, HELD, NOT_RUNNING, SUPERSEDED, USAGE, Stop, epilog
+from hapi.cli.failures import HELD, NOT_RUNNING, REFUSED, RESTART, SUPERSEDED, UNREACHABLE, Stop, epilog
 from hapi.cli.flags import RunnerFlags
 from hapi.cli.output import json_flag, print_json, say
 from hapi.cli.units import KINDS, Kind
@@ -54,7 +54,7 @@ def _named(more: dict[str, str | None]) -> dict[str, str]:
     return {name: value for name, value in more.items() if value is not None}
 
 
-@runner.command("start-sync", epilog=epilog(DONE, ERROR, USAGE, HELD, SUPERSEDED))
+@runner.command("start-sync", epilog=epilog(HELD, SUPERSEDED, RESTART, serves=True))
 @flags
 @click.pass_context
 def start_sync(context: click.Context, /, roots: tuple[str, ...], session_command: str | None, **more: str | None) -> None:
@@ -68,7 +68,7 @@ def start_sync(context: click.Context, /, roots: tuple[str, ...], session_comman
     sys.exit(run_runner(_together(context, roots, session_command, more)))
 
 
-@runner.command("start", epilog=epilog(DONE, ERROR, USAGE, HELD))
+@runner.command("start", epilog=epilog(HELD, UNREACHABLE, REFUSED))
 @flags
 @click.option(
     "--wait", "wanted", type=click.Choice(["full", "api-only"]), default="full", show_default=True,
@@ -96,13 +96,13 @@ def start(
     start_runner(_together(context, roots, session_command, more), wanted, timeout, as_json)
 
 
-@runner.command("stop", epilog=epilog(DONE, ERROR))
+@runner.command("stop", epilog=epilog())
 @json_flag
 def stop(as_json: bool) -> None:
     """Stop the runner. Its sessions go on."""
     from hapi.cli.starting import stop_running
 
-    home = Home.find()
+    home = Home.find().judged()
     pid = run_once(lambda reactor: stop_running(reactor, home))
     if as_json:
         print_json({"stopped": pid is not None, "pid": pid})
@@ -110,26 +110,26 @@ def stop(as_json: bool) -> None:
         say("The runner was not running" if pid is None else f"Runner stopped (pid {pid})")
 
 
-@runner.command("status", epilog=epilog(DONE, ERROR, NOT_RUNNING))
+@runner.command("status", epilog=epilog(NOT_RUNNING))
 @json_flag
 def status(as_json: bool) -> None:
     """Whether the runner runs, and whether the hub knows it."""
     from hapi.cli.showing import show_status
 
-    show_status(Home.find(), as_json)
+    show_status(Home.find().judged(), as_json)
 
 
-@runner.command("list", epilog=epilog(DONE, ERROR, NOT_RUNNING))
+@runner.command("list", epilog=epilog(NOT_RUNNING))
 @click.option("--table", "as_table", is_flag=True, help="A table with the directory and state of each session.")
 @json_flag
 def list_sessions(as_table: bool, as_json: bool) -> None:
     """The live sessions that this runner knows."""
     from hapi.cli.showing import show_sessions
 
-    show_sessions(Home.find(), as_table, as_json)
+    show_sessions(Home.find().judged(), as_table, as_json)
 
 
-@runner.command("stop-session", epilog=epilog(DONE, ERROR, NOT_RUNNING))
+@runner.command("stop-session", epilog=epilog(NOT_RUNNING))
 @click.argument("session_id", required=False)
 @json_flag
 def stop_session(session_id: str | None, as_json: bool) -> None:
@@ -138,10 +138,10 @@ def stop_session(session_id: str | None, as_json: bool) -> None:
 
     if not session_id:
         raise Stop("Session ID required")
-    end_session(Home.find(), session_id, as_json)
+    end_session(Home.find().judged(), session_id, as_json)
 
 
-@runner.command("logs", epilog=epilog(DONE, ERROR))
+@runner.command("logs", epilog=epilog())
 @click.argument("session_id", required=False)
 @click.option("-f", "--follow", "following", is_flag=True, help="Go on with what is written, until it ends or Ctrl+C.")
 @click.option("-n", "--lines", type=click.IntRange(0), help="Only the last N lines.")
@@ -154,7 +154,7 @@ def logs(session_id: str | None, following: bool, lines: int | None, as_json: bo
     from hapi.cli.journal import find_attempt, show_log, show_output
     from hapi.cli.starting import newest_log
 
-    home = Home.find()
+    home = Home.find().judged()
     if session_id:
         folder = find_attempt(home, session_id)
         if as_json:
@@ -171,7 +171,7 @@ def logs(session_id: str | None, following: bool, lines: int | None, as_json: bo
         say("No runner logs found" if path is None else visible(path))
 
 
-@runner.command("drain", epilog=epilog(DONE, ERROR, NOT_RUNNING))
+@runner.command("drain", epilog=epilog(NOT_RUNNING))
 @click.option("--wait", is_flag=True, help="Return when no turn runs any more.")
 @click.option("--timeout", type=click.FloatRange(0.0), default=600.0, show_default=True, help="Seconds to wait for that.")
 @json_flag
@@ -182,7 +182,7 @@ def drain(wait: bool, timeout: float, as_json: bool) -> None:
     drain_runner(wait, timeout, as_json)
 
 
-@runner.command("resume", epilog=epilog(DONE, ERROR, NOT_RUNNING))
+@runner.command("resume", epilog=epilog(NOT_RUNNING))
 @json_flag
 def resume(as_json: bool) -> None:
     """Have a drained runner start sessions again."""
@@ -191,7 +191,7 @@ def resume(as_json: bool) -> None:
     resume_runner(as_json)
 
 
-@runner.command("restart", epilog=epilog(DONE, ERROR, HELD, NOT_RUNNING))
+@runner.command("restart", epilog=epilog(HELD, NOT_RUNNING))
 @click.option("--wait/--no-wait", default=True, help="Let the turns that run end first.")
 @click.option("--timeout", type=click.FloatRange(0.0), default=600.0, show_default=True, help="Seconds to wait for them.")
 @json_flag
@@ -202,7 +202,7 @@ def restart(wait: bool, timeout: float, as_json: bool) -> None:
     restart_runner(wait, timeout, as_json)
 
 
-@runner.command("revive", epilog=epilog(DONE, ERROR, NOT_RUNNING))
+@runner.command("revive", epilog=epilog(NOT_RUNNING))
 @click.argument("session_id", required=False)
 @click.option("--all", "everything", is_flag=True, help="All of them, one after another.")
 @json_flag
@@ -213,7 +213,7 @@ def revive(session_id: str | None, everything: bool, as_json: bool) -> None:
     revive_sessions(session_id, everything, as_json)
 
 
-@runner.command("events", epilog=epilog(DONE, ERROR))
+@runner.command("events", epilog=epilog())
 @click.option("-f", "--follow", "following", is_flag=True, help="Go on with what happens, until Ctrl+C.")
 @click.option("-n", "--lines", type=click.IntRange(0), default=100, show_default=True, help="How many of the past.")
 @json_flag
@@ -221,10 +221,10 @@ def events(following: bool, lines: int, as_json: bool) -> None:
     """What happened to sessions and runner, why, and who wanted it. --json prints one object a line. Needs no runner."""
     from hapi.cli.journal import show_events
 
-    show_events(Home.find(), lines, following, as_json)
+    show_events(Home.find().judged(), lines, following, as_json)
 
 
-@runner.command("install-service", epilog=epilog(DONE, ERROR, USAGE))
+@runner.command("install-service", epilog=epilog())
 @flags
 @click.option("--kind", type=click.Choice(KINDS), help="Which supervisor; by default that of a user on this system.")
 @click.option("--write", is_flag=True, help="Write the file where the supervisor looks for it, instead of printing it.")
@@ -243,5 +243,5 @@ def install_service(
     from hapi.cli.install import default_kind, destination, install, installation
 
     wanted: Kind = kind or default_kind()
-    what = installation(_together(context, roots, session_command, more), Home.find(), os.environ, user)
+    what = installation(_together(context, roots, session_command, more), Home.find().judged(), os.environ, user)
     install(wanted, what, path or destination(wanted, os.environ), write=write or path is not None, force=force)

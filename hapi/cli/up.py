@@ -11,7 +11,7 @@ import click
 from attrs import define
 
 from hapi import __version__
-from hapi.cli.failures import DONE, ERROR, HELD, SUPERSEDED, USAGE, Stop, epilog
+from hapi.cli.failures import HELD, SUPERSEDED, Stop, epilog
 from hapi.cli.found import agents_sentence, found_agents
 from hapi.cli.hub import PORT
 from hapi.cli.output import json_flag, print_json, say
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hapi.log import Logging
 
 
-@click.command("up", epilog=epilog(DONE, ERROR, USAGE, HELD, SUPERSEDED))
+@click.command("up", epilog=epilog(HELD, SUPERSEDED, serves=True))
 @click.option("--host", help="Where the hub listens (HAPI_LISTEN_HOST, 127.0.0.1); 0.0.0.0 lets a phone in.")
 @click.option("--port", type=PORT, help="On which port, 0 for any (HAPI_LISTEN_PORT, 3006).")
 @click.option("--home", help="The directory of everything (HAPI_HOME, ~/.hapi).")

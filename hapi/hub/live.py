@@ -37,6 +37,7 @@ class Session:
     ready: bool = False  # `session-ready` since it became active
     has_queue: bool = True  # there may be prompts waiting for delivery
     applied: dict[str, int] = field(factory=dict)  # setting -> ms when REST applied it
+    answered: dict[str, Any] = field(factory=dict)  # permission request -> the one that somebody answers, or has answered
     lane: DeferredLock = field(factory=DeferredLock)  # what happens to one session happens in order
 
     @property

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from hapi.hub.lifecycle import Refusal
+from hapi.hub.live import Session
 from hapi.hub.messages import Busy, Cancelled, Invoked
 from hapi.hub.paging import page, page_query
 from hapi.hub.store.rows import INDETERMINATE, MessageRow
@@ -107,24 +108,39 @@ async def steer(asked: Asked, session_id: str, name: str) -> dict[str, Any]:
 # --- permissions -----------------------------------------------------------------------------------------------------
 
 
+def _waits(session: Session, request_id: str) -> Any:
+    """The request, if it waits for an answer and none is on its way. Raises Refusal 404."""
+    request = session.requests.get(request_id)
+    if request is None or session.answered.get(request_id) == request:
+        raise Refusal(404, "Request not found")
+    return request
+
+
+async def _answer(asked: Asked, session: Session, answer: dict[str, Any], request: Any) -> dict[str, bool]:
+    """The first answer counts: whoever comes while it is on its way hears that the request is not there any more."""
+    request_id = answer["id"]
+    session.answered = {name: found for name, found in session.answered.items() if session.requests.get(name) == found}
+    session.answered[request_id] = request
+    try:
+        await asked.engine.gateway.call(session.id, "permission", answer)
+    except Exception:
+        session.answered.pop(request_id, None)
+        raise
+    return OK
+
+
 @route("POST", "/api/sessions/<session_id>/permissions/<request_id>/approve")
 async def approve(asked: Asked, session_id: str, request_id: str) -> dict[str, Any]:
     session = asked.session(session_id, active=True)
-    if request_id not in session.requests:
-        raise Refusal(404, "Request not found")
+    request = _waits(session, request_id)
     body = asked.body(Approve)
     if body.mode is not None and body.mode not in modes_of(session.flavor):
         raise Refusal(400, "Invalid permission mode for session flavor")
-    answer = {"id": request_id, "approved": True, **msgspec.to_builtins(body)}
-    await asked.engine.gateway.call(session.id, "permission", answer)
-    return OK
+    return await _answer(asked, session, {"id": request_id, "approved": True, **msgspec.to_builtins(body)}, request)
 
 
 @route("POST", "/api/sessions/<session_id>/permissions/<request_id>/deny")
 async def deny(asked: Asked, session_id: str, request_id: str) -> dict[str, Any]:
     session = asked.session(session_id, active=True)
-    if request_id not in session.requests:
-        raise Refusal(404, "Request not found")
-    answer = {"id": request_id, "approved": False, **msgspec.to_builtins(asked.body(Deny))}
-    await asked.engine.gateway.call(session.id, "permission", answer)
-    return OK
+    request = _waits(session, request_id)
+    return await _answer(asked, session, {"id": request_id, "approved": False, **msgspec.to_builtins(asked.body(Deny))}, request)

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from attrs import frozen
 
+from hapi.shown import visible
+
 COMPATIBLE_VERSION = "0.30.7"  # the npm release whose session process this one is taken for
 
 Json = dict[str, Any]
@@ -102,10 +104,11 @@ def worktree_of(environ: Mapping[str, str]) -> Json | None:
 
 
 def archived(metadata: Mapping[str, Any], reason: str, now: int) -> Json:
+    """`reason` may hold what an agent or a caller said: it is shown on pages and terminals, so it steers none."""
     return {
         **metadata,
         "lifecycleState": "archived",
         "lifecycleStateSince": now,
         "archivedBy": "cli",
-        "archiveReason": reason,
+        "archiveReason": visible(reason),
     }

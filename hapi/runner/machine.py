@@ -84,6 +84,7 @@ class Machine:
         self.registered = False
         self.trouble: str | None = None  # why it is not registered
         self.refused = False
+        self.refused_with: int | None = None  # the HTTP status of the last refusal
         self.on_registered: Callable[[], object] = lambda: None
         self.stopped = False
 
@@ -100,7 +101,7 @@ class Machine:
             phase, reason = status.phase, status.reason
         else:
             phase, reason = ("refused" if self.refused else "connecting"), self.trouble
-        return {"url": self._options.access.url, "phase": phase, "reason": reason}
+        return {"url": self._options.access.url, "phase": phase, "reason": reason, "refusedWith": self.refused_with}
 
     def try_now(self) -> None:
         """Settings changed, or somebody asks: do not wait for the back-off."""
@@ -173,7 +174,7 @@ class Machine:
         if attempt > 1:
             self._refusals.forget()
         self._adopt(machine)
-        self.registered, self.trouble, self.refused = True, None, False
+        self.registered, self.trouble, self.refused, self.refused_with = True, None, False, None
         self._registered_at = self._clock.seconds()
         url, machine_id = self._options.access.url, self._options.machine_id
         self.log.info("Machine {machine_id} is registered at {url}", machine_id=machine_id, url=url)
@@ -203,6 +204,7 @@ class Machine:
             else:
                 self.log.failure("This machine cannot be registered")
         self.trouble, self.refused = str(error), isinstance(error, HubRefused)
+        self.refused_with = error.status if isinstance(error, HubRefused) else None
 
     def _registration(self) -> dict[str, Any]:
         metadata = msgspec.to_builtins(describe(self._options))

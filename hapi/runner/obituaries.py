@@ -19,6 +19,7 @@ from hapi.process import Exit, IProcesses
 from hapi.protocol.attempt import AttemptTold, StopOrder
 from hapi.runner.child import Child
 from hapi.runner.children import Children
+from hapi.shown import visible
 
 TRIES = 5  # writes of one row that others write as well
 AT_MOST = 86400.0  # seconds: an end that is older is no news
@@ -79,7 +80,7 @@ def judge(metadata: Any, active: bool, death: Death) -> Archive | SayEnd | Leave
     if metadata.get("lifecycleState") == "archived":
         return SayEnd() if active else Leave("it has said so itself")
     told = {"lifecycleState": "archived", "lifecycleStateSince": death.at, "archivedBy": "runner"}
-    return Archive({**metadata, **told, "archiveReason": death.archive_reason})
+    return Archive({**metadata, **told, "archiveReason": visible(death.archive_reason)})
 
 
 class Link(Protocol):

@@ -130,6 +130,10 @@ def words_for(
 
 def read_command(given: str | Iterable[str] | None, environ: Mapping[str, str]) -> tuple[str, ...]:
     """The program that sessions run: the flag, HAPI_CLI_EXECUTABLE (an absolute path), else our own. Raises NotConfigured."""
+    named = environ.get("HAPI_CLI_EXECUTABLE")
+    for name, text in (("--session-command", given), ("HAPI_CLI_EXECUTABLE", named)):
+        if text and any("\udc80" <= character <= "\udcff" for character in "".join(text)):  # bytes that are no text
+            raise NotConfigured(f"{name} {text!r} is not valid UTF-8, so folders and journal could not name it")
     if given:
         try:
             words = tuple(shlex.split(given) if isinstance(given, str) else given)
@@ -139,7 +143,6 @@ def read_command(given: str | Iterable[str] | None, environ: Mapping[str, str]) 
         if program is None:
             raise NotConfigured(f"--session-command {given!r}: there is no such program")
         return (os.path.abspath(program), *words[1:])
-    named = environ.get("HAPI_CLI_EXECUTABLE")
     if not named:
         return OWN_SESSIONS
     if not os.path.isabs(named) or not Path(named).is_file() or not os.access(named, os.X_OK):

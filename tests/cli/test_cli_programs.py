@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
@@ -211,12 +212,41 @@ def test_a_second_runner_in_one_home_ends_with_status_3_and_names_the_first(hub,
 def test_a_hub_that_is_away_is_told_and_the_runner_goes_on_trying__N01(stage, canary):
     stage.base.update(HAPI_API_URL=f"http://127.0.0.1:{free_port()}", CLI_API_TOKEN=canary)
     code, sentence = Ran(stage, "runner", "start", "--timeout", "5").refusal()
-    assert code == 1
+    assert code == 6
     assert "is not registered at http://127.0.0.1" in sentence
     assert "it goes on trying" in sentence
-    assert Ran(stage, "runner", "start", "--timeout", "0.3").code == 1
+    assert Ran(stage, "runner", "start", "--timeout", "0.3").code == 6
     assert Ran(stage, "runner", "start", "--wait", "api-only").code == 0
     assert Ran(stage, "runner", "stop").code == 0
+
+
+def test_a_refused_token_ends_the_start_at_once_with_its_own_status(hub, stage):
+    begun = time.monotonic()
+    code, sentence = Ran(stage, "runner", "start", "--timeout", "300", CLI_API_TOKEN="another-token-123").refusal()
+    assert code == 7
+    assert "refuses this runner" in sentence
+    assert "hapi auth login" in sentence
+    assert time.monotonic() - begun < 150  # it did not wait for its time-out
+    assert Ran(stage, "runner", "start").out.startswith("Replacing the running runner")
+    assert Ran(stage, "runner", "stop").code == 0
+
+
+@pytest.mark.parametrize(
+    "verb", ["runner status", "runner stop", "runner list", "runner logs", "runner events", "runner drain", "auth logout"]
+)
+def test_a_home_that_is_none_is_told_by_those_who_only_look(stage, verb):
+    (stage.path / "home").write_text("in the way")
+    code, sentence = Ran(stage, *verb.split()).refusal()
+    assert (code, sentence) == (1, f"HAPI home '{stage.path}/home' cannot be used: it is not a directory")
+
+
+def test_a_session_command_that_is_no_text_is_refused_in_words__M05(stage):
+    program = os.fsencode(stage.path) + b"/caf\xe9"
+    Path(os.fsdecode(program)).symlink_to("/bin/true")
+    words = ["runner", "start", "--session-command", os.fsdecode(program)]
+    code, sentence = Ran(stage, *words, CLI_API_TOKEN="x" * 12).refusal()
+    assert code == 1
+    assert "is not valid UTF-8" in sentence
 
 
 def test_up_does_not_push_a_lone_runner_aside(hub, stage):

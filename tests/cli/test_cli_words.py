@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -46,11 +47,34 @@ def test_a_verb_that_wants_another_word_shows_its_help(verb):
     assert result.stdout == run(verb, "--help").stdout == run("help", verb).stdout
 
 
-@pytest.mark.parametrize(
-    "verb", ["up", "hub", "doctor", "runner start", "runner start-sync", "runner status", "runner list", "auth login"]
-)
-def test_help_names_the_exit_codes(verb):
-    assert "Exit codes:\n    0 " in run(*verb.split(), "--help").stdout
+SERVING = {"up": (3, 4), "hub": (), "runner start-sync": (3, 4, 75)}
+FURTHER = {
+    "runner start": (3, 6, 7), "runner restart": (3, 5), "auth login": (6, 7), "auth status": (6, 7),
+    **dict.fromkeys(["runner status", "runner list", "runner stop-session", "runner drain"], (5,)),
+    **dict.fromkeys(["runner resume", "runner revive"], (5,)),
+    **dict.fromkeys(["runner stop", "runner logs", "runner events", "runner install-service", "auth logout"], ()),
+    **dict.fromkeys(["doctor", "doctor clean", "completion"], ()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", [*SERVING, *FURTHER])
+def test_help_names_all_exit_codes(verb):
+    shown = run(*verb.split(), "--help").stdout.partition("Exit codes:\n")[2]
+    codes = {int(line.split()[0]) for line in shown.splitlines() if line.strip()}
+    assert codes == {0, 1, 2, *(SERVING[verb] if verb in SERVING else (*FURTHER[verb], 130))}
+
+
+def test_no_verb_is_left_out():
+    from hapi.cli.app import hapi
+
+    def verbs(group, before=()):
+        for name in group.list_commands(None):
+            command = group.get_command(click.Context(group), name)
+            yield " ".join((*before, name))
+            if isinstance(command, click.Group):
+                yield from verbs(command, (*before, name))
+
+    assert set(verbs(hapi)) - {"runner", "auth", "help"} == {*SERVING, *FURTHER}
 
 
 def test_the_documentation_has_the_same_exit_codes(pytestconfig):

@@ -232,3 +232,8 @@ def test_an_answer_keeps_what_came_with_it():
 def test_the_archive_tells_the_true_reason__R08(ending, order, expected):
     told: Ending = ending.told(order)
     assert (told.reason, told.archive_reason, told.exit_code) == expected
+
+
+def test_the_reason_of_an_end_steers_no_terminal__K03():
+    found = archived({"path": "/x"}, "Local launch failed: \x1b[31mno\x1b]0;title\x07\nagent", 5)
+    assert found["archiveReason"] == "Local launch failed: \\x1b[31mno\\x1b]0;title\\x07\\nagent"

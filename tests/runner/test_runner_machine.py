@@ -203,7 +203,8 @@ def test_a_refused_token_is_no_tight_loop_and_no_end__N06(built):
     clock, hub, _, machine = built
     hub.refusals = [HubRefused(401, "Invalid token")] * 100
     machine.start()
-    assert machine.status() == {"url": "http://127.0.0.1:1", "phase": "refused", "reason": str(HubRefused(401, "Invalid token"))}
+    reason = str(HubRefused(401, "Invalid token"))
+    assert machine.status() == {"url": "http://127.0.0.1:1", "phase": "refused", "reason": reason, "refusedWith": 401}
     for _ in range(3600):
         clock.advance(1.0)
     assert len(hub.bodies) <= 20
