@@ -74,7 +74,10 @@ def run_runner(flags: RunnerFlags) -> int:
 
 
 def reload(logging: Any, runner: Any, telling: Any) -> None:
-    """SIGHUP: log into a file of this name anew, look again at settings and hub, tell systemd. Never an end."""
+    """SIGHUP: log into a file of this name anew, look again at settings and hub, tell systemd. Never an end.
+
+    Without `runner` the settings stay: of `hapi up`, hub and runner could not change them at one time.
+    """
     logging.reopen()
     for part in (runner, telling):
         if part is not None:

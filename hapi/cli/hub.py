@@ -27,7 +27,10 @@ PORT = click.IntRange(0, 65535)
 @click.option("--relay/--no-relay", default=False, hidden=True, help="Accepted for the npm CLI's sake; there is no relay.")
 @json_flag
 def hub(relay: bool, as_json: bool, **flags: Any) -> None:
-    """Run the hub: REST, Socket.IO, events, database and web page. Ctrl+C or SIGTERM ends it in order."""
+    """Run the hub: REST, Socket.IO, events, database and web page. Ctrl+C or SIGTERM ends it in order.
+
+    Without a terminal SIGHUP has it reopen its log; what is set takes a restart.
+    """
     sys.exit(serve_hub({name: None if value == () else value for name, value in flags.items()}, as_json))
 
 
@@ -46,6 +49,9 @@ def serve_hub(flags: dict[str, Any], as_json: bool) -> int:
     logging = start_logging("hub", home, terminal=sys.stderr, quiet_start=True)
     serving = Serving(reactor)
     service: Any = hub_service(reactor, options)
+
+    if not sys.stdin.isatty():  # no terminal that could hang up
+        serving.on_hangup = logging.reopen
 
     async def start() -> None:
         serving.services.addService(service)

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 def up(host: str | None, port: int | None, home: str | None, roots: tuple[str, ...], qr: bool, as_json: bool) -> None:
     """Start everything on this machine: hub, runner and the web page.
 
-    Prints the page's address and which agents were found. Ctrl+C ends hub and runner; sessions go on.
+    Prints the page's address and which agents were found. Ctrl+C ends hub and runner; sessions go on. Without a terminal SIGHUP
+    has it reopen its log; systemd is told when it is ready, and that it lives (NOTIFY_SOCKET, WATCHDOG_USEC).
     """
     if home is not None:
         os.environ["HAPI_HOME"] = os.path.abspath(os.path.expanduser(home))
@@ -75,10 +76,12 @@ class Up:
         from twisted.internet.task import deferLater
 
         from hapi.cli.daemon import GLANCE
+        from hapi.cli.foreground import reload
         from hapi.cli.judging import warn_of_troubles
         from hapi.cli.starting import is_reachable
         from hapi.hub import hub_service
         from hapi.runner import RunnerOptions, runner_service
+        from hapi.runner.hosting import host
         from hapi.runner.succession import part_of
 
         if await self._already_up(reactor):
@@ -96,6 +99,9 @@ class Up:
         succession = part_of(reactor, "`hapi up`, which serves the hub as well")
         runner: Any = runner_service(reactor, wanted, on_retired=serving.leave, succession=succession)
         runner.setServiceParent(serving.services)
+        telling = host(reactor, runner, serving.services)
+        if not sys.stdin.isatty():  # no terminal that could hang up
+            serving.on_hangup = lambda: reload(logging, None, telling)
         await runner.when_up()
         logging.speak_up()
         self._tell(hub, logging)

@@ -73,6 +73,26 @@ def systemd():
     made.close()
 
 
+@pytest.mark.parametrize("words", [["up", "--port", "0"], ["hub", "--port", "0"]], ids=["up", "hub"])
+def test_a_hub_without_a_terminal_reopens_its_log_on_sighup_and_goes_on__V02(stage, home, words):
+    program = stage.start("hub", [sys.executable, "-m", "hapi", *words], {"CLI_API_TOKEN": "t" * 20}, output=".printed")
+    program.ready(lambda: "Page:" in program.output or "registered" in program.output)
+    (log,) = home.logs.glob(f"*-{words[0]}.log")
+    log.rename(moved := log.with_suffix(".moved"))
+    os.kill(program.pid, signal.SIGHUP)
+    assert program.end() == 0
+    assert "SIGTERM arrived" in log.read_text()
+    assert "SIGTERM arrived" not in moved.read_text()
+
+
+def test_up_tells_systemd_when_it_is_ready_and_that_it_lives__V03(stage, systemd):
+    told = {"CLI_API_TOKEN": "t" * 20, "NOTIFY_SOCKET": systemd.name, "WATCHDOG_USEC": "400000"}
+    program = stage.start("up", [sys.executable, "-m", "hapi", "up", "--port", "0"], told, output=".printed")
+    until(lambda: systemd.hears("READY=1") and systemd.hears("WATCHDOG=1"), what="signs of life")
+    assert program.end() == 0
+    assert systemd.hears("STOPPING=1")
+
+
 @MODES
 def test_systemd_hears_of_a_runner_that_has_no_hub_yet_and_of_its_leave__V03_V04_P03(stage, systemd, argv):
     supervised = {"NOTIFY_SOCKET": systemd.name, "WATCHDOG_USEC": "400000"}
