@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 from twisted.logger import Logger
 
 from hapi.process import IProcesses
@@ -17,7 +17,7 @@ from hapi.runner.guard import Door
 from hapi.runner.journal import Note
 from hapi.runner.later import Later
 from hapi.runner.options import RunnerOptions
-from hapi.runner.peers import find_holder
+from hapi.runner.peers import SocketHolders
 from hapi.runner.sessions import Sessions
 from hapi.runner.tally import Tally
 from hapi.runner.work import work_of
@@ -36,6 +36,7 @@ class Desk:
     _note: Note
     _tell: Callable[[], Mapping[str, Any]]
     _leave: Callable[[str], object]
+    _holders: SocketHolders = field(factory=SocketHolders)
     log = Logger()
 
     @property
@@ -104,7 +105,7 @@ class Desk:
         caller = door.caller
         if caller is None:
             return "control: somebody unknown"
-        pid = caller.pid or find_holder(caller.inode)
+        pid = caller.pid or self._holders.find(caller.inode)
         if pid is None:
             return f"control: uid {caller.uid}"
         identity = self._processes.identify(pid)

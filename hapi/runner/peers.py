@@ -12,10 +12,12 @@ import ipaddress
 import os
 import socket
 import struct
+from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, NLMSG_ERROR = 4, 20, 1, 2  # linux/sock_diag.h, linux/netlink.h
 OVERFLOW_UID = 65534  # what a user namespace shows for users it does not know
@@ -179,12 +181,24 @@ def holds_socket(pid: int, inode: int, proc: Path = Path("/proc")) -> bool | Non
     return False
 
 
-def find_holder(inode: int, proc: Path = Path("/proc")) -> int | None:
-    """A process of ours that has the socket `inode` open, None when none is found."""
-    try:
-        names = [name for name in os.listdir(proc) if name.isdigit()]
-    except OSError:
-        return None
-    return next(
-        (int(name) for name in reversed(names) if int(name) != os.getpid() and holds_socket(int(name), inode, proc)), None
-    )
+@define(eq=False)
+class SocketHolders:
+    """Finds the process of ours that has a socket open: who called before is looked at first, then the youngest."""
+
+    _proc: Path = Path("/proc")
+    _known: deque[int] = field(factory=lambda: deque(maxlen=16))
+
+    def find(self, inode: int) -> int | None:
+        """Its pid, None when none is found."""
+        found = next((pid for pid in self._candidates() if holds_socket(pid, inode, self._proc)), None)
+        if found is not None:
+            with suppress(ValueError):
+                self._known.remove(found)
+            self._known.appendleft(found)
+        return found
+
+    def _candidates(self) -> Iterator[int]:
+        yield from tuple(self._known)
+        with suppress(OSError):
+            pids = [int(name) for name in os.listdir(self._proc) if name.isdigit()]
+            yield from (pid for pid in reversed(pids) if pid != os.getpid())

@@ -23,11 +23,11 @@ from hapi.runner.listening import ControlSite, Guarded
 from hapi.runner.peers import (
     Caller,
     PeerLookup,
+    SocketHolders,
     Unknowable,
     admits,
     by_proc,
     by_sock_diag,
-    find_holder,
     holds_socket,
     listening_inode,
 )
@@ -227,8 +227,17 @@ def test_who_holds_a_socket(pair):
     assert holds_socket(os.getpid(), inode) is True
     assert holds_socket(os.getpid(), 1) is False
     assert holds_socket(1 << 22, inode) is False
-    assert find_holder(1) is None
+    assert SocketHolders().find(1) is None
     assert listening_inode(listener.getsockname()[1]) == os.fstat(listener.fileno()).st_ino
+
+
+def test_who_called_before_is_looked_at_first(monkeypatch):
+    asked = []
+    monkeypatch.setattr("hapi.runner.peers.holds_socket", lambda pid, inode, proc: asked.append(pid) or pid == 7)
+    monkeypatch.setattr(os, "listdir", lambda path: ["7", "8", "self", "9"])
+    holders = SocketHolders()
+    assert [holders.find(1), holders.find(2)] == [7, 7]
+    assert asked == [9, 8, 7, 7]
 
 
 # --- on a clock
@@ -265,7 +274,7 @@ class Answers:
         message.host_pid  # noqa: B018
         return Rejected(403, "no") if message.session_id == "forged" else Accepted()
 
-    async def spawn(self, request, asked_by):
+    async def spawn(self, request, asked_by, within=None):
         self.calls.append(("spawn", request.directory, asked_by))
         return await self.spawned
 
