@@ -17,7 +17,11 @@ class Retention:
     age: float = 14 * 86400.0
 
     def outdated(self, children: Sequence[Child], now: float) -> list[Child]:
-        """The ended attempts to remove, the oldest first. `now`: epoch seconds."""
-        ended = sorted((child for child in children if not child.is_live), key=lambda child: child.attempt)
+        """The ended attempts to remove, the oldest first. `now`: epoch seconds.
+
+        `children` are in the order in which they were begun, as a runner knows them: their names say times, and a clock may
+        have been set back.
+        """
+        ended = [child for child in children if not child.is_live]
         surplus = max(len(ended) - self.count, 0)
         return [child for place, child in enumerate(ended) if place < surplus or now - child.started_at > self.age]
