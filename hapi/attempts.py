@@ -16,7 +16,15 @@ from attrs import define, field, setters
 from twisted.logger import Logger
 
 from hapi.home import PRIVATE_DIRECTORY, Home, read_capped, sweep_writes, sync_directory, write_whole
-from hapi.protocol.attempt import AttemptEnd, AttemptProcess, AttemptReport, AttemptRequest, AttemptSession, AttemptTold, StopOrder
+from hapi.protocol.attempt import (
+    AttemptEnd,
+    AttemptProcess,
+    AttemptReport,
+    AttemptRequest,
+    AttemptSession,
+    AttemptTold,
+    StopOrder,
+)
 
 MARK = "HAPI_ATTEMPT"  # the variable in a session's environment, and in that of everything it starts, that names its attempt
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")

@@ -24,7 +24,7 @@ def is_calm(work: dict[str, Any]) -> bool:
 
 def drain(wait: bool, timeout: float, as_json: bool) -> None:
     """Have the runner accept no more sessions; with `wait`, return when no turn runs any more. Raises Stop."""
-    home = Home.find()
+    home = Home.find().judged()
 
     async def go(reactor: Any) -> dict[str, Any]:
         from hapi.runner.client import ControlClient
@@ -50,13 +50,16 @@ def tell(work: dict[str, Any]) -> None:
         say(f"Do not tell whether they work: {', '.join(map(visible, unknown))}")
 
 
-async def until_calm(reactor: Any, client: Any, timeout: float) -> dict[str, Any]:
-    """Drain and wait for the turns that run, not for sessions that do not tell. Raises Stop after `timeout` seconds."""
+async def until_calm(reactor: Any, client: Any, timeout: float, keep: bool = True) -> dict[str, Any]:
+    """Drain and wait for the turns that run, not for sessions that do not tell. Raises Stop after `timeout` seconds.
+
+    `keep`: a later runner is drained as well.
+    """
     from twisted.internet.task import deferLater
 
     deadline = reactor.seconds() + timeout
     work: dict[str, Any]
-    while not is_calm(work := await client.drain()):
+    while not is_calm(work := await client.drain(keep)):
         if reactor.seconds() >= deadline:
             busy = ", ".join(map(visible, work.get("turns") or ["a start"]))
             raise Stop(f"after {timeout:.0f} s turns still run ({busy}); no more sessions are accepted (hapi runner resume)")
@@ -65,7 +68,7 @@ async def until_calm(reactor: Any, client: Any, timeout: float) -> dict[str, Any
 
 
 def resume(as_json: bool) -> None:
-    home = Home.find()
+    home = Home.find().judged()
 
     async def go(reactor: Any) -> dict[str, Any]:
         from hapi.runner.client import ControlClient
@@ -81,7 +84,7 @@ def resume(as_json: bool) -> None:
 
 def restart(wait: bool, timeout: float, as_json: bool) -> None:
     """End the running runner and start one with its flags; first let the turns end. Its sessions go on. Raises Stop."""
-    home = Home.find()
+    home = Home.find().judged()
 
     async def go(reactor: Any) -> Readiness:
         from hapi.runner.client import ControlClient
@@ -92,9 +95,10 @@ def restart(wait: bool, timeout: float, as_json: bool) -> None:
         client = ControlClient(reactor, home)
         if wait:
             try:
-                await until_calm(reactor, client, timeout)
+                await until_calm(reactor, client, timeout, keep=False)
             except Stop as late:
-                await client.resume()
+                if (found.status.get("admission") or {}).get("accepting") is not False:
+                    await client.resume()
                 raise Stop(f"not restarted: after {timeout:.0f} s turns still run (--no-wait restarts all the same)") from late
         argv = [str(word) for word in found.status.get("argv") or ("runner", "start-sync")]
         await give_way(reactor, home, found.status, quiet=as_json)

@@ -124,9 +124,12 @@ class ControlClient:
         """Ask the runner to leave; it does so a moment after the answer."""
         await self._call("/stop", {})
 
-    async def drain(self) -> dict[str, Any]:
-        """Have it start no more sessions: accepting, starting (a number), turns and unknown (session ids)."""
-        return await self._call("/drain", {})
+    async def drain(self, keep: bool = True) -> dict[str, Any]:
+        """Have it start no more sessions: accepting, starting (a number), turns and unknown (session ids).
+
+        Without `keep` that ends with the runner, else with `resume` alone.
+        """
+        return await self._call("/drain", {} if keep else {"keep": False})
 
     async def resume(self) -> dict[str, Any]:
         """The end of draining; answers as `drain`."""

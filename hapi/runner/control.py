@@ -29,7 +29,7 @@ from hapi.protocol.control import (
 )
 from hapi.protocol.spawn import MalformedSpawn, SpawnRequest, SpawnResult, parse_spawn
 from hapi.runner.announcements import Rejected, Verdict
-from hapi.runner.guard import Door
+from hapi.runner.guard import CallerForbidden, Door
 from hapi.runner.tally import Tally
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Runner(Protocol):
     def stop_soon(self, actor: str) -> None: ...
     def interrupted(self) -> Any: ...
     async def revive(self, session_id: str, actor: str) -> SpawnResult: ...
-    def drain(self, actor: str) -> Mapping[str, Any]: ...
+    def drain(self, actor: str, keep: bool = True) -> Mapping[str, Any]: ...
     def resume(self, actor: str) -> Mapping[str, Any]: ...
     def describe_caller(self, door: Door) -> str: ...
 
@@ -157,8 +157,8 @@ class ControlApi:
 
     @app.route("/drain", methods=["POST"])
     def drain(self, request: IRequest) -> bytes:
-        _body(request)
-        return _reply(request, 200, self._runner.drain(self._runner.describe_caller(_door(request))))
+        keep = _body(request).get("keep") is not False
+        return _reply(request, 200, self._runner.drain(self._runner.describe_caller(_door(request)), keep))
 
     @app.route("/resume", methods=["POST"])
     def resume(self, request: IRequest) -> bytes:
@@ -176,6 +176,10 @@ class ControlApi:
     def malformed(self, request: IRequest, failure: Failure) -> bytes:
         problem: Any = failure.value
         return _reply(request, 400, error_body(400, "Bad Request", str(problem), problem.code))
+
+    @app.handle_errors(CallerForbidden)
+    def forbidden(self, request: IRequest, failure: Failure) -> bytes:
+        return _reply(request, 403, error_body(403, "Forbidden", failure.getErrorMessage()))
 
     @app.handle_errors(HTTPException)
     def unknown(self, request: IRequest, failure: Failure) -> bytes:

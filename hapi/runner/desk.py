@@ -13,7 +13,7 @@ from hapi.protocol.control import Listed, SessionStarted
 from hapi.protocol.spawn import SpawnRequest, SpawnResult
 from hapi.runner.announcements import Verdict
 from hapi.runner.availability import Availability
-from hapi.runner.guard import Door
+from hapi.runner.guard import CallerForbidden, Door
 from hapi.runner.journal import Note
 from hapi.runner.later import Later
 from hapi.runner.options import RunnerOptions
@@ -21,8 +21,6 @@ from hapi.runner.peers import SocketHolders
 from hapi.runner.sessions import Sessions
 from hapi.runner.tally import Tally
 from hapi.runner.work import work_of
-
-DRAINED = "This runner is being drained and starts no sessions (`hapi runner resume` ends that)"
 
 
 @define(eq=False)
@@ -79,17 +77,15 @@ class Desk:
         self._sessions.reports.look_at(live)
         return work_of(live, self._sessions.spawner.under_way, self._sessions.admission.draining is None)
 
-    def drain(self, actor: str) -> dict[str, Any]:
-        """Start no more sessions until `resume`; those that run go on."""
-        if self._sessions.admission.draining is None:
+    def drain(self, actor: str, keep: bool = True) -> dict[str, Any]:
+        """Start no more sessions until `resume`, or without `keep` until our end at the latest; those that run go on."""
+        if self._sessions.drained.drain(actor, keep):
             self._note("drain", actor=actor)
-            self._sessions.admission.drain(DRAINED)
         return self.work()
 
     def resume(self, actor: str) -> dict[str, Any]:
-        if self._sessions.admission.draining is not None:
+        if self._sessions.drained.resume():
             self._note("resume", actor=actor)
-            self._sessions.admission.resume()
         return self.work()
 
     def interrupted(self) -> Any:
@@ -101,7 +97,10 @@ class Desk:
     # --- who asks
 
     def describe_caller(self, door: Door) -> str:
-        """Who calls, for the record: the pid where the kernel tells it, and the session it belongs to."""
+        """Who calls, for the record: the pid where the kernel tells it, and the session it belongs to.
+
+        Raises CallerForbidden for what runs in a session, where the settings say so (`sessionsMayControl`).
+        """
         caller = door.caller
         if caller is None:
             return "control: somebody unknown"
@@ -111,5 +110,9 @@ class Desk:
         identity = self._processes.identify(pid)
         child = self._sessions.children.of_process(identity) if identity is not None else None
         child = child or self._sessions.children.of_tree(self._processes.environment(pid))
-        session = f", session {child.session_id}" if child is not None else ""
-        return f"control: pid {pid}{session}"
+        if child is None:
+            return f"control: pid {pid}"
+        if self.options.settings.get("sessionsMayControl") is False:
+            self._note("control-refused", child, actor=f"control: pid {pid}")
+            raise CallerForbidden("sessions may not control this runner (sessionsMayControl in settings.json)")
+        return f"control: pid {pid}, session {child.session_id}"

@@ -24,6 +24,10 @@ class Refused:
     reason: str
 
 
+class CallerForbidden(Exception):
+    """Who calls may not ask for this; the text says why."""
+
+
 @frozen
 class Door:
     """How one connection came in: `caller` is None when the kernel knows no such socket or would not tell."""

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from hapi.attempts import AttemptFolder
 
 LOOKS = 15  # in the time that silence is allowed
+LATE = 1.0  # seconds: whoever comes later than that to his own appointment was stopped, or the machine slept
 
 
 def signs_of_life(folder: AttemptFolder) -> tuple[object, ...]:
@@ -37,7 +38,8 @@ def stamp_of(path: os.PathLike[str]) -> tuple[int, int, int] | None:
 class Lease:
     """Calls `over` when `signs()` has stayed the same for `patience` seconds, or `longest` seconds after the beginning.
 
-    `signs` gives whatever changes while the session shows life: the size of its output, the time of its report.
+    `signs` gives whatever changes while the session shows life: the size of its output, the time of its report. When we were
+    stopped ourselves, nobody could reach us: then all begins anew.
     """
 
     _clock: IReactorTime
@@ -49,6 +51,7 @@ class Lease:
     _heard: float = field(init=False)  # when there was a sign last
     _end: float = field(init=False)
     _next: IDelayedCall | None = None
+    _due: float = 0.0  # when the next look was to be
 
     def begin(self) -> Lease:
         self._seen, self._heard = self._signs(), self._clock.seconds()
@@ -63,10 +66,13 @@ class Lease:
     def _wait(self) -> None:
         left = min(self._heard + self.patience, self._end) - self._clock.seconds()
         pause = min(left, self.patience / LOOKS) if self.longest > self.patience else left
+        self._due = self._clock.seconds() + max(pause, 0.0)
         self._next = self._clock.callLater(max(pause, 0.0), self._look)
 
     def _look(self) -> None:
         now, signs = self._clock.seconds(), self._signs()
+        if now - self._due > LATE:
+            self._seen, self._heard, self._end = signs, now, now + max(self.longest, self.patience)
         if signs != self._seen:
             self._seen, self._heard = signs, now
         if now >= min(self._heard + self.patience, self._end) - 1e-6:

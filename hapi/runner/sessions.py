@@ -19,6 +19,7 @@ from hapi.runner.availability import Availability
 from hapi.runner.child import LEFT, Child
 from hapi.runner.children import Children
 from hapi.runner.disk import disk_of
+from hapi.runner.drained import Drained
 from hapi.runner.git import Git
 from hapi.runner.journal import Note
 from hapi.runner.later import Later
@@ -55,6 +56,7 @@ class Sessions:
         self.children = Children(reactor, processes, worktrees, now, note, Thresholds.read(options.settings), disk=self.disk)
         self.reports = Reports(reactor, after, lambda child: child.adopted or note("ready", child), self.disk)
         self.admission = Admission(reactor, options.limits, lambda: len(self.children.live()), after)
+        self.drained = Drained(options.home, self.admission, now)
         self.children.on_reported = self.reports.follow
         self.children.on_ended = self._ended
         self.on_ended: Callable[[Child], object] = lambda child: None
@@ -99,6 +101,7 @@ class Sessions:
     def recover(self) -> None:
         """Start-up: away with what half-done writes left, and everything that lives is ours again."""
         sweep(self.options.home)
+        self.drained.recall()
         self.take_over()
 
     def take_over(self) -> None:

@@ -5,6 +5,7 @@ The old side's protocol is in handoff.py and what it does to the runner in prede
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,6 +19,7 @@ from hapi.build import Build, Installation
 from hapi.process import IProcesses
 from hapi.runner.heir import Heir
 from hapi.runner.inherit import Heirlooms, Inheritance, OwnStart
+from hapi.runner.journal import Note
 from hapi.runner.predecessor import Predecessor
 from hapi.runner.predecessor import Runner as Replaced
 from hapi.runner.state import fingerprint
@@ -41,6 +43,8 @@ class Runner(Replaced, Protocol):
     def registered(self) -> bool: ...
     @property
     def after(self) -> Callable[[float, Callable[[], object]], object]: ...
+    @property
+    def note(self) -> Note: ...
     def retire(self, source: Any, exit_code: int) -> None: ...
 
 
@@ -153,8 +157,8 @@ class Succession:
         machine = self._runner.parts().machine
         if not self._runner.registered or machine is None or machine.status().get("phase") != "connected":
             return "a replacement could not show that it works: the hub is away"
-        if self._runner.sessions.admission.draining is not None:
-            return "this runner is drained, which a replacement would not know (`hapi runner resume` ends it)"
+        if self._runner.sessions.drained.passing:
+            return "this runner is drained for a restart (`hapi runner resume` ends it)"
         return self.pace.hindrance()
 
     def _begin(self, build: Build) -> None:
@@ -163,6 +167,7 @@ class Succession:
         self.log.info(
             "Another build is installed ({version}, {digest}): handing over", version=build.version, digest=build.digest
         )
+        self._runner.note("handoff-began", pid=os.getpid(), version=build.version, digest=build.digest)
         self._handoff = Handoff(self._clock, self._old, self._old.start_replacement, lambda pid: self._old.expected(build, pid))
         running = Deferred.fromCoroutine(self._handoff.run())
         running.addCallback(self._came_out)
@@ -171,20 +176,25 @@ class Succession:
     def _came_out(self, outcome: Outcome) -> None:
         from hapi.runner.handoff import Done, Failed, Stopped
 
+        replacement = self._handoff.replacement if self._handoff is not None else None
+        pids: dict[str, Any] = {"pid": os.getpid(), "replacement": replacement.pid if replacement is not None else None}
         match outcome:
             case Done(pid):
+                self._runner.note("handoff-done", **pids)
                 self.log.info("Process {pid} has taken over", pid=pid)
                 if self.supervision.mode == "notify" and not notify(self._runner.options.environ, f"MAINPID={pid}"):
                     self.log.warn("systemd could not be told that process {pid} is the main one now", pid=pid)
                 self.handed_over_to = pid
                 self._runner.retire("hapi-cli", 0)
             case Failed(reason):
+                self._runner.note("handoff-failed", reason=reason, **pids)
                 self._handoff = None
                 self.pace.failed()
                 self.last_failure = {"reason": reason, "at": int(self._now() * 1000)}
                 if not self._leaving:
                     self.log.error("The hand-off failed and this runner serves on: {reason}", reason=reason)
             case Stopped(reason):
+                self._runner.note("handoff-stopped", reason=reason, **pids)
                 self._handoff = None
                 self.log.info("Leaving: the replacement was asked to stop ({reason})", reason=reason)
                 self._runner.retire("hapi-cli", 0)

@@ -74,6 +74,17 @@ def test_a_stop_of_the_runner_from_within_a_session_is_recorded_with_that_sessio
     assert asked["actor"].endswith(f", session {session}")
 
 
+def test_a_session_may_not_control_its_runner_where_the_settings_forbid_it__X18(machine):
+    (machine.home.path / "settings.json").write_text(json.dumps({"sessionsMayControl": False}))
+    runner = machine.start()
+    session = machine.session("asks-stop")
+    refused = until(lambda: events(machine, "control-refused"))
+    assert (refused[0]["session"], refused[0]["actor"][:12]) == (session, "control: pid")
+    assert runner.running
+    assert set(machine.listed()) == {session}  # it may look, and others may do all
+    assert machine.stop(session) == "stopped"
+
+
 def test_any_locale_and_time_zone_will_do_and_the_log_file_says_utc__M05(machine):
     program = machine.start("hapi", LC_ALL="C", TZ="Pacific/Kiritimati")
     session = machine.session("plain-\u00fc\u4e2d")

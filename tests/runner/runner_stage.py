@@ -98,6 +98,11 @@ class Stage:
     def now(self) -> float:
         return self.wall + self.clock.seconds()
 
+    def pass_time(self, seconds: float) -> None:
+        """As it passes for a runner that is never stopped: in small steps."""
+        whole, rest = divmod(round(seconds * 10), 5)
+        self.clock.pump([0.5] * whole + [rest / 10] * (rest > 0))
+
     def restart(self) -> None:
         """A new runner on the same home and the same processes."""
         self.children = Children(self.clock, self.processes, self.worktrees, self.now)

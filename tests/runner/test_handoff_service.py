@@ -232,11 +232,43 @@ def test_without_the_hub_nothing_is_tried(scene):
     assert "the hub is away" in scene.handoff()["waitsFor"]
 
 
-def test_a_drained_runner_is_not_replaced(scene):
-    scene.service.sessions.admission.drain("drained")
+def test_a_runner_that_is_drained_for_a_restart_is_not_replaced(scene):
+    scene.service.desk.drain("control: pid 1", keep=False)
     scene.upgrade()
     assert scene.replacements == []
     assert "drained" in scene.handoff()["waitsFor"]
+
+
+def test_a_drained_runner_is_replaced_by_a_drained_one(scene):
+    scene.service.desk.drain("control: pid 1")
+    scene.upgrade()
+    assert len(scene.replacements) == 1
+    assert scene.run.home.runner_drained.exists()
+
+
+def events(scene):
+    return [json.loads(line) for line in scene.run.home.events.read_text().splitlines()]
+
+
+def test_the_journal_tells_of_each_hand_off_how_it_went_and_between_whom__H01(scene):
+    scene.upgrade()
+    scene.say("failed", reason="no module named hapi")
+    scene.advance(1)
+    began, failed = (event for event in events(scene) if event["event"].startswith("handoff"))
+    assert (began["event"], began["pid"]) == ("handoff-began", os.getpid())
+    assert (failed["event"], failed["replacement"]) == ("handoff-failed", scene.replacements[0].pid)
+    assert "no module named hapi" in failed["reason"]
+
+
+def test_the_journal_tells_who_took_over(scene):
+    scene.upgrade()
+    scene.will_answer()
+    scene.say("ready")
+    scene.advance(0.1)
+    scene.say("mine")
+    scene.advance(2)
+    done = next(event for event in events(scene) if event["event"] == "handoff-done")
+    assert (done["pid"], done["replacement"]) == (os.getpid(), scene.replacements[0].pid)
 
 
 def test_stopped_in_the_middle_it_ends_both_and_leaves_nothing__H13(scene):

@@ -179,13 +179,13 @@ def test_an_announcement_after_a_restart_of_the_runner_is_taken__W08(stage):
 def test_the_lease_runs_on_from_the_launch_over_a_restart__W08(stage):
     stage.spawn()
     child = stage.folder.process.child
-    stage.clock.advance(10.0)
+    stage.pass_time(10.0)
     stage.children.leave()
     stage.restart()
     stage.adopt()
-    stage.clock.advance(4.0)
+    stage.pass_time(4.0)
     assert stage.processes.is_running(child)
-    stage.clock.advance(1.5)
+    stage.pass_time(1.5)
     assert not stage.processes.is_running(child)
 
 

@@ -45,7 +45,7 @@ class Client:
     def __init__(self, *steps):
         self.steps = list(steps)
 
-    async def drain(self):
+    async def drain(self, keep=True):
         return self.steps.pop(0) if len(self.steps) > 1 else self.steps[0]
 
 

@@ -82,6 +82,24 @@ def test_a_session_that_shows_life_is_not_ended_at_the_end_of_the_lease__W01(sta
     assert result_of(answer) == Spawned("slow")
 
 
+def test_a_runner_that_was_stopped_for_long_gives_a_starting_session_its_time_again__P05(stage):
+    answer = stage.spawn()
+    in_steps(stage, 5)
+    stage.clock.advance(600)  # SIGSTOP, or the machine slept
+    assert_waiting(answer)
+    in_steps(stage, 10)
+    stage.announce(stage.pid, "s1")
+    assert result_of(answer) == Spawned("s1")
+
+
+def test_a_session_that_stays_silent_after_the_runner_was_stopped_is_ended_in_the_end__P05_N18(stage):
+    answer = stage.spawn()
+    stage.clock.advance(8 * 3600)
+    in_steps(stage, 16)
+    assert isinstance(result_of(answer), SpawnRefused)
+    assert stage.folder.stop.reason == "start lease over"
+
+
 def test_a_report_is_a_sign_of_life_too__W01(stage):
     answer = stage.spawn()
     in_steps(stage, 10)

@@ -69,7 +69,7 @@ def test_a_silent_session_is_ended_with_its_tree_and_said_so__W01(stage):
     pid = stage.pid
     (stage.folder.output).write_text("still\n starting")
     stage.clock.advance(1.0)  # seen: a sign of life
-    stage.clock.advance(14.9)
+    stage.pass_time(14.9)
     assert_waiting(answer)
     stage.clock.advance(0.2)
     assert result_of(answer) == SpawnRefused(f"Session webhook timeout for PID {pid}. stderr: still starting")
@@ -82,8 +82,8 @@ def test_a_silent_session_is_ended_with_its_tree_and_said_so__W01(stage):
 def test_a_late_announcement_is_refused_and_the_rest_of_its_tree_ended__W01(home):
     stage = Stage(home, programs={"session": Runs(unkillable=True)})
     answer = stage.spawn()
-    stage.clock.advance(15.1)
-    stage.clock.advance(5.0)
+    stage.pass_time(15.1)
+    stage.pass_time(5.0)
     assert isinstance(result_of(answer), SpawnRefused)
     child = stage.processes.launched[-1].attempt.process.child
     stage.processes.entry(child).unkillable = False
@@ -220,7 +220,7 @@ def test_a_worktree_is_removed_when_its_session_never_came__D07(home):
     answer = stage.spawn(sessionType="worktree", worktreeName="x")
     assert stage.processes.launched[-1].cwd == TREE.path
     assert stage.worktrees.removed == []
-    stage.clock.advance(15.1)
+    stage.pass_time(15.1)
     assert isinstance(result_of(answer), SpawnRefused)
     assert stage.worktrees.removed == [TREE]
 
