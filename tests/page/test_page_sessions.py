@@ -71,6 +71,14 @@ def test_a_session_gets_another_name(place):
     expect(page).to_have_title("New <b>name</b> · HAPI")
 
 
+def test_a_name_of_blanks_is_refused_in_words(place):
+    page = place.open(place.session())
+    dialog = settings(page)
+    dialog.get_by_label("Name").fill("   ")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog.get_by_text("Blanks alone are no name.")).to_be_visible()
+
+
 @both_hubs
 def test_permission_mode_and_model_are_changed_in_the_settings(place):
     session = place.session()

@@ -30,7 +30,13 @@ function nameSection(session, api) {
   const save = h("button", { type: "submit", class: "button" }, "Save");
   const [problem, run] = saver(save, () => api.rename(session.id, name.value.trim()), "Renamed");
   const form = h("form", { class: "field" }, h("label", { for: "session-name" }, "Name"), h("div", { class: "with-button" }, name, save), problem);
-  form.addEventListener("submit", (event) => { event.preventDefault(); if (name.value.trim()) run(); });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (name.value.trim()) return run();
+    problem.textContent = "Blanks alone are no name.";  // an empty field is told by the browser
+    problem.hidden = false;
+    return name.focus();
+  });
   return form;
 }
 
