@@ -17,12 +17,13 @@ PIP := $(BIN)/pip install -qq --disable-pip-version-check
 EDITABLE := --config-settings editable_mode=compat --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help up test faults lint docs bench peers clean
+.PHONY: help up test faults coverage lint docs bench peers clean
 
 help:
 	@echo "make up     hub, runner and page on this machine (ARGS='--port 4000' for options)"
 	@echo "make test   the test suite, npm programs and browser included (ARGS='tests/cli' for a part)"
 	@echo "make faults the tests that name a fault, at release level (hours); ARGS='tests/runner' for a part"
+	@echo "make coverage  the branches of lock, hand-off, processes, guard and codec that their tests take"
 	@echo "make lint   ruff and mypy"
 	@echo "make docs   the documentation, as docs/_build/html"
 	@echo "make bench  the figures beside those of the npm programs"
@@ -37,6 +38,9 @@ test: $(VENV)/.ready-test peers
 faults: $(VENV)/.ready-test peers
 	$(BIN)/python tests/faults/table.py
 	HAPI_FAULTS=release $(BIN)/python -m pytest -k "$$($(BIN)/python tests/faults/table.py --names)" $(ARGS)
+
+coverage: $(VENV)/.ready-test
+	$(BIN)/python -m benchmarks.branches $(ARGS)
 
 lint: $(VENV)/.ready-lint
 	$(BIN)/ruff check hapi tests benchmarks twisted docs

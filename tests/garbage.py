@@ -12,7 +12,9 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any
 
-RELEASE = os.environ.get("HAPI_FAULTS") == "release"
+from support import level
+
+RELEASE = bool(level(0, 1))
 SEED = int(os.environ.get("HAPI_SEED", "20261120"))
 
 TEXTS = [
@@ -65,7 +67,7 @@ TOKENS = [
 
 def rounds(release: int = 1_000_000, every_change: int = 20_000) -> int:
     """How many inputs to try."""
-    return release if RELEASE else every_change
+    return level(every_change, release)
 
 
 class Garbage:
@@ -165,11 +167,6 @@ class Garbage:
 
     def pick(self, samples: Sequence[Any]) -> Any:
         return self.random.choice(samples)
-
-
-def told(kinds: dict[str, int]) -> str:
-    """How the inputs were taken, for the output of `pytest -s`."""
-    return ", ".join(f"{name}: {count}" for name, count in sorted(kinds.items()))
 
 
 def inputs(release: int = 1_000_000, every_change: int = 20_000) -> Iterator[int]:

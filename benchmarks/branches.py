@@ -1,0 +1,84 @@
+"""Which branches of the parts that must not fail the tests take: `make coverage` (the figure G17).
+
+Runs their tests under coverage.py and prints a line for each module; ends with 1 below the floor of a group. What runs as
+a program of its own (the holder, a replacement) is tested as one, and is not counted here.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+FLOOR = 95.0  # per cent of the branches and lines of each group
+GROUPS = {
+    "lock": ["runner/lock.py", "runner/lockfile.py", "runner/npmlock.py", "runner/rival.py"],
+    "hand-off": [
+        *("runner/handoff.py", "runner/succession.py", "runner/replacement.py", "runner/inherit.py"),
+        *("runner/heir.py", "runner/predecessor.py", "runner/watch.py", "runner/supervisor.py", "runner/talk.py"),
+    ],
+    "identity and tree": [
+        *("process/identity.py", "process/tree.py", "process/ending.py", "process/exits.py"),
+        *("process/status.py", "process/system.py", "process/launch.py"),
+    ],
+    "control guard": [
+        "runner/guard.py",
+        "runner/peers.py",
+        "runner/listening.py",
+        "runner/control.py",
+        "runner/doors.py",
+        "net/site.py",
+    ],
+    "codec": ["protocol/engineio.py", "protocol/socketio.py", "protocol/channel.py", "protocol/rpc.py", "protocol/control.py"],
+}
+TESTS = ["tests/runner", "tests/process", "tests/protocol", "tests/net", "tests/test_attempts.py"]
+
+
+def measure(place: Path, arguments: list[str]) -> dict[str, dict[str, Any]]:
+    """Run the tests; per file what coverage.py says of it."""
+    settings = place / "coverage.ini"
+    settings.write_text(f"[run]\nbranch = True\nsource = hapi\ndata_file = {place / 'data'}\nparallel = True\n")
+    run = [sys.executable, "-m", "coverage"]
+    with_settings = f"--rcfile={settings}"
+    tests = subprocess.run([*run, "run", with_settings, "-m", "pytest", "-q", *(arguments or TESTS)], cwd=ROOT, check=False)
+    if tests.returncode != 0:
+        print("the tests failed, so the figures say little", file=sys.stderr)
+    subprocess.run([*run, "combine", "-q", with_settings], cwd=ROOT, check=True)
+    subprocess.run([*run, "json", "-q", with_settings, "-o", str(place / "found.json")], cwd=ROOT, check=True)
+    return dict(json.loads((place / "found.json").read_text())["files"])
+
+
+def covered(told: list[dict[str, Any]]) -> float:
+    """Lines and branches taken, in per cent of those there are."""
+    taken = sum(each["covered_lines"] + each["covered_branches"] for each in told)
+    return 100.0 * taken / max(sum(each["num_statements"] + each["num_branches"] for each in told), 1)
+
+
+def main(arguments: list[str]) -> int:
+    with tempfile.TemporaryDirectory() as place:
+        found = measure(Path(place), arguments)
+    short = []
+    for group, names in GROUPS.items():
+        told = {name: found[f"hapi/{name}"] for name in names}
+        share = covered([each["summary"] for each in told.values()])
+        print(f"\n{group}: {share:.1f} %")
+        for name, each in told.items():
+            lines = ", ".join(map(str, each["missing_lines"]))
+            jumps = ", ".join(
+                f"{at}→{to if to > 0 else 'end'}" for at, to in each["missing_branches"] if to not in each["missing_lines"]
+            )
+            missing = "; ".join(part for part in (lines and f"lines {lines}", jumps and f"branches {jumps}") if part)
+            print(f"  {covered([each['summary']]):5.1f} %  {name}  {missing}")
+        if share < FLOOR:
+            short.append(group)
+    if short:
+        print(f"\nbelow {FLOOR:.0f} %: {', '.join(short)}")
+    return 1 if short else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
