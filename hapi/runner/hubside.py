@@ -15,6 +15,7 @@ from hapi.protocol.machine import RunnerFacts, ShutdownSource, spawn_error
 from hapi.protocol.spawn import SpawnRefused
 from hapi.runner.child import Child
 from hapi.runner.deadlines import within
+from hapi.runner.journal import Note
 from hapi.runner.machine import Machine
 from hapi.runner.options import RunnerOptions
 from hapi.runner.tally import Tally
@@ -33,6 +34,8 @@ class HubSide:
     _tally: Tally
     _now: Callable[[], float]
     _offer: Callable[[RpcTable], object]
+    _note: Note
+    _is_ours: Callable[[int], bool]  # whether a process is the other side of a hand-off
     on_registered: Callable[[], object] = field(default=lambda: None)
     machine: Machine | None = None
     first_registered: Once[None] = field(factory=Once)
@@ -51,7 +54,11 @@ class HubSide:
         self._tally.follow(self.machine.link)
         self.machine.link.on_status(self._linked)
         self.machine.on_registered = self.on_registered
+        self.machine.rivals.note, self.machine.rivals.is_ours = self._note, self._is_ours
         self.machine.start()
+
+    def warnings(self) -> list[str]:
+        return self.machine.rivals.warnings() if self.machine is not None else []
 
     def _linked(self, status: Any) -> None:
         if status.phase == "connected":

@@ -18,8 +18,6 @@ from typing import Any
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -29,11 +27,11 @@ from hapi.net.link import HubLink, LinkStatus
 from hapi.net.rpc import RpcTable
 from hapi.net.versioned import VersionedDocument
 from hapi.protocol.machine import COMPATIBLE_VERSION, MachineMetadata, RunnerFacts, ShutdownSource, with_roots
-from hapi.runner.health import HealthGauge
+from hapi.runner.alive import Alive
 from hapi.runner.options import RunnerOptions
 from hapi.runner.refusals import Refusals, first_wait
+from hapi.runner.rivals import Rivals
 
-ALIVE_EVERY, ALIVE_FIRST = 20.0, 0.05  # seconds
 REGISTER_FIRST, REGISTER_LONGEST = 1.0, 4.0  # seconds: a hub that comes back sees us within five
 REFUSED_FIRST, REFUSED_LONGEST = 5.0, 300.0  # seconds: a hub that refuses our token is not pestered
 REGISTER_AGAIN = 5.0  # seconds at least between two registrations of a running link
@@ -71,10 +69,8 @@ class Machine:
         self.link.on_connect(self._connected)
         self.link.on_event("update", self._updated)
         self.link.on_event("error", self._told_error)
-        self._gauge = HealthGauge(now)
-        self._alive = LoopingCall(self._send_alive)
-        self._alive.clock = reactor
-        self._first_alive: IDelayedCall | None = None
+        self._alive = Alive(reactor, self.link, options.machine_id, now)
+        self.rivals = Rivals(facts, options.machine_id, str(options.home.path), self._publish)
         self._state: VersionedDocument | None = None
         self._metadata: VersionedDocument | None = None
         self._spawn_error: dict[str, Any] | None = None
@@ -124,7 +120,7 @@ class Machine:
     async def farewell(self, source: ShutdownSource, seconds: float) -> None:
         """Tell the hub that we leave, as far as it listens within `seconds`."""
         self.stopped = True
-        self._stop_alive()
+        self._alive.stop()
         if self._registering is not None:
             self._registering.cancel()
         state = self._state
@@ -246,8 +242,7 @@ class Machine:
     # --- what is published
 
     def _connected(self) -> None:
-        self._stop_alive()
-        self._first_alive = self._clock.callLater(ALIVE_FIRST, self._begin_alive)
+        self._alive.begin()
         self._publish_all()
 
     def _publish_all(self) -> None:
@@ -280,28 +275,8 @@ class Machine:
             pushed = body.get(field)
             if document is not None and isinstance(pushed, Mapping) and isinstance(pushed.get("version"), int):
                 document.adopt(pushed.get("value"), pushed["version"])
-
-    # --- keep-alive
-
-    def _begin_alive(self) -> None:
-        self._first_alive = None
-        self._alive.start(ALIVE_EVERY).addErrback(lambda reason: self.log.failure("The keep-alive stopped", reason))
-
-    def _stop_alive(self) -> None:
-        if self._first_alive is not None:
-            self._first_alive.cancel()
-            self._first_alive = None
-        if self._alive.running:
-            self._alive.stop()
-
-    def _send_alive(self) -> None:
-        try:
-            health = msgspec.to_builtins(self._gauge.read())
-        except Exception:
-            self.log.failure("The machine's load cannot be read")
-            health = None
-        alive = {"machineId": self._options.machine_id, "time": int(self._now() * 1000)}
-        self.link.emit("machine-alive", alive | ({"health": health} if health else {}), keep=False)
+        if isinstance(body.get("runnerState"), Mapping) and not self.stopped:
+            self.rivals.heard(body["runnerState"].get("value"), self._metadata.value if self._metadata is not None else None)
 
 
 def describe(options: RunnerOptions) -> MachineMetadata:

@@ -68,7 +68,7 @@ def overview(runner: Runner, now: float) -> Mapping[str, Any]:
         **runner.succession.status(),
         "callersKnownBy": runner.lookup.means,
         "trouble": runner.own_state.file.trouble or runner.journal.trouble,
-        "warnings": runner.surroundings.warnings if runner.surroundings is not None else [],
+        "warnings": (runner.surroundings.warnings if runner.surroundings is not None else []) + runner.hub.warnings(),
         "failedBeats": heartbeat.failures,
         "beats": heartbeat.beats,
         "lastBeatSeconds": heartbeat.seconds,

@@ -96,7 +96,10 @@ class RunnerService(Service):
         self.journal = Journal(options.home, hidden, now)
         self.note = self.journal.note
         self.tally = Tally(reactor)
-        self.hub = HubSide(reactor, machine, self.tally, now, self._offer_methods, self._is_registered)
+        self.succession = succession or Succession(reactor, processes)
+        self.hub = HubSide(
+            reactor, machine, self.tally, now, self._offer_methods, self.note, self.succession.knows, self._is_registered
+        )
         told = self.hub.spawn_failed, self.hub.spawned
         self.sessions = Sessions(reactor, options, processes, now, self.note, self.after, self.tally, *told)
         self.children = self.sessions.children
@@ -116,7 +119,6 @@ class RunnerService(Service):
         self.surroundings = surroundings
         self.lookup = lookup or PeerLookup()
         self.doors = Doors(reactor, self._control, self.lookup)
-        self.succession = succession or Succession(reactor, processes)
         self.succession.attach(self)
         beat = Beat(
             processes,

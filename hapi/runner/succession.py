@@ -70,17 +70,23 @@ class Succession:
     _heir: Heir | None = None
     _handoff: Handoff | None = None
     _leaving: bool = False
+    _others: set[int] = field(factory=set)
     log = Logger()
 
     def __attrs_post_init__(self) -> None:
         self.pace = Pace(self._clock)
         self._watch = self._watch or BuildWatch(self._clock, Installation())
         if self.inheritance is not None:
+            self._others.add(self.inheritance.predecessor)
             self._heir = Heir(self._clock, self._processes, self.inheritance, self._forsaken)
 
     def attach(self, runner: Runner) -> None:
         self._runner = runner
         self._old = Predecessor(self._clock, self._processes, runner, self._start, lambda: self.pace, self._make, self._ask)
+
+    def knows(self, pid: int) -> bool:
+        """Whether that process is, or was, the other side of a hand-off."""
+        return pid in self._others
 
     # --- as the one that replaces
 
@@ -170,6 +176,8 @@ class Succession:
         self._runner.note("handoff-began", pid=os.getpid(), version=build.version, digest=build.digest)
         self._handoff = Handoff(self._clock, self._old, self._old.start_replacement, lambda pid: self._old.expected(build, pid))
         running = Deferred.fromCoroutine(self._handoff.run())
+        if self._handoff is not None and self._handoff.replacement is not None:
+            self._others.add(self._handoff.replacement.pid)
         running.addCallback(self._came_out)
         running.addErrback(lambda reason: self.log.failure("Handing over failed", reason))
 

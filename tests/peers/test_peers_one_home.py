@@ -6,7 +6,7 @@ import json
 import subprocess
 
 import pytest
-from programs import NPM, NPM_BINARY, OUR_HAPI, OURS, Cast
+from programs import NPM, NPM_BINARY, OUR_HAPI, OURS, Cast, Running
 from support import until
 
 pytestmark = pytest.mark.peer("hapi", "opencode")
@@ -40,6 +40,20 @@ def test_an_npm_runner_does_not_start_beside_ours(cast, user):
     assert tried.returncode == 0
     assert running.program.running
     assert running.state["pid"] == running.program.pid
+
+
+def test_two_runners_with_one_machine_id_are_both_told_and_both_go_on__N19(cast, user):
+    one = cast.runner(OURS, user)
+    home = cast.home(OURS, "copied")
+    (home / "settings.json").write_text((one.home / "settings.json").read_text())
+    program = cast.start("copied-runner", [*OUR_HAPI, "runner", "start-sync"], cast.settings(user, home, ""))
+    two = Running(OURS, program, home)
+    program.ready(lambda: two.state.get("pid") == program.pid)
+    for mine, other in ((one, two), (two, one)):
+        (warning,) = until(lambda mine=mine: mine.control("/status")["warnings"])
+        assert f"process {other.state['pid']} is a runner with this machine's id" in warning
+    assert one.program.running
+    assert program.running
 
 
 @pytest.mark.parametrize("session", [NPM, OURS])

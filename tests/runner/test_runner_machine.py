@@ -261,7 +261,7 @@ def test_the_state_is_said_again_on_the_next_connect_when_no_answer_came__N08(bu
     link.answer = accept
     link.connect()
     assert link.states()[-1]["status"] == "running"
-    machine._stop_alive()
+    machine._alive.stop()
 
 
 def test_changed_roots_are_written_and_unchanged_ones_not(home, tmp_path):
@@ -421,3 +421,70 @@ def test_a_failure_nobody_foresaw_is_logged_and_tried_again__P07(built, logged_f
     assert logged_failures.take(RuntimeError)
     clock.advance(1.5)
     assert machine.registered
+
+
+def pushed(link, version, **state):
+    body = {"t": "update-machine", "machineId": "machine-1", "runnerState": {"version": version, "value": state}}
+    link.events["update"]({"id": "u", "seq": 1, "createdAt": 1, "body": body})
+
+
+def noted(machine):
+    told = []
+    machine.rivals.note = lambda event, child=None, **facts: told.append((event, facts["pid"]))
+    return told
+
+
+def test_another_runner_of_this_machine_is_told_of_and_answered_once__N19(built):
+    _, _, link, machine = built
+    told = noted(machine)
+    machine.start()
+    link.connect()
+    said = len(link.states())
+    for version in range(10, 20):  # it writes again and again
+        pushed(link, version, status="running", pid=77, startedAt=5)
+    assert told == [("rival", 77)]
+    assert len(link.states()) == said + 1  # so that it hears of us; and no storm comes of it
+    assert link.states()[-1]["pid"] == FACTS.pid
+    (warning,) = machine.rivals.warnings()
+    assert "process 77 is a runner with this machine's id (machine-1)" in warning
+    pushed(link, 30, status="shutting-down", pid=77, startedAt=5)
+    assert (told[1:], machine.rivals.warnings()) == ([("rival-left", 77)], [])
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"status": "running", "pid": FACTS.pid, "startedAt": FACTS.started_at},
+        {"status": "shutting-down", "pid": 77, "startedAt": 5},
+        {"status": "running", "pid": "77", "startedAt": 5},
+        {"status": "running"},
+    ],
+)
+def test_ourselves_a_runner_that_leaves_and_garbage_are_no_rivals__N19(built, state):
+    _, _, link, machine = built
+    told = noted(machine)
+    machine.start()
+    link.connect()
+    pushed(link, 10, **state)
+    assert (told, machine.rivals.warnings()) == ([], [])
+
+
+def test_the_other_side_of_a_hand_off_is_no_rival__N19_H11(built):
+    _, _, link, machine = built
+    told = noted(machine)
+    machine.rivals.is_ours = lambda pid: pid == 77
+    machine.start()
+    link.connect()
+    pushed(link, 10, status="running", pid=77, startedAt=5)
+    pushed(link, 11, status="running", pid=78, startedAt=5)
+    assert told == [("rival", 78)]
+
+
+def test_a_crowd_of_rivals_is_remembered_up_to_a_bound__N19(built):
+    _, _, link, machine = built
+    told = noted(machine)
+    machine.start()
+    link.connect()
+    for pid in range(1000, 1100):
+        pushed(link, pid, status="running", pid=pid, startedAt=5)
+    assert len(told) == len(machine.rivals.warnings()) == 16
