@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 import time
 from collections.abc import Mapping
@@ -147,7 +146,7 @@ class AttemptFolder:
 def new_id(now: float | None = None) -> str:
     """A name for an attempt that sorts by time: `20261120-140612-345-9f3ac2d1` (UTC)."""
     now = time.time() if now is None else now
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{int(now * 1000) % 1000:03}-{secrets.token_hex(4)}"
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{int(now * 1000) % 1000:03}-{os.urandom(4).hex()}"
 
 
 def attempts(home: Home) -> list[AttemptFolder]:

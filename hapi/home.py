@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
@@ -143,7 +142,7 @@ def write_whole(path: Path, content: bytes, mode: int = PRIVATE_FILE, durable: b
 
     Not `durable`: a power cut may take it back; for what is of no use after one.
     """
-    sibling = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    sibling = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         descriptor = os.open(sibling, flags, mode)

@@ -13,7 +13,7 @@ from typing import Any
 
 from hapi.agents import Agent, agents, default_agent
 from hapi.home import Home
-from hapi.net.lean import without_tls
+from hapi.net.lean import without_extras
 from hapi.protocol.sessionfacts import Facts, taken_over, worktree_of
 from hapi.session.commandline import USAGE, Arguments, WrongUsage, initial_mode, read_arguments
 from hapi.session.early import FirstWords, Plan, control_port
@@ -59,7 +59,7 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
     usual = sys.getswitchinterval()
     sys.setswitchinterval(QUICK_SWITCH)
     first = FirstWords(plan).begin()
-    without_tls(access.url)
+    without_extras(access.url)
     from hapi.session.running import Running
 
     sys.setswitchinterval(usual)

@@ -53,10 +53,18 @@ def test_nothing_changes_once_there_is_a_reactor():
     loads(f"{LINK}\nfrom hapi.net.lean import without_tls\nassert not without_tls('http://a')\nimport OpenSSL")
 
 
-def test_a_link_and_the_rest_client_work_without_openssl():
-    code = """
-from hapi.net.lean import without_tls
-without_tls("http://127.0.0.1:1")
+def test_a_session_over_plain_http_loads_nothing_of_openssl():
+    code = "import hapi.session.main\nfrom hapi.net.lean import without_extras\nassert without_extras('http://127.0.0.1:3006')\n"
+    run = f"{code}from hapi.session.running import Running\n{LINK}\nimport treq, hapi.session.agenttree, hapi.session.demo"
+    look = "import sys\nsys.stdout.write(' '.join(name for name, module in sys.modules.items() if module))"
+    output = subprocess.run([sys.executable, "-c", f"{run}\n{look}"], capture_output=True, text=True, check=True).stdout
+    assert not {"OpenSSL", "ssl", "_ssl", "_hashlib", "cbor2", "click"} & set(output.split())
+
+
+@pytest.mark.parametrize("less", ["without_tls", "without_extras"])
+def test_a_link_and_the_rest_client_work_without_openssl(less):
+    code = f"from hapi.net.lean import {less}\n{less}('http://127.0.0.1:1')"
+    code += """
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.web.resource import Resource
