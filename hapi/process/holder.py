@@ -75,12 +75,29 @@ def start(directory: str, argv: list[str]) -> int:
         os.chdir(directory)
     except OSError as error:
         give_up(error, "directory")
+    limits = narrow(os.environb.pop(b"HAPI_HOLDER_LIMITS", b"").decode().split())
     try:
         signals = set(NAMES) - {_signal.SIGKILL, _signal.SIGSTOP}
         return os.posix_spawnp(argv[0], argv, os.environb, setsid=True, setsigmask=(), setsigdef=signals)
     except OSError as error:
         give_up(error, "program")
         raise
+    finally:
+        for kind, pair in limits:
+            resource.setrlimit(kind, pair)
+
+
+def narrow(wanted: list[str]) -> list[tuple[int, tuple[int, int]]]:
+    """Put us under the soft limits that the session is to begin with: `kind=value`. What they were before."""
+    before = []
+    for kind, value in (map(int, word.split("=")) for word in wanted):
+        try:
+            soft, hard = resource.getrlimit(kind)
+            resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
+            before.append((kind, (soft, hard)))
+        except (OSError, ValueError):
+            pass  # the runner, which sets the hard ones, says why
+    return before
 
 
 def give_up(error: OSError, what: str) -> None:

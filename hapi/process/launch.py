@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from hapi.attempts import MARK
 from hapi.process.identity import boot_id
 from hapi.process.interface import Launched, LaunchFailed, LaunchPlan
+from hapi.process.limits import for_holder
 from hapi.protocol.attempt import ProcessIdentity
 
 NAME = "hapi-holder"  # an option that python ignores: holders of any installation are known by it
@@ -58,7 +59,7 @@ def start_holder(plan: LaunchPlan, before: tuple[str, ...] = ()) -> tuple[int, i
         pid = os.posix_spawn(
             words[0],
             words,
-            environment_of(plan),
+            environment_of(plan) | for_holder(plan.limits),
             file_actions=[(os.POSIX_SPAWN_DUP2, *pair) for pair in _to_low((nothing, 0), (output, 1), (output, 2), (writing, 3))],
             setsid=True,
             setsigmask=(),

@@ -1,7 +1,7 @@
 """What one session may take of the machine, and that it goes before the runner when memory runs out.
 
-Resource limits are set from outside, a moment after the start: what a session starts later inherits them. Linux only; elsewhere
-nothing is limited. Limits of a control group need systemd, see `hapi.process.scopes`.
+Resource limits: its holder begins the session with the soft ones, and the hard ones are set from outside a moment later. Linux
+only; elsewhere nothing is limited. Limits of a control group need systemd, see `hapi.process.scopes`.
 """
 
 from __future__ import annotations
@@ -77,6 +77,16 @@ class SessionLimits:
         if scopes == "never" and found.of_scope:
             raise ValueError("sessionMemory, sessionLimits.tasks and .cpuPercent need scopes, and sessionScopes says never")
         return found
+
+
+def for_holder(limits: SessionLimits | None) -> dict[str, str]:
+    """The variable that tells a holder what to begin the session with, so that it is under limits from its first moment.
+
+    Not the number of processes: the kernel would let the holder itself start nothing.
+    """
+    most = {} if limits is None else limits.most
+    words = [f"{getattr(resource, name)}={value}" for name, value in most.items() if name != "RLIMIT_NPROC"]
+    return {"HAPI_HOLDER_LIMITS": " ".join(words)} if words else {}
 
 
 def confine(pid: int, limits: SessionLimits) -> None:

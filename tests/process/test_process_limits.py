@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import pytest_twisted
+from twisted.internet.task import deferLater
 
 from hapi.attempts import AttemptFolder
 from hapi.process import LaunchPlan
@@ -36,6 +37,24 @@ async def test_a_session_is_confined_and_goes_before_the_runner__P10_K07(reactor
         ours, theirs = (score(one) for one in (os.getpid(), pid))
         assert theirs == max(500, ours)
         assert score(launched.holder.pid) == ours  # it has to tell the end
+    finally:
+        await processes.end_tree(launched.child, folder.id)
+
+
+@linux
+@pytest_twisted.ensureDeferred
+async def test_a_session_is_under_its_limits_before_its_first_instruction_and_its_holder_is_not__P10(reactor, home, tmp_path):
+    processes = SystemProcesses(reactor)
+    folder = AttemptFolder.create(home, AttemptRequest(("sh",), str(tmp_path), time.time()))
+    limits = SessionLimits.read({"sessionLimits": {"openFiles": 64}})
+    script = "ulimit -Sn; exec sleep 60"
+    launched = await processes.launch(LaunchPlan(("/bin/sh", "-c", script), str(tmp_path), dict(os.environ), folder, limits))
+    try:
+        while not folder.tail():
+            await deferLater(reactor, 0.02)
+        assert folder.tail().splitlines()[0] == "64"
+        assert resource.prlimit(launched.holder.pid, resource.RLIMIT_NOFILE) == resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert "HAPI_HOLDER_LIMITS" not in processes.environment(launched.child.pid)
     finally:
         await processes.end_tree(launched.child, folder.id)
 
