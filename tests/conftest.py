@@ -72,7 +72,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("peer"):
         missing = [name for name in mark.args if not all(present(where) for where in WHERE[name])]
         if missing:
-            reason = f"not on this machine: {', '.join(missing)} (`make peers` installs the npm programs; chromium and strace are packages)"
+            reason = f"not on this machine: {', '.join(missing)} (`make peers` installs npm's; chromium, strace are packages)"
             (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +23,7 @@ def run_words(words: Sequence[str]) -> int | None:
 
 def run_runner(flags: RunnerFlags) -> int:
     """Serve until asked to leave; the exit code. Raises what is known to be wrong before anything runs."""
+    heed_signals()
     from hapi.runner import RunnerOptions
     from hapi.runner.early import begin_lock
     from hapi.runner.inherit import OwnStart, prove, take_inheritance
@@ -32,7 +34,25 @@ def run_runner(flags: RunnerFlags) -> int:
     options = RunnerOptions.from_environment(os.environ, **flags.given())
     inherited = prove(words, options.home)
     lock = begin_lock(options.home) if inherited is None else None  # it settles while the reactor and the rest are loaded
+    try:
+        return serve(options, own, inherited, detached, lock)
+    finally:
+        if lock is not None:
+            lock.release()
 
+
+def heed_signals() -> None:
+    """Until there is a reactor: leave in order, and let no hang-up of others than a terminal end us."""
+
+    def leave(*_: object) -> None:
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGHUP, leave if sys.stdin.isatty() else signal.SIG_IGN)
+
+
+def serve(options: Any, own: Any, inherited: Any, detached: bool, lock: Any) -> int:
+    """The same, with the home taken."""
     from twisted.internet import reactor
 
     from hapi.cli.serving import Serving
@@ -45,6 +65,8 @@ def run_runner(flags: RunnerFlags) -> int:
     logging = start_logging("runner", options.home, terminal=terminal, quiet_start=True, secrets=[options.access.token])
     options = evolve(options, log_path=str(logging.path))
     serving = Serving(reactor)
+    if not sys.stdin.isatty():  # no terminal that could hang up: a supervisor's or a person's wish
+        serving.on_hangup = lambda: None  # settings and log are being read just now
 
     def start() -> None:
         succession = succession_of(reactor, os.environ, own, inherited, detached)
@@ -57,7 +79,7 @@ def run_runner(flags: RunnerFlags) -> int:
     def up(runner: Any, telling: Any) -> None:
         gc.freeze()
         gc.enable()
-        if not sys.stdin.isatty():  # no terminal that could hang up: a supervisor's or a person's wish
+        if serving.on_hangup is not None:
             serving.on_hangup = lambda: reload(logging, runner, telling)
         logging.speak_up()
         tell(banner(runner))
@@ -68,8 +90,6 @@ def run_runner(flags: RunnerFlags) -> int:
     try:
         return serving.run(start)
     finally:
-        if lock is not None:
-            lock.release()
         logging.stop()
 
 

@@ -14,5 +14,9 @@ def begin_lock(home: Home) -> RunnerLock:
     To be called in the process that goes on to run the service, before its reactor is imported: what took it is the pid.
     """
     lock = RunnerLock(home, SystemProcesses(None), version=__version__)
-    lock.begin()
+    try:
+        lock.begin()
+    except BaseException:  # a signal among them
+        lock.release()
+        raise
     return lock

@@ -14,11 +14,12 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path
 
 import psutil
-from support import ROOT, Program, Stage, alive, marked, until
+from support import CANARY, ROOT, Program, Stage, alive, free_port, marked, until
 from test_runner_program import Machine
 
 from hapi.attempts import AttemptFolder, attempts
@@ -26,6 +27,17 @@ from hapi.attempts import AttemptFolder, attempts
 SCRIPT = Path(__file__).with_name("kill_runner.py")
 LAST_PID = Path("/proc/sys/kernel/ns_last_pid")  # root chooses the next pid by it
 AFTER_A_KILL = 30.0  # seconds for whatever must come by itself; seen here: 1
+
+
+@contextlib.contextmanager
+def running_hub(path: Path) -> Iterator[str]:
+    """A hub of ours; its address."""
+    stage, port = Stage(path), free_port()
+    environment = {"HAPI_HOME": str(stage.path / "hub"), "CLI_API_TOKEN": CANARY}
+    program = stage.start("hub", [sys.executable, "-m", "hapi", "hub", "--port", str(port)], environment, output=".printed")
+    program.ready(lambda: "Page:" in program.output)
+    yield f"http://127.0.0.1:{port}"
+    stage.end()
 
 
 class Doomed(Machine):
