@@ -27,6 +27,7 @@ from hapi.protocol.attempt import (
 
 MARK = "HAPI_ATTEMPT"  # the variable in a session's environment, and in that of everything it starts, that names its attempt
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
+REPORT = "report.json"
 _UNFINISHED = ".new-"  # folders begin so until their request is on the disk
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -71,7 +72,7 @@ class AttemptFolder:
     request = _Record("request.json", AttemptRequest)
     process = _Record("process.json", AttemptProcess)
     session = _Record("session.json", AttemptSession)
-    report = _Record("report.json", AttemptReport, durable=False)
+    report = _Record(REPORT, AttemptReport, durable=False)
     stop = _Record("stop.json", StopOrder)
     end = _Record("end.json", AttemptEnd)
     told = _Record("told.json", AttemptTold, durable=False)
@@ -120,7 +121,7 @@ class AttemptFolder:
     @property
     def report_path(self) -> Path:
         """Its time is that of the last sign of life; what stands in it is `report`."""
-        return self.path / "report.json"
+        return self.path / REPORT
 
     @property
     def earlier_output(self) -> Path:

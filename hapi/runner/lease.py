@@ -25,7 +25,7 @@ def last_sign(folder: AttemptFolder) -> float | None:
     return max(seen) / 1e9 if seen else None
 
 
-def stamp_of(path: os.PathLike[str]) -> tuple[int, int, int] | None:
+def stamp_of(path: os.PathLike[str] | str) -> tuple[int, int, int] | None:
     """Time (ns), size and inode of a file; None while there is none."""
     try:
         found = os.stat(path)

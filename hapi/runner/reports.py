@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from hapi.attempts import AttemptFolder
+from hapi.attempts import REPORT, AttemptFolder
 from hapi.protocol.attempt import AttemptReport
 from hapi.runner.child import Child
 from hapi.runner.disk import AtOnce, Disk
@@ -58,7 +58,7 @@ class Reports:
                 self.look(child)
 
     def look(self, child: Child) -> None:
-        stamp = stamp_of(child.folder.report_path)
+        stamp = stamp_of(f"{child.folder.path}/{REPORT}")  # as text: a thousand of them are looked at in a row
         if stamp is None or self._stamps.get(child.attempt) == stamp:
             return
         self._stamps[child.attempt] = stamp
