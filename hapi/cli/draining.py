@@ -9,7 +9,7 @@ from hapi.cli.asking import run_once
 from hapi.cli.daemon import Readiness, await_ready, start_in_background
 from hapi.cli.failures import NOT_RUNNING, Stop
 from hapi.cli.output import print_json, say
-from hapi.cli.starting import give_way, look
+from hapi.cli.starting import give_way, look, must_be_ours
 from hapi.home import Home
 from hapi.shown import Secrets, visible
 
@@ -92,6 +92,7 @@ def restart(wait: bool, timeout: float, as_json: bool) -> None:
         found = await look(reactor, home)
         if not found.answers:
             raise Stop(f"the runner is not running in {home.path}: start it with `hapi runner start`", NOT_RUNNING)
+        must_be_ours(found.status, ": end that and start it again", ": restart it there")  # before anything is drained
         client = ControlClient(reactor, home)
         if wait:
             try:

@@ -74,9 +74,7 @@ async def hub_date(reactor: Any, url: str) -> tuple[float, float] | None:
         response: Any = await Agent(reactor, connectTimeout=PATIENCE).request(b"GET", f"{url}/health".encode())
         now = time.time()
         said = (response.headers.getRawHeaders("date") or [""])[0]
-        transport = getattr(response, "_transport", None)
-        if transport is not None:
-            transport.abortConnection()
+        response._transport.loseConnection()  # the body is of no interest, and may be long
         return parsedate_to_datetime(said).timestamp(), now
     except Exception:  # the hub's own check says what is wrong with it
         return None

@@ -51,16 +51,23 @@ def start_runner(flags: RunnerFlags, wanted: str, timeout: float, as_json: bool)
         say(f"The runner is already running with this version and these flags (pid {pid})")
 
 
-async def give_way(reactor: Any, home: Home, status: dict[str, Any], quiet: bool) -> None:
-    """End the runner that is not what was asked for. Raises Stop for one that `hapi up` serves together with a hub."""
+def must_be_ours(status: dict[str, Any], of_up: str, of_supervisor: str) -> None:
+    """Raises Stop for a runner that is another's to end: `hapi up` serves it together with a hub, or a supervisor keeps it.
+
+    `of_up` and `of_supervisor` are what is said of it then, after who it is.
+    """
     pid = status.get("pid")
     if list(status.get("argv") or ())[:1] == ["up"]:
-        raise Stop(f"`hapi up` serves this home (pid {pid}) with other flags: end it first", HELD)
+        raise Stop(f"`hapi up` serves this home (pid {pid}){of_up}", HELD)
     handoff = status.get("handoff") or {}
     if handoff.get("mode") in ("restart", "notify"):
-        raise Stop(
-            f"{handoff.get('restartedBy')} keeps a runner (pid {pid}) of another build or other flags: restart it there", HELD
-        )
+        raise Stop(f"{handoff.get('restartedBy')} keeps a runner (pid {pid}){of_supervisor}", HELD)
+
+
+async def give_way(reactor: Any, home: Home, status: dict[str, Any], quiet: bool) -> None:
+    """End the runner that is not what was asked for. Raises Stop for one that is another's to end."""
+    pid = status.get("pid")
+    must_be_ours(status, " with other flags: end it first", " of another build or other flags: restart it there")
     if not quiet:
         say(f"Replacing the running runner (pid {pid}, version {visible(status.get('version'))})")
     await stop_running(reactor, home)

@@ -14,7 +14,7 @@ import pytest_twisted
 
 from hapi.attempts import AttemptFolder, attempts
 from hapi.cli.cleaning import Findings, alone_in, clean, look
-from hapi.cli.preflight import judge_clock, try_child
+from hapi.cli.preflight import hub_date, judge_clock, try_child
 from hapi.home import Home
 from hapi.process.identity import identify
 from hapi.protocol.attempt import AttemptEnd, AttemptProcess, AttemptRequest
@@ -146,3 +146,28 @@ async def test_a_child_that_cannot_be_started_is_told(reactor, home, monkeypatch
 def test_clocks_that_differ_are_told__N17(dates, wall, ok, words):
     tried = judge_clock(dates, wall, monotonic=1.0)
     assert (tried.ok, words in tried.text) == (ok, True)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_hubs_clock_is_read_from_its_answer__N17(reactor):
+    from twisted.internet.task import deferLater
+    from twisted.web.resource import Resource
+    from twisted.web.server import Site
+
+    class Late(Resource):
+        isLeaf = True
+
+        def render_GET(self, request):
+            request.setHeader("Date", "Thu, 01 Jan 1970 01:00:00 GMT")
+            return b"{}"
+
+    port = reactor.listenTCP(0, Site(Late()), interface="127.0.0.1")
+    try:
+        said, now = await hub_date(reactor, f"http://127.0.0.1:{port.getHost().port}")
+        assert said == 3600.0
+        assert now > 1_700_000_000
+        assert "ahead of the hub's" in judge_clock((said, now), 1.0, 1.0).text
+        assert await hub_date(reactor, "http://127.0.0.1:1") is None
+    finally:
+        await port.stopListening()
+        await deferLater(reactor, 0)

@@ -114,6 +114,9 @@ def test_a_runner_start_beside_up_is_already_there_and_never_replaces_it(up, sta
     assert same.out == f"The runner is already running with this version and these flags (pid {program.pid})\n"
     code, sentence = Ran(stage, "runner", "start", "--workspace-root", str(stage.path)).refusal()
     assert (code, sentence) == (3, f"`hapi up` serves this home (pid {program.pid}) with other flags: end it first")
+    code, sentence = Ran(stage, "runner", "restart").refusal()
+    assert (code, sentence) == (3, f"`hapi up` serves this home (pid {program.pid}): end that and start it again")
+    assert json.loads(Ran(stage, "runner", "status", "--json").out)["admission"]["accepting"] is True
     assert program.running
 
 
