@@ -164,11 +164,15 @@ def write_whole(path: Path, content: bytes, mode: int = PRIVATE_FILE, durable: b
 
 
 def sweep_writes(*paths: Path) -> None:
-    """Remove what `write_whole` left beside `paths` when its process was killed. For whoever alone writes these files."""
+    """Remove what `write_whole` left beside `paths` when its process was killed.
+
+    For whoever alone writes these files: the runner of a home, and while it hands over its parent.
+    """
+    writers = {str(os.getpid()), str(os.getppid())}
     for path in paths:
         for sibling in path.parent.glob(f".{path.name}.*.*"):
             pid = sibling.name[len(path.name) + 2 :].partition(".")[0]
-            if pid.isdecimal() and not os.path.exists(f"/proc/{pid}"):  # a runner that is handing over to us is still there
+            if pid.isdecimal() and pid not in writers:  # whoever else has that pid now did not write it
                 with suppress(OSError):
                     sibling.unlink()
 

@@ -64,12 +64,13 @@ def test_what_a_killed_write_left_is_swept_and_what_lives_is_not__S14(tmp_path):
     state, other = tmp_path / "runner.state.json", tmp_path / "settings.json"
     dead = subprocess.Popen(["/bin/true"])
     dead.wait()
-    left, living = f".{state.name}.{dead.pid}.0123abcd", f".{state.name}.{os.getpid()}.0123abcd"
+    left = [f".{state.name}.{pid}.0123abcd" for pid in (dead.pid, 1)]  # 1: by now it may be anybody's
+    ours = [f".{state.name}.{pid}.0123abcd" for pid in (os.getpid(), os.getppid())]
     strange = [f".{state.name}.mine", f".{state.name}.x.y", f".{other.name}.{dead.pid}.0123abcd"]
-    for name in (left, living, *strange):
+    for name in (*left, *ours, *strange):
         (tmp_path / name).touch()
     sweep_writes(state)
-    assert sorted(os.listdir(tmp_path)) == sorted([living, *strange])
+    assert sorted(os.listdir(tmp_path)) == sorted([*ours, *strange])
 
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=errno.errorcode.get)
