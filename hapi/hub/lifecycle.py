@@ -21,6 +21,7 @@ from hapi.hub.store.rows import SessionRow
 from hapi.protocol.hub import FLAVORS, CreateSession, agent_session_id
 
 LOOK, PATIENCE = 0.25, 15.0  # seconds: between looks, and at most, for a session to become active
+EXPECTED = 30.0  # seconds from making its row that a process may take to say that it lives
 STOP_WITHIN = 10.0  # seconds: a runner ends a whole tree in that time
 UNREACHABLE = "Archived from hub (CLI unreachable)"
 ARCHIVE_KEYS = ("lifecycleState", "lifecycleStateSince", "archivedBy", "archiveReason")
@@ -77,6 +78,8 @@ class Lifecycle:
             session = engine.sessions[row.id] = Session(row, active_at=row.active_at)
         if new:
             engine.tell_whole(session, "session-added")
+        if not session.active and "hostPid" in session.metadata:  # a process makes its own row, as a rule
+            session.expected_until = engine.clock.seconds() + EXPECTED
         return session
 
     # --- archive -----------------------------------------------------------------------------------------------------

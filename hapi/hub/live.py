@@ -33,6 +33,7 @@ class Session:
     thinking_at: int = 0
     turn_started_at: int | None = None
     grace_until: float = 0.0  # clock seconds
+    expected_until: float = 0.0  # clock seconds: its process is coming up, and prompts wait for it
     told: float = float("-inf")  # clock seconds of the last broadcast of an alive
     ready: bool = False  # `session-ready` since it became active
     has_queue: bool = True  # there may be prompts waiting for delivery
@@ -80,7 +81,7 @@ class Session:
         was = self.active
         self.active = self.thinking = self.ready = False
         self.turn_started_at = None
-        self.grace_until = 0.0
+        self.grace_until = self.expected_until = 0.0
         if was:
             self.thinking_at = now
         return was

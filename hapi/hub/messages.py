@@ -102,10 +102,11 @@ class Messages:
         engine, now = self.engine, self.engine.now()
         steers = session.flavor in STEERED or session.metadata.get("cursorSessionProtocol") == "acp"
         mode = posted.delivery_mode if steers else "queue"
-        queued = posted.local_id is not None
+        local_id = posted.local_id or (None if session.active else str(uuid.uuid4()))  # nobody hears it yet: it has to wait
+        queued = local_id is not None
         row = MessageRow(
             str(uuid.uuid4()), session.id, 0, contents.cut(contents.prompt(posted.text, posted.attachments, mode)), now,
-            posted.local_id, None if queued else now, posted.scheduled_at, QUEUED if queued else None,
+            local_id, None if queued else now, posted.scheduled_at, QUEUED if queued else None,
         )  # fmt: skip
         first = not session.row.has_content
         added = await engine.store.add_message(row, now)
@@ -122,6 +123,7 @@ class Messages:
         if message.scheduled_at is None or message.scheduled_at <= now:
             session.has_queue = session.has_queue or queued
             self._deliver(session, message)
+        if session.active and (message.scheduled_at is None or message.scheduled_at <= now):
             session.grace_until = engine.clock.seconds() + GRACE
             if not session.thinking:
                 session.thinking, session.thinking_at, session.turn_started_at = True, now, message.created_at

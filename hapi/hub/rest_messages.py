@@ -32,7 +32,8 @@ async def read(asked: Asked, session_id: str) -> dict[str, Any]:
 
 @route("POST", "/api/sessions/<session_id>/messages")
 async def post(asked: Asked, session_id: str) -> dict[str, Any]:
-    session = asked.session(session_id, active=True)
+    """Keep a prompt. One for a session whose process is only coming up waits for it."""
+    session = asked.session(session_id, active=True, or_expected=True)
     body = asked.body(PostMessage, issues=True)
     if not body.text and not body.attachments:
         raise Refusal(400, "Message requires text or attachments")

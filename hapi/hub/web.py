@@ -69,15 +69,16 @@ class Asked:
             more: dict[str, Any] = {"issues": issues_of(error)} if issues else {}
             raise Refusal(400, wrong, None, **more) from error
 
-    def session(self, session_id: str, active: bool = False) -> Session:
-        """Raises Refusal 404, 403, or 409 if it must be active and is not."""
+    def session(self, session_id: str, active: bool = False, or_expected: bool = False) -> Session:
+        """Raises Refusal 404, 403, or 409 if it must be active (or about to be) and is not."""
         try:
             session = self.engine.session(session_id, self.caller.namespace)
         except NotFound:
             raise Refusal(404, "Session not found") from None
         except Denied:
             raise Refusal(403, "Session access denied") from None
-        if active and not session.active:
+        expected = or_expected and self.engine.clock.seconds() < session.expected_until
+        if active and not session.active and not expected:
             raise Refusal(409, "Session is inactive", "session_inactive")
         return session
 

@@ -136,6 +136,33 @@ def test_a_cleared_session_keeps_its_queue() -> None:
     assert state["queuedLocalIds"] == ["L1"]
 
 
+@pytest.mark.parametrize("name", [{"localId": "L1"}, {}], ids=["with a local id", "without"])
+def test_a_prompt_for_a_session_that_is_coming_up_waits_for_it(name: dict[str, str]) -> None:
+    stage = Stage()
+    session = stage.session(hostPid=7)
+    stage.tick(0.25)
+    assert stage.rest("POST", f"/api/sessions/{session}/messages", {"text": "hello", **name}).body == {"ok": True}
+    assert stage.get(f"/api/sessions/{session}")["session"]["thinking"] is False
+    peer = stage.connect(sessionId=session)
+    assert peer.events() == []
+    stage.alive(peer, session)
+    (update,) = peer.events()
+    message = update["body"]["message"]
+    assert message["content"]["content"]["text"] == "hello"
+    peer.send("messages-consumed", {"sid": session, "localIds": [message["localId"]]})
+    stage.tick(2.0)
+    stage.alive(peer, session)
+    assert len(peer.events()) == 1
+
+
+def test_a_session_that_never_came_is_inactive_again() -> None:
+    stage = Stage()
+    session = stage.session(hostPid=7)
+    stage.tick(31.0)
+    answer = stage.rest("POST", f"/api/sessions/{session}/messages", {"text": "hello", "localId": "L1"})
+    assert (answer.status, answer.body["code"]) == (409, "session_inactive")
+
+
 def test_prompts_that_a_dead_session_did_not_take_wait_for_the_next_process__R11() -> None:
     stage = Stage()
     session, peer = stage.live()
