@@ -72,6 +72,8 @@ class Home:
                 self.path.chmod(PRIVATE_DIRECTORY)
             if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
                 raise HomeUnusable(self.path, "it cannot be read and written")
+        except (FileExistsError, NotADirectoryError) as error:
+            raise HomeUnusable(self.path, "it is not a directory") from error
         except OSError as error:
             raise HomeUnusable(self.path, error.strerror or str(error)) from error
         return self

@@ -334,8 +334,7 @@ def test_a_hub_url_with_a_path_is_one_sentence_everywhere(stage, verb):
 def test_a_home_that_is_a_file_is_one_sentence_everywhere(stage, verb):
     (stage.path / "home").write_text("in the way")
     code, sentence = Ran(stage, *verb.split(), CLI_API_TOKEN="x" * 12).refusal()
-    assert code == 1
-    assert "cannot be used" in sentence
+    assert (code, sentence) == (1, f"HAPI home '{stage.path}/home' cannot be used: it is not a directory")
 
 
 @pytest.mark.parametrize("verb", ["runner start", "runner start-sync"])
@@ -386,6 +385,24 @@ def test_the_embedding_example_of_the_documentation_serves(stage, pytestconfig):
     assert (stopped.code, stopped.out.startswith("Runner stopped")) == (0, True), "the runner left, its host goes on"
     assert program.running
     program.end()
+
+
+def test_the_two_runners_of_the_documentation_live_and_leave_each_by_itself(stage, pytestconfig):
+    program = stage.start("two", [sys.executable, str(pytestconfig.rootpath / "docs/examples/two_runners.py")], output=".printed")
+    program.ready(lambda: "both run" in program.output)
+    assert Ran(stage, "runner", "stop", HAPI_HOME=str(stage.path / "home/one")).code == 0
+    program.ready(lambda: "one has left (0)" in program.output)
+    other = json.loads(Ran(stage, "runner", "status", "--json", HAPI_HOME=str(stage.path / "home/two")).out)
+    assert (other["pid"], other["registered"]) == (program.pid, True)
+    program.end(seconds=30)
+
+
+def test_the_process_table_of_the_documentation_stands_in_for_real_ones(stage, pytestconfig):
+    example = pytestconfig.rootpath / "docs/examples/fake_processes.py"
+    done = subprocess.run(
+        [sys.executable, example], env=stage.base, cwd=stage.path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout == "1 started: Session process exited before webhook for PID 1001 (exit code 5)\n", done.stderr
 
 
 def test_a_reader_that_goes_away_ends_nothing_with_a_traceback(stage):
