@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 BUILT_IN_HASHES = ("_sha1", "_md5")  # Python's own; some distributions leave them to OpenSSL
@@ -23,16 +25,27 @@ def without_tls(*urls: str) -> bool:
 
 
 def without_extras(*urls: str) -> bool:
-    """`without_tls`, and what else a session over plain http loads and never calls: 7 MB more. True if it was done.
+    """`without_tls`, and what else a session over plain http loads and never calls: 5 MB more. True if it was done.
 
-    OpenSSL's hashes have a second home in Python itself; asyncio, http.client and Autobahn try for ssl, cbor2 and click and
-    do without.
+    OpenSSL's hashes have a second home in Python itself; asyncio and http.client do without ssl.
     """
     if not without_tls(*urls):
         return False
-    unused = ["ssl", "_ssl", "cbor2", "click"]
+    unused = ["ssl", "_ssl"]
     if all(find_spec(name) for name in BUILT_IN_HASHES):
         unused.append("_hashlib")
     for name in unused:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]
     return True
+
+
+@contextmanager
+def absent(*names: str) -> Iterator[None]:
+    """While this lasts, modules that are not loaded cannot be: for a library that takes what it finds."""
+    hidden = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]

@@ -14,16 +14,19 @@ from typing import Any, Protocol
 
 import txaio
 
+from hapi.net.lean import absent
+
 os.environ.setdefault("AUTOBAHN_USE_NVX", "0")  # read once, when autobahn is imported
 txaio.use_twisted()
 
-from autobahn.websocket import protocol as autobahn  # noqa: E402
-from autobahn.websocket.compress_deflate import (  # noqa: E402
-    PerMessageDeflateOffer,
-    PerMessageDeflateOfferAccept,
-    PerMessageDeflateResponse,
-    PerMessageDeflateResponseAccept,
-)
+with absent("click", "cbor2"):  # taken when they are there, for colours and for WAMP
+    from autobahn.websocket import protocol as autobahn
+    from autobahn.websocket.compress_deflate import (
+        PerMessageDeflateOffer,
+        PerMessageDeflateOfferAccept,
+        PerMessageDeflateResponse,
+        PerMessageDeflateResponseAccept,
+    )
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime  # noqa: E402
 from twisted.internet.protocol import Protocol as TwistedProtocol  # noqa: E402
 from twisted.logger import Logger  # noqa: E402

@@ -23,6 +23,8 @@ def test_the_link_loads_neither_wamps_sessions_nor_native_helpers_nor_http():
         "autobahn.twisted",
         "autobahn.wamp.protocol",
         "autobahn.nvx",
+        "cbor2",
+        "click",
         "treq",
         "klein",
         "werkzeug",
@@ -30,6 +32,10 @@ def test_the_link_loads_neither_wamps_sessions_nor_native_helpers_nor_http():
     ):
         assert absent not in loaded
     assert "hapi.net.tls" not in loaded
+
+
+def test_what_autobahn_is_not_to_take_can_be_loaded_afterwards():
+    assert "click" in loads(f"{LINK}\nimport click")
 
 
 def test_the_pure_half_loads_no_twisted():
