@@ -152,6 +152,7 @@ class Adoption:
             announce_within=max(self._announce_within - elapsed, LEAST_LEASE),
             start_within=self._start_within - elapsed,
             worktree=read_worktree(request.worktree),
+            keeps_worktree=(request.worktree or {}).get("kept") is True,
         )
 
 

@@ -76,7 +76,7 @@ class Child:
     announce_within: float = 15.0  # seconds of silence
     start_within: float = 0.0  # seconds with whatever signs of life; less than the above: the above
     worktree: Worktree | None = None
-    removes_worktree: bool = False  # its start failed, so the worktree made for it goes when it is gone
+    keeps_worktree: bool = False  # it was not made for this start: it stays whatever comes of that
     identity: ProcessIdentity | None = None
     holder: ProcessIdentity | None = None
     report: AttemptReport | None = None  # what it tells of itself

@@ -126,10 +126,9 @@ class Children:
             child.session_ids.add(session_id)
             self._call(child, session_id)
 
-    def activity(self, child: Child) -> dict[str, Any] | None:
-        if child.report is None:
-            return None
-        sign = last_sign(child.folder) if child.report.turn_since is not None else None  # asked for only where it decides
+    def activity(self, child: Child) -> dict[str, Any]:
+        in_turn = child.report is not None and child.report.turn_since is not None
+        sign = last_sign(child.folder) if in_turn else None  # asked for only where it decides
         return activity(child.report, stuck(child.report, sign, self._now(), self.thresholds))
 
     def listed(self) -> list[Listed]:
@@ -251,7 +250,7 @@ class Children:
     async def _clean(self, child: Child) -> None:
         if child.cleanup is not None:
             child.cleanup()
-        if child.worktree is not None and child.state == "refused":
+        if child.worktree is not None and not child.keeps_worktree and child.state == "refused":
             await self._worktrees.remove(child.worktree)
 
     # --- stops

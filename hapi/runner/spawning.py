@@ -250,9 +250,12 @@ class Spawner:
         place: Place | None,
     ) -> SpawnResult:
         cwd = worktree.path if worktree else directory
+        kept = self._worktree_of(request.requested_id, cwd) if worktree is None else None
         argv = [*self._options.session_command, *argv_for(request, linked)]
         try:
-            folder = await self._disk.do(lambda: self._open_folder(request, argv, cwd, worktree, asked_by))
+            folder = await self._disk.do(
+                lambda: self._open_folder(request, argv, cwd, worktree or kept, kept is not None, asked_by)
+            )
         except OSError as error:
             return await self._drop(SpawnRefused(f"Failed to spawn session: its folder cannot be made: {error}"), worktree)
         if (hindrance := self._hindrance(start)) is not None:
@@ -261,11 +264,11 @@ class Spawner:
         codex_home = None
         if request.token and request.flavor == "codex":
             codex_home = private_codex_home(self._options, request.token)
-        child = self._child(folder, request, cwd, worktree)
+        child = self._child(folder, request, cwd, worktree or kept, kept is not None)
         if codex_home is not None:
             child.cleanup = lambda: shutil.rmtree(codex_home, ignore_errors=True)
         environment = environment_for(
-            request, self._options.environ, identity=self._identity(folder), worktree=worktree, codex_home=codex_home
+            request, self._options.environ, identity=self._identity(folder), worktree=worktree or kept, codex_home=codex_home
         )
         environment["PWD"] = cwd
         self._children.add(child)
@@ -292,13 +295,18 @@ class Spawner:
             self.succeeded(child)
         return result
 
+    def _worktree_of(self, session_id: str | None, path: str) -> Worktree | None:
+        """The worktree at `path` that an earlier process of this session was started in: it goes on there."""
+        earlier = self._children.named(session_id) if session_id is not None else []
+        return next((one.worktree for one in earlier if one.worktree is not None and one.worktree.path == path), None)
+
     async def _drop(self, refusal: SpawnRefused, worktree: Worktree | None) -> SpawnRefused:
         if worktree is not None:
             await self._worktrees.remove(worktree)
         return refusal
 
     def _open_folder(
-        self, request: SpawnRequest, argv: list[str], cwd: str, worktree: Worktree | None, asked_by: str
+        self, request: SpawnRequest, argv: list[str], cwd: str, worktree: Worktree | None, keeps: bool, asked_by: str
     ) -> AttemptFolder:
         asked = msgspec.to_builtins(request)
         kept = {key: value for key, value in asked.items() if key not in ("directory", "agent", "token")}
@@ -312,12 +320,14 @@ class Spawner:
                 agent=request.flavor,
                 existing_session_id=request.requested_id,
                 resume_session_id=request.resume_session_id,
-                worktree=None if worktree is None else {**attrs.asdict(worktree), "made_by_us": True},
+                worktree=None
+                if worktree is None
+                else {**attrs.asdict(worktree), "made_by_us": True} | ({"kept": True} if keeps else {}),
                 options=kept,
             ),
         )
 
-    def _child(self, folder: AttemptFolder, request: SpawnRequest, cwd: str, worktree: Worktree | None) -> Child:
+    def _child(self, folder: AttemptFolder, request: SpawnRequest, cwd: str, worktree: Worktree | None, keeps: bool) -> Child:
         return Child(
             attempt=folder.id,
             folder=folder,
@@ -330,6 +340,7 @@ class Spawner:
             announce_within=self._options.announce_within,
             start_within=self._options.start_within,
             worktree=worktree,
+            keeps_worktree=keeps,
         )
 
     def give_up(self, child: Child) -> None:

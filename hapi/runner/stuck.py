@@ -51,10 +51,13 @@ def stuck(report: AttemptReport | None, last_sign: float | None, now: float, aft
     return None
 
 
-def activity(report: AttemptReport | None, is_stuck: str | None) -> dict[str, Any] | None:
-    """What `list` tells of it: doing (`turn`, `approval`, `idle`, `starting`), since (ms), queued, and stuck if it is."""
+def activity(report: AttemptReport | None, is_stuck: str | None) -> dict[str, Any]:
+    """What `list` tells of it: doing (`turn`, `approval`, `idle`, `starting`, `unknown`), since (ms), queued, and stuck if it is.
+
+    Programs of the npm make, and those that a person started, do not report: then nobody knows.
+    """
     if report is None:
-        return None
+        return {"doing": "unknown"}
     doing, since = _doing(report)
     told = {
         "doing": doing,

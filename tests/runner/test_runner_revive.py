@@ -1,12 +1,12 @@
 """Interrupted sessions: who counts as one, how they are brought back, and when that is given up."""
 
 import pytest
-from runner_stage import Stage, result_of
+from runner_stage import NoWorktrees, Stage, result_of
 from twisted.internet.defer import Deferred
 
 from hapi.process.memory import Runs
 from hapi.protocol.attempt import AttemptEnd, AttemptReport, StopOrder
-from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused
+from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused, Worktree
 from hapi.runner.admission import Limits
 from hapi.runner.revive import FIRST, TRIES, Reviver, interruption
 
@@ -143,3 +143,42 @@ def test_one_that_fails_is_tried_again_with_longer_and_longer_pauses_and_then_le
     assert len(stage.processes.launched) == 1 + TRIES
     assert isinstance(result_of(revive(stage, "s1")), SpawnRefused)
     assert len(stage.processes.launched) == 2 + TRIES
+
+
+def worktree_of(plan):
+    return {name: value for name, value in plan.environment.items() if name.startswith("HAPI_WORKTREE_")}
+
+
+def test_a_revived_session_knows_its_worktree_again_however_often__V06(home, tmp_path):
+    tree = Worktree(str(tmp_path), "hapi-x", "x", str(tmp_path / "x"), 1)
+    (tmp_path / "x").mkdir()
+    stage = Stage(home, worktrees=NoWorktrees(tree))
+    child = stage.started("s1", sessionType="worktree", worktreeName="x")
+    known = worktree_of(stage.processes.launched[0])
+    assert known["HAPI_WORKTREE_BRANCH"] == "hapi-x"
+    for number in (1, 2):
+        stage.processes.exit(child.identity, signal="SIGKILL")
+        stage.children.leave()
+        stage.restart()
+        stage.adopt()
+        answer = stage.spawn(tmp_path / "x", existingSessionId="s1")
+        assert worktree_of(stage.processes.launched[number]) == known
+        stage.announce(stage.pid, "s1")
+        result_of(answer)
+        child = stage.children.living("s1")
+    assert stage.worktrees.removed == []
+
+
+def test_a_worktree_stays_when_a_revival_in_it_fails__D07_D08(home, tmp_path):
+    tree = Worktree(str(tmp_path), "hapi-x", "x", str(tmp_path / "x"), 1)
+    (tmp_path / "x").mkdir()
+    stage = Stage(home, worktrees=NoWorktrees(tree))
+    child = stage.started("s1", sessionType="worktree")
+    stage.processes.exit(child.identity, signal="SIGKILL")
+    answer = stage.spawn(tmp_path / "x", existingSessionId="s1")
+    stage.processes.exit(stage.processes.launched[1].attempt.process.child, 1)
+    assert isinstance(result_of(answer), SpawnRefused)
+    stage.children.leave()
+    stage.restart()
+    stage.adopt()
+    assert stage.worktrees.removed == []

@@ -38,7 +38,7 @@ def test_what_counts_as_stuck__N17(facts, last_sign, now, expected):
 
 def test_a_session_that_does_not_report_is_not_judged():
     assert stuck(None, 0.0, 1e9, AFTER) is None
-    assert activity(None, None) is None
+    assert activity(None, None) == {"doing": "unknown"}
 
 
 @pytest.mark.parametrize(
@@ -73,4 +73,4 @@ def test_the_list_says_what_a_session_does_and_that_it_is_stuck(home):
     os.utime(child.folder.report_path, (stage.now(), stage.now()))  # it does something
     stage.clock.advance(0.5)  # what was listed counts as of now for a moment
     assert "stuck" not in stage.children.listed()[0].activity
-    assert stage.children.listed()[1].activity is None
+    assert stage.children.listed()[1].activity == {"doing": "unknown"}  # it does not report
