@@ -14,6 +14,7 @@ from pathlib import Path
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IReactorFDSet
 from twisted.python.failure import Failure
 
@@ -175,9 +176,11 @@ class Report:
             self.done.callback(self._received)
 
     def connectionLost(self, reason: Failure) -> None:
+        """The holder closed its end, or the reactor stops: then nothing is known, and nobody is to be told anything."""
         if self._descriptor != -1:
             self._close()
-            self.done.callback(self._received)
+            if reason.check(ConnectionLost) is None:
+                self.done.callback(self._received)
 
     def _close(self) -> None:
         if self._descriptor != -1:

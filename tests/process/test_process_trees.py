@@ -15,10 +15,13 @@ import pytest_twisted
 from hostile import SHAPES
 from support import level
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 
 from hapi.attempts import MARK, AttemptFolder
 from hapi.process import Exit, LaunchFailed, LaunchPlan
+from hapi.process.launch import Report
 from hapi.process.system import SystemProcesses
 from hapi.protocol.attempt import AttemptRequest, ProcessIdentity
 from hapi.runner.lock import RunnerLock
@@ -209,6 +212,17 @@ async def test_a_holder_that_says_nothing_is_ended_and_told(system, plan, monkey
     with pytest.raises(LaunchFailed, match="its holder said nothing"):
         await system.launch(silent)
     assert alive_with_mark(silent.attempt.id) == []
+
+
+@pytest.mark.parametrize(("reason", "told"), [(ConnectionDone(), [b""]), (ConnectionLost(), [])])
+def test_a_reactor_that_stops_before_the_holder_has_spoken_makes_no_failed_launch_of_it__P01_C17(reason, told, reactor):
+    """The session comes up, and belongs to the next runner: no end may be written down for it."""
+    reading, writing = os.pipe()
+    report, heard = Report(reactor, reading), []
+    report.done.addCallback(heard.append)
+    report.connectionLost(Failure(reason))
+    os.close(writing)
+    assert heard == told
 
 
 @pytest_twisted.ensureDeferred
