@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
-import attrs
 import msgspec
 from attrs import define, field
 from twisted.internet.defer import Deferred, TimeoutError
@@ -17,10 +15,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from hapi.attempts import AttemptFolder
 from hapi.once import Once
 from hapi.process import IProcesses, LaunchFailed, LaunchPlan
-from hapi.protocol.attempt import AttemptRequest
 from hapi.protocol.spawn import (
     DEFAULT_AGENT,
     NeedsDirectory,
@@ -28,24 +24,20 @@ from hapi.protocol.spawn import (
     SpawnRequest,
     SpawnResult,
     Worktree,
-    argv_for,
-    environment_for,
 )
 from hapi.runner.admission import Admission, Place
 from hapi.runner.availability import Availability
 from hapi.runner.child import Child
 from hapi.runner.children import Children
-from hapi.runner.codexhome import private_codex_home
 from hapi.runner.directories import prepare_directory
 from hapi.runner.disk import AtOnce, Disk
 from hapi.runner.journal import Note, unnoted
 from hapi.runner.options import RunnerOptions
+from hapi.runner.preparing import Prepared
 from hapi.runner.worktrees import Worktrees
 
 ENDS_WITHIN = 10.0  # seconds a session that is being ended may take, its agent included
 OUTSIDE = SpawnRefused("Directory is outside this machine's workspace roots", "outside_workspace_roots")
-
-
 STOPPED = "Session was stopped while it was being started"
 LATE = SpawnRefused("The session is still being started; it is listed as soon as it runs", "still_starting")
 
@@ -250,34 +242,26 @@ class Spawner:
         place: Place | None,
     ) -> SpawnResult:
         cwd = worktree.path if worktree else directory
-        kept = self._worktree_of(request.requested_id, cwd) if worktree is None else None
-        argv = [*self._options.session_command, *argv_for(request, linked)]
+        earlier = self._worktree_of(request.requested_id, cwd) if worktree is None else None
+        prepared = Prepared(
+            request, self._options, cwd, asked_by, self._now(), linked, worktree or earlier, goes_on=earlier is not None
+        )
         try:
-            folder = await self._disk.do(
-                lambda: self._open_folder(request, argv, cwd, worktree or kept, kept is not None, asked_by)
-            )
+            folder = await self._disk.do(prepared.open_folder)
         except OSError as error:
             return await self._drop(SpawnRefused(f"Failed to spawn session: its folder cannot be made: {error}"), worktree)
         if (hindrance := self._hindrance(start)) is not None:
             await self._disk.do(folder.remove)
             return await self._drop(hindrance, worktree)
-        codex_home = None
-        if request.token and request.flavor == "codex":
-            codex_home = private_codex_home(self._options, request.token)
-        child = self._child(folder, request, cwd, worktree or kept, kept is not None)
-        if codex_home is not None:
-            child.cleanup = lambda: shutil.rmtree(codex_home, ignore_errors=True)
-        environment = environment_for(
-            request, self._options.environ, identity=self._identity(folder), worktree=worktree or kept, codex_home=codex_home
-        )
-        environment["PWD"] = cwd
+        child = prepared.child(folder, self._clock, self.give_up)
+        environment = prepared.environment(child)
         self._children.add(child)
         self.note("spawn", child, actor=asked_by, agent=child.agent, directory=cwd)
         if place is not None:
             place.give_back()
         try:
             with nullcontext(cwd) if worktree else self._options.roots.pinned(cwd) as pinned:
-                plan = LaunchPlan(tuple(argv), pinned, environment, folder, self._options.session_limits)
+                plan = LaunchPlan(prepared.argv, pinned, environment, folder, self._options.session_limits)
                 launched = await self._processes.launch(plan)
         except (LaunchFailed, OSError) as error:
             child.life.not_launched(f"cwd={cwd}; {error}")
@@ -305,51 +289,10 @@ class Spawner:
             await self._worktrees.remove(worktree)
         return refusal
 
-    def _open_folder(
-        self, request: SpawnRequest, argv: list[str], cwd: str, worktree: Worktree | None, keeps: bool, asked_by: str
-    ) -> AttemptFolder:
-        asked = msgspec.to_builtins(request)
-        kept = {key: value for key, value in asked.items() if key not in ("directory", "agent", "token")}
-        return AttemptFolder.create(
-            self._options.home,
-            AttemptRequest(
-                argv=tuple(argv),
-                cwd=cwd,
-                at=self._now(),
-                asked_by=asked_by,
-                agent=request.flavor,
-                existing_session_id=request.requested_id,
-                resume_session_id=request.resume_session_id,
-                worktree=None
-                if worktree is None
-                else {**attrs.asdict(worktree), "made_by_us": True} | ({"kept": True} if keeps else {}),
-                options=kept,
-            ),
-        )
-
-    def _child(self, folder: AttemptFolder, request: SpawnRequest, cwd: str, worktree: Worktree | None, keeps: bool) -> Child:
-        return Child(
-            attempt=folder.id,
-            folder=folder,
-            clock=self._clock,
-            give_up=self.give_up,
-            agent=request.flavor,
-            directory=cwd,
-            started_at=self._now(),
-            requested_id=request.requested_id,
-            announce_within=self._options.announce_within,
-            start_within=self._options.start_within,
-            worktree=worktree,
-            keeps_worktree=keeps,
-        )
-
     def give_up(self, child: Child) -> None:
         self.log.warn("Process {pid} announced no session in time", pid=child.pid, attempt=child.attempt)
         ending = Deferred.fromCoroutine(self._children.end(child, reason="start lease over", actor="runner", method="lease"))
         ending.addErrback(lambda reason: self.log.failure("Ending {attempt} failed", reason, attempt=child.attempt))
-
-    def _identity(self, folder: AttemptFolder) -> dict[str, str]:
-        return {**self._options.for_children(), "HAPI_ATTEMPT": folder.id}
 
 
 def _is_ending(child: Child) -> bool:

@@ -34,7 +34,7 @@ PLACES = {
     ),
     "spawn": (
         "hapi.attempts:AttemptFolder.create",
-        "hapi.runner.spawning:Spawner._child",
+        "hapi.runner.preparing:Prepared.child",
         "hapi.process.system:start_holder",
         "hapi.process.system:SystemProcesses._launch",
         "hapi.runner.children:Children.watch",

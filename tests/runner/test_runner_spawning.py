@@ -9,8 +9,8 @@ from hapi.process.memory import MemoryProcesses, Runs
 from hapi.protocol.attempt import StopOrder
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused, Worktree
 from hapi.runner.announcements import Accepted, Rejected
+from hapi.runner.preparing import Prepared
 from hapi.runner.roots import WorkspaceRoots
-from hapi.runner.spawning import Spawner
 
 TREE = Worktree("/repo", "hapi-x", "x", "/repo-worktrees/x", 1)
 
@@ -268,14 +268,14 @@ def test_a_symlink_turned_elsewhere_before_the_start_is_refused__D03(home, tmp_p
     (root / "inside").mkdir(parents=True), outside.mkdir()
     (root / "link").symlink_to(root / "inside")
     stage = Stage(home, roots=WorkspaceRoots.parse([str(root)]))
-    child = Spawner._child
+    child = Prepared.child
 
     def turn(self, *args):
         (root / "link").unlink()
         (root / "link").symlink_to(outside)
         return child(self, *args)
 
-    monkeypatch.setattr(Spawner, "_child", turn)
+    monkeypatch.setattr(Prepared, "child", turn)
     refused = result_of(stage.spawn(root / "link"))
     assert "moved out of the workspace roots" in refused.message
     assert stage.processes.launched == []
