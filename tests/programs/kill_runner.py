@@ -158,7 +158,7 @@ def main() -> int:
     from hapi.runner import handoff, watch
     from hapi.runner.service import RunnerService
 
-    watch.CONFIRM, watch.AFTER_FAILURE, watch.MOST = 0.1, 0.5, 100_000
+    watch.CONFIRM, watch.AFTER_FAILURE, watch.MOST = 0.1, float(os.environ.get("HAPI_TEST_AFTER_FAILURE", "0.5")), 100_000
     handoff.PATIENCE = float(os.environ.get("HAPI_TEST_PATIENCE", "30"))
     set_up()
     told = RunnerService._step
