@@ -1,6 +1,7 @@
 """Sessions in control groups of their own, seen from outside: a runner with a systemd beside it, made up or real."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -74,3 +75,36 @@ def test_a_runner_with_another_limit_is_another_runner(machine, around):
     assert start("--session-memory", "2G").startswith("Replacing")
     os.kill(machine.state()["pid"], signal.SIGTERM)
     until(lambda: not machine.home.runner_state.exists(), what="the end of the runner")
+
+
+def managed(*words: str) -> bool:
+    """Whether the user's systemd does that."""
+    done = subprocess.run(["systemd-run", "--user", "--quiet", *words], capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode == 0
+
+
+@pytest.fixture
+def unit(machine):
+    """A name for a unit of the user's systemd, which is stopped in the end."""
+    if shutil.which("systemd-run") is None or not managed("--scope", "--collect", "--", "true"):
+        pytest.skip("no systemd of a user here that makes scopes")
+    name = f"hapi-test-{os.getpid()}"
+    yield name
+    subprocess.run(["systemctl", "--user", "stop", name], capture_output=True, timeout=60, check=False)
+
+
+def test_a_real_systemd_that_ends_everything_of_a_unit_leaves_the_sessions_alone__V01(machine, unit):
+    variables = [f"--setenv={name}={value}" for name, value in {**machine.environment, "PATH": os.environ["PATH"]}.items()]
+    service = ["--service-type=notify", "--property=KillMode=control-group", "--collect", *variables]
+    runner = [sys.executable, "-m", "hapi", "runner", "start-sync"]
+    assert managed(f"--unit={unit}", f"--working-directory={machine.stage.path}", *service, *runner)
+    session = machine.session()
+    assert machine.post("/status")["sessionScopes"]
+    assert machine.post("/status")["warnings"] == []
+    pid = machine.listed()[session]["pid"]
+    subprocess.run(["systemctl", "--user", "stop", unit], check=True, timeout=60)
+    assert not machine.home.runner_state.exists()
+    os.kill(pid, 0)  # it lives
+    machine.start("hapi")
+    assert machine.listed()[session]["pid"] == pid
+    assert machine.stop(session) == "stopped"
