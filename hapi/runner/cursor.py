@@ -11,18 +11,24 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from hapi.runner.roots import WorkspaceRoots
+
 MOST_WORKSPACES = 10_000
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,199}")
 
 
-def chat_store_status(environ: Mapping[str, str], params: object) -> dict[str, Any]:
-    """Which of Cursor's two stores holds the chat: `acp`, `legacy`, or None."""
+def chat_store_status(roots: WorkspaceRoots, params: object) -> dict[str, Any]:
+    """Which of Cursor's two stores holds the chat: `acp`, `legacy`, or None.
+
+    A home directory that the hub names counts inside the workspace roots alone, and when it is our own.
+    """
     given = params if isinstance(params, Mapping) else {}
     chat, workspace = given.get("cursorSessionId"), given.get("workspacePath")
     if not isinstance(chat, str) or _ID.fullmatch(chat) is None or not isinstance(workspace, str):
         return {"onDisk": False, "store": None}
-    home = given.get("homeDir")
-    base = os.path.join(home if isinstance(home, str) and os.path.isabs(home) else os.path.expanduser("~"), ".cursor")
+    home, own = given.get("homeDir"), os.path.expanduser("~")
+    known = isinstance(home, str) and os.path.isabs(home) and (os.path.normpath(home) == own or roots.hold(home))
+    base = os.path.join(str(home) if known else own, ".cursor")
     if os.path.exists(os.path.join(base, "acp-sessions", chat, "store.db")):
         return {"onDisk": True, "store": "acp"}
     chats = os.path.join(base, "chats")

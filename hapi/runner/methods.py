@@ -51,7 +51,7 @@ def offer_methods(rpc: RpcTable, runner: Runner) -> None:
 
     rpc.add("agent-availability", runner.availability.answer)
     rpc.add("path-exists", lambda params: path_exists(options.roots, params))
-    rpc.add("cursor-chat-store-status", lambda params: chat_store_status(options.environ, params))
+    rpc.add("cursor-chat-store-status", lambda params: chat_store_status(options.roots, params))
     rpc.add("list-directory", lambda params: list_directory(options.roots, params))
     rpc.add("spawn-happy-session", spawn)
     rpc.add("stop-session", stop_session)

@@ -124,7 +124,7 @@ class RunnerService(Service):
             processes,
             self.children,
             self.sessions.reports,
-            retention or Retention(),
+            retention or Retention.read(options.settings),
             self.own_state,
             self.succession,
             self.sessions.disk,

@@ -272,3 +272,18 @@ def test_the_list_is_made_anew_when_anything_of_it_has_changed__M01(stage):
     assert [each.happy_session_id for each in stage.children.listed()] == ["s3"]
     stage.started("s4")
     assert [each.happy_session_id for each in stage.children.listed()] == ["s3", "s4"]
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (None, Retention()),
+        ({"count": 5, "days": 0.5}, Retention(5, 43200.0)),
+        ({"count": 0}, Retention(count=0)),
+        ({"count": True, "days": "x"}, Retention()),
+        ({"count": -1, "days": 0}, Retention()),
+        ("many", Retention()),
+    ],
+)
+def test_how_many_ended_sessions_are_kept_and_how_long_is_a_setting__S14(given, kept):
+    assert Retention.read({"keepAttempts": given}) == kept

@@ -13,6 +13,7 @@ from hapi.runner.availability import KNOWN, Availability, for_npm_sessions
 from hapi.runner.cursor import chat_store_status
 from hapi.runner.methods import offer_methods
 from hapi.runner.options import OWN_SESSIONS, RunnerOptions
+from hapi.runner.roots import WorkspaceRoots
 from hapi.settings import NotConfigured
 
 RECORDED = [json.loads(line) for line in (Path(__file__).parents[1] / "fixtures/rpc-results.jsonl").read_text().splitlines()]
@@ -129,14 +130,14 @@ def test_a_chat_is_found_where_cursor_keeps_it(tmp_path, path, store):
     chat.parent.mkdir(parents=True)
     chat.touch()
     params = {"workspacePath": "/tmp/rn/cur/ws", "cursorSessionId": "C1", "homeDir": str(tmp_path)}
-    assert chat_store_status({}, params) == {"onDisk": store is not None, "store": store}
+    assert chat_store_status(WorkspaceRoots(), params) == {"onDisk": store is not None, "store": store}
 
 
 @pytest.mark.parametrize("chat", ["../../etc", "", None, "a/b", "x" * 300, "\0"])
 def test_a_chat_id_that_is_none_is_nowhere__D05(tmp_path, chat):
     params = {"workspacePath": "/w", "cursorSessionId": chat, "homeDir": str(tmp_path)}
-    assert chat_store_status({}, params) == {"onDisk": False, "store": None}
-    assert chat_store_status({}, None) == {"onDisk": False, "store": None}
+    assert chat_store_status(WorkspaceRoots(), params) == {"onDisk": False, "store": None}
+    assert chat_store_status(WorkspaceRoots(), None) == {"onDisk": False, "store": None}
 
 
 # --- options
@@ -196,3 +197,17 @@ def test_the_session_program_is_a_setting(home):
 def test_what_is_wrong_is_said_in_a_sentence__V10(home, environ, flags):
     with pytest.raises(NotConfigured):
         RunnerOptions.from_environment(environment(home, **environ), **flags)
+
+
+def test_a_home_directory_outside_the_workspace_roots_is_not_looked_into__D01_X17(tmp_path):
+    inside, outside = tmp_path / "root/home", tmp_path / "elsewhere"
+    for place in (inside, outside):
+        store = place / ".cursor/acp-sessions/chat-1/store.db"
+        store.parent.mkdir(parents=True)
+        store.touch()
+    roots = WorkspaceRoots.parse([str(tmp_path / "root")])
+    found = {
+        place: chat_store_status(roots, {"cursorSessionId": "chat-1", "workspacePath": "/w", "homeDir": str(place)})["store"]
+        for place in (inside, outside, inside / "../../elsewhere")
+    }
+    assert list(found.values()) == ["acp", None, None]
