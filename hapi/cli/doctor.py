@@ -22,7 +22,7 @@ from hapi.cli.failures import Stop, epilog, known
 from hapi.cli.output import json_flag, print_json, say
 from hapi.cli.preflight import hub_date, judge_clock, try_child
 from hapi.cli.probing import judge_hub
-from hapi.home import Home
+from hapi.home import Home, HomeUnusable
 from hapi.process.limits import SessionLimits
 from hapi.settings import NotConfigured, hub_access, read_settings
 from hapi.shown import visible
@@ -220,6 +220,8 @@ async def _child(reactor: Any, home: Home, environ: Any, settings: dict[str, Any
         limits = SessionLimits()  # said above
     try:
         tried = await try_child(reactor, home.prepare(), Scopes(look_around(environ), limits, reactor.seconds))
+    except HomeUnusable:
+        return Check("child", "note", "not tried: there is no home to do it in")  # that fails by itself
     except Exception as error:
         failure = known(error)
         return Check("child", "broken", failure.sentence if failure else f"no child can be started: {error}")

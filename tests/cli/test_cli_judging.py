@@ -5,6 +5,7 @@ import stat
 from types import SimpleNamespace
 
 import pytest
+import pytest_twisted
 
 from hapi.agents import BUILT_IN
 from hapi.cli.doctor import examine
@@ -168,6 +169,16 @@ def test_a_home_on_a_read_only_file_system_is_named_so__S03(home, monkeypatch):
     monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_flag=os.ST_RDONLY))
     with pytest.raises(HomeUnusable, match="it lies on a read-only file system"):
         home.prepare()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_home_that_is_none_fails_once__S10(reactor, tmp_path):
+    from hapi.cli.doctor import _child
+    from hapi.home import Home
+
+    (tmp_path / "file").write_text("")
+    check = await _child(reactor, Home(tmp_path / "file"), {"PATH": "/bin"}, {})
+    assert (check.finding, check.text) == ("note", "not tried: there is no home to do it in")
 
 
 def test_the_built_in_agents_are_no_trouble():
