@@ -17,7 +17,7 @@ from support import Stage, alive, level, until
 
 pytestmark = pytest.mark.program
 SEED = int(os.environ.get("HAPI_SEED", "1"))
-SIDES = ("before", "after") if level(0, 1) else ("after",)
+SIDES = ("before", "after") if level(0, 1000) else ("after",)
 ROUNDS = level(1, 20)
 
 
