@@ -105,10 +105,10 @@ class Spawner:
         if request.agent is None:
             request = msgspec.structs.replace(request, agent=self._default_agent())
         directory = os.path.abspath(os.path.expanduser(request.directory))
-        if not self._options.roots.hold(directory):
+        key = request.requested_id
+        if not self._options.roots.hold(directory) and self._worktree_of(key, directory) is None:
             self._tell(request, directory, asked_by, OUTSIDE)
             return OUTSIDE
-        key = request.requested_id
         if key is None:
             return await self._begin(request, directory, asked_by).answer.when()
         if (living := self._living(key)) is not None and not _is_ending(living):
@@ -219,6 +219,8 @@ class Spawner:
 
     def _prepare(self, request: SpawnRequest, directory: str) -> SpawnResult | None:
         roots = self._options.roots
+        if self._worktree_of(request.requested_id, directory) is not None:
+            return None
         if not roots.standing(directory):
             return OUTSIDE if not roots.hold(directory) else SpawnRefused(f"The workspace root of {directory} is not there")
         if request.session_type == "worktree":
@@ -260,7 +262,7 @@ class Spawner:
         if place is not None:
             place.give_back()
         try:
-            with nullcontext(cwd) if worktree else self._options.roots.pinned(cwd) as pinned:
+            with nullcontext(cwd) if prepared.worktree else self._options.roots.pinned(cwd) as pinned:
                 plan = LaunchPlan(prepared.argv, pinned, environment, folder, self._options.session_limits)
                 launched = await self._processes.launch(plan)
         except (LaunchFailed, OSError) as error:
@@ -280,9 +282,10 @@ class Spawner:
         return result
 
     def _worktree_of(self, session_id: str | None, path: str) -> Worktree | None:
-        """The worktree at `path` that an earlier process of this session was started in: it goes on there."""
+        """The worktree at `path` that we made for an earlier process of this session: it goes on there, inside the roots or not."""
         earlier = self._children.named(session_id) if session_id is not None else []
-        return next((one.worktree for one in earlier if one.worktree is not None and one.worktree.path == path), None)
+        found = next((one.worktree for one in earlier if one.worktree is not None and one.worktree.path == path), None)
+        return found if found is not None and os.path.isdir(path) and not os.path.islink(path) else None
 
     async def _drop(self, refusal: SpawnRefused, worktree: Worktree | None) -> SpawnRefused:
         if worktree is not None:

@@ -9,6 +9,7 @@ from hapi.protocol.attempt import AttemptEnd, AttemptReport, StopOrder
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused, Worktree
 from hapi.runner.admission import Limits
 from hapi.runner.revive import FIRST, TRIES, Reviver, interruption
+from hapi.runner.roots import WorkspaceRoots
 
 NEW_BOOT = "11111111-0000-4000-8000-000000000000"
 
@@ -182,3 +183,22 @@ def test_a_worktree_stays_when_a_revival_in_it_fails__D07_D08(home, tmp_path):
     stage.restart()
     stage.adopt()
     assert stage.worktrees.removed == []
+
+
+def test_a_session_goes_on_in_its_worktree_beside_the_workspace_root_and_nobody_else_does__X17(home, tmp_path):
+    root, beside = tmp_path / "repo", tmp_path / "repo-worktrees/x"
+    root.mkdir(), beside.mkdir(parents=True)
+    tree = Worktree(str(root), "hapi-x", "x", str(beside), 1)
+    stage = Stage(home, roots=WorkspaceRoots.parse([str(root)]), worktrees=NoWorktrees(tree))
+    child = stage.started("s1", directory=root, sessionType="worktree")
+    stage.processes.exit(child.identity, signal="SIGKILL")
+    assert result_of(stage.spawn(beside)).code == "outside_workspace_roots"
+    assert result_of(stage.spawn(beside, existingSessionId="s2")).code == "outside_workspace_roots"
+    assert result_of(stage.spawn(beside.parent, existingSessionId="s1")).code == "outside_workspace_roots"
+    answer = stage.spawn(beside, existingSessionId="s1")
+    stage.announce(stage.pid, "s1")
+    assert result_of(answer) == Spawned("s1")
+    stage.processes.exit(stage.children.living("s1").identity, signal="SIGKILL")
+    beside.rmdir()
+    beside.symlink_to("/")
+    assert result_of(stage.spawn(beside, existingSessionId="s1")).code == "outside_workspace_roots"
