@@ -100,14 +100,18 @@ def _headers(value: object) -> list[str]:
     return [f"extraHeaders.{name} is {_words(each)}, it must be a text" for name, each in wrong.items()]
 
 
-def _stuck(value: object) -> list[str]:
-    if not isinstance(value, Mapping):
-        return [f"stuckAfter is {_words(value)}, it must be an object"]
-    known = {name: each for name, each in value.items() if name in ("silent", "approval", "queued")}
-    unknown = [f"stuckAfter.{name} is none of silent, approval, queued" for name in value if name not in known]
-    return unknown + [
-        f"stuckAfter.{name} must be a number of seconds above 0" for name, each in known.items() if not _is_number(each)
-    ]
+def _numbers(key: str, *names: str) -> Callable[[object], list[str]]:
+    """An object of numbers above 0 under some of `names`."""
+
+    def judge(value: object) -> list[str]:
+        if not isinstance(value, Mapping):
+            return [f"{key} is {_words(value)}, it must be an object"]
+        unknown = [f"{key}.{name} is none of {', '.join(names)}" for name in value if name not in names]
+        none = {name for name, each in value.items() if name == "count" and each == 0 and each is not False}
+        wrong = [name for name, each in value.items() if name in names and not _is_number(each) and name not in none]
+        return unknown + [f"{key}.{name} must be a number above 0" for name in wrong]
+
+    return judge
 
 
 def _is_number(value: object) -> bool:
@@ -118,8 +122,8 @@ def _start_cap(value: object) -> list[str]:
     return [] if _is_number(value) else ["startCapSeconds must be a number of seconds above 0"]
 
 
-def _switch(value: object) -> list[str]:
-    return [] if isinstance(value, bool) else [f"startRunner is {_words(value)}, it must be true or false"]
+def _switch(key: str) -> Callable[[object], list[str]]:
+    return lambda value: [] if isinstance(value, bool) else [f"{key} is {_words(value)}, it must be true or false"]
 
 
 def _listed(key: str) -> Callable[[object], list[str]]:
@@ -133,9 +137,11 @@ def _port(value: object) -> list[str]:
 _OTHERS: Mapping[str, Callable[[Any], list[str]]] = {
     "agents": _agents,
     "extraHeaders": _headers,
-    "stuckAfter": _stuck,
+    "stuckAfter": _numbers("stuckAfter", "silent", "approval", "queued"),
+    "keepAttempts": _numbers("keepAttempts", "count", "days"),
     "startCapSeconds": _start_cap,
-    "startRunner": _switch,
+    "startRunner": _switch("startRunner"),
+    "sessionsMayControl": _switch("sessionsMayControl"),
     "listenPort": _port,
     "corsOrigins": _listed("corsOrigins"),
     "allowedHosts": _listed("allowedHosts"),

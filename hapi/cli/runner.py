@@ -176,7 +176,7 @@ def logs(session_id: str | None, following: bool, lines: int | None, as_json: bo
 @click.option("--timeout", type=click.FloatRange(0.0), default=600.0, show_default=True, help="Seconds to wait for that.")
 @json_flag
 def drain(wait: bool, timeout: float, as_json: bool) -> None:
-    """Have the runner start no more sessions, until `resume` or its next start. Those that run go on."""
+    """Have the runner start no more sessions, until `resume`: also after a restart or an upgrade. Those that run go on."""
     from hapi.cli.draining import drain as drain_runner
 
     drain_runner(wait, timeout, as_json)
