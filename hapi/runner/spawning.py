@@ -282,7 +282,7 @@ class Spawner:
         return result
 
     def _worktree_of(self, session_id: str | None, path: str) -> Worktree | None:
-        """The worktree at `path` that we made for an earlier process of this session: it goes on there, inside the roots or not."""
+        """The worktree at `path` that we made for an earlier process of this session: it goes on there, whatever the roots."""
         earlier = self._children.named(session_id) if session_id is not None else []
         found = next((one.worktree for one in earlier if one.worktree is not None and one.worktree.path == path), None)
         return found if found is not None and os.path.isdir(path) and not os.path.islink(path) else None
