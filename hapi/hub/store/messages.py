@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from hapi.hub.store.columns import as_json, message_from, session_from
 from hapi.hub.store.rows import INDETERMINATE, Added, Document, MessageRow
 
 if TYPE_CHECKING:
@@ -18,20 +18,6 @@ if TYPE_CHECKING:
 COLUMNS = "id, session_id, seq, content, created_at, local_id, invoked_at, scheduled_at, delivery, stream"
 PLACE = "coalesce(invoked_at, created_at)"
 MANY = 500  # values in one statement; SQLite takes at least 999
-
-
-def message_from(row: sqlite3.Row) -> MessageRow:
-    return MessageRow(**{**{name: row[name] for name in row.keys()}, "content": json.loads(row["content"])})  # noqa: SIM118
-
-
-def as_json(value: Document) -> str:
-    """Compact JSON that every encoding can write: a lone surrogate, which UTF-8 has no place for, stays an escape."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return json.dumps(value, separators=(",", ":"))
-    return text
 
 
 def shows(content: Document) -> bool:
@@ -165,8 +151,6 @@ class MessageTable:
         )
 
     async def delete_message(self, message_id: str) -> SessionRow | None:
-        from hapi.hub.store.sqlite import session_from
-
         def delete(connection: sqlite3.Connection) -> SessionRow | None:
             gone = connection.execute(
                 "DELETE FROM messages WHERE id = ? AND invoked_at IS NULL RETURNING session_id", (message_id,)

@@ -2,46 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from pathlib import Path
 from typing import Any
 
-from attrs import evolve, fields
+from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from hapi.hub.store.columns import MACHINE, SESSION, machine_from, packed, session_from
 from hapi.hub.store.database import MEMORY, Database
 from hapi.hub.store.interface import IdTaken, IStore, TagTaken
-from hapi.hub.store.messages import MessageTable, as_json
+from hapi.hub.store.messages import MessageTable
 from hapi.hub.store.rows import Document, MachineRow, SessionRow, Stale, Written
 
-JSON_COLUMNS = frozenset({"metadata", "agent_state", "model", "todos", "team_state", "runner_state"})
 FIXED = frozenset({"id", "namespace", "tag", "created_at"})
-FLAGS = frozenset({"pinned", "global_pinned", "has_content"})
-SESSION = tuple(attribute.name for attribute in fields(SessionRow))
-MACHINE = tuple(attribute.name for attribute in fields(MachineRow))
-
-
-def packed(name: str, value: Any) -> Any:
-    """A value as its column holds it."""
-    if name in JSON_COLUMNS:
-        return None if value is None else as_json(value)
-    return int(value) if name in FLAGS else value
-
-
-def unpacked(name: str, value: Any) -> Any:
-    if name in JSON_COLUMNS:
-        return None if value is None else json.loads(value)
-    return bool(value) if name in FLAGS else value
-
-
-def session_from(row: sqlite3.Row) -> SessionRow:
-    return SessionRow(**{name: unpacked(name, row[name]) for name in SESSION})
-
-
-def machine_from(row: sqlite3.Row) -> MachineRow:
-    return MachineRow(**{name: unpacked(name, row[name]) for name in MACHINE})
 
 
 def _insert(connection: sqlite3.Connection, table: str, row: SessionRow | MachineRow) -> None:

@@ -1,0 +1,51 @@
+"""How rows become values and values columns: documents are kept as JSON, flags as 0 and 1."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import Any
+
+from attrs import fields
+
+from hapi.hub.store.rows import Document, MachineRow, MessageRow, SessionRow
+
+JSON_COLUMNS = frozenset({"metadata", "agent_state", "model", "todos", "team_state", "runner_state"})
+FLAGS = frozenset({"pinned", "global_pinned", "has_content"})
+SESSION = tuple(attribute.name for attribute in fields(SessionRow))
+MACHINE = tuple(attribute.name for attribute in fields(MachineRow))
+
+
+def as_json(value: Document) -> str:
+    """Compact JSON that every encoding can write: a lone surrogate, which UTF-8 has no place for, stays an escape."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":"))
+    return text
+
+
+def packed(name: str, value: Any) -> Any:
+    """A value as its column holds it."""
+    if name in JSON_COLUMNS:
+        return None if value is None else as_json(value)
+    return int(value) if name in FLAGS else value
+
+
+def unpacked(name: str, value: Any) -> Any:
+    if name in JSON_COLUMNS:
+        return None if value is None else json.loads(value)
+    return bool(value) if name in FLAGS else value
+
+
+def session_from(row: sqlite3.Row) -> SessionRow:
+    return SessionRow(**{name: unpacked(name, row[name]) for name in SESSION})
+
+
+def machine_from(row: sqlite3.Row) -> MachineRow:
+    return MachineRow(**{name: unpacked(name, row[name]) for name in MACHINE})
+
+
+def message_from(row: sqlite3.Row) -> MessageRow:
+    return MessageRow(**{**{name: row[name] for name in row.keys()}, "content": json.loads(row["content"])})  # noqa: SIM118
