@@ -24,6 +24,7 @@ from hapi.protocol.attempt import ProcessIdentity
 
 PASSES = 10  # kills of what is found again and again
 GLANCES = (0.01, 0.02, 0.03, 0.05)  # seconds between looks whether everybody is gone
+STOPPED = frozenset("Tt")  # states of a process that waits for SIGCONT
 KILL_ALL_BELOW = signal.SIGUSR1  # what a holder takes it for
 HOLDER_WITHIN = 0.5  # seconds the holder has to write the end down
 
@@ -57,7 +58,8 @@ class TreeEnding:
         if root is None and seen.is_empty and await self._is_over(seen):
             return "already_gone"
         if root is not None:
-            self._signal(seen.others, set(), signal.SIGCONT)  # who is stopped cannot help it to end
+            stopped = [stat for stat in seen.others if stat.state in STOPPED]
+            self._signal(stopped, set(), signal.SIGCONT)  # these cannot help it to end
             await self._gone(self._identity, self._patience / 2)
             seen = await self._look()
         glance = 0
