@@ -324,6 +324,17 @@ def test_the_old_one_is_stopped_in_the_middle__H13(step):
     assert isinstance(result_of(one.running), Failed)
 
 
+def test_who_leaves_waits_a_bounded_time_for_the_end_of_the_new_one__H13_P01():
+    """A machine so busy that the killed one is not gone in time: our files are ours again all the same, and nothing broke."""
+    one = Try(Deferred())
+    one.say("ready")
+    one.new.end = Deferred
+    leaving = Deferred.fromCoroutine(one.handoff.abandon())
+    leaving.cancel()
+    result_of(leaving)
+    assert one.old.log[-1] == "again after 7"
+
+
 def test_the_new_one_is_stopped_in_the_middle__H13():
     one = Try({**GOOD, "registered": False})
     one.say("ready")
