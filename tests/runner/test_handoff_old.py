@@ -324,11 +324,11 @@ def test_the_old_one_is_stopped_in_the_middle__H13(step):
     assert isinstance(result_of(one.running), Failed)
 
 
-def test_who_leaves_waits_a_bounded_time_for_the_end_of_the_new_one__H13_P01():
+def test_who_leaves_waits_a_bounded_time_for_the_end_of_the_new_one__H13_P01(monkeypatch):
     """A machine so busy that the killed one is not gone in time: our files are ours again all the same, and nothing broke."""
     one = Try(Deferred())
     one.say("ready")
-    one.new.end = Deferred
+    monkeypatch.setattr(Fake, "end", lambda _: Deferred())
     leaving = Deferred.fromCoroutine(one.handoff.abandon())
     leaving.cancel()
     result_of(leaving)
