@@ -22,6 +22,7 @@ from hapi.runner.children import Children
 from hapi.shown import visible
 
 TRIES = 5  # writes of one row that others write as well
+GONE = (403, 404)  # answers of a hub that has no such session for us
 AT_MOST = 86400.0  # seconds: an end that is older is no news
 
 
@@ -119,7 +120,7 @@ class Obituaries:
 
     def ended(self, child: Child) -> None:
         """Its process is gone. What the machine's end interrupted is no news: the hub has noticed, and it may come back."""
-        if not child.session_ids:
+        if not _names(child):
             return
         end, order = child.folder.end, child.folder.stop
         if (end is not None and self._now() - end.at > AT_MOST) or (order is not None and order.actor == "machine"):
@@ -141,11 +142,11 @@ class Obituaries:
         try:
             while self._waiting:
                 attempt, child = next(iter(self._waiting.items()))
-                for session_id in sorted(child.session_ids):
+                for session_id in _names(child):
                     await self._tell(hub, child, session_id)
                 self._waiting.pop(attempt, None)
                 self._keep(child)
-        except (LinkLost, AckTimeout, HubUnreachable) as error:
+        except (LinkLost, AckTimeout, HubUnreachable, HubRefused) as error:
             self.log.debug("How sessions ended waits for the hub: {reason}", reason=str(error))
         finally:
             self._busy = False
@@ -165,6 +166,8 @@ class Obituaries:
         try:
             row = await hub.client.session(session_id)
         except HubRefused as error:
+            if error.status not in GONE:
+                raise
             self.log.debug("Session {session_id} is not told about: {reason}", session_id=session_id, reason=str(error))
             return
         metadata, version = row.get("metadata"), row.get("metadataVersion")
@@ -193,3 +196,8 @@ class Obituaries:
     def _goes_on(self, session_id: str) -> bool:
         """Whether a process of this machine is, or is about to be, this session."""
         return self._children.living(session_id) is not None or self._starting(session_id)
+
+
+def _names(child: Child) -> list[str]:
+    """The sessions it was, and the one that it was started to go on with: it may have said so to the hub alone."""
+    return sorted({*child.session_ids, *([child.requested_id] if child.requested_id else [])})

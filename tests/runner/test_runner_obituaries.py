@@ -2,11 +2,12 @@
 
 import pytest
 from attrs import define, field
-from runner_stage import Stage
+from runner_stage import Stage, result_of
 from twisted.internet.defer import fail, succeed
 
 from hapi.net.errors import HubRefused, HubUnreachable, LinkLost
 from hapi.process import Exit
+from hapi.process.memory import Runs
 from hapi.protocol.attempt import StopOrder
 from hapi.runner.obituaries import Archive, Death, Leave, Obituaries, SayEnd, judge
 
@@ -256,3 +257,22 @@ def test_an_end_of_last_week_is_no_news(scene):
     scene.restart()
     scene.stage.adopt()
     assert (scene.hub.asked, scene.hub.ended) == (0, [])
+
+
+def test_one_that_spoke_to_the_hub_and_never_to_us_is_told_of_too__C17_R08(home):
+    scene = Scene(Stage(home, programs={"session": Runs(deaf=True)}))
+    answer = scene.stage.spawn(existingSessionId="s1")
+    scene.hub = Hub({"hostPid": scene.stage.pid, "machineId": "machine-1", "lifecycleState": "running"})
+    scene.stage.pass_time(20)
+    assert result_of(answer).message.startswith("Session webhook timeout")
+    assert (scene.hub.metadata["archiveReason"], scene.hub.ended) == ("start lease over", ["terminated"])
+
+
+def test_a_hub_that_does_not_know_our_token_just_now_is_asked_again__N06(scene):
+    child = scene.session()
+    scene.hub.trouble = HubRefused(401, "Invalid token")
+    scene.die(child)
+    assert scene.hub.ended == []
+    scene.hub.trouble = None
+    scene.obituaries.look()
+    assert scene.hub.ended == ["error"]
