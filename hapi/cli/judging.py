@@ -79,7 +79,7 @@ def _raised(read: Callable[[], object]) -> list[str]:
     try:
         read()
     except NotConfigured as error:
-        return [str(error).removeprefix("settings.json: ")]
+        return [str(error).removeprefix("settings.json: ").replace(" in settings.json", "")]
     return []
 
 

@@ -65,7 +65,7 @@ def test_settings_that_make_sense_pass():
         ("stuckAfter", {"loud": 5}, "stuckAfter.loud is none of"),
         ("stuckAfter", {"silent": "5"}, "stuckAfter.silent must be a number"),
         ("sessionLimits", {"openFiles": "many"}, "sessionLimits.openFiles must be a whole number"),
-        ("sessionMemory", "lots", "sessionMemory in settings.json 'lots'"),
+        ("sessionMemory", "lots", "sessionMemory 'lots'"),
         ("sessionScopes", "sometimes", "sessionScopes is 'sometimes'"),
         ("maxSessions", "few", "maxSessions 'few'"),
     ],
