@@ -55,7 +55,7 @@ def main() -> None:
             break
         time.sleep(0.05)  # our own sessions wait longer between their tries
     if not kind.startswith(("silent", "patient")):
-        with contextlib.suppress(OSError) if kind.startswith("cut") else contextlib.nullcontext():
+        with contextlib.suppress(OSError if kind.startswith("cut") else ConnectionResetError):  # killed before it answered us
             announce(known)
     if kind.startswith("asks-"):
         ask({"spawn": "/spawn-session", "stop": "/stop"}[kind.split("-")[1]], Path("../plain-asked").absolute())
