@@ -52,7 +52,8 @@ def beat(bench: Bench) -> None:
         time.sleep(5.0)
         busy = spent(running.program.pid)
         bench.note("beat over no session, processor time (ms)", make, calm / BEATS * 1000)
-        bench.note(f"beat over {TRACKED} sessions, processor time (ms)", make, (busy - calm) / BEATS * 1000, Limit(most=10))
+        more = max(busy - calm, 0.0)  # noise is larger than what npm does
+        bench.note(f"beat over {TRACKED} sessions, processor time (ms)", make, more / BEATS * 1000, Limit(most=10))
         with silences(int(running.state["httpPort"]), pause=0.01) as found:
             time.sleep(BEAT * BEATS)
         typical = found["p50"]
