@@ -26,6 +26,7 @@ from hapi.attempts import AttemptFolder, attempts
 
 SCRIPT = Path(__file__).with_name("kill_runner.py")
 LAST_PID = Path("/proc/sys/kernel/ns_last_pid")  # root chooses the next pid by it
+SLEEPER = ["/bin/sleep", "3600"]
 AFTER_A_KILL = 30.0  # seconds for whatever must come by itself; seen here: 1
 
 
@@ -59,7 +60,7 @@ class Doomed(Machine):
         self.starts = self.builds = 0
         self.slowest = 0.0
         self.numbers = itertools.count()
-        self.strangers = [subprocess.Popen(["/bin/sleep", "3600"], env={**stage.base}) for _ in range(2)]
+        self.strangers = [subprocess.Popen(SLEEPER, env={**stage.base}, start_new_session=True) for _ in range(2)]
         self.program: Program | None = None
 
     # --- what is done to it
@@ -204,7 +205,7 @@ class Doomed(Machine):
             if not os.access(LAST_PID, os.W_OK) or psutil.pid_exists(pid):
                 return False
             LAST_PID.write_text(str(pid - 1))
-            stranger = subprocess.Popen(["/bin/sleep", "3600"], env={**self.stage.base})
+            stranger = subprocess.Popen(SLEEPER, env={**self.stage.base}, start_new_session=True)
             self.strangers.append(stranger)
             if stranger.pid == pid:
                 return True
