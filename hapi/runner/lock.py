@@ -101,6 +101,8 @@ class RunnerLock:
                     held_until = max(held_until, now + GLANCE)
                     if isinstance(found, Lost) and now >= unfinished_until:
                         raise LockUnusable(self._npm.path, "other programs keep changing it")
+                    if isinstance(found, Lost):
+                        await deferLater(clock, 0.001)  # whoever is faster each time does not keep the reactor from its work
                 case Busy(pid) | Held(pid):
                     if now >= held_until:
                         raise HomeHeld(self._home, pid)
