@@ -44,7 +44,11 @@ def measure(place: Path, arguments: list[str]) -> dict[str, dict[str, Any]]:
     settings.write_text(f"[run]\nbranch = True\nsource = hapi\ndata_file = {place / 'data'}\nparallel = True\n")
     run = [sys.executable, "-m", "coverage"]
     with_settings = f"--rcfile={settings}"
-    tests = subprocess.run([*run, "run", with_settings, "-m", "pytest", "-q", *(arguments or TESTS)], cwd=ROOT, check=False)
+    tests = subprocess.run(
+        [*run, "run", with_settings, "-m", "pytest", "-q", f"--basetemp={place / 'tmp'}", *(arguments or TESTS)],
+        cwd=ROOT,
+        check=False,
+    )
     if tests.returncode != 0:
         print("the tests failed, so the figures say little", file=sys.stderr)
     subprocess.run([*run, "combine", "-q", with_settings], cwd=ROOT, check=True)
