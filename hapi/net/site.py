@@ -37,6 +37,11 @@ class LimitedChannel(http.HTTPChannel):
     _due: IDelayedCall | None = None
     refused = False
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether a request has come whole, and its answer is awaited."""
+        return bool(self._handlingRequest)
+
     def connectionMade(self) -> None:
         super().connectionMade()  # type: ignore[no-untyped-call]
         self._expect("head", self.site.head_seconds)

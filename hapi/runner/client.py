@@ -16,7 +16,7 @@ from twisted.internet.error import ConnectError, ConnectionClosed
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, FileBodyProducer, ResponseDone, ResponseFailed
+from twisted.web.client import Agent, FileBodyProducer, RequestTransmissionFailed, ResponseDone, ResponseFailed
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
@@ -156,7 +156,7 @@ class ControlClient:
         try:
             status, content = await exchange.addTimeout(seconds or self._timeout(), self._reactor)
         except TimeoutError as error:
-            raise ControlFailed(f"the runner gave no answer to {path} within {seconds or self._timeout():.0f} s") from error
+            raise ControlFailed(f"the runner gave no answer to {path} within {seconds or self._timeout():g} s") from error
         try:
             found = msgspec.json.decode(content)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -207,7 +207,9 @@ class ControlClient:
             return response.code, await collector.done
         except (ConnectError, CancelledError):
             raise
-        except (ResponseFailed, ConnectionClosed, OSError) as error:
+        except (RequestTransmissionFailed, ResponseFailed, ConnectionClosed, OSError) as error:
+            if any(reason.check(CancelledError) for reason in getattr(error, "reasons", ())):
+                raise CancelledError from error  # the time is over
             raise ControlFailed(f"the connection to the runner ended before its answer to {path}") from error
 
     def _timeout(self) -> float:

@@ -91,7 +91,7 @@ class ControlApi:
         _body(request)
         listed = self._runner.list()
         if listed is not self._listed:
-            self._listed, self._listing = listed, msgspec.json.encode({"children": listed})
+            self._listed, self._listing = listed, _encoded({"children": listed})
         return _send(request, 200, self._listing)
 
     @app.route("/status", methods=["POST"])
@@ -207,7 +207,23 @@ def _read(request: IRequest, kind: type[Any]) -> Any:
 
 
 def _reply(request: IRequest, status: int, value: Any) -> bytes:
-    return _send(request, status, msgspec.json.encode(value))
+    return _send(request, status, _encoded(value))
+
+
+def _encoded(value: Any) -> bytes:
+    """JSON. Bytes of a path that are no Unicode are shown as escapes: JSON has no form for them."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_in_unicode(msgspec.to_builtins(value)))
+
+
+def _in_unicode(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_in_unicode(key): _in_unicode(inner) for key, inner in value.items()}
+    return [_in_unicode(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _send(request: IRequest, status: int, body: bytes) -> bytes:

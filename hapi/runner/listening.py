@@ -15,10 +15,10 @@ from twisted.web.server import NOT_DONE_YET
 from hapi.net.site import LimitedChannel, LimitedSite
 from hapi.protocol.control import error_body
 from hapi.runner.guard import READ_ONLY, Door, judge
-from hapi.runner.peers import PeerLookup, Unknowable, of_unix_socket
+from hapi.runner.peers import PeerLookup, Unknowable, admits, of_unix_socket
 
 BODY_LIMIT = 1 << 20  # bytes
-CONNECTIONS = 64
+ROOM = {"unix": 64, "port": 64, "strangers": 8}  # connections at once; nobody takes the room of another kind of caller
 
 PHRASES = {
     401: "Unauthorized",
@@ -38,7 +38,14 @@ class ControlChannel(LimitedChannel):
 
     def connectionMade(self) -> None:
         self.door = self.site.look(self.transport)
-        super().connectionMade()
+        if self.site.make_room(self):
+            super().connectionMade()
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abortConnection()  # type: ignore[attr-defined]
 
     def lineReceived(self, line: bytes) -> None:
         """Folded headers and bare line feeds are what requests are smuggled with: neither is accepted."""
@@ -54,34 +61,35 @@ class ControlSite(LimitedSite):
     channel_type = ControlChannel
     _logger = Logger()
 
-    def __init__(self, clock: IReactorTime, root: IResource, lookup: PeerLookup) -> None:
-        super().__init__(root, clock, body_limit=BODY_LIMIT)
-        self._lookup, self._told = lookup, False
-        self._open: dict[LimitedChannel, None] = {}  # the oldest first
+    def __init__(self, clock: IReactorTime, guard: Guarded, lookup: PeerLookup) -> None:
+        super().__init__(guard, clock, body_limit=BODY_LIMIT)
+        self._guard, self._lookup, self._told = guard, lookup, False
+        self._open: dict[str, dict[ControlChannel, None]] = {kind: {} for kind in ROOM}  # the oldest first
         self.parting = False  # each answer is the last one of its connection
 
     @property
     def busy(self) -> bool:
         """Whether anybody is being answered."""
-        return any(channel.requests for channel in self._open)
+        return any(channel.requests for channels in self._open.values() for channel in channels)
 
-    def buildProtocol(self, addr: Any) -> LimitedChannel | None:  # type: ignore[override]
-        """At the limit one that asks nothing makes room for the newcomer; when all are being answered, he is turned away."""
-        if len(self._open) >= CONNECTIONS:
-            idle = next((channel for channel in self._open if not channel.requests), None)
-            if idle is None:
-                return None
-            self.forget(idle)
-            if idle.transport is not None:
-                idle.transport.abortConnection()  # type: ignore[attr-defined]
-        channel = super().buildProtocol(addr)
-        if channel is not None:
-            self._open[channel] = None
-        return channel
+    def make_room(self, channel: ControlChannel) -> bool:
+        """Take a newcomer in, if need be for one of his kind who has not asked yet. False: all of them are being answered."""
+        kind = "strangers" if not self._guard.admits(channel.door) else "unix" if channel.door.over_unix else "port"
+        there = self._open[kind]
+        if len(there) >= ROOM[kind]:
+            waiting = next((other for other in there if not other.requests), None)
+            waiting = waiting or next((other for other in there if not other.is_answered), None)
+            if waiting is None:
+                return False
+            self.forget(waiting)
+            waiting.abort()
+        there[channel] = None
+        return True
 
     def forget(self, channel: LimitedChannel) -> None:
         super().forget(channel)
-        self._open.pop(channel, None)
+        for there in self._open.values():
+            there.pop(channel, None)  # type: ignore[call-overload]
 
     def look(self, transport: Any) -> Door:
         here = transport.getHost()
@@ -106,6 +114,10 @@ class Guarded(Resource):
     def __init__(self, own_uid: int, port: Callable[[], int | None], token: str, inner: Callable[[], IResource]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._own_uid, self._port, self._token, self._inner = own_uid, port, token, inner
+
+    def admits(self, door: Door) -> bool:
+        """Whether requests from there are looked at."""
+        return not door.provable or admits(door.caller, self._own_uid)
 
     def render(self, request: Any) -> Any:
         def headers(name: bytes) -> list[bytes]:

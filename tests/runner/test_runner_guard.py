@@ -293,10 +293,10 @@ OWN = Caller(os.geteuid(), 7)
 
 
 def connect(clock, runner=None, caller=OWN):
+    """`caller`: who is at the other end, or a function that tells it for each connection."""
     resource = control_resource(runner or Answers())
-    site = ControlSite(
-        clock, Guarded(os.geteuid(), lambda: PORT, TOKEN, lambda: resource), PeerLookup((("test", lambda *_: caller),))
-    )
+    lookup = PeerLookup((("test", lambda *_: caller() if callable(caller) else caller),))
+    site = ControlSite(clock, Guarded(os.geteuid(), lambda: PORT, TOKEN, lambda: resource), lookup)
     channel, transport = site.buildProtocol(None), Bytes()
     channel.makeConnection(transport)
     return channel, transport
@@ -417,6 +417,15 @@ def test_a_connection_serves_one_request_after_the_other__X19():
     assert transport.value().count(b"200 OK") == 3
 
 
+def test_a_home_that_is_no_unicode_is_shown_with_escapes__S10():
+    runner = Answers()
+    runner.status = lambda: {"home": os.fsdecode(b"/home/\xff"), "argv": [os.fsdecode(b"\xfe")], "pid": 1}
+    channel, transport = connect(Clock(), runner)
+    channel.dataReceived(post("/status"))
+    assert status_of(transport) == 200
+    assert json.loads(transport.value().partition(b"\r\n\r\n")[2]) == {"home": "/home/\\udcff", "argv": ["\\udcfe"], "pid": 1}
+
+
 def test_idle_connections_make_room_and_busy_ones_stay__X08():
     runner = Answers()
     first, transport = connect(Clock(), runner)
@@ -424,9 +433,36 @@ def test_idle_connections_make_room_and_busy_ones_stay__X08():
     first.dataReceived(post("/spawn-session", b'{"directory":"/d"}'))
     for _ in range(1000):
         site.buildProtocol(None).makeConnection(Bytes())
-    assert len(site._open) == 64
+    assert len(site._open["port"]) == 64
     runner.spawned.callback(Spawned("s1"))
     assert status_of(transport) == 200
+
+
+def test_strangers_who_send_half_a_head_keep_nobody_out__X01_X07():
+    caller = OWN
+    ours, transport = connect(Clock(), caller=lambda: caller)
+    site = ours.site
+    caller = Caller(os.geteuid() + 1, 7)
+    strangers = []
+    for _ in range(70):
+        channel, stranger = site.buildProtocol(None), Bytes()
+        channel.makeConnection(stranger)
+        channel.dataReceived(b"POST /list HTTP/1.1\r\nHost: x\r\nX: ")
+        strangers.append(stranger)
+    assert [stranger.disconnecting for stranger in strangers] == [True] * 62 + [False] * 8
+    assert not transport.disconnecting
+
+
+def test_half_a_request_makes_room_for_a_newcomer__X07():
+    first, transport = connect(Clock())
+    first.dataReceived(post("/list")[:-1])
+    for _ in range(64):
+        channel = first.site.buildProtocol(None)
+        channel.makeConnection(Bytes())
+        channel.dataReceived(post("/list")[:-1])
+    assert transport.disconnecting
+    channel.dataReceived(b"}")
+    assert status_of(channel.transport) == 200
 
 
 def test_when_all_are_being_answered_the_next_is_turned_away__X08():
@@ -438,7 +474,10 @@ def test_when_all_are_being_answered_the_next_is_turned_away__X08():
         channel.dataReceived(post("/spawn-session", b'{"directory":"/d"}'))
         assert status_of(transport) == (None if number < 16 else 503)
         channel.requests = channel.requests or [object()]  # as if it were still being answered
-    assert site.buildProtocol(None) is None
+        channel._handlingRequest = True
+    turned_away = Bytes()
+    site.buildProtocol(None).makeConnection(turned_away)
+    assert turned_away.disconnecting
     runner.spawned.addErrback(lambda _: None)
 
 
