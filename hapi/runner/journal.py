@@ -5,6 +5,7 @@ For people and audits. Nothing is decided by it but whether an end is yet to be 
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable
@@ -104,9 +105,12 @@ class Journal:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         if (seen := self._size()) and seen + len(line) > self._largest:
             os.replace(path, path.with_name(f"{path.name}.1"))
+            seen = 0
         descriptor = os.open(path, flags, PRIVATE_FILE)
         try:
-            os.write(descriptor, line)
+            if os.write(descriptor, line) < len(line):  # a full disk takes a part; the next line begins where this one did
+                os.ftruncate(descriptor, seen)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(descriptor)
 

@@ -164,3 +164,16 @@ def test_nothing_is_written_through_a_link__L08(home, tmp_path):
     journal.note("ended")
     assert journal.trouble
     assert (tmp_path / "stranger").read_text() == ""
+
+
+def test_a_line_that_fits_in_part_leaves_no_torn_line__S02(home, monkeypatch):
+    journal = Journal(home)
+    journal.note("spawned")
+    with monkeypatch.context() as full:
+        write = os.write
+        full.setattr(os, "write", lambda descriptor, line: write(descriptor, line[:9]))
+        journal.note("ended", number=1)
+        assert "No space left" in journal.trouble
+    journal.note("ended", number=2)
+    lines = [json.loads(line) for line in home.events.read_text().splitlines()]
+    assert [line.get("number", line["event"]) for line in lines] == ["spawned", 2]
