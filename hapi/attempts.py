@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
 import msgspec
-from attrs import define, field, setters
+from attrs import define, field, frozen, setters
 from twisted.logger import Logger
 
 from hapi.home import PRIVATE_DIRECTORY, Home, read_capped, sweep_writes, sync_directory, write_whole
@@ -35,10 +35,15 @@ log = Logger()
 
 
 class _Record(Generic[T]):
-    """One file of the folder as an attribute: reads as None when there is none or it makes no sense, is written whole."""
+    """One file of the folder as an attribute: reads as None when there is none or it makes no sense, is written whole.
 
-    def __init__(self, name: str, kind: type[T], durable: bool = True) -> None:
+    What is `kept` and could not be written is read from memory until `save_again` has written it. A file that `stands` wins
+    over what was kept: another has written it meanwhile who knows better.
+    """
+
+    def __init__(self, name: str, kind: type[T], durable: bool = True, kept: bool = False, stands: bool = False) -> None:
         self._name, self._decoder, self._durable = name, msgspec.json.Decoder(kind), durable
+        self._kept, self._stands = kept, stands
 
     @overload
     def __get__(self, folder: None, owner: type) -> _Record[T]: ...
@@ -49,6 +54,12 @@ class _Record(Generic[T]):
     def __get__(self, folder: AttemptFolder | None, owner: type) -> _Record[T] | T | None:
         if folder is None:
             return self
+        unsaved = folder.unsaved.get(self._name)
+        if unsaved is None:
+            return self._read(folder)
+        return self._read(folder) or unsaved.value if self._stands else unsaved.value
+
+    def _read(self, folder: AttemptFolder) -> T | None:
         path = folder.path / self._name
         try:
             content = read_capped(path)
@@ -60,21 +71,47 @@ class _Record(Generic[T]):
             return None
 
     def __set__(self, folder: AttemptFolder, value: T) -> None:
-        write_whole(folder.path / self._name, msgspec.json.format(msgspec.json.encode(value)) + b"\n", durable=self._durable)
+        try:
+            write_whole(folder.path / self._name, msgspec.json.format(msgspec.json.encode(value)) + b"\n", durable=self._durable)
+        except OSError as error:
+            if self._kept:
+                folder.unsaved[self._name] = _Unsaved(value, error.strerror or str(error), self)
+            raise
+        folder.unsaved.pop(self._name, None)
+
+    def save_again(self, folder: AttemptFolder, value: T) -> None:
+        if self._stands and self._read(folder) is not None:
+            folder.unsaved.pop(self._name, None)
+        else:
+            self.__set__(folder, value)
+
+
+@frozen
+class _Unsaved:
+    """What stands in no file yet, and why."""
+
+    value: Any
+    reason: str
+    record: _Record[Any]
 
 
 @define(unsafe_hash=True)
 class AttemptFolder:
-    """The folder at `path`. Setting one of the records writes its file (raises OSError)."""
+    """The folder at `path`. Setting one of the records writes its file (raises OSError).
+
+    How the session is called, why it is stopped and how it ended are known all the same when the disk refuses them: this very
+    object tells them, and `save_again` writes them.
+    """
 
     path: Path = field(on_setattr=setters.frozen)
+    unsaved: dict[str, _Unsaved] = field(init=False, factory=dict, eq=False, repr=False)
 
     request = _Record("request.json", AttemptRequest)
-    process = _Record("process.json", AttemptProcess)
-    session = _Record("session.json", AttemptSession)
+    process = _Record("process.json", AttemptProcess, kept=True)
+    session = _Record("session.json", AttemptSession, kept=True)
     report = _Record(REPORT, AttemptReport, durable=False)
-    stop = _Record("stop.json", StopOrder)
-    end = _Record("end.json", AttemptEnd)
+    stop = _Record("stop.json", StopOrder, kept=True)
+    end = _Record("end.json", AttemptEnd, kept=True, stands=True)
     told = _Record("told.json", AttemptTold, durable=False)
 
     @classmethod
@@ -127,6 +164,19 @@ class AttemptFolder:
     def earlier_output(self) -> Path:
         """What was moved out of `output` when that had grown too large."""
         return self.path / "output.log.1"
+
+    @property
+    def trouble(self) -> str | None:
+        """Why something of it is not on the disk; None if all is."""
+        name, unsaved = next(iter(self.unsaved.items()), ("", None))
+        return None if unsaved is None else f"{self.path / name} was not written: {unsaved.reason}"
+
+    def save_again(self) -> None:
+        """Write what could not be written. Raises OSError with the first that is refused still; a folder that is gone is done."""
+        if not self.path.is_dir():
+            self.unsaved.clear()
+        for unsaved in list(self.unsaved.values()):
+            unsaved.record.save_again(self, unsaved.value)
 
     def tail(self, size: int = 4096) -> str:
         """The last `size` bytes of the output as text, "" if there are none."""

@@ -35,6 +35,8 @@ def show_status(home: Home, as_json: bool) -> None:
     for session, reason in (found.get("stuck") or {}).items():
         say(f"Stuck:           {visible(session)}: {STUCK.get(reason, visible(reason))}")
     say(f"Sessions:        {found.get('children')}{admission_words(found.get('admission') or {})}")
+    if found.get("trouble"):
+        say(f"Trouble:         {visible(found['trouble'])}")
     for sentence in found.get("warnings") or ():
         say(f"Warning:         {visible(sentence)}")
 

@@ -253,6 +253,25 @@ class Children:
         if child.worktree is not None and not child.keeps_worktree and child.state == "refused":
             await self._worktrees.remove(child.worktree)
 
+    # --- what a disk did not take
+
+    @property
+    def trouble(self) -> str | None:
+        """Why something that is known of a session is not on the disk; None if all is."""
+        return next((child.folder.trouble for child in self._by_attempt.values() if child.folder.unsaved), None)
+
+    async def save_again(self) -> None:
+        """Write what the disk refused: announcements, orders, ends."""
+        for child in self:
+            if child.folder.unsaved:
+                try:
+                    await self.disk.do(child.folder.save_again)
+                except OSError as error:
+                    reason = child.folder.trouble or str(error)
+                    self.log.debug("Of {attempt} not all is saved yet: {reason}", attempt=child.attempt, reason=reason)
+                else:
+                    self.log.info("What is known of {attempt} is saved now", attempt=child.attempt)
+
     # --- stops
 
     async def stop(self, name: str, *, reason: str, actor: str, method: str) -> StopStatus:

@@ -67,7 +67,7 @@ def overview(runner: Runner, now: float) -> Mapping[str, Any]:
         "handoffDisabled": options.handoff_disabled,
         **runner.succession.status(),
         "callersKnownBy": runner.lookup.means,
-        "trouble": runner.own_state.file.trouble or runner.journal.trouble,
+        "trouble": runner.own_state.file.trouble or runner.sessions.children.trouble or runner.journal.trouble,
         "warnings": (runner.surroundings.warnings if runner.surroundings is not None else []) + runner.hub.warnings(),
         "failedBeats": heartbeat.failures,
         "beats": heartbeat.beats,

@@ -334,7 +334,7 @@ class RunnerService(Service):
             self.doors.leave_open()
         await within(self._clock, CLOSE_PORTS, "closing the control port", self.doors.close)
         self.children.leave()
-        await within(self._clock, LAST_WRITES, "the last write", lambda: rest(self.sessions.disk))
+        await within(self._clock, LAST_WRITES, "the last write", self._last_writes)
         if not self._keeps_files and not silent:
             self.own_state.remove()
             if self._lock is not None:
@@ -342,6 +342,10 @@ class RunnerService(Service):
         elif silent and self._lock is not None:
             self._lock.let_go()
         self._step("left")
+
+    async def _last_writes(self) -> None:
+        await self.children.save_again()
+        await rest(self.sessions.disk)
 
     def parts(self) -> Parts:
         """What of us takes part in a hand-off."""

@@ -236,17 +236,64 @@ def test_a_forgotten_child_has_no_name_left(stage):
     assert stage.children.named("s1") == stage.children.named("e1") == stage.children.named(f"PID-{child.identity.pid}") == []
 
 
-def test_a_full_disk_keeps_no_session_alive__S02(stage, monkeypatch):
-    child = stage.started("s1")
+def fill_disk(monkeypatch, *names):
+    """There is no space for files of these names. The call that makes room."""
+    missing = set(names)
 
-    def full(path, content, **how):
-        if path.name == "stop.json":
+    def write(path, content, **how):
+        if path.name in missing:
             raise OSError(28, "No space left on device")
         write_whole(path, content, **how)
 
-    monkeypatch.setattr("hapi.attempts.write_whole", full)
+    monkeypatch.setattr("hapi.attempts.write_whole", write)
+    return missing.clear
+
+
+def test_a_full_disk_keeps_no_session_alive__S02(stage, monkeypatch):
+    child = stage.started("s1")
+    fill_disk(monkeypatch, "stop.json")
     assert result_of(stage.stop("s1")) == "stopped"
-    assert child.folder.stop is None
+    assert not (child.folder.path / "stop.json").exists()
+
+
+def test_what_a_full_disk_refused_is_known_all_the_same_and_is_saved_later__S02(stage, monkeypatch):
+    make_room = fill_disk(monkeypatch, "session.json", "stop.json", "end.json")
+    child = stage.started("s1")
+    stage.processes.tells_exits = True
+    del stage.processes.table[child.holder.pid]
+    assert result_of(stage.stop("s1", reason="enough")) == "stopped"
+    assert child.folder.stop.reason == "enough"
+    assert child.folder.end.signal == "SIGTERM"
+    assert "No space left" in stage.children.trouble
+    result_of(stage.children.save_again())
+    assert AttemptFolder(child.folder.path).end is None, "as long as there is no space"
+    make_room()
+    result_of(stage.children.save_again())
+    saved = AttemptFolder(child.folder.path)
+    assert (saved.session.session_id, saved.stop.reason, saved.end.signal) == ("s1", "enough", "SIGTERM")
+    assert stage.children.trouble is None
+
+
+def test_an_end_that_the_holder_wrote_later_stands__S02_C15(stage, monkeypatch):
+    make_room = fill_disk(monkeypatch, "end.json")
+    stage.processes.tells_exits = False
+    child = stage.started("s1")
+    del stage.processes.table[child.holder.pid]
+    stage.processes.exit(child.identity, 7)
+    assert child.folder.end.exit_code is None
+    make_room()
+    AttemptFolder(child.folder.path).end = AttemptEnd(7, None, 5.0)
+    result_of(stage.children.save_again())
+    assert child.folder.end == AttemptEnd(7, None, 5.0)
+    assert stage.children.trouble is None
+
+
+def test_what_was_not_saved_of_a_folder_that_is_gone_is_no_trouble__S02(stage, monkeypatch):
+    fill_disk(monkeypatch, "session.json")
+    child = stage.started("s1")
+    child.folder.remove()
+    result_of(stage.children.save_again())
+    assert stage.children.trouble is None
 
 
 def test_every_end_is_told_once(stage):
