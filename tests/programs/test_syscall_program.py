@@ -110,7 +110,11 @@ class Struck(Doomed):
     def take_off(self, strace):
         """The processes go on without strace."""
         strace.terminate()
-        strace.wait(AFTER_A_KILL)
+        try:
+            strace.wait(5.0)
+        except subprocess.TimeoutExpired:  # it waits for one that is dying
+            strace.kill()
+            strace.wait()
 
     def over(self, program, strace):
         code = program.exit_code(AFTER_A_KILL)
