@@ -54,11 +54,11 @@ class HubSide:
         self._tally.follow(self.machine.link)
         self.machine.link.on_status(self._linked)
         self.machine.on_registered = self.on_registered
-        self.machine.rivals.note, self.machine.rivals.is_ours = self._note, self._is_ours
+        self.machine.namesakes.note, self.machine.namesakes.is_ours = self._note, self._is_ours
         self.machine.start()
 
     def warnings(self) -> list[str]:
-        return self.machine.rivals.warnings() if self.machine is not None else []
+        return self.machine.namesakes.warnings() if self.machine is not None else []
 
     def _linked(self, status: Any) -> None:
         if status.phase == "connected":

@@ -28,9 +28,9 @@ from hapi.net.rpc import RpcTable
 from hapi.net.versioned import VersionedDocument
 from hapi.protocol.machine import COMPATIBLE_VERSION, MachineMetadata, RunnerFacts, ShutdownSource, with_roots
 from hapi.runner.alive import Alive
+from hapi.runner.namesakes import Namesakes
 from hapi.runner.options import RunnerOptions
 from hapi.runner.refusals import Refusals, first_wait
-from hapi.runner.rivals import Rivals
 
 REGISTER_FIRST, REGISTER_LONGEST = 1.0, 3.5  # seconds: with what is added, a hub that comes back sees us within five
 REFUSED_FIRST, REFUSED_LONGEST = 5.0, 300.0  # seconds: a hub that refuses our token is not pestered
@@ -70,7 +70,7 @@ class Machine:
         self.link.on_event("update", self._updated)
         self.link.on_event("error", self._told_error)
         self._alive = Alive(reactor, self.link, options.machine_id, now)
-        self.rivals = Rivals(facts, options.machine_id, str(options.home.path), self._publish)
+        self.namesakes = Namesakes(facts, options.machine_id, str(options.home.path), self._publish)
         self._state: VersionedDocument | None = None
         self._metadata: VersionedDocument | None = None
         self._spawn_error: dict[str, Any] | None = None
@@ -276,7 +276,7 @@ class Machine:
             if document is not None and isinstance(pushed, Mapping) and isinstance(pushed.get("version"), int):
                 document.adopt(pushed.get("value"), pushed["version"])
         if isinstance(body.get("runnerState"), Mapping) and not self.stopped:
-            self.rivals.heard(body["runnerState"].get("value"), self._metadata.value if self._metadata is not None else None)
+            self.namesakes.heard(body["runnerState"].get("value"), self._metadata.value if self._metadata is not None else None)
 
 
 def describe(options: RunnerOptions) -> MachineMetadata:

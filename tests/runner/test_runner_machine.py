@@ -430,7 +430,7 @@ def pushed(link, version, **state):
 
 def noted(machine):
     told = []
-    machine.rivals.note = lambda event, child=None, **facts: told.append((event, facts["pid"]))
+    machine.namesakes.note = lambda event, child=None, **facts: told.append((event, facts["pid"]))
     return told
 
 
@@ -442,13 +442,13 @@ def test_another_runner_of_this_machine_is_told_of_and_answered_once__N19(built)
     said = len(link.states())
     for version in range(10, 20):  # it writes again and again
         pushed(link, version, status="running", pid=77, startedAt=5)
-    assert told == [("rival", 77)]
+    assert told == [("namesake", 77)]
     assert len(link.states()) == said + 1  # so that it hears of us; and no storm comes of it
     assert link.states()[-1]["pid"] == FACTS.pid
-    (warning,) = machine.rivals.warnings()
+    (warning,) = machine.namesakes.warnings()
     assert "process 77 is a runner with this machine's id (machine-1)" in warning
     pushed(link, 30, status="shutting-down", pid=77, startedAt=5)
-    assert (told[1:], machine.rivals.warnings()) == ([("rival-left", 77)], [])
+    assert (told[1:], machine.namesakes.warnings()) == ([("namesake-left", 77)], [])
 
 
 @pytest.mark.parametrize(
@@ -460,31 +460,31 @@ def test_another_runner_of_this_machine_is_told_of_and_answered_once__N19(built)
         {"status": "running"},
     ],
 )
-def test_ourselves_a_runner_that_leaves_and_garbage_are_no_rivals__N19(built, state):
+def test_ourselves_a_runner_that_leaves_and_garbage_are_no_namesakes__N19(built, state):
     _, _, link, machine = built
     told = noted(machine)
     machine.start()
     link.connect()
     pushed(link, 10, **state)
-    assert (told, machine.rivals.warnings()) == ([], [])
+    assert (told, machine.namesakes.warnings()) == ([], [])
 
 
-def test_the_other_side_of_a_hand_off_is_no_rival__N19_H11(built):
+def test_the_other_side_of_a_hand_off_is_no_namesake__N19_H11(built):
     _, _, link, machine = built
     told = noted(machine)
-    machine.rivals.is_ours = lambda pid: pid == 77
+    machine.namesakes.is_ours = lambda pid: pid == 77
     machine.start()
     link.connect()
     pushed(link, 10, status="running", pid=77, startedAt=5)
     pushed(link, 11, status="running", pid=78, startedAt=5)
-    assert told == [("rival", 78)]
+    assert told == [("namesake", 78)]
 
 
-def test_a_crowd_of_rivals_is_remembered_up_to_a_bound__N19(built):
+def test_a_crowd_of_namesakes_is_remembered_up_to_a_bound__N19(built):
     _, _, link, machine = built
     told = noted(machine)
     machine.start()
     link.connect()
     for pid in range(1000, 1100):
         pushed(link, pid, status="running", pid=pid, startedAt=5)
-    assert len(told) == len(machine.rivals.warnings()) == 16
+    assert len(told) == len(machine.namesakes.warnings()) == 16

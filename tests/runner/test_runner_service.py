@@ -21,8 +21,8 @@ from hapi.protocol.machine import RunnerFacts
 from hapi.protocol.spawn import parse_spawn
 from hapi.runner.heartbeat import Heartbeat
 from hapi.runner.lock import HomeHeld
+from hapi.runner.namesakes import Namesakes
 from hapi.runner.retention import Retention
-from hapi.runner.rivals import Rivals
 from hapi.runner.service import HELD, STOPPED, SUPERSEDED, RunnerService
 from hapi.runner.state import StateFile, as_npm_writes_it, identity, state_of_this_run
 from hapi.settings import HubAccess
@@ -50,11 +50,11 @@ class Machine:
     registered: bool = False
     said: list = field(factory=list)
     link: Link = field(factory=Link)
-    rivals: Rivals = field(init=False)
+    namesakes: Namesakes = field(init=False)
     on_registered: object = None
 
     def __attrs_post_init__(self):
-        self.rivals = Rivals(self.facts, "machine-1", "/home", lambda: None)
+        self.namesakes = Namesakes(self.facts, "machine-1", "/home", lambda: None)
 
     def start(self):
         self.said.append("start")
