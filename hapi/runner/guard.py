@@ -36,10 +36,6 @@ class Door:
     provable: bool  # whether the kernel could be asked at all
     over_unix: bool = False
 
-    @property
-    def inode(self) -> int | None:
-        return self.caller.inode if self.caller is not None and not self.over_unix else None
-
 
 Headers = Callable[[bytes], Sequence[bytes]]  # all values of one header, [] when absent
 

@@ -272,3 +272,14 @@ def test_texts_of_events_and_answers():
     assert event_text("/cli", "machine-alive", [{"time": 1}]) == '42/cli,["machine-alive",{"time":1}]'
     assert event_text("/cli", "ping", [], 7) == '42/cli,7["ping"]'
     assert ack_text("/cli", 0, ["{}"]) == '43/cli,0["{}"]'
+
+
+def test_once_a_namespace_is_joined_the_next_date_is_the_ping__N03():
+    channel = server(joined=False)
+    channel.handshake = Handshake("t1", ping_interval=60.0)
+    channel._ping_at = 60.0
+    channel._settle()
+    assert channel.deadline == 45.0  # to join by
+    channel.receive('40/cli,{"token":"secret"}', 1.0)
+    channel.accept("/cli", "s1")
+    assert channel.deadline == 60.0

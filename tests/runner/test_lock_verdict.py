@@ -93,3 +93,10 @@ def test_a_starter_of_ours_is_known_by_the_file_it_has_open__L05(tmp_path):
 def test_no_content_is_too_strange_to_be_judged__L07(content):
     pid = pid_in(content)
     assert pid is None or 0 < pid < 1 << 31
+
+
+def test_a_lock_without_a_pid_is_young_for_ten_seconds_and_no_longer__L06():
+    facts = {"uid": 0, "home": "/h", "family": frozenset()}
+    assert verdict(None, None, mtime=100.0, now=109.99, **facts) == Unfinished()
+    assert verdict(None, None, mtime=100.0, now=110.0, **facts) == Stale()
+    assert verdict(None, None, mtime=110.0, now=100.0, **facts) == Stale()

@@ -603,3 +603,54 @@ async def test_a_path_too_long_for_a_socket_is_reached_all_the_same__K09(reactor
 def test_messages_are_typed():
     assert SessionStarted("s", None).host_pid is None
     assert StopSession("x").session_id == "x"
+
+
+def blind(*_):
+    raise Unknowable("the kernel does not tell")
+
+
+def test_where_the_kernel_does_not_tell_who_calls_the_token_opens_the_port__X15():
+    resource = control_resource(Answers())
+    site = ControlSite(Clock(), Guarded(os.geteuid(), lambda: PORT, TOKEN, lambda: resource), PeerLookup((("blind", blind),)))
+    for header, status in (("X-Other: 1", 401), (f"Authorization: Bearer {TOKEN}", 200)):
+        channel, transport = site.buildProtocol(None), Bytes()
+        channel.makeConnection(transport)
+        channel.dataReceived(post("/list", b"{}", header))
+        assert status_of(transport) == status
+
+
+@pytest.mark.parametrize("kernel", [OSError("no netlink here"), b"", b"\x10\0\0\0\x03\0" + b"\0" * 60])
+def test_an_answer_of_the_kernel_that_makes_no_sense_is_no_caller__X15(monkeypatch, kernel):
+    class Netlink:
+        def __init__(self, *_):
+            if isinstance(kernel, OSError):
+                raise kernel
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def settimeout(self, seconds):
+            pass
+
+        def send(self, message):
+            pass
+
+        def recv(self, size):
+            return kernel
+
+    monkeypatch.setattr("hapi.runner.peers.socket.socket", Netlink)
+    with pytest.raises(Unknowable):
+        by_sock_diag(("127.0.0.1", 1), ("127.0.0.1", 2))
+
+
+def test_tables_of_the_kernel_that_cannot_be_read_or_make_no_sense_name_nobody__X15(tmp_path):
+    with pytest.raises(Unknowable):
+        by_proc(("127.0.0.1", 1), ("127.0.0.1", 2), tmp_path)
+    with pytest.raises(Unknowable):
+        listening_inode(1, tmp_path)
+    (tmp_path / "tcp").write_text("head\n0: short\n")
+    assert by_proc(("127.0.0.1", 1), ("127.0.0.1", 2), tmp_path) is None
+    assert listening_inode(1, tmp_path) is None
