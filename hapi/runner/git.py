@@ -12,8 +12,10 @@ from attrs import define, frozen
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
+PAUSE = 1.0  # seconds
 OUTPUT_LIMIT = 64 * 1024  # bytes kept of each stream
 
 
@@ -52,6 +54,10 @@ class Git:
     _reactor: Any  # IReactorProcess and IReactorTime
     _environ: Mapping[str, str]
     patience: float = 10.0  # seconds for one command; the hub waits 30 for the whole spawn
+
+    async def pause(self) -> None:
+        """Leave another git its time."""
+        await deferLater(self._reactor, PAUSE)
 
     async def run(self, directory: str, *arguments: str) -> Ran:
         """`git -C directory …`. Never raises: a missing git is a Ran with code 127."""

@@ -37,6 +37,11 @@ class Prepared:
     def argv(self) -> tuple[str, ...]:
         return (*self.options.session_command, *argv_for(self.request, self.linked))
 
+    @property
+    def top(self) -> str | None:
+        """Of the repository whose worktree it is to run in."""
+        return None if self.worktree is None else self.worktree.base_path
+
     def open_folder(self) -> AttemptFolder:
         """Raises OSError."""
         request = self.request

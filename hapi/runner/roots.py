@@ -43,18 +43,27 @@ class WorkspaceRoots:
         place = resolve(path)
         return place is not None and any(place == root or root in place.parents for root in self.resolved)
 
+    def hold_worktree(self, top: str, path: str) -> bool:
+        """Whether `path` may be a worktree of the repository at `top`: that is inside, and so is `path`, or it lies beside `top`.
+
+        Beside means `<top>-worktrees/<name>` with no symlink on the way: a repository that is a root itself has them there.
+        """
+        is_beside = os.path.dirname(path) == f"{top}-worktrees" and resolve(path) == Path(path)
+        return self.hold(top) and (is_beside or self.hold(path))
+
     @contextmanager
-    def pinned(self, directory: str) -> Iterator[str]:
+    def pinned(self, directory: str, top: str | None = None) -> Iterator[str]:
         """A name for the very directory that was judged: a symlink may be turned elsewhere between a look and a start.
 
-        Raises OSError when it is no directory any more or not inside.
+        `top`: of the repository whose worktree it is. Raises OSError when it is no directory any more or not inside.
         """
         if not (self.given and os.path.isdir("/proc/self/fd")):
             yield directory
             return
         descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            if not self.hold(os.readlink(f"/proc/self/fd/{descriptor}")):
+            found = os.readlink(f"/proc/self/fd/{descriptor}")
+            if not (self.hold(found) if top is None else self.hold_worktree(top, found)):
                 raise OSError("the directory was moved out of the workspace roots")
             yield f"/proc/{os.getpid()}/fd/{descriptor}"
         finally:

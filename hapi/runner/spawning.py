@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 import msgspec
@@ -38,6 +37,9 @@ from hapi.runner.worktrees import Worktrees
 
 ENDS_WITHIN = 10.0  # seconds a session that is being ended may take, its agent included
 OUTSIDE = SpawnRefused("Directory is outside this machine's workspace roots", "outside_workspace_roots")
+WORKTREE_OUTSIDE = SpawnRefused(
+    "The worktree's repository, or the place beside it, is outside this machine's workspace roots", "outside_workspace_roots"
+)
 STOPPED = "Session was stopped while it was being started"
 LATE = SpawnRefused("The session is still being started; it is listed as soon as it runs", "still_starting")
 
@@ -206,16 +208,18 @@ class Spawner:
         prepared = self._prepare(request, directory)
         if prepared is not None:
             return prepared
-        worktree: Worktree | None = None
-        linked = False
-        if request.session_type == "worktree" and request.flavor == "cursor":
-            linked = await self._worktrees.is_linked(directory)
-        elif request.session_type == "worktree":
-            made = await self._worktrees.make(directory, request.worktree_name)
-            if isinstance(made, SpawnRefused):
-                return made
-            worktree = made
-        return await self._launch(start, request, directory, worktree, linked, asked_by, place)
+        if request.session_type != "worktree" or request.flavor == "cursor":
+            linked = request.session_type == "worktree" and await self._worktrees.is_linked(directory)
+            return await self._launch(start, request, directory, None, linked, asked_by, place)
+        worktree = await self._worktrees.choose(directory, request.worktree_name)
+        if isinstance(worktree, SpawnRefused):
+            return worktree
+        try:
+            if not self._options.roots.hold_worktree(worktree.base_path, worktree.path):
+                return WORKTREE_OUTSIDE
+            return await self._launch(start, request, directory, worktree, False, asked_by, place)
+        finally:
+            self._worktrees.settled(worktree)
 
     def _prepare(self, request: SpawnRequest, directory: str) -> SpawnResult | None:
         roots = self._options.roots
@@ -251,10 +255,14 @@ class Spawner:
         try:
             folder = await self._disk.do(prepared.open_folder)
         except OSError as error:
-            return await self._drop(SpawnRefused(f"Failed to spawn session: its folder cannot be made: {error}"), worktree)
-        if (hindrance := self._hindrance(start)) is not None:
+            return SpawnRefused(f"Failed to spawn session: its folder cannot be made: {error}")
+        refused = await self._worktrees.add(worktree) if worktree is not None else None  # its folder tells of it already
+        hindrance = self._hindrance(start)
+        if refused is None and hindrance is not None and worktree is not None:
+            await self._worktrees.remove(worktree)
+        if (refused := refused or hindrance) is not None:
             await self._disk.do(folder.remove)
-            return await self._drop(hindrance, worktree)
+            return refused
         child = prepared.child(folder, self._clock, self.give_up)
         environment = prepared.environment(child)
         self._children.add(child)
@@ -262,7 +270,7 @@ class Spawner:
         if place is not None:
             place.give_back()
         try:
-            with nullcontext(cwd) if prepared.worktree else self._options.roots.pinned(cwd) as pinned:
+            with self._options.roots.pinned(cwd, prepared.top) as pinned:
                 plan = LaunchPlan(prepared.argv, pinned, environment, folder, self._options.session_limits)
                 launched = await self._processes.launch(plan)
         except (LaunchFailed, OSError) as error:
@@ -282,15 +290,11 @@ class Spawner:
         return result
 
     def _worktree_of(self, session_id: str | None, path: str) -> Worktree | None:
-        """The worktree at `path` that we made for an earlier process of this session: it goes on there, whatever the roots."""
+        """The worktree at `path` that we made for an earlier process of this session: it goes on there."""
         earlier = self._children.named(session_id) if session_id is not None else []
         found = next((one.worktree for one in earlier if one.worktree is not None and one.worktree.path == path), None)
-        return found if found is not None and os.path.isdir(path) and not os.path.islink(path) else None
-
-    async def _drop(self, refusal: SpawnRefused, worktree: Worktree | None) -> SpawnRefused:
-        if worktree is not None:
-            await self._worktrees.remove(worktree)
-        return refusal
+        is_there = found is not None and os.path.isdir(path) and self._options.roots.hold_worktree(found.base_path, path)
+        return found if is_there else None
 
     def give_up(self, child: Child) -> None:
         self.log.warn("Process {pid} announced no session in time", pid=child.pid, attempt=child.attempt)

@@ -45,12 +45,18 @@ class NoWorktrees:
     """Remembers what was asked of it."""
 
     def __init__(self, made: Worktree | SpawnRefused | None = None) -> None:
-        self.made, self.asked, self.removed = made, [], []
+        self.made, self.asked, self.added, self.removed = made, [], [], []
 
-    async def make(self, directory: str, name: str | None) -> Worktree | SpawnRefused:
+    async def choose(self, directory: str, name: str | None) -> Worktree | SpawnRefused:
         self.asked.append((directory, name))
         assert self.made is not None
         return self.made
+
+    async def add(self, worktree: Worktree) -> SpawnRefused | None:
+        self.added.append(worktree)
+        return None
+
+    def settled(self, worktree: Worktree) -> None: ...
 
     async def remove(self, worktree: Worktree) -> bool:
         self.removed.append(worktree)

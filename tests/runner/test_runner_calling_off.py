@@ -4,6 +4,7 @@ import pytest
 from runner_stage import NoWorktrees, Stage, assert_waiting, result_of
 from twisted.internet.defer import Deferred
 
+from hapi.attempts import attempts
 from hapi.protocol.spawn import Spawned, Worktree, parse_spawn
 from hapi.runner.admission import Limits
 from hapi.runner.later import Later
@@ -48,15 +49,16 @@ def test_a_start_whose_worktree_is_being_made_is_called_off_and_the_worktree_rem
     class Slow(NoWorktrees):
         made_at_last = Deferred()
 
-        async def make(self, directory, name):
+        async def add(self, worktree):
             return await self.made_at_last
 
-    stage = Stage(home, worktrees=Slow())
+    stage = Stage(home, worktrees=Slow(TREE))
     answer = stage.spawn(existingSessionId="e1", sessionType="worktree")
     assert result_of(stopped(stage, "e1")) == "stopped"
     assert result_of(answer).message == STOPPED
-    stage.worktrees.made_at_last.callback(TREE)
+    stage.worktrees.made_at_last.callback(None)
     assert (stage.processes.launched, stage.worktrees.removed) == ([], [TREE])
+    assert attempts(home) == []
     assert stage.spawner.under_way == 0
 
 

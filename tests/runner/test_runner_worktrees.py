@@ -43,6 +43,11 @@ def worktrees(reactor):
     return Worktrees(Git(reactor, ENVIRON), random_hex=lambda _: next(names))
 
 
+async def make(worktrees, directory, name):
+    chosen = await worktrees.choose(directory, name)
+    return chosen if isinstance(chosen, SpawnRefused) else await worktrees.add(chosen) or chosen
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -63,7 +68,7 @@ def test_names_become_slugs__D05(name, expected):
 @pytest_twisted.ensureDeferred
 async def test_a_worktree_lies_beside_its_repository(worktrees, repository):
     (repository / "sub").mkdir()
-    made = await worktrees.make(str(repository / "sub"), " My Feature ")
+    made = await make(worktrees, str(repository / "sub"), " My Feature ")
     assert made.path == f"{repository}-worktrees/my-feature"
     assert (made.base_path, made.branch, made.name) == (str(repository), "hapi-my-feature", "my-feature")
     assert abs(made.created_at - time.time() * 1000) < 60_000
@@ -72,16 +77,16 @@ async def test_a_worktree_lies_beside_its_repository(worktrees, repository):
 
 @pytest_twisted.ensureDeferred
 async def test_a_name_that_is_taken_gets_a_suffix(worktrees, repository):
-    first = await worktrees.make(str(repository), "x")
-    second = await worktrees.make(str(repository), "x")
+    first = await make(worktrees, str(repository), "x")
+    second = await make(worktrees, str(repository), "x")
     git(repository, "branch", "hapi-y")
-    third = await worktrees.make(str(repository), "y")
+    third = await make(worktrees, str(repository), "y")
     assert (first.name, second.name, third.name) == ("x", "x-0000", "y-0001")
 
 
 @pytest_twisted.ensureDeferred
 async def test_without_a_name_it_is_called_by_the_day(worktrees, repository):
-    made = await worktrees.make(str(repository), None)
+    made = await make(worktrees, str(repository), None)
     assert made.name == f"{time.strftime('%m%d')}-0000"
 
 
@@ -89,8 +94,8 @@ async def test_without_a_name_it_is_called_by_the_day(worktrees, repository):
 async def test_five_names_that_are_taken_are_enough(reactor, repository):
     worktrees = Worktrees(Git(reactor, ENVIRON), random_hex=lambda _: "same")
     for _ in range(2):
-        await worktrees.make(str(repository), "x")
-    assert "taken already" in (await worktrees.make(str(repository), "x")).message
+        await make(worktrees, str(repository), "x")
+    assert "taken already" in (await make(worktrees, str(repository), "x")).message
 
 
 @pytest_twisted.ensureDeferred
@@ -103,7 +108,7 @@ async def test_what_cannot_have_a_worktree_is_refused_with_gits_words__D06(workt
         git(path, "init", "-q")
     if where == "bare":
         git(path, "init", "-q", "--bare")
-    refused = await worktrees.make(str(path), "x")
+    refused = await make(worktrees, str(path), "x")
     assert isinstance(refused, SpawnRefused)
     assert {
         "missing": "Directory not found",
@@ -116,7 +121,7 @@ async def test_what_cannot_have_a_worktree_is_refused_with_gits_words__D06(workt
 
 @pytest_twisted.ensureDeferred
 async def test_a_clean_worktree_is_removed_and_its_branch_stays__D07(worktrees, repository):
-    made = await worktrees.make(str(repository), "x")
+    made = await make(worktrees, str(repository), "x")
     assert await worktrees.remove(made)
     assert not os.path.exists(made.path)
     assert "hapi-x" in git(repository, "branch")
@@ -126,7 +131,7 @@ async def test_a_clean_worktree_is_removed_and_its_branch_stays__D07(worktrees, 
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("how", ["untracked", "locked"])
 async def test_a_dirty_or_locked_worktree_stays__D08(worktrees, repository, how):
-    made = await worktrees.make(str(repository), "x")
+    made = await make(worktrees, str(repository), "x")
     if how == "untracked":
         with open(f"{made.path}/work.txt", "w") as file:
             file.write("mine")
@@ -138,7 +143,7 @@ async def test_a_dirty_or_locked_worktree_stays__D08(worktrees, repository, how)
 
 @pytest_twisted.ensureDeferred
 async def test_a_linked_worktree_is_known(worktrees, repository, tmp_path):
-    made = await worktrees.make(str(repository), "x")
+    made = await make(worktrees, str(repository), "x")
     assert await worktrees.is_linked(made.path)
     assert not await worktrees.is_linked(str(repository))
     assert not await worktrees.is_linked(str(tmp_path))
@@ -156,5 +161,5 @@ async def test_a_git_that_hangs_is_ended__D06(reactor, tmp_path):
 
 @pytest_twisted.ensureDeferred
 async def test_a_missing_git_is_said__D06(reactor, tmp_path):
-    refused = await Worktrees(Git(reactor, {"PATH": str(tmp_path)})).make(str(tmp_path), "x")
+    refused = await Worktrees(Git(reactor, {"PATH": str(tmp_path)})).choose(str(tmp_path), "x")
     assert "git is not installed" in refused.message
