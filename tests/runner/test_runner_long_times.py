@@ -360,7 +360,7 @@ def test_a_crowd_of_sessions_is_listed_adopted_and_stopped_with_work_that_grows_
     stage.restart()
     adopting = work.of(stage.adopt)
     assert len(stage.children.listed()) == count
-    assert adopting["reads"] <= 6 * count
+    assert adopting["reads"] <= 12 * count
     assert (adopting["tree"], adopting["writes"]) == (0, 0)
     assert adopting["is_running"] <= count
     answers: list[Any] = []
