@@ -16,8 +16,8 @@ async def main():
     found = {**os.environ, "HAPI_API_URL": hub.url, "CLI_API_TOKEN": hub.token}
     runner = runner_service(reactor, RunnerOptions.from_environment(found), on_retired=print)
     runner.startService()
-    for service in (hub, runner):
-        reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    # the runner first: it still tells the hub
+    reactor.addSystemEventTrigger("before", "shutdown", lambda: runner.stopService().addBoth(lambda _: hub.stopService()))
     print(f"{hub.url}/#token={hub.token}", flush=True)
 
 

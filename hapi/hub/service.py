@@ -149,9 +149,12 @@ class HubService(Service):
 
     # --- leaving -----------------------------------------------------------------------------------------------------
 
-    async def stopService(self) -> None:
+    def stopService(self) -> Deferred[None]:
         """Take nobody new, tell listeners and sockets, write everything out. Sessions stay as they are."""
         super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._leave())
+
+    async def _leave(self) -> None:
         for loop in self._loops:
             if loop.running:
                 loop.stop()

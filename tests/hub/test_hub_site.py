@@ -367,7 +367,7 @@ async def service(reactor: Any, home: Any) -> Any:
     found.startService()
     await found.when_listening
     yield found
-    await defer.Deferred.fromCoroutine(found.stopService())
+    await found.stopService()
 
 
 async def logged_in(reactor: Any, service: Any) -> str:
@@ -453,7 +453,9 @@ async def test_leaving_tells_listeners_and_archives_nothing__R12(reactor: Any, h
     peer = await talk(reactor, service.port, f"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\nHost: 127.0.0.1\n{upgrade}\n")
     await peer.until(b"pingInterval")
     asked = reactor.seconds()
-    await defer.Deferred.fromCoroutine(service.stopService())
+    leaving = service.stopService()
+    assert isinstance(leaving, defer.Deferred)  # as IService says, for hosts that only call it
+    await leaving
     assert reactor.seconds() - asked < 5.0
     peer.transport.abortConnection()
     await page.ended
@@ -462,7 +464,7 @@ async def test_leaving_tells_listeners_and_archives_nothing__R12(reactor: Any, h
     again.startService()
     kept = again.hub.engine.sessions[session].metadata
     assert kept["lifecycleState"] == "running"
-    await defer.Deferred.fromCoroutine(again.stopService())
+    await again.stopService()
 
 
 @pytest_twisted.ensureDeferred

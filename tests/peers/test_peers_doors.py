@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sqlite3
 import sys
+from contextlib import closing
 from urllib.parse import urlsplit
 
 import psutil
@@ -39,7 +42,7 @@ def test_the_runner_is_the_same_through_each_door(cast, door):
 
 
 @pytest.mark.program
-def test_the_embedding_example_runs_a_hub_and_a_runner(cast):
+def test_the_embedding_example_runs_a_hub_and_a_runner_and_leaves_without_a_complaint(cast):
     home = cast.home(OURS, "embedded")
     argv = [sys.executable, str(ROOT / "docs/examples/embed.py")]
     program = cast.start("embedded", argv, {"HAPI_HOME": str(home), **cast.environment}, output=".printed")
@@ -52,6 +55,10 @@ def test_the_embedding_example_runs_a_hub_and_a_runner(cast):
     user.approve(sid, user.asked(sid)[0])
     user.idle(sid)
     assert program.end() in (0, -15)
+    assert program.output.split() == [address]  # nothing to complain about
+    with closing(sqlite3.connect(home / "hub.db")) as database:
+        (told,) = database.execute("SELECT runner_state FROM machines").fetchone()
+    assert json.loads(told)["status"] == "shutting-down"
 
 
 @pytest.mark.peer("hapi", "opencode")
