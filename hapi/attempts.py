@@ -6,7 +6,8 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
@@ -75,7 +76,9 @@ class _Record(Generic[T]):
             write_whole(folder.path / self._name, msgspec.json.format(msgspec.json.encode(value)) + b"\n", durable=self._durable)
         except OSError as error:
             if self._kept:
-                folder.unsaved[self._name] = _Unsaved(value, error.strerror or str(error), self)
+                folder.unsaved[self._name] = _Unsaved(
+                    value, error.strerror or str(error), partial(self.save_again, folder, value)
+                )
             raise
         folder.unsaved.pop(self._name, None)
 
@@ -92,7 +95,7 @@ class _Unsaved:
 
     value: Any
     reason: str
-    record: _Record[Any]
+    save: Callable[[], None]
 
 
 @define(unsafe_hash=True)
@@ -176,7 +179,7 @@ class AttemptFolder:
         if not self.path.is_dir():
             self.unsaved.clear()
         for unsaved in list(self.unsaved.values()):
-            unsaved.record.save_again(self, unsaved.value)
+            unsaved.save()
 
     def tail(self, size: int = 4096) -> str:
         """The last `size` bytes of the output as text, "" if there are none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,7 @@ from twisted.logger import Logger
 from hapi.attempts import AttemptFolder, attempts
 from hapi.home import Home
 from hapi.process import Exit, IProcesses, ProcessIdentity
-from hapi.protocol.attempt import AttemptEnd, AttemptProcess, AttemptRequest, StopOrder
+from hapi.protocol.attempt import AttemptEnd, AttemptProcess, AttemptRequest, AttemptSession, StopOrder
 from hapi.protocol.control import DIRECTLY
 from hapi.protocol.spawn import Worktree
 from hapi.runner.child import Child
@@ -54,10 +55,13 @@ class Adoption:
 
     def _take(self, folder: AttemptFolder) -> None:
         request = folder.request
-        if request is None:
-            return
-        child = self._child(folder, request)
         process = folder.process or (self._find_marked(folder) if folder.end is None else None)
+        if request is None:
+            if process is None or self._processes.is_running(process.child) is False:
+                return
+            self.log.warn("What was asked for with {attempt} is not readable; its process is taken over", attempt=folder.id)
+            request = _guess(folder, self._now())
+        child = self._child(folder, request)
         if process is None:
             child.life.not_launched(NEVER_LAUNCHED)
             child.launching.happen(False)
@@ -66,6 +70,8 @@ class Adoption:
                 self._note(folder, NEVER_LAUNCHED)
             self._bury(child)
             return
+        child.unverified = folder.request is None or folder.session is None
+        self._recall(folder, process.child)
         child.identity, child.holder = process.child, process.holder
         child.launching.happen(True)
         child.life.launched(process.child)
@@ -79,6 +85,30 @@ class Adoption:
             self._children.add(child)
         self._judge(child)
 
+    def _recall(self, folder: AttemptFolder, identity: ProcessIdentity) -> None:
+        """What a full disk refused and nobody could write later, the journal may tell."""
+        is_gone = self._processes.is_running(identity) is False
+        if folder.session is not None and (folder.end is not None or not is_gone):
+            return
+        told = self._read_back()
+        if folder.session is None and (session := told.announced.get(folder.id)) is not None:
+            self._save(folder, "session", session)
+        if is_gone and folder.stop is None and (order := told.stopped.get(folder.id)) is not None:
+            self._save(folder, "stop", order)
+        if is_gone and folder.end is None and (end := told.ended.get(folder.id)) is not None:
+            self._save(folder, "end", end)
+
+    def _save(self, folder: AttemptFolder, name: str, record: AttemptProcess | AttemptSession | StopOrder | AttemptEnd) -> None:
+        try:
+            setattr(folder, name, record)
+        except OSError as error:  # it is known all the same
+            reason = folder.trouble or str(error)
+            self.log.error("What is known of {attempt} is not saved yet: {reason}", attempt=folder.id, reason=reason)
+
+    def _read_back(self) -> Told:
+        self._told = self._told or read_back(self._home)
+        return self._told
+
     def _judge(self, child: Child) -> None:
         assert child.identity is not None
         folder = child.folder
@@ -89,6 +119,8 @@ class Adoption:
             self._bury(child)
         else:
             child.adopted = True  # also when nobody can tell whether it runs: unknown is not gone
+            if child.session_id is None and self._processes.is_running(child.identity) is not False and self._is_at_work(child):
+                child.life.unproven()
             self._tell("adopted", child)
             self.log.info("Session {session_id} is taken over", session_id=child.session_id, pid=child.pid, attempt=child.attempt)
             self._children.watch(child)
@@ -96,26 +128,30 @@ class Adoption:
             if order is not None:  # it was being ended when the runner before us went
                 self._finish(child, order)
 
+    def _is_at_work(self, child: Child) -> bool:
+        """It has announced itself, though nothing tells of it: it says so, or it outlived the lease of its start."""
+        report, age = child.folder.report, self._now() - child.started_at
+        speaks = report is not None and (report.ready or report.agent_session_id is not None)
+        return speaks or age > max(self._announce_within, self._start_within)
+
     def _finish(self, child: Child, order: StopOrder) -> None:
-        ending = Deferred.fromCoroutine(self._children.end(child, reason=order.reason, actor=order.actor, method=order.method))
+        known = {"reason": order.reason, "actor": order.actor, "method": order.method}
+        is_news = child.attempt not in self._read_back().stopped
+        ending = Deferred.fromCoroutine(self._children.end(child, **known, is_news=is_news))
         ending.addErrback(lambda reason: self.log.failure("Ending {attempt} failed", reason, attempt=child.attempt))
 
     def _bury(self, child: Child) -> None:
         end = child.folder.end
         how = Exit(None, None) if end is None else Exit(end.exit_code, end.signal)
         self._children.ended(child, how, is_news=False)
-        self._told = self._told or read_back(self._home)
-        if end is not None and not self._told.tells(child.attempt, end.at):
+        if end is not None and not self._read_back().tells(child.attempt, end.at):
             self._children.tell_end(child, how)
 
     def _note(self, folder: AttemptFolder, reason: str) -> None:
         """Why nobody saw its end. A reason that was written before stands."""
-        try:
-            if folder.stop is None:
-                folder.stop = StopOrder(reason, "machine", "found at start", self._now())
-            folder.end = AttemptEnd(None, None, self._now())
-        except OSError as error:
-            self.log.error("The end of {attempt} was not saved: {reason}", attempt=folder.id, reason=str(error))
+        if folder.stop is None:
+            self._save(folder, "stop", StopOrder(reason, "machine", "found at start", self._now()))
+        self._save(folder, "end", AttemptEnd(None, None, self._now()))
 
     def _find_marked(self, folder: AttemptFolder) -> AttemptProcess | None:
         """A launch that was not written down: its processes carry the mark of the attempt."""
@@ -124,10 +160,7 @@ class Adoption:
         if not found:
             return None
         process = AttemptProcess(child=found[min(1, len(found) - 1)], holder=found[0] if len(found) > 1 else None)
-        try:
-            folder.process = process
-        except OSError as error:
-            self.log.error("The process of {attempt} was not saved: {reason}", attempt=folder.id, reason=str(error))
+        self._save(folder, "process", process)
         return process
 
     def _host(self, child: Child, pid: int | None) -> ProcessIdentity | None:
@@ -154,6 +187,14 @@ class Adoption:
             worktree=read_worktree(request.worktree),
             keeps_worktree=(request.worktree or {}).get("kept") is True,
         )
+
+
+def _guess(folder: AttemptFolder, now: float) -> AttemptRequest:
+    """What was asked for, as far as the rest of the folder tells."""
+    metadata = {} if folder.session is None else folder.session.metadata
+    agent, directory = (str(metadata.get(key) or "") for key in ("flavor", "path"))
+    begun = min([now, *(entry.stat(follow_symlinks=False).st_mtime for entry in os.scandir(folder.path))])
+    return AttemptRequest(argv=(), cwd=directory, at=begun, agent=agent)
 
 
 def read_worktree(kept: dict[str, Any] | None) -> Worktree | None:

@@ -1,7 +1,8 @@
 """One attempt at a session: everything known of it is on its Child, and what may happen to it is its machine.
 
 requested → launched → announced → ready → ended, and refused from the first two (design.md §5). *Announced* is the session's
-POST to us, *ready* its agent able to take a prompt. A start is answered on *announced*.
+POST to us, *ready* its agent able to take a prompt. A start is answered on *announced*. *Unknown* is one of an earlier
+runner that lives and of whose announcement nothing is left: it ends by itself or on request.
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ class ChildLife(Protocol):
 
     def ready(self) -> None:
         """Its agent can take a prompt."""
+
+    def unproven(self) -> None:
+        """It lives longer than a start may take, or does its work, and what it announced is lost."""
 
     def overdue(self) -> None:
         """The start lease is over."""
@@ -140,7 +144,7 @@ def _machine() -> Callable[[Child], ChildLife]:
     requested, launched = builder.state("requested"), builder.state("launched", begin_lease)
     announced, ready = builder.state("announced"), builder.state("ready")
     ended, refused = builder.state("ended"), builder.state("refused")
-    left = builder.state("left")
+    left, unknown = builder.state("left"), builder.state("unknown")
 
     requested.upon(ChildLife.launched).to(launched).returns(None)
 
@@ -179,11 +183,14 @@ def _machine() -> Callable[[Child], ChildLife]:
         _refuse(child, f"Session process exited before webhook for PID {awaited.pid}{in_brackets(how)}{child.last_words()}")
         _bury(child, how)
 
+    launched.upon(ChildLife.unproven).to(unknown)(_trust)
+    unknown.upon(ChildLife.announced).to(announced)(_know_again)
+
     @announced.upon(ChildLife.ready).to(ready)
     def note_ready(life: ChildLife, child: Child) -> None:
         child.state = "ready"
 
-    for living in (announced, ready):
+    for living in (announced, ready, unknown):
 
         @living.upon(ChildLife.exited).to(ended)
         def end(life: ChildLife, child: Child, how: Exit) -> None:
@@ -207,21 +214,32 @@ def _machine() -> Callable[[Child], ChildLife]:
     def leave_launch(life: ChildLife, child: Child) -> None:
         child.outcome.happen(SpawnRefused(LEFT))
 
-    for settled in (announced, ready, ended, refused, left):
+    for settled in (announced, ready, unknown, ended, refused, left):
         settled.upon(ChildLife.left).to(left).returns(None)
     late = {
         announced: (ChildLife.stop_asked, ChildLife.announced),  # once more, or under a further id
         ready: (ChildLife.stop_asked, ChildLife.announced, ChildLife.ready),
+        unknown: (ChildLife.stop_asked, ChildLife.ready),
         refused: (ChildLife.stop_asked, ChildLife.announced, ChildLife.ready, ChildLife.overdue, ChildLife.not_launched),
         ended: (ChildLife.stop_asked, ChildLife.announced, ChildLife.ready, ChildLife.overdue, ChildLife.exited),
-        left: (ChildLife.stop_asked, ChildLife.announced, ChildLife.ready, ChildLife.overdue, ChildLife.exited),
+        left: (ChildLife.stop_asked, ChildLife.announced, ChildLife.ready, ChildLife.overdue, ChildLife.exited)
+        + (ChildLife.launched, ChildLife.not_launched),
     }
-    left.upon(ChildLife.launched).loop().returns(None)
-    left.upon(ChildLife.not_launched).loop().returns(None)
     for state, inputs in late.items():
         for told in inputs:
             state.upon(told).loop().returns(None)
     return builder.build()
+
+
+def _trust(life: ChildLife, child: Child, awaited: _Awaited) -> None:
+    awaited.lease.cancel()
+    child.state = "unknown"
+    child.outcome.happen(SpawnRefused(f"Process {awaited.pid} may be this session already: stop PID-{awaited.pid} first"))
+
+
+def _know_again(life: ChildLife, child: Child, session_id: str) -> None:
+    child.state, child.outcome = "announced", Once()
+    child.outcome.happen(Spawned(session_id))
 
 
 def _refuse(child: Child, message: str) -> None:

@@ -132,7 +132,7 @@ class Children:
         return activity(child.report, stuck(child.report, sign, self._now(), self.thresholds))
 
     def listed(self) -> list[Listed]:
-        """Live sessions that have reported, oldest first. The very same list while nothing of it is other than before."""
+        """Live sessions that have reported or may have, oldest first. The very same list while nothing of it has changed."""
         now = self._now()
         if self._listing is None or not 0 <= now - self._listed_at < FRESH:
             self._listing, self._listed_at = self._list(), now
@@ -142,7 +142,7 @@ class Children:
         return [
             Listed(
                 started_by=child.started_by,
-                happy_session_id=child.session_id,
+                happy_session_id=child.session_id or f"PID-{child.pid}",
                 pid=child.pid or 0,
                 attempt=child.attempt,
                 agent=child.agent,
@@ -153,7 +153,7 @@ class Children:
                 activity=self.activity(child),
             )
             for child in self._by_attempt.values()
-            if child.is_live and child.session_id is not None and child.state != "refused"
+            if child.is_live and (child.state == "unknown" or (child.session_id is not None and child.state != "refused"))
         ]
 
     # --- ends
@@ -281,12 +281,12 @@ class Children:
             return await self.end(child, reason=reason, actor=actor, method=method)
         return "already_gone" if any(not child.is_live for child in self.named(name)) else "still_alive"
 
-    async def end(self, child: Child, *, reason: str, actor: str, method: str) -> StopStatus:
+    async def end(self, child: Child, *, reason: str, actor: str, method: str, is_news: bool = True) -> StopStatus:
         """End the whole tree of `child`; callers that come meanwhile are answered together."""
         stopping = child.stopping
         if stopping is None:
             stopping = child.stopping = Once()
-            ending = Deferred.fromCoroutine(self._end(child, StopOrder(reason, actor, method, self._now())))
+            ending = Deferred.fromCoroutine(self._end(child, StopOrder(reason, actor, method, self._now()), is_news))
             ending.addErrback(self._could_not_end, child).addCallback(self._stopped, child)
         return await stopping.when()
 
@@ -299,9 +299,10 @@ class Children:
         self.log.failure("Ending {attempt} failed", reason, attempt=child.attempt)
         return "still_alive"
 
-    async def _end(self, child: Child, order: StopOrder) -> StopStatus:
+    async def _end(self, child: Child, order: StopOrder, is_news: bool) -> StopStatus:
         await self._write_down(child, order)
-        self.note("stop-asked", child, reason=order.reason, actor=order.actor)
+        if is_news:
+            self.note("stop-asked", child, reason=order.reason, actor=order.actor)
         child.life.stop_asked()
         if child.identity is None:
             await child.launching.when()

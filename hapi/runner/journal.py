@@ -1,14 +1,16 @@
 """`events.jsonl`: what happened to sessions and runner, why, and who wanted it. Appended to; one JSON object a line.
 
-For people and audits. Nothing is decided by it but whether an end is yet to be told: the folders of the attempts are the truth.
+For people and audits. The folders of the attempts are the truth. The journal decides whether an end is yet to be told, and fills
+in for the files of a folder that a full disk refused and whose runner was killed before it could write them.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +19,7 @@ from attrs import define, field, frozen
 from twisted.logger import Logger
 
 from hapi.home import PRIVATE_FILE, Home
+from hapi.protocol.attempt import AttemptEnd, AttemptSession, StopOrder
 from hapi.runner.child import Child
 from hapi.shown import Secrets
 
@@ -37,29 +40,54 @@ def unnoted(event: str, child: Child | None = None, **facts: Any) -> None:
 
 @frozen
 class Told:
-    """What the last lines of a journal tell of ends."""
+    """What the last lines of a journal tell of attempts, by their names."""
 
     since: float  # epoch seconds; what ended before is told by lines that were not read
-    ended: frozenset[str]  # attempts
+    ended: Mapping[str, AttemptEnd] = field(factory=dict)
+    stopped: Mapping[str, StopOrder] = field(factory=dict)  # the first order for each
+    announced: Mapping[str, AttemptSession] = field(factory=dict)  # under its last name
 
     def tells(self, attempt: str, ended_at: float) -> bool:
         return ended_at < self.since or attempt in self.ended
 
 
 def read_back(home: Home) -> Told:
-    """Look which ends the journal tells: who was killed after an end and before its line leaves the line to the next runner."""
+    """Look what the journal tells: who was killed after an end and before its line leaves the line to the next runner."""
     lines = [*_last_lines(home.events.with_name(f"{home.events.name}.1")), *_last_lines(home.events)]
-    ended, since = set(), float("inf")
+    ended, stopped, announced = {}, {}, {}
+    since = float("inf")
     for line in lines:
-        if since == float("inf") or b'"event":"ended"' in line:
+        if since == float("inf") or _OF_ATTEMPTS.search(line):
             try:
-                told = msgspec.json.decode(line, type=dict[str, Any])
-                since = min(since, float(told["time"]))
-            except (msgspec.DecodeError, KeyError, TypeError, ValueError):
+                told = _LINE.decode(line)
+            except (msgspec.DecodeError, ValueError):
                 continue
-            if told.get("event") == "ended":
-                ended.add(str(told.get("attempt")))
-    return Told(since, frozenset(ended))
+            since = min(since, told.time)
+            if told.event == "ended":
+                ended[told.attempt] = AttemptEnd(told.exit_code, told.signal, told.time)
+            elif told.event == "stop-asked":
+                stopped.setdefault(told.attempt, StopOrder(told.reason, told.actor, "journal", told.time))
+            elif told.event == "announced" and told.session is not None:
+                announced[told.attempt] = AttemptSession(told.session, host_pid=told.pid, at=told.time)
+    return Told(since, ended, stopped, announced)
+
+
+class _Line(msgspec.Struct, frozen=True, rename="camel"):
+    """What is read of a line again."""
+
+    time: float
+    event: str
+    attempt: str = ""
+    session: str | None = None
+    pid: int | None = None
+    reason: str = ""
+    actor: str = ""
+    exit_code: int | None = None
+    signal: str | None = None
+
+
+_LINE = msgspec.json.Decoder(_Line)
+_OF_ATTEMPTS = re.compile(rb'"event":"(ended|stop-asked|announced)"')
 
 
 def _last_lines(path: Path) -> list[bytes]:

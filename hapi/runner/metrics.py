@@ -12,7 +12,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 
 from hapi.runner.tally import Tally
 
-STATES = ("requested", "launched", "announced", "ready")
+STATES = ("requested", "launched", "announced", "ready", "unknown")
 PHASES = ("connecting", "connected", "refused", "stopped")
 OUTCOMES = ("spawned", "needs_directory", "failed")
 CONTENT_TYPE = CONTENT_TYPE_LATEST.encode()

@@ -6,7 +6,7 @@ from runner_stage import Stage, assert_waiting, result_of
 from hapi.attempts import AttemptFolder
 from hapi.home import write_whole
 from hapi.process.memory import MemoryProcesses, Runs
-from hapi.protocol.attempt import AttemptEnd, AttemptRequest, StopOrder
+from hapi.protocol.attempt import AttemptEnd, AttemptReport, AttemptRequest, StopOrder
 from hapi.protocol.control import DIRECTLY
 from hapi.protocol.spawn import SpawnRefused
 from hapi.runner.adoption import MACHINE_STOPPED, NEVER_LAUNCHED
@@ -215,6 +215,72 @@ def test_a_stop_that_the_runner_did_not_live_to_finish_is_finished(home):
     stage.clock.advance(4.0)
     assert not stage.processes.is_running(child.identity)
     assert child.folder.stop.reason == "stopped on request"
+
+
+def lose(stage, *names):
+    """The runner is gone and so are these files; the next one begins."""
+    stage.children.leave()
+    for name in names:
+        (stage.folder.path / name).write_bytes(b"{garbage")
+    stage.restart()
+    stage.adopt()
+
+
+def test_a_session_whose_announcement_was_lost_is_listed_stoppable_and_never_overdue__S02_S05(stage):
+    child = stage.started("s1")
+    stage.pass_time(100.0)
+    lose(stage, "session.json")
+    stage.pass_time(600.0)
+    (one,) = stage.children.listed()
+    assert (one.happy_session_id, one.state, one.unverified) == (f"PID-{child.pid}", "unknown", True)
+    assert stage.processes.is_running(child.identity) is True
+    assert result_of(stage.stop(f"PID-{child.pid}")) == "stopped"
+    assert stage.children.listed() == []
+
+
+def test_one_that_works_is_not_overdue_however_young__S02_S05(stage):
+    child = stage.started("s1")
+    child.folder.report = AttemptReport(at=1.0, ready=True)
+    lose(stage, "session.json")
+    stage.pass_time(600.0)
+    assert stage.processes.is_running(child.identity) is True
+    assert [one.state for one in stage.children.listed()] == ["unknown"]
+
+
+def test_one_that_was_just_started_and_shows_nothing_has_its_lease__S11(stage):
+    stage.spawn()
+    stage.children.leave()
+    stage.restart()
+    stage.adopt()
+    stage.pass_time(100.0)
+    assert stage.children.live() == []
+
+
+def test_a_session_of_unknown_name_is_known_again_when_it_speaks_and_is_not_started_twice__S05(stage):
+    child = stage.started("s1", existingSessionId="s1")
+    stage.pass_time(100.0)
+    lose(stage, "session.json")
+    assert f"stop PID-{child.pid} first" in result_of(stage.spawn(existingSessionId="s1")).message
+    assert stage.announce(child.pid, "s1") == Accepted()
+    assert result_of(stage.spawn(existingSessionId="s1")).session_id == "s1"
+    assert [(one.happy_session_id, one.state) for one in stage.children.listed()] == [("s1", "announced")]
+
+
+def test_a_session_whose_request_is_not_readable_is_taken_over__S05(stage):
+    child = stage.started("s1", path="/somewhere", flavor="claude")
+    lose(stage, "request.json")
+    (one,) = stage.children.listed()
+    assert (one.happy_session_id, one.unverified) == ("s1", True)
+    assert result_of(stage.stop("s1")) == "stopped"
+    assert child.folder.stop.reason == "stopped on request"
+
+
+def test_an_attempt_without_request_and_process_is_nothing__S05(stage):
+    stage.started("s1")
+    stage.children.leave()
+    stage.processes.table.clear()
+    lose(stage, "request.json")
+    assert list(stage.children) == []
 
 
 def test_old_attempts_go_and_live_ones_stay__S14(stage):

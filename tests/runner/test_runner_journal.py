@@ -7,9 +7,11 @@ import stat
 import pytest
 from runner_stage import Stage, result_of
 
+from hapi.process.memory import Runs
 from hapi.protocol.attempt import AttemptEnd, AttemptReport
 from hapi.runner.admission import Limits
 from hapi.runner.journal import Journal, read_back
+from hapi.runner.revive import Reviver
 from hapi.shown import Secrets
 
 
@@ -80,6 +82,51 @@ def test_an_end_of_which_the_journal_once_told_is_not_told_again(stage, home):
     keep_journal(stage)
     stage.adopt()
     assert ends(home) == []
+
+
+def lose(stage, *names):
+    """The disk had no space for these, and the runner was killed before there was some."""
+    stage.children.leave()
+    for name in names:
+        (stage.folder.path / name).unlink(missing_ok=True)
+    stage.restart()
+    keep_journal(stage)
+    stage.adopt()
+
+
+def test_an_end_and_a_stop_that_only_the_journal_tells_are_not_told_again_and_nothing_is_offered__S02_C19(stage, home):
+    child = stage.started("s1")
+    at = stage.now()
+    result_of(stage.stop("s1", "enough"))
+    stage.clock.advance(60.0)
+    told = names(home)
+    lose(stage, "stop.json", "end.json")
+    assert names(home) == told
+    assert (child.folder.stop.reason, child.folder.stop.actor, child.folder.end) == (
+        "enough",
+        "hub",
+        AttemptEnd(None, "SIGTERM", at),
+    )
+    assert Reviver(stage.children, stage.spawner.spawn, stage.clock.callLater, stage.now).offered() == []
+
+
+def test_the_name_of_a_session_that_only_the_journal_tells_is_known__S02(stage, home):
+    child = stage.started("s1")
+    lose(stage, "session.json")
+    stage.pass_time(600.0)
+    (one,) = stage.children.listed()
+    assert (one.happy_session_id, one.pid, one.state, one.unverified) == ("s1", child.pid, "announced", True)
+    assert child.folder.session.session_id == "s1"
+
+
+def test_a_stop_that_the_next_runner_goes_on_with_is_told_once__C19(home):
+    stage = Stage(home, programs={"session": Runs(deaf=True)})
+    keep_journal(stage)
+    stage.started("s1")
+    stage.stop("s1")
+    lose(stage)
+    stage.clock.advance(4.0)
+    assert (names(home).count("stop-asked"), names(home)[-1]) == (1, "ended")
 
 
 @pytest.mark.parametrize("lines", ["", "no json\n[]\n{}\n", '{"time": "soon", "event": "ended"}\n', "\0" * 300_000])
