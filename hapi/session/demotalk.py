@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from hapi.session.demotext import PLAN, abilities, command_in, pieces
+from hapi.session.demotext import PLAN, UNASKED, abilities, command_in, pieces
 from hapi.session.demowire import Json, Refused, Wire
 
 PAUSE = {"swift": 0.01, "thorough": 0.06}  # seconds between two pieces of text
@@ -79,7 +79,7 @@ class Session:
         line, call_id = " ".join(argv), f"call-{len(self.said)}-{self._calls}"
         call: Json = {"toolCallId": call_id, "title": f"Shell: {line}", "kind": "execute", "rawInput": {"command": line}}
         self._wire.update(self.id, "tool_call", status="pending", **call)
-        if self.mode != "bypassPermissions" and argv[0] not in self._always and not self._allowed(call, argv[0]):
+        if self.mode not in UNASKED and argv[0] not in self._always and not self._allowed(call, argv[0]):
             self._wire.update(self.id, "tool_call_update", toolCallId=call_id, status="failed", rawOutput="The user said no.")
             return False, f"Then I leave `{line}` alone."
         self._wire.update(self.id, "tool_call_update", toolCallId=call_id, status="in_progress")

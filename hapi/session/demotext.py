@@ -11,7 +11,9 @@ MODES = (
     ("plan", "Plans and runs nothing"),
     ("acceptEdits", "As default: the demo agent edits no files"),
     ("bypassPermissions", "Runs its harmless commands without asking"),
+    ("yolo", "The same under the name that other agents have for it"),
 )
+UNASKED = frozenset({"bypassPermissions", "yolo"})
 MODELS = (("swift", "Answers quickly"), ("thorough", "Takes its time, so that streaming can be watched"))
 SLASH = (
     ("tour", "Show a thought, a plan, a permission request and a command"),

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
 
 from hapi.agents import BUILT_IN, DEMO
 from hapi.protocol.acp import Plan, Text, Thought, ToolCall
 from hapi.session import agentprocess
 from hapi.session.agentprocess import AgentProcess, environment_of_agent
+from hapi.session.configuring import Settings
 from hapi.session.driver import AgentGone, CouldNotOpen, Driver
 
 PARTNER = (sys.executable, str(Path(__file__).with_name("acp_partner_agent.py")))
@@ -209,6 +210,18 @@ async def test_the_demo_agent_is_stopped_changes_modes_and_fails_on_demand(start
 
     with pytest.raises(AgentProblem, match="asked to fail"):
         await driver.prompt("fail")
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_demo_agent_names_the_mode_that_the_session_was_put_in(started, tmp_path):
+    _, driver, heard = started(BUILT_IN[DEMO].command)
+    await driver.open(str(tmp_path), None)
+    settings = Settings(BUILT_IN[DEMO], lambda: succeed(driver), mode=BUILT_IN[DEMO].yolo_mode)
+    assert await settings.begin(driver) == []
+    await driver.prompt("mode")
+    await driver.prompt("run: pwd")
+    assert "I am in the mode `yolo`" in said_in(heard)
+    assert heard.asked == []
 
 
 @pytest_twisted.ensureDeferred
