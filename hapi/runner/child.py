@@ -133,6 +133,9 @@ class _Awaited:
     lease: Lease  # ends with a call of `overdue`
 
 
+_BEGINNING = (ChildLife.launched, ChildLife.not_launched)
+
+
 def _machine() -> Callable[[Child], ChildLife]:
     def begin_lease(life: ChildLife, child: Child, identity: ProcessIdentity) -> _Awaited:
         child.state = "launched"
@@ -222,8 +225,7 @@ def _machine() -> Callable[[Child], ChildLife]:
         unknown: (ChildLife.stop_asked, ChildLife.ready),
         refused: (ChildLife.stop_asked, ChildLife.announced, ChildLife.ready, ChildLife.overdue, ChildLife.not_launched),
         ended: (ChildLife.stop_asked, ChildLife.announced, ChildLife.ready, ChildLife.overdue, ChildLife.exited),
-        left: (ChildLife.stop_asked, ChildLife.announced, ChildLife.ready, ChildLife.overdue, ChildLife.exited)
-        + (ChildLife.launched, ChildLife.not_launched),
+        left: (*_BEGINNING, ChildLife.stop_asked, ChildLife.announced, ChildLife.ready, ChildLife.overdue, ChildLife.exited),
     }
     for state, inputs in late.items():
         for told in inputs:

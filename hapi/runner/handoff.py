@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from attrs import define, field, frozen
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError, race
+from twisted.internet.defer import CancelledError, Deferred, FailureGroup, TimeoutError, race
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -260,7 +260,7 @@ class Handoff:
         self._over = True
         try:
             await replacement.end()
-        except CancelledError:  # whoever leaves waits so long and no longer
+        except (CancelledError, FailureGroup):  # whoever leaves waits so long and no longer
             self.log.warn("Process {pid} was killed, and has not been seen to end", pid=replacement.pid)
         except Exception:
             self.log.failure("The replacement could not be ended")

@@ -194,13 +194,15 @@ class Succession:
                     self.log.warn("systemd could not be told that process {pid} is the main one now", pid=pid)
                 self.handed_over_to = pid
                 self._runner.retire("hapi-cli", 0)
+            case Failed(_) if self._leaving:
+                self._runner.note("handoff-stopped", reason="the old runner was asked to stop", **pids)
+                self._handoff = None
             case Failed(reason):
                 self._runner.note("handoff-failed", reason=reason, **pids)
                 self._handoff = None
                 self.pace.failed()
                 self.last_failure = {"reason": reason, "at": int(self._now() * 1000)}
-                if not self._leaving:
-                    self.log.error("The hand-off failed and this runner serves on: {reason}", reason=reason)
+                self.log.error("The hand-off failed and this runner serves on: {reason}", reason=reason)
             case Stopped(reason):
                 self._runner.note("handoff-stopped", reason=reason, **pids)
                 self._handoff = None

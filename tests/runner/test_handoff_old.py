@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from attrs import define, field
 from runner_stage import assert_waiting, result_of
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, race, succeed
 from twisted.internet.task import Clock
 
 from hapi.once import Once
@@ -324,11 +324,12 @@ def test_the_old_one_is_stopped_in_the_middle__H13(step):
     assert isinstance(result_of(one.running), Failed)
 
 
-def test_who_leaves_waits_a_bounded_time_for_the_end_of_the_new_one__H13_P01(monkeypatch):
+@pytest.mark.parametrize("waits_for", [Deferred, lambda: race([Deferred(), Deferred()])])
+def test_who_leaves_waits_a_bounded_time_for_the_end_of_the_new_one__H13_P01(monkeypatch, waits_for):
     """A machine so busy that the killed one is not gone in time: our files are ours again all the same, and nothing broke."""
     one = Try(Deferred())
     one.say("ready")
-    monkeypatch.setattr(Fake, "end", lambda _: Deferred())
+    monkeypatch.setattr(Fake, "end", lambda _: waits_for())
     leaving = Deferred.fromCoroutine(one.handoff.abandon())
     leaving.cancel()
     result_of(leaving)

@@ -280,6 +280,19 @@ def test_stopped_in_the_middle_it_ends_both_and_leaves_nothing__H13(scene):
     assert scene.files() == [False, False, False]
 
 
+@pytest.mark.parametrize("step", ["starting", "answering"])
+def test_a_hand_off_that_ends_because_the_runner_is_stopped_has_not_failed__H13(scene, step):
+    scene.upgrade()
+    if step == "answering":
+        scene.say("ready")
+        scene.advance(0.1)
+    scene.run.stop()
+    scene.advance(1.0)
+    assert scene.replacements[0].killed == 1
+    told = {event["event"]: event.get("reason") for event in events(scene) if event["event"].startswith("handoff-")}
+    assert told == {"handoff-began": None, "handoff-stopped": "the old runner was asked to stop"}
+
+
 def test_a_signal_while_it_retires_reaches_the_successor__H13(scene):
     scene.upgrade()
     scene.will_answer()
