@@ -360,7 +360,11 @@ def squatter(world: World) -> Seen:
     os.kill(pid, 9)
     until(lambda: not alive(pid))
     heard: list[bytes] = []
-    with socket.create_server(("127.0.0.1", port)) as listener:
+    try:
+        listener = socket.create_server(("127.0.0.1", port))
+    except OSError:
+        return Seen(None, "nobody else could get its port")
+    with listener:
         listener.settimeout(0.2)
         command = [NPM_HAPI] if world.make == NPM else OUR_HAPI
         environment = {**world.cast.base, **world.cast.settings(world.user, world.home, "")}
