@@ -32,6 +32,15 @@ class NotConfigured(Exception):
     """Something that has no default is missing or malformed; the text names the variable and the key."""
 
 
+class WrongFlag(NotConfigured):
+    """The same of a flag: the command line is used wrongly."""
+
+
+def wrong(name: str, sentence: str) -> NotConfigured:
+    """What to raise for a value under `name`: a flag (`--…`), a variable, or a key of the settings."""
+    return WrongFlag(sentence) if name.startswith("--") else NotConfigured(sentence)
+
+
 def read_settings(home: Home) -> dict[str, Any]:
     """What `settings.json` holds, {} if there is none. Raises SettingsBroken with line and column."""
     try:
@@ -132,26 +141,29 @@ class HubAccess:
 
 def hub_access(environ: Mapping[str, str], settings: Mapping[str, Any]) -> HubAccess:
     """The hub that `environ` or `settings` name. Raises NotConfigured with a sentence for the user."""
-    url = environ.get("HAPI_API_URL") or settings.get("apiUrl") or settings.get("serverUrl") or DEFAULT_HUB
+    named = {"HAPI_API_URL": environ.get("HAPI_API_URL")}
+    named |= {f"{key} in settings.json": settings.get(key) for key in ("apiUrl", "serverUrl")}
+    name, url = next(((name, value) for name, value in named.items() if value), ("", DEFAULT_HUB))
     token = environ.get("CLI_API_TOKEN") or settings.get("cliApiToken") or ""
     if not isinstance(token, str):
         raise NotConfigured("the access token (CLI_API_TOKEN, cliApiToken in settings.json) is no text")
     if not (token := token.strip()):
         raise NotConfigured("no access token: set CLI_API_TOKEN or run `hapi auth login`")
-    return HubAccess(origin(url), token, _extra_headers(environ, settings))
+    return HubAccess(origin(url, name), token, _extra_headers(environ, settings))
 
 
-def origin(url: object) -> str:
-    """`url` as a bare origin. Raises NotConfigured when it has a path or is no http(s) URL."""
+def origin(url: object, name: str = "") -> str:
+    """`url`, which stands under `name`, as a bare origin. Raises NotConfigured when it has a path or is no http(s) URL."""
+    told = f"{name}: hub URL {url!r}" if name else f"hub URL {url!r}"
     try:
         parts = urlsplit(url if isinstance(url, str) else "")
         port = parts.port
     except ValueError as error:
-        raise NotConfigured(f"hub URL {url!r}: {error}") from error
+        raise NotConfigured(f"{told}: {error}") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise NotConfigured(f"hub URL {url!r} must look like http://host:port or https://host")
+        raise NotConfigured(f"{told} must look like http://host:port or https://host")
     if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username:
-        raise NotConfigured(f"hub URL {url!r} must be an origin alone: scheme, host and port, no path, query or user name")
+        raise NotConfigured(f"{told} must be an origin alone: scheme, host and port, no path, query or user name")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}" + (f":{port}" if port is not None else "")
 

@@ -20,7 +20,7 @@ INTERRUPTED = 130
 MEANINGS = {
     DONE: "done; a runner or hub that was asked to stop left in order",
     ERROR: "an error, told in one sentence on standard error",
-    USAGE: "wrong usage: unknown option or verb, a port that is none",
+    USAGE: "wrong usage: unknown option or verb, a value that is none",
     HELD: "another runner holds this HAPI home",
     SUPERSEDED: "another runner has taken this HAPI home over",
     NOT_RUNNING: "the runner is not running",
@@ -51,6 +51,7 @@ _CODES = {
     "hapi.home.HomeUnusable": ERROR,
     "hapi.settings.SettingsBroken": ERROR,
     "hapi.settings.NotConfigured": ERROR,
+    "hapi.settings.WrongFlag": USAGE,
     "hapi.hub.options.NoPort": USAGE,
     "hapi.runner.lock.HomeHeld": HELD,
     "hapi.runner.lockfile.LockUnusable": ERROR,

@@ -11,10 +11,10 @@ from hapi.agents import agents
 from hapi.hub.options import read_list, read_port
 from hapi.log import LEVELS
 from hapi.runner.admission import Limits
-from hapi.runner.options import read_session_limits
+from hapi.runner.options import read_revival, read_roots, read_session_limits
 from hapi.settings import NotConfigured, json_type
 
-TEXTS = ("apiUrl", "serverUrl", "cliApiToken", "machineId", "defaultAgent", "listenHost", "publicUrl", "revive")
+TEXTS = ("apiUrl", "serverUrl", "cliApiToken", "machineId", "defaultAgent", "listenHost", "publicUrl")
 MILLISECONDS = (
     "HAPI_RUNNER_WEBHOOK_TIMEOUT_MS",
     "HAPI_RUNNER_START_CAP_MS",
@@ -37,7 +37,22 @@ def settings_troubles(settings: Mapping[str, Any]) -> list[str]:
     named = settings.get("defaultAgent")
     if isinstance(named, str) and named and named not in agents(settings):
         found.append(f"defaultAgent is {named!r}, and there is no such agent")
-    return found + _raised(lambda: Limits.read({}, {}, settings)) + _raised(lambda: read_session_limits({}, settings))
+    found += _raised(lambda: read_roots((), settings)) + _raised(lambda: read_revival({}, settings))
+    for key in ("maxSessions", "minFreeMemory", "spawnQueue"):
+        found += _raised(lambda key=key: Limits.read({}, {}, {key: settings.get(key)}))  # type: ignore[misc]
+    return found + _session_limits(settings)
+
+
+def _session_limits(settings: Mapping[str, Any]) -> list[str]:
+    """Each by itself, and then what they are together."""
+    given = settings.get("sessionLimits")
+    parts: list[dict[str, Any]] = [{key: settings.get(key)} for key in ("sessionMemory", "sessionScopes")]
+    each = given.items() if isinstance(given, Mapping) else ()
+    parts += [{"sessionLimits": {name: value}} for name, value in each] or [{"sessionLimits": given}]
+    found: list[str] = []
+    for part in parts:
+        found += _raised(lambda part=part: read_session_limits({}, part))  # type: ignore[misc]
+    return found or _raised(lambda: read_session_limits({}, settings))
 
 
 def environment_troubles(environ: Mapping[str, str]) -> list[str]:
@@ -88,9 +103,7 @@ def _agents(value: object) -> list[str]:
         return [f"agents is {_words(value)}, it must be an object"]
     known = agents({"agents": value})
     unnamed = [f"agents.{name}: no agent can be called that" for name in value if name not in known]
-    return unnamed + [
-        agent.problem.replace(" in settings.json", "") for agent in known.values() if agent.problem is not None
-    ]
+    return unnamed + [agent.problem.replace(" in settings.json", "") for agent in known.values() if agent.problem is not None]
 
 
 def _headers(value: object) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from hapi.cli.asking import run_once
-from hapi.cli.failures import HELD, NOT_RUNNING, REFUSED, RESTART, SUPERSEDED, UNREACHABLE, Stop, epilog
+from hapi.cli.failures import HELD, NOT_RUNNING, REFUSED, RESTART, SUPERSEDED, UNREACHABLE, USAGE, Stop, epilog
 from hapi.cli.flags import RunnerFlags
 from hapi.cli.output import json_flag, print_json, say
 from hapi.cli.units import KINDS, Kind
@@ -137,7 +137,7 @@ def stop_session(session_id: str | None, as_json: bool) -> None:
     from hapi.cli.showing import end_session
 
     if not session_id:
-        raise Stop("Session ID required")
+        raise Stop("Session ID required", USAGE)
     end_session(Home.find().judged(), session_id, as_json)
 
 

@@ -11,12 +11,15 @@ from hapi.cli.asking import run_once
 from hapi.cli.daemon import GLANCE, Attached, Readiness, Started, await_ready, start_in_background
 from hapi.cli.failures import HELD, Stop
 from hapi.cli.flags import RunnerFlags
-from hapi.cli.output import print_json, say
+from hapi.cli.lost import lost_flags
+from hapi.cli.output import print_json, say, warn
 from hapi.home import Home, read_capped
 from hapi.shown import Secrets, visible
 
 STOP_WITHIN = 20.0  # seconds a runner may take to leave
 EXIT_WITHIN = 2.0  # seconds a runner's process has to end once it has left; longer: it is a host that goes on
+
+KEPT = "what workspaceRoots, maxSessions and the like in settings.json say holds for every start"
 
 
 def start_runner(flags: RunnerFlags, wanted: str, timeout: float, as_json: bool) -> None:
@@ -30,8 +33,13 @@ def start_runner(flags: RunnerFlags, wanted: str, timeout: float, as_json: bool)
     async def go(reactor: Any) -> tuple[Readiness, bool]:
         found = await look(reactor, options.home)
         is_new = not (found.answers and same(found.status, options))
-        if found.answers and is_new:
-            await give_way(reactor, options.home, found.status, quiet=as_json)
+        if is_new:
+            before = found.status if found.answers else {"argv": read_state(options.home).get("startedWithArgv")}
+            lost = lost_flags(before.get("argv") or (), options)
+            if found.answers:
+                await give_way(reactor, options.home, found.status, as_json, lost)
+            elif lost:  # killed: one that left in order takes its state file along
+                warn(f"the runner before this one was killed; it ran with {lost}, this one does not ({KEPT})")
         there = None if is_new else Started(Attached(int(found.status["pid"])))
         started = there or start_in_background(options.home, list(options.argv))
 
@@ -64,12 +72,17 @@ def must_be_ours(status: dict[str, Any], of_up: str, of_supervisor: str) -> None
         raise Stop(f"{handoff.get('restartedBy')} keeps a runner (pid {pid}){of_supervisor}", HELD)
 
 
-async def give_way(reactor: Any, home: Home, status: dict[str, Any], quiet: bool) -> None:
-    """End the runner that is not what was asked for. Raises Stop for one that is another's to end."""
+async def give_way(reactor: Any, home: Home, status: dict[str, Any], quiet: bool, lost: str = "") -> None:
+    """End the runner that is not what was asked for; `lost` are its flags that the next one has not.
+
+    Raises Stop for one that is another's to end.
+    """
     pid = status.get("pid")
     must_be_ours(status, " with other flags: end it first", " of another build or other flags: restart it there")
     if not quiet:
         say(f"Replacing the running runner (pid {pid}, version {visible(status.get('version'))})")
+    if lost:
+        warn(f"that one ran with {lost}, this one does not ({KEPT})")
     await stop_running(reactor, home)
 
 

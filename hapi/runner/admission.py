@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from hapi.protocol.spawn import SpawnRefused
-from hapi.settings import NotConfigured
+from hapi.settings import wrong
 
 WAIT = 20.0  # seconds in the queue: a hub waits 30 for its answer, and the start itself takes some of them
 GLANCE = 1.0  # seconds between looks at the memory while somebody waits
@@ -36,13 +36,13 @@ class Limits:
 
         def one(flag: str, variable: str, key: str, read: Callable[[str], int]) -> int | None:
             flags = f"--{flag.replace('_', '-')}", given.get(flag)
-            for name, value in (flags, (variable, environ.get(variable)), (key, settings.get(key))):
+            for name, value in (flags, (variable, environ.get(variable)), (f"{key} in settings.json", settings.get(key))):
                 if value is None or value == "":
                     continue
                 try:
                     return read(str(value))
                 except ValueError as error:
-                    raise NotConfigured(f"{name} {value!r}: {error}") from error
+                    raise wrong(name, f"{name} {value!r}: {error}") from error
             return None
 
         return cls(

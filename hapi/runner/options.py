@@ -16,7 +16,7 @@ from hapi.home import Home
 from hapi.process.limits import SessionLimits
 from hapi.runner.admission import Limits, read_size
 from hapi.runner.roots import RootUnusable, WorkspaceRoots
-from hapi.settings import HubAccess, NotConfigured, hub_access, machine_id, read_settings
+from hapi.settings import HubAccess, NotConfigured, hub_access, machine_id, read_settings, wrong
 
 OWN_SESSIONS = (sys.executable, "-P", "-m", "hapi")  # -P: a project that holds a hapi.py or json.py is not imported
 ANNOUNCE_WITHIN, BEAT = 15.0, 60.0  # seconds, npm's defaults
@@ -90,15 +90,13 @@ class RunnerOptions:
         home = Home.find(environ).prepare()
         settings = read_settings(home)
         access = hub_access(environ, settings)
-        try:
-            roots = WorkspaceRoots.parse(workspace_roots)
-        except RootUnusable as error:
-            raise NotConfigured(f"--workspace-root: {error}") from error
+        flagged = tuple(workspace_roots)
+        roots = read_roots(flagged, settings)
         command = read_command(session_command, environ)
         flags = {"max_sessions": max_sessions, "min_free_memory": min_free_memory, "queue": queue}
         flags |= {"revive": revive, "session_memory": session_memory}
         given = {
-            "revive": _revival(revive or environ.get("HAPI_RUNNER_REVIVE") or settings.get("revive") or "offer"),
+            "revive": read_revival(environ, settings, revive),
             "session_limits": read_session_limits(environ, settings, session_memory),
             "limits": Limits.read(flags, environ, settings),
             "announce_within": _milliseconds(environ, "HAPI_RUNNER_WEBHOOK_TIMEOUT_MS", ANNOUNCE_WITHIN),
@@ -108,7 +106,7 @@ class RunnerOptions:
             "supervised": environ.get("HAPI_RUNNER_SUPERVISED") == "1",
             "handoff_disabled": environ.get("HAPI_DISABLE_VERSION_HANDOFF") == "1",
         }
-        words = tuple(argv) if argv is not None else words_for(roots, session_command, flags)
+        words = tuple(argv) if argv is not None else words_for(roots if flagged else WorkspaceRoots(), session_command, flags)
         identity = machine_id(home)
         return cls(home, access, identity, roots, command, dict(environ), settings, words, **{**given, **more})
 
@@ -150,10 +148,30 @@ def read_command(given: str | Iterable[str] | None, environ: Mapping[str, str]) 
     return (named,)
 
 
-def _revival(wanted: object) -> str:
-    if wanted not in ("offer", "auto"):
-        raise NotConfigured(f"--revive (HAPI_RUNNER_REVIVE, revive in settings.json) is {wanted!r}: it must be offer or auto")
-    return str(wanted)
+def read_roots(flagged: Iterable[str], settings: Mapping[str, Any]) -> WorkspaceRoots:
+    """The flags' roots, else those of `workspaceRoots` in the settings: a list of absolute paths. Raises NotConfigured."""
+    given, name = list(flagged), "--workspace-root"
+    if not given and (kept := settings.get("workspaceRoots")) is not None:
+        name = "workspaceRoots in settings.json"
+        if not isinstance(kept, list) or not all(isinstance(path, str) and os.path.isabs(path) for path in kept):
+            raise NotConfigured(f"{name} must be a list of absolute paths")
+        given = kept
+    try:
+        return WorkspaceRoots.parse(given)
+    except RootUnusable as error:
+        raise NotConfigured(f"{name}: {error}") from error
+
+
+def read_revival(environ: Mapping[str, str], settings: Mapping[str, Any], flag: str | None = None) -> str:
+    """What becomes of interrupted sessions: `offer` or `auto`. Raises NotConfigured."""
+    kept = "revive in settings.json", settings.get("revive")
+    for name, wanted in (("--revive", flag), ("HAPI_RUNNER_REVIVE", environ.get("HAPI_RUNNER_REVIVE")), kept):
+        if wanted is None or wanted == "":
+            continue
+        if wanted not in ("offer", "auto"):
+            raise wrong(name, f"{name} is {wanted!r}: it must be offer or auto")
+        return str(wanted)
+    return "offer"
 
 
 def read_session_limits(
@@ -166,7 +184,7 @@ def read_session_limits(
     try:
         size = None if given is None else read_size(str(given))
     except ValueError as error:
-        raise NotConfigured(f"{name} {given!r}: {error}") from error
+        raise wrong(name, f"{name} {given!r}: {error}") from error
     scopes = environ.get("HAPI_RUNNER_SESSION_SCOPES") or settings.get("sessionScopes") or "auto"
     try:
         return SessionLimits.read(settings, size, scopes)

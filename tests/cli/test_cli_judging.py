@@ -32,6 +32,7 @@ SOUND = {
     "sessionScopes": "always",
     "maxSessions": 5,
     "minFreeMemory": "1G",
+    "workspaceRoots": ["/"],
     "somebody-elses": [1],
 }
 
@@ -67,12 +68,23 @@ def test_settings_that_make_sense_pass():
         ("sessionLimits", {"openFiles": "many"}, "sessionLimits.openFiles must be a whole number"),
         ("sessionMemory", "lots", "sessionMemory 'lots'"),
         ("sessionScopes", "sometimes", "sessionScopes is 'sometimes'"),
+        ("sessionLimits", {"processes": -1}, "sessionLimits.processes must be a whole number, 0 or more"),
         ("maxSessions", "few", "maxSessions 'few'"),
+        ("minFreeMemory", "zwei", "minFreeMemory 'zwei'"),
+        ("revive", 3, "revive is 3: it must be offer or auto"),
+        ("workspaceRoots", "/a", "workspaceRoots must be a list of absolute paths"),
+        ("workspaceRoots", ["a"], "workspaceRoots must be a list of absolute paths"),
+        ("workspaceRoots", ["/no/such/place"], "workspaceRoots: workspace root '/no/such/place' is not an existing directory"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_named(key, value, says):
     assert any(says in sentence for sentence in settings_troubles({key: value})), settings_troubles({key: value})
     assert len(settings_troubles({key: value})) == 1
+
+
+def test_each_value_that_makes_no_sense_is_named_beside_the_others():
+    wrong = {"maxSessions": "x", "minFreeMemory": "zwei", "sessionMemory": "lots", "sessionLimits": {"processes": -1, "tasks": 0}}
+    assert len(settings_troubles(wrong)) == 5
 
 
 @pytest.mark.parametrize(

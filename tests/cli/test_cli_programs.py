@@ -234,6 +234,19 @@ def test_a_refused_token_ends_the_start_at_once_with_its_own_status(hub, stage):
     assert Ran(stage, "runner", "stop").code == 0
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_start_says_which_flags_of_the_runner_before_are_gone(hub, stage, killed):
+    root = str(stage.path)
+    first = json.loads(Ran(stage, "runner", "start", "--workspace-root", root, "--max-sessions", "2", "--json").out)
+    if killed:
+        os.kill(first["pid"], signal.SIGKILL)
+    second = Ran(stage, "runner", "start")
+    assert second.code == 0
+    assert f"ran with --workspace-root {root} --max-sessions 2, this one does not" in second.err
+    assert Ran(stage, "runner", "start").err == ""
+    assert Ran(stage, "runner", "stop").code == 0
+
+
 @pytest.mark.parametrize(
     "verb", ["runner status", "runner stop", "runner list", "runner logs", "runner events", "runner drain", "auth logout"]
 )

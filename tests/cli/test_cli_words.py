@@ -14,8 +14,10 @@ from hapi.cli.app import _WHERE
 from hapi.cli.app import hapi as root
 from hapi.cli.failures import MEANINGS, Stop, known
 from hapi.cli.flags import RunnerFlags, read_words
+from hapi.cli.lost import lost_flags
 from hapi.cli.output import masked
 from hapi.home import Home, HomeUnusable
+from hapi.runner import RunnerOptions
 from hapi.settings import NotConfigured, SettingsBroken, read_settings
 
 
@@ -113,7 +115,7 @@ def test_escape_codes_in_an_argument_do_not_reach_the_terminal__K03():
 
 def test_a_session_id_is_required():
     result = run("runner", "stop-session")
-    assert (result.exit_code, result.stderr) == (1, "hapi: Session ID required\n")
+    assert (result.exit_code, result.stderr) == (2, "hapi: Session ID required\n")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -253,3 +255,65 @@ def test_the_newest_runner_log_is_named(home):
     assert newest_log(home) == logs / "2026-01-01-00-00-00-pid-7-runner.log"
     home.runner_state.write_text("torn {")
     assert newest_log(Home(home.path)) == logs / "2026-01-02-00-00-00-pid-8-runner.log"
+
+
+def options_of(home, *flags, settings=None):
+    home.prepare()
+    home.settings.write_text(json.dumps(settings or {}))
+    given = read_words([*flags, "start-sync"], "start-sync").given()
+    return RunnerOptions.from_environment({"HAPI_HOME": str(home.path), "CLI_API_TOKEN": "x" * 12}, **given)
+
+
+@pytest.mark.parametrize(
+    ("now", "settings", "lost"),
+    [
+        ((), {}, "--workspace-root / --max-sessions 2"),
+        (("--max-sessions", "3"), {}, "--workspace-root / --max-sessions 2"),
+        (("--workspace-root", "/", "--max-sessions=2"), {}, ""),
+        ((), {"workspaceRoots": ["/"], "maxSessions": 2}, ""),
+        (("--max-sessions", "2"), {"workspaceRoots": ["/tmp"]}, "--workspace-root /"),
+    ],
+)
+def test_flags_that_the_runner_before_had_and_the_next_has_not_are_named(home, now, settings, lost):
+    before = options_of(home, "--workspace-root", "/", "--max-sessions", "2").argv
+    assert lost_flags(before, options_of(home, *now, settings=settings)) == lost
+
+
+@pytest.mark.parametrize("argv", [(), ("up",), ("runner", "start", "--of-another-make")])
+def test_what_another_program_ran_with_is_no_lost_flag(home, argv):
+    assert lost_flags(argv, options_of(home)) == ""
+
+
+def test_roots_of_the_settings_hold_for_every_start_and_a_flag_wins(home):
+    assert options_of(home, settings={"workspaceRoots": ["/"]}).workspace_roots == ("/",)
+    assert options_of(home, "--workspace-root", "/tmp", settings={"workspaceRoots": ["/"]}).workspace_roots == ("/tmp",)
+
+
+@pytest.mark.parametrize("kept", ["/", ["here"], [5], ["/no/such/place"]])
+def test_roots_of_the_settings_that_make_no_sense_start_nothing(home, kept):
+    with pytest.raises(NotConfigured, match=r"workspaceRoots in settings\.json"):
+        options_of(home, settings={"workspaceRoots": kept})
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [("--max-sessions", "x"), ("--max-sessions", "-3"), ("--min-free-memory", "2Q"), ("--revive", "foo"), ("--queue", "q")],
+)
+def test_a_flag_whose_value_is_none_is_wrong_usage(home, flag, value):
+    result = run("runner", "start", flag, value, HAPI_HOME=str(home.path), CLI_API_TOKEN="x" * 12)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"hapi: {flag} ")
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"revive": 3}, "revive in settings.json is 3: it must be offer or auto"),
+        ({"apiUrl": "ftp://x/y"}, "apiUrl in settings.json: hub URL 'ftp://x/y' must look like"),
+        ({"minFreeMemory": "zwei"}, "minFreeMemory in settings.json 'zwei': it must be"),
+    ],
+)
+def test_a_setting_that_starts_nothing_is_named_with_its_file(home, settings, says):
+    with pytest.raises(NotConfigured) as told:
+        options_of(home, settings=settings)
+    assert str(told.value).startswith(says)
