@@ -11,11 +11,12 @@ import struct
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
-from twisted.internet.interfaces import IReactorFDSet
+from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from hapi.attempts import MARK
@@ -30,6 +31,8 @@ KEPT_FROM_CHILD = (
     *("HAPI_RUNNER_HANDOFF_FROM_PID", "NOTIFY_SOCKET", "LISTEN_", "WATCHDOG_"),
     *("INVOCATION_ID", "SYSTEMD_EXEC_PID", "JOURNAL_STREAM"),  # a session is not the unit: a runner started in it is its own
 )
+REPORT_WITHIN = 10.0  # seconds a holder has to say that the session runs
+LATE = 1.0  # seconds: whoever comes later than that to his own appointment was stopped
 _SIGNALS = [number for number in signal.Signals if number not in (signal.SIGKILL, signal.SIGSTOP)]
 
 
@@ -146,16 +149,38 @@ def _about_program(number: int) -> str:
 
 @define(eq=False)
 class Report:
-    """Reads one line from a pipe: fires with it, or with what came before the pipe was closed."""
+    """Reads one line from a pipe: fires with it, or with what came before the pipe was closed.
 
-    _reactor: IReactorFDSet
+    Errs with TimeoutError after `patience` seconds, in which we have run ourselves: not when we were stopped meanwhile.
+    """
+
+    _reactor: Any  # IReactorFDSet and IReactorTime
     _descriptor: int
+    _patience: float = REPORT_WITHIN
     done: Deferred[bytes] = field(init=False)
     _received: bytes = b""
+    _due: float = field(init=False)
+    _overdue: IDelayedCall = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.done = Deferred(lambda _: self._close())
-        self._reactor.addReader(self)  # type: ignore[arg-type]
+        self._reactor.addReader(self)
+        self._wait()
+
+    def _wait(self) -> None:
+        self._due = self._reactor.seconds() + self._patience
+        self._overdue = self._reactor.callLater(self._patience, self._give_up)
+
+    def _give_up(self) -> None:
+        """Not before a last look: after a SIGCONT the reactor runs what is due before it reads what has come."""
+        self.doRead()
+        if self.done.called:
+            return
+        if self._reactor.seconds() - self._due > LATE:
+            self._wait()
+            return
+        self._close()
+        self.done.errback(TimeoutError(f"its holder said nothing within {self._patience:.0f} s"))
 
     def fileno(self) -> int:
         return self._descriptor
@@ -183,7 +208,9 @@ class Report:
                 self.done.callback(self._received)
 
     def _close(self) -> None:
+        if self._overdue.active():
+            self._overdue.cancel()
         if self._descriptor != -1:
-            self._reactor.removeReader(self)  # type: ignore[arg-type]
+            self._reactor.removeReader(self)
             os.close(self._descriptor)
             self._descriptor = -1

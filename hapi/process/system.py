@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -16,14 +16,12 @@ from hapi.process import identity as kernel
 from hapi.process.ending import TreeEnding
 from hapi.process.exits import Exits
 from hapi.process.interface import Ending, Exit, IProcesses, Launched, LaunchPlan
-from hapi.process.launch import NoHolder, Report, read_report, start_holder
+from hapi.process.launch import REPORT_WITHIN, NoHolder, Report, read_report, start_holder
 from hapi.process.limits import confine
 from hapi.process.scopes import Scopes
 from hapi.process.status import in_words
 from hapi.process.tree import Looks, Table, identity_of, members
 from hapi.protocol.attempt import ProcessIdentity
-
-REPORT_WITHIN = 10.0  # seconds a holder has to say that the session runs
 
 
 @implementer(IProcesses)
@@ -65,19 +63,27 @@ class SystemProcesses:
         pid, pipe = start_holder(plan, before)
         self._reap(pid)
         try:
-            line = await Report(self._reactor, pipe).done.addTimeout(REPORT_WITHIN, self._reactor)
-        except TimeoutError as error:
-            holder = kernel.identify(pid)
-            if holder is not None:
-                await self.end_tree(holder, plan.attempt.id, 0.0)
-                with suppress(OSError):
-                    kernel.send(holder, signal.SIGKILL)
-                await self.when_exited(holder).addTimeout(REPORT_WITHIN, self._reactor).addErrback(lambda _: None)
-            raise NoHolder(plan.argv[0], f"its holder said nothing within {REPORT_WITHIN:.0f} s") from error
-        launched = read_report(line, plan)
+            launched = read_report(await Report(self._reactor, pipe, REPORT_WITHIN).done, plan)
+        except (TimeoutError, NoHolder) as error:
+            process = plan.attempt.process
+            if process is not None and process.holder is not None:  # it runs: its holder's word alone was lost
+                launched = Launched(process.holder, process.child)
+            elif isinstance(error, NoHolder):
+                raise
+            else:
+                await self._end_silent(pid, plan)
+                raise NoHolder(plan.argv[0], str(error)) from error
         if plan.limits is not None and kernel.identify(launched.child.pid) == launched.child:
             confine(launched.child.pid, plan.limits)
         return launched
+
+    async def _end_silent(self, pid: int, plan: LaunchPlan) -> None:
+        holder = kernel.identify(pid)
+        if holder is not None:
+            await self.end_tree(holder, plan.attempt.id, 0.0)
+            with suppress(OSError):
+                kernel.send(holder, signal.SIGKILL)
+            await self.when_exited(holder).addTimeout(REPORT_WITHIN, self._reactor).addErrback(lambda _: None)
 
     def _reap(self, pid: int) -> None:
         """Take the exit status of our child `pid` when there is one, so that no zombie stays."""

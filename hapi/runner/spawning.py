@@ -275,7 +275,7 @@ class Spawner:
                 launched = await self._processes.launch(plan)
         except (LaunchFailed, OSError) as error:
             child.life.not_launched(f"cwd={cwd}; {error}")
-            await self._children.never_was(child)
+            await self._came_to_nothing(child)
         else:
             child.identity, child.holder = launched.child, launched.holder
             self._children.add(child)
@@ -288,6 +288,17 @@ class Spawner:
         else:
             self.succeeded(child)
         return result
+
+    async def _came_to_nothing(self, child: Child) -> None:
+        """There is no process; of one that was there all the same, and was ended, it is told how."""
+        process = child.folder.process
+        if process is None:
+            await self._children.never_was(child)
+            return
+        child.identity, child.holder = process.child, process.holder
+        self._children.add(child)
+        child.launching.happen(True)
+        await self._children.ended_unseen(child)
 
     def _worktree_of(self, session_id: str | None, path: str) -> Worktree | None:
         """The worktree at `path` that we made for an earlier process of this session: it goes on there."""

@@ -4,7 +4,9 @@ import os
 
 import pytest
 from runner_stage import NoWorktrees, Stage, assert_waiting, result_of
+from twisted.internet.defer import fail
 
+from hapi.process import Exit, LaunchFailed
 from hapi.process.memory import MemoryProcesses, Runs
 from hapi.protocol.attempt import StopOrder
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused, Worktree
@@ -291,3 +293,22 @@ def test_the_child_starts_in_the_directory_that_was_judged__D03(home, tmp_path, 
     assert places[0].st_ino == (root / "a").stat().st_ino
     assert stage.folder.request.cwd == str(root / "a")
     stage.children.leave()
+
+
+def test_a_session_that_was_ended_because_its_launch_failed_is_told_with_its_end__P05_C15(home):
+    class Silent(MemoryProcesses):
+        def launch(self, plan):
+            child = result_of(super().launch(plan)).child
+            self.exit(child, signal="SIGKILL")
+            return fail(LaunchFailed("session", "its holder said nothing within 10 s"))
+
+    stage, told = Stage(home), []
+    stage.processes = Silent(stage.programs, stage.clock)
+    stage.restart()
+    stage.children.note = lambda event, child=None, **facts: told.append((event, child.pid, facts["signal"]))
+    answer = stage.spawn(existingSessionId="e1")
+    stage.clock.advance(1.0)
+    assert "its holder said nothing" in result_of(answer).message
+    child = stage.children.named("e1")[0]
+    assert (child.identity, child.exit, child.is_live) == (stage.folder.process.child, Exit(None, "SIGKILL"), False)
+    assert told == [("ended", child.pid, "SIGKILL")]
