@@ -6,7 +6,8 @@ output as descriptors 1 and 2, and a pipe as descriptor 3 on which one line come
 bring `re`): one of these stays in memory for each session. It is deaf to everything but SIGKILL, for it ends with its session.
 
 When the session has ended, `end.json` is written at once; what it left running gets SIGTERM, two seconds later SIGKILL, and then
-the holder ends. Runners that were started from within a session, and sessions of those, are no part of it and are let go.
+the holder ends; it tries for two more minutes if the disk refused `end.json`. Runners that were started from within a session,
+and sessions of those, are no part of it and are let go.
 """
 
 import _ctypes
@@ -19,6 +20,7 @@ import time
 PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 15, 36
 REPORT = 3  # the pipe's descriptor
 LARGEST = 4 << 20  # bytes of output.log before it is moved to output.log.1
+TRIES = 120  # of writing down how it ended, a second apart
 QUICKEST, SLOWEST = 0.02, 1.0  # seconds between looks at its size
 GRACE = 2.0  # seconds that what a session left behind has between SIGTERM and SIGKILL
 GLANCE, RARELY = 0.05, 5.0  # seconds between looks at what is left; and between kills of what cannot be killed
@@ -50,8 +52,11 @@ def main(folder: str, directory: str, argv: list[str]) -> None:
     log.close()
     code = below.code
     how = f'"exitCode":{code},"signal":null' if code >= 0 else f'"exitCode":null,"signal":"{NAMES.get(-code, f"SIG{-code}")}"'
-    write(folder, "end.json", f'{{{how},"at":{time.time():.3f}}}\n')
+    end = f'{{{how},"at":{time.time():.3f}}}\n'
+    is_told = write(folder, "end.json", end)
     below.end()
+    if not is_told:
+        write_sooner_or_later(folder, "end.json", end)
 
 
 def close_others() -> None:
@@ -149,22 +154,44 @@ def in_json(who: tuple[int, int, int]) -> str:
     return f'{{"pid":{pid},"startTicks":{ticks},"bootId":"{boot}","pidfdInode":{inode or "null"}}}'
 
 
-def write(folder: str, name: str, content: str) -> None:
-    """Whole or not at all. A disk that refuses must not end the session: then there is no record."""
+def write(folder: str, name: str, content: str) -> bool:
+    """Whole or not at all: whether it is there. A disk that refuses must not end the session."""
     sibling = f"{folder}/.{name}.{os.getpid()}"
     try:
         file = os.open(sibling, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         try:
-            os.write(file, content.encode())
+            if os.write(file, content.encode()) < len(content):
+                raise OSError("no space for all of it")
             os.fsync(file)
+            os.rename(sibling, f"{folder}/{name}")
+        except OSError:
+            os.unlink(sibling)
+            raise
         finally:
             os.close(file)
-        os.rename(sibling, f"{folder}/{name}")
+    except OSError as error:
+        tell(f"hapi: {folder}/{name} was not written: {error}\n")
+        return False
+    sync(folder)
+    return True
+
+
+def sync(folder: str) -> None:
+    """Bring the rename to the disk. What was renamed is there already, whatever comes of this."""
+    try:
         directory = os.open(folder, os.O_RDONLY)
         os.fsync(directory)
         os.close(directory)
     except OSError as error:
-        tell(f"hapi: {folder}/{name} was not written: {error}\n")
+        tell(f"hapi: {folder} was not synced: {error}\n")
+
+
+def write_sooner_or_later(folder: str, name: str, content: str) -> None:
+    """A full disk is emptied, perhaps, and nobody else knows how it ended."""
+    for _ in range(TRIES):
+        if write(folder, name, content) or not os.path.isdir(folder):
+            return
+        time.sleep(SLOWEST)
 
 
 def tell(line: str) -> None:
