@@ -155,16 +155,16 @@ class StateFile:
         """The same when it is its turn."""
         content = _in_json(state)
         try:
-            await disk.do(lambda: self._put(content))
+            await disk.do(lambda: self._put(content, state.pid))
         except OSError as error:
             return self._refused(error)
         return self._saved()
 
-    def _put(self, content: bytes) -> None:
+    def _put(self, content: bytes, pid: int) -> None:
         if not self._removed:
             write_whole(self.path, content)
         if self._removed:  # meanwhile: a disk this slow, and a runner that has left
-            self.path.unlink(missing_ok=True)
+            self.remove_if(pid)
 
     def _refused(self, error: OSError) -> bool:
         trouble = f"{self.path} was not saved: {error.strerror or error}"
