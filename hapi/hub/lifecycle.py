@@ -221,7 +221,7 @@ class Lifecycle:
         if session.shown.get("startingMode") == "pty":
             wanted["startingMode"] = "pty"
         request = spawn_request(wanted, agent_session_id(session.metadata), session.id)
-        result = await spawned(self.engine.gateway, machine.id, request)
+        result = await spawned(self.engine.gateway, machine, request)
         if result["type"] != "success":
             raise Refusal(500, result["message"], "resume_failed")
         alive = await self._when_active(result["sessionId"], session)

@@ -105,6 +105,13 @@ class Machine:
         return self.row.namespace
 
     @property
+    def name(self) -> str:
+        """What people call it."""
+        metadata = self.row.metadata if isinstance(self.row.metadata, dict) else {}
+        names = (metadata.get("displayName"), metadata.get("host"))
+        return next((name for name in names if isinstance(name, str) and name), self.row.id)
+
+    @property
     def room(self) -> str:
         return f"machine:{self.row.id}"
 

@@ -45,7 +45,7 @@ async def spawn(asked: Asked, machine_id: str) -> dict[str, Any]:
     if "agent-availability" not in machine.capabilities:
         return {"type": "error", "message": OUTDATED, "code": "runner_upgrade_required"}
     wanted = msgspec.to_builtins(body) | {"agent": body.agent}
-    return await spawned(asked.engine.gateway, machine.id, spawn_request(wanted))
+    return await spawned(asked.engine.gateway, machine, spawn_request(wanted))
 
 
 async def _asked(asked: Asked, machine_id: str, method: str, params: Any, timeout: float) -> Any:

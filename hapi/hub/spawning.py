@@ -6,9 +6,12 @@ import json
 from typing import Any
 
 from hapi.hub.gateway import CallFailed, Gateway, TargetMissing, error_of
+from hapi.hub.live import Machine
 
 METHOD = "spawn-happy-session"
-PASSED_CODES = frozenset({"agent_unavailable", "outside_workspace_roots"})
+WIRE_CODES = frozenset({"agent_unavailable", "outside_workspace_roots"})
+OUR_CODES = frozenset({"session_limit", "memory_limit", "queue_full", "draining", "still_starting"})  # of our runners
+PASSED_CODES = WIRE_CODES | OUR_CODES
 # fmt: off
 ORDER = (
     "directory", "agent", "model", "effort", "modelReasoningEffort", "yolo", "sessionType", "worktreeName", "permissionMode",
@@ -54,9 +57,12 @@ def outcome(result: Any) -> dict[str, Any]:
     return {"type": "error", "message": f"Unexpected spawn result: {json.dumps(result)[:500]}"}
 
 
-async def spawned(gateway: Gateway, machine_id: str, request: dict[str, Any]) -> dict[str, Any]:
+async def spawned(gateway: Gateway, machine: Machine, request: dict[str, Any]) -> dict[str, Any]:
     """Ask the machine's runner; the body of the HTTP answer, whatever happened."""
     try:
-        return outcome(await gateway.call(machine_id, METHOD, request))
-    except (TargetMissing, CallFailed) as error:
-        return {"type": "error", "message": str(error)}
+        return outcome(await gateway.call(machine.id, METHOD, request))
+    except TargetMissing:
+        message = f"The machine {machine.name} is not connected; start its runner there: hapi runner start"
+    except CallFailed as error:
+        message = f"The machine {machine.name} lost its connection during the start" if error.gone else str(error)
+    return {"type": "error", "message": message}

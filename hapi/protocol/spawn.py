@@ -67,7 +67,7 @@ class NeedsDirectory:
 
 @frozen
 class SpawnRefused:
-    """No session. `code` is one of the two that hubs keep: agent_unavailable, outside_workspace_roots."""
+    """No session. npm's hub passes the codes agent_unavailable and outside_workspace_roots on, ours those of our runner too."""
 
     message: str
     code: str | None = None

@@ -12,6 +12,8 @@ from twisted.internet.task import Clock
 from hapi.hub.store.interface import StoreFailed
 from hapi.hub.store.rows import Stale
 from hapi.hub.store.sqlite import SqliteStore
+from hapi.runner.admission import DRAINING, MEMORY, QUEUE_FULL, SESSIONS
+from hapi.runner.spawning import LATE
 
 ARCHIVED = {"lifecycleState": "archived", "lifecycleStateSince": 5, "archivedBy": "cli", "archiveReason": "Session completed"}
 
@@ -358,6 +360,8 @@ def test_a_row_that_takes_over_an_agent_s_session_absorbs_the_old_one() -> None:
         ({"type": "success", "sessionId": "s"}, {"type": "success", "sessionId": "s"}),
         ({"type": "error", "errorMessage": "m", "code": "agent_unavailable", "agent": "kimi"},
          {"type": "error", "message": "m", "code": "agent_unavailable", "agent": "kimi"}),
+        *(({"type": "error", "errorMessage": "m", "code": code}, {"type": "error", "message": "m", "code": code})
+          for code in (SESSIONS, MEMORY, QUEUE_FULL, DRAINING, LATE.code)),
         ({"type": "error", "errorMessage": "m", "code": "secret", "agent": "kimi"}, {"type": "error", "message": "m"}),
         ({"type": "requestToApproveDirectoryCreation", "directory": "/d"},
          {"type": "error", "message": "Directory creation requires approval: /d"}),
@@ -387,9 +391,18 @@ def test_a_runner_that_drops_ends_the_wait_at_once() -> None:
     runner.serve(machine, "spawn-happy-session")
     pending = stage.begin("POST", f"/api/machines/{machine}/spawn", {"directory": "/d"})
     runner.drop()
-    assert stage.finish(pending).body == {"type": "error", "message": f"RPC socket disconnected: {machine}:spawn-happy-session"}
-    again = stage.rest("POST", f"/api/machines/{machine}/spawn", {"directory": "/d"})
-    assert again.body["message"] == f"RPC handler not registered: {machine}:spawn-happy-session"
+    lost = {"type": "error", "message": "The machine devbox lost its connection during the start"}
+    assert stage.finish(pending).body == lost
+
+
+def test_a_spawn_on_a_machine_that_is_away_says_what_to_start_where() -> None:
+    stage = Stage()
+    machine, _runner = stage.machine()
+    answer = stage.rest("POST", f"/api/machines/{machine}/spawn", {"directory": "/d"})
+    said = "The machine devbox is not connected; start its runner there: hapi runner start"
+    assert (answer.status, answer.body) == (200, {"type": "error", "message": said})
+    stage.rest("PATCH", f"/api/machines/{machine}", {"displayName": "Attic"})
+    assert "The machine Attic is" in stage.rest("POST", f"/api/machines/{machine}/spawn", {"directory": "/d"}).body["message"]
 
 
 @pytest.mark.parametrize("body", [{}, {"directory": ""}, {"directory": "/", "agent": "nope"}, {"directory": "/", "yolo": 1},

@@ -137,7 +137,7 @@ def test_a_machine_that_went_away_is_told(place, machine):
     machine.close()
     dialog.get_by_label("Directory", exact=True).fill("/home/dev/shop")
     dialog.get_by_role("button", name="Start session").click()
-    expect(dialog.get_by_role("alert")).to_contain_text("not connected right now")
+    expect(dialog.get_by_role("alert")).to_contain_text("devbox is not connected; start its runner there")
 
 
 def test_nothing_is_asked_of_the_machine_without_a_directory(place, machine):
