@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +88,18 @@ class Readiness:
 
 
 async def await_ready(
-    clock: Any, started: Started, wanted: str, seconds: float, look: Callable[[], Any], secrets: Secrets
+    clock: Any,
+    started: Started,
+    wanted: str,
+    seconds: float,
+    look: Callable[[], Any],
+    secrets: Secrets,
+    why: Callable[[], Awaitable[str]] | None = None,
 ) -> Readiness:
-    """Look until the runner is ready as `wanted` (full, api-only). Raises Stop when it ends, is refused or is late."""
+    """Look until the runner is ready as `wanted` (full, api-only). Raises Stop when it ends, is refused or is late.
+
+    `why` is asked about the hub when the time is over before the runner has found out itself.
+    """
     from twisted.internet.task import deferLater
 
     deadline = clock.seconds() + seconds
@@ -104,7 +113,10 @@ async def await_ready(
         if found.reached(wanted):
             return found
         if clock.seconds() >= deadline:
-            raise Stop(_late(started, found, seconds, secrets), UNREACHABLE if found.answers else ERROR)
+            known = (found.status.get("hub") or {}).get("reason")
+            reason = str(known or (await why() if why is not None and wanted == "full" else ""))
+            sentence = _late(started, found, seconds, visible(secrets.hide(reason)), secrets)
+            raise Stop(sentence, UNREACHABLE if found.answers else ERROR)
         if found.refused:
             raise Stop(_refused(started, found, secrets), REFUSED)
         await deferLater(clock, GLANCE)
@@ -119,18 +131,18 @@ def _refused(started: Started, found: Readiness, secrets: Secrets) -> str:
     )
 
 
-def _late(started: Started, found: Readiness, seconds: float, secrets: Secrets) -> str:
+def _late(started: Started, found: Readiness, seconds: float, reason: str, secrets: Secrets) -> str:
     pid = started.process.pid
     if found.answers:
         hub = found.status.get("hub") or {}
-        reason = visible(secrets.hide(str(hub.get("reason") or hub.get("phase") or "no answer yet")))
         return (
-            f"the runner (pid {pid}) runs, but is not registered at {hub.get('url')} after {seconds:.0f} s: {reason}; "
+            f"the runner (pid {pid}) runs, but is not registered at {hub.get('url')} after {seconds:g} s: "
+            f"{reason or visible(hub.get('phase') or 'no answer yet')}; "
             "it goes on trying (`hapi doctor` looks for the reason, `hapi runner stop` ends it)"
         )
-    words = started.last_words(secrets)
+    told = started.last_words(secrets) or reason
     return (
-        f"the runner (pid {pid}) does not answer after {seconds:.0f} s"
-        + (f": {words}" if words else "")
+        f"the runner (pid {pid}) does not answer after {seconds:g} s"
+        + (f": {told}" if told else "")
         + f"; see {started.output}, and `hapi doctor`"
     )

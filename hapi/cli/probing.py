@@ -20,14 +20,14 @@ class HubVerdict:
     reason: str = ""
 
 
-async def judge_hub(reactor: Any, access: HubAccess) -> HubVerdict:
-    """Look up a session that cannot exist: a hub that takes the token answers 404."""
+async def judge_hub(reactor: Any, access: HubAccess, patience: float = PATIENCE) -> HubVerdict:
+    """Look up a session that cannot exist: a hub that takes the token answers 404, within `patience` seconds."""
     from twisted.internet.defer import Deferred
     from twisted.internet.defer import TimeoutError as DeferTimeout
 
     from hapi.net.hubclient import HubClient, HubRefused, HubUnreachable
 
-    looked = Deferred.fromCoroutine(HubClient(reactor, access).session(NO_SUCH_SESSION)).addTimeout(PATIENCE, reactor)
+    looked = Deferred.fromCoroutine(HubClient(reactor, access).session(NO_SUCH_SESSION)).addTimeout(patience, reactor)
     try:
         await looked
     except HubRefused as refusal:
@@ -39,5 +39,5 @@ async def judge_hub(reactor: Any, access: HubAccess) -> HubVerdict:
     except HubUnreachable as error:
         return HubVerdict("unreachable", error.reason)
     except DeferTimeout:
-        return HubVerdict("unreachable", f"no answer within {PATIENCE:.0f} s")
+        return HubVerdict("unreachable", f"no answer within {patience:.0f} s")
     return HubVerdict("ok")

@@ -13,10 +13,12 @@ from hapi.cli.failures import HELD, Stop
 from hapi.cli.flags import RunnerFlags
 from hapi.cli.lost import lost_flags
 from hapi.cli.output import print_json, say, warn
+from hapi.cli.probing import judge_hub
 from hapi.home import Home, read_capped
 from hapi.shown import Secrets, visible
 
 STOP_WITHIN = 20.0  # seconds a runner may take to leave
+ASK_HUB = 2.0  # seconds to ask the hub ourselves when the runner has not heard of it in time
 EXIT_WITHIN = 2.0  # seconds a runner's process has to end once it has left; longer: it is a host that goes on
 
 KEPT = "what workspaceRoots, maxSessions and the like in settings.json say holds for every start"
@@ -47,7 +49,10 @@ def start_runner(flags: RunnerFlags, wanted: str, timeout: float, as_json: bool)
             seen = await look(reactor, options.home)
             return seen if seen.status.get("pid") == started.process.pid else Readiness(False, False, {})
 
-        return await await_ready(reactor, started, wanted, timeout, glance, secrets), is_new
+        async def why() -> str:
+            return (await judge_hub(reactor, options.access, ASK_HUB)).reason
+
+        return await await_ready(reactor, started, wanted, timeout, glance, secrets, why), is_new
 
     found, is_new = run_once(go, timeout + STOP_WITHIN + 10)
     pid = found.status.get("pid")

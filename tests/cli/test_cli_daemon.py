@@ -40,7 +40,7 @@ class Waiting:
 
 @pytest.fixture
 def waiting(tmp_path):
-    def begin(wanted: str) -> Waiting:
+    def begin(wanted: str, why=None) -> Waiting:
         secrets = Secrets()
         secrets.add("s3cret-base")
         clock, process = Clock(), Process()
@@ -51,7 +51,7 @@ def waiting(tmp_path):
 
         output = tmp_path / "start.out"
         output.write_text("\n\x1b[1mhello\nhapi: port 7 is in use\n")
-        made.result = Deferred.fromCoroutine(await_ready(clock, Started(process, output), wanted, 5.0, look, secrets))
+        made.result = Deferred.fromCoroutine(await_ready(clock, Started(process, output), wanted, 5.0, look, secrets, why))
         return made
 
     return begin
@@ -106,3 +106,14 @@ def test_one_that_never_answers_is_told_with_its_output(waiting):
     wait.clock.pump([0.1] * 60)
     told = str(failure_of(wait.result, Stop).value)
     assert told.startswith("the runner (pid 77) does not answer after 5 s: \\x1b[1mhello / port 7 is in use; see /")
+
+
+def test_a_hub_that_the_runner_has_not_heard_of_in_time_is_asked_why(waiting):
+    async def why() -> str:
+        return "nothing listens there"
+
+    wait = waiting("full", why)
+    wait.found = Readiness(True, False, {"hub": {"url": "http://hub:1", "phase": "connecting", "reason": None}})
+    wait.clock.pump([0.1] * 60)
+    told = str(failure_of(wait.result, Stop).value)
+    assert "not registered at http://hub:1 after 5 s: nothing listens there; it goes on" in told
