@@ -83,6 +83,7 @@ class Child:
     keeps_worktree: bool = False  # it was not made for this start: it stays whatever comes of that
     identity: ProcessIdentity | None = None
     holder: ProcessIdentity | None = None
+    holder_lost: bool = False  # it was killed: daemons of the session may be out of reach
     report: AttemptReport | None = None  # what it tells of itself
     session_id: str | None = None
     session_ids: set[str] = field(factory=set)  # every id it ever reported

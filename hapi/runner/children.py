@@ -19,6 +19,7 @@ from hapi.protocol.attempt import AttemptEnd, StopOrder
 from hapi.protocol.control import Listed, StopStatus
 from hapi.runner.child import Child
 from hapi.runner.disk import AtOnce, Disk
+from hapi.runner.holders import look_for_holder
 from hapi.runner.journal import Note, unnoted
 from hapi.runner.lease import last_sign
 from hapi.runner.stuck import Thresholds, activity, stuck
@@ -308,6 +309,7 @@ class Children:
             await child.launching.when()
         if child.identity is None:
             return "stopped"
+        look_for_holder(self._processes, child, self.note)
         status: StopStatus = await self._processes.end_tree(child.identity, child.attempt, PATIENCE)
         if status != "still_alive":
             try:
@@ -316,7 +318,8 @@ class Children:
                 self.log.warn("Process {pid} is gone, but nobody reported its end", pid=child.pid)
         if status == "still_alive":
             self.note("still-alive", child, actor=order.actor)
-        self.log.info("Session {session_id}: {status}", session_id=child.session_id or child.attempt, status=status)
+        told = f"{status}, as far as it can be seen without its holder" if child.holder_lost else status
+        self.log.info("Session {session_id}: {status}", session_id=child.session_id or child.attempt, status=told)
         return status
 
     async def _write_down(self, child: Child, order: StopOrder) -> None:

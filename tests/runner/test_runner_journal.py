@@ -10,6 +10,7 @@ from runner_stage import Stage, result_of
 from hapi.process.memory import Runs
 from hapi.protocol.attempt import AttemptEnd, AttemptReport
 from hapi.runner.admission import Limits
+from hapi.runner.holders import look_for_holder
 from hapi.runner.journal import Journal, read_back
 from hapi.runner.revive import Reviver
 from hapi.shown import Secrets
@@ -127,6 +128,27 @@ def test_a_stop_that_the_next_runner_goes_on_with_is_told_once__C19(home):
     lose(stage)
     stage.clock.advance(4.0)
     assert (names(home).count("stop-asked"), names(home)[-1]) == (1, "ended")
+
+
+def test_a_holder_that_was_killed_is_told_of_once__C15(stage, home):
+    """What the session let loose without its environment can be out of reach from then on."""
+    child, other = stage.started("s1"), stage.started("s2")
+    del stage.processes.table[child.holder.pid]
+    for _ in range(2):
+        for each in stage.children.live():
+            look_for_holder(stage.processes, each, stage.children.note)
+    for each in (child, other):
+        result_of(stage.stop(each.session_id))
+    assert [(event["attempt"], event["holder"]) for event in events(home) if event["event"] == "holder-lost"] == [
+        (child.attempt, child.holder.pid)
+    ]
+
+
+def test_a_stop_notices_that_the_holder_is_gone__C15(stage, home):
+    child = stage.started("s1")
+    del stage.processes.table[child.holder.pid]
+    result_of(stage.stop("s1"))
+    assert names(home)[-3:] == ["stop-asked", "holder-lost", "ended"]
 
 
 @pytest.mark.parametrize("lines", ["", "no json\n[]\n{}\n", '{"time": "soon", "event": "ended"}\n', "\0" * 300_000])
