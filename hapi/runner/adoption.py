@@ -20,7 +20,6 @@ from hapi.protocol.control import DIRECTLY
 from hapi.protocol.spawn import Worktree
 from hapi.runner.child import Child
 from hapi.runner.children import Children
-from hapi.runner.holders import look_for_holder
 from hapi.runner.journal import Note, Told, read_back, unnoted
 
 LEAST_LEASE = 1.0  # seconds an unannounced session has, however long ago it was launched
@@ -124,7 +123,6 @@ class Adoption:
                 child.life.unproven()
             self._tell("adopted", child)
             self.log.info("Session {session_id} is taken over", session_id=child.session_id, pid=child.pid, attempt=child.attempt)
-            look_for_holder(self._processes, child, self._tell)
             self._children.watch(child)
             order = folder.stop
             if order is not None:  # it was being ended when the runner before us went
