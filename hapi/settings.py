@@ -130,6 +130,37 @@ def machine_id(home: Home) -> str:
     return str(settings["machineId"])
 
 
+def note_hub(home: Home, url: str) -> str | None:
+    """Have this home's other programs find the hub that serves at `url`; None when they do.
+
+    The address of another hub that somebody chose is left alone, and told: only what a hub noted itself is replaced.
+    Raises SettingsBroken.
+    """
+
+    def noted(now: dict[str, Any]) -> dict[str, Any]:
+        named = now.get("apiUrl") or now.get("serverUrl")
+        if _address(named or DEFAULT_HUB) == _address(url) or (named and named != now.get("notedApiUrl")):
+            return now
+        return {**now, "apiUrl": url, "notedApiUrl": url}
+
+    after = read_settings(home)
+    if noted(after) != after:
+        after = update_settings(home, noted)
+    named = after.get("apiUrl") or after.get("serverUrl") or DEFAULT_HUB
+    return None if _address(named) == _address(url) else str(named)
+
+
+def _address(url: object) -> object:
+    """What `url` leads to; the names of the loopback interface are one."""
+    try:
+        parts = urlsplit(origin(url))
+    except NotConfigured:
+        return url
+    host = str(parts.hostname)
+    loopback = host in ("localhost", "::1") or host.startswith("127.")
+    return parts.scheme, "localhost" if loopback else host, parts.port
+
+
 @frozen
 class HubAccess:
     """How to reach the hub as this user."""

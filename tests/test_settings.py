@@ -8,7 +8,16 @@ import time
 import pytest
 
 from hapi.home import Home
-from hapi.settings import NotConfigured, SettingsBroken, hub_access, machine_id, origin, read_settings, update_settings
+from hapi.settings import (
+    NotConfigured,
+    SettingsBroken,
+    hub_access,
+    machine_id,
+    note_hub,
+    origin,
+    read_settings,
+    update_settings,
+)
 
 
 @pytest.fixture
@@ -134,3 +143,25 @@ def test_extra_headers_must_be_a_json_object(headers):
 
 def test_the_token_stays_out_of_reprs__K02():
     assert "canary" not in repr(hub_access({"CLI_API_TOKEN": "canary"}, {}))
+
+
+@pytest.mark.parametrize("key", ["apiUrl", "serverUrl"])
+@pytest.mark.parametrize("chosen", ["https://hub.example.com", "http://localhost:4000", "no address"])
+def test_a_hub_that_somebody_chose_stays_the_homes_hub(place, key, chosen):
+    update_settings(place, lambda now: {key: chosen})
+    assert note_hub(place, "http://127.0.0.1:24118") == chosen
+    assert read_settings(place) == {key: chosen}
+
+
+def test_a_hub_on_another_port_is_found_by_its_home_until_the_next_hub_serves_elsewhere(place):
+    assert note_hub(place, "http://127.0.0.1:3006") is None
+    assert read_settings(place) == {}, "the default is found anyway"
+    for url in ("http://127.0.0.1:24118", "http://127.0.0.1:24119", "http://127.0.0.1:3006"):
+        assert note_hub(place, url) is None
+        assert hub_access({"CLI_API_TOKEN": "t"}, read_settings(place)).url == url
+
+
+def test_the_chosen_address_may_be_this_very_hub_under_another_name_of_the_machine(place):
+    update_settings(place, lambda now: {"apiUrl": "http://localhost:24118/"})
+    assert note_hub(place, "http://127.0.0.1:24118") is None
+    assert read_settings(place) == {"apiUrl": "http://localhost:24118/"}

@@ -11,7 +11,8 @@ import click
 from hapi.cli.failures import epilog
 from hapi.cli.output import json_flag, print_json, say
 from hapi.home import Home
-from hapi.settings import read_settings
+from hapi.settings import note_hub, read_settings
+from hapi.shown import visible
 
 PORT = click.IntRange(0, 65535)
 
@@ -29,6 +30,7 @@ PORT = click.IntRange(0, 65535)
 def hub(relay: bool, as_json: bool, **flags: Any) -> None:
     """Run the hub: REST, Socket.IO, events, database and web page. Ctrl+C or SIGTERM ends it in order.
 
+    Runners of this home find it on whatever port, unless settings.json names another hub (apiUrl).
     Without a terminal SIGHUP has it reopen its log; what is set takes a restart.
     """
     sys.exit(serve_hub({name: None if value == () else value for name, value in flags.items()}, as_json))
@@ -57,6 +59,7 @@ def serve_hub(flags: dict[str, Any], as_json: bool) -> int:
         serving.services.addService(service)
         serving.services.startService()
         await service.when_listening
+        other = note_hub(home, service.url)
         logging.secrets.add(service.token)
         logging.speak_up()
         warn_of_troubles(os.environ, read_settings(home))
@@ -64,6 +67,9 @@ def serve_hub(flags: dict[str, Any], as_json: bool) -> int:
             print_json({"url": service.url, "pid": os.getpid(), "home": str(home.path), "log": str(logging.path)})
             return
         say(f"Hub listens on {service.url}")
+        if other is not None and other.rstrip("/") != options.public_url:
+            say(f"Runners of this home ask {visible(other)}, as settings.json says. For this hub:")
+            say(f"  HAPI_API_URL={service.url} hapi runner start")
         if sys.stdout.isatty():
             say(f"Page: {page_address(service.url, service.token)}")
         else:  # whatever collects this output keeps it: the token stays out

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import click
 from attrs import define
@@ -17,7 +16,7 @@ from hapi.cli.hub import PORT
 from hapi.cli.output import json_flag, print_json, say
 from hapi.cli.pageaddress import is_loopback, page_address, qr_code, reachable_url
 from hapi.home import Home
-from hapi.settings import DEFAULT_HUB, read_settings, update_settings
+from hapi.settings import note_hub, read_settings
 from hapi.shown import visible
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ class Up:
         await hub.when_listening
         logging.secrets.add(hub.token)
         os.environ["HAPI_API_URL"] = hub.url  # sessions inherit it
-        self._remember_hub(hub.url)
+        note_hub(self.home, hub.url)  # commands in other terminals find it too
         flags: dict[str, Any] = {"workspace_roots": self.roots} if self.roots else {}
         wanted = RunnerOptions.from_environment(os.environ, **flags, argv=("up",), log_path=str(logging.path))
         succession = part_of(reactor, "`hapi up`, which serves the hub as well")
@@ -122,20 +121,28 @@ class Up:
         pid, url = status.get("pid"), str((status.get("hub") or {}).get("url"))
         if list(status.get("argv") or ())[:1] != ["up"]:
             raise Stop(f"a runner (pid {pid}, hub {url}) serves {self.home.path} already: `hapi runner stop` ends it", HELD)
+        if differing := self._differing(status, url):
+            raise Stop(f"`hapi up` runs in {self.home.path} (pid {pid}) {differing}: `hapi runner stop` ends it", HELD)
         token = (os.environ.get("CLI_API_TOKEN") or read_settings(self.home).get("cliApiToken") or "").strip()
         page = page_address(url, token)
         if self.as_json:
             print_json({"alreadyRunning": True, "pid": pid, "url": url, "page": page, "home": str(self.home.path)})
         else:
             say(f"Already running in {visible(self.home.path)} (pid {pid}). Page: {visible(page)}")
+            say("`hapi runner stop` ends it.")
         return True
 
-    def _remember_hub(self, url: str) -> None:
-        """Commands in other terminals find this hub too, unless the settings name one elsewhere."""
-        settings = read_settings(self.home)
-        named = settings.get("apiUrl") or settings.get("serverUrl") or DEFAULT_HUB
-        if is_loopback(str(named)) and urlsplit(str(named)).port != urlsplit(url).port:
-            update_settings(self.home, lambda now: {**now, "apiUrl": url})
+    def _differing(self, status: dict[str, Any], url: str) -> str:
+        """What was asked for now and the one that runs has not, as a clause; "" when there is nothing."""
+        from hapi.runner.options import read_roots
+
+        port, running = self.hub_flags.get("port"), urlsplit(url).port
+        if port and port != running:
+            return f"on port {running}, not {port}"
+        roots, found = read_roots(self.roots, {}).given, status.get("workspaceRoots") or ()
+        if roots and set(roots) != set(found):
+            return f"with {'the workspace roots ' + ', '.join(map(str, found)) if found else 'no workspace roots'}"
+        return ""
 
     def _tell(self, hub: Any, logging: Logging) -> None:
         found, missing = found_agents(read_settings(self.home), os.environ)

@@ -49,7 +49,7 @@ def makeService(options: Any) -> IService:
     from hapi.home import HomeUnusable
     from hapi.hub.service import CannotServe, HubService
     from hapi.hub.store.interface import StoreRefused
-    from hapi.settings import NotConfigured, SettingsBroken
+    from hapi.settings import NotConfigured, SettingsBroken, note_hub
 
     class Daemon(HubService):
         """Says in one sentence why it cannot start, and ends with status 1."""
@@ -57,6 +57,7 @@ def makeService(options: Any) -> IService:
         def startService(self) -> None:
             try:
                 super().startService()
+                note_hub(self.options.home, self.url)
             except (CannotServe, StoreRefused, NotConfigured, SettingsBroken, HomeUnusable) as error:
                 raise SystemExit(f"hapi-hub: {error}") from error
 

@@ -133,6 +133,14 @@ def test_a_second_up_says_where_the_first_one_is(up, stage):
     assert second.out.startswith(
         f"Already running in {stage.path}/home (pid {program.pid}). Page: http://127.0.0.1:{port}/#token="
     )
+    for words, difference in (
+        (("--port", "24999"), f"on port {port}, not 24999"),
+        (("--workspace-root", "/"), "with no workspace roots"),
+    ):
+        code, sentence = Ran(stage, "up", *words).refusal()
+        assert (code, sentence) == (
+            3, f"`hapi up` runs in {stage.path}/home (pid {program.pid}) {difference}: `hapi runner stop` ends it"
+        )  # fmt: skip
     assert program.end() == 0
 
 
@@ -234,6 +242,25 @@ def test_a_refused_token_ends_the_start_at_once_with_its_own_status(hub, stage):
     assert time.monotonic() - begun < 150  # it did not wait for its time-out
     assert Ran(stage, "runner", "start").out.startswith("Replacing the running runner")
     assert Ran(stage, "runner", "stop").code == 0
+
+
+def test_a_runner_finds_the_hub_of_its_home_on_whatever_port(stage):
+    port = free_port()
+    program = stage.start("hub", [*HAPI, "hub", "--port", str(port)], output=".printed")
+    program.ready(lambda: "Page:" in program.output)
+    assert Ran(stage, "runner", "start").code == 0
+    assert json.loads(Ran(stage, "runner", "status", "--json").out)["hub"]["url"] == f"http://127.0.0.1:{port}"
+    assert Ran(stage, "runner", "stop").code == 0
+
+
+def test_a_hub_in_a_home_that_asks_another_one_says_how_a_runner_gets_to_it(stage):
+    home, port = stage.directory("home"), free_port()
+    home.chmod(0o700)
+    (home / "settings.json").write_text(json.dumps({"apiUrl": "https://hub.example.com"}))
+    program = stage.start("hub", [*HAPI, "hub", "--port", str(port)], output=".printed")
+    program.ready(lambda: "Page:" in program.output)
+    assert f"HAPI_API_URL=http://127.0.0.1:{port} hapi runner start" in program.output
+    assert json.loads((home / "settings.json").read_text())["apiUrl"] == "https://hub.example.com"
 
 
 @pytest.mark.parametrize("killed", [False, True])
