@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import click
 from attrs import define
@@ -134,6 +135,8 @@ class Up:
 
     def _differing(self, status: dict[str, Any], url: str) -> str:
         """What was asked for now and the one that runs has not, as a clause; "" when there is nothing."""
+        from urllib.parse import urlsplit
+
         from hapi.runner.options import read_roots
 
         port, running = self.hub_flags.get("port"), urlsplit(url).port
