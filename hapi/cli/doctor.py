@@ -148,7 +148,7 @@ def _settings(home: Home, settings: dict[str, Any]) -> Check:
         return Check(
             "settings", "broken", f"{home.settings} can be read by other users: chmod 600 it, and change the token in it"
         )
-    return Check("settings", "good", f"{home.settings}, {len(settings)} keys")
+    return Check("settings", "good", f"{home.settings}, {len(settings)} {'key' if len(settings) == 1 else 'keys'}")
 
 
 def _environment(environ: Any) -> Check:

@@ -63,7 +63,10 @@ _CODES = {
     "hapi.hub.store.interface.StoreRefused": ERROR,
 }
 
-_HINTS = {"hapi.hub.service.CannotServe": " (--port chooses another port)"}
+_HINTS = {
+    "hapi.hub.service.CannotServe": " (--port chooses another port)",
+    "hapi.runner.client.RunnerNotRunning": "; start it with `hapi runner start`",
+}
 
 
 def known(error: BaseException | None) -> Failure | None:

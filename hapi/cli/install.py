@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import pwd
 import shutil
 import sys
 from collections.abc import Mapping
@@ -59,6 +60,8 @@ def installation(flags: RunnerFlags, home: Home, environ: Mapping[str, str], use
     by everybody, `settings.json` cannot.
     """
     found = {name: environ[name] for name in ("PATH", *KEPT) if environ.get(name)} | {"HAPI_HOME": str(home.path)}
+    if "PATH" in found:
+        found["PATH"] = os.pathsep.join(dict.fromkeys(found["PATH"].split(os.pathsep)))
     argv = (*_program(), "runner", "start-sync", *_absolute(flags).words())
     for text in (*argv, *found.values()):
         if any(sign in text for sign in "\n\r\0"):
@@ -81,9 +84,19 @@ def _absolute(flags: RunnerFlags) -> RunnerFlags:
     return evolve(flags, workspace_roots=roots, session_command=command)
 
 
+def is_user(name: str) -> bool:
+    try:
+        pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
+    except (KeyError, OverflowError):
+        return False
+    return True
+
+
 def install(kind: Kind, what: Installation, path: Path, *, write: bool, force: bool) -> None:
     """Print the text, or put it at `path`. What is there already and differs stays, unless `force`. Raises Stop."""
     text = text_of(kind, what)
+    if kind in ("systemd", "supervisord") and not is_user(what.user):
+        warn(f"this machine knows no user {visible(what.user)}: the service will not start before it does")
     if not write:
         print(text, end="", flush=True)
         warn(f"nothing was written; --write puts this into {path} ({HINT})")

@@ -78,6 +78,17 @@ def show_output(folder: AttemptFolder, lines: int | None, following: bool) -> No
             _raw(piece)
 
 
+def why_silent(folder: AttemptFolder) -> str | None:
+    """Why there is no output to show, as a sentence; None when there is some."""
+    if any(path.exists() and path.stat().st_size for path in (folder.earlier_output, folder.output)):
+        return None
+    request, session = folder.request, folder.session
+    name = session.session_id if session is not None else folder.id
+    if request is not None and not request.argv:  # it announced itself: nobody holds its output
+        return f"what the session {name} writes goes to the terminal it was started in; its conversation is on the page"
+    return f"the session {name} wrote nothing; its conversation is on the page"
+
+
 def show_log(path: Path, lines: int | None, following: bool) -> None:
     for line in last_lines([path], lines):
         _raw(line)

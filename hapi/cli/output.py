@@ -28,11 +28,13 @@ def print_json(value: Any) -> None:
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table: drawn by rich on a terminal, tab-separated otherwise."""
+    """An aligned table: drawn by rich on a terminal, two spaces between the columns otherwise."""
     shown = [[visible(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
-        for row in [list(heads), *shown]:
-            print("\t".join(row))
+        lines = [list(heads), *shown]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for line in lines:
+            print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
         return
     from rich.console import Console
     from rich.table import Table

@@ -39,7 +39,8 @@ def revive(session_id: str | None, everything: bool, as_json: bool) -> None:
             say(f"{visible(name)}: {'lives again' if answer.get('success') else visible(_why(answer))}")
     failed = [name for name, answer in answers.items() if not answer.get("success")]
     if failed:
-        raise Stop(f"{len(failed)} of {len(answers)} sessions did not come back")
+        those = "the session" if len(answers) == 1 else f"{len(failed)} of {len(answers)} sessions"
+        raise Stop(f"{those} did not come back")
 
 
 def show(offered: list[dict[str, Any]], as_json: bool) -> None:

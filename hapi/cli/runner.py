@@ -13,7 +13,7 @@ import click
 from hapi.cli.asking import run_once
 from hapi.cli.failures import HELD, NOT_RUNNING, REFUSED, RESTART, SUPERSEDED, UNREACHABLE, USAGE, Stop, epilog
 from hapi.cli.flags import RunnerFlags
-from hapi.cli.output import json_flag, print_json, say
+from hapi.cli.output import json_flag, print_json, say, warn
 from hapi.cli.units import KINDS, Kind
 from hapi.home import Home
 from hapi.shown import visible
@@ -120,10 +120,10 @@ def status(as_json: bool) -> None:
 
 
 @runner.command("list", epilog=epilog(NOT_RUNNING))
-@click.option("--table", "as_table", is_flag=True, help="A table with the directory and state of each session.")
+@click.option("--table", "as_table", is_flag=True, help="The table also where there is no terminal.")
 @json_flag
 def list_sessions(as_table: bool, as_json: bool) -> None:
-    """The live sessions that this runner knows."""
+    """The live sessions that this runner knows: a table on a terminal, JSON elsewhere."""
     from hapi.cli.showing import show_sessions
 
     show_sessions(Home.find().judged(), as_table, as_json)
@@ -151,7 +151,7 @@ def logs(session_id: str | None, following: bool, lines: int | None, as_json: bo
 
     Needs no runner; the output of ended sessions is kept for a while. --json tells the path alone.
     """
-    from hapi.cli.journal import find_attempt, show_log, show_output
+    from hapi.cli.journal import find_attempt, show_log, show_output, why_silent
     from hapi.cli.starting import newest_log
 
     home = Home.find().judged()
@@ -161,6 +161,8 @@ def logs(session_id: str | None, following: bool, lines: int | None, as_json: bo
             print_json({"path": str(folder.output), "attempt": folder.id})
         else:
             show_output(folder, lines, following)
+            if lines != 0 and (silence := why_silent(folder)):
+                warn(silence)
         return
     path = newest_log(home)
     if as_json:

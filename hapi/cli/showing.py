@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,10 +11,15 @@ from hapi.cli.asking import run_once
 from hapi.cli.failures import NOT_RUNNING, Stop
 from hapi.cli.output import print_json, say, table
 from hapi.home import Home
+from hapi.protocol.control import standing
 from hapi.shown import visible
 
+KEYS = {  # of a session → the head of its column
+    "happySessionId": "SESSION", "agent": "AGENT", "directory": "DIRECTORY", "state": "STATE", "pid": "PID",
+    "startedBy": "STARTED BY",
+}  # fmt: skip
+ENDED = ("stopped", "already_gone")
 STUCK = {"silent": "its turn shows no life", "approval": "it waits for a permission", "queued": "prompts wait, and it is idle"}
-REGISTERED = {True: "yes", False: "no", None: "unknown"}
 
 
 def show_status(home: Home, as_json: bool) -> None:
@@ -23,13 +29,12 @@ def show_status(home: Home, as_json: bool) -> None:
         print_json({"running": True, "home": str(home.path), **found})
         return
     hub = found.get("hub") or {}
-    reason = f" ({visible(hub['reason'])})" if hub.get("reason") else ""
     roots = ", ".join(map(visible, found.get("workspaceRoots") or ())) or "none (every directory)"
     say(f"Runner:          running, pid {found.get('pid')}, version {visible(found.get('version'))}")
     for line in build_lines(found, time.time()):
         say(line)
-    say(f"Hub URL:         {visible(hub.get('url'))}: {visible(hub.get('phase'))}{reason}")
-    say(f"Registered:      {REGISTERED[found.get('registered')]}")
+    say(f"Hub URL:         {visible(hub.get('url'))}")
+    say(f"Registered:      {registered_words(found)}")
     say(f"Machine ID:      {visible(found.get('machineId'))}")
     say(f"Workspace roots: {roots}")
     for session, reason in (found.get("stuck") or {}).items():
@@ -39,6 +44,14 @@ def show_status(home: Home, as_json: bool) -> None:
         say(f"Trouble:         {visible(found['trouble'])}")
     for sentence in found.get("warnings") or ():
         say(f"Warning:         {visible(sentence)}")
+
+
+def registered_words(status: dict[str, Any]) -> str:
+    """Whether the hub knows the machine and reaches it, and why not."""
+    if status.get("registered") is None:
+        return f"unknown: {visible((status.get('hub') or {}).get('reason') or 'it does not tell')}"
+    trouble = standing(status)
+    return "yes, and connected" if trouble is None else visible(trouble.replace("not registered", "no", 1))
 
 
 def build_lines(status: dict[str, Any], now: float) -> list[str]:
@@ -62,7 +75,7 @@ def admission_words(admission: dict[str, Any]) -> str:
     """What `status` tells of the room for more sessions, after their number."""
     most, waiting = admission.get("maxSessions"), admission.get("waiting")
     words = f" of at most {most}" if most is not None else ""
-    words += f", {waiting} starts wait" if waiting else ""
+    words += f", {waiting} {'start waits' if waiting == 1 else 'starts wait'}" if waiting else ""
     return words + ("" if admission.get("accepting", True) else ", no more are accepted (hapi runner resume)")
 
 
@@ -73,10 +86,8 @@ def show_sessions(home: Home, as_table: bool, as_json: bool) -> None:
         print_json(children)
     elif not children:
         say("No active sessions this runner is aware of.")
-    elif as_table:
-        keys = ("happySessionId", "agent", "directory", "state", "pid", "startedBy")
-        heads = ("SESSION", "AGENT", "DIRECTORY", "STATE", "PID", "STARTED BY")
-        table(heads, [[child.get(key) or "" for key in keys] for child in children])
+    elif as_table or sys.stdout.isatty():
+        table(list(KEYS.values()), [[child.get(key) or "-" for key in KEYS] for child in children])
     else:
         say("Active sessions:")
         print_json(children)
@@ -84,15 +95,24 @@ def show_sessions(home: Home, as_table: bool, as_json: bool) -> None:
 
 def end_session(home: Home, session_id: str, as_json: bool) -> None:
     """End the session with everything it started. Raises Stop when it lives on, or is not known."""
-    result = _ask(home, lambda client: client.stop_session(session_id), None)
+
+    async def end(client: Any) -> tuple[str, bool]:
+        result = await client.stop_session(session_id)
+        return result, result in ENDED or any(
+            session_id in (child.get("happySessionId"), f"PID-{child.get('pid')}") for child in await client.list()
+        )
+
+    result, is_known = _ask(home, end, None)
     if as_json:
         print_json({"sessionId": session_id, "status": result})
     elif result == "stopped":
         say("Session stopped")
     elif result == "already_gone":
         say("Session was already stopped")
-    if result not in ("stopped", "already_gone"):
-        raise Stop("Failed to stop session: it is still alive, or this runner does not know it")
+    if not is_known:
+        raise Stop(f"this runner knows no session {visible(session_id)}: `hapi runner list` names those that live")
+    if result not in ENDED:
+        raise Stop(f"the session {visible(session_id)} is still alive: it did not end when it was asked and killed")
 
 
 def _ask(home: Home, question: Callable[[Any], Awaitable[Any]], otherwise: Any) -> Any:

@@ -105,6 +105,15 @@ def _shallow(value: object) -> bool:
     return False
 
 
+def standing(status: Mapping[str, Any]) -> str | None:
+    """Why nothing of what the hub asks for arrives, from an answer to `/status`, as a clause; None when it does."""
+    hub = status.get("hub") or {}
+    reason = hub.get("reason") or hub.get("phase") or "no answer yet"
+    if not status.get("registered"):
+        return f"not registered: {reason}"
+    return None if hub.get("phase") == "connected" else f"registered, connection lost: {reason}"
+
+
 def error_body(status: int, error: str, message: str, code: str | None = None) -> dict[str, Any]:
     """An error as npm's server words it; clients look at the status only."""
     head: dict[str, Any] = {"statusCode": status}

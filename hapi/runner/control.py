@@ -26,6 +26,7 @@ from hapi.protocol.control import (
     not_found,
     read_object,
     spawn_reply,
+    standing,
 )
 from hapi.protocol.spawn import MalformedSpawn, SpawnRequest, SpawnResult, parse_spawn
 from hapi.runner.announcements import Rejected, Verdict
@@ -108,9 +109,9 @@ class ControlApi:
     def readyz(self, request: IRequest) -> bytes:
         """What the hub asks for arrives: registered, and linked."""
         status = self._runner.status()
-        hub = status.get("hub") or {}
-        ready = bool(status.get("registered")) and hub.get("phase") == "connected"
-        return _reply(request, 200 if ready else 503, {"ready": ready, "registered": status.get("registered"), "hub": hub})
+        reason = standing(status)
+        told = {"ready": reason is None, "reason": reason, "registered": status.get("registered"), "hub": status.get("hub") or {}}
+        return _reply(request, 503 if reason else 200, told)
 
     @app.route("/metrics", methods=["GET"])
     def metrics(self, request: IRequest) -> bytes:

@@ -7,7 +7,7 @@ import pytest
 from hapi.attempts import AttemptFolder
 from hapi.cli.failures import Stop
 from hapi.cli.following import follow, last_lines
-from hapi.cli.journal import event_line, find_attempt, show_events, show_output
+from hapi.cli.journal import event_line, find_attempt, show_events, show_output, why_silent
 from hapi.protocol.attempt import AttemptEnd, AttemptProcess, AttemptRequest, AttemptSession, ProcessIdentity
 
 
@@ -60,6 +60,20 @@ def test_the_output_is_shown_with_what_was_moved_out_of_it(home, capfdbinary):
     made.output.write_bytes(b"three\n\xff\n")
     show_output(made, 3, following=False)
     assert capfdbinary.readouterr().out == b"two\nthree\n\xff\n"
+
+
+def test_a_session_without_output_is_said_to_have_none(home):
+    made = folder(home, "s1")
+    assert why_silent(made) == "the session s1 wrote nothing; its conversation is on the page"
+    made.output.write_bytes(b"")
+    assert "wrote nothing" in why_silent(made)
+    made.output.write_bytes(b"x")
+    assert why_silent(made) is None
+
+
+def test_the_output_of_a_session_of_a_terminal_is_said_to_be_there(home):
+    made = AttemptFolder.create(home, AttemptRequest(argv=(), cwd="/", at=0.0))
+    assert why_silent(made).startswith(f"what the session {made.id} writes goes to the terminal")
 
 
 def test_following_ends_with_the_session_and_has_its_last_words(home, capfdbinary):

@@ -101,6 +101,16 @@ def test_a_line_break_gets_into_no_service_file__K03(home):
         installation(RunnerFlags(("/a\nExecStart=/bin/evil",)), home, {})
 
 
+def test_a_user_that_is_none_is_warned_of(home, capsys):
+    what = installation(RunnerFlags(), home, {}, "no-such-user-here")
+    install("systemd", what, home.path / "x", write=False, force=False)
+    assert "this machine knows no user no-such-user-here" in capsys.readouterr().err
+
+
+def test_a_directory_is_once_in_the_path_of_a_service(home):
+    assert installation(RunnerFlags(), home, {"PATH": "/b:/a:/b"}).environment["PATH"] == "/b:/a"
+
+
 def test_it_is_printed_unless_asked_to_be_written(tmp_path, capsys):
     install("systemd-user", WHAT, tmp_path / "unit", write=False, force=False)
     assert capsys.readouterr().out == text_of("systemd-user", WHAT)

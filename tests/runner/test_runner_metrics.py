@@ -127,7 +127,9 @@ def test_alive_is_not_ready__N01():
     assert get("/healthz", runner).startswith(b"HTTP/1.1 200 ")
     answer = get("/readyz", runner)
     assert answer.startswith(b"HTTP/1.1 503 ")
-    assert b'"reason":"refused"' in answer
+    assert b'"reason":"not registered: refused"' in answer
+    runner.found = {"registered": True, "hub": {"phase": "connecting", "reason": "nothing listens there"}}
+    assert b'"reason":"registered, connection lost: nothing listens there"' in get("/readyz", runner)
     runner.found = CONNECTED
     assert get("/readyz", runner).startswith(b"HTTP/1.1 200 ")
 
