@@ -11,6 +11,7 @@ from hapi.cli.asking import run_once
 from hapi.cli.daemon import GLANCE, Attached, Readiness, Started, await_ready, start_in_background
 from hapi.cli.failures import HELD, Stop
 from hapi.cli.flags import RunnerFlags
+from hapi.cli.joining import joined
 from hapi.cli.lost import lost_flags
 from hapi.cli.output import print_json, say, warn
 from hapi.cli.probing import judge_hub
@@ -27,6 +28,7 @@ KEPT = "what workspaceRoots, maxSessions and the like in settings.json say holds
 def start_runner(flags: RunnerFlags, wanted: str, timeout: float, as_json: bool) -> None:
     """Start the runner in the background unless one just like it runs; print how it went. Raises Stop."""
     from hapi.runner import RunnerOptions
+    from hapi.runner.client import stopped_runner
 
     options = RunnerOptions.from_environment(os.environ, **flags.given())  # what is wrong is said here, not in a log
     secrets = Secrets()
@@ -45,16 +47,32 @@ def start_runner(flags: RunnerFlags, wanted: str, timeout: float, as_json: bool)
         there = None if is_new else Started(Attached(int(found.status["pid"])))
         started = there or start_in_background(options.home, list(options.argv))
 
+        async def look_again() -> Readiness:
+            return await look(reactor, options.home)
+
+        def stopped() -> int | None:
+            return stopped_runner(options.home)
+
         async def glance() -> Readiness:
-            seen = await look(reactor, options.home)
+            seen = await look_again()
             return seen if seen.status.get("pid") == started.process.pid else Readiness(False, False, {})
 
         async def why() -> str:
             return (await judge_hub(reactor, options.access, ASK_HUB)).reason
 
-        return await await_ready(reactor, started, wanted, timeout, glance, secrets, why), is_new
+        async def ready() -> Readiness:
+            return await await_ready(reactor, started, wanted, timeout, glance, secrets, why)
 
-    found, is_new = run_once(go, timeout + STOP_WITHIN + 10)
+        try:
+            return await ready(), is_new
+        except Stop as error:
+            if not is_new or error.exit_code != HELD:
+                raise
+            pid = await joined(reactor, error, look_again, lambda status: same(status, options), stopped, timeout)
+            started = Started(Attached(pid))
+            return await ready(), False
+
+    found, is_new = run_once(go, 2 * timeout + STOP_WITHIN + 10)
     pid = found.status.get("pid")
     if as_json:
         print_json({"started": is_new, **found.status})

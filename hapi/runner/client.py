@@ -22,11 +22,13 @@ from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from hapi.home import Home
+from hapi.process.identity import read_stat
 from hapi.runner.peers import Unknowable, holds_socket, listening_inode
 from hapi.runner.sockets import reachable
 from hapi.runner.state import RunnerState, StateFile
 
 TIMEOUT = 10.0  # seconds; HAPI_RUNNER_HTTP_TIMEOUT (milliseconds) says otherwise
+STOPPED = "Tt"  # states in /proc/<pid>/stat
 SPAWN_TIMEOUT = 60.0  # seconds: a start lease, a worktree and a tree to be ended fit in
 
 
@@ -40,6 +42,13 @@ class ControlFailed(Exception):
     def __init__(self, reason: str, status: int | None = None, body: Mapping[str, Any] | None = None) -> None:
         super().__init__(reason)
         self.reason, self.status, self.body = reason, status, dict(body or {})
+
+
+def stopped_runner(home: Home) -> int | None:
+    """The pid of the runner of `home` if its process is stopped (SIGSTOP): it answers nobody then."""
+    state = StateFile(home).read()
+    stat = None if state is None else read_stat(state.pid)
+    return stat.pid if stat is not None and stat.state in STOPPED else None
 
 
 @implementer(IAgentEndpointFactory)
@@ -156,7 +165,9 @@ class ControlClient:
         try:
             status, content = await exchange.addTimeout(seconds or self._timeout(), self._reactor)
         except TimeoutError as error:
-            raise ControlFailed(f"the runner gave no answer to {path} within {seconds or self._timeout():g} s") from error
+            pid = stopped_runner(self._home)
+            whose = "" if pid is None else f" (its process {pid} is stopped: `kill -CONT {pid}` lets it go on)"
+            raise ControlFailed(f"the runner gave no answer to {path} within {seconds or self._timeout():g} s{whose}") from error
         try:
             found = msgspec.json.decode(content)
         except (msgspec.DecodeError, UnicodeDecodeError):
