@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -427,6 +428,24 @@ def test_the_embedding_example_of_the_documentation_serves(stage, pytestconfig):
     assert (stopped.code, stopped.out.startswith("Runner stopped")) == (0, True), "the runner left, its host goes on"
     assert program.running
     program.end()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the walk uses curl")
+def test_the_rest_walk_of_the_documentation_leads_from_the_login_to_an_archived_session(up, stage, pytestconfig):
+    _, port = up
+    url, token = f"http://127.0.0.1:{port}", json.loads((stage.path / "home/settings.json").read_text())["cliApiToken"]
+    walk = subprocess.run(
+        ["sh", str(pytestconfig.rootpath / "docs/examples/rest.sh"), url, str(stage.directory("project"))],
+        env={**stage.base, "CLI_API_TOKEN": token},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "`echo done` ended with 0" in walk.stdout
+    user = User(url, token).login()
+    (session,) = user.sessions()
+    assert user.archived(session["id"])["path"] == str(stage.path / "project")
 
 
 def test_the_two_runners_of_the_documentation_live_and_leave_each_by_itself(stage, pytestconfig):
