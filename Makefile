@@ -17,6 +17,7 @@ PIP := $(BIN)/pip install -qq --disable-pip-version-check
 EDITABLE := --config-settings editable_mode=compat --editable
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help up test faults coverage lint docs bench peers clean
 
 help:
@@ -61,22 +62,33 @@ peers:
 clean:
 	rm -rf $(VENV) .cache build dist docs/_build *.egg-info
 
-$(VENV)/bin/python:
-	@test -n "$(PYTHON)" || { echo "HAPI needs Python 3.11 or newer (make PYTHON=/path/to/python)" >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+# What an interrupted venv or pip leaves behind passes for installed: a marker with the pid of make stands while they work, and
+# where it was left everything is made anew. A pip that just fails (no network) keeps what was ready before.
+UNFINISHED := $(VENV)/.unfinished
 
-$(VENV)/.ready-up: $(VENV)/bin/python setup.cfg
-	$(PIP) $(EDITABLE) .
-	@touch $@
+define install
+@test -n "$(PYTHON)" || { echo "HAPI needs Python 3.11 or newer (make PYTHON=/path/to/python)" >&2; exit 1; }
+@if [ -e $(UNFINISHED) ]; then \
+  ! kill -0 "$$(cat $(UNFINISHED))" 2>/dev/null || { echo "another make installs into $(VENV)" >&2; exit 1; }; \
+  rm -rf $(VENV); \
+fi
+@mkdir -p $(VENV) && echo $$PPID > $(UNFINISHED)
+@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+  { rm -rf $(VENV); echo "on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+@echo "installing $(1) into $(VENV)"
+@$(PIP) $(EDITABLE) $(1) || { code=$$?; [ $$code -gt 128 ] || [ ! -e $(VENV)/.ready-up ] || rm $(UNFINISHED); exit $$code; }
+@touch $@ $(VENV)/.ready-up
+@rm $(UNFINISHED)
+endef
 
-$(VENV)/.ready-test: $(VENV)/bin/python setup.cfg
-	$(PIP) $(EDITABLE) '.[test]'
-	@touch $@ $(VENV)/.ready-up
+$(VENV)/.ready-up: setup.cfg
+	$(call install,.)
 
-$(VENV)/.ready-lint: $(VENV)/bin/python setup.cfg
-	$(PIP) $(EDITABLE) '.[lint]'
-	@touch $@ $(VENV)/.ready-up
+$(VENV)/.ready-test: setup.cfg
+	$(call install,'.[test]')
 
-$(VENV)/.ready-docs: $(VENV)/bin/python setup.cfg
-	$(PIP) $(EDITABLE) '.[docs]'
-	@touch $@ $(VENV)/.ready-up
+$(VENV)/.ready-lint: setup.cfg
+	$(call install,'.[lint]')
+
+$(VENV)/.ready-docs: setup.cfg
+	$(call install,'.[docs]')
