@@ -309,7 +309,7 @@ class Children:
             await child.launching.when()
         if child.identity is None:
             return "stopped"
-        look_for_holder(self._processes, child, self.note)
+        look_for_holder(self._processes, child, self.note if is_news else unnoted)
         status: StopStatus = await self._processes.end_tree(child.identity, child.attempt, PATIENCE)
         if status != "still_alive":
             try:

@@ -22,6 +22,7 @@ from hapi.runner.children import Children
 from hapi.shown import visible
 
 TRIES = 5  # writes of one row that others write as well
+BY_A_SIGNAL = "Hub restart"  # what a session says that was sent SIGTERM and found no order
 GONE = (403, 404)  # answers of a hub that has no such session for us
 AT_MOST = 86400.0  # seconds: an end that is older is no news
 
@@ -36,6 +37,7 @@ class Death:
     how: Exit
     order: StopOrder | None
     at: int  # ms since the epoch
+    unread: bool = False  # the order never was in its folder: the session cannot know who ended it and why
 
     @property
     def end_reason(self) -> str:
@@ -78,7 +80,8 @@ def judge(metadata: Any, active: bool, death: Death) -> Archive | SayEnd | Leave
         return Leave("another process speaks for it")
     if metadata.get("machineId") not in (None, death.machine_id):
         return Leave("it is on another machine")
-    if metadata.get("lifecycleState") == "archived":
+    is_mistaken = death.unread and metadata.get("archiveReason") == BY_A_SIGNAL
+    if metadata.get("lifecycleState") == "archived" and not is_mistaken:
         return SayEnd() if active else Leave("it has said so itself")
     told = {"lifecycleState": "archived", "lifecycleStateSince": death.at, "archivedBy": "runner"}
     return Archive({**metadata, **told, "archiveReason": visible(death.archive_reason)})
@@ -161,8 +164,8 @@ class Obituaries:
         pids = frozenset(one.pid for one in (child.identity, child.host) if one is not None)
         if child.host is not None and self._processes.is_running(child.host) is not False:
             return  # what we started is gone, and the one that spoke for the session is not
-        how = child.exit or Exit(None, None)
-        death = Death(session_id, pids, self._machine_id(), how, child.folder.stop, int(self._now() * 1000))
+        how, unread = child.exit or Exit(None, None), "stop.json" in child.folder.unsaved
+        death = Death(session_id, pids, self._machine_id(), how, child.folder.stop, int(self._now() * 1000), unread)
         try:
             row = await hub.client.session(session_id)
         except HubRefused as error:

@@ -5,10 +5,12 @@ from attrs import define, field
 from runner_stage import Stage, result_of
 from twisted.internet.defer import fail, succeed
 
+from hapi.home import write_whole
 from hapi.net.errors import HubRefused, HubUnreachable, LinkLost
 from hapi.process import Exit
 from hapi.process.memory import Runs
 from hapi.protocol.attempt import StopOrder
+from hapi.protocol.session import BY_SIGNAL
 from hapi.runner.obituaries import Archive, Death, Leave, Obituaries, SayEnd, judge
 
 
@@ -152,6 +154,22 @@ def test_who_said_farewell_is_left_alone(scene):
     scene.hub.active = False
     scene.die(child, Exit(0, None))
     assert (scene.hub.ended, scene.hub.metadata["archiveReason"]) == ([], "User terminated")
+
+
+@pytest.mark.parametrize(("is_full", "reason"), [(True, "no longer needed"), (False, BY_SIGNAL.archive_reason)])
+def test_who_could_not_read_the_order_for_a_full_disk_is_corrected__S02_C19(scene, monkeypatch, is_full, reason):
+    child = scene.session(lifecycleState="archived", archiveReason=BY_SIGNAL.archive_reason, archivedBy="cli")
+    scene.hub.active = False
+
+    def write(path, content, **how):
+        if is_full and path.name == "stop.json":
+            raise OSError(28, "No space left on device")
+        write_whole(path, content, **how)
+
+    monkeypatch.setattr("hapi.attempts.write_whole", write)
+    result_of(scene.stage.stop("s1", "no longer needed"))
+    assert child.exit is not None
+    assert scene.hub.metadata["archiveReason"] == reason
 
 
 def test_a_session_that_goes_on_elsewhere_is_not_ended__C11(scene):
