@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from attrs import define, field
+from attrs import Factory, define, field
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -57,7 +57,7 @@ class Succession:
     supervision: Supervision = EMBEDDED
     _start: OwnStart | None = None
     inheritance: Inheritance | None = None
-    _watch: BuildWatch | None = None
+    _watch: BuildWatch = Factory(lambda self: BuildWatch(self._clock, Installation()), takes_self=True)
     _make: Callable[[Heirlooms], IReplacement] | None = None
     _ask: Callable[[], Deferred[Mapping[str, Any]]] | None = None
     _now: Callable[[], float] = time.time
@@ -75,7 +75,6 @@ class Succession:
 
     def __attrs_post_init__(self) -> None:
         self.pace = Pace(self._clock)
-        self._watch = self._watch or BuildWatch(self._clock, Installation())
         if self.inheritance is not None:
             self._others.add(self.inheritance.predecessor)
             self._heir = Heir(self._clock, self._processes, self.inheritance, self._forsaken)
@@ -132,7 +131,7 @@ class Succession:
 
     def look(self) -> None:
         """See whether another build is installed, and do what is to be done then. Called by each beat."""
-        if self._leaving or self._handoff is not None or self._runner.options.handoff_disabled or self._watch is None:
+        if self._leaving or self._handoff is not None or self._runner.options.handoff_disabled:
             return
         build = self._watch.look()
         if build is None:
@@ -218,8 +217,6 @@ class Succession:
 
     def learn(self) -> None:
         """Read the running build while it is the installed one, and load from it what a hand-off needs: not from the next."""
-        if self._watch is None:
-            return
         self._watch.running()
         if self.supervision.mode in ("self", "notify"):
             import hapi.runner.client
@@ -231,8 +228,8 @@ class Succession:
     def status(self) -> dict[str, Any]:
         """The part of `/status` that is about builds. `current`: None while the installed one cannot be read."""
         options = self._runner.options
-        running = self._watch.running() if self._watch is not None else None
-        current = self._watch.is_current() if self._watch is not None else None
+        running = self._watch.running()
+        current = self._watch.is_current()
         return {
             "build": {"version": running.version, "digest": running.digest} if running is not None else None,
             "current": current,
