@@ -20,14 +20,14 @@ from twisted.internet.task import deferLater
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import formatEvent, globalLogPublisher
 
-from hapi.hub import HubOptions, hub_service
+from hapi.hub import HubOptions, hub_service, tap
 from hapi.hub.events import KEPT_EVENTS, Events, Wanted
 from hapi.hub.pages_resource import PageResource
 from hapi.hub.service import CannotServe
 from hapi.hub.site import Rules, host_name
 from hapi.hub.sse import UNREAD, Stream
 from hapi.hub.store.interface import StoreRefused
-from hapi.settings import NotConfigured
+from hapi.settings import NotConfigured, read_settings
 
 LOOPBACK = Rules(frozenset({"localhost", "127.0.0.1", "::1", "hub.example"}), frozenset({"https://page.example"}))
 
@@ -566,3 +566,20 @@ def test_the_program_says_one_sentence_and_ends_with_1(home: Any, trouble: str) 
     assert "Traceback" not in ended.stdout + ended.stderr
     told = (ended.stdout + ended.stderr).splitlines()
     assert len([line for line in told if "hapi-hub: " in line or "port 'many'" in line]) == 1, told
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_hub_under_twistd_is_found_by_its_home_and_an_embedded_one_notes_nothing(
+    reactor: Any, home: Any, monkeypatch: Any
+) -> None:
+    embedded = hub_service(reactor, HubOptions(home, port=0, token=TOKEN))
+    embedded.startService()
+    await embedded.stopService()
+    assert not home.settings.exists()
+    monkeypatch.setenv("HAPI_HOME", str(home.path))
+    options = tap.Options()
+    options.parseOptions(["--port", "0"])
+    daemon = tap.makeService(options)
+    daemon.startService()
+    assert read_settings(home)["apiUrl"] == daemon.url
+    await daemon.stopService()
