@@ -54,7 +54,9 @@ class Told:
 def read_back(home: Home) -> Told:
     """Look what the journal tells: who was killed after an end and before its line leaves the line to the next runner."""
     lines = [*_last_lines(home.events.with_name(f"{home.events.name}.1")), *_last_lines(home.events)]
-    ended, stopped, announced = {}, {}, {}
+    ended: dict[str, AttemptEnd] = {}
+    stopped: dict[str, StopOrder] = {}
+    announced: dict[str, AttemptSession] = {}
     since = float("inf")
     for line in lines:
         if since == float("inf") or _OF_ATTEMPTS.search(line):
