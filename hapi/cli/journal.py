@@ -84,7 +84,7 @@ def why_silent(folder: AttemptFolder) -> str | None:
         return None
     request, session = folder.request, folder.session
     name = session.session_id if session is not None else folder.id
-    if request is not None and not request.argv:  # it announced itself: nobody holds its output
+    if request is not None and (request.asked_by == "terminal" or not request.argv):  # nobody holds its output
         return f"what the session {name} writes goes to the terminal it was started in; its conversation is on the page"
     return f"the session {name} wrote nothing; its conversation is on the page"
 

@@ -42,7 +42,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for head in heads:
-        drawn.add_column(head, overflow="fold")
+        drawn.add_column(head, overflow="fold", no_wrap=head == heads[0])  # that is the id, and people copy it
     for row in shown:
         drawn.add_row(*map(Text, row))
     Console().print(drawn)

@@ -51,7 +51,9 @@ def registered_words(status: dict[str, Any]) -> str:
     if status.get("registered") is None:
         return f"unknown: {visible((status.get('hub') or {}).get('reason') or 'it does not tell')}"
     trouble = standing(status)
-    return "yes, and connected" if trouble is None else visible(trouble.replace("not registered", "no", 1))
+    if trouble is None:
+        return "yes, and connected"
+    return visible(trouble.replace("not registered", "no", 1).replace("registered,", "yes,", 1))
 
 
 def build_lines(status: dict[str, Any], now: float) -> list[str]:

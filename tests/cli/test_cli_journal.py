@@ -72,7 +72,7 @@ def test_a_session_without_output_is_said_to_have_none(home):
 
 
 def test_the_output_of_a_session_of_a_terminal_is_said_to_be_there(home):
-    made = AttemptFolder.create(home, AttemptRequest(argv=(), cwd="/", at=0.0))
+    made = AttemptFolder.create(home, AttemptRequest(argv=("hapi", "demo"), cwd="/", at=0.0, asked_by="terminal"))
     assert why_silent(made).startswith(f"what the session {made.id} writes goes to the terminal")
 
 

@@ -202,6 +202,9 @@ def test_without_a_runner_the_commands_say_so(stage):
     for words in (("runner", "status"), ("runner", "list"), ("runner", "stop-session", "x")):
         code, sentence = Ran(stage, *words).refusal()
         assert (code, sentence) == (5, f"the runner is not running in {stage.path}/home: start it with `hapi runner start`")
+    for words in (("runner", "drain"), ("runner", "resume"), ("runner", "revive")):
+        code, sentence = Ran(stage, *words).refusal()
+        assert (code, sentence) == (5, f"no runner runs in {stage.path}/home; start it with `hapi runner start`")
     assert json.loads(Ran(stage, "runner", "list", "--json").out) == []
 
 

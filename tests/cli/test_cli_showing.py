@@ -16,7 +16,7 @@ REASON = "nothing listens at http://hub:1"
     ("registered", "phase", "words"),
     [
         (True, "connected", "yes, and connected"),
-        (True, "connecting", f"registered, connection lost: {REASON}"),
+        (True, "connecting", f"yes, connection lost: {REASON}"),
         (False, "connecting", f"no: {REASON}"),
         (None, "unknown", f"unknown: {REASON}"),
     ],
@@ -61,6 +61,13 @@ def test_sessions_are_a_table_on_a_terminal_and_stay_json_elsewhere(home, asked,
     monkeypatch.setattr("sys.stdout.isatty", lambda: on_terminal)
     show_sessions(home, as_table=False, as_json=False)
     assert re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out).startswith(first)
+
+
+def test_an_id_is_never_broken_for_who_copies_it(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    table(("SESSION", "DIRECTORY"), [["be25ae0a-7be9-4fba-9bca-d9dfada704c0", "/a" * 40]])
+    assert "be25ae0a-7be9-4fba-9bca-d9dfada704c0" in capsys.readouterr().out
 
 
 def test_the_columns_of_a_table_stand_below_their_heads(capsys):
