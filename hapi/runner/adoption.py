@@ -119,7 +119,7 @@ class Adoption:
             self._bury(child)
         else:
             child.adopted = True  # also when nobody can tell whether it runs: unknown is not gone
-            if child.session_id is None and self._processes.is_running(child.identity) is not False and self._is_at_work(child):
+            if child.session_id is None and folder.stop is None and self._is_at_work(child):
                 child.life.unproven()
             self._tell("adopted", child)
             self.log.info("Session {session_id} is taken over", session_id=child.session_id, pid=child.pid, attempt=child.attempt)
@@ -130,6 +130,8 @@ class Adoption:
 
     def _is_at_work(self, child: Child) -> bool:
         """It has announced itself, though nothing tells of it: it says so, or it outlived the lease of its start."""
+        if child.identity is None or self._processes.is_running(child.identity) is False:
+            return False
         report, age = child.folder.report, self._now() - child.started_at
         speaks = report is not None and (report.ready or report.agent_session_id is not None)
         return speaks or age > max(self._announce_within, self._start_within)
