@@ -211,6 +211,7 @@ def request(garbage: Garbage, world: World, samples: dict[str, list[Any]], right
 
 def test_no_request_makes_the_runner_fail_or_wait__X10_X11_X12_W06(world):
     garbage, seen = Garbage("control"), Counter()
+    beside = set(os.listdir(world.root.parent))
     samples = bodies(world)
     right = [body for listed in samples.values() for body in listed]
     for number in inputs():
@@ -231,7 +232,9 @@ def test_no_request_makes_the_runner_fail_or_wait__X10_X11_X12_W06(world):
             world.reactor.advance(60.0)
     assert all(not world.processes.entry(stranger).signals for stranger in world.strangers)
     assert not world.service.status()["failedBeats"]
-    assert not [name for name in os.listdir(world.root) if name not in ("project", "file")]
+    assert set(os.listdir(world.root.parent)) == beside
+    made = [name for name in os.listdir(world.root) if name not in ("project", "file")]
+    assert all((world.root / name).is_dir() for name in made)  # with approval, under a name that was changed
     assert {200, 400, 403, 404, 405, 408, 415, 421} <= set(seen), seen
     assert len(world.reactor.getDelayedCalls()) < 50
 
