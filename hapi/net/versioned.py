@@ -145,7 +145,7 @@ class VersionedDocument:
                 self._landed()
             case Mismatch(value, version):
                 self.value, self.version = value, version
-                self._again("version mismatch")
+                self._again("version mismatch", at_once=self._failures == 0)  # one other write is no storm
             case NotTaken(reason):
                 self._again(reason or "malformed")
 
@@ -161,11 +161,14 @@ class VersionedDocument:
             self.log.failure("A versioned update of {field} failed", failure, field=self._field)
         self._again(str(failure.value))
 
-    def _again(self, reason: str) -> None:
+    def _again(self, reason: str, at_once: bool = False) -> None:
         if self._stopped:
             return
         self._failures += 1
         self._waiting, self._flying = [*self._flying, *self._waiting], []
+        if at_once:
+            self._go()
+            return
         seconds = pause(self._failures, self._random)
         self.log.debug("{field} goes again in {seconds:.2f} s: {reason}", field=self._field, seconds=seconds, reason=reason)
         self._retry = self._clock.callLater(seconds, self._retry_due)
