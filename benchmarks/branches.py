@@ -22,8 +22,8 @@ GROUPS = {
         *("runner/heir.py", "runner/predecessor.py", "runner/watch.py", "runner/supervisor.py", "runner/talk.py"),
     ],
     "identity and tree": [
-        *("process/identity.py", "process/tree.py", "process/ending.py", "process/exits.py"),
-        *("process/status.py", "process/system.py", "process/launch.py"),
+        *("process/identity.py", "process/tree.py", "process/termination.py", "process/exit_watch.py"),
+        *("process/exit_status.py", "process/system.py", "process/launch.py"),
     ],
     "control guard": [
         "runner/guard.py",

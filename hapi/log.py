@@ -18,7 +18,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from zope.interface import implementer, provider
 
 from hapi.home import PRIVATE_FILE, Home
-from hapi.shown import CONTROL, Secrets, visible
+from hapi.redaction import CONTROL, Secrets, visible
 
 LINE_LIMIT, FAILURE_LIMIT = 8_192, 32_768  # characters
 FILE_LIMIT, GENERATIONS = 10 << 20, 3  # bytes of one file; older ones are kept as .1 .2 .3

@@ -10,7 +10,7 @@ from twisted.logger import Logger, LogLevel, LogPublisher
 from twisted.python.failure import Failure
 
 from hapi.log import FileLog, RotatingFile, TerminalLog, json_line, new_log_file, text_line
-from hapi.shown import Secrets
+from hapi.redaction import Secrets
 
 
 def event(message="A sentence about {what}", level=LogLevel.info, **fields):

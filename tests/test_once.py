@@ -4,7 +4,7 @@ from twisted.internet.defer import CancelledError
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from hapi.once import Once
+from hapi.one_shot import Once
 
 case = SynchronousTestCase()
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hapi.shown import Secrets, visible
+from hapi.redaction import Secrets, visible
 
 
 @pytest.mark.parametrize(

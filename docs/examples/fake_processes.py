@@ -8,7 +8,7 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import react
 
 from hapi.process import MemoryProcesses
-from hapi.process.memory import Runs
+from hapi.process.in_memory import Runs
 from hapi.protocol.spawn import SpawnRequest
 from hapi.runner import RunnerOptions, RunnerService
 

@@ -15,8 +15,8 @@ from click.shell_completion import CompletionItem
 from hapi import __version__
 from hapi.cli.failures import DONE, ERROR, MEANINGS, USAGE, epilog, known
 from hapi.home import Home
+from hapi.redaction import visible
 from hapi.settings import read_settings
-from hapi.shown import visible
 
 _WHERE = {
     "up": ("hapi.cli.up", "up"),

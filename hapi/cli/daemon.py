@@ -14,7 +14,7 @@ from attrs import frozen
 
 from hapi.cli.failures import ERROR, REFUSED, UNREACHABLE, Stop
 from hapi.home import PRIVATE_FILE, Home
-from hapi.shown import Secrets, visible
+from hapi.redaction import Secrets, visible
 
 DETACHED = "HAPI_RUNNER_DETACHED"  # environment: nobody reads the output, so nothing is said there once it is up
 OF_OUR_UNIT = ("NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_")  # what a supervisor told the command, not the runner it starts

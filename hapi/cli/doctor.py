@@ -23,9 +23,9 @@ from hapi.cli.output import json_flag, print_json, say
 from hapi.cli.preflight import hub_date, judge_clock, try_child
 from hapi.cli.probing import judge_hub
 from hapi.home import Home, HomeUnusable
-from hapi.process.limits import SessionLimits
+from hapi.process.child_limits import SessionLimits
+from hapi.redaction import visible
 from hapi.settings import NotConfigured, hub_access, read_settings
-from hapi.shown import visible
 
 GIB = 1 << 30
 LEAST_DISK, LITTLE_DISK = GIB // 10, GIB  # bytes free
@@ -211,7 +211,7 @@ async def _runner(reactor: Any, home: Home) -> Check:
 
 
 async def _child(reactor: Any, home: Home, environ: Any, settings: dict[str, Any]) -> Check:
-    from hapi.process.scopes import Scopes, look_around
+    from hapi.process.systemd_scopes import Scopes, look_around
     from hapi.runner.options import read_session_limits
 
     try:

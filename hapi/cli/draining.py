@@ -11,7 +11,7 @@ from hapi.cli.failures import NOT_RUNNING, Stop
 from hapi.cli.output import print_json, say
 from hapi.cli.starting import give_way, look, must_be_ours
 from hapi.home import Home
-from hapi.shown import Secrets, visible
+from hapi.redaction import Secrets, visible
 
 EVERY = 0.5  # seconds between looks at the turns
 READY_WITHIN = 20.0  # seconds the new runner has

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from hapi.shown import visible
+from hapi.redaction import visible
 
 DONE = 0
 ERROR = 1

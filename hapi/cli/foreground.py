@@ -12,7 +12,7 @@ from typing import Any
 from attrs import evolve
 
 from hapi.cli.flags import RunnerFlags, read_words
-from hapi.shown import visible
+from hapi.redaction import visible
 
 
 def run_words(words: Sequence[str]) -> int | None:

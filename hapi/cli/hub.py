@@ -11,8 +11,8 @@ import click
 from hapi.cli.failures import epilog
 from hapi.cli.output import json_flag, print_json, say
 from hapi.home import Home
+from hapi.redaction import visible
 from hapi.settings import note_hub, read_settings
-from hapi.shown import visible
 
 PORT = click.IntRange(0, 65535)
 

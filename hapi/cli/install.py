@@ -17,7 +17,7 @@ from hapi.cli.flags import RunnerFlags
 from hapi.cli.output import say, warn
 from hapi.cli.units import LABEL, NAME, Installation, Kind, text_of
 from hapi.home import Home, read_capped, write_whole
-from hapi.shown import visible
+from hapi.redaction import visible
 
 KEPT = ("HAPI_HOSTNAME", "HAPI_CLI_EXECUTABLE", "HAPI_API_URL", "XDG_CONFIG_HOME")  # variables a unit would not have
 AFTERWARDS: dict[Kind, tuple[str, ...]] = {

@@ -13,7 +13,7 @@ from hapi.attempts import AttemptFolder, attempts
 from hapi.cli.failures import Stop
 from hapi.cli.following import follow, last_lines
 from hapi.home import Home
-from hapi.shown import visible
+from hapi.redaction import visible
 
 FIRST = ("time", "event", "session", "attempt", "pid", "reason", "actor")
 

@@ -9,8 +9,8 @@ from typing import Any
 from attrs import evolve
 
 from hapi.cli.flags import RunnerFlags, read_words
+from hapi.redaction import visible
 from hapi.settings import NotConfigured
-from hapi.shown import visible
 
 
 def lost_flags(argv: Sequence[str], options: Any) -> str:

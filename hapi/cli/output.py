@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from hapi.shown import visible
+from hapi.redaction import visible
 
 json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 

@@ -16,7 +16,7 @@ from attrs import frozen
 from hapi.home import Home
 
 if TYPE_CHECKING:
-    from hapi.process.scopes import Scopes
+    from hapi.process.systemd_scopes import Scopes
 
 CHILD = (sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)")
 PATIENCE = 10.0  # seconds for the child, and for the hub's answer

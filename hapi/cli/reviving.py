@@ -9,7 +9,7 @@ from hapi.cli.asking import run_once
 from hapi.cli.failures import Stop
 from hapi.cli.output import print_json, say, table
 from hapi.home import Home
-from hapi.shown import visible
+from hapi.redaction import visible
 
 LONGEST = 3600.0  # seconds for all of them
 

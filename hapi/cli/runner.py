@@ -16,7 +16,7 @@ from hapi.cli.flags import RunnerFlags
 from hapi.cli.output import json_flag, print_json, say, warn
 from hapi.cli.units import KINDS, Kind
 from hapi.home import Home
-from hapi.shown import visible
+from hapi.redaction import visible
 
 
 def flags(command: Callable[..., Any]) -> Callable[..., Any]:

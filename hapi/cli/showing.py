@@ -12,7 +12,7 @@ from hapi.cli.failures import NOT_RUNNING, Stop
 from hapi.cli.output import print_json, say, table
 from hapi.home import Home
 from hapi.protocol.control import standing
-from hapi.shown import visible
+from hapi.redaction import visible
 
 KEYS = {  # of a session → the head of its column
     "happySessionId": "SESSION", "agent": "AGENT", "directory": "DIRECTORY", "state": "STATE", "pid": "PID",

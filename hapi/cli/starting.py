@@ -16,7 +16,7 @@ from hapi.cli.lost import lost_flags
 from hapi.cli.output import print_json, say, warn
 from hapi.cli.probing import judge_hub
 from hapi.home import Home, read_capped
-from hapi.shown import Secrets, visible
+from hapi.redaction import Secrets, visible
 
 STOP_WITHIN = 20.0  # seconds a runner may take to leave
 ASK_HUB = 2.0  # seconds to ask the hub ourselves when the runner has not heard of it in time

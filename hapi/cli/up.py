@@ -16,8 +16,8 @@ from hapi.cli.hub import PORT
 from hapi.cli.output import json_flag, print_json, say
 from hapi.cli.pageaddress import is_loopback, page_address, qr_code, reachable_url
 from hapi.home import Home
+from hapi.redaction import visible
 from hapi.settings import note_hub, read_settings
-from hapi.shown import visible
 
 if TYPE_CHECKING:
     from hapi.cli.serving import Serving

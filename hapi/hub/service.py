@@ -22,7 +22,7 @@ from hapi.hub.sockets import CliNamespace
 from hapi.hub.store.interface import StoreRefused
 from hapi.hub.store.sqlite import SqliteStore
 from hapi.net.socketserver import SocketServer
-from hapi.once import Once
+from hapi.one_shot import Once
 
 HEARTBEAT = 30.0  # seconds
 

@@ -32,8 +32,8 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         from hapi.home import HomeUnusable
         from hapi.hub.options import HubOptions
+        from hapi.redaction import visible
         from hapi.settings import NotConfigured, SettingsBroken
-        from hapi.shown import visible
 
         flags = {name: self[name] for name in ("host", "port", "database")}
         flags |= {"public_url": self["public-url"], "web_root": self["web-root"], "cors_origins": self["cors_origins"] or None}

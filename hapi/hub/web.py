@@ -22,7 +22,7 @@ from hapi.hub.live import Machine, Session
 from hapi.hub.paging import BadQuery
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
 from hapi.net.http import HttpError, read_body
-from hapi.once import Once
+from hapi.one_shot import Once
 
 if TYPE_CHECKING:
     from hapi.hub.hub import Hub

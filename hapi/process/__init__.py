@@ -6,7 +6,7 @@ from hapi.process.interface import Ending, Exit, IProcesses, Launched, LaunchFai
 from hapi.protocol.attempt import ProcessIdentity
 
 if TYPE_CHECKING:
-    from hapi.process.memory import MemoryProcesses
+    from hapi.process.in_memory import MemoryProcesses
     from hapi.process.system import SystemProcesses
 
 __all__ = [
@@ -28,7 +28,7 @@ def __getattr__(name: str) -> Any:
 
         return SystemProcesses
     if name == "MemoryProcesses":
-        from hapi.process.memory import MemoryProcesses
+        from hapi.process.in_memory import MemoryProcesses
 
         return MemoryProcesses
     raise AttributeError(name)

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
 from hapi.attempts import AttemptFolder
-from hapi.process.limits import SessionLimits
+from hapi.process.child_limits import SessionLimits
 from hapi.protocol.attempt import ProcessIdentity
 
 Ending = Literal["stopped", "already_gone", "still_alive"]

@@ -20,9 +20,9 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from hapi.attempts import MARK
+from hapi.process.child_limits import for_holder
 from hapi.process.identity import boot_id
 from hapi.process.interface import Launched, LaunchFailed, LaunchPlan
-from hapi.process.limits import for_holder
 from hapi.protocol.attempt import ProcessIdentity
 
 NAME = "hapi-holder"  # an option that python ignores: holders of any installation are known by it

@@ -13,13 +13,13 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from hapi.process import identity as kernel
-from hapi.process.ending import TreeEnding
-from hapi.process.exits import Exits
+from hapi.process.child_limits import confine
+from hapi.process.exit_status import in_words
+from hapi.process.exit_watch import Exits
 from hapi.process.interface import Ending, Exit, IProcesses, Launched, LaunchPlan
 from hapi.process.launch import REPORT_WITHIN, NoHolder, Report, read_report, start_holder
-from hapi.process.limits import confine
-from hapi.process.scopes import Scopes
-from hapi.process.status import in_words
+from hapi.process.systemd_scopes import Scopes
+from hapi.process.termination import TreeEnding
 from hapi.process.tree import Looks, Table, identity_of, members
 from hapi.protocol.attempt import ProcessIdentity
 

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from hapi.attempts import MARK
-from hapi.once import Once
+from hapi.one_shot import Once
 from hapi.process.identity import Stat, boot_id, identify, inode_of, open_pidfd, read_proc, read_stat
 from hapi.process.launch import NAME
 from hapi.protocol.attempt import ProcessIdentity

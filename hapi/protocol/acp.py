@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
-from hapi.protocol.acptext import block_text, objects, tool_output
+from hapi.protocol.acp_text import block_text, objects, tool_output
 from hapi.protocol.engineio import Malformed
 
 PROTOCOL_VERSION = 1

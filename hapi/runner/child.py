@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from hapi.attempts import AttemptFolder
-from hapi.once import Once
+from hapi.one_shot import Once
 from hapi.process import Exit, ProcessIdentity
 from hapi.protocol.attempt import AttemptReport
 from hapi.protocol.control import StopStatus

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from hapi.attempts import MARK
-from hapi.once import Once
+from hapi.one_shot import Once
 from hapi.process import Exit, IProcesses, ProcessIdentity
 from hapi.protocol.attempt import AttemptEnd, StopOrder
 from hapi.protocol.control import Listed, StopStatus

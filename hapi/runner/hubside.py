@@ -10,7 +10,7 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 
 from hapi.net.rpc import RpcTable
-from hapi.once import Once
+from hapi.one_shot import Once
 from hapi.protocol.machine import RunnerFacts, ShutdownSource, spawn_error
 from hapi.protocol.spawn import SpawnRefused
 from hapi.runner.child import Child

@@ -20,8 +20,8 @@ from twisted.logger import Logger
 
 from hapi.home import PRIVATE_FILE, Home
 from hapi.protocol.attempt import AttemptEnd, AttemptSession, StopOrder
+from hapi.redaction import Secrets
 from hapi.runner.child import Child
-from hapi.shown import Secrets
 
 LARGEST = 4 << 20  # bytes; then it becomes events.jsonl.1, and the one before that is gone
 LONGEST = 2000  # characters of a reason

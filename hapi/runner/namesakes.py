@@ -9,8 +9,8 @@ from attrs import define, field, frozen
 from twisted.logger import Logger
 
 from hapi.protocol.machine import RunnerFacts
+from hapi.redaction import visible
 from hapi.runner.journal import Note, unnoted
-from hapi.shown import visible
 
 MOST = 16  # whom we remember; more are told of by those
 

@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from hapi.shown import visible
+from hapi.redaction import visible
 
 STATUS_EVERY = 5.0  # seconds between two looks at what the status line should say
 STATUS_LIMIT = 400  # characters of it

@@ -17,9 +17,9 @@ from twisted.logger import Logger
 from hapi.net.errors import AckTimeout, HubRefused, HubUnreachable, LinkLost
 from hapi.process import Exit, IProcesses
 from hapi.protocol.attempt import AttemptTold, StopOrder
+from hapi.redaction import visible
 from hapi.runner.child import Child
 from hapi.runner.children import Children
-from hapi.shown import visible
 
 TRIES = 5  # writes of one row that others write as well
 BY_A_SIGNAL = "Hub restart"  # what a session says that was sent SIGTERM and found no order

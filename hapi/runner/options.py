@@ -13,7 +13,7 @@ from typing import Any
 from attrs import field, frozen
 
 from hapi.home import Home
-from hapi.process.limits import SessionLimits
+from hapi.process.child_limits import SessionLimits
 from hapi.runner.admission import Limits, read_size
 from hapi.runner.roots import RootUnusable, WorkspaceRoots
 from hapi.settings import HubAccess, NotConfigured, hub_access, machine_id, read_settings, wrong

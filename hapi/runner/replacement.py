@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from hapi.attempts import MARK
-from hapi.once import Once
+from hapi.one_shot import Once
 from hapi.process import IProcesses, ProcessIdentity
 from hapi.runner.inherit import NONE, Heirlooms, OwnStart, words_for
 from hapi.runner.talk import Talk, talk_on

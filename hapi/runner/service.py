@@ -16,11 +16,12 @@ from twisted.web.resource import IResource
 
 from hapi import __version__
 from hapi.net.rpc import RpcTable
-from hapi.once import Once
+from hapi.one_shot import Once
 from hapi.process import IProcesses
 from hapi.protocol.control import Listed
 from hapi.protocol.machine import AGENT_CONFIGS, RunnerFacts, ShutdownSource, runner_capabilities
 from hapi.protocol.spawn import SpawnRequest, SpawnResult
+from hapi.redaction import Secrets
 from hapi.runner.beat import Beat
 from hapi.runner.deadlines import within
 from hapi.runner.desk import Desk
@@ -46,7 +47,6 @@ from hapi.runner.succession import LEARN_AFTER, Succession
 from hapi.runner.surroundings import Surroundings, surroundings
 from hapi.runner.tally import Tally
 from hapi.runner.title import take_title
-from hapi.shown import Secrets
 
 STOPPED, FAILED, HELD, SUPERSEDED, RESTART = 0, 1, 3, 4, 75  # exit codes of a program that is this service
 

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from hapi.once import Once
+from hapi.one_shot import Once
 from hapi.process import IProcesses, LaunchFailed, LaunchPlan
 from hapi.protocol.spawn import (
     DEFAULT_AGENT,

@@ -14,8 +14,8 @@ from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from hapi.process.limits import SessionLimits
-from hapi.process.scopes import Scopes, Unit, look_around, unit_of
+from hapi.process.child_limits import SessionLimits
+from hapi.process.systemd_scopes import Scopes, Unit, look_around, unit_of
 
 ENDS_ALL = ("control-group", "mixed")  # systemd.kill(5): the values of KillMode that reach every process of a unit
 PATIENCE = 5.0  # seconds for systemctl and loginctl

@@ -13,9 +13,9 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from hapi.home import HomeUnusable
+from hapi.redaction import visible
 from hapi.runner.options import RunnerOptions
 from hapi.settings import NotConfigured, SettingsBroken
-from hapi.shown import visible
 
 FLAGS = ("max_sessions", "min_free_memory", "queue", "revive", "session_memory")
 

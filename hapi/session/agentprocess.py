@@ -17,7 +17,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from hapi.once import Once
+from hapi.one_shot import Once
 from hapi.session.jsonpeer import JsonPeer, LineTooLong
 
 KEPT_ERRORS = 4096  # bytes of standard error that explain an end

@@ -12,7 +12,7 @@ from twisted.internet.defer import DeferredList, race
 from twisted.internet.task import deferLater
 
 from hapi.process import identity as kernel
-from hapi.process.exits import Exits
+from hapi.process.exit_watch import Exits
 from hapi.process.tree import Looks, below, identity_of, members
 from hapi.protocol.attempt import ProcessIdentity
 

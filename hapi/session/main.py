@@ -14,7 +14,7 @@ from typing import Any
 from hapi.agents import Agent, agents, default_agent
 from hapi.home import Home
 from hapi.net.lean import without_extras
-from hapi.protocol.sessionfacts import Facts, taken_over, worktree_of
+from hapi.protocol.session_metadata import Facts, taken_over, worktree_of
 from hapi.session.commandline import USAGE, Arguments, WrongUsage, initial_mode, read_arguments
 from hapi.session.early import FirstWords, Plan, control_port
 from hapi.settings import HubAccess, hub_access, machine_id, read_settings

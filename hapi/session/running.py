@@ -23,7 +23,8 @@ from hapi.net.errors import HubRefused, HubUnreachable
 from hapi.net.link import HubLink
 from hapi.net.rpc import RpcTable
 from hapi.protocol.session import BY_INTERRUPT, BY_SIGNAL, Ending
-from hapi.protocol.sessionfacts import Facts
+from hapi.protocol.session_metadata import Facts
+from hapi.redaction import visible
 from hapi.session.agenthost import AgentHost
 from hapi.session.announcing import Announcer, first_row
 from hapi.session.commandline import Arguments
@@ -32,7 +33,6 @@ from hapi.session.reporting import Reporting
 from hapi.session.session import Session, Start
 from hapi.session.terminal import Terminal
 from hapi.settings import HubAccess
-from hapi.shown import visible
 
 UNREACHABLE, REFUSED, FAILED = 6, 7, 1  # exit codes, those of the command line
 

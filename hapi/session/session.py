@@ -18,7 +18,7 @@ from hapi.attempts import AttemptFolder
 from hapi.home import Home
 from hapi.net.errors import AckTimeout, LinkLost
 from hapi.net.rpc import RpcTable
-from hapi.once import Once
+from hapi.one_shot import Once
 from hapi.protocol.attempt import StopOrder
 from hapi.protocol.records import summary_record
 from hapi.protocol.session import (
@@ -31,7 +31,7 @@ from hapi.protocol.session import (
     initial_state,
     launch_failed,
 )
-from hapi.protocol.sessionfacts import Facts, archived, taken_over
+from hapi.protocol.session_metadata import Facts, archived, taken_over
 from hapi.session.agenthost import AgentHost
 from hapi.session.commandline import Arguments
 from hapi.session.configuring import Settings, model_list

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hapi.cli.daemon import Readiness, Started, await_ready
 from hapi.cli.failures import Stop
-from hapi.shown import Secrets
+from hapi.redaction import Secrets
 
 result_of = SynchronousTestCase().successResultOf
 failure_of = SynchronousTestCase().failureResultOf

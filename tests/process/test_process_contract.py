@@ -10,7 +10,7 @@ from zope.interface.verify import verifyObject
 
 from hapi.attempts import AttemptFolder
 from hapi.process import IProcesses, LaunchFailed, LaunchPlan
-from hapi.process.memory import MemoryProcesses, Runs
+from hapi.process.in_memory import MemoryProcesses, Runs
 from hapi.process.system import SystemProcesses
 from hapi.protocol.attempt import AttemptEnd, AttemptProcess, AttemptRequest, ProcessIdentity
 

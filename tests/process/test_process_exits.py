@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from hapi.process.exits import _Watch
+from hapi.process.exit_watch import _Watch
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ import pytest
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hapi.process import identity, launch, status, tree
-from hapi.process.exits import GLANCE, Exits
+from hapi.process import exit_status as status
+from hapi.process import identity, launch, tree
+from hapi.process.exit_watch import GLANCE, Exits
 from hapi.process.system import SystemProcesses
 from hapi.protocol.attempt import ProcessIdentity
 
@@ -187,12 +188,12 @@ def test_without_a_descriptor_an_end_is_looked_for_again_and_again_and_told_to_a
 
     clock = Clock()
     exits = Exits(None, clock)
-    monkeypatch.setattr("hapi.process.exits.os.pidfd_open", refuse)
+    monkeypatch.setattr("hapi.process.exit_watch.os.pidfd_open", refuse)
     first, second = exits.when_exited(sleeper), exits.when_exited(sleeper)
     monkeypatch.undo()
     clock.advance(GLANCE)
     CHECK.assertNoResult(first)
-    monkeypatch.setattr("hapi.process.exits.kernel.is_running", lambda who: False)
+    monkeypatch.setattr("hapi.process.exit_watch.kernel.is_running", lambda who: False)
     clock.advance(GLANCE)
     assert (CHECK.successResultOf(first), CHECK.successResultOf(second)) == (None, None)
     assert clock.getDelayedCalls() == []

@@ -12,7 +12,7 @@ from twisted.internet.task import deferLater
 
 from hapi.attempts import AttemptFolder
 from hapi.process import LaunchPlan
-from hapi.process.limits import SessionLimits, confine
+from hapi.process.child_limits import SessionLimits, confine
 from hapi.process.system import SystemProcesses
 from hapi.protocol.attempt import AttemptRequest
 

@@ -10,9 +10,9 @@ from twisted.internet.task import Clock
 
 from hapi.attempts import AttemptFolder
 from hapi.process import LaunchPlan
-from hapi.process.limits import SessionLimits
-from hapi.process.scopes import Manager, Scopes, Surrounding, Unit, look_around, unit_name, unit_of
+from hapi.process.child_limits import SessionLimits
 from hapi.process.system import SystemProcesses
+from hapi.process.systemd_scopes import Manager, Scopes, Surrounding, Unit, look_around, unit_name, unit_of
 from hapi.protocol.attempt import AttemptRequest
 
 GIB = 1 << 30

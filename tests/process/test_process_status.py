@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
+from hapi.process.exit_status import in_words, wait_status
 from hapi.process.identity import open_pidfd
-from hapi.process.status import in_words, wait_status
 
 
 def ended(pidfd):

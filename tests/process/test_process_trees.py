@@ -381,7 +381,7 @@ async def test_a_process_that_we_may_not_signal_is_told_as_still_alive__C12(syst
         really(pidfd, number, *more)
 
     monkeypatch.setattr(signal, "pidfd_send_signal", send)
-    monkeypatch.setattr("hapi.process.ending.PASSES", 2)
+    monkeypatch.setattr("hapi.process.termination.PASSES", 2)
     os.kill(launched.holder.pid, signal.SIGKILL)  # it would do the rest
     assert await system.end_tree(launched.child, mixed.attempt.id, 0.1) == "still_alive"
     assert system.is_running(foreign[0]) is True

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hapi.protocol import machine, sessionfacts
+from hapi.protocol import machine
+from hapi.protocol import session_metadata as sessionfacts
 from hapi.protocol.acp import PermissionOption
 from hapi.protocol.session import (
     ABORTED,
@@ -27,7 +28,7 @@ from hapi.protocol.session import (
     with_request,
     with_settled,
 )
-from hapi.protocol.sessionfacts import Facts, archived, taken_over, worktree_of
+from hapi.protocol.session_metadata import Facts, archived, taken_over, worktree_of
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 FACTS = Facts("/w", "box", "linux", "m-1", "/home/u", "/home/u/.hapi", "/lib/hapi", 77, "runner", "opencode", 1000)

@@ -8,7 +8,7 @@ from runner_stage import assert_waiting, result_of
 from twisted.internet.defer import Deferred, race, succeed
 from twisted.internet.task import Clock
 
-from hapi.once import Once
+from hapi.one_shot import Once
 from hapi.runner.handoff import PATIENCE, Done, Expected, Failed, Good, Handoff, NotYet, Stopped, Wrong, judge
 from hapi.runner.replacement import CannotStart
 from hapi.runner.talk import Talk, TalkEnded

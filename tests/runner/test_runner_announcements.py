@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from runner_stage import Stage, result_of
 from twisted.internet.defer import Deferred
 
-from hapi.process.memory import MemoryProcesses
+from hapi.process.in_memory import MemoryProcesses
 from hapi.protocol.control import DIRECTLY, SessionStarted
 from hapi.protocol.spawn import Spawned
 from hapi.runner.announcements import Accepted, Rejected

@@ -5,7 +5,7 @@ from runner_stage import Stage, assert_waiting, result_of
 
 from hapi.attempts import AttemptFolder
 from hapi.home import write_whole
-from hapi.process.memory import MemoryProcesses, Runs
+from hapi.process.in_memory import MemoryProcesses, Runs
 from hapi.protocol.attempt import AttemptEnd, AttemptReport, AttemptRequest, StopOrder
 from hapi.protocol.control import DIRECTLY
 from hapi.protocol.spawn import SpawnRefused

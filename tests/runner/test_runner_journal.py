@@ -7,13 +7,13 @@ import stat
 import pytest
 from runner_stage import Stage, result_of
 
-from hapi.process.memory import Runs
+from hapi.process.in_memory import Runs
 from hapi.protocol.attempt import AttemptEnd, AttemptReport
+from hapi.redaction import Secrets
 from hapi.runner.admission import Limits
 from hapi.runner.holders import look_for_holder
 from hapi.runner.journal import Journal, read_back
 from hapi.runner.revive import Reviver
-from hapi.shown import Secrets
 
 
 def events(home):

@@ -29,7 +29,7 @@ from hapi.attempts import attempts
 from hapi.home import Home
 from hapi.net.rpc import RpcTable
 from hapi.process import MemoryProcesses
-from hapi.process.memory import Runs
+from hapi.process.in_memory import Runs
 from hapi.protocol.machine import RunnerFacts, runner_capabilities
 from hapi.protocol.spawn import Spawned, SpawnRefused, parse_spawn
 from hapi.runner.announcements import Accepted, Rejected

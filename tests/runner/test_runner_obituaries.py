@@ -8,7 +8,7 @@ from twisted.internet.defer import fail, succeed
 from hapi.home import write_whole
 from hapi.net.errors import HubRefused, HubUnreachable, LinkLost
 from hapi.process import Exit
-from hapi.process.memory import Runs
+from hapi.process.in_memory import Runs
 from hapi.protocol.attempt import StopOrder
 from hapi.protocol.session import BY_SIGNAL
 from hapi.runner.obituaries import Archive, Death, Leave, Obituaries, SayEnd, judge

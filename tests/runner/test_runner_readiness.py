@@ -3,7 +3,7 @@
 import pytest
 from runner_stage import Stage, assert_waiting, result_of
 
-from hapi.process.memory import Runs
+from hapi.process.in_memory import Runs
 from hapi.protocol.attempt import AttemptReport
 from hapi.protocol.spawn import Spawned, SpawnRefused
 from hapi.runner.announcements import Rejected

@@ -4,7 +4,7 @@ import pytest
 from runner_stage import NoWorktrees, Stage, result_of
 from twisted.internet.defer import Deferred
 
-from hapi.process.memory import Runs
+from hapi.process.in_memory import Runs
 from hapi.protocol.attempt import AttemptEnd, AttemptReport, StopOrder
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused, Worktree
 from hapi.runner.admission import Limits

@@ -7,7 +7,7 @@ from runner_stage import NoWorktrees, Stage, assert_waiting, result_of
 from twisted.internet.defer import fail
 
 from hapi.process import Exit, LaunchFailed
-from hapi.process.memory import MemoryProcesses, Runs
+from hapi.process.in_memory import MemoryProcesses, Runs
 from hapi.protocol.attempt import StopOrder
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused, Worktree
 from hapi.runner.announcements import Accepted, Rejected

@@ -12,7 +12,7 @@ from hapi.agents import BUILT_IN
 from hapi.home import Home
 from hapi.net.errors import AckTimeout, LinkLost
 from hapi.net.rpc import RpcTable
-from hapi.protocol.sessionfacts import Facts
+from hapi.protocol.session_metadata import Facts
 from hapi.session.commandline import Arguments
 from hapi.session.driver import Driver
 from hapi.session.jsonpeer import AgentGone, AgentProblem, JsonPeer

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from attrs import frozen
 
-from hapi.shown import visible
+from hapi.redaction import visible
 
 COMPATIBLE_VERSION = "0.30.7"  # the npm release whose session process this one is taken for
 

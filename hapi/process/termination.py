@@ -17,7 +17,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from hapi.process import identity as kernel
-from hapi.process.exits import Exits
+from hapi.process.exit_watch import Exits
 from hapi.process.interface import Ending
 from hapi.process.tree import Looks, Members, has_nobody_below, identity_of, members
 from hapi.protocol.attempt import ProcessIdentity

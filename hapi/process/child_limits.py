@@ -1,7 +1,7 @@
 """What one session may take of the machine, and that it goes before the runner when memory runs out.
 
 Resource limits: its holder begins the session with the soft ones, and the hard ones are set from outside a moment later. Linux
-only; elsewhere nothing is limited. Limits of a control group need systemd, see `hapi.process.scopes`.
+only; elsewhere nothing is limited. Limits of a control group need systemd, see `hapi.process.systemd_scopes`.
 """
 
 from __future__ import annotations

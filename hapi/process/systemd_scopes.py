@@ -15,7 +15,7 @@ from pathlib import Path
 from attrs import define, field, frozen
 from twisted.logger import Logger
 
-from hapi.process.limits import SessionLimits
+from hapi.process.child_limits import SessionLimits
 
 PAUSE = 60.0  # seconds without scopes after systemd has failed to make one
 OOM_POLICY = "OOMPolicy"  # of a scope; older ones do not know it

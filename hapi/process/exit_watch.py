@@ -11,9 +11,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 from twisted.python.failure import Failure
 
-from hapi.once import Once
+from hapi.one_shot import Once
 from hapi.process import identity as kernel
-from hapi.process.status import wait_status
+from hapi.process.exit_status import wait_status
 from hapi.protocol.attempt import ProcessIdentity
 
 GLANCE = 0.5  # seconds between looks where there is no pidfd to be had

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from hapi.once import Once
+from hapi.one_shot import Once
 from hapi.process.interface import Ending, Exit, IProcesses, Launched, LaunchFailed, LaunchPlan
 from hapi.protocol.attempt import AttemptEnd, AttemptProcess, ProcessIdentity
 
