@@ -31,7 +31,7 @@ GROUPS = {
         "runner/listening.py",
         "runner/control.py",
         "runner/doors.py",
-        "net/site.py",
+        "net/server/site.py",
     ],
     "codec": ["protocol/engineio.py", "protocol/socketio.py", "protocol/channel.py", "protocol/rpc.py", "protocol/control.py"],
 }

@@ -57,8 +57,8 @@ _CODES = {
     "hapi.runner.lockfile.LockUnusable": ERROR,
     "hapi.runner.client.RunnerNotRunning": NOT_RUNNING,
     "hapi.runner.client.ControlFailed": ERROR,
-    "hapi.net.errors.HubUnreachable": UNREACHABLE,
-    "hapi.net.errors.HubRefused": ERROR,
+    "hapi.net.common.errors.HubUnreachable": UNREACHABLE,
+    "hapi.net.common.errors.HubRefused": ERROR,
     "hapi.hub.service.CannotServe": ERROR,
     "hapi.hub.store.interface.StoreRefused": ERROR,
 }

@@ -25,7 +25,7 @@ async def judge_hub(reactor: Any, access: HubAccess, patience: float = PATIENCE)
     from twisted.internet.defer import Deferred
     from twisted.internet.defer import TimeoutError as DeferTimeout
 
-    from hapi.net.hubclient import HubClient, HubRefused, HubUnreachable
+    from hapi.net.client.hub_client import HubClient, HubRefused, HubUnreachable
 
     looked = Deferred.fromCoroutine(HubClient(reactor, access).session(NO_SUCH_SESSION)).addTimeout(patience, reactor)
     try:

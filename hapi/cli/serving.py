@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from hapi.cli.failures import DONE, ERROR, known
 from hapi.cli.output import warn
-from hapi.net.clock import use_monotonic_time
+from hapi.net.common.clock import use_monotonic_time
 
 PATIENCE = 15.0  # seconds for everything to leave; each step inside has less
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field, frozen
 from twisted.internet.defer import TimeoutError as Overdue
 
-from hapi.net.errors import AckTimeout, FrameTooLarge, PeerGone
+from hapi.net.common.errors import AckTimeout, FrameTooLarge, PeerGone
 
 if TYPE_CHECKING:
-    from hapi.net.socketserver import Peer
+    from hapi.net.server.socket_server import Peer
 
 ANSWER, SLOW_ANSWER = 30.0, 120.0  # seconds
 MANY = 512  # methods of one socket; runners register 34

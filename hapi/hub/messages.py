@@ -14,7 +14,7 @@ from hapi.hub.engine import Engine
 from hapi.hub.live import GRACE, Session
 from hapi.hub.store.rows import INDETERMINATE, QUEUED, MessageRow
 from hapi.hub.views import delivery, message_view, new_message
-from hapi.net.errors import AckTimeout, PeerGone
+from hapi.net.common.errors import AckTimeout, PeerGone
 from hapi.protocol.hub import STEERED, PostMessage
 
 CANCEL_ANSWER = 0.5  # seconds a process has to say what became of a prompt

@@ -21,7 +21,7 @@ from hapi.hub.site import LOOPBACK_NAMES, HubChannel, HubSite, Root, Rules, host
 from hapi.hub.sockets import CliNamespace
 from hapi.hub.store.interface import StoreRefused
 from hapi.hub.store.sqlite import SqliteStore
-from hapi.net.socketserver import SocketServer
+from hapi.net.server.socket_server import SocketServer
 from hapi.one_shot import Once
 
 HEARTBEAT = 30.0  # seconds

@@ -17,8 +17,8 @@ from hapi.hub.live import Machine, Session
 from hapi.hub.messages import Messages
 from hapi.hub.presence import Presence
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
-from hapi.net.errors import ConnectRefused
-from hapi.net.peers import INamespace, Peer
+from hapi.net.common.errors import ConnectRefused
+from hapi.net.server.peers import INamespace, Peer
 
 MANY = 1000  # local ids in one event
 LONGEST = 512  # characters of an id or a method

@@ -21,7 +21,7 @@ from hapi.hub.lifecycle import Refusal
 from hapi.hub.live import Machine, Session
 from hapi.hub.paging import BadQuery
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
-from hapi.net.http import HttpError, read_body
+from hapi.net.server.http import HttpError, read_body
 from hapi.one_shot import Once
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from hapi.net.link import HubLink
+from hapi.net.client.link import HubLink
 from hapi.runner.health import HealthGauge
 
 EVERY, FIRST = 20.0, 0.05  # seconds

@@ -9,7 +9,7 @@ from attrs import define, field
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 
-from hapi.net.rpc import RpcTable
+from hapi.net.common.rpc import RpcTable
 from hapi.one_shot import Once
 from hapi.protocol.machine import RunnerFacts, ShutdownSource, spawn_error
 from hapi.protocol.spawn import SpawnRefused

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 
-from hapi.net.site import LimitedChannel, LimitedSite
+from hapi.net.server.site import LimitedChannel, LimitedSite
 from hapi.protocol.control import error_body
 from hapi.runner.guard import READ_ONLY, Door, judge
 from hapi.runner.peers import PeerLookup, Unknowable, admits, of_unix_socket

@@ -21,11 +21,11 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from hapi.net.errors import HubRefused, HubUnreachable, LinkLost
-from hapi.net.hubclient import HubClient
-from hapi.net.link import HubLink, LinkStatus
-from hapi.net.rpc import RpcTable
-from hapi.net.versioned import VersionedDocument
+from hapi.net.client.hub_client import HubClient
+from hapi.net.client.link import HubLink, LinkStatus
+from hapi.net.client.versioned import VersionedDocument
+from hapi.net.common.errors import HubRefused, HubUnreachable, LinkLost
+from hapi.net.common.rpc import RpcTable
 from hapi.protocol.machine import COMPATIBLE_VERSION, MachineMetadata, RunnerFacts, ShutdownSource, with_roots
 from hapi.runner.alive import Alive
 from hapi.runner.namesakes import Namesakes

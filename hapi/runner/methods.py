@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from hapi.net.rpc import RpcTable
+from hapi.net.common.rpc import RpcTable
 from hapi.protocol.spawn import MalformedSpawn, SpawnRequest, SpawnResult, parse_spawn, wire_result
 from hapi.runner.availability import Availability
 from hapi.runner.browse import list_directory, path_exists

@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from hapi.net.errors import AckTimeout, HubRefused, HubUnreachable, LinkLost
+from hapi.net.common.errors import AckTimeout, HubRefused, HubUnreachable, LinkLost
 from hapi.process import Exit, IProcesses
 from hapi.protocol.attempt import AttemptTold, StopOrder
 from hapi.redaction import visible

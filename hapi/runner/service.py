@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 
 from hapi import __version__
-from hapi.net.rpc import RpcTable
+from hapi.net.common.rpc import RpcTable
 from hapi.one_shot import Once
 from hapi.process import IProcesses
 from hapi.protocol.control import Listed

@@ -15,7 +15,7 @@ LAG_EVERY = 5.0  # seconds between two looks
 
 
 class Stated(Protocol):
-    """A link that tells how it is (hapi.net.link.HubLink)."""
+    """A link that tells how it is (hapi.net.client.link.HubLink)."""
 
     def on_status(self, call: Callable[[Any], object]) -> None: ...
 

@@ -118,7 +118,7 @@ def makeService(options: Options) -> MultiService:
 
     from twisted.internet import reactor
 
-    from hapi.net.clock import use_monotonic_time
+    from hapi.net.common.clock import use_monotonic_time
     from hapi.runner.hosting import host
     from hapi.runner.service import runner_service
     from hapi.runner.succession import part_of

@@ -20,7 +20,7 @@ from urllib.parse import quote, urlsplit
 from attrs import define, field, frozen
 
 from hapi.home import Home, read_capped
-from hapi.net.errors import HubRefused, HubUnreachable
+from hapi.net.common.errors import HubRefused, HubUnreachable
 from hapi.settings import HubAccess
 
 PATIENCE = 10.0  # seconds for one exchange
@@ -252,7 +252,7 @@ def say(plan: Plan) -> Outcome:
 
 
 def _words(problem: Exception, url: str) -> str:
-    """As `hapi.net.errors.connection_words` says it for Twisted's errors."""
+    """As `hapi.net.common.errors.connection_words` says it for Twisted's errors."""
     if isinstance(problem, socket.gaierror):
         return f"the name {urlsplit(url).hostname} cannot be resolved"
     if isinstance(problem, ConnectionRefusedError):

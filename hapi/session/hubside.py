@@ -13,8 +13,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from hapi.net.errors import HubRefused, HubUnreachable
-from hapi.net.versioned import VersionedDocument
+from hapi.net.client.versioned import VersionedDocument
+from hapi.net.common.errors import HubRefused, HubUnreachable
 from hapi.protocol.records import agent_record, event_record, message_event
 from hapi.session.inbox import Inbox, sequence
 from hapi.session.reviewing import missing
@@ -26,7 +26,7 @@ Json = dict[str, Any]
 
 
 class Link(Protocol):
-    """The part of `hapi.net.link.HubLink` that a session uses."""
+    """The part of `hapi.net.client.link.HubLink` that a session uses."""
 
     connected: bool
 

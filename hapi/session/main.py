@@ -13,11 +13,11 @@ from typing import Any
 
 from hapi.agents import Agent, agents, default_agent
 from hapi.home import Home
-from hapi.net.lean import without_extras
 from hapi.protocol.session_metadata import Facts, taken_over, worktree_of
 from hapi.session.commandline import USAGE, Arguments, WrongUsage, initial_mode, read_arguments
 from hapi.session.early import FirstWords, Plan, control_port
 from hapi.settings import HubAccess, hub_access, machine_id, read_settings
+from hapi.startup import without_extras
 
 WRONG_USAGE, FAILED = 2, 1
 QUICK_SWITCH = 0.0005  # seconds after which loading makes way for the first words; Python's own 5 ms cost them 50

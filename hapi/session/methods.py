@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from hapi.net.rpc import RpcTable
+from hapi.net.common.rpc import RpcTable
 from hapi.session.files import Files
 from hapi.session.git import Git
 from hapi.session.places import Places

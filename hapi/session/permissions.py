@@ -9,7 +9,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from hapi.net.versioned import VersionedDocument
+from hapi.net.client.versioned import VersionedDocument
 from hapi.protocol.acp import PermissionRequest
 from hapi.protocol.session import (
     ABORTED,

@@ -12,7 +12,7 @@ HEAD, TAIL = 40 * 1024, 8 * 1024  # what is compared of such a string
 
 
 class Sent(Protocol):
-    """An event whose arrival is unsure, as `hapi.net.delivery.Sent` has it."""
+    """An event whose arrival is unsure, as `hapi.net.client.delivery.Sent` has it."""
 
     @property
     def event(self) -> str: ...

@@ -18,10 +18,10 @@ from hapi.agents import Agent
 from hapi.attempts import AttemptFolder
 from hapi.home import Home
 from hapi.log import Logging, start_logging
-from hapi.net.clock import use_monotonic_time
-from hapi.net.errors import HubRefused, HubUnreachable
-from hapi.net.link import HubLink
-from hapi.net.rpc import RpcTable
+from hapi.net.client.link import HubLink
+from hapi.net.common.clock import use_monotonic_time
+from hapi.net.common.errors import HubRefused, HubUnreachable
+from hapi.net.common.rpc import RpcTable
 from hapi.protocol.session import BY_INTERRUPT, BY_SIGNAL, Ending
 from hapi.protocol.session_metadata import Facts
 from hapi.redaction import visible
@@ -122,7 +122,7 @@ class Running:
         start = Start(self.agent, self.arguments, self.facts, self.mode, self.home, self.environ, attempt)
 
         async def rows_after(sequence: int) -> list[dict[str, Any]]:
-            from hapi.net.hubclient import HubClient  # after a lost connection only
+            from hapi.net.client.hub_client import HubClient  # after a lost connection only
 
             return await HubClient(self._reactor, self.access).messages(str(row["id"]), sequence)
 

@@ -16,8 +16,8 @@ from twisted.logger import Logger
 from hapi.agents import Agent
 from hapi.attempts import AttemptFolder
 from hapi.home import Home
-from hapi.net.errors import AckTimeout, LinkLost
-from hapi.net.rpc import RpcTable
+from hapi.net.common.errors import AckTimeout, LinkLost
+from hapi.net.common.rpc import RpcTable
 from hapi.one_shot import Once
 from hapi.protocol.attempt import StopOrder
 from hapi.protocol.records import summary_record

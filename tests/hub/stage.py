@@ -17,7 +17,7 @@ from hapi.hub.hub import Hub
 from hapi.hub.pages_resource import PageResource
 from hapi.hub.site import Root, Rules
 from hapi.hub.store.sqlite import memory_store
-from hapi.net.errors import AckTimeout, ConnectRefused, PeerGone
+from hapi.net.common.errors import AckTimeout, ConnectRefused, PeerGone
 
 TOKEN = "t" * 40
 EPOCH = 1_795_000_000_000  # ms

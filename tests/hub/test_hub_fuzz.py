@@ -22,8 +22,8 @@ from hapi.hub.hub import ROUTES
 from hapi.hub.pages_resource import PageResource
 from hapi.hub.site import Root, Rules
 from hapi.hub.sockets import EVENTS
-from hapi.net.errors import ConnectRefused
-from hapi.net.site import LimitedSite
+from hapi.net.common.errors import ConnectRefused
+from hapi.net.server.site import LimitedSite
 
 METADATA = {"path": "/home/dev/project", "host": "devbox", "flavor": "opencode", "lifecycleState": "running", "name": "A name"}
 BODIES: list[Any] = [

@@ -118,7 +118,7 @@ def test_no_event_makes_the_hub_fail(world: World, name: str, given_: list[Any],
 def test_no_greeting_makes_the_hub_fail(world: World, auth: Any) -> None:
     from stage import MemoryPeer
 
-    from hapi.net.errors import ConnectRefused
+    from hapi.net.common.errors import ConnectRefused
 
     peer = MemoryPeer(world.stage.sockets)
     with pytest.raises(ConnectRefused):

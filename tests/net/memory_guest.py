@@ -6,9 +6,9 @@ from attrs import define, field
 from twisted.internet.task import Clock
 from twisted.test import iosim
 
-from hapi.net.errors import ConnectRefused
-from hapi.net.socketserver import SocketServer
-from hapi.net.websocket import ClientSocket, ClientSocketFactory
+from hapi.net.common.errors import ConnectRefused
+from hapi.net.common.websocket import ClientSocket, ClientSocketFactory
+from hapi.net.server.socket_server import SocketServer
 
 
 @define(eq=False)

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.test import iosim
 from zope.interface import implementer
 
-from hapi.net.websocket import ServerSocket, ServerSocketFactory
+from hapi.net.common.websocket import ServerSocket, ServerSocketFactory
 from hapi.protocol.engineio import Handshake
 
 ADDRESS = IPv4Address("TCP", "127.0.0.1", 3006)

@@ -2,8 +2,8 @@
 
 from random import Random
 
-from hapi.net.backoff import Backoff
-from hapi.net.outbox import Entry, Outbox
+from hapi.net.client.backoff import Backoff
+from hapi.net.client.outbox import Entry, Outbox
 
 
 def test_only_a_greeting_clears_the_count():

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import ResponseNeverReceived
 from twisted.web.resource import Resource
 
-from hapi.net.hubclient import HubClient, HubRefused, HubUnreachable
+from hapi.net.client.hub_client import HubClient, HubRefused, HubUnreachable
 from hapi.settings import HubAccess
 
 case = SynchronousTestCase()

@@ -14,7 +14,7 @@ def loads(code):
     return set(run.stdout.split())
 
 
-LINK = "from twisted.internet import reactor\nimport hapi.net.link, hapi.net.hubclient, hapi.net.versioned"
+LINK = "from twisted.internet import reactor\nimport hapi.net.client.link, hapi.net.client.hub_client, hapi.net.client.versioned"
 
 
 def test_the_link_loads_neither_wamps_sessions_nor_native_helpers_nor_http():
@@ -31,7 +31,7 @@ def test_the_link_loads_neither_wamps_sessions_nor_native_helpers_nor_http():
         "twisted.web.client",
     ):
         assert absent not in loaded
-    assert "hapi.net.tls" not in loaded
+    assert "hapi.net.client.tls" not in loaded
 
 
 def test_what_autobahn_is_not_to_take_can_be_loaded_afterwards():
@@ -45,22 +45,22 @@ def test_the_pure_half_loads_no_twisted():
 
 
 def test_openssl_stays_out_for_plain_http():
-    loaded = loads(f"from hapi.net.lean import without_tls\nassert without_tls('http://127.0.0.1:3006')\n{LINK}\nimport treq")
+    loaded = loads(f"from hapi.startup import without_tls\nassert without_tls('http://127.0.0.1:3006')\n{LINK}\nimport treq")
     assert "OpenSSL.SSL" not in loaded
     assert "service_identity" not in loaded
 
 
 @pytest.mark.parametrize("urls", ["'https://hub.example'", "'http://a', 'https://b'", ""])
 def test_openssl_stays_for_https(urls):
-    assert "OpenSSL.SSL" in loads(f"from hapi.net.lean import without_tls\nassert not without_tls({urls})\n{LINK}")
+    assert "OpenSSL.SSL" in loads(f"from hapi.startup import without_tls\nassert not without_tls({urls})\n{LINK}")
 
 
 def test_nothing_changes_once_there_is_a_reactor():
-    loads(f"{LINK}\nfrom hapi.net.lean import without_tls\nassert not without_tls('http://a')\nimport OpenSSL")
+    loads(f"{LINK}\nfrom hapi.startup import without_tls\nassert not without_tls('http://a')\nimport OpenSSL")
 
 
 def test_a_session_over_plain_http_loads_nothing_of_openssl():
-    code = "import hapi.session.main\nfrom hapi.net.lean import without_extras\nassert without_extras('http://127.0.0.1:3006')\n"
+    code = "import hapi.session.main\nfrom hapi.startup import without_extras\nassert without_extras('http://127.0.0.1:3006')\n"
     run = f"{code}from hapi.session.running import Running\n{LINK}\nimport treq, hapi.session.agenttree, hapi.session.demo"
     look = "import sys\nsys.stdout.write(' '.join(name for name, module in sys.modules.items() if module))"
     output = subprocess.run([sys.executable, "-c", f"{run}\n{look}"], capture_output=True, text=True, check=True).stdout
@@ -69,16 +69,16 @@ def test_a_session_over_plain_http_loads_nothing_of_openssl():
 
 @pytest.mark.parametrize("less", ["without_tls", "without_extras"])
 def test_a_link_and_the_rest_client_work_without_openssl(less):
-    code = f"from hapi.net.lean import {less}\n{less}('http://127.0.0.1:1')"
+    code = f"from hapi.startup import {less}\n{less}('http://127.0.0.1:1')"
     code += """
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.web.resource import Resource
-from hapi.net.hubclient import HubClient, HubUnreachable
-from hapi.net.link import HubLink
-from hapi.net.rpc import RpcTable
-from hapi.net.site import LimitedSite
-from hapi.net.socketserver import SocketServer
+from hapi.net.client.hub_client import HubClient, HubUnreachable
+from hapi.net.client.link import HubLink
+from hapi.net.common.rpc import RpcTable
+from hapi.net.server.site import LimitedSite
+from hapi.net.server.socket_server import SocketServer
 from hapi.settings import HubAccess
 class Desk:
     def connect(self, peer, auth): ...

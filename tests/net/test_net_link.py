@@ -10,8 +10,8 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from hapi.net.link import AckTimeout, FrameTooLarge, HubLink, LinkLost
-from hapi.net.rpc import RpcTable
+from hapi.net.client.link import AckTimeout, FrameTooLarge, HubLink, LinkLost
+from hapi.net.common.rpc import RpcTable
 from hapi.protocol.engineio import MAX_PAYLOAD, Handshake
 from hapi.settings import HubAccess
 

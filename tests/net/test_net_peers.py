@@ -18,8 +18,8 @@ from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import deferLater
 
-from hapi.net.link import HubLink, LinkLost
-from hapi.net.rpc import RpcTable
+from hapi.net.client.link import HubLink, LinkLost
+from hapi.net.common.rpc import RpcTable
 from hapi.settings import HubAccess
 
 HERE = Path(__file__).parent

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 import pytest_twisted
 
-from hapi.net.rpc import RpcTable
+from hapi.net.common.rpc import RpcTable
 
 
 class Found(msgspec.Struct, rename="camel"):

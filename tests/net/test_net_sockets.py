@@ -16,12 +16,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.web.resource import Resource
 
-from hapi.net.hubclient import HubClient, HubUnreachable
-from hapi.net.link import HubLink, LinkStatus
-from hapi.net.rpc import RpcTable
-from hapi.net.site import LimitedSite
-from hapi.net.socketserver import SocketServer
-from hapi.net.websocket import ServerSocket, masked
+from hapi.net.client.hub_client import HubClient, HubUnreachable
+from hapi.net.client.link import HubLink, LinkStatus
+from hapi.net.common.rpc import RpcTable
+from hapi.net.common.websocket import ServerSocket, masked
+from hapi.net.server.site import LimitedSite
+from hapi.net.server.socket_server import SocketServer
 from hapi.protocol.engineio import MAX_PAYLOAD
 from hapi.settings import HubAccess
 

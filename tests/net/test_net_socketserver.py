@@ -7,7 +7,7 @@ from memory_guest import Place
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from hapi.net.errors import AckTimeout, FrameTooLarge, PeerGone
+from hapi.net.common.errors import AckTimeout, FrameTooLarge, PeerGone
 from hapi.protocol.engineio import MAX_PAYLOAD
 
 case = SynchronousTestCase()

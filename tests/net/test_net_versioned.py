@@ -7,8 +7,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hapi.net.errors import AckTimeout, FrameTooLarge, LinkLost
-from hapi.net.versioned import VersionedDocument
+from hapi.net.client.versioned import VersionedDocument
+from hapi.net.common.errors import AckTimeout, FrameTooLarge, LinkLost
 
 case = SynchronousTestCase()
 

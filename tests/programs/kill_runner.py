@@ -29,7 +29,7 @@ PLACES = {
         "hapi.runner.adoption:Adoption._take",
         "hapi.runner.adoption:Adoption.run",
         "hapi.runner.machine:Machine.start",
-        "hapi.net.hubclient:HubClient.register_machine",
+        "hapi.net.client.hub_client:HubClient.register_machine",
         "hapi.runner.machine:Machine._connected",
     ),
     "spawn": (
@@ -89,7 +89,7 @@ PLACES = {
         "hapi.runner.sockets:Listeners.adopt",
         "hapi.runner.state:StateFile.write",
         "hapi.runner.adoption:Adoption.run",
-        "hapi.net.hubclient:HubClient.register_machine",
+        "hapi.net.client.hub_client:HubClient.register_machine",
         "hapi.runner.machine:Machine._connected",
         "hapi.runner.heartbeat:Heartbeat._guarded",
     ),

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.web.resource import Resource
 
-from hapi.net.site import LimitedRequest
+from hapi.net.server.site import LimitedRequest
 from hapi.protocol.spawn import Spawned
 from hapi.runner import peers
 from hapi.runner.control import Shortcut

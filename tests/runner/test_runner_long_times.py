@@ -27,7 +27,7 @@ from twisted.internet.task import Clock
 
 from hapi.attempts import attempts
 from hapi.home import Home
-from hapi.net.rpc import RpcTable
+from hapi.net.common.rpc import RpcTable
 from hapi.process import MemoryProcesses
 from hapi.process.in_memory import Runs
 from hapi.protocol.machine import RunnerFacts, runner_capabilities

@@ -10,9 +10,9 @@ from runner_stage import assert_waiting, options_for, result_of
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
-from hapi.net.errors import AckTimeout, HubRefused, HubUnreachable
-from hapi.net.link import LinkStatus
-from hapi.net.rpc import RpcTable
+from hapi.net.client.link import LinkStatus
+from hapi.net.common.errors import AckTimeout, HubRefused, HubUnreachable
+from hapi.net.common.rpc import RpcTable
 from hapi.protocol.machine import MachineHealth, RunnerFacts, runner_capabilities, spawn_error, with_roots
 from hapi.runner.health import HealthGauge
 from hapi.runner.machine import Machine, describe, retry_delay

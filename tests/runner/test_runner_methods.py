@@ -7,7 +7,7 @@ import pytest
 from runner_stage import options_for, result_of
 from twisted.internet.defer import Deferred
 
-from hapi.net.rpc import RpcTable
+from hapi.net.common.rpc import RpcTable
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused
 from hapi.runner.availability import KNOWN, Availability, for_npm_sessions
 from hapi.runner.cursor import chat_store_status

@@ -8,7 +8,7 @@ from attrs import define, field
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from hapi.net.link import LinkStatus
+from hapi.net.client.link import LinkStatus
 from hapi.protocol.control import Listed
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused
 from hapi.runner.control import control_resource

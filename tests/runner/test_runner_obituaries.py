@@ -6,7 +6,7 @@ from runner_stage import Stage, result_of
 from twisted.internet.defer import fail, succeed
 
 from hapi.home import write_whole
-from hapi.net.errors import HubRefused, HubUnreachable, LinkLost
+from hapi.net.common.errors import HubRefused, HubUnreachable, LinkLost
 from hapi.process import Exit
 from hapi.process.in_memory import Runs
 from hapi.protocol.attempt import StopOrder

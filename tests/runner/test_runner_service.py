@@ -14,7 +14,7 @@ from twisted.internet.testing import MemoryReactorClock
 
 from hapi.attempts import AttemptFolder, attempts
 from hapi.home import Home
-from hapi.net.rpc import RpcTable
+from hapi.net.common.rpc import RpcTable
 from hapi.process import MemoryProcesses
 from hapi.protocol.attempt import AttemptRequest
 from hapi.protocol.machine import RunnerFacts

@@ -10,8 +10,8 @@ from twisted.internet.task import Clock
 
 from hapi.agents import BUILT_IN
 from hapi.home import Home
-from hapi.net.errors import AckTimeout, LinkLost
-from hapi.net.rpc import RpcTable
+from hapi.net.common.errors import AckTimeout, LinkLost
+from hapi.net.common.rpc import RpcTable
 from hapi.protocol.session_metadata import Facts
 from hapi.session.commandline import Arguments
 from hapi.session.driver import Driver

@@ -4,7 +4,7 @@ import pytest
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
-from hapi.net.errors import HubRefused, HubUnreachable
+from hapi.net.common.errors import HubRefused, HubUnreachable
 from hapi.session.announcing import ANNOUNCE_FOR, Announcer, first_row
 from hapi.session.early import Outcome
 

@@ -9,7 +9,7 @@ import pytest
 from attrs import define, field
 
 from hapi.home import Home
-from hapi.net.errors import HubRefused, HubUnreachable
+from hapi.net.common.errors import HubRefused, HubUnreachable
 from hapi.session.early import FirstWords, Plan, announce, control_port, say
 from hapi.settings import HubAccess
 

@@ -3,7 +3,7 @@
 from session_stage import MemoryAgent
 from twisted.internet.defer import Deferred
 
-from hapi.net.delivery import Sent
+from hapi.net.client.delivery import Sent
 from hapi.protocol.session import BY_SIGNAL
 
 

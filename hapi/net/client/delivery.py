@@ -10,9 +10,9 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from hapi.net.connection import Connection
-from hapi.net.errors import AckTimeout, LinkLost
-from hapi.net.outbox import Entry, Outbox
+from hapi.net.client.connection import Connection
+from hapi.net.client.outbox import Entry, Outbox
+from hapi.net.common.errors import AckTimeout, LinkLost
 
 MOST_TRIES = 5  # losses in a row after which a message is taken for the cause of them (N10)
 

@@ -15,9 +15,9 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from hapi.net.errors import ConnectRefused, PeerGone
-from hapi.net.peers import ClientConnection, INamespace, Peer, checked
-from hapi.net.websocket import CLOSE_PATIENCE, ServerSocketFactory
+from hapi.net.common.errors import ConnectRefused, PeerGone
+from hapi.net.common.websocket import CLOSE_PATIENCE, ServerSocketFactory
+from hapi.net.server.peers import ClientConnection, INamespace, Peer, checked
 from hapi.protocol.channel import event_text
 from hapi.protocol.engineio import BAD_REQUEST, PING_INTERVAL, PING_TIMEOUT, Handshake, Refusal, refusal
 

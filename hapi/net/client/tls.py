@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import directlyProvides, implementer, providedBy
 
-from hapi.net.errors import CertificateRefused
+from hapi.net.common.errors import CertificateRefused
 
 # OpenSSL tells Twisted no more than "certificate verify failed"; the alert it sends to the server tells why (RFC 8446 6.2).
 _ALERTS = {

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-from hapi.net.errors import AckTimeout
+from hapi.net.common.errors import AckTimeout
 
 
 @define(eq=False)

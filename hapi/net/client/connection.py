@@ -9,7 +9,7 @@ from attrs import define
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-from hapi.net.websocket import ClientSocket
+from hapi.net.common.websocket import ClientSocket
 from hapi.protocol.channel import Acked, ClientChannel, Close, Event, Joined, Left, Refused, Send, Step
 
 

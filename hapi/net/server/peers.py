@@ -13,14 +13,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import Interface
 
-from hapi.net.calls import Calls
-from hapi.net.errors import ConnectRefused, FrameTooLarge, PeerGone
-from hapi.net.websocket import ServerSocket, message_size
+from hapi.net.common.errors import ConnectRefused, FrameTooLarge, PeerGone
+from hapi.net.common.pending_calls import Calls
+from hapi.net.common.websocket import ServerSocket, message_size
 from hapi.protocol.channel import Acked, Close, Event, Joining, Left, Send, ServerChannel, Step, ack_text, event_text
 from hapi.protocol.engineio import MAX_PAYLOAD
 
 if TYPE_CHECKING:
-    from hapi.net.socketserver import SocketServer
+    from hapi.net.server.socket_server import SocketServer
 
 
 class INamespace(Interface):

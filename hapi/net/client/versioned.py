@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from hapi.net.errors import AckTimeout, LinkLost
+from hapi.net.common.errors import AckTimeout, LinkLost
 from hapi.protocol.versioned import Mismatch, NotTaken, Stored, judge, pause
 
 

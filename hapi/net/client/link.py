@@ -14,15 +14,15 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from hapi.net.backoff import Backoff
-from hapi.net.calls import Calls
-from hapi.net.connection import Connection
-from hapi.net.delivery import Delivery, Review, Sent
-from hapi.net.endpoint import Watched, hub_endpoint, upgrade_headers, websocket_url
-from hapi.net.errors import AckTimeout, FrameTooLarge, LinkLost, certificate_words, connection_words
-from hapi.net.outbox import Entry
-from hapi.net.rpc import RpcTable
-from hapi.net.websocket import ClientSocket, ClientSocketFactory, message_size
+from hapi.net.client.backoff import Backoff
+from hapi.net.client.connection import Connection
+from hapi.net.client.delivery import Delivery, Review, Sent
+from hapi.net.client.endpoint import Watched, hub_endpoint, upgrade_headers, websocket_url
+from hapi.net.client.outbox import Entry
+from hapi.net.common.errors import AckTimeout, FrameTooLarge, LinkLost, certificate_words, connection_words
+from hapi.net.common.pending_calls import Calls
+from hapi.net.common.rpc import RpcTable
+from hapi.net.common.websocket import ClientSocket, ClientSocketFactory, message_size
 from hapi.protocol.channel import Acked, Event, ack_text, event_text
 from hapi.protocol.engineio import MAX_PAYLOAD
 from hapi.protocol.rpc import REGISTER, REQUEST, error

@@ -28,7 +28,7 @@ def hub_endpoint(reactor: Any, origin: str) -> IStreamClientEndpoint:
         return endpoint
     from twisted.internet.endpoints import wrapClientTLS  # OpenSSL only for those who need it
 
-    from hapi.net.tls import Checked
+    from hapi.net.client.tls import Checked
 
     wrapped: IStreamClientEndpoint = wrapClientTLS(Checked(parts.hostname), endpoint)
     return wrapped

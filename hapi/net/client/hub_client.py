@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 
-from hapi.net.endpoint import is_header
-from hapi.net.errors import HubRefused, HubUnreachable, connection_words
+from hapi.net.client.endpoint import is_header
+from hapi.net.common.errors import HubRefused, HubUnreachable, connection_words
 from hapi.protocol.engineio import Malformed
 from hapi.protocol.socketio import from_json, to_json
 from hapi.settings import HubAccess
@@ -103,7 +103,7 @@ def _make_http(reactor: Any, secure: bool) -> Any:
     from twisted.web.client import Agent
 
     if secure:
-        from hapi.net.tls import CheckedPolicy
+        from hapi.net.client.tls import CheckedPolicy
 
         return HTTPClient(Agent(reactor, CheckedPolicy(), connectTimeout=20.0))
     return HTTPClient(Agent(reactor, connectTimeout=20.0))

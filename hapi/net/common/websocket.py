@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import txaio
 
-from hapi.net.lean import absent
+from hapi.startup import absent
 
 os.environ.setdefault("AUTOBAHN_USE_NVX", "0")  # read once, when autobahn is imported
 txaio.use_twisted()
