@@ -16,21 +16,21 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 FLOOR = 95.0  # per cent of the branches and lines of each group
 GROUPS = {
-    "lock": ["runner/lock.py", "runner/lockfile.py", "runner/npmlock.py", "runner/rival.py"],
+    "lock": ["runner/lock/home_lock.py", "runner/lock/flock.py", "runner/lock/npm_lock.py", "runner/lock/owner.py"],
     "hand-off": [
-        *("runner/handoff.py", "runner/succession.py", "runner/replacement.py", "runner/inherit.py"),
-        *("runner/heir.py", "runner/predecessor.py", "runner/watch.py", "runner/supervisor.py", "runner/talk.py"),
+        *("runner/handoff/outgoing.py", "runner/handoff/coordinator.py", "runner/handoff/replacement.py", "runner/handoff/descriptors.py"),
+        *("runner/handoff/incoming.py", "runner/handoff/predecessor.py", "runner/handoff/upgrade.py", "runner/supervision/supervisor.py", "runner/handoff/channel.py"),
     ],
     "identity and tree": [
         *("process/identity.py", "process/tree.py", "process/termination.py", "process/exit_watch.py"),
         *("process/exit_status.py", "process/system.py", "process/launch.py"),
     ],
     "control guard": [
-        "runner/guard.py",
-        "runner/peers.py",
-        "runner/listening.py",
-        "runner/control.py",
-        "runner/doors.py",
+        "runner/control/guard.py",
+        "runner/control/peer_credentials.py",
+        "runner/control/site.py",
+        "runner/control/api.py",
+        "runner/endpoints.py",
         "net/server/site.py",
     ],
     "codec": ["protocol/engineio.py", "protocol/socketio.py", "protocol/channel.py", "protocol/rpc.py", "protocol/control.py"],

@@ -21,17 +21,17 @@ from random import Random
 
 ROOT = Path(__file__).parents[1]
 MODULES: dict[str, list[str]] = {  # module → the tests that ought to notice
-    "runner/guard.py": ["tests/runner/test_runner_guard.py"],
-    "runner/control.py": ["tests/runner/test_runner_guard.py"],
-    "runner/listening.py": ["tests/runner/test_runner_guard.py"],
-    "runner/peers.py": ["tests/runner/test_runner_guard.py"],
-    "runner/rival.py": ["tests/runner/test_lock_verdict.py", "tests/runner/test_lock.py"],
-    "runner/npmlock.py": ["tests/runner/test_lock.py"],
-    "runner/lock.py": ["tests/runner/test_lock.py"],
-    "runner/lockfile.py": ["tests/runner/test_lock.py"],
-    "runner/watch.py": ["tests/runner/test_handoff_watch.py"],
-    "runner/handoff.py": ["tests/runner/test_handoff_old.py", "tests/runner/test_handoff_service.py"],
-    "runner/inherit.py": ["tests/runner/test_handoff_inherit.py"],
+    "runner/control/guard.py": ["tests/runner/test_runner_guard.py"],
+    "runner/control/api.py": ["tests/runner/test_runner_guard.py"],
+    "runner/control/site.py": ["tests/runner/test_runner_guard.py"],
+    "runner/control/peer_credentials.py": ["tests/runner/test_runner_guard.py"],
+    "runner/lock/owner.py": ["tests/runner/test_lock_verdict.py", "tests/runner/test_lock.py"],
+    "runner/lock/npm_lock.py": ["tests/runner/test_lock.py"],
+    "runner/lock/home_lock.py": ["tests/runner/test_lock.py"],
+    "runner/lock/flock.py": ["tests/runner/test_lock.py"],
+    "runner/handoff/upgrade.py": ["tests/runner/test_handoff_watch.py"],
+    "runner/handoff/outgoing.py": ["tests/runner/test_handoff_old.py", "tests/runner/test_handoff_service.py"],
+    "runner/handoff/descriptors.py": ["tests/runner/test_handoff_inherit.py"],
     "process/identity.py": ["tests/process", "tests/runner/test_lock.py"],
     "process/tree.py": ["tests/process"],
     "protocol/engineio.py": [

@@ -18,7 +18,7 @@ from hapi.home import Home
 from hapi.process.identity import identify, is_running, read_proc
 from hapi.process.tree import Table
 from hapi.protocol.attempt import ProcessIdentity
-from hapi.runner.state import StateFile
+from hapi.runner.storage.state_file import StateFile
 
 OLD = 3600.0  # seconds after which a file that should have been renamed at once never will be
 

@@ -160,7 +160,7 @@ def _environment(environ: Any) -> Check:
 
 def _state(home: Home) -> Check:
     """Nothing that is in the file keeps a runner from starting: it sets a broken one aside."""
-    from hapi.runner.state import StateFile
+    from hapi.runner.storage.state_file import StateFile
 
     if not os.path.lexists(home.runner_state):
         return Check("state", "good", "no runner has left a state file")
@@ -192,7 +192,7 @@ def _by_trying(home: Home, environ: Any, settings: dict[str, Any] | None) -> lis
 
 
 async def _runner(reactor: Any, home: Home) -> Check:
-    from hapi.runner.client import ControlClient
+    from hapi.runner.control.client import ControlClient
 
     try:
         status = await ControlClient(reactor, home).status()
@@ -212,7 +212,7 @@ async def _runner(reactor: Any, home: Home) -> Check:
 
 async def _child(reactor: Any, home: Home, environ: Any, settings: dict[str, Any]) -> Check:
     from hapi.process.systemd_scopes import Scopes, look_around
-    from hapi.runner.options import read_session_limits
+    from hapi.runner.config.options import read_session_limits
 
     try:
         limits = read_session_limits(environ, settings)

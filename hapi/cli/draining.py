@@ -27,7 +27,7 @@ def drain(wait: bool, timeout: float, as_json: bool) -> None:
     home = Home.find().judged()
 
     async def go(reactor: Any) -> dict[str, Any]:
-        from hapi.runner.client import ControlClient
+        from hapi.runner.control.client import ControlClient
 
         client = ControlClient(reactor, home)
         return await until_calm(reactor, client, timeout) if wait else await client.drain()
@@ -71,7 +71,7 @@ def resume(as_json: bool) -> None:
     home = Home.find().judged()
 
     async def go(reactor: Any) -> dict[str, Any]:
-        from hapi.runner.client import ControlClient
+        from hapi.runner.control.client import ControlClient
 
         return await ControlClient(reactor, home).resume()
 
@@ -87,7 +87,7 @@ def restart(wait: bool, timeout: float, as_json: bool) -> None:
     home = Home.find().judged()
 
     async def go(reactor: Any) -> Readiness:
-        from hapi.runner.client import ControlClient
+        from hapi.runner.control.client import ControlClient
 
         found = await look(reactor, home)
         if not found.answers:

@@ -53,10 +53,10 @@ _CODES = {
     "hapi.settings.NotConfigured": ERROR,
     "hapi.settings.WrongFlag": USAGE,
     "hapi.hub.options.NoPort": USAGE,
-    "hapi.runner.lock.HomeHeld": HELD,
-    "hapi.runner.lockfile.LockUnusable": ERROR,
-    "hapi.runner.client.RunnerNotRunning": NOT_RUNNING,
-    "hapi.runner.client.ControlFailed": ERROR,
+    "hapi.runner.lock.home_lock.HomeHeld": HELD,
+    "hapi.runner.lock.flock.LockUnusable": ERROR,
+    "hapi.runner.control.client.RunnerNotRunning": NOT_RUNNING,
+    "hapi.runner.control.client.ControlFailed": ERROR,
     "hapi.net.common.errors.HubUnreachable": UNREACHABLE,
     "hapi.net.common.errors.HubRefused": ERROR,
     "hapi.hub.service.CannotServe": ERROR,
@@ -65,7 +65,7 @@ _CODES = {
 
 _HINTS = {
     "hapi.hub.service.CannotServe": " (--port chooses another port)",
-    "hapi.runner.client.RunnerNotRunning": "; start it with `hapi runner start`",
+    "hapi.runner.control.client.RunnerNotRunning": "; start it with `hapi runner start`",
 }
 
 

@@ -25,8 +25,8 @@ def run_runner(flags: RunnerFlags) -> int:
     """Serve until asked to leave; the exit code. Raises what is known to be wrong before anything runs."""
     heed_signals()
     from hapi.runner import RunnerOptions
-    from hapi.runner.early import begin_lock
-    from hapi.runner.inherit import OwnStart, prove, take_inheritance
+    from hapi.runner.handoff.descriptors import OwnStart, prove, take_inheritance
+    from hapi.runner.lock.early import begin_lock
 
     words = take_inheritance(os.environ)
     own = OwnStart.capture()
@@ -58,8 +58,8 @@ def serve(options: Any, own: Any, inherited: Any, detached: bool, lock: Any) -> 
     from hapi.cli.serving import Serving
     from hapi.log import start_logging
     from hapi.runner import runner_service
-    from hapi.runner.hosting import host
-    from hapi.runner.succession import succession_of
+    from hapi.runner.handoff.coordinator import succession_of
+    from hapi.runner.process import host
 
     terminal = None if detached else sys.stderr
     logging = start_logging("runner", options.home, terminal=terminal, quiet_start=True, secrets=[options.access.token])

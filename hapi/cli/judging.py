@@ -10,8 +10,8 @@ from twisted.logger import Logger
 from hapi.agents import agents
 from hapi.hub.options import read_list, read_port
 from hapi.log import LEVELS
-from hapi.runner.admission import Limits
-from hapi.runner.options import read_revival, read_roots, read_session_limits
+from hapi.runner.config.options import read_revival, read_roots, read_session_limits
+from hapi.runner.spawn.admission import Limits
 from hapi.settings import NotConfigured, json_type
 
 TEXTS = ("apiUrl", "serverUrl", "cliApiToken", "machineId", "defaultAgent", "listenHost", "publicUrl")

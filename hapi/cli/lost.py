@@ -27,8 +27,8 @@ def lost_flags(argv: Sequence[str], options: Any) -> str:
 
 def _has(options: Any, name: str, value: str) -> bool:
     """Whether `options` came to the same, be it by a flag, a variable or the settings."""
-    from hapi.runner.admission import Limits
-    from hapi.runner.options import read_session_limits
+    from hapi.runner.config.options import read_session_limits
+    from hapi.runner.spawn.admission import Limits
 
     limits: Limits = options.limits
     try:

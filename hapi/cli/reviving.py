@@ -19,7 +19,7 @@ def revive(session_id: str | None, everything: bool, as_json: bool) -> None:
     home = Home.find().judged()
 
     async def go(reactor: Any) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
-        from hapi.runner.client import ControlClient
+        from hapi.runner.control.client import ControlClient
 
         client = ControlClient(reactor, home)
         offered = await client.interrupted()

@@ -119,7 +119,7 @@ def end_session(home: Home, session_id: str, as_json: bool) -> None:
 
 def _ask(home: Home, question: Callable[[Any], Awaitable[Any]], otherwise: Any) -> Any:
     """The runner's answer. Without a runner `otherwise` is printed (unless None) and the command ends as documented."""
-    from hapi.runner.client import ControlClient, RunnerNotRunning
+    from hapi.runner.control.client import ControlClient, RunnerNotRunning
 
     async def ask(reactor: Any) -> Any:
         return await question(ControlClient(reactor, home))

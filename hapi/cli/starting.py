@@ -28,7 +28,7 @@ KEPT = "what workspaceRoots, maxSessions and the like in settings.json say holds
 def start_runner(flags: RunnerFlags, wanted: str, timeout: float, as_json: bool) -> None:
     """Start the runner in the background unless one just like it runs; print how it went. Raises Stop."""
     from hapi.runner import RunnerOptions
-    from hapi.runner.client import stopped_runner
+    from hapi.runner.control.client import stopped_runner
 
     options = RunnerOptions.from_environment(os.environ, **flags.given())  # what is wrong is said here, not in a log
     secrets = Secrets()
@@ -111,7 +111,7 @@ async def give_way(reactor: Any, home: Home, status: dict[str, Any], quiet: bool
 
 async def look(reactor: Any, home: Home) -> Readiness:
     """What the runner of `home` says of itself now; one that does not answer, or none, answers nothing."""
-    from hapi.runner.client import ControlClient, ControlFailed, RunnerNotRunning
+    from hapi.runner.control.client import ControlClient, ControlFailed, RunnerNotRunning
 
     try:
         status = await ControlClient(reactor, home).status()
@@ -132,7 +132,7 @@ def same(status: dict[str, Any], options: Any) -> bool:
     no reason to replace it (faults.md H08).
     """
     from hapi.build import Installation
-    from hapi.runner.state import fingerprint
+    from hapi.runner.storage.state_file import fingerprint
 
     ours = Installation().running()
     is_current = status.get("version") == __version__ and (
@@ -164,7 +164,7 @@ async def stop_running(reactor: Any, home: Home) -> int | None:
     from twisted.internet.task import deferLater
 
     from hapi.process.system import SystemProcesses
-    from hapi.runner.client import ControlClient, RunnerNotRunning
+    from hapi.runner.control.client import ControlClient, RunnerNotRunning
 
     client, processes = ControlClient(reactor, home), SystemProcesses(reactor)
     try:

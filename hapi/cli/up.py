@@ -80,8 +80,8 @@ class Up:
         from hapi.cli.starting import is_reachable
         from hapi.hub import hub_service
         from hapi.runner import RunnerOptions, runner_service
-        from hapi.runner.hosting import host
-        from hapi.runner.succession import part_of
+        from hapi.runner.handoff.coordinator import part_of
+        from hapi.runner.process import host
 
         if await self._already_up(reactor):
             serving.leave()
@@ -112,7 +112,7 @@ class Up:
 
     async def _already_up(self, reactor: Any) -> bool:
         """Whether `hapi up` serves this home already; says where its page is. Raises Stop when a lone runner does."""
-        from hapi.runner.client import ControlClient, RunnerNotRunning
+        from hapi.runner.control.client import ControlClient, RunnerNotRunning
 
         try:
             status = await ControlClient(reactor, self.home).status()
@@ -136,7 +136,7 @@ class Up:
         """What was asked for now and the one that runs has not, as a clause; "" when there is nothing."""
         from urllib.parse import urlsplit
 
-        from hapi.runner.options import read_roots
+        from hapi.runner.config.options import read_roots
 
         port, running = self.hub_flags.get("port"), urlsplit(url).port
         if port and port != running:

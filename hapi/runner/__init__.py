@@ -3,15 +3,15 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hapi.runner.client import ControlClient
-    from hapi.runner.options import RunnerOptions
+    from hapi.runner.config.options import RunnerOptions
+    from hapi.runner.control.client import ControlClient
     from hapi.runner.service import RunnerService, runner_service
 
 __all__ = ["ControlClient", "RunnerOptions", "RunnerService", "runner_service"]
 
 _HOMES = {
-    "ControlClient": "hapi.runner.client",
-    "RunnerOptions": "hapi.runner.options",
+    "ControlClient": "hapi.runner.control.client",
+    "RunnerOptions": "hapi.runner.config.options",
     "RunnerService": "hapi.runner.service",
     "runner_service": "hapi.runner.service",
 }

@@ -9,13 +9,13 @@ from attrs import define
 from twisted.logger import Logger
 
 from hapi.process import IProcesses
-from hapi.runner.child import Child
-from hapi.runner.children import Children
-from hapi.runner.disk import Disk
-from hapi.runner.lock import RunnerLock, Superseded
-from hapi.runner.reports import Reports
-from hapi.runner.retention import Retention
-from hapi.runner.state import OwnState
+from hapi.runner.attempts.child import Child
+from hapi.runner.attempts.registry import Children
+from hapi.runner.attempts.reports import Reports
+from hapi.runner.attempts.retention import Retention
+from hapi.runner.lock.home_lock import RunnerLock, Superseded
+from hapi.runner.storage.disk import Disk
+from hapi.runner.storage.state_file import OwnState
 
 
 class Builds(Protocol):

@@ -22,31 +22,31 @@ from hapi.protocol.control import Listed
 from hapi.protocol.machine import AGENT_CONFIGS, RunnerFacts, ShutdownSource, runner_capabilities
 from hapi.protocol.spawn import SpawnRequest, SpawnResult
 from hapi.redaction import Secrets
+from hapi.runner.attempts.retention import Retention
 from hapi.runner.beat import Beat
-from hapi.runner.deadlines import within
-from hapi.runner.desk import Desk
-from hapi.runner.disk import rest
-from hapi.runner.doors import Doors
+from hapi.runner.config.options import RunnerOptions
+from hapi.runner.control.peer_credentials import PeerLookup
+from hapi.runner.endpoints import Doors
+from hapi.runner.facade import Desk
+from hapi.runner.handoff.coordinator import LEARN_AFTER, Succession
+from hapi.runner.handoff.predecessor import Parts
 from hapi.runner.heartbeat import Heartbeat
-from hapi.runner.hubside import HubSide, MakeMachine, load_client
-from hapi.runner.journal import Journal
-from hapi.runner.later import Later
-from hapi.runner.lock import HomeHeld, LockUnusable, RunnerLock
-from hapi.runner.machine import Machine
-from hapi.runner.methods import offer_methods
-from hapi.runner.obituaries import Obituaries
-from hapi.runner.options import RunnerOptions
-from hapi.runner.overview import overview
-from hapi.runner.peers import PeerLookup
-from hapi.runner.predecessor import Parts
-from hapi.runner.reloading import Reloading
-from hapi.runner.retention import Retention
+from hapi.runner.lock.home_lock import HomeHeld, LockUnusable, RunnerLock
+from hapi.runner.reload import Reloading
 from hapi.runner.sessions import Sessions
-from hapi.runner.state import OwnState, StateFile, state_of_this_run
-from hapi.runner.succession import LEARN_AFTER, Succession
-from hapi.runner.surroundings import Surroundings, surroundings
-from hapi.runner.tally import Tally
-from hapi.runner.title import take_title
+from hapi.runner.status import overview
+from hapi.runner.storage.counters import Tally
+from hapi.runner.storage.deadlines import within
+from hapi.runner.storage.disk import rest
+from hapi.runner.storage.journal import Journal
+from hapi.runner.storage.state_file import OwnState, StateFile, state_of_this_run
+from hapi.runner.storage.timers import Later
+from hapi.runner.supervision.systemd_scope_check import Surroundings, surroundings
+from hapi.runner.supervision.title import take_title
+from hapi.runner.uplink.end_reports import Obituaries
+from hapi.runner.uplink.machine import Machine
+from hapi.runner.uplink.rpc_methods import offer_methods
+from hapi.runner.uplink.uplink import HubSide, MakeMachine, load_client
 
 STOPPED, FAILED, HELD, SUPERSEDED, RESTART = 0, 1, 3, 4, 75  # exit codes of a program that is this service
 
@@ -282,7 +282,7 @@ class RunnerService(Service):
         self.own_state.begin(state, self._now())
 
     def _control(self) -> IResource:
-        from hapi.runner.control import control_resource
+        from hapi.runner.control.api import control_resource
 
         return control_resource(self.desk)
 

@@ -12,24 +12,24 @@ from hapi.attempts import sweep
 from hapi.process import IProcesses
 from hapi.protocol.control import StopStatus
 from hapi.protocol.spawn import SpawnRefused, SpawnRequest, SpawnResult
-from hapi.runner.admission import Admission
-from hapi.runner.adoption import Adoption
-from hapi.runner.announcements import Announcements
-from hapi.runner.availability import Availability
-from hapi.runner.child import LEFT, Child
-from hapi.runner.children import Children
-from hapi.runner.disk import disk_of
-from hapi.runner.drained import Drained
-from hapi.runner.git import Git
-from hapi.runner.journal import Note
-from hapi.runner.later import Later
-from hapi.runner.options import RunnerOptions
-from hapi.runner.reports import Reports
-from hapi.runner.revive import Reviver
-from hapi.runner.spawning import Spawner
-from hapi.runner.stuck import Thresholds
-from hapi.runner.tally import Tally
-from hapi.runner.worktrees import Worktrees
+from hapi.runner.attempts.adoption import Adoption
+from hapi.runner.attempts.child import LEFT, Child
+from hapi.runner.attempts.registry import Children
+from hapi.runner.attempts.reports import Reports
+from hapi.runner.attempts.stall import Thresholds
+from hapi.runner.config.options import RunnerOptions
+from hapi.runner.control.announcements import Announcements
+from hapi.runner.spawn.admission import Admission
+from hapi.runner.spawn.agents import Availability
+from hapi.runner.spawn.drain import Drained
+from hapi.runner.spawn.revive import Reviver
+from hapi.runner.spawn.spawner import Spawner
+from hapi.runner.storage.counters import Tally
+from hapi.runner.storage.disk import disk_of
+from hapi.runner.storage.journal import Note
+from hapi.runner.storage.timers import Later
+from hapi.runner.workspace.git import Git
+from hapi.runner.workspace.worktrees import Worktrees
 
 
 class Sessions:

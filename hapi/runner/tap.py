@@ -14,7 +14,7 @@ from twisted.python import usage
 
 from hapi.home import HomeUnusable
 from hapi.redaction import visible
-from hapi.runner.options import RunnerOptions
+from hapi.runner.config.options import RunnerOptions
 from hapi.settings import NotConfigured, SettingsBroken
 
 FLAGS = ("max_sessions", "min_free_memory", "queue", "revive", "session_memory")
@@ -108,8 +108,8 @@ def _exit_with(exit_code: int) -> None:
 def makeService(options: Options) -> MultiService:
     lock = None
     if options.parent is not None and options.parent.get("nodaemon"):  # a daemon is another process than this one
-        from hapi.runner.early import begin_lock
-        from hapi.runner.lockfile import LockUnusable
+        from hapi.runner.lock.early import begin_lock
+        from hapi.runner.lock.flock import LockUnusable
 
         try:
             lock = begin_lock(options["runner"].home)
@@ -119,9 +119,9 @@ def makeService(options: Options) -> MultiService:
     from twisted.internet import reactor
 
     from hapi.net.common.clock import use_monotonic_time
-    from hapi.runner.hosting import host
+    from hapi.runner.handoff.coordinator import part_of
+    from hapi.runner.process import host
     from hapi.runner.service import runner_service
-    from hapi.runner.succession import part_of
 
     use_monotonic_time(reactor)
     program = Program(reactor)

@@ -172,7 +172,7 @@ def test_a_state_file_that_cannot_be_made_out_is_a_note__S05(checks, content):
 
 
 def test_a_state_file_that_is_set_aside_is_closed_to_others__S05_K04(home):
-    from hapi.runner.state import StateFile
+    from hapi.runner.storage.state_file import StateFile
 
     home.runner_state.write_text("{")
     home.runner_state.chmod(0o644)

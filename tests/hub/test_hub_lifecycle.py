@@ -12,8 +12,8 @@ from twisted.internet.task import Clock
 from hapi.hub.store.interface import StoreFailed
 from hapi.hub.store.rows import Stale
 from hapi.hub.store.sqlite import SqliteStore
-from hapi.runner.admission import DRAINING, MEMORY, QUEUE_FULL, SESSIONS
-from hapi.runner.spawning import LATE
+from hapi.runner.spawn.admission import DRAINING, MEMORY, QUEUE_FULL, SESSIONS
+from hapi.runner.spawn.spawner import LATE
 
 ARCHIVED = {"lifecycleState": "archived", "lifecycleStateSince": 5, "archivedBy": "cli", "archiveReason": "Session completed"}
 

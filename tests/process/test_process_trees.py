@@ -24,7 +24,7 @@ from hapi.process import Exit, LaunchFailed, LaunchPlan
 from hapi.process.launch import Report
 from hapi.process.system import SystemProcesses
 from hapi.protocol.attempt import AttemptRequest, ProcessIdentity
-from hapi.runner.lock import RunnerLock
+from hapi.runner.lock.home_lock import RunnerLock
 
 LAST_PID = Path("/proc/sys/kernel/ns_last_pid")  # root may choose the next pid by it
 HOSTILE = str(Path(__file__).with_name("hostile.py"))

@@ -5,7 +5,8 @@ import signal
 import sys
 
 from hapi.__main__ import main
-from hapi.runner import handoff, watch
+from hapi.runner.handoff import outgoing as handoff
+from hapi.runner.handoff import upgrade as watch
 from hapi.runner.service import RunnerService
 
 handoff.PATIENCE = float(sys.argv[1])

@@ -17,7 +17,7 @@ from support import CANARY, Program, Stage, until
 
 from hapi.attempts import AttemptFolder, attempts
 from hapi.home import Home
-from hapi.runner.client import ControlClient, RunnerNotRunning
+from hapi.runner.control.client import ControlClient, RunnerNotRunning
 
 pytestmark = pytest.mark.program
 

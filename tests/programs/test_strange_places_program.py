@@ -14,7 +14,7 @@ from support import until
 from test_runner_program import OURS, SESSION, Machine
 
 from hapi.attempts import attempts
-from hapi.runner.state import StateFile
+from hapi.runner.storage.state_file import StateFile
 
 pytestmark = pytest.mark.program
 

@@ -22,8 +22,8 @@ from twisted.internet.task import Clock
 
 from hapi.home import Home
 from hapi.process.system import SystemProcesses
-from hapi.runner import lock as lock_module
-from hapi.runner.lock import HomeHeld, RunnerLock
+from hapi.runner.lock import home_lock as lock_module
+from hapi.runner.lock.home_lock import HomeHeld, RunnerLock
 
 KINDS = ("none", "stale", "empty", "garbage", "reused", "own")
 

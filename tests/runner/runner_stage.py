@@ -15,18 +15,18 @@ from hapi.home import Home
 from hapi.process import MemoryProcesses
 from hapi.protocol.control import SessionStarted
 from hapi.protocol.spawn import SpawnRefused, Worktree, parse_spawn
-from hapi.runner.admission import Admission, Limits
-from hapi.runner.adoption import Adoption
-from hapi.runner.announcements import Announcements
-from hapi.runner.availability import Availability
-from hapi.runner.child import Child
-from hapi.runner.children import Children
-from hapi.runner.guard import Door
-from hapi.runner.options import RunnerOptions
-from hapi.runner.peers import Caller
-from hapi.runner.reports import Reports
-from hapi.runner.roots import WorkspaceRoots
-from hapi.runner.spawning import Spawner
+from hapi.runner.attempts.adoption import Adoption
+from hapi.runner.attempts.child import Child
+from hapi.runner.attempts.registry import Children
+from hapi.runner.attempts.reports import Reports
+from hapi.runner.config.options import RunnerOptions
+from hapi.runner.control.announcements import Announcements
+from hapi.runner.control.guard import Door
+from hapi.runner.control.peer_credentials import Caller
+from hapi.runner.spawn.admission import Admission, Limits
+from hapi.runner.spawn.agents import Availability
+from hapi.runner.spawn.spawner import Spawner
+from hapi.runner.workspace.roots import WorkspaceRoots
 from hapi.settings import HubAccess
 
 CHECK = SynchronousTestCase()

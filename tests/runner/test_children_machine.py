@@ -24,9 +24,9 @@ from hapi.attempts import AttemptFolder
 from hapi.home import Home
 from hapi.process import ProcessIdentity
 from hapi.protocol.spawn import Spawned, SpawnRefused
-from hapi.runner.admission import Limits
-from hapi.runner.announcements import Accepted, Rejected
-from hapi.runner.retention import Retention
+from hapi.runner.attempts.retention import Retention
+from hapi.runner.control.announcements import Accepted, Rejected
+from hapi.runner.spawn.admission import Limits
 
 LIMIT = 6  # sessions at once
 LEASE, SOON = 15.0, 12.0  # seconds: the lease, and when the model lets all leases run out rather than guess at the moment

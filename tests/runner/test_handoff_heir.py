@@ -16,11 +16,11 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from hapi.process import MemoryProcesses, SystemProcesses
-from hapi.runner import talk as talking
-from hapi.runner.heir import Heir, PredecessorStays
-from hapi.runner.inherit import DESCRIPTORS, FROM_PID, NONE, Heirlooms, Inheritance, OwnStart
-from hapi.runner.replacement import CannotStart, start_replacement
-from hapi.runner.talk import Talk, TalkEnded
+from hapi.runner.handoff import channel as talking
+from hapi.runner.handoff.channel import Talk, TalkEnded
+from hapi.runner.handoff.descriptors import DESCRIPTORS, FROM_PID, NONE, Heirlooms, Inheritance, OwnStart
+from hapi.runner.handoff.incoming import Heir, PredecessorStays
+from hapi.runner.handoff.replacement import CannotStart, start_replacement
 
 case = SynchronousTestCase()
 

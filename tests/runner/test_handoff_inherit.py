@@ -11,10 +11,10 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 
 from hapi.process import MemoryProcesses
-from hapi.runner.inherit import DESCRIPTORS, FROM_PID, NONE, OwnStart, prove, take_inheritance, words_for
-from hapi.runner.lock import RunnerLock
-from hapi.runner.sockets import Listeners
-from hapi.runner.state import StateFile, state_of_this_run
+from hapi.runner.control.listeners import Listeners
+from hapi.runner.handoff.descriptors import DESCRIPTORS, FROM_PID, NONE, OwnStart, prove, take_inheritance, words_for
+from hapi.runner.lock.home_lock import RunnerLock
+from hapi.runner.storage.state_file import StateFile, state_of_this_run
 from hapi.settings import HubAccess
 
 OLD = 4711  # pid

@@ -9,9 +9,9 @@ from twisted.internet.defer import Deferred, race, succeed
 from twisted.internet.task import Clock
 
 from hapi.one_shot import Once
-from hapi.runner.handoff import PATIENCE, Done, Expected, Failed, Good, Handoff, NotYet, Stopped, Wrong, judge
-from hapi.runner.replacement import CannotStart
-from hapi.runner.talk import Talk, TalkEnded
+from hapi.runner.handoff.channel import Talk, TalkEnded
+from hapi.runner.handoff.outgoing import PATIENCE, Done, Expected, Failed, Good, Handoff, NotYet, Stopped, Wrong, judge
+from hapi.runner.handoff.replacement import CannotStart
 
 EXPECTED = Expected(
     pid=7,

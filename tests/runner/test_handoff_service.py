@@ -16,11 +16,11 @@ from hapi.attempts import AttemptFolder
 from hapi.process import MemoryProcesses
 from hapi.protocol.attempt import AttemptProcess, AttemptRequest, AttemptSession
 from hapi.protocol.spawn import SpawnRefused, parse_spawn
-from hapi.runner.inherit import OwnStart
-from hapi.runner.predecessor import TRY_AGAIN
-from hapi.runner.succession import Succession
-from hapi.runner.supervisor import Supervision
-from hapi.runner.watch import CONFIRM, BuildWatch
+from hapi.runner.handoff.coordinator import Succession
+from hapi.runner.handoff.descriptors import OwnStart
+from hapi.runner.handoff.predecessor import TRY_AGAIN
+from hapi.runner.handoff.upgrade import CONFIRM, BuildWatch
+from hapi.runner.supervision.supervisor import Supervision
 
 OTHER = 7  # pid of the replacement
 

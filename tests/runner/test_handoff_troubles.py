@@ -19,18 +19,18 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-import hapi.runner.talk as talking
+import hapi.runner.handoff.channel as talking
 from hapi.build import Build
 from hapi.process import MemoryProcesses
 from hapi.protocol.spawn import SpawnRefused
-from hapi.runner import supervisor
-from hapi.runner.client import RunnerNotRunning
-from hapi.runner.inherit import Inheritance, OwnStart, prove, seen
-from hapi.runner.predecessor import TRY_AGAIN, Parts, Predecessor
-from hapi.runner.replacement import CannotStart, Replacement
-from hapi.runner.succession import Succession, part_of, succession_of
-from hapi.runner.supervisor import Supervision
-from hapi.runner.watch import BuildWatch, Pace
+from hapi.runner.control.client import RunnerNotRunning
+from hapi.runner.handoff.coordinator import Succession, part_of, succession_of
+from hapi.runner.handoff.descriptors import Inheritance, OwnStart, prove, seen
+from hapi.runner.handoff.predecessor import TRY_AGAIN, Parts, Predecessor
+from hapi.runner.handoff.replacement import CannotStart, Replacement
+from hapi.runner.handoff.upgrade import BuildWatch, Pace
+from hapi.runner.supervision import supervisor
+from hapi.runner.supervision.supervisor import Supervision
 
 CASE = SynchronousTestCase()
 
@@ -300,7 +300,7 @@ def test_a_runner_watched_in_a_terminal_is_that_terminals_business__H07(monkeypa
 def test_the_foreground_of_a_terminal_is_known_and_a_file_is_none(tmp_path):
     ours, terminal = os.openpty()
     script = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-    script += "from hapi.runner.supervisor import in_foreground; print(in_foreground())"
+    script += "from hapi.runner.supervision.supervisor import in_foreground; print(in_foreground())"
     with open(tmp_path / "said", "wb") as said:
         subprocess.run([sys.executable, "-c", script], stdin=terminal, stdout=said, start_new_session=True, check=True)
     assert (tmp_path / "said").read_text() == "True\n"

@@ -8,8 +8,8 @@ from attrs import define
 from twisted.internet.task import Clock
 
 from hapi.build import Build
-from hapi.runner.supervisor import Supervision, notify, supervision
-from hapi.runner.watch import AFTER_FAILURE, AN_HOUR, CONFIRM, BuildWatch, Pace
+from hapi.runner.handoff.upgrade import AFTER_FAILURE, AN_HOUR, CONFIRM, BuildWatch, Pace
+from hapi.runner.supervision.supervisor import Supervision, notify, supervision
 
 OLD, NEW, NEWER = Build("1", "a"), Build("1", "b"), Build("2", "c")
 

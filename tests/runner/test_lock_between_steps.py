@@ -8,8 +8,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from hapi.process import MemoryProcesses
-from hapi.runner import npmlock
-from hapi.runner.lock import HomeHeld, LockUnusable, RunnerLock
+from hapi.runner.lock import npm_lock as npmlock
+from hapi.runner.lock.home_lock import HomeHeld, LockUnusable, RunnerLock
 
 RUNNER = ("node", "hapi", "runner", "start-sync")
 THEIRS, STALE = 4321, "999"

@@ -13,8 +13,8 @@ from lock_starters import dead_pid, take
 from hapi.attempts import AttemptFolder
 from hapi.process.system import SystemProcesses
 from hapi.protocol.attempt import AttemptRequest
-from hapi.runner import lock as lock_module
-from hapi.runner import lockfile
+from hapi.runner.lock import flock as lockfile
+from hapi.runner.lock import home_lock as lock_module
 
 START = ("nothing", "stale", "deleted under us", "without exchange")
 
@@ -106,7 +106,7 @@ from hapi.attempts import AttemptFolder
 from hapi.home import Home
 from hapi.process import LaunchPlan
 from hapi.process.system import SystemProcesses
-from hapi.runner.lock import RunnerLock
+from hapi.runner.lock.home_lock import RunnerLock
 
 home, processes = Home(Path(sys.argv[1])), SystemProcesses(reactor)
 plan = LaunchPlan(("/bin/sh", "-c", "echo ready; read line < fifo; echo $line; head -c 1000000 /dev/zero; echo end"),

@@ -8,9 +8,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from hapi.process import MemoryProcesses
-from hapi.runner import lockfile, npmlock
-from hapi.runner.lock import HomeHeld, LockUnusable, RunnerLock, Superseded, owner_of
-from hapi.runner.rival import has_open
+from hapi.runner.lock import flock as lockfile
+from hapi.runner.lock import npm_lock as npmlock
+from hapi.runner.lock.home_lock import HomeHeld, LockUnusable, RunnerLock, Superseded, owner_of
+from hapi.runner.lock.owner import has_open
 
 RUNNER = ("node", "hapi", "runner", "start-sync")
 case = SynchronousTestCase()

@@ -7,7 +7,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hapi.runner.rival import Held, Stale, Suspect, Unfinished, has_open, pid_in, verdict
+from hapi.runner.lock.owner import Held, Stale, Suspect, Unfinished, has_open, pid_in, verdict
 
 RUNNER = ("node", "/usr/bin/hapi", "runner", "start-sync")
 LIVE = Suspect(pid=7, owner=1000, words=RUNNER, started_at=90.0, home="/home/me/.hapi", in_state=False)

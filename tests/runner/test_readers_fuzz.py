@@ -26,10 +26,10 @@ from hapi.protocol.attempt import (
     ProcessIdentity,
     StopOrder,
 )
-from hapi.runner.refusals import Refusals
-from hapi.runner.rival import Held, Judge, Stale, Unfinished, pid_in
-from hapi.runner.state import RunnerState, StateFile
-from hapi.runner.stuck import Thresholds
+from hapi.runner.attempts.stall import Thresholds
+from hapi.runner.lock.owner import Held, Judge, Stale, Unfinished, pid_in
+from hapi.runner.storage.state_file import RunnerState, StateFile
+from hapi.runner.uplink.refusals import Refusals
 from hapi.settings import HubAccess, NotConfigured, SettingsBroken, hub_access, read_settings
 
 IDENTITY = ProcessIdentity(1000, 5000, "00000000-0000-4000-8000-000000000000", 1_005_000)

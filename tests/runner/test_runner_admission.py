@@ -6,8 +6,8 @@ import pytest
 from runner_stage import Stage, assert_waiting, result_of
 
 from hapi.protocol.spawn import Spawned, SpawnRefused
-from hapi.runner.admission import Limits, as_size, free_memory, read_size
-from hapi.runner.options import RunnerOptions
+from hapi.runner.config.options import RunnerOptions
+from hapi.runner.spawn.admission import Limits, as_size, free_memory, read_size
 from hapi.settings import NotConfigured
 
 

@@ -11,9 +11,9 @@ from twisted.internet.defer import Deferred
 from hapi.process.in_memory import MemoryProcesses
 from hapi.protocol.control import DIRECTLY, SessionStarted
 from hapi.protocol.spawn import Spawned
-from hapi.runner.announcements import Accepted, Rejected
-from hapi.runner.guard import Door
-from hapi.runner.peers import Caller
+from hapi.runner.control.announcements import Accepted, Rejected
+from hapi.runner.control.guard import Door
+from hapi.runner.control.peer_credentials import Caller
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from twisted.internet.defer import Deferred
 
 from hapi.attempts import attempts
 from hapi.protocol.spawn import Spawned, Worktree, parse_spawn
-from hapi.runner.admission import Limits
-from hapi.runner.later import Later
 from hapi.runner.sessions import Sessions
-from hapi.runner.spawning import LATE, STOPPED
-from hapi.runner.tally import Tally
+from hapi.runner.spawn.admission import Limits
+from hapi.runner.spawn.spawner import LATE, STOPPED
+from hapi.runner.storage.counters import Tally
+from hapi.runner.storage.timers import Later
 
 TREE = Worktree("/repo", "hapi-x", "x", "/repo-worktrees/x", 1)
 

@@ -9,9 +9,9 @@ from hapi.process.in_memory import MemoryProcesses, Runs
 from hapi.protocol.attempt import AttemptEnd, AttemptReport, AttemptRequest, StopOrder
 from hapi.protocol.control import DIRECTLY
 from hapi.protocol.spawn import SpawnRefused
-from hapi.runner.adoption import MACHINE_STOPPED, NEVER_LAUNCHED
-from hapi.runner.announcements import Accepted
-from hapi.runner.retention import Retention
+from hapi.runner.attempts.adoption import MACHINE_STOPPED, NEVER_LAUNCHED
+from hapi.runner.attempts.retention import Retention
+from hapi.runner.control.announcements import Accepted
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from twisted.python.failure import Failure
 
 from hapi.attempts import attempts
 from hapi.protocol.spawn import Spawned, SpawnRefused
-from hapi.runner.announcements import Accepted, Rejected
-from hapi.runner.child import LEFT, Child
-from hapi.runner.disk import AtOnce, InTurn, disk_of
+from hapi.runner.attempts.child import LEFT, Child
+from hapi.runner.control.announcements import Accepted, Rejected
+from hapi.runner.storage.disk import AtOnce, InTurn, disk_of
 
 
 class SlowDisk:

@@ -16,13 +16,21 @@ from twisted.web.resource import Resource
 
 from hapi.net.server.site import LimitedRequest
 from hapi.protocol.spawn import Spawned
-from hapi.runner import peers
-from hapi.runner.control import Shortcut
-from hapi.runner.doors import Doors
-from hapi.runner.guard import CallerForbidden
-from hapi.runner.inherit import NONE, Inheritance
-from hapi.runner.listening import ControlSite, Guarded
-from hapi.runner.peers import Caller, PeerLookup, SocketHolders, Unknowable, by_sock_diag, holds_socket, of_unix_socket
+from hapi.runner.control import peer_credentials as peers
+from hapi.runner.control.api import Shortcut
+from hapi.runner.control.guard import CallerForbidden
+from hapi.runner.control.peer_credentials import (
+    Caller,
+    PeerLookup,
+    SocketHolders,
+    Unknowable,
+    by_sock_diag,
+    holds_socket,
+    of_unix_socket,
+)
+from hapi.runner.control.site import ControlSite, Guarded
+from hapi.runner.endpoints import Doors
+from hapi.runner.handoff.descriptors import NONE, Inheritance
 
 
 class Whole(Answers):
@@ -127,7 +135,7 @@ def test_metrics_are_text_made_anew_for_each_look(runner, monkeypatch):
             self.looks += 1
             return b"looks %d\n" % self.looks
 
-    monkeypatch.setattr("hapi.runner.metrics.Metrics", Metrics)
+    monkeypatch.setattr("hapi.runner.control.metrics.Metrics", Metrics)
     channel, transport = connect(Clock(), runner)
     for number in (1, 2):
         transport.clear()
@@ -265,7 +273,7 @@ def test_an_error_of_the_kernel_is_nobody_or_no_answer__X01_X15(monkeypatch, cod
         def recv(self, size):
             return struct.pack("=IHHIIi", 36, peers.NLMSG_ERROR, 0, 1, 0, -code).ljust(36, b"\0")
 
-    monkeypatch.setattr("hapi.runner.peers.socket.socket", Netlink)
+    monkeypatch.setattr("hapi.runner.control.peer_credentials.socket.socket", Netlink)
     if found is None:
         assert by_sock_diag(("127.0.0.1", 1), ("127.0.0.1", 2)) is None
     else:

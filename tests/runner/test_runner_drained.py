@@ -5,8 +5,8 @@ import json
 import pytest
 from twisted.internet.task import Clock
 
-from hapi.runner.admission import Admission, Limits
-from hapi.runner.drained import DRAINED, Drained
+from hapi.runner.spawn.admission import Admission, Limits
+from hapi.runner.spawn.drain import DRAINED, Drained
 
 
 def runner(home):
@@ -63,7 +63,7 @@ def test_a_disk_that_refuses_drains_this_runner_all_the_same__S02(home, monkeypa
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("hapi.runner.drained.write_whole", full)
+    monkeypatch.setattr("hapi.runner.spawn.drain.write_whole", full)
     admission, drained = runner(home)
     assert drained.drain("control: pid 1", keep=True)
     assert admission.draining == DRAINED

@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from hapi.cli.draining import until_calm
 from hapi.cli.failures import Stop
 from hapi.protocol.attempt import AttemptReport
-from hapi.runner.work import work_of
+from hapi.runner.attempts.activity import work_of
 
 
 @pytest.fixture

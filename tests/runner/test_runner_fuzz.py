@@ -25,12 +25,12 @@ from twisted.python.failure import Failure
 from hapi.home import Home
 from hapi.process import MemoryProcesses
 from hapi.protocol.spawn import SpawnRefused
-from hapi.runner.control import control_resource
-from hapi.runner.listening import ControlSite, Guarded
-from hapi.runner.peers import Caller, PeerLookup
-from hapi.runner.retention import Retention
-from hapi.runner.roots import WorkspaceRoots
+from hapi.runner.attempts.retention import Retention
+from hapi.runner.control.api import control_resource
+from hapi.runner.control.peer_credentials import Caller, PeerLookup
+from hapi.runner.control.site import ControlSite, Guarded
 from hapi.runner.service import RunnerService
+from hapi.runner.workspace.roots import WorkspaceRoots
 
 PORT = 4711
 RECORDED = Path(__file__).parents[1] / "fixtures/control-http.jsonl"

@@ -16,11 +16,11 @@ from twisted.internet.testing import StringTransport
 
 from hapi.protocol.control import Listed, Malformed, SessionStarted, StopSession, read_object
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused
-from hapi.runner.announcements import Accepted, Rejected
-from hapi.runner.control import control_resource
-from hapi.runner.guard import Door, judge
-from hapi.runner.listening import ControlSite, Guarded
-from hapi.runner.peers import (
+from hapi.runner.control.announcements import Accepted, Rejected
+from hapi.runner.control.api import control_resource
+from hapi.runner.control.guard import Door, judge
+from hapi.runner.control.listeners import Listeners, listen_unix, reachable
+from hapi.runner.control.peer_credentials import (
     Caller,
     PeerLookup,
     SocketHolders,
@@ -31,7 +31,7 @@ from hapi.runner.peers import (
     holds_socket,
     listening_inode,
 )
-from hapi.runner.sockets import Listeners, listen_unix, reachable
+from hapi.runner.control.site import ControlSite, Guarded
 
 US, PORT, TOKEN = 1000, 4321, "token-of-the-state-file"
 OURS = Door(Caller(US, 77), provable=True)
@@ -233,7 +233,7 @@ def test_who_holds_a_socket(pair):
 
 def test_who_called_before_is_looked_at_first(monkeypatch):
     asked = []
-    monkeypatch.setattr("hapi.runner.peers.holds_socket", lambda pid, inode, proc: asked.append(pid) or pid == 7)
+    monkeypatch.setattr("hapi.runner.control.peer_credentials.holds_socket", lambda pid, inode, proc: asked.append(pid) or pid == 7)
     monkeypatch.setattr(os, "listdir", lambda path: ["7", "8", "self", "9"])
     holders = SocketHolders()
     assert [holders.find(1), holders.find(2)] == [7, 7]
@@ -641,7 +641,7 @@ def test_an_answer_of_the_kernel_that_makes_no_sense_is_no_caller__X15(monkeypat
         def recv(self, size):
             return kernel
 
-    monkeypatch.setattr("hapi.runner.peers.socket.socket", Netlink)
+    monkeypatch.setattr("hapi.runner.control.peer_credentials.socket.socket", Netlink)
     with pytest.raises(Unknowable):
         by_sock_diag(("127.0.0.1", 1), ("127.0.0.1", 2))
 

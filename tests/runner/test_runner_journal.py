@@ -10,10 +10,10 @@ from runner_stage import Stage, result_of
 from hapi.process.in_memory import Runs
 from hapi.protocol.attempt import AttemptEnd, AttemptReport
 from hapi.redaction import Secrets
-from hapi.runner.admission import Limits
-from hapi.runner.holders import look_for_holder
-from hapi.runner.journal import Journal, read_back
-from hapi.runner.revive import Reviver
+from hapi.runner.attempts.holders import look_for_holder
+from hapi.runner.spawn.admission import Limits
+from hapi.runner.spawn.revive import Reviver
+from hapi.runner.storage.journal import Journal, read_back
 
 
 def events(home):

@@ -32,11 +32,11 @@ from hapi.process import MemoryProcesses
 from hapi.process.in_memory import Runs
 from hapi.protocol.machine import RunnerFacts, runner_capabilities
 from hapi.protocol.spawn import Spawned, SpawnRefused, parse_spawn
-from hapi.runner.announcements import Accepted, Rejected
-from hapi.runner.machine import Machine
-from hapi.runner.retention import Retention
+from hapi.runner.attempts.retention import Retention
+from hapi.runner.control.announcements import Accepted, Rejected
+from hapi.runner.handoff.upgrade import BuildWatch, Pace
 from hapi.runner.service import RunnerService
-from hapi.runner.watch import BuildWatch, Pace
+from hapi.runner.uplink.machine import Machine
 
 HOUR, DAY = 3600.0, 86_400.0
 FACTS = RunnerFacts(19506, 38465, 1795175850041, runner_capabilities())
@@ -334,11 +334,11 @@ def work(monkeypatch) -> Work:
         return counting
 
     import hapi.attempts
-    import hapi.runner.reports
+    import hapi.runner.attempts.reports
 
     monkeypatch.setattr(hapi.attempts, "read_capped", counted("reads", hapi.attempts.read_capped))
     monkeypatch.setattr(hapi.attempts, "write_whole", counted("writes", hapi.attempts.write_whole))
-    monkeypatch.setattr(hapi.runner.reports, "stamp_of", counted("looks", hapi.runner.reports.stamp_of))
+    monkeypatch.setattr(hapi.runner.attempts.reports, "stamp_of", counted("looks", hapi.runner.attempts.reports.stamp_of))
     for name in ("is_running", "tree", "command_line", "environment", "end_tree"):
         monkeypatch.setattr(MemoryProcesses, name, counted(name, getattr(MemoryProcesses, name)))
     return made

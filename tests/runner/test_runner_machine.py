@@ -14,10 +14,10 @@ from hapi.net.client.link import LinkStatus
 from hapi.net.common.errors import AckTimeout, HubRefused, HubUnreachable
 from hapi.net.common.rpc import RpcTable
 from hapi.protocol.machine import MachineHealth, RunnerFacts, runner_capabilities, spawn_error, with_roots
-from hapi.runner.health import HealthGauge
-from hapi.runner.machine import Machine, describe, retry_delay
-from hapi.runner.refusals import Refusals
-from hapi.runner.roots import WorkspaceRoots
+from hapi.runner.uplink.health import HealthGauge
+from hapi.runner.uplink.machine import Machine, describe, retry_delay
+from hapi.runner.uplink.refusals import Refusals
+from hapi.runner.workspace.roots import WorkspaceRoots
 from hapi.settings import HubAccess
 
 RECORDED = [json.loads(line) for line in (Path(__file__).parents[1] / "fixtures/machine-connect.jsonl").read_text().splitlines()]

@@ -9,11 +9,11 @@ from twisted.internet.defer import Deferred
 
 from hapi.net.common.rpc import RpcTable
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused
-from hapi.runner.availability import KNOWN, Availability, for_npm_sessions
-from hapi.runner.cursor import chat_store_status
-from hapi.runner.methods import offer_methods
-from hapi.runner.options import OWN_SESSIONS, RunnerOptions
-from hapi.runner.roots import WorkspaceRoots
+from hapi.runner.config.options import OWN_SESSIONS, RunnerOptions
+from hapi.runner.spawn.agents import KNOWN, Availability, for_npm_sessions
+from hapi.runner.uplink.rpc_methods import offer_methods
+from hapi.runner.workspace.cursor import chat_store_status
+from hapi.runner.workspace.roots import WorkspaceRoots
 from hapi.settings import NotConfigured
 
 RECORDED = [json.loads(line) for line in (Path(__file__).parents[1] / "fixtures/rpc-results.jsonl").read_text().splitlines()]

@@ -11,12 +11,12 @@ from twisted.internet.testing import StringTransport
 from hapi.net.client.link import LinkStatus
 from hapi.protocol.control import Listed
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused
-from hapi.runner.control import control_resource
-from hapi.runner.guard import Door
-from hapi.runner.listening import ControlSite, Guarded
-from hapi.runner.metrics import Metrics
-from hapi.runner.peers import Caller, PeerLookup
-from hapi.runner.tally import Tally
+from hapi.runner.control.api import control_resource
+from hapi.runner.control.guard import Door
+from hapi.runner.control.metrics import Metrics
+from hapi.runner.control.peer_credentials import Caller, PeerLookup
+from hapi.runner.control.site import ControlSite, Guarded
+from hapi.runner.storage.counters import Tally
 
 
 @define(eq=False)

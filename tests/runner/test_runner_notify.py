@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from hapi.attempts import AttemptFolder
 from hapi.process.interface import LaunchPlan
 from hapi.process.launch import environment_of
-from hapi.runner.notify import Notifications, Notifier, notifier, status_line, watchdog_interval
+from hapi.runner.supervision.sd_notify import Notifications, Notifier, notifier, status_line, watchdog_interval
 
 
 @define

@@ -11,7 +11,7 @@ from hapi.process import Exit
 from hapi.process.in_memory import Runs
 from hapi.protocol.attempt import StopOrder
 from hapi.protocol.session import BY_SIGNAL
-from hapi.runner.obituaries import Archive, Death, Leave, Obituaries, SayEnd, judge
+from hapi.runner.uplink.end_reports import Archive, Death, Leave, Obituaries, SayEnd, judge
 
 
 @define(eq=False)

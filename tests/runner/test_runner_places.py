@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hapi.protocol.spawn import NeedsDirectory, SpawnRefused
-from hapi.runner.browse import list_directory, path_exists
-from hapi.runner.directories import prepare_directory
-from hapi.runner.roots import RootUnusable, WorkspaceRoots
+from hapi.runner.workspace.browse import list_directory, path_exists
+from hapi.runner.workspace.directories import prepare_directory
+from hapi.runner.workspace.roots import RootUnusable, WorkspaceRoots
 
 RECORDED = [json.loads(line) for line in (Path(__file__).parents[1] / "fixtures/rpc-results.jsonl").read_text().splitlines()]
 

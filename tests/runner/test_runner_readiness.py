@@ -6,7 +6,7 @@ from runner_stage import Stage, assert_waiting, result_of
 from hapi.process.in_memory import Runs
 from hapi.protocol.attempt import AttemptReport
 from hapi.protocol.spawn import Spawned, SpawnRefused
-from hapi.runner.announcements import Rejected
+from hapi.runner.control.announcements import Rejected
 
 
 @pytest.fixture

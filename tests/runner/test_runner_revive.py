@@ -7,9 +7,9 @@ from twisted.internet.defer import Deferred
 from hapi.process.in_memory import Runs
 from hapi.protocol.attempt import AttemptEnd, AttemptReport, StopOrder
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused, Worktree
-from hapi.runner.admission import Limits
-from hapi.runner.revive import FIRST, TRIES, Reviver, interruption
-from hapi.runner.roots import WorkspaceRoots
+from hapi.runner.spawn.admission import Limits
+from hapi.runner.spawn.revive import FIRST, TRIES, Reviver, interruption
+from hapi.runner.workspace.roots import WorkspaceRoots
 
 NEW_BOOT = "11111111-0000-4000-8000-000000000000"
 

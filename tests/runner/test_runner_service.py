@@ -19,12 +19,12 @@ from hapi.process import MemoryProcesses
 from hapi.protocol.attempt import AttemptRequest
 from hapi.protocol.machine import RunnerFacts
 from hapi.protocol.spawn import parse_spawn
+from hapi.runner.attempts.retention import Retention
 from hapi.runner.heartbeat import Heartbeat
-from hapi.runner.lock import HomeHeld
-from hapi.runner.namesakes import Namesakes
-from hapi.runner.retention import Retention
+from hapi.runner.lock.home_lock import HomeHeld
 from hapi.runner.service import HELD, STOPPED, SUPERSEDED, RunnerService
-from hapi.runner.state import StateFile, as_npm_writes_it, identity, state_of_this_run
+from hapi.runner.storage.state_file import StateFile, as_npm_writes_it, identity, state_of_this_run
+from hapi.runner.uplink.duplicates import Namesakes
 from hapi.settings import HubAccess
 
 
@@ -300,7 +300,7 @@ def test_a_full_disk_is_told_once_and_the_runner_serves_on__S02(run, monkeypatch
         written.append(path)
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("hapi.runner.state.write_whole", full)
+    monkeypatch.setattr("hapi.runner.storage.state_file.write_whole", full)
     for _ in range(3):
         run.reactor.advance(60.0)
     assert len(written) == 3

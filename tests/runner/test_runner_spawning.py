@@ -10,9 +10,9 @@ from hapi.process import Exit, LaunchFailed
 from hapi.process.in_memory import MemoryProcesses, Runs
 from hapi.protocol.attempt import StopOrder
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused, Worktree
-from hapi.runner.announcements import Accepted, Rejected
-from hapi.runner.preparing import Prepared
-from hapi.runner.roots import WorkspaceRoots
+from hapi.runner.control.announcements import Accepted, Rejected
+from hapi.runner.spawn.preparation import Prepared
+from hapi.runner.workspace.roots import WorkspaceRoots
 
 TREE = Worktree("/repo", "hapi-x", "x", "/repo-worktrees/x", 1)
 

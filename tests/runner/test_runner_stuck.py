@@ -6,7 +6,7 @@ import pytest
 from runner_stage import Stage
 
 from hapi.protocol.attempt import AttemptReport
-from hapi.runner.stuck import Thresholds, activity, stuck
+from hapi.runner.attempts.stall import Thresholds, activity, stuck
 
 AFTER = Thresholds(silent=300, approval=600, queued=60)
 

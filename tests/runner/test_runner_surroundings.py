@@ -6,7 +6,7 @@ import pytest
 from runner_stage import result_of
 from twisted.internet.defer import Deferred
 
-from hapi.runner.surroundings import Surroundings, Unit, properties, unit_of, warnings
+from hapi.runner.supervision.systemd_scope_check import Surroundings, Unit, properties, unit_of, warnings
 
 SERVICE = "0::/system.slice/hapi-runner.service\n"
 USERS = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/hapi-runner.service\n"

@@ -11,9 +11,9 @@ from twisted.internet.task import Clock, deferLater
 
 from hapi.attempts import attempts
 from hapi.protocol.spawn import Spawned
-from hapi.runner.git import Git
-from hapi.runner.roots import WorkspaceRoots
-from hapi.runner.worktrees import Worktrees
+from hapi.runner.workspace.git import Git
+from hapi.runner.workspace.roots import WorkspaceRoots
+from hapi.runner.workspace.worktrees import Worktrees
 
 ENVIRON = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_CONFIG_GLOBAL": "/dev/null"}
 

@@ -8,8 +8,8 @@ import pytest
 import pytest_twisted
 
 from hapi.protocol.spawn import SpawnRefused
-from hapi.runner.git import Git
-from hapi.runner.worktrees import Worktrees, slug
+from hapi.runner.workspace.git import Git
+from hapi.runner.workspace.worktrees import Worktrees, slug
 
 ENVIRON = {
     "PATH": os.environ["PATH"],

@@ -1,0 +1,233 @@
+"""`/session-started`: a process says that it is a session. Believed as far as the kernel bears it out, never a reason to signal.
+
+The claim names a pid; which child that is, is decided by identity and by the tree it lives in. A late announcement is not
+promoted: its attempt is over, and what is left of its tree is ended because it is ours, not because a request named it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred, DeferredLock, TimeoutError
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from hapi.attempts import MARK, AttemptFolder
+from hapi.home import Home
+from hapi.process import IProcesses, ProcessIdentity
+from hapi.protocol.attempt import AttemptProcess, AttemptRequest, AttemptSession
+from hapi.protocol.control import DIRECTLY, SessionStarted
+from hapi.runner.attempts.child import Child
+from hapi.runner.attempts.registry import Children
+from hapi.runner.control.guard import Door
+from hapi.runner.control.peer_credentials import holds_socket
+from hapi.runner.storage.disk import AtOnce, Disk
+from hapi.runner.storage.journal import Note, unnoted
+
+LAUNCH_WITHIN = 5.0  # seconds
+KEPT_METADATA = ("path", "flavor", "startedBy", "version", "name", "machineId", "startedFromRunner", "worktree")
+
+
+@frozen
+class Accepted:
+    """Taken, or of no consequence: the caller is answered 200."""
+
+
+@frozen
+class Rejected:
+    status: int
+    reason: str
+
+
+Verdict = Accepted | Rejected
+
+
+@define
+class Announcements:
+    _clock: IReactorTime
+    _home: Home
+    _processes: IProcesses
+    _children: Children
+    _own_uid: Callable[[], int] = os.geteuid
+    _own_pid: Callable[[], int] = os.getpid  # asked each time: a daemon gets another after it was made
+    _now: Callable[[], float] = time.time
+    _holds_socket: Callable[[int, int], bool | None] = holds_socket
+    announce_within: float = 15.0
+    note: Note = unnoted
+    _disk: Disk = field(factory=AtOnce)
+    _one_by_one: DeferredLock = field(factory=DeferredLock)
+    log = Logger()
+
+    async def hear(self, message: SessionStarted, door: Door) -> Verdict:
+        """Judge one announcement and act on it."""
+        try:
+            claimed = message.host_pid
+        except ValueError as error:
+            return Rejected(400, str(error))
+        if claimed is None:
+            return Accepted()
+        if claimed == self._own_pid():
+            return Rejected(403, "metadata.hostPid is the runner itself")
+        identity = self._processes.identify(claimed)
+        owner = self._processes.owner(claimed)
+        if identity is None or (owner is not None and owner != self._own_uid()):
+            return self._reject(claimed, "no process of this user")
+        proof = self._proof(identity, door)
+        if proof is False:
+            return self._reject(claimed, "the caller is another process")
+        child = self._children.of_process(identity)
+        if child is None and message.started_by == "runner":
+            child = await self._child_around(identity)
+        if child is not None:
+            return await self._from_child(child, identity, message, proof)
+        if message.started_by == "runner":
+            if _serves_several(message.metadata):
+                return Accepted()
+            return self._reject(claimed, "no attempt of this runner")
+        await self._one_by_one.acquire()  # who announces itself twice is one session
+        try:
+            child = self._children.of_process(identity)
+            if child is None:
+                await self._adopt(identity, message, proof)
+        finally:
+            self._one_by_one.release()
+        return Accepted() if child is None else await self._from_child(child, identity, message, proof)
+
+    def _reject(self, pid: int, reason: str) -> Rejected:
+        self.note("announcement-refused", pid=pid, reason=reason)
+        self.log.warn("An announcement naming process {pid} is refused: {reason}", pid=pid, reason=reason)
+        return Rejected(403, f"metadata.hostPid: {reason}")
+
+    def _proof(self, identity: ProcessIdentity, door: Door) -> bool | None:
+        """Whether the caller is the process it names, or of its tree. None: that cannot be found out here."""
+        caller = door.caller
+        if caller is None or not door.provable:
+            return None
+        if caller.pid is not None:
+            return caller.pid == identity.pid or any(caller.pid == one.pid for one in self._processes.tree(identity, ""))
+        held = self._holds_socket(identity.pid, caller.inode)
+        if held is not False:
+            return held
+        below = [self._holds_socket(one.pid, caller.inode) for one in self._processes.tree(identity, "") if one != identity]
+        return True if True in below else None if None in below else False
+
+    async def _child_around(self, identity: ProcessIdentity) -> Child | None:
+        """The start in whose tree this process is: what we launched may have started the one that speaks.
+
+        Everything below a launch carries its mark. A child can be faster than the launch that is still being written down:
+        then that is waited for.
+        """
+        environment = self._processes.environment(identity.pid)
+        if environment is not None:
+            marked = self._children.attempt(environment.get(MARK, ""))
+            return None if marked is None or not await self._is_launched(marked) else marked
+        for child in self._children:
+            if child.exit is not None or child.host is not None or not await self._is_launched(child):
+                continue
+            if child.identity is not None and identity in self._processes.tree(child.identity, child.attempt):
+                return child
+        return None
+
+    async def _is_launched(self, child: Child) -> bool:
+        try:
+            return await child.launching.when().addTimeout(LAUNCH_WITHIN, self._clock)
+        except TimeoutError:
+            return False
+
+    async def _from_child(self, child: Child, identity: ProcessIdentity, message: SessionStarted, proof: bool | None) -> Verdict:
+        if child.state in ("refused", "ended"):
+            return self._too_late(child, message)
+        several = _serves_several(message.metadata)
+        if child.host not in (None, identity) and not several and self._processes.is_running(child.host) is not False:
+            return self._reject(identity.pid, "its session has announced itself as another process")
+        child.unverified = proof is None
+        if several and child.session_id is not None:
+            self._children.reported_too(child, message.session_id, archived=_is_archived(message.metadata))
+            return Accepted()
+        child.announcing = True
+        await self._record(child.folder, identity, message)
+        if child.state in ("refused", "ended"):  # while it was written
+            return self._too_late(child, message)
+        self._children.reported(child, message.session_id, identity)
+        child.life.announced(message.session_id)
+        self.note("announced", child)
+        self.log.info("Session {session_id} announced by process {pid}", session_id=message.session_id, pid=identity.pid)
+        return Accepted()
+
+    def _too_late(self, child: Child, message: SessionStarted) -> Rejected:
+        self.log.warn(
+            "Session {session_id} announced itself after its start was over; its process {pid} is ended",
+            session_id=message.session_id,
+            pid=child.pid,
+            attempt=child.attempt,
+        )
+        self.note("announcement-refused", child, reason="its start was over")
+        ending = Deferred.fromCoroutine(self._children.end(child, reason="announced too late", actor="runner", method="lease"))
+        ending.addErrback(lambda reason: self.log.failure("Ending {attempt} failed", reason, attempt=child.attempt))
+        return Rejected(403, f"the start of this session ({child.attempt}) is over")
+
+    async def _record(self, folder: AttemptFolder, identity: ProcessIdentity, message: SessionStarted) -> None:
+        try:
+            await self._disk.do(lambda: self._write(folder, identity, message))
+        except OSError as error:
+            self.log.error("The announcement of {attempt} was not saved: {reason}", attempt=folder.id, reason=str(error))
+
+    def _write(self, folder: AttemptFolder, identity: ProcessIdentity, message: SessionStarted) -> None:
+        metadata = {key: value for key, value in (message.metadata or {}).items() if key in KEPT_METADATA}
+        folder.session = AttemptSession(session_id=message.session_id, host_pid=identity.pid, at=self._now(), metadata=metadata)
+
+    async def _adopt(self, identity: ProcessIdentity, message: SessionStarted, proof: bool | None) -> None:
+        """A person started it in a terminal: from now on it is listed, stopped and recorded like the others."""
+        metadata: Mapping[str, Any] = message.metadata or {}
+        command = self._processes.command_line(identity.pid) or []
+        directory, agent = metadata.get("path"), metadata.get("flavor")
+        request = AttemptRequest(
+            argv=tuple(command),
+            cwd=directory if isinstance(directory, str) else "",
+            at=self._now(),
+            asked_by="terminal",
+            agent=agent if isinstance(agent, str) else "",
+        )
+        folder = await self._disk.do(lambda: self._open_folder(request, identity))
+        await self._record(folder, identity, message)
+        child = Child(
+            attempt=folder.id,
+            folder=folder,
+            clock=self._clock,
+            give_up=lambda child: None,
+            agent=request.agent,
+            directory=request.cwd,
+            started_at=self._now(),
+            started_by=DIRECTLY,
+            identity=identity,
+            unverified=proof is None,
+        )
+        child.launching.happen(True)
+        child.life.launched(identity)
+        self._children.add(child)
+        self._children.reported(child, message.session_id, identity)
+        child.life.announced(message.session_id)
+        self._children.watch(child)
+        self.note("announced", child, actor="terminal", agent=child.agent, directory=child.directory)
+        self.log.info(
+            "Session {session_id} of process {pid} was started by its user", session_id=message.session_id, pid=identity.pid
+        )
+
+    def _open_folder(self, request: AttemptRequest, identity: ProcessIdentity) -> AttemptFolder:
+        folder = AttemptFolder.create(self._home, request)
+        folder.process = AttemptProcess(child=identity)
+        return folder
+
+
+def _serves_several(metadata: Mapping[str, Any] | None) -> bool:
+    """npm's shared Codex runtime: one process with several sessions."""
+    capabilities = (metadata or {}).get("capabilities")
+    return isinstance(capabilities, Mapping) and capabilities.get("concurrentClients") is True
+
+
+def _is_archived(metadata: Mapping[str, Any] | None) -> bool:
+    return (metadata or {}).get("lifecycleState") == "archived"

@@ -1,0 +1,88 @@
+"""Who may call the control API, judged from the connection and the headers alone (faults.md §4). Pure."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Sequence
+from urllib.parse import unquote_to_bytes
+
+from attrs import frozen
+
+from hapi.runner.control.peer_credentials import Caller, admits
+
+OPEN_WITHOUT_PROOF = frozenset({b"/session-started"})  # where callers cannot be looked up, npm's sessions still must get through
+
+
+READ_ONLY = frozenset({b"/healthz", b"/readyz", b"/metrics"})  # for monitors: asked with GET, and with nothing else
+
+
+@frozen
+class Refused:
+    """The answer to a caller who is not let in."""
+
+    status: int
+    reason: str
+
+
+class CallerForbidden(Exception):
+    """Who calls may not ask for this; the text says why."""
+
+
+@frozen
+class Door:
+    """How one connection came in: `caller` is None when the kernel knows no such socket or would not tell."""
+
+    caller: Caller | None
+    provable: bool  # whether the kernel could be asked at all
+    over_unix: bool = False
+
+
+Headers = Callable[[bytes], Sequence[bytes]]  # all values of one header, [] when absent
+
+
+def judge(door: Door, own_uid: int, port: int | None, token: str, method: bytes, path: bytes, headers: Headers) -> Refused | None:
+    """None lets the request in. The order is that of faults.md: connection, Host, browser, method, path, type of the body."""
+    if door.provable and not admits(door.caller, own_uid):
+        return Refused(403, "only the user who runs this runner may call it")
+    if not door.over_unix and (refusal := _foreign_host(headers(b"host"), port)):
+        return refusal
+    if headers(b"origin") or headers(b"sec-fetch-site"):
+        return Refused(403, "web pages may not call the runner")
+    if not door.provable and path not in OPEN_WITHOUT_PROOF and not _knows(token, headers(b"authorization")):
+        return Refused(401, "this system does not tell who is calling, so the token of runner.state.json is needed")
+    if method != (b"GET" if path in READ_ONLY else b"POST"):
+        return Refused(405, f"Route {method.decode('latin-1')}:{path.decode('latin-1')} not found")
+    if not _is_text(path):
+        return Refused(404, f"Route {method.decode('latin-1')}:{path.decode('latin-1')} not found")
+    return _wrong_type(headers)
+
+
+def _is_text(path: bytes) -> bool:
+    """Klein logs a failure for a path that is none."""
+    try:
+        unquote_to_bytes(path).decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _foreign_host(hosts: Sequence[bytes], port: int | None) -> Refused | None:
+    """Exactly one Host, ours: a page that rebinds its name to 127.0.0.1 still sends its own."""
+    allowed = {f"127.0.0.1:{port}".encode(), f"localhost:{port}".encode()}
+    if len(hosts) != 1 or hosts[0].lower() not in allowed:
+        return Refused(421, "the Host header is not that of the runner")
+    return None
+
+
+def _knows(token: str, given: Sequence[bytes]) -> bool:
+    return len(given) == 1 and hmac.compare_digest(given[0], b"Bearer " + token.encode())
+
+
+def _wrong_type(headers: Headers) -> Refused | None:
+    kinds, lengths = headers(b"content-type"), headers(b"content-length")
+    has_body = bool(headers(b"transfer-encoding")) or any(length.strip() not in (b"", b"0") for length in lengths)
+    if not kinds and not has_body:
+        return None
+    if len(kinds) != 1 or kinds[0].split(b";")[0].strip().lower() != b"application/json":
+        return Refused(415, "the body must be application/json")
+    return None

@@ -1,0 +1,79 @@
+"""`/metrics`: the runner in Prometheus's text form. Loaded with the first request for it; one registry for each runner."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from hapi.runner.storage.counters import Tally
+
+STATES = ("requested", "launched", "announced", "ready", "unknown")
+PHASES = ("connecting", "connected", "refused", "stopped")
+OUTCOMES = ("spawned", "needs_directory", "failed")
+CONTENT_TYPE = CONTENT_TYPE_LATEST.encode()
+
+
+class Measured(Protocol):
+    """What is asked of the runner."""
+
+    tally: Tally
+
+    def status(self) -> Mapping[str, Any]: ...
+    def list(self) -> Any: ...
+    def after(self, seconds: float, call: Callable[[], object]) -> None: ...
+
+
+class Metrics:
+    """`text()` is the answer. Process figures (memory, descriptors, CPU) are those of the process, whoever else lives in it."""
+
+    def __init__(self, runner: Measured) -> None:
+        self._runner = runner
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+        runner.tally.watch_lag(runner.after)
+
+    def text(self) -> bytes:
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterable[Metric]:
+        status, tally = self._runner.status(), self._runner.tally
+        hub = status.get("hub") or {}
+        states = Counter(listed.state or "ready" for listed in self._runner.list())
+        yield _by("hapi_runner_sessions", "Live sessions by state.", "state", {**dict.fromkeys(STATES, 0), **states})
+        spawns = CounterMetricFamily("hapi_runner_spawns", "Answers to spawn requests by outcome.", labels=["outcome"])
+        for outcome, count in {**dict.fromkeys(OUTCOMES, 0), **tally.spawns}.items():
+            spawns.add_metric([outcome], count)
+        yield spawns
+        phases = {phase: int(phase == hub.get("phase")) for phase in PHASES}
+        yield _by("hapi_runner_link", "1 for the phase that the link to the hub is in.", "phase", phases)
+        yield _gauge("hapi_runner_registered", "1 while the hub knows this machine.", int(bool(status.get("registered"))))
+        yield _count("hapi_runner_link_reconnects", "How often the link came back.", max(tally.connects - 1, 0))
+        yield _count("hapi_runner_beats", "Heartbeats done.", status.get("beats") or 0)
+        yield _count("hapi_runner_beat_failures", "Heartbeats that failed.", status.get("failedBeats") or 0)
+        yield _gauge("hapi_runner_beat_seconds", "How long the last heartbeat took.", status.get("lastBeatSeconds") or 0.0)
+        yield _gauge(
+            "hapi_runner_reactor_lag_seconds", "How late the last timer came; measured from the first scrape on.", tally.lag
+        )
+        yield _gauge("hapi_runner_reactor_lag_worst_seconds", "The worst of these.", tally.worst_lag)
+        yield _gauge("hapi_runner_uptime_seconds", "Since this runner started.", status.get("uptimeSeconds") or 0.0)
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value)
+
+
+def _count(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(name, text, value)
+
+
+def _by(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family

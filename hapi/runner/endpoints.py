@@ -1,0 +1,69 @@
+"""The ways in to the control API: opened or inherited, guarded, closed again."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
+from twisted.web.resource import IResource
+
+from hapi.runner.config.options import RunnerOptions
+from hapi.runner.control.listeners import Listeners
+from hapi.runner.control.peer_credentials import PeerLookup
+from hapi.runner.control.site import ControlSite, Guarded
+from hapi.runner.handoff.descriptors import NONE, Inheritance
+
+
+@define(eq=False)
+class Doors:
+    """`_make` makes the API itself; its modules are loaded for the first caller, not before."""
+
+    _reactor: Any
+    _make: Callable[[], IResource]
+    lookup: PeerLookup = field(factory=PeerLookup)
+    token: str = field(factory=lambda: secrets.token_urlsafe(32))
+    listeners: Listeners | None = None  # None while they are closed
+    site: ControlSite | None = None
+    _resource: IResource | None = None
+    log = Logger()
+
+    @property
+    def port(self) -> int | None:
+        return self.listeners.port if self.listeners is not None else None
+
+    def open(self, options: RunnerOptions, inherited: Inheritance | None) -> None:
+        """Listen, on what another runner left us if it did. Raises CannotListenError when the port cannot be had."""
+        if inherited is not None and inherited.token:
+            self.token = inherited.token
+        path = options.home.runner_socket
+        guarded = Guarded(os.geteuid(), lambda: self.port, self.token, self.resource)
+        self.site = site = ControlSite(self._reactor, guarded, self.lookup)
+        if inherited is not None:
+            unix = inherited.unix if inherited.unix != NONE else None
+            self.listeners = Listeners.adopt(self._reactor, path, site, inherited.tcp, unix)
+            return
+        self.listeners = Listeners.open(self._reactor, options.control_port, path, site)
+        try:
+            self.listeners.open_unix(site)
+        except (OSError, CannotListenError) as error:
+            self.log.warn("{path} cannot be opened, callers have the port alone: {reason}", path=str(path), reason=str(error))
+
+    def resource(self) -> IResource:
+        if self._resource is None:
+            self._resource = self._make()
+        return self._resource
+
+    def leave_open(self) -> None:
+        """Another runner listens on them by now."""
+        if self.listeners is not None:
+            self.listeners.leave_open()
+
+    async def close(self) -> None:
+        listeners, self.listeners = self.listeners, None
+        if listeners is not None:
+            await listeners.close()

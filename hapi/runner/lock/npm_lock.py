@@ -1,0 +1,203 @@
+"""The npm CLI's lock file, `runner.state.json.lock`: put in place, kept in place, taken away (faults.md §2, steps 2 to 5).
+
+It exists while a runner runs and holds its pid. Its path is never empty while we replace a stale one: both files are exchanged in
+one system call, and what came out is compared with what had been judged.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from attrs import define, field, frozen
+
+from hapi.home import PRIVATE_FILE, Home
+from hapi.runner.lock.flock import LockUnusable, exchange, inode_at, inode_of, nothing, reading
+from hapi.runner.lock.owner import Held, Judge, Stale, Unfinished, pid_in
+
+NO_EXCHANGE = frozenset((errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM))
+NO_LINKS = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES))
+
+
+@frozen
+class Lost:
+    """Somebody was faster between two steps: look again."""
+
+
+@define(eq=False)
+class NpmFile:
+    """`runner.state.json.lock`, for whoever holds the flock of `runner.lock`."""
+
+    _home: Home
+    _judge: Judge
+    _step: Callable[[str], object] = nothing
+    descriptor: int = -1  # of the file in place, kept open: while it is, no other file gets its inode number
+    _pid: bytes = field(factory=lambda: str(os.getpid()).encode())
+
+    @property
+    def path(self) -> Path:
+        return self._home.npm_lock
+
+    def sweep(self) -> None:
+        """Remove what starters of ours left that died half-way. One may have died with a live runner's lock in its hand."""
+        with suppress(OSError):
+            for name in os.listdir(self.path.parent):
+                if name.startswith(f"{self.path.name}."):
+                    self._put_back_or_remove(self.path.with_name(name))
+        self._step("swept")
+
+    def _put_back_or_remove(self, left: Path) -> None:
+        with suppress(OSError, LockUnusable), reading(left) as found:
+            if isinstance(self._judge.of_lock(*found.content), Held):
+                with suppress(LockUnusable, FileNotFoundError), reading(self.path) as present:
+                    if isinstance(self._judge.of_lock(*present.content), Held):
+                        left.unlink()
+                        return
+                left.rename(self.path)
+                return
+        with suppress(OSError):
+            left.unlink()
+
+    def place(self) -> Held | Unfinished | Lost | None:
+        """Try once to put a file with our pid in place; None when it is there. Raises LockUnusable."""
+        sibling = self.path.with_name(f"{self.path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        try:
+            self._write(sibling)
+            self._step("sibling written")
+            try:
+                os.link(sibling, self.path, follow_symlinks=False)
+            except FileExistsError:
+                return self._replace(sibling)
+            except OSError as error:
+                if error.errno not in NO_LINKS:
+                    raise
+                return self._create_without_links()
+            self._step("linked")
+            return None
+        except OSError as error:
+            raise LockUnusable(self.path, f"it cannot be made: {error.strerror}") from error
+        finally:
+            with suppress(OSError):
+                sibling.unlink()
+            self._step("sibling removed")
+
+    def _write(self, path: Path) -> None:
+        self.close()
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE)
+        self._step("sibling made")
+        os.write(self.descriptor, self._pid)
+        os.fsync(self.descriptor)
+
+    def _create_without_links(self) -> Held | Unfinished | Lost | None:
+        try:
+            self._write(self.path)
+        except FileExistsError:
+            sibling = self.path.with_name(f"{self.path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+            self._write(sibling)
+            return self._replace(sibling)
+        self._step("created")
+        return None
+
+    def _replace(self, sibling: Path) -> Held | Unfinished | Lost | None:
+        """Judge the file in place, and take its place if it is stale."""
+        try:
+            with reading(self.path) as judged:
+                self._step("judging")
+                found = self._judge.of_lock(*judged.content)
+                if not isinstance(found, Stale):
+                    return found
+                self._step("judged stale")
+                return self._swap(sibling, judged.inode)
+        except FileNotFoundError:
+            return Lost()
+
+    def _swap(self, sibling: Path, judged: tuple[int, int]) -> Lost | None:
+        """Exchange `sibling` with the file in place if that still is the `judged` one."""
+        try:
+            exchange(sibling, self.path)
+        except FileNotFoundError:
+            return Lost()
+        except OSError as error:
+            if error.errno not in NO_EXCHANGE:
+                raise
+            return self._swap_in_two(sibling, judged)
+        self._step("exchanged")
+        if inode_at(sibling) == judged:
+            sibling.unlink()
+            self._step("old one removed")
+            return None
+        try:
+            exchange(sibling, self.path)
+        except FileNotFoundError:  # ours was taken away meanwhile: theirs belongs there all the same
+            with suppress(FileExistsError):
+                os.link(sibling, self.path, follow_symlinks=False)
+        self._step("exchanged back")
+        return Lost()
+
+    def _swap_in_two(self, sibling: Path, judged: tuple[int, int]) -> Lost | None:
+        """The same where names cannot be exchanged: for a moment the path is empty, and others may be faster."""
+        aside = sibling.with_name(f"{sibling.name}.aside")
+        try:
+            os.rename(self.path, aside)
+        except FileNotFoundError:
+            return Lost()
+        self._step("set aside")
+        try:
+            if inode_at(aside) != judged:
+                with suppress(FileExistsError):
+                    os.link(aside, self.path, follow_symlinks=False)
+                return Lost()
+            try:
+                os.link(sibling, self.path, follow_symlinks=False)
+            except FileExistsError:
+                return Lost()
+            return None
+        finally:
+            with suppress(OSError):
+                aside.unlink()
+
+    def put_over(self) -> None:
+        """Replace whatever is there by a file with our pid in one step: the path is never empty. Raises OSError.
+
+        For a hand-off alone: who was there knows and agrees.
+        """
+        sibling = self.path.with_name(f"{self.path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        try:
+            self._write(sibling)
+            self._step("sibling written")
+            os.rename(sibling, self.path)
+            self._step("put over")
+        except OSError:
+            with suppress(OSError):
+                sibling.unlink()
+            raise
+
+    def is_ours_on_disk(self) -> bool:
+        return self.descriptor != -1 and inode_at(self.path) == inode_of(self.descriptor)
+
+    def is_missing(self) -> bool:
+        return not os.path.lexists(self.path)
+
+    def pid_in_place(self) -> int | None:
+        """The pid in the file that is there now, None if there is none."""
+        with suppress(OSError, LockUnusable), reading(self.path) as found:
+            return pid_in(found.content[0])
+        return None
+
+    def release(self) -> None:
+        """Take the file away if it is ours."""
+        if self.is_ours_on_disk():
+            self._step("releasing")
+            with suppress(OSError):
+                self.path.unlink()
+            self._step("released")
+        self.close()
+
+    def close(self) -> None:
+        if self.descriptor != -1:
+            os.close(self.descriptor)
+            self.descriptor = -1

@@ -1,0 +1,81 @@
+"""`/status`: everything a person wants to know of a runner first."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from hapi import __version__
+from hapi.protocol.control import Listed
+from hapi.runner.config.options import RunnerOptions
+from hapi.runner.control.peer_credentials import PeerLookup
+from hapi.runner.handoff.coordinator import Succession
+from hapi.runner.heartbeat import Heartbeat
+from hapi.runner.sessions import Sessions
+from hapi.runner.storage.journal import Journal
+from hapi.runner.storage.state_file import OwnState
+from hapi.runner.supervision.systemd_scope_check import Surroundings
+from hapi.runner.uplink.uplink import HubSide
+
+
+class Runner(Protocol):
+    """What is told of it."""
+
+    @property
+    def options(self) -> RunnerOptions: ...
+    @property
+    def port(self) -> int | None: ...
+
+    heartbeat: Heartbeat
+    hub: HubSide
+    journal: Journal
+    lookup: PeerLookup
+    own_state: OwnState
+    phase: str
+    sessions: Sessions
+    started_at: float
+    succession: Succession
+    surroundings: Surroundings | None
+
+    def list(self) -> list[Listed]: ...
+
+
+def overview(runner: Runner, now: float) -> Mapping[str, Any]:
+    """JSON; times in milliseconds since the epoch, durations in seconds."""
+    options, heartbeat = runner.options, runner.heartbeat
+    return {
+        "pid": os.getpid(),
+        "version": __version__,
+        "machineId": options.machine_id,
+        "hub": runner.hub.status(options),
+        "registered": runner.hub.registered,
+        "workspaceRoots": list(options.workspace_roots),
+        "startedAt": int(runner.started_at * 1000),
+        "uptimeSeconds": round(now - runner.started_at, 3),
+        "argv": list(options.argv),
+        "children": len(runner.sessions.children.listed()),
+        "admission": runner.sessions.admission.status(),
+        "revive": options.revive,
+        "sessionMemory": options.session_limits.memory,
+        "sessionScopes": runner.surroundings is not None and runner.surroundings.scoped,
+        "stuck": _stuck(runner),
+        "phase": runner.phase,
+        "home": str(options.home.path),
+        "httpPort": runner.port,
+        "sessionCommand": list(options.session_command),
+        "handoffDisabled": options.handoff_disabled,
+        **runner.succession.status(),
+        "callersKnownBy": runner.lookup.means,
+        "trouble": runner.own_state.file.trouble or runner.sessions.children.trouble or runner.journal.trouble,
+        "warnings": (runner.surroundings.warnings if runner.surroundings is not None else []) + runner.hub.warnings(),
+        "failedBeats": heartbeat.failures,
+        "beats": heartbeat.beats,
+        "lastBeatSeconds": heartbeat.seconds,
+    }
+
+
+def _stuck(runner: Runner) -> dict[str, str]:
+    """Session id → what it is stuck in."""
+    found = {listed.happy_session_id: (listed.activity or {}).get("stuck") for listed in runner.list()}
+    return {name: reason for name, reason in found.items() if reason}

@@ -1,0 +1,151 @@
+"""`events.jsonl`: what happened to sessions and runner, why, and who wanted it. Appended to; one JSON object a line.
+
+For people and audits. The folders of the attempts are the truth. The journal decides whether an end is yet to be told, and fills
+in for the files of a folder that a full disk refused and whose runner was killed before it could write them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+from attrs import define, field, frozen
+from twisted.logger import Logger
+
+from hapi.home import PRIVATE_FILE, Home
+from hapi.protocol.attempt import AttemptEnd, AttemptSession, StopOrder
+from hapi.redaction import Secrets
+from hapi.runner.attempts.child import Child
+
+LARGEST = 4 << 20  # bytes; then it becomes events.jsonl.1, and the one before that is gone
+LONGEST = 2000  # characters of a reason
+READ_BACK = 256 << 10  # bytes of the last lines that are looked at for ends
+
+
+class Note(Protocol):
+    """Tells the journal. `event` is a word like `spawn-refused`; facts that are None are left out."""
+
+    def __call__(self, event: str, child: Child | None = None, **facts: Any) -> object: ...
+
+
+def unnoted(event: str, child: Child | None = None, **facts: Any) -> None:
+    """For whoever keeps no journal."""
+
+
+@frozen
+class Told:
+    """What the last lines of a journal tell of attempts, by their names."""
+
+    since: float  # epoch seconds; what ended before is told by lines that were not read
+    ended: Mapping[str, AttemptEnd] = field(factory=dict)
+    stopped: Mapping[str, StopOrder] = field(factory=dict)  # the first order for each
+    announced: Mapping[str, AttemptSession] = field(factory=dict)  # under its last name
+
+    def tells(self, attempt: str, ended_at: float) -> bool:
+        return ended_at < self.since or attempt in self.ended
+
+
+def read_back(home: Home) -> Told:
+    """Look what the journal tells: who was killed after an end and before its line leaves the line to the next runner."""
+    lines = [*_last_lines(home.events.with_name(f"{home.events.name}.1")), *_last_lines(home.events)]
+    ended: dict[str, AttemptEnd] = {}
+    stopped: dict[str, StopOrder] = {}
+    announced: dict[str, AttemptSession] = {}
+    since = float("inf")
+    for line in lines:
+        if since == float("inf") or _OF_ATTEMPTS.search(line):
+            try:
+                told = _LINE.decode(line)
+            except (msgspec.DecodeError, ValueError):
+                continue
+            since = min(since, told.time)
+            if told.event == "ended":
+                ended[told.attempt] = AttemptEnd(told.exit_code, told.signal, told.time)
+            elif told.event == "stop-asked":
+                stopped.setdefault(told.attempt, StopOrder(told.reason, told.actor, "journal", told.time))
+            elif told.event == "announced" and told.session is not None:
+                announced[told.attempt] = AttemptSession(told.session, host_pid=told.pid, at=told.time)
+    return Told(since, ended, stopped, announced)
+
+
+class _Line(msgspec.Struct, frozen=True, rename="camel"):
+    """What is read of a line again."""
+
+    time: float
+    event: str
+    attempt: str = ""
+    session: str | None = None
+    pid: int | None = None
+    reason: str = ""
+    actor: str = ""
+    exit_code: int | None = None
+    signal: str | None = None
+
+
+_LINE = msgspec.json.Decoder(_Line)
+_OF_ATTEMPTS = re.compile(rb'"event":"(ended|stop-asked|announced)"')
+
+
+def _last_lines(path: Path) -> list[bytes]:
+    """The last whole lines of a file, none when it cannot be read."""
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - READ_BACK, 0))
+            lines = file.read(READ_BACK).splitlines()
+    except OSError:
+        return []
+    return lines[1:] if size > READ_BACK else lines
+
+
+@define
+class Journal:
+    _home: Home
+    _secrets: Secrets = field(factory=Secrets)
+    _now: Callable[[], float] = time.time
+    _largest: int = LARGEST
+    trouble: str | None = None  # why the last line was not written
+    log = Logger()
+
+    def note(self, event: str, child: Child | None = None, **facts: Any) -> None:
+        """Add a line. A disk that refuses is told once, and stops nothing."""
+        line: dict[str, Any] = {"time": round(self._now(), 3), "event": event}
+        if child is not None:
+            line |= {"attempt": child.attempt, "session": child.session_id or child.requested_id, "pid": child.pid}
+        line |= facts
+        told = {key: value[:LONGEST] if isinstance(value, str) else value for key, value in line.items() if value is not None}
+        try:
+            self._append(self._secrets.hide(msgspec.json.encode(told).decode()).encode() + b"\n")
+        except OSError as error:
+            trouble = f"{self._home.events} was not written: {error.strerror or error}"
+            if trouble != self.trouble:
+                self.log.error("{trouble}", trouble=trouble)
+            self.trouble = trouble
+        else:
+            self.trouble = None
+
+    def _append(self, line: bytes) -> None:
+        path = self._home.events
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        if (seen := self._size()) and seen + len(line) > self._largest:
+            os.replace(path, path.with_name(f"{path.name}.1"))
+            seen = 0
+        descriptor = os.open(path, flags, PRIVATE_FILE)
+        try:
+            if os.write(descriptor, line) < len(line):  # a full disk takes a part; the next line begins where this one did
+                os.ftruncate(descriptor, seen)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            os.close(descriptor)
+
+    def _size(self) -> int:
+        try:
+            return os.lstat(self._home.events).st_size
+        except FileNotFoundError:
+            return 0

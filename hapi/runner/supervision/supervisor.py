@@ -1,0 +1,97 @@
+"""Who starts this runner again when it ends, and what that means for a new build: one owner of restarts, never two.
+
+A runner that a supervisor keeps does not replace itself: the supervisor would see its child end and start another beside the
+replacement. It exits with 75 ("restart me") once no session is live, or, where systemd takes notice (Type=notify), hands over and
+names the new main process.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+from attrs import frozen
+
+from hapi.runner.supervision.sd_notify import Notifications
+
+Mode = Literal["self", "notify", "restart", "none"]
+
+INITS = frozenset(("tini", "docker-init", "dumb-init", "catatonit", "s6-svscan", "runsvdir", "podman-init"))
+
+
+@frozen
+class Supervision:
+    """`mode`: what a new build leads to. `self`: a hand-off; `notify`: a hand-off that systemd is told of; `restart`: exit 75;
+    `none`: nothing. `by` names the one who owns our restarts, None when nobody does."""
+
+    mode: Mode = "self"
+    by: str | None = None
+
+
+def name_of(pid: int) -> str:
+    """The kernel's name of a process, "" if it does not show."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def in_foreground(descriptor: int = 0) -> bool:
+    """Whether a terminal's foreground is ours."""
+    try:
+        return os.isatty(descriptor) and os.tcgetpgrp(descriptor) == os.getpgrp()
+    except OSError:
+        return False
+
+
+def supervision(
+    environ: Mapping[str, str],
+    *,
+    detached: bool = False,
+    terminal: bool = False,
+    pid: int | None = None,
+    parent: int | None = None,
+    name: Callable[[int], str] = name_of,
+    platform: str = sys.platform,
+) -> Supervision:
+    """Who supervises the process `pid` with that parent and environment.
+
+    `detached`: `hapi runner start` made it; then what the environment says is of that command's surroundings, not of ours.
+    `terminal`: somebody watches it in the foreground of a terminal, whose shell waits for this process and no other.
+    """
+    pid, parent = pid or os.getpid(), parent if parent is not None else os.getppid()
+    if environ.get("HAPI_RUNNER_SUPERVISED") == "1":
+        return Supervision("notify" if environ.get("NOTIFY_SOCKET") else "restart", "a supervisor (HAPI_RUNNER_SUPERVISED=1)")
+    if pid == 1:
+        return Supervision("none", "its container, whose first process it is")
+    if detached:
+        return Supervision()
+    if environ.get("NOTIFY_SOCKET"):
+        return Supervision("notify", "systemd (Type=notify)")
+    if environ.get("INVOCATION_ID"):
+        main = environ.get("SYSTEMD_EXEC_PID")  # since 248; inherited by all that the unit's process starts
+        if main is None or main in (str(pid), str(parent)):
+            return Supervision("restart", "systemd")
+    if environ.get("SUPERVISOR_ENABLED"):
+        return Supervision("restart", "supervisord")
+    if platform == "darwin" and parent == 1 and environ.get("XPC_SERVICE_NAME", "0") != "0":
+        return Supervision("restart", "launchd")
+    if parent == 1 and name(1) in INITS:
+        return Supervision("none", f"its container, whose first process {name(1)} ends with it")
+    if terminal:
+        return Supervision("none", "the terminal in whose foreground it runs")
+    return Supervision()
+
+
+def notify(environ: Mapping[str, str], text: str) -> bool:
+    """Tell systemd (sd_notify(3)), `MAINPID=4711` for instance; False when there is nobody to tell."""
+    to = Notifications.named_by(environ)
+    if to is None:
+        return False
+    try:
+        return to.send(text)
+    finally:
+        to.close()

@@ -1,0 +1,61 @@
+"""The machine's keep-alive at its hub, with how loaded it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from attrs import define, field
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from hapi.net.client.link import HubLink
+from hapi.runner.uplink.health import HealthGauge
+
+EVERY, FIRST = 20.0, 0.05  # seconds
+
+
+@define(eq=False)
+class Alive:
+    """Said while the link stands: `begin` on each connect, `stop` when we leave."""
+
+    _clock: IReactorTime
+    _link: HubLink
+    _machine_id: str
+    _now: Callable[[], float]
+    _gauge: HealthGauge = field(init=False)
+    _loop: LoopingCall = field(init=False)
+    _first: IDelayedCall | None = None
+    log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self._gauge = HealthGauge(self._now)
+        self._loop = LoopingCall(self._say)
+        self._loop.clock = self._clock
+
+    def begin(self) -> None:
+        self.stop()
+        self._first = self._clock.callLater(FIRST, self._begin)
+
+    def _begin(self) -> None:
+        self._first = None
+        self._loop.start(EVERY).addErrback(lambda reason: self.log.failure("The keep-alive stopped", reason))
+
+    def stop(self) -> None:
+        if self._first is not None:
+            self._first.cancel()
+            self._first = None
+        if self._loop.running:
+            self._loop.stop()
+
+    def _say(self) -> None:
+        health: Any
+        try:
+            health = msgspec.to_builtins(self._gauge.read())
+        except Exception:
+            self.log.failure("The machine's load cannot be read")
+            health = None
+        alive = {"machineId": self._machine_id, "time": int(self._now() * 1000)}
+        self._link.emit("machine-alive", alive | ({"health": health} if health else {}), keep=False)

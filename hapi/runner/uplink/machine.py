@@ -1,0 +1,293 @@
+"""This machine at its hub: registered, linked, its state published, its keep-alive sent.
+
+Registration is tried for ever; `status` tells why it has not come about. What must survive a lost connection is said again on
+each CONNECT: methods (by the link), runner state, workspace roots.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from hapi.net.client.hub_client import HubClient
+from hapi.net.client.link import HubLink, LinkStatus
+from hapi.net.client.versioned import VersionedDocument
+from hapi.net.common.errors import HubRefused, HubUnreachable, LinkLost
+from hapi.net.common.rpc import RpcTable
+from hapi.protocol.machine import COMPATIBLE_VERSION, MachineMetadata, RunnerFacts, ShutdownSource, with_roots
+from hapi.runner.config.options import RunnerOptions
+from hapi.runner.uplink.duplicates import Namesakes
+from hapi.runner.uplink.keepalive import Alive
+from hapi.runner.uplink.refusals import Refusals, first_wait
+
+REGISTER_FIRST, REGISTER_LONGEST = 1.0, 3.5  # seconds: with what is added, a hub that comes back sees us within five
+REFUSED_FIRST, REFUSED_LONGEST = 5.0, 300.0  # seconds: a hub that refuses our token is not pestered
+REGISTER_AGAIN = 5.0  # seconds at least between two registrations of a running link
+
+
+def retry_delay(error: Exception, attempt: int, random: Random) -> float:
+    """Seconds before registration number `attempt` + 1: doubling, and 0-30 % more so that machines do not come together."""
+    first, longest = (REFUSED_FIRST, REFUSED_LONGEST) if isinstance(error, HubRefused) else (REGISTER_FIRST, REGISTER_LONGEST)
+    return float(min(first * 2.0 ** min(attempt - 1, 30), longest) * (1 + 0.3 * random.random()))
+
+
+class Machine:
+    """`facts` are what this run of the runner says of itself; they are known once the control port is open."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        options: RunnerOptions,
+        facts: RunnerFacts,
+        rpc: RpcTable,
+        *,
+        client: HubClient | None = None,
+        link: HubLink | None = None,
+        random: Random | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._clock, self._options, self._facts, self._now = reactor, options, facts, now
+        self._random = random or Random()
+        self._refusals = Refusals(options.home, options.access, now)
+        self.client = client or HubClient(reactor, options.access)
+        auth = {"clientType": "machine-scoped", "machineId": options.machine_id}
+        self.link = link or HubLink(reactor, options.access, auth, rpc)
+        self.link.on_connect(self._connected)
+        self.link.on_event("update", self._updated)
+        self.link.on_event("error", self._told_error)
+        self._alive = Alive(reactor, self.link, options.machine_id, now)
+        self.namesakes = Namesakes(facts, options.machine_id, str(options.home.path), self._publish)
+        self._state: VersionedDocument | None = None
+        self._metadata: VersionedDocument | None = None
+        self._spawn_error: dict[str, Any] | None = None
+        self._registering: Deferred[None] | None = None
+        self._pause: Deferred[None] | None = None
+        self._registered_at = -REGISTER_AGAIN
+        self.registered = False
+        self.trouble: str | None = None  # why it is not registered
+        self.refused = False
+        self.refused_with: int | None = None  # the HTTP status of the last refusal
+        self.on_registered: Callable[[], object] = lambda: None
+        self.stopped = False
+
+    # --- for the runner
+
+    def start(self) -> None:
+        """Register, however long that takes, then open the link."""
+        self._register(self.link.startService, *self._refusals.earlier())
+
+    def status(self) -> dict[str, Any]:
+        """For people: where the link is and why."""
+        status: LinkStatus = self.link.status
+        if self.registered:
+            phase, reason = status.phase, status.reason
+        else:
+            phase, reason = ("refused" if self.refused else "connecting"), self.trouble
+        return {"url": self._options.access.url, "phase": phase, "reason": reason, "refusedWith": self.refused_with}
+
+    def try_now(self) -> None:
+        """Settings changed, or somebody asks: do not wait for the back-off."""
+        if self._pause is not None:
+            self._end_pause()
+
+    def note_spawn(self, error: dict[str, Any] | None) -> None:
+        """The last start failed like this; None after one that succeeded."""
+        if error is None and self._spawn_error is None and self._known_spawn_error() is None:
+            return
+        self._spawn_error = error
+        self._publish()
+
+    def claim_again(self) -> None:
+        """Another socket spoke for this machine for a while: methods and state are ours again."""
+        self.link.register_again()
+        if self.link.connected:
+            self._publish_all()
+
+    async def farewell(self, source: ShutdownSource, seconds: float) -> None:
+        """Tell the hub that we leave, as far as it listens within `seconds`."""
+        self.stopped = True
+        self._alive.stop()
+        if self._registering is not None:
+            self._registering.cancel()
+        state = self._state
+        if state is not None and self.link.connected:
+            self._change(state, lambda stored: self._facts.leaving(stored, source, int(self._now() * 1000)))
+            if not await state.flushed(seconds):
+                self.log.warn("The hub did not confirm within {seconds} s that we leave", seconds=seconds)
+
+    async def close(self) -> None:
+        for document in (self._state, self._metadata):
+            if document is not None:
+                document.stop()
+        await self.link.farewell()
+
+    # --- registration
+
+    def _register(self, then: Callable[[], object], refused: int = 0, ago: float = 0.0) -> None:
+        registering = Deferred.fromCoroutine(self._keep_registering(then, refused, ago))
+        self._registering = None if registering.called else registering
+        registering.addErrback(self._registering_failed)
+
+    def _registering_failed(self, reason: Failure) -> None:
+        if reason.check(CancelledError) is None:
+            self.log.failure("Registration failed", reason)
+
+    async def _keep_registering(self, then: Callable[[], object], refused: int, ago: float) -> None:
+        """`refused` times in a row, the last one `ago` seconds ago, the hub refused the run before this one."""
+        attempt = refused
+        if refused:
+            self.trouble, self.refused = "the hub refused this runner before it was started again; it waits a little", True
+            await self._wait(first_wait(retry_delay(HubRefused(0, ""), refused, self._random), ago))
+        while True:
+            attempt += 1
+            try:
+                machine = await self.client.register_machine(self._registration())
+                break
+            except CancelledError:
+                raise
+            except Exception as error:
+                if self.stopped:
+                    return
+                self._note_trouble(error)
+                if isinstance(error, HubRefused):
+                    self._refusals.note(attempt)
+                await self._wait(retry_delay(error, attempt, self._random))
+        self._registering = None
+        if attempt > 1:
+            self._refusals.forget()
+        self._adopt(machine)
+        self.registered, self.trouble, self.refused, self.refused_with = True, None, False, None
+        self._registered_at = self._clock.seconds()
+        url, machine_id = self._options.access.url, self._options.machine_id
+        self.log.info("Machine {machine_id} is registered at {url}", machine_id=machine_id, url=url)
+        then()
+        self.on_registered()
+
+    async def _wait(self, seconds: float) -> None:
+        """For `seconds`, or until somebody wants it now."""
+        self._pause = Deferred()
+        timer = self._clock.callLater(seconds, self._end_pause)
+        try:
+            await self._pause
+        finally:
+            self._pause = None
+            if timer.active():
+                timer.cancel()
+
+    def _end_pause(self) -> None:
+        if self._pause is not None and not self._pause.called:
+            self._pause.callback(None)
+
+    def _note_trouble(self, error: Exception) -> None:
+        """Told when it changes, not at each try."""
+        if str(error) != self.trouble:
+            if isinstance(error, HubRefused | HubUnreachable):
+                self.log.warn("This machine is not registered: {reason}", reason=str(error))
+            else:
+                self.log.failure("This machine cannot be registered")
+        self.trouble, self.refused = str(error), isinstance(error, HubRefused)
+        self.refused_with = error.status if isinstance(error, HubRefused) else None
+
+    def _registration(self) -> dict[str, Any]:
+        metadata = msgspec.to_builtins(describe(self._options))
+        return {"id": self._options.machine_id, "metadata": metadata, "runnerState": self._facts.offline()}
+
+    def _adopt(self, machine: Mapping[str, Any]) -> None:
+        for document in (self._state, self._metadata):
+            if document is not None:
+                document.stop()
+        self._state = self._document("machine-update-state", "runnerState", machine, "runnerStateVersion")
+        self._metadata = self._document("machine-update-metadata", "metadata", machine, "metadataVersion")
+
+    def _document(self, event: str, field: str, machine: Mapping[str, Any], version_field: str) -> VersionedDocument:
+        def send(value: Any, expected: int) -> Deferred[Mapping[str, Any]]:
+            message = {"machineId": self._options.machine_id, field: value, "expectedVersion": expected}
+            return self.link.call(event, message).addCallback(self._look_for_unknown)
+
+        version = machine.get(version_field)
+        return VersionedDocument(
+            self._clock, send, field, machine.get(field), version if isinstance(version, int) else 1, self._random
+        )
+
+    def _look_for_unknown(self, answer: Any) -> Any:
+        """A hub whose database was replaced does not know us any more."""
+        if isinstance(answer, Mapping) and answer.get("reason") == "not-found":
+            self._register_again()
+        return answer
+
+    def _told_error(self, problem: Any = None, *_: Any) -> None:
+        if isinstance(problem, Mapping) and problem.get("code") == "not-found" and problem.get("scope") == "machine":
+            self._register_again()
+
+    def _register_again(self) -> None:
+        if self._registering is None and not self.stopped and self._clock.seconds() - self._registered_at >= REGISTER_AGAIN:
+            self.log.warn("The hub does not know this machine; registering it again")
+            self._registered_at = self._clock.seconds()
+            self._register(self._publish_all)
+
+    # --- what is published
+
+    def _connected(self) -> None:
+        self._alive.begin()
+        self._publish_all()
+
+    def _publish_all(self) -> None:
+        for document in (self._state, self._metadata):
+            if document is not None:
+                document.retry_now()
+        self._publish()
+        if self._metadata is not None:
+            self._change(self._metadata, lambda stored: with_roots(stored, self._options.workspace_roots))
+
+    def _publish(self) -> None:
+        if self._state is not None:
+            self._change(self._state, lambda stored: self._facts.running(stored) | {"lastSpawnError": self._spawn_error})
+
+    def _known_spawn_error(self) -> Any:
+        value = self._state.value if self._state is not None else None
+        return value.get("lastSpawnError") if isinstance(value, Mapping) else None
+
+    def _change(self, document: VersionedDocument, rebuild: Callable[[Any], Any]) -> None:
+        document.change(rebuild).addErrback(lambda reason: reason.trap(LinkLost) and None).addErrback(
+            lambda reason: self.log.failure("A change of this machine's state was not stored", reason)
+        )
+
+    def _updated(self, update: Any = None, *_: Any) -> None:
+        """Another socket of this machine wrote its state or metadata."""
+        body = update.get("body") if isinstance(update, Mapping) else None
+        if not isinstance(body, Mapping) or body.get("machineId") != self._options.machine_id:
+            return
+        for field, document in (("runnerState", self._state), ("metadata", self._metadata)):
+            pushed = body.get(field)
+            if document is not None and isinstance(pushed, Mapping) and isinstance(pushed.get("version"), int):
+                document.adopt(pushed.get("value"), pushed["version"])
+        if isinstance(body.get("runnerState"), Mapping) and not self.stopped:
+            self.namesakes.heard(body["runnerState"].get("value"), self._metadata.value if self._metadata is not None else None)
+
+
+def describe(options: RunnerOptions) -> MachineMetadata:
+    """What hubs and pages show of this machine."""
+    return MachineMetadata(
+        host=options.hostname or socket.gethostname(),
+        platform={"windows": "win32"}.get(platform.system().lower(), sys.platform),
+        happy_cli_version=COMPATIBLE_VERSION,
+        home_dir=os.path.expanduser("~"),
+        happy_home_dir=str(options.home.path),
+        happy_lib_dir=str(Path(__file__).parent.parent),
+        supervised_restart=options.supervised,
+        workspace_roots=options.workspace_roots or msgspec.UNSET,
+    )

@@ -1,0 +1,58 @@
+"""The machine's RPC methods, as the hub calls them (runner.md §5.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from hapi.net.common.rpc import RpcTable
+from hapi.protocol.spawn import MalformedSpawn, SpawnRequest, SpawnResult, parse_spawn, wire_result
+from hapi.runner.config.options import RunnerOptions
+from hapi.runner.spawn.agents import Availability
+from hapi.runner.workspace.browse import list_directory, path_exists
+from hapi.runner.workspace.cursor import chat_store_status
+
+HUB = "hub"
+ANSWER_WITHIN = 28.0  # seconds: a hub waits 30, and then knows nothing
+
+
+class Runner(Protocol):
+    """What the methods ask of the runner."""
+
+    @property
+    def options(self) -> RunnerOptions: ...
+    @property
+    def availability(self) -> Availability: ...
+    async def spawn(self, request: SpawnRequest, asked_by: str, within: float | None = None) -> SpawnResult: ...
+    async def stop_session(self, name: str, actor: str) -> str: ...
+    def stop_soon(self, actor: str) -> None: ...
+
+
+def offer_methods(rpc: RpcTable, runner: Runner) -> None:
+    """Add them in the order in which the reference runner registers them."""
+    options = runner.options
+
+    async def spawn(params: Any) -> dict[str, Any]:
+        try:
+            request = parse_spawn(params)
+        except MalformedSpawn as error:
+            return {"error": str(error)}
+        return wire_result(await runner.spawn(request, HUB, ANSWER_WITHIN))
+
+    async def stop_session(params: Any) -> dict[str, Any]:
+        name = params.get("sessionId") if isinstance(params, Mapping) else None
+        if not isinstance(name, str) or not name:
+            return {"error": "Session ID is required"}
+        return {"status": await runner.stop_session(name, HUB)}
+
+    def stop_runner(params: Any) -> dict[str, Any]:
+        runner.stop_soon(HUB)
+        return {"message": "Runner stop request acknowledged"}
+
+    rpc.add("agent-availability", runner.availability.answer)
+    rpc.add("path-exists", lambda params: path_exists(options.roots, params))
+    rpc.add("cursor-chat-store-status", lambda params: chat_store_status(options.roots, params))
+    rpc.add("list-directory", lambda params: list_directory(options.roots, params))
+    rpc.add("spawn-happy-session", spawn)
+    rpc.add("stop-session", stop_session)
+    rpc.add("stop-runner", stop_runner)

@@ -1,0 +1,108 @@
+"""The runner's side towards its hub: which machine it is there, from one link to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+
+from hapi.net.common.rpc import RpcTable
+from hapi.one_shot import Once
+from hapi.protocol.machine import RunnerFacts, ShutdownSource, spawn_error
+from hapi.protocol.spawn import SpawnRefused
+from hapi.runner.attempts.child import Child
+from hapi.runner.config.options import RunnerOptions
+from hapi.runner.storage.counters import Tally
+from hapi.runner.storage.deadlines import within
+from hapi.runner.storage.journal import Note
+from hapi.runner.uplink.machine import Machine
+
+FAREWELL, CLOSE_LINK = 0.5, 0.4  # seconds; npm's `runner stop` sends SIGKILL after 2.0
+
+MakeMachine = Callable[[Any, RunnerOptions, RunnerFacts, RpcTable], Machine]
+
+
+@define(eq=False)
+class HubSide:
+    """`_offer` adds the methods of this machine to a table; `on_registered` hears each time the hub has taken us in."""
+
+    _clock: IReactorTime
+    _make: MakeMachine
+    _tally: Tally
+    _now: Callable[[], float]
+    _offer: Callable[[RpcTable], object]
+    _note: Note
+    _is_ours: Callable[[int], bool]  # whether a process is the other side of a hand-off
+    on_registered: Callable[[], object] = field(default=lambda: None)
+    machine: Machine | None = None
+    first_registered: Once[None] = field(factory=Once)
+    left: bool = False  # for good
+    on_linked: Callable[[], object] = field(default=lambda: None)
+
+    @property
+    def registered(self) -> bool:
+        return self.machine is not None and self.machine.registered
+
+    def link(self, options: RunnerOptions, facts: RunnerFacts) -> None:
+        """Register there and stay linked, in the background."""
+        rpc = RpcTable(options.machine_id)
+        self._offer(rpc)
+        self.machine = self._make(self._clock, options, facts, rpc)
+        self._tally.follow(self.machine.link)
+        self.machine.link.on_status(self._linked)
+        self.machine.on_registered = self.on_registered
+        self.machine.namesakes.note, self.machine.namesakes.is_ours = self._note, self._is_ours
+        self.machine.start()
+
+    def warnings(self) -> list[str]:
+        return self.machine.namesakes.warnings() if self.machine is not None else []
+
+    def _linked(self, status: Any) -> None:
+        if status.phase == "connected":
+            self.on_linked()
+
+    def try_now(self) -> None:
+        if self.machine is not None:
+            self.machine.try_now()
+
+    async def unlink(self, source: ShutdownSource, *, silently: bool = False) -> None:
+        """Take leave, in a bounded time. The machine it was stays ours until the next one comes."""
+        machine = self.machine
+        if machine is None:
+            return
+        if not silently:
+            await within(self._clock, FAREWELL, "telling the hub", lambda: machine.farewell(source, FAREWELL - 0.05))
+        await within(self._clock, CLOSE_LINK, "closing the link", machine.close)
+        maybeDeferred(machine.link.stopService).addErrback(lambda _: None)
+
+    def status(self, options: RunnerOptions) -> dict[str, Any]:
+        return self.machine.status() if self.machine else {"url": options.access.url, "phase": "connecting", "reason": None}
+
+    # --- what starts tell
+
+    def spawn_failed(self, refusal: SpawnRefused, child: Child | None) -> None:
+        if self.machine is None or self.left:
+            return
+        how = child.exit if child is not None else None
+        error = spawn_error(
+            refusal.message,
+            int(self._now() * 1000),
+            child.pid if child is not None else None,
+            how.exit_code if how is not None else None,
+            how.signal if how is not None else None,
+        )
+        self.machine.note_spawn(error)
+
+    def spawned(self, child: Child) -> None:
+        if self.machine is not None:
+            self.machine.note_spawn(None)
+
+
+def load_client() -> None:
+    """The module that is needed a moment later, to register."""
+    import treq
+
+    del treq

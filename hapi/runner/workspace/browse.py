@@ -1,0 +1,82 @@
+"""Looking around on the disk for the new-session form: `path-exists` and `list-directory` (runner.md §5.1)."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from hapi.runner.workspace.directories import in_words
+from hapi.runner.workspace.roots import WorkspaceRoots
+
+MOST_PATHS, MOST_ENTRIES = 1000, 5000
+
+
+def path_exists(roots: WorkspaceRoots, params: object) -> dict[str, Any]:
+    """Which of `paths` are directories. Those outside the roots count as missing and are listed besides."""
+    asked = params.get("paths") if isinstance(params, Mapping) else None
+    exists: dict[str, bool] = {}
+    outside: list[str] = []
+    for entry in islice(asked if isinstance(asked, list) else [], MOST_PATHS):
+        path = entry.strip() if isinstance(entry, str) else ""
+        if not path or path in exists:
+            continue
+        inside = roots.hold(path)
+        if not inside:
+            outside.append(path)
+        exists[path] = inside and _is_directory(path)
+    return {"exists": exists} | ({"outsideWorkspaceRoots": outside} if outside else {})
+
+
+def list_directory(roots: WorkspaceRoots, params: object) -> dict[str, Any]:
+    """The entries of one directory, directories first. Links out of the roots are not shown."""
+    path = params.get("path") if isinstance(params, Mapping) else None
+    if not isinstance(path, str) or not path.strip():
+        return _no("Path is required")
+    path = path.strip()
+    hidden = isinstance(params, Mapping) and params.get("includeHidden") is True
+    if not roots.hold(path):
+        return _no("Path is outside workspace roots")
+    try:
+        if not stat.S_ISDIR(os.stat(path).st_mode):
+            return _no("Path is not a directory")
+        with os.scandir(path) as scanned:
+            entries = list(islice(_entries(roots, path, scanned, hidden), MOST_ENTRIES))
+    except (OSError, ValueError) as error:
+        return _no(in_words(error))
+    entries.sort(key=lambda entry: (entry["type"] != "directory", entry["name"].casefold(), entry["name"]))
+    return {"success": True, "entries": entries}
+
+
+def _no(error: str) -> dict[str, Any]:
+    return {"success": False, "error": error}
+
+
+def _is_directory(path: str) -> bool:
+    try:
+        return os.path.isdir(path)
+    except ValueError:  # an embedded NUL
+        return False
+
+
+def _entries(roots: WorkspaceRoots, path: str, scanned: Iterator[os.DirEntry[str]], hidden: bool) -> Iterator[dict[str, Any]]:
+    for entry in scanned:
+        if entry.name.startswith(".") and not hidden:
+            continue
+        if entry.is_symlink() and not roots.hold(entry.path):
+            continue
+        name = os.fsencode(entry.name).decode(errors="replace")  # a name that is no UTF-8 could not be sent
+        try:
+            found = entry.stat()
+        except OSError:
+            yield {"name": name, "type": "other", "isGitRepo": False}
+            continue
+        kind = _kind(found.st_mode)
+        facts = {"name": name, "type": kind, "size": found.st_size, "modified": int(found.st_mtime * 1000)}
+        yield facts | {"isGitRepo": kind == "directory" and os.path.lexists(os.path.join(entry.path, ".git"))}
+
+
+def _kind(mode: int) -> str:
+    return "directory" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "other"
