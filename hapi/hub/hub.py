@@ -10,19 +10,23 @@ from klein import Klein
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource
 
-from hapi.hub import rest_cli, rest_files, rest_machines, rest_messages, rest_sessions
-from hapi.hub.auth import Gate, GuessLimit
-from hapi.hub.documents import Documents
-from hapi.hub.engine import Engine, Rooms
-from hapi.hub.lifecycle import Lifecycle
-from hapi.hub.live import Session
-from hapi.hub.messages import Messages
-from hapi.hub.presence import Presence
-from hapi.hub.sockets import CliNamespace
-from hapi.hub.sse import EventsResource
+from hapi.hub.cli_namespace import CliNamespace
+from hapi.hub.domain.auth import Gate, GuessLimit
+from hapi.hub.domain.documents import Documents
+from hapi.hub.domain.entities import Session
+from hapi.hub.domain.lifecycle import Lifecycle
+from hapi.hub.domain.messages import Messages
+from hapi.hub.domain.notifications import Toasts
+from hapi.hub.domain.presence import Presence
+from hapi.hub.domain.registry import Engine, Rooms
+from hapi.hub.http import cli_routes as rest_cli
+from hapi.hub.http import file_routes as rest_files
+from hapi.hub.http import machine_routes as rest_machines
+from hapi.hub.http import message_routes as rest_messages
+from hapi.hub.http import session_routes as rest_sessions
+from hapi.hub.http.routing import Desk, Doorkeeper, Reply, Route, written
+from hapi.hub.http.sse import EventsResource
 from hapi.hub.store.interface import IStore
-from hapi.hub.toasts import Toasts
-from hapi.hub.web import Desk, Doorkeeper, Reply, Route, written
 
 ROUTES: tuple[Route, ...] = (
     *rest_cli.route.table,

@@ -12,13 +12,13 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from hapi.hub.auth import Gate
+from hapi.hub.cli_namespace import CliNamespace
+from hapi.hub.domain.auth import Gate
+from hapi.hub.domain.presence import SWEEP
+from hapi.hub.http.site import LOOPBACK_NAMES, HubChannel, HubSite, Root, Rules, host_name
+from hapi.hub.http.static import PageResource
 from hapi.hub.hub import Hub
 from hapi.hub.options import HubOptions, base_token, signing_secret
-from hapi.hub.pages_resource import PageResource
-from hapi.hub.presence import SWEEP
-from hapi.hub.site import LOOPBACK_NAMES, HubChannel, HubSite, Root, Rules, host_name
-from hapi.hub.sockets import CliNamespace
 from hapi.hub.store.interface import StoreRefused
 from hapi.hub.store.sqlite import SqliteStore
 from hapi.net.server.socket_server import SocketServer

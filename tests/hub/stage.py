@@ -12,10 +12,10 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 
-from hapi.hub.auth import Gate
+from hapi.hub.domain.auth import Gate
+from hapi.hub.http.site import Root, Rules
+from hapi.hub.http.static import PageResource
 from hapi.hub.hub import Hub
-from hapi.hub.pages_resource import PageResource
-from hapi.hub.site import Root, Rules
 from hapi.hub.store.sqlite import memory_store
 from hapi.net.common.errors import AckTimeout, ConnectRefused, PeerGone
 
@@ -223,7 +223,7 @@ class Stage:
 
     # --- shortcuts
     def listen(self, namespace: str = "default", visible: bool = True) -> Listening:
-        from hapi.hub.events import Wanted
+        from hapi.hub.domain.events import Wanted
 
         page = Listening(Wanted(namespace, everything=True), visible)
         self.engine.events.listen(f"page-{len(self.engine.events._listeners)}", page)

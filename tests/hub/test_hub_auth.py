@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stage import EPOCH, TOKEN, Stage
 
-from hapi.hub.auth import FREE_GUESSES, Caller, Gate, GuessLimit, same
+from hapi.hub.domain.auth import FREE_GUESSES, Caller, Gate, GuessLimit, same
 from hapi.hub.options import HubOptions, base_token, signing_secret
 from hapi.settings import NotConfigured, read_settings
 

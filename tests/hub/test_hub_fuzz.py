@@ -18,10 +18,10 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 
+from hapi.hub.cli_namespace import EVENTS
+from hapi.hub.http.site import Root, Rules
+from hapi.hub.http.static import PageResource
 from hapi.hub.hub import ROUTES
-from hapi.hub.pages_resource import PageResource
-from hapi.hub.site import Root, Rules
-from hapi.hub.sockets import EVENTS
 from hapi.net.common.errors import ConnectRefused
 from hapi.net.server.site import LimitedSite
 

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stage import Stage
 
+from hapi.hub.cli_namespace import EVENTS
 from hapi.hub.hub import ROUTES
-from hapi.hub.sockets import EVENTS
 
 QUIET = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

@@ -2,7 +2,7 @@
 
 from stage import Stage
 
-from hapi.hub.gateway import Gateway
+from hapi.hub.domain.rpc import Gateway
 
 
 class Peer:

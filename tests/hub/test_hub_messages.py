@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from stage import MemoryPeer, Stage
 
-from hapi.hub.content import HEAD, LONGEST, TAIL, cut, todos_of
+from hapi.hub.domain.content import HEAD, LONGEST, TAIL, cut, todos_of
 
 
 def agent(text: str, **data: Any) -> dict[str, Any]:

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from stage import MemoryPeer, Stage
 
-from hapi.hub.events import Wanted
+from hapi.hub.cli_namespace import EVENTS
+from hapi.hub.domain.entities import Machine
+from hapi.hub.domain.events import Wanted
+from hapi.hub.http.routing import Route
 from hapi.hub.hub import ROUTES
-from hapi.hub.live import Machine
-from hapi.hub.sockets import EVENTS
 from hapi.hub.store.rows import MachineRow
-from hapi.hub.web import Route
 
 SECRETS = ("/home/alice/secret", "alice's name", "alice-box", "alice says", "alice-tool", "tag-a", "alice-machine")
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from stage import EPOCH, TOKEN, Stage
 
-from hapi.hub.live import OLDEST, admissible, judged_health
+from hapi.hub.domain.entities import OLDEST, admissible, judged_health
 from hapi.protocol.hub import PATCH_KEYS, merged_metadata, shown_metadata
 
 

@@ -21,11 +21,11 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import formatEvent, globalLogPublisher
 
 from hapi.hub import HubOptions, hub_service, tap
-from hapi.hub.events import KEPT_EVENTS, Events, Wanted
-from hapi.hub.pages_resource import PageResource
+from hapi.hub.domain.events import KEPT_EVENTS, Events, Wanted
+from hapi.hub.http.site import Rules, host_name
+from hapi.hub.http.sse import UNREAD, Stream
+from hapi.hub.http.static import PageResource
 from hapi.hub.service import CannotServe
-from hapi.hub.site import Rules, host_name
-from hapi.hub.sse import UNREAD, Stream
 from hapi.hub.store.interface import StoreRefused
 from hapi.settings import NotConfigured, read_settings
 

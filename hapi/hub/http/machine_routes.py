@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from hapi.hub.gateway import SLOW_ANSWER, CallFailed, TargetMissing, error_of
-from hapi.hub.lifecycle import Refusal
-from hapi.hub.spawning import spawn_request, spawned
-from hapi.hub.views import machine_view
-from hapi.hub.web import Asked, Reply, Routes
+from hapi.hub.domain.lifecycle import Refusal
+from hapi.hub.domain.rpc import SLOW_ANSWER, CallFailed, TargetMissing, error_of
+from hapi.hub.domain.spawn import spawn_request, spawned
+from hapi.hub.domain.views import machine_view
+from hapi.hub.http.routing import Asked, Reply, Routes
 from hapi.protocol.hub import FLAVORS, DisplayName, ListDirectory, PathsExist, Spawn
 
 route = Routes()

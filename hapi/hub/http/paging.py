@@ -7,10 +7,10 @@ from typing import Any
 
 from attrs import frozen
 
-from hapi.hub.live import Session
+from hapi.hub.domain.entities import Session
+from hapi.hub.domain.views import message_view
 from hapi.hub.store.interface import IStore
 from hapi.hub.store.rows import MessageRow
-from hapi.hub.views import message_view
 
 LIMIT, MOST = 50, 200
 HIGHEST = 1 << 53

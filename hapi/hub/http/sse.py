@@ -13,13 +13,13 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from hapi.hub.engine import Denied, Engine, NotFound
-from hapi.hub.events import Wanted, unnumbered
-from hapi.hub.lifecycle import Refusal
-from hapi.hub.web import Desk, Doorkeeper, written
+from hapi.hub.domain.events import Wanted, unnumbered
+from hapi.hub.domain.lifecycle import Refusal
+from hapi.hub.domain.registry import Denied, Engine, NotFound
+from hapi.hub.http.routing import Desk, Doorkeeper, written
 
 if TYPE_CHECKING:
-    from hapi.hub.auth import Caller
+    from hapi.hub.domain.auth import Caller
 
 UNREAD = 1 << 20  # bytes a listener may leave unread
 MOST = 512  # listeners at once

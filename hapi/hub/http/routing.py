@@ -13,13 +13,13 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from hapi.hub.auth import Caller, Gate, GuessLimit
-from hapi.hub.documents import Concurrent
-from hapi.hub.engine import Denied, Engine, NotFound
-from hapi.hub.gateway import CallFailed, TargetMissing
-from hapi.hub.lifecycle import Refusal
-from hapi.hub.live import Machine, Session
-from hapi.hub.paging import BadQuery
+from hapi.hub.domain.auth import Caller, Gate, GuessLimit
+from hapi.hub.domain.documents import Concurrent
+from hapi.hub.domain.entities import Machine, Session
+from hapi.hub.domain.lifecycle import Refusal
+from hapi.hub.domain.registry import Denied, Engine, NotFound
+from hapi.hub.domain.rpc import CallFailed, TargetMissing
+from hapi.hub.http.paging import BadQuery
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
 from hapi.net.server.http import HttpError, read_body
 from hapi.one_shot import Once

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hapi.hub.gateway import CallFailed, Gateway, TargetMissing, error_of
-from hapi.hub.live import Machine
+from hapi.hub.domain.entities import Machine
+from hapi.hub.domain.rpc import CallFailed, Gateway, TargetMissing, error_of
 
 METHOD = "spawn-happy-session"
 WIRE_CODES = frozenset({"agent_unavailable", "outside_workspace_roots"})

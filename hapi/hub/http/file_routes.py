@@ -7,11 +7,11 @@ import binascii
 import hashlib
 from typing import Any
 
-from hapi.hub.gateway import SLOW_ANSWER, CallFailed, TargetMissing, error_of
-from hapi.hub.lifecycle import Refusal
-from hapi.hub.live import Session
-from hapi.hub.paging import BadQuery, whole
-from hapi.hub.web import LARGEST_UPLOAD, Asked, Reply, Routes
+from hapi.hub.domain.entities import Session
+from hapi.hub.domain.lifecycle import Refusal
+from hapi.hub.domain.rpc import SLOW_ANSWER, CallFailed, TargetMissing, error_of
+from hapi.hub.http.paging import BadQuery, whole
+from hapi.hub.http.routing import LARGEST_UPLOAD, Asked, Reply, Routes
 from hapi.protocol.hub import DeleteUpload, Upload
 
 route = Routes()

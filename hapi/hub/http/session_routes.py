@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from hapi.hub.gateway import CallFailed, TargetMissing, error_of
-from hapi.hub.lifecycle import Refusal
-from hapi.hub.live import Session
-from hapi.hub.paging import BadQuery, whole
-from hapi.hub.views import list_order, session_view, summary_view
-from hapi.hub.web import Asked, Routes
+from hapi.hub.domain.entities import Session
+from hapi.hub.domain.lifecycle import Refusal
+from hapi.hub.domain.rpc import CallFailed, TargetMissing, error_of
+from hapi.hub.domain.views import list_order, session_view, summary_view
+from hapi.hub.http.paging import BadQuery, whole
+from hapi.hub.http.routing import Asked, Routes
 from hapi.protocol.hub import (
     PROTOCOL_VERSION,
     SETTINGS,

@@ -6,13 +6,13 @@ from typing import Any
 
 import msgspec
 
-from hapi.hub.lifecycle import Refusal
-from hapi.hub.live import Session
-from hapi.hub.messages import Busy, Cancelled, Invoked
-from hapi.hub.paging import page, page_query
+from hapi.hub.domain.entities import Session
+from hapi.hub.domain.lifecycle import Refusal
+from hapi.hub.domain.messages import Busy, Cancelled, Invoked
+from hapi.hub.domain.views import message_view
+from hapi.hub.http.paging import page, page_query
+from hapi.hub.http.routing import Asked, Routes
 from hapi.hub.store.rows import INDETERMINATE, MessageRow
-from hapi.hub.views import message_view
-from hapi.hub.web import Asked, Routes
 from hapi.protocol.hub import STEERED, Approve, Deny, PostMessage, QueuedState, modes_of
 
 route = Routes()

@@ -9,13 +9,13 @@ from attrs import define, field
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from hapi.hub.documents import Concurrent, Documents
-from hapi.hub.engine import Engine, NotFound
-from hapi.hub.gateway import CallFailed, TargetMissing
-from hapi.hub.live import Machine, Session
-from hapi.hub.merging import merged_row
-from hapi.hub.presence import Presence
-from hapi.hub.spawning import RESUMED, spawn_request, spawned
+from hapi.hub.domain.documents import Concurrent, Documents
+from hapi.hub.domain.entities import Machine, Session
+from hapi.hub.domain.merge import merged_row
+from hapi.hub.domain.presence import Presence
+from hapi.hub.domain.registry import Engine, NotFound
+from hapi.hub.domain.rpc import CallFailed, TargetMissing
+from hapi.hub.domain.spawn import RESUMED, spawn_request, spawned
 from hapi.hub.store.interface import IdTaken, TagTaken
 from hapi.hub.store.rows import SessionRow
 from hapi.protocol.hub import FLAVORS, CreateSession, agent_session_id

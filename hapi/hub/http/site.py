@@ -12,8 +12,8 @@ from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
-from hapi.hub.pages_resource import PageResource
-from hapi.hub.web import LARGEST_UPLOAD
+from hapi.hub.http.routing import LARGEST_UPLOAD
+from hapi.hub.http.static import PageResource
 
 METHODS = b"GET, POST, PUT, PATCH, DELETE, OPTIONS"
 HEADERS = b"authorization, content-type, last-event-id"

@@ -7,11 +7,11 @@ from typing import Any
 from attrs import define
 from twisted.logger import Logger
 
-from hapi.hub.engine import Engine
-from hapi.hub.live import MACHINE_SILENCE, RETELL, SESSION_SILENCE, Machine, Session, admissible, judged_health
-from hapi.hub.messages import Messages
+from hapi.hub.domain.entities import MACHINE_SILENCE, RETELL, SESSION_SILENCE, Machine, Session, admissible, judged_health
+from hapi.hub.domain.messages import Messages
+from hapi.hub.domain.registry import Engine
+from hapi.hub.domain.views import SETTING_COLUMNS, alive_view, machine_view
 from hapi.hub.store.rows import Written
-from hapi.hub.views import SETTING_COLUMNS, alive_view, machine_view
 
 SWEEP = 5.0  # seconds between looks for silence and due prompts
 ENDED = {"active": False, "thinking": False, "activeTurnStartedAt": None, "backgroundTaskCount": 0}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from hapi.hub.engine import Denied
-from hapi.hub.lifecycle import Refusal
-from hapi.hub.live import Session
-from hapi.hub.paging import MOST, BadQuery, whole
-from hapi.hub.views import machine_view, message_view, session_view
-from hapi.hub.web import Asked, Routes
+from hapi.hub.domain.entities import Session
+from hapi.hub.domain.lifecycle import Refusal
+from hapi.hub.domain.registry import Denied
+from hapi.hub.domain.views import machine_view, message_view, session_view
+from hapi.hub.http.paging import MOST, BadQuery, whole
+from hapi.hub.http.routing import Asked, Routes
 from hapi.protocol.hub import CreateSession, RegisterMachine
 
 route = Routes()

@@ -10,12 +10,12 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from hapi.hub.auth import Gate, GuessLimit
-from hapi.hub.documents import Documents
-from hapi.hub.engine import Denied, Engine, NotFound
-from hapi.hub.live import Machine, Session
-from hapi.hub.messages import Messages
-from hapi.hub.presence import Presence
+from hapi.hub.domain.auth import Gate, GuessLimit
+from hapi.hub.domain.documents import Documents
+from hapi.hub.domain.entities import Machine, Session
+from hapi.hub.domain.messages import Messages
+from hapi.hub.domain.presence import Presence
+from hapi.hub.domain.registry import Denied, Engine, NotFound
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
 from hapi.net.common.errors import ConnectRefused
 from hapi.net.server.peers import INamespace, Peer

@@ -10,11 +10,11 @@ from attrs import define, evolve, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from hapi.hub.events import Events
-from hapi.hub.gateway import Gateway
-from hapi.hub.live import Machine, Session
+from hapi.hub.domain.entities import Machine, Session
+from hapi.hub.domain.events import Events
+from hapi.hub.domain.rpc import Gateway
+from hapi.hub.domain.views import machine_view, session_view
 from hapi.hub.store.interface import IStore
-from hapi.hub.views import machine_view, session_view
 from hapi.protocol.hub import PATCH_KEYS
 
 T = TypeVar("T")

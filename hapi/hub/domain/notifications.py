@@ -8,8 +8,8 @@ from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall
 
 from hapi.agents import BUILT_IN
-from hapi.hub.engine import Engine
-from hapi.hub.live import Session
+from hapi.hub.domain.entities import Session
+from hapi.hub.domain.registry import Engine
 
 PAUSE = 0.5  # seconds: a request answered meanwhile needs no note
 COOLDOWN = 5.0  # seconds between two notes that a session is ready

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hapi.hub.live import Machine, Session
+from hapi.hub.domain.entities import Machine, Session
 from hapi.hub.store.rows import INDETERMINATE, MessageRow
 from hapi.protocol.hub import (
     agent_session_id,

@@ -9,11 +9,11 @@ from typing import Any
 from attrs import define, evolve, field, frozen
 from twisted.logger import Logger
 
-from hapi.hub import content as contents
-from hapi.hub.engine import Engine
-from hapi.hub.live import GRACE, Session
+from hapi.hub.domain import content as contents
+from hapi.hub.domain.entities import GRACE, Session
+from hapi.hub.domain.registry import Engine
+from hapi.hub.domain.views import delivery, message_view, new_message
 from hapi.hub.store.rows import INDETERMINATE, QUEUED, MessageRow
-from hapi.hub.views import delivery, message_view, new_message
 from hapi.net.common.errors import AckTimeout, PeerGone
 from hapi.protocol.hub import STEERED, PostMessage
 

@@ -8,11 +8,11 @@ from typing import Any
 from attrs import define, evolve, field
 from twisted.logger import Logger
 
-from hapi.hub.engine import Denied, Engine
-from hapi.hub.live import Machine, Session
+from hapi.hub.domain.entities import Machine, Session
+from hapi.hub.domain.registry import Denied, Engine
+from hapi.hub.domain.views import machine_view
 from hapi.hub.store.interface import IdTaken
 from hapi.hub.store.rows import MachineRow, SessionRow, Stale, Written
-from hapi.hub.views import machine_view
 from hapi.protocol.hub import RegisterMachine, agent_session_id, merged_metadata, shown_metadata
 
 TRIES = 5  # of a write by the hub that meets a newer version
