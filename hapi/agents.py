@@ -139,7 +139,7 @@ BUILT_IN: Mapping[str, Agent] = {
             arguments_variable="HAPI_DSH_ACP_ARGS_JSON",
         ),
         _acp("pi", "Pi", "pi-acp", permission_modes=(), efforts=("effort",)),
-        Agent(DEMO, "Demo", (sys.executable, "-P", "-m", "hapi.session.demo"), (), OTHER_MODES, models=True),
+        Agent(DEMO, "Demo", (sys.executable, "-P", "-m", "hapi.session.demo.agent"), (), OTHER_MODES, models=True),
     )
 }
 

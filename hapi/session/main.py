@@ -14,8 +14,8 @@ from typing import Any
 from hapi.agents import Agent, agents, default_agent
 from hapi.home import Home
 from hapi.protocol.session_metadata import Facts, taken_over, worktree_of
-from hapi.session.commandline import USAGE, Arguments, WrongUsage, initial_mode, read_arguments
-from hapi.session.early import FirstWords, Plan, control_port
+from hapi.session.startup.command_line import USAGE, Arguments, WrongUsage, initial_mode, read_arguments
+from hapi.session.startup.early import FirstWords, Plan, control_port
 from hapi.settings import HubAccess, hub_access, machine_id, read_settings
 from hapi.startup import without_extras
 
@@ -60,7 +60,7 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
     sys.setswitchinterval(QUICK_SWITCH)
     first = FirstWords(plan).begin()
     without_extras(access.url)
-    from hapi.session.running import Running
+    from hapi.session.process import Running
 
     sys.setswitchinterval(usual)
     return Running(agent, arguments, facts, mode, home, dict(environ), access, settings, plan, first, early.noted).main()

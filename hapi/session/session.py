@@ -32,17 +32,17 @@ from hapi.protocol.session import (
     launch_failed,
 )
 from hapi.protocol.session_metadata import Facts, archived, taken_over
-from hapi.session.agenthost import AgentHost
-from hapi.session.commandline import Arguments
-from hapi.session.configuring import Settings, model_list
-from hapi.session.driver import Driver
-from hapi.session.files import Files
-from hapi.session.hubside import HubSide, now_ms
-from hapi.session.inbox import Inbox, UserMessage
-from hapi.session.methods import offer_files, offer_session
-from hapi.session.permissions import Permissions
-from hapi.session.places import Places
-from hapi.session.turns import Turns
+from hapi.session.agent.configuration import Settings, model_list
+from hapi.session.agent.driver import Driver
+from hapi.session.agent.host import AgentHost
+from hapi.session.agent.permissions import Permissions
+from hapi.session.agent.turns import Turns
+from hapi.session.hub.inbox import Inbox, UserMessage
+from hapi.session.hub.uplink import HubSide, now_ms
+from hapi.session.rpc.files import Files
+from hapi.session.rpc.methods import offer_files, offer_session
+from hapi.session.rpc.paths import Places
+from hapi.session.startup.command_line import Arguments
 
 FLUSH = 5.0  # seconds the hub has to store the agent's session id before the first prompt goes on
 LEAVING, HURRIED = 5.0, 1.7  # seconds for the whole end; after a signal, whose sender kills after two

@@ -61,7 +61,7 @@ def test_nothing_changes_once_there_is_a_reactor():
 
 def test_a_session_over_plain_http_loads_nothing_of_openssl():
     code = "import hapi.session.main\nfrom hapi.startup import without_extras\nassert without_extras('http://127.0.0.1:3006')\n"
-    run = f"{code}from hapi.session.running import Running\n{LINK}\nimport treq, hapi.session.agenttree, hapi.session.demo"
+    run = f"{code}from hapi.session.process import Running\n{LINK}\nimport treq, hapi.session.agent.tree, hapi.session.demo.agent"
     look = "import sys\nsys.stdout.write(' '.join(name for name, module in sys.modules.items() if module))"
     output = subprocess.run([sys.executable, "-c", f"{run}\n{look}"], capture_output=True, text=True, check=True).stdout
     assert not {"OpenSSL", "ssl", "_ssl", "_hashlib", "cbor2", "click"} & set(output.split())

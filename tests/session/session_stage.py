@@ -13,10 +13,10 @@ from hapi.home import Home
 from hapi.net.common.errors import AckTimeout, LinkLost
 from hapi.net.common.rpc import RpcTable
 from hapi.protocol.session_metadata import Facts
-from hapi.session.commandline import Arguments
-from hapi.session.driver import Driver
-from hapi.session.jsonpeer import AgentGone, AgentProblem, JsonPeer
+from hapi.session.agent.driver import Driver
+from hapi.session.agent.jsonrpc_peer import AgentGone, AgentProblem, JsonPeer
 from hapi.session.session import Session, Start
+from hapi.session.startup.command_line import Arguments
 
 SID = "5b0cf2a6-27e5-4f6e-9a39-58a3d9c1c111"
 

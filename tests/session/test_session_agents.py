@@ -13,10 +13,10 @@ from twisted.internet.task import deferLater
 
 from hapi.agents import BUILT_IN, DEMO
 from hapi.protocol.acp import Plan, Text, Thought, ToolCall
-from hapi.session import agentprocess
-from hapi.session.agentprocess import AgentProcess, environment_of_agent
-from hapi.session.configuring import Settings
-from hapi.session.driver import AgentGone, CouldNotOpen, Driver
+from hapi.session.agent import process as agentprocess
+from hapi.session.agent.configuration import Settings
+from hapi.session.agent.driver import AgentGone, CouldNotOpen, Driver
+from hapi.session.agent.process import AgentProcess, environment_of_agent
 
 PARTNER = (sys.executable, str(Path(__file__).with_name("acp_partner_agent.py")))
 
@@ -206,7 +206,7 @@ async def test_the_demo_agent_is_stopped_changes_modes_and_fails_on_demand(start
     await driver.prompt("run: pwd")
     assert heard.asked == []
     assert any(isinstance(update, ToolCall) and update.output == str(tmp_path) for update in heard.updates)
-    from hapi.session.jsonpeer import AgentProblem
+    from hapi.session.agent.jsonrpc_peer import AgentProblem
 
     with pytest.raises(AgentProblem, match="asked to fail"):
         await driver.prompt("fail")
@@ -257,7 +257,7 @@ async def test_a_conversation_that_is_not_there_cannot_be_loaded(started, tmp_pa
 @pytest_twisted.ensureDeferred
 async def test_a_missing_program_is_told(reactor, home, tmp_path):
     from hapi.agents import Agent
-    from hapi.session.agenthost import AgentHost
+    from hapi.session.agent.host import AgentHost
 
     host = AgentHost(reactor, Agent("x", "X", ("no-such-agent",), ("no-such-agent",)), str(tmp_path), {"PATH": "/bin"})
     with pytest.raises(CouldNotOpen, match="no-such-agent is not installed"):

@@ -5,8 +5,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
 from hapi.net.common.errors import HubRefused, HubUnreachable
-from hapi.session.announcing import ANNOUNCE_FOR, Announcer, first_row
-from hapi.session.early import Outcome
+from hapi.session.startup.announcement import ANNOUNCE_FOR, Announcer, first_row
+from hapi.session.startup.early import Outcome
 
 
 def announcing(clock, statuses, port=lambda: 80):

@@ -7,7 +7,7 @@ import pytest
 
 from hapi.agents import BUILT_IN
 from hapi.protocol.spawn import argv_for, parse_spawn
-from hapi.session.commandline import Arguments, WrongUsage, initial_mode, read_arguments
+from hapi.session.startup.command_line import Arguments, WrongUsage, initial_mode, read_arguments
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "spawn-argv.jsonl"
 

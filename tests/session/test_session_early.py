@@ -10,7 +10,7 @@ from attrs import define, field
 
 from hapi.home import Home
 from hapi.net.common.errors import HubRefused, HubUnreachable
-from hapi.session.early import FirstWords, Plan, announce, control_port, say
+from hapi.session.startup.early import FirstWords, Plan, announce, control_port, say
 from hapi.settings import HubAccess
 
 ROW = {"id": "sid", "metadata": None}

@@ -7,10 +7,10 @@ import subprocess
 import pytest
 import pytest_twisted
 
-from hapi.session.files import Files
-from hapi.session.git import Git
-from hapi.session.places import Outside, Places
-from hapi.session.search import Search, files_below, ranked
+from hapi.session.rpc.file_search import Search, files_below, ranked
+from hapi.session.rpc.files import Files
+from hapi.session.rpc.git import Git
+from hapi.session.rpc.paths import Outside, Places
 
 
 @pytest.fixture

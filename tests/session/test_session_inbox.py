@@ -2,7 +2,7 @@
 
 import pytest
 
-from hapi.session.inbox import Batch, Inbox, UserMessage, read_message
+from hapi.session.hub.inbox import Batch, Inbox, UserMessage, read_message
 
 
 def row(text="hello", row_id="m1", local_id="l1", seq=1, sent_from="webapp", **inner):

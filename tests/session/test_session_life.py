@@ -7,8 +7,8 @@ from twisted.internet.defer import Deferred
 from hapi.attempts import AttemptFolder
 from hapi.protocol.attempt import AttemptRequest, StopOrder
 from hapi.protocol.session import BY_INTERRUPT, BY_SIGNAL, COMPLETED
-from hapi.session.commandline import Arguments
-from hapi.session.jsonpeer import AgentProblem
+from hapi.session.agent.jsonrpc_peer import AgentProblem
+from hapi.session.startup.command_line import Arguments
 
 # --- coming up
 

@@ -7,7 +7,7 @@ from session_stage import SessionStage
 
 from hapi.attempts import AttemptFolder
 from hapi.protocol.attempt import AttemptRequest
-from hapi.session.reporting import Reporting
+from hapi.session.report import Reporting
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from hapi.protocol.session import BY_INTERRUPT, COMPLETED
-from hapi.session.terminal import Terminal, shown
+from hapi.session.terminal.console import Terminal, shown
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from twisted.python.failure import Failure
 
 from hapi.protocol.acp import Commands, Context, ModeChanged, PermissionRequest, Titled, Update
 from hapi.protocol.records import READY, Transcript, mode_event, new_id, token_count
-from hapi.session.configuring import Settings
-from hapi.session.driver import AgentGone, AgentProblem, AgentSilent, CouldNotOpen, Driver
-from hapi.session.hubside import HubSide
-from hapi.session.inbox import Batch
-from hapi.session.permissions import Permissions
+from hapi.session.agent.configuration import Settings
+from hapi.session.agent.driver import AgentGone, AgentProblem, AgentSilent, CouldNotOpen, Driver
+from hapi.session.agent.permissions import Permissions
+from hapi.session.hub.inbox import Batch
+from hapi.session.hub.uplink import HubSide
 
 STUBBORN = 15.0  # seconds after an abort until the agent itself is ended
 STOPS = {

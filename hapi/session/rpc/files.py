@@ -15,7 +15,7 @@ from typing import Any
 
 from attrs import define
 
-from hapi.session.places import Outside, Places
+from hapi.session.rpc.paths import Outside, Places
 
 READ_LIMIT = UPLOAD_LIMIT = 32 * 1024 * 1024  # bytes; as base64 it must fit into one message to the hub
 MANY_FILES = 20_000  # entries of a listing

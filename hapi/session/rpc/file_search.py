@@ -12,8 +12,8 @@ from typing import Any
 from attrs import define
 from twisted.internet.threads import deferToThread
 
-from hapi.session.git import collected
-from hapi.session.places import Outside, Places
+from hapi.session.rpc.git import collected
+from hapi.session.rpc.paths import Outside, Places
 
 MANY, LIMIT = 200_000, 200  # files looked at; files answered
 SKIPPED = frozenset({".git", "node_modules", ".venv", "__pycache__", ".mypy_cache", ".cache"})

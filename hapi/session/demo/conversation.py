@@ -9,8 +9,8 @@ import threading
 import time
 from collections.abc import Iterator
 
-from hapi.session.demotext import PLAN, UNASKED, abilities, command_in, pieces
-from hapi.session.demowire import Json, Refused, Wire
+from hapi.session.demo.jsonrpc import Json, Refused, Wire
+from hapi.session.demo.texts import PLAN, UNASKED, abilities, command_in, pieces
 
 PAUSE = {"swift": 0.01, "thorough": 0.06}  # seconds between two pieces of text
 COMMAND_SECONDS, OUTPUT_LIMIT = 20.0, 32_000

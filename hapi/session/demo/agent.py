@@ -1,6 +1,6 @@
 """The built-in demo agent: speaks ACP on stdio and shows what a session can do, on a machine without any coding agent.
 
-Run as `python -m hapi.session.demo`. Standard library only, so that it is there at once. It has no model: it answers from what
+Run as `python -m hapi.session.demo.agent`. Standard library only, so that it is there at once. It has no model: it answers from what
 the prompt says, asks before it runs one of a few harmless commands (without a shell), and keeps its conversations in files
 below HAPI_HOME, so that they can be resumed.
 """
@@ -14,9 +14,9 @@ import threading
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from hapi.session.demotalk import ID, Cancelled, Session, transcript_path
-from hapi.session.demotext import MODELS, MODES, SLASH
-from hapi.session.demowire import Json, Refused, Wire
+from hapi.session.demo.conversation import ID, Cancelled, Session, transcript_path
+from hapi.session.demo.jsonrpc import Json, Refused, Wire
+from hapi.session.demo.texts import MODELS, MODES, SLASH
 
 
 class Demo:

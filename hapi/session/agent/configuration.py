@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 from hapi.agents import Agent
 from hapi.protocol.acp import Offer, Select
-from hapi.session.driver import AgentGone, AgentProblem, AgentSilent, CouldNotOpen, Driver
+from hapi.session.agent.driver import AgentGone, AgentProblem, AgentSilent, CouldNotOpen, Driver
 
 # Decided here, not by the agent: it goes on asking, and is answered.
 OURS = frozenset({"default", "read-only", "safe-yolo", "yolo", "request-review", "always-proceed"})

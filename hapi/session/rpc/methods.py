@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hapi.net.common.rpc import RpcTable
-from hapi.session.files import Files
-from hapi.session.git import Git
-from hapi.session.places import Places
-from hapi.session.search import Search
+from hapi.session.rpc.file_search import Search
+from hapi.session.rpc.files import Files
+from hapi.session.rpc.git import Git
+from hapi.session.rpc.paths import Places
 
 if TYPE_CHECKING:
     from hapi.session.session import Session

@@ -25,13 +25,13 @@ from hapi.net.common.rpc import RpcTable
 from hapi.protocol.session import BY_INTERRUPT, BY_SIGNAL, Ending
 from hapi.protocol.session_metadata import Facts
 from hapi.redaction import visible
-from hapi.session.agenthost import AgentHost
-from hapi.session.announcing import Announcer, first_row
-from hapi.session.commandline import Arguments
-from hapi.session.early import FirstWords, Outcome, Plan, announce, control_port, say
-from hapi.session.reporting import Reporting
+from hapi.session.agent.host import AgentHost
+from hapi.session.report import Reporting
 from hapi.session.session import Session, Start
-from hapi.session.terminal import Terminal
+from hapi.session.startup.announcement import Announcer, first_row
+from hapi.session.startup.command_line import Arguments
+from hapi.session.startup.early import FirstWords, Outcome, Plan, announce, control_port, say
+from hapi.session.terminal.console import Terminal
 from hapi.settings import HubAccess
 
 UNREACHABLE, REFUSED, FAILED = 6, 7, 1  # exit codes, those of the command line

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from hapi.one_shot import Once
-from hapi.session.jsonpeer import JsonPeer, LineTooLong
+from hapi.session.agent.jsonrpc_peer import JsonPeer, LineTooLong
 
 KEPT_ERRORS = 4096  # bytes of standard error that explain an end
 DRAIN = 0.1  # seconds for what an ended process has left in its pipes
@@ -65,7 +65,7 @@ class AgentProcess(ProcessProtocol):
         if self._identity is None:  # the kernel tells nothing about processes: this one at least
             await self._end_alone(patience)
             return
-        from hapi.session.agenttree import end_agent  # only at the end
+        from hapi.session.agent.tree import end_agent  # only at the end
 
         if not await end_agent(self._reactor, self._identity, patience):
             self.log.warn("{label} (process {pid}) would not end", label=self.label, pid=self.pid)

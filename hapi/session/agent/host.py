@@ -11,10 +11,10 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from hapi.agents import Agent
-from hapi.session.agentprocess import AgentProcess, environment_of_agent
-from hapi.session.driver import CouldNotOpen, Driver
-from hapi.session.jsonpeer import AgentGone
-from hapi.session.turns import Turns
+from hapi.session.agent.driver import CouldNotOpen, Driver
+from hapi.session.agent.jsonrpc_peer import AgentGone
+from hapi.session.agent.process import AgentProcess, environment_of_agent
+from hapi.session.agent.turns import Turns
 
 
 @define(eq=False)

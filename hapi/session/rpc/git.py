@@ -14,7 +14,7 @@ from twisted.internet.error import ProcessDone
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-from hapi.session.places import Outside, Places
+from hapi.session.rpc.paths import Outside, Places
 
 PATIENCE = 10.0  # seconds
 OUTPUT_LIMIT = 16 * 1024 * 1024  # bytes

@@ -22,7 +22,7 @@ from hapi.protocol.session import (
     with_request,
     with_settled,
 )
-from hapi.session.hubside import now_ms
+from hapi.session.hub.uplink import now_ms
 
 
 @define(eq=False)

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from hapi.protocol.acp import Text, Thought, Update
 from hapi.protocol.session import BY_INTERRUPT, COMPLETED, Answer, Settled
 from hapi.redaction import visible
-from hapi.session.permissions import Pending
+from hapi.session.agent.permissions import Pending
 
 if TYPE_CHECKING:
     from hapi.session.session import Session

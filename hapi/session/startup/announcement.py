@@ -12,7 +12,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from hapi.net.common.errors import HubRefused, HubUnreachable
-from hapi.session.early import Json, Outcome
+from hapi.session.startup.early import Json, Outcome
 
 FIRST, LONGEST, ANNOUNCE_FOR = 0.25, 15.0, 600.0  # seconds
 

@@ -30,7 +30,7 @@ from hapi.protocol.acp import (
     setting_call,
 )
 from hapi.protocol.engineio import Malformed
-from hapi.session.jsonpeer import AgentGone, AgentProblem, AgentSilent, JsonPeer
+from hapi.session.agent.jsonrpc_peer import AgentGone, AgentProblem, AgentSilent, JsonPeer
 
 __all__ = ["AgentGone", "AgentProblem", "AgentSilent", "CouldNotOpen", "Driver", "TurnEnd"]
 

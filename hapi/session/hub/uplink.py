@@ -16,8 +16,8 @@ from twisted.logger import Logger
 from hapi.net.client.versioned import VersionedDocument
 from hapi.net.common.errors import HubRefused, HubUnreachable
 from hapi.protocol.records import agent_record, event_record, message_event
-from hapi.session.inbox import Inbox, sequence
-from hapi.session.reviewing import missing
+from hapi.session.hub.inbox import Inbox, sequence
+from hapi.session.hub.reconciliation import missing
 
 ALIVE_EVERY = 2.0  # seconds (session.md 3.2)
 BACKFILL = 200  # rows a request
