@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, BrokenPipeError) as end:
         return _silenced(end)
     except Exception as error:
-        from hapi.cli.failures import known
+        from hapi.cli.base.errors import known
 
         failure = known(error)
         if failure is None:
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(words: list[str], is_program: bool) -> int:
     if words[:1] == ["runner"] and "start-sync" in words:
         gc.disable()  # until it is up: what is loaded stays, and looking through it costs a tenth of the start
-        from hapi.cli.foreground import run_words
+        from hapi.cli.commands.start_sync import run_words
 
         done = run_words(words[1:])
         if done is not None:

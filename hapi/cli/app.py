@@ -13,18 +13,18 @@ import click
 from click.shell_completion import CompletionItem
 
 from hapi import __version__
-from hapi.cli.failures import DONE, ERROR, MEANINGS, USAGE, epilog, known
+from hapi.cli.base.errors import DONE, ERROR, MEANINGS, USAGE, epilog, known
 from hapi.home import Home
 from hapi.redaction import visible
 from hapi.settings import read_settings
 
 _WHERE = {
-    "up": ("hapi.cli.up", "up"),
-    "hub": ("hapi.cli.hub", "hub"),
-    "runner": ("hapi.cli.runner", "runner"),
-    "auth": ("hapi.cli.auth", "auth"),
-    "doctor": ("hapi.cli.doctor", "doctor"),
-    "completion": ("hapi.cli.completion", "completion"),
+    "up": ("hapi.cli.commands.up", "up"),
+    "hub": ("hapi.cli.commands.hub", "hub"),
+    "runner": ("hapi.cli.commands.runner", "runner"),
+    "auth": ("hapi.cli.commands.auth", "auth"),
+    "doctor": ("hapi.cli.commands.doctor", "doctor"),
+    "completion": ("hapi.cli.commands.completion", "completion"),
 }
 
 
@@ -80,7 +80,7 @@ class Root(Commands):
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         found = super().shell_complete(ctx, incomplete)
         with suppress(Exception):  # a shell that completes shows no errors
-            from hapi.cli.found import found_agents
+            from hapi.cli.base.agents import found_agents
 
             agents, _ = found_agents(read_settings(Home.find()), os.environ)
             found += [CompletionItem(name, help="agent") for name in agents if name.startswith(incomplete)]

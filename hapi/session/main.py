@@ -26,7 +26,7 @@ QUICK_SWITCH = 0.0005  # seconds after which loading makes way for the first wor
 def run(argv: list[str], environ: Mapping[str, str]) -> int:
     """Run a session until it ends; the exit code. `argv`: the words after `hapi`.
 
-    What is wrong with home, settings or token is raised (`hapi.cli.failures` has the sentences and codes).
+    What is wrong with home, settings or token is raised (`hapi.cli.base.errors` has the sentences and codes).
     """
     home = Home.find(environ).prepare()
     settings = read_settings(home)

@@ -13,8 +13,8 @@ import pytest
 import pytest_twisted
 
 from hapi.attempts import AttemptFolder, attempts
-from hapi.cli.cleaning import Findings, alone_in, clean, look
-from hapi.cli.preflight import hub_date, judge_clock, try_child
+from hapi.cli.checks.preflight import hub_date, judge_clock, try_child
+from hapi.cli.commands.cleanup import Findings, alone_in, clean, look
 from hapi.home import Home
 from hapi.process.identity import identify
 from hapi.protocol.attempt import AttemptEnd, AttemptProcess, AttemptRequest
@@ -126,7 +126,7 @@ async def test_a_child_is_really_started_and_ended_and_leaves_nothing(reactor, h
 
 @pytest_twisted.ensureDeferred
 async def test_a_child_that_cannot_be_started_is_told(reactor, home, monkeypatch):
-    monkeypatch.setattr("hapi.cli.preflight.CHILD", ("/nowhere/program",))
+    monkeypatch.setattr("hapi.cli.checks.preflight.CHILD", ("/nowhere/program",))
     tried = await try_child(reactor, home)
     assert not tried.ok
     assert "no such program" in tried.text

@@ -8,8 +8,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hapi.cli.daemon import Readiness, Started, await_ready
-from hapi.cli.failures import Stop
+from hapi.cli.base.daemon import Readiness, Started, await_ready
+from hapi.cli.base.errors import Stop
 from hapi.redaction import Secrets
 
 result_of = SynchronousTestCase().successResultOf

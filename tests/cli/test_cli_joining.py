@@ -14,9 +14,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hapi.cli.daemon import Readiness
-from hapi.cli.failures import HELD, Stop
-from hapi.cli.joining import joined
+from hapi.cli.base.daemon import Readiness
+from hapi.cli.base.errors import HELD, Stop
+from hapi.cli.base.wait_for_start import joined
 from hapi.process.identity import read_stat
 
 CHECK = SynchronousTestCase()

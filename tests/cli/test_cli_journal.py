@@ -5,9 +5,9 @@ import json
 import pytest
 
 from hapi.attempts import AttemptFolder
-from hapi.cli.failures import Stop
-from hapi.cli.following import follow, last_lines
-from hapi.cli.journal import event_line, find_attempt, show_events, show_output, why_silent
+from hapi.cli.base.errors import Stop
+from hapi.cli.base.tail import follow, last_lines
+from hapi.cli.commands.journal import event_line, find_attempt, show_events, show_output, why_silent
 from hapi.protocol.attempt import AttemptEnd, AttemptProcess, AttemptRequest, AttemptSession, ProcessIdentity
 
 

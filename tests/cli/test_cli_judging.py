@@ -8,8 +8,8 @@ import pytest
 import pytest_twisted
 
 from hapi.agents import BUILT_IN
-from hapi.cli.doctor import examine
-from hapi.cli.judging import environment_troubles, settings_troubles, warn_of_troubles
+from hapi.cli.checks.settings_check import environment_troubles, settings_troubles, warn_of_troubles
+from hapi.cli.commands.doctor import examine
 from hapi.settings import NotConfigured, machine_id
 
 SOUND = {
@@ -133,7 +133,7 @@ def checks(home, monkeypatch):
     """Runs the checks on what stands in the files, without a reactor; (finding, text) by name."""
 
     def run(**environ):
-        from hapi.cli import doctor
+        from hapi.cli.commands import doctor
 
         for name, content in environ.pop("files", {}).items():
             (home.path / name).write_bytes(content)
@@ -190,7 +190,7 @@ def test_a_home_on_a_read_only_file_system_is_named_so__S03(home, monkeypatch):
 
 @pytest_twisted.ensureDeferred
 async def test_a_home_that_is_none_fails_once__S10(reactor, tmp_path):
-    from hapi.cli.doctor import _child
+    from hapi.cli.commands.doctor import _child
     from hapi.home import Home
 
     (tmp_path / "file").write_text("")

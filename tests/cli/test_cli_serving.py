@@ -17,8 +17,8 @@ from twisted.application.service import Service
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
-from hapi.cli.failures import SUPERSEDED, Stop
-from hapi.cli.serving import Serving
+from hapi.cli.base.errors import SUPERSEDED, Stop
+from hapi.cli.base.process_host import Serving
 from hapi.log import start_logging
 
 class Patient(Service):

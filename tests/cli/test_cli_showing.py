@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from hapi.cli import showing
-from hapi.cli.failures import Stop
-from hapi.cli.output import table
-from hapi.cli.showing import admission_words, end_session, registered_words, show_sessions
+from hapi.cli.base.errors import Stop
+from hapi.cli.base.output import table
+from hapi.cli.commands import status as showing
+from hapi.cli.commands.status import admission_words, end_session, registered_words, show_sessions
 
 REASON = "nothing listens at http://hub:1"
 

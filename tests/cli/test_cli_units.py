@@ -13,10 +13,10 @@ from attrs import evolve
 from click.testing import CliRunner
 
 from hapi.cli.app import hapi
-from hapi.cli.failures import Stop
-from hapi.cli.flags import RunnerFlags
-from hapi.cli.install import destination, install, installation
-from hapi.cli.units import KINDS, Installation, text_of
+from hapi.cli.base.errors import Stop
+from hapi.cli.base.flags import RunnerFlags
+from hapi.cli.base.unit_files import KINDS, Installation, text_of
+from hapi.cli.commands.install_service import destination, install, installation
 from hapi.protocol.token import AccessToken
 from hapi.runner.service import FAILED, HELD, RESTART, STOPPED, SUPERSEDED
 

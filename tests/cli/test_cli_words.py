@@ -12,10 +12,10 @@ from hapi import __version__
 from hapi.__main__ import OWN_FLAGS, VERBS
 from hapi.cli.app import _WHERE
 from hapi.cli.app import hapi as root
-from hapi.cli.failures import MEANINGS, Stop, known
-from hapi.cli.flags import RunnerFlags, read_words
-from hapi.cli.lost import lost_flags
-from hapi.cli.output import masked
+from hapi.cli.base.dropped_flags import lost_flags
+from hapi.cli.base.errors import MEANINGS, Stop, known
+from hapi.cli.base.flags import RunnerFlags, read_words
+from hapi.cli.base.output import masked
 from hapi.home import Home, HomeUnusable
 from hapi.runner import RunnerOptions
 from hapi.settings import NotConfigured, SettingsBroken, read_settings
@@ -240,7 +240,7 @@ def test_corrupt_settings_are_one_sentence_with_line_and_column(home):
 
 
 def test_the_newest_runner_log_is_named(home):
-    from hapi.cli.starting import newest_log
+    from hapi.cli.commands.start import newest_log
 
     assert newest_log(home) is None
     logs = home.directory("logs")

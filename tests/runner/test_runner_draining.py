@@ -5,8 +5,8 @@ from runner_stage import Stage, result_of
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from hapi.cli.draining import until_calm
-from hapi.cli.failures import Stop
+from hapi.cli.base.errors import Stop
+from hapi.cli.commands.drain import until_calm
 from hapi.protocol.attempt import AttemptReport
 from hapi.runner.attempts.activity import work_of
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 from support import CANARY, Stage
 
-from hapi.cli import failures
+from hapi.cli.base import errors as failures
 from hapi.runner import service
 
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "hapi-runner"]

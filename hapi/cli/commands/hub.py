@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from hapi.cli.failures import epilog
-from hapi.cli.output import json_flag, print_json, say
+from hapi.cli.base.errors import epilog
+from hapi.cli.base.output import json_flag, print_json, say
 from hapi.home import Home
 from hapi.redaction import visible
 from hapi.settings import note_hub, read_settings
@@ -40,9 +40,9 @@ def serve_hub(flags: dict[str, Any], as_json: bool) -> int:
     """Serve until asked to leave; the exit code."""
     from twisted.internet import reactor
 
-    from hapi.cli.judging import warn_of_troubles
-    from hapi.cli.pageaddress import page_address
-    from hapi.cli.serving import Serving
+    from hapi.cli.base.page_address import page_address
+    from hapi.cli.base.process_host import Serving
+    from hapi.cli.checks.settings_check import warn_of_troubles
     from hapi.hub import HubOptions, hub_service
     from hapi.log import start_logging
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from hapi.cli.failures import epilog
-from hapi.cli.output import say
+from hapi.cli.base.errors import epilog
+from hapi.cli.base.output import say
 
 _INSTALL = {
     "bash": 'eval "$(hapi completion bash)"    in ~/.bashrc',

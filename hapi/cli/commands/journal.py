@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from hapi.attempts import AttemptFolder, attempts
-from hapi.cli.failures import Stop
-from hapi.cli.following import follow, last_lines
+from hapi.cli.base.errors import Stop
+from hapi.cli.base.tail import follow, last_lines
 from hapi.home import Home
 from hapi.redaction import visible
 

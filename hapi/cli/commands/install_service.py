@@ -12,10 +12,10 @@ from pathlib import Path
 
 from attrs import evolve
 
-from hapi.cli.failures import Stop
-from hapi.cli.flags import RunnerFlags
-from hapi.cli.output import say, warn
-from hapi.cli.units import LABEL, NAME, Installation, Kind, text_of
+from hapi.cli.base.errors import Stop
+from hapi.cli.base.flags import RunnerFlags
+from hapi.cli.base.output import say, warn
+from hapi.cli.base.unit_files import LABEL, NAME, Installation, Kind, text_of
 from hapi.home import Home, read_capped, write_whole
 from hapi.redaction import visible
 

@@ -17,11 +17,11 @@ import click
 from attrs import asdict, frozen
 
 from hapi import __version__
-from hapi.cli.asking import run_once
-from hapi.cli.failures import Stop, epilog, known
-from hapi.cli.output import json_flag, print_json, say
-from hapi.cli.preflight import hub_date, judge_clock, try_child
-from hapi.cli.probing import judge_hub
+from hapi.cli.base.errors import Stop, epilog, known
+from hapi.cli.base.output import json_flag, print_json, say
+from hapi.cli.base.run import run_once
+from hapi.cli.checks.hub_check import judge_hub
+from hapi.cli.checks.preflight import hub_date, judge_clock, try_child
 from hapi.home import Home, HomeUnusable
 from hapi.process.child_limits import SessionLimits
 from hapi.redaction import visible
@@ -72,8 +72,8 @@ def clean(yes: bool, as_json: bool) -> None:
     Processes are known by pid, start time and the mark of their session, never by a name; live sessions are left alone, and
     so is every other home.
     """
-    from hapi.cli.cleaning import alone_in, look
-    from hapi.cli.cleaning import clean as do_it
+    from hapi.cli.commands.cleanup import alone_in, look
+    from hapi.cli.commands.cleanup import clean as do_it
 
     home = Home.find().judged()
     with alone_in(home) as alone:
@@ -138,7 +138,7 @@ def _home(home: Home) -> Check:
 
 
 def _settings(home: Home, settings: dict[str, Any]) -> Check:
-    from hapi.cli.judging import settings_troubles
+    from hapi.cli.checks.settings_check import settings_troubles
 
     if not home.settings.exists():
         return Check("settings", "note", f"{home.settings} does not exist yet")
@@ -152,7 +152,7 @@ def _settings(home: Home, settings: dict[str, Any]) -> Check:
 
 
 def _environment(environ: Any) -> Check:
-    from hapi.cli.judging import environment_troubles
+    from hapi.cli.checks.settings_check import environment_troubles
 
     troubles = environment_troubles(environ)
     return Check("environment", "note" if troubles else "good", "; ".join(troubles) or "all variables of HAPI make sense")
@@ -237,7 +237,7 @@ def _judged(url: str, verdict: Any) -> Check:
 
 
 def _agents(settings: dict[str, Any] | None, environ: Any) -> list[Check]:
-    from hapi.cli.found import found_agents
+    from hapi.cli.base.agents import found_agents
 
     found, missing = found_agents(settings or {}, environ)
     text = f"found {', '.join(found)}" + (f"; not found {', '.join(missing)}" if missing else "")

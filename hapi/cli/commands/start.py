@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from hapi import __version__
-from hapi.cli.asking import run_once
-from hapi.cli.daemon import GLANCE, Attached, Readiness, Started, await_ready, start_in_background
-from hapi.cli.failures import HELD, Stop
-from hapi.cli.flags import RunnerFlags
-from hapi.cli.joining import joined
-from hapi.cli.lost import lost_flags
-from hapi.cli.output import print_json, say, warn
-from hapi.cli.probing import judge_hub
+from hapi.cli.base.daemon import GLANCE, Attached, Readiness, Started, await_ready, start_in_background
+from hapi.cli.base.dropped_flags import lost_flags
+from hapi.cli.base.errors import HELD, Stop
+from hapi.cli.base.flags import RunnerFlags
+from hapi.cli.base.output import print_json, say, warn
+from hapi.cli.base.run import run_once
+from hapi.cli.base.wait_for_start import joined
+from hapi.cli.checks.hub_check import judge_hub
 from hapi.home import Home, read_capped
 from hapi.redaction import Secrets, visible
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
-from hapi.cli.asking import run_once
-from hapi.cli.failures import HELD, NOT_RUNNING, REFUSED, RESTART, SUPERSEDED, UNREACHABLE, USAGE, Stop, epilog
-from hapi.cli.flags import RunnerFlags
-from hapi.cli.output import json_flag, print_json, say, warn
-from hapi.cli.units import KINDS, Kind
+from hapi.cli.base.errors import HELD, NOT_RUNNING, REFUSED, RESTART, SUPERSEDED, UNREACHABLE, USAGE, Stop, epilog
+from hapi.cli.base.flags import RunnerFlags
+from hapi.cli.base.output import json_flag, print_json, say, warn
+from hapi.cli.base.run import run_once
+from hapi.cli.base.unit_files import KINDS, Kind
 from hapi.home import Home
 from hapi.redaction import visible
 
@@ -63,7 +63,7 @@ def start_sync(context: click.Context, /, roots: tuple[str, ...], session_comman
     Without a terminal SIGHUP has it read settings.json again and reopen its log. Systemd is told when it is ready, and that it
     lives (NOTIFY_SOCKET, WATCHDOG_USEC); `hapi runner install-service` makes the unit.
     """
-    from hapi.cli.foreground import run_runner
+    from hapi.cli.commands.start_sync import run_runner
 
     sys.exit(run_runner(_together(context, roots, session_command, more)))
 
@@ -91,7 +91,7 @@ def start(
 
     A runner of this version with these flags is left as it is; another one is replaced, and its sessions go on.
     """
-    from hapi.cli.starting import start_runner
+    from hapi.cli.commands.start import start_runner
 
     start_runner(_together(context, roots, session_command, more), wanted, timeout, as_json)
 
@@ -100,7 +100,7 @@ def start(
 @json_flag
 def stop(as_json: bool) -> None:
     """Stop the runner. Its sessions go on."""
-    from hapi.cli.starting import stop_running
+    from hapi.cli.commands.start import stop_running
 
     home = Home.find().judged()
     pid = run_once(lambda reactor: stop_running(reactor, home))
@@ -114,7 +114,7 @@ def stop(as_json: bool) -> None:
 @json_flag
 def status(as_json: bool) -> None:
     """Whether the runner runs, and whether the hub knows it."""
-    from hapi.cli.showing import show_status
+    from hapi.cli.commands.status import show_status
 
     show_status(Home.find().judged(), as_json)
 
@@ -124,7 +124,7 @@ def status(as_json: bool) -> None:
 @json_flag
 def list_sessions(as_table: bool, as_json: bool) -> None:
     """The live sessions that this runner knows: a table on a terminal, JSON elsewhere."""
-    from hapi.cli.showing import show_sessions
+    from hapi.cli.commands.status import show_sessions
 
     show_sessions(Home.find().judged(), as_table, as_json)
 
@@ -134,7 +134,7 @@ def list_sessions(as_table: bool, as_json: bool) -> None:
 @json_flag
 def stop_session(session_id: str | None, as_json: bool) -> None:
     """End the session SESSION_ID (or PID-<n>) with everything it started."""
-    from hapi.cli.showing import end_session
+    from hapi.cli.commands.status import end_session
 
     if not session_id:
         raise Stop("Session ID required", USAGE)
@@ -151,8 +151,8 @@ def logs(session_id: str | None, following: bool, lines: int | None, as_json: bo
 
     Needs no runner; the output of ended sessions is kept for a while. --json tells the path alone.
     """
-    from hapi.cli.journal import find_attempt, show_log, show_output, why_silent
-    from hapi.cli.starting import newest_log
+    from hapi.cli.commands.journal import find_attempt, show_log, show_output, why_silent
+    from hapi.cli.commands.start import newest_log
 
     home = Home.find().judged()
     if session_id:
@@ -179,7 +179,7 @@ def logs(session_id: str | None, following: bool, lines: int | None, as_json: bo
 @json_flag
 def drain(wait: bool, timeout: float, as_json: bool) -> None:
     """Have the runner start no more sessions, until `resume`: also after a restart or an upgrade. Those that run go on."""
-    from hapi.cli.draining import drain as drain_runner
+    from hapi.cli.commands.drain import drain as drain_runner
 
     drain_runner(wait, timeout, as_json)
 
@@ -188,7 +188,7 @@ def drain(wait: bool, timeout: float, as_json: bool) -> None:
 @json_flag
 def resume(as_json: bool) -> None:
     """Have a drained runner start sessions again."""
-    from hapi.cli.draining import resume as resume_runner
+    from hapi.cli.commands.drain import resume as resume_runner
 
     resume_runner(as_json)
 
@@ -199,7 +199,7 @@ def resume(as_json: bool) -> None:
 @json_flag
 def restart(wait: bool, timeout: float, as_json: bool) -> None:
     """Start the runner anew with the flags it has. Its sessions go on and are taken over."""
-    from hapi.cli.draining import restart as restart_runner
+    from hapi.cli.commands.drain import restart as restart_runner
 
     restart_runner(wait, timeout, as_json)
 
@@ -210,7 +210,7 @@ def restart(wait: bool, timeout: float, as_json: bool) -> None:
 @json_flag
 def revive(session_id: str | None, everything: bool, as_json: bool) -> None:
     """Sessions that a reboot or a kill has interrupted: show them, or bring SESSION_ID back."""
-    from hapi.cli.reviving import revive as revive_sessions
+    from hapi.cli.commands.revive import revive as revive_sessions
 
     revive_sessions(session_id, everything, as_json)
 
@@ -221,7 +221,7 @@ def revive(session_id: str | None, everything: bool, as_json: bool) -> None:
 @json_flag
 def events(following: bool, lines: int, as_json: bool) -> None:
     """What happened to sessions and runner, why, and who wanted it. --json prints one object a line. Needs no runner."""
-    from hapi.cli.journal import show_events
+    from hapi.cli.commands.journal import show_events
 
     show_events(Home.find().judged(), lines, following, as_json)
 
@@ -242,7 +242,7 @@ def install_service(
 
     Home, PATH and the flags given here go into it, tokens never. Ending or restarting the service leaves the sessions alone.
     """
-    from hapi.cli.install import default_kind, destination, install, installation
+    from hapi.cli.commands.install_service import default_kind, destination, install, installation
 
     wanted: Kind = kind or default_kind()
     what = installation(_together(context, roots, session_command, more), Home.find().judged(), os.environ, user)

@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from hapi.cli.failures import DONE, ERROR, known
-from hapi.cli.output import warn
+from hapi.cli.base.errors import DONE, ERROR, known
+from hapi.cli.base.output import warn
 from hapi.net.common.clock import use_monotonic_time
 
 PATIENCE = 15.0  # seconds for everything to leave; each step inside has less

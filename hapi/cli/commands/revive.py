@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from hapi.cli.asking import run_once
-from hapi.cli.failures import Stop
-from hapi.cli.output import print_json, say, table
+from hapi.cli.base.errors import Stop
+from hapi.cli.base.output import print_json, say, table
+from hapi.cli.base.run import run_once
 from hapi.home import Home
 from hapi.redaction import visible
 

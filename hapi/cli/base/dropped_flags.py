@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import evolve
 
-from hapi.cli.flags import RunnerFlags, read_words
+from hapi.cli.base.flags import RunnerFlags, read_words
 from hapi.redaction import visible
 from hapi.settings import NotConfigured
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from hapi.cli.daemon import GLANCE, Readiness
-from hapi.cli.failures import HELD, Stop
+from hapi.cli.base.daemon import GLANCE, Readiness
+from hapi.cli.base.errors import HELD, Stop
 
 
 async def joined(

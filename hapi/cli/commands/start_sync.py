@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import evolve
 
-from hapi.cli.flags import RunnerFlags, read_words
+from hapi.cli.base.flags import RunnerFlags, read_words
 from hapi.redaction import visible
 
 
@@ -55,7 +55,7 @@ def serve(options: Any, own: Any, inherited: Any, detached: bool, lock: Any) -> 
     """The same, with the home taken."""
     from twisted.internet import reactor
 
-    from hapi.cli.serving import Serving
+    from hapi.cli.base.process_host import Serving
     from hapi.log import start_logging
     from hapi.runner import runner_service
     from hapi.runner.handoff.coordinator import succession_of
@@ -83,7 +83,7 @@ def serve(options: Any, own: Any, inherited: Any, detached: bool, lock: Any) -> 
             serving.on_hangup = lambda: reload(logging, runner, telling)
         logging.speak_up()
         tell(banner(runner))
-        from hapi.cli.judging import warn_of_troubles
+        from hapi.cli.checks.settings_check import warn_of_troubles
 
         warn_of_troubles(os.environ, options.settings)
 

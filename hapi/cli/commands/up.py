@@ -10,17 +10,17 @@ import click
 from attrs import define
 
 from hapi import __version__
-from hapi.cli.failures import HELD, SUPERSEDED, Stop, epilog
-from hapi.cli.found import agents_sentence, found_agents
-from hapi.cli.hub import PORT
-from hapi.cli.output import json_flag, print_json, say
-from hapi.cli.pageaddress import is_loopback, page_address, qr_code, reachable_url
+from hapi.cli.base.agents import agents_sentence, found_agents
+from hapi.cli.base.errors import HELD, SUPERSEDED, Stop, epilog
+from hapi.cli.base.output import json_flag, print_json, say
+from hapi.cli.base.page_address import is_loopback, page_address, qr_code, reachable_url
+from hapi.cli.commands.hub import PORT
 from hapi.home import Home
 from hapi.redaction import visible
 from hapi.settings import note_hub, read_settings
 
 if TYPE_CHECKING:
-    from hapi.cli.serving import Serving
+    from hapi.cli.base.process_host import Serving
     from hapi.log import Logging
 
 
@@ -58,7 +58,7 @@ class Up:
         from twisted.internet import reactor
         from twisted.internet.defer import Deferred
 
-        from hapi.cli.serving import Serving
+        from hapi.cli.base.process_host import Serving
         from hapi.hub import HubOptions
         from hapi.log import start_logging
 
@@ -74,10 +74,10 @@ class Up:
     async def _start(self, reactor: Any, serving: Serving, logging: Logging, options: Any) -> None:
         from twisted.internet.task import deferLater
 
-        from hapi.cli.daemon import GLANCE
-        from hapi.cli.foreground import reload
-        from hapi.cli.judging import warn_of_troubles
-        from hapi.cli.starting import is_reachable
+        from hapi.cli.base.daemon import GLANCE
+        from hapi.cli.checks.settings_check import warn_of_troubles
+        from hapi.cli.commands.start import is_reachable
+        from hapi.cli.commands.start_sync import reload
         from hapi.hub import hub_service
         from hapi.runner import RunnerOptions, runner_service
         from hapi.runner.handoff.coordinator import part_of

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from hapi.cli.asking import run_once
-from hapi.cli.daemon import Readiness, await_ready, start_in_background
-from hapi.cli.failures import NOT_RUNNING, Stop
-from hapi.cli.output import print_json, say
-from hapi.cli.starting import give_way, look, must_be_ours
+from hapi.cli.base.daemon import Readiness, await_ready, start_in_background
+from hapi.cli.base.errors import NOT_RUNNING, Stop
+from hapi.cli.base.output import print_json, say
+from hapi.cli.base.run import run_once
+from hapi.cli.commands.start import give_way, look, must_be_ours
 from hapi.home import Home
 from hapi.redaction import Secrets, visible
 

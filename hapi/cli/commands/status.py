@@ -7,9 +7,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from hapi.cli.asking import run_once
-from hapi.cli.failures import NOT_RUNNING, Stop
-from hapi.cli.output import print_json, say, table
+from hapi.cli.base.errors import NOT_RUNNING, Stop
+from hapi.cli.base.output import print_json, say, table
+from hapi.cli.base.run import run_once
 from hapi.home import Home
 from hapi.protocol.control import standing
 from hapi.redaction import visible

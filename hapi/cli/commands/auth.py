@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from hapi.cli.asking import run_once
-from hapi.cli.failures import REFUSED, UNREACHABLE, USAGE, Stop, epilog
-from hapi.cli.output import json_flag, masked, print_json, say
-from hapi.cli.probing import HubVerdict, judge_hub
+from hapi.cli.base.errors import REFUSED, UNREACHABLE, USAGE, Stop, epilog
+from hapi.cli.base.output import json_flag, masked, print_json, say
+from hapi.cli.base.run import run_once
+from hapi.cli.checks.hub_check import HubVerdict, judge_hub
 from hapi.home import Home
 from hapi.settings import hub_access, origin, read_settings, update_settings
 

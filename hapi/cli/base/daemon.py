@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import frozen
 
-from hapi.cli.failures import ERROR, REFUSED, UNREACHABLE, Stop
+from hapi.cli.base.errors import ERROR, REFUSED, UNREACHABLE, Stop
 from hapi.home import PRIVATE_FILE, Home
 from hapi.redaction import Secrets, visible
 
