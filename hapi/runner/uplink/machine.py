@@ -287,7 +287,7 @@ def describe(options: RunnerOptions) -> MachineMetadata:
         happy_cli_version=COMPATIBLE_VERSION,
         home_dir=os.path.expanduser("~"),
         happy_home_dir=str(options.home.path),
-        happy_lib_dir=str(Path(__file__).parent.parent),
+        happy_lib_dir=str(Path(__file__).parents[2]),
         supervised_restart=options.supervised,
         workspace_roots=options.workspace_roots or msgspec.UNSET,
     )
