@@ -18,8 +18,19 @@ FLOOR = 95.0  # per cent of the branches and lines of each group
 GROUPS = {
     "lock": ["runner/lock/home_lock.py", "runner/lock/flock.py", "runner/lock/npm_lock.py", "runner/lock/owner.py"],
     "hand-off": [
-        *("runner/handoff/outgoing.py", "runner/handoff/coordinator.py", "runner/handoff/replacement.py", "runner/handoff/descriptors.py"),
-        *("runner/handoff/incoming.py", "runner/handoff/predecessor.py", "runner/handoff/upgrade.py", "runner/supervision/supervisor.py", "runner/handoff/channel.py"),
+        *(
+            "runner/handoff/outgoing.py",
+            "runner/handoff/coordinator.py",
+            "runner/handoff/replacement.py",
+            "runner/handoff/descriptors.py",
+        ),
+        *(
+            "runner/handoff/incoming.py",
+            "runner/handoff/predecessor.py",
+            "runner/handoff/upgrade.py",
+            "runner/supervision/supervisor.py",
+            "runner/handoff/channel.py",
+        ),
     ],
     "identity and tree": [
         *("process/identity.py", "process/tree.py", "process/termination.py", "process/exit_watch.py"),

@@ -16,11 +16,8 @@ from typing import Any, TypeVar
 import psutil
 from attrs import define, field
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / "tests/programs"), str(HERE.parent / "tests/peers")]
-
-from programs import NPM, NPM_BINARY, OUR_HAPI, OURS, Cast, Running, User, quietly  # noqa: E402
-from support import Program, alive, free_port, marked, until  # noqa: E402
+from tests.support.peers import NPM, NPM_BINARY, OUR_HAPI, OURS, Cast, Running, User, quietly
+from tests.support.programs import Program, alive, free_port, marked, until
 
 __all__ = [
     "MAKES",
@@ -40,6 +37,8 @@ __all__ = [
     "timed",
     "until",
 ]
+
+HERE = Path(__file__).resolve().parent
 
 MAKES = (OURS, NPM)
 AGENT = "kimi"  # which flavour the scripted agent stands in for

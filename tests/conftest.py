@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,13 +17,10 @@ from twisted.internet.task import deferLater
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
+from hapi.home import Home
+from tests.support.programs import CANARY, Stage
+
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE / "programs"), str(HERE / "peers")]  # helpers of the tests: `import support`, `import programs`
-
-from support import CANARY, Stage  # noqa: E402
-
-from hapi.home import Home  # noqa: E402
-
 StageKind = TypeVar("StageKind", bound=Stage)
 PEERS = Path(os.environ.get("HAPI_PEERS") or HERE.parent / ".cache/peers/node_modules").absolute()
 
@@ -185,7 +181,7 @@ def on_stage(request: pytest.FixtureRequest) -> Iterator[Callable[[StageKind], S
 
 @pytest.fixture
 def stage(on_stage: Callable[[Stage], Stage], tmp_path: Path) -> Stage:
-    """Starts programs of ours; see tests/programs/support.py."""
+    """Starts programs of ours; see tests/support/programs.py."""
     return on_stage(Stage(tmp_path / "stage"))
 
 

@@ -2,7 +2,7 @@
 
 import re
 
-import table
+from tests.faults import table
 
 
 def test_every_fault_has_a_test_or_a_reason():

@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 import pytest
 from attrs import define, field
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
-from programs import NPM, OURS, Cast, Running, User
-from scripted_session import ScriptedMachine, ScriptedSession
-from support import CANARY
 
 import hapi.hub.pages
+from tests.support.page_sessions import ScriptedMachine, ScriptedSession
+from tests.support.peers import NPM, OURS, Cast, Running, User
+from tests.support.programs import CANARY
 
 Scripted = TypeVar("Scripted", bound=ScriptedSession)
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from model import Model
-from programs import Cast
-from support import CANARY
+
+from tests.support.model_endpoint import Model
+from tests.support.peers import Cast
+from tests.support.programs import CANARY
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from playwright.sync_api import TimeoutError as PageTimeout
-from programs import NPM, OURS, User
-from support import until
+
+from tests.support.peers import NPM, OURS, User
+from tests.support.programs import until
 
 pytestmark = pytest.mark.peer("hapi", "opencode", "chromium")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]

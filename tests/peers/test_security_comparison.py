@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 
 import pytest
-from garbage import RELEASE
-from model import Model
-from programs import NPM, OURS, Cast
-from security import CHECKS, Seen, World, ask_everything, rows
-from support import CANARY, ROOT
+
+from tests.support.garbage import RELEASE
+from tests.support.model_endpoint import Model
+from tests.support.peers import NPM, OURS, Cast
+from tests.support.programs import CANARY, ROOT
+from tests.support.security import CHECKS, Seen, World, ask_everything, rows
 
 pytestmark = [
     pytest.mark.peer("hapi", "opencode"),

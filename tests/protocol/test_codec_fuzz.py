@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from pathlib import Path
 from typing import Any
-
-from garbage import Garbage, inputs
 
 from hapi.protocol.channel import Acked, ClientChannel, Close, Event, Joined, Joining, Left, Refused, Send, ServerChannel
 from hapi.protocol.control import Malformed as MalformedBody
@@ -22,8 +19,9 @@ from hapi.protocol.socketio import decode, encode, from_json, to_json
 from hapi.protocol.spawn import MalformedSpawn, argv_for, parse_spawn
 from hapi.protocol.token import AccessToken
 from hapi.protocol.versioned import Mismatch, NotTaken, Stored, judge
+from tests.support.garbage import Garbage, inputs
+from tests.support.paths import FIXTURES
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
 RELEASE = 10_000_000
 OPEN = Handshake("t1").packet()
 

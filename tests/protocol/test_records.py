@@ -2,12 +2,10 @@
 
 import json
 from itertools import count
-from pathlib import Path
 
 from hapi.protocol.acp import Plan, Text, Thought, ToolCall, Usage
 from hapi.protocol.records import READY, Transcript, agent_record, event_record, message_event, token_count, user_record
-
-FIXTURES = Path(__file__).parents[1] / "fixtures"
+from tests.support.paths import FIXTURES
 
 
 def transcript():

@@ -1,7 +1,6 @@
 """Metadata, agent state, permission decisions and endings of a session."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -29,8 +28,8 @@ from hapi.protocol.session import (
     with_settled,
 )
 from hapi.protocol.session_metadata import Facts, archived, taken_over, worktree_of
+from tests.support.paths import FIXTURES
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
 FACTS = Facts("/w", "box", "linux", "m-1", "/home/u", "/home/u/.hapi", "/lib/hapi", 77, "runner", "opencode", 1000)
 
 

@@ -1,7 +1,6 @@
 """The Socket.IO codec against the recordings, against another implementation, and against garbage."""
 
 import json
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -10,9 +9,9 @@ from hypothesis import strategies as st
 
 from hapi.protocol.engineio import MESSAGE, Handshake, Malformed
 from hapi.protocol.socketio import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet, decode, encode, from_json, to_json
+from tests.support.paths import FIXTURES
 
 QUICK = (Phase.explicit, Phase.generate)
-FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 
 def recorded_frames():

@@ -1,7 +1,6 @@
 """The command line and environment of a session, held to the recordings of the reference build."""
 
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -18,8 +17,9 @@ from hapi.protocol.spawn import (
     parse_spawn,
     wire_result,
 )
+from tests.support.paths import FIXTURES
 
-RECORDED = [json.loads(line) for line in (Path(__file__).parents[1] / "fixtures/spawn-argv.jsonl").read_text().splitlines()]
+RECORDED = [json.loads(line) for line in (FIXTURES / "spawn-argv.jsonl").read_text().splitlines()]
 STARTED = [line for line in RECORDED if line["argv"] is not None]
 
 

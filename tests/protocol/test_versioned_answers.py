@@ -1,14 +1,12 @@
 """What the hub's answer to a versioned write means, and how long to wait after a failure."""
 
 import json
-from pathlib import Path
 from random import Random
 
 import pytest
 
 from hapi.protocol.versioned import QUICK_TRIES, Mismatch, NotTaken, Stored, judge, pause
-
-FIXTURES = Path(__file__).parents[1] / "fixtures"
+from tests.support.paths import FIXTURES
 
 
 @pytest.mark.parametrize(

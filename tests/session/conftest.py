@@ -1,13 +1,8 @@
 """Fixtures of the session's tests."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from session_stage import SessionStage
+from tests.support.session_stage import SessionStage
 
 
 @pytest.fixture

@@ -1,0 +1,435 @@
+"""How sessions end and come back: archive, delete, rename, reopen, resume, merge."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from twisted.internet.task import Clock
+
+from hapi.hub.store.interface import StoreFailed
+from hapi.hub.store.rows import Stale
+from hapi.hub.store.sqlite import SqliteStore
+from hapi.runner.spawn.admission import DRAINING, MEMORY, QUEUE_FULL, SESSIONS
+from hapi.runner.spawn.spawner import LATE
+from tests.support.hub_stage import MemoryPeer, Stage
+
+ARCHIVED = {"lifecycleState": "archived", "lifecycleStateSince": 5, "archivedBy": "cli", "archiveReason": "Session completed"}
+
+
+class FaultyStore(SqliteStore):
+    """Meets newer versions and failures as often as it is told."""
+
+    stale = 0
+    failing = False
+
+    async def write_metadata(self, session_id: str, expected: int, value: Any, changes: dict[str, Any]) -> Any:
+        if self.failing:
+            raise StoreFailed("disk I/O error")
+        if self.stale:
+            self.stale -= 1
+            rows = {row.id: row for row in await self.sessions()}
+            await super().write_metadata(
+                session_id, rows[session_id].metadata_version, {**rows[session_id].metadata, "by": self.stale}, {}
+            )
+            rows = {row.id: row for row in await self.sessions()}
+            return Stale(rows[session_id])
+        return await super().write_metadata(session_id, expected, value, changes)
+
+
+def faulty() -> tuple[Stage, FaultyStore]:
+    store = FaultyStore(":memory:", Clock())
+    store.open()
+    return Stage(store), store
+
+
+def metadata(stage: Stage, session: str) -> dict[str, Any]:
+    return dict(stage.get(f"/api/sessions/{session}")["session"]["metadata"])
+
+
+def archive(stage: Stage, session: str) -> Any:
+    return stage.rest("POST", f"/api/sessions/{session}/archive", {})
+
+
+# --- archive ---------------------------------------------------------------------------------------------------------
+
+
+def test_archiving_asks_the_process_to_end() -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    page = stage.listen()
+    peer.serve(session, "killSession")
+    pending = stage.begin("POST", f"/api/sessions/{session}/archive", {})
+    peer.answer('{"success":true}')
+    assert stage.finish(pending).body == {"ok": True}
+    assert stage.engine.sessions[session].active is False
+    assert metadata(stage, session)["lifecycleState"] == "running"  # the process says itself why it ended
+    assert len(page.of("session-ended")) == 1
+
+
+def test_a_session_whose_process_is_gone_is_archived_by_the_hub__R06() -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    peer.drop()
+    assert archive(stage, session).body == {"ok": True}
+    found = metadata(stage, session)
+    assert (found["lifecycleState"], found["archivedBy"]) == ("archived", "hub")
+    assert found["archiveReason"] == "Archived from hub (CLI unreachable)"
+    assert archive(stage, session).body == {"ok": True, "alreadyArchived": True}
+
+
+def test_a_process_that_drops_while_it_is_asked_is_archived_at_once__R06() -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    peer.serve(session, "killSession")
+    pending = stage.begin("POST", f"/api/sessions/{session}/archive", {})
+    peer.drop()
+    assert stage.finish(pending).body == {"ok": True}
+    assert metadata(stage, session)["archivedBy"] == "hub"
+
+
+@pytest.mark.parametrize(
+    "reason", ["User terminated", "Stopped by runner", "Session completed", "Session crashed", "Hub restart"]
+)
+def test_a_reason_that_the_process_gave_stands__R08(reason: str) -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    peer.serve(session, "killSession")
+    pending = stage.begin("POST", f"/api/sessions/{session}/archive", {})
+    stamp = {"lifecycleState": "archived", "archivedBy": "cli", "archiveReason": reason}
+    peer.ask("update-metadata", {"sid": session, "expectedVersion": 1, "metadata": stamp})
+    peer.drop()
+    assert stage.finish(pending).status == 200
+    assert (metadata(stage, session)["archivedBy"], metadata(stage, session)["archiveReason"]) == ("cli", reason)
+
+
+def test_a_failing_write_is_never_called_archived__R06() -> None:
+    stage, store = faulty()
+    session, peer = stage.live()
+    peer.drop()
+    store.failing = True
+    answer = archive(stage, session)
+    assert answer.status == 500
+    store.failing = False
+    assert metadata(stage, session)["lifecycleState"] == "running"
+    assert archive(stage, session).status == 200
+
+
+def test_a_process_that_does_not_answer_stays_active__R06() -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    peer.serve(session, "killSession")
+    pending = stage.begin("POST", f"/api/sessions/{session}/archive", {})
+    for _ in range(15):
+        stage.tick(2.0)
+        stage.alive(peer, session)
+    assert stage.finish(pending).status == 500
+    assert stage.engine.sessions[session].active is True
+
+
+@pytest.mark.parametrize("times", [0, 4, 5])
+@pytest.mark.parametrize("what", ["archive", "rename", "summary", "reopen"])
+def test_a_write_against_a_newer_version_is_tried_five_times__R07(what: str, times: int) -> None:
+    stage, store = faulty()
+    session, peer = stage.live(opencodeSessionId="oc")
+    peer.drop()
+    if what == "reopen":
+        stage.tick(40.0)
+        archive(stage, session)
+        machine, runner = stage.machine()
+        runner.serve(machine, "spawn-happy-session")
+    store.stale = times
+    path, body, method = {
+        "archive": ("/archive", {}, "POST"),
+        "rename": ("", {"name": "n"}, "PATCH"),
+        "summary": ("/summary", {"text": "t"}, "PATCH"),
+        "reopen": ("/reopen", {}, "POST"),
+    }[what]
+    pending = stage.begin(method, f"/api/sessions/{session}{path}", body)
+    if what == "reopen" and times < 5:
+        runner.answer(json.dumps({"type": "success", "sessionId": session}))
+        again = stage.connect(sessionId=session)
+        stage.alive(again, session)
+        stage.tick(0.5)
+    answer = stage.finish(pending)
+    assert answer.status == (409 if times == 5 else 200), answer
+    if times == 5:
+        assert "concurrently" in answer.body["error"]
+
+
+# --- delete and rename -----------------------------------------------------------------------------------------------
+
+
+def test_only_an_inactive_session_is_deleted() -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    page = stage.listen()
+    assert stage.rest("DELETE", f"/api/sessions/{session}").status == 409
+    peer.send("session-end", {"sid": session, "time": stage.now()})
+    assert stage.rest("DELETE", f"/api/sessions/{session}").body == {"ok": True}
+    assert [event["sessionId"] for event in page.of("session-removed")] == [session]
+    peer.send("message", {"sid": session, "message": {"role": "user", "content": "late"}})
+    assert peer.events("error")[0]["code"] == "not-found"
+    assert peer.ask("update-state", {"sid": session, "expectedVersion": 1, "agentState": None}) == {
+        "result": "error",
+        "reason": "not-found",
+    }
+
+
+@pytest.mark.parametrize("name", ["<script>alert(1)</script>", "'; DROP TABLE sessions;--", "😀" * 100, "x" * 255])
+def test_any_name_is_kept_as_it_is(name: str) -> None:
+    stage = Stage()
+    session = stage.session()
+    assert stage.rest("PATCH", f"/api/sessions/{session}", {"name": name}).status == 200
+    assert metadata(stage, session)["name"] == name
+
+
+@pytest.mark.parametrize("body", [{}, {"name": ""}, {"name": "   "}, {"name": "x" * 256}, {"name": 7}, None, b"{", b"\xff"])
+def test_a_name_is_wanted(body: Any) -> None:
+    stage = Stage()
+    session = stage.session()
+    answer = stage.rest("PATCH", f"/api/sessions/{session}", body)
+    assert (answer.status, answer.body) == (400, {"error": "Invalid body: name is required"})
+
+
+# --- reopen and resume -----------------------------------------------------------------------------------------------
+
+
+def archived(stage: Stage, **more: Any) -> str:
+    return stage.session(tag="old", **{**ARCHIVED, "opencodeSessionId": "oc-1", "name": "Kept", **more})
+
+
+def spawn_params(runner: MemoryPeer) -> dict[str, Any]:
+    return dict(json.loads(runner.events("rpc-request")[-1]["params"]))
+
+
+def test_a_reopen_that_fails_leaves_everything_as_it_was__R07() -> None:
+    stage = Stage()
+    session = archived(stage)
+    machine, runner = stage.machine()
+    before = metadata(stage, session)
+    assert stage.rest("POST", f"/api/sessions/{session}/reopen", {}).body["code"] == "resume_failed"  # nobody serves the method
+    assert metadata(stage, session) == before
+    runner.serve(machine, "spawn-happy-session")
+    pending = stage.begin("POST", f"/api/sessions/{session}/reopen", {})
+    runner.answer(json.dumps({"type": "success", "sessionId": session}))
+    assert "archiveReason" not in metadata(stage, session)
+    stage.tick(16.0)
+    answer = stage.finish(pending)
+    assert (answer.status, answer.body["error"]) == (500, "Session failed to become active")
+    assert metadata(stage, session) == before
+
+
+@pytest.mark.parametrize("how", ["reopen", "resume"])
+def test_an_archive_overtakes_the_process_that_a_resume_has_begun__C17(how: str) -> None:
+    stage = Stage()
+    session = archived(stage)
+    machine, runner = stage.machine()
+    runner.serve(machine, "spawn-happy-session", "stop-session")
+    resuming = stage.begin("POST", f"/api/sessions/{session}/{how}", {})
+    archiving = stage.begin("POST", f"/api/sessions/{session}/archive", {})
+    asked = runner.events("rpc-request")[-1]
+    assert (asked["method"], json.loads(asked["params"])) == (f"{machine}:stop-session", {"sessionId": session})
+    runner.answer('{"type":"error","errorMessage":"Session was stopped while it was being started"}')  # the spawn, asked first
+    runner.answer('{"status":"stopped"}')
+    assert stage.finish(archiving).body == {"ok": True}
+    assert stage.finish(resuming).body["code"] == "resume_failed"
+    assert metadata(stage, session)["lifecycleState"] == "archived"
+    assert stage.engine.sessions[session].active is False
+
+
+def test_an_archive_does_not_wait_for_a_machine_that_is_away__C17_R06() -> None:
+    stage = Stage()
+    session = stage.session(machineId="m1", lifecycleState="running")
+    machine, runner = stage.machine()
+    assert archive(stage, session).body == {"ok": True}
+    assert runner.events("rpc-request") == []
+    other = stage.session(tag="other", machineId="m1", lifecycleState="running")
+    runner.serve(machine, "stop-session")
+    pending = stage.begin("POST", f"/api/sessions/{other}/archive", {})
+    stage.tick(11.0)  # it never answers
+    assert stage.finish(pending).body == {"ok": True}
+    assert metadata(stage, other)["archivedBy"] == "hub"
+
+
+def test_another_namespaces_machine_is_never_asked_to_stop__U04() -> None:
+    stage = Stage()
+    machine, runner = stage.machine("bob", "m-bob")
+    runner.serve(machine, "stop-session")
+    session = stage.session(machineId="m-bob", lifecycleState="running")
+    assert archive(stage, session).body == {"ok": True}
+    assert runner.events("rpc-request") == []
+
+
+def test_a_resumed_session_gets_its_settings_along() -> None:
+    stage = Stage()
+    session = archived(stage)
+    stage.rest("POST", f"/api/sessions/{session}/permission-mode", {"mode": "plan"})
+    machine, runner = stage.machine()
+    runner.serve(machine, "spawn-happy-session")
+    pending = stage.begin("POST", f"/api/sessions/{session}/resume", {"permissionMode": "yolo"})
+    params = spawn_params(runner)
+    assert params == {
+        "type": "spawn-in-directory", "directory": "/home/dev/project", "agent": "opencode", "permissionMode": "yolo",
+        "resumeSessionId": "oc-1", "existingSessionId": session, "sessionId": session, "forkSession": False,
+    }  # fmt: skip
+    again = stage.rest("POST", f"/api/sessions/{session}/resume", {})
+    assert (again.status, again.body["code"]) == (409, "resume_in_progress")
+    runner.answer('{"type":"error","errorMessage":"no"}')
+    assert stage.finish(pending).status == 500
+
+
+def test_a_resume_that_opens_another_row_brings_the_history_along() -> None:
+    stage = Stage()
+    session = archived(stage)
+    old = stage.connect(sessionId=session)
+    old.send("message", {"sid": session, "message": {"role": "user", "content": {"type": "text", "text": "question"}}})
+    old.drop()
+    machine, runner = stage.machine()
+    runner.serve(machine, "spawn-happy-session")
+    page = stage.listen()
+    pending = stage.begin("POST", f"/api/sessions/{session}/reopen", {})
+    new, _ = stage.live(tag="new", opencodeSessionId="oc-1")
+    runner.answer(json.dumps({"type": "success", "sessionId": new}))
+    stage.tick(0.5)
+    assert stage.finish(pending).body == {"ok": True, "sessionId": new, "resumed": True}
+    assert stage.rest("GET", f"/api/sessions/{session}").status == 404
+    assert metadata(stage, new)["name"] == "Kept"
+    assert len(stage.get(f"/api/sessions/{new}/messages")["messages"]) == 1
+    assert stage.rest("GET", f"/cli/sessions/{new}/messages?afterSeq=0").body["messages"] == []
+    assert [event["sessionId"] for event in page.of("messages-invalidated")] == [new]
+    assert [event["sessionId"] for event in page.of("session-removed")] == [session]
+
+
+def test_a_client_that_hangs_up_does_not_stop_a_resume() -> None:
+    stage = Stage()
+    session = archived(stage)
+    machine, runner = stage.machine()
+    runner.serve(machine, "spawn-happy-session")
+    pending = stage.begin("POST", f"/api/sessions/{session}/reopen", {})
+    pending.addErrback(lambda _: None)
+    pending.cancel()
+    stage.stub.flush()
+    runner.answer(json.dumps({"type": "success", "sessionId": session}))
+    again = stage.connect(sessionId=session)
+    stage.alive(again, session)
+    stage.tick(0.5)
+    assert "archiveReason" not in metadata(stage, session)
+    assert stage.rest("POST", f"/api/sessions/{session}/reopen", {}).body["resumed"] is False
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "code"),
+    [
+        ({"opencodeSessionId": "x"}, 503, "no_machine_online"),
+        ({"flavor": "cursor"}, 422, "resume_unavailable"),
+        ({"path": 7}, 409, "resume_unavailable"),
+    ],
+)
+def test_why_a_session_cannot_come_back(change: dict[str, Any], status: int, code: str) -> None:
+    stage = Stage()
+    session = archived(stage, **change)
+    answer = stage.rest("POST", f"/api/sessions/{session}/reopen", {})
+    assert (answer.status, answer.body["code"]) == (status, code)
+
+
+def test_a_row_that_takes_over_an_agent_s_session_absorbs_the_old_one() -> None:
+    stage = Stage()
+    old = archived(stage)
+    stranger = stage.session("other", tag="x", opencodeSessionId="oc-1")
+    new, peer = stage.live(tag="new")
+    written = {"path": "/home/dev/project", "host": "devbox", "flavor": "opencode", "opencodeSessionId": "oc-1"}
+    answer = peer.ask("update-metadata", {"sid": new, "expectedVersion": 1, "metadata": written})
+    assert answer["result"] == "success"
+    assert stage.rest("GET", f"/api/sessions/{old}").status == 404
+    assert metadata(stage, new)["name"] == "Kept"
+    assert stage.rest("GET", f"/api/sessions/{stranger}", namespace="other").status == 200
+    again = peer.ask(
+        "update-metadata", {"sid": new, "expectedVersion": answer["version"], "metadata": {**written, "name": "mine"}}
+    )
+    assert again["result"] == "version-mismatch"  # the merge was a write of the hub's
+
+
+# --- spawn -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "body"),
+    [
+        ({"type": "success", "sessionId": "s"}, {"type": "success", "sessionId": "s"}),
+        ({"type": "error", "errorMessage": "m", "code": "agent_unavailable", "agent": "kimi"},
+         {"type": "error", "message": "m", "code": "agent_unavailable", "agent": "kimi"}),
+        *(({"type": "error", "errorMessage": "m", "code": code}, {"type": "error", "message": "m", "code": code})
+          for code in (SESSIONS, MEMORY, QUEUE_FULL, DRAINING, LATE.code)),
+        ({"type": "error", "errorMessage": "m", "code": "secret", "agent": "kimi"}, {"type": "error", "message": "m"}),
+        ({"type": "requestToApproveDirectoryCreation", "directory": "/d"},
+         {"type": "error", "message": "Directory creation requires approval: /d"}),
+        ({"error": "no"}, {"type": "error", "message": "no"}),
+        ([1], {"type": "error", "message": "Unexpected spawn result: [1]"}),
+    ],
+)  # fmt: skip
+def test_what_a_runner_says_about_a_spawn(answer: Any, body: dict[str, Any]) -> None:
+    stage = Stage()
+    machine, runner = stage.machine()
+    runner.serve(machine, "spawn-happy-session")
+    pending = stage.begin("POST", f"/api/machines/{machine}/spawn", {"directory": "/d", "agent": "kimi", "yolo": True})
+    assert spawn_params(runner) == {
+        "type": "spawn-in-directory",
+        "directory": "/d",
+        "agent": "kimi",
+        "yolo": True,
+        "forkSession": False,
+    }
+    runner.answer(json.dumps(answer))
+    assert stage.finish(pending).body == body
+
+
+def test_a_runner_that_drops_ends_the_wait_at_once() -> None:
+    stage = Stage()
+    machine, runner = stage.machine()
+    runner.serve(machine, "spawn-happy-session")
+    pending = stage.begin("POST", f"/api/machines/{machine}/spawn", {"directory": "/d"})
+    runner.drop()
+    lost = {"type": "error", "message": "The machine devbox lost its connection during the start"}
+    assert stage.finish(pending).body == lost
+
+
+def test_a_spawn_on_a_machine_that_is_away_says_what_to_start_where() -> None:
+    stage = Stage()
+    machine, _runner = stage.machine()
+    answer = stage.rest("POST", f"/api/machines/{machine}/spawn", {"directory": "/d"})
+    said = "The machine devbox is not connected; start its runner there: hapi runner start"
+    assert (answer.status, answer.body) == (200, {"type": "error", "message": said})
+    stage.rest("PATCH", f"/api/machines/{machine}", {"displayName": "Attic"})
+    assert "The machine Attic is" in stage.rest("POST", f"/api/machines/{machine}/spawn", {"directory": "/d"}).body["message"]
+
+
+@pytest.mark.parametrize("body", [{}, {"directory": ""}, {"directory": "/", "agent": "nope"}, {"directory": "/", "yolo": 1},
+                                  {"directory": "/", "agent": "dsh", "startingMode": "pty"}, None, b"["])  # fmt: skip
+def test_a_spawn_that_makes_no_sense_is_refused(body: Any) -> None:
+    stage = Stage()
+    machine, _runner = stage.machine()
+    answer = stage.rest("POST", f"/api/machines/{machine}/spawn", body)
+    assert (answer.status, answer.body) == (400, {"error": "Invalid body"})
+
+
+def test_an_agent_that_only_its_runner_knows_can_be_spawned() -> None:
+    stage = Stage()
+    machine, runner = stage.machine()
+    state = {"status": "running", "capabilities": {"agentConfigs": [{"flavor": "mine", "fields": []}, 7]}}
+    runner.ask("machine-update-state", {"machineId": machine, "expectedVersion": 1, "runnerState": state})
+    runner.serve(machine, "spawn-happy-session")
+    pending = stage.begin("POST", f"/api/machines/{machine}/spawn", {"directory": "/d", "agent": "mine"})
+    runner.answer('{"type":"success","sessionId":"s"}')
+    assert stage.finish(pending).status == 200
+
+
+def test_an_outdated_runner_is_told_to_update() -> None:
+    stage = Stage()
+    machine, runner = stage.machine(capabilities=[])
+    runner.serve(machine, "spawn-happy-session")
+    answer = stage.rest("POST", f"/api/machines/{machine}/spawn", {"directory": "/d"})
+    assert answer.body["code"] == "runner_upgrade_required"
+    assert stage.rest("GET", f"/api/machines/{machine}/agent-availability").status == 409
+    assert runner.events("rpc-request") == []

@@ -1,0 +1,320 @@
+"""Messages: taken in, cut, replaced, queued, delivered until taken, cancelled, scheduled, counted in pages."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from hapi.hub.domain.content import HEAD, LONGEST, TAIL, cut, todos_of
+from tests.support.hub_stage import MemoryPeer, Stage
+
+
+def agent(text: str, **data: Any) -> dict[str, Any]:
+    return {
+        "role": "agent",
+        "content": {"type": "codex", "data": {"type": "message", "message": text, **data}},
+        "meta": {"sentFrom": "cli"},
+    }
+
+
+def post(stage: Stage, session: str, text: str = "x", **more: Any) -> Any:
+    return stage.rest("POST", f"/api/sessions/{session}/messages", {"text": text, **more})
+
+
+def delivered(peer: MemoryPeer) -> list[str]:
+    return [one["body"]["message"]["localId"] for one in peer.events() if one["body"]["t"] == "new-message"]
+
+
+def test_long_strings_lose_their_middle() -> None:
+    text = "a" * HEAD + "b" * LONGEST + "c" * TAIL
+    found = cut({"x": [text, "short"]})["x"]
+    assert found[0].startswith("a" * HEAD + "\n…[hapi: truncated 65536 chars]…\n")
+    assert found[0].endswith("\nccc"[:1] + "c" * TAIL)
+    assert found[1] == "short"
+    assert cut("x" * LONGEST) == "x" * LONGEST
+
+
+def test_nothing_is_nested_without_end() -> None:
+    deep: Any = "x"
+    for _ in range(900):
+        deep = [deep]
+    json.dumps(cut(deep))
+
+
+def test_a_message_may_come_as_the_text_of_one() -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    for message in (json.dumps(agent("one")), "plain", "[1]", '"quoted"', "{broken"):
+        peer.send("message", {"sid": session, "message": message})
+    contents = [row["content"] for row in stage.get(f"/api/sessions/{session}/messages")["messages"]]
+    assert contents == [agent("one"), "plain", "[1]", '"quoted"', "{broken"]
+
+
+def test_growing_thoughts_replace_each_other() -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    for text in ("a", "ab"):
+        peer.send("message", {"sid": session, "message": agent(text, type="reasoning", id="R", live=True)})
+    peer.send("message", {"sid": session, "message": agent("other", type="reasoning", id="S", live=True)})
+    peer.send("message", {"sid": session, "message": agent("abc", type="reasoning", id="R")})
+    rows = stage.get(f"/api/sessions/{session}/messages")["messages"]
+    assert [row["content"]["content"]["data"]["message"] for row in rows] == ["other", "abc"]
+    peer.send("message", {"sid": session, "message": agent("again", type="reasoning", id="R")})
+    assert len(stage.get(f"/api/sessions/{session}/messages")["messages"]) == 3  # what is final stays
+
+
+def test_what_one_socket_says_the_others_of_the_room_hear() -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    other, stranger = stage.connect(sessionId=session), stage.connect()
+    peer.send("message", {"sid": session, "message": agent("one")})
+    assert [len(one.events()) for one in (peer, other, stranger)] == [0, 1, 0]
+
+
+def test_a_prompt_is_sent_again_with_every_alive_until_it_is_taken() -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    post(stage, session, localId="L1")
+    post(stage, session, "no id")
+    post(stage, session, localId="L2")
+    assert delivered(peer) == ["L1", None, "L2"]
+    stage.alive(peer, session)
+    assert delivered(peer)[3:] == ["L1", "L2"]
+    peer.send("messages-consumed", {"sid": session, "localIds": ["L1", "unknown"]})
+    stage.alive(peer, session)
+    assert delivered(peer)[5:] == ["L2"]
+    peer.send("messages-consumed", {"sid": session, "localIds": ["L2"]})
+    stage.alive(peer, session)
+    assert len(delivered(peer)) == 6
+
+
+def test_the_same_prompt_twice_is_stored_once__R11() -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    page = stage.listen()
+    for _ in range(3):
+        assert post(stage, session, localId="L1").status == 200
+    assert len(stage.get(f"/api/sessions/{session}/messages")["messages"]) == 1
+    assert len(page.of("message-received")) == 1
+    assert delivered(peer) == ["L1"] * 3
+    peer.send("messages-consumed", {"sid": session, "localIds": ["L1"]})
+    post(stage, session, localId="L1")
+    assert len(delivered(peer)) == 3
+
+
+def test_a_process_that_comes_back_gets_what_waited() -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    post(stage, session, localId="L1")
+    peer.drop()
+    again = stage.connect(sessionId=session)
+    stage.alive(again, session)
+    assert delivered(again) == ["L1"]
+    answer = stage.rest("GET", f"/cli/sessions/{session}/messages?afterSeq=0&limit=200")
+    assert [row["localId"] for row in answer.body["messages"]] == ["L1"]
+
+
+def test_an_end_takes_immediate_prompts_off_the_queue() -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    post(stage, session, localId="now")
+    post(stage, session, localId="later", scheduledAt=stage.now() + 60_000)
+    peer.send("session-end", {"sid": session, "time": stage.now(), "reason": "terminated"})
+    state = stage.rest("POST", f"/api/sessions/{session}/messages/queued-state", {"localIds": ["now", "later"]}).body
+    assert state["queuedLocalIds"] == ["later"]
+    assert [row["localId"] for row in state["invokedLocalMessages"]] == ["now"]
+
+
+def test_a_cleared_session_keeps_its_queue() -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    post(stage, session, localId="L1")
+    peer.send("session-end", {"sid": session, "time": stage.now(), "reason": "cleared"})
+    state = stage.rest("POST", f"/api/sessions/{session}/messages/queued-state", {"localIds": ["L1"]}).body
+    assert state["queuedLocalIds"] == ["L1"]
+
+
+@pytest.mark.parametrize("name", [{"localId": "L1"}, {}], ids=["with a local id", "without"])
+def test_a_prompt_for_a_session_that_is_coming_up_waits_for_it(name: dict[str, str]) -> None:
+    stage = Stage()
+    session = stage.session(hostPid=7)
+    stage.tick(0.25)
+    assert stage.rest("POST", f"/api/sessions/{session}/messages", {"text": "hello", **name}).body == {"ok": True}
+    assert stage.get(f"/api/sessions/{session}")["session"]["thinking"] is False
+    peer = stage.connect(sessionId=session)
+    assert peer.events() == []
+    stage.alive(peer, session)
+    (update,) = peer.events()
+    message = update["body"]["message"]
+    assert message["content"]["content"]["text"] == "hello"
+    peer.send("messages-consumed", {"sid": session, "localIds": [message["localId"]]})
+    stage.tick(2.0)
+    stage.alive(peer, session)
+    assert len(peer.events()) == 1
+
+
+def test_a_session_that_never_came_is_inactive_again() -> None:
+    stage = Stage()
+    session = stage.session(hostPid=7)
+    stage.tick(31.0)
+    answer = stage.rest("POST", f"/api/sessions/{session}/messages", {"text": "hello", "localId": "L1"})
+    assert (answer.status, answer.body["code"]) == (409, "session_inactive")
+
+
+def test_prompts_that_a_dead_session_did_not_take_wait_for_the_next_process__R11() -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    post(stage, session, localId="L1")
+    peer.drop()
+    _, runner = stage.machine()
+    runner.send("session-end", {"sid": session, "time": stage.now(), "reason": "error"})
+    assert stage.get(f"/api/sessions/{session}")["session"]["active"] is False
+    again = stage.connect(sessionId=session)
+    stage.alive(again, session)
+    assert delivered(again) == ["L1"]
+
+
+def test_a_scheduled_prompt_comes_when_it_is_due_and_until_it_is_taken() -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    page = stage.listen()
+    post(stage, session, localId="S1", scheduledAt=stage.now() + 7_000)
+    assert stage.get("/api/sessions")["sessions"][0]["futureScheduledMessageCount"] == 1
+    assert stage.rest("GET", f"/cli/sessions/{session}/messages?afterSeq=0").body["messages"] == []
+    for _ in range(3):
+        stage.alive(peer, session)
+        stage.tick(2.0)
+    assert delivered(peer) == []
+    stage.tick(4.0)
+    assert delivered(peer) == ["S1"]
+    assert len(page.of("scheduled-matured")) == 1
+    stage.tick(5.0)
+    assert delivered(peer) == ["S1", "S1"]
+    assert len(page.of("scheduled-matured")) == 1
+    peer.send("messages-consumed", {"sid": session, "localIds": ["S1"]})
+    stage.tick(5.0)
+    assert len(delivered(peer)) == 2
+    assert stage.get("/api/sessions")["sessions"][0]["futureScheduledMessageCount"] == 0
+
+
+def test_a_scheduled_prompt_can_be_taken_back_without_asking() -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    post(stage, session, localId="S1", scheduledAt=stage.now() + 60_000)
+    answer = stage.rest("DELETE", f"/api/sessions/{session}/messages/S1")
+    assert answer.body == {"status": "cancelled", "localId": "S1"}
+    assert peer.events() == []
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"text": "x", "scheduledAt": 1}, "localId"),
+        ({"text": "x", "localId": "L", "scheduledAt": 1, "attachments": [{}]}, "attachments"),
+        ({"text": "x", "localId": "L", "scheduledAt": 1, "deliveryMode": "steer"}, "deliveryMode"),
+        ({"text": "x", "localId": "L", "scheduledAt": 1 << 52}, "scheduledAt"),
+        ({"text": 7}, "text"),
+        ({"text": "x", "localId": ""}, "localId"),
+        ({"text": "x", "localId": "L", "deliveryMode": "other"}, "deliveryMode"),
+        ({"text": "x", "attachments": {}}, "attachments"),
+    ],
+)
+def test_a_wrong_prompt_names_the_field(body: dict[str, Any], field: str) -> None:
+    stage = Stage()
+    session, _ = stage.live()
+    answer = stage.rest("POST", f"/api/sessions/{session}/messages", body)
+    assert answer.status == 400
+    assert answer.body["error"] == "Invalid body"
+    assert list(answer.body["issues"]["fieldErrors"]) == [field]
+
+
+def test_two_processes_of_one_session_are_both_asked_before_a_prompt_is_called_gone() -> None:
+    stage = Stage()
+    session, first = stage.live()
+    second = stage.connect(sessionId=session)
+    post(stage, session, localId="L1")
+    pending = stage.begin("DELETE", f"/api/sessions/{session}/messages/L1")
+    first.answer({"removed": False, "inFlight": False, "indeterminate": False, "consumed": False})
+    second.answer({"removed": True, "inFlight": False, "indeterminate": False, "consumed": False})
+    assert stage.finish(pending).body["status"] == "cancelled"
+
+
+def test_a_cancel_whose_process_drops_meanwhile_is_a_cancel() -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    post(stage, session, localId="L1")
+    pending = stage.begin("DELETE", f"/api/sessions/{session}/messages/L1")
+    peer.drop()
+    assert stage.finish(pending).body == {"status": "cancelled", "localId": "L1"}
+    assert stage.get(f"/api/sessions/{session}/messages")["page"]["epoch"] == 1
+
+
+def test_a_backdated_message_makes_a_new_epoch() -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    peer.send("message", {"sid": session, "message": agent("two")})
+    assert stage.get(f"/api/sessions/{session}/messages")["page"]["epoch"] == 0
+    peer.send("message", {"sid": session, "message": agent("one"), "createdAt": stage.now() - 5000})
+    page = stage.get(f"/api/sessions/{session}/messages")
+    assert [row["content"]["content"]["data"]["message"] for row in page["messages"]] == ["one", "two"]
+    assert page["page"]["epoch"] == 1
+    peer.send("message", {"sid": session, "message": agent("three"), "createdAt": stage.now() + 50_000})
+    assert stage.get(f"/api/sessions/{session}/messages?limit=1")["messages"][0]["createdAt"] == stage.now()
+
+
+def test_what_waits_is_on_the_newest_page_whatever_its_place() -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    post(stage, session, localId="old")
+    stage.tick(1.0)
+    for number in range(5):
+        peer.send("message", {"sid": session, "message": agent(str(number))})
+    page = stage.get(f"/api/sessions/{session}/messages?limit=2")
+    assert [row["localId"] for row in page["messages"]] == ["old", None, None]
+    assert (page["page"]["hasMore"], page["page"]["nextBeforeSeq"]) == (True, 5)
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["beforeSeq=1", "afterAt=1", "beforeSeq=1&beforeAt=1&afterSeq=1&afterAt=1", "untilSeq=1&untilAt=1", "epoch=1", "limit=0",
+     "limit=x", "limit=1.5", "afterSeq=-1&afterAt=0", "beforeSeq=1&beforeAt=99999999999999999999", "limit="],
+)  # fmt: skip
+def test_a_wrong_query_is_refused(query: str) -> None:
+    stage = Stage()
+    session = stage.session()
+    answer = stage.rest("GET", f"/api/sessions/{session}/messages?{query}")
+    assert (answer.status, answer.body["error"]) == (400, "Invalid query")
+
+
+def test_a_steer_goes_only_to_those_who_can() -> None:
+    stage = Stage()
+    codex, peer = stage.live(tag="c", flavor="codex")
+    other, process = stage.live(tag="o")
+    post(stage, codex, localId="L", deliveryMode="steer")
+    post(stage, other, localId="L", deliveryMode="steer")
+    modes = [one.events()[0]["body"]["message"]["content"]["meta"]["deliveryMode"] for one in (peer, process)]
+    assert modes == ["steer", "queue"]
+    assert stage.rest("POST", f"/api/sessions/{other}/messages/L/steer", {}).body["status"] == "failed"
+    peer.serve(codex, "steer-queued-message")
+    pending = stage.begin("POST", f"/api/sessions/{codex}/messages/L/steer", {})
+    peer.answer('{"status":"steered"}')
+    assert stage.finish(pending).body == {"status": "steered", "localId": "L"}
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (agent("", type="plan", entries="x"), None),
+        (agent("x"), None),
+        ("text", None),
+        (agent("", type="tool-call", name="TodoWrite", input={"todos": [{"content": "a", "status": "in_progress"}]}), 1),
+        ({"role": "agent", "content": {"type": "output", "data": {"type": "assistant", "message": {"content": [
+            {"type": "tool_use", "name": "TodoWrite", "input": {"todos": [{"content": "a"}, {"no": 1}, 7]}}]}}}}, 1),
+        ({"role": "agent", "content": {"type": "output", "data": {"type": "assistant", "message": {"content": "x"}}}}, None),
+    ],
+)  # fmt: skip
+def test_to_dos_come_from_plans_and_todo_tools(content: Any, expected: int | None) -> None:
+    found = todos_of(content)
+    assert (None if found is None else len(found)) == expected

@@ -1,0 +1,177 @@
+"""The page: the network goes and comes, the hub restarts. Nothing is lost, nothing is doubled."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.support.peers import NPM, OURS
+
+pytestmark = pytest.mark.peer("chromium")
+both_hubs = pytest.mark.parametrize("place", [OURS, pytest.param(NPM, marks=pytest.mark.peer("hapi"))], indirect=True)
+
+
+def write(page, text):
+    page.get_by_role("textbox", name="Message").fill(text)
+    page.keyboard.press("Enter")
+
+
+def texts(session):
+    return [prompt["content"]["content"]["text"] for prompt in session.prompts]
+
+
+@both_hubs
+def test_what_is_written_offline_is_sent_once_when_the_network_is_back(place):
+    session = place.session()
+    page = place.open(session)
+    page.context.set_offline(True)
+    write(page, "first")
+    write(page, "second")
+    expect(page.locator(".user.waiting")).to_have_text([re.compile("^first.*Waiting"), re.compile("^second.*Waiting")])
+    page.context.set_offline(False)
+    expect(page.locator(".user.sent .bubble")).to_have_text(["first", "second"])
+    assert texts(session) == ["first", "second"]
+
+
+@both_hubs
+def test_an_answer_of_the_hub_that_gets_lost_does_not_double_the_message(place):
+    session = place.session()
+    page = place.visit()
+    page.route("**/api/events**", lambda route: route.abort())  # or the event would tell what the answer did not
+    page.goto(f"{place.url}/sessions/{session.id}")
+    lost = []
+
+    def lose_the_answer(route):
+        if route.request.method == "POST" and len(lost) < 2:
+            lost.append(route.fetch())  # the hub has it, the page does not hear so
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/messages", lose_the_answer)
+    write(page, "once")
+    expect(page.locator(".user.posted")).to_have_count(1)
+    assert len(lost) == 2
+    page.unroute("**/api/events**")
+    expect(page.locator(".user.sent")).to_have_count(1)
+    expect(page.locator(".user")).to_have_count(1)
+    assert texts(session) == ["once"]
+
+
+def test_a_message_not_yet_sent_survives_a_reload_of_the_page(place):
+    session = place.session()
+    page = place.open(session)
+    page.route("**/messages", lambda route: route.abort() if route.request.method == "POST" else route.continue_())
+    write(page, "keep me")
+    expect(page.locator(".user.waiting, .user.sending")).to_contain_text("keep me")
+    page.unroute("**/messages")
+    page.reload()
+    expect(page.locator(".user.sent")).to_contain_text("keep me")
+    assert texts(session) == ["keep me"]
+
+
+@both_hubs
+def test_a_restart_of_the_hub_is_told_and_what_was_missed_is_read(place):
+    session = place.session()
+    page = place.open(session)
+    session.record(type="message", message="before")
+    expect(page.locator(".block.text")).to_have_text(["before"])
+    place.restart_hub()
+    session.again()
+    session.record(type="message", message="missed")
+    page.get_by_role("button", name="Try now").or_(page.locator(".banner[hidden]")).first.wait_for(state="attached")
+    expect(page.locator(".block.text")).to_have_text(["before", "missed"])
+    expect(page.locator(".banner")).to_be_hidden()
+    write(page, "and on")
+    expect(page.locator(".user.sent")).to_contain_text("and on")
+
+
+def test_the_banner_shows_while_the_hub_is_away(place):
+    page = place.visit()
+    expect(page.get_by_role("button", name="New session").first).to_be_visible()
+    place.running.program.end()
+    expect(page.locator(".banner")).to_contain_text("The hub is out of reach")
+    place.restart_hub()
+    page.get_by_role("button", name="Try now").click()
+    expect(page.locator(".banner")).to_be_hidden()
+
+
+def test_events_missed_in_a_short_gap_are_replayed_without_reading_all_again(place):
+    session = place.session()
+    page = place.open(session)
+    session.record(type="message", message="one")
+    expect(page.locator(".block.text")).to_have_text(["one"])
+    page.context.set_offline(True)
+    page.evaluate("() => 1")
+    session.record(type="message", message="two")
+    page.context.set_offline(False)
+    expect(page.locator(".block.text")).to_have_text(["one", "two"])
+
+
+def test_a_stream_of_events_in_pieces_is_put_together(place):
+    page = place.visit(logged_in=False)
+    frames = """async () => {
+      const {Frames} = await import('/events.js');
+      const whole = 'data: {"a":1}\\nid: x:1:y\\n\\n: note\\n\\ndata: line one\\r\\ndata: line two\\r\\n\\r\\ndata: unfinished';
+      const results = [];
+      for (let cut = 1; cut < whole.length; cut += 1) {
+        const frames = new Frames();
+        results.push(JSON.stringify([...frames.feed(whole.slice(0, cut)), ...frames.feed(whole.slice(cut))]));
+      }
+      return [...new Set(results)];
+    }"""
+    expected = '[{"data":"{\\"a\\":1}","id":"x:1:y"},{"data":"line one\\nline two","id":null}]'
+    assert page.evaluate(frames) == [expected]
+
+
+@both_hubs
+def test_a_message_that_waits_is_still_there_after_a_restart_of_the_hub(place):
+    session = place.session(consume=False)
+    page = place.open(session)
+    write(page, "waits")
+    expect(page.locator(".user.queued")).to_have_count(1)
+    session.record(type="message", message="something later")
+    expect(page.locator(".block.text")).to_have_count(1)
+    place.restart_hub()
+    session.again()
+    session.record(type="message", message="even later")
+    expect(page.locator(".block.text")).to_have_count(2)
+    expect(page.locator(".user.queued")).to_have_count(1)
+    session.take(session.until(lambda: session.prompts, "the prompt")[0]["localId"])
+    expect(page.locator(".user.sent")).to_have_count(1)
+
+
+def test_what_became_of_waiting_messages_while_nobody_listened_is_found_out(place):
+    session = place.session(consume=False)
+    page = place.open(session)
+    for text in ("taken", "cancelled", "kept"):
+        write(page, text)
+    expect(page.locator(".user.queued")).to_have_count(3)
+    came = session.until(lambda: len(session.prompts) == 3 and session.prompts, "all three prompts")
+    local = {prompt["content"]["content"]["text"]: prompt["localId"] for prompt in came}
+    page.route("**/api/events**", lambda route: route.abort())
+    page.context.set_offline(True)  # ends the stream that is open
+    page.context.set_offline(False)
+    session.take(local["taken"])
+    place.user.call("DELETE", f"/api/sessions/{session.id}/messages/{local['cancelled']}")
+    session.record(type="message", message="later")
+    place.restart_hub()
+    session.again()
+    page.unroute("**/api/events**")
+    expect(page.locator(".user.sent .bubble")).to_have_text(["taken"])
+    expect(page.locator(".user.queued .bubble")).to_have_text(["kept"])
+    expect(page.locator(".user")).to_have_count(2)
+
+
+def test_a_conversation_that_could_not_be_read_is_read_when_it_can_be(place):
+    session = place.session()
+    session.record(type="message", message="here")
+    page = place.visit()
+    page.route("**/api/sessions/**", lambda route: route.abort())
+    page.goto(f"{place.url}/sessions/{session.id}")
+    expect(page.locator(".notice")).to_contain_text("hub does not answer")
+    page.unroute("**/api/sessions/**")
+    expect(page.locator(".block.text")).to_have_text("here")
+    expect(page.locator(".notice")).to_be_hidden()

@@ -1,0 +1,242 @@
+"""The page: the list of sessions and machines, and what one can do with a session."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.support.page_sessions import now
+from tests.support.peers import NPM, OURS, Refused
+
+pytestmark = pytest.mark.peer("chromium")
+both_hubs = pytest.mark.parametrize("place", [OURS, pytest.param(NPM, marks=pytest.mark.peer("hapi"))], indirect=True)
+
+
+def settings(page):
+    page.get_by_role("button", name="Session settings").click()
+    return page.get_by_role("dialog")
+
+
+@both_hubs
+def test_sessions_stand_in_the_order_in_which_they_need_somebody(place):
+    quiet = place.session(name="Quiet")
+    asking = place.session(name="Asking")
+    ended = place.session(name="Ended", opencodeSessionId="oc")
+    quiet.record(type="message", message="hello")
+    asking.ask("c", "Run", {"command": "ls"})
+    ended.record(type="message", message="bye")
+    ended.end()
+    page = place.visit()
+    expect(page.get_by_role("region", name="Needs you").locator(".row-title")).to_have_text(["Asking"])
+    expect(page.get_by_role("region", name="Active").locator(".row-title")).to_have_text(["Quiet"])
+    expect(page.get_by_role("region", name="Earlier").locator(".row-title")).to_have_text(["Ended"])
+    fresh = place.session(name="Fresh")
+    fresh.record(type="message", message="hello")
+    expect(page.get_by_role("region", name="Active").locator(".row-title")).to_have_text(["Fresh", "Quiet"])
+
+
+@both_hubs
+def test_a_session_shows_that_it_works_and_that_it_has_news(place):
+    one, other = place.session(name="One"), place.session(name="Other")
+    page = place.open(one)
+    row = page.locator(f"[data-session='{other.id}']")
+    expect(row.get_by_role("img", name="ready")).to_be_visible()
+    other.think(True)
+    expect(row.get_by_role("img", name="working")).to_be_visible()
+    other.record(type="message", message="news")
+    expect(row.get_by_role("img", name="unread")).to_be_visible()
+    row.click()
+    expect(row.get_by_role("img", name="unread")).to_be_hidden()
+
+
+def test_sessions_are_found_by_a_word_of_their_title(place):
+    for name in ("Apple", "Banana", "Cherry", "Date", "Elder", "Fig", "Grape", "Apple pie"):
+        place.session(name=name).record(type="message", message="x")
+    page = place.visit()
+    page.get_by_role("searchbox").fill("apple")
+    expect(page.locator(".row-title").filter(visible=True)).to_have_text(["Apple pie", "Apple"])
+    page.get_by_role("searchbox").fill("zzz")
+    expect(page.get_by_text("No session matches.")).to_be_visible()
+
+
+@both_hubs
+def test_a_session_gets_another_name(place):
+    session = place.session(name="Old")
+    page = place.open(session)
+    dialog = settings(page)
+    dialog.get_by_label("Name").fill("New <b>name</b>")
+    dialog.get_by_role("button", name="Save").click()
+    page.keyboard.press("Escape")
+    expect(page.locator(".head-main .title")).to_have_text("New <b>name</b>")
+    expect(page.locator(".row-title").first).to_have_text("New <b>name</b>")
+    expect(page).to_have_title("New <b>name</b> · HAPI")
+
+
+def test_a_name_of_blanks_is_refused_in_words(place):
+    page = place.open(place.session())
+    dialog = settings(page)
+    dialog.get_by_label("Name").fill("   ")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog.get_by_text("Blanks alone are no name.")).to_be_visible()
+
+
+@both_hubs
+def test_permission_mode_and_model_are_changed_in_the_settings(place):
+    session = place.session()
+    page = place.open(session)
+    dialog = settings(page)
+    dialog.get_by_label("Permissions").select_option("yolo")
+    assert session.wait_for_call("set-session-config")["permissionMode"] == "yolo"
+    expect(dialog.get_by_text("acts without asking")).to_be_visible()
+    dialog.get_by_label("Model").fill("big-one")
+    dialog.get_by_role("button", name="Set").click()
+    session.until(lambda: session.calls[-1][1].get("model") == "big-one", "the model")
+    page.keyboard.press("Escape")
+    expect(page.locator(".head-main .tag")).to_have_text("Allow everything")
+
+
+def test_a_setting_that_the_agent_refuses_is_told(place):
+    session = place.session()
+    session.answers["set-session-config"] = {"error": "this model does not exist"}
+    page = place.open(session)
+    dialog = settings(page)
+    dialog.get_by_label("Model").fill("nonsense")
+    dialog.get_by_role("button", name="Set").click()
+    expect(dialog.get_by_role("alert").filter(visible=True)).to_have_text("this model does not exist")
+
+
+@both_hubs
+def test_a_session_is_archived_after_a_question(place):
+    session = place.session(opencodeSessionId="oc")
+    session.answers["killSession"] = {"success": True}
+    page = place.open(session)
+    settings(page).get_by_role("button", name="Archive").click()
+    page.get_by_role("dialog").get_by_role("button", name="Archive", exact=True).click()
+    session.wait_for_call("killSession")
+    session.end()
+    expect(page.locator(".notice")).to_contain_text("Ended: User terminated")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.get_by_role("textbox", name="Message")).to_have_attribute("placeholder", "Message, to resume this session")
+
+
+@both_hubs
+def test_a_session_is_deleted_after_a_question_and_the_page_goes_home(place):
+    session = place.session(name="Away with it")
+    session.record(type="message", message="x")
+    page = place.open(session)
+    session.end()
+    expect(page.locator(".notice")).to_contain_text("can't be resumed")
+    settings(page).get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    settings(page).get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
+    expect(page.get_by_role("heading", name="What shall we work on?")).to_be_visible()
+    expect(page.get_by_text("Away with it")).to_have_count(0)
+    with pytest.raises(Refused, match="404"):
+        place.user.session(session.id)
+
+
+@both_hubs
+def test_writing_to_an_ended_session_resumes_it_and_then_sends(place):
+    machine = place.machine()
+    session = place.session(opencodeSessionId="oc", machineId=machine.machine_id)
+    session.record(type="message", message="before")
+    session.end()
+
+    def resumed(params):
+        place.session(session=session.id, opencodeSessionId="oc", machineId=machine.machine_id)
+        return {"type": "success", "sessionId": session.id}
+
+    machine.answers["spawn-happy-session"] = resumed
+    page = place.visit(f"/sessions/{session.id}")
+    expect(page.locator(".notice")).to_contain_text("Write to resume it.")
+    page.get_by_role("textbox", name="Message").fill("go on")
+    page.keyboard.press("Enter")
+    expect(page.locator(".user.sent")).to_contain_text("go on", timeout=20_000)
+    expect(page.locator(".block.text")).to_have_text("before")
+    assert machine.wait_for_call("spawn-happy-session")["resumeSessionId"] == "oc"
+
+
+@both_hubs
+def test_a_resume_that_fails_keeps_the_message_and_says_why(place):
+    session = place.session(opencodeSessionId="oc")
+    session.record(type="message", message="before")
+    session.end()
+    page = place.visit(f"/sessions/{session.id}")
+    page.get_by_role("textbox", name="Message").fill("go on")
+    page.keyboard.press("Enter")
+    expect(page.locator(".user.failed")).to_contain_text("machine of this session is not online")
+    page.locator(".user.failed").get_by_role("button", name="Try again").click()
+    expect(page.locator(".user.failed")).to_contain_text("machine of this session is not online")
+    page.locator(".user.failed").get_by_role("button", name="Discard").click()
+    expect(page.get_by_role("textbox", name="Message")).to_have_value("go on")
+
+
+@both_hubs
+def test_a_resume_under_another_id_is_followed(place):
+    machine = place.machine()
+    session = place.session(flavor="kimi", kimiSessionId="k", machineId=machine.machine_id)
+    session.record(type="message", message="before")
+    session.end()
+    made = []
+
+    def resumed(params):
+        made.append(place.session(flavor="kimi", kimiSessionId="k", machineId=machine.machine_id))
+        return {"type": "success", "sessionId": made[0].id}
+
+    machine.answers["spawn-happy-session"] = resumed
+    page = place.visit(f"/sessions/{session.id}")
+    page.locator(".notice").get_by_role("button", name="Resume").click()
+    page.wait_for_url(lambda url: made and url.endswith(f"/sessions/{made[0].id}"), timeout=20_000)
+    expect(page.locator(".block.text")).to_have_text("before")
+
+
+@both_hubs
+def test_a_machine_shows_its_health_its_agents_and_why_some_are_missing(place):
+    machine = place.machine(host="devbox", displayName="Dev box")
+    machine.answers["agent-availability"] = {
+        "agents": [{"agent": "demo", "available": True}, {"agent": "codex", "available": False, "reason": "not_found"}]
+        if place.make == OURS
+        else [{"agent": "opencode", "available": True}, {"agent": "codex", "available": False, "reason": "not_found"}]
+    }
+    page = place.visit()
+    page.get_by_role("complementary").get_by_role("link", name="Dev box").click()
+    main = page.get_by_role("main")
+    expect(main.get_by_role("heading", name="Dev box")).to_be_visible()
+    expect(main).to_contain_text("12 %")
+    expect(main.get_by_role("listitem").filter(has_text="Codex")).to_contain_text("not installed on this machine")
+    expect(main.get_by_role("listitem").filter(has_text="ready")).to_have_count(1)
+
+
+def test_a_machine_gets_another_name(place):
+    machine = place.machine(host="devbox")
+    page = place.visit(f"/machines/{machine.machine_id}")
+    page.get_by_role("button", name="Rename").click()
+    page.get_by_role("textbox", name="Name").fill("Under the desk")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("main").get_by_role("heading", name="Under the desk")).to_be_visible()
+
+
+def test_without_a_machine_the_page_says_how_to_get_one(place):
+    page = place.visit()
+    expect(page.get_by_role("main")).to_contain_text("hapi runner start")
+    place.machine(host="devbox")
+    expect(page.get_by_role("main").get_by_role("link", name="devbox")).to_be_visible()
+
+
+def test_a_young_session_that_ends_is_not_called_starting(place):
+    session = place.session(opencodeSessionId="oc", lifecycleStateSince=now())
+    page = place.open(session)
+    session.end(archived=False)
+    expect(page.locator(".notice")).to_contain_text("Not connected")
+
+
+def test_a_row_whose_process_has_not_come_yet_is_called_starting(place):
+    session = place.session(opencodeSessionId="oc", lifecycleStateSince=now(), connect=False)
+    page = place.visit(f"/sessions/{session.id}")
+    expect(page.locator(".notice")).to_contain_text("Starting the agent")
+    page.get_by_role("textbox", name="Message").fill("early")
+    page.keyboard.press("Enter")
+    expect(page.locator(".user.held")).to_contain_text("Waits for the session")
+    place.session(session=session.id, opencodeSessionId="oc")
+    expect(page.locator(".user.sent")).to_contain_text("early")

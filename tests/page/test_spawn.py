@@ -1,0 +1,158 @@
+"""The page: starting a session."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.support.peers import NPM, OURS
+
+pytestmark = pytest.mark.peer("chromium")
+both_hubs = pytest.mark.parametrize("place", [OURS, pytest.param(NPM, marks=pytest.mark.peer("hapi"))], indirect=True)
+AGENTS = [
+    {"agent": "claude", "available": False, "reason": "not_found"},
+    {"agent": "codex", "available": False, "reason": "invalid_configuration"},
+    {"agent": "opencode", "available": True},
+]
+
+
+@pytest.fixture
+def machine(place):
+    made = place.machine(host="devbox")
+    made.answers["agent-availability"] = {"agents": AGENTS}
+    return made
+
+
+def dialog_of(place):
+    page = place.visit()
+    expect(page.get_by_role("main").get_by_role("link", name="devbox")).to_be_visible()
+    page.get_by_role("complementary").get_by_role("button", name="New session").click()
+    dialog = page.get_by_role("dialog", name="New session")
+    expect(dialog.get_by_role("radio").first).to_be_attached()
+    return page, dialog
+
+
+@both_hubs
+def test_a_session_is_started_with_what_was_chosen(place, machine):
+    session = place.session()
+    machine.answers["spawn-happy-session"] = {"type": "success", "sessionId": session.id}
+    page, dialog = dialog_of(place)
+    dialog.get_by_label("Directory", exact=True).fill("~/shop")
+    expect(dialog).to_contain_text("Directory found.")
+    dialog.get_by_role("radio", name="OpenCode").check(force=True)
+    dialog.get_by_label("Permissions").select_option("plan")
+    dialog.get_by_text("More options").click()
+    dialog.get_by_label("Model").fill("small-one")
+    dialog.get_by_label("Work in a new git worktree").check()
+    dialog.get_by_label("Worktree name").fill("try")
+    dialog.get_by_role("button", name="Start session").click()
+    page.wait_for_url(f"**/sessions/{session.id}")
+    wish = machine.wait_for_call("spawn-happy-session")
+    chosen = {"directory": "/home/dev/shop", "agent": "opencode", "permissionMode": "plan", "model": "small-one"}
+    assert {**chosen, "sessionType": "worktree", "worktreeName": "try"}.items() <= wish.items()
+    expect(dialog).to_have_count(0)
+
+
+def test_the_demo_agent_is_offered_like_any_other(place):
+    place.machine(host="devbox")
+    _, dialog = dialog_of(place)
+    expect(dialog.get_by_role("radio", name="Demo")).to_be_checked()
+    expect(dialog).to_contain_text("try HAPI without an agent")
+
+
+def test_everything_may_be_allowed_from_the_start(place, machine):
+    _, dialog = dialog_of(place)
+    dialog.get_by_label("Directory", exact=True).fill("/home/dev/shop")
+    dialog.get_by_label("Allow everything").check()
+    expect(dialog.get_by_label("Permissions")).to_be_disabled()
+    dialog.get_by_role("button", name="Start session").click()
+    wish = machine.wait_for_call("spawn-happy-session")
+    assert wish["yolo"] is True
+    assert wish.get("permissionMode") is None
+
+
+def test_agents_that_are_missing_say_why(place, machine):
+    _, dialog = dialog_of(place)
+    expect(dialog.get_by_role("radio")).to_have_count(1)
+    dialog.get_by_text("2 more agents not available").click()
+    expect(dialog.get_by_role("listitem").filter(has_text="Claude Code")).to_contain_text("not installed on this machine")
+    expect(dialog.get_by_role("listitem").filter(has_text="Codex")).to_contain_text("set up wrongly on this machine")
+
+
+@both_hubs
+def test_a_directory_is_found_by_walking(place, machine):
+    tree = {"/home/dev": ["code", "shop"], "/home/dev/code": ["web"], "/home/dev/code/web": [], "/home": ["dev"], "/": ["home"]}
+    machine.answers["list-directory"] = lambda params: {
+        "success": True,
+        "entries": [{"name": name, "type": "directory", "isGitRepo": name == "web"} for name in tree[params["path"]]],
+    }
+    _, dialog = dialog_of(place)
+    dialog.get_by_role("button", name="Browse").click()
+    dialog.get_by_role("button", name="code").click()
+    expect(dialog.get_by_label("Directory", exact=True)).to_have_value("~/code")
+    dialog.get_by_role("button", name="web git").click()
+    expect(dialog.get_by_label("Directory", exact=True)).to_have_value("~/code/web")
+    expect(dialog).to_contain_text("No directories in here.")
+    expect(dialog).to_contain_text("This directory will be created.")
+    for where in ("~/code", "~", "/home", "/"):
+        dialog.get_by_role("button", name="One level up").click()
+        expect(dialog.get_by_label("Directory", exact=True)).to_have_value(where)
+    expect(dialog.get_by_role("button", name="One level up")).to_have_count(0)
+
+
+def test_a_directory_that_cannot_be_listed_says_why(place, machine):
+    machine.answers["list-directory"] = {"success": False, "error": "EACCES: permission denied, scandir '/root'"}
+    _, dialog = dialog_of(place)
+    dialog.get_by_label("Directory", exact=True).fill("/root")
+    dialog.get_by_role("button", name="Browse").click()
+    expect(dialog).to_contain_text("The runner may not read this directory.")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "words"),
+    [
+        ({"errorMessage": "opencode: not found", "code": "agent_unavailable"}, "OpenCode can't start on devbox"),
+        ({"errorMessage": "outside", "code": "outside_workspace_roots"}, "devbox only allows sessions in"),
+        ({"errorMessage": "process 7 exited (1)"}, "process 7 exited (1)"),
+    ],
+)
+def test_a_start_that_fails_is_told_in_words(place, machine, refusal, words):
+    machine.answers["spawn-happy-session"] = {"type": "error", **refusal}
+    _, dialog = dialog_of(place)
+    dialog.get_by_label("Directory", exact=True).fill("/home/dev/shop")
+    dialog.get_by_role("button", name="Start session").click()
+    expect(dialog.get_by_role("alert")).to_contain_text(words)
+    expect(dialog.get_by_role("button", name="Start session")).to_be_enabled()
+
+
+def test_a_directory_that_the_runner_will_not_make_is_told(place, machine):
+    machine.answers["spawn-happy-session"] = {"type": "requestToApproveDirectoryCreation", "directory": "/new"}
+    _, dialog = dialog_of(place)
+    dialog.get_by_label("Directory", exact=True).fill("/new")
+    dialog.get_by_role("button", name="Start session").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("/new does not exist on devbox")
+
+
+def test_a_machine_that_went_away_is_told(place, machine):
+    _, dialog = dialog_of(place)
+    machine.close()
+    dialog.get_by_label("Directory", exact=True).fill("/home/dev/shop")
+    dialog.get_by_role("button", name="Start session").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("devbox is not connected; start its runner there")
+
+
+def test_nothing_is_asked_of_the_machine_without_a_directory(place, machine):
+    _, dialog = dialog_of(place)
+    dialog.get_by_role("button", name="Start session").click()
+    expect(dialog.get_by_role("alert")).to_have_text("Choose a directory first.")
+    dialog.get_by_label("Directory", exact=True).fill("relative")
+    dialog.get_by_role("button", name="Start session").click()
+    expect(dialog.get_by_role("alert")).to_have_text("Type the whole path of the directory, beginning with / or ~/.")
+    expect(dialog.get_by_label("Directory", exact=True)).to_be_focused()
+
+
+def test_the_dialog_is_left_with_escape_and_gives_the_focus_back(place, machine):
+    page, dialog = dialog_of(place)
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(page.get_by_role("complementary").get_by_role("button", name="New session")).to_be_focused()

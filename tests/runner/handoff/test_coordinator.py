@@ -1,0 +1,364 @@
+"""The runner around a hand-off, on a Clock: when it begins, what callers get meanwhile, and what is left afterwards."""
+
+import json
+import os
+
+import pytest
+from attrs import define, field
+from twisted.internet.defer import Deferred, fail, succeed
+
+from hapi.attempts import AttemptFolder
+from hapi.process import MemoryProcesses
+from hapi.protocol.attempt import AttemptProcess, AttemptRequest, AttemptSession
+from hapi.protocol.spawn import SpawnRefused, parse_spawn
+from hapi.runner.handoff.coordinator import Succession
+from hapi.runner.handoff.descriptors import OwnStart
+from hapi.runner.handoff.predecessor import TRY_AGAIN
+from hapi.runner.handoff.upgrade import CONFIRM, BuildWatch
+from hapi.runner.supervision.supervisor import Supervision
+from tests.runner.handoff.test_outgoing import Fake
+from tests.runner.handoff.test_upgrade import NEW, OLD, Disk
+from tests.runner.test_service import Reactor as PlainReactor
+from tests.runner.test_service import Run
+from tests.support.runner_stage import assert_waiting, result_of
+
+OTHER = 7  # pid of the replacement
+
+
+class Port:
+    reading = True
+
+    def getHost(self):
+        return type("A", (), {"port": 4711})()
+
+    def stopListening(self):
+        return None
+
+    def stopReading(self):
+        self.reading = False
+
+    def startReading(self):
+        self.reading = True
+
+    def fileno(self):
+        return 99
+
+
+class Reactor(PlainReactor):
+    def listenTCP(self, port, factory, backlog=50, interface=""):
+        self.port = Port()
+        return self.port
+
+
+@define(eq=False)
+class Scene:
+    """A runner that is up and registered, its disk, and the replacements that it starts."""
+
+    home: object
+    supervision: Supervision = field(factory=Supervision)
+    disk: Disk = field(factory=Disk)
+    reactor: Reactor = field(factory=Reactor)
+    replacements: list = field(factory=list)
+    answer: object = None
+    run: Run = field(init=False)
+    succession: Succession = field(init=False)
+
+    def __attrs_post_init__(self):
+        self.succession = Succession(
+            self.reactor,
+            MemoryProcesses((), self.reactor),
+            self.supervision,
+            OwnStart(("runner",), "/", {}),
+            watch=BuildWatch(self.reactor, self.disk),
+            make=self.make,
+            ask=lambda: self.answer or fail(ConnectionError("nobody")),
+        )
+        self.run = Run(self.home, reactor=self.reactor, more={"succession": self.succession})
+        self.run.up()
+        self.run.machine.registered = True
+        self.run.machine.on_registered()
+        self.run.machine.said.clear()
+        self.service.sessions.availability._reason = lambda agent: None
+
+    @property
+    def service(self):
+        return self.run.service
+
+    def make(self, heirlooms):
+        self.replacements.append(Fake(OTHER))
+        return self.replacements[-1]
+
+    def upgrade(self):
+        """Another build is there, and was seen twice."""
+        self.disk.now = NEW
+        self.service.succession.look()
+        self.advance(CONFIRM + 0.1)
+
+    def advance(self, seconds):
+        self.reactor.pump([0.02] * int(seconds / 0.02 + 1))
+
+    def say(self, word, **more):
+        self.replacements[-1].talk.lineReceived(json.dumps({"word": word, **more}).encode())
+
+    def will_answer(self):
+        status = dict(self.service.status())
+        hub = {**status["hub"], "phase": "connected"}
+        build = {"version": NEW.version, "digest": NEW.digest}
+        self.answer = succeed({**status, "pid": OTHER, "version": NEW.version, "build": build, "hub": hub, "registered": True})
+
+    def files(self):
+        return [path.exists() for path in (self.home.npm_lock, self.home.runner_state, self.home.runner_socket)]
+
+    def handoff(self):
+        return self.service.status()["handoff"]
+
+    def spawn(self):
+        request = parse_spawn({"directory": str(self.home.path), "agent": "claude"})
+        return Deferred.fromCoroutine(self.service.spawn(request, "hub"))
+
+
+@pytest.fixture
+def scene(home):
+    made = Scene(home)
+    yield made
+    if made.service.running:
+        made.run.stop()
+
+
+def test_a_new_build_gets_the_home_and_the_old_runner_touches_nothing(scene):
+    scene.upgrade()
+    scene.will_answer()
+    scene.say("ready")
+    scene.advance(0.1)
+    assert scene.replacements[0].talk.said[-1] == {"word": "yours"}
+    assert not scene.reactor.port.reading
+    scene.say("mine")
+    scene.advance(2)
+    assert scene.run.retired == [0]
+    assert scene.files() == [True, True, True]
+    assert scene.run.machine.said == ["closed"]  # the hub does not hear that this machine shuts down
+    assert scene.replacements[0].terminated == 0
+
+
+def test_the_successor_learns_token_and_count(scene):
+    scene.upgrade()
+    scene.say("ready")
+    assert scene.replacements[0].talk.said == [{"word": "go", "token": scene.service.token, "ages": [0.0]}]
+    scene.replacements[0].dies()
+
+
+def test_after_a_failure_it_serves_as_before_and_tells__H01(scene):
+    scene.upgrade()
+    scene.say("ready")
+    scene.advance(0.1)
+    scene.home.npm_lock.write_text(str(OTHER))  # as the replacement does it, more or less
+    scene.replacements[0].dies("it ended with exit code 1")
+    scene.advance(1)
+    assert scene.reactor.port.reading
+    assert scene.service.sessions.spawner.closed is None
+    assert scene.home.npm_lock.read_text() == str(os.getpid())
+    assert scene.run.state["pid"] == os.getpid()
+    assert "claimed again" in scene.run.machine.said
+    status = scene.service.status()
+    assert status["current"] is False  # never pretending
+    assert status["handoff"]["lastFailure"]["reason"] == "it ended with exit code 1"
+    assert 298 < status["handoff"]["nextTryIn"] <= 300
+    scene.service.succession.look()
+    assert len(scene.replacements) == 1
+    scene.advance(301)
+    scene.service.succession.look()
+    assert len(scene.replacements) == 2
+    scene.replacements[1].dies()
+    scene.advance(1)
+
+
+def test_beats_rest_while_the_files_change_hands(scene):
+    scene.upgrade()
+    scene.say("ready")
+    scene.advance(0.1)
+    scene.home.npm_lock.unlink()
+    scene.home.npm_lock.write_text(str(OTHER))
+    result_of(Deferred.fromCoroutine(scene.service.heartbeat._beat()))
+    assert scene.run.retired == []
+    assert scene.home.npm_lock.read_text() == str(OTHER)
+    scene.replacements[0].dies()
+    scene.advance(1)
+
+
+def test_a_start_that_is_under_way_is_finished_first__H10(scene):
+    answer = scene.spawn()
+    scene.advance(0.1)
+    scene.upgrade()
+    scene.say("ready")
+    scene.advance(1)
+    assert scene.replacements[0].talk.said == []
+    assert scene.reactor.port.reading  # its announcement must come in
+    assert_waiting(answer)
+    assert scene.service.sessions.spawner.closed == TRY_AGAIN or scene.service.sessions.spawner.closed is None
+    scene.replacements[0].dies()
+    scene.advance(1)
+
+
+def test_a_start_asked_for_by_the_hub_meanwhile_is_told_to_try_again__H10(scene):
+    scene.upgrade()
+    scene.say("ready")
+    scene.advance(0.1)
+    assert result_of(scene.spawn()) == SpawnRefused(TRY_AGAIN)
+    assert not list(scene.service.children)
+    scene.replacements[0].dies()
+    scene.advance(1)
+    answer = scene.spawn()
+    scene.advance(0.1)
+    assert_waiting(answer)
+
+
+def test_a_session_that_the_failed_one_began_is_ours__H02_H09(scene):
+    scene.upgrade()
+    scene.say("ready")
+    scene.advance(0.1)
+    identity = scene.service._processes.add("session")
+    folder = AttemptFolder.create(scene.home, AttemptRequest(("s",), "/", 0.0, "hub", agent="claude"))
+    folder.process = AttemptProcess(child=identity, holder=None)
+    folder.session = AttemptSession("s1", None)
+    scene.replacements[0].dies()
+    scene.advance(1)
+    assert [child.happy_session_id for child in scene.service.list()] == ["s1"]
+
+
+def test_without_the_hub_nothing_is_tried(scene):
+    scene.run.machine.registered = False
+    scene.upgrade()
+    assert scene.replacements == []
+    assert "the hub is away" in scene.handoff()["waitsFor"]
+
+
+def test_a_runner_that_is_drained_for_a_restart_is_not_replaced(scene):
+    scene.service.desk.drain("control: pid 1", keep=False)
+    scene.upgrade()
+    assert scene.replacements == []
+    assert "drained" in scene.handoff()["waitsFor"]
+
+
+def test_a_drained_runner_is_replaced_by_a_drained_one(scene):
+    scene.service.desk.drain("control: pid 1")
+    scene.upgrade()
+    assert len(scene.replacements) == 1
+    assert scene.run.home.runner_drained.exists()
+
+
+def events(scene):
+    return [json.loads(line) for line in scene.run.home.events.read_text().splitlines()]
+
+
+def test_the_journal_tells_of_each_hand_off_how_it_went_and_between_whom__H01(scene):
+    scene.upgrade()
+    scene.say("failed", reason="no module named hapi")
+    scene.advance(1)
+    began, failed = (event for event in events(scene) if event["event"].startswith("handoff"))
+    assert (began["event"], began["pid"]) == ("handoff-began", os.getpid())
+    assert (failed["event"], failed["replacement"]) == ("handoff-failed", scene.replacements[0].pid)
+    assert "no module named hapi" in failed["reason"]
+
+
+def test_the_journal_tells_who_took_over(scene):
+    scene.upgrade()
+    scene.will_answer()
+    scene.say("ready")
+    scene.advance(0.1)
+    scene.say("mine")
+    scene.advance(2)
+    done = next(event for event in events(scene) if event["event"] == "handoff-done")
+    assert (done["pid"], done["replacement"]) == (os.getpid(), scene.replacements[0].pid)
+
+
+def test_stopped_in_the_middle_it_ends_both_and_leaves_nothing__H13(scene):
+    scene.upgrade()
+    scene.say("ready")
+    scene.advance(0.1)
+    scene.run.stop()
+    assert scene.replacements[0].killed == 1
+    assert scene.files() == [False, False, False]
+
+
+@pytest.mark.parametrize("step", ["starting", "answering"])
+def test_a_hand_off_that_ends_because_the_runner_is_stopped_has_not_failed__H13(scene, step):
+    scene.upgrade()
+    if step == "answering":
+        scene.say("ready")
+        scene.advance(0.1)
+    scene.run.stop()
+    scene.advance(1.0)
+    assert scene.replacements[0].killed == 1
+    told = {event["event"]: event.get("reason") for event in events(scene) if event["event"].startswith("handoff-")}
+    assert told == {"handoff-began": None, "handoff-stopped": "the old runner was asked to stop"}
+
+
+def test_a_signal_while_it_retires_reaches_the_successor__H13(scene):
+    scene.upgrade()
+    scene.will_answer()
+    scene.say("ready")
+    scene.advance(0.1)
+    scene.run.machine.dead = True
+    scene.say("mine")
+    scene.advance(0.05)
+    scene.service.stopService()
+    assert scene.replacements[0].terminated == 1
+    scene.advance(2)
+    scene.service.stopService()  # the host's own, after we have left
+    assert scene.replacements[0].terminated == 1
+
+
+def test_a_successor_that_is_stopped_takes_the_runner_along__H13(scene):
+    scene.upgrade()
+    scene.say("ready")
+    scene.say("leaving", reason="hapi-cli")
+    scene.replacements[0].dies("it ended with exit code 0")
+    scene.advance(3)
+    assert scene.run.retired == [0]
+    assert scene.files() == [False, False, False]
+
+
+def test_under_a_supervisor_it_asks_for_a_restart_once_no_session_is_live__H07_V02(home):
+    scene = Scene(home, Supervision("restart", "supervisord"))
+    scene.spawn()
+    scene.advance(0.5)
+    scene.upgrade()
+    assert scene.run.retired == []
+    assert "supervisord restarts this runner when its 1 live sessions have ended" in scene.handoff()["waitsFor"]
+    scene.advance(60)  # the start lease is over, and nobody is left
+    scene.service.succession.look()
+    scene.advance(3)
+    assert scene.run.retired == [75]
+    assert scene.replacements == []
+
+
+@pytest.mark.parametrize(("by", "code"), [(Supervision("restart", "systemd"), 75), (Supervision(), 0)])
+def test_the_pages_restart_button_ends_it_so_that_a_supervisor_starts_it_again__V02(home, by, code):
+    scene = Scene(home, by)
+    scene.service.desk.stop_soon("hub")
+    scene.advance(3)
+    assert scene.run.retired == [code]
+
+
+def test_a_runner_in_another_program_never_replaces_itself_and_says_so(home):
+    scene = Scene(home, Supervision("none", "the program that it is part of"))
+    scene.upgrade()
+    scene.advance(700)
+    assert scene.replacements == []
+    assert scene.handoff()["mode"] == "none"
+    assert scene.handoff()["waitsFor"] == "restarts are the business of the program that it is part of"
+    assert scene.service.status()["current"] is False
+    scene.run.stop()
+
+
+def test_a_runner_is_part_of_another_program_unless_told_otherwise(home):
+    run = Run(home).up()
+    assert run.service.status()["handoff"]["mode"] == "none"
+    run.stop()
+
+
+def test_status_tells_the_build(scene):
+    status = scene.service.status()
+    assert status["build"] == {"version": OLD.version, "digest": OLD.digest}
+    assert (status["current"], status["handoff"]["mode"]) == (True, "self")
+    assert "secret-token" not in json.dumps(status)

@@ -1,0 +1,388 @@
+"""What goes wrong around a hand-off on the runner's own side, and who is told of it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+import hapi.runner.handoff.channel as talking
+from hapi.build import Build
+from hapi.process import MemoryProcesses
+from hapi.protocol.spawn import SpawnRefused
+from hapi.runner.control.client import RunnerNotRunning
+from hapi.runner.handoff.coordinator import Succession, part_of, succession_of
+from hapi.runner.handoff.descriptors import Inheritance, OwnStart, prove, seen
+from hapi.runner.handoff.predecessor import TRY_AGAIN, Parts, Predecessor
+from hapi.runner.handoff.replacement import CannotStart, Replacement
+from hapi.runner.handoff.upgrade import BuildWatch, Pace
+from hapi.runner.supervision import supervisor
+from hapi.runner.supervision.supervisor import Supervision
+from tests.runner.handoff.test_coordinator import OTHER, Reactor, Scene
+from tests.runner.handoff.test_outgoing import Fake, Try
+from tests.runner.handoff.test_upgrade import NEW, Disk
+from tests.support.runner_stage import assert_waiting, options_for, result_of
+
+CASE = SynchronousTestCase()
+
+
+# --- one try
+
+
+def test_a_start_that_breaks_is_told_and_the_old_one_serves_on__H01(logged_failures):
+    one = Try()
+    one.handoff._start = lambda: (_ for _ in ()).throw(ValueError("what is this"))
+    one.running = Deferred.fromCoroutine(one.handoff.run())
+    assert result_of(one.running).reason == "it could not be started: what is this"
+    assert len(logged_failures.take(ValueError)) == 1
+
+
+def test_a_step_that_breaks_ends_the_new_one_and_the_old_one_serves_on__H03(logged_failures):
+    one = Try(quiet=fail(ValueError("what is this")))
+    one.say("ready")
+    assert one.failed() == "the hand-off broke: what is this"
+    assert len(logged_failures.take(ValueError)) == 1
+
+
+def test_a_new_one_that_cannot_be_ended_keeps_the_old_one_from_nothing__H03(logged_failures, monkeypatch):
+    one = Try()
+    monkeypatch.setattr(Fake, "end", lambda _: fail(OSError("not permitted")))
+    one.new.dies()
+    one.wait(1)
+    assert one.old.log[-1] == "again after 7"
+    assert len(logged_failures.take(OSError)) == 1
+
+
+# --- the runner around it
+
+
+def test_a_replacement_that_cannot_be_started_is_a_try_that_failed__H01(home):
+    scene = Scene(home)
+
+    def make(heirlooms):
+        raise CannotStart("there is no memory")
+
+    scene.succession._old._make = make
+    scene.upgrade()
+    assert scene.handoff()["lastFailure"]["reason"] == "there is no memory"
+    assert not scene.handoff()["underWay"]
+    assert not scene.succession.knows(OTHER)
+    scene.succession.stopped_again()  # nobody is there whom it could reach
+    scene.run.stop()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_systemd_is_told_who_the_main_process_is_now__H07(home, tmp_path, there):
+    scene = Scene(home, Supervision("notify", "systemd (Type=notify)"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        if there:
+            systemd.bind(str(tmp_path / "notify"))
+            scene.service.options.environ["NOTIFY_SOCKET"] = str(tmp_path / "notify")
+        scene.upgrade()
+        assert scene.succession.knows(OTHER)
+        scene.will_answer()
+        scene.say("ready")
+        scene.advance(0.1)
+        scene.say("mine")
+        scene.advance(3)
+        heard = set()
+        systemd.setblocking(False)
+        while there and (word := _one(systemd)):
+            heard.add(word)
+    assert (b"MAINPID=7" in heard) is there
+    assert (scene.run.retired, scene.succession.handed_over_to) == ([0], OTHER)
+
+
+def _one(receiver):
+    try:
+        return receiver.recv(1000)
+    except BlockingIOError:
+        return None
+
+
+class Sessions:
+    """As much of them as a hand-off asks for."""
+
+    def __init__(self):
+        self.refused = []
+        self.spawner = SimpleNamespace(under_way=1, closed=None)
+        self.admission = SimpleNamespace(refuse_all=self.refused.append)
+        self.disk = SimpleNamespace(do=self.do)
+        self.children = SimpleNamespace(untold=None)
+
+    async def do(self, act):
+        return act()
+
+
+class Runner:
+    """One that is about to be replaced, or to replace."""
+
+    def __init__(self, home, **parts):
+        self.options, self.sessions, self.left = options_for(home, handoff_disabled=True), Sessions(), []
+        self._parts = Parts(
+            **{"lock": None, "state": SimpleNamespace(value=None), "listeners": None, "site": None, "machine": None, **parts}
+        )
+
+    def parts(self):
+        return self._parts
+
+    def retire(self, source, exit_code):
+        self.left.append((source, exit_code))
+
+
+def predecessor_of(runner, clock=None, start=None):
+    clock = clock or Clock()
+    return Predecessor(clock, MemoryProcesses((), clock), runner, start, lambda: Pace(clock))
+
+
+def test_a_runner_whose_port_is_closed_starts_nobody_and_expects_nothing_of_a_port__H01(home):
+    runner = Runner(home)
+    old = predecessor_of(runner, start=OwnStart(("runner",), "/", {}))
+    with pytest.raises(CannotStart, match="the control port is closed"):
+        old.start_replacement()
+    assert old.expected(Build("2", "b"), 7).port == 0
+    assert old.baton() == {"token": None, "ages": [0.0]}
+
+
+def test_starts_that_take_long_are_finished_and_no_more_begin__H10(home):
+    runner, clock = Runner(home), Clock()
+    quiet = Deferred.fromCoroutine(predecessor_of(runner, clock).fall_quiet())
+    clock.pump([0.5] * 10)
+    assert (runner.sessions.spawner.closed, runner.sessions.refused) == (None, [])
+    clock.advance(0.5)
+    assert runner.sessions.spawner.closed == TRY_AGAIN
+    assert runner.sessions.refused == [SpawnRefused(TRY_AGAIN)]
+    assert_waiting(quiet)
+    runner.sessions.spawner.under_way = 0
+    clock.advance(0.5)
+    result_of(quiet)
+    assert runner.sessions.children.untold == []
+
+
+def test_callers_who_are_being_answered_get_their_answer_first__H10(home):
+    site, clock = SimpleNamespace(parting=False, busy=True), Clock()
+    runner = Runner(home, site=site)
+    runner.sessions.spawner.under_way = 0
+    quiet = Deferred.fromCoroutine(predecessor_of(runner, clock).fall_quiet())
+    clock.advance(60)
+    assert site.parting
+    assert_waiting(quiet)
+    site.busy = False
+    clock.advance(0.5)
+    result_of(quiet)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_control_socket_where_nobody_listens_is_nobody(home, reactor):
+    with pytest.raises(RunnerNotRunning):
+        await predecessor_of(Runner(home), reactor).ask()
+
+
+def test_a_runner_told_never_to_hand_over_says_so__H08(home):
+    disk = Disk()
+    succession = Succession(
+        clock := Clock(), MemoryProcesses((), clock), start=OwnStart((), "/", {}), watch=BuildWatch(clock, disk)
+    )
+    succession.attach(Runner(home))
+    disk.now = NEW
+    for _ in range(3):
+        succession.look()
+        clock.advance(60)
+    told = succession.status()["handoff"]
+    assert (told["mode"], told["waitsFor"]) == ("disabled", "HAPI_DISABLE_VERSION_HANDOFF=1")
+    assert not succession.under_way
+
+
+def test_a_build_that_is_being_copied_tells_nothing_of_itself(home):
+    class Copied(Disk):
+        def running(self):
+            raise FileNotFoundError("gone")
+
+    succession = Succession(clock := Clock(), MemoryProcesses((), clock), watch=BuildWatch(clock, Copied(broken=True)))
+    succession.attach(Runner(home))
+    status = succession.status()
+    assert (status["build"], status["current"]) == (None, None)
+
+
+# --- the runner that came up as a replacement
+
+
+@pytest.fixture
+def heir(home, monkeypatch):
+    clock = Clock()
+    talk, wire = talking.Talk(), StringTransport()
+    talk.makeConnection(wire)
+    monkeypatch.setattr(talking, "talk_on", lambda reactor, descriptor: talk)
+    succession = Succession(clock, MemoryProcesses((), clock), inheritance=Inheritance(4711, 5, 6, 7, 8))
+    succession.attach(runner := Runner(home))
+    lock = SimpleNamespace(inherit=lambda descriptor: None, take_over=lambda: None)
+    return SimpleNamespace(succession=succession, runner=runner, talk=talk, wire=wire, lock=lock, clock=clock)
+
+
+def test_a_runner_on_probation_leaves_without_a_word_until_the_home_is_its_own__H02(heir):
+    assert heir.succession.knows(4711)
+    assert heir.succession.silent
+    inherited = Deferred.fromCoroutine(heir.succession.inherit(heir.lock))
+    heir.talk.lineReceived(b'{"word":"go","ages":[10,20]}')
+    result_of(inherited)
+    assert heir.succession.silent
+    heir.talk.lineReceived(b'{"word":"yours"}')
+    assert not heir.succession.silent
+    assert heir.succession.pace.ages_for_successor() == [10.0, 20.0, 0.0]
+
+
+def test_a_runner_on_probation_says_why_it_cannot_come_up_and_that_it_leaves__H01_H13(heir):
+    inherited = Deferred.fromCoroutine(heir.succession.inherit(heir.lock))
+    heir.succession.could_not_come_up(Failure(OSError("no port")))
+    result_of(Deferred.fromCoroutine(heir.succession.leave("hapi-cli")))
+    assert heir.wire.value().splitlines() == [
+        b'{"word":"ready"}',
+        b'{"word":"failed","reason":"no port"}',
+        b'{"word":"leaving","reason":"hapi-cli"}',
+    ]
+    CASE.successResultOf(inherited)
+
+
+def test_a_runner_on_probation_whose_old_one_goes_on_ends__H02(heir):
+    heir.succession._forsaken()
+    assert heir.runner.left == [("exception", 1)]
+
+
+def test_a_runner_that_inherits_nothing_comes_up_by_itself(home):
+    succession = Succession(clock := Clock(), MemoryProcesses((), clock))
+    succession.attach(Runner(home))
+    result_of(Deferred.fromCoroutine(succession.inherit(None)))
+    succession.could_not_come_up(Failure(OSError("no port")))
+    result_of(Deferred.fromCoroutine(succession.leave("hapi-cli")))
+    assert not succession.silent
+    succession.stopped_again()
+    assert succession.handed_over_to is None
+
+
+# --- whose business restarts are
+
+
+@pytest.mark.parametrize(
+    ("environ", "mode", "by"),
+    [
+        (None, "none", "somebody's program"),
+        ({}, "none", "somebody's program"),
+        ({"NOTIFY_SOCKET": "/n"}, "restart", "systemd (Type=notify)"),
+        ({"SUPERVISOR_ENABLED": "1"}, "restart", "supervisord"),
+    ],
+)
+def test_a_part_of_a_program_is_restarted_with_it_or_by_its_supervisor__H07(environ, mode, by, monkeypatch):
+    monkeypatch.setattr(os, "getppid", lambda: 400)
+    succession = part_of(Reactor(), "somebody's program", environ)
+    assert (succession.supervision.mode, succession.supervision.by) == (mode, by)
+    assert succession.restarted_by_another is (mode == "restart")
+
+
+@pytest.mark.parametrize(
+    ("foreground", "detached", "mode"), [(True, False, "none"), (True, True, "self"), (False, False, "self")]
+)
+def test_a_runner_watched_in_a_terminal_is_that_terminals_business__H07(monkeypatch, foreground, detached, mode):
+    monkeypatch.setattr(os, "getppid", lambda: 400)
+    monkeypatch.setattr(supervisor, "in_foreground", lambda: foreground)
+    succession = succession_of(Reactor(), {}, OwnStart(("runner",), "/", {}), None, detached)
+    assert succession.supervision.mode == mode
+
+
+def test_the_foreground_of_a_terminal_is_known_and_a_file_is_none(tmp_path):
+    ours, terminal = os.openpty()
+    script = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    script += "from hapi.runner.supervision.supervisor import in_foreground; print(in_foreground())"
+    with open(tmp_path / "said", "wb") as said:
+        subprocess.run([sys.executable, "-c", script], stdin=terminal, stdout=said, start_new_session=True, check=True)
+    assert (tmp_path / "said").read_text() == "True\n"
+    assert supervisor.in_foreground(terminal) is False  # a terminal, and another's
+    os.close(ours)
+    os.close(terminal)
+    assert supervisor.in_foreground(1 << 20) is False
+
+
+def test_a_process_has_a_name_and_one_that_is_gone_has_none():
+    assert supervisor.name_of(os.getpid())
+    assert supervisor.name_of((1 << 22) + 1) == ""
+
+
+# --- the process that was started
+
+
+class Started:
+    """A Popen that ends when it is told to."""
+
+    pid = (1 << 22) + 1
+
+    def __init__(self, code=None):
+        self.code, self.signals = code, []
+
+    def poll(self):
+        return self.code
+
+    def kill(self):
+        self.signals.append(signal.SIGKILL)
+
+    def terminate(self):
+        self.signals.append(signal.SIGTERM)
+
+
+def replacement_of(clock, processes, process):
+    talk = talking.Talk()
+    return Replacement(clock, processes, process, "mark", talk)
+
+
+def test_a_replacement_that_ended_before_anybody_looked_has_ended__H01():
+    clock, process = Clock(), Started(code=None)
+    replacement = replacement_of(clock, MemoryProcesses((), clock), process)
+    assert not replacement.ended.happened  # gone, and not waited for yet
+    process.code = -9
+    clock.advance(0.01)
+    assert result_of(replacement.ended.when()) == "it ended by SIGKILL"
+    result_of(replacement.end())
+    assert process.signals == []
+
+
+def test_a_replacement_that_cannot_be_watched_is_said_to_be_so(logged_failures, monkeypatch):
+    clock = Clock()
+    processes = MemoryProcesses((), clock)
+    processes.add("runner", pid=Started.pid)
+    monkeypatch.setattr(MemoryProcesses, "when_exited", lambda *_: fail(OSError("no descriptors left")))
+    replacement = replacement_of(clock, processes, Started())
+    assert len(logged_failures.take(OSError)) == 1
+    ending = replacement.end()
+    clock.pump([0.5] * 4)
+    result_of(ending)  # it waits a second for the exit status and no longer
+    assert replacement._process.signals == [signal.SIGKILL]
+
+
+# --- what was inherited, and what was said
+
+
+def test_ages_that_are_none_are_left_out():
+    assert seen([1, "2", None, 2.5]) == [1.0, 2.5]
+    assert seen("10") == []
+
+
+def test_a_start_that_no_runner_made_inherits_nothing__H12(home):
+    assert prove(None, home) is None
+
+
+def test_whoever_gave_up_waiting_may_do_so_after_the_end():
+    talk = talking.Talk()
+    waiting = talk.hear()
+    waiting.addErrback(lambda _: waiting.cancel())
+    talk.end()
+    talk.connectionLost()
+    talk.end()
+    CASE.failureResultOf(talk.hear(), talking.TalkEnded)
+    assert CASE.successResultOf(waiting) is None

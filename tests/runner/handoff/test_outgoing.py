@@ -1,0 +1,378 @@
+"""The old side of a hand-off on a Clock: whatever the replacement does, one of both serves, and it is the right one (G6)."""
+
+from typing import Any
+
+import pytest
+from attrs import define, field
+from twisted.internet.defer import Deferred, race, succeed
+from twisted.internet.task import Clock
+
+from hapi.one_shot import Once
+from hapi.runner.handoff.channel import Talk, TalkEnded
+from hapi.runner.handoff.outgoing import PATIENCE, Done, Expected, Failed, Good, Handoff, NotYet, Stopped, Wrong, judge
+from hapi.runner.handoff.replacement import CannotStart
+from tests.support.runner_stage import assert_waiting, result_of
+
+EXPECTED = Expected(
+    pid=7,
+    version="2",
+    digest="b",
+    argv=("runner", "start-sync", "--workspace-root", "/w"),
+    workspace_roots=("/w",),
+    session_command=("s",),
+    hub="http://hub",
+    machine_id="m",
+    identity="i",
+    port=4711,
+)
+GOOD: dict[str, Any] = {
+    "pid": 7,
+    "version": "2",
+    "build": {"version": "2", "digest": "b"},
+    "argv": ["runner", "start-sync", "--workspace-root", "/w"],
+    "workspaceRoots": ["/w"],
+    "sessionCommand": ["s"],
+    "hub": {"url": "http://hub", "phase": "connected", "reason": None},
+    "machineId": "m",
+    "identity": "i",
+    "httpPort": 4711,
+    "registered": True,
+}
+
+
+class Line(Talk):
+    """A talk whose other end is the test."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[dict[str, Any]] = []
+
+    def say(self, word: str, **more: Any) -> None:
+        self.said.append({"word": word, **more})
+
+    def hears(self, text: bytes) -> None:
+        self.lineReceived(text)
+
+    def end(self, reason: str = "we closed") -> None:
+        self._over(reason)
+
+
+@define(eq=False)
+class Fake:
+    pid: int = 7
+    talk: Line = field(factory=Line)
+    ended: Once[str] = field(factory=Once)
+    killed: int = 0
+    terminated: int = 0
+
+    def end(self):
+        self.killed += 1
+        self.talk.end()
+        self.ended.happen("it was killed")
+        return succeed(None)
+
+    def terminate(self):
+        self.terminated += 1
+
+    def dies(self, how: str = "it ended with exit code 1") -> None:
+        self.talk._over("it is gone")
+        self.ended.happen(how)
+
+
+@define(eq=False)
+class Old:
+    """The runner that is to be replaced."""
+
+    answer: Any = None  # a status, or an exception
+    quiet: Deferred[None] | None = None  # what is begun is finished when this fires
+    log: list[str] = field(factory=list)
+
+    async def fall_quiet(self):
+        self.log.append("quiet")
+        if self.quiet is not None:
+            await self.quiet
+
+    def baton(self):
+        return {"token": "t", "ages": [0.0]}
+
+    async def ask(self):
+        self.log.append("ask")
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        if isinstance(self.answer, Deferred):
+            return await self.answer
+        return self.answer
+
+    def serve_again(self, other):
+        self.log.append(f"again after {other}")
+
+
+class Try:
+    """One hand-off; the test is the replacement."""
+
+    def __init__(self, answer: Any = GOOD, **old: Any) -> None:
+        self.clock, self.new, self.old = Clock(), Fake(), Old(answer, **old)
+        self.handoff = Handoff(self.clock, self.old, lambda: self.new, lambda pid: EXPECTED)
+        self.running = Deferred.fromCoroutine(self.handoff.run())
+
+    def say(self, word: str, **more: str) -> None:
+        import json
+
+        self.new.talk.hears(json.dumps({"word": word, **more}).encode())
+
+    def wait(self, seconds: float = PATIENCE) -> None:
+        self.clock.pump([0.5] * int(seconds / 0.5))
+
+    def failed(self) -> str:
+        """The reason, after all that a failed try must leave."""
+        self.wait(0.5)
+        outcome = result_of(self.running)
+        assert isinstance(outcome, Failed), outcome
+        assert self.new.killed == 1
+        assert self.old.log[-1] == "again after 7"
+        assert self.old.log.count("again after 7") == 1
+        assert not self.handoff.handed_over
+        assert not self.clock.getDelayedCalls()
+        return outcome.reason
+
+
+def test_a_replacement_that_is_as_expected_gets_the_home():
+    one = Try()
+    assert one.new.talk.said == []
+    one.say("ready")
+    assert one.new.talk.said == [{"word": "go", "token": "t", "ages": [0.0]}, {"word": "yours"}]
+    assert_waiting(one.running)  # it may die just now: we stay until it says so
+    one.say("mine")
+    assert result_of(one.running) == Done(7)
+    assert (one.new.killed, one.old.log) == (0, ["quiet", "ask"])
+    assert not one.clock.getDelayedCalls()
+
+
+def test_it_may_take_its_time_to_register():
+    one = Try({**GOOD, "registered": False})
+    one.say("ready")
+    one.wait(20)
+    assert_waiting(one.running)
+    one.old.answer = GOOD
+    one.wait(1)
+    one.say("mine")
+    assert result_of(one.running) == Done(7)
+
+
+def test_what_is_begun_is_finished_before_it_may_begin__H10():
+    one = Try(quiet=Deferred())
+    one.say("ready")
+    one.wait(10)
+    assert one.new.talk.said == []
+    one.old.quiet.callback(None)
+    assert one.new.talk.said[0]["word"] == "go"
+    one.say("mine")
+    assert result_of(one.running) == Done(7)
+
+
+# --- G6: kinds of failing replacements
+
+
+def test_it_cannot_be_started__H01():
+    def missing():
+        raise CannotStart("it could not be started: no such file: /usr/bin/python9")
+
+    old = Old()
+    handoff = Handoff(Clock(), old, missing, lambda pid: EXPECTED)
+    assert result_of(Deferred.fromCoroutine(handoff.run())) == Failed("it could not be started: no such file: /usr/bin/python9")
+    assert old.log == []  # nothing had been changed
+
+
+@pytest.mark.parametrize("how", ["it ended with exit code 1", "it ended with exit code 0", "it ended by SIGSEGV"])
+def test_it_ends_before_it_is_ready__H01(how):
+    one = Try()
+    one.new.dies(how)
+    assert one.failed() == how
+
+
+def test_it_says_why_it_cannot_start__H01():
+    one = Try()
+    one.say("failed", reason="runner.lock: it cannot be made")
+    assert one.failed() == "it could not start: runner.lock: it cannot be made"
+
+
+@pytest.mark.parametrize("how", ["it ended with exit code 1", "it ended by SIGKILL"])
+def test_it_dies_after_writing_its_pid__H02(how):
+    one = Try(ConnectionError("nobody accepts"))
+    one.say("ready")
+    one.wait(1)
+    one.new.dies(how)
+    assert one.failed() == how
+
+
+def test_it_dies_just_when_it_is_given_the_home__H02():
+    one = Try()
+    one.say("ready")
+    assert one.new.talk.said[-1] == {"word": "yours"}
+    one.new.dies("it ended by SIGKILL")
+    assert one.failed() == "it ended by SIGKILL"
+
+
+def test_it_never_gets_ready__H03():
+    one = Try()
+    one.wait(PATIENCE - 0.5)
+    assert_waiting(one.running)
+    assert one.failed() == "it did not come up within 30 s"
+
+
+def test_it_takes_over_and_never_answers__H03():
+    one = Try(Deferred())
+    one.say("ready")
+    one.wait()
+    assert one.failed() == "it did not answer on the control socket within 30 s"
+
+
+def test_an_answer_that_cannot_be_cancelled_holds_nobody_up__H03():
+    waiting: Deferred[Any] = Deferred(lambda asked: asked.errback(ConnectionError("lost")))
+    one = Try(waiting)
+    one.say("ready")
+    one.wait()
+    assert one.failed() == "it did not answer on the control socket within 30 s"
+    assert one.old.log.count("ask") == 1
+
+
+def test_nobody_answers_on_the_control_socket__H03():
+    one = Try(ConnectionRefusedError("refused"))
+    one.say("ready")
+    one.wait()
+    assert one.failed() == "it did not answer on the control socket: refused within 30 s"
+
+
+def test_it_never_registers__H03():
+    one = Try({**GOOD, "registered": False})
+    one.say("ready")
+    one.wait()
+    assert one.failed() == "it was not ready: it is not registered at the hub within 30 s"
+
+
+def test_it_takes_the_home_and_says_nothing__H03():
+    one = Try()
+    one.say("ready")
+    one.wait()
+    assert one.failed() == "it did not take over within 30 s"
+
+
+def test_what_is_begun_does_not_end__H10():
+    one = Try(quiet=Deferred())
+    one.say("ready")
+    one.wait()
+    assert one.failed() == "it could not be made room for within 30 s"
+    assert one.new.talk.said == []
+
+
+DIFFERENT = {
+    "process id": {"pid": 8},
+    "version": {"version": "1"},
+    "build": {"build": {"version": "2", "digest": "a"}},
+    "arguments": {"argv": ["runner", "start-sync"]},
+    "workspace roots": {"workspaceRoots": []},
+    "session command": {"sessionCommand": ["other"]},
+    "hub": {"hub": {"url": "http://other", "phase": "connected"}},
+    "machine id": {"machineId": "n"},
+    "identity at the hub": {"identity": "j"},
+    "control port": {"httpPort": 1},
+}
+
+
+@pytest.mark.parametrize("what", DIFFERENT)
+def test_it_came_up_as_another_runner__H04(what):
+    one = Try({**GOOD, **DIFFERENT[what]})
+    one.say("ready")
+    assert one.failed() == f"it came up with another {what}"
+    assert one.clock.seconds() < 1  # waiting would not have helped
+
+
+@pytest.mark.parametrize("text", [b"hello", b"[]", b'{"word": 7}', b"\xff", b"[" * 60000])
+def test_it_says_what_makes_no_sense__H04(text):
+    one = Try()
+    one.new.talk.hears(text)
+    assert "makes no sense" in one.failed()
+
+
+def test_it_says_words_out_of_turn__H04():
+    one = Try()
+    one.say("mine")
+    assert one.failed() == "it said 'mine' when it should not"
+
+
+def test_it_answers_garbage__H04():
+    one = Try({"pid": None, "hub": [], "build": 7, "argv": "runner"})
+    one.say("ready")
+    assert "another process id and version and build" in one.failed()
+
+
+# --- somebody asks for an end in the middle
+
+
+@pytest.mark.parametrize("step", ["started", "ready", "answering"])
+def test_the_old_one_is_stopped_in_the_middle__H13(step):
+    one = Try(GOOD if step == "started" else Deferred())
+    if step != "started":
+        one.say("ready")
+    if step == "answering":
+        one.wait(1)
+    result_of(Deferred.fromCoroutine(one.handoff.abandon()))
+    assert one.new.killed == 1
+    assert one.old.log[-1] == "again after 7"  # so that files are ours when we remove them
+    one.wait()
+    assert one.old.log.count("again after 7") == 1
+    assert isinstance(result_of(one.running), Failed)
+
+
+@pytest.mark.parametrize("waits_for", [Deferred, lambda: race([Deferred(), Deferred()])])
+def test_who_leaves_waits_a_bounded_time_for_the_end_of_the_new_one__H13_P01(monkeypatch, waits_for):
+    """A machine so busy that the killed one is not gone in time: our files are ours again all the same, and nothing broke."""
+    one = Try(Deferred())
+    one.say("ready")
+    monkeypatch.setattr(Fake, "end", lambda _: waits_for())
+    leaving = Deferred.fromCoroutine(one.handoff.abandon())
+    leaving.cancel()
+    result_of(leaving)
+    assert one.old.log[-1] == "again after 7"
+
+
+def test_the_new_one_is_stopped_in_the_middle__H13():
+    one = Try({**GOOD, "registered": False})
+    one.say("ready")
+    one.say("leaving", reason="hapi-cli")
+    one.new.dies("it ended with exit code 0")
+    one.wait(1)
+    assert result_of(one.running) == Stopped("hapi-cli")
+    assert one.old.log[-1] == "again after 7"
+
+
+def test_after_the_hand_over_nothing_is_taken_back__H13():
+    one = Try()
+    one.say("ready")
+    one.say("mine")
+    assert result_of(one.running) == Done(7)
+    result_of(Deferred.fromCoroutine(one.handoff.abandon()))
+    assert one.new.killed == 0
+
+
+@pytest.mark.parametrize(
+    ("seen", "verdict"),
+    [
+        ({}, Good()),
+        ({"registered": None}, NotYet("it is not registered at the hub")),
+        ({"hub": {"url": "http://hub", "phase": "connecting"}}, NotYet("its link to the hub does not stand")),
+        ({"pid": 8, "argv": None}, Wrong("it came up with another process id and arguments")),
+    ],
+)
+def test_judging_an_answer__H04(seen, verdict):
+    assert judge(EXPECTED, {**GOOD, **seen}) == verdict
+
+
+def test_words_wait_for_whoever_listens_and_the_last_one_is_followed_by_the_end():
+    talk = Talk()
+    talk.lineReceived(b'{"word": "a"}')
+    talk.lineReceived(b'{"word": "b"}')
+    talk.connectionLost()
+    assert result_of(talk.hear()) == {"word": "a"}
+    assert result_of(talk.hear()) == {"word": "b"}
+    assert isinstance(result_of(talk.hear().addErrback(lambda reason: reason.value)), TalkEnded)

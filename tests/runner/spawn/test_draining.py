@@ -1,0 +1,67 @@
+"""Draining: no more sessions, those there are go on, and what still works is told by the sessions themselves."""
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from hapi.cli.base.errors import Stop
+from hapi.cli.commands.drain import until_calm
+from hapi.protocol.attempt import AttemptReport
+from hapi.runner.attempts.activity import work_of
+from tests.support.runner_stage import Stage, result_of
+
+
+@pytest.fixture
+def stage(home):
+    return Stage(home)
+
+
+def work(stage):
+    stage.clock.advance(1)
+    stage.reports.look_at(stage.children.live())
+    return work_of(stage.children.live(), 0, True)
+
+
+def test_a_running_turn_is_known_from_the_sessions_report(stage):
+    stage.started("busy").folder.report = AttemptReport(at=1.0, ready=True, turn_since=1.0)
+    idle = stage.started("idle")
+    idle.folder.report = AttemptReport(at=1.0, ready=True)
+    stage.started("npm")
+    assert work(stage) == {"accepting": True, "starting": 0, "turns": ["busy"], "unknown": ["npm"]}
+    idle.folder.report = AttemptReport(at=2.0, ready=True, turn_since=2.0)
+    assert work(stage)["turns"] == ["busy", "idle"]
+
+
+def test_the_turn_of_a_session_that_ended_is_not_waited_for(stage):
+    busy = stage.started("busy")
+    busy.folder.report = AttemptReport(at=1.0, ready=True, turn_since=1.0)
+    stage.processes.exit(busy.identity, 1)
+    assert work(stage)["turns"] == []
+
+
+class Client:
+    """A runner that tells of its work step by step."""
+
+    def __init__(self, *steps):
+        self.steps = list(steps)
+
+    async def drain(self, keep=True):
+        return self.steps.pop(0) if len(self.steps) > 1 else self.steps[0]
+
+
+def test_waiting_ends_with_the_last_turn_and_the_last_start():
+    clock = Clock()
+    busy, starting, calm = {"turns": ["s1"]}, {"turns": [], "starting": 1}, {"turns": [], "starting": 0, "unknown": ["n"]}
+    waiting = Deferred.fromCoroutine(until_calm(clock, Client(busy, starting, calm), 60))
+    clock.pump([0.5] * 3)
+    assert result_of(waiting) == calm
+
+
+def test_waiting_has_an_end_that_names_who_works():
+    clock = Clock()
+    waiting = Deferred.fromCoroutine(until_calm(clock, Client({"turns": ["s1"]}), 5))
+    failures = []
+    waiting.addErrback(failures.append)
+    clock.pump([0.5] * 11)
+    assert failures[0].check(Stop)
+    assert "s1" in failures[0].getErrorMessage()

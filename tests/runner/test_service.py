@@ -1,0 +1,466 @@
+"""The runner as a service: up in order, leaving in time, beats, exit codes. Hub and processes are in memory, files are real."""
+
+import hashlib
+import json
+import os
+import stat
+import time
+
+import pytest
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.testing import MemoryReactorClock
+
+from hapi.attempts import AttemptFolder, attempts
+from hapi.home import Home
+from hapi.net.common.rpc import RpcTable
+from hapi.process import MemoryProcesses
+from hapi.protocol.attempt import AttemptRequest
+from hapi.protocol.machine import RunnerFacts
+from hapi.protocol.spawn import parse_spawn
+from hapi.runner.attempts.retention import Retention
+from hapi.runner.heartbeat import Heartbeat
+from hapi.runner.lock.home_lock import HomeHeld
+from hapi.runner.service import HELD, STOPPED, SUPERSEDED, RunnerService
+from hapi.runner.storage.state_file import StateFile, as_npm_writes_it, identity, state_of_this_run
+from hapi.runner.uplink.duplicates import Namesakes
+from hapi.settings import HubAccess
+from tests.support.runner_stage import assert_waiting, options_for, result_of
+
+
+class Link:
+    connected = True
+
+    def on_status(self, call):
+        pass
+
+    def stopService(self):
+        self.connected = False
+
+
+@define(eq=False)
+class Machine:
+    """A hub link that remembers what it is told; `dead`: nothing it does ever ends."""
+
+    clock: object
+    options: object
+    facts: RunnerFacts
+    rpc: RpcTable
+    dead: bool = False
+    registered: bool = False
+    said: list = field(factory=list)
+    link: Link = field(factory=Link)
+    namesakes: Namesakes = field(init=False)
+    on_registered: object = None
+
+    def __attrs_post_init__(self):
+        self.namesakes = Namesakes(self.facts, "machine-1", "/home", lambda: None)
+
+    def start(self):
+        self.said.append("start")
+
+    def status(self):
+        return {"url": self.options.access.url, "phase": "connected", "reason": None}
+
+    def try_now(self):
+        self.said.append("try now")
+
+    def note_spawn(self, error):
+        self.said.append(error)
+
+    def claim_again(self):
+        self.said.append("claimed again")
+
+    async def farewell(self, source, seconds):
+        self.said.append(source)
+        if self.dead:
+            await Deferred()
+
+    async def close(self):
+        self.said.append("closed")
+        if self.dead:
+            await Deferred()
+
+
+class Reactor(MemoryReactorClock):
+    """listenTCP in memory with a port number of its own, timers on a clock, descriptors watched by nobody."""
+
+    def listenTCP(self, port, factory, backlog=50, interface=""):
+        super().listenTCP(port, factory, backlog, interface)
+        return type("Port", (), {"getHost": lambda _: type("A", (), {"port": 4711})(), "stopListening": lambda _: None})()
+
+    def stop(self):
+        raise AssertionError("the reactor is the host's")
+
+
+@define(eq=False)
+class Run:
+    home: object
+    dead_hub: bool = False
+    reactor: Reactor = field(factory=Reactor)
+    processes: MemoryProcesses = field(init=False)
+    steps: list = field(factory=list)
+    retired: list = field(factory=list)
+    machine: Machine | None = None
+    service: RunnerService = field(init=False)
+    more: dict = field(factory=dict)
+
+    def __attrs_post_init__(self):
+        self.processes = MemoryProcesses(("session",), self.reactor)
+        self.processes.add("runner", "start-sync", pid=os.getpid())
+        self.service = RunnerService(
+            self.reactor,
+            options_for(self.home),
+            self.processes,
+            on_retired=self.retired.append,
+            on_step=self.steps.append,
+            machine=self._machine,
+            **self.more,
+        )
+
+    def _machine(self, *args):
+        self.machine = Machine(*args, dead=self.dead_hub)
+        return self.machine
+
+    def up(self):
+        self.service.startService()
+        for _ in range(40):
+            self.reactor.advance(0.02)
+        return self
+
+    def stop(self):
+        leaving = self.service.stopService()
+        for _ in range(150):
+            self.reactor.advance(0.01)
+        result_of(leaving)
+
+    @property
+    def state(self):
+        return json.loads(self.home.runner_state.read_text())
+
+
+@pytest.fixture
+def run(home):
+    made = Run(home)
+    yield made
+    if made.service.running:
+        made.stop()
+
+
+def test_it_comes_up_in_order(run):
+    run.up()
+    assert run.steps == ["locking", "lock held", "control open", "state written", "adopted", "serving"]
+    assert run.machine.said == ["start"]
+    result_of(run.service.when_up())
+    assert_waiting(run.service.when_registered())
+    run.machine.on_registered()
+    result_of(run.service.when_registered())
+
+
+def test_the_state_file_says_what_npm_looks_for(run, home):
+    run.up()
+    state = run.state
+    assert (state["pid"], state["httpPort"], state["sharedCodexRuntime"]) == (os.getpid(), 4711, True)
+    assert state["startedWithVersionHandoffDisabled"] is True
+    assert state["startedWithMachineId"] == "machine-1"
+    assert state["startedWithArgv"] == ["runner", "start-sync"]
+    assert "secret-token" not in home.runner_state.read_text()
+    assert os.stat(home.runner_state).st_mode & 0o777 == 0o600
+    assert home.npm_lock.read_text() == str(os.getpid())
+
+
+def test_leaving_takes_our_files_and_tells_the_hub__P01(run, home):
+    run.up().stop()
+    assert run.machine.said == ["start", "os-signal", "closed"]
+    assert not home.runner_state.exists()
+    assert not home.npm_lock.exists()
+    assert not home.runner_socket.exists()
+    assert run.retired == []
+    assert run.reactor.getDelayedCalls() == []
+
+
+def test_a_dead_hub_delays_leaving_by_less_than_a_second_and_a_half__L18_G14(home):
+    run = Run(home, dead_hub=True).up()
+    run.service.desk.stop_soon("control: pid 1")
+    run.reactor.advance(0.05)
+    leaving = run.service.stopService()
+    for _ in range(144):
+        run.reactor.advance(0.01)
+    result_of(leaving)
+    assert run.retired == [STOPPED]
+    assert not home.runner_state.exists()
+    assert not run.machine.link.connected
+
+
+@pytest.mark.parametrize(("actor", "source"), [("hub", "hapi-app"), ("control: pid 5", "hapi-cli")])
+def test_who_asked_is_the_source(run, actor, source):
+    run.up().service.desk.stop_soon(actor)
+    run.reactor.advance(0.2)
+    run.reactor.advance(0.5)
+    assert source in run.machine.said
+    assert run.retired == [STOPPED]
+
+
+def test_stop_and_signal_together_are_one_leaving__P09_P02(run):
+    run.up()
+    for actor in ("hub", "control", "hub"):
+        run.service.desk.stop_soon(actor)
+    leaving = [run.service.stopService() for _ in range(3)]
+    run.reactor.advance(0.2)
+    run.reactor.advance(0.5)
+    for each in leaving:
+        result_of(each)
+    assert run.machine.said.count("closed") == 1
+
+
+@pytest.mark.parametrize("moments", [0, 1, 5, 12, 14])
+def test_a_stop_while_coming_up_leaves_nothing_behind__P01(home, moments):
+    run = Run(home)
+    run.service.startService()
+    for _ in range(moments):
+        run.reactor.advance(0.02)
+    run.stop()
+    assert not home.runner_state.exists()
+    assert not home.npm_lock.exists()
+    assert run.reactor.getDelayedCalls() == []
+
+
+def test_sessions_stay_when_the_runner_leaves(run):
+    run.up()
+    run.service.sessions.availability._reason = lambda agent: None
+    asked = run.service.spawn(parse_spawn({"directory": str(run.home.path), "agent": "claude"}), "hub")
+    answer = Deferred.fromCoroutine(asked)
+    run.reactor.advance(0.1)
+    run.stop()
+    assert "stopping" in result_of(answer).message
+    (attempt,) = attempts(run.home)
+    assert run.processes.is_running(attempt.process.child)
+    assert run.machine.said[1] == "os-signal"  # no failed start is told: it may still come up
+
+
+def test_a_home_that_is_held_ends_with_its_own_code__L01(home):
+    first = Run(home).up()
+    second = Run(home)
+    second.processes.add("runner", "start-sync", pid=first.state["pid"])
+    second.up()
+    for _ in range(100):
+        second.reactor.advance(0.02)
+    assert second.retired == [HELD]
+    failure = second.service.when_up()
+    failure.addErrback(lambda reason: reason.trap(HomeHeld) and "held")
+    assert result_of(failure) == "held"
+    assert first.state["pid"] == os.getpid()
+    first.stop()
+
+
+def test_the_beat_writes_the_state_again__S08(run, home):
+    run.up()
+    home.runner_state.unlink()
+    run.reactor.advance(60.0)
+    assert run.state["lastHeartbeat"]
+    assert run.state["pid"] == os.getpid()
+
+
+def test_a_rival_in_the_lock_makes_us_leave_and_touch_nothing__L11(run, home):
+    run.up()
+    rival = run.processes.add("hapi", "runner", "start-sync")
+    home.npm_lock.write_text(str(rival.pid))
+    taken = {"pid": rival.pid, "httpPort": 9}
+    home.runner_state.write_text(json.dumps(taken))
+    run.reactor.advance(60.0)
+    run.reactor.advance(1.0)
+    assert run.retired == [SUPERSEDED]
+    assert run.state == taken
+    assert home.npm_lock.read_text() == str(rival.pid)
+
+
+def test_a_failing_beat_does_not_end_the_beating__P07(run, logged_failures, monkeypatch):
+    run.up()
+    monkeypatch.setattr(StateFile, "save", lambda *_: 1 / 0)
+    run.reactor.advance(60.0)
+    run.reactor.advance(60.0)
+    assert len(logged_failures.take(ZeroDivisionError)) == 2
+    assert run.service.status()["failedBeats"] == 2
+
+
+def test_a_broken_state_file_is_set_aside__S05(run, home):
+    for content in (b"{", b"[]", b"\xff\xfe", b'{"pid": "x", "httpPort": 1}', b"[" * 100_000):
+        home.runner_state.write_bytes(content)
+        assert StateFile(home).read() is None
+    run.up()
+    assert run.state["pid"] == os.getpid()
+    assert [path.name for path in home.path.glob("*.corrupt-*")]
+
+
+def test_a_full_disk_is_told_once_and_the_runner_serves_on__S02(run, monkeypatch):
+    run.up()
+    written = []
+
+    def full(path, content, mode=0o600):
+        written.append(path)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("hapi.runner.storage.state_file.write_whole", full)
+    for _ in range(3):
+        run.reactor.advance(60.0)
+    assert len(written) == 3
+    assert "No space left" in run.service.status()["trouble"]
+    assert run.service.running
+    monkeypatch.undo()
+    run.reactor.advance(60.0)
+    assert run.service.status()["trouble"] is None
+
+
+def test_a_state_file_of_a_newer_version_is_read__S06(home):
+    home.runner_state.write_text('{"pid": 5, "httpPort": 6, "tomorrow": {"x": 1}}')
+    assert (StateFile(home).read().pid, StateFile(home).read().http_port) == (5, 6)
+
+
+def test_the_status_tells_what_people_ask_first(run):
+    status = run.up().service.status()
+    assert json.dumps(status)
+    assert set(status) >= {"pid", "version", "machineId", "hub", "registered", "workspaceRoots", "startedAt", "argv", "children"}
+    assert status["phase"] == "serving"
+    assert "secret-token" not in json.dumps(status)
+
+
+def test_a_reload_tries_the_hub_at_once__P03(run):
+    run.service.reload()
+    run.up().service.reload()
+    assert run.machine.said[-1] == "try now"
+
+
+def test_a_reload_with_another_token_makes_a_new_link__N06_P03(run, home):
+    run.up()
+    first, secret = run.machine, "another-token"
+    home.settings.write_text(json.dumps({"cliApiToken": secret, "apiUrl": "http://127.0.0.1:2"}))
+    run.service.reload()
+    for _ in range(20):
+        run.reactor.advance(0.1)
+    assert first.said == ["start", "os-signal", "closed"]
+    assert run.machine is not first
+    assert run.machine.said == ["start"]
+    assert run.machine.options.access == HubAccess("http://127.0.0.1:2", secret)
+    assert run.state["startedWithApiUrl"] == "http://127.0.0.1:2"
+    assert run.state["startedWithCliApiTokenHash"] == hashlib.sha256(secret.encode()).hexdigest()
+    assert run.service.sessions.spawner._options.for_children()["CLI_API_TOKEN"] == secret
+
+
+def test_a_reload_of_broken_settings_changes_nothing__S16_P03(run, home):
+    run.up()
+    home.settings.write_text("{")
+    run.service.reload()
+    assert run.machine.said == ["start", "try now"]
+    assert run.service.options.access == HubAccess("http://127.0.0.1:1", "secret-token")
+
+
+def test_a_stop_while_the_link_is_made_anew_makes_none__P03_P01(home):
+    run = Run(home, dead_hub=True).up()
+    first = run.machine
+    home.settings.write_text(json.dumps({"cliApiToken": "another-token"}))
+    run.service.reload()
+    run.stop()
+    assert run.machine is first
+
+
+def test_a_host_without_a_callback_is_left_alone(home):
+    run = Run(home)
+    run.service._on_retired = None
+    run.up().service.retire("hapi-cli", 0)
+    run.reactor.advance(1.0)
+    assert not run.service.running
+
+
+def test_two_runners_live_in_one_process(tmp_path, home):
+    one, two = Run(home).up(), Run(Home(tmp_path / "other").prepare()).up()
+    assert one.service.status()["home"] != two.service.status()["home"]
+    one.stop()
+    assert two.service.running
+    assert two.state["pid"] == os.getpid()
+    two.stop()
+
+
+def test_old_attempts_go_with_the_beat__S14(home):
+    run = Run(home, more={"retention": Retention(count=0)}).up()
+    AttemptFolder.create(home, AttemptRequest(argv=("x",), cwd="/", at=1.0))
+    run.service.sessions.recover()
+    run.reactor.advance(60.0)
+    assert attempts(home) == []
+    run.stop()
+
+
+def test_identity_hashes_are_those_npm_computes():
+    access = HubAccess("http://h", " token ", {"b": "2", "a": "1"})
+    found = identity(access, "m")
+    assert found["started_with_cli_api_token_hash"] == "3c469e9d6c5875d37a43f353d4f88e61fcf812c66eee3457465a40b0da4153e0"
+    assert len(found["started_with_extra_headers_hash"]) == 64
+    assert "started_with_extra_headers_hash" not in identity(HubAccess("http://h", "t"), "m")
+
+
+def test_times_are_written_as_npm_does(monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    assert as_npm_writes_it(1795173720.0) == "11/20/2026, 11:22:00 AM"
+    assert as_npm_writes_it(1795132800.0) == "11/20/2026, 12:00:00 AM"
+
+
+def test_somebody_elses_state_file_is_not_removed(home):
+    states = StateFile(home)
+    access = HubAccess("http://h", "t")
+    states.write(state_of_this_run(access=access, machine_id="m", port=5, argv=(), now=1.0, version="1", pid=77))
+    states.remove_if(78)
+    assert home.runner_state.exists()
+    states.remove_if(77)
+    assert not home.runner_state.exists()
+
+
+def test_a_beat_never_overlaps_and_survives_failures__P07(logged_failures):
+    reactor, running, calls = Reactor(), [], []
+
+    async def beat():
+        calls.append(1)
+        if len(calls) == 1:
+            running.append(Deferred())
+            await running[0]
+        raise ValueError("beat")
+
+    heart = Heartbeat(reactor, 10.0, beat)
+    heart.startService()
+    for _ in range(5):
+        reactor.advance(10.0)
+    assert len(calls) == 1
+    running[0].callback(None)
+    reactor.advance(10.0)
+    reactor.advance(10.0)
+    assert len(calls) == 3
+    assert heart.failures == 3
+    assert len(logged_failures.take(ValueError)) == 3
+    heart.stopService()
+
+
+def test_the_state_file_is_private_and_has_the_hubs_token_as_a_hash_alone__K08(run, home):
+    before = os.umask(0)
+    try:
+        run.up()
+        run.reactor.advance(60.0)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(home.runner_state.stat().st_mode) == 0o600
+    assert "secret-token" not in home.runner_state.read_text()
+    assert run.state["startedWithCliApiTokenHash"] == hashlib.sha256(b"secret-token").hexdigest()
+
+
+def test_ten_minutes_of_being_stopped_cost_one_beat__P05():
+    reactor, calls = Reactor(), []
+
+    async def beat():
+        calls.append(reactor.seconds())
+
+    heart = Heartbeat(reactor, 10.0, beat)
+    heart.startService()
+    reactor.advance(10.0)
+    reactor.advance(600.0)
+    assert calls == [10.0, 610.0]
+    reactor.advance(10.0)
+    assert calls == [10.0, 610.0, 620.0]
+    heart.stopService()

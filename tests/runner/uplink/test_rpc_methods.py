@@ -1,0 +1,213 @@
+"""The machine's RPC methods as the hub calls them, held to the recordings."""
+
+import json
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from hapi.net.common.rpc import RpcTable
+from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused
+from hapi.runner.config.options import OWN_SESSIONS, RunnerOptions
+from hapi.runner.spawn.agents import KNOWN, Availability, for_npm_sessions
+from hapi.runner.uplink.rpc_methods import offer_methods
+from hapi.runner.workspace.cursor import chat_store_status
+from hapi.runner.workspace.roots import WorkspaceRoots
+from hapi.settings import NotConfigured
+from tests.support.paths import FIXTURES
+from tests.support.runner_stage import options_for, result_of
+
+RECORDED = [json.loads(line) for line in (FIXTURES / "rpc-results.jsonl").read_text().splitlines()]
+OURS = [
+    line for line in RECORDED if line["method"] in ("spawn-happy-session", "stop-session", "stop-runner", "agent-availability")
+]
+
+
+class Runner:
+    def __init__(self, home, tmp_path):
+        claude = tmp_path / "bin/claude"
+        claude.parent.mkdir()
+        claude.write_text("")
+        claude.chmod(0o755)
+        self.options = options_for(home, environ={"PATH": str(claude.parent)})
+        self.availability = Availability.of(self.options)
+        self.result, self.asked, self.stopped_by = Spawned("s"), [], []
+
+    async def spawn(self, request, asked_by, within=None):
+        self.asked.append((request.directory, asked_by))
+        if request.directory == "/etc":
+            return SpawnRefused("Directory is outside this machine's workspace roots", "outside_workspace_roots")
+        refusal = self.availability.refusal(request.flavor)
+        return refusal or self.result
+
+    async def stop_session(self, name, actor):
+        return "still_alive"
+
+    def stop_soon(self, actor):
+        self.stopped_by.append(actor)
+
+
+@pytest.fixture
+def runner(home, tmp_path):
+    return Runner(home, tmp_path)
+
+
+def call(runner, method, params):
+    table = RpcTable("m")
+    offer_methods(table, runner)
+    request = {"method": f"m:{method}", "params": params if isinstance(params, str) else json.dumps(params)}
+    return json.loads(result_of(Deferred.fromCoroutine(table.answer(request))))
+
+
+@pytest.mark.parametrize("line", OURS, ids=[f"{line['method']} {json.dumps(line['params'])}" for line in OURS])
+def test_answers_are_the_recorded_ones(runner, line):
+    assert call(runner, line["method"], line["params"]) == line["result"]
+
+
+def test_the_methods_a_hub_looks_for_are_there_in_order(runner):
+    table = RpcTable("m")
+    offer_methods(table, runner)
+    names = "agent-availability path-exists cursor-chat-store-status list-directory spawn-happy-session stop-session stop-runner"
+    assert table.methods == tuple(f"m:{name}" for name in names.split())
+
+
+def test_the_hub_is_named_as_the_one_who_asks(runner):
+    call(runner, "spawn-happy-session", {"directory": "/d", "agent": "claude"})
+    call(runner, "stop-runner", {})
+    assert (runner.asked, runner.stopped_by) == ([("/d", "hub")], ["hub"])
+
+
+def test_a_directory_is_asked_for(runner):
+    runner.result = NeedsDirectory("/d")
+    answer = call(runner, "spawn-happy-session", {"directory": "/d", "agent": "claude"})
+    assert answer == {"type": "requestToApproveDirectoryCreation", "directory": "/d"}
+
+
+@pytest.mark.parametrize("params", ["", "nonsense", None, [], {"directory": 5}, {"directory": "/d", "agent": {}}])
+def test_malformed_params_are_an_error_answer__N20(runner, params):
+    assert "error" in call(runner, "spawn-happy-session", params)
+
+
+def test_our_own_agents_are_named_only_to_who_asks_for_all(home):
+    availability = Availability.of(options_for(home, session_command=OWN_SESSIONS))
+    known = {entry["agent"] for entry in availability.answer({})["agents"]}
+    assert known <= KNOWN
+    everything = {entry["agent"]: entry["available"] for entry in availability.answer({"all": True})["agents"]}
+    assert everything["demo"] is True
+    assert [config["flavor"] for config in availability.more_configs()] == ["demo"]
+
+
+@pytest.mark.parametrize(
+    ("agent", "environ", "reason"),
+    [
+        ("gemini", {}, "not_found"),
+        ("demo", {}, "not_found"),
+        ("claude", {"HAPI_CLAUDE_PATH": "/bin/true"}, None),
+        ("claude", {"HAPI_CLAUDE_PATH": "/no/such"}, "not_found"),
+        ("dsh", {"HAPI_DSH_ACP_COMMAND": "/bin/true"}, None),
+        ("dsh", {"HAPI_DSH_ACP_COMMAND": "/bin/true", "HAPI_DSH_ACP_ARGS_JSON": "{"}, "invalid_configuration"),
+        ("codex", {"HAPI_CODEX_APP_SERVER_BIN": "/no/such"}, "invalid_configuration"),
+        ("cursor", {}, "not_found"),
+    ],
+)
+def test_what_npms_sessions_can_run(agent, environ, reason):
+    assert for_npm_sessions(agent, {"PATH": "/nowhere", **environ}) == reason
+
+
+# --- Cursor's chats
+
+
+@pytest.mark.parametrize(
+    ("path", "store"),
+    [
+        ("acp-sessions/C1/store.db", "acp"),
+        ("chats/f1557180a44d9e27d89e05f48c2dbb6a/C1/store.db", "legacy"),
+        ("chats/of-a-moved-workspace/C1/store.db", "legacy"),
+        ("chats/f1557180a44d9e27d89e05f48c2dbb6a/C2/store.db", None),
+    ],
+)
+def test_a_chat_is_found_where_cursor_keeps_it(tmp_path, path, store):
+    chat = tmp_path / ".cursor" / path
+    chat.parent.mkdir(parents=True)
+    chat.touch()
+    params = {"workspacePath": "/tmp/rn/cur/ws", "cursorSessionId": "C1", "homeDir": str(tmp_path)}
+    assert chat_store_status(WorkspaceRoots(), params) == {"onDisk": store is not None, "store": store}
+
+
+@pytest.mark.parametrize("chat", ["../../etc", "", None, "a/b", "x" * 300, "\0"])
+def test_a_chat_id_that_is_none_is_nowhere__D05(tmp_path, chat):
+    params = {"workspacePath": "/w", "cursorSessionId": chat, "homeDir": str(tmp_path)}
+    assert chat_store_status(WorkspaceRoots(), params) == {"onDisk": False, "store": None}
+    assert chat_store_status(WorkspaceRoots(), None) == {"onDisk": False, "store": None}
+
+
+# --- options
+
+
+def environment(home, **more):
+    return {"HAPI_HOME": str(home.path), "CLI_API_TOKEN": "t", "PATH": "/bin", **more}
+
+
+def test_options_come_from_the_environment(home, tmp_path):
+    found = RunnerOptions.from_environment(
+        environment(
+            home,
+            HAPI_RUNNER_WEBHOOK_TIMEOUT_MS="3000",
+            HAPI_RUNNER_HEARTBEAT_INTERVAL="500",
+            HAPI_HOSTNAME="box",
+            HAPI_DISABLE_VERSION_HANDOFF="1",
+            HAPI_RUNNER_SUPERVISED="1",
+            HAPI_EXTRA_HEADERS_JSON='{"X-A": "1"}',
+        ),
+        workspace_roots=[str(tmp_path)],
+    )
+    assert (found.announce_within, found.heartbeat, found.hostname) == (3.0, 0.5, "box")
+    assert (found.handoff_disabled, found.supervised, found.own_sessions) == (True, True, True)
+    assert found.argv == ("runner", "start-sync", "--workspace-root", str(tmp_path))
+    assert found.for_children()["HAPI_EXTRA_HEADERS_JSON"] == '{"X-A": "1"}'
+    assert found.machine_id == RunnerOptions.from_environment(environment(home)).machine_id
+
+
+@pytest.mark.parametrize("value", ["", "x", "-1", "0", "nan", "inf", "1e300"])
+def test_a_timeout_that_is_no_number_above_zero_counts_as_not_there(home, value):
+    found = RunnerOptions.from_environment(environment(home, HAPI_RUNNER_WEBHOOK_TIMEOUT_MS=value))
+    assert found.announce_within == 15.0
+
+
+def test_the_session_program_is_a_setting(home):
+    named = RunnerOptions.from_environment(environment(home, HAPI_CLI_EXECUTABLE="/bin/true"))
+    assert (named.session_command, named.own_sessions) == (("/bin/true",), False)
+    given = RunnerOptions.from_environment(environment(home), session_command="true --flag 'a b'")
+    assert given.session_command == ("/bin/true", "--flag", "a b")
+    assert given.argv == ("runner", "start-sync", "--session-command", "true --flag 'a b'")
+
+
+@pytest.mark.parametrize(
+    ("environ", "flags"),
+    [
+        ({"HAPI_CLI_EXECUTABLE": "true"}, {}),
+        ({"HAPI_CLI_EXECUTABLE": "/no/such"}, {}),
+        ({"HAPI_CLI_EXECUTABLE": "/etc/passwd"}, {}),
+        ({"CLI_API_TOKEN": " "}, {}),
+        ({}, {"session_command": "no-such-program"}),
+        ({}, {"session_command": "'"}),
+        ({}, {"workspace_roots": ["/no/such"]}),
+        ({}, {"workspace_roots": [""]}),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_sentence__V10(home, environ, flags):
+    with pytest.raises(NotConfigured):
+        RunnerOptions.from_environment(environment(home, **environ), **flags)
+
+
+def test_a_home_directory_outside_the_workspace_roots_is_not_looked_into__D01_X17(tmp_path):
+    inside, outside = tmp_path / "root/home", tmp_path / "elsewhere"
+    for place in (inside, outside):
+        store = place / ".cursor/acp-sessions/chat-1/store.db"
+        store.parent.mkdir(parents=True)
+        store.touch()
+    roots = WorkspaceRoots.parse([str(tmp_path / "root")])
+    found = {
+        place: chat_store_status(roots, {"cursorSessionId": "chat-1", "workspacePath": "/w", "homeDir": str(place)})["store"]
+        for place in (inside, outside, inside / "../../elsewhere")
+    }
+    assert list(found.values()) == ["acp", None, None]

@@ -1,0 +1,111 @@
+"""The arguments of a session, as runners write them and as people do."""
+
+import json
+
+import pytest
+
+from hapi.agents import BUILT_IN
+from hapi.protocol.spawn import argv_for, parse_spawn
+from hapi.session.startup.command_line import Arguments, WrongUsage, initial_mode, read_arguments
+from tests.support.paths import FIXTURES
+
+FIXTURE = FIXTURES / "spawn-argv.jsonl"
+
+
+def read(*words):
+    return read_arguments(words, {**BUILT_IN, "agy": None}, "demo")
+
+
+def recorded():
+    for line in FIXTURE.read_text().splitlines():
+        found = json.loads(line)
+        argv = found.get("argv")
+        if isinstance(argv, list):
+            yield argv
+
+
+def test_every_recorded_command_line_of_a_runner_is_understood():
+    seen = 0
+    for argv in recorded():
+        words = argv[next(index for index, word in enumerate(argv) if word in (*BUILT_IN, "agy")) :]
+        if "pty" in words:
+            continue
+        assert read(*words).by_runner
+        seen += 1
+    assert seen > 20
+
+
+def test_what_our_runner_writes_comes_back():
+    request = parse_spawn(
+        {
+            "directory": "/w",
+            "agent": "opencode",
+            "resumeSessionId": "s",
+            "existingSessionId": "row",
+            "model": "m",
+            "modelReasoningEffort": "high",
+            "permissionMode": "plan",
+        }
+    )
+    assert read(*argv_for(request)) == Arguments(
+        "opencode",
+        resume="s",
+        existing_session_id="row",
+        started_by="runner",
+        model="m",
+        model_reasoning_effort="high",
+        permission_mode="plan",
+    )
+
+
+def test_codex_resumes_with_a_word_and_pi_with_its_own_flag():
+    assert read("codex", "resume", "abc", "--started-by", "runner").resume == "abc"
+    assert read("pi", "--session-id", "abc").resume == "abc"
+    assert read("claude", "--resume=abc").resume == "abc"
+
+
+def test_plain_hapi_starts_the_default_agent():
+    assert read() == Arguments("demo")
+    assert read("--model", "m").agent == "demo"
+
+
+def test_empty_values_count_as_absent():
+    assert read("demo", "--model", "", "--permission-mode=") == Arguments("demo")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nobody"], "no command or agent 'nobody'"),
+        (["demo", "--frobnicate"], "unknown option '--frobnicate'"),
+        (["demo", "hello"], "unknown argument 'hello'"),
+        (["demo", "--model"], "--model needs a value"),
+        (["codex", "resume"], "needs the id"),
+        (["demo", "--started-by", "cron"], "'cron' is none of runner, terminal"),
+        (["demo", "--hapi-starting-mode", "pty"], "'pty' is none of"),
+    ],
+)
+def test_what_makes_no_sense_is_said_in_a_sentence(words, said):
+    with pytest.raises(WrongUsage, match=said.replace("(", "\\(")):
+        read(*words)
+
+
+def mode(*words):
+    arguments = read(*words)
+    agent = BUILT_IN[arguments.agent]
+    return initial_mode(arguments, agent.permission_modes, agent.yolo_mode)
+
+
+def test_the_permission_mode_is_checked_against_the_agent():
+    assert mode("opencode") == "default"
+    assert mode("opencode", "--permission-mode", "plan") == "plan"
+    assert mode("opencode", "--yolo") == "yolo"
+    assert mode("claude", "--yolo") == "bypassPermissions"
+    assert mode("opencode", "--yolo", "--permission-mode", "plan") == "plan"
+    assert mode("dsh") is None
+    with pytest.raises(WrongUsage, match="opencode has no permission mode 'acceptEdits': it is one of default, plan, yolo"):
+        mode("opencode", "--permission-mode", "acceptEdits")
+    with pytest.raises(WrongUsage, match="managed by the agent"):
+        mode("pi", "--permission-mode", "default")
+    with pytest.raises(WrongUsage, match="no mode that allows everything"):
+        mode("dsh", "--yolo")

@@ -1,0 +1,60 @@
+"""The session's report in its attempt's folder: ready, turns, permissions, prompts that wait, signs of life."""
+
+import os
+
+import pytest
+
+from hapi.attempts import AttemptFolder
+from hapi.protocol.attempt import AttemptRequest
+from hapi.session.report import Reporting
+from tests.support.session_stage import SessionStage
+
+
+@pytest.fixture
+def stage(home):
+    folder = AttemptFolder.create(home, AttemptRequest(argv=("hapi",), cwd="/", at=0.0))
+    stage = SessionStage(home, attempt=folder)
+    Reporting(stage.clock, folder, stage.session, stage.clock.seconds).begin()
+    return stage
+
+
+def report(stage):
+    return stage.session.start.attempt.report
+
+
+def test_a_session_reports_first_that_it_lives_and_then_that_it_is_ready(stage):
+    assert report(stage).ready is False
+    stage.up()
+    assert report(stage).ready is True
+    assert report(stage).agent_session_id == stage.session.agent_session
+
+
+def test_a_turn_and_the_prompts_behind_it_are_reported(stage):
+    stage.up()
+    stage.clock.advance(5)
+    stage.link.message("first")
+    assert report(stage).turn_since == 5.0
+    stage.link.message("second", 2)
+    assert report(stage).queued == 1
+    assert report(stage).turn_since == 5.0
+    stage.agent.finish()
+    assert report(stage).queued == 0
+    stage.agent.ask()
+    assert report(stage).waiting_since == 5.0
+    stage.agent.finish()
+    assert report(stage).waiting_since is None
+    assert report(stage).turn_since is None
+
+
+def test_what_the_agent_does_moves_the_time_of_the_report_alone(stage):
+    stage.up()
+    path = stage.session.start.attempt.report_path
+    os.utime(path, (1, 1))
+    content, inode = path.read_bytes(), path.stat().st_ino
+    stage.clock.advance(2)
+    stage.session.turns.on_update(None)
+    assert path.stat().st_mtime > 1
+    os.utime(path, (1, 1))
+    stage.session.turns.on_update(None)  # not more than once a second
+    assert path.stat().st_mtime == 1
+    assert (path.read_bytes(), path.stat().st_ino) == (content, inode)

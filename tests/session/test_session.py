@@ -1,0 +1,265 @@
+"""A session from its first write to its archive, between a hub and an agent in memory."""
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from hapi.attempts import AttemptFolder
+from hapi.protocol.attempt import AttemptRequest, StopOrder
+from hapi.protocol.session import BY_INTERRUPT, BY_SIGNAL, COMPLETED
+from hapi.session.agent.jsonrpc_peer import AgentProblem
+from hapi.session.startup.command_line import Arguments
+from tests.support.session_stage import SID, MemoryAgent
+
+# --- coming up
+
+
+def test_a_new_session_writes_its_state_its_mode_and_its_agents_id(up):
+    assert up.link.state == {"controlledByUser": False, "startingMode": "remote"}
+    assert up.link.metadata["startingMode"] == "remote"
+    assert up.link.metadata["opencodeSessionId"] == "agent-1"
+    assert [name for name, _ in up.link.sent if name != "session-alive"][-1] == "session-ready"
+
+
+def test_keep_alives_come_every_two_seconds_with_the_settings(up):
+    before = len(up.link.of("session-alive"))
+    up.clock.pump([2.0, 2.0, 2.0])
+    alive = up.link.of("session-alive")
+    assert len(alive) == before + 3
+    assert {key: alive[-1][key] for key in ("sid", "thinking", "mode", "permissionMode", "model", "modelReasoningEffort")} == {
+        "sid": SID,
+        "thinking": False,
+        "mode": "remote",
+        "permissionMode": "default",
+        "model": None,
+        "modelReasoningEffort": None,
+    }
+
+
+def test_the_agents_id_is_at_the_hub_before_the_first_prompt__R09(staged):
+    stage = staged()
+    running = Deferred.fromCoroutine(stage.session.run())
+    stage.link.silent = stage.link.connected = True
+    stage.link.message("hello")
+    assert stage.agent.prompts == []
+    stage.link.silent = False
+    stage.clock.advance(1)
+    stage.link.connect()
+    assert running.called
+    before = [name for name, _ in stage.link.sent].index("messages-consumed")
+    stored = [payload["metadata"] for name, payload in stage.link.sent[:before] if name == "update-metadata"]
+    assert stored[-1]["opencodeSessionId"] == "agent-1"
+    assert stage.agent.prompts == ["hello"]
+
+
+def test_a_hub_that_does_not_store_the_agents_id_holds_the_first_prompt_up_for_five_seconds_only(staged):
+    stage = staged()
+    running = Deferred.fromCoroutine(stage.session.run())
+    stage.link.silent = stage.link.connected = True
+    stage.link.message("hello")
+    stage.clock.advance(4.9)
+    assert stage.agent.prompts == []
+    stage.clock.advance(0.2)
+    assert stage.agent.prompts == ["hello"]
+    assert running.called
+
+
+def test_a_row_that_existed_is_taken_over_and_its_agent_session_resumed(staged):
+    stored = {
+        "path": "/w",
+        "host": "box",
+        "name": "N",
+        "lifecycleState": "archived",
+        "archivedBy": "cli",
+        "archiveReason": "User terminated",
+        "opencodeSessionId": "old",
+    }
+    stage = staged(stored=stored, arguments=Arguments("opencode", resume="old", existing_session_id=SID)).up()
+    assert stage.agent.calls[0] == ("session/load", {"sessionId": "old", "cwd": "/w", "mcpServers": []})
+    assert (stage.link.metadata["name"], stage.link.metadata["opencodeSessionId"]) == ("N", "old")
+    assert stage.link.metadata["lifecycleState"] == "running"
+    assert not {"archivedBy", "archiveReason"} & stage.link.metadata.keys()
+    assert stage.link.records == []  # what the agent replays is there already
+
+
+def test_a_session_that_was_archived_while_it_started_ends__C17(staged):
+    stage = staged(stored={"lifecycleState": "archived", "archivedBy": "hub", "archiveReason": "x"}).up()
+    stage.clock.advance(0.5)
+    assert stage.session.ended.happened
+    assert (stage.link.metadata["lifecycleState"], stage.link.metadata["archiveReason"]) == ("archived", "User terminated")
+    assert stage.host.ended
+
+
+def test_an_agent_that_cannot_resume_begins_anew_and_says_so(staged):
+    stage = staged(arguments=Arguments("opencode", resume="old"), make_agent=None)
+    stage.host.make = lambda: MemoryAgent(stage.clock, loads=False)
+    stage.up()
+    assert stage.link.metadata["opencodeSessionId"] == "agent-1"
+    assert stage.link.records == [{"type": "message", "message": "OpenCode cannot go on with its session old; this is a new one"}]
+
+
+def test_an_agent_that_opens_no_session_ends_ours_with_its_words(staged):
+    stage = staged()
+    stage.host.make = lambda: MemoryAgent(stage.clock, problem=AgentProblem(-32000, "Authentication required"))
+    stage.run()
+    stage.clock.advance(2)
+    assert {"type": "message", "message": "OpenCode could not be started: Authentication required"} in stage.link.records
+    assert stage.link.metadata["archiveReason"] == "Local launch failed: Authentication required"
+    assert stage.session.ended.happened
+
+
+def test_settings_of_the_command_line_reach_the_agent(staged):
+    config = {
+        "configOptions": [
+            {"id": "model", "category": "model", "type": "select", "currentValue": "a", "options": [{"value": "b", "name": "B"}]},
+            {
+                "id": "mode",
+                "category": "mode",
+                "type": "select",
+                "currentValue": "build",
+                "options": [{"value": "plan", "name": "Plan"}],
+            },
+        ]
+    }
+    stage = staged(arguments=Arguments("opencode", model="b"), mode="plan")
+    stage.host.make = lambda: MemoryAgent(stage.clock, modes=config)
+    stage.up()
+    chosen = [(params["configId"], params["value"]) for name, params in stage.agent.calls if name == "session/set_config_option"]
+    assert chosen == [("mode", "plan"), ("model", "b")]
+    assert stage.link.of("session-alive")[-1]["model"] == "b"
+
+
+def test_what_no_agent_can_be_told_is_said(staged):
+    stage = staged(arguments=Arguments("opencode", service_tier="fast", cursor_worktree="")).up()
+    assert [record["message"] for record in stage.link.records] == [
+        "Not set: serviceTier fast: OpenCode cannot be told so over ACP",
+        "Not set: cursorWorktree: OpenCode cannot be told so over ACP",
+    ]
+
+
+# --- the end
+
+
+def reasons(stage):
+    return stage.link.of("session-end")[-1]["reason"], stage.link.metadata["archiveReason"], stage.link.metadata["archivedBy"]
+
+
+@pytest.mark.parametrize(
+    ("ending", "expected"),
+    [
+        (BY_SIGNAL, ("terminated", "Hub restart", "cli")),
+        (BY_INTERRUPT, ("terminated", "User terminated", "cli")),
+        (COMPLETED, ("completed", "Session completed", "cli")),
+    ],
+)
+def test_the_archive_is_written_before_the_link_is_left__R08(up, ending, expected):
+    done = up.end(ending)
+    assert done == [ending]
+    assert reasons(up) == expected
+    assert [name for name, _ in up.link.sent][-3:] == ["session-end", "update-metadata", "ping"]
+    assert up.link.left
+    assert up.host.ended == 1
+
+
+def test_a_stop_order_in_the_sessions_folder_tells_the_reason__R08(staged, home):
+    folder = AttemptFolder.create(home, AttemptRequest(argv=("hapi",), cwd="/w", at=1.0))
+    folder.stop = StopOrder("Stopped by runner", "hub", "stop-session", 2.0)
+    stage = staged(attempt=folder).up()
+    stage.end(BY_SIGNAL)
+    assert reasons(stage) == ("terminated", "Stopped by runner", "cli")
+
+
+def test_a_session_that_ends_says_so_in_its_folder_first(staged, home):
+    folder = AttemptFolder.create(home, AttemptRequest(argv=("hapi",), cwd="/w", at=1.0))
+    stage = staged(attempt=folder).up()
+    stage.link.rpc_call("killSession", {})
+    stage.clock.advance(0)
+    assert (folder.stop.reason, folder.stop.actor) == ("User terminated", "session")
+
+
+def test_kill_session_is_answered_first_and_means_the_user(up):
+    assert up.link.rpc_call("killSession", {}) == {"success": True, "message": "Killing hapi CLI process"}
+    assert up.link.of("session-end") == []
+    up.clock.advance(0)
+    assert reasons(up) == ("terminated", "User terminated", "cli")
+
+
+def test_nothing_is_said_after_the_end(up):
+    up.link.message("hello")
+    up.agent.say("half an ans")
+    up.end(BY_SIGNAL)
+    last = [name for name, _ in up.link.sent]
+    up.clock.pump([1.0] * 10)
+    assert [name for name, _ in up.link.sent] == last
+    assert up.link.records[-1]["message"] == "half an ans"
+
+
+def test_requests_that_wait_are_canceled_at_the_end(up):
+    up.link.message("hello")
+    answers = up.agent.ask()
+    up.end(BY_SIGNAL)
+    assert answers == [{"outcome": {"outcome": "cancelled"}}]
+    assert up.link.state["completedRequests"]["c1"]["status"] == "canceled"
+    assert not up.link.state["requests"]
+
+
+@pytest.mark.parametrize("silent", [True, False], ids=["a hub that is silent", "a hub that is away"])
+def test_the_end_after_a_signal_waits_less_than_two_seconds_for_the_hub(up, silent):
+    if silent:
+        up.link.silent = True
+    else:
+        up.link.drop()
+    done = up.end(BY_SIGNAL)
+    up.clock.pump([0.1] * 18)
+    assert done == [BY_SIGNAL]
+
+
+def test_an_end_that_nobody_waits_for_gives_the_hub_more_time(up):
+    up.link.silent = True
+    done = up.end(COMPLETED)
+    up.clock.pump([0.1] * 40)
+    assert done == []
+    up.clock.pump([0.1] * 15)
+    assert done == [COMPLETED]
+
+
+def test_only_the_first_reason_counts(up):
+    up.link.silent = True
+    done = up.end(BY_INTERRUPT)
+    up.session.begin_end(BY_SIGNAL)
+    up.clock.pump([0.1] * 18)
+    assert done == [BY_INTERRUPT]
+    assert up.host.ended == 1
+
+
+def test_the_archive_is_rebuilt_on_what_the_hub_has(up):
+    up.link.versions["update-metadata"] += 1  # somebody renamed it
+    up.link.metadata = {**up.link.metadata, "name": "Renamed"}
+    done = up.end(BY_SIGNAL)
+    up.clock.pump([0.1] * 12)
+    assert done
+    assert (up.link.metadata["name"], up.link.metadata["archiveReason"]) == ("Renamed", "Hub restart")
+
+
+# --- the agent's own end
+
+
+def test_an_agent_that_ends_by_itself_completes_the_session(up):
+    up.host.die("exited with code 0", 0)
+    assert reasons(up) == ("completed", "Session completed", "cli")
+
+
+def test_an_agent_that_dies_comes_back_with_the_next_prompt_and_remembers(up):
+    up.host.die("exited with code 3: out of memory")
+    assert up.link.records[-1]["message"] == "OpenCode exited with code 3: out of memory; it starts again with the next prompt"
+    up.link.message("still there?")
+    assert up.host.starts == 2
+    assert up.agent.calls[0][0] == "session/load"
+    assert up.agent.prompts == ["still there?"]
+
+
+def test_an_agent_that_dies_in_a_turn_fails_the_prompt_and_not_the_session(up):
+    up.link.message("hello")
+    up.host.die()
+    assert {"type": "message", "message": "OpenCode prompt failed: The agent exited with code 3"} in up.link.records
+    assert up.link.records[-1] == {"type": "ready"}
+    assert not up.link.of("session-end")
