@@ -26,22 +26,35 @@ SUBJECTS = ("start", "memory", "spawning", "stopping", "control", "beats", "wait
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--hub", choices=MAKES, default=NPM, help="whose hub both makes run on")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--at-once", type=int, default=20, metavar="N", help="spawns at the same time")
+    parser.add_argument(
+        "--at-once", type=int, default=20, metavar="N", help="spawns at the same time"
+    )
     parser.add_argument("--only", choices=SUBJECTS, nargs="*", help="measure these only")
-    parser.add_argument("--json", type=Path, default=HERE.parent / ".cache/bench.json", help="where the numbers go")
-    parser.add_argument("--markdown", action="store_true", help="print the table for the documentation")
+    parser.add_argument(
+        "--json", type=Path, default=HERE.parent / ".cache/bench.json", help="where the numbers go"
+    )
+    parser.add_argument(
+        "--markdown", action="store_true", help="print the table for the documentation"
+    )
     arguments = parser.parse_args()
 
     path = Path(tempfile.mkdtemp(prefix="hapi-bench-"))
     cast = Cast(path, token="benchmark-token-of-no-value")
     bench = None
     try:
-        for name in (AGENT, "claude"):  # the latter is what npm's control API starts, whatever it is asked for
+        for name in (
+            AGENT,
+            "claude",
+        ):  # the latter is what npm's control API starts, whatever it is asked for
             agent = cast.directory("bin") / name
-            agent.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {HERE / "scripted_agent.py"} "$@"\n')
+            agent.write_text(
+                f'#!/bin/sh\nexec {sys.executable} -S -E {HERE / "scripted_agent.py"} "$@"\n'
+            )
             agent.chmod(0o755)
         cast.environment["PATH"] = os.pathsep.join([str(agent.parent), cast.base["PATH"]])
         _, user = cast.hub(arguments.hub)
@@ -67,7 +80,9 @@ def tell(bench: Bench, arguments: argparse.Namespace) -> None:
         "load": os.getloadavg()[0],
     }
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps({**about, "figures": [asdict(figure) for figure in figures]}, indent=2))
+    arguments.json.write_text(
+        json.dumps({**about, "figures": [asdict(figure) for figure in figures]}, indent=2)
+    )
     print(", ".join(f"{name} {value}" for name, value in about.items()))
     print(markdown(figures) if arguments.markdown else table(figures))
 

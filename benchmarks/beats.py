@@ -25,13 +25,17 @@ def idle(bench: Bench) -> None:
     minute(bench, runners, "runner: processor time of an idle minute (ms)", Limit(ratio=1.0))
     sessions = {make: at_once(bench, running, IDLE)[1] for make, running in runners.items()}
     pids = {make: [bench.pid_of(session) for session in ids] for make, ids in sessions.items()}
-    minute(bench, runners, f"runner: the same with {IDLE} idle sessions (ms)", Limit(ratio=1.0), pids)
+    minute(
+        bench, runners, f"runner: the same with {IDLE} idle sessions (ms)", Limit(ratio=1.0), pids
+    )
     for make, running in runners.items():
         bench.end(sessions[make])
         bench.leave(running)
 
 
-def minute(bench: Bench, runners: dict, name: str, limit: Limit, sessions: dict | None = None) -> None:
+def minute(
+    bench: Bench, runners: dict, name: str, limit: Limit, sessions: dict | None = None
+) -> None:
     time.sleep(10.0)  # what starting has left to do
     before = {make: cpu(running.program.pid) for make, running in runners.items()}
     theirs = {make: sum(map(cpu, pids)) for make, pids in (sessions or {}).items()}
@@ -53,12 +57,19 @@ def beat(bench: Bench) -> None:
         busy = spent(running.program.pid)
         bench.note("beat over no session, processor time (ms)", make, calm / BEATS * 1000)
         more = max(busy - calm, 0.0)  # noise is larger than what npm does
-        bench.note(f"beat over {TRACKED} sessions, processor time (ms)", make, more / BEATS * 1000, Limit(most=10))
+        bench.note(
+            f"beat over {TRACKED} sessions, processor time (ms)",
+            make,
+            more / BEATS * 1000,
+            Limit(most=10),
+        )
         with silences(int(running.state["httpPort"]), pause=0.01) as found:
             time.sleep(BEAT * BEATS)
         typical = found["p50"]
         bench.note(f"/list of {TRACKED} between beats (ms)", make, typical * 1000)
-        bench.note("longest control silence in beats (ms)", make, found["longest"] * 1000, Limit(most=50))
+        bench.note(
+            "longest control silence in beats (ms)", make, found["longest"] * 1000, Limit(most=50)
+        )
         program.end()
         bench.leave(running)
 

@@ -16,7 +16,12 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 FLOOR = 95.0  # per cent of the branches and lines of each group
 GROUPS = {
-    "lock": ["runner/lock/home_lock.py", "runner/lock/flock.py", "runner/lock/npm_lock.py", "runner/lock/owner.py"],
+    "lock": [
+        "runner/lock/home_lock.py",
+        "runner/lock/flock.py",
+        "runner/lock/npm_lock.py",
+        "runner/lock/owner.py",
+    ],
     "hand-off": [
         *(
             "runner/handoff/outgoing.py",
@@ -33,7 +38,12 @@ GROUPS = {
         ),
     ],
     "identity and tree": [
-        *("process/identity.py", "process/tree.py", "process/termination.py", "process/exit_watch.py"),
+        *(
+            "process/identity.py",
+            "process/tree.py",
+            "process/termination.py",
+            "process/exit_watch.py",
+        ),
         *("process/exit_status.py", "process/system.py", "process/launch.py"),
     ],
     "control guard": [
@@ -44,7 +54,13 @@ GROUPS = {
         "runner/endpoints.py",
         "net/server/site.py",
     ],
-    "codec": ["protocol/engineio.py", "protocol/socketio.py", "protocol/channel.py", "protocol/rpc.py", "protocol/control.py"],
+    "codec": [
+        "protocol/engineio.py",
+        "protocol/socketio.py",
+        "protocol/channel.py",
+        "protocol/rpc.py",
+        "protocol/control.py",
+    ],
 }
 TESTS = ["tests/runner", "tests/process", "tests/protocol", "tests/net", "tests/test_attempts.py"]
 
@@ -52,24 +68,39 @@ TESTS = ["tests/runner", "tests/process", "tests/protocol", "tests/net", "tests/
 def measure(place: Path, arguments: list[str]) -> tuple[dict[str, dict[str, Any]], bool]:
     """Run the tests; per file what coverage.py says of it, and whether they passed."""
     settings = place / "coverage.ini"
-    settings.write_text(f"[run]\nbranch = True\nsource = hapi\ndata_file = {place / 'data'}\nparallel = True\n")
+    settings.write_text(
+        f"[run]\nbranch = True\nsource = hapi\ndata_file = {place / 'data'}\nparallel = True\n"
+    )
     run = [sys.executable, "-m", "coverage"]
     with_settings = f"--rcfile={settings}"
     tests = subprocess.run(
-        [*run, "run", with_settings, "-m", "pytest", "-q", f"--basetemp={place / 'tmp'}", *(arguments or TESTS)],
+        [
+            *run,
+            "run",
+            with_settings,
+            "-m",
+            "pytest",
+            "-q",
+            f"--basetemp={place / 'tmp'}",
+            *(arguments or TESTS),
+        ],
         cwd=ROOT,
         check=False,
     )
     passed = tests.returncode == 0
     subprocess.run([*run, "combine", "-q", with_settings], cwd=ROOT, check=True)
-    subprocess.run([*run, "json", "-q", with_settings, "-o", str(place / "found.json")], cwd=ROOT, check=True)
+    subprocess.run(
+        [*run, "json", "-q", with_settings, "-o", str(place / "found.json")], cwd=ROOT, check=True
+    )
     return dict(json.loads((place / "found.json").read_text())["files"]), passed
 
 
 def covered(told: list[dict[str, Any]]) -> float:
     """Lines and branches taken, in per cent of those there are."""
     taken = sum(each["covered_lines"] + each["covered_branches"] for each in told)
-    return 100.0 * taken / max(sum(each["num_statements"] + each["num_branches"] for each in told), 1)
+    return (
+        100.0 * taken / max(sum(each["num_statements"] + each["num_branches"] for each in told), 1)
+    )
 
 
 def main(arguments: list[str]) -> int:
@@ -83,9 +114,13 @@ def main(arguments: list[str]) -> int:
         for name, each in told.items():
             lines = ", ".join(map(str, each["missing_lines"]))
             jumps = ", ".join(
-                f"{at}→{to if to > 0 else 'end'}" for at, to in each["missing_branches"] if to not in each["missing_lines"]
+                f"{at}→{to if to > 0 else 'end'}"
+                for at, to in each["missing_branches"]
+                if to not in each["missing_lines"]
             )
-            missing = "; ".join(part for part in (lines and f"lines {lines}", jumps and f"branches {jumps}") if part)
+            missing = "; ".join(
+                part for part in (lines and f"lines {lines}", jumps and f"branches {jumps}") if part
+            )
             print(f"  {covered([each['summary']]):5.1f} %  {name}  {missing}")
         if share < FLOOR:
             short.append(group)

@@ -17,7 +17,9 @@ PROGRAM = str(HERE / "load.py")
 def load(port: int, callers: int, seconds: float) -> dict[str, float]:
     """Ask `/list` without a pause: `rate` a second, `p50`, `p99` and `longest` in seconds."""
     argv = [sys.executable, "-S", "-E", PROGRAM, str(port), str(callers), str(seconds), "0"]
-    printed = subprocess.run(argv, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
+    printed = subprocess.run(
+        argv, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    ).stdout
     return dict(json.loads(printed.splitlines()[-1]))
 
 

@@ -23,9 +23,16 @@ def measure(bench: Bench) -> None:
                 found[make].append(load(ports[make], callers, SECONDS))
         for make in MAKES:
             rate = median(round["rate"] for round in found[make])
-            bench.note(f"/list of {TRACKED}, {callers} at once (a second)", make, rate, Limit(least=1500))
+            bench.note(
+                f"/list of {TRACKED}, {callers} at once (a second)", make, rate, Limit(least=1500)
+            )
             late = median(round["p99"] for round in found[make])
-            bench.note(f"/list of {TRACKED}, {callers} at once, p99 (ms)", make, late * 1000, Limit(most=10))
+            bench.note(
+                f"/list of {TRACKED}, {callers} at once, p99 (ms)",
+                make,
+                late * 1000,
+                Limit(most=10),
+            )
     for make, running in runners.items():
         crowds[make].end()
         bench.leave(running)

@@ -54,8 +54,13 @@ class Limit:
     ratio: float | None = None  # ours / npm
 
     def __str__(self) -> str:
-        told = [f"≤ {self.most:g}" if self.most is not None else "", f"≥ {self.least:g}" if self.least is not None else ""]
-        return ", ".join(filter(None, [*told, f"ratio ≤ {self.ratio:g}" if self.ratio is not None else ""]))
+        told = [
+            f"≤ {self.most:g}" if self.most is not None else "",
+            f"≥ {self.least:g}" if self.least is not None else "",
+        ]
+        return ", ".join(
+            filter(None, [*told, f"ratio ≤ {self.ratio:g}" if self.ratio is not None else ""])
+        )
 
     def missed(self, ours: float, npm: float | None) -> bool:
         if self.most is not None and ours > self.most:
@@ -80,7 +85,10 @@ class Figure:
 
     def row(self) -> tuple[str, str, str, str, str, str]:
         ours, npm = self.values.get(OURS), self.values.get(NPM)
-        told = [_text(value) if value is not None else self.notes.get(make, "-") for make, value in ((OURS, ours), (NPM, npm))]
+        told = [
+            _text(value) if value is not None else self.notes.get(make, "-")
+            for make, value in ((OURS, ours), (NPM, npm))
+        ]
         ratio = f"{ours / npm:.2f}" if ours is not None and npm else ""
         return self.name, told[0], told[1], ratio, str(self.limit), "MISSED" if self.missed else ""
 
@@ -99,14 +107,20 @@ class Bench:
     figures: dict[str, Figure] = field(factory=dict)
     _serial: int = 0
 
-    def note(self, name: str, make: str, value: float | None, limit: Limit | None = None, why: str = "") -> None:
+    def note(
+        self, name: str, make: str, value: float | None, limit: Limit | None = None, why: str = ""
+    ) -> None:
         """Take a figure down. None: this make cannot, `why` says it in a word."""
         figure = self.figures.setdefault(name, Figure(name, limit or Limit()))
         if value is None:
             figure.notes[make] = why
         else:
             figure.values[make] = round(value, 5)
-        print(f"  {make:5} {name}: {why if value is None else _text(value)}", file=sys.stderr, flush=True)
+        print(
+            f"  {make:5} {name}: {why if value is None else _text(value)}",
+            file=sys.stderr,
+            flush=True,
+        )
 
     # --- programs
 
@@ -114,17 +128,30 @@ class Bench:
         self._serial += 1
         return self.cast.home(make, f"home-{self._serial}")
 
-    def launch(self, make: str, home: Path, user: User | None = None, **environment: str) -> Running:
+    def launch(
+        self, make: str, home: Path, user: User | None = None, **environment: str
+    ) -> Running:
         """Exec a runner, and do not wait for anything."""
         self._serial += 1
-        argv = [NPM_BINARY, "runner", "start-sync"] if make == NPM else [*OUR_HAPI, "runner", "start-sync"]
+        argv = (
+            [NPM_BINARY, "runner", "start-sync"]
+            if make == NPM
+            else [*OUR_HAPI, "runner", "start-sync"]
+        )
         given = {**self.cast.settings(user or self.user, home, ""), **environment}
         return Running(make, self.cast.start(f"{make}-{self._serial}", argv, given), home)
 
     def is_active(self, running: Running, user: User | None = None) -> bool:
         """Whether the hub shows this very process as running."""
-        states = [machine["runnerState"] or {} for machine in (user or self.user).machines() if machine["active"]]
-        return any(state.get("pid") == running.program.pid and state.get("status") == "running" for state in states)
+        states = [
+            machine["runnerState"] or {}
+            for machine in (user or self.user).machines()
+            if machine["active"]
+        ]
+        return any(
+            state.get("pid") == running.program.pid and state.get("status") == "running"
+            for state in states
+        )
 
     def runner(self, make: str, home: Path | None = None, **environment: str) -> Running:
         """A runner that is active at the hub."""
@@ -196,7 +223,9 @@ def timed(work: Callable[[], T]) -> tuple[float, T]:
 
 def cpu(pid: int) -> float:
     """Seconds of processor time that a process has had, to the nanosecond; threads that have ended count."""
-    return time.clock_gettime((~pid << 3) | 2)  # the clock of another process, as clock_getcpuclockid(3) makes it
+    return time.clock_gettime(
+        (~pid << 3) | 2
+    )  # the clock of another process, as clock_getcpuclockid(3) makes it
 
 
 def table(figures: list[Figure]) -> str:
@@ -205,7 +234,10 @@ def table(figures: list[Figure]) -> str:
     lines = []
     for row in rows:
         sized = enumerate(zip(row, widths, strict=True))
-        cells = [cell.ljust(width) if place in (0, 4, 5) else cell.rjust(width) for place, (cell, width) in sized]
+        cells = [
+            cell.ljust(width) if place in (0, 4, 5) else cell.rjust(width)
+            for place, (cell, width) in sized
+        ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
 
@@ -215,5 +247,7 @@ def markdown(figures: list[Figure]) -> str:
     lines = ["| | ours | npm | ours / npm | limit of ours |", "| --- | --- | --- | --- | --- |"]
     for figure in figures:
         name, ours, npm, ratio, limit, missed = figure.row()
-        lines.append(f"| {name} | {ours} | {npm} | {ratio} | {limit}{' **missed**' if missed else ''} |")
+        lines.append(
+            f"| {name} | {ours} | {npm} | {ratio} | {limit}{' **missed**' if missed else ''} |"
+        )
     return "\n".join(lines)

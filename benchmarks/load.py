@@ -58,10 +58,22 @@ def run(port, count, seconds, pause):
                 key.data.ask()
         over = over or (seconds and time.perf_counter() - began >= seconds)
     elapsed = time.perf_counter() - began
-    took += [time.perf_counter() - caller.asked for caller in callers if not caller.received] if not seconds else []
+    took += (
+        [time.perf_counter() - caller.asked for caller in callers if not caller.received]
+        if not seconds
+        else []
+    )
     took.sort()
-    return {"rate": len(took) / elapsed, "p50": took[len(took) // 2], "p99": took[int(len(took) * 0.99)], "longest": took[-1]}
+    return {
+        "rate": len(took) / elapsed,
+        "p50": took[len(took) // 2],
+        "p99": took[int(len(took) * 0.99)],
+        "longest": took[-1],
+    }
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4]))), flush=True)
+    print(
+        json.dumps(run(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4]))),
+        flush=True,
+    )

@@ -25,12 +25,18 @@ MODULES: dict[str, list[str]] = {  # module → the tests that ought to notice
     "runner/control/api.py": ["tests/runner/control/test_guard.py"],
     "runner/control/site.py": ["tests/runner/control/test_guard.py"],
     "runner/control/peer_credentials.py": ["tests/runner/control/test_guard.py"],
-    "runner/lock/owner.py": ["tests/runner/lock/test_owner.py", "tests/runner/lock/test_home_lock.py"],
+    "runner/lock/owner.py": [
+        "tests/runner/lock/test_owner.py",
+        "tests/runner/lock/test_home_lock.py",
+    ],
     "runner/lock/npm_lock.py": ["tests/runner/lock/test_home_lock.py"],
     "runner/lock/home_lock.py": ["tests/runner/lock/test_home_lock.py"],
     "runner/lock/flock.py": ["tests/runner/lock/test_home_lock.py"],
     "runner/handoff/upgrade.py": ["tests/runner/handoff/test_upgrade.py"],
-    "runner/handoff/outgoing.py": ["tests/runner/handoff/test_outgoing.py", "tests/runner/handoff/test_coordinator.py"],
+    "runner/handoff/outgoing.py": [
+        "tests/runner/handoff/test_outgoing.py",
+        "tests/runner/handoff/test_coordinator.py",
+    ],
     "runner/handoff/descriptors.py": ["tests/runner/handoff/test_descriptors.py"],
     "process/identity.py": ["tests/process", "tests/runner/lock/test_home_lock.py"],
     "process/tree.py": ["tests/process"],
@@ -42,9 +48,22 @@ MODULES: dict[str, list[str]] = {  # module → the tests that ought to notice
     "protocol/socketio.py": ["tests/protocol/test_socketio.py"],
     "protocol/channel.py": ["tests/protocol/test_channel.py"],
 }
-PAIRS = [(ast.Lt, ast.LtE), (ast.Gt, ast.GtE), (ast.Eq, ast.NotEq), (ast.Is, ast.IsNot), (ast.In, ast.NotIn)]
+PAIRS = [
+    (ast.Lt, ast.LtE),
+    (ast.Gt, ast.GtE),
+    (ast.Eq, ast.NotEq),
+    (ast.Is, ast.IsNot),
+    (ast.In, ast.NotIn),
+]
 TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = dict([*PAIRS, *(pair[::-1] for pair in PAIRS)])
-LEFT_ALONE = {"info", "warn", "error", "debug", "failure", "_step"}  # what a log says is not held by tests; steps are for tests
+LEFT_ALONE = {
+    "info",
+    "warn",
+    "error",
+    "debug",
+    "failure",
+    "_step",
+}  # what a log says is not held by tests; steps are for tests
 
 
 class Changes(ast.NodeVisitor):
@@ -72,7 +91,9 @@ class Changes(ast.NodeVisitor):
             case ast.AnnAssign() | ast.Assign(targets=[ast.Name(id="__all__")]):
                 pass
         for child in ast.iter_child_nodes(node):
-            if not isinstance(child, ast.arguments) and child is not getattr(node, "annotation", None):
+            if not isinstance(child, ast.arguments) and child is not getattr(
+                node, "annotation", None
+            ):
                 self.visit(child)
 
 
@@ -114,14 +135,18 @@ def noticed(place: Path, tests: list[str]) -> bool:
     argv = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
     environment = {**os.environ, "PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
-        done = subprocess.run(argv, cwd=place, env=environment, capture_output=True, timeout=300, check=False)
+        done = subprocess.run(
+            argv, cwd=place, env=environment, capture_output=True, timeout=300, check=False
+        )
     except subprocess.TimeoutExpired:
         return True
     return done.returncode != 0
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.mutants", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.mutants", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("--each", type=int, default=10, help="mutants of each module")
     parser.add_argument("--seed", default="1")
     parser.add_argument("names", nargs="*", help="modules; all when none is named")
@@ -138,12 +163,17 @@ def main(arguments: list[str]) -> int:
             if noticed(place, MODULES[name]):
                 print(f"{name}: its tests fail as it is")
                 continue
-            for line, what, changed in mutants(source, wanted.each, Random(f"{wanted.seed}:{name}")):
+            for line, what, changed in mutants(
+                source, wanted.each, Random(f"{wanted.seed}:{name}")
+            ):
                 path.write_text(changed)
                 seen = noticed(place, MODULES[name])
                 counts[seen] += 1
                 if not seen:
-                    print(f"survived: {name}:{line} {what}: {source.splitlines()[line - 1].strip()}", flush=True)
+                    print(
+                        f"survived: {name}:{line} {what}: {source.splitlines()[line - 1].strip()}",
+                        flush=True,
+                    )
             path.write_text(source)
             print(f"{name}: {counts[1]} of {sum(counts)} noticed so far", flush=True)
     print(f"{counts[1]} of {sum(counts)} mutants noticed, seed {wanted.seed}")

@@ -15,11 +15,18 @@ TREE = 100  # processes below a session in a directory that is called so
 
 
 def announce(port, started_by):
-    metadata = {"hostPid": os.getpid(), "startedBy": started_by, "path": os.getcwd(), "flavor": "kimi"}
+    metadata = {
+        "hostPid": os.getpid(),
+        "startedBy": started_by,
+        "path": os.getcwd(),
+        "flavor": "kimi",
+    }
     body = json.dumps({"sessionId": str(uuid.uuid4()), "metadata": metadata}).encode()
     head = f"POST /session-started HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
     with socket.create_connection(("127.0.0.1", port), 60) as connection:
-        connection.sendall(f"{head}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        connection.sendall(
+            f"{head}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+        )
         try:
             answer = connection.recv(4096)
         except OSError:

@@ -13,13 +13,25 @@ def send(**message: object) -> None:
 def answer(method: str, params: dict) -> dict:
     match method:
         case "initialize":
-            return {"protocolVersion": 1, "agentCapabilities": {"loadSession": True}, "authMethods": []}
+            return {
+                "protocolVersion": 1,
+                "agentCapabilities": {"loadSession": True},
+                "authMethods": [],
+            }
         case "session/new":
             return {"sessionId": str(uuid.uuid4())}
         case "session/prompt":
-            text = next((part["text"] for part in reversed(params["prompt"]) if part.get("type") == "text"), "")
-            update = {"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": text}}
-            send(method="session/update", params={"sessionId": params["sessionId"], "update": update})
+            text = next(
+                (part["text"] for part in reversed(params["prompt"]) if part.get("type") == "text"),
+                "",
+            )
+            update = {
+                "sessionUpdate": "agent_message_chunk",
+                "content": {"type": "text", "text": text},
+            }
+            send(
+                method="session/update", params={"sessionId": params["sessionId"], "update": update}
+            )
             return {"stopReason": "end_turn"}
         case _:
             return {}

@@ -24,8 +24,15 @@ def measure(bench: Bench) -> None:
             together[make].append(seconds)
             bench.end(sessions)
     for make, running in runners.items():
-        bench.note("spawn through the hub, in a row (s)", make, median(in_a_row[make]), Limit(ratio=1.0))
-        bench.note(f"spawn through the hub, {count} at once (s)", make, median(together[make]), Limit(ratio=1.0))
+        bench.note(
+            "spawn through the hub, in a row (s)", make, median(in_a_row[make]), Limit(ratio=1.0)
+        )
+        bench.note(
+            f"spawn through the hub, {count} at once (s)",
+            make,
+            median(together[make]),
+            Limit(ratio=1.0),
+        )
         bench.leave(running)
 
 

@@ -19,5 +19,9 @@ def measure(bench: Bench) -> None:
                 times[make].append(time.perf_counter() - began)
                 bench.leave(running)
     for make in MAKES:
-        bench.note("runner: exec to active, fresh home (s)", make, median(fresh[make]), Limit(ratio=1.0))
-        bench.note("runner: exec to active, used home (s)", make, median(used[make]), Limit(ratio=1.5))
+        bench.note(
+            "runner: exec to active, fresh home (s)", make, median(fresh[make]), Limit(ratio=1.0)
+        )
+        bench.note(
+            "runner: exec to active, used home (s)", make, median(used[make]), Limit(ratio=1.5)
+        )

@@ -5,7 +5,18 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks.calling import silences
-from benchmarks.frame import MAKES, Bench, Control, Limit, Running, alive, marked, median, timed, until
+from benchmarks.frame import (
+    MAKES,
+    Bench,
+    Control,
+    Limit,
+    Running,
+    alive,
+    marked,
+    median,
+    timed,
+    until,
+)
 
 DEAF = 8  # sessions, each with one process below it, that ignore SIGTERM
 
@@ -29,16 +40,27 @@ def plain(bench: Bench) -> None:
             control = Control(running)
             session, _pids = settled(bench, running)
             seconds, answer = timed(
-                lambda session=session, control=control: control.post("/stop-session", {"sessionId": session})
+                lambda session=session, control=control: control.post(
+                    "/stop-session", {"sessionId": session}
+                )
             )
             assert answer == {"status": "stopped"}, answer
             by_control[make].append(seconds)
             control.close()
             session, pids = settled(bench, running)
-            by_hub[make].append(timed(lambda session=session, pids=pids: archive(bench, session, pids))[0])
+            by_hub[make].append(
+                timed(lambda session=session, pids=pids: archive(bench, session, pids))[0]
+            )
     for make, running in runners.items():
-        bench.note("stop of a session, control API (s)", make, median(by_control[make]), Limit(ratio=1.0))
-        bench.note("stop of a session, archived at the hub (s)", make, median(by_hub[make]), Limit(most=0.065))
+        bench.note(
+            "stop of a session, control API (s)", make, median(by_control[make]), Limit(ratio=1.0)
+        )
+        bench.note(
+            "stop of a session, archived at the hub (s)",
+            make,
+            median(by_hub[make]),
+            Limit(most=0.065),
+        )
         bench.leave(running)
 
 
@@ -49,7 +71,9 @@ def settled(bench: Bench, running: Running) -> tuple[str, list[int]]:
     until(lambda: bench.user.session(session)["active"])
     bench.user.say(session, "hello")
     until(lambda: bench.user.texts(session), what="the agent's answer")
-    return session, [process.pid for process in marked(bench.cast.mark) if process.pid not in before]
+    return session, [
+        process.pid for process in marked(bench.cast.mark) if process.pid not in before
+    ]
 
 
 def archive(bench: Bench, session: str, pids: list[int]) -> None:
@@ -60,7 +84,10 @@ def archive(bench: Bench, session: str, pids: list[int]) -> None:
 
 def deaf(bench: Bench, running: Running) -> None:
     control = Control(running)
-    sessions = [bench.ask_to_spawn(control, bench.cast.directory(f"deaf-{number}")) for number in range(DEAF)]
+    sessions = [
+        bench.ask_to_spawn(control, bench.cast.directory(f"deaf-{number}"))
+        for number in range(DEAF)
+    ]
 
     def stop(session: str) -> str:
         own = Control(running)
@@ -71,8 +98,12 @@ def deaf(bench: Bench, running: Running) -> None:
 
     with ThreadPoolExecutor(DEAF) as pool:
         seconds, answers = timed(lambda: list(pool.map(stop, sessions)))
-    bench.note(f"stop of {DEAF}+{DEAF} deaf processes at once (s)", running.make, seconds, Limit(most=3.0))
-    bench.note("… sessions called stopped", running.make, answers.count("stopped"), Limit(least=DEAF))
+    bench.note(
+        f"stop of {DEAF}+{DEAF} deaf processes at once (s)", running.make, seconds, Limit(most=3.0)
+    )
+    bench.note(
+        "… sessions called stopped", running.make, answers.count("stopped"), Limit(least=DEAF)
+    )
     left = [process for process in marked(bench.cast.mark) if "sleep" in process.name()]
     bench.note("… processes alive afterwards", running.make, len(left), Limit(most=0))
     for process in left:
@@ -87,11 +118,15 @@ def tree(bench: Bench, running: Running) -> None:
         session = bench.ask_to_spawn(control, bench.cast.directory(f"tree-{number}"))
         with silences(control.port) as found:
             seconds, answer = timed(
-                lambda session=session, control=control: control.post("/stop-session", {"sessionId": session})
+                lambda session=session, control=control: control.post(
+                    "/stop-session", {"sessionId": session}
+                )
             )
         assert answer["status"] == "stopped", answer
         longest.append(found["longest"])
         took.append(seconds)
         control.close()
     bench.note("stop of a tree of 100 (s)", running.make, median(took))
-    bench.note("longest control silence meanwhile (s)", running.make, median(longest), Limit(most=0.05))
+    bench.note(
+        "longest control silence meanwhile (s)", running.make, median(longest), Limit(most=0.05)
+    )

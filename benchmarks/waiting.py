@@ -8,7 +8,18 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from benchmarks.frame import MAKES, Bench, Control, Limit, Program, Running, User, free_port, median, quietly
+from benchmarks.frame import (
+    MAKES,
+    Bench,
+    Control,
+    Limit,
+    Program,
+    Running,
+    User,
+    free_port,
+    median,
+    quietly,
+)
 
 HEAD_START = 20.0  # seconds that a runner is there before its hub
 SESSIONS = 100
@@ -30,9 +41,16 @@ def late_hub(bench: Bench) -> None:
     hub, user = bench.cast.hub(bench.arguments.hub, port)
     began = time.perf_counter()
     with ThreadPoolExecutor() as pool:
-        seconds = list(pool.map(lambda running: until_seen(began, bench.is_active, running, user), runners))
+        seconds = list(
+            pool.map(lambda running: until_seen(began, bench.is_active, running, user), runners)
+        )
     for running, each in zip(runners, seconds, strict=True):
-        bench.note(f"runner {HEAD_START:.0f} s before its hub: hub up to active (s)", running.make, each, Limit(most=5))
+        bench.note(
+            f"runner {HEAD_START:.0f} s before its hub: hub up to active (s)",
+            running.make,
+            each,
+            Limit(most=5),
+        )
         bench.leave(running)
     hub.program.end()
 
@@ -53,19 +71,28 @@ def hub_restart(bench: Bench) -> None:
     hub, user = bench.cast.hub(bench.arguments.hub, port)
     runners = [bench.launch(make, bench.home(make), user) for make in MAKES]
     for running in runners:
-        running.program.ready(lambda running=running: quietly(lambda: bench.is_active(running, user)), 60.0)
+        running.program.ready(
+            lambda running=running: quietly(lambda: bench.is_active(running, user)), 60.0
+        )
     for _ in range(max(bench.arguments.rounds, 3)):
         hub.program.end(signal.SIGKILL)
         time.sleep(2.0)
         hub.program = again(bench, hub, port, user)
         began = time.perf_counter()
         with ThreadPoolExecutor() as pool:
-            found = list(pool.map(partial(until_seen, began, reaches), runners, [user] * len(runners)))
+            found = list(
+                pool.map(partial(until_seen, began, reaches), runners, [user] * len(runners))
+            )
         for running, each in zip(runners, found, strict=True):
             times[running.make].append(each)
         time.sleep(2.0)
     for running in runners:
-        bench.note("hub restarted: hub up to a request answered (s)", running.make, median(times[running.make]), Limit(ratio=1.0))
+        bench.note(
+            "hub restarted: hub up to a request answered (s)",
+            running.make,
+            median(times[running.make]),
+            Limit(ratio=1.0),
+        )
         bench.leave(running)
     hub.program.end()
 
@@ -88,7 +115,9 @@ def again(bench: Bench, hub: Running, port: int, user: User) -> Program:
 
 
 def reaches(running: Running, user: User) -> bool:
-    asked = user.call("POST", f"/api/machines/{running.machine_id}/paths/exists", {"paths": ["/tmp"]}, 5.0)
+    asked = user.call(
+        "POST", f"/api/machines/{running.machine_id}/paths/exists", {"paths": ["/tmp"]}, 5.0
+    )
     return bool(asked["exists"]["/tmp"])
 
 
@@ -111,8 +140,12 @@ def runner_restart(bench: Bench) -> None:
         listed = len([child for child in control.children() if child["happySessionId"] in ids])
         seconds = time.perf_counter() - began
         name = f"runner killed with {SESSIONS} sessions: exec to all in its list (s)"
-        bench.note(name, make, seconds if listed == SESSIONS else None, Limit(most=1), f"{listed} listed")
-        stopped = sum(control.post("/stop-session", {"sessionId": one})["status"] == "stopped" for one in ids)
+        bench.note(
+            name, make, seconds if listed == SESSIONS else None, Limit(most=1), f"{listed} listed"
+        )
+        stopped = sum(
+            control.post("/stop-session", {"sessionId": one})["status"] == "stopped" for one in ids
+        )
         bench.note("… and stopped by it", make, stopped, Limit(least=SESSIONS))
         control.close()
         bench.leave(running)

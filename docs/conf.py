@@ -10,5 +10,7 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build", "examples"]
 html_theme = "alabaster"
-html_theme_options = {"description": "Run AI coding agents on your machines and steer them from a browser or a phone"}
+html_theme_options = {
+    "description": "Run AI coding agents on your machines and steer them from a browser or a phone"
+}
 html_static_path: list[str] = []

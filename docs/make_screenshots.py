@@ -24,7 +24,12 @@ HERE = Path(__file__).parent
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 DESKTOP = {"viewport": {"width": 1280, "height": 800}}
-PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True, "color_scheme": "dark"}
+PHONE = {
+    "viewport": {"width": 390, "height": 844},
+    "is_mobile": True,
+    "has_touch": True,
+    "color_scheme": "dark",
+}
 PATIENCE = 20_000.0  # ms
 LARGEST = 200_000  # bytes of one picture
 
@@ -47,7 +52,9 @@ def hapi_up(place: Path) -> Iterator[str]:
     }
     with (place / "up.log").open("wb") as log:
         argv = [sys.executable, "-m", "hapi", "up", "--port", "0", "--json"]
-        program = subprocess.Popen(argv, env=environment, cwd=home, stdout=subprocess.PIPE, stderr=log, text=True)
+        program = subprocess.Popen(
+            argv, env=environment, cwd=home, stdout=subprocess.PIPE, stderr=log, text=True
+        )
     try:
         assert program.stdout is not None
         told = ""
@@ -71,7 +78,9 @@ def end_sessions(environment: dict[str, str]) -> None:
 
     def hapi(*words: str) -> str:
         argv = [sys.executable, "-m", "hapi", "runner", *words]
-        return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=30, check=False).stdout
+        return subprocess.run(
+            argv, env=environment, capture_output=True, text=True, timeout=30, check=False
+        ).stdout
 
     for session in json.loads(hapi("list", "--json") or "[]"):
         hapi("stop-session", session["happySessionId"])
@@ -147,7 +156,9 @@ def main(directory: Path) -> None:
     place = Path(tempfile.mkdtemp(prefix="hapi-walk-"))
     try:
         with hapi_up(place) as address, sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+            browser = playwright.chromium.launch(
+                executable_path=shutil.which("chromium"), args=FLAGS
+            )
             walk(browser, address, Album(directory))
             browser.close()
     finally:

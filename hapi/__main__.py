@@ -43,7 +43,9 @@ def _run(words: list[str], is_program: bool) -> int:
         if done is not None:
             return done
         gc.enable()
-    elif "_HAPI_COMPLETE" not in os.environ and not (words and (words[0] in VERBS or words[0] in OWN_FLAGS)):
+    elif "_HAPI_COMPLETE" not in os.environ and not (
+        words and (words[0] in VERBS or words[0] in OWN_FLAGS)
+    ):
         gc.disable()  # as above
         from hapi.session.main import run
 

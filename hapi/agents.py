@@ -22,7 +22,13 @@ Lack = Literal["not_found", "invalid_configuration"]
 
 CLAUDE_MODES = ("default", "acceptEdits", "auto", "bypassPermissions", "plan")
 SANDBOX_MODES = ("default", "read-only", "safe-yolo", "yolo")
-OTHER_MODES = ("default", "plan", "acceptEdits", "bypassPermissions", "yolo")  # an agent only the settings know
+OTHER_MODES = (
+    "default",
+    "plan",
+    "acceptEdits",
+    "bypassPermissions",
+    "yolo",
+)  # an agent only the settings know
 DEMO = "demo"
 PREFERRED = "claude"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
@@ -38,10 +44,14 @@ class Agent:
     looks_for: tuple[str, ...]  # names the program may have, the preferred one first
     permission_modes: tuple[str, ...] = SANDBOX_MODES
     models: bool = True  # whether a model can be chosen
-    efforts: tuple[str, ...] = ()  # the settings, by their wire names, that mean its reasoning effort
+    efforts: tuple[
+        str, ...
+    ] = ()  # the settings, by their wire names, that mean its reasoning effort
     program_variable: str | None = None  # environment: where its program is
     arguments_variable: str | None = None  # environment: its arguments, a JSON list
-    passed_on: tuple[tuple[str, str], ...] = ()  # environment: our variable, the agent's own name for it
+    passed_on: tuple[
+        tuple[str, str], ...
+    ] = ()  # environment: our variable, the agent's own name for it
     environment: Mapping[str, str] = field(factory=dict, repr=False)
     for_root: Mapping[str, str] = field(factory=dict)  # besides, when we run as root
     problem: str | None = None  # what is wrong with its entry in the settings
@@ -54,11 +64,20 @@ class Agent:
     @property
     def yolo_mode(self) -> str | None:
         """What `--yolo` means for this agent."""
-        return next((mode for mode in ("yolo", "bypassPermissions", "always-proceed") if mode in self.permission_modes), None)
+        return next(
+            (
+                mode
+                for mode in ("yolo", "bypassPermissions", "always-proceed")
+                if mode in self.permission_modes
+            ),
+            None,
+        )
 
     def availability(self, environ: Mapping[str, str] = os.environ) -> Lack | None:
         """Why it cannot be started here, None when it can. Looks at PATH anew each time."""
-        if self.problem is not None or (self.arguments_variable and _arguments(environ, self.arguments_variable) is None):
+        if self.problem is not None or (
+            self.arguments_variable and _arguments(environ, self.arguments_variable) is None
+        ):
             return "invalid_configuration"
         return None if self.resolved(environ) is not None else "not_found"
 
@@ -80,7 +99,9 @@ class Agent:
         """What its process needs beside `environ`; what the user has set wins."""
         wanted = {theirs: environ[ours] for ours, theirs in self.passed_on if environ.get(ours)}
         wanted |= {name: value for name, value in self.for_root.items() if root}
-        return {name: value for name, value in wanted.items() if name not in environ} | dict(self.environment)
+        return {name: value for name, value in wanted.items() if name not in environ} | dict(
+            self.environment
+        )
 
 
 def _acp(name: str, label: str, *command: str, also: tuple[str, ...] = (), **more: Any) -> Agent:
@@ -98,7 +119,9 @@ BUILT_IN: Mapping[str, Agent] = {
             permission_modes=CLAUDE_MODES,
             efforts=("effort",),
             passed_on=(("HAPI_CLAUDE_PATH", "CLAUDE_CODE_EXECUTABLE"),),
-            for_root={"IS_SANDBOX": "1"},  # Claude Code refuses to bypass permissions as root without it
+            for_root={
+                "IS_SANDBOX": "1"
+            },  # Claude Code refuses to bypass permissions as root without it
         ),
         _acp("codex", "Codex", "codex-acp", efforts=("modelReasoningEffort",)),
         _acp(
@@ -118,7 +141,9 @@ BUILT_IN: Mapping[str, Agent] = {
             also=("agent",),
             permission_modes=("default", "plan", "ask", "debug", "autoReview", "yolo"),
         ),
-        _acp("copilot", "Copilot", "copilot", "--acp", "--stdio", program_variable="COPILOT_CLI_PATH"),
+        _acp(
+            "copilot", "Copilot", "copilot", "--acp", "--stdio", program_variable="COPILOT_CLI_PATH"
+        ),
         _acp("kimi", "Kimi", "kimi", "acp"),
         _acp(
             "grok",
@@ -139,12 +164,21 @@ BUILT_IN: Mapping[str, Agent] = {
             arguments_variable="HAPI_DSH_ACP_ARGS_JSON",
         ),
         _acp("pi", "Pi", "pi-acp", permission_modes=(), efforts=("effort",)),
-        Agent(DEMO, "Demo", (sys.executable, "-P", "-m", "hapi.session.demo.agent"), (), OTHER_MODES, models=True),
+        Agent(
+            DEMO,
+            "Demo",
+            (sys.executable, "-P", "-m", "hapi.session.demo.agent"),
+            (),
+            OTHER_MODES,
+            models=True,
+        ),
     )
 }
 
 
-def agents(settings: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> dict[str, Agent]:
+def agents(
+    settings: Mapping[str, Any], environ: Mapping[str, str] = os.environ
+) -> dict[str, Agent]:
     """All agents by name: the built-in ones and those of the settings. An entry that makes no sense has a `problem`."""
     found = dict(BUILT_IN)
     added = settings.get("agents")
@@ -173,13 +207,20 @@ def _from_settings(name: str, entry: Any, known: Agent | None) -> Agent:
         except ValueError as error:
             return evolve(agent, problem=f"agents.{name}.command in settings.json: {error}")
     if not _texts(command) or not command:
-        return evolve(agent, problem=f"agents.{name}.command in settings.json must be a text or a list of texts")
+        return evolve(
+            agent,
+            problem=f"agents.{name}.command in settings.json must be a text or a list of texts",
+        )
     modes = entry.get("permissionModes", agent.permission_modes)
     environment = entry.get("environment", agent.environment)
     if not _texts(modes):
-        return evolve(agent, problem=f"agents.{name}.permissionModes in settings.json must be a list of texts")
+        return evolve(
+            agent, problem=f"agents.{name}.permissionModes in settings.json must be a list of texts"
+        )
     if not isinstance(environment, Mapping) or not _texts(list(environment.values())):
-        return evolve(agent, problem=f"agents.{name}.environment in settings.json must be an object of texts")
+        return evolve(
+            agent, problem=f"agents.{name}.environment in settings.json must be an object of texts"
+        )
     label = entry.get("label")
     own_command = "command" in entry
     return evolve(

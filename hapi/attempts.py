@@ -15,7 +15,14 @@ import msgspec
 from attrs import define, field, frozen, setters
 from twisted.logger import Logger
 
-from hapi.home import PRIVATE_DIRECTORY, Home, read_capped, sweep_writes, sync_directory, write_whole
+from hapi.home import (
+    PRIVATE_DIRECTORY,
+    Home,
+    read_capped,
+    sweep_writes,
+    sync_directory,
+    write_whole,
+)
 from hapi.protocol.attempt import (
     AttemptEnd,
     AttemptProcess,
@@ -42,7 +49,14 @@ class _Record(Generic[T]):
     over what was kept: another has written it meanwhile who knows better.
     """
 
-    def __init__(self, name: str, kind: type[T], durable: bool = True, kept: bool = False, stands: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        kind: type[T],
+        durable: bool = True,
+        kept: bool = False,
+        stands: bool = False,
+    ) -> None:
         self._name, self._decoder, self._durable = name, msgspec.json.Decoder(kind), durable
         self._kept, self._stands = kept, stands
 
@@ -68,12 +82,20 @@ class _Record(Generic[T]):
         except NotADirectoryError:
             return None
         except (OSError, ValueError, RecursionError) as error:
-            log.warn("{path} is not readable and counts as missing: {reason}", path=str(path), reason=str(error))
+            log.warn(
+                "{path} is not readable and counts as missing: {reason}",
+                path=str(path),
+                reason=str(error),
+            )
             return None
 
     def __set__(self, folder: AttemptFolder, value: T) -> None:
         try:
-            write_whole(folder.path / self._name, msgspec.json.format(msgspec.json.encode(value)) + b"\n", durable=self._durable)
+            write_whole(
+                folder.path / self._name,
+                msgspec.json.format(msgspec.json.encode(value)) + b"\n",
+                durable=self._durable,
+            )
         except OSError as error:
             if self._kept:
                 folder.unsaved[self._name] = _Unsaved(
@@ -137,7 +159,9 @@ class AttemptFolder:
             return folder
 
     @classmethod
-    def of_this_process(cls, home: Home, environ: Mapping[str, str] = os.environ) -> AttemptFolder | None:
+    def of_this_process(
+        cls, home: Home, environ: Mapping[str, str] = os.environ
+    ) -> AttemptFolder | None:
         """The folder of the attempt that this session process is, None when nobody's runner started it."""
         return cls.find(home, environ.get(MARK, ""))
 
@@ -207,7 +231,11 @@ def attempts(home: Home) -> list[AttemptFolder]:
     """All attempts, the oldest first. Folders that are still being made, and whatever else lies there, are left out."""
     try:
         with os.scandir(home.attempts) as entries:
-            names = [entry.name for entry in entries if _ID.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)]
+            names = [
+                entry.name
+                for entry in entries
+                if _ID.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+            ]
     except OSError:
         return []
     return [AttemptFolder(home.attempts / name) for name in sorted(names)]
@@ -227,7 +255,9 @@ def sweep(home: Home) -> None:
 
 def _last_bytes(path: Path, size: int) -> bytes:
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        with open(
+            os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb"
+        ) as file:
             file.seek(max(file.seek(0, os.SEEK_END) - size, 0))
             return file.read(size)
     except OSError:

@@ -125,6 +125,10 @@ class Installation:
         for path in self._files():
             with open(path, "rb") as file:
                 content = file.read()
-            whole.update(f"{os.path.relpath(path, self.root)}\0{len(content)}\0".encode(errors="surrogateescape"))
+            whole.update(
+                f"{os.path.relpath(path, self.root)}\0{len(content)}\0".encode(
+                    errors="surrogateescape"
+                )
+            )
             whole.update(content)
         return whole.hexdigest()

@@ -52,7 +52,9 @@ class Home:
         if not stat.S_ISDIR(found.st_mode):
             raise HomeUnusable(self.path, "it is not a directory")
         if found.st_uid != os.geteuid():
-            raise HomeUnusable(self.path, f"it belongs to the user with uid {found.st_uid}, not to us")
+            raise HomeUnusable(
+                self.path, f"it belongs to the user with uid {found.st_uid}, not to us"
+            )
         if not os.access(self.path, os.R_OK | os.X_OK):
             raise HomeUnusable(self.path, "it cannot be read")
         return self
@@ -65,7 +67,9 @@ class Home:
             if not stat.S_ISDIR(found.st_mode):
                 raise HomeUnusable(self.path, "it is not a directory")
             if found.st_uid != os.geteuid():
-                raise HomeUnusable(self.path, f"it belongs to the user with uid {found.st_uid}, not to us")
+                raise HomeUnusable(
+                    self.path, f"it belongs to the user with uid {found.st_uid}, not to us"
+                )
             if os.statvfs(self.path).f_flag & os.ST_RDONLY:
                 raise HomeUnusable(self.path, "it lies on a read-only file system")
             if stat.S_IMODE(found.st_mode) & 0o077:
@@ -174,7 +178,9 @@ def sweep_writes(*paths: Path) -> None:
     for path in paths:
         for sibling in path.parent.glob(f".{path.name}.*.*"):
             pid = sibling.name[len(path.name) + 2 :].partition(".")[0]
-            if pid.isdecimal() and pid not in writers:  # whoever else has that pid now did not write it
+            if (
+                pid.isdecimal() and pid not in writers
+            ):  # whoever else has that pid now did not write it
                 with suppress(OSError):
                     sibling.unlink()
 
@@ -191,7 +197,9 @@ def sync_directory(path: Path) -> None:
         from twisted.logger import Logger
 
         Logger("hapi.home").warn(
-            "{path} could not be synced to the disk: {reason}", path=str(path), reason=error.strerror or str(error)
+            "{path} could not be synced to the disk: {reason}",
+            path=str(path),
+            reason=error.strerror or str(error),
         )
 
 

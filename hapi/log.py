@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from attrs import define
-from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogBeginner, globalLogPublisher
+from twisted.logger import (
+    ILogObserver,
+    LogEvent,
+    LogLevel,
+    formatEvent,
+    globalLogBeginner,
+    globalLogPublisher,
+)
 from zope.interface import implementer, provider
 
 from hapi.home import PRIVATE_FILE, Home
@@ -24,26 +31,53 @@ LINE_LIMIT, FAILURE_LIMIT = 8_192, 32_768  # characters
 FILE_LIMIT, GENERATIONS = 10 << 20, 3  # bytes of one file; older ones are kept as .1 .2 .3
 KEPT_FILES = 40  # of all programs together; the oldest go first
 
-_LEGACY = frozenset(["isError", "why", "failure", "message", "system", "time", "format", "printed", "logLevel", "logger"])
+_LEGACY = frozenset(
+    [
+        "isError",
+        "why",
+        "failure",
+        "message",
+        "system",
+        "time",
+        "format",
+        "printed",
+        "logLevel",
+        "logger",
+    ]
+)
 _CHATTER = ("log_legacy", "twisted.")  # ports opening, factories starting: of interest to few
-LEVELS = {"debug": LogLevel.debug, "info": LogLevel.info, "warn": LogLevel.warn, "error": LogLevel.error}
+LEVELS = {
+    "debug": LogLevel.debug,
+    "info": LogLevel.info,
+    "warn": LogLevel.warn,
+    "error": LogLevel.error,
+}
 
 
 def json_line(event: LogEvent, secrets: Secrets) -> str:
     """The event as one line of JSON: `time` (RFC 3339, UTC), `level`, `system`, `message`, its named fields, `failure`."""
     failure = event.get("log_failure") or event.get("failure")
     line: dict[str, Any] = {
-        "time": datetime.fromtimestamp(event.get("log_time", 0.0), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "time": datetime.fromtimestamp(event.get("log_time", 0.0), UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z"),
         "level": _level_name(event),
         "system": str(event.get("log_namespace") or event.get("log_system") or "-"),
         "message": _shortened(formatEvent(event), LINE_LIMIT),
     }
     for name, value in event.items():
         if not name.startswith("log_") and name not in _LEGACY and name not in line:
-            line[name] = value if isinstance(value, bool | int | float | None) else _shortened(_text_of(value), LINE_LIMIT)
+            line[name] = (
+                value
+                if isinstance(value, bool | int | float | None)
+                else _shortened(_text_of(value), LINE_LIMIT)
+            )
     if failure is not None:
         line["failure"] = _shortened(_traceback(failure), FAILURE_LIMIT)
-    hidden = {name: secrets.hide(value) if isinstance(value, str) else value for name, value in line.items()}
+    hidden = {
+        name: secrets.hide(value) if isinstance(value, str) else value
+        for name, value in line.items()
+    }
     written = json.dumps(hidden, ensure_ascii=False, allow_nan=True)
     return CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", written) + "\n"
 
@@ -55,9 +89,7 @@ def text_line(event: LogEvent, secrets: Secrets) -> str:
     failure = event.get("log_failure") or event.get("failure")
     message = formatEvent(event)
     if failure is not None:
-        message = (
-            f"{message.partition(chr(10))[0]} ({getattr(failure.type, '__name__', failure.type)}: {failure.getErrorMessage()})"
-        )
+        message = f"{message.partition(chr(10))[0]} ({getattr(failure.type, '__name__', failure.type)}: {failure.getErrorMessage()})"
     shown = visible(secrets.hide(_shortened(message, LINE_LIMIT)))
     return f"{clock} {'' if level == 'info' else level + ': '}{shown}\n"
 
@@ -150,7 +182,11 @@ class TerminalLog:
     def __call__(self, event: LogEvent) -> None:
         if _wanted(event, self.level):
             with suppress(OSError, ValueError):  # the terminal is gone, or closed
-                self.stream.write(text_line(event, self.secrets).encode("utf-8", "backslashreplace").decode("utf-8", "replace"))
+                self.stream.write(
+                    text_line(event, self.secrets)
+                    .encode("utf-8", "backslashreplace")
+                    .decode("utf-8", "replace")
+                )
                 self.stream.flush()
 
 
@@ -215,7 +251,9 @@ def start_logging(
         level = LEVELS.get(environ.get("HAPI_LOG_LEVEL", "").lower(), LogLevel.info)
         observers.append(FileLog(RotatingFile(path), hidden, level))
     if terminal is not None:
-        observers.append(TerminalLog(terminal, hidden, LogLevel.critical if quiet_start else terminal_level))
+        observers.append(
+            TerminalLog(terminal, hidden, LogLevel.critical if quiet_start else terminal_level)
+        )
     globalLogBeginner.beginLoggingTo(observers, redirectStandardIO=False, discardBuffer=False)
     return Logging(hidden, path, observers, terminal_level)
 

@@ -25,7 +25,9 @@ class Once(Generic[T]):
 
     def when(self) -> Deferred[T]:
         if self._happened:
-            return fail(self._result) if isinstance(self._result, Failure) else succeed(self._result)  # type: ignore[arg-type]
+            return (
+                fail(self._result) if isinstance(self._result, Failure) else succeed(self._result)
+            )  # type: ignore[arg-type]
         waiter: Deferred[T] = Deferred(self._forget)
         self._waiting.append(waiter)
         return waiter

@@ -9,17 +9,24 @@ from urllib.parse import quote
 from attrs import define, field
 
 # C0 and C1, the line and paragraph separators, and what turns the direction of writing around.
-CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+CONTROL = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _HIDDEN = "[hidden]"
 # Whatever the token is: web tokens (three base64url parts), bearer headers, and tokens in a query or a fragment.
-_SHAPED = re.compile(r"\beyJ[\w-]{4,}\.[\w-]{4,}\.[\w-]{4,}|(?i:(?<=\bbearer )[^\s\"'\\,]{4,})|(?i:(?<=[?&#]token=)[^\s\"'&\\]+)")
+_SHAPED = re.compile(
+    r"\beyJ[\w-]{4,}\.[\w-]{4,}\.[\w-]{4,}|(?i:(?<=\bbearer )[^\s\"'\\,]{4,})|(?i:(?<=[?&#]token=)[^\s\"'&\\]+)"
+)
 
 
 def visible(text: object) -> str:
     """`text` on one line and without anything that steers a terminal: control characters become escapes like `\\n`, `\\x1b`."""
     return CONTROL.sub(
-        lambda found: _NAMED.get(found[0]) or found[0].encode("unicode_escape", "backslashreplace").decode(), str(text)
+        lambda found: (
+            _NAMED.get(found[0]) or found[0].encode("unicode_escape", "backslashreplace").decode()
+        ),
+        str(text),
     )
 
 
@@ -38,7 +45,9 @@ class Secrets:
                 if len(secret) >= 4:
                     self._forms |= {secret, json.dumps(secret)[1:-1], quote(secret, safe="")}
         longest_first = sorted(self._forms, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+        self._pattern = (
+            re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+        )
 
     def hide(self, text: str) -> str:
         if self._pattern is not None:

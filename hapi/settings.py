@@ -47,11 +47,15 @@ def read_settings(home: Home) -> dict[str, Any]:
         content = read_capped(home.settings)
         found = json.loads(content) if content is not None else {}
     except json.JSONDecodeError as error:
-        raise SettingsBroken(f"{home.settings}: {error.msg} at line {error.lineno}, column {error.colno}") from error
+        raise SettingsBroken(
+            f"{home.settings}: {error.msg} at line {error.lineno}, column {error.colno}"
+        ) from error
     except UnicodeDecodeError as error:
         raise SettingsBroken(f"{home.settings}: not UTF-8 at byte {error.start}") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise SettingsBroken(f"{home.settings}: {getattr(error, 'strerror', None) or error}") from error
+        raise SettingsBroken(
+            f"{home.settings}: {getattr(error, 'strerror', None) or error}"
+        ) from error
     if not isinstance(found, dict):
         raise SettingsBroken(f"{home.settings}: holds a JSON {json_type(found)}, not an object")
     return found
@@ -59,11 +63,21 @@ def read_settings(home: Home) -> dict[str, Any]:
 
 def json_type(value: object) -> str:
     """What JSON calls it."""
-    names = {type(None): "null", bool: "boolean", int: "number", float: "number", str: "text", list: "array", dict: "object"}
+    names = {
+        type(None): "null",
+        bool: "boolean",
+        int: "number",
+        float: "number",
+        str: "text",
+        list: "array",
+        dict: "object",
+    }
     return names.get(type(value), type(value).__name__)
 
 
-def update_settings(home: Home, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> dict[str, Any]:
+def update_settings(
+    home: Home, change: Callable[[dict[str, Any]], Mapping[str, Any]]
+) -> dict[str, Any]:
     """Replace the settings by what `change` makes of them, under the lock. Blocks up to 5 s while another writer holds it.
 
     Meant for start-up and for commands, before a reactor serves anybody. Raises SettingsBroken.
@@ -110,7 +124,9 @@ def _locked(home: Home) -> Iterator[None]:
         except OSError as error:
             raise SettingsBroken(f"{lock}: {error.strerror}") from error
         if time.monotonic() > deadline:
-            raise SettingsBroken(f"{home.settings}: another program has been holding {lock} for {LOCK_PATIENCE:.0f} s")
+            raise SettingsBroken(
+                f"{home.settings}: another program has been holding {lock} for {LOCK_PATIENCE:.0f} s"
+            )
         time.sleep(LOCK_GLANCE)
     try:
         yield
@@ -125,8 +141,12 @@ def machine_id(home: Home) -> str:
     if isinstance(found, str) and found:
         return found
     if found:
-        raise NotConfigured(f"machineId in {home.settings} is a JSON {json_type(found)}, it must be a text")
-    settings = update_settings(home, lambda now: {**now, "machineId": now.get("machineId") or str(uuid.uuid4())})
+        raise NotConfigured(
+            f"machineId in {home.settings} is a JSON {json_type(found)}, it must be a text"
+        )
+    settings = update_settings(
+        home, lambda now: {**now, "machineId": now.get("machineId") or str(uuid.uuid4())}
+    )
     return str(settings["machineId"])
 
 
@@ -139,7 +159,9 @@ def note_hub(home: Home, url: str) -> str | None:
 
     def noted(now: dict[str, Any]) -> dict[str, Any]:
         named = now.get("apiUrl") or now.get("serverUrl")
-        if _address(named or DEFAULT_HUB) == _address(url) or (named and named != now.get("notedApiUrl")):
+        if _address(named or DEFAULT_HUB) == _address(url) or (
+            named and named != now.get("notedApiUrl")
+        ):
             return now
         return {**now, "apiUrl": url, "notedApiUrl": url}
 
@@ -177,7 +199,9 @@ def hub_access(environ: Mapping[str, str], settings: Mapping[str, Any]) -> HubAc
     name, url = next(((name, value) for name, value in named.items() if value), ("", DEFAULT_HUB))
     token = environ.get("CLI_API_TOKEN") or settings.get("cliApiToken") or ""
     if not isinstance(token, str):
-        raise NotConfigured("the access token (CLI_API_TOKEN, cliApiToken in settings.json) is no text")
+        raise NotConfigured(
+            "the access token (CLI_API_TOKEN, cliApiToken in settings.json) is no text"
+        )
     if not (token := token.strip()):
         raise NotConfigured("no access token: set CLI_API_TOKEN or run `hapi auth login`")
     return HubAccess(origin(url, name), token, _extra_headers(environ, settings))
@@ -194,7 +218,9 @@ def origin(url: object, name: str = "") -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise NotConfigured(f"{told} must look like http://host:port or https://host")
     if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username:
-        raise NotConfigured(f"{told} must be an origin alone: scheme, host and port, no path, query or user name")
+        raise NotConfigured(
+            f"{told} must be an origin alone: scheme, host and port, no path, query or user name"
+        )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}" + (f":{port}" if port is not None else "")
 
@@ -208,5 +234,7 @@ def _extra_headers(environ: Mapping[str, str], settings: Mapping[str, Any]) -> d
     else:
         found = settings.get("extraHeaders") or {}
     if not isinstance(found, dict):
-        raise NotConfigured("HAPI_EXTRA_HEADERS_JSON (or extraHeaders in settings.json) must be a JSON object")
+        raise NotConfigured(
+            "HAPI_EXTRA_HEADERS_JSON (or extraHeaders in settings.json) must be a JSON object"
+        )
     return {name: value for name, value in found.items() if isinstance(value, str)}

@@ -17,7 +17,11 @@ def without_tls(*urls: str) -> bool:
     without it where it is not installed; a None in `sys.modules` is Python's way to say that a module is not there. With a
     reactor imported, or with any https URL, nothing is changed.
     """
-    loaded = "OpenSSL" in sys.modules or "twisted.internet.reactor" in sys.modules or "twisted.internet.tcp" in sys.modules
+    loaded = (
+        "OpenSSL" in sys.modules
+        or "twisted.internet.reactor" in sys.modules
+        or "twisted.internet.tcp" in sys.modules
+    )
     if loaded or not urls or not all(url.startswith("http://") for url in urls):
         return False
     sys.modules["OpenSSL"] = None  # type: ignore[assignment]

@@ -27,8 +27,22 @@ PEERS = Path(os.environ.get("HAPI_PEERS") or HERE.parent / ".cache/peers/node_mo
 pytest_plugins = ["pytester"]
 
 # What a developer has set for daily use must not reach a test, nor a program that a test starts.
-LEAKS = ("HAPI_", "CLI_API_TOKEN", "ANTHROPIC_", "CLAUDE_", "OPENCODE", "XDG_CONFIG", "NOTIFY_SOCKET", "LISTEN_", "INVOCATION_ID")
-FOR_TESTS = {"HAPI_FAULTS", "HAPI_SEED", "HAPI_WRITE_TABLES"}  # how much the tests do; no program of ours reads them
+LEAKS = (
+    "HAPI_",
+    "CLI_API_TOKEN",
+    "ANTHROPIC_",
+    "CLAUDE_",
+    "OPENCODE",
+    "XDG_CONFIG",
+    "NOTIFY_SOCKET",
+    "LISTEN_",
+    "INVOCATION_ID",
+)
+FOR_TESTS = {
+    "HAPI_FAULTS",
+    "HAPI_SEED",
+    "HAPI_WRITE_TABLES",
+}  # how much the tests do; no program of ours reads them
 for name in [name for name in os.environ if name.startswith(LEAKS) and name not in FOR_TESTS]:
     del os.environ[name]
 os.environ["HAPI_PEERS"] = str(PEERS)
@@ -138,7 +152,11 @@ def leftover_timers(request: pytest.FixtureRequest, reactor) -> Iterator[None]:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     """A HAPI home that nobody used before; HAPI_HOME names it and no other HAPI variable is set."""
-    for name in [name for name in os.environ if name.startswith(LEAKS) and name not in {*FOR_TESTS, "HAPI_PEERS"}]:
+    for name in [
+        name
+        for name in os.environ
+        if name.startswith(LEAKS) and name not in {*FOR_TESTS, "HAPI_PEERS"}
+    ]:
         monkeypatch.delenv(name)
     made = Home((tmp_path / "home").resolve()).prepare()
     monkeypatch.setenv("HAPI_HOME", str(made.path))
@@ -168,7 +186,9 @@ def on_stage(request: pytest.FixtureRequest) -> Iterator[Callable[[StageKind], S
 
     yield use
     bare = [line for stage in stages for line in stage.command_lines() if CANARY in line]
-    failed = bool(bare) or any(report.failed for report in request.node.stash.get(REPORT, {}).values())
+    failed = bool(bare) or any(
+        report.failed for report in request.node.stash.get(REPORT, {}).values()
+    )
     for stage in stages:
         stage.end()
         found_canaries.update(str(path) for path in files_holding(CANARY.encode(), stage.path))
@@ -222,7 +242,12 @@ def files_holding(needle: bytes, below: Path) -> list[Path]:
         names[:] = [name for name in names if not name.startswith(NOT_OURS)]
         for name in files:
             path = Path(directory, name)
-            if name in MAY_HOLD_IT or name.endswith(FOR_PEOPLE) or path.is_symlink() or not path.is_file():
+            if (
+                name in MAY_HOLD_IT
+                or name.endswith(FOR_PEOPLE)
+                or path.is_symlink()
+                or not path.is_file()
+            ):
                 continue
             if needle in path.read_bytes():
                 found.append(path)
@@ -232,7 +257,9 @@ def files_holding(needle: bytes, below: Path) -> list[Path]:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     factory = getattr(session.config, "_tmp_path_factory", None)
     if factory is not None and factory._basetemp is not None:
-        found_canaries.update(str(path) for path in files_holding(CANARY.encode(), factory._basetemp))
+        found_canaries.update(
+            str(path) for path in files_holding(CANARY.encode(), factory._basetemp)
+        )
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["canaries"] = sorted(found_canaries)
     elif found_canaries:

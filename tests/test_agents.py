@@ -36,21 +36,43 @@ def test_a_program_may_have_several_names_the_preferred_one_first(bin_directory)
 
 
 def test_a_variable_names_the_program_and_its_arguments(bin_directory, tmp_path):
-    environ = bin_directory("other") | {"HAPI_DSH_ACP_COMMAND": str(tmp_path / "other"), "HAPI_DSH_ACP_ARGS_JSON": '["--acp"]'}
+    environ = bin_directory("other") | {
+        "HAPI_DSH_ACP_COMMAND": str(tmp_path / "other"),
+        "HAPI_DSH_ACP_ARGS_JSON": '["--acp"]',
+    }
     assert BUILT_IN["dsh"].resolved(environ) == (str(tmp_path / "other"), "--acp")
-    assert BUILT_IN["dsh"].availability(environ | {"HAPI_DSH_ACP_ARGS_JSON": "{"}) == "invalid_configuration"
-    assert BUILT_IN["dsh"].availability(environ | {"HAPI_DSH_ACP_COMMAND": "/nowhere/dsh"}) == "not_found"
+    assert (
+        BUILT_IN["dsh"].availability(environ | {"HAPI_DSH_ACP_ARGS_JSON": "{"})
+        == "invalid_configuration"
+    )
+    assert (
+        BUILT_IN["dsh"].availability(environ | {"HAPI_DSH_ACP_COMMAND": "/nowhere/dsh"})
+        == "not_found"
+    )
 
 
 def test_claude_is_told_where_its_program_is_and_that_root_is_meant():
     claude = BUILT_IN["claude"]
-    assert claude.environment_for({"HAPI_CLAUDE_PATH": "/opt/claude"}, root=False) == {"CLAUDE_CODE_EXECUTABLE": "/opt/claude"}
+    assert claude.environment_for({"HAPI_CLAUDE_PATH": "/opt/claude"}, root=False) == {
+        "CLAUDE_CODE_EXECUTABLE": "/opt/claude"
+    }
     assert claude.environment_for({}, root=True) == {"IS_SANDBOX": "1"}
-    assert claude.environment_for({"IS_SANDBOX": "0", "HAPI_CLAUDE_PATH": "/a", "CLAUDE_CODE_EXECUTABLE": "/b"}, root=True) == {}
+    assert (
+        claude.environment_for(
+            {"IS_SANDBOX": "0", "HAPI_CLAUDE_PATH": "/a", "CLAUDE_CODE_EXECUTABLE": "/b"}, root=True
+        )
+        == {}
+    )
 
 
 def test_settings_add_an_agent(bin_directory):
-    found = agents({"agents": {"qwen": {"command": "qwen --acp", "label": "Qwen Code", "environment": {"A": "1"}}}})["qwen"]
+    found = agents(
+        {
+            "agents": {
+                "qwen": {"command": "qwen --acp", "label": "Qwen Code", "environment": {"A": "1"}}
+            }
+        }
+    )["qwen"]
     assert (found.name, found.label, found.command) == ("qwen", "Qwen Code", ("qwen", "--acp"))
     assert found.environment_for({}, root=False) == {"A": "1"}
     assert found.session_id_field == "qwenSessionId"
@@ -61,7 +83,9 @@ def test_settings_change_what_they_name_of_a_known_agent(bin_directory):
     found = agents({"agents": {"opencode": {"command": ["my-opencode", "acp", "-v"]}}})["opencode"]
     assert found.resolved(bin_directory("my-opencode", "opencode"))[1:] == ("acp", "-v")
     assert found.permission_modes == BUILT_IN["opencode"].permission_modes
-    assert agents({"agents": {"opencode": {"permissionModes": ["default"]}}})["opencode"].looks_for == ("opencode",)
+    assert agents({"agents": {"opencode": {"permissionModes": ["default"]}}})[
+        "opencode"
+    ].looks_for == ("opencode",)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +107,12 @@ def test_an_entry_that_makes_no_sense_says_so_and_starts_nothing(entry):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"agents": []}, {"agents": {"../x": {"command": "x"}, "": {"command": "x"}}}, {"agents": None}]
+    "settings",
+    [
+        {"agents": []},
+        {"agents": {"../x": {"command": "x"}, "": {"command": "x"}}},
+        {"agents": None},
+    ],
 )
 def test_other_nonsense_adds_nobody(settings):
     assert agents(settings) == dict(BUILT_IN)
@@ -109,4 +138,6 @@ def test_yolo_is_the_mode_in_which_the_agent_allows_everything():
         "pi": None,
         "demo": "yolo",
     }
-    assert Agent("x", "X", (), (), ("request-review", "always-proceed")).yolo_mode == "always-proceed"
+    assert (
+        Agent("x", "X", (), (), ("request-review", "always-proceed")).yolo_mode == "always-proceed"
+    )

@@ -11,13 +11,24 @@ from hypothesis import strategies as st
 from hapi import attempts as module
 from hapi.attempts import AttemptFolder, attempts, new_id, sweep
 from hapi.home import Home
-from hapi.protocol.attempt import AttemptEnd, AttemptProcess, AttemptRequest, AttemptSession, ProcessIdentity, StopOrder
+from hapi.protocol.attempt import (
+    AttemptEnd,
+    AttemptProcess,
+    AttemptRequest,
+    AttemptSession,
+    ProcessIdentity,
+    StopOrder,
+)
 
 REQUEST = AttemptRequest(("hapi", "claude"), "/work", 1.5, asked_by="hub", agent="claude")
 RECORDS = {
     "request": REQUEST,
-    "process": AttemptProcess(ProcessIdentity(7, 70, "boot", 700), ProcessIdentity(6, 60, "boot", None)),
-    "session": AttemptSession("s-1", agent_session_id="native", host_pid=7, at=2.0, metadata={"path": "/work"}),
+    "process": AttemptProcess(
+        ProcessIdentity(7, 70, "boot", 700), ProcessIdentity(6, 60, "boot", None)
+    ),
+    "session": AttemptSession(
+        "s-1", agent_session_id="native", host_pid=7, at=2.0, metadata={"path": "/work"}
+    ),
     "stop": StopOrder("user", "hub", "stop-session", 3.0),
     "end": AttemptEnd(None, "SIGTERM", 4.0),
 }
@@ -36,7 +47,13 @@ def test_the_files_are_called_and_spelled_as_people_will_look_for_them(home):
     folder = AttemptFolder.create(home, REQUEST)
     for name, record in RECORDS.items():
         setattr(folder, name, record)
-    assert sorted(os.listdir(folder.path)) == ["end.json", "process.json", "request.json", "session.json", "stop.json"]
+    assert sorted(os.listdir(folder.path)) == [
+        "end.json",
+        "process.json",
+        "request.json",
+        "session.json",
+        "stop.json",
+    ]
     assert '"exitCode": null' in (folder.path / "end.json").read_text()
     assert '"startTicks": 70' in (folder.path / "process.json").read_text()
 
@@ -90,7 +107,10 @@ def test_a_folder_that_cannot_be_made_leaves_nothing__S02(home, monkeypatch):
 
 
 @pytest.mark.parametrize("name", RECORDS)
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'{"pid": "x"}', b"\xff\xfe", b"[" * 10_000, b"x" * (2 << 20)])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"null", b'{"pid": "x"}', b"\xff\xfe", b"[" * 10_000, b"x" * (2 << 20)],
+)
 def test_what_makes_no_sense_counts_as_missing__S05_S11(home, name, content):
     folder = AttemptFolder.create(home, REQUEST)
     (folder.path / f"{name}.json").write_bytes(content)
@@ -108,7 +128,9 @@ def test_reading_never_raises__S05(tmp_path_factory, content):
 
 def test_a_record_of_a_newer_version_is_read(home):
     folder = AttemptFolder.create(home, REQUEST)
-    (folder.path / "end.json").write_text('{"exitCode": 3, "signal": null, "at": 1.0, "weather": "fine"}')
+    (folder.path / "end.json").write_text(
+        '{"exitCode": 3, "signal": null, "at": 1.0, "weather": "fine"}'
+    )
     assert folder.end == AttemptEnd(3, None, 1.0)
 
 
@@ -131,7 +153,9 @@ def test_strange_things_among_the_folders_are_left_out(home):
     assert attempts(Home(home.path / "nowhere")) == []
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../../etc", "/etc", "a/b", "a\0b", "x" * 101, "no-such-attempt"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../../etc", "/etc", "a/b", "a\0b", "x" * 101, "no-such-attempt"]
+)
 def test_only_a_name_of_a_folder_finds_one(home, name):
     AttemptFolder.create(home, REQUEST)
     assert AttemptFolder.find(home, name) is None

@@ -7,7 +7,9 @@ import pytest
 from hapi.home import Home
 
 HERE = Path(__file__).parent
-CONFTEST = (HERE / "conftest.py").read_text().replace("Path(__file__).parent", f"Path({str(HERE)!r})")
+CONFTEST = (
+    (HERE / "conftest.py").read_text().replace("Path(__file__).parent", f"Path({str(HERE)!r})")
+)
 
 
 @pytest.fixture
@@ -56,7 +58,9 @@ def test_each_guard_fails_the_test_that_deserves_it__K01_K02(suite):
     """)
     result = suite.runpytest_subprocess("-p", "no:cacheprovider")
     result.assert_outcomes(passed=8, errors=3)
-    result.stdout.fnmatch_lines(["*nobody looks at me*", "*delayed calls left behind*", "*command line*", "*K02*"])
+    result.stdout.fnmatch_lines(
+        ["*nobody looks at me*", "*delayed calls left behind*", "*command line*", "*K02*"]
+    )
     result.stdout.fnmatch_lines_random(["*our.log", "*talker.log"])
     assert "npm-home" not in result.stdout.str()
     assert result.ret == pytest.ExitCode.TESTS_FAILED

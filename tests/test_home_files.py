@@ -51,7 +51,12 @@ def test_killed_at_any_call_the_file_is_old_or_new__S01(tmp_path, monkeypatch):
         pid = os.fork()
         if pid == 0:
             try:
-                at_call(monkeypatch, lambda number, _name, at=at: os.kill(os.getpid(), signal.SIGKILL) if number == at else None)
+                at_call(
+                    monkeypatch,
+                    lambda number, _name, at=at: (
+                        os.kill(os.getpid(), signal.SIGKILL) if number == at else None
+                    ),
+                )
                 write_whole(path, NEW)
             finally:
                 os._exit(0)  # whatever happens, this process never is a second pytest
@@ -64,7 +69,9 @@ def test_what_a_killed_write_left_is_swept_and_what_lives_is_not__S14(tmp_path):
     state, other = tmp_path / "runner.state.json", tmp_path / "settings.json"
     dead = subprocess.Popen(["/bin/true"])
     dead.wait()
-    left = [f".{state.name}.{pid}.0123abcd" for pid in (dead.pid, 1)]  # 1: by now it may be anybody's
+    left = [
+        f".{state.name}.{pid}.0123abcd" for pid in (dead.pid, 1)
+    ]  # 1: by now it may be anybody's
     ours = [f".{state.name}.{pid}.0123abcd" for pid in (os.getpid(), os.getppid())]
     strange = [f".{state.name}.mine", f".{state.name}.x.y", f".{other.name}.{dead.pid}.0123abcd"]
     for name in (*left, *ours, *strange):
@@ -74,7 +81,9 @@ def test_what_a_killed_write_left_is_swept_and_what_lives_is_not__S14(tmp_path):
 
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=errno.errorcode.get)
-def test_whatever_call_fails_the_file_is_whole_and_nothing_is_left_over__S02_S03_S04_S13(tmp_path, monkeypatch, trouble):
+def test_whatever_call_fails_the_file_is_whole_and_nothing_is_left_over__S02_S03_S04_S13(
+    tmp_path, monkeypatch, trouble
+):
     path = tmp_path / "state.json"
     count = number_of_calls(path, monkeypatch)
     descriptors = len(os.listdir("/proc/self/fd"))
@@ -103,7 +112,9 @@ def test_whatever_call_fails_the_file_is_whole_and_nothing_is_left_over__S02_S03
 
 def test_a_write_that_is_cut_short_goes_on(tmp_path, monkeypatch):
     really = os.write
-    monkeypatch.setattr(os, "write", lambda descriptor, content: really(descriptor, bytes(content[:3])))
+    monkeypatch.setattr(
+        os, "write", lambda descriptor, content: really(descriptor, bytes(content[:3]))
+    )
     write_whole(tmp_path / "file", NEW)
     assert (tmp_path / "file").read_bytes() == NEW
 
@@ -127,7 +138,9 @@ def test_a_link_in_the_place_is_replaced_not_written_through__L08(tmp_path):
     assert (tmp_path / "state.json").read_bytes() == NEW
 
 
-def test_a_directory_that_cannot_be_synced_is_logged_and_the_content_stays__S02(tmp_path, monkeypatch):
+def test_a_directory_that_cannot_be_synced_is_logged_and_the_content_stays__S02(
+    tmp_path, monkeypatch
+):
     from twisted.logger import globalLogPublisher
 
     def refuse(path, *_):
@@ -149,7 +162,9 @@ def test_a_directory_that_cannot_be_synced_is_logged_and_the_content_stays__S02(
     finally:
         globalLogPublisher.removeObserver(told.append)
     assert (tmp_path / "file").read_bytes() == NEW
-    assert [event["reason"] for event in told if event.get("path") == str(tmp_path)] == ["Input/output error"]
+    assert [event["reason"] for event in told if event.get("path") == str(tmp_path)] == [
+        "Input/output error"
+    ]
 
 
 def test_reading_takes_regular_files_of_bounded_size_only(tmp_path):

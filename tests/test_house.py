@@ -8,7 +8,10 @@ import pytest
 import hapi
 
 ROOT = Path(hapi.__file__).parent
-DOORS = {"__init__", "__main__"}  # every other root module lies below all rooms but the pure protocol
+DOORS = {
+    "__init__",
+    "__main__",
+}  # every other root module lies below all rooms but the pure protocol
 MAY_IMPORT = {
     "protocol": set(),
     "net": {"protocol"},
@@ -49,10 +52,14 @@ def test_a_module_imports_only_what_lies_below_it(path):
         assert not above, f"hapi/{mine} must not import hapi/{sorted(above)[0]}"
     elif mine not in DOORS:
         above = rooms(path) & set(MAY_IMPORT) - {"protocol"}
-        assert not above, f"hapi/{mine}.py lies below every program and must not import hapi/{sorted(above)[0]}"
+        assert not above, (
+            f"hapi/{mine}.py lies below every program and must not import hapi/{sorted(above)[0]}"
+        )
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "protocol").rglob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "protocol").rglob("*.py")), ids=lambda path: path.name
+)
 def test_the_protocol_is_pure(path):
     impure = {name.split(".")[0] for name in imported(path)} & REACTOR_OR_SYSTEM
     assert not impure, f"hapi/protocol must work without {', '.join(impure)}"

@@ -30,7 +30,12 @@ def test_a_line_of_json_holds_the_sentence_and_its_facts():
     line = json.loads(json_line(event(what="spawning", pid=12, session_id="abc"), Secrets()))
     assert line.pop("time").endswith("Z")
     facts = {"what": "spawning", "pid": 12, "session_id": "abc"}
-    assert line == {"level": "info", "system": "hapi.test", "message": "A sentence about spawning", **facts}
+    assert line == {
+        "level": "info",
+        "system": "hapi.test",
+        "message": "A sentence about spawning",
+        **facts,
+    }
 
 
 @pytest.mark.parametrize("nasty", ["a\nb", "a\r\nb", "\x1b[2J", "\x85", "\u2028", "\x00", "\udcff"])
@@ -41,9 +46,9 @@ def test_an_event_stays_one_line_whatever_it_holds__K03(nasty):
         body = line[:-1]
         assert len(body.splitlines()) == 1
         assert not [letter for letter in body if ord(letter) < 32 or 127 <= ord(letter) < 160]
-    assert json.loads(json_line(seen, Secrets()))["what"].encode("utf-8", "surrogatepass") == nasty.encode(
+    assert json.loads(json_line(seen, Secrets()))["what"].encode(
         "utf-8", "surrogatepass"
-    )
+    ) == nasty.encode("utf-8", "surrogatepass")
 
 
 def test_a_failure_keeps_its_traceback_in_json_and_its_words_on_a_terminal():
@@ -58,7 +63,10 @@ def test_the_token_is_in_no_field_message_or_traceback__K02():
     secrets = Secrets()
     secrets.add("s3cret-base:work")
     seen = event(
-        "got {what}", what="s3cret-base", nested={"auth": "s3cret-base:work"}, log_failure=failed(ValueError("s3cret-base"))
+        "got {what}",
+        what="s3cret-base",
+        nested={"auth": "s3cret-base:work"},
+        log_failure=failed(ValueError("s3cret-base")),
     )
     assert "s3cret" not in json_line(seen, secrets) + text_line(seen, secrets)
 
@@ -81,11 +89,15 @@ def test_long_texts_are_cut_and_say_so():
 
 def test_only_events_from_the_level_up_are_written(tmp_path):
     file, stream = RotatingFile(tmp_path / "a.log"), io.StringIO()
-    publisher = LogPublisher(FileLog(file, Secrets(), LogLevel.info), TerminalLog(stream, Secrets(), LogLevel.warn))
+    publisher = LogPublisher(
+        FileLog(file, Secrets(), LogLevel.info), TerminalLog(stream, Secrets(), LogLevel.warn)
+    )
     for level in (LogLevel.debug, LogLevel.info, LogLevel.error):
         publisher(event(level.name, level=level))
     file.close()
-    assert [json.loads(line)["message"] for line in (tmp_path / "a.log").read_text().splitlines()] == ["info", "error"]
+    assert [
+        json.loads(line)["message"] for line in (tmp_path / "a.log").read_text().splitlines()
+    ] == ["info", "error"]
     assert stream.getvalue().endswith("error: error\n")
     assert len(stream.getvalue().splitlines()) == 1
 

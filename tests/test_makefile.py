@@ -32,7 +32,12 @@ class Place:
     def begin(self, pip: str) -> subprocess.Popen[str]:
         words = ["make", f"PYTHON={self.path}/python", f"PIP={pip}", ".venv/.ready-up"]
         return subprocess.Popen(
-            words, cwd=self.path, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            words,
+            cwd=self.path,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
 
     def make(self, pip: str) -> tuple[int, str]:

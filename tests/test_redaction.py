@@ -51,7 +51,10 @@ def test_a_token_is_hidden_in_its_quoted_forms_too__K02():
 def test_what_is_no_secret_stays_as_it_is():
     secrets = Secrets()
     secrets.add("abc")  # too short to hide: every word with it would go
-    assert secrets.hide("abc alphabet token=missing in path /a/b?x=1") == "abc alphabet token=missing in path /a/b?x=1"
+    assert (
+        secrets.hide("abc alphabet token=missing in path /a/b?x=1")
+        == "abc alphabet token=missing in path /a/b?x=1"
+    )
 
 
 def test_secrets_do_not_show_themselves__K02():

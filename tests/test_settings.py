@@ -52,7 +52,11 @@ def test_a_broken_file_is_named_with_the_place_and_left_as_it_is__S16(place, con
 def test_keys_of_others_are_kept__S06(place):
     place.settings.write_text('{"vapidKeys": {"publicKey": "k"}, "cliApiToken": "t"}')
     made = machine_id(place)
-    assert json.loads(place.settings.read_text()) == {"vapidKeys": {"publicKey": "k"}, "cliApiToken": "t", "machineId": made}
+    assert json.loads(place.settings.read_text()) == {
+        "vapidKeys": {"publicKey": "k"},
+        "cliApiToken": "t",
+        "machineId": made,
+    }
     assert machine_id(place) == made
 
 
@@ -71,7 +75,10 @@ def _count(home: Home, times: int) -> None:
 
 
 def test_no_update_is_lost_between_two_writers__S15(place):
-    writers = [multiprocessing.get_context("fork").Process(target=_count, args=(place, 10)) for _ in range(2)]
+    writers = [
+        multiprocessing.get_context("fork").Process(target=_count, args=(place, 10))
+        for _ in range(2)
+    ]
     for writer in writers:
         writer.start()
     for writer in writers:
@@ -109,7 +116,19 @@ def test_a_hub_is_named_by_its_origin(url, expected):
 
 
 @pytest.mark.parametrize(
-    "url", ["http://h/path", "http://h?x=1", "ftp://h", "h:3006", "", "http://", "http://h:99999", "http://u@h", 7, "http://[::1"]
+    "url",
+    [
+        "http://h/path",
+        "http://h?x=1",
+        "ftp://h",
+        "h:3006",
+        "",
+        "http://",
+        "http://h:99999",
+        "http://u@h",
+        7,
+        "http://[::1",
+    ],
 )
 def test_a_hub_url_that_is_no_origin_is_refused_in_words(url):
     with pytest.raises(NotConfigured, match="hub URL"):
@@ -117,10 +136,18 @@ def test_a_hub_url_that_is_no_origin_is_refused_in_words(url):
 
 
 def test_the_environment_wins_over_settings():
-    settings = {"apiUrl": "http://a:1", "cliApiToken": "from-file", "extraHeaders": {"X-A": "1", "X-B": 2}}
+    settings = {
+        "apiUrl": "http://a:1",
+        "cliApiToken": "from-file",
+        "extraHeaders": {"X-A": "1", "X-B": 2},
+    }
     access = hub_access({}, settings)
     assert (access.url, access.token, access.headers) == ("http://a:1", "from-file", {"X-A": "1"})
-    environ = {"HAPI_API_URL": "http://b:2", "CLI_API_TOKEN": " t ", "HAPI_EXTRA_HEADERS_JSON": '{"X-C": "3"}'}
+    environ = {
+        "HAPI_API_URL": "http://b:2",
+        "CLI_API_TOKEN": " t ",
+        "HAPI_EXTRA_HEADERS_JSON": '{"X-C": "3"}',
+    }
     access = hub_access(environ, settings)
     assert (access.url, access.token, access.headers) == ("http://b:2", "t", {"X-C": "3"})
 
@@ -146,7 +173,9 @@ def test_the_token_stays_out_of_reprs__K02():
 
 
 @pytest.mark.parametrize("key", ["apiUrl", "serverUrl"])
-@pytest.mark.parametrize("chosen", ["https://hub.example.com", "http://localhost:4000", "no address"])
+@pytest.mark.parametrize(
+    "chosen", ["https://hub.example.com", "http://localhost:4000", "no address"]
+)
 def test_a_hub_that_somebody_chose_stays_the_homes_hub(place, key, chosen):
     update_settings(place, lambda now: {key: chosen})
     assert note_hub(place, "http://127.0.0.1:24118") == chosen

@@ -9,7 +9,10 @@ import pytest
 def loads(code):
     """Names of the modules that a fresh interpreter holds after `code`."""
     run = subprocess.run(
-        [sys.executable, "-c", f"{code}\nimport sys\nprint(*sys.modules)"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", f"{code}\nimport sys\nprint(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return set(run.stdout.split())
 
@@ -45,25 +48,33 @@ def test_the_pure_half_loads_no_twisted():
 
 
 def test_openssl_stays_out_for_plain_http():
-    loaded = loads(f"from hapi.startup import without_tls\nassert without_tls('http://127.0.0.1:3006')\n{LINK}\nimport treq")
+    loaded = loads(
+        f"from hapi.startup import without_tls\nassert without_tls('http://127.0.0.1:3006')\n{LINK}\nimport treq"
+    )
     assert "OpenSSL.SSL" not in loaded
     assert "service_identity" not in loaded
 
 
 @pytest.mark.parametrize("urls", ["'https://hub.example'", "'http://a', 'https://b'", ""])
 def test_openssl_stays_for_https(urls):
-    assert "OpenSSL.SSL" in loads(f"from hapi.startup import without_tls\nassert not without_tls({urls})\n{LINK}")
+    assert "OpenSSL.SSL" in loads(
+        f"from hapi.startup import without_tls\nassert not without_tls({urls})\n{LINK}"
+    )
 
 
 def test_nothing_changes_once_there_is_a_reactor():
-    loads(f"{LINK}\nfrom hapi.startup import without_tls\nassert not without_tls('http://a')\nimport OpenSSL")
+    loads(
+        f"{LINK}\nfrom hapi.startup import without_tls\nassert not without_tls('http://a')\nimport OpenSSL"
+    )
 
 
 def test_a_session_over_plain_http_loads_nothing_of_openssl():
     code = "import hapi.session.main\nfrom hapi.startup import without_extras\nassert without_extras('http://127.0.0.1:3006')\n"
     run = f"{code}from hapi.session.process import Running\n{LINK}\nimport treq, hapi.session.agent.tree, hapi.session.demo.agent"
     look = "import sys\nsys.stdout.write(' '.join(name for name, module in sys.modules.items() if module))"
-    output = subprocess.run([sys.executable, "-c", f"{run}\n{look}"], capture_output=True, text=True, check=True).stdout
+    output = subprocess.run(
+        [sys.executable, "-c", f"{run}\n{look}"], capture_output=True, text=True, check=True
+    ).stdout
     assert not {"OpenSSL", "ssl", "_ssl", "_hashlib", "cbor2", "click"} & set(output.split())
 
 
@@ -101,6 +112,8 @@ async def go():
 Deferred.fromCoroutine(go()).addBoth(lambda result: (print(result), reactor.stop()))
 reactor.run()
 """
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+    )
     assert "the hub refused: no reason given (HTTP 404)" in said.stdout
     assert said.stdout.rstrip().endswith("None")

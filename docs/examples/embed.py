@@ -17,7 +17,9 @@ async def main():
     runner = runner_service(reactor, RunnerOptions.from_environment(found), on_retired=print)
     runner.startService()
     # the runner first: it still tells the hub
-    reactor.addSystemEventTrigger("before", "shutdown", lambda: runner.stopService().addBoth(lambda _: hub.stopService()))
+    reactor.addSystemEventTrigger(
+        "before", "shutdown", lambda: runner.stopService().addBoth(lambda _: hub.stopService())
+    )
     print(f"{hub.url}/#token={hub.token}", flush=True)
 
 

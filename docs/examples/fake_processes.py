@@ -12,18 +12,29 @@ from hapi.process.in_memory import Runs
 from hapi.protocol.spawn import SpawnRequest
 from hapi.runner import RunnerOptions, RunnerService
 
-SESSION = os.path.basename(sys.executable)  # the program that sessions run; the table knows programs by name
+SESSION = os.path.basename(
+    sys.executable
+)  # the program that sessions run; the table knows programs by name
 
 
 async def refused_when_the_session_dies(reactor, home):
     """A session that ends before it has announced itself: what does the runner answer?"""
     processes = MemoryProcesses({SESSION: Runs(exit_code=5)})
-    environ = {"HAPI_HOME": home, "CLI_API_TOKEN": "a-token-for-tests", "HAPI_API_URL": "http://127.0.0.1:1", "PATH": "/bin"}
-    runner = RunnerService(reactor, RunnerOptions.from_environment(environ, titled=False), processes)
+    environ = {
+        "HAPI_HOME": home,
+        "CLI_API_TOKEN": "a-token-for-tests",
+        "HAPI_API_URL": "http://127.0.0.1:1",
+        "PATH": "/bin",
+    }
+    runner = RunnerService(
+        reactor, RunnerOptions.from_environment(environ, titled=False), processes
+    )
     runner.startService()
     await runner.when_up()
     try:
-        return await runner.spawn(SpawnRequest(directory=home, agent="demo"), "a test"), processes.launched
+        return await runner.spawn(
+            SpawnRequest(directory=home, agent="demo"), "a test"
+        ), processes.launched
     finally:
         await runner.stopService()
 

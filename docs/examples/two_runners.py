@@ -19,7 +19,9 @@ async def begin(services, home, name):
     await hub.when_listening
     found = {**environ, "HAPI_API_URL": hub.url, "CLI_API_TOKEN": hub.token}
     options = RunnerOptions.from_environment(found, titled=False)
-    runner = runner_service(reactor, options, on_retired=lambda code: print(f"{name} has left ({code})", flush=True))
+    runner = runner_service(
+        reactor, options, on_retired=lambda code: print(f"{name} has left ({code})", flush=True)
+    )
     runner.setServiceParent(services)
     await runner.when_registered()
     print(f"{name} is at {hub.url}", flush=True)
@@ -30,9 +32,13 @@ async def main():
     services, home = MultiService(), Path(os.environ["HAPI_HOME"])
     services.startService()
     reactor.addSystemEventTrigger("before", "shutdown", services.stopService)
-    await gatherResults([Deferred.fromCoroutine(begin(services, home / name, name)) for name in ("one", "two")])
+    await gatherResults(
+        [Deferred.fromCoroutine(begin(services, home / name, name)) for name in ("one", "two")]
+    )
     print("both run", flush=True)
 
 
-reactor.callWhenRunning(lambda: Deferred.fromCoroutine(main()).addErrback(lambda reason: reason.printTraceback()))
+reactor.callWhenRunning(
+    lambda: Deferred.fromCoroutine(main()).addErrback(lambda reason: reason.printTraceback())
+)
 reactor.run()

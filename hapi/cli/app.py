@@ -31,7 +31,9 @@ _WHERE = {
 class Commands(click.Group):
     """A group whose failures are one sentence on standard error."""
 
-    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]
+    def main(
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> Any:  # type: ignore[override]
         extra["standalone_mode"] = False
         sys.exit(_guarded(lambda: super(Commands, self).main(args, prog_name, **extra)))
 
@@ -83,7 +85,9 @@ class Root(Commands):
             from hapi.cli.base.agents import found_agents
 
             agents, _ = found_agents(read_settings(Home.find()), os.environ)
-            found += [CompletionItem(name, help="agent") for name in agents if name.startswith(incomplete)]
+            found += [
+                CompletionItem(name, help="agent") for name in agents if name.startswith(incomplete)
+            ]
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -100,15 +104,25 @@ class Root(Commands):
 @click.pass_context
 def _help(context: click.Context, verb: str | None) -> None:
     root = context.find_root()
-    command = root.command.get_command(root, verb) if verb and isinstance(root.command, click.Group) else root.command
+    command = (
+        root.command.get_command(root, verb)
+        if verb and isinstance(root.command, click.Group)
+        else root.command
+    )
     if command is None:
         raise click.UsageError(f"no such command: {verb}", root)
-    with click.Context(command, info_name=verb or root.info_name, parent=root if verb else None) as inner:
+    with click.Context(
+        command, info_name=verb or root.info_name, parent=root if verb else None
+    ) as inner:
         click.echo(command.get_help(inner))
 
 
-@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"]}, epilog=epilog(*MEANINGS))
-@click.version_option(__version__, "-V", "--version", prog_name="hapi", message="%(prog)s %(version)s")
+@click.group(
+    cls=Root, context_settings={"help_option_names": ["-h", "--help"]}, epilog=epilog(*MEANINGS)
+)
+@click.version_option(
+    __version__, "-V", "--version", prog_name="hapi", message="%(prog)s %(version)s"
+)
 def hapi() -> None:
     """Run AI coding agents on your machines and steer them from a browser or a phone."""
 

@@ -10,7 +10,11 @@ if TYPE_CHECKING:
 
 __all__ = ["HubOptions", "HubService", "hub_service"]
 
-_HOMES = {"HubOptions": "hapi.hub.options", "HubService": "hapi.hub.service", "hub_service": "hapi.hub.service"}
+_HOMES = {
+    "HubOptions": "hapi.hub.options",
+    "HubService": "hapi.hub.service",
+    "hub_service": "hapi.hub.service",
+}
 
 
 def __getattr__(name: str) -> Any:

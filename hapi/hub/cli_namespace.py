@@ -37,7 +37,11 @@ class Principal:
 def texts(value: Any) -> list[str]:
     """The usable local ids of an event."""
     found = value if isinstance(value, list) else []
-    return [item for item in found[:MANY] if isinstance(item, str) and 0 < len(item) <= LONGEST and item.isprintable()]
+    return [
+        item
+        for item in found[:MANY]
+        if isinstance(item, str) and 0 < len(item) <= LONGEST and item.isprintable()
+    ]
 
 
 @implementer(INamespace)
@@ -61,7 +65,9 @@ class CliNamespace:
         engine, given = self.engine, auth if isinstance(auth, dict) else {}
         address, now = peer.address or "", engine.clock.seconds()
         if self.guesses.wait(address, now):
-            peer.hang_up("too many wrong tokens")  # a refusal would keep the real clients away for good
+            peer.hang_up(
+                "too many wrong tokens"
+            )  # a refusal would keep the real clients away for good
             raise ConnectRefused("Too many wrong tokens")
         caller = self.gate.admit(given.get("token"))
         if caller is None:
@@ -87,16 +93,25 @@ class CliNamespace:
         if handle is None:
             return
         given = args[0] if args and isinstance(args[0], dict) else {}
-        Deferred.fromCoroutine(self._handled(handle, peer, given, ack)).addErrback(self._failed, name, ack)
+        Deferred.fromCoroutine(self._handled(handle, peer, given, ack)).addErrback(
+            self._failed, name, ack
+        )
 
-    async def _handled(self, handle: Handler, peer: Peer, given: dict[str, Any], ack: Ack | None) -> None:
+    async def _handled(
+        self, handle: Handler, peer: Peer, given: dict[str, Any], ack: Ack | None
+    ) -> None:
         try:
             answer = await handle(self, peer, given)
         except Unreachable as error:
             if error.answered and ack is not None:
                 ack({"result": "error", "reason": error.code})
             else:
-                problem = {"message": error.text, "code": error.code, "scope": error.scope, "id": error.id}
+                problem = {
+                    "message": error.text,
+                    "code": error.code,
+                    "scope": error.scope,
+                    "id": error.id,
+                }
                 peer.emit("error", problem)
         except (NotFound, Denied):  # it went while the event waited its turn
             if ack is not None:
@@ -107,7 +122,9 @@ class CliNamespace:
 
     def _failed(self, failure: Any, name: str, ack: Ack | None) -> None:
         if failure.check(StoreBusy, StoreFull, StoreFailed):
-            self.log.error("Event {name} could not be kept: {reason}", name=name, reason=str(failure.value))
+            self.log.error(
+                "Event {name} could not be kept: {reason}", name=name, reason=str(failure.value)
+            )
         else:
             self.log.failure("Event {name} failed", failure, name=name)
         if ack is not None:
@@ -116,22 +133,32 @@ class CliNamespace:
     # --- what an event is about --------------------------------------------------------------------------------------
 
     def session(self, peer: Peer, given: dict[str, Any], answered: bool = False) -> Session:
-        found: Session = self._found(self.engine.session, "session", given.get("sid"), peer, answered)
+        found: Session = self._found(
+            self.engine.session, "session", given.get("sid"), peer, answered
+        )
         return found
 
     def machine(self, peer: Peer, given: dict[str, Any], answered: bool = False) -> Machine:
-        found: Machine = self._found(self.engine.machine, "machine", given.get("machineId"), peer, answered)
+        found: Machine = self._found(
+            self.engine.machine, "machine", given.get("machineId"), peer, answered
+        )
         return found
 
-    def _found(self, find: Callable[[Any, str], Any], scope: str, name: Any, peer: Peer, answered: bool) -> Any:
+    def _found(
+        self, find: Callable[[Any, str], Any], scope: str, name: Any, peer: Peer, answered: bool
+    ) -> Any:
         if not isinstance(name, str) or not name:
             raise Malformed
         try:
             return find(name, peer.principal.namespace)
         except NotFound:
-            raise Unreachable(scope, name[:LONGEST], "not-found", f"{scope} not found", answered) from None
+            raise Unreachable(
+                scope, name[:LONGEST], "not-found", f"{scope} not found", answered
+            ) from None
         except Denied:
-            raise Unreachable(scope, name[:LONGEST], "access-denied", f"{scope} access denied", answered) from None
+            raise Unreachable(
+                scope, name[:LONGEST], "access-denied", f"{scope} access denied", answered
+            ) from None
 
 
 class Malformed(Exception):
@@ -153,7 +180,9 @@ def tolerant(answer: tuple[Any, ...] | None) -> Callable[[Handler], Handler]:
     """Answer `answer` to an event that is malformed."""
 
     def decorate(handle: Handler) -> Handler:
-        async def handled(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> tuple[Any, ...] | None:
+        async def handled(
+            cli: CliNamespace, peer: Peer, given: dict[str, Any]
+        ) -> tuple[Any, ...] | None:
             try:
                 return await handle(cli, peer, given)
             except Malformed:
@@ -180,7 +209,9 @@ async def session_ready(cli: CliNamespace, peer: Peer, given: dict[str, Any]) ->
 @tolerant(None)
 async def session_end(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
     session = cli.session(peer, given)
-    await cli.presence.session_end(session, given, by_machine=peer.principal.owner in cli.engine.machines)
+    await cli.presence.session_end(
+        session, given, by_machine=peer.principal.owner in cli.engine.machines
+    )
 
 
 @tolerant(None)
@@ -194,7 +225,10 @@ async def message(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
 async def messages_consumed(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
     session, names = cli.session(peer, given), texts(given.get("localIds"))
     if names:
-        clears, steered = given.get("clearQueuedThinkingGrace") is True, given.get("steered") is True
+        clears, steered = (
+            given.get("clearQueuedThinkingGrace") is True,
+            given.get("steered") is True,
+        )
         await cli.messages.consumed(session, names, clears, steered)
 
 
@@ -204,14 +238,18 @@ async def messages_indeterminate(cli: CliNamespace, peer: Peer, given: dict[str,
 
 
 @tolerant(({"ok": False},))
-async def messages_steer_state(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> tuple[Any, ...]:
+async def messages_steer_state(
+    cli: CliNamespace, peer: Peer, given: dict[str, Any]
+) -> tuple[Any, ...]:
     cli.session(peer, given)
     return ({"ok": True},)
 
 
 @tolerant(ERROR)
 async def update_metadata(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> tuple[Any, ...]:
-    return (await cli.documents.update_metadata(cli.session(peer, given, answered=True), given, peer),)
+    return (
+        await cli.documents.update_metadata(cli.session(peer, given, answered=True), given, peer),
+    )
 
 
 @tolerant(ERROR)
@@ -225,13 +263,17 @@ async def machine_alive(cli: CliNamespace, peer: Peer, given: dict[str, Any]) ->
 
 
 @tolerant(ERROR)
-async def machine_update_metadata(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> tuple[Any, ...]:
+async def machine_update_metadata(
+    cli: CliNamespace, peer: Peer, given: dict[str, Any]
+) -> tuple[Any, ...]:
     machine = cli.machine(peer, given, answered=True)
     return (await cli.documents.update_machine(machine, given, "metadata", peer),)
 
 
 @tolerant(ERROR)
-async def machine_update_state(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> tuple[Any, ...]:
+async def machine_update_state(
+    cli: CliNamespace, peer: Peer, given: dict[str, Any]
+) -> tuple[Any, ...]:
     machine = cli.machine(peer, given, answered=True)
     answer = await cli.documents.update_machine(machine, given, "runnerState", peer)
     if answer.get("result") == "success":
@@ -261,7 +303,10 @@ async def rpc_register(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> 
     if owner and name and mine and cli.engine.owns(principal.namespace, owner):
         cli.engine.gateway.register(peer, method)
     else:
-        cli.log.warn("A socket of {namespace} wanted to serve what is not its own", namespace=principal.namespace)
+        cli.log.warn(
+            "A socket of {namespace} wanted to serve what is not its own",
+            namespace=principal.namespace,
+        )
 
 
 async def rpc_unregister(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:

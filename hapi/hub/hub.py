@@ -53,7 +53,9 @@ class _LateRooms:
     def room(self, name: str, namespace: str = "/cli") -> frozenset[Any]:
         return self.rooms.room(name, namespace)
 
-    def emit(self, room: str, event: str, *args: Any, without: Any = None, namespace: str = "/cli") -> None:
+    def emit(
+        self, room: str, event: str, *args: Any, without: Any = None, namespace: str = "/cli"
+    ) -> None:
         self.rooms.emit(room, event, *args, without=without, namespace=namespace)
 
 
@@ -81,7 +83,9 @@ class Hub:
         self.documents.on_agent_id.append(self.lifecycle.absorb)
         guesses = GuessLimit()
         self.doorkeeper = Doorkeeper(gate, guesses, self.engine)
-        self.cli = CliNamespace(self.engine, gate, guesses, self.presence, self.messages, self.documents)
+        self.cli = CliNamespace(
+            self.engine, gate, guesses, self.presence, self.messages, self.documents
+        )
         self.sockets = late.rooms = make_sockets(self.cli)
         self.desk = Desk(self, self.doorkeeper)
         self.streams = EventsResource(self.engine, self.doorkeeper, self.desk)
@@ -90,7 +94,9 @@ class Hub:
     def _application(self) -> Klein:
         app = Klein()
         for number, route in enumerate(ROUTES):
-            app.route(route.path, methods=[route.method], endpoint=f"route-{number}")(self._serving(route))
+            app.route(route.path, methods=[route.method], endpoint=f"route-{number}")(
+                self._serving(route)
+            )
         app.handle_errors(Exception)(self._unknown)
         return app
 
@@ -123,7 +129,9 @@ class Hub:
     ) -> None:
         """Change a session's metadata for a person, in its turn. Raises Concurrent."""
         documents = self.documents
-        await self.engine.in_lane(session, lambda: documents.rewrite(session, change, columns=columns, counted=counted))
+        await self.engine.in_lane(
+            session, lambda: documents.rewrite(session, change, columns=columns, counted=counted)
+        )
 
     async def change(self, session: Session, column: str, name: str, value: Any) -> None:
         """Keep a setting that the session has applied, and tell it as `name`."""

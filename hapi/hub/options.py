@@ -30,7 +30,9 @@ class HubOptions:
     home: Home
     host: str = HOST
     port: int = PORT
-    token: str | None = field(default=None, repr=False)  # None: the one in settings.json, made if there is none
+    token: str | None = field(
+        default=None, repr=False
+    )  # None: the one in settings.json, made if there is none
     database: Path | None = None  # None: hub.db in the home
     public_url: str | None = None
     cors_origins: tuple[str, ...] = ()
@@ -47,15 +49,37 @@ class HubOptions:
         given = {name: value for name, value in flags.items() if value is not None}
         home = given.pop("home", None) or Home.find(environ)
         settings = read_settings(home)
-        host = given.get("host") or environ.get("HAPI_LISTEN_HOST") or settings.get("listenHost") or HOST
+        host = (
+            given.get("host")
+            or environ.get("HAPI_LISTEN_HOST")
+            or settings.get("listenHost")
+            or HOST
+        )
         port = given.get("port", environ.get("HAPI_LISTEN_PORT") or settings.get("listenPort"))
-        public = given.get("public_url") or environ.get("HAPI_PUBLIC_URL") or settings.get("publicUrl") or None
+        public = (
+            given.get("public_url")
+            or environ.get("HAPI_PUBLIC_URL")
+            or settings.get("publicUrl")
+            or None
+        )
         database = given.get("database") or environ.get("DB_PATH") or None
         web_root = given.get("web_root") or environ.get("HAPI_WEB_ROOT") or None
-        origins = given.get("cors_origins") or environ.get("CORS_ORIGINS") or settings.get("corsOrigins") or ()
-        hosts = given.get("allowed_hosts") or environ.get("HAPI_ALLOWED_HOSTS") or settings.get("allowedHosts") or ()
+        origins = (
+            given.get("cors_origins")
+            or environ.get("CORS_ORIGINS")
+            or settings.get("corsOrigins")
+            or ()
+        )
+        hosts = (
+            given.get("allowed_hosts")
+            or environ.get("HAPI_ALLOWED_HOSTS")
+            or settings.get("allowedHosts")
+            or ()
+        )
         if web_root is not None and not Path(web_root).is_dir():
-            raise NotConfigured(f"the page's directory {str(web_root)!r} (--web-root, HAPI_WEB_ROOT) is not there")
+            raise NotConfigured(
+                f"the page's directory {str(web_root)!r} (--web-root, HAPI_WEB_ROOT) is not there"
+            )
         if not isinstance(host, str):
             raise NotConfigured(f"listenHost {host!r} is no text")
         return cls(
@@ -65,7 +89,9 @@ class HubOptions:
             token=given.get("token") or (environ.get("CLI_API_TOKEN") or "").strip() or None,
             database=None if database is None else Path(database),
             public_url=None if public is None else origin(public),
-            cors_origins=tuple(item if item == "*" else origin(item) for item in read_list(origins, "corsOrigins")),
+            cors_origins=tuple(
+                item if item == "*" else origin(item) for item in read_list(origins, "corsOrigins")
+            ),
             web_root=None if web_root is None else Path(web_root),
             allowed_hosts=tuple(item.lower() for item in read_list(hosts, "allowedHosts")),
         )
@@ -74,14 +100,24 @@ class HubOptions:
 def read_port(value: object) -> int:
     """Raises NoPort."""
     text = str(value)
-    if isinstance(value, bool) or not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) < 65536):
-        raise NoPort(f"port {value!r} (HAPI_LISTEN_PORT, listenPort in settings.json) must be a number from 0 to 65535")
+    if isinstance(value, bool) or not (
+        text.isascii() and text.isdigit() and len(text) < 6 and int(text) < 65536
+    ):
+        raise NoPort(
+            f"port {value!r} (HAPI_LISTEN_PORT, listenPort in settings.json) must be a number from 0 to 65535"
+        )
     return int(text)
 
 
 def read_list(value: object, name: str) -> list[str]:
     """A list of texts, or one text with commas. Raises NotConfigured."""
-    items = value.split(",") if isinstance(value, str) else list(value) if isinstance(value, (list, tuple)) else None
+    items = (
+        value.split(",")
+        if isinstance(value, str)
+        else list(value)
+        if isinstance(value, (list, tuple))
+        else None
+    )
     if items is None or not all(isinstance(item, str) for item in items):
         raise NotConfigured(f"{name} must be a list of texts")
     return [item.strip() for item in items if item.strip()]
@@ -92,13 +128,19 @@ def base_token(options: HubOptions) -> str:
     token = options.token or read_settings(options.home).get("cliApiToken")
     if not token:
         made = secrets.token_urlsafe(TOKEN_BYTES)
-        settings = update_settings(options.home, lambda now: {**now, "cliApiToken": now.get("cliApiToken") or made})
+        settings = update_settings(
+            options.home, lambda now: {**now, "cliApiToken": now.get("cliApiToken") or made}
+        )
         token = settings["cliApiToken"]
     if not isinstance(token, str) or not token.strip():
-        raise NotConfigured("the access token (CLI_API_TOKEN, cliApiToken in settings.json) is no text")
+        raise NotConfigured(
+            "the access token (CLI_API_TOKEN, cliApiToken in settings.json) is no text"
+        )
     token = token.strip()
     if ":" in token:
-        raise NotConfigured("the access token of a hub must not contain a colon: what follows the colon is a namespace")
+        raise NotConfigured(
+            "the access token of a hub must not contain a colon: what follows the colon is a namespace"
+        )
     return token
 
 
@@ -108,7 +150,9 @@ def signing_secret(home: Home) -> bytes:
     try:
         content = read_capped(path)
     except OSError as error:
-        raise NotConfigured(f"{path} cannot be read: {error.strerror or 'it is no regular file'}") from error
+        raise NotConfigured(
+            f"{path} cannot be read: {error.strerror or 'it is no regular file'}"
+        ) from error
     except ValueError as error:
         raise NotConfigured(str(error)) from error
     if content is None:
@@ -119,7 +163,11 @@ def signing_secret(home: Home) -> bytes:
     try:
         found = base64.b64decode(json.loads(content)["secretBase64"], validate=True)
     except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
-        raise NotConfigured(f"{path} holds no secret: remove it, and everybody logs in again") from error
+        raise NotConfigured(
+            f"{path} holds no secret: remove it, and everybody logs in again"
+        ) from error
     if len(found) < TOKEN_BYTES:
-        raise NotConfigured(f"{path} holds a secret of {len(found)} bytes, {TOKEN_BYTES} are needed: remove it")
+        raise NotConfigured(
+            f"{path} holds a secret of {len(found)} bytes, {TOKEN_BYTES} are needed: remove it"
+        )
     return found

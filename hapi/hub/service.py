@@ -43,7 +43,9 @@ class HubService(Service):
 
     log = Logger()
 
-    def __init__(self, reactor: Any, options: HubOptions, now: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self, reactor: Any, options: HubOptions, now: Callable[[], int] | None = None
+    ) -> None:
         self._reactor, self.options = reactor, options
         self._now = now or (lambda: int(time.time() * 1000))
         self._listening: Once[str] = Once()
@@ -74,7 +76,13 @@ class HubService(Service):
         store.open()
         try:
             self.hub = Hub(self._reactor, self._now, store, gate, self._sockets)
-            root = Root(self._rules(), self.hub.rest, self.hub.streams, self.server.resource, PageResource(options.web_root))
+            root = Root(
+                self._rules(),
+                self.hub.rest,
+                self.hub.streams,
+                self.server.resource,
+                PageResource(options.web_root),
+            )
             site = self._site = HubSite(root, self._reactor)
             site.protocol = HubChannel  # type: ignore[assignment]
             self._load()
@@ -100,16 +108,26 @@ class HubService(Service):
     def _listen(self, site: HubSite) -> Any:
         host, port = self.options.host, self.options.port
         try:
-            return self._reactor.listenTCP(port, site, backlog=512, interface="" if host in ("*", "0.0.0.0") else host)
+            return self._reactor.listenTCP(
+                port, site, backlog=512, interface="" if host in ("*", "0.0.0.0") else host
+            )
         except CannotListenError as error:
             reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
             raise CannotServe(f"cannot listen on {host}:{port}: {reason}") from error
 
     def _rules(self) -> Rules:
         options = self.options
-        public = {host_name(options.public_url.partition("://")[2])} if options.public_url else set()
-        names = frozenset({*LOOPBACK_NAMES, *public, *options.allowed_hosts}) if is_loopback(options.host) else None
-        origins = frozenset({*options.cors_origins, *([options.public_url] if options.public_url else [])})
+        public = (
+            {host_name(options.public_url.partition("://")[2])} if options.public_url else set()
+        )
+        names = (
+            frozenset({*LOOPBACK_NAMES, *public, *options.allowed_hosts})
+            if is_loopback(options.host)
+            else None
+        )
+        origins = frozenset(
+            {*options.cors_origins, *([options.public_url] if options.public_url else [])}
+        )
         return Rules(names, origins)
 
     def _shown_host(self) -> str:

@@ -36,7 +36,11 @@ class Options(usage.Options):
         from hapi.settings import NotConfigured, SettingsBroken
 
         flags = {name: self[name] for name in ("host", "port", "database")}
-        flags |= {"public_url": self["public-url"], "web_root": self["web-root"], "cors_origins": self["cors_origins"] or None}
+        flags |= {
+            "public_url": self["public-url"],
+            "web_root": self["web-root"],
+            "cors_origins": self["cors_origins"] or None,
+        }
         try:
             self["options"] = HubOptions.from_environment(os.environ, **flags)
         except (NotConfigured, SettingsBroken, HomeUnusable) as error:
@@ -58,7 +62,13 @@ def makeService(options: Any) -> IService:
             try:
                 super().startService()
                 note_hub(self.options.home, self.url)
-            except (CannotServe, StoreRefused, NotConfigured, SettingsBroken, HomeUnusable) as error:
+            except (
+                CannotServe,
+                StoreRefused,
+                NotConfigured,
+                SettingsBroken,
+                HomeUnusable,
+            ) as error:
                 raise SystemExit(f"hapi-hub: {error}") from error
 
     return Daemon(reactor, options["options"])

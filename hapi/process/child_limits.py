@@ -23,7 +23,10 @@ KINDS = {  # key of `sessionLimits` in settings.json → what the kernel calls i
     "cpuSeconds": "RLIMIT_CPU",
     "coreSize": "RLIMIT_CORE",
 }
-OF_SCOPES = {"tasks": "TasksMax={}", "cpuPercent": "CPUQuota={}%"}  # further keys → what systemd calls it
+OF_SCOPES = {
+    "tasks": "TasksMax={}",
+    "cpuPercent": "CPUQuota={}%",
+}  # further keys → what systemd calls it
 MODES = ("auto", "always", "never")
 log = Logger()
 
@@ -48,7 +51,9 @@ class SessionLimits:
         return ((f"MemoryMax={self.memory}",) if self.memory is not None else ()) + self.in_scope
 
     @classmethod
-    def read(cls, settings: Mapping[str, Any], memory: int | None = None, scopes: str = "auto") -> SessionLimits:
+    def read(
+        cls, settings: Mapping[str, Any], memory: int | None = None, scopes: str = "auto"
+    ) -> SessionLimits:
         """The settings' `sessionLimits` (whole numbers) over the defaults. Raises ValueError naming the key."""
         given = settings.get("sessionLimits") or {}
         if not isinstance(given, Mapping):
@@ -68,14 +73,18 @@ class SessionLimits:
                     raise ValueError(f"sessionLimits.{name} must be 1 or more")
                 in_scope.append(OF_SCOPES[name].format(value))
             else:
-                raise ValueError(f"sessionLimits.{name} is none of {', '.join([*KINDS, 'oomScoreAdj', *OF_SCOPES])}")
+                raise ValueError(
+                    f"sessionLimits.{name} is none of {', '.join([*KINDS, 'oomScoreAdj', *OF_SCOPES])}"
+                )
         if scopes not in MODES:
             raise ValueError(f"sessionScopes is {scopes!r}: it must be one of {', '.join(MODES)}")
         if memory == 0:
             raise ValueError("sessionMemory must be more than 0")
         found = cls(most, score, memory, tuple(in_scope), scopes)
         if scopes == "never" and found.of_scope:
-            raise ValueError("sessionMemory, sessionLimits.tasks and .cpuPercent need scopes, and sessionScopes says never")
+            raise ValueError(
+                "sessionMemory, sessionLimits.tasks and .cpuPercent need scopes, and sessionScopes says never"
+            )
         return found
 
 
@@ -85,7 +94,11 @@ def for_holder(limits: SessionLimits | None) -> dict[str, str]:
     Not the number of processes: the kernel would let the holder itself start nothing.
     """
     most = {} if limits is None else limits.most
-    words = [f"{getattr(resource, name)}={value}" for name, value in most.items() if name != "RLIMIT_NPROC"]
+    words = [
+        f"{getattr(resource, name)}={value}"
+        for name, value in most.items()
+        if name != "RLIMIT_NPROC"
+    ]
     return {"HAPI_HOLDER_LIMITS": " ".join(words)} if words else {}
 
 
@@ -102,12 +115,23 @@ def confine(pid: int, limits: SessionLimits) -> None:
         except ProcessLookupError:
             return
         except (OSError, ValueError) as error:
-            log.warn("{name} of process {pid} cannot be set: {reason}", name=name, pid=pid, reason=str(error))
+            log.warn(
+                "{name} of process {pid} cannot be set: {reason}",
+                name=name,
+                pid=pid,
+                reason=str(error),
+            )
     score = Path(f"/proc/{pid}/oom_score_adj")
     try:
-        if int(score.read_text()) < limits.oom_score_adj:  # lowering it needs a privilege, and is not what is meant
+        if (
+            int(score.read_text()) < limits.oom_score_adj
+        ):  # lowering it needs a privilege, and is not what is meant
             score.write_text(str(limits.oom_score_adj))
     except (FileNotFoundError, ProcessLookupError):
         return
     except (OSError, ValueError) as error:
-        log.warn("Process {pid} cannot be made to go first when memory is short: {reason}", pid=pid, reason=str(error))
+        log.warn(
+            "Process {pid} cannot be made to go first when memory is short: {reason}",
+            pid=pid,
+            reason=str(error),
+        )

@@ -8,8 +8,15 @@ import struct
 
 from hapi.process.identity import read_proc
 
-GET_INFO, EXIT = 0xC040FF0B, 1 << 3  # PIDFD_GET_INFO with the structure's first size, 64 bytes; PIDFD_INFO_EXIT (Linux 6.15)
-STATE, WCHAN, EXIT_CODE = 0, 32, 49  # places in /proc/<pid>/stat behind the name: proc(5) counts three more
+GET_INFO, EXIT = (
+    0xC040FF0B,
+    1 << 3,
+)  # PIDFD_GET_INFO with the structure's first size, 64 bytes; PIDFD_INFO_EXIT (Linux 6.15)
+STATE, WCHAN, EXIT_CODE = (
+    0,
+    32,
+    49,
+)  # places in /proc/<pid>/stat behind the name: proc(5) counts three more
 
 
 def wait_status(pidfd: int, pid: int) -> int | None:

@@ -23,12 +23,38 @@ LARGEST = 4 << 20  # bytes of output.log before it is moved to output.log.1
 TRIES = 120  # of writing down how it ended, a second apart
 QUICKEST, SLOWEST = 0.02, 1.0  # seconds between looks at its size
 GRACE = 2.0  # seconds that what a session left behind has between SIGTERM and SIGKILL
-GLANCE, RARELY = 0.05, 5.0  # seconds between looks at what is left; and between kills of what cannot be killed
+GLANCE, RARELY = (
+    0.05,
+    5.0,
+)  # seconds between looks at what is left; and between kills of what cannot be killed
 QUIET = 5  # looks that find nobody but runners, before that is believed
-DEAF_TO = (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP, _signal.SIGQUIT, _signal.SIGUSR2, _signal.SIGTSTP)
-AWAITED = (_signal.SIGCHLD, _signal.SIGUSR1)  # the latter from a runner: kill all that is below, now
-OTHER_NAMES = ("SIGCLD", "SIGPOLL", "SIGIOT", "SIG_DFL", "SIG_IGN", "SIG_BLOCK", "SIG_UNBLOCK", "SIG_SETMASK")
-NAMES = {number: name for name, number in vars(_signal).items() if name.startswith("SIG") and name not in OTHER_NAMES}
+DEAF_TO = (
+    _signal.SIGTERM,
+    _signal.SIGINT,
+    _signal.SIGHUP,
+    _signal.SIGQUIT,
+    _signal.SIGUSR2,
+    _signal.SIGTSTP,
+)
+AWAITED = (
+    _signal.SIGCHLD,
+    _signal.SIGUSR1,
+)  # the latter from a runner: kill all that is below, now
+OTHER_NAMES = (
+    "SIGCLD",
+    "SIGPOLL",
+    "SIGIOT",
+    "SIG_DFL",
+    "SIG_IGN",
+    "SIG_BLOCK",
+    "SIG_UNBLOCK",
+    "SIG_SETMASK",
+)
+NAMES = {
+    number: name
+    for name, number in vars(_signal).items()
+    if name.startswith("SIG") and name not in OTHER_NAMES
+}
 
 
 def main(folder: str, directory: str, argv: list[str]) -> None:
@@ -51,7 +77,11 @@ def main(folder: str, directory: str, argv: list[str]) -> None:
         log.look()
     log.close()
     code = below.code
-    how = f'"exitCode":{code},"signal":null' if code >= 0 else f'"exitCode":null,"signal":"{NAMES.get(-code, f"SIG{-code}")}"'
+    how = (
+        f'"exitCode":{code},"signal":null'
+        if code >= 0
+        else f'"exitCode":null,"signal":"{NAMES.get(-code, f"SIG{-code}")}"'
+    )
     end = f'{{{how},"at":{time.time():.3f}}}\n'
     is_told = write(folder, "end.json", end)
     below.end()
@@ -83,7 +113,9 @@ def start(directory: str, argv: list[str]) -> int:
     limits = narrow(os.environb.pop(b"HAPI_HOLDER_LIMITS", b"").decode().split())
     try:
         signals = set(NAMES) - {_signal.SIGKILL, _signal.SIGSTOP}
-        return os.posix_spawnp(argv[0], argv, os.environb, setsid=True, setsigmask=(), setsigdef=signals)
+        return os.posix_spawnp(
+            argv[0], argv, os.environb, setsid=True, setsigmask=(), setsigdef=signals
+        )
     except OSError as error:
         give_up(error, "program")
         raise
@@ -98,7 +130,9 @@ def narrow(wanted: list[str]) -> list[tuple[int, tuple[int, int]]]:
     for kind, value in (map(int, word.split("=")) for word in wanted):
         try:
             soft, hard = resource.getrlimit(kind)
-            resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
+            resource.setrlimit(
+                kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard)
+            )
             before.append((kind, (soft, hard)))
         except (OSError, ValueError):
             pass  # the runner, which sets the hard ones, says why
@@ -217,7 +251,9 @@ class Log:
     def rotate(self, size: int) -> None:
         try:
             source = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW)
-            target = os.open(f"{self.path}.1", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+            target = os.open(
+                f"{self.path}.1", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600
+            )
             at = size - LARGEST
             while at < size:
                 at += os.sendfile(target, source, at, size - at) or size
@@ -274,7 +310,9 @@ class Below:
                 return  # only runners are below us
             if self.hurried or time.monotonic() >= deadline:
                 if left and not self.kill():
-                    pause = min(pause * 2, RARELY)  # another user's, or the kernel does not let it go
+                    pause = min(
+                        pause * 2, RARELY
+                    )  # another user's, or the kernel does not let it go
             else:
                 send(left - told, _signal.SIGTERM, _signal.SIGCONT)
                 told |= left
@@ -308,7 +346,9 @@ def children_of(pid: int) -> list[int]:
             with open(f"/proc/{pid}/task/{thread}/children", "rb", buffering=0) as file:
                 found += [int(child) for child in file.read().split()]
     except OSError:
-        if not os.path.exists(f"/proc/self/task/{os.getpid()}/children"):  # a kernel without this list
+        if not os.path.exists(
+            f"/proc/self/task/{os.getpid()}/children"
+        ):  # a kernel without this list
             stats = [(int(name), stat(name)) for name in os.listdir("/proc") if name.isdigit()]
             return [child for child, seen in stats if seen is not None and seen[1] == pid]
     return found
@@ -323,7 +363,9 @@ def below_us() -> set[int]:
     found = set(last)
     while last:
         listed = [pid for parent in last for pid in children_of(parent)]
-        last = [pid for pid in listed if pid not in found and not has_ended(pid) and not is_let_go(pid)]
+        last = [
+            pid for pid in listed if pid not in found and not has_ended(pid) and not is_let_go(pid)
+        ]
         found.update(last)
     return found
 

@@ -16,7 +16,9 @@ from attrs import frozen
 from hapi.protocol.attempt import ProcessIdentity
 
 ENDED = frozenset("ZXx")  # states of a process that runs no more
-NO_PROCESS = frozenset((errno.EINVAL, errno.ENOENT))  # the number is a thread's by now; which of both depends on the kernel
+NO_PROCESS = frozenset(
+    (errno.EINVAL, errno.ENOENT)
+)  # the number is a thread's by now; which of both depends on the kernel
 
 
 @frozen
@@ -38,7 +40,9 @@ def read_stat(pid: int, proc: str = "/proc") -> Stat | None:
     content = read_proc(pid, "stat", proc)
     if not content:
         return None
-    fields = content[content.rindex(b")") + 2 :].split()  # the name before may hold blanks and brackets
+    fields = content[
+        content.rindex(b")") + 2 :
+    ].split()  # the name before may hold blanks and brackets
     return Stat(pid, fields[0].decode(), int(fields[1]), int(fields[19]))
 
 

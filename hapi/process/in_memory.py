@@ -63,7 +63,9 @@ class MemoryProcesses:
     programs: Mapping[str, Runs] = field(factory=dict, converter=_known)
     clock: IReactorTime | None = None
     us: int = 99
-    tells_exits: bool = True  # whether the kernel tells how a process ended that is not our child (Linux 6.15)
+    tells_exits: bool = (
+        True  # whether the kernel tells how a process ended that is not our child (Linux 6.15)
+    )
     launched: list[LaunchPlan] = field(factory=list)
     table: dict[int, Entry] = field(factory=dict)
     _pids: Any = field(factory=lambda: itertools.count(1000))
@@ -71,7 +73,14 @@ class MemoryProcesses:
 
     # --- what a test does
 
-    def add(self, *words: str, parent: int = 1, attempt_id: str = "", pid: int | None = None, **facts: Any) -> ProcessIdentity:
+    def add(
+        self,
+        *words: str,
+        parent: int = 1,
+        attempt_id: str = "",
+        pid: int | None = None,
+        **facts: Any,
+    ) -> ProcessIdentity:
         """A process that is just there, started with the command line `words`."""
         pid = next(self._pids) if pid is None else pid
         ticks = next(self._ticks)
@@ -85,7 +94,9 @@ class MemoryProcesses:
             self.exit(self.table[pid].identity)
         return self.add(*words, pid=pid, **facts)
 
-    def exit(self, identity: ProcessIdentity, exit_code: int | None = None, signal: str | None = None) -> None:
+    def exit(
+        self, identity: ProcessIdentity, exit_code: int | None = None, signal: str | None = None
+    ) -> None:
         """The process ends; its children get process 1 as parent, or their holder."""
         entry = self.entry(identity)
         if entry is None:
@@ -98,7 +109,12 @@ class MemoryProcesses:
                 other.parent = heir
         holder = self.table.get(entry.parent)
         plan = next((plan for plan in self.launched if plan.attempt.id == entry.attempt_id), None)
-        if holder is not None and holder.command_line[:1] == ["hapi-holder"] and plan is not None and entry.attempt_id:
+        if (
+            holder is not None
+            and holder.command_line[:1] == ["hapi-holder"]
+            and plan is not None
+            and entry.attempt_id
+        ):
             process = plan.attempt.process
             if process is not None and process.child == identity:
                 plan.attempt.end = AttemptEnd(exit_code, signal, 0.0)
@@ -119,7 +135,13 @@ class MemoryProcesses:
             return fail(LaunchFailed(program, "there is no such program"))
         mark = plan.attempt.id
         holder = self.add("hapi-holder", mark, attempt_id=mark)
-        child = self.add(*plan.argv, parent=holder.pid, attempt_id=mark, deaf=runs.deaf, unkillable=runs.unkillable)
+        child = self.add(
+            *plan.argv,
+            parent=holder.pid,
+            attempt_id=mark,
+            deaf=runs.deaf,
+            unkillable=runs.unkillable,
+        )
         for number in range(runs.children):
             self.add(f"{program}-{number}", parent=child.pid, attempt_id=mark, deaf=runs.deaf)
         plan.attempt.process = AttemptProcess(child, holder)
@@ -142,10 +164,14 @@ class MemoryProcesses:
             return succeed(unknown)
         return entry.exited.when().addCallback(lambda how: how if self.tells_exits else unknown)
 
-    def end_tree(self, identity: ProcessIdentity, attempt_id: str, patience: float = 2.0) -> Deferred[Ending]:
+    def end_tree(
+        self, identity: ProcessIdentity, attempt_id: str, patience: float = 2.0
+    ) -> Deferred[Ending]:
         return Deferred.fromCoroutine(self._end_tree(identity, attempt_id, patience))
 
-    async def _end_tree(self, identity: ProcessIdentity, attempt_id: str, patience: float) -> Ending:
+    async def _end_tree(
+        self, identity: ProcessIdentity, attempt_id: str, patience: float
+    ) -> Ending:
         if self.is_running(identity) is None:
             return "still_alive"
         found = self._members(identity, attempt_id)
@@ -180,10 +206,20 @@ class MemoryProcesses:
         entry = self.table.get(pid)
         return None if entry is None or entry.hidden else entry.owner
 
-    def _members(self, identity: ProcessIdentity, attempt_id: str, holders: bool = False) -> list[Entry]:
+    def _members(
+        self, identity: ProcessIdentity, attempt_id: str, holders: bool = False
+    ) -> list[Entry]:
         root = self.entry(identity)
-        found = [entry for entry in self.table.values() if entry is root or (attempt_id and entry.attempt_id == attempt_id)]
+        found = [
+            entry
+            for entry in self.table.values()
+            if entry is root or (attempt_id and entry.attempt_id == attempt_id)
+        ]
         for entry in found:  # grows while it is walked
-            below = [other for other in self.table.values() if other.parent == entry.identity.pid and other not in found]
+            below = [
+                other
+                for other in self.table.values()
+                if other.parent == entry.identity.pid and other not in found
+            ]
             found += [other for other in below if other.identity.pid != self.us]
         return [entry for entry in found if holders or entry.command_line[:1] != ["hapi-holder"]]

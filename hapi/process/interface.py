@@ -72,7 +72,9 @@ class IProcesses(Interface):
         The result is how it ended as far as the kernel tells: only of one that ends while it is waited for.
         """
 
-    def end_tree(identity: ProcessIdentity, attempt_id: str, patience: float = 2.0) -> Deferred[Ending]:
+    def end_tree(
+        identity: ProcessIdentity, attempt_id: str, patience: float = 2.0
+    ) -> Deferred[Ending]:
         """End the process and everything below it or marked with `attempt_id`.
 
         The process itself gets SIGTERM first, the others when it is gone or half of `patience` (seconds) is over; whoever is

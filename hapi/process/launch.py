@@ -29,7 +29,11 @@ NAME = "hapi-holder"  # an option that python ignores: holders of any installati
 OPTIONS = ("-I", "-S", "-E", "-X", NAME)
 KEPT_FROM_CHILD = (
     *("HAPI_RUNNER_HANDOFF_FROM_PID", "NOTIFY_SOCKET", "LISTEN_", "WATCHDOG_"),
-    *("INVOCATION_ID", "SYSTEMD_EXEC_PID", "JOURNAL_STREAM"),  # a session is not the unit: a runner started in it is its own
+    *(
+        "INVOCATION_ID",
+        "SYSTEMD_EXEC_PID",
+        "JOURNAL_STREAM",
+    ),  # a session is not the unit: a runner started in it is its own
 )
 REPORT_WITHIN = 10.0  # seconds a holder has to say that the session runs
 LATE = 1.0  # seconds: whoever comes later than that to his own appointment was stopped
@@ -59,12 +63,23 @@ def start_holder(plan: LaunchPlan, before: tuple[str, ...] = ()) -> tuple[int, i
         descriptors.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
         output, nothing = descriptors[2:]
         os.set_blocking(writing, True)
-        words = [*before, sys.executable, *OPTIONS, _compiled(), str(plan.attempt.path), plan.cwd, *plan.argv]
+        words = [
+            *before,
+            sys.executable,
+            *OPTIONS,
+            _compiled(),
+            str(plan.attempt.path),
+            plan.cwd,
+            *plan.argv,
+        ]
         pid = os.posix_spawn(
             words[0],
             words,
             environment_of(plan) | for_holder(plan.limits),
-            file_actions=[(os.POSIX_SPAWN_DUP2, *pair) for pair in _to_low((nothing, 0), (output, 1), (output, 2), (writing, 3))],
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, *pair)
+                for pair in _to_low((nothing, 0), (output, 1), (output, 2), (writing, 3))
+            ],
             setsid=True,
             setsigmask=(),
             setsigdef=_SIGNALS,
@@ -83,12 +98,18 @@ def _compiled() -> str:
     """The holder's program. As byte code it starts in half the time and needs a megabyte less than its source."""
     source = Path(__file__).with_name("holder.py")
     try:
-        importlib.import_module("hapi.process.holder")  # writes the byte code unless it is there and fresh
+        importlib.import_module(
+            "hapi.process.holder"
+        )  # writes the byte code unless it is there and fresh
         found = importlib.util.cache_from_source(str(source))
         with open(found, "rb") as file:
             flags, mtime, size = struct.unpack("<4xIII", file.read(16))  # PEP 552
         facts = source.stat()
-        if (flags, mtime, size) == (0, int(facts.st_mtime) & 0xFFFFFFFF, facts.st_size & 0xFFFFFFFF):
+        if (flags, mtime, size) == (
+            0,
+            int(facts.st_mtime) & 0xFFFFFFFF,
+            facts.st_size & 0xFFFFFFFF,
+        ):
             return found
     except (OSError, ImportError, NotImplementedError, struct.error):
         pass
@@ -108,7 +129,11 @@ def _to_low(*pairs: tuple[int, int]) -> list[tuple[int, int]]:
 
 def environment_of(plan: LaunchPlan) -> dict[str, str]:
     """The session's environment: without what is meant for the runner alone, with the mark of its attempt."""
-    kept = {name: value for name, value in plan.environment.items() if not name.startswith(KEPT_FROM_CHILD)}
+    kept = {
+        name: value
+        for name, value in plan.environment.items()
+        if not name.startswith(KEPT_FROM_CHILD)
+    }
     return {**kept, MARK: plan.attempt.id}
 
 
@@ -124,10 +149,20 @@ def read_report(line: bytes, plan: LaunchPlan) -> Launched:
     words = line.decode(errors="replace").split()
     match words:
         case ["held", *numbers] if len(numbers) == 6 and line.endswith(b"\n"):
-            first, second = (tuple(int(number) for number in part) for part in (numbers[:3], numbers[3:]))
-            return Launched(*(ProcessIdentity(pid, ticks, boot_id(), inode or None) for pid, ticks, inode in (first, second)))
+            first, second = (
+                tuple(int(number) for number in part) for part in (numbers[:3], numbers[3:])
+            )
+            return Launched(
+                *(
+                    ProcessIdentity(pid, ticks, boot_id(), inode or None)
+                    for pid, ticks, inode in (first, second)
+                )
+            )
         case ["failed", number, "directory"]:
-            raise LaunchFailed(program, f"its directory {plan.cwd} cannot be used ({os.strerror(int(number)).lower()})")
+            raise LaunchFailed(
+                program,
+                f"its directory {plan.cwd} cannot be used ({os.strerror(int(number)).lower()})",
+            )
         case ["failed", number, _what]:
             raise LaunchFailed(program, _about_program(int(number)))
     last = " ".join(plan.attempt.tail(400).split())

@@ -66,7 +66,9 @@ class SystemProcesses:
             launched = read_report(await Report(self._reactor, pipe, REPORT_WITHIN).done, plan)
         except (TimeoutError, NoHolder) as error:
             process = plan.attempt.process
-            if process is not None and process.holder is not None:  # it runs: its holder's word alone was lost
+            if (
+                process is not None and process.holder is not None
+            ):  # it runs: its holder's word alone was lost
                 launched = Launched(process.holder, process.child)
             elif isinstance(error, NoHolder):
                 raise
@@ -83,7 +85,11 @@ class SystemProcesses:
             await self.end_tree(holder, plan.attempt.id, 0.0)
             with suppress(OSError):
                 kernel.send(holder, signal.SIGKILL)
-            await self.when_exited(holder).addTimeout(REPORT_WITHIN, self._reactor).addErrback(lambda _: None)
+            await (
+                self.when_exited(holder)
+                .addTimeout(REPORT_WITHIN, self._reactor)
+                .addErrback(lambda _: None)
+            )
 
     def _reap(self, pid: int) -> None:
         """Take the exit status of our child `pid` when there is one, so that no zombie stays."""
@@ -93,7 +99,9 @@ class SystemProcesses:
             return
         with suppress(ChildProcessError):  # somebody else in this program reaps as well
             if os.waitpid(pid, os.WNOHANG) == (0, 0):
-                self._reactor.callLater(REPORT_WITHIN, self._reap, pid)  # it runs, but there was no descriptor to see it by
+                self._reactor.callLater(
+                    REPORT_WITHIN, self._reap, pid
+                )  # it runs, but there was no descriptor to see it by
 
     def identify(self, pid: int) -> ProcessIdentity | None:
         return kernel.identify(pid)
@@ -104,26 +112,36 @@ class SystemProcesses:
     def when_exited(self, identity: ProcessIdentity) -> Deferred[Exit]:
         return self._exits.when_exited(identity).addCallback(lambda status: Exit(*in_words(status)))
 
-    def end_tree(self, identity: ProcessIdentity, attempt_id: str, patience: float = 2.0) -> Deferred[Ending]:
-        ending = TreeEnding(self._reactor, self._exits, self._looks, identity, attempt_id, patience, os.getpid())
+    def end_tree(
+        self, identity: ProcessIdentity, attempt_id: str, patience: float = 2.0
+    ) -> Deferred[Ending]:
+        ending = TreeEnding(
+            self._reactor, self._exits, self._looks, identity, attempt_id, patience, os.getpid()
+        )
         return Deferred.fromCoroutine(ending.run())
 
     def tree(self, identity: ProcessIdentity, attempt_id: str) -> list[ProcessIdentity]:
         table = Table()
         for _ in table.fill():
             pass
-        found = [identity_of(stat) for stat in members(table, identity, attempt_id, os.getpid()).stats]
+        found = [
+            identity_of(stat) for stat in members(table, identity, attempt_id, os.getpid()).stats
+        ]
         return [each for each in found if each is not None]
 
     def command_line(self, pid: int) -> list[str] | None:
         content = kernel.read_proc(pid, "cmdline")
-        return [os.fsdecode(word) for word in content.rstrip(b"\0").split(b"\0")] if content else None
+        return (
+            [os.fsdecode(word) for word in content.rstrip(b"\0").split(b"\0")] if content else None
+        )
 
     def environment(self, pid: int) -> dict[str, str] | None:
         content = kernel.read_proc(pid, "environ")
         if content is None:
             return None
-        pairs = (os.fsdecode(entry).partition("=") for entry in content.split(b"\0") if b"=" in entry)
+        pairs = (
+            os.fsdecode(entry).partition("=") for entry in content.split(b"\0") if b"=" in entry
+        )
         return {name: value for name, _, value in pairs}
 
     def owner(self, pid: int) -> int | None:

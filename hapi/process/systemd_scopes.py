@@ -60,16 +60,22 @@ class Surrounding:
     in_service: bool = False
 
 
-def look_around(environ: Mapping[str, str], root: Path = Path("/"), uid: int | None = None) -> Surrounding:
+def look_around(
+    environ: Mapping[str, str], root: Path = Path("/"), uid: int | None = None
+) -> Surrounding:
     """Which manager is there for us. Where we live in a user's unit it is that user's, for root else the system's."""
     try:
         unit = unit_of((root / "proc/self/cgroup").read_text())
     except OSError:
         unit = None
-    in_service = bool(environ.get("INVOCATION_ID")) and unit is not None and unit.name.endswith(".service")
+    in_service = (
+        bool(environ.get("INVOCATION_ID")) and unit is not None and unit.name.endswith(".service")
+    )
     runtime = environ.get("XDG_RUNTIME_DIR", "")
     of_user = bool(runtime) and (root / runtime.lstrip("/") / "systemd/private").exists()
-    of_system = (os.geteuid() if uid is None else uid) == 0 and (root / "run/systemd/private").exists()
+    of_system = (os.geteuid() if uid is None else uid) == 0 and (
+        root / "run/systemd/private"
+    ).exists()
     if not (of_user or of_system):
         return Surrounding(None, "no systemd here that makes control groups for us", in_service)
     program = shutil.which("systemd-run", path=environ.get("PATH"))
@@ -96,7 +102,11 @@ class Scopes:
     def wanted(self) -> bool:
         """Whether sessions are to have scopes: asked for, or needed because our own unit would take them down."""
         mode = self.limits.scopes
-        return mode == "always" or bool(self.limits.of_scope) or (mode == "auto" and self.around.in_service)
+        return (
+            mode == "always"
+            or bool(self.limits.of_scope)
+            or (mode == "auto" and self.around.in_service)
+        )
 
     @property
     def in_use(self) -> bool:
@@ -109,7 +119,13 @@ class Scopes:
         manager = self.around.manager
         if manager is None or not self.wanted or self._clock() < self._not_before:
             return ()
-        found = [manager.program, *(["--user"] if manager.of_user else []), "--scope", "--quiet", "--collect"]
+        found = [
+            manager.program,
+            *(["--user"] if manager.of_user else []),
+            "--scope",
+            "--quiet",
+            "--collect",
+        ]
         found += [f"--unit={unit_name(attempt_id)}", "--description=HAPI session"]
         limited = list(self.limits.of_scope)
         if self._knows_oom_policy:
@@ -135,15 +151,23 @@ class Scopes:
         unit = unit_of(cgroups)
         if unit is None or unit.name != unit_name(attempt_id):
             self._tell("systemd gave a session no scope of its own")
-        elif self.limits.memory is not None and (self._memory_of(cgroups) or 1 << 62) > self.limits.memory:
-            self._tell("systemd does not hold sessions to --session-memory: it has no control over memory here")
+        elif (
+            self.limits.memory is not None
+            and (self._memory_of(cgroups) or 1 << 62) > self.limits.memory
+        ):
+            self._tell(
+                "systemd does not hold sessions to --session-memory: it has no control over memory here"
+            )
         else:
             self.trouble = None
 
     def _memory_of(self, cgroups: str) -> int | None:
         """Bytes that the control group may take, None when there is no limit or nobody says."""
         groups = self.root / "sys/fs/cgroup"
-        for pattern, place, name in ((r"^0::/(.*)$", groups, "memory.max"), (r"^\d+:memory:/(.*)$", groups / "memory", None)):
+        for pattern, place, name in (
+            (r"^0::/(.*)$", groups, "memory.max"),
+            (r"^\d+:memory:/(.*)$", groups / "memory", None),
+        ):
             found = re.search(pattern, cgroups, re.MULTILINE)
             try:
                 if found is not None:
@@ -163,7 +187,13 @@ class Scopes:
             return []
         if self.around.manager is None:
             asked = self.limits.of_scope or self.limits.scopes == "always"
-            return [f"sessions are held by resource limits alone, without control groups: {self.around.why}"] if asked else []
+            return (
+                [
+                    f"sessions are held by resource limits alone, without control groups: {self.around.why}"
+                ]
+                if asked
+                else []
+            )
         return [self.trouble] if self.trouble is not None else []
 
 

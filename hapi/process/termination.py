@@ -47,7 +47,9 @@ class TreeEnding:
             return "already_gone"
         running = kernel.is_running(self._identity)
         if running is None:
-            self.log.warn("Process {pid} is hidden from us, so it is not signalled", pid=self._identity.pid)
+            self.log.warn(
+                "Process {pid} is hidden from us, so it is not signalled", pid=self._identity.pid
+            )
             return "still_alive"
         begun = self._clock.seconds()
         asked: set[tuple[int, int]] = set()
@@ -78,7 +80,9 @@ class TreeEnding:
         for again in range(PASSES):
             everybody = [stat for stat in (*reversed(seen.others), seen.root) if stat is not None]
             if again:
-                self._signal(everybody, set(), signal.SIGSTOP)  # who forks faster than we look is frozen first
+                self._signal(
+                    everybody, set(), signal.SIGSTOP
+                )  # who forks faster than we look is frozen first
             refused = self._signal(everybody, set(), signal.SIGKILL)
             if seen.holder is not None:
                 self._signal([seen.holder], set(), KILL_ALL_BELOW, signal.SIGCONT)
@@ -90,7 +94,11 @@ class TreeEnding:
             if seen.is_empty and await self._is_over(seen):
                 return "stopped"
         left = [stat.pid for stat in seen.stats if stat is not seen.holder]
-        self.log.warn("Processes {pids} could not be ended, {refused} of them are not ours", pids=left, refused=len(refused))
+        self.log.warn(
+            "Processes {pids} could not be ended, {refused} of them are not ours",
+            pids=left,
+            refused=len(refused),
+        )
         return "still_alive"
 
     async def _is_over(self, seen: Members) -> bool:
@@ -105,7 +113,9 @@ class TreeEnding:
         nobody = has_nobody_below(identity.pid)
         return (await self._look()).is_empty if nobody is None else nobody
 
-    def _signal(self, stats: list[Any], sent: set[tuple[int, int]], *signals: signal.Signals) -> set[int]:
+    def _signal(
+        self, stats: list[Any], sent: set[tuple[int, int]], *signals: signal.Signals
+    ) -> set[int]:
         """Send `signals` to those who did not get them yet; the pids of those that we may not signal."""
         refused = set()
         for stat in stats:
@@ -113,13 +123,21 @@ class TreeEnding:
             if who in sent:
                 continue
             sent.add(who)
-            identity = self._identity if who == (self._identity.pid, self._identity.start_ticks) else identity_of(stat)
+            identity = (
+                self._identity
+                if who == (self._identity.pid, self._identity.start_ticks)
+                else identity_of(stat)
+            )
             try:
                 if identity is not None:
                     kernel.send(identity, *signals)
             except OSError as error:
                 refused.add(stat.pid)
-                self.log.warn("Process {pid} could not be signalled: {reason}", pid=stat.pid, reason=str(error))
+                self.log.warn(
+                    "Process {pid} could not be signalled: {reason}",
+                    pid=stat.pid,
+                    reason=str(error),
+                )
         return refused
 
     @staticmethod

@@ -12,7 +12,15 @@ from twisted.python.failure import Failure
 
 from hapi.attempts import MARK
 from hapi.one_shot import Once
-from hapi.process.identity import Stat, boot_id, identify, inode_of, open_pidfd, read_proc, read_stat
+from hapi.process.identity import (
+    Stat,
+    boot_id,
+    identify,
+    inode_of,
+    open_pidfd,
+    read_proc,
+    read_stat,
+)
 from hapi.process.launch import NAME
 from hapi.protocol.attempt import ProcessIdentity
 
@@ -42,7 +50,9 @@ class Table:
             environ = read_proc(stat.pid, "environ") or b""
             for entry in environ.split(b"\0") if _MARK in environ else ():
                 if entry.startswith(_MARK):
-                    self.marked.setdefault(entry[len(_MARK) :].decode(errors="replace"), set()).add(stat.pid)
+                    self.marked.setdefault(entry[len(_MARK) :].decode(errors="replace"), set()).add(
+                        stat.pid
+                    )
 
 
 @define(eq=False)
@@ -119,7 +129,11 @@ def members(table: Table, identity: ProcessIdentity, attempt_id: str, us: int) -
     level += [table.stats[pid] for pid in sorted(marked) if table.stats[pid].parent not in marked]
     while level:
         fresh = [stat for stat in level if stat.pid not in found and stat.pid != us]
-        fresh = [stat for stat in fresh if stat is root or stat is holder or not is_let_go(stat.pid, marked)]
+        fresh = [
+            stat
+            for stat in fresh
+            if stat is root or stat is holder or not is_let_go(stat.pid, marked)
+        ]
         found.update((stat.pid, stat) for stat in fresh)
         level = [child for stat in fresh for child in table.children.get(stat.pid, ())]
     others = [stat for stat in found.values() if stat is not root and stat is not holder]
@@ -194,7 +208,11 @@ def below(root: ProcessIdentity) -> list[ProcessIdentity] | None:
             for pid in pids or ():
                 child = identify(pid)
                 stat = read_stat(pid)
-                if child is None or stat is None or (stat.start_ticks, stat.parent) != (child.start_ticks, parent.pid):
+                if (
+                    child is None
+                    or stat is None
+                    or (stat.start_ticks, stat.parent) != (child.start_ticks, parent.pid)
+                ):
                     continue  # it has ended, and its pid may be another's
                 if not is_let_go(pid, set()):
                     level.append(child)
@@ -211,4 +229,8 @@ def identity_of(stat: Stat) -> ProcessIdentity | None:
                 return None
             return ProcessIdentity(stat.pid, stat.start_ticks, boot_id(), inode_of(pidfd))
     except OSError:
-        return ProcessIdentity(stat.pid, stat.start_ticks, boot_id()) if read_stat(stat.pid) == stat else None
+        return (
+            ProcessIdentity(stat.pid, stat.start_ticks, boot_id())
+            if read_stat(stat.pid) == stat
+            else None
+        )

@@ -43,7 +43,10 @@ def read_introduction(value: Any) -> Introduction:
     abilities = _mapping(value.get("agentCapabilities"))
     sessions = _mapping(abilities.get("sessionCapabilities"))
     info = _mapping(value.get("agentInfo"))
-    hints = [_text(method.get("description")) or _text(method.get("name")) for method in objects(value.get("authMethods"))]
+    hints = [
+        _text(method.get("description")) or _text(method.get("name"))
+        for method in objects(value.get("authMethods"))
+    ]
     return Introduction(
         PROTOCOL_VERSION,
         abilities.get("loadSession") is True,
@@ -89,17 +92,29 @@ def read_offer(value: Any, before: Offer | None = None) -> Offer:
     """What a `session/new`, `session/load` or `set_config_option` answer, or a `config_option_update`, offers."""
     before = before or Offer()
     found = _mapping(value)
-    parts: dict[str, Select | None] = {"mode": before.mode, "model": before.model, "effort": before.effort}
+    parts: dict[str, Select | None] = {
+        "mode": before.mode,
+        "model": before.model,
+        "effort": before.effort,
+    }
     modes, models = _mapping(found.get("modes")), _mapping(found.get("models"))
     if modes:
-        parts["mode"] = Select(None, _text(modes.get("currentModeId")), _choices(modes.get("availableModes"), "id"))
+        parts["mode"] = Select(
+            None, _text(modes.get("currentModeId")), _choices(modes.get("availableModes"), "id")
+        )
     if models:
-        parts["model"] = Select(None, _text(models.get("currentModelId")), _choices(models.get("availableModels"), "modelId"))
+        parts["model"] = Select(
+            None,
+            _text(models.get("currentModelId")),
+            _choices(models.get("availableModels"), "modelId"),
+        )
     for option in objects(found.get("configOptions")):
         part = CATEGORIES.get(str(option.get("category") or option.get("id")))
         name = _text(option.get("id"))
         if part and name and option.get("type", "select") == "select":
-            parts[part] = Select(name, _text(option.get("currentValue")), _choices(option.get("options"), "value"))
+            parts[part] = Select(
+                name, _text(option.get("currentValue")), _choices(option.get("options"), "value")
+            )
     return Offer(**parts)
 
 
@@ -110,14 +125,22 @@ def _choices(listed: Any, key: str) -> tuple[Choice, ...]:
         if isinstance(item.get("options"), list):
             found += _choices(item["options"], key)
         elif value := _text(item.get(key)):
-            found.append(Choice(value, _text(item.get("name")) or value, _text(item.get("description"))))
+            found.append(
+                Choice(value, _text(item.get("name")) or value, _text(item.get("description")))
+            )
     return tuple(found)
 
 
-def setting_call(session_id: str, part: str, select: Select, value: str) -> tuple[str, dict[str, Any]]:
+def setting_call(
+    session_id: str, part: str, select: Select, value: str
+) -> tuple[str, dict[str, Any]]:
     """Method and parameters that set `part` (mode, model, effort) to `value`."""
     if select.option is not None:
-        return "session/set_config_option", {"sessionId": session_id, "configId": select.option, "value": value}
+        return "session/set_config_option", {
+            "sessionId": session_id,
+            "configId": select.option,
+            "value": value,
+        }
     if part == "mode":
         return "session/set_mode", {"sessionId": session_id, "modeId": value}
     return "session/set_model", {"sessionId": session_id, "modelId": value}
@@ -195,7 +218,18 @@ class Titled:
     title: str
 
 
-Update = Text | Thought | UserText | ToolCall | Plan | Commands | ModeChanged | OptionsChanged | Context | Titled
+Update = (
+    Text
+    | Thought
+    | UserText
+    | ToolCall
+    | Plan
+    | Commands
+    | ModeChanged
+    | OptionsChanged
+    | Context
+    | Titled
+)
 
 
 def read_update(params: Mapping[str, Any]) -> Update | None:
@@ -211,10 +245,22 @@ def read_update(params: Mapping[str, Any]) -> Update | None:
         case "tool_call" | "tool_call_update":
             return read_tool_call(found)
         case "plan":
-            return Plan(tuple(_entry(entry) for entry in objects(found.get("entries")) if _text(entry.get("content"))))
+            return Plan(
+                tuple(
+                    _entry(entry)
+                    for entry in objects(found.get("entries"))
+                    if _text(entry.get("content"))
+                )
+            )
         case "available_commands_update":
             listed = objects(found.get("availableCommands"))
-            return Commands(tuple((name, _text(item.get("description"))) for item in listed if (name := _text(item.get("name")))))
+            return Commands(
+                tuple(
+                    (name, _text(item.get("description")))
+                    for item in listed
+                    if (name := _text(item.get("name")))
+                )
+            )
         case "current_mode_update":
             mode = _text(found.get("currentModeId"))
             return ModeChanged(mode) if mode else None
@@ -276,7 +322,9 @@ def read_permission_request(params: Mapping[str, Any]) -> PermissionRequest:
     if call is None:
         raise Malformed("a permission request without a tool call")
     options = tuple(
-        PermissionOption(option_id, str(item.get("kind") or ""), _text(item.get("name")) or option_id)
+        PermissionOption(
+            option_id, str(item.get("kind") or ""), _text(item.get("name")) or option_id
+        )
         for item in objects(params.get("options"))
         if (option_id := _text(item.get("optionId")))
     )
@@ -310,7 +358,14 @@ def read_usage(value: Any) -> Usage | None:
         return None
     cached, written = _count(found.get("cachedReadTokens")), _count(found.get("cachedWriteTokens"))
     whole = fresh + (cached or 0) + (written or 0)
-    return Usage(whole, output, _count(found.get("totalTokens")), _count(found.get("thoughtTokens")), cached, written)
+    return Usage(
+        whole,
+        output,
+        _count(found.get("totalTokens")),
+        _count(found.get("thoughtTokens")),
+        cached,
+        written,
+    )
 
 
 def prompt_blocks(text: str) -> list[dict[str, Any]]:

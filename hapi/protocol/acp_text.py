@@ -35,7 +35,11 @@ def tool_output(found: Mapping[str, Any]) -> Any:
         for key in ("output", "stdout", "text", "error"):
             if isinstance(raw.get(key), str) and raw[key]:
                 return raw[key]
-    if isinstance(raw, list) and raw and all(isinstance(item, dict) and isinstance(item.get("text"), str) for item in raw):
+    if (
+        isinstance(raw, list)
+        and raw
+        and all(isinstance(item, dict) and isinstance(item.get("text"), str) for item in raw)
+    ):
         return "\n".join(item["text"] for item in raw)
     parts = [_content_text(item) for item in objects(found.get("content"))]
     return "\n".join(filter(None, parts)) or raw
@@ -53,7 +57,9 @@ def _diff(path: str, old: Any, new: Any) -> str:
     before, after = (value.splitlines() if isinstance(value, str) else [] for value in (old, new))
     if len(before) + len(after) > LONGEST_DIFF:
         return f"{path}: {len(before)} lines became {len(after)}"
-    return "\n".join(unified_diff(before, after, path if old is not None else "/dev/null", path, lineterm=""))
+    return "\n".join(
+        unified_diff(before, after, path if old is not None else "/dev/null", path, lineterm="")
+    )
 
 
 def objects(value: Any) -> Sequence[Mapping[str, Any]]:

@@ -18,7 +18,16 @@ from hapi.protocol.engineio import (
     Handshake,
     Malformed,
 )
-from hapi.protocol.socketio import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet, decode, encode
+from hapi.protocol.socketio import (
+    ACK,
+    CONNECT,
+    CONNECT_ERROR,
+    DISCONNECT,
+    EVENT,
+    Packet,
+    decode,
+    encode,
+)
 
 HANDSHAKE_TIMEOUT = 20.0  # seconds from the start of an attempt to the CONNECT reply
 
@@ -131,7 +140,9 @@ class ClientChannel:
         if self.closed or now < self.deadline:
             return []
         if not self.joined:
-            return self._close(f"the hub did not finish the handshake within {HANDSHAKE_TIMEOUT:.0f} s")
+            return self._close(
+                f"the hub did not finish the handshake within {HANDSHAKE_TIMEOUT:.0f} s"
+            )
         assert self.handshake is not None
         silence = self.handshake.ping_interval + self.handshake.ping_timeout
         return self._close(f"the hub has been silent for {silence:.0f} s")
@@ -156,7 +167,9 @@ class ClientChannel:
                 if self.handshake is not None:
                     raise Malformed("a second open packet")
                 self.handshake = Handshake.parse(rest)
-                return [Send(MESSAGE + encode(Packet(CONNECT, self.namespace, data=dict(self.auth))))]
+                return [
+                    Send(MESSAGE + encode(Packet(CONNECT, self.namespace, data=dict(self.auth))))
+                ]
             case _ if text == PING:
                 return [Send(PONG)]
             case _ if text == CLOSE:
@@ -205,9 +218,18 @@ class ServerChannel:
     closed: bool = False
 
     @classmethod
-    def start(cls, handshake: Handshake, namespaces: Collection[str], now: float) -> tuple[ServerChannel, list[Step]]:
+    def start(
+        cls, handshake: Handshake, namespaces: Collection[str], now: float
+    ) -> tuple[ServerChannel, list[Step]]:
         """A channel whose transport is open, and the open packet to send."""
-        channel = cls(handshake, frozenset(namespaces), now, now + handshake.ping_interval, None, now + CONNECT_TIMEOUT)
+        channel = cls(
+            handshake,
+            frozenset(namespaces),
+            now,
+            now + handshake.ping_interval,
+            None,
+            now + CONNECT_TIMEOUT,
+        )
         channel._settle()
         return channel, [Send(handshake.packet())]
 

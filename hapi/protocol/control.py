@@ -30,7 +30,11 @@ class SessionStarted(Struct, frozen=True, rename="camel"):
         claimed = (self.metadata or {}).get("hostPid")
         if claimed is None or (claimed == 0 and not isinstance(claimed, bool)):
             return None
-        if isinstance(claimed, bool) or not isinstance(claimed, int) or not 1 < claimed <= PID_LIMIT:
+        if (
+            isinstance(claimed, bool)
+            or not isinstance(claimed, int)
+            or not 1 < claimed <= PID_LIMIT
+        ):
             raise ValueError("metadata.hostPid is no process id")
         return claimed
 
@@ -58,7 +62,9 @@ class Listed(Struct, frozen=True, rename="camel", omit_defaults=True):
     state: str | None = None
     started_at: int | None = None
     unverified: bool = False
-    activity: dict[str, Any] | None = None  # what it does, by its own report, and whether it is stuck
+    activity: dict[str, Any] | None = (
+        None  # what it does, by its own report, and whether it is stuck
+    )
 
 
 DIRECTLY = "hapi directly - likely by user from terminal"  # npm's words for a session nobody but its user started
@@ -76,7 +82,10 @@ def read_object(body: bytes, has_type: bool) -> dict[str, Any]:
     """The JSON object of a request; {} for a request without body and without Content-Type. Raises Malformed."""
     if not body:
         if has_type:
-            raise Malformed("Body cannot be empty when content-type is set to 'application/json'", "FST_ERR_CTP_EMPTY_JSON_BODY")
+            raise Malformed(
+                "Body cannot be empty when content-type is set to 'application/json'",
+                "FST_ERR_CTP_EMPTY_JSON_BODY",
+            )
         return {}
     try:
         found = msgspec.json.decode(body)
@@ -128,9 +137,17 @@ def spawn_reply(result: SpawnResult) -> tuple[int, Mapping[str, Any]]:
     """Status and body of /spawn-session."""
     match result:
         case Spawned(session_id):
-            return 200, {"success": True, "sessionId": session_id, "approvedNewDirectoryCreation": True}
+            return 200, {
+                "success": True,
+                "sessionId": session_id,
+                "approvedNewDirectoryCreation": True,
+            }
         case NeedsDirectory(directory):
-            asked = {"requiresUserApproval": True, "actionRequired": "CREATE_DIRECTORY", "directory": directory}
+            asked = {
+                "requiresUserApproval": True,
+                "actionRequired": "CREATE_DIRECTORY",
+                "directory": directory,
+            }
             return 409, {"success": False} | asked
         case SpawnRefused(message, code, agent):
             extra = {key: value for key, value in (("code", code), ("agent", agent)) if value}

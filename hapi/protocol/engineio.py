@@ -43,12 +43,22 @@ class Handshake:
         except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
             raise Malformed(f"open packet: {error}") from error
         if not (0 < found.ping_interval <= 86_400_000 and 0 < found.ping_timeout <= 86_400_000):
-            raise Malformed("open packet: pingInterval and pingTimeout must be milliseconds between 0 and one day")
-        return cls(found.sid, found.ping_interval / 1000, found.ping_timeout / 1000, found.max_payload)
+            raise Malformed(
+                "open packet: pingInterval and pingTimeout must be milliseconds between 0 and one day"
+            )
+        return cls(
+            found.sid, found.ping_interval / 1000, found.ping_timeout / 1000, found.max_payload
+        )
 
     def packet(self) -> str:
         """The open packet with its code."""
-        shown = _Open(self.sid, round(self.ping_interval * 1000), round(self.ping_timeout * 1000), [], self.max_payload)
+        shown = _Open(
+            self.sid,
+            round(self.ping_interval * 1000),
+            round(self.ping_timeout * 1000),
+            [],
+            self.max_payload,
+        )
         return OPEN + msgspec.json.encode(shown).decode()
 
 
@@ -73,7 +83,10 @@ VERSION_UNSUPPORTED = Refusal(400, 5, "Unsupported protocol version")
 
 
 def refusal(
-    method: str, query: Mapping[str, Sequence[str]], origin_allowed: bool, open_sids: Collection[str] = ()
+    method: str,
+    query: Mapping[str, Sequence[str]],
+    origin_allowed: bool,
+    open_sids: Collection[str] = (),
 ) -> Refusal | None:
     """Judge a request for `/socket.io/`; None lets it in. Only the websocket transport is offered.
 

@@ -12,7 +12,9 @@ PROTOCOL_VERSION = 1
 
 Text = Annotated[str, Meta(min_length=1)]
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
-Time = Annotated[int, Meta(ge=0, le=1 << 53)]  # milliseconds since the epoch, as JavaScript counts exactly
+Time = Annotated[
+    int, Meta(ge=0, le=1 << 53)
+]  # milliseconds since the epoch, as JavaScript counts exactly
 
 
 class Body(Struct, frozen=True, rename="camel"):
@@ -32,7 +34,9 @@ class CreateSession(Body, frozen=True):
     tag: Annotated[str, Meta(min_length=1, max_length=512)]
     metadata: Any
     agent_state: Any = None
-    id: Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")] | None = None
+    id: (
+        Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")] | None
+    ) = None
     model: str | None = None
     model_reasoning_effort: str | None = None
     effort: str | None = None
@@ -144,7 +148,22 @@ class HubSettings(Body, frozen=True):
 
 # --- flavors ---------------------------------------------------------------------------------------------------------
 
-FLAVORS = frozenset({"agy", "claude", "codex", "copilot", "cursor", "demo", "dsh", "gemini", "grok", "kimi", "opencode", "pi"})
+FLAVORS = frozenset(
+    {
+        "agy",
+        "claude",
+        "codex",
+        "copilot",
+        "cursor",
+        "demo",
+        "dsh",
+        "gemini",
+        "grok",
+        "kimi",
+        "opencode",
+        "pi",
+    }
+)
 
 _CLAUDE = ("default", "acceptEdits", "auto", "bypassPermissions", "plan")
 _SANDBOXED = ("default", "read-only", "safe-yolo", "yolo")
@@ -165,14 +184,23 @@ EVERY_MODE = frozenset(mode for modes in PERMISSION_MODES.values() for mode in m
 
 # Which settings a flavor has beside its permission mode; the text is the hub's answer to the others.
 SETTINGS: Mapping[str, tuple[frozenset[str], str]] = {
-    "effort": (frozenset({"claude", "grok", "pi"}), "Effort selection is not supported for this session type"),
+    "effort": (
+        frozenset({"claude", "grok", "pi"}),
+        "Effort selection is not supported for this session type",
+    ),
     "model_reasoning_effort": (
         frozenset({"codex", "opencode"}),
         "Model reasoning effort is not supported for this session type",
     ),
     "service_tier": (frozenset({"codex"}), "Service tier is only supported for Codex sessions"),
-    "collaboration_mode": (frozenset({"codex"}), "Collaboration mode is only supported for Codex sessions"),
-    "copilot_agent_mode": (frozenset({"copilot"}), "Agent mode is only supported for Copilot sessions"),
+    "collaboration_mode": (
+        frozenset({"codex"}),
+        "Collaboration mode is only supported for Codex sessions",
+    ),
+    "copilot_agent_mode": (
+        frozenset({"copilot"}),
+        "Agent mode is only supported for Copilot sessions",
+    ),
 }
 STEERED = frozenset({"pi", "codex"})
 WITHOUT_MODEL = frozenset({"dsh"})
@@ -199,7 +227,10 @@ _SHOWN: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(("hostPid", "lifecycleStateSince"), (int, float)),
     **dict.fromkeys(("startedFromRunner",), (bool,)),
     **dict.fromkeys(("tools", "slashCommands"), (list,)),
-    **dict.fromkeys(("summary", "capabilities", "worktree", "opencodeClearOperation", "ptyResumeAttempt"), (dict,)),
+    **dict.fromkeys(
+        ("summary", "capabilities", "worktree", "opencodeClearOperation", "ptyResumeAttempt"),
+        (dict,),
+    ),
     **dict.fromkeys(("forkedFrom",), (dict, str)),
 }
 _MACHINE_SHOWN: Mapping[str, tuple[type, ...]] = {
@@ -219,13 +250,17 @@ def _fits(value: object, kinds: tuple[type, ...]) -> bool:
 
 def shown_metadata(stored: Any) -> dict[str, Any] | None:
     """The metadata of a session as every view has it; None without `path` and `host`. Keys of a wrong type are left out."""
-    if not isinstance(stored, dict) or not (isinstance(stored.get("path"), str) and isinstance(stored.get("host"), str)):
+    if not isinstance(stored, dict) or not (
+        isinstance(stored.get("path"), str) and isinstance(stored.get("host"), str)
+    ):
         return None
     shown = {}
     for key, value in stored.items():
         kinds = _SHOWN.get(key)
         if kinds is None:
-            kinds = (str,) if key.endswith("SessionId") else (object,) if _SPECIAL.match(key) else ()
+            kinds = (
+                (str,) if key.endswith("SessionId") else (object,) if _SPECIAL.match(key) else ()
+            )
         if kinds and value is not None and _fits(value, kinds):
             shown[key] = value
     return shown
@@ -233,9 +268,13 @@ def shown_metadata(stored: Any) -> dict[str, Any] | None:
 
 def shown_machine_metadata(stored: Any) -> dict[str, Any] | None:
     required = ("host", "platform", "happyCliVersion")
-    if not isinstance(stored, dict) or not all(isinstance(stored.get(key), str) for key in required):
+    if not isinstance(stored, dict) or not all(
+        isinstance(stored.get(key), str) for key in required
+    ):
         return None
-    return {key: stored[key] for key, kinds in _MACHINE_SHOWN.items() if _fits(stored.get(key), kinds)}
+    return {
+        key: stored[key] for key, kinds in _MACHINE_SHOWN.items() if _fits(stored.get(key), kinds)
+    }
 
 
 def shown_runner_state(stored: Any) -> dict[str, Any] | None:
@@ -248,10 +287,16 @@ def merged_metadata(stored: Any, written: dict[str, Any]) -> dict[str, Any]:
     An explicit null removes such a key; what belongs to the hub stays as the hub has it.
     """
     before = stored if isinstance(stored, dict) else {}
-    kept = [key for key in before if key in _KEPT or (key.endswith("SessionId") and key not in HUB_OWNED)]
+    kept = [
+        key
+        for key in before
+        if key in _KEPT or (key.endswith("SessionId") and key not in HUB_OWNED)
+    ]
     result = {key: value for key, value in written.items() if key not in HUB_OWNED}
     for key in kept:
-        if key not in result and (key != "cursorSessionProtocol" or "cursorSessionId" not in written):
+        if key not in result and (
+            key != "cursorSessionProtocol" or "cursorSessionId" not in written
+        ):
             result[key] = before[key]
     for key in (*_KEPT, *(key for key in list(result) if key.endswith("SessionId"))):
         if key in result and result[key] is None:

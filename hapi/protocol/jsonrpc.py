@@ -96,7 +96,12 @@ def read_message(line: bytes) -> Message:
     wrong = found.get("error")
     if isinstance(wrong, dict):
         code, text = wrong.get("code"), wrong.get("message")
-        return Problem(number, code if isinstance(code, int) else INTERNAL_ERROR, _problem_text(text, wrong), wrong.get("data"))
+        return Problem(
+            number,
+            code if isinstance(code, int) else INTERNAL_ERROR,
+            _problem_text(text, wrong),
+            wrong.get("data"),
+        )
     if number is None or "result" not in found:
         raise Malformed("neither a call nor an answer")
     return Result(number, found["result"])
@@ -106,8 +111,16 @@ def _problem_text(text: Any, error: Mapping[str, Any]) -> str:
     """The agent's words; a bare `Internal error` gets the detail that came with it."""
     said = text if isinstance(text, str) and text else "unknown error"
     data = error.get("data")
-    detail = data if isinstance(data, str) else data.get("details") or data.get("message") if isinstance(data, dict) else None
-    return f"{said}: {detail}" if isinstance(detail, str) and detail and detail not in said else said
+    detail = (
+        data
+        if isinstance(data, str)
+        else data.get("details") or data.get("message")
+        if isinstance(data, dict)
+        else None
+    )
+    return (
+        f"{said}: {detail}" if isinstance(detail, str) and detail and detail not in said else said
+    )
 
 
 def request(number: int, method: str, params: Mapping[str, Any]) -> bytes:

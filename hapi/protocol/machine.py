@@ -52,7 +52,8 @@ Field = tuple[str, str, str, str | None]
 
 def _fields(*fields: Field) -> list[dict[str, str]]:
     return [
-        {"id": name, "section": section, "kind": kind} | ({"optionSource": source, "availability": "both"} if source else MANAGED)
+        {"id": name, "section": section, "kind": kind}
+        | ({"optionSource": source, "availability": "both"} if source else MANAGED)
         for name, section, kind, source in fields
     ]
 
@@ -102,9 +103,15 @@ def agent_config(flavor: str, has_permission_modes: bool) -> dict[str, Any]:
     return {"flavor": flavor, "fields": _fields(_PERMISSION if has_permission_modes else _MANAGED)}
 
 
-def runner_capabilities(agent_configs: Sequence[Mapping[str, Any]] = AGENT_CONFIGS) -> dict[str, Any]:
+def runner_capabilities(
+    agent_configs: Sequence[Mapping[str, Any]] = AGENT_CONFIGS,
+) -> dict[str, Any]:
     """`runnerState.capabilities`: without `piExistingSessionResume` hubs do not resume Pi sessions."""
-    return {"codexSharedRuntime": True, "piExistingSessionResume": True, "agentConfigs": list(agent_configs)}
+    return {
+        "codexSharedRuntime": True,
+        "piExistingSessionResume": True,
+        "agentConfigs": list(agent_configs),
+    }
 
 
 SHUTDOWN_KEYS = ("shutdownRequestedAt", "shutdownSource")
@@ -130,7 +137,11 @@ class RunnerFacts(Struct, frozen=True, rename="camel"):
         return kept | {"status": "running"} | self._own()
 
     def leaving(self, stored: object, source: ShutdownSource, now: int) -> dict[str, Any]:
-        return self.running(stored) | {"status": "shutting-down", "shutdownRequestedAt": now, "shutdownSource": source}
+        return self.running(stored) | {
+            "status": "shutting-down",
+            "shutdownRequestedAt": now,
+            "shutdownSource": source,
+        }
 
     def _own(self) -> dict[str, Any]:
         facts = {"pid": self.pid, "httpPort": self.http_port, "startedAt": self.started_at}
@@ -138,7 +149,11 @@ class RunnerFacts(Struct, frozen=True, rename="camel"):
 
 
 def spawn_error(
-    message: str, at: int, pid: int | None = None, exit_code: int | None = None, signal: str | None = None
+    message: str,
+    at: int,
+    pid: int | None = None,
+    exit_code: int | None = None,
+    signal: str | None = None,
 ) -> dict[str, Any]:
     """`runnerState.lastSpawnError` after a failed start; `at` in epoch milliseconds."""
     known = {} if pid is None else {"pid": pid}

@@ -28,12 +28,20 @@ def new_id() -> str:
 
 def agent_record(data: Mapping[str, Any]) -> Data:
     """A record of any agent; the name `codex` is historical."""
-    return {"role": "agent", "content": {"type": "codex", "data": data}, "meta": {"sentFrom": "cli"}}
+    return {
+        "role": "agent",
+        "content": {"type": "codex", "data": data},
+        "meta": {"sentFrom": "cli"},
+    }
 
 
 def summary_record(text: str) -> Data:
     data = {"type": "summary", "summary": text, "leafUuid": new_id()}
-    return {"role": "agent", "content": {"type": "output", "data": data}, "meta": {"sentFrom": "cli"}}
+    return {
+        "role": "agent",
+        "content": {"type": "output", "data": data},
+        "meta": {"sentFrom": "cli"},
+    }
 
 
 def event_record(data: Mapping[str, Any]) -> Data:
@@ -74,7 +82,12 @@ def plan(entries: tuple[Mapping[str, str], ...]) -> Data:
 
 
 def tool_result(call_id: str, output: Any, failed: bool) -> Data:
-    return {"type": "tool-call-result", "callId": call_id, "output": "" if output is None else output, "is_error": failed}
+    return {
+        "type": "tool-call-result",
+        "callId": call_id,
+        "output": "" if output is None else output,
+        "is_error": failed,
+    }
 
 
 def token_count(usage: Usage, model: str | None, context: tuple[int, int] | None) -> Data:
@@ -125,7 +138,11 @@ class _Call:
     def record(self) -> Data:
         data: Data = {"type": "tool-call", "name": self.name, "callId": self.call_id}
         data |= {"input": {} if self.input is None else self.input, "status": self.status}
-        return data | ({"nativeTitle": self.title} if self.title else {}) | ({"nativeKind": self.kind} if self.kind else {})
+        return (
+            data
+            | ({"nativeTitle": self.title} if self.title else {})
+            | ({"nativeKind": self.kind} if self.kind else {})
+        )
 
 
 @define
@@ -159,7 +176,9 @@ class Transcript:
 
     def asked(self, call: ToolCall) -> tuple[list[Data], str, Any]:
         """The agent asks before `call`: records to show first, the name of the tool, its arguments."""
-        records = self._tool(evolve(call, status=None))  # requests say `pending` of calls that run already
+        records = self._tool(
+            evolve(call, status=None)
+        )  # requests say `pending` of calls that run already
         known = self._calls[call.call_id]
         return records, known.name, {} if known.input is None else known.input
 
@@ -169,7 +188,9 @@ class Transcript:
         if interrupted:
             for call in self._calls.values():
                 if call.shown is not None and not call.finished:
-                    records.append(tool_result(call.call_id, call.output or "Interrupted", failed=True))
+                    records.append(
+                        tool_result(call.call_id, call.output or "Interrupted", failed=True)
+                    )
         self._calls = {}
         return records
 
@@ -194,7 +215,12 @@ class Transcript:
         call.learn(update)
         records: list[Data] = []
         ends = call.status in FINISHED
-        state = (call.name, call.kind, call.input, call.shown[-1] if ends and call.shown else call.status)
+        state = (
+            call.name,
+            call.kind,
+            call.input,
+            call.shown[-1] if ends and call.shown else call.status,
+        )
         if state != call.shown:
             call.shown = state
             records = [*self._end_blocks(), call.record()]

@@ -57,14 +57,24 @@ class Settled:
 ABORTED = Settled("canceled", "abort", "User aborted")
 
 
-def with_settled(state: Any, request_id: str, settled: Settled, now: int, request: Mapping[str, Any] | None = None) -> Json:
+def with_settled(
+    state: Any,
+    request_id: str,
+    settled: Settled,
+    now: int,
+    request: Mapping[str, Any] | None = None,
+) -> Json:
     """Move a request to the answered ones; `request` stands in for one that was never shown."""
     found = _state(state)
     waiting = dict(found.get("requests", {}))
     entry = waiting.pop(request_id, None) or request
     if entry is None:
         return {**found, "requests": waiting}
-    return {**found, "requests": waiting, "completedRequests": _completed(found, {request_id: _closed(entry, settled, now)})}
+    return {
+        **found,
+        "requests": waiting,
+        "completedRequests": _completed(found, {request_id: _closed(entry, settled, now)}),
+    }
 
 
 def with_all_canceled(state: Any, settled: Settled, now: int) -> Json:
@@ -112,7 +122,9 @@ class Answer:
     @property
     def settled(self) -> Settled:
         status = "approved" if self.approved else "denied"
-        return Settled(status, self.given or self.decision, None, self.mode, self.allow_tools, self.answers)
+        return Settled(
+            status, self.given or self.decision, None, self.mode, self.allow_tools, self.answers
+        )
 
 
 def read_answer(params: Any) -> Answer:
@@ -126,12 +138,24 @@ def read_answer(params: Any) -> Answer:
     given = found.get("decision")
     given = given if given in DECISIONS else None
     tools = found.get("allowTools")
-    tools = tuple(tool for tool in tools if isinstance(tool, str)) if isinstance(tools, list) else None
+    tools = (
+        tuple(tool for tool in tools if isinstance(tool, str)) if isinstance(tools, list) else None
+    )
     mode = found.get("mode")
-    decision = given or ("approved_for_session" if tools and approved else "approved" if approved else "denied")
+    decision = given or (
+        "approved_for_session" if tools and approved else "approved" if approved else "denied"
+    )
     if approved != decision.startswith("approved"):
         decision = "approved" if approved else "denied"
-    return Answer(request_id, approved, decision, given, mode if isinstance(mode, str) else None, tools, found.get("answers"))
+    return Answer(
+        request_id,
+        approved,
+        decision,
+        given,
+        mode if isinstance(mode, str) else None,
+        tools,
+        found.get("answers"),
+    )
 
 
 _KINDS = {
@@ -150,7 +174,20 @@ def chosen_option(decision: str, options: Sequence[PermissionOption]) -> str | N
     return None
 
 
-_WRITES = ("write", "edit", "create", "delete", "patch", "move", "rename", "remove", "replace", "update", "apply", "install")
+_WRITES = (
+    "write",
+    "edit",
+    "create",
+    "delete",
+    "patch",
+    "move",
+    "rename",
+    "remove",
+    "replace",
+    "update",
+    "apply",
+    "install",
+)
 _READING_KINDS = ("read", "search", "fetch", "think", "other", None)
 
 
@@ -164,7 +201,9 @@ def automatic_decision(mode: str | None, tool: str, kind: str | None) -> Decisio
             return "approved_for_session"
         case "safe-yolo":
             return "approved"
-        case "read-only" if kind in _READING_KINDS and not any(hint in tool.lower() for hint in _WRITES):
+        case "read-only" if kind in _READING_KINDS and not any(
+            hint in tool.lower() for hint in _WRITES
+        ):
             return "approved"
     return None
 

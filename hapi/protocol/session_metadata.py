@@ -85,14 +85,18 @@ def taken_over(fresh: Mapping[str, Any], stored: Any) -> Json:
     kept = {
         key: value
         for key, value in before.items()
-        if key in _KEPT or key.startswith(_KEPT_PREFIXES) or (key.endswith("SessionId") and key != "supersededBySessionId")
+        if key in _KEPT
+        or key.startswith(_KEPT_PREFIXES)
+        or (key.endswith("SessionId") and key != "supersededBySessionId")
     }
     return {**fresh, **kept}
 
 
 def worktree_of(environ: Mapping[str, str]) -> Json | None:
     """What the runner says about the worktree it made for this session."""
-    base, branch, name = (environ.get(f"HAPI_WORKTREE_{part}") for part in ("BASE_PATH", "BRANCH", "NAME"))
+    base, branch, name = (
+        environ.get(f"HAPI_WORKTREE_{part}") for part in ("BASE_PATH", "BRANCH", "NAME")
+    )
     if not base or not branch or not name:
         return None
     found: Json = {"basePath": base, "branch": branch, "name": name}

@@ -17,7 +17,17 @@ CONNECT, DISCONNECT, EVENT, ACK, CONNECT_ERROR = range(5)
 _HEAD = re.compile(r"([0-4])(?:(/[^,]*)(?:,|$))?(\d{1,15})?")
 
 # socket.io's own events: a client that could send them would speak for the library (socket.io-parser, CVE-2024-38355).
-RESERVED = frozenset({"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener", "__proto__"})
+RESERVED = frozenset(
+    {
+        "connect",
+        "connect_error",
+        "disconnect",
+        "disconnecting",
+        "newListener",
+        "removeListener",
+        "__proto__",
+    }
+)
 
 
 @frozen
@@ -34,7 +44,9 @@ def to_json(value: Any) -> str:
     """`value` as JSON on one line. Struct and attrs values go by their fields. Raises TypeError, ValueError, RecursionError."""
     try:
         return msgspec.json.encode(value).decode()
-    except UnicodeEncodeError:  # a lone surrogate, as in text cut in the middle of an emoji: goes out as an escape
+    except (
+        UnicodeEncodeError
+    ):  # a lone surrogate, as in text cut in the middle of an emoji: goes out as an escape
         return json.dumps(msgspec.to_builtins(value), separators=(",", ":"), allow_nan=False)
 
 

@@ -95,7 +95,10 @@ def parse_spawn(params: object) -> SpawnRequest:
     given["approvedNewDirectoryCreation"] = given.get("approvedNewDirectoryCreation") is not False
     try:
         request = msgspec.convert(given, SpawnRequest)
-    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # the latter: a key that is no text
+    except (
+        msgspec.ValidationError,
+        UnicodeEncodeError,
+    ) as error:  # the latter: a key that is no text
         raise MalformedSpawn(str(error)) from error
     for name, value in given.items():
         if isinstance(value, str) and not _passable(value):
@@ -126,7 +129,16 @@ def wire_result(result: SpawnResult) -> dict[str, Any]:
 
 PERMISSION_MODES = frozenset(
     {
-        *("default", "acceptEdits", "auto", "bypassPermissions", "plan", "ask", "debug", "autoReview"),
+        *(
+            "default",
+            "acceptEdits",
+            "auto",
+            "bypassPermissions",
+            "plan",
+            "ask",
+            "debug",
+            "autoReview",
+        ),
         *("read-only", "safe-yolo", "yolo", "request-review", "always-proceed"),
     }
 )
@@ -160,7 +172,9 @@ AGENTS: Mapping[str, Flags] = {
     "agy": Flags(effort=True),
     "dsh": Flags(permission=False),
 }
-OTHERS = Flags(reasoning_effort=True)  # agents the recordings do not know: gemini, demo, those of the settings
+OTHERS = Flags(
+    reasoning_effort=True
+)  # agents the recordings do not know: gemini, demo, those of the settings
 
 
 def argv_for(request: SpawnRequest, linked_worktree: bool = False) -> list[str]:
@@ -182,10 +196,19 @@ def argv_for(request: SpawnRequest, linked_worktree: bool = False) -> list[str]:
     options = (
         ("--model", request.model),
         ("--effort", request.effort if flags.effort else None),
-        ("--model-reasoning-effort", request.model_reasoning_effort if flags.reasoning_effort else None),
+        (
+            "--model-reasoning-effort",
+            request.model_reasoning_effort if flags.reasoning_effort else None,
+        ),
         ("--service-tier", request.service_tier if flags.codex else None),
-        ("--collaboration-mode", _unless("default", request.collaboration_mode) if flags.codex else None),
-        ("--copilot-agent-mode", _unless("interactive", request.copilot_agent_mode) if flags.copilot else None),
+        (
+            "--collaboration-mode",
+            _unless("default", request.collaboration_mode) if flags.codex else None,
+        ),
+        (
+            "--copilot-agent-mode",
+            _unless("interactive", request.copilot_agent_mode) if flags.copilot else None,
+        ),
     )
     argv += [part for name, value in options if value for part in (name, value)]
     if flags.permission:
@@ -211,7 +234,9 @@ def _permission(request: SpawnRequest) -> list[str]:
 
 # --- the environment -------------------------------------------------------------------------------------------------
 
-RUNNERS_OWN = frozenset({"HAPI_RUNNER_HANDOFF_FROM_PID", "HAPI_ATTEMPT", "NOTIFY_SOCKET", "MAINPID"})
+RUNNERS_OWN = frozenset(
+    {"HAPI_RUNNER_HANDOFF_FROM_PID", "HAPI_ATTEMPT", "NOTIFY_SOCKET", "MAINPID"}
+)
 RUNNERS_OWN_PREFIXES = ("LISTEN_", "WATCHDOG_", "HAPI_WORKTREE_")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -250,7 +275,9 @@ def environment_for(
     `codex_home` is the private directory made for a codex child that was given a token.
     """
     found = {
-        name: value for name, value in inherited.items() if name not in RUNNERS_OWN and not name.startswith(RUNNERS_OWN_PREFIXES)
+        name: value
+        for name, value in inherited.items()
+        if name not in RUNNERS_OWN and not name.startswith(RUNNERS_OWN_PREFIXES)
     }
     for name in ("NO_PROXY", "no_proxy"):
         found[name] = without_proxy(found.get(name, ""))

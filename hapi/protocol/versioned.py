@@ -9,7 +9,11 @@ from typing import Any
 from attrs import frozen
 
 QUICK_TRIES = 5
-SHORTEST, LONGEST, FULL_AT = 0.265, 1.0, 50  # seconds; runner.md 4.3: uniform in 0…U, U grows over 50 failures
+SHORTEST, LONGEST, FULL_AT = (
+    0.265,
+    1.0,
+    50,
+)  # seconds; runner.md 4.3: uniform in 0…U, U grows over 50 failures
 SLOW_LONGEST = 30.0  # seconds: after the quick tries of a write that is refused each time
 
 

@@ -48,7 +48,10 @@ class Beat:
         lock = self._lock()
         verdict = lock.fence() if lock is not None else "ours"
         if isinstance(verdict, Superseded):
-            self.log.error("Process {pid} has taken this home over; its sessions stay as they are", pid=verdict.pid)
+            self.log.error(
+                "Process {pid} has taken this home over; its sessions stay as they are",
+                pid=verdict.pid,
+            )
             self._superseded(verdict.pid)
             return
         for child in self._unwatched():
@@ -65,4 +68,8 @@ class Beat:
 
     def _unwatched(self) -> list[Child]:
         """Those whose end nobody would tell us: watching them has failed. The kernel tells of all others."""
-        return [child for child in self._children.live() if child.watching is None or child.watching.called]
+        return [
+            child
+            for child in self._children.live()
+            if child.watching is None or child.watching.called
+        ]

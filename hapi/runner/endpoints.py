@@ -51,7 +51,11 @@ class Doors:
         try:
             self.listeners.open_unix(site)
         except (OSError, CannotListenError) as error:
-            self.log.warn("{path} cannot be opened, callers have the port alone: {reason}", path=str(path), reason=str(error))
+            self.log.warn(
+                "{path} cannot be opened, callers have the port alone: {reason}",
+                path=str(path),
+                reason=str(error),
+            )
 
     def resource(self) -> IResource:
         if self._resource is None:

@@ -56,12 +56,16 @@ class Desk:
     async def announce(self, message: SessionStarted, door: Door) -> Verdict:
         return await self._sessions.announcements.hear(message, door)
 
-    async def spawn(self, request: SpawnRequest, asked_by: str, within: float | None = None) -> SpawnResult:
+    async def spawn(
+        self, request: SpawnRequest, asked_by: str, within: float | None = None
+    ) -> SpawnResult:
         return await self._sessions.spawn(request, asked_by, within)
 
     async def stop_session(self, name: str, actor: str) -> str:
         method = "hub" if actor == "hub" else "control"
-        return await self._sessions.stop(name, reason="Stopped by runner", actor=actor, method=method)
+        return await self._sessions.stop(
+            name, reason="Stopped by runner", actor=actor, method=method
+        )
 
     def stop_soon(self, actor: str) -> None:
         """Leave a moment after the answer is out."""
@@ -75,7 +79,9 @@ class Desk:
         """What runs, and whether more is accepted."""
         live = self._sessions.children.live()
         self._sessions.reports.look_at(live)
-        return work_of(live, self._sessions.spawner.under_way, self._sessions.admission.draining is None)
+        return work_of(
+            live, self._sessions.spawner.under_way, self._sessions.admission.draining is None
+        )
 
     def drain(self, actor: str, keep: bool = True) -> dict[str, Any]:
         """Start no more sessions until `resume`, or without `keep` until our end at the latest; those that run go on."""
@@ -114,5 +120,7 @@ class Desk:
             return f"control: pid {pid}"
         if self.options.settings.get("sessionsMayControl") is False:
             self._note("control-refused", child, actor=f"control: pid {pid}")
-            raise CallerForbidden("sessions may not control this runner (sessionsMayControl in settings.json)")
+            raise CallerForbidden(
+                "sessions may not control this runner (sessionsMayControl in settings.json)"
+            )
         return f"control: pid {pid}, session {child.session_id}"

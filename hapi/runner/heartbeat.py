@@ -16,7 +16,9 @@ class Heartbeat(Service):
 
     log = Logger()
 
-    def __init__(self, clock: IReactorTime, interval: float, beat: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, clock: IReactorTime, interval: float, beat: Callable[[], Awaitable[None]]
+    ) -> None:
         self._interval, self._beat = interval, beat
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._guarded()))
         self._loop.clock = clock
@@ -25,7 +27,9 @@ class Heartbeat(Service):
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
-        self._loop.start(self._interval, now=False).addErrback(lambda reason: self.log.failure("The heartbeat ended", reason))
+        self._loop.start(self._interval, now=False).addErrback(
+            lambda reason: self.log.failure("The heartbeat ended", reason)
+        )
 
     def stopService(self) -> None:
         super().stopService()  # type: ignore[no-untyped-call]

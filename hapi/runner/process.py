@@ -13,7 +13,12 @@ from hapi.runner.supervision.sd_notify import Notifier, notifier
 
 
 def host(
-    reactor: Any, runner: Any, services: MultiService, *, replaces: bool = False, environ: Mapping[str, str] = os.environ
+    reactor: Any,
+    runner: Any,
+    services: MultiService,
+    *,
+    replaces: bool = False,
+    environ: Mapping[str, str] = os.environ,
 ) -> Notifier | None:
     """Make `services`, to which `runner` belongs, those of a process of its own. The result, if any, hears of reloads too.
 

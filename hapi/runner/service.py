@@ -48,10 +48,22 @@ from hapi.runner.uplink.machine import Machine
 from hapi.runner.uplink.rpc_methods import offer_methods
 from hapi.runner.uplink.uplink import HubSide, MakeMachine, load_client
 
-STOPPED, FAILED, HELD, SUPERSEDED, RESTART = 0, 1, 3, 4, 75  # exit codes of a program that is this service
+STOPPED, FAILED, HELD, SUPERSEDED, RESTART = (
+    0,
+    1,
+    3,
+    4,
+    75,
+)  # exit codes of a program that is this service
 
-END_REPLACEMENT, CLOSE_PORTS, LAST_WRITES = 0.3, 0.2, 0.05  # seconds; with those of hubside.py less than 1.5
-REVIVE_AFTER = 2.0  # seconds from registration: until then the ends of what died meanwhile are known
+END_REPLACEMENT, CLOSE_PORTS, LAST_WRITES = (
+    0.3,
+    0.2,
+    0.05,
+)  # seconds; with those of hubside.py less than 1.5
+REVIVE_AFTER = (
+    2.0  # seconds from registration: until then the ends of what died meanwhile are known
+)
 LOOK_AROUND_AFTER = 3.0  # seconds: nobody waits for it
 
 
@@ -98,10 +110,19 @@ class RunnerService(Service):
         self.tally = Tally(reactor)
         self.succession = succession or Succession(reactor, processes)
         self.hub = HubSide(
-            reactor, machine, self.tally, now, self._offer_methods, self.note, self.succession.knows, self._is_registered
+            reactor,
+            machine,
+            self.tally,
+            now,
+            self._offer_methods,
+            self.note,
+            self.succession.knows,
+            self._is_registered,
         )
         told = self.hub.spawn_failed, self.hub.spawned
-        self.sessions = Sessions(reactor, options, processes, now, self.note, self.after, self.tally, *told)
+        self.sessions = Sessions(
+            reactor, options, processes, now, self.note, self.after, self.tally, *told
+        )
         self.children = self.sessions.children
         self.own_state = OwnState(StateFile(options.home), self.sessions.disk)
         self.obituaries = Obituaries(
@@ -114,7 +135,15 @@ class RunnerService(Service):
         )
         self.sessions.on_ended = self.obituaries.ended
         self.hub.on_linked = self.obituaries.look
-        self.desk = Desk(self.sessions, self.tally, self.after, processes, self.note, self.status, self._asked_to_leave)
+        self.desk = Desk(
+            self.sessions,
+            self.tally,
+            self.after,
+            processes,
+            self.note,
+            self.status,
+            self._asked_to_leave,
+        )
         self._reloading = Reloading(self)
         self.surroundings = surroundings
         self.lookup = lookup or PeerLookup()
@@ -190,7 +219,9 @@ class RunnerService(Service):
         else:
             self._left = Once()
             leaving = Deferred.fromCoroutine(self._leave())
-            leaving.addErrback(lambda reason: self.log.failure("Leaving failed", reason)).addCallback(self._left.happen)
+            leaving.addErrback(
+                lambda reason: self.log.failure("Leaving failed", reason)
+            ).addCallback(self._left.happen)
         return self._left.when()
 
     def retire(self, source: ShutdownSource, exit_code: int) -> None:
@@ -200,14 +231,18 @@ class RunnerService(Service):
         left = self.stopService()
         if first and self._on_retired is not None:
             left.addCallback(self._tell_host, self._on_retired, exit_code)
-            left.addErrback(lambda reason: self.log.failure("The host did not take our leave", reason))
+            left.addErrback(
+                lambda reason: self.log.failure("The host did not take our leave", reason)
+            )
 
     def _tell_host(self, _: None, on_retired: Callable[[int], object], exit_code: int) -> None:
         on_retired(exit_code)
 
     def _asked_to_leave(self, actor: str) -> None:
         from_hub = actor == "hub"
-        code = RESTART if from_hub and self.succession.restarted_by_another else STOPPED  # the page's button means "restart"
+        code = (
+            RESTART if from_hub and self.succession.restarted_by_another else STOPPED
+        )  # the page's button means "restart"
         self.retire("hapi-app" if from_hub else "hapi-cli", code)
 
     def _superseded(self, pid: int | None) -> None:
@@ -250,7 +285,9 @@ class RunnerService(Service):
         self._step("control open")
         self._say_who_we_are()
         self._step("state written")
-        self.note("runner-started", pid=os.getpid(), version=__version__, argv=list(self.options.argv))
+        self.note(
+            "runner-started", pid=os.getpid(), version=__version__, argv=list(self.options.argv)
+        )
         self.sessions.recover()
         self._step("adopted")
         self.heartbeat.startService()
@@ -288,7 +325,9 @@ class RunnerService(Service):
 
     def _link(self) -> None:
         configs = [*AGENT_CONFIGS, *self.sessions.availability.more_configs()]
-        facts = RunnerFacts(os.getpid(), self.port or 0, int(self.started_at * 1000), runner_capabilities(configs))
+        facts = RunnerFacts(
+            os.getpid(), self.port or 0, int(self.started_at * 1000), runner_capabilities(configs)
+        )
         self.hub.link(self.options, facts)
 
     def _offer_methods(self, rpc: RpcTable) -> None:
@@ -296,7 +335,9 @@ class RunnerService(Service):
 
     def _is_registered(self) -> None:
         if not self.hub.first_registered.happened:
-            self.after(REVIVE_AFTER, lambda: self.sessions.reviver.look(self.options.revive == "auto"))
+            self.after(
+                REVIVE_AFTER, lambda: self.sessions.reviver.look(self.options.revive == "auto")
+            )
         self.hub.first_registered.happen(None)
         self.after(LEARN_AFTER, self.succession.learn)
         self.after(1.0, self.doors.resource)  # the first caller need not wait for its modules
@@ -327,7 +368,12 @@ class RunnerService(Service):
         if self._coming_up is not None:
             self._coming_up.cancel()
         self.heartbeat.stopService()
-        await within(self._clock, END_REPLACEMENT, "ending the replacement", lambda: self.succession.leave(self._source))
+        await within(
+            self._clock,
+            END_REPLACEMENT,
+            "ending the replacement",
+            lambda: self.succession.leave(self._source),
+        )
         silent = self.succession.silent
         await self.hub.unlink(self._source, silently=silent)
         if silent:
@@ -349,15 +395,22 @@ class RunnerService(Service):
 
     def parts(self) -> Parts:
         """What of us takes part in a hand-off."""
-        return Parts(self._lock, self.own_state, self.doors.listeners, self.doors.site, self.hub.machine)
+        return Parts(
+            self._lock, self.own_state, self.doors.listeners, self.doors.site, self.hub.machine
+        )
 
 
 def runner_service(
-    reactor: Any, options: RunnerOptions, on_retired: Callable[[int], object] | None = None, **more: Any
+    reactor: Any,
+    options: RunnerOptions,
+    on_retired: Callable[[int], object] | None = None,
+    **more: Any,
 ) -> RunnerService:
     """The runner that `options` describe, on the processes of this machine. Start it by `startService` or a parent service."""
     from hapi.process import SystemProcesses
 
     around = surroundings(reactor, options.environ, options.session_limits)
     processes = SystemProcesses(reactor, around.scopes)
-    return RunnerService(reactor, options, processes, on_retired=on_retired, surroundings=around, **more)
+    return RunnerService(
+        reactor, options, processes, on_retired=on_retired, surroundings=around, **more
+    )

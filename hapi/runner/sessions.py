@@ -53,14 +53,28 @@ class Sessions:
         self.options, self.availability, self._tally = options, Availability.of(options), tally
         self._clock, self._processes, self._now, self._note = reactor, processes, now, note
         worktrees = Worktrees(Git(reactor, options.environ))
-        self.children = Children(reactor, processes, worktrees, now, note, Thresholds.read(options.settings), disk=self.disk)
-        self.reports = Reports(reactor, after, lambda child: child.adopted or note("ready", child), self.disk)
-        self.admission = Admission(reactor, options.limits, lambda: len(self.children.live()), after)
+        self.children = Children(
+            reactor,
+            processes,
+            worktrees,
+            now,
+            note,
+            Thresholds.read(options.settings),
+            disk=self.disk,
+        )
+        self.reports = Reports(
+            reactor, after, lambda child: child.adopted or note("ready", child), self.disk
+        )
+        self.admission = Admission(
+            reactor, options.limits, lambda: len(self.children.live()), after
+        )
         self.drained = Drained(options.home, self.admission, now)
         self.children.on_reported = self.reports.follow
         self.children.on_ended = self._ended
         self.on_ended: Callable[[Child], object] = lambda child: None
-        self.announcements = Announcements(reactor, options.home, processes, self.children, now=now, note=note, disk=self.disk)
+        self.announcements = Announcements(
+            reactor, options.home, processes, self.children, now=now, note=note, disk=self.disk
+        )
         self.spawner = Spawner(
             reactor,
             options,
@@ -86,7 +100,9 @@ class Sessions:
         self.options, self.availability = options, Availability.of(options)
         self.spawner.use(options, self.availability)
 
-    async def spawn(self, request: SpawnRequest, asked_by: str, within: float | None = None) -> SpawnResult:
+    async def spawn(
+        self, request: SpawnRequest, asked_by: str, within: float | None = None
+    ) -> SpawnResult:
         """`within` so many seconds, if given, the caller wants to know at least that it takes longer."""
         if within is not None:
             return self._tally.spawned(await self.spawner.spawn_within(within, request, asked_by))

@@ -67,8 +67,11 @@ def overview(runner: Runner, now: float) -> Mapping[str, Any]:
         "handoffDisabled": options.handoff_disabled,
         **runner.succession.status(),
         "callersKnownBy": runner.lookup.means,
-        "trouble": runner.own_state.file.trouble or runner.sessions.children.trouble or runner.journal.trouble,
-        "warnings": (runner.surroundings.warnings if runner.surroundings is not None else []) + runner.hub.warnings(),
+        "trouble": runner.own_state.file.trouble
+        or runner.sessions.children.trouble
+        or runner.journal.trouble,
+        "warnings": (runner.surroundings.warnings if runner.surroundings is not None else [])
+        + runner.hub.warnings(),
         "failedBeats": heartbeat.failures,
         "beats": heartbeat.beats,
         "lastBeatSeconds": heartbeat.seconds,
@@ -77,5 +80,7 @@ def overview(runner: Runner, now: float) -> Mapping[str, Any]:
 
 def _stuck(runner: Runner) -> dict[str, str]:
     """Session id → what it is stuck in."""
-    found = {listed.happy_session_id: (listed.activity or {}).get("stuck") for listed in runner.list()}
+    found = {
+        listed.happy_session_id: (listed.activity or {}).get("stuck") for listed in runner.list()
+    }
     return {name: reason for name, reason in found.items() if reason}

@@ -24,12 +24,42 @@ class Options(usage.Options):
     """Flags of `twistd hapi-runner`. Everything else comes from the environment and `settings.json`."""
 
     optParameters = [  # noqa: RUF012
-        ["session-command", None, None, "The program that sessions run (HAPI_CLI_EXECUTABLE; by default our own)."],
-        ["max-sessions", None, None, "How many sessions may run at once (HAPI_RUNNER_MAX_SESSIONS)."],
-        ["min-free-memory", None, None, "Memory that must be free for a start, as 2G (HAPI_RUNNER_MIN_FREE_MEMORY)."],
-        ["queue", None, None, "How many starts may wait for a place (HAPI_RUNNER_QUEUE, by default 0)."],
-        ["revive", None, None, "`auto`: sessions that a reboot has interrupted come back by themselves (HAPI_RUNNER_REVIVE)."],
-        ["session-memory", None, None, "Memory that one session may take, as 4G; needs systemd (HAPI_RUNNER_SESSION_MEMORY)."],
+        [
+            "session-command",
+            None,
+            None,
+            "The program that sessions run (HAPI_CLI_EXECUTABLE; by default our own).",
+        ],
+        [
+            "max-sessions",
+            None,
+            None,
+            "How many sessions may run at once (HAPI_RUNNER_MAX_SESSIONS).",
+        ],
+        [
+            "min-free-memory",
+            None,
+            None,
+            "Memory that must be free for a start, as 2G (HAPI_RUNNER_MIN_FREE_MEMORY).",
+        ],
+        [
+            "queue",
+            None,
+            None,
+            "How many starts may wait for a place (HAPI_RUNNER_QUEUE, by default 0).",
+        ],
+        [
+            "revive",
+            None,
+            None,
+            "`auto`: sessions that a reboot has interrupted come back by themselves (HAPI_RUNNER_REVIVE).",
+        ],
+        [
+            "session-memory",
+            None,
+            None,
+            "Memory that one session may take, as 4G; needs systemd (HAPI_RUNNER_SESSION_MEMORY).",
+        ],
         ["home", None, None, "The runner's home directory (HAPI_HOME, by default ~/.hapi)."],
     ]
 
@@ -53,7 +83,9 @@ class Options(usage.Options):
                 **{name: self[name.replace("_", "-")] for name in FLAGS},
             )
         except (HomeUnusable, SettingsBroken, NotConfigured) as error:
-            raise SystemExit(f"hapi-runner: {visible(error)}") from error  # one line, status 1: this is no question of usage
+            raise SystemExit(
+                f"hapi-runner: {visible(error)}"
+            ) from error  # one line, status 1: this is no question of usage
 
 
 class Program(MultiService):
@@ -67,7 +99,9 @@ class Program(MultiService):
         self.exit_code: int | None = None
 
     def startService(self) -> None:
-        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reload))  # first of all: unhandled, it ends us
+        signal.signal(
+            signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reload)
+        )  # first of all: unhandled, it ends us
         super().startService()  # type: ignore[no-untyped-call]
         self._reactor.callWhenRunning(self._take_signals)
 
@@ -82,7 +116,12 @@ class Program(MultiService):
 
     def _take_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda number, _: self._reactor.callFromThread(self._stop, signal.Signals(number).name))
+            signal.signal(
+                number,
+                lambda number, _: self._reactor.callFromThread(
+                    self._stop, signal.Signals(number).name
+                ),
+            )
 
     def _stop(self, name: str) -> None:
         if self.exit_code is None:
@@ -107,7 +146,9 @@ def _exit_with(exit_code: int) -> None:
 
 def makeService(options: Options) -> MultiService:
     lock = None
-    if options.parent is not None and options.parent.get("nodaemon"):  # a daemon is another process than this one
+    if options.parent is not None and options.parent.get(
+        "nodaemon"
+    ):  # a daemon is another process than this one
         from hapi.runner.lock.early import begin_lock
         from hapi.runner.lock.flock import LockUnusable
 
@@ -126,7 +167,9 @@ def makeService(options: Options) -> MultiService:
     use_monotonic_time(reactor)
     program = Program(reactor)
     succession = part_of(reactor, "twistd", os.environ)
-    service = runner_service(reactor, options["runner"], on_retired=program.ended, lock=lock, succession=succession)
+    service = runner_service(
+        reactor, options["runner"], on_retired=program.ended, lock=lock, succession=succession
+    )
     service.setServiceParent(program)  # type: ignore[no-untyped-call]
     host(reactor, service, program)
     return program

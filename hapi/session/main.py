@@ -14,7 +14,13 @@ from typing import Any
 from hapi.agents import Agent, agents, default_agent
 from hapi.home import Home
 from hapi.protocol.session_metadata import Facts, taken_over, worktree_of
-from hapi.session.startup.command_line import USAGE, Arguments, WrongUsage, initial_mode, read_arguments
+from hapi.session.startup.command_line import (
+    USAGE,
+    Arguments,
+    WrongUsage,
+    initial_mode,
+    read_arguments,
+)
 from hapi.session.startup.early import FirstWords, Plan, control_port
 from hapi.settings import HubAccess, hub_access, machine_id, read_settings
 from hapi.startup import without_extras
@@ -39,7 +45,12 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
                 f"the setting defaultAgent names {arguments.agent!r}, which is no agent (agents: {', '.join(known)})"
             )
         if arguments.help:
-            print(USAGE.format(agents=", ".join(known), modes=", ".join(agent.permission_modes) or "(managed by the agent)"))
+            print(
+                USAGE.format(
+                    agents=", ".join(known),
+                    modes=", ".join(agent.permission_modes) or "(managed by the agent)",
+                )
+            )
             return 0
         mode = initial_mode(arguments, agent.permission_modes, agent.yolo_mode)
     except WrongUsage as problem:
@@ -63,7 +74,19 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
     from hapi.session.process import Running
 
     sys.setswitchinterval(usual)
-    return Running(agent, arguments, facts, mode, home, dict(environ), access, settings, plan, first, early.noted).main()
+    return Running(
+        agent,
+        arguments,
+        facts,
+        mode,
+        home,
+        dict(environ),
+        access,
+        settings,
+        plan,
+        first,
+        early.noted,
+    ).main()
 
 
 def _unavailable(agent: Agent, environ: Mapping[str, str]) -> str | None:
@@ -113,7 +136,12 @@ def first_plan(arguments: Arguments, access: HubAccess, facts: Facts, home: Home
             "effort": arguments.effort,
         }
         chosen = {name: value for name, value in asked.items() if value}
-        body = {"tag": str(uuid.uuid4()), "metadata": metadata, "agentState": {"controlledByUser": False}, **chosen}
+        body = {
+            "tag": str(uuid.uuid4()),
+            "metadata": metadata,
+            "agentState": {"controlledByUser": False},
+            **chosen,
+        }
     return Plan(access, facts.machine(), body, existing, announcement, control_port(home))
 
 

@@ -67,10 +67,16 @@ class Running:
         use_monotonic_time(reactor)
         by_runner = self.arguments.by_runner
         self._logging = start_logging(
-            "session", self.home, terminal=sys.stderr if by_runner else None, environ=self.environ, secrets=[self.access.token]
+            "session",
+            self.home,
+            terminal=sys.stderr if by_runner else None,
+            environ=self.environ,
+            secrets=[self.access.token],
         )
         if not by_runner:
-            self._terminal = Terminal(reactor, sys.stdout, sys.stderr, sys.stdin is not None and sys.stdin.isatty())
+            self._terminal = Terminal(
+                reactor, sys.stdout, sys.stderr, sys.stdin is not None and sys.stdin.isatty()
+            )
         self._reactor.callWhenRunning(self._begin)
         gc.freeze()  # what is loaded stays; until here nothing was collected at all
         gc.enable()
@@ -92,7 +98,10 @@ class Running:
 
     async def _live(self, said: Deferred[Outcome]) -> None:
         outcome = await first_row(
-            self._reactor, await said, lambda: deferToThread(say, self.plan), give_up=self._terminal is not None
+            self._reactor,
+            await said,
+            lambda: deferToThread(say, self.plan),
+            give_up=self._terminal is not None,
         )
         assert outcome.row is not None
         if not outcome.announced:
@@ -118,8 +127,14 @@ class Running:
             self._log_errors if terminal else _pass_errors,
         )
         # Inherited by a session that somebody starts in an agent's shell, the mark is that of the session around it.
-        attempt = AttemptFolder.of_this_process(self.home, self.environ) if self.arguments.by_runner else None
-        start = Start(self.agent, self.arguments, self.facts, self.mode, self.home, self.environ, attempt)
+        attempt = (
+            AttemptFolder.of_this_process(self.home, self.environ)
+            if self.arguments.by_runner
+            else None
+        )
+        start = Start(
+            self.agent, self.arguments, self.facts, self.mode, self.home, self.environ, attempt
+        )
 
         async def rows_after(sequence: int) -> list[dict[str, Any]]:
             from hapi.net.client.hub_client import HubClient  # after a lost connection only
@@ -142,7 +157,9 @@ class Running:
                 return
             self._start_runner()
         announcer = Announcer(
-            self._reactor, lambda: control_port(self.home), lambda port, body: deferToThread(announce, port, body)
+            self._reactor,
+            lambda: control_port(self.home),
+            lambda port, body: deferToThread(announce, port, body),
         )
         announcing = Deferred.fromCoroutine(announcer.run(self.plan.announcement(dict(row))))
         announcing.addErrback(lambda failure: self.log.failure("Announcing failed", failure))
@@ -152,7 +169,14 @@ class Running:
 
         argv = [sys.executable, "-P", "-m", "hapi", "runner", "start"]
         quiet = subprocess.DEVNULL
-        subprocess.Popen(argv, env=self._agents_environment(), stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
+        subprocess.Popen(
+            argv,
+            env=self._agents_environment(),
+            stdin=quiet,
+            stdout=quiet,
+            stderr=quiet,
+            start_new_session=True,
+        )
 
     def _log_errors(self, data: bytes) -> None:
         for line in data.decode(errors="replace").splitlines():
@@ -175,14 +199,23 @@ class Running:
         problem = failure.value
         if isinstance(problem, HubRefused | HubUnreachable):
             refused = isinstance(problem, HubRefused) and problem.status in (401, 403)
-            hint = ": run `hapi auth login`" if refused and isinstance(problem, HubRefused) and problem.status == 401 else ""
+            hint = (
+                ": run `hapi auth login`"
+                if refused and isinstance(problem, HubRefused) and problem.status == 401
+                else ""
+            )
             print(f"hapi: {visible(problem)}{hint}", file=sys.stderr)
-            code = REFUSED if refused else FAILED if isinstance(problem, HubRefused) else UNREACHABLE
+            code = (
+                REFUSED if refused else FAILED if isinstance(problem, HubRefused) else UNREACHABLE
+            )
             self.exit_code = FAILED if self._terminal is None else code
             self._stop()
             return
         self.log.failure("The session crashed", failure)
-        print(f"hapi: the session crashed: {type(problem).__name__}: {visible(problem)}", file=sys.stderr)
+        print(
+            f"hapi: the session crashed: {type(problem).__name__}: {visible(problem)}",
+            file=sys.stderr,
+        )
         if self._session is not None:
             self._session.crashed()
         else:

@@ -47,7 +47,10 @@ class Reporting:
 
     def write(self) -> None:
         report = self._facts()
-        if self._last is not None and msgspec.structs.replace(report, at=self._last.at) == self._last:
+        if (
+            self._last is not None
+            and msgspec.structs.replace(report, at=self._last.at) == self._last
+        ):
             self.show_life()
             return
         try:
@@ -58,7 +61,11 @@ class Reporting:
 
     def _facts(self) -> AttemptReport:
         session, now, last = self._session, self._now(), self._last
-        turn, waiting, queued = session.hub.thinking, bool(session.permissions.waiting), len(session.hub.inbox)
+        turn, waiting, queued = (
+            session.hub.thinking,
+            bool(session.permissions.waiting),
+            len(session.hub.inbox),
+        )
         return AttemptReport(
             at=now,
             ready=session.hub.is_ready,

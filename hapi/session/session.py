@@ -45,7 +45,10 @@ from hapi.session.rpc.paths import Places
 from hapi.session.startup.command_line import Arguments
 
 FLUSH = 5.0  # seconds the hub has to store the agent's session id before the first prompt goes on
-LEAVING, HURRIED = 5.0, 1.7  # seconds for the whole end; after a signal, whose sender kills after two
+LEAVING, HURRIED = (
+    5.0,
+    1.7,
+)  # seconds for the whole end; after a signal, whose sender kills after two
 LEAVING_ALONE = 0.1  # seconds for the last words to a hub that is away
 TITLE = 80  # characters
 
@@ -87,12 +90,24 @@ class Session:
 
     def __attrs_post_init__(self) -> None:
         agent, arguments = self.start.agent, self.start.arguments
-        self.hub = HubSide.of_row(self._reactor, self.link, self.row, Inbox(), self._rows_after, self._random)
+        self.hub = HubSide.of_row(
+            self._reactor, self.link, self.row, Inbox(), self._rows_after, self._random
+        )
         effort = arguments.effort or arguments.model_reasoning_effort
-        self.settings = Settings(agent, self._agent_ready, self.start.mode, arguments.model, effort, self.hub.beat)
-        self.permissions = Permissions(self.hub.state, lambda: self.settings.mode, self.settings.set_mode)
+        self.settings = Settings(
+            agent, self._agent_ready, self.start.mode, arguments.model, effort, self.hub.beat
+        )
+        self.permissions = Permissions(
+            self.hub.state, lambda: self.settings.mode, self.settings.set_mode
+        )
         self.turns = Turns(
-            self._reactor, agent.label, self.hub, self.permissions, self.settings, self._agent_ready, self.host.end_soon
+            self._reactor,
+            agent.label,
+            self.hub,
+            self.permissions,
+            self.settings,
+            self._agent_ready,
+            self.host.end_soon,
         )
         self.permissions.cancel_turn = self.turns.cancel
         self.hub.arrived = self.turns.arrived
@@ -130,7 +145,11 @@ class Session:
         except Exception as problem:
             if self._ending is None:
                 self.hub.status(f"{self.agent.label} could not be started: {problem}")
-                self.log.error("{label} could not be started: {reason}", label=self.agent.label, reason=str(problem))
+                self.log.error(
+                    "{label} could not be started: {reason}",
+                    label=self.agent.label,
+                    reason=str(problem),
+                )
                 await self.end(launch_failed(str(problem)))
             return
         self.hub.settings = self.settings.alive
@@ -146,7 +165,9 @@ class Session:
         def first(stored: Any) -> Any:
             if existing:
                 return taken_over(fresh, stored)
-            if (stored or {}).get("lifecycleState") == "archived":  # by a person, before we could be asked
+            if (stored or {}).get(
+                "lifecycleState"
+            ) == "archived":  # by a person, before we could be asked
                 self._reactor.callLater(0, self.begin_end, BY_USER)
                 return stored
             return {**(stored or {}), **fresh}
@@ -169,14 +190,21 @@ class Session:
     async def _open(self) -> Driver:
         first = self.host.starts == 0
         fork = self.start.arguments.fork and first
-        driver = await self.host.open(self.hub.session_id, self._agent_session, fork, self.turns, self._agent_gone)
+        driver = await self.host.open(
+            self.hub.session_id, self._agent_session, fork, self.turns, self._agent_gone
+        )
         for problem in await self.settings.begin(driver):
             self.hub.status(f"Not set: {problem}")
         for name, value in self.start.arguments.beyond_acp.items() if first else ():
-            self.hub.status(f"Not set: {name} {value}".rstrip() + f": {self.agent.label} cannot be told so over ACP")
+            self.hub.status(
+                f"Not set: {name} {value}".rstrip()
+                + f": {self.agent.label} cannot be told so over ACP"
+            )
         wanted = self._agent_session
         if wanted is not None and not fork and not driver.resumed:
-            self.hub.status(f"{self.agent.label} cannot go on with its session {wanted}; this is a new one")
+            self.hub.status(
+                f"{self.agent.label} cannot go on with its session {wanted}; this is a new one"
+            )
         await self._keep(driver.session_id)
         return driver
 
@@ -185,9 +213,15 @@ class Session:
         self._agent_session, name = agent_session, self.agent.session_id_field
         if (self.hub.metadata.value or {}).get(name) == agent_session and self.hub.metadata.settled:
             return
-        self._store(self.hub.metadata.change(lambda stored: {**(stored or {}), name: agent_session}))
+        self._store(
+            self.hub.metadata.change(lambda stored: {**(stored or {}), name: agent_session})
+        )
         if not await self.hub.metadata.flushed(FLUSH):
-            self.log.warn("The hub has not stored {name} within {seconds:g} s; going on without", name=name, seconds=FLUSH)
+            self.log.warn(
+                "The hub has not stored {name} within {seconds:g} s; going on without",
+                name=name,
+                seconds=FLUSH,
+            )
 
     def _agent_gone(self, words: str, exit_code: int | None) -> None:
         """Its process ended. By itself and in order: so does the session. Otherwise it comes back with the next prompt."""
@@ -216,12 +250,20 @@ class Session:
         summary = {"text": text, "updatedAt": now_ms()}
         self._store(
             self.hub.metadata.change(
-                lambda stored: stored if keep and (stored or {}).get("summary") else {**(stored or {}), "summary": summary}
+                lambda stored: (
+                    stored
+                    if keep and (stored or {}).get("summary")
+                    else {**(stored or {}), "summary": summary}
+                )
             )
         )
 
     def _store(self, stored: Deferred[Any]) -> None:
-        stored.addErrback(lambda failure: self.log.warn("Not stored at the hub: {reason}", reason=failure.getErrorMessage()))
+        stored.addErrback(
+            lambda failure: self.log.warn(
+                "Not stored at the hub: {reason}", reason=failure.getErrorMessage()
+            )
+        )
 
     # --- from the terminal and the hub
     def say(self, text: str) -> None:
@@ -243,13 +285,17 @@ class Session:
 
     # --- the end
     def begin_end(self, ending: Ending) -> None:
-        Deferred.fromCoroutine(self.end(ending)).addErrback(lambda failure: self.log.failure("Ending failed", failure))
+        Deferred.fromCoroutine(self.end(ending)).addErrback(
+            lambda failure: self.log.failure("Ending failed", failure)
+        )
 
     async def end(self, ending: Ending) -> None:
         """Archive the row with the true reason, end the agent, and tell `ended`. The first caller's reason counts."""
         if self._ending is not None:
             return
-        deadline = self._reactor.seconds() + (HURRIED if ending in (BY_SIGNAL, BY_INTERRUPT) else LEAVING)
+        deadline = self._reactor.seconds() + (
+            HURRIED if ending in (BY_SIGNAL, BY_INTERRUPT) else LEAVING
+        )
         self._ending = ending = self._in_the_folder(ending)
         self.log.info("The session ends: {reason}", reason=ending.archive_reason)
         self.turns.close()
@@ -261,13 +307,24 @@ class Session:
         except Exception:
             self.log.failure("Ending the agent failed")
         try:
-            seconds = max(deadline - self._reactor.seconds(), LEAVING_ALONE) if self.link.connected else LEAVING_ALONE
-            await Deferred.fromCoroutine(self._last_words(ending)).addTimeout(seconds, self._reactor)
+            seconds = (
+                max(deadline - self._reactor.seconds(), LEAVING_ALONE)
+                if self.link.connected
+                else LEAVING_ALONE
+            )
+            await Deferred.fromCoroutine(self._last_words(ending)).addTimeout(
+                seconds, self._reactor
+            )
         except Exception as problem:
-            self.log.warn("The hub did not hear the end of the session: {reason}", reason=str(problem) or type(problem).__name__)
+            self.log.warn(
+                "The hub did not hear the end of the session: {reason}",
+                reason=str(problem) or type(problem).__name__,
+            )
         self.hub.metadata.stop()
         self.hub.state.stop()
-        await maybeDeferred(self.link.stopService).addErrback(lambda failure: failure.trap(ConnectionDone))
+        await maybeDeferred(self.link.stopService).addErrback(
+            lambda failure: failure.trap(ConnectionDone)
+        )
         self._files.forget_uploads()
         self.ended.happen(ending)
 
@@ -287,7 +344,11 @@ class Session:
 
     async def _last_words(self, ending: Ending) -> None:
         at = now_ms()
-        self._store(self.hub.metadata.change(lambda stored: archived(stored or {}, ending.archive_reason, at)))
+        self._store(
+            self.hub.metadata.change(
+                lambda stored: archived(stored or {}, ending.archive_reason, at)
+            )
+        )
         await self.hub.metadata.flushed(LEAVING)
         await self.hub.state.flushed(LEAVING)
         try:

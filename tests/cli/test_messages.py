@@ -86,19 +86,44 @@ def test_the_documentation_has_the_same_exit_codes(pytestconfig):
 
 
 def test_the_readme_shows_the_embedding_example_that_is_run(pytestconfig):
-    shown = (pytestconfig.rootpath / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
+    shown = (
+        (pytestconfig.rootpath / "README.md")
+        .read_text()
+        .partition("```python\n")[2]
+        .partition("```")[0]
+    )
     assert shown in (pytestconfig.rootpath / "docs/examples/embed.py").read_text()
 
 
 @pytest.mark.parametrize(
     ("words", "sentence", "verb"),
     [
-        ("hub --port 99999", "Invalid value for '--port': 99999 is not in the range 0<=x<=65535.", "hub"),
-        ("hub --port nine", "Invalid value for '--port': 'nine' is not a valid integer range.", "hub"),
+        (
+            "hub --port 99999",
+            "Invalid value for '--port': 99999 is not in the range 0<=x<=65535.",
+            "hub",
+        ),
+        (
+            "hub --port nine",
+            "Invalid value for '--port': 'nine' is not a valid integer range.",
+            "hub",
+        ),
         ("up --nonsense", "No such option '--nonsense'.", "up"),
-        ("runner start --wait half", "Invalid value for '--wait': 'half' is not one of 'full', 'api-only'.", "runner start"),
-        ("completion", "Missing argument '{bash|zsh|fish}'. Choose from: bash, zsh, fish", "completion"),
-        ("completion tcsh", "Invalid value for '{bash|zsh|fish}': 'tcsh' is not one of 'bash', 'zsh', 'fish'.", "completion"),
+        (
+            "runner start --wait half",
+            "Invalid value for '--wait': 'half' is not one of 'full', 'api-only'.",
+            "runner start",
+        ),
+        (
+            "completion",
+            "Missing argument '{bash|zsh|fish}'. Choose from: bash, zsh, fish",
+            "completion",
+        ),
+        (
+            "completion tcsh",
+            "Invalid value for '{bash|zsh|fish}': 'tcsh' is not one of 'bash', 'zsh', 'fish'.",
+            "completion",
+        ),
     ],
 )
 def test_wrong_usage_is_one_sentence_and_status_2(words, sentence, verb):
@@ -126,7 +151,12 @@ def test_completion_scripts_call_hapi(shell):
 
 
 def test_completion_offers_verbs_and_agents(home):
-    complete = {"COMP_WORDS": "hapi ", "COMP_CWORD": "1", "_HAPI_COMPLETE": "bash_complete", "HAPI_HOME": str(home.path)}
+    complete = {
+        "COMP_WORDS": "hapi ",
+        "COMP_CWORD": "1",
+        "_HAPI_COMPLETE": "bash_complete",
+        "HAPI_HOME": str(home.path),
+    }
     words = {line.partition(",")[2] for line in run(**complete).stdout.splitlines()}
     assert {"up", "runner", "doctor", "demo"} <= words
 
@@ -137,7 +167,10 @@ def test_completion_offers_verbs_and_agents(home):
         ("start-sync", RunnerFlags()),
         ("--workspace-root /a start-sync --workspace-root=/b", RunnerFlags(("/a", "/b"))),
         ("start-sync --session-command /usr/bin/hapi", RunnerFlags((), "/usr/bin/hapi")),
-        ("start-sync --max-sessions 3 --queue=2", RunnerFlags(more={"max_sessions": "3", "queue": "2"})),
+        (
+            "start-sync --max-sessions 3 --queue=2",
+            RunnerFlags(more={"max_sessions": "3", "queue": "2"}),
+        ),
         ("--workspace-root start-sync", None),  # its value is missing: click says so
         ("start-sync --help", None),
         ("start-sync start-sync", None),
@@ -150,7 +183,9 @@ def test_the_fast_way_reads_known_flags_and_leaves_the_rest(words, flags):
 
 
 def test_flags_become_the_words_they_came_from():
-    flags = RunnerFlags(("/a", "/b c"), "/usr/bin/hapi --x", {"max_sessions": "3", "min_free_memory": "1G"})
+    flags = RunnerFlags(
+        ("/a", "/b c"), "/usr/bin/hapi --x", {"max_sessions": "3", "min_free_memory": "1G"}
+    )
     assert read_words([*flags.words(), "start-sync"], "start-sync") == flags
 
 
@@ -175,7 +210,8 @@ def test_what_nobody_foresaw_keeps_its_traceback(error):
 
 
 @pytest.mark.parametrize(
-    ("token", "shown"), [("short", "…"), ("0123456789abcdef", "…cdef"), ("0123456789abcdef:team", "…cdef:team")]
+    ("token", "shown"),
+    [("short", "…"), ("0123456789abcdef", "…cdef"), ("0123456789abcdef:team", "…cdef:team")],
 )
 def test_a_token_is_shown_by_its_end_only__K02(token, shown):
     assert masked(token) == shown
@@ -184,11 +220,22 @@ def test_a_token_is_shown_by_its_end_only__K02(token, shown):
 def test_login_keeps_the_token_private_and_the_other_keys(home):
     home.settings.write_text('{"machineId": "m", "unknown": [1]}')
     result = run(
-        "auth", "login", "--no-check", "--url", "https://hub.example.com/", stdin="s3cret-token-1234\n", HAPI_HOME=str(home.path)
+        "auth",
+        "login",
+        "--no-check",
+        "--url",
+        "https://hub.example.com/",
+        stdin="s3cret-token-1234\n",
+        HAPI_HOME=str(home.path),
     )
     assert result.exit_code == 0, result.output
     assert result.stdout == f"Token …1234 for https://hub.example.com kept in {home.settings}\n"
-    kept = {"machineId": "m", "unknown": [1], "cliApiToken": "s3cret-token-1234", "apiUrl": "https://hub.example.com"}
+    kept = {
+        "machineId": "m",
+        "unknown": [1],
+        "cliApiToken": "s3cret-token-1234",
+        "apiUrl": "https://hub.example.com",
+    }
     assert read_settings(home) == kept
     assert home.settings.stat().st_mode & 0o777 == 0o600
 
@@ -203,7 +250,9 @@ def test_login_keeps_the_token_private_and_the_other_keys(home):
     ],
 )
 def test_login_refuses_what_cannot_be_used(home, words, stdin, code, sentence):
-    result = run("auth", "login", "--no-check", *words.split(), stdin=stdin, HAPI_HOME=str(home.path))
+    result = run(
+        "auth", "login", "--no-check", *words.split(), stdin=stdin, HAPI_HOME=str(home.path)
+    )
     assert result.exit_code == code
     assert sentence in result.stderr
     assert result.stderr.count("\n") == 1
@@ -212,18 +261,28 @@ def test_login_refuses_what_cannot_be_used(home, words, stdin, code, sentence):
 
 def test_logout_removes_the_token_and_nothing_else(home):
     home.settings.write_text(json.dumps({"cliApiToken": "x" * 20, "machineId": "m"}))
-    assert run("auth", "logout", HAPI_HOME=str(home.path)).stdout == f"Token removed from {home.settings}\n"
+    assert (
+        run("auth", "logout", HAPI_HOME=str(home.path)).stdout
+        == f"Token removed from {home.settings}\n"
+    )
     assert read_settings(home) == {"machineId": "m"}
-    assert run("auth", "logout", HAPI_HOME=str(home.path)).stdout == f"No token in {home.settings}\n"
+    assert (
+        run("auth", "logout", HAPI_HOME=str(home.path)).stdout == f"No token in {home.settings}\n"
+    )
 
 
 def test_status_without_a_token_says_what_to_do(home):
     result = run("auth", "status", "--no-check", HAPI_HOME=str(home.path))
-    assert (result.exit_code, result.stderr) == (1, "hapi: no access token: set CLI_API_TOKEN or run `hapi auth login`\n")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "hapi: no access token: set CLI_API_TOKEN or run `hapi auth login`\n",
+    )
 
 
 def test_status_tells_where_things_come_from(home):
-    home.settings.write_text(json.dumps({"cliApiToken": "0123456789abcdef:team", "apiUrl": "http://hub:1"}))
+    home.settings.write_text(
+        json.dumps({"cliApiToken": "0123456789abcdef:team", "apiUrl": "http://hub:1"})
+    )
     result = run("auth", "status", "--no-check", "--json", HAPI_HOME=str(home.path))
     told = json.loads(result.stdout)
     assert (told["hub"], told["hubFrom"]) == ("http://hub:1", "apiUrl in settings.json")
@@ -251,7 +310,9 @@ def test_the_newest_runner_log_is_named(home):
     ):
         (logs / name).touch()
     assert newest_log(home) == logs / "2026-01-02-00-00-00-pid-8-runner.log"
-    home.runner_state.write_text(json.dumps({"runnerLogPath": str(logs / "2026-01-01-00-00-00-pid-7-runner.log")}))
+    home.runner_state.write_text(
+        json.dumps({"runnerLogPath": str(logs / "2026-01-01-00-00-00-pid-7-runner.log")})
+    )
     assert newest_log(home) == logs / "2026-01-01-00-00-00-pid-7-runner.log"
     home.runner_state.write_text("torn {")
     assert newest_log(Home(home.path)) == logs / "2026-01-02-00-00-00-pid-8-runner.log"
@@ -261,7 +322,9 @@ def options_of(home, *flags, settings=None):
     home.prepare()
     home.settings.write_text(json.dumps(settings or {}))
     given = read_words([*flags, "start-sync"], "start-sync").given()
-    return RunnerOptions.from_environment({"HAPI_HOME": str(home.path), "CLI_API_TOKEN": "x" * 12}, **given)
+    return RunnerOptions.from_environment(
+        {"HAPI_HOME": str(home.path), "CLI_API_TOKEN": "x" * 12}, **given
+    )
 
 
 @pytest.mark.parametrize(
@@ -286,7 +349,9 @@ def test_what_another_program_ran_with_is_no_lost_flag(home, argv):
 
 def test_roots_of_the_settings_hold_for_every_start_and_a_flag_wins(home):
     assert options_of(home, settings={"workspaceRoots": ["/"]}).workspace_roots == ("/",)
-    assert options_of(home, "--workspace-root", "/tmp", settings={"workspaceRoots": ["/"]}).workspace_roots == ("/tmp",)
+    assert options_of(
+        home, "--workspace-root", "/tmp", settings={"workspaceRoots": ["/"]}
+    ).workspace_roots == ("/tmp",)
 
 
 @pytest.mark.parametrize("kept", ["/", ["here"], [5], ["/no/such/place"]])
@@ -297,7 +362,13 @@ def test_roots_of_the_settings_that_make_no_sense_start_nothing(home, kept):
 
 @pytest.mark.parametrize(
     ("flag", "value"),
-    [("--max-sessions", "x"), ("--max-sessions", "-3"), ("--min-free-memory", "2Q"), ("--revive", "foo"), ("--queue", "q")],
+    [
+        ("--max-sessions", "x"),
+        ("--max-sessions", "-3"),
+        ("--min-free-memory", "2Q"),
+        ("--revive", "foo"),
+        ("--queue", "q"),
+    ],
 )
 def test_a_flag_whose_value_is_none_is_wrong_usage(home, flag, value):
     result = run("runner", "start", flag, value, HAPI_HOME=str(home.path), CLI_API_TOKEN="x" * 12)

@@ -70,7 +70,10 @@ def hub(stage, canary):
     port = free_port()
     stage.base.update(HAPI_API_URL=f"http://127.0.0.1:{port}", CLI_API_TOKEN=canary)
     program = stage.start(
-        "hub", [*HAPI, "hub", "--port", str(port)], {"HAPI_HOME": str(stage.path / "hubhome")}, output=".printed"
+        "hub",
+        [*HAPI, "hub", "--port", str(port)],
+        {"HAPI_HOME": str(stage.path / "hubhome")},
+        output=".printed",
     )
     program.ready(lambda: "Page:" in program.output)
     return User(f"http://127.0.0.1:{port}", canary).login()
@@ -97,7 +100,10 @@ def test_up_spawns_the_demo_agent_in_a_new_directory(up, stage):
     listed = json.loads(Ran(stage, "runner", "list", "--json").out)
     assert [child["happySessionId"] for child in listed] == [spawned["sessionId"]]
     assert Ran(stage, "runner", "stop-session", spawned["sessionId"]).out == "Session stopped\n"
-    assert Ran(stage, "runner", "stop-session", spawned["sessionId"]).out == "Session was already stopped\n"
+    assert (
+        Ran(stage, "runner", "stop-session", spawned["sessionId"]).out
+        == "Session was already stopped\n"
+    )
 
 
 def test_a_project_cannot_slip_its_own_modules_into_a_session(up, stage):
@@ -113,12 +119,23 @@ def test_a_project_cannot_slip_its_own_modules_into_a_session(up, stage):
 def test_a_runner_start_beside_up_is_already_there_and_never_replaces_it(up, stage):
     program, _ = up
     same = Ran(stage, "runner", "start")
-    assert same.out == f"The runner is already running with this version and these flags (pid {program.pid})\n"
+    assert (
+        same.out
+        == f"The runner is already running with this version and these flags (pid {program.pid})\n"
+    )
     code, sentence = Ran(stage, "runner", "start", "--workspace-root", str(stage.path)).refusal()
-    assert (code, sentence) == (3, f"`hapi up` serves this home (pid {program.pid}) with other flags: end it first")
+    assert (code, sentence) == (
+        3,
+        f"`hapi up` serves this home (pid {program.pid}) with other flags: end it first",
+    )
     code, sentence = Ran(stage, "runner", "restart").refusal()
-    assert (code, sentence) == (3, f"`hapi up` serves this home (pid {program.pid}): end that and start it again")
-    assert json.loads(Ran(stage, "runner", "status", "--json").out)["admission"]["accepting"] is True
+    assert (code, sentence) == (
+        3,
+        f"`hapi up` serves this home (pid {program.pid}): end that and start it again",
+    )
+    assert (
+        json.loads(Ran(stage, "runner", "status", "--json").out)["admission"]["accepting"] is True
+    )
     assert program.running
 
 
@@ -161,12 +178,19 @@ def test_a_port_in_use_is_one_sentence(stage):
         for verb in ("up", "hub"):
             code, sentence = Ran(stage, verb, "--port", str(port)).refusal()
             assert code == 1
-            assert sentence == f"cannot listen on 127.0.0.1:{port}: Address already in use (--port chooses another port)"
+            assert (
+                sentence
+                == f"cannot listen on 127.0.0.1:{port}: Address already in use (--port chooses another port)"
+            )
 
 
 def test_a_hub_ends_in_order_on_a_signal(stage, canary):
-    program = stage.start("hub", [*HAPI, "hub", "--port", "0", "--json"], {"CLI_API_TOKEN": canary}, output=".printed")
-    told = program.ready(lambda: json.loads(program.output) if program.output.rstrip().endswith("}") else None)
+    program = stage.start(
+        "hub", [*HAPI, "hub", "--port", "0", "--json"], {"CLI_API_TOKEN": canary}, output=".printed"
+    )
+    told = program.ready(
+        lambda: json.loads(program.output) if program.output.rstrip().endswith("}") else None
+    )
     assert User(told["url"], canary).get("/health")["status"] == "ok"
     assert program.end(signal.SIGTERM) == 0
 
@@ -180,7 +204,12 @@ def test_a_runner_starts_answers_and_stops(hub, stage):
     assert len(until(hub.machines)) == 1
 
     status = json.loads(Ran(stage, "runner", "status", "--json").out)
-    assert (status["running"], status["pid"], status["registered"], status["workspaceRoots"]) == (True, pid, True, [str(roots)])
+    assert (status["running"], status["pid"], status["registered"], status["workspaceRoots"]) == (
+        True,
+        pid,
+        True,
+        [str(roots)],
+    )
     assert f"pid {pid}" in Ran(stage, "runner", "status").out
     assert Ran(stage, "runner", "list").out == "No active sessions this runner is aware of.\n"
     log = Path(Ran(stage, "runner", "logs").out.strip())
@@ -188,7 +217,10 @@ def test_a_runner_starts_answers_and_stops(hub, stage):
     assert log.exists()
 
     again = Ran(stage, "runner", "start", "--workspace-root", str(roots))
-    assert again.out == f"The runner is already running with this version and these flags (pid {pid})\n"
+    assert (
+        again.out
+        == f"The runner is already running with this version and these flags (pid {pid})\n"
+    )
     other = Ran(stage, "runner", "start")
     assert other.out.startswith(f"Replacing the running runner (pid {pid}, ")
     assert other.code == 0, other.err
@@ -202,10 +234,16 @@ def test_a_runner_starts_answers_and_stops(hub, stage):
 def test_without_a_runner_the_commands_say_so(stage):
     for words in (("runner", "status"), ("runner", "list"), ("runner", "stop-session", "x")):
         code, sentence = Ran(stage, *words).refusal()
-        assert (code, sentence) == (5, f"the runner is not running in {stage.path}/home: start it with `hapi runner start`")
+        assert (code, sentence) == (
+            5,
+            f"the runner is not running in {stage.path}/home: start it with `hapi runner start`",
+        )
     for words in (("runner", "drain"), ("runner", "resume"), ("runner", "revive")):
         code, sentence = Ran(stage, *words).refusal()
-        assert (code, sentence) == (5, f"no runner runs in {stage.path}/home; start it with `hapi runner start`")
+        assert (code, sentence) == (
+            5,
+            f"no runner runs in {stage.path}/home; start it with `hapi runner start`",
+        )
     assert json.loads(Ran(stage, "runner", "list", "--json").out) == []
 
 
@@ -240,7 +278,9 @@ def test_a_hub_that_is_away_is_told_and_the_runner_goes_on_trying__N01(stage, ca
 
 def test_a_refused_token_ends_the_start_at_once_with_its_own_status(hub, stage):
     begun = time.monotonic()
-    code, sentence = Ran(stage, "runner", "start", "--timeout", "300", CLI_API_TOKEN="another-token-123").refusal()
+    code, sentence = Ran(
+        stage, "runner", "start", "--timeout", "300", CLI_API_TOKEN="another-token-123"
+    ).refusal()
     assert code == 7
     assert "refuses this runner" in sentence
     assert "hapi auth login" in sentence
@@ -254,7 +294,10 @@ def test_a_runner_finds_the_hub_of_its_home_on_whatever_port(stage):
     program = stage.start("hub", [*HAPI, "hub", "--port", str(port)], output=".printed")
     program.ready(lambda: "Page:" in program.output)
     assert Ran(stage, "runner", "start").code == 0
-    assert json.loads(Ran(stage, "runner", "status", "--json").out)["hub"]["url"] == f"http://127.0.0.1:{port}"
+    assert (
+        json.loads(Ran(stage, "runner", "status", "--json").out)["hub"]["url"]
+        == f"http://127.0.0.1:{port}"
+    )
     assert Ran(stage, "runner", "stop").code == 0
 
 
@@ -271,7 +314,9 @@ def test_a_hub_in_a_home_that_asks_another_one_says_how_a_runner_gets_to_it(stag
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_start_says_which_flags_of_the_runner_before_are_gone(hub, stage, killed):
     root = str(stage.path)
-    first = json.loads(Ran(stage, "runner", "start", "--workspace-root", root, "--max-sessions", "2", "--json").out)
+    first = json.loads(
+        Ran(stage, "runner", "start", "--workspace-root", root, "--max-sessions", "2", "--json").out
+    )
     if killed:
         os.kill(first["pid"], signal.SIGKILL)
     second = Ran(stage, "runner", "start")
@@ -282,12 +327,24 @@ def test_a_start_says_which_flags_of_the_runner_before_are_gone(hub, stage, kill
 
 
 @pytest.mark.parametrize(
-    "verb", ["runner status", "runner stop", "runner list", "runner logs", "runner events", "runner drain", "auth logout"]
+    "verb",
+    [
+        "runner status",
+        "runner stop",
+        "runner list",
+        "runner logs",
+        "runner events",
+        "runner drain",
+        "auth logout",
+    ],
 )
 def test_a_home_that_is_none_is_told_by_those_who_only_look(stage, verb):
     (stage.path / "home").write_text("in the way")
     code, sentence = Ran(stage, *verb.split()).refusal()
-    assert (code, sentence) == (1, f"HAPI home '{stage.path}/home' cannot be used: it is not a directory")
+    assert (code, sentence) == (
+        1,
+        f"HAPI home '{stage.path}/home' cannot be used: it is not a directory",
+    )
 
 
 def test_a_session_command_that_is_no_text_is_refused_in_words__M05(stage):
@@ -304,7 +361,9 @@ def test_up_does_not_push_a_lone_runner_aside(hub, stage):
     pid = json.loads(Ran(stage, "runner", "status", "--json").out)["pid"]
     code, sentence = Ran(stage, "up", "--port", "0").refusal()
     assert code == 3
-    assert sentence.startswith(f"a runner (pid {pid}, hub {hub.url}) serves {stage.path}/home already")
+    assert sentence.startswith(
+        f"a runner (pid {pid}, hub {hub.url}) serves {stage.path}/home already"
+    )
     assert Ran(stage, "runner", "stop").out == f"Runner stopped (pid {pid})\n"
 
 
@@ -318,7 +377,9 @@ def test_an_npm_runner_is_told_and_replaced(hub, stage):
     assert f"pid {status['pid']}" in Ran(stage, "runner", "status").out
     assert Ran(stage, "runner", "list").out == "No active sessions this runner is aware of.\n"
     started = Ran(stage, "runner", "start")
-    assert started.out.startswith(f"Replacing the running runner (pid {status['pid']}, version npm 0.30.7)\n")
+    assert started.out.startswith(
+        f"Replacing the running runner (pid {status['pid']}, version npm 0.30.7)\n"
+    )
     assert started.code == 0, started.err
     assert npm.exit_code() == 0
     assert Ran(stage, "runner", "stop").code == 0
@@ -349,7 +410,10 @@ def test_login_asks_the_hub_and_status_tells(hub, stage, canary):
 def test_doctor_finds_what_is_broken(hub, stage):
     sound = Ran(stage, "doctor")
     assert sound.code == 0, sound.out + sound.err
-    found = {check["name"]: check["finding"] for check in json.loads(Ran(stage, "doctor", "--json").out)["checks"]}
+    found = {
+        check["name"]: check["finding"]
+        for check in json.loads(Ran(stage, "doctor", "--json").out)["checks"]
+    }
     assert (found["hub"], found["runner"], found["disk"]) == ("good", "note", "good")
     assert Ran(stage, "doctor", CLI_API_TOKEN="wrong-token-123").code == 1
     (stage.path / "home").mkdir(exist_ok=True)
@@ -372,7 +436,9 @@ def test_corrupt_settings_are_one_sentence_everywhere(stage, verb):
 
 @pytest.mark.parametrize("verb", ["runner start", "runner start-sync", "demo"])
 def test_a_hub_url_with_a_path_is_one_sentence_everywhere(stage, verb):
-    code, sentence = Ran(stage, *verb.split(), HAPI_API_URL="http://hub/path", CLI_API_TOKEN="x" * 12).refusal()
+    code, sentence = Ran(
+        stage, *verb.split(), HAPI_API_URL="http://hub/path", CLI_API_TOKEN="x" * 12
+    ).refusal()
     assert code == 1
     assert "must be an origin alone" in sentence
 
@@ -381,13 +447,18 @@ def test_a_hub_url_with_a_path_is_one_sentence_everywhere(stage, verb):
 def test_a_home_that_is_a_file_is_one_sentence_everywhere(stage, verb):
     (stage.path / "home").write_text("in the way")
     code, sentence = Ran(stage, *verb.split(), CLI_API_TOKEN="x" * 12).refusal()
-    assert (code, sentence) == (1, f"HAPI home '{stage.path}/home' cannot be used: it is not a directory")
+    assert (code, sentence) == (
+        1,
+        f"HAPI home '{stage.path}/home' cannot be used: it is not a directory",
+    )
 
 
 @pytest.mark.parametrize("verb", ["runner start", "runner start-sync"])
 def test_a_missing_workspace_root_is_one_sentence(stage, verb):
     words = verb.split()
-    code, sentence = Ran(stage, *words, "--workspace-root", "/no/such/place", CLI_API_TOKEN="x" * 12).refusal()
+    code, sentence = Ran(
+        stage, *words, "--workspace-root", "/no/such/place", CLI_API_TOKEN="x" * 12
+    ).refusal()
     assert code == 1
     assert "'/no/such/place' is not an existing directory" in sentence
 
@@ -403,10 +474,25 @@ def test_a_port_that_is_none_is_wrong_usage_wherever_it_stands(stage, verb):
 def test_a_hub_takes_all_its_settings_as_flags(stage):
     page = stage.directory("page")
     (page / "index.html").write_text("<html>another page</html>")
-    flags = ["--port", "0", "--web-root", str(page), "--cors-origin", "https://a.example", "--database", str(stage.path / "x.db")]
-    program = stage.start("hub", [*HAPI, "hub", *flags, "--allowed-host", "a.example", "--json"], output=".printed")
-    told = program.ready(lambda: json.loads(program.output) if program.output.rstrip().endswith("}") else None)
-    request = urllib.request.Request(told["url"] + "/", headers={"Host": "a.example", "Origin": "https://a.example"})
+    flags = [
+        "--port",
+        "0",
+        "--web-root",
+        str(page),
+        "--cors-origin",
+        "https://a.example",
+        "--database",
+        str(stage.path / "x.db"),
+    ]
+    program = stage.start(
+        "hub", [*HAPI, "hub", *flags, "--allowed-host", "a.example", "--json"], output=".printed"
+    )
+    told = program.ready(
+        lambda: json.loads(program.output) if program.output.rstrip().endswith("}") else None
+    )
+    request = urllib.request.Request(
+        told["url"] + "/", headers={"Host": "a.example", "Origin": "https://a.example"}
+    )
     with urllib.request.urlopen(request, timeout=10) as answer:
         assert b"another page" in answer.read()
     assert (stage.path / "x.db").exists()
@@ -427,19 +513,34 @@ def test_the_embedding_example_of_the_documentation_serves(stage, pytestconfig):
     program = stage.start("embed", [sys.executable, str(example)], output=".printed")
     found = program.ready(lambda: re.search(r"(http://\S+)/#token=(\S+)", program.output))
     user = User(found[1], found[2]).login()
-    until(lambda: [machine for machine in user.machines() if machine["active"]], what="the runner inside")
+    until(
+        lambda: [machine for machine in user.machines() if machine["active"]],
+        what="the runner inside",
+    )
     stopped = Ran(stage, "runner", "stop")
-    assert (stopped.code, stopped.out.startswith("Runner stopped")) == (0, True), "the runner left, its host goes on"
+    assert (stopped.code, stopped.out.startswith("Runner stopped")) == (0, True), (
+        "the runner left, its host goes on"
+    )
     assert program.running
     program.end()
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the walk uses curl")
-def test_the_rest_walk_of_the_documentation_leads_from_the_login_to_an_archived_session(up, stage, pytestconfig):
+def test_the_rest_walk_of_the_documentation_leads_from_the_login_to_an_archived_session(
+    up, stage, pytestconfig
+):
     _, port = up
-    url, token = f"http://127.0.0.1:{port}", json.loads((stage.path / "home/settings.json").read_text())["cliApiToken"]
+    url, token = (
+        f"http://127.0.0.1:{port}",
+        json.loads((stage.path / "home/settings.json").read_text())["cliApiToken"],
+    )
     walk = subprocess.run(
-        ["sh", str(pytestconfig.rootpath / "docs/examples/rest.sh"), url, str(stage.directory("project"))],
+        [
+            "sh",
+            str(pytestconfig.rootpath / "docs/examples/rest.sh"),
+            url,
+            str(stage.directory("project")),
+        ],
         env={**stage.base, "CLI_API_TOKEN": token},
         capture_output=True,
         text=True,
@@ -453,11 +554,17 @@ def test_the_rest_walk_of_the_documentation_leads_from_the_login_to_an_archived_
 
 
 def test_the_two_runners_of_the_documentation_live_and_leave_each_by_itself(stage, pytestconfig):
-    program = stage.start("two", [sys.executable, str(pytestconfig.rootpath / "docs/examples/two_runners.py")], output=".printed")
+    program = stage.start(
+        "two",
+        [sys.executable, str(pytestconfig.rootpath / "docs/examples/two_runners.py")],
+        output=".printed",
+    )
     program.ready(lambda: "both run" in program.output)
     assert Ran(stage, "runner", "stop", HAPI_HOME=str(stage.path / "home/one")).code == 0
     program.ready(lambda: "one has left (0)" in program.output)
-    other = json.loads(Ran(stage, "runner", "status", "--json", HAPI_HOME=str(stage.path / "home/two")).out)
+    other = json.loads(
+        Ran(stage, "runner", "status", "--json", HAPI_HOME=str(stage.path / "home/two")).out
+    )
     assert (other["pid"], other["registered"]) == (program.pid, True)
     program.end(seconds=30)
 
@@ -465,13 +572,29 @@ def test_the_two_runners_of_the_documentation_live_and_leave_each_by_itself(stag
 def test_the_process_table_of_the_documentation_stands_in_for_real_ones(stage, pytestconfig):
     example = pytestconfig.rootpath / "docs/examples/fake_processes.py"
     done = subprocess.run(
-        [sys.executable, example], env=stage.base, cwd=stage.path, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, example],
+        env=stage.base,
+        cwd=stage.path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
-    assert done.stdout == "1 started: Session process exited before webhook for PID 1001 (exit code 5)\n", done.stderr
+    assert (
+        done.stdout
+        == "1 started: Session process exited before webhook for PID 1001 (exit code 5)\n"
+    ), done.stderr
 
 
 def test_a_reader_that_goes_away_ends_nothing_with_a_traceback(stage):
     shell = f"{sys.executable} -m hapi completion bash | head -1"
-    done = subprocess.run(["sh", "-c", shell], env=stage.base, cwd=stage.path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["sh", "-c", shell],
+        env=stage.base,
+        cwd=stage.path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr

@@ -24,7 +24,9 @@ def sources(tmp_path_factory) -> Path:
     """A copy of what git knows and would know, so that building leaves nothing in the checkout."""
     copy = tmp_path_factory.mktemp("sources")
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    names = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True, text=True).stdout.split("\0")
+    names = subprocess.run(
+        listed, cwd=ROOT, capture_output=True, check=True, text=True
+    ).stdout.split("\0")
     for name in filter(None, names):
         if (ROOT / name).is_file():
             target = copy / name
@@ -36,7 +38,9 @@ def sources(tmp_path_factory) -> Path:
 def build(sources: Path, target: Path, kind: str) -> Path:
     """Build `kind` (wheel, sdist) with the setuptools of this Python; the file."""
     code = f"from setuptools import build_meta as b; print(b.build_{kind}({str(target)!r}))"
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=sources, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], cwd=sources, check=True, capture_output=True
+    )
     return next(path for path in target.iterdir() if path.suffix in (".whl", ".gz"))
 
 
@@ -53,7 +57,9 @@ def test_the_wheel_holds_page_plugin_and_type_marker_and_nothing_of_the_tests(wh
     shipped = {path.relative_to(ROOT).as_posix() for path in (ROOT / "hapi").rglob("*.py")}
     assert shipped <= set(names)
     assert not [name for name in names if name.startswith(("tests", "benchmarks", "docs"))]
-    assert not [name for name in names if name in ("twisted/__init__.py", "twisted/plugins/__init__.py")]
+    assert not [
+        name for name in names if name in ("twisted/__init__.py", "twisted/plugins/__init__.py")
+    ]
 
 
 def test_the_source_distribution_builds_the_same_wheel(sources, wheel, tmp_path):
@@ -68,21 +74,43 @@ def test_the_source_distribution_builds_the_same_wheel(sources, wheel, tmp_path)
 
 def told(cwd: Path, environ: dict[str, str], *words: object) -> str:
     """What a command prints."""
-    done = subprocess.run([str(word) for word in words], cwd=cwd, env=environ, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [str(word) for word in words],
+        cwd=cwd,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return done.stdout
 
 
 def test_installed_from_the_wheel_the_commands_are_there(wheel, tmp_path):
     venv.create(tmp_path / "env", with_pip=False, symlinks=True)
     python = tmp_path / "env/bin/python"
-    install = ("-m", "pip", "--python", python, "install", "--no-deps", "--no-index", "--quiet", wheel)
+    install = (
+        "-m",
+        "pip",
+        "--python",
+        python,
+        "install",
+        "--no-deps",
+        "--no-index",
+        "--quiet",
+        wheel,
+    )
     told(tmp_path, dict(os.environ), sys.executable, *install)
-    environ = {**os.environ, "PYTHONPATH": sysconfig.get_path("purelib")}  # the packages we need, but not this checkout
+    environ = {
+        **os.environ,
+        "PYTHONPATH": sysconfig.get_path("purelib"),
+    }  # the packages we need, but not this checkout
     listed = told(tmp_path, environ, python, "-c", TWISTD, "--help")
     assert "hapi-runner" in listed
     assert "hapi-hub" in listed
     assert told(tmp_path, environ, tmp_path / "env/bin/hapi", "--version").startswith("hapi ")
-    assert told(tmp_path, environ, python, "-c", "import hapi; print(hapi.__file__)").startswith(str(tmp_path))
+    assert told(tmp_path, environ, python, "-c", "import hapi; print(hapi.__file__)").startswith(
+        str(tmp_path)
+    )
 
 
 def test_from_the_development_install_twistd_lists_both(tmp_path):

@@ -41,7 +41,10 @@ def table() -> str:
         covered = sum(name in tests for name in ids)
         lines += ["", f"### {letter}: {group['about']} ({covered} of {len(ids)})", ""]
         lines += ["| id | fault | tests |", "| --- | --- | --- |"]
-        lines += [f"| {name} | {_cell(group[name])} | {_tests(tests.get(name, []), untested.get(name))} |" for name in ids]
+        lines += [
+            f"| {name} | {_cell(group[name])} | {_tests(tests.get(name, []), untested.get(name))} |"
+            for name in ids
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -49,7 +52,12 @@ def missing() -> list[str]:
     """Ids with neither a test nor a reason."""
     groups, tests = faults(), named_by_tests()
     untested = groups.pop("untested", {})
-    return [name for group in groups.values() for name in group if name != "about" and name not in tests and name not in untested]
+    return [
+        name
+        for group in groups.values()
+        for name in group
+        if name != "about" and name not in tests and name not in untested
+    ]
 
 
 def page() -> str:
@@ -71,7 +79,9 @@ def _cell(text: str) -> str:
 
 def selection() -> str:
     """What pytest's `-k`, which knows no patterns, needs to find the tests that name a fault."""
-    return " or ".join(f"__{letter}{tens}" for letter in faults() if letter != "untested" for tens in range(3))
+    return " or ".join(
+        f"__{letter}{tens}" for letter in faults() if letter != "untested" for tens in range(3)
+    )
 
 
 if __name__ == "__main__":
@@ -83,5 +93,7 @@ if __name__ == "__main__":
     groups.pop("untested", None)
     every = [name for group in groups.values() for name in group if name != "about"]
     tests = named_by_tests()
-    print(f"{sum(name in tests for name in every)} of {len(every)} faults have a test that names them")
+    print(
+        f"{sum(name in tests for name in every)} of {len(every)} faults have a test that names them"
+    )
     print("neither test nor reason:", " ".join(missing()) or "none")

@@ -25,12 +25,34 @@ from hapi.net.server.site import LimitedSite
 from tests.support.garbage import Garbage, inputs
 from tests.support.hub_stage import TOKEN, MemoryPeer, Stage
 
-METADATA = {"path": "/home/dev/project", "host": "devbox", "flavor": "opencode", "lifecycleState": "running", "name": "A name"}
+METADATA = {
+    "path": "/home/dev/project",
+    "host": "devbox",
+    "flavor": "opencode",
+    "lifecycleState": "running",
+    "name": "A name",
+}
 BODIES: list[Any] = [
-    {"text": "hello", "localId": "l1", "attachments": [], "scheduledAt": None, "deliveryMode": "queue"},
-    {"directory": "/home/dev", "agent": "opencode", "permissionMode": "default", "yolo": False, "sessionType": "simple"},
+    {
+        "text": "hello",
+        "localId": "l1",
+        "attachments": [],
+        "scheduledAt": None,
+        "deliveryMode": "queue",
+    },
+    {
+        "directory": "/home/dev",
+        "agent": "opencode",
+        "permissionMode": "default",
+        "yolo": False,
+        "sessionType": "simple",
+    },
     {"tag": "t1", "metadata": METADATA, "agentState": {"requests": {}}},
-    {"id": "m2", "metadata": {"host": "devbox", "platform": "linux", "happyCliVersion": "0.30.7"}, "runnerState": None},
+    {
+        "id": "m2",
+        "metadata": {"host": "devbox", "platform": "linux", "happyCliVersion": "0.30.7"},
+        "runnerState": None,
+    },
     {"decision": "approved", "mode": "default", "answers": {"q": ["a"]}, "allowTools": ["Bash"]},
     {"name": "another name"},
     {"mode": "yolo"},
@@ -43,14 +65,27 @@ BODIES: list[Any] = [
     {"reason": "User archived"},
 ]
 EVENT_ARGUMENTS: list[Any] = [
-    {"sid": "S", "time": 1_795_000_000_000, "thinking": False, "mode": "remote", "permissionMode": "default"},
     {
         "sid": "S",
-        "message": {"role": "agent", "content": {"type": "codex", "data": {"type": "message", "message": "hi"}}},
+        "time": 1_795_000_000_000,
+        "thinking": False,
+        "mode": "remote",
+        "permissionMode": "default",
+    },
+    {
+        "sid": "S",
+        "message": {
+            "role": "agent",
+            "content": {"type": "codex", "data": {"type": "message", "message": "hi"}},
+        },
         "localId": "l",
     },
     {"sid": "S", "metadata": METADATA, "expectedVersion": 1},
-    {"sid": "S", "agentState": {"requests": {"r1": {"tool": "Bash", "arguments": {}, "createdAt": 1}}}, "expectedVersion": 1},
+    {
+        "sid": "S",
+        "agentState": {"requests": {"r1": {"tool": "Bash", "arguments": {}, "createdAt": 1}}},
+        "expectedVersion": 1,
+    },
     {"machineId": "m1", "time": 1_795_000_000_000, "health": {"cpuCount": 4}},
     {"machineId": "m1", "metadata": {"host": "devbox"}, "expectedVersion": 1},
     {"machineId": "m1", "runnerState": {"status": "running", "pid": 5}, "expectedVersion": 1},
@@ -60,7 +95,10 @@ EVENT_ARGUMENTS: list[Any] = [
     {"sid": "S", "localIds": ["l1"], "steered": True},
     "ping",
 ]
-OUR_OWN = (b"The database failed", b"Internal server error")  # what the hub says when something broke inside
+OUR_OWN = (
+    b"The database failed",
+    b"Internal server error",
+)  # what the hub says when something broke inside
 
 
 class Wire(StringTransport):
@@ -122,7 +160,11 @@ def test_no_request_makes_the_hub_fail__U10():
         if number % 5000 == 4999:
             world = World()
         stage, route = world.stage, garbage.pick(ROUTES)
-        body = garbage.json_bytes(garbage.pick(BODIES), BODIES, kept=0.3) if route.method != "GET" else b""
+        body = (
+            garbage.json_bytes(garbage.pick(BODIES), BODIES, kept=0.3)
+            if route.method != "GET"
+            else b""
+        )
         channel, wire = world.ask(route.method, address(garbage, world, route.path), body)
         if "/events" in route.path and wire.value():
             channel.connectionLost(Failure(ConnectionDone()))  # a stream goes on for ever
@@ -150,12 +192,33 @@ def test_no_request_makes_the_hub_fail__U10():
 
 def address(garbage: Garbage, world: World, path: str) -> str:
     """A route's path with ids that exist, mostly, and perhaps a query."""
-    names = {"session_id": world.session, "machine_id": world.machine, "name": "L1", "request_id": "r1", "image_id": "i1"}
+    names = {
+        "session_id": world.session,
+        "machine_id": world.machine,
+        "name": "L1",
+        "request_id": "r1",
+        "image_id": "i1",
+    }
     for name, value in names.items():
-        chosen = value if garbage.random.random() < 0.85 else garbage.text().replace(".", "_") or "_"
+        chosen = (
+            value if garbage.random.random() < 0.85 else garbage.text().replace(".", "_") or "_"
+        )
         path = path.replace(f"<{name}>", quote(chosen.encode("utf-8", "surrogatepass"), safe=""))
     if garbage.random.random() < 0.3:
-        key = garbage.pick(["limit", "beforeSeq", "beforeAt", "afterSeq", "afterAt", "epoch", "cwd", "path", "order", "token"])
+        key = garbage.pick(
+            [
+                "limit",
+                "beforeSeq",
+                "beforeAt",
+                "afterSeq",
+                "afterAt",
+                "epoch",
+                "cwd",
+                "path",
+                "order",
+                "token",
+            ]
+        )
         path += f"?{key}={quote(str(garbage.scalar()).encode('utf-8', 'surrogatepass'))}"
     return path
 
@@ -187,7 +250,12 @@ def test_no_socket_event_makes_the_hub_fail__N11_U15():
 def test_no_greeting_is_more_than_let_in_or_refused__N11():
     garbage, seen = Garbage("greeting"), Counter()
     stage = Stage()
-    sample = {"token": "t" * 40, "clientType": "session-scoped", "sessionId": stage.session(), "other": 1}
+    sample = {
+        "token": "t" * 40,
+        "clientType": "session-scoped",
+        "sessionId": stage.session(),
+        "other": 1,
+    }
     for _ in inputs():
         peer = MemoryPeer(stage.sockets)
         stage.clock.advance(61.0)  # who guesses tokens has to wait, and that is tested elsewhere

@@ -15,7 +15,9 @@ from hapi.hub.hub import ROUTES
 from tests.support.hub_stage import Stage
 
 QUIET = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 texts = st.text(max_size=12) | st.sampled_from(
@@ -23,7 +25,9 @@ texts = st.text(max_size=12) | st.sampled_from(
 )
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | texts
 json_values = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3), max_leaves=8
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=8,
 )
 
 # Names that mean something, so that garbage gets past the first check.
@@ -52,32 +56,68 @@ def world() -> World:
     return World()
 
 
-OPEN_ENDED = {"killSession", "abort", "permission", "set-session-config", "spawn-happy-session", "list-directory", "update"}
+OPEN_ENDED = {
+    "killSession",
+    "abort",
+    "permission",
+    "set-session-config",
+    "spawn-happy-session",
+    "list-directory",
+    "update",
+}
 
 
 @settings(QUIET, max_examples=300)
 @given(
     route=st.sampled_from(ROUTES),
-    body=st.binary(max_size=30) | objects.map(json.dumps).map(str.encode) | json_values.map(json.dumps).map(str.encode),
+    body=st.binary(max_size=30)
+    | objects.map(json.dumps).map(str.encode)
+    | json_values.map(json.dumps).map(str.encode),
     data=st.data(),
 )
-def test_no_body_makes_a_route_fail(world: World, route: Any, body: bytes, data: st.DataObject) -> None:
+def test_no_body_makes_a_route_fail(
+    world: World, route: Any, body: bytes, data: st.DataObject
+) -> None:
     stage = world.stage
-    fill = {"session_id": world.session, "machine_id": world.machine, "name": "L1", "request_id": "r1", "image_id": "i1"}
+    fill = {
+        "session_id": world.session,
+        "machine_id": world.machine,
+        "name": "L1",
+        "request_id": "r1",
+        "image_id": "i1",
+    }
     path = route.path
     for name, value in fill.items():
         path = path.replace(f"<{name}>", quote(data.draw(st.just(value) | texts.filter(lambda t: t not in ("", "..")))
                                                .encode("utf-8", "surrogatepass"), safe=""))  # fmt: skip
     query = data.draw(
         st.dictionaries(
-            st.sampled_from(["limit", "beforeSeq", "beforeAt", "afterSeq", "afterAt", "epoch", "cwd", "path", "order", "token"]),
+            st.sampled_from(
+                [
+                    "limit",
+                    "beforeSeq",
+                    "beforeAt",
+                    "afterSeq",
+                    "afterAt",
+                    "epoch",
+                    "cwd",
+                    "path",
+                    "order",
+                    "token",
+                ]
+            ),
             texts,
             max_size=3,
         )
     )
     if query:
-        path += "?" + "&".join(f"{key}={quote(value.encode('utf-8', 'surrogatepass'))}" for key, value in query.items())
-    if stage.engine.sessions.get(world.session) is None or not stage.engine.sessions[world.session].active:
+        path += "?" + "&".join(
+            f"{key}={quote(value.encode('utf-8', 'surrogatepass'))}" for key, value in query.items()
+        )
+    if (
+        stage.engine.sessions.get(world.session) is None
+        or not stage.engine.sessions[world.session].active
+    ):
         world.__init__()  # type: ignore[misc]
         stage = world.stage
     pending = stage.begin(route.method, path, body)
@@ -91,7 +131,9 @@ def test_no_body_makes_a_route_fail(world: World, route: Any, body: bytes, data:
     world.runner.send("machine-alive", {"machineId": world.machine, "time": stage.now()})
     answer = stage.finish(pending)
     # 500, 502 and 503 with a reason are answers: nobody serves a method, its process said nonsense, a machine is offline.
-    assert answer.status < 500 or (isinstance(answer.body, dict) and answer.body["error"] != "The database failed"), answer
+    assert answer.status < 500 or (
+        isinstance(answer.body, dict) and answer.body["error"] != "The database failed"
+    ), answer
 
 
 @settings(QUIET, max_examples=300)
@@ -101,7 +143,9 @@ def test_no_body_makes_a_route_fail(world: World, route: Any, body: bytes, data:
     known=st.booleans(),
     acked=st.booleans(),
 )
-def test_no_event_makes_the_hub_fail(world: World, name: str, given_: list[Any], known: bool, acked: bool) -> None:
+def test_no_event_makes_the_hub_fail(
+    world: World, name: str, given_: list[Any], known: bool, acked: bool
+) -> None:
     if world.session not in world.stage.engine.sessions:
         world.__init__()  # type: ignore[misc]
     if known and given_ and isinstance(given_[0], dict):
@@ -126,7 +170,9 @@ def test_no_greeting_makes_the_hub_fail(world: World, auth: Any) -> None:
 
 @QUIET
 @given(given_=objects)
-def test_an_alive_never_moves_time_forward_or_breaks_the_list__U15(world: World, given_: dict[str, Any]) -> None:
+def test_an_alive_never_moves_time_forward_or_breaks_the_list__U15(
+    world: World, given_: dict[str, Any]
+) -> None:
     if world.session not in world.stage.engine.sessions:
         world.__init__()  # type: ignore[misc]
     world.peer.send("session-alive", {**given_, "sid": world.session})

@@ -21,7 +21,10 @@ OTHERWISE = {
     ("hub-auth", "GET /health"): "the work graph is not served",
     ("hub-auth", "GET /api/sessions"): "the list of another database",
     ("hub-permission", "GET /api/sessions"): "the list of another database",
-    ("hub-reopen", "POST /cli/sessions"): "one bad key of the metadata hides that key, not all of it",
+    (
+        "hub-reopen",
+        "POST /cli/sessions",
+    ): "one bad key of the metadata hides that key, not all of it",
     ("hub-reopen", "POST /api/sessions/1ad1813b"): "so that the path is known",
     ("hub-sse", "POST /api/visibility"): "the stream that it names is not played",
 }
@@ -35,9 +38,17 @@ class Replay:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.lines = [json.loads(line) for line in (FIXTURES / f"{name}.jsonl").read_text().splitlines()]
-        self.lines.sort(key=lambda line: (line["t_ms"], "request" not in line))  # asked before it is heard of
-        first = next(int(found) for line in self.lines for found in re.findall(r"\b17951\d{8}\b", json.dumps(line)))
+        self.lines = [
+            json.loads(line) for line in (FIXTURES / f"{name}.jsonl").read_text().splitlines()
+        ]
+        self.lines.sort(
+            key=lambda line: (line["t_ms"], "request" not in line)
+        )  # asked before it is heard of
+        first = next(
+            int(found)
+            for line in self.lines
+            for found in re.findall(r"\b17951\d{8}\b", json.dumps(line))
+        )
         self.stage = Stage(start=first - self.lines[0]["t_ms"])
         self.ids: dict[str, str] = {}
         self.times: dict[str, str] = {}
@@ -59,7 +70,12 @@ class Replay:
         elif isinstance(theirs, list) and isinstance(ours, list):
             for one, other in zip(theirs, ours, strict=False):
                 self.learn(one, other)
-        elif isinstance(theirs, str) and isinstance(ours, str) and UUID.fullmatch(theirs) and UUID.fullmatch(ours):
+        elif (
+            isinstance(theirs, str)
+            and isinstance(ours, str)
+            and UUID.fullmatch(theirs)
+            and UUID.fullmatch(ours)
+        ):
             self.ids.setdefault(theirs, ours)
         elif isinstance(theirs, int) and isinstance(ours, int) and TIME.match(str(theirs)):
             self.times.setdefault(str(theirs), str(ours))
@@ -67,10 +83,17 @@ class Replay:
     def plain(self, value: Any) -> Any:
         """Without what differs from run to run: times, versions of time, texts around ids."""
         if isinstance(value, dict):
-            found = {key: self.plain(item) for key, item in value.items() if key not in ("nextAfterAt", "nextBeforeAt")}
+            found = {
+                key: self.plain(item)
+                for key, item in value.items()
+                if key not in ("nextAfterAt", "nextBeforeAt")
+            }
             if "thinkingAt" in found:
                 del found["seq"]  # counts the hub's own writes, for information
-            if found.get("agentState") == {"requests": {}, "completedRequests": {}}:  # ours merges nothing into nothing
+            if found.get("agentState") == {
+                "requests": {},
+                "completedRequests": {},
+            }:  # ours merges nothing into nothing
                 found |= {"agentState": {}, "agentStateVersion": 1}
             return found
         if isinstance(value, list):
@@ -83,7 +106,9 @@ class Replay:
         self.compared += 1
         expected, found = self.plain(self.ours(theirs)), self.plain(ours)
         if expected != found:
-            self.problems.append(f"{what}\n  theirs {json.dumps(expected)}\n  ours   {json.dumps(found)}")
+            self.problems.append(
+                f"{what}\n  theirs {json.dumps(expected)}\n  ours   {json.dumps(found)}"
+            )
 
     # --- playing
     def run(self) -> None:
@@ -94,7 +119,9 @@ class Replay:
                 self.stage.tick(ahead)
             if (self.name, line["t_ms"]) in DROPS:
                 self.peers[DROPS[self.name, line["t_ms"]]].drop()
-            pending = [(asked, answer) for asked, answer in pending if not self.settle(asked, answer)]
+            pending = [
+                (asked, answer) for asked, answer in pending if not self.settle(asked, answer)
+            ]
             if "request" in line:
                 answer = self.request(line)
                 if answer is not None and not self.settle(line, answer):
@@ -113,7 +140,11 @@ class Replay:
             return None
         headers = dict(request["headers"])
         given = headers.get("Authorization", "")
-        path = re.sub(r"(?<=At=)\d+", lambda found: self.times.get(found[0], found[0]), self.ours(request["path"]))
+        path = re.sub(
+            r"(?<=At=)\d+",
+            lambda found: self.times.get(found[0], found[0]),
+            self.ours(request["path"]),
+        )
         if "<JWT>" in given:
             namespace = self.namespace_of(path, line)
             headers["Authorization"] = f"Bearer {self.stage.jwt(namespace)}"
@@ -125,7 +156,11 @@ class Replay:
     def namespace_of(self, path: str, line: dict[str, Any]) -> str:
         """Recordings don't say whose JWT it was; an answer that denies access was to somebody else's."""
         body = line["response"]["body"]
-        return "stranger" if isinstance(body, dict) and "denied" in str(body.get("error")) else NAMESPACE
+        return (
+            "stranger"
+            if isinstance(body, dict) and "denied" in str(body.get("error"))
+            else NAMESPACE
+        )
 
     def settle(self, line: dict[str, Any], pending: Any) -> bool:
         self.stage.stub.flush()
@@ -182,7 +217,9 @@ class Replay:
         if kind == "3":
             theirs = given[0] if given else ()
             self.compare(
-                f"{name}: answer {number}", list(theirs) or None if theirs == () else theirs, self.acks[name, int(number)] or None
+                f"{name}: answer {number}",
+                list(theirs) or None if theirs == () else theirs,
+                self.acks[name, int(number)] or None,
             )
             return
         event, body = given
@@ -191,17 +228,24 @@ class Replay:
             inner = body["body"].get("message") or {}
             for one in candidates:
                 other = one["body"].get("message") or {}
-                if inner.get("content") == other.get("content") and inner.get("localId") == other.get("localId"):
+                if inner.get("content") == other.get("content") and inner.get(
+                    "localId"
+                ) == other.get("localId"):
                     self.learn(inner, other)
             wanted = [self.plain(self.ours(body["body"]))]
-            assert self.plain(self.ours(body["body"])) in [self.plain(one["body"]) for one in candidates], (
+            assert self.plain(self.ours(body["body"])) in [
+                self.plain(one["body"]) for one in candidates
+            ], (
                 name,
                 wanted,
                 candidates,
             )
             self.compared += 1
         elif event == "rpc-request":
-            asked = [(one["method"], json.loads(one["params"])) for one in self.peers[name].events("rpc-request")]
+            asked = [
+                (one["method"], json.loads(one["params"]))
+                for one in self.peers[name].events("rpc-request")
+            ]
             theirs = self.ours(body)
             assert (theirs["method"], json.loads(theirs["params"])) in asked, (theirs, asked)
             self.compared += 1

@@ -64,7 +64,12 @@ async def status_of(link, *phases) -> LinkStatus:
 
 @pytest_twisted.async_yield_fixture
 async def link(reactor, hub):
-    made = HubLink(reactor, HubAccess(hub.url, "good", {"X-Extra": "yes", "Origin": "http://evil.example"}), {}, RpcTable("m1"))
+    made = HubLink(
+        reactor,
+        HubAccess(hub.url, "good", {"X-Extra": "yes", "Origin": "http://evil.example"}),
+        {},
+        RpcTable("m1"),
+    )
     made.startService()
     await status_of(made, "connected")
     yield made
@@ -78,11 +83,41 @@ async def link(reactor, hub):
     ("method", "path", "headers", "status", "body"),
     [
         ("GET", "/socket.io/?EIO=4", {}, 400, {"code": 0, "message": "Transport unknown"}),
-        ("GET", "/socket.io/?EIO=4&transport=polling", {}, 400, {"code": 0, "message": "Transport unknown"}),
-        ("GET", "/socket.io/?EIO=4&transport=websocket&sid=stranger", {}, 400, {"code": 1, "message": "Session ID unknown"}),
-        ("POST", "/socket.io/?EIO=4&transport=websocket", {}, 400, {"code": 2, "message": "Bad handshake method"}),
-        ("GET", "/socket.io/?EIO=4&transport=websocket", {}, 400, {"code": 3, "message": "Bad request"}),
-        ("GET", "/socket.io/?EIO=3&transport=websocket", {}, 400, {"code": 5, "message": "Unsupported protocol version"}),
+        (
+            "GET",
+            "/socket.io/?EIO=4&transport=polling",
+            {},
+            400,
+            {"code": 0, "message": "Transport unknown"},
+        ),
+        (
+            "GET",
+            "/socket.io/?EIO=4&transport=websocket&sid=stranger",
+            {},
+            400,
+            {"code": 1, "message": "Session ID unknown"},
+        ),
+        (
+            "POST",
+            "/socket.io/?EIO=4&transport=websocket",
+            {},
+            400,
+            {"code": 2, "message": "Bad handshake method"},
+        ),
+        (
+            "GET",
+            "/socket.io/?EIO=4&transport=websocket",
+            {},
+            400,
+            {"code": 3, "message": "Bad request"},
+        ),
+        (
+            "GET",
+            "/socket.io/?EIO=3&transport=websocket",
+            {},
+            400,
+            {"code": 5, "message": "Unsupported protocol version"},
+        ),
         (
             "GET",
             "/socket.io/?EIO=4&transport=websocket",
@@ -115,7 +150,10 @@ async def test_deflate_is_agreed_without_context_takeover_both_ways(hub, link):
     offered = connection._socket.http_headers["sec-websocket-extensions"]
     assert "client_no_context_takeover" in offered
     assert "server_no_context_takeover" in offered
-    for agreed in (connection._socket._perMessageCompress, link._joined._socket._perMessageCompress):
+    for agreed in (
+        connection._socket._perMessageCompress,
+        link._joined._socket._perMessageCompress,
+    ):
         assert agreed.server_no_context_takeover
         assert agreed.client_no_context_takeover
 
@@ -152,7 +190,10 @@ async def test_close_to_the_limit_passes_and_above_it_the_receiver_closes_with_1
 @pytest_twisted.ensureDeferred
 async def test_a_deflate_bomb_is_not_unfolded_and_closes_with_1009__N10_U11(hub, link):
     squeeze = zlib.compressobj(wbits=-15)
-    bomb = b"".join(squeeze.compress(b"4" * 2**20) for _ in range(200)) + squeeze.flush(zlib.Z_SYNC_FLUSH)[:-4]
+    bomb = (
+        b"".join(squeeze.compress(b"4" * 2**20) for _ in range(200))
+        + squeeze.flush(zlib.Z_SYNC_FLUSH)[:-4]
+    )
     assert len(bomb) < 300_000
     socket = link._joined._socket
     socket.sendFrame(opcode=1, payload=bomb, rsv=4)
@@ -180,7 +221,9 @@ async def test_broken_deflate_data_closes_with_1007__N11(hub, link):
 async def test_a_fragmented_message_is_one_message(hub, link):
     socket = link._joined._socket
     for part in (b'42/cli,["par', b"ts", b'",1]'):
-        socket.sendFrame(opcode=1 if part.startswith(b"42") else 0, payload=part, fin=part.endswith(b"]"))
+        socket.sendFrame(
+            opcode=1 if part.startswith(b"42") else 0, payload=part, fin=part.endswith(b"]")
+        )
     await link.call("echo")
     assert ("parts", [1], False) in hub.desk.events
 
@@ -222,7 +265,9 @@ async def test_a_client_that_stops_reading_is_dropped_and_others_are_served(hub,
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_hub_that_stops_reading_makes_the_link_wait_and_lose_nothing__N13(hub, link, reactor):
+async def test_a_hub_that_stops_reading_makes_the_link_wait_and_lose_nothing__N13(
+    hub, link, reactor
+):
     (connection,) = hub.server.connections
     connection._socket.transport.pauseProducing()
     sent = 0
@@ -255,7 +300,11 @@ def certificate(host: str, days: int, trusted: bool, folder):
     root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
 
     def build(subject, issuer, public, signer, last, is_ca):
-        alternative = x509.IPAddress(__import__("ipaddress").ip_address(host)) if host[0].isdigit() else x509.DNSName(host)
+        alternative = (
+            x509.IPAddress(__import__("ipaddress").ip_address(host))
+            if host[0].isdigit()
+            else x509.DNSName(host)
+        )
         return (
             x509.CertificateBuilder()
             .subject_name(name(subject))
@@ -306,7 +355,9 @@ def secured(tmp_path, monkeypatch, reactor):
     ],
 )
 @pytest_twisted.ensureDeferred
-async def test_a_bad_certificate_is_a_clear_status_and_no_token_is_sent__N16(secured, reactor, host, days, trusted, words):
+async def test_a_bad_certificate_is_a_clear_status_and_no_token_is_sent__N16(
+    secured, reactor, host, days, trusted, words
+):
     hub = secured(host, days, trusted)
     link = HubLink(reactor, HubAccess(hub.url, "good"), {}, RpcTable("m1"))
     link.startService()

@@ -79,14 +79,23 @@ class Place:
 
     def visit(self, path: str = "/", logged_in: bool = True, **context: object) -> Page:
         """Our page in a browser of its own; `context` as for Playwright, e.g. viewport."""
-        made = self.browser.new_context(**{"viewport": {"width": 1280, "height": 800}, "locale": "en-US", **context})
+        made = self.browser.new_context(
+            **{"viewport": {"width": 1280, "height": 800}, "locale": "en-US", **context}
+        )
         made.set_default_timeout(PATIENCE)
         self.contexts.append(made)
         if self.make == NPM:
             made.route(lambda url: not urlsplit(url).path.startswith(OF_THE_HUB), served_from_disk)
         page = made.new_page()
         page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
-        page.on("console", lambda said: self.complaints.append(said.text) if "Content Security Policy" in said.text else None)
+        page.on(
+            "console",
+            lambda said: (
+                self.complaints.append(said.text)
+                if "Content Security Policy" in said.text
+                else None
+            ),
+        )
         page.goto(self.url + path + (f"#token={CANARY}" if logged_in else ""))
         if logged_in:
             expect(page.locator(".shell")).to_be_visible()
@@ -117,7 +126,12 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def place(request: pytest.FixtureRequest, on_stage: Callable[[Cast], Cast], tmp_path: Path, browser: Browser) -> Iterator[Place]:
+def place(
+    request: pytest.FixtureRequest,
+    on_stage: Callable[[Cast], Cast],
+    tmp_path: Path,
+    browser: Browser,
+) -> Iterator[Place]:
     """Our page on our hub; parametrize indirectly with OURS or NPM for a choice."""
     make = getattr(request, "param", OURS)
     cast = on_stage(Cast(tmp_path / "stage", token=CANARY))

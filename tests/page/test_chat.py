@@ -11,7 +11,9 @@ from tests.support.page_sessions import ScriptedSession, now
 from tests.support.peers import NPM, OURS
 
 pytestmark = pytest.mark.peer("chromium")
-both_hubs = pytest.mark.parametrize("place", [OURS, pytest.param(NPM, marks=pytest.mark.peer("hapi"))], indirect=True)
+both_hubs = pytest.mark.parametrize(
+    "place", [OURS, pytest.param(NPM, marks=pytest.mark.peer("hapi"))], indirect=True
+)
 
 
 def write(page: Page, text: str) -> None:
@@ -31,7 +33,9 @@ def test_a_message_goes_to_the_agent_and_its_answer_comes_back(place):
     expect(page.locator(".block.text strong")).to_have_text("42")
     session.think(False)
     expect(page.locator(".working")).to_be_hidden()
-    assert [prompt["content"]["content"]["text"] for prompt in session.prompts] == ["What is 6 times 7?"]
+    assert [prompt["content"]["content"]["text"] for prompt in session.prompts] == [
+        "What is 6 times 7?"
+    ]
     page.reload()
     expect(page.locator(".block")).to_have_count(2)
 
@@ -49,7 +53,10 @@ def test_text_and_thoughts_of_one_id_replace_one_another_in_place(place):
     expect(page.locator(".thought .glimpse")).to_have_text("Let me see it.")
     expect(page.locator(".thought")).not_to_contain_text("Thinking…")
     expect(page.locator(".block.text")).to_have_text(["First and last"])
-    assert [block.get_attribute("data-kind") for block in page.locator(".block").all()] == ["thought", "text"]
+    assert [block.get_attribute("data-kind") for block in page.locator(".block").all()] == [
+        "thought",
+        "text",
+    ]
     page.reload()
     expect(page.locator(".block.text")).to_have_text(["First and last"])
     expect(page.locator(".thought")).to_have_count(1)
@@ -58,12 +65,24 @@ def test_text_and_thoughts_of_one_id_replace_one_another_in_place(place):
 def test_a_tool_card_follows_its_call_from_waiting_to_done_and_folds_what_is_long(place):
     session = place.session()
     page = place.open(session)
-    session.record(type="tool-call", callId="c", name="Count", input={"command": "seq 40"}, status="pending")
+    session.record(
+        type="tool-call", callId="c", name="Count", input={"command": "seq 40"}, status="pending"
+    )
     card = page.locator(".tool")
     expect(card).to_contain_text("Waiting")
-    session.record(type="tool-call", callId="c", name="Count", input={"command": "seq 40"}, status="in_progress")
+    session.record(
+        type="tool-call",
+        callId="c",
+        name="Count",
+        input={"command": "seq 40"},
+        status="in_progress",
+    )
     expect(card).to_contain_text("Running")
-    session.record(type="tool-call-result", callId="c", output="\n".join(f"line {number}" for number in range(40)))
+    session.record(
+        type="tool-call-result",
+        callId="c",
+        output="\n".join(f"line {number}" for number in range(40)),
+    )
     expect(card).to_contain_text("Done")
     expect(card).to_have_count(1)
     expect(card).not_to_contain_text("line 39")
@@ -85,7 +104,10 @@ def test_a_plan_is_one_list_per_turn_and_stays_in_view_until_it_is_done(place):
     ]
     session.record(type="plan", entries=first)
     expect(page.locator(".plan-strip")).to_contain_text("Plan · 0 of 2 done")
-    session.record(type="plan", entries=[{**first[0], "status": "completed"}, {**first[1], "status": "in_progress"}])
+    session.record(
+        type="plan",
+        entries=[{**first[0], "status": "completed"}, {**first[1], "status": "in_progress"}],
+    )
     expect(page.locator(".plan-strip")).to_contain_text("Plan · 1 of 2 done")
     expect(page.locator(".block.plan")).to_have_count(1)
     session.record(type="plan", entries=[{**entry, "status": "completed"} for entry in first])
@@ -102,7 +124,9 @@ def test_events_and_errors_are_lines_and_ready_is_none(place):
     session.record(type="something-new", message="never shown")
     session.record(type="message", message="end")
     expect(page.locator(".block.text")).to_have_text("end")
-    expect(page.locator(".block.event")).to_have_text(["Session aborted", "The model is overloaded"])
+    expect(page.locator(".block.event")).to_have_text(
+        ["Session aborted", "The model is overloaded"]
+    )
     expect(page.locator(".block")).to_have_count(3)
 
 
@@ -113,15 +137,32 @@ def test_claudes_own_records_draw_text_thoughts_tools_and_results(place):
     content = [
         {"type": "thinking", "thinking": "Hmm."},
         {"type": "text", "text": "Looking."},
-        {"type": "tool_use", "id": "t", "name": "Bash", "input": {"command": "ls", "description": "List files"}},
+        {
+            "type": "tool_use",
+            "id": "t",
+            "name": "Bash",
+            "input": {"command": "ls", "description": "List files"},
+        },
     ]
-    session.claude(type="assistant", message={"id": "m", "role": "assistant", "model": "x", "content": content})
-    result = {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": "a.txt"}], "is_error": False}
+    session.claude(
+        type="assistant", message={"id": "m", "role": "assistant", "model": "x", "content": content}
+    )
+    result = {
+        "type": "tool_result",
+        "tool_use_id": "t",
+        "content": [{"type": "text", "text": "a.txt"}],
+        "is_error": False,
+    }
     session.claude(type="user", message={"role": "user", "content": [result]})
     session.claude(type="system", subtype="turn_duration", durationMs=2500)
     session.claude(type="user", isMeta=True, message={"role": "user", "content": "hidden"})
     expect(page.locator(".block.event")).to_have_text("Turn took 2 s")
-    assert [block.get_attribute("data-kind") for block in page.locator(".block").all()] == ["thought", "text", "tool", "event"]
+    assert [block.get_attribute("data-kind") for block in page.locator(".block").all()] == [
+        "thought",
+        "text",
+        "tool",
+        "event",
+    ]
     expect(page.locator(".tool")).to_contain_text("a.txt")
     expect(page.locator(".tool")).to_have_attribute("data-status", "completed")
 
@@ -175,7 +216,9 @@ def test_earlier_messages_come_page_by_page_without_a_jump(place):
     log = page.get_by_role("log")
     assert log.evaluate("log => log.scrollHeight - log.scrollTop - log.clientHeight") < 5
     log.evaluate("log => { log.scrollTop = 150; }")
-    expect(page.locator(".block.text").filter(has_text=re.compile("^answer 20\\.$"))).to_have_count(1)
+    expect(page.locator(".block.text").filter(has_text=re.compile("^answer 20\\.$"))).to_have_count(
+        1
+    )
     assert log.evaluate("log => log.scrollTop") > 500
     log.evaluate("log => { log.scrollTop = 0; }")
     expect(page.locator(".block.text").first).to_have_text("answer 0.")
@@ -237,5 +280,7 @@ def test_a_session_that_is_only_a_row_says_so(place):
 def test_a_picture_of_the_agent_that_cannot_be_loaded_leaves_a_sentence(place):
     session: ScriptedSession = place.session()
     page = place.open(session)
-    session.record(type="generated-image", imageId="i", fileName="cat.png", mimeType="image/png", id=str(now()))
+    session.record(
+        type="generated-image", imageId="i", fileName="cat.png", mimeType="image/png", id=str(now())
+    )
     expect(page.locator(".image")).to_contain_text("could not be loaded")

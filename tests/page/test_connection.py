@@ -10,7 +10,9 @@ from playwright.sync_api import expect
 from tests.support.peers import NPM, OURS
 
 pytestmark = pytest.mark.peer("chromium")
-both_hubs = pytest.mark.parametrize("place", [OURS, pytest.param(NPM, marks=pytest.mark.peer("hapi"))], indirect=True)
+both_hubs = pytest.mark.parametrize(
+    "place", [OURS, pytest.param(NPM, marks=pytest.mark.peer("hapi"))], indirect=True
+)
 
 
 def write(page, text):
@@ -29,7 +31,9 @@ def test_what_is_written_offline_is_sent_once_when_the_network_is_back(place):
     page.context.set_offline(True)
     write(page, "first")
     write(page, "second")
-    expect(page.locator(".user.waiting")).to_have_text([re.compile("^first.*Waiting"), re.compile("^second.*Waiting")])
+    expect(page.locator(".user.waiting")).to_have_text(
+        [re.compile("^first.*Waiting"), re.compile("^second.*Waiting")]
+    )
     page.context.set_offline(False)
     expect(page.locator(".user.sent .bubble")).to_have_text(["first", "second"])
     assert texts(session) == ["first", "second"]
@@ -39,7 +43,9 @@ def test_what_is_written_offline_is_sent_once_when_the_network_is_back(place):
 def test_an_answer_of_the_hub_that_gets_lost_does_not_double_the_message(place):
     session = place.session()
     page = place.visit()
-    page.route("**/api/events**", lambda route: route.abort())  # or the event would tell what the answer did not
+    page.route(
+        "**/api/events**", lambda route: route.abort()
+    )  # or the event would tell what the answer did not
     page.goto(f"{place.url}/sessions/{session.id}")
     lost = []
 
@@ -63,7 +69,10 @@ def test_an_answer_of_the_hub_that_gets_lost_does_not_double_the_message(place):
 def test_a_message_not_yet_sent_survives_a_reload_of_the_page(place):
     session = place.session()
     page = place.open(session)
-    page.route("**/messages", lambda route: route.abort() if route.request.method == "POST" else route.continue_())
+    page.route(
+        "**/messages",
+        lambda route: route.abort() if route.request.method == "POST" else route.continue_(),
+    )
     write(page, "keep me")
     expect(page.locator(".user.waiting, .user.sending")).to_contain_text("keep me")
     page.unroute("**/messages")
@@ -81,7 +90,9 @@ def test_a_restart_of_the_hub_is_told_and_what_was_missed_is_read(place):
     place.restart_hub()
     session.again()
     session.record(type="message", message="missed")
-    page.get_by_role("button", name="Try now").or_(page.locator(".banner[hidden]")).first.wait_for(state="attached")
+    page.get_by_role("button", name="Try now").or_(page.locator(".banner[hidden]")).first.wait_for(
+        state="attached"
+    )
     expect(page.locator(".block.text")).to_have_text(["before", "missed"])
     expect(page.locator(".banner")).to_be_hidden()
     write(page, "and on")

@@ -22,14 +22,20 @@ SMALL_TARGETS = """() => [...document.querySelectorAll('button:not(.link), a.row
 
 def full_of_everything(place):
     machine = place.machine(host=f"host-{LONG}")
-    session = place.session(name=f"Title {LONG}", path=f"/home/dev/{LONG}", machineId=machine.machine_id)
+    session = place.session(
+        name=f"Title {LONG}", path=f"/home/dev/{LONG}", machineId=machine.machine_id
+    )
     session.record(
         type="message",
         message=f"{LONG}\n\n```\n{LONG}\n```\n\n| {LONG} | b |\n|---|---|\n| `{LONG}` | {LONG} |\n\n- {LONG}\n\n# {LONG}",
     )
     session.record(type="reasoning", id="r", message=LONG)
-    session.record(type="plan", entries=[{"content": LONG, "priority": "high", "status": "in_progress"}])
-    session.record(type="tool-call", callId="c", name=LONG, input={"command": LONG}, status="pending")
+    session.record(
+        type="plan", entries=[{"content": LONG, "priority": "high", "status": "in_progress"}]
+    )
+    session.record(
+        type="tool-call", callId="c", name=LONG, input={"command": LONG}, status="pending"
+    )
     session.record(type="error", message=LONG)
     session.ask("c", LONG, {"command": LONG})
     return session
@@ -150,7 +156,11 @@ def test_text_stands_out_from_its_ground(place, scheme):
         return [one, other, (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)];
       });
     }"""
-    weak = [pair for pair in page.evaluate(contrasts.replace("PAIRS", json.dumps(PAIRS))) if pair[2] < 4.5]  # WCAG 2.2, 1.4.3
+    weak = [
+        pair
+        for pair in page.evaluate(contrasts.replace("PAIRS", json.dumps(PAIRS)))
+        if pair[2] < 4.5
+    ]  # WCAG 2.2, 1.4.3
     assert weak == []
 
 

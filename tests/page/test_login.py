@@ -9,7 +9,9 @@ from tests.support.peers import NPM, OURS
 from tests.support.programs import CANARY
 
 pytestmark = pytest.mark.peer("chromium")
-both_hubs = pytest.mark.parametrize("place", [OURS, pytest.param(NPM, marks=pytest.mark.peer("hapi"))], indirect=True)
+both_hubs = pytest.mark.parametrize(
+    "place", [OURS, pytest.param(NPM, marks=pytest.mark.peer("hapi"))], indirect=True
+)
 
 
 @both_hubs
@@ -61,7 +63,9 @@ def test_no_request_carries_the_token_or_the_jwt_in_its_address__U06(place):
 def test_an_expired_jwt_is_renewed_without_the_person(place):
     session = place.session()
     page = place.open(session)
-    page.evaluate("localStorage.setItem('hapi.jwt', JSON.stringify({jwt: 'a.b.c', until: Date.now() + 1e7}))")
+    page.evaluate(
+        "localStorage.setItem('hapi.jwt', JSON.stringify({jwt: 'a.b.c', until: Date.now() + 1e7}))"
+    )
     page.get_by_role("textbox", name="Message").fill("still here")
     page.keyboard.press("Enter")
     expect(page.locator(".user.sent")).to_contain_text("still here")
@@ -69,7 +73,9 @@ def test_an_expired_jwt_is_renewed_without_the_person(place):
 
 def test_a_token_that_is_no_longer_valid_leads_back_to_the_log_in(place):
     page = place.visit()
-    page.evaluate("localStorage.setItem('hapi.accessToken', 'revoked'); localStorage.removeItem('hapi.jwt')")
+    page.evaluate(
+        "localStorage.setItem('hapi.accessToken', 'revoked'); localStorage.removeItem('hapi.jwt')"
+    )
     page.reload()
     expect(page.get_by_role("alert")).to_contain_text("does not accept your token any more")
     assert page.evaluate("localStorage.getItem('hapi.accessToken')") is None
@@ -80,7 +86,9 @@ def test_logging_out_forgets_everything(place):
     page.get_by_role("button", name="Menu").click()
     page.get_by_role("button", name="Log out").click()
     expect(page.get_by_label("Access token")).to_be_visible()
-    assert page.evaluate("[localStorage.getItem('hapi.accessToken'), localStorage.getItem('hapi.jwt')]") == [None, None]
+    assert page.evaluate(
+        "[localStorage.getItem('hapi.accessToken'), localStorage.getItem('hapi.jwt')]"
+    ) == [None, None]
 
 
 def test_without_staying_logged_in_the_token_ends_with_the_tab(place):

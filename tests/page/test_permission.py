@@ -8,12 +8,19 @@ from playwright.sync_api import expect
 from tests.support.peers import NPM, OURS
 
 pytestmark = pytest.mark.peer("chromium")
-both_hubs = pytest.mark.parametrize("place", [OURS, pytest.param(NPM, marks=pytest.mark.peer("hapi"))], indirect=True)
+both_hubs = pytest.mark.parametrize(
+    "place", [OURS, pytest.param(NPM, marks=pytest.mark.peer("hapi"))], indirect=True
+)
 
 
 BUTTONS = [
     ("opencode", "Run", "Allow", {"approved": True, "decision": "approved"}),
-    ("opencode", "Run", "Allow for session", {"approved": True, "decision": "approved_for_session"}),
+    (
+        "opencode",
+        "Run",
+        "Allow for session",
+        {"approved": True, "decision": "approved_for_session"},
+    ),
     ("opencode", "Run", "Deny", {"approved": False, "decision": "abort"}),
     ("claude", "Bash", "Allow", {"approved": True}),
     ("claude", "Bash", "Allow for session", {"approved": True, "allowTools": ["Bash(ls)"]}),
@@ -30,15 +37,22 @@ def test_each_button_says_what_the_agent_understands(place):
     page = place.visit()
     for flavor, tool, button, said in BUTTONS:
         session = place.session(flavor=flavor, name=f"{flavor} {tool} {button}")
-        session.record(type="tool-call", callId="c", name=tool, input={"command": "ls"}, status="pending")
+        session.record(
+            type="tool-call", callId="c", name=tool, input={"command": "ls"}, status="pending"
+        )
         session.ask("c", tool, {"command": "ls"})
         page.locator(f"[data-session='{session.id}']").click()
         card = page.locator(".tool")
         expect(card).to_have_attribute("data-status", "asks")
         card.get_by_role("button", name=button, exact=True).click()
         params = session.wait_for_call("permission")
-        assert {key: value for key, value in params.items() if value is not None} == {"id": "c", **said}
-        session.answered("c", "approved" if said["approved"] else "denied", decision=said.get("decision"))
+        assert {key: value for key, value in params.items() if value is not None} == {
+            "id": "c",
+            **said,
+        }
+        session.answered(
+            "c", "approved" if said["approved"] else "denied", decision=said.get("decision")
+        )
         expect(card.get_by_role("button", name="Deny")).to_have_count(0)
         expect(card).to_have_count(1)
         session.close()
@@ -48,7 +62,9 @@ def test_each_button_says_what_the_agent_understands(place):
 def test_a_request_that_appears_shows_on_the_open_card_and_in_the_list(place):
     session = place.session(name="Shop")
     page = place.open(session)
-    session.record(type="tool-call", callId="c", name="Run", input={"command": "ls"}, status="pending")
+    session.record(
+        type="tool-call", callId="c", name="Run", input={"command": "ls"}, status="pending"
+    )
     expect(page.locator(".tool")).to_contain_text("Waiting")
     session.ask("c", "Run", {"command": "ls"})
     expect(page.locator(".tool")).to_contain_text("Allow this?")
@@ -72,7 +88,9 @@ def test_a_request_without_a_card_gets_one_of_its_own(place):
 
 def test_a_request_is_joined_to_the_card_that_it_names(place):
     session = place.session()
-    session.record(type="tool-call", callId="call-7", name="Run", input={"command": "ls"}, status="pending")
+    session.record(
+        type="tool-call", callId="call-7", name="Run", input={"command": "ls"}, status="pending"
+    )
     session.ask("req-1", "Run", {"command": "ls"}, toolCallId="call-7")
     page = place.open(session)
     expect(page.locator(".tool")).to_have_count(1)
@@ -105,7 +123,12 @@ def test_a_permission_is_answered_with_the_keyboard_alone(place):
 def test_questions_of_the_agent_are_answered_by_choosing(place):
     session = place.session(flavor="claude")
     questions = [
-        {"question": "Which colour?", "header": "Colour", "multiSelect": False, "options": [{"label": "Red"}, {"label": "Blue"}]}
+        {
+            "question": "Which colour?",
+            "header": "Colour",
+            "multiSelect": False,
+            "options": [{"label": "Red"}, {"label": "Blue"}],
+        }
     ]
     session.ask("q", "AskUserQuestion", {"questions": questions})
     page = place.open(session)

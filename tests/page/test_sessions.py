@@ -9,7 +9,9 @@ from tests.support.page_sessions import now
 from tests.support.peers import NPM, OURS, Refused
 
 pytestmark = pytest.mark.peer("chromium")
-both_hubs = pytest.mark.parametrize("place", [OURS, pytest.param(NPM, marks=pytest.mark.peer("hapi"))], indirect=True)
+both_hubs = pytest.mark.parametrize(
+    "place", [OURS, pytest.param(NPM, marks=pytest.mark.peer("hapi"))], indirect=True
+)
 
 
 def settings(page):
@@ -27,12 +29,16 @@ def test_sessions_stand_in_the_order_in_which_they_need_somebody(place):
     ended.record(type="message", message="bye")
     ended.end()
     page = place.visit()
-    expect(page.get_by_role("region", name="Needs you").locator(".row-title")).to_have_text(["Asking"])
+    expect(page.get_by_role("region", name="Needs you").locator(".row-title")).to_have_text(
+        ["Asking"]
+    )
     expect(page.get_by_role("region", name="Active").locator(".row-title")).to_have_text(["Quiet"])
     expect(page.get_by_role("region", name="Earlier").locator(".row-title")).to_have_text(["Ended"])
     fresh = place.session(name="Fresh")
     fresh.record(type="message", message="hello")
-    expect(page.get_by_role("region", name="Active").locator(".row-title")).to_have_text(["Fresh", "Quiet"])
+    expect(page.get_by_role("region", name="Active").locator(".row-title")).to_have_text(
+        ["Fresh", "Quiet"]
+    )
 
 
 @both_hubs
@@ -102,7 +108,9 @@ def test_a_setting_that_the_agent_refuses_is_told(place):
     dialog = settings(page)
     dialog.get_by_label("Model").fill("nonsense")
     dialog.get_by_role("button", name="Set").click()
-    expect(dialog.get_by_role("alert").filter(visible=True)).to_have_text("this model does not exist")
+    expect(dialog.get_by_role("alert").filter(visible=True)).to_have_text(
+        "this model does not exist"
+    )
 
 
 @both_hubs
@@ -116,7 +124,9 @@ def test_a_session_is_archived_after_a_question(place):
     session.end()
     expect(page.locator(".notice")).to_contain_text("Ended: User terminated")
     expect(page.get_by_role("dialog")).to_have_count(0)
-    expect(page.get_by_role("textbox", name="Message")).to_have_attribute("placeholder", "Message, to resume this session")
+    expect(page.get_by_role("textbox", name="Message")).to_have_attribute(
+        "placeholder", "Message, to resume this session"
+    )
 
 
 @both_hubs
@@ -195,16 +205,24 @@ def test_a_resume_under_another_id_is_followed(place):
 def test_a_machine_shows_its_health_its_agents_and_why_some_are_missing(place):
     machine = place.machine(host="devbox", displayName="Dev box")
     machine.answers["agent-availability"] = {
-        "agents": [{"agent": "demo", "available": True}, {"agent": "codex", "available": False, "reason": "not_found"}]
+        "agents": [
+            {"agent": "demo", "available": True},
+            {"agent": "codex", "available": False, "reason": "not_found"},
+        ]
         if place.make == OURS
-        else [{"agent": "opencode", "available": True}, {"agent": "codex", "available": False, "reason": "not_found"}]
+        else [
+            {"agent": "opencode", "available": True},
+            {"agent": "codex", "available": False, "reason": "not_found"},
+        ]
     }
     page = place.visit()
     page.get_by_role("complementary").get_by_role("link", name="Dev box").click()
     main = page.get_by_role("main")
     expect(main.get_by_role("heading", name="Dev box")).to_be_visible()
     expect(main).to_contain_text("12 %")
-    expect(main.get_by_role("listitem").filter(has_text="Codex")).to_contain_text("not installed on this machine")
+    expect(main.get_by_role("listitem").filter(has_text="Codex")).to_contain_text(
+        "not installed on this machine"
+    )
     expect(main.get_by_role("listitem").filter(has_text="ready")).to_have_count(1)
 
 

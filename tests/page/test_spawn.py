@@ -8,7 +8,9 @@ from playwright.sync_api import expect
 from tests.support.peers import NPM, OURS
 
 pytestmark = pytest.mark.peer("chromium")
-both_hubs = pytest.mark.parametrize("place", [OURS, pytest.param(NPM, marks=pytest.mark.peer("hapi"))], indirect=True)
+both_hubs = pytest.mark.parametrize(
+    "place", [OURS, pytest.param(NPM, marks=pytest.mark.peer("hapi"))], indirect=True
+)
 AGENTS = [
     {"agent": "claude", "available": False, "reason": "not_found"},
     {"agent": "codex", "available": False, "reason": "invalid_configuration"},
@@ -48,7 +50,12 @@ def test_a_session_is_started_with_what_was_chosen(place, machine):
     dialog.get_by_role("button", name="Start session").click()
     page.wait_for_url(f"**/sessions/{session.id}")
     wish = machine.wait_for_call("spawn-happy-session")
-    chosen = {"directory": "/home/dev/shop", "agent": "opencode", "permissionMode": "plan", "model": "small-one"}
+    chosen = {
+        "directory": "/home/dev/shop",
+        "agent": "opencode",
+        "permissionMode": "plan",
+        "model": "small-one",
+    }
     assert {**chosen, "sessionType": "worktree", "worktreeName": "try"}.items() <= wish.items()
     expect(dialog).to_have_count(0)
 
@@ -75,16 +82,29 @@ def test_agents_that_are_missing_say_why(place, machine):
     _, dialog = dialog_of(place)
     expect(dialog.get_by_role("radio")).to_have_count(1)
     dialog.get_by_text("2 more agents not available").click()
-    expect(dialog.get_by_role("listitem").filter(has_text="Claude Code")).to_contain_text("not installed on this machine")
-    expect(dialog.get_by_role("listitem").filter(has_text="Codex")).to_contain_text("set up wrongly on this machine")
+    expect(dialog.get_by_role("listitem").filter(has_text="Claude Code")).to_contain_text(
+        "not installed on this machine"
+    )
+    expect(dialog.get_by_role("listitem").filter(has_text="Codex")).to_contain_text(
+        "set up wrongly on this machine"
+    )
 
 
 @both_hubs
 def test_a_directory_is_found_by_walking(place, machine):
-    tree = {"/home/dev": ["code", "shop"], "/home/dev/code": ["web"], "/home/dev/code/web": [], "/home": ["dev"], "/": ["home"]}
+    tree = {
+        "/home/dev": ["code", "shop"],
+        "/home/dev/code": ["web"],
+        "/home/dev/code/web": [],
+        "/home": ["dev"],
+        "/": ["home"],
+    }
     machine.answers["list-directory"] = lambda params: {
         "success": True,
-        "entries": [{"name": name, "type": "directory", "isGitRepo": name == "web"} for name in tree[params["path"]]],
+        "entries": [
+            {"name": name, "type": "directory", "isGitRepo": name == "web"}
+            for name in tree[params["path"]]
+        ],
     }
     _, dialog = dialog_of(place)
     dialog.get_by_role("button", name="Browse").click()
@@ -101,7 +121,10 @@ def test_a_directory_is_found_by_walking(place, machine):
 
 
 def test_a_directory_that_cannot_be_listed_says_why(place, machine):
-    machine.answers["list-directory"] = {"success": False, "error": "EACCES: permission denied, scandir '/root'"}
+    machine.answers["list-directory"] = {
+        "success": False,
+        "error": "EACCES: permission denied, scandir '/root'",
+    }
     _, dialog = dialog_of(place)
     dialog.get_by_label("Directory", exact=True).fill("/root")
     dialog.get_by_role("button", name="Browse").click()
@@ -111,8 +134,14 @@ def test_a_directory_that_cannot_be_listed_says_why(place, machine):
 @pytest.mark.parametrize(
     ("refusal", "words"),
     [
-        ({"errorMessage": "opencode: not found", "code": "agent_unavailable"}, "OpenCode can't start on devbox"),
-        ({"errorMessage": "outside", "code": "outside_workspace_roots"}, "devbox only allows sessions in"),
+        (
+            {"errorMessage": "opencode: not found", "code": "agent_unavailable"},
+            "OpenCode can't start on devbox",
+        ),
+        (
+            {"errorMessage": "outside", "code": "outside_workspace_roots"},
+            "devbox only allows sessions in",
+        ),
         ({"errorMessage": "process 7 exited (1)"}, "process 7 exited (1)"),
     ],
 )
@@ -126,7 +155,10 @@ def test_a_start_that_fails_is_told_in_words(place, machine, refusal, words):
 
 
 def test_a_directory_that_the_runner_will_not_make_is_told(place, machine):
-    machine.answers["spawn-happy-session"] = {"type": "requestToApproveDirectoryCreation", "directory": "/new"}
+    machine.answers["spawn-happy-session"] = {
+        "type": "requestToApproveDirectoryCreation",
+        "directory": "/new",
+    }
     _, dialog = dialog_of(place)
     dialog.get_by_label("Directory", exact=True).fill("/new")
     dialog.get_by_role("button", name="Start session").click()
@@ -138,7 +170,9 @@ def test_a_machine_that_went_away_is_told(place, machine):
     machine.close()
     dialog.get_by_label("Directory", exact=True).fill("/home/dev/shop")
     dialog.get_by_role("button", name="Start session").click()
-    expect(dialog.get_by_role("alert")).to_contain_text("devbox is not connected; start its runner there")
+    expect(dialog.get_by_role("alert")).to_contain_text(
+        "devbox is not connected; start its runner there"
+    )
 
 
 def test_nothing_is_asked_of_the_machine_without_a_directory(place, machine):
@@ -147,7 +181,9 @@ def test_nothing_is_asked_of_the_machine_without_a_directory(place, machine):
     expect(dialog.get_by_role("alert")).to_have_text("Choose a directory first.")
     dialog.get_by_label("Directory", exact=True).fill("relative")
     dialog.get_by_role("button", name="Start session").click()
-    expect(dialog.get_by_role("alert")).to_have_text("Type the whole path of the directory, beginning with / or ~/.")
+    expect(dialog.get_by_role("alert")).to_have_text(
+        "Type the whole path of the directory, beginning with / or ~/."
+    )
     expect(dialog.get_by_label("Directory", exact=True)).to_be_focused()
 
 
@@ -155,4 +191,6 @@ def test_the_dialog_is_left_with_escape_and_gives_the_focus_back(place, machine)
     page, dialog = dialog_of(place)
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
-    expect(page.get_by_role("complementary").get_by_role("button", name="New session")).to_be_focused()
+    expect(
+        page.get_by_role("complementary").get_by_role("button", name="New session")
+    ).to_be_focused()

@@ -67,9 +67,7 @@ PAYLOADS = [
     f"\u202e<script>{RUN}</script>",
     f"<scr\x00ipt>{RUN}</scr\x00ipt>",
 ]
-NEVER_MADE = (
-    "script, iframe, object, embed, style, base, video, marquee, math, template, meta[http-equiv], img:not([src='/icon.svg'])"
-)
+NEVER_MADE = "script, iframe, object, embed, style, base, video, marquee, math, template, meta[http-equiv], img:not([src='/icon.svg'])"
 FOREIGN = f"""() => [
   ...document.body.querySelectorAll({NEVER_MADE!r}),
   ...[...document.querySelectorAll('*')].filter(node => [...node.attributes].some(attribute => attribute.name.startsWith('on'))),
@@ -80,7 +78,10 @@ FOREIGN = f"""() => [
 
 def test_nothing_that_is_written_becomes_markup__U02(place):
     session = place.session(
-        name=PAYLOADS[0], path=f"/home/{PAYLOADS[1]}", flavor=PAYLOADS[2], summary={"text": PAYLOADS[3], "updatedAt": 1}
+        name=PAYLOADS[0],
+        path=f"/home/{PAYLOADS[1]}",
+        flavor=PAYLOADS[2],
+        summary={"text": PAYLOADS[3], "updatedAt": 1},
     )
     for number, payload in enumerate(PAYLOADS):
         session.record(type="message", message=payload)
@@ -94,17 +95,29 @@ def test_nothing_that_is_written_becomes_markup__U02(place):
             input={"command": payload, payload: payload},
         )
         session.record(type="tool-call-result", callId=payload, output=[{"text": payload}])
-        session.record(type="plan", entries=[{"content": payload, "priority": "high", "status": payload}])
+        session.record(
+            type="plan", entries=[{"content": payload, "priority": "high", "status": payload}]
+        )
         session.event(type="message", message=payload)
         session.claude(type="assistant", message={"content": [{"type": "text", "text": payload}]})
     session.ask(
         PAYLOADS[0],
         PAYLOADS[1],
-        {"questions": [{"question": PAYLOADS[2], "header": PAYLOADS[3], "options": [{"label": PAYLOADS[4]}]}]},
+        {
+            "questions": [
+                {
+                    "question": PAYLOADS[2],
+                    "header": PAYLOADS[3],
+                    "options": [{"label": PAYLOADS[4]}],
+                }
+            ]
+        },
     )
     page = place.open(session)
     expect(page.locator(".block.text").last).to_be_visible()
-    page.wait_for_function("() => { const older = document.querySelector('.older'); older.click(); return older.hidden; }")
+    page.wait_for_function(
+        "() => { const older = document.querySelector('.older'); older.click(); return older.hidden; }"
+    )
     for payload in PAYLOADS[:4]:
         page.get_by_role("textbox", name="Message").fill(payload)
         page.keyboard.press("Enter")
@@ -147,7 +160,9 @@ def test_words_that_every_object_knows_are_only_words(place):
 
 def draws_the_word(place, word):
     session = place.session(name=word, flavor=word)
-    session.record(type="tool-call", callId=word, name=word, nativeKind=word, input={word: word}, status=word)
+    session.record(
+        type="tool-call", callId=word, name=word, nativeKind=word, input={word: word}, status=word
+    )
     session.record(type="plan", entries=[{"content": word, "priority": word, "status": word}])
     session.ask(word, word, {word: word})
     page = place.open(session)
@@ -162,7 +177,26 @@ def test_markdown_is_drawn_as_it_is_meant(place):
     assert {text: page.evaluate(draw, text) for text in MARKDOWN} == MARKDOWN
 
 
-HOSTILE = ["*", "**a", "_", "`", "[", "[a](", "<", "> ", "- ", "~~", "|-", "![", "h", "https://", "\\", "(", "a\n", "#"]
+HOSTILE = [
+    "*",
+    "**a",
+    "_",
+    "`",
+    "[",
+    "[a](",
+    "<",
+    "> ",
+    "- ",
+    "~~",
+    "|-",
+    "![",
+    "h",
+    "https://",
+    "\\",
+    "(",
+    "a\n",
+    "#",
+]
 
 
 def test_hostile_markdown_costs_no_more_than_its_length(place):

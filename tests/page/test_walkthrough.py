@@ -16,7 +16,9 @@ pytestmark = [pytest.mark.peer("chromium"), pytest.mark.program]
 
 @pytest.fixture
 def tour() -> Any:
-    spec = importlib.util.spec_from_file_location("make_screenshots", ROOT / "docs/make_screenshots.py")
+    spec = importlib.util.spec_from_file_location(
+        "make_screenshots", ROOT / "docs/make_screenshots.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -56,6 +58,8 @@ def test_an_archived_demo_session_remembers_when_it_is_resumed(tour, browser, tm
         until(lambda: list(ended.glob("*/end.json")), what="the end of the session's process")
         box.fill("what did I say?")
         page.keyboard.press("Enter")
-        expect(page.locator(".block.text").last).to_contain_text("You said: “run: pwd”", timeout=20_000)
+        expect(page.locator(".block.text").last).to_contain_text(
+            "You said: “run: pwd”", timeout=20_000
+        )
         expect(page.locator(".notice")).to_be_hidden()
         page.context.close()

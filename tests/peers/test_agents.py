@@ -56,7 +56,9 @@ def test_a_reopened_session_remembers_what_was_said(cast, user, model, agent):
     user.heard(resumed, "You said: What was it")
     user.idle(resumed)
     turns = [json.dumps(request["messages"]) for request in model.requests if request.get("tools")]
-    assert "The word is rhubarb" in next(messages for messages in turns if "What was it" in messages)
+    assert "The word is rhubarb" in next(
+        messages for messages in turns if "What was it" in messages
+    )
     assert user.texts(resumed).count("You said: The word is rhubarb") == 1
     assert [row["id"] for row in user.sessions()] == [resumed]
     assert user.session(resumed)["metadata"]["lifecycleState"] == "running"
@@ -81,7 +83,10 @@ def test_the_model_and_the_permission_mode_change_while_the_session_runs(cast, u
     user.say(sid, "Another one")
     user.heard(sid, "You said: Another one")
     turns = [request for request in model.requests if request.get("tools")]
-    assert next(turn["model"] for turn in turns if "Another one" in json.dumps(turn["messages"])) == "other"
+    assert (
+        next(turn["model"] for turn in turns if "Another one" in json.dumps(turn["messages"]))
+        == "other"
+    )
 
     with pytest.raises(Refused) as refused:
         user.post(f"/api/sessions/{sid}/permission-mode", {"mode": "acceptEdits"})
@@ -93,7 +98,11 @@ def test_a_model_that_fails_is_told_and_the_session_lives_on(cast, user):
     sid = user.started(running.machine_id, cast.directory("project"), "opencode")
     user.say(sid, "fail please")
     user.idle(sid)
-    told = [str(record) for record in user.records(sid) if record["type"] in ("event", "error", "message")]
+    told = [
+        str(record)
+        for record in user.records(sid)
+        if record["type"] in ("event", "error", "message")
+    ]
     assert any("out of order" in text for text in told), told
     user.say(sid, "And now")
     user.heard(sid, "You said: And now")

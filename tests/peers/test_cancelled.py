@@ -29,7 +29,10 @@ def test_an_archive_during_a_reopen_has_the_last_word__C17(cast, model, make):
     for moment in MOMENTS[: level(2, len(MOMENTS))]:
         reopening = threading.Thread(target=quietly, args=(user, f"/api/sessions/{sid}/reopen"))
         reopening.start()
-        until(lambda: user.session(sid)["metadata"].get("lifecycleState") != "archived", what="the reopen to begin")
+        until(
+            lambda: user.session(sid)["metadata"].get("lifecycleState") != "archived",
+            what="the reopen to begin",
+        )
         time.sleep(moment)  # how far the start gets is what differs
         user.post(f"/api/sessions/{sid}/archive")
         reopening.join(60)

@@ -46,11 +46,19 @@ def test_the_runner_is_the_same_through_each_door(cast, door):
 def test_the_embedding_example_runs_a_hub_and_a_runner_and_leaves_without_a_complaint(cast):
     home = cast.home(OURS, "embedded")
     argv = [sys.executable, str(ROOT / "docs/examples/embed.py")]
-    program = cast.start("embedded", argv, {"HAPI_HOME": str(home), **cast.environment}, output=".printed")
-    address = program.ready(lambda: next((line for line in program.output.splitlines() if line.startswith("http")), None))
+    program = cast.start(
+        "embedded", argv, {"HAPI_HOME": str(home), **cast.environment}, output=".printed"
+    )
+    address = program.ready(
+        lambda: next(
+            (line for line in program.output.splitlines() if line.startswith("http")), None
+        )
+    )
     where = urlsplit(address)
     user = User(f"{where.scheme}://{where.netloc}", where.fragment.removeprefix("token=")).login()
-    machine = until(lambda: next(iter(user.machines()), None), what="the embedded runner at the embedded hub")
+    machine = until(
+        lambda: next(iter(user.machines()), None), what="the embedded runner at the embedded hub"
+    )
     sid = user.started(machine["id"], cast.directory("project"), "demo")
     user.say(sid, "run: echo done")
     user.approve(sid, user.asked(sid)[0])

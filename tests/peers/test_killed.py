@@ -16,7 +16,9 @@ pytestmark = pytest.mark.peer("hapi", "opencode")
 
 
 @pytest.mark.parametrize(("hub", "session"), MIXTURES[: level(2, 3)], ids=lambda make: make)
-def test_a_killed_session_is_shown_as_ended_with_its_signal_and_can_go_on__R08(cast, model, hub, session):
+def test_a_killed_session_is_shown_as_ended_with_its_signal_and_can_go_on__R08(
+    cast, model, hub, session
+):
     _, user = cast.hub(hub)
     running = cast.runner(OURS, user, session)
     sid = user.started(running.machine_id, cast.directory("project"))
@@ -25,7 +27,9 @@ def test_a_killed_session_is_shown_as_ended_with_its_signal_and_can_go_on__R08(c
     user.idle(sid)
     os.kill(user.session(sid)["metadata"]["hostPid"], signal.SIGKILL)
     killed = time.monotonic()
-    row = until(lambda: (row := user.session(sid)) and not row["active"] and row, 20.0, "the hub to know")
+    row = until(
+        lambda: (row := user.session(sid)) and not row["active"] and row, 20.0, "the hub to know"
+    )
     assert time.monotonic() - killed < 20.0  # silence alone takes 30 s
     assert row["metadata"]["lifecycleState"] == "archived"
     assert row["metadata"]["archivedBy"] == "runner"

@@ -8,7 +8,12 @@ from tests.support.peers import NPM, OURS, Events, Refused, Running, User
 from tests.support.programs import alive, until
 
 pytestmark = pytest.mark.peer("hapi", "opencode")
-MIXTURES = [(hub, runner, session) for hub in (NPM, OURS) for runner in (NPM, OURS) for session in (NPM, OURS)]
+MIXTURES = [
+    (hub, runner, session)
+    for hub in (NPM, OURS)
+    for runner in (NPM, OURS)
+    for session in (NPM, OURS)
+]
 
 
 @pytest.mark.parametrize(("hub", "runner", "session"), MIXTURES, ids=lambda make: make)
@@ -16,11 +21,16 @@ def test_the_whole_loop_on_opencode(cast, model, hub, runner, session):
     _, user = cast.hub(hub)
     running = cast.runner(runner, user, session)
     machine = user.machine(running.machine_id)
-    assert {"agent-availability", "cursor-chat-store-status", "stop-runner"} <= set(machine["metadata"]["capabilities"])
-    assert until(lambda: (user.machine(machine["id"])["runnerState"] or {}).get("status")) == "running"
+    assert {"agent-availability", "cursor-chat-store-status", "stop-runner"} <= set(
+        machine["metadata"]["capabilities"]
+    )
+    assert (
+        until(lambda: (user.machine(machine["id"])["runnerState"] or {}).get("status")) == "running"
+    )
 
     available = {
-        row["agent"]: row["available"] for row in user.get(f"/api/machines/{machine['id']}/agent-availability")["agents"]
+        row["agent"]: row["available"]
+        for row in user.get(f"/api/machines/{machine['id']}/agent-availability")["agents"]
     }
     assert available["opencode"]
 
@@ -48,7 +58,10 @@ def chat_with_permission(user: User, events: Events, sid: str) -> None:
     assert "echo so-" in str(request["arguments"]) + request["tool"]
     assert True in events.patches(sid, "thinking")
     user.approve(sid, request_id)
-    until(lambda: any("Output: so-21" in text for text in user.texts(sid)), what="the answer after the tool call")
+    until(
+        lambda: any("Output: so-21" in text for text in user.texts(sid)),
+        what="the answer after the tool call",
+    )
 
     assert not user.requests(sid)
     assert user.session(sid)["agentState"]["completedRequests"][request_id]["status"] == "approved"
@@ -57,7 +70,10 @@ def chat_with_permission(user: User, events: Events, sid: str) -> None:
     results = [record for record in records if record["type"] == "tool-call-result"]
     assert [record["callId"] in calls for record in results] == [True]
     assert "so-21" in str(results[0]["output"])
-    assert any(record["type"] == "reasoning" and "A command is wanted" in record["message"] for record in records)
+    assert any(
+        record["type"] == "reasoning" and "A command is wanted" in record["message"]
+        for record in records
+    )
     said = next(message for message in user.messages(sid) if message["localId"] == local)
     assert said["invokedAt"] is not None
     user.idle(sid)
@@ -80,7 +96,10 @@ def abort(user: User, model, sid: str) -> None:
     model.release()
     assert user.session(sid)["active"]
     user.say(sid, "Still there?")
-    until(lambda: any("You said: Still there?" in text for text in user.texts(sid)), what="an answer after the abort")
+    until(
+        lambda: any("You said: Still there?" in text for text in user.texts(sid)),
+        what="an answer after the abort",
+    )
     user.idle(sid)
     model.hold_again()
 
@@ -106,7 +125,9 @@ def stop(user: User, running: Running, machine_id: str, directory, kind: str) ->
     assert running.control("/stop-session", {"sessionId": sid}) == {"status": "stopped"}
     assert not alive(pid)
     metadata = user.archived(sid)
-    assert metadata["archiveReason"] == ("Stopped by runner" if kind == f"{OURS}-{OURS}" else "Hub restart")
+    assert metadata["archiveReason"] == (
+        "Stopped by runner" if kind == f"{OURS}-{OURS}" else "Hub restart"
+    )
     assert not user.session(sid)["active"]
     assert running.control("/stop-session", {"sessionId": sid}) == {"status": "already_gone"}
 

@@ -44,7 +44,9 @@ def picture(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[Page, s
 
 def open_page(browser: Browser, hub: User, served_from: User) -> Page:
     """The npm page on `hub`; its static files come from the npm hub `served_from` at this moment."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-US", service_workers="block")
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 900}, locale="en-US", service_workers="block"
+    )
     context.set_default_timeout(PATIENCE)
 
     def static(route: Route) -> None:
@@ -63,7 +65,9 @@ def open_page(browser: Browser, hub: User, served_from: User) -> Page:
     [(NPM, NPM, NPM), (NPM, OURS, OURS), (OURS, OURS, OURS), (OURS, NPM, NPM)],
     ids=lambda make: make,
 )
-def test_a_person_works_with_a_session_on_the_npm_page(cast, model, browser, picture, hub, runner, session):
+def test_a_person_works_with_a_session_on_the_npm_page(
+    cast, model, browser, picture, hub, runner, session
+):
     _, user = cast.hub(hub)
     static = user if hub == NPM else cast.hub(NPM)[1]
     cast.runner(runner, user, session)
@@ -80,7 +84,9 @@ def test_a_person_works_with_a_session_on_the_npm_page(cast, model, browser, pic
 
     say(page, "hold on a moment")
     assert model.holding.wait(60)
-    expect(page.get_by_role("button", name="Abort")).to_be_enabled()  # the sign that the agent is at work
+    expect(
+        page.get_by_role("button", name="Abort")
+    ).to_be_enabled()  # the sign that the agent is at work
     picture(page, "thinking")
     model.release()
     expect(page.get_by_text("Holding and released.")).to_be_visible()
@@ -116,7 +122,9 @@ def create_session(page: Page, directory: Path) -> None:
     page.get_by_placeholder("/path/to/project").fill(str(directory))
     page.get_by_text("OpenCode", exact=True).click()
     page.get_by_role("button", name="Create", exact=True).click()
-    page.get_by_role("button", name="Got it").click()  # of an explainer that would cover the composer
+    page.get_by_role(
+        "button", name="Got it"
+    ).click()  # of an explainer that would cover the composer
 
 
 def say(page: Page, text: str) -> None:
@@ -153,7 +161,9 @@ def archive(page: Page) -> None:
         page.get_by_role("button", name="More actions").click()
         page.get_by_role("menuitem", name="Archive").click()
         try:
-            with page.expect_request(lambda request: request.url.endswith("/archive"), timeout=10_000):
+            with page.expect_request(
+                lambda request: request.url.endswith("/archive"), timeout=10_000
+            ):
                 page.get_by_role("dialog").get_by_role("button", name="Archive").click()
         except PageTimeout:
             page.keyboard.press("Escape")

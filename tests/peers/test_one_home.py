@@ -21,7 +21,14 @@ def user(cast):
 
 def command(cast: Cast, user, make: str, home, *words: str) -> subprocess.CompletedProcess[str]:
     environment = {**cast.base, **cast.settings(user, home, "")}
-    return subprocess.run([*COMMANDS[make], *words], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        [*COMMANDS[make], *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def test_ours_does_not_start_beside_a_living_npm_runner_and_names_it(cast, user):
@@ -47,7 +54,9 @@ def test_two_runners_with_one_machine_id_are_both_told_and_both_go_on__N19(cast,
     one = cast.runner(OURS, user)
     home = cast.home(OURS, "copied")
     (home / "settings.json").write_text((one.home / "settings.json").read_text())
-    program = cast.start("copied-runner", [*OUR_HAPI, "runner", "start-sync"], cast.settings(user, home, ""))
+    program = cast.start(
+        "copied-runner", [*OUR_HAPI, "runner", "start-sync"], cast.settings(user, home, "")
+    )
     two = Running(OURS, program, home)
     program.ready(lambda: two.state.get("pid") == program.pid)
     for mine, other in ((one, two), (two, one)):
@@ -69,16 +78,22 @@ def test_an_npm_session_of_a_terminal_reports_to_our_runner(cast, user, session)
     assert "terminal" in children[0]["startedBy"]
     assert user.session(children[0]["happySessionId"])["metadata"]["startedBy"] == "terminal"
     assert running.program.running
-    assert running.control("/stop-session", {"sessionId": children[0]["happySessionId"]}) == {"status": "stopped"}
+    assert running.control("/stop-session", {"sessionId": children[0]["happySessionId"]}) == {
+        "status": "stopped"
+    }
     program.exit_code()
     until(lambda: not running.control("/list")["children"])
 
 
 @pytest.mark.parametrize(("teller", "told"), [(NPM, OURS), (OURS, NPM)])
-def test_each_command_line_lists_stops_sessions_and_stops_the_others_runner(cast, user, teller, told):
+def test_each_command_line_lists_stops_sessions_and_stops_the_others_runner(
+    cast, user, teller, told
+):
     running = cast.runner(told, user)
     sid = user.started(running.machine_id, cast.directory("project"))
-    listed = command(cast, user, teller, running.home, "runner", "list", *(["--json"] if teller == OURS else []))
+    listed = command(
+        cast, user, teller, running.home, "runner", "list", *(["--json"] if teller == OURS else [])
+    )
     assert sid in listed.stdout
     stopped = command(cast, user, teller, running.home, "runner", "stop-session", sid)
     assert stopped.returncode == 0, stopped

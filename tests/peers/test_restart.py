@@ -16,9 +16,13 @@ pytestmark = pytest.mark.peer("hapi", "opencode")
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=lambda how: how.name)
 @pytest.mark.parametrize(
-    ("hub", "runner", "session"), [(OURS, OURS, OURS), (NPM, OURS, OURS), (OURS, NPM, NPM)], ids=lambda make: make
+    ("hub", "runner", "session"),
+    [(OURS, OURS, OURS), (NPM, OURS, OURS), (OURS, NPM, NPM)],
+    ids=lambda make: make,
 )
-def test_a_hub_restart_in_the_middle_of_a_turn_loses_and_doubles_nothing(cast, model, hub, runner, session, how):
+def test_a_hub_restart_in_the_middle_of_a_turn_loses_and_doubles_nothing(
+    cast, model, hub, runner, session, how
+):
     running_hub, user = cast.hub(hub)
     port = int(user.url.rsplit(":", 1)[1])
     running = cast.runner(runner, user, session)
@@ -45,12 +49,24 @@ def test_a_hub_restart_in_the_middle_of_a_turn_loses_and_doubles_nothing(cast, m
     said = [record["message"] for record in user.records(sid) if record["type"] == "user"]
     assert said == ["number one", "hold on", "number two", "number three"]
     answers = Counter(
-        "".join(user.texts(sid)[n : n + 2]) if text == "Holding " else text for n, text in enumerate(user.texts(sid))
+        "".join(user.texts(sid)[n : n + 2]) if text == "Holding " else text
+        for n, text in enumerate(user.texts(sid))
     )
-    for text in ("You said: number one", "Holding and released.", "You said: number two", "You said: number three"):
+    for text in (
+        "You said: number one",
+        "Holding and released.",
+        "You said: number two",
+        "You said: number three",
+    ):
         assert answers[text] == 1, answers
-    assert all(message["invokedAt"] for message in user.messages(sid) if message["content"]["role"] == "user")
-    prompts = Counter(json.dumps(request["messages"][-1]) for request in model.requests if request.get("tools"))
+    assert all(
+        message["invokedAt"]
+        for message in user.messages(sid)
+        if message["content"]["role"] == "user"
+    )
+    prompts = Counter(
+        json.dumps(request["messages"][-1]) for request in model.requests if request.get("tools")
+    )
     assert max(prompts.values()) == 1, prompts
 
     machine = until(lambda: user.machine(running.machine_id), 60.0, "the runner to come back")

@@ -20,7 +20,9 @@ def user(cast):
 def start(cast: Cast, user, make: str, home) -> subprocess.CompletedProcess[str]:
     environment = {**cast.base, **cast.settings(user, home, "")}
     argv = [*(OUR_HAPI if make == OURS else [NPM_BINARY]), "runner", "start"]
-    return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        argv, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def test_ours_takes_a_home_over_from_npms_runner__H15(cast, user):
@@ -35,7 +37,11 @@ def test_ours_takes_a_home_over_from_npms_runner__H15(cast, user):
     assert before.state["version"]
     assert (before.home / "runner.state.json.lock").read_text() == str(after)
     status = before.control("/status")
-    assert (status["pid"], status["registered"], status["machineId"]) == (after, True, before.machine_id)
+    assert (status["pid"], status["registered"], status["machineId"]) == (
+        after,
+        True,
+        before.machine_id,
+    )
     again = start(cast, user, OURS, before.home)
     assert again.returncode == 0
     assert "already running" in again.stdout

@@ -40,7 +40,15 @@ def plan(home, tmp_path):
     def make(name: str, **changes) -> LaunchPlan:
         argv = (str(tmp_path / name),)
         folder = AttemptFolder.create(home, AttemptRequest(argv, str(tmp_path), time.time()))
-        return LaunchPlan(**{"argv": argv, "cwd": str(tmp_path), "environment": dict(os.environ), "attempt": folder, **changes})
+        return LaunchPlan(
+            **{
+                "argv": argv,
+                "cwd": str(tmp_path),
+                "environment": dict(os.environ),
+                "attempt": folder,
+                **changes,
+            }
+        )
 
     return make
 
@@ -119,7 +127,9 @@ async def test_a_tree_holds_the_holder_the_session_and_what_it_started(processes
 async def test_an_identity_with_another_start_is_another_process__C11(processes, plan):
     launched = await processes.launch(sleeper := plan("sleeps"))
     child = launched.child
-    earlier = ProcessIdentity(child.pid, child.start_ticks - 1, child.boot_id, (child.pidfd_inode or 0) + 1)
+    earlier = ProcessIdentity(
+        child.pid, child.start_ticks - 1, child.boot_id, (child.pidfd_inode or 0) + 1
+    )
     assert processes.is_running(earlier) is False
     await processes.when_exited(earlier)
     assert await processes.end_tree(earlier, "another-attempt") == "already_gone"
@@ -162,7 +172,9 @@ async def test_twenty_deaf_trees_end_together_not_one_after_another(processes, p
     for _each, of in launched:
         await ready(processes, of)
     begun = time.monotonic()
-    ended = await gatherResults([processes.end_tree(each.child, of.attempt.id, patience=0.5) for each, of in launched])
+    ended = await gatherResults(
+        [processes.end_tree(each.child, of.attempt.id, patience=0.5) for each, of in launched]
+    )
     assert ended == ["stopped"] * 20
     assert time.monotonic() - begun < 10 * 0.5  # one after another it would be 20 times
     await gatherResults([processes.when_exited(each.holder) for each, _ in launched])

@@ -17,7 +17,10 @@ def ended(pidfd):
     assert look.poll(10_000)
 
 
-@pytest.mark.parametrize(("script", "how"), [("exit 0", (0, None)), ("exit 7", (7, None)), ("kill -9 $$", (None, "SIGKILL"))])
+@pytest.mark.parametrize(
+    ("script", "how"),
+    [("exit 0", (0, None)), ("exit 7", (7, None)), ("kill -9 $$", (None, "SIGKILL"))],
+)
 def test_a_status_is_known_until_somebody_waits_and_on_new_kernels_afterwards__C15_C06(script, how):
     process = subprocess.Popen(["/bin/sh", "-c", script])
     with open_pidfd(process.pid) as pidfd:

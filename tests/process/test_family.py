@@ -74,10 +74,16 @@ def no_pidfd(monkeypatch, reason=errno.EMFILE):
 
 def test_all_below_are_found_parents_first_and_neither_runners_nor_holders_nor_zombies(family):
     root, (child, grandchild, *_others) = family
-    assert [each.pid for each in tree.below(identity.identify(root.pid))] == [root.pid, child, grandchild]
+    assert [each.pid for each in tree.below(identity.identify(root.pid))] == [
+        root.pid,
+        child,
+        grandchild,
+    ]
 
 
-def test_a_holder_with_a_child_has_somebody_below_and_a_kernel_without_lists_does_not_tell(family, monkeypatch):
+def test_a_holder_with_a_child_has_somebody_below_and_a_kernel_without_lists_does_not_tell(
+    family, monkeypatch
+):
     root, _ = family
     assert tree.has_nobody_below(root.pid) is False
     monkeypatch.setattr(tree, "read_proc", lambda *_: None)
@@ -92,7 +98,9 @@ def test_a_process_that_is_gone_has_no_list_of_children():
 
 def test_a_child_whose_pid_is_anothers_by_now_is_left_out__C11(family, monkeypatch):
     root, _ = family
-    monkeypatch.setattr(tree, "children_of", lambda pid: [os.getpid(), NOBODY] if pid == root.pid else None)
+    monkeypatch.setattr(
+        tree, "children_of", lambda pid: [os.getpid(), NOBODY] if pid == root.pid else None
+    )
     assert [each.pid for each in tree.below(identity.identify(root.pid))] == [root.pid]
 
 
@@ -106,7 +114,11 @@ def test_a_look_that_fails_is_told_to_all_who_asked_and_the_next_one_works__M03(
     clock = Clock()
     looks = tree.Looks(clock)
     with monkeypatch.context() as broken:
-        broken.setattr(tree.os, "listdir", lambda path: (_ for _ in ()).throw(OSError(errno.EMFILE, "Too many open files")))
+        broken.setattr(
+            tree.os,
+            "listdir",
+            lambda path: (_ for _ in ()).throw(OSError(errno.EMFILE, "Too many open files")),
+        )
         asked = [looks.look(), looks.look()]
         clock.advance(0)
     for each in asked:
@@ -123,7 +135,10 @@ def test_a_look_that_fails_is_told_to_all_who_asked_and_the_next_one_works__M03(
 def test_who_was_seen_is_known_by_pid_and_start_and_no_other__C11(sleeper):
     seen = identity.read_stat(sleeper.pid)
     assert tree.identity_of(seen) == sleeper
-    assert tree.identity_of(identity.Stat(seen.pid, seen.state, seen.parent, seen.start_ticks - 1)) is None
+    assert (
+        tree.identity_of(identity.Stat(seen.pid, seen.state, seen.parent, seen.start_ticks - 1))
+        is None
+    )
     assert tree.identity_of(identity.Stat(NOBODY, "S", 1, 1)) is None
 
 
@@ -156,7 +171,9 @@ def test_a_kernel_without_pidfds_has_no_inodes_for_them(monkeypatch):
     assert identity.has_pidfs.__wrapped__() is False
 
 
-def test_a_file_that_cannot_be_opened_for_want_of_descriptors_does_not_look_like_a_process_that_is_gone__M03(monkeypatch):
+def test_a_file_that_cannot_be_opened_for_want_of_descriptors_does_not_look_like_a_process_that_is_gone__M03(
+    monkeypatch,
+):
     def refuse(*_):
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
@@ -176,13 +193,17 @@ def test_a_start_is_told_in_seconds_of_our_clock(sleeper):
 def test_a_status_of_nought_that_hides_the_true_one_is_not_believed(monkeypatch):
     """The kernel shows 0 to those who may not know; who may know is also shown where the process waits (wchan)."""
     fields = ["Z", *["0"] * 49]
-    monkeypatch.setattr(status, "read_proc", lambda pid, name: b"7 (a name) " + " ".join(fields).encode())
+    monkeypatch.setattr(
+        status, "read_proc", lambda pid, name: b"7 (a name) " + " ".join(fields).encode()
+    )
     assert status._of_zombie(7) is None
     fields[status.WCHAN] = "1"
     assert status._of_zombie(7) == 0
 
 
-def test_without_a_descriptor_an_end_is_looked_for_again_and_again_and_told_to_all__M03(sleeper, monkeypatch):
+def test_without_a_descriptor_an_end_is_looked_for_again_and_again_and_told_to_all__M03(
+    sleeper, monkeypatch
+):
     def refuse(pid):
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
@@ -199,7 +220,9 @@ def test_without_a_descriptor_an_end_is_looked_for_again_and_again_and_told_to_a
     assert clock.getDelayedCalls() == []
 
 
-def test_a_child_that_somebody_else_has_reaped_is_no_error_and_one_that_was_not_seen_is_looked_for_again(monkeypatch):
+def test_a_child_that_somebody_else_has_reaped_is_no_error_and_one_that_was_not_seen_is_looked_for_again(
+    monkeypatch,
+):
     clock = Clock()
     processes = SystemProcesses(clock)
     child = subprocess.Popen([sys.executable, "-I", "-S", "-c", "input()"], stdin=subprocess.PIPE)

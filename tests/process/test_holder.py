@@ -23,7 +23,9 @@ def test_a_record_that_the_disk_refuses_leaves_nothing_behind__S02(folder):
 
 def test_a_record_of_which_only_a_part_has_room_is_none__S02(tmp_path, monkeypatch):
     write = os.write
-    monkeypatch.setattr(holder.os, "write", lambda file, content: write(file, content[:5] if file > 2 else content))
+    monkeypatch.setattr(
+        holder.os, "write", lambda file, content: write(file, content[:5] if file > 2 else content)
+    )
     assert not holder.write(str(tmp_path), "end.json", '{"exitCode":0}\n')
     assert os.listdir(tmp_path) == []
 

@@ -73,14 +73,19 @@ def sleeper(home, tmp_path):
 
 async def end(processes, launched, plan):
     assert processes.is_running(launched.child) is True
-    assert (launched.holder, launched.child) == (plan.attempt.process.holder, plan.attempt.process.child)
+    assert (launched.holder, launched.child) == (
+        plan.attempt.process.holder,
+        plan.attempt.process.child,
+    )
     ended = processes.when_exited(launched.child)
     await processes.end_tree(launched.child, plan.attempt.id, 0.0)
     await ended
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_session_that_came_up_while_the_runner_was_stopped_runs_on__P05(reactor, sleeper, monkeypatch):
+async def test_a_session_that_came_up_while_the_runner_was_stopped_runs_on__P05(
+    reactor, sleeper, monkeypatch
+):
     def stopped_meanwhile(plan, before):
         pid, reading = start_holder(plan, before)
         select.select([reading], [], [])
@@ -95,7 +100,9 @@ async def test_a_session_that_came_up_while_the_runner_was_stopped_runs_on__P05(
 
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("holder", ["killed", "unheard"])
-async def test_a_session_that_is_written_down_runs_on_whatever_its_holder_said__P05_C15(reactor, sleeper, monkeypatch, holder):
+async def test_a_session_that_is_written_down_runs_on_whatever_its_holder_said__P05_C15(
+    reactor, sleeper, monkeypatch, holder
+):
     def wordless(plan, before):
         pid, reading = start_holder(plan, before)
         select.select([reading], [], [])

@@ -12,7 +12,15 @@ from hapi.attempts import AttemptFolder
 from hapi.process import LaunchPlan
 from hapi.process.child_limits import SessionLimits
 from hapi.process.system import SystemProcesses
-from hapi.process.systemd_scopes import Manager, Scopes, Surrounding, Unit, look_around, unit_name, unit_of
+from hapi.process.systemd_scopes import (
+    Manager,
+    Scopes,
+    Surrounding,
+    Unit,
+    look_around,
+    unit_name,
+    unit_of,
+)
 from hapi.protocol.attempt import AttemptRequest
 
 GIB = 1 << 30
@@ -51,11 +59,17 @@ def systemd(tmp_path):
 
 
 def asked(root: Path) -> list[list[str]]:
-    return [line.split() for line in (root / "asked").read_text().splitlines()] if (root / "asked").exists() else []
+    return (
+        [line.split() for line in (root / "asked").read_text().splitlines()]
+        if (root / "asked").exists()
+        else []
+    )
 
 
 def scopes(root, limits=LIMITED, *, clock=None, in_service=False, of_user=True, manager=True):
-    around = Surrounding(Manager(str(root / "systemd-run"), of_user) if manager else None, "no systemd", in_service)
+    around = Surrounding(
+        Manager(str(root / "systemd-run"), of_user) if manager else None, "no systemd", in_service
+    )
     return Scopes(around, limits, (clock or Clock()).seconds, root)
 
 
@@ -66,7 +80,9 @@ def run(reactor, home, tmp_path):
     async def launch(made, script, limits=LIMITED):
         processes = SystemProcesses(reactor, made)
         folder = AttemptFolder.create(home, AttemptRequest(("sh",), str(tmp_path), time.time()))
-        plan = LaunchPlan(("/bin/sh", "-c", script), str(tmp_path), dict(os.environ), folder, limits)
+        plan = LaunchPlan(
+            ("/bin/sh", "-c", script), str(tmp_path), dict(os.environ), folder, limits
+        )
         launched = await processes.launch(plan)
         await processes.when_exited(launched.holder)
         return folder, launched
@@ -81,19 +97,42 @@ async def test_a_session_is_held_in_a_scope_by_the_very_process_that_was_started
     (words,) = asked(systemd)
     before = words[: words.index("--")]
     assert before == [
-        *("--user", "--scope", "--quiet", "--collect", f"--unit={unit_name(folder.id)}", "--description=HAPI", "session"),
-        *("-p", f"MemoryMax={GIB}", "-p", "TasksMax=99", "-p", "CPUQuota=150%", "-p", "OOMPolicy=continue"),
+        *(
+            "--user",
+            "--scope",
+            "--quiet",
+            "--collect",
+            f"--unit={unit_name(folder.id)}",
+            "--description=HAPI",
+            "session",
+        ),
+        *(
+            "-p",
+            f"MemoryMax={GIB}",
+            "-p",
+            "TasksMax=99",
+            "-p",
+            "CPUQuota=150%",
+            "-p",
+            "OOMPolicy=continue",
+        ),
     ]
-    assert (systemd / f"proc/{launched.holder.pid}/cgroup").exists()  # it was systemd-run and became the holder
+    assert (
+        systemd / f"proc/{launched.holder.pid}/cgroup"
+    ).exists()  # it was systemd-run and became the holder
     assert folder.end.exit_code == 5
-    assert folder.output.read_text() == "scope none\n"  # a runner started in there is no systemd service
+    assert (
+        folder.output.read_text() == "scope none\n"
+    )  # a runner started in there is no systemd service
     assert made.trouble is None
     assert made.in_use
     assert made.warnings() == []
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_systemd_that_refuses_keeps_no_session_from_starting_and_is_left_alone_for_a_while__V01(systemd, run):
+async def test_a_systemd_that_refuses_keeps_no_session_from_starting_and_is_left_alone_for_a_while__V01(
+    systemd, run
+):
     (systemd / "refuses").touch()
     made = scopes(systemd, clock=(clock := Clock()))
     folder, _ = await run(made, "exit 6")
@@ -116,17 +155,23 @@ async def test_a_limit_that_systemd_cannot_hold_is_told__P10(systemd, run):
     (systemd / "unlimited").touch()
     made = scopes(systemd)
     await run(made, "sleep 0.1")
-    assert made.warnings() == ["systemd does not hold sessions to --session-memory: it has no control over memory here"]
+    assert made.warnings() == [
+        "systemd does not hold sessions to --session-memory: it has no control over memory here"
+    ]
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_program_that_does_not_exist_is_told_as_without_a_scope__C08(systemd, reactor, home, tmp_path):
+async def test_a_program_that_does_not_exist_is_told_as_without_a_scope__C08(
+    systemd, reactor, home, tmp_path
+):
     from hapi.process import LaunchFailed
 
     folder = AttemptFolder.create(home, AttemptRequest(("x",), str(tmp_path), time.time()))
     made = scopes(systemd)
     with pytest.raises(LaunchFailed, match="there is no such program"):
-        await SystemProcesses(reactor, made).launch(LaunchPlan(("/no/such",), str(tmp_path), dict(os.environ), folder, LIMITED))
+        await SystemProcesses(reactor, made).launch(
+            LaunchPlan(("/no/such",), str(tmp_path), dict(os.environ), folder, LIMITED)
+        )
     assert len(asked(systemd)) == 1
     assert made.trouble is None
 
@@ -165,11 +210,18 @@ def test_the_manager_of_the_system_is_asked_without_user(systemd):
 
 @pytest.mark.parametrize(
     ("limits", "in_service", "said"),
-    [(LIMITED, False, 1), (SessionLimits(scopes="always"), False, 1), (SessionLimits(), True, 0), (SessionLimits(), False, 0)],
+    [
+        (LIMITED, False, 1),
+        (SessionLimits(scopes="always"), False, 1),
+        (SessionLimits(), True, 0),
+        (SessionLimits(), False, 0),
+    ],
 )
 def test_without_a_manager_limits_that_do_not_hold_are_told__V01(systemd, limits, in_service, said):
     made = scopes(systemd, limits, in_service=in_service, manager=False)
-    assert [sentence for sentence in made.warnings() if "resource limits alone" in sentence] == made.warnings()
+    assert [
+        sentence for sentence in made.warnings() if "resource limits alone" in sentence
+    ] == made.warnings()
     assert len(made.warnings()) == said
     assert not made.in_use
 
@@ -183,25 +235,43 @@ INVOKED = {"INVOCATION_ID": "1"}
     ("cgroups", "managers", "uid", "environ", "of_user", "in_service"),
     [
         (SERVICE, ("system",), 0, INVOKED, False, True),
-        (SERVICE, ("system",), 1000, INVOKED, None, True),  # User=me in a system unit: nobody makes us scopes
+        (
+            SERVICE,
+            ("system",),
+            1000,
+            INVOKED,
+            None,
+            True,
+        ),  # User=me in a system unit: nobody makes us scopes
         (SERVICE, ("system", "user"), 1000, INVOKED, True, True),
         (USERS, ("system", "user"), 1000, INVOKED, True, True),
         (USERS, ("system", "user"), 0, INVOKED, True, True),
         ("0::/\n", ("system", "user"), 0, {}, False, False),
         ("0::/\n", ("user",), 0, {}, True, False),
-        ("0::/user.slice/user-1000.slice/session-3.scope\n", ("system", "user"), 1000, INVOKED, True, False),
+        (
+            "0::/user.slice/user-1000.slice/session-3.scope\n",
+            ("system", "user"),
+            1000,
+            INVOKED,
+            True,
+            False,
+        ),
         (SERVICE, (), 0, INVOKED, None, True),  # a container that shows the host's paths
         (SERVICE, ("system",), 0, {}, False, False),  # a terminal of some service's, say
     ],
 )
-def test_the_manager_is_the_one_that_makes_scopes_for_us__V01(systemd, cgroups, managers, uid, environ, of_user, in_service):
+def test_the_manager_is_the_one_that_makes_scopes_for_us__V01(
+    systemd, cgroups, managers, uid, environ, of_user, in_service
+):
     (systemd / "proc/self").mkdir()
     (systemd / "proc/self/cgroup").write_text(cgroups)
     if "system" in managers:
         (systemd / "run/systemd/private").mkdir(parents=True)
     if "user" in managers:
         (systemd / "run/user/1/systemd/private").mkdir(parents=True)
-    found = look_around({"PATH": str(systemd), "XDG_RUNTIME_DIR": "/run/user/1", **environ}, systemd, uid)
+    found = look_around(
+        {"PATH": str(systemd), "XDG_RUNTIME_DIR": "/run/user/1", **environ}, systemd, uid
+    )
     assert found.in_service is in_service
     assert (None if found.manager is None else found.manager.of_user) is of_user
 

@@ -41,7 +41,12 @@ def system(reactor):
 def plan(home, tmp_path):
     def make(*argv: str, **changes) -> LaunchPlan:
         folder = AttemptFolder.create(home, AttemptRequest(argv, str(tmp_path), time.time()))
-        facts = {"argv": argv, "cwd": str(tmp_path), "environment": dict(os.environ), "attempt": folder}
+        facts = {
+            "argv": argv,
+            "cwd": str(tmp_path),
+            "environment": dict(os.environ),
+            "attempt": folder,
+        }
         return LaunchPlan(**{**facts, **changes})
 
     return make
@@ -91,10 +96,14 @@ async def test_nobody_of_a_hostile_tree_is_left_and_no_stranger_is_touched__G8_C
     await until(lambda: "ready" in hostile.attempt.tail(1 << 16) or shape == "floods", reactor)
     seen = everybody_below(launched.holder.pid)
     assert await system.end_tree(launched.child, hostile.attempt.id, PATIENCE) == "stopped"
-    assert system.tree(launched.child, hostile.attempt.id) == [] or system.tree(launched.child, hostile.attempt.id) == [
-        launched.holder
-    ]
-    assert [process for process in seen if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
+    assert system.tree(launched.child, hostile.attempt.id) == [] or system.tree(
+        launched.child, hostile.attempt.id
+    ) == [launched.holder]
+    assert [
+        process
+        for process in seen
+        if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    ] == []
     await system.when_exited(launched.holder)
     assert alive_with_mark(hostile.attempt.id) == []
     assert hostile.attempt.end is not None
@@ -112,7 +121,11 @@ while :; do wait; done
     launched = await system.launch(polite := plan("/bin/sh", "-c", script))
     await until(lambda: "ready" in polite.attempt.tail(), reactor)
     assert await system.end_tree(launched.child, polite.attempt.id) == "stopped"
-    assert [word for word in polite.attempt.tail().split() if word != "Terminated"] == ["ready", "agent-alive", "goodbye"]
+    assert [word for word in polite.attempt.tail().split() if word != "Terminated"] == [
+        "ready",
+        "agent-alive",
+        "goodbye",
+    ]
     await system.when_exited(launched.holder)
     assert polite.attempt.end.exit_code == 0
 
@@ -184,7 +197,9 @@ async def test_what_cannot_be_started_is_told_in_words__C08(system, plan, tmp_pa
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_holder_that_cannot_be_started_is_an_error_to_the_caller__C09(system, plan, monkeypatch):
+async def test_a_holder_that_cannot_be_started_is_an_error_to_the_caller__C09(
+    system, plan, monkeypatch
+):
     def refuse(*_args, **_more):
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
@@ -196,7 +211,9 @@ async def test_a_holder_that_cannot_be_started_is_an_error_to_the_caller__C09(sy
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_fork_that_fails_in_the_holder_is_an_error_to_the_caller__C09(system, plan, monkeypatch):
+async def test_a_fork_that_fails_in_the_holder_is_an_error_to_the_caller__C09(
+    system, plan, monkeypatch
+):
     from hapi.process import launch
 
     monkeypatch.setattr(launch, "_compiled", lambda: str(SUPPORT / "limited_holder.py"))
@@ -216,7 +233,9 @@ async def test_a_holder_that_says_nothing_is_ended_and_told(system, plan, monkey
 
 
 @pytest.mark.parametrize(("reason", "told"), [(ConnectionDone(), [b""]), (ConnectionLost(), [])])
-def test_a_reactor_that_stops_before_the_holder_has_spoken_makes_no_failed_launch_of_it__P01_C17(reason, told, reactor):
+def test_a_reactor_that_stops_before_the_holder_has_spoken_makes_no_failed_launch_of_it__P01_C17(
+    reason, told, reactor
+):
     """The session comes up, and belongs to the next runner: no end may be written down for it."""
     reading, writing = os.pipe()
     report, heard = Report(reactor, reading), []
@@ -227,7 +246,9 @@ def test_a_reactor_that_stops_before_the_holder_has_spoken_makes_no_failed_launc
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_holder_that_dies_at_once_is_told_with_its_last_words(system, plan, monkeypatch, tmp_path):
+async def test_a_holder_that_dies_at_once_is_told_with_its_last_words(
+    system, plan, monkeypatch, tmp_path
+):
     (tmp_path / "broken.py").write_text("raise SystemExit('no memory')\n")
     monkeypatch.setattr("hapi.process.launch._compiled", lambda: str(tmp_path / "broken.py"))
     with pytest.raises(LaunchFailed, match=r"its holder ended without a word .no memory."):
@@ -235,7 +256,9 @@ async def test_a_holder_that_dies_at_once_is_told_with_its_last_words(system, pl
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_session_gets_no_descriptor_and_no_word_that_is_meant_for_the_runner__C18_L14_K07(system, plan, home):
+async def test_the_session_gets_no_descriptor_and_no_word_that_is_meant_for_the_runner__C18_L14_K07(
+    system, plan, home
+):
     leaked = os.open("/dev/null", os.O_RDONLY)
     os.set_inheritable(leaked, True)
     environment = {
@@ -251,7 +274,9 @@ async def test_the_session_gets_no_descriptor_and_no_word_that_is_meant_for_the_
     script += "resource.getrlimit(resource.RLIMIT_CORE)[0], os.readlink('/proc/self/fd/0'), signal.pthread_sigmask(0, []), "
     script += "signal.getsignal(signal.SIGHUP) == signal.SIG_DFL)"
     try:
-        launched = await system.launch(looker := plan(sys.executable, "-I", "-S", "-c", script, environment=environment))
+        launched = await system.launch(
+            looker := plan(sys.executable, "-I", "-S", "-c", script, environment=environment)
+        )
         await system.when_exited(launched.holder)
     finally:
         os.close(leaked)
@@ -278,8 +303,12 @@ async def test_files_of_an_attempt_are_private_whatever_the_umask__K04(system, p
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_log_of_a_session_that_floods_stays_small_and_never_blocks_it__C04(system, plan, monkeypatch):
-    script = "import os\nfor number in range(2000): os.write(1, (str(number).rjust(7) + '\\n') * 2048)"
+async def test_the_log_of_a_session_that_floods_stays_small_and_never_blocks_it__C04(
+    system, plan, monkeypatch
+):
+    script = (
+        "import os\nfor number in range(2000): os.write(1, (str(number).rjust(7) + '\\n') * 2048)"
+    )
     script = script.replace("'\\n') * 2048", "'\\n').encode() * 2048")
     launched = await system.launch(flood := plan(sys.executable, "-I", "-S", "-c", script))
     await system.when_exited(launched.holder)
@@ -289,7 +318,9 @@ async def test_the_log_of_a_session_that_floods_stays_small_and_never_blocks_it_
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_killed_holder_leaves_a_session_that_can_be_found_and_ended__C15(system, plan, reactor):
+async def test_a_killed_holder_leaves_a_session_that_can_be_found_and_ended__C15(
+    system, plan, reactor
+):
     script = "sleep 60 & echo ready; wait"
     launched = await system.launch(orphan := plan("/bin/sh", "-c", script))
     await until(lambda: "ready" in orphan.attempt.tail(), reactor)
@@ -302,10 +333,16 @@ async def test_a_killed_holder_leaves_a_session_that_can_be_found_and_ended__C15
 
 
 @pytest.mark.parametrize(
-    ("script", "how"), [("sleep 60", Exit(None, "SIGKILL")), ("while [ ! -e go ]; do sleep 0.02; done; exit 7", Exit(7, None))]
+    ("script", "how"),
+    [
+        ("sleep 60", Exit(None, "SIGKILL")),
+        ("while [ ! -e go ]; do sleep 0.02; done; exit 7", Exit(7, None)),
+    ],
 )
 @pytest_twisted.ensureDeferred
-async def test_the_kernel_tells_how_a_session_ended_whose_holder_was_killed__C15(system, plan, reactor, script, how):
+async def test_the_kernel_tells_how_a_session_ended_whose_holder_was_killed__C15(
+    system, plan, reactor, script, how
+):
     launched = await system.launch(orphan := plan("/bin/sh", "-c", f"echo ready; {script}"))
     await until(lambda: "ready" in orphan.attempt.tail(), reactor)
     os.kill(launched.holder.pid, signal.SIGKILL)
@@ -325,8 +362,12 @@ async def test_the_kernel_tells_how_a_session_ended_whose_holder_was_killed__C15
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_escaped_process_is_found_by_its_mark_when_holder_and_session_are_gone__C02(system, plan, reactor):
-    launched = await system.launch(orphan := plan("/bin/sh", "-c", "setsid sleep 60 & echo ready; wait"))
+async def test_an_escaped_process_is_found_by_its_mark_when_holder_and_session_are_gone__C02(
+    system, plan, reactor
+):
+    launched = await system.launch(
+        orphan := plan("/bin/sh", "-c", "setsid sleep 60 & echo ready; wait")
+    )
     await until(lambda: "ready" in orphan.attempt.tail(), reactor)
     for each in (launched.holder, launched.child):
         os.kill(each.pid, signal.SIGKILL)
@@ -358,21 +399,37 @@ async def test_zombies_count_as_gone__C06(system, plan, reactor):
     launched = await system.launch(careless := plan(sys.executable, "-I", "-S", "-c", script))
     await until(lambda: "ready" in careless.attempt.tail(), reactor)
     (zombie,) = await until(
-        lambda: [each for each in everybody_below(launched.child.pid) if each.status() == psutil.STATUS_ZOMBIE], reactor
+        lambda: [
+            each
+            for each in everybody_below(launched.child.pid)
+            if each.status() == psutil.STATUS_ZOMBIE
+        ],
+        reactor,
     )
     assert system.identify(zombie.pid) is None
-    assert [each.pid for each in system.tree(launched.child, careless.attempt.id)] == [launched.holder.pid, launched.child.pid]
+    assert [each.pid for each in system.tree(launched.child, careless.attempt.id)] == [
+        launched.holder.pid,
+        launched.child.pid,
+    ]
     assert await system.end_tree(launched.child, careless.attempt.id) == "stopped"
     await system.when_exited(launched.holder)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a process of another user can only be made by root")
 @pytest_twisted.ensureDeferred
-async def test_a_process_that_we_may_not_signal_is_told_as_still_alive__C12(system, plan, reactor, monkeypatch):
+async def test_a_process_that_we_may_not_signal_is_told_as_still_alive__C12(
+    system, plan, reactor, monkeypatch
+):
     """As root everybody may be signalled, so the kernel's answer is put in its mouth."""
-    launched = await system.launch(mixed := plan("/bin/sh", "-c", "sleep 60 & echo ready; exec sleep 60"))
+    launched = await system.launch(
+        mixed := plan("/bin/sh", "-c", "sleep 60 & echo ready; exec sleep 60")
+    )
     await until(lambda: "ready" in mixed.attempt.tail(), reactor)
-    foreign = [each for each in system.tree(launched.child, mixed.attempt.id) if each not in (launched.child, launched.holder)]
+    foreign = [
+        each
+        for each in system.tree(launched.child, mixed.attempt.id)
+        if each not in (launched.child, launched.holder)
+    ]
     really = signal.pidfd_send_signal
 
     def send(pidfd, number, *more):
@@ -391,7 +448,9 @@ async def test_a_process_that_we_may_not_signal_is_told_as_still_alive__C12(syst
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_process_that_cannot_be_seen_is_neither_signalled_nor_called_gone__C13(system, plan, monkeypatch):
+async def test_a_process_that_cannot_be_seen_is_neither_signalled_nor_called_gone__C13(
+    system, plan, monkeypatch
+):
     launched = await system.launch(hidden := plan("sleep", "60"))
     child = launched.child
     unproved = ProcessIdentity(child.pid, child.start_ticks, child.boot_id, None)
@@ -424,7 +483,9 @@ async def test_identities_stay_apart_while_pids_come_and_go__M04(system, plan):
     assert await system.end_tree(launched.child, sleeper.attempt.id) == "stopped"
 
 
-@pytest.mark.skipif(not os.access("/proc/sys/kernel/ns_last_pid", os.W_OK), reason="pids can only be chosen by root")
+@pytest.mark.skipif(
+    not os.access("/proc/sys/kernel/ns_last_pid", os.W_OK), reason="pids can only be chosen by root"
+)
 @pytest_twisted.ensureDeferred
 async def test_a_stranger_with_a_reused_pid_is_never_signalled__C11(system, plan, reactor):
     """The same pid comes round at once, mostly within the same tick: only the pidfd's inode tells them apart."""
@@ -442,7 +503,10 @@ async def test_a_stranger_with_a_reused_pid_is_never_signalled__C11(system, plan
         if stranger is None or stranger.pid != launched.child.pid:
             continue
         forged = ProcessIdentity(
-            stranger.pid, system.identify(stranger.pid).start_ticks, launched.child.boot_id, launched.child.pidfd_inode
+            stranger.pid,
+            system.identify(stranger.pid).start_ticks,
+            launched.child.boot_id,
+            launched.child.pidfd_inode,
         )
         try:
             for identity in (launched.child, forged):
@@ -478,7 +542,9 @@ async def test_a_pid_that_is_a_threads_by_now_is_nobodys__C11_L04(system, home):
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_look_at_the_processes_lets_others_have_their_turn__M01(system, plan, reactor, monkeypatch):
+async def test_a_look_at_the_processes_lets_others_have_their_turn__M01(
+    system, plan, reactor, monkeypatch
+):
     """Ending works in slices: with a clock that shows the slice is over at each process, a timer of ours runs in between."""
     launched = await system.launch(sleeper := plan("sleep", "60"))
     monkeypatch.setattr("hapi.process.tree.SLICE", -1.0)

@@ -32,7 +32,12 @@ def hub(tmp_path_factory):
     stage = Stage(tmp_path_factory.mktemp("hub"))
     port = free_port()
     environment = {"HAPI_HOME": str(stage.path / "hub"), "CLI_API_TOKEN": CANARY}
-    program = stage.start("hub", [sys.executable, "-m", "hapi", "hub", "--port", str(port)], environment, output=".printed")
+    program = stage.start(
+        "hub",
+        [sys.executable, "-m", "hapi", "hub", "--port", str(port)],
+        environment,
+        output=".printed",
+    )
     program.ready(lambda: "Page:" in program.output)
     yield f"http://127.0.0.1:{port}"
     stage.end()
@@ -45,7 +50,11 @@ class Installed(Machine):
         super().__init__(stage, hub)
         self.site = stage.path / "site"
         for name in ("hapi", "twisted"):
-            shutil.copytree(ROOT / name, self.site / name, ignore=shutil.ignore_patterns("__pycache__", "dropin.cache"))
+            shutil.copytree(
+                ROOT / name,
+                self.site / name,
+                ignore=shutil.ignore_patterns("__pycache__", "dropin.cache"),
+            )
         self.environment |= {
             "PYTHONPATH": str(self.site),
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -57,8 +66,12 @@ class Installed(Machine):
     def run(self, *flags: str, patience: float = 30.0, **environment: str) -> Program:
         """A runner that is registered and knows its build."""
         argv = [sys.executable, str(SCRIPT), str(patience), "runner", "start-sync", *flags]
-        program = self.stage.start(f"runner-{len(self.stage.programs)}", argv, self.environment | environment)
-        program.ready(lambda: self.state().get("pid") == program.pid and self.look().get("registered"))
+        program = self.stage.start(
+            f"runner-{len(self.stage.programs)}", argv, self.environment | environment
+        )
+        program.ready(
+            lambda: self.state().get("pid") == program.pid and self.look().get("registered")
+        )
         assert program.ready(lambda: self.look()["hub"]["phase"] == "connected")
         assert self.look()["current"] is True
         return program
@@ -81,16 +94,30 @@ class Installed(Machine):
     def command(self, *words: str) -> subprocess.CompletedProcess:
         environment = {**self.stage.base, **self.environment}
         argv = [sys.executable, "-m", "hapi", *words]
-        return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=False, cwd=self.stage.path)
+        return subprocess.run(
+            argv,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            cwd=self.stage.path,
+        )
 
     def new_pid(self, old: int) -> int:
-        return until(lambda: (pid := self.look().get("pid")) != old and pid, what="a replacement to answer")
+        return until(
+            lambda: (pid := self.look().get("pid")) != old and pid, what="a replacement to answer"
+        )
 
     def child_of(self, pid: int) -> psutil.Process:
         """The replacement of the runner `pid`, as soon as it is there."""
 
         def look():
-            found = [child for child in psutil.Process(pid).children() if str(SCRIPT) in " ".join(child.cmdline())]
+            found = [
+                child
+                for child in psutil.Process(pid).children()
+                if str(SCRIPT) in " ".join(child.cmdline())
+            ]
             return found[0] if found else None
 
         return until(look, what="a replacement to be started")
@@ -159,7 +186,9 @@ class Load:
                 self.failed.append(f"the lock: {error}")
 
 
-def test_generations_under_load_lose_no_request_no_session_and_never_the_lock__G5_H09_H14(machine, capsys):
+def test_generations_under_load_lose_no_request_no_session_and_never_the_lock__G5_H09_H14(
+    machine, capsys
+):
     program = machine.run("--workspace-root", str(machine.stage.directory("work")))
     sessions = {machine.session() for _ in range(3)}
     pid, token = program.pid, machine.state()["controlToken"]
@@ -180,31 +209,65 @@ def test_generations_under_load_lose_no_request_no_session_and_never_the_lock__G
     until(lambda: not alive(pid))
     machine.assert_left()
     with capsys.disabled():
-        print(f" [{GENERATIONS} hand-offs, {load.requests} requests, {load.probes} probes of the lock]", end="")
+        print(
+            f" [{GENERATIONS} hand-offs, {load.requests} requests, {load.probes} probes of the lock]",
+            end="",
+        )
 
 
 BROKEN = {
     "exits": (IN_REPLACEMENT + "sys.exit(1)", "exit code 1"),
     "raises": (IN_REPLACEMENT + "raise ImportError('half a copy')", "exit code 1"),
     "is killed": (IN_REPLACEMENT + "os.kill(os.getpid(), 9)", "SIGKILL"),
-    "drops an argument": (IN_REPLACEMENT + "del sys.argv[-2:]", "another arguments and workspace roots"),
-    "goes to another hub": (IN_REPLACEMENT + "os.environ['HAPI_API_URL'] = 'http://127.0.0.1:1'", "another hub"),
-    "has another token": (IN_REPLACEMENT + "os.environ['CLI_API_TOKEN'] = 'other'", "another identity at the hub"),
-    "changes under our eyes": (IN_REPLACEMENT + "open(__file__, 'a').write('# again')", "another build"),
-    "dies before the lock": (IN_REPLACEMENT + "os.environ['HAPI_TEST_AT'] = 'locking=SIGKILL'", "SIGKILL"),
-    "dies with the lock": (IN_REPLACEMENT + "os.environ['HAPI_TEST_AT'] = 'lock held=SIGKILL'", "SIGKILL"),
-    "dies after writing its pid": (IN_REPLACEMENT + "os.environ['HAPI_TEST_AT'] = 'state written=SIGKILL'", "SIGKILL"),
-    "dies while serving": (IN_REPLACEMENT + "os.environ['HAPI_TEST_AT'] = 'serving=SIGKILL'", "SIGKILL"),
+    "drops an argument": (
+        IN_REPLACEMENT + "del sys.argv[-2:]",
+        "another arguments and workspace roots",
+    ),
+    "goes to another hub": (
+        IN_REPLACEMENT + "os.environ['HAPI_API_URL'] = 'http://127.0.0.1:1'",
+        "another hub",
+    ),
+    "has another token": (
+        IN_REPLACEMENT + "os.environ['CLI_API_TOKEN'] = 'other'",
+        "another identity at the hub",
+    ),
+    "changes under our eyes": (
+        IN_REPLACEMENT + "open(__file__, 'a').write('# again')",
+        "another build",
+    ),
+    "dies before the lock": (
+        IN_REPLACEMENT + "os.environ['HAPI_TEST_AT'] = 'locking=SIGKILL'",
+        "SIGKILL",
+    ),
+    "dies with the lock": (
+        IN_REPLACEMENT + "os.environ['HAPI_TEST_AT'] = 'lock held=SIGKILL'",
+        "SIGKILL",
+    ),
+    "dies after writing its pid": (
+        IN_REPLACEMENT + "os.environ['HAPI_TEST_AT'] = 'state written=SIGKILL'",
+        "SIGKILL",
+    ),
+    "dies while serving": (
+        IN_REPLACEMENT + "os.environ['HAPI_TEST_AT'] = 'serving=SIGKILL'",
+        "SIGKILL",
+    ),
 }
 HANGING = {
     "hangs with a child": (IN_REPLACEMENT + "os.system('sleep 1000')", "within 3 s"),
-    "hangs in the middle": (IN_REPLACEMENT + "os.environ['HAPI_TEST_AT'] = 'state written=SIGSTOP'", "within 3 s"),
+    "hangs in the middle": (
+        IN_REPLACEMENT + "os.environ['HAPI_TEST_AT'] = 'state written=SIGSTOP'",
+        "within 3 s",
+    ),
 }
 
 
-@pytest.mark.parametrize(("kinds", "patience"), [(BROKEN, 60.0), (HANGING, 3.0)], ids=["failing", "hanging"])
+@pytest.mark.parametrize(
+    ("kinds", "patience"), [(BROKEN, 60.0), (HANGING, 3.0)], ids=["failing", "hanging"]
+)
 def test_a_build_that_fails_changes_nothing__G6_H01_H02_H03_H04(machine, kinds, patience):
-    program = machine.run("--workspace-root", str(machine.stage.directory("work")), patience=patience)
+    program = machine.run(
+        "--workspace-root", str(machine.stage.directory("work")), patience=patience
+    )
     session = machine.session()
     for kind, (more, expected) in [*kinds.items()] * FAILURES:
         before = (machine.look()["handoff"]["lastFailure"] or {}).get("at")
@@ -221,7 +284,11 @@ def test_a_build_that_fails_changes_nothing__G6_H01_H02_H03_H04(machine, kinds, 
         assert machine.look()["pid"] == program.pid
         machine.assert_owned_by(program.pid)
         assert set(machine.listed()) == {session}, kind
-        left = [child.cmdline() for child in psutil.Process(program.pid).children() if str(SCRIPT) in " ".join(child.cmdline())]
+        left = [
+            child.cmdline()
+            for child in psutil.Process(program.pid).children()
+            if str(SCRIPT) in " ".join(child.cmdline())
+        ]
         assert left == [], kind
     until(lambda: machine.look()["hub"]["phase"] == "connected")
     assert machine.spawn()["success"]
@@ -326,7 +393,10 @@ def test_systemd_is_told_the_new_main_process__H07(machine, tmp_path):
 
 
 def test_forged_words_are_a_normal_start__H12(machine):
-    forged = {"HAPI_RUNNER_HANDOFF_FROM_PID": str(os.getpid()), "HAPI_RUNNER_HANDOFF_FDS": "0,1,2,3"}
+    forged = {
+        "HAPI_RUNNER_HANDOFF_FROM_PID": str(os.getpid()),
+        "HAPI_RUNNER_HANDOFF_FDS": "0,1,2,3",
+    }
     program = machine.run(**forged)
     machine.assert_owned_by(program.pid)
     session = machine.session()

@@ -41,14 +41,22 @@ def machines(on_stage, tmp_path, hub):
 def on_both(machines, work, cases):
     """`work(machine, its half of the cases)` on both machines at once."""
     with ThreadPoolExecutor(len(machines)) as pool:
-        list(pool.map(work, machines, [cases[number :: len(machines)] for number in range(len(machines))]))
+        list(
+            pool.map(
+                work, machines, [cases[number :: len(machines)] for number in range(len(machines))]
+            )
+        )
 
 
 def test_killed_at_any_point_of_start_spawn_stop_beat_and_leave_the_next_one_knows_everything__P04_L12_L13_S01_S11_C14_C17(
     machines, capsys
 ):
     starts = [("start", point) for point in points("start", *SIDES)] * ROUNDS
-    others = [(phase, point) for phase in ("spawn", "stop", "beat", "leave") for point in points(phase, *SIDES)] * ROUNDS
+    others = [
+        (phase, point)
+        for phase in ("spawn", "stop", "beat", "leave")
+        for point in points(phase, *SIDES)
+    ] * ROUNDS
     pairs = list(zip_longest(starts, others))
 
     def live_and_die(machine, pairs):
@@ -67,11 +75,15 @@ def test_killed_at_any_point_of_start_spawn_stop_beat_and_leave_the_next_one_kno
     on_both(machines, live_and_die, pairs)
     slowest = max(machine.slowest for machine in machines)
     with capsys.disabled():
-        print(f" [{len(starts) + len(others)} kills; the slowest start took {slowest:.1f} s]", end="")
+        print(
+            f" [{len(starts) + len(others)} kills; the slowest start took {slowest:.1f} s]", end=""
+        )
 
 
 @pytest.mark.parametrize("who", ["old", "new"])
-def test_killed_at_any_point_of_a_hand_off_one_runner_has_it_all__P04_H01_H02_G6(machines, who, capsys):
+def test_killed_at_any_point_of_a_hand_off_one_runner_has_it_all__P04_H01_H02_G6(
+    machines, who, capsys
+):
     cases = points(who, *SIDES) * ROUNDS
 
     def hand_over(machine, cases):
@@ -80,17 +92,32 @@ def test_killed_at_any_point_of_a_hand_off_one_runner_has_it_all__P04_H01_H02_G6
             machine.begin_spawn(kind).join()
         (pid,) = machine.runners()
         for point in cases:
-            until(lambda: (seen := machine.look()) and seen["current"] and seen["hub"]["phase"] == "connected", AFTER_A_KILL)
+            until(
+                lambda: (
+                    (seen := machine.look())
+                    and seen["current"]
+                    and seen["hub"]["phase"] == "connected"
+                ),
+                AFTER_A_KILL,
+            )
             machine.set_trap(point, pid=pid if who == "old" else -pid)
             machine.install_another_build()
             until(machine.has_fallen, what=f"somebody to come to {point}")
-            if point in ("before:Handoff.run", "before:start_replacement"):  # then there is nobody else yet
+            if point in (
+                "before:Handoff.run",
+                "before:start_replacement",
+            ):  # then there is nobody else yet
                 until(lambda: not machine.runners())
                 machine.come_up()
 
             def settled():
                 seen = machine.look()
-                return seen and machine.runners() == [seen["pid"]] and seen["current"] and not seen["handoff"]["underWay"]
+                return (
+                    seen
+                    and machine.runners() == [seen["pid"]]
+                    and seen["current"]
+                    and not seen["handoff"]["underWay"]
+                )
 
             until(settled, what=f"one runner of the new build after {point}")
             pid = machine.look()["pid"]
@@ -102,7 +129,9 @@ def test_killed_at_any_point_of_a_hand_off_one_runner_has_it_all__P04_H01_H02_G6
         print(f" [{len(cases)} kills]", end="")
 
 
-def test_killed_at_random_with_live_sessions_each_is_adopted_once_and_no_end_is_missed__G7_C14_P04_C11(machines, capsys):
+def test_killed_at_random_with_live_sessions_each_is_adopted_once_and_no_end_is_missed__G7_C14_P04_C11(
+    machines, capsys
+):
     sessions, kills = level(10, 50), level(5, 50)
     print(f"seed {SEED}")
     adopted = []
@@ -110,7 +139,10 @@ def test_killed_at_random_with_live_sessions_each_is_adopted_once_and_no_end_is_
     def die_often(machine, seeds):
         rng = random.Random(seeds[0])
         machine.come_up()
-        for caller in [machine.begin_spawn("patient-brood" if number % 5 == 0 else "patient") for number in range(sessions)]:
+        for caller in [
+            machine.begin_spawn("patient-brood" if number % 5 == 0 else "patient")
+            for number in range(sessions)
+        ]:
             caller.join()
         for number in range(kills):
             told = kill_at_random(machine, rng, 0.8)
@@ -128,7 +160,10 @@ def test_killed_at_random_with_live_sessions_each_is_adopted_once_and_no_end_is_
     on_both(machines, die_often, [SEED, SEED + 1])
     strangers = sum(len(machine.strangers) - 2 for machine in machines)
     with capsys.disabled():
-        print(f" [{2 * kills} kills, {sum(adopted)} adoptions, {strangers} strangers with a dead one's pid, seed {SEED}]", end="")
+        print(
+            f" [{2 * kills} kills, {sum(adopted)} adoptions, {strangers} strangers with a dead one's pid, seed {SEED}]",
+            end="",
+        )
 
 
 def end_while_nobody_looks(machine, attempt, number):
@@ -138,7 +173,12 @@ def end_while_nobody_looks(machine, attempt, number):
     pids = [process.child.pid, process.holder.pid]
     for pid in pids if number % 2 else pids[:1]:
         os.kill(pid, signal.SIGKILL)
-    until(lambda: attempt not in machine.living() or (not alive(process.holder.pid) and end_rest(machine, attempt)))
+    until(
+        lambda: (
+            attempt not in machine.living()
+            or (not alive(process.holder.pid) and end_rest(machine, attempt))
+        )
+    )
     return pids
 
 
@@ -162,7 +202,13 @@ PHASES = {
     "leaving": "before:StateFile.remove_if",
 }
 EARLY = ("before the lock", "loading")  # python itself hears of Ctrl+C
-SIGNALS = ("SIGKILL", "SIGHUP", "SIGTERM", "SIGSTOP", "SIGINT")  # after one that ends it, one that it lives through
+SIGNALS = (
+    "SIGKILL",
+    "SIGHUP",
+    "SIGTERM",
+    "SIGSTOP",
+    "SIGINT",
+)  # after one that ends it, one that it lives through
 
 
 def test_each_signal_does_in_each_phase_what_it_must__G4_P01_P02_P03_P04_P05_H13(machines, capsys):
@@ -180,7 +226,9 @@ def test_each_signal_does_in_each_phase_what_it_must__G4_P01_P02_P03_P04_P05_H13
             machine.come_up()
         machine.close()
 
-    by_phase = [cases[number : number + len(SIGNALS)] for number in range(0, len(cases), len(SIGNALS))]
+    by_phase = [
+        cases[number : number + len(SIGNALS)] for number in range(0, len(cases), len(SIGNALS))
+    ]
     halves = [[case for group in by_phase[number::2] for case in group] for number in range(2)]
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(signal_in_each, machines, halves))
@@ -204,10 +252,15 @@ def goes_on(machine, program, phase, name):
     if stops or (phase == "leaving" and name != "SIGKILL"):
         until(lambda: not machine.runners(), what=f"no runner after {told}")
         left = [machine.home.npm_lock, machine.home.runner_state, machine.home.runner_socket]
-        for path in left[: EARLY.index(phase)] if phase in EARLY else left:  # what the last one left is not yet its own
+        for path in (
+            left[: EARLY.index(phase)] if phase in EARLY else left
+        ):  # what the last one left is not yet its own
             assert not path.exists(), (told, path)
     elif program.running or phase == "handing off":
-        (pid,) = until(lambda: machine.runners() == [machine.look().get("pid")] and machine.runners(), what=told)
+        (pid,) = until(
+            lambda: machine.runners() == [machine.look().get("pid")] and machine.runners(),
+            what=told,
+        )
         machine.is_sound(pid, told)
 
 
@@ -223,7 +276,11 @@ def provoke(machine, phase, name):
             until(lambda: not machine.runners())
             program = machine.come_up()
         if phase == "handing off":
-            until(lambda: (seen := machine.look()).get("current") and seen["hub"]["phase"] == "connected")
+            until(
+                lambda: (
+                    (seen := machine.look()).get("current") and seen["hub"]["phase"] == "connected"
+                )
+            )
         machine.set_trap(PHASES[phase], name)
         if phase == "spawning":
             machine.begin_spawn()

@@ -22,7 +22,14 @@ from tests.support.programs import CANARY, Program, Stage, until
 
 pytestmark = pytest.mark.program
 
-TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "hapi-runner"]
+TWISTD = [
+    sys.executable,
+    "-c",
+    "from twisted.scripts.twistd import run; run()",
+    "-n",
+    "--pidfile=",
+    "hapi-runner",
+]
 OURS = [sys.executable, "-m", "hapi", "runner", "start-sync"]
 EMBEDDED = """
 import sys
@@ -60,7 +67,9 @@ class Machine:
     def start(self, mode: str = "twistd", *flags: str, **environment: str) -> Program:
         """Start the runner and wait until its control API answers."""
         self.count += 1
-        program = self.stage.start(f"runner-{self.count}", [*MODES[mode], *flags], self.environment | environment)
+        program = self.stage.start(
+            f"runner-{self.count}", [*MODES[mode], *flags], self.environment | environment
+        )
         program.ready(lambda: self.state().get("pid") == program.pid and self.answers())
         return program
 
@@ -79,11 +88,15 @@ class Machine:
     def post(self, path: str, body: object = None, timeout: float = 30.0) -> dict:
         connection = HTTPConnection("127.0.0.1", self.state().get("httpPort", 1), timeout=timeout)
         with contextlib.closing(connection):
-            connection.request("POST", path, json.dumps(body or {}), {"Content-Type": "application/json"})
+            connection.request(
+                "POST", path, json.dumps(body or {}), {"Content-Type": "application/json"}
+            )
             return json.loads(connection.getresponse().read())
 
     def spawn(self, kind: str = "plain", **more: str) -> dict:
-        return self.post("/spawn-session", {"directory": str(self.stage.path / "work" / kind), **more})
+        return self.post(
+            "/spawn-session", {"directory": str(self.stage.path / "work" / kind), **more}
+        )
 
     def session(self, kind: str = "plain", **more: str) -> str:
         answer = self.spawn(kind, **more)
@@ -100,7 +113,11 @@ class Machine:
         return self.post("/stop-session", {"sessionId": session_id})["status"]
 
     def attempt(self, session_id: str) -> AttemptFolder:
-        return next(folder for folder in attempts(self.home) if folder.session and folder.session.session_id == session_id)
+        return next(
+            folder
+            for folder in attempts(self.home)
+            if folder.session and folder.session.session_id == session_id
+        )
 
 
 @pytest.fixture
@@ -115,7 +132,9 @@ def is_gone(pid: int) -> bool:
 @pytest.mark.parametrize("mode", MODES)
 def test_each_way_to_start_is_the_same_runner__L19(machine, mode):
     program = machine.start(mode)
-    shown = subprocess.run(["ps", "-o", "command=", "-p", str(program.pid)], capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        ["ps", "-o", "command=", "-p", str(program.pid)], capture_output=True, text=True, check=True
+    )
     assert {"runner", "start-sync"} <= set(shown.stdout.split())
     status = machine.post("/status")
     assert (status["pid"], status["registered"]) == (program.pid, False)
@@ -135,7 +154,12 @@ def test_a_daemon_is_the_process_that_its_files_name__V07(machine):
     assert machine.stage.start("daemon", argv, machine.environment).exit_code(20) == 0
     until(machine.answers)
     pid = int(pid_file.read_text())
-    assert machine.state()["pid"] == machine.post("/status")["pid"] == int(machine.home.npm_lock.read_text()) == pid
+    assert (
+        machine.state()["pid"]
+        == machine.post("/status")["pid"]
+        == int(machine.home.npm_lock.read_text())
+        == pid
+    )
     os.kill(pid, signal.SIGTERM)
     until(lambda: is_gone(pid))
     assert not machine.home.runner_state.exists()
@@ -176,7 +200,8 @@ def test_a_second_runner_names_the_first_and_ends_with_three__L01_V10(machine, m
 
 
 @pytest.mark.parametrize(
-    "environment", [{"CLI_API_TOKEN": ""}, {"HAPI_API_URL": "http://h/path"}, {"HAPI_CLI_EXECUTABLE": "relative"}]
+    "environment",
+    [{"CLI_API_TOKEN": ""}, {"HAPI_API_URL": "http://h/path"}, {"HAPI_CLI_EXECUTABLE": "relative"}],
 )
 def test_what_is_wrong_is_one_sentence_and_code_one__V10(machine, environment):
     program = machine.stage.start("wrong", TWISTD, machine.environment | environment)
@@ -236,7 +261,9 @@ def test_a_silent_session_is_ended_when_its_lease_is_over__W01(machine):
 
 def test_a_killed_runner_loses_no_session__C14_P04_L12(machine):
     runner = machine.start()
-    sessions = [machine.session(f"plain-{number}") for number in range(3)] + [machine.session("chatty")]
+    sessions = [machine.session(f"plain-{number}") for number in range(3)] + [
+        machine.session("chatty")
+    ]
     runner.end(signal.SIGKILL)
     ended = machine.attempt(sessions[0])
     (machine.stage.path / "work/plain-0/end").write_text("9")
@@ -256,7 +283,9 @@ def test_a_killed_runner_loses_no_session__C14_P04_L12(machine):
 def test_a_lease_that_runs_while_the_runner_is_replaced_is_kept__W08(machine):
     runner = machine.start(HAPI_RUNNER_WEBHOOK_TIMEOUT_MS="60000")
     with contextlib.suppress(TimeoutError):
-        machine.post("/spawn-session", {"directory": str(machine.stage.path / "work/silent")}, timeout=0.5)
+        machine.post(
+            "/spawn-session", {"directory": str(machine.stage.path / "work/silent")}, timeout=0.5
+        )
     until(lambda: attempts(machine.home) and attempts(machine.home)[0].process)
     runner.end(signal.SIGKILL)
     machine.start(HAPI_RUNNER_WEBHOOK_TIMEOUT_MS="1")
@@ -286,9 +315,15 @@ def test_no_session_holds_the_lock_or_a_listener__L14_C18(machine):
 def test_a_forged_announcement_gets_nobody_signalled__W03(machine):
     machine.start()
     bystander = machine.stage.start("bystander", ["sleep", "600"])
-    answer = machine.post("/session-started", {"sessionId": "f", "metadata": {"hostPid": bystander.pid, "startedBy": "runner"}})
+    answer = machine.post(
+        "/session-started",
+        {"sessionId": "f", "metadata": {"hostPid": bystander.pid, "startedBy": "runner"}},
+    )
     assert answer["statusCode"] == 403
-    answer = machine.post("/session-started", {"sessionId": "f", "metadata": {"hostPid": bystander.pid, "startedBy": "terminal"}})
+    answer = machine.post(
+        "/session-started",
+        {"sessionId": "f", "metadata": {"hostPid": bystander.pid, "startedBy": "terminal"}},
+    )
     assert answer["statusCode"] == 403  # we are not that process
     assert machine.listed() == {}
     assert machine.stop(f"PID-{bystander.pid}") == "still_alive"
@@ -316,7 +351,13 @@ for number in range(int(sys.argv[2])):
 def test_another_user_is_refused__X01_X02(machine, times, how, said):
     runner = machine.start()
     port = str(machine.state()["httpPort"])
-    done = subprocess.run([sys.executable, "-c", STRANGER, port, times, how], capture_output=True, text=True, check=True, cwd="/")
+    done = subprocess.run(
+        [sys.executable, "-c", STRANGER, port, times, how],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd="/",
+    )
     assert done.stdout.strip() == said
     assert machine.post("/status")["pid"] == runner.pid
     assert "Leaving" not in runner.output
@@ -353,7 +394,9 @@ async def test_our_client_prefers_the_unix_socket__X14(machine, reactor):
 async def test_our_client_sends_nothing_to_a_port_that_is_another_programs__X14(machine, reactor):
     with socket.create_server(("127.0.0.1", 0)) as squatter:
         port = squatter.getsockname()[1]
-        machine.home.runner_state.write_text(json.dumps({"pid": 1, "httpPort": port, "controlToken": "t"}))
+        machine.home.runner_state.write_text(
+            json.dumps({"pid": 1, "httpPort": port, "controlToken": "t"})
+        )
         with pytest.raises(RunnerNotRunning, match="another program"):
             await ControlClient(reactor, machine.home, {}).status()
         squatter.setblocking(False)

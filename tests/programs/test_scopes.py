@@ -40,7 +40,9 @@ def around(stage):
 
 
 @pytest.mark.parametrize("mode", ["hapi", "twistd"])
-def test_a_session_with_a_limit_of_memory_is_started_through_systemd__V01_P10(machine, around, mode):
+def test_a_session_with_a_limit_of_memory_is_started_through_systemd__V01_P10(
+    machine, around, mode
+):
     machine.start(mode, "--session-memory", "1G", **around)
     session = machine.session()
     (words,) = (Path(around["XDG_RUNTIME_DIR"]) / "asked").read_text().splitlines()
@@ -48,13 +50,17 @@ def test_a_session_with_a_limit_of_memory_is_started_through_systemd__V01_P10(ma
     assert f"-p MemoryMax={1 << 30} " in words
     status = machine.post("/status")
     assert status["sessionMemory"] == 1 << 30
-    assert any("no scope of its own" in sentence for sentence in status["warnings"])  # it looks, and that one made none
+    assert any(
+        "no scope of its own" in sentence for sentence in status["warnings"]
+    )  # it looks, and that one made none
     assert machine.stop(session) == "stopped"
     assert machine.attempt(session).end is not None
 
 
 def test_without_a_systemd_a_session_runs_under_its_resource_limits_and_that_is_said__V01(machine):
-    machine.start("hapi", "--session-memory", "1G", XDG_RUNTIME_DIR="/nowhere", PATH=os.environ["PATH"])
+    machine.start(
+        "hapi", "--session-memory", "1G", XDG_RUNTIME_DIR="/nowhere", PATH=os.environ["PATH"]
+    )
     session = machine.session()
     status = machine.post("/status")
     assert not status["sessionScopes"]
@@ -64,10 +70,27 @@ def test_without_a_systemd_a_session_runs_under_its_resource_limits_and_that_is_
 
 def test_a_runner_with_another_limit_is_another_runner(machine, around):
     environment = {**machine.stage.base, **machine.environment, **around}
-    begin = [sys.executable, "-m", "hapi", "runner", "start", "--wait", "api-only", "--timeout", "50"]
+    begin = [
+        sys.executable,
+        "-m",
+        "hapi",
+        "runner",
+        "start",
+        "--wait",
+        "api-only",
+        "--timeout",
+        "50",
+    ]
 
     def start(*flags):
-        done = subprocess.run([*begin, *flags], env=environment, capture_output=True, text=True, timeout=90, check=False)
+        done = subprocess.run(
+            [*begin, *flags],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -80,7 +103,13 @@ def test_a_runner_with_another_limit_is_another_runner(machine, around):
 
 def managed(*words: str) -> bool:
     """Whether the user's systemd does that."""
-    done = subprocess.run(["systemd-run", "--user", "--quiet", *words], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        ["systemd-run", "--user", "--quiet", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     return done.returncode == 0
 
 
@@ -91,12 +120,24 @@ def unit(machine):
         pytest.skip("no systemd of a user here that makes scopes")
     name = f"hapi-test-{os.getpid()}"
     yield name
-    subprocess.run(["systemctl", "--user", "stop", name], capture_output=True, timeout=60, check=False)
+    subprocess.run(
+        ["systemctl", "--user", "stop", name], capture_output=True, timeout=60, check=False
+    )
 
 
-def test_a_real_systemd_that_ends_everything_of_a_unit_leaves_the_sessions_alone__V01(machine, unit):
-    variables = [f"--setenv={name}={value}" for name, value in {**machine.environment, "PATH": os.environ["PATH"]}.items()]
-    service = ["--service-type=notify", "--property=KillMode=control-group", "--collect", *variables]
+def test_a_real_systemd_that_ends_everything_of_a_unit_leaves_the_sessions_alone__V01(
+    machine, unit
+):
+    variables = [
+        f"--setenv={name}={value}"
+        for name, value in {**machine.environment, "PATH": os.environ["PATH"]}.items()
+    ]
+    service = [
+        "--service-type=notify",
+        "--property=KillMode=control-group",
+        "--collect",
+        *variables,
+    ]
     runner = [sys.executable, "-m", "hapi", "runner", "start-sync"]
     assert managed(f"--unit={unit}", f"--working-directory={machine.stage.path}", *service, *runner)
     session = machine.session()

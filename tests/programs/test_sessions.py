@@ -25,7 +25,10 @@ def events(machine):
 
 def test_what_was_killed_with_its_runner_comes_back_under_its_id__V06_P04(machine):
     runner = machine.start(HAPI_DSH_ACP_COMMAND="/bin/true")
-    session, stopped = machine.session("plain-1", agent="dsh"), machine.session("plain-2", agent="dsh")
+    session, stopped = (
+        machine.session("plain-1", agent="dsh"),
+        machine.session("plain-2", agent="dsh"),
+    )
     machine.stop(stopped)
     process = machine.attempt(session).process
     runner.end(signal.SIGKILL)
@@ -57,6 +60,15 @@ def test_a_limit_holds_and_the_journal_tells_it__M01(machine):
     machine.stop(machine.session("plain-2"))
     assert len(attempts(machine.home)) == 2
     told = [event["event"] for event in events(machine)]
-    for one in ("runner-started", "spawn", "announced", "spawn-refused", "drain", "stop-asked", "ended", "resume"):
+    for one in (
+        "runner-started",
+        "spawn",
+        "announced",
+        "spawn-refused",
+        "drain",
+        "stop-asked",
+        "ended",
+        "resume",
+    ):
         assert one in told
     assert all("pid" in event for event in events(machine) if event["event"] == "ended")

@@ -37,7 +37,9 @@ def beat_waits(machine: Machine) -> bool:
     return any(machine.home.path.glob(f".{machine.home.runner_state.name}.*"))
 
 
-def test_while_the_disk_syncs_everybody_is_answered_who_does_not_need_it__S12(runner, machine, gate):
+def test_while_the_disk_syncs_everybody_is_answered_who_does_not_need_it__S12(
+    runner, machine, gate
+):
     session = machine.session()
     folder = machine.attempt(session)
     gate.touch()
@@ -46,9 +48,13 @@ def test_while_the_disk_syncs_everybody_is_answered_who_does_not_need_it__S12(ru
     with ThreadPoolExecutor() as callers:
         stop, spawn = callers.submit(machine.stop, session), callers.submit(machine.session)
         for _ in range(20):
-            assert session in machine.listed(), "nobody is signalled before the reason is on the disk"
+            assert session in machine.listed(), (
+                "nobody is signalled before the reason is on the disk"
+            )
         assert folder.stop is None
-        assert attempts(machine.home) == before, "nothing is launched before it is on the disk that it will be"
+        assert attempts(machine.home) == before, (
+            "nothing is launched before it is on the disk that it will be"
+        )
         assert not stop.done()
         assert not spawn.done()
         gate.unlink()

@@ -34,10 +34,14 @@ def lowest_free(pid: int) -> int:
     return next(number for number in range(len(taken) + 1) if number not in taken)
 
 
-def test_without_free_descriptors_a_start_is_refused_in_words_and_callers_are_served_again_later__X09(machine):
+def test_without_free_descriptors_a_start_is_refused_in_words_and_callers_are_served_again_later__X09(
+    machine,
+):
     runner = machine.start()
     session = machine.session()
-    with contextlib.closing(HTTPConnection("127.0.0.1", machine.state()["httpPort"], timeout=60)) as kept:
+    with contextlib.closing(
+        HTTPConnection("127.0.0.1", machine.state()["httpPort"], timeout=60)
+    ) as kept:
         kept.request("POST", "/list", "{}", {"Content-Type": "application/json"})
         assert kept.getresponse().read()
         soft, hard = resource.prlimit(runner.pid, resource.RLIMIT_NOFILE)
@@ -103,7 +107,15 @@ def test_a_root_whose_name_is_no_utf8_is_one_sentence__M05(machine):
     with output.open("wb") as file:
         argv = [*OURS, b"--workspace-root", root]
         environment = machine.stage.base | machine.environment | {"LC_ALL": "C"}
-        done = subprocess.run(argv, check=False, env=environment, cwd=machine.stage.path, stdout=file, stderr=file, timeout=60)
+        done = subprocess.run(
+            argv,
+            check=False,
+            env=environment,
+            cwd=machine.stage.path,
+            stdout=file,
+            stderr=file,
+            timeout=60,
+        )
     assert done.returncode == 1
     assert "UTF-8" in output.read_text()
     assert "Traceback" not in output.read_text()
@@ -115,14 +127,23 @@ APART = ["unshare", "--user", "--map-root-user", "--net"]
 
 def can_be_apart() -> bool:
     try:
-        return subprocess.run([*APART, "true"], check=False, capture_output=True, timeout=20).returncode == 0
+        return (
+            subprocess.run(
+                [*APART, "true"], check=False, capture_output=True, timeout=20
+            ).returncode
+            == 0
+        )
     except OSError:
         return False
 
 
 @pytest.mark.skipif(not can_be_apart(), reason="no namespaces may be made here")
-def test_a_session_in_another_network_is_ended_when_its_lease_is_over_and_that_is_said__M07(machine):
-    Path(machine.environment["HAPI_CLI_EXECUTABLE"]).write_text(f'#!/bin/sh\nexec {" ".join(APART)} {SESSION} "$@"\n')
+def test_a_session_in_another_network_is_ended_when_its_lease_is_over_and_that_is_said__M07(
+    machine,
+):
+    Path(machine.environment["HAPI_CLI_EXECUTABLE"]).write_text(
+        f'#!/bin/sh\nexec {" ".join(APART)} {SESSION} "$@"\n'
+    )
     machine.start(HAPI_RUNNER_WEBHOOK_TIMEOUT_MS="1500")
     answer = machine.spawn("cut")
     assert answer["success"] is False
@@ -137,7 +158,11 @@ def test_a_runner_that_was_stopped_for_a_while_goes_on_with_its_sessions__P05(ma
     session = machine.session()
     os.kill(runner.pid, signal.SIGSTOP)
     try:
-        until(lambda: Path(f"/proc/{runner.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+        until(
+            lambda: (
+                Path(f"/proc/{runner.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+            )
+        )
     finally:
         os.kill(runner.pid, signal.SIGCONT)
     assert set(machine.listed()) == {session}

@@ -21,7 +21,14 @@ from tests.support.programs import CANARY, Stage, alive, until
 
 pytestmark = pytest.mark.program
 
-TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "hapi-runner"]
+TWISTD = [
+    sys.executable,
+    "-c",
+    "from twisted.scripts.twistd import run; run()",
+    "-n",
+    "--pidfile=",
+    "hapi-runner",
+]
 OURS = [sys.executable, "-m", "hapi", "runner", "start-sync"]
 MODES = pytest.mark.parametrize("argv", [OURS, TWISTD], ids=["hapi", "twistd"])
 SESSION = f"{sys.executable} {SUPPORT / 'scripted_session.py'}"
@@ -74,9 +81,16 @@ def systemd():
     made.close()
 
 
-@pytest.mark.parametrize("words", [["up", "--port", "0"], ["hub", "--port", "0"]], ids=["up", "hub"])
+@pytest.mark.parametrize(
+    "words", [["up", "--port", "0"], ["hub", "--port", "0"]], ids=["up", "hub"]
+)
 def test_a_hub_without_a_terminal_reopens_its_log_on_sighup_and_goes_on__V02(stage, home, words):
-    program = stage.start("hub", [sys.executable, "-m", "hapi", *words], {"CLI_API_TOKEN": "t" * 20}, output=".printed")
+    program = stage.start(
+        "hub",
+        [sys.executable, "-m", "hapi", *words],
+        {"CLI_API_TOKEN": "t" * 20},
+        output=".printed",
+    )
     program.ready(lambda: "Page:" in program.output or "registered" in program.output)
     (log,) = home.logs.glob(f"*-{words[0]}.log")
     log.rename(moved := log.with_suffix(".moved"))
@@ -88,18 +102,24 @@ def test_a_hub_without_a_terminal_reopens_its_log_on_sighup_and_goes_on__V02(sta
 
 def test_up_tells_systemd_when_it_is_ready_and_that_it_lives__V03(stage, systemd):
     told = {"CLI_API_TOKEN": "t" * 20, "NOTIFY_SOCKET": systemd.name, "WATCHDOG_USEC": "400000"}
-    program = stage.start("up", [sys.executable, "-m", "hapi", "up", "--port", "0"], told, output=".printed")
+    program = stage.start(
+        "up", [sys.executable, "-m", "hapi", "up", "--port", "0"], told, output=".printed"
+    )
     until(lambda: systemd.hears("READY=1") and systemd.hears("WATCHDOG=1"), what="signs of life")
     assert program.end() == 0
     assert systemd.hears("STOPPING=1")
 
 
 @MODES
-def test_systemd_hears_of_a_runner_that_has_no_hub_yet_and_of_its_leave__V03_V04_P03(stage, systemd, argv):
+def test_systemd_hears_of_a_runner_that_has_no_hub_yet_and_of_its_leave__V03_V04_P03(
+    stage, systemd, argv
+):
     supervised = {"NOTIFY_SOCKET": systemd.name, "WATCHDOG_USEC": "400000"}
     program = stage.start("runner", argv, supervised)
     program.ready(lambda: systemd.hears("READY=1"))
-    assert "STATUS=connecting: http://127.0.0.1:1" in next(text for text in systemd.heard if text.startswith("READY=1"))
+    assert "STATUS=connecting: http://127.0.0.1:1" in next(
+        text for text in systemd.heard if text.startswith("READY=1")
+    )
     program.ready(lambda: [systemd.hears("WATCHDOG=1"), systemd.heard.count("WATCHDOG=1") >= 3][1])
     os.kill(program.pid, signal.SIGHUP)
     program.ready(lambda: systemd.hears("RELOADING=1\nMONOTONIC_USEC="))
@@ -129,7 +149,14 @@ def test_the_descriptor_limit_is_raised_to_what_the_system_allows__M02(stage, ho
 @MODES
 def test_a_runner_whose_output_nobody_reads_any_more_runs_on__P06(stage, home, argv):
     reading, writing = os.pipe()
-    running = subprocess.Popen(argv, env=stage.base, cwd=stage.path, stdin=subprocess.DEVNULL, stdout=writing, stderr=writing)
+    running = subprocess.Popen(
+        argv,
+        env=stage.base,
+        cwd=stage.path,
+        stdin=subprocess.DEVNULL,
+        stdout=writing,
+        stderr=writing,
+    )
     os.close(writing)
     os.close(reading)
     until(home.runner_socket.exists, what="the control socket")
@@ -143,7 +170,9 @@ def test_a_runner_whose_output_nobody_reads_any_more_runs_on__P06(stage, home, a
         assert "Traceback" not in log.read_text()
 
 
-def test_a_stale_pid_file_of_twistd_whose_number_is_reused_keeps_nothing_from_starting__V07(stage, home):
+def test_a_stale_pid_file_of_twistd_whose_number_is_reused_keeps_nothing_from_starting__V07(
+    stage, home
+):
     (stage.path / "twistd.pid").write_text(str(os.getpid()))  # somebody else, alive
     program = stage.start("runner", TWISTD)
     program.ready(home.runner_state.exists)
@@ -152,7 +181,9 @@ def test_a_stale_pid_file_of_twistd_whose_number_is_reused_keeps_nothing_from_st
 @pytest.fixture
 def supervisor(stage, home):
     """A real supervisord that keeps our runner, told to kill whole process groups."""
-    pytest.importorskip("supervisor", reason="supervisord is not installed (pip install supervisor)")
+    pytest.importorskip(
+        "supervisor", reason="supervisord is not installed (pip install supervisor)"
+    )
     session = stage.path / "session"
     session.write_text(f'#!/bin/sh\nexec {SESSION} "$@"\n')
     session.chmod(0o755)
@@ -184,7 +215,9 @@ stdout_logfile={stage.path}/runner.out
 redirect_stderr=true
 """
     )
-    program = stage.start("supervisord", [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)])
+    program = stage.start(
+        "supervisord", [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)]
+    )
     control = [sys.executable, "-m", "supervisor.supervisorctl", "-c", str(config)]
     return program, lambda *words: stage.start("supervisorctl", [*control, *words]).exit_code(60)
 
@@ -200,7 +233,12 @@ def test_supervisord_that_kills_groups_harms_no_session__V05_V02(stage, home, su
 
     def spawn() -> bool:
         body = json.dumps({"directory": str(stage.path), "agent": "claude"})
-        return stage.start("spawn", [sys.executable, "-c", SPAWN, str(state()["httpPort"]), body]).exit_code(60) == 0
+        return (
+            stage.start(
+                "spawn", [sys.executable, "-c", SPAWN, str(state()["httpPort"]), body]
+            ).exit_code(60)
+            == 0
+        )
 
     first = program.ready(lambda: state().get("pid"))
     assert spawn(), program.output
@@ -210,7 +248,9 @@ def test_supervisord_that_kills_groups_harms_no_session__V05_V02(stage, home, su
     second = until(lambda: (pid := state().get("pid")) != first and pid, what="the next runner")
     assert alive(session)
     os.kill(second, signal.SIGKILL)  # not an expected end: started again
-    third = until(lambda: (pid := state().get("pid")) != second and pid, what="the runner after the kill")
+    third = until(
+        lambda: (pid := state().get("pid")) != second and pid, what="the runner after the kill"
+    )
     assert third
     assert alive(session)
     program.end(seconds=30)

@@ -48,10 +48,19 @@ class Struck(Doomed):
 
     def put_on(self, program, *faults):
         """Put strace on a program with all its threads and children; it is there when this returns."""
-        argv = ["strace", "-f", "-y", *(f"--inject={each}" for each in faults), "-e", f"trace={CHANGES},{LOOKS}"]
+        argv = [
+            "strace",
+            "-f",
+            "-y",
+            *(f"--inject={each}" for each in faults),
+            "-e",
+            f"trace={CHANGES},{LOOKS}",
+        ]
         said = self.place / "strace"
         with said.open("wb") as file:
-            strace = subprocess.Popen([*argv, "-o", str(self.log), "-p", str(program.pid)], stderr=file)
+            strace = subprocess.Popen(
+                [*argv, "-o", str(self.log), "-p", str(program.pid)], stderr=file
+            )
         self.straces.append(strace)
         until(lambda: b"attached" in said.read_bytes() or strace.poll() is not None)
         assert b"attached" in said.read_bytes(), said.read_text()
@@ -61,17 +70,30 @@ class Struck(Doomed):
         """A start with faults, until it serves or has ended; then its end."""
         self.set_trap("before:RunnerLock.begin", "SIGSTOP")
         program = self.begin()
-        until(lambda: psutil.Process(program.pid).status() == psutil.STATUS_STOPPED, what="the runner to stop")
+        until(
+            lambda: psutil.Process(program.pid).status() == psutil.STATUS_STOPPED,
+            what="the runner to stop",
+        )
         strace = self.put_on(program, *faults)
         program.process.send_signal(signal.SIGCONT)
         try:
-            until(lambda: not program.running or "Waiting for sessions" in program.output, AFTER_A_KILL)
+            until(
+                lambda: not program.running or "Waiting for sessions" in program.output,
+                AFTER_A_KILL,
+            )
         except TimeoutError:
             calls = "\n".join(self.log.read_text(errors="replace").splitlines()[-40:])
-            raise AssertionError(f"neither up nor over with {faults}: {program.output}\n{calls}") from None
+            raise AssertionError(
+                f"neither up nor over with {faults}: {program.output}\n{calls}"
+            ) from None
         if program.running:
             # it answers, or could not say where, or dies of what it does next
-            until(lambda: self.look() or self.state().get("pid") != program.pid or not program.running, AFTER_A_KILL)
+            until(
+                lambda: (
+                    self.look() or self.state().get("pid") != program.pid or not program.running
+                ),
+                AFTER_A_KILL,
+            )
         if program.running:
             program.process.send_signal(signal.SIGTERM if faults else signal.SIGKILL)
         return self.over(program, strace)
@@ -103,7 +125,11 @@ class Struck(Doomed):
             if not runners or not seen:
                 return not runners
             handoff = seen["handoff"]
-            return runners == [seen["pid"]] and not handoff["underWay"] and (seen["current"] or handoff["lastFailure"] != failure)
+            return (
+                runners == [seen["pid"]]
+                and not handoff["underWay"]
+                and (seen["current"] or handoff["lastFailure"] != failure)
+            )
 
         until(over, 2 * AFTER_A_KILL, f"an end of the hand-off with {faults}")
         self.take_off(strace)
@@ -150,7 +176,11 @@ def faults_for(calls, phase, shared=""):
     errors = cycle((*(each for error in ERRORS for each in ([error], [], [])),))
     for name, number, what in calls:
         changes = name in CHANGES.split(",")
-        kinds = [f"error={each}" for each in (ERRORS if ALL else next(errors)) if changes and name not in shared]
+        kinds = [
+            f"error={each}"
+            for each in (ERRORS if ALL else next(errors))
+            if changes and name not in shared
+        ]
         kinds += ["signal=KILL"] if ALL or changes else []
         found += [(f"{name}:{kind}:when={number}", f"{phase}: {name} {what}") for kind in kinds]
     return found
@@ -170,7 +200,9 @@ def hub(tmp_path_factory):
 @pytest.fixture
 def machines(on_stage, tmp_path):
     """Two of them, without a hub, to be used at once."""
-    made = [Struck(on_stage(Stage(tmp_path / name)), "http://127.0.0.1:1") for name in ("one", "other")]
+    made = [
+        Struck(on_stage(Stage(tmp_path / name)), "http://127.0.0.1:1") for name in ("one", "other")
+    ]
     yield made
     for machine in made:
         machine.release_strangers()
@@ -179,7 +211,9 @@ def machines(on_stage, tmp_path):
             strace.wait()
 
 
-def test_whatever_call_of_a_start_or_a_leave_kills_or_fails_the_next_start_works__G3_S01_S02_S03_S04_S13_L13(machines, capsys):
+def test_whatever_call_of_a_start_or_a_leave_kills_or_fails_the_next_start_works__G3_S01_S02_S03_S04_S13_L13(
+    machines, capsys
+):
     """Lock and state; a session lives all the time."""
     first = machines[0]
     assert first.start_under() in (0, -signal.SIGKILL)
@@ -214,9 +248,15 @@ def test_whatever_call_of_a_start_or_a_leave_kills_or_fails_the_next_start_works
         list(pool.map(strike, machines, [cases[: len(cases) // 2], cases[len(cases) // 2 :]]))
     hits = sum((machine.hits for machine in machines), Counter())
     assert sum(hits.values()) >= 60, hits
-    told = ", ".join(f"{kind.removeprefix('error=').removeprefix('signal=')} {number}" for kind, number in sorted(hits.items()))
+    told = ", ".join(
+        f"{kind.removeprefix('error=').removeprefix('signal=')} {number}"
+        for kind, number in sorted(hits.items())
+    )
     with capsys.disabled():
-        print(f" [{sum(hits.values())} faults: {told}; the slowest next start took {max(taken):.1f} s]", end="")
+        print(
+            f" [{sum(hits.values())} faults: {told}; the slowest next start took {max(taken):.1f} s]",
+            end="",
+        )
 
 
 @pytest.mark.parametrize("what", ["spawn_under", "hand_over_under"])
@@ -243,7 +283,10 @@ def test_whatever_call_of_a_spawn_or_a_hand_off_kills_or_fails_every_session_is_
                     os.kill(pid, signal.SIGKILL)
                 until(lambda: not machine.runners())
                 machine.come_up()
-            until(lambda: machine.look()["hub"]["phase"] == "connected" and machine.look()["current"], AFTER_A_KILL)
+            until(
+                lambda: machine.look()["hub"]["phase"] == "connected" and machine.look()["current"],
+                AFTER_A_KILL,
+            )
             getattr(machine, what)(fault)
             machine.note_hits(fault.split(":")[1])
             if not machine.runners():

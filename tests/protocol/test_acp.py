@@ -86,17 +86,25 @@ def test_older_agents_say_it_in_modes_and_models():
         {
             "modes": {
                 "currentModeId": "default",
-                "availableModes": [{"id": "default", "name": "Default"}, {"id": "plan", "name": "Plan"}],
+                "availableModes": [
+                    {"id": "default", "name": "Default"},
+                    {"id": "plan", "name": "Plan"},
+                ],
             },
             "models": {"currentModelId": "m", "availableModels": [{"modelId": "m", "name": "M"}]},
         }
     )
-    assert offer.mode == Select(None, "default", (Choice("default", "Default"), Choice("plan", "Plan")))
+    assert offer.mode == Select(
+        None, "default", (Choice("default", "Default"), Choice("plan", "Plan"))
+    )
     assert offer.model.has("m")
 
 
 def test_choices_in_groups_are_choices():
-    option = {**CONFIG[0], "options": [{"group": "g", "name": "G", "options": [{"value": "x", "name": "X"}]}]}
+    option = {
+        **CONFIG[0],
+        "options": [{"group": "g", "name": "G", "options": [{"value": "x", "name": "X"}]}],
+    }
     assert read_offer({"configOptions": [option]}).model.choices == (Choice("x", "X"),)
 
 
@@ -112,8 +120,14 @@ def test_settings_are_set_the_way_they_were_offered():
         "session/set_config_option",
         {"sessionId": "s", "configId": "mode", "value": "plan"},
     )
-    assert setting_call("s", "mode", Select(None, None, ()), "plan") == ("session/set_mode", {"sessionId": "s", "modeId": "plan"})
-    assert setting_call("s", "model", Select(None, None, ()), "m") == ("session/set_model", {"sessionId": "s", "modelId": "m"})
+    assert setting_call("s", "mode", Select(None, None, ()), "plan") == (
+        "session/set_mode",
+        {"sessionId": "s", "modeId": "plan"},
+    )
+    assert setting_call("s", "model", Select(None, None, ()), "m") == (
+        "session/set_model",
+        {"sessionId": "s", "modelId": "m"},
+    )
 
 
 def text(said):
@@ -123,7 +137,10 @@ def text(said):
 @pytest.mark.parametrize(
     ("update", "expected"),
     [
-        ({"sessionUpdate": "agent_message_chunk", "content": text("Hi"), "messageId": "m"}, Text("Hi", "m")),
+        (
+            {"sessionUpdate": "agent_message_chunk", "content": text("Hi"), "messageId": "m"},
+            Text("Hi", "m"),
+        ),
         ({"sessionUpdate": "agent_thought_chunk", "content": text("Hm")}, Thought("Hm")),
         ({"sessionUpdate": "user_message_chunk", "content": text("Q")}, UserText("Q")),
         (
@@ -137,11 +154,18 @@ def text(said):
             },
             ToolCall("c", "bash", "execute", "pending", {"a": 1}),
         ),
-        ({"sessionUpdate": "tool_call_update", "toolCallId": "c", "status": "strange"}, ToolCall("c")),
+        (
+            {"sessionUpdate": "tool_call_update", "toolCallId": "c", "status": "strange"},
+            ToolCall("c"),
+        ),
         (
             {
                 "sessionUpdate": "plan",
-                "entries": [{"content": "do", "priority": "huge", "status": "completed"}, {"content": ""}, 3],
+                "entries": [
+                    {"content": "do", "priority": "huge", "status": "completed"},
+                    {"content": ""},
+                    3,
+                ],
             },
             Plan(({"content": "do", "priority": "medium", "status": "completed"},)),
         ),
@@ -166,7 +190,9 @@ def test_updates_are_read(update, expected):
 
 
 def test_changed_options_are_handed_on_for_reading():
-    update = read_update({"update": {"sessionUpdate": "config_option_update", "configOptions": CONFIG}})
+    update = read_update(
+        {"update": {"sessionUpdate": "config_option_update", "configOptions": CONFIG}}
+    )
     assert isinstance(update, OptionsChanged)
     assert read_offer(update.value, Offer()).model.current == "a/b"
 
@@ -175,25 +201,60 @@ def test_changed_options_are_handed_on_for_reading():
     ("fields", "output"),
     [
         ({"rawOutput": "plain"}, "plain"),
-        ({"rawOutput": {"output": "hi\n", "metadata": {}}, "content": [{"type": "content", "content": text("other")}]}, "hi\n"),
-        ({"rawOutput": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]}, "one\ntwo"),
-        ({"content": [{"type": "content", "content": text("said")}, {"type": "terminal", "terminalId": "t"}]}, "said"),
+        (
+            {
+                "rawOutput": {"output": "hi\n", "metadata": {}},
+                "content": [{"type": "content", "content": text("other")}],
+            },
+            "hi\n",
+        ),
+        (
+            {"rawOutput": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]},
+            "one\ntwo",
+        ),
+        (
+            {
+                "content": [
+                    {"type": "content", "content": text("said")},
+                    {"type": "terminal", "terminalId": "t"},
+                ]
+            },
+            "said",
+        ),
         ({"rawOutput": {"code": 1}}, {"code": 1}),
         (
-            {"content": [{"type": "content", "content": {"type": "image", "mimeType": "image/png", "data": "…"}}]},
+            {
+                "content": [
+                    {
+                        "type": "content",
+                        "content": {"type": "image", "mimeType": "image/png", "data": "…"},
+                    }
+                ]
+            },
             "[image image/png]",
         ),
         ({}, None),
     ],
 )
 def test_what_a_tool_gave_back_becomes_text_where_possible(fields, output):
-    update = read_update({"update": {"sessionUpdate": "tool_call_update", "toolCallId": "c", "status": "completed", **fields}})
+    update = read_update(
+        {
+            "update": {
+                "sessionUpdate": "tool_call_update",
+                "toolCallId": "c",
+                "status": "completed",
+                **fields,
+            }
+        }
+    )
     assert update.output == output
 
 
 def test_a_changed_file_becomes_a_diff():
     change = {"type": "diff", "path": "a.txt", "oldText": "one\ntwo", "newText": "one\n2"}
-    update = read_update({"update": {"sessionUpdate": "tool_call_update", "toolCallId": "c", "content": [change]}})
+    update = read_update(
+        {"update": {"sessionUpdate": "tool_call_update", "toolCallId": "c", "content": [change]}}
+    )
     assert "-two" in update.output.splitlines()
     assert "+2" in update.output.splitlines()
 
@@ -202,7 +263,10 @@ def test_a_permission_request_names_its_call_and_options():
     found = read_permission_request(
         {
             "toolCall": {"toolCallId": "c", "title": "rm", "kind": "execute"},
-            "options": [{"optionId": "once", "kind": "allow_once", "name": "Yes"}, {"kind": "no id"}],
+            "options": [
+                {"optionId": "once", "kind": "allow_once", "name": "Yes"},
+                {"kind": "no id"},
+            ],
         }
     )
     assert found.call == ToolCall("c", "rm", "execute")
@@ -217,7 +281,13 @@ def test_an_outcome_is_an_option_or_cancelled():
 
 
 def test_usage_counts_what_was_cached_as_input():
-    usage = {"inputTokens": 100, "outputTokens": 20, "totalTokens": 130, "cachedReadTokens": 10, "thoughtTokens": 5}
+    usage = {
+        "inputTokens": 100,
+        "outputTokens": 20,
+        "totalTokens": 130,
+        "cachedReadTokens": 10,
+        "thoughtTokens": 5,
+    }
     assert read_usage({"usage": usage}) == Usage(110, 20, 130, 5, 10, None)
     assert read_usage({"stopReason": "end_turn"}) is None
     assert read_usage({"usage": {"inputTokens": True, "outputTokens": 1}}) is None
@@ -228,7 +298,18 @@ json_values = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["sessionUpdate", "content", "type", "text", "toolCallId", "entries", "rawOutput", "x"]),
+            st.sampled_from(
+                [
+                    "sessionUpdate",
+                    "content",
+                    "type",
+                    "text",
+                    "toolCallId",
+                    "entries",
+                    "rawOutput",
+                    "x",
+                ]
+            ),
             inner,
             max_size=4,
         )
@@ -236,14 +317,25 @@ json_values = st.recursive(
     max_leaves=12,
 )
 kinds = st.sampled_from(
-    ["agent_message_chunk", "tool_call", "tool_call_update", "plan", "available_commands_update", "usage_update", "x"]
+    [
+        "agent_message_chunk",
+        "tool_call",
+        "tool_call_update",
+        "plan",
+        "available_commands_update",
+        "usage_update",
+        "x",
+    ]
 )
 
 
 @given(
     kinds,
     st.dictionaries(
-        st.sampled_from(["content", "toolCallId", "entries", "rawOutput", "title", "availableCommands"]), json_values
+        st.sampled_from(
+            ["content", "toolCallId", "entries", "rawOutput", "title", "availableCommands"]
+        ),
+        json_values,
     ),
 )
 def test_no_update_of_any_shape_raises(kind, fields):

@@ -146,7 +146,9 @@ def test_a_hub_that_talks_nonsense_is_left__N11(text):
     assert channel.receive('42/cli,["late"]', 1.0) == []
 
 
-@pytest.mark.parametrize("text", ["2", '40/cli,{"sid":"s"}', "<html>", "0", "0{}", '44/cli,{"message":"no"}'])
+@pytest.mark.parametrize(
+    "text", ["2", '40/cli,{"sid":"s"}', "<html>", "0", "0{}", '44/cli,{"message":"no"}']
+)
 def test_nothing_may_come_before_the_open_packet__N15(text):
     assert closes(client().receive(text, 0.0))
 
@@ -160,7 +162,9 @@ def test_events_before_the_connect_reply_are_malformed():
 @seed(20260731)
 @given(
     st.lists(
-        st.text(max_size=12) | st.sampled_from([OPEN, '40/cli,{"sid":"s"}', "2", "1", '42/cli,["e"]', "41/cli,"]), max_size=6
+        st.text(max_size=12)
+        | st.sampled_from([OPEN, '40/cli,{"sid":"s"}', "2", "1", '42/cli,["e"]', "41/cli,"]),
+        max_size=6,
     )
 )
 @settings(max_examples=500, deadline=None, database=None, suppress_health_check=list(HealthCheck))
@@ -242,7 +246,9 @@ def test_other_traffic_is_a_sign_of_life_too():
     assert channel.overdue(45.0) == []
 
 
-@pytest.mark.parametrize("text", ["2", "9", "0{}", "5", "", "x", "4", "4x", "44/cli,{}", '451-/cli,["a"]', "bAAAA"])
+@pytest.mark.parametrize(
+    "text", ["2", "9", "0{}", "5", "", "x", "4", "4x", "44/cli,{}", '451-/cli,["a"]', "bAAAA"]
+)
 def test_what_no_client_may_send_closes__N11(text):
     assert closes(server().receive(text, 1.0))
 
@@ -256,7 +262,9 @@ def test_a_client_can_close_and_can_leave():
 
 def test_two_namespaces_share_a_transport():
     channel = server()
-    assert channel.receive('40/terminal,{"token":"jwt"}', 1.0) == [Joining("/terminal", {"token": "jwt"})]
+    assert channel.receive('40/terminal,{"token":"jwt"}', 1.0) == [
+        Joining("/terminal", {"token": "jwt"})
+    ]
     channel.accept("/terminal", "s2")
     assert channel.receive('42/terminal,["x"]', 1.0) == [Event("/terminal", "x", [], None)]
     assert channel.receive('42/cli,3["y",1]', 1.0) == [Event("/cli", "y", [1], 3)]
@@ -269,7 +277,9 @@ def test_a_client_can_be_put_out():
 
 
 def test_texts_of_events_and_answers():
-    assert event_text("/cli", "machine-alive", [{"time": 1}]) == '42/cli,["machine-alive",{"time":1}]'
+    assert (
+        event_text("/cli", "machine-alive", [{"time": 1}]) == '42/cli,["machine-alive",{"time":1}]'
+    )
     assert event_text("/cli", "ping", [], 7) == '42/cli,7["ping"]'
     assert ack_text("/cli", 0, ["{}"]) == '43/cli,0["{}"]'
 

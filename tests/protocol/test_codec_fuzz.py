@@ -10,7 +10,18 @@ import json
 from collections import Counter
 from typing import Any
 
-from hapi.protocol.channel import Acked, ClientChannel, Close, Event, Joined, Joining, Left, Refused, Send, ServerChannel
+from hapi.protocol.channel import (
+    Acked,
+    ClientChannel,
+    Close,
+    Event,
+    Joined,
+    Joining,
+    Left,
+    Refused,
+    Send,
+    ServerChannel,
+)
 from hapi.protocol.control import Malformed as MalformedBody
 from hapi.protocol.control import SessionStarted, read_object
 from hapi.protocol.engineio import MESSAGE, Handshake, Malformed, refusal
@@ -28,14 +39,26 @@ OPEN = Handshake("t1").packet()
 
 def recorded() -> list[str]:
     """Every kind of text message that was recorded between npm's programs, the long ones left out."""
-    lines = [json.loads(line) for path in sorted(FIXTURES.glob("*.jsonl")) for line in path.read_text().splitlines()]
-    frames = {line["frame"] for line in lines if isinstance(line.get("frame"), str) and len(line["frame"]) < 1500}
+    lines = [
+        json.loads(line)
+        for path in sorted(FIXTURES.glob("*.jsonl"))
+        for line in path.read_text().splitlines()
+    ]
+    frames = {
+        line["frame"]
+        for line in lines
+        if isinstance(line.get("frame"), str) and len(line["frame"]) < 1500
+    }
     return sorted(frames)
 
 
 FRAMES = recorded()
 PACKETS = [frame[1:] for frame in FRAMES if frame[:1] == MESSAGE]
-SPAWNS = [json.loads(line)["params"] for line in (FIXTURES / "spawn-argv.jsonl").read_text().splitlines() if '"params"' in line]
+SPAWNS = [
+    json.loads(line)["params"]
+    for line in (FIXTURES / "spawn-argv.jsonl").read_text().splitlines()
+    if '"params"' in line
+]
 
 
 def test_a_changed_packet_is_read_or_malformed__N11_N12():
@@ -61,7 +84,10 @@ def test_a_changed_conversation_gives_steps_to_a_client__N11():
         if channel is None or channel.closed or garbage.random.random() < 0.02:
             channel = ClientChannel.start("/cli", {"token": "secret"}, now)
             greeting = (OPEN, '40/cli,{"sid":"s1"}')
-            texts = [garbage.mangled(text) if garbage.random.random() < 0.1 else text for text in greeting]
+            texts = [
+                garbage.mangled(text) if garbage.random.random() < 0.1 else text
+                for text in greeting
+            ]
         else:
             texts = [said(garbage)]
         for text in texts:
@@ -88,7 +114,9 @@ def test_a_changed_conversation_gives_steps_to_a_server__N11():
             seen[type(step).__name__] += 1
             if isinstance(step, Joining):
                 agreed = garbage.random.random() < 0.8
-                channel.accept(step.namespace, "sid") if agreed else channel.refuse(step.namespace, "no")
+                channel.accept(step.namespace, "sid") if agreed else channel.refuse(
+                    step.namespace, "no"
+                )
         assert channel.joined <= {"/cli", "/terminal"}
     assert set(seen) == {"Send", "Close", "Left", "Joining", "Event", "Acked"}, seen
 
@@ -105,7 +133,9 @@ def test_a_changed_open_packet_has_sensible_times_or_is_malformed__N11():
     for _ in inputs():
         text = garbage.json_bytes(sample).decode("utf-8", "replace")
         try:
-            found = Handshake.parse(garbage.mangled(text) if garbage.random.random() < 0.2 else text)
+            found = Handshake.parse(
+                garbage.mangled(text) if garbage.random.random() < 0.2 else text
+            )
         except Malformed:
             seen["malformed"] += 1
         else:
@@ -117,10 +147,14 @@ def test_a_changed_open_packet_has_sensible_times_or_is_malformed__N11():
 
 def test_changed_json_is_a_value_that_can_be_sent_again_or_malformed__N11():
     garbage, seen = Garbage("json"), Counter()
-    samples = [packet.data for packet in map(decode, filter(readable, PACKETS)) if packet.data is not None]
+    samples = [
+        packet.data for packet in map(decode, filter(readable, PACKETS)) if packet.data is not None
+    ]
     for _ in inputs(RELEASE):
         try:
-            value = from_json(garbage.json_bytes(garbage.pick(samples)).decode("utf-8", "surrogatepass"))
+            value = from_json(
+                garbage.json_bytes(garbage.pick(samples)).decode("utf-8", "surrogatepass")
+            )
         except (Malformed, UnicodeDecodeError) as refused:
             seen[type(refused).__name__] += 1
         else:
@@ -140,7 +174,10 @@ def readable(text: str) -> bool:
 
 def test_a_changed_call_or_answer_is_read_or_malformed__N20():
     garbage, seen = Garbage("rpc"), Counter()
-    sample = {"method": "m1:spawn-happy-session", "params": json.dumps({"directory": "/tmp", "agent": "claude"})}
+    sample = {
+        "method": "m1:spawn-happy-session",
+        "params": json.dumps({"directory": "/tmp", "agent": "claude"}),
+    }
     for _ in inputs():
         value = garbage.changed(sample)
         if isinstance(value, dict) and isinstance(value.get("params"), str):
@@ -152,7 +189,13 @@ def test_a_changed_call_or_answer_is_read_or_malformed__N20():
             except Malformed:
                 seen[f"{read.__name__} malformed"] += 1
         assert isinstance(judge(value, "metadata", None), Stored | Mismatch | NotTaken)
-        answer = garbage.changed({"result": garbage.pick(["success", "version-mismatch", "error"]), "version": 3, "metadata": {}})
+        answer = garbage.changed(
+            {
+                "result": garbage.pick(["success", "version-mismatch", "error"]),
+                "version": 3,
+                "metadata": {},
+            }
+        )
         verdict = judge(answer, "metadata", None)
         assert isinstance(verdict, NotTaken) or type(verdict.version) is int
     assert min(seen.values()) > 50, seen
@@ -160,7 +203,11 @@ def test_a_changed_call_or_answer_is_read_or_malformed__N20():
 
 def test_a_changed_body_of_a_control_request_is_an_object_or_malformed__X11():
     garbage, seen = Garbage("body"), Counter()
-    samples: list[Any] = [{"sessionId": "s1", "metadata": {"hostPid": 5, "startedBy": "runner", "path": "/tmp"}}, {}, *SPAWNS]
+    samples: list[Any] = [
+        {"sessionId": "s1", "metadata": {"hostPid": 5, "startedBy": "runner", "path": "/tmp"}},
+        {},
+        *SPAWNS,
+    ]
     for _ in inputs():
         try:
             found = read_object(garbage.json_bytes(garbage.pick(samples), samples), True)
@@ -168,7 +215,9 @@ def test_a_changed_body_of_a_control_request_is_an_object_or_malformed__X11():
             seen["malformed"] += 1
             continue
         seen["object"] += 1
-        metadata = found.get("metadata", garbage.changed(samples[0])) or {"hostPid": garbage.scalar()}
+        metadata = found.get("metadata", garbage.changed(samples[0])) or {
+            "hostPid": garbage.scalar()
+        }
         try:
             pid = SessionStarted("s", metadata if isinstance(metadata, dict) else None).host_pid
             assert pid is None or 1 < pid <= 4_194_304
@@ -210,8 +259,14 @@ def test_a_changed_query_lets_in_what_is_right_alone__N11():
     for _ in inputs():
         query = garbage.changed({"EIO": ["4"], "transport": ["websocket"]})
         parts = query.items() if isinstance(query, dict) else ()
-        usable = {name: [str(value) for value in values] for name, values in parts if isinstance(values, list)}
-        found = refusal(garbage.pick(["GET", "POST", "get", ""]), usable, garbage.random.random() < 0.9)
+        usable = {
+            name: [str(value) for value in values]
+            for name, values in parts
+            if isinstance(values, list)
+        }
+        found = refusal(
+            garbage.pick(["GET", "POST", "get", ""]), usable, garbage.random.random() < 0.9
+        )
         seen["in" if found is None else found.code] += 1
         if found is None:
             assert (usable["transport"][0], usable["EIO"][0]) == ("websocket", "4")

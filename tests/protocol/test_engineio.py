@@ -54,14 +54,24 @@ GOOD = {"EIO": ["4"], "transport": ["websocket"]}
         ("GET", GOOD, True, None),
         ("GET", GOOD | {"t": ["x7"]}, True, None),
         ("GET", {"EIO": ["4"]}, True, Refusal(400, 0, "Transport unknown")),
-        ("GET", GOOD | {"transport": ["carrier-pigeon"]}, True, Refusal(400, 0, "Transport unknown")),
+        (
+            "GET",
+            GOOD | {"transport": ["carrier-pigeon"]},
+            True,
+            Refusal(400, 0, "Transport unknown"),
+        ),
         ("GET", GOOD | {"transport": ["polling"]}, True, Refusal(400, 0, "Transport unknown")),
         ("GET", GOOD | {"sid": ["stranger"]}, True, Refusal(400, 1, "Session ID unknown")),
         ("POST", GOOD, True, Refusal(400, 2, "Bad handshake method")),
         ("GET", GOOD | {"sid": ["open"]}, True, Refusal(400, 3, "Bad request")),
         ("GET", GOOD, False, Refusal(403, 4, "Origin not allowed")),
         ("GET", GOOD | {"EIO": ["3"]}, True, Refusal(400, 5, "Unsupported protocol version")),
-        ("GET", {"transport": ["websocket"]}, True, Refusal(400, 5, "Unsupported protocol version")),
+        (
+            "GET",
+            {"transport": ["websocket"]},
+            True,
+            Refusal(400, 5, "Unsupported protocol version"),
+        ),
     ],
 )
 def test_requests_are_refused_with_the_recorded_codes(method, query, origin_allowed, expected):
@@ -69,4 +79,7 @@ def test_requests_are_refused_with_the_recorded_codes(method, query, origin_allo
 
 
 def test_a_refusal_is_json():
-    assert json.loads(Refusal(403, 4, "Origin not allowed").body()) == {"code": 4, "message": "Origin not allowed"}
+    assert json.loads(Refusal(403, 4, "Origin not allowed").body()) == {
+        "code": 4,
+        "message": "Origin not allowed",
+    }

@@ -29,7 +29,14 @@ def test_lines_come_out_whole_however_they_arrive():
     assert buffer.feed(b"}\r\n x \n") == [b"{}", b"x"]
 
 
-@given(st.lists(st.binary(min_size=1, max_size=20).filter(lambda line: b"\n" not in line and line.strip() == line)), st.data())
+@given(
+    st.lists(
+        st.binary(min_size=1, max_size=20).filter(
+            lambda line: b"\n" not in line and line.strip() == line
+        )
+    ),
+    st.data(),
+)
 def test_no_cut_of_the_stream_changes_the_lines(lines, data):
     stream, buffer, seen = b"".join(line + b"\n" for line in lines), LineBuffer(), []
     while stream:
@@ -53,7 +60,10 @@ def test_a_line_without_end_is_refused_and_forgotten():
         (notification("session/update", {}), Notification("session/update", {})),
         (result("x", None), Result("x", None)),
         (problem(4, -32601, "no"), Problem(4, -32601, "no")),
-        (b'{"id":null,"error":{"code":-32700,"message":"Parse error"}}', Problem(None, -32700, "Parse error")),
+        (
+            b'{"id":null,"error":{"code":-32700,"message":"Parse error"}}',
+            Problem(None, -32700, "Parse error"),
+        ),
         (b'{"id":1,"method":"m","params":[1]}', Request(1, "m", {})),
         (b'{"id":1,"error":{}}', Problem(1, -32603, "unknown error")),
     ],
@@ -63,12 +73,28 @@ def test_messages_are_read(line, message):
 
 
 def test_an_error_without_words_gets_its_detail():
-    line = json.dumps({"id": 1, "error": {"code": -32603, "message": "Internal error", "data": {"details": "no key"}}}).encode()
+    line = json.dumps(
+        {
+            "id": 1,
+            "error": {"code": -32603, "message": "Internal error", "data": {"details": "no key"}},
+        }
+    ).encode()
     assert read_message(line).message == "Internal error: no key"
 
 
 @pytest.mark.parametrize(
-    "line", [b"", b"\xff", b"[]", b"3", b"{", b'{"id":true,"result":1}', b'{"id":1}', b'{"result":1}', b'{"id":{}}']
+    "line",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"3",
+        b"{",
+        b'{"id":true,"result":1}',
+        b'{"id":1}',
+        b'{"result":1}',
+        b'{"id":{}}',
+    ],
 )
 def test_what_is_no_message_is_malformed(line):
     with pytest.raises(Malformed):

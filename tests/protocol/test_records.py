@@ -4,7 +4,15 @@ import json
 from itertools import count
 
 from hapi.protocol.acp import Plan, Text, Thought, ToolCall, Usage
-from hapi.protocol.records import READY, Transcript, agent_record, event_record, message_event, token_count, user_record
+from hapi.protocol.records import (
+    READY,
+    Transcript,
+    agent_record,
+    event_record,
+    message_event,
+    token_count,
+    user_record,
+)
 from tests.support.paths import FIXTURES
 
 
@@ -23,7 +31,10 @@ def test_text_goes_out_per_finished_block():
     made = transcript()
     assert made.update(Text("Hel"), 0) == []
     assert made.update(Text("lo"), 1) == []
-    assert made.update(Plan(()), 2) == [{"type": "message", "message": "Hello", "id": "id-1"}, {"type": "plan", "entries": []}]
+    assert made.update(Plan(()), 2) == [
+        {"type": "message", "message": "Hello", "id": "id-1"},
+        {"type": "plan", "entries": []},
+    ]
     assert made.finish() == []
 
 
@@ -39,7 +50,15 @@ def test_blank_text_is_not_shown():
 
 
 def test_thoughts_grow_in_snapshots_at_least_a_quarter_second_apart_and_end_without_live():
-    records = told([(0.0, Thought("a")), (0.1, Thought("b")), (0.25, Thought("c")), (0.3, Thought("d")), (0.4, Text("so"))])
+    records = told(
+        [
+            (0.0, Thought("a")),
+            (0.1, Thought("b")),
+            (0.25, Thought("c")),
+            (0.3, Thought("d")),
+            (0.4, Text("so")),
+        ]
+    )
     assert records == [
         {"type": "reasoning", "message": "a", "id": "id-1", "live": True},
         {"type": "reasoning", "message": "abc", "id": "id-1", "live": True},
@@ -50,7 +69,9 @@ def test_thoughts_grow_in_snapshots_at_least_a_quarter_second_apart_and_end_with
 
 def test_each_stream_of_thought_has_an_id_of_its_own():
     records = told([(0, Thought("a")), (1, Text("x")), (2, Thought("b"))])
-    assert [record["id"] for record in records if record["type"] == "reasoning" and "live" not in record] == ["id-1", "id-3"]
+    assert [
+        record["id"] for record in records if record["type"] == "reasoning" and "live" not in record
+    ] == ["id-1", "id-3"]
 
 
 def test_a_tool_call_lives_from_pending_to_its_result():
@@ -84,8 +105,12 @@ def test_a_call_without_title_is_named_by_its_kind():
 
 def test_a_permission_request_shows_the_card_first_and_does_not_turn_it_back():
     made = transcript()
-    made.update(ToolCall("c", "bash", "execute", "in_progress", {"command": "ls", "description": "list"}), 0)
-    records, tool, arguments = made.asked(ToolCall("c", "ls", "execute", "pending", {"command": "ls"}))
+    made.update(
+        ToolCall("c", "bash", "execute", "in_progress", {"command": "ls", "description": "list"}), 0
+    )
+    records, tool, arguments = made.asked(
+        ToolCall("c", "ls", "execute", "pending", {"command": "ls"})
+    )
     assert [(record["name"], record["status"]) for record in records] == [("ls", "in_progress")]
     assert (tool, arguments) == ("ls", {"command": "ls"})
 
@@ -107,8 +132,14 @@ def test_an_interrupted_turn_closes_the_calls_that_will_never_end():
 
 def recorded():
     """What the real session process sent as `message`, in order."""
-    lines = [json.loads(line) for line in (FIXTURES / "session-full-acp.jsonl").read_text().splitlines()]
-    frames = [line["frame"] for line in lines if line.get("dir") == "c2s" and line["frame"].startswith('42/cli,["message"')]
+    lines = [
+        json.loads(line) for line in (FIXTURES / "session-full-acp.jsonl").read_text().splitlines()
+    ]
+    frames = [
+        line["frame"]
+        for line in lines
+        if line.get("dir") == "c2s" and line["frame"].startswith('42/cli,["message"')
+    ]
     return [json.loads(frame.removeprefix("42/cli,"))[1]["message"] for frame in frames]
 
 
@@ -135,7 +166,9 @@ def test_the_first_turn_of_the_recording_comes_out_as_recorded():
     ours = [agent_record(record) for at, update in steps for record in made.update(update, at)]
     ours += [agent_record(record) for record in made.finish()]
     ours += [agent_record(token_count(Usage(110, 20, 120, 5, 10), "k2", None)), event_record(READY)]
-    theirs = [content for content in recorded() if content["content"]["data"]["type"] != "summary"][: len(ours)]
+    theirs = [content for content in recorded() if content["content"]["data"]["type"] != "summary"][
+        : len(ours)
+    ]
     assert [comparable(content) for content in ours] == [comparable(content) for content in theirs]
 
 
@@ -152,6 +185,14 @@ def comparable(content):
 
 
 def test_status_lines_and_typed_prompts_have_the_recorded_shape():
-    aborted = next(content for content in recorded() if content["content"]["data"].get("message") == "Session aborted")
+    aborted = next(
+        content
+        for content in recorded()
+        if content["content"]["data"].get("message") == "Session aborted"
+    )
     assert comparable(event_record(message_event("Session aborted"))) == comparable(aborted)
-    assert user_record("hi") == {"role": "user", "content": {"type": "text", "text": "hi"}, "meta": {"sentFrom": "cli"}}
+    assert user_record("hi") == {
+        "role": "user",
+        "content": {"type": "text", "text": "hi"},
+        "meta": {"sentFrom": "cli"},
+    }

@@ -7,7 +7,9 @@ from hapi.protocol.rpc import RpcRequest, read_answer, read_request, request
 
 
 def test_a_call_is_read_out_of_its_text():
-    assert read_request({"method": "m:x", "params": '{"type":"spawn"}'}) == RpcRequest("m:x", {"type": "spawn"})
+    assert read_request({"method": "m:x", "params": '{"type":"spawn"}'}) == RpcRequest(
+        "m:x", {"type": "spawn"}
+    )
     assert read_request(request("m:x", [1, None])) == RpcRequest("m:x", [1, None])
 
 

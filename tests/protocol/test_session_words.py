@@ -30,12 +30,28 @@ from hapi.protocol.session import (
 from hapi.protocol.session_metadata import Facts, archived, taken_over, worktree_of
 from tests.support.paths import FIXTURES
 
-FACTS = Facts("/w", "box", "linux", "m-1", "/home/u", "/home/u/.hapi", "/lib/hapi", 77, "runner", "opencode", 1000)
+FACTS = Facts(
+    "/w",
+    "box",
+    "linux",
+    "m-1",
+    "/home/u",
+    "/home/u/.hapi",
+    "/lib/hapi",
+    77,
+    "runner",
+    "opencode",
+    1000,
+)
 
 
 def requests_of(fixture):
     lines = [json.loads(line) for line in (FIXTURES / fixture).read_text().splitlines()]
-    return {line["request"]["path"]: line["request"]["body"] for line in lines if line.get("api") in ("cli", "runner-control")}
+    return {
+        line["request"]["path"]: line["request"]["body"]
+        for line in lines
+        if line.get("api") in ("cli", "runner-control")
+    }
 
 
 def test_the_first_bodies_have_the_recorded_keys():
@@ -96,7 +112,9 @@ def test_an_archive_says_who_why_and_since_when():
 
 def test_a_request_goes_from_waiting_to_answered():
     state = with_request(initial_state(), "c", "Shell: ls", {"command": "ls"}, 5)
-    assert state["requests"] == {"c": {"tool": "Shell: ls", "arguments": {"command": "ls"}, "createdAt": 5}}
+    assert state["requests"] == {
+        "c": {"tool": "Shell: ls", "arguments": {"command": "ls"}, "createdAt": 5}
+    }
     state = with_settled(state, "c", Settled("approved", "approved"), 7)
     assert state == {
         "controlledByUser": False,
@@ -131,7 +149,9 @@ def test_a_request_that_somebody_else_settled_is_left_as_it_is():
 def test_old_answers_are_let_go():
     state = initial_state()
     for number in range(KEPT_REQUESTS + 5):
-        state = with_settled(state, str(number), ABORTED, number, {"tool": "t", "arguments": {}, "createdAt": 0})
+        state = with_settled(
+            state, str(number), ABORTED, number, {"tool": "t", "arguments": {}, "createdAt": 0}
+        )
     assert next(iter(state["completedRequests"])) == "5"
     assert len(state["completedRequests"]) == KEPT_REQUESTS
 
@@ -149,7 +169,11 @@ OPTIONS = (
     ("params", "decision", "status"),
     [
         ({"id": "c", "approved": True}, "approved", "approved"),
-        ({"id": "c", "approved": True, "decision": "approved_for_session"}, "approved_for_session", "approved"),
+        (
+            {"id": "c", "approved": True, "decision": "approved_for_session"},
+            "approved_for_session",
+            "approved",
+        ),
         ({"id": "c", "approved": True, "allowTools": ["Bash"]}, "approved_for_session", "approved"),
         ({"id": "c", "approved": False}, "denied", "denied"),
         ({"id": "c", "approved": False, "decision": "abort"}, "abort", "denied"),
@@ -162,7 +186,10 @@ def test_answers_of_both_families_of_pages_are_understood(params, decision, stat
     assert (answer.decision, answer.settled.status) == (decision, status)
 
 
-@pytest.mark.parametrize("params", [None, {}, {"id": "", "approved": True}, {"id": "c"}, {"id": "c", "approved": "yes"}, [1]])
+@pytest.mark.parametrize(
+    "params",
+    [None, {}, {"id": "", "approved": True}, {"id": "c"}, {"id": "c", "approved": "yes"}, [1]],
+)
 def test_an_answer_that_decides_nothing_is_refused(params):
     with pytest.raises(ValueError, match="permission needs"):
         read_answer(params)
@@ -170,7 +197,13 @@ def test_an_answer_that_decides_nothing_is_refused(params):
 
 @pytest.mark.parametrize(
     ("decision", "option"),
-    [("approved", "once"), ("approved_for_session", "always"), ("denied", "no"), ("abort", None), ("odd", None)],
+    [
+        ("approved", "once"),
+        ("approved_for_session", "always"),
+        ("denied", "no"),
+        ("abort", None),
+        ("odd", None),
+    ],
 )
 def test_a_decision_chooses_the_first_option_of_its_kind(decision, option):
     assert chosen_option(decision, OPTIONS) == option
@@ -201,7 +234,9 @@ def test_modes_decide_without_a_person(mode, tool, kind, decision):
 
 
 def test_an_answer_keeps_what_came_with_it():
-    settled = Answer("c", True, "approved_for_session", None, "acceptEdits", ("Edit",), {"q": ["a"]}).settled
+    settled = Answer(
+        "c", True, "approved_for_session", None, "acceptEdits", ("Edit",), {"q": ["a"]}
+    ).settled
     assert settled.entry() == {
         "status": "approved",
         "decision": "approved_for_session",

@@ -8,7 +8,18 @@ from hypothesis import HealthCheck, Phase, example, given, seed, settings
 from hypothesis import strategies as st
 
 from hapi.protocol.engineio import MESSAGE, Handshake, Malformed
-from hapi.protocol.socketio import ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet, decode, encode, from_json, to_json
+from hapi.protocol.socketio import (
+    ACK,
+    CONNECT,
+    CONNECT_ERROR,
+    DISCONNECT,
+    EVENT,
+    Packet,
+    decode,
+    encode,
+    from_json,
+    to_json,
+)
 from tests.support.paths import FIXTURES
 
 QUICK = (Phase.explicit, Phase.generate)
@@ -26,19 +37,40 @@ def recorded_frames():
 FRAMES = list(recorded_frames())
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 names = st.text(min_size=1, max_size=12).filter(
     lambda name: (
-        name not in {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener", "__proto__"}
+        name
+        not in {
+            "connect",
+            "connect_error",
+            "disconnect",
+            "disconnecting",
+            "newListener",
+            "removeListener",
+            "__proto__",
+        }
     )
 )
 namespaces = st.sampled_from(["/", "/cli", "/terminal", "/a-b"])
 acks = st.integers(0, 10**9)
 packets = st.one_of(
-    st.builds(Packet, st.just(CONNECT), namespaces, st.none(), st.none() | st.dictionaries(st.text(), json_values, max_size=3)),
+    st.builds(
+        Packet,
+        st.just(CONNECT),
+        namespaces,
+        st.none(),
+        st.none() | st.dictionaries(st.text(), json_values, max_size=3),
+    ),
     st.builds(Packet, st.just(DISCONNECT), namespaces),
     st.builds(
         lambda space, ack, name, rest: Packet(EVENT, space, ack, [name, *rest]),
@@ -48,7 +80,13 @@ packets = st.one_of(
         st.lists(json_values, max_size=3),
     ),
     st.builds(Packet, st.just(ACK), namespaces, acks, st.lists(json_values, max_size=3)),
-    st.builds(Packet, st.just(CONNECT_ERROR), namespaces, st.none(), st.fixed_dictionaries({"message": st.text()})),
+    st.builds(
+        Packet,
+        st.just(CONNECT_ERROR),
+        namespaces,
+        st.none(),
+        st.fixed_dictionaries({"message": st.text()}),
+    ),
 )
 
 
@@ -103,11 +141,24 @@ def test_python_socketio_reads_what_we_write_and_we_read_what_it_writes(packet):
         packet.ack,
         packet.data,
     )
-    written = Theirs(packet_type=packet.kind, data=packet.data, namespace=packet.namespace, id=packet.ack).encode()
+    written = Theirs(
+        packet_type=packet.kind, data=packet.data, namespace=packet.namespace, id=packet.ack
+    ).encode()
     assert decode(written) == packet
 
 
-PIECES = [*'0123456789-,/[]{}":cli\\u\0 e', "\ud83d", "é", "😀", "__proto__", "null", "NaN", "[[[[", '2/cli,["a"', "3/cli,7["]
+PIECES = [
+    *'0123456789-,/[]{}":cli\\u\0 e',
+    "\ud83d",
+    "é",
+    "😀",
+    "__proto__",
+    "null",
+    "NaN",
+    "[[[[",
+    '2/cli,["a"',
+    "3/cli,7[",
+]
 
 
 def garbage(numbers: bytes) -> str:
@@ -126,7 +177,13 @@ def refused_or_a_packet(text):
 @given(st.binary(max_size=24).map(garbage))
 @example("2[" + "[" * 100_000)
 @example("2" + "9" * 4000 + '["a"]')
-@settings(max_examples=20_000, deadline=None, database=None, phases=QUICK, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=20_000,
+    deadline=None,
+    database=None,
+    phases=QUICK,
+    suppress_health_check=list(HealthCheck),
+)
 def test_garbage_is_refused_as_malformed_or_is_a_packet__N11(text):
     refused_or_a_packet(text)
 
@@ -185,7 +242,10 @@ def test_known_bad_packets_are_malformed__N12(text):
 
 
 def test_a_placeholder_in_a_plain_event_is_data_like_any_other__N12():
-    assert decode('2/cli,["a",{"_placeholder":true,"num":0}]').data[1] == {"_placeholder": True, "num": 0}
+    assert decode('2/cli,["a",{"_placeholder":true,"num":0}]').data[1] == {
+        "_placeholder": True,
+        "num": 0,
+    }
 
 
 def test_deep_nesting_is_malformed_and_not_a_crash():

@@ -33,10 +33,19 @@ def test_environment_adds_what_was_recorded(line):
     request, recorded = parse_spawn(line["params"]), line["env"]
     worktree = None
     if "HAPI_WORKTREE_NAME" in recorded:
-        made = {name: recorded[f"HAPI_WORKTREE_{name.upper()}"] for name in ("base_path", "branch", "name", "path")}
+        made = {
+            name: recorded[f"HAPI_WORKTREE_{name.upper()}"]
+            for name in ("base_path", "branch", "name", "path")
+        }
         worktree = Worktree(**made, created_at=int(recorded["HAPI_WORKTREE_CREATED_AT"]))
-    environment = environment_for(request, {}, identity={}, worktree=worktree, codex_home=recorded.get("CODEX_HOME"))
-    ours = {name: value for name, value in environment.items() if name not in ("NO_PROXY", "no_proxy", "DEV")}
+    environment = environment_for(
+        request, {}, identity={}, worktree=worktree, codex_home=recorded.get("CODEX_HOME")
+    )
+    ours = {
+        name: value
+        for name, value in environment.items()
+        if name not in ("NO_PROXY", "no_proxy", "DEV")
+    }
     assert ours == recorded
 
 
@@ -47,7 +56,15 @@ def test_a_cursor_session_in_a_linked_worktree_asks_for_no_other():
 
 
 def test_an_agent_of_our_own_gets_the_general_options():
-    request = parse_spawn({"directory": "/d", "agent": "demo", "existingSessionId": "X", "model": "m", "permissionMode": "plan"})
+    request = parse_spawn(
+        {
+            "directory": "/d",
+            "agent": "demo",
+            "existingSessionId": "X",
+            "model": "m",
+            "permissionMode": "plan",
+        }
+    )
     expected = "--hapi-starting-mode remote --started-by runner --existing-session-id X --model m --permission-mode plan"
     assert argv_for(request) == ["demo", *expected.split()]
 
@@ -75,11 +92,18 @@ def test_a_malformed_spawn_names_the_place__D05(params, where):
 
 
 def test_only_the_literal_true_counts():
-    request = parse_spawn({"directory": "/d", "yolo": "true", "forkSession": 1, "approvedNewDirectoryCreation": 0})
+    request = parse_spawn(
+        {"directory": "/d", "yolo": "true", "forkSession": 1, "approvedNewDirectoryCreation": 0}
+    )
     assert (request.yolo, request.fork_session, request.create_directory) == (False, False, True)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.dictionaries(st.text(), inner)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.dictionaries(st.text(), inner),
+    )
+)
 def test_any_json_is_read_or_refused(params):
     try:
         argv = argv_for(parse_spawn(params))
@@ -90,23 +114,38 @@ def test_any_json_is_read_or_refused(params):
 
 def test_nothing_meant_for_the_runner_reaches_the_child__C18():
     own = dict.fromkeys(
-        ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "WATCHDOG_USEC", "HAPI_RUNNER_HANDOFF_FROM_PID", "MAINPID"), "1"
+        (
+            "NOTIFY_SOCKET",
+            "LISTEN_FDS",
+            "LISTEN_PID",
+            "WATCHDOG_USEC",
+            "HAPI_RUNNER_HANDOFF_FROM_PID",
+            "MAINPID",
+        ),
+        "1",
     )
-    environment = environment_for(parse_spawn({"directory": "/d"}), own | {"PATH": "/bin"}, identity={"HAPI_ATTEMPT": "a1"})
+    environment = environment_for(
+        parse_spawn({"directory": "/d"}), own | {"PATH": "/bin"}, identity={"HAPI_ATTEMPT": "a1"}
+    )
     assert not own.keys() & environment.keys()
     assert environment["PATH"] == "/bin"
     assert environment["HAPI_ATTEMPT"] == "a1"
 
 
 def test_loopback_is_never_asked_of_a_proxy():
-    environment = environment_for(parse_spawn({"directory": "/d"}), {"NO_PROXY": "corp, localhost"}, identity={})
+    environment = environment_for(
+        parse_spawn({"directory": "/d"}), {"NO_PROXY": "corp, localhost"}, identity={}
+    )
     assert environment["NO_PROXY"] == "corp,localhost,127.0.0.1,::1"
     assert environment["no_proxy"] == "localhost,127.0.0.1,::1"
 
 
 def test_results_on_the_wire():
     assert wire_result(Spawned("s")) == {"type": "success", "sessionId": "s"}
-    assert wire_result(NeedsDirectory("/d")) == {"type": "requestToApproveDirectoryCreation", "directory": "/d"}
+    assert wire_result(NeedsDirectory("/d")) == {
+        "type": "requestToApproveDirectoryCreation",
+        "directory": "/d",
+    }
     assert wire_result(SpawnRefused("no", "agent_unavailable", "pi")) == {
         "type": "error",
         "errorMessage": "no",

@@ -20,7 +20,19 @@ def test_a_token_splits_at_its_last_colon(text, base, namespace):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "   ", ":", "secret:", ":alice", "secret: alice", "secret :alice", "secret:\talice", None, 7]
+    "text",
+    [
+        "",
+        "   ",
+        ":",
+        "secret:",
+        ":alice",
+        "secret: alice",
+        "secret :alice",
+        "secret:\talice",
+        None,
+        7,
+    ],
 )
 def test_a_token_with_an_empty_half_or_inner_space_is_invalid(text):
     with pytest.raises(ValueError, match="access token"):

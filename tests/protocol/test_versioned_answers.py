@@ -47,5 +47,10 @@ def test_a_few_tries_are_quick_and_later_ones_slow_down__N07():
     random = Random(1)
     quick = [pause(tries, random) for tries in range(1, QUICK_TRIES + 1) for _ in range(200)]
     assert max(quick) <= 0.4
-    assert 15.0 <= min(pause(40, random) for _ in range(200)) <= max(pause(40, random) for _ in range(200)) <= 30.0
+    assert (
+        15.0
+        <= min(pause(40, random) for _ in range(200))
+        <= max(pause(40, random) for _ in range(200))
+        <= 30.0
+    )
     assert pause(10_000, random) <= 30.0

@@ -12,9 +12,25 @@ from hapi.cli.base import errors as failures
 from hapi.runner import service
 from tests.support.programs import CANARY, Stage
 
-TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "hapi-runner"]
+TWISTD = [
+    sys.executable,
+    "-c",
+    "from twisted.scripts.twistd import run; run()",
+    "-n",
+    "--pidfile=",
+    "hapi-runner",
+]
 OURS = [sys.executable, "-m", "hapi", "runner", "start-sync"]
-EXITS = {"DONE": 0, "ERROR": 1, "USAGE": 2, "HELD": 3, "SUPERSEDED": 4, "NOT_RUNNING": 5, "UNREACHABLE": 6, "REFUSED": 7}
+EXITS = {
+    "DONE": 0,
+    "ERROR": 1,
+    "USAGE": 2,
+    "HELD": 3,
+    "SUPERSEDED": 4,
+    "NOT_RUNNING": 5,
+    "UNREACHABLE": 6,
+    "REFUSED": 7,
+}
 EXITS["RESTART"] = 75
 
 
@@ -28,13 +44,21 @@ def test_every_code_has_its_number_and_its_meaning__V02(name, code, pytestconfig
 
 def test_the_service_and_the_commands_mean_the_same__V02():
     ends = (service.STOPPED, service.FAILED, service.HELD, service.SUPERSEDED, service.RESTART)
-    assert ends == (failures.DONE, failures.ERROR, failures.HELD, failures.SUPERSEDED, failures.RESTART)
+    assert ends == (
+        failures.DONE,
+        failures.ERROR,
+        failures.HELD,
+        failures.SUPERSEDED,
+        failures.RESTART,
+    )
 
 
 @pytest.fixture
 def stage(tmp_path):
     made = Stage(tmp_path)
-    made.base.update(HAPI_HOME=str(tmp_path / "home"), CLI_API_TOKEN=CANARY, HAPI_API_URL="http://127.0.0.1:1")
+    made.base.update(
+        HAPI_HOME=str(tmp_path / "home"), CLI_API_TOKEN=CANARY, HAPI_API_URL="http://127.0.0.1:1"
+    )
     (tmp_path / "home").mkdir(mode=0o700)
     yield made
     made.end()
@@ -63,10 +87,20 @@ def home_is_a_file(stage: Stage) -> None:
 
 @pytest.mark.program
 @pytest.mark.parametrize("argv", [OURS, TWISTD], ids=["hapi", "twistd"])
-@pytest.mark.parametrize("spoil", [break_settings, no_token, foreign_hub, lock_is_a_directory, home_is_a_file])
+@pytest.mark.parametrize(
+    "spoil", [break_settings, no_token, foreign_hub, lock_is_a_directory, home_is_a_file]
+)
 def test_a_known_reason_not_to_start_is_one_line_and_status_1__V10(stage, argv, spoil):
     spoil(stage)
-    done = subprocess.run(argv, env=stage.base, cwd=stage.path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        argv,
+        env=stage.base,
+        cwd=stage.path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 1
     assert re.fullmatch(r"hapi(-runner)?: [^\n]+\n", done.stderr), done.stderr
     assert "Traceback" not in done.stdout

@@ -45,7 +45,11 @@ FACTS = RunnerFacts(19506, 38465, 1795175850041, runner_capabilities())
 @pytest.fixture
 def quick_home() -> Iterator[Home]:
     """A home where syncing costs nothing, for tests that write very much."""
-    place = Path(tempfile.mkdtemp(prefix="hapi-long-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
+    place = Path(
+        tempfile.mkdtemp(
+            prefix="hapi-long-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        )
+    )
     yield Home(place / "home").prepare()
     shutil.rmtree(place)
 
@@ -63,7 +67,9 @@ def test_an_announcement_that_comes_an_hour_late_is_refused_and_its_tree_is_ende
     entry = stage.processes.entry(stage.folder.process.child)
     assert stage.children.listed() == []
     entry.unkillable = False
-    assert stage.announce(stage.pid, "late") == Rejected(403, f"the start of this session ({stage.folder.id}) is over")
+    assert stage.announce(stage.pid, "late") == Rejected(
+        403, f"the start of this session ({stage.folder.id}) is over"
+    )
     assert stage.processes.entry(entry.identity) is None
     assert stage.children.listed() == []
     assert stage.folder.stop.reason == "start lease over"
@@ -109,7 +115,9 @@ def test_eight_hours_that_the_runner_slept_through_cost_one_beat__N18_P05(home):
     run.stop()
 
 
-@pytest.mark.parametrize("jump", [-DAY, -400 * DAY, 400 * DAY], ids=["a day back", "a year back", "a year on"])
+@pytest.mark.parametrize(
+    "jump", [-DAY, -400 * DAY, 400 * DAY], ids=["a day back", "a year back", "a year on"]
+)
 def test_a_clock_that_is_set_ends_nothing_and_fires_nothing_early__N17(home, jump):
     stage = Stage(home)
     before = stage.started("s1")
@@ -129,7 +137,9 @@ def test_a_clock_that_is_set_ends_nothing_and_fires_nothing_early__N17(home, jum
     assert stage.announce(after.identity.pid, "s2") == Accepted()
 
 
-def test_what_ended_after_the_clock_was_set_back_is_kept_before_what_ended_earlier__S14_N17(home, monkeypatch):
+def test_what_ended_after_the_clock_was_set_back_is_kept_before_what_ended_earlier__S14_N17(
+    home, monkeypatch
+):
     stage = Stage(home)
     monkeypatch.setattr("hapi.attempts.time.time", stage.now)
     for number in range(3):
@@ -175,11 +185,20 @@ def test_a_thousand_new_builds_cost_three_tries_an_hour_at_most__H06(fails):
     assert fails or "until the runner is started anew" in pace.off
 
 
-def test_five_hundred_short_losses_of_the_hub_leave_one_registration_and_the_usual_timers__N02(home):
+def test_five_hundred_short_losses_of_the_hub_leave_one_registration_and_the_usual_timers__N02(
+    home,
+):
     clock, hub = Clock(), Hub()
     link = Link(clock)
     machine = Machine(
-        clock, options_for(home), FACTS, RpcTable("machine-1"), client=hub, link=link, random=Random(1), now=clock.seconds
+        clock,
+        options_for(home),
+        FACTS,
+        RpcTable("machine-1"),
+        client=hub,
+        link=link,
+        random=Random(1),
+        now=clock.seconds,
     )
     machine.start()
     link.connect()
@@ -240,10 +259,21 @@ class Month:
     def machine(self, reactor: Any, options: Any, facts: Any, rpc: Any) -> Machine:
         self.link = Link(reactor)
         self.link.on_status = lambda call: None
-        return Machine(reactor, options, facts, rpc, client=self.hub, link=self.link, random=Random(1), now=self.now)
+        return Machine(
+            reactor,
+            options,
+            facts,
+            rpc,
+            client=self.hub,
+            link=self.link,
+            random=Random(1),
+            now=self.now,
+        )
 
     def start(self) -> None:
-        asked = self.service.spawn(parse_spawn({"directory": str(self.home.path), "agent": "claude"}), "hub")
+        asked = self.service.spawn(
+            parse_spawn({"directory": str(self.home.path), "agent": "claude"}), "hub"
+        )
         answer = Deferred.fromCoroutine(asked)
         child = self.service.children.live()[-1]
         self.names += 1
@@ -264,7 +294,10 @@ class Month:
             self.processes.exit(self.random.choice(self.service.children.live()).identity, 0)
             self.start()
         stopped = self.random.choice(self.service.children.live()).session_id
-        assert result_of(Deferred.fromCoroutine(self.service.desk.stop_session(stopped, "hub"))) == "stopped"
+        assert (
+            result_of(Deferred.fromCoroutine(self.service.desk.stop_session(stopped, "hub")))
+            == "stopped"
+        )
         self.start()
         self.hub.bodies.clear()
 
@@ -338,13 +371,19 @@ def work(monkeypatch) -> Work:
 
     monkeypatch.setattr(hapi.attempts, "read_capped", counted("reads", hapi.attempts.read_capped))
     monkeypatch.setattr(hapi.attempts, "write_whole", counted("writes", hapi.attempts.write_whole))
-    monkeypatch.setattr(hapi.runner.attempts.reports, "stamp_of", counted("looks", hapi.runner.attempts.reports.stamp_of))
+    monkeypatch.setattr(
+        hapi.runner.attempts.reports,
+        "stamp_of",
+        counted("looks", hapi.runner.attempts.reports.stamp_of),
+    )
     for name in ("is_running", "tree", "command_line", "environment", "end_tree"):
         monkeypatch.setattr(MemoryProcesses, name, counted(name, getattr(MemoryProcesses, name)))
     return made
 
 
-def test_a_crowd_of_sessions_is_listed_adopted_and_stopped_with_work_that_grows_with_its_number_alone__M01_G16(quick_home, work):
+def test_a_crowd_of_sessions_is_listed_adopted_and_stopped_with_work_that_grows_with_its_number_alone__M01_G16(
+    quick_home, work
+):
     """Never one look at all processes for each session, nor one file read for each session and caller."""
     count = 1000 if RELEASE else 200
     stage = Stage(quick_home)
@@ -377,7 +416,9 @@ def test_a_beat_over_a_crowd_asks_nothing_about_each__M01_G16(quick_home, work):
     month = Month(quick_home)
     for _ in range(1000 if RELEASE else 200):
         month.start()
-    month.reactor.pump([0.5] * 300)  # nobody reports that its agent is ready: they are looked after for two minutes
+    month.reactor.pump(
+        [0.5] * 300
+    )  # nobody reports that its agent is ready: they are looked after for two minutes
     beat = work.of(lambda: month.reactor.pump([60.0]))
     assert beat["is_running"] == beat["tree"] == beat["reads"] == 0, beat
     assert beat["looks"] <= 1000 if RELEASE else 200

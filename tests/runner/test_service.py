@@ -87,7 +87,11 @@ class Reactor(MemoryReactorClock):
 
     def listenTCP(self, port, factory, backlog=50, interface=""):
         super().listenTCP(port, factory, backlog, interface)
-        return type("Port", (), {"getHost": lambda _: type("A", (), {"port": 4711})(), "stopListening": lambda _: None})()
+        return type(
+            "Port",
+            (),
+            {"getHost": lambda _: type("A", (), {"port": 4711})(), "stopListening": lambda _: None},
+        )()
 
     def stop(self):
         raise AssertionError("the reactor is the host's")
@@ -149,7 +153,14 @@ def run(home):
 
 def test_it_comes_up_in_order(run):
     run.up()
-    assert run.steps == ["locking", "lock held", "control open", "state written", "adopted", "serving"]
+    assert run.steps == [
+        "locking",
+        "lock held",
+        "control open",
+        "state written",
+        "adopted",
+        "serving",
+    ]
     assert run.machine.said == ["start"]
     result_of(run.service.when_up())
     assert_waiting(run.service.when_registered())
@@ -160,7 +171,11 @@ def test_it_comes_up_in_order(run):
 def test_the_state_file_says_what_npm_looks_for(run, home):
     run.up()
     state = run.state
-    assert (state["pid"], state["httpPort"], state["sharedCodexRuntime"]) == (os.getpid(), 4711, True)
+    assert (state["pid"], state["httpPort"], state["sharedCodexRuntime"]) == (
+        os.getpid(),
+        4711,
+        True,
+    )
     assert state["startedWithVersionHandoffDisabled"] is True
     assert state["startedWithMachineId"] == "machine-1"
     assert state["startedWithArgv"] == ["runner", "start-sync"]
@@ -228,7 +243,9 @@ def test_a_stop_while_coming_up_leaves_nothing_behind__P01(home, moments):
 def test_sessions_stay_when_the_runner_leaves(run):
     run.up()
     run.service.sessions.availability._reason = lambda agent: None
-    asked = run.service.spawn(parse_spawn({"directory": str(run.home.path), "agent": "claude"}), "hub")
+    asked = run.service.spawn(
+        parse_spawn({"directory": str(run.home.path), "agent": "claude"}), "hub"
+    )
     answer = Deferred.fromCoroutine(asked)
     run.reactor.advance(0.1)
     run.stop()
@@ -319,7 +336,17 @@ def test_a_state_file_of_a_newer_version_is_read__S06(home):
 def test_the_status_tells_what_people_ask_first(run):
     status = run.up().service.status()
     assert json.dumps(status)
-    assert set(status) >= {"pid", "version", "machineId", "hub", "registered", "workspaceRoots", "startedAt", "argv", "children"}
+    assert set(status) >= {
+        "pid",
+        "version",
+        "machineId",
+        "hub",
+        "registered",
+        "workspaceRoots",
+        "startedAt",
+        "argv",
+        "children",
+    }
     assert status["phase"] == "serving"
     assert "secret-token" not in json.dumps(status)
 
@@ -392,7 +419,10 @@ def test_old_attempts_go_with_the_beat__S14(home):
 def test_identity_hashes_are_those_npm_computes():
     access = HubAccess("http://h", " token ", {"b": "2", "a": "1"})
     found = identity(access, "m")
-    assert found["started_with_cli_api_token_hash"] == "3c469e9d6c5875d37a43f353d4f88e61fcf812c66eee3457465a40b0da4153e0"
+    assert (
+        found["started_with_cli_api_token_hash"]
+        == "3c469e9d6c5875d37a43f353d4f88e61fcf812c66eee3457465a40b0da4153e0"
+    )
     assert len(found["started_with_extra_headers_hash"]) == 64
     assert "started_with_extra_headers_hash" not in identity(HubAccess("http://h", "t"), "m")
 
@@ -407,7 +437,11 @@ def test_times_are_written_as_npm_does(monkeypatch):
 def test_somebody_elses_state_file_is_not_removed(home):
     states = StateFile(home)
     access = HubAccess("http://h", "t")
-    states.write(state_of_this_run(access=access, machine_id="m", port=5, argv=(), now=1.0, version="1", pid=77))
+    states.write(
+        state_of_this_run(
+            access=access, machine_id="m", port=5, argv=(), now=1.0, version="1", pid=77
+        )
+    )
     states.remove_if(78)
     assert home.runner_state.exists()
     states.remove_if(77)

@@ -42,7 +42,12 @@ def session(cast, hub):
     def begin(*words, **environment):
         home = cast.home(OURS, "session")
         argv = [*OUR_HAPI, "demo", *(words or BY_RUNNER)]
-        return cast.start("session", argv, {**cast.settings(user, home, ""), **environment}, cast.directory("project"))
+        return cast.start(
+            "session",
+            argv,
+            {**cast.settings(user, home, ""), **environment},
+            cast.directory("project"),
+        )
 
     running, user = hub
     start.user, start.hub, start.begin = user, running, begin
@@ -50,11 +55,15 @@ def session(cast, hub):
 
 
 def archive(user, sid):
-    found = until(lambda: (seen := user.session(sid)["metadata"])["lifecycleState"] == "archived" and seen)
+    found = until(
+        lambda: (seen := user.session(sid)["metadata"])["lifecycleState"] == "archived" and seen
+    )
     return found["archivedBy"], found["archiveReason"]
 
 
-@pytest.mark.parametrize(("number", "reason"), [(signal.SIGTERM, "Hub restart"), (signal.SIGINT, "User terminated")])
+@pytest.mark.parametrize(
+    ("number", "reason"), [(signal.SIGTERM, "Hub restart"), (signal.SIGINT, "User terminated")]
+)
 def test_a_signal_archives_the_session_with_its_reason__R08(session, number, reason):
     program, sid = session()
     agents = program_children(program.pid)
@@ -87,7 +96,9 @@ def test_a_stop_order_names_the_reason__R08(session, cast):
 def test_a_session_within_a_session_leaves_the_outer_ones_folder_alone(session, cast):
     home = Home(cast.home(OURS, "session"))
     folder = AttemptFolder.create(home, AttemptRequest(argv=("hapi",), cwd="/", at=1.0))
-    program = session.begin("--yolo", HAPI_ATTEMPT=folder.id)  # its input is at its end: it completes at once
+    program = session.begin(
+        "--yolo", HAPI_ATTEMPT=folder.id
+    )  # its input is at its end: it completes at once
     assert program.exit_code(20) == 0
     assert folder.stop is None
 
@@ -167,7 +178,10 @@ def test_a_piped_prompt_is_answered_and_the_session_completes(session, cast):
     assert "[in progress] Shell: echo" in done.stderr
     row = session.user.session(session.user.sessions()[0]["id"])
     assert row["metadata"]["startedBy"] == "terminal"
-    assert (row["metadata"]["archivedBy"], row["metadata"]["archiveReason"]) == ("cli", "Session completed")
+    assert (row["metadata"]["archivedBy"], row["metadata"]["archiveReason"]) == (
+        "cli",
+        "Session completed",
+    )
 
 
 def test_a_runner_is_started_beside_a_terminal_session_if_the_settings_say_so(session, cast):
@@ -245,7 +259,13 @@ def test_a_person_chats_at_a_terminal_and_on_the_page(session, cast):
 def attempt(cast, words, **environment):
     environ = {**cast.base, "HAPI_HOME": str(cast.home(OURS, "session")), **environment}
     done = subprocess.run(
-        [*OUR_HAPI, *words], env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
+        [*OUR_HAPI, *words],
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert "Traceback" not in done.stderr
     return done.returncode, done.stderr.strip()
@@ -264,13 +284,25 @@ def test_wrong_words_are_refused_in_a_sentence(cast):
 
 def test_a_hub_that_is_away_or_refuses_has_its_own_exit_code(cast, hub):
     _, user = hub
-    code, said = attempt(cast, ["demo"], HAPI_API_URL=f"http://127.0.0.1:{free_port()}", CLI_API_TOKEN=CANARY)
+    code, said = attempt(
+        cast, ["demo"], HAPI_API_URL=f"http://127.0.0.1:{free_port()}", CLI_API_TOKEN=CANARY
+    )
     assert code == 6
     assert "connection refused" in said
-    code, said = attempt(cast, ["demo"], HAPI_API_URL=user.url, CLI_API_TOKEN="wrong-token-of-somebody")
+    code, said = attempt(
+        cast, ["demo"], HAPI_API_URL=user.url, CLI_API_TOKEN="wrong-token-of-somebody"
+    )
     assert code == 7
     assert "hapi auth login" in said
-    assert attempt(cast, ["demo", *BY_RUNNER], HAPI_API_URL=user.url, CLI_API_TOKEN="wrong-token-of-somebody")[0] == 1
+    assert (
+        attempt(
+            cast,
+            ["demo", *BY_RUNNER],
+            HAPI_API_URL=user.url,
+            CLI_API_TOKEN="wrong-token-of-somebody",
+        )[0]
+        == 1
+    )
     assert attempt(cast, ["demo"], HAPI_API_URL=user.url)[0] == 1
 
 
@@ -284,7 +316,14 @@ def test_a_session_that_is_not_there_cannot_be_taken_over(cast, hub):
 
 def test_help_names_the_agents_and_needs_no_hub(cast):
     environ = {**cast.base, "HAPI_HOME": str(cast.home(OURS, "session"))}
-    done = subprocess.run([*OUR_HAPI, "opencode", "--help"], env=environ, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [*OUR_HAPI, "opencode", "--help"],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0
     assert "opencode" in done.stdout
     assert "default, plan, yolo" in done.stdout

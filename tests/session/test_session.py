@@ -25,7 +25,10 @@ def test_keep_alives_come_every_two_seconds_with_the_settings(up):
     up.clock.pump([2.0, 2.0, 2.0])
     alive = up.link.of("session-alive")
     assert len(alive) == before + 3
-    assert {key: alive[-1][key] for key in ("sid", "thinking", "mode", "permissionMode", "model", "modelReasoningEffort")} == {
+    assert {
+        key: alive[-1][key]
+        for key in ("sid", "thinking", "mode", "permissionMode", "model", "modelReasoningEffort")
+    } == {
         "sid": SID,
         "thinking": False,
         "mode": "remote",
@@ -46,12 +49,18 @@ def test_the_agents_id_is_at_the_hub_before_the_first_prompt__R09(staged):
     stage.link.connect()
     assert running.called
     before = [name for name, _ in stage.link.sent].index("messages-consumed")
-    stored = [payload["metadata"] for name, payload in stage.link.sent[:before] if name == "update-metadata"]
+    stored = [
+        payload["metadata"]
+        for name, payload in stage.link.sent[:before]
+        if name == "update-metadata"
+    ]
     assert stored[-1]["opencodeSessionId"] == "agent-1"
     assert stage.agent.prompts == ["hello"]
 
 
-def test_a_hub_that_does_not_store_the_agents_id_holds_the_first_prompt_up_for_five_seconds_only(staged):
+def test_a_hub_that_does_not_store_the_agents_id_holds_the_first_prompt_up_for_five_seconds_only(
+    staged,
+):
     stage = staged()
     running = Deferred.fromCoroutine(stage.session.run())
     stage.link.silent = stage.link.connected = True
@@ -73,8 +82,13 @@ def test_a_row_that_existed_is_taken_over_and_its_agent_session_resumed(staged):
         "archiveReason": "User terminated",
         "opencodeSessionId": "old",
     }
-    stage = staged(stored=stored, arguments=Arguments("opencode", resume="old", existing_session_id=SID)).up()
-    assert stage.agent.calls[0] == ("session/load", {"sessionId": "old", "cwd": "/w", "mcpServers": []})
+    stage = staged(
+        stored=stored, arguments=Arguments("opencode", resume="old", existing_session_id=SID)
+    ).up()
+    assert stage.agent.calls[0] == (
+        "session/load",
+        {"sessionId": "old", "cwd": "/w", "mcpServers": []},
+    )
     assert (stage.link.metadata["name"], stage.link.metadata["opencodeSessionId"]) == ("N", "old")
     assert stage.link.metadata["lifecycleState"] == "running"
     assert not {"archivedBy", "archiveReason"} & stage.link.metadata.keys()
@@ -82,10 +96,15 @@ def test_a_row_that_existed_is_taken_over_and_its_agent_session_resumed(staged):
 
 
 def test_a_session_that_was_archived_while_it_started_ends__C17(staged):
-    stage = staged(stored={"lifecycleState": "archived", "archivedBy": "hub", "archiveReason": "x"}).up()
+    stage = staged(
+        stored={"lifecycleState": "archived", "archivedBy": "hub", "archiveReason": "x"}
+    ).up()
     stage.clock.advance(0.5)
     assert stage.session.ended.happened
-    assert (stage.link.metadata["lifecycleState"], stage.link.metadata["archiveReason"]) == ("archived", "User terminated")
+    assert (stage.link.metadata["lifecycleState"], stage.link.metadata["archiveReason"]) == (
+        "archived",
+        "User terminated",
+    )
     assert stage.host.ended
 
 
@@ -94,15 +113,25 @@ def test_an_agent_that_cannot_resume_begins_anew_and_says_so(staged):
     stage.host.make = lambda: MemoryAgent(stage.clock, loads=False)
     stage.up()
     assert stage.link.metadata["opencodeSessionId"] == "agent-1"
-    assert stage.link.records == [{"type": "message", "message": "OpenCode cannot go on with its session old; this is a new one"}]
+    assert stage.link.records == [
+        {
+            "type": "message",
+            "message": "OpenCode cannot go on with its session old; this is a new one",
+        }
+    ]
 
 
 def test_an_agent_that_opens_no_session_ends_ours_with_its_words(staged):
     stage = staged()
-    stage.host.make = lambda: MemoryAgent(stage.clock, problem=AgentProblem(-32000, "Authentication required"))
+    stage.host.make = lambda: MemoryAgent(
+        stage.clock, problem=AgentProblem(-32000, "Authentication required")
+    )
     stage.run()
     stage.clock.advance(2)
-    assert {"type": "message", "message": "OpenCode could not be started: Authentication required"} in stage.link.records
+    assert {
+        "type": "message",
+        "message": "OpenCode could not be started: Authentication required",
+    } in stage.link.records
     assert stage.link.metadata["archiveReason"] == "Local launch failed: Authentication required"
     assert stage.session.ended.happened
 
@@ -110,7 +139,13 @@ def test_an_agent_that_opens_no_session_ends_ours_with_its_words(staged):
 def test_settings_of_the_command_line_reach_the_agent(staged):
     config = {
         "configOptions": [
-            {"id": "model", "category": "model", "type": "select", "currentValue": "a", "options": [{"value": "b", "name": "B"}]},
+            {
+                "id": "model",
+                "category": "model",
+                "type": "select",
+                "currentValue": "a",
+                "options": [{"value": "b", "name": "B"}],
+            },
             {
                 "id": "mode",
                 "category": "mode",
@@ -123,7 +158,11 @@ def test_settings_of_the_command_line_reach_the_agent(staged):
     stage = staged(arguments=Arguments("opencode", model="b"), mode="plan")
     stage.host.make = lambda: MemoryAgent(stage.clock, modes=config)
     stage.up()
-    chosen = [(params["configId"], params["value"]) for name, params in stage.agent.calls if name == "session/set_config_option"]
+    chosen = [
+        (params["configId"], params["value"])
+        for name, params in stage.agent.calls
+        if name == "session/set_config_option"
+    ]
     assert chosen == [("mode", "plan"), ("model", "b")]
     assert stage.link.of("session-alive")[-1]["model"] == "b"
 
@@ -140,7 +179,11 @@ def test_what_no_agent_can_be_told_is_said(staged):
 
 
 def reasons(stage):
-    return stage.link.of("session-end")[-1]["reason"], stage.link.metadata["archiveReason"], stage.link.metadata["archivedBy"]
+    return (
+        stage.link.of("session-end")[-1]["reason"],
+        stage.link.metadata["archiveReason"],
+        stage.link.metadata["archivedBy"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -177,7 +220,10 @@ def test_a_session_that_ends_says_so_in_its_folder_first(staged, home):
 
 
 def test_kill_session_is_answered_first_and_means_the_user(up):
-    assert up.link.rpc_call("killSession", {}) == {"success": True, "message": "Killing hapi CLI process"}
+    assert up.link.rpc_call("killSession", {}) == {
+        "success": True,
+        "message": "Killing hapi CLI process",
+    }
     assert up.link.of("session-end") == []
     up.clock.advance(0)
     assert reasons(up) == ("terminated", "User terminated", "cli")
@@ -202,7 +248,9 @@ def test_requests_that_wait_are_canceled_at_the_end(up):
     assert not up.link.state["requests"]
 
 
-@pytest.mark.parametrize("silent", [True, False], ids=["a hub that is silent", "a hub that is away"])
+@pytest.mark.parametrize(
+    "silent", [True, False], ids=["a hub that is silent", "a hub that is away"]
+)
 def test_the_end_after_a_signal_waits_less_than_two_seconds_for_the_hub(up, silent):
     if silent:
         up.link.silent = True
@@ -237,7 +285,10 @@ def test_the_archive_is_rebuilt_on_what_the_hub_has(up):
     done = up.end(BY_SIGNAL)
     up.clock.pump([0.1] * 12)
     assert done
-    assert (up.link.metadata["name"], up.link.metadata["archiveReason"]) == ("Renamed", "Hub restart")
+    assert (up.link.metadata["name"], up.link.metadata["archiveReason"]) == (
+        "Renamed",
+        "Hub restart",
+    )
 
 
 # --- the agent's own end
@@ -250,7 +301,10 @@ def test_an_agent_that_ends_by_itself_completes_the_session(up):
 
 def test_an_agent_that_dies_comes_back_with_the_next_prompt_and_remembers(up):
     up.host.die("exited with code 3: out of memory")
-    assert up.link.records[-1]["message"] == "OpenCode exited with code 3: out of memory; it starts again with the next prompt"
+    assert (
+        up.link.records[-1]["message"]
+        == "OpenCode exited with code 3: out of memory; it starts again with the next prompt"
+    )
     up.link.message("still there?")
     assert up.host.starts == 2
     assert up.agent.calls[0][0] == "session/load"
@@ -260,6 +314,9 @@ def test_an_agent_that_dies_comes_back_with_the_next_prompt_and_remembers(up):
 def test_an_agent_that_dies_in_a_turn_fails_the_prompt_and_not_the_session(up):
     up.link.message("hello")
     up.host.die()
-    assert {"type": "message", "message": "OpenCode prompt failed: The agent exited with code 3"} in up.link.records
+    assert {
+        "type": "message",
+        "message": "OpenCode prompt failed: The agent exited with code 3",
+    } in up.link.records
     assert up.link.records[-1] == {"type": "ready"}
     assert not up.link.of("session-end")

@@ -18,11 +18,72 @@ RELEASE = bool(level(0, 1))
 SEED = int(os.environ.get("HAPI_SEED", "20261120"))
 
 TEXTS = [
-    *("", " ", "0", "-1", "s1", "PID-1", "PID-0", "PID-99999", "__proto__", "constructor", "toString", "null", "true", "\x00"),
-    *("\x1b[2J", "\n", "\r\n", "..", "../..", "/", "/etc", "~", "~root", "-rf", "a" * 513, "é", "😀", "\ud83d", "\udcff"),
-    *("\u202e", "claude", "opencode", "codex", "cursor", "demo", "worktree", "simple", "default", "yolo", "http://[", "x" * 5000),
+    *(
+        "",
+        " ",
+        "0",
+        "-1",
+        "s1",
+        "PID-1",
+        "PID-0",
+        "PID-99999",
+        "__proto__",
+        "constructor",
+        "toString",
+        "null",
+        "true",
+        "\x00",
+    ),
+    *(
+        "\x1b[2J",
+        "\n",
+        "\r\n",
+        "..",
+        "../..",
+        "/",
+        "/etc",
+        "~",
+        "~root",
+        "-rf",
+        "a" * 513,
+        "é",
+        "😀",
+        "\ud83d",
+        "\udcff",
+    ),
+    *(
+        "\u202e",
+        "claude",
+        "opencode",
+        "codex",
+        "cursor",
+        "demo",
+        "worktree",
+        "simple",
+        "default",
+        "yolo",
+        "http://[",
+        "x" * 5000,
+    ),
 ]
-NUMBERS = [0, 1, -1, 2, 1.5, -0.0, 1e308, 2**31 - 1, 2**31, 2**32, 2**53, 2**63, 2**64, -(2**63) - 1, 10**30, 10**400]
+NUMBERS = [
+    0,
+    1,
+    -1,
+    2,
+    1.5,
+    -0.0,
+    1e308,
+    2**31 - 1,
+    2**31,
+    2**32,
+    2**53,
+    2**63,
+    2**64,
+    -(2**63) - 1,
+    10**30,
+    10**400,
+]
 SCALARS: list[Any] = [None, True, False, *NUMBERS, *TEXTS]
 TOKENS = [
     *(
@@ -108,8 +169,16 @@ class Garbage:
 
     def _change(self, made: Any, spare: Sequence[Any]) -> Any:
         if not isinstance(made, dict | list) or not made or self.random.random() < 0.08:
-            return copy.deepcopy(self.random.choice(spare)) if spare and self.random.random() < 0.3 else self.value()
-        key: Any = self.random.choice(list(made)) if isinstance(made, dict) else self.random.randrange(len(made))
+            return (
+                copy.deepcopy(self.random.choice(spare))
+                if spare and self.random.random() < 0.3
+                else self.value()
+            )
+        key: Any = (
+            self.random.choice(list(made))
+            if isinstance(made, dict)
+            else self.random.randrange(len(made))
+        )
         what = self.random.random()
         if what < 0.35:
             made[key] = self._change(made[key], spare)
@@ -135,7 +204,9 @@ class Garbage:
             elif what < 0.45:
                 text = text[:to] + text[at:to][:400] + text[to:]
             elif what < 0.9:
-                text = text[:at] + self.random.choice(TOKENS) + text[at + self.random.randrange(2) :]
+                text = (
+                    text[:at] + self.random.choice(TOKENS) + text[at + self.random.randrange(2) :]
+                )
             else:
                 text = text[:at] + chr(self.random.randrange(0x110000)) + text[at + 1 :]
         return text
@@ -162,7 +233,9 @@ class Garbage:
         """`sample` as the bytes of a JSON text: its value changed, its text changed, or neither (a part `kept` of them)."""
         what = self.random.random()
         value = sample if what < kept or what > 0.7 else self.changed(sample, spare)
-        content = json.dumps(value, ensure_ascii=self.random.random() < 0.5).encode("utf-8", "surrogatepass")
+        content = json.dumps(value, ensure_ascii=self.random.random() < 0.5).encode(
+            "utf-8", "surrogatepass"
+        )
         return self.mangled_bytes(content) if what > 0.6 else content
 
     def pick(self, samples: Sequence[Any]) -> Any:

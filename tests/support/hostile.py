@@ -13,7 +13,15 @@ MINUTE = 60
 
 
 def spawn(*code: str) -> None:
-    subprocess.Popen([sys.executable, "-I", "-S", "-c", "\n".join(("import os, signal, time", f"signal.alarm({MINUTE})", *code))])
+    subprocess.Popen(
+        [
+            sys.executable,
+            "-I",
+            "-S",
+            "-c",
+            "\n".join(("import os, signal, time", f"signal.alarm({MINUTE})", *code)),
+        ]
+    )
 
 
 def deaf() -> None:

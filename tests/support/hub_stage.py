@@ -70,7 +70,9 @@ class MemoryPeer:
             return fail(PeerGone("gone"))
         self.emit(event, *args)
         answer: Deferred[list[Any]] = Deferred()
-        timer = self.sockets.clock.callLater(timeout, lambda: answer.errback(AckTimeout("no answer")))
+        timer = self.sockets.clock.callLater(
+            timeout, lambda: answer.errback(AckTimeout("no answer"))
+        )
         answer.addBoth(lambda value: (timer.cancel() if timer.active() else None, value)[1])
         self.calls.append((answer, event, args[0]))
         return answer
@@ -120,7 +122,9 @@ class MemorySockets:
     def room(self, name: str, namespace: str = "/cli") -> frozenset[MemoryPeer]:
         return frozenset(peer for peer in self.peers if name in peer.rooms)
 
-    def emit(self, room: str, event: str, *args: Any, without: Any = None, namespace: str = "/cli") -> None:
+    def emit(
+        self, room: str, event: str, *args: Any, without: Any = None, namespace: str = "/cli"
+    ) -> None:
         for peer in self.room(room):
             if peer is not without:
                 peer.emit(event, *args)
@@ -159,7 +163,9 @@ class Stage:
         self.clock, self.start = Clock(), start
         self.store = store or memory_store(self.clock)
         self.gate = Gate(TOKEN, b"s" * 32)
-        self.hub = Hub(self.clock, self.now, self.store, self.gate, lambda cli: MemorySockets(self.clock, cli))
+        self.hub = Hub(
+            self.clock, self.now, self.store, self.gate, lambda cli: MemorySockets(self.clock, cli)
+        )
         self.engine, self.sockets = self.hub.engine, self.hub.sockets
         result_of(Deferred.fromCoroutine(self.engine.load()))
         root = Root(rules or Rules(), self.hub.rest, self.hub.streams, Resource(), PageResource())
@@ -176,15 +182,26 @@ class Stage:
         return self.gate.issue(caller, self.now() / 1000)
 
     def begin(
-        self, method: str, path: str, body: Any = None, namespace: str | None = "default", headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        namespace: str | None = "default",
+        headers: dict[str, str] | None = None,
     ) -> Deferred[Any]:
         """Start a request; `namespace` None sends no token."""
         given = dict(headers or {})
         if namespace is not None and "Authorization" not in given:
             secret = TOKEN if namespace == "default" else f"{TOKEN}:{namespace}"
-            given["Authorization"] = f"Bearer {secret if path.startswith('/cli') else self.jwt(namespace)}"
-        data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
-        pending = self.stub.request(method, f"http://127.0.0.1:3006{path}", data=data, headers=given)
+            given["Authorization"] = (
+                f"Bearer {secret if path.startswith('/cli') else self.jwt(namespace)}"
+            )
+        data = (
+            body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
+        )
+        pending = self.stub.request(
+            method, f"http://127.0.0.1:3006{path}", data=data, headers=given
+        )
         self.stub.flush()
         return pending
 
@@ -193,11 +210,25 @@ class Stage:
             self.stub.flush()
         response = result_of(pending)
         content = result_of(response.content())
-        headers = {name.decode().lower(): values[-1].decode() for name, values in response.headers.getAllRawHeaders()}
+        headers = {
+            name.decode().lower(): values[-1].decode()
+            for name, values in response.headers.getAllRawHeaders()
+        }
         kind = headers.get("content-type", "")
-        return Answer(response.code, json.loads(content) if "json" in kind and content else content.decode(), headers)
+        return Answer(
+            response.code,
+            json.loads(content) if "json" in kind and content else content.decode(),
+            headers,
+        )
 
-    def rest(self, method: str, path: str, body: Any = None, namespace: str | None = "default", **headers: str) -> Answer:
+    def rest(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        namespace: str | None = "default",
+        **headers: str,
+    ) -> Answer:
         return self.finish(self.begin(method, path, body, namespace, headers))
 
     def get(self, path: str, namespace: str | None = "default") -> Any:
@@ -231,13 +262,20 @@ class Stage:
 
     def session(self, namespace: str = "default", tag: str = "tag", **metadata: Any) -> str:
         """The id of a new session."""
-        base = {"path": "/home/dev/project", "host": "devbox", "flavor": "opencode", "lifecycleState": "running"}
+        base = {
+            "path": "/home/dev/project",
+            "host": "devbox",
+            "flavor": "opencode",
+            "lifecycleState": "running",
+        }
         body = {"tag": tag, "metadata": {**base, **metadata}, "agentState": {}}
         answer = self.rest("POST", "/cli/sessions", body, namespace)
         assert answer.status == 200, answer
         return str(answer.body["session"]["id"])
 
-    def live(self, namespace: str = "default", tag: str = "tag", **metadata: Any) -> tuple[str, MemoryPeer]:
+    def live(
+        self, namespace: str = "default", tag: str = "tag", **metadata: Any
+    ) -> tuple[str, MemoryPeer]:
         """An active session and its process's socket."""
         session_id = self.session(namespace, tag, **metadata)
         peer = self.connect(namespace, sessionId=session_id)
@@ -245,11 +283,23 @@ class Stage:
         return session_id, peer
 
     def alive(self, peer: MemoryPeer, session_id: str, **more: Any) -> None:
-        peer.send("session-alive", {"sid": session_id, "time": self.now(), "thinking": False, "mode": "remote", **more})
+        peer.send(
+            "session-alive",
+            {"sid": session_id, "time": self.now(), "thinking": False, "mode": "remote", **more},
+        )
 
-    def machine(self, namespace: str = "default", name: str = "m1", **metadata: Any) -> tuple[str, MemoryPeer]:
-        base = {"host": "devbox", "platform": "linux", "happyCliVersion": "0.30.7", "capabilities": ["agent-availability"]}
-        answer = self.rest("POST", "/cli/machines", {"id": name, "metadata": {**base, **metadata}}, namespace)
+    def machine(
+        self, namespace: str = "default", name: str = "m1", **metadata: Any
+    ) -> tuple[str, MemoryPeer]:
+        base = {
+            "host": "devbox",
+            "platform": "linux",
+            "happyCliVersion": "0.30.7",
+            "capabilities": ["agent-availability"],
+        }
+        answer = self.rest(
+            "POST", "/cli/machines", {"id": name, "metadata": {**base, **metadata}}, namespace
+        )
         assert answer.status == 200, answer
         peer = self.connect(namespace, machineId=name)
         peer.send("machine-alive", {"machineId": name, "time": self.now()})

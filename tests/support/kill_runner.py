@@ -112,7 +112,9 @@ def at(point: str) -> None:
             where, name, pid = file.read().split()
     except (OSError, ValueError):
         return
-    if (where == point and int(pid) in (0, os.getpid())) or (where == point and int(pid) < 0 and -int(pid) != os.getpid()):
+    if (where == point and int(pid) in (0, os.getpid())) or (
+        where == point and int(pid) < 0 and -int(pid) != os.getpid()
+    ):
         os.unlink(os.environ["HAPI_TEST_TRAP"])
         os.kill(os.getpid(), signal.Signals[name])
 
@@ -159,7 +161,11 @@ def main() -> int:
     from hapi.runner.handoff import upgrade as watch
     from hapi.runner.service import RunnerService
 
-    watch.CONFIRM, watch.AFTER_FAILURE, watch.MOST = 0.1, float(os.environ.get("HAPI_TEST_AFTER_FAILURE", "0.5")), 100_000
+    watch.CONFIRM, watch.AFTER_FAILURE, watch.MOST = (
+        0.1,
+        float(os.environ.get("HAPI_TEST_AFTER_FAILURE", "0.5")),
+        100_000,
+    )
     handoff.PATIENCE = float(os.environ.get("HAPI_TEST_PATIENCE", "30"))
     set_up()
     told = RunnerService._step

@@ -36,7 +36,12 @@ def running_hub(path: Path) -> Iterator[str]:
     """A hub of ours; its address."""
     stage, port = Stage(path), free_port()
     environment = {"HAPI_HOME": str(stage.path / "hub"), "CLI_API_TOKEN": CANARY}
-    program = stage.start("hub", [sys.executable, "-m", "hapi", "hub", "--port", str(port)], environment, output=".printed")
+    program = stage.start(
+        "hub",
+        [sys.executable, "-m", "hapi", "hub", "--port", str(port)],
+        environment,
+        output=".printed",
+    )
     program.ready(lambda: "Page:" in program.output)
     yield f"http://127.0.0.1:{port}"
     stage.end()
@@ -61,7 +66,9 @@ class Doomed(Machine):
         self.starts = self.builds = 0
         self.slowest = 0.0
         self.numbers = itertools.count()
-        self.strangers = [subprocess.Popen(SLEEPER, env={**stage.base}, start_new_session=True) for _ in range(2)]
+        self.strangers = [
+            subprocess.Popen(SLEEPER, env={**stage.base}, start_new_session=True) for _ in range(2)
+        ]
         self.program: Program | None = None
 
     # --- what is done to it
@@ -76,7 +83,12 @@ class Doomed(Machine):
     def come_up(self) -> Program:
         """Start a runner that must serve soon."""
         program = self.begin()
-        program.ready(lambda: self.state().get("pid") == program.pid and self.look().get("pid") == program.pid, AFTER_A_KILL)
+        program.ready(
+            lambda: (
+                self.state().get("pid") == program.pid and self.look().get("pid") == program.pid
+            ),
+            AFTER_A_KILL,
+        )
         self.slowest = max(self.slowest, time.time() - psutil.Process(program.pid).create_time())
         return program
 
@@ -133,7 +145,9 @@ class Doomed(Machine):
         found = []
         for process, environment in self.ours():
             with contextlib.suppress(psutil.Error):
-                if "start-sync" in process.cmdline() and not environment.get("HAPI_ATTEMPT", "").startswith("2"):
+                if "start-sync" in process.cmdline() and not environment.get(
+                    "HAPI_ATTEMPT", ""
+                ).startswith("2"):
                     found.append(process.pid)
         return found
 
@@ -142,7 +156,9 @@ class Doomed(Machine):
         found: dict[str, set[int]] = {}
         for process, environment in self.ours():
             with contextlib.suppress(psutil.Error):
-                if (attempt := environment.get("HAPI_ATTEMPT", "")) and "start-sync" not in process.cmdline():
+                if (
+                    attempt := environment.get("HAPI_ATTEMPT", "")
+                ) and "start-sync" not in process.cmdline():
                     pids = found.setdefault(attempt, set())
                     if "hapi-holder" not in process.cmdline():
                         pids.add(process.pid)
@@ -152,7 +168,9 @@ class Doomed(Machine):
         listed = self.post("/list")["children"]
         found = {child["attempt"]: child for child in listed}
         assert len(found) == len(listed), f"an attempt is listed twice: {listed}"
-        assert len({child["happySessionId"] for child in listed}) == len(listed), f"a session is listed twice: {listed}"
+        assert len({child["happySessionId"] for child in listed}) == len(listed), (
+            f"a session is listed twice: {listed}"
+        )
         return found
 
     def journal(self) -> list[dict]:
@@ -190,15 +208,23 @@ class Doomed(Machine):
         assert self.state()["pid"] == pid, after
         assert self.home.npm_lock.read_text() == str(pid), after
         assert f'"pid": {pid},' in self.home.runner_lock.read_text(), after
-        assert [stranger.poll() for stranger in self.strangers] == [None] * len(self.strangers), f"{after}: a stranger was ended"
+        assert [stranger.poll() for stranger in self.strangers] == [None] * len(self.strangers), (
+            f"{after}: a stranger was ended"
+        )
         self.files_are_whole(after)
 
     def files_are_whole(self, after: str) -> None:
         for path in self.home.path.rglob("*.json"):
             with contextlib.suppress(FileNotFoundError):
                 json.loads(path.read_text())
-        left = [name for name in os.listdir(self.home.path) if name.startswith((".", "runner.state.json.lock."))]
-        assert all(name.split(".")[-2] == str(self.state()["pid"]) for name in left), f"after {after}: left over {left}"
+        left = [
+            name
+            for name in os.listdir(self.home.path)
+            if name.startswith((".", "runner.state.json.lock."))
+        ]
+        assert all(name.split(".")[-2] == str(self.state()["pid"]) for name in left), (
+            f"after {after}: left over {left}"
+        )
 
     def occupy(self, pid: int) -> bool:
         """Start a stranger that gets this pid; False where nobody may choose."""
@@ -248,7 +274,9 @@ def fall_at(machine: Doomed, phase: str, point: str) -> None:
     elif phase == "stop":
         session = next(reversed(machine.listed()))
         machine.set_trap(point)
-        threading.Thread(target=machine.try_post, args=("/stop-session", {"sessionId": session})).start()
+        threading.Thread(
+            target=machine.try_post, args=("/stop-session", {"sessionId": session})
+        ).start()
     elif phase == "beat":
         machine.set_trap(point)
     elif phase == "leave":
@@ -259,7 +287,11 @@ def fall_at(machine: Doomed, phase: str, point: str) -> None:
 
 def kill_at_random(machine: Doomed, rng: random.Random, longest: float) -> str:
     """Kill the runner after a while, in the middle of whatever it is asked for; what was done, in words."""
-    program = machine.program if machine.program is not None and machine.program.running else machine.begin()
+    program = (
+        machine.program
+        if machine.program is not None and machine.program.running
+        else machine.begin()
+    )
     assert program is not None
     told, asked = [], []
     for _ in range(rng.randrange(4)):
@@ -269,7 +301,9 @@ def kill_at_random(machine: Doomed, rng: random.Random, longest: float) -> str:
                 told.append("spawn")
             case "stop" if listed := list(machine.try_post("/list").get("children", [])):
                 body = {"sessionId": rng.choice(listed)["happySessionId"]}
-                asked.append(threading.Thread(target=machine.try_post, args=("/stop-session", body)))
+                asked.append(
+                    threading.Thread(target=machine.try_post, args=("/stop-session", body))
+                )
                 asked[-1].start()
                 told.append("stop")
             case _:

@@ -102,10 +102,14 @@ def as_npm(home: Home) -> bool:
     return False
 
 
-def one_starter(home: Home, barrier: int, results: int, release: int, rng: random.Random, npm: bool) -> None:
+def one_starter(
+    home: Home, barrier: int, results: int, release: int, rng: random.Random, npm: bool
+) -> None:
     os.read(barrier, 1)  # end of file: all at once
     pause = (
-        (lambda _: time.sleep(rng.random() * 0.002) if rng.random() < 0.3 else None) if rng.random() < 0.5 else (lambda _: None)
+        (lambda _: time.sleep(rng.random() * 0.002) if rng.random() < 0.3 else None)
+        if rng.random() < 0.5
+        else (lambda _: None)
     )
     try:
         if npm:
@@ -134,7 +138,9 @@ def one_round(home: Home, kind: str, ours: int, npm: int, rng: random.Random) ->
         if pid == 0:
             for each in (barrier[1], results[0], release[1]):
                 os.close(each)
-            one_starter(home, barrier[0], results[1], release[0], random.Random(seed), number >= ours)
+            one_starter(
+                home, barrier[0], results[1], release[0], random.Random(seed), number >= ours
+            )
         starters.append(pid)
     for each in (barrier[0], results[1], release[0]):
         os.close(each)
@@ -156,7 +162,9 @@ def one_round(home: Home, kind: str, ours: int, npm: int, rng: random.Random) ->
         "npm": sum(1 for line in lines if line[0] == "npm" and line[2] == "1"),
         "errors": [" ".join(line) for line in lines if line[0] == "error"],
         "told": len(lines),
-        "left": [name for name in os.listdir(home.path) if name.startswith("runner.state.json.lock.")],
+        "left": [
+            name for name in os.listdir(home.path) if name.startswith("runner.state.json.lock.")
+        ],
     }
 
 

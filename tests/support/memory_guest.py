@@ -22,10 +22,18 @@ class Guest:
 
     @classmethod
     def of(cls, server: SocketServer) -> Guest:
-        factory = ClientSocketFactory(server.clock, "ws://127.0.0.1:3006/socket.io/?EIO=4&transport=websocket", {}, cls)
+        factory = ClientSocketFactory(
+            server.clock, "ws://127.0.0.1:3006/socket.io/?EIO=4&transport=websocket", {}, cls
+        )
         theirs, ours = server.factory.buildProtocol(None), factory.buildProtocol(None)
         guest = ours.holder
-        guest.pump = iosim.connect(theirs, iosim.FakeTransport(theirs, True), ours, iosim.FakeTransport(ours, False), greet=False)
+        guest.pump = iosim.connect(
+            theirs,
+            iosim.FakeTransport(theirs, True),
+            ours,
+            iosim.FakeTransport(ours, False),
+            greet=False,
+        )
         guest.settle()
         return guest
 
@@ -102,7 +110,9 @@ class Place:
     guests: list[Guest] = field(factory=list)
 
     def __attrs_post_init__(self):
-        self.server = SocketServer(self.clock, {"/cli": self.desk, "/terminal": self.terminal}, backlog=10_000)
+        self.server = SocketServer(
+            self.clock, {"/cli": self.desk, "/terminal": self.terminal}, backlog=10_000
+        )
 
     def guest(self, joined: bool = True) -> Guest:
         made = Guest.of(self.server)

@@ -121,7 +121,11 @@ class MemoryHub:
     def heard(self, start: str = "") -> list[str]:
         """What the latest connection brought, of those that begin with `start`, without the link's own probes."""
         self.settle()
-        return [text for text in self.visit.texts if text.startswith(start) and not text.endswith('["ping"]')]
+        return [
+            text
+            for text in self.visit.texts
+            if text.startswith(start) and not text.endswith('["ping"]')
+        ]
 
     def answer_probes(self) -> None:
         """Answer each probe as the hub does: it has handled all that went before."""
@@ -150,7 +154,9 @@ class Speaker:
     def connectionLost(self, reason) -> None: ...
 
 
-def until(hub: MemoryHub, seen: Callable[[], bool], step: float = 0.1, most: float = 600.0) -> float:
+def until(
+    hub: MemoryHub, seen: Callable[[], bool], step: float = 0.1, most: float = 600.0
+) -> float:
     """Advance the clock until `seen`; the seconds that took."""
     waited = 0.0
     while not seen():

@@ -58,8 +58,14 @@ def text_of(content: Any) -> str:
     """The last text in a message's content, a string or a list of parts; what agents add for the model alone is passed over."""
     if isinstance(content, str):
         return content
-    texts = [part.get("text", "") for part in content or [] if isinstance(part, dict) and part.get("type") == "text"]
-    return next((text for text in reversed(texts) if not text.lstrip().startswith("<system-reminder>")), "")
+    texts = [
+        part.get("text", "")
+        for part in content or []
+        if isinstance(part, dict) and part.get("type") == "text"
+    ]
+    return next(
+        (text for text in reversed(texts) if not text.lstrip().startswith("<system-reminder>")), ""
+    )
 
 
 def tool_output(message: dict[str, Any]) -> str | None:
@@ -76,7 +82,9 @@ def tool_output(message: dict[str, Any]) -> str | None:
 
 def answer(request: dict[str, Any]) -> list[Step]:
     """What to say to a request of either API."""
-    last = [message for message in request["messages"] if message["role"] not in ("system", "developer")][-1]
+    last = [
+        message for message in request["messages"] if message["role"] not in ("system", "developer")
+    ][-1]
     output = tool_output(last)
     if output is not None:
         return [Text(f"Output: {output.strip()}")]
@@ -89,17 +97,28 @@ def answer(request: dict[str, Any]) -> list[Step]:
         return [Text("Holding "), Hold(), Text("and released.")]
     if found := re.search(r"run: *(.+)", prompt):
         return [Thought("A command is wanted."), Text("I will run it."), Shell(found[1])]
-    return [Thought("Nothing to do but answer."), Text(f"You said: {(prompt.splitlines() or [''])[-1]}")]
+    return [
+        Thought("Nothing to do but answer."),
+        Text(f"You said: {(prompt.splitlines() or [''])[-1]}"),
+    ]
 
 
 def shell_tool(request: dict[str, Any]) -> str | None:
     """The name that the agent gave to its shell tool."""
-    names = [tool.get("name") or tool.get("function", {}).get("name", "") for tool in request.get("tools") or []]
+    names = [
+        tool.get("name") or tool.get("function", {}).get("name", "")
+        for tool in request.get("tools") or []
+    ]
     return next((name for name in names if name.lower() in ("bash", "shell")), None)
 
 
 def openai_stream(request: dict[str, Any], steps: list[Step], model: Model) -> Iterator[bytes]:
-    base = {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": "chat.completion.chunk", "created": 0, "model": request["model"]}
+    base = {
+        "id": f"chatcmpl-{uuid.uuid4().hex}",
+        "object": "chat.completion.chunk",
+        "created": 0,
+        "model": request["model"],
+    }
 
     def chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
         return sse({**base, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
@@ -117,10 +136,21 @@ def openai_stream(request: dict[str, Any], steps: list[Step], model: Model) -> I
             case Shell(command):
                 finish = "tool_calls"
                 call = {"name": shell_tool(request), "arguments": json.dumps(shell_input(command))}
-                given = {"index": 0, "id": f"call_{uuid.uuid4().hex[:12]}", "type": "function", "function": call}
+                given = {
+                    "index": 0,
+                    "id": f"call_{uuid.uuid4().hex[:12]}",
+                    "type": "function",
+                    "function": call,
+                }
                 yield chunk({"tool_calls": [given]})
     yield chunk({}, finish)
-    yield sse({**base, "choices": [], "usage": {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}})
+    yield sse(
+        {
+            **base,
+            "choices": [],
+            "usage": {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120},
+        }
+    )
     yield b"data: [DONE]\n\n"
 
 
@@ -128,21 +158,48 @@ def anthropic_stream(request: dict[str, Any], steps: list[Step], model: Model) -
     def event(kind: str, **fields: Any) -> bytes:
         return f"event: {kind}\n".encode() + sse({"type": kind, **fields})
 
-    message = {"id": f"msg_{uuid.uuid4().hex}", "type": "message", "role": "assistant", "model": request["model"], "content": []}
-    usage = {"input_tokens": 100, "output_tokens": 1, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
-    yield event("message_start", message={**message, "stop_reason": None, "stop_sequence": None, "usage": usage})
+    message = {
+        "id": f"msg_{uuid.uuid4().hex}",
+        "type": "message",
+        "role": "assistant",
+        "model": request["model"],
+        "content": [],
+    }
+    usage = {
+        "input_tokens": 100,
+        "output_tokens": 1,
+        "cache_read_input_tokens": 0,
+        "cache_creation_input_tokens": 0,
+    }
+    yield event(
+        "message_start",
+        message={**message, "stop_reason": None, "stop_sequence": None, "usage": usage},
+    )
     stop, index = "end_turn", 0
     for step in steps:
         match step:
             case Thought(text):
                 block = {"type": "thinking", "thinking": "", "signature": ""}
-                deltas = [{"type": "thinking_delta", "thinking": text}, {"type": "signature_delta", "signature": "c2lnbmVk"}]
+                deltas = [
+                    {"type": "thinking_delta", "thinking": text},
+                    {"type": "signature_delta", "signature": "c2lnbmVk"},
+                ]
             case Text(text):
-                block, deltas = {"type": "text", "text": ""}, [{"type": "text_delta", "text": piece} for piece in pieces(text)]
+                block, deltas = (
+                    {"type": "text", "text": ""},
+                    [{"type": "text_delta", "text": piece} for piece in pieces(text)],
+                )
             case Shell(command):
                 stop = "tool_use"
-                block = {"type": "tool_use", "id": f"toolu_{uuid.uuid4().hex[:20]}", "name": shell_tool(request), "input": {}}
-                deltas = [{"type": "input_json_delta", "partial_json": json.dumps(shell_input(command))}]
+                block = {
+                    "type": "tool_use",
+                    "id": f"toolu_{uuid.uuid4().hex[:20]}",
+                    "name": shell_tool(request),
+                    "input": {},
+                }
+                deltas = [
+                    {"type": "input_json_delta", "partial_json": json.dumps(shell_input(command))}
+                ]
             case _:
                 model.wait()
                 continue
@@ -151,7 +208,11 @@ def anthropic_stream(request: dict[str, Any], steps: list[Step], model: Model) -
             yield event("content_block_delta", index=index, delta=delta)
         yield event("content_block_stop", index=index)
         index += 1
-    yield event("message_delta", delta={"stop_reason": stop, "stop_sequence": None}, usage={"output_tokens": 20})
+    yield event(
+        "message_delta",
+        delta={"stop_reason": stop, "stop_sequence": None},
+        usage={"output_tokens": 20},
+    )
     yield event("message_stop")
 
 
@@ -186,22 +247,33 @@ class Model:
                 self._reply(404, b"{}")
 
             def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers.get("content-length") or 0)) or b"{}")
+                body = json.loads(
+                    self.rfile.read(int(self.headers.get("content-length") or 0)) or b"{}"
+                )
                 path = self.path.split("?")[0]
                 if path.endswith("/count_tokens"):
                     self._reply(200, b'{"input_tokens": 100}')
-                elif not path.endswith(("/chat/completions", "/messages")) or not body.get("messages"):
+                elif not path.endswith(("/chat/completions", "/messages")) or not body.get(
+                    "messages"
+                ):
                     self._reply(404, b"{}")
                 else:
                     outer.requests.append(body)
-                    self._answer(body, openai_stream if path.endswith("completions") else anthropic_stream)
+                    self._answer(
+                        body, openai_stream if path.endswith("completions") else anthropic_stream
+                    )
 
             def _answer(self, body: dict[str, Any], stream: Any) -> None:
                 steps = answer(body)
                 for step in steps:
                     if isinstance(step, Fail):
                         kind = "invalid_request_error"
-                        self._reply(400, json.dumps({"type": "error", "error": {"type": kind, "message": step.message}}).encode())
+                        self._reply(
+                            400,
+                            json.dumps(
+                                {"type": "error", "error": {"type": kind, "message": step.message}}
+                            ).encode(),
+                        )
                         return
                 self.send_response(200)
                 self.send_header("content-type", "text/event-stream")
@@ -228,7 +300,9 @@ class Model:
         self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, name="model", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, name="model", daemon=True
+        )
 
     def start(self) -> Model:
         self._thread.start()
@@ -275,7 +349,12 @@ def opencode_settings(url: str, ask: bool = True) -> dict[str, Any]:
                 "name": "Scripted",
                 "options": {"baseURL": f"{url}/v1", "apiKey": "none"},
                 "models": {
-                    "plain": {"name": "Plain", "limit": LIMIT, "reasoning": True, "tool_call": True},
+                    "plain": {
+                        "name": "Plain",
+                        "limit": LIMIT,
+                        "reasoning": True,
+                        "tool_call": True,
+                    },
                     "other": {"name": "Other", "limit": LIMIT, "tool_call": True},
                 },
             }

@@ -36,7 +36,13 @@ class ScriptedSession:
         **metadata: Any,
     ) -> None:
         self.hub, self.token, self.consume = hub, token, consume
-        self.metadata = {"path": "/home/dev/shop", "host": "devbox", "flavor": flavor, "lifecycleState": "running", **metadata}
+        self.metadata = {
+            "path": "/home/dev/shop",
+            "host": "devbox",
+            "flavor": flavor,
+            "lifecycleState": "running",
+            **metadata,
+        }
         self.id = session or ""
         self._connects = connect
         self.thinking = False
@@ -50,8 +56,12 @@ class ScriptedSession:
         self.prompts: list[dict[str, Any]] = []  # message objects, each once
         self.calls: list[tuple[str, Any]] = []  # (method, params) of the hub's calls
         self.cancel_answer = {"removed": True}
-        self.answers: dict[str, Any] = {}  # what calls give, by name; a function gets the parameters
-        self.pause: Callable[[], object] = lambda: time.sleep(0.02)  # between two looks; a browser's test lets the browser go on
+        self.answers: dict[
+            str, Any
+        ] = {}  # what calls give, by name; a function gets the parameters
+        self.pause: Callable[[], object] = lambda: time.sleep(
+            0.02
+        )  # between two looks; a browser's test lets the browser go on
         self._versions = {"metadata": 1, "agentState": 1}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -62,7 +72,13 @@ class ScriptedSession:
 
     def record(self, **data: Any) -> None:
         """A `codex` record."""
-        self._say({"role": "agent", "content": {"type": "codex", "data": data}, "meta": {"sentFrom": "cli"}})
+        self._say(
+            {
+                "role": "agent",
+                "content": {"type": "codex", "data": data},
+                "meta": {"sentFrom": "cli"},
+            }
+        )
 
     def claude(self, **data: Any) -> None:
         self._say(
@@ -74,7 +90,9 @@ class ScriptedSession:
         )
 
     def event(self, **data: Any) -> None:
-        self._say({"role": "agent", "content": {"type": "event", "id": str(uuid.uuid4()), "data": data}})
+        self._say(
+            {"role": "agent", "content": {"type": "event", "id": str(uuid.uuid4()), "data": data}}
+        )
 
     def raw(self, message: Any) -> None:
         self._say(message)
@@ -84,12 +102,22 @@ class ScriptedSession:
         self._run(self._alive())
 
     def ask(self, request: str, tool: str, arguments: Any, **more: Any) -> None:
-        self.state["requests"][request] = {"tool": tool, "arguments": arguments, "createdAt": now(), **more}
+        self.state["requests"][request] = {
+            "tool": tool,
+            "arguments": arguments,
+            "createdAt": now(),
+            **more,
+        }
         self._run(self._write("agentState", self.state))
 
     def answered(self, request: str, status: str = "approved", **more: Any) -> None:
         asked = self.state["requests"].pop(request)
-        self.state["completedRequests"][request] = {**asked, "completedAt": now(), "status": status, **more}
+        self.state["completedRequests"][request] = {
+            **asked,
+            "completedAt": now(),
+            "status": status,
+            **more,
+        }
         self._run(self._write("agentState", self.state))
 
     def describe(self, **metadata: Any) -> None:
@@ -98,7 +126,11 @@ class ScriptedSession:
 
     def take(self, *local_ids: str) -> None:
         """Hand the waiting prompts to the agent."""
-        self._run(self._io.emit("messages-consumed", {"sid": self.id, "localIds": list(local_ids)}, namespace="/cli"))
+        self._run(
+            self._io.emit(
+                "messages-consumed", {"sid": self.id, "localIds": list(local_ids)}, namespace="/cli"
+            )
+        )
 
     def until(self, look: Callable[[], Any], what: str) -> Any:
         """What `look` gives, as soon as that is true."""
@@ -112,18 +144,30 @@ class ScriptedSession:
     def wait_for_call(self, method: str) -> Any:
         """The parameters of the hub's latest call of `method`."""
         return self.until(
-            lambda: next(([given] for name, given in reversed(self.calls) if name == method), None), f"a call of {method}"
+            lambda: next(([given] for name, given in reversed(self.calls) if name == method), None),
+            f"a call of {method}",
         )[0]
 
     def again(self) -> None:
         """Wait until the socket is back after a restart of the hub."""
-        self.until(lambda: self._io.connected and "/cli" in self._io.namespaces, "the session's socket")
+        self.until(
+            lambda: self._io.connected and "/cli" in self._io.namespaces, "the session's socket"
+        )
 
     def end(self, reason: str = "terminated", archived: bool = True) -> None:
         self._beating.cancel()
-        self._run(self._io.emit("session-end", {"sid": self.id, "time": now(), "reason": reason}, namespace="/cli"))
+        self._run(
+            self._io.emit(
+                "session-end", {"sid": self.id, "time": now(), "reason": reason}, namespace="/cli"
+            )
+        )
         if archived:
-            self.describe(lifecycleState="archived", lifecycleStateSince=now(), archivedBy="cli", archiveReason="User terminated")
+            self.describe(
+                lifecycleState="archived",
+                lifecycleStateSince=now(),
+                archivedBy="cli",
+                archiveReason="User terminated",
+            )
         self.close()
 
     def close(self) -> None:
@@ -149,13 +193,20 @@ class ScriptedSession:
     async def _open(self) -> None:
         async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {self.token}"}) as http:
             if not self.id:
-                body = {"tag": str(uuid.uuid4()), "metadata": self.metadata, "agentState": self.state}
+                body = {
+                    "tag": str(uuid.uuid4()),
+                    "metadata": self.metadata,
+                    "agentState": self.state,
+                }
                 async with http.post(f"{self.hub}/cli/sessions", json=body) as answer:
                     assert answer.status == 200, await answer.text()
                     self.id = (await answer.json())["session"]["id"]
             async with http.get(f"{self.hub}/cli/sessions/{self.id}") as answer:
                 row = (await answer.json())["session"]
-                self._versions = {"metadata": row["metadataVersion"], "agentState": row["agentStateVersion"]}
+                self._versions = {
+                    "metadata": row["metadataVersion"],
+                    "agentState": row["agentStateVersion"],
+                }
         if not self._connects:
             return
         self._io = socketio.AsyncClient(reconnection_delay=0.2, reconnection_delay_max=0.5)
@@ -196,7 +247,9 @@ class ScriptedSession:
         event = "update-metadata" if field == "metadata" else "update-state"
         for _ in range(10):
             ack = await self._io.call(
-                event, {"sid": self.id, "expectedVersion": self._versions[field], field: value}, namespace="/cli"
+                event,
+                {"sid": self.id, "expectedVersion": self._versions[field], field: value},
+                namespace="/cli",
             )
             self._versions[field] = ack.get("version", self._versions[field])
             if ack["result"] == "success":
@@ -206,13 +259,25 @@ class ScriptedSession:
     async def _update(self, update: dict[str, Any]) -> Any:
         body = update["body"]
         if body["t"] == "cancel-queued-message":
-            return {"removed": False, "inFlight": False, "indeterminate": False, "consumed": False, **self.cancel_answer}
+            return {
+                "removed": False,
+                "inFlight": False,
+                "indeterminate": False,
+                "consumed": False,
+                **self.cancel_answer,
+            }
         if body["t"] == "new-message":
             message = body["message"]
-            if message["content"]["role"] == "user" and message["id"] not in {known["id"] for known in self.prompts}:
+            if message["content"]["role"] == "user" and message["id"] not in {
+                known["id"] for known in self.prompts
+            }:
                 self.prompts.append(message)
                 if self.consume and message["localId"]:
-                    await self._io.emit("messages-consumed", {"sid": self.id, "localIds": [message["localId"]]}, namespace="/cli")
+                    await self._io.emit(
+                        "messages-consumed",
+                        {"sid": self.id, "localIds": [message["localId"]]},
+                        namespace="/cli",
+                    )
         return None
 
     async def _call(self, request: dict[str, Any]) -> str:
@@ -239,12 +304,26 @@ class ScriptedMachine(ScriptedSession):
     async def _open(self) -> None:
         self.answers = {
             "agent-availability": {"agents": [{"agent": "demo", "available": True}]},
-            "path-exists": lambda params: {"exists": {path: path == "/home/dev/shop" for path in params["paths"]}},
-            "list-directory": {"success": True, "entries": [{"name": "shop", "type": "directory", "isGitRepo": True}]},
+            "path-exists": lambda params: {
+                "exists": {path: path == "/home/dev/shop" for path in params["paths"]}
+            },
+            "list-directory": {
+                "success": True,
+                "entries": [{"name": "shop", "type": "directory", "isGitRepo": True}],
+            },
             "spawn-happy-session": {"type": "error", "errorMessage": "not scripted"},
         }
-        given = {name: value for name, value in self.metadata.items() if name not in ("path", "flavor", "lifecycleState")}
-        metadata = {"platform": "linux", "happyCliVersion": "0.30.7", "capabilities": CAPABILITIES, **given}
+        given = {
+            name: value
+            for name, value in self.metadata.items()
+            if name not in ("path", "flavor", "lifecycleState")
+        }
+        metadata = {
+            "platform": "linux",
+            "happyCliVersion": "0.30.7",
+            "capabilities": CAPABILITIES,
+            **given,
+        }
         state = {"status": "running", "pid": 1, "httpPort": 1, "startedAt": now()}
         async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {self.token}"}) as http:
             body = {"id": self.machine_id, "metadata": metadata, "runnerState": state}
@@ -255,7 +334,9 @@ class ScriptedMachine(ScriptedSession):
         auth = {"token": self.token, "clientType": "machine-scoped", "machineId": self.machine_id}
         await self._io.connect(self.hub, namespaces=["/cli"], auth=auth, transports=["websocket"])
         for name in self.answers:
-            await self._io.emit("rpc-register", {"method": f"{self.machine_id}:{name}"}, namespace="/cli")
+            await self._io.emit(
+                "rpc-register", {"method": f"{self.machine_id}:{name}"}, namespace="/cli"
+            )
         await self._alive()
         self._beating = asyncio.ensure_future(self._beat())
 
@@ -268,7 +349,11 @@ class ScriptedMachine(ScriptedSession):
             "memoryPercent": 34,
             "uptimeSeconds": 7200,
         }
-        await self._io.emit("machine-alive", {"machineId": self.machine_id, "time": now(), "health": health}, namespace="/cli")
+        await self._io.emit(
+            "machine-alive",
+            {"machineId": self.machine_id, "time": now(), "health": health},
+            namespace="/cli",
+        )
 
     async def _call(self, request: dict[str, Any]) -> str:
         method, params = request["method"].split(":", 1)[1], json.loads(request["params"])

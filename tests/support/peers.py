@@ -50,13 +50,19 @@ class User:
         where = urlsplit(self.url)
         connection = HTTPConnection(where.hostname or "", where.port, timeout=seconds)
         try:
-            headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.jwt}"} if self.jwt else {})
+            headers = {"Content-Type": "application/json"} | (
+                {"Authorization": f"Bearer {self.jwt}"} if self.jwt else {}
+            )
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             answer = connection.getresponse()
             raw = answer.read()
         finally:
             connection.close()
-        value = json.loads(raw) if "json" in (answer.getheader("content-type") or "") else raw.decode(errors="replace")
+        value = (
+            json.loads(raw)
+            if "json" in (answer.getheader("content-type") or "")
+            else raw.decode(errors="replace")
+        )
         if answer.status >= 400:
             raise Refused(answer.status, value)
         return value
@@ -81,8 +87,15 @@ class User:
     def sessions(self) -> list[Json]:
         return list(self.get("/api/sessions")["sessions"])
 
-    def spawn(self, machine_id: str, directory: Path, agent: str = "opencode", **options: Any) -> Json:
-        return dict(self.post(f"/api/machines/{machine_id}/spawn", {"directory": str(directory), "agent": agent, **options}))
+    def spawn(
+        self, machine_id: str, directory: Path, agent: str = "opencode", **options: Any
+    ) -> Json:
+        return dict(
+            self.post(
+                f"/api/machines/{machine_id}/spawn",
+                {"directory": str(directory), "agent": agent, **options},
+            )
+        )
 
     def say(self, session_id: str, text: str) -> str:
         """Post a message; its local id."""
@@ -95,21 +108,34 @@ class User:
 
     def records(self, session_id: str) -> list[Json]:
         """What the agent said and did, oldest first, each with a `type`; Claude's own records brought to the same shape."""
-        return [record for message in self.messages(session_id) for record in flatten(message["content"])]
+        return [
+            record
+            for message in self.messages(session_id)
+            for record in flatten(message["content"])
+        ]
 
     def texts(self, session_id: str) -> list[str]:
-        return [record["message"] for record in self.records(session_id) if record["type"] == "message"]
+        return [
+            record["message"] for record in self.records(session_id) if record["type"] == "message"
+        ]
 
-    def started(self, machine_id: str, directory: Path, agent: str = "opencode", **options: Any) -> str:
+    def started(
+        self, machine_id: str, directory: Path, agent: str = "opencode", **options: Any
+    ) -> str:
         """Spawn a session and wait until it is active: its id."""
         answer = self.spawn(machine_id, directory, agent, **options)
         assert answer["type"] == "success", answer
-        until(lambda: self.session(answer["sessionId"])["active"], what="the session to become active")
+        until(
+            lambda: self.session(answer["sessionId"])["active"], what="the session to become active"
+        )
         return str(answer["sessionId"])
 
     def idle(self, session_id: str) -> None:
         """Wait for the turn's end: the agent's last word is `ready`."""
-        until(lambda: self.records(session_id)[-1].get("event") == {"type": "ready"}, what="the turn's end")
+        until(
+            lambda: self.records(session_id)[-1].get("event") == {"type": "ready"},
+            what="the turn's end",
+        )
 
     def heard(self, session_id: str, text: str, seconds: float = 60.0) -> None:
         """Wait until the agent has said exactly `text`."""
@@ -117,20 +143,32 @@ class User:
 
     def asked(self, session_id: str) -> tuple[str, Json]:
         """Wait for a permission request: its id and what it says."""
-        return until(lambda: next(iter(self.requests(session_id).items()), None), what="the permission request")
+        return until(
+            lambda: next(iter(self.requests(session_id).items()), None),
+            what="the permission request",
+        )
 
     def archived(self, session_id: str) -> Json:
         """Wait until the session is archived: its metadata."""
-        return until(lambda: (seen := self.session(session_id)["metadata"])["lifecycleState"] == "archived" and seen)
+        return until(
+            lambda: (
+                (seen := self.session(session_id)["metadata"])["lifecycleState"] == "archived"
+                and seen
+            )
+        )
 
     def requests(self, session_id: str) -> Json:
         return dict((self.session(session_id)["agentState"] or {}).get("requests") or {})
 
     def approve(self, session_id: str, request_id: str, decision: str = "approved") -> None:
-        self.post(f"/api/sessions/{session_id}/permissions/{request_id}/approve", {"decision": decision})
+        self.post(
+            f"/api/sessions/{session_id}/permissions/{request_id}/approve", {"decision": decision}
+        )
 
     def deny(self, session_id: str, request_id: str, decision: str = "denied") -> None:
-        self.post(f"/api/sessions/{session_id}/permissions/{request_id}/deny", {"decision": decision})
+        self.post(
+            f"/api/sessions/{session_id}/permissions/{request_id}/deny", {"decision": decision}
+        )
 
 
 def flatten(content: Any) -> list[Json]:
@@ -185,7 +223,11 @@ class Events(threading.Thread):
 
     def patches(self, session_id: str, key: str) -> list[Any]:
         """The values that `key` of the session took, as the stream told them."""
-        updates = [event.get("data") or {} for event in self.of("session-updated") if event["sessionId"] == session_id]
+        updates = [
+            event.get("data") or {}
+            for event in self.of("session-updated")
+            if event["sessionId"] == session_id
+        ]
         return [data[key] for data in updates if key in data]
 
     def close(self) -> None:
@@ -223,7 +265,9 @@ class Cast(Stage):
     """A stage that knows how to start hubs, runners and sessions of either make."""
 
     token: str = ""
-    environment: dict[str, str] = field(factory=dict)  # of runners and sessions: how agents are found and what they need
+    environment: dict[str, str] = field(
+        factory=dict
+    )  # of runners and sessions: how agents are found and what they need
 
     def home(self, make: str, role: str) -> Path:
         path = self.directory(f"{make}-{role}")
@@ -267,10 +311,21 @@ class Cast(Stage):
             path.chmod(0o755)
         return str(path)
 
-    def runner(self, make: str, user: User, session: str = "", argv: list[str] | None = None, **environment: str) -> Running:
+    def runner(
+        self,
+        make: str,
+        user: User,
+        session: str = "",
+        argv: list[str] | None = None,
+        **environment: str,
+    ) -> Running:
         """Start a runner and wait until the hub shows it. `session` names another make for its children."""
         home = self.home(make, "runner")
-        command = argv or ([NPM_HAPI, "runner", "start-sync"] if make == NPM else [*OUR_HAPI, "runner", "start-sync"])
+        command = argv or (
+            [NPM_HAPI, "runner", "start-sync"]
+            if make == NPM
+            else [*OUR_HAPI, "runner", "start-sync"]
+        )
         given = self.settings(user, home, session if session != make else "")
         program = self.start(f"{make}-runner", command, {**given, **environment})
         running = Running(make, program, home)

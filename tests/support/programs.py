@@ -32,14 +32,22 @@ def until(look: Callable[[], T | bool | None], seconds: float = 60.0, what: str 
         if seen:
             return seen  # type: ignore[return-value]
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{what or look} did not come within {seconds:.0f} s (last look: {seen!r})")
+            raise TimeoutError(
+                f"{what or look} did not come within {seconds:.0f} s (last look: {seen!r})"
+            )
         time.sleep(0.05)  # between two looks
 
 
 def level(each_change: int, release: int) -> int:
     """How often a test tries: with HAPI_FAULTS=release the second number, with HAPI_FAULTS=0.1 a tenth of it, else the first."""
     share = os.environ.get("HAPI_FAULTS", "")
-    return each_change if not share else release if share == "release" else max(each_change, round(release * float(share)))
+    return (
+        each_change
+        if not share
+        else release
+        if share == "release"
+        else max(each_change, round(release * float(share)))
+    )
 
 
 def free_port() -> int:
@@ -97,13 +105,17 @@ class Program:
     def exit_code(self, seconds: float = 10.0) -> int:
         return self.process.wait(seconds)
 
-    def ready(self, look: Callable[[], T | bool | None], seconds: float = 60.0, what: str = "") -> T:
+    def ready(
+        self, look: Callable[[], T | bool | None], seconds: float = 60.0, what: str = ""
+    ) -> T:
         """Like `until`, but an early exit of the program ends the wait and shows its output."""
 
         def looked() -> T | bool | None:
             seen = look()
             if not seen and not self.running:
-                raise AssertionError(f"{self.name} ended with {self.process.returncode}:\n{self.output}")
+                raise AssertionError(
+                    f"{self.name} ended with {self.process.returncode}:\n{self.output}"
+                )
             return seen
 
         try:

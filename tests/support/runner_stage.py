@@ -68,7 +68,12 @@ class NoWorktrees:
 
 def options_for(home: Home, *, roots: WorkspaceRoots | None = None, **more: Any) -> RunnerOptions:
     access = HubAccess("http://127.0.0.1:1", "secret-token")
-    given = {"session_command": ("/bin/session",), "environ": {"PATH": "/usr/bin:/bin"}, "titled": False, **more}
+    given = {
+        "session_command": ("/bin/session",),
+        "environ": {"PATH": "/usr/bin:/bin"},
+        "titled": False,
+        **more,
+    }
     return RunnerOptions(home, access, "machine-1", roots or WorkspaceRoots(), **given)
 
 
@@ -95,7 +100,9 @@ class Stage:
     limits: Limits = field(factory=Limits)
     free: int | None = 1 << 40  # bytes of memory
     admission: Admission = field(init=False)
-    holds: dict[tuple[int, int], bool | None] = field(factory=dict)  # pid, inode → whether it has that socket
+    holds: dict[tuple[int, int], bool | None] = field(
+        factory=dict
+    )  # pid, inode → whether it has that socket
 
     def __attrs_post_init__(self) -> None:
         self.processes = MemoryProcesses(self.programs, self.clock)
@@ -128,12 +135,22 @@ class Stage:
             now=self.now,
         )
         self.admission = Admission(
-            self.clock, self.limits, lambda: len(self.children.live()), self.clock.callLater, lambda: self.free
+            self.clock,
+            self.limits,
+            lambda: len(self.children.live()),
+            self.clock.callLater,
+            lambda: self.free,
         )
         self.spawner.admission = self.admission
         self.children.on_ended = lambda child: self.admission.look()
         self.announcements = Announcements(
-            self.clock, self.home, self.processes, self.children, now=self.now, own_pid=lambda: 99, holds_socket=self.holds_socket
+            self.clock,
+            self.home,
+            self.processes,
+            self.children,
+            now=self.now,
+            own_pid=lambda: 99,
+            holds_socket=self.holds_socket,
         )
 
     def holds_socket(self, pid: int, inode: int) -> bool | None:
@@ -141,24 +158,44 @@ class Stage:
 
     def adopt(self, boot_id: str = "00000000-0000-4000-8000-000000000000") -> int:
         give_up = self.spawner.give_up
-        return Adoption(self.clock, self.home, self.processes, self.children, boot_id, give_up, 15.0, self.now, 60.0).run()
+        return Adoption(
+            self.clock,
+            self.home,
+            self.processes,
+            self.children,
+            boot_id,
+            give_up,
+            15.0,
+            self.now,
+            60.0,
+        ).run()
 
     def spawn(self, directory: Any = None, asked_by: str = "hub", **wanted: Any) -> Deferred[Any]:
-        request = parse_spawn({"directory": str(directory or self.home.path), "agent": "claude", **wanted})
+        request = parse_spawn(
+            {"directory": str(directory or self.home.path), "agent": "claude", **wanted}
+        )
         return Deferred.fromCoroutine(self.spawner.spawn(request, asked_by))
 
-    def announce(self, pid: Any, session_id: str = "s1", caller: int | None = None, **metadata: Any) -> Any:
+    def announce(
+        self, pid: Any, session_id: str = "s1", caller: int | None = None, **metadata: Any
+    ) -> Any:
         """The verdict on an announcement; the caller's socket is that of process `caller`, by default the one it names."""
         return result_of(self.announcing(pid, session_id, caller, **metadata))
 
-    def announcing(self, pid: Any, session_id: str = "s1", caller: int | None = None, **metadata: Any) -> Deferred[Any]:
+    def announcing(
+        self, pid: Any, session_id: str = "s1", caller: int | None = None, **metadata: Any
+    ) -> Deferred[Any]:
         metadata = {"hostPid": pid, "startedBy": "runner", **metadata}
         inode = 1_000_000 + (caller if caller is not None else pid if isinstance(pid, int) else 0)
         door = Door(Caller(os.geteuid(), inode), provable=True)
-        return Deferred.fromCoroutine(self.announcements.hear(SessionStarted(session_id, metadata), door))
+        return Deferred.fromCoroutine(
+            self.announcements.hear(SessionStarted(session_id, metadata), door)
+        )
 
     def stop(self, name: str, reason: str = "stopped on request") -> Deferred[str]:
-        return Deferred.fromCoroutine(self.children.stop(name, reason=reason, actor="hub", method="hub"))
+        return Deferred.fromCoroutine(
+            self.children.stop(name, reason=reason, actor="hub", method="hub")
+        )
 
     @property
     def folder(self) -> AttemptFolder:

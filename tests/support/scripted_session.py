@@ -22,7 +22,12 @@ from pathlib import Path
 def announce(session_id: str) -> None:
     state = json.loads((Path(os.environ["HAPI_HOME"]) / "runner.state.json").read_text())
     connection = HTTPConnection("127.0.0.1", state["httpPort"], timeout=10)
-    metadata = {"hostPid": os.getpid(), "startedBy": "runner", "path": os.getcwd(), "flavor": sys.argv[1]}
+    metadata = {
+        "hostPid": os.getpid(),
+        "startedBy": "runner",
+        "path": os.getcwd(),
+        "flavor": sys.argv[1],
+    }
     body = json.dumps({"sessionId": session_id, "metadata": metadata})
     connection.request("POST", "/session-started", body, {"Content-Type": "application/json"})
     print("announced", connection.getresponse().status, flush=True)
@@ -48,17 +53,26 @@ def main() -> None:
         leave = "import os,time\nif os.fork()==0:\n os.setsid()\n if os.fork()==0: time.sleep(600)\n os._exit(0)"
         subprocess.Popen([sys.executable, "-c", leave])
     argv = sys.argv[1:]
-    known = argv[argv.index("--existing-session-id") + 1] if "--existing-session-id" in argv else str(uuid.uuid4())
+    known = (
+        argv[argv.index("--existing-session-id") + 1]
+        if "--existing-session-id" in argv
+        else str(uuid.uuid4())
+    )
     while kind.startswith("patient"):
         with contextlib.suppress(OSError, HTTPException, ValueError):
             announce(known)
             break
         time.sleep(0.05)  # our own sessions wait longer between their tries
     if not kind.startswith(("silent", "patient")):
-        with contextlib.suppress(OSError if kind.startswith("cut") else ConnectionResetError):  # killed before it answered us
+        with contextlib.suppress(
+            OSError if kind.startswith("cut") else ConnectionResetError
+        ):  # killed before it answered us
             announce(known)
     if kind.startswith("asks-"):
-        ask({"spawn": "/spawn-session", "stop": "/stop"}[kind.split("-")[1]], Path("../plain-asked").absolute())
+        ask(
+            {"spawn": "/spawn-session", "stop": "/stop"}[kind.split("-")[1]],
+            Path("../plain-asked").absolute(),
+        )
     while True:
         if kind.startswith("chatty"):
             print("x" * 4096, flush=True)

@@ -29,7 +29,9 @@ from tests.support.programs import CANARY, ROOT, alive, until
 
 SESSION = ROOT / "tests/support/scripted_session.py"
 NOBODY = 65534
-AS_NOBODY = "import os,socket,sys; os.setgroups([]); os.setgid(65534); os.setuid(65534); exec(sys.argv[1])"
+AS_NOBODY = (
+    "import os,socket,sys; os.setgroups([]); os.setgid(65534); os.setuid(65534); exec(sys.argv[1])"
+)
 
 
 @frozen
@@ -79,7 +81,15 @@ class World:
         home = self.cast.home(self.make, "runner")
         home.chmod(0o777)
         command = [NPM_HAPI] if self.make == NPM else OUR_HAPI
-        argv = ["sh", "-c", 'umask 000; ulimit -c unlimited; exec "$@"', "sh", *command, "runner", "start-sync"]
+        argv = [
+            "sh",
+            "-c",
+            'umask 000; ulimit -c unlimited; exec "$@"',
+            "sh",
+            *command,
+            "runner",
+            "start-sync",
+        ]
         given = self.cast.settings(self.user, home, "") | {"HAPI_CLI_EXECUTABLE": str(program)}
         name = f"{self.make}-runner-{len(self.cast.programs)}"
         program_ = self.cast.start(name, [*argv, "--workspace-root", str(self.root)], given)
@@ -94,7 +104,13 @@ class World:
 
     # --- how it is asked
 
-    def raw(self, content: bytes, seconds: float = 10.0, port: int | None = None, host: str = "127.0.0.1") -> bytes:
+    def raw(
+        self,
+        content: bytes,
+        seconds: float = 10.0,
+        port: int | None = None,
+        host: str = "127.0.0.1",
+    ) -> bytes:
         """What comes back on a connection that said `content`; what came until then when it is cut or takes too long."""
         with socket.create_connection((host, port or self.port), timeout=seconds) as connection:
             with contextlib.suppress(OSError):
@@ -102,24 +118,38 @@ class World:
             return read_answer(connection)
 
     def ask(
-        self, path: str, body: bytes | None = b"{}", *headers: str, method: str = "POST", host: str | None = None
+        self,
+        path: str,
+        body: bytes | None = b"{}",
+        *headers: str,
+        method: str = "POST",
+        host: str | None = None,
     ) -> tuple[int, bytes]:
         """Status and body; 0 when there is no answer."""
-        lines = [f"{method} {path} HTTP/1.1", f"Host: {host or f'127.0.0.1:{self.port}'}", *headers, "Connection: close"]
+        lines = [
+            f"{method} {path} HTTP/1.1",
+            f"Host: {host or f'127.0.0.1:{self.port}'}",
+            *headers,
+            "Connection: close",
+        ]
         if body is not None:
             lines.append(f"Content-Length: {len(body)}")
         said = self.raw("\r\n".join([*lines, "", ""]).encode() + (body or b""), 30.0)
         return status_of(said), said.partition(b"\r\n\r\n")[2]
 
     def post(self, path: str, body: Any = None) -> tuple[int, Any]:
-        status, said = self.ask(path, json.dumps(body or {}).encode(), "Content-Type: application/json")
+        status, said = self.ask(
+            path, json.dumps(body or {}).encode(), "Content-Type: application/json"
+        )
         try:
             return status, json.loads(said)
         except ValueError:
             return status, said.decode(errors="replace")
 
     def spawn(self, directory: Path | str, **more: Any) -> tuple[int, Any]:
-        return self.post("/spawn-session", {"directory": str(directory), "agent": "opencode", **more})
+        return self.post(
+            "/spawn-session", {"directory": str(directory), "agent": "opencode", **more}
+        )
 
     def listed(self) -> list[dict[str, Any]]:
         return list(self.post("/list")[1]["children"])
@@ -131,7 +161,9 @@ class World:
     def as_nobody(self, code: str) -> str:
         """What another user's program prints."""
         argv = [sys.executable, "-c", AS_NOBODY, code]
-        return subprocess.run(argv, capture_output=True, text=True, cwd="/", timeout=60, check=True).stdout.strip()
+        return subprocess.run(
+            argv, capture_output=True, text=True, cwd="/", timeout=60, check=True
+        ).stdout.strip()
 
     @contextlib.contextmanager
     def bystander(self) -> Iterator[subprocess.Popen[bytes]]:
@@ -143,8 +175,14 @@ class World:
 
     def written(self) -> dict[str, bytes]:
         """Every file below the home and what the program printed, npm's unpacked runtime left out."""
-        paths = [path for path in self.home.rglob("*") if path.is_file() and "runtime" not in path.parts]
-        printed = [program.output_path for program in self.cast.programs if program.name.startswith(f"{self.make}-runner")]
+        paths = [
+            path for path in self.home.rglob("*") if path.is_file() and "runtime" not in path.parts
+        ]
+        printed = [
+            program.output_path
+            for program in self.cast.programs
+            if program.name.startswith(f"{self.make}-runner")
+        ]
         found = {}
         for path in [*paths, *printed]:
             with contextlib.suppress(FileNotFoundError):  # it was replaced meanwhile
@@ -158,7 +196,9 @@ def read_answer(connection: socket.socket) -> bytes:
         while part := connection.recv(65536):
             said += part
             head, found, body = said.partition(b"\r\n\r\n")
-            length = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+            length = [
+                line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")
+            ]
             if found and length and len(body) >= int(length[0].split(b":")[1]):
                 break
     return said
@@ -166,7 +206,11 @@ def read_answer(connection: socket.socket) -> bytes:
 
 def status_of(said: bytes) -> int:
     parts = said.split(b" ", 2)
-    return int(parts[1]) if said.startswith(b"HTTP/") and len(parts) > 1 and parts[1][:3].isdigit() else 0
+    return (
+        int(parts[1])
+        if said.startswith(b"HTTP/") and len(parts) > 1 and parts[1][:3].isdigit()
+        else 0
+    )
 
 
 class Slow(threading.Thread):
@@ -179,7 +223,10 @@ class Slow(threading.Thread):
 
     def run(self) -> None:
         begun = time.monotonic()
-        with socket.create_connection(("127.0.0.1", self.port)) as connection, contextlib.suppress(OSError):
+        with (
+            socket.create_connection(("127.0.0.1", self.port)) as connection,
+            contextlib.suppress(OSError),
+        ):
             connection.sendall(b"POST /list HTTP/1.1\r\nX-Slow: ")
             connection.settimeout(0.5)
             while time.monotonic() - begun < 15:
@@ -243,32 +290,57 @@ def survived(world: World, words: str = "") -> Seen:
 
 @check("X03", "a web page of another site posts /stop as text/plain")
 def web_page(world: World) -> Seen:
-    status, _ = world.ask("/stop", b"{}", "Content-Type: text/plain", "Origin: http://evil.example", "Sec-Fetch-Site: cross-site")
+    status, _ = world.ask(
+        "/stop",
+        b"{}",
+        "Content-Type: text/plain",
+        "Origin: http://evil.example",
+        "Sec-Fetch-Site: cross-site",
+    )
     return survived(world, f"status {status}, ")
 
 
 @check("X04", "a page that rebinds its name to 127.0.0.1 lists the sessions")
 def rebinding(world: World) -> Seen:
-    status, _ = world.ask("/list", b"{}", "Content-Type: application/json", host=f"evil.example:{world.port}")
+    status, _ = world.ask(
+        "/list", b"{}", "Content-Type: application/json", host=f"evil.example:{world.port}"
+    )
     return Seen(status >= 400, f"status {status}")
 
 
 @check("X05", "a preflight for the private network")
 def preflight(world: World) -> Seen:
-    lines = ["OPTIONS /stop HTTP/1.1", f"Host: 127.0.0.1:{world.port}", "Origin: http://evil.example"]
-    lines += ["Access-Control-Request-Method: POST", "Access-Control-Request-Private-Network: true", "", ""]
+    lines = [
+        "OPTIONS /stop HTTP/1.1",
+        f"Host: 127.0.0.1:{world.port}",
+        "Origin: http://evil.example",
+    ]
+    lines += [
+        "Access-Control-Request-Method: POST",
+        "Access-Control-Request-Private-Network: true",
+        "",
+        "",
+    ]
     said = world.raw("\r\n".join(lines).encode())
     allowed = b"access-control" in said.lower()
-    return Seen(not allowed, f"status {status_of(said)}, {'an' if allowed else 'no'} Access-Control header")
+    return Seen(
+        not allowed, f"status {status_of(said)}, {'an' if allowed else 'no'} Access-Control header"
+    )
 
 
 @check("X06", "a body of 10 MB, announced, and one in chunks without end")
 def huge_body(world: World) -> Seen:
-    head = f"POST /list HTTP/1.1\r\nHost: 127.0.0.1:{world.port}\r\nContent-Type: application/json\r\n"
+    head = (
+        f"POST /list HTTP/1.1\r\nHost: 127.0.0.1:{world.port}\r\nContent-Type: application/json\r\n"
+    )
     announced = status_of(world.raw((head + "Content-Length: 10000000\r\n\r\n{").encode(), 3.0))
-    chunks = (head + "Transfer-Encoding: chunked\r\n\r\n").encode() + (b"10000\r\n" + b" " * 0x10000 + b"\r\n") * 64
+    chunks = (head + "Transfer-Encoding: chunked\r\n\r\n").encode() + (
+        b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+    ) * 64
     endless = status_of(world.raw(chunks, 3.0))
-    return Seen(announced == endless == 413, f"status {announced or 'none'} and {endless or 'none'}")
+    return Seen(
+        announced == endless == 413, f"status {announced or 'none'} and {endless or 'none'}"
+    )
 
 
 @check("X07", "a head that comes one byte each half second")
@@ -276,7 +348,10 @@ def slow_head(world: World) -> Seen:
     world.slow = world.slow or Slow(world.port)
     world.slow.join(20.0)
     seconds = world.slow.seconds
-    return Seen(seconds is not None, "open after 15 s" if seconds is None else f"closed after {seconds:.0f} s")
+    return Seen(
+        seconds is not None,
+        "open after 15 s" if seconds is None else f"closed after {seconds:.0f} s",
+    )
 
 
 @check("X08", "1,000 idle connections, then a legitimate call")
@@ -286,7 +361,9 @@ def idle_connections(world: World) -> Seen:
     with contextlib.ExitStack() as all_of_them:
         with contextlib.suppress(OSError):
             for _ in range(1000):
-                all_of_them.enter_context(socket.create_connection(("127.0.0.1", world.port), timeout=2))
+                all_of_them.enter_context(
+                    socket.create_connection(("127.0.0.1", world.port), timeout=2)
+                )
         begun = time.monotonic()
         status = world.post("/list")[0]
         seconds = time.monotonic() - begun
@@ -295,7 +372,9 @@ def idle_connections(world: World) -> Seen:
 
 @check("X10", "requests with two lengths, both kinds of length, folded headers")
 def smuggling(world: World) -> Seen:
-    start = f"POST /list HTTP/1.1\r\nHost: 127.0.0.1:{world.port}\r\nContent-Type: application/json\r\n"
+    start = (
+        f"POST /list HTTP/1.1\r\nHost: 127.0.0.1:{world.port}\r\nContent-Type: application/json\r\n"
+    )
     taken = []
     for words in (
         "Content-Length: 2\r\nTransfer-Encoding: chunked",
@@ -312,24 +391,42 @@ def smuggling(world: World) -> Seen:
 @check("X11", "JSON nested 100,000 deep, bad UTF-8, NaN, half a surrogate, no object")
 def bombs(world: World) -> Seen:
     found = []
-    for body in (b'{"a":' * 100_000, b'{"a":"\xff"}', b'{"a":NaN}', b'{"sessionId":"\\ud800"}', b"[]"):
+    for body in (
+        b'{"a":' * 100_000,
+        b'{"a":"\xff"}',
+        b'{"a":NaN}',
+        b'{"sessionId":"\\ud800"}',
+        b"[]",
+    ):
         found.append(world.ask("/stop-session", body, "Content-Type: application/json")[0])
-    return Seen(all(status == 400 for status in found) and world.lives(), f"status {', '.join(map(str, found))}")
+    return Seen(
+        all(status == 400 for status in found) and world.lives(),
+        f"status {', '.join(map(str, found))}",
+    )
 
 
 @check("X12", "stop-session with the pid of a process that is no session")
 def stop_a_stranger(world: World) -> Seen:
     with world.bystander() as process:
-        answers = [world.post("/stop-session", {"sessionId": f"PID-{pid}"})[1] for pid in (1, 0, process.pid)]
+        answers = [
+            world.post("/stop-session", {"sessionId": f"PID-{pid}"})[1]
+            for pid in (1, 0, process.pid)
+        ]
         time.sleep(0.5)  # a signal would have come
         lives = process.poll() is None
-    return Seen(lives, f"{'lives' if lives else 'was killed'}, {', '.join(str(answer.get('status')) for answer in answers)}")
+    return Seen(
+        lives,
+        f"{'lives' if lives else 'was killed'}, {', '.join(str(answer.get('status')) for answer in answers)}",
+    )
 
 
 @check("W03", "a forged announcement names the pid of a process that is no session")
 def forged(world: World) -> Seen:
     with world.bystander() as process:
-        body = {"sessionId": "forged", "metadata": {"hostPid": process.pid, "startedBy": "runner", "path": "/", "host": "h"}}
+        body = {
+            "sessionId": "forged",
+            "metadata": {"hostPid": process.pid, "startedBy": "runner", "path": "/", "host": "h"},
+        }
         status = world.post("/session-started", body)[0]
         time.sleep(1.0)  # a signal would have come
         lives = process.poll() is None
@@ -352,7 +449,9 @@ def hang_up(world: World) -> Seen:
     return Seen(count == 1, "listed" if count else "not listed")
 
 
-@check("X14", "another program has the port of a runner that was killed, and the command line asks it")
+@check(
+    "X14", "another program has the port of a runner that was killed, and the command line asks it"
+)
 def squatter(world: World) -> Seen:
     assert world.running is not None
     port, state = world.port, (world.home / "runner.state.json").read_text()
@@ -369,19 +468,28 @@ def squatter(world: World) -> Seen:
         listener.settimeout(0.2)
         command = [NPM_HAPI] if world.make == NPM else OUR_HAPI
         environment = {**world.cast.base, **world.cast.settings(world.user, world.home, "")}
-        with subprocess.Popen([*command, "runner", "list"], env=environment, stdout=-3, stderr=-3) as asked:
+        with subprocess.Popen(
+            [*command, "runner", "list"], env=environment, stdout=-3, stderr=-3
+        ) as asked:
             while asked.poll() is None:
                 with contextlib.suppress(OSError), listener.accept()[0] as connection:
                     connection.settimeout(0.5)
                     heard.append(connection.recv(65536))
     said = b"".join(heard)
     known = token.encode() in said
-    return Seen(not known, "a token was sent" if known else "no token was sent" + (", the request was" if said else ""))
+    return Seen(
+        not known,
+        "a token was sent"
+        if known
+        else "no token was sent" + (", the request was" if said else ""),
+    )
 
 
 @check("X16", "a child that calls by ::ffff:127.0.0.1")
 def mapped(world: World) -> Seen:
-    request = f"POST /list HTTP/1.1\r\nHost: 127.0.0.1:{world.port}\r\nConnection: close\r\n\r\n".encode()
+    request = (
+        f"POST /list HTTP/1.1\r\nHost: 127.0.0.1:{world.port}\r\nConnection: close\r\n\r\n".encode()
+    )
     status = status_of(world.raw(request, host="::ffff:127.0.0.1"))
     return Seen(status == 200, f"status {status}")
 
@@ -415,7 +523,13 @@ def legitimate(world: World) -> Seen:
     found = [
         status_of(world.raw(f"POST /list HTTP/1.1\r\n{host}Connection: close\r\n\r\n".encode())),
         status_of(world.raw(f"POST /list HTTP/1.0\r\n{host}\r\n".encode())),
-        world.ask("/list", b"{}", "Content-Type: application/json", "Sec-Fetch-Mode: cors", "User-Agent: node")[0],
+        world.ask(
+            "/list",
+            b"{}",
+            "Content-Type: application/json",
+            "Sec-Fetch-Mode: cors",
+            "User-Agent: node",
+        )[0],
     ]
     return Seen(found == [200] * 3, f"status {', '.join(map(str, found))}")
 
@@ -452,9 +566,14 @@ def root_gone(world: World) -> Seen:
 @check("D05", "directories with NUL, 10,000 characters, a leading dash; a worktree called --help")
 def names(world: World) -> Seen:
     found = [world.spawn(f"{world.root}/{name}")[0] for name in ("a\0b", "x" * 10_000)]
-    found.append(world.spawn(world.root / "project", sessionType="worktree", worktreeName="--help")[0])
+    found.append(
+        world.spawn(world.root / "project", sessionType="worktree", worktreeName="--help")[0]
+    )
     world.stop_all()
-    return Seen(200 not in found and 0 not in found and world.lives(), f"status {', '.join(map(str, found))}")
+    return Seen(
+        200 not in found and 0 not in found and world.lives(),
+        f"status {', '.join(map(str, found))}",
+    )
 
 
 @check("D06", "a worktree of something that is no repository")
@@ -469,7 +588,9 @@ def repository(world: World, name: str) -> Path:
     path.mkdir()
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@example", "-C", str(path)]
     for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
-        subprocess.run([*git, *words], check=True, env={**world.cast.base, "GIT_CONFIG_GLOBAL": os.devnull})
+        subprocess.run(
+            [*git, *words], check=True, env={**world.cast.base, "GIT_CONFIG_GLOBAL": os.devnull}
+        )
     return path
 
 
@@ -520,7 +641,9 @@ def token_in_argv(world: World) -> Seen:
 
 @check("K02", "the hub's token in files beside settings.json")
 def token_in_files(world: World) -> Seen:
-    holding = [Path(name).name for name, content in world.written().items() if CANARY.encode() in content]
+    holding = [
+        Path(name).name for name, content in world.written().items() if CANARY.encode() in content
+    ]
     found = [name for name in holding if name != "settings.json"]
     return Seen(not found, f"in {', '.join(sorted(set(found)))}" if found else "in none")
 
@@ -529,15 +652,29 @@ def token_in_files(world: World) -> Seen:
 def escapes(world: World) -> Seen:
     world.spawn(f"{world.root}/a\nFORGED LINE\x1b[2J")
     world.stop_all()
-    logs = {name: content for name, content in world.written().items() if name.endswith((".log", ".jsonl"))}
-    found = [Path(name).name for name, content in logs.items() if b"\nFORGED LINE" in content or b"\x1b[2J" in content]
+    logs = {
+        name: content
+        for name, content in world.written().items()
+        if name.endswith((".log", ".jsonl"))
+    }
+    found = [
+        Path(name).name
+        for name, content in logs.items()
+        if b"\nFORGED LINE" in content or b"\x1b[2J" in content
+    ]
     return Seen(not found, f"unescaped in {len(found)} logs" if found else "escaped or absent")
 
 
 @check("K04", "files that others may read, made without a umask")
 def open_files(world: World) -> Seen:
-    found = [path.name for path in world.home.rglob("*") if "runtime" not in path.parts and open_to_others(path)]
-    return Seen(not found, f"{len(found)}, {', '.join(sorted(set(found))[:3])} …" if found else "none")
+    found = [
+        path.name
+        for path in world.home.rglob("*")
+        if "runtime" not in path.parts and open_to_others(path)
+    ]
+    return Seen(
+        not found, f"{len(found)}, {', '.join(sorted(set(found))[:3])} …" if found else "none"
+    )
 
 
 def open_to_others(path: Path) -> bool:
@@ -566,7 +703,9 @@ def core(world: World) -> Seen:
     world.spawn(world.root / "project")
     (child,) = world.listed()
     limits = Path(f"/proc/{child['pid']}/limits").read_text()
-    size = next(line.split()[4] for line in limits.splitlines() if line.startswith("Max core file size"))
+    size = next(
+        line.split()[4] for line in limits.splitlines() if line.startswith("Max core file size")
+    )
     world.stop_all()
     return Seen(size == "0", f"limit {size}")
 
@@ -575,7 +714,9 @@ def core(world: World) -> Seen:
 def state_file(world: World) -> Seen:
     path = world.home / "runner.state.json"
     mode, plain = stat.S_IMODE(path.stat().st_mode), CANARY in path.read_text()
-    return Seen(mode == 0o600 and not plain, f"mode {mode:o}, {'the token itself' if plain else 'no token'}")
+    return Seen(
+        mode == 0o600 and not plain, f"mode {mode:o}, {'the token itself' if plain else 'no token'}"
+    )
 
 
 @check("K09", "the unix socket")
@@ -590,10 +731,17 @@ def unix_socket(world: World) -> Seen:
 # --- U: what applies of the hub's list
 
 
-def ask_hub(world: World, path: str, *headers: str, method: str = "GET", body: bytes = b"", host: str = "") -> tuple[int, bytes]:
+def ask_hub(
+    world: World, path: str, *headers: str, method: str = "GET", body: bytes = b"", host: str = ""
+) -> tuple[int, bytes]:
     """Status and everything that the hub answered."""
     port = int(world.user.url.rpartition(":")[2])
-    lines = [f"{method} {path} HTTP/1.1", f"Host: {host or '127.0.0.1'}:{port}", *headers, "Connection: close"]
+    lines = [
+        f"{method} {path} HTTP/1.1",
+        f"Host: {host or '127.0.0.1'}:{port}",
+        *headers,
+        "Connection: close",
+    ]
     if body:
         lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
     said = world.raw("\r\n".join([*lines, "", ""]).encode() + body, port=port)
@@ -605,35 +753,59 @@ def unsigned(world: World) -> Seen:
     parts = world.user.jwt.split(".")
     claims = parts[1]
     header = base64.urlsafe_b64encode(b'{"alg":"none","typ":"JWT"}').rstrip(b"=").decode()
-    found = [ask_hub(world, "/api/sessions", f"Authorization: Bearer {header}.{claims}.{rest}")[0] for rest in ("", parts[2])]
+    found = [
+        ask_hub(world, "/api/sessions", f"Authorization: Bearer {header}.{claims}.{rest}")[0]
+        for rest in ("", parts[2])
+    ]
     return Seen(found == [401, 401], f"status {', '.join(map(str, found))}")
 
 
 @check("U08", "a page of another origin asks the hub")
 def other_origin(world: World) -> Seen:
-    _, said = ask_hub(world, "/api/sessions", f"Authorization: Bearer {world.user.jwt}", "Origin: http://evil.example")
-    lines = [line for line in said.lower().split(b"\r\n") if line.startswith(b"access-control-allow-origin:")]
+    _, said = ask_hub(
+        world,
+        "/api/sessions",
+        f"Authorization: Bearer {world.user.jwt}",
+        "Origin: http://evil.example",
+    )
+    lines = [
+        line
+        for line in said.lower().split(b"\r\n")
+        if line.startswith(b"access-control-allow-origin:")
+    ]
     allowed = any(b"*" in line or b"evil" in line for line in lines)
     return Seen(not allowed, lines[0].decode() if lines else "no Access-Control-Allow-Origin")
 
 
 @check("U09", "a foreign Host at a hub on the loopback address")
 def foreign_host(world: World) -> Seen:
-    status, _ = ask_hub(world, "/api/sessions", f"Authorization: Bearer {world.user.jwt}", host="evil.example")
+    status, _ = ask_hub(
+        world, "/api/sessions", f"Authorization: Bearer {world.user.jwt}", host="evil.example"
+    )
     return Seen(status >= 400, f"status {status}")
 
 
 @check("U12", "paths that lead out of the page's directory")
 def out_of_the_page(world: World) -> Seen:
-    tries = ("/../../../../../../etc/passwd", "/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd", "/..%2f..%2f..%2f..%2fetc/passwd")
+    tries = (
+        "/../../../../../../etc/passwd",
+        "/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd",
+        "/..%2f..%2f..%2f..%2fetc/passwd",
+    )
     found = [ask_hub(world, path)[1] for path in tries]
-    return Seen(not any(b"root:" in said for said in found), f"status {', '.join(str(status_of(said)) for said in found)}")
+    return Seen(
+        not any(b"root:" in said for said in found),
+        f"status {', '.join(str(status_of(said)) for said in found)}",
+    )
 
 
 @check("U07", "300 wrong tokens, one after the other")
 def guessing(world: World) -> Seen:
     """The last of all: who guessed has to wait."""
-    found = {ask_hub(world, "/api/auth", method="POST", body=b'{"accessToken":"wrong-%d"}' % number)[0] for number in range(300)}
+    found = {
+        ask_hub(world, "/api/auth", method="POST", body=b'{"accessToken":"wrong-%d"}' % number)[0]
+        for number in range(300)
+    }
     return Seen(429 in found, f"status {', '.join(map(str, sorted(found)))}")
 
 
@@ -645,7 +817,14 @@ def ask_everything(world: World) -> dict[str, Seen]:
         world.slow = world.slow or Slow(world.port)
         try:
             found[name] = asked(world)
-        except (OSError, ValueError, KeyError, TimeoutError, AttributeError, subprocess.SubprocessError) as error:
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TimeoutError,
+            AttributeError,
+            subprocess.SubprocessError,
+        ) as error:
             found[name] = Seen(False, f"no sensible answer: {type(error).__name__} {error}")
     return {name: Seen(one.held, shortened(one.words, world)) for name, one in found.items()}
 
@@ -659,9 +838,13 @@ def rows(seen: dict[str, dict[str, Seen]]) -> str:
     """The comparison as a table."""
     lines = ["| id | what is tried | ours | npm 0.30.7 |", "| --- | --- | --- | --- |"]
     for name in sorted(CHECKS):
-        lines.append(f"| {name} | {CHECKS[name][0]} | {cell(seen[OURS][name])} | {cell(seen[NPM][name])} |")
+        lines.append(
+            f"| {name} | {CHECKS[name][0]} | {cell(seen[OURS][name])} | {cell(seen[NPM][name])} |"
+        )
     held = {make: sum(one.held is True for one in found.values()) for make, found in seen.items()}
-    asked = {make: sum(one.held is not None for one in found.values()) for make, found in seen.items()}
+    asked = {
+        make: sum(one.held is not None for one in found.values()) for make, found in seen.items()
+    }
     lines.append(f"| | held | {held[OURS]} of {asked[OURS]} | {held[NPM]} of {asked[NPM]} |")
     return "\n".join(lines)
 

@@ -58,7 +58,9 @@ class MemoryLink:
         if not self.connected or self.silent:
             answer: Deferred[Any] = Deferred()
             self._waiting.append((event, args, answer))
-            late = self.clock.callLater(timeout, lambda: answer.called or answer.errback(AckTimeout(event)))
+            late = self.clock.callLater(
+                timeout, lambda: answer.called or answer.errback(AckTimeout(event))
+            )
             answer.addBoth(lambda value: (late.active() and late.cancel(), value)[1])
             return answer
         self.sent.append((event, args[0] if args else None))
@@ -100,15 +102,26 @@ class MemoryLink:
         return self.deliver("update", {"id": "u", "seq": 0, "body": {"sid": SID, **body}})
 
     def message(self, text, number=1, local_id="", sent_from="webapp"):
-        content = {"role": "user", "content": {"type": "text", "text": text}, "meta": {"sentFrom": sent_from}}
-        row = {"id": f"m{number}", "seq": number, "localId": local_id or f"l{number}", "content": content}
+        content = {
+            "role": "user",
+            "content": {"type": "text", "text": text},
+            "meta": {"sentFrom": sent_from},
+        }
+        row = {
+            "id": f"m{number}",
+            "seq": number,
+            "localId": local_id or f"l{number}",
+            "content": content,
+        }
         self.update(t="new-message", message=row)
 
     def rpc_call(self, name, params=None):
         from hapi.protocol.rpc import read_answer, request
 
         answers = []
-        Deferred.fromCoroutine(self.rpc.answer(request(f"{SID}:{name}", params))).addCallback(answers.append)
+        Deferred.fromCoroutine(self.rpc.answer(request(f"{SID}:{name}", params))).addCallback(
+            answers.append
+        )
         return read_answer(answers[0]) if answers else None
 
     def of(self, event):
@@ -129,7 +142,11 @@ class MemoryLink:
             return None
         held = "metadata" if key == "metadata" else "state"
         if payload["expectedVersion"] != self.versions[event]:
-            return {"result": "version-mismatch", "version": self.versions[event], key: getattr(self, held)}
+            return {
+                "result": "version-mismatch",
+                "version": self.versions[event],
+                key: getattr(self, held),
+            }
         self.versions[event] += 1
         setattr(self, held, payload[key])
         return {"result": "success", "version": self.versions[event], key: payload[key]}
@@ -154,7 +171,10 @@ class MemoryAgent:
         self.ours = JsonPeer(self.clock, self._to_agent)
         self.peer = JsonPeer(self.clock, self.ours.received)
         self.peer.handlers |= {
-            "initialize": lambda params: {"protocolVersion": 1, "agentCapabilities": {"loadSession": self.loads}},
+            "initialize": lambda params: {
+                "protocolVersion": 1,
+                "agentCapabilities": {"loadSession": self.loads},
+            },
             "session/new": self._new,
             "session/load": self._load,
             "session/prompt": self._prompt,
@@ -192,7 +212,9 @@ class MemoryAgent:
 
     # --- for the test
     def update(self, kind, /, **fields):
-        self.peer.tell("session/update", {"sessionId": "agent-1", "update": {"sessionUpdate": kind, **fields}})
+        self.peer.tell(
+            "session/update", {"sessionId": "agent-1", "update": {"sessionUpdate": kind, **fields}}
+        )
 
     def say(self, text):
         self.update("agent_message_chunk", content={"type": "text", "text": text})
@@ -211,7 +233,12 @@ class MemoryAgent:
             {"optionId": "always", "kind": "allow_always", "name": "Always"},
             {"optionId": "no", "kind": "reject_once", "name": "No"},
         ]
-        call = {"toolCallId": call_id, "title": title, "kind": kind, "rawInput": {"command": command}}
+        call = {
+            "toolCallId": call_id,
+            "title": title,
+            "kind": kind,
+            "rawInput": {"command": command},
+        }
         answers: list[Any] = []
         params = {"sessionId": "agent-1", "toolCall": call, "options": options}
         self.peer.call("session/request_permission", params).addCallback(answers.append)
@@ -273,13 +300,23 @@ class SessionStage:
     err: Any = None
 
     def __attrs_post_init__(self):
-        facts = Facts("/w", "box", "linux", "m", "/h", "/h/.hapi", "/lib", 7, "runner", self.agent_name, 1000)
+        facts = Facts(
+            "/w", "box", "linux", "m", "/h", "/h/.hapi", "/lib", 7, "runner", self.agent_name, 1000
+        )
         metadata = self.stored or facts.metadata()
         self.link = MemoryLink(self.clock, RpcTable(SID), metadata, {"controlledByUser": False})
         self.host = MemoryHost(self.make_agent or (lambda: MemoryAgent(self.clock)))
-        row = {"id": SID, "metadata": metadata, "metadataVersion": 1, "agentState": self.link.state, "agentStateVersion": 1}
+        row = {
+            "id": SID,
+            "metadata": metadata,
+            "metadataVersion": 1,
+            "agentState": self.link.state,
+            "agentStateVersion": 1,
+        }
         arguments = evolve(self.arguments, agent=self.agent_name)
-        start = Start(BUILT_IN[self.agent_name], arguments, facts, self.mode, self.home, {}, self.attempt)
+        start = Start(
+            BUILT_IN[self.agent_name], arguments, facts, self.mode, self.home, {}, self.attempt
+        )
         self.session = Session(self.clock, start, row, self.link, self.host, self._rows)
 
     async def _rows(self, after):

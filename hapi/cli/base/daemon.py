@@ -17,7 +17,11 @@ from hapi.home import PRIVATE_FILE, Home
 from hapi.redaction import Secrets, visible
 
 DETACHED = "HAPI_RUNNER_DETACHED"  # environment: nobody reads the output, so nothing is said there once it is up
-OF_OUR_UNIT = ("NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_")  # what a supervisor told the command, not the runner it starts
+OF_OUR_UNIT = (
+    "NOTIFY_SOCKET",
+    "WATCHDOG_",
+    "LISTEN_",
+)  # what a supervisor told the command, not the runner it starts
 GLANCE = 0.05  # seconds between looks
 TAIL = 2_000  # bytes of the runner's last words
 
@@ -51,8 +55,12 @@ class Started:
 
 def start_in_background(home: Home, words: list[str]) -> Started:
     """Start `hapi WORDS` as leader of a session of its own, its output going to HAPI_HOME/logs."""
-    output = home.directory("logs") / f"{time.strftime('%Y-%m-%d-%H-%M-%S')}-pid-{os.getpid()}-start.out"
-    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
+    output = (
+        home.directory("logs") / f"{time.strftime('%Y-%m-%d-%H-%M-%S')}-pid-{os.getpid()}-start.out"
+    )
+    descriptor = os.open(
+        output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE
+    )
     try:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "hapi", *words],
@@ -61,7 +69,14 @@ def start_in_background(home: Home, words: list[str]) -> Started:
             stderr=descriptor,
             start_new_session=True,
             close_fds=True,
-            env={**{name: value for name, value in os.environ.items() if not name.startswith(OF_OUR_UNIT)}, DETACHED: "1"},
+            env={
+                **{
+                    name: value
+                    for name, value in os.environ.items()
+                    if not name.startswith(OF_OUR_UNIT)
+                },
+                DETACHED: "1",
+            },
         )
     finally:
         os.close(descriptor)
@@ -107,7 +122,8 @@ async def await_ready(
         code = started.process.poll()
         if code is not None:
             raise Stop(
-                f"the runner ended while starting: {started.last_words(secrets) or f'status {code}'}", max(code, 0) or ERROR
+                f"the runner ended while starting: {started.last_words(secrets) or f'status {code}'}",
+                max(code, 0) or ERROR,
             )
         found: Readiness = await look()
         if found.reached(wanted):

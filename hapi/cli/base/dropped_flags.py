@@ -22,7 +22,9 @@ def lost_flags(argv: Sequence[str], options: Any) -> str:
     roots = tuple(root for root in flags.workspace_roots if root not in options.workspace_roots)
     command = flags.session_command if flags.session_command != ours.session_command else None
     more = {name: value for name, value in flags.more.items() if not _has(options, name, value)}
-    return visible(shlex.join(evolve(flags, workspace_roots=roots, session_command=command, more=more).words()))
+    return visible(
+        shlex.join(evolve(flags, workspace_roots=roots, session_command=command, more=more).words())
+    )
 
 
 def _has(options: Any, name: str, value: str) -> bool:
@@ -40,7 +42,9 @@ def _has(options: Any, name: str, value: str) -> bool:
             case "queue":
                 return limits.queue == Limits.read({name: value}, {}, {}).queue
             case "session_memory":
-                return bool(options.session_limits.memory == read_session_limits({}, {}, value).memory)
+                return bool(
+                    options.session_limits.memory == read_session_limits({}, {}, value).memory
+                )
             case _:
                 return bool(options.revive == value)
     except NotConfigured:

@@ -74,7 +74,9 @@ def known(error: BaseException | None) -> Failure | None:
     if isinstance(error, Stop):
         return Failure(visible(error), error.exit_code)
     if getattr(error, "status", None) in (401, 403) and type(error).__name__ == "HubRefused":
-        return Failure(f"the hub refused the access token ({visible(error)}): run `hapi auth login`", REFUSED)
+        return Failure(
+            f"the hub refused the access token ({visible(error)}): run `hapi auth login`", REFUSED
+        )
     for kind in type(error).__mro__[:-1]:
         name = f"{kind.__module__}.{kind.__qualname__}"
         if name in _CODES:

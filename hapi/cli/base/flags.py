@@ -32,8 +32,17 @@ class RunnerFlags:
     def words(self) -> list[str]:
         """The same flags as words of a command line, to come after `runner`."""
         roots = [word for root in self.workspace_roots for word in ("--workspace-root", root)]
-        more = [word for flag, keyword in MORE.items() if keyword in self.more for word in (flag, self.more[keyword])]
-        return roots + (["--session-command", self.session_command] if self.session_command else []) + more
+        more = [
+            word
+            for flag, keyword in MORE.items()
+            if keyword in self.more
+            for word in (flag, self.more[keyword])
+        ]
+        return (
+            roots
+            + (["--session-command", self.session_command] if self.session_command else [])
+            + more
+        )
 
 
 def read_words(words: Sequence[str], verb: str) -> RunnerFlags | None:

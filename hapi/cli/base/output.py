@@ -24,7 +24,12 @@ def warn(text: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace").decode(), flush=True)
+    print(
+        json.dumps(value, indent=2, ensure_ascii=False)
+        .encode("utf-8", "backslashreplace")
+        .decode(),
+        flush=True,
+    )
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -34,7 +39,11 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         lines = [list(heads), *shown]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         for line in lines:
-            print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+            print(
+                "  ".join(
+                    cell.ljust(width) for cell, width in zip(line, widths, strict=True)
+                ).rstrip()
+            )
         return
     from rich.console import Console
     from rich.table import Table
@@ -42,7 +51,9 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for head in heads:
-        drawn.add_column(head, overflow="fold", no_wrap=head == heads[0])  # that is the id, and people copy it
+        drawn.add_column(
+            head, overflow="fold", no_wrap=head == heads[0]
+        )  # that is the id, and people copy it
     for row in shown:
         drawn.add_row(*map(Text, row))
     Console().print(drawn)

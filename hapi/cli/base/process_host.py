@@ -43,7 +43,9 @@ class Serving:
 
     _reactor: Any
     services: MultiService = field(factory=LastFirst)
-    on_hangup: Callable[[], object] | None = None  # what SIGHUP means; None: leave, the terminal is gone
+    on_hangup: Callable[[], object] | None = (
+        None  # what SIGHUP means; None: leave, the terminal is gone
+    )
     exit_code: int = DONE
     leaving: bool = False
     log = Logger()
@@ -60,7 +62,11 @@ class Serving:
         if self.leaving:
             return
         self.leaving, self.exit_code = True, exit_code
-        left = maybeDeferred(self.services.stopService) if self.services.running else maybeDeferred(lambda: None)
+        left = (
+            maybeDeferred(self.services.stopService)
+            if self.services.running
+            else maybeDeferred(lambda: None)
+        )
         left.addTimeout(PATIENCE, self._reactor)
         left.addErrback(lambda failure: self.log.failure("Not everything left in order", failure))
         left.addBoth(lambda _: self._reactor.stop())
@@ -70,14 +76,20 @@ class Serving:
         found = known(failure.value)
         if found is None:
             self.log.failure("Cannot go on", failure)
-            warn(f"internal error: {type(failure.value).__name__}: {failure.getErrorMessage()} (the traceback is in the log)")
+            warn(
+                f"internal error: {type(failure.value).__name__}: {failure.getErrorMessage()} (the traceback is in the log)"
+            )
         else:
-            self.log.info("Leaving: {reason}", reason=found.sentence)  # on the terminal it stands below
+            self.log.info(
+                "Leaving: {reason}", reason=found.sentence
+            )  # on the terminal it stands below
             warn(found.sentence)
         self.leave(ERROR if found is None else found.exit_code)
 
     def _begin(self, start: Callable[[], object]) -> None:
-        for number in SIGNALS:  # in place of the reactor's own: what ends us is remembered as asked for
+        for (
+            number
+        ) in SIGNALS:  # in place of the reactor's own: what ends us is remembered as asked for
             signal.signal(number, self._signalled)
         maybeDeferred(start).addErrback(self.fail)
 

@@ -25,7 +25,9 @@ def last_lines(paths: list[Path], count: int | None) -> list[bytes]:
 
 
 def follow(
-    path: Path, is_over: Callable[[], bool] = lambda: False, sleep: Callable[[float], object] = time.sleep
+    path: Path,
+    is_over: Callable[[], bool] = lambda: False,
+    sleep: Callable[[float], object] = time.sleep,
 ) -> Iterator[bytes]:
     """What is written to `path` from now on, as it comes, until `is_over` and nothing more is there."""
     place = _size(path)

@@ -73,7 +73,13 @@ def systemd(what: Installation, *, of_user: bool) -> str:
 
 def _word(text: str, *, dollars: bool = False) -> str:
     """One word for systemd (systemd.syntax(7)): quoted where needed, `%` doubled, `$` too where it would be a variable."""
-    escaped = _specifiers(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
+    escaped = (
+        _specifiers(text)
+        .replace("\\", "\\\\")
+        .replace('"', '\\"')
+        .replace("\n", "\\n")
+        .replace("\t", "\\t")
+    )
     if dollars:
         escaped = escaped.replace("$", "$$")
     plain = escaped and not set(escaped) & set(" '\"\\;") and not escaped.startswith("#")

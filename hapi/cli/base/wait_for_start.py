@@ -27,7 +27,8 @@ async def joined(
     while True:
         if (pid := stopped()) is not None:
             raise Stop(
-                f"the runner of this home (pid {pid}) is stopped and answers nobody: `kill -CONT {pid}` lets it go on", HELD
+                f"the runner of this home (pid {pid}) is stopped and answers nobody: `kill -CONT {pid}` lets it go on",
+                HELD,
             )
         found: Readiness = await look()
         if found.answers and is_wanted(found.status):

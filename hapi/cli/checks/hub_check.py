@@ -27,7 +27,9 @@ async def judge_hub(reactor: Any, access: HubAccess, patience: float = PATIENCE)
 
     from hapi.net.client.hub_client import HubClient, HubRefused, HubUnreachable
 
-    looked = Deferred.fromCoroutine(HubClient(reactor, access).session(NO_SUCH_SESSION)).addTimeout(patience, reactor)
+    looked = Deferred.fromCoroutine(HubClient(reactor, access).session(NO_SUCH_SESSION)).addTimeout(
+        patience, reactor
+    )
     try:
         await looked
     except HubRefused as refusal:

@@ -43,18 +43,33 @@ async def try_child(reactor: Any, home: Home, scopes: Scopes | None = None) -> T
     place = Path(tempfile.mkdtemp(prefix=".doctor-", dir=home.path))
     begun = time.monotonic()
     try:
-        folder = AttemptFolder.create(Home(place), AttemptRequest(CHILD, str(place), time.time(), "doctor"))
-        environment = {} if scopes is None else dict(os.environ)  # systemd-run finds its manager there
-        plan = LaunchPlan(CHILD, str(place), environment, folder, None if scopes is None else scopes.limits)
+        folder = AttemptFolder.create(
+            Home(place), AttemptRequest(CHILD, str(place), time.time(), "doctor")
+        )
+        environment = (
+            {} if scopes is None else dict(os.environ)
+        )  # systemd-run finds its manager there
+        plan = LaunchPlan(
+            CHILD, str(place), environment, folder, None if scopes is None else scopes.limits
+        )
         launched = await processes.launch(plan).addTimeout(PATIENCE, reactor)
         took = time.monotonic() - begun
         ending = await processes.end_tree(launched.child, folder.id).addTimeout(PATIENCE, reactor)
         if ending != "stopped":
-            return Tried(False, f"a child was started and could not be ended ({ending}, pid {launched.child.pid})")
+            return Tried(
+                False,
+                f"a child was started and could not be ended ({ending}, pid {launched.child.pid})",
+            )
         await processes.when_exited(launched.holder).addTimeout(PATIENCE, reactor)
         if folder.end is None:
-            return Tried(False, "a child was started and ended, but its holder did not record the end")
-        where = f" in a scope of {scopes.around.manager}" if scopes is not None and scopes.in_use else ""
+            return Tried(
+                False, "a child was started and ended, but its holder did not record the end"
+            )
+        where = (
+            f" in a scope of {scopes.around.manager}"
+            if scopes is not None and scopes.in_use
+            else ""
+        )
         text = f"started in {took * 1000:.0f} ms below a holder{where}, ended, and its end recorded"
         warned = scopes.warnings() if scopes is not None else []
         return Tried(True, "; ".join([text, *warned]), bool(warned))
@@ -71,7 +86,9 @@ async def hub_date(reactor: Any, url: str) -> tuple[float, float] | None:
     from twisted.web.client import Agent
 
     try:
-        response: Any = await Agent(reactor, connectTimeout=PATIENCE).request(b"GET", f"{url}/health".encode())
+        response: Any = await Agent(reactor, connectTimeout=PATIENCE).request(
+            b"GET", f"{url}/health".encode()
+        )
         now = time.time()
         said = (response.headers.getRawHeaders("date") or [""])[0]
         response._transport.loseConnection()  # the body is of no interest, and may be long
@@ -88,5 +105,8 @@ def judge_clock(dates: tuple[float, float] | None, wall: float, monotonic: float
         return Tried(True, "runs evenly; the hub tells no time to compare it with")
     skew = dates[1] - dates[0]  # the header knows whole seconds
     if abs(skew) > SKEW:
-        return Tried(False, f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the hub's: times shown will be wrong")
+        return Tried(
+            False,
+            f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the hub's: times shown will be wrong",
+        )
     return Tried(True, f"runs evenly, within {max(abs(skew), 1):.0f} s of the hub's")

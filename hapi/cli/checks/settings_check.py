@@ -14,7 +14,15 @@ from hapi.runner.config.options import read_revival, read_roots, read_session_li
 from hapi.runner.spawn.admission import Limits
 from hapi.settings import NotConfigured, json_type
 
-TEXTS = ("apiUrl", "serverUrl", "cliApiToken", "machineId", "defaultAgent", "listenHost", "publicUrl")
+TEXTS = (
+    "apiUrl",
+    "serverUrl",
+    "cliApiToken",
+    "machineId",
+    "defaultAgent",
+    "listenHost",
+    "publicUrl",
+)
 MILLISECONDS = (
     "HAPI_RUNNER_WEBHOOK_TIMEOUT_MS",
     "HAPI_RUNNER_START_CAP_MS",
@@ -46,9 +54,13 @@ def settings_troubles(settings: Mapping[str, Any]) -> list[str]:
 def _session_limits(settings: Mapping[str, Any]) -> list[str]:
     """Each by itself, and then what they are together."""
     given = settings.get("sessionLimits")
-    parts: list[dict[str, Any]] = [{key: settings.get(key)} for key in ("sessionMemory", "sessionScopes")]
+    parts: list[dict[str, Any]] = [
+        {key: settings.get(key)} for key in ("sessionMemory", "sessionScopes")
+    ]
     each = given.items() if isinstance(given, Mapping) else ()
-    parts += [{"sessionLimits": {name: value}} for name, value in each] or [{"sessionLimits": given}]
+    parts += [{"sessionLimits": {name: value}} for name, value in each] or [
+        {"sessionLimits": given}
+    ]
     found: list[str] = []
     for part in parts:
         found += _raised(lambda part=part: read_session_limits({}, part))  # type: ignore[misc]
@@ -59,14 +71,20 @@ def environment_troubles(environ: Mapping[str, str]) -> list[str]:
     """Variables of ours whose value is passed over."""
     found = []
     if (level := environ.get("HAPI_LOG_LEVEL", "")) and level.lower() not in LEVELS:
-        found.append(f"HAPI_LOG_LEVEL is {level!r}: it must be one of {', '.join(LEVELS)}; info is used")
+        found.append(
+            f"HAPI_LOG_LEVEL is {level!r}: it must be one of {', '.join(LEVELS)}; info is used"
+        )
     for name in MILLISECONDS:
         if name in environ and not _is_positive(environ[name]):
-            found.append(f"{name} is {environ[name]!r}: it must be a number of milliseconds above 0; the default is used")
+            found.append(
+                f"{name} is {environ[name]!r}: it must be a number of milliseconds above 0; the default is used"
+            )
     for name in SWITCHES:
         if environ.get(name, "") not in ("", "0", "1"):
             found.append(f"{name} is {environ[name]!r}: only 1 turns it on")
-    found += _raised(lambda: Limits.read({}, environ, {})) + _raised(lambda: read_session_limits(environ, {}))
+    found += _raised(lambda: Limits.read({}, environ, {})) + _raised(
+        lambda: read_session_limits(environ, {})
+    )
     return found
 
 
@@ -103,14 +121,20 @@ def _agents(value: object) -> list[str]:
         return [f"agents is {_words(value)}, it must be an object"]
     known = agents({"agents": value})
     unnamed = [f"agents.{name}: no agent can be called that" for name in value if name not in known]
-    return unnamed + [agent.problem.replace(" in settings.json", "") for agent in known.values() if agent.problem is not None]
+    return unnamed + [
+        agent.problem.replace(" in settings.json", "")
+        for agent in known.values()
+        if agent.problem is not None
+    ]
 
 
 def _headers(value: object) -> list[str]:
     if not isinstance(value, Mapping):
         return [f"extraHeaders is {_words(value)}, it must be an object"]
     wrong = {name: each for name, each in value.items() if not isinstance(each, str)}
-    return [f"extraHeaders.{name} is {_words(each)}, it must be a text" for name, each in wrong.items()]
+    return [
+        f"extraHeaders.{name} is {_words(each)}, it must be a text" for name, each in wrong.items()
+    ]
 
 
 def _numbers(key: str, *names: str) -> Callable[[object], list[str]]:
@@ -119,9 +143,19 @@ def _numbers(key: str, *names: str) -> Callable[[object], list[str]]:
     def judge(value: object) -> list[str]:
         if not isinstance(value, Mapping):
             return [f"{key} is {_words(value)}, it must be an object"]
-        unknown = [f"{key}.{name} is none of {', '.join(names)}" for name in value if name not in names]
-        none = {name for name, each in value.items() if name == "count" and each == 0 and each is not False}
-        wrong = [name for name, each in value.items() if name in names and not _is_number(each) and name not in none]
+        unknown = [
+            f"{key}.{name} is none of {', '.join(names)}" for name in value if name not in names
+        ]
+        none = {
+            name
+            for name, each in value.items()
+            if name == "count" and each == 0 and each is not False
+        }
+        wrong = [
+            name
+            for name, each in value.items()
+            if name in names and not _is_number(each) and name not in none
+        ]
         return unknown + [f"{key}.{name} must be a number above 0" for name in wrong]
 
     return judge
@@ -136,7 +170,9 @@ def _start_cap(value: object) -> list[str]:
 
 
 def _switch(key: str) -> Callable[[object], list[str]]:
-    return lambda value: [] if isinstance(value, bool) else [f"{key} is {_words(value)}, it must be true or false"]
+    return lambda value: (
+        [] if isinstance(value, bool) else [f"{key} is {_words(value)}, it must be true or false"]
+    )
 
 
 def _listed(key: str) -> Callable[[object], list[str]]:

@@ -23,7 +23,9 @@ def auth() -> None:
 
 
 @auth.command("login", epilog=epilog(UNREACHABLE, REFUSED))
-@click.option("--url", help="The hub's origin, like https://hub.example.com; kept in settings.json.")
+@click.option(
+    "--url", help="The hub's origin, like https://hub.example.com; kept in settings.json."
+)
 @click.option("--no-check", is_flag=True, help="Keep the token without asking the hub.")
 def login(url: str | None, no_check: bool) -> None:
     """Keep an access token in settings.json.
@@ -42,8 +44,13 @@ def login(url: str | None, no_check: bool) -> None:
         if verdict.finding == "refused":
             raise Stop(f"the hub at {access.url} refused this token: {verdict.reason}", REFUSED)
         if verdict.finding == "unreachable":
-            raise Stop(f"no hub answers at {access.url} ({verdict.reason}); --no-check keeps the token anyway", UNREACHABLE)
-    update_settings(home, lambda now: {**now, "cliApiToken": token} | ({"apiUrl": url} if url else {}))
+            raise Stop(
+                f"no hub answers at {access.url} ({verdict.reason}); --no-check keeps the token anyway",
+                UNREACHABLE,
+            )
+    update_settings(
+        home, lambda now: {**now, "cliApiToken": token} | ({"apiUrl": url} if url else {})
+    )
     say(f"Token {masked(token)} for {access.url} kept in {home.settings}")
     if os.environ.get("CLI_API_TOKEN", "").strip() not in ("", token):
         say("Note: the variable CLI_API_TOKEN is set to another token and wins over the file.")
@@ -57,7 +64,11 @@ def status(no_check: bool, as_json: bool) -> None:
     home = Home.find().judged()
     settings = read_settings(home)
     access = hub_access(os.environ, settings)
-    verdict = HubVerdict("ok", "not asked") if no_check else run_once(lambda reactor: judge_hub(reactor, access))
+    verdict = (
+        HubVerdict("ok", "not asked")
+        if no_check
+        else run_once(lambda reactor: judge_hub(reactor, access))
+    )
     report: dict[str, Any] = {
         "hub": access.url,
         "hubFrom": source(os.environ, settings, "HAPI_API_URL", ("apiUrl", "serverUrl")),
@@ -87,13 +98,17 @@ def logout() -> None:
     if "cliApiToken" not in read_settings(home):
         say(f"No token in {home.settings}")
     else:
-        update_settings(home, lambda now: {key: value for key, value in now.items() if key != "cliApiToken"})
+        update_settings(
+            home, lambda now: {key: value for key, value in now.items() if key != "cliApiToken"}
+        )
         say(f"Token removed from {home.settings}")
     if os.environ.get("CLI_API_TOKEN", "").strip():
         say("Note: the variable CLI_API_TOKEN is still set.")
 
 
-def source(environ: Mapping[str, str], settings: Mapping[str, Any], variable: str, keys: tuple[str, ...]) -> str:
+def source(
+    environ: Mapping[str, str], settings: Mapping[str, Any], variable: str, keys: tuple[str, ...]
+) -> str:
     """Where a setting comes from, for people: the variable, the key of settings.json, or `default`."""
     if environ.get(variable, "").strip():
         return variable
@@ -103,7 +118,11 @@ def source(environ: Mapping[str, str], settings: Mapping[str, Any], variable: st
 def _asked_token() -> str:
     from hapi.protocol.token import AccessToken
 
-    token = str(click.prompt("Access token", hide_input=True)) if sys.stdin.isatty() else sys.stdin.readline()
+    token = (
+        str(click.prompt("Access token", hide_input=True))
+        if sys.stdin.isatty()
+        else sys.stdin.readline()
+    )
     try:
         AccessToken.parse(token)
     except ValueError as error:

@@ -78,10 +78,14 @@ def alone_in(home: Home) -> Iterator[bool]:
 def look(home: Home, alone: bool, now: float | None = None) -> Findings:
     """What could be cleaned away. `alone`: nobody holds the lock, or we do. Nothing is changed."""
     state = StateFile(home).read()
-    of_npm = state is not None and identify(state.pid) is not None  # alive: npm's runner holds no lock of ours
+    of_npm = (
+        state is not None and identify(state.pid) is not None
+    )  # alive: npm's runner holds no lock of ours
     if not alone or of_npm:
         return Findings(strays(home), [], runs=True)
-    return Findings(strays(home), sorted(_leftovers(home, now or time.time()), key=lambda found: found.path))
+    return Findings(
+        strays(home), sorted(_leftovers(home, now or time.time()), key=lambda found: found.path)
+    )
 
 
 def strays(home: Home) -> list[Stray]:
@@ -109,14 +113,24 @@ def is_over(folder: AttemptFolder) -> bool:
     process = folder.process
     if process is None:
         return False
-    return all(is_running(identity) is False for identity in (process.child, process.holder) if identity is not None)
+    return all(
+        is_running(identity) is False
+        for identity in (process.child, process.holder)
+        if identity is not None
+    )
 
 
 def _belongs(pid: int, attempt: str, home: Home) -> bool:
     """The process names this very home, not another one with a session of the same name."""
     words = (read_proc(pid, "environ") or b"").split(b"\0")
-    named = next((word.partition(b"=")[2] for word in words if word.startswith(b"HAPI_HOME=")), None)
-    return named is not None and f"HAPI_ATTEMPT={attempt}".encode() in words and Path(os.fsdecode(named)) == home.path
+    named = next(
+        (word.partition(b"=")[2] for word in words if word.startswith(b"HAPI_HOME=")), None
+    )
+    return (
+        named is not None
+        and f"HAPI_ATTEMPT={attempt}".encode() in words
+        and Path(os.fsdecode(named)) == home.path
+    )
 
 
 def _command(pid: int) -> str:
@@ -136,7 +150,10 @@ def _leftovers(home: Home, now: float) -> Iterator[Leftover]:
     for path in _files(home.path):
         if path.name.startswith(f"{state.name}.corrupt-"):
             yield Leftover(path, "a broken state file that was set aside")
-        elif path.name.startswith((f".{state.name}.", f".{home.settings.name}.")) and now - path.lstat().st_mtime > OLD:
+        elif (
+            path.name.startswith((f".{state.name}.", f".{home.settings.name}."))
+            and now - path.lstat().st_mtime > OLD
+        ):
             yield Leftover(path, "a write that did not finish")
     for path in home.path.glob(".doctor-*"):
         if now - path.lstat().st_mtime > OLD:
@@ -157,7 +174,10 @@ async def clean(reactor: Any, findings: Findings) -> list[str]:
     processes, troubles = SystemProcesses(reactor), []
     for stray in findings.strays:
         # Without the mark: what carries it in another home, a copy of this one say, is not ours to end.
-        if is_running(stray.identity) and await processes.end_tree(stray.identity, "") == "still_alive":
+        if (
+            is_running(stray.identity)
+            and await processes.end_tree(stray.identity, "") == "still_alive"
+        ):
             troubles.append(f"process {stray.identity.pid} is still alive")
     for leftover in findings.leftovers:
         try:

@@ -17,7 +17,10 @@ _INSTALL = {
 
 @click.command(
     "completion",
-    epilog="\b\nTo install:\n" + "\n".join(f"  {how}" for how in _INSTALL.values()) + "\n\n" + epilog(),
+    epilog="\b\nTo install:\n"
+    + "\n".join(f"  {how}" for how in _INSTALL.values())
+    + "\n\n"
+    + epilog(),
 )
 @click.argument("shell", type=click.Choice(list(_INSTALL)))
 @click.pass_context

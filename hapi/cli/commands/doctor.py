@@ -55,12 +55,20 @@ def doctor(context: click.Context, as_json: bool) -> None:
     checks = examine(os.environ)
     broken = [check for check in checks if check.finding == "broken"]
     if as_json:
-        print_json({"ok": not broken, "version": __version__, "checks": [asdict(check) for check in checks]})
+        print_json(
+            {
+                "ok": not broken,
+                "version": __version__,
+                "checks": [asdict(check) for check in checks],
+            }
+        )
     else:
         for check in checks:
             say(f"{MARKS[check.finding]}  {check.name:<12} {visible(check.text)}")
     if broken:
-        raise Stop(f"{len(broken)} of {len(checks)} checks failed: {', '.join(check.name for check in broken)}")
+        raise Stop(
+            f"{len(broken)} of {len(checks)} checks failed: {', '.join(check.name for check in broken)}"
+        )
 
 
 @doctor.command("clean", epilog=epilog())
@@ -79,9 +87,13 @@ def clean(yes: bool, as_json: bool) -> None:
     with alone_in(home) as alone:
         found = look(home, alone)
         everything = [*map(str, found.strays), *map(str, found.leftovers)]
-        troubles = run_once(lambda reactor: do_it(reactor, found), 300.0) if yes and everything else []
+        troubles = (
+            run_once(lambda reactor: do_it(reactor, found), 300.0) if yes and everything else []
+        )
     if as_json:
-        print_json({"found": everything, "done": yes, "runnerRuns": found.runs, "troubles": troubles})
+        print_json(
+            {"found": everything, "done": yes, "runnerRuns": found.runs, "troubles": troubles}
+        )
     else:
         for text in everything:
             say(visible(text))
@@ -100,7 +112,13 @@ def examine(environ: Any) -> list[Check]:
         home = Home.find(environ)
     except Exception as error:
         return [Check("home", "broken", str(error))]
-    checks = [Check("version", "good", f"hapi {__version__}, Python {platform.python_version()}, {platform.system()}")]
+    checks = [
+        Check(
+            "version",
+            "good",
+            f"hapi {__version__}, Python {platform.python_version()}, {platform.system()}",
+        )
+    ]
     checks += [_guarded("home", _home, home)]
     settings: dict[str, Any] | None = None
     try:
@@ -108,7 +126,13 @@ def examine(environ: Any) -> list[Check]:
         checks += [_settings(home, settings)]
     except Exception as error:
         failure = known(error)
-        checks += [Check("settings", "broken", failure.sentence if failure else f"{type(error).__name__}: {error}")]
+        checks += [
+            Check(
+                "settings",
+                "broken",
+                failure.sentence if failure else f"{type(error).__name__}: {error}",
+            )
+        ]
     checks += [_environment(environ), _guarded("state", _state, home)]
     checks += _by_trying(home, environ, settings)
     checks += _guarded_all("agents", lambda: _agents(settings, environ))
@@ -125,7 +149,11 @@ def _guarded_all(name: str, look: Callable[[], Iterable[Check]]) -> list[Check]:
         return list(look())
     except Exception as error:
         failure = known(error)
-        return [Check(name, "broken", failure.sentence if failure else f"{type(error).__name__}: {error}")]
+        return [
+            Check(
+                name, "broken", failure.sentence if failure else f"{type(error).__name__}: {error}"
+            )
+        ]
 
 
 def _home(home: Home) -> Check:
@@ -146,16 +174,26 @@ def _settings(home: Home, settings: dict[str, Any]) -> Check:
         return Check("settings", "broken", f"{home.settings}: {'; '.join(troubles)}")
     if stat.S_IMODE(home.settings.stat().st_mode) & 0o077:
         return Check(
-            "settings", "broken", f"{home.settings} can be read by other users: chmod 600 it, and change the token in it"
+            "settings",
+            "broken",
+            f"{home.settings} can be read by other users: chmod 600 it, and change the token in it",
         )
-    return Check("settings", "good", f"{home.settings}, {len(settings)} {'key' if len(settings) == 1 else 'keys'}")
+    return Check(
+        "settings",
+        "good",
+        f"{home.settings}, {len(settings)} {'key' if len(settings) == 1 else 'keys'}",
+    )
 
 
 def _environment(environ: Any) -> Check:
     from hapi.cli.checks.settings_check import environment_troubles
 
     troubles = environment_troubles(environ)
-    return Check("environment", "note" if troubles else "good", "; ".join(troubles) or "all variables of HAPI make sense")
+    return Check(
+        "environment",
+        "note" if troubles else "good",
+        "; ".join(troubles) or "all variables of HAPI make sense",
+    )
 
 
 def _state(home: Home) -> Check:
@@ -165,7 +203,11 @@ def _state(home: Home) -> Check:
     if not os.path.lexists(home.runner_state):
         return Check("state", "good", "no runner has left a state file")
     if StateFile(home).read() is None:
-        return Check("state", "note", f"{home.runner_state} cannot be made out: the next start of a runner sets it aside")
+        return Check(
+            "state",
+            "note",
+            f"{home.runner_state} cannot be made out: the next start of a runner sets it aside",
+        )
     return Check("state", "good", f"{home.runner_state}")
 
 
@@ -182,9 +224,18 @@ def _by_trying(home: Home, environ: Any, settings: dict[str, Any] | None) -> lis
 
     async def look(reactor: Any) -> list[Check]:
         wall, monotonic = time.time(), time.monotonic()
-        found = list(hub) if access is None else [_judged(access.url, await judge_hub(reactor, access))]
-        dates = await hub_date(reactor, access.url) if access is not None and found[0].finding == "good" else None
-        found += [await _runner(reactor, home), await _child(reactor, home, environ, settings or {})]
+        found = (
+            list(hub) if access is None else [_judged(access.url, await judge_hub(reactor, access))]
+        )
+        dates = (
+            await hub_date(reactor, access.url)
+            if access is not None and found[0].finding == "good"
+            else None
+        )
+        found += [
+            await _runner(reactor, home),
+            await _child(reactor, home, environ, settings or {}),
+        ]
         clock = judge_clock(dates, time.time() - wall, time.monotonic() - monotonic)
         return [*found, Check("clock", "good" if clock.ok else "note", clock.text)]
 
@@ -202,11 +253,17 @@ async def _runner(reactor: Any, home: Home) -> Check:
     registered = bool(status.get("registered"))
     where = status.get("hub") or {}
     words = f"pid {status.get('pid')}, version {status.get('version')}, " + (
-        f"registered at {where.get('url')}" if registered else f"not registered at {where.get('url')}: {where.get('reason')}"
+        f"registered at {where.get('url')}"
+        if registered
+        else f"not registered at {where.get('url')}: {where.get('reason')}"
     )
-    finding: Any = "note" if status.get("registered") is None else "good" if registered else "broken"
+    finding: Any = (
+        "note" if status.get("registered") is None else "good" if registered else "broken"
+    )
     if warned := status.get("warnings"):
-        return Check("runner", "note" if registered else finding, "; ".join([words, *map(str, warned)]))
+        return Check(
+            "runner", "note" if registered else finding, "; ".join([words, *map(str, warned)])
+        )
     return Check("runner", finding, words)
 
 
@@ -219,20 +276,30 @@ async def _child(reactor: Any, home: Home, environ: Any, settings: dict[str, Any
     except NotConfigured:
         limits = SessionLimits()  # said above
     try:
-        tried = await try_child(reactor, home.prepare(), Scopes(look_around(environ), limits, reactor.seconds))
+        tried = await try_child(
+            reactor, home.prepare(), Scopes(look_around(environ), limits, reactor.seconds)
+        )
     except HomeUnusable:
-        return Check("child", "note", "not tried: there is no home to do it in")  # that fails by itself
+        return Check(
+            "child", "note", "not tried: there is no home to do it in"
+        )  # that fails by itself
     except Exception as error:
         failure = known(error)
-        return Check("child", "broken", failure.sentence if failure else f"no child can be started: {error}")
-    return Check("child", "broken" if not tried.ok else "note" if tried.notable else "good", tried.text)
+        return Check(
+            "child", "broken", failure.sentence if failure else f"no child can be started: {error}"
+        )
+    return Check(
+        "child", "broken" if not tried.ok else "note" if tried.notable else "good", tried.text
+    )
 
 
 def _judged(url: str, verdict: Any) -> Check:
     if verdict.finding == "ok":
         return Check("hub", "good", f"{url} answers and takes the token")
     if verdict.finding == "refused":
-        return Check("hub", "broken", f"{url} refused the token ({verdict.reason}): hapi auth login")
+        return Check(
+            "hub", "broken", f"{url} refused the token ({verdict.reason}): hapi auth login"
+        )
     return Check("hub", "broken", f"{url} does not answer: {verdict.reason}")
 
 
@@ -253,10 +320,16 @@ def _disk(home: Home) -> Check:
 
 def _descriptors() -> Check:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    finding: Any = "broken" if soft < LEAST_DESCRIPTORS else "note" if soft < FEW_DESCRIPTORS else "good"
+    finding: Any = (
+        "broken" if soft < LEAST_DESCRIPTORS else "note" if soft < FEW_DESCRIPTORS else "good"
+    )
     if soft < LEAST_DESCRIPTORS <= hard:
         finding = "note"
-    return Check("descriptors", finding, f"{soft} may be open at once" + (f"; a runner takes {hard}" if soft < hard else ""))
+    return Check(
+        "descriptors",
+        finding,
+        f"{soft} may be open at once" + (f"; a runner takes {hard}" if soft < hard else ""),
+    )
 
 
 def _path(environ: Any) -> Check:
@@ -267,7 +340,9 @@ def _path(environ: Any) -> Check:
         return Check("PATH", "note", "no git: sessions in worktrees will not work")
     if found is None:
         return Check(
-            "PATH", "note", f"hapi is not on the PATH; this one is {ours if ours.exists() else sys.executable + ' -m hapi'}"
+            "PATH",
+            "note",
+            f"hapi is not on the PATH; this one is {ours if ours.exists() else sys.executable + ' -m hapi'}",
         )
     if ours.exists() and not ours.samefile(found):
         return Check("PATH", "note", f"the first hapi on the PATH is {found}, this one is {ours}")

@@ -50,7 +50,9 @@ def tell(work: dict[str, Any]) -> None:
         say(f"Do not tell whether they work: {', '.join(map(visible, unknown))}")
 
 
-async def until_calm(reactor: Any, client: Any, timeout: float, keep: bool = True) -> dict[str, Any]:
+async def until_calm(
+    reactor: Any, client: Any, timeout: float, keep: bool = True
+) -> dict[str, Any]:
     """Drain and wait for the turns that run, not for sessions that do not tell. Raises Stop after `timeout` seconds.
 
     `keep`: a later runner is drained as well.
@@ -62,7 +64,9 @@ async def until_calm(reactor: Any, client: Any, timeout: float, keep: bool = Tru
     while not is_calm(work := await client.drain(keep)):
         if reactor.seconds() >= deadline:
             busy = ", ".join(map(visible, work.get("turns") or ["a start"]))
-            raise Stop(f"after {timeout:.0f} s turns still run ({busy}); no more sessions are accepted (hapi runner resume)")
+            raise Stop(
+                f"after {timeout:.0f} s turns still run ({busy}); no more sessions are accepted (hapi runner resume)"
+            )
         await deferLater(reactor, EVERY)
     return work
 
@@ -91,8 +95,13 @@ def restart(wait: bool, timeout: float, as_json: bool) -> None:
 
         found = await look(reactor, home)
         if not found.answers:
-            raise Stop(f"the runner is not running in {home.path}: start it with `hapi runner start`", NOT_RUNNING)
-        must_be_ours(found.status, ": end that and start it again", ": restart it there")  # before anything is drained
+            raise Stop(
+                f"the runner is not running in {home.path}: start it with `hapi runner start`",
+                NOT_RUNNING,
+            )
+        must_be_ours(
+            found.status, ": end that and start it again", ": restart it there"
+        )  # before anything is drained
         client = ControlClient(reactor, home)
         if wait:
             try:
@@ -100,14 +109,20 @@ def restart(wait: bool, timeout: float, as_json: bool) -> None:
             except Stop as late:
                 if (found.status.get("admission") or {}).get("accepting") is not False:
                     await client.resume()
-                raise Stop(f"not restarted: after {timeout:.0f} s turns still run (--no-wait restarts all the same)") from late
+                raise Stop(
+                    f"not restarted: after {timeout:.0f} s turns still run (--no-wait restarts all the same)"
+                ) from late
         argv = [str(word) for word in found.status.get("argv") or ("runner", "start-sync")]
         await give_way(reactor, home, found.status, quiet=as_json)
         started = start_in_background(home, argv)
 
         async def glance() -> Readiness:
             seen = await look(reactor, home)
-            return seen if seen.status.get("pid") == started.process.pid else Readiness(False, False, {})
+            return (
+                seen
+                if seen.status.get("pid") == started.process.pid
+                else Readiness(False, False, {})
+            )
 
         return await await_ready(reactor, started, "api-only", READY_WITHIN, glance, _secrets())
 

@@ -21,11 +21,30 @@ PORT = click.IntRange(0, 65535)
 @click.option("--host", help="Where to listen (HAPI_LISTEN_HOST, 127.0.0.1).")
 @click.option("--port", type=PORT, help="On which port, 0 for any (HAPI_LISTEN_PORT, 3006).")
 @click.option("--public-url", help="The hub's address seen from outside (HAPI_PUBLIC_URL).")
-@click.option("--web-root", metavar="PATH", help="A directory with another page (HAPI_WEB_ROOT; ours).")
-@click.option("--cors-origin", "cors_origins", multiple=True, metavar="ORIGIN", help="An origin whose pages may call it.")
-@click.option("--allowed-host", "allowed_hosts", multiple=True, metavar="NAME", help="A host name that it answers to.")
+@click.option(
+    "--web-root", metavar="PATH", help="A directory with another page (HAPI_WEB_ROOT; ours)."
+)
+@click.option(
+    "--cors-origin",
+    "cors_origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="An origin whose pages may call it.",
+)
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A host name that it answers to.",
+)
 @click.option("--database", metavar="FILE", help="The database (DB_PATH, hub.db in the home).")
-@click.option("--relay/--no-relay", default=False, hidden=True, help="Accepted for the npm CLI's sake; there is no relay.")
+@click.option(
+    "--relay/--no-relay",
+    default=False,
+    hidden=True,
+    help="Accepted for the npm CLI's sake; there is no relay.",
+)
 @json_flag
 def hub(relay: bool, as_json: bool, **flags: Any) -> None:
     """Run the hub: REST, Socket.IO, events, database and web page. Ctrl+C or SIGTERM ends it in order.
@@ -33,7 +52,9 @@ def hub(relay: bool, as_json: bool, **flags: Any) -> None:
     Runners of this home find it on whatever port, unless settings.json names another hub (apiUrl).
     Without a terminal SIGHUP has it reopen its log; what is set takes a restart.
     """
-    sys.exit(serve_hub({name: None if value == () else value for name, value in flags.items()}, as_json))
+    sys.exit(
+        serve_hub({name: None if value == () else value for name, value in flags.items()}, as_json)
+    )
 
 
 def serve_hub(flags: dict[str, Any], as_json: bool) -> int:
@@ -47,7 +68,9 @@ def serve_hub(flags: dict[str, Any], as_json: bool) -> int:
     from hapi.log import start_logging
 
     home = Home.find().prepare()
-    options = HubOptions.from_environment(os.environ, **{name: value for name, value in flags.items() if value is not None})
+    options = HubOptions.from_environment(
+        os.environ, **{name: value for name, value in flags.items() if value is not None}
+    )
     logging = start_logging("hub", home, terminal=sys.stderr, quiet_start=True)
     serving = Serving(reactor)
     service: Any = hub_service(reactor, options)
@@ -64,7 +87,14 @@ def serve_hub(flags: dict[str, Any], as_json: bool) -> int:
         logging.speak_up()
         warn_of_troubles(os.environ, read_settings(home))
         if as_json:
-            print_json({"url": service.url, "pid": os.getpid(), "home": str(home.path), "log": str(logging.path)})
+            print_json(
+                {
+                    "url": service.url,
+                    "pid": os.getpid(),
+                    "home": str(home.path),
+                    "log": str(logging.path),
+                }
+            )
             return
         say(f"Hub listens on {service.url}")
         if other is not None and other.rstrip("/") != options.public_url:

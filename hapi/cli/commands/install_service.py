@@ -19,7 +19,12 @@ from hapi.cli.base.unit_files import LABEL, NAME, Installation, Kind, text_of
 from hapi.home import Home, read_capped, write_whole
 from hapi.redaction import visible
 
-KEPT = ("HAPI_HOSTNAME", "HAPI_CLI_EXECUTABLE", "HAPI_API_URL", "XDG_CONFIG_HOME")  # variables a unit would not have
+KEPT = (
+    "HAPI_HOSTNAME",
+    "HAPI_CLI_EXECUTABLE",
+    "HAPI_API_URL",
+    "XDG_CONFIG_HOME",
+)  # variables a unit would not have
 AFTERWARDS: dict[Kind, tuple[str, ...]] = {
     "systemd-user": (
         "systemctl --user daemon-reload",
@@ -44,7 +49,11 @@ def destination(kind: Kind, environ: Mapping[str, str]) -> Path:
     home = Path(environ.get("HOME") or Path.home())
     match kind:
         case "systemd-user":
-            return Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "systemd/user" / f"{NAME}.service"
+            return (
+                Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
+                / "systemd/user"
+                / f"{NAME}.service"
+            )
         case "systemd":
             return Path(f"/etc/systemd/system/{NAME}.service")
         case "supervisord":
@@ -53,13 +62,17 @@ def destination(kind: Kind, environ: Mapping[str, str]) -> Path:
             return home / "Library/LaunchAgents" / f"{LABEL}.plist"
 
 
-def installation(flags: RunnerFlags, home: Home, environ: Mapping[str, str], user: str | None = None) -> Installation:
+def installation(
+    flags: RunnerFlags, home: Home, environ: Mapping[str, str], user: str | None = None
+) -> Installation:
     """This program, with these flags, for this home. Raises Stop for what no unit can carry.
 
     The PATH goes along, since agents are looked up there and a supervisor's own is bare. Tokens never do: a unit can be read
     by everybody, `settings.json` cannot.
     """
-    found = {name: environ[name] for name in ("PATH", *KEPT) if environ.get(name)} | {"HAPI_HOME": str(home.path)}
+    found = {name: environ[name] for name in ("PATH", *KEPT) if environ.get(name)} | {
+        "HAPI_HOME": str(home.path)
+    }
     if "PATH" in found:
         found["PATH"] = os.pathsep.join(dict.fromkeys(found["PATH"].split(os.pathsep)))
     argv = (*_program(), "runner", "start-sync", *_absolute(flags).words())
@@ -71,7 +84,11 @@ def installation(flags: RunnerFlags, home: Home, environ: Mapping[str, str], use
 
 def _program() -> tuple[str, ...]:
     ours = Path(sys.executable).with_name("hapi")
-    return (str(ours),) if ours.is_file() and os.access(ours, os.X_OK) else (sys.executable, "-P", "-m", "hapi")
+    return (
+        (str(ours),)
+        if ours.is_file() and os.access(ours, os.X_OK)
+        else (sys.executable, "-P", "-m", "hapi")
+    )
 
 
 def _absolute(flags: RunnerFlags) -> RunnerFlags:
@@ -96,7 +113,9 @@ def install(kind: Kind, what: Installation, path: Path, *, write: bool, force: b
     """Print the text, or put it at `path`. What is there already and differs stays, unless `force`. Raises Stop."""
     text = text_of(kind, what)
     if kind in ("systemd", "supervisord") and not is_user(what.user):
-        warn(f"this machine knows no user {visible(what.user)}: the service will not start before it does")
+        warn(
+            f"this machine knows no user {visible(what.user)}: the service will not start before it does"
+        )
     if not write:
         print(text, end="", flush=True)
         warn(f"nothing was written; --write puts this into {path} ({HINT})")
@@ -107,11 +126,15 @@ def install(kind: Kind, what: Installation, path: Path, *, write: bool, force: b
             say(f"{visible(path)} is as it should be")
             return
         if before is not None and not force:
-            raise Stop(f"{path} is there and differs; look at both, then give --force to replace it")
+            raise Stop(
+                f"{path} is there and differs; look at both, then give --force to replace it"
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, text.encode(), 0o644)
     except (OSError, ValueError) as error:
-        raise Stop(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
+        raise Stop(
+            f"{path} cannot be written: {getattr(error, 'strerror', None) or error}"
+        ) from error
     say(f"{visible(path)} is written; {HINT}. Then:")
     for line in AFTERWARDS[kind]:
         say(f"  {line}")

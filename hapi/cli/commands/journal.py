@@ -44,12 +44,22 @@ def _event(line: bytes, as_json: bool) -> None:
 def event_line(event: dict[str, Any]) -> str:
     """An event for a person, on one line."""
     at = event.get("time")
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at)) if isinstance(at, int | float) else "?"
-    words = [when, f"{visible(event.get('event')):<20}", visible(event.get("session") or event.get("attempt") or "-")]
+    when = (
+        time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+        if isinstance(at, int | float)
+        else "?"
+    )
+    words = [
+        when,
+        f"{visible(event.get('event')):<20}",
+        visible(event.get("session") or event.get("attempt") or "-"),
+    ]
     words += [f"pid {event['pid']}"] if event.get("pid") else []
     words += [visible(event["reason"])] if event.get("reason") else []
     words += [f"(by {visible(event['actor'])})"] if event.get("actor") else []
-    words += [f"{visible(key)}={visible(value)}" for key, value in event.items() if key not in FIRST]
+    words += [
+        f"{visible(key)}={visible(value)}" for key, value in event.items() if key not in FIRST
+    ]
     return "  ".join(words)
 
 
@@ -60,13 +70,17 @@ def find_attempt(home: Home, name: str) -> AttemptFolder:
         if folder.id == name:
             return folder
         session, process, request = folder.session, folder.process, folder.request
-        if session is not None and (session.session_id == name or (pid is not None and session.host_pid == pid)):
+        if session is not None and (
+            session.session_id == name or (pid is not None and session.host_pid == pid)
+        ):
             return folder
         if request is not None and request.existing_session_id == name:
             return folder
         if pid is not None and process is not None and process.child.pid == pid:
             return folder
-    raise Stop(f"there is no session {visible(name)} in {home.attempts}: `hapi runner list` names those that live")
+    raise Stop(
+        f"there is no session {visible(name)} in {home.attempts}: `hapi runner list` names those that live"
+    )
 
 
 def show_output(folder: AttemptFolder, lines: int | None, following: bool) -> None:
@@ -74,17 +88,23 @@ def show_output(folder: AttemptFolder, lines: int | None, following: bool) -> No
     for line in last_lines([folder.earlier_output, folder.output], lines):
         _raw(line)
     if following:
-        for piece in follow(folder.output, lambda: folder.end is not None or not folder.path.is_dir()):
+        for piece in follow(
+            folder.output, lambda: folder.end is not None or not folder.path.is_dir()
+        ):
             _raw(piece)
 
 
 def why_silent(folder: AttemptFolder) -> str | None:
     """Why there is no output to show, as a sentence; None when there is some."""
-    if any(path.exists() and path.stat().st_size for path in (folder.earlier_output, folder.output)):
+    if any(
+        path.exists() and path.stat().st_size for path in (folder.earlier_output, folder.output)
+    ):
         return None
     request, session = folder.request, folder.session
     name = session.session_id if session is not None else folder.id
-    if request is not None and (request.asked_by == "terminal" or not request.argv):  # nobody holds its output
+    if request is not None and (
+        request.asked_by == "terminal" or not request.argv
+    ):  # nobody holds its output
         return f"what the session {name} writes goes to the terminal it was started in; its conversation is on the page"
     return f"the session {name} wrote nothing; its conversation is on the page"
 
@@ -101,7 +121,9 @@ def _raw(data: bytes) -> None:
     """The session's own bytes; on a terminal without what steers it."""
     if sys.stdout.isatty():
         lines = data.decode(errors="replace").split("\n")
-        sys.stdout.write("\n".join(visible(line.rstrip("\r")).replace("\\t", "\t") for line in lines))
+        sys.stdout.write(
+            "\n".join(visible(line.rstrip("\r")).replace("\\t", "\t") for line in lines)
+        )
     else:
         sys.stdout.flush()
         sys.stdout.buffer.write(data)

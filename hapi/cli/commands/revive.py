@@ -23,7 +23,13 @@ def revive(session_id: str | None, everything: bool, as_json: bool) -> None:
 
         client = ControlClient(reactor, home)
         offered = await client.interrupted()
-        names = [str(one["sessionId"]) for one in offered] if everything else [session_id] if session_id else []
+        names = (
+            [str(one["sessionId"]) for one in offered]
+            if everything
+            else [session_id]
+            if session_id
+            else []
+        )
         return offered, {name: await client.revive(name) for name in names}
 
     offered, answers = run_once(go, LONGEST)
@@ -36,7 +42,9 @@ def revive(session_id: str | None, everything: bool, as_json: bool) -> None:
         say("No session was interrupted.")
     else:
         for name, answer in answers.items():
-            say(f"{visible(name)}: {'lives again' if answer.get('success') else visible(_why(answer))}")
+            say(
+                f"{visible(name)}: {'lives again' if answer.get('success') else visible(_why(answer))}"
+            )
     failed = [name for name, answer in answers.items() if not answer.get("success")]
     if failed:
         those = "the session" if len(answers) == 1 else f"{len(failed)} of {len(answers)} sessions"
@@ -49,13 +57,18 @@ def show(offered: list[dict[str, Any]], as_json: bool) -> None:
     elif not offered:
         say("No session was interrupted.")
     else:
-        rows = [[one["sessionId"], one["agent"], one["directory"], _when(one), one["reason"]] for one in offered]
+        rows = [
+            [one["sessionId"], one["agent"], one["directory"], _when(one), one["reason"]]
+            for one in offered
+        ]
         table(("SESSION", "AGENT", "DIRECTORY", "ENDED", "REASON"), rows)
 
 
 def _when(one: dict[str, Any]) -> str:
     at = one.get("endedAt")
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at / 1000)) if isinstance(at, int) else "?"
+    return (
+        time.strftime("%Y-%m-%d %H:%M", time.localtime(at / 1000)) if isinstance(at, int) else "?"
+    )
 
 
 def _why(answer: dict[str, Any]) -> str:

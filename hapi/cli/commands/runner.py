@@ -10,7 +10,17 @@ from typing import Any
 
 import click
 
-from hapi.cli.base.errors import HELD, NOT_RUNNING, REFUSED, RESTART, SUPERSEDED, UNREACHABLE, USAGE, Stop, epilog
+from hapi.cli.base.errors import (
+    HELD,
+    NOT_RUNNING,
+    REFUSED,
+    RESTART,
+    SUPERSEDED,
+    UNREACHABLE,
+    USAGE,
+    Stop,
+    epilog,
+)
 from hapi.cli.base.flags import RunnerFlags
 from hapi.cli.base.output import json_flag, print_json, say, warn
 from hapi.cli.base.run import run_once
@@ -22,13 +32,41 @@ from hapi.redaction import visible
 def flags(command: Callable[..., Any]) -> Callable[..., Any]:
     """The flags of a runner; they may stand before the verb or after it."""
     for option in (
-        click.option("--revive", metavar="auto|offer", help="auto: what a reboot interrupted comes back by itself (offer)."),
-        click.option("--queue", metavar="N", help="How many starts may wait for a place (HAPI_RUNNER_QUEUE; 0)."),
-        click.option("--min-free-memory", metavar="SIZE", help="Memory that must be free for a start, as 2G."),
-        click.option("--max-sessions", metavar="N", help="How many sessions may run at once; more are refused, or wait."),
-        click.option("--session-memory", metavar="SIZE", help="Memory that one session may take, as 4G; needs systemd."),
-        click.option("--session-command", metavar="COMMAND", help="The program that sessions run (HAPI_CLI_EXECUTABLE; ours)."),
-        click.option("--workspace-root", "roots", multiple=True, metavar="PATH", help="Limit sessions to PATH; repeatable."),
+        click.option(
+            "--revive",
+            metavar="auto|offer",
+            help="auto: what a reboot interrupted comes back by itself (offer).",
+        ),
+        click.option(
+            "--queue",
+            metavar="N",
+            help="How many starts may wait for a place (HAPI_RUNNER_QUEUE; 0).",
+        ),
+        click.option(
+            "--min-free-memory", metavar="SIZE", help="Memory that must be free for a start, as 2G."
+        ),
+        click.option(
+            "--max-sessions",
+            metavar="N",
+            help="How many sessions may run at once; more are refused, or wait.",
+        ),
+        click.option(
+            "--session-memory",
+            metavar="SIZE",
+            help="Memory that one session may take, as 4G; needs systemd.",
+        ),
+        click.option(
+            "--session-command",
+            metavar="COMMAND",
+            help="The program that sessions run (HAPI_CLI_EXECUTABLE; ours).",
+        ),
+        click.option(
+            "--workspace-root",
+            "roots",
+            multiple=True,
+            metavar="PATH",
+            help="Limit sessions to PATH; repeatable.",
+        ),
     ):
         command = option(command)
     return command
@@ -37,17 +75,28 @@ def flags(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.group("runner")
 @flags
 @click.pass_context
-def runner(context: click.Context, /, roots: tuple[str, ...], session_command: str | None, **more: str | None) -> None:
+def runner(
+    context: click.Context,
+    /,
+    roots: tuple[str, ...],
+    session_command: str | None,
+    **more: str | None,
+) -> None:
     """The runner of this machine: starts sessions when the hub asks, tracks them, ends them."""
     context.obj = RunnerFlags(roots, session_command, _named(more))
 
 
 def _together(
-    context: click.Context, roots: tuple[str, ...], session_command: str | None, more: dict[str, str | None]
+    context: click.Context,
+    roots: tuple[str, ...],
+    session_command: str | None,
+    more: dict[str, str | None],
 ) -> RunnerFlags:
     before: RunnerFlags = context.obj
     together = {**before.more, **_named(more)}
-    return RunnerFlags((*before.workspace_roots, *roots), session_command or before.session_command, together)
+    return RunnerFlags(
+        (*before.workspace_roots, *roots), session_command or before.session_command, together
+    )
 
 
 def _named(more: dict[str, str | None]) -> dict[str, str]:
@@ -57,7 +106,13 @@ def _named(more: dict[str, str | None]) -> dict[str, str]:
 @runner.command("start-sync", epilog=epilog(HELD, SUPERSEDED, RESTART, serves=True))
 @flags
 @click.pass_context
-def start_sync(context: click.Context, /, roots: tuple[str, ...], session_command: str | None, **more: str | None) -> None:
+def start_sync(
+    context: click.Context,
+    /,
+    roots: tuple[str, ...],
+    session_command: str | None,
+    **more: str | None,
+) -> None:
     """Run the runner in the foreground. Ctrl+C or SIGTERM ends it in order; its sessions go on.
 
     Without a terminal SIGHUP has it read settings.json again and reopen its log. Systemd is told when it is ready, and that it
@@ -74,7 +129,13 @@ def start_sync(context: click.Context, /, roots: tuple[str, ...], session_comman
     "--wait", "wanted", type=click.Choice(["full", "api-only"]), default="full", show_default=True,
     help="Ready means: registered at the hub, or just answering here.",
 )  # fmt: skip
-@click.option("--timeout", type=click.FloatRange(0.1), default=20.0, show_default=True, help="Seconds to wait for it.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1),
+    default=20.0,
+    show_default=True,
+    help="Seconds to wait for it.",
+)
 @json_flag
 @click.pass_context
 def start(
@@ -120,7 +181,9 @@ def status(as_json: bool) -> None:
 
 
 @runner.command("list", epilog=epilog(NOT_RUNNING))
-@click.option("--table", "as_table", is_flag=True, help="The table also where there is no terminal.")
+@click.option(
+    "--table", "as_table", is_flag=True, help="The table also where there is no terminal."
+)
 @json_flag
 def list_sessions(as_table: bool, as_json: bool) -> None:
     """The live sessions that this runner knows: a table on a terminal, JSON elsewhere."""
@@ -143,7 +206,13 @@ def stop_session(session_id: str | None, as_json: bool) -> None:
 
 @runner.command("logs", epilog=epilog())
 @click.argument("session_id", required=False)
-@click.option("-f", "--follow", "following", is_flag=True, help="Go on with what is written, until it ends or Ctrl+C.")
+@click.option(
+    "-f",
+    "--follow",
+    "following",
+    is_flag=True,
+    help="Go on with what is written, until it ends or Ctrl+C.",
+)
 @click.option("-n", "--lines", type=click.IntRange(0), help="Only the last N lines.")
 @json_flag
 def logs(session_id: str | None, following: bool, lines: int | None, as_json: bool) -> None:
@@ -175,7 +244,13 @@ def logs(session_id: str | None, following: bool, lines: int | None, as_json: bo
 
 @runner.command("drain", epilog=epilog(NOT_RUNNING))
 @click.option("--wait", is_flag=True, help="Return when no turn runs any more.")
-@click.option("--timeout", type=click.FloatRange(0.0), default=600.0, show_default=True, help="Seconds to wait for that.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.0),
+    default=600.0,
+    show_default=True,
+    help="Seconds to wait for that.",
+)
 @json_flag
 def drain(wait: bool, timeout: float, as_json: bool) -> None:
     """Have the runner start no more sessions, until `resume`: also after a restart or an upgrade. Those that run go on."""
@@ -195,7 +270,13 @@ def resume(as_json: bool) -> None:
 
 @runner.command("restart", epilog=epilog(HELD, NOT_RUNNING))
 @click.option("--wait/--no-wait", default=True, help="Let the turns that run end first.")
-@click.option("--timeout", type=click.FloatRange(0.0), default=600.0, show_default=True, help="Seconds to wait for them.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.0),
+    default=600.0,
+    show_default=True,
+    help="Seconds to wait for them.",
+)
 @json_flag
 def restart(wait: bool, timeout: float, as_json: bool) -> None:
     """Start the runner anew with the flags it has. Its sessions go on and are taken over."""
@@ -216,8 +297,17 @@ def revive(session_id: str | None, everything: bool, as_json: bool) -> None:
 
 
 @runner.command("events", epilog=epilog())
-@click.option("-f", "--follow", "following", is_flag=True, help="Go on with what happens, until Ctrl+C.")
-@click.option("-n", "--lines", type=click.IntRange(0), default=100, show_default=True, help="How many of the past.")
+@click.option(
+    "-f", "--follow", "following", is_flag=True, help="Go on with what happens, until Ctrl+C."
+)
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(0),
+    default=100,
+    show_default=True,
+    help="How many of the past.",
+)
 @json_flag
 def events(following: bool, lines: int, as_json: bool) -> None:
     """What happened to sessions and runner, why, and who wanted it. --json prints one object a line. Needs no runner."""
@@ -228,11 +318,27 @@ def events(following: bool, lines: int, as_json: bool) -> None:
 
 @runner.command("install-service", epilog=epilog())
 @flags
-@click.option("--kind", type=click.Choice(KINDS), help="Which supervisor; by default that of a user on this system.")
-@click.option("--write", is_flag=True, help="Write the file where the supervisor looks for it, instead of printing it.")
-@click.option("--to", "path", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write to FILE instead.")
+@click.option(
+    "--kind",
+    type=click.Choice(KINDS),
+    help="Which supervisor; by default that of a user on this system.",
+)
+@click.option(
+    "--write",
+    is_flag=True,
+    help="Write the file where the supervisor looks for it, instead of printing it.",
+)
+@click.option(
+    "--to",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write to FILE instead.",
+)
 @click.option("--force", is_flag=True, help="Replace a file that differs.")
-@click.option("--user", metavar="NAME", help="The user who runs it (systemd, supervisord); by default you.")
+@click.option(
+    "--user", metavar="NAME", help="The user who runs it (systemd, supervisord); by default you."
+)
 @click.pass_context
 def install_service(
     context: click.Context, /, roots: tuple[str, ...], session_command: str | None, kind: Any, write: bool, path: Path | None,
@@ -245,5 +351,13 @@ def install_service(
     from hapi.cli.commands.install_service import default_kind, destination, install, installation
 
     wanted: Kind = kind or default_kind()
-    what = installation(_together(context, roots, session_command, more), Home.find().judged(), os.environ, user)
-    install(wanted, what, path or destination(wanted, os.environ), write=write or path is not None, force=force)
+    what = installation(
+        _together(context, roots, session_command, more), Home.find().judged(), os.environ, user
+    )
+    install(
+        wanted,
+        what,
+        path or destination(wanted, os.environ),
+        write=write or path is not None,
+        force=force,
+    )

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from hapi import __version__
-from hapi.cli.base.daemon import GLANCE, Attached, Readiness, Started, await_ready, start_in_background
+from hapi.cli.base.daemon import (
+    GLANCE,
+    Attached,
+    Readiness,
+    Started,
+    await_ready,
+    start_in_background,
+)
 from hapi.cli.base.dropped_flags import lost_flags
 from hapi.cli.base.errors import HELD, Stop
 from hapi.cli.base.flags import RunnerFlags
@@ -20,7 +27,9 @@ from hapi.redaction import Secrets, visible
 
 STOP_WITHIN = 20.0  # seconds a runner may take to leave
 ASK_HUB = 2.0  # seconds to ask the hub ourselves when the runner has not heard of it in time
-EXIT_WITHIN = 2.0  # seconds a runner's process has to end once it has left; longer: it is a host that goes on
+EXIT_WITHIN = (
+    2.0  # seconds a runner's process has to end once it has left; longer: it is a host that goes on
+)
 
 KEPT = "what workspaceRoots, maxSessions and the like in settings.json say holds for every start"
 
@@ -30,7 +39,9 @@ def start_runner(flags: RunnerFlags, wanted: str, timeout: float, as_json: bool)
     from hapi.runner import RunnerOptions
     from hapi.runner.control.client import stopped_runner
 
-    options = RunnerOptions.from_environment(os.environ, **flags.given())  # what is wrong is said here, not in a log
+    options = RunnerOptions.from_environment(
+        os.environ, **flags.given()
+    )  # what is wrong is said here, not in a log
     secrets = Secrets()
     secrets.add(options.access.token)
 
@@ -38,12 +49,18 @@ def start_runner(flags: RunnerFlags, wanted: str, timeout: float, as_json: bool)
         found = await look(reactor, options.home)
         is_new = not (found.answers and same(found.status, options))
         if is_new:
-            before = found.status if found.answers else {"argv": read_state(options.home).get("startedWithArgv")}
+            before = (
+                found.status
+                if found.answers
+                else {"argv": read_state(options.home).get("startedWithArgv")}
+            )
             lost = lost_flags(before.get("argv") or (), options)
             if found.answers:
                 await give_way(reactor, options.home, found.status, as_json, lost)
             elif lost:  # killed: one that left in order takes its state file along
-                warn(f"the runner before this one was killed; it ran with {lost}, this one does not ({KEPT})")
+                warn(
+                    f"the runner before this one was killed; it ran with {lost}, this one does not ({KEPT})"
+                )
         there = None if is_new else Started(Attached(int(found.status["pid"])))
         started = there or start_in_background(options.home, list(options.argv))
 
@@ -55,7 +72,11 @@ def start_runner(flags: RunnerFlags, wanted: str, timeout: float, as_json: bool)
 
         async def glance() -> Readiness:
             seen = await look_again()
-            return seen if seen.status.get("pid") == started.process.pid else Readiness(False, False, {})
+            return (
+                seen
+                if seen.status.get("pid") == started.process.pid
+                else Readiness(False, False, {})
+            )
 
         async def why() -> str:
             return (await judge_hub(reactor, options.access, ASK_HUB)).reason
@@ -68,7 +89,9 @@ def start_runner(flags: RunnerFlags, wanted: str, timeout: float, as_json: bool)
         except Stop as error:
             if not is_new or error.exit_code != HELD:
                 raise
-            pid = await joined(reactor, error, look_again, lambda status: same(status, options), stopped, timeout)
+            pid = await joined(
+                reactor, error, look_again, lambda status: same(status, options), stopped, timeout
+            )
             started = Started(Attached(pid))
             return await ready(), False
 
@@ -77,7 +100,9 @@ def start_runner(flags: RunnerFlags, wanted: str, timeout: float, as_json: bool)
     if as_json:
         print_json({"started": is_new, **found.status})
     elif is_new:
-        say(f"Runner started successfully (pid {pid}{', registered at ' + options.access.url if found.registered else ''})")
+        say(
+            f"Runner started successfully (pid {pid}{', registered at ' + options.access.url if found.registered else ''})"
+        )
     else:
         say(f"The runner is already running with this version and these flags (pid {pid})")
 
@@ -95,13 +120,19 @@ def must_be_ours(status: dict[str, Any], of_up: str, of_supervisor: str) -> None
         raise Stop(f"{handoff.get('restartedBy')} keeps a runner (pid {pid}){of_supervisor}", HELD)
 
 
-async def give_way(reactor: Any, home: Home, status: dict[str, Any], quiet: bool, lost: str = "") -> None:
+async def give_way(
+    reactor: Any, home: Home, status: dict[str, Any], quiet: bool, lost: str = ""
+) -> None:
     """End the runner that is not what was asked for; `lost` are its flags that the next one has not.
 
     Raises Stop for one that is another's to end.
     """
     pid = status.get("pid")
-    must_be_ours(status, " with other flags: end it first", " of another build or other flags: restart it there")
+    must_be_ours(
+        status,
+        " with other flags: end it first",
+        " of another build or other flags: restart it there",
+    )
     if not quiet:
         say(f"Replacing the running runner (pid {pid}, version {visible(status.get('version'))})")
     if lost:
@@ -178,7 +209,9 @@ async def stop_running(reactor: Any, home: Home) -> int | None:
         if read_state(home).get("pid") != pid and reactor.seconds() > begun + EXIT_WITHIN:
             break
         if reactor.seconds() > begun + STOP_WITHIN:
-            raise Stop(f"the runner (pid {pid}) was asked to leave and still runs after {STOP_WITHIN:.0f} s")
+            raise Stop(
+                f"the runner (pid {pid}) was asked to leave and still runs after {STOP_WITHIN:.0f} s"
+            )
         await deferLater(reactor, GLANCE)
     return pid
 

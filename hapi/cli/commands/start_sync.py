@@ -33,7 +33,9 @@ def run_runner(flags: RunnerFlags) -> int:
     detached = os.environ.pop("HAPI_RUNNER_DETACHED", None) is not None
     options = RunnerOptions.from_environment(os.environ, **flags.given())
     inherited = prove(words, options.home)
-    lock = begin_lock(options.home) if inherited is None else None  # it settles while the reactor and the rest are loaded
+    lock = (
+        begin_lock(options.home) if inherited is None else None
+    )  # it settles while the reactor and the rest are loaded
     try:
         return serve(options, own, inherited, detached, lock)
     finally:
@@ -62,7 +64,9 @@ def serve(options: Any, own: Any, inherited: Any, detached: bool, lock: Any) -> 
     from hapi.runner.process import host
 
     terminal = None if detached else sys.stderr
-    logging = start_logging("runner", options.home, terminal=terminal, quiet_start=True, secrets=[options.access.token])
+    logging = start_logging(
+        "runner", options.home, terminal=terminal, quiet_start=True, secrets=[options.access.token]
+    )
     options = evolve(options, log_path=str(logging.path))
     serving = Serving(reactor)
     if not sys.stdin.isatty():  # no terminal that could hang up: a supervisor's or a person's wish
@@ -70,7 +74,9 @@ def serve(options: Any, own: Any, inherited: Any, detached: bool, lock: Any) -> 
 
     def start() -> None:
         succession = succession_of(reactor, os.environ, own, inherited, detached)
-        runner: Any = runner_service(reactor, options, on_retired=serving.leave, lock=lock, succession=succession)
+        runner: Any = runner_service(
+            reactor, options, on_retired=serving.leave, lock=lock, succession=succession
+        )
         runner.when_up().addCallbacks(lambda _: up(runner, telling), serving.fail)
         runner.setServiceParent(serving.services)
         telling: Any = host(reactor, runner, serving.services, replaces=inherited is not None)

@@ -19,18 +19,28 @@ KEYS = {  # of a session → the head of its column
     "startedBy": "STARTED BY",
 }  # fmt: skip
 ENDED = ("stopped", "already_gone")
-STUCK = {"silent": "its turn shows no life", "approval": "it waits for a permission", "queued": "prompts wait, and it is idle"}
+STUCK = {
+    "silent": "its turn shows no life",
+    "approval": "it waits for a permission",
+    "queued": "prompts wait, and it is idle",
+}
 
 
 def show_status(home: Home, as_json: bool) -> None:
     """Whether the runner runs, and whether the hub knows it. Raises Stop when none runs."""
-    found = _ask(home, lambda client: client.status(), {"running": False, "home": str(home.path)} if as_json else None)
+    found = _ask(
+        home,
+        lambda client: client.status(),
+        {"running": False, "home": str(home.path)} if as_json else None,
+    )
     if as_json:
         print_json({"running": True, "home": str(home.path), **found})
         return
     hub = found.get("hub") or {}
     roots = ", ".join(map(visible, found.get("workspaceRoots") or ())) or "none (every directory)"
-    say(f"Runner:          running, pid {found.get('pid')}, version {visible(found.get('version'))}")
+    say(
+        f"Runner:          running, pid {found.get('pid')}, version {visible(found.get('version'))}"
+    )
     for line in build_lines(found, time.time()):
         say(line)
     say(f"Hub URL:         {visible(hub.get('url'))}")
@@ -64,12 +74,18 @@ def build_lines(status: dict[str, Any], now: float) -> list[str]:
     if current is True:
         lines.append("Build:           the installed one")
     elif current is False:
-        why = "it is being started" if handoff.get("underWay") else handoff.get("waitsFor") or "it will be started soon"
+        why = (
+            "it is being started"
+            if handoff.get("underWay")
+            else handoff.get("waitsFor") or "it will be started soon"
+        )
         lines.append(f"Build:           outdated, another one is installed ({visible(why)})")
     failure = handoff.get("lastFailure")
     if failure:
         minutes = max(now - failure["at"] / 1000, 0.0) / 60
-        lines.append(f"Last hand-off:   failed {minutes:.0f} minutes ago: {visible(failure['reason'])}")
+        lines.append(
+            f"Last hand-off:   failed {minutes:.0f} minutes ago: {visible(failure['reason'])}"
+        )
     return lines
 
 
@@ -78,7 +94,9 @@ def admission_words(admission: dict[str, Any]) -> str:
     most, waiting = admission.get("maxSessions"), admission.get("waiting")
     words = f" of at most {most}" if most is not None else ""
     words += f", {waiting} {'start waits' if waiting == 1 else 'starts wait'}" if waiting else ""
-    return words + ("" if admission.get("accepting", True) else ", no more are accepted (hapi runner resume)")
+    return words + (
+        "" if admission.get("accepting", True) else ", no more are accepted (hapi runner resume)"
+    )
 
 
 def show_sessions(home: Home, as_table: bool, as_json: bool) -> None:
@@ -101,7 +119,8 @@ def end_session(home: Home, session_id: str, as_json: bool) -> None:
     async def end(client: Any) -> tuple[str, bool]:
         result = await client.stop_session(session_id)
         return result, result in ENDED or any(
-            session_id in (child.get("happySessionId"), f"PID-{child.get('pid')}") for child in await client.list()
+            session_id in (child.get("happySessionId"), f"PID-{child.get('pid')}")
+            for child in await client.list()
         )
 
     result, is_known = _ask(home, end, None)
@@ -112,9 +131,13 @@ def end_session(home: Home, session_id: str, as_json: bool) -> None:
     elif result == "already_gone":
         say("Session was already stopped")
     if not is_known:
-        raise Stop(f"this runner knows no session {visible(session_id)}: `hapi runner list` names those that live")
+        raise Stop(
+            f"this runner knows no session {visible(session_id)}: `hapi runner list` names those that live"
+        )
     if result not in ENDED:
-        raise Stop(f"the session {visible(session_id)} is still alive: it did not end when it was asked and killed")
+        raise Stop(
+            f"the session {visible(session_id)} is still alive: it did not end when it was asked and killed"
+        )
 
 
 def _ask(home: Home, question: Callable[[Any], Awaitable[Any]], otherwise: Any) -> Any:
@@ -129,4 +152,7 @@ def _ask(home: Home, question: Callable[[Any], Awaitable[Any]], otherwise: Any) 
     except RunnerNotRunning as error:
         if otherwise is not None:
             print_json(otherwise)
-        raise Stop(f"the runner is not running in {home.path}: start it with `hapi runner start`", NOT_RUNNING) from error
+        raise Stop(
+            f"the runner is not running in {home.path}: start it with `hapi runner start`",
+            NOT_RUNNING,
+        ) from error

@@ -25,13 +25,24 @@ if TYPE_CHECKING:
 
 
 @click.command("up", epilog=epilog(HELD, SUPERSEDED, serves=True))
-@click.option("--host", help="Where the hub listens (HAPI_LISTEN_HOST, 127.0.0.1); 0.0.0.0 lets a phone in.")
+@click.option(
+    "--host", help="Where the hub listens (HAPI_LISTEN_HOST, 127.0.0.1); 0.0.0.0 lets a phone in."
+)
 @click.option("--port", type=PORT, help="On which port, 0 for any (HAPI_LISTEN_PORT, 3006).")
 @click.option("--home", help="The directory of everything (HAPI_HOME, ~/.hapi).")
-@click.option("--workspace-root", "roots", multiple=True, help="Limit sessions to this directory; repeatable.")
+@click.option(
+    "--workspace-root", "roots", multiple=True, help="Limit sessions to this directory; repeatable."
+)
 @click.option("--qr/--no-qr", default=True, help="Draw the page's address as a QR code.")
 @json_flag
-def up(host: str | None, port: int | None, home: str | None, roots: tuple[str, ...], qr: bool, as_json: bool) -> None:
+def up(
+    host: str | None,
+    port: int | None,
+    home: str | None,
+    roots: tuple[str, ...],
+    qr: bool,
+    as_json: bool,
+) -> None:
     """Start everything on this machine: hub, runner and the web page.
 
     Prints the page's address and which agents were found. Ctrl+C ends hub and runner; sessions go on. Without a terminal SIGHUP
@@ -67,7 +78,9 @@ class Up:
         logging = start_logging("up", self.home, terminal=sys.stderr, quiet_start=True)
         serving = Serving(reactor)
         try:
-            return serving.run(lambda: Deferred.fromCoroutine(self._start(reactor, serving, logging, options)))
+            return serving.run(
+                lambda: Deferred.fromCoroutine(self._start(reactor, serving, logging, options))
+            )
         finally:
             logging.stop()
 
@@ -94,9 +107,13 @@ class Up:
         os.environ["HAPI_API_URL"] = hub.url  # sessions inherit it
         note_hub(self.home, hub.url)  # commands in other terminals find it too
         flags: dict[str, Any] = {"workspace_roots": self.roots} if self.roots else {}
-        wanted = RunnerOptions.from_environment(os.environ, **flags, argv=("up",), log_path=str(logging.path))
+        wanted = RunnerOptions.from_environment(
+            os.environ, **flags, argv=("up",), log_path=str(logging.path)
+        )
         succession = part_of(reactor, "`hapi up`, which serves the hub as well")
-        runner: Any = runner_service(reactor, wanted, on_retired=serving.leave, succession=succession)
+        runner: Any = runner_service(
+            reactor, wanted, on_retired=serving.leave, succession=succession
+        )
         runner.setServiceParent(serving.services)
         telling = host(reactor, runner, serving.services)
         if not sys.stdin.isatty():  # no terminal that could hang up
@@ -108,7 +125,9 @@ class Up:
         while not is_reachable(runner.status()):
             await deferLater(reactor, GLANCE)
         if not self.as_json:
-            say(f"This machine is registered as {visible(wanted.machine_id)}. Ctrl+C ends hub and runner; sessions go on.")
+            say(
+                f"This machine is registered as {visible(wanted.machine_id)}. Ctrl+C ends hub and runner; sessions go on."
+            )
 
     async def _already_up(self, reactor: Any) -> bool:
         """Whether `hapi up` serves this home already; says where its page is. Raises Stop when a lone runner does."""
@@ -120,13 +139,29 @@ class Up:
             return False
         pid, url = status.get("pid"), str((status.get("hub") or {}).get("url"))
         if list(status.get("argv") or ())[:1] != ["up"]:
-            raise Stop(f"a runner (pid {pid}, hub {url}) serves {self.home.path} already: `hapi runner stop` ends it", HELD)
+            raise Stop(
+                f"a runner (pid {pid}, hub {url}) serves {self.home.path} already: `hapi runner stop` ends it",
+                HELD,
+            )
         if differing := self._differing(status, url):
-            raise Stop(f"`hapi up` runs in {self.home.path} (pid {pid}) {differing}: `hapi runner stop` ends it", HELD)
-        token = (os.environ.get("CLI_API_TOKEN") or read_settings(self.home).get("cliApiToken") or "").strip()
+            raise Stop(
+                f"`hapi up` runs in {self.home.path} (pid {pid}) {differing}: `hapi runner stop` ends it",
+                HELD,
+            )
+        token = (
+            os.environ.get("CLI_API_TOKEN") or read_settings(self.home).get("cliApiToken") or ""
+        ).strip()
         page = page_address(url, token)
         if self.as_json:
-            print_json({"alreadyRunning": True, "pid": pid, "url": url, "page": page, "home": str(self.home.path)})
+            print_json(
+                {
+                    "alreadyRunning": True,
+                    "pid": pid,
+                    "url": url,
+                    "page": page,
+                    "home": str(self.home.path),
+                }
+            )
         else:
             say(f"Already running in {visible(self.home.path)} (pid {pid}). Page: {visible(page)}")
             say("`hapi runner stop` ends it.")
@@ -162,12 +197,16 @@ class Up:
                 }
             )
             return
-        say(f"HAPI {__version__} is up. Open this page; the address holds the access token, keep it to yourself:\n")
+        say(
+            f"HAPI {__version__} is up. Open this page; the address holds the access token, keep it to yourself:\n"
+        )
         say(f"  {page}\n")
         if self.qr:
             say(qr_code(page))
             if is_loopback(url):
-                say("  (reachable from this machine only; `hapi up --host 0.0.0.0` lets a phone in)")
+                say(
+                    "  (reachable from this machine only; `hapi up --host 0.0.0.0` lets a phone in)"
+                )
             say()
         say(agents_sentence(found, missing))
         say(f"Home {visible(self.home.path)}, log {visible(logging.path)}.")

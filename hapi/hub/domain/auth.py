@@ -72,13 +72,21 @@ class Gate:
         if len(parts) != 3:
             return None
         # Only our own header is accepted as it is: no other algorithm is ever considered.
-        if not hmac.compare_digest(self._signature(f"{parts[0]}.{parts[1]}"), parts[2]) or _decoded(parts[0]) != HEADER:
+        if (
+            not hmac.compare_digest(self._signature(f"{parts[0]}.{parts[1]}"), parts[2])
+            or _decoded(parts[0]) != HEADER
+        ):
             return None
         claims = _decoded(parts[1])
         if claims is None:
             return None
-        user, namespace, issued, expires = (claims.get(name) for name in ("uid", "ns", "iat", "exp"))
-        numbers = all(isinstance(value, int) and not isinstance(value, bool) for value in (user, issued, expires))
+        user, namespace, issued, expires = (
+            claims.get(name) for name in ("uid", "ns", "iat", "exp")
+        )
+        numbers = all(
+            isinstance(value, int) and not isinstance(value, bool)
+            for value in (user, issued, expires)
+        )
         if not numbers or not isinstance(namespace, str) or not namespace:
             return None
         if expires <= now or issued > now + LEEWAY or expires - issued > WEB_TOKEN_LIFE:  # type: ignore[operator]
@@ -125,7 +133,11 @@ class _Bucket:
 
     def wait(self, now: float) -> float:
         """Seconds until fewer than `free` count."""
-        return max(0.0, (self.count(now) - self.free + 1) * FORGIVEN / self.free) if self.count(now) >= self.free else 0.0
+        return (
+            max(0.0, (self.count(now) - self.free + 1) * FORGIVEN / self.free)
+            if self.count(now) >= self.free
+            else 0.0
+        )
 
 
 @define(eq=False)

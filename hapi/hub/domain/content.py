@@ -14,7 +14,9 @@ def cut(value: Any, depth: int = 0) -> Any:
     if isinstance(value, str):
         if len(value) <= LONGEST:
             return value
-        return f"{value[:HEAD]}\n…[hapi: truncated {len(value) - HEAD - TAIL} chars]…\n{value[-TAIL:]}"
+        return (
+            f"{value[:HEAD]}\n…[hapi: truncated {len(value) - HEAD - TAIL} chars]…\n{value[-TAIL:]}"
+        )
     if isinstance(value, (dict, list)) and depth >= DEPTH:
         return None
     if isinstance(value, dict):
@@ -72,7 +74,11 @@ def todos_of(content: Any) -> list[dict[str, Any]] | None:
         message = data.get("message")
         items = message.get("content") if isinstance(message, dict) else None
         for item in items if isinstance(items, list) else ():
-            if isinstance(item, dict) and item.get("type") == "tool_use" and item.get("name") == "TodoWrite":
+            if (
+                isinstance(item, dict)
+                and item.get("type") == "tool_use"
+                and item.get("name") == "TodoWrite"
+            ):
                 return _todos(_todo_input(item.get("input")))
     return None
 
@@ -92,7 +98,9 @@ def _todos(entries: Any) -> list[dict[str, Any]] | None:
         found.append(
             {
                 "content": entry["content"],
-                "status": status if status in ("pending", "in_progress", "completed") else "pending",
+                "status": status
+                if status in ("pending", "in_progress", "completed")
+                else "pending",
                 "priority": priority if priority in ("high", "medium", "low") else "medium",
                 "id": name if isinstance(name, str) and name else f"todo-{number}",
             }
@@ -100,9 +108,15 @@ def _todos(entries: Any) -> list[dict[str, Any]] | None:
     return found
 
 
-def prompt(text: str, attachments: list[dict[str, Any]] | None, delivery_mode: str) -> dict[str, Any]:
+def prompt(
+    text: str, attachments: list[dict[str, Any]] | None, delivery_mode: str
+) -> dict[str, Any]:
     """A message posted by a person, as it is stored and delivered."""
     inner: dict[str, Any] = {"type": "text", "text": text}
     if attachments:
         inner["attachments"] = attachments
-    return {"role": "user", "content": inner, "meta": {"sentFrom": "webapp", "deliveryMode": delivery_mode}}
+    return {
+        "role": "user",
+        "content": inner,
+        "meta": {"sentFrom": "webapp", "deliveryMode": delivery_mode},
+    }

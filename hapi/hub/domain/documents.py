@@ -25,7 +25,11 @@ class Concurrent(Exception):
 
 def version_of(event: dict[str, Any]) -> int | None:
     found = event.get("expectedVersion")
-    return found if isinstance(found, int) and not isinstance(found, bool) and 0 <= found < 1 << 53 else None
+    return (
+        found
+        if isinstance(found, int) and not isinstance(found, bool) and 0 <= found < 1 << 53
+        else None
+    )
 
 
 @define(eq=False)
@@ -38,23 +42,36 @@ class Documents:
 
     # --- written by session processes --------------------------------------------------------------------------------
 
-    async def update_metadata(self, session: Session, event: dict[str, Any], sender: Any) -> dict[str, Any]:
+    async def update_metadata(
+        self, session: Session, event: dict[str, Any], sender: Any
+    ) -> dict[str, Any]:
         """The answer to `update-metadata`."""
         expected, value = version_of(event), event.get("metadata")
         if expected is None or not isinstance(value, dict):
             return {"result": "error"}
-        return await self.engine.in_lane(session, lambda: self._update_metadata(session, expected, value, sender))
+        return await self.engine.in_lane(
+            session, lambda: self._update_metadata(session, expected, value, sender)
+        )
 
-    async def _update_metadata(self, session: Session, expected: int, value: dict[str, Any], sender: Any) -> dict[str, Any]:
+    async def _update_metadata(
+        self, session: Session, expected: int, value: dict[str, Any], sender: Any
+    ) -> dict[str, Any]:
         engine, now = self.engine, self.engine.now()
         before = agent_session_id(session.metadata)
         merged = merged_metadata(session.row.metadata, value)
-        outcome = await engine.store.write_metadata(session.id, expected, merged, {"updated_at": now})
+        outcome = await engine.store.write_metadata(
+            session.id, expected, merged, {"updated_at": now}
+        )
         session.row = outcome.row
         version, stored = outcome.row.metadata_version, outcome.row.metadata
         if isinstance(outcome, Stale):
             return {"result": "version-mismatch", "version": version, "metadata": stored}
-        body = {"t": "update-session", "sid": session.id, "metadata": {"version": version, "value": stored}, "agentState": None}
+        body = {
+            "t": "update-session",
+            "sid": session.id,
+            "metadata": {"version": version, "value": stored},
+            "agentState": None,
+        }
         engine.update(session.room, body, without=sender)
         shown = {"version": version, "value": shown_metadata(stored)}
         engine.patch(session, metadata=shown, updatedAt=now)
@@ -64,22 +81,38 @@ class Documents:
                 await call(session)
         return {"result": "success", "version": version, "metadata": stored}
 
-    async def update_state(self, session: Session, event: dict[str, Any], sender: Any) -> dict[str, Any]:
+    async def update_state(
+        self, session: Session, event: dict[str, Any], sender: Any
+    ) -> dict[str, Any]:
         """The answer to `update-state`."""
         expected, value = version_of(event), event.get("agentState")
-        if expected is None or "agentState" not in event or not (value is None or isinstance(value, dict)):
+        if (
+            expected is None
+            or "agentState" not in event
+            or not (value is None or isinstance(value, dict))
+        ):
             return {"result": "error"}
-        return await self.engine.in_lane(session, lambda: self._update_state(session, expected, value, sender))
+        return await self.engine.in_lane(
+            session, lambda: self._update_state(session, expected, value, sender)
+        )
 
-    async def _update_state(self, session: Session, expected: int, value: Any, sender: Any) -> dict[str, Any]:
+    async def _update_state(
+        self, session: Session, expected: int, value: Any, sender: Any
+    ) -> dict[str, Any]:
         engine, now = self.engine, self.engine.now()
-        outcome = await engine.store.write_agent_state(session.id, expected, value, {"updated_at": now})
+        outcome = await engine.store.write_agent_state(
+            session.id, expected, value, {"updated_at": now}
+        )
         session.row = outcome.row
         version, stored = outcome.row.agent_state_version, outcome.row.agent_state
         if isinstance(outcome, Stale):
             return {"result": "version-mismatch", "version": version, "agentState": stored}
         document = {"version": version, "value": stored}
-        engine.update(session.room, {"t": "update-session", "sid": session.id, "metadata": None, "agentState": document}, sender)
+        engine.update(
+            session.room,
+            {"t": "update-session", "sid": session.id, "metadata": None, "agentState": document},
+            sender,
+        )
         engine.patch(session, agentState=document, updatedAt=now)
         for call in self.on_state:
             call(session)
@@ -102,7 +135,9 @@ class Documents:
         for _ in range(TRIES):
             value = change(dict(session.metadata))
             changes = {"seq": session.row.seq + counted, **(columns or {})}
-            outcome = await self.engine.store.write_metadata(session.id, session.row.metadata_version, value, changes)
+            outcome = await self.engine.store.write_metadata(
+                session.id, session.row.metadata_version, value, changes
+            )
             session.row = outcome.row
             if isinstance(outcome, Written):
                 if told:
@@ -119,7 +154,13 @@ class Documents:
             raise Denied
         if asked.id not in engine.machines:
             row = MachineRow(
-                asked.id, namespace, now, now, metadata=asked.metadata, runner_state=asked.runner_state, active_at=now
+                asked.id,
+                namespace,
+                now,
+                now,
+                metadata=asked.metadata,
+                runner_state=asked.runner_state,
+                active_at=now,
             )
             try:
                 row = await engine.store.create_machine(row)
@@ -141,23 +182,48 @@ class Documents:
                 return machine
         raise Concurrent("Machine was modified concurrently. Please try again.")
 
-    async def update_machine(self, machine: Machine, event: dict[str, Any], name: str, sender: Any) -> dict[str, Any]:
+    async def update_machine(
+        self, machine: Machine, event: dict[str, Any], name: str, sender: Any
+    ) -> dict[str, Any]:
         """The answer to `machine-update-metadata` and `machine-update-state`; `name`: `metadata` or `runnerState`."""
-        engine, now, expected, value = self.engine, self.engine.now(), version_of(event), event.get(name)
-        if expected is None or name not in event or not (isinstance(value, dict) or (value is None and name == "runnerState")):
+        engine, now, expected, value = (
+            self.engine,
+            self.engine.now(),
+            version_of(event),
+            event.get(name),
+        )
+        if (
+            expected is None
+            or name not in event
+            or not (isinstance(value, dict) or (value is None and name == "runnerState"))
+        ):
             return {"result": "error"}
         column = "metadata" if name == "metadata" else "runner_state"
         before = machine.row
         if getattr(before, f"{column}_version") != expected:
-            return {"result": "version-mismatch", "version": getattr(before, f"{column}_version"), name: getattr(before, column)}
-        changes: dict[str, Any] = {column: value, f"{column}_version": expected + 1, "updated_at": now}
+            return {
+                "result": "version-mismatch",
+                "version": getattr(before, f"{column}_version"),
+                name: getattr(before, column),
+            }
+        changes: dict[str, Any] = {
+            column: value,
+            f"{column}_version": expected + 1,
+            "updated_at": now,
+        }
         outcome = await engine.store.write_machine(evolve(before, **changes), before)
         machine.row = outcome.row
         version, stored = getattr(outcome.row, f"{column}_version"), getattr(outcome.row, column)
         if isinstance(outcome, Stale):
             return {"result": "version-mismatch", "version": version, name: stored}
         document = {"version": version, "value": stored}
-        body = {"t": "update-machine", "machineId": machine.id, "metadata": None, "runnerState": None, name: document}
+        body = {
+            "t": "update-machine",
+            "machineId": machine.id,
+            "metadata": None,
+            "runnerState": None,
+            name: document,
+        }
         engine.update(machine.room, body, without=sender)
         engine.tell_machine(machine, machine_view(machine))
         return {"result": "success", "version": version, name: stored}
@@ -192,14 +258,23 @@ def registered(row: MachineRow, asked: RegisterMachine, now: int) -> MachineRow:
         stored = metadata if isinstance(metadata, dict) else {}
         metadata = {**stored, **asked.metadata}
         if asked.runner_state is not None:
-            metadata = {key: value for key, value in metadata.items() if key not in ADVERTISED or key in asked.metadata}
+            metadata = {
+                key: value
+                for key, value in metadata.items()
+                if key not in ADVERTISED or key in asked.metadata
+            }
         version += metadata != row.metadata
     state, state_version = row.runner_state, row.runner_state_version
-    advertised = asked.runner_state.get("capabilities") if isinstance(asked.runner_state, dict) else None
+    advertised = (
+        asked.runner_state.get("capabilities") if isinstance(asked.runner_state, dict) else None
+    )
     if isinstance(advertised, dict):
         before = state if isinstance(state, dict) else {}
         known = before.get("capabilities")
-        merged = {**before, "capabilities": {**(known if isinstance(known, dict) else {}), **advertised}}
+        merged = {
+            **before,
+            "capabilities": {**(known if isinstance(known, dict) else {}), **advertised},
+        }
         state_version += merged != state
         state = merged
     if (version, state_version) == (row.metadata_version, row.runner_state_version):

@@ -18,7 +18,9 @@ GRACE = 15.0  # seconds a session counts as thinking after a prompt was posted
 
 def admissible(time: object, now: int) -> int | None:
     """The time of an alive or an end in ms: never in the future; None when it is no time or older than 10 minutes."""
-    if isinstance(time, bool) or not isinstance(time, (int, float)) or not time >= now - OLDEST:  # NaN compares false
+    if (
+        isinstance(time, bool) or not isinstance(time, (int, float)) or not time >= now - OLDEST
+    ):  # NaN compares false
         return None
     return int(time) if time < now else now
 
@@ -38,7 +40,9 @@ class Session:
     ready: bool = False  # `session-ready` since it became active
     has_queue: bool = True  # there may be prompts waiting for delivery
     applied: dict[str, int] = field(factory=dict)  # setting -> ms when REST applied it
-    answered: dict[str, Any] = field(factory=dict)  # permission request -> the one that somebody answers, or has answered
+    answered: dict[str, Any] = field(
+        factory=dict
+    )  # permission request -> the one that somebody answers, or has answered
     lane: DeferredLock = field(factory=DeferredLock)  # what happens to one session happens in order
 
     @property
@@ -66,7 +70,11 @@ class Session:
         """The permission requests that wait for an answer."""
         state = self.row.agent_state
         found = state.get("requests") if isinstance(state, dict) else None
-        return {key: value for key, value in found.items() if isinstance(value, dict)} if isinstance(found, dict) else {}
+        return (
+            {key: value for key, value in found.items() if isinstance(value, dict)}
+            if isinstance(found, dict)
+            else {}
+        )
 
     @property
     def room(self) -> str:
@@ -119,7 +127,11 @@ class Machine:
     def capabilities(self) -> frozenset[str]:
         metadata = self.row.metadata if isinstance(self.row.metadata, dict) else {}
         found = metadata.get("capabilities")
-        return frozenset(name for name in found if isinstance(name, str)) if isinstance(found, list) else frozenset()
+        return (
+            frozenset(name for name in found if isinstance(name, str))
+            if isinstance(found, list)
+            else frozenset()
+        )
 
     @property
     def flavors(self) -> frozenset[str]:
@@ -140,6 +152,13 @@ def judged_health(value: Any) -> dict[str, Any] | None:
     """The health of a `machine-alive`; None when anything in it is not as it should be."""
     if not isinstance(value, dict) or not {"collectedAt"} <= set(value) <= HEALTH:
         return None
-    numbers = all(isinstance(item, (int, float)) and not isinstance(item, bool) and item >= 0 for item in value.values())
-    percents = all(0 <= value.get(name, 0) <= 100 for name in ("cpuPercent", "memoryPercent")) if numbers else False
+    numbers = all(
+        isinstance(item, (int, float)) and not isinstance(item, bool) and item >= 0
+        for item in value.values()
+    )
+    percents = (
+        all(0 <= value.get(name, 0) <= 100 for name in ("cpuPercent", "memoryPercent"))
+        if numbers
+        else False
+    )
     return value if numbers and percents and value.get("cpuCount", 1) > 0 else None

@@ -62,14 +62,18 @@ class Events:
     _watchers: list[Callable[[str, dict[str, Any]], None]] = field(factory=list)
 
     def tag(self, namespace: str) -> str:
-        return hashlib.blake2b(namespace.encode("utf-8", "replace"), key=self.epoch.encode(), digest_size=4).hexdigest()
+        return hashlib.blake2b(
+            namespace.encode("utf-8", "replace"), key=self.epoch.encode(), digest_size=4
+        ).hexdigest()
 
     def publish(self, namespace: str, kind: str, **fields: Any) -> None:
         """Tell everybody who wants it; `fields` are the wire's own names, `sessionId` and `machineId` among them."""
         body = {"type": kind, **fields, "namespace": namespace}
         self._number += 1
         text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-        event = Event(self._number, namespace, fields.get("sessionId"), fields.get("machineId"), text)
+        event = Event(
+            self._number, namespace, fields.get("sessionId"), fields.get("machineId"), text
+        )
         self._kept.append(event)
         self._size += len(text)
         while len(self._kept) > KEPT_EVENTS or (self._size > KEPT_BYTES and len(self._kept) > 1):
@@ -100,7 +104,11 @@ class Events:
     def heartbeat(self, now: int) -> None:
         for listener in list(self._listeners.values()):
             namespace = listener.wanted.namespace
-            listener.tell(unnumbered({"type": "heartbeat", "namespace": namespace, "data": {"timestamp": now}}))
+            listener.tell(
+                unnumbered(
+                    {"type": "heartbeat", "namespace": namespace, "data": {"timestamp": now}}
+                )
+            )
 
     # --- listeners ---------------------------------------------------------------------------------------------------
 
@@ -128,9 +136,15 @@ class Events:
         oldest = self._kept[0].number if self._kept else self._number + 1
         if number > self._number or number < oldest - 1:
             return None
-        return [self.frame(event) for event in self._kept if event.number > number and wanted.wants(event)]
+        return [
+            self.frame(event)
+            for event in self._kept
+            if event.number > number and wanted.wants(event)
+        ]
 
 
 def unnumbered(body: dict[str, Any]) -> bytes:
     """A frame that no resume point comes from."""
-    return f"data: {json.dumps(body, ensure_ascii=False, separators=(',', ':'))}\n\n".encode("utf-8", "replace")
+    return f"data: {json.dumps(body, ensure_ascii=False, separators=(',', ':'))}\n\n".encode(
+        "utf-8", "replace"
+    )

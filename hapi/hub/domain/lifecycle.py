@@ -41,7 +41,9 @@ class Lifecycle:
     engine: Engine
     documents: Documents
     presence: Presence
-    _resuming: dict[str, str | None] = field(factory=dict)  # session → the machine that was asked to start it
+    _resuming: dict[str, str | None] = field(
+        factory=dict
+    )  # session → the machine that was asked to start it
 
     log = Logger()
 
@@ -78,7 +80,9 @@ class Lifecycle:
             session = engine.sessions[row.id] = Session(row, active_at=row.active_at)
         if new:
             engine.tell_whole(session, "session-added")
-        if not session.active and "hostPid" in session.metadata:  # a process makes its own row, as a rule
+        if (
+            not session.active and "hostPid" in session.metadata
+        ):  # a process makes its own row, as a rule
             session.expected_until = engine.clock.seconds() + EXPECTED
         return session
 
@@ -111,12 +115,22 @@ class Lifecycle:
         if not isinstance(machine, str) or not self.engine.owns(session.namespace, machine):
             return
         try:
-            status = await self.engine.gateway.call(machine, "stop-session", {"sessionId": session.id}, STOP_WITHIN)
-            self.log.debug("The runner's answer about {session_id}: {status}", session_id=session.id, status=status)
+            status = await self.engine.gateway.call(
+                machine, "stop-session", {"sessionId": session.id}, STOP_WITHIN
+            )
+            self.log.debug(
+                "The runner's answer about {session_id}: {status}",
+                session_id=session.id,
+                status=status,
+            )
         except TargetMissing:
             pass  # the machine is away
         except CallFailed as error:
-            self.log.warn("The runner did not stop {session_id}: {reason}", session_id=session.id, reason=str(error))
+            self.log.warn(
+                "The runner did not stop {session_id}: {reason}",
+                session_id=session.id,
+                reason=str(error),
+            )
 
     async def _archive_by_hub(self, session: Session) -> None:
         """The process cannot be reached: write what it would have written. A reason that is there already stands."""
@@ -151,7 +165,9 @@ class Lifecycle:
 
     # --- reopen and resume -------------------------------------------------------------------------------------------
 
-    async def resume(self, session: Session, mode: str | None = None, reopen: bool = False) -> tuple[Session, bool]:
+    async def resume(
+        self, session: Session, mode: str | None = None, reopen: bool = False
+    ) -> tuple[Session, bool]:
         """Bring the session back to life: the session that lives now (perhaps another row), and whether it had to be started.
 
         Raises Refusal. When nothing comes of it, archive fields are as before.
@@ -193,11 +209,15 @@ class Lifecycle:
             raise Refusal(409, "Session metadata missing path", "resume_unavailable")
         agent_id = agent_session_id(session.metadata)
         if agent_id is None and session.flavor == "cursor":
-            raise Refusal(422, "Session cannot be resumed", "resume_unavailable", missing=["cursorSessionId"])
+            raise Refusal(
+                422, "Session cannot be resumed", "resume_unavailable", missing=["cursorSessionId"]
+            )
         if agent_id is None and session.row.has_content:
             raise Refusal(409, "Resume session ID unavailable", "resume_unavailable")
         online = [
-            machine for machine in self.engine.machines.values() if machine.active and machine.namespace == session.namespace
+            machine
+            for machine in self.engine.machines.values()
+            if machine.active and machine.namespace == session.namespace
         ]
         wanted, host = session.shown.get("machineId"), session.shown.get("host")
         for machine in online:
@@ -213,7 +233,9 @@ class Lifecycle:
         wanted: dict[str, Any] = {
             "directory": session.shown["path"],
             "agent": session.flavor if known else "claude",
-            "permissionMode": mode or session.row.permission_mode or session.metadata.get("preferredPermissionMode"),
+            "permissionMode": mode
+            or session.row.permission_mode
+            or session.metadata.get("preferredPermissionMode"),
         }
         for name, column in RESUMED.items():
             value = getattr(session.row, column)
@@ -237,8 +259,12 @@ class Lifecycle:
         while True:
             found = self.engine.sessions.get(session_id)
             if found is not None and found.namespace == asked.namespace and found.active:
-                protocol = found.metadata.get("cursorSessionProtocol") or asked.metadata.get("cursorSessionProtocol")
-                slow = found.flavor in WAIT_FOR_READY or (found.flavor == "cursor" and protocol == "acp")
+                protocol = found.metadata.get("cursorSessionProtocol") or asked.metadata.get(
+                    "cursorSessionProtocol"
+                )
+                slow = found.flavor in WAIT_FOR_READY or (
+                    found.flavor == "cursor" and protocol == "acp"
+                )
                 if found.ready or not (slow or found.shown.get("startingMode") == "pty"):
                     return found
             if clock.seconds() >= deadline:
@@ -272,7 +298,12 @@ class Lifecycle:
             return
         for other in self.engine.of(session.namespace):
             same = other.flavor == session.flavor and agent_session_id(other.metadata) == agent_id
-            if same and other is not session and not other.active and other.id not in self._resuming:
+            if (
+                same
+                and other is not session
+                and not other.active
+                and other.id not in self._resuming
+            ):
                 try:
                     await self._merge(other, session)
                 except NotFound:
@@ -290,7 +321,9 @@ class Lifecycle:
 
 def _archived_again(metadata: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
     """As it was before it was reopened, unless somebody has archived it meanwhile."""
-    return metadata if metadata.get("lifecycleState") == "archived" else {**_bare(metadata), **before}
+    return (
+        metadata if metadata.get("lifecycleState") == "archived" else {**_bare(metadata), **before}
+    )
 
 
 def _bare(metadata: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,14 @@ from attrs import evolve
 from hapi.hub.store.rows import SessionRow
 
 # Of the older row's metadata, what the newer one takes when it has none of its own.
-INHERITED = ("name", "summary", "worktree", "forkedFrom", "preferredPermissionMode", "cursorSessionProtocol")
+INHERITED = (
+    "name",
+    "summary",
+    "worktree",
+    "forkedFrom",
+    "preferredPermissionMode",
+    "cursorSessionProtocol",
+)
 
 
 def merged_row(old: SessionRow, new: SessionRow, now: int) -> SessionRow:
@@ -47,7 +54,9 @@ def merged_documents(old: Any, new: Any) -> tuple[Any, bool]:
     """Metadata of both, and whether the newer one changed."""
     if not isinstance(old, dict) or not isinstance(new, dict):
         return new, False
-    kept = {key: value for key, value in old.items() if key in INHERITED or key.endswith("SessionId")}
+    kept = {
+        key: value for key, value in old.items() if key in INHERITED or key.endswith("SessionId")
+    }
     merged = {**kept, **new}
     if "name" in old:  # a name that a person gave stands above one that a process made up
         merged["name"] = old["name"] if "name" not in new else new["name"]

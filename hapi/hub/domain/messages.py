@@ -55,10 +55,19 @@ class Messages:
     async def take_in(self, session: Session, event: dict[str, Any], sender: Any) -> None:
         """Keep what a process says, and tell everybody else."""
         local_id = event.get("localId")
-        named = local_id if isinstance(local_id, str) and local_id and len(local_id) <= 512 and local_id.isprintable() else None
+        named = (
+            local_id
+            if isinstance(local_id, str)
+            and local_id
+            and len(local_id) <= 512
+            and local_id.isprintable()
+            else None
+        )
         await self.engine.in_lane(session, lambda: self._take_in(session, event, named, sender))
 
-    async def _take_in(self, session: Session, event: dict[str, Any], local_id: str | None, sender: Any) -> None:
+    async def _take_in(
+        self, session: Session, event: dict[str, Any], local_id: str | None, sender: Any
+    ) -> None:
         engine, now = self.engine, self.engine.now()
         content = contents.content_of(event.get("message"))
         given = event.get("createdAt")
@@ -83,10 +92,14 @@ class Messages:
         engine.tell(session, "message-received", message=message_view(added.message))
         if local_id:
             session.has_queue = True
-        engine.rooms.emit(session.room, "update", new_message(added.message), without=None if local_id else sender)
+        engine.rooms.emit(
+            session.room, "update", new_message(added.message), without=None if local_id else sender
+        )
         todos = contents.todos_of(content)
         if todos is not None:
-            session.row = await engine.store.change_session(session.id, {"todos": todos, "todos_updated_at": now})
+            session.row = await engine.store.change_session(
+                session.id, {"todos": todos, "todos_updated_at": now}
+            )
             engine.patch(session, todos={"version": now, "value": todos})
         if contents.is_ready(content):
             for call in self.on_ready:
@@ -102,7 +115,9 @@ class Messages:
         engine, now = self.engine, self.engine.now()
         steers = session.flavor in STEERED or session.metadata.get("cursorSessionProtocol") == "acp"
         mode = posted.delivery_mode if steers else "queue"
-        local_id = posted.local_id or (None if session.active else str(uuid.uuid4()))  # nobody hears it yet: it has to wait
+        local_id = posted.local_id or (
+            None if session.active else str(uuid.uuid4())
+        )  # nobody hears it yet: it has to wait
         queued = local_id is not None
         row = MessageRow(
             str(uuid.uuid4()), session.id, 0, contents.cut(contents.prompt(posted.text, posted.attachments, mode)), now,
@@ -112,7 +127,11 @@ class Messages:
         added = await engine.store.add_message(row, now)
         message = added.message
         if not added.new:
-            if message.invoked_at is None and message.delivery != INDETERMINATE and (message.scheduled_at or 0) <= now:
+            if (
+                message.invoked_at is None
+                and message.delivery != INDETERMINATE
+                and (message.scheduled_at or 0) <= now
+            ):
                 self._deliver(session, message)
             return message
         engine.note(session, added.session)
@@ -126,8 +145,17 @@ class Messages:
         if session.active and (message.scheduled_at is None or message.scheduled_at <= now):
             session.grace_until = engine.clock.seconds() + GRACE
             if not session.thinking:
-                session.thinking, session.thinking_at, session.turn_started_at = True, now, message.created_at
-            engine.patch(session, thinking=True, activeTurnStartedAt=session.turn_started_at, updatedAt=session.row.updated_at)
+                session.thinking, session.thinking_at, session.turn_started_at = (
+                    True,
+                    now,
+                    message.created_at,
+                )
+            engine.patch(
+                session,
+                thinking=True,
+                activeTurnStartedAt=session.turn_started_at,
+                updatedAt=session.row.updated_at,
+            )
         return message
 
     # --- delivery ----------------------------------------------------------------------------------------------------
@@ -156,11 +184,17 @@ class Messages:
             if session.active:
                 self._deliver(session, message)
 
-    async def consumed(self, session: Session, local_ids: list[str], clears_grace: bool, steered: bool) -> None:
+    async def consumed(
+        self, session: Session, local_ids: list[str], clears_grace: bool, steered: bool
+    ) -> None:
         """The process took these prompts."""
-        await self.engine.in_lane(session, lambda: self._consumed(session, local_ids, clears_grace, steered))
+        await self.engine.in_lane(
+            session, lambda: self._consumed(session, local_ids, clears_grace, steered)
+        )
 
-    async def _consumed(self, session: Session, local_ids: list[str], clears_grace: bool, steered: bool) -> None:
+    async def _consumed(
+        self, session: Session, local_ids: list[str], clears_grace: bool, steered: bool
+    ) -> None:
         engine, now = self.engine, self.engine.now()
         taken = await engine.store.consume(session.id, local_ids, now, True)
         if taken:
@@ -181,7 +215,9 @@ class Messages:
         if taken:
             self._tell_consumed(session, taken, now, False)
 
-    def _tell_consumed(self, session: Session, local_ids: list[str], at: int, steered: bool) -> None:
+    def _tell_consumed(
+        self, session: Session, local_ids: list[str], at: int, steered: bool
+    ) -> None:
         extra = {"steered": True} if steered else {}
         self.engine.tell(session, "messages-consumed", localIds=local_ids, invokedAt=at, **extra)
 
@@ -190,7 +226,11 @@ class Messages:
 
         async def mark() -> None:
             rows = await self.engine.store.local_messages(session.id, local_ids)
-            marked = [row.local_id for row in rows if await self.engine.store.set_delivery(row.id, INDETERMINATE)]
+            marked = [
+                row.local_id
+                for row in rows
+                if await self.engine.store.set_delivery(row.id, INDETERMINATE)
+            ]
             if marked:
                 self.engine.tell(session, "messages-indeterminate", localIds=marked)
 
@@ -218,7 +258,9 @@ class Messages:
             self.engine.tell(session, "messages-indeterminate", localIds=[message.local_id])
         return Busy(message.local_id)
 
-    async def _delete(self, session: Session, message: MessageRow, name: str) -> Cancelled | Invoked:
+    async def _delete(
+        self, session: Session, message: MessageRow, name: str
+    ) -> Cancelled | Invoked:
         async def delete() -> Cancelled | Invoked:
             had = session.row.has_content
             row = await self.engine.store.delete_message(message.id)
@@ -244,13 +286,21 @@ class Messages:
 
         return await self.engine.in_lane(session, invoke)
 
-    async def _ask(self, session: Session, question: str, about: MessageRow, **extra: Any) -> dict[str, Any] | None:
+    async def _ask(
+        self, session: Session, question: str, about: MessageRow, **extra: Any
+    ) -> dict[str, Any] | None:
         """Ask the process about a prompt. None: there is no process; {}: it gave no answer in half a second."""
         peers = self.engine.rooms.room(session.room)
         if not peers:
             return None
         now = self.engine.now()
-        body = {"t": question, "sid": session.id, "messageId": about.id, "localId": about.local_id, **extra}
+        body = {
+            "t": question,
+            "sid": session.id,
+            "messageId": about.id,
+            "localId": about.local_id,
+            **extra,
+        }
         plain = question == "cancel-queued-message"
         update = {
             "id": str(uuid.uuid4()) if plain else about.id,
@@ -270,7 +320,10 @@ class Messages:
             except AckTimeout:
                 continue
             if found and isinstance(found[0], dict):
-                best = {key: best.get(key) is True or found[0].get(key) is True for key in {*best, *found[0]}}
+                best = {
+                    key: best.get(key) is True or found[0].get(key) is True
+                    for key in {*best, *found[0]}
+                }
         return None if gone == len(waiting) else best
 
     async def retry(self, session: Session, name: str) -> Retried:
@@ -283,13 +336,17 @@ class Messages:
             return Retried("invoked", message.local_id, message)
         if message.delivery != INDETERMINATE:
             return Retried("already-queued", message.local_id)
-        answer = await self._ask(session, "cancel-queued-message", message, messageId=message.local_id)
+        answer = await self._ask(
+            session, "cancel-queued-message", message, messageId=message.local_id
+        )
         if answer is not None and answer.get("consumed") is True:
             invoked = await self._invoke(session, message)
             return Retried("invoked", message.local_id, invoked.message)
         if answer is None or answer.get("removed") is not True:
             return Retried("retry-unavailable", message.local_id)
-        accepted = await self._ask(session, "retry-queued-message", message, message=delivery(message))
+        accepted = await self._ask(
+            session, "retry-queued-message", message, message=delivery(message)
+        )
         if not accepted or accepted.get("accepted") is not True:
             return Retried("retry-unavailable", message.local_id)
         if not await store.set_delivery(message.id, QUEUED):

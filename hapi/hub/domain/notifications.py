@@ -27,7 +27,9 @@ class Toasts:
         before, now = self._known.get(session.id, set()), set(session.requests)
         self._known[session.id] = now
         if now - before and session.id not in self._waiting:
-            self._waiting[session.id] = self.engine.clock.callLater(PAUSE, self._tell_request, session)
+            self._waiting[session.id] = self.engine.clock.callLater(
+                PAUSE, self._tell_request, session
+            )
 
     def _tell_request(self, session: Session) -> None:
         self._waiting.pop(session.id, None)
@@ -50,7 +52,12 @@ class Toasts:
         self._toast(session, "Ready for input", f"{label} is waiting in {place(session)}")
 
     def _toast(self, session: Session, title: str, body: str) -> None:
-        data = {"title": title, "body": body, "sessionId": session.id, "url": f"/sessions/{session.id}"}
+        data = {
+            "title": title,
+            "body": body,
+            "sessionId": session.id,
+            "url": f"/sessions/{session.id}",
+        }
         self.engine.events.toast(session.namespace, data)
 
     def forget(self, session_id: str) -> None:
@@ -67,9 +74,18 @@ class Toasts:
 
 def place(session: Session) -> str:
     """What people call the session: its name, its summary, or the last part of its directory."""
-    name, summary, path = session.shown.get("name"), session.shown.get("summary"), session.shown.get("path")
+    name, summary, path = (
+        session.shown.get("name"),
+        session.shown.get("summary"),
+        session.shown.get("path"),
+    )
     text = summary.get("text") if isinstance(summary, dict) else None
-    return name or (text if isinstance(text, str) and text else None) or PurePosixPath(path or "session").name or "session"
+    return (
+        name
+        or (text if isinstance(text, str) and text else None)
+        or PurePosixPath(path or "session").name
+        or "session"
+    )
 
 
 def _number(value: object) -> float:

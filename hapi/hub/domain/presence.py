@@ -7,7 +7,15 @@ from typing import Any
 from attrs import define
 from twisted.logger import Logger
 
-from hapi.hub.domain.entities import MACHINE_SILENCE, RETELL, SESSION_SILENCE, Machine, Session, admissible, judged_health
+from hapi.hub.domain.entities import (
+    MACHINE_SILENCE,
+    RETELL,
+    SESSION_SILENCE,
+    Machine,
+    Session,
+    admissible,
+    judged_health,
+)
 from hapi.hub.domain.messages import Messages
 from hapi.hub.domain.registry import Engine
 from hapi.hub.domain.views import SETTING_COLUMNS, alive_view, machine_view
@@ -24,7 +32,11 @@ def reported_settings(event: dict[str, Any]) -> dict[str, Any]:
         if name in event:
             value = event[name]
             provided = name == "model" and isinstance(value, dict)
-            if provided or (isinstance(value, str) and len(value) <= 256 and value.isprintable()) or value is None:
+            if (
+                provided
+                or (isinstance(value, str) and len(value) <= 256 and value.isprintable())
+                or value is None
+            ):
                 found[column] = value
     return found
 
@@ -79,7 +91,9 @@ class Presence:
         mode = settings.get("permission_mode")
         if mode is not None and session.metadata.get("preferredPermissionMode") != mode:
             value = {**session.metadata, "preferredPermissionMode": mode}
-            outcome = await engine.store.write_metadata(session.id, session.row.metadata_version, value, settings)
+            outcome = await engine.store.write_metadata(
+                session.id, session.row.metadata_version, value, settings
+            )
             session.row = outcome.row
             if isinstance(outcome, Written):
                 return
@@ -89,12 +103,16 @@ class Presence:
         if admissible(event.get("time"), self.engine.now()) is not None:
             session.ready = True
 
-    async def session_end(self, session: Session, event: dict[str, Any], by_machine: bool = False) -> None:
+    async def session_end(
+        self, session: Session, event: dict[str, Any], by_machine: bool = False
+    ) -> None:
         """`by_machine`: its runner found it dead. The prompts that it had not taken wait for the one that goes on with it."""
         reason, time = event.get("reason"), admissible(event.get("time"), self.engine.now())
         if time is not None:
             shown = reason if isinstance(reason, str) and len(reason) <= 64 else None
-            await self.engine.in_lane(session, lambda: self.end(session, shown, keeps_prompts=by_machine))
+            await self.engine.in_lane(
+                session, lambda: self.end(session, shown, keeps_prompts=by_machine)
+            )
 
     async def end(self, session: Session, reason: str | None, keeps_prompts: bool = False) -> None:
         """It is over: inactive, its immediate prompts taken off the queue, everybody told. Called in its lane."""
@@ -109,9 +127,13 @@ class Presence:
 
     async def _keep_active_at(self, session: Session) -> None:
         try:
-            session.row = await self.engine.store.change_session(session.id, {"active_at": session.active_at})
+            session.row = await self.engine.store.change_session(
+                session.id, {"active_at": session.active_at}
+            )
         except Exception:
-            self.log.failure("When session {session_id} was last alive could not be kept", session_id=session.id)
+            self.log.failure(
+                "When session {session_id} was last alive could not be kept", session_id=session.id
+            )
 
     # --- machines ----------------------------------------------------------------------------------------------------
 
@@ -134,7 +156,11 @@ class Presence:
 
     def _patch(self, machine: Machine) -> None:
         row = machine.row
-        patch = {"active": machine.active, "activeAt": machine.active_at, "updatedAt": row.updated_at}
+        patch = {
+            "active": machine.active,
+            "activeAt": machine.active_at,
+            "updatedAt": row.updated_at,
+        }
         self.engine.tell_machine(machine, patch)
 
     # --- silence -----------------------------------------------------------------------------------------------------
@@ -143,7 +169,11 @@ class Presence:
         """Notice who fell silent, and bring prompts that have become due. Nothing is deleted, nothing archived."""
         engine, now = self.engine, self.engine.clock.seconds()
         for session in list(engine.sessions.values()):
-            if session.active and now - session.seen > SESSION_SILENCE and session.sleep(engine.now()):
+            if (
+                session.active
+                and now - session.seen > SESSION_SILENCE
+                and session.sleep(engine.now())
+            ):
                 engine.patch(session, active=False, thinking=False, activeTurnStartedAt=None)
                 await self._keep_active_at(session)
         for machine in engine.machines.values():

@@ -25,7 +25,9 @@ class Rooms(Protocol):
 
     def room(self, name: str, namespace: str = "/cli") -> frozenset[Any]: ...
 
-    def emit(self, room: str, event: str, *args: Any, without: Any = None, namespace: str = "/cli") -> None: ...
+    def emit(
+        self, room: str, event: str, *args: Any, without: Any = None, namespace: str = "/cli"
+    ) -> None: ...
 
 
 class NotFound(Exception):
@@ -56,7 +58,9 @@ class Engine:
         for row in await self.store.sessions():
             self.sessions[row.id] = Session(row, active_at=row.active_at or row.created_at)
         for machine in await self.store.machines():
-            self.machines[machine.id] = Machine(machine, active_at=machine.active_at or machine.created_at)
+            self.machines[machine.id] = Machine(
+                machine, active_at=machine.active_at or machine.created_at
+            )
 
     # --- finding -----------------------------------------------------------------------------------------------------
 
@@ -83,7 +87,9 @@ class Engine:
 
     def owns(self, namespace: str, owner: str) -> bool:
         """Whether `owner` is the id of a session or machine of `namespace`, and of nobody else's."""
-        named = [row for row in (self.sessions.get(owner), self.machines.get(owner)) if row is not None]
+        named = [
+            row for row in (self.sessions.get(owner), self.machines.get(owner)) if row is not None
+        ]
         return bool(named) and all(row.namespace == namespace for row in named)
 
     # --- doing things in order ---------------------------------------------------------------------------------------
@@ -104,10 +110,14 @@ class Engine:
         """A `session-updated` with only what changed."""
         assert set(values) <= PATCH_KEYS, values
         if values:
-            self.events.publish(session.namespace, "session-updated", sessionId=session.id, data=values)
+            self.events.publish(
+                session.namespace, "session-updated", sessionId=session.id, data=values
+            )
 
     def tell_whole(self, session: Session, kind: str = "session-updated") -> None:
-        self.events.publish(session.namespace, kind, sessionId=session.id, data=session_view(session))
+        self.events.publish(
+            session.namespace, kind, sessionId=session.id, data=session_view(session)
+        )
 
     def tell(self, session: Session, kind: str, **values: Any) -> None:
         self.events.publish(session.namespace, kind, sessionId=session.id, **values)
@@ -119,7 +129,12 @@ class Engine:
     def update(self, room: str, body: dict[str, Any], without: Any = None) -> None:
         """An `update` to the sockets of `room`, except the one that caused it."""
         now = self.now()
-        self.rooms.emit(room, "update", {"id": str(uuid.uuid4()), "seq": now, "createdAt": now, "body": body}, without=without)
+        self.rooms.emit(
+            room,
+            "update",
+            {"id": str(uuid.uuid4()), "seq": now, "createdAt": now, "body": body},
+            without=without,
+        )
 
     def note(self, session: Session, changes: dict[str, Any]) -> None:
         """The store changed these columns: know it too."""

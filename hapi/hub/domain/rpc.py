@@ -77,7 +77,10 @@ class Gateway:
         peer = self._methods.get(method)
         if peer is None:
             raise TargetMissing(f"RPC handler not registered: {method}")
-        request = {"method": method, "params": json.dumps({} if params is None else params, ensure_ascii=False)}
+        request = {
+            "method": method,
+            "params": json.dumps({} if params is None else params, ensure_ascii=False),
+        }
         try:
             answer = await peer.call("rpc-request", request, timeout=timeout)
         except PeerGone as error:

@@ -10,7 +10,9 @@ from hapi.hub.domain.rpc import CallFailed, Gateway, TargetMissing, error_of
 
 METHOD = "spawn-happy-session"
 WIRE_CODES = frozenset({"agent_unavailable", "outside_workspace_roots"})
-OUR_CODES = frozenset({"session_limit", "memory_limit", "queue_full", "draining", "still_starting"})  # of our runners
+OUR_CODES = frozenset(
+    {"session_limit", "memory_limit", "queue_full", "draining", "still_starting"}
+)  # of our runners
 PASSED_CODES = WIRE_CODES | OUR_CODES
 # fmt: off
 ORDER = (
@@ -28,7 +30,9 @@ RESUMED = {
 }
 
 
-def spawn_request(wanted: dict[str, Any], resume: str | None = None, existing: str | None = None) -> dict[str, Any]:
+def spawn_request(
+    wanted: dict[str, Any], resume: str | None = None, existing: str | None = None
+) -> dict[str, Any]:
     """The parameters of the RPC; what is not asked for is left out."""
     request: dict[str, Any] = {"type": "spawn-in-directory"}
     request |= {name: wanted[name] for name in ORDER if wanted.get(name) is not None}
@@ -50,7 +54,10 @@ def outcome(result: Any) -> dict[str, Any]:
             extra = {}
         return {"type": "error", "message": result["errorMessage"], **extra}
     if kind == "requestToApproveDirectoryCreation":
-        return {"type": "error", "message": f"Directory creation requires approval: {result.get('directory')}"}
+        return {
+            "type": "error",
+            "message": f"Directory creation requires approval: {result.get('directory')}",
+        }
     error = error_of(result)
     if error is not None:
         return {"type": "error", "message": error}
@@ -64,5 +71,9 @@ async def spawned(gateway: Gateway, machine: Machine, request: dict[str, Any]) -
     except TargetMissing:
         message = f"The machine {machine.name} is not connected; start its runner there: hapi runner start"
     except CallFailed as error:
-        message = f"The machine {machine.name} lost its connection during the start" if error.gone else str(error)
+        message = (
+            f"The machine {machine.name} lost its connection during the start"
+            if error.gone
+            else str(error)
+        )
     return {"type": "error", "message": message}

@@ -13,8 +13,19 @@ from hapi.protocol.hub import (
     shown_runner_state,
 )
 
-INPUT_TOOLS = frozenset({"AskUserQuestion", "ask_user_question", "request_user_input", "ExitPlanMode", "exit_plan_mode"})
-SUMMARIES = ("name", "path", "machineId", "summary", "flavor", "worktree", "lifecycleState", "hapiMcpUrl")
+INPUT_TOOLS = frozenset(
+    {"AskUserQuestion", "ask_user_question", "request_user_input", "ExitPlanMode", "exit_plan_mode"}
+)
+SUMMARIES = (
+    "name",
+    "path",
+    "machineId",
+    "summary",
+    "flavor",
+    "worktree",
+    "lifecycleState",
+    "hapiMcpUrl",
+)
 SETTING_COLUMNS = {  # wire name -> column of the settings that an alive may report
     "permissionMode": "permission_mode",
     "model": "model",
@@ -35,7 +46,9 @@ def permission_mode(session: Session) -> str | None:
 def settings_view(session: Session) -> dict[str, Any]:
     shown = {}
     for name, column in SETTING_COLUMNS.items():
-        value = permission_mode(session) if name == "permissionMode" else getattr(session.row, column)
+        value = (
+            permission_mode(session) if name == "permissionMode" else getattr(session.row, column)
+        )
         if value is not None or name in ALWAYS_SHOWN:
             shown[name] = value
     return shown
@@ -116,13 +129,21 @@ def summary_view(session: Session, scheduled: tuple[int, int] | None) -> dict[st
         "metadataVersion": row.metadata_version,
         "agentStateVersion": row.agent_state_version,
         "todosUpdatedAt": row.todos_updated_at,
-        "todoProgress": {"completed": sum(todo.get("status") == "completed" for todo in todos), "total": len(todos)}
+        "todoProgress": {
+            "completed": sum(todo.get("status") == "completed" for todo in todos),
+            "total": len(todos),
+        }
         if todos
         else None,
         "pendingRequestsCount": len(requests),
         "pendingRequestKinds": kinds,
         "pendingRequests": [
-            {"id": key, "kind": request_kind(request), "tool": request.get("tool"), "since": request.get("createdAt")}
+            {
+                "id": key,
+                "kind": request_kind(request),
+                "tool": request.get("tool"),
+                "since": request.get("createdAt"),
+            }
             for key, request in list(requests.items())[:5]
         ],
         "backgroundTaskCount": 0,

@@ -16,7 +16,10 @@ route = Routes()
 
 
 def _whole(asked: Asked, session: Session) -> dict[str, Any]:
-    return {"session": session_view(session), "sessionSummaryContract": asked.hub.settings.session_summary_contract}
+    return {
+        "session": session_view(session),
+        "sessionSummaryContract": asked.hub.settings.session_summary_contract,
+    }
 
 
 @route("POST", "/cli/sessions")
@@ -50,7 +53,11 @@ async def messages_after(asked: Asked, session_id: str) -> dict[str, Any]:
 async def register_machine(asked: Asked) -> dict[str, Any]:
     body = asked.body(RegisterMachine)
     try:
-        return {"machine": machine_view(await asked.hub.documents.register(asked.caller.namespace, body))}
+        return {
+            "machine": machine_view(
+                await asked.hub.documents.register(asked.caller.namespace, body)
+            )
+        }
     except Denied:
         raise Refusal(403, "Machine access denied") from None
 

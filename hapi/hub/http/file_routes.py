@@ -18,7 +18,9 @@ route = Routes()
 UPLOAD = 50 << 20  # bytes of a file
 
 
-async def passed_on(asked: Asked, session: Session, method: str, params: Any, timeout: float = 30.0) -> dict[str, Any]:
+async def passed_on(
+    asked: Asked, session: Session, method: str, params: Any, timeout: float = 30.0
+) -> dict[str, Any]:
     """What the session process answers; a failure is an answer too."""
     try:
         answer = await asked.engine.gateway.call(session.id, method, params, timeout)
@@ -27,7 +29,11 @@ async def passed_on(asked: Asked, session: Session, method: str, params: Any, ti
     if not isinstance(answer, dict):
         return {"success": False, "error": "Unexpected answer of the session"}
     problem = error_of(answer)
-    return {"success": False, "error": problem} if problem is not None and "success" not in answer else answer
+    return (
+        {"success": False, "error": problem}
+        if problem is not None and "success" not in answer
+        else answer
+    )
 
 
 def _directory(session: Session) -> str:
@@ -44,7 +50,9 @@ async def git_status(asked: Asked, session_id: str) -> Any:
 async def git_diff_numstat(asked: Asked, session_id: str) -> Any:
     session = asked.session(session_id)
     staged = asked.query.get("staged") in ("true", "1")
-    return await passed_on(asked, session, "git-diff-numstat", {"cwd": _directory(session), "staged": staged})
+    return await passed_on(
+        asked, session, "git-diff-numstat", {"cwd": _directory(session), "staged": staged}
+    )
 
 
 @route("GET", "/api/sessions/<session_id>/git-diff-file")
@@ -81,7 +89,11 @@ async def find_files(asked: Asked, session_id: str) -> Any:
     except BadQuery:
         raise Refusal(400, "Invalid query") from None
     query = asked.query.get("query", "").strip()
-    params = {"args": ["--files"], "cwd": _directory(session), "fileSearch": {"query": query, "limit": limit}}
+    params = {
+        "args": ["--files"],
+        "cwd": _directory(session),
+        "fileSearch": {"query": query, "limit": limit},
+    }
     answer = await passed_on(asked, session, "ripgrep", params)
     if answer.get("success") is not True:
         return {"success": False, "error": answer.get("error") or "Failed to list files"}
@@ -114,7 +126,12 @@ async def upload(asked: Asked, session_id: str) -> Any:
     body = asked.body(Upload, limit=LARGEST_UPLOAD)
     if len(body.content) * 3 // 4 > UPLOAD:
         raise Refusal(413, "File is larger than 50 MB")
-    params = {"sessionId": session.id, "filename": body.filename, "content": body.content, "mimeType": body.mime_type}
+    params = {
+        "sessionId": session.id,
+        "filename": body.filename,
+        "content": body.content,
+        "mimeType": body.mime_type,
+    }
     return await passed_on(asked, session, "uploadFile", params, SLOW_ANSWER)
 
 
@@ -130,7 +147,12 @@ async def generated_image(asked: Asked, session_id: str, image_id: str) -> Reply
     session = asked.session(session_id)
     answer = await passed_on(asked, session, "readGeneratedImage", {"id": image_id})
     content, kind = answer.get("content"), answer.get("mimeType")
-    if not isinstance(content, str) or not isinstance(kind, str) or not kind.startswith("image/") or "svg" in kind:
+    if (
+        not isinstance(content, str)
+        or not isinstance(kind, str)
+        or not kind.startswith("image/")
+        or "svg" in kind
+    ):
         raise Refusal(404, "Image not found")
     try:
         image = base64.b64decode(content, validate=True)

@@ -20,7 +20,11 @@ ONLY_REMOTE = frozenset({"agy", "dsh"})
 
 @route("GET", "/api/machines")
 async def list_machines(asked: Asked) -> dict[str, Any]:
-    machines = [machine for machine in asked.engine.machines.values() if machine.namespace == asked.caller.namespace]
+    machines = [
+        machine
+        for machine in asked.engine.machines.values()
+        if machine.namespace == asked.caller.namespace
+    ]
     return {"machines": [machine_view(machine) for machine in machines if machine.active]}
 
 
@@ -59,7 +63,13 @@ async def _asked(asked: Asked, machine_id: str, method: str, params: Any, timeou
 async def list_directory(asked: Asked, machine_id: str) -> Any:
     machine = asked.machine(machine_id)
     body = asked.body(ListDirectory)
-    return await _asked(asked, machine.id, "list-directory", {"path": body.path, "includeHidden": body.include_hidden}, 30.0)
+    return await _asked(
+        asked,
+        machine.id,
+        "list-directory",
+        {"path": body.path, "includeHidden": body.include_hidden},
+        30.0,
+    )
 
 
 @route("POST", "/api/machines/<machine_id>/paths/exists")
@@ -79,11 +89,19 @@ async def agent_availability(asked: Asked, machine_id: str) -> Any:
     machine = asked.machine(machine_id)
     if "agent-availability" not in machine.capabilities:
         raise Refusal(409, OUTDATED, "runner_upgrade_required")
-    answer = await _asked(asked, machine.id, "agent-availability", {"all": True}, 30.0)  # ours: agents the wire has no name for
+    answer = await _asked(
+        asked, machine.id, "agent-availability", {"all": True}, 30.0
+    )  # ours: agents the wire has no name for
     agents = answer.get("agents") if isinstance(answer, dict) else None
     if not isinstance(agents, list):
         raise Refusal(500, error_of(answer) or "Unexpected answer of the runner")
-    return {"agents": [agent for agent in agents if isinstance(agent, dict) and isinstance(agent.get("agent"), str)]}
+    return {
+        "agents": [
+            agent
+            for agent in agents
+            if isinstance(agent, dict) and isinstance(agent.get("agent"), str)
+        ]
+    }
 
 
 @route("POST", "/api/machines/<machine_id>/restart-runner")
@@ -93,7 +111,9 @@ async def restart_runner(asked: Asked, machine_id: str) -> Any:
         raise Refusal(503, "Machine is offline", "machine_offline")
     metadata = machine.row.metadata if isinstance(machine.row.metadata, dict) else {}
     if metadata.get("supervisedRestart") is not True:
-        raise Refusal(502, "Nobody would start this runner again: it is not supervised", "restart_unsupported")
+        raise Refusal(
+            502, "Nobody would start this runner again: it is not supervised", "restart_unsupported"
+        )
     try:
         answer = await asked.engine.gateway.call(machine.id, "stop-runner", {})
     except (TargetMissing, CallFailed) as error:

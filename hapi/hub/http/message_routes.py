@@ -60,7 +60,9 @@ async def queued_state(asked: Asked, session_id: str) -> dict[str, Any]:
         "queuedLocalIds": [row.local_id for row in waiting if row.delivery != INDETERMINATE],
         "indeterminateLocalIds": [row.local_id for row in waiting if row.delivery == INDETERMINATE],
         "invokedLocalMessages": [
-            {"localId": row.local_id, "invokedAt": row.invoked_at} for row in rows if row.invoked_at is not None
+            {"localId": row.local_id, "invokedAt": row.invoked_at}
+            for row in rows
+            if row.invoked_at is not None
         ],
     }
 
@@ -98,8 +100,14 @@ async def steer(asked: Asked, session_id: str, name: str) -> dict[str, Any]:
     if message.invoked_at is not None:
         return {"status": "invoked", "localId": message.local_id}
     if session.flavor not in STEERED and session.metadata.get("cursorSessionProtocol") != "acp":
-        return {"status": "failed", "error": "Steering is not supported for this session type", "localId": message.local_id}
-    answer = await asked.engine.gateway.call(session.id, "steer-queued-message", {"localId": message.local_id})
+        return {
+            "status": "failed",
+            "error": "Steering is not supported for this session type",
+            "localId": message.local_id,
+        }
+    answer = await asked.engine.gateway.call(
+        session.id, "steer-queued-message", {"localId": message.local_id}
+    )
     status = answer.get("status") if isinstance(answer, dict) else None
     if status in ("steered", "invoked"):
         return {"status": status, "localId": message.local_id}
@@ -117,10 +125,16 @@ def _waits(session: Session, request_id: str) -> Any:
     return request
 
 
-async def _answer(asked: Asked, session: Session, answer: dict[str, Any], request: Any) -> dict[str, bool]:
+async def _answer(
+    asked: Asked, session: Session, answer: dict[str, Any], request: Any
+) -> dict[str, bool]:
     """The first answer counts: whoever comes while it is on its way hears that the request is not there any more."""
     request_id = answer["id"]
-    session.answered = {name: found for name, found in session.answered.items() if session.requests.get(name) == found}
+    session.answered = {
+        name: found
+        for name, found in session.answered.items()
+        if session.requests.get(name) == found
+    }
     session.answered[request_id] = request
     try:
         await asked.engine.gateway.call(session.id, "permission", answer)
@@ -137,11 +151,18 @@ async def approve(asked: Asked, session_id: str, request_id: str) -> dict[str, A
     body = asked.body(Approve)
     if body.mode is not None and body.mode not in modes_of(session.flavor):
         raise Refusal(400, "Invalid permission mode for session flavor")
-    return await _answer(asked, session, {"id": request_id, "approved": True, **msgspec.to_builtins(body)}, request)
+    return await _answer(
+        asked, session, {"id": request_id, "approved": True, **msgspec.to_builtins(body)}, request
+    )
 
 
 @route("POST", "/api/sessions/<session_id>/permissions/<request_id>/deny")
 async def deny(asked: Asked, session_id: str, request_id: str) -> dict[str, Any]:
     session = asked.session(session_id, active=True)
     request = _waits(session, request_id)
-    return await _answer(asked, session, {"id": request_id, "approved": False, **msgspec.to_builtins(asked.body(Deny))}, request)
+    return await _answer(
+        asked,
+        session,
+        {"id": request_id, "approved": False, **msgspec.to_builtins(asked.body(Deny))},
+        request,
+    )

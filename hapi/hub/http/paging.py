@@ -37,7 +37,9 @@ class PageQuery:
     epoch: int | None = None
 
 
-def whole(query: Mapping[str, str], name: str, lowest: int = 0, highest: int = HIGHEST) -> int | None:
+def whole(
+    query: Mapping[str, str], name: str, lowest: int = 0, highest: int = HIGHEST
+) -> int | None:
     """A whole number of the query, None if it is not there. Raises BadQuery."""
     text = query.get(name)
     if text is None:
@@ -105,7 +107,11 @@ async def page(store: IStore, session: Session, asked: PageQuery) -> dict[str, A
     marks = _marks(direction, rows)
     if direction == "latest":
         there = {row.id for row in rows}
-        waiting = [row for row in await store.waiting(session.id) if row.local_id is not None and row.id not in there]
+        waiting = [
+            row
+            for row in await store.waiting(session.id)
+            if row.local_id is not None and row.id not in there
+        ]
         rows = sorted([*rows, *waiting], key=lambda row: row.position)
     head = newest[0].position if newest else None
     return {

@@ -58,9 +58,18 @@ class Asked:
     def query(self) -> dict[str, str]:
         """The last value of each parameter."""
         arguments = self.request.args or {}
-        return {name.decode("utf-8", "replace"): values[-1].decode("utf-8", "replace") for name, values in arguments.items()}
+        return {
+            name.decode("utf-8", "replace"): values[-1].decode("utf-8", "replace")
+            for name, values in arguments.items()
+        }
 
-    def body(self, kind: type[T], wrong: str = "Invalid body", issues: bool = False, limit: int = LARGEST_BODY) -> T:
+    def body(
+        self,
+        kind: type[T],
+        wrong: str = "Invalid body",
+        issues: bool = False,
+        limit: int = LARGEST_BODY,
+    ) -> T:
         """The JSON body. Raises Refusal 400 with the text `wrong`, `issues` naming the field, or 413."""
         content = read_body(self.request, limit)
         try:
@@ -123,7 +132,12 @@ def issues_of(error: BaseException) -> dict[str, Any]:
     missing = re.fullmatch(r"Object missing required field `([^`]+)`", text)
     if missing:
         expected = "array" if missing[1].endswith("s") else "string"
-        return {"formErrors": [], "fieldErrors": {missing[1]: [f"Invalid input: expected {expected}, received undefined"]}}
+        return {
+            "formErrors": [],
+            "fieldErrors": {
+                missing[1]: [f"Invalid input: expected {expected}, received undefined"]
+            },
+        }
     found = re.fullmatch(r"(.*) - at `\$\.([A-Za-z]+).*`", text, re.DOTALL)
     if found:
         return {"formErrors": [], "fieldErrors": {found[2]: [found[1]]}}
@@ -209,7 +223,11 @@ class Desk:
             if route.open:
                 caller = Caller("")
             else:
-                caller = self._door.cli(request) if route.path.startswith("/cli") else self._door.api(request)
+                caller = (
+                    self._door.cli(request)
+                    if route.path.startswith("/cli")
+                    else self._door.api(request)
+                )
             answer = await route.handler(Asked(self._hub, caller, request), **ids)
             return answer if isinstance(answer, Reply) else Reply(200, answer)
         except Exception as error:
@@ -219,7 +237,11 @@ class Desk:
         """The answer to an exception."""
         match error:
             case Refusal():
-                body = {"error": error.reason, **({"code": error.code} if error.code else {}), **error.more}
+                body = {
+                    "error": error.reason,
+                    **({"code": error.code} if error.code else {}),
+                    **error.more,
+                }
                 return Reply(error.status, body)
             case TooManyGuesses():
                 return Reply(429, {"error": str(error)}, {"Retry-After": str(error.wait)})
@@ -237,7 +259,9 @@ class Desk:
             case TargetMissing() | CallFailed():
                 return Reply(500, {"error": str(error)})
             case StoreBusy():
-                return Reply(503, {"error": "The database is busy, try again"}, {"Retry-After": "1"})
+                return Reply(
+                    503, {"error": "The database is busy, try again"}, {"Retry-After": "1"}
+                )
             case StoreFull():
                 return Reply(507, {"error": "No space left for the database"})
             case StoreFailed():

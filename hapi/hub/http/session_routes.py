@@ -133,7 +133,9 @@ async def resume(asked: Asked, session_id: str) -> dict[str, Any]:
 @route("POST", "/api/sessions/<session_id>/abort")
 async def abort(asked: Asked, session_id: str) -> dict[str, Any]:
     session = asked.session(session_id, active=True)
-    await asked.engine.gateway.call(session.id, "abort", {"reason": "User aborted via Telegram Bot"})
+    await asked.engine.gateway.call(
+        session.id, "abort", {"reason": "User aborted via Telegram Bot"}
+    )
     return OK
 
 
@@ -159,7 +161,9 @@ async def permission_mode(asked: Asked, session_id: str) -> dict[str, Any]:
     if session.active:
         await _apply(asked, session, "permissionMode", "permission_mode", mode)
     prefer = {"preferredPermissionMode": mode}
-    await asked.hub.rewrite(session, lambda metadata: {**metadata, **prefer}, {"permission_mode": mode}, counted=False)
+    await asked.hub.rewrite(
+        session, lambda metadata: {**metadata, **prefer}, {"permission_mode": mode}, counted=False
+    )
     return OK
 
 
@@ -178,7 +182,9 @@ async def _apply(asked: Asked, session: Session, name: str, column: str, value: 
     session.applied[column] = asked.engine.now()
 
 
-async def _set(asked: Asked, session: Session, name: str, column: str, value: Any) -> dict[str, Any]:
+async def _set(
+    asked: Asked, session: Session, name: str, column: str, value: Any
+) -> dict[str, Any]:
     await _apply(asked, session, name, column, value)
     await asked.hub.change(session, column, name, value)
     return OK
@@ -197,7 +203,9 @@ async def model(asked: Asked, session_id: str) -> dict[str, Any]:
     return await _set(asked, session, "model", "model", value)
 
 
-def _setting(path: str, name: str, column: str, values: frozenset[str] | None = None, key: str | None = None) -> None:
+def _setting(
+    path: str, name: str, column: str, values: frozenset[str] | None = None, key: str | None = None
+) -> None:
     """A route for a setting that only some flavors have."""
     flavors, text = SETTINGS[column]
 
@@ -206,7 +214,9 @@ def _setting(path: str, name: str, column: str, values: frozenset[str] | None = 
         if session.flavor not in flavors:
             raise Refusal(400, text)
         value = asked.body(dict).get(key or name)
-        if not (value is None or (isinstance(value, str) and 0 < len(value) <= 256)) or (values and value not in values):
+        if not (value is None or (isinstance(value, str) and 0 < len(value) <= 256)) or (
+            values and value not in values
+        ):
             raise Refusal(400, "Invalid body")
         return await _set(asked, session, name, column, value)
 
@@ -216,8 +226,20 @@ def _setting(path: str, name: str, column: str, values: frozenset[str] | None = 
 _setting("effort", "effort", "effort")
 _setting("model-reasoning-effort", "modelReasoningEffort", "model_reasoning_effort")
 _setting("service-tier", "serviceTier", "service_tier", frozenset({"fast", "standard"}))
-_setting("collaboration-mode", "collaborationMode", "collaboration_mode", frozenset({"default", "plan"}), "mode")
-_setting("copilot-agent-mode", "copilotAgentMode", "copilot_agent_mode", frozenset({"interactive", "plan", "autopilot"}), "mode")
+_setting(
+    "collaboration-mode",
+    "collaborationMode",
+    "collaboration_mode",
+    frozenset({"default", "plan"}),
+    "mode",
+)
+_setting(
+    "copilot-agent-mode",
+    "copilotAgentMode",
+    "copilot_agent_mode",
+    frozenset({"interactive", "plan", "autopilot"}),
+    "mode",
+)
 
 
 # --- this hub --------------------------------------------------------------------------------------------------------

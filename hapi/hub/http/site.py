@@ -38,11 +38,19 @@ class Rules:
 
     def knows(self, host: str) -> bool:
         name = host_name(host)
-        return self.names is None or name in self.names or (name.startswith("127.") and name.replace(".", "").isdigit())
+        return (
+            self.names is None
+            or name in self.names
+            or (name.startswith("127.") and name.replace(".", "").isdigit())
+        )
 
     def allows(self, origin: str, host: str) -> bool:
         """Whether a page of `origin` may use the hub that it reached as `host`."""
-        return "*" in self.origins or origin in self.origins or origin.partition("://")[2].lower() == host.lower()
+        return (
+            "*" in self.origins
+            or origin in self.origins
+            or origin.partition("://")[2].lower() == host.lower()
+        )
 
 
 def _is_text(path: bytes) -> bool:
@@ -56,16 +64,34 @@ def _is_text(path: bytes) -> bool:
 class Root(Resource):
     """Judges names and origins, then hands each request to the part it is for."""
 
-    def __init__(self, rules: Rules, rest: IResource, events: IResource, sockets: IResource, page: PageResource) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        rest: IResource,
+        events: IResource,
+        sockets: IResource,
+        page: PageResource,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._rules, self._rest, self._events, self._sockets, self._page = rules, rest, events, sockets, page
+        self._rules, self._rest, self._events, self._sockets, self._page = (
+            rules,
+            rest,
+            events,
+            sockets,
+            page,
+        )
 
     def getChildWithDefault(self, path: bytes, request: Any) -> Any:
         whole = request.path
         host, origin = request.getHeader("host") or "", request.getHeader("origin")
         request.setHeader("X-Content-Type-Options", "nosniff")
         if not self._rules.knows(host):
-            return _Said(421, {"error": "This hub does not answer to that name: set HAPI_PUBLIC_URL or HAPI_ALLOWED_HOSTS"})
+            return _Said(
+                421,
+                {
+                    "error": "This hub does not answer to that name: set HAPI_PUBLIC_URL or HAPI_ALLOWED_HOSTS"
+                },
+            )
         if whole == b"/socket.io/":
             request.postpath = []
             return self._sockets
@@ -89,7 +115,10 @@ class Root(Resource):
             return _Said(404, {"error": "Not found"})
         if whole == b"/api/events" and request.method in (b"GET", b"HEAD"):
             return self._events
-        request.postpath, request.prepath = [path, *request.postpath], []  # Klein routes the whole path
+        request.postpath, request.prepath = (
+            [path, *request.postpath],
+            [],
+        )  # Klein routes the whole path
         return self._rest
 
 

@@ -50,7 +50,11 @@ class Stream:
         request.notifyFinish().addBoth(lambda _: self._left())
         request.registerProducer(self, True)
         missed = self._engine.events.missed(last, self.wanted)
-        status = {"status": "connected", "subscriptionId": self.name, "resume": "gap" if missed is None else "ok"}
+        status = {
+            "status": "connected",
+            "subscriptionId": self.name,
+            "resume": "gap" if missed is None else "ok",
+        }
         self.tell(unnumbered({"type": "connection-changed", "data": status}))
         for frame in missed or ():
             self.tell(frame)
@@ -65,7 +69,9 @@ class Stream:
         self._unread.append(frame)
         self._size += len(frame)
         if self._size > UNREAD:
-            self.log.info("A page that reads too slowly is let go; it comes back with its last event")
+            self.log.info(
+                "A page that reads too slowly is let go; it comes back with its last event"
+            )
             self.cut()
 
     def pauseProducing(self) -> None:
@@ -137,7 +143,10 @@ class EventsResource(Resource):
         if self.stopped or len(self._streams) >= MOST:
             raise Refusal(503, "The hub is leaving" if self.stopped else "Too many listeners")
         session, machine = _one(request, "sessionId"), _one(request, "machineId")
-        for what, name, find in (("Session", session, self._engine.session), ("Machine", machine, self._engine.machine)):
+        for what, name, find in (
+            ("Session", session, self._engine.session),
+            ("Machine", machine, self._engine.machine),
+        ):
             if name is None:
                 continue
             try:

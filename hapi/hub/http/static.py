@@ -17,12 +17,22 @@ POLICY = (
     " form-action 'self'; frame-ancestors 'none'"
 )
 LARGEST = 32 << 20  # bytes
-KINDS = {".js": "text/javascript", ".mjs": "text/javascript", ".webmanifest": "application/manifest+json"}
+KINDS = {
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".webmanifest": "application/manifest+json",
+}
 
 
 def kind_of(name: str) -> str:
-    kind = KINDS.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
-    text = kind.startswith("text/") or kind in ("application/json", "application/manifest+json", "image/svg+xml")
+    kind = (
+        KINDS.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    )
+    text = kind.startswith("text/") or kind in (
+        "application/json",
+        "application/manifest+json",
+        "image/svg+xml",
+    )
     return f"{kind}; charset=utf-8" if text else kind
 
 
@@ -73,7 +83,12 @@ class PageResource(Resource):
         except UnicodeDecodeError:
             return None
         parts = path.strip("/").split("/")
-        if "\0" in path or "\\" in path or "%" in path or any(part in ("..", ".") or part.startswith(".") for part in parts):
+        if (
+            "\0" in path
+            or "\\" in path
+            or "%" in path
+            or any(part in ("..", ".") or part.startswith(".") for part in parts)
+        ):
             return None
         return path.strip("/") or "index.html"
 
@@ -95,4 +110,13 @@ def _careful(path: str, flags: int) -> int:
 
 def _names_a_file(path: str) -> bool:
     """Whether a missing path should be 404 rather than the page: scripts and pictures are no places in the page."""
-    return path.endswith(".py") or Path(path).suffix.lower() in {".js", ".css", ".map", ".png", ".svg", ".ico", ".json", ".woff2"}
+    return path.endswith(".py") or Path(path).suffix.lower() in {
+        ".js",
+        ".css",
+        ".map",
+        ".png",
+        ".svg",
+        ".ico",
+        ".json",
+        ".woff2",
+    }

@@ -10,7 +10,9 @@ from attrs import fields
 
 from hapi.hub.store.rows import Document, MachineRow, MessageRow, SessionRow
 
-JSON_COLUMNS = frozenset({"metadata", "agent_state", "model", "todos", "team_state", "runner_state"})
+JSON_COLUMNS = frozenset(
+    {"metadata", "agent_state", "model", "todos", "team_state", "runner_state"}
+)
 FLAGS = frozenset({"pinned", "global_pinned", "has_content"})
 SESSION = tuple(attribute.name for attribute in fields(SessionRow))
 MACHINE = tuple(attribute.name for attribute in fields(MachineRow))
@@ -48,4 +50,6 @@ def machine_from(row: sqlite3.Row) -> MachineRow:
 
 
 def message_from(row: sqlite3.Row) -> MessageRow:
-    return MessageRow(**{**{name: row[name] for name in row.keys()}, "content": json.loads(row["content"])})  # noqa: SIM118
+    return MessageRow(
+        **{**{name: row[name] for name in row.keys()}, "content": json.loads(row["content"])}
+    )  # noqa: SIM118

@@ -22,7 +22,10 @@ T = TypeVar("T")
 LEFT = "it was left as it is: put a backup in its place or move it away"
 MEMORY = ":memory:"
 BLOCK = 0.02  # seconds that SQLite itself may wait for a lock: the reactor stands still meanwhile
-PATIENCE, GLANCE = 5.0, 0.1  # seconds: how long a writer waits for a lock held by others, and how often it looks
+PATIENCE, GLANCE = (
+    5.0,
+    0.1,
+)  # seconds: how long a writer waits for a lock held by others, and how often it looks
 
 
 def worded(error: sqlite3.Error) -> Exception:
@@ -102,11 +105,15 @@ class Database:
             return
         if application != APPLICATION:
             whose = f"application id {application}, version {version}"
-            raise StoreRefused(f"database {self.path} belongs to another program ({whose}); it was not touched")
+            raise StoreRefused(
+                f"database {self.path} belongs to another program ({whose}); it was not touched"
+            )
         if version > len(self.migrations):
             known = len(self.migrations)
             what = f"version {version}, this hub knows up to {known}"
-            raise StoreRefused(f"database {self.path} has {what}: start the newer hub, or use another file")
+            raise StoreRefused(
+                f"database {self.path} has {what}: start the newer hub, or use another file"
+            )
         (health,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if health != "ok":
             raise StoreRefused(f"database {self.path} is damaged ({health}); {LEFT}")
@@ -117,7 +124,9 @@ class Database:
             return
         connection.execute("BEGIN EXCLUSIVE")
         try:
-            (version,) = connection.execute("PRAGMA user_version").fetchone()  # another hub may have been faster
+            (version,) = connection.execute(
+                "PRAGMA user_version"
+            ).fetchone()  # another hub may have been faster
             for statements in self.migrations[version:]:
                 for statement in statements:
                     connection.execute(statement)

@@ -79,7 +79,9 @@ class IStore(Interface):
     def create_machine(row: MachineRow) -> Awaitable[MachineRow]:
         """Keep a new machine. Raises IdTaken."""
 
-    def write_machine(row: MachineRow, expected: MachineRow) -> Awaitable[Written[MachineRow] | Stale[MachineRow]]:
+    def write_machine(
+        row: MachineRow, expected: MachineRow
+    ) -> Awaitable[Written[MachineRow] | Stale[MachineRow]]:
         """Replace a machine if both its versions still are those of `expected`."""
 
     def add_message(row: MessageRow, touch: int | None) -> Awaitable[Added]:
@@ -103,7 +105,9 @@ class IStore(Interface):
     def scheduled(namespace: str, after: int) -> Awaitable[dict[str, tuple[int, int]]]:
         """By session id: how many prompts are scheduled after that time, and when the next one is due."""
 
-    def consume(session_id: str, local_ids: Sequence[str], at: int, touch: bool) -> Awaitable[list[str]]:
+    def consume(
+        session_id: str, local_ids: Sequence[str], at: int, touch: bool
+    ) -> Awaitable[list[str]]:
         """Mark prompts as taken; answers the local ids that had not been."""
 
     def consume_all(session_id: str, at: int) -> Awaitable[list[str]]:
@@ -124,7 +128,9 @@ class IStore(Interface):
     def waiting(session_id: str) -> Awaitable[list[MessageRow]]:
         """All prompts that are not consumed, ascending by position."""
 
-    def before(session_id: str, position: tuple[int, int], limit: int) -> Awaitable[list[MessageRow]]:
+    def before(
+        session_id: str, position: tuple[int, int], limit: int
+    ) -> Awaitable[list[MessageRow]]:
         """The newest of those before `position`, ascending."""
 
     def after(

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from hapi.hub.store.database import Database
     from hapi.hub.store.rows import SessionRow
 
-COLUMNS = "id, session_id, seq, content, created_at, local_id, invoked_at, scheduled_at, delivery, stream"
+COLUMNS = (
+    "id, session_id, seq, content, created_at, local_id, invoked_at, scheduled_at, delivery, stream"
+)
 PLACE = "coalesce(invoked_at, created_at)"
 MANY = 500  # values in one statement; SQLite takes at least 999
 
@@ -35,12 +37,18 @@ class MessageTable:
         self.database = database
 
     def _rows(self, where: str, values: Sequence[object]) -> list[MessageRow]:
-        return [message_from(row) for row in self.database.read(f"SELECT {COLUMNS} FROM messages WHERE {where}", values)]
+        return [
+            message_from(row)
+            for row in self.database.read(f"SELECT {COLUMNS} FROM messages WHERE {where}", values)
+        ]
 
     async def add_message(self, row: MessageRow, touch: int | None) -> Added:
         def add(connection: sqlite3.Connection) -> Added:
             session = row.session_id
-            if connection.execute("SELECT 1 FROM sessions WHERE id = ?", (session,)).fetchone() is None:
+            if (
+                connection.execute("SELECT 1 FROM sessions WHERE id = ?", (session,)).fetchone()
+                is None
+            ):
                 raise KeyError(session)
             if row.local_id is not None:
                 known = connection.execute(
@@ -49,7 +57,9 @@ class MessageTable:
                 ).fetchone()
                 if known is not None:
                     return Added(message_from(known), False, {})
-            (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM messages WHERE session_id = ?", (session,)).fetchone()
+            (last,) = connection.execute(
+                "SELECT coalesce(max(seq), 0) FROM messages WHERE session_id = ?", (session,)
+            ).fetchone()
             (end,) = connection.execute(
                 f"SELECT max({PLACE}) FROM messages WHERE session_id = ?",
                 (session,),
@@ -65,17 +75,24 @@ class MessageTable:
             )  # fmt: skip
             if row.stream is not None:
                 connection.execute(
-                    "DELETE FROM messages WHERE session_id = ? AND stream = ? AND seq < ?", (session, row.stream, stored.seq)
+                    "DELETE FROM messages WHERE session_id = ? AND stream = ? AND seq < ?",
+                    (session, row.stream, stored.seq),
                 )
                 if not _is_live(stored.content):
-                    connection.execute("UPDATE messages SET stream = NULL WHERE id = ?", (stored.id,))
+                    connection.execute(
+                        "UPDATE messages SET stream = NULL WHERE id = ?", (stored.id,)
+                    )
             earlier = end is not None and stored.position[0] < end
             (updated_at, has_content, epoch) = connection.execute(
                 "UPDATE sessions SET updated_at = max(updated_at, ?), has_content = max(has_content, ?), epoch = epoch + ?"
                 " WHERE id = ? RETURNING updated_at, has_content, epoch",
                 (touch or 0, int(shows(stored.content)), int(earlier), session),
             ).fetchone()
-            return Added(stored, True, {"updated_at": updated_at, "has_content": bool(has_content), "epoch": epoch})
+            return Added(
+                stored,
+                True,
+                {"updated_at": updated_at, "has_content": bool(has_content), "epoch": epoch},
+            )
 
         return await self.database.write(add)
 
@@ -89,7 +106,9 @@ class MessageTable:
         for start in range(0, len(local_ids), MANY):
             part = local_ids[start : start + MANY]
             marks = ", ".join("?" * len(part))
-            found += self._rows(f"session_id = ? AND local_id IN ({marks}) ORDER BY seq", (session_id, *part))
+            found += self._rows(
+                f"session_id = ? AND local_id IN ({marks}) ORDER BY seq", (session_id, *part)
+            )
         return found
 
     async def queued(self, session_id: str, due: int) -> list[MessageRow]:
@@ -114,7 +133,9 @@ class MessageTable:
         )
         return {row[0]: (row[1], row[2]) for row in rows}
 
-    async def consume(self, session_id: str, local_ids: Sequence[str], at: int, touch: bool) -> list[str]:
+    async def consume(
+        self, session_id: str, local_ids: Sequence[str], at: int, touch: bool
+    ) -> list[str]:
         def consume(connection: sqlite3.Connection) -> list[str]:
             taken = []
             for local_id in local_ids:
@@ -124,7 +145,10 @@ class MessageTable:
                     (at, session_id, local_id),
                 ).fetchall()
             if taken and touch:
-                connection.execute("UPDATE sessions SET updated_at = max(updated_at, ?) WHERE id = ?", (at, session_id))
+                connection.execute(
+                    "UPDATE sessions SET updated_at = max(updated_at, ?) WHERE id = ?",
+                    (at, session_id),
+                )
             return [row[0] for row in taken]
 
         return await self.database.write(consume)
@@ -144,7 +168,8 @@ class MessageTable:
         return await self.database.write(
             lambda connection: (
                 connection.execute(
-                    "UPDATE messages SET delivery = ? WHERE id = ? AND invoked_at IS NULL", (delivery, message_id)
+                    "UPDATE messages SET delivery = ? WHERE id = ? AND invoked_at IS NULL",
+                    (delivery, message_id),
                 ).rowcount
                 > 0
             )
@@ -153,16 +178,22 @@ class MessageTable:
     async def delete_message(self, message_id: str) -> SessionRow | None:
         def delete(connection: sqlite3.Connection) -> SessionRow | None:
             gone = connection.execute(
-                "DELETE FROM messages WHERE id = ? AND invoked_at IS NULL RETURNING session_id", (message_id,)
+                "DELETE FROM messages WHERE id = ? AND invoked_at IS NULL RETURNING session_id",
+                (message_id,),
             ).fetchall()
             if not gone:
                 return None
             session_id = gone[0][0]
-            (left,) = connection.execute("SELECT EXISTS (SELECT 1 FROM messages WHERE session_id = ?)", (session_id,)).fetchone()
+            (left,) = connection.execute(
+                "SELECT EXISTS (SELECT 1 FROM messages WHERE session_id = ?)", (session_id,)
+            ).fetchone()
             connection.execute(
-                "UPDATE sessions SET epoch = epoch + 1, has_content = min(has_content, ?) WHERE id = ?", (left, session_id)
+                "UPDATE sessions SET epoch = epoch + 1, has_content = min(has_content, ?) WHERE id = ?",
+                (left, session_id),
             )
-            return session_from(connection.execute("SELECT * FROM sessions WHERE id = ?", (session_id,)).fetchone())
+            return session_from(
+                connection.execute("SELECT * FROM sessions WHERE id = ?", (session_id,)).fetchone()
+            )
 
         return await self.database.write(delete)
 
@@ -175,13 +206,21 @@ class MessageTable:
         )
 
     async def latest(self, session_id: str, limit: int) -> list[MessageRow]:
-        return self._rows(f"session_id = ? ORDER BY {PLACE} DESC, seq DESC LIMIT ?", (session_id, limit))[::-1]
+        return self._rows(
+            f"session_id = ? ORDER BY {PLACE} DESC, seq DESC LIMIT ?", (session_id, limit)
+        )[::-1]
 
     async def waiting(self, session_id: str) -> list[MessageRow]:
-        return self._rows(f"session_id = ? AND invoked_at IS NULL ORDER BY {PLACE}, seq", (session_id,))
+        return self._rows(
+            f"session_id = ? AND invoked_at IS NULL ORDER BY {PLACE}, seq", (session_id,)
+        )
 
-    async def before(self, session_id: str, position: tuple[int, int], limit: int) -> list[MessageRow]:
-        where = f"session_id = ? AND ({PLACE}, seq) < (?, ?) ORDER BY {PLACE} DESC, seq DESC LIMIT ?"
+    async def before(
+        self, session_id: str, position: tuple[int, int], limit: int
+    ) -> list[MessageRow]:
+        where = (
+            f"session_id = ? AND ({PLACE}, seq) < (?, ?) ORDER BY {PLACE} DESC, seq DESC LIMIT ?"
+        )
         return self._rows(where, (session_id, *position, limit))[::-1]
 
     async def after(

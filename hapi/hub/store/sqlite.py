@@ -57,7 +57,9 @@ class SqliteStore(MessageTable):
     async def sessions(self) -> list[SessionRow]:
         return [session_from(row) for row in self.database.read("SELECT * FROM sessions")]
 
-    async def create_session(self, row: SessionRow, any_id: bool = False) -> tuple[SessionRow, bool]:
+    async def create_session(
+        self, row: SessionRow, any_id: bool = False
+    ) -> tuple[SessionRow, bool]:
         def create(connection: sqlite3.Connection) -> tuple[SessionRow, bool]:
             found = connection.execute(
                 "SELECT * FROM sessions WHERE namespace = ? AND tag = ?", (row.namespace, row.tag)
@@ -110,25 +112,38 @@ class SqliteStore(MessageTable):
 
     async def delete_session(self, session_id: str) -> bool:
         return await self.database.write(
-            lambda connection: connection.execute("DELETE FROM sessions WHERE id = ?", (session_id,)).rowcount > 0
+            lambda connection: (
+                connection.execute("DELETE FROM sessions WHERE id = ?", (session_id,)).rowcount > 0
+            )
         )
 
     async def merge_session(self, old: str, new: str, row: SessionRow) -> SessionRow:
         def merge(connection: sqlite3.Connection) -> SessionRow:
             if _session(connection, old) is None or _session(connection, new) is None:
                 raise KeyError(old)
-            (count,) = connection.execute("SELECT coalesce(max(seq), 0) FROM messages WHERE session_id = ?", (old,)).fetchone()
+            (count,) = connection.execute(
+                "SELECT coalesce(max(seq), 0) FROM messages WHERE session_id = ?", (old,)
+            ).fetchone()
             # Two steps: the numbers are unique, and an update that shifts them one by one would meet its own neighbours.
-            connection.execute("UPDATE messages SET seq = -(seq + ?) WHERE session_id = ?", (count, new))
+            connection.execute(
+                "UPDATE messages SET seq = -(seq + ?) WHERE session_id = ?", (count, new)
+            )
             connection.execute("UPDATE messages SET seq = -seq WHERE session_id = ?", (new,))
             connection.execute(
                 "UPDATE messages SET local_id = NULL, invoked_at = coalesce(invoked_at, created_at) WHERE session_id = ?"
                 " AND local_id IN (SELECT local_id FROM messages WHERE session_id = ?)",
                 (old, new),
             )
-            connection.execute("UPDATE messages SET session_id = ?, moved = 1 WHERE session_id = ?", (new, old))
+            connection.execute(
+                "UPDATE messages SET session_id = ?, moved = 1 WHERE session_id = ?", (new, old)
+            )
             connection.execute("DELETE FROM sessions WHERE id = ?", (old,))
-            _update(connection, "sessions", new, {name: getattr(row, name) for name in SESSION if name not in FIXED})
+            _update(
+                connection,
+                "sessions",
+                new,
+                {name: getattr(row, name) for name in SESSION if name not in FIXED},
+            )
             return row
 
         return await self.database.write(merge)
@@ -140,22 +155,35 @@ class SqliteStore(MessageTable):
 
     async def create_machine(self, row: MachineRow) -> MachineRow:
         def create(connection: sqlite3.Connection) -> MachineRow:
-            if connection.execute("SELECT 1 FROM machines WHERE id = ?", (row.id,)).fetchone() is not None:
+            if (
+                connection.execute("SELECT 1 FROM machines WHERE id = ?", (row.id,)).fetchone()
+                is not None
+            ):
                 raise IdTaken(row.id)
             _insert(connection, "machines", row)
             return row
 
         return await self.database.write(create)
 
-    async def write_machine(self, row: MachineRow, expected: MachineRow) -> Written[MachineRow] | Stale[MachineRow]:
+    async def write_machine(
+        self, row: MachineRow, expected: MachineRow
+    ) -> Written[MachineRow] | Stale[MachineRow]:
         def write(connection: sqlite3.Connection) -> Written[MachineRow] | Stale[MachineRow]:
             found = connection.execute("SELECT * FROM machines WHERE id = ?", (row.id,)).fetchone()
             if found is None:
                 raise KeyError(row.id)
             now = machine_from(found)
-            if (now.metadata_version, now.runner_state_version) != (expected.metadata_version, expected.runner_state_version):
+            if (now.metadata_version, now.runner_state_version) != (
+                expected.metadata_version,
+                expected.runner_state_version,
+            ):
                 return Stale(now)
-            _update(connection, "machines", row.id, {name: getattr(row, name) for name in MACHINE if name not in FIXED})
+            _update(
+                connection,
+                "machines",
+                row.id,
+                {name: getattr(row, name) for name in MACHINE if name not in FIXED},
+            )
             return Written(row)
 
         return await self.database.write(write)

@@ -38,6 +38,8 @@ class Backoff:
         self.failures = self.refusals = 0
 
     def _spread(self, first: float, times: int, longest: float) -> float:
-        seconds = first * 2.0 ** min(max(times - 1, 0), 20) * self._random.uniform(1 - SPREAD, 1 + SPREAD)
+        seconds = (
+            first * 2.0 ** min(max(times - 1, 0), 20) * self._random.uniform(1 - SPREAD, 1 + SPREAD)
+        )
         # The real client waits exactly the longest from then on; a thousand machines should not come back together.
         return seconds if seconds < longest else longest * self._random.uniform(1 - SPREAD, 1)

@@ -10,7 +10,17 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from hapi.net.common.websocket import ClientSocket
-from hapi.protocol.channel import Acked, ClientChannel, Close, Event, Joined, Left, Refused, Send, Step
+from hapi.protocol.channel import (
+    Acked,
+    ClientChannel,
+    Close,
+    Event,
+    Joined,
+    Left,
+    Refused,
+    Send,
+    Step,
+)
 
 
 class Owner(Protocol):
@@ -21,7 +31,9 @@ class Owner(Protocol):
     def connection_event(self, connection: Connection, event: Event) -> None: ...
     def connection_acked(self, connection: Connection, acked: Acked) -> None: ...
     def connection_flows(self, connection: Connection, freely: bool) -> None: ...
-    def connection_ended(self, connection: Connection, reason: str | None, cause: Failure | None) -> None:
+    def connection_ended(
+        self, connection: Connection, reason: str | None, cause: Failure | None
+    ) -> None:
         """`reason` is ours or the WebSocket's; None when only `cause` tells."""
 
 
@@ -39,9 +51,16 @@ class Connection:
 
     @classmethod
     def begin(
-        cls, clock: IReactorTime, socket: ClientSocket, owner: Owner, namespace: str, auth: Mapping[str, Any]
+        cls,
+        clock: IReactorTime,
+        socket: ClientSocket,
+        owner: Owner,
+        namespace: str,
+        auth: Mapping[str, Any],
     ) -> Connection:
-        connection = cls(clock, socket, owner, ClientChannel.start(namespace, auth, clock.seconds()))
+        connection = cls(
+            clock, socket, owner, ClientChannel.start(namespace, auth, clock.seconds())
+        )
         connection._watch()
         return connection
 
@@ -109,7 +128,9 @@ class Connection:
 
     def _watch(self) -> None:
         """One timer, set anew when it comes too early: the deadline moves with every message."""
-        self._look = self._clock.callLater(max(0.0, self._channel.deadline - self._clock.seconds()), self._glance)
+        self._look = self._clock.callLater(
+            max(0.0, self._channel.deadline - self._clock.seconds()), self._glance
+        )
 
     def _glance(self) -> None:
         steps = self._channel.overdue(self._clock.seconds())

@@ -44,7 +44,11 @@ class Delivery:
     def way(self) -> Connection | None:
         """The connection, if a message can go out on it now, after all older ones."""
         connection = self._connection
-        return connection if connection is not None and connection.flowing and not self._reviewing else None
+        return (
+            connection
+            if connection is not None and connection.flowing and not self._reviewing
+            else None
+        )
 
     def post(self, entry: Entry) -> None:
         """Send it now, or when its turn comes."""

@@ -23,7 +23,9 @@ def hub_endpoint(reactor: Any, origin: str) -> IStreamClientEndpoint:
     parts = urlsplit(origin)
     assert parts.hostname is not None
     secure = parts.scheme == "https"
-    endpoint = HostnameEndpoint(reactor, parts.hostname, parts.port or (443 if secure else 80), timeout=CONNECT_TIMEOUT)
+    endpoint = HostnameEndpoint(
+        reactor, parts.hostname, parts.port or (443 if secure else 80), timeout=CONNECT_TIMEOUT
+    )
     if not secure:
         return endpoint
     from twisted.internet.endpoints import wrapClientTLS  # OpenSSL only for those who need it
@@ -40,7 +42,19 @@ def websocket_url(origin: str) -> str:
 
 
 # The upgrade's own; a second one of these breaks it. An Origin would be judged as a browser's (transport.md 2).
-_OURS = frozenset({"host", "connection", "upgrade", "origin", "content-length", "transfer-encoding", "expect", "te", "trailer"})
+_OURS = frozenset(
+    {
+        "host",
+        "connection",
+        "upgrade",
+        "origin",
+        "content-length",
+        "transfer-encoding",
+        "expect",
+        "te",
+        "trailer",
+    }
+)
 
 
 def upgrade_headers(extra: Mapping[str, str]) -> dict[str, str]:
@@ -48,7 +62,9 @@ def upgrade_headers(extra: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in extra.items()
-        if name.lower() not in _OURS and not name.lower().startswith("sec-websocket-") and is_header(name, value)
+        if name.lower() not in _OURS
+        and not name.lower().startswith("sec-websocket-")
+        and is_header(name, value)
     }
 
 

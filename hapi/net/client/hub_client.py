@@ -37,9 +37,13 @@ class HubClient:
 
     async def session(self, session_id: str) -> dict[str, Any]:
         """The `session` object of an existing session."""
-        return _part(await self._exchange("GET", f"/cli/sessions/{quote(session_id, safe='')}"), "session")
+        return _part(
+            await self._exchange("GET", f"/cli/sessions/{quote(session_id, safe='')}"), "session"
+        )
 
-    async def messages(self, session_id: str, after_seq: int, limit: int = 200) -> list[dict[str, Any]]:
+    async def messages(
+        self, session_id: str, after_seq: int, limit: int = 200
+    ) -> list[dict[str, Any]]:
         """Messages with a `seq` above `after_seq`, oldest first; at most `limit` (1-200)."""
         path = f"/cli/sessions/{quote(session_id, safe='')}/messages?afterSeq={after_seq}&limit={limit}"
         found = (await self._exchange("GET", path)).get("messages")
@@ -47,7 +51,9 @@ class HubClient:
             raise HubRefused(200, "its answer has no list of messages")
         return found
 
-    async def _exchange(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    async def _exchange(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         content = to_json(body).encode() if body is not None else None
         exchange = Deferred.fromCoroutine(self._request(method, path, content))
         try:
@@ -56,7 +62,9 @@ class HubClient:
             raise HubUnreachable(f"no answer within {TIMEOUT:.0f} s") from problem
         return _read(status, kind, answer)
 
-    async def _request(self, method: str, path: str, content: bytes | None) -> tuple[int, str, bytes]:
+    async def _request(
+        self, method: str, path: str, content: bytes | None
+    ) -> tuple[int, str, bytes]:
         from twisted.web.client import ResponseFailed
         from twisted.web.error import Error
 
@@ -75,7 +83,12 @@ class HubClient:
 
         try:
             response = await http.request(
-                method, self._access.url + path, headers=self._headers(), data=content, allow_redirects=False, unbuffered=True
+                method,
+                self._access.url + path,
+                headers=self._headers(),
+                data=content,
+                allow_redirects=False,
+                unbuffered=True,
             )
             from treq import collect as collect_body
 
@@ -91,10 +104,21 @@ class HubClient:
 
     def _headers(self) -> dict[str, str]:
         """The built-in ones win over the user's (transport.md 2)."""
-        own = {"Authorization": f"Bearer {self._access.token}", "Content-Type": "application/json", "Accept": "application/json"}
-        taken = {name.lower() for name in own} | {"host", "content-length", "transfer-encoding", "connection"}
+        own = {
+            "Authorization": f"Bearer {self._access.token}",
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+        }
+        taken = {name.lower() for name in own} | {
+            "host",
+            "content-length",
+            "transfer-encoding",
+            "connection",
+        }
         return own | {
-            name: value for name, value in self._access.headers.items() if name.lower() not in taken and is_header(name, value)
+            name: value
+            for name, value in self._access.headers.items()
+            if name.lower() not in taken and is_header(name, value)
         }
 
 
@@ -131,7 +155,9 @@ def _read(status: int, kind: str, content: bytes) -> dict[str, Any]:
     if broken is not None:
         raise HubRefused(status, "its answer is no JSON") from broken
     if not is_json:
-        raise HubRefused(status, f"it answers {named or 'without a type'} instead of JSON; is this a hub?")
+        raise HubRefused(
+            status, f"it answers {named or 'without a type'} instead of JSON; is this a hub?"
+        )
     if not isinstance(found, dict):
         raise HubRefused(status, "its answer is no JSON object")
     return found

@@ -19,7 +19,13 @@ from hapi.net.client.connection import Connection
 from hapi.net.client.delivery import Delivery, Review, Sent
 from hapi.net.client.endpoint import Watched, hub_endpoint, upgrade_headers, websocket_url
 from hapi.net.client.outbox import Entry
-from hapi.net.common.errors import AckTimeout, FrameTooLarge, LinkLost, certificate_words, connection_words
+from hapi.net.common.errors import (
+    AckTimeout,
+    FrameTooLarge,
+    LinkLost,
+    certificate_words,
+    connection_words,
+)
 from hapi.net.common.pending_calls import Calls
 from hapi.net.common.rpc import RpcTable
 from hapi.net.common.websocket import ClientSocket, ClientSocketFactory, message_size
@@ -33,7 +39,10 @@ __all__ = ["AckTimeout", "FrameTooLarge", "HubLink", "LinkLost", "LinkStatus", "
 
 NAMESPACE = "/cli"
 FAREWELL = 1.0  # seconds for the last messages, `41` and the closing handshake together
-BARRIER, BARRIER_SECONDS = "ping", 60.0  # the hub's own helper for "everything before this was handled"
+BARRIER, BARRIER_SECONDS = (
+    "ping",
+    60.0,
+)  # the hub's own helper for "everything before this was handled"
 OWED_MOST = 64 * 1024 * 1024  # characters of answers for a hub that asks and does not read
 
 
@@ -84,7 +93,9 @@ class HubLink(Service):
         headers = upgrade_headers(access.headers)
         factory = ClientSocketFactory(reactor, websocket_url(access.url), headers, self._begin)
         watched = Watched(endpoint or hub_endpoint(reactor, access.url), self._attempt_failed)
-        self._client = ClientService(watched, factory, retryPolicy=self._backoff.delay, clock=reactor)
+        self._client = ClientService(
+            watched, factory, retryPolicy=self._backoff.delay, clock=reactor
+        )
         rpc.on_added = self._register
 
     # --- for the program that uses the link
@@ -135,8 +146,12 @@ class HubLink(Service):
         except (TypeError, ValueError, RecursionError) as problem:
             return fail(problem)
         unsent = LinkLost(f"{event} was dropped unsent")
-        entry = Entry(text, lambda: self._calls.sent(number), lambda: self._calls.fail(number, unsent))
-        answer = self._calls.begin(number, event, timeout, lambda: self._delivery.outbox.withdraw(entry))
+        entry = Entry(
+            text, lambda: self._calls.sent(number), lambda: self._calls.fail(number, unsent)
+        )
+        answer = self._calls.begin(
+            number, event, timeout, lambda: self._delivery.outbox.withdraw(entry)
+        )
         self._delivery.post(entry)
         return answer.addCallback(lambda arguments: arguments[0] if arguments else None)
 
@@ -190,7 +205,9 @@ class HubLink(Service):
             self._register(method)
         self._say("connected", None)
         for call in self._on_connect:
-            maybeDeferred(call).addErrback(lambda failure: self.log.failure("A link's on_connect failed", failure))
+            maybeDeferred(call).addErrback(
+                lambda failure: self.log.failure("A link's on_connect failed", failure)
+            )
 
     def connection_refused(self, connection: Connection, message: str) -> None:
         self._lose()
@@ -210,19 +227,27 @@ class HubLink(Service):
         else:
             return
         answer.addCallback(self._answer, connection, event)
-        answer.addErrback(lambda failure: self.log.failure("Event {name} failed", failure, name=event.name))
+        answer.addErrback(
+            lambda failure: self.log.failure("Event {name} failed", failure, name=event.name)
+        )
 
     def connection_acked(self, connection: Connection, acked: Acked) -> None:
         self._calls.answered(acked.ack, acked.args)
 
-    def connection_ended(self, connection: Connection, reason: str | None, cause: Failure | None) -> None:
+    def connection_ended(
+        self, connection: Connection, reason: str | None, cause: Failure | None
+    ) -> None:
         was_joined = connection is self._joined
         if was_joined:
             self._lose()
         self._latest = None
         self._backoff.failed()
         problem = cause.value if cause is not None else None
-        words = certificate_words(problem, self._access.url) or reason or connection_words(problem, self._access.url)
+        words = (
+            certificate_words(problem, self._access.url)
+            or reason
+            or connection_words(problem, self._access.url)
+        )
         self._calls.fail_sent(LinkLost(words))
         if self.running and not self._leaving and (self.status.phase != "refused" or was_joined):
             self._say("connecting", words)
@@ -251,7 +276,9 @@ class HubLink(Service):
     def _text(self, event: str, args: tuple[Any, ...], ack: int | None) -> str:
         text = event_text(NAMESPACE, event, args, ack)
         if (size := message_size(text)) > MAX_PAYLOAD:
-            raise FrameTooLarge(f"{event} would be a message of {size} bytes; the limit is {MAX_PAYLOAD}")
+            raise FrameTooLarge(
+                f"{event} would be a message of {size} bytes; the limit is {MAX_PAYLOAD}"
+            )
         return text
 
     def _answer(self, result: Any, connection: Connection, event: Event) -> None:
@@ -259,7 +286,9 @@ class HubLink(Service):
             return
         text = ack_text(NAMESPACE, event.ack, [] if result is None else [result])
         if (size := message_size(text)) > MAX_PAYLOAD:
-            problem = to_json(error(f"the answer would be a message of {size} bytes; the limit is {MAX_PAYLOAD}"))
+            problem = to_json(
+                error(f"the answer would be a message of {size} bytes; the limit is {MAX_PAYLOAD}")
+            )
             text = ack_text(NAMESPACE, event.ack, [problem])
         if not connection.flowing:
             self._owed += len(text)
@@ -268,9 +297,16 @@ class HubLink(Service):
                 return
         connection.send(text)
 
-    def _say(self, phase: Literal["connecting", "connected", "refused", "stopped"], reason: str | None) -> None:
+    def _say(
+        self, phase: Literal["connecting", "connected", "refused", "stopped"], reason: str | None
+    ) -> None:
         self.status = LinkStatus(phase, reason, self._clock.seconds(), self._backoff.failures)
-        self.log.info("Link to {url}: {phase} ({reason})", url=self._access.url, phase=phase, reason=reason or "")
+        self.log.info(
+            "Link to {url}: {phase} ({reason})",
+            url=self._access.url,
+            phase=phase,
+            reason=reason or "",
+        )
         for call in self._on_status:
             try:
                 call(self.status)

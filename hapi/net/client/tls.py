@@ -42,7 +42,9 @@ class _TellingRoots:
         self._roots, self._tell = platformTrust(), tell
         directlyProvides(self, providedBy(self._roots))
 
-    def _addCACertsToContext(self, context: Context) -> None:  # Twisted's IOpenSSLTrustRoot; the one hook before first use
+    def _addCACertsToContext(
+        self, context: Context
+    ) -> None:  # Twisted's IOpenSSLTrustRoot; the one hook before first use
         self._roots._addCACertsToContext(context)
         context.set_info_callback(self._tell)
 

@@ -145,13 +145,17 @@ class VersionedDocument:
                 self._landed()
             case Mismatch(value, version):
                 self.value, self.version = value, version
-                self._again("version mismatch", at_once=self._failures == 0)  # one other write is no storm
+                self._again(
+                    "version mismatch", at_once=self._failures == 0
+                )  # one other write is no storm
             case NotTaken(reason):
                 self._again(reason or "malformed")
 
     def _hold(self, failure: Failure) -> None:
         """An attempt without an answer: its changes wait for the next."""
-        if isinstance(failure.value, ValueError | TypeError):  # too large, or no JSON: it never will go
+        if isinstance(
+            failure.value, ValueError | TypeError
+        ):  # too large, or no JSON: it never will go
             refused, self._flying = self._flying, []
             for change in refused:
                 change.stored.errback(failure)
@@ -170,7 +174,12 @@ class VersionedDocument:
             self._go()
             return
         seconds = pause(self._failures, self._random)
-        self.log.debug("{field} goes again in {seconds:.2f} s: {reason}", field=self._field, seconds=seconds, reason=reason)
+        self.log.debug(
+            "{field} goes again in {seconds:.2f} s: {reason}",
+            field=self._field,
+            seconds=seconds,
+            reason=reason,
+        )
         self._retry = self._clock.callLater(seconds, self._retry_due)
 
     def _retry_due(self) -> None:

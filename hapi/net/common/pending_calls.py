@@ -28,7 +28,9 @@ class Calls:
     _clock: IReactorTime
     _waiting: dict[int, _Call] = field(factory=dict)
 
-    def begin(self, number: int, event: str, timeout: float, dropped: Callable[[], object] = lambda: None) -> Deferred[list[Any]]:
+    def begin(
+        self, number: int, event: str, timeout: float, dropped: Callable[[], object] = lambda: None
+    ) -> Deferred[list[Any]]:
         """Wait for answer `number`: fires with its arguments, errs with AckTimeout after `timeout` seconds.
 
         `dropped` is told when the caller or the clock gives up. An answer counts only after `sent`.

@@ -62,14 +62,18 @@ def masked(payload: bytes, mask: bytes, offset: int = 0) -> bytes:
     """RFC 6455 5.3: `payload` XOR `mask` repeated; `offset` bytes of the frame went before. Its own inverse."""
     length = len(payload)
     key = (mask[offset % 4 :] + mask[: offset % 4]) * (length // 4 + 1)
-    return (int.from_bytes(payload, "little") ^ int.from_bytes(key[:length], "little")).to_bytes(length, "little")
+    return (int.from_bytes(payload, "little") ^ int.from_bytes(key[:length], "little")).to_bytes(
+        length, "little"
+    )
 
 
 @implementer(IPushProducer)
 class _Socket(TwistedProtocol):
     """Both ends: Autobahn's protocol met with a Twisted transport and a Holder."""
 
-    log = txaio.make_logger()  # silent unless the host starts txaio's logging; what matters is told to the holder
+    log = (
+        txaio.make_logger()
+    )  # silent unless the host starts txaio's logging; what matters is told to the holder
     our_log = Logger()
     peer: str | None = None
     holder: Holder
@@ -84,7 +88,9 @@ class _Socket(TwistedProtocol):
         """Send one message. Raises ValueError beyond MAX_PAYLOAD; drops it when the socket is no longer open."""
         payload = text.encode("utf-8", "replace")
         if len(payload) > MAX_PAYLOAD:
-            raise ValueError(f"a message of {len(payload)} bytes is over the limit of {MAX_PAYLOAD}")
+            raise ValueError(
+                f"a message of {len(payload)} bytes is over the limit of {MAX_PAYLOAD}"
+            )
         if self.state == self.STATE_OPEN:  # type: ignore[attr-defined]
             self.sendMessage(payload, doNotCompress=len(payload) < COMPRESS_FROM)  # type: ignore[attr-defined]
 
@@ -120,7 +126,11 @@ class _Socket(TwistedProtocol):
                 return
             self._dataReceived(data)  # type: ignore[attr-defined]
         except Exception as problem:  # Autobahn lets errors in a peer's HTTP head pass
-            self.our_log.debug("WebSocket peer {peer} sent what we cannot read: {problem}", peer=self.peer, problem=problem)
+            self.our_log.debug(
+                "WebSocket peer {peer} sent what we cannot read: {problem}",
+                peer=self.peer,
+                problem=problem,
+            )
             self.wasNotCleanReason = f"unreadable data: {problem}"[:200]
             self.abort()
         if self.state == self.STATE_CLOSING:  # type: ignore[attr-defined]
@@ -281,7 +291,9 @@ class ClientSocketFactory(_Factory, autobahn.WebSocketClientFactory):  # type: i
     noisy = False
     log = txaio.make_logger()
 
-    def __init__(self, clock: IReactorTime, url: str, headers: Mapping[str, str], make_holder: Any) -> None:
+    def __init__(
+        self, clock: IReactorTime, url: str, headers: Mapping[str, str], make_holder: Any
+    ) -> None:
         super().__init__(url, useragent=None, headers=dict(headers))
         self._clock, self._make_holder = clock, make_holder
         self.setProtocolOptions(
@@ -307,7 +319,9 @@ class ServerSocketFactory(_Factory, autobahn.WebSocketServerFactory):  # type: i
     def __init__(self, clock: IReactorTime, make_holder: Any) -> None:
         super().__init__(server="")
         self._clock, self._make_holder = clock, make_holder
-        self.setProtocolOptions(perMessageCompressionAccept=_accept_offer, allowNullOrigin=True, **OPTIONS)
+        self.setProtocolOptions(
+            perMessageCompressionAccept=_accept_offer, allowNullOrigin=True, **OPTIONS
+        )
 
     def buildProtocol(self, address: Any) -> ServerSocket:
         socket = ServerSocket()
@@ -318,7 +332,9 @@ class ServerSocketFactory(_Factory, autobahn.WebSocketServerFactory):  # type: i
 
 def _accept_response(response: Any) -> Any:
     if isinstance(response, PerMessageDeflateResponse):
-        return PerMessageDeflateResponseAccept(response, no_context_takeover=True, max_message_size=MAX_PAYLOAD)
+        return PerMessageDeflateResponseAccept(
+            response, no_context_takeover=True, max_message_size=MAX_PAYLOAD
+        )
     return None
 
 
@@ -326,6 +342,9 @@ def _accept_offer(offers: list[Any]) -> Any:
     for offer in offers:
         if isinstance(offer, PerMessageDeflateOffer):
             return PerMessageDeflateOfferAccept(
-                offer, request_no_context_takeover=True, no_context_takeover=True, max_message_size=MAX_PAYLOAD
+                offer,
+                request_no_context_takeover=True,
+                no_context_takeover=True,
+                max_message_size=MAX_PAYLOAD,
             )
     return None

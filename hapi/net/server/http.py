@@ -12,7 +12,14 @@ from twisted.web.iweb import IRequest
 
 T = TypeVar("T")
 # After these, what follows on the connection may be the rest of a broken request.
-_CLOSING = frozenset({http.BAD_REQUEST, http.REQUEST_TIMEOUT, http.REQUEST_ENTITY_TOO_LARGE, http.UNSUPPORTED_MEDIA_TYPE})
+_CLOSING = frozenset(
+    {
+        http.BAD_REQUEST,
+        http.REQUEST_TIMEOUT,
+        http.REQUEST_ENTITY_TOO_LARGE,
+        http.UNSUPPORTED_MEDIA_TYPE,
+    }
+)
 log = Logger()
 
 
@@ -32,7 +39,11 @@ def read_json(request: IRequest, limit: int, type: type[T], *, check_type: bool 
     """
     content = read_body(request, limit)
     kind = request.getHeader("content-type")
-    if check_type and (kind is not None or content) and (kind or "").split(";")[0].strip().lower() != "application/json":
+    if (
+        check_type
+        and (kind is not None or content)
+        and (kind or "").split(";")[0].strip().lower() != "application/json"
+    ):
         raise HttpError(http.UNSUPPORTED_MEDIA_TYPE, "the body must be application/json")
     try:
         return msgspec.json.decode(content or b"{}", type=type)
@@ -67,10 +78,20 @@ def reply(request: IRequest, status: int, value: Any, close: bool = False) -> by
 def reply_error(request: IRequest, problem: BaseException) -> bytes:
     """The answer to an exception: as it says, or 500 with a log entry and no details for the caller."""
     if isinstance(problem, HttpError):
-        return reply(request, problem.status, {"error": problem.message, **problem.more}, close=problem.status in _CLOSING)
+        return reply(
+            request,
+            problem.status,
+            {"error": problem.message, **problem.more},
+            close=problem.status in _CLOSING,
+        )
     if isinstance(problem, msgspec.ValidationError):
         return reply(request, http.BAD_REQUEST, {"error": str(problem)})
-    log.failure("{method} {path} failed", Failure(problem), method=request.method, path=getattr(request, "path", b""))
+    log.failure(
+        "{method} {path} failed",
+        Failure(problem),
+        method=request.method,
+        path=getattr(request, "path", b""),
+    )
     return reply(request, http.INTERNAL_SERVER_ERROR, {"error": "Internal Server Error"})
 
 

@@ -16,7 +16,18 @@ from zope.interface import Interface
 from hapi.net.common.errors import ConnectRefused, FrameTooLarge, PeerGone
 from hapi.net.common.pending_calls import Calls
 from hapi.net.common.websocket import ServerSocket, message_size
-from hapi.protocol.channel import Acked, Close, Event, Joining, Left, Send, ServerChannel, Step, ack_text, event_text
+from hapi.protocol.channel import (
+    Acked,
+    Close,
+    Event,
+    Joining,
+    Left,
+    Send,
+    ServerChannel,
+    Step,
+    ack_text,
+    event_text,
+)
 from hapi.protocol.engineio import MAX_PAYLOAD
 
 if TYPE_CHECKING:
@@ -195,7 +206,9 @@ class ClientConnection:
 
     # --- Holder
     def opened(self) -> None:
-        self._channel, steps = ServerChannel.start(self.server.handshake(), self.server.namespaces, self.server.clock.seconds())
+        self._channel, steps = ServerChannel.start(
+            self.server.handshake(), self.server.namespaces, self.server.clock.seconds()
+        )
         self.server.connections.add(self)
         self._do(steps)
         self._watch()

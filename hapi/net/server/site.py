@@ -49,7 +49,9 @@ class LimitedChannel(http.HTTPChannel):
     def dataReceived(self, data: bytes) -> None:
         if self.refused:
             return
-        if self._due is None and not self._handlingRequest:  # the next request on a kept connection begins
+        if (
+            self._due is None and not self._handlingRequest
+        ):  # the next request on a kept connection begins
             self._expect("head", self.site.head_seconds)
         super().dataReceived(data)  # type: ignore[no-untyped-call]
 
@@ -124,14 +126,21 @@ class LimitedSite(Site):
         body_seconds: float = BODY_SECONDS,
     ) -> None:
         super().__init__(  # type: ignore[no-untyped-call]
-            resource, LimitedRequest, timeout=IDLE_SECONDS, reactor=clock, parsePOSTFormSubmission=False
+            resource,
+            LimitedRequest,
+            timeout=IDLE_SECONDS,
+            reactor=clock,
+            parsePOSTFormSubmission=False,
         )
         self.clock, self.body_limit, self.most = clock, body_limit, most
         self.head_seconds, self.body_seconds = head_seconds, body_seconds
         self._channels: WeakSet[LimitedChannel] = WeakSet()
 
     def buildProtocol(self, addr: Any) -> LimitedChannel | None:  # type: ignore[override]
-        if self.most is not None and sum(1 for channel in self._channels if channel.transport is not None) >= self.most:
+        if (
+            self.most is not None
+            and sum(1 for channel in self._channels if channel.transport is not None) >= self.most
+        ):
             return None
         channel: Any = self.channel_type()
         channel.requestFactory, channel.site, channel.factory = self.requestFactory, self, self

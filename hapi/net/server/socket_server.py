@@ -19,11 +19,20 @@ from hapi.net.common.errors import ConnectRefused, PeerGone
 from hapi.net.common.websocket import CLOSE_PATIENCE, ServerSocketFactory
 from hapi.net.server.peers import ClientConnection, INamespace, Peer, checked
 from hapi.protocol.channel import event_text
-from hapi.protocol.engineio import BAD_REQUEST, PING_INTERVAL, PING_TIMEOUT, Handshake, Refusal, refusal
+from hapi.protocol.engineio import (
+    BAD_REQUEST,
+    PING_INTERVAL,
+    PING_TIMEOUT,
+    Handshake,
+    Refusal,
+    refusal,
+)
 
 __all__ = ["ConnectRefused", "INamespace", "Peer", "PeerGone", "SocketServer"]
 
-BACKLOG = 64 * 1024 * 1024  # characters a client may leave unread; above one message of the greatest size
+BACKLOG = (
+    64 * 1024 * 1024
+)  # characters a client may leave unread; above one message of the greatest size
 
 
 def same_host(origin: str, host: str) -> bool:
@@ -48,7 +57,12 @@ class SocketServer:
         ping_timeout: float = PING_TIMEOUT,
         backlog: int = BACKLOG,
     ) -> None:
-        self.clock, self.namespaces, self.allow_origin, self.backlog = clock, dict(namespaces), allow_origin, backlog
+        self.clock, self.namespaces, self.allow_origin, self.backlog = (
+            clock,
+            dict(namespaces),
+            allow_origin,
+            backlog,
+        )
         self._ping_interval, self._ping_timeout = ping_interval, ping_timeout
         self._rooms: dict[tuple[str, str], set[Peer]] = {}
         self._acks: dict[str, Iterator[int]] = {}
@@ -62,7 +76,14 @@ class SocketServer:
         """Who is in a room now."""
         return frozenset(self._rooms.get((namespace, name), ()))
 
-    def emit(self, room: str, event: str, *args: Any, without: Peer | None = None, namespace: str = "/cli") -> None:
+    def emit(
+        self,
+        room: str,
+        event: str,
+        *args: Any,
+        without: Peer | None = None,
+        namespace: str = "/cli",
+    ) -> None:
         """Send an event to everybody in `room` but `without`. Encoded once. Raises FrameTooLarge, TypeError, ValueError."""
         peers = self._rooms.get((namespace, room))
         if not peers:
@@ -79,7 +100,9 @@ class SocketServer:
         for connection in list(self.connections):
             closed: Deferred[None] = Deferred()
             self._closing[connection] = closed
-            waiting.append(closed.addTimeout(CLOSE_PATIENCE * 1.5, self.clock).addErrback(lambda _: None))
+            waiting.append(
+                closed.addTimeout(CLOSE_PATIENCE * 1.5, self.clock).addErrback(lambda _: None)
+            )
             connection.end("the hub stops")
         await DeferredList(waiting)
 
@@ -125,8 +148,12 @@ class SocketResource(Resource):
     def render(self, request: IRequest) -> Any:
         origin, host = request.getHeader("origin"), request.getHeader("host") or ""
         allowed = origin is None or self._server.allow_origin(origin, host)
-        query = {_text(name): [_text(value) for value in values] for name, values in request.args.items()}
-        sids = {connection.sid for connection in self._server.connections if connection.sid is not None}
+        query = {
+            _text(name): [_text(value) for value in values] for name, values in request.args.items()
+        }
+        sids = {
+            connection.sid for connection in self._server.connections if connection.sid is not None
+        }
         problem = refusal(_text(request.method), query, allowed, sids)
         if problem is None and (request.getHeader("upgrade") or "").lower() != "websocket":
             problem = BAD_REQUEST
@@ -141,7 +168,9 @@ class SocketResource(Resource):
         """Take the transport from the HTTP channel, as autobahn.twisted.resource does, and replay the request's head."""
         channel = request.channel
         socket = self._server.factory.buildProtocol(None)
-        socket.peer = request.getClientAddress().host if hasattr(request.getClientAddress(), "host") else None
+        socket.peer = (
+            request.getClientAddress().host if hasattr(request.getClientAddress(), "host") else None
+        )
         transport, channel.transport = channel.transport, None
         if isinstance(transport, ProtocolWrapper):
             transport.wrappedProtocol = socket
@@ -151,7 +180,10 @@ class SocketResource(Resource):
             transport.protocol = socket
         socket.makeConnection(transport)  # type: ignore[no-untyped-call]
         head = [request.method + b" " + request.uri + b" HTTP/1.1"]
-        head += [name + b": " + b",".join(values) for name, values in request.requestHeaders.getAllRawHeaders()]
+        head += [
+            name + b": " + b",".join(values)
+            for name, values in request.requestHeaders.getAllRawHeaders()
+        ]
         socket.dataReceived(b"\r\n".join(head) + b"\r\n\r\n")
 
 

@@ -15,7 +15,13 @@ from twisted.logger import Logger
 from hapi.attempts import AttemptFolder, attempts
 from hapi.home import Home
 from hapi.process import Exit, IProcesses, ProcessIdentity
-from hapi.protocol.attempt import AttemptEnd, AttemptProcess, AttemptRequest, AttemptSession, StopOrder
+from hapi.protocol.attempt import (
+    AttemptEnd,
+    AttemptProcess,
+    AttemptRequest,
+    AttemptSession,
+    StopOrder,
+)
 from hapi.protocol.control import DIRECTLY
 from hapi.protocol.spawn import Worktree
 from hapi.runner.attempts.child import Child
@@ -59,7 +65,10 @@ class Adoption:
         if request is None:
             if process is None or self._processes.is_running(process.child) is False:
                 return
-            self.log.warn("What was asked for with {attempt} is not readable; its process is taken over", attempt=folder.id)
+            self.log.warn(
+                "What was asked for with {attempt} is not readable; its process is taken over",
+                attempt=folder.id,
+            )
             request = _guess(folder, self._now())
         child = self._child(folder, request)
         if process is None:
@@ -98,12 +107,21 @@ class Adoption:
         if is_gone and folder.end is None and (end := told.ended.get(folder.id)) is not None:
             self._save(folder, "end", end)
 
-    def _save(self, folder: AttemptFolder, name: str, record: AttemptProcess | AttemptSession | StopOrder | AttemptEnd) -> None:
+    def _save(
+        self,
+        folder: AttemptFolder,
+        name: str,
+        record: AttemptProcess | AttemptSession | StopOrder | AttemptEnd,
+    ) -> None:
         try:
             setattr(folder, name, record)
         except OSError as error:  # it is known all the same
             reason = folder.trouble or str(error)
-            self.log.error("What is known of {attempt} is not saved yet: {reason}", attempt=folder.id, reason=reason)
+            self.log.error(
+                "What is known of {attempt} is not saved yet: {reason}",
+                attempt=folder.id,
+                reason=reason,
+            )
 
     def _read_back(self) -> Told:
         self._told = self._told or read_back(self._home)
@@ -122,7 +140,12 @@ class Adoption:
             if child.session_id is None and folder.stop is None and self._is_at_work(child):
                 child.life.unproven()
             self._tell("adopted", child)
-            self.log.info("Session {session_id} is taken over", session_id=child.session_id, pid=child.pid, attempt=child.attempt)
+            self.log.info(
+                "Session {session_id} is taken over",
+                session_id=child.session_id,
+                pid=child.pid,
+                attempt=child.attempt,
+            )
             self._children.watch(child)
             order = folder.stop
             if order is not None:  # it was being ended when the runner before us went
@@ -140,7 +163,11 @@ class Adoption:
         known = {"reason": order.reason, "actor": order.actor, "method": order.method}
         is_news = child.attempt not in self._read_back().stopped
         ending = Deferred.fromCoroutine(self._children.end(child, **known, is_news=is_news))
-        ending.addErrback(lambda reason: self.log.failure("Ending {attempt} failed", reason, attempt=child.attempt))
+        ending.addErrback(
+            lambda reason: self.log.failure(
+                "Ending {attempt} failed", reason, attempt=child.attempt
+            )
+        )
 
     def _bury(self, child: Child) -> None:
         end = child.folder.end
@@ -161,7 +188,9 @@ class Adoption:
         found = self._processes.tree(nobody, folder.id)
         if not found:
             return None
-        process = AttemptProcess(child=found[min(1, len(found) - 1)], holder=found[0] if len(found) > 1 else None)
+        process = AttemptProcess(
+            child=found[min(1, len(found) - 1)], holder=found[0] if len(found) > 1 else None
+        )
         self._save(folder, "process", process)
         return process
 
@@ -170,7 +199,11 @@ class Adoption:
         if child.identity is None or pid is None or pid == child.identity.pid:
             return child.identity
         found = self._processes.identify(pid)
-        return found if found is not None and found in self._processes.tree(child.identity, child.attempt) else None
+        return (
+            found
+            if found is not None and found in self._processes.tree(child.identity, child.attempt)
+            else None
+        )
 
     def _child(self, folder: AttemptFolder, request: AttemptRequest) -> Child:
         elapsed = max(self._now() - request.at, 0.0)
@@ -195,7 +228,9 @@ def _guess(folder: AttemptFolder, now: float) -> AttemptRequest:
     """What was asked for, as far as the rest of the folder tells."""
     metadata = {} if folder.session is None else folder.session.metadata
     agent, directory = (str(metadata.get(key) or "") for key in ("flavor", "path"))
-    begun = min([now, *(entry.stat(follow_symlinks=False).st_mtime for entry in os.scandir(folder.path))])
+    begun = min(
+        [now, *(entry.stat(follow_symlinks=False).st_mtime for entry in os.scandir(folder.path))]
+    )
     return AttemptRequest(argv=(), cwd=directory, at=begun, agent=agent)
 
 
@@ -204,6 +239,8 @@ def read_worktree(kept: dict[str, Any] | None) -> Worktree | None:
     if not kept or kept.get("made_by_us") is not True:
         return None
     try:
-        return Worktree(**{name: kept[name] for name in ("base_path", "branch", "name", "path", "created_at")})
+        return Worktree(
+            **{name: kept[name] for name in ("base_path", "branch", "name", "path", "created_at")}
+        )
     except (KeyError, TypeError):
         return None

@@ -99,7 +99,9 @@ class Child:
     launching: Once[bool] = field(factory=Once)  # whether there is a process
     outcome: Once[SpawnResult] = field(factory=Once)
     gone: Once[Exit] = field(factory=Once)
-    changed: Callable[[], object] = field(default=lambda: None)  # called when anything of this is about to be set
+    changed: Callable[[], object] = field(
+        default=lambda: None
+    )  # called when anything of this is about to be set
     life: ChildLife = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -141,7 +143,13 @@ def _machine() -> Callable[[Child], ChildLife]:
     def begin_lease(life: ChildLife, child: Child, identity: ProcessIdentity) -> _Awaited:
         child.state = "launched"
         folder, patience = child.folder, max(child.announce_within, 0.0)
-        lease = Lease(child.clock, patience, child.start_within, lambda: (child.announcing, signs_of_life(folder)), life.overdue)
+        lease = Lease(
+            child.clock,
+            patience,
+            child.start_within,
+            lambda: (child.announcing, signs_of_life(folder)),
+            life.overdue,
+        )
         return _Awaited(identity.pid, lease.begin())
 
     builder = TypeMachineBuilder(ChildLife, Child)
@@ -184,7 +192,10 @@ def _machine() -> Callable[[Child], ChildLife]:
     @launched.upon(ChildLife.exited).to(refused)
     def die_young(life: ChildLife, child: Child, awaited: _Awaited, how: Exit) -> None:
         awaited.lease.cancel()
-        _refuse(child, f"Session process exited before webhook for PID {awaited.pid}{in_brackets(how)}{child.last_words()}")
+        _refuse(
+            child,
+            f"Session process exited before webhook for PID {awaited.pid}{in_brackets(how)}{child.last_words()}",
+        )
         _bury(child, how)
 
     launched.upon(ChildLife.unproven).to(unknown)(_trust)
@@ -224,9 +235,28 @@ def _machine() -> Callable[[Child], ChildLife]:
         announced: (ChildLife.stop_asked, ChildLife.announced),  # once more, or under a further id
         ready: (ChildLife.stop_asked, ChildLife.announced, ChildLife.ready),
         unknown: (ChildLife.stop_asked, ChildLife.ready),
-        refused: (ChildLife.stop_asked, ChildLife.announced, ChildLife.ready, ChildLife.overdue, ChildLife.not_launched),
-        ended: (ChildLife.stop_asked, ChildLife.announced, ChildLife.ready, ChildLife.overdue, ChildLife.exited),
-        left: (*_BEGINNING, ChildLife.stop_asked, ChildLife.announced, ChildLife.ready, ChildLife.overdue, ChildLife.exited),
+        refused: (
+            ChildLife.stop_asked,
+            ChildLife.announced,
+            ChildLife.ready,
+            ChildLife.overdue,
+            ChildLife.not_launched,
+        ),
+        ended: (
+            ChildLife.stop_asked,
+            ChildLife.announced,
+            ChildLife.ready,
+            ChildLife.overdue,
+            ChildLife.exited,
+        ),
+        left: (
+            *_BEGINNING,
+            ChildLife.stop_asked,
+            ChildLife.announced,
+            ChildLife.ready,
+            ChildLife.overdue,
+            ChildLife.exited,
+        ),
     }
     for state, inputs in late.items():
         for told in inputs:
@@ -237,7 +267,11 @@ def _machine() -> Callable[[Child], ChildLife]:
 def _trust(life: ChildLife, child: Child, awaited: _Awaited) -> None:
     awaited.lease.cancel()
     child.state = "unknown"
-    child.outcome.happen(SpawnRefused(f"Process {awaited.pid} may be this session already: stop PID-{awaited.pid} first"))
+    child.outcome.happen(
+        SpawnRefused(
+            f"Process {awaited.pid} may be this session already: stop PID-{awaited.pid} first"
+        )
+    )
 
 
 def _know_again(life: ChildLife, child: Child, session_id: str) -> None:

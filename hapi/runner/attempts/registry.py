@@ -43,8 +43,12 @@ class Children:
     thresholds: Thresholds = field(factory=Thresholds)
     disk: Disk = field(factory=AtOnce)
     on_ended: Callable[[Child], object] = field(default=lambda child: None)
-    on_reported: Callable[[Child], object] = field(default=lambda child: None)  # it has announced itself
-    untold: list[Child] | None = None  # ends seen while another runner of this home is to tell them (a hand-off)
+    on_reported: Callable[[Child], object] = field(
+        default=lambda child: None
+    )  # it has announced itself
+    untold: list[Child] | None = (
+        None  # ends seen while another runner of this home is to tell them (a hand-off)
+    )
     _by_attempt: dict[str, Child] = field(factory=dict)
     _by_name: dict[str, dict[str, Child]] = field(factory=dict)  # session id → attempt → child
     _by_pid: dict[int, Child] = field(factory=dict)
@@ -95,7 +99,9 @@ class Children:
         if name.startswith("PID-") and name[4:].isdecimal() and len(name) < 16:
             child = self._by_pid.get(int(name[4:]))
             return [] if child is None or child.pid != int(name[4:]) else [child]
-        return sorted(self._by_name.get(name, {}).values(), key=lambda child: child.attempt, reverse=True)
+        return sorted(
+            self._by_name.get(name, {}).values(), key=lambda child: child.attempt, reverse=True
+        )
 
     def living(self, name: str) -> Child | None:
         return next((child for child in self.named(name) if child.is_live), None)
@@ -103,7 +109,11 @@ class Children:
     def of_process(self, identity: ProcessIdentity) -> Child | None:
         """The child whose process this is: the very same one, not another that was given its pid."""
         child = self._by_pid.get(identity.pid)
-        return child if child is not None and identity in (child.identity, child.holder, child.host) else None
+        return (
+            child
+            if child is not None and identity in (child.identity, child.holder, child.host)
+            else None
+        )
 
     def of_tree(self, environment: Mapping[str, str] | None) -> Child | None:
         """The child below which a process with this environment was started: the mark goes on to whatever a session starts."""
@@ -154,7 +164,11 @@ class Children:
                 activity=self.activity(child),
             )
             for child in self._by_attempt.values()
-            if child.is_live and (child.state == "unknown" or (child.session_id is not None and child.state != "refused"))
+            if child.is_live
+            and (
+                child.state == "unknown"
+                or (child.session_id is not None and child.state != "refused")
+            )
         ]
 
     # --- ends
@@ -185,11 +199,21 @@ class Children:
         end = child.folder.end
         if end is None and child.holder is not None:
             try:
-                await race([self._processes.when_exited(child.holder), deferLater(self._clock, REPORT_WITHIN)])
-            except (CancelledError, FailureGroup):  # we leave: the holder goes on to write it, and the next runner reads it
+                await race(
+                    [
+                        self._processes.when_exited(child.holder),
+                        deferLater(self._clock, REPORT_WITHIN),
+                    ]
+                )
+            except (
+                CancelledError,
+                FailureGroup,
+            ):  # we leave: the holder goes on to write it, and the next runner reads it
                 raise CancelledError from None
             except Exception:
-                self.log.failure("Waiting for the holder of {attempt} failed", attempt=child.attempt)
+                self.log.failure(
+                    "Waiting for the holder of {attempt} failed", attempt=child.attempt
+                )
             end = child.folder.end
         return seen if end is None else Exit(end.exit_code, end.signal)
 
@@ -208,7 +232,11 @@ class Children:
             try:
                 await self.disk.do(lambda: self._write_end(child, how))
             except OSError as error:
-                self.log.error("The end of {attempt} was not saved: {reason}", attempt=child.attempt, reason=str(error))
+                self.log.error(
+                    "The end of {attempt} was not saved: {reason}",
+                    attempt=child.attempt,
+                    reason=str(error),
+                )
         self.ended(child, how)
 
     def _write_end(self, child: Child, how: Exit) -> None:
@@ -221,7 +249,12 @@ class Children:
             return
         if is_news:
             name = child.session_id or child.requested_id or child.attempt
-            self.log.info("Process {pid} of session {session_id} ended{how}", pid=child.pid, session_id=name, how=_in_words(how))
+            self.log.info(
+                "Process {pid} of session {session_id} ended{how}",
+                pid=child.pid,
+                session_id=name,
+                how=_in_words(how),
+            )
         if is_news and self.untold is not None:
             self.untold.append(child)
         elif is_news:
@@ -229,7 +262,11 @@ class Children:
         child.life.exited(how)
         self.on_ended(child)
         cleaning = Deferred.fromCoroutine(self._clean(child))
-        cleaning.addErrback(lambda reason: self.log.failure("Cleaning up after {attempt} failed", reason, attempt=child.attempt))
+        cleaning.addErrback(
+            lambda reason: self.log.failure(
+                "Cleaning up after {attempt} failed", reason, attempt=child.attempt
+            )
+        )
 
     def tell_untold(self, tells: Callable[[str, float], bool]) -> None:
         """We are the one to tell of ends again: those that came meanwhile, unless the journal `tells` (attempt, time) them."""
@@ -241,7 +278,9 @@ class Children:
 
     def tell_end(self, child: Child, how: Exit) -> None:
         """Into the journal, once for each attempt."""
-        self.note("ended", child, exitCode=how.exit_code, signal=how.signal, reason=self._why(child))
+        self.note(
+            "ended", child, exitCode=how.exit_code, signal=how.signal, reason=self._why(child)
+        )
 
     @staticmethod
     def _why(child: Child) -> str | None:
@@ -259,7 +298,10 @@ class Children:
     @property
     def trouble(self) -> str | None:
         """Why something that is known of a session is not on the disk; None if all is."""
-        return next((child.folder.trouble for child in self._by_attempt.values() if child.folder.unsaved), None)
+        return next(
+            (child.folder.trouble for child in self._by_attempt.values() if child.folder.unsaved),
+            None,
+        )
 
     async def save_again(self) -> None:
         """Write what the disk refused: announcements, orders, ends."""
@@ -269,7 +311,11 @@ class Children:
                     await self.disk.do(child.folder.save_again)
                 except OSError as error:
                     reason = child.folder.trouble or str(error)
-                    self.log.debug("Of {attempt} not all is saved yet: {reason}", attempt=child.attempt, reason=reason)
+                    self.log.debug(
+                        "Of {attempt} not all is saved yet: {reason}",
+                        attempt=child.attempt,
+                        reason=reason,
+                    )
                 else:
                     self.log.info("What is known of {attempt} is saved now", attempt=child.attempt)
 
@@ -280,14 +326,22 @@ class Children:
         child = self.living(name)
         if child is not None:
             return await self.end(child, reason=reason, actor=actor, method=method)
-        return "already_gone" if any(not child.is_live for child in self.named(name)) else "still_alive"
+        return (
+            "already_gone"
+            if any(not child.is_live for child in self.named(name))
+            else "still_alive"
+        )
 
-    async def end(self, child: Child, *, reason: str, actor: str, method: str, is_news: bool = True) -> StopStatus:
+    async def end(
+        self, child: Child, *, reason: str, actor: str, method: str, is_news: bool = True
+    ) -> StopStatus:
         """End the whole tree of `child`; callers that come meanwhile are answered together."""
         stopping = child.stopping
         if stopping is None:
             stopping = child.stopping = Once()
-            ending = Deferred.fromCoroutine(self._end(child, StopOrder(reason, actor, method, self._now()), is_news))
+            ending = Deferred.fromCoroutine(
+                self._end(child, StopOrder(reason, actor, method, self._now()), is_news)
+            )
             ending.addErrback(self._could_not_end, child).addCallback(self._stopped, child)
         return await stopping.when()
 
@@ -318,8 +372,16 @@ class Children:
                 self.log.warn("Process {pid} is gone, but nobody reported its end", pid=child.pid)
         if status == "still_alive":
             self.note("still-alive", child, actor=order.actor)
-        told = f"{status}, as far as it can be seen without its holder" if child.holder_lost else status
-        self.log.info("Session {session_id}: {status}", session_id=child.session_id or child.attempt, status=told)
+        told = (
+            f"{status}, as far as it can be seen without its holder"
+            if child.holder_lost
+            else status
+        )
+        self.log.info(
+            "Session {session_id}: {status}",
+            session_id=child.session_id or child.attempt,
+            status=told,
+        )
         return status
 
     async def _write_down(self, child: Child, order: StopOrder) -> None:
@@ -327,7 +389,11 @@ class Children:
         try:
             await self.disk.do(lambda: self._write_stop(child, order))
         except OSError as error:
-            self.log.error("The reason to stop {attempt} was not saved: {reason}", attempt=child.attempt, reason=str(error))
+            self.log.error(
+                "The reason to stop {attempt} was not saved: {reason}",
+                attempt=child.attempt,
+                reason=str(error),
+            )
 
     @staticmethod
     def _write_stop(child: Child, order: StopOrder) -> None:

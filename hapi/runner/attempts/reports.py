@@ -16,7 +16,10 @@ from hapi.runner.attempts.child import Child
 from hapi.runner.attempts.start_lease import stamp_of
 from hapi.runner.storage.disk import AtOnce, Disk
 
-GLANCE, FOLLOW_FOR = 0.5, 120.0  # seconds between looks at one that is not ready yet, and how long we go on
+GLANCE, FOLLOW_FOR = (
+    0.5,
+    120.0,
+)  # seconds between looks at one that is not ready yet, and how long we go on
 FRESH = 0.25  # seconds for which what was read counts as of now
 
 
@@ -25,7 +28,9 @@ class Reports:
     """Keeps `child.report` as its folder has it. `on_ready` hears once of each agent that is able to take a prompt."""
 
     _clock: IReactorTime
-    _later: Callable[[float, Callable[[], object]], object]  # callLater, for as long as the runner serves
+    _later: Callable[
+        [float, Callable[[], object]], object
+    ]  # callLater, for as long as the runner serves
     on_ready: Callable[[Child], object] = field(default=lambda child: None)
     _disk: Disk = field(factory=AtOnce)
     _followed: dict[str, tuple[Child, float]] = field(factory=dict)  # attempt → until when
@@ -58,7 +63,9 @@ class Reports:
                 self.look(child)
 
     def look(self, child: Child) -> None:
-        stamp = stamp_of(f"{child.folder.path}/{REPORT}")  # as text: a thousand of them are looked at in a row
+        stamp = stamp_of(
+            f"{child.folder.path}/{REPORT}"
+        )  # as text: a thousand of them are looked at in a row
         if stamp is None or self._stamps.get(child.attempt) == stamp:
             return
         self._stamps[child.attempt] = stamp
@@ -79,7 +86,11 @@ class Reports:
 
     def _not_kept(self, failure: Failure, child: Child) -> None:
         reason = failure.getErrorMessage()
-        self.log.error("The resume id of {attempt} was not saved: {reason}", attempt=child.attempt, reason=reason)
+        self.log.error(
+            "The resume id of {attempt} was not saved: {reason}",
+            attempt=child.attempt,
+            reason=reason,
+        )
 
     def forget(self, child: Child) -> None:
         self._stamps.pop(child.attempt, None)

@@ -25,8 +25,12 @@ class Retention:
         count, days = found.get("count"), found.get("days")
         kept = cls()
         return cls(
-            count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else kept.count,
-            days * 86400.0 if isinstance(days, int | float) and not isinstance(days, bool) and days > 0 else kept.age,
+            count
+            if isinstance(count, int) and not isinstance(count, bool) and count >= 0
+            else kept.count,
+            days * 86400.0
+            if isinstance(days, int | float) and not isinstance(days, bool) and days > 0
+            else kept.age,
         )
 
     def outdated(self, children: Sequence[Child], now: float) -> list[Child]:
@@ -37,4 +41,8 @@ class Retention:
         """
         ended = [child for child in children if not child.is_live]
         surplus = max(len(ended) - self.count, 0)
-        return [child for place, child in enumerate(ended) if place < surplus or now - child.started_at > self.age]
+        return [
+            child
+            for place, child in enumerate(ended)
+            if place < surplus or now - child.started_at > self.age
+        ]

@@ -34,7 +34,9 @@ class Thresholds:
         return cls(**numbers)
 
 
-def stuck(report: AttemptReport | None, last_sign: float | None, now: float, after: Thresholds) -> str | None:
+def stuck(
+    report: AttemptReport | None, last_sign: float | None, now: float, after: Thresholds
+) -> str | None:
     """`approval`, `silent` or `queued`; None for a session that gets on, idles, or does not report.
 
     `last_sign` is when it last showed life, `now` the time: epoch seconds. A clock that was set back finds nothing.

@@ -21,7 +21,11 @@ def signs_of_life(folder: AttemptFolder) -> tuple[object, ...]:
 
 def last_sign(folder: AttemptFolder) -> float | None:
     """When it last wrote or reported, in epoch seconds by the file system's clock."""
-    seen = [stamp[0] for path in (folder.output, folder.report_path) if (stamp := stamp_of(path)) is not None]
+    seen = [
+        stamp[0]
+        for path in (folder.output, folder.report_path)
+        if (stamp := stamp_of(path)) is not None
+    ]
     return max(seen) / 1e9 if seen else None
 
 

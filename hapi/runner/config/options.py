@@ -18,7 +18,12 @@ from hapi.runner.spawn.admission import Limits, read_size
 from hapi.runner.workspace.roots import RootUnusable, WorkspaceRoots
 from hapi.settings import HubAccess, NotConfigured, hub_access, machine_id, read_settings, wrong
 
-OWN_SESSIONS = (sys.executable, "-P", "-m", "hapi")  # -P: a project that holds a hapi.py or json.py is not imported
+OWN_SESSIONS = (
+    sys.executable,
+    "-P",
+    "-m",
+    "hapi",
+)  # -P: a project that holds a hapi.py or json.py is not imported
 ANNOUNCE_WITHIN, BEAT = 15.0, 60.0  # seconds, npm's defaults
 START_WITHIN = 60.0  # seconds a session may take to announce itself while it shows life
 
@@ -59,7 +64,11 @@ class RunnerOptions:
 
     def for_children(self) -> dict[str, str]:
         """The environment that tells a session whose it is, whatever our own environment says."""
-        found = {"HAPI_HOME": str(self.home.path), "HAPI_API_URL": self.access.url, "CLI_API_TOKEN": self.access.token}
+        found = {
+            "HAPI_HOME": str(self.home.path),
+            "HAPI_API_URL": self.access.url,
+            "CLI_API_TOKEN": self.access.token,
+        }
         if self.access.headers:
             import json
 
@@ -99,27 +108,50 @@ class RunnerOptions:
             "revive": read_revival(environ, settings, revive),
             "session_limits": read_session_limits(environ, settings, session_memory),
             "limits": Limits.read(flags, environ, settings),
-            "announce_within": _milliseconds(environ, "HAPI_RUNNER_WEBHOOK_TIMEOUT_MS", ANNOUNCE_WITHIN),
-            "start_within": _milliseconds(environ, "HAPI_RUNNER_START_CAP_MS", _start_cap(settings)),
+            "announce_within": _milliseconds(
+                environ, "HAPI_RUNNER_WEBHOOK_TIMEOUT_MS", ANNOUNCE_WITHIN
+            ),
+            "start_within": _milliseconds(
+                environ, "HAPI_RUNNER_START_CAP_MS", _start_cap(settings)
+            ),
             "heartbeat": _milliseconds(environ, "HAPI_RUNNER_HEARTBEAT_INTERVAL", BEAT),
             "hostname": environ.get("HAPI_HOSTNAME", ""),
             "supervised": environ.get("HAPI_RUNNER_SUPERVISED") == "1",
             "handoff_disabled": environ.get("HAPI_DISABLE_VERSION_HANDOFF") == "1",
         }
-        words = tuple(argv) if argv is not None else words_for(roots if flagged else WorkspaceRoots(), session_command, flags)
+        words = (
+            tuple(argv)
+            if argv is not None
+            else words_for(roots if flagged else WorkspaceRoots(), session_command, flags)
+        )
         identity = machine_id(home)
-        return cls(home, access, identity, roots, command, dict(environ), settings, words, **{**given, **more})
+        return cls(
+            home,
+            access,
+            identity,
+            roots,
+            command,
+            dict(environ),
+            settings,
+            words,
+            **{**given, **more},
+        )
 
 
 def words_for(
-    roots: WorkspaceRoots, session_command: str | Iterable[str] | None, more: Mapping[str, str | int | None] | None = None
+    roots: WorkspaceRoots,
+    session_command: str | Iterable[str] | None,
+    more: Mapping[str, str | int | None] | None = None,
 ) -> tuple[str, ...]:
     """The command line that starts the same runner again, from `runner` on."""
     words = ["runner", "start-sync"]
     for root in roots.given:
         words += ["--workspace-root", root]
     if session_command:
-        words += ["--session-command", session_command if isinstance(session_command, str) else shlex.join(session_command)]
+        words += [
+            "--session-command",
+            session_command if isinstance(session_command, str) else shlex.join(session_command),
+        ]
     for name, value in (more or {}).items():
         if value is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
@@ -130,8 +162,12 @@ def read_command(given: str | Iterable[str] | None, environ: Mapping[str, str]) 
     """The program that sessions run: the flag, HAPI_CLI_EXECUTABLE (an absolute path), else our own. Raises NotConfigured."""
     named = environ.get("HAPI_CLI_EXECUTABLE")
     for name, text in (("--session-command", given), ("HAPI_CLI_EXECUTABLE", named)):
-        if text and any("\udc80" <= character <= "\udcff" for character in "".join(text)):  # bytes that are no text
-            raise NotConfigured(f"{name} {text!r} is not valid UTF-8, so folders and journal could not name it")
+        if text and any(
+            "\udc80" <= character <= "\udcff" for character in "".join(text)
+        ):  # bytes that are no text
+            raise NotConfigured(
+                f"{name} {text!r} is not valid UTF-8, so folders and journal could not name it"
+            )
     if given:
         try:
             words = tuple(shlex.split(given) if isinstance(given, str) else given)
@@ -144,7 +180,9 @@ def read_command(given: str | Iterable[str] | None, environ: Mapping[str, str]) 
     if not named:
         return OWN_SESSIONS
     if not os.path.isabs(named) or not Path(named).is_file() or not os.access(named, os.X_OK):
-        raise NotConfigured(f"HAPI_CLI_EXECUTABLE {named!r} must be the absolute path of an executable file")
+        raise NotConfigured(
+            f"HAPI_CLI_EXECUTABLE {named!r} must be the absolute path of an executable file"
+        )
     return (named,)
 
 
@@ -153,7 +191,9 @@ def read_roots(flagged: Iterable[str], settings: Mapping[str, Any]) -> Workspace
     given, name = list(flagged), "--workspace-root"
     if not given and (kept := settings.get("workspaceRoots")) is not None:
         name = "workspaceRoots in settings.json"
-        if not isinstance(kept, list) or not all(isinstance(path, str) and os.path.isabs(path) for path in kept):
+        if not isinstance(kept, list) or not all(
+            isinstance(path, str) and os.path.isabs(path) for path in kept
+        ):
             raise NotConfigured(f"{name} must be a list of absolute paths")
         given = kept
     try:
@@ -162,10 +202,16 @@ def read_roots(flagged: Iterable[str], settings: Mapping[str, Any]) -> Workspace
         raise NotConfigured(f"{name}: {error}") from error
 
 
-def read_revival(environ: Mapping[str, str], settings: Mapping[str, Any], flag: str | None = None) -> str:
+def read_revival(
+    environ: Mapping[str, str], settings: Mapping[str, Any], flag: str | None = None
+) -> str:
     """What becomes of interrupted sessions: `offer` or `auto`. Raises NotConfigured."""
     kept = "revive in settings.json", settings.get("revive")
-    for name, wanted in (("--revive", flag), ("HAPI_RUNNER_REVIVE", environ.get("HAPI_RUNNER_REVIVE")), kept):
+    for name, wanted in (
+        ("--revive", flag),
+        ("HAPI_RUNNER_REVIVE", environ.get("HAPI_RUNNER_REVIVE")),
+        kept,
+    ):
         if wanted is None or wanted == "":
             continue
         if wanted not in ("offer", "auto"):
@@ -178,9 +224,14 @@ def read_session_limits(
     environ: Mapping[str, str], settings: Mapping[str, Any], memory: str | int | None = None
 ) -> SessionLimits:
     """What one session may take; `memory` is the flag. Raises NotConfigured."""
-    named = {"--session-memory": memory, "HAPI_RUNNER_SESSION_MEMORY": environ.get("HAPI_RUNNER_SESSION_MEMORY")}
+    named = {
+        "--session-memory": memory,
+        "HAPI_RUNNER_SESSION_MEMORY": environ.get("HAPI_RUNNER_SESSION_MEMORY"),
+    }
     named["sessionMemory in settings.json"] = settings.get("sessionMemory")
-    name, given = next(((name, value) for name, value in named.items() if value not in (None, "")), ("", None))
+    name, given = next(
+        ((name, value) for name, value in named.items() if value not in (None, "")), ("", None)
+    )
     try:
         size = None if given is None else read_size(str(given))
     except ValueError as error:
@@ -194,7 +245,11 @@ def read_session_limits(
 
 def _start_cap(settings: Mapping[str, Any]) -> float:
     found = settings.get("startCapSeconds")
-    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) and 0 < found < 1e9 else START_WITHIN
+    return (
+        float(found)
+        if isinstance(found, int | float) and not isinstance(found, bool) and 0 < found < 1e9
+        else START_WITHIN
+    )
 
 
 def _milliseconds(environ: Mapping[str, str], name: str, default: float) -> float:

@@ -29,7 +29,16 @@ from hapi.runner.storage.disk import AtOnce, Disk
 from hapi.runner.storage.journal import Note, unnoted
 
 LAUNCH_WITHIN = 5.0  # seconds
-KEPT_METADATA = ("path", "flavor", "startedBy", "version", "name", "machineId", "startedFromRunner", "worktree")
+KEPT_METADATA = (
+    "path",
+    "flavor",
+    "startedBy",
+    "version",
+    "name",
+    "machineId",
+    "startedFromRunner",
+    "worktree",
+)
 
 
 @frozen
@@ -53,7 +62,9 @@ class Announcements:
     _processes: IProcesses
     _children: Children
     _own_uid: Callable[[], int] = os.geteuid
-    _own_pid: Callable[[], int] = os.getpid  # asked each time: a daemon gets another after it was made
+    _own_pid: Callable[[], int] = (
+        os.getpid
+    )  # asked each time: a daemon gets another after it was made
     _now: Callable[[], float] = time.time
     _holds_socket: Callable[[int, int], bool | None] = holds_socket
     announce_within: float = 15.0
@@ -95,11 +106,15 @@ class Announcements:
                 await self._adopt(identity, message, proof)
         finally:
             self._one_by_one.release()
-        return Accepted() if child is None else await self._from_child(child, identity, message, proof)
+        return (
+            Accepted() if child is None else await self._from_child(child, identity, message, proof)
+        )
 
     def _reject(self, pid: int, reason: str) -> Rejected:
         self.note("announcement-refused", pid=pid, reason=reason)
-        self.log.warn("An announcement naming process {pid} is refused: {reason}", pid=pid, reason=reason)
+        self.log.warn(
+            "An announcement naming process {pid} is refused: {reason}", pid=pid, reason=reason
+        )
         return Rejected(403, f"metadata.hostPid: {reason}")
 
     def _proof(self, identity: ProcessIdentity, door: Door) -> bool | None:
@@ -108,11 +123,17 @@ class Announcements:
         if caller is None or not door.provable:
             return None
         if caller.pid is not None:
-            return caller.pid == identity.pid or any(caller.pid == one.pid for one in self._processes.tree(identity, ""))
+            return caller.pid == identity.pid or any(
+                caller.pid == one.pid for one in self._processes.tree(identity, "")
+            )
         held = self._holds_socket(identity.pid, caller.inode)
         if held is not False:
             return held
-        below = [self._holds_socket(one.pid, caller.inode) for one in self._processes.tree(identity, "") if one != identity]
+        below = [
+            self._holds_socket(one.pid, caller.inode)
+            for one in self._processes.tree(identity, "")
+            if one != identity
+        ]
         return True if True in below else None if None in below else False
 
     async def _child_around(self, identity: ProcessIdentity) -> Child | None:
@@ -126,9 +147,15 @@ class Announcements:
             marked = self._children.attempt(environment.get(MARK, ""))
             return None if marked is None or not await self._is_launched(marked) else marked
         for child in self._children:
-            if child.exit is not None or child.host is not None or not await self._is_launched(child):
+            if (
+                child.exit is not None
+                or child.host is not None
+                or not await self._is_launched(child)
+            ):
                 continue
-            if child.identity is not None and identity in self._processes.tree(child.identity, child.attempt):
+            if child.identity is not None and identity in self._processes.tree(
+                child.identity, child.attempt
+            ):
                 return child
         return None
 
@@ -138,15 +165,23 @@ class Announcements:
         except TimeoutError:
             return False
 
-    async def _from_child(self, child: Child, identity: ProcessIdentity, message: SessionStarted, proof: bool | None) -> Verdict:
+    async def _from_child(
+        self, child: Child, identity: ProcessIdentity, message: SessionStarted, proof: bool | None
+    ) -> Verdict:
         if child.state in ("refused", "ended"):
             return self._too_late(child, message)
         several = _serves_several(message.metadata)
-        if child.host not in (None, identity) and not several and self._processes.is_running(child.host) is not False:
+        if (
+            child.host not in (None, identity)
+            and not several
+            and self._processes.is_running(child.host) is not False
+        ):
             return self._reject(identity.pid, "its session has announced itself as another process")
         child.unverified = proof is None
         if several and child.session_id is not None:
-            self._children.reported_too(child, message.session_id, archived=_is_archived(message.metadata))
+            self._children.reported_too(
+                child, message.session_id, archived=_is_archived(message.metadata)
+            )
             return Accepted()
         child.announcing = True
         await self._record(child.folder, identity, message)
@@ -155,7 +190,11 @@ class Announcements:
         self._children.reported(child, message.session_id, identity)
         child.life.announced(message.session_id)
         self.note("announced", child)
-        self.log.info("Session {session_id} announced by process {pid}", session_id=message.session_id, pid=identity.pid)
+        self.log.info(
+            "Session {session_id} announced by process {pid}",
+            session_id=message.session_id,
+            pid=identity.pid,
+        )
         return Accepted()
 
     def _too_late(self, child: Child, message: SessionStarted) -> Rejected:
@@ -166,21 +205,41 @@ class Announcements:
             attempt=child.attempt,
         )
         self.note("announcement-refused", child, reason="its start was over")
-        ending = Deferred.fromCoroutine(self._children.end(child, reason="announced too late", actor="runner", method="lease"))
-        ending.addErrback(lambda reason: self.log.failure("Ending {attempt} failed", reason, attempt=child.attempt))
+        ending = Deferred.fromCoroutine(
+            self._children.end(child, reason="announced too late", actor="runner", method="lease")
+        )
+        ending.addErrback(
+            lambda reason: self.log.failure(
+                "Ending {attempt} failed", reason, attempt=child.attempt
+            )
+        )
         return Rejected(403, f"the start of this session ({child.attempt}) is over")
 
-    async def _record(self, folder: AttemptFolder, identity: ProcessIdentity, message: SessionStarted) -> None:
+    async def _record(
+        self, folder: AttemptFolder, identity: ProcessIdentity, message: SessionStarted
+    ) -> None:
         try:
             await self._disk.do(lambda: self._write(folder, identity, message))
         except OSError as error:
-            self.log.error("The announcement of {attempt} was not saved: {reason}", attempt=folder.id, reason=str(error))
+            self.log.error(
+                "The announcement of {attempt} was not saved: {reason}",
+                attempt=folder.id,
+                reason=str(error),
+            )
 
-    def _write(self, folder: AttemptFolder, identity: ProcessIdentity, message: SessionStarted) -> None:
-        metadata = {key: value for key, value in (message.metadata or {}).items() if key in KEPT_METADATA}
-        folder.session = AttemptSession(session_id=message.session_id, host_pid=identity.pid, at=self._now(), metadata=metadata)
+    def _write(
+        self, folder: AttemptFolder, identity: ProcessIdentity, message: SessionStarted
+    ) -> None:
+        metadata = {
+            key: value for key, value in (message.metadata or {}).items() if key in KEPT_METADATA
+        }
+        folder.session = AttemptSession(
+            session_id=message.session_id, host_pid=identity.pid, at=self._now(), metadata=metadata
+        )
 
-    async def _adopt(self, identity: ProcessIdentity, message: SessionStarted, proof: bool | None) -> None:
+    async def _adopt(
+        self, identity: ProcessIdentity, message: SessionStarted, proof: bool | None
+    ) -> None:
         """A person started it in a terminal: from now on it is listed, stopped and recorded like the others."""
         metadata: Mapping[str, Any] = message.metadata or {}
         command = self._processes.command_line(identity.pid) or []
@@ -212,9 +271,13 @@ class Announcements:
         self._children.reported(child, message.session_id, identity)
         child.life.announced(message.session_id)
         self._children.watch(child)
-        self.note("announced", child, actor="terminal", agent=child.agent, directory=child.directory)
+        self.note(
+            "announced", child, actor="terminal", agent=child.agent, directory=child.directory
+        )
         self.log.info(
-            "Session {session_id} of process {pid} was started by its user", session_id=message.session_id, pid=identity.pid
+            "Session {session_id} of process {pid} was started by its user",
+            session_id=message.session_id,
+            pid=identity.pid,
         )
 
     def _open_folder(self, request: AttemptRequest, identity: ProcessIdentity) -> AttemptFolder:

@@ -84,7 +84,9 @@ class ControlApi:
         verdict = await self._runner.announce(_read(request, SessionStarted), _door(request))
         if isinstance(verdict, Rejected):
             phrase = "Bad Request" if verdict.status == 400 else "Forbidden"
-            return _reply(request, verdict.status, error_body(verdict.status, phrase, verdict.reason))
+            return _reply(
+                request, verdict.status, error_body(verdict.status, phrase, verdict.reason)
+            )
         return _reply(request, 200, {"status": "ok"})
 
     @app.route("/list", methods=["POST"])
@@ -110,7 +112,12 @@ class ControlApi:
         """What the hub asks for arrives: registered, and linked."""
         status = self._runner.status()
         reason = standing(status)
-        told = {"ready": reason is None, "reason": reason, "registered": status.get("registered"), "hub": status.get("hub") or {}}
+        told = {
+            "ready": reason is None,
+            "reason": reason,
+            "registered": status.get("registered"),
+            "hub": status.get("hub") or {},
+        }
         return _reply(request, 503 if reason else 200, told)
 
     @app.route("/metrics", methods=["GET"])
@@ -138,7 +145,14 @@ class ControlApi:
         except MalformedSpawn as error:
             raise Malformed(f"body {error}") from error
         if self._waiting >= SPAWNS_WAITING:
-            return _reply(request, 503, {"success": False, "error": f"{SPAWNS_WAITING} spawns are being waited for; try again"})
+            return _reply(
+                request,
+                503,
+                {
+                    "success": False,
+                    "error": f"{SPAWNS_WAITING} spawns are being waited for; try again",
+                },
+            )
         self._waiting += 1
         try:
             result = await self._runner.spawn(wanted, self._runner.describe_caller(_door(request)))
@@ -154,17 +168,26 @@ class ControlApi:
     @app.route("/revive", methods=["POST"])
     async def revive(self, request: IRequest) -> bytes:
         name = _read(request, StopSession).session_id
-        return _reply(request, *spawn_reply(await self._runner.revive(name, self._runner.describe_caller(_door(request)))))
+        return _reply(
+            request,
+            *spawn_reply(
+                await self._runner.revive(name, self._runner.describe_caller(_door(request)))
+            ),
+        )
 
     @app.route("/drain", methods=["POST"])
     def drain(self, request: IRequest) -> bytes:
         keep = _body(request).get("keep") is not False
-        return _reply(request, 200, self._runner.drain(self._runner.describe_caller(_door(request)), keep))
+        return _reply(
+            request, 200, self._runner.drain(self._runner.describe_caller(_door(request)), keep)
+        )
 
     @app.route("/resume", methods=["POST"])
     def resume(self, request: IRequest) -> bytes:
         _body(request)
-        return _reply(request, 200, self._runner.resume(self._runner.describe_caller(_door(request))))
+        return _reply(
+            request, 200, self._runner.resume(self._runner.describe_caller(_door(request)))
+        )
 
     @app.route("/stop", methods=["POST"])
     def stop(self, request: IRequest) -> bytes:
@@ -186,13 +209,23 @@ class ControlApi:
     def unknown(self, request: IRequest, failure: Failure) -> bytes:
         method, path = request.method.decode("latin-1"), request.path.decode("latin-1")
         if isinstance(failure.value, MethodNotAllowed):
-            return _reply(request, 405, error_body(405, "Method Not Allowed", f"Route {method}:{path} not found"))
+            return _reply(
+                request,
+                405,
+                error_body(405, "Method Not Allowed", f"Route {method}:{path} not found"),
+            )
         return _reply(request, 404, not_found(method, path))
 
     @app.handle_errors(Exception)
     def broken(self, request: IRequest, failure: Failure) -> bytes:
         self.log.failure("A control request failed", failure, path=request.path)
-        return _reply(request, 500, error_body(500, "Internal Server Error", "the runner failed to answer; its log says why"))
+        return _reply(
+            request,
+            500,
+            error_body(
+                500, "Internal Server Error", "the runner failed to answer; its log says why"
+            ),
+        )
 
 
 def _body(request: IRequest) -> dict[str, Any]:

@@ -16,7 +16,13 @@ from twisted.internet.error import ConnectError, ConnectionClosed
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, FileBodyProducer, RequestTransmissionFailed, ResponseDone, ResponseFailed
+from twisted.web.client import (
+    Agent,
+    FileBodyProducer,
+    RequestTransmissionFailed,
+    ResponseDone,
+    ResponseFailed,
+)
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
@@ -39,7 +45,9 @@ class RunnerNotRunning(Exception):
 class ControlFailed(Exception):
     """The runner is there, but did not do it; the text says why."""
 
-    def __init__(self, reason: str, status: int | None = None, body: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, reason: str, status: int | None = None, body: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(reason)
         self.reason, self.status, self.body = reason, status, dict(body or {})
 
@@ -74,7 +82,9 @@ class _Collector(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if not self.done.called:
-            self.done.callback(bytes(self._received)) if reason.check(ResponseDone) else self.done.errback(reason)
+            self.done.callback(bytes(self._received)) if reason.check(
+                ResponseDone
+            ) else self.done.errback(reason)
 
 
 @define
@@ -102,7 +112,11 @@ class ControlClient:
             "pid": state.pid,
             "version": f"npm {state.started_with_cli_version}",
             "machineId": state.started_with_machine_id,
-            "hub": {"url": state.started_with_api_url, "phase": "unknown", "reason": "a runner of the npm make does not tell"},
+            "hub": {
+                "url": state.started_with_api_url,
+                "phase": "unknown",
+                "reason": "a runner of the npm make does not tell",
+            },
             "registered": None,
             "argv": list(state.started_with_argv),
             "children": len(await self.list()),
@@ -119,7 +133,9 @@ class ControlClient:
         {"success": true, "sessionId"} or, refused, {"success": false, "error" | "requiresUserApproval", …}.
         """
         try:
-            return await self._call("/spawn-session", {"directory": directory, **wanted}, SPAWN_TIMEOUT)
+            return await self._call(
+                "/spawn-session", {"directory": directory, **wanted}, SPAWN_TIMEOUT
+            )
         except ControlFailed as error:
             if error.body.get("success") is False:
                 return error.body
@@ -160,29 +176,43 @@ class ControlClient:
 
     # --- inside
 
-    async def _call(self, path: str, body: Mapping[str, Any], seconds: float | None = None) -> dict[str, Any]:
+    async def _call(
+        self, path: str, body: Mapping[str, Any], seconds: float | None = None
+    ) -> dict[str, Any]:
         exchange = Deferred.fromCoroutine(self._exchange(path, msgspec.json.encode(body)))
         try:
             status, content = await exchange.addTimeout(seconds or self._timeout(), self._reactor)
         except TimeoutError as error:
             pid = stopped_runner(self._home)
-            whose = "" if pid is None else f" (its process {pid} is stopped: `kill -CONT {pid}` lets it go on)"
-            raise ControlFailed(f"the runner gave no answer to {path} within {seconds or self._timeout():g} s{whose}") from error
+            whose = (
+                ""
+                if pid is None
+                else f" (its process {pid} is stopped: `kill -CONT {pid}` lets it go on)"
+            )
+            raise ControlFailed(
+                f"the runner gave no answer to {path} within {seconds or self._timeout():g} s{whose}"
+            ) from error
         try:
             found = msgspec.json.decode(content)
         except (msgspec.DecodeError, UnicodeDecodeError):
             found = None
         if not isinstance(found, dict):
-            raise ControlFailed(f"the runner answered {path} with HTTP {status} and no JSON object", status)
+            raise ControlFailed(
+                f"the runner answered {path} with HTTP {status} and no JSON object", status
+            )
         if status != 200:
-            raise ControlFailed(str(found.get("message") or found.get("error") or f"HTTP {status}"), status, found)
+            raise ControlFailed(
+                str(found.get("message") or found.get("error") or f"HTTP {status}"), status, found
+            )
         return found
 
     async def _exchange(self, path: str, content: bytes) -> tuple[int, bytes]:
         state = StateFile(self._home).read()
         try:
             with reachable(self._home.runner_socket) as name:
-                return await self._post(UNIXClientEndpoint(self._reactor, name, timeout=5), 0, path, content, state)
+                return await self._post(
+                    UNIXClientEndpoint(self._reactor, name, timeout=5), 0, path, content, state
+                )
         except (ConnectError, OSError) as error:
             self.log.debug("The runner's socket does not answer: {reason}", reason=str(error))
         if state is None:
@@ -201,18 +231,26 @@ class ControlClient:
         except Unknowable:
             return  # not to be found out on this system
         if inode is None:
-            raise RunnerNotRunning(f"no runner runs in {self._home.path}: nothing listens on its port {state.http_port}")
+            raise RunnerNotRunning(
+                f"no runner runs in {self._home.path}: nothing listens on its port {state.http_port}"
+            )
         if holds_socket(state.pid, inode) is False:
-            raise RunnerNotRunning(f"no runner runs in {self._home.path}: port {state.http_port} is another program's now")
+            raise RunnerNotRunning(
+                f"no runner runs in {self._home.path}: port {state.http_port} is another program's now"
+            )
 
-    async def _post(self, endpoint: Any, port: int, path: str, content: bytes, state: RunnerState | None) -> tuple[int, bytes]:
+    async def _post(
+        self, endpoint: Any, port: int, path: str, content: bytes, state: RunnerState | None
+    ) -> tuple[int, bytes]:
         headers = {b"content-type": [b"application/json"], b"host": [f"127.0.0.1:{port}".encode()]}
         if state is not None and state.control_token:
             headers[b"authorization"] = [f"Bearer {state.control_token}".encode()]
         agent = Agent.usingEndpointFactory(self._reactor, _Only(endpoint))
         body = FileBodyProducer(BytesIO(content))
         try:
-            response = await agent.request(b"POST", f"http://127.0.0.1:{port or 80}{path}".encode(), Headers(headers), body)
+            response = await agent.request(
+                b"POST", f"http://127.0.0.1:{port or 80}{path}".encode(), Headers(headers), body
+            )
             collector = _Collector()
             response.deliverBody(collector)
             return response.code, await collector.done
@@ -221,7 +259,9 @@ class ControlClient:
         except (RequestTransmissionFailed, ResponseFailed, ConnectionClosed, OSError) as error:
             if any(reason.check(CancelledError) for reason in getattr(error, "reasons", ())):
                 raise CancelledError from error  # the time is over
-            raise ControlFailed(f"the connection to the runner ended before its answer to {path}") from error
+            raise ControlFailed(
+                f"the connection to the runner ended before its answer to {path}"
+            ) from error
 
     def _timeout(self) -> float:
         try:

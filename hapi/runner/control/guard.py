@@ -10,10 +10,14 @@ from attrs import frozen
 
 from hapi.runner.control.peer_credentials import Caller, admits
 
-OPEN_WITHOUT_PROOF = frozenset({b"/session-started"})  # where callers cannot be looked up, npm's sessions still must get through
+OPEN_WITHOUT_PROOF = frozenset(
+    {b"/session-started"}
+)  # where callers cannot be looked up, npm's sessions still must get through
 
 
-READ_ONLY = frozenset({b"/healthz", b"/readyz", b"/metrics"})  # for monitors: asked with GET, and with nothing else
+READ_ONLY = frozenset(
+    {b"/healthz", b"/readyz", b"/metrics"}
+)  # for monitors: asked with GET, and with nothing else
 
 
 @frozen
@@ -40,7 +44,15 @@ class Door:
 Headers = Callable[[bytes], Sequence[bytes]]  # all values of one header, [] when absent
 
 
-def judge(door: Door, own_uid: int, port: int | None, token: str, method: bytes, path: bytes, headers: Headers) -> Refused | None:
+def judge(
+    door: Door,
+    own_uid: int,
+    port: int | None,
+    token: str,
+    method: bytes,
+    path: bytes,
+    headers: Headers,
+) -> Refused | None:
     """None lets the request in. The order is that of faults.md: connection, Host, browser, method, path, type of the body."""
     if door.provable and not admits(door.caller, own_uid):
         return Refused(403, "only the user who runs this runner may call it")
@@ -48,8 +60,15 @@ def judge(door: Door, own_uid: int, port: int | None, token: str, method: bytes,
         return refusal
     if headers(b"origin") or headers(b"sec-fetch-site"):
         return Refused(403, "web pages may not call the runner")
-    if not door.provable and path not in OPEN_WITHOUT_PROOF and not _knows(token, headers(b"authorization")):
-        return Refused(401, "this system does not tell who is calling, so the token of runner.state.json is needed")
+    if (
+        not door.provable
+        and path not in OPEN_WITHOUT_PROOF
+        and not _knows(token, headers(b"authorization"))
+    ):
+        return Refused(
+            401,
+            "this system does not tell who is calling, so the token of runner.state.json is needed",
+        )
     if method != (b"GET" if path in READ_ONLY else b"POST"):
         return Refused(405, f"Route {method.decode('latin-1')}:{path.decode('latin-1')} not found")
     if not _is_text(path):
@@ -80,7 +99,9 @@ def _knows(token: str, given: Sequence[bytes]) -> bool:
 
 def _wrong_type(headers: Headers) -> Refused | None:
     kinds, lengths = headers(b"content-type"), headers(b"content-length")
-    has_body = bool(headers(b"transfer-encoding")) or any(length.strip() not in (b"", b"0") for length in lengths)
+    has_body = bool(headers(b"transfer-encoding")) or any(
+        length.strip() not in (b"", b"0") for length in lengths
+    )
     if not kinds and not has_body:
         return None
     if len(kinds) != 1 or kinds[0].split(b";")[0].strip().lower() != b"application/json":

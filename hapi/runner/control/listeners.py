@@ -54,7 +54,9 @@ def listen_unix(reactor: Any, path: Path, factory: Any) -> PrivatePort:
 
 def adopt_unix(reactor: Any, descriptor: int, factory: Any) -> PrivatePort:
     """Listen on an inherited socket; it has its file and mode already."""
-    port = PrivatePort(b"\0adopted", factory, BACKLOG, PRIVATE_FILE, reactor)  # no path: nothing to chmod or remove
+    port = PrivatePort(
+        b"\0adopted", factory, BACKLOG, PRIVATE_FILE, reactor
+    )  # no path: nothing to chmod or remove
     port._preexistingSocket = socket.fromfd(descriptor, socket.AF_UNIX, socket.SOCK_STREAM)
     os.close(descriptor)
     port.startListening()  # type: ignore[no-untyped-call]
@@ -73,12 +75,25 @@ class Listeners:
     @classmethod
     def open(cls, reactor: Any, port: int, path: Path, factory: Any) -> Listeners:
         """Raises CannotListenError."""
-        return cls(reactor, path, [reactor.listenTCP(port, factory, backlog=BACKLOG, interface="127.0.0.1")])
+        return cls(
+            reactor,
+            path,
+            [reactor.listenTCP(port, factory, backlog=BACKLOG, interface="127.0.0.1")],
+        )
 
     @classmethod
-    def adopt(cls, reactor: Any, path: Path, factory: Any, tcp_descriptor: int, unix_descriptor: int | None) -> Listeners:
+    def adopt(
+        cls,
+        reactor: Any,
+        path: Path,
+        factory: Any,
+        tcp_descriptor: int,
+        unix_descriptor: int | None,
+    ) -> Listeners:
         """Listen on what another runner listened on; the descriptors are ours from now on. Raises OSError."""
-        adopted = cls(reactor, path, [reactor.adoptStreamPort(tcp_descriptor, socket.AF_INET, factory)])
+        adopted = cls(
+            reactor, path, [reactor.adoptStreamPort(tcp_descriptor, socket.AF_INET, factory)]
+        )
         os.close(tcp_descriptor)  # the reactor has a copy
         if unix_descriptor is not None:
             adopted._ports.append(adopt_unix(reactor, unix_descriptor, factory))
@@ -103,7 +118,9 @@ class Listeners:
         """Another runner listens on them: when we close ours, theirs are neither shut down nor lose their file."""
         self._inode = None
         for port in self._ports:
-            port._shouldShutdown = False  # else Twisted calls shutdown(2), which ends the listening of everybody
+            port._shouldShutdown = (
+                False  # else Twisted calls shutdown(2), which ends the listening of everybody
+            )
 
     @property
     def port(self) -> int:

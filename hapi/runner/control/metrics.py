@@ -45,23 +45,54 @@ class Metrics:
         status, tally = self._runner.status(), self._runner.tally
         hub = status.get("hub") or {}
         states = Counter(listed.state or "ready" for listed in self._runner.list())
-        yield _by("hapi_runner_sessions", "Live sessions by state.", "state", {**dict.fromkeys(STATES, 0), **states})
-        spawns = CounterMetricFamily("hapi_runner_spawns", "Answers to spawn requests by outcome.", labels=["outcome"])
+        yield _by(
+            "hapi_runner_sessions",
+            "Live sessions by state.",
+            "state",
+            {**dict.fromkeys(STATES, 0), **states},
+        )
+        spawns = CounterMetricFamily(
+            "hapi_runner_spawns", "Answers to spawn requests by outcome.", labels=["outcome"]
+        )
         for outcome, count in {**dict.fromkeys(OUTCOMES, 0), **tally.spawns}.items():
             spawns.add_metric([outcome], count)
         yield spawns
         phases = {phase: int(phase == hub.get("phase")) for phase in PHASES}
-        yield _by("hapi_runner_link", "1 for the phase that the link to the hub is in.", "phase", phases)
-        yield _gauge("hapi_runner_registered", "1 while the hub knows this machine.", int(bool(status.get("registered"))))
-        yield _count("hapi_runner_link_reconnects", "How often the link came back.", max(tally.connects - 1, 0))
-        yield _count("hapi_runner_beats", "Heartbeats done.", status.get("beats") or 0)
-        yield _count("hapi_runner_beat_failures", "Heartbeats that failed.", status.get("failedBeats") or 0)
-        yield _gauge("hapi_runner_beat_seconds", "How long the last heartbeat took.", status.get("lastBeatSeconds") or 0.0)
-        yield _gauge(
-            "hapi_runner_reactor_lag_seconds", "How late the last timer came; measured from the first scrape on.", tally.lag
+        yield _by(
+            "hapi_runner_link", "1 for the phase that the link to the hub is in.", "phase", phases
         )
-        yield _gauge("hapi_runner_reactor_lag_worst_seconds", "The worst of these.", tally.worst_lag)
-        yield _gauge("hapi_runner_uptime_seconds", "Since this runner started.", status.get("uptimeSeconds") or 0.0)
+        yield _gauge(
+            "hapi_runner_registered",
+            "1 while the hub knows this machine.",
+            int(bool(status.get("registered"))),
+        )
+        yield _count(
+            "hapi_runner_link_reconnects",
+            "How often the link came back.",
+            max(tally.connects - 1, 0),
+        )
+        yield _count("hapi_runner_beats", "Heartbeats done.", status.get("beats") or 0)
+        yield _count(
+            "hapi_runner_beat_failures", "Heartbeats that failed.", status.get("failedBeats") or 0
+        )
+        yield _gauge(
+            "hapi_runner_beat_seconds",
+            "How long the last heartbeat took.",
+            status.get("lastBeatSeconds") or 0.0,
+        )
+        yield _gauge(
+            "hapi_runner_reactor_lag_seconds",
+            "How late the last timer came; measured from the first scrape on.",
+            tally.lag,
+        )
+        yield _gauge(
+            "hapi_runner_reactor_lag_worst_seconds", "The worst of these.", tally.worst_lag
+        )
+        yield _gauge(
+            "hapi_runner_uptime_seconds",
+            "Since this runner started.",
+            status.get("uptimeSeconds") or 0.0,
+        )
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

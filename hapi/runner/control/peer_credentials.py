@@ -19,7 +19,12 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 
-NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, NLMSG_ERROR = 4, 20, 1, 2  # linux/sock_diag.h, linux/netlink.h
+NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, NLMSG_ERROR = (
+    4,
+    20,
+    1,
+    2,
+)  # linux/sock_diag.h, linux/netlink.h
 OVERFLOW_UID = 65534  # what a user namespace shows for users it does not know
 ANSWER_WITHIN = 1.0  # seconds; netlink answers from the kernel, at once or never
 
@@ -51,11 +56,18 @@ def admits(caller: Caller | None, own_uid: int) -> bool:
 def by_sock_diag(caller: Address, listener: Address) -> Caller | None:
     """The socket whose own end is `caller` and whose other end is `listener`. Raises Unknowable without netlink."""
     family, ours, theirs = _packed(caller[0], listener[0])
-    ident = struct.pack(">HH", caller[1], listener[1]) + ours + theirs + struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)
+    ident = (
+        struct.pack(">HH", caller[1], listener[1])
+        + ours
+        + theirs
+        + struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)
+    )
     body = struct.pack("=BBBBI", family, socket.IPPROTO_TCP, 0, 0, 0xFFFFFFFF) + ident
     message = struct.pack("=IHHII", 16 + len(body), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, 1, 0) + body
     try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG) as netlink:
+        with socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG
+        ) as netlink:
             netlink.settimeout(ANSWER_WITHIN)
             netlink.send(message)
             answer = netlink.recv(4096)
@@ -87,7 +99,14 @@ def _mapped(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bytes:
 
 def by_proc(caller: Address, listener: Address, net: Path = Path("/proc/net")) -> Caller | None:
     """The same from the tables below /proc/net. Raises Unknowable when none can be read."""
-    wanted = {(_mapped(ipaddress.ip_address(caller[0])), caller[1], _mapped(ipaddress.ip_address(listener[0])), listener[1])}
+    wanted = {
+        (
+            _mapped(ipaddress.ip_address(caller[0])),
+            caller[1],
+            _mapped(ipaddress.ip_address(listener[0])),
+            listener[1],
+        )
+    }
     read = False
     for name in ("tcp", "tcp6"):
         try:
@@ -114,7 +133,9 @@ def _rows(lines: list[str]) -> Iterator[tuple[tuple[bytes, int, bytes, int], Cal
 def _end(text: str) -> tuple[bytes, int]:
     host, port = text.split(":")
     words = bytes.fromhex(host)  # each 32-bit word in the machine's own order
-    packed = b"".join(struct.pack(">I", struct.unpack_from("=I", words, at)[0]) for at in range(0, len(words), 4))
+    packed = b"".join(
+        struct.pack(">I", struct.unpack_from("=I", words, at)[0]) for at in range(0, len(words), 4)
+    )
     return (packed if len(packed) == 16 else b"\0" * 10 + b"\xff\xff" + packed), int(port, 16)
 
 
@@ -135,7 +156,9 @@ def listening_inode(port: int, net: Path = Path("/proc/net")) -> int | None:
 def of_unix_socket(connection: socket.socket) -> Caller:
     """SO_PEERCRED of an accepted unix socket. Raises Unknowable where there is none."""
     try:
-        pid, uid, _gid = struct.unpack("=iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        pid, uid, _gid = struct.unpack(
+            "=iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        )
         return Caller(uid, os.fstat(connection.fileno()).st_ino, pid)
     except (OSError, AttributeError) as error:
         raise Unknowable(str(error)) from error
@@ -145,7 +168,10 @@ def of_unix_socket(connection: socket.socket) -> Caller:
 class PeerLookup:
     """Look a TCP caller up by the first means that works here; `means` says which, for `status`."""
 
-    _ways: tuple[tuple[str, Callable[[Address, Address], Caller | None]], ...] = (("sock_diag", by_sock_diag), ("proc", by_proc))
+    _ways: tuple[tuple[str, Callable[[Address, Address], Caller | None]], ...] = (
+        ("sock_diag", by_sock_diag),
+        ("proc", by_proc),
+    )
     means: str | None = None
 
     def __call__(self, caller: Address, listener: Address) -> Caller | None:
@@ -190,7 +216,9 @@ class SocketHolders:
 
     def find(self, inode: int) -> int | None:
         """Its pid, None when none is found."""
-        found = next((pid for pid in self._candidates() if holds_socket(pid, inode, self._proc)), None)
+        found = next(
+            (pid for pid in self._candidates() if holds_socket(pid, inode, self._proc)), None
+        )
         if found is not None:
             with suppress(ValueError):
                 self._known.remove(found)

@@ -18,7 +18,11 @@ from hapi.runner.control.guard import READ_ONLY, Door, judge
 from hapi.runner.control.peer_credentials import PeerLookup, Unknowable, admits, of_unix_socket
 
 BODY_LIMIT = 1 << 20  # bytes
-ROOM = {"unix": 64, "port": 64, "strangers": 8}  # connections at once; nobody takes the room of another kind of caller
+ROOM = {
+    "unix": 64,
+    "port": 64,
+    "strangers": 8,
+}  # connections at once; nobody takes the room of another kind of caller
 
 PHRASES = {
     401: "Unauthorized",
@@ -64,7 +68,9 @@ class ControlSite(LimitedSite):
     def __init__(self, clock: IReactorTime, guard: Guarded, lookup: PeerLookup) -> None:
         super().__init__(guard, clock, body_limit=BODY_LIMIT)
         self._guard, self._lookup, self._told = guard, lookup, False
-        self._open: dict[str, dict[ControlChannel, None]] = {kind: {} for kind in ROOM}  # the oldest first
+        self._open: dict[str, dict[ControlChannel, None]] = {
+            kind: {} for kind in ROOM
+        }  # the oldest first
         self.parting = False  # each answer is the last one of its connection
 
     @property
@@ -74,7 +80,13 @@ class ControlSite(LimitedSite):
 
     def make_room(self, channel: ControlChannel) -> bool:
         """Take a newcomer in, if need be for one of his kind who has not asked yet. False: all of them are being answered."""
-        kind = "strangers" if not self._guard.admits(channel.door) else "unix" if channel.door.over_unix else "port"
+        kind = (
+            "strangers"
+            if not self._guard.admits(channel.door)
+            else "unix"
+            if channel.door.over_unix
+            else "port"
+        )
         there = self._open[kind]
         if len(there) >= ROOM[kind]:
             waiting = next((other for other in there if not other.requests), None)
@@ -98,11 +110,15 @@ class ControlSite(LimitedSite):
             if over_unix:
                 return Door(of_unix_socket(transport.socket), provable=True, over_unix=True)
             there = transport.getPeer()
-            return Door(self._lookup((there.host, there.port), (here.host, here.port)), provable=True)
+            return Door(
+                self._lookup((there.host, there.port), (here.host, here.port)), provable=True
+            )
         except (Unknowable, OSError, ValueError) as error:
             if not self._told:
                 self._told = True
-                self._logger.warn("Callers of the control port cannot be looked up: {reason}", reason=str(error))
+                self._logger.warn(
+                    "Callers of the control port cannot be looked up: {reason}", reason=str(error)
+                )
             return Door(None, provable=False, over_unix=over_unix)
 
 
@@ -111,7 +127,13 @@ class Guarded(Resource):
 
     isLeaf = True
 
-    def __init__(self, own_uid: int, port: Callable[[], int | None], token: str, inner: Callable[[], IResource]) -> None:
+    def __init__(
+        self,
+        own_uid: int,
+        port: Callable[[], int | None],
+        token: str,
+        inner: Callable[[], IResource],
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._own_uid, self._port, self._token, self._inner = own_uid, port, token, inner
 
@@ -125,7 +147,9 @@ class Guarded(Resource):
 
         door = request.channel.door
         path = request.uri.split(b"?")[0]
-        refused = judge(door, self._own_uid, self._port(), self._token, request.method, path, headers)
+        refused = judge(
+            door, self._own_uid, self._port(), self._token, request.method, path, headers
+        )
         if request.channel.site.parting:
             request.setHeader(b"connection", b"close")
             request.channel.persistent = False
@@ -137,7 +161,9 @@ class Guarded(Resource):
         request.channel.persistent = False
         if refused.status == 405:
             request.setHeader(b"allow", b"GET" if path in READ_ONLY else b"POST")
-        body = msgspec.json.encode(error_body(refused.status, PHRASES[refused.status], refused.reason))
+        body = msgspec.json.encode(
+            error_body(refused.status, PHRASES[refused.status], refused.reason)
+        )
         request.setHeader(b"content-length", b"%d" % len(body))
         request.write(body)
         request.finish()

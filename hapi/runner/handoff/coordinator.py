@@ -57,7 +57,9 @@ class Succession:
     supervision: Supervision = EMBEDDED
     _start: OwnStart | None = None
     inheritance: Inheritance | None = None
-    _watch: BuildWatch = Factory(lambda self: BuildWatch(self._clock, Installation()), takes_self=True)
+    _watch: BuildWatch = Factory(
+        lambda self: BuildWatch(self._clock, Installation()), takes_self=True
+    )
     _make: Callable[[Heirlooms], IReplacement] | None = None
     _ask: Callable[[], Deferred[Mapping[str, Any]]] | None = None
     _now: Callable[[], float] = time.time
@@ -81,7 +83,15 @@ class Succession:
 
     def attach(self, runner: Runner) -> None:
         self._runner = runner
-        self._old = Predecessor(self._clock, self._processes, runner, self._start, lambda: self.pace, self._make, self._ask)
+        self._old = Predecessor(
+            self._clock,
+            self._processes,
+            runner,
+            self._start,
+            lambda: self.pace,
+            self._make,
+            self._ask,
+        )
 
     def knows(self, pid: int) -> bool:
         """Whether that process is, or was, the other side of a hand-off."""
@@ -119,7 +129,11 @@ class Succession:
 
     def stopped_again(self) -> None:
         """A signal while we retire: whoever sent it meant the runner, and that is another process by now."""
-        if self.handed_over_to is not None and self._handoff is not None and self._handoff.replacement is not None:
+        if (
+            self.handed_over_to is not None
+            and self._handoff is not None
+            and self._handoff.replacement is not None
+        ):
             self._handoff.replacement.terminate()
 
     # --- as the one that is replaced
@@ -142,7 +156,10 @@ class Succession:
         before, self.waits_for = self.waits_for, self._hindrance()
         if self.waits_for is not None:
             if self.waits_for != before:
-                self.log.warn("Another build is installed and does not run yet: {reason}", reason=self.waits_for)
+                self.log.warn(
+                    "Another build is installed and does not run yet: {reason}",
+                    reason=self.waits_for,
+                )
         elif self.supervision.mode == "restart":
             self.log.info("Another build is installed: {by} is to start it", by=self.supervision.by)
             self._runner.retire("hapi-cli", RESTART)
@@ -160,7 +177,11 @@ class Succession:
                 return f"{self.supervision.by} restarts this runner when its {live} live sessions have ended"
             return None
         machine = self._runner.parts().machine
-        if not self._runner.registered or machine is None or machine.status().get("phase") != "connected":
+        if (
+            not self._runner.registered
+            or machine is None
+            or machine.status().get("phase") != "connected"
+        ):
             return "a replacement could not show that it works: the hub is away"
         if self._runner.sessions.drained.passing:
             return "this runner is drained for a restart (`hapi runner resume` ends it)"
@@ -170,10 +191,19 @@ class Succession:
         from hapi.runner.handoff.outgoing import Handoff
 
         self.log.info(
-            "Another build is installed ({version}, {digest}): handing over", version=build.version, digest=build.digest
+            "Another build is installed ({version}, {digest}): handing over",
+            version=build.version,
+            digest=build.digest,
         )
-        self._runner.note("handoff-began", pid=os.getpid(), version=build.version, digest=build.digest)
-        self._handoff = Handoff(self._clock, self._old, self._old.start_replacement, lambda pid: self._old.expected(build, pid))
+        self._runner.note(
+            "handoff-began", pid=os.getpid(), version=build.version, digest=build.digest
+        )
+        self._handoff = Handoff(
+            self._clock,
+            self._old,
+            self._old.start_replacement,
+            lambda pid: self._old.expected(build, pid),
+        )
         running = Deferred.fromCoroutine(self._handoff.run())
         if self._handoff is not None and self._handoff.replacement is not None:
             self._others.add(self._handoff.replacement.pid)
@@ -184,28 +214,41 @@ class Succession:
         from hapi.runner.handoff.outgoing import Done, Failed, Stopped
 
         replacement = self._handoff.replacement if self._handoff is not None else None
-        pids: dict[str, Any] = {"pid": os.getpid(), "replacement": replacement.pid if replacement is not None else None}
+        pids: dict[str, Any] = {
+            "pid": os.getpid(),
+            "replacement": replacement.pid if replacement is not None else None,
+        }
         match outcome:
             case Done(pid):
                 self._runner.note("handoff-done", **pids)
                 self.log.info("Process {pid} has taken over", pid=pid)
-                if self.supervision.mode == "notify" and not notify(self._runner.options.environ, f"MAINPID={pid}"):
-                    self.log.warn("systemd could not be told that process {pid} is the main one now", pid=pid)
+                if self.supervision.mode == "notify" and not notify(
+                    self._runner.options.environ, f"MAINPID={pid}"
+                ):
+                    self.log.warn(
+                        "systemd could not be told that process {pid} is the main one now", pid=pid
+                    )
                 self.handed_over_to = pid
                 self._runner.retire("hapi-cli", 0)
             case Failed(_) if self._leaving:
-                self._runner.note("handoff-stopped", reason="the old runner was asked to stop", **pids)
+                self._runner.note(
+                    "handoff-stopped", reason="the old runner was asked to stop", **pids
+                )
                 self._handoff = None
             case Failed(reason):
                 self._runner.note("handoff-failed", reason=reason, **pids)
                 self._handoff = None
                 self.pace.failed()
                 self.last_failure = {"reason": reason, "at": int(self._now() * 1000)}
-                self.log.error("The hand-off failed and this runner serves on: {reason}", reason=reason)
+                self.log.error(
+                    "The hand-off failed and this runner serves on: {reason}", reason=reason
+                )
             case Stopped(reason):
                 self._runner.note("handoff-stopped", reason=reason, **pids)
                 self._handoff = None
-                self.log.info("Leaving: the replacement was asked to stop ({reason})", reason=reason)
+                self.log.info(
+                    "Leaving: the replacement was asked to stop ({reason})", reason=reason
+                )
                 self._runner.retire("hapi-cli", 0)
 
     # --- telling
@@ -231,7 +274,9 @@ class Succession:
         running = self._watch.running()
         current = self._watch.is_current()
         return {
-            "build": {"version": running.version, "digest": running.digest} if running is not None else None,
+            "build": {"version": running.version, "digest": running.digest}
+            if running is not None
+            else None,
             "current": current,
             "identity": fingerprint(options.access, options.machine_id),
             "handoff": {
@@ -266,12 +311,18 @@ def part_of(reactor: Any, owner: str, environ: Mapping[str, str] | None = None) 
     return Succession(
         reactor,
         SystemProcesses(reactor),
-        Supervision("restart" if found.mode in ("notify", "restart") else "none", found.by or owner),
+        Supervision(
+            "restart" if found.mode in ("notify", "restart") else "none", found.by or owner
+        ),
     )
 
 
 def succession_of(
-    reactor: Any, environ: Mapping[str, str], start: OwnStart, inheritance: Inheritance | None, detached: bool
+    reactor: Any,
+    environ: Mapping[str, str],
+    start: OwnStart,
+    inheritance: Inheritance | None,
+    detached: bool,
 ) -> Succession:
     """That of a program that is a runner and nothing else."""
     from hapi.process import SystemProcesses

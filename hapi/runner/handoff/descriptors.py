@@ -93,7 +93,9 @@ def prove(words: tuple[str, str] | None, home: Home) -> Inheritance | None:
             os.set_inheritable(descriptor, False)
     for descriptor in (tcp, unix):
         if descriptor != NONE:
-            os.set_blocking(descriptor, False)  # a blocking listener freezes the reactor in accept (H14)
+            os.set_blocking(
+                descriptor, False
+            )  # a blocking listener freezes the reactor in accept (H14)
     return found
 
 
@@ -101,12 +103,19 @@ def _what_is_wrong(found: Inheritance, home: Home) -> str | None:
     if found.predecessor <= 1 or found.predecessor == os.getpid():
         return f"{found.predecessor} is nobody's predecessor"
     given = [found.lock, found.tcp, found.unix, found.talk]
-    if any(descriptor < 3 for descriptor in given if descriptor != NONE or descriptor != found.unix) or len(set(given)) < 4:
+    if (
+        any(
+            descriptor < 3 for descriptor in given if descriptor != NONE or descriptor != found.unix
+        )
+        or len(set(given)) < 4
+    ):
         return "it names no descriptors of a hand-off"
     try:
         if not _is_locked_by(found.lock, home):
             return "the lock was not handed over"
-        if not _listens(found.tcp, socket.AF_INET) or (found.unix != NONE and not _listens(found.unix, socket.AF_UNIX)):
+        if not _listens(found.tcp, socket.AF_INET) or (
+            found.unix != NONE and not _listens(found.unix, socket.AF_UNIX)
+        ):
             return "the listeners were not handed over"
         if not stat.S_ISSOCK(os.fstat(found.talk).st_mode):
             return "there is nobody to talk to"
@@ -118,7 +127,9 @@ def _what_is_wrong(found: Inheritance, home: Home) -> str | None:
 def _is_locked_by(descriptor: int, home: Home) -> bool:
     """Whether `descriptor` is this home's `runner.lock` and holds its lock: a fresh open cannot lock it, and this one can."""
     facts, named = os.fstat(descriptor), home.runner_lock.lstat()
-    if (facts.st_dev, facts.st_ino) != (named.st_dev, named.st_ino) or not stat.S_ISREG(facts.st_mode):
+    if (facts.st_dev, facts.st_ino) != (named.st_dev, named.st_ino) or not stat.S_ISREG(
+        facts.st_mode
+    ):
         return False
     fresh = os.open(home.runner_lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
@@ -138,7 +149,9 @@ def _is_locked_by(descriptor: int, home: Home) -> bool:
 
 def _listens(descriptor: int, family: int) -> bool:
     with socket.socket(fileno=os.dup(descriptor)) as listener:
-        if listener.family != family or not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        if listener.family != family or not listener.getsockopt(
+            socket.SOL_SOCKET, socket.SO_ACCEPTCONN
+        ):
             return False
         return family != socket.AF_INET or listener.getsockname()[0] == "127.0.0.1"
 
@@ -150,4 +163,8 @@ def words_for(predecessor: int, lock: int, tcp: int, unix: int, talk: int) -> di
 
 def seen(value: Any) -> list[float]:
     """The ages in a message, [] for anything else."""
-    return [float(age) for age in value if isinstance(age, int | float)] if isinstance(value, list) else []
+    return (
+        [float(age) for age in value if isinstance(age, int | float)]
+        if isinstance(value, list)
+        else []
+    )

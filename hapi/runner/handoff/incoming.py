@@ -33,7 +33,9 @@ class Heir:
     _processes: IProcesses
     _inheritance: Inheritance
     _forsaken: Callable[[], object]
-    confirmed: bool = False  # the home is ours; until then lock, state and socket files are not ours to remove
+    confirmed: bool = (
+        False  # the home is ours; until then lock, state and socket files are not ours to remove
+    )
     _talk: Talk | None = None
     _leaving: bool = False
     log = Logger()
@@ -55,7 +57,9 @@ class Heir:
             self._inheritance.token = token if isinstance(token, str) and token else None
             ages = seen(message.get("ages"))
             waiting = Deferred.fromCoroutine(self._await_confirmation(self._talk))
-            waiting.addErrback(lambda reason: self.log.failure("Waiting for the old runner failed", reason))
+            waiting.addErrback(
+                lambda reason: self.log.failure("Waiting for the old runner failed", reason)
+            )
         lock.take_over()
         return ages
 
@@ -79,11 +83,15 @@ class Heir:
     async def _see_it_go(self) -> None:
         """It closed without a word: killed in the middle. Then what we inherited is ours. Raises PredecessorStays."""
         before = self._processes.identify(self._inheritance.predecessor)
-        if before is not None and before.pid == os.getppid():  # if it were gone we had another parent
+        if (
+            before is not None and before.pid == os.getppid()
+        ):  # if it were gone we had another parent
             try:
                 await self._processes.when_exited(before).addTimeout(SEE_IT_GO, self._clock)
             except (TimeoutError, CancelledError):
-                raise PredecessorStays(f"process {before.pid} did not hand this home over") from None
+                raise PredecessorStays(
+                    f"process {before.pid} did not hand this home over"
+                ) from None
         self._confirm("The old runner died while it handed over; its home is ours")
 
     def _confirm(self, words: str) -> None:

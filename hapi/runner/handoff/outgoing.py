@@ -232,8 +232,12 @@ class Handoff:
 
     async def _within(self, replacement: IReplacement, step: Awaitable[None]) -> None:
         """Do `step` until it is done, our patience is over, or the replacement has ended."""
-        doing = Deferred.fromCoroutine(step).addCallbacks(lambda _: None, lambda reason: reason.value)  # type: ignore[arg-type]
-        overdue: Deferred[None] = deferLater(self._clock, max(self._deadline - self._clock.seconds(), 0.0))
+        doing = Deferred.fromCoroutine(step).addCallbacks(
+            lambda _: None, lambda reason: reason.value
+        )  # type: ignore[arg-type]
+        overdue: Deferred[None] = deferLater(
+            self._clock, max(self._deadline - self._clock.seconds(), 0.0)
+        )
         contest: list[Deferred[Any]] = [doing, replacement.ended.when(), overdue]
         first, result = await race(contest)
         if first == 2:
@@ -261,7 +265,9 @@ class Handoff:
         try:
             await replacement.end()
         except (CancelledError, FailureGroup):  # whoever leaves waits so long and no longer
-            self.log.warn("Process {pid} was killed, and has not been seen to end", pid=replacement.pid)
+            self.log.warn(
+                "Process {pid} was killed, and has not been seen to end", pid=replacement.pid
+            )
         except Exception:
             self.log.failure("The replacement could not be ended")
         self._runner.serve_again(replacement.pid)

@@ -99,11 +99,17 @@ class Predecessor:
     # --- what the hand-off asks of us
 
     async def fall_quiet(self) -> None:
-        parts, spawner, admission = self._runner.parts(), self._runner.sessions.spawner, self._runner.sessions.admission
+        parts, spawner, admission = (
+            self._runner.parts(),
+            self._runner.sessions.spawner,
+            self._runner.sessions.admission,
+        )
         since = self._clock.seconds()
         while spawner.under_way:
             if self._clock.seconds() - since > 5.0:
-                spawner.closed = TRY_AGAIN  # those that are begun are finished, and none more begins
+                spawner.closed = (
+                    TRY_AGAIN  # those that are begun are finished, and none more begins
+                )
                 admission.refuse_all(SpawnRefused(TRY_AGAIN))
             await deferLater(self._clock, GLANCE)
         spawner.closed = TRY_AGAIN
@@ -118,7 +124,10 @@ class Predecessor:
 
     def baton(self) -> Mapping[str, Any]:
         state = self._runner.parts().state.value
-        return {"token": state.control_token if state is not None else None, "ages": self._pace().ages_for_successor()}
+        return {
+            "token": state.control_token if state is not None else None,
+            "ages": self._pace().ages_for_successor(),
+        }
 
     async def ask(self) -> Mapping[str, Any]:
         if self._ask is not None:

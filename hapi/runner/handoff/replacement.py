@@ -63,7 +63,9 @@ class Replacement:
         if self._identity is None:
             self._exited(None)
         else:
-            self._processes.when_exited(self._identity).addCallbacks(self._exited, self._unwatchable)
+            self._processes.when_exited(self._identity).addCallbacks(
+                self._exited, self._unwatchable
+            )
 
     @property
     def pid(self) -> int:
@@ -72,9 +74,15 @@ class Replacement:
     def _exited(self, _: object) -> None:
         code = self._process.poll()
         if code is None:
-            self._reactor.callLater(0.01, self._exited, None)  # seen by its descriptor a moment before it can be waited for
+            self._reactor.callLater(
+                0.01, self._exited, None
+            )  # seen by its descriptor a moment before it can be waited for
             return
-        self.ended.happen(f"it ended by {signal.Signals(-code).name}" if code < 0 else f"it ended with exit code {code}")
+        self.ended.happen(
+            f"it ended by {signal.Signals(-code).name}"
+            if code < 0
+            else f"it ended with exit code {code}"
+        )
 
     def _unwatchable(self, reason: Any) -> None:
         self.log.failure("The replacement {pid} cannot be watched", reason, pid=self.pid)
@@ -90,25 +98,42 @@ class Replacement:
             self._process.kill()  # at once: what it would still do in leaving is not wanted
         await self._processes.end_tree(self._identity, self._mark, 0.0)
         if not self.ended.happened:
-            await self.ended.when().addTimeout(REAP_WITHIN, self._reactor).addErrback(lambda _: None)
+            await (
+                self.ended.when().addTimeout(REAP_WITHIN, self._reactor).addErrback(lambda _: None)
+            )
 
     def terminate(self) -> None:
         if self._process.poll() is None:
             self._process.terminate()
 
 
-def start_replacement(reactor: Any, processes: IProcesses, start: OwnStart, heirlooms: Heirlooms) -> Replacement:
+def start_replacement(
+    reactor: Any, processes: IProcesses, start: OwnStart, heirlooms: Heirlooms
+) -> Replacement:
     """Start it. Raises CannotStart."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     mark = f"handoff-{secrets.token_hex(8)}"
-    environment = {name: value for name, value in start.environment.items() if not name.startswith(NOT_FOR_IT)}
-    environment |= words_for(os.getpid(), heirlooms.lock, heirlooms.tcp, heirlooms.unix, theirs.fileno()) | {MARK: mark}
-    kept = [each for each in (heirlooms.lock, heirlooms.tcp, heirlooms.unix, theirs.fileno()) if each != NONE]
+    environment = {
+        name: value for name, value in start.environment.items() if not name.startswith(NOT_FOR_IT)
+    }
+    environment |= words_for(
+        os.getpid(), heirlooms.lock, heirlooms.tcp, heirlooms.unix, theirs.fileno()
+    ) | {MARK: mark}
+    kept = [
+        each
+        for each in (heirlooms.lock, heirlooms.tcp, heirlooms.unix, theirs.fileno())
+        if each != NONE
+    ]
     try:
         if start.cwd is None:
             raise CannotStart("the directory that we were started in is gone")
         process = subprocess.Popen(
-            start.argv, cwd=start.cwd, env=environment, stdin=subprocess.DEVNULL, pass_fds=kept, start_new_session=True
+            start.argv,
+            cwd=start.cwd,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            pass_fds=kept,
+            start_new_session=True,
         )
     except (OSError, ValueError) as error:
         ours.close()

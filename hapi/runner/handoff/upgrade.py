@@ -13,7 +13,9 @@ from twisted.internet.interfaces import IReactorTime
 
 from hapi.build import Build
 
-CONFIRM = 5.0  # seconds between two looks that must find the same new build: a copy may still be going on
+CONFIRM = (
+    5.0  # seconds between two looks that must find the same new build: a copy may still be going on
+)
 MOST, AN_HOUR = 3, 3600.0  # tries within so many seconds
 AFTER_FAILURE = 300.0  # seconds before the next try
 
@@ -100,9 +102,7 @@ class Pace:
             [at for at in kept if now - at < AN_HOUR] for kept in (self._successes, self._failures)
         )
         if self.off is None and len(self._successes) >= MOST:
-            self.off = (
-                f"{MOST} hand-offs within an hour, and yet another build is installed: off until the runner is started anew"
-            )
+            self.off = f"{MOST} hand-offs within an hour, and yet another build is installed: off until the runner is started anew"
         if self.off is not None:
             return self.off
         if self._failures and now - self._failures[-1] < AFTER_FAILURE:

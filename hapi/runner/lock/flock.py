@@ -24,7 +24,21 @@ from hapi.runner.lock.owner import LONGEST
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 NO_LOCKS = frozenset((errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL))
-SHARED = frozenset(("nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "lustre", "gpfs", "afs", "fuse.sshfs", "fuse.glusterfs"))
+SHARED = frozenset(
+    (
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb3",
+        "smbfs",
+        "ceph",
+        "lustre",
+        "gpfs",
+        "afs",
+        "fuse.sshfs",
+        "fuse.glusterfs",
+    )
+)
 
 
 class LockUnusable(Exception):
@@ -96,10 +110,16 @@ class OurFile:
             return Busy(pid if isinstance(pid, int) else None)
         except OSError as error:
             self.close()
-            reason = "this file system has no locks" if error.errno in NO_LOCKS else f"it cannot be locked: {error.strerror}"
+            reason = (
+                "this file system has no locks"
+                if error.errno in NO_LOCKS
+                else f"it cannot be locked: {error.strerror}"
+            )
             raise LockUnusable(self.path, f"{reason}; put HAPI_HOME on a local disk") from error
         self._step("flocked")
-        if not self.is_ours_on_disk():  # deleted and made anew by somebody between our open and our lock
+        if (
+            not self.is_ours_on_disk()
+        ):  # deleted and made anew by somebody between our open and our lock
             self.close()
             return Busy(None)
         self.is_locked = True
@@ -134,7 +154,14 @@ class OurFile:
 
     def describe(self, version: str) -> None:
         """Say who holds it, for people."""
-        content = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "bootId": boot_id(), "version": version}).encode()
+        content = json.dumps(
+            {
+                "pid": os.getpid(),
+                "host": socket.gethostname(),
+                "bootId": boot_id(),
+                "version": version,
+            }
+        ).encode()
         try:
             os.pwrite(self.descriptor, content + b"\n", 0)
             os.ftruncate(self.descriptor, len(content) + 1)
@@ -151,7 +178,11 @@ class OurFile:
     def make_again(self) -> bool:
         """Put a file, locked by us, where somebody deleted ours; False if another one is there by now."""
         try:
-            fresh = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE)
+            fresh = os.open(
+                self.path,
+                os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW,
+                PRIVATE_FILE,
+            )
         except OSError:
             return False
         try:
@@ -182,7 +213,9 @@ class OurFile:
 
 @frozen
 class Found:
-    content: tuple[bytes, float]  # at most a byte more than a lock may have, and the time it was written
+    content: tuple[
+        bytes, float
+    ]  # at most a byte more than a lock may have, and the time it was written
     inode: tuple[int, int]
 
 
@@ -200,7 +233,9 @@ def reading(path: Path) -> Iterator[Found]:
         wrong = _what_is_wrong(facts)
         if wrong is not None:
             raise LockUnusable(path, wrong)
-        yield Found((os.read(descriptor, LONGEST + 1), facts.st_mtime), (facts.st_dev, facts.st_ino))
+        yield Found(
+            (os.read(descriptor, LONGEST + 1), facts.st_mtime), (facts.st_dev, facts.st_ino)
+        )
     finally:
         os.close(descriptor)
 
@@ -239,7 +274,10 @@ def inode_at(path: Path) -> tuple[int, int] | None:
 def _file_system(device: int) -> str | None:
     """The type of the file system with that device number, None if it is not found."""
     wanted = f"{os.major(device)}:{os.minor(device)}"
-    with suppress(OSError), open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as mounts:
+    with (
+        suppress(OSError),
+        open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as mounts,
+    ):
         for line in mounts:
             fields = line.split()
             if fields[2] == wanted:

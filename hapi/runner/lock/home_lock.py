@@ -25,7 +25,10 @@ __all__ = ["HomeHeld", "LockUnusable", "RunnerLock", "Superseded"]
 
 PATIENCE = 1.0  # seconds before a lock that is held counts as held
 GLANCE = 0.05  # seconds between looks at a held lock
-SETTLE, SETTLE_GLANCE = 0.25, 0.01  # seconds; an npm starter that read a dead pid before us may still delete our file
+SETTLE, SETTLE_GLANCE = (
+    0.25,
+    0.01,
+)  # seconds; an npm starter that read a dead pid before us may still delete our file
 PLACE_TRIES = 5  # of a beat that finds another file in the lock's place
 
 
@@ -102,14 +105,18 @@ class RunnerLock:
                     if isinstance(found, Lost) and now >= unfinished_until:
                         raise LockUnusable(self._npm.path, "other programs keep changing it")
                     if isinstance(found, Lost):
-                        await deferLater(clock, 0.001)  # whoever is faster each time does not keep the reactor from its work
+                        await deferLater(
+                            clock, 0.001
+                        )  # whoever is faster each time does not keep the reactor from its work
                 case Busy(pid) | Held(pid):
                     if now >= held_until:
                         raise HomeHeld(self._home, pid)
                     await deferLater(clock, GLANCE)
                 case Unfinished():
                     if now >= unfinished_until:
-                        raise LockUnusable(self._npm.path, "it holds no process id and is written again and again")
+                        raise LockUnusable(
+                            self._npm.path, "it holds no process id and is written again and again"
+                        )
                     held_until = now + PATIENCE
                     await deferLater(clock, GLANCE)
 
@@ -119,9 +126,13 @@ class RunnerLock:
             return None
         if self._directory == -1:
             try:
-                self._directory = os.open(self._home.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                self._directory = os.open(
+                    self._home.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+                )
             except OSError as error:
-                raise LockUnusable(self._home.path, f"it cannot be opened: {error.strerror}") from error
+                raise LockUnusable(
+                    self._home.path, f"it cannot be opened: {error.strerror}"
+                ) from error
         was_locked = self._ours.is_locked
         busy = self._ours.take()
         if busy is not None:

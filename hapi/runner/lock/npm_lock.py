@@ -35,7 +35,9 @@ class NpmFile:
     _home: Home
     _judge: Judge
     _step: Callable[[str], object] = nothing
-    descriptor: int = -1  # of the file in place, kept open: while it is, no other file gets its inode number
+    descriptor: int = (
+        -1
+    )  # of the file in place, kept open: while it is, no other file gets its inode number
     _pid: bytes = field(factory=lambda: str(os.getpid()).encode())
 
     @property
@@ -87,7 +89,9 @@ class NpmFile:
 
     def _write(self, path: Path) -> None:
         self.close()
-        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE)
+        self.descriptor = os.open(
+            path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE
+        )
         self._step("sibling made")
         os.write(self.descriptor, self._pid)
         os.fsync(self.descriptor)
@@ -132,7 +136,9 @@ class NpmFile:
             return None
         try:
             exchange(sibling, self.path)
-        except FileNotFoundError:  # ours was taken away meanwhile: theirs belongs there all the same
+        except (
+            FileNotFoundError
+        ):  # ours was taken away meanwhile: theirs belongs there all the same
             with suppress(FileExistsError):
                 os.link(sibling, self.path, follow_symlinks=False)
         self._step("exchanged back")

@@ -47,7 +47,9 @@ class Suspect:
     started_at: float  # epoch seconds
     home: str | None  # its HAPI_HOME as a resolved path, None if hidden
     in_state: bool  # `runner.state.json` names it as well
-    is_starter: bool = False  # it has `runner.lock` open: a starter of ours, that waits for the lock that we have
+    is_starter: bool = (
+        False  # it has `runner.lock` open: a starter of ours, that waits for the lock that we have
+    )
 
 
 def pid_in(content: bytes) -> int | None:
@@ -58,7 +60,14 @@ def pid_in(content: bytes) -> int | None:
 
 
 def verdict(
-    pid: int | None, suspect: Suspect | None, *, mtime: float, now: float, uid: int, home: str, family: frozenset[int]
+    pid: int | None,
+    suspect: Suspect | None,
+    *,
+    mtime: float,
+    now: float,
+    uid: int,
+    home: str,
+    family: frozenset[int],
 ) -> Stale | Held | Unfinished:
     """Judge a lock that names `pid` (None: nothing that makes sense) and was written at `mtime`; times are epoch seconds.
 
@@ -87,7 +96,9 @@ def is_runner(words: tuple[str, ...]) -> bool:
 def family() -> frozenset[int]:
     """Our pid, our parent's and our grandparent's."""
     parent = read_stat(os.getppid())
-    return frozenset(pid for pid in (os.getpid(), os.getppid(), parent.parent if parent else 0) if pid > 0)
+    return frozenset(
+        pid for pid in (os.getpid(), os.getppid(), parent.parent if parent else 0) if pid > 0
+    )
 
 
 @frozen

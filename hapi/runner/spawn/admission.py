@@ -19,7 +19,12 @@ from hapi.settings import wrong
 WAIT = 20.0  # seconds in the queue: a hub waits 30 for its answer, and the start itself takes some of them
 GLANCE = 1.0  # seconds between looks at the memory while somebody waits
 
-SESSIONS, MEMORY, DRAINING, QUEUE_FULL = "session_limit", "memory_limit", "draining", "queue_full"  # codes of refusals
+SESSIONS, MEMORY, DRAINING, QUEUE_FULL = (
+    "session_limit",
+    "memory_limit",
+    "draining",
+    "queue_full",
+)  # codes of refusals
 
 
 @frozen
@@ -31,12 +36,18 @@ class Limits:
     queue: int = 0
 
     @classmethod
-    def read(cls, given: Mapping[str, Any], environ: Mapping[str, str], settings: Mapping[str, Any]) -> Limits:
+    def read(
+        cls, given: Mapping[str, Any], environ: Mapping[str, str], settings: Mapping[str, Any]
+    ) -> Limits:
         """From flags (`max_sessions`, `min_free_memory`, `queue`), else environment, else settings. Raises NotConfigured."""
 
         def one(flag: str, variable: str, key: str, read: Callable[[str], int]) -> int | None:
             flags = f"--{flag.replace('_', '-')}", given.get(flag)
-            for name, value in (flags, (variable, environ.get(variable)), (f"{key} in settings.json", settings.get(key))):
+            for name, value in (
+                flags,
+                (variable, environ.get(variable)),
+                (f"{key} in settings.json", settings.get(key)),
+            ):
                 if value is None or value == "":
                     continue
                 try:
@@ -84,7 +95,9 @@ def free_memory(root: Path = Path("/")) -> int | None:
         pass
     try:
         group = root / "sys/fs/cgroup"
-        found.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+        found.append(
+            int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())
+        )
     except (OSError, ValueError):
         pass  # no limit ("max"), or no such thing
     return max(min(found), 0) if found else None
@@ -93,10 +106,16 @@ def free_memory(root: Path = Path("/")) -> int | None:
 def verdict(limits: Limits, live: int, free: int | None) -> SpawnRefused | None:
     """Why one more session does not fit beside `live` others with `free` bytes of memory; None if it does."""
     if limits.sessions is not None and live >= limits.sessions:
-        return SpawnRefused(f"This machine runs {live} of at most {limits.sessions} sessions (--max-sessions)", SESSIONS)
+        return SpawnRefused(
+            f"This machine runs {live} of at most {limits.sessions} sessions (--max-sessions)",
+            SESSIONS,
+        )
     if limits.free_memory is not None and free is not None and free < limits.free_memory:
         wanted = as_size(limits.free_memory)
-        return SpawnRefused(f"This machine has {as_size(free)} of memory left, less than {wanted} (--min-free-memory)", MEMORY)
+        return SpawnRefused(
+            f"This machine has {as_size(free)} of memory left, less than {wanted} (--min-free-memory)",
+            MEMORY,
+        )
     return None
 
 
@@ -154,7 +173,10 @@ class Admission:
         reason = refusal.message if refusal is not None else "Other starts wait before this one"
         if not self.limits.queue:
             return refusal or SpawnRefused(reason, QUEUE_FULL)
-        return SpawnRefused(f"{reason}, and {len(self._queue)} starts wait for a place already (--queue)", QUEUE_FULL)
+        return SpawnRefused(
+            f"{reason}, and {len(self._queue)} starts wait for a place already (--queue)",
+            QUEUE_FULL,
+        )
 
     def _verdict(self) -> SpawnRefused | None:
         free = self._free() if self.limits.free_memory is not None else None
@@ -172,7 +194,9 @@ class Admission:
 
     def look(self) -> None:
         """Something ended, or time went by: let in who fits, tell those that have waited too long."""
-        if self._looking:  # whoever was just let in gives back: the loop below goes on with the next
+        if (
+            self._looking
+        ):  # whoever was just let in gives back: the loop below goes on with the next
             return
         self._looking = True
         try:

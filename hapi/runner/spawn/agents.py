@@ -15,12 +15,30 @@ from hapi.protocol.machine import agent_config
 from hapi.protocol.spawn import SpawnRefused
 from hapi.runner.config.options import RunnerOptions
 
-ORDER = ("agy", "claude", "codex", "dsh", "copilot", "cursor", "grok", "kimi", "opencode", "pi")  # as npm lists them
+ORDER = (
+    "agy",
+    "claude",
+    "codex",
+    "dsh",
+    "copilot",
+    "cursor",
+    "grok",
+    "kimi",
+    "opencode",
+    "pi",
+)  # as npm lists them
 
 KNOWN = frozenset({*ORDER, "gemini"})  # the names npm's hub accepts
 
-PROGRAMS = {"cursor": "agent", "dsh": "dsh-acp-demo"}  # where npm's sessions look for another name than the agent's
-OVERRIDES = {"claude": "HAPI_CLAUDE_PATH", "copilot": "COPILOT_CLI_PATH", "dsh": "HAPI_DSH_ACP_COMMAND"}
+PROGRAMS = {
+    "cursor": "agent",
+    "dsh": "dsh-acp-demo",
+}  # where npm's sessions look for another name than the agent's
+OVERRIDES = {
+    "claude": "HAPI_CLAUDE_PATH",
+    "copilot": "COPILOT_CLI_PATH",
+    "dsh": "HAPI_DSH_ACP_COMMAND",
+}
 
 Reason = str  # not_found | invalid_configuration
 
@@ -61,7 +79,9 @@ class Availability:
     def of(cls, options: RunnerOptions) -> Availability:
         """For our own sessions the table of agents decides, for npm's what they would look for."""
         if not options.own_sessions:
-            return cls(lambda agent: for_npm_sessions(agent, options.environ), lambda: dict.fromkeys(ORDER))
+            return cls(
+                lambda agent: for_npm_sessions(agent, options.environ), lambda: dict.fromkeys(ORDER)
+            )
 
         def table() -> Mapping[str, Agent]:
             return agents(options.settings, options.environ)
@@ -86,9 +106,15 @@ class Availability:
         if not (isinstance(params, Mapping) and params.get("all") is True):
             names = [name for name in names if name in KNOWN]
         listed = []
-        for agent in [*(name for name in ORDER if name in names), *(name for name in names if name not in ORDER)]:
+        for agent in [
+            *(name for name in ORDER if name in names),
+            *(name for name in names if name not in ORDER),
+        ]:
             reason = self._reason(agent)
-            listed.append({"agent": agent, "available": reason is None} | ({"reason": reason} if reason else {}))
+            listed.append(
+                {"agent": agent, "available": reason is None}
+                | ({"reason": reason} if reason else {})
+            )
         return {"agents": listed}
 
     def refusal(self, agent: str) -> SpawnRefused | None:
@@ -96,5 +122,9 @@ class Availability:
         reason = self._reason(agent)
         if reason is None:
             return None
-        words = "is not installed or is not on PATH" if reason == "not_found" else "is not configured correctly"
+        words = (
+            "is not installed or is not on PATH"
+            if reason == "not_found"
+            else "is not configured correctly"
+        )
         return SpawnRefused(f"{agent} {words}", "agent_unavailable", agent)

@@ -40,11 +40,22 @@ class Drained:
         try:
             content = read_capped(self._home.runner_drained)
             self._order = None if content is None else msgspec.json.decode(content, type=Order)
-        except (OSError, ValueError, RecursionError) as error:  # rather no session than one that nobody wants
-            self.log.warn("{path} cannot be read: {reason}", path=str(self._home.runner_drained), reason=str(error))
+        except (
+            OSError,
+            ValueError,
+            RecursionError,
+        ) as error:  # rather no session than one that nobody wants
+            self.log.warn(
+                "{path} cannot be read: {reason}",
+                path=str(self._home.runner_drained),
+                reason=str(error),
+            )
             self._order = Order("somebody unknown", self._now())
         if self._order is not None:
-            self.log.info("This runner is drained, by {actor} (`hapi runner resume` ends that)", actor=self._order.actor)
+            self.log.info(
+                "This runner is drained, by {actor} (`hapi runner resume` ends that)",
+                actor=self._order.actor,
+            )
             self._admission.drain(DRAINED)
 
     def drain(self, actor: str, keep: bool) -> bool:
@@ -55,7 +66,9 @@ class Drained:
             try:
                 write_whole(self._home.runner_drained, msgspec.json.encode(self._order))
             except OSError as error:
-                self.log.error("That this runner is drained is not kept: {reason}", reason=str(error))
+                self.log.error(
+                    "That this runner is drained is not kept: {reason}", reason=str(error)
+                )
         if new:
             self._admission.drain(DRAINED)
         return new

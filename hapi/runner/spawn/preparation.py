@@ -17,7 +17,11 @@ from hapi.runner.attempts.child import Child
 from hapi.runner.config.options import RunnerOptions
 from hapi.runner.spawn.codex_home import private_codex_home
 
-NOT_KEPT = ("directory", "agent", "token")  # of a request: said elsewhere in request.json, and not to be said at all
+NOT_KEPT = (
+    "directory",
+    "agent",
+    "token",
+)  # of a request: said elsewhere in request.json, and not to be said at all
 
 
 @frozen
@@ -45,10 +49,14 @@ class Prepared:
     def open_folder(self) -> AttemptFolder:
         """Raises OSError."""
         request = self.request
-        kept = {key: value for key, value in msgspec.to_builtins(request).items() if key not in NOT_KEPT}
+        kept = {
+            key: value for key, value in msgspec.to_builtins(request).items() if key not in NOT_KEPT
+        }
         worktree = None
         if self.worktree is not None:
-            worktree = {**attrs.asdict(self.worktree), "made_by_us": True} | ({"kept": True} if self.goes_on else {})
+            worktree = {**attrs.asdict(self.worktree), "made_by_us": True} | (
+                {"kept": True} if self.goes_on else {}
+            )
         asked = AttemptRequest(
             argv=self.argv,
             cwd=self.cwd,
@@ -62,7 +70,9 @@ class Prepared:
         )
         return AttemptFolder.create(self.options.home, asked)
 
-    def child(self, folder: AttemptFolder, clock: IReactorTime, give_up: Callable[[Child], object]) -> Child:
+    def child(
+        self, folder: AttemptFolder, clock: IReactorTime, give_up: Callable[[Child], object]
+    ) -> Child:
         return Child(
             attempt=folder.id,
             folder=folder,
@@ -86,6 +96,10 @@ class Prepared:
             child.cleanup = lambda: shutil.rmtree(made, ignore_errors=True)
         identity = {**self.options.for_children(), MARK: child.attempt}
         found = environment_for(
-            self.request, self.options.environ, identity=identity, worktree=self.worktree, codex_home=codex_home
+            self.request,
+            self.options.environ,
+            identity=identity,
+            worktree=self.worktree,
+            codex_home=codex_home,
         )
         return {**found, "PWD": self.cwd}

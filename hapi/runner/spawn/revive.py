@@ -10,14 +10,23 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from hapi.protocol.attempt import AttemptEnd, StopOrder
-from hapi.protocol.spawn import MalformedSpawn, Spawned, SpawnRefused, SpawnRequest, SpawnResult, parse_spawn
+from hapi.protocol.spawn import (
+    MalformedSpawn,
+    Spawned,
+    SpawnRefused,
+    SpawnRequest,
+    SpawnResult,
+    parse_spawn,
+)
 from hapi.runner.attempts.child import Child
 from hapi.runner.storage.journal import Note, unnoted
 
 BY_US = "revive"  # how `asked_by` begins
 TRIES, WITHIN = 3, 3600.0  # revivals of one session by ourselves, in so many seconds
 FIRST, LONGEST = 2.0, 60.0  # seconds between tries that fail
-NOT_AGAIN = frozenset({"sessionType", "worktreeName", "forkSession", "sessionId"})  # of what was asked the first time
+NOT_AGAIN = frozenset(
+    {"sessionType", "worktreeName", "forkSession", "sessionId"}
+)  # of what was asked the first time
 
 
 @frozen
@@ -65,13 +74,21 @@ def interrupted(children: Iterable[Child], now: float) -> list[Interrupted]:
         request = child.folder.request
         if request is None:
             continue
-        if child.requested_id and request.asked_by.startswith(BY_US) and now - child.started_at < WITHIN:
+        if (
+            child.requested_id
+            and request.asked_by.startswith(BY_US)
+            and now - child.started_at < WITHIN
+        ):
             tries[child.requested_id] = tries.get(child.requested_id, 0) + 1
         if child.state == "refused" and not child.is_live:
             continue  # a start that came to nothing is not the session's last life
         for name in {child.session_id, child.requested_id} - {None}:
             newest[str(name)] = child
-    found = [_offer(name, child, tries.get(name, 0)) for name, child in newest.items() if name == child.session_id]
+    found = [
+        _offer(name, child, tries.get(name, 0))
+        for name, child in newest.items()
+        if name == child.session_id
+    ]
     return sorted(filter(None, found), key=lambda one: one.attempt)
 
 
@@ -85,7 +102,9 @@ def _offer(session_id: str, child: Child, tries: int) -> Interrupted | None:
         return None
     resume = (session.agent_session_id if session else None) or request.resume_session_id
     ended_at = None if end is None else end.at
-    return Interrupted(session_id, child.attempt, child.agent, child.directory, resume, ended_at, reason, tries)
+    return Interrupted(
+        session_id, child.attempt, child.agent, child.directory, resume, ended_at, reason, tries
+    )
 
 
 def request_for(one: Interrupted, options: dict[str, Any]) -> SpawnRequest:
@@ -122,14 +141,19 @@ class Reviver:
         offered = self.offered()
         if not offered:
             return
-        self.log.info("{count} sessions were interrupted: `hapi runner revive` brings them back", count=len(offered))
+        self.log.info(
+            "{count} sessions were interrupted: `hapi runner revive` brings them back",
+            count=len(offered),
+        )
         if at_once:
             reviving = Deferred.fromCoroutine(self.revive_all())
             reviving.addErrback(lambda reason: self.log.failure("Reviving failed", reason))
 
     async def revive(self, session_id: str, actor: str) -> SpawnResult:
         """Bring back the one of that id; what is not on offer is refused."""
-        one = next((one for one in self.offered() if session_id in (one.session_id, one.attempt)), None)
+        one = next(
+            (one for one in self.offered() if session_id in (one.session_id, one.attempt)), None
+        )
         if one is None:
             return SpawnRefused("There is no interrupted session of that name", "not_interrupted")
         child = next(child for child in self._children if child.attempt == one.attempt)
@@ -147,7 +171,11 @@ class Reviver:
         for one in self.offered():
             if one.tries >= TRIES:
                 reason = f"revived {one.tries} times within the hour"
-                self.log.warn("Session {session_id} is left: {reason}", session_id=one.session_id, reason=reason)
+                self.log.warn(
+                    "Session {session_id} is left: {reason}",
+                    session_id=one.session_id,
+                    reason=reason,
+                )
                 self.note("revive-refused", session=one.session_id, reason=reason, actor="runner")
                 continue
             for left in reversed(range(TRIES - one.tries)):

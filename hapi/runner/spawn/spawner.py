@@ -36,12 +36,17 @@ from hapi.runner.workspace.directories import prepare_directory
 from hapi.runner.workspace.worktrees import Worktrees
 
 ENDS_WITHIN = 10.0  # seconds a session that is being ended may take, its agent included
-OUTSIDE = SpawnRefused("Directory is outside this machine's workspace roots", "outside_workspace_roots")
+OUTSIDE = SpawnRefused(
+    "Directory is outside this machine's workspace roots", "outside_workspace_roots"
+)
 WORKTREE_OUTSIDE = SpawnRefused(
-    "The worktree's repository, or the place beside it, is outside this machine's workspace roots", "outside_workspace_roots"
+    "The worktree's repository, or the place beside it, is outside this machine's workspace roots",
+    "outside_workspace_roots",
 )
 STOPPED = "Session was stopped while it was being started"
-LATE = SpawnRefused("The session is still being started; it is listed as soon as it runs", "still_starting")
+LATE = SpawnRefused(
+    "The session is still being started; it is listed as soon as it runs", "still_starting"
+)
 
 
 @define(eq=False)
@@ -92,10 +97,14 @@ class Spawner:
             self.admission.look()
         return True
 
-    async def spawn_within(self, seconds: float, request: SpawnRequest, asked_by: str) -> SpawnResult:
+    async def spawn_within(
+        self, seconds: float, request: SpawnRequest, asked_by: str
+    ) -> SpawnResult:
         """As `spawn`, for a caller who waits no longer than `seconds`: the start goes on without him."""
         try:
-            return await Deferred.fromCoroutine(self.spawn(request, asked_by)).addTimeout(seconds, self._clock)
+            return await Deferred.fromCoroutine(self.spawn(request, asked_by)).addTimeout(
+                seconds, self._clock
+            )
         except TimeoutError:
             return LATE
 
@@ -156,18 +165,30 @@ class Spawner:
         starting.addCallback(self._begun, start.answer)
         return start
 
-    def _told(self, result: SpawnResult, request: SpawnRequest, directory: str, asked_by: str) -> SpawnResult:
+    def _told(
+        self, result: SpawnResult, request: SpawnRequest, directory: str, asked_by: str
+    ) -> SpawnResult:
         self._tell(request, directory, asked_by, result)
         return result
 
-    def _tell(self, request: SpawnRequest, directory: str, asked_by: str, result: SpawnResult) -> None:
-        facts: dict[str, Any] = {"session": request.requested_id, "actor": asked_by, "agent": request.flavor}
+    def _tell(
+        self, request: SpawnRequest, directory: str, asked_by: str, result: SpawnResult
+    ) -> None:
+        facts: dict[str, Any] = {
+            "session": request.requested_id,
+            "actor": asked_by,
+            "agent": request.flavor,
+        }
         facts["directory"] = directory
         match result:
             case SpawnRefused(message, code):
                 self.note("spawn-refused", reason=message, code=code, **facts)
             case NeedsDirectory():
-                self.note("spawn-refused", reason="the directory is missing, and making it was not allowed", **facts)
+                self.note(
+                    "spawn-refused",
+                    reason="the directory is missing, and making it was not allowed",
+                    **facts,
+                )
 
     def _begun(self, result: SpawnResult, answer: Once[SpawnResult]) -> None:
         self.under_way -= 1
@@ -182,16 +203,24 @@ class Spawner:
         reason = start.unwanted or self.closed
         return SpawnRefused(reason) if reason is not None else None
 
-    async def _start(self, start: Start, request: SpawnRequest, directory: str, asked_by: str) -> SpawnResult:
+    async def _start(
+        self, start: Start, request: SpawnRequest, directory: str, asked_by: str
+    ) -> SpawnResult:
         if self.closed is not None:
             return SpawnRefused(self.closed)
         if not await self._last_one_gone(request.requested_id):
-            return SpawnRefused(f"The process of this session is being ended and still runs after {ENDS_WITHIN:.0f} s")
+            return SpawnRefused(
+                f"The process of this session is being ended and still runs after {ENDS_WITHIN:.0f} s"
+            )
         refusal = self._availability.refusal(request.flavor)
         if refusal is not None:
             self.failed(refusal, None)
             return refusal
-        place = await self.admission.enter(lambda: start.unwanted is None) if self.admission is not None else None
+        place = (
+            await self.admission.enter(lambda: start.unwanted is None)
+            if self.admission is not None
+            else None
+        )
         if isinstance(place, SpawnRefused):
             return place
         try:
@@ -201,7 +230,12 @@ class Spawner:
                 place.give_back()
 
     async def _start_in(
-        self, place: Place | None, start: Start, request: SpawnRequest, directory: str, asked_by: str
+        self,
+        place: Place | None,
+        start: Start,
+        request: SpawnRequest,
+        directory: str,
+        asked_by: str,
     ) -> SpawnResult:
         if (hindrance := self._hindrance(start)) is not None:
             return hindrance
@@ -209,7 +243,9 @@ class Spawner:
         if prepared is not None:
             return prepared
         if request.session_type != "worktree" or request.flavor == "cursor":
-            linked = request.session_type == "worktree" and await self._worktrees.is_linked(directory)
+            linked = request.session_type == "worktree" and await self._worktrees.is_linked(
+                directory
+            )
             return await self._launch(start, request, directory, None, linked, asked_by, place)
         worktree = await self._worktrees.choose(directory, request.worktree_name)
         if isinstance(worktree, SpawnRefused):
@@ -226,10 +262,16 @@ class Spawner:
         if self._worktree_of(request.requested_id, directory) is not None:
             return None
         if not roots.standing(directory):
-            return OUTSIDE if not roots.hold(directory) else SpawnRefused(f"The workspace root of {directory} is not there")
+            return (
+                OUTSIDE
+                if not roots.hold(directory)
+                else SpawnRefused(f"The workspace root of {directory} is not there")
+            )
         if request.session_type == "worktree":
             if not os.path.isdir(directory):
-                missing = "Worktree sessions require an existing Git repository. Directory not found"
+                missing = (
+                    "Worktree sessions require an existing Git repository. Directory not found"
+                )
                 return SpawnRefused(f"{missing}: {directory}")
         else:
             prepared = prepare_directory(directory, request.create_directory)
@@ -250,13 +292,22 @@ class Spawner:
         cwd = worktree.path if worktree else directory
         earlier = self._worktree_of(request.requested_id, cwd) if worktree is None else None
         prepared = Prepared(
-            request, self._options, cwd, asked_by, self._now(), linked, worktree or earlier, goes_on=earlier is not None
+            request,
+            self._options,
+            cwd,
+            asked_by,
+            self._now(),
+            linked,
+            worktree or earlier,
+            goes_on=earlier is not None,
         )
         try:
             folder = await self._disk.do(prepared.open_folder)
         except OSError as error:
             return SpawnRefused(f"Failed to spawn session: its folder cannot be made: {error}")
-        refused = await self._worktrees.add(worktree) if worktree is not None else None  # its folder tells of it already
+        refused = (
+            await self._worktrees.add(worktree) if worktree is not None else None
+        )  # its folder tells of it already
         hindrance = self._hindrance(start)
         if refused is None and hindrance is not None and worktree is not None:
             await self._worktrees.remove(worktree)
@@ -271,7 +322,9 @@ class Spawner:
             place.give_back()
         try:
             with self._options.roots.pinned(cwd, prepared.top) as pinned:
-                plan = LaunchPlan(prepared.argv, pinned, environment, folder, self._options.session_limits)
+                plan = LaunchPlan(
+                    prepared.argv, pinned, environment, folder, self._options.session_limits
+                )
                 launched = await self._processes.launch(plan)
         except (LaunchFailed, OSError) as error:
             child.life.not_launched(f"cwd={cwd}; {error}")
@@ -303,14 +356,33 @@ class Spawner:
     def _worktree_of(self, session_id: str | None, path: str) -> Worktree | None:
         """The worktree at `path` that we made for an earlier process of this session: it goes on there."""
         earlier = self._children.named(session_id) if session_id is not None else []
-        found = next((one.worktree for one in earlier if one.worktree is not None and one.worktree.path == path), None)
-        is_there = found is not None and os.path.isdir(path) and self._options.roots.hold_worktree(found.base_path, path)
+        found = next(
+            (
+                one.worktree
+                for one in earlier
+                if one.worktree is not None and one.worktree.path == path
+            ),
+            None,
+        )
+        is_there = (
+            found is not None
+            and os.path.isdir(path)
+            and self._options.roots.hold_worktree(found.base_path, path)
+        )
         return found if is_there else None
 
     def give_up(self, child: Child) -> None:
-        self.log.warn("Process {pid} announced no session in time", pid=child.pid, attempt=child.attempt)
-        ending = Deferred.fromCoroutine(self._children.end(child, reason="start lease over", actor="runner", method="lease"))
-        ending.addErrback(lambda reason: self.log.failure("Ending {attempt} failed", reason, attempt=child.attempt))
+        self.log.warn(
+            "Process {pid} announced no session in time", pid=child.pid, attempt=child.attempt
+        )
+        ending = Deferred.fromCoroutine(
+            self._children.end(child, reason="start lease over", actor="runner", method="lease")
+        )
+        ending.addErrback(
+            lambda reason: self.log.failure(
+                "Ending {attempt} failed", reason, attempt=child.attempt
+            )
+        )
 
 
 def _is_ending(child: Child) -> bool:

@@ -12,11 +12,15 @@ from twisted.logger import Logger
 log = Logger()
 
 
-async def within(clock: IReactorTime, seconds: float, step: str, leave: Callable[[], Coroutine[Any, Any, None]]) -> None:
+async def within(
+    clock: IReactorTime, seconds: float, step: str, leave: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
     """Do `leave`, for `seconds` at the most. Never raises."""
     try:
         await Deferred.fromCoroutine(leave()).addTimeout(seconds, clock)
     except (TimeoutError, CancelledError):
-        log.warn("{step} did not finish within {seconds} s", step=step.capitalize(), seconds=seconds)
+        log.warn(
+            "{step} did not finish within {seconds} s", step=step.capitalize(), seconds=seconds
+        )
     except Exception:
         log.failure("{step} failed", step=step.capitalize())

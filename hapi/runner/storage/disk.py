@@ -61,7 +61,9 @@ class InTurn:
                 result: Any = work()
             except BaseException:
                 result = Failure()
-            self._reactor.callFromThread(done.errback if isinstance(result, Failure) else done.callback, result)
+            self._reactor.callFromThread(
+                done.errback if isinstance(result, Failure) else done.callback, result
+            )
 
 
 def disk_of(reactor: Any) -> Disk:

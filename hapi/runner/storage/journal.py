@@ -53,7 +53,10 @@ class Told:
 
 def read_back(home: Home) -> Told:
     """Look what the journal tells: who was killed after an end and before its line leaves the line to the next runner."""
-    lines = [*_last_lines(home.events.with_name(f"{home.events.name}.1")), *_last_lines(home.events)]
+    lines = [
+        *_last_lines(home.events.with_name(f"{home.events.name}.1")),
+        *_last_lines(home.events),
+    ]
     ended: dict[str, AttemptEnd] = {}
     stopped: dict[str, StopOrder] = {}
     announced: dict[str, AttemptSession] = {}
@@ -68,9 +71,13 @@ def read_back(home: Home) -> Told:
             if told.event == "ended":
                 ended[told.attempt] = AttemptEnd(told.exit_code, told.signal, told.time)
             elif told.event == "stop-asked":
-                stopped.setdefault(told.attempt, StopOrder(told.reason, told.actor, "journal", told.time))
+                stopped.setdefault(
+                    told.attempt, StopOrder(told.reason, told.actor, "journal", told.time)
+                )
             elif told.event == "announced" and told.session is not None:
-                announced[told.attempt] = AttemptSession(told.session, host_pid=told.pid, at=told.time)
+                announced[told.attempt] = AttemptSession(
+                    told.session, host_pid=told.pid, at=told.time
+                )
     return Told(since, ended, stopped, announced)
 
 
@@ -95,7 +102,9 @@ _OF_ATTEMPTS = re.compile(rb'"event":"(ended|stop-asked|announced)"')
 def _last_lines(path: Path) -> list[bytes]:
     """The last whole lines of a file, none when it cannot be read."""
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        with open(
+            os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb"
+        ) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(size - READ_BACK, 0))
             lines = file.read(READ_BACK).splitlines()
@@ -117,9 +126,17 @@ class Journal:
         """Add a line. A disk that refuses is told once, and stops nothing."""
         line: dict[str, Any] = {"time": round(self._now(), 3), "event": event}
         if child is not None:
-            line |= {"attempt": child.attempt, "session": child.session_id or child.requested_id, "pid": child.pid}
+            line |= {
+                "attempt": child.attempt,
+                "session": child.session_id or child.requested_id,
+                "pid": child.pid,
+            }
         line |= facts
-        told = {key: value[:LONGEST] if isinstance(value, str) else value for key, value in line.items() if value is not None}
+        told = {
+            key: value[:LONGEST] if isinstance(value, str) else value
+            for key, value in line.items()
+            if value is not None
+        }
         try:
             self._append(self._secrets.hide(msgspec.json.encode(told).decode()).encode() + b"\n")
         except OSError as error:
@@ -132,13 +149,17 @@ class Journal:
 
     def _append(self, line: bytes) -> None:
         path = self._home.events
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        flags = (
+            os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        )
         if (seen := self._size()) and seen + len(line) > self._largest:
             os.replace(path, path.with_name(f"{path.name}.1"))
             seen = 0
         descriptor = os.open(path, flags, PRIVATE_FILE)
         try:
-            if os.write(descriptor, line) < len(line):  # a full disk takes a part; the next line begins where this one did
+            if os.write(descriptor, line) < len(
+                line
+            ):  # a full disk takes a part; the next line begins where this one did
                 os.ftruncate(descriptor, seen)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:

@@ -49,11 +49,15 @@ def identity(access: HubAccess, machine_id: str) -> dict[str, Any]:
     found = {
         "started_with_api_url": access.url,
         "started_with_machine_id": machine_id,
-        "started_with_cli_api_token_hash": hashlib.sha256(access.token.strip().encode()).hexdigest(),
+        "started_with_cli_api_token_hash": hashlib.sha256(
+            access.token.strip().encode()
+        ).hexdigest(),
     }
     if access.headers:
         listed = json.dumps(
-            sorted([name, value] for name, value in access.headers.items()), separators=(",", ":"), ensure_ascii=False
+            sorted([name, value] for name, value in access.headers.items()),
+            separators=(",", ":"),
+            ensure_ascii=False,
         )
         found["started_with_extra_headers_hash"] = hashlib.sha256(listed.encode()).hexdigest()
     return found
@@ -61,13 +65,17 @@ def identity(access: HubAccess, machine_id: str) -> dict[str, Any]:
 
 def fingerprint(access: HubAccess, machine_id: str) -> str:
     """The identity at the hub, comparable and telling nothing: hub, machine, hashes of token and headers."""
-    return hashlib.sha256(json.dumps(identity(access, machine_id), sort_keys=True).encode()).hexdigest()[:32]
+    return hashlib.sha256(
+        json.dumps(identity(access, machine_id), sort_keys=True).encode()
+    ).hexdigest()[:32]
 
 
 def as_npm_writes_it(now: float) -> str:
     """A moment (epoch seconds) in the form of npm's state file, `11/20/2026, 11:22:00 AM`: for people only."""
     at = time.localtime(now)
-    clock = f"{at.tm_hour % 12 or 12}:{at.tm_min:02}:{at.tm_sec:02} {'AM' if at.tm_hour < 12 else 'PM'}"
+    clock = (
+        f"{at.tm_hour % 12 or 12}:{at.tm_min:02}:{at.tm_sec:02} {'AM' if at.tm_hour < 12 else 'PM'}"
+    )
     return f"{at.tm_mon}/{at.tm_mday}/{at.tm_year}, {clock}"
 
 
@@ -135,7 +143,11 @@ class StateFile:
         try:
             os.rename(self.path, aside)
         except OSError as error:
-            self.log.warn("{path} is broken and could not be set aside: {reason}", path=str(self.path), reason=str(error))
+            self.log.warn(
+                "{path} is broken and could not be set aside: {reason}",
+                path=str(self.path),
+                reason=str(error),
+            )
             return None
         with suppress(OSError):
             if aside.is_file() and not aside.is_symlink():
@@ -187,7 +199,9 @@ class StateFile:
             try:
                 self.path.unlink(missing_ok=True)
             except OSError as error:
-                self.log.warn("{path} could not be removed: {reason}", path=str(self.path), reason=str(error))
+                self.log.warn(
+                    "{path} could not be removed: {reason}", path=str(self.path), reason=str(error)
+                )
 
 
 def _in_json(state: RunnerState) -> bytes:

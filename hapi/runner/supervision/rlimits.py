@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import resource
 
-MOST_DESCRIPTORS = 1 << 20  # beyond it some programs that inherit the limit take minutes to close "all" descriptors
+MOST_DESCRIPTORS = (
+    1 << 20
+)  # beyond it some programs that inherit the limit take minutes to close "all" descriptors
 
 
 def raise_descriptors() -> tuple[int, int]:

@@ -56,7 +56,9 @@ class Notifications:
         name = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         try:
             if self._socket is None:
-                self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+                self._socket = socket.socket(
+                    socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC
+                )
                 self._socket.setblocking(False)
             self._socket.sendto("\n".join(lines).encode("utf-8", "replace"), name)
         except (OSError, ValueError):
@@ -86,7 +88,9 @@ def status_line(status: Mapping[str, Any]) -> str:
     """The runner in one line, for `systemctl status`: `connected to http://hub:3006, 3 sessions`."""
     hub = status.get("hub") or {}
     phase, url, reason = hub.get("phase"), hub.get("url"), hub.get("reason")
-    link = f"{'connected to' if phase == 'connected' else f'{phase}:'} {url}" + (f" ({reason})" if reason else "")
+    link = f"{'connected to' if phase == 'connected' else f'{phase}:'} {url}" + (
+        f" ({reason})" if reason else ""
+    )
     count = status.get("children") or 0
     return visible(f"{link}, {count} session{'' if count == 1 else 's'}")[:STATUS_LIMIT]
 
@@ -107,7 +111,13 @@ class Notifier(Service):
         watchdog: float | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._clock, self._runner, self._to, self._watchdog, self._monotonic = clock, runner, to, watchdog, monotonic
+        self._clock, self._runner, self._to, self._watchdog, self._monotonic = (
+            clock,
+            runner,
+            to,
+            watchdog,
+            monotonic,
+        )
         self._alive, self._look = LoopingCall(self._feed), LoopingCall(self._tell)
         self._alive.clock = self._look.clock = clock
         self._said = ""
@@ -116,7 +126,9 @@ class Notifier(Service):
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
         if self._watchdog is not None:
-            self._alive.start(self._watchdog).addErrback(lambda reason: self.log.failure("The watchdog is not fed", reason))
+            self._alive.start(self._watchdog).addErrback(
+                lambda reason: self.log.failure("The watchdog is not fed", reason)
+            )
         self._runner.when_up().addCallbacks(self._soon_up, self._failed)
 
     def stopService(self) -> None:
@@ -124,7 +136,9 @@ class Notifier(Service):
         for loop in (self._alive, self._look):
             if loop.running:
                 loop.stop()
-        if self._runner.succession.handed_over_to is None:  # else the unit's main process is another one by now
+        if (
+            self._runner.succession.handed_over_to is None
+        ):  # else the unit's main process is another one by now
             self._to.send("STOPPING=1", "STATUS=leaving; sessions go on")
         self._to.close()
 
@@ -143,10 +157,14 @@ class Notifier(Service):
             self._is_up = True
             self._said = self._line()
             self._to.send("READY=1", self._said)
-            self._look.start(STATUS_EVERY, now=False).addErrback(lambda reason: self.log.failure("Status is not told", reason))
+            self._look.start(STATUS_EVERY, now=False).addErrback(
+                lambda reason: self.log.failure("Status is not told", reason)
+            )
 
     def _failed(self, reason: Any) -> None:
-        self._to.send(f"STATUS={visible('cannot start: ' + reason.getErrorMessage())[:STATUS_LIMIT]}")
+        self._to.send(
+            f"STATUS={visible('cannot start: ' + reason.getErrorMessage())[:STATUS_LIMIT]}"
+        )
 
     def _feed(self) -> None:
         self._to.send("WATCHDOG=1")
@@ -161,8 +179,16 @@ class Notifier(Service):
 
 
 def notifier(
-    clock: IReactorTime, runner: Told, environ: Mapping[str, str] = os.environ, *, replaces: bool = False
+    clock: IReactorTime,
+    runner: Told,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    replaces: bool = False,
 ) -> Notifier | None:
     """The one for this process, None when nobody listens."""
     to = Notifications.named_by(environ)
-    return None if to is None else Notifier(clock, runner, to, watchdog_interval(environ, os.getpid(), replaces))
+    return (
+        None
+        if to is None
+        else Notifier(clock, runner, to, watchdog_interval(environ, os.getpid(), replaces))
+    )

@@ -19,7 +19,9 @@ from hapi.runner.supervision.sd_notify import Notifications
 
 Mode = Literal["self", "notify", "restart", "none"]
 
-INITS = frozenset(("tini", "docker-init", "dumb-init", "catatonit", "s6-svscan", "runsvdir", "podman-init"))
+INITS = frozenset(
+    ("tini", "docker-init", "dumb-init", "catatonit", "s6-svscan", "runsvdir", "podman-init")
+)
 
 
 @frozen
@@ -64,7 +66,10 @@ def supervision(
     """
     pid, parent = pid or os.getpid(), parent if parent is not None else os.getppid()
     if environ.get("HAPI_RUNNER_SUPERVISED") == "1":
-        return Supervision("notify" if environ.get("NOTIFY_SOCKET") else "restart", "a supervisor (HAPI_RUNNER_SUPERVISED=1)")
+        return Supervision(
+            "notify" if environ.get("NOTIFY_SOCKET") else "restart",
+            "a supervisor (HAPI_RUNNER_SUPERVISED=1)",
+        )
     if pid == 1:
         return Supervision("none", "its container, whose first process it is")
     if detached:
@@ -72,7 +77,9 @@ def supervision(
     if environ.get("NOTIFY_SOCKET"):
         return Supervision("notify", "systemd (Type=notify)")
     if environ.get("INVOCATION_ID"):
-        main = environ.get("SYSTEMD_EXEC_PID")  # since 248; inherited by all that the unit's process starts
+        main = environ.get(
+            "SYSTEMD_EXEC_PID"
+        )  # since 248; inherited by all that the unit's process starts
         if main is None or main in (str(pid), str(parent)):
             return Supervision("restart", "systemd")
     if environ.get("SUPERVISOR_ENABLED"):

@@ -17,7 +17,10 @@ from twisted.logger import Logger
 from hapi.process.child_limits import SessionLimits
 from hapi.process.systemd_scopes import Scopes, Unit, look_around, unit_of
 
-ENDS_ALL = ("control-group", "mixed")  # systemd.kill(5): the values of KillMode that reach every process of a unit
+ENDS_ALL = (
+    "control-group",
+    "mixed",
+)  # systemd.kill(5): the values of KillMode that reach every process of a unit
 PATIENCE = 5.0  # seconds for systemctl and loginctl
 
 Ask = Callable[[Sequence[str]], Awaitable[str]]  # argv → what it printed
@@ -25,7 +28,11 @@ Ask = Callable[[Sequence[str]], Awaitable[str]]  # argv → what it printed
 
 def properties(text: str) -> dict[str, str]:
     """What `systemctl show` and `loginctl show-user` print: `Name=value` a line."""
-    return {name: value for name, equals, value in (line.partition("=") for line in text.splitlines()) if equals}
+    return {
+        name: value
+        for name, equals, value in (line.partition("=") for line in text.splitlines())
+        if equals
+    }
 
 
 def warnings(unit: Unit, found: Mapping[str, str], lingers: bool, apart: bool = False) -> list[str]:
@@ -37,9 +44,13 @@ def warnings(unit: Unit, found: Mapping[str, str], lingers: bool, apart: bool = 
             f"systemd ends the sessions together with the runner: {unit.name} has KillMode={mode}; "
             "set KillMode=process (`hapi runner install-service` shows a unit)"
         )
-    at_log_out = unit.of_user or (unit.name.startswith("session-") and found.get("KillUserProcesses") == "yes")
+    at_log_out = unit.of_user or (
+        unit.name.startswith("session-") and found.get("KillUserProcesses") == "yes"
+    )
     if at_log_out and not lingers:
-        said.append("systemd ends runner and sessions when you log out: `loginctl enable-linger` keeps them")
+        said.append(
+            "systemd ends runner and sessions when you log out: `loginctl enable-linger` keeps them"
+        )
     return said
 
 
@@ -72,7 +83,9 @@ class Surroundings:
     def look(self) -> None:
         if self.is_there:
             Deferred.fromCoroutine(self.examine()).addErrback(
-                lambda reason: self.log.debug("systemd did not tell: {reason}", reason=reason.getErrorMessage())
+                lambda reason: self.log.debug(
+                    "systemd did not tell: {reason}", reason=reason.getErrorMessage()
+                )
             )
 
     async def examine(self) -> None:
@@ -83,9 +96,13 @@ class Surroundings:
         if unit is None:
             return
         scope = ["--user"] if unit.of_user else []
-        found = properties(await self._ask(["systemctl", *scope, "show", "--property=KillMode", "--", unit.name]))
+        found = properties(
+            await self._ask(["systemctl", *scope, "show", "--property=KillMode", "--", unit.name])
+        )
         if unit.name.startswith("session-"):
-            found |= properties(await self._ask(["loginctl", "show-user", "--property=KillUserProcesses"]))
+            found |= properties(
+                await self._ask(["loginctl", "show-user", "--property=KillUserProcesses"])
+            )
         self._about = unit, found, (self._root / "var/lib/systemd/linger" / self._name()).exists()
         for sentence in self.warnings:
             self.log.warn("{sentence}", sentence=sentence)
@@ -103,13 +120,17 @@ def _found(program: str, environ: Mapping[str, str]) -> str:
     return shutil.which(program, path=environ.get("PATH")) or f"/usr/bin/{program}"
 
 
-def surroundings(reactor: Any, environ: Mapping[str, str], limits: SessionLimits | None = None) -> Surroundings:
+def surroundings(
+    reactor: Any, environ: Mapping[str, str], limits: SessionLimits | None = None
+) -> Surroundings:
     """Those of this process, with scopes for sessions under `limits`; programs are asked without blocking the reactor."""
 
     async def ask(argv: Sequence[str]) -> str:
         from twisted.internet.utils import getProcessOutput
 
-        output = getProcessOutput(_found(argv[0], environ), argv[1:], env=dict(environ), reactor=reactor)
+        output = getProcessOutput(
+            _found(argv[0], environ), argv[1:], env=dict(environ), reactor=reactor
+        )
         return bytes(await output.addTimeout(PATIENCE, reactor)).decode(errors="replace")
 
     scopes = Scopes(look_around(environ), limits or SessionLimits(), reactor.seconds)

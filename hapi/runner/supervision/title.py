@@ -13,7 +13,9 @@ def take_title() -> None:
     except OSError:
         words = []
     if not {b"runner", b"start-sync"} <= set(words):
-        os.environ["SPT_NOENV"] = "1"  # the title goes over the arguments alone: our environment stays readable in /proc
+        os.environ["SPT_NOENV"] = (
+            "1"  # the title goes over the arguments alone: our environment stays readable in /proc
+        )
         from setproctitle import setproctitle
 
         setproctitle("hapi runner start-sync")

@@ -53,7 +53,9 @@ class Namesakes:
             return
         if state.get("status") != "running":
             if self._known.pop(found, None) is not None:
-                self.log.info("The other runner of this machine, process {pid}, has left", pid=found.pid)
+                self.log.info(
+                    "The other runner of this machine, process {pid}, has left", pid=found.pid
+                )
                 self.note("namesake-left", pid=found.pid)
             return
         if found in self._known or len(self._known) >= MOST:

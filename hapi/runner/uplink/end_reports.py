@@ -37,12 +37,20 @@ class Death:
     how: Exit
     order: StopOrder | None
     at: int  # ms since the epoch
-    unread: bool = False  # the order never was in its folder: the session cannot know who ended it and why
+    unread: bool = (
+        False  # the order never was in its folder: the session cannot know who ended it and why
+    )
 
     @property
     def end_reason(self) -> str:
         """For `session-end`."""
-        return "terminated" if self.order is not None else "completed" if self.how.exit_code == 0 else "error"
+        return (
+            "terminated"
+            if self.order is not None
+            else "completed"
+            if self.how.exit_code == 0
+            else "error"
+        )
 
     @property
     def archive_reason(self) -> str:
@@ -52,7 +60,11 @@ class Death:
             return f"Session crashed ({self.how.signal})"
         if self.how.exit_code is None:
             return "Session ended, nobody saw how"
-        return f"Session crashed (exit code {self.how.exit_code})" if self.how.exit_code else "Session completed"
+        return (
+            f"Session crashed (exit code {self.how.exit_code})"
+            if self.how.exit_code
+            else "Session completed"
+        )
 
 
 @frozen
@@ -126,7 +138,9 @@ class Obituaries:
         if not _names(child):
             return
         end, order = child.folder.end, child.folder.stop
-        if (end is not None and self._now() - end.at > AT_MOST) or (order is not None and order.actor == "machine"):
+        if (end is not None and self._now() - end.at > AT_MOST) or (
+            order is not None and order.actor == "machine"
+        ):
             return
         if child.folder.told is None:
             self._waiting[child.attempt] = child
@@ -139,7 +153,9 @@ class Obituaries:
             return
         self._busy = True
         telling = Deferred.fromCoroutine(self._tell_all(hub))
-        telling.addErrback(lambda reason: self.log.failure("The hub was not told how a session ended", reason))
+        telling.addErrback(
+            lambda reason: self.log.failure("The hub was not told how a session ended", reason)
+        )
 
     async def _tell_all(self, hub: Hub) -> None:
         try:
@@ -158,20 +174,36 @@ class Obituaries:
         try:
             child.folder.told = AttemptTold(self._now())
         except OSError as error:
-            self.log.debug("That the end of {attempt} was told is not kept: {reason}", attempt=child.attempt, reason=str(error))
+            self.log.debug(
+                "That the end of {attempt} was told is not kept: {reason}",
+                attempt=child.attempt,
+                reason=str(error),
+            )
 
     async def _tell(self, hub: Hub, child: Child, session_id: str) -> None:
         pids = frozenset(one.pid for one in (child.identity, child.host) if one is not None)
         if child.host is not None and self._processes.is_running(child.host) is not False:
             return  # what we started is gone, and the one that spoke for the session is not
         how, unread = child.exit or Exit(None, None), "stop.json" in child.folder.unsaved
-        death = Death(session_id, pids, self._machine_id(), how, child.folder.stop, int(self._now() * 1000), unread)
+        death = Death(
+            session_id,
+            pids,
+            self._machine_id(),
+            how,
+            child.folder.stop,
+            int(self._now() * 1000),
+            unread,
+        )
         try:
             row = await hub.client.session(session_id)
         except HubRefused as error:
             if error.status not in GONE:
                 raise
-            self.log.debug("Session {session_id} is not told about: {reason}", session_id=session_id, reason=str(error))
+            self.log.debug(
+                "Session {session_id} is not told about: {reason}",
+                session_id=session_id,
+                reason=str(error),
+            )
             return
         metadata, version = row.get("metadata"), row.get("metadataVersion")
         for _ in range(TRIES):
@@ -191,9 +223,15 @@ class Obituaries:
         else:
             return
         if not self._goes_on(session_id):
-            hub.link.emit("session-end", {"sid": session_id, "time": death.at, "reason": death.end_reason}, keep=False)
+            hub.link.emit(
+                "session-end",
+                {"sid": session_id, "time": death.at, "reason": death.end_reason},
+                keep=False,
+            )
             self.log.info(
-                "The hub is told how session {session_id} ended: {reason}", session_id=session_id, reason=death.archive_reason
+                "The hub is told how session {session_id} ended: {reason}",
+                session_id=session_id,
+                reason=death.archive_reason,
             )
 
     def _goes_on(self, session_id: str) -> bool:

@@ -49,7 +49,9 @@ class HealthGauge:
             return UNSET
 
     def _busy(self) -> int | UnsetType:
-        words = self._text("stat").partition("\n")[0].split()[1:9]  # user nice system idle iowait irq softirq steal
+        words = (
+            self._text("stat").partition("\n")[0].split()[1:9]
+        )  # user nice system idle iowait irq softirq steal
         if len(words) < 5:
             return UNSET
         ticks = [int(word) for word in words]
@@ -68,4 +70,7 @@ class HealthGauge:
                 found[name] = int(rest.split()[0])
         if len(found) < 2 or not found["MemTotal"]:
             return UNSET
-        return max(0, min(100, round(100 * (found["MemTotal"] - found["MemAvailable"]) / found["MemTotal"])))
+        return max(
+            0,
+            min(100, round(100 * (found["MemTotal"] - found["MemAvailable"]) / found["MemTotal"])),
+        )

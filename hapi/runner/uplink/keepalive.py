@@ -41,7 +41,9 @@ class Alive:
 
     def _begin(self) -> None:
         self._first = None
-        self._loop.start(EVERY).addErrback(lambda reason: self.log.failure("The keep-alive stopped", reason))
+        self._loop.start(EVERY).addErrback(
+            lambda reason: self.log.failure("The keep-alive stopped", reason)
+        )
 
     def stop(self) -> None:
         if self._first is not None:

@@ -26,20 +26,33 @@ from hapi.net.client.link import HubLink, LinkStatus
 from hapi.net.client.versioned import VersionedDocument
 from hapi.net.common.errors import HubRefused, HubUnreachable, LinkLost
 from hapi.net.common.rpc import RpcTable
-from hapi.protocol.machine import COMPATIBLE_VERSION, MachineMetadata, RunnerFacts, ShutdownSource, with_roots
+from hapi.protocol.machine import (
+    COMPATIBLE_VERSION,
+    MachineMetadata,
+    RunnerFacts,
+    ShutdownSource,
+    with_roots,
+)
 from hapi.runner.config.options import RunnerOptions
 from hapi.runner.uplink.duplicates import Namesakes
 from hapi.runner.uplink.keepalive import Alive
 from hapi.runner.uplink.refusals import Refusals, first_wait
 
-REGISTER_FIRST, REGISTER_LONGEST = 1.0, 3.5  # seconds: with what is added, a hub that comes back sees us within five
+REGISTER_FIRST, REGISTER_LONGEST = (
+    1.0,
+    3.5,
+)  # seconds: with what is added, a hub that comes back sees us within five
 REFUSED_FIRST, REFUSED_LONGEST = 5.0, 300.0  # seconds: a hub that refuses our token is not pestered
 REGISTER_AGAIN = 5.0  # seconds at least between two registrations of a running link
 
 
 def retry_delay(error: Exception, attempt: int, random: Random) -> float:
     """Seconds before registration number `attempt` + 1: doubling, and 0-30 % more so that machines do not come together."""
-    first, longest = (REFUSED_FIRST, REFUSED_LONGEST) if isinstance(error, HubRefused) else (REGISTER_FIRST, REGISTER_LONGEST)
+    first, longest = (
+        (REFUSED_FIRST, REFUSED_LONGEST)
+        if isinstance(error, HubRefused)
+        else (REGISTER_FIRST, REGISTER_LONGEST)
+    )
     return float(min(first * 2.0 ** min(attempt - 1, 30), longest) * (1 + 0.3 * random.random()))
 
 
@@ -97,7 +110,12 @@ class Machine:
             phase, reason = status.phase, status.reason
         else:
             phase, reason = ("refused" if self.refused else "connecting"), self.trouble
-        return {"url": self._options.access.url, "phase": phase, "reason": reason, "refusedWith": self.refused_with}
+        return {
+            "url": self._options.access.url,
+            "phase": phase,
+            "reason": reason,
+            "refusedWith": self.refused_with,
+        }
 
     def try_now(self) -> None:
         """Settings changed, or somebody asks: do not wait for the back-off."""
@@ -125,9 +143,13 @@ class Machine:
             self._registering.cancel()
         state = self._state
         if state is not None and self.link.connected:
-            self._change(state, lambda stored: self._facts.leaving(stored, source, int(self._now() * 1000)))
+            self._change(
+                state, lambda stored: self._facts.leaving(stored, source, int(self._now() * 1000))
+            )
             if not await state.flushed(seconds):
-                self.log.warn("The hub did not confirm within {seconds} s that we leave", seconds=seconds)
+                self.log.warn(
+                    "The hub did not confirm within {seconds} s that we leave", seconds=seconds
+                )
 
     async def close(self) -> None:
         for document in (self._state, self._metadata):
@@ -150,7 +172,10 @@ class Machine:
         """`refused` times in a row, the last one `ago` seconds ago, the hub refused the run before this one."""
         attempt = refused
         if refused:
-            self.trouble, self.refused = "the hub refused this runner before it was started again; it waits a little", True
+            self.trouble, self.refused = (
+                "the hub refused this runner before it was started again; it waits a little",
+                True,
+            )
             await self._wait(first_wait(retry_delay(HubRefused(0, ""), refused, self._random), ago))
         while True:
             attempt += 1
@@ -204,23 +229,42 @@ class Machine:
 
     def _registration(self) -> dict[str, Any]:
         metadata = msgspec.to_builtins(describe(self._options))
-        return {"id": self._options.machine_id, "metadata": metadata, "runnerState": self._facts.offline()}
+        return {
+            "id": self._options.machine_id,
+            "metadata": metadata,
+            "runnerState": self._facts.offline(),
+        }
 
     def _adopt(self, machine: Mapping[str, Any]) -> None:
         for document in (self._state, self._metadata):
             if document is not None:
                 document.stop()
-        self._state = self._document("machine-update-state", "runnerState", machine, "runnerStateVersion")
-        self._metadata = self._document("machine-update-metadata", "metadata", machine, "metadataVersion")
+        self._state = self._document(
+            "machine-update-state", "runnerState", machine, "runnerStateVersion"
+        )
+        self._metadata = self._document(
+            "machine-update-metadata", "metadata", machine, "metadataVersion"
+        )
 
-    def _document(self, event: str, field: str, machine: Mapping[str, Any], version_field: str) -> VersionedDocument:
+    def _document(
+        self, event: str, field: str, machine: Mapping[str, Any], version_field: str
+    ) -> VersionedDocument:
         def send(value: Any, expected: int) -> Deferred[Mapping[str, Any]]:
-            message = {"machineId": self._options.machine_id, field: value, "expectedVersion": expected}
+            message = {
+                "machineId": self._options.machine_id,
+                field: value,
+                "expectedVersion": expected,
+            }
             return self.link.call(event, message).addCallback(self._look_for_unknown)
 
         version = machine.get(version_field)
         return VersionedDocument(
-            self._clock, send, field, machine.get(field), version if isinstance(version, int) else 1, self._random
+            self._clock,
+            send,
+            field,
+            machine.get(field),
+            version if isinstance(version, int) else 1,
+            self._random,
         )
 
     def _look_for_unknown(self, answer: Any) -> Any:
@@ -230,11 +274,19 @@ class Machine:
         return answer
 
     def _told_error(self, problem: Any = None, *_: Any) -> None:
-        if isinstance(problem, Mapping) and problem.get("code") == "not-found" and problem.get("scope") == "machine":
+        if (
+            isinstance(problem, Mapping)
+            and problem.get("code") == "not-found"
+            and problem.get("scope") == "machine"
+        ):
             self._register_again()
 
     def _register_again(self) -> None:
-        if self._registering is None and not self.stopped and self._clock.seconds() - self._registered_at >= REGISTER_AGAIN:
+        if (
+            self._registering is None
+            and not self.stopped
+            and self._clock.seconds() - self._registered_at >= REGISTER_AGAIN
+        ):
             self.log.warn("The hub does not know this machine; registering it again")
             self._registered_at = self._clock.seconds()
             self._register(self._publish_all)
@@ -251,19 +303,28 @@ class Machine:
                 document.retry_now()
         self._publish()
         if self._metadata is not None:
-            self._change(self._metadata, lambda stored: with_roots(stored, self._options.workspace_roots))
+            self._change(
+                self._metadata, lambda stored: with_roots(stored, self._options.workspace_roots)
+            )
 
     def _publish(self) -> None:
         if self._state is not None:
-            self._change(self._state, lambda stored: self._facts.running(stored) | {"lastSpawnError": self._spawn_error})
+            self._change(
+                self._state,
+                lambda stored: self._facts.running(stored) | {"lastSpawnError": self._spawn_error},
+            )
 
     def _known_spawn_error(self) -> Any:
         value = self._state.value if self._state is not None else None
         return value.get("lastSpawnError") if isinstance(value, Mapping) else None
 
     def _change(self, document: VersionedDocument, rebuild: Callable[[Any], Any]) -> None:
-        document.change(rebuild).addErrback(lambda reason: reason.trap(LinkLost) and None).addErrback(
-            lambda reason: self.log.failure("A change of this machine's state was not stored", reason)
+        document.change(rebuild).addErrback(
+            lambda reason: reason.trap(LinkLost) and None
+        ).addErrback(
+            lambda reason: self.log.failure(
+                "A change of this machine's state was not stored", reason
+            )
         )
 
     def _updated(self, update: Any = None, *_: Any) -> None:
@@ -273,10 +334,17 @@ class Machine:
             return
         for field, document in (("runnerState", self._state), ("metadata", self._metadata)):
             pushed = body.get(field)
-            if document is not None and isinstance(pushed, Mapping) and isinstance(pushed.get("version"), int):
+            if (
+                document is not None
+                and isinstance(pushed, Mapping)
+                and isinstance(pushed.get("version"), int)
+            ):
                 document.adopt(pushed.get("value"), pushed["version"])
         if isinstance(body.get("runnerState"), Mapping) and not self.stopped:
-            self.namesakes.heard(body["runnerState"].get("value"), self._metadata.value if self._metadata is not None else None)
+            self.namesakes.heard(
+                body["runnerState"].get("value"),
+                self._metadata.value if self._metadata is not None else None,
+            )
 
 
 def describe(options: RunnerOptions) -> MachineMetadata:

@@ -37,7 +37,9 @@ class Refusals:
 
     def note(self, count: int) -> None:
         """Remember the refusal number `count`. A disk that takes nothing costs the memory, no more."""
-        content = json.dumps({"access": self._fingerprint(), "count": count, "at": self._now()}).encode()
+        content = json.dumps(
+            {"access": self._fingerprint(), "count": count, "at": self._now()}
+        ).encode()
         try:
             write_whole(self._home.refusals, content, durable=False)
         except OSError:
@@ -51,7 +53,9 @@ class Refusals:
 
     def _fingerprint(self) -> str:
         """Tells one way of access from another and nothing else."""
-        words = json.dumps([self._access.url, self._access.token, sorted(self._access.headers.items())])
+        words = json.dumps(
+            [self._access.url, self._access.token, sorted(self._access.headers.items())]
+        )
         return hashlib.sha256(words.encode()).hexdigest()[:16]
 
 

@@ -74,12 +74,21 @@ class HubSide:
         if machine is None:
             return
         if not silently:
-            await within(self._clock, FAREWELL, "telling the hub", lambda: machine.farewell(source, FAREWELL - 0.05))
+            await within(
+                self._clock,
+                FAREWELL,
+                "telling the hub",
+                lambda: machine.farewell(source, FAREWELL - 0.05),
+            )
         await within(self._clock, CLOSE_LINK, "closing the link", machine.close)
         maybeDeferred(machine.link.stopService).addErrback(lambda _: None)
 
     def status(self, options: RunnerOptions) -> dict[str, Any]:
-        return self.machine.status() if self.machine else {"url": options.access.url, "phase": "connecting", "reason": None}
+        return (
+            self.machine.status()
+            if self.machine
+            else {"url": options.access.url, "phase": "connecting", "reason": None}
+        )
 
     # --- what starts tell
 

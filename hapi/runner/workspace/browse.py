@@ -46,7 +46,9 @@ def list_directory(roots: WorkspaceRoots, params: object) -> dict[str, Any]:
             entries = list(islice(_entries(roots, path, scanned, hidden), MOST_ENTRIES))
     except (OSError, ValueError) as error:
         return _no(in_words(error))
-    entries.sort(key=lambda entry: (entry["type"] != "directory", entry["name"].casefold(), entry["name"]))
+    entries.sort(
+        key=lambda entry: (entry["type"] != "directory", entry["name"].casefold(), entry["name"])
+    )
     return {"success": True, "entries": entries}
 
 
@@ -61,21 +63,32 @@ def _is_directory(path: str) -> bool:
         return False
 
 
-def _entries(roots: WorkspaceRoots, path: str, scanned: Iterator[os.DirEntry[str]], hidden: bool) -> Iterator[dict[str, Any]]:
+def _entries(
+    roots: WorkspaceRoots, path: str, scanned: Iterator[os.DirEntry[str]], hidden: bool
+) -> Iterator[dict[str, Any]]:
     for entry in scanned:
         if entry.name.startswith(".") and not hidden:
             continue
         if entry.is_symlink() and not roots.hold(entry.path):
             continue
-        name = os.fsencode(entry.name).decode(errors="replace")  # a name that is no UTF-8 could not be sent
+        name = os.fsencode(entry.name).decode(
+            errors="replace"
+        )  # a name that is no UTF-8 could not be sent
         try:
             found = entry.stat()
         except OSError:
             yield {"name": name, "type": "other", "isGitRepo": False}
             continue
         kind = _kind(found.st_mode)
-        facts = {"name": name, "type": kind, "size": found.st_size, "modified": int(found.st_mtime * 1000)}
-        yield facts | {"isGitRepo": kind == "directory" and os.path.lexists(os.path.join(entry.path, ".git"))}
+        facts = {
+            "name": name,
+            "type": kind,
+            "size": found.st_size,
+            "modified": int(found.st_mtime * 1000),
+        }
+        yield facts | {
+            "isGitRepo": kind == "directory" and os.path.lexists(os.path.join(entry.path, ".git"))
+        }
 
 
 def _kind(mode: int) -> str:

@@ -27,7 +27,11 @@ def chat_store_status(roots: WorkspaceRoots, params: object) -> dict[str, Any]:
     if not isinstance(chat, str) or _ID.fullmatch(chat) is None or not isinstance(workspace, str):
         return {"onDisk": False, "store": None}
     home, own = given.get("homeDir"), os.path.expanduser("~")
-    known = isinstance(home, str) and os.path.isabs(home) and (os.path.normpath(home) == own or roots.hold(home))
+    known = (
+        isinstance(home, str)
+        and os.path.isabs(home)
+        and (os.path.normpath(home) == own or roots.hold(home))
+    )
     base = os.path.join(str(home) if known else own, ".cursor")
     if os.path.exists(os.path.join(base, "acp-sessions", chat, "store.db")):
         return {"onDisk": True, "store": "acp"}

@@ -25,7 +25,11 @@ def prepare_directory(
         makedirs(path)
     except FileExistsError:
         again = _look(path)
-        return SpawnRefused(f"{_unable(path)} A file appeared there meanwhile.") if isinstance(again, _Missing) else again
+        return (
+            SpawnRefused(f"{_unable(path)} A file appeared there meanwhile.")
+            if isinstance(again, _Missing)
+            else again
+        )
     except OSError as error:
         return SpawnRefused(f"{_unable(path)} {_why(error)}")
     return path
@@ -65,7 +69,9 @@ def _look_behind(link: str) -> Made | SpawnRefused:
             "Create the target, or remove or repair the link, and try again."
         )
     except OSError as error:
-        return SpawnRefused(f"The symbolic link '{link}' to '{target}' cannot be followed: {in_words(error)}")
+        return SpawnRefused(
+            f"The symbolic link '{link}' to '{target}' cannot be followed: {in_words(error)}"
+        )
     return SpawnRefused(
         f"'{link}' is a symbolic link to '{target}', which is not a directory. Please pick a different workspace path."
     )

@@ -64,17 +64,27 @@ class Git:
         program = shutil.which("git", path=self._environ.get("PATH"))
         if program is None:
             return Ran(127, "", "git is not installed or is not on PATH")
-        environment = {name: value for name, value in self._environ.items() if not name.startswith("GIT_")}
+        environment = {
+            name: value for name, value in self._environ.items() if not name.startswith("GIT_")
+        }
         environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
         collector = _Collector()
         argv = ["git", "-C", directory, *arguments]
         try:
             with open(os.devnull, "rb") as nothing:
-                self._reactor.spawnProcess(collector, program, argv, environment, childFDs={0: nothing.fileno(), 1: "r", 2: "r"})
+                self._reactor.spawnProcess(
+                    collector,
+                    program,
+                    argv,
+                    environment,
+                    childFDs={0: nothing.fileno(), 1: "r", 2: "r"},
+                )
         except OSError as error:
             return Ran(127, "", f"git could not be started: {error.strerror}")
         try:
             code = await collector.done.addTimeout(self.patience, self._reactor)
         except TimeoutError:
             return Ran(None, "", f"git gave no answer within {self.patience:.0f} s")
-        return Ran(code, collector.out.decode(errors="replace"), collector.error.decode(errors="replace"))
+        return Ran(
+            code, collector.out.decode(errors="replace"), collector.error.decode(errors="replace")
+        )

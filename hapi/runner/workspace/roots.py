@@ -31,8 +31,12 @@ class WorkspaceRoots:
             path = os.path.abspath(os.path.expanduser(text))
             if "\0" in path or not os.path.isdir(path):
                 raise RootUnusable(f"workspace root {text!r} is not an existing directory")
-            if any("\udc80" <= character <= "\udcff" for character in path):  # bytes that are no text
-                raise RootUnusable(f"workspace root {text!r} is not valid UTF-8, so hub and page could not name it")
+            if any(
+                "\udc80" <= character <= "\udcff" for character in path
+            ):  # bytes that are no text
+                raise RootUnusable(
+                    f"workspace root {text!r} is not valid UTF-8, so hub and page could not name it"
+                )
             kept.setdefault(path, Path(path).resolve())
         return cls(tuple(kept), tuple(kept.values()))
 
@@ -41,7 +45,9 @@ class WorkspaceRoots:
         if not self.given:
             return True
         place = resolve(path)
-        return place is not None and any(place == root or root in place.parents for root in self.resolved)
+        return place is not None and any(
+            place == root or root in place.parents for root in self.resolved
+        )
 
     def hold_worktree(self, top: str, path: str) -> bool:
         """Whether `path` may be a worktree of the repository at `top`: that is inside, and so is `path`, or it lies beside `top`.
@@ -74,7 +80,9 @@ class WorkspaceRoots:
         place = resolve(path)
         if not self.given:
             return True
-        return place is not None and any((place == root or root in place.parents) and root.is_dir() for root in self.resolved)
+        return place is not None and any(
+            (place == root or root in place.parents) and root.is_dir() for root in self.resolved
+        )
 
 
 def resolve(path: str | Path) -> Path | None:

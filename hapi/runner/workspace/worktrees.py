@@ -36,22 +36,35 @@ class Worktrees:
     async def choose(self, directory: str, name: str | None) -> Worktree | SpawnRefused:
         """What a new worktree of the repository that holds `directory` is to be. Its path is kept for it until `settled`."""
         if not os.path.isdir(directory):
-            return SpawnRefused(f"Worktree sessions require an existing Git repository. Directory not found: {directory}")
+            return SpawnRefused(
+                f"Worktree sessions require an existing Git repository. Directory not found: {directory}"
+            )
         top = await self._git.run(directory, "rev-parse", "--show-toplevel")
         root = top.out.rstrip("\n")
         if top.code != 0 or not root:
-            return SpawnRefused(f"Worktree sessions require a Git repository. {_text(top)}".rstrip())
-        wanted = slug(name or "") or f"{time.strftime('%m%d', time.localtime(self._now()))}-{self._random_hex(2)}"
+            return SpawnRefused(
+                f"Worktree sessions require a Git repository. {_text(top)}".rstrip()
+            )
+        wanted = (
+            slug(name or "")
+            or f"{time.strftime('%m%d', time.localtime(self._now()))}-{self._random_hex(2)}"
+        )
         for attempt in range(TRIES):
             chosen = wanted if attempt == 0 else f"{wanted}-{self._random_hex(2)}"
             path, branch = os.path.join(f"{root}-worktrees", chosen), f"hapi-{chosen}"
             if path in self._chosen or os.path.lexists(path):
                 continue
             self._chosen.add(path)
-            if (await self._git.run(root, "rev-parse", "--verify", "--quiet", f"refs/heads/{branch}")).code != 0:
+            if (
+                await self._git.run(
+                    root, "rev-parse", "--verify", "--quiet", f"refs/heads/{branch}"
+                )
+            ).code != 0:
                 return Worktree(root, branch, chosen, path, int(self._now() * 1000))
             self._chosen.discard(path)
-        return SpawnRefused(f"Failed to create worktree: {TRIES} names beginning with {wanted!r} are taken already")
+        return SpawnRefused(
+            f"Failed to create worktree: {TRIES} names beginning with {wanted!r} are taken already"
+        )
 
     def settled(self, worktree: Worktree) -> None:
         """It is there, or is not going to be."""
@@ -78,23 +91,37 @@ class Worktrees:
         if not os.path.isdir(worktree.path):
             return True
         on = await self._git.run(worktree.path, "symbolic-ref", "--short", "HEAD")
-        if on.out.strip() != worktree.branch:  # chosen by a runner that was killed, and then made by somebody else
-            self.log.warn("Worktree {path} stays: it is not on {branch}", path=worktree.path, branch=worktree.branch)
+        if (
+            on.out.strip() != worktree.branch
+        ):  # chosen by a runner that was killed, and then made by somebody else
+            self.log.warn(
+                "Worktree {path} stays: it is not on {branch}",
+                path=worktree.path,
+                branch=worktree.branch,
+            )
             return False
         for _ in range(LOOKS):
-            removed = await self._git.run(worktree.base_path, "worktree", "remove", worktree.path)  # it refuses a dirty one
+            removed = await self._git.run(
+                worktree.base_path, "worktree", "remove", worktree.path
+            )  # it refuses a dirty one
             if INITIALIZING not in removed.error:
                 break
             await self._git.pause()
         if removed.code != 0:
-            self.log.warn("Worktree {path} stays: {reason}", path=worktree.path, reason=_text(removed))
+            self.log.warn(
+                "Worktree {path} stays: {reason}", path=worktree.path, reason=_text(removed)
+            )
         return removed.code == 0
 
     async def is_linked(self, directory: str) -> bool:
         """Whether `directory` lies in a worktree other than the repository's first."""
         own = await self._git.run(directory, "rev-parse", "--absolute-git-dir")
-        common = await self._git.run(directory, "rev-parse", "--path-format=absolute", "--git-common-dir")
-        return own.code == 0 == common.code and os.path.realpath(own.out.strip()) != os.path.realpath(common.out.strip())
+        common = await self._git.run(
+            directory, "rev-parse", "--path-format=absolute", "--git-common-dir"
+        )
+        return own.code == 0 == common.code and os.path.realpath(
+            own.out.strip()
+        ) != os.path.realpath(common.out.strip())
 
 
 def _text(ran: Ran) -> str:

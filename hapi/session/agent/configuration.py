@@ -26,10 +26,14 @@ def agent_mode(mode: str, select: Select | None, initial: Select | None) -> str 
     """The agent's own mode that `mode` means, None when the agent has to change nothing. Raises NotApplied."""
     if select is not None:
         for choice in select.choices:
-            if choice.value.lower() == mode.lower() or choice.value.endswith(f"#{mode}"):  # Copilot's are URLs
+            if choice.value.lower() == mode.lower() or choice.value.endswith(
+                f"#{mode}"
+            ):  # Copilot's are URLs
                 return choice.value
     if mode not in OURS:
-        offered = ", ".join(choice.value for choice in select.choices) if select is not None else "none"
+        offered = (
+            ", ".join(choice.value for choice in select.choices) if select is not None else "none"
+        )
         raise NotApplied(f"the agent offers no mode {mode} (it offers {offered})")
     return initial.current if initial is not None else None
 
@@ -84,7 +88,9 @@ class Settings:
             if value not in self._agent.permission_modes:
                 raise NotApplied(f"{self._agent.label} has no permission mode {value}")
             driver = await self._driver()
-            await self._tell(driver, "mode", agent_mode(value, driver.select("mode"), driver.initial.mode))
+            await self._tell(
+                driver, "mode", agent_mode(value, driver.select("mode"), driver.initial.mode)
+            )
             self.mode = value
         elif name == "model" and self._agent.models:
             self.model = await self._select("model", value)
@@ -100,7 +106,11 @@ class Settings:
         """None goes back to what the agent began with."""
         driver = await self._driver()
         initial: Select | None = getattr(driver.initial, part)
-        await self._tell(driver, part, value if value is not None else initial.current if initial is not None else None)
+        await self._tell(
+            driver,
+            part,
+            value if value is not None else initial.current if initial is not None else None,
+        )
         return value
 
     async def _tell(self, driver: Driver, part: str, value: str | None) -> None:
@@ -118,7 +128,11 @@ class Settings:
             if value is None:
                 continue
             try:
-                wanted = agent_mode(value, driver.select("mode"), driver.initial.mode) if part == "mode" else value
+                wanted = (
+                    agent_mode(value, driver.select("mode"), driver.initial.mode)
+                    if part == "mode"
+                    else value
+                )
                 await self._tell(driver, part, wanted)
             except NotApplied as problem:
                 problems.append(f"{part} {value}: {problem}")

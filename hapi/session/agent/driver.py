@@ -34,7 +34,11 @@ from hapi.session.agent.jsonrpc_peer import AgentGone, AgentProblem, AgentSilent
 
 __all__ = ["AgentGone", "AgentProblem", "AgentSilent", "CouldNotOpen", "Driver", "TurnEnd"]
 
-INTRODUCE_WITHIN, OPEN_WITHIN, SET_WITHIN = 60.0, 120.0, 30.0  # seconds; agents load models, servers and plugins meanwhile
+INTRODUCE_WITHIN, OPEN_WITHIN, SET_WITHIN = (
+    60.0,
+    120.0,
+    30.0,
+)  # seconds; agents load models, servers and plugins meanwhile
 CLIENT = {"name": "hapi", "title": "HAPI", "version": __version__}
 # Reading, writing and terminals are the agent's own business: it runs on this machine as this user.
 ABILITIES = {"fs": {"readTextFile": False, "writeTextFile": False}, "terminal": False}
@@ -76,19 +80,32 @@ class Driver:
 
         Afterwards `session_id`, `resumed` and `offer` tell. Raises AgentGone, AgentSilent, CouldNotOpen.
         """
-        words = {"protocolVersion": PROTOCOL_VERSION, "clientCapabilities": ABILITIES, "clientInfo": CLIENT}
+        words = {
+            "protocolVersion": PROTOCOL_VERSION,
+            "clientCapabilities": ABILITIES,
+            "clientInfo": CLIENT,
+        }
         try:
-            self.introduction = read_introduction(await self.peer.call("initialize", words, INTRODUCE_WITHIN))
+            self.introduction = read_introduction(
+                await self.peer.call("initialize", words, INTRODUCE_WITHIN)
+            )
         except (Malformed, AgentProblem) as problem:
             raise CouldNotOpen(str(problem)) from problem
         place = {"cwd": cwd, "mcpServers": []}
         if fork and resume is not None and not self.introduction.forks_sessions:
             raise CouldNotOpen("it cannot copy a session (fork)")
-        if not fork and resume is not None and self.introduction.loads_sessions and await self._load(place, resume):
+        if (
+            not fork
+            and resume is not None
+            and self.introduction.loads_sessions
+            and await self._load(place, resume)
+        ):
             return
         try:
             if fork and resume is not None:
-                opened = await self.peer.call("session/fork", {"sessionId": resume, **place}, OPEN_WITHIN)
+                opened = await self.peer.call(
+                    "session/fork", {"sessionId": resume, **place}, OPEN_WITHIN
+                )
             else:
                 opened = await self.peer.call("session/new", place, OPEN_WITHIN)
         except AgentProblem as problem:
@@ -102,11 +119,17 @@ class Driver:
         """Resume. What the agent replays is in the conversation already and is passed over."""
         self._replaying = True
         try:
-            loaded = await self.peer.call("session/load", {"sessionId": resume, **place}, OPEN_WITHIN)
+            loaded = await self.peer.call(
+                "session/load", {"sessionId": resume, **place}, OPEN_WITHIN
+            )
         except AgentProblem as problem:
             if problem.code == AUTH_REQUIRED:
                 raise CouldNotOpen(self._words(problem)) from problem
-            self.log.warn("The agent cannot resume {agent_session}: {reason}", agent_session=resume, reason=str(problem))
+            self.log.warn(
+                "The agent cannot resume {agent_session}: {reason}",
+                agent_session=resume,
+                reason=str(problem),
+            )
             return False
         finally:
             self._replaying = False
@@ -124,7 +147,9 @@ class Driver:
 
     async def prompt(self, text: str) -> TurnEnd:
         """One turn, however long it takes. Raises AgentGone, AgentProblem."""
-        answer = await self.peer.call("session/prompt", {"sessionId": self.session_id, "prompt": prompt_blocks(text)})
+        answer = await self.peer.call(
+            "session/prompt", {"sessionId": self.session_id, "prompt": prompt_blocks(text)}
+        )
         stop = answer.get("stopReason") if isinstance(answer, dict) else None
         return TurnEnd(stop if isinstance(stop, str) else "end_turn", read_usage(answer))
 
@@ -163,7 +188,9 @@ class Driver:
         update = read_update(params)
         if isinstance(update, OptionsChanged):
             self.offer = read_offer(update.value, self.offer)
-        elif update is not None and (not self._replaying or type(update).__name__ in ("Commands", "Context")):
+        elif update is not None and (
+            not self._replaying or type(update).__name__ in ("Commands", "Context")
+        ):
             if isinstance(update, ModeChanged):
                 self._learn({}, "mode", update.mode)
             self._updated(update)

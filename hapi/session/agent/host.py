@@ -32,7 +32,12 @@ class AgentHost:
     log = Logger()
 
     async def open(
-        self, session_id: str, resume: str | None, fork: bool, turns: Turns, gone: Callable[[str, int | None], object]
+        self,
+        session_id: str,
+        resume: str | None,
+        fork: bool,
+        turns: Turns,
+        gone: Callable[[str, int | None], object],
     ) -> Driver:
         """A driver whose session is open. `gone` hears how the process ended. Raises CouldNotOpen, AgentGone, AgentSilent."""
         self.starts += 1
@@ -58,7 +63,9 @@ class AgentHost:
         return driver
 
     def end_soon(self) -> None:
-        Deferred.fromCoroutine(self.end()).addErrback(lambda failure: self.log.failure("Ending the agent failed", failure))
+        Deferred.fromCoroutine(self.end()).addErrback(
+            lambda failure: self.log.failure("Ending the agent failed", failure)
+        )
 
     async def end(self) -> None:
         """End the process with everything below it, if it runs."""

@@ -60,7 +60,9 @@ class JsonPeer:
     _closed: str | None = None
     log = Logger()
 
-    def call(self, method: str, params: Mapping[str, Any], seconds: float | None = None) -> Deferred[Any]:
+    def call(
+        self, method: str, params: Mapping[str, Any], seconds: float | None = None
+    ) -> Deferred[Any]:
         """Fires with the result. Errs with AgentProblem, AgentGone, AgentSilent (after `seconds`; None waits for ever)."""
         if self._closed is not None:
             return fail(AgentGone(self._closed))
@@ -69,7 +71,9 @@ class JsonPeer:
         self._waiting[number] = answer
         self._send(request(number, method, params))
         if seconds is not None:
-            late = self._clock.callLater(seconds, self._late, number, f"no answer to {method} within {seconds:g} s")
+            late = self._clock.callLater(
+                seconds, self._late, number, f"no answer to {method} within {seconds:g} s"
+            )
 
             def in_time(value: Any) -> Any:
                 if late.active():
@@ -118,7 +122,9 @@ class JsonPeer:
                     answer.callback(value)
             case Problem(number, code, message):
                 if number is None:
-                    self.log.warn("The agent could not read a message of ours: {reason}", reason=message)
+                    self.log.warn(
+                        "The agent could not read a message of ours: {reason}", reason=message
+                    )
                 elif (answer := self._pop(number)) is not None:
                     answer.errback(AgentProblem(code, message))
 
@@ -147,7 +153,9 @@ class JsonPeer:
             if isinstance(failure.value, AgentProblem):
                 code = failure.value.code
             elif code == INTERNAL_ERROR:
-                self.log.failure("Request {method} of the agent failed", failure, method=asked.method)
+                self.log.failure(
+                    "Request {method} of the agent failed", failure, method=asked.method
+                )
             if self._closed is None:
                 self._send(problem(asked.id, code, failure.getErrorMessage()))
 

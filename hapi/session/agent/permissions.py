@@ -91,7 +91,11 @@ class Permissions:
             try:
                 await self._set_mode(answer.mode)
             except Exception as problem:
-                self.log.warn("Permission mode {mode} cannot be set: {reason}", mode=answer.mode, reason=str(problem))
+                self.log.warn(
+                    "Permission mode {mode} cannot be set: {reason}",
+                    mode=answer.mode,
+                    reason=str(problem),
+                )
         return True
 
     def cancel_all(self, settled: Settled = ABORTED) -> None:
@@ -119,5 +123,7 @@ class Permissions:
 
     def _write(self, rebuild: Callable[[Any], Any]) -> None:
         self._state.change(rebuild).addErrback(
-            lambda failure: self.log.warn("State not stored: {reason}", reason=failure.getErrorMessage())
+            lambda failure: self.log.warn(
+                "State not stored: {reason}", reason=failure.getErrorMessage()
+            )
         )

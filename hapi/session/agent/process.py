@@ -46,10 +46,14 @@ class AgentProcess(ProcessProtocol):
     def __attrs_post_init__(self) -> None:
         self.peer = JsonPeer(self._reactor, self._write)
 
-    def start(self, argv: tuple[str, ...], cwd: str, environment: Mapping[str, str], own_group: bool) -> AgentProcess:
+    def start(
+        self, argv: tuple[str, ...], cwd: str, environment: Mapping[str, str], own_group: bool
+    ) -> AgentProcess:
         """Start the process. `own_group`: keep the terminal's Ctrl+C from it. Raises OSError."""
         command = (*_detached(), *argv) if own_group else argv
-        self._reactor.spawnProcess(self, command[0], command, environment, cwd, childFDs={0: "w", 1: "r", 2: "r"})
+        self._reactor.spawnProcess(
+            self, command[0], command, environment, cwd, childFDs={0: "w", 1: "r", 2: "r"}
+        )
         return self
 
     @property
@@ -90,7 +94,9 @@ class AgentProcess(ProcessProtocol):
         try:
             self.peer.received(data)
         except LineTooLong as problem:
-            self.log.error("{label} sends {reason}; it is ended", label=self.label, reason=str(problem))
+            self.log.error(
+                "{label} sends {reason}; it is ended", label=self.label, reason=str(problem)
+            )
             self._end_soon()
 
     def outConnectionLost(self) -> None:
@@ -104,7 +110,9 @@ class AgentProcess(ProcessProtocol):
             self._end_soon()
 
     def _end_soon(self) -> None:
-        Deferred.fromCoroutine(self.end()).addErrback(lambda failure: self.log.failure("Ending the agent failed", failure))
+        Deferred.fromCoroutine(self.end()).addErrback(
+            lambda failure: self.log.failure("Ending the agent failed", failure)
+        )
 
     def errReceived(self, data: bytes) -> None:
         self._tail = (self._tail + data)[-KEPT_ERRORS:]
@@ -142,10 +150,21 @@ def _detached() -> tuple[str, ...]:
     """What goes before a command so that it leads a session of its own and keeps its pid."""
     if program := shutil.which("setsid"):
         return (program,)
-    return sys.executable, "-P", "-c", "import os, sys; os.setsid(); os.execvp(sys.argv[1], sys.argv[1:])"
+    return (
+        sys.executable,
+        "-P",
+        "-c",
+        "import os, sys; os.setsid(); os.execvp(sys.argv[1], sys.argv[1:])",
+    )
 
 
-def environment_of_agent(environ: Mapping[str, str], session_id: str, more: Mapping[str, str]) -> dict[str, str]:
+def environment_of_agent(
+    environ: Mapping[str, str], session_id: str, more: Mapping[str, str]
+) -> dict[str, str]:
     """The agent's environment: ours without the access token, which an agent has no need of, and with the session's id."""
-    kept = {name: value for name, value in environ.items() if name not in ("CLI_API_TOKEN", "HAPI_EXTRA_HEADERS_JSON")}
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if name not in ("CLI_API_TOKEN", "HAPI_EXTRA_HEADERS_JSON")
+    }
     return {**kept, **more, "HAPI_SESSION_ID": session_id, "PWD": more.get("PWD", os.getcwd())}

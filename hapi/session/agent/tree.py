@@ -52,7 +52,9 @@ def _signal(identities: Iterable[ProcessIdentity], *signals: signal.Signals) -> 
             kernel.send(identity, *signals)
 
 
-async def _gone(reactor: Any, exits: Exits, identities: Iterable[ProcessIdentity], until: float) -> bool:
+async def _gone(
+    reactor: Any, exits: Exits, identities: Iterable[ProcessIdentity], until: float
+) -> bool:
     """Wait until all of them have ended, at most to that time. Whether they have."""
     left = [identity for identity in identities if kernel.is_running(identity)]
     if left:

@@ -132,7 +132,9 @@ class Turns:
 
     def _end_stubborn(self) -> None:
         self._stubborn = None
-        self._hub.status(f"{self._label} did not stop; it is ended and starts again with the next prompt")
+        self._hub.status(
+            f"{self._label} did not stop; it is ended and starts again with the next prompt"
+        )
         self._end_agent()
 
     def _calm(self) -> None:

@@ -71,13 +71,19 @@ class Demo:
         except Refused as problem:
             reply = {"id": number, "error": {"code": problem.code, "message": str(problem)}}
         except Exception as problem:
-            reply = {"id": number, "error": {"code": -32603, "message": f"{type(problem).__name__}: {problem}"}}
+            reply = {
+                "id": number,
+                "error": {"code": -32603, "message": f"{type(problem).__name__}: {problem}"},
+            }
         self._wire.send(reply)
 
     def _initialize(self, params: Json) -> Json:
         return {
             "protocolVersion": 1,
-            "agentCapabilities": {"loadSession": True, "promptCapabilities": {"embeddedContext": True}},
+            "agentCapabilities": {
+                "loadSession": True,
+                "promptCapabilities": {"embeddedContext": True},
+            },
             "agentInfo": {"name": "hapi-demo", "title": "HAPI demo agent", "version": "1"},
             "authMethods": [],
         }
@@ -102,7 +108,10 @@ class Demo:
         self._sessions[session_id] = session
         commands = [{"name": name, "description": description} for name, description in SLASH]
         threading.Timer(
-            0.05, self._wire.update, (session.id, "available_commands_update"), {"availableCommands": commands}
+            0.05,
+            self._wire.update,
+            (session.id, "available_commands_update"),
+            {"availableCommands": commands},
         ).start()
         return session
 
@@ -150,8 +159,12 @@ class Demo:
         session.busy = True
         session.cancelled.clear()
         blocks = params.get("prompt")
-        text = "\n".join(str(block.get("text", "")) for block in blocks or () if isinstance(block, dict))
-        threading.Thread(target=self._reply, args=(number, lambda: self._turn(session, text)), daemon=True).start()
+        text = "\n".join(
+            str(block.get("text", "")) for block in blocks or () if isinstance(block, dict)
+        )
+        threading.Thread(
+            target=self._reply, args=(number, lambda: self._turn(session, text)), daemon=True
+        ).start()
 
     def _turn(self, session: Session, text: str) -> Json:
         try:
@@ -161,10 +174,16 @@ class Demo:
             reason = "cancelled"
         finally:
             session.busy = False
-        size = sum(len(entry["text"]) for entry in session.said) // 4 + 1  # four letters a token, as a rule of thumb
+        size = (
+            sum(len(entry["text"]) for entry in session.said) // 4 + 1
+        )  # four letters a token, as a rule of thumb
         answer = len(session.said[-1]["text"]) // 4 + 1
         self._wire.update(session.id, "usage_update", used=size, size=100_000)
-        usage = {"inputTokens": size - answer if size > answer else 0, "outputTokens": answer, "totalTokens": size}
+        usage = {
+            "inputTokens": size - answer if size > answer else 0,
+            "outputTokens": answer,
+            "totalTokens": size,
+        }
         return {"stopReason": reason, "usage": usage}
 
 
@@ -174,7 +193,14 @@ def _refuse(problem: str) -> NoReturn:
 
 def _option(name: str, label: str, current: str, choices: tuple[tuple[str, str], ...]) -> Json:
     options = [{"value": value, "name": value, "description": text} for value, text in choices]
-    return {"id": name, "name": label, "category": name, "type": "select", "currentValue": current, "options": options}
+    return {
+        "id": name,
+        "name": label,
+        "category": name,
+        "type": "select",
+        "currentValue": current,
+        "options": options,
+    }
 
 
 if __name__ == "__main__":

@@ -54,13 +54,17 @@ class Session:
 
     def say(self, text: str) -> str:
         for piece in pieces(text):
-            self._wire.update(self.id, "agent_message_chunk", content={"type": "text", "text": piece})
+            self._wire.update(
+                self.id, "agent_message_chunk", content={"type": "text", "text": piece}
+            )
             self.pause(PAUSE[self.model])
         return text
 
     def think(self, text: str) -> None:
         for piece in pieces(text):
-            self._wire.update(self.id, "agent_thought_chunk", content={"type": "text", "text": piece})
+            self._wire.update(
+                self.id, "agent_thought_chunk", content={"type": "text", "text": piece}
+            )
             self.pause(PAUSE[self.model] / 2)
 
     def plan(self, done: int, now: str = "in_progress") -> None:
@@ -77,18 +81,38 @@ class Session:
         """Ask, run, report; whether it was run, and what to say about it."""
         self._calls += 1
         line, call_id = " ".join(argv), f"call-{len(self.said)}-{self._calls}"
-        call: Json = {"toolCallId": call_id, "title": f"Shell: {line}", "kind": "execute", "rawInput": {"command": line}}
+        call: Json = {
+            "toolCallId": call_id,
+            "title": f"Shell: {line}",
+            "kind": "execute",
+            "rawInput": {"command": line},
+        }
         self._wire.update(self.id, "tool_call", status="pending", **call)
-        if self.mode not in UNASKED and argv[0] not in self._always and not self._allowed(call, argv[0]):
-            self._wire.update(self.id, "tool_call_update", toolCallId=call_id, status="failed", rawOutput="The user said no.")
+        if (
+            self.mode not in UNASKED
+            and argv[0] not in self._always
+            and not self._allowed(call, argv[0])
+        ):
+            self._wire.update(
+                self.id,
+                "tool_call_update",
+                toolCallId=call_id,
+                status="failed",
+                rawOutput="The user said no.",
+            )
             return False, f"Then I leave `{line}` alone."
         self._wire.update(self.id, "tool_call_update", toolCallId=call_id, status="in_progress")
         code, output = self._execute(argv)
         status = "completed" if code == 0 else "failed"
         content = [{"type": "content", "content": {"type": "text", "text": output}}]
-        self._wire.update(self.id, "tool_call_update", toolCallId=call_id, status=status, content=content)
+        self._wire.update(
+            self.id, "tool_call_update", toolCallId=call_id, status=status, content=content
+        )
         count = len(output.splitlines())
-        return True, f"`{line}` ended with {code} and wrote {count} line{'' if count == 1 else 's'}."
+        return (
+            True,
+            f"`{line}` ended with {code} and wrote {count} line{'' if count == 1 else 's'}.",
+        )
 
     def _allowed(self, call: Json, program: str) -> bool:
         options = [
@@ -97,7 +121,11 @@ class Session:
             {"optionId": "no", "kind": "reject_once", "name": "Reject"},
         ]
         self._wake.clear()
-        params = {"sessionId": self.id, "toolCall": {**call, "status": "pending"}, "options": options}
+        params = {
+            "sessionId": self.id,
+            "toolCall": {**call, "status": "pending"},
+            "options": options,
+        }
         self._wire.ask("session/request_permission", params, self._permission_answered)
         while not (self._wake.wait(0.5) or self.cancelled.is_set()):
             pass
@@ -123,7 +151,11 @@ class Session:
 
         try:
             child = subprocess.Popen(
-                argv, cwd=self.cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+                argv,
+                cwd=self.cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
             )
         except OSError as error:
             return 127, f"{argv[0]}: {error.strerror}"
@@ -174,7 +206,11 @@ class Session:
             yield f"I am in the mode `{self.mode}`, with the model `{self.model}`."
         elif re.search(r"\b(said|say|remember|history)\b", words):
             earlier = [entry["text"] for entry in self.said[:-1] if entry["role"] == "user"]
-            yield "You said: " + "; ".join(f"“{text}”" for text in earlier) + "." if earlier else "You said nothing before."
+            yield (
+                "You said: " + "; ".join(f"“{text}”" for text in earlier) + "."
+                if earlier
+                else "You said nothing before."
+            )
         elif first or re.search(r"\b(tour|show|everything)\b", words):
             yield from self._tour()
         else:
@@ -200,7 +236,9 @@ class Session:
         self.think("A command is wanted; I ask before I run it.")
         self.plan(1)
         was_run, said = self.run(argv)
-        self.plan(len(PLAN) if was_run else len(PLAN) - 1, "pending")  # nobody ticks off what was not allowed
+        self.plan(
+            len(PLAN) if was_run else len(PLAN) - 1, "pending"
+        )  # nobody ticks off what was not allowed
         yield said
 
 
@@ -213,7 +251,8 @@ def transcript_path(session_id: str) -> str:
     if not os.path.exists(path):
         os.makedirs(directory, mode=0o700, exist_ok=True)
         found = sorted(
-            (entry for entry in os.scandir(directory) if ID.match(entry.name)), key=lambda entry: entry.stat().st_mtime
+            (entry for entry in os.scandir(directory) if ID.match(entry.name)),
+            key=lambda entry: entry.stat().st_mtime,
         )
         for entry in found[: max(0, len(found) - KEPT)]:
             os.unlink(entry.path)

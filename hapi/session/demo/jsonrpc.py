@@ -34,7 +34,12 @@ class Wire:
             self._out.flush()
 
     def update(self, session_id: str, kind: str, /, **fields: Any) -> None:
-        self.send({"method": "session/update", "params": {"sessionId": session_id, "update": {"sessionUpdate": kind, **fields}}})
+        self.send(
+            {
+                "method": "session/update",
+                "params": {"sessionId": session_id, "update": {"sessionUpdate": kind, **fields}},
+            }
+        )
 
     def ask(self, method: str, params: Json, answered: Callable[[Json], None]) -> None:
         with self._lock:

@@ -14,14 +14,21 @@ MODES = (
     ("yolo", "The same under the name that other agents have for it"),
 )
 UNASKED = frozenset({"bypassPermissions", "yolo"})
-MODELS = (("swift", "Answers quickly"), ("thorough", "Takes its time, so that streaming can be watched"))
+MODELS = (
+    ("swift", "Answers quickly"),
+    ("thorough", "Takes its time, so that streaming can be watched"),
+)
 SLASH = (
     ("tour", "Show a thought, a plan, a permission request and a command"),
     ("plan", "Show a plan"),
     ("run", "Run one of a few harmless commands, after asking"),
     ("count", "Count slowly (count to 50), to try how a turn is stopped"),
 )
-PLAN = (("Say what I can do", "medium"), ("Ask before I run a command", "high"), ("Run it and report", "medium"))
+PLAN = (
+    ("Say what I can do", "medium"),
+    ("Ask before I run a command", "high"),
+    ("Run it and report", "medium"),
+)
 COMMANDS = ("date", "df", "echo", "id", "ls", "pwd", "uname", "uptime", "wc", "whoami")
 
 
@@ -47,7 +54,9 @@ def command_in(prompt: str) -> tuple[list[str] | None, str | None]:
         argv = []
     if not argv or argv[0] not in COMMANDS:
         return None, f"I only run harmless commands: {', '.join(COMMANDS)}."
-    if argv[0] == "date" and not all(argument.startswith("+") or argument == "-u" for argument in argv[1:]):
+    if argv[0] == "date" and not all(
+        argument.startswith("+") or argument == "-u" for argument in argv[1:]
+    ):
         return None, "I tell the date, I don't set it."
     return argv, None
 

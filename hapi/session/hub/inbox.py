@@ -63,7 +63,10 @@ def read_message(row: Any) -> UserMessage | None:
     if not inner["text"].strip() and not paths:
         return None
     return UserMessage(
-        inner["text"], row_id if isinstance(row_id, str) else None, local_id if isinstance(local_id, str) else None, paths
+        inner["text"],
+        row_id if isinstance(row_id, str) else None,
+        local_id if isinstance(local_id, str) else None,
+        paths,
     )
 
 
@@ -106,25 +109,46 @@ class Inbox:
         for message in taken:
             _remember(self._consumed, message.id)
             _remember(self._consumed, message.local_id)
-        return Batch("\n".join(message.prompt for message in taken), tuple(m.local_id for m in taken if m.local_id is not None))
+        return Batch(
+            "\n".join(message.prompt for message in taken),
+            tuple(m.local_id for m in taken if m.local_id is not None),
+        )
 
     def cancel(self, question: Mapping[str, Any]) -> dict[str, bool]:
         """The answer to `cancel-queued-message`; all false: the message is unknown here."""
         names = [question.get("messageId"), question.get("localId")]
-        found = [message for message in self._waiting if any(message.is_called(name) for name in names)]
+        found = [
+            message for message in self._waiting if any(message.is_called(name) for name in names)
+        ]
         self._waiting = [message for message in self._waiting if message not in found]
-        consumed = not found and any(name in self._consumed for name in names if isinstance(name, str))
-        return {"removed": bool(found), "inFlight": False, "indeterminate": False, "consumed": consumed}
+        consumed = not found and any(
+            name in self._consumed for name in names if isinstance(name, str)
+        )
+        return {
+            "removed": bool(found),
+            "inFlight": False,
+            "indeterminate": False,
+            "consumed": consumed,
+        }
 
     def retry(self, question: Mapping[str, Any]) -> dict[str, bool]:
         """The answer to `retry-queued-message`: queued again though it was seen before, unless the agent has it."""
         row = question.get("message")
         message = read_message(row)
         if message is None and isinstance(row, Mapping) and "role" in row:  # the content alone
-            message = read_message({"id": question.get("messageId"), "localId": question.get("localId"), "content": row})
+            message = read_message(
+                {
+                    "id": question.get("messageId"),
+                    "localId": question.get("localId"),
+                    "content": row,
+                }
+            )
         if message is None:
             return {"removed": False, "accepted": False}
-        if not any(waiting.is_called(message.id) or waiting.is_called(message.local_id) for waiting in self._waiting):
+        if not any(
+            waiting.is_called(message.id) or waiting.is_called(message.local_id)
+            for waiting in self._waiting
+        ):
             self.put(message)
         return {"removed": False, "accepted": True}
 

@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
-CUT_FROM = 48 * 1024  # characters; hubs keep that much of the head of a long string, and 12 KiB of its tail
+CUT_FROM = (
+    48 * 1024
+)  # characters; hubs keep that much of the head of a long string, and 12 KiB of its tail
 HEAD, TAIL = 40 * 1024, 8 * 1024  # what is compared of such a string
 
 
@@ -33,7 +35,11 @@ def missing(unsure: Iterable[S], rows: Iterable[Any]) -> list[S]:
     found = []
     for sent in unsure:
         if sent.event == "message":
-            content = sent.args[0].get("message") if sent.args and isinstance(sent.args[0], Mapping) else None
+            content = (
+                sent.args[0].get("message")
+                if sent.args and isinstance(sent.args[0], Mapping)
+                else None
+            )
             key = _key(content)
             if there[key] > 0:
                 there[key] -= 1

@@ -55,7 +55,9 @@ class HubSide:
     _rows_after: Callable[[int], Any]  # async: rows of the conversation above a sequence number
     settings: Callable[[], Mapping[str, Any]] = dict
     arrived: Callable[[], object] = field(default=lambda: None)
-    on_written: Callable[[Mapping[str, Any]], object] = field(default=lambda content: None)  # what goes into the conversation
+    on_written: Callable[[Mapping[str, Any]], object] = field(
+        default=lambda content: None
+    )  # what goes into the conversation
     on_prompt: Callable[[str], object] = field(default=lambda text: None)  # a prompt from the page
     on_change: Callable[[], object] = field(default=lambda: None)  # ready, a turn, a prompt
     thinking: bool = False
@@ -84,7 +86,9 @@ class HubSide:
                 return link.call(event, {"sid": sid, "expectedVersion": version, key: value})
 
             version = row.get(f"{name}Version")
-            return VersionedDocument(clock, send, key, row.get(name), version if isinstance(version, int) else 1, random)
+            return VersionedDocument(
+                clock, send, key, row.get(name), version if isinstance(version, int) else 1, random
+            )
 
         metadata = document("metadata", "update-metadata", "metadata")
         state = document("agentState", "update-state", "agentState")
@@ -122,7 +126,9 @@ class HubSide:
     def consumed(self, local_ids: tuple[str, ...]) -> None:
         """The agent has these prompts."""
         if local_ids:
-            self._link.emit("messages-consumed", {"sid": self.session_id, "localIds": list(local_ids)})
+            self._link.emit(
+                "messages-consumed", {"sid": self.session_id, "localIds": list(local_ids)}
+            )
 
     def ready(self) -> None:
         self.is_ready = True
@@ -139,7 +145,13 @@ class HubSide:
         """Say now that we are alive, and with which settings."""
         if self._silent:
             return
-        alive = {"sid": self.session_id, "time": now_ms(), "thinking": self.thinking, "mode": "remote", **self.settings()}
+        alive = {
+            "sid": self.session_id,
+            "time": now_ms(),
+            "thinking": self.thinking,
+            "mode": "remote",
+            **self.settings(),
+        }
         self._link.emit("session-alive", alive, keep=False)
 
     def start(self) -> None:
@@ -188,7 +200,10 @@ class HubSide:
             try:
                 rows = await self._rows_after(before)
             except (HubRefused, HubUnreachable) as problem:
-                self.log.warn("Messages from before the reconnect are not fetched: {problem}", problem=str(problem))
+                self.log.warn(
+                    "Messages from before the reconnect are not fetched: {problem}",
+                    problem=str(problem),
+                )
                 return
             for row in rows:
                 self._offer(row)

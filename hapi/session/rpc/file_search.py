@@ -40,12 +40,17 @@ class Search:
             return {"success": False, "error": str(problem)}
         if shutil.which("rg", path=self._environ.get("PATH")):
             listed = await collected(
-                self._reactor, ["rg", "--no-config", "--files", "--hidden", "-g", "!.git"], str(root), self._environ
+                self._reactor,
+                ["rg", "--no-config", "--files", "--hidden", "-g", "!.git"],
+                str(root),
+                self._environ,
             )
             names: Iterable[str] = str(listed["stdout"]).splitlines()
             found = ranked(names, query if isinstance(query, str) else "", limit)
         else:
-            found = await deferToThread(lambda: ranked(files_below(root), query if isinstance(query, str) else "", limit))
+            found = await deferToThread(
+                lambda: ranked(files_below(root), query if isinstance(query, str) else "", limit)
+            )
         return {"success": True, "stdout": "\n".join(found), "stderr": "", "exitCode": 0}
 
 
@@ -57,7 +62,14 @@ def ranked(paths: Iterable[str], query: str, limit: int) -> list[str]:
     for path in paths:
         match = letters.search(path.lower())
         if match is not None:
-            found.append((wanted not in os.path.basename(path).lower(), match.end() - match.start(), len(path), path))
+            found.append(
+                (
+                    wanted not in os.path.basename(path).lower(),
+                    match.end() - match.start(),
+                    len(path),
+                    path,
+                )
+            )
     return [path for *_, path in sorted(found)[:limit]]
 
 

@@ -17,7 +17,9 @@ from attrs import define
 
 from hapi.session.rpc.paths import Outside, Places
 
-READ_LIMIT = UPLOAD_LIMIT = 32 * 1024 * 1024  # bytes; as base64 it must fit into one message to the hub
+READ_LIMIT = UPLOAD_LIMIT = (
+    32 * 1024 * 1024
+)  # bytes; as base64 it must fit into one message to the hub
 MANY_FILES = 20_000  # entries of a listing
 Json = dict[str, Any]
 
@@ -56,7 +58,12 @@ class Files:
             raise ValueError(large if stat.S_ISREG(facts.st_mode) else "Not a file")
         with os.fdopen(descriptor, "rb") as file:
             content = file.read(READ_LIMIT)
-        return {"success": True, "content": base64.b64encode(content).decode(), "size": len(content), "modified": _ms(facts)}
+        return {
+            "success": True,
+            "content": base64.b64encode(content).decode(),
+            "size": len(content),
+            "modified": _ms(facts),
+        }
 
     @answering
     def list_directory(self, params: Any) -> Json:
@@ -85,7 +92,10 @@ class Files:
 
     @answering
     def upload(self, params: Any) -> Json:
-        name = re.sub(r"[^\w.-]+", "_", os.path.basename(_text(params, "filename")))[-100:].lstrip(".") or "file"
+        name = (
+            re.sub(r"[^\w.-]+", "_", os.path.basename(_text(params, "filename")))[-100:].lstrip(".")
+            or "file"
+        )
         encoded = _text(params, "content", needed=False)
         if len(encoded) > UPLOAD_LIMIT * 4 // 3 + 4:
             raise ValueError(f"File is too large (the limit is {UPLOAD_LIMIT} bytes)")
@@ -95,7 +105,9 @@ class Files:
             raise ValueError("content must be base64") from error
         self._uploads.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._uploads / f"{secrets.token_hex(4)}-{name}"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(
+            path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+        )
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
         return {"success": True, "path": str(path)}
@@ -119,7 +131,13 @@ def _listed(entry: os.DirEntry[str]) -> Json:
         facts = entry.stat()
     except OSError:
         return found
-    kind = "directory" if stat.S_ISDIR(facts.st_mode) else "file" if stat.S_ISREG(facts.st_mode) else "other"
+    kind = (
+        "directory"
+        if stat.S_ISDIR(facts.st_mode)
+        else "file"
+        if stat.S_ISREG(facts.st_mode)
+        else "other"
+    )
     return {**found, "type": kind, "size": facts.st_size, "modified": _ms(facts)}
 
 

@@ -37,15 +37,25 @@ class _Collected(ProcessProtocol):
         self.err = (self.err + data)[-65536:]
 
     def processEnded(self, reason: Failure) -> None:
-        self.code = 0 if isinstance(reason.value, ProcessDone) else getattr(reason.value, "exitCode", None)
+        self.code = (
+            0 if isinstance(reason.value, ProcessDone) else getattr(reason.value, "exitCode", None)
+        )
         self.done.callback(None)
 
 
-async def collected(reactor: Any, argv: list[str], cwd: str, environ: Mapping[str, str]) -> dict[str, Any]:
+async def collected(
+    reactor: Any, argv: list[str], cwd: str, environ: Mapping[str, str]
+) -> dict[str, Any]:
     """Run a program: `{success, stdout, stderr, exitCode, error?}`. 10 s, 16 MiB."""
     program = shutil.which(argv[0], path=environ.get("PATH"))
     if program is None:
-        return {"success": False, "stdout": "", "stderr": "", "exitCode": -1, "error": f"{argv[0]} is not installed"}
+        return {
+            "success": False,
+            "stdout": "",
+            "stderr": "",
+            "exitCode": -1,
+            "error": f"{argv[0]} is not installed",
+        }
     running = _Collected()
     transport = reactor.spawnProcess(running, program, argv, dict(environ), cwd)
     transport.closeStdin()
@@ -63,7 +73,10 @@ async def collected(reactor: Any, argv: list[str], cwd: str, environ: Mapping[st
         "exitCode": -1 if running.code is None else running.code,
     }
     if late or running.too_much:
-        answer |= {"success": False, "error": f"{argv[0]} took too long" if late else f"{argv[0]} writes too much"}
+        answer |= {
+            "success": False,
+            "error": f"{argv[0]} took too long" if late else f"{argv[0]} writes too much",
+        }
     elif running.code != 0:
         answer["error"] = answer["stderr"].strip()[:2000] or f"{argv[0]} exited with {running.code}"
     return answer
@@ -78,7 +91,9 @@ class Git:
     _environ: Mapping[str, str]
 
     async def status(self, params: Any) -> dict[str, Any]:
-        return await self._run(params, "status", "--porcelain=v2", "--branch", "--untracked-files=all")
+        return await self._run(
+            params, "status", "--porcelain=v2", "--branch", "--untracked-files=all"
+        )
 
     async def numstat(self, params: Any) -> dict[str, Any]:
         return await self._run(params, "diff", *_safe_diff(params), "--numstat")
@@ -101,9 +116,16 @@ class Git:
             return {"success": False, "error": str(problem)}
         if not Path(place).is_dir():
             return {"success": False, "error": f"{place} is no directory"}
-        environ = {**self._environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
+        environ = {
+            **self._environ,
+            "GIT_OPTIONAL_LOCKS": "0",
+            "GIT_TERMINAL_PROMPT": "0",
+            "LC_ALL": "C.UTF-8",
+        }
         config = ["-c", "core.fsmonitor=false", "-c", "core.quotePath=false"]
-        return await collected(self._reactor, ["git", *config, *arguments], os.fspath(place), environ)
+        return await collected(
+            self._reactor, ["git", *config, *arguments], os.fspath(place), environ
+        )
 
 
 def _safe_diff(params: Any) -> list[str]:

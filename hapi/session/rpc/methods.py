@@ -26,7 +26,9 @@ MODEL_LISTS = {
 }
 
 
-def offer_files(rpc: RpcTable, reactor: Any, places: Places, files: Files, environ: Mapping[str, str]) -> None:
+def offer_files(
+    rpc: RpcTable, reactor: Any, places: Places, files: Files, environ: Mapping[str, str]
+) -> None:
     """Files, git and search, confined to the session's directory."""
     git, search = Git(reactor, places, environ), Search(reactor, places, environ)
     offered: Mapping[str, Callable[[Any], Any]] = {
@@ -52,7 +54,11 @@ def offer_session(rpc: RpcTable, session: Session) -> None:
 
     def commands(_: Any) -> Any:
         listed = [
-            {"name": name, **({"description": description} if description else {}), "source": "user"}
+            {
+                "name": name,
+                **({"description": description} if description else {}),
+                "source": "user",
+            }
             for name, description in session.turns.commands
         ]
         return {"success": True, "commands": listed}

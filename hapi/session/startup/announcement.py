@@ -37,13 +37,19 @@ class Announcer:
             if status == 200:
                 return True
             if status is not None and 400 <= status < 500:
-                self.log.warn("The runner does not take our announcement: HTTP {status}", status=status)
+                self.log.warn(
+                    "The runner does not take our announcement: HTTP {status}", status=status
+                )
                 return False
-        self.log.warn("No runner took our announcement within {seconds:.0f} s", seconds=ANNOUNCE_FOR)
+        self.log.warn(
+            "No runner took our announcement within {seconds:.0f} s", seconds=ANNOUNCE_FOR
+        )
         return False
 
 
-async def first_row(clock: IReactorTime, outcome: Outcome, again: Callable[[], Deferred[Outcome]], give_up: bool) -> Outcome:
+async def first_row(
+    clock: IReactorTime, outcome: Outcome, again: Callable[[], Deferred[Outcome]], give_up: bool
+) -> Outcome:
     """The outcome that has a row: this one, or that of a later try. `give_up`: don't wait for a hub that is away.
 
     Raises HubRefused; HubUnreachable when giving up.
@@ -53,7 +59,9 @@ async def first_row(clock: IReactorTime, outcome: Outcome, again: Callable[[], D
         problem: Any = outcome.problem
         if isinstance(problem, HubRefused) or (give_up and isinstance(problem, HubUnreachable)):
             raise problem
-        Announcer.log.warn("{problem}; trying again in {seconds:g} s", problem=str(problem), seconds=pause)
+        Announcer.log.warn(
+            "{problem}; trying again in {seconds:g} s", problem=str(problem), seconds=pause
+        )
         await deferLater(clock, pause)
         pause = min(pause * 2, LONGEST)
         outcome = await again()

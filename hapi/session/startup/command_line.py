@@ -66,7 +66,10 @@ _VALUES = {
     "--permission-mode": "permission_mode",
 }
 _SWITCHES = {"--yolo": "yolo", "--fork-session": "fork", "--help": "help", "-h": "help"}
-_ALLOWED = {"started_by": ("runner", "terminal"), "starting_mode": ("remote", "local")}  # pty: we serve no terminals
+_ALLOWED = {
+    "started_by": ("runner", "terminal"),
+    "starting_mode": ("remote", "local"),
+}  # pty: we serve no terminals
 
 USAGE = """\
 Usage: hapi [AGENT] [OPTIONS]
@@ -97,7 +100,9 @@ def read_arguments(words: Sequence[str], known: Mapping[str, Any], default: str)
     if rest and not rest[0].startswith("-"):
         agent = rest.pop(0)
         if agent not in known:
-            raise WrongUsage(f"there is no command or agent {agent!r} (agents: {', '.join(known)}; see hapi --help)")
+            raise WrongUsage(
+                f"there is no command or agent {agent!r} (agents: {', '.join(known)}; see hapi --help)"
+            )
     found: dict[str, Any] = {"agent": agent}
     if agent == "codex" and rest[:1] == ["resume"]:
         if len(rest) < 2 or rest[1].startswith("-"):

@@ -49,7 +49,12 @@ class Conversation:
         deadline = time.monotonic() + PATIENCE
         content = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
         parts = urlsplit(self._origin)
-        headers = {**self._headers, "Host": parts.netloc, "Content-Length": str(len(content)), "Accept-Encoding": "identity"}
+        headers = {
+            **self._headers,
+            "Host": parts.netloc,
+            "Content-Length": str(len(content)),
+            "Accept-Encoding": "identity",
+        }
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         if self._socket is None:
             self._socket = _connected(parts.scheme == "https", str(parts.hostname), parts.port)
@@ -71,7 +76,10 @@ class Conversation:
         version, _, status = first.partition(" ")
         if not version.startswith("HTTP/1.") or not status[:3].isdigit():
             raise ValueError("the answer is no HTTP")
-        headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        headers = {
+            name.strip().lower(): value.strip()
+            for name, _, value in (line.partition(":") for line in lines)
+        }
         if "chunked" in headers.get("transfer-encoding", "").lower():
             body = self._chunks(deadline)
         elif "content-length" in headers:
@@ -137,7 +145,17 @@ def _connected(secure: bool, host: str, port: int | None) -> Any:
 # --- the hub ------------------------------------------------------------------------------------------------------------
 
 
-_OWN_HEADERS = frozenset({"authorization", "content-type", "accept", "host", "content-length", "transfer-encoding", "connection"})
+_OWN_HEADERS = frozenset(
+    {
+        "authorization",
+        "content-type",
+        "accept",
+        "host",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+    }
+)
 
 
 def hub_conversation(access: HubAccess) -> Conversation:
@@ -145,9 +163,16 @@ def hub_conversation(access: HubAccess) -> Conversation:
     extra = {
         name: value
         for name, value in access.headers.items()
-        if name.lower() not in _OWN_HEADERS and name.isascii() and f"{name}{value}".isprintable() and value.isascii()
+        if name.lower() not in _OWN_HEADERS
+        and name.isascii()
+        and f"{name}{value}".isprintable()
+        and value.isascii()
     }
-    own = {"Authorization": f"Bearer {access.token}", "Content-Type": "application/json", "Accept": "application/json"}
+    own = {
+        "Authorization": f"Bearer {access.token}",
+        "Content-Type": "application/json",
+        "Accept": "application/json",
+    }
     return Conversation(access.url, {**extra, **own})
 
 
@@ -162,14 +187,20 @@ def part_of(reply: Reply, name: str) -> Json:
             found = json.loads(reply.body)
         except (ValueError, RecursionError) as problem:
             raise HubRefused(reply.status, "its answer is no JSON") from problem
-    said = found.get("error") if isinstance(found, dict) and isinstance(found.get("error"), str) else None
+    said = (
+        found.get("error")
+        if isinstance(found, dict) and isinstance(found.get("error"), str)
+        else None
+    )
     if reply.status >= 500 or reply.status in (408, 425, 429):
         raise HubUnreachable(f"HTTP {reply.status}" + (f": {said}" if said else ""))
     if reply.status >= 400:
         raise HubRefused(reply.status, said or "no reason given")
     value = found.get(name) if isinstance(found, dict) else None
     if not isinstance(value, dict):
-        raise HubRefused(reply.status, f"it answers {kind or 'without a type'} without a {name}; is this a hub?")
+        raise HubRefused(
+            reply.status, f"it answers {kind or 'without a type'} without a {name}; is this a hub?"
+        )
     return value
 
 
@@ -182,7 +213,13 @@ def control_port(home: Home) -> int | None:
         found = json.loads(read_capped(home.runner_state) or b"null")
         found = found if isinstance(found, dict) else {}
         pid, port = found.get("pid"), found.get("httpPort")
-        if isinstance(pid, int) and isinstance(port, int) and 0 < pid < 1 << 31 and 0 < port < 65536 and _runs(pid):
+        if (
+            isinstance(pid, int)
+            and isinstance(port, int)
+            and 0 < pid < 1 << 31
+            and 0 < port < 65536
+            and _runs(pid)
+        ):
             return port
     return None
 
@@ -200,7 +237,9 @@ def _runs(pid: int) -> bool:
 
 def announce(port: int, body: Json) -> int | None:
     """Tell the runner on `port`: the status it answers with, None for no answer."""
-    runner = Conversation(f"http://127.0.0.1:{port}", {"Content-Type": "application/json", "Connection": "close"})
+    runner = Conversation(
+        f"http://127.0.0.1:{port}", {"Content-Type": "application/json", "Connection": "close"}
+    )
     try:
         return runner.exchange("POST", "/session-started", body).status
     except (OSError, ValueError):
@@ -239,7 +278,10 @@ def say(plan: Plan) -> Outcome:
     try:
         part_of(hub.exchange("POST", "/cli/machines", plan.machine), "machine")
         if plan.session is None:
-            row = part_of(hub.exchange("GET", f"/cli/sessions/{quote(plan.existing or '', safe='')}"), "session")
+            row = part_of(
+                hub.exchange("GET", f"/cli/sessions/{quote(plan.existing or '', safe='')}"),
+                "session",
+            )
         else:
             row = part_of(hub.exchange("POST", "/cli/sessions", plan.session), "session")
     except (HubRefused, HubUnreachable) as problem:
@@ -248,7 +290,12 @@ def say(plan: Plan) -> Outcome:
         return Outcome(problem=HubUnreachable(_words(problem, plan.access.url)))
     finally:
         hub.close()
-    return Outcome(row, None, plan.control_port is not None and announce(plan.control_port, plan.announcement(row)) == 200)
+    return Outcome(
+        row,
+        None,
+        plan.control_port is not None
+        and announce(plan.control_port, plan.announcement(row)) == 200,
+    )
 
 
 def _words(problem: Exception, url: str) -> str:
@@ -259,7 +306,9 @@ def _words(problem: Exception, url: str) -> str:
         return f"nothing listens at {url} (connection refused)"
     if isinstance(problem, TimeoutError):
         return f"{url} did not answer in time"
-    return f"{getattr(problem, 'verify_message', '') or getattr(problem, 'strerror', None) or problem}"
+    return (
+        f"{getattr(problem, 'verify_message', '') or getattr(problem, 'strerror', None) or problem}"
+    )
 
 
 @define(eq=False)

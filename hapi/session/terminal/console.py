@@ -62,7 +62,9 @@ class Terminal:
         start = self._session.start
         self.note(f"{start.agent.label} in {start.facts.path}; also on the page at {page}")
         if self.interactive:
-            self.note("Type a prompt. Ctrl+C stops a turn, a second one ends the session; so does Ctrl+D.")
+            self.note(
+                "Type a prompt. Ctrl+C stops a turn, a second one ends the session; so does Ctrl+D."
+            )
         typed, self._typed = self._typed, []
         for text in typed:
             self.typed(text)
@@ -72,7 +74,11 @@ class Terminal:
     # --- in
     def read(self) -> None:
         """Read standard input in a thread: a reactor cannot watch a file."""
-        threading.Thread(target=_read_lines if self.interactive else _read_all, args=(self._reactor, self), daemon=True).start()
+        threading.Thread(
+            target=_read_lines if self.interactive else _read_all,
+            args=(self._reactor, self),
+            daemon=True,
+        ).start()
 
     def typed(self, text: str) -> None:
         """A line from the person, or all of a piped input."""
@@ -89,7 +95,11 @@ class Terminal:
     def end_of_input(self) -> None:
         """End when the turns that were asked for are over."""
         self._ended_input = True
-        if self._session is not None and self._session.agent_is_there and not self._session.turns.busy:
+        if (
+            self._session is not None
+            and self._session.agent_is_there
+            and not self._session.turns.busy
+        ):
             self._finish()
         elif self.interactive:
             self.note("The session ends with this turn; Ctrl+C ends it now.")
@@ -110,9 +120,9 @@ class Terminal:
             return
         decision, approved = ANSWERS[word]
         request_id = self._session.permissions.waiting[0].request_id
-        Deferred.fromCoroutine(self._session.permissions.decide(Answer(request_id, approved, decision, decision))).addErrback(
-            lambda failure: self.log.failure("Answering failed", failure)
-        )
+        Deferred.fromCoroutine(
+            self._session.permissions.decide(Answer(request_id, approved, decision, decision))
+        ).addErrback(lambda failure: self.log.failure("Answering failed", failure))
 
     def _finish(self) -> None:
         self._break()

@@ -15,7 +15,11 @@ from hapi.redaction import Secrets
 result_of = SynchronousTestCase().successResultOf
 failure_of = SynchronousTestCase().failureResultOf
 NOTHING = Readiness(False, False, {})
-ANSWERS = Readiness(True, False, {"hub": {"url": "http://hub:1", "phase": "connecting", "reason": "refused: token s3cret-base"}})
+ANSWERS = Readiness(
+    True,
+    False,
+    {"hub": {"url": "http://hub:1", "phase": "connecting", "reason": "refused: token s3cret-base"}},
+)
 REGISTERED = Readiness(True, True, {})
 
 
@@ -51,7 +55,9 @@ def waiting(tmp_path):
 
         output = tmp_path / "start.out"
         output.write_text("\n\x1b[1mhello\nhapi: port 7 is in use\n")
-        made.result = Deferred.fromCoroutine(await_ready(clock, Started(process, output), wanted, 5.0, look, secrets, why))
+        made.result = Deferred.fromCoroutine(
+            await_ready(clock, Started(process, output), wanted, 5.0, look, secrets, why)
+        )
         return made
 
     return begin
@@ -81,7 +87,10 @@ def test_one_that_ends_while_starting_is_reported_with_its_last_words_and_code__
     wait.process.code = 3
     wait.clock.advance(0.1)
     error = failure_of(wait.result, Stop).value
-    assert (str(error), error.exit_code) == ("the runner ended while starting: \\x1b[1mhello / port 7 is in use", 3)
+    assert (str(error), error.exit_code) == (
+        "the runner ended while starting: \\x1b[1mhello / port 7 is in use",
+        3,
+    )
 
 
 def test_one_killed_by_a_signal_is_an_error(waiting):
@@ -105,7 +114,9 @@ def test_one_that_never_answers_is_told_with_its_output(waiting):
     wait = waiting("full")
     wait.clock.pump([0.1] * 60)
     told = str(failure_of(wait.result, Stop).value)
-    assert told.startswith("the runner (pid 77) does not answer after 5 s: \\x1b[1mhello / port 7 is in use; see /")
+    assert told.startswith(
+        "the runner (pid 77) does not answer after 5 s: \\x1b[1mhello / port 7 is in use; see /"
+    )
 
 
 def test_a_hub_that_the_runner_has_not_heard_of_in_time_is_asked_why(waiting):
@@ -113,7 +124,9 @@ def test_a_hub_that_the_runner_has_not_heard_of_in_time_is_asked_why(waiting):
         return "nothing listens there"
 
     wait = waiting("full", why)
-    wait.found = Readiness(True, False, {"hub": {"url": "http://hub:1", "phase": "connecting", "reason": None}})
+    wait.found = Readiness(
+        True, False, {"hub": {"url": "http://hub:1", "phase": "connecting", "reason": None}}
+    )
     wait.clock.pump([0.1] * 60)
     told = str(failure_of(wait.result, Stop).value)
     assert "not registered at http://hub:1 after 5 s: nothing listens there; it goes on" in told

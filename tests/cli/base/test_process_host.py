@@ -47,7 +47,9 @@ sys.exit(serving.run(lambda: Deferred.fromCoroutine(start())))
 
 
 def begin(how: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, how], stdout=-1, stderr=-1, text=True, env=dict(os.environ))
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, how], stdout=-1, stderr=-1, text=True, env=dict(os.environ)
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -78,7 +80,9 @@ def test_a_bug_while_starting_ends_with_status_1_and_no_traceback_on_the_termina
     program = begin("bug")
     out, err = program.communicate(timeout=30)
     assert (program.returncode, out) == (1, "left in order\n")
-    assert err.endswith("hapi: internal error: ZeroDivisionError: a bug (the traceback is in the log)\n")
+    assert err.endswith(
+        "hapi: internal error: ZeroDivisionError: a bug (the traceback is in the log)\n"
+    )
     assert "Traceback" not in err
 
 

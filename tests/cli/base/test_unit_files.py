@@ -20,13 +20,26 @@ from hapi.cli.commands.install_service import destination, install, installation
 from hapi.protocol.token import AccessToken
 from hapi.runner.service import FAILED, HELD, RESTART, STOPPED, SUPERSEDED
 
-ARGV = ("/opt/my hapi/bin/hapi", "runner", "start-sync", "--workspace-root", '/work/50% "new" $HOME')
-WHAT = Installation(ARGV, {"PATH": "/usr/bin:/bin", "HAPI_HOME": "/home/me/.hapi"}, "me", "/home/me/.hapi/logs/launchd.out")
+ARGV = (
+    "/opt/my hapi/bin/hapi",
+    "runner",
+    "start-sync",
+    "--workspace-root",
+    '/work/50% "new" $HOME',
+)
+WHAT = Installation(
+    ARGV,
+    {"PATH": "/usr/bin:/bin", "HAPI_HOME": "/home/me/.hapi"},
+    "me",
+    "/home/me/.hapi/logs/launchd.out",
+)
 
 
 def section(text: str, name: str) -> dict[str, str]:
     """The settings of one section, those given twice as their last value."""
-    found = configparser.RawConfigParser(strict=False, comment_prefixes=("#", ";"), delimiters=("=",))
+    found = configparser.RawConfigParser(
+        strict=False, comment_prefixes=("#", ";"), delimiters=("=",)
+    )
     found.optionxform = str
     found.read_string(text)
     return dict(found[name])
@@ -48,15 +61,26 @@ def test_a_unit_ends_the_runner_alone_and_knows_its_exit_codes__V01_V02(kind):
 
 def test_words_reach_the_program_through_systemd_as_they_are():
     started = section(text_of("systemd", WHAT), "Service")["ExecStart"]
-    assert started == r'"/opt/my hapi/bin/hapi" runner start-sync --workspace-root "/work/50%% \"new\" $$HOME"'
+    assert (
+        started
+        == r'"/opt/my hapi/bin/hapi" runner start-sync --workspace-root "/work/50%% \"new\" $$HOME"'
+    )
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here to judge the unit")
+@pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="no systemd here to judge the unit"
+)
 def test_systemd_itself_finds_nothing_wrong__V01(tmp_path):
     path = tmp_path / "hapi-runner.service"
-    path.write_text(text_of("systemd-user", Installation(("/bin/true", "runner"), {"PATH": "/bin"})))
+    path.write_text(
+        text_of("systemd-user", Installation(("/bin/true", "runner"), {"PATH": "/bin"}))
+    )
     judged = subprocess.run(
-        ["systemd-analyze", "verify", "--user", path], capture_output=True, text=True, check=False, timeout=30
+        ["systemd-analyze", "verify", "--user", path],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
     )
     assert "hapi-runner.service:" not in judged.stderr
 
@@ -64,7 +88,11 @@ def test_systemd_itself_finds_nothing_wrong__V01(tmp_path):
 def test_supervisord_leaves_the_sessions_and_knows_the_exit_codes__V02_V05():
     found = section(text_of("supervisord", WHAT), "program:hapi-runner")
     assert {int(code) for code in found["exitcodes"].split(",")} == {STOPPED, 2, HELD, SUPERSEDED}
-    assert (found["autorestart"], found["stopasgroup"], found["killasgroup"]) == ("unexpected", "false", "false")
+    assert (found["autorestart"], found["stopasgroup"], found["killasgroup"]) == (
+        "unexpected",
+        "false",
+        "false",
+    )
     assert shlex.split(found["command"].replace("%%", "%")) == list(ARGV)
     assert 'HAPI_RUNNER_SUPERVISED="1"' in found["environment"]
 
@@ -78,7 +106,12 @@ def test_launchd_leaves_the_sessions_and_starts_again_after_a_failure__V02():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_service_file_holds_a_token__K01(kind, home, canary):
-    environ = {"CLI_API_TOKEN": canary, "HAPI_EXTRA_HEADERS_JSON": f'{{"x": "{canary}"}}', "PATH": "/bin", "HOME": "/home/me"}
+    environ = {
+        "CLI_API_TOKEN": canary,
+        "HAPI_EXTRA_HEADERS_JSON": f'{{"x": "{canary}"}}',
+        "PATH": "/bin",
+        "HOME": "/home/me",
+    }
     assert AccessToken.parse(canary)
     what = installation(RunnerFlags(("~/work",)), home, environ)
     assert canary not in text_of(kind, what)
@@ -93,7 +126,9 @@ def test_roots_are_absolute_since_a_service_starts_elsewhere(home, monkeypatch, 
 def test_every_flag_of_the_runner_is_in_the_service(home):
     flags = RunnerFlags(session_command="true --x", more={"max_sessions": "4", "queue": "2"})
     words = installation(flags, home, {}).argv
-    assert words[words.index("start-sync") :][1:] == tuple(evolve(flags, session_command=f"{shutil.which('true')} --x").words())
+    assert words[words.index("start-sync") :][1:] == tuple(
+        evolve(flags, session_command=f"{shutil.which('true')} --x").words()
+    )
 
 
 def test_a_line_break_gets_into_no_service_file__K03(home):

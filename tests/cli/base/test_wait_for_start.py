@@ -33,7 +33,9 @@ class Second:
         async def look():
             return self.found
 
-        self.result = Deferred.fromCoroutine(joined(self.clock, REFUSAL, look, lambda status: is_wanted, lambda: stopped, 20.0))
+        self.result = Deferred.fromCoroutine(
+            joined(self.clock, REFUSAL, look, lambda status: is_wanted, lambda: stopped, 20.0)
+        )
 
 
 def test_the_runner_that_was_faster_is_taken_as_soon_as_it_answers__L01():
@@ -66,7 +68,11 @@ def test_a_holder_that_is_stopped_is_named():
 @pytest.fixture
 def stage(tmp_path, canary):
     made = Stage(tmp_path)
-    made.base |= {"HAPI_HOME": str(tmp_path / "home"), "HAPI_API_URL": "http://127.0.0.1:1", "CLI_API_TOKEN": canary}
+    made.base |= {
+        "HAPI_HOME": str(tmp_path / "home"),
+        "HAPI_API_URL": "http://127.0.0.1:1",
+        "CLI_API_TOKEN": canary,
+    }
     yield made
     made.end()
 
@@ -74,7 +80,12 @@ def stage(tmp_path, canary):
 def begin(stage, *words, **environ):
     command = [sys.executable, "-m", "hapi", "runner", *words]
     return subprocess.Popen(
-        command, env={**stage.base, **environ}, cwd=stage.path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        env={**stage.base, **environ},
+        cwd=stage.path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -102,7 +113,12 @@ def test_commands_say_that_the_runner_is_stopped__P05(stage):
         until(lambda: read_stat(pid).state == "T")
         for verb, code in (("status", 1), ("stop", 1), ("start", HELD)):
             (_, told), left = ran(stage, verb, HAPI_RUNNER_HTTP_TIMEOUT="300")
-            assert (left, str(pid) in told, "is stopped" in told, told.count("\n")) == (code, True, True, 1), told
+            assert (left, str(pid) in told, "is stopped" in told, told.count("\n")) == (
+                code,
+                True,
+                True,
+                1,
+            ), told
     finally:
         os.kill(pid, signal.SIGCONT)
     assert ran(stage, "stop")[1] == 0

@@ -59,7 +59,11 @@ def test_settings_that_make_sense_pass():
         ("extraHeaders", {"X": 5}, "extraHeaders.X is a JSON number"),
         ("extraHeaders", "X: y", "extraHeaders is a JSON text"),
         ("startRunner", "yes", "startRunner is a JSON text, it must be true or false"),
-        ("sessionsMayControl", "false", "sessionsMayControl is a JSON text, it must be true or false"),
+        (
+            "sessionsMayControl",
+            "false",
+            "sessionsMayControl is a JSON text, it must be true or false",
+        ),
         ("keepAttempts", {"weeks": 5}, "keepAttempts.weeks is none of count, days"),
         ("keepAttempts", {"days": "5"}, "keepAttempts.days must be a number"),
         ("startCapSeconds", "90", "startCapSeconds must be a number"),
@@ -68,22 +72,37 @@ def test_settings_that_make_sense_pass():
         ("sessionLimits", {"openFiles": "many"}, "sessionLimits.openFiles must be a whole number"),
         ("sessionMemory", "lots", "sessionMemory 'lots'"),
         ("sessionScopes", "sometimes", "sessionScopes is 'sometimes'"),
-        ("sessionLimits", {"processes": -1}, "sessionLimits.processes must be a whole number, 0 or more"),
+        (
+            "sessionLimits",
+            {"processes": -1},
+            "sessionLimits.processes must be a whole number, 0 or more",
+        ),
         ("maxSessions", "few", "maxSessions 'few'"),
         ("minFreeMemory", "zwei", "minFreeMemory 'zwei'"),
         ("revive", 3, "revive is 3: it must be offer or auto"),
         ("workspaceRoots", "/a", "workspaceRoots must be a list of absolute paths"),
         ("workspaceRoots", ["a"], "workspaceRoots must be a list of absolute paths"),
-        ("workspaceRoots", ["/no/such/place"], "workspaceRoots: workspace root '/no/such/place' is not an existing directory"),
+        (
+            "workspaceRoots",
+            ["/no/such/place"],
+            "workspaceRoots: workspace root '/no/such/place' is not an existing directory",
+        ),
     ],
 )
 def test_a_value_that_makes_no_sense_is_named(key, value, says):
-    assert any(says in sentence for sentence in settings_troubles({key: value})), settings_troubles({key: value})
+    assert any(says in sentence for sentence in settings_troubles({key: value})), settings_troubles(
+        {key: value}
+    )
     assert len(settings_troubles({key: value})) == 1
 
 
 def test_each_value_that_makes_no_sense_is_named_beside_the_others():
-    wrong = {"maxSessions": "x", "minFreeMemory": "zwei", "sessionMemory": "lots", "sessionLimits": {"processes": -1, "tasks": 0}}
+    wrong = {
+        "maxSessions": "x",
+        "minFreeMemory": "zwei",
+        "sessionMemory": "lots",
+        "sessionLimits": {"processes": -1, "tasks": 0},
+    }
     assert len(settings_troubles(wrong)) == 5
 
 
@@ -105,7 +124,11 @@ def test_a_variable_that_makes_no_sense_is_named(name, value):
 
 
 def test_variables_that_make_sense_pass():
-    sound = {"HAPI_LOG_LEVEL": "Debug", "HAPI_RUNNER_WEBHOOK_TIMEOUT_MS": "2.5e4", "HAPI_DISABLE_VERSION_HANDOFF": "0"}
+    sound = {
+        "HAPI_LOG_LEVEL": "Debug",
+        "HAPI_RUNNER_WEBHOOK_TIMEOUT_MS": "2.5e4",
+        "HAPI_DISABLE_VERSION_HANDOFF": "0",
+    }
     assert environment_troubles({**sound, "HAPI_HOME": "?", "PATH": "?"}) == []
 
 
@@ -157,11 +180,16 @@ def test_null_is_called_null(checks):
 
 
 def test_wrong_types_fail_the_settings_and_variables_are_noted(checks):
-    found = checks(files={"settings.json": b'{"agents": [1], "defaultAgent": 5}'}, HAPI_LOG_LEVEL="loud")
+    found = checks(
+        files={"settings.json": b'{"agents": [1], "defaultAgent": 5}'}, HAPI_LOG_LEVEL="loud"
+    )
     assert found["settings"][0] == "broken"
     assert "agents is" in found["settings"][1]
     assert "defaultAgent is" in found["settings"][1]
-    assert found["environment"] == ("note", "HAPI_LOG_LEVEL is 'loud': it must be one of debug, info, warn, error; info is used")
+    assert found["environment"] == (
+        "note",
+        "HAPI_LOG_LEVEL is 'loud': it must be one of debug, info, warn, error; info is used",
+    )
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"pid": "x"}', b"\0"])
@@ -199,4 +227,6 @@ async def test_a_home_that_is_none_fails_once__S10(reactor, tmp_path):
 
 
 def test_the_built_in_agents_are_no_trouble():
-    assert [agent.name for agent in BUILT_IN.values() if settings_troubles({"defaultAgent": agent.name})] == []
+    assert [
+        agent.name for agent in BUILT_IN.values() if settings_troubles({"defaultAgent": agent.name})
+    ] == []

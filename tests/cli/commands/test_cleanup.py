@@ -43,7 +43,9 @@ def attempt_in(home: Home) -> AttemptFolder:
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_a_session_left_is_ended_and_nothing_else__C02_C11(reactor, home, sleeper, tmp_path):
+async def test_what_a_session_left_is_ended_and_nothing_else__C02_C11(
+    reactor, home, sleeper, tmp_path
+):
     over, alive, other = attempt_in(home), attempt_in(home), Home(tmp_path / "other").prepare()
     left, living, foreign = sleeper(over.id), sleeper(alive.id), sleeper(over.id, other)
     over.end = AttemptEnd(exit_code=0, signal=None, at=1.0)
@@ -112,7 +114,9 @@ def test_while_a_runner_holds_the_home_its_files_are_its_own_business__S07(home)
         with alone_in(home) as alone:
             assert not alone
             assert look(home, alone) == Findings(runs=True)
-    home.runner_state.write_text(f'{{"pid": {os.getpid()}, "httpPort": 1}}')  # npm's runner holds no lock of ours
+    home.runner_state.write_text(
+        f'{{"pid": {os.getpid()}, "httpPort": 1}}'
+    )  # npm's runner holds no lock of ours
     assert look(home, alone=True).runs
 
 

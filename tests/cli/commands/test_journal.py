@@ -8,11 +8,19 @@ from hapi.attempts import AttemptFolder
 from hapi.cli.base.errors import Stop
 from hapi.cli.base.tail import follow, last_lines
 from hapi.cli.commands.journal import event_line, find_attempt, show_events, show_output, why_silent
-from hapi.protocol.attempt import AttemptEnd, AttemptProcess, AttemptRequest, AttemptSession, ProcessIdentity
+from hapi.protocol.attempt import (
+    AttemptEnd,
+    AttemptProcess,
+    AttemptRequest,
+    AttemptSession,
+    ProcessIdentity,
+)
 
 
 def folder(home, session_id=None, pid=7, existing=None):
-    made = AttemptFolder.create(home, AttemptRequest(argv=("x",), cwd="/", at=0.0, existing_session_id=existing))
+    made = AttemptFolder.create(
+        home, AttemptRequest(argv=("x",), cwd="/", at=0.0, existing_session_id=existing)
+    )
     made.process = AttemptProcess(ProcessIdentity(pid, 1, "boot"))
     if session_id is not None:
         made.session = AttemptSession(session_id, host_pid=pid + 1)
@@ -23,7 +31,10 @@ def test_events_of_the_older_file_come_first_and_only_the_last_are_shown(home, c
     home.events.with_name("events.jsonl.1").write_text('{"event":"one"}\n{"event":"two"}\n')
     home.events.write_text('{"event":"three"}\n{"eve')
     show_events(home, 3, following=False, as_json=True)
-    assert [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()] == ["two", "three"]
+    assert [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()] == [
+        "two",
+        "three",
+    ]
 
 
 def test_no_journal_is_no_error(home, capsys):
@@ -32,7 +43,15 @@ def test_no_journal_is_no_error(home, capsys):
 
 
 def test_an_event_for_people_is_one_line_that_steers_no_terminal__K03():
-    event = {"time": 0, "event": "ended", "session": "s\x1b[31m1", "pid": 7, "reason": "a\nb", "actor": "hub", "exitCode": 3}
+    event = {
+        "time": 0,
+        "event": "ended",
+        "session": "s\x1b[31m1",
+        "pid": 7,
+        "reason": "a\nb",
+        "actor": "hub",
+        "exitCode": 3,
+    }
     line = event_line(event)
     assert "\n" not in line
     assert "\x1b" not in line
@@ -72,7 +91,9 @@ def test_a_session_without_output_is_said_to_have_none(home):
 
 
 def test_the_output_of_a_session_of_a_terminal_is_said_to_be_there(home):
-    made = AttemptFolder.create(home, AttemptRequest(argv=("hapi", "demo"), cwd="/", at=0.0, asked_by="terminal"))
+    made = AttemptFolder.create(
+        home, AttemptRequest(argv=("hapi", "demo"), cwd="/", at=0.0, asked_by="terminal")
+    )
     assert why_silent(made).startswith(f"what the session {made.id} writes goes to the terminal")
 
 
@@ -90,7 +111,10 @@ def test_a_file_is_followed_when_it_is_cut_and_when_it_is_made_anew(tmp_path):
     steps = [
         lambda: path.open("ab").write(b"more"),
         lambda: path.write_bytes(b"cut"),
-        lambda: (path.rename(tmp_path / "log.1"), path.write_bytes(b"a new one, longer than before")),
+        lambda: (
+            path.rename(tmp_path / "log.1"),
+            path.write_bytes(b"a new one, longer than before"),
+        ),
     ]
     done = []
 
@@ -100,7 +124,11 @@ def test_a_file_is_followed_when_it_is_cut_and_when_it_is_made_anew(tmp_path):
         else:
             done.append(True)
 
-    assert list(follow(path, lambda: bool(done), sleep)) == [b"more", b"cut", b"a new one, longer than before"]
+    assert list(follow(path, lambda: bool(done), sleep)) == [
+        b"more",
+        b"cut",
+        b"a new one, longer than before",
+    ]
 
 
 def test_last_lines_of_missing_files_are_none(tmp_path):

@@ -22,18 +22,34 @@ REASON = "nothing listens at http://hub:1"
     ],
 )
 def test_registered_and_the_connection_are_told_together__N01(registered, phase, words):
-    assert registered_words({"registered": registered, "hub": {"phase": phase, "reason": REASON}}) == words
+    assert (
+        registered_words({"registered": registered, "hub": {"phase": phase, "reason": REASON}})
+        == words
+    )
 
 
 def test_one_start_waits_and_two_wait():
-    assert [admission_words({"waiting": number}) for number in (0, 1, 2)] == ["", ", 1 start waits", ", 2 starts wait"]
+    assert [admission_words({"waiting": number}) for number in (0, 1, 2)] == [
+        "",
+        ", 1 start waits",
+        ", 2 starts wait",
+    ]
 
 
 class Client:
     """A runner with one session that does not end."""
 
     async def list(self):
-        return [{"happySessionId": "s1", "agent": "demo", "directory": "/a", "state": "ready", "pid": 7, "startedBy": "runner"}]
+        return [
+            {
+                "happySessionId": "s1",
+                "agent": "demo",
+                "directory": "/a",
+                "state": "ready",
+                "pid": 7,
+                "startedBy": "runner",
+            }
+        ]
 
     async def stop_session(self, session_id):
         return "still_alive"
@@ -50,14 +66,21 @@ def asked(monkeypatch):
     monkeypatch.setattr(showing, "_ask", ask)
 
 
-@pytest.mark.parametrize(("name", "says"), [("s1", "is still alive"), ("PID-7", "is still alive"), ("s2", "knows no session s2")])
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("s1", "is still alive"), ("PID-7", "is still alive"), ("s2", "knows no session s2")],
+)
 def test_a_session_that_was_not_ended_is_said_to_live_or_to_be_unknown(home, asked, name, says):
     with pytest.raises(Stop, match=says):
         end_session(home, name, as_json=False)
 
 
-@pytest.mark.parametrize(("on_terminal", "first"), [(True, "SESSION  AGENT"), (False, "Active sessions:")])
-def test_sessions_are_a_table_on_a_terminal_and_stay_json_elsewhere(home, asked, capsys, monkeypatch, on_terminal, first):
+@pytest.mark.parametrize(
+    ("on_terminal", "first"), [(True, "SESSION  AGENT"), (False, "Active sessions:")]
+)
+def test_sessions_are_a_table_on_a_terminal_and_stay_json_elsewhere(
+    home, asked, capsys, monkeypatch, on_terminal, first
+):
     monkeypatch.setattr("sys.stdout.isatty", lambda: on_terminal)
     show_sessions(home, as_table=False, as_json=False)
     assert re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out).startswith(first)

@@ -24,11 +24,19 @@ GATE = Gate(TOKEN, SECRET)
 
 
 def packed(value: Any) -> str:
-    content = value if isinstance(value, bytes) else json.dumps(value, separators=(",", ":")).encode()
+    content = (
+        value if isinstance(value, bytes) else json.dumps(value, separators=(",", ":")).encode()
+    )
     return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
 
 
-def made(header: Any = None, claims: Any = None, secret: bytes = SECRET, digest: str = "sha256", **changes: Any) -> str:
+def made(
+    header: Any = None,
+    claims: Any = None,
+    secret: bytes = SECRET,
+    digest: str = "sha256",
+    **changes: Any,
+) -> str:
     """A JWT with these parts, signed properly."""
     whole = {"uid": 1, "ns": "default", "iat": int(NOW), "exp": int(NOW) + 3600}
     whole = {key: value for key, value in {**whole, **changes}.items() if value is not ...}
@@ -86,12 +94,19 @@ def test_a_token_of_ours_says_whose_it_is() -> None:
 def test_a_forged_or_broken_web_token_is_refused__U03(token: str) -> None:
     assert GATE.read(token, NOW) is None
     stage = Stage()
-    answer = stage.rest("GET", "/api/sessions", namespace=None, Authorization=f"Bearer {token[:4000]}".replace("\n", "x"))
+    answer = stage.rest(
+        "GET",
+        "/api/sessions",
+        namespace=None,
+        Authorization=f"Bearer {token[:4000]}".replace("\n", "x"),
+    )
     assert answer.status == 401
 
 
 @given(st.binary(max_size=80), st.binary(max_size=80), st.binary(max_size=40))
-def test_no_made_up_web_token_is_ever_accepted__U03(first: bytes, second: bytes, third: bytes) -> None:
+def test_no_made_up_web_token_is_ever_accepted__U03(
+    first: bytes, second: bytes, third: bytes
+) -> None:
     assert GATE.read(f"{packed(first)}.{packed(second)}.{packed(third)}", NOW) is None
 
 
@@ -110,7 +125,19 @@ def test_an_access_token_names_a_namespace(text: str, namespace: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", TOKEN[:-1], TOKEN + "t", f"{TOKEN}:", f":{TOKEN}", f"{TOKEN}:a:b", None, 7, [TOKEN], "\ud800"]
+    "text",
+    [
+        "",
+        TOKEN[:-1],
+        TOKEN + "t",
+        f"{TOKEN}:",
+        f":{TOKEN}",
+        f"{TOKEN}:a:b",
+        None,
+        7,
+        [TOKEN],
+        "\ud800",
+    ],
 )
 def test_anything_else_is_no_access_token(text: object) -> None:
     assert GATE.admit(text) is None
@@ -133,7 +160,10 @@ def test_guessing_costs_waiting_and_the_right_token_works_again_later__U07() -> 
     assert refused.status == 429
     wait = int(refused.headers["retry-after"])
     assert 0 < wait <= 60
-    assert stage.rest("GET", "/cli/sessions/x", namespace=None, Authorization=f"Bearer {TOKEN}").status == 429
+    assert (
+        stage.rest("GET", "/cli/sessions/x", namespace=None, Authorization=f"Bearer {TOKEN}").status
+        == 429
+    )
     assert stage.rest("GET", "/api/sessions").status == 200  # whoever is in stays in
     stage.tick(wait)
     assert stage.rest("POST", "/api/auth", {"accessToken": TOKEN}).status == 200
@@ -182,7 +212,16 @@ def test_a_token_with_a_colon_stops_the_hub(home: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{}", b"[]", b'{"secretBase64":"!"}', b'{"secretBase64":"AAAA"}', b"\xff", b"[" * 100_000]
+    "content",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b'{"secretBase64":"!"}',
+        b'{"secretBase64":"AAAA"}',
+        b"\xff",
+        b"[" * 100_000,
+    ],
 )
 def test_a_broken_secret_is_named_and_left_alone(home: Any, content: bytes) -> None:
     home.jwt_secret.write_bytes(content)

@@ -15,7 +15,12 @@ from hapi.runner.spawn.admission import DRAINING, MEMORY, QUEUE_FULL, SESSIONS
 from hapi.runner.spawn.spawner import LATE
 from tests.support.hub_stage import MemoryPeer, Stage
 
-ARCHIVED = {"lifecycleState": "archived", "lifecycleStateSince": 5, "archivedBy": "cli", "archiveReason": "Session completed"}
+ARCHIVED = {
+    "lifecycleState": "archived",
+    "lifecycleStateSince": 5,
+    "archivedBy": "cli",
+    "archiveReason": "Session completed",
+}
 
 
 class FaultyStore(SqliteStore):
@@ -24,14 +29,19 @@ class FaultyStore(SqliteStore):
     stale = 0
     failing = False
 
-    async def write_metadata(self, session_id: str, expected: int, value: Any, changes: dict[str, Any]) -> Any:
+    async def write_metadata(
+        self, session_id: str, expected: int, value: Any, changes: dict[str, Any]
+    ) -> Any:
         if self.failing:
             raise StoreFailed("disk I/O error")
         if self.stale:
             self.stale -= 1
             rows = {row.id: row for row in await self.sessions()}
             await super().write_metadata(
-                session_id, rows[session_id].metadata_version, {**rows[session_id].metadata, "by": self.stale}, {}
+                session_id,
+                rows[session_id].metadata_version,
+                {**rows[session_id].metadata, "by": self.stale},
+                {},
             )
             rows = {row.id: row for row in await self.sessions()}
             return Stale(rows[session_id])
@@ -64,7 +74,9 @@ def test_archiving_asks_the_process_to_end() -> None:
     peer.answer('{"success":true}')
     assert stage.finish(pending).body == {"ok": True}
     assert stage.engine.sessions[session].active is False
-    assert metadata(stage, session)["lifecycleState"] == "running"  # the process says itself why it ended
+    assert (
+        metadata(stage, session)["lifecycleState"] == "running"
+    )  # the process says itself why it ended
     assert len(page.of("session-ended")) == 1
 
 
@@ -90,7 +102,8 @@ def test_a_process_that_drops_while_it_is_asked_is_archived_at_once__R06() -> No
 
 
 @pytest.mark.parametrize(
-    "reason", ["User terminated", "Stopped by runner", "Session completed", "Session crashed", "Hub restart"]
+    "reason",
+    ["User terminated", "Stopped by runner", "Session completed", "Session crashed", "Hub restart"],
 )
 def test_a_reason_that_the_process_gave_stands__R08(reason: str) -> None:
     stage = Stage()
@@ -101,7 +114,10 @@ def test_a_reason_that_the_process_gave_stands__R08(reason: str) -> None:
     peer.ask("update-metadata", {"sid": session, "expectedVersion": 1, "metadata": stamp})
     peer.drop()
     assert stage.finish(pending).status == 200
-    assert (metadata(stage, session)["archivedBy"], metadata(stage, session)["archiveReason"]) == ("cli", reason)
+    assert (metadata(stage, session)["archivedBy"], metadata(stage, session)["archiveReason"]) == (
+        "cli",
+        reason,
+    )
 
 
 def test_a_failing_write_is_never_called_archived__R06() -> None:
@@ -177,7 +193,9 @@ def test_only_an_inactive_session_is_deleted() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["<script>alert(1)</script>", "'; DROP TABLE sessions;--", "😀" * 100, "x" * 255])
+@pytest.mark.parametrize(
+    "name", ["<script>alert(1)</script>", "'; DROP TABLE sessions;--", "😀" * 100, "x" * 255]
+)
 def test_any_name_is_kept_as_it_is(name: str) -> None:
     stage = Stage()
     session = stage.session()
@@ -185,7 +203,10 @@ def test_any_name_is_kept_as_it_is(name: str) -> None:
     assert metadata(stage, session)["name"] == name
 
 
-@pytest.mark.parametrize("body", [{}, {"name": ""}, {"name": "   "}, {"name": "x" * 256}, {"name": 7}, None, b"{", b"\xff"])
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"name": ""}, {"name": "   "}, {"name": "x" * 256}, {"name": 7}, None, b"{", b"\xff"],
+)
 def test_a_name_is_wanted(body: Any) -> None:
     stage = Stage()
     session = stage.session()
@@ -197,7 +218,9 @@ def test_a_name_is_wanted(body: Any) -> None:
 
 
 def archived(stage: Stage, **more: Any) -> str:
-    return stage.session(tag="old", **{**ARCHIVED, "opencodeSessionId": "oc-1", "name": "Kept", **more})
+    return stage.session(
+        tag="old", **{**ARCHIVED, "opencodeSessionId": "oc-1", "name": "Kept", **more}
+    )
 
 
 def spawn_params(runner: MemoryPeer) -> dict[str, Any]:
@@ -209,7 +232,9 @@ def test_a_reopen_that_fails_leaves_everything_as_it_was__R07() -> None:
     session = archived(stage)
     machine, runner = stage.machine()
     before = metadata(stage, session)
-    assert stage.rest("POST", f"/api/sessions/{session}/reopen", {}).body["code"] == "resume_failed"  # nobody serves the method
+    assert (
+        stage.rest("POST", f"/api/sessions/{session}/reopen", {}).body["code"] == "resume_failed"
+    )  # nobody serves the method
     assert metadata(stage, session) == before
     runner.serve(machine, "spawn-happy-session")
     pending = stage.begin("POST", f"/api/sessions/{session}/reopen", {})
@@ -230,8 +255,13 @@ def test_an_archive_overtakes_the_process_that_a_resume_has_begun__C17(how: str)
     resuming = stage.begin("POST", f"/api/sessions/{session}/{how}", {})
     archiving = stage.begin("POST", f"/api/sessions/{session}/archive", {})
     asked = runner.events("rpc-request")[-1]
-    assert (asked["method"], json.loads(asked["params"])) == (f"{machine}:stop-session", {"sessionId": session})
-    runner.answer('{"type":"error","errorMessage":"Session was stopped while it was being started"}')  # the spawn, asked first
+    assert (asked["method"], json.loads(asked["params"])) == (
+        f"{machine}:stop-session",
+        {"sessionId": session},
+    )
+    runner.answer(
+        '{"type":"error","errorMessage":"Session was stopped while it was being started"}'
+    )  # the spawn, asked first
     runner.answer('{"status":"stopped"}')
     assert stage.finish(archiving).body == {"ok": True}
     assert stage.finish(resuming).body["code"] == "resume_failed"
@@ -284,7 +314,13 @@ def test_a_resume_that_opens_another_row_brings_the_history_along() -> None:
     stage = Stage()
     session = archived(stage)
     old = stage.connect(sessionId=session)
-    old.send("message", {"sid": session, "message": {"role": "user", "content": {"type": "text", "text": "question"}}})
+    old.send(
+        "message",
+        {
+            "sid": session,
+            "message": {"role": "user", "content": {"type": "text", "text": "question"}},
+        },
+    )
     old.drop()
     machine, runner = stage.machine()
     runner.serve(machine, "spawn-happy-session")
@@ -339,14 +375,20 @@ def test_a_row_that_takes_over_an_agent_s_session_absorbs_the_old_one() -> None:
     old = archived(stage)
     stranger = stage.session("other", tag="x", opencodeSessionId="oc-1")
     new, peer = stage.live(tag="new")
-    written = {"path": "/home/dev/project", "host": "devbox", "flavor": "opencode", "opencodeSessionId": "oc-1"}
+    written = {
+        "path": "/home/dev/project",
+        "host": "devbox",
+        "flavor": "opencode",
+        "opencodeSessionId": "oc-1",
+    }
     answer = peer.ask("update-metadata", {"sid": new, "expectedVersion": 1, "metadata": written})
     assert answer["result"] == "success"
     assert stage.rest("GET", f"/api/sessions/{old}").status == 404
     assert metadata(stage, new)["name"] == "Kept"
     assert stage.rest("GET", f"/api/sessions/{stranger}", namespace="other").status == 200
     again = peer.ask(
-        "update-metadata", {"sid": new, "expectedVersion": answer["version"], "metadata": {**written, "name": "mine"}}
+        "update-metadata",
+        {"sid": new, "expectedVersion": answer["version"], "metadata": {**written, "name": "mine"}},
     )
     assert again["result"] == "version-mismatch"  # the merge was a write of the hub's
 
@@ -373,7 +415,9 @@ def test_what_a_runner_says_about_a_spawn(answer: Any, body: dict[str, Any]) -> 
     stage = Stage()
     machine, runner = stage.machine()
     runner.serve(machine, "spawn-happy-session")
-    pending = stage.begin("POST", f"/api/machines/{machine}/spawn", {"directory": "/d", "agent": "kimi", "yolo": True})
+    pending = stage.begin(
+        "POST", f"/api/machines/{machine}/spawn", {"directory": "/d", "agent": "kimi", "yolo": True}
+    )
     assert spawn_params(runner) == {
         "type": "spawn-in-directory",
         "directory": "/d",
@@ -402,7 +446,10 @@ def test_a_spawn_on_a_machine_that_is_away_says_what_to_start_where() -> None:
     said = "The machine devbox is not connected; start its runner there: hapi runner start"
     assert (answer.status, answer.body) == (200, {"type": "error", "message": said})
     stage.rest("PATCH", f"/api/machines/{machine}", {"displayName": "Attic"})
-    assert "The machine Attic is" in stage.rest("POST", f"/api/machines/{machine}/spawn", {"directory": "/d"}).body["message"]
+    assert (
+        "The machine Attic is"
+        in stage.rest("POST", f"/api/machines/{machine}/spawn", {"directory": "/d"}).body["message"]
+    )
 
 
 @pytest.mark.parametrize("body", [{}, {"directory": ""}, {"directory": "/", "agent": "nope"}, {"directory": "/", "yolo": 1},
@@ -417,10 +464,17 @@ def test_a_spawn_that_makes_no_sense_is_refused(body: Any) -> None:
 def test_an_agent_that_only_its_runner_knows_can_be_spawned() -> None:
     stage = Stage()
     machine, runner = stage.machine()
-    state = {"status": "running", "capabilities": {"agentConfigs": [{"flavor": "mine", "fields": []}, 7]}}
-    runner.ask("machine-update-state", {"machineId": machine, "expectedVersion": 1, "runnerState": state})
+    state = {
+        "status": "running",
+        "capabilities": {"agentConfigs": [{"flavor": "mine", "fields": []}, 7]},
+    }
+    runner.ask(
+        "machine-update-state", {"machineId": machine, "expectedVersion": 1, "runnerState": state}
+    )
     runner.serve(machine, "spawn-happy-session")
-    pending = stage.begin("POST", f"/api/machines/{machine}/spawn", {"directory": "/d", "agent": "mine"})
+    pending = stage.begin(
+        "POST", f"/api/machines/{machine}/spawn", {"directory": "/d", "agent": "mine"}
+    )
     runner.answer('{"type":"success","sessionId":"s"}')
     assert stage.finish(pending).status == 200
 

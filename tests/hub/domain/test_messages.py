@@ -24,7 +24,11 @@ def post(stage: Stage, session: str, text: str = "x", **more: Any) -> Any:
 
 
 def delivered(peer: MemoryPeer) -> list[str]:
-    return [one["body"]["message"]["localId"] for one in peer.events() if one["body"]["t"] == "new-message"]
+    return [
+        one["body"]["message"]["localId"]
+        for one in peer.events()
+        if one["body"]["t"] == "new-message"
+    ]
 
 
 def test_long_strings_lose_their_middle() -> None:
@@ -48,7 +52,9 @@ def test_a_message_may_come_as_the_text_of_one() -> None:
     session, peer = stage.live()
     for message in (json.dumps(agent("one")), "plain", "[1]", '"quoted"', "{broken"):
         peer.send("message", {"sid": session, "message": message})
-    contents = [row["content"] for row in stage.get(f"/api/sessions/{session}/messages")["messages"]]
+    contents = [
+        row["content"] for row in stage.get(f"/api/sessions/{session}/messages")["messages"]
+    ]
     assert contents == [agent("one"), "plain", "[1]", '"quoted"', "{broken"]
 
 
@@ -56,13 +62,19 @@ def test_growing_thoughts_replace_each_other() -> None:
     stage = Stage()
     session, peer = stage.live()
     for text in ("a", "ab"):
-        peer.send("message", {"sid": session, "message": agent(text, type="reasoning", id="R", live=True)})
-    peer.send("message", {"sid": session, "message": agent("other", type="reasoning", id="S", live=True)})
+        peer.send(
+            "message", {"sid": session, "message": agent(text, type="reasoning", id="R", live=True)}
+        )
+    peer.send(
+        "message", {"sid": session, "message": agent("other", type="reasoning", id="S", live=True)}
+    )
     peer.send("message", {"sid": session, "message": agent("abc", type="reasoning", id="R")})
     rows = stage.get(f"/api/sessions/{session}/messages")["messages"]
     assert [row["content"]["content"]["data"]["message"] for row in rows] == ["other", "abc"]
     peer.send("message", {"sid": session, "message": agent("again", type="reasoning", id="R")})
-    assert len(stage.get(f"/api/sessions/{session}/messages")["messages"]) == 3  # what is final stays
+    assert (
+        len(stage.get(f"/api/sessions/{session}/messages")["messages"]) == 3
+    )  # what is final stays
 
 
 def test_what_one_socket_says_the_others_of_the_room_hear() -> None:
@@ -122,7 +134,9 @@ def test_an_end_takes_immediate_prompts_off_the_queue() -> None:
     post(stage, session, localId="now")
     post(stage, session, localId="later", scheduledAt=stage.now() + 60_000)
     peer.send("session-end", {"sid": session, "time": stage.now(), "reason": "terminated"})
-    state = stage.rest("POST", f"/api/sessions/{session}/messages/queued-state", {"localIds": ["now", "later"]}).body
+    state = stage.rest(
+        "POST", f"/api/sessions/{session}/messages/queued-state", {"localIds": ["now", "later"]}
+    ).body
     assert state["queuedLocalIds"] == ["later"]
     assert [row["localId"] for row in state["invokedLocalMessages"]] == ["now"]
 
@@ -132,7 +146,9 @@ def test_a_cleared_session_keeps_its_queue() -> None:
     session, peer = stage.live()
     post(stage, session, localId="L1")
     peer.send("session-end", {"sid": session, "time": stage.now(), "reason": "cleared"})
-    state = stage.rest("POST", f"/api/sessions/{session}/messages/queued-state", {"localIds": ["L1"]}).body
+    state = stage.rest(
+        "POST", f"/api/sessions/{session}/messages/queued-state", {"localIds": ["L1"]}
+    ).body
     assert state["queuedLocalIds"] == ["L1"]
 
 
@@ -141,7 +157,9 @@ def test_a_prompt_for_a_session_that_is_coming_up_waits_for_it(name: dict[str, s
     stage = Stage()
     session = stage.session(hostPid=7)
     stage.tick(0.25)
-    assert stage.rest("POST", f"/api/sessions/{session}/messages", {"text": "hello", **name}).body == {"ok": True}
+    assert stage.rest(
+        "POST", f"/api/sessions/{session}/messages", {"text": "hello", **name}
+    ).body == {"ok": True}
     assert stage.get(f"/api/sessions/{session}")["session"]["thinking"] is False
     peer = stage.connect(sessionId=session)
     assert peer.events() == []
@@ -159,7 +177,9 @@ def test_a_session_that_never_came_is_inactive_again() -> None:
     stage = Stage()
     session = stage.session(hostPid=7)
     stage.tick(31.0)
-    answer = stage.rest("POST", f"/api/sessions/{session}/messages", {"text": "hello", "localId": "L1"})
+    answer = stage.rest(
+        "POST", f"/api/sessions/{session}/messages", {"text": "hello", "localId": "L1"}
+    )
     assert (answer.status, answer.body["code"]) == (409, "session_inactive")
 
 
@@ -258,10 +278,18 @@ def test_a_backdated_message_makes_a_new_epoch() -> None:
     assert stage.get(f"/api/sessions/{session}/messages")["page"]["epoch"] == 0
     peer.send("message", {"sid": session, "message": agent("one"), "createdAt": stage.now() - 5000})
     page = stage.get(f"/api/sessions/{session}/messages")
-    assert [row["content"]["content"]["data"]["message"] for row in page["messages"]] == ["one", "two"]
+    assert [row["content"]["content"]["data"]["message"] for row in page["messages"]] == [
+        "one",
+        "two",
+    ]
     assert page["page"]["epoch"] == 1
-    peer.send("message", {"sid": session, "message": agent("three"), "createdAt": stage.now() + 50_000})
-    assert stage.get(f"/api/sessions/{session}/messages?limit=1")["messages"][0]["createdAt"] == stage.now()
+    peer.send(
+        "message", {"sid": session, "message": agent("three"), "createdAt": stage.now() + 50_000}
+    )
+    assert (
+        stage.get(f"/api/sessions/{session}/messages?limit=1")["messages"][0]["createdAt"]
+        == stage.now()
+    )
 
 
 def test_what_waits_is_on_the_newest_page_whatever_its_place() -> None:
@@ -294,9 +322,14 @@ def test_a_steer_goes_only_to_those_who_can() -> None:
     other, process = stage.live(tag="o")
     post(stage, codex, localId="L", deliveryMode="steer")
     post(stage, other, localId="L", deliveryMode="steer")
-    modes = [one.events()[0]["body"]["message"]["content"]["meta"]["deliveryMode"] for one in (peer, process)]
+    modes = [
+        one.events()[0]["body"]["message"]["content"]["meta"]["deliveryMode"]
+        for one in (peer, process)
+    ]
     assert modes == ["steer", "queue"]
-    assert stage.rest("POST", f"/api/sessions/{other}/messages/L/steer", {}).body["status"] == "failed"
+    assert (
+        stage.rest("POST", f"/api/sessions/{other}/messages/L/steer", {}).body["status"] == "failed"
+    )
     peer.serve(codex, "steer-queued-message")
     pending = stage.begin("POST", f"/api/sessions/{codex}/messages/L/steer", {})
     peer.answer('{"status":"steered"}')

@@ -15,7 +15,15 @@ from hapi.hub.hub import ROUTES
 from hapi.hub.store.rows import MachineRow
 from tests.support.hub_stage import MemoryPeer, Stage
 
-SECRETS = ("/home/alice/secret", "alice's name", "alice-box", "alice says", "alice-tool", "tag-a", "alice-machine")
+SECRETS = (
+    "/home/alice/secret",
+    "alice's name",
+    "alice-box",
+    "alice says",
+    "alice-tool",
+    "tag-a",
+    "alice-machine",
+)
 
 # A body that a route would take, so that it is the namespace that refuses.
 BODIES: dict[str, Any] = {
@@ -40,23 +48,52 @@ def scene() -> tuple[Stage, str, str, MemoryPeer]:
     stage = Stage()
     machine, runner = stage.machine("alice", "alice-machine", host="alice-box")
     session, peer = stage.live(
-        "alice", "tag-a", path="/home/alice/secret", name="alice's name", host="alice-box", machineId=machine
+        "alice",
+        "tag-a",
+        path="/home/alice/secret",
+        name="alice's name",
+        host="alice-box",
+        machineId=machine,
     )
-    runner.serve(machine, "spawn-happy-session", "list-directory", "path-exists", "agent-availability")
-    peer.serve(session, "killSession", "abort", "permission", "set-session-config", "git-status", "readFile")
+    runner.serve(
+        machine, "spawn-happy-session", "list-directory", "path-exists", "agent-availability"
+    )
+    peer.serve(
+        session,
+        "killSession",
+        "abort",
+        "permission",
+        "set-session-config",
+        "git-status",
+        "readFile",
+    )
     peer.send(
         "message",
         {
             "sid": session,
-            "message": {"role": "agent", "content": {"type": "codex", "data": {"type": "message", "message": "alice says"}}},
+            "message": {
+                "role": "agent",
+                "content": {"type": "codex", "data": {"type": "message", "message": "alice says"}},
+            },
         },
     )
     requests = {"r1": {"tool": "alice-tool", "arguments": {}, "createdAt": 1}}
     assert (
-        peer.ask("update-state", {"sid": session, "expectedVersion": 1, "agentState": {"requests": requests}})["result"]
+        peer.ask(
+            "update-state",
+            {"sid": session, "expectedVersion": 1, "agentState": {"requests": requests}},
+        )["result"]
         == "success"
     )
-    assert stage.rest("POST", f"/api/sessions/{session}/messages", {"text": "alice says", "localId": "L1"}, "alice").status == 200
+    assert (
+        stage.rest(
+            "POST",
+            f"/api/sessions/{session}/messages",
+            {"text": "alice says", "localId": "L1"},
+            "alice",
+        ).status
+        == 200
+    )
     peer.heard.clear()
     runner.heard.clear()
     return stage, machine, session, peer
@@ -69,7 +106,14 @@ def snapshot(stage: Stage, session: str) -> Any:
         for row in map(tuple, stage.store.database.read(f"SELECT * FROM {table}"))
     ]
     live = stage.engine.sessions[session]
-    return stored, live.row, live.active, live.thinking, dict(live.applied), stage.engine.gateway.serves(session, "abort")
+    return (
+        stored,
+        live.row,
+        live.active,
+        live.thinking,
+        dict(live.applied),
+        stage.engine.gateway.serves(session, "abort"),
+    )
 
 
 PROTECTED = [route for route in ROUTES if "<" in route.path]
@@ -79,7 +123,11 @@ PROTECTED = [route for route in ROUTES if "<" in route.path]
 def test_a_stranger_is_refused_by_every_route_and_changes_nothing__U04(route: Route) -> None:
     stage, machine, session, peer = scene()
     before = snapshot(stage, session)
-    path = route.path.replace("<session_id>", session).replace("<machine_id>", machine).replace("<name>", "L1")
+    path = (
+        route.path.replace("<session_id>", session)
+        .replace("<machine_id>", machine)
+        .replace("<name>", "L1")
+    )
     path = path.replace("<request_id>", "r1").replace("<image_id>", "i1")
     query = "?afterSeq=0&path=a" if route.method == "GET" else ""
     body = BODIES.get(route.path.rpartition("/")[2] if not route.path.endswith(">") else "", {})
@@ -92,18 +140,29 @@ def test_a_stranger_is_refused_by_every_route_and_changes_nothing__U04(route: Ro
 
 
 @pytest.mark.parametrize(
-    "route", [route for route in PROTECTED if route.path.startswith("/api")], ids=lambda route: f"{route.method} {route.path}"
+    "route",
+    [route for route in PROTECTED if route.path.startswith("/api")],
+    ids=lambda route: f"{route.method} {route.path}",
 )
 def test_a_missing_row_looks_the_same_to_everybody__U04(route: Route) -> None:
     stage, *_ = scene()
-    path = route.path.replace("<session_id>", "nobody").replace("<machine_id>", "nobody").replace("<name>", "L1")
+    path = (
+        route.path.replace("<session_id>", "nobody")
+        .replace("<machine_id>", "nobody")
+        .replace("<name>", "L1")
+    )
     path = path.replace("<request_id>", "r1").replace("<image_id>", "i1")
-    answers = [stage.rest(route.method, path, {} if route.method != "GET" else None, who) for who in ("alice", "bob")]
+    answers = [
+        stage.rest(route.method, path, {} if route.method != "GET" else None, who)
+        for who in ("alice", "bob")
+    ]
     assert [answer.status for answer in answers] == [404, 404]
     assert answers[0].body == answers[1].body
 
 
-@pytest.mark.parametrize("path", ["/api/sessions", "/api/sessions?order=updatedAt&limit=500", "/api/machines"])
+@pytest.mark.parametrize(
+    "path", ["/api/sessions", "/api/sessions?order=updatedAt&limit=500", "/api/machines"]
+)
 def test_lists_hold_only_one_s_own__U04(path: str) -> None:
     stage, *_ = scene()
     assert list(stage.get(path, "bob").values()) == [[]]
@@ -130,9 +189,13 @@ def test_a_stranger_s_stream_hears_nothing__U04() -> None:
     peer.send("session-end", {"sid": session, "time": stage.now(), "reason": "completed"})
     assert alice.events
     assert bob.frames == []
-    missed = stage.engine.events.missed(f"{stage.engine.events.epoch}:1:{stage.engine.events.tag('alice')}", bob.wanted)
+    missed = stage.engine.events.missed(
+        f"{stage.engine.events.epoch}:1:{stage.engine.events.tag('alice')}", bob.wanted
+    )
     assert missed is None  # another namespace's place to resume from says nothing
-    own = stage.engine.events.missed(f"{stage.engine.events.epoch}:1:{stage.engine.events.tag('bob')}", bob.wanted)
+    own = stage.engine.events.missed(
+        f"{stage.engine.events.epoch}:1:{stage.engine.events.tag('bob')}", bob.wanted
+    )
     assert own == []
 
 
@@ -183,9 +246,14 @@ def test_a_stranger_takes_over_no_method__U05() -> None:
 def test_a_stranger_whose_row_has_the_id_of_another_s_takes_over_no_method__U05() -> None:
     stage, _, session, peer = scene()
     machine, _ = stage.machine("alice", "0b9d2c5e-1f6a-4f0e-9a53-6f0d5a7c1e42")
-    rows = [("/cli/machines", {"id": session, "metadata": {}}), ("/cli/sessions", {"id": machine, "tag": "b", "metadata": {}})]
+    rows = [
+        ("/cli/machines", {"id": session, "metadata": {}}),
+        ("/cli/sessions", {"id": machine, "tag": "b", "metadata": {}}),
+    ]
     assert [stage.rest("POST", path, body, "bob").status for path, body in rows] == [403, 409]
-    stage.engine.machines[session] = Machine(MachineRow(session, "bob", 1, 1))  # a database from before
+    stage.engine.machines[session] = Machine(
+        MachineRow(session, "bob", 1, 1)
+    )  # a database from before
     bob = stage.connect("bob")
     bob.serve(session, "abort", "new")
     bob.serve(machine, "new")
@@ -208,7 +276,9 @@ def test_a_session_s_socket_serves_nothing_of_its_machine_nor_of_a_neighbour__U0
     stage.finish(pending)
 
 
-@pytest.mark.parametrize("method", ["", ":", ":abort", "abort", None, 7, ["x"], "x" * 2000, "\ud800:x"])
+@pytest.mark.parametrize(
+    "method", ["", ":", ":abort", "abort", None, 7, ["x"], "x" * 2000, "\ud800:x"]
+)
 def test_a_malformed_method_is_ignored__U05(method: Any) -> None:
     stage, _, session, peer = scene()
     peer.send("rpc-register", {"method": method})

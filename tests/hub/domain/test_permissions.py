@@ -17,7 +17,10 @@ def asking(stage: Stage) -> tuple[str, MemoryPeer]:
 
 
 def show(peer: MemoryPeer, session: str, requests: dict[str, Any], version: int) -> None:
-    told = peer.ask("update-state", {"sid": session, "expectedVersion": version, "agentState": {"requests": requests}})
+    told = peer.ask(
+        "update-state",
+        {"sid": session, "expectedVersion": version, "agentState": {"requests": requests}},
+    )
     assert told["result"] == "success"
 
 
@@ -32,7 +35,9 @@ def test_of_two_answers_at_once_the_later_one_hears_that_nothing_waits_any_more(
     assert len(peer.calls) == 1
     peer.answer("{}")
     assert stage.finish(first).status == 200
-    third = stage.rest("POST", f"{path}/{late}", {})  # the session has not taken it out of its state yet
+    third = stage.rest(
+        "POST", f"{path}/{late}", {}
+    )  # the session has not taken it out of its state yet
     assert third.status == 404
     assert peer.calls == []
 

@@ -98,9 +98,19 @@ def test_patches_hold_only_what_the_page_understands() -> None:
     stage = Stage()
     session, peer = stage.live()
     page = stage.listen()
-    stage.alive(peer, session, permissionMode="yolo", model="m", collaborationMode="plan", copilotAgentMode="plan", effort="high")
+    stage.alive(
+        peer,
+        session,
+        permissionMode="yolo",
+        model="m",
+        collaborationMode="plan",
+        copilotAgentMode="plan",
+        effort="high",
+    )
     stage.rest("POST", f"/api/sessions/{session}/messages", {"text": "x", "localId": "L"})
-    peer.send("messages-consumed", {"sid": session, "localIds": ["L"], "clearQueuedThinkingGrace": True})
+    peer.send(
+        "messages-consumed", {"sid": session, "localIds": ["L"], "clearQueuedThinkingGrace": True}
+    )
     peer.ask("update-state", {"sid": session, "expectedVersion": 1, "agentState": {}})
     peer.send("session-end", {"sid": session, "time": stage.now()})
     patches = [event["data"] for event in page.of("session-updated") if "id" not in event["data"]]
@@ -115,7 +125,10 @@ def test_settings_that_a_session_reports_are_kept() -> None:
     stage.alive(peer, session, permissionMode="plan", model="k2", effort="high")
     shown = stage.get(f"/api/sessions/{session}")["session"]
     assert (shown["permissionMode"], shown["model"], shown["effort"]) == ("plan", "k2", "high")
-    assert (shown["metadata"]["preferredPermissionMode"], shown["metadataVersion"]) == ("plan", version + 1)
+    assert (shown["metadata"]["preferredPermissionMode"], shown["metadataVersion"]) == (
+        "plan",
+        version + 1,
+    )
     stage.alive(peer, session, permissionMode="plan", model=None)
     shown = stage.get(f"/api/sessions/{session}")["session"]
     assert (shown["model"], shown["metadataVersion"]) == (None, version + 1)
@@ -191,13 +204,23 @@ def test_a_hub_that_starts_again_knows_its_rows_and_nobody_is_there_yet(tmp_path
         ({"path": "/a", "name": "n"}, {"host": "h"}, {"path": "/a", "host": "h"}),
         ({"kimiSessionId": "k"}, {"kimiSessionId": None}, {}),
         ({"demoSessionId": "d", "x": 1}, {}, {"demoSessionId": "d"}),
-        ({"cursorSessionId": "a", "cursorSessionProtocol": "acp"}, {"cursorSessionId": "b"}, {"cursorSessionId": "b"}),
-        ({"supersededBySessionId": "s"}, {"supersededBySessionId": "mine"}, {"supersededBySessionId": "s"}),
+        (
+            {"cursorSessionId": "a", "cursorSessionProtocol": "acp"},
+            {"cursorSessionId": "b"},
+            {"cursorSessionId": "b"},
+        ),
+        (
+            {"supersededBySessionId": "s"},
+            {"supersededBySessionId": "mine"},
+            {"supersededBySessionId": "s"},
+        ),
         (None, {"a": 1}, {"a": 1}),
         ("text", {}, {}),
     ],
 )
-def test_what_a_write_keeps_of_the_metadata(stored: Any, written: dict[str, Any], expected: dict[str, Any]) -> None:
+def test_what_a_write_keeps_of_the_metadata(
+    stored: Any, written: dict[str, Any], expected: dict[str, Any]
+) -> None:
     assert merged_metadata(stored, written) == expected
 
 
@@ -212,7 +235,13 @@ def test_views_show_only_what_they_know() -> None:
         "startedFromRunner": True,
         "pid": 1,
     }
-    assert shown_metadata(stored) == {"path": "/", "host": "h", "demoSessionId": "d", "hostPid": 3, "startedFromRunner": True}
+    assert shown_metadata(stored) == {
+        "path": "/",
+        "host": "h",
+        "demoSessionId": "d",
+        "hostPid": 3,
+        "startedFromRunner": True,
+    }
     assert shown_metadata({"path": "/"}) is None
 
 
@@ -223,8 +252,13 @@ def test_versioned_events_without_an_ack_id_are_taken() -> None:
     peer.send("update-state", {"sid": session, "expectedVersion": 1, "agentState": {"a": 1}})
     peer.send("update-metadata", {"sid": session, "expectedVersion": 1, "metadata": {"name": "n"}})
     peer.send("ping")
-    runner.send("machine-update-state", {"machineId": machine, "expectedVersion": 1, "runnerState": {"status": "running"}})
-    runner.send("machine-update-metadata", {"machineId": machine, "expectedVersion": 1, "metadata": {}})
+    runner.send(
+        "machine-update-state",
+        {"machineId": machine, "expectedVersion": 1, "runnerState": {"status": "running"}},
+    )
+    runner.send(
+        "machine-update-metadata", {"machineId": machine, "expectedVersion": 1, "metadata": {}}
+    )
     assert stage.engine.sessions[session].row.agent_state == {"a": 1}
     assert stage.engine.sessions[session].metadata["name"] == "n"
     assert stage.engine.machines[machine].row.runner_state == {"status": "running"}
@@ -235,7 +269,8 @@ def test_a_write_is_told_to_the_others_in_the_room_and_not_to_the_writer() -> No
     machine, runner = stage.machine()
     other = stage.connect(machineId=machine)
     answer = runner.ask(
-        "machine-update-state", {"machineId": machine, "expectedVersion": 1, "runnerState": {"status": "running"}}
+        "machine-update-state",
+        {"machineId": machine, "expectedVersion": 1, "runnerState": {"status": "running"}},
     )
     assert answer == {"result": "success", "version": 2, "runnerState": {"status": "running"}}
     assert runner.events() == []
@@ -243,8 +278,14 @@ def test_a_write_is_told_to_the_others_in_the_room_and_not_to_the_writer() -> No
         "t": "update-machine", "machineId": machine, "metadata": None,
         "runnerState": {"version": 2, "value": {"status": "running"}},
     }  # fmt: skip
-    stale = runner.ask("machine-update-state", {"machineId": machine, "expectedVersion": 1, "runnerState": None})
-    assert stale == {"result": "version-mismatch", "version": 2, "runnerState": {"status": "running"}}
+    stale = runner.ask(
+        "machine-update-state", {"machineId": machine, "expectedVersion": 1, "runnerState": None}
+    )
+    assert stale == {
+        "result": "version-mismatch",
+        "version": 2,
+        "runnerState": {"status": "running"},
+    }
 
 
 def test_a_registration_merges_what_is_known() -> None:
@@ -257,18 +298,29 @@ def test_a_registration_merges_what_is_known() -> None:
     assert again["metadata"]["supervisedRestart"] is True
     assert again["metadataVersion"] == 2
     state = {"status": "offline", "pid": 1, "capabilities": {"a": True}}
-    third = stage.rest("POST", "/cli/machines", {"id": machine, "metadata": base, "runnerState": state}).body["machine"]
+    third = stage.rest(
+        "POST", "/cli/machines", {"id": machine, "metadata": base, "runnerState": state}
+    ).body["machine"]
     assert "supervisedRestart" not in third["metadata"]
     assert "capabilities" not in third["metadata"]
-    assert stage.engine.machines[machine].row.runner_state == {"capabilities": {"a": True}}  # of the state only capabilities
-    fourth = stage.rest("POST", "/cli/machines", {"id": machine, "metadata": base, "runnerState": state}).body["machine"]
-    assert (fourth["metadataVersion"], fourth["runnerStateVersion"]) == (third["metadataVersion"], third["runnerStateVersion"])
+    assert stage.engine.machines[machine].row.runner_state == {
+        "capabilities": {"a": True}
+    }  # of the state only capabilities
+    fourth = stage.rest(
+        "POST", "/cli/machines", {"id": machine, "metadata": base, "runnerState": state}
+    ).body["machine"]
+    assert (fourth["metadataVersion"], fourth["runnerStateVersion"]) == (
+        third["metadataVersion"],
+        third["runnerStateVersion"],
+    )
 
 
 def test_a_machine_gets_a_name_people_chose() -> None:
     stage = Stage()
     machine, _ = stage.machine()
-    assert stage.rest("PATCH", f"/api/machines/{machine}", {"displayName": "  attic "}).status == 200
+    assert (
+        stage.rest("PATCH", f"/api/machines/{machine}", {"displayName": "  attic "}).status == 200
+    )
     assert stage.get("/api/machines")["machines"][0]["metadata"]["displayName"] == "attic"
     assert stage.rest("PATCH", f"/api/machines/{machine}", {"displayName": ""}).status == 200
     assert "displayName" not in stage.get("/api/machines")["machines"][0]["metadata"]
@@ -279,7 +331,17 @@ def test_a_machine_gets_a_name_people_chose() -> None:
 @pytest.mark.parametrize(
     ("given", "taken"),
     [
-        ({"collectedAt": 1, "cpuCount": 2, "load1m": 0.5, "cpuPercent": 3, "memoryPercent": 100, "uptimeSeconds": 5}, True),
+        (
+            {
+                "collectedAt": 1,
+                "cpuCount": 2,
+                "load1m": 0.5,
+                "cpuPercent": 3,
+                "memoryPercent": 100,
+                "uptimeSeconds": 5,
+            },
+            True,
+        ),
         ({"collectedAt": 1}, True),
         ({"collectedAt": 1, "extra": 1}, False),
         ({"cpuCount": 2}, False),
@@ -303,12 +365,16 @@ def test_a_request_that_stays_open_is_noted_after_half_a_second() -> None:
     session, peer = stage.live()
     page, hidden = stage.listen(), stage.listen(visible=False)
     requests = {"r1": {"tool": "Shell", "arguments": {}, "createdAt": 1}}
-    peer.ask("update-state", {"sid": session, "expectedVersion": 1, "agentState": {"requests": requests}})
+    peer.ask(
+        "update-state", {"sid": session, "expectedVersion": 1, "agentState": {"requests": requests}}
+    )
     stage.tick(0.25)
     peer.ask("update-state", {"sid": session, "expectedVersion": 2, "agentState": {"requests": {}}})
     stage.tick(1.0)
     assert page.of("toast") == []
-    peer.ask("update-state", {"sid": session, "expectedVersion": 3, "agentState": {"requests": requests}})
+    peer.ask(
+        "update-state", {"sid": session, "expectedVersion": 3, "agentState": {"requests": requests}}
+    )
     stage.tick(0.5)
     assert page.of("toast")[0]["data"] == {
         "title": "Permission Request", "body": "project (Shell)", "sessionId": session, "url": f"/sessions/{session}",
@@ -320,29 +386,51 @@ def test_ready_is_noted_once_in_five_seconds() -> None:
     stage = Stage()
     session, peer = stage.live()
     page = stage.listen()
-    ready = {"sid": session, "message": {"role": "agent", "content": {"type": "event", "id": "e", "data": {"type": "ready"}}}}
+    ready = {
+        "sid": session,
+        "message": {
+            "role": "agent",
+            "content": {"type": "event", "id": "e", "data": {"type": "ready"}},
+        },
+    }
     for wait in (0.0, 2.0, 4.0):
         stage.tick(wait)
         peer.send("message", ready)
-    assert [toast["data"]["body"] for toast in page.of("toast")] == ["OpenCode is waiting in project"] * 2
+    assert [toast["data"]["body"] for toast in page.of("toast")] == [
+        "OpenCode is waiting in project"
+    ] * 2
 
 
 def test_the_list_says_what_waits() -> None:
     stage = Stage()
     session, peer = stage.live()
-    requests = {f"r{number}": {"tool": "Shell", "arguments": {}, "createdAt": number} for number in range(7)}
+    requests = {
+        f"r{number}": {"tool": "Shell", "arguments": {}, "createdAt": number} for number in range(7)
+    }
     requests["q"] = {"tool": "AskUserQuestion", "arguments": {}, "createdAt": 9}
-    peer.ask("update-state", {"sid": session, "expectedVersion": 1, "agentState": {"requests": requests}})
-    entries = [{"content": "a", "status": "completed", "priority": "high"}, {"content": "b", "status": "bad"}]
+    peer.ask(
+        "update-state", {"sid": session, "expectedVersion": 1, "agentState": {"requests": requests}}
+    )
+    entries = [
+        {"content": "a", "status": "completed", "priority": "high"},
+        {"content": "b", "status": "bad"},
+    ]
     peer.send(
         "message",
         {
             "sid": session,
-            "message": {"role": "agent", "content": {"type": "codex", "data": {"type": "plan", "entries": entries}}},
+            "message": {
+                "role": "agent",
+                "content": {"type": "codex", "data": {"type": "plan", "entries": entries}},
+            },
         },
     )
     line = stage.get("/api/sessions")["sessions"][0]
-    assert (line["pendingRequestsCount"], line["pendingRequestKinds"], len(line["pendingRequests"])) == (
+    assert (
+        line["pendingRequestsCount"],
+        line["pendingRequestKinds"],
+        len(line["pendingRequests"]),
+    ) == (
         8,
         ["permission", "input"],
         5,
@@ -360,7 +448,10 @@ def test_the_list_is_in_the_order_people_want() -> None:
     everywhere = stage.session(tag="everywhere")
     busy, _peer = stage.live(tag="busy")
     waiting, other = stage.live(tag="waiting")
-    other.ask("update-state", {"sid": waiting, "expectedVersion": 1, "agentState": {"requests": {"r": {"tool": "x"}}}})
+    other.ask(
+        "update-state",
+        {"sid": waiting, "expectedVersion": 1, "agentState": {"requests": {"r": {"tool": "x"}}}},
+    )
     stage.rest("PUT", f"/api/sessions/{pinned}/pin", {"mode": "project"})
     stage.rest("PUT", f"/api/sessions/{everywhere}/pin", {"mode": "global"})
     order = [one["id"] for one in stage.get("/api/sessions")["sessions"]]
@@ -376,4 +467,6 @@ def test_the_token_is_in_no_event_and_no_row() -> None:
     session, _peer = stage.live()
     stage.rest("POST", f"/api/sessions/{session}/messages", {"text": "x", "localId": "L"})
     assert TOKEN not in str(page.frames)
-    assert TOKEN not in str([tuple(row) for row in stage.store.database.read("SELECT * FROM sessions")])
+    assert TOKEN not in str(
+        [tuple(row) for row in stage.store.database.read("SELECT * FROM sessions")]
+    )

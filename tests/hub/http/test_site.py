@@ -29,7 +29,9 @@ from hapi.hub.store.interface import StoreRefused
 from hapi.settings import NotConfigured, read_settings
 from tests.support.hub_stage import TOKEN, Answer, Stage
 
-LOOPBACK = Rules(frozenset({"localhost", "127.0.0.1", "::1", "hub.example"}), frozenset({"https://page.example"}))
+LOOPBACK = Rules(
+    frozenset({"localhost", "127.0.0.1", "::1", "hub.example"}), frozenset({"https://page.example"})
+)
 
 
 # --- names and origins -----------------------------------------------------------------------------------------------
@@ -78,7 +80,9 @@ def test_a_public_hub_answers_to_any_name() -> None:
         (Rules(origins=frozenset({"*"})), "https://any.example", "127.0.0.1:3006", True),
     ],
 )
-def test_pages_of_other_origins_stay_out_unless_they_are_named__U08(rules: Rules, origin: str, host: str, allowed: bool) -> None:
+def test_pages_of_other_origins_stay_out_unless_they_are_named__U08(
+    rules: Rules, origin: str, host: str, allowed: bool
+) -> None:
     assert rules.allows(origin, host) is allowed
     stage = Stage(rules=rules)
     for method in ("GET", "OPTIONS"):
@@ -125,7 +129,9 @@ def test_no_path_leads_out_of_the_page_s_directory__U12(path: str, tmp_path: Pat
     assert (request.code, content) in ((404, b"404 Not Found"), (200, b"page"))
 
 
-@pytest.mark.parametrize("path", ["/", "/index.html", "/sessions/abc", "/sessions/abc?x=1", "/socket.io"])
+@pytest.mark.parametrize(
+    "path", ["/", "/index.html", "/sessions/abc", "/sessions/abc?x=1", "/socket.io"]
+)
 def test_every_place_of_the_page_is_the_page(path: str) -> None:
     answer = Stage().rest("GET", path, namespace=None)
     assert answer.status == 200
@@ -140,7 +146,9 @@ def test_a_missing_script_is_missing() -> None:
     assert Stage().rest("GET", "/no-such.js", namespace=None).status == 404
     script = Stage().rest("GET", "/app.js", namespace=None)
     assert script.headers["content-type"] == "text/javascript; charset=utf-8"
-    again = Stage().rest("GET", "/app.js", namespace=None, **{"If-None-Match": script.headers["etag"]})
+    again = Stage().rest(
+        "GET", "/app.js", namespace=None, **{"If-None-Match": script.headers["etag"]}
+    )
     assert again.status == 304
 
 
@@ -165,7 +173,9 @@ def test_every_answer_of_cli_names_the_protocol() -> None:
 def test_a_body_that_is_too_large_is_refused__U10() -> None:
     stage = Stage()
     session = stage.session()
-    answer = stage.rest("PATCH", f"/api/sessions/{session}", b'{"name":"' + b"x" * (9 << 20) + b'"}')
+    answer = stage.rest(
+        "PATCH", f"/api/sessions/{session}", b'{"name":"' + b"x" * (9 << 20) + b'"}'
+    )
     assert answer.status == 413
 
 
@@ -202,14 +212,21 @@ class Wire:
 
     @property
     def ids(self) -> list[str]:
-        return [line[4:].decode() for frame in self.written for line in frame.split(b"\n") if line.startswith(b"id: ")]
+        return [
+            line[4:].decode()
+            for frame in self.written
+            for line in frame.split(b"\n")
+            if line.startswith(b"id: ")
+        ]
 
     @property
     def types(self) -> list[str]:
         return [json.loads(frame.split(b"\n")[0][6:])["type"] for frame in self.written]
 
 
-def stream(stage: Stage, last: str | None = None, namespace: str = "default") -> tuple[Stream, Wire]:
+def stream(
+    stage: Stage, last: str | None = None, namespace: str = "default"
+) -> tuple[Stream, Wire]:
     wire = Wire()
     found = Stream(wire, Wanted(namespace, everything=True), True, stage.engine)
     found.start(last)
@@ -265,7 +282,9 @@ def test_a_page_that_reads_slowly_is_let_go_and_can_resume__R10() -> None:
     assert len(wire.written) == sent + 1
     found.pauseProducing()
     for number in range(2000):
-        stage.engine.events.publish("default", "session-ended", sessionId=str(number), reason="x" * 1000)
+        stage.engine.events.publish(
+            "default", "session-ended", sessionId=str(number), reason="x" * 1000
+        )
         if wire.gone:
             break
     assert wire.gone
@@ -281,7 +300,10 @@ def test_a_heartbeat_reaches_everybody_with_their_own_namespace() -> None:
     _, one = stream(stage)
     _, other = stream(stage, namespace="other")
     stage.engine.events.heartbeat(5)
-    assert [json.loads(wire.written[-1][6:])["namespace"] for wire in (one, other)] == ["default", "other"]
+    assert [json.loads(wire.written[-1][6:])["namespace"] for wire in (one, other)] == [
+        "default",
+        "other",
+    ]
     assert one.ids == []
 
 
@@ -297,14 +319,20 @@ def test_a_heartbeat_reaches_everybody_with_their_own_namespace() -> None:
         ({"CORS_ORIGINS": "evil"}, "http"),
     ],
 )
-def test_a_setting_that_makes_no_sense_is_named(home: Any, environ: dict[str, str], words: str) -> None:
+def test_a_setting_that_makes_no_sense_is_named(
+    home: Any, environ: dict[str, str], words: str
+) -> None:
     with pytest.raises(NotConfigured, match=words):
         HubOptions.from_environment({"HAPI_HOME": str(home.path), **environ})
 
 
 def test_flags_stand_above_the_environment_and_that_above_the_settings(home: Any) -> None:
-    home.settings.write_text(json.dumps({"listenPort": 1, "listenHost": "a", "corsOrigins": ["https://b"]}))
-    found = HubOptions.from_environment({"HAPI_HOME": str(home.path), "HAPI_LISTEN_PORT": "2"}, port=3)
+    home.settings.write_text(
+        json.dumps({"listenPort": 1, "listenHost": "a", "corsOrigins": ["https://b"]})
+    )
+    found = HubOptions.from_environment(
+        {"HAPI_HOME": str(home.path), "HAPI_LISTEN_PORT": "2"}, port=3
+    )
     assert (found.host, found.port, found.cors_origins) == ("a", 3, ("https://b",))
     assert HubOptions.from_environment({"HAPI_HOME": str(home.path)}).port == 1
     assert HubOptions(home).host == "127.0.0.1"  # U13
@@ -348,9 +376,16 @@ async def talk(reactor: Any, port: int, text: str) -> Talk:
     return found
 
 
-async def ask(reactor: Any, service: Any, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+async def ask(
+    reactor: Any, service: Any, method: str, path: str, body: Any = None, **headers: str
+) -> Answer:
     data = "" if body is None else json.dumps(body)
-    given = {"Host": "127.0.0.1", "Connection": "close", "Content-Length": str(len(data)), **headers}
+    given = {
+        "Host": "127.0.0.1",
+        "Connection": "close",
+        "Content-Length": str(len(data)),
+        **headers,
+    }
     lines = "".join(f"{name}: {value}\n" for name, value in given.items())
     found = await talk(reactor, service.port, f"{method} {path} HTTP/1.1\n{lines}\n{data}")
     await found.ended
@@ -389,7 +424,9 @@ async def test_the_service_serves_health_page_and_sessions(reactor: Any, service
 @pytest_twisted.ensureDeferred
 async def test_events_arrive_over_the_wire(reactor: Any, service: Any) -> None:
     jwt = await logged_in(reactor, service)
-    page = await talk(reactor, service.port, f"GET /api/events?all=true&token={jwt} HTTP/1.1\nHost: 127.0.0.1\n\n")
+    page = await talk(
+        reactor, service.port, f"GET /api/events?all=true&token={jwt} HTTP/1.1\nHost: 127.0.0.1\n\n"
+    )
     await page.until(b'"resume":"gap"')
     await ask(
         reactor,
@@ -409,7 +446,9 @@ async def test_events_arrive_over_the_wire(reactor: Any, service: Any) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_large_answers_are_packed_for_those_who_can_unpack(reactor: Any, service: Any) -> None:
+async def test_large_answers_are_packed_for_those_who_can_unpack(
+    reactor: Any, service: Any
+) -> None:
     headers = {"Authorization": f"Bearer {await logged_in(reactor, service)}"}
     for number in range(20):
         made = {"tag": f"t{number}", "metadata": {"path": "/", "host": "h"}}
@@ -444,13 +483,24 @@ async def test_leaving_tells_listeners_and_archives_nothing__R12(reactor: Any, h
     jwt = await logged_in(reactor, service)
     metadata = {"path": "/", "host": "h", "lifecycleState": "running"}
     made = await ask(
-        reactor, service, "POST", "/cli/sessions", {"tag": "t", "metadata": metadata}, Authorization=f"Bearer {TOKEN}"
+        reactor,
+        service,
+        "POST",
+        "/cli/sessions",
+        {"tag": "t", "metadata": metadata},
+        Authorization=f"Bearer {TOKEN}",
     )
     session = made.body["session"]["id"]
-    page = await talk(reactor, service.port, f"GET /api/events?all=true&token={jwt} HTTP/1.1\nHost: 127.0.0.1\n\n")
+    page = await talk(
+        reactor, service.port, f"GET /api/events?all=true&token={jwt} HTTP/1.1\nHost: 127.0.0.1\n\n"
+    )
     await page.until(b'"resume":"gap"')
     upgrade = "Upgrade: websocket\nConnection: Upgrade\nSec-WebSocket-Version: 13\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\n"
-    peer = await talk(reactor, service.port, f"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\nHost: 127.0.0.1\n{upgrade}\n")
+    peer = await talk(
+        reactor,
+        service.port,
+        f"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\nHost: 127.0.0.1\n{upgrade}\n",
+    )
     await peer.until(b"pingInterval")
     asked = reactor.seconds()
     leaving = service.stopService()
@@ -468,8 +518,14 @@ async def test_leaving_tells_listeners_and_archives_nothing__R12(reactor: Any, h
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_body_over_the_limit_is_cut_off_while_it_comes__U10(reactor: Any, service: Any) -> None:
-    found = await talk(reactor, service.port, f"POST /api/auth HTTP/1.1\nHost: 127.0.0.1\nContent-Length: {1 << 40}\n\n")
+async def test_a_body_over_the_limit_is_cut_off_while_it_comes__U10(
+    reactor: Any, service: Any
+) -> None:
+    found = await talk(
+        reactor,
+        service.port,
+        f"POST /api/auth HTTP/1.1\nHost: 127.0.0.1\nContent-Length: {1 << 40}\n\n",
+    )
     await found.ended
     assert found.got.startswith(b"HTTP/1.1 413 ")
 
@@ -484,7 +540,9 @@ async def test_a_packed_body_is_not_unpacked__U11(reactor: Any, service: Any) ->
     assert int(found.got.split()[1]) in (400, 415)
 
 
-@pytest.mark.parametrize(("host", "warned"), [(None, False), ("127.0.0.1", False), ("::1", False), ("0.0.0.0", True)])
+@pytest.mark.parametrize(
+    ("host", "warned"), [(None, False), ("127.0.0.1", False), ("::1", False), ("0.0.0.0", True)]
+)
 def test_a_hub_is_on_the_loopback_address_unless_told_and_warns_without_tls_elsewhere__U13(
     home: Any, host: str | None, warned: bool
 ) -> None:
@@ -507,7 +565,9 @@ def test_a_port_that_is_taken_is_one_sentence(reactor: Any, home: Any) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(CannotServe, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"):
+        with pytest.raises(
+            CannotServe, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"
+        ):
             hub_service(reactor, HubOptions(home, port=port)).startService()
 
 
@@ -548,7 +608,14 @@ async def test_no_token_of_a_url_is_logged__U06(reactor: Any, service: Any) -> N
 @pytest.mark.parametrize("trouble", ["port", "database", "token", "flag"])
 def test_the_program_says_one_sentence_and_ends_with_1(home: Any, trouble: str) -> None:
     environ = {**os.environ, "HAPI_HOME": str(home.path), "HAPI_LISTEN_PORT": "0"}
-    argv = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "hapi-hub"]
+    argv = [
+        sys.executable,
+        "-c",
+        "from twisted.scripts.twistd import run; run()",
+        "-n",
+        "--pidfile=",
+        "hapi-hub",
+    ]
     taken = socket.socket()
     taken.bind(("127.0.0.1", 0))
     taken.listen()
@@ -560,7 +627,9 @@ def test_the_program_says_one_sentence_and_ends_with_1(home: Any, trouble: str) 
         environ["CLI_API_TOKEN"] = "a:b"
     else:
         environ["HAPI_LISTEN_PORT"] = "many"
-    ended = subprocess.run(argv, check=False, env=environ, capture_output=True, text=True, timeout=30, cwd="/")
+    ended = subprocess.run(
+        argv, check=False, env=environ, capture_output=True, text=True, timeout=30, cwd="/"
+    )
     taken.close()
     assert ended.returncode == 1, ended
     assert "Traceback" not in ended.stdout + ended.stderr

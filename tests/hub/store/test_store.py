@@ -31,7 +31,9 @@ def run(coroutine: Any) -> Any:
 
 
 def session(name: str = "s1", **more: Any) -> SessionRow:
-    return SessionRow(name, "default", f"tag-{name}", EPOCH, EPOCH, metadata={"path": "/", "host": "h"}, **more)
+    return SessionRow(
+        name, "default", f"tag-{name}", EPOCH, EPOCH, metadata={"path": "/", "host": "h"}, **more
+    )
 
 
 def message(name: str, session_id: str = "s1", **more: Any) -> MessageRow:
@@ -79,7 +81,12 @@ def test_a_local_id_is_stored_once__R11(store: SqliteStore) -> None:
 
 
 def test_what_is_stored_comes_back_as_it_was(store: SqliteStore) -> None:
-    odd = {"text": "\ud800 \x00 😀 \u2028", "deep": [[[{"a": None}]]], "number": 1e300, "big": 2**70}
+    odd = {
+        "text": "\ud800 \x00 😀 \u2028",
+        "deep": [[[{"a": None}]]],
+        "number": 1e300,
+        "big": 2**70,
+    }
     run(store.create_session(session()))
     run(store.write_metadata("s1", 1, odd, {}))
     run(store.add_message(MessageRow("m", "s1", 0, odd, EPOCH), None))
@@ -95,28 +102,44 @@ def test_deleting_a_session_takes_its_messages_along(store: SqliteStore) -> None
     assert run(store.latest("s1", 1)) == []
 
 
-def test_a_merge_puts_the_older_history_first_and_out_of_a_process_s_way(store: SqliteStore) -> None:
+def test_a_merge_puts_the_older_history_first_and_out_of_a_process_s_way(
+    store: SqliteStore,
+) -> None:
     for name in ("old", "new"):
         run(store.create_session(session(name)))
         for number in range(3):
             at = EPOCH + (10 if name == "new" else 0) + number
-            run(store.add_message(message(f"{name}{number}", name, created_at=at, invoked_at=at), None))
+            run(
+                store.add_message(
+                    message(f"{name}{number}", name, created_at=at, invoked_at=at), None
+                )
+            )
     run(store.merge_session("old", "new", session("new", epoch=1)))
     rows = run(store.latest("new", 10))
     assert [(row.id, row.seq) for row in rows] == [
         ("old0", 1), ("old1", 2), ("old2", 3), ("new0", 4), ("new1", 5), ("new2", 6),
     ]  # fmt: skip
-    assert [row.id for row in run(store.after_seq("new", 0, 100, EPOCH))] == ["new0", "new1", "new2"]
+    assert [row.id for row in run(store.after_seq("new", 0, 100, EPOCH))] == [
+        "new0",
+        "new1",
+        "new2",
+    ]
     assert [row.id for row in run(store.sessions())] == ["new"]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(times=st.lists(st.integers(0, 9), max_size=12), limit=st.integers(1, 5))
 def test_pages_one_after_the_other_are_the_whole_conversation(times: list[int], limit: int) -> None:
     store = memory_store(Clock())
     run(store.create_session(session()))
     for number, time in enumerate(times):
-        run(store.add_message(message(f"m{number}", created_at=EPOCH + time, invoked_at=EPOCH + time), None))
+        run(
+            store.add_message(
+                message(f"m{number}", created_at=EPOCH + time, invoked_at=EPOCH + time), None
+            )
+        )
     whole = run(store.latest("s1", 100))
     assert [row.position for row in whole] == sorted(row.position for row in whole)
     forwards, at = [], (0, 0)
@@ -135,12 +158,35 @@ def test_pages_one_after_the_other_are_the_whole_conversation(times: list[int], 
 
 # --- SQL is never put together from what people say --------------------------------------------------------------------
 
-NASTY = ["'", '"', "';--", "' OR '1'='1", "x'); DROP TABLE sessions;--", "%", "_", "\\", "\x00", "a" * 5000, "🦑", "${1}", "?"]
+NASTY = [
+    "'",
+    '"',
+    "';--",
+    "' OR '1'='1",
+    "x'); DROP TABLE sessions;--",
+    "%",
+    "_",
+    "\\",
+    "\x00",
+    "a" * 5000,
+    "🦑",
+    "${1}",
+    "?",
+]
 
 
 @pytest.mark.parametrize("text", NASTY)
 def test_texts_are_values_not_statements__U01(store: SqliteStore, text: str) -> None:
-    row = SessionRow(text, text, text, EPOCH, EPOCH, metadata={"path": text, "host": text}, model=text, effort=text)
+    row = SessionRow(
+        text,
+        text,
+        text,
+        EPOCH,
+        EPOCH,
+        metadata={"path": text, "host": text},
+        model=text,
+        effort=text,
+    )
     run(store.create_session(row))
     run(store.create_machine(MachineRow(text, text, EPOCH, EPOCH, metadata={text: text})))
     run(store.add_message(MessageRow("m", text, 0, text, EPOCH, local_id=text), None))
@@ -217,7 +263,11 @@ def test_a_migration_that_fails_on_a_database_with_rows_leaves_them__R05(tmp_pat
 
 
 @pytest.mark.parametrize(
-    "content", [b"not a database at all, but long enough to look at" * 100, b"SQLite format 3\x00" + b"\xff" * 5000]
+    "content",
+    [
+        b"not a database at all, but long enough to look at" * 100,
+        b"SQLite format 3\x00" + b"\xff" * 5000,
+    ],
 )
 def test_a_file_that_is_no_database_is_named_and_kept__R04(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "hub.db"
@@ -334,12 +384,18 @@ def test_everything_acknowledged_survives_being_killed__R01(tmp_path: Path) -> N
     path, acknowledged = tmp_path / "hub.db", []
     for number in range(int(os.environ.get("HAPI_TEST_ROUNDS", "3"))):
         writer = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(path), str(number * 100000)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", WRITER, str(path), str(number * 100000)],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert writer.stdout is not None
         acknowledged += [writer.stdout.readline().strip() for _ in range(20 + 37 * number % 200)]
         writer.send_signal(signal.SIGKILL)
-        acknowledged += [line.strip() for line in writer.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
+        acknowledged += [
+            line.strip()
+            for line in writer.stdout.read().splitlines(keepends=True)
+            if line.endswith("\n")
+        ]
         writer.wait()
     store = SqliteStore(path, Clock())
     store.open()

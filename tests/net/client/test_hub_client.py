@@ -29,11 +29,22 @@ class Answer(Resource):
 
     def __init__(self, status=200, body=b"{}", kind="application/json", **headers):
         super().__init__()
-        self.status, self.body, self.kind, self.headers, self.requests = status, body, kind, headers, []
+        self.status, self.body, self.kind, self.headers, self.requests = (
+            status,
+            body,
+            kind,
+            headers,
+            [],
+        )
 
     def render(self, request):
         self.requests.append(
-            (request.method, request.uri, dict(request.requestHeaders.getAllRawHeaders()), request.content.read())
+            (
+                request.method,
+                request.uri,
+                dict(request.requestHeaders.getAllRawHeaders()),
+                request.content.read(),
+            )
         )
         request.setResponseCode(self.status)
         if self.kind:
@@ -55,7 +66,9 @@ def register(client):
 
 
 def test_a_machine_is_registered_and_comes_back():
-    answer = Answer(body=b'{"machine":{"id":"m1","metadataVersion":1}}', kind="application/json; charset=UTF-8")
+    answer = Answer(
+        body=b'{"machine":{"id":"m1","metadataVersion":1}}', kind="application/json; charset=UTF-8"
+    )
     assert case.successResultOf(ask(answer, register)) == {"id": "m1", "metadataVersion": 1}
     ((method, uri, headers, body),) = answer.requests
     assert (method, uri) == (b"POST", b"/cli/machines")
@@ -69,13 +82,17 @@ def test_a_machine_is_registered_and_comes_back():
 def test_sessions_and_messages_have_their_paths():
     answer = Answer(body=b'{"session":{"id":"a/b"}}')
     assert case.successResultOf(ask(answer, lambda client: client.session("a/b"))) == {"id": "a/b"}
-    assert case.successResultOf(ask(answer, lambda client: client.create_session({"tag": "t"}))) == {"id": "a/b"}
+    assert case.successResultOf(
+        ask(answer, lambda client: client.create_session({"tag": "t"}))
+    ) == {"id": "a/b"}
     assert [(method, uri) for method, uri, _, _ in answer.requests] == [
         (b"GET", b"/cli/sessions/a%2Fb"),
         (b"POST", b"/cli/sessions"),
     ]
     answer = Answer(body=b'{"messages":[{"seq":8}]}')
-    assert case.successResultOf(ask(answer, lambda client: client.messages("s1", 7))) == [{"seq": 8}]
+    assert case.successResultOf(ask(answer, lambda client: client.messages("s1", 7))) == [
+        {"seq": 8}
+    ]
     assert answer.requests[0][1] == b"/cli/sessions/s1/messages?afterSeq=7&limit=200"
 
 
@@ -86,7 +103,11 @@ def test_sessions_and_messages_have_their_paths():
         (Answer(403, b'{"error":"Machine access denied"}'), 403, "Machine access denied"),
         (Answer(404, b"404 Not Found", "text/plain"), 404, "no reason given"),
         (Answer(400, b'{"error":{"nested":1}}'), 400, "no reason given"),
-        (Answer(200, b"<html>Please log in</html>", "text/html"), 200, "is this a hub"),  # a captive portal
+        (
+            Answer(200, b"<html>Please log in</html>", "text/html"),
+            200,
+            "is this a hub",
+        ),  # a captive portal
         (Answer(200, b"{}", None), 200, "is this a hub"),
         (Answer(302, b"", "text/html", location="http://portal.example/"), 302, "redirects"),
         (Answer(307, b"", None, location="http://portal.example/"), 307, "redirects"),
@@ -134,7 +155,9 @@ def test_what_the_network_says_is_unreachable_in_words__N14(problem, words):
             raise problem
 
     client = HubClient(Clock(), ACCESS, Broken())
-    unreachable = case.failureResultOf(Deferred.fromCoroutine(register(client)), HubUnreachable).value
+    unreachable = case.failureResultOf(
+        Deferred.fromCoroutine(register(client)), HubUnreachable
+    ).value
     assert words in unreachable.reason
     assert "canary" not in str(unreachable)
 

@@ -31,7 +31,14 @@ def rpc():
 
 @pytest.fixture
 def link(hub, rpc):
-    made = HubLink(hub.clock, HubAccess("http://127.0.0.1:3006", "canary-token"), AUTH, rpc, random=Random(7), endpoint=hub)
+    made = HubLink(
+        hub.clock,
+        HubAccess("http://127.0.0.1:3006", "canary-token"),
+        AUTH,
+        rpc,
+        random=Random(7),
+        endpoint=hub,
+    )
     made.startService()
     yield made
     if made.running:
@@ -68,7 +75,11 @@ def test_methods_register_first_then_callbacks_run_then_the_outbox_goes(hub, lin
     link.emit("kept", 1)
     link.on_connect(lambda: link.emit("state"))
     hub.open()
-    assert [json.loads(text[7:])[0] for text in hub.heard("42/cli,")] == ["rpc-register", "state", "kept"]
+    assert [json.loads(text[7:])[0] for text in hub.heard("42/cli,")] == [
+        "rpc-register",
+        "state",
+        "kept",
+    ]
 
 
 def test_a_method_added_later_is_registered_at_once(hub, link, rpc):
@@ -217,7 +228,16 @@ def test_pings_are_answered(hub, link):
 
 
 @pytest.mark.parametrize(
-    "text", ["hello", "9", '42/cli,[{"toString":"x"}]', '42/cli,["__proto__"]', '451-/cli,["b"]', "0{}", "4"]
+    "text",
+    [
+        "hello",
+        "9",
+        '42/cli,[{"toString":"x"}]',
+        '42/cli,["__proto__"]',
+        '451-/cli,["b"]',
+        "0{}",
+        "4",
+    ],
 )
 def test_malformed_text_closes_and_the_link_comes_back__N11(hub, link, text):
     hub.open()
@@ -589,7 +609,10 @@ def call(hub, number, method, params="{}"):
 
 
 def answers(hub):
-    return {int(text[7 : text.index("[")]): json.loads(json.loads(text[text.index("[") :])[0]) for text in hub.heard("43")}
+    return {
+        int(text[7 : text.index("[")]): json.loads(json.loads(text[text.index("[") :])[0])
+        for text in hub.heard("43")
+    }
 
 
 def test_rpc_errors_are_answers_and_the_link_stays__N20(hub, link, rpc, logged_failures):
@@ -604,7 +627,11 @@ def test_rpc_errors_are_answers_and_the_link_stays__N20(hub, link, rpc, logged_f
     call(hub, 3, "m1:echo", "not json")
     call(hub, 4, "m1:echo", '{"a":1}')
     call(hub, 4, "m1:echo", '{"a":1}')  # doubled
-    hub.say('42/cli,5["rpc-request"]', '42/cli,6["rpc-request",7]', '42/cli,["rpc-request",{"method":"m1:echo"}]')
+    hub.say(
+        '42/cli,5["rpc-request"]',
+        '42/cli,6["rpc-request",7]',
+        '42/cli,["rpc-request",{"method":"m1:echo"}]',
+    )
     assert answers(hub) == {
         1: {"error": "Method not found"},
         2: {"error": "no such thing"},

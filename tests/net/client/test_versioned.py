@@ -35,7 +35,9 @@ class Hub:
         answer.callback({"result": "success", "version": version + 1, "state": value})
 
     def mismatch(self, value, version):
-        self.sent[-1][2].callback({"result": "version-mismatch", "version": version, "state": value})
+        self.sent[-1][2].callback(
+            {"result": "version-mismatch", "version": version, "state": value}
+        )
 
     def fail(self, problem):
         self.sent[-1][2].errback(problem)
@@ -85,13 +87,21 @@ def test_a_hub_that_always_mismatches_gets_a_few_quick_tries_and_then_slow_ones_
 
 
 def test_one_write_is_in_flight_and_what_comes_meanwhile_goes_together(hub):
-    first, second, third = hub.document.change(more(a=1)), hub.document.change(more(b=2)), hub.document.change(more(c=3))
+    first, second, third = (
+        hub.document.change(more(a=1)),
+        hub.document.change(more(b=2)),
+        hub.document.change(more(c=3)),
+    )
     assert len(hub.sent) == 1
     hub.success()
     case.successResultOf(first)
     assert hub.last == ({"n": 0, "a": 1, "b": 2, "c": 3}, 2)
     hub.success()
-    assert case.successResultOf(second) == case.successResultOf(third) == {"n": 0, "a": 1, "b": 2, "c": 3}
+    assert (
+        case.successResultOf(second)
+        == case.successResultOf(third)
+        == {"n": 0, "a": 1, "b": 2, "c": 3}
+    )
     assert len(hub.sent) == 2
 
 
@@ -120,7 +130,10 @@ def test_a_write_that_had_arrived_before_the_answer_was_lost_ends_well(hub):
     assert len(hub.sent) == 2
 
 
-@pytest.mark.parametrize("answer", [{"result": "error", "reason": "not-found"}, {"result": "error"}, None, [], {"result": "huh"}])
+@pytest.mark.parametrize(
+    "answer",
+    [{"result": "error", "reason": "not-found"}, {"result": "error"}, None, [], {"result": "huh"}],
+)
 def test_an_answer_that_takes_nothing_is_tried_again(hub, answer):
     stored = hub.document.change(more(a=1))
     hub.sent[-1][2].callback(answer)

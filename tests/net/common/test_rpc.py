@@ -39,7 +39,14 @@ def test_who_listens_hears_of_new_methods_once(table):
 
 @pytest.mark.parametrize(
     ("result", "expected"),
-    [(None, None), ({"a": 1}, {"a": 1}), (Found(True), {"isGitRepo": True}), ([1, "é"], [1, "é"]), ("x", "x"), (False, False)],
+    [
+        (None, None),
+        ({"a": 1}, {"a": 1}),
+        (Found(True), {"isGitRepo": True}),
+        ([1, "é"], [1, "é"]),
+        ("x", "x"),
+        (False, False),
+    ],
 )
 @pytest_twisted.ensureDeferred
 async def test_what_a_handler_returns_is_the_answer(table, result, expected):
@@ -56,7 +63,9 @@ async def test_a_coroutine_is_awaited(table):
     assert await table.answer(request("double", "21")) == "42"
 
 
-@pytest.mark.parametrize("call", [None, 7, [], {}, {"method": 1}, {"method": "m1:nope"}, {"method": "m2:a"}])
+@pytest.mark.parametrize(
+    "call", [None, 7, [], {}, {"method": 1}, {"method": "m1:nope"}, {"method": "m2:a"}]
+)
 @pytest_twisted.ensureDeferred
 async def test_unknown_and_malformed_calls_are_answered__N20(table, call):
     table.add("a", lambda _: 1)

@@ -39,7 +39,9 @@ def request(body=b"", kind="application/json"):
 
 
 def test_a_body_becomes_a_struct():
-    assert read_json(request(b'{"directory":"/w","sessionId":"s","more":1}'), 100, Spawn) == Spawn("/w", "s")
+    assert read_json(request(b'{"directory":"/w","sessionId":"s","more":1}'), 100, Spawn) == Spawn(
+        "/w", "s"
+    )
     assert read_json(request(b"", None), 100, dict) == {}
     assert read_json(request(b"{}", "Application/JSON; charset=utf-8"), 100, dict) == {}
 
@@ -68,7 +70,9 @@ def test_a_bad_body_is_an_error_with_its_status__X11(body, kind, status, words):
 
 
 def test_the_type_of_a_body_can_be_left_unchecked():
-    assert read_json(request(b'{"directory":"/w"}', "text/plain"), 100, Spawn, check_type=False) == Spawn("/w")
+    assert read_json(
+        request(b'{"directory":"/w"}', "text/plain"), 100, Spawn, check_type=False
+    ) == Spawn("/w")
 
 
 def test_a_body_of_just_the_limit_passes():
@@ -84,7 +88,10 @@ def test_answers_are_json_with_their_status():
 
 def test_errors_are_answers_and_unexpected_ones_say_nothing_to_the_caller(logged_failures):
     made = request()
-    assert json.loads(reply_error(made, HttpError(409, "busy", code="busy"))) == {"error": "busy", "code": "busy"}
+    assert json.loads(reply_error(made, HttpError(409, "busy", code="busy"))) == {
+        "error": "busy",
+        "code": "busy",
+    }
     assert made.responseCode == 409
     assert json.loads(reply_error(made, KeyError("secret"))) == {"error": "Internal Server Error"}
     assert made.responseCode == 500
@@ -157,7 +164,9 @@ def test_a_body_that_says_it_is_too_large_is_refused_before_it_comes__X06(caller
     caller.say(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\n\r\n")
     assert caller.status == 413
     assert b"connection: close" in caller.heard
-    assert json.loads(caller.heard.partition(b"\r\n\r\n")[2]) == {"error": "the body is over 1000 bytes"}
+    assert json.loads(caller.heard.partition(b"\r\n\r\n")[2]) == {
+        "error": "the body is over 1000 bytes"
+    }
     assert caller.transport.disconnecting
 
 
@@ -246,7 +255,9 @@ class WallReactor:
 
     def __init__(self):
         self.seconds = time.time
-        self.calls = [DelayedCall(time.time() + 5, print, (), {}, lambda _: None, lambda _: None, time.time)]
+        self.calls = [
+            DelayedCall(time.time() + 5, print, (), {}, lambda _: None, lambda _: None, time.time)
+        ]
 
     def getDelayedCalls(self):
         return self.calls

@@ -70,7 +70,9 @@ class Partner(ProcessProtocol):
 
 @pytest_twisted.async_yield_fixture
 async def npm_hub(reactor):
-    partner = Partner.start(reactor, shutil.which("node"), str(SUPPORT / "peer_server.js"), PEERS, "300")
+    partner = Partner.start(
+        reactor, shutil.which("node"), str(SUPPORT / "peer_server.js"), PEERS, "300"
+    )
     partner.port = (await partner.said(reactor, "port"))[1]
     yield partner
     await partner.end()
@@ -84,7 +86,12 @@ async def hub(reactor):
 
 
 def link_to(reactor, port, rpc=None, token="good"):
-    made = HubLink(reactor, HubAccess(f"http://127.0.0.1:{port}", token), {"clientType": "machine-scoped"}, rpc or RpcTable("m1"))
+    made = HubLink(
+        reactor,
+        HubAccess(f"http://127.0.0.1:{port}", token),
+        {"clientType": "machine-scoped"},
+        rpc or RpcTable("m1"),
+    )
     made.startService()
     return made
 
@@ -98,12 +105,20 @@ async def test_our_link_speaks_with_npms_server(reactor, npm_hub):
     await status_of(link, "connected")
     _, auth, transport = await npm_hub.said(reactor, "connection")
     assert (auth, transport) == ({"token": "good", "clientType": "machine-scoped"}, "websocket")
-    assert await npm_hub.said(reactor, "event", "rpc-register") == ["event", "rpc-register", {"method": "m1:double"}]
+    assert await npm_hub.said(reactor, "event", "rpc-register") == [
+        "event",
+        "rpc-register",
+        {"method": "m1:double"},
+    ]
 
     large = "é😀x" * 100_000
     assert await link.call("echo", large, [1, None]) == {"name": "echo", "args": [large, [1, None]]}
-    assert json.loads(await link.call("call back", {"method": "m1:double", "params": "21"})) == {"twice": 42}
-    assert json.loads(await link.call("call back", {"method": "m1:no", "params": "{}"})) == {"error": "Method not found"}
+    assert json.loads(await link.call("call back", {"method": "m1:double", "params": "21"})) == {
+        "twice": 42
+    }
+    assert json.loads(await link.call("call back", {"method": "m1:no", "params": "{}"})) == {
+        "error": "Method not found"
+    }
     answers = [link.call("echo", number) for number in range(100)]
     assert [(await answer)["args"] for answer in answers] == [[number] for number in range(100)]
 
@@ -114,7 +129,10 @@ async def test_our_link_speaks_with_npms_server(reactor, npm_hub):
     link.emit("last word")
     await link.farewell()
     assert await npm_hub.said(reactor, "event", "last word")
-    assert await npm_hub.said(reactor, "disconnect") == ["disconnect", "client namespace disconnect"]
+    assert await npm_hub.said(reactor, "disconnect") == [
+        "disconnect",
+        "client namespace disconnect",
+    ]
 
 
 @pytest.mark.peer("socket.io")
@@ -146,7 +164,9 @@ async def test_npms_refusal_and_npms_kick_are_refusals__N06(reactor, npm_hub):
 @pytest.mark.peer("socket.io")
 @pytest_twisted.ensureDeferred
 async def test_npms_client_speaks_with_our_server(reactor, hub):
-    partner = Partner.start(reactor, shutil.which("node"), str(SUPPORT / "peer_client.js"), PEERS, hub.url, "good")
+    partner = Partner.start(
+        reactor, shutil.which("node"), str(SUPPORT / "peer_client.js"), PEERS, hub.url, "good"
+    )
     try:
         await partner.said(reactor, "connect")
         assert (await partner.said(reactor, "echo"))[1] == "x" * 5000
@@ -163,8 +183,12 @@ async def test_npms_client_speaks_with_our_server(reactor, hub):
 @pytest.mark.peer("socket.io")
 @pytest_twisted.ensureDeferred
 async def test_npms_client_hears_our_refusal_and_leaves_in_order(reactor, hub):
-    refused = Partner.start(reactor, shutil.which("node"), str(SUPPORT / "peer_client.js"), PEERS, hub.url, "bad")
-    leaving = Partner.start(reactor, shutil.which("node"), str(SUPPORT / "peer_client.js"), PEERS, hub.url, "good")
+    refused = Partner.start(
+        reactor, shutil.which("node"), str(SUPPORT / "peer_client.js"), PEERS, hub.url, "bad"
+    )
+    leaving = Partner.start(
+        reactor, shutil.which("node"), str(SUPPORT / "peer_client.js"), PEERS, hub.url, "good"
+    )
     try:
         assert await refused.said(reactor, "connect_error") == ["connect_error", "Invalid token"]
         await leaving.said(reactor, "echo")
@@ -178,7 +202,9 @@ async def test_npms_client_hears_our_refusal_and_leaves_in_order(reactor, hub):
 @pytest.mark.peer("socket.io")
 @pytest_twisted.ensureDeferred
 async def test_npms_client_comes_back_when_our_server_does(reactor, hub):
-    partner = Partner.start(reactor, shutil.which("node"), str(SUPPORT / "peer_client.js"), PEERS, hub.url, "good")
+    partner = Partner.start(
+        reactor, shutil.which("node"), str(SUPPORT / "peer_client.js"), PEERS, hub.url, "good"
+    )
     try:
         await partner.said(reactor, "echo")
         (connection,) = hub.server.connections

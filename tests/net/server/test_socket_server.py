@@ -76,7 +76,15 @@ def test_a_namespace_that_fails_refuses_and_says_nothing_of_why(place, logged_fa
 
 @pytest.mark.parametrize(
     "text",
-    ['40/cli,{"token":"good"}', '42/terminal,["x"]', "2", "9", '42/cli,[{"a":1}]', '42/cli,["__proto__"]', '451-/cli,["x"]'],
+    [
+        '40/cli,{"token":"good"}',
+        '42/terminal,["x"]',
+        "2",
+        "9",
+        '42/cli,[{"a":1}]',
+        '42/cli,["__proto__"]',
+        '451-/cli,["x"]',
+    ],
 )
 def test_protocol_errors_close_with_1000(place, text):
     guest = place.guest()
@@ -158,7 +166,9 @@ def test_a_connection_that_vanished_without_a_word_is_noticed(place):
 
 def test_events_come_with_and_without_an_ack_id(place):
     guest = place.guest()
-    assert guest.say('42/cli,["a",1]', '42/cli,5["echo",1,2]', '42/cli,6["silent"]') == ["43/cli,5[1,2]"]
+    assert guest.say('42/cli,["a",1]', '42/cli,5["echo",1,2]', '42/cli,6["silent"]') == [
+        "43/cli,5[1,2]"
+    ]
     assert place.desk.events == [("a", [1], False), ("echo", [1, 2], True), ("silent", [], True)]
 
 

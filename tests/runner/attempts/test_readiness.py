@@ -92,7 +92,9 @@ def test_a_runner_that_was_stopped_for_long_gives_a_starting_session_its_time_ag
     assert result_of(answer) == Spawned("s1")
 
 
-def test_a_session_that_stays_silent_after_the_runner_was_stopped_is_ended_in_the_end__P05_N18(stage):
+def test_a_session_that_stays_silent_after_the_runner_was_stopped_is_ended_in_the_end__P05_N18(
+    stage,
+):
     answer = stage.spawn()
     stage.clock.advance(8 * 3600)
     in_steps(stage, 16)

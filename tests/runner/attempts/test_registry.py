@@ -24,7 +24,11 @@ def test_a_stop_ends_the_tree_and_says_why_first__C19(home, monkeypatch):
     child = stage.started("s1")
     seen = []
     end_tree = MemoryProcesses.end_tree
-    monkeypatch.setattr(MemoryProcesses, "end_tree", lambda *args: (seen.append(child.folder.stop), end_tree(*args))[1])
+    monkeypatch.setattr(
+        MemoryProcesses,
+        "end_tree",
+        lambda *args: (seen.append(child.folder.stop), end_tree(*args))[1],
+    )
     assert result_of(stage.stop("s1", reason="why")) == "stopped"
     assert (seen[0].reason, seen[0].actor, seen[0].method) == ("why", "hub", "hub")
     assert child.folder.end.signal == "SIGTERM"
@@ -67,7 +71,9 @@ def test_the_first_reason_stands__C19(home):
     assert child.folder.stop.reason == "first"
 
 
-@pytest.mark.parametrize("name", ["", "nobody", "PID-0", "PID-1", "PID-x", "PID--1", "PID-" + "9" * 400, "PID-²"])
+@pytest.mark.parametrize(
+    "name", ["", "nobody", "PID-0", "PID-1", "PID-x", "PID--1", "PID-" + "9" * 400, "PID-²"]
+)
 def test_what_is_not_tracked_is_never_signalled_nor_called_gone__X12(stage, name):
     stranger = stage.processes.add("stranger", pid=1)
     assert result_of(stage.stop(name)) == "still_alive"
@@ -93,7 +99,9 @@ def test_a_session_that_ended_by_itself_is_already_gone(stage):
 
 
 @pytest.mark.parametrize(("told", "exit_code"), [(True, 3), (False, None)])
-def test_an_exit_without_its_holder_is_recorded_as_the_kernel_tells_it_or_as_unknown__C15(stage, told, exit_code):
+def test_an_exit_without_its_holder_is_recorded_as_the_kernel_tells_it_or_as_unknown__C15(
+    stage, told, exit_code
+):
     stage.processes.tells_exits = told
     child = stage.started("s1")
     del stage.processes.table[child.holder.pid]
@@ -122,7 +130,9 @@ def test_live_sessions_are_taken_over__C14(stage):
     listed = {one.happy_session_id: one for one in stage.children.listed()}
     assert set(listed) == {"s2", "s3", "s4", "t"}
     assert listed["t"].started_by == DIRECTLY
-    assert [one.pid for one in listed.values() if one.happy_session_id == "s3"] == [children[3].identity.pid]
+    assert [one.pid for one in listed.values() if one.happy_session_id == "s3"] == [
+        children[3].identity.pid
+    ]
     assert result_of(stage.stop("s1")) == "already_gone"
     assert result_of(stage.stop("s3")) == "stopped"
     assert result_of(stage.stop("t")) == "stopped"
@@ -182,7 +192,9 @@ def test_unknown_is_not_gone__C13(stage):
 
 
 def test_a_request_that_was_never_launched_is_over__S11(stage):
-    AttemptFolder.create(stage.home, AttemptRequest(argv=("x",), cwd="/", at=1.0, existing_session_id="e1"))
+    AttemptFolder.create(
+        stage.home, AttemptRequest(argv=("x",), cwd="/", at=1.0, existing_session_id="e1")
+    )
     assert stage.adopt() == 0
     assert stage.folder.stop.reason == NEVER_LAUNCHED
     assert result_of(stage.stop("e1")) == "already_gone"
@@ -190,13 +202,17 @@ def test_a_request_that_was_never_launched_is_over__S11(stage):
 
 def test_a_launch_that_was_not_written_down_is_found_by_its_mark__S11(stage):
     folder = AttemptFolder.create(stage.home, AttemptRequest(argv=("x",), cwd="/", at=stage.now()))
-    child = stage.processes.add("session", attempt_id=folder.id, environment={"HAPI_ATTEMPT": folder.id})
+    child = stage.processes.add(
+        "session", attempt_id=folder.id, environment={"HAPI_ATTEMPT": folder.id}
+    )
     assert stage.adopt() == 1
     assert stage.announce(child.pid, "s1") == Accepted()
     assert result_of(stage.stop("s1")) == "stopped"
 
 
-@pytest.mark.parametrize("name", ["request.json", "process.json", "session.json", "end.json", "stop.json"])
+@pytest.mark.parametrize(
+    "name", ["request.json", "process.json", "session.json", "end.json", "stop.json"]
+)
 def test_a_broken_record_stops_no_start__S05(stage, name):
     stage.started("s1")
     stage.children.leave()
@@ -226,13 +242,19 @@ def lose(stage, *names):
     stage.adopt()
 
 
-def test_a_session_whose_announcement_was_lost_is_listed_stoppable_and_never_overdue__S02_S05(stage):
+def test_a_session_whose_announcement_was_lost_is_listed_stoppable_and_never_overdue__S02_S05(
+    stage,
+):
     child = stage.started("s1")
     stage.pass_time(100.0)
     lose(stage, "session.json")
     stage.pass_time(600.0)
     (one,) = stage.children.listed()
-    assert (one.happy_session_id, one.state, one.unverified) == (f"PID-{child.pid}", "unknown", True)
+    assert (one.happy_session_id, one.state, one.unverified) == (
+        f"PID-{child.pid}",
+        "unknown",
+        True,
+    )
     assert stage.processes.is_running(child.identity) is True
     assert result_of(stage.stop(f"PID-{child.pid}")) == "stopped"
     assert stage.children.listed() == []
@@ -256,14 +278,18 @@ def test_one_that_was_just_started_and_shows_nothing_has_its_lease__S11(stage):
     assert stage.children.live() == []
 
 
-def test_a_session_of_unknown_name_is_known_again_when_it_speaks_and_is_not_started_twice__S05(stage):
+def test_a_session_of_unknown_name_is_known_again_when_it_speaks_and_is_not_started_twice__S05(
+    stage,
+):
     child = stage.started("s1", existingSessionId="s1")
     stage.pass_time(100.0)
     lose(stage, "session.json")
     assert f"stop PID-{child.pid} first" in result_of(stage.spawn(existingSessionId="s1")).message
     assert stage.announce(child.pid, "s1") == Accepted()
     assert result_of(stage.spawn(existingSessionId="s1")).session_id == "s1"
-    assert [(one.happy_session_id, one.state) for one in stage.children.listed()] == [("s1", "announced")]
+    assert [(one.happy_session_id, one.state) for one in stage.children.listed()] == [
+        ("s1", "announced")
+    ]
 
 
 def test_a_session_whose_request_is_not_readable_is_taken_over__S05(stage):
@@ -290,7 +316,9 @@ def test_old_attempts_go_and_live_ones_stay__S14(stage):
         stage.processes.exit(child.identity, 0)
     outdated = Retention(count=2, age=1e9).outdated(list(stage.children), stage.now())
     assert outdated == sorted(ended, key=lambda child: child.attempt)[:3]
-    assert set(Retention(count=10, age=60.0).outdated(list(stage.children), stage.now() + 61)) == set(ended)
+    assert set(
+        Retention(count=10, age=60.0).outdated(list(stage.children), stage.now() + 61)
+    ) == set(ended)
     assert live not in Retention(count=0, age=0.0).outdated(list(stage.children), stage.now() + 1)
 
 
@@ -299,7 +327,12 @@ def test_a_forgotten_child_has_no_name_left(stage):
     stage.processes.exit(child.identity, 0)
     stage.children.forget(child)
     assert list(stage.children) == []
-    assert stage.children.named("s1") == stage.children.named("e1") == stage.children.named(f"PID-{child.identity.pid}") == []
+    assert (
+        stage.children.named("s1")
+        == stage.children.named("e1")
+        == stage.children.named(f"PID-{child.identity.pid}")
+        == []
+    )
 
 
 def fill_disk(monkeypatch, *names):
@@ -336,7 +369,11 @@ def test_what_a_full_disk_refused_is_known_all_the_same_and_is_saved_later__S02(
     make_room()
     result_of(stage.children.save_again())
     saved = AttemptFolder(child.folder.path)
-    assert (saved.session.session_id, saved.stop.reason, saved.end.signal) == ("s1", "enough", "SIGTERM")
+    assert (saved.session.session_id, saved.stop.reason, saved.end.signal) == (
+        "s1",
+        "enough",
+        "SIGTERM",
+    )
     assert stage.children.trouble is None
 
 

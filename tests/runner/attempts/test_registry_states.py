@@ -16,7 +16,14 @@ from typing import Any
 from attrs import define, field
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from hapi.attempts import AttemptFolder
 from hapi.home import Home
@@ -29,7 +36,10 @@ from tests.support.garbage import RELEASE
 from tests.support.runner_stage import Stage, result_of
 
 LIMIT = 6  # sessions at once
-LEASE, SOON = 15.0, 12.0  # seconds: the lease, and when the model lets all leases run out rather than guess at the moment
+LEASE, SOON = (
+    15.0,
+    12.0,
+)  # seconds: the lease, and when the model lets all leases run out rather than guess at the moment
 SHM = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # what is written here may be lost
 numbers = st.integers(0, 11)
 
@@ -74,12 +84,18 @@ class World(RuleBasedStateMachine):
             shutil.rmtree(self.place)
 
     def listen(self) -> None:
-        self.stage.children.note = lambda event, child=None, **facts: self.notes.update([(event, child.attempt)] if child else [])
+        self.stage.children.note = lambda event, child=None, **facts: self.notes.update(
+            [(event, child.attempt)] if child else []
+        )
 
     # --- what there is
 
     def those(self, **wanted: Any) -> list[Known]:
-        return [one for one in self.sessions if all(getattr(one, name) == value for name, value in wanted.items())]
+        return [
+            one
+            for one in self.sessions
+            if all(getattr(one, name) == value for name, value in wanted.items())
+        ]
 
     def waiting(self) -> list[Known]:
         """Launched, and not announced yet."""
@@ -91,7 +107,13 @@ class World(RuleBasedStateMachine):
     def process(self, one: Known) -> Any:
         return self.stage.processes.entry(one.identity)
 
-    def ended(self, one: Known, code: int | None = None, signal: str | None = None, reason: str | None = None) -> None:
+    def ended(
+        self,
+        one: Known,
+        code: int | None = None,
+        signal: str | None = None,
+        reason: str | None = None,
+    ) -> None:
         one.alive, one.code, one.signal = False, code, signal
         one.reason = one.reason or reason
 
@@ -101,7 +123,11 @@ class World(RuleBasedStateMachine):
         late = [one for one in self.waiting() if now - one.since > SOON]
         self.stage.clock.pump([0.5] * int((seconds + (2 * LEASE if late else 0)) * 2))
         for one in self.waiting() if late else ():
-            self.ended(one, signal="SIGKILL" if self.deaf.get(one) else "SIGTERM", reason="start lease over")
+            self.ended(
+                one,
+                signal="SIGKILL" if self.deaf.get(one) else "SIGTERM",
+                reason="start lease over",
+            )
             if one.answer is not None:
                 assert isinstance(result_of(one.answer), SpawnRefused)
 
@@ -121,7 +147,11 @@ class World(RuleBasedStateMachine):
             assert len(self.stage.processes.launched) == before
             return
         plan = self.stage.processes.launched[-1]
-        self.sessions.append(Known(plan.attempt, plan.attempt.process.child, self.stage.clock.seconds(), answer=answer))
+        self.sessions.append(
+            Known(
+                plan.attempt, plan.attempt.process.child, self.stage.clock.seconds(), answer=answer
+            )
+        )
         self.deaf[self.sessions[-1]] = deaf
         self.stage.processes.entry(self.sessions[-1].identity).deaf = deaf
 
@@ -147,7 +177,9 @@ class World(RuleBasedStateMachine):
     def announce_too_late(self, number: int, by: str) -> None:
         """Its process is gone, and perhaps a stranger has the pid; who posts is somebody else."""
         gone = self.those(alive=False)
-        verdict = self.stage.announce(gone[number % len(gone)].identity.pid, "late", caller=4242, startedBy=by)
+        verdict = self.stage.announce(
+            gone[number % len(gone)].identity.pid, "late", caller=4242, startedBy=by
+        )
         assert isinstance(verdict, Rejected)
 
     @precondition(lambda self: self.strangers)
@@ -157,15 +189,22 @@ class World(RuleBasedStateMachine):
         pid = self.strangers[number % len(self.strangers)].pid
         if by == "terminal" and not forged:
             return  # that would be true: it is a session of its user's then
-        assert isinstance(self.stage.announce(pid, "forged", caller=4242 if forged else pid, startedBy=by), Rejected)
+        assert isinstance(
+            self.stage.announce(pid, "forged", caller=4242 if forged else pid, startedBy=by),
+            Rejected,
+        )
 
     @rule(deaf=st.booleans())
     def start_in_a_terminal(self, deaf: bool) -> None:
         identity = self.stage.processes.add("hapi", "claude", deaf=deaf)
         self.names += 1
-        assert self.stage.announce(identity.pid, f"s{self.names}", startedBy="terminal") == Accepted()
+        assert (
+            self.stage.announce(identity.pid, f"s{self.names}", startedBy="terminal") == Accepted()
+        )
         folder = self.stage.children.named(f"s{self.names}")[0].folder
-        self.sessions.append(Known(folder, identity, self.stage.clock.seconds(), f"s{self.names}", terminal=True))
+        self.sessions.append(
+            Known(folder, identity, self.stage.clock.seconds(), f"s{self.names}", terminal=True)
+        )
         self.deaf[self.sessions[-1]] = deaf
 
     @precondition(lambda self: self.those(alive=True))
@@ -184,7 +223,12 @@ class World(RuleBasedStateMachine):
     @rule(number=numbers, by_pid=st.booleans())
     def stop(self, number: int, by_pid: bool) -> None:
         one = self.those(alive=True)[number % len(self.those(alive=True))]
-        asked = [self.stage.stop(f"PID-{one.identity.pid}" if by_pid or not one.name else one.name, reason=f"stop {number}")]
+        asked = [
+            self.stage.stop(
+                f"PID-{one.identity.pid}" if by_pid or not one.name else one.name,
+                reason=f"stop {number}",
+            )
+        ]
         asked.append(self.stage.stop(f"PID-{one.identity.pid}", reason="a second caller"))
         deaf = self.deaf[one]
         how = "SIGKILL" if deaf else "SIGTERM"
@@ -201,7 +245,10 @@ class World(RuleBasedStateMachine):
         gone = self.those(alive=False)
         one = gone[number % len(gone)]
         answer = result_of(self.stage.stop(f"PID-{one.identity.pid}"))
-        assert answer in ("already_gone", "still_alive")  # the latter: nobody knows that name any more
+        assert answer in (
+            "already_gone",
+            "still_alive",
+        )  # the latter: nobody knows that name any more
 
     @precondition(lambda self: self.those(alive=False))
     @rule(number=numbers)
@@ -222,7 +269,9 @@ class World(RuleBasedStateMachine):
                 self.exits(one, 5, None)
                 one.code = None if one.terminal else 5  # nobody waited for a person's process
                 if reused:
-                    self.strangers.append(self.stage.processes.add("stranger", pid=one.identity.pid))
+                    self.strangers.append(
+                        self.stage.processes.add("stranger", pid=one.identity.pid)
+                    )
         self.stage.restart()
         self.listen()
         self.stage.adopt()
@@ -253,7 +302,11 @@ class World(RuleBasedStateMachine):
 
     @invariant()
     def each_live_session_is_listed_once(self) -> None:
-        listed = [(one.happy_session_id, one.pid) for one in self.stage.children.listed()] if hasattr(self, "place") else []
+        listed = (
+            [(one.happy_session_id, one.pid) for one in self.stage.children.listed()]
+            if hasattr(self, "place")
+            else []
+        )
         assert sorted(listed) == sorted((one.name, one.identity.pid) for one in self.announced())
 
     @invariant()

@@ -27,7 +27,12 @@ def report(**facts):
         ({"turn_since": 10.0, "waiting_since": 20.0}, 20.0, 620.0, "approval"),
         ({"queued": 1, "queued_since": 100.0}, 100.0, 159.0, None),
         ({"queued": 1, "queued_since": 100.0}, 100.0, 160.0, "queued"),
-        ({"queued": 1, "queued_since": 100.0, "turn_since": 90.0}, 350.0, 380.0, None),  # behind a turn
+        (
+            {"queued": 1, "queued_since": 100.0, "turn_since": 90.0},
+            350.0,
+            380.0,
+            None,
+        ),  # behind a turn
         ({"queued": 1, "queued_since": 100.0, "ready": False}, 100.0, 160.0, None),  # starting
         ({"turn_since": 5000.0}, 5000.0, 10.0, None),  # the clock was set back: N17
     ],
@@ -56,7 +61,9 @@ def test_what_a_session_does_is_told_with_its_beginning(facts, doing, since):
 
 
 def test_thresholds_are_settings_and_nonsense_is_left_out():
-    assert Thresholds.read({"stuckAfter": {"silent": 30, "approval": "x", "queued": -1, "other": 5}}) == Thresholds(silent=30.0)
+    assert Thresholds.read(
+        {"stuckAfter": {"silent": 30, "approval": "x", "queued": -1, "other": 5}}
+    ) == Thresholds(silent=30.0)
     assert Thresholds.read({"stuckAfter": []}) == Thresholds.read({}) == Thresholds()
 
 
@@ -64,10 +71,16 @@ def test_the_list_says_what_a_session_does_and_that_it_is_stuck(home):
     stage = Stage(home)
     child = stage.started("s1")
     stage.started("npm")
-    child.folder.report = AttemptReport(at=stage.now(), ready=True, turn_since=stage.now(), queued=2)
+    child.folder.report = AttemptReport(
+        at=stage.now(), ready=True, turn_since=stage.now(), queued=2
+    )
     os.utime(child.folder.report_path, (stage.now(), stage.now()))
     stage.clock.advance(0.5)
-    assert stage.children.listed()[0].activity == {"doing": "turn", "since": int((stage.now() - 0.5) * 1000), "queued": 2}
+    assert stage.children.listed()[0].activity == {
+        "doing": "turn",
+        "since": int((stage.now() - 0.5) * 1000),
+        "queued": 2,
+    }
     stage.clock.advance(400)
     assert stage.children.listed()[0].activity["stuck"] == "silent"
     os.utime(child.folder.report_path, (stage.now(), stage.now()))  # it does something

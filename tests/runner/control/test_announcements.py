@@ -45,7 +45,10 @@ def test_a_claim_to_be_runner_started_is_refused_and_nobody_signalled__W03(stage
 
 def test_a_session_from_a_terminal_is_tracked__W04(stage):
     process = stage.processes.add("hapi", "opencode")
-    assert stage.announce(process.pid, "t1", startedBy="terminal", path="/work", flavor="opencode") == Accepted()
+    assert (
+        stage.announce(process.pid, "t1", startedBy="terminal", path="/work", flavor="opencode")
+        == Accepted()
+    )
     (listed,) = stage.children.listed()
     assert (listed.started_by, listed.happy_session_id, listed.pid) == (DIRECTLY, "t1", process.pid)
     assert (listed.agent, listed.directory, listed.unverified) == ("opencode", "/work", False)
@@ -69,7 +72,9 @@ def test_a_helper_of_the_session_may_announce_it__W04(stage):
 
 def test_a_terminal_session_started_from_within_a_session_is_one_of_its_own__W04(stage):
     outer = stage.started("s1")
-    inner = stage.processes.add("hapi", parent=stage.pid, environment={"HAPI_ATTEMPT": outer.attempt})
+    inner = stage.processes.add(
+        "hapi", parent=stage.pid, environment={"HAPI_ATTEMPT": outer.attempt}
+    )
     assert stage.announce(inner.pid, "t1", startedBy="terminal") == Accepted()
     assert {one.happy_session_id for one in stage.children.listed()} == {"s1", "t1"}
     assert outer.session_id == "s1"
@@ -77,7 +82,9 @@ def test_a_terminal_session_started_from_within_a_session_is_one_of_its_own__W04
 
 def test_a_second_process_of_a_session_takes_its_place_only_when_the_first_is_gone(stage):
     child = stage.started("s1")
-    other = stage.processes.add("hapi", parent=stage.pid, environment={"HAPI_ATTEMPT": child.attempt})
+    other = stage.processes.add(
+        "hapi", parent=stage.pid, environment={"HAPI_ATTEMPT": child.attempt}
+    )
     assert isinstance(stage.announce(other.pid, "s2"), Rejected)
     assert child.session_id == "s1"
 
@@ -123,7 +130,9 @@ def test_a_pid_that_is_none_is_malformed__W06(stage, pid):
 
 @pytest.mark.parametrize("metadata", [None, {}, {"hostPid": None}, {"hostPid": 0}])
 def test_an_announcement_without_a_pid_is_of_no_consequence(stage, metadata):
-    verdict = stage.announcements.hear(SessionStarted("s1", metadata), Door(Caller(0, 1), provable=True))
+    verdict = stage.announcements.hear(
+        SessionStarted("s1", metadata), Door(Caller(0, 1), provable=True)
+    )
     assert result_of(Deferred.fromCoroutine(verdict)) == Accepted()
     assert stage.children.listed() == []
 

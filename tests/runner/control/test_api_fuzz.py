@@ -47,8 +47,26 @@ PATHS = [
     "/resume",
 ]
 HEADERS: list[tuple[str, list[str]]] = [
-    ("Host", [f"127.0.0.1:{PORT}", f"localhost:{PORT}", "evil.example", "", f"127.0.0.1:{PORT}, evil.example"]),
-    ("Content-Type", ["application/json", "text/plain", "application/json; charset=utf-8", "", "multipart/form-data"]),
+    (
+        "Host",
+        [
+            f"127.0.0.1:{PORT}",
+            f"localhost:{PORT}",
+            "evil.example",
+            "",
+            f"127.0.0.1:{PORT}, evil.example",
+        ],
+    ),
+    (
+        "Content-Type",
+        [
+            "application/json",
+            "text/plain",
+            "application/json; charset=utf-8",
+            "",
+            "multipart/form-data",
+        ],
+    ),
     ("Transfer-Encoding", ["chunked", "identity", "gzip, chunked", "xchunked"]),
     ("Content-Length", ["0", "2", "-1", "1e3", "99999999", "+2", "0x2"]),
     ("Origin", ["null", "http://evil.example"]),
@@ -87,7 +105,9 @@ class World:
         self.processes = MemoryProcesses(("session",), self.reactor)
         self.processes.add("runner", "start-sync", pid=os.getpid())
         self.strangers = [self.processes.add("stranger", pid=pid) for pid in (1, 77, 4_194_304)]
-        self.caller = self.somebody = Caller(os.geteuid(), 7, self.processes.add("curl", pid=88).pid)
+        self.caller = self.somebody = Caller(
+            os.geteuid(), 7, self.processes.add("curl", pid=88).pid
+        )
         self.start()
 
     def start(self) -> None:
@@ -101,7 +121,9 @@ class World:
             retention=Retention(count=20),
         )
         self.sessions = self.service.sessions
-        self.sessions.spawner._worktrees = self.sessions.children._worktrees = NoWorktrees(SpawnRefused("no repository"))
+        self.sessions.spawner._worktrees = self.sessions.children._worktrees = NoWorktrees(
+            SpawnRefused("no repository")
+        )
         self.sessions.availability._reason = lambda agent: None
         self.service.startService()
         for _ in range(20):
@@ -127,7 +149,10 @@ class World:
         if process is None or self.processes.entry(process.child) is None:
             return None
         self.caller = Caller(os.geteuid(), 7, process.child.pid)
-        return {"sessionId": f"s{process.child.pid}", "metadata": {"hostPid": process.child.pid, "startedBy": "runner"}}
+        return {
+            "sessionId": f"s{process.child.pid}",
+            "metadata": {"hostPid": process.child.pid, "startedBy": "runner"},
+        }
 
     def announce(self) -> None:
         """Of what was launched, three of four announce themselves."""
@@ -164,7 +189,13 @@ def bodies(world: World) -> dict[str, list[Any]]:
             found.setdefault(asked["path"], []).append(asked["body"])
     inside = str(world.root / "project")
     found["/spawn-session"] += [
-        {"directory": inside, "agent": agent, "permissionMode": "default", "yolo": False, "sessionType": kind}
+        {
+            "directory": inside,
+            "agent": agent,
+            "permissionMode": "default",
+            "yolo": False,
+            "sessionType": kind,
+        }
         for agent in ("claude", "opencode", "demo")
         for kind in ("simple", "worktree")
     ]
@@ -173,27 +204,38 @@ def bodies(world: World) -> dict[str, list[Any]]:
         {"directory": f"{inside}/../file"},
     ]
     found["/session-started"] += [
-        {"sessionId": "s1", "metadata": {"hostPid": pid, "startedBy": "runner"}} for pid in (1, 77, 1003)
+        {"sessionId": "s1", "metadata": {"hostPid": pid, "startedBy": "runner"}}
+        for pid in (1, 77, 1003)
     ]
-    found["/stop-session"] += [{"sessionId": name} for name in ("s1", "PID-1", "PID-77", "PID-4194304")]
+    found["/stop-session"] += [
+        {"sessionId": name} for name in ("s1", "PID-1", "PID-77", "PID-4194304")
+    ]
     return found
 
 
-def request(garbage: Garbage, world: World, samples: dict[str, list[Any]], right: list[Any]) -> tuple[bytes, bool, str]:
+def request(
+    garbage: Garbage, world: World, samples: dict[str, list[Any]], right: list[Any]
+) -> tuple[bytes, bool, str]:
     """The bytes of a request, whether it is whole, and its path."""
     draw = garbage.random.random()
     path = (
         garbage.pick(PATHS)
         if draw < 0.95
-        else garbage.pick(["/stop", "/healthz", "/readyz", "/metrics", "/nope", "/list/x", "//list"])
+        else garbage.pick(
+            ["/stop", "/healthz", "/readyz", "/metrics", "/nope", "/list/x", "//list"]
+        )
     )
     if path == "/stop" and garbage.random.random() < 0.8:
         path = "/stop?"
-    sample = (path == "/session-started" and garbage.random.random() < 0.3 and world.newcomer()) or garbage.pick(
-        samples.get(path, [{}])
-    )
+    sample = (
+        path == "/session-started" and garbage.random.random() < 0.3 and world.newcomer()
+    ) or garbage.pick(samples.get(path, [{}]))
     body = garbage.json_bytes(sample, right, kept=0.35)
-    headers = [("Host", f"127.0.0.1:{PORT}"), ("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    headers = [
+        ("Host", f"127.0.0.1:{PORT}"),
+        ("Content-Type", "application/json"),
+        ("Content-Length", str(len(body))),
+    ]
     method, whole = "GET" if path in ("/healthz", "/readyz", "/metrics") else "POST", True
     if draw < 0.15:
         whole = False
@@ -235,7 +277,9 @@ def test_no_request_makes_the_runner_fail_or_wait__X10_X11_X12_W06(world):
     assert not world.service.status()["failedBeats"]
     assert set(os.listdir(world.root.parent)) == beside
     made = [name for name in os.listdir(world.root) if name not in ("project", "file")]
-    assert all((world.root / name).is_dir() for name in made)  # with approval, under a name that was changed
+    assert all(
+        (world.root / name).is_dir() for name in made
+    )  # with approval, under a name that was changed
     assert {200, 400, 403, 404, 405, 408, 415, 421} <= set(seen), seen
     assert len(world.reactor.getDelayedCalls()) < 50
 
@@ -267,7 +311,9 @@ async def test_garbage_on_a_real_socket_harms_nobody_who_asks_afterwards__X10_X1
     garbage, samples = Garbage("sockets"), bodies(world)
     right = [body for listed in samples.values() for body in listed]
     resource = control_resource(world.service.desk)
-    site = ControlSite(reactor, Guarded(os.geteuid(), lambda: PORT, "token", lambda: resource), PeerLookup())
+    site = ControlSite(
+        reactor, Guarded(os.geteuid(), lambda: PORT, "token", lambda: resource), PeerLookup()
+    )
     listening = reactor.listenTCP(0, site, interface="127.0.0.1")
     endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", listening.getHost().port)
     seen: Counter[int] = Counter()
@@ -275,7 +321,9 @@ async def test_garbage_on_a_real_socket_harms_nobody_who_asks_afterwards__X10_X1
         client = await connectProtocol(endpoint, Collector())
         content, whole, path = request(garbage, world, samples, right)
         if whole and path != "/spawn-session":
-            client.transport.write(content.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
+            client.transport.write(
+                content.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
+            )
         else:  # nothing more will come, and perhaps no answer
             client.transport.write(content)
             client.transport.loseWriteConnection()
@@ -284,6 +332,8 @@ async def test_garbage_on_a_real_socket_harms_nobody_who_asks_afterwards__X10_X1
         assert not any(b"its log says why" in answer for answer in answers)
     assert {200, 400, 403} <= set(seen), seen
     client = await connectProtocol(endpoint, Collector())
-    client.transport.write(f"POST /list HTTP/1.1\r\nHost: 127.0.0.1:{PORT}\r\nConnection: close\r\n\r\n".encode())
+    client.transport.write(
+        f"POST /list HTTP/1.1\r\nHost: 127.0.0.1:{PORT}\r\nConnection: close\r\n\r\n".encode()
+    )
     assert (await client.done).startswith(b"HTTP/1.1 200")
     await listening.stopListening()

@@ -20,10 +20,16 @@ class Silent(Protocol):
 
 
 @pytest.mark.parametrize(
-    ("manners", "told"), [(HangsUp, "connection to the runner ended before its answer"), (Silent, "no answer to /stop within")]
+    ("manners", "told"),
+    [
+        (HangsUp, "connection to the runner ended before its answer"),
+        (Silent, "no answer to /stop within"),
+    ],
 )
 @pytest_twisted.ensureDeferred
-async def test_a_runner_that_hangs_up_or_says_nothing_is_told_in_words(reactor, home, manners, told):
+async def test_a_runner_that_hangs_up_or_says_nothing_is_told_in_words(
+    reactor, home, manners, told
+):
     port = listen_unix(reactor, home.runner_socket, Factory.forProtocol(manners))
     try:
         with pytest.raises(ControlFailed, match=told):

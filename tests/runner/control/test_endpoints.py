@@ -40,7 +40,10 @@ class Whole(Answers):
 
     def __init__(self):
         super().__init__()
-        self.registered, self.hub = True, {"url": "http://hub", "phase": "connected", "reason": None}
+        self.registered, self.hub = (
+            True,
+            {"url": "http://hub", "phase": "connected", "reason": None},
+        )
 
     def status(self):
         return {"pid": 1, "registered": self.registered, "hub": self.hub}
@@ -75,7 +78,11 @@ def runner():
 def ask(runner, path, body=b"{}", method="POST"):
     """Its status and what it said."""
     channel, transport = connect(Clock(), runner)
-    request = post(path, body) if method == "POST" else f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{PORT}\r\n\r\n".encode()
+    request = (
+        post(path, body)
+        if method == "POST"
+        else f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{PORT}\r\n\r\n".encode()
+    )
     channel.dataReceived(request)
     said = transport.value().partition(b"\r\n\r\n")[2]
     return status_of(transport), json.loads(said) if said.startswith((b"{", b"[")) else said
@@ -92,7 +99,8 @@ def test_what_a_reboot_interrupted_is_told_and_revived(runner):
 
 
 @pytest.mark.parametrize(
-    ("body", "keep"), [(b"{}", True), (b'{"keep":true}', True), (b'{"keep":false}', False), (b'{"keep":0}', True)]
+    ("body", "keep"),
+    [(b"{}", True), (b'{"keep":true}', True), (b'{"keep":false}', False), (b'{"keep":0}', True)],
 )
 def test_a_drain_is_kept_unless_the_caller_says_it_is_for_now(runner, body, keep):
     assert ask(runner, "/drain", body) == (200, {"draining": True})
@@ -104,7 +112,11 @@ def test_a_caller_who_may_not_is_told_so(runner):
     runner.forbids = True
     for path, body in (("/drain", b"{}"), ("/revive", b'{"sessionId":"s1"}')):
         status, said = ask(runner, path, body)
-        assert (status, said["error"], said["message"]) == (403, "Forbidden", "sessions may not do this here")
+        assert (status, said["error"], said["message"]) == (
+            403,
+            "Forbidden",
+            "sessions may not do this here",
+        )
 
 
 @pytest.mark.parametrize(
@@ -158,7 +170,9 @@ def test_metrics_are_text_made_anew_for_each_look(runner, monkeypatch):
         ("/list/below", b"{}", 404),
     ],
 )
-def test_what_is_malformed_or_nowhere_is_said_so_and_reaches_nobody__X11(runner, path, body, status):
+def test_what_is_malformed_or_nowhere_is_said_so_and_reaches_nobody__X11(
+    runner, path, body, status
+):
     found, said = ask(runner, path, body)
     assert (found, said.get("statusCode", found)) == (status, status)
     assert runner.calls == []
@@ -236,14 +250,20 @@ class Unix(Bytes):
 
 def unix_site():
     resource = Resource()
-    return ControlSite(Clock(), Guarded(os.geteuid(), lambda: PORT, "t", lambda: resource), PeerLookup())
+    return ControlSite(
+        Clock(), Guarded(os.geteuid(), lambda: PORT, "t", lambda: resource), PeerLookup()
+    )
 
 
 def test_the_kernel_names_the_process_at_the_other_end_of_a_unix_socket__X01():
     ours, theirs = socket.socketpair()
     with ours, theirs:
         door = unix_site().look(Unix(ours))
-        assert (door.caller.uid, door.caller.pid, door.over_unix) == (os.geteuid(), os.getpid(), True)
+        assert (door.caller.uid, door.caller.pid, door.over_unix) == (
+            os.geteuid(),
+            os.getpid(),
+            True,
+        )
 
 
 def test_a_unix_socket_that_tells_nothing_of_its_caller_is_told_once__X15():
@@ -281,7 +301,9 @@ def test_an_error_of_the_kernel_is_nobody_or_no_answer__X01_X15(monkeypatch, cod
             by_sock_diag(("127.0.0.1", 1), ("127.0.0.1", 2))
 
 
-def test_who_holds_a_socket_is_unknown_where_descriptors_are_hidden_and_one_that_closes_is_passed_over(tmp_path, monkeypatch):
+def test_who_holds_a_socket_is_unknown_where_descriptors_are_hidden_and_one_that_closes_is_passed_over(
+    tmp_path, monkeypatch
+):
     folder = tmp_path / "7" / "fd"
     folder.mkdir(parents=True)
     (folder / "3").write_text("closed meanwhile: no link")
@@ -327,7 +349,9 @@ async def test_a_place_without_sockets_leaves_callers_the_port__K09(doors, home)
 
 @pytest.mark.parametrize("with_unix", [True, False])
 @pytest_twisted.ensureDeferred
-async def test_doors_that_another_runner_left_open_are_taken_over_with_their_token__H14(doors, home, reactor, with_unix):
+async def test_doors_that_another_runner_left_open_are_taken_over_with_their_token__H14(
+    doors, home, reactor, with_unix
+):
     tcp = socket.create_server(("127.0.0.1", 0))
     port = tcp.getsockname()[1]
     unix = NONE
@@ -337,7 +361,10 @@ async def test_doors_that_another_runner_left_open_are_taken_over_with_their_tok
         listener.listen()
         unix = listener.detach()
     before = doors.token
-    doors.open(options_for(home), Inheritance(4711, 5, tcp.detach(), unix, 8, token="theirs" if with_unix else None))
+    doors.open(
+        options_for(home),
+        Inheritance(4711, 5, tcp.detach(), unix, 8, token="theirs" if with_unix else None),
+    )
     assert doors.port == port
     assert doors.token == ("theirs" if with_unix else before)
     assert len(doors.listeners.descriptors()) == 1 + with_unix

@@ -107,7 +107,10 @@ def test_callers_of_every_kind_are_let_in__X19():
     assert verdict() is None  # curl without body and without type
     assert verdict(content_length=b"0") is None
     assert verdict(content_type=b"application/json; charset=utf-8", content_length=b"2") is None
-    assert verdict(content_type=b"application/json", sec_fetch_mode=b"cors", content_length=b"2") is None  # node's own fetch
+    assert (
+        verdict(content_type=b"application/json", sec_fetch_mode=b"cors", content_length=b"2")
+        is None
+    )  # node's own fetch
     assert verdict(content_length=b"2") == 415
     assert verdict(transfer_encoding=b"chunked") == 415
 
@@ -188,7 +191,9 @@ def pair():
 @pytest.mark.parametrize("look", [by_sock_diag, by_proc])
 def test_the_kernel_knows_the_caller__X01(pair, look):
     client, server, _ = pair
-    assert look(server.getpeername(), server.getsockname()) == Caller(os.geteuid(), os.fstat(client.fileno()).st_ino)
+    assert look(server.getpeername(), server.getsockname()) == Caller(
+        os.geteuid(), os.fstat(client.fileno()).st_ino
+    )
 
 
 @pytest.mark.parametrize("look", [by_sock_diag, by_proc])
@@ -207,7 +212,9 @@ def test_a_mapped_caller_is_known__X16(pair, look):
         client.connect(("::ffff:127.0.0.1", listener.getsockname()[1]))
         server, peer = listener.accept()
         with server:
-            assert look(peer, server.getsockname()) == Caller(os.geteuid(), os.fstat(client.fileno()).st_ino)
+            assert look(peer, server.getsockname()) == Caller(
+                os.geteuid(), os.fstat(client.fileno()).st_ino
+            )
 
 
 def test_the_second_way_is_tried_when_the_first_fails__M06():
@@ -234,7 +241,8 @@ def test_who_holds_a_socket(pair):
 def test_who_called_before_is_looked_at_first(monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "hapi.runner.control.peer_credentials.holds_socket", lambda pid, inode, proc: asked.append(pid) or pid == 7
+        "hapi.runner.control.peer_credentials.holds_socket",
+        lambda pid, inode, proc: asked.append(pid) or pid == 7,
     )
     monkeypatch.setattr(os, "listdir", lambda path: ["7", "8", "self", "9"])
     holders = SocketHolders()
@@ -305,7 +313,12 @@ def connect(clock, runner=None, caller=OWN):
 
 
 def post(path, body=b"{}", *headers):
-    lines = [f"POST {path} HTTP/1.1", f"Host: 127.0.0.1:{PORT}", "Content-Type: application/json", f"Content-Length: {len(body)}"]
+    lines = [
+        f"POST {path} HTTP/1.1",
+        f"Host: 127.0.0.1:{PORT}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+    ]
     return "\r\n".join([*lines, *headers, "", ""]).encode() + body
 
 
@@ -328,7 +341,9 @@ def test_a_stranger_is_answered_and_cut_off__X01():
     assert transport.disconnecting
 
 
-@pytest.mark.parametrize("part", [b"", b"POST /list HTTP/1.1\r\nHost: x\r\n", post("/list", b"{" + b" " * 50)[:-20]])
+@pytest.mark.parametrize(
+    "part", [b"", b"POST /list HTTP/1.1\r\nHost: x\r\n", post("/list", b"{" + b" " * 50)[:-20]]
+)
 def test_a_slow_request_is_cut_off_however_often_a_byte_comes__X07(part):
     channel, transport = connect(clock := Clock())
     channel.dataReceived(part)
@@ -341,15 +356,15 @@ def test_a_slow_request_is_cut_off_however_often_a_byte_comes__X07(part):
 
 def test_a_body_that_is_too_long_is_refused_before_it_is_read__X06():
     channel, transport = connect(Clock())
-    channel.dataReceived(post("/list")[: -len(b"Content-Length: 2\r\n\r\n{}")] + b"Content-Length: 10000000\r\n\r\n")
+    channel.dataReceived(
+        post("/list")[: -len(b"Content-Length: 2\r\n\r\n{}")] + b"Content-Length: 10000000\r\n\r\n"
+    )
     assert status_of(transport) == 413
 
 
 def test_a_chunked_body_without_end_is_refused__X06():
     channel, transport = connect(Clock())
-    head = (
-        f"POST /list HTTP/1.1\r\nHost: 127.0.0.1:{PORT}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
-    )
+    head = f"POST /list HTTP/1.1\r\nHost: 127.0.0.1:{PORT}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     channel.dataReceived(head.encode())
     for _ in range(20):
         channel.dataReceived(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
@@ -402,7 +417,11 @@ def test_an_absolute_uri_with_a_foreign_host_is_refused__X04():
 def test_whoever_the_guard_refuses_is_told_in_json__X11(path, host, caller, status):
     channel, transport = connect(Clock(), caller=caller)
     channel.dataReceived(f"POST {path} HTTP/1.1\r\nHost: {host.decode()}\r\n\r\n".encode())
-    assert status_of(transport) == json.loads(transport.value().partition(b"\r\n\r\n")[2])["statusCode"] == status
+    assert (
+        status_of(transport)
+        == json.loads(transport.value().partition(b"\r\n\r\n")[2])["statusCode"]
+        == status
+    )
 
 
 def test_http_1_0_without_keep_alive__X19():
@@ -421,11 +440,19 @@ def test_a_connection_serves_one_request_after_the_other__X19():
 
 def test_a_home_that_is_no_unicode_is_shown_with_escapes__S10():
     runner = Answers()
-    runner.status = lambda: {"home": os.fsdecode(b"/home/\xff"), "argv": [os.fsdecode(b"\xfe")], "pid": 1}
+    runner.status = lambda: {
+        "home": os.fsdecode(b"/home/\xff"),
+        "argv": [os.fsdecode(b"\xfe")],
+        "pid": 1,
+    }
     channel, transport = connect(Clock(), runner)
     channel.dataReceived(post("/status"))
     assert status_of(transport) == 200
-    assert json.loads(transport.value().partition(b"\r\n\r\n")[2]) == {"home": "/home/\\udcff", "argv": ["\\udcfe"], "pid": 1}
+    assert json.loads(transport.value().partition(b"\r\n\r\n")[2]) == {
+        "home": "/home/\\udcff",
+        "argv": ["\\udcfe"],
+        "pid": 1,
+    }
 
 
 def test_idle_connections_make_room_and_busy_ones_stay__X08():
@@ -497,25 +524,40 @@ def test_a_spawn_goes_on_when_its_caller_hangs_up__X13():
 ONLY_NPM = {"no hostPid: accepted, ignored"}
 
 
-@pytest.mark.parametrize("line", RECORDED, ids=[f"{line['request']['method']} {line['request']['path']}" for line in RECORDED])
+@pytest.mark.parametrize(
+    "line",
+    RECORDED,
+    ids=[f"{line['request']['method']} {line['request']['path']}" for line in RECORDED],
+)
 def test_shapes_are_the_recorded_ones(line):
     asked, expected = line["request"], line["response"]
     runner = Answers()
     channel, transport = connect(Clock(), runner)
     body = asked["body"]
-    content = b"" if body is None else body.encode() if isinstance(body, str) else json.dumps(body).encode()
+    content = (
+        b""
+        if body is None
+        else body.encode()
+        if isinstance(body, str)
+        else json.dumps(body).encode()
+    )
     head = f"{asked['method']} {asked['path']} HTTP/1.1\r\nHost: 127.0.0.1:{PORT}\r\n"
     head += f"Content-Type: {asked['content-type']}\r\n" if asked["content-type"] else ""
     head += f"Content-Length: {len(content)}\r\n" if asked["method"] == "POST" else ""
     outcome = expected["body"]
     if asked["path"] == "/spawn-session" and expected["status"] in (200, 500):
-        result = Spawned(outcome["sessionId"]) if outcome["success"] else SpawnRefused(outcome["error"])
+        result = (
+            Spawned(outcome["sessionId"]) if outcome["success"] else SpawnRefused(outcome["error"])
+        )
         runner.spawned.callback(result)
     runner.stopped = outcome.get("status")
     channel.dataReceived(head.encode() + b"\r\n" + content)
     answer = json.loads(transport.value().partition(b"\r\n\r\n")[2])
     if asked["body"] == {"sessionId": "x", "metadata": None}:
-        assert (status_of(transport), answer) == (200, {"status": "ok"})  # npm's 500 is a mistake of its own
+        assert (status_of(transport), answer) == (
+            200,
+            {"status": "ok"},
+        )  # npm's 500 is a mistake of its own
     elif asked["method"] == "GET":
         assert (status_of(transport), answer["message"]) == (405, outcome["message"])
     elif expected["status"] == 400:
@@ -534,7 +576,9 @@ def test_a_directory_to_be_approved_is_a_conflict():
     runner = Answers()
     channel, transport = connect(Clock(), runner)
     runner.spawned.callback(NeedsDirectory("/d"))
-    channel.dataReceived(post("/spawn-session", b'{"directory":"/d","approvedNewDirectoryCreation":false}'))
+    channel.dataReceived(
+        post("/spawn-session", b'{"directory":"/d","approvedNewDirectoryCreation":false}')
+    )
     assert status_of(transport) == 409
     assert b'"actionRequired":"CREATE_DIRECTORY"' in transport.value()
 
@@ -575,7 +619,11 @@ async def test_both_listeners_answer_and_the_socket_is_private__K09(reactor, hom
 
     resource = control_resource(Answers())
     holder = []
-    site = ControlSite(reactor, Guarded(os.geteuid(), lambda: holder[0].port, TOKEN, lambda: resource), PeerLookup())
+    site = ControlSite(
+        reactor,
+        Guarded(os.geteuid(), lambda: holder[0].port, TOKEN, lambda: resource),
+        PeerLookup(),
+    )
     listeners = Listeners.open(reactor, 0, home.runner_socket, site)
     holder.append(listeners)
     listeners.open_unix(site)
@@ -585,7 +633,9 @@ async def test_both_listeners_answer_and_the_socket_is_private__K09(reactor, hom
         UNIXClientEndpoint(reactor, str(home.runner_socket)),
     ):
         client = await connectProtocol(endpoint, Collector())
-        client.transport.write(f"POST /list HTTP/1.1\r\nHost: localhost:{listeners.port}\r\nConnection: close\r\n\r\n".encode())
+        client.transport.write(
+            f"POST /list HTTP/1.1\r\nHost: localhost:{listeners.port}\r\nConnection: close\r\n\r\n".encode()
+        )
         assert (await client.done).startswith(b"HTTP/1.1 200 OK")
     await listeners.close()
     assert not home.runner_socket.exists()
@@ -613,7 +663,11 @@ def blind(*_):
 
 def test_where_the_kernel_does_not_tell_who_calls_the_token_opens_the_port__X15():
     resource = control_resource(Answers())
-    site = ControlSite(Clock(), Guarded(os.geteuid(), lambda: PORT, TOKEN, lambda: resource), PeerLookup((("blind", blind),)))
+    site = ControlSite(
+        Clock(),
+        Guarded(os.geteuid(), lambda: PORT, TOKEN, lambda: resource),
+        PeerLookup((("blind", blind),)),
+    )
     for header, status in (("X-Other: 1", 401), (f"Authorization: Bearer {TOKEN}", 200)):
         channel, transport = site.buildProtocol(None), Bytes()
         channel.makeConnection(transport)
@@ -621,7 +675,9 @@ def test_where_the_kernel_does_not_tell_who_calls_the_token_opens_the_port__X15(
         assert status_of(transport) == status
 
 
-@pytest.mark.parametrize("kernel", [OSError("no netlink here"), b"", b"\x10\0\0\0\x03\0" + b"\0" * 60])
+@pytest.mark.parametrize(
+    "kernel", [OSError("no netlink here"), b"", b"\x10\0\0\0\x03\0" + b"\0" * 60]
+)
 def test_an_answer_of_the_kernel_that_makes_no_sense_is_no_caller__X15(monkeypatch, kernel):
     class Netlink:
         def __init__(self, *_):

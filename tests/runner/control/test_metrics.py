@@ -44,17 +44,30 @@ class Link:
         self.tell = call
 
 
-CONNECTED = {"registered": True, "hub": {"url": "http://hub:1", "phase": "connected", "reason": None}}
+CONNECTED = {
+    "registered": True,
+    "hub": {"url": "http://hub:1", "phase": "connected", "reason": None},
+}
 
 
 def lines(runner: Runner) -> dict[str, float]:
     text = Metrics(runner).text().decode()
-    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if not line.startswith("#")}
+    return {
+        line.rpartition(" ")[0]: float(line.rpartition(" ")[2])
+        for line in text.splitlines()
+        if not line.startswith("#")
+    }
 
 
 def test_the_figures_tell_sessions_spawns_link_beats_and_process():
-    runner = Runner(Clock(), CONNECTED | {"failedBeats": 1, "beats": 7, "lastBeatSeconds": 0.25, "uptimeSeconds": 60.5})
-    runner.sessions = [Listed("runner", "s1", 1, state="ready"), Listed("runner", "s2", 2, state="ready")]
+    runner = Runner(
+        Clock(),
+        CONNECTED | {"failedBeats": 1, "beats": 7, "lastBeatSeconds": 0.25, "uptimeSeconds": 60.5},
+    )
+    runner.sessions = [
+        Listed("runner", "s1", 1, state="ready"),
+        Listed("runner", "s2", 2, state="ready"),
+    ]
     for result in (
         Spawned("s1"),
         Spawned("s2"),
@@ -114,22 +127,33 @@ def get(path: str, runner: Runner) -> bytes:
     caller = Caller(os.geteuid(), 7)
     resource = control_resource(runner)
     lookup = PeerLookup((("test", lambda *_: caller),))
-    site = ControlSite(runner.clock, Guarded(os.geteuid(), lambda: 4321, "token", lambda: resource), lookup)
+    site = ControlSite(
+        runner.clock, Guarded(os.geteuid(), lambda: 4321, "token", lambda: resource), lookup
+    )
     channel, transport = site.buildProtocol(None), Bytes()
     channel.makeConnection(transport)
     assert isinstance(channel.door, Door)
-    channel.dataReceived(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:4321\r\nConnection: close\r\n\r\n".encode())
+    channel.dataReceived(
+        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:4321\r\nConnection: close\r\n\r\n".encode()
+    )
     return transport.value()
 
 
 def test_alive_is_not_ready__N01():
-    runner = Runner(Clock(), {"registered": False, "hub": {"phase": "connecting", "reason": "refused"}})
+    runner = Runner(
+        Clock(), {"registered": False, "hub": {"phase": "connecting", "reason": "refused"}}
+    )
     assert get("/healthz", runner).startswith(b"HTTP/1.1 200 ")
     answer = get("/readyz", runner)
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b'"reason":"not registered: refused"' in answer
-    runner.found = {"registered": True, "hub": {"phase": "connecting", "reason": "nothing listens there"}}
-    assert b'"reason":"registered, connection lost: nothing listens there"' in get("/readyz", runner)
+    runner.found = {
+        "registered": True,
+        "hub": {"phase": "connecting", "reason": "nothing listens there"},
+    }
+    assert b'"reason":"registered, connection lost: nothing listens there"' in get(
+        "/readyz", runner
+    )
     runner.found = CONNECTED
     assert get("/readyz", runner).startswith(b"HTTP/1.1 200 ")
 

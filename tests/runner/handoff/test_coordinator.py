@@ -104,10 +104,22 @@ class Scene:
         status = dict(self.service.status())
         hub = {**status["hub"], "phase": "connected"}
         build = {"version": NEW.version, "digest": NEW.digest}
-        self.answer = succeed({**status, "pid": OTHER, "version": NEW.version, "build": build, "hub": hub, "registered": True})
+        self.answer = succeed(
+            {
+                **status,
+                "pid": OTHER,
+                "version": NEW.version,
+                "build": build,
+                "hub": hub,
+                "registered": True,
+            }
+        )
 
     def files(self):
-        return [path.exists() for path in (self.home.npm_lock, self.home.runner_state, self.home.runner_socket)]
+        return [
+            path.exists()
+            for path in (self.home.npm_lock, self.home.runner_state, self.home.runner_socket)
+        ]
 
     def handoff(self):
         return self.service.status()["handoff"]
@@ -136,14 +148,18 @@ def test_a_new_build_gets_the_home_and_the_old_runner_touches_nothing(scene):
     scene.advance(2)
     assert scene.run.retired == [0]
     assert scene.files() == [True, True, True]
-    assert scene.run.machine.said == ["closed"]  # the hub does not hear that this machine shuts down
+    assert scene.run.machine.said == [
+        "closed"
+    ]  # the hub does not hear that this machine shuts down
     assert scene.replacements[0].terminated == 0
 
 
 def test_the_successor_learns_token_and_count(scene):
     scene.upgrade()
     scene.say("ready")
-    assert scene.replacements[0].talk.said == [{"word": "go", "token": scene.service.token, "ages": [0.0]}]
+    assert scene.replacements[0].talk.said == [
+        {"word": "go", "token": scene.service.token, "ages": [0.0]}
+    ]
     scene.replacements[0].dies()
 
 
@@ -194,7 +210,10 @@ def test_a_start_that_is_under_way_is_finished_first__H10(scene):
     assert scene.replacements[0].talk.said == []
     assert scene.reactor.port.reading  # its announcement must come in
     assert_waiting(answer)
-    assert scene.service.sessions.spawner.closed == TRY_AGAIN or scene.service.sessions.spawner.closed is None
+    assert (
+        scene.service.sessions.spawner.closed == TRY_AGAIN
+        or scene.service.sessions.spawner.closed is None
+    )
     scene.replacements[0].dies()
     scene.advance(1)
 
@@ -217,7 +236,9 @@ def test_a_session_that_the_failed_one_began_is_ours__H02_H09(scene):
     scene.say("ready")
     scene.advance(0.1)
     identity = scene.service._processes.add("session")
-    folder = AttemptFolder.create(scene.home, AttemptRequest(("s",), "/", 0.0, "hub", agent="claude"))
+    folder = AttemptFolder.create(
+        scene.home, AttemptRequest(("s",), "/", 0.0, "hub", agent="claude")
+    )
     folder.process = AttemptProcess(child=identity, holder=None)
     folder.session = AttemptSession("s1", None)
     scene.replacements[0].dies()
@@ -289,7 +310,11 @@ def test_a_hand_off_that_ends_because_the_runner_is_stopped_has_not_failed__H13(
     scene.run.stop()
     scene.advance(1.0)
     assert scene.replacements[0].killed == 1
-    told = {event["event"]: event.get("reason") for event in events(scene) if event["event"].startswith("handoff-")}
+    told = {
+        event["event"]: event.get("reason")
+        for event in events(scene)
+        if event["event"].startswith("handoff-")
+    }
     assert told == {"handoff-began": None, "handoff-stopped": "the old runner was asked to stop"}
 
 
@@ -324,7 +349,10 @@ def test_under_a_supervisor_it_asks_for_a_restart_once_no_session_is_live__H07_V
     scene.advance(0.5)
     scene.upgrade()
     assert scene.run.retired == []
-    assert "supervisord restarts this runner when its 1 live sessions have ended" in scene.handoff()["waitsFor"]
+    assert (
+        "supervisord restarts this runner when its 1 live sessions have ended"
+        in scene.handoff()["waitsFor"]
+    )
     scene.advance(60)  # the start lease is over, and nobody is left
     scene.service.succession.look()
     scene.advance(3)
@@ -332,7 +360,9 @@ def test_under_a_supervisor_it_asks_for_a_restart_once_no_session_is_live__H07_V
     assert scene.replacements == []
 
 
-@pytest.mark.parametrize(("by", "code"), [(Supervision("restart", "systemd"), 75), (Supervision(), 0)])
+@pytest.mark.parametrize(
+    ("by", "code"), [(Supervision("restart", "systemd"), 75), (Supervision(), 0)]
+)
 def test_the_pages_restart_button_ends_it_so_that_a_supervisor_starts_it_again__V02(home, by, code):
     scene = Scene(home, by)
     scene.service.desk.stop_soon("hub")
@@ -346,7 +376,9 @@ def test_a_runner_in_another_program_never_replaces_itself_and_says_so(home):
     scene.advance(700)
     assert scene.replacements == []
     assert scene.handoff()["mode"] == "none"
-    assert scene.handoff()["waitsFor"] == "restarts are the business of the program that it is part of"
+    assert (
+        scene.handoff()["waitsFor"] == "restarts are the business of the program that it is part of"
+    )
     assert scene.service.status()["current"] is False
     scene.run.stop()
 

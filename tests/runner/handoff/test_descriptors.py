@@ -11,7 +11,15 @@ from twisted.internet.task import Clock
 
 from hapi.process import MemoryProcesses
 from hapi.runner.control.listeners import Listeners
-from hapi.runner.handoff.descriptors import DESCRIPTORS, FROM_PID, NONE, OwnStart, prove, take_inheritance, words_for
+from hapi.runner.handoff.descriptors import (
+    DESCRIPTORS,
+    FROM_PID,
+    NONE,
+    OwnStart,
+    prove,
+    take_inheritance,
+    words_for,
+)
 from hapi.runner.lock.home_lock import RunnerLock
 from hapi.runner.storage.state_file import StateFile, state_of_this_run
 from hapi.settings import HubAccess
@@ -25,7 +33,9 @@ class Estate:
 
     def __init__(self, home) -> None:
         self.home, self.open = home, []
-        self.lock = self.keep(os.open(home.runner_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        self.lock = self.keep(
+            os.open(home.runner_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        )
         fcntl.flock(self.lock, fcntl.LOCK_EX)
         self.tcp = self.listener(socket.AF_INET, ("127.0.0.1", 0))
         self.unix = self.listener(socket.AF_UNIX, str(home.runner_socket))
@@ -44,7 +54,14 @@ class Estate:
         return self.keep(made.detach())
 
     def words(self, **other: int) -> tuple[str, str]:
-        given = {"predecessor": OLD, "lock": self.lock, "tcp": self.tcp, "unix": self.unix, "talk": self.talk, **other}
+        given = {
+            "predecessor": OLD,
+            "lock": self.lock,
+            "tcp": self.tcp,
+            "unix": self.unix,
+            "talk": self.talk,
+            **other,
+        }
         environment = words_for(**given)
         return environment[FROM_PID], environment[DESCRIPTORS]
 
@@ -71,7 +88,9 @@ def test_descriptors_that_are_what_they_should_be_are_an_inheritance__H14(estate
     )  # fmt: skip
     assert not os.get_blocking(found.tcp)
     assert not os.get_blocking(found.unix)
-    assert not any(map(os.get_inheritable, (found.lock, found.tcp, found.unix, found.talk)))  # L14, C18: no session gets them
+    assert not any(
+        map(os.get_inheritable, (found.lock, found.tcp, found.unix, found.talk))
+    )  # L14, C18: no session gets them
     with estate.home.runner_lock.open() as fresh, pytest.raises(BlockingIOError):
         fcntl.flock(fresh, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -199,10 +218,14 @@ class TestLock:
 
 
 @pytest_twisted.ensureDeferred
-async def test_ports_that_were_adopted_accept_and_go_without_taking_the_socket_along(estate, reactor):
+async def test_ports_that_were_adopted_accept_and_go_without_taking_the_socket_along(
+    estate, reactor
+):
     factory = Factory.forProtocol(Protocol)
     found = prove(estate.words(), estate.home)
-    listeners = Listeners.adopt(reactor, estate.home.runner_socket, factory, os.dup(found.tcp), os.dup(found.unix))
+    listeners = Listeners.adopt(
+        reactor, estate.home.runner_socket, factory, os.dup(found.tcp), os.dup(found.unix)
+    )
     assert len(listeners.descriptors()) == 2
     listeners.leave_open()
     await listeners.close()
@@ -213,9 +236,17 @@ async def test_ports_that_were_adopted_accept_and_go_without_taking_the_socket_a
 
 
 @pytest.mark.parametrize("disabled", [False, True])
-def test_the_state_file_tells_whether_replacing_is_off_and_npm_never_replaces_us__H08(home, disabled):
+def test_the_state_file_tells_whether_replacing_is_off_and_npm_never_replaces_us__H08(
+    home, disabled
+):
     state = state_of_this_run(
-        access=HubAccess("http://h", "t"), machine_id="m", port=1, argv=(), now=0.0, version="1", handoff_disabled=disabled
+        access=HubAccess("http://h", "t"),
+        machine_id="m",
+        port=1,
+        argv=(),
+        now=0.0,
+        version="1",
+        handoff_disabled=disabled,
     )
     StateFile(home).write(state)
     read = StateFile(home).read()

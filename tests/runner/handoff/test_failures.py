@@ -53,7 +53,9 @@ def test_a_step_that_breaks_ends_the_new_one_and_the_old_one_serves_on__H03(logg
     assert len(logged_failures.take(ValueError)) == 1
 
 
-def test_a_new_one_that_cannot_be_ended_keeps_the_old_one_from_nothing__H03(logged_failures, monkeypatch):
+def test_a_new_one_that_cannot_be_ended_keeps_the_old_one_from_nothing__H03(
+    logged_failures, monkeypatch
+):
     one = Try()
     monkeypatch.setattr(Fake, "end", lambda _: fail(OSError("not permitted")))
     one.new.dies()
@@ -127,9 +129,20 @@ class Runner:
     """One that is about to be replaced, or to replace."""
 
     def __init__(self, home, **parts):
-        self.options, self.sessions, self.left = options_for(home, handoff_disabled=True), Sessions(), []
+        self.options, self.sessions, self.left = (
+            options_for(home, handoff_disabled=True),
+            Sessions(),
+            [],
+        )
         self._parts = Parts(
-            **{"lock": None, "state": SimpleNamespace(value=None), "listeners": None, "site": None, "machine": None, **parts}
+            **{
+                "lock": None,
+                "state": SimpleNamespace(value=None),
+                "listeners": None,
+                "site": None,
+                "machine": None,
+                **parts,
+            }
         )
 
     def parts(self):
@@ -190,7 +203,10 @@ async def test_a_control_socket_where_nobody_listens_is_nobody(home, reactor):
 def test_a_runner_told_never_to_hand_over_says_so__H08(home):
     disk = Disk()
     succession = Succession(
-        clock := Clock(), MemoryProcesses((), clock), start=OwnStart((), "/", {}), watch=BuildWatch(clock, disk)
+        clock := Clock(),
+        MemoryProcesses((), clock),
+        start=OwnStart((), "/", {}),
+        watch=BuildWatch(clock, disk),
     )
     succession.attach(Runner(home))
     disk.now = NEW
@@ -207,7 +223,9 @@ def test_a_build_that_is_being_copied_tells_nothing_of_itself(home):
         def running(self):
             raise FileNotFoundError("gone")
 
-    succession = Succession(clock := Clock(), MemoryProcesses((), clock), watch=BuildWatch(clock, Copied(broken=True)))
+    succession = Succession(
+        clock := Clock(), MemoryProcesses((), clock), watch=BuildWatch(clock, Copied(broken=True))
+    )
     succession.attach(Runner(home))
     status = succession.status()
     assert (status["build"], status["current"]) == (None, None)
@@ -222,10 +240,14 @@ def heir(home, monkeypatch):
     talk, wire = talking.Talk(), StringTransport()
     talk.makeConnection(wire)
     monkeypatch.setattr(talking, "talk_on", lambda reactor, descriptor: talk)
-    succession = Succession(clock, MemoryProcesses((), clock), inheritance=Inheritance(4711, 5, 6, 7, 8))
+    succession = Succession(
+        clock, MemoryProcesses((), clock), inheritance=Inheritance(4711, 5, 6, 7, 8)
+    )
     succession.attach(runner := Runner(home))
     lock = SimpleNamespace(inherit=lambda descriptor: None, take_over=lambda: None)
-    return SimpleNamespace(succession=succession, runner=runner, talk=talk, wire=wire, lock=lock, clock=clock)
+    return SimpleNamespace(
+        succession=succession, runner=runner, talk=talk, wire=wire, lock=lock, clock=clock
+    )
 
 
 def test_a_runner_on_probation_leaves_without_a_word_until_the_home_is_its_own__H02(heir):
@@ -280,7 +302,9 @@ def test_a_runner_that_inherits_nothing_comes_up_by_itself(home):
         ({"SUPERVISOR_ENABLED": "1"}, "restart", "supervisord"),
     ],
 )
-def test_a_part_of_a_program_is_restarted_with_it_or_by_its_supervisor__H07(environ, mode, by, monkeypatch):
+def test_a_part_of_a_program_is_restarted_with_it_or_by_its_supervisor__H07(
+    environ, mode, by, monkeypatch
+):
     monkeypatch.setattr(os, "getppid", lambda: 400)
     succession = part_of(Reactor(), "somebody's program", environ)
     assert (succession.supervision.mode, succession.supervision.by) == (mode, by)
@@ -288,9 +312,12 @@ def test_a_part_of_a_program_is_restarted_with_it_or_by_its_supervisor__H07(envi
 
 
 @pytest.mark.parametrize(
-    ("foreground", "detached", "mode"), [(True, False, "none"), (True, True, "self"), (False, False, "self")]
+    ("foreground", "detached", "mode"),
+    [(True, False, "none"), (True, True, "self"), (False, False, "self")],
 )
-def test_a_runner_watched_in_a_terminal_is_that_terminals_business__H07(monkeypatch, foreground, detached, mode):
+def test_a_runner_watched_in_a_terminal_is_that_terminals_business__H07(
+    monkeypatch, foreground, detached, mode
+):
     monkeypatch.setattr(os, "getppid", lambda: 400)
     monkeypatch.setattr(supervisor, "in_foreground", lambda: foreground)
     succession = succession_of(Reactor(), {}, OwnStart(("runner",), "/", {}), None, detached)
@@ -302,7 +329,13 @@ def test_the_foreground_of_a_terminal_is_known_and_a_file_is_none(tmp_path):
     script = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
     script += "from hapi.runner.supervision.supervisor import in_foreground; print(in_foreground())"
     with open(tmp_path / "said", "wb") as said:
-        subprocess.run([sys.executable, "-c", script], stdin=terminal, stdout=said, start_new_session=True, check=True)
+        subprocess.run(
+            [sys.executable, "-c", script],
+            stdin=terminal,
+            stdout=said,
+            start_new_session=True,
+            check=True,
+        )
     assert (tmp_path / "said").read_text() == "True\n"
     assert supervisor.in_foreground(terminal) is False  # a terminal, and another's
     os.close(ours)
@@ -356,7 +389,9 @@ def test_a_replacement_that_cannot_be_watched_is_said_to_be_so(logged_failures, 
     clock = Clock()
     processes = MemoryProcesses((), clock)
     processes.add("runner", pid=Started.pid)
-    monkeypatch.setattr(MemoryProcesses, "when_exited", lambda *_: fail(OSError("no descriptors left")))
+    monkeypatch.setattr(
+        MemoryProcesses, "when_exited", lambda *_: fail(OSError("no descriptors left"))
+    )
     replacement = replacement_of(clock, processes, Started())
     assert len(logged_failures.take(OSError)) == 1
     ending = replacement.end()

@@ -16,7 +16,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from hapi.process import MemoryProcesses, SystemProcesses
 from hapi.runner.handoff import channel as talking
 from hapi.runner.handoff.channel import Talk, TalkEnded
-from hapi.runner.handoff.descriptors import DESCRIPTORS, FROM_PID, NONE, Heirlooms, Inheritance, OwnStart
+from hapi.runner.handoff.descriptors import (
+    DESCRIPTORS,
+    FROM_PID,
+    NONE,
+    Heirlooms,
+    Inheritance,
+    OwnStart,
+)
 from hapi.runner.handoff.incoming import Heir, PredecessorStays
 from hapi.runner.handoff.replacement import CannotStart, start_replacement
 from tests.support.programs import alive
@@ -42,13 +49,22 @@ class Succession:
     """A new runner, and what the old one says to it."""
 
     def __init__(self, monkeypatch, parent=True):
-        self.clock, self.processes, self.lock, self.forsaken = Clock(), MemoryProcesses(), Lock(), []
-        self.old = self.processes.add("hapi", "runner", "start-sync", pid=os.getppid() if parent else 4711)
+        self.clock, self.processes, self.lock, self.forsaken = (
+            Clock(),
+            MemoryProcesses(),
+            Lock(),
+            [],
+        )
+        self.old = self.processes.add(
+            "hapi", "runner", "start-sync", pid=os.getppid() if parent else 4711
+        )
         self.talk, self.wire = Talk(), StringTransport()
         self.talk.makeConnection(self.wire)
         monkeypatch.setattr(talking, "talk_on", lambda reactor, descriptor: self.talk)
         inheritance = Inheritance(self.old.pid, 5, 6, 7, 8)
-        self.heir = Heir(self.clock, self.processes, inheritance, lambda: self.forsaken.append(True))
+        self.heir = Heir(
+            self.clock, self.processes, inheritance, lambda: self.forsaken.append(True)
+        )
         self.inherited = Deferred.fromCoroutine(self.heir.inherit(self.lock))
 
     def says(self, word, **more):
@@ -135,7 +151,9 @@ def test_a_new_runner_that_cannot_come_up_says_why__H01(monkeypatch):
     assert (last["word"], len(last["reason"])) == ("failed", 500)
 
 
-@pytest.mark.parametrize(("source", "said"), [("os-signal", ["ready", "leaving"]), ("exception", ["ready"])])
+@pytest.mark.parametrize(
+    ("source", "said"), [("os-signal", ["ready", "leaving"]), ("exception", ["ready"])]
+)
 def test_a_new_runner_that_is_stopped_meanwhile_says_so_and_closes__H13(monkeypatch, source, said):
     scene = Succession(monkeypatch)
     scene.says("yours", token="t", ages=[])
@@ -221,7 +239,9 @@ def begin(reactor):
     def start(what, **environment):
         heirlooms = Heirlooms(os.open(os.devnull, os.O_RDONLY), NONE, NONE)
         own = OwnStart((sys.executable, "-c", PROGRAM, what), "/", {**os.environ, **environment})
-        started.append((start_replacement(reactor, SystemProcesses(reactor), own, heirlooms), heirlooms.lock))
+        started.append(
+            (start_replacement(reactor, SystemProcesses(reactor), own, heirlooms), heirlooms.lock)
+        )
         return started[-1][0]
 
     yield start
@@ -255,9 +275,13 @@ async def test_a_replacement_is_ended_with_what_it_started__H03(begin):
     assert not alive(child)
 
 
-@pytest.mark.parametrize(("argv", "cwd"), [(("/nowhere/python",), "/"), ((sys.executable,), None), (("a\0b",), "/")])
+@pytest.mark.parametrize(
+    ("argv", "cwd"), [(("/nowhere/python",), "/"), ((sys.executable,), None), (("a\0b",), "/")]
+)
 def test_what_cannot_be_started_is_said_and_leaves_no_descriptor__H01(reactor, argv, cwd):
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(CannotStart):
-        start_replacement(reactor, SystemProcesses(reactor), OwnStart(argv, cwd, {}), Heirlooms(NONE, NONE, NONE))
+        start_replacement(
+            reactor, SystemProcesses(reactor), OwnStart(argv, cwd, {}), Heirlooms(NONE, NONE, NONE)
+        )
     assert len(os.listdir("/proc/self/fd")) == before

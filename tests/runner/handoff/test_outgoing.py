@@ -9,7 +9,18 @@ from twisted.internet.task import Clock
 
 from hapi.one_shot import Once
 from hapi.runner.handoff.channel import Talk, TalkEnded
-from hapi.runner.handoff.outgoing import PATIENCE, Done, Expected, Failed, Good, Handoff, NotYet, Stopped, Wrong, judge
+from hapi.runner.handoff.outgoing import (
+    PATIENCE,
+    Done,
+    Expected,
+    Failed,
+    Good,
+    Handoff,
+    NotYet,
+    Stopped,
+    Wrong,
+    judge,
+)
 from hapi.runner.handoff.replacement import CannotStart
 from tests.support.runner_stage import assert_waiting, result_of
 
@@ -179,11 +190,15 @@ def test_it_cannot_be_started__H01():
 
     old = Old()
     handoff = Handoff(Clock(), old, missing, lambda pid: EXPECTED)
-    assert result_of(Deferred.fromCoroutine(handoff.run())) == Failed("it could not be started: no such file: /usr/bin/python9")
+    assert result_of(Deferred.fromCoroutine(handoff.run())) == Failed(
+        "it could not be started: no such file: /usr/bin/python9"
+    )
     assert old.log == []  # nothing had been changed
 
 
-@pytest.mark.parametrize("how", ["it ended with exit code 1", "it ended with exit code 0", "it ended by SIGSEGV"])
+@pytest.mark.parametrize(
+    "how", ["it ended with exit code 1", "it ended with exit code 0", "it ended by SIGSEGV"]
+)
 def test_it_ends_before_it_is_ready__H01(how):
     one = Try()
     one.new.dies(how)
@@ -325,7 +340,9 @@ def test_the_old_one_is_stopped_in_the_middle__H13(step):
 
 
 @pytest.mark.parametrize("waits_for", [Deferred, lambda: race([Deferred(), Deferred()])])
-def test_who_leaves_waits_a_bounded_time_for_the_end_of_the_new_one__H13_P01(monkeypatch, waits_for):
+def test_who_leaves_waits_a_bounded_time_for_the_end_of_the_new_one__H13_P01(
+    monkeypatch, waits_for
+):
     """A machine so busy that the killed one is not gone in time: our files are ours again all the same, and nothing broke."""
     one = Try(Deferred())
     one.say("ready")
@@ -360,7 +377,10 @@ def test_after_the_hand_over_nothing_is_taken_back__H13():
     [
         ({}, Good()),
         ({"registered": None}, NotYet("it is not registered at the hub")),
-        ({"hub": {"url": "http://hub", "phase": "connecting"}}, NotYet("its link to the hub does not stand")),
+        (
+            {"hub": {"url": "http://hub", "phase": "connecting"}},
+            NotYet("its link to the hub does not stand"),
+        ),
         ({"pid": 8, "argv": None}, Wrong("it came up with another process id and arguments")),
     ],
 )

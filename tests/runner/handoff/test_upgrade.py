@@ -153,16 +153,36 @@ def test_upgrades_that_are_hours_apart_are_no_loop__H06(clock):
         ({}, {}, "self", None),
         ({"HAPI_RUNNER_SUPERVISED": "1"}, {}, "restart", "HAPI_RUNNER_SUPERVISED"),
         ({"HAPI_RUNNER_SUPERVISED": "1"}, {"detached": True}, "restart", "HAPI_RUNNER_SUPERVISED"),
-        ({"HAPI_RUNNER_SUPERVISED": "1", "NOTIFY_SOCKET": "/n"}, {}, "notify", "HAPI_RUNNER_SUPERVISED"),
+        (
+            {"HAPI_RUNNER_SUPERVISED": "1", "NOTIFY_SOCKET": "/n"},
+            {},
+            "notify",
+            "HAPI_RUNNER_SUPERVISED",
+        ),
         ({"HAPI_RUNNER_SUPERVISED": "0"}, {}, "self", None),
         ({"INVOCATION_ID": "x", "NOTIFY_SOCKET": "/n"}, {}, "notify", "Type=notify"),
         ({"INVOCATION_ID": "x"}, {}, "restart", "systemd"),
         ({"INVOCATION_ID": "x", "SYSTEMD_EXEC_PID": "500"}, {}, "restart", "systemd"),
-        ({"INVOCATION_ID": "x", "SYSTEMD_EXEC_PID": "400"}, {}, "restart", "systemd"),  # a shell between
-        ({"INVOCATION_ID": "x", "SYSTEMD_EXEC_PID": "77"}, {}, "self", None),  # a terminal emulator that is a unit
+        (
+            {"INVOCATION_ID": "x", "SYSTEMD_EXEC_PID": "400"},
+            {},
+            "restart",
+            "systemd",
+        ),  # a shell between
+        (
+            {"INVOCATION_ID": "x", "SYSTEMD_EXEC_PID": "77"},
+            {},
+            "self",
+            None,
+        ),  # a terminal emulator that is a unit
         ({"INVOCATION_ID": "x"}, {"detached": True}, "self", None),
         ({"SUPERVISOR_ENABLED": "1"}, {}, "restart", "supervisord"),
-        ({"XPC_SERVICE_NAME": "me.hapi"}, {"platform": "darwin", "parent": 1}, "restart", "launchd"),
+        (
+            {"XPC_SERVICE_NAME": "me.hapi"},
+            {"platform": "darwin", "parent": 1},
+            "restart",
+            "launchd",
+        ),
         ({"XPC_SERVICE_NAME": "0"}, {"platform": "darwin", "parent": 1}, "self", None),
         ({}, {"pid": 1, "parent": 0}, "none", "container"),
         ({}, {"parent": 1}, "self", None),  # its starter is gone

@@ -42,7 +42,9 @@ class Scene:
             return case.failureResultOf(done).value
         finally:
             self.in_place = self.home.npm_lock.read_text() if self.home.npm_lock.exists() else None
-            self.left = sorted(path.name for path in self.home.path.glob("runner.state.json.lock.*"))
+            self.left = sorted(
+                path.name for path in self.home.path.glob("runner.state.json.lock.*")
+            )
             self.lock.release()
 
 
@@ -70,7 +72,9 @@ def exchanges(request, monkeypatch):
 def test_a_living_runners_lock_made_meanwhile_holds_the_home__L02_L03(home, exchanges, step):
     scene = Scene(home, {step: theirs_instead})
     held = scene.run()
-    if step == "judging":  # what we judged is no longer there: theirs comes out of the exchange, and goes back
+    if (
+        step == "judging"
+    ):  # what we judged is no longer there: theirs comes out of the exchange, and goes back
         assert "exchanged back" in scene.seen or not exchanges
     assert isinstance(held, HomeHeld)
     assert (held.pid, scene.in_place, scene.left) == (THEIRS, str(THEIRS), [])

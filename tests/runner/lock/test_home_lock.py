@@ -143,7 +143,9 @@ def test_a_pid_that_now_is_a_strangers_holds_nothing__L04(locks, clock, home, pr
 
 
 @pytest.mark.parametrize("pid", [os.getpid(), os.getppid()], ids=["ours", "our parent"])
-def test_a_lock_with_our_own_pid_or_our_parents_is_taken_over_at_once__L05(locks, clock, home, processes, pid):
+def test_a_lock_with_our_own_pid_or_our_parents_is_taken_over_at_once__L05(
+    locks, clock, home, processes, pid
+):
     npm_runner(processes, home, pid=pid)
     home.npm_lock.write_text(str(pid))
     acquired(locks(), clock)
@@ -210,7 +212,9 @@ def test_another_users_file_is_named_with_its_owner__L09(locks, clock, home, whi
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EIO])
-def test_a_file_system_without_locks_is_refused_in_words__L15(locks, clock, home, monkeypatch, number):
+def test_a_file_system_without_locks_is_refused_in_words__L15(
+    locks, clock, home, monkeypatch, number
+):
     def no_locks(*_):
         raise OSError(number, os.strerror(number))
 
@@ -221,7 +225,9 @@ def test_a_file_system_without_locks_is_refused_in_words__L15(locks, clock, home
     assert not home.npm_lock.exists()
 
 
-def test_another_hosts_runner_on_a_shared_disk_is_not_judged_by_its_pid__L15(locks, clock, home, monkeypatch):
+def test_another_hosts_runner_on_a_shared_disk_is_not_judged_by_its_pid__L15(
+    locks, clock, home, monkeypatch
+):
     home.runner_lock.write_text(json.dumps({"pid": 1, "host": "elsewhere", "bootId": "another"}))
     home.npm_lock.write_text("999")
     monkeypatch.setattr(lockfile, "_file_system", lambda _device: "nfs4")
@@ -234,7 +240,9 @@ def test_another_hosts_runner_on_a_shared_disk_is_not_judged_by_its_pid__L15(loc
 
 
 def test_our_own_host_is_no_other_host(home, locks, clock, monkeypatch):
-    home.runner_lock.write_text(json.dumps({"pid": 1, "host": socket.gethostname(), "bootId": "before the reboot"}))
+    home.runner_lock.write_text(
+        json.dumps({"pid": 1, "host": socket.gethostname(), "bootId": "before the reboot"})
+    )
     home.npm_lock.write_text("999")
     monkeypatch.setattr(lockfile, "_file_system", lambda _device: "nfs4")
     acquired(locks(), clock)
@@ -254,7 +262,9 @@ def test_whoever_takes_our_file_while_it_settles_has_the_home__L03(locks, clock,
     assert home.npm_lock.read_text() == "4321"
 
 
-def test_a_lock_that_changes_between_look_and_exchange_is_put_back__L02(locks, clock, home, processes):
+def test_a_lock_that_changes_between_look_and_exchange_is_put_back__L02(
+    locks, clock, home, processes
+):
     """The moment after our judgement an npm starter has cleaned up and made a lock of its own."""
     npm_runner(processes, home)
     home.npm_lock.write_text("999")
@@ -272,7 +282,9 @@ def test_a_lock_that_changes_between_look_and_exchange_is_put_back__L02(locks, c
 
 
 @pytest.mark.parametrize("lacking", ["exchange", "links", "both"])
-def test_file_systems_without_links_or_exchange_do__L15(locks, clock, home, processes, monkeypatch, lacking):
+def test_file_systems_without_links_or_exchange_do__L15(
+    locks, clock, home, processes, monkeypatch, lacking
+):
     def refuse(*_args, **_more):
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
@@ -341,7 +353,9 @@ def test_a_lock_that_names_nobody_alive_is_taken_back__L10(locks, clock, home):
     assert home.npm_lock.read_text() == str(os.getpid())
 
 
-def test_another_live_runner_in_the_lock_supersedes_us_and_we_touch_nothing__L11(locks, clock, home, processes):
+def test_another_live_runner_in_the_lock_supersedes_us_and_we_touch_nothing__L11(
+    locks, clock, home, processes
+):
     lock = acquired(locks(), clock)
     npm_runner(processes, home)
     home.npm_lock.unlink()
@@ -358,8 +372,12 @@ def test_another_live_runner_in_the_state_file_supersedes_us__L11(locks, clock, 
     assert lock.fence() == Superseded(4321)
 
 
-@pytest.mark.parametrize("state", ['{"pid": 999}', '{"pid": 55}', "[]", "", "no json", '{"pid": "x"}'])
-def test_a_state_file_that_names_no_live_runner_changes_nothing__S07(locks, clock, home, processes, state):
+@pytest.mark.parametrize(
+    "state", ['{"pid": 999}', '{"pid": 55}', "[]", "", "no json", '{"pid": "x"}']
+)
+def test_a_state_file_that_names_no_live_runner_changes_nothing__S07(
+    locks, clock, home, processes, state
+):
     processes.add("vim", pid=55)
     lock = acquired(locks(), clock)
     home.runner_state.write_text(state)
@@ -397,10 +415,14 @@ def test_looking_changes_nothing__L16(locks, clock, home):
     assert owner_of(home) == {}
     assert names(home) == []
     lock = acquired(locks(), clock)
-    before = [(path.stat().st_ino, path.stat().st_mtime_ns) for path in (home.runner_lock, home.npm_lock)]
+    before = [
+        (path.stat().st_ino, path.stat().st_mtime_ns) for path in (home.runner_lock, home.npm_lock)
+    ]
     for _ in range(1000):
         assert owner_of(home)["pid"] == os.getpid()
-    assert [(path.stat().st_ino, path.stat().st_mtime_ns) for path in (home.runner_lock, home.npm_lock)] == before
+    assert [
+        (path.stat().st_ino, path.stat().st_mtime_ns) for path in (home.runner_lock, home.npm_lock)
+    ] == before
     lock.release()
     assert owner_of(home) == {}
 

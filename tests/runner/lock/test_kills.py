@@ -77,9 +77,15 @@ def test_killed_at_any_step_the_next_start_wins__L12_L13(home, start, monkeypatc
             if next(left) == number:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        assert in_a_process(lambda step=die_there: whole_life(home, start, step)) == -signal.SIGKILL, steps[number]
-        assert in_a_process(lambda: whole_life(home, start, lambda _: None)) == 0, f"after a kill at {steps[number]!r}"
-        assert sorted(name for name in os.listdir(home.path) if name.startswith("runner")) == ["runner.lock"], steps[number]
+        assert (
+            in_a_process(lambda step=die_there: whole_life(home, start, step)) == -signal.SIGKILL
+        ), steps[number]
+        assert in_a_process(lambda: whole_life(home, start, lambda _: None)) == 0, (
+            f"after a kill at {steps[number]!r}"
+        )
+        assert sorted(name for name in os.listdir(home.path) if name.startswith("runner")) == [
+            "runner.lock"
+        ], steps[number]
 
 
 def test_killed_while_holding_the_next_start_wins_without_help__L12(home):

@@ -69,7 +69,9 @@ def test_a_lock_that_the_kernel_refuses_for_another_reason_is_said__L15(locks, m
     assert "it cannot be locked: Input/output error" in str(unusable)
 
 
-def test_a_lock_file_deleted_between_open_and_lock_is_looked_at_again__L10(home, locks, monkeypatch):
+def test_a_lock_file_deleted_between_open_and_lock_is_looked_at_again__L10(
+    home, locks, monkeypatch
+):
     flock, deleted = lockfile.fcntl.flock, []
 
     def slow(descriptor, how):
@@ -92,7 +94,9 @@ def test_a_home_that_cannot_be_opened_is_named__S03(home, locks):
         home.path.with_name("elsewhere").rename(home.path)
 
 
-def test_a_lock_that_cannot_be_made_again_leaves_the_home_ours_until_the_next_beat__S02(home, locks, monkeypatch):
+def test_a_lock_that_cannot_be_made_again_leaves_the_home_ours_until_the_next_beat__S02(
+    home, locks, monkeypatch
+):
     lock = locks()
     assert acquire(lock) is None
     home.npm_lock.unlink()
@@ -134,7 +138,9 @@ def test_another_runner_lock_in_the_place_of_ours_supersedes_us__S09(home, locks
     assert lock.fence() == Superseded(4321)
 
 
-def test_what_cannot_be_written_back_after_a_hand_off_is_logged_and_the_lock_held__S02(home, locks, monkeypatch):
+def test_what_cannot_be_written_back_after_a_hand_off_is_logged_and_the_lock_held__S02(
+    home, locks, monkeypatch
+):
     lock = locks()
     assert acquire(lock) is None
     home.npm_lock.write_text("7")
@@ -153,7 +159,9 @@ def test_an_heir_that_cannot_write_its_pid_says_so__S02(home, locks, monkeypatch
         lock.take_over()
 
 
-@pytest.mark.parametrize("content", [b"[]", b"{", b"\xff", b'{"pid": "x"}', b"[" * 4000, b" " * 5000])
+@pytest.mark.parametrize(
+    "content", [b"[]", b"{", b"\xff", b'{"pid": "x"}', b"[" * 4000, b" " * 5000]
+)
 def test_an_owner_that_makes_no_sense_is_nobody__S05(home, content):
     home.runner_lock.write_bytes(content)
     assert owner_of(home).get("pid") in (None, "x")
@@ -179,7 +187,9 @@ def test_without_renameat2_the_exchange_says_that_there_is_none(home, monkeypatc
     assert refused.value.errno in npmlock.NO_EXCHANGE
 
 
-def test_a_lock_that_others_change_each_time_keeps_nothing_else_waiting_and_is_given_up_with_words__L02(home, locks):
+def test_a_lock_that_others_change_each_time_keeps_nothing_else_waiting_and_is_given_up_with_words__L02(
+    home, locks
+):
     def restless(step):
         if step == "judged stale":
             home.npm_lock.unlink()

@@ -10,11 +10,15 @@ from hypothesis import strategies as st
 from hapi.runner.lock.owner import Held, Stale, Suspect, Unfinished, has_open, pid_in, verdict
 
 RUNNER = ("node", "/usr/bin/hapi", "runner", "start-sync")
-LIVE = Suspect(pid=7, owner=1000, words=RUNNER, started_at=90.0, home="/home/me/.hapi", in_state=False)
+LIVE = Suspect(
+    pid=7, owner=1000, words=RUNNER, started_at=90.0, home="/home/me/.hapi", in_state=False
+)
 
 
 def judged(pid=7, suspect=LIVE, mtime=100.0, now=200.0, family=frozenset((1, 2, 3))):
-    return verdict(pid, suspect, mtime=mtime, now=now, uid=1000, home="/home/me/.hapi", family=family)
+    return verdict(
+        pid, suspect, mtime=mtime, now=now, uid=1000, home="/home/me/.hapi", family=family
+    )
 
 
 @pytest.mark.parametrize(
@@ -37,7 +41,9 @@ def judged(pid=7, suspect=LIVE, mtime=100.0, now=200.0, family=frozenset((1, 2, 
         ({"is_starter": True}, Stale()),
     ],
 )
-def test_a_live_process_holds_the_lock_unless_it_surely_is_no_runner_of_this_home__L04_S07(facts, expected):
+def test_a_live_process_holds_the_lock_unless_it_surely_is_no_runner_of_this_home__L04_S07(
+    facts, expected
+):
     assert judged(suspect=evolve(LIVE, **facts)) == expected
 
 
@@ -51,7 +57,14 @@ def test_our_own_pid_and_our_parents_hold_nothing__L05(pid):
 
 
 @pytest.mark.parametrize(
-    ("age", "expected"), [(0.0, Unfinished()), (9.9, Unfinished()), (10.1, Stale()), (-5.0, Unfinished()), (-3600.0, Stale())]
+    ("age", "expected"),
+    [
+        (0.0, Unfinished()),
+        (9.9, Unfinished()),
+        (10.1, Stale()),
+        (-5.0, Unfinished()),
+        (-3600.0, Stale()),
+    ],
 )
 def test_a_lock_without_a_pid_is_waited_for_ten_seconds__L06(age, expected):
     assert judged(pid=None, suspect=None, mtime=200.0 - age, now=200.0) == expected

@@ -21,7 +21,13 @@ PROGRAM = SUPPORT / "lock_starters.py"
 def rounds(home, kind, count, ours, npm):
     words = [str(home.path), kind, str(count), str(ours), str(npm), SEED, "runner", "start-sync"]
     environment = {**os.environ, "HAPI_HOME": str(home.path), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, str(PROGRAM), *words], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM), *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(found) == count

@@ -115,7 +115,10 @@ def test_a_new_start_does_not_pass_those_that_wait(home):
     stage.spawn(asked_by="second")
     assert stage.processes.launched == []
     stage.clock.advance(1)
-    assert [plan.attempt.request.asked_by for plan in stage.processes.launched] == ["first", "second"]
+    assert [plan.attempt.request.asked_by for plan in stage.processes.launched] == [
+        "first",
+        "second",
+    ]
     stage.children.leave()
 
 
@@ -134,7 +137,15 @@ def test_draining_refuses_and_answers_those_that_wait(home):
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("0", 0), ("1048576", 1 << 20), ("512M", 512 << 20), ("2G", 2 << 30), ("2gb", 2 << 30), ("1 GiB", 1 << 30), ("3k", 3072)],
+    [
+        ("0", 0),
+        ("1048576", 1 << 20),
+        ("512M", 512 << 20),
+        ("2G", 2 << 30),
+        ("2gb", 2 << 30),
+        ("1 GiB", 1 << 30),
+        ("3k", 3072),
+    ],
 )
 def test_sizes_are_read_as_people_write_them(text, size):
     assert read_size(text) == size
@@ -151,7 +162,10 @@ def test_sizes_are_written_as_people_read_them():
 
 
 def test_the_flag_wins_over_the_variable_over_the_setting():
-    environ, settings = {"HAPI_RUNNER_MAX_SESSIONS": "5"}, {"maxSessions": 7, "minFreeMemory": "1G", "spawnQueue": 3}
+    environ, settings = (
+        {"HAPI_RUNNER_MAX_SESSIONS": "5"},
+        {"maxSessions": 7, "minFreeMemory": "1G", "spawnQueue": 3},
+    )
     assert Limits.read({"max_sessions": "2"}, environ, settings) == Limits(2, 1 << 30, 3)
     assert Limits.read({}, environ, settings).sessions == 5
     assert Limits.read({}, {}, settings).sessions == 7
@@ -173,9 +187,20 @@ def test_a_limit_that_is_none_names_where_it_stands(environ, settings, names):
 
 def test_flags_of_admission_are_part_of_the_command_line_that_starts_the_same_runner(home):
     environ = {"HAPI_HOME": str(home.path), "CLI_API_TOKEN": "t"}
-    options = RunnerOptions.from_environment(environ, max_sessions="3", min_free_memory="1G", queue="2")
+    options = RunnerOptions.from_environment(
+        environ, max_sessions="3", min_free_memory="1G", queue="2"
+    )
     assert options.limits == Limits(3, 1 << 30, 2)
-    assert options.argv == ("runner", "start-sync", "--max-sessions", "3", "--min-free-memory", "1G", "--queue", "2")
+    assert options.argv == (
+        "runner",
+        "start-sync",
+        "--max-sessions",
+        "3",
+        "--min-free-memory",
+        "1G",
+        "--queue",
+        "2",
+    )
 
 
 def test_free_memory_is_what_the_machine_and_the_control_group_leave(tmp_path):

@@ -25,7 +25,14 @@ def stopped(stage, name):
     after, tally = Later(stage.clock), Tally(stage.clock)
     told = (lambda *_: None, lambda *_: None)
     sessions = Sessions(
-        stage.clock, stage.spawner._options, stage.processes, stage.now, lambda *_, **__: None, after, tally, *told
+        stage.clock,
+        stage.spawner._options,
+        stage.processes,
+        stage.now,
+        lambda *_, **__: None,
+        after,
+        tally,
+        *told,
     )
     sessions.spawner, sessions.children = stage.spawner, stage.children
     return Deferred.fromCoroutine(sessions.stop(name, reason="archived", actor="hub", method="hub"))

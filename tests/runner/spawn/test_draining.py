@@ -51,7 +51,11 @@ class Client:
 
 def test_waiting_ends_with_the_last_turn_and_the_last_start():
     clock = Clock()
-    busy, starting, calm = {"turns": ["s1"]}, {"turns": [], "starting": 1}, {"turns": [], "starting": 0, "unknown": ["n"]}
+    busy, starting, calm = (
+        {"turns": ["s1"]},
+        {"turns": [], "starting": 1},
+        {"turns": [], "starting": 0, "unknown": ["n"]},
+    )
     waiting = Deferred.fromCoroutine(until_calm(clock, Client(busy, starting, calm), 60))
     clock.pump([0.5] * 3)
     assert result_of(waiting) == calm

@@ -41,11 +41,18 @@ def test_what_a_reboot_interrupted_is_offered_with_its_resume_id__V06(stage):
     stage.clock.advance(0.5)
     after_a_reboot(stage)
     (one,) = reviver(stage).offered()
-    assert (one.session_id, one.resume_id, one.reason, one.agent) == ("s1", "agent-7", "machine stopped", "claude")
+    assert (one.session_id, one.resume_id, one.reason, one.agent) == (
+        "s1",
+        "agent-7",
+        "machine stopped",
+        "claude",
+    )
 
 
 def test_it_comes_back_as_the_same_session_with_what_was_asked__V06(stage):
-    child = stage.started("s1", agent="opencode", model="m", permissionMode="plan", startingMode="remote")
+    child = stage.started(
+        "s1", agent="opencode", model="m", permissionMode="plan", startingMode="remote"
+    )
     child.folder.report = AttemptReport(at=1.0, ready=True, agent_session_id="agent-7")
     stage.clock.advance(0.5)
     after_a_reboot(stage)
@@ -68,10 +75,22 @@ def test_it_comes_back_as_the_same_session_with_what_was_asked__V06(stage):
         (None, AttemptEnd(1, None, 1.0), "exit code 1"),
         (None, AttemptEnd(None, "SIGKILL", 1.0), "ended by SIGKILL"),
         (None, AttemptEnd(None, None, 1.0), "its end was not seen"),
-        (StopOrder("machine stopped", "machine", "found at start", 1.0), AttemptEnd(None, None, 1.0), "machine stopped"),
+        (
+            StopOrder("machine stopped", "machine", "found at start", 1.0),
+            AttemptEnd(None, None, 1.0),
+            "machine stopped",
+        ),
         (StopOrder("Stopped by runner", "hub", "hub", 1.0), AttemptEnd(None, "SIGTERM", 1.0), None),
-        (StopOrder("start lease over", "runner", "lease", 1.0), AttemptEnd(None, "SIGKILL", 1.0), None),
-        (StopOrder("User terminated", "session", "terminated", 1.0), AttemptEnd(0, None, 1.0), None),
+        (
+            StopOrder("start lease over", "runner", "lease", 1.0),
+            AttemptEnd(None, "SIGKILL", 1.0),
+            None,
+        ),
+        (
+            StopOrder("User terminated", "session", "terminated", 1.0),
+            AttemptEnd(0, None, 1.0),
+            None,
+        ),
     ],
 )
 def test_only_an_end_that_nobody_wanted_is_an_interruption__C19(stop, end, reason):
@@ -147,7 +166,9 @@ def test_one_that_fails_is_tried_again_with_longer_and_longer_pauses_and_then_le
 
 
 def worktree_of(plan):
-    return {name: value for name, value in plan.environment.items() if name.startswith("HAPI_WORKTREE_")}
+    return {
+        name: value for name, value in plan.environment.items() if name.startswith("HAPI_WORKTREE_")
+    }
 
 
 def test_a_revived_session_knows_its_worktree_again_however_often__V06(home, tmp_path):
@@ -185,7 +206,9 @@ def test_a_worktree_stays_when_a_revival_in_it_fails__D07_D08(home, tmp_path):
     assert stage.worktrees.removed == []
 
 
-def test_a_session_goes_on_in_its_worktree_beside_the_workspace_root_and_nobody_else_does__X17(home, tmp_path):
+def test_a_session_goes_on_in_its_worktree_beside_the_workspace_root_and_nobody_else_does__X17(
+    home, tmp_path
+):
     root, beside = tmp_path / "repo", tmp_path / "repo-worktrees/x"
     root.mkdir(), beside.mkdir(parents=True)
     tree = Worktree(str(root), "hapi-x", "x", str(beside), 1)
@@ -194,7 +217,10 @@ def test_a_session_goes_on_in_its_worktree_beside_the_workspace_root_and_nobody_
     stage.processes.exit(child.identity, signal="SIGKILL")
     assert result_of(stage.spawn(beside)).code == "outside_workspace_roots"
     assert result_of(stage.spawn(beside, existingSessionId="s2")).code == "outside_workspace_roots"
-    assert result_of(stage.spawn(beside.parent, existingSessionId="s1")).code == "outside_workspace_roots"
+    assert (
+        result_of(stage.spawn(beside.parent, existingSessionId="s1")).code
+        == "outside_workspace_roots"
+    )
     answer = stage.spawn(beside, existingSessionId="s1")
     stage.announce(stage.pid, "s1")
     assert result_of(answer) == Spawned("s1")

@@ -28,12 +28,16 @@ def test_a_spawn_is_answered_when_the_session_announces_itself(stage):
     assert stage.announce(stage.pid, "s1") == Accepted()
     assert result_of(answer) == Spawned("s1")
     assert stage.folder.session.session_id == "s1"
-    assert [(one.happy_session_id, one.started_by, one.pid) for one in stage.children.listed()] == [("s1", "runner", stage.pid)]
+    assert [(one.happy_session_id, one.started_by, one.pid) for one in stage.children.listed()] == [
+        ("s1", "runner", stage.pid)
+    ]
 
 
 def test_an_announcement_from_below_the_launched_program_is_its_own(stage):
     answer = stage.spawn()
-    inner = stage.processes.add("node", parent=stage.pid, environment={"HAPI_ATTEMPT": stage.folder.id})
+    inner = stage.processes.add(
+        "node", parent=stage.pid, environment={"HAPI_ATTEMPT": stage.folder.id}
+    )
     assert stage.announce(inner.pid, "s1") == Accepted()
     assert result_of(answer) == Spawned("s1")
     assert stage.children.listed()[0].pid == inner.pid
@@ -43,7 +47,11 @@ def test_the_folder_says_what_was_asked_and_holds_no_token(stage):
     stage.spawn(agent="codex", token="very-secret", model="m", existingSessionId="e1")
     request = stage.folder.request
     assert request.argv[:2] == ("/bin/session", "codex")
-    assert (request.asked_by, request.existing_session_id, request.options["model"]) == ("hub", "e1", "m")
+    assert (request.asked_by, request.existing_session_id, request.options["model"]) == (
+        "hub",
+        "e1",
+        "m",
+    )
     assert "very-secret" not in (stage.folder.path / "request.json").read_text()
 
 
@@ -74,7 +82,9 @@ def test_a_silent_session_is_ended_with_its_tree_and_said_so__W01(stage):
     stage.pass_time(14.9)
     assert_waiting(answer)
     stage.clock.advance(0.2)
-    assert result_of(answer) == SpawnRefused(f"Session webhook timeout for PID {pid}. stderr: still starting")
+    assert result_of(answer) == SpawnRefused(
+        f"Session webhook timeout for PID {pid}. stderr: still starting"
+    )
     assert stage.folder.stop.reason == "start lease over"
     assert stage.folder.end.signal == "SIGTERM"
     assert stage.children.listed() == []
@@ -110,7 +120,9 @@ def test_a_child_killed_young_is_told_with_the_signal__C07(stage):
     answer = stage.spawn()
     pid = stage.pid
     stage.processes.exit(stage.folder.process.child, None, "SIGKILL")
-    assert result_of(answer) == SpawnRefused(f"Session process exited before webhook for PID {pid} (signal SIGKILL)")
+    assert result_of(answer) == SpawnRefused(
+        f"Session process exited before webhook for PID {pid} (signal SIGKILL)"
+    )
 
 
 def test_a_program_that_is_missing_leaves_no_attempt_open__C08(home):
@@ -187,7 +199,9 @@ def test_a_stop_while_starting_ends_the_attempt__C17(stage):
 def test_an_agent_that_is_missing_is_refused_before_a_directory_is_made(home, tmp_path):
     stage = Stage(home, missing={"pi": "not_found"})
     refused = result_of(stage.spawn(tmp_path / "new", agent="pi"))
-    assert refused == SpawnRefused("pi is not installed or is not on PATH", "agent_unavailable", "pi")
+    assert refused == SpawnRefused(
+        "pi is not installed or is not on PATH", "agent_unavailable", "pi"
+    )
     assert not (tmp_path / "new").exists()
     assert stage.failed[0][0] == refused
 
@@ -211,7 +225,9 @@ def test_a_root_that_is_gone_refuses_spawns__D04(home, tmp_path):
 
 
 def test_a_missing_directory_is_made_or_asked_for(stage, tmp_path):
-    assert result_of(stage.spawn(tmp_path / "a", approvedNewDirectoryCreation=False)) == NeedsDirectory(str(tmp_path / "a"))
+    assert result_of(
+        stage.spawn(tmp_path / "a", approvedNewDirectoryCreation=False)
+    ) == NeedsDirectory(str(tmp_path / "a"))
     stage.spawn(tmp_path / "b/c")
     assert (tmp_path / "b/c").is_dir()
     stage.children.leave()
@@ -288,7 +304,11 @@ def test_the_child_starts_in_the_directory_that_was_judged__D03(home, tmp_path, 
     (root / "a").mkdir(parents=True)
     stage, places = Stage(home, roots=WorkspaceRoots.parse([str(root)])), []
     launch = MemoryProcesses.launch
-    monkeypatch.setattr(MemoryProcesses, "launch", lambda self, plan: (places.append(os.stat(plan.cwd)), launch(self, plan))[1])
+    monkeypatch.setattr(
+        MemoryProcesses,
+        "launch",
+        lambda self, plan: (places.append(os.stat(plan.cwd)), launch(self, plan))[1],
+    )
     stage.spawn(root / "a")
     assert places[0].st_ino == (root / "a").stat().st_ino
     assert stage.folder.request.cwd == str(root / "a")
@@ -305,10 +325,16 @@ def test_a_session_that_was_ended_because_its_launch_failed_is_told_with_its_end
     stage, told = Stage(home), []
     stage.processes = Silent(stage.programs, stage.clock)
     stage.restart()
-    stage.children.note = lambda event, child=None, **facts: told.append((event, child.pid, facts["signal"]))
+    stage.children.note = lambda event, child=None, **facts: told.append(
+        (event, child.pid, facts["signal"])
+    )
     answer = stage.spawn(existingSessionId="e1")
     stage.clock.advance(1.0)
     assert "its holder said nothing" in result_of(answer).message
     child = stage.children.named("e1")[0]
-    assert (child.identity, child.exit, child.is_live) == (stage.folder.process.child, Exit(None, "SIGKILL"), False)
+    assert (child.identity, child.exit, child.is_live) == (
+        stage.folder.process.child,
+        Exit(None, "SIGKILL"),
+        False,
+    )
     assert told == [("ended", child.pid, "SIGKILL")]

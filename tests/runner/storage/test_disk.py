@@ -170,7 +170,9 @@ def test_nothing_is_launched_before_its_folder_is_on_the_disk__S12(disk, stage):
     assert [child.state for child in stage.children] == ["launched"]
 
 
-def test_a_start_that_waited_for_the_disk_is_called_off_when_the_runner_leaves__S12(home, disk, stage):
+def test_a_start_that_waited_for_the_disk_is_called_off_when_the_runner_leaves__S12(
+    home, disk, stage
+):
     starting = stage.spawn()
     stage.spawner.closed = LEFT
     disk.go()

@@ -17,7 +17,11 @@ from tests.support.runner_stage import Stage, result_of
 
 
 def events(home):
-    return [json.loads(line) for line in home.events.read_text().splitlines()] if home.events.exists() else []
+    return (
+        [json.loads(line) for line in home.events.read_text().splitlines()]
+        if home.events.exists()
+        else []
+    )
 
 
 def names(home):
@@ -44,7 +48,11 @@ def test_a_sessions_whole_life_stands_in_the_journal__C19(stage, home):
     result_of(stage.stop("s1", "no longer needed"))
     assert names(home) == ["spawn", "announced", "ready", "stop-asked", "ended"]
     spawned, announced, _, asked, ended = events(home)
-    assert (spawned["actor"], spawned["agent"], spawned["attempt"]) == ("hub", "claude", child.attempt)
+    assert (spawned["actor"], spawned["agent"], spawned["attempt"]) == (
+        "hub",
+        "claude",
+        child.attempt,
+    )
     assert (announced["session"], announced["pid"]) == ("s1", child.pid)
     assert (asked["reason"], asked["actor"]) == ("no longer needed", "hub")
     assert (ended["signal"], ended["reason"]) == ("SIGTERM", "no longer needed")
@@ -58,7 +66,11 @@ def test_a_session_that_ends_by_itself_has_its_exit_code_and_no_reason__C19(stag
 
 
 def ends(home):
-    return [(event["attempt"], event.get("exitCode")) for event in events(home) if event["event"] == "ended"]
+    return [
+        (event["attempt"], event.get("exitCode"))
+        for event in events(home)
+        if event["event"] == "ended"
+    ]
 
 
 def test_an_end_that_no_runner_told_is_told_once_by_a_later_one__C19_P04(stage, home):
@@ -95,7 +107,9 @@ def lose(stage, *names):
     stage.adopt()
 
 
-def test_an_end_and_a_stop_that_only_the_journal_tells_are_not_told_again_and_nothing_is_offered__S02_C19(stage, home):
+def test_an_end_and_a_stop_that_only_the_journal_tells_are_not_told_again_and_nothing_is_offered__S02_C19(
+    stage, home
+):
     child = stage.started("s1")
     at = stage.now()
     result_of(stage.stop("s1", "enough"))
@@ -108,7 +122,10 @@ def test_an_end_and_a_stop_that_only_the_journal_tells_are_not_told_again_and_no
         "hub",
         AttemptEnd(None, "SIGTERM", at),
     )
-    assert Reviver(stage.children, stage.spawner.spawn, stage.clock.callLater, stage.now).offered() == []
+    assert (
+        Reviver(stage.children, stage.spawner.spawn, stage.clock.callLater, stage.now).offered()
+        == []
+    )
 
 
 def test_the_name_of_a_session_that_only_the_journal_tells_is_known__S02(stage, home):
@@ -116,7 +133,12 @@ def test_the_name_of_a_session_that_only_the_journal_tells_is_known__S02(stage, 
     lose(stage, "session.json")
     stage.pass_time(600.0)
     (one,) = stage.children.listed()
-    assert (one.happy_session_id, one.pid, one.state, one.unverified) == ("s1", child.pid, "announced", True)
+    assert (one.happy_session_id, one.pid, one.state, one.unverified) == (
+        "s1",
+        child.pid,
+        "announced",
+        True,
+    )
     assert child.folder.session.session_id == "s1"
 
 
@@ -139,9 +161,11 @@ def test_a_holder_that_was_killed_is_told_of_once__C15(stage, home):
             look_for_holder(stage.processes, each, stage.children.note)
     for each in (child, other):
         result_of(stage.stop(each.session_id))
-    assert [(event["attempt"], event["holder"]) for event in events(home) if event["event"] == "holder-lost"] == [
-        (child.attempt, child.holder.pid)
-    ]
+    assert [
+        (event["attempt"], event["holder"])
+        for event in events(home)
+        if event["event"] == "holder-lost"
+    ] == [(child.attempt, child.holder.pid)]
 
 
 def test_a_stop_notices_that_the_holder_is_gone__C15(stage, home):
@@ -151,7 +175,9 @@ def test_a_stop_notices_that_the_holder_is_gone__C15(stage, home):
     assert names(home)[-3:] == ["stop-asked", "holder-lost", "ended"]
 
 
-@pytest.mark.parametrize("lines", ["", "no json\n[]\n{}\n", '{"time": "soon", "event": "ended"}\n', "\0" * 300_000])
+@pytest.mark.parametrize(
+    "lines", ["", "no json\n[]\n{}\n", '{"time": "soon", "event": "ended"}\n', "\0" * 300_000]
+)
 def test_a_journal_of_garbage_tells_nothing_and_stops_nothing(home, lines):
     home.events.write_text(lines)
     assert read_back(home).tells("any", 1e9)
@@ -165,7 +191,9 @@ def test_while_a_replacement_tells_of_ends_the_old_runner_does_not__H09(stage, h
     for each in (child, other):
         each.folder.end = AttemptEnd(each.exit.exit_code, None, stage.now())
     assert ends(home) == []
-    Journal(home, now=stage.now).note("ended", other, exitCode=4)  # the replacement did, and then failed
+    Journal(home, now=stage.now).note(
+        "ended", other, exitCode=4
+    )  # the replacement did, and then failed
     stage.children.tell_untold(read_back(home).tells)
     assert ends(home) == [(other.attempt, 4), (child.attempt, 3)]
     assert stage.children.untold is None
@@ -176,7 +204,11 @@ def test_a_refused_start_says_who_asked_and_why__M01(home):
     keep_journal(stage)
     result_of(stage.spawn(asked_by="control: pid 7"))
     (refused,) = events(home)
-    assert (refused["event"], refused["code"], refused["actor"]) == ("spawn-refused", "session_limit", "control: pid 7")
+    assert (refused["event"], refused["code"], refused["actor"]) == (
+        "spawn-refused",
+        "session_limit",
+        "control: pid 7",
+    )
 
 
 def test_an_overdue_start_and_its_late_announcement_are_told__W01(stage, home):
@@ -195,7 +227,9 @@ def test_the_journal_is_private_and_holds_no_token__K02(home):
     secrets.add("very-secret-token")
     old = os.umask(0)
     try:
-        Journal(home, secrets).note("spawn-refused", reason="said very-secret-token\nand a line \x1b[31m")
+        Journal(home, secrets).note(
+            "spawn-refused", reason="said very-secret-token\nand a line \x1b[31m"
+        )
     finally:
         os.umask(old)
     content = home.events.read_text()
@@ -212,7 +246,11 @@ def test_the_journal_is_bounded_and_keeps_the_newest__S14(home):
     older = home.events.with_name("events.jsonl.1")
     assert home.events.stat().st_size <= 2000
     assert older.stat().st_size <= 2000
-    kept = [json.loads(line)["number"] for path in (older, home.events) for line in path.read_text().splitlines()]
+    kept = [
+        json.loads(line)["number"]
+        for path in (older, home.events)
+        for line in path.read_text().splitlines()
+    ]
     assert kept == list(range(kept[0], 200))
 
 

@@ -35,7 +35,14 @@ from tests.support.runner_stage import Stage
 IDENTITY = ProcessIdentity(1000, 5000, "00000000-0000-4000-8000-000000000000", 1_005_000)
 RECORDS = {
     "request": AttemptRequest(
-        ("hapi", "claude"), "/tmp", 1.0, "hub", "claude", "row", "agent-id", {"made_by_us": True, "path": "/w"}
+        ("hapi", "claude"),
+        "/tmp",
+        1.0,
+        "hub",
+        "claude",
+        "row",
+        "agent-id",
+        {"made_by_us": True, "path": "/w"},
     ),
     "process": AttemptProcess(IDENTITY, ProcessIdentity(1001, 5007, IDENTITY.boot_id, 1_005_007)),
     "session": AttemptSession("s1", "agent-id", 1000, 2.0, {"path": "/tmp", "flavor": "claude"}),
@@ -111,7 +118,9 @@ def test_a_changed_lock_is_somebodys_or_nobodys__L07(home, disk):
     runner = stage.processes.add("hapi", "runner", "start-sync", pid=4321)
     judge = Judge(home, stage.processes, lambda: 1000.0, lambda identity: 0.0)
     for number in inputs():
-        content = garbage.mangled_bytes(garbage.pick([b"4321", b"4321\n", b"00004321", b"99", b"", b"-4321", b"4321 4321"]))
+        content = garbage.mangled_bytes(
+            garbage.pick([b"4321", b"4321\n", b"00004321", b"99", b"", b"-4321", b"4321 4321"])
+        )
         verdict = judge.of_lock(content, mtime=number % 2 * 1000.0)
         assert isinstance(verdict, Stale | Held | Unfinished)
         assert not isinstance(verdict, Held) or (verdict.pid == runner.pid == pid_in(content))
@@ -177,7 +186,9 @@ def test_a_runner_comes_up_over_any_folders_and_signals_no_stranger__S11_P04(hom
             folder.mkdir(parents=True)
             for name, sample in samples.items():
                 if garbage.random.random() < 0.7:
-                    (folder / f"{name}.json").write_bytes(garbage.json_bytes(sample, list(samples.values()), kept=0.4))
+                    (folder / f"{name}.json").write_bytes(
+                        garbage.json_bytes(sample, list(samples.values()), kept=0.4)
+                    )
         live = stage.adopt()
         stage.clock.advance(0.0)
         stage.children.listed()

@@ -14,7 +14,13 @@ from twisted.internet.task import Clock
 from hapi.attempts import AttemptFolder
 from hapi.process.interface import LaunchPlan
 from hapi.process.launch import environment_of
-from hapi.runner.supervision.sd_notify import Notifications, Notifier, notifier, status_line, watchdog_interval
+from hapi.runner.supervision.sd_notify import (
+    Notifications,
+    Notifier,
+    notifier,
+    status_line,
+    watchdog_interval,
+)
 
 
 @define
@@ -26,7 +32,12 @@ class Succession:
 class Runner:
     succession: Succession = field(factory=Succession)
     up: Deferred = field(factory=Deferred)
-    found: dict = field(factory=lambda: {"hub": {"url": "http://hub:1", "phase": "connecting", "reason": None}, "children": 0})
+    found: dict = field(
+        factory=lambda: {
+            "hub": {"url": "http://hub:1", "phase": "connecting", "reason": None},
+            "children": 0,
+        }
+    )
 
     def when_up(self):
         return self.up
@@ -54,7 +65,11 @@ class Systemd:
 
 @pytest.fixture(params=["path", "abstract"])
 def systemd(request, tmp_path):
-    name = str(tmp_path / "notify") if request.param == "path" else f"@hapi-test-{secrets.token_hex(8)}"
+    name = (
+        str(tmp_path / "notify")
+        if request.param == "path"
+        else f"@hapi-test-{secrets.token_hex(8)}"
+    )
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind("\0" + name[1:] if name.startswith("@") else name)
         listening.setblocking(False)
@@ -70,7 +85,11 @@ def clock():
 def told(systemd, clock):
     """A runner whose owner speaks to systemd, with a watchdog of 20 s."""
     runner = Runner()
-    environ = {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "20000000", "WATCHDOG_PID": str(os.getpid())}
+    environ = {
+        "NOTIFY_SOCKET": systemd.address,
+        "WATCHDOG_USEC": "20000000",
+        "WATCHDOG_PID": str(os.getpid()),
+    }
     made = notifier(clock, runner, environ)
     assert made is not None
     made.startService()
@@ -96,7 +115,10 @@ def test_the_status_tells_link_and_sessions_when_they_change__V04(told, systemd,
     systemd.heard()
     clock.pump([1.0] * 6)
     assert systemd.heard() == []
-    runner.found = {"hub": {"url": "http://hub:1", "phase": "connected", "reason": None}, "children": 1}
+    runner.found = {
+        "hub": {"url": "http://hub:1", "phase": "connected", "reason": None},
+        "children": 1,
+    }
     clock.advance(5.0)
     assert "STATUS=connected to http://hub:1, 1 session" in systemd.heard()
 
@@ -107,7 +129,9 @@ def test_a_live_reactor_feeds_the_watchdog_at_half_its_time__V03(told, systemd, 
     assert systemd.heard().count("WATCHDOG=1") == 4
 
 
-def test_a_blocked_reactor_feeds_nobody_and_catches_up_with_one_sign_of_life__V03(told, systemd, clock):
+def test_a_blocked_reactor_feeds_nobody_and_catches_up_with_one_sign_of_life__V03(
+    told, systemd, clock
+):
     systemd.heard()
     clock.advance(9.9)
     assert systemd.heard() == []  # nothing is sent but from the reactor's own turn
@@ -157,7 +181,9 @@ def test_a_start_that_fails_tells_why__V10(told, systemd):
     assert systemd.heard() == ["STATUS=cannot start: port 7\\nis in use"]
 
 
-@pytest.mark.parametrize("environ", [{}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "vsock:2:1"}, {"NOTIFY_SOCKET": "@"}])
+@pytest.mark.parametrize(
+    "environ", [{}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "vsock:2:1"}, {"NOTIFY_SOCKET": "@"}]
+)
 def test_without_a_socket_that_can_be_spoken_to_there_is_no_notifier(environ, clock):
     assert notifier(clock, Runner(), environ) is None
 
@@ -183,15 +209,27 @@ def test_the_watchdog_is_fed_when_it_is_ours__V03(environ, expected):
 
 
 def test_a_replacement_feeds_the_watchdog_of_its_predecessor__V03_H07():
-    assert watchdog_interval({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "8"}, pid=7, replaces=True) == 1.5
+    assert (
+        watchdog_interval({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "8"}, pid=7, replaces=True)
+        == 1.5
+    )
 
 
 def test_a_status_stays_on_its_line__K03():
     hub = {"url": "http://hub:1", "phase": "refused", "reason": "no\nWATCHDOG=trigger"}
-    assert status_line({"hub": hub, "children": 2}) == "refused: http://hub:1 (no\\nWATCHDOG=trigger), 2 sessions"
+    assert (
+        status_line({"hub": hub, "children": 2})
+        == "refused: http://hub:1 (no\\nWATCHDOG=trigger), 2 sessions"
+    )
 
 
 def test_sessions_inherit_none_of_it__C18(tmp_path):
-    ours = {"NOTIFY_SOCKET": "/n", "WATCHDOG_USEC": "1", "WATCHDOG_PID": "2", "LISTEN_FDS": "1", "PATH": "/bin"}
+    ours = {
+        "NOTIFY_SOCKET": "/n",
+        "WATCHDOG_USEC": "1",
+        "WATCHDOG_PID": "2",
+        "LISTEN_FDS": "1",
+        "PATH": "/bin",
+    }
     kept = environment_of(LaunchPlan(("true",), "/", ours, AttemptFolder(tmp_path / "a1")))
     assert kept == {"PATH": "/bin", "HAPI_ATTEMPT": "a1"}

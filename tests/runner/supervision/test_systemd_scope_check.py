@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 from twisted.internet.defer import Deferred
 
-from hapi.runner.supervision.systemd_scope_check import Surroundings, Unit, properties, unit_of, warnings
+from hapi.runner.supervision.systemd_scope_check import (
+    Surroundings,
+    Unit,
+    properties,
+    unit_of,
+    warnings,
+)
 from tests.support.runner_stage import result_of
 
 SERVICE = "0::/system.slice/hapi-runner.service\n"
@@ -19,8 +25,14 @@ LOGIN = "0::/user.slice/user-1000.slice/session-3.scope\n"
         (SERVICE, Unit("hapi-runner.service", False)),
         (USERS, Unit("hapi-runner.service", True)),
         (LOGIN, Unit("session-3.scope", False)),
-        ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/vte-1.scope\n", Unit("vte-1.scope", True)),
-        ("9:name=systemd:/system.slice/a.service\n4:memory:/x.service\n0::/\n", Unit("a.service", False)),
+        (
+            "0::/user.slice/user-1000.slice/user@1000.service/app.slice/vte-1.scope\n",
+            Unit("vte-1.scope", True),
+        ),
+        (
+            "9:name=systemd:/system.slice/a.service\n4:memory:/x.service\n0::/\n",
+            Unit("a.service", False),
+        ),
         ("0::/\n", None),
         ("4:memory:/docker/abc\n", None),
         ("", None),
@@ -33,15 +45,35 @@ def test_the_unit_is_read_from_the_control_group__V01(cgroups, unit):
 @pytest.mark.parametrize(
     ("unit", "found", "lingers", "words"),
     [
-        (Unit("a.service", False), {"KillMode": "control-group"}, False, ["a.service has KillMode=control-group"]),
+        (
+            Unit("a.service", False),
+            {"KillMode": "control-group"},
+            False,
+            ["a.service has KillMode=control-group"],
+        ),
         (Unit("a.service", False), {"KillMode": "mixed"}, False, ["KillMode=process"]),
         (Unit("a.service", False), {"KillMode": "process"}, False, []),
         (Unit("a.service", False), {}, False, []),
-        (Unit("a.service", True), {"KillMode": "control-group"}, False, ["KillMode=process", "enable-linger"]),
+        (
+            Unit("a.service", True),
+            {"KillMode": "control-group"},
+            False,
+            ["KillMode=process", "enable-linger"],
+        ),
         (Unit("a.service", True), {"KillMode": "process"}, False, ["when you log out"]),
         (Unit("a.service", True), {"KillMode": "process"}, True, []),
-        (Unit("session-3.scope", False), {"KillMode": "control-group", "KillUserProcesses": "yes"}, False, ["when you log out"]),
-        (Unit("session-3.scope", False), {"KillMode": "control-group", "KillUserProcesses": "no"}, False, []),
+        (
+            Unit("session-3.scope", False),
+            {"KillMode": "control-group", "KillUserProcesses": "yes"},
+            False,
+            ["when you log out"],
+        ),
+        (
+            Unit("session-3.scope", False),
+            {"KillMode": "control-group", "KillUserProcesses": "no"},
+            False,
+            [],
+        ),
         (Unit("session-3.scope", False), {"KillUserProcesses": "yes"}, True, []),
     ],
 )
@@ -52,7 +84,10 @@ def test_what_would_end_the_sessions_is_said__V01_V09(unit, found, lingers, word
 
 
 def test_properties_are_read_line_by_line():
-    assert properties("KillMode=process\nDescription=a=b\nnothing\n") == {"KillMode": "process", "Description": "a=b"}
+    assert properties("KillMode=process\nDescription=a=b\nnothing\n") == {
+        "KillMode": "process",
+        "Description": "a=b",
+    }
 
 
 @pytest.fixture
@@ -79,14 +114,20 @@ def looked(root, cgroups, answers):
 
 def test_systemd_is_asked_about_our_own_unit_and_linger_is_a_file__V01_V09(system):
     said, asked = looked(system, USERS, {"systemctl": "KillMode=process\n"})
-    assert asked == [["systemctl", "--user", "show", "--property=KillMode", "--", "hapi-runner.service"]]
+    assert asked == [
+        ["systemctl", "--user", "show", "--property=KillMode", "--", "hapi-runner.service"]
+    ]
     assert len(said) == 1
     (system / "var/lib/systemd/linger/me").touch()
     assert looked(system, USERS, {"systemctl": "KillMode=process\n"})[0] == []
 
 
 def test_a_login_session_asks_what_becomes_of_its_processes__V09(system):
-    said, asked = looked(system, LOGIN, {"systemctl": "KillMode=control-group\n", "loginctl": "KillUserProcesses=yes\n"})
+    said, asked = looked(
+        system,
+        LOGIN,
+        {"systemctl": "KillMode=control-group\n", "loginctl": "KillUserProcesses=yes\n"},
+    )
     assert len(asked) == 2
     assert "log out" in said[0]
 

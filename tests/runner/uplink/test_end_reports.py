@@ -23,7 +23,9 @@ class Hub:
     active: bool = True
     connected: bool = True
     trouble: Exception | None = None
-    before_write: list = field(factory=list)  # what others do to the row, one for each write of ours
+    before_write: list = field(
+        factory=list
+    )  # what others do to the row, one for each write of ours
     ended: list = field(factory=list)
     asked: int = 0
 
@@ -39,7 +41,11 @@ class Hub:
         self.asked += 1
         if self.trouble is not None:
             raise self.trouble
-        return {"metadata": dict(self.metadata), "metadataVersion": self.version, "active": self.active}
+        return {
+            "metadata": dict(self.metadata),
+            "metadataVersion": self.version,
+            "active": self.active,
+        }
 
     def call(self, event, message, timeout=10.0):
         assert event == "update-metadata"
@@ -48,12 +54,21 @@ class Hub:
         if not self.connected:
             return fail(LinkLost("cut"))
         if message["expectedVersion"] != self.version:
-            return succeed({"result": "version-mismatch", "version": self.version, "metadata": dict(self.metadata)})
+            return succeed(
+                {
+                    "result": "version-mismatch",
+                    "version": self.version,
+                    "metadata": dict(self.metadata),
+                }
+            )
         self.metadata, self.version = message["metadata"], self.version + 1
         return succeed({"result": "success", "version": self.version, "metadata": self.metadata})
 
     def emit(self, event, message, keep=True):
-        assert (event, keep) == ("session-end", False)  # never kept for a later connection: it may live again by then
+        assert (event, keep) == (
+            "session-end",
+            False,
+        )  # never kept for a later connection: it may live again by then
         self.ended.append(message["reason"])
         self.active = False
 
@@ -84,7 +99,13 @@ class Scene:
 
     def session(self, **changes):
         child = self.stage.started("s1")
-        metadata = {"hostPid": child.host.pid, "machineId": "machine-1", "lifecycleState": "running", "name": "n", **changes}
+        metadata = {
+            "hostPid": child.host.pid,
+            "machineId": "machine-1",
+            "lifecycleState": "running",
+            "name": "n",
+            **changes,
+        }
         self.hub = Hub(metadata)
         return child
 
@@ -123,7 +144,13 @@ def test_every_end_reads_differently_at_the_hub__C19_R08(how, order, archived, r
     death = Death("s1", frozenset({7}), "machine-1", how, stop, 5)
     verdict = judge({"hostPid": 7}, True, death)
     assert verdict == Archive(
-        {"hostPid": 7, "lifecycleState": "archived", "lifecycleStateSince": 5, "archivedBy": "runner", "archiveReason": archived}
+        {
+            "hostPid": 7,
+            "lifecycleState": "archived",
+            "lifecycleStateSince": 5,
+            "archivedBy": "runner",
+            "archiveReason": archived,
+        }
     )
     assert death.end_reason == reason
 
@@ -156,9 +183,15 @@ def test_who_said_farewell_is_left_alone(scene):
     assert (scene.hub.ended, scene.hub.metadata["archiveReason"]) == ([], "User terminated")
 
 
-@pytest.mark.parametrize(("is_full", "reason"), [(True, "no longer needed"), (False, BY_SIGNAL.archive_reason)])
-def test_who_could_not_read_the_order_for_a_full_disk_is_corrected__S02_C19(scene, monkeypatch, is_full, reason):
-    child = scene.session(lifecycleState="archived", archiveReason=BY_SIGNAL.archive_reason, archivedBy="cli")
+@pytest.mark.parametrize(
+    ("is_full", "reason"), [(True, "no longer needed"), (False, BY_SIGNAL.archive_reason)]
+)
+def test_who_could_not_read_the_order_for_a_full_disk_is_corrected__S02_C19(
+    scene, monkeypatch, is_full, reason
+):
+    child = scene.session(
+        lifecycleState="archived", archiveReason=BY_SIGNAL.archive_reason, archivedBy="cli"
+    )
     scene.hub.active = False
 
     def write(path, content, **how):
@@ -174,7 +207,9 @@ def test_who_could_not_read_the_order_for_a_full_disk_is_corrected__S02_C19(scen
 
 def test_a_session_that_goes_on_elsewhere_is_not_ended__C11(scene):
     child = scene.session()
-    scene.hub.before_write.append(lambda: scene.hub.change(hostPid=999_999))  # between our look and our write
+    scene.hub.before_write.append(
+        lambda: scene.hub.change(hostPid=999_999)
+    )  # between our look and our write
     scene.die(child)
     assert scene.hub.metadata["lifecycleState"] == "running"
     assert (scene.hub.ended, scene.hub.active) == ([], True)
@@ -184,7 +219,10 @@ def test_a_rename_meanwhile_is_kept__R07(scene):
     child = scene.session()
     scene.hub.before_write.append(lambda: scene.hub.change(name="better"))
     scene.die(child)
-    assert (scene.hub.metadata["name"], scene.hub.metadata["lifecycleState"]) == ("better", "archived")
+    assert (scene.hub.metadata["name"], scene.hub.metadata["lifecycleState"]) == (
+        "better",
+        "archived",
+    )
     assert scene.hub.ended == ["error"]
 
 
@@ -280,10 +318,15 @@ def test_an_end_of_last_week_is_no_news(scene):
 def test_one_that_spoke_to_the_hub_and_never_to_us_is_told_of_too__C17_R08(home):
     scene = Scene(Stage(home, programs={"session": Runs(deaf=True)}))
     answer = scene.stage.spawn(existingSessionId="s1")
-    scene.hub = Hub({"hostPid": scene.stage.pid, "machineId": "machine-1", "lifecycleState": "running"})
+    scene.hub = Hub(
+        {"hostPid": scene.stage.pid, "machineId": "machine-1", "lifecycleState": "running"}
+    )
     scene.stage.pass_time(20)
     assert result_of(answer).message.startswith("Session webhook timeout")
-    assert (scene.hub.metadata["archiveReason"], scene.hub.ended) == ("start lease over", ["terminated"])
+    assert (scene.hub.metadata["archiveReason"], scene.hub.ended) == (
+        "start lease over",
+        ["terminated"],
+    )
 
 
 def test_a_hub_that_does_not_know_our_token_just_now_is_asked_again__N06(scene):

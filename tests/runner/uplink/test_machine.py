@@ -11,7 +11,13 @@ from twisted.internet.task import Clock
 from hapi.net.client.link import LinkStatus
 from hapi.net.common.errors import AckTimeout, HubRefused, HubUnreachable
 from hapi.net.common.rpc import RpcTable
-from hapi.protocol.machine import MachineHealth, RunnerFacts, runner_capabilities, spawn_error, with_roots
+from hapi.protocol.machine import (
+    MachineHealth,
+    RunnerFacts,
+    runner_capabilities,
+    spawn_error,
+    with_roots,
+)
 from hapi.runner.uplink.health import HealthGauge
 from hapi.runner.uplink.machine import Machine, describe, retry_delay
 from hapi.runner.uplink.refusals import Refusals
@@ -20,7 +26,9 @@ from hapi.settings import HubAccess
 from tests.support.paths import FIXTURES
 from tests.support.runner_stage import assert_waiting, options_for, result_of
 
-RECORDED = [json.loads(line) for line in (FIXTURES / "machine-connect.jsonl").read_text().splitlines()]
+RECORDED = [
+    json.loads(line) for line in (FIXTURES / "machine-connect.jsonl").read_text().splitlines()
+]
 FACTS = RunnerFacts(19506, 38465, 1795175850041, runner_capabilities())
 
 
@@ -71,11 +79,17 @@ class Link:
         if answer is None:
             silent = Deferred()
             timer = self.clock.callLater(timeout, lambda: silent.errback(AckTimeout(event)))
-            return silent.addBoth(lambda result: (timer.cancel() if timer.active() else None, result)[1])
+            return silent.addBoth(
+                lambda result: (timer.cancel() if timer.active() else None, result)[1]
+            )
         return succeed(answer)
 
     def states(self):
-        return [message["runnerState"] for event, message in self.said if event == "machine-update-state"]
+        return [
+            message["runnerState"]
+            for event, message in self.said
+            if event == "machine-update-state"
+        ]
 
 
 class Hub:
@@ -83,7 +97,13 @@ class Hub:
 
     def __init__(self, **stored):
         self.refusals, self.bodies = [], []
-        self.machine = {"runnerState": None, "runnerStateVersion": 1, "metadata": None, "metadataVersion": 1, **stored}
+        self.machine = {
+            "runnerState": None,
+            "runnerStateVersion": 1,
+            "metadata": None,
+            "metadataVersion": 1,
+            **stored,
+        }
 
     async def register_machine(self, body):
         self.bodies.append(json.loads(json.dumps(body)))
@@ -127,7 +147,9 @@ def test_the_registration_has_the_recorded_keys(home, tmp_path):
     assert link.started
 
 
-def test_a_runner_that_is_started_again_and_again_does_not_pester_a_hub_that_refuses_it__V08_N06(home):
+def test_a_runner_that_is_started_again_and_again_does_not_pester_a_hub_that_refuses_it__V08_N06(
+    home,
+):
     hub, clock = Hub(), Clock()
     for _ in range(100):
         hub.refusals = [HubRefused(401, "Invalid token")] * 9
@@ -161,10 +183,15 @@ def test_with_another_token_nobody_waits__V08_N06(home):
     assert len(hub.bodies) == 1
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"access": 1}', '{"count": "9"}', "\\0", "9" * 5000])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"access": 1}', '{"count": "9"}', "\\0", "9" * 5000]
+)
 def test_a_broken_memory_of_refusals_is_none__V08(home, content):
     home.refusals.write_text(content)
-    assert Refusals(home, HubAccess("http://127.0.0.1:1", "token"), lambda: 1000.0).earlier() == (0, 0.0)
+    assert Refusals(home, HubAccess("http://127.0.0.1:1", "token"), lambda: 1000.0).earlier() == (
+        0,
+        0.0,
+    )
 
 
 def test_without_roots_the_key_is_left_out(home):
@@ -175,9 +202,16 @@ def test_the_state_after_a_connect_is_the_recorded_one(built):
     _, _, link, machine = built
     machine.start()
     link.connect()
-    recorded = next(json.loads(line["frame"][8:])[1] for line in RECORDED if "machine-update-state" in line.get("frame", ""))
+    recorded = next(
+        json.loads(line["frame"][8:])[1]
+        for line in RECORDED
+        if "machine-update-state" in line.get("frame", "")
+    )
     (state,) = link.states()
-    assert state | {"startedAt": 0} == recorded["runnerState"] | {"startedAt": 0, "lastSpawnError": None}
+    assert state | {"startedAt": 0} == recorded["runnerState"] | {
+        "startedAt": 0,
+        "lastSpawnError": None,
+    }
 
 
 def test_registration_is_tried_for_ever_and_the_status_tells_why__N01(built):
@@ -194,7 +228,14 @@ def test_registration_is_tried_for_ever_and_the_status_tells_why__N01(built):
 
 
 def test_a_hub_that_is_back_sees_us_within_five_seconds__N02():
-    assert max(retry_delay(HubUnreachable("x"), attempt, Random(seed)) for attempt in range(1, 90) for seed in range(50)) < 5.0
+    assert (
+        max(
+            retry_delay(HubUnreachable("x"), attempt, Random(seed))
+            for attempt in range(1, 90)
+            for seed in range(50)
+        )
+        < 5.0
+    )
     first = retry_delay(HubUnreachable("x"), 1, Random(1))
     assert 1.0 <= first <= 1.3
 
@@ -204,7 +245,12 @@ def test_a_refused_token_is_no_tight_loop_and_no_end__N06(built):
     hub.refusals = [HubRefused(401, "Invalid token")] * 100
     machine.start()
     reason = str(HubRefused(401, "Invalid token"))
-    assert machine.status() == {"url": "http://127.0.0.1:1", "phase": "refused", "reason": reason, "refusedWith": 401}
+    assert machine.status() == {
+        "url": "http://127.0.0.1:1",
+        "phase": "refused",
+        "reason": reason,
+        "refusedWith": 401,
+    }
     for _ in range(3600):
         clock.advance(1.0)
     assert len(hub.bodies) <= 20
@@ -226,7 +272,12 @@ def test_nothing_of_an_earlier_shutdown_is_left_and_the_port_is_ours(home):
     machine.start()
     link.connect()
     (state,) = link.states()
-    assert (state["status"], state["httpPort"], state["pid"], state["kept"]) == ("running", 38465, 19506, 4)
+    assert (state["status"], state["httpPort"], state["pid"], state["kept"]) == (
+        "running",
+        38465,
+        19506,
+        4,
+    )
     assert not {"shutdownRequestedAt", "shutdownSource"} & set(state)
     assert link.said[0][1]["expectedVersion"] == 9
 
@@ -238,7 +289,11 @@ def test_another_writer_is_adopted_and_the_state_built_anew__N07(built):
 
     def answer(event, message):
         if event == "machine-update-state" and mismatches:
-            return {"result": "version-mismatch", "version": message["expectedVersion"] + 5, "runnerState": mismatches.pop(0)}
+            return {
+                "result": "version-mismatch",
+                "version": message["expectedVersion"] + 5,
+                "runnerState": mismatches.pop(0),
+            }
         return accept(event, message)
 
     link.answer = answer
@@ -267,10 +322,16 @@ def test_the_state_is_said_again_on_the_next_connect_when_no_answer_came__N08(bu
 def test_changed_roots_are_written_and_unchanged_ones_not(home, tmp_path):
     roots = WorkspaceRoots.parse([str(tmp_path)])
     for stored, written in ((["/old"], True), ([str(tmp_path)], False)):
-        _, _, link, machine = build(home, Hub(metadata={"host": "h", "displayName": "d", "workspaceRoots": stored}), roots)
+        _, _, link, machine = build(
+            home, Hub(metadata={"host": "h", "displayName": "d", "workspaceRoots": stored}), roots
+        )
         machine.start()
         link.connect()
-        wrote = [message["metadata"] for event, message in link.said if event == "machine-update-metadata"]
+        wrote = [
+            message["metadata"]
+            for event, message in link.said
+            if event == "machine-update-metadata"
+        ]
         assert bool(wrote) is written
         if written:
             assert wrote == [{"host": "h", "displayName": "d", "workspaceRoots": [str(tmp_path)]}]
@@ -282,7 +343,13 @@ def test_the_hub_is_told_of_a_failed_start_and_of_the_next_good_one(built):
     machine.start()
     link.connect()
     machine.note_spawn(spawn_error("no", 5, pid=7, exit_code=1))
-    assert link.states()[-1]["lastSpawnError"] == {"message": "no", "pid": 7, "exitCode": 1, "signal": None, "at": 5}
+    assert link.states()[-1]["lastSpawnError"] == {
+        "message": "no",
+        "pid": 7,
+        "exitCode": 1,
+        "signal": None,
+        "at": 5,
+    }
     machine.note_spawn(None)
     assert link.states()[-1]["lastSpawnError"] is None
     said = len(link.said)
@@ -331,9 +398,15 @@ def test_an_error_event_makes_us_register_again(built):
     clock, hub, link, machine = built
     machine.start()
     clock.advance(6.0)
-    link.events["error"]({"message": "machine not found", "code": "not-found", "scope": "machine", "id": "machine-1"})
+    link.events["error"](
+        {"message": "machine not found", "code": "not-found", "scope": "machine", "id": "machine-1"}
+    )
     assert len(hub.bodies) == 2
-    link.events["error"]({"code": "not-found", "scope": "session"}), link.events["error"](None), link.events["error"]("x")
+    (
+        link.events["error"]({"code": "not-found", "scope": "session"}),
+        link.events["error"](None),
+        link.events["error"]("x"),
+    )
     assert len(hub.bodies) == 2
 
 
@@ -351,7 +424,13 @@ def test_what_other_sockets_wrote_is_adopted(built):
     machine.note_spawn(spawn_error("no", 5))
     assert link.said[-1][1]["expectedVersion"] == 40
     assert link.states()[-1]["by"] == "x"
-    for strange in (None, {}, {"body": 5}, {"body": {"t": "new-message"}}, {"body": body | {"machineId": "other"}}):
+    for strange in (
+        None,
+        {},
+        {"body": 5},
+        {"body": {"t": "new-message"}},
+        {"body": body | {"machineId": "other"}},
+    ):
         link.events["update"](strange)
 
 
@@ -365,7 +444,11 @@ def test_the_farewell_tells_the_source_and_waits_no_longer_than_it_may__P08(buil
     clock.advance(0.45)
     result_of(leaving)
     state = link.states()[-1]
-    assert (state["status"], state["shutdownSource"], state["shutdownRequestedAt"]) == ("shutting-down", "hapi-cli", 1_000_000)
+    assert (state["status"], state["shutdownSource"], state["shutdownRequestedAt"]) == (
+        "shutting-down",
+        "hapi-cli",
+        1_000_000,
+    )
     result_of(Deferred.fromCoroutine(machine.close()))
     clock.advance(10.0)
     assert clock.getDelayedCalls() == []
@@ -424,7 +507,11 @@ def test_a_failure_nobody_foresaw_is_logged_and_tried_again__P07(built, logged_f
 
 
 def pushed(link, version, **state):
-    body = {"t": "update-machine", "machineId": "machine-1", "runnerState": {"version": version, "value": state}}
+    body = {
+        "t": "update-machine",
+        "machineId": "machine-1",
+        "runnerState": {"version": version, "value": state},
+    }
     link.events["update"]({"id": "u", "seq": 1, "createdAt": 1, "body": body})
 
 

@@ -18,7 +18,10 @@ from tests.support.runner_stage import options_for, result_of
 
 RECORDED = [json.loads(line) for line in (FIXTURES / "rpc-results.jsonl").read_text().splitlines()]
 OURS = [
-    line for line in RECORDED if line["method"] in ("spawn-happy-session", "stop-session", "stop-runner", "agent-availability")
+    line
+    for line in RECORDED
+    if line["method"]
+    in ("spawn-happy-session", "stop-session", "stop-runner", "agent-availability")
 ]
 
 
@@ -35,7 +38,9 @@ class Runner:
     async def spawn(self, request, asked_by, within=None):
         self.asked.append((request.directory, asked_by))
         if request.directory == "/etc":
-            return SpawnRefused("Directory is outside this machine's workspace roots", "outside_workspace_roots")
+            return SpawnRefused(
+                "Directory is outside this machine's workspace roots", "outside_workspace_roots"
+            )
         refusal = self.availability.refusal(request.flavor)
         return refusal or self.result
 
@@ -54,11 +59,16 @@ def runner(home, tmp_path):
 def call(runner, method, params):
     table = RpcTable("m")
     offer_methods(table, runner)
-    request = {"method": f"m:{method}", "params": params if isinstance(params, str) else json.dumps(params)}
+    request = {
+        "method": f"m:{method}",
+        "params": params if isinstance(params, str) else json.dumps(params),
+    }
     return json.loads(result_of(Deferred.fromCoroutine(table.answer(request))))
 
 
-@pytest.mark.parametrize("line", OURS, ids=[f"{line['method']} {json.dumps(line['params'])}" for line in OURS])
+@pytest.mark.parametrize(
+    "line", OURS, ids=[f"{line['method']} {json.dumps(line['params'])}" for line in OURS]
+)
 def test_answers_are_the_recorded_ones(runner, line):
     assert call(runner, line["method"], line["params"]) == line["result"]
 
@@ -82,7 +92,9 @@ def test_a_directory_is_asked_for(runner):
     assert answer == {"type": "requestToApproveDirectoryCreation", "directory": "/d"}
 
 
-@pytest.mark.parametrize("params", ["", "nonsense", None, [], {"directory": 5}, {"directory": "/d", "agent": {}}])
+@pytest.mark.parametrize(
+    "params", ["", "nonsense", None, [], {"directory": 5}, {"directory": "/d", "agent": {}}]
+)
 def test_malformed_params_are_an_error_answer__N20(runner, params):
     assert "error" in call(runner, "spawn-happy-session", params)
 
@@ -91,7 +103,9 @@ def test_our_own_agents_are_named_only_to_who_asks_for_all(home):
     availability = Availability.of(options_for(home, session_command=OWN_SESSIONS))
     known = {entry["agent"] for entry in availability.answer({})["agents"]}
     assert known <= KNOWN
-    everything = {entry["agent"]: entry["available"] for entry in availability.answer({"all": True})["agents"]}
+    everything = {
+        entry["agent"]: entry["available"] for entry in availability.answer({"all": True})["agents"]
+    }
     assert everything["demo"] is True
     assert [config["flavor"] for config in availability.more_configs()] == ["demo"]
 
@@ -104,7 +118,11 @@ def test_our_own_agents_are_named_only_to_who_asks_for_all(home):
         ("claude", {"HAPI_CLAUDE_PATH": "/bin/true"}, None),
         ("claude", {"HAPI_CLAUDE_PATH": "/no/such"}, "not_found"),
         ("dsh", {"HAPI_DSH_ACP_COMMAND": "/bin/true"}, None),
-        ("dsh", {"HAPI_DSH_ACP_COMMAND": "/bin/true", "HAPI_DSH_ACP_ARGS_JSON": "{"}, "invalid_configuration"),
+        (
+            "dsh",
+            {"HAPI_DSH_ACP_COMMAND": "/bin/true", "HAPI_DSH_ACP_ARGS_JSON": "{"},
+            "invalid_configuration",
+        ),
         ("codex", {"HAPI_CODEX_APP_SERVER_BIN": "/no/such"}, "invalid_configuration"),
         ("cursor", {}, "not_found"),
     ],
@@ -130,7 +148,10 @@ def test_a_chat_is_found_where_cursor_keeps_it(tmp_path, path, store):
     chat.parent.mkdir(parents=True)
     chat.touch()
     params = {"workspacePath": "/tmp/rn/cur/ws", "cursorSessionId": "C1", "homeDir": str(tmp_path)}
-    assert chat_store_status(WorkspaceRoots(), params) == {"onDisk": store is not None, "store": store}
+    assert chat_store_status(WorkspaceRoots(), params) == {
+        "onDisk": store is not None,
+        "store": store,
+    }
 
 
 @pytest.mark.parametrize("chat", ["../../etc", "", None, "a/b", "x" * 300, "\0"])
@@ -207,7 +228,9 @@ def test_a_home_directory_outside_the_workspace_roots_is_not_looked_into__D01_X1
         store.touch()
     roots = WorkspaceRoots.parse([str(tmp_path / "root")])
     found = {
-        place: chat_store_status(roots, {"cursorSessionId": "chat-1", "workspacePath": "/w", "homeDir": str(place)})["store"]
+        place: chat_store_status(
+            roots, {"cursorSessionId": "chat-1", "workspacePath": "/w", "homeDir": str(place)}
+        )["store"]
         for place in (inside, outside, inside / "../../elsewhere")
     }
     assert list(found.values()) == ["acp", None, None]

@@ -67,7 +67,14 @@ def test_inside_is_judged_by_whole_components_after_symlinks__D01(work, roots, p
     assert roots.hold(work / path) is inside
 
 
-@given(st.lists(st.sampled_from(["..", ".", "src", "escape", "lnd", "deep", "new", "work", "work2", "outside"]), max_size=8))
+@given(
+    st.lists(
+        st.sampled_from(
+            ["..", ".", "src", "escape", "lnd", "deep", "new", "work", "work2", "outside"]
+        ),
+        max_size=8,
+    )
+)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
 def test_nothing_held_resolves_to_the_outside__D01(work, roots, parts):
     path = os.path.join(work, *parts)
@@ -155,7 +162,9 @@ def test_a_directory_that_appears_meanwhile_is_used__D09(work):
 # --- looking around
 
 
-@pytest.mark.parametrize("line", [line for line in RECORDED if line["method"] in ("path-exists", "list-directory")])
+@pytest.mark.parametrize(
+    "line", [line for line in RECORDED if line["method"] in ("path-exists", "list-directory")]
+)
 def test_answers_are_the_recorded_ones(work, roots, line):
     def here(value):
         return json.loads(json.dumps(value).replace("/home/dev/work", str(work)))
@@ -165,7 +174,9 @@ def test_answers_are_the_recorded_ones(work, roots, line):
     (work / "..foo").rmdir()
     (work / ".git").mkdir()
     params = here(line["params"]) if isinstance(line["params"], dict) else None
-    answer = {"path-exists": path_exists, "list-directory": list_directory}[line["method"]](roots, params)
+    answer = {"path-exists": path_exists, "list-directory": list_directory}[line["method"]](
+        roots, params
+    )
     expected = here(line["result"])
     for entry in (*answer.get("entries", ()), *expected.get("entries", ())):
         entry.pop("modified"), entry.pop("size")
@@ -178,7 +189,11 @@ def test_answers_are_the_recorded_ones(work, roots, line):
 
 def test_a_repository_is_marked(work, roots):
     (work / "src/.git").mkdir()
-    (entry,) = [entry for entry in list_directory(roots, {"path": str(work)})["entries"] if entry["name"] == "src"]
+    (entry,) = [
+        entry
+        for entry in list_directory(roots, {"path": str(work)})["entries"]
+        if entry["name"] == "src"
+    ]
     assert entry["isGitRepo"]
 
 
@@ -197,14 +212,23 @@ def test_a_huge_directory_is_cut__D10(tmp_path):
 def test_a_fifo_and_a_name_that_is_no_text_are_shown__D10(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     os.mkdir(os.fsencode(tmp_path) + b"/\xff")
-    entries = {entry["name"]: entry["type"] for entry in list_directory(WorkspaceRoots(), {"path": str(tmp_path)})["entries"]}
+    entries = {
+        entry["name"]: entry["type"]
+        for entry in list_directory(WorkspaceRoots(), {"path": str(tmp_path)})["entries"]
+    }
     assert entries == {"pipe": "other", "�": "directory"}
     json.dumps(entries).encode()
 
 
-@pytest.mark.parametrize("params", [None, [], "x", {}, {"path": 5}, {"path": " "}, {"paths": 5}, {"paths": [None, 5, ["x"]]}])
+@pytest.mark.parametrize(
+    "params",
+    [None, [], "x", {}, {"path": 5}, {"path": " "}, {"paths": 5}, {"paths": [None, 5, ["x"]]}],
+)
 def test_malformed_params_are_answered(params):
-    assert list_directory(WorkspaceRoots(), params) == {"success": False, "error": "Path is required"}
+    assert list_directory(WorkspaceRoots(), params) == {
+        "success": False,
+        "error": "Path is required",
+    }
     assert path_exists(WorkspaceRoots(), params) == {"exists": {}}
 
 

@@ -20,7 +20,9 @@ ENVIRON = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_CONFIG_GLOBA
 
 def git(directory, *arguments):
     who = ("-c", "user.name=n", "-c", "user.email=e")
-    return subprocess.run(["git", "-C", directory, *who, *arguments], check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        ["git", "-C", directory, *who, *arguments], check=True, capture_output=True, text=True
+    ).stdout
 
 
 class Told(Worktrees):
@@ -61,7 +63,9 @@ def at_post_checkout(repository, script):
 
 
 def stage_in(home, reactor, root):
-    return Stage(home, roots=WorkspaceRoots.parse([str(root)]), worktrees=Worktrees(Git(reactor, ENVIRON)))
+    return Stage(
+        home, roots=WorkspaceRoots.parse([str(root)]), worktrees=Worktrees(Git(reactor, ENVIRON))
+    )
 
 
 async def until(reactor, happened):
@@ -74,20 +78,26 @@ def worktrees_of(repository):
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_repository_that_is_a_root_has_its_worktrees_beside_it__D02_X17(home, reactor, repository):
+async def test_a_repository_that_is_a_root_has_its_worktrees_beside_it__D02_X17(
+    home, reactor, repository
+):
     stage = stage_in(home, reactor, repository)
     answer = stage.spawn(repository / "sub", sessionType="worktree", worktreeName="x")
     await until(reactor, lambda: stage.processes.launched)
     (plan,) = stage.processes.launched
     assert plan.environment["PWD"] == stage.folder.request.cwd == f"{repository}-worktrees/x"
-    assert plan.cwd.startswith(f"/proc/{os.getpid()}/fd/")  # the directory that was judged, whatever its name leads to now
+    assert plan.cwd.startswith(
+        f"/proc/{os.getpid()}/fd/"
+    )  # the directory that was judged, whatever its name leads to now
     stage.announce(stage.pid, "s1")
     assert result_of(answer) == Spawned("s1")
     assert result_of(stage.spawn(f"{repository}-worktrees/x")).code == "outside_workspace_roots"
 
 
 @pytest_twisted.ensureDeferred
-async def test_no_worktree_is_made_where_a_symlink_leads_out_of_the_roots__D02_X17(home, reactor, repository, outside):
+async def test_no_worktree_is_made_where_a_symlink_leads_out_of_the_roots__D02_X17(
+    home, reactor, repository, outside
+):
     repository.with_name("repo-worktrees").symlink_to(outside)
     for root in (repository.parent, repository):
         stage = stage_in(home, reactor, root)
@@ -110,7 +120,9 @@ async def test_a_symlink_that_stays_inside_the_roots_is_followed__D02(home, reac
 
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("root", ["sub", "sub/deeper"])
-async def test_a_repository_above_the_root_is_not_checked_out_for_a_session__D02_X17(home, reactor, repository, root):
+async def test_a_repository_above_the_root_is_not_checked_out_for_a_session__D02_X17(
+    home, reactor, repository, root
+):
     (repository / root).mkdir(exist_ok=True)
     stage = stage_in(home, reactor, repository / root)
     refused = await stage.spawn(repository / root, sessionType="worktree", worktreeName="x")
@@ -125,7 +137,9 @@ async def test_a_worktree_that_is_moved_out_of_the_roots_while_it_is_made_gets_n
 ):
     beside = f"{repository}-worktrees"
     at_post_checkout(repository, f"mv {beside} {outside}/moved && ln -s {outside}/moved {beside}")
-    stage = Stage(home, roots=WorkspaceRoots.parse([str(repository.parent)]), worktrees=Told(reactor))
+    stage = Stage(
+        home, roots=WorkspaceRoots.parse([str(repository.parent)]), worktrees=Told(reactor)
+    )
     refused = await stage.spawn(repository, sessionType="worktree", worktreeName="x")
     assert "moved out of the workspace roots" in refused.message
     await stage.worktrees.removed
@@ -142,8 +156,13 @@ class Killed(Worktrees):
 
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("work", [None, "work.txt"])
-async def test_a_worktree_whose_runner_was_killed_while_git_made_it_goes_with_the_next__D07_D08(home, reactor, repository, work):
-    stage, beside = Stage(home, worktrees=Killed(Git(reactor, ENVIRON))), repository.with_name("repo-worktrees") / "x"
+async def test_a_worktree_whose_runner_was_killed_while_git_made_it_goes_with_the_next__D07_D08(
+    home, reactor, repository, work
+):
+    stage, beside = (
+        Stage(home, worktrees=Killed(Git(reactor, ENVIRON))),
+        repository.with_name("repo-worktrees") / "x",
+    )
     stage.spawn(repository, sessionType="worktree", worktreeName="x")
     await until(reactor, (beside / "sub/file").exists)
     if work is not None:
@@ -154,11 +173,16 @@ async def test_a_worktree_whose_runner_was_killed_while_git_made_it_goes_with_th
     stage.adopt()
     assert await worktrees.removed is (work is None)
     assert beside.exists() is (work is not None)
-    assert result_of(stage.children.stop(stage.folder.id, reason="", actor="", method="")) == "still_alive"  # nobody of that name
+    assert (
+        result_of(stage.children.stop(stage.folder.id, reason="", actor="", method=""))
+        == "still_alive"
+    )  # nobody of that name
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_worktree_that_somebody_else_made_at_the_chosen_place_stays__D07(reactor, repository):
+async def test_a_worktree_that_somebody_else_made_at_the_chosen_place_stays__D07(
+    reactor, repository
+):
     worktrees = Worktrees(Git(reactor, ENVIRON))
     chosen = await worktrees.choose(str(repository), "x")
     git(repository, "worktree", "add", "-b", "theirs", chosen.path)
@@ -167,10 +191,14 @@ async def test_a_worktree_that_somebody_else_made_at_the_chosen_place_stays__D07
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_worktree_that_an_orphaned_git_still_makes_is_removed_when_that_is_done__D07(reactor, repository):
+async def test_a_worktree_that_an_orphaned_git_still_makes_is_removed_when_that_is_done__D07(
+    reactor, repository
+):
     class Patient(Git):
         async def pause(self):
-            git(repository, "worktree", "unlock", chosen.path)  # as git does when all is checked out
+            git(
+                repository, "worktree", "unlock", chosen.path
+            )  # as git does when all is checked out
 
     worktrees = Worktrees(Patient(reactor, ENVIRON))
     chosen = await worktrees.choose(str(repository), "x")
@@ -183,7 +211,10 @@ async def test_a_worktree_that_an_orphaned_git_still_makes_is_removed_when_that_
 @pytest_twisted.ensureDeferred
 async def test_a_worktree_that_takes_too_long_to_make_leaves_nothing__D06(reactor, repository):
     sleeper, clock = repository.parent / "sleeper", Clock()
-    at_post_checkout(repository, f"sleep 600 >/dev/null 2>&1 & echo $! > {sleeper}.new; mv {sleeper}.new {sleeper}; wait")
+    at_post_checkout(
+        repository,
+        f"sleep 600 >/dev/null 2>&1 & echo $! > {sleeper}.new; mv {sleeper}.new {sleeper}; wait",
+    )
     clock.spawnProcess = reactor.spawnProcess
     worktrees = Worktrees(Git(clock, ENVIRON))
     chosen = await worktrees.choose(str(repository), "x")

@@ -70,7 +70,11 @@ async def test_a_worktree_lies_beside_its_repository(worktrees, repository):
     (repository / "sub").mkdir()
     made = await make(worktrees, str(repository / "sub"), " My Feature ")
     assert made.path == f"{repository}-worktrees/my-feature"
-    assert (made.base_path, made.branch, made.name) == (str(repository), "hapi-my-feature", "my-feature")
+    assert (made.base_path, made.branch, made.name) == (
+        str(repository),
+        "hapi-my-feature",
+        "my-feature",
+    )
     assert abs(made.created_at - time.time() * 1000) < 60_000
     assert git(made.path, "rev-parse", "--abbrev-ref", "HEAD").strip() == "hapi-my-feature"
 
@@ -100,7 +104,9 @@ async def test_five_names_that_are_taken_are_enough(reactor, repository):
 
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("where", ["missing", "plain", "empty", "bare"])
-async def test_what_cannot_have_a_worktree_is_refused_with_gits_words__D06(worktrees, tmp_path, where):
+async def test_what_cannot_have_a_worktree_is_refused_with_gits_words__D06(
+    worktrees, tmp_path, where
+):
     path = tmp_path / where
     if where != "missing":
         path.mkdir()
@@ -154,7 +160,9 @@ async def test_a_git_that_hangs_is_ended__D06(reactor, tmp_path):
     program = tmp_path / "git"
     program.write_text("#!/bin/sh\nexec sleep 600\n")
     program.chmod(0o755)
-    ran = await Git(reactor, {"PATH": f"{tmp_path}:/usr/bin:/bin"}, patience=0.05).run(str(tmp_path), "status")
+    ran = await Git(reactor, {"PATH": f"{tmp_path}:/usr/bin:/bin"}, patience=0.05).run(
+        str(tmp_path), "status"
+    )
     assert ran.code is None
     assert "no answer" in ran.error
 

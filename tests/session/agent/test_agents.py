@@ -49,7 +49,12 @@ def started(reactor, tmp_path, home):
         processes.append(process)
         driver = Driver(process.peer, heard.updated, heard.ask)
         environ = {**os.environ, "CLI_API_TOKEN": "secret", "HAPI_HOME": str(home.path)}
-        process.start(argv, str(tmp_path), environment_of_agent(environ, "sid", {"PWD": str(tmp_path)}), own_group)
+        process.start(
+            argv,
+            str(tmp_path),
+            environment_of_agent(environ, "sid", {"PWD": str(tmp_path)}),
+            own_group,
+        )
         return process, driver, heard
 
     yield start
@@ -110,7 +115,13 @@ async def test_an_agent_that_dies_says_how(started, tmp_path):
 
 @pytest_twisted.ensureDeferred
 async def test_an_agent_that_is_none_is_told_by_its_last_words(started, tmp_path):
-    _, driver, _ = started((sys.executable, "-c", "import sys; print('no ACP here'); sys.exit('Error: no such command: acp')"))
+    _, driver, _ = started(
+        (
+            sys.executable,
+            "-c",
+            "import sys; print('no ACP here'); sys.exit('Error: no such command: acp')",
+        )
+    )
     with pytest.raises(AgentGone, match="exited with code 1: Error: no such command: acp"):
         await driver.open(str(tmp_path), None)
 
@@ -118,7 +129,9 @@ async def test_an_agent_that_is_none_is_told_by_its_last_words(started, tmp_path
 @pytest_twisted.ensureDeferred
 async def test_an_agent_that_closes_its_output_and_stays_is_ended(started, tmp_path, monkeypatch):
     monkeypatch.setattr(agentprocess, "MUTE", 0.1)
-    process, driver, _ = started((sys.executable, "-c", "import os, time; os.close(1); time.sleep(600)"))
+    process, driver, _ = started(
+        (sys.executable, "-c", "import os, time; os.close(1); time.sleep(600)")
+    )
     with pytest.raises(AgentGone, match="Partner was ended by signal 15"):
         await driver.open(str(tmp_path), None)
     assert not process.running
@@ -138,12 +151,17 @@ time.sleep(600)
     child = int(children.read_text().split()[0])
     await process.end(1.0)
     assert not process.running
-    while Path(f"/proc/{child}").exists() and Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z":
+    while (
+        Path(f"/proc/{child}").exists()
+        and Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    ):
         await deferLater(reactor, 0.02)
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_terminals_interrupt_does_not_reach_an_agent_in_a_group_of_its_own(started, tmp_path):
+async def test_the_terminals_interrupt_does_not_reach_an_agent_in_a_group_of_its_own(
+    started, tmp_path
+):
     process, driver, _ = started(own_group=True)
     await driver.open(str(tmp_path), None)
     assert os.getsid(process.pid) == process.pid != os.getsid(0)
@@ -151,7 +169,9 @@ async def test_the_terminals_interrupt_does_not_reach_an_agent_in_a_group_of_its
 
 def test_the_agent_gets_the_session_and_not_the_access_token__K02():
     environ = environment_of_agent(
-        {"CLI_API_TOKEN": "secret", "HAPI_EXTRA_HEADERS_JSON": "{}", "PATH": "/bin"}, "sid", {"PWD": "/w"}
+        {"CLI_API_TOKEN": "secret", "HAPI_EXTRA_HEADERS_JSON": "{}", "PATH": "/bin"},
+        "sid",
+        {"PWD": "/w"},
     )
     assert environ == {"PATH": "/bin", "PWD": "/w", "HAPI_SESSION_ID": "sid"}
 
@@ -169,7 +189,9 @@ async def test_the_demo_agent_shows_everything_on_a_bare_machine(started, tmp_pa
     kinds = {type(update).__name__ for update in heard.updates}
     assert {"Thought", "Text", "Plan", "ToolCall", "Context", "Commands"} <= kinds
     assert [request.call.input for request in heard.asked] == [{"command": "ls -a"}]
-    assert any(isinstance(update, ToolCall) and "a-file" in str(update.output) for update in heard.updates)
+    assert any(
+        isinstance(update, ToolCall) and "a-file" in str(update.output) for update in heard.updates
+    )
     said = "".join(update.text for update in heard.updates if isinstance(update, Text))
     assert "I have no model behind me" in said
 
@@ -206,7 +228,9 @@ async def test_the_demo_agent_is_stopped_changes_modes_and_fails_on_demand(start
     await driver.set("mode", "bypassPermissions")
     await driver.prompt("run: pwd")
     assert heard.asked == []
-    assert any(isinstance(update, ToolCall) and update.output == str(tmp_path) for update in heard.updates)
+    assert any(
+        isinstance(update, ToolCall) and update.output == str(tmp_path) for update in heard.updates
+    )
     from hapi.session.agent.jsonrpc_peer import AgentProblem
 
     with pytest.raises(AgentProblem, match="asked to fail"):
@@ -236,7 +260,15 @@ async def test_the_demo_agent_does_not_tick_off_the_step_that_was_denied(started
 
 
 @pytest.mark.parametrize(
-    "command", ["rm -rf x", "cat /etc/passwd", "ls; touch made", "date -s 2020-01-01", "sh -c ls", "echo `touch made`"]
+    "command",
+    [
+        "rm -rf x",
+        "cat /etc/passwd",
+        "ls; touch made",
+        "date -s 2020-01-01",
+        "sh -c ls",
+        "echo `touch made`",
+    ],
 )
 @pytest_twisted.ensureDeferred
 async def test_the_demo_agent_runs_nothing_harmful(started, tmp_path, command):
@@ -244,7 +276,9 @@ async def test_the_demo_agent_runs_nothing_harmful(started, tmp_path, command):
     await driver.open(str(tmp_path), None)
     await driver.prompt(f"run: {command}")
     assert not (tmp_path / "made").exists()
-    outputs = [update.output for update in heard.updates if isinstance(update, ToolCall) and update.output]
+    outputs = [
+        update.output for update in heard.updates if isinstance(update, ToolCall) and update.output
+    ]
     assert not any("root:" in str(output) for output in outputs)
 
 
@@ -260,7 +294,12 @@ async def test_a_missing_program_is_told(reactor, home, tmp_path):
     from hapi.agents import Agent
     from hapi.session.agent.host import AgentHost
 
-    host = AgentHost(reactor, Agent("x", "X", ("no-such-agent",), ("no-such-agent",)), str(tmp_path), {"PATH": "/bin"})
+    host = AgentHost(
+        reactor,
+        Agent("x", "X", ("no-such-agent",), ("no-such-agent",)),
+        str(tmp_path),
+        {"PATH": "/bin"},
+    )
     with pytest.raises(CouldNotOpen, match="no-such-agent is not installed"):
         await host.open("sid", None, False, None, lambda words, code: None)
 
@@ -283,17 +322,33 @@ def test_the_demo_agent_satisfies_the_client_of_the_public_package(home, tmp_pat
 
     async def talk():
         client = Client()
-        async with spawn_agent_process(client, *BUILT_IN[DEMO].command, env={**os.environ}) as (connection, _):
+        async with spawn_agent_process(client, *BUILT_IN[DEMO].command, env={**os.environ}) as (
+            connection,
+            _,
+        ):
             await connection.initialize(protocol_version=1)
             opened = await connection.new_session(cwd=str(tmp_path), mcp_servers=[])
             assert [option.id for option in opened.config_options] == ["mode", "model"]
-            answer = await connection.prompt(session_id=opened.session_id, prompt=[acp.text_block("hello")])
+            answer = await connection.prompt(
+                session_id=opened.session_id, prompt=[acp.text_block("hello")]
+            )
             assert answer.stop_reason == "end_turn"
             await connection.set_session_mode(session_id=opened.session_id, mode_id="plan")
-            await connection.set_config_option(session_id=opened.session_id, config_id="model", value="thorough")
-            loaded = await connection.load_session(cwd=str(tmp_path), session_id=opened.session_id, mcp_servers=[])
+            await connection.set_config_option(
+                session_id=opened.session_id, config_id="model", value="thorough"
+            )
+            loaded = await connection.load_session(
+                cwd=str(tmp_path), session_id=opened.session_id, mcp_servers=[]
+            )
             assert loaded.modes is not None
         return {update.session_update for update in client.updates}
 
     kinds = asyncio.run(talk())
-    assert {"agent_message_chunk", "agent_thought_chunk", "plan", "tool_call", "tool_call_update", "usage_update"} <= kinds
+    assert {
+        "agent_message_chunk",
+        "agent_thought_chunk",
+        "plan",
+        "tool_call",
+        "tool_call_update",
+        "usage_update",
+    } <= kinds

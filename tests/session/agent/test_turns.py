@@ -17,7 +17,14 @@ def test_a_turn_goes_in_the_recorded_order(up):
     up.agent.update("agent_thought_chunk", content={"type": "text", "text": "Let me think."})
     up.agent.say("Listing files. ")
     up.agent.update("plan", entries=[{"content": "list", "priority": "high", "status": "pending"}])
-    up.agent.update("tool_call", toolCallId="c1", title="Shell: ls", kind="execute", status="pending", rawInput={"command": "ls"})
+    up.agent.update(
+        "tool_call",
+        toolCallId="c1",
+        title="Shell: ls",
+        kind="execute",
+        status="pending",
+        rawInput={"command": "ls"},
+    )
     answers = up.agent.ask()
     up.link.rpc_call("permission", {"id": "c1", "approved": True, "decision": "approved"})
     assert answers == [{"outcome": {"outcome": "selected", "optionId": "once"}}]
@@ -26,7 +33,9 @@ def test_a_turn_goes_in_the_recorded_order(up):
     up.agent.say("One file.")
     up.agent.finish(usage={"inputTokens": 10, "outputTokens": 2, "totalTokens": 12})
     told = [
-        payload["message"]["content"]["data"]["type"] if name == "message" else (name, payload.get("thinking"))
+        payload["message"]["content"]["data"]["type"]
+        if name == "message"
+        else (name, payload.get("thinking"))
         for name, payload in up.link.sent
         if name != "update-metadata"
     ]
@@ -56,7 +65,10 @@ def test_prompts_that_come_during_a_turn_wait_and_go_together(up):
     assert [payload["localIds"] for payload in up.link.of("messages-consumed")] == [["l1"]]
     up.agent.finish()
     assert up.agent.prompts == ["one", "two\nthree"]
-    assert [payload["localIds"] for payload in up.link.of("messages-consumed")] == [["l1"], ["l2", "l3"]]
+    assert [payload["localIds"] for payload in up.link.of("messages-consumed")] == [
+        ["l1"],
+        ["l2", "l3"],
+    ]
     assert kinds(up).count("ready") == 0
     up.agent.finish()
     assert kinds(up).count("ready") == 1
@@ -81,8 +93,17 @@ def test_a_waiting_prompt_is_cancelled_and_a_taken_one_is_not(up):
 
 
 def test_a_retried_prompt_is_prompted(up):
-    content = {"role": "user", "content": {"type": "text", "text": "again"}, "meta": {"sentFrom": "webapp"}}
-    answer = up.link.update(t="retry-queued-message", messageId="m1", localId="l1", message={"id": "m1", "content": content})
+    content = {
+        "role": "user",
+        "content": {"type": "text", "text": "again"},
+        "meta": {"sentFrom": "webapp"},
+    }
+    answer = up.link.update(
+        t="retry-queued-message",
+        messageId="m1",
+        localId="l1",
+        message={"id": "m1", "content": content},
+    )
     assert answer == {"removed": False, "accepted": True}
     assert up.agent.prompts == ["again"]
 
@@ -120,7 +141,9 @@ def test_an_answer_that_was_cut_says_so(up):
 
 def test_abort_stops_the_turn_and_leaves_the_session(up):
     up.link.message("long")
-    up.agent.update("tool_call", toolCallId="c1", title="Shell", kind="execute", status="in_progress")
+    up.agent.update(
+        "tool_call", toolCallId="c1", title="Shell", kind="execute", status="in_progress"
+    )
     answers = up.agent.ask("c2")
     up.link.rpc_call("abort", {"reason": "User aborted via Telegram Bot"})
     assert up.agent.calls[-1][0] == "session/cancel"
@@ -139,7 +162,9 @@ def test_abort_stops_the_turn_and_leaves_the_session(up):
     up.agent.finish("cancelled")
     assert up.link.of("session-alive")[-1]["thinking"] is False
     assert up.link.records[-1] == {"type": "ready"}
-    closed = [record["callId"] for record in up.link.records if record["type"] == "tool-call-result"]
+    closed = [
+        record["callId"] for record in up.link.records if record["type"] == "tool-call-result"
+    ]
     assert closed == ["c1", "c2"]
     up.link.message("go on", 2)
     assert up.agent.prompts == ["long", "go on"]
@@ -157,7 +182,11 @@ def test_what_was_said_before_an_abort_stands_before_it(up):
     up.agent.say("one two")
     up.link.rpc_call("abort")
     up.agent.finish("cancelled")
-    assert [record.get("message") for record in up.link.records] == ["one two", "Session aborted", None]
+    assert [record.get("message") for record in up.link.records] == [
+        "one two",
+        "Session aborted",
+        None,
+    ]
 
 
 def test_prompts_that_wait_during_an_abort_are_next(up):
@@ -184,7 +213,9 @@ def test_an_agent_that_does_not_obey_is_ended_and_comes_back(up):
 def test_a_request_can_be_answered_for_the_session_or_denied(up):
     up.link.message("go")
     first = up.agent.ask("c1")
-    up.link.rpc_call("permission", {"id": "c1", "approved": True, "decision": "approved_for_session"})
+    up.link.rpc_call(
+        "permission", {"id": "c1", "approved": True, "decision": "approved_for_session"}
+    )
     second = up.agent.ask("c2")
     up.link.rpc_call("permission", {"id": "c2", "approved": False})
     assert first[0]["outcome"]["optionId"] == "always"
@@ -200,7 +231,11 @@ def test_the_pages_deny_stops_the_whole_turn(up):
     assert first == second == [{"outcome": {"outcome": "cancelled"}}]
     assert up.agent.calls[-1][0] == "session/cancel"
     done = up.link.state["completedRequests"]
-    assert (done["c1"]["status"], done["c1"]["decision"], done["c2"]["status"]) == ("denied", "abort", "canceled")
+    assert (done["c1"]["status"], done["c1"]["decision"], done["c2"]["status"]) == (
+        "denied",
+        "abort",
+        "canceled",
+    )
 
 
 def test_two_questions_about_one_call_are_two_requests(up):
@@ -267,14 +302,22 @@ def with_offer(staged):
 
 
 def option_calls(stage):
-    return [(params["configId"], params["value"]) for name, params in stage.agent.calls if name == "session/set_config_option"]
+    return [
+        (params["configId"], params["value"])
+        for name, params in stage.agent.calls
+        if name == "session/set_config_option"
+    ]
 
 
 def test_a_mode_that_the_agent_has_is_set_there_and_left_again(staged):
     stage = with_offer(staged)
-    assert stage.link.rpc_call("set-session-config", {"permissionMode": "plan"}) == {"applied": {"permissionMode": "plan"}}
+    assert stage.link.rpc_call("set-session-config", {"permissionMode": "plan"}) == {
+        "applied": {"permissionMode": "plan"}
+    }
     assert stage.link.of("session-alive")[-1]["permissionMode"] == "plan"
-    assert stage.link.rpc_call("set-session-config", {"permissionMode": "yolo"}) == {"applied": {"permissionMode": "yolo"}}
+    assert stage.link.rpc_call("set-session-config", {"permissionMode": "yolo"}) == {
+        "applied": {"permissionMode": "yolo"}
+    }
     assert option_calls(stage) == [("mode", "plan"), ("mode", "build")]
 
 
@@ -308,7 +351,9 @@ def test_a_mode_that_the_agent_changes_itself_is_reported(staged):
 
 def test_models_and_commands_are_listed(staged):
     stage = with_offer(staged)
-    stage.agent.update("available_commands_update", availableCommands=[{"name": "init", "description": "set up"}])
+    stage.agent.update(
+        "available_commands_update", availableCommands=[{"name": "init", "description": "set up"}]
+    )
     assert stage.link.rpc_call("listOpencodeModels") == {
         "success": True,
         "availableModels": [{"modelId": "a", "name": "A"}, {"modelId": "broken", "name": "B"}],
@@ -318,7 +363,10 @@ def test_models_and_commands_are_listed(staged):
         "success": True,
         "commands": [{"name": "init", "description": "set up", "source": "user"}],
     }
-    assert stage.link.rpc_call("listSkills", {"flavor": "opencode"}) == {"success": True, "skills": []}
+    assert stage.link.rpc_call("listSkills", {"flavor": "opencode"}) == {
+        "success": True,
+        "skills": [],
+    }
     assert stage.link.rpc_call("switch", {"to": "remote"}) is None
 
 
@@ -326,7 +374,11 @@ def test_models_and_commands_are_listed(staged):
 
 
 def row(number, text="hi", role="user", sent_from="webapp"):
-    content = {"role": role, "content": {"type": "text", "text": text}, "meta": {"sentFrom": sent_from}}
+    content = {
+        "role": role,
+        "content": {"type": "text", "text": text},
+        "meta": {"sentFrom": sent_from},
+    }
     return {"id": f"m{number}", "seq": number, "localId": f"l{number}", "content": content}
 
 
@@ -334,7 +386,13 @@ def test_what_was_said_while_the_link_was_down_is_fetched_once__N21(up):
     up.link.message("one", 1)
     up.agent.finish()
     up.link.drop()
-    up.rows = [row(1), row(2, "agent's", "agent"), row(3, "two"), row(4, "typed", sent_from="cli"), row(5, "three")]
+    up.rows = [
+        row(1),
+        row(2, "agent's", "agent"),
+        row(3, "two"),
+        row(4, "typed", sent_from="cli"),
+        row(5, "three"),
+    ]
     up.link.connect()
     assert up.asked_rows == [1]
     assert up.agent.prompts == ["one", "two"]
@@ -369,12 +427,21 @@ def test_records_that_the_hub_does_not_have_are_sent_again_and_no_others__N05(up
     unsure = [Sent("message", (payload,)) for payload in up.link.of("message")]
     unsure.insert(0, Sent("messages-consumed", ({"localIds": ["l1"]},)))
     stored = [
-        {"seq": number, "content": sent.args[0]["message"]} for number, sent in enumerate(unsure) if sent.event == "message"
+        {"seq": number, "content": sent.args[0]["message"]}
+        for number, sent in enumerate(unsure)
+        if sent.event == "message"
     ]
     long = dict(stored[2]["content"]["content"]["data"])
-    cut = long["message"][: 48 * 1024] + "\n…[hapi: truncated 10564 chars]…\n" + long["message"][-12 * 1024 :]
+    cut = (
+        long["message"][: 48 * 1024]
+        + "\n…[hapi: truncated 10564 chars]…\n"
+        + long["message"][-12 * 1024 :]
+    )
     up.rows = [stored[0], {"seq": 9, "content": record(long | {"message": cut})}]
-    assert [sent.args[0].get("message", {}).get("content", {}).get("data", {}).get("type") for sent in reviewed(up, unsure)] == [
+    assert [
+        sent.args[0].get("message", {}).get("content", {}).get("data", {}).get("type")
+        for sent in reviewed(up, unsure)
+    ] == [
         None,
         "plan",
         "ready",
@@ -382,7 +449,11 @@ def test_records_that_the_hub_does_not_have_are_sent_again_and_no_others__N05(up
 
 
 def record(data):
-    return {"role": "agent", "content": {"type": "codex", "data": data}, "meta": {"sentFrom": "cli"}}
+    return {
+        "role": "agent",
+        "content": {"type": "codex", "data": data},
+        "meta": {"sentFrom": "cli"},
+    }
 
 
 def test_a_snapshot_of_a_thought_that_is_over_is_not_sent_again(up):

@@ -6,7 +6,11 @@ from hapi.session.hub.inbox import Batch, Inbox, UserMessage, read_message
 
 
 def row(text="hello", row_id="m1", local_id="l1", seq=1, sent_from="webapp", **inner):
-    content = {"role": "user", "content": {"type": "text", "text": text, **inner}, "meta": {"sentFrom": sent_from}}
+    content = {
+        "role": "user",
+        "content": {"type": "text", "text": text, **inner},
+        "meta": {"sentFrom": sent_from},
+    }
     return {"id": row_id, "seq": seq, "localId": local_id, "createdAt": 1, "content": content}
 
 
@@ -30,7 +34,9 @@ def test_what_waits_goes_together():
 
 def test_attachments_stand_before_the_text():
     inbox = Inbox()
-    inbox.offer(row("look", attachments=[{"path": "/up/a.png"}, {"path": "/up/b.txt"}, {"name": "no path"}]))
+    inbox.offer(
+        row("look", attachments=[{"path": "/up/a.png"}, {"path": "/up/b.txt"}, {"name": "no path"}])
+    )
     assert inbox.take() == Batch("@/up/a.png @/up/b.txt\n\nlook", ("l1",))
 
 
@@ -59,12 +65,22 @@ def test_the_place_in_the_conversation_moves_with_every_row():
 
 
 @pytest.mark.parametrize(
-    "names", [{"messageId": "m1"}, {"messageId": "l1", "localId": "l1"}, {"localId": "l1", "messageId": None}]
+    "names",
+    [
+        {"messageId": "m1"},
+        {"messageId": "l1", "localId": "l1"},
+        {"localId": "l1", "messageId": None},
+    ],
 )
 def test_a_waiting_prompt_can_be_taken_back(names):
     inbox = Inbox()
     inbox.offer(row())
-    assert inbox.cancel(names) == {"removed": True, "inFlight": False, "indeterminate": False, "consumed": False}
+    assert inbox.cancel(names) == {
+        "removed": True,
+        "inFlight": False,
+        "indeterminate": False,
+        "consumed": False,
+    }
     assert inbox.take() is None
 
 
@@ -92,10 +108,17 @@ def test_a_retry_is_queued_again_though_it_was_seen():
 
 def test_a_retry_may_bring_the_content_alone():
     inbox = Inbox()
-    assert inbox.retry({"messageId": "m1", "localId": "l1", "message": row()["content"]})["accepted"]
+    assert inbox.retry({"messageId": "m1", "localId": "l1", "message": row()["content"]})[
+        "accepted"
+    ]
     assert inbox.take() == Batch("hello", ("l1",))
-    assert inbox.retry({"messageId": "m1", "message": None}) == {"removed": False, "accepted": False}
+    assert inbox.retry({"messageId": "m1", "message": None}) == {
+        "removed": False,
+        "accepted": False,
+    }
 
 
 def test_text_alone_as_content_is_understood():
-    assert read_message({"id": "m", "content": {"role": "user", "content": "hi"}}) == UserMessage("hi", "m")
+    assert read_message({"id": "m", "content": {"role": "user", "content": "hi"}}) == UserMessage(
+        "hi", "m"
+    )

@@ -38,7 +38,10 @@ OUTSIDE = ["../secret", "/etc/passwd", "link", "src/../../secret", "no\0thing", 
 def test_no_path_leads_out_of_the_directory(files, path):
     answer = files.read({"path": path})
     shown = path.replace("\0", "?")
-    assert answer == {"success": False, "error": f"Access denied: Path '{shown}' is outside the working directory"}
+    assert answer == {
+        "success": False,
+        "error": f"Access denied: Path '{shown}' is outside the working directory",
+    }
     assert files.stat({"paths": [path]}) == {"success": True, "entries": []}
 
 
@@ -87,7 +90,12 @@ def test_several_files_are_looked_at_in_one_call(files):
 
 def test_an_upload_is_kept_private_and_can_be_taken_away(files, tmp_path):
     answer = files.upload(
-        {"sessionId": "s", "filename": "../a b.png", "content": base64.b64encode(b"png").decode(), "mimeType": "image/png"}
+        {
+            "sessionId": "s",
+            "filename": "../a b.png",
+            "content": base64.b64encode(b"png").decode(),
+            "mimeType": "image/png",
+        }
     )
     path = answer["path"]
     assert path.startswith(str(tmp_path / "uploads"))
@@ -119,7 +127,13 @@ def repository(project):
 
     def git(*words):
         identity = ["-c", "user.name=n", "-c", "user.email=e"]
-        subprocess.run(["git", *identity, *words], cwd=project, check=True, env=environ, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            ["git", *identity, *words],
+            cwd=project,
+            check=True,
+            env=environ,
+            stdout=subprocess.DEVNULL,
+        )
 
     git("init", "-b", "trunk")
     git("add", "notes.txt")
@@ -140,21 +154,29 @@ async def test_git_tells_status_and_differences(reactor, repository):
     assert numstat["stdout"].split() == ["2", "1", "notes.txt"]
     assert (await git.numstat({"cwd": "", "staged": True}))["stdout"] == ""
     git_words("add", "notes.txt")
-    assert (await git.numstat({"cwd": "", "staged": True}))["stdout"].split() == ["2", "1", "notes.txt"]
+    assert (await git.numstat({"cwd": "", "staged": True}))["stdout"].split() == [
+        "2",
+        "1",
+        "notes.txt",
+    ]
     diff = await git.diff_file({"cwd": "", "filePath": "notes.txt", "staged": True})
     assert "+more" in diff["stdout"]
 
 
 @pytest_twisted.ensureDeferred
 async def test_git_elsewhere_is_refused_and_without_a_repository_it_says_so(reactor, project):
-    git = Git(reactor, Places(project), {**os.environ, "GIT_CEILING_DIRECTORIES": str(project.parent)})
+    git = Git(
+        reactor, Places(project), {**os.environ, "GIT_CEILING_DIRECTORIES": str(project.parent)}
+    )
     assert "outside the working directory" in (await git.status({"cwd": "/"}))["error"]
     assert "outside" in (await git.diff_file({"cwd": "", "filePath": "../secret"}))["error"]
     assert (await git.diff_file({"cwd": ""}))["error"] == "filePath is required"
     answer = await git.status({"cwd": ""})
     assert (answer["success"], answer["exitCode"]) == (False, 128)
     assert "not a git repository" in answer["error"]
-    assert (await Git(reactor, Places(project), {"PATH": ""}).status({"cwd": ""}))["error"] == "git is not installed"
+    assert (await Git(reactor, Places(project), {"PATH": ""}).status({"cwd": ""}))[
+        "error"
+    ] == "git is not installed"
 
 
 @pytest_twisted.ensureDeferred
@@ -192,7 +214,11 @@ def test_caches_and_tools_are_passed_over(project):
 async def test_files_are_found_without_ripgrep(reactor, project):
     search = Search(reactor, Places(project), {"PATH": ""})
     answer = await search.ripgrep(
-        {"args": ["--files", "--pre", "touch /tmp/x"], "cwd": str(project), "fileSearch": {"query": "mai", "limit": 5}}
+        {
+            "args": ["--files", "--pre", "touch /tmp/x"],
+            "cwd": str(project),
+            "fileSearch": {"query": "mai", "limit": 5},
+        }
     )
     assert answer == {"success": True, "stdout": "src/main.py", "stderr": "", "exitCode": 0}
     assert not (await search.ripgrep({"args": ["--pre", "sh"]}))["success"]

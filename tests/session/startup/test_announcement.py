@@ -48,7 +48,9 @@ def test_the_runners_port_is_looked_up_each_time_and_after_ten_minutes_it_is_eno
 def first(clock, outcomes, give_up=False):
     left = list(outcomes)
     result = []
-    waiting = Deferred.fromCoroutine(first_row(clock, left.pop(0), lambda: succeed(left.pop(0)), give_up))
+    waiting = Deferred.fromCoroutine(
+        first_row(clock, left.pop(0), lambda: succeed(left.pop(0)), give_up)
+    )
     waiting.addBoth(result.append)
     return result
 
@@ -62,7 +64,10 @@ def test_a_session_of_a_runner_waits_for_its_hub__N01():
     assert result[0].row == {"id": "s"}
 
 
-@pytest.mark.parametrize(("problem", "give_up"), [(HubRefused(401, "Invalid token"), False), (HubUnreachable("away"), True)])
+@pytest.mark.parametrize(
+    ("problem", "give_up"),
+    [(HubRefused(401, "Invalid token"), False), (HubUnreachable("away"), True)],
+)
 def test_a_refusal_ends_it_and_a_person_does_not_wait(problem, give_up):
     result = first(Clock(), [Outcome(problem=problem)], give_up)
     assert result[0].value is problem

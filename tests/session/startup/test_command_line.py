@@ -103,7 +103,10 @@ def test_the_permission_mode_is_checked_against_the_agent():
     assert mode("claude", "--yolo") == "bypassPermissions"
     assert mode("opencode", "--yolo", "--permission-mode", "plan") == "plan"
     assert mode("dsh") is None
-    with pytest.raises(WrongUsage, match="opencode has no permission mode 'acceptEdits': it is one of default, plan, yolo"):
+    with pytest.raises(
+        WrongUsage,
+        match="opencode has no permission mode 'acceptEdits': it is one of default, plan, yolo",
+    ):
         mode("opencode", "--permission-mode", "acceptEdits")
     with pytest.raises(WrongUsage, match="managed by the agent"):
         mode("pi", "--permission-mode", "default")

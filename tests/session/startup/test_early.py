@@ -35,7 +35,9 @@ class Server:
                 size = int(self.headers.get("Content-Length") or 0)
                 body = json.loads(self.rfile.read(size) or b"null")
                 server.asked.append((self.command, self.path, dict(self.headers), body))
-                status, kind, content = server.answers.get(self.path, (404, "application/json", b'{"error":"Session not found"}'))
+                status, kind, content = server.answers.get(
+                    self.path, (404, "application/json", b'{"error":"Session not found"}')
+                )
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
                 if server.chunked:
@@ -64,7 +66,11 @@ class Server:
         return f"http://127.0.0.1:{self.http.server_port}"
 
     def has(self, path, value, status=200, kind="application/json"):
-        self.answers[path] = status, kind, value if isinstance(value, bytes) else json.dumps(value).encode()
+        self.answers[path] = (
+            status,
+            kind,
+            value if isinstance(value, bytes) else json.dumps(value).encode(),
+        )
 
 
 @pytest.fixture
@@ -79,9 +85,18 @@ def server():
 
 
 def plan(server, existing=None, port=None, headers=None):
-    access = HubAccess(server.url if isinstance(server, Server) else server, "secret", headers or {})
+    access = HubAccess(
+        server.url if isinstance(server, Server) else server, "secret", headers or {}
+    )
     body = None if existing else {"tag": "t", "metadata": {"path": "/w"}, "agentState": None}
-    return Plan(access, {"id": "m"}, body, existing, lambda row: {"sessionId": row["id"], "metadata": {"hostPid": 7}}, port)
+    return Plan(
+        access,
+        {"id": "m"},
+        body,
+        existing,
+        lambda row: {"sessionId": row["id"], "metadata": {"hostPid": 7}},
+        port,
+    )
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -107,7 +122,17 @@ def test_an_existing_session_is_loaded_and_not_made(server):
 
 
 def test_extra_headers_go_along_and_replace_none_of_ours(server):
-    say(plan(server, headers={"X-Gate": "open", "authorization": "Basic x", "Bad\r\nName": "x", "Host": "evil"}))
+    say(
+        plan(
+            server,
+            headers={
+                "X-Gate": "open",
+                "authorization": "Basic x",
+                "Bad\r\nName": "x",
+                "Host": "evil",
+            },
+        )
+    )
     headers = server.asked[0][2]
     assert (headers["X-Gate"], headers["Authorization"]) == ("open", "Bearer secret")
     assert headers["Host"].startswith("127.0.0.1")
@@ -126,7 +151,9 @@ def test_extra_headers_go_along_and_replace_none_of_ours(server):
         (500, "text/plain", b"oh", HubUnreachable, "HTTP 500"),
     ],
 )
-def test_other_answers_are_refusals_or_worth_another_try__N15(server, status, kind, body, expected, words):
+def test_other_answers_are_refusals_or_worth_another_try__N15(
+    server, status, kind, body, expected, words
+):
     server.has("/cli/machines", body, status, kind)
     problem = say(plan(server, port=server.http.server_port)).problem
     assert isinstance(problem, expected)

@@ -93,7 +93,12 @@ def test_tools_plans_and_failures_are_shown(at_terminal):
     stage.said()
     stage.agent.update("plan", entries=[{"content": "do it", "status": "in_progress"}])
     stage.agent.update("tool_call", toolCallId="c", title="cat", status="in_progress")
-    stage.agent.update("tool_call_update", toolCallId="c", status="completed", rawOutput="\n".join(map(str, range(20))))
+    stage.agent.update(
+        "tool_call_update",
+        toolCallId="c",
+        status="completed",
+        rawOutput="\n".join(map(str, range(20))),
+    )
     stage.agent.fail("no more tokens")
     said = stage.said()
     assert said.startswith("  [~] do it\n[in progress] cat\n  | 0\n")
