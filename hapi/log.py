@@ -25,7 +25,7 @@ from twisted.logger import (
 from zope.interface import implementer, provider
 
 from hapi.home import PRIVATE_FILE, Home
-from hapi.redaction import CONTROL, Secrets, visible
+from hapi.redaction import CONTROL, Secrets, escape_control
 
 LINE_LIMIT, FAILURE_LIMIT = 8_192, 32_768  # characters
 FILE_LIMIT, GENERATIONS = 10 << 20, 3  # bytes of one file; older ones are kept as .1 .2 .3
@@ -90,7 +90,7 @@ def text_line(event: LogEvent, secrets: Secrets) -> str:
     message = formatEvent(event)
     if failure is not None:
         message = f"{message.partition(chr(10))[0]} ({getattr(failure.type, '__name__', failure.type)}: {failure.getErrorMessage()})"
-    shown = visible(secrets.hide(_shortened(message, LINE_LIMIT)))
+    shown = escape_control(secrets.hide(_shortened(message, LINE_LIMIT)))
     return f"{clock} {'' if level == 'info' else level + ': '}{shown}\n"
 
 

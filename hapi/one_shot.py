@@ -1,4 +1,4 @@
-"""A result that comes once and that many may wait for."""
+"""A result that is set once and awaited by any number of callers."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ T = TypeVar("T")
 
 
 @define(eq=False)
-class Once(Generic[T]):
-    """Each caller of `when` gets a Deferred of its own: one that gives up cancels nothing for the others."""
+class OneShotObserver(Generic[T]):
+    """Each caller of `when_fired` gets a Deferred of its own: one that gives up cancels nothing for the others."""
 
     _waiting: list[Deferred[T]] = field(factory=list)
-    _happened: bool = False
+    _fired: bool = False
     _result: T | Failure | None = None
 
     @property
-    def happened(self) -> bool:
-        return self._happened
+    def has_fired(self) -> bool:
+        return self._fired
 
-    def when(self) -> Deferred[T]:
-        if self._happened:
-            return (
-                fail(self._result) if isinstance(self._result, Failure) else succeed(self._result)
-            )  # type: ignore[arg-type]
+    def when_fired(self) -> Deferred[T]:
+        if self._fired:
+            if isinstance(self._result, Failure):
+                return fail(self._result)
+            return succeed(self._result)  # type: ignore[arg-type]
         waiter: Deferred[T] = Deferred(self._forget)
         self._waiting.append(waiter)
         return waiter
 
-    def happen(self, result: T | Failure) -> None:
-        """Tell everybody, now and later. A second call changes nothing: the first result stands."""
-        if self._happened:
+    def fire(self, result: T | Failure) -> None:
+        """Give the result to every waiter, now and later. A second call changes nothing: the first result stands."""
+        if self._fired:
             return
-        self._happened, self._result = True, result
+        self._fired, self._result = True, result
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
             if isinstance(result, Failure):

@@ -20,7 +20,7 @@ _SHAPED = re.compile(
 )
 
 
-def visible(text: object) -> str:
+def escape_control(text: object) -> str:
     """`text` on one line and without anything that steers a terminal: control characters become escapes like `\\n`, `\\x1b`."""
     return CONTROL.sub(
         lambda found: (

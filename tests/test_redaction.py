@@ -2,7 +2,7 @@
 
 import pytest
 
-from hapi.redaction import Secrets, visible
+from hapi.redaction import Secrets, escape_control
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from hapi.redaction import Secrets, visible
     ],
 )
 def test_text_from_outside_stays_on_its_line_and_steers_no_terminal__K03(given, shown):
-    assert visible(given) == shown
+    assert escape_control(given) == shown
 
 
 @pytest.mark.parametrize(

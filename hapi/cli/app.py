@@ -15,7 +15,7 @@ from click.shell_completion import CompletionItem
 from hapi import __version__
 from hapi.cli.base.errors import DONE, ERROR, MEANINGS, USAGE, epilog, known
 from hapi.home import Home
-from hapi.redaction import visible
+from hapi.redaction import escape_control
 from hapi.settings import read_settings
 
 _WHERE = {
@@ -31,9 +31,9 @@ _WHERE = {
 class Commands(click.Group):
     """A group whose failures are one sentence on standard error."""
 
-    def main(
+    def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
-    ) -> Any:  # type: ignore[override]
+    ) -> Any:
         extra["standalone_mode"] = False
         sys.exit(_guarded(lambda: super(Commands, self).main(args, prog_name, **extra)))
 
@@ -47,11 +47,11 @@ def _guarded(command: Any) -> int:
         return DONE
     except click.UsageError as error:
         name = error.ctx.command_path if error.ctx is not None else "hapi"
-        message = visible(" ".join(error.format_message().split()))
+        message = escape_control(" ".join(error.format_message().split()))
         print(f"hapi: {message} (see `{name} --help`)", file=sys.stderr)
         return USAGE
     except click.ClickException as error:
-        print(f"hapi: {visible(error.format_message())}", file=sys.stderr)
+        print(f"hapi: {escape_control(error.format_message())}", file=sys.stderr)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130

@@ -22,7 +22,7 @@ from hapi.hub.options import HubOptions, base_token, signing_secret
 from hapi.hub.store.interface import StoreRefused
 from hapi.hub.store.sqlite import SqliteStore
 from hapi.net.server.socket_server import SocketServer
-from hapi.one_shot import Once
+from hapi.one_shot import OneShotObserver
 
 HEARTBEAT = 30.0  # seconds
 
@@ -48,7 +48,7 @@ class HubService(Service):
     ) -> None:
         self._reactor, self.options = reactor, options
         self._now = now or (lambda: int(time.time() * 1000))
-        self._listening: Once[str] = Once()
+        self._listening: OneShotObserver[str] = OneShotObserver()
         self._port: Any = None
         self._store: SqliteStore | None = None
         self._loops: list[LoopingCall] = []
@@ -58,7 +58,7 @@ class HubService(Service):
 
     @property
     def when_listening(self) -> Deferred[str]:
-        return self._listening.when()
+        return self._listening.when_fired()
 
     @property
     def port(self) -> int:
@@ -99,7 +99,7 @@ class HubService(Service):
             self._loops.append(loop)
         self.log.info("Hub serves {url}", url=self.url)
         self._warn()
-        self._listening.happen(self.url)
+        self._listening.fire(self.url)
 
     def _sockets(self, cli: CliNamespace) -> SocketServer:
         self.server = SocketServer(self._reactor, {"/cli": cli}, allow_origin=self._rules().allows)

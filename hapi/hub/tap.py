@@ -32,7 +32,7 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         from hapi.home import HomeUnusable
         from hapi.hub.options import HubOptions
-        from hapi.redaction import visible
+        from hapi.redaction import escape_control
         from hapi.settings import NotConfigured, SettingsBroken
 
         flags = {name: self[name] for name in ("host", "port", "database")}
@@ -44,7 +44,7 @@ class Options(usage.Options):
         try:
             self["options"] = HubOptions.from_environment(os.environ, **flags)
         except (NotConfigured, SettingsBroken, HomeUnusable) as error:
-            raise SystemExit(f"hapi-hub: {visible(error)}") from error
+            raise SystemExit(f"hapi-hub: {escape_control(error)}") from error
 
 
 def makeService(options: Any) -> IService:

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 from twisted.python.failure import Failure
 
-from hapi.one_shot import Once
+from hapi.one_shot import OneShotObserver
 from hapi.process import identity as kernel
 from hapi.process.exit_status import wait_status
 from hapi.protocol.attempt import ProcessIdentity
@@ -55,16 +55,16 @@ class Exits:
 
     _reactor: IReactorFDSet
     _clock: IReactorTime
-    _awaited: dict[ProcessIdentity, Once[int | None]] = field(factory=dict)
+    _awaited: dict[ProcessIdentity, OneShotObserver[int | None]] = field(factory=dict)
 
     def when_exited(self, identity: ProcessIdentity) -> Deferred[int | None]:
         once = self._awaited.get(identity)
         if once is None:
-            once = self._awaited[identity] = Once()
+            once = self._awaited[identity] = OneShotObserver()
             self._watch(identity, once)
-        return once.when()
+        return once.when_fired()
 
-    def _watch(self, identity: ProcessIdentity, once: Once[int | None]) -> None:
+    def _watch(self, identity: ProcessIdentity, once: OneShotObserver[int | None]) -> None:
         try:
             pidfd = os.pidfd_open(identity.pid)
         except ProcessLookupError:
@@ -96,4 +96,4 @@ class Exits:
     def _gone(self, identity: ProcessIdentity, status: int | None = None) -> None:
         once = self._awaited.pop(identity, None)
         if once is not None:
-            once.happen(status)
+            once.fire(status)

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from hapi.one_shot import Once
+from hapi.one_shot import OneShotObserver
 from hapi.process.interface import Ending, Exit, IProcesses, Launched, LaunchFailed, LaunchPlan
 from hapi.protocol.attempt import AttemptEnd, AttemptProcess, ProcessIdentity
 
@@ -43,7 +43,7 @@ class Entry:
     unkillable: bool = False
     hidden: bool = False  # as with hidepid: nobody can tell whether it runs
     signals: list[str] = field(factory=list)  # all it was sent
-    exited: Once[Exit] = field(factory=Once)
+    exited: OneShotObserver[Exit] = field(factory=OneShotObserver)
     exit: Exit | None = None
 
 
@@ -119,7 +119,7 @@ class MemoryProcesses:
             if process is not None and process.child == identity:
                 plan.attempt.end = AttemptEnd(exit_code, signal, 0.0)
                 self.exit(holder.identity, 0)
-        entry.exited.happen(entry.exit)
+        entry.exited.fire(entry.exit)
 
     def entry(self, identity: ProcessIdentity) -> Entry | None:
         """All about this very process, None if it is gone."""
@@ -162,7 +162,9 @@ class MemoryProcesses:
         entry, unknown = self.entry(identity), Exit(None, None)
         if entry is None:
             return succeed(unknown)
-        return entry.exited.when().addCallback(lambda how: how if self.tells_exits else unknown)
+        return entry.exited.when_fired().addCallback(
+            lambda how: how if self.tells_exits else unknown
+        )
 
     def end_tree(
         self, identity: ProcessIdentity, attempt_id: str, patience: float = 2.0

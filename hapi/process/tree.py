@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from hapi.attempts import MARK
-from hapi.one_shot import Once
+from hapi.one_shot import OneShotObserver
 from hapi.process.identity import (
     Stat,
     boot_id,
@@ -60,17 +60,17 @@ class Looks:
     """Looks at all processes, one for everybody who asks at the same time. Others get their turn in between."""
 
     _clock: IReactorTime
-    _next: Once[Table] | None = None
+    _next: OneShotObserver[Table] | None = None
     _looking: bool = False
 
     def look(self) -> Deferred[Table]:
         """What was there at some moment after this call."""
         if self._next is None:
-            self._next = Once()
+            self._next = OneShotObserver()
             if not self._looking:
                 self._looking = True
                 self._clock.callLater(0, self._begin)
-        return self._next.when()
+        return self._next.when_fired()
 
     def _begin(self) -> None:
         assert self._next is not None
@@ -78,7 +78,7 @@ class Looks:
         table = Table()
         self._go_on(table, table.fill(), asked)
 
-    def _go_on(self, table: Table, filling: Iterator[None], asked: Once[Table]) -> None:
+    def _go_on(self, table: Table, filling: Iterator[None], asked: OneShotObserver[Table]) -> None:
         try:
             until = self._clock.seconds() + SLICE
             for _ in filling:
@@ -93,7 +93,7 @@ class Looks:
             self._looking = False
         else:
             self._clock.callLater(0, self._begin)
-        asked.happen(result)
+        asked.fire(result)
 
 
 @define

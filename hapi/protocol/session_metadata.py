@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from attrs import frozen
 
-from hapi.redaction import visible
+from hapi.redaction import escape_control
 
 COMPATIBLE_VERSION = "0.30.7"  # the npm release whose session process this one is taken for
 
@@ -114,5 +114,5 @@ def archived(metadata: Mapping[str, Any], reason: str, now: int) -> Json:
         "lifecycleState": "archived",
         "lifecycleStateSince": now,
         "archivedBy": "cli",
-        "archiveReason": visible(reason),
+        "archiveReason": escape_control(reason),
     }

@@ -16,7 +16,7 @@ from twisted.web.resource import IResource
 
 from hapi import __version__
 from hapi.net.common.rpc import RpcTable
-from hapi.one_shot import Once
+from hapi.one_shot import OneShotObserver
 from hapi.process import IProcesses
 from hapi.protocol.control import Listed
 from hapi.protocol.machine import AGENT_CONFIGS, RunnerFacts, ShutdownSource, runner_capabilities
@@ -96,10 +96,10 @@ class RunnerService(Service):
         self._on_retired, self._on_step = on_retired, on_step
         self._lock = lock
         self._coming_up: Deferred[None] | None = None
-        self._left: Once[None] | None = None
+        self._left: OneShotObserver[None] | None = None
         self._source: ShutdownSource = "os-signal"
         self._keeps_files = False
-        self._up: Once[None] = Once()
+        self._up: OneShotObserver[None] = OneShotObserver()
         self.phase = "new"
         self.started_at = now()
         self.after = Later(reactor)
@@ -185,11 +185,11 @@ class RunnerService(Service):
 
     def when_up(self) -> Deferred[None]:
         """Fires when the control API answers; errs with HomeHeld, LockUnusable … when it never will."""
-        return self._up.when()
+        return self._up.when_fired()
 
     def when_registered(self) -> Deferred[None]:
         """Fires when the hub knows this machine."""
-        return self.hub.first_registered.when()
+        return self.hub.first_registered.when_fired()
 
     def status(self) -> Mapping[str, Any]:
         """What `/status` answers."""
@@ -214,15 +214,15 @@ class RunnerService(Service):
         """Leave in order; whoever asks while we do waits for the same leaving."""
         super().stopService()  # type: ignore[no-untyped-call]
         if self._left is not None:
-            if not self._left.happened:
+            if not self._left.has_fired:
                 self.succession.stopped_again()
         else:
-            self._left = Once()
+            self._left = OneShotObserver()
             leaving = Deferred.fromCoroutine(self._leave())
             leaving.addErrback(
                 lambda reason: self.log.failure("Leaving failed", reason)
-            ).addCallback(self._left.happen)
-        return self._left.when()
+            ).addCallback(self._left.fire)
+        return self._left.when_fired()
 
     def retire(self, source: ShutdownSource, exit_code: int) -> None:
         """End of our own accord, then tell the host."""
@@ -295,7 +295,7 @@ class RunnerService(Service):
             self.after(LOOK_AROUND_AFTER, self.surroundings.look)
         self._link()
         self._step("serving")
-        self._up.happen(None)
+        self._up.fire(None)
 
     def _step(self, name: str) -> None:
         """Where we are: for `status`, and for tests that end the process right there."""
@@ -334,18 +334,18 @@ class RunnerService(Service):
         offer_methods(rpc, self.desk)
 
     def _is_registered(self) -> None:
-        if not self.hub.first_registered.happened:
+        if not self.hub.first_registered.has_fired:
             self.after(
                 REVIVE_AFTER, lambda: self.sessions.reviver.look(self.options.revive == "auto")
             )
-        self.hub.first_registered.happen(None)
+        self.hub.first_registered.fire(None)
         self.after(LEARN_AFTER, self.succession.learn)
         self.after(1.0, self.doors.resource)  # the first caller need not wait for its modules
 
     def _could_not_come_up(self, reason: Failure) -> None:
         if reason.check(CancelledError) is not None:
             return
-        self._up.happen(reason)
+        self._up.fire(reason)
         self.succession.could_not_come_up(reason)
         exit_code = FAILED
         if reason.check(HomeHeld, LockUnusable, CannotListenError, OSError) is not None:

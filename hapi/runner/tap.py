@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from hapi.home import HomeUnusable
-from hapi.redaction import visible
+from hapi.redaction import escape_control
 from hapi.runner.config.options import RunnerOptions
 from hapi.settings import NotConfigured, SettingsBroken
 
@@ -84,7 +84,7 @@ class Options(usage.Options):
             )
         except (HomeUnusable, SettingsBroken, NotConfigured) as error:
             raise SystemExit(
-                f"hapi-runner: {visible(error)}"
+                f"hapi-runner: {escape_control(error)}"
             ) from error  # one line, status 1: this is no question of usage
 
 
@@ -155,7 +155,7 @@ def makeService(options: Options) -> MultiService:
         try:
             lock = begin_lock(options["runner"].home)
         except LockUnusable as error:
-            raise SystemExit(f"hapi-runner: {visible(error)}") from error
+            raise SystemExit(f"hapi-runner: {escape_control(error)}") from error
 
     from twisted.internet import reactor
 

@@ -24,7 +24,7 @@ from hapi.net.common.errors import HubRefused, HubUnreachable
 from hapi.net.common.rpc import RpcTable
 from hapi.protocol.session import BY_INTERRUPT, BY_SIGNAL, Ending
 from hapi.protocol.session_metadata import Facts
-from hapi.redaction import visible
+from hapi.redaction import escape_control
 from hapi.session.agent.host import AgentHost
 from hapi.session.report import Reporting
 from hapi.session.session import Session, Start
@@ -109,7 +109,7 @@ class Running:
         self._session = session = self._make_session(outcome.row)
         if self._terminal is not None:
             self._terminal.attach(session)
-        session.ended.when().addCallback(self._ended)
+        session.ended.when_fired().addCallback(self._ended)
         await session.run()
         if self._terminal is not None and session.agent_is_there:
             self._terminal.ready(self.access.url)
@@ -204,7 +204,7 @@ class Running:
                 if refused and isinstance(problem, HubRefused) and problem.status == 401
                 else ""
             )
-            print(f"hapi: {visible(problem)}{hint}", file=sys.stderr)
+            print(f"hapi: {escape_control(problem)}{hint}", file=sys.stderr)
             code = (
                 REFUSED if refused else FAILED if isinstance(problem, HubRefused) else UNREACHABLE
             )
@@ -213,7 +213,7 @@ class Running:
             return
         self.log.failure("The session crashed", failure)
         print(
-            f"hapi: the session crashed: {type(problem).__name__}: {visible(problem)}",
+            f"hapi: the session crashed: {type(problem).__name__}: {escape_control(problem)}",
             file=sys.stderr,
         )
         if self._session is not None:

@@ -18,7 +18,7 @@ from hapi.attempts import AttemptFolder
 from hapi.home import Home
 from hapi.net.common.errors import AckTimeout, LinkLost
 from hapi.net.common.rpc import RpcTable
-from hapi.one_shot import Once
+from hapi.one_shot import OneShotObserver
 from hapi.protocol.attempt import StopOrder
 from hapi.protocol.records import summary_record
 from hapi.protocol.session import (
@@ -77,13 +77,13 @@ class Session:
     host: AgentHost
     _rows_after: Callable[[int], Awaitable[list[dict[str, Any]]]]
     _random: Random = field(factory=Random)
-    ended: Once[Ending] = field(factory=Once)
+    ended: OneShotObserver[Ending] = field(factory=OneShotObserver)
     hub: HubSide = field(init=False)
     settings: Settings = field(init=False)
     permissions: Permissions = field(init=False)
     turns: Turns = field(init=False)
     _files: Files = field(init=False)
-    _driver: Once[Driver] | None = None
+    _driver: OneShotObserver[Driver] | None = None
     _agent_session: str | None = None
     _ending: Ending | None = None
     log = Logger()
@@ -178,14 +178,14 @@ class Session:
         """The agent; started, or started again, if it does not run. Errs with what kept it from starting."""
         once = self._driver
         if once is None:
-            self._driver = once = Once()
+            self._driver = once = OneShotObserver()
             Deferred.fromCoroutine(self._open()).addBoth(self._opened, once)
-        return once.when()
+        return once.when_fired()
 
-    def _opened(self, result: Any, once: Once[Driver]) -> None:
+    def _opened(self, result: Any, once: OneShotObserver[Driver]) -> None:
         if not isinstance(result, Driver) and self._driver is once:
             self._driver = None  # the next prompt tries again
-        once.happen(result)
+        once.fire(result)
 
     async def _open(self) -> Driver:
         first = self.host.starts == 0
@@ -225,7 +225,7 @@ class Session:
 
     def _agent_gone(self, words: str, exit_code: int | None) -> None:
         """Its process ended. By itself and in order: so does the session. Otherwise it comes back with the next prompt."""
-        if self._ending is not None or self._driver is None or not self._driver.happened:
+        if self._ending is not None or self._driver is None or not self._driver.has_fired:
             return
         self._driver = None
         if exit_code == 0 and not self.turns.busy:
@@ -326,7 +326,7 @@ class Session:
             lambda failure: failure.trap(ConnectionDone)
         )
         self._files.forget_uploads()
-        self.ended.happen(ending)
+        self.ended.fire(ending)
 
     def _in_the_folder(self, ending: Ending) -> Ending:
         """The reason that whoever ends this session has left in its folder; else ours is left there: it is being ended."""

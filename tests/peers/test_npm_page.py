@@ -155,7 +155,7 @@ def rename(page: Page, name: str) -> None:
 
 
 def archive(page: Page) -> None:
-    """Once more if nothing was asked of the hub: the page draws itself anew after a rename and may lose the click."""
+    """OneShotObserver more if nothing was asked of the hub: the page draws itself anew after a rename and may lose the click."""
     for _ in range(3):
         expect(page.get_by_role("dialog")).to_have_count(0)
         page.get_by_role("button", name="More actions").click()

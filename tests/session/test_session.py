@@ -100,7 +100,7 @@ def test_a_session_that_was_archived_while_it_started_ends__C17(staged):
         stored={"lifecycleState": "archived", "archivedBy": "hub", "archiveReason": "x"}
     ).up()
     stage.clock.advance(0.5)
-    assert stage.session.ended.happened
+    assert stage.session.ended.has_fired
     assert (stage.link.metadata["lifecycleState"], stage.link.metadata["archiveReason"]) == (
         "archived",
         "User terminated",
@@ -133,7 +133,7 @@ def test_an_agent_that_opens_no_session_ends_ours_with_its_words(staged):
         "message": "OpenCode could not be started: Authentication required",
     } in stage.link.records
     assert stage.link.metadata["archiveReason"] == "Local launch failed: Authentication required"
-    assert stage.session.ended.happened
+    assert stage.session.ended.has_fired
 
 
 def test_settings_of_the_command_line_reach_the_agent(staged):

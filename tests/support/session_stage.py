@@ -345,7 +345,7 @@ class SessionStage:
 
     def end(self, ending):
         done = []
-        self.session.ended.when().addCallback(done.append)
+        self.session.ended.when_fired().addCallback(done.append)
         self.session.begin_end(ending)
         return done
 

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from hapi.cli.base.errors import ERROR, REFUSED, UNREACHABLE, Stop
 from hapi.home import PRIVATE_FILE, Home
-from hapi.redaction import Secrets, visible
+from hapi.redaction import Secrets, escape_control
 
 DETACHED = "HAPI_RUNNER_DETACHED"  # environment: nobody reads the output, so nothing is said there once it is up
 OF_OUR_UNIT = (
@@ -50,7 +50,7 @@ class Started:
         except OSError:
             return ""
         lines = [line.removeprefix("hapi: ").strip() for line in text.splitlines() if line.strip()]
-        return visible(secrets.hide(" / ".join(lines[-3:])))
+        return escape_control(secrets.hide(" / ".join(lines[-3:])))
 
 
 def start_in_background(home: Home, words: list[str]) -> Started:
@@ -131,7 +131,7 @@ async def await_ready(
         if clock.seconds() >= deadline:
             known = (found.status.get("hub") or {}).get("reason")
             reason = str(known or (await why() if why is not None and wanted == "full" else ""))
-            sentence = _late(started, found, seconds, visible(secrets.hide(reason)), secrets)
+            sentence = _late(started, found, seconds, escape_control(secrets.hide(reason)), secrets)
             raise Stop(sentence, UNREACHABLE if found.answers else ERROR)
         if found.refused:
             raise Stop(_refused(started, found, secrets), REFUSED)
@@ -142,7 +142,7 @@ def _refused(started: Started, found: Readiness, secrets: Secrets) -> str:
     hub = found.status.get("hub") or {}
     return (
         f"the hub at {hub.get('url')} refuses this runner (pid {started.process.pid}): "
-        f"{visible(secrets.hide(str(hub.get('reason') or 'no reason given')))}; it goes on asking, ever more seldom "
+        f"{escape_control(secrets.hide(str(hub.get('reason') or 'no reason given')))}; it goes on asking, ever more seldom "
         "(`hapi auth login` keeps another token, `hapi runner stop` ends it)"
     )
 
@@ -153,7 +153,7 @@ def _late(started: Started, found: Readiness, seconds: float, reason: str, secre
         hub = found.status.get("hub") or {}
         return (
             f"the runner (pid {pid}) runs, but is not registered at {hub.get('url')} after {seconds:g} s: "
-            f"{reason or visible(hub.get('phase') or 'no answer yet')}; "
+            f"{reason or escape_control(hub.get('phase') or 'no answer yet')}; "
             "it goes on trying (`hapi doctor` looks for the reason, `hapi runner stop` ends it)"
         )
     told = started.last_words(secrets) or reason

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import evolve
 
 from hapi.cli.base.flags import RunnerFlags, read_words
-from hapi.redaction import visible
+from hapi.redaction import escape_control
 from hapi.settings import NotConfigured
 
 
@@ -22,7 +22,7 @@ def lost_flags(argv: Sequence[str], options: Any) -> str:
     roots = tuple(root for root in flags.workspace_roots if root not in options.workspace_roots)
     command = flags.session_command if flags.session_command != ours.session_command else None
     more = {name: value for name, value in flags.more.items() if not _has(options, name, value)}
-    return visible(
+    return escape_control(
         shlex.join(evolve(flags, workspace_roots=roots, session_command=command, more=more).words())
     )
 

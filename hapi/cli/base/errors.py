@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from hapi.redaction import visible
+from hapi.redaction import escape_control
 
 DONE = 0
 ERROR = 1
@@ -72,15 +72,18 @@ _HINTS = {
 def known(error: BaseException | None) -> Failure | None:
     """The sentence and code for `error`, None for what nobody foresaw (a bug: it keeps its traceback)."""
     if isinstance(error, Stop):
-        return Failure(visible(error), error.exit_code)
+        return Failure(escape_control(error), error.exit_code)
     if getattr(error, "status", None) in (401, 403) and type(error).__name__ == "HubRefused":
         return Failure(
-            f"the hub refused the access token ({visible(error)}): run `hapi auth login`", REFUSED
+            f"the hub refused the access token ({escape_control(error)}): run `hapi auth login`",
+            REFUSED,
         )
     for kind in type(error).__mro__[:-1]:
         name = f"{kind.__module__}.{kind.__qualname__}"
         if name in _CODES:
-            return Failure((visible(error) or kind.__name__) + _HINTS.get(name, ""), _CODES[name])
+            return Failure(
+                (escape_control(error) or kind.__name__) + _HINTS.get(name, ""), _CODES[name]
+            )
     return None
 
 

@@ -9,18 +9,18 @@ from typing import Any
 
 import click
 
-from hapi.redaction import visible
+from hapi.redaction import escape_control
 
 json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 
 def say(text: str = "") -> None:
-    """One line for a person, with whatever came from outside made harmless by the caller (`visible`)."""
+    """One line for a person, with whatever came from outside made harmless by the caller (`escape_control`)."""
     print(text, flush=True)
 
 
 def warn(text: str) -> None:
-    print(f"hapi: {visible(text)}", file=sys.stderr, flush=True)
+    print(f"hapi: {escape_control(text)}", file=sys.stderr, flush=True)
 
 
 def print_json(value: Any) -> None:
@@ -34,7 +34,7 @@ def print_json(value: Any) -> None:
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """An aligned table: drawn by rich on a terminal, two spaces between the columns otherwise."""
-    shown = [[visible(cell) for cell in row] for row in rows]
+    shown = [[escape_control(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         lines = [list(heads), *shown]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

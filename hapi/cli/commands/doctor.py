@@ -24,7 +24,7 @@ from hapi.cli.checks.hub_check import judge_hub
 from hapi.cli.checks.preflight import hub_date, judge_clock, try_child
 from hapi.home import Home, HomeUnusable
 from hapi.process.child_limits import SessionLimits
-from hapi.redaction import visible
+from hapi.redaction import escape_control
 from hapi.settings import NotConfigured, hub_access, read_settings
 
 GIB = 1 << 30
@@ -64,7 +64,7 @@ def doctor(context: click.Context, as_json: bool) -> None:
         )
     else:
         for check in checks:
-            say(f"{MARKS[check.finding]}  {check.name:<12} {visible(check.text)}")
+            say(f"{MARKS[check.finding]}  {check.name:<12} {escape_control(check.text)}")
     if broken:
         raise Stop(
             f"{len(broken)} of {len(checks)} checks failed: {', '.join(check.name for check in broken)}"
@@ -96,7 +96,7 @@ def clean(yes: bool, as_json: bool) -> None:
         )
     else:
         for text in everything:
-            say(visible(text))
+            say(escape_control(text))
         say(
             "Nothing was left behind." if not everything
             else f"{len(everything)} cleaned away." if yes

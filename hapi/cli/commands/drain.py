@@ -11,7 +11,7 @@ from hapi.cli.base.output import print_json, say
 from hapi.cli.base.run import run_once
 from hapi.cli.commands.start import give_way, look, must_be_ours
 from hapi.home import Home
-from hapi.redaction import Secrets, visible
+from hapi.redaction import Secrets, escape_control
 
 EVERY = 0.5  # seconds between looks at the turns
 READY_WITHIN = 20.0  # seconds the new runner has
@@ -43,11 +43,11 @@ def drain(wait: bool, timeout: float, as_json: bool) -> None:
 def tell(work: dict[str, Any]) -> None:
     turns, unknown = work.get("turns") or [], work.get("unknown") or []
     if turns:
-        say(f"Turns run in: {', '.join(map(visible, turns))}")
+        say(f"Turns run in: {', '.join(map(escape_control, turns))}")
     if work.get("starting"):
         say(f"Being started: {work['starting']}")
     if unknown:
-        say(f"Do not tell whether they work: {', '.join(map(visible, unknown))}")
+        say(f"Do not tell whether they work: {', '.join(map(escape_control, unknown))}")
 
 
 async def until_calm(
@@ -63,7 +63,7 @@ async def until_calm(
     work: dict[str, Any]
     while not is_calm(work := await client.drain(keep)):
         if reactor.seconds() >= deadline:
-            busy = ", ".join(map(visible, work.get("turns") or ["a start"]))
+            busy = ", ".join(map(escape_control, work.get("turns") or ["a start"]))
             raise Stop(
                 f"after {timeout:.0f} s turns still run ({busy}); no more sessions are accepted (hapi runner resume)"
             )

@@ -11,7 +11,7 @@ import click
 from hapi.cli.base.errors import epilog
 from hapi.cli.base.output import json_flag, print_json, say
 from hapi.home import Home
-from hapi.redaction import visible
+from hapi.redaction import escape_control
 from hapi.settings import note_hub, read_settings
 
 PORT = click.IntRange(0, 65535)
@@ -98,7 +98,9 @@ def serve_hub(flags: dict[str, Any], as_json: bool) -> int:
             return
         say(f"Hub listens on {service.url}")
         if other is not None and other.rstrip("/") != options.public_url:
-            say(f"Runners of this home ask {visible(other)}, as settings.json says. For this hub:")
+            say(
+                f"Runners of this home ask {escape_control(other)}, as settings.json says. For this hub:"
+            )
             say(f"  HAPI_API_URL={service.url} hapi runner start")
         if sys.stdout.isatty():
             say(f"Page: {page_address(service.url, service.token)}")

@@ -17,7 +17,7 @@ from hapi.cli.base.flags import RunnerFlags
 from hapi.cli.base.output import say, warn
 from hapi.cli.base.unit_files import LABEL, NAME, Installation, Kind, text_of
 from hapi.home import Home, read_capped, write_whole
-from hapi.redaction import visible
+from hapi.redaction import escape_control
 
 KEPT = (
     "HAPI_HOSTNAME",
@@ -78,7 +78,9 @@ def installation(
     argv = (*_program(), "runner", "start-sync", *_absolute(flags).words())
     for text in (*argv, *found.values()):
         if any(sign in text for sign in "\n\r\0"):
-            raise Stop(f"{visible(text)!r} holds a line break, which no service file can carry")
+            raise Stop(
+                f"{escape_control(text)!r} holds a line break, which no service file can carry"
+            )
     return Installation(argv, found, user or getpass.getuser(), str(home.path / "logs/launchd.out"))
 
 
@@ -114,7 +116,7 @@ def install(kind: Kind, what: Installation, path: Path, *, write: bool, force: b
     text = text_of(kind, what)
     if kind in ("systemd", "supervisord") and not is_user(what.user):
         warn(
-            f"this machine knows no user {visible(what.user)}: the service will not start before it does"
+            f"this machine knows no user {escape_control(what.user)}: the service will not start before it does"
         )
     if not write:
         print(text, end="", flush=True)
@@ -123,7 +125,7 @@ def install(kind: Kind, what: Installation, path: Path, *, write: bool, force: b
     try:
         before = read_capped(path)
         if before == text.encode():
-            say(f"{visible(path)} is as it should be")
+            say(f"{escape_control(path)} is as it should be")
             return
         if before is not None and not force:
             raise Stop(
@@ -135,6 +137,6 @@ def install(kind: Kind, what: Installation, path: Path, *, write: bool, force: b
         raise Stop(
             f"{path} cannot be written: {getattr(error, 'strerror', None) or error}"
         ) from error
-    say(f"{visible(path)} is written; {HINT}. Then:")
+    say(f"{escape_control(path)} is written; {HINT}. Then:")
     for line in AFTERWARDS[kind]:
         say(f"  {line}")

@@ -13,7 +13,7 @@ from hapi.attempts import AttemptFolder, attempts
 from hapi.cli.base.errors import Stop
 from hapi.cli.base.tail import follow, last_lines
 from hapi.home import Home
-from hapi.redaction import visible
+from hapi.redaction import escape_control
 
 FIRST = ("time", "event", "session", "attempt", "pid", "reason", "actor")
 
@@ -51,14 +51,16 @@ def event_line(event: dict[str, Any]) -> str:
     )
     words = [
         when,
-        f"{visible(event.get('event')):<20}",
-        visible(event.get("session") or event.get("attempt") or "-"),
+        f"{escape_control(event.get('event')):<20}",
+        escape_control(event.get("session") or event.get("attempt") or "-"),
     ]
     words += [f"pid {event['pid']}"] if event.get("pid") else []
-    words += [visible(event["reason"])] if event.get("reason") else []
-    words += [f"(by {visible(event['actor'])})"] if event.get("actor") else []
+    words += [escape_control(event["reason"])] if event.get("reason") else []
+    words += [f"(by {escape_control(event['actor'])})"] if event.get("actor") else []
     words += [
-        f"{visible(key)}={visible(value)}" for key, value in event.items() if key not in FIRST
+        f"{escape_control(key)}={escape_control(value)}"
+        for key, value in event.items()
+        if key not in FIRST
     ]
     return "  ".join(words)
 
@@ -79,7 +81,7 @@ def find_attempt(home: Home, name: str) -> AttemptFolder:
         if pid is not None and process is not None and process.child.pid == pid:
             return folder
     raise Stop(
-        f"there is no session {visible(name)} in {home.attempts}: `hapi runner list` names those that live"
+        f"there is no session {escape_control(name)} in {home.attempts}: `hapi runner list` names those that live"
     )
 
 
@@ -122,7 +124,7 @@ def _raw(data: bytes) -> None:
     if sys.stdout.isatty():
         lines = data.decode(errors="replace").split("\n")
         sys.stdout.write(
-            "\n".join(visible(line.rstrip("\r")).replace("\\t", "\t") for line in lines)
+            "\n".join(escape_control(line.rstrip("\r")).replace("\\t", "\t") for line in lines)
         )
     else:
         sys.stdout.flush()

@@ -9,7 +9,7 @@ from hapi.cli.base.errors import Stop
 from hapi.cli.base.output import print_json, say, table
 from hapi.cli.base.run import run_once
 from hapi.home import Home
-from hapi.redaction import visible
+from hapi.redaction import escape_control
 
 LONGEST = 3600.0  # seconds for all of them
 
@@ -43,7 +43,7 @@ def revive(session_id: str | None, everything: bool, as_json: bool) -> None:
     else:
         for name, answer in answers.items():
             say(
-                f"{visible(name)}: {'lives again' if answer.get('success') else visible(_why(answer))}"
+                f"{escape_control(name)}: {'lives again' if answer.get('success') else escape_control(_why(answer))}"
             )
     failed = [name for name, answer in answers.items() if not answer.get("success")]
     if failed:

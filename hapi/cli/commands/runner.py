@@ -26,7 +26,7 @@ from hapi.cli.base.output import json_flag, print_json, say, warn
 from hapi.cli.base.run import run_once
 from hapi.cli.base.unit_files import KINDS, Kind
 from hapi.home import Home
-from hapi.redaction import visible
+from hapi.redaction import escape_control
 
 
 def flags(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -239,7 +239,7 @@ def logs(session_id: str | None, following: bool, lines: int | None, as_json: bo
     elif path is not None and (following or lines is not None):
         show_log(path, lines, following)
     else:
-        say("No runner logs found" if path is None else visible(path))
+        say("No runner logs found" if path is None else escape_control(path))
 
 
 @runner.command("drain", epilog=epilog(NOT_RUNNING))

@@ -23,7 +23,7 @@ from hapi.cli.base.run import run_once
 from hapi.cli.base.wait_for_start import joined
 from hapi.cli.checks.hub_check import judge_hub
 from hapi.home import Home, read_capped
-from hapi.redaction import Secrets, visible
+from hapi.redaction import Secrets, escape_control
 
 STOP_WITHIN = 20.0  # seconds a runner may take to leave
 ASK_HUB = 2.0  # seconds to ask the hub ourselves when the runner has not heard of it in time
@@ -134,7 +134,9 @@ async def give_way(
         " of another build or other flags: restart it there",
     )
     if not quiet:
-        say(f"Replacing the running runner (pid {pid}, version {visible(status.get('version'))})")
+        say(
+            f"Replacing the running runner (pid {pid}, version {escape_control(status.get('version'))})"
+        )
     if lost:
         warn(f"that one ran with {lost}, this one does not ({KEPT})")
     await stop_running(reactor, home)

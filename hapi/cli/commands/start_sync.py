@@ -12,7 +12,7 @@ from typing import Any
 from attrs import evolve
 
 from hapi.cli.base.flags import RunnerFlags, read_words
-from hapi.redaction import visible
+from hapi.redaction import escape_control
 
 
 def run_words(words: Sequence[str]) -> int | None:
@@ -126,7 +126,7 @@ def banner(runner: Any) -> str:
     options = runner.options
     lines = ["Hapi runner started."]
     if options.workspace_roots:
-        lines.append(f"  Workspace roots: {visible(', '.join(options.workspace_roots))}")
+        lines.append(f"  Workspace roots: {escape_control(', '.join(options.workspace_roots))}")
     lines += [
         f"  Hub URL:        {options.access.url}",
         f"  Machine ID:     {options.machine_id}",

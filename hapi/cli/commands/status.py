@@ -12,7 +12,7 @@ from hapi.cli.base.output import print_json, say, table
 from hapi.cli.base.run import run_once
 from hapi.home import Home
 from hapi.protocol.control import standing
-from hapi.redaction import visible
+from hapi.redaction import escape_control
 
 KEYS = {  # of a session → the head of its column
     "happySessionId": "SESSION", "agent": "AGENT", "directory": "DIRECTORY", "state": "STATE", "pid": "PID",
@@ -37,33 +37,40 @@ def show_status(home: Home, as_json: bool) -> None:
         print_json({"running": True, "home": str(home.path), **found})
         return
     hub = found.get("hub") or {}
-    roots = ", ".join(map(visible, found.get("workspaceRoots") or ())) or "none (every directory)"
+    roots = (
+        ", ".join(map(escape_control, found.get("workspaceRoots") or ()))
+        or "none (every directory)"
+    )
     say(
-        f"Runner:          running, pid {found.get('pid')}, version {visible(found.get('version'))}"
+        f"Runner:          running, pid {found.get('pid')}, version {escape_control(found.get('version'))}"
     )
     for line in build_lines(found, time.time()):
         say(line)
-    say(f"Hub URL:         {visible(hub.get('url'))}")
+    say(f"Hub URL:         {escape_control(hub.get('url'))}")
     say(f"Registered:      {registered_words(found)}")
-    say(f"Machine ID:      {visible(found.get('machineId'))}")
+    say(f"Machine ID:      {escape_control(found.get('machineId'))}")
     say(f"Workspace roots: {roots}")
     for session, reason in (found.get("stuck") or {}).items():
-        say(f"Stuck:           {visible(session)}: {STUCK.get(reason, visible(reason))}")
+        say(
+            f"Stuck:           {escape_control(session)}: {STUCK.get(reason, escape_control(reason))}"
+        )
     say(f"Sessions:        {found.get('children')}{admission_words(found.get('admission') or {})}")
     if found.get("trouble"):
-        say(f"Trouble:         {visible(found['trouble'])}")
+        say(f"Trouble:         {escape_control(found['trouble'])}")
     for sentence in found.get("warnings") or ():
-        say(f"Warning:         {visible(sentence)}")
+        say(f"Warning:         {escape_control(sentence)}")
 
 
 def registered_words(status: dict[str, Any]) -> str:
     """Whether the hub knows the machine and reaches it, and why not."""
     if status.get("registered") is None:
-        return f"unknown: {visible((status.get('hub') or {}).get('reason') or 'it does not tell')}"
+        return f"unknown: {escape_control((status.get('hub') or {}).get('reason') or 'it does not tell')}"
     trouble = standing(status)
     if trouble is None:
         return "yes, and connected"
-    return visible(trouble.replace("not registered", "no", 1).replace("registered,", "yes,", 1))
+    return escape_control(
+        trouble.replace("not registered", "no", 1).replace("registered,", "yes,", 1)
+    )
 
 
 def build_lines(status: dict[str, Any], now: float) -> list[str]:
@@ -79,12 +86,12 @@ def build_lines(status: dict[str, Any], now: float) -> list[str]:
             if handoff.get("underWay")
             else handoff.get("waitsFor") or "it will be started soon"
         )
-        lines.append(f"Build:           outdated, another one is installed ({visible(why)})")
+        lines.append(f"Build:           outdated, another one is installed ({escape_control(why)})")
     failure = handoff.get("lastFailure")
     if failure:
         minutes = max(now - failure["at"] / 1000, 0.0) / 60
         lines.append(
-            f"Last hand-off:   failed {minutes:.0f} minutes ago: {visible(failure['reason'])}"
+            f"Last hand-off:   failed {minutes:.0f} minutes ago: {escape_control(failure['reason'])}"
         )
     return lines
 
@@ -132,11 +139,11 @@ def end_session(home: Home, session_id: str, as_json: bool) -> None:
         say("Session was already stopped")
     if not is_known:
         raise Stop(
-            f"this runner knows no session {visible(session_id)}: `hapi runner list` names those that live"
+            f"this runner knows no session {escape_control(session_id)}: `hapi runner list` names those that live"
         )
     if result not in ENDED:
         raise Stop(
-            f"the session {visible(session_id)} is still alive: it did not end when it was asked and killed"
+            f"the session {escape_control(session_id)} is still alive: it did not end when it was asked and killed"
         )
 
 

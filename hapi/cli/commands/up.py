@@ -16,7 +16,7 @@ from hapi.cli.base.output import json_flag, print_json, say
 from hapi.cli.base.page_address import is_loopback, page_address, qr_code, reachable_url
 from hapi.cli.commands.hub import PORT
 from hapi.home import Home
-from hapi.redaction import visible
+from hapi.redaction import escape_control
 from hapi.settings import note_hub, read_settings
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Up:
             await deferLater(reactor, GLANCE)
         if not self.as_json:
             say(
-                f"This machine is registered as {visible(wanted.machine_id)}. Ctrl+C ends hub and runner; sessions go on."
+                f"This machine is registered as {escape_control(wanted.machine_id)}. Ctrl+C ends hub and runner; sessions go on."
             )
 
     async def _already_up(self, reactor: Any) -> bool:
@@ -163,7 +163,9 @@ class Up:
                 }
             )
         else:
-            say(f"Already running in {visible(self.home.path)} (pid {pid}). Page: {visible(page)}")
+            say(
+                f"Already running in {escape_control(self.home.path)} (pid {pid}). Page: {escape_control(page)}"
+            )
             say("`hapi runner stop` ends it.")
         return True
 
@@ -209,4 +211,4 @@ class Up:
                 )
             say()
         say(agents_sentence(found, missing))
-        say(f"Home {visible(self.home.path)}, log {visible(logging.path)}.")
+        say(f"Home {escape_control(self.home.path)}, log {escape_control(logging.path)}.")

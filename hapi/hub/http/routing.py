@@ -22,7 +22,7 @@ from hapi.hub.domain.rpc import CallFailed, TargetMissing
 from hapi.hub.http.paging import BadQuery
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
 from hapi.net.server.http import HttpError, read_body
-from hapi.one_shot import Once
+from hapi.one_shot import OneShotObserver
 
 if TYPE_CHECKING:
     from hapi.hub.hub import Hub
@@ -214,9 +214,9 @@ class Desk:
 
     def serve(self, route: Route, request: Any, ids: dict[str, str]) -> Deferred[bytes]:
         """The answer's body. The route's work goes on when the client leaves: the wait is the client's, not the work's."""
-        done: Once[Reply] = Once()
-        Deferred.fromCoroutine(self._worked(route, request, ids)).addBoth(done.happen)
-        return done.when().addCallback(lambda reply: written(request, reply))
+        done: OneShotObserver[Reply] = OneShotObserver()
+        Deferred.fromCoroutine(self._worked(route, request, ids)).addBoth(done.fire)
+        return done.when_fired().addCallback(lambda reply: written(request, reply))
 
     async def _worked(self, route: Route, request: Any, ids: dict[str, str]) -> Reply:
         try:

@@ -51,5 +51,5 @@ def machine_from(row: sqlite3.Row) -> MachineRow:
 
 def message_from(row: sqlite3.Row) -> MessageRow:
     return MessageRow(
-        **{**{name: row[name] for name in row.keys()}, "content": json.loads(row["content"])}
-    )  # noqa: SIM118
+        **{**dict(zip(row.keys(), row, strict=True)), "content": json.loads(row["content"])}
+    )

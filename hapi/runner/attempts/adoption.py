@@ -73,7 +73,7 @@ class Adoption:
         child = self._child(folder, request)
         if process is None:
             child.life.not_launched(NEVER_LAUNCHED)
-            child.launching.happen(False)
+            child.launching.fire(False)
             self._children.add(child)
             if folder.end is None:
                 self._note(folder, NEVER_LAUNCHED)
@@ -82,7 +82,7 @@ class Adoption:
         child.unverified = folder.request is None or folder.session is None
         self._recall(folder, process.child)
         child.identity, child.holder = process.child, process.holder
-        child.launching.happen(True)
+        child.launching.fire(True)
         child.life.launched(process.child)
         session = folder.session
         if session is not None:

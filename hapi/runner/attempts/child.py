@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from hapi.attempts import AttemptFolder
-from hapi.one_shot import Once
+from hapi.one_shot import OneShotObserver
 from hapi.process import Exit, ProcessIdentity
 from hapi.protocol.attempt import AttemptReport
 from hapi.protocol.control import StopStatus
@@ -93,12 +93,12 @@ class Child:
     adopted: bool = False
     state: str = "requested"
     exit: Exit | None = None
-    stopping: Once[StopStatus] | None = None
+    stopping: OneShotObserver[StopStatus] | None = None
     watching: Deferred[None] | None = None  # for its end; over without one: nobody watches
     cleanup: Callable[[], object] | None = None
-    launching: Once[bool] = field(factory=Once)  # whether there is a process
-    outcome: Once[SpawnResult] = field(factory=Once)
-    gone: Once[Exit] = field(factory=Once)
+    launching: OneShotObserver[bool] = field(factory=OneShotObserver)  # whether there is a process
+    outcome: OneShotObserver[SpawnResult] = field(factory=OneShotObserver)
+    gone: OneShotObserver[Exit] = field(factory=OneShotObserver)
     changed: Callable[[], object] = field(
         default=lambda: None
     )  # called when anything of this is about to be set
@@ -110,7 +110,7 @@ class Child:
     @property
     def is_live(self) -> bool:
         """It may have a process: nobody has seen its end."""
-        return self.exit is None and not (self.launching.happened and self.identity is None)
+        return self.exit is None and not (self.launching.has_fired and self.identity is None)
 
     @property
     def pid(self) -> int | None:
@@ -122,7 +122,7 @@ class Child:
         return session_id in self.session_ids or session_id == self.requested_id
 
     def when_answered(self) -> Deferred[SpawnResult]:
-        return self.outcome.when()
+        return self.outcome.when_fired()
 
     def last_words(self) -> str:
         """`. stderr: …` with the end of its output, "" when it wrote nothing."""
@@ -177,7 +177,7 @@ def _machine() -> Callable[[Child], ChildLife]:
     def greet(life: ChildLife, child: Child, awaited: _Awaited, session_id: str) -> None:
         awaited.lease.cancel()
         child.state = "announced"
-        child.outcome.happen(Spawned(session_id))
+        child.outcome.fire(Spawned(session_id))
 
     @launched.upon(ChildLife.overdue).to(refused)
     def lose_patience(life: ChildLife, child: Child, awaited: _Awaited) -> None:
@@ -223,11 +223,11 @@ def _machine() -> Callable[[Child], ChildLife]:
     @launched.upon(ChildLife.left).to(left)
     def let_lease_go(life: ChildLife, child: Child, awaited: _Awaited) -> None:
         awaited.lease.cancel()
-        child.outcome.happen(SpawnRefused(LEFT))
+        child.outcome.fire(SpawnRefused(LEFT))
 
     @requested.upon(ChildLife.left).to(left)
     def leave_launch(life: ChildLife, child: Child) -> None:
-        child.outcome.happen(SpawnRefused(LEFT))
+        child.outcome.fire(SpawnRefused(LEFT))
 
     for settled in (announced, ready, unknown, ended, refused, left):
         settled.upon(ChildLife.left).to(left).returns(None)
@@ -267,7 +267,7 @@ def _machine() -> Callable[[Child], ChildLife]:
 def _trust(life: ChildLife, child: Child, awaited: _Awaited) -> None:
     awaited.lease.cancel()
     child.state = "unknown"
-    child.outcome.happen(
+    child.outcome.fire(
         SpawnRefused(
             f"Process {awaited.pid} may be this session already: stop PID-{awaited.pid} first"
         )
@@ -275,19 +275,19 @@ def _trust(life: ChildLife, child: Child, awaited: _Awaited) -> None:
 
 
 def _know_again(life: ChildLife, child: Child, session_id: str) -> None:
-    child.state, child.outcome = "announced", Once()
-    child.outcome.happen(Spawned(session_id))
+    child.state, child.outcome = "announced", OneShotObserver()
+    child.outcome.fire(Spawned(session_id))
 
 
 def _refuse(child: Child, message: str) -> None:
     child.state = "refused"
-    child.outcome.happen(SpawnRefused(message))
+    child.outcome.fire(SpawnRefused(message))
 
 
 def _bury(child: Child, how: Exit) -> None:
     if child.exit is None:
         child.exit = how
-        child.gone.happen(how)
+        child.gone.fire(how)
 
 
 def in_brackets(how: Exit) -> str:

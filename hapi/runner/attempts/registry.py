@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from hapi.attempts import MARK
-from hapi.one_shot import Once
+from hapi.one_shot import OneShotObserver
 from hapi.process import Exit, IProcesses, ProcessIdentity
 from hapi.protocol.attempt import AttemptEnd, StopOrder
 from hapi.protocol.control import Listed, StopStatus
@@ -223,7 +223,7 @@ class Children:
 
     async def never_was(self, child: Child) -> None:
         """Its process could not be started: the attempt is over."""
-        child.launching.happen(False)
+        child.launching.fire(False)
         await self._over(child, Exit(None, None))
 
     async def _over(self, child: Child, how: Exit) -> None:
@@ -338,17 +338,17 @@ class Children:
         """End the whole tree of `child`; callers that come meanwhile are answered together."""
         stopping = child.stopping
         if stopping is None:
-            stopping = child.stopping = Once()
+            stopping = child.stopping = OneShotObserver()
             ending = Deferred.fromCoroutine(
                 self._end(child, StopOrder(reason, actor, method, self._now()), is_news)
             )
             ending.addErrback(self._could_not_end, child).addCallback(self._stopped, child)
-        return await stopping.when()
+        return await stopping.when_fired()
 
     def _stopped(self, status: StopStatus, child: Child) -> None:
         waiting, child.stopping = child.stopping, None  # a survivor may be tried again
         if waiting is not None:
-            waiting.happen(status)
+            waiting.fire(status)
 
     def _could_not_end(self, reason: Any, child: Child) -> StopStatus:
         self.log.failure("Ending {attempt} failed", reason, attempt=child.attempt)
@@ -360,14 +360,14 @@ class Children:
             self.note("stop-asked", child, reason=order.reason, actor=order.actor)
         child.life.stop_asked()
         if child.identity is None:
-            await child.launching.when()
+            await child.launching.when_fired()
         if child.identity is None:
             return "stopped"
         look_for_holder(self._processes, child, self.note if is_news else unnoted)
         status: StopStatus = await self._processes.end_tree(child.identity, child.attempt, PATIENCE)
         if status != "still_alive":
             try:
-                await child.gone.when().addTimeout(CONFIRM_WITHIN, self._clock)
+                await child.gone.when_fired().addTimeout(CONFIRM_WITHIN, self._clock)
             except TimeoutError:
                 self.log.warn("Process {pid} is gone, but nobody reported its end", pid=child.pid)
         if status == "still_alive":

@@ -161,7 +161,7 @@ class Announcements:
 
     async def _is_launched(self, child: Child) -> bool:
         try:
-            return await child.launching.when().addTimeout(LAUNCH_WITHIN, self._clock)
+            return await child.launching.when_fired().addTimeout(LAUNCH_WITHIN, self._clock)
         except TimeoutError:
             return False
 
@@ -265,7 +265,7 @@ class Announcements:
             identity=identity,
             unverified=proof is None,
         )
-        child.launching.happen(True)
+        child.launching.fire(True)
         child.life.launched(identity)
         self._children.add(child)
         self._children.reported(child, message.session_id, identity)

@@ -232,13 +232,13 @@ class Handoff:
 
     async def _within(self, replacement: IReplacement, step: Awaitable[None]) -> None:
         """Do `step` until it is done, our patience is over, or the replacement has ended."""
-        doing = Deferred.fromCoroutine(step).addCallbacks(
+        doing = Deferred.fromCoroutine(step).addCallbacks(  # type: ignore[arg-type]
             lambda _: None, lambda reason: reason.value
-        )  # type: ignore[arg-type]
+        )
         overdue: Deferred[None] = deferLater(
             self._clock, max(self._deadline - self._clock.seconds(), 0.0)
         )
-        contest: list[Deferred[Any]] = [doing, replacement.ended.when(), overdue]
+        contest: list[Deferred[Any]] = [doing, replacement.ended.when_fired(), overdue]
         first, result = await race(contest)
         if first == 2:
             raise self._late()
@@ -254,7 +254,11 @@ class Handoff:
         try:
             message = await replacement.talk.hear().addTimeout(0.2, self._clock)
         except (TalkEnded, TimeoutError):
-            ended = replacement.ended.when().addTimeout(0.2, self._clock).addErrback(lambda _: how)
+            ended = (
+                replacement.ended.when_fired()
+                .addTimeout(0.2, self._clock)
+                .addErrback(lambda _: how)
+            )
             return Failed(await ended)
         return _unexpected(message)
 

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from hapi.attempts import MARK
-from hapi.one_shot import Once
+from hapi.one_shot import OneShotObserver
 from hapi.process import IProcesses, ProcessIdentity
 from hapi.runner.handoff.channel import Talk, talk_on
 from hapi.runner.handoff.descriptors import NONE, Heirlooms, OwnStart, words_for
@@ -31,7 +31,7 @@ class IReplacement(Protocol):
     """A started replacement, as far as the hand-off needs it."""
 
     talk: Talk
-    ended: Once[str]  # how it ended, in words
+    ended: OneShotObserver[str]  # how it ended, in words
 
     @property
     def pid(self) -> int: ...
@@ -54,7 +54,7 @@ class Replacement:
     _process: subprocess.Popen[bytes]
     _mark: str
     talk: Talk
-    ended: Once[str] = field(factory=Once)
+    ended: OneShotObserver[str] = field(factory=OneShotObserver)
     _identity: ProcessIdentity | None = field(init=False)
     log = Logger()
 
@@ -78,7 +78,7 @@ class Replacement:
                 0.01, self._exited, None
             )  # seen by its descriptor a moment before it can be waited for
             return
-        self.ended.happen(
+        self.ended.fire(
             f"it ended by {signal.Signals(-code).name}"
             if code < 0
             else f"it ended with exit code {code}"
@@ -97,9 +97,11 @@ class Replacement:
         if self._process.poll() is None:
             self._process.kill()  # at once: what it would still do in leaving is not wanted
         await self._processes.end_tree(self._identity, self._mark, 0.0)
-        if not self.ended.happened:
+        if not self.ended.has_fired:
             await (
-                self.ended.when().addTimeout(REAP_WITHIN, self._reactor).addErrback(lambda _: None)
+                self.ended.when_fired()
+                .addTimeout(REAP_WITHIN, self._reactor)
+                .addErrback(lambda _: None)
             )
 
     def terminate(self) -> None:

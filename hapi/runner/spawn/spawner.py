@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from hapi.one_shot import Once
+from hapi.one_shot import OneShotObserver
 from hapi.process import IProcesses, LaunchFailed, LaunchPlan
 from hapi.protocol.spawn import (
     DEFAULT_AGENT,
@@ -53,7 +53,7 @@ LATE = SpawnRefused(
 class Start:
     """One that has not been answered yet."""
 
-    answer: Once[SpawnResult] = field(factory=Once)
+    answer: OneShotObserver[SpawnResult] = field(factory=OneShotObserver)
     unwanted: str | None = None  # why nothing is to come of it any more
 
 
@@ -92,7 +92,7 @@ class Spawner:
         if start is None:
             return False
         start.unwanted = STOPPED
-        start.answer.happen(SpawnRefused(STOPPED))
+        start.answer.fire(SpawnRefused(STOPPED))
         if self.admission is not None:
             self.admission.look()
         return True
@@ -121,14 +121,14 @@ class Spawner:
             self._tell(request, directory, asked_by, OUTSIDE)
             return OUTSIDE
         if key is None:
-            return await self._begin(request, directory, asked_by).answer.when()
+            return await self._begin(request, directory, asked_by).answer.when_fired()
         if (living := self._living(key)) is not None and not _is_ending(living):
             return await living.when_answered()
         if key not in self._starting:
             self._starting[key] = start = self._begin(request, directory, asked_by)
-            start.answer.when().addBoth(lambda _: self._forget(key, start))
-            return await start.answer.when()
-        return await self._starting[key].answer.when()
+            start.answer.when_fired().addBoth(lambda _: self._forget(key, start))
+            return await start.answer.when_fired()
+        return await self._starting[key].answer.when_fired()
 
     def _forget(self, key: str, start: Start) -> None:
         if self._starting.get(key) is start:
@@ -148,7 +148,7 @@ class Spawner:
     async def _gone(self, child: Child) -> bool:
         """Wait for the end of one that is being ended."""
         try:
-            await child.gone.when().addTimeout(ENDS_WITHIN, self._clock)
+            await child.gone.when_fired().addTimeout(ENDS_WITHIN, self._clock)
         except TimeoutError:
             return False
         return True
@@ -190,9 +190,9 @@ class Spawner:
                     **facts,
                 )
 
-    def _begun(self, result: SpawnResult, answer: Once[SpawnResult]) -> None:
+    def _begun(self, result: SpawnResult, answer: OneShotObserver[SpawnResult]) -> None:
         self.under_way -= 1
-        answer.happen(result)
+        answer.fire(result)
 
     def _broke(self, reason: Failure) -> SpawnResult:
         self.log.failure("A spawn failed", reason)
@@ -333,7 +333,7 @@ class Spawner:
             child.identity, child.holder = launched.child, launched.holder
             self._children.add(child)
             child.life.launched(launched.child)
-            child.launching.happen(True)
+            child.launching.fire(True)
             self._children.watch(child)
         result = await child.when_answered()
         if isinstance(result, SpawnRefused):
@@ -350,7 +350,7 @@ class Spawner:
             return
         child.identity, child.holder = process.child, process.holder
         self._children.add(child)
-        child.launching.happen(True)
+        child.launching.fire(True)
         await self._children.ended_unseen(child)
 
     def _worktree_of(self, session_id: str | None, path: str) -> Worktree | None:

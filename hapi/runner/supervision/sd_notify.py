@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from hapi.redaction import visible
+from hapi.redaction import escape_control
 
 STATUS_EVERY = 5.0  # seconds between two looks at what the status line should say
 STATUS_LIMIT = 400  # characters of it
@@ -92,7 +92,7 @@ def status_line(status: Mapping[str, Any]) -> str:
         f" ({reason})" if reason else ""
     )
     count = status.get("children") or 0
-    return visible(f"{link}, {count} session{'' if count == 1 else 's'}")[:STATUS_LIMIT]
+    return escape_control(f"{link}, {count} session{'' if count == 1 else 's'}")[:STATUS_LIMIT]
 
 
 class Notifier(Service):
@@ -163,7 +163,7 @@ class Notifier(Service):
 
     def _failed(self, reason: Any) -> None:
         self._to.send(
-            f"STATUS={visible('cannot start: ' + reason.getErrorMessage())[:STATUS_LIMIT]}"
+            f"STATUS={escape_control('cannot start: ' + reason.getErrorMessage())[:STATUS_LIMIT]}"
         )
 
     def _feed(self) -> None:

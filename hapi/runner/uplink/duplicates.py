@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 from twisted.logger import Logger
 
 from hapi.protocol.machine import RunnerFacts
-from hapi.redaction import visible
+from hapi.redaction import escape_control
 from hapi.runner.storage.journal import Note, unnoted
 
 MOST = 16  # whom we remember; more are told of by those
@@ -80,4 +80,8 @@ class Namesakes:
     def _where(self, metadata: Any) -> str:
         """Its home, as far as the hub tells: what stands there may be ours."""
         home = metadata.get("happyHomeDir") if isinstance(metadata, Mapping) else None
-        return f" in {visible(home)[:200]}" if isinstance(home, str) and home != self._home else ""
+        return (
+            f" in {escape_control(home)[:200]}"
+            if isinstance(home, str) and home != self._home
+            else ""
+        )

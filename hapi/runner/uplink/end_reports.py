@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from hapi.net.common.errors import AckTimeout, HubRefused, HubUnreachable, LinkLost
 from hapi.process import Exit, IProcesses
 from hapi.protocol.attempt import AttemptTold, StopOrder
-from hapi.redaction import visible
+from hapi.redaction import escape_control
 from hapi.runner.attempts.child import Child
 from hapi.runner.attempts.registry import Children
 
@@ -96,7 +96,7 @@ def judge(metadata: Any, active: bool, death: Death) -> Archive | SayEnd | Leave
     if metadata.get("lifecycleState") == "archived" and not is_mistaken:
         return SayEnd() if active else Leave("it has said so itself")
     told = {"lifecycleState": "archived", "lifecycleStateSince": death.at, "archivedBy": "runner"}
-    return Archive({**metadata, **told, "archiveReason": visible(death.archive_reason)})
+    return Archive({**metadata, **told, "archiveReason": escape_control(death.archive_reason)})
 
 
 class Link(Protocol):

@@ -10,7 +10,7 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 
 from hapi.net.common.rpc import RpcTable
-from hapi.one_shot import Once
+from hapi.one_shot import OneShotObserver
 from hapi.protocol.machine import RunnerFacts, ShutdownSource, spawn_error
 from hapi.protocol.spawn import SpawnRefused
 from hapi.runner.attempts.child import Child
@@ -38,7 +38,7 @@ class HubSide:
     _is_ours: Callable[[int], bool]  # whether a process is the other side of a hand-off
     on_registered: Callable[[], object] = field(default=lambda: None)
     machine: Machine | None = None
-    first_registered: Once[None] = field(factory=Once)
+    first_registered: OneShotObserver[None] = field(factory=OneShotObserver)
     left: bool = False  # for good
     on_linked: Callable[[], object] = field(default=lambda: None)
 

@@ -59,7 +59,7 @@ class AgentHost:
         except Exception:
             await process.end()
             raise
-        process.exited.when().addCallback(lambda words: gone(words, process.exit_code))
+        process.exited.when_fired().addCallback(lambda words: gone(words, process.exit_code))
         return driver
 
     def end_soon(self) -> None:

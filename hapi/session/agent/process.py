@@ -17,7 +17,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from hapi.one_shot import Once
+from hapi.one_shot import OneShotObserver
 from hapi.session.agent.jsonrpc_peer import JsonPeer, LineTooLong
 
 KEPT_ERRORS = 4096  # bytes of standard error that explain an end
@@ -34,7 +34,9 @@ class AgentProcess(ProcessProtocol):
     label: str
     _errors: Callable[[bytes], object] = field(default=lambda data: None)
     peer: JsonPeer = field(init=False)
-    exited: Once[str] = field(factory=Once)  # in words: "exited with code 1: …"
+    exited: OneShotObserver[str] = field(
+        factory=OneShotObserver
+    )  # in words: "exited with code 1: …"
     exit_code: int | None = None
     pid: int | None = None
     _tail: bytes = b""
@@ -58,7 +60,7 @@ class AgentProcess(ProcessProtocol):
 
     @property
     def running(self) -> bool:
-        return self.pid is not None and not self.exited.happened
+        return self.pid is not None and not self.exited.has_fired
 
     async def end(self, patience: float = PATIENCE) -> None:
         """Close its input and end it with everything below it, within about `patience` seconds."""
@@ -73,14 +75,16 @@ class AgentProcess(ProcessProtocol):
 
         if not await end_agent(self._reactor, self._identity, patience):
             self.log.warn("{label} (process {pid}) would not end", label=self.label, pid=self.pid)
-        await self.exited.when().addTimeout(DRAIN * 2, self._reactor, lambda _, seconds: None)
+        await self.exited.when_fired().addTimeout(DRAIN * 2, self._reactor, lambda _, seconds: None)
 
     async def _end_alone(self, patience: float) -> None:
         for name in ("TERM", "KILL"):
             with suppress(ProcessExitedAlready):
                 assert self.transport is not None
                 self.transport.signalProcess(name)
-            await self.exited.when().addTimeout(patience, self._reactor, lambda _, seconds: None)
+            await self.exited.when_fired().addTimeout(
+                patience, self._reactor, lambda _, seconds: None
+            )
 
     # --- ProcessProtocol
     def connectionMade(self) -> None:
@@ -130,7 +134,7 @@ class AgentProcess(ProcessProtocol):
     def _conclude(self, reason: Failure) -> None:
         if self._mute is not None and self._mute.active():
             self._mute.cancel()
-        if self.exited.happened:
+        if self.exited.has_fired:
             return
         how = reason.value
         self.exit_code = 0 if isinstance(how, ProcessDone) else getattr(how, "exitCode", None)
@@ -138,7 +142,7 @@ class AgentProcess(ProcessProtocol):
         words = f"was ended by signal {number}" if number else f"exited with code {self.exit_code}"
         last = self._tail.decode(errors="replace").strip().splitlines()
         words += f": {last[-1][:500]}" if last and self.exit_code != 0 else ""
-        self.exited.happen(words)
+        self.exited.fire(words)
         self.peer.closed(f"{self.label} {words}")
 
     def _write(self, data: bytes) -> None:

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from hapi.protocol.acp import Text, Thought, Update
 from hapi.protocol.session import BY_INTERRUPT, COMPLETED, Answer, Settled
-from hapi.redaction import visible
+from hapi.redaction import escape_control
 from hapi.session.agent.permissions import Pending
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ SHOWN_LINES = 12  # of a tool's output
 
 def shown(text: str) -> str:
     """`text` with its lines kept and whatever else steers a terminal made visible."""
-    return "\n".join("\t".join(map(visible, line.split("\t"))) for line in text.split("\n"))
+    return "\n".join("\t".join(map(escape_control, line.split("\t"))) for line in text.split("\n"))
 
 
 @define(eq=False)

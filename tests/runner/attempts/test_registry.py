@@ -403,7 +403,7 @@ def test_every_end_is_told_once(stage):
     answer = stage.spawn()
     child = stage.children.live()[0]
     ends = []
-    child.gone.when().addCallback(ends.append)
+    child.gone.when_fired().addCallback(ends.append)
     stage.processes.exit(child.identity, 1)
     stage.children.ended(child, child.exit)
     assert len(ends) == 1

@@ -377,10 +377,10 @@ def replacement_of(clock, processes, process):
 def test_a_replacement_that_ended_before_anybody_looked_has_ended__H01():
     clock, process = Clock(), Started(code=None)
     replacement = replacement_of(clock, MemoryProcesses((), clock), process)
-    assert not replacement.ended.happened  # gone, and not waited for yet
+    assert not replacement.ended.has_fired  # gone, and not waited for yet
     process.code = -9
     clock.advance(0.01)
-    assert result_of(replacement.ended.when()) == "it ended by SIGKILL"
+    assert result_of(replacement.ended.when_fired()) == "it ended by SIGKILL"
     result_of(replacement.end())
     assert process.signals == []
 

@@ -256,13 +256,13 @@ async def test_a_replacement_speaks_to_us_and_gets_no_word_that_names_our_pid__C
     message = await replacement.talk.hear()
     assert (message["from"], message["names"]) == (str(os.getpid()), [])
     replacement.terminate()
-    assert await replacement.ended.when() == "it ended by SIGTERM"
+    assert await replacement.ended.when_fired() == "it ended by SIGTERM"
     replacement.terminate()  # nothing is there any more
 
 
 @pytest_twisted.ensureDeferred
 async def test_how_a_replacement_ended_by_itself_is_told__H01(begin):
-    assert await begin("exit").ended.when() == "it ended with exit code 7"
+    assert await begin("exit").ended.when_fired() == "it ended with exit code 7"
 
 
 @pytest_twisted.ensureDeferred
@@ -270,7 +270,7 @@ async def test_a_replacement_is_ended_with_what_it_started__H03(begin):
     replacement = begin("brood")
     (child,) = (await replacement.talk.hear())["names"]
     await replacement.end()
-    assert replacement.ended.happened
+    assert replacement.ended.has_fired
     assert not os.path.exists(f"/proc/{replacement.pid}")
     assert not alive(child)
 

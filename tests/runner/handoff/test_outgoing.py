@@ -7,7 +7,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, race, succeed
 from twisted.internet.task import Clock
 
-from hapi.one_shot import Once
+from hapi.one_shot import OneShotObserver
 from hapi.runner.handoff.channel import Talk, TalkEnded
 from hapi.runner.handoff.outgoing import (
     PATIENCE,
@@ -72,14 +72,14 @@ class Line(Talk):
 class Fake:
     pid: int = 7
     talk: Line = field(factory=Line)
-    ended: Once[str] = field(factory=Once)
+    ended: OneShotObserver[str] = field(factory=OneShotObserver)
     killed: int = 0
     terminated: int = 0
 
     def end(self):
         self.killed += 1
         self.talk.end()
-        self.ended.happen("it was killed")
+        self.ended.fire("it was killed")
         return succeed(None)
 
     def terminate(self):
@@ -87,7 +87,7 @@ class Fake:
 
     def dies(self, how: str = "it ended with exit code 1") -> None:
         self.talk._over("it is gone")
-        self.ended.happen(how)
+        self.ended.fire(how)
 
 
 @define(eq=False)

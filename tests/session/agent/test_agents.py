@@ -61,7 +61,7 @@ def started(reactor, tmp_path, home):
     for process in processes:
         if process.running:
             os.kill(process.pid, signal.SIGKILL)
-            pytest_twisted.blockon(process.exited.when())
+            pytest_twisted.blockon(process.exited.when_fired())
 
 
 @pytest_twisted.ensureDeferred

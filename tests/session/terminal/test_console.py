@@ -118,7 +118,7 @@ def test_the_first_interrupt_stops_the_turn_and_the_second_ends_the_session(at_t
     stage = at_terminal()
     stage.terminal.typed("long")
     ended = []
-    stage.session.ended.when().addCallback(ended.append)
+    stage.session.ended.when_fired().addCallback(ended.append)
     stage.terminal.interrupt()
     assert stage.agent.calls[-1][0] == "session/cancel"
     assert ended == []
@@ -134,7 +134,7 @@ def test_an_interrupt_after_a_stopped_turn_stops_the_next_one(at_terminal):
     stage.terminal.typed("again")
     stage.terminal.interrupt()
     assert [name for name, _ in stage.agent.calls].count("session/cancel") == 2
-    assert not stage.session.ended.happened
+    assert not stage.session.ended.has_fired
 
 
 def test_an_interrupt_between_turns_ends_the_session(at_terminal):
@@ -156,7 +156,7 @@ def test_the_end_of_input_completes_the_session_after_the_turn(at_terminal):
     stage = at_terminal()
     stage.terminal.typed("one")
     stage.terminal.end_of_input()
-    assert not stage.session.ended.happened
+    assert not stage.session.ended.has_fired
     stage.agent.finish()
     assert stage.link.metadata["archiveReason"] == "Session completed"
 
@@ -193,7 +193,7 @@ def test_input_that_ends_before_the_agent_is_there_completes_the_session(staged)
     stage.run()
     terminal.ready("http://hub")
     ended = []
-    stage.session.ended.when().addCallback(ended.append)
+    stage.session.ended.when_fired().addCallback(ended.append)
     assert ended == [COMPLETED]
 
 
