@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from hapi.deferreds import run_step
 from hapi.hub.cli_namespace import CliNamespace
 from hapi.hub.domain.auth import Gate
 from hapi.hub.domain.presence import SWEEP
@@ -177,9 +178,13 @@ class HubService(Service):
             if loop.running:
                 loop.stop()
         if self._port is not None and self.hub is not None:
-            await self._within(1.0, self._port.stopListening)
-            await self._within(1.0, self._let_listeners_go)
-            await self._within(2.0, self.server.stop)
+            await run_step(
+                self._reactor, 1.0, "Closing the port", self._port.stopListening, self.log
+            )
+            await run_step(
+                self._reactor, 1.0, "Ending event streams", self._let_listeners_go, self.log
+            )
+            await run_step(self._reactor, 2.0, "Closing sockets", self.server.stop, self.log)
             self._site.hang_up()
             self.hub.toasts.stop()
         if self._store is not None:
@@ -189,16 +194,6 @@ class HubService(Service):
     async def _let_listeners_go(self) -> None:
         assert self.hub is not None
         self.hub.streams.stop()
-
-    async def _within(self, seconds: float, leave: Callable[[], Any]) -> None:
-        try:
-            await maybeDeferred(lambda: _deferred(leave())).addTimeout(seconds, self._reactor)
-        except Exception:
-            self.log.failure("{step} did not finish while leaving", step=leave.__qualname__)
-
-
-def _deferred(value: Any) -> Any:
-    return Deferred.fromCoroutine(value) if hasattr(value, "send") else value
 
 
 def hub_service(reactor: Any, options: HubOptions) -> HubService:

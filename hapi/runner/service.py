@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 
 from hapi import __version__
+from hapi.deferreds import run_step
 from hapi.net.common.rpc import RpcTable
 from hapi.one_shot import OneShotObserver
 from hapi.process import IProcesses
@@ -36,7 +37,6 @@ from hapi.runner.reload import Reloading
 from hapi.runner.sessions import Sessions
 from hapi.runner.status import overview
 from hapi.runner.storage.counters import Tally
-from hapi.runner.storage.deadlines import within
 from hapi.runner.storage.disk import rest
 from hapi.runner.storage.journal import Journal
 from hapi.runner.storage.state_file import OwnState, StateFile, state_of_this_run
@@ -368,19 +368,22 @@ class RunnerService(Service):
         if self._coming_up is not None:
             self._coming_up.cancel()
         self.heartbeat.stopService()
-        await within(
+        await run_step(
             self._clock,
             END_REPLACEMENT,
-            "ending the replacement",
+            "Ending the replacement",
             lambda: self.succession.leave(self._source),
+            self.log,
         )
         silent = self.succession.silent
         await self.hub.unlink(self._source, silently=silent)
         if silent:
             self.doors.leave_open()
-        await within(self._clock, CLOSE_PORTS, "closing the control port", self.doors.close)
+        await run_step(
+            self._clock, CLOSE_PORTS, "Closing the control port", self.doors.close, self.log
+        )
         self.children.leave()
-        await within(self._clock, LAST_WRITES, "the last write", self._last_writes)
+        await run_step(self._clock, LAST_WRITES, "The last write", self._last_writes, self.log)
         if not self._keeps_files and not silent:
             self.own_state.remove()
             if self._lock is not None:

@@ -8,7 +8,9 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
+from hapi.deferreds import run_step
 from hapi.net.common.rpc import RpcTable
 from hapi.one_shot import OneShotObserver
 from hapi.protocol.machine import RunnerFacts, ShutdownSource, spawn_error
@@ -16,7 +18,6 @@ from hapi.protocol.spawn import SpawnRefused
 from hapi.runner.attempts.child import Child
 from hapi.runner.config.options import RunnerOptions
 from hapi.runner.storage.counters import Tally
-from hapi.runner.storage.deadlines import within
 from hapi.runner.storage.journal import Note
 from hapi.runner.uplink.machine import Machine
 
@@ -28,6 +29,8 @@ MakeMachine = Callable[[Any, RunnerOptions, RunnerFacts, RpcTable], Machine]
 @define(eq=False)
 class HubSide:
     """`_offer` adds the methods of this machine to a table; `on_registered` hears each time the hub has taken us in."""
+
+    log = Logger()
 
     _clock: IReactorTime
     _make: MakeMachine
@@ -74,13 +77,14 @@ class HubSide:
         if machine is None:
             return
         if not silently:
-            await within(
+            await run_step(
                 self._clock,
                 FAREWELL,
-                "telling the hub",
+                "Telling the hub",
                 lambda: machine.farewell(source, FAREWELL - 0.05),
+                self.log,
             )
-        await within(self._clock, CLOSE_LINK, "closing the link", machine.close)
+        await run_step(self._clock, CLOSE_LINK, "Closing the link", machine.close, self.log)
         maybeDeferred(machine.link.stopService).addErrback(lambda _: None)
 
     def status(self, options: RunnerOptions) -> dict[str, Any]:
