@@ -53,9 +53,10 @@ def test_the_wheel_holds_page_plugin_and_type_marker_and_nothing_of_the_tests(wh
     names = zipfile.ZipFile(wheel).namelist()
     assert "twisted/plugins/hapi_plugins.py" in names
     assert "hapi/py.typed" in names
-    assert "hapi/hub/pages/index.html" in names
-    shipped = {path.relative_to(ROOT).as_posix() for path in (ROOT / "hapi").rglob("*.py")}
-    assert shipped <= set(names)
+    pages = [path for path in (ROOT / "hapi/hub/pages").rglob("*") if path.suffix != ".pyc"]
+    shipped = [path for path in [*(ROOT / "hapi").rglob("*.py"), *pages] if path.is_file()]
+    assert {path.relative_to(ROOT).as_posix() for path in shipped} <= set(names)
+    assert "hapi/hub/pages/lib/dom.js" in names
     assert not [name for name in names if name.startswith(("tests", "benchmarks", "docs"))]
     assert not [
         name for name in names if name in ("twisted/__init__.py", "twisted/plugins/__init__.py")

@@ -173,7 +173,7 @@ def draws_the_word(place, word):
 
 def test_markdown_is_drawn_as_it_is_meant(place):
     page = place.visit(logged_in=False)
-    draw = "async text => { const {markdown} = await import('/markdown.js'); return markdown(text).innerHTML; }"
+    draw = "async text => { const {markdown} = await import('/lib/markdown.js'); return markdown(text).innerHTML; }"
     assert {text: page.evaluate(draw, text) for text in MARKDOWN} == MARKDOWN
 
 
@@ -201,5 +201,5 @@ HOSTILE = [
 
 def test_hostile_markdown_costs_no_more_than_its_length(place):
     page = place.visit(logged_in=False)
-    count = "async text => { const {markdown} = await import('/markdown.js'); return markdown(text).textContent.length; }"
+    count = "async text => { const {markdown} = await import('/lib/markdown.js'); return markdown(text).textContent.length; }"
     assert [piece for piece in HOSTILE if page.evaluate(count, piece * 20000) is None] == []

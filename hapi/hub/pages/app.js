@@ -1,21 +1,21 @@
 // The start of the page: who is looking, what they know, which view is on screen.
 
-import { Api } from "./api.js";
-import { banner } from "./view-banner.js";
-import { chatView } from "./view-chat.js";
-import { Drafts } from "./view-composer.js";
-import { EventStream } from "./events.js";
-import { fill, h } from "./dom.js";
-import { homeView, machineView } from "./view-machine.js";
-import { Identity, tokenFromAddress } from "./identity.js";
-import { loginProblem, loginView } from "./view-login.js";
-import { menuDialog, useTheme } from "./view-menu.js";
-import { Outbox } from "./outbox.js";
-import { Seen } from "./seen.js";
-import { sessionsView } from "./view-sessions.js";
-import { spawnDialog } from "./view-spawn.js";
-import { pendingCount, Store } from "./store.js";
-import { toast } from "./dialog.js";
+import { Api } from "./data/api.js";
+import { banner } from "./views/shell/banner.js";
+import { chatView } from "./views/chat/chat.js";
+import { Drafts } from "./views/chat/composer.js";
+import { EventStream } from "./data/events.js";
+import { fill, h } from "./lib/dom.js";
+import { homeView, machineView } from "./views/machine/machine.js";
+import { Identity, tokenFromAddress } from "./data/identity.js";
+import { loginProblem, loginView } from "./views/shell/login.js";
+import { menuDialog, useTheme } from "./views/settings/menu.js";
+import { Outbox } from "./data/outbox.js";
+import { Seen } from "./data/seen.js";
+import { sessionsView } from "./views/sessions/sessions.js";
+import { spawnDialog } from "./views/sessions/spawn.js";
+import { pendingCount, Store } from "./data/store.js";
+import { toast } from "./lib/dialog.js";
 
 const RETRY = 2000; // ms
 const root = document.getElementById("app");

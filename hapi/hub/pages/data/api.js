@@ -1,6 +1,6 @@
 // The hub's REST API, one method per route that this page uses.
 
-import { ApiError, Unreachable } from "./errors.js";
+import { ApiError, Unreachable } from "../lib/errors.js";
 
 const PATIENCE = 60_000; // ms; archive, spawn and resume may take the hub 30 s
 

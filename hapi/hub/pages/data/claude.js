@@ -1,6 +1,6 @@
 // Claude's own records (`output`) in the words of the generic ones, so that only one kind has to be drawn.
 
-import { seconds } from "./words.js";
+import { seconds } from "../lib/words.js";
 
 /** The generic records that one Claude record amounts to; [] for those that show nothing. */
 export function claudeRecords(data) {

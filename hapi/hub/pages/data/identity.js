@@ -1,6 +1,6 @@
 // Who is looking: the access token the person gave, and the hub's short-lived JWT that is fetched with it.
 
-import { ApiError, Unreachable } from "./errors.js";
+import { ApiError, Unreachable } from "../lib/errors.js";
 
 const TOKEN = "hapi.accessToken";
 const JWT = "hapi.jwt";

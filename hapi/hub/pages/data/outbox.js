@@ -1,7 +1,7 @@
 // Messages on their way to the hub. Each has a localId, so sending again never doubles it; they survive a reload of the page.
 
-import { ApiError, inWords } from "./errors.js";
-import { randomId } from "./dom.js";
+import { ApiError, inWords } from "../lib/errors.js";
+import { randomId } from "../lib/dom.js";
 
 const KEY = "hapi.outbox";
 const INACTIVE = "session_inactive"; // the hub's code

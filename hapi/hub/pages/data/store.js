@@ -1,6 +1,6 @@
 // What the page knows: sessions, machines, the connection. Read by REST, kept current by events.
 
-import { coalesced } from "./dom.js";
+import { coalesced } from "../lib/dom.js";
 import { Transcript } from "./transcript.js";
 
 const VERSIONED = ["metadata", "agentState", "todos", "teamState"];

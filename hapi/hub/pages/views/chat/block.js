@@ -1,10 +1,10 @@
 // Drawing the blocks of a conversation, one function per kind.
 
-import { h, icon } from "./dom.js";
-import { markdown } from "./markdown.js";
-import { requestBlock } from "./view-permission.js";
-import { toolBlock } from "./view-tool.js";
-import { clock, day, own } from "./words.js";
+import { h, icon } from "../../lib/dom.js";
+import { markdown } from "../../lib/markdown.js";
+import { requestBlock } from "./permission.js";
+import { toolBlock } from "./tool.js";
+import { clock, day, own } from "../../lib/words.js";
 
 /** A node for `block`. `chat` offers what a block may ask for: cancel, retry, discard, decide, expanded, flavor, image. */
 export function drawBlock(block, chat) {

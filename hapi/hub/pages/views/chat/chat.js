@@ -1,16 +1,16 @@
 // One session: its conversation, what it is doing, and a place to write.
 
-import { announce, fill, h, iconButton, icon, keyed } from "./dom.js";
-import { blocksOf } from "./blocks.js";
-import { composer } from "./view-composer.js";
-import { decisionFor, agentLabel, isUnbounded, modeLabel } from "./flavors.js";
-import { drawBlock, planList, planTitle } from "./view-block.js";
-import { inWords } from "./errors.js";
-import { machineName, titleOf } from "./store.js";
-import { picture } from "./picture.js";
-import { settingsDialog } from "./view-settings.js";
-import { toast } from "./dialog.js";
-import { endedWhy, seconds, tilde } from "./words.js";
+import { announce, fill, h, iconButton, icon, keyed } from "../../lib/dom.js";
+import { blocksOf } from "../../data/blocks.js";
+import { composer } from "./composer.js";
+import { decisionFor, agentLabel, isUnbounded, modeLabel } from "../../lib/flavors.js";
+import { drawBlock, planList, planTitle } from "./block.js";
+import { inWords } from "../../lib/errors.js";
+import { machineName, titleOf } from "../../data/store.js";
+import { picture } from "../../lib/picture.js";
+import { settingsDialog } from "../settings/session.js";
+import { toast } from "../../lib/dialog.js";
+import { endedWhy, seconds, tilde } from "../../lib/words.js";
 
 const RETRY = 2000; // ms until the conversation is read again after a failure
 const NEAR = 80; // px from the end that still count as being at the end

@@ -1,6 +1,6 @@
 // The place to write: grows with the text, keeps a draft per session, sends on Enter (with a keyboard) or on the button.
 
-import { h, iconButton } from "./dom.js";
+import { h, iconButton } from "../../lib/dom.js";
 
 export function composer({ drafts, id, send, stop }) {
   const text = h("textarea", { rows: "1", "aria-label": "Message", placeholder: "Message", enterkeyhint: "enter", value: drafts.get(id) });

@@ -1,8 +1,8 @@
 // A question of the agent to the person: may I? Buttons on the tool's card, or a card of its own.
 
-import { h, icon } from "./dom.js";
-import { describe, toolBlock } from "./view-tool.js";
-import { markdown } from "./markdown.js";
+import { h, icon } from "../../lib/dom.js";
+import { describe, toolBlock } from "./tool.js";
+import { markdown } from "../../lib/markdown.js";
 
 /** Allow / Allow for session / Deny for the request of `block`. */
 export function permissionRow(block, chat) {

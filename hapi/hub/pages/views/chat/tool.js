@@ -1,9 +1,9 @@
 // The card of a tool call: what it is, how it goes, what came out. Long things are folded.
 
-import { h, icon } from "./dom.js";
-import { asText } from "./blocks.js";
-import { permissionRow } from "./view-permission.js";
-import { own } from "./words.js";
+import { h, icon } from "../../lib/dom.js";
+import { asText } from "../../data/blocks.js";
+import { permissionRow } from "./permission.js";
+import { own } from "../../lib/words.js";
 
 const FEW = 10; // lines shown of an output before it is folded
 const WIDE = 1200; // characters that count as long, too

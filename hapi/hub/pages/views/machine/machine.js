@@ -1,13 +1,13 @@
 // One machine: is it online, how is it, which agents does it have. Also the start screen, which shows all of them.
 
-import { fill, h, icon, iconButton } from "./dom.js";
-import { confirmName } from "./view-settings.js";
-import { agentLabel } from "./flavors.js";
-import { inWords } from "./errors.js";
-import { toast } from "./dialog.js";
-import { machineName } from "./store.js";
-import { follow } from "./view-sessions.js";
-import { ago, plural, whyNot } from "./words.js";
+import { fill, h, icon, iconButton } from "../../lib/dom.js";
+import { confirmName } from "../settings/session.js";
+import { agentLabel } from "../../lib/flavors.js";
+import { inWords } from "../../lib/errors.js";
+import { toast } from "../../lib/dialog.js";
+import { machineName } from "../../data/store.js";
+import { follow } from "../sessions/sessions.js";
+import { ago, plural, whyNot } from "../../lib/words.js";
 
 /** What to see when no session is open. */
 export function homeView({ store, go, newSession }) {

@@ -1,8 +1,8 @@
 // The field for a directory on a machine: typed, picked from earlier ones, or found by walking through directories.
 
-import { fill, h, icon } from "./dom.js";
-import { inWords } from "./errors.js";
-import { tilde, untilde } from "./words.js";
+import { fill, h, icon } from "../../lib/dom.js";
+import { inWords } from "../../lib/errors.js";
+import { tilde, untilde } from "../../lib/words.js";
 
 export function directoryField({ api, machine, start, recent }) {
   const home = machine.metadata?.homeDir;

@@ -1,9 +1,9 @@
 // The side pane: new session, sessions in the order in which they need a person, machines.
 
-import { fill, h, icon, iconButton, keyed } from "./dom.js";
-import { agentLabel } from "./flavors.js";
-import { isWorthListing, machineName, pendingCount, progressOf, titleOf } from "./store.js";
-import { ago, plural, tilde } from "./words.js";
+import { fill, h, icon, iconButton, keyed } from "../../lib/dom.js";
+import { agentLabel } from "../../lib/flavors.js";
+import { isWorthListing, machineName, pendingCount, progressOf, titleOf } from "../../data/store.js";
+import { ago, plural, tilde } from "../../lib/words.js";
 
 const MANY = 7; // sessions from which a search field helps
 

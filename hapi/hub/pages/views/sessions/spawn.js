@@ -1,12 +1,12 @@
 // The dialog that starts a session: machine, directory, agent, how much it may do.
 
-import { fill, h } from "./dom.js";
-import { busy, openDialog } from "./dialog.js";
-import { directoryField } from "./view-directory.js";
-import { inWords, plain } from "./errors.js";
-import { agentLabel, hasModel, knownModels, modeLabel, permissionModes } from "./flavors.js";
-import { machineName } from "./store.js";
-import { plural, untilde, whyNot } from "./words.js";
+import { fill, h } from "../../lib/dom.js";
+import { busy, openDialog } from "../../lib/dialog.js";
+import { directoryField } from "./directory.js";
+import { inWords, plain } from "../../lib/errors.js";
+import { agentLabel, hasModel, knownModels, modeLabel, permissionModes } from "../../lib/flavors.js";
+import { machineName } from "../../data/store.js";
+import { plural, untilde, whyNot } from "../../lib/words.js";
 
 const LAST = "hapi.lastSpawn";
 

@@ -1,7 +1,7 @@
 // The page's own menu: light or dark, log out.
 
-import { h } from "./dom.js";
-import { openDialog } from "./dialog.js";
+import { h } from "../../lib/dom.js";
+import { openDialog } from "../../lib/dialog.js";
 
 const KEY = "hapi.theme";
 const THEMES = { auto: "As the system", light: "Light", dark: "Dark" };

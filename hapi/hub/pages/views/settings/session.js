@@ -1,11 +1,11 @@
 // Settings of one session: name, permission mode, model; resume, archive, delete.
 
-import { h } from "./dom.js";
-import { busy, confirmDialog, openDialog, toast } from "./dialog.js";
-import { inWords } from "./errors.js";
-import { agentLabel, hasModel, isUnbounded, knownModels, modeLabel, permissionModes } from "./flavors.js";
-import { machineName, titleOf } from "./store.js";
-import { clock, day, tilde } from "./words.js";
+import { h } from "../../lib/dom.js";
+import { busy, confirmDialog, openDialog, toast } from "../../lib/dialog.js";
+import { inWords } from "../../lib/errors.js";
+import { agentLabel, hasModel, isUnbounded, knownModels, modeLabel, permissionModes } from "../../lib/flavors.js";
+import { machineName, titleOf } from "../../data/store.js";
+import { clock, day, tilde } from "../../lib/words.js";
 
 export function settingsDialog({ api, store, id, go, resume }) {
   const session = store.sessions.get(id);

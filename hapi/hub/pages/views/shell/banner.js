@@ -1,6 +1,6 @@
 // The line across the top while the hub is out of reach.
 
-import { fill, h } from "./dom.js";
+import { fill, h } from "../../lib/dom.js";
 
 export function banner({ store, retry }) {
   const node = h("div", { class: "banner", role: "alert", hidden: true });

@@ -1,8 +1,8 @@
 // The first screen: give the access token.
 
-import { h } from "./dom.js";
-import { busy } from "./dialog.js";
-import { inWords } from "./errors.js";
+import { h } from "../../lib/dom.js";
+import { busy } from "../../lib/dialog.js";
+import { inWords } from "../../lib/errors.js";
 
 /** `login(token, keep)` throws when the hub refuses; `notice` is shown at once, e.g. why one is asked again. */
 export function loginView({ login, notice = "" }) {
