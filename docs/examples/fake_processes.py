@@ -8,7 +8,7 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import react
 
 from hapi.process import MemoryProcesses
-from hapi.process.in_memory import Runs
+from hapi.process.in_memory import FakeProgram
 from hapi.protocol.spawn import SpawnRequest
 from hapi.runner import RunnerOptions, RunnerService
 
@@ -19,7 +19,7 @@ SESSION = os.path.basename(
 
 async def refused_when_the_session_dies(reactor, home):
     """A session that ends before it has announced itself: what does the runner answer?"""
-    processes = MemoryProcesses({SESSION: Runs(exit_code=5)})
+    processes = MemoryProcesses({SESSION: FakeProgram(exit_code=5)})
     environ = {
         "HAPI_HOME": home,
         "CLI_API_TOKEN": "a-token-for-tests",

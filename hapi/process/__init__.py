@@ -2,7 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
-from hapi.process.interface import Ending, Exit, IProcesses, Launched, LaunchFailed, LaunchPlan
+from hapi.process.interface import (
+    Exit,
+    IProcesses,
+    Launched,
+    LaunchFailed,
+    LaunchPlan,
+    TerminationResult,
+)
 from hapi.protocol.attempt import ProcessIdentity
 
 if TYPE_CHECKING:
@@ -10,7 +17,6 @@ if TYPE_CHECKING:
     from hapi.process.system import SystemProcesses
 
 __all__ = [
-    "Ending",
     "Exit",
     "IProcesses",
     "LaunchFailed",
@@ -19,6 +25,7 @@ __all__ = [
     "MemoryProcesses",
     "ProcessIdentity",
     "SystemProcesses",
+    "TerminationResult",
 ]
 
 

@@ -14,8 +14,8 @@ from typing import Any
 from attrs import frozen
 from twisted.logger import Logger
 
-OOM_FIRST = 500  # oom_score_adj: of 1000 that say "me first"
-KINDS = {  # key of `sessionLimits` in settings.json → what the kernel calls it
+SESSION_OOM_SCORE_ADJ = 500  # oom_score_adj: of 1000 that say "me first"
+RLIMIT_NAMES = {  # key of `sessionLimits` in settings.json → what the kernel calls it
     "openFiles": "RLIMIT_NOFILE",
     "processes": "RLIMIT_NPROC",
     "fileSize": "RLIMIT_FSIZE",
@@ -23,11 +23,11 @@ KINDS = {  # key of `sessionLimits` in settings.json → what the kernel calls i
     "cpuSeconds": "RLIMIT_CPU",
     "coreSize": "RLIMIT_CORE",
 }
-OF_SCOPES = {
+SCOPE_PROPERTIES = {
     "tasks": "TasksMax={}",
     "cpuPercent": "CPUQuota={}%",
 }  # further keys → what systemd calls it
-MODES = ("auto", "always", "never")
+SCOPE_MODES = ("auto", "always", "never")
 log = Logger()
 
 
@@ -35,20 +35,22 @@ log = Logger()
 class SessionLimits:
     """`most`: the kernel's name → value. `oom_score_adj` is added to by the kernel's own badness, -1000 to 1000.
 
-    `memory` (bytes) and `in_scope` (properties of systemd) hold for all of a session together; they need a scope. `scopes`:
+    `memory` (bytes) and `extra_properties` (properties of systemd) hold for all of a session together; they need a scope. `scopes`:
     whether sessions get one (`auto`: when something needs it).
     """
 
-    most: Mapping[str, int] = {"RLIMIT_CORE": 0}
-    oom_score_adj: int = OOM_FIRST
+    rlimits: Mapping[str, int] = {"RLIMIT_CORE": 0}
+    oom_score_adj: int = SESSION_OOM_SCORE_ADJ
     memory: int | None = None
-    in_scope: tuple[str, ...] = ()
+    extra_properties: tuple[str, ...] = ()
     scopes: str = "auto"
 
     @property
-    def of_scope(self) -> tuple[str, ...]:
+    def scope_properties(self) -> tuple[str, ...]:
         """All that a scope has to hold, as systemd's properties."""
-        return ((f"MemoryMax={self.memory}",) if self.memory is not None else ()) + self.in_scope
+        return (
+            (f"MemoryMax={self.memory}",) if self.memory is not None else ()
+        ) + self.extra_properties
 
     @classmethod
     def read(
@@ -58,7 +60,7 @@ class SessionLimits:
         given = settings.get("sessionLimits") or {}
         if not isinstance(given, Mapping):
             raise ValueError("sessionLimits must be an object")
-        most, score, in_scope = {"RLIMIT_CORE": 0}, OOM_FIRST, []
+        most, score, extra_properties = {"RLIMIT_CORE": 0}, SESSION_OOM_SCORE_ADJ, []
         for name, value in given.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
                 raise ValueError(f"sessionLimits.{name} must be a whole number, 0 or more")
@@ -66,34 +68,36 @@ class SessionLimits:
                 if value > 1000:
                     raise ValueError("sessionLimits.oomScoreAdj must be at most 1000")
                 score = value
-            elif name in KINDS:
-                most[KINDS[name]] = value
-            elif name in OF_SCOPES:
+            elif name in RLIMIT_NAMES:
+                most[RLIMIT_NAMES[name]] = value
+            elif name in SCOPE_PROPERTIES:
                 if value == 0:
                     raise ValueError(f"sessionLimits.{name} must be 1 or more")
-                in_scope.append(OF_SCOPES[name].format(value))
+                extra_properties.append(SCOPE_PROPERTIES[name].format(value))
             else:
                 raise ValueError(
-                    f"sessionLimits.{name} is none of {', '.join([*KINDS, 'oomScoreAdj', *OF_SCOPES])}"
+                    f"sessionLimits.{name} is none of {', '.join([*RLIMIT_NAMES, 'oomScoreAdj', *SCOPE_PROPERTIES])}"
                 )
-        if scopes not in MODES:
-            raise ValueError(f"sessionScopes is {scopes!r}: it must be one of {', '.join(MODES)}")
+        if scopes not in SCOPE_MODES:
+            raise ValueError(
+                f"sessionScopes is {scopes!r}: it must be one of {', '.join(SCOPE_MODES)}"
+            )
         if memory == 0:
             raise ValueError("sessionMemory must be more than 0")
-        found = cls(most, score, memory, tuple(in_scope), scopes)
-        if scopes == "never" and found.of_scope:
+        found = cls(most, score, memory, tuple(extra_properties), scopes)
+        if scopes == "never" and found.scope_properties:
             raise ValueError(
                 "sessionMemory, sessionLimits.tasks and .cpuPercent need scopes, and sessionScopes says never"
             )
         return found
 
 
-def for_holder(limits: SessionLimits | None) -> dict[str, str]:
+def holder_environment(limits: SessionLimits | None) -> dict[str, str]:
     """The variable that tells a holder what to begin the session with, so that it is under limits from its first moment.
 
     Not the number of processes: the kernel would let the holder itself start nothing.
     """
-    most = {} if limits is None else limits.most
+    most = {} if limits is None else limits.rlimits
     words = [
         f"{getattr(resource, name)}={value}"
         for name, value in most.items()
@@ -102,11 +106,11 @@ def for_holder(limits: SessionLimits | None) -> dict[str, str]:
     return {"HAPI_HOLDER_LIMITS": " ".join(words)} if words else {}
 
 
-def confine(pid: int, limits: SessionLimits) -> None:
+def apply_limits(pid: int, limits: SessionLimits) -> None:
     """Put process `pid`, and what it will start, under `limits`. What the system refuses is logged; the session goes on."""
     if not hasattr(resource, "prlimit"):
         return
-    for name, value in limits.most.items():
+    for name, value in limits.rlimits.items():
         kind = getattr(resource, name)
         try:
             _soft, hard = resource.prlimit(pid, kind)

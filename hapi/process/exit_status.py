@@ -54,7 +54,7 @@ def _of_zombie(pid: int) -> int | None:
     return status
 
 
-def in_words(status: int | None) -> tuple[int | None, str | None]:
+def decode_wait_status(status: int | None) -> tuple[int | None, str | None]:
     """Exit code or the signal's name; both None when nobody knows."""
     if status is None:
         return None, None

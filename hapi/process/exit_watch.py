@@ -16,11 +16,11 @@ from hapi.process import identity as kernel
 from hapi.process.exit_status import wait_status
 from hapi.protocol.attempt import ProcessIdentity
 
-GLANCE = 0.5  # seconds between looks where there is no pidfd to be had
+POLL_INTERVAL = 0.5  # seconds between looks where there is no pidfd to be had
 
 
 @define(eq=False)
-class _Watch:
+class _PidfdReader:
     """A reader of one pidfd; `ended` is called once."""
 
     pidfd: int
@@ -50,7 +50,7 @@ class _Watch:
 
 
 @define(eq=False)
-class Exits:
+class ExitWatcher:
     """One descriptor for each process that anybody waits for; they are told its wait status, None when nobody knows."""
 
     _reactor: IReactorFDSet
@@ -71,7 +71,7 @@ class Exits:
             self._gone(identity)
             return
         except OSError:  # no descriptors left, or an old kernel
-            self._glance(identity)
+            self._poll(identity)
             return
         if kernel.is_same(pidfd, identity) is False:
             os.close(pidfd)
@@ -84,14 +84,14 @@ class Exits:
             os.close(pidfd)
             self._gone(identity, status)
 
-        watch = _Watch(pidfd, ended)
+        watch = _PidfdReader(pidfd, ended)
         self._reactor.addReader(watch)  # type: ignore[arg-type]
 
-    def _glance(self, identity: ProcessIdentity) -> None:
+    def _poll(self, identity: ProcessIdentity) -> None:
         if kernel.is_running(identity) is False:
             self._gone(identity)
         else:
-            self._clock.callLater(GLANCE, self._glance, identity)
+            self._clock.callLater(POLL_INTERVAL, self._poll, identity)
 
     def _gone(self, identity: ProcessIdentity, status: int | None = None) -> None:
         once = self._awaited.pop(identity, None)

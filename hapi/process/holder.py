@@ -326,7 +326,7 @@ class Below:
         """
         until = time.monotonic() + GLANCE
         while time.monotonic() < until:
-            there = [pid for pid in children_of(os.getpid()) if not is_let_go(pid)]
+            there = [pid for pid in children_of(os.getpid()) if not is_independent(pid)]
             if not there:
                 return True
             for pid in there:
@@ -359,12 +359,14 @@ def below_us() -> set[int]:
 
     Our own children count even if they are gone a moment later: who lives so short a time has successors.
     """
-    last = [pid for pid in children_of(os.getpid()) if not is_let_go(pid)]
+    last = [pid for pid in children_of(os.getpid()) if not is_independent(pid)]
     found = set(last)
     while last:
         listed = [pid for parent in last for pid in children_of(parent)]
         last = [
-            pid for pid in listed if pid not in found and not has_ended(pid) and not is_let_go(pid)
+            pid
+            for pid in listed
+            if pid not in found and not has_ended(pid) and not is_independent(pid)
         ]
         found.update(last)
     return found
@@ -375,7 +377,7 @@ def has_ended(pid: int) -> bool:
     return seen is None or seen[0] in b"ZX"
 
 
-def is_let_go(pid: int) -> bool:
+def is_independent(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as file:
             words = file.read(1 << 16).split(b"\0")

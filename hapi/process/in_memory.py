@@ -13,18 +13,25 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from hapi.one_shot import OneShotObserver
-from hapi.process.interface import Ending, Exit, IProcesses, Launched, LaunchFailed, LaunchPlan
+from hapi.process.interface import (
+    Exit,
+    IProcesses,
+    Launched,
+    LaunchFailed,
+    LaunchPlan,
+    TerminationResult,
+)
 from hapi.protocol.attempt import AttemptEnd, AttemptProcess, ProcessIdentity
 
 BOOT = "00000000-0000-4000-8000-000000000000"
 
 
 @frozen
-class Runs:
+class FakeProgram:
     """What a program does in the table: it ends by itself with `exit_code`, or runs until it is ended."""
 
     exit_code: int | None = None
-    deaf: bool = False  # to SIGTERM
+    ignores_sigterm: bool = False
     unkillable: bool = False  # another user's, say
     children: int = 0  # processes it starts
 
@@ -39,7 +46,7 @@ class Entry:
     attempt_id: str = ""
     owner: int = field(factory=os.geteuid)
     environment: Mapping[str, str] = field(factory=dict)
-    deaf: bool = False
+    ignores_sigterm: bool = False
     unkillable: bool = False
     hidden: bool = False  # as with hidepid: nobody can tell whether it runs
     signals: list[str] = field(factory=list)  # all it was sent
@@ -47,8 +54,8 @@ class Entry:
     exit: Exit | None = None
 
 
-def _known(programs: Mapping[str, Runs] | Iterable[str]) -> Mapping[str, Runs]:
-    return programs if isinstance(programs, Mapping) else {name: Runs() for name in programs}
+def _known(programs: Mapping[str, FakeProgram] | Iterable[str]) -> Mapping[str, FakeProgram]:
+    return programs if isinstance(programs, Mapping) else {name: FakeProgram() for name in programs}
 
 
 @implementer(IProcesses)
@@ -56,14 +63,14 @@ def _known(programs: Mapping[str, Runs] | Iterable[str]) -> Mapping[str, Runs]:
 class MemoryProcesses:
     """Programs are known by their name; whoever starts another gets LaunchFailed.
 
-    With a `clock`, a program that is deaf is killed when the patience is over on it; without one, at once. A test moves the
+    With a `clock`, a program that ignores SIGTERM is killed when the grace period is over; without one, at once. A test moves the
     table itself by `exit`, `add` and `reuse`.
     """
 
-    programs: Mapping[str, Runs] = field(factory=dict, converter=_known)
+    programs: Mapping[str, FakeProgram] = field(factory=dict, converter=_known)
     clock: IReactorTime | None = None
-    us: int = 99
-    tells_exits: bool = (
+    own_pid: int = 99
+    reports_exit_status: bool = (
         True  # whether the kernel tells how a process ended that is not our child (Linux 6.15)
     )
     launched: list[LaunchPlan] = field(factory=list)
@@ -139,11 +146,16 @@ class MemoryProcesses:
             *plan.argv,
             parent=holder.pid,
             attempt_id=mark,
-            deaf=runs.deaf,
+            ignores_sigterm=runs.ignores_sigterm,
             unkillable=runs.unkillable,
         )
         for number in range(runs.children):
-            self.add(f"{program}-{number}", parent=child.pid, attempt_id=mark, deaf=runs.deaf)
+            self.add(
+                f"{program}-{number}",
+                parent=child.pid,
+                attempt_id=mark,
+                ignores_sigterm=runs.ignores_sigterm,
+            )
         plan.attempt.process = AttemptProcess(child, holder)
         self.launched.append(plan)
         if runs.exit_code is not None:
@@ -163,17 +175,17 @@ class MemoryProcesses:
         if entry is None:
             return succeed(unknown)
         return entry.exited.when_fired().addCallback(
-            lambda how: how if self.tells_exits else unknown
+            lambda how: how if self.reports_exit_status else unknown
         )
 
     def end_tree(
-        self, identity: ProcessIdentity, attempt_id: str, patience: float = 2.0
-    ) -> Deferred[Ending]:
-        return Deferred.fromCoroutine(self._end_tree(identity, attempt_id, patience))
+        self, identity: ProcessIdentity, attempt_id: str, grace_period: float = 2.0
+    ) -> Deferred[TerminationResult]:
+        return Deferred.fromCoroutine(self._end_tree(identity, attempt_id, grace_period))
 
     async def _end_tree(
-        self, identity: ProcessIdentity, attempt_id: str, patience: float
-    ) -> Ending:
+        self, identity: ProcessIdentity, attempt_id: str, grace_period: float
+    ) -> TerminationResult:
         if self.is_running(identity) is None:
             return "still_alive"
         found = self._members(identity, attempt_id)
@@ -181,12 +193,12 @@ class MemoryProcesses:
             return "already_gone"
         for entry in found:
             entry.signals.append("SIGTERM")
-            if not (entry.deaf or entry.unkillable):
+            if not (entry.ignores_sigterm or entry.unkillable):
                 self.exit(entry.identity, signal="SIGTERM")
         if self.clock is not None and self._members(identity, attempt_id):
             from twisted.internet.task import deferLater
 
-            await deferLater(self.clock, patience)
+            await deferLater(self.clock, grace_period)
         for entry in self._members(identity, attempt_id):
             entry.signals.append("SIGKILL")
             if not entry.unkillable:
@@ -223,5 +235,5 @@ class MemoryProcesses:
                 for other in self.table.values()
                 if other.parent == entry.identity.pid and other not in found
             ]
-            found += [other for other in below if other.identity.pid != self.us]
+            found += [other for other in below if other.identity.pid != self.own_pid]
         return [entry for entry in found if holders or entry.command_line[:1] != ["hapi-holder"]]

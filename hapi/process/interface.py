@@ -13,7 +13,7 @@ from hapi.attempts import AttemptFolder
 from hapi.process.child_limits import SessionLimits
 from hapi.protocol.attempt import ProcessIdentity
 
-Ending = Literal["stopped", "already_gone", "still_alive"]
+TerminationResult = Literal["stopped", "already_gone", "still_alive"]
 
 
 @frozen
@@ -73,12 +73,12 @@ class IProcesses(Interface):
         """
 
     def end_tree(
-        identity: ProcessIdentity, attempt_id: str, patience: float = 2.0
-    ) -> Deferred[Ending]:
+        identity: ProcessIdentity, attempt_id: str, grace_period: float = 2.0
+    ) -> Deferred[TerminationResult]:
         """End the process and everything below it or marked with `attempt_id`.
 
-        The process itself gets SIGTERM first, the others when it is gone or half of `patience` (seconds) is over; whoever is
-        left after `patience` is killed. "still_alive" also when it cannot be found out.
+        The process itself gets SIGTERM first, the others when it is gone or half of `grace_period` (seconds) is over; whoever is
+        left after `grace_period` is killed. "still_alive" also when it cannot be found out.
         """
 
     def tree(identity: ProcessIdentity, attempt_id: str) -> list[ProcessIdentity]:

@@ -20,14 +20,16 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from hapi.attempts import MARK
-from hapi.process.child_limits import for_holder
+from hapi.process.child_limits import holder_environment
 from hapi.process.identity import boot_id
 from hapi.process.interface import Launched, LaunchFailed, LaunchPlan
 from hapi.protocol.attempt import ProcessIdentity
 
-NAME = "hapi-holder"  # an option that python ignores: holders of any installation are known by it
-OPTIONS = ("-I", "-S", "-E", "-X", NAME)
-KEPT_FROM_CHILD = (
+HOLDER_NAME = (
+    "hapi-holder"  # an option that python ignores: holders of any installation are known by it
+)
+INTERPRETER_OPTIONS = ("-I", "-S", "-E", "-X", HOLDER_NAME)
+RUNNER_ONLY_VARIABLES = (
     *("HAPI_RUNNER_HANDOFF_FROM_PID", "NOTIFY_SOCKET", "LISTEN_", "WATCHDOG_"),
     *(
         "INVOCATION_ID",
@@ -35,12 +37,14 @@ KEPT_FROM_CHILD = (
         "JOURNAL_STREAM",
     ),  # a session is not the unit: a runner started in it is its own
 )
-REPORT_WITHIN = 10.0  # seconds a holder has to say that the session runs
-LATE = 1.0  # seconds: whoever comes later than that to his own appointment was stopped
+REPORT_TIMEOUT = 10.0  # seconds a holder has to say that the session runs
+SUSPENSION_THRESHOLD = (
+    1.0  # seconds: whoever comes later than that to his own appointment was stopped
+)
 _SIGNALS = [number for number in signal.Signals if number not in (signal.SIGKILL, signal.SIGSTOP)]
 
 
-class NoHolder(LaunchFailed):
+class HolderFailed(LaunchFailed):
     """Whatever was to become the holder never spoke: the session itself was not even tried."""
 
 
@@ -66,8 +70,8 @@ def start_holder(plan: LaunchPlan, before: tuple[str, ...] = ()) -> tuple[int, i
         words = [
             *before,
             sys.executable,
-            *OPTIONS,
-            _compiled(),
+            *INTERPRETER_OPTIONS,
+            holder_program(),
             str(plan.attempt.path),
             plan.cwd,
             *plan.argv,
@@ -75,7 +79,7 @@ def start_holder(plan: LaunchPlan, before: tuple[str, ...] = ()) -> tuple[int, i
         pid = os.posix_spawn(
             words[0],
             words,
-            environment_of(plan) | for_holder(plan.limits),
+            session_environment(plan) | holder_environment(plan.limits),
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, *pair)
                 for pair in _to_low((nothing, 0), (output, 1), (output, 2), (writing, 3))
@@ -87,14 +91,14 @@ def start_holder(plan: LaunchPlan, before: tuple[str, ...] = ()) -> tuple[int, i
         descriptors.remove(reading)
         return pid, reading
     except (OSError, ValueError) as error:
-        raise LaunchFailed(program, in_words(error)) from error
+        raise LaunchFailed(program, describe_error(error)) from error
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
 
 
 @cache
-def _compiled() -> str:
+def holder_program() -> str:
     """The holder's program. As byte code it starts in half the time and needs a megabyte less than its source."""
     source = Path(__file__).with_name("holder.py")
     try:
@@ -127,23 +131,23 @@ def _to_low(*pairs: tuple[int, int]) -> list[tuple[int, int]]:
     return [(3, spare), *((spare if source == 3 else source, target) for source, target in pairs)]
 
 
-def environment_of(plan: LaunchPlan) -> dict[str, str]:
+def session_environment(plan: LaunchPlan) -> dict[str, str]:
     """The session's environment: without what is meant for the runner alone, with the mark of its attempt."""
     kept = {
         name: value
         for name, value in plan.environment.items()
-        if not name.startswith(KEPT_FROM_CHILD)
+        if not name.startswith(RUNNER_ONLY_VARIABLES)
     }
     return {**kept, MARK: plan.attempt.id}
 
 
-def in_words(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno is not None:
         return os.strerror(error.errno)
     return str(error)
 
 
-def read_report(line: bytes, plan: LaunchPlan) -> Launched:
+def parse_report(line: bytes, plan: LaunchPlan) -> Launched:
     """What the holder reported. Raises LaunchFailed."""
     program = plan.argv[0] if plan.argv else "the session"
     words = line.decode(errors="replace").split()
@@ -164,12 +168,12 @@ def read_report(line: bytes, plan: LaunchPlan) -> Launched:
                 f"its directory {plan.cwd} cannot be used ({os.strerror(int(number)).lower()})",
             )
         case ["failed", number, _what]:
-            raise LaunchFailed(program, _about_program(int(number)))
+            raise LaunchFailed(program, explain_errno(int(number)))
     last = " ".join(plan.attempt.tail(400).split())
-    raise NoHolder(program, "its holder ended without a word" + (f" ({last})" if last else ""))
+    raise HolderFailed(program, "its holder ended without a word" + (f" ({last})" if last else ""))
 
 
-def _about_program(number: int) -> str:
+def explain_errno(number: int) -> str:
     match number:
         case errno.ENOENT:
             return "there is no such program, or the interpreter its first line names is missing"
@@ -191,7 +195,7 @@ class Report:
 
     _reactor: Any  # IReactorFDSet and IReactorTime
     _descriptor: int
-    _patience: float = REPORT_WITHIN
+    _patience: float = REPORT_TIMEOUT
     done: Deferred[bytes] = field(init=False)
     _received: bytes = b""
     _due: float = field(init=False)
@@ -211,7 +215,7 @@ class Report:
         self.doRead()
         if self.done.called:
             return
-        if self._reactor.seconds() - self._due > LATE:
+        if self._reactor.seconds() - self._due > SUSPENSION_THRESHOLD:
             self._wait()
             return
         self._close()

@@ -13,14 +13,14 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from hapi.process import identity as kernel
-from hapi.process.child_limits import confine
-from hapi.process.exit_status import in_words
-from hapi.process.exit_watch import Exits
-from hapi.process.interface import Ending, Exit, IProcesses, Launched, LaunchPlan
-from hapi.process.launch import REPORT_WITHIN, NoHolder, Report, read_report, start_holder
-from hapi.process.systemd_scopes import Scopes
-from hapi.process.termination import TreeEnding
-from hapi.process.tree import Looks, Table, identity_of, members
+from hapi.process.child_limits import apply_limits
+from hapi.process.exit_status import decode_wait_status
+from hapi.process.exit_watch import ExitWatcher
+from hapi.process.interface import Exit, IProcesses, Launched, LaunchPlan, TerminationResult
+from hapi.process.launch import REPORT_TIMEOUT, HolderFailed, Report, parse_report, start_holder
+from hapi.process.systemd_scopes import ScopeManager
+from hapi.process.termination import TreeTermination
+from hapi.process.tree import ProcessScanner, ProcessTable, identity_of, members
 from hapi.protocol.attempt import ProcessIdentity
 
 
@@ -33,29 +33,31 @@ class SystemProcesses:
     """
 
     _reactor: Any
-    _scopes: Scopes | None = None
-    _exits: Exits = field(init=False)
-    _looks: Looks = field(init=False)
+    _scopes: ScopeManager | None = None
+    _exits: ExitWatcher = field(init=False)
+    _scanner: ProcessScanner = field(init=False)
     log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        self._exits = Exits(self._reactor, self._reactor)
-        self._looks = Looks(self._reactor)
+        self._exits = ExitWatcher(self._reactor, self._reactor)
+        self._scanner = ProcessScanner(self._reactor)
 
     def launch(self, plan: LaunchPlan) -> Deferred[Launched]:
         return Deferred.fromCoroutine(self._launch(plan))
 
     async def _launch(self, plan: LaunchPlan) -> Launched:
         scopes = self._scopes
-        while scopes is not None and (before := scopes.words(plan.attempt.id, plan.limits)):
+        while scopes is not None and (
+            before := scopes.command_prefix(plan.attempt.id, plan.limits)
+        ):
             try:
                 launched = await self._hold(plan, before)
-            except NoHolder as error:
+            except HolderFailed as error:
                 if plan.attempt.process is not None:
                     raise  # there was a holder, and it has started the session
-                scopes.failed(error.reason)
+                scopes.creation_failed(error.reason)
                 continue
-            scopes.check(launched.holder.pid, plan.attempt.id)
+            scopes.verify(launched.holder.pid, plan.attempt.id)
             return launched
         return await self._hold(plan)
 
@@ -63,20 +65,20 @@ class SystemProcesses:
         pid, pipe = start_holder(plan, before)
         self._reap(pid)
         try:
-            launched = read_report(await Report(self._reactor, pipe, REPORT_WITHIN).done, plan)
-        except (TimeoutError, NoHolder) as error:
+            launched = parse_report(await Report(self._reactor, pipe, REPORT_TIMEOUT).done, plan)
+        except (TimeoutError, HolderFailed) as error:
             process = plan.attempt.process
             if (
                 process is not None and process.holder is not None
             ):  # it runs: its holder's word alone was lost
                 launched = Launched(process.holder, process.child)
-            elif isinstance(error, NoHolder):
+            elif isinstance(error, HolderFailed):
                 raise
             else:
                 await self._end_silent(pid, plan)
-                raise NoHolder(plan.argv[0], str(error)) from error
+                raise HolderFailed(plan.argv[0], str(error)) from error
         if plan.limits is not None and kernel.identify(launched.child.pid) == launched.child:
-            confine(launched.child.pid, plan.limits)
+            apply_limits(launched.child.pid, plan.limits)
         return launched
 
     async def _end_silent(self, pid: int, plan: LaunchPlan) -> None:
@@ -87,7 +89,7 @@ class SystemProcesses:
                 kernel.send(holder, signal.SIGKILL)
             await (
                 self.when_exited(holder)
-                .addTimeout(REPORT_WITHIN, self._reactor)
+                .addTimeout(REPORT_TIMEOUT, self._reactor)
                 .addErrback(lambda _: None)
             )
 
@@ -100,7 +102,7 @@ class SystemProcesses:
         with suppress(ChildProcessError):  # somebody else in this program reaps as well
             if os.waitpid(pid, os.WNOHANG) == (0, 0):
                 self._reactor.callLater(
-                    REPORT_WITHIN, self._reap, pid
+                    REPORT_TIMEOUT, self._reap, pid
                 )  # it runs, but there was no descriptor to see it by
 
     def identify(self, pid: int) -> ProcessIdentity | None:
@@ -110,18 +112,26 @@ class SystemProcesses:
         return kernel.is_running(identity)
 
     def when_exited(self, identity: ProcessIdentity) -> Deferred[Exit]:
-        return self._exits.when_exited(identity).addCallback(lambda status: Exit(*in_words(status)))
+        return self._exits.when_exited(identity).addCallback(
+            lambda status: Exit(*decode_wait_status(status))
+        )
 
     def end_tree(
-        self, identity: ProcessIdentity, attempt_id: str, patience: float = 2.0
-    ) -> Deferred[Ending]:
-        ending = TreeEnding(
-            self._reactor, self._exits, self._looks, identity, attempt_id, patience, os.getpid()
+        self, identity: ProcessIdentity, attempt_id: str, grace_period: float = 2.0
+    ) -> Deferred[TerminationResult]:
+        ending = TreeTermination(
+            self._reactor,
+            self._exits,
+            self._scanner,
+            identity,
+            attempt_id,
+            grace_period,
+            os.getpid(),
         )
         return Deferred.fromCoroutine(ending.run())
 
     def tree(self, identity: ProcessIdentity, attempt_id: str) -> list[ProcessIdentity]:
-        table = Table()
+        table = ProcessTable()
         for _ in table.fill():
             pass
         found = [

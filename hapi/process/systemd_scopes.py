@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from hapi.process.child_limits import SessionLimits
 
-PAUSE = 60.0  # seconds without scopes after systemd has failed to make one
+RETRY_INTERVAL = 60.0  # seconds without scopes after systemd has failed to make one
 OOM_POLICY = "OOMPolicy"  # of a scope; older ones do not know it
 
 
@@ -26,7 +26,7 @@ class Unit:
     """The unit whose control group holds a process."""
 
     name: str
-    of_user: bool  # kept by the manager of a user, which may end with his last log-in
+    is_user: bool  # kept by the manager of a user, which may end with his last log-in
 
 
 def unit_of(cgroups: str) -> Unit | None:
@@ -36,33 +36,33 @@ def unit_of(cgroups: str) -> Unit | None:
     found = [part for part in parts.split("/") if part.endswith((".service", ".scope"))]
     if not found:
         return None
-    of_user = re.fullmatch(r"user@\d+\.service", found[0]) is not None and len(found) > 1
-    return Unit(found[-1], of_user)
+    is_user = re.fullmatch(r"user@\d+\.service", found[0]) is not None and len(found) > 1
+    return Unit(found[-1], is_user)
 
 
 @frozen
-class Manager:
+class SystemdManager:
     """A systemd that makes scopes for us, and the program that asks it."""
 
     program: str
-    of_user: bool
+    is_user: bool
 
     def __str__(self) -> str:
-        return "the user's systemd" if self.of_user else "the system's systemd"
+        return "the user's systemd" if self.is_user else "the system's systemd"
 
 
 @frozen
-class Surrounding:
-    """What decides about scopes: `manager` None for `why`; `in_service`: systemd started us, and ends what our unit holds."""
+class SystemdContext:
+    """What decides about scopes: `manager` None for `reason`; `in_service`: systemd started us, and ends what our unit holds."""
 
-    manager: Manager | None
-    why: str = ""
+    manager: SystemdManager | None
+    reason: str = ""
     in_service: bool = False
 
 
-def look_around(
+def detect_systemd(
     environ: Mapping[str, str], root: Path = Path("/"), uid: int | None = None
-) -> Surrounding:
+) -> SystemdContext:
     """Which manager is there for us. Where we live in a user's unit it is that user's, for root else the system's."""
     try:
         unit = unit_of((root / "proc/self/cgroup").read_text())
@@ -72,29 +72,31 @@ def look_around(
         bool(environ.get("INVOCATION_ID")) and unit is not None and unit.name.endswith(".service")
     )
     runtime = environ.get("XDG_RUNTIME_DIR", "")
-    of_user = bool(runtime) and (root / runtime.lstrip("/") / "systemd/private").exists()
-    of_system = (os.geteuid() if uid is None else uid) == 0 and (
+    is_user = bool(runtime) and (root / runtime.lstrip("/") / "systemd/private").exists()
+    is_system = (os.geteuid() if uid is None else uid) == 0 and (
         root / "run/systemd/private"
     ).exists()
-    if not (of_user or of_system):
-        return Surrounding(None, "no systemd here that makes control groups for us", in_service)
+    if not (is_user or is_system):
+        return SystemdContext(None, "no systemd here that makes control groups for us", in_service)
     program = shutil.which("systemd-run", path=environ.get("PATH"))
     if program is None:
-        return Surrounding(None, "systemd-run is not on the PATH", in_service)
-    in_users = unit is not None and unit.of_user
-    return Surrounding(Manager(program, of_user and (in_users or not of_system)), "", in_service)
+        return SystemdContext(None, "systemd-run is not on the PATH", in_service)
+    in_users = unit is not None and unit.is_user
+    return SystemdContext(
+        SystemdManager(program, is_user and (in_users or not is_system)), "", in_service
+    )
 
 
 @define(eq=False)
-class Scopes:
+class ScopeManager:
     """Decides for each start. `clock` gives monotonic seconds."""
 
-    around: Surrounding
+    context: SystemdContext
     limits: SessionLimits
     _clock: Callable[[], float]
     root: Path = Path("/")
-    trouble: str | None = None  # why the last session has no scope, or not the limits of one
-    _not_before: float = 0.0
+    problem: str | None = None  # why the last session has no scope, or not the limits of one
+    _retry_at: float = 0.0
     _knows_oom_policy: bool = True
     log: Logger = field(factory=Logger)
 
@@ -104,45 +106,47 @@ class Scopes:
         mode = self.limits.scopes
         return (
             mode == "always"
-            or bool(self.limits.of_scope)
-            or (mode == "auto" and self.around.in_service)
+            or bool(self.limits.scope_properties)
+            or (mode == "auto" and self.context.in_service)
         )
 
     @property
     def in_use(self) -> bool:
-        return self.wanted and self.around.manager is not None and self.trouble is None
+        return self.wanted and self.context.manager is not None and self.problem is None
 
-    def words(self, attempt_id: str, limits: SessionLimits | None) -> tuple[str, ...]:
+    def command_prefix(self, attempt_id: str, limits: SessionLimits | None) -> tuple[str, ...]:
         """What to put before the holder's command line; () when it starts without a scope."""
         if limits is not None:
             self.limits = limits
-        manager = self.around.manager
-        if manager is None or not self.wanted or self._clock() < self._not_before:
+        manager = self.context.manager
+        if manager is None or not self.wanted or self._clock() < self._retry_at:
             return ()
         found = [
             manager.program,
-            *(["--user"] if manager.of_user else []),
+            *(["--user"] if manager.is_user else []),
             "--scope",
             "--quiet",
             "--collect",
         ]
         found += [f"--unit={unit_name(attempt_id)}", "--description=HAPI session"]
-        limited = list(self.limits.of_scope)
+        limited = list(self.limits.scope_properties)
         if self._knows_oom_policy:
             limited.append(f"{OOM_POLICY}=continue")  # the holder lives on and tells the end
         for each in limited:
             found += ["-p", each]
         return (*found, "--")
 
-    def failed(self, reason: str) -> None:
+    def creation_failed(self, reason: str) -> None:
         """systemd made no scope. Too old for what was asked: then less is asked. Else sessions start without for a while."""
         if self._knows_oom_policy and OOM_POLICY in reason:
             self._knows_oom_policy = False
             return
-        self._not_before = self._clock() + PAUSE
-        self._tell(f"systemd gave a session no scope ({reason}); resource limits alone hold it")
+        self._retry_at = self._clock() + RETRY_INTERVAL
+        self._set_problem(
+            f"systemd gave a session no scope ({reason}); resource limits alone hold it"
+        )
 
-    def check(self, pid: int, attempt_id: str) -> None:
+    def verify(self, pid: int, attempt_id: str) -> None:
         """Look whether process `pid` is where it belongs, and under the limit of memory that was asked for."""
         try:
             cgroups = (self.root / f"proc/{pid}/cgroup").read_text()
@@ -150,16 +154,16 @@ class Scopes:
             return  # it has ended already
         unit = unit_of(cgroups)
         if unit is None or unit.name != unit_name(attempt_id):
-            self._tell("systemd gave a session no scope of its own")
+            self._set_problem("systemd gave a session no scope of its own")
         elif (
             self.limits.memory is not None
             and (self._memory_of(cgroups) or 1 << 62) > self.limits.memory
         ):
-            self._tell(
+            self._set_problem(
                 "systemd does not hold sessions to --session-memory: it has no control over memory here"
             )
         else:
-            self.trouble = None
+            self.problem = None
 
     def _memory_of(self, cgroups: str) -> int | None:
         """Bytes that the control group may take, None when there is no limit or nobody says."""
@@ -176,25 +180,25 @@ class Scopes:
                 continue
         return None
 
-    def _tell(self, trouble: str) -> None:
-        if trouble != self.trouble:
-            self.log.warn("{trouble}", trouble=trouble)
-        self.trouble = trouble
+    def _set_problem(self, problem: str) -> None:
+        if problem != self.problem:
+            self.log.warn("{problem}", problem=problem)
+        self.problem = problem
 
     def warnings(self) -> list[str]:
         """Sentences for the user about limits that do not hold."""
         if not self.wanted:
             return []
-        if self.around.manager is None:
-            asked = self.limits.of_scope or self.limits.scopes == "always"
+        if self.context.manager is None:
+            asked = self.limits.scope_properties or self.limits.scopes == "always"
             return (
                 [
-                    f"sessions are held by resource limits alone, without control groups: {self.around.why}"
+                    f"sessions are held by resource limits alone, without control groups: {self.context.reason}"
                 ]
                 if asked
                 else []
             )
-        return [self.trouble] if self.trouble is not None else []
+        return [self.problem] if self.problem is not None else []
 
 
 def unit_name(attempt_id: str) -> str:

@@ -17,38 +17,39 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from hapi.process import identity as kernel
-from hapi.process.exit_watch import Exits
-from hapi.process.interface import Ending
-from hapi.process.tree import Looks, Members, has_nobody_below, identity_of, members
+from hapi.process.exit_watch import ExitWatcher
+from hapi.process.interface import TerminationResult
+from hapi.process.tree import Members, ProcessScanner, has_no_descendants, identity_of, members
 from hapi.protocol.attempt import ProcessIdentity
 
-PASSES = 10  # kills of what is found again and again
-GLANCES = (0.01, 0.02, 0.03, 0.05)  # seconds between looks whether everybody is gone
+MAX_KILL_PASSES = 10  # kills of what is found again and again
+POLL_INTERVALS = (0.01, 0.02, 0.03, 0.05)  # seconds between looks whether everybody is gone
 STOPPED = frozenset("Tt")  # states of a process that waits for SIGCONT
 KILL_ALL_BELOW = signal.SIGUSR1  # what a holder takes it for
-HOLDER_WITHIN = 0.5  # seconds the holder has to write the end down
+HOLDER_EXIT_TIMEOUT = 0.5  # seconds the holder has to write the end down
 
 
 @define
-class TreeEnding:
+class TreeTermination:
     """One end of one tree."""
 
     _clock: IReactorTime
-    _exits: Exits
-    _looks: Looks
+    _exits: ExitWatcher
+    _scanner: ProcessScanner
     _identity: ProcessIdentity
     _attempt_id: str
-    _patience: float
-    _us: int
+    _grace_period: float
+    _own_pid: int
     log = Logger()
 
-    async def run(self) -> Ending:
+    async def run(self) -> TerminationResult:
         if self._identity.boot_id != kernel.boot_id():
             return "already_gone"
         running = kernel.is_running(self._identity)
         if running is None:
             self.log.warn(
-                "Process {pid} is hidden from us, so it is not signalled", pid=self._identity.pid
+                "Process {pid} is hidden from own_pid, so it is not signalled",
+                pid=self._identity.pid,
             )
             return "still_alive"
         begun = self._clock.seconds()
@@ -56,28 +57,28 @@ class TreeEnding:
         root = kernel.read_stat(self._identity.pid) if running else None
         if root is not None:  # at once: who else is there shows while it ends
             self._signal([root], asked, signal.SIGTERM, signal.SIGCONT)
-        seen = await self._look()
+        seen = await self._scan()
         if root is None and seen.is_empty and await self._is_over(seen):
             return "already_gone"
         if root is not None:
             stopped = [stat for stat in seen.others if stat.state in STOPPED]
             self._signal(stopped, set(), signal.SIGCONT)  # these cannot help it to end
-            await self._gone(self._identity, self._patience / 2)
-            seen = await self._look()
-        glance = 0
+            await self._wait_for_exit(self._identity, self._grace_period / 2)
+            seen = await self._scan()
+        attempt = 0
         while not (seen.is_empty and await self._is_over(seen)):
-            if self._clock.seconds() - begun >= self._patience:
+            if self._clock.seconds() - begun >= self._grace_period:
                 return await self._kill(seen)
             self._signal(list(reversed(seen.others)), asked, signal.SIGTERM, signal.SIGCONT)
-            await self._sleep(GLANCES[min(glance, len(GLANCES) - 1)])
-            glance += 1
-            seen = await self._look()
+            await self._sleep(POLL_INTERVALS[min(attempt, len(POLL_INTERVALS) - 1)])
+            attempt += 1
+            seen = await self._scan()
         return "stopped"
 
-    async def _kill(self, seen: Members) -> Ending:
+    async def _kill(self, seen: Members) -> TerminationResult:
         """Kill all that is seen until nobody is; the holder does the same, and it sees its children in microseconds."""
         refused: set[int] = set()
-        for again in range(PASSES):
+        for again in range(MAX_KILL_PASSES):
             everybody = [stat for stat in (*reversed(seen.others), seen.root) if stat is not None]
             if again:
                 self._signal(
@@ -86,11 +87,11 @@ class TreeEnding:
             refused = self._signal(everybody, set(), signal.SIGKILL)
             if seen.holder is not None:
                 self._signal([seen.holder], set(), KILL_ALL_BELOW, signal.SIGCONT)
-            for glance in GLANCES:
-                await self._sleep(glance)
+            for attempt in POLL_INTERVALS:
+                await self._sleep(attempt)
                 if all(self._is_gone(stat) for stat in everybody):
                     break
-            seen = await self._look()
+            seen = await self._scan()
             if seen.is_empty and await self._is_over(seen):
                 return "stopped"
         left = [stat.pid for stat in seen.stats if stat is not seen.holder]
@@ -107,11 +108,11 @@ class TreeEnding:
         if identity is None:
             return True
         self._signal([seen.holder], set(), signal.SIGCONT)
-        await self._gone(identity, HOLDER_WITHIN)
+        await self._wait_for_exit(identity, HOLDER_EXIT_TIMEOUT)
         if kernel.is_running(identity) is False:
             return True
-        nobody = has_nobody_below(identity.pid)
-        return (await self._look()).is_empty if nobody is None else nobody
+        nobody = has_no_descendants(identity.pid)
+        return (await self._scan()).is_empty if nobody is None else nobody
 
     def _signal(
         self, stats: list[Any], sent: set[tuple[int, int]], *signals: signal.Signals
@@ -145,14 +146,14 @@ class TreeEnding:
         now = kernel.read_stat(stat.pid)
         return now is None or now.ended or now.start_ticks != stat.start_ticks
 
-    async def _look(self) -> Members:
+    async def _scan(self) -> Members:
         """Who is there now."""
-        found = members(await self._looks.look(), self._identity, self._attempt_id, self._us)
+        found = members(await self._scanner.scan(), self._identity, self._attempt_id, self._own_pid)
         if found.root is not None and kernel.is_running(self._identity) is False:
             found.root = None  # same pid, same tick, another process
         return found
 
-    async def _gone(self, identity: ProcessIdentity, seconds: float) -> None:
+    async def _wait_for_exit(self, identity: ProcessIdentity, seconds: float) -> None:
         """Until it has ended, at most so long."""
         contest: list[Deferred[Any]] = [self._exits.when_exited(identity), self._sleep(seconds)]
         await race(contest)

@@ -1,4 +1,4 @@
-"""Which processes belong to a session: what lies below its holder, below itself, or carries its mark."""
+"""Which processes belong to a session: what runs below its holder, below itself, or carries its mark."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from hapi.process.identity import (
     read_proc,
     read_stat,
 )
-from hapi.process.launch import NAME
+from hapi.process.launch import HOLDER_NAME
 from hapi.protocol.attempt import ProcessIdentity
 
-SLICE = 0.008  # seconds of looking at processes before others get their turn
+SCAN_SLICE = 0.008  # seconds of looking at processes before others get their turn
 _MARK = f"{MARK}=".encode()
 
 
 @define
-class Table:
+class ProcessTable:
     """All processes of one moment. Filled in slices, so that nobody waits for it long."""
 
     stats: dict[int, Stat] = field(factory=dict)
@@ -56,43 +56,45 @@ class Table:
 
 
 @define(eq=False)
-class Looks:
-    """Looks at all processes, one for everybody who asks at the same time. Others get their turn in between."""
+class ProcessScanner:
+    """Scans all processes, once for all callers that ask at the same time, in slices between which the reactor is served."""
 
     _clock: IReactorTime
-    _next: OneShotObserver[Table] | None = None
-    _looking: bool = False
+    _next: OneShotObserver[ProcessTable] | None = None
+    _scanning: bool = False
 
-    def look(self) -> Deferred[Table]:
+    def scan(self) -> Deferred[ProcessTable]:
         """What was there at some moment after this call."""
         if self._next is None:
             self._next = OneShotObserver()
-            if not self._looking:
-                self._looking = True
-                self._clock.callLater(0, self._begin)
+            if not self._scanning:
+                self._scanning = True
+                self._clock.callLater(0, self._start_scan)
         return self._next.when_fired()
 
-    def _begin(self) -> None:
+    def _start_scan(self) -> None:
         assert self._next is not None
         asked, self._next = self._next, None
-        table = Table()
-        self._go_on(table, table.fill(), asked)
+        table = ProcessTable()
+        self._continue_scan(table, table.fill(), asked)
 
-    def _go_on(self, table: Table, filling: Iterator[None], asked: OneShotObserver[Table]) -> None:
+    def _continue_scan(
+        self, table: ProcessTable, filling: Iterator[None], asked: OneShotObserver[ProcessTable]
+    ) -> None:
         try:
-            until = self._clock.seconds() + SLICE
+            until = self._clock.seconds() + SCAN_SLICE
             for _ in filling:
                 if self._clock.seconds() >= until:
-                    self._clock.callLater(0, self._go_on, table, filling, asked)
+                    self._clock.callLater(0, self._continue_scan, table, filling, asked)
                     return
         except Exception:
-            result: Table | Failure = Failure()
+            result: ProcessTable | Failure = Failure()
         else:
             result = table
         if self._next is None:
-            self._looking = False
+            self._scanning = False
         else:
-            self._clock.callLater(0, self._begin)
+            self._clock.callLater(0, self._start_scan)
         asked.fire(result)
 
 
@@ -114,8 +116,10 @@ class Members:
         return [stat for stat in (self.holder, self.root, *self.others) if stat is not None]
 
 
-def members(table: Table, identity: ProcessIdentity, attempt_id: str, us: int) -> Members:
-    """Who in `table` belongs to the session whose process or holder is `identity`; never `us` and what is below us.
+def members(
+    table: ProcessTable, identity: ProcessIdentity, attempt_id: str, own_pid: int
+) -> Members:
+    """Who in `table` belongs to the session whose process or holder is `identity`; never `own_pid` and what is below it.
 
     Left out as well: runners started from within the session, other sessions' holders, and what is below those.
     """
@@ -128,11 +132,11 @@ def members(table: Table, identity: ProcessIdentity, attempt_id: str, us: int) -
     level = [stat for stat in (root, holder) if stat is not None]
     level += [table.stats[pid] for pid in sorted(marked) if table.stats[pid].parent not in marked]
     while level:
-        fresh = [stat for stat in level if stat.pid not in found and stat.pid != us]
+        fresh = [stat for stat in level if stat.pid not in found and stat.pid != own_pid]
         fresh = [
             stat
             for stat in fresh
-            if stat is root or stat is holder or not is_let_go(stat.pid, marked)
+            if stat is root or stat is holder or not is_independent(stat.pid, marked)
         ]
         found.update((stat.pid, stat) for stat in fresh)
         level = [child for stat in fresh for child in table.children.get(stat.pid, ())]
@@ -141,7 +145,7 @@ def members(table: Table, identity: ProcessIdentity, attempt_id: str, us: int) -
     return Members(holder, None if root is holder else root, others)
 
 
-def _depth(stat: Stat, table: Table) -> int:
+def _depth(stat: Stat, table: ProcessTable) -> int:
     depth, seen = 0, {stat.pid}
     while (parent := table.stats.get(stat.parent)) is not None and parent.pid not in seen:
         depth, stat = depth + 1, parent
@@ -149,25 +153,25 @@ def _depth(stat: Stat, table: Table) -> int:
     return depth
 
 
-def words(pid: int) -> list[bytes]:
+def command_line(pid: int) -> list[bytes]:
     return (read_proc(pid, "cmdline") or b"").rstrip(b"\0").split(b"\0")
 
 
 def is_holder(pid: int) -> bool:
-    return NAME.encode() in words(pid)[:7]
+    return HOLDER_NAME.encode() in command_line(pid)[:7]
 
 
-def is_let_go(pid: int, marked: set[int]) -> bool:
+def is_independent(pid: int, marked: set[int]) -> bool:
     """A runner, or the holder of another attempt."""
-    line = words(pid)
-    return is_runner(line) or (NAME.encode() in line[:7] and pid not in marked)
+    line = command_line(pid)
+    return is_runner(line) or (HOLDER_NAME.encode() in line[:7] and pid not in marked)
 
 
 def is_runner(line: list[bytes]) -> bool:
     return b"runner" in line and b"start-sync" in line
 
 
-def has_nobody_below(holder: int) -> bool | None:
+def has_no_descendants(holder: int) -> bool | None:
     """Whether a holder has no children but runners: the kernel's own list, never empty while anybody lives below a subreaper.
 
     None where the kernel has no such list.
@@ -175,8 +179,8 @@ def has_nobody_below(holder: int) -> bool | None:
     children = read_proc(holder, f"task/{holder}/children")
     if children is None:
         return None
-    lines = [words(int(pid)) for pid in children.split()]
-    return all(is_runner(line) or NAME.encode() in line[:7] for line in lines)
+    lines = [command_line(int(pid)) for pid in children.split()]
+    return all(is_runner(line) or HOLDER_NAME.encode() in line[:7] for line in lines)
 
 
 def children_of(pid: int) -> list[int] | None:
@@ -193,8 +197,8 @@ def children_of(pid: int) -> list[int] | None:
     return found
 
 
-def below(root: ProcessIdentity) -> list[ProcessIdentity] | None:
-    """The process and everybody below it, parents first, in the time that these few take; None where that needs a look at all.
+def descendants(root: ProcessIdentity) -> list[ProcessIdentity] | None:
+    """The process and everybody below it, parents first, in the time that these few take; None where that needs a scan at all.
 
     Left out, with what is below them: runners and other sessions' holders.
     """
@@ -214,7 +218,7 @@ def below(root: ProcessIdentity) -> list[ProcessIdentity] | None:
                     or (stat.start_ticks, stat.parent) != (child.start_ticks, parent.pid)
                 ):
                     continue  # it has ended, and its pid may be another's
-                if not is_let_go(pid, set()):
+                if not is_independent(pid, set()):
                     level.append(child)
         found += level
     return found

@@ -12,7 +12,7 @@ from twisted.internet.task import deferLater
 
 from hapi.attempts import AttemptFolder
 from hapi.process import LaunchPlan
-from hapi.process.child_limits import SessionLimits, confine
+from hapi.process.child_limits import SessionLimits, apply_limits
 from hapi.process.system import SystemProcesses
 from hapi.protocol.attempt import AttemptRequest
 
@@ -69,7 +69,7 @@ async def test_a_session_is_under_its_limits_before_its_first_instruction_and_it
 
 @linux
 def test_a_process_that_is_gone_is_no_error():
-    confine((1 << 22) + 1, SessionLimits())
+    apply_limits((1 << 22) + 1, SessionLimits())
 
 
 def test_settings_come_over_the_defaults():

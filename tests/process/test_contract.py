@@ -10,15 +10,21 @@ from zope.interface.verify import verifyObject
 
 from hapi.attempts import AttemptFolder
 from hapi.process import IProcesses, LaunchFailed, LaunchPlan
-from hapi.process.in_memory import MemoryProcesses, Runs
+from hapi.process.in_memory import FakeProgram, MemoryProcesses
 from hapi.process.system import SystemProcesses
 from hapi.protocol.attempt import AttemptEnd, AttemptProcess, AttemptRequest, ProcessIdentity
 
 PROGRAMS = {
-    "sleeps": (Runs(), "#!/bin/sh\necho ready\nexec sleep 60\n"),
-    "exits-5": (Runs(exit_code=5), "#!/bin/sh\nexit 5\n"),
-    "deaf": (Runs(deaf=True), "#!/bin/sh\ntrap '' TERM\necho ready\nexec sleep 60\n"),
-    "family": (Runs(children=3), "#!/bin/sh\nsleep 60 & sleep 60 & sleep 60 & echo ready; wait\n"),
+    "sleeps": (FakeProgram(), "#!/bin/sh\necho ready\nexec sleep 60\n"),
+    "exits-5": (FakeProgram(exit_code=5), "#!/bin/sh\nexit 5\n"),
+    "deaf": (
+        FakeProgram(ignores_sigterm=True),
+        "#!/bin/sh\ntrap '' TERM\necho ready\nexec sleep 60\n",
+    ),
+    "family": (
+        FakeProgram(children=3),
+        "#!/bin/sh\nsleep 60 & sleep 60 & sleep 60 & echo ready; wait\n",
+    ),
 }
 
 
@@ -105,7 +111,7 @@ async def test_ending_what_has_ended_says_so(processes, plan):
 async def test_a_process_deaf_to_sigterm_is_killed_after_the_patience__C01(processes, plan):
     launched = await processes.launch(deaf := plan("deaf"))
     await ready(processes, deaf)
-    assert await processes.end_tree(launched.child, deaf.attempt.id, patience=0.2) == "stopped"
+    assert await processes.end_tree(launched.child, deaf.attempt.id, grace_period=0.2) == "stopped"
     await processes.when_exited(launched.holder)
     assert deaf.attempt.end.signal == "SIGKILL"
     assert processes.is_running(launched.child) is False
@@ -154,7 +160,7 @@ async def test_a_running_process_tells_its_words_its_owner_and_its_environment(p
     assert processes.owner(launched.child.pid) == os.geteuid()
     assert processes.command_line(launched.child.pid)
     assert processes.environment(launched.child.pid) is not None
-    await processes.end_tree(launched.child, sleeper.attempt.id, patience=0.1)
+    await processes.end_tree(launched.child, sleeper.attempt.id, grace_period=0.1)
     await processes.when_exited(launched.holder)
     assert processes.owner(launched.child.pid) is None
     assert processes.command_line(launched.child.pid) is None
@@ -173,7 +179,7 @@ async def test_twenty_deaf_trees_end_together_not_one_after_another(processes, p
         await ready(processes, of)
     begun = time.monotonic()
     ended = await gatherResults(
-        [processes.end_tree(each.child, of.attempt.id, patience=0.5) for each, of in launched]
+        [processes.end_tree(each.child, of.attempt.id, grace_period=0.5) for each, of in launched]
     )
     assert ended == ["stopped"] * 20
     assert time.monotonic() - begun < 10 * 0.5  # one after another it would be 20 times

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from hapi.process.exit_status import in_words, wait_status
+from hapi.process.exit_status import decode_wait_status, wait_status
 from hapi.process.identity import open_pidfd
 
 
@@ -25,9 +25,9 @@ def test_a_status_is_known_until_somebody_waits_and_on_new_kernels_afterwards__C
     process = subprocess.Popen(["/bin/sh", "-c", script])
     with open_pidfd(process.pid) as pidfd:
         ended(pidfd)
-        assert in_words(wait_status(pidfd, process.pid)) == how
+        assert decode_wait_status(wait_status(pidfd, process.pid)) == how
         process.wait()
-        assert in_words(wait_status(pidfd, process.pid)) in (how, (None, None))
+        assert decode_wait_status(wait_status(pidfd, process.pid)) in (how, (None, None))
 
 
 def test_a_running_process_has_no_status():
@@ -52,4 +52,4 @@ def test_a_descriptor_that_is_no_pidfd_tells_nothing():
     ],
 )
 def test_a_wait_status_in_words(status, words):
-    assert in_words(status) == words
+    assert decode_wait_status(status) == words

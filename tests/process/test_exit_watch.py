@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from hapi.process.exit_watch import _Watch
+from hapi.process.exit_watch import _PidfdReader
 
 
 @pytest.fixture
@@ -22,14 +22,14 @@ def sleeper():
 def test_an_event_that_was_meant_for_another_descriptor_ends_nobody(sleeper):
     _, pidfd = sleeper
     ends = []
-    _Watch(pidfd, lambda: ends.append(1)).doRead()
+    _PidfdReader(pidfd, lambda: ends.append(1)).doRead()
     assert ends == []
 
 
 def test_an_end_is_told_once_whoever_tells_it(sleeper):
     process, pidfd = sleeper
     ends = []
-    watch = _Watch(pidfd, lambda: ends.append(1))
+    watch = _PidfdReader(pidfd, lambda: ends.append(1))
     process.kill()
     os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)
     watch.doRead()

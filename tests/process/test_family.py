@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hapi.process import exit_status as status
 from hapi.process import identity, launch, tree
-from hapi.process.exit_watch import GLANCE, Exits
+from hapi.process.exit_watch import POLL_INTERVAL, ExitWatcher
 from hapi.process.system import SystemProcesses
 from hapi.protocol.attempt import ProcessIdentity
 
@@ -74,7 +74,7 @@ def no_pidfd(monkeypatch, reason=errno.EMFILE):
 
 def test_all_below_are_found_parents_first_and_neither_runners_nor_holders_nor_zombies(family):
     root, (child, grandchild, *_others) = family
-    assert [each.pid for each in tree.below(identity.identify(root.pid))] == [
+    assert [each.pid for each in tree.descendants(identity.identify(root.pid))] == [
         root.pid,
         child,
         grandchild,
@@ -85,11 +85,11 @@ def test_a_holder_with_a_child_has_somebody_below_and_a_kernel_without_lists_doe
     family, monkeypatch
 ):
     root, _ = family
-    assert tree.has_nobody_below(root.pid) is False
+    assert tree.has_no_descendants(root.pid) is False
     monkeypatch.setattr(tree, "read_proc", lambda *_: None)
-    assert tree.has_nobody_below(root.pid) is None
+    assert tree.has_no_descendants(root.pid) is None
     assert tree.children_of(root.pid) is None
-    assert tree.below(identity.identify(root.pid)) is None
+    assert tree.descendants(identity.identify(root.pid)) is None
 
 
 def test_a_process_that_is_gone_has_no_list_of_children():
@@ -101,29 +101,29 @@ def test_a_child_whose_pid_is_anothers_by_now_is_left_out__C11(family, monkeypat
     monkeypatch.setattr(
         tree, "children_of", lambda pid: [os.getpid(), NOBODY] if pid == root.pid else None
     )
-    assert [each.pid for each in tree.below(identity.identify(root.pid))] == [root.pid]
+    assert [each.pid for each in tree.descendants(identity.identify(root.pid))] == [root.pid]
 
 
 def test_a_child_that_ends_while_it_is_looked_at_has_nobody_below(family, monkeypatch):
     root, (child, *_others) = family
     monkeypatch.setattr(tree, "children_of", lambda pid: [child] if pid == root.pid else None)
-    assert [each.pid for each in tree.below(identity.identify(root.pid))] == [root.pid, child]
+    assert [each.pid for each in tree.descendants(identity.identify(root.pid))] == [root.pid, child]
 
 
 def test_a_look_that_fails_is_told_to_all_who_asked_and_the_next_one_works__M03(monkeypatch):
     clock = Clock()
-    looks = tree.Looks(clock)
+    scanner = tree.ProcessScanner(clock)
     with monkeypatch.context() as broken:
         broken.setattr(
             tree.os,
             "listdir",
             lambda path: (_ for _ in ()).throw(OSError(errno.EMFILE, "Too many open files")),
         )
-        asked = [looks.look(), looks.look()]
+        asked = [scanner.scan(), scanner.scan()]
         clock.advance(0)
     for each in asked:
         assert CHECK.failureResultOf(each, OSError).value.errno == errno.EMFILE
-    again = looks.look()
+    again = scanner.scan()
     while not again.called:
         clock.advance(0)
     assert os.getpid() in CHECK.successResultOf(again).stats
@@ -208,14 +208,14 @@ def test_without_a_descriptor_an_end_is_looked_for_again_and_again_and_told_to_a
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     clock = Clock()
-    exits = Exits(None, clock)
+    exits = ExitWatcher(None, clock)
     monkeypatch.setattr("hapi.process.exit_watch.os.pidfd_open", refuse)
     first, second = exits.when_exited(sleeper), exits.when_exited(sleeper)
     monkeypatch.undo()
-    clock.advance(GLANCE)
+    clock.advance(POLL_INTERVAL)
     CHECK.assertNoResult(first)
     monkeypatch.setattr("hapi.process.exit_watch.kernel.is_running", lambda who: False)
-    clock.advance(GLANCE)
+    clock.advance(POLL_INTERVAL)
     assert (CHECK.successResultOf(first), CHECK.successResultOf(second)) == (None, None)
     assert clock.getDelayedCalls() == []
 
@@ -256,14 +256,14 @@ def test_a_holder_without_good_byte_code_is_started_from_its_source(tmp_path, mo
     if content is not None:
         compiled.write_bytes(content)
     monkeypatch.setattr(launch.importlib.util, "cache_from_source", lambda source: str(compiled))
-    assert launch._compiled.__wrapped__() == launch.__file__.replace("launch.py", "holder.py")
+    assert launch.holder_program.__wrapped__() == launch.__file__.replace("launch.py", "holder.py")
 
 
 def test_errors_without_a_number_are_told_in_their_own_words():
-    assert launch.in_words(ValueError("embedded null byte")) == "embedded null byte"
-    assert launch.in_words(OSError(errno.EACCES, "ignored")) == "Permission denied"
-    assert launch._about_program(errno.E2BIG) == "its arguments are too long"
-    assert launch._about_program(errno.ELOOP) == "too many levels of symbolic links"
+    assert launch.describe_error(ValueError("embedded null byte")) == "embedded null byte"
+    assert launch.describe_error(OSError(errno.EACCES, "ignored")) == "Permission denied"
+    assert launch.explain_errno(errno.E2BIG) == "its arguments are too long"
+    assert launch.explain_errno(errno.ELOOP) == "too many levels of symbolic links"
 
 
 class Watching(Clock):

@@ -93,7 +93,7 @@ async def test_a_session_that_came_up_while_the_runner_was_stopped_runs_on__P05(
 
     start_holder = system.start_holder
     monkeypatch.setattr(system, "start_holder", stopped_meanwhile)
-    monkeypatch.setattr(system, "REPORT_WITHIN", 0.0)
+    monkeypatch.setattr(system, "REPORT_TIMEOUT", 0.0)
     processes = SystemProcesses(reactor)
     await end(processes, await processes.launch(sleeper), sleeper)
 
@@ -118,7 +118,7 @@ async def test_a_session_that_is_written_down_runs_on_whatever_its_holder_said__
     writing = []
     start_holder = system.start_holder
     monkeypatch.setattr(system, "start_holder", wordless)
-    monkeypatch.setattr(system, "REPORT_WITHIN", 0.0)
+    monkeypatch.setattr(system, "REPORT_TIMEOUT", 0.0)
     processes = SystemProcesses(reactor)
     await end(processes, await processes.launch(sleeper), sleeper)
     for descriptor in writing:

@@ -13,11 +13,11 @@ from hapi.process import LaunchPlan
 from hapi.process.child_limits import SessionLimits
 from hapi.process.system import SystemProcesses
 from hapi.process.systemd_scopes import (
-    Manager,
-    Scopes,
-    Surrounding,
+    ScopeManager,
+    SystemdContext,
+    SystemdManager,
     Unit,
-    look_around,
+    detect_systemd,
     unit_name,
     unit_of,
 )
@@ -66,11 +66,13 @@ def asked(root: Path) -> list[list[str]]:
     )
 
 
-def scopes(root, limits=LIMITED, *, clock=None, in_service=False, of_user=True, manager=True):
-    around = Surrounding(
-        Manager(str(root / "systemd-run"), of_user) if manager else None, "no systemd", in_service
+def scopes(root, limits=LIMITED, *, clock=None, in_service=False, is_user=True, manager=True):
+    around = SystemdContext(
+        SystemdManager(str(root / "systemd-run"), is_user) if manager else None,
+        "no systemd",
+        in_service,
     )
-    return Scopes(around, limits, (clock or Clock()).seconds, root)
+    return ScopeManager(around, limits, (clock or Clock()).seconds, root)
 
 
 @pytest.fixture
@@ -124,7 +126,7 @@ async def test_a_session_is_held_in_a_scope_by_the_very_process_that_was_started
     assert (
         folder.output.read_text() == "scope none\n"
     )  # a runner started in there is no systemd service
-    assert made.trouble is None
+    assert made.problem is None
     assert made.in_use
     assert made.warnings() == []
 
@@ -173,7 +175,7 @@ async def test_a_program_that_does_not_exist_is_told_as_without_a_scope__C08(
             LaunchPlan(("/no/such",), str(tmp_path), dict(os.environ), folder, LIMITED)
         )
     assert len(asked(systemd)) == 1
-    assert made.trouble is None
+    assert made.problem is None
 
 
 @pytest.mark.parametrize(
@@ -184,12 +186,12 @@ async def test_a_program_that_does_not_exist_is_told_as_without_a_scope__C08(
         (SessionLimits(scopes="never"), True, False),
         (SessionLimits(scopes="always"), False, True),
         (SessionLimits(memory=GIB), False, True),
-        (SessionLimits(in_scope=("TasksMax=5",)), False, True),
+        (SessionLimits(extra_properties=("TasksMax=5",)), False, True),
     ],
 )
 def test_scopes_are_asked_for_when_something_needs_them__V01(systemd, limits, in_service, wanted):
     made = scopes(systemd, limits, in_service=in_service)
-    assert bool(made.words("a", limits)) is wanted
+    assert bool(made.command_prefix("a", limits)) is wanted
     assert made.in_use is wanted
 
 
@@ -205,7 +207,7 @@ async def test_an_older_systemd_is_asked_for_less__P10(systemd, run):
 
 
 def test_the_manager_of_the_system_is_asked_without_user(systemd):
-    assert "--user" not in scopes(systemd, of_user=False).words("a", None)
+    assert "--user" not in scopes(systemd, is_user=False).command_prefix("a", None)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +234,7 @@ INVOKED = {"INVOCATION_ID": "1"}
 
 
 @pytest.mark.parametrize(
-    ("cgroups", "managers", "uid", "environ", "of_user", "in_service"),
+    ("cgroups", "managers", "uid", "environ", "is_user", "in_service"),
     [
         (SERVICE, ("system",), 0, INVOKED, False, True),
         (
@@ -261,7 +263,7 @@ INVOKED = {"INVOCATION_ID": "1"}
     ],
 )
 def test_the_manager_is_the_one_that_makes_scopes_for_us__V01(
-    systemd, cgroups, managers, uid, environ, of_user, in_service
+    systemd, cgroups, managers, uid, environ, is_user, in_service
 ):
     (systemd / "proc/self").mkdir()
     (systemd / "proc/self/cgroup").write_text(cgroups)
@@ -269,16 +271,18 @@ def test_the_manager_is_the_one_that_makes_scopes_for_us__V01(
         (systemd / "run/systemd/private").mkdir(parents=True)
     if "user" in managers:
         (systemd / "run/user/1/systemd/private").mkdir(parents=True)
-    found = look_around(
+    found = detect_systemd(
         {"PATH": str(systemd), "XDG_RUNTIME_DIR": "/run/user/1", **environ}, systemd, uid
     )
     assert found.in_service is in_service
-    assert (None if found.manager is None else found.manager.of_user) is of_user
+    assert (None if found.manager is None else found.manager.is_user) is is_user
 
 
 def test_without_systemd_run_there_is_no_manager(systemd):
     (systemd / "run/systemd/private").mkdir(parents=True)
-    assert look_around({"PATH": "/nowhere"}, systemd, 0).why == "systemd-run is not on the PATH"
+    assert (
+        detect_systemd({"PATH": "/nowhere"}, systemd, 0).reason == "systemd-run is not on the PATH"
+    )
 
 
 def test_a_unit_is_read_from_the_control_group():

@@ -29,7 +29,7 @@ from tests.support.programs import level
 
 LAST_PID = Path("/proc/sys/kernel/ns_last_pid")  # root may choose the next pid by it
 HOSTILE = str(SUPPORT / "hostile.py")
-PATIENCE = float(os.environ.get("HAPI_TEST_PATIENCE", "0.4"))
+GRACE_PERIOD = float(os.environ.get("HAPI_TEST_GRACE_PERIOD", "0.4"))
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ async def test_nobody_of_a_hostile_tree_is_left_and_no_stranger_is_touched__G8_C
     launched = await system.launch(hostile := plan(sys.executable, "-I", "-S", HOSTILE, shape))
     await until(lambda: "ready" in hostile.attempt.tail(1 << 16) or shape == "floods", reactor)
     seen = everybody_below(launched.holder.pid)
-    assert await system.end_tree(launched.child, hostile.attempt.id, PATIENCE) == "stopped"
+    assert await system.end_tree(launched.child, hostile.attempt.id, GRACE_PERIOD) == "stopped"
     assert system.tree(launched.child, hostile.attempt.id) == [] or system.tree(
         launched.child, hostile.attempt.id
     ) == [launched.holder]
@@ -216,7 +216,7 @@ async def test_a_fork_that_fails_in_the_holder_is_an_error_to_the_caller__C09(
 ):
     from hapi.process import launch
 
-    monkeypatch.setattr(launch, "_compiled", lambda: str(SUPPORT / "limited_holder.py"))
+    monkeypatch.setattr(launch, "holder_program", lambda: str(SUPPORT / "limited_holder.py"))
     with pytest.raises(LaunchFailed, match="resource temporarily unavailable"):
         await system.launch(plan("true"))
 
@@ -224,8 +224,8 @@ async def test_a_fork_that_fails_in_the_holder_is_an_error_to_the_caller__C09(
 @pytest_twisted.ensureDeferred
 async def test_a_holder_that_says_nothing_is_ended_and_told(system, plan, monkeypatch, tmp_path):
     (tmp_path / "silent.py").write_text("import time\ntime.sleep(60)\n")
-    monkeypatch.setattr("hapi.process.launch._compiled", lambda: str(tmp_path / "silent.py"))
-    monkeypatch.setattr("hapi.process.system.REPORT_WITHIN", 0.5)
+    monkeypatch.setattr("hapi.process.launch.holder_program", lambda: str(tmp_path / "silent.py"))
+    monkeypatch.setattr("hapi.process.system.REPORT_TIMEOUT", 0.5)
     silent = plan("true")
     with pytest.raises(LaunchFailed, match="its holder said nothing"):
         await system.launch(silent)
@@ -250,7 +250,7 @@ async def test_a_holder_that_dies_at_once_is_told_with_its_last_words(
     system, plan, monkeypatch, tmp_path
 ):
     (tmp_path / "broken.py").write_text("raise SystemExit('no memory')\n")
-    monkeypatch.setattr("hapi.process.launch._compiled", lambda: str(tmp_path / "broken.py"))
+    monkeypatch.setattr("hapi.process.launch.holder_program", lambda: str(tmp_path / "broken.py"))
     with pytest.raises(LaunchFailed, match=r"its holder ended without a word .no memory."):
         await system.launch(plan("true"))
 
@@ -439,7 +439,7 @@ async def test_a_process_that_we_may_not_signal_is_told_as_still_alive__C12(
         really(pidfd, number, *more)
 
     monkeypatch.setattr(signal, "pidfd_send_signal", send)
-    monkeypatch.setattr("hapi.process.termination.PASSES", 2)
+    monkeypatch.setattr("hapi.process.termination.MAX_KILL_PASSES", 2)
     os.kill(launched.holder.pid, signal.SIGKILL)  # it would do the rest
     assert await system.end_tree(launched.child, mixed.attempt.id, 0.1) == "still_alive"
     assert system.is_running(foreign[0]) is True
@@ -547,7 +547,7 @@ async def test_a_look_at_the_processes_lets_others_have_their_turn__M01(
 ):
     """Ending works in slices: with a clock that shows the slice is over at each process, a timer of ours runs in between."""
     launched = await system.launch(sleeper := plan("sleep", "60"))
-    monkeypatch.setattr("hapi.process.tree.SLICE", -1.0)
+    monkeypatch.setattr("hapi.process.tree.SCAN_SLICE", -1.0)
     turns = 0
 
     def turn():

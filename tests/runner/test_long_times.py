@@ -24,7 +24,7 @@ from hapi.attempts import attempts
 from hapi.home import Home
 from hapi.net.common.rpc import RpcTable
 from hapi.process import MemoryProcesses
-from hapi.process.in_memory import Runs
+from hapi.process.in_memory import FakeProgram
 from hapi.protocol.machine import RunnerFacts, runner_capabilities
 from hapi.protocol.spawn import Spawned, SpawnRefused, parse_spawn
 from hapi.runner.attempts.retention import Retention
@@ -59,7 +59,7 @@ def quick_home() -> Iterator[Home]:
 
 def test_an_announcement_that_comes_an_hour_late_is_refused_and_its_tree_is_ended__W01(home):
     """It could not be ended when its lease was over; when it speaks, it can."""
-    stage = Stage(home, programs={"session": Runs(unkillable=True)})
+    stage = Stage(home, programs={"session": FakeProgram(unkillable=True)})
     answer = stage.spawn()
     stage.clock.pump([1.0] * 20)
     assert isinstance(result_of(answer), SpawnRefused)

@@ -16,7 +16,7 @@ from attrs import frozen
 from hapi.home import Home
 
 if TYPE_CHECKING:
-    from hapi.process.systemd_scopes import Scopes
+    from hapi.process.systemd_scopes import ScopeManager
 
 CHILD = (sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)")
 PATIENCE = 10.0  # seconds for the child, and for the hub's answer
@@ -33,7 +33,7 @@ class Tried:
     notable: bool = False  # it works, but not as asked
 
 
-async def try_child(reactor: Any, home: Home, scopes: Scopes | None = None) -> Tried:
+async def try_child(reactor: Any, home: Home, scopes: ScopeManager | None = None) -> Tried:
     """Start a disposable child below a holder, as a session is (its limits and `scopes` too), and end it. Leaves nothing."""
     from hapi.attempts import AttemptFolder
     from hapi.process import LaunchFailed, LaunchPlan, SystemProcesses
@@ -66,7 +66,7 @@ async def try_child(reactor: Any, home: Home, scopes: Scopes | None = None) -> T
                 False, "a child was started and ended, but its holder did not record the end"
             )
         where = (
-            f" in a scope of {scopes.around.manager}"
+            f" in a scope of {scopes.context.manager}"
             if scopes is not None and scopes.in_use
             else ""
         )

@@ -16,7 +16,7 @@ from attrs import field, frozen
 from hapi.attempts import AttemptFolder, attempts
 from hapi.home import Home
 from hapi.process.identity import identify, is_running, read_proc
-from hapi.process.tree import Table
+from hapi.process.tree import ProcessTable
 from hapi.protocol.attempt import ProcessIdentity
 from hapi.runner.storage.state_file import StateFile
 
@@ -90,7 +90,7 @@ def look(home: Home, alone: bool, now: float | None = None) -> Findings:
 
 def strays(home: Home) -> list[Stray]:
     """Processes that carry the mark of one of this home's sessions which is over; ourselves never."""
-    table = Table()
+    table = ProcessTable()
     for _ in table.fill():
         pass
     folders = {folder.id: folder for folder in attempts(home)}

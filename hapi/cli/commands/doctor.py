@@ -268,7 +268,7 @@ async def _runner(reactor: Any, home: Home) -> Check:
 
 
 async def _child(reactor: Any, home: Home, environ: Any, settings: dict[str, Any]) -> Check:
-    from hapi.process.systemd_scopes import Scopes, look_around
+    from hapi.process.systemd_scopes import ScopeManager, detect_systemd
     from hapi.runner.config.options import read_session_limits
 
     try:
@@ -277,7 +277,7 @@ async def _child(reactor: Any, home: Home, environ: Any, settings: dict[str, Any
         limits = SessionLimits()  # said above
     try:
         tried = await try_child(
-            reactor, home.prepare(), Scopes(look_around(environ), limits, reactor.seconds)
+            reactor, home.prepare(), ScopeManager(detect_systemd(environ), limits, reactor.seconds)
         )
     except HomeUnusable:
         return Check(

@@ -15,7 +15,7 @@ from hapi.runner.storage.journal import Note
 log = Logger()
 
 
-def look_for_holder(processes: IProcesses, child: Child, note: Note) -> None:
+def check_holder(processes: IProcesses, child: Child, note: Note) -> None:
     """Notice, and tell once, that the holder of this live session is gone."""
     if child.holder is None or child.identity is None or child.holder_lost or not child.is_live:
         return

@@ -18,7 +18,7 @@ from hapi.process import Exit, IProcesses, ProcessIdentity
 from hapi.protocol.attempt import AttemptEnd, StopOrder
 from hapi.protocol.control import Listed, StopStatus
 from hapi.runner.attempts.child import Child
-from hapi.runner.attempts.holders import look_for_holder
+from hapi.runner.attempts.holders import check_holder
 from hapi.runner.attempts.stall import Thresholds, activity, stuck
 from hapi.runner.attempts.start_lease import last_sign
 from hapi.runner.storage.disk import AtOnce, Disk
@@ -363,7 +363,7 @@ class Children:
             await child.launching.when_fired()
         if child.identity is None:
             return "stopped"
-        look_for_holder(self._processes, child, self.note if is_news else unnoted)
+        check_holder(self._processes, child, self.note if is_news else unnoted)
         status: StopStatus = await self._processes.end_tree(child.identity, child.attempt, PATIENCE)
         if status != "still_alive":
             try:

@@ -26,7 +26,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from hapi.runner.handoff.channel import TalkEnded
-from hapi.runner.handoff.replacement import CannotStart, IReplacement
+from hapi.runner.handoff.replacement import IReplacement, ReplacementNotStarted
 
 PATIENCE = 30.0  # seconds for all of it
 GLANCE = 0.05  # seconds between looks at the new one
@@ -165,7 +165,7 @@ class Handoff:
         self._deadline = self._clock.seconds() + self.patience
         try:
             self.replacement = self._start()
-        except CannotStart as error:
+        except ReplacementNotStarted as error:
             return Failed(str(error))
         except Exception as error:
             self.log.failure("The replacement could not be started")

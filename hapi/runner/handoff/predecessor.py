@@ -68,12 +68,12 @@ class Predecessor:
     leaving: bool = False
 
     def start_replacement(self) -> IReplacement:
-        """Raises CannotStart."""
-        from hapi.runner.handoff.replacement import CannotStart, start_replacement
+        """Raises ReplacementNotStarted."""
+        from hapi.runner.handoff.replacement import ReplacementNotStarted, start_replacement
 
         parts = self._runner.parts()
         if parts.lock is None or parts.listeners is None or self._start is None:
-            raise CannotStart("the control port is closed")
+            raise ReplacementNotStarted("the control port is closed")
         heirlooms = Heirlooms(parts.lock.descriptor, *parts.listeners.descriptors())
         if self._make is not None:
             return self._make(heirlooms)

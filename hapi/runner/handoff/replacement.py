@@ -19,11 +19,11 @@ from hapi.process import IProcesses, ProcessIdentity
 from hapi.runner.handoff.channel import Talk, talk_on
 from hapi.runner.handoff.descriptors import NONE, Heirlooms, OwnStart, words_for
 
-NOT_FOR_IT = ("LISTEN_", "WATCHDOG_PID")  # they name our pid
-REAP_WITHIN = 1.0  # seconds
+OLD_PID_VARIABLES = ("LISTEN_", "WATCHDOG_PID")  # they name our pid
+EXIT_TIMEOUT = 1.0  # seconds
 
 
-class CannotStart(Exception):
+class ReplacementNotStarted(Exception):
     """There is no replacement; the text says why."""
 
 
@@ -100,7 +100,7 @@ class Replacement:
         if not self.ended.has_fired:
             await (
                 self.ended.when_fired()
-                .addTimeout(REAP_WITHIN, self._reactor)
+                .addTimeout(EXIT_TIMEOUT, self._reactor)
                 .addErrback(lambda _: None)
             )
 
@@ -112,11 +112,13 @@ class Replacement:
 def start_replacement(
     reactor: Any, processes: IProcesses, start: OwnStart, heirlooms: Heirlooms
 ) -> Replacement:
-    """Start it. Raises CannotStart."""
+    """Start it. Raises ReplacementNotStarted."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     mark = f"handoff-{secrets.token_hex(8)}"
     environment = {
-        name: value for name, value in start.environment.items() if not name.startswith(NOT_FOR_IT)
+        name: value
+        for name, value in start.environment.items()
+        if not name.startswith(OLD_PID_VARIABLES)
     }
     environment |= words_for(
         os.getpid(), heirlooms.lock, heirlooms.tcp, heirlooms.unix, theirs.fileno()
@@ -128,7 +130,7 @@ def start_replacement(
     ]
     try:
         if start.cwd is None:
-            raise CannotStart("the directory that we were started in is gone")
+            raise ReplacementNotStarted("the directory that we were started in is gone")
         process = subprocess.Popen(
             start.argv,
             cwd=start.cwd,
@@ -139,8 +141,8 @@ def start_replacement(
         )
     except (OSError, ValueError) as error:
         ours.close()
-        raise CannotStart(f"it could not be started: {error}") from error
-    except CannotStart:
+        raise ReplacementNotStarted(f"it could not be started: {error}") from error
+    except ReplacementNotStarted:
         ours.close()
         raise
     finally:

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from hapi.process.child_limits import SessionLimits
-from hapi.process.systemd_scopes import Scopes, Unit, look_around, unit_of
+from hapi.process.systemd_scopes import ScopeManager, Unit, detect_systemd, unit_of
 
 ENDS_ALL = (
     "control-group",
@@ -44,7 +44,7 @@ def warnings(unit: Unit, found: Mapping[str, str], lingers: bool, apart: bool = 
             f"systemd ends the sessions together with the runner: {unit.name} has KillMode={mode}; "
             "set KillMode=process (`hapi runner install-service` shows a unit)"
         )
-    at_log_out = unit.of_user or (
+    at_log_out = unit.is_user or (
         unit.name.startswith("session-") and found.get("KillUserProcesses") == "yes"
     )
     if at_log_out and not lingers:
@@ -61,7 +61,7 @@ class Surroundings:
     _ask: Ask
     _root: Path = Path("/")
     _user: str = ""
-    scopes: Scopes | None = None
+    scopes: ScopeManager | None = None
     _about: tuple[Unit, Mapping[str, str], bool] | None = None
     log = Logger()
 
@@ -95,7 +95,7 @@ class Surroundings:
             return
         if unit is None:
             return
-        scope = ["--user"] if unit.of_user else []
+        scope = ["--user"] if unit.is_user else []
         found = properties(
             await self._ask(["systemctl", *scope, "show", "--property=KillMode", "--", unit.name])
         )
@@ -133,5 +133,5 @@ def surroundings(
         )
         return bytes(await output.addTimeout(PATIENCE, reactor)).decode(errors="replace")
 
-    scopes = Scopes(look_around(environ), limits or SessionLimits(), reactor.seconds)
+    scopes = ScopeManager(detect_systemd(environ), limits or SessionLimits(), reactor.seconds)
     return Surroundings(ask, scopes=scopes)

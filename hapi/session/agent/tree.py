@@ -12,8 +12,8 @@ from twisted.internet.defer import DeferredList, race
 from twisted.internet.task import deferLater
 
 from hapi.process import identity as kernel
-from hapi.process.exit_watch import Exits
-from hapi.process.tree import Looks, below, identity_of, members
+from hapi.process.exit_watch import ExitWatcher
+from hapi.process.tree import ProcessScanner, descendants, identity_of, members
 from hapi.protocol.attempt import ProcessIdentity
 
 
@@ -22,7 +22,7 @@ async def end_agent(reactor: Any, agent: ProcessIdentity, patience: float) -> bo
 
     The agent is alone for the first half: one that ends in order ends its own.
     """
-    exits, begun = Exits(reactor, reactor), reactor.seconds()
+    exits, begun = ExitWatcher(reactor, reactor), reactor.seconds()
     seen = await _below(reactor, agent)
     _signal([agent], signal.SIGTERM, signal.SIGCONT)
     await _gone(reactor, exits, [agent], begun + patience / 2)
@@ -38,10 +38,10 @@ async def end_agent(reactor: Any, agent: ProcessIdentity, patience: float) -> bo
 async def _below(reactor: Any, root: ProcessIdentity) -> list[ProcessIdentity]:
     if not kernel.is_running(root):
         return []
-    quickly = below(root)
+    quickly = descendants(root)
     if quickly is not None:
         return quickly
-    found = members(await Looks(reactor).look(), root, "", os.getpid())
+    found = members(await ProcessScanner(reactor).scan(), root, "", os.getpid())
     identities = [identity_of(stat) for stat in (found.root, *found.others) if stat is not None]
     return [identity for identity in identities if identity is not None]
 
@@ -53,7 +53,7 @@ def _signal(identities: Iterable[ProcessIdentity], *signals: signal.Signals) -> 
 
 
 async def _gone(
-    reactor: Any, exits: Exits, identities: Iterable[ProcessIdentity], until: float
+    reactor: Any, exits: ExitWatcher, identities: Iterable[ProcessIdentity], until: float
 ) -> bool:
     """Wait until all of them have ended, at most to that time. Whether they have."""
     left = [identity for identity in identities if kernel.is_running(identity)]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hapi.process.in_memory import Runs
+from hapi.process.in_memory import FakeProgram
 from hapi.protocol.attempt import AttemptReport
 from hapi.protocol.spawn import Spawned, SpawnRefused
 from hapi.runner.control.announcements import Rejected
@@ -124,7 +124,7 @@ def test_life_without_an_announcement_has_an_end__W01(home):
 
 
 def test_an_announcement_an_hour_late_is_never_promoted__W01(home):
-    stage = Stage(home, programs={"session": Runs(unkillable=True)})
+    stage = Stage(home, programs={"session": FakeProgram(unkillable=True)})
     answer = stage.spawn()
     in_steps(stage, 60)
     assert isinstance(result_of(answer), SpawnRefused)

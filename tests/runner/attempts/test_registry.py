@@ -4,7 +4,7 @@ import pytest
 
 from hapi.attempts import AttemptFolder
 from hapi.home import write_whole
-from hapi.process.in_memory import MemoryProcesses, Runs
+from hapi.process.in_memory import FakeProgram, MemoryProcesses
 from hapi.protocol.attempt import AttemptEnd, AttemptReport, AttemptRequest, StopOrder
 from hapi.protocol.control import DIRECTLY
 from hapi.protocol.spawn import SpawnRefused
@@ -20,7 +20,7 @@ def stage(home):
 
 
 def test_a_stop_ends_the_tree_and_says_why_first__C19(home, monkeypatch):
-    stage = Stage(home, programs={"session": Runs(children=3)})
+    stage = Stage(home, programs={"session": FakeProgram(children=3)})
     child = stage.started("s1")
     seen = []
     end_tree = MemoryProcesses.end_tree
@@ -37,7 +37,7 @@ def test_a_stop_ends_the_tree_and_says_why_first__C19(home, monkeypatch):
 
 
 def test_a_session_that_is_deaf_is_killed__C01(home):
-    stage = Stage(home, programs={"session": Runs(deaf=True)})
+    stage = Stage(home, programs={"session": FakeProgram(ignores_sigterm=True)})
     child = stage.started("s1")
     answer = stage.stop("s1")
     assert_waiting(answer)
@@ -47,7 +47,7 @@ def test_a_session_that_is_deaf_is_killed__C01(home):
 
 
 def test_a_survivor_is_still_alive_and_stays_listed__C12(home):
-    stage = Stage(home, programs={"session": Runs(unkillable=True)})
+    stage = Stage(home, programs={"session": FakeProgram(unkillable=True)})
     stage.started("s1")
     answer = stage.stop("s1")
     stage.clock.advance(5.0)
@@ -56,7 +56,7 @@ def test_a_survivor_is_still_alive_and_stays_listed__C12(home):
 
 
 def test_callers_that_stop_together_are_answered_together(home):
-    stage = Stage(home, programs={"session": Runs(deaf=True)})
+    stage = Stage(home, programs={"session": FakeProgram(ignores_sigterm=True)})
     stage.started("s1")
     answers = [stage.stop("s1") for _ in range(3)]
     stage.clock.advance(2.0)
@@ -64,7 +64,7 @@ def test_callers_that_stop_together_are_answered_together(home):
 
 
 def test_the_first_reason_stands__C19(home):
-    stage = Stage(home, programs={"session": Runs(deaf=True)})
+    stage = Stage(home, programs={"session": FakeProgram(ignores_sigterm=True)})
     child = stage.started("s1")
     stage.stop("s1", reason="first"), stage.stop("s1", reason="second")
     stage.clock.advance(2.0)
@@ -102,7 +102,7 @@ def test_a_session_that_ended_by_itself_is_already_gone(stage):
 def test_an_exit_without_its_holder_is_recorded_as_the_kernel_tells_it_or_as_unknown__C15(
     stage, told, exit_code
 ):
-    stage.processes.tells_exits = told
+    stage.processes.reports_exit_status = told
     child = stage.started("s1")
     del stage.processes.table[child.holder.pid]
     stage.processes.exit(child.identity, 3)
@@ -222,7 +222,7 @@ def test_a_broken_record_stops_no_start__S05(stage, name):
 
 
 def test_a_stop_that_the_runner_did_not_live_to_finish_is_finished(home):
-    stage = Stage(home, programs={"session": Runs(deaf=True)})
+    stage = Stage(home, programs={"session": FakeProgram(ignores_sigterm=True)})
     child = stage.started("s1")
     stage.stop("s1")
     stage.children.leave()
@@ -358,7 +358,7 @@ def test_a_full_disk_keeps_no_session_alive__S02(stage, monkeypatch):
 def test_what_a_full_disk_refused_is_known_all_the_same_and_is_saved_later__S02(stage, monkeypatch):
     make_room = fill_disk(monkeypatch, "session.json", "stop.json", "end.json")
     child = stage.started("s1")
-    stage.processes.tells_exits = True
+    stage.processes.reports_exit_status = True
     del stage.processes.table[child.holder.pid]
     assert result_of(stage.stop("s1", reason="enough")) == "stopped"
     assert child.folder.stop.reason == "enough"
@@ -379,7 +379,7 @@ def test_what_a_full_disk_refused_is_known_all_the_same_and_is_saved_later__S02(
 
 def test_an_end_that_the_holder_wrote_later_stands__S02_C15(stage, monkeypatch):
     make_room = fill_disk(monkeypatch, "end.json")
-    stage.processes.tells_exits = False
+    stage.processes.reports_exit_status = False
     child = stage.started("s1")
     del stage.processes.table[child.holder.pid]
     stage.processes.exit(child.identity, 7)

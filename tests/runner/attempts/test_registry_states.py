@@ -153,7 +153,7 @@ class World(RuleBasedStateMachine):
             )
         )
         self.deaf[self.sessions[-1]] = deaf
-        self.stage.processes.entry(self.sessions[-1].identity).deaf = deaf
+        self.stage.processes.entry(self.sessions[-1].identity).ignores_sigterm = deaf
 
     @precondition(lambda self: self.waiting())
     @rule(number=numbers)
@@ -196,7 +196,7 @@ class World(RuleBasedStateMachine):
 
     @rule(deaf=st.booleans())
     def start_in_a_terminal(self, deaf: bool) -> None:
-        identity = self.stage.processes.add("hapi", "claude", deaf=deaf)
+        identity = self.stage.processes.add("hapi", "claude", ignores_sigterm=deaf)
         self.names += 1
         assert (
             self.stage.announce(identity.pid, f"s{self.names}", startedBy="terminal") == Accepted()

@@ -23,7 +23,7 @@ from hapi.runner.control.client import RunnerNotRunning
 from hapi.runner.handoff.coordinator import Succession, part_of, succession_of
 from hapi.runner.handoff.descriptors import Inheritance, OwnStart, prove, seen
 from hapi.runner.handoff.predecessor import TRY_AGAIN, Parts, Predecessor
-from hapi.runner.handoff.replacement import CannotStart, Replacement
+from hapi.runner.handoff.replacement import Replacement, ReplacementNotStarted
 from hapi.runner.handoff.upgrade import BuildWatch, Pace
 from hapi.runner.supervision import supervisor
 from hapi.runner.supervision.supervisor import Supervision
@@ -71,7 +71,7 @@ def test_a_replacement_that_cannot_be_started_is_a_try_that_failed__H01(home):
     scene = Scene(home)
 
     def make(heirlooms):
-        raise CannotStart("there is no memory")
+        raise ReplacementNotStarted("there is no memory")
 
     scene.succession._old._make = make
     scene.upgrade()
@@ -160,7 +160,7 @@ def predecessor_of(runner, clock=None, start=None):
 def test_a_runner_whose_port_is_closed_starts_nobody_and_expects_nothing_of_a_port__H01(home):
     runner = Runner(home)
     old = predecessor_of(runner, start=OwnStart(("runner",), "/", {}))
-    with pytest.raises(CannotStart, match="the control port is closed"):
+    with pytest.raises(ReplacementNotStarted, match="the control port is closed"):
         old.start_replacement()
     assert old.expected(Build("2", "b"), 7).port == 0
     assert old.baton() == {"token": None, "ages": [0.0]}

@@ -25,7 +25,7 @@ from hapi.runner.handoff.descriptors import (
     OwnStart,
 )
 from hapi.runner.handoff.incoming import Heir, PredecessorStays
-from hapi.runner.handoff.replacement import CannotStart, start_replacement
+from hapi.runner.handoff.replacement import ReplacementNotStarted, start_replacement
 from tests.support.programs import alive
 from tests.support.runner_stage import assert_waiting, result_of
 
@@ -280,7 +280,7 @@ async def test_a_replacement_is_ended_with_what_it_started__H03(begin):
 )
 def test_what_cannot_be_started_is_said_and_leaves_no_descriptor__H01(reactor, argv, cwd):
     before = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(CannotStart):
+    with pytest.raises(ReplacementNotStarted):
         start_replacement(
             reactor, SystemProcesses(reactor), OwnStart(argv, cwd, {}), Heirlooms(NONE, NONE, NONE)
         )

@@ -21,7 +21,7 @@ from hapi.runner.handoff.outgoing import (
     Wrong,
     judge,
 )
-from hapi.runner.handoff.replacement import CannotStart
+from hapi.runner.handoff.replacement import ReplacementNotStarted
 from tests.support.runner_stage import assert_waiting, result_of
 
 EXPECTED = Expected(
@@ -186,7 +186,7 @@ def test_what_is_begun_is_finished_before_it_may_begin__H10():
 
 def test_it_cannot_be_started__H01():
     def missing():
-        raise CannotStart("it could not be started: no such file: /usr/bin/python9")
+        raise ReplacementNotStarted("it could not be started: no such file: /usr/bin/python9")
 
     old = Old()
     handoff = Handoff(Clock(), old, missing, lambda pid: EXPECTED)

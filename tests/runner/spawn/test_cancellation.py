@@ -72,7 +72,7 @@ def test_a_start_whose_worktree_is_being_made_is_called_off_and_the_worktree_rem
 def test_a_start_that_waits_for_the_last_process_to_go_is_called_off__C17_C16(stage):
     stage.programs = {}
     child = stage.started("e1", existingSessionId="e1")
-    stage.processes.entry(child.identity).deaf = True
+    stage.processes.entry(child.identity).ignores_sigterm = True
     first = stage.stop("e1")
     answer = stage.spawn(existingSessionId="e1")
     assert_waiting(answer)

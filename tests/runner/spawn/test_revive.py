@@ -3,7 +3,7 @@
 import pytest
 from twisted.internet.defer import Deferred
 
-from hapi.process.in_memory import Runs
+from hapi.process.in_memory import FakeProgram
 from hapi.protocol.attempt import AttemptEnd, AttemptReport, StopOrder
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused, Worktree
 from hapi.runner.spawn.admission import Limits
@@ -142,10 +142,10 @@ def test_they_come_back_one_after_another_through_admission__M01(home):
 
 
 def test_one_that_fails_is_tried_again_with_longer_and_longer_pauses_and_then_left__V08(home):
-    stage = Stage(home, programs={"session": Runs()})
+    stage = Stage(home, programs={"session": FakeProgram()})
     child = stage.started("s1")
     stage.processes.exit(child.identity, 1)
-    stage.processes.programs = {"session": Runs(exit_code=1)}
+    stage.processes.programs = {"session": FakeProgram(exit_code=1)}
     done = Deferred.fromCoroutine(reviver(stage).revive_all())
     assert len(stage.processes.launched) == 2
     stage.clock.advance(FIRST)

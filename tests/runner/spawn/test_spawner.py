@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.defer import fail
 
 from hapi.process import Exit, LaunchFailed
-from hapi.process.in_memory import MemoryProcesses, Runs
+from hapi.process.in_memory import FakeProgram, MemoryProcesses
 from hapi.protocol.attempt import StopOrder
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused, Worktree
 from hapi.runner.control.announcements import Accepted, Rejected
@@ -92,7 +92,7 @@ def test_a_silent_session_is_ended_with_its_tree_and_said_so__W01(stage):
 
 
 def test_a_late_announcement_is_refused_and_the_rest_of_its_tree_ended__W01(home):
-    stage = Stage(home, programs={"session": Runs(unkillable=True)})
+    stage = Stage(home, programs={"session": FakeProgram(unkillable=True)})
     answer = stage.spawn()
     stage.pass_time(15.1)
     stage.pass_time(5.0)

@@ -6,10 +6,10 @@ import stat
 
 import pytest
 
-from hapi.process.in_memory import Runs
+from hapi.process.in_memory import FakeProgram
 from hapi.protocol.attempt import AttemptEnd, AttemptReport
 from hapi.redaction import Secrets
-from hapi.runner.attempts.holders import look_for_holder
+from hapi.runner.attempts.holders import check_holder
 from hapi.runner.spawn.admission import Limits
 from hapi.runner.spawn.revive import Reviver
 from hapi.runner.storage.journal import Journal, read_back
@@ -143,7 +143,7 @@ def test_the_name_of_a_session_that_only_the_journal_tells_is_known__S02(stage, 
 
 
 def test_a_stop_that_the_next_runner_goes_on_with_is_told_once__C19(home):
-    stage = Stage(home, programs={"session": Runs(deaf=True)})
+    stage = Stage(home, programs={"session": FakeProgram(ignores_sigterm=True)})
     keep_journal(stage)
     stage.started("s1")
     stage.stop("s1")
@@ -158,7 +158,7 @@ def test_a_holder_that_was_killed_is_told_of_once__C15(stage, home):
     del stage.processes.table[child.holder.pid]
     for _ in range(2):
         for each in stage.children.live():
-            look_for_holder(stage.processes, each, stage.children.note)
+            check_holder(stage.processes, each, stage.children.note)
     for each in (child, other):
         result_of(stage.stop(each.session_id))
     assert [

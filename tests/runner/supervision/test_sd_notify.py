@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 
 from hapi.attempts import AttemptFolder
 from hapi.process.interface import LaunchPlan
-from hapi.process.launch import environment_of
+from hapi.process.launch import session_environment
 from hapi.runner.supervision.sd_notify import (
     Notifications,
     Notifier,
@@ -231,5 +231,5 @@ def test_sessions_inherit_none_of_it__C18(tmp_path):
         "LISTEN_FDS": "1",
         "PATH": "/bin",
     }
-    kept = environment_of(LaunchPlan(("true",), "/", ours, AttemptFolder(tmp_path / "a1")))
+    kept = session_environment(LaunchPlan(("true",), "/", ours, AttemptFolder(tmp_path / "a1")))
     assert kept == {"PATH": "/bin", "HAPI_ATTEMPT": "a1"}

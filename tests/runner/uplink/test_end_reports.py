@@ -7,7 +7,7 @@ from twisted.internet.defer import fail, succeed
 from hapi.home import write_whole
 from hapi.net.common.errors import HubRefused, HubUnreachable, LinkLost
 from hapi.process import Exit
-from hapi.process.in_memory import Runs
+from hapi.process.in_memory import FakeProgram
 from hapi.protocol.attempt import StopOrder
 from hapi.protocol.session import BY_SIGNAL
 from hapi.runner.uplink.end_reports import Archive, Death, Leave, Obituaries, SayEnd, judge
@@ -316,7 +316,7 @@ def test_an_end_of_last_week_is_no_news(scene):
 
 
 def test_one_that_spoke_to_the_hub_and_never_to_us_is_told_of_too__C17_R08(home):
-    scene = Scene(Stage(home, programs={"session": Runs(deaf=True)}))
+    scene = Scene(Stage(home, programs={"session": FakeProgram(ignores_sigterm=True)}))
     answer = scene.stage.spawn(existingSessionId="s1")
     scene.hub = Hub(
         {"hostPid": scene.stage.pid, "machineId": "machine-1", "lifecycleState": "running"}
