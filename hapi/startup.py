@@ -10,7 +10,7 @@ from importlib.util import find_spec
 BUILT_IN_HASHES = ("_sha1", "_md5")  # Python's own; some distributions leave them to OpenSSL
 
 
-def without_tls(*urls: str) -> bool:
+def block_tls_imports(*urls: str) -> bool:
     """Keep OpenSSL out of this process when all `urls` are plain http: 50 ms and 8 MB (PSS) less.
 
     For programs that own their process, first thing; True if it was done. Twisted imports OpenSSL with the reactor and runs
@@ -28,12 +28,12 @@ def without_tls(*urls: str) -> bool:
     return True
 
 
-def without_extras(*urls: str) -> bool:
-    """`without_tls`, and what else a session over plain http loads and never calls: 5 MB more. True if it was done.
+def block_unused_imports(*urls: str) -> bool:
+    """`block_tls_imports`, and what else a session over plain http loads and never calls: 5 MB more. True if it was done.
 
     OpenSSL's hashes have a second home in Python itself; asyncio and http.client do without ssl.
     """
-    if not without_tls(*urls):
+    if not block_tls_imports(*urls):
         return False
     unused = ["ssl", "_ssl"]
     if all(find_spec(name) for name in BUILT_IN_HASHES):
@@ -44,7 +44,7 @@ def without_extras(*urls: str) -> bool:
 
 
 @contextmanager
-def absent(*names: str) -> Iterator[None]:
+def hidden_modules(*names: str) -> Iterator[None]:
     """While this lasts, modules that are not loaded cannot be: for a library that takes what it finds."""
     hidden = [name for name in names if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]

@@ -49,7 +49,7 @@ def test_the_pure_half_loads_no_twisted():
 
 def test_openssl_stays_out_for_plain_http():
     loaded = loads(
-        f"from hapi.startup import without_tls\nassert without_tls('http://127.0.0.1:3006')\n{LINK}\nimport treq"
+        f"from hapi.startup import block_tls_imports\nassert block_tls_imports('http://127.0.0.1:3006')\n{LINK}\nimport treq"
     )
     assert "OpenSSL.SSL" not in loaded
     assert "service_identity" not in loaded
@@ -58,19 +58,19 @@ def test_openssl_stays_out_for_plain_http():
 @pytest.mark.parametrize("urls", ["'https://hub.example'", "'http://a', 'https://b'", ""])
 def test_openssl_stays_for_https(urls):
     assert "OpenSSL.SSL" in loads(
-        f"from hapi.startup import without_tls\nassert not without_tls({urls})\n{LINK}"
+        f"from hapi.startup import block_tls_imports\nassert not block_tls_imports({urls})\n{LINK}"
     )
 
 
 def test_nothing_changes_once_there_is_a_reactor():
     loads(
-        f"{LINK}\nfrom hapi.startup import without_tls\nassert not without_tls('http://a')\nimport OpenSSL"
+        f"{LINK}\nfrom hapi.startup import block_tls_imports\nassert not block_tls_imports('http://a')\nimport OpenSSL"
     )
 
 
 def test_a_session_over_plain_http_loads_nothing_of_openssl():
-    code = "import hapi.session.main\nfrom hapi.startup import without_extras\nassert without_extras('http://127.0.0.1:3006')\n"
-    run = f"{code}from hapi.session.process import Running\n{LINK}\nimport treq, hapi.session.agent.tree, hapi.session.demo.agent"
+    code = "import hapi.session.main\nfrom hapi.startup import block_unused_imports\nassert block_unused_imports('http://127.0.0.1:3006')\n"
+    run = f"{code}from hapi.session.process import SessionProcess\n{LINK}\nimport treq, hapi.session.agent.tree, hapi.session.demo.agent"
     look = "import sys\nsys.stdout.write(' '.join(name for name, module in sys.modules.items() if module))"
     output = subprocess.run(
         [sys.executable, "-c", f"{run}\n{look}"], capture_output=True, text=True, check=True
@@ -78,7 +78,7 @@ def test_a_session_over_plain_http_loads_nothing_of_openssl():
     assert not {"OpenSSL", "ssl", "_ssl", "_hashlib", "cbor2", "click"} & set(output.split())
 
 
-@pytest.mark.parametrize("less", ["without_tls", "without_extras"])
+@pytest.mark.parametrize("less", ["block_tls_imports", "block_unused_imports"])
 def test_a_link_and_the_rest_client_work_without_openssl(less):
     code = f"from hapi.startup import {less}\n{less}('http://127.0.0.1:1')"
     code += """

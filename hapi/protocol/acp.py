@@ -22,7 +22,7 @@ AUTH_REQUIRED = -32000  # the code of an error that means: log in first
 
 
 @frozen
-class Introduction:
+class AgentIntroduction:
     """The answer to `initialize`."""
 
     protocol_version: int
@@ -33,7 +33,7 @@ class Introduction:
     login_hint: str | None  # how to log in, in the agent's words
 
 
-def read_introduction(value: Any) -> Introduction:
+def read_introduction(value: Any) -> AgentIntroduction:
     """Raises Malformed when the answer is no object or the version is none we speak."""
     if not isinstance(value, dict):
         raise Malformed("the answer to initialize is no object")
@@ -47,7 +47,7 @@ def read_introduction(value: Any) -> Introduction:
         _text(method.get("description")) or _text(method.get("name"))
         for method in objects(value.get("authMethods"))
     ]
-    return Introduction(
+    return AgentIntroduction(
         PROTOCOL_VERSION,
         abilities.get("loadSession") is True,
         isinstance(sessions.get("fork"), dict),

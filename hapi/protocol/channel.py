@@ -55,21 +55,21 @@ class Joined:
 
 
 @frozen
-class Refused:
+class JoinRefused:
     """Client: the hub answered CONNECT with an error."""
 
     message: str
 
 
 @frozen
-class Left:
+class PeerLeft:
     """The peer left the namespace (`41`)."""
 
     namespace: str
 
 
 @frozen
-class Joining:
+class JoinRequested:
     """Server: the client asks to join; answer with `accept` or `refuse`."""
 
     namespace: str
@@ -77,7 +77,7 @@ class Joining:
 
 
 @frozen
-class Event:
+class EventReceived:
     """An event; `ack` is the number to answer with, None when no answer is wanted."""
 
     namespace: str
@@ -87,7 +87,7 @@ class Event:
 
 
 @frozen
-class Acked:
+class AckReceived:
     """The peer answered our event number `ack`."""
 
     namespace: str
@@ -95,7 +95,7 @@ class Acked:
     args: list[Any]
 
 
-Step = Send | Close | Joined | Refused | Left | Joining | Event | Acked
+Step = Send | Close | Joined | JoinRefused | PeerLeft | JoinRequested | EventReceived | AckReceived
 
 
 def event_text(namespace: str, name: str, args: Collection[Any], ack: int | None = None) -> str:
@@ -113,7 +113,7 @@ class ClientChannel:
 
     namespace: str
     auth: Mapping[str, Any] = field(repr=False)
-    deadline: float  # when to call `overdue`
+    deadline: float  # when to call `check_deadline`
     handshake: Handshake | None = None
     joined: bool = False
     closed: bool = False
@@ -135,7 +135,7 @@ class ClientChannel:
             self.deadline = now + self.handshake.ping_interval + self.handshake.ping_timeout
         return steps
 
-    def overdue(self, now: float) -> list[Step]:
+    def check_deadline(self, now: float) -> list[Step]:
         """Look at the clock: [] while `deadline` is ahead, else the end of this channel."""
         if self.closed or now < self.deadline:
             return []
@@ -185,7 +185,7 @@ class ClientChannel:
             raise Malformed(f"a packet of namespace {packet.namespace[:40]!r}")
         if packet.kind == CONNECT_ERROR:
             message = packet.data.get("message") if isinstance(packet.data, dict) else packet.data
-            return [Refused(message if isinstance(message, str) else "no reason given")]
+            return [JoinRefused(message if isinstance(message, str) else "no reason given")]
         if packet.kind == CONNECT:
             sid = packet.data.get("sid") if isinstance(packet.data, dict) else None
             if self.joined or not isinstance(sid, str):
@@ -196,11 +196,11 @@ class ClientChannel:
             raise Malformed("a packet before the CONNECT reply")
         if packet.kind == DISCONNECT:
             self.joined = False
-            return [Left(packet.namespace)]
+            return [PeerLeft(packet.namespace)]
         if packet.kind == EVENT:
-            return [Event(packet.namespace, packet.data[0], packet.data[1:], packet.ack)]
+            return [EventReceived(packet.namespace, packet.data[0], packet.data[1:], packet.ack)]
         assert packet.ack is not None
-        return [Acked(packet.namespace, packet.ack, packet.data)]
+        return [AckReceived(packet.namespace, packet.ack, packet.data)]
 
 
 @define
@@ -209,7 +209,7 @@ class ServerChannel:
 
     handshake: Handshake
     namespaces: frozenset[str]  # those that exist
-    deadline: float  # when to call `overdue`
+    deadline: float  # when to call `check_deadline`
     _ping_at: float
     _dead_at: float | None = None  # set while a ping is unanswered
     _join_by: float | None = None
@@ -250,7 +250,7 @@ class ServerChannel:
         self._settle()
         return steps
 
-    def overdue(self, now: float) -> list[Step]:
+    def check_deadline(self, now: float) -> list[Step]:
         """Look at the clock: a ping when one is due, the end when the client is silent or joins nothing."""
         if self.closed or now < self.deadline:
             return []
@@ -266,7 +266,7 @@ class ServerChannel:
         return steps
 
     def accept(self, namespace: str, sid: str) -> list[Step]:
-        """Answer a `Joining`: the client is in."""
+        """Answer a `JoinRequested`: the client is in."""
         if self.closed or namespace not in self._asked:
             return []
         self._asked.discard(namespace)
@@ -276,7 +276,7 @@ class ServerChannel:
         return [Send(MESSAGE + encode(Packet(CONNECT, namespace, data={"sid": sid})))]
 
     def refuse(self, namespace: str, message: str) -> list[Step]:
-        """Answer a `Joining`: no. The transport stays open, the client may try again."""
+        """Answer a `JoinRequested`: no. The transport stays open, the client may try again."""
         self._asked.discard(namespace)
         if self.closed:
             return []
@@ -314,14 +314,14 @@ class ServerChannel:
             if namespace not in self.namespaces:
                 return self.refuse(namespace, "Invalid namespace")
             self._asked.add(namespace)
-            return [Joining(namespace, packet.data)]
+            return [JoinRequested(namespace, packet.data)]
         if namespace not in self._joined:
             raise Malformed("a packet for a namespace that was not joined")
         if packet.kind == DISCONNECT:
             self._joined.discard(namespace)
-            return [Left(namespace)]
+            return [PeerLeft(namespace)]
         if packet.kind == EVENT:
-            return [Event(namespace, packet.data[0], packet.data[1:], packet.ack)]
+            return [EventReceived(namespace, packet.data[0], packet.data[1:], packet.ack)]
         if packet.kind == ACK and packet.ack is not None:
-            return [Acked(namespace, packet.ack, packet.data)]
+            return [AckReceived(namespace, packet.ack, packet.data)]
         raise Malformed("CONNECT_ERROR from a client")

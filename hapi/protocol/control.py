@@ -50,7 +50,7 @@ class StopSession(Struct, frozen=True, rename="camel"):
     session_id: SessionId
 
 
-class Listed(Struct, frozen=True, rename="camel", omit_defaults=True):
+class ListedSession(Struct, frozen=True, rename="camel", omit_defaults=True):
     """One entry of /list. The first three keys are npm's, the others ours."""
 
     started_by: str
@@ -67,7 +67,7 @@ class Listed(Struct, frozen=True, rename="camel", omit_defaults=True):
     )
 
 
-DIRECTLY = "hapi directly - likely by user from terminal"  # npm's words for a session nobody but its user started
+STARTED_BY_USER = "hapi directly - likely by user from terminal"  # npm's words for a session nobody but its user started
 
 
 class Malformed(ValueError):
@@ -114,7 +114,7 @@ def _shallow(value: object) -> bool:
     return False
 
 
-def standing(status: Mapping[str, Any]) -> str | None:
+def hub_connection_problem(status: Mapping[str, Any]) -> str | None:
     """Why nothing of what the hub asks for arrives, from an answer to `/status`, as a clause; None when it does."""
     hub = status.get("hub") or {}
     reason = hub.get("reason") or hub.get("phase") or "no answer yet"
@@ -133,7 +133,7 @@ def not_found(method: str, path: str) -> dict[str, Any]:
     return {"message": f"Route {method}:{path} not found", "error": "Not Found", "statusCode": 404}
 
 
-def spawn_reply(result: SpawnResult) -> tuple[int, Mapping[str, Any]]:
+def http_spawn_answer(result: SpawnResult) -> tuple[int, Mapping[str, Any]]:
     """Status and body of /spawn-session."""
     match result:
         case Spawned(session_id):

@@ -32,7 +32,7 @@ def with_request(state: Any, request_id: str, tool: str, arguments: Any, now: in
 
 
 @frozen
-class Settled:
+class PermissionOutcome:
     """How a request ended. `status`: approved, denied, canceled; `decision`: as received."""
 
     status: str
@@ -54,13 +54,13 @@ class Settled:
         return {key: value for key, value in told.items() if value is not None}
 
 
-ABORTED = Settled("canceled", "abort", "User aborted")
+ABORTED = PermissionOutcome("canceled", "abort", "User aborted")
 
 
-def with_settled(
+def with_completed_request(
     state: Any,
     request_id: str,
-    settled: Settled,
+    settled: PermissionOutcome,
     now: int,
     request: Mapping[str, Any] | None = None,
 ) -> Json:
@@ -77,7 +77,7 @@ def with_settled(
     }
 
 
-def with_all_canceled(state: Any, settled: Settled, now: int) -> Json:
+def with_all_requests_canceled(state: Any, settled: PermissionOutcome, now: int) -> Json:
     """No request is left waiting."""
     found = _state(state)
     waiting = found.get("requests") or {}
@@ -91,7 +91,7 @@ def _state(state: Any) -> Json:
     return dict(state) if isinstance(state, Mapping) else initial_state()
 
 
-def _closed(entry: Mapping[str, Any], settled: Settled, now: int) -> Json:
+def _closed(entry: Mapping[str, Any], settled: PermissionOutcome, now: int) -> Json:
     return {**entry, "completedAt": now, **settled.entry()}
 
 
@@ -108,7 +108,7 @@ DECISIONS = ("approved", "approved_for_session", "denied", "abort")
 
 
 @frozen
-class Answer:
+class PermissionAnswer:
     """What a person decided about a request. `mode`: a permission mode to go on with."""
 
     request_id: str
@@ -120,14 +120,14 @@ class Answer:
     answers: Any = None
 
     @property
-    def settled(self) -> Settled:
+    def settled(self) -> PermissionOutcome:
         status = "approved" if self.approved else "denied"
-        return Settled(
+        return PermissionOutcome(
             status, self.given or self.decision, None, self.mode, self.allow_tools, self.answers
         )
 
 
-def read_answer(params: Any) -> Answer:
+def read_answer(params: Any) -> PermissionAnswer:
     """The parameters of the `permission` RPC. Raises ValueError with a sentence."""
     found = params if isinstance(params, Mapping) else {}
     request_id, approved = found.get("id"), found.get("approved")
@@ -147,7 +147,7 @@ def read_answer(params: Any) -> Answer:
     )
     if approved != decision.startswith("approved"):
         decision = "approved" if approved else "denied"
-    return Answer(
+    return PermissionAnswer(
         request_id,
         approved,
         decision,
@@ -165,7 +165,7 @@ _KINDS = {
 }
 
 
-def chosen_option(decision: str, options: Sequence[PermissionOption]) -> str | None:
+def option_for_decision(decision: str, options: Sequence[PermissionOption]) -> str | None:
     """The agent's option that means `decision`; None: the answer is `cancelled`."""
     for kind in _KINDS.get(decision, ()):
         for option in options:

@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 
 @frozen
-class Facts:
+class SessionFacts:
     """What a session process knows of itself when it starts."""
 
     path: str
@@ -79,7 +79,7 @@ _KEPT = (
 _KEPT_PREFIXES = ("conversationHistory", "pi")
 
 
-def taken_over(fresh: Mapping[str, Any], stored: Any) -> Json:
+def take_over_metadata(fresh: Mapping[str, Any], stored: Any) -> Json:
     """Metadata for a row that another process had before: ours, and what belongs to the conversation of the row's own."""
     before = stored if isinstance(stored, Mapping) else {}
     kept = {
@@ -107,7 +107,7 @@ def worktree_of(environ: Mapping[str, str]) -> Json | None:
     return found
 
 
-def archived(metadata: Mapping[str, Any], reason: str, now: int) -> Json:
+def archived_metadata(metadata: Mapping[str, Any], reason: str, now: int) -> Json:
     """`reason` may hold what an agent or a caller said: it is shown on pages and terminals, so it steers none."""
     return {
         **metadata,

@@ -113,7 +113,7 @@ def _passable(text: str) -> bool:
         return False
 
 
-def wire_result(result: SpawnResult) -> dict[str, Any]:
+def rpc_spawn_answer(result: SpawnResult) -> dict[str, Any]:
     """The answer as `spawn-happy-session` gives it."""
     match result:
         case Spawned(session_id):
@@ -177,7 +177,7 @@ OTHERS = Flags(
 )  # agents the recordings do not know: gemini, demo, those of the settings
 
 
-def argv_for(request: SpawnRequest, linked_worktree: bool = False) -> list[str]:
+def session_arguments(request: SpawnRequest, linked_worktree: bool = False) -> list[str]:
     """The arguments after the program's name, in the order of the wire specification.
 
     `linked_worktree`: the directory is a git worktree already, so Cursor is not asked for another.
@@ -234,10 +234,10 @@ def _permission(request: SpawnRequest) -> list[str]:
 
 # --- the environment -------------------------------------------------------------------------------------------------
 
-RUNNERS_OWN = frozenset(
+RUNNER_ONLY_VARIABLES = frozenset(
     {"HAPI_RUNNER_HANDOFF_FROM_PID", "HAPI_ATTEMPT", "NOTIFY_SOCKET", "MAINPID"}
 )
-RUNNERS_OWN_PREFIXES = ("LISTEN_", "WATCHDOG_", "HAPI_WORKTREE_")
+RUNNER_ONLY_PREFIXES = ("LISTEN_", "WATCHDOG_", "HAPI_WORKTREE_")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -277,7 +277,7 @@ def environment_for(
     found = {
         name: value
         for name, value in inherited.items()
-        if name not in RUNNERS_OWN and not name.startswith(RUNNERS_OWN_PREFIXES)
+        if name not in RUNNER_ONLY_VARIABLES and not name.startswith(RUNNER_ONLY_PREFIXES)
     }
     for name in ("NO_PROXY", "no_proxy"):
         found[name] = without_proxy(found.get(name, ""))

@@ -34,16 +34,16 @@ class Mismatch:
 
 
 @frozen
-class NotTaken:
+class NotStored:
     """The hub could not; the same write may be tried later. `reason`: not-found, access-denied, namespace-missing or None."""
 
     reason: str | None
 
 
-def judge(answer: Any, field: str, sent: Any) -> Stored | Mismatch | NotTaken:
+def read_update_answer(answer: Any, field: str, sent: Any) -> Stored | Mismatch | NotStored:
     """Read the first ack argument of a versioned update of `field` that carried the value `sent`."""
     if not isinstance(answer, Mapping):
-        return NotTaken("malformed answer")
+        return NotStored("malformed answer")
     version = answer.get("version")
     usable = isinstance(version, int) and not isinstance(version, bool)
     match answer.get("result"):
@@ -53,12 +53,12 @@ def judge(answer: Any, field: str, sent: Any) -> Stored | Mismatch | NotTaken:
             return Mismatch(answer.get(field), version)  # type: ignore[arg-type]
         case "error":
             reason = answer.get("reason")
-            return NotTaken(reason if isinstance(reason, str) else None)
+            return NotStored(reason if isinstance(reason, str) else None)
         case _:
-            return NotTaken("malformed answer")
+            return NotStored("malformed answer")
 
 
-def pause(failures: int, random: Random) -> float:
+def retry_delay(failures: int, random: Random) -> float:
     """Seconds before the next try after `failures` ones in a row (1, 2 …): a few quick, then slower and slower."""
     if failures <= QUICK_TRIES:
         upper = SHORTEST + (LONGEST - SHORTEST) * min(failures - 1, FULL_AT) / FULL_AT

@@ -9,7 +9,7 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from hapi.process import IProcesses
-from hapi.protocol.control import Listed, SessionStarted
+from hapi.protocol.control import ListedSession, SessionStarted
 from hapi.protocol.spawn import SpawnRequest, SpawnResult
 from hapi.runner.attempts.activity import work_of
 from hapi.runner.config.options import RunnerOptions
@@ -48,7 +48,7 @@ class Desk:
     def status(self) -> Mapping[str, Any]:
         return self._tell()
 
-    def list(self) -> list[Listed]:
+    def list(self) -> list[ListedSession]:
         children = self._sessions.children
         self._sessions.reports.look_at(child for child in children if child.is_live)
         return children.listed()

@@ -19,7 +19,7 @@ from hapi.deferreds import run_step
 from hapi.net.common.rpc import RpcTable
 from hapi.one_shot import OneShotObserver
 from hapi.process import IProcesses
-from hapi.protocol.control import Listed
+from hapi.protocol.control import ListedSession
 from hapi.protocol.machine import AGENT_CONFIGS, RunnerFacts, ShutdownSource, runner_capabilities
 from hapi.protocol.spawn import SpawnRequest, SpawnResult
 from hapi.redaction import Secrets
@@ -195,7 +195,7 @@ class RunnerService(Service):
         """What `/status` answers."""
         return overview(self, self._now())
 
-    def list(self) -> list[Listed]:
+    def list(self) -> list[ListedSession]:
         return self.desk.list()
 
     async def spawn(self, request: SpawnRequest, asked_by: str) -> SpawnResult:

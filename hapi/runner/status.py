@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from hapi import __version__
-from hapi.protocol.control import Listed
+from hapi.protocol.control import ListedSession
 from hapi.runner.config.options import RunnerOptions
 from hapi.runner.control.peer_credentials import PeerLookup
 from hapi.runner.handoff.coordinator import Succession
@@ -38,7 +38,7 @@ class Runner(Protocol):
     succession: Succession
     surroundings: Surroundings | None
 
-    def list(self) -> list[Listed]: ...
+    def list(self) -> list[ListedSession]: ...
 
 
 def overview(runner: Runner, now: float) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from hapi.agents import Agent, agents, default_agent
 from hapi.home import Home
-from hapi.protocol.session_metadata import Facts, taken_over, worktree_of
+from hapi.protocol.session_metadata import SessionFacts, take_over_metadata, worktree_of
 from hapi.session.startup.command_line import (
     USAGE,
     Arguments,
@@ -21,9 +21,13 @@ from hapi.session.startup.command_line import (
     initial_mode,
     read_arguments,
 )
-from hapi.session.startup.early import FirstWords, Plan, control_port
+from hapi.session.startup.early_registration import (
+    EarlyRegistration,
+    RegistrationPlan,
+    control_port,
+)
 from hapi.settings import HubAccess, hub_access, machine_id, read_settings
-from hapi.startup import without_extras
+from hapi.startup import block_unused_imports
 
 WRONG_USAGE, FAILED = 2, 1
 QUICK_SWITCH = 0.0005  # seconds after which loading makes way for the first words; Python's own 5 ms cost them 50
@@ -69,12 +73,12 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
     plan = first_plan(arguments, access, facts, home)
     usual = sys.getswitchinterval()
     sys.setswitchinterval(QUICK_SWITCH)
-    first = FirstWords(plan).begin()
-    without_extras(access.url)
-    from hapi.session.process import Running
+    first = EarlyRegistration(plan).begin()
+    block_unused_imports(access.url)
+    from hapi.session.process import SessionProcess
 
     sys.setswitchinterval(usual)
-    return Running(
+    return SessionProcess(
         agent,
         arguments,
         facts,
@@ -101,10 +105,12 @@ def _unavailable(agent: Agent, environ: Mapping[str, str]) -> str | None:
     return None
 
 
-def facts_of(arguments: Arguments, home: Home, environ: Mapping[str, str], machine: str) -> Facts:
+def facts_of(
+    arguments: Arguments, home: Home, environ: Mapping[str, str], machine: str
+) -> SessionFacts:
     """Raises FileNotFoundError when the current directory is gone."""
     system = os.uname()
-    return Facts(
+    return SessionFacts(
         path=os.getcwd(),
         host=environ.get("HAPI_HOSTNAME") or system.nodename,
         os="darwin" if system.sysname == "Darwin" else "linux",
@@ -120,12 +126,14 @@ def facts_of(arguments: Arguments, home: Home, environ: Mapping[str, str], machi
     )
 
 
-def first_plan(arguments: Arguments, access: HubAccess, facts: Facts, home: Home) -> Plan:
+def first_plan(
+    arguments: Arguments, access: HubAccess, facts: SessionFacts, home: Home
+) -> RegistrationPlan:
     """What to say first, to hub and runner."""
     metadata, existing = facts.metadata(), arguments.existing_session_id
 
     def announcement(row: dict[str, Any]) -> dict[str, Any]:
-        told = taken_over(metadata, row.get("metadata")) if existing else metadata
+        told = take_over_metadata(metadata, row.get("metadata")) if existing else metadata
         return {"sessionId": row.get("id"), "metadata": told}
 
     body = None
@@ -142,7 +150,9 @@ def first_plan(arguments: Arguments, access: HubAccess, facts: Facts, home: Home
             "agentState": {"controlledByUser": False},
             **chosen,
         }
-    return Plan(access, facts.machine(), body, existing, announcement, control_port(home))
+    return RegistrationPlan(
+        access, facts.machine(), body, existing, announcement, control_port(home)
+    )
 
 
 class EarlySignals:

@@ -23,14 +23,21 @@ from hapi.net.common.clock import use_monotonic_time
 from hapi.net.common.errors import HubRefused, HubUnreachable
 from hapi.net.common.rpc import RpcTable
 from hapi.protocol.session import BY_INTERRUPT, BY_SIGNAL, Ending
-from hapi.protocol.session_metadata import Facts
+from hapi.protocol.session_metadata import SessionFacts
 from hapi.redaction import escape_control
 from hapi.session.agent.host import AgentHost
-from hapi.session.report import Reporting
-from hapi.session.session import Session, Start
-from hapi.session.startup.announcement import Announcer, first_row
+from hapi.session.report import ReportWriter
+from hapi.session.session import Session, SessionStart
+from hapi.session.startup.announcement import Announcer, wait_for_row
 from hapi.session.startup.command_line import Arguments
-from hapi.session.startup.early import FirstWords, Outcome, Plan, announce, control_port, say
+from hapi.session.startup.early_registration import (
+    EarlyRegistration,
+    RegistrationOutcome,
+    RegistrationPlan,
+    announce,
+    control_port,
+    register,
+)
 from hapi.session.terminal.console import Terminal
 from hapi.settings import HubAccess
 
@@ -38,19 +45,19 @@ UNREACHABLE, REFUSED, FAILED = 6, 7, 1  # exit codes, those of the command line
 
 
 @define(eq=False)
-class Running:
+class SessionProcess:
     """Everything a process is given; `main` runs it."""
 
     agent: Agent
     arguments: Arguments
-    facts: Facts
+    facts: SessionFacts
     mode: str | None
     home: Home
     environ: Mapping[str, str] = field(repr=False)
     access: HubAccess
     settings: Mapping[str, Any] = field(repr=False)
-    plan: Plan = field(repr=False)
-    first: FirstWords
+    plan: RegistrationPlan = field(repr=False)
+    first: EarlyRegistration
     early_signals: list[int]
     exit_code: int = FAILED
     _session: Session | None = None
@@ -92,15 +99,15 @@ class Running:
             self._reactor.callLater(0, self._obey, self.early_signals[0])
         if self._terminal is not None:
             self._terminal.read()
-        said: Deferred[Outcome] = Deferred()
-        self.first.when_said(lambda outcome: self._reactor.callFromThread(said.callback, outcome))
+        said: Deferred[RegistrationOutcome] = Deferred()
+        self.first.when_done(lambda outcome: self._reactor.callFromThread(said.callback, outcome))
         Deferred.fromCoroutine(self._live(said)).addErrback(self._broke)
 
-    async def _live(self, said: Deferred[Outcome]) -> None:
-        outcome = await first_row(
+    async def _live(self, said: Deferred[RegistrationOutcome]) -> None:
+        outcome = await wait_for_row(
             self._reactor,
             await said,
-            lambda: deferToThread(say, self.plan),
+            lambda: deferToThread(register, self.plan),
             give_up=self._terminal is not None,
         )
         assert outcome.row is not None
@@ -132,7 +139,7 @@ class Running:
             if self.arguments.by_runner
             else None
         )
-        start = Start(
+        start = SessionStart(
             self.agent, self.arguments, self.facts, self.mode, self.home, self.environ, attempt
         )
 
@@ -143,7 +150,7 @@ class Running:
 
         session = Session(self._reactor, start, row, link, host, rows_after)
         if attempt is not None and not terminal:
-            Reporting(self._reactor, attempt, session).begin()
+            ReportWriter(self._reactor, attempt, session).begin()
         return session
 
     def _agents_environment(self) -> dict[str, str]:

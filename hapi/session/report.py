@@ -26,7 +26,7 @@ AT_MOST_EVERY = 1.0  # seconds between two signs of life
 
 
 @define(eq=False)
-class Reporting:
+class ReportWriter:
     _clock: IReactorTime
     _folder: AttemptFolder
     _session: Session
@@ -35,7 +35,7 @@ class Reporting:
     _shown: float = field(default=-AT_MOST_EVERY)
     log = Logger()
 
-    def begin(self) -> Reporting:
+    def begin(self) -> ReportWriter:
         """From now on. For sessions without a terminal: it has the same places to be told."""
         session = self._session
         session.hub.on_change = self.write

@@ -31,17 +31,17 @@ from hapi.protocol.session import (
     initial_state,
     launch_failed,
 )
-from hapi.protocol.session_metadata import Facts, archived, taken_over
-from hapi.session.agent.configuration import Settings, model_list
+from hapi.protocol.session_metadata import SessionFacts, archived_metadata, take_over_metadata
+from hapi.session.agent.configuration import SessionSettings, model_list
 from hapi.session.agent.driver import Driver
 from hapi.session.agent.host import AgentHost
 from hapi.session.agent.permissions import Permissions
 from hapi.session.agent.turns import Turns
 from hapi.session.hub.inbox import Inbox, UserMessage
-from hapi.session.hub.uplink import HubSide, now_ms
+from hapi.session.hub.uplink import SessionUplink, now_ms
 from hapi.session.rpc.files import Files
 from hapi.session.rpc.methods import offer_files, offer_session
-from hapi.session.rpc.paths import Places
+from hapi.session.rpc.paths import AllowedPaths
 from hapi.session.startup.command_line import Arguments
 
 FLUSH = 5.0  # seconds the hub has to store the agent's session id before the first prompt goes on
@@ -54,12 +54,12 @@ TITLE = 80  # characters
 
 
 @frozen
-class Start:
+class SessionStart:
     """What a session is started with."""
 
     agent: Agent
     arguments: Arguments
-    facts: Facts
+    facts: SessionFacts
     mode: str | None
     home: Home
     environ: Mapping[str, str] = field(repr=False)
@@ -71,15 +71,15 @@ class Session:
     """`link` is a HubLink (or its twin in a test) for the row `row`, not started yet; `host` starts the agent."""
 
     _reactor: Any
-    start: Start
+    start: SessionStart
     row: Mapping[str, Any]
     link: Any
     host: AgentHost
     _rows_after: Callable[[int], Awaitable[list[dict[str, Any]]]]
     _random: Random = field(factory=Random)
     ended: OneShotObserver[Ending] = field(factory=OneShotObserver)
-    hub: HubSide = field(init=False)
-    settings: Settings = field(init=False)
+    hub: SessionUplink = field(init=False)
+    settings: SessionSettings = field(init=False)
     permissions: Permissions = field(init=False)
     turns: Turns = field(init=False)
     _files: Files = field(init=False)
@@ -90,11 +90,11 @@ class Session:
 
     def __attrs_post_init__(self) -> None:
         agent, arguments = self.start.agent, self.start.arguments
-        self.hub = HubSide.of_row(
+        self.hub = SessionUplink.of_row(
             self._reactor, self.link, self.row, Inbox(), self._rows_after, self._random
         )
         effort = arguments.effort or arguments.model_reasoning_effort
-        self.settings = Settings(
+        self.settings = SessionSettings(
             agent, self._agent_ready, self.start.mode, arguments.model, effort, self.hub.beat
         )
         self.permissions = Permissions(
@@ -115,7 +115,7 @@ class Session:
         self._agent_session = arguments.resume
         place = Path(self.start.facts.path)
         uploads = self.start.home.path / "uploads" / self.hub.session_id
-        self._files = Files(Places(place, uploads), uploads)
+        self._files = Files(AllowedPaths(place, uploads), uploads)
         rpc: RpcTable = self.link.rpc
         offer_files(rpc, self._reactor, self._files.places, self._files, self.start.environ)
         offer_session(rpc, self)
@@ -164,7 +164,7 @@ class Session:
 
         def first(stored: Any) -> Any:
             if existing:
-                return taken_over(fresh, stored)
+                return take_over_metadata(fresh, stored)
             if (stored or {}).get(
                 "lifecycleState"
             ) == "archived":  # by a person, before we could be asked
@@ -346,7 +346,7 @@ class Session:
         at = now_ms()
         self._store(
             self.hub.metadata.change(
-                lambda stored: archived(stored or {}, ending.archive_reason, at)
+                lambda stored: archived_metadata(stored or {}, ending.archive_reason, at)
             )
         )
         await self.hub.metadata.flushed(LEAVING)
@@ -355,7 +355,7 @@ class Session:
             await self.link.call("ping", timeout=LEAVING)
         except (LinkLost, AckTimeout):
             return
-        await self.link.farewell()
+        await self.link.leave()
 
     def crashed(self) -> None:
         """Something of ours broke."""

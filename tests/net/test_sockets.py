@@ -18,7 +18,7 @@ from twisted.web.resource import Resource
 from hapi.net.client.hub_client import HubClient, HubUnreachable
 from hapi.net.client.link import HubLink, LinkStatus
 from hapi.net.common.rpc import RpcTable
-from hapi.net.common.websocket import ServerSocket, masked
+from hapi.net.common.websocket import ServerSocket, apply_mask
 from hapi.net.server.site import LimitedSite
 from hapi.net.server.socket_server import SocketServer
 from hapi.protocol.engineio import MAX_PAYLOAD
@@ -73,7 +73,7 @@ async def link(reactor, hub):
     made.startService()
     await status_of(made, "connected")
     yield made
-    await made.farewell()
+    await made.leave()
 
 
 # --- the upgrade
@@ -239,9 +239,9 @@ async def test_an_unmasked_frame_from_a_client_closes(hub, link):
 @pytest.mark.parametrize("offset", range(5))
 def test_masking_is_its_own_inverse_at_every_offset(offset):
     mask, text = b"\x01\x80\xff\x07", bytes(range(50))
-    once = masked(text, mask, offset)
+    once = apply_mask(text, mask, offset)
     assert once == bytes(byte ^ mask[(offset + place) % 4] for place, byte in enumerate(text))
-    assert masked(once, mask, offset) == text
+    assert apply_mask(once, mask, offset) == text
 
 
 @pytest_twisted.ensureDeferred
@@ -260,7 +260,7 @@ async def test_a_client_that_stops_reading_is_dropped_and_others_are_served(hub,
     assert lazy.gone
     assert "slow reader" in hub.desk.gone[0][1]
     assert await other.call("echo", 1) == 1
-    await other.farewell()
+    await other.leave()
     link._joined._socket.transport.resumeProducing()
 
 
@@ -271,7 +271,7 @@ async def test_a_hub_that_stops_reading_makes_the_link_wait_and_lose_nothing__N1
     (connection,) = hub.server.connections
     connection._socket.transport.pauseProducing()
     sent = 0
-    while link._joined.flowing:
+    while link._joined.writable:
         link.emit("noise", sent, token_urlsafe(60_000))
         sent += 1
         await deferLater(reactor, 0)
@@ -380,7 +380,7 @@ async def test_a_good_certificate_is_a_connection_like_another__N16(secured, rea
     link.startService()
     await status_of(link, "connected")
     assert await link.call("echo", "x" * 200_000) == "x" * 200_000
-    await link.farewell()
+    await link.leave()
 
 
 @pytest_twisted.ensureDeferred

@@ -5,14 +5,14 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from hapi.protocol.channel import (
-    Acked,
+    AckReceived,
     ClientChannel,
     Close,
-    Event,
+    EventReceived,
     Joined,
-    Joining,
-    Left,
-    Refused,
+    JoinRefused,
+    JoinRequested,
+    PeerLeft,
     Send,
     ServerChannel,
     ack_text,
@@ -65,23 +65,25 @@ def test_the_client_answers_each_ping():
 def test_events_and_answers_come_out_as_values():
     channel = joined_client()
     assert channel.receive('42/cli,8["rpc-request",{"method":"m:x"}]', 1.0) == [
-        Event("/cli", "rpc-request", [{"method": "m:x"}], 8)
+        EventReceived("/cli", "rpc-request", [{"method": "m:x"}], 8)
     ]
-    assert channel.receive('42/cli,["update"]', 1.0) == [Event("/cli", "update", [], None)]
-    assert channel.receive('43/cli,8[{"ok":true}]', 1.0) == [Acked("/cli", 8, [{"ok": True}])]
+    assert channel.receive('42/cli,["update"]', 1.0) == [EventReceived("/cli", "update", [], None)]
+    assert channel.receive('43/cli,8[{"ok":true}]', 1.0) == [AckReceived("/cli", 8, [{"ok": True}])]
 
 
 def test_a_refused_client_hears_the_hubs_words__N06():
     channel = client()
     channel.receive(OPEN, 0.0)
-    assert channel.receive('44/cli,{"message":"Invalid token"}', 0.0) == [Refused("Invalid token")]
-    assert channel.receive('44/cli,"plain"', 0.0) == [Refused("plain")]
-    assert channel.receive("44/cli,{}", 0.0) == [Refused("no reason given")]
+    assert channel.receive('44/cli,{"message":"Invalid token"}', 0.0) == [
+        JoinRefused("Invalid token")
+    ]
+    assert channel.receive('44/cli,"plain"', 0.0) == [JoinRefused("plain")]
+    assert channel.receive("44/cli,{}", 0.0) == [JoinRefused("no reason given")]
 
 
 def test_a_client_put_out_of_the_namespace_is_told():
     channel = joined_client()
-    assert channel.receive("41/cli,", 1.0) == [Left("/cli")]
+    assert channel.receive("41/cli,", 1.0) == [PeerLeft("/cli")]
     assert not channel.joined
 
 
@@ -89,28 +91,30 @@ def test_the_handshake_has_twenty_seconds_in_all__N03():
     channel = client(now=100.0)
     channel.receive(OPEN, 119.0)
     assert channel.deadline == 120.0
-    assert channel.overdue(119.9) == []
-    assert channel.overdue(120.0) == [Close("the hub did not finish the handshake within 20 s")]
+    assert channel.check_deadline(119.9) == []
+    assert channel.check_deadline(120.0) == [
+        Close("the hub did not finish the handshake within 20 s")
+    ]
 
 
 def test_a_silent_hub_is_given_up_after_interval_and_timeout__N04():
     channel = joined_client()
     channel.receive("2", 25.0)
     assert channel.deadline == 70.0
-    assert channel.overdue(69.9) == []
-    assert channel.overdue(70.0) == [Close("the hub has been silent for 45 s")]
+    assert channel.check_deadline(69.9) == []
+    assert channel.check_deadline(70.0) == [Close("the hub has been silent for 45 s")]
 
 
 def test_any_message_shows_that_the_hub_lives__N04():
     channel = joined_client()
     channel.receive('42/cli,["update"]', 40.0)
-    assert channel.overdue(84.9) == []
+    assert channel.check_deadline(84.9) == []
 
 
 def test_eight_hours_of_sleep_end_in_one_close__N18():
     channel = joined_client()
-    assert closes(channel.overdue(8 * 3600.0))
-    assert channel.overdue(8 * 3600.0 + 1) == []
+    assert closes(channel.check_deadline(8 * 3600.0))
+    assert channel.check_deadline(8 * 3600.0 + 1) == []
 
 
 def test_leaving_says_so_once():
@@ -173,8 +177,8 @@ def test_no_order_of_messages_makes_a_channel_raise__N11(messages):
     for message in messages:
         ours.receive(message, 1.0)
         theirs.receive(message, 1.0)
-    assert ours.overdue(1e9) == [] or ours.closed
-    theirs.overdue(1e9)
+    assert ours.check_deadline(1e9) == [] or ours.closed
+    theirs.check_deadline(1e9)
 
 
 # --- server
@@ -182,7 +186,7 @@ def test_no_order_of_messages_makes_a_channel_raise__N11(messages):
 
 def test_a_client_asks_to_join_and_is_let_in():
     channel = server(joined=False)
-    assert channel.receive('40/cli,{"token":"x"}', 0.0) == [Joining("/cli", {"token": "x"})]
+    assert channel.receive('40/cli,{"token":"x"}', 0.0) == [JoinRequested("/cli", {"token": "x"})]
     assert channel.accept("/cli", "s1") == [Send('40/cli,{"sid":"s1"}')]
     assert channel.joined == {"/cli"}
 
@@ -191,7 +195,9 @@ def test_a_refused_client_may_try_again_on_the_same_transport():
     channel = server(joined=False)
     channel.receive("40/cli,", 0.0)
     assert channel.refuse("/cli", "Invalid token") == [Send('44/cli,{"message":"Invalid token"}')]
-    assert channel.receive('40/cli,{"token":"good"}', 1.0) == [Joining("/cli", {"token": "good"})]
+    assert channel.receive('40/cli,{"token":"good"}', 1.0) == [
+        JoinRequested("/cli", {"token": "good"})
+    ]
 
 
 def test_an_unknown_namespace_is_refused_in_words():
@@ -217,33 +223,33 @@ def test_a_refused_client_that_goes_on_talking_is_closed():
 
 def test_who_joins_nothing_is_closed_after_forty_five_seconds_and_pinged_meanwhile():
     channel = server(joined=False)
-    assert channel.overdue(25.0) == [Send("2")]
+    assert channel.check_deadline(25.0) == [Send("2")]
     channel.receive("3", 25.1)
-    assert channel.overdue(44.9) == []
-    assert closes(channel.overdue(45.0))
+    assert channel.check_deadline(44.9) == []
+    assert closes(channel.check_deadline(45.0))
 
 
 def test_a_ping_every_interval_after_the_last_pong():
     channel = server()
     assert channel.deadline == 25.0
-    assert channel.overdue(25.0) == [Send("2")]
+    assert channel.check_deadline(25.0) == [Send("2")]
     channel.receive("3", 26.0)
     assert channel.deadline == 51.0
-    assert channel.overdue(51.0) == [Send("2")]
+    assert channel.check_deadline(51.0) == [Send("2")]
 
 
 def test_a_client_that_does_not_answer_a_ping_is_closed_twenty_seconds_later():
     channel = server()
-    channel.overdue(25.0)
-    assert channel.overdue(44.9) == []
-    assert channel.overdue(45.0) == [Close("ping timeout")]
+    channel.check_deadline(25.0)
+    assert channel.check_deadline(44.9) == []
+    assert channel.check_deadline(45.0) == [Close("ping timeout")]
 
 
 def test_other_traffic_is_a_sign_of_life_too():
     channel = server()
-    channel.overdue(25.0)
+    channel.check_deadline(25.0)
     channel.receive('42/cli,["e"]', 30.0)
-    assert channel.overdue(45.0) == []
+    assert channel.check_deadline(45.0) == []
 
 
 @pytest.mark.parametrize(
@@ -256,18 +262,18 @@ def test_what_no_client_may_send_closes__N11(text):
 def test_a_client_can_close_and_can_leave():
     assert closes(server().receive("1", 1.0))
     channel = server()
-    assert channel.receive("41/cli,", 1.0) == [Left("/cli")]
-    assert channel.receive('40/cli,{"token":"x"}', 2.0) == [Joining("/cli", {"token": "x"})]
+    assert channel.receive("41/cli,", 1.0) == [PeerLeft("/cli")]
+    assert channel.receive('40/cli,{"token":"x"}', 2.0) == [JoinRequested("/cli", {"token": "x"})]
 
 
 def test_two_namespaces_share_a_transport():
     channel = server()
     assert channel.receive('40/terminal,{"token":"jwt"}', 1.0) == [
-        Joining("/terminal", {"token": "jwt"})
+        JoinRequested("/terminal", {"token": "jwt"})
     ]
     channel.accept("/terminal", "s2")
-    assert channel.receive('42/terminal,["x"]', 1.0) == [Event("/terminal", "x", [], None)]
-    assert channel.receive('42/cli,3["y",1]', 1.0) == [Event("/cli", "y", [1], 3)]
+    assert channel.receive('42/terminal,["x"]', 1.0) == [EventReceived("/terminal", "x", [], None)]
+    assert channel.receive('42/cli,3["y",1]', 1.0) == [EventReceived("/cli", "y", [1], 3)]
 
 
 def test_a_client_can_be_put_out():

@@ -11,14 +11,14 @@ from collections import Counter
 from typing import Any
 
 from hapi.protocol.channel import (
-    Acked,
+    AckReceived,
     ClientChannel,
     Close,
-    Event,
+    EventReceived,
     Joined,
-    Joining,
-    Left,
-    Refused,
+    JoinRefused,
+    JoinRequested,
+    PeerLeft,
     Send,
     ServerChannel,
 )
@@ -27,9 +27,9 @@ from hapi.protocol.control import SessionStarted, read_object
 from hapi.protocol.engineio import MESSAGE, Handshake, Malformed, refusal
 from hapi.protocol.rpc import read_answer, read_request
 from hapi.protocol.socketio import decode, encode, from_json, to_json
-from hapi.protocol.spawn import MalformedSpawn, argv_for, parse_spawn
+from hapi.protocol.spawn import MalformedSpawn, parse_spawn, session_arguments
 from hapi.protocol.token import AccessToken
-from hapi.protocol.versioned import Mismatch, NotTaken, Stored, judge
+from hapi.protocol.versioned import Mismatch, NotStored, Stored, read_update_answer
 from tests.support.garbage import Garbage, inputs
 from tests.support.paths import FIXTURES
 
@@ -92,7 +92,10 @@ def test_a_changed_conversation_gives_steps_to_a_client__N11():
             texts = [said(garbage)]
         for text in texts:
             for step in channel.receive(text, now):
-                assert isinstance(step, Send | Close | Joined | Refused | Left | Event | Acked)
+                assert isinstance(
+                    step,
+                    Send | Close | Joined | JoinRefused | PeerLeft | EventReceived | AckReceived,
+                )
                 seen[type(step).__name__] += 1
         assert channel.closed or channel.deadline > now
         assert "secret" not in repr(channel)
@@ -109,10 +112,12 @@ def test_a_changed_conversation_gives_steps_to_a_server__N11():
             text = '40/cli,{"token":"good"}'
         else:
             text = said(garbage)
-        for step in channel.receive(text, now) + channel.overdue(now):
-            assert isinstance(step, Send | Close | Left | Joining | Event | Acked)
+        for step in channel.receive(text, now) + channel.check_deadline(now):
+            assert isinstance(
+                step, Send | Close | PeerLeft | JoinRequested | EventReceived | AckReceived
+            )
             seen[type(step).__name__] += 1
-            if isinstance(step, Joining):
+            if isinstance(step, JoinRequested):
                 agreed = garbage.random.random() < 0.8
                 channel.accept(step.namespace, "sid") if agreed else channel.refuse(
                     step.namespace, "no"
@@ -188,7 +193,9 @@ def test_a_changed_call_or_answer_is_read_or_malformed__N20():
                 seen[read.__name__] += 1
             except Malformed:
                 seen[f"{read.__name__} malformed"] += 1
-        assert isinstance(judge(value, "metadata", None), Stored | Mismatch | NotTaken)
+        assert isinstance(
+            read_update_answer(value, "metadata", None), Stored | Mismatch | NotStored
+        )
         answer = garbage.changed(
             {
                 "result": garbage.pick(["success", "version-mismatch", "error"]),
@@ -196,8 +203,8 @@ def test_a_changed_call_or_answer_is_read_or_malformed__N20():
                 "metadata": {},
             }
         )
-        verdict = judge(answer, "metadata", None)
-        assert isinstance(verdict, NotTaken) or type(verdict.version) is int
+        verdict = read_update_answer(answer, "metadata", None)
+        assert isinstance(verdict, NotStored) or type(verdict.version) is int
     assert min(seen.values()) > 50, seen
 
 
@@ -234,7 +241,7 @@ def test_what_a_changed_spawn_request_asks_for_fits_a_command_line_or_is_malform
         except MalformedSpawn:
             seen["malformed"] += 1
         else:
-            for word in argv_for(request):
+            for word in session_arguments(request):
                 assert b"\0" not in word.encode()
             seen["read"] += 1
     assert min(seen.values()) > 50, seen

@@ -15,22 +15,27 @@ from hapi.protocol.session import (
     COMPLETED,
     CRASHED,
     KEPT_REQUESTS,
-    Answer,
     Ending,
-    Settled,
+    PermissionAnswer,
+    PermissionOutcome,
     automatic_decision,
-    chosen_option,
     initial_state,
     launch_failed,
+    option_for_decision,
     read_answer,
-    with_all_canceled,
+    with_all_requests_canceled,
+    with_completed_request,
     with_request,
-    with_settled,
 )
-from hapi.protocol.session_metadata import Facts, archived, taken_over, worktree_of
+from hapi.protocol.session_metadata import (
+    SessionFacts,
+    archived_metadata,
+    take_over_metadata,
+    worktree_of,
+)
 from tests.support.paths import FIXTURES
 
-FACTS = Facts(
+FACTS = SessionFacts(
     "/w",
     "box",
     "linux",
@@ -80,10 +85,10 @@ def test_a_row_that_is_taken_over_keeps_what_belongs_to_the_conversation():
         "preferredPermissionMode": "plan",
         "unknown": 1,
     }
-    found = taken_over(FACTS.metadata(), stored)
+    found = take_over_metadata(FACTS.metadata(), stored)
     kept = {"name", "summary", "opencodeSessionId", "preferredPermissionMode"}
     assert found == FACTS.metadata() | {key: stored[key] for key in kept}
-    assert taken_over(FACTS.metadata(), None) == FACTS.metadata()
+    assert take_over_metadata(FACTS.metadata(), None) == FACTS.metadata()
 
 
 def test_a_worktree_of_the_runner_becomes_metadata():
@@ -98,7 +103,9 @@ def test_a_worktree_of_the_runner_becomes_metadata():
 
 
 def test_an_archive_says_who_why_and_since_when():
-    assert archived({"path": "/w", "lifecycleState": "running"}, "Session completed", 9) == {
+    assert archived_metadata(
+        {"path": "/w", "lifecycleState": "running"}, "Session completed", 9
+    ) == {
         "path": "/w",
         "lifecycleState": "archived",
         "lifecycleStateSince": 9,
@@ -115,7 +122,7 @@ def test_a_request_goes_from_waiting_to_answered():
     assert state["requests"] == {
         "c": {"tool": "Shell: ls", "arguments": {"command": "ls"}, "createdAt": 5}
     }
-    state = with_settled(state, "c", Settled("approved", "approved"), 7)
+    state = with_completed_request(state, "c", PermissionOutcome("approved", "approved"), 7)
     assert state == {
         "controlledByUser": False,
         "startingMode": "remote",
@@ -135,21 +142,24 @@ def test_a_request_goes_from_waiting_to_answered():
 
 def test_whatever_waits_is_canceled_at_once():
     state = with_request(with_request(None, "a", "A", {}, 1), "b", "B", {}, 2)
-    state = with_all_canceled(state, ABORTED, 3)
+    state = with_all_requests_canceled(state, ABORTED, 3)
     assert state["requests"] == {}
     assert {entry["status"] for entry in state["completedRequests"].values()} == {"canceled"}
     assert state["completedRequests"]["a"]["reason"] == "User aborted"
-    assert with_all_canceled(state, ABORTED, 4) == state
+    assert with_all_requests_canceled(state, ABORTED, 4) == state
 
 
 def test_a_request_that_somebody_else_settled_is_left_as_it_is():
-    assert with_settled(initial_state(), "c", ABORTED, 1) == {**initial_state(), "requests": {}}
+    assert with_completed_request(initial_state(), "c", ABORTED, 1) == {
+        **initial_state(),
+        "requests": {},
+    }
 
 
 def test_old_answers_are_let_go():
     state = initial_state()
     for number in range(KEPT_REQUESTS + 5):
-        state = with_settled(
+        state = with_completed_request(
             state, str(number), ABORTED, number, {"tool": "t", "arguments": {}, "createdAt": 0}
         )
     assert next(iter(state["completedRequests"])) == "5"
@@ -206,12 +216,12 @@ def test_an_answer_that_decides_nothing_is_refused(params):
     ],
 )
 def test_a_decision_chooses_the_first_option_of_its_kind(decision, option):
-    assert chosen_option(decision, OPTIONS) == option
+    assert option_for_decision(decision, OPTIONS) == option
 
 
 def test_the_next_best_option_stands_in():
-    assert chosen_option("approved_for_session", OPTIONS[:1]) == "once"
-    assert chosen_option("denied", OPTIONS[:2]) is None
+    assert option_for_decision("approved_for_session", OPTIONS[:1]) == "once"
+    assert option_for_decision("denied", OPTIONS[:2]) is None
 
 
 @pytest.mark.parametrize(
@@ -234,7 +244,7 @@ def test_modes_decide_without_a_person(mode, tool, kind, decision):
 
 
 def test_an_answer_keeps_what_came_with_it():
-    settled = Answer(
+    settled = PermissionAnswer(
         "c", True, "approved_for_session", None, "acceptEdits", ("Edit",), {"q": ["a"]}
     ).settled
     assert settled.entry() == {
@@ -270,5 +280,7 @@ def test_the_archive_tells_the_true_reason__R08(ending, order, expected):
 
 
 def test_the_reason_of_an_end_steers_no_terminal__K03():
-    found = archived({"path": "/x"}, "Local launch failed: \x1b[31mno\x1b]0;title\x07\nagent", 5)
+    found = archived_metadata(
+        {"path": "/x"}, "Local launch failed: \x1b[31mno\x1b]0;title\x07\nagent", 5
+    )
     assert found["archiveReason"] == "Local launch failed: \\x1b[31mno\\x1b]0;title\\x07\\nagent"

@@ -12,10 +12,10 @@ from hapi.protocol.spawn import (
     Spawned,
     SpawnRefused,
     Worktree,
-    argv_for,
     environment_for,
     parse_spawn,
-    wire_result,
+    rpc_spawn_answer,
+    session_arguments,
 )
 from tests.support.paths import FIXTURES
 
@@ -25,7 +25,7 @@ STARTED = [line for line in RECORDED if line["argv"] is not None]
 
 @pytest.mark.parametrize("line", STARTED, ids=[json.dumps(line["params"])[:80] for line in STARTED])
 def test_argv_is_the_recorded_one(line):
-    assert argv_for(parse_spawn(line["params"])) == line["argv"]
+    assert session_arguments(parse_spawn(line["params"])) == line["argv"]
 
 
 @pytest.mark.parametrize("line", STARTED, ids=[json.dumps(line["params"])[:80] for line in STARTED])
@@ -51,8 +51,8 @@ def test_environment_adds_what_was_recorded(line):
 
 def test_a_cursor_session_in_a_linked_worktree_asks_for_no_other():
     request = parse_spawn({"directory": "/d", "agent": "cursor", "sessionType": "worktree"})
-    assert argv_for(request)[-1] == "--cursor-worktree"
-    assert "--cursor-worktree" not in argv_for(request, linked_worktree=True)
+    assert session_arguments(request)[-1] == "--cursor-worktree"
+    assert "--cursor-worktree" not in session_arguments(request, linked_worktree=True)
 
 
 def test_an_agent_of_our_own_gets_the_general_options():
@@ -66,7 +66,7 @@ def test_an_agent_of_our_own_gets_the_general_options():
         }
     )
     expected = "--hapi-starting-mode remote --started-by runner --existing-session-id X --model m --permission-mode plan"
-    assert argv_for(request) == ["demo", *expected.split()]
+    assert session_arguments(request) == ["demo", *expected.split()]
 
 
 @pytest.mark.parametrize("params", [None, {}, [], "x", {"directory": ""}, {"directory": None}])
@@ -106,7 +106,7 @@ def test_only_the_literal_true_counts():
 )
 def test_any_json_is_read_or_refused(params):
     try:
-        argv = argv_for(parse_spawn(params))
+        argv = session_arguments(parse_spawn(params))
     except MalformedSpawn:
         return
     assert all(isinstance(part, str) for part in argv)
@@ -141,15 +141,15 @@ def test_loopback_is_never_asked_of_a_proxy():
 
 
 def test_results_on_the_wire():
-    assert wire_result(Spawned("s")) == {"type": "success", "sessionId": "s"}
-    assert wire_result(NeedsDirectory("/d")) == {
+    assert rpc_spawn_answer(Spawned("s")) == {"type": "success", "sessionId": "s"}
+    assert rpc_spawn_answer(NeedsDirectory("/d")) == {
         "type": "requestToApproveDirectoryCreation",
         "directory": "/d",
     }
-    assert wire_result(SpawnRefused("no", "agent_unavailable", "pi")) == {
+    assert rpc_spawn_answer(SpawnRefused("no", "agent_unavailable", "pi")) == {
         "type": "error",
         "errorMessage": "no",
         "code": "agent_unavailable",
         "agent": "pi",
     }
-    assert wire_result(SpawnRefused("no")) == {"type": "error", "errorMessage": "no"}
+    assert rpc_spawn_answer(SpawnRefused("no")) == {"type": "error", "errorMessage": "no"}

@@ -5,7 +5,14 @@ from random import Random
 
 import pytest
 
-from hapi.protocol.versioned import QUICK_TRIES, Mismatch, NotTaken, Stored, judge, pause
+from hapi.protocol.versioned import (
+    QUICK_TRIES,
+    Mismatch,
+    NotStored,
+    Stored,
+    read_update_answer,
+    retry_delay,
+)
 from tests.support.paths import FIXTURES
 
 
@@ -16,19 +23,19 @@ from tests.support.paths import FIXTURES
         ({"result": "success", "version": 2}, Stored("sent", 2)),
         ({"result": "success", "version": 2, "state": None}, Stored(None, 2)),
         ({"result": "version-mismatch", "version": 9, "state": {"b": 2}}, Mismatch({"b": 2}, 9)),
-        ({"result": "error", "reason": "not-found"}, NotTaken("not-found")),
-        ({"result": "error"}, NotTaken(None)),
-        ({"result": "success", "version": "2"}, NotTaken("malformed answer")),
-        ({"result": "success", "version": True}, NotTaken("malformed answer")),
-        ({"result": "version-mismatch"}, NotTaken("malformed answer")),
-        ({"result": "something new", "version": 2}, NotTaken("malformed answer")),
-        ({}, NotTaken("malformed answer")),
-        (None, NotTaken("malformed answer")),
-        ("ok", NotTaken("malformed answer")),
+        ({"result": "error", "reason": "not-found"}, NotStored("not-found")),
+        ({"result": "error"}, NotStored(None)),
+        ({"result": "success", "version": "2"}, NotStored("malformed answer")),
+        ({"result": "success", "version": True}, NotStored("malformed answer")),
+        ({"result": "version-mismatch"}, NotStored("malformed answer")),
+        ({"result": "something new", "version": 2}, NotStored("malformed answer")),
+        ({}, NotStored("malformed answer")),
+        (None, NotStored("malformed answer")),
+        ("ok", NotStored("malformed answer")),
     ],
 )
 def test_answers_are_judged(answer, expected):
-    assert judge(answer, "state", "sent") == expected
+    assert read_update_answer(answer, "state", "sent") == expected
 
 
 def test_every_recorded_answer_is_understood():
@@ -39,18 +46,18 @@ def test_every_recorded_answer_is_understood():
             answer = json.loads(frame[frame.index("[") :])[0]
             if isinstance(answer, dict) and "result" in answer:
                 field = "metadata" if "metadata" in answer else "runnerState"
-                seen.add(type(judge(answer, field, None)))
-    assert seen == {Stored, Mismatch, NotTaken}
+                seen.add(type(read_update_answer(answer, field, None)))
+    assert seen == {Stored, Mismatch, NotStored}
 
 
 def test_a_few_tries_are_quick_and_later_ones_slow_down__N07():
     random = Random(1)
-    quick = [pause(tries, random) for tries in range(1, QUICK_TRIES + 1) for _ in range(200)]
+    quick = [retry_delay(tries, random) for tries in range(1, QUICK_TRIES + 1) for _ in range(200)]
     assert max(quick) <= 0.4
     assert (
         15.0
-        <= min(pause(40, random) for _ in range(200))
-        <= max(pause(40, random) for _ in range(200))
+        <= min(retry_delay(40, random) for _ in range(200))
+        <= max(retry_delay(40, random) for _ in range(200))
         <= 30.0
     )
-    assert pause(10_000, random) <= 30.0
+    assert retry_delay(10_000, random) <= 30.0

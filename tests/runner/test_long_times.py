@@ -216,7 +216,7 @@ def test_five_hundred_short_losses_of_the_hub_leave_one_registration_and_the_usu
     link.alive.clear()
     clock.advance(20.0)
     assert [event for event, _ in link.alive] == ["machine-alive"]
-    result_of(Deferred.fromCoroutine(machine.farewell("os-signal", 0.5)))
+    result_of(Deferred.fromCoroutine(machine.leave("os-signal", 0.5)))
     result_of(Deferred.fromCoroutine(machine.close()))
     assert clock.getDelayedCalls() == []
 

@@ -71,7 +71,7 @@ class Machine:
     def claim_again(self):
         self.said.append("claimed again")
 
-    async def farewell(self, source, seconds):
+    async def leave(self, source, seconds):
         self.said.append(source)
         if self.dead:
             await Deferred()

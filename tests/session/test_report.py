@@ -6,7 +6,7 @@ import pytest
 
 from hapi.attempts import AttemptFolder
 from hapi.protocol.attempt import AttemptRequest
-from hapi.session.report import Reporting
+from hapi.session.report import ReportWriter
 from tests.support.session_stage import SessionStage
 
 
@@ -14,7 +14,7 @@ from tests.support.session_stage import SessionStage
 def stage(home):
     folder = AttemptFolder.create(home, AttemptRequest(argv=("hapi",), cwd="/", at=0.0))
     stage = SessionStage(home, attempt=folder)
-    Reporting(stage.clock, folder, stage.session, stage.clock.seconds).begin()
+    ReportWriter(stage.clock, folder, stage.session, stage.clock.seconds).begin()
     return stage
 
 

@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from hapi.attempts import AttemptFolder
 from hapi.protocol.attempt import AttemptRequest, StopOrder
 from hapi.protocol.session import BY_INTERRUPT, BY_SIGNAL, COMPLETED
-from hapi.session.agent.jsonrpc_peer import AgentProblem
+from hapi.session.agent.jsonrpc_peer import AgentError
 from hapi.session.startup.command_line import Arguments
 from tests.support.session_stage import SID, MemoryAgent
 
@@ -124,7 +124,7 @@ def test_an_agent_that_cannot_resume_begins_anew_and_says_so(staged):
 def test_an_agent_that_opens_no_session_ends_ours_with_its_words(staged):
     stage = staged()
     stage.host.make = lambda: MemoryAgent(
-        stage.clock, problem=AgentProblem(-32000, "Authentication required")
+        stage.clock, problem=AgentError(-32000, "Authentication required")
     )
     stage.run()
     stage.clock.advance(2)

@@ -26,7 +26,7 @@ class Guest:
             server.clock, "ws://127.0.0.1:3006/socket.io/?EIO=4&transport=websocket", {}, cls
         )
         theirs, ours = server.factory.buildProtocol(None), factory.buildProtocol(None)
-        guest = ours.holder
+        guest = ours.handler
         guest.pump = iosim.connect(
             theirs,
             iosim.FakeTransport(theirs, True),
@@ -64,7 +64,7 @@ class Guest:
         self.texts.append(text)
 
     def received_binary(self) -> None: ...
-    def flows(self, freely: bool) -> None: ...
+    def writable_changed(self, writable: bool) -> None: ...
     def closed(self, code, reason, cause) -> None:
         self.ended = code, reason
 

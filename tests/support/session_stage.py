@@ -12,10 +12,10 @@ from hapi.agents import BUILT_IN
 from hapi.home import Home
 from hapi.net.common.errors import AckTimeout, LinkLost
 from hapi.net.common.rpc import RpcTable
-from hapi.protocol.session_metadata import Facts
+from hapi.protocol.session_metadata import SessionFacts
 from hapi.session.agent.driver import Driver
-from hapi.session.agent.jsonrpc_peer import AgentGone, AgentProblem, JsonPeer
-from hapi.session.session import Session, Start
+from hapi.session.agent.jsonrpc_peer import AgentError, AgentExited, JsonRpcPeer
+from hapi.session.session import Session, SessionStart
 from hapi.session.startup.command_line import Arguments
 
 SID = "5b0cf2a6-27e5-4f6e-9a39-58a3d9c1c111"
@@ -47,7 +47,7 @@ class MemoryLink:
     def on_event(self, name, handle):
         self._on_event[name] = handle
 
-    def review_with(self, review):
+    def reconcile_with(self, review):
         self.review = review
 
     def emit(self, event, *args, keep=True):
@@ -73,7 +73,7 @@ class MemoryLink:
         self.running = self.connected = False
         return succeed(None)
 
-    async def farewell(self):
+    async def leave(self):
         self.left = True
         await self.stopService()
 
@@ -159,17 +159,17 @@ class MemoryAgent:
     clock: Clock
     modes: Any = None
     loads: bool = True
-    problem: AgentProblem | None = None  # session/new fails with it
+    problem: AgentError | None = None  # session/new fails with it
     prompts: list[str] = field(factory=list)
     calls: list[tuple[str, Any]] = field(factory=list)
     ends: int = 0
     answer: Deferred[Any] | None = None
-    peer: JsonPeer = field(init=False)
-    ours: JsonPeer = field(init=False)
+    peer: JsonRpcPeer = field(init=False)
+    ours: JsonRpcPeer = field(init=False)
 
     def __attrs_post_init__(self):
-        self.ours = JsonPeer(self.clock, self._to_agent)
-        self.peer = JsonPeer(self.clock, self.ours.received)
+        self.ours = JsonRpcPeer(self.clock, self._to_agent)
+        self.peer = JsonRpcPeer(self.clock, self.ours.received)
         self.peer.handlers |= {
             "initialize": lambda params: {
                 "protocolVersion": 1,
@@ -202,7 +202,7 @@ class MemoryAgent:
 
     def _option(self, params):
         if params["value"] == "broken":
-            raise AgentProblem(-32602, "model not found: broken")
+            raise AgentError(-32602, "model not found: broken")
         return self._called("session/set_config_option", params, {"configOptions": []})
 
     def _prompt(self, params):
@@ -225,7 +225,7 @@ class MemoryAgent:
 
     def fail(self, message):
         answer, self.answer = self.answer, None
-        answer.errback(AgentProblem(-32603, message))
+        answer.errback(AgentError(-32603, message))
 
     def ask(self, call_id="c1", title="Shell: ls", kind="execute", command="ls"):
         options = [
@@ -300,7 +300,7 @@ class SessionStage:
     err: Any = None
 
     def __attrs_post_init__(self):
-        facts = Facts(
+        facts = SessionFacts(
             "/w", "box", "linux", "m", "/h", "/h/.hapi", "/lib", 7, "runner", self.agent_name, 1000
         )
         metadata = self.stored or facts.metadata()
@@ -314,7 +314,7 @@ class SessionStage:
             "agentStateVersion": 1,
         }
         arguments = evolve(self.arguments, agent=self.agent_name)
-        start = Start(
+        start = SessionStart(
             BUILT_IN[self.agent_name], arguments, facts, self.mode, self.home, {}, self.attempt
         )
         self.session = Session(self.clock, start, row, self.link, self.host, self._rows)
@@ -350,4 +350,4 @@ class SessionStage:
         return done
 
 
-__all__ = ["SID", "AgentGone", "MemoryAgent", "MemoryHost", "MemoryLink", "SessionStage"]
+__all__ = ["SID", "AgentExited", "MemoryAgent", "MemoryHost", "MemoryLink", "SessionStage"]

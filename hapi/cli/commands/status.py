@@ -11,7 +11,7 @@ from hapi.cli.base.errors import NOT_RUNNING, Stop
 from hapi.cli.base.output import print_json, say, table
 from hapi.cli.base.run import run_once
 from hapi.home import Home
-from hapi.protocol.control import standing
+from hapi.protocol.control import hub_connection_problem
 from hapi.redaction import escape_control
 
 KEYS = {  # of a session → the head of its column
@@ -65,7 +65,7 @@ def registered_words(status: dict[str, Any]) -> str:
     """Whether the hub knows the machine and reaches it, and why not."""
     if status.get("registered") is None:
         return f"unknown: {escape_control((status.get('hub') or {}).get('reason') or 'it does not tell')}"
-    trouble = standing(status)
+    trouble = hub_connection_problem(status)
     if trouble is None:
         return "yes, and connected"
     return escape_control(

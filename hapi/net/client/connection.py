@@ -11,26 +11,26 @@ from twisted.python.failure import Failure
 
 from hapi.net.common.websocket import ClientSocket
 from hapi.protocol.channel import (
-    Acked,
+    AckReceived,
     ClientChannel,
     Close,
-    Event,
+    EventReceived,
     Joined,
-    Left,
-    Refused,
+    JoinRefused,
+    PeerLeft,
     Send,
     Step,
 )
 
 
-class Owner(Protocol):
+class ConnectionListener(Protocol):
     """What a connection tells the link; `connection_ended` exactly once, last."""
 
     def connection_joined(self, connection: Connection) -> None: ...
     def connection_refused(self, connection: Connection, message: str) -> None: ...
-    def connection_event(self, connection: Connection, event: Event) -> None: ...
-    def connection_acked(self, connection: Connection, acked: Acked) -> None: ...
-    def connection_flows(self, connection: Connection, freely: bool) -> None: ...
+    def connection_event(self, connection: Connection, event: EventReceived) -> None: ...
+    def connection_acked(self, connection: Connection, acked: AckReceived) -> None: ...
+    def connection_writable_changed(self, connection: Connection, writable: bool) -> None: ...
     def connection_ended(
         self, connection: Connection, reason: str | None, cause: Failure | None
     ) -> None:
@@ -43,23 +43,23 @@ class Connection:
 
     _clock: IReactorTime
     _socket: ClientSocket
-    _owner: Owner
+    _listener: ConnectionListener
     _channel: ClientChannel
     _look: IDelayedCall | None = None
     _why: str | None = None
-    flowing: bool = True
+    writable: bool = True
 
     @classmethod
     def begin(
         cls,
         clock: IReactorTime,
         socket: ClientSocket,
-        owner: Owner,
+        listener: ConnectionListener,
         namespace: str,
         auth: Mapping[str, Any],
     ) -> Connection:
         connection = cls(
-            clock, socket, owner, ClientChannel.start(namespace, auth, clock.seconds())
+            clock, socket, listener, ClientChannel.start(namespace, auth, clock.seconds())
         )
         connection._watch()
         return connection
@@ -92,30 +92,30 @@ class Connection:
     def received_binary(self) -> None:
         self.end("the hub sent a binary message")
 
-    def flows(self, freely: bool) -> None:
-        self.flowing = freely
-        self._owner.connection_flows(self, freely)
+    def writable_changed(self, writable: bool) -> None:
+        self.writable = writable
+        self._listener.connection_writable_changed(self, writable)
 
     def closed(self, code: int | None, reason: str, cause: Failure | None) -> None:
         self._rest()
-        self._owner.connection_ended(self, self._why or reason or None, cause)
+        self._listener.connection_ended(self, self._why or reason or None, cause)
 
     def _do(self, steps: list[Step]) -> None:
         for step in steps:
             match step:
                 case Send(text):
                     self._socket.send_text(text)
-                case Event():
-                    self._owner.connection_event(self, step)
-                case Acked():
-                    self._owner.connection_acked(self, step)
+                case EventReceived():
+                    self._listener.connection_event(self, step)
+                case AckReceived():
+                    self._listener.connection_acked(self, step)
                 case Joined():
-                    self._owner.connection_joined(self)
-                case Refused(message):
-                    self._owner.connection_refused(self, message)
+                    self._listener.connection_joined(self)
+                case JoinRefused(message):
+                    self._listener.connection_refused(self, message)
                     self.end(f"the hub refused us: {message}")
-                case Left():
-                    self._owner.connection_refused(self, "the hub put us out of the namespace")
+                case PeerLeft():
+                    self._listener.connection_refused(self, "the hub put us out of the namespace")
                     self.end("the hub put us out of the namespace")
                 case Close(reason):
                     self.end(reason)
@@ -133,7 +133,7 @@ class Connection:
         )
 
     def _glance(self) -> None:
-        steps = self._channel.overdue(self._clock.seconds())
+        steps = self._channel.check_deadline(self._clock.seconds())
         if steps:
             self._do(steps)
             self._socket.abort()  # a peer that is silent answers no closing handshake either

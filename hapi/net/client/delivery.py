@@ -18,14 +18,14 @@ MOST_TRIES = 5  # losses in a row after which a message is taken for the cause o
 
 
 @frozen(eq=False)
-class Sent:
+class UnconfirmedEvent:
     """A kept event whose arrival is unsure."""
 
     event: str
     args: tuple[Any, ...]
 
 
-Review = Callable[[list[Sent]], Awaitable[list[Sent]]]
+Review = Callable[[list[UnconfirmedEvent]], Awaitable[list[UnconfirmedEvent]]]
 
 
 @define(eq=False)
@@ -46,7 +46,7 @@ class Delivery:
         connection = self._connection
         return (
             connection
-            if connection is not None and connection.flowing and not self._reviewing
+            if connection is not None and connection.writable and not self._reviewing
             else None
         )
 
@@ -119,7 +119,7 @@ class Delivery:
     async def _missing(self, unsure: tuple[Entry, ...]) -> list[Entry]:
         if self.review is None:
             return list(unsure)
-        asked = {Sent(entry.event or "", entry.args): entry for entry in unsure}
+        asked = {UnconfirmedEvent(entry.event or "", entry.args): entry for entry in unsure}
         try:
             missing = set(await self.review(list(asked)))
         except Exception:

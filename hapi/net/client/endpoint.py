@@ -57,25 +57,25 @@ _OURS = frozenset(
 )
 
 
-def upgrade_headers(extra: Mapping[str, str]) -> dict[str, str]:
+def extra_upgrade_headers(extra: Mapping[str, str]) -> dict[str, str]:
     """The user's extra headers that may go into the upgrade request, `Authorization` included."""
     return {
         name: value
         for name, value in extra.items()
         if name.lower() not in _OURS
         and not name.lower().startswith("sec-websocket-")
-        and is_header(name, value)
+        and is_valid_header(name, value)
     }
 
 
-def is_header(name: str, value: str) -> bool:
+def is_valid_header(name: str, value: str) -> bool:
     """Whether these two can stand in an HTTP head."""
     return bool(_NAME.fullmatch(name)) and value.isprintable() and value.isascii()
 
 
 @implementer(IStreamClientEndpoint)
 @define(eq=False)
-class Watched:
+class ObservedEndpoint:
     """An endpoint that tells why an attempt failed; ClientService keeps that to itself."""
 
     _endpoint: IStreamClientEndpoint

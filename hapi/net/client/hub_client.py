@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 
-from hapi.net.client.endpoint import is_header
-from hapi.net.common.errors import HubRefused, HubUnreachable, connection_words
+from hapi.net.client.endpoint import is_valid_header
+from hapi.net.common.errors import HubRefused, HubUnreachable, describe_connection_error
 from hapi.protocol.engineio import Malformed
 from hapi.protocol.socketio import from_json, to_json
 from hapi.settings import HubAccess
@@ -96,9 +96,9 @@ class HubClient:
         except (HubRefused, CancelledError):
             raise
         except (OSError, Error, ResponseFailed, ValueError) as problem:
-            raise HubUnreachable(connection_words(problem, self._access.url)) from problem
+            raise HubUnreachable(describe_connection_error(problem, self._access.url)) from problem
         except Exception as problem:  # DNS, TLS, time-outs: many unrelated classes
-            raise HubUnreachable(connection_words(problem, self._access.url)) from problem
+            raise HubUnreachable(describe_connection_error(problem, self._access.url)) from problem
         kind = (response.headers.getRawHeaders("content-type") or [""])[0]
         return response.code, kind, b"".join(chunks)
 
@@ -118,7 +118,7 @@ class HubClient:
         return own | {
             name: value
             for name, value in self._access.headers.items()
-            if name.lower() not in taken and is_header(name, value)
+            if name.lower() not in taken and is_valid_header(name, value)
         }
 
 

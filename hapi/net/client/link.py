@@ -16,26 +16,31 @@ from twisted.python.failure import Failure
 
 from hapi.net.client.backoff import Backoff
 from hapi.net.client.connection import Connection
-from hapi.net.client.delivery import Delivery, Review, Sent
-from hapi.net.client.endpoint import Watched, hub_endpoint, upgrade_headers, websocket_url
+from hapi.net.client.delivery import Delivery, Review, UnconfirmedEvent
+from hapi.net.client.endpoint import (
+    ObservedEndpoint,
+    extra_upgrade_headers,
+    hub_endpoint,
+    websocket_url,
+)
 from hapi.net.client.outbox import Entry
 from hapi.net.common.errors import (
     AckTimeout,
     FrameTooLarge,
     LinkLost,
-    certificate_words,
-    connection_words,
+    describe_certificate_error,
+    describe_connection_error,
 )
-from hapi.net.common.pending_calls import Calls
+from hapi.net.common.pending_calls import PendingCalls
 from hapi.net.common.rpc import RpcTable
 from hapi.net.common.websocket import ClientSocket, ClientSocketFactory, message_size
-from hapi.protocol.channel import Acked, Event, ack_text, event_text
+from hapi.protocol.channel import AckReceived, EventReceived, ack_text, event_text
 from hapi.protocol.engineio import MAX_PAYLOAD
 from hapi.protocol.rpc import REGISTER, REQUEST, error
 from hapi.protocol.socketio import to_json
 from hapi.settings import HubAccess
 
-__all__ = ["AckTimeout", "FrameTooLarge", "HubLink", "LinkLost", "LinkStatus", "Sent"]
+__all__ = ["AckTimeout", "FrameTooLarge", "HubLink", "LinkLost", "LinkStatus", "UnconfirmedEvent"]
 
 NAMESPACE = "/cli"
 FAREWELL = 1.0  # seconds for the last messages, `41` and the closing handshake together
@@ -79,7 +84,7 @@ class HubLink(Service):
         self._auth = {"token": access.token, **auth}
         self._backoff = Backoff(random or Random())
         self._delivery = Delivery(lambda: self.call(BARRIER, timeout=BARRIER_SECONDS))
-        self._calls = Calls(reactor)
+        self._calls = PendingCalls(reactor)
         self._next_ack = 0
         self._owed = 0
         self._leaving = False
@@ -90,16 +95,18 @@ class HubLink(Service):
         self._on_status: list[Callable[[LinkStatus], object]] = []
         self._on_event: dict[str, Callable[..., object]] = {}
         self.status = LinkStatus("stopped", None, reactor.seconds())
-        headers = upgrade_headers(access.headers)
+        headers = extra_upgrade_headers(access.headers)
         factory = ClientSocketFactory(reactor, websocket_url(access.url), headers, self._begin)
-        watched = Watched(endpoint or hub_endpoint(reactor, access.url), self._attempt_failed)
+        watched = ObservedEndpoint(
+            endpoint or hub_endpoint(reactor, access.url), self._attempt_failed
+        )
         self._client = ClientService(
             watched, factory, retryPolicy=self._backoff.delay, clock=reactor
         )
         rpc.on_added = self._register
 
     # --- for the program that uses the link
-    def review_with(self, review: Review) -> None:
+    def reconcile_with(self, review: Review) -> None:
         """Ask `review` after a reconnect: of these kept events, sent before the connection was lost, which did the hub not get?
 
         They are sent again, before anything newer. Without it, or when it fails, all of them are: none is lost, and the few
@@ -131,7 +138,7 @@ class HubLink(Service):
         text = self._text(event, args, None)
         if keep:
             self._delivery.post(Entry(text, event=event, args=args))
-        elif self._joined is not None and self._joined.flowing:
+        elif self._joined is not None and self._joined.writable:
             self._joined.send(text)
 
     def call(self, event: str, *args: Any, timeout: float = 10.0) -> Deferred[Any]:
@@ -160,7 +167,7 @@ class HubLink(Service):
         for method in self.rpc.methods:
             self._register(method)
 
-    async def farewell(self) -> None:
+    async def leave(self) -> None:
         """Send what waits, leave the namespace, close politely (1 s at most for the hub's half), then stop."""
         if (connection := self._joined) is not None:
             self._delivery.flush()
@@ -214,12 +221,12 @@ class HubLink(Service):
         self._backoff.refused()
         self._say("refused", f"the hub refused us: {message}")
 
-    def connection_flows(self, connection: Connection, freely: bool) -> None:
-        if freely and connection is self._joined:
+    def connection_writable_changed(self, connection: Connection, writable: bool) -> None:
+        if writable and connection is self._joined:
             self._owed = 0
             self._delivery.flush()
 
-    def connection_event(self, connection: Connection, event: Event) -> None:
+    def connection_event(self, connection: Connection, event: EventReceived) -> None:
         if event.name == REQUEST:
             answer = Deferred.fromCoroutine(self.rpc.answer(event.args[0] if event.args else None))
         elif (handle := self._on_event.get(event.name)) is not None:
@@ -231,7 +238,7 @@ class HubLink(Service):
             lambda failure: self.log.failure("Event {name} failed", failure, name=event.name)
         )
 
-    def connection_acked(self, connection: Connection, acked: Acked) -> None:
+    def connection_acked(self, connection: Connection, acked: AckReceived) -> None:
         self._calls.answered(acked.ack, acked.args)
 
     def connection_ended(
@@ -244,9 +251,9 @@ class HubLink(Service):
         self._backoff.failed()
         problem = cause.value if cause is not None else None
         words = (
-            certificate_words(problem, self._access.url)
+            describe_certificate_error(problem, self._access.url)
             or reason
-            or connection_words(problem, self._access.url)
+            or describe_connection_error(problem, self._access.url)
         )
         self._calls.fail_sent(LinkLost(words))
         if self.running and not self._leaving and (self.status.phase != "refused" or was_joined):
@@ -267,7 +274,7 @@ class HubLink(Service):
     def _attempt_failed(self, failure: Failure) -> None:
         self._backoff.failed()
         if self.running:
-            self._say("connecting", connection_words(failure.value, self._access.url))
+            self._say("connecting", describe_connection_error(failure.value, self._access.url))
 
     def _register(self, method: str) -> None:
         if self._joined is not None:
@@ -281,7 +288,7 @@ class HubLink(Service):
             )
         return text
 
-    def _answer(self, result: Any, connection: Connection, event: Event) -> None:
+    def _answer(self, result: Any, connection: Connection, event: EventReceived) -> None:
         if event.ack is None or connection is not self._joined:
             return
         text = ack_text(NAMESPACE, event.ack, [] if result is None else [result])
@@ -290,7 +297,7 @@ class HubLink(Service):
                 error(f"the answer would be a message of {size} bytes; the limit is {MAX_PAYLOAD}")
             )
             text = ack_text(NAMESPACE, event.ack, [problem])
-        if not connection.flowing:
+        if not connection.writable:
             self._owed += len(text)
             if self._owed > OWED_MOST:
                 connection.end("the hub does not read its answers")

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from hapi.net.common.errors import AckTimeout, LinkLost
-from hapi.protocol.versioned import Mismatch, NotTaken, Stored, judge, pause
+from hapi.protocol.versioned import Mismatch, NotStored, Stored, read_update_answer, retry_delay
 
 
 @define(eq=False)
@@ -138,7 +138,7 @@ class VersionedDocument:
     def _judge(self, answer: Any, sent: Any) -> None:
         if not self._flying:  # stopped meanwhile
             return
-        match judge(answer, self._field, sent):
+        match read_update_answer(answer, self._field, sent):
             case Stored(value, version):
                 self.adopt(value, version)
                 self._failures = 0
@@ -148,7 +148,7 @@ class VersionedDocument:
                 self._again(
                     "version mismatch", at_once=self._failures == 0
                 )  # one other write is no storm
-            case NotTaken(reason):
+            case NotStored(reason):
                 self._again(reason or "malformed")
 
     def _hold(self, failure: Failure) -> None:
@@ -173,7 +173,7 @@ class VersionedDocument:
         if at_once:
             self._go()
             return
-        seconds = pause(self._failures, self._random)
+        seconds = retry_delay(self._failures, self._random)
         self.log.debug(
             "{field} goes again in {seconds:.2f} s: {reason}",
             field=self._field,

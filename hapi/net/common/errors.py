@@ -45,12 +45,12 @@ class HubUnreachable(Exception):
         self.reason = reason
 
 
-def connection_words(error: BaseException | None, host: str) -> str:
+def describe_connection_error(error: BaseException | None, host: str) -> str:
     """Why a connection to `host` failed, as one clause. Knows DNS, refused ports, time-outs and certificates."""
     from twisted.internet import error as network
 
     seen = _innermost(error)
-    if tls := certificate_words(error, host):
+    if tls := describe_certificate_error(error, host):
         return tls
     match seen:
         case None:
@@ -79,7 +79,7 @@ def _innermost(error: BaseException | None) -> BaseException | None:
     return error
 
 
-def certificate_words(error: BaseException | None, host: str) -> str | None:
+def describe_certificate_error(error: BaseException | None, host: str) -> str | None:
     """What is wrong with the TLS of `host`, as one clause; None when `error` is about something else."""
     seen = _innermost(error)
     if isinstance(seen, CertificateRefused):

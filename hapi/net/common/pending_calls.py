@@ -22,7 +22,7 @@ class _Call:
 
 
 @define(eq=False)
-class Calls:
+class PendingCalls:
     """Shared by both ends. An answer that comes twice, late, or to nothing is ignored (N09)."""
 
     _clock: IReactorTime

@@ -14,12 +14,12 @@ from typing import Any, Protocol
 
 import txaio
 
-from hapi.startup import absent
+from hapi.startup import hidden_modules
 
 os.environ.setdefault("AUTOBAHN_USE_NVX", "0")  # read once, when autobahn is imported
 txaio.use_twisted()
 
-with absent("click", "cbor2"):  # taken when they are there, for colours and for WAMP
+with hidden_modules("click", "cbor2"):  # taken when they are there, for colours and for WAMP
     from autobahn.websocket import protocol as autobahn
     from autobahn.websocket.compress_deflate import (
         PerMessageDeflateOffer,
@@ -36,18 +36,18 @@ from zope.interface import implementer  # noqa: E402
 from hapi.protocol.engineio import MAX_PAYLOAD  # noqa: E402
 
 COMPRESS_FROM = 1024  # bytes; the real client sends shorter messages plain
-CLOSE_PATIENCE = 1.0  # seconds for the peer's half of the closing handshake
+CLOSE_TIMEOUT = 1.0  # seconds for the peer's half of the closing handshake
 HEADER_LIMIT = 64 * 1024  # bytes of an HTTP head
 NORMAL, TOO_BIG, INVALID_TEXT, POLICY = 1000, 1009, 1007, 1008
 
 
-class Holder(Protocol):
+class WebSocketHandler(Protocol):
     """Who owns a WebSocket: told what happens to it, in this order, `closed` exactly once."""
 
     def opened(self) -> None: ...
     def received(self, text: str) -> None: ...
     def received_binary(self) -> None: ...
-    def flows(self, freely: bool) -> None:
+    def writable_changed(self, writable: bool) -> None:
         """False: the peer reads slowly, the transport's buffer is full. True: it has drained."""
 
     def closed(self, code: int | None, reason: str, cause: Failure | None) -> None: ...
@@ -58,7 +58,7 @@ def message_size(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
-def masked(payload: bytes, mask: bytes, offset: int = 0) -> bytes:
+def apply_mask(payload: bytes, mask: bytes, offset: int = 0) -> bytes:
     """RFC 6455 5.3: `payload` XOR `mask` repeated; `offset` bytes of the frame went before. Its own inverse."""
     length = len(payload)
     key = (mask[offset % 4 :] + mask[: offset % 4]) * (length // 4 + 1)
@@ -76,7 +76,7 @@ class _Socket(TwistedProtocol):
     )  # silent unless the host starts txaio's logging; what matters is told to the holder
     our_log = Logger()
     peer: str | None = None
-    holder: Holder
+    handler: WebSocketHandler
     clock: IReactorTime
     _cutting: IDelayedCall | None = None
     _told = False
@@ -144,10 +144,10 @@ class _Socket(TwistedProtocol):
 
     # --- IPushProducer: the transport tells whether the peer reads
     def pauseProducing(self) -> None:
-        self.holder.flows(False)
+        self.handler.writable_changed(False)
 
     def resumeProducing(self) -> None:
-        self.holder.flows(True)
+        self.handler.writable_changed(True)
 
     def stopProducing(self) -> None:
         """The connection is going; `connectionLost` tells."""
@@ -165,18 +165,18 @@ class _Socket(TwistedProtocol):
 
     # --- what Autobahn tells
     def _onOpen(self) -> None:
-        self._guarded(self.holder.opened)
+        self._guarded(self.handler.opened)
 
     def _onMessage(self, payload: bytes, isBinary: bool) -> None:
         if isBinary:
-            self._guarded(self.holder.received_binary)
+            self._guarded(self.handler.received_binary)
             return
         try:
             text = payload.decode()
         except UnicodeDecodeError:
             self._invalid_payload("a text message that is not UTF-8")  # type: ignore[attr-defined]
             return
-        self._guarded(self.holder.received, text)
+        self._guarded(self.handler.received, text)
 
     def _onMessageBegin(self, isBinary: bool) -> None:
         self.onMessageBegin(isBinary)  # type: ignore[attr-defined]
@@ -214,7 +214,7 @@ class _Socket(TwistedProtocol):
         self._told = True
         words = reason if wasClean else self.wasNotCleanReason
         try:
-            self.holder.closed(self.remoteCloseCode, words or "", self._cause)  # type: ignore[attr-defined]
+            self.handler.closed(self.remoteCloseCode, words or "", self._cause)  # type: ignore[attr-defined]
         except Exception:
             self.our_log.failure("A WebSocket's end could not be told")
 
@@ -233,13 +233,13 @@ class _Socket(TwistedProtocol):
             head += struct.pack("!BQ", flag | 127, length)
         if flag:
             key = token_bytes(4)
-            head, payload = head + key, masked(payload, key)
+            head, payload = head + key, apply_mask(payload, key)
         self.sendData(head + payload)  # type: ignore[attr-defined]
 
     def onFrameData(self, payload: bytes) -> Any:
         if self.current_frame.mask:  # type: ignore[attr-defined]
             offset = self.current_frame_masker.pointer() - len(payload)  # type: ignore[attr-defined]
-            payload = masked(payload, self.current_frame.mask, offset)  # type: ignore[attr-defined]
+            payload = apply_mask(payload, self.current_frame.mask, offset)  # type: ignore[attr-defined]
         return super().onFrameData(payload)  # type: ignore[misc]
 
     def _guarded(self, call: Any, *args: Any) -> None:
@@ -251,7 +251,7 @@ class _Socket(TwistedProtocol):
 
     def _cut_later(self) -> None:
         if self._cutting is None:
-            self._cutting = self.clock.callLater(CLOSE_PATIENCE, self.abort)
+            self._cutting = self.clock.callLater(CLOSE_TIMEOUT, self.abort)
 
 
 OPTIONS: Mapping[str, Any] = {
@@ -292,10 +292,10 @@ class ClientSocketFactory(_Factory, autobahn.WebSocketClientFactory):  # type: i
     log = txaio.make_logger()
 
     def __init__(
-        self, clock: IReactorTime, url: str, headers: Mapping[str, str], make_holder: Any
+        self, clock: IReactorTime, url: str, headers: Mapping[str, str], make_handler: Any
     ) -> None:
         super().__init__(url, useragent=None, headers=dict(headers))
-        self._clock, self._make_holder = clock, make_holder
+        self._clock, self._make_handler = clock, make_handler
         self.setProtocolOptions(
             serverConnectionDropTimeout=0,
             perMessageCompressionOffers=[PerMessageDeflateOffer(request_no_context_takeover=True)],
@@ -306,7 +306,7 @@ class ClientSocketFactory(_Factory, autobahn.WebSocketClientFactory):  # type: i
     def buildProtocol(self, address: Any) -> ClientSocket:
         socket = ClientSocket()
         socket.factory, socket.clock = self, self._clock
-        socket.holder = self._make_holder(socket)
+        socket.handler = self._make_handler(socket)
         return socket
 
 
@@ -316,9 +316,9 @@ class ServerSocketFactory(_Factory, autobahn.WebSocketServerFactory):  # type: i
     noisy = False
     log = txaio.make_logger()
 
-    def __init__(self, clock: IReactorTime, make_holder: Any) -> None:
+    def __init__(self, clock: IReactorTime, make_handler: Any) -> None:
         super().__init__(server="")
-        self._clock, self._make_holder = clock, make_holder
+        self._clock, self._make_handler = clock, make_handler
         self.setProtocolOptions(
             perMessageCompressionAccept=_accept_offer, allowNullOrigin=True, **OPTIONS
         )
@@ -326,7 +326,7 @@ class ServerSocketFactory(_Factory, autobahn.WebSocketServerFactory):  # type: i
     def buildProtocol(self, address: Any) -> ServerSocket:
         socket = ServerSocket()
         socket.factory, socket.clock = self, self._clock
-        socket.holder = self._make_holder(socket)
+        socket.handler = self._make_handler(socket)
         return socket
 
 

@@ -14,14 +14,14 @@ from twisted.python.failure import Failure
 from zope.interface import Interface
 
 from hapi.net.common.errors import ConnectRefused, FrameTooLarge, PeerGone
-from hapi.net.common.pending_calls import Calls
+from hapi.net.common.pending_calls import PendingCalls
 from hapi.net.common.websocket import ServerSocket, message_size
 from hapi.protocol.channel import (
-    Acked,
+    AckReceived,
     Close,
-    Event,
-    Joining,
-    Left,
+    EventReceived,
+    JoinRequested,
+    PeerLeft,
     Send,
     ServerChannel,
     Step,
@@ -59,11 +59,11 @@ class Peer:
     gone: bool = False
     _joining: bool = True
     _rooms: set[str] = field(factory=set)
-    _calls: Calls = field(init=False)
+    _calls: PendingCalls = field(init=False)
     _held: list[str] = field(factory=list)  # emitted before the CONNECT reply
 
     def __attrs_post_init__(self) -> None:
-        self._calls = Calls(self._socket.server.clock)
+        self._calls = PendingCalls(self._socket.server.clock)
 
     @property
     def rooms(self) -> frozenset[str]:
@@ -126,7 +126,7 @@ class Peer:
         for text in held:
             self.send(text)
 
-    def acked(self, acked: Acked) -> None:
+    def acked(self, acked: AckReceived) -> None:
         self._calls.answered(acked.ack, acked.args)
 
     def answer(self, number: int) -> Callable[..., None]:
@@ -220,8 +220,8 @@ class ClientConnection:
     def received_binary(self) -> None:
         self.end("a binary message")
 
-    def flows(self, freely: bool) -> None:
-        self._flowing = freely
+    def writable_changed(self, writable: bool) -> None:
+        self._flowing = writable
         while self._flowing and self._backlog:
             text = self._backlog.popleft()
             self._backlog_size -= len(text)
@@ -241,13 +241,13 @@ class ClientConnection:
             match step:
                 case Send(text):
                     self.send(text)
-                case Joining(namespace, auth):
+                case JoinRequested(namespace, auth):
                     self._admit(namespace, auth)
-                case Event():
+                case EventReceived():
                     self._event(step)
-                case Acked() if (peer := self._peers.get(step.namespace)) is not None:
+                case AckReceived() if (peer := self._peers.get(step.namespace)) is not None:
                     peer.acked(step)
-                case Left(namespace) if (peer := self._peers.get(namespace)) is not None:
+                case PeerLeft(namespace) if (peer := self._peers.get(namespace)) is not None:
                     self._gone(peer, "client left")
                 case Close(reason):
                     self.end(reason)
@@ -270,7 +270,7 @@ class ClientConnection:
         self._do(self._channel.accept(namespace, peer.id))
         peer.admitted()
 
-    def _event(self, event: Event) -> None:
+    def _event(self, event: EventReceived) -> None:
         peer = self._peers.get(event.namespace)
         if peer is None:
             return
@@ -305,6 +305,6 @@ class ClientConnection:
 
     def _glance(self) -> None:
         assert self._channel is not None
-        self._do(self._channel.overdue(self.server.clock.seconds()))
+        self._do(self._channel.check_deadline(self.server.clock.seconds()))
         if not self._channel.closed:
             self._watch()

@@ -16,7 +16,7 @@ from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from hapi.net.common.errors import ConnectRefused, PeerGone
-from hapi.net.common.websocket import CLOSE_PATIENCE, ServerSocketFactory
+from hapi.net.common.websocket import CLOSE_TIMEOUT, ServerSocketFactory
 from hapi.net.server.peers import ClientConnection, INamespace, Peer, checked
 from hapi.protocol.channel import event_text
 from hapi.protocol.engineio import (
@@ -101,7 +101,7 @@ class SocketServer:
             closed: Deferred[None] = Deferred()
             self._closing[connection] = closed
             waiting.append(
-                closed.addTimeout(CLOSE_PATIENCE * 1.5, self.clock).addErrback(lambda _: None)
+                closed.addTimeout(CLOSE_TIMEOUT * 1.5, self.clock).addErrback(lambda _: None)
             )
             connection.end("the hub stops")
         await DeferredList(waiting)

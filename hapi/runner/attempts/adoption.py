@@ -22,7 +22,7 @@ from hapi.protocol.attempt import (
     AttemptSession,
     StopOrder,
 )
-from hapi.protocol.control import DIRECTLY
+from hapi.protocol.control import STARTED_BY_USER
 from hapi.protocol.spawn import Worktree
 from hapi.runner.attempts.child import Child
 from hapi.runner.attempts.registry import Children
@@ -215,7 +215,7 @@ class Adoption:
             agent=request.agent,
             directory=request.cwd,
             started_at=request.at,
-            started_by=DIRECTLY if request.asked_by == "terminal" else "runner",
+            started_by=STARTED_BY_USER if request.asked_by == "terminal" else "runner",
             requested_id=request.existing_session_id,
             announce_within=max(self._announce_within - elapsed, LEAST_LEASE),
             start_within=self._start_within - elapsed,

@@ -16,7 +16,7 @@ from hapi.attempts import MARK
 from hapi.one_shot import OneShotObserver
 from hapi.process import Exit, IProcesses, ProcessIdentity
 from hapi.protocol.attempt import AttemptEnd, StopOrder
-from hapi.protocol.control import Listed, StopStatus
+from hapi.protocol.control import ListedSession, StopStatus
 from hapi.runner.attempts.child import Child
 from hapi.runner.attempts.holders import check_holder
 from hapi.runner.attempts.stall import Thresholds, activity, stuck
@@ -52,7 +52,7 @@ class Children:
     _by_attempt: dict[str, Child] = field(factory=dict)
     _by_name: dict[str, dict[str, Child]] = field(factory=dict)  # session id → attempt → child
     _by_pid: dict[int, Child] = field(factory=dict)
-    _listing: list[Listed] | None = None  # as long as nothing has changed
+    _listing: list[ListedSession] | None = None  # as long as nothing has changed
     _listed_at: float = 0.0
     log = Logger()
 
@@ -142,16 +142,16 @@ class Children:
         sign = last_sign(child.folder) if in_turn else None  # asked for only where it decides
         return activity(child.report, stuck(child.report, sign, self._now(), self.thresholds))
 
-    def listed(self) -> list[Listed]:
+    def listed(self) -> list[ListedSession]:
         """Live sessions that have reported or may have, oldest first. The very same list while nothing of it has changed."""
         now = self._now()
         if self._listing is None or not 0 <= now - self._listed_at < FRESH:
             self._listing, self._listed_at = self._list(), now
         return self._listing
 
-    def _list(self) -> list[Listed]:
+    def _list(self) -> list[ListedSession]:
         return [
-            Listed(
+            ListedSession(
                 started_by=child.started_by,
                 happy_session_id=child.session_id or f"PID-{child.pid}",
                 pid=child.pid or 0,

@@ -20,7 +20,7 @@ from hapi.attempts import MARK, AttemptFolder
 from hapi.home import Home
 from hapi.process import IProcesses, ProcessIdentity
 from hapi.protocol.attempt import AttemptProcess, AttemptRequest, AttemptSession
-from hapi.protocol.control import DIRECTLY, SessionStarted
+from hapi.protocol.control import STARTED_BY_USER, SessionStarted
 from hapi.runner.attempts.child import Child
 from hapi.runner.attempts.registry import Children
 from hapi.runner.control.guard import Door
@@ -261,7 +261,7 @@ class Announcements:
             agent=request.agent,
             directory=request.cwd,
             started_at=self._now(),
-            started_by=DIRECTLY,
+            started_by=STARTED_BY_USER,
             identity=identity,
             unverified=proof is None,
         )

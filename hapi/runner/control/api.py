@@ -23,10 +23,10 @@ from hapi.protocol.control import (
     SessionStarted,
     StopSession,
     error_body,
+    http_spawn_answer,
+    hub_connection_problem,
     not_found,
     read_object,
-    spawn_reply,
-    standing,
 )
 from hapi.protocol.spawn import MalformedSpawn, SpawnRequest, SpawnResult, parse_spawn
 from hapi.runner.control.announcements import Rejected, Verdict
@@ -111,7 +111,7 @@ class ControlApi:
     def readyz(self, request: IRequest) -> bytes:
         """What the hub asks for arrives: registered, and linked."""
         status = self._runner.status()
-        reason = standing(status)
+        reason = hub_connection_problem(status)
         told = {
             "ready": reason is None,
             "reason": reason,
@@ -158,7 +158,7 @@ class ControlApi:
             result = await self._runner.spawn(wanted, self._runner.describe_caller(_door(request)))
         finally:
             self._waiting -= 1
-        return _reply(request, *spawn_reply(result))
+        return _reply(request, *http_spawn_answer(result))
 
     @app.route("/interrupted", methods=["POST"])
     def interrupted(self, request: IRequest) -> bytes:
@@ -170,7 +170,7 @@ class ControlApi:
         name = _read(request, StopSession).session_id
         return _reply(
             request,
-            *spawn_reply(
+            *http_spawn_answer(
                 await self._runner.revive(name, self._runner.describe_caller(_door(request)))
             ),
         )

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from hapi.attempts import MARK, AttemptFolder
 from hapi.protocol.attempt import AttemptRequest
-from hapi.protocol.spawn import SpawnRequest, Worktree, argv_for, environment_for
+from hapi.protocol.spawn import SpawnRequest, Worktree, environment_for, session_arguments
 from hapi.runner.attempts.child import Child
 from hapi.runner.config.options import RunnerOptions
 from hapi.runner.spawn.codex_home import private_codex_home
@@ -39,7 +39,7 @@ class Prepared:
 
     @property
     def argv(self) -> tuple[str, ...]:
-        return (*self.options.session_command, *argv_for(self.request, self.linked))
+        return (*self.options.session_command, *session_arguments(self.request, self.linked))
 
     @property
     def top(self) -> str | None:

@@ -135,7 +135,7 @@ class Machine:
         if self.link.connected:
             self._publish_all()
 
-    async def farewell(self, source: ShutdownSource, seconds: float) -> None:
+    async def leave(self, source: ShutdownSource, seconds: float) -> None:
         """Tell the hub that we leave, as far as it listens within `seconds`."""
         self.stopped = True
         self._alive.stop()
@@ -155,7 +155,7 @@ class Machine:
         for document in (self._state, self._metadata):
             if document is not None:
                 document.stop()
-        await self.link.farewell()
+        await self.link.leave()
 
     # --- registration
 

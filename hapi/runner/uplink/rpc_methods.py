@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from hapi.net.common.rpc import RpcTable
-from hapi.protocol.spawn import MalformedSpawn, SpawnRequest, SpawnResult, parse_spawn, wire_result
+from hapi.protocol.spawn import (
+    MalformedSpawn,
+    SpawnRequest,
+    SpawnResult,
+    parse_spawn,
+    rpc_spawn_answer,
+)
 from hapi.runner.config.options import RunnerOptions
 from hapi.runner.spawn.agents import Availability
 from hapi.runner.workspace.browse import list_directory, path_exists
@@ -39,7 +45,7 @@ def offer_methods(rpc: RpcTable, runner: Runner) -> None:
             request = parse_spawn(params)
         except MalformedSpawn as error:
             return {"error": str(error)}
-        return wire_result(await runner.spawn(request, HUB, ANSWER_WITHIN))
+        return rpc_spawn_answer(await runner.spawn(request, HUB, ANSWER_WITHIN))
 
     async def stop_session(params: Any) -> dict[str, Any]:
         name = params.get("sessionId") if isinstance(params, Mapping) else None

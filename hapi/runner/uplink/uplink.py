@@ -81,7 +81,7 @@ class HubSide:
                 self._clock,
                 FAREWELL,
                 "Telling the hub",
-                lambda: machine.farewell(source, FAREWELL - 0.05),
+                lambda: machine.leave(source, FAREWELL - 0.05),
                 self.log,
             )
         await run_step(self._clock, CLOSE_LINK, "Closing the link", machine.close, self.log)

@@ -10,7 +10,13 @@ from twisted.logger import Logger
 
 from hapi.agents import Agent
 from hapi.protocol.acp import Offer, Select
-from hapi.session.agent.driver import AgentGone, AgentProblem, AgentSilent, CouldNotOpen, Driver
+from hapi.session.agent.driver import (
+    AgentError,
+    AgentExited,
+    AgentSessionError,
+    AgentTimeout,
+    Driver,
+)
 
 # Decided here, not by the agent: it goes on asking, and is answered.
 OURS = frozenset({"default", "read-only", "safe-yolo", "yolo", "request-review", "always-proceed"})
@@ -18,7 +24,7 @@ EFFORTS = ("effort", "modelReasoningEffort")
 OTHERS = ("serviceTier", "collaborationMode", "copilotAgentMode")
 
 
-class NotApplied(Exception):
+class SettingRefused(Exception):
     """A setting that this session cannot have; the text is for the person who asked."""
 
 
@@ -34,12 +40,12 @@ def agent_mode(mode: str, select: Select | None, initial: Select | None) -> str 
         offered = (
             ", ".join(choice.value for choice in select.choices) if select is not None else "none"
         )
-        raise NotApplied(f"the agent offers no mode {mode} (it offers {offered})")
+        raise SettingRefused(f"the agent offers no mode {mode} (it offers {offered})")
     return initial.current if initial is not None else None
 
 
 @define(eq=False)
-class Settings:
+class SessionSettings:
     """What `session-alive` reports and `set-session-config` changes. `driver` waits until there is an agent to tell."""
 
     _agent: Agent
@@ -68,7 +74,7 @@ class Settings:
         try:
             for name, value in wanted.items():
                 applied[name] = await self._apply(name, value)
-        except NotApplied as problem:
+        except SettingRefused as problem:
             return {"error": str(problem)}
         finally:
             if applied:
@@ -83,10 +89,10 @@ class Settings:
 
     async def _apply(self, name: str, value: Any) -> Any:
         if value is not None and not isinstance(value, str):
-            raise NotApplied(f"{name} must be a text")
+            raise SettingRefused(f"{name} must be a text")
         if name == "permissionMode":
             if value not in self._agent.permission_modes:
-                raise NotApplied(f"{self._agent.label} has no permission mode {value}")
+                raise SettingRefused(f"{self._agent.label} has no permission mode {value}")
             driver = await self._driver()
             await self._tell(
                 driver, "mode", agent_mode(value, driver.select("mode"), driver.initial.mode)
@@ -97,9 +103,9 @@ class Settings:
         elif name in EFFORTS and name in self._agent.efforts:
             self.effort = await self._select("effort", value)
         elif name in (*OTHERS, *EFFORTS, "model"):
-            raise NotApplied(f"{self._agent.label} has no setting {name}")
+            raise SettingRefused(f"{self._agent.label} has no setting {name}")
         else:
-            raise NotApplied(f"there is no setting {name}")
+            raise SettingRefused(f"there is no setting {name}")
         return value
 
     async def _select(self, part: str, value: str | None) -> str | None:
@@ -118,8 +124,8 @@ class Settings:
             return
         try:
             await driver.set(part, value)
-        except (CouldNotOpen, AgentProblem, AgentGone, AgentSilent) as problem:
-            raise NotApplied(str(problem)) from problem
+        except (AgentSessionError, AgentError, AgentExited, AgentTimeout) as problem:
+            raise SettingRefused(str(problem)) from problem
 
     async def begin(self, driver: Driver) -> list[str]:
         """Bring a new or resumed agent session to these settings; what could not be had, in words."""
@@ -134,7 +140,7 @@ class Settings:
                     else value
                 )
                 await self._tell(driver, part, wanted)
-            except NotApplied as problem:
+            except SettingRefused as problem:
                 problems.append(f"{part} {value}: {problem}")
                 setattr(self, part, self._agent.permission_modes[0] if part == "mode" else None)
         return problems

@@ -12,7 +12,7 @@ from hapi import __version__
 from hapi.protocol.acp import (
     AUTH_REQUIRED,
     PROTOCOL_VERSION,
-    Introduction,
+    AgentIntroduction,
     ModeChanged,
     Offer,
     OptionsChanged,
@@ -30,9 +30,9 @@ from hapi.protocol.acp import (
     setting_call,
 )
 from hapi.protocol.engineio import Malformed
-from hapi.session.agent.jsonrpc_peer import AgentGone, AgentProblem, AgentSilent, JsonPeer
+from hapi.session.agent.jsonrpc_peer import AgentError, AgentExited, AgentTimeout, JsonRpcPeer
 
-__all__ = ["AgentGone", "AgentProblem", "AgentSilent", "CouldNotOpen", "Driver", "TurnEnd"]
+__all__ = ["AgentError", "AgentExited", "AgentSessionError", "AgentTimeout", "Driver", "TurnEnd"]
 
 INTRODUCE_WITHIN, OPEN_WITHIN, SET_WITHIN = (
     60.0,
@@ -44,7 +44,7 @@ CLIENT = {"name": "hapi", "title": "HAPI", "version": __version__}
 ABILITIES = {"fs": {"readTextFile": False, "writeTextFile": False}, "terminal": False}
 
 
-class CouldNotOpen(Exception):
+class AgentSessionError(Exception):
     """The agent runs, but there is no session with it; the text says why."""
 
 
@@ -60,11 +60,11 @@ class TurnEnd:
 class Driver:
     """One agent session. `updated` hears what happens in it, `asked` answers its permission requests with an option's id."""
 
-    peer: JsonPeer
+    peer: JsonRpcPeer
     _updated: Callable[[Update], object]
     _asked: Callable[[PermissionRequest], Awaitable[str | None]]
     session_id: str | None = None
-    introduction: Introduction | None = None
+    introduction: AgentIntroduction | None = None
     offer: Offer = field(factory=Offer)
     initial: Offer = field(factory=Offer)  # what was current when the session was opened
     resumed: bool = False
@@ -89,11 +89,11 @@ class Driver:
             self.introduction = read_introduction(
                 await self.peer.call("initialize", words, INTRODUCE_WITHIN)
             )
-        except (Malformed, AgentProblem) as problem:
-            raise CouldNotOpen(str(problem)) from problem
+        except (Malformed, AgentError) as problem:
+            raise AgentSessionError(str(problem)) from problem
         place = {"cwd": cwd, "mcpServers": []}
         if fork and resume is not None and not self.introduction.forks_sessions:
-            raise CouldNotOpen("it cannot copy a session (fork)")
+            raise AgentSessionError("it cannot copy a session (fork)")
         if (
             not fork
             and resume is not None
@@ -108,11 +108,11 @@ class Driver:
                 )
             else:
                 opened = await self.peer.call("session/new", place, OPEN_WITHIN)
-        except AgentProblem as problem:
-            raise CouldNotOpen(self._words(problem)) from problem
+        except AgentError as problem:
+            raise AgentSessionError(self._words(problem)) from problem
         session_id = opened.get("sessionId") if isinstance(opened, dict) else None
         if not isinstance(session_id, str) or not session_id:
-            raise CouldNotOpen("its answer to session/new names no session")
+            raise AgentSessionError("its answer to session/new names no session")
         self._opened(session_id, opened)
 
     async def _load(self, place: Mapping[str, Any], resume: str) -> bool:
@@ -122,9 +122,9 @@ class Driver:
             loaded = await self.peer.call(
                 "session/load", {"sessionId": resume, **place}, OPEN_WITHIN
             )
-        except AgentProblem as problem:
+        except AgentError as problem:
             if problem.code == AUTH_REQUIRED:
-                raise CouldNotOpen(self._words(problem)) from problem
+                raise AgentSessionError(self._words(problem)) from problem
             self.log.warn(
                 "The agent cannot resume {agent_session}: {reason}",
                 agent_session=resume,
@@ -141,7 +141,7 @@ class Driver:
         self.session_id = session_id
         self.offer = self.initial = read_offer(value)
 
-    def _words(self, problem: AgentProblem) -> str:
+    def _words(self, problem: AgentError) -> str:
         hint = self.introduction.login_hint if self.introduction is not None else None
         return f"{problem} ({hint})" if problem.code == AUTH_REQUIRED and hint else str(problem)
 
@@ -167,7 +167,7 @@ class Driver:
         """Set mode, model or effort. Raises CouldNotOpen when there is no choice, AgentProblem, AgentGone, AgentSilent."""
         select = self.select(part)
         if select is None or self.session_id is None:
-            raise CouldNotOpen(f"the agent offers no choice of {part}")
+            raise AgentSessionError(f"the agent offers no choice of {part}")
         if select.current == value:
             return
         method, params = setting_call(self.session_id, part, select, value)

@@ -11,8 +11,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from hapi.agents import Agent
-from hapi.session.agent.driver import CouldNotOpen, Driver
-from hapi.session.agent.jsonrpc_peer import AgentGone
+from hapi.session.agent.driver import AgentSessionError, Driver
+from hapi.session.agent.jsonrpc_peer import AgentExited
 from hapi.session.agent.process import AgentProcess, environment_of_agent
 from hapi.session.agent.turns import Turns
 
@@ -43,7 +43,9 @@ class AgentHost:
         self.starts += 1
         argv = self._agent.resolved(self._environ)
         if argv is None:
-            raise CouldNotOpen(f"{self._agent.looks_for[0]} is not installed or is not on PATH")
+            raise AgentSessionError(
+                f"{self._agent.looks_for[0]} is not installed or is not on PATH"
+            )
         more = self._agent.environment_for(self._environ, os.geteuid() == 0)
         environment = environment_of_agent(self._environ, session_id, {**more, "PWD": self._cwd})
         process = self._process = AgentProcess(self._reactor, self._agent.label, self._errors)
@@ -51,10 +53,10 @@ class AgentHost:
         try:
             process.start(argv, self._cwd, environment, self._own_group)
         except OSError as error:
-            raise CouldNotOpen(f"{argv[0]}: {error.strerror or error}") from error
+            raise AgentSessionError(f"{argv[0]}: {error.strerror or error}") from error
         try:
             await driver.open(self._cwd, resume, fork)
-        except AgentGone:
+        except AgentExited:
             raise
         except Exception:
             await process.end()

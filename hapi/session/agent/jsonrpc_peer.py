@@ -30,11 +30,11 @@ from hapi.protocol.jsonrpc import (
 )
 
 
-class AgentGone(Exception):
+class AgentExited(Exception):
     """The agent's process ended, or its pipe was closed; the text says how."""
 
 
-class AgentProblem(Exception):
+class AgentError(Exception):
     """The agent answered with an error; a handler that raises it answers with one."""
 
     def __init__(self, code: int, message: str) -> None:
@@ -42,12 +42,12 @@ class AgentProblem(Exception):
         self.code = code
 
 
-class AgentSilent(Exception):
+class AgentTimeout(Exception):
     """The agent did not answer in time."""
 
 
 @define(eq=False)
-class JsonPeer:
+class JsonRpcPeer:
     """`send` writes bytes to the other side. `handlers` answer its requests (sync or async), `hear` gets its notifications."""
 
     _clock: IReactorTime
@@ -65,7 +65,7 @@ class JsonPeer:
     ) -> Deferred[Any]:
         """Fires with the result. Errs with AgentProblem, AgentGone, AgentSilent (after `seconds`; None waits for ever)."""
         if self._closed is not None:
-            return fail(AgentGone(self._closed))
+            return fail(AgentExited(self._closed))
         number, self._next = self._next, self._next + 1
         answer: Deferred[Any] = Deferred(lambda _: self._forget(number))
         self._waiting[number] = answer
@@ -109,7 +109,7 @@ class JsonPeer:
         self._closed = reason
         waiting, self._waiting = self._waiting, {}
         for answer in waiting.values():
-            answer.errback(AgentGone(reason))
+            answer.errback(AgentExited(reason))
 
     def _take(self, line: bytes) -> None:
         match read_message(line):
@@ -126,7 +126,7 @@ class JsonPeer:
                         "The agent could not read a message of ours: {reason}", reason=message
                     )
                 elif (answer := self._pop(number)) is not None:
-                    answer.errback(AgentProblem(code, message))
+                    answer.errback(AgentError(code, message))
 
     def _pop(self, number: int | str) -> Deferred[Any] | None:
         return self._waiting.pop(number, None) if isinstance(number, int) else None
@@ -136,7 +136,7 @@ class JsonPeer:
 
     def _late(self, number: int, words: str) -> None:
         if (answer := self._waiting.pop(number, None)) is not None:
-            answer.errback(AgentSilent(words))
+            answer.errback(AgentTimeout(words))
 
     def _answer(self, asked: Request) -> None:
         handler = self.handlers.get(asked.method)
@@ -150,7 +150,7 @@ class JsonPeer:
 
         def could_not(failure: Failure) -> None:
             code = INVALID_PARAMS if failure.check(Malformed) else INTERNAL_ERROR
-            if isinstance(failure.value, AgentProblem):
+            if isinstance(failure.value, AgentError):
                 code = failure.value.code
             elif code == INTERNAL_ERROR:
                 self.log.failure(
@@ -167,4 +167,4 @@ def _awaited(handler: Callable[[Mapping[str, Any]], Any], params: Mapping[str, A
     return Deferred.fromCoroutine(found) if hasattr(found, "cr_frame") else found
 
 
-__all__ = ["AgentGone", "AgentProblem", "AgentSilent", "JsonPeer", "LineTooLong"]
+__all__ = ["AgentError", "AgentExited", "AgentTimeout", "JsonRpcPeer", "LineTooLong"]

@@ -13,20 +13,20 @@ from hapi.net.client.versioned import VersionedDocument
 from hapi.protocol.acp import PermissionRequest
 from hapi.protocol.session import (
     ABORTED,
-    Answer,
-    Settled,
+    PermissionAnswer,
+    PermissionOutcome,
     automatic_decision,
-    chosen_option,
+    option_for_decision,
     read_answer,
-    with_all_canceled,
+    with_all_requests_canceled,
+    with_completed_request,
     with_request,
-    with_settled,
 )
 from hapi.session.hub.uplink import now_ms
 
 
 @define(eq=False)
-class Pending:
+class PendingPermission:
     """A request that waits for a person."""
 
     request_id: str
@@ -44,14 +44,16 @@ class Permissions:
     _mode: Callable[[], str | None]
     _set_mode: Callable[[str], Awaitable[object]]
     cancel_turn: Callable[[], object] = field(default=lambda: None)
-    on_asked: Callable[[Pending], object] = field(default=lambda pending: None)
-    on_settled: Callable[[Pending, Settled], object] = field(default=lambda pending, settled: None)
-    _pending: dict[str, Pending] = field(factory=dict)
+    on_asked: Callable[[PendingPermission], object] = field(default=lambda pending: None)
+    on_settled: Callable[[PendingPermission, PermissionOutcome], object] = field(
+        default=lambda pending, settled: None
+    )
+    _pending: dict[str, PendingPermission] = field(factory=dict)
     _now: Callable[[], int] = now_ms
     log = Logger()
 
     @property
-    def waiting(self) -> tuple[Pending, ...]:
+    def waiting(self) -> tuple[PendingPermission, ...]:
         return tuple(self._pending.values())
 
     def ask(self, request: PermissionRequest, tool: str, arguments: Any) -> Deferred[str | None]:
@@ -59,14 +61,20 @@ class Permissions:
         decision = automatic_decision(self._mode(), tool, request.call.kind)
         chosen: Deferred[str | None] = Deferred()
         if decision is not None:
-            option = chosen_option(decision, request.options)
-            settled = ABORTED if option is None else Settled("approved", decision)
+            option = option_for_decision(decision, request.options)
+            settled = ABORTED if option is None else PermissionOutcome("approved", decision)
             at = self._now()
             entry = {"tool": tool, "arguments": arguments, "createdAt": at}
-            self._write(lambda state: with_settled(state, request.call.call_id, settled, at, entry))
+            self._write(
+                lambda state: with_completed_request(
+                    state, request.call.call_id, settled, at, entry
+                )
+            )
             chosen.callback(option)
             return chosen
-        pending = Pending(self._free_id(request.call.call_id), tool, arguments, request, chosen)
+        pending = PendingPermission(
+            self._free_id(request.call.call_id), tool, arguments, request, chosen
+        )
         self._pending[pending.request_id] = pending
         at = self._now()
         self._write(lambda state: with_request(state, pending.request_id, tool, arguments, at))
@@ -77,12 +85,12 @@ class Permissions:
         """The `permission` RPC. An id that is not waiting was answered already; raises ValueError for nonsense."""
         await self.decide(read_answer(params))
 
-    async def decide(self, answer: Answer) -> bool:
+    async def decide(self, answer: PermissionAnswer) -> bool:
         """Settle the request that `answer` names; False when it waits no more."""
         pending = self._pending.get(answer.request_id)
         if pending is None:
             return False
-        option = chosen_option(answer.decision, pending.asked.options)
+        option = option_for_decision(answer.decision, pending.asked.options)
         self._settle(pending, answer.settled, option)
         if answer.decision == "abort":
             self.cancel_turn()
@@ -98,19 +106,21 @@ class Permissions:
                 )
         return True
 
-    def cancel_all(self, settled: Settled = ABORTED) -> None:
+    def cancel_all(self, settled: PermissionOutcome = ABORTED) -> None:
         """Nobody will answer any more; the agent hears `cancelled`."""
         at = self._now()
         for pending in self.waiting:
             del self._pending[pending.request_id]
             pending.chosen.callback(None)
             self.on_settled(pending, settled)
-        self._write(lambda state: with_all_canceled(state, settled, at))
+        self._write(lambda state: with_all_requests_canceled(state, settled, at))
 
-    def _settle(self, pending: Pending, settled: Settled, option: str | None) -> None:
+    def _settle(
+        self, pending: PendingPermission, settled: PermissionOutcome, option: str | None
+    ) -> None:
         del self._pending[pending.request_id]
         at = self._now()
-        self._write(lambda state: with_settled(state, pending.request_id, settled, at))
+        self._write(lambda state: with_completed_request(state, pending.request_id, settled, at))
         pending.chosen.callback(option)
         self.on_settled(pending, settled)
 

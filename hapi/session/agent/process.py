@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from hapi.one_shot import OneShotObserver
-from hapi.session.agent.jsonrpc_peer import JsonPeer, LineTooLong
+from hapi.session.agent.jsonrpc_peer import JsonRpcPeer, LineTooLong
 
 KEPT_ERRORS = 4096  # bytes of standard error that explain an end
 DRAIN = 0.1  # seconds for what an ended process has left in its pipes
@@ -33,7 +33,7 @@ class AgentProcess(ProcessProtocol):
     _reactor: Any
     label: str
     _errors: Callable[[bytes], object] = field(default=lambda data: None)
-    peer: JsonPeer = field(init=False)
+    peer: JsonRpcPeer = field(init=False)
     exited: OneShotObserver[str] = field(
         factory=OneShotObserver
     )  # in words: "exited with code 1: …"
@@ -46,7 +46,7 @@ class AgentProcess(ProcessProtocol):
     log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        self.peer = JsonPeer(self._reactor, self._write)
+        self.peer = JsonRpcPeer(self._reactor, self._write)
 
     def start(
         self, argv: tuple[str, ...], cwd: str, environment: Mapping[str, str], own_group: bool

@@ -13,11 +13,17 @@ from twisted.python.failure import Failure
 
 from hapi.protocol.acp import Commands, Context, ModeChanged, PermissionRequest, Titled, Update
 from hapi.protocol.records import READY, Transcript, mode_event, new_id, token_count
-from hapi.session.agent.configuration import Settings
-from hapi.session.agent.driver import AgentGone, AgentProblem, AgentSilent, CouldNotOpen, Driver
+from hapi.session.agent.configuration import SessionSettings
+from hapi.session.agent.driver import (
+    AgentError,
+    AgentExited,
+    AgentSessionError,
+    AgentTimeout,
+    Driver,
+)
 from hapi.session.agent.permissions import Permissions
 from hapi.session.hub.inbox import Batch
-from hapi.session.hub.uplink import HubSide
+from hapi.session.hub.uplink import SessionUplink
 
 STUBBORN = 15.0  # seconds after an abort until the agent itself is ended
 STOPS = {
@@ -33,9 +39,9 @@ class Turns:
 
     _clock: IReactorTime
     _label: str
-    _hub: HubSide
+    _hub: SessionUplink
     _permissions: Permissions
-    _settings: Settings
+    _settings: SessionSettings
     _driver: Callable[[], Awaitable[Driver]]
     _end_agent: Callable[[], object]
     on_update: Callable[[Update], object] = field(default=lambda update: None)
@@ -89,9 +95,9 @@ class Turns:
                     self._hub.say(token_count(end.usage, self._model(driver), self._context))
                 if end.stop in STOPS:
                     self._hub.status(STOPS[end.stop])
-        except (AgentProblem, AgentGone, AgentSilent, CouldNotOpen) as problem:
+        except (AgentError, AgentExited, AgentTimeout, AgentSessionError) as problem:
             self._show(self._transcript.finish(interrupted=True))
-            if not (self._aborted and isinstance(problem, AgentProblem)):
+            if not (self._aborted and isinstance(problem, AgentError)):
                 self._hub.status(f"{self._label} prompt failed: {problem}")
         finally:
             self._calm()

@@ -13,8 +13,8 @@ CUT_FROM = (
 HEAD, TAIL = 40 * 1024, 8 * 1024  # what is compared of such a string
 
 
-class Sent(Protocol):
-    """An event whose arrival is unsure, as `hapi.net.client.delivery.Sent` has it."""
+class UnconfirmedEvent(Protocol):
+    """An event whose arrival is unsure, as `hapi.net.client.delivery.UnconfirmedEvent` has it."""
 
     @property
     def event(self) -> str: ...
@@ -22,7 +22,7 @@ class Sent(Protocol):
     def args(self) -> tuple[Any, ...]: ...
 
 
-S = TypeVar("S", bound=Sent)
+S = TypeVar("S", bound=UnconfirmedEvent)
 
 
 def missing(unsure: Iterable[S], rows: Iterable[Any]) -> list[S]:

@@ -32,7 +32,7 @@ class Link(Protocol):
 
     def on_connect(self, call: Callable[[], object]) -> None: ...
     def on_event(self, name: str, handle: Callable[..., object]) -> None: ...
-    def review_with(self, review: Callable[[list[Any]], Awaitable[list[Any]]]) -> None: ...
+    def reconcile_with(self, review: Callable[[list[Any]], Awaitable[list[Any]]]) -> None: ...
     def emit(self, event: str, *args: Any, keep: bool = True) -> None: ...
     def call(self, event: str, *args: Any, timeout: float = 10.0) -> Deferred[Any]: ...
 
@@ -43,7 +43,7 @@ def now_ms() -> int:
 
 
 @define(eq=False)
-class HubSide:
+class SessionUplink:
     """`settings` gives what `session-alive` reports beside the turn; `arrived` is called when there is a new prompt."""
 
     _clock: IReactorTime
@@ -77,7 +77,7 @@ class HubSide:
         inbox: Inbox,
         rows_after: Callable[[int], Any],
         random: Random | None = None,
-    ) -> HubSide:
+    ) -> SessionUplink:
         """For the session object that the hub's REST gave."""
         sid = str(row["id"])
 
@@ -100,7 +100,7 @@ class HubSide:
         self._link.on_connect(self._connected)
         self._link.on_event("update", self._update)
         self._link.on_event("error", self._error)
-        self._link.review_with(self._review)
+        self._link.reconcile_with(self._review)
 
     # --- out
     def say(self, data: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from attrs import define
 from twisted.internet.threads import deferToThread
 
 from hapi.session.rpc.git import collected
-from hapi.session.rpc.paths import Outside, Places
+from hapi.session.rpc.paths import AllowedPaths, PathNotAllowed
 
 MANY, LIMIT = 200_000, 200  # files looked at; files answered
 SKIPPED = frozenset({".git", "node_modules", ".venv", "__pycache__", ".mypy_cache", ".cache"})
@@ -21,11 +21,11 @@ Json = dict[str, Any]
 
 
 @define
-class Search:
+class FileSearch:
     """The `ripgrep` RPC, as far as it looks for files. Its `args` are not used: ripgrep can be told to run programs."""
 
     _reactor: Any
-    _places: Places
+    _places: AllowedPaths
     _environ: Mapping[str, str]
 
     async def ripgrep(self, params: Any) -> Json:
@@ -36,7 +36,7 @@ class Search:
         limit = min(limit, LIMIT) if isinstance(limit, int) and limit > 0 else LIMIT
         try:
             root = self._places.inside(cwd if isinstance(cwd, str) else "")
-        except Outside as problem:
+        except PathNotAllowed as problem:
             return {"success": False, "error": str(problem)}
         if shutil.which("rg", path=self._environ.get("PATH")):
             listed = await collected(

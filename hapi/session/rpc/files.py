@@ -15,7 +15,7 @@ from typing import Any
 
 from attrs import define
 
-from hapi.session.rpc.paths import Outside, Places
+from hapi.session.rpc.paths import AllowedPaths, PathNotAllowed
 
 READ_LIMIT = UPLOAD_LIMIT = (
     32 * 1024 * 1024
@@ -30,7 +30,7 @@ def answering(method: Callable[[Any, Any], Json]) -> Callable[[Any, Any], Json]:
     def answer(self: Any, params: Any) -> Json:
         try:
             return method(self, params if isinstance(params, Mapping) else {})
-        except Outside as problem:
+        except PathNotAllowed as problem:
             return {"success": False, "error": str(problem)}
         except OSError as error:
             return {"success": False, "error": error.strerror or str(error)}
@@ -44,7 +44,7 @@ def answering(method: Callable[[Any, Any], Json]) -> Callable[[Any, Any], Json]:
 class Files:
     """The file RPC methods. `uploads`: where uploaded files go; made when the first one comes."""
 
-    places: Places
+    places: AllowedPaths
     _uploads: Path
 
     @answering
@@ -85,7 +85,7 @@ class Files:
             if isinstance(name, str):
                 try:
                     facts = self.places.inside(name).stat()
-                except (OSError, Outside):
+                except (OSError, PathNotAllowed):
                     continue
                 entries.append({"path": name, "size": facts.st_size, "modified": _ms(facts)})
         return {"success": True, "entries": entries}

@@ -14,7 +14,7 @@ from twisted.internet.error import ProcessDone
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-from hapi.session.rpc.paths import Outside, Places
+from hapi.session.rpc.paths import AllowedPaths, PathNotAllowed
 
 PATIENCE = 10.0  # seconds
 OUTPUT_LIMIT = 16 * 1024 * 1024  # bytes
@@ -87,7 +87,7 @@ class Git:
     """The `git-…` RPC methods. Nothing is changed: no locks are taken, no hooks and no helpers of the repository run."""
 
     _reactor: Any
-    _places: Places
+    _places: AllowedPaths
     _environ: Mapping[str, str]
 
     async def status(self, params: Any) -> dict[str, Any]:
@@ -104,7 +104,7 @@ class Git:
             return {"success": False, "error": "filePath is required"}
         try:
             self._places.inside(path)
-        except Outside as problem:
+        except PathNotAllowed as problem:
             return {"success": False, "error": str(problem)}
         return await self._run(params, "diff", *_safe_diff(params), "--", path)
 
@@ -112,7 +112,7 @@ class Git:
         cwd = params.get("cwd") if isinstance(params, Mapping) else None
         try:
             place = self._places.inside(cwd if isinstance(cwd, str) else "")
-        except Outside as problem:
+        except PathNotAllowed as problem:
             return {"success": False, "error": str(problem)}
         if not Path(place).is_dir():
             return {"success": False, "error": f"{place} is no directory"}

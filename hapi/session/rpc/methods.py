@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hapi.net.common.rpc import RpcTable
-from hapi.session.rpc.file_search import Search
+from hapi.session.rpc.file_search import FileSearch
 from hapi.session.rpc.files import Files
 from hapi.session.rpc.git import Git
-from hapi.session.rpc.paths import Places
+from hapi.session.rpc.paths import AllowedPaths
 
 if TYPE_CHECKING:
     from hapi.session.session import Session
@@ -27,10 +27,10 @@ MODEL_LISTS = {
 
 
 def offer_files(
-    rpc: RpcTable, reactor: Any, places: Places, files: Files, environ: Mapping[str, str]
+    rpc: RpcTable, reactor: Any, places: AllowedPaths, files: Files, environ: Mapping[str, str]
 ) -> None:
     """Files, git and search, confined to the session's directory."""
-    git, search = Git(reactor, places, environ), Search(reactor, places, environ)
+    git, search = Git(reactor, places, environ), FileSearch(reactor, places, environ)
     offered: Mapping[str, Callable[[Any], Any]] = {
         "readFile": files.read,
         "listDirectory": files.list_directory,

@@ -7,7 +7,7 @@ from pathlib import Path
 from attrs import define
 
 
-class Outside(Exception):
+class PathNotAllowed(Exception):
     """A path that leads out of the working directory."""
 
     def __init__(self, path: str) -> None:
@@ -15,7 +15,7 @@ class Outside(Exception):
 
 
 @define
-class Places:
+class AllowedPaths:
     """`root`: the working directory; `also`: a directory of ours whose files may be seen as well."""
 
     root: Path
@@ -24,12 +24,12 @@ class Places:
     def inside(self, path: str) -> Path:
         """`path` (relative to the root, or absolute) with its links followed. Raises Outside."""
         if "\0" in path:
-            raise Outside(path.replace("\0", "?"))
+            raise PathNotAllowed(path.replace("\0", "?"))
         try:
             found = (self.root / path).resolve()
         except (OSError, RuntimeError) as error:
-            raise Outside(path) from error
+            raise PathNotAllowed(path) from error
         allowed = [self.root.resolve()] + ([self.also.resolve()] if self.also is not None else [])
         if not any(found == place or place in found.parents for place in allowed):
-            raise Outside(path)
+            raise PathNotAllowed(path)
         return found

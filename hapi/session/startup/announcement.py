@@ -12,7 +12,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from hapi.net.common.errors import HubRefused, HubUnreachable
-from hapi.session.startup.early import Json, Outcome
+from hapi.session.startup.early_registration import Json, RegistrationOutcome
 
 FIRST, LONGEST, ANNOUNCE_FOR = 0.25, 15.0, 600.0  # seconds
 
@@ -47,9 +47,12 @@ class Announcer:
         return False
 
 
-async def first_row(
-    clock: IReactorTime, outcome: Outcome, again: Callable[[], Deferred[Outcome]], give_up: bool
-) -> Outcome:
+async def wait_for_row(
+    clock: IReactorTime,
+    outcome: RegistrationOutcome,
+    again: Callable[[], Deferred[RegistrationOutcome]],
+    give_up: bool,
+) -> RegistrationOutcome:
     """The outcome that has a row: this one, or that of a later try. `give_up`: don't wait for a hub that is away.
 
     Raises HubRefused; HubUnreachable when giving up.

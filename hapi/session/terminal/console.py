@@ -12,9 +12,9 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from hapi.protocol.acp import Text, Thought, Update
-from hapi.protocol.session import BY_INTERRUPT, COMPLETED, Answer, Settled
+from hapi.protocol.session import BY_INTERRUPT, COMPLETED, PermissionAnswer, PermissionOutcome
 from hapi.redaction import escape_control
-from hapi.session.agent.permissions import Pending
+from hapi.session.agent.permissions import PendingPermission
 
 if TYPE_CHECKING:
     from hapi.session.session import Session
@@ -121,7 +121,9 @@ class Terminal:
         decision, approved = ANSWERS[word]
         request_id = self._session.permissions.waiting[0].request_id
         Deferred.fromCoroutine(
-            self._session.permissions.decide(Answer(request_id, approved, decision, decision))
+            self._session.permissions.decide(
+                PermissionAnswer(request_id, approved, decision, decision)
+            )
         ).addErrback(lambda failure: self.log.failure("Answering failed", failure))
 
     def _finish(self) -> None:
@@ -190,7 +192,7 @@ class Terminal:
         self._stopping = False
         self.note(f"[page] {text}")
 
-    def _asked(self, pending: Pending) -> None:
+    def _asked(self, pending: PendingPermission) -> None:
         self.note(f"? May {self._label} do this: {pending.tool}")
         arguments = pending.arguments
         for name, value in arguments.items() if isinstance(arguments, dict) else ():
@@ -200,7 +202,7 @@ class Terminal:
         else:
             self.note("  (to be answered on the page)")
 
-    def _settled(self, pending: Pending, settled: Settled) -> None:
+    def _settled(self, pending: PendingPermission, settled: PermissionOutcome) -> None:
         self.note(f"  {settled.status}: {pending.tool}")
 
     @property

@@ -370,12 +370,12 @@ def test_the_outbox_is_bounded_and_the_oldest_go_first__N13(hub, link):
 def test_a_hub_that_reads_slowly_fills_the_outbox_and_no_more__N13(hub, link):
     hub.open()
     connection = link._joined
-    connection.flows(False)
+    connection.writable_changed(False)
     link.emit("kept")
     link.emit("alive", keep=False)
     answer = link.call("ask", timeout=30)
     assert hub.heard("42") == []
-    connection.flows(True)
+    connection.writable_changed(True)
     assert hub.heard("42") == ['42/cli,["kept"]', '42/cli,0["ask"]']
     hub.say("43/cli,0[1]")
     assert case.successResultOf(answer) == 1
@@ -449,7 +449,7 @@ def test_the_program_may_say_which_ones_the_hub_lacks__N05(hub, link):
         asked.extend((one.event, one.args) for one in sent)
         return [one for one in sent if one.args == (2,)]
 
-    link.review_with(review)
+    link.reconcile_with(review)
     hub.open()
     link.emit("message", 1)
     link.emit("message", 2)
@@ -468,7 +468,7 @@ def test_newer_events_wait_for_the_review_and_a_loss_meanwhile_reviews_again__N0
         await verdict
         return sent
 
-    link.review_with(review)
+    link.reconcile_with(review)
     hub.open()
     link.emit("message", 1)
     hub.drop()
@@ -487,7 +487,7 @@ def test_a_review_that_fails_sends_all_again(hub, link, logged_failures):
     async def review(sent):
         raise ValueError("the hub cannot be asked")
 
-    link.review_with(review)
+    link.reconcile_with(review)
     hub.open()
     link.emit("message", 1)
     hub.drop()
@@ -679,7 +679,7 @@ def test_an_answer_over_the_limit_becomes_an_error__N10(hub, link, rpc):
 def test_farewell_sends_what_waits_says_so_and_closes_with_1000(hub, link):
     hub.open()
     link.emit("last")
-    done = Deferred.fromCoroutine(link.farewell())
+    done = Deferred.fromCoroutine(link.leave())
     hub.settle()
     case.successResultOf(done)
     assert hub.heard()[-2:] == ['42/cli,["last"]', "41/cli,"]
@@ -692,7 +692,7 @@ def test_farewell_sends_what_waits_says_so_and_closes_with_1000(hub, link):
 def test_farewell_to_a_hub_that_does_not_answer_takes_a_second(hub, link):
     hub.open()
     hub.settle()
-    done = Deferred.fromCoroutine(link.farewell())
+    done = Deferred.fromCoroutine(link.leave())
     hub.clock.advance(0.99)  # nothing is pumped: the hub hears nothing
     case.assertNoResult(done)
     hub.clock.advance(0.01)
@@ -703,7 +703,7 @@ def test_farewell_to_a_hub_that_does_not_answer_takes_a_second(hub, link):
 def test_stopping_fails_what_is_under_way_and_what_waits(hub, link):
     hub.open()
     sent = link.call("a")
-    link._joined.flows(False)
+    link._joined.writable_changed(False)
     waits = link.call("b")
     link.stopService()
     hub.settle()

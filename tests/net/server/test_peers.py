@@ -127,7 +127,7 @@ async def test_our_link_speaks_with_npms_server(reactor, npm_hub):
     assert link._joined._channel.deadline > reactor.seconds() + 19
 
     link.emit("last word")
-    await link.farewell()
+    await link.leave()
     assert await npm_hub.said(reactor, "event", "last word")
     assert await npm_hub.said(reactor, "disconnect") == [
         "disconnect",
@@ -145,7 +145,7 @@ async def test_our_link_comes_back_to_npms_server_after_a_drop(reactor, npm_hub)
     link.emit("kept while away")
     await status_of(link, "connected")
     await npm_hub.said(reactor, "event", "kept while away")
-    await link.farewell()
+    await link.leave()
 
 
 @pytest.mark.peer("socket.io")

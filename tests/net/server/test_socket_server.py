@@ -267,13 +267,13 @@ def test_a_client_that_does_not_read_is_kept_within_bounds_and_then_dropped(plac
     guest = place.guest()
     (connection,) = place.server.connections
     peer = place.desk.peers[0]
-    connection.flows(False)
+    connection.writable_changed(False)
     peer.emit("a", "x" * 4000)
     peer.emit("b", "x" * 4000)
     assert guest.news() == []
-    connection.flows(True)
+    connection.writable_changed(True)
     assert [text[:11] for text in guest.news()] == ['42/cli,["a"', '42/cli,["b"']
-    connection.flows(False)
+    connection.writable_changed(False)
     for _ in range(3):
         peer.emit("c", "x" * 4000)
     guest.settle()

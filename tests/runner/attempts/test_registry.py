@@ -6,7 +6,7 @@ from hapi.attempts import AttemptFolder
 from hapi.home import write_whole
 from hapi.process.in_memory import FakeProgram, MemoryProcesses
 from hapi.protocol.attempt import AttemptEnd, AttemptReport, AttemptRequest, StopOrder
-from hapi.protocol.control import DIRECTLY
+from hapi.protocol.control import STARTED_BY_USER
 from hapi.protocol.spawn import SpawnRefused
 from hapi.runner.attempts.adoption import MACHINE_STOPPED, NEVER_LAUNCHED
 from hapi.runner.attempts.retention import Retention
@@ -129,7 +129,7 @@ def test_live_sessions_are_taken_over__C14(stage):
     assert stage.adopt() == 4
     listed = {one.happy_session_id: one for one in stage.children.listed()}
     assert set(listed) == {"s2", "s3", "s4", "t"}
-    assert listed["t"].started_by == DIRECTLY
+    assert listed["t"].started_by == STARTED_BY_USER
     assert [one.pid for one in listed.values() if one.happy_session_id == "s3"] == [
         children[3].identity.pid
     ]

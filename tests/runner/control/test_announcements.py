@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from hapi.process.in_memory import MemoryProcesses
-from hapi.protocol.control import DIRECTLY, SessionStarted
+from hapi.protocol.control import STARTED_BY_USER, SessionStarted
 from hapi.protocol.spawn import Spawned
 from hapi.runner.control.announcements import Accepted, Rejected
 from hapi.runner.control.guard import Door
@@ -50,7 +50,11 @@ def test_a_session_from_a_terminal_is_tracked__W04(stage):
         == Accepted()
     )
     (listed,) = stage.children.listed()
-    assert (listed.started_by, listed.happy_session_id, listed.pid) == (DIRECTLY, "t1", process.pid)
+    assert (listed.started_by, listed.happy_session_id, listed.pid) == (
+        STARTED_BY_USER,
+        "t1",
+        process.pid,
+    )
     assert (listed.agent, listed.directory, listed.unverified) == ("opencode", "/work", False)
     assert result_of(stage.stop("t1")) == "stopped"
     assert not stage.processes.is_running(process)

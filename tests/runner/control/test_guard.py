@@ -13,7 +13,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from hapi.protocol.control import Listed, Malformed, SessionStarted, StopSession, read_object
+from hapi.protocol.control import ListedSession, Malformed, SessionStarted, StopSession, read_object
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused
 from hapi.runner.control.announcements import Accepted, Rejected
 from hapi.runner.control.api import control_resource
@@ -277,7 +277,7 @@ class Answers:
         return {"pid": 1}
 
     def list(self):
-        return [Listed("runner", "s1", 5)]
+        return [ListedSession("runner", "s1", 5)]
 
     async def announce(self, message, door):
         self.calls.append(("announce", message.session_id))

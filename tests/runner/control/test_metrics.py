@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from hapi.net.client.link import LinkStatus
-from hapi.protocol.control import Listed
+from hapi.protocol.control import ListedSession
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused
 from hapi.runner.control.api import control_resource
 from hapi.runner.control.guard import Door
@@ -65,8 +65,8 @@ def test_the_figures_tell_sessions_spawns_link_beats_and_process():
         CONNECTED | {"failedBeats": 1, "beats": 7, "lastBeatSeconds": 0.25, "uptimeSeconds": 60.5},
     )
     runner.sessions = [
-        Listed("runner", "s1", 1, state="ready"),
-        Listed("runner", "s2", 2, state="ready"),
+        ListedSession("runner", "s1", 1, state="ready"),
+        ListedSession("runner", "s2", 2, state="ready"),
     ]
     for result in (
         Spawned("s1"),

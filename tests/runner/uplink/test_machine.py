@@ -60,7 +60,7 @@ class Link:
     def stopService(self):
         self.connected = False
 
-    async def farewell(self):
+    async def leave(self):
         self.stopService()
 
     def connect(self):
@@ -156,7 +156,7 @@ def test_a_runner_that_is_started_again_and_again_does_not_pester_a_hub_that_ref
         _, _, _, machine = build(home, hub, clock=clock)
         machine.start()
         clock.advance(1.0)
-        result_of(Deferred.fromCoroutine(machine.farewell("exception", 0.1)))
+        result_of(Deferred.fromCoroutine(machine.leave("exception", 0.1)))
     assert len(hub.bodies) < 20  # without memory: 100
 
 
@@ -166,7 +166,7 @@ def test_a_start_after_refusals_comes_through_within_seconds_of_the_mending__V08
     _, _, _, machine = build(home, hub, clock=clock)
     machine.start()
     clock.pump([1.0] * 250)
-    result_of(Deferred.fromCoroutine(machine.farewell("exception", 0.1)))
+    result_of(Deferred.fromCoroutine(machine.leave("exception", 0.1)))
     assert hub.refusals == []
     _, _, _, machine = build(home, hub, clock=clock)
     machine.start()
@@ -439,7 +439,7 @@ def test_the_farewell_tells_the_source_and_waits_no_longer_than_it_may__P08(buil
     machine.start()
     link.connect()
     link.answer = lambda event, message: None
-    leaving = Deferred.fromCoroutine(machine.farewell("hapi-cli", 0.45))
+    leaving = Deferred.fromCoroutine(machine.leave("hapi-cli", 0.45))
     assert_waiting(leaving)
     clock.advance(0.45)
     result_of(leaving)
@@ -458,7 +458,7 @@ def test_a_farewell_without_a_link_is_silent_and_ends_the_registration(built):
     clock, hub, _, machine = built
     hub.refusals = [HubUnreachable("down")] * 9
     machine.start()
-    result_of(Deferred.fromCoroutine(machine.farewell("os-signal", 0.45)))
+    result_of(Deferred.fromCoroutine(machine.leave("os-signal", 0.45)))
     result_of(Deferred.fromCoroutine(machine.close()))
     assert clock.getDelayedCalls() == []
 

@@ -14,8 +14,8 @@ from twisted.internet.task import deferLater
 from hapi.agents import BUILT_IN, DEMO
 from hapi.protocol.acp import Plan, Text, Thought, ToolCall
 from hapi.session.agent import process as agentprocess
-from hapi.session.agent.configuration import Settings
-from hapi.session.agent.driver import AgentGone, CouldNotOpen, Driver
+from hapi.session.agent.configuration import SessionSettings
+from hapi.session.agent.driver import AgentExited, AgentSessionError, Driver
 from hapi.session.agent.process import AgentProcess, environment_of_agent
 from tests.support.paths import SUPPORT
 
@@ -106,10 +106,10 @@ async def test_a_session_is_resumed_and_what_is_replayed_is_passed_over(started,
 async def test_an_agent_that_dies_says_how(started, tmp_path):
     process, driver, _ = started()
     await driver.open(str(tmp_path), None)
-    with pytest.raises(AgentGone, match="Partner exited with code 7"):
+    with pytest.raises(AgentExited, match="Partner exited with code 7"):
         await driver.prompt("die")
     assert process.exit_code == 7
-    with pytest.raises(AgentGone):
+    with pytest.raises(AgentExited):
         await driver.prompt("hello")
 
 
@@ -122,7 +122,7 @@ async def test_an_agent_that_is_none_is_told_by_its_last_words(started, tmp_path
             "import sys; print('no ACP here'); sys.exit('Error: no such command: acp')",
         )
     )
-    with pytest.raises(AgentGone, match="exited with code 1: Error: no such command: acp"):
+    with pytest.raises(AgentExited, match="exited with code 1: Error: no such command: acp"):
         await driver.open(str(tmp_path), None)
 
 
@@ -132,7 +132,7 @@ async def test_an_agent_that_closes_its_output_and_stays_is_ended(started, tmp_p
     process, driver, _ = started(
         (sys.executable, "-c", "import os, time; os.close(1); time.sleep(600)")
     )
-    with pytest.raises(AgentGone, match="Partner was ended by signal 15"):
+    with pytest.raises(AgentExited, match="Partner was ended by signal 15"):
         await driver.open(str(tmp_path), None)
     assert not process.running
 
@@ -231,9 +231,9 @@ async def test_the_demo_agent_is_stopped_changes_modes_and_fails_on_demand(start
     assert any(
         isinstance(update, ToolCall) and update.output == str(tmp_path) for update in heard.updates
     )
-    from hapi.session.agent.jsonrpc_peer import AgentProblem
+    from hapi.session.agent.jsonrpc_peer import AgentError
 
-    with pytest.raises(AgentProblem, match="asked to fail"):
+    with pytest.raises(AgentError, match="asked to fail"):
         await driver.prompt("fail")
 
 
@@ -241,7 +241,9 @@ async def test_the_demo_agent_is_stopped_changes_modes_and_fails_on_demand(start
 async def test_the_demo_agent_names_the_mode_that_the_session_was_put_in(started, tmp_path):
     _, driver, heard = started(BUILT_IN[DEMO].command)
     await driver.open(str(tmp_path), None)
-    settings = Settings(BUILT_IN[DEMO], lambda: succeed(driver), mode=BUILT_IN[DEMO].yolo_mode)
+    settings = SessionSettings(
+        BUILT_IN[DEMO], lambda: succeed(driver), mode=BUILT_IN[DEMO].yolo_mode
+    )
     assert await settings.begin(driver) == []
     await driver.prompt("mode")
     await driver.prompt("run: pwd")
@@ -300,7 +302,7 @@ async def test_a_missing_program_is_told(reactor, home, tmp_path):
         str(tmp_path),
         {"PATH": "/bin"},
     )
-    with pytest.raises(CouldNotOpen, match="no-such-agent is not installed"):
+    with pytest.raises(AgentSessionError, match="no-such-agent is not installed"):
         await host.open("sid", None, False, None, lambda words, code: None)
 
 

@@ -2,7 +2,7 @@
 
 from twisted.internet.defer import Deferred
 
-from hapi.net.client.delivery import Sent
+from hapi.net.client.delivery import UnconfirmedEvent
 from hapi.protocol.session import BY_SIGNAL
 from tests.support.session_stage import MemoryAgent
 
@@ -424,8 +424,8 @@ def test_records_that_the_hub_does_not_have_are_sent_again_and_no_others__N05(up
     up.agent.update("plan", entries=[])
     up.agent.say("two " + "x" * 70_000)
     up.agent.finish()
-    unsure = [Sent("message", (payload,)) for payload in up.link.of("message")]
-    unsure.insert(0, Sent("messages-consumed", ({"localIds": ["l1"]},)))
+    unsure = [UnconfirmedEvent("message", (payload,)) for payload in up.link.of("message")]
+    unsure.insert(0, UnconfirmedEvent("messages-consumed", ({"localIds": ["l1"]},)))
     stored = [
         {"seq": number, "content": sent.args[0]["message"]}
         for number, sent in enumerate(unsure)
@@ -458,13 +458,13 @@ def record(data):
 
 def test_a_snapshot_of_a_thought_that_is_over_is_not_sent_again(up):
     live = {"type": "reasoning", "message": "hm", "id": "r", "live": True}
-    unsure = [Sent("message", ({"sid": "s", "message": record(live)},))]
+    unsure = [UnconfirmedEvent("message", ({"sid": "s", "message": record(live)},))]
     assert reviewed(up, unsure) == []
 
 
 def test_two_records_that_are_alike_are_two__N05(up):
-    one = Sent("message", ({"message": record({"type": "plan", "entries": []})},))
-    two = Sent("message", ({"message": record({"type": "plan", "entries": []})},))
+    one = UnconfirmedEvent("message", ({"message": record({"type": "plan", "entries": []})},))
+    two = UnconfirmedEvent("message", ({"message": record({"type": "plan", "entries": []})},))
     up.rows = [{"seq": 1, "content": record({"type": "plan", "entries": []})}]
     assert reviewed(up, [one, two]) == [two]
 

@@ -7,10 +7,10 @@ import subprocess
 import pytest
 import pytest_twisted
 
-from hapi.session.rpc.file_search import Search, files_below, ranked
+from hapi.session.rpc.file_search import FileSearch, files_below, ranked
 from hapi.session.rpc.files import Files
 from hapi.session.rpc.git import Git
-from hapi.session.rpc.paths import Outside, Places
+from hapi.session.rpc.paths import AllowedPaths, PathNotAllowed
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def project(tmp_path):
 @pytest.fixture
 def files(project, tmp_path):
     uploads = tmp_path / "uploads"
-    return Files(Places(project, uploads), uploads)
+    return Files(AllowedPaths(project, uploads), uploads)
 
 
 OUTSIDE = ["../secret", "/etc/passwd", "link", "src/../../secret", "no\0thing", "~/x/../../../etc"]
@@ -145,7 +145,7 @@ def repository(project):
 @pytest_twisted.ensureDeferred
 async def test_git_tells_status_and_differences(reactor, repository):
     project, environ, git_words = repository
-    git = Git(reactor, Places(project), environ)
+    git = Git(reactor, AllowedPaths(project), environ)
     status = await git.status({"cwd": str(project)})
     assert status["success"]
     assert "# branch.head trunk" in status["stdout"]
@@ -166,7 +166,9 @@ async def test_git_tells_status_and_differences(reactor, repository):
 @pytest_twisted.ensureDeferred
 async def test_git_elsewhere_is_refused_and_without_a_repository_it_says_so(reactor, project):
     git = Git(
-        reactor, Places(project), {**os.environ, "GIT_CEILING_DIRECTORIES": str(project.parent)}
+        reactor,
+        AllowedPaths(project),
+        {**os.environ, "GIT_CEILING_DIRECTORIES": str(project.parent)},
     )
     assert "outside the working directory" in (await git.status({"cwd": "/"}))["error"]
     assert "outside" in (await git.diff_file({"cwd": "", "filePath": "../secret"}))["error"]
@@ -174,7 +176,7 @@ async def test_git_elsewhere_is_refused_and_without_a_repository_it_says_so(reac
     answer = await git.status({"cwd": ""})
     assert (answer["success"], answer["exitCode"]) == (False, 128)
     assert "not a git repository" in answer["error"]
-    assert (await Git(reactor, Places(project), {"PATH": ""}).status({"cwd": ""}))[
+    assert (await Git(reactor, AllowedPaths(project), {"PATH": ""}).status({"cwd": ""}))[
         "error"
     ] == "git is not installed"
 
@@ -187,7 +189,7 @@ async def test_no_program_that_the_repository_names_is_run(reactor, repository):
     trap.chmod(0o755)
     git_words("config", "diff.external", str(trap))
     git_words("config", "core.fsmonitor", str(trap))
-    git = Git(reactor, Places(project), environ)
+    git = Git(reactor, AllowedPaths(project), environ)
     await git.status({"cwd": ""})
     await git.numstat({"cwd": ""})
     await git.diff_file({"cwd": "", "filePath": "notes.txt"})
@@ -212,7 +214,7 @@ def test_caches_and_tools_are_passed_over(project):
 
 @pytest_twisted.ensureDeferred
 async def test_files_are_found_without_ripgrep(reactor, project):
-    search = Search(reactor, Places(project), {"PATH": ""})
+    search = FileSearch(reactor, AllowedPaths(project), {"PATH": ""})
     answer = await search.ripgrep(
         {
             "args": ["--files", "--pre", "touch /tmp/x"],
@@ -226,7 +228,7 @@ async def test_files_are_found_without_ripgrep(reactor, project):
 
 
 def test_places_know_their_bounds(project, tmp_path):
-    places = Places(project, tmp_path / "uploads")
+    places = AllowedPaths(project, tmp_path / "uploads")
     assert places.inside("") == project
-    with pytest.raises(Outside):
+    with pytest.raises(PathNotAllowed):
         places.inside("..")

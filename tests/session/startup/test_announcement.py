@@ -5,8 +5,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
 from hapi.net.common.errors import HubRefused, HubUnreachable
-from hapi.session.startup.announcement import ANNOUNCE_FOR, Announcer, first_row
-from hapi.session.startup.early import Outcome
+from hapi.session.startup.announcement import ANNOUNCE_FOR, Announcer, wait_for_row
+from hapi.session.startup.early_registration import RegistrationOutcome
 
 
 def announcing(clock, statuses, port=lambda: 80):
@@ -49,7 +49,7 @@ def first(clock, outcomes, give_up=False):
     left = list(outcomes)
     result = []
     waiting = Deferred.fromCoroutine(
-        first_row(clock, left.pop(0), lambda: succeed(left.pop(0)), give_up)
+        wait_for_row(clock, left.pop(0), lambda: succeed(left.pop(0)), give_up)
     )
     waiting.addBoth(result.append)
     return result
@@ -57,8 +57,8 @@ def first(clock, outcomes, give_up=False):
 
 def test_a_session_of_a_runner_waits_for_its_hub__N01():
     clock = Clock()
-    away = Outcome(problem=HubUnreachable("nobody there"))
-    result = first(clock, [away, away, Outcome({"id": "s"})])
+    away = RegistrationOutcome(problem=HubUnreachable("nobody there"))
+    result = first(clock, [away, away, RegistrationOutcome({"id": "s"})])
     assert result == []
     clock.pump([0.25, 0.5])
     assert result[0].row == {"id": "s"}
@@ -69,5 +69,5 @@ def test_a_session_of_a_runner_waits_for_its_hub__N01():
     [(HubRefused(401, "Invalid token"), False), (HubUnreachable("away"), True)],
 )
 def test_a_refusal_ends_it_and_a_person_does_not_wait(problem, give_up):
-    result = first(Clock(), [Outcome(problem=problem)], give_up)
+    result = first(Clock(), [RegistrationOutcome(problem=problem)], give_up)
     assert result[0].value is problem

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from hapi.agents import BUILT_IN
-from hapi.protocol.spawn import argv_for, parse_spawn
+from hapi.protocol.spawn import parse_spawn, session_arguments
 from hapi.session.startup.command_line import Arguments, WrongUsage, initial_mode, read_arguments
 from tests.support.paths import FIXTURES
 
@@ -47,7 +47,7 @@ def test_what_our_runner_writes_comes_back():
             "permissionMode": "plan",
         }
     )
-    assert read(*argv_for(request)) == Arguments(
+    assert read(*session_arguments(request)) == Arguments(
         "opencode",
         resume="s",
         existing_session_id="row",

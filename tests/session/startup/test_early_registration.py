@@ -10,7 +10,13 @@ from attrs import define, field
 
 from hapi.home import Home
 from hapi.net.common.errors import HubRefused, HubUnreachable
-from hapi.session.startup.early import FirstWords, Plan, announce, control_port, say
+from hapi.session.startup.early_registration import (
+    EarlyRegistration,
+    RegistrationPlan,
+    announce,
+    control_port,
+    register,
+)
 from hapi.settings import HubAccess
 
 ROW = {"id": "sid", "metadata": None}
@@ -89,7 +95,7 @@ def plan(server, existing=None, port=None, headers=None):
         server.url if isinstance(server, Server) else server, "secret", headers or {}
     )
     body = None if existing else {"tag": "t", "metadata": {"path": "/w"}, "agentState": None}
-    return Plan(
+    return RegistrationPlan(
         access,
         {"id": "m"},
         body,
@@ -102,7 +108,7 @@ def plan(server, existing=None, port=None, headers=None):
 @pytest.mark.parametrize("chunked", [False, True])
 def test_machine_then_session_then_announcement(server, chunked):
     server.chunked = chunked
-    outcome = say(plan(server, port=server.http.server_port))
+    outcome = register(plan(server, port=server.http.server_port))
     assert (outcome.row, outcome.problem, outcome.announced) == (ROW, None, True)
     assert [(method, path) for method, path, *_ in server.asked] == [
         ("POST", "/cli/machines"),
@@ -117,12 +123,12 @@ def test_machine_then_session_then_announcement(server, chunked):
 
 def test_an_existing_session_is_loaded_and_not_made(server):
     server.has("/cli/sessions/a%2Fb", {"session": {**ROW, "id": "a/b"}})
-    assert say(plan(server, existing="a/b")).row["id"] == "a/b"
+    assert register(plan(server, existing="a/b")).row["id"] == "a/b"
     assert [method for method, *_ in server.asked] == ["POST", "GET"]
 
 
 def test_extra_headers_go_along_and_replace_none_of_ours(server):
-    say(
+    register(
         plan(
             server,
             headers={
@@ -155,7 +161,7 @@ def test_other_answers_are_refusals_or_worth_another_try__N15(
     server, status, kind, body, expected, words
 ):
     server.has("/cli/machines", body, status, kind)
-    problem = say(plan(server, port=server.http.server_port)).problem
+    problem = register(plan(server, port=server.http.server_port)).problem
     assert isinstance(problem, expected)
     assert words in str(problem)
     assert len(server.asked) == 1
@@ -164,16 +170,16 @@ def test_other_answers_are_refusals_or_worth_another_try__N15(
 def test_a_hub_that_is_not_there_is_worth_another_try(server):
     server.http.shutdown()
     server.http.server_close()
-    problem = say(plan(server.url)).problem
+    problem = register(plan(server.url)).problem
     assert isinstance(problem, HubUnreachable)
     assert "connection refused" in str(problem)
-    unknown = say(plan("http://no.such.host.invalid")).problem
+    unknown = register(plan("http://no.such.host.invalid")).problem
     assert "cannot be resolved" in str(unknown)
 
 
 def test_a_runner_that_refuses_or_is_gone_is_not_told(server):
     server.has("/session-started", {"error": "no"}, 403)
-    assert not say(plan(server, port=server.http.server_port)).announced
+    assert not register(plan(server, port=server.http.server_port)).announced
     assert announce(server.http.server_port, {}) == 403
     server.http.shutdown()
     server.http.server_close()
@@ -181,11 +187,11 @@ def test_a_runner_that_refuses_or_is_gone_is_not_told(server):
 
 
 def test_whoever_asks_late_hears_the_outcome_too(server):
-    first, heard = FirstWords(plan(server)).begin(), threading.Event()
+    first, heard = EarlyRegistration(plan(server)).begin(), threading.Event()
     outcomes = []
-    first.when_said(lambda outcome: (outcomes.append(outcome), heard.set()))
+    first.when_done(lambda outcome: (outcomes.append(outcome), heard.set()))
     assert heard.wait(10)
-    first.when_said(outcomes.append)
+    first.when_done(outcomes.append)
     assert [outcome.row for outcome in outcomes] == [ROW, ROW]
 
 

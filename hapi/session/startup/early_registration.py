@@ -23,20 +23,20 @@ from hapi.home import Home, read_capped
 from hapi.net.common.errors import HubRefused, HubUnreachable
 from hapi.settings import HubAccess
 
-PATIENCE = 10.0  # seconds for one exchange
-ANSWER_LIMIT = 68 * 1024 * 1024  # bytes
+EXCHANGE_TIMEOUT = 10.0  # seconds for one exchange
+MAX_RESPONSE_SIZE = 68 * 1024 * 1024  # bytes
 Json = dict[str, Any]
 
 
 @frozen
-class Reply:
+class HttpResponse:
     status: int
     content_type: str
     body: bytes
 
 
 @define
-class Conversation:
+class HttpConnection:
     """HTTP/1.1 with one server, on one connection for as long as the server keeps it."""
 
     _origin: str
@@ -44,9 +44,9 @@ class Conversation:
     _socket: Any = None
     _rest: bytes = b""
 
-    def exchange(self, method: str, path: str, body: Json | None = None) -> Reply:
+    def exchange(self, method: str, path: str, body: Json | None = None) -> HttpResponse:
         """Raises OSError, ValueError for an answer that is no HTTP."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + EXCHANGE_TIMEOUT
         content = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
         parts = urlsplit(self._origin)
         headers = {
@@ -70,7 +70,7 @@ class Conversation:
             self._socket.close()
             self._socket = None
 
-    def _reply(self, deadline: float) -> Reply:
+    def _reply(self, deadline: float) -> HttpResponse:
         head = self._until(b"\r\n\r\n", deadline).decode("latin-1")
         first, *lines = head.split("\r\n")
         version, _, status = first.partition(" ")
@@ -88,7 +88,7 @@ class Conversation:
             body = self._to_end(deadline)
         if headers.get("connection", "").lower() == "close":
             self.close()
-        return Reply(int(status[:3]), headers.get("content-type", ""), body)
+        return HttpResponse(int(status[:3]), headers.get("content-type", ""), body)
 
     def _chunks(self, deadline: float) -> bytes:
         body = b""
@@ -123,17 +123,17 @@ class Conversation:
     def _more(self, deadline: float) -> bool:
         left = deadline - time.monotonic()
         if left <= 0:
-            raise TimeoutError(f"no answer within {PATIENCE:.0f} s")
+            raise TimeoutError(f"no answer within {EXCHANGE_TIMEOUT:.0f} s")
         self._socket.settimeout(left)
         data = self._socket.recv(65536)
         self._rest += data
-        if len(self._rest) > ANSWER_LIMIT:
-            raise ValueError(f"the answer is over {ANSWER_LIMIT} bytes")
+        if len(self._rest) > MAX_RESPONSE_SIZE:
+            raise ValueError(f"the answer is over {MAX_RESPONSE_SIZE} bytes")
         return bool(data)
 
 
 def _connected(secure: bool, host: str, port: int | None) -> Any:
-    plain = socket.create_connection((host, port or (443 if secure else 80)), PATIENCE)
+    plain = socket.create_connection((host, port or (443 if secure else 80)), EXCHANGE_TIMEOUT)
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if not secure:
         return plain
@@ -158,7 +158,7 @@ _OWN_HEADERS = frozenset(
 )
 
 
-def hub_conversation(access: HubAccess) -> Conversation:
+def hub_connection(access: HubAccess) -> HttpConnection:
     """The built-in headers win over the user's (transport.md 2)."""
     extra = {
         name: value
@@ -173,10 +173,10 @@ def hub_conversation(access: HubAccess) -> Conversation:
         "Content-Type": "application/json",
         "Accept": "application/json",
     }
-    return Conversation(access.url, {**extra, **own})
+    return HttpConnection(access.url, {**extra, **own})
 
 
-def part_of(reply: Reply, name: str) -> Json:
+def part_of(reply: HttpResponse, name: str) -> Json:
     """The object `name` in a hub's answer. Raises HubRefused, HubUnreachable."""
     if 300 <= reply.status < 400:
         raise HubRefused(reply.status, "it redirects elsewhere, and the token is not sent there")
@@ -237,7 +237,7 @@ def _runs(pid: int) -> bool:
 
 def announce(port: int, body: Json) -> int | None:
     """Tell the runner on `port`: the status it answers with, None for no answer."""
-    runner = Conversation(
+    runner = HttpConnection(
         f"http://127.0.0.1:{port}", {"Content-Type": "application/json", "Connection": "close"}
     )
     try:
@@ -252,7 +252,7 @@ def announce(port: int, body: Json) -> int | None:
 
 
 @frozen
-class Plan:
+class RegistrationPlan:
     """What to say, and to whom."""
 
     access: HubAccess
@@ -264,7 +264,7 @@ class Plan:
 
 
 @frozen
-class Outcome:
+class RegistrationOutcome:
     """`row`: the session at the hub, None when `problem` says why there is none. `announced`: the runner knows."""
 
     row: Json | None = None
@@ -272,9 +272,9 @@ class Outcome:
     announced: bool = False
 
 
-def say(plan: Plan) -> Outcome:
+def register(plan: RegistrationPlan) -> RegistrationOutcome:
     """One try at everything, in this thread. Never raises."""
-    hub = hub_conversation(plan.access)
+    hub = hub_connection(plan.access)
     try:
         part_of(hub.exchange("POST", "/cli/machines", plan.machine), "machine")
         if plan.session is None:
@@ -285,12 +285,12 @@ def say(plan: Plan) -> Outcome:
         else:
             row = part_of(hub.exchange("POST", "/cli/sessions", plan.session), "session")
     except (HubRefused, HubUnreachable) as problem:
-        return Outcome(problem=problem)
+        return RegistrationOutcome(problem=problem)
     except Exception as problem:  # network, TLS, no HTTP
-        return Outcome(problem=HubUnreachable(_words(problem, plan.access.url)))
+        return RegistrationOutcome(problem=HubUnreachable(_words(problem, plan.access.url)))
     finally:
         hub.close()
-    return Outcome(
+    return RegistrationOutcome(
         row,
         None,
         plan.control_port is not None
@@ -299,7 +299,7 @@ def say(plan: Plan) -> Outcome:
 
 
 def _words(problem: Exception, url: str) -> str:
-    """As `hapi.net.common.errors.connection_words` says it for Twisted's errors."""
+    """As `hapi.net.common.errors.describe_connection_error` says it for Twisted's errors."""
     if isinstance(problem, socket.gaierror):
         return f"the name {urlsplit(url).hostname} cannot be resolved"
     if isinstance(problem, ConnectionRefusedError):
@@ -312,19 +312,19 @@ def _words(problem: Exception, url: str) -> str:
 
 
 @define(eq=False)
-class FirstWords:
-    """`say`, in a thread of its own."""
+class EarlyRegistration:
+    """`register`, in a thread of its own."""
 
-    _plan: Plan
+    _plan: RegistrationPlan
     _lock: threading.Lock = field(factory=threading.Lock)
-    _outcome: Outcome | None = None
-    _tell: Callable[[Outcome], object] | None = None
+    _outcome: RegistrationOutcome | None = None
+    _tell: Callable[[RegistrationOutcome], object] | None = None
 
-    def begin(self) -> FirstWords:
+    def begin(self) -> EarlyRegistration:
         threading.Thread(target=self._run, name="first words", daemon=True).start()
         return self
 
-    def when_said(self, tell: Callable[[Outcome], object]) -> None:
+    def when_done(self, tell: Callable[[RegistrationOutcome], object]) -> None:
         """Call `tell` once, from whatever thread, as soon as there is an outcome."""
         with self._lock:
             outcome = self._outcome
@@ -334,7 +334,7 @@ class FirstWords:
             tell(outcome)
 
     def _run(self) -> None:
-        outcome = say(self._plan)
+        outcome = register(self._plan)
         with self._lock:
             self._outcome, tell = outcome, self._tell
         if tell is not None:
