@@ -13,39 +13,14 @@ import treq
 from twisted.internet import ssl
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
-from twisted.web.resource import Resource
 
 from hapi.net.client.hub_client import HubClient, HubUnreachable
-from hapi.net.client.link import HubLink, LinkStatus
+from hapi.net.client.link import HubLink
 from hapi.net.common.rpc import RpcTable
 from hapi.net.common.websocket import ServerSocket, apply_mask
-from hapi.net.server.site import LimitedSite
-from hapi.net.server.socket_server import SocketServer
 from hapi.protocol.engineio import MAX_PAYLOAD
 from hapi.settings import HubAccess
-from tests.support.memory_guest import Desk
-
-
-class RealHub:
-    """A SocketServer on a real port."""
-
-    def __init__(self, reactor, tls=None):
-        self.reactor, self.desk = reactor, Desk()
-        self.server = SocketServer(reactor, {"/cli": self.desk})
-        root = Resource()
-        root.putChild(b"socket.io", self.server.resource)
-        site = LimitedSite(root, reactor)
-        self.port = (
-            reactor.listenTCP(0, site, interface="127.0.0.1")
-            if tls is None
-            else reactor.listenSSL(0, site, tls, interface="127.0.0.1")
-        )
-        self.number = self.port.getHost().port
-        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.number}"
-
-    async def stop(self):
-        await self.server.stop()
-        await self.port.stopListening()
+from tests.support.real_hub import RealHub, status_of
 
 
 @pytest_twisted.async_yield_fixture
@@ -53,13 +28,6 @@ async def hub(reactor):
     made = RealHub(reactor)
     yield made
     await made.stop()
-
-
-async def status_of(link, *phases) -> LinkStatus:
-    """Wait for a status with one of `phases`, or with a reason."""
-    while link.status.phase not in phases:
-        await deferLater(link._clock, 0.01)
-    return link.status
 
 
 @pytest_twisted.async_yield_fixture

@@ -16,7 +16,7 @@ from http.client import HTTPException
 import psutil
 import pytest
 
-from tests.programs.test_runner import Machine
+from tests.support.machine import Machine
 from tests.support.paths import SUPPORT
 from tests.support.programs import CANARY, ROOT, Program, Stage, alive, free_port, level, until
 

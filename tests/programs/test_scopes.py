@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs.test_runner import Machine
+from tests.support.machine import Machine
 from tests.support.programs import until
 
 pytestmark = pytest.mark.program

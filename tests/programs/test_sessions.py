@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from hapi.attempts import attempts
-from tests.programs.test_runner import Machine
+from tests.support.machine import Machine
 from tests.support.programs import until
 
 pytestmark = pytest.mark.program

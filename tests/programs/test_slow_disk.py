@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from hapi.attempts import attempts
-from tests.programs.test_runner import MODES, Machine
+from tests.support.machine import MODES, Machine
 from tests.support.paths import SUPPORT
 from tests.support.programs import Program, until
 

@@ -13,7 +13,7 @@ import pytest
 
 from hapi.attempts import attempts
 from hapi.runner.storage.state_file import StateFile
-from tests.programs.test_runner import OURS, SESSION, Machine
+from tests.support.machine import OURS, SESSION, Machine
 from tests.support.programs import until
 
 pytestmark = pytest.mark.program

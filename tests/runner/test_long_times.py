@@ -32,10 +32,10 @@ from hapi.runner.control.announcements import Accepted, Rejected
 from hapi.runner.handoff.upgrade import BuildWatch, Pace
 from hapi.runner.service import RunnerService
 from hapi.runner.uplink.machine import Machine
-from tests.runner.handoff.test_upgrade import NEW, NEWER, OLD, Disk
-from tests.runner.test_service import Reactor, Run
-from tests.runner.uplink.test_machine import Hub, Link
 from tests.support.garbage import RELEASE
+from tests.support.handoff_stage import NEW, NEWER, OLD, Disk
+from tests.support.hub_stand_ins import Hub, Link
+from tests.support.runner_service import Reactor, Run
 from tests.support.runner_stage import Stage, assert_waiting, options_for, result_of
 
 HOUR, DAY = 3600.0, 86_400.0

@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 
 from hapi.attempts import AttemptFolder, attempts
-from tests.programs.test_runner import Machine
+from tests.support.machine import Machine
 from tests.support.paths import SUPPORT
 from tests.support.programs import CANARY, ROOT, Program, Stage, alive, free_port, marked, until
 

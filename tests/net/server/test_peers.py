@@ -18,9 +18,9 @@ from twisted.internet.task import deferLater
 from hapi.net.client.link import HubLink, LinkLost
 from hapi.net.common.rpc import RpcTable
 from hapi.settings import HubAccess
-from tests.net.test_sockets import RealHub, status_of
 from tests.support.memory_guest import Desk
 from tests.support.paths import SUPPORT
+from tests.support.real_hub import RealHub, status_of
 
 PEERS = os.environ["HAPI_PEERS"]
 

@@ -27,10 +27,10 @@ from hapi.runner.control.peer_credentials import Caller, PeerLookup
 from hapi.runner.control.site import ControlSite, Guarded
 from hapi.runner.service import RunnerService
 from hapi.runner.workspace.roots import WorkspaceRoots
-from tests.runner.control.test_guard import Collector
-from tests.runner.test_service import Machine, Reactor
+from tests.support.control_connections import Collector
 from tests.support.garbage import Garbage, inputs
 from tests.support.paths import FIXTURES
+from tests.support.runner_service import Machine, Reactor
 from tests.support.runner_stage import NoWorktrees, options_for
 
 PORT = 4711

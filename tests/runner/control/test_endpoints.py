@@ -29,7 +29,7 @@ from hapi.runner.control.peer_credentials import (
 from hapi.runner.control.site import ControlSite, Guarded
 from hapi.runner.endpoints import Doors
 from hapi.runner.handoff.descriptors import NONE, Inheritance
-from tests.runner.control.test_guard import OWN, PORT, Answers, Bytes, connect, post, status_of
+from tests.support.control_connections import OWN, PORT, Answers, Bytes, connect, post, status_of
 from tests.support.runner_stage import options_for
 
 

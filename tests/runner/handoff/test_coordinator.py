@@ -4,129 +4,17 @@ import json
 import os
 
 import pytest
-from attrs import define, field
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred
 
 from hapi.attempts import AttemptFolder
-from hapi.process import MemoryProcesses
 from hapi.protocol.attempt import AttemptProcess, AttemptRequest, AttemptSession
-from hapi.protocol.spawn import SpawnRefused, parse_spawn
-from hapi.runner.handoff.coordinator import Succession
-from hapi.runner.handoff.descriptors import OwnStart
+from hapi.protocol.spawn import SpawnRefused
 from hapi.runner.handoff.predecessor import TRY_AGAIN
-from hapi.runner.handoff.upgrade import CONFIRM, BuildWatch
 from hapi.runner.supervision.supervisor import Supervision
-from tests.runner.handoff.test_outgoing import Fake
-from tests.runner.handoff.test_upgrade import NEW, OLD, Disk
-from tests.runner.test_service import Reactor as PlainReactor
-from tests.runner.test_service import Run
+from tests.support.coordinator_stage import OTHER, Scene
+from tests.support.handoff_stage import OLD
+from tests.support.runner_service import Run
 from tests.support.runner_stage import assert_waiting, result_of
-
-OTHER = 7  # pid of the replacement
-
-
-class Port:
-    reading = True
-
-    def getHost(self):
-        return type("A", (), {"port": 4711})()
-
-    def stopListening(self):
-        return None
-
-    def stopReading(self):
-        self.reading = False
-
-    def startReading(self):
-        self.reading = True
-
-    def fileno(self):
-        return 99
-
-
-class Reactor(PlainReactor):
-    def listenTCP(self, port, factory, backlog=50, interface=""):
-        self.port = Port()
-        return self.port
-
-
-@define(eq=False)
-class Scene:
-    """A runner that is up and registered, its disk, and the replacements that it starts."""
-
-    home: object
-    supervision: Supervision = field(factory=Supervision)
-    disk: Disk = field(factory=Disk)
-    reactor: Reactor = field(factory=Reactor)
-    replacements: list = field(factory=list)
-    answer: object = None
-    run: Run = field(init=False)
-    succession: Succession = field(init=False)
-
-    def __attrs_post_init__(self):
-        self.succession = Succession(
-            self.reactor,
-            MemoryProcesses((), self.reactor),
-            self.supervision,
-            OwnStart(("runner",), "/", {}),
-            watch=BuildWatch(self.reactor, self.disk),
-            make=self.make,
-            ask=lambda: self.answer or fail(ConnectionError("nobody")),
-        )
-        self.run = Run(self.home, reactor=self.reactor, more={"succession": self.succession})
-        self.run.up()
-        self.run.machine.registered = True
-        self.run.machine.on_registered()
-        self.run.machine.said.clear()
-        self.service.sessions.availability._reason = lambda agent: None
-
-    @property
-    def service(self):
-        return self.run.service
-
-    def make(self, heirlooms):
-        self.replacements.append(Fake(OTHER))
-        return self.replacements[-1]
-
-    def upgrade(self):
-        """Another build is there, and was seen twice."""
-        self.disk.now = NEW
-        self.service.succession.look()
-        self.advance(CONFIRM + 0.1)
-
-    def advance(self, seconds):
-        self.reactor.pump([0.02] * int(seconds / 0.02 + 1))
-
-    def say(self, word, **more):
-        self.replacements[-1].talk.lineReceived(json.dumps({"word": word, **more}).encode())
-
-    def will_answer(self):
-        status = dict(self.service.status())
-        hub = {**status["hub"], "phase": "connected"}
-        build = {"version": NEW.version, "digest": NEW.digest}
-        self.answer = succeed(
-            {
-                **status,
-                "pid": OTHER,
-                "version": NEW.version,
-                "build": build,
-                "hub": hub,
-                "registered": True,
-            }
-        )
-
-    def files(self):
-        return [
-            path.exists()
-            for path in (self.home.npm_lock, self.home.runner_state, self.home.runner_socket)
-        ]
-
-    def handoff(self):
-        return self.service.status()["handoff"]
-
-    def spawn(self):
-        request = parse_spawn({"directory": str(self.home.path), "agent": "claude"})
-        return Deferred.fromCoroutine(self.service.spawn(request, "hub"))
 
 
 @pytest.fixture

@@ -27,9 +27,9 @@ from hapi.runner.handoff.replacement import Replacement, ReplacementNotStarted
 from hapi.runner.handoff.upgrade import BuildWatch, Pace
 from hapi.runner.supervision import supervisor
 from hapi.runner.supervision.supervisor import Supervision
-from tests.runner.handoff.test_coordinator import OTHER, Reactor, Scene
-from tests.runner.handoff.test_outgoing import Fake, Try
-from tests.runner.handoff.test_upgrade import NEW, Disk
+from tests.support.coordinator_stage import OTHER, Reactor, Scene
+from tests.support.handoff_stage import NEW, Disk
+from tests.support.outgoing_stage import Fake, Try
 from tests.support.runner_stage import assert_waiting, options_for, result_of
 
 CASE = SynchronousTestCase()

@@ -4,36 +4,11 @@ import os
 import socket
 
 import pytest
-from attrs import define
 from twisted.internet.task import Clock
 
-from hapi.build import Build
 from hapi.runner.handoff.upgrade import AFTER_FAILURE, AN_HOUR, CONFIRM, BuildWatch, Pace
 from hapi.runner.supervision.supervisor import Supervision, notify, supervision
-
-OLD, NEW, NEWER = Build("1", "a"), Build("1", "b"), Build("2", "c")
-
-
-@define
-class Disk:
-    """A package that is installed, or being copied (None); `broken`: files vanish under the look."""
-
-    now: Build | None = OLD
-    touched: bool = False
-    broken: bool = False
-    reads: int = 0
-
-    def running(self):
-        return OLD
-
-    def installed(self):
-        self.reads += 1
-        return self.now
-
-    def has_changed(self):
-        if self.broken:
-            raise FileNotFoundError("gone")
-        return (self.touched or self.now != OLD) and self.installed() not in (None, OLD)
+from tests.support.handoff_stage import NEW, NEWER, OLD, Disk
 
 
 @pytest.fixture

@@ -5,11 +5,10 @@ from random import Random
 
 import msgspec
 import pytest
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from hapi.net.client.link import LinkStatus
-from hapi.net.common.errors import AckTimeout, HubRefused, HubUnreachable
+from hapi.net.common.errors import HubRefused, HubUnreachable
 from hapi.net.common.rpc import RpcTable
 from hapi.protocol.machine import (
     MachineHealth,
@@ -23,6 +22,7 @@ from hapi.runner.uplink.machine import Machine, describe, retry_delay
 from hapi.runner.uplink.refusals import Refusals
 from hapi.runner.workspace.roots import WorkspaceRoots
 from hapi.settings import HubAccess
+from tests.support.hub_stand_ins import Hub, Link
 from tests.support.paths import FIXTURES
 from tests.support.runner_stage import assert_waiting, options_for, result_of
 
@@ -30,86 +30,6 @@ RECORDED = [
     json.loads(line) for line in (FIXTURES / "machine-connect.jsonl").read_text().splitlines()
 ]
 FACTS = RunnerFacts(19506, 38465, 1795175850041, runner_capabilities())
-
-
-class Link:
-    """What the machine says, and what the hub answers: a function of (event, message), or None for silence."""
-
-    def __init__(self, clock):
-        self.clock, self.connected, self.started = clock, False, False
-        self.said, self.alive, self.events, self.connects = [], [], {}, []
-        self.answer = lambda event, message: {
-            "result": "success",
-            "version": message["expectedVersion"] + 1,
-            **{key: value for key, value in message.items() if key in ("runnerState", "metadata")},
-        }
-
-    @property
-    def status(self):
-        return LinkStatus("connected" if self.connected else "connecting", None, 0.0)
-
-    def on_connect(self, call):
-        self.connects.append(call)
-
-    def on_event(self, name, handle):
-        self.events[name] = handle
-
-    def startService(self):
-        self.started = True
-
-    def stopService(self):
-        self.connected = False
-
-    async def leave(self):
-        self.stopService()
-
-    def connect(self):
-        self.connected = True
-        for call in self.connects:
-            call()
-
-    def emit(self, event, message, keep=True):
-        assert not keep
-        self.alive.append((event, message))
-
-    def call(self, event, message, timeout=10.0):
-        json.dumps(message)
-        self.said.append((event, message))
-        answer = self.answer(event, message)
-        if answer is None:
-            silent = Deferred()
-            timer = self.clock.callLater(timeout, lambda: silent.errback(AckTimeout(event)))
-            return silent.addBoth(
-                lambda result: (timer.cancel() if timer.active() else None, result)[1]
-            )
-        return succeed(answer)
-
-    def states(self):
-        return [
-            message["runnerState"]
-            for event, message in self.said
-            if event == "machine-update-state"
-        ]
-
-
-class Hub:
-    """Registers machines; `refusals` come first."""
-
-    def __init__(self, **stored):
-        self.refusals, self.bodies = [], []
-        self.machine = {
-            "runnerState": None,
-            "runnerStateVersion": 1,
-            "metadata": None,
-            "metadataVersion": 1,
-            **stored,
-        }
-
-    async def register_machine(self, body):
-        self.bodies.append(json.loads(json.dumps(body)))
-        if self.refusals:
-            raise self.refusals.pop(0)
-        return {"metadata": body["metadata"], "runnerState": body["runnerState"], **self.machine}
 
 
 def build(home, hub=None, roots=None, clock=None, **more):

@@ -1,0 +1,29 @@
+"""Stand-ins for the tests of the hand-off: builds on a disk, replacements, a scene with both runners."""
+
+from attrs import define
+
+from hapi.build import Build
+
+OLD, NEW, NEWER = Build("1", "a"), Build("1", "b"), Build("2", "c")
+
+
+@define
+class Disk:
+    """A package that is installed, or being copied (None); `broken`: files vanish under the look."""
+
+    now: Build | None = OLD
+    touched: bool = False
+    broken: bool = False
+    reads: int = 0
+
+    def running(self):
+        return OLD
+
+    def installed(self):
+        self.reads += 1
+        return self.now
+
+    def has_changed(self):
+        if self.broken:
+            raise FileNotFoundError("gone")
+        return (self.touched or self.now != OLD) and self.installed() not in (None, OLD)

@@ -1,0 +1,141 @@
+"""The outgoing side of a hand-off with a stand-in for the replacement."""
+
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+
+from hapi.one_shot import OneShotObserver
+from hapi.runner.handoff.channel import Talk
+from hapi.runner.handoff.outgoing import (
+    PATIENCE,
+    Expected,
+    Failed,
+    Handoff,
+)
+from tests.support.runner_stage import result_of
+
+EXPECTED = Expected(
+    pid=7,
+    version="2",
+    digest="b",
+    argv=("runner", "start-sync", "--workspace-root", "/w"),
+    workspace_roots=("/w",),
+    session_command=("s",),
+    hub="http://hub",
+    machine_id="m",
+    identity="i",
+    port=4711,
+)
+
+
+GOOD: dict[str, Any] = {
+    "pid": 7,
+    "version": "2",
+    "build": {"version": "2", "digest": "b"},
+    "argv": ["runner", "start-sync", "--workspace-root", "/w"],
+    "workspaceRoots": ["/w"],
+    "sessionCommand": ["s"],
+    "hub": {"url": "http://hub", "phase": "connected", "reason": None},
+    "machineId": "m",
+    "identity": "i",
+    "httpPort": 4711,
+    "registered": True,
+}
+
+
+class Line(Talk):
+    """A talk whose other end is the test."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[dict[str, Any]] = []
+
+    def say(self, word: str, **more: Any) -> None:
+        self.said.append({"word": word, **more})
+
+    def hears(self, text: bytes) -> None:
+        self.lineReceived(text)
+
+    def end(self, reason: str = "we closed") -> None:
+        self._over(reason)
+
+
+@define(eq=False)
+class Fake:
+    pid: int = 7
+    talk: Line = field(factory=Line)
+    ended: OneShotObserver[str] = field(factory=OneShotObserver)
+    killed: int = 0
+    terminated: int = 0
+
+    def end(self):
+        self.killed += 1
+        self.talk.end()
+        self.ended.fire("it was killed")
+        return succeed(None)
+
+    def terminate(self):
+        self.terminated += 1
+
+    def dies(self, how: str = "it ended with exit code 1") -> None:
+        self.talk._over("it is gone")
+        self.ended.fire(how)
+
+
+@define(eq=False)
+class Old:
+    """The runner that is to be replaced."""
+
+    answer: Any = None  # a status, or an exception
+    quiet: Deferred[None] | None = None  # what is begun is finished when this fires
+    log: list[str] = field(factory=list)
+
+    async def fall_quiet(self):
+        self.log.append("quiet")
+        if self.quiet is not None:
+            await self.quiet
+
+    def baton(self):
+        return {"token": "t", "ages": [0.0]}
+
+    async def ask(self):
+        self.log.append("ask")
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        if isinstance(self.answer, Deferred):
+            return await self.answer
+        return self.answer
+
+    def serve_again(self, other):
+        self.log.append(f"again after {other}")
+
+
+class Try:
+    """One hand-off; the test is the replacement."""
+
+    def __init__(self, answer: Any = GOOD, **old: Any) -> None:
+        self.clock, self.new, self.old = Clock(), Fake(), Old(answer, **old)
+        self.handoff = Handoff(self.clock, self.old, lambda: self.new, lambda pid: EXPECTED)
+        self.running = Deferred.fromCoroutine(self.handoff.run())
+
+    def say(self, word: str, **more: str) -> None:
+        import json
+
+        self.new.talk.hears(json.dumps({"word": word, **more}).encode())
+
+    def wait(self, seconds: float = PATIENCE) -> None:
+        self.clock.pump([0.5] * int(seconds / 0.5))
+
+    def failed(self) -> str:
+        """The reason, after all that a failed try must leave."""
+        self.wait(0.5)
+        outcome = result_of(self.running)
+        assert isinstance(outcome, Failed), outcome
+        assert self.new.killed == 1
+        assert self.old.log[-1] == "again after 7"
+        assert self.old.log.count("again after 7") == 1
+        assert not self.handoff.handed_over
+        assert not self.clock.getDelayedCalls()
+        return outcome.reason
