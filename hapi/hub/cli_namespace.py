@@ -10,18 +10,18 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from hapi.hub.domain.auth import Gate, GuessLimit
+from hapi.hub.domain.auth import LoginRateLimit, TokenIssuer
 from hapi.hub.domain.documents import Documents
 from hapi.hub.domain.entities import Machine, Session
 from hapi.hub.domain.messages import Messages
 from hapi.hub.domain.presence import Presence
-from hapi.hub.domain.registry import Denied, Engine, NotFound
+from hapi.hub.domain.registry import Denied, HubRegistry, NotFound
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
 from hapi.net.common.errors import ConnectRefused
 from hapi.net.server.peers import INamespace, Peer
 
-MANY = 1000  # local ids in one event
-LONGEST = 512  # characters of an id or a method
+MAX_LOCAL_IDS = 1000  # local ids in one event
+MAX_ID_LENGTH = 512  # characters of an id or a method
 
 Ack = Callable[..., None]
 
@@ -34,13 +34,13 @@ class Principal:
     owner: str | None
 
 
-def texts(value: Any) -> list[str]:
+def read_local_ids(value: Any) -> list[str]:
     """The usable local ids of an event."""
     found = value if isinstance(value, list) else []
     return [
         item
-        for item in found[:MANY]
-        if isinstance(item, str) and 0 < len(item) <= LONGEST and item.isprintable()
+        for item in found[:MAX_LOCAL_IDS]
+        if isinstance(item, str) and 0 < len(item) <= MAX_ID_LENGTH and item.isprintable()
     ]
 
 
@@ -49,9 +49,9 @@ def texts(value: Any) -> list[str]:
 class CliNamespace:
     """Each event is looked up, judged and handed to the part of the hub it concerns. What is malformed is ignored."""
 
-    engine: Engine
-    gate: Gate
-    guesses: GuessLimit
+    registry: HubRegistry
+    token_issuer: TokenIssuer
+    login_rate_limit: LoginRateLimit
     presence: Presence
     messages: Messages
     documents: Documents
@@ -62,19 +62,19 @@ class CliNamespace:
     # --- INamespace --------------------------------------------------------------------------------------------------
 
     def connect(self, peer: Peer, auth: Any) -> None:
-        engine, given = self.engine, auth if isinstance(auth, dict) else {}
-        address, now = peer.address or "", engine.clock.seconds()
-        if self.guesses.wait(address, now):
+        registry, given = self.registry, auth if isinstance(auth, dict) else {}
+        address, now = peer.address or "", registry.clock.seconds()
+        if self.login_rate_limit.retry_after(address, now):
             peer.hang_up(
                 "too many wrong tokens"
             )  # a refusal would keep the real clients away for good
             raise ConnectRefused("Too many wrong tokens")
-        caller = self.gate.admit(given.get("token"))
+        caller = self.token_issuer.check_access_token(given.get("token"))
         if caller is None:
-            self.guesses.wrong(address, now)
+            self.login_rate_limit.record_failure(address, now)
             raise ConnectRefused("Invalid token")
         owner = None
-        for name, find in (("sessionId", engine.session), ("machineId", engine.machine)):
+        for name, find in (("sessionId", registry.session), ("machineId", registry.machine)):
             if isinstance(given.get(name), str):
                 owner = owner or given[name]
                 try:
@@ -86,7 +86,7 @@ class CliNamespace:
 
     def disconnected(self, peer: Peer, reason: str) -> None:
         self._peers.discard(peer)
-        self.engine.gateway.forget(peer)
+        self.registry.rpc.forget(peer)
 
     def event(self, peer: Peer, name: str, args: list[Any], ack: Ack | None) -> None:
         handle = EVENTS.get(name)
@@ -134,13 +134,13 @@ class CliNamespace:
 
     def session(self, peer: Peer, given: dict[str, Any], answered: bool = False) -> Session:
         found: Session = self._found(
-            self.engine.session, "session", given.get("sid"), peer, answered
+            self.registry.session, "session", given.get("sid"), peer, answered
         )
         return found
 
     def machine(self, peer: Peer, given: dict[str, Any], answered: bool = False) -> Machine:
         found: Machine = self._found(
-            self.engine.machine, "machine", given.get("machineId"), peer, answered
+            self.registry.machine, "machine", given.get("machineId"), peer, answered
         )
         return found
 
@@ -153,11 +153,11 @@ class CliNamespace:
             return find(name, peer.principal.namespace)
         except NotFound:
             raise Unreachable(
-                scope, name[:LONGEST], "not-found", f"{scope} not found", answered
+                scope, name[:MAX_ID_LENGTH], "not-found", f"{scope} not found", answered
             ) from None
         except Denied:
             raise Unreachable(
-                scope, name[:LONGEST], "access-denied", f"{scope} access denied", answered
+                scope, name[:MAX_ID_LENGTH], "access-denied", f"{scope} access denied", answered
             ) from None
 
 
@@ -210,7 +210,7 @@ async def session_ready(cli: CliNamespace, peer: Peer, given: dict[str, Any]) ->
 async def session_end(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
     session = cli.session(peer, given)
     await cli.presence.session_end(
-        session, given, by_machine=peer.principal.owner in cli.engine.machines
+        session, given, by_machine=peer.principal.owner in cli.registry.machines
     )
 
 
@@ -218,12 +218,12 @@ async def session_end(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> N
 async def message(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
     session = cli.session(peer, given)
     if given.get("message") is not None:
-        await cli.messages.take_in(session, given, peer)
+        await cli.messages.receive(session, given, peer)
 
 
 @tolerant(None)
 async def messages_consumed(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
-    session, names = cli.session(peer, given), texts(given.get("localIds"))
+    session, names = cli.session(peer, given), read_local_ids(given.get("localIds"))
     if names:
         clears, steered = (
             given.get("clearQueuedThinkingGrace") is True,
@@ -234,7 +234,9 @@ async def messages_consumed(cli: CliNamespace, peer: Peer, given: dict[str, Any]
 
 @tolerant(None)
 async def messages_indeterminate(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
-    await cli.messages.indeterminate(cli.session(peer, given), texts(given.get("localIds")))
+    await cli.messages.indeterminate(
+        cli.session(peer, given), read_local_ids(given.get("localIds"))
+    )
 
 
 @tolerant(({"ok": False},))
@@ -277,15 +279,15 @@ async def machine_update_state(
     machine = cli.machine(peer, given, answered=True)
     answer = await cli.documents.update_machine(machine, given, "runnerState", peer)
     if answer.get("result") == "success":
-        cli.presence.seen(machine, cli.engine.now())
+        cli.presence.machine_seen(machine, cli.registry.now())
     return (answer,)
 
 
 async def ping(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> tuple[Any, ...]:
     """Answered after everything that this socket sent about its session before."""
-    session = cli.engine.sessions.get(peer.principal.owner)
+    session = cli.registry.sessions.get(peer.principal.owner)
     if session is not None:
-        await cli.engine.in_lane(session, _nothing)
+        await cli.registry.serialized(session, _nothing)
     return ()
 
 
@@ -295,13 +297,13 @@ async def _nothing() -> None: ...
 async def rpc_register(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
     """Only the owner of an id serves its methods: a socket that speaks for one session or machine, or at least its namespace."""
     method = given.get("method")
-    if not isinstance(method, str) or len(method) > LONGEST:
+    if not isinstance(method, str) or len(method) > MAX_ID_LENGTH:
         return
     owner, _, name = method.rpartition(":")
     principal: Principal = peer.principal
     mine = principal.owner is None or principal.owner == owner
-    if owner and name and mine and cli.engine.owns(principal.namespace, owner):
-        cli.engine.gateway.register(peer, method)
+    if owner and name and mine and cli.registry.owns(principal.namespace, owner):
+        cli.registry.rpc.register(peer, method)
     else:
         cli.log.warn(
             "A socket of {namespace} wanted to serve what is not its own",
@@ -311,7 +313,7 @@ async def rpc_register(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> 
 
 async def rpc_unregister(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
     if isinstance(given.get("method"), str):
-        cli.engine.gateway.unregister(peer, given["method"])
+        cli.registry.rpc.unregister(peer, given["method"])
 
 
 EVENTS: dict[str, Handler] = {

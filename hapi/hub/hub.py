@@ -11,29 +11,25 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource
 
 from hapi.hub.cli_namespace import CliNamespace
-from hapi.hub.domain.auth import Gate, GuessLimit
+from hapi.hub.domain.auth import LoginRateLimit, TokenIssuer
 from hapi.hub.domain.documents import Documents
 from hapi.hub.domain.entities import Session
 from hapi.hub.domain.lifecycle import Lifecycle
 from hapi.hub.domain.messages import Messages
-from hapi.hub.domain.notifications import Toasts
+from hapi.hub.domain.notifications import Notifications
 from hapi.hub.domain.presence import Presence
-from hapi.hub.domain.registry import Engine, Rooms
-from hapi.hub.http import cli_routes as rest_cli
-from hapi.hub.http import file_routes as rest_files
-from hapi.hub.http import machine_routes as rest_machines
-from hapi.hub.http import message_routes as rest_messages
-from hapi.hub.http import session_routes as rest_sessions
-from hapi.hub.http.routing import Desk, Doorkeeper, Reply, Route, written
+from hapi.hub.domain.registry import HubRegistry, Rooms
+from hapi.hub.http import cli_routes, file_routes, machine_routes, message_routes, session_routes
+from hapi.hub.http.routing import Authenticator, Dispatcher, Response, Route, render_response
 from hapi.hub.http.sse import EventsResource
 from hapi.hub.store.interface import IStore
 
 ROUTES: tuple[Route, ...] = (
-    *rest_cli.route.table,
-    *rest_sessions.route.table,
-    *rest_messages.route.table,
-    *rest_machines.route.table,
-    *rest_files.route.table,
+    *cli_routes.route.table,
+    *session_routes.route.table,
+    *message_routes.route.table,
+    *machine_routes.route.table,
+    *file_routes.route.table,
 )
 
 
@@ -67,28 +63,33 @@ class Hub:
         clock: IReactorTime,
         now: Callable[[], int],
         store: IStore,
-        gate: Gate,
+        token_issuer: TokenIssuer,
         make_sockets: Callable[[CliNamespace], Rooms],
     ) -> None:
         late = _LateRooms()
-        self.gate, self.settings = gate, HubSettings()
-        self.engine = Engine(clock, now, store, late)
-        self.messages = Messages(self.engine)
-        self.presence = Presence(self.engine, self.messages)
-        self.documents = Documents(self.engine)
-        self.lifecycle = Lifecycle(self.engine, self.documents, self.presence)
-        self.toasts = Toasts(self.engine)
-        self.messages.on_ready.append(self.toasts.ready)
-        self.documents.on_state.append(self.toasts.state_changed)
-        self.documents.on_agent_id.append(self.lifecycle.absorb)
-        guesses = GuessLimit()
-        self.doorkeeper = Doorkeeper(gate, guesses, self.engine)
+        self.token_issuer, self.settings = token_issuer, HubSettings()
+        self.registry = HubRegistry(clock, now, store, late)
+        self.messages = Messages(self.registry)
+        self.presence = Presence(self.registry, self.messages)
+        self.documents = Documents(self.registry)
+        self.lifecycle = Lifecycle(self.registry, self.documents, self.presence)
+        self.notifications = Notifications(self.registry)
+        self.messages.on_ready.append(self.notifications.session_ready)
+        self.documents.on_state.append(self.notifications.state_changed)
+        self.documents.on_agent_id.append(self.lifecycle.merge_duplicates)
+        login_rate_limit = LoginRateLimit()
+        self.authenticator = Authenticator(token_issuer, login_rate_limit, self.registry)
         self.cli = CliNamespace(
-            self.engine, gate, guesses, self.presence, self.messages, self.documents
+            self.registry,
+            token_issuer,
+            login_rate_limit,
+            self.presence,
+            self.messages,
+            self.documents,
         )
         self.sockets = late.rooms = make_sockets(self.cli)
-        self.desk = Desk(self, self.doorkeeper)
-        self.streams = EventsResource(self.engine, self.doorkeeper, self.desk)
+        self.dispatcher = Dispatcher(self, self.authenticator)
+        self.streams = EventsResource(self.registry, self.authenticator, self.dispatcher)
         self.rest: IResource = self._application().resource()
 
     def _application(self) -> Klein:
@@ -102,7 +103,7 @@ class Hub:
 
     def _serving(self, route: Route) -> Callable[..., Any]:
         def serve(request: Any, **ids: str) -> Any:
-            return self.desk.serve(route, request, ids)
+            return self.dispatcher.serve(route, request, ids)
 
         return serve
 
@@ -110,15 +111,17 @@ class Hub:
         """No such route, or not this method: said only to those who may come in."""
         if request.path.startswith(b"/api"):
             try:
-                self.doorkeeper.api(request)
+                self.authenticator.api(request)
             except Exception as error:
-                return written(request, self.desk.refused(error, "unknown route"))
-            return written(request, Reply(404, "404 Not Found", kind="text/plain; charset=UTF-8"))
+                return render_response(request, self.dispatcher.refused(error, "unknown route"))
+            return render_response(
+                request, Response(404, "404 Not Found", kind="text/plain; charset=UTF-8")
+            )
         try:
-            self.doorkeeper.cli(request)
+            self.authenticator.cli(request)
         except Exception as error:
-            return written(request, self.desk.refused(error, "unknown route"))
-        return written(request, Reply(404, {"error": "Not found"}))
+            return render_response(request, self.dispatcher.refused(error, "unknown route"))
+        return render_response(request, Response(404, {"error": "Not found"}))
 
     async def rewrite(
         self,
@@ -129,7 +132,7 @@ class Hub:
     ) -> None:
         """Change a session's metadata for a person, in its turn. Raises Concurrent."""
         documents = self.documents
-        await self.engine.in_lane(
+        await self.registry.serialized(
             session, lambda: documents.rewrite(session, change, columns=columns, counted=counted)
         )
 
@@ -137,8 +140,8 @@ class Hub:
         """Keep a setting that the session has applied, and tell it as `name`."""
 
         async def change() -> None:
-            row = await self.engine.store.change_session(session.id, {column: value})
+            row = await self.registry.store.change_session(session.id, {column: value})
             session.row = evolve(row)
-            self.engine.patch(session, **{name: value})
+            self.registry.patch(session, **{name: value})
 
-        await self.engine.in_lane(session, change)
+        await self.registry.serialized(session, change)

@@ -14,9 +14,16 @@ from twisted.logger import Logger
 
 from hapi.deferreds import run_step
 from hapi.hub.cli_namespace import CliNamespace
-from hapi.hub.domain.auth import Gate
-from hapi.hub.domain.presence import SWEEP
-from hapi.hub.http.site import LOOPBACK_NAMES, HubChannel, HubSite, Root, Rules, host_name
+from hapi.hub.domain.auth import TokenIssuer
+from hapi.hub.domain.presence import SWEEP_INTERVAL
+from hapi.hub.http.site import (
+    LOOPBACK_NAMES,
+    HostPolicy,
+    HubChannel,
+    HubSite,
+    RootResource,
+    host_name,
+)
 from hapi.hub.http.static import PageResource
 from hapi.hub.hub import Hub
 from hapi.hub.options import HubOptions, base_token, signing_secret
@@ -25,7 +32,7 @@ from hapi.hub.store.sqlite import SqliteStore
 from hapi.net.server.socket_server import SocketServer
 from hapi.one_shot import OneShotObserver
 
-HEARTBEAT = 30.0  # seconds
+HEARTBEAT_INTERVAL = 30.0  # seconds
 
 
 class CannotServe(Exception):
@@ -72,13 +79,13 @@ class HubService(Service):
         options = self.options
         options.home.prepare()
         self.token = base_token(options)
-        gate = Gate(self.token, signing_secret(options.home))
+        token_issuer = TokenIssuer(self.token, signing_secret(options.home))
         store = self._store = SqliteStore(options.database_path, self._reactor)
         store.open()
         try:
-            self.hub = Hub(self._reactor, self._now, store, gate, self._sockets)
-            root = Root(
-                self._rules(),
+            self.hub = Hub(self._reactor, self._now, store, token_issuer, self._sockets)
+            root = RootResource(
+                self._host_policy(),
                 self.hub.rest,
                 self.hub.streams,
                 self.server.resource,
@@ -93,7 +100,10 @@ class HubService(Service):
             raise
         super().startService()  # type: ignore[no-untyped-call]
         self.url = f"http://{self._shown_host()}:{self.port}"
-        for beat, seconds in ((self.hub.presence.sweep, SWEEP), (self._heartbeat, HEARTBEAT)):
+        for beat, seconds in (
+            (self.hub.presence.sweep, SWEEP_INTERVAL),
+            (self._heartbeat, HEARTBEAT_INTERVAL),
+        ):
             loop = LoopingCall(self._guarded, beat)
             loop.clock = self._reactor
             loop.start(seconds, now=False)
@@ -103,7 +113,9 @@ class HubService(Service):
         self._listening.fire(self.url)
 
     def _sockets(self, cli: CliNamespace) -> SocketServer:
-        self.server = SocketServer(self._reactor, {"/cli": cli}, allow_origin=self._rules().allows)
+        self.server = SocketServer(
+            self._reactor, {"/cli": cli}, allow_origin=self._host_policy().allows_origin
+        )
         return self.server
 
     def _listen(self, site: HubSite) -> Any:
@@ -116,7 +128,7 @@ class HubService(Service):
             reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
             raise CannotServe(f"cannot listen on {host}:{port}: {reason}") from error
 
-    def _rules(self) -> Rules:
+    def _host_policy(self) -> HostPolicy:
         options = self.options
         public = (
             {host_name(options.public_url.partition("://")[2])} if options.public_url else set()
@@ -129,7 +141,7 @@ class HubService(Service):
         origins = frozenset(
             {*options.cors_origins, *([options.public_url] if options.public_url else [])}
         )
-        return Rules(names, origins)
+        return HostPolicy(names, origins)
 
     def _shown_host(self) -> str:
         host = self.options.host
@@ -149,7 +161,7 @@ class HubService(Service):
         """Know the rows before anybody can ask. Raises StoreRefused."""
         assert self.hub is not None
         troubles: list[Any] = []
-        Deferred.fromCoroutine(self.hub.engine.load()).addErrback(troubles.append)
+        Deferred.fromCoroutine(self.hub.registry.load()).addErrback(troubles.append)
         if troubles:
             path, reason = self.options.database_path, troubles[0].getErrorMessage()
             raise StoreRefused(f"database {path} cannot be read: {reason}") from troubles[0].value
@@ -158,7 +170,7 @@ class HubService(Service):
 
     async def _heartbeat(self) -> None:
         if self.hub is not None:
-            self.hub.engine.events.heartbeat(self.hub.engine.now())
+            self.hub.registry.events.heartbeat(self.hub.registry.now())
 
     async def _guarded(self, beat: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -186,7 +198,7 @@ class HubService(Service):
             )
             await run_step(self._reactor, 2.0, "Closing sockets", self.server.stop, self.log)
             self._site.hang_up()
-            self.hub.toasts.stop()
+            self.hub.notifications.stop()
         if self._store is not None:
             self._store.close()
         self._port = None

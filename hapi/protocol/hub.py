@@ -141,7 +141,7 @@ class DeleteUpload(Body, frozen=True):
     path: Text
 
 
-class HubSettings(Body, frozen=True):
+class HubSettingsChange(Body, frozen=True):
     session_summary_contract: bool | None = None
     session_summary_in_chat: bool | None = None
 
@@ -248,7 +248,7 @@ def _fits(value: object, kinds: tuple[type, ...]) -> bool:
     return isinstance(value, kinds) and not (isinstance(value, bool) and bool not in kinds)
 
 
-def shown_metadata(stored: Any) -> dict[str, Any] | None:
+def public_metadata(stored: Any) -> dict[str, Any] | None:
     """The metadata of a session as every view has it; None without `path` and `host`. Keys of a wrong type are left out."""
     if not isinstance(stored, dict) or not (
         isinstance(stored.get("path"), str) and isinstance(stored.get("host"), str)
@@ -266,7 +266,7 @@ def shown_metadata(stored: Any) -> dict[str, Any] | None:
     return shown
 
 
-def shown_machine_metadata(stored: Any) -> dict[str, Any] | None:
+def public_machine_metadata(stored: Any) -> dict[str, Any] | None:
     required = ("host", "platform", "happyCliVersion")
     if not isinstance(stored, dict) or not all(
         isinstance(stored.get(key), str) for key in required
@@ -277,7 +277,7 @@ def shown_machine_metadata(stored: Any) -> dict[str, Any] | None:
     }
 
 
-def shown_runner_state(stored: Any) -> dict[str, Any] | None:
+def public_runner_state(stored: Any) -> dict[str, Any] | None:
     return stored if isinstance(stored, dict) and isinstance(stored.get("status"), str) else None
 
 

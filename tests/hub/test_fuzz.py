@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 
 from hapi.hub.cli_namespace import EVENTS
-from hapi.hub.http.site import Root, Rules
+from hapi.hub.http.site import HostPolicy, RootResource
 from hapi.hub.http.static import PageResource
 from hapi.hub.hub import ROUTES
 from hapi.net.common.errors import ConnectRefused
@@ -120,7 +120,9 @@ class World:
 
     def __init__(self) -> None:
         self.stage = stage = Stage()
-        root = Root(Rules(), stage.hub.rest, stage.hub.streams, Resource(), PageResource())
+        root = RootResource(
+            HostPolicy(), stage.hub.rest, stage.hub.streams, Resource(), PageResource()
+        )
         self.site = LimitedSite(root, stage.clock)
         self.machine, self.runner = stage.machine()
         self.runner.serve(self.machine, "spawn-happy-session", "list-directory")
@@ -135,7 +137,7 @@ class World:
 
     @property
     def usable(self) -> bool:
-        found = self.stage.engine.sessions.get(self.session)
+        found = self.stage.registry.sessions.get(self.session)
         return found is not None and found.active
 
     def known(self, value: Any) -> Any:
@@ -226,7 +228,7 @@ def address(garbage: Garbage, world: World, path: str) -> str:
 def test_no_socket_event_makes_the_hub_fail__N11_U15():
     garbage, asked, world = Garbage("events"), Counter(), World()
     for number in inputs():
-        if number % 2000 == 1999 or world.session not in world.stage.engine.sessions:
+        if number % 2000 == 1999 or world.session not in world.stage.registry.sessions:
             world.begin_session()
         argument = world.known(garbage.pick(EVENT_ARGUMENTS))
         arguments = [garbage.changed(argument) if garbage.random.random() < 0.8 else argument]
@@ -243,7 +245,7 @@ def test_no_socket_event_makes_the_hub_fail__N11_U15():
         if number % 50 == 0:
             world.stage.tick(1.0)
             json.dumps(world.stage.get("/api/sessions"))
-            assert world.stage.engine.sessions[world.session].active_at <= world.stage.now()
+            assert world.stage.registry.sessions[world.session].active_at <= world.stage.now()
     assert len(asked) > 5, asked
 
 

@@ -115,8 +115,8 @@ def test_no_body_makes_a_route_fail(
             f"{key}={quote(value.encode('utf-8', 'surrogatepass'))}" for key, value in query.items()
         )
     if (
-        stage.engine.sessions.get(world.session) is None
-        or not stage.engine.sessions[world.session].active
+        stage.registry.sessions.get(world.session) is None
+        or not stage.registry.sessions[world.session].active
     ):
         world.__init__()  # type: ignore[misc]
         stage = world.stage
@@ -146,7 +146,7 @@ def test_no_body_makes_a_route_fail(
 def test_no_event_makes_the_hub_fail(
     world: World, name: str, given_: list[Any], known: bool, acked: bool
 ) -> None:
-    if world.session not in world.stage.engine.sessions:
+    if world.session not in world.stage.registry.sessions:
         world.__init__()  # type: ignore[misc]
     if known and given_ and isinstance(given_[0], dict):
         given_[0] |= {"sid": world.session, "machineId": world.machine}
@@ -154,7 +154,7 @@ def test_no_event_makes_the_hub_fail(
         world.peer.ask(name, *given_)
     else:
         world.peer.send(name, *given_)
-    assert world.session in world.stage.engine.sessions
+    assert world.session in world.stage.registry.sessions
 
 
 @QUIET
@@ -173,8 +173,8 @@ def test_no_greeting_makes_the_hub_fail(world: World, auth: Any) -> None:
 def test_an_alive_never_moves_time_forward_or_breaks_the_list__U15(
     world: World, given_: dict[str, Any]
 ) -> None:
-    if world.session not in world.stage.engine.sessions:
+    if world.session not in world.stage.registry.sessions:
         world.__init__()  # type: ignore[misc]
     world.peer.send("session-alive", {**given_, "sid": world.session})
-    assert world.stage.engine.sessions[world.session].active_at <= world.stage.now()
+    assert world.stage.registry.sessions[world.session].active_at <= world.stage.now()
     json.dumps(world.stage.get("/api/sessions"))

@@ -12,8 +12,8 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 
-from hapi.hub.domain.auth import Gate
-from hapi.hub.http.site import Root, Rules
+from hapi.hub.domain.auth import TokenIssuer
+from hapi.hub.http.site import HostPolicy, RootResource
 from hapi.hub.http.static import PageResource
 from hapi.hub.hub import Hub
 from hapi.hub.store.sqlite import memory_store
@@ -134,11 +134,11 @@ class MemorySockets:
 class Listening:
     """A page's event stream."""
 
-    wanted: Any
+    subscription: Any
     visible: bool = True
     frames: list[bytes] = field(factory=list)
 
-    def tell(self, frame: bytes) -> None:
+    def send(self, frame: bytes) -> None:
         self.frames.append(frame)
 
     @property
@@ -159,16 +159,24 @@ class Answer:
 class Stage:
     """One hub, and the people and programs around it."""
 
-    def __init__(self, store: Any = None, rules: Rules | None = None, start: int = EPOCH) -> None:
+    def __init__(
+        self, store: Any = None, host_policy: HostPolicy | None = None, start: int = EPOCH
+    ) -> None:
         self.clock, self.start = Clock(), start
         self.store = store or memory_store(self.clock)
-        self.gate = Gate(TOKEN, b"s" * 32)
+        self.token_issuer = TokenIssuer(TOKEN, b"s" * 32)
         self.hub = Hub(
-            self.clock, self.now, self.store, self.gate, lambda cli: MemorySockets(self.clock, cli)
+            self.clock,
+            self.now,
+            self.store,
+            self.token_issuer,
+            lambda cli: MemorySockets(self.clock, cli),
         )
-        self.engine, self.sockets = self.hub.engine, self.hub.sockets
-        result_of(Deferred.fromCoroutine(self.engine.load()))
-        root = Root(rules or Rules(), self.hub.rest, self.hub.streams, Resource(), PageResource())
+        self.registry, self.sockets = self.hub.registry, self.hub.sockets
+        result_of(Deferred.fromCoroutine(self.registry.load()))
+        root = RootResource(
+            host_policy or HostPolicy(), self.hub.rest, self.hub.streams, Resource(), PageResource()
+        )
         self.stub = StubTreq(root)
 
     def now(self) -> int:
@@ -177,9 +185,9 @@ class Stage:
     # --- REST
     def jwt(self, namespace: str = "default") -> str:
         token = TOKEN if namespace == "default" else f"{TOKEN}:{namespace}"
-        caller = self.gate.admit(token)
+        caller = self.token_issuer.check_access_token(token)
         assert caller is not None
-        return self.gate.issue(caller, self.now() / 1000)
+        return self.token_issuer.issue_web_token(caller, self.now() / 1000)
 
     def begin(
         self,
@@ -254,10 +262,10 @@ class Stage:
 
     # --- shortcuts
     def listen(self, namespace: str = "default", visible: bool = True) -> Listening:
-        from hapi.hub.domain.events import Wanted
+        from hapi.hub.domain.events import Subscription
 
-        page = Listening(Wanted(namespace, everything=True), visible)
-        self.engine.events.listen(f"page-{len(self.engine.events._listeners)}", page)
+        page = Listening(Subscription(namespace, everything=True), visible)
+        self.registry.events.listen(f"page-{len(self.registry.events._listeners)}", page)
         return page
 
     def session(self, namespace: str = "default", tag: str = "tag", **metadata: Any) -> str:

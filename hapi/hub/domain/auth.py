@@ -15,24 +15,27 @@ from attrs import define, field, frozen
 
 from hapi.protocol.token import AccessToken
 
-WEB_TOKEN_LIFE = 4 * 3600  # seconds
-LEEWAY = 60  # seconds that another clock may be ahead
-LONGEST_TOKEN = 4096  # characters
+WEB_TOKEN_LIFETIME = 4 * 3600  # seconds
+CLOCK_LEEWAY = 60  # seconds that another clock may be ahead
+MAX_TOKEN_LENGTH = 4096  # characters
 HEADER = {"alg": "HS256"}
 
-FREE_GUESSES, FORGIVEN = 10, 60.0  # wrong tokens per address; seconds until that many are forgotten
-FREE_GUESSES_ALL = 200  # wrong tokens of all addresses together
-MOST_ADDRESSES = 10_000
+FREE_ATTEMPTS, REFILL_PERIOD = (
+    10,
+    60.0,
+)  # wrong tokens per address; seconds until that many are forgotten
+FREE_ATTEMPTS_TOTAL = 200  # wrong tokens of all addresses together
+MAX_ADDRESSES = 10_000
 
 
 @frozen
-class Caller:
+class Principal:
     """Who is on the other side of a request or a socket."""
 
     namespace: str
 
 
-def same(given: str, expected: str) -> bool:
+def equal_in_constant_time(given: str, expected: str) -> bool:
     """Compare without telling by the time how much was right, nor how long the right one is."""
     key = b"hapi"
     first = hmac.new(key, given.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
@@ -41,34 +44,41 @@ def same(given: str, expected: str) -> bool:
 
 
 @define(eq=False)
-class Gate:
+class TokenIssuer:
     """`token` is the base access token; `secret` signs the tokens of web pages (32 bytes)."""
 
     token: str = field(repr=False)
     _secret: bytes = field(repr=False)
 
-    def admit(self, text: object) -> Caller | None:
+    def check_access_token(self, text: object) -> Principal | None:
         """Who `text` is the access token of; None when it is none."""
-        if not isinstance(text, str) or len(text) > LONGEST_TOKEN:
+        if not isinstance(text, str) or len(text) > MAX_TOKEN_LENGTH:
             return None
         try:
             found = AccessToken.parse(text)
         except ValueError:
             return None
-        return Caller(found.namespace) if same(found.base, self.token) else None
+        return (
+            Principal(found.namespace) if equal_in_constant_time(found.base, self.token) else None
+        )
 
     # --- tokens of web pages -----------------------------------------------------------------------------------------
 
-    def issue(self, caller: Caller, now: float) -> str:
+    def issue_web_token(self, caller: Principal, now: float) -> str:
         """A JWT (HS256) for `caller`, good for four hours from `now` (seconds since the epoch)."""
         issued = int(now)
-        claims = {"uid": 1, "ns": caller.namespace, "iat": issued, "exp": issued + WEB_TOKEN_LIFE}
+        claims = {
+            "uid": 1,
+            "ns": caller.namespace,
+            "iat": issued,
+            "exp": issued + WEB_TOKEN_LIFETIME,
+        }
         signed = f"{_encoded(HEADER)}.{_encoded(claims)}"
         return f"{signed}.{self._signature(signed)}"
 
-    def read(self, text: str, now: float) -> Caller | None:
+    def read_web_token(self, text: str, now: float) -> Principal | None:
         """Whose JWT `text` is; None for anything that this hub did not issue, or that is over."""
-        parts = text.split(".") if len(text) <= LONGEST_TOKEN and text.isascii() else []
+        parts = text.split(".") if len(text) <= MAX_TOKEN_LENGTH and text.isascii() else []
         if len(parts) != 3:
             return None
         # Only our own header is accepted as it is: no other algorithm is ever considered.
@@ -89,9 +99,9 @@ class Gate:
         )
         if not numbers or not isinstance(namespace, str) or not namespace:
             return None
-        if expires <= now or issued > now + LEEWAY or expires - issued > WEB_TOKEN_LIFE:  # type: ignore[operator]
+        if expires <= now or issued > now + CLOCK_LEEWAY or expires - issued > WEB_TOKEN_LIFETIME:  # type: ignore[operator]
             return None
-        return Caller(namespace)
+        return Principal(namespace)
 
     def _signature(self, signed: str) -> str:
         return _base64(hmac.new(self._secret, signed.encode(), hashlib.sha256).digest())
@@ -126,38 +136,38 @@ class _Bucket:
     _at: float = 0.0
 
     def count(self, now: float) -> float:
-        return max(0.0, self._wrong - (now - self._at) * self.free / FORGIVEN)
+        return max(0.0, self._wrong - (now - self._at) * self.free / REFILL_PERIOD)
 
     def add(self, now: float) -> None:
         self._wrong, self._at = min(self.count(now) + 1, 2.0 * self.free), now
 
-    def wait(self, now: float) -> float:
+    def retry_after(self, now: float) -> float:
         """Seconds until fewer than `free` count."""
         return (
-            max(0.0, (self.count(now) - self.free + 1) * FORGIVEN / self.free)
+            max(0.0, (self.count(now) - self.free + 1) * REFILL_PERIOD / self.free)
             if self.count(now) >= self.free
             else 0.0
         )
 
 
 @define(eq=False)
-class GuessLimit:
+class LoginRateLimit:
     """Counts wrong tokens, by address and altogether. An address that never gave a wrong one is never kept waiting."""
 
     _addresses: OrderedDict[str, _Bucket] = field(factory=OrderedDict)
-    _all: _Bucket = field(factory=lambda: _Bucket(FREE_GUESSES_ALL))
+    _all: _Bucket = field(factory=lambda: _Bucket(FREE_ATTEMPTS_TOTAL))
 
-    def wait(self, address: str, now: float) -> int:
+    def retry_after(self, address: str, now: float) -> int:
         """Whole seconds this address must wait before a token of its is looked at; 0: none."""
         bucket = self._addresses.get(address)
         if bucket is None or bucket.count(now) == 0:
             return 0
-        return ceil(max(bucket.wait(now), self._all.wait(now)))
+        return ceil(max(bucket.retry_after(now), self._all.retry_after(now)))
 
-    def wrong(self, address: str, now: float) -> None:
-        bucket = self._addresses.setdefault(address, _Bucket(FREE_GUESSES))
+    def record_failure(self, address: str, now: float) -> None:
+        bucket = self._addresses.setdefault(address, _Bucket(FREE_ATTEMPTS))
         self._addresses.move_to_end(address)
-        while len(self._addresses) > MOST_ADDRESSES:
+        while len(self._addresses) > MAX_ADDRESSES:
             self._addresses.popitem(last=False)
         bucket.add(now)
         self._all.add(now)

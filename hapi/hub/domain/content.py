@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 from typing import Any
 
-LONGEST, HEAD, TAIL = 64 * 1024, 48 * 1024, 12 * 1024  # characters of one string
-DEPTH = 64  # levels of a document; deeper ones are cut
+MAX_STRING_LENGTH, KEPT_HEAD, KEPT_TAIL = (
+    64 * 1024,
+    48 * 1024,
+    12 * 1024,
+)  # characters of one string
+MAX_DEPTH = 64  # levels of a document; deeper ones are cut
 
 
 def cut(value: Any, depth: int = 0) -> Any:
     """`value` with every string over 64 KiB cut in its middle, and nothing deeper than 64 levels."""
     if isinstance(value, str):
-        if len(value) <= LONGEST:
+        if len(value) <= MAX_STRING_LENGTH:
             return value
-        return (
-            f"{value[:HEAD]}\n…[hapi: truncated {len(value) - HEAD - TAIL} chars]…\n{value[-TAIL:]}"
-        )
-    if isinstance(value, (dict, list)) and depth >= DEPTH:
+        return f"{value[:KEPT_HEAD]}\n…[hapi: truncated {len(value) - KEPT_HEAD - KEPT_TAIL} chars]…\n{value[-KEPT_TAIL:]}"
+    if isinstance(value, (dict, list)) and depth >= MAX_DEPTH:
         return None
     if isinstance(value, dict):
         return {key: cut(item, depth + 1) for key, item in value.items()}

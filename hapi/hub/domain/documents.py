@@ -9,11 +9,11 @@ from attrs import define, evolve, field
 from twisted.logger import Logger
 
 from hapi.hub.domain.entities import Machine, Session
-from hapi.hub.domain.registry import Denied, Engine
+from hapi.hub.domain.registry import Denied, HubRegistry
 from hapi.hub.domain.views import machine_view
 from hapi.hub.store.interface import IdTaken
-from hapi.hub.store.rows import MachineRow, SessionRow, Stale, Written
-from hapi.protocol.hub import RegisterMachine, agent_session_id, merged_metadata, shown_metadata
+from hapi.hub.store.rows import MachineRow, SessionRow, VersionMismatch, Written
+from hapi.protocol.hub import RegisterMachine, agent_session_id, merged_metadata, public_metadata
 
 TRIES = 5  # of a write by the hub that meets a newer version
 ADVERTISED = ("capabilities", "supervisedRestart", "startedCliMtimeMs", "installedCliMtimeMs")
@@ -34,7 +34,7 @@ def version_of(event: dict[str, Any]) -> int | None:
 
 @define(eq=False)
 class Documents:
-    engine: Engine
+    registry: HubRegistry
     on_agent_id: list[Callable[[Session], Awaitable[None]]] = field(factory=list)
     on_state: list[Callable[[Session], None]] = field(factory=list)
 
@@ -49,22 +49,22 @@ class Documents:
         expected, value = version_of(event), event.get("metadata")
         if expected is None or not isinstance(value, dict):
             return {"result": "error"}
-        return await self.engine.in_lane(
+        return await self.registry.serialized(
             session, lambda: self._update_metadata(session, expected, value, sender)
         )
 
     async def _update_metadata(
         self, session: Session, expected: int, value: dict[str, Any], sender: Any
     ) -> dict[str, Any]:
-        engine, now = self.engine, self.engine.now()
+        registry, now = self.registry, self.registry.now()
         before = agent_session_id(session.metadata)
         merged = merged_metadata(session.row.metadata, value)
-        outcome = await engine.store.write_metadata(
+        outcome = await registry.store.write_metadata(
             session.id, expected, merged, {"updated_at": now}
         )
         session.row = outcome.row
         version, stored = outcome.row.metadata_version, outcome.row.metadata
-        if isinstance(outcome, Stale):
+        if isinstance(outcome, VersionMismatch):
             return {"result": "version-mismatch", "version": version, "metadata": stored}
         body = {
             "t": "update-session",
@@ -72,9 +72,9 @@ class Documents:
             "metadata": {"version": version, "value": stored},
             "agentState": None,
         }
-        engine.update(session.room, body, without=sender)
-        shown = {"version": version, "value": shown_metadata(stored)}
-        engine.patch(session, metadata=shown, updatedAt=now)
+        registry.update(session.room, body, without=sender)
+        shown = {"version": version, "value": public_metadata(stored)}
+        registry.patch(session, metadata=shown, updatedAt=now)
         found = agent_session_id(stored)
         if found is not None and found != before:
             for call in self.on_agent_id:
@@ -92,28 +92,28 @@ class Documents:
             or not (value is None or isinstance(value, dict))
         ):
             return {"result": "error"}
-        return await self.engine.in_lane(
+        return await self.registry.serialized(
             session, lambda: self._update_state(session, expected, value, sender)
         )
 
     async def _update_state(
         self, session: Session, expected: int, value: Any, sender: Any
     ) -> dict[str, Any]:
-        engine, now = self.engine, self.engine.now()
-        outcome = await engine.store.write_agent_state(
+        registry, now = self.registry, self.registry.now()
+        outcome = await registry.store.write_agent_state(
             session.id, expected, value, {"updated_at": now}
         )
         session.row = outcome.row
         version, stored = outcome.row.agent_state_version, outcome.row.agent_state
-        if isinstance(outcome, Stale):
+        if isinstance(outcome, VersionMismatch):
             return {"result": "version-mismatch", "version": version, "agentState": stored}
         document = {"version": version, "value": stored}
-        engine.update(
+        registry.update(
             session.room,
             {"t": "update-session", "sid": session.id, "metadata": None, "agentState": document},
             sender,
         )
-        engine.patch(session, agentState=document, updatedAt=now)
+        registry.patch(session, agentState=document, updatedAt=now)
         for call in self.on_state:
             call(session)
         return {"result": "success", "version": version, "agentState": stored}
@@ -135,50 +135,50 @@ class Documents:
         for _ in range(TRIES):
             value = change(dict(session.metadata))
             changes = {"seq": session.row.seq + counted, **(columns or {})}
-            outcome = await self.engine.store.write_metadata(
+            outcome = await self.registry.store.write_metadata(
                 session.id, session.row.metadata_version, value, changes
             )
             session.row = outcome.row
             if isinstance(outcome, Written):
                 if told:
-                    self.engine.tell_whole(session)
+                    self.registry.publish_session(session)
                 return outcome.row
         raise Concurrent("Session was modified concurrently. Please try again.")
 
     # --- machines ----------------------------------------------------------------------------------------------------
 
-    async def register(self, namespace: str, asked: RegisterMachine) -> Machine:
+    async def register(self, namespace: str, request: RegisterMachine) -> Machine:
         """Create or load a machine. Raises Denied when the id belongs to another namespace, or to a session."""
-        engine, now = self.engine, self.engine.now()
-        if asked.id in engine.sessions:  # methods are told apart by the id alone
+        registry, now = self.registry, self.registry.now()
+        if request.id in registry.sessions:  # methods are told apart by the id alone
             raise Denied
-        if asked.id not in engine.machines:
+        if request.id not in registry.machines:
             row = MachineRow(
-                asked.id,
+                request.id,
                 namespace,
                 now,
                 now,
-                metadata=asked.metadata,
-                runner_state=asked.runner_state,
+                metadata=request.metadata,
+                runner_state=request.runner_state,
                 active_at=now,
             )
             try:
-                row = await engine.store.create_machine(row)
+                row = await registry.store.create_machine(row)
             except IdTaken:
                 pass  # made while we waited
             else:
-                machine = engine.machines.setdefault(row.id, Machine(row, active_at=now))
-                engine.tell_machine(machine, machine_view(machine))
+                machine = registry.machines.setdefault(row.id, Machine(row, active_at=now))
+                registry.publish_machine(machine, machine_view(machine))
                 return machine
-        machine = engine.machine(asked.id, namespace)
+        machine = registry.machine(request.id, namespace)
         for _ in range(TRIES):
-            wanted = registered(machine.row, asked, now)
+            wanted = merged_registration(machine.row, request, now)
             if wanted == machine.row:
                 return machine
-            outcome = await engine.store.write_machine(wanted, machine.row)
+            outcome = await registry.store.write_machine(wanted, machine.row)
             machine.row = outcome.row
             if isinstance(outcome, Written):
-                engine.tell_machine(machine, machine_view(machine))
+                registry.publish_machine(machine, machine_view(machine))
                 return machine
         raise Concurrent("Machine was modified concurrently. Please try again.")
 
@@ -186,9 +186,9 @@ class Documents:
         self, machine: Machine, event: dict[str, Any], name: str, sender: Any
     ) -> dict[str, Any]:
         """The answer to `machine-update-metadata` and `machine-update-state`; `name`: `metadata` or `runnerState`."""
-        engine, now, expected, value = (
-            self.engine,
-            self.engine.now(),
+        registry, now, expected, value = (
+            self.registry,
+            self.registry.now(),
             version_of(event),
             event.get(name),
         )
@@ -211,10 +211,10 @@ class Documents:
             f"{column}_version": expected + 1,
             "updated_at": now,
         }
-        outcome = await engine.store.write_machine(evolve(before, **changes), before)
+        outcome = await registry.store.write_machine(evolve(before, **changes), before)
         machine.row = outcome.row
         version, stored = getattr(outcome.row, f"{column}_version"), getattr(outcome.row, column)
-        if isinstance(outcome, Stale):
+        if isinstance(outcome, VersionMismatch):
             return {"result": "version-mismatch", "version": version, name: stored}
         document = {"version": version, "value": stored}
         body = {
@@ -224,8 +224,8 @@ class Documents:
             "runnerState": None,
             name: document,
         }
-        engine.update(machine.room, body, without=sender)
-        engine.tell_machine(machine, machine_view(machine))
+        registry.update(machine.room, body, without=sender)
+        registry.publish_machine(machine, machine_view(machine))
         return {"result": "success", "version": version, name: stored}
 
     async def name_machine(self, machine: Machine, name: str) -> None:
@@ -240,33 +240,33 @@ class Documents:
                 row,
                 metadata=metadata,
                 metadata_version=row.metadata_version + 1,
-                updated_at=self.engine.now(),
+                updated_at=self.registry.now(),
                 seq=row.seq + 1,
             )
-            outcome = await self.engine.store.write_machine(wanted, row)
+            outcome = await self.registry.store.write_machine(wanted, row)
             machine.row = outcome.row
             if isinstance(outcome, Written):
-                self.engine.tell_machine(machine, machine_view(machine))
+                self.registry.publish_machine(machine, machine_view(machine))
                 return
         raise Concurrent("Machine was modified concurrently. Please try again.")
 
 
-def registered(row: MachineRow, asked: RegisterMachine, now: int) -> MachineRow:
+def merged_registration(row: MachineRow, request: RegisterMachine, now: int) -> MachineRow:
     """What a registration makes of a machine that is known: its metadata merged over, of its state only capabilities."""
     metadata, version = row.metadata, row.metadata_version
-    if isinstance(asked.metadata, dict):
+    if isinstance(request.metadata, dict):
         stored = metadata if isinstance(metadata, dict) else {}
-        metadata = {**stored, **asked.metadata}
-        if asked.runner_state is not None:
+        metadata = {**stored, **request.metadata}
+        if request.runner_state is not None:
             metadata = {
                 key: value
                 for key, value in metadata.items()
-                if key not in ADVERTISED or key in asked.metadata
+                if key not in ADVERTISED or key in request.metadata
             }
         version += metadata != row.metadata
     state, state_version = row.runner_state, row.runner_state_version
     advertised = (
-        asked.runner_state.get("capabilities") if isinstance(asked.runner_state, dict) else None
+        request.runner_state.get("capabilities") if isinstance(request.runner_state, dict) else None
     )
     if isinstance(advertised, dict):
         before = state if isinstance(state, dict) else {}

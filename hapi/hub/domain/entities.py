@@ -8,18 +8,20 @@ from attrs import define, field
 from twisted.internet.defer import DeferredLock
 
 from hapi.hub.store.rows import MachineRow, SessionRow
-from hapi.protocol.hub import flavor_of, shown_metadata
+from hapi.protocol.hub import flavor_of, public_metadata
 
-OLDEST = 10 * 60 * 1000  # ms: an alive that was under way for longer says nothing
-SESSION_SILENCE, MACHINE_SILENCE = 30.0, 45.0  # seconds
-RETELL = 10.0  # seconds between broadcasts of an alive that changes nothing
-GRACE = 15.0  # seconds a session counts as thinking after a prompt was posted
+MAX_EVENT_AGE = 10 * 60 * 1000  # ms: an alive that was under way for longer says nothing
+SESSION_TIMEOUT, MACHINE_TIMEOUT = 30.0, 45.0  # seconds
+REBROADCAST_INTERVAL = 10.0  # seconds between broadcasts of an alive that changes nothing
+THINKING_GRACE = 15.0  # seconds a session counts as thinking after a prompt was posted
 
 
 def admissible(time: object, now: int) -> int | None:
     """The time of an alive or an end in ms: never in the future; None when it is no time or older than 10 minutes."""
     if (
-        isinstance(time, bool) or not isinstance(time, (int, float)) or not time >= now - OLDEST
+        isinstance(time, bool)
+        or not isinstance(time, (int, float))
+        or not time >= now - MAX_EVENT_AGE
     ):  # NaN compares false
         return None
     return int(time) if time < now else now
@@ -30,20 +32,20 @@ class Session:
     row: SessionRow
     active: bool = False
     active_at: int = 0  # ms
-    seen: float = 0.0  # clock seconds of the last alive
+    last_seen: float = 0.0  # clock seconds of the last alive
     thinking: bool = False
     thinking_at: int = 0
     turn_started_at: int | None = None
     grace_until: float = 0.0  # clock seconds
     expected_until: float = 0.0  # clock seconds: its process is coming up, and prompts wait for it
-    told: float = float("-inf")  # clock seconds of the last broadcast of an alive
+    last_broadcast: float = float("-inf")  # clock seconds of the last broadcast of an alive
     ready: bool = False  # `session-ready` since it became active
     has_queue: bool = True  # there may be prompts waiting for delivery
     applied: dict[str, int] = field(factory=dict)  # setting -> ms when REST applied it
     answered: dict[str, Any] = field(
         factory=dict
     )  # permission request -> the one that somebody answers, or has answered
-    lane: DeferredLock = field(factory=DeferredLock)  # what happens to one session happens in order
+    lock: DeferredLock = field(factory=DeferredLock)  # what happens to one session happens in order
 
     @property
     def id(self) -> str:
@@ -58,8 +60,8 @@ class Session:
         return self.row.metadata if isinstance(self.row.metadata, dict) else {}
 
     @property
-    def shown(self) -> dict[str, Any]:
-        return shown_metadata(self.row.metadata) or {}
+    def public_metadata(self) -> dict[str, Any]:
+        return public_metadata(self.row.metadata) or {}
 
     @property
     def flavor(self) -> str:
@@ -80,11 +82,11 @@ class Session:
     def room(self) -> str:
         return f"session:{self.row.id}"
 
-    def thinks(self, reported: bool, now: float) -> bool:
+    def is_thinking(self, reported: bool, now: float) -> bool:
         """Whether it counts as thinking, its process having reported `reported` at clock second `now`."""
         return reported or now < self.grace_until
 
-    def sleep(self, now: int) -> bool:
+    def deactivate(self, now: int) -> bool:
         """It is inactive from now (ms) on; False if it was already."""
         was = self.active
         self.active = self.thinking = self.ready = False
@@ -100,8 +102,8 @@ class Machine:
     row: MachineRow
     active: bool = False
     active_at: int = 0
-    seen: float = 0.0
-    told: float = float("-inf")
+    last_seen: float = 0.0
+    last_broadcast: float = float("-inf")
     health: dict[str, Any] | None = None
 
     @property
@@ -145,12 +147,19 @@ class Machine:
         return frozenset(flavor for flavor in found if isinstance(flavor, str))
 
 
-HEALTH = {"collectedAt", "cpuCount", "load1m", "cpuPercent", "memoryPercent", "uptimeSeconds"}
+HEALTH_FIELDS = {
+    "collectedAt",
+    "cpuCount",
+    "load1m",
+    "cpuPercent",
+    "memoryPercent",
+    "uptimeSeconds",
+}
 
 
-def judged_health(value: Any) -> dict[str, Any] | None:
+def checked_health(value: Any) -> dict[str, Any] | None:
     """The health of a `machine-alive`; None when anything in it is not as it should be."""
-    if not isinstance(value, dict) or not {"collectedAt"} <= set(value) <= HEALTH:
+    if not isinstance(value, dict) or not {"collectedAt"} <= set(value) <= HEALTH_FIELDS:
         return None
     numbers = all(
         isinstance(item, (int, float)) and not isinstance(item, bool) and item >= 0

@@ -11,11 +11,11 @@ from typing import Any, Protocol
 
 from attrs import define, field, frozen
 
-KEPT_EVENTS, KEPT_BYTES = 256, 2 << 20
+MAX_KEPT_EVENTS, MAX_KEPT_BYTES = 256, 2 << 20
 
 
 @frozen
-class Event:
+class HubEvent:
     """One event as it goes out, with what decides who gets it."""
 
     number: int
@@ -26,7 +26,7 @@ class Event:
 
 
 @frozen
-class Wanted:
+class Subscription:
     """What a listener wants of its namespace."""
 
     namespace: str
@@ -34,7 +34,7 @@ class Wanted:
     session_id: str | None = None
     machine_id: str | None = None
 
-    def wants(self, event: Event) -> bool:
+    def matches(self, event: HubEvent) -> bool:
         if event.namespace != self.namespace:
             return False
         return self.everything or (
@@ -44,19 +44,19 @@ class Wanted:
 
 
 class Listener(Protocol):
-    wanted: Wanted
+    subscription: Subscription
     visible: bool
 
-    def tell(self, frame: bytes) -> None: ...
+    def send(self, frame: bytes) -> None: ...
 
 
 @define(eq=False)
-class Events:
+class EventBus:
     """The numbers of this process's events start at 1 below a random epoch; a frame's id proves both and the namespace."""
 
     epoch: str = field(factory=lambda: secrets.token_hex(4))
     _number: int = 0
-    _kept: deque[Event] = field(factory=deque)
+    _kept: deque[HubEvent] = field(factory=deque)
     _size: int = 0
     _listeners: dict[str, Listener] = field(factory=dict)
     _watchers: list[Callable[[str, dict[str, Any]], None]] = field(factory=list)
@@ -71,22 +71,24 @@ class Events:
         body = {"type": kind, **fields, "namespace": namespace}
         self._number += 1
         text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-        event = Event(
+        event = HubEvent(
             self._number, namespace, fields.get("sessionId"), fields.get("machineId"), text
         )
         self._kept.append(event)
         self._size += len(text)
-        while len(self._kept) > KEPT_EVENTS or (self._size > KEPT_BYTES and len(self._kept) > 1):
+        while len(self._kept) > MAX_KEPT_EVENTS or (
+            self._size > MAX_KEPT_BYTES and len(self._kept) > 1
+        ):
             self._size -= len(self._kept.popleft().text)
         frame: bytes | None = None
         for listener in list(self._listeners.values()):
-            if listener.wanted.wants(event):
+            if listener.subscription.matches(event):
                 frame = frame or self.frame(event)
-                listener.tell(frame)
+                listener.send(frame)
         for watch in self._watchers:
             watch(namespace, body)
 
-    def frame(self, event: Event) -> bytes:
+    def frame(self, event: HubEvent) -> bytes:
         name = f"{self.epoch}:{event.number}:{self.tag(event.namespace)}"
         return f"data: {event.text}\nid: {name}\n\n".encode("utf-8", "replace")
 
@@ -94,17 +96,17 @@ class Events:
         """Call with namespace and body of every event, inside the hub."""
         self._watchers.append(call)
 
-    def toast(self, namespace: str, data: dict[str, Any]) -> None:
+    def publish_notification(self, namespace: str, data: dict[str, Any]) -> None:
         """Told to those who are looking at a page of this namespace, whatever they filter; not kept."""
         frame = unnumbered({"type": "toast", "data": data})
         for listener in list(self._listeners.values()):
-            if listener.wanted.namespace == namespace and listener.visible:
-                listener.tell(frame)
+            if listener.subscription.namespace == namespace and listener.visible:
+                listener.send(frame)
 
     def heartbeat(self, now: int) -> None:
         for listener in list(self._listeners.values()):
-            namespace = listener.wanted.namespace
-            listener.tell(
+            namespace = listener.subscription.namespace
+            listener.send(
                 unnumbered(
                     {"type": "heartbeat", "namespace": namespace, "data": {"timestamp": now}}
                 )
@@ -125,10 +127,14 @@ class Events:
     def listening(self) -> int:
         return len(self._listeners)
 
-    def missed(self, last: str | None, wanted: Wanted) -> list[bytes] | None:
+    def missed_frames(self, last: str | None, subscription: Subscription) -> list[bytes] | None:
         """The frames after the one named `last`; None when that cannot be told, so that everything must be read again."""
         parts = (last or "").split(":")
-        if len(parts) != 3 or parts[0] != self.epoch or parts[2] != self.tag(wanted.namespace):
+        if (
+            len(parts) != 3
+            or parts[0] != self.epoch
+            or parts[2] != self.tag(subscription.namespace)
+        ):
             return None
         if not (parts[1].isascii() and parts[1].isdigit() and len(parts[1]) < 16):
             return None
@@ -139,7 +145,7 @@ class Events:
         return [
             self.frame(event)
             for event in self._kept
-            if event.number > number and wanted.wants(event)
+            if event.number > number and subscription.matches(event)
         ]
 
 

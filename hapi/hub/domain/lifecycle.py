@@ -13,17 +13,20 @@ from hapi.hub.domain.documents import Concurrent, Documents
 from hapi.hub.domain.entities import Machine, Session
 from hapi.hub.domain.merge import merged_row
 from hapi.hub.domain.presence import Presence
-from hapi.hub.domain.registry import Engine, NotFound
+from hapi.hub.domain.registry import HubRegistry, NotFound
 from hapi.hub.domain.rpc import CallFailed, TargetMissing
-from hapi.hub.domain.spawn import RESUMED, spawn_request, spawned
+from hapi.hub.domain.spawn import RESUMED_SETTINGS, request_spawn, spawn_request
 from hapi.hub.store.interface import IdTaken, TagTaken
 from hapi.hub.store.rows import SessionRow
 from hapi.protocol.hub import FLAVORS, CreateSession, agent_session_id
 
-LOOK, PATIENCE = 0.25, 15.0  # seconds: between looks, and at most, for a session to become active
-EXPECTED = 30.0  # seconds from making its row that a process may take to say that it lives
-STOP_WITHIN = 10.0  # seconds: a runner ends a whole tree in that time
-UNREACHABLE = "Archived from hub (CLI unreachable)"
+ACTIVE_POLL_INTERVAL, ACTIVE_TIMEOUT = (
+    0.25,
+    15.0,
+)  # seconds: between looks, and at most, for a session to become active
+START_TIMEOUT = 30.0  # seconds from making its row that a process may take to say that it lives
+STOP_TIMEOUT = 10.0  # seconds: a runner ends a whole tree in that time
+ARCHIVED_UNREACHABLE = "Archived from hub (CLI unreachable)"
 ARCHIVE_KEYS = ("lifecycleState", "lifecycleStateSince", "archivedBy", "archiveReason")
 WAIT_FOR_READY = frozenset({"pi"})
 
@@ -38,7 +41,7 @@ class Refusal(Exception):
 
 @define(eq=False)
 class Lifecycle:
-    engine: Engine
+    registry: HubRegistry
     documents: Documents
     presence: Presence
     _resuming: dict[str, str | None] = field(
@@ -49,41 +52,41 @@ class Lifecycle:
 
     # --- create ------------------------------------------------------------------------------------------------------
 
-    async def create(self, namespace: str, asked: CreateSession) -> Session:
+    async def create(self, namespace: str, request: CreateSession) -> Session:
         """The session of this tag; a known tag answers the old row, unchanged. Raises Refusal, Denied."""
-        engine, now = self.engine, self.engine.now()
-        if asked.machine is not None:
-            await self.documents.register(namespace, asked.machine)
-        if asked.id in engine.machines:  # methods are told apart by the id alone
+        registry, now = self.registry, self.registry.now()
+        if request.machine is not None:
+            await self.documents.register(namespace, request.machine)
+        if request.id in registry.machines:  # methods are told apart by the id alone
             raise Refusal(409, "Session id is already bound to a machine")
         row = SessionRow(
-            asked.id or str(uuid.uuid4()),
+            request.id or str(uuid.uuid4()),
             namespace,
-            asked.tag,
+            request.tag,
             now,
             now,
-            metadata=asked.metadata,
-            agent_state=asked.agent_state if isinstance(asked.agent_state, dict) else None,
-            model=asked.model,
-            model_reasoning_effort=asked.model_reasoning_effort,
-            effort=asked.effort,
+            metadata=request.metadata,
+            agent_state=request.agent_state if isinstance(request.agent_state, dict) else None,
+            model=request.model,
+            model_reasoning_effort=request.model_reasoning_effort,
+            effort=request.effort,
             active_at=now,
         )
         try:
-            row, new = await engine.store.create_session(row, any_id=asked.id is None)
+            row, new = await registry.store.create_session(row, any_id=request.id is None)
         except TagTaken as error:
             raise Refusal(409, "Session tag is already bound to a different id") from error
         except IdTaken as error:
             raise Refusal(409, "Session id is already bound to a different session") from error
-        session = engine.sessions.get(row.id)
+        session = registry.sessions.get(row.id)
         if session is None:
-            session = engine.sessions[row.id] = Session(row, active_at=row.active_at)
+            session = registry.sessions[row.id] = Session(row, active_at=row.active_at)
         if new:
-            engine.tell_whole(session, "session-added")
+            registry.publish_session(session, "session-added")
         if (
             not session.active and "hostPid" in session.metadata
         ):  # a process makes its own row, as a rule
-            session.expected_until = engine.clock.seconds() + EXPECTED
+            session.expected_until = registry.clock.seconds() + START_TIMEOUT
         return session
 
     # --- archive -----------------------------------------------------------------------------------------------------
@@ -97,26 +100,26 @@ class Lifecycle:
         if not session.active and state != "running" and not starting:
             raise Refusal(409, "Session is inactive")
         try:
-            await self.engine.gateway.call(session.id, "killSession")
+            await self.registry.rpc.call(session.id, "killSession")
         except TargetMissing:
             await self._stop_at_machine(session)
-            await self.engine.in_lane(session, lambda: self._archive_by_hub(session))
+            await self.registry.serialized(session, lambda: self._archive_by_hub(session))
         except CallFailed as error:
             if not error.gone:
                 raise
-            await self.engine.in_lane(session, lambda: self._archive_by_hub(session))
+            await self.registry.serialized(session, lambda: self._archive_by_hub(session))
         else:
-            await self.engine.in_lane(session, lambda: self.presence.end(session, None))
+            await self.registry.serialized(session, lambda: self.presence.end(session, None))
         return {"ok": True}
 
     async def _stop_at_machine(self, session: Session) -> None:
         """Its process may be on its way, and would call the session running again: its runner is asked to end it (C17)."""
-        machine = self._resuming.get(session.id) or session.shown.get("machineId")
-        if not isinstance(machine, str) or not self.engine.owns(session.namespace, machine):
+        machine = self._resuming.get(session.id) or session.public_metadata.get("machineId")
+        if not isinstance(machine, str) or not self.registry.owns(session.namespace, machine):
             return
         try:
-            status = await self.engine.gateway.call(
-                machine, "stop-session", {"sessionId": session.id}, STOP_WITHIN
+            status = await self.registry.rpc.call(
+                machine, "stop-session", {"sessionId": session.id}, STOP_TIMEOUT
             )
             self.log.debug(
                 "The runner's answer about {session_id}: {status}",
@@ -134,13 +137,13 @@ class Lifecycle:
 
     async def _archive_by_hub(self, session: Session) -> None:
         """The process cannot be reached: write what it would have written. A reason that is there already stands."""
-        now = self.engine.now()
+        now = self.registry.now()
 
         def archived(metadata: dict[str, Any]) -> dict[str, Any]:
             if metadata.get("lifecycleState") == "archived":
                 return metadata
             stamp = {"lifecycleState": "archived", "lifecycleStateSince": now, "archivedBy": "hub"}
-            return {**metadata, **stamp, "archiveReason": UNREACHABLE}
+            return {**metadata, **stamp, "archiveReason": ARCHIVED_UNREACHABLE}
 
         if session.metadata.get("lifecycleState") != "archived":
             await self.documents.rewrite(session, archived)
@@ -154,14 +157,14 @@ class Lifecycle:
         async def delete() -> None:
             if session.active:
                 raise Refusal(409, "Cannot delete active session. Archive it first.")
-            await self.engine.store.delete_session(session.id)
+            await self.registry.store.delete_session(session.id)
             self._removed(session)
 
-        await self.engine.in_lane(session, delete)
+        await self.registry.serialized(session, delete)
 
     def _removed(self, session: Session) -> None:
-        self.engine.sessions.pop(session.id, None)
-        self.engine.tell(session, "session-removed")
+        self.registry.sessions.pop(session.id, None)
+        self.registry.publish(session, "session-removed")
 
     # --- reopen and resume -------------------------------------------------------------------------------------------
 
@@ -178,18 +181,20 @@ class Lifecycle:
             raise Refusal(409, "Session is being resumed already", "resume_in_progress")
         self._resuming[session.id] = None
         try:
-            machine = None if reopen else self._possible(session)
+            machine = None if reopen else self._find_machine(session)
             before = {key: session.metadata[key] for key in ARCHIVE_KEYS if key in session.metadata}
             cleared = reopen and session.metadata.get("lifecycleState") == "archived"
             if cleared:
-                await self._in_lane(session, self._without_archive)
+                await self._rewrite_serialized(session, self._without_archive)
             try:
-                machine = machine or self._possible(session)
+                machine = machine or self._find_machine(session)
                 self._resuming[session.id] = machine.id
-                alive = await self._start_again(session, machine, mode)
+                alive = await self._start(session, machine, mode)
             except Exception:
-                if cleared and not session.active and session.id in self.engine.sessions:
-                    await self._in_lane(session, lambda metadata: _archived_again(metadata, before))
+                if cleared and not session.active and session.id in self.registry.sessions:
+                    await self._rewrite_serialized(
+                        session, lambda metadata: _with_archive_restored(metadata, before)
+                    )
                 raise
             return alive, True
         except Concurrent as error:
@@ -197,15 +202,15 @@ class Lifecycle:
         finally:
             self._resuming.pop(session.id, None)
 
-    async def _in_lane(self, session: Session, change: Any) -> None:
-        await self.engine.in_lane(session, lambda: self.documents.rewrite(session, change))
+    async def _rewrite_serialized(self, session: Session, change: Any) -> None:
+        await self.registry.serialized(session, lambda: self.documents.rewrite(session, change))
 
     def _without_archive(self, metadata: dict[str, Any]) -> dict[str, Any]:
-        return {**_bare(metadata), "lifecycleStateSince": self.engine.now()}
+        return {**_without_archive_fields(metadata), "lifecycleStateSince": self.registry.now()}
 
-    def _possible(self, session: Session) -> Machine:
+    def _find_machine(self, session: Session) -> Machine:
         """The machine to resume it on. Raises Refusal when it cannot be resumed."""
-        if not session.shown.get("path"):
+        if not session.public_metadata.get("path"):
             raise Refusal(409, "Session metadata missing path", "resume_unavailable")
         agent_id = agent_session_id(session.metadata)
         if agent_id is None and session.flavor == "cursor":
@@ -216,10 +221,10 @@ class Lifecycle:
             raise Refusal(409, "Resume session ID unavailable", "resume_unavailable")
         online = [
             machine
-            for machine in self.engine.machines.values()
+            for machine in self.registry.machines.values()
             if machine.active and machine.namespace == session.namespace
         ]
-        wanted, host = session.shown.get("machineId"), session.shown.get("host")
+        wanted, host = session.public_metadata.get("machineId"), session.public_metadata.get("host")
         for machine in online:
             if machine.id == wanted:
                 return machine
@@ -228,67 +233,67 @@ class Lifecycle:
                 return machine
         raise Refusal(503, "No machine online", "no_machine_online")
 
-    async def _start_again(self, session: Session, machine: Machine, mode: str | None) -> Session:
+    async def _start(self, session: Session, machine: Machine, mode: str | None) -> Session:
         known = session.flavor in FLAVORS or session.flavor in machine.flavors
         wanted: dict[str, Any] = {
-            "directory": session.shown["path"],
+            "directory": session.public_metadata["path"],
             "agent": session.flavor if known else "claude",
             "permissionMode": mode
             or session.row.permission_mode
             or session.metadata.get("preferredPermissionMode"),
         }
-        for name, column in RESUMED.items():
+        for name, column in RESUMED_SETTINGS.items():
             value = getattr(session.row, column)
             wanted[name] = value if isinstance(value, str) else None
-        if session.shown.get("startingMode") == "pty":
+        if session.public_metadata.get("startingMode") == "pty":
             wanted["startingMode"] = "pty"
         request = spawn_request(wanted, agent_session_id(session.metadata), session.id)
-        result = await spawned(self.engine.gateway, machine, request)
+        result = await request_spawn(self.registry.rpc, machine, request)
         if result["type"] != "success":
             raise Refusal(500, result["message"], "resume_failed")
         alive = await self._when_active(result["sessionId"], session)
         if alive is None:
             raise Refusal(500, "Session failed to become active", "resume_failed")
-        if alive is not session and session.id in self.engine.sessions:
+        if alive is not session and session.id in self.registry.sessions:
             await self.merge(session, alive)
         return alive
 
-    async def _when_active(self, session_id: str, asked: Session) -> Session | None:
-        clock = self.engine.clock
-        deadline = clock.seconds() + PATIENCE
+    async def _when_active(self, session_id: str, request: Session) -> Session | None:
+        clock = self.registry.clock
+        deadline = clock.seconds() + ACTIVE_TIMEOUT
         while True:
-            found = self.engine.sessions.get(session_id)
-            if found is not None and found.namespace == asked.namespace and found.active:
-                protocol = found.metadata.get("cursorSessionProtocol") or asked.metadata.get(
+            found = self.registry.sessions.get(session_id)
+            if found is not None and found.namespace == request.namespace and found.active:
+                protocol = found.metadata.get("cursorSessionProtocol") or request.metadata.get(
                     "cursorSessionProtocol"
                 )
                 slow = found.flavor in WAIT_FOR_READY or (
                     found.flavor == "cursor" and protocol == "acp"
                 )
-                if found.ready or not (slow or found.shown.get("startingMode") == "pty"):
+                if found.ready or not (slow or found.public_metadata.get("startingMode") == "pty"):
                     return found
             if clock.seconds() >= deadline:
                 return None
-            await deferLater(clock, LOOK)
+            await deferLater(clock, ACTIVE_POLL_INTERVAL)
 
     # --- merge -------------------------------------------------------------------------------------------------------
 
     async def merge(self, old: Session, new: Session) -> None:
         """Move what `old` holds into `new` and delete `old`."""
-        await self.engine.in_lane(new, lambda: self._merge(old, new))
+        await self.registry.serialized(new, lambda: self._merge(old, new))
 
     async def _merge(self, old: Session, new: Session) -> None:
         async def merge() -> None:
-            row = merged_row(old.row, new.row, self.engine.now())
-            new.row = await self.engine.store.merge_session(old.id, new.id, row)
+            row = merged_row(old.row, new.row, self.registry.now())
+            new.row = await self.registry.store.merge_session(old.id, new.id, row)
             new.has_queue = True
-            self.engine.tell(new, "messages-invalidated")
+            self.registry.publish(new, "messages-invalidated")
             self._removed(old)
-            self.engine.tell_whole(new)
+            self.registry.publish_session(new)
 
-        await self.engine.in_lane(old, merge)
+        await self.registry.serialized(old, merge)
 
-    async def absorb(self, session: Session) -> None:
+    async def merge_duplicates(self, session: Session) -> None:
         """An active row took an agent session id that an inactive one of its namespace has: they are one session.
 
         Called in the lane of `session`.
@@ -296,7 +301,7 @@ class Lifecycle:
         agent_id = agent_session_id(session.metadata)
         if agent_id is None or not session.active or session.flavor == "kimi":
             return
-        for other in self.engine.of(session.namespace):
+        for other in self.registry.of(session.namespace):
             same = other.flavor == session.flavor and agent_session_id(other.metadata) == agent_id
             if (
                 same
@@ -313,18 +318,20 @@ class Lifecycle:
         changes = {"pinned": mode == "project", "global_pinned": mode == "global"}
 
         async def pin() -> None:
-            session.row = await self.engine.store.change_session(session.id, changes)
-            self.engine.tell_whole(session)
+            session.row = await self.registry.store.change_session(session.id, changes)
+            self.registry.publish_session(session)
 
-        await self.engine.in_lane(session, pin)
+        await self.registry.serialized(session, pin)
 
 
-def _archived_again(metadata: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+def _with_archive_restored(metadata: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
     """As it was before it was reopened, unless somebody has archived it meanwhile."""
     return (
-        metadata if metadata.get("lifecycleState") == "archived" else {**_bare(metadata), **before}
+        metadata
+        if metadata.get("lifecycleState") == "archived"
+        else {**_without_archive_fields(metadata), **before}
     )
 
 
-def _bare(metadata: dict[str, Any]) -> dict[str, Any]:
+def _without_archive_fields(metadata: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in metadata.items() if key not in ARCHIVE_KEYS}

@@ -10,33 +10,33 @@ from attrs import define, evolve, field, frozen
 from twisted.logger import Logger
 
 from hapi.hub.domain import content as contents
-from hapi.hub.domain.entities import GRACE, Session
-from hapi.hub.domain.registry import Engine
-from hapi.hub.domain.views import delivery, message_view, new_message
+from hapi.hub.domain.entities import THINKING_GRACE, Session
+from hapi.hub.domain.registry import HubRegistry
+from hapi.hub.domain.views import delivery_view, message_view, new_message_update
 from hapi.hub.store.rows import INDETERMINATE, QUEUED, MessageRow
 from hapi.net.common.errors import AckTimeout, PeerGone
 from hapi.protocol.hub import STEERED, PostMessage
 
-CANCEL_ANSWER = 0.5  # seconds a process has to say what became of a prompt
+CANCEL_TIMEOUT = 0.5  # seconds a process has to say what became of a prompt
 
 
 @frozen
-class Cancelled:
+class PromptCancelled:
     local_id: str | None
 
 
 @frozen
-class Invoked:
+class PromptInvoked:
     message: MessageRow
 
 
 @frozen
-class Busy:
+class PromptBusy:
     local_id: str | None
 
 
 @frozen
-class Retried:
+class RetryResult:
     status: str  # retried, already-queued, retry-unavailable, invoked, not-found
     local_id: str | None = None
     message: MessageRow | None = None
@@ -44,15 +44,15 @@ class Retried:
 
 @define(eq=False)
 class Messages:
-    engine: Engine
+    registry: HubRegistry
     on_ready: list[Callable[[Session], None]] = field(factory=list)
-    _looked: int | None = None  # ms until which due prompts were announced
+    _last_due_check: int | None = None  # ms until which due prompts were announced
 
     log = Logger()
 
     # --- from session processes --------------------------------------------------------------------------------------
 
-    async def take_in(self, session: Session, event: dict[str, Any], sender: Any) -> None:
+    async def receive(self, session: Session, event: dict[str, Any], sender: Any) -> None:
         """Keep what a process says, and tell everybody else."""
         local_id = event.get("localId")
         named = (
@@ -63,12 +63,14 @@ class Messages:
             and local_id.isprintable()
             else None
         )
-        await self.engine.in_lane(session, lambda: self._take_in(session, event, named, sender))
+        await self.registry.serialized(
+            session, lambda: self._receive(session, event, named, sender)
+        )
 
-    async def _take_in(
+    async def _receive(
         self, session: Session, event: dict[str, Any], local_id: str | None, sender: Any
     ) -> None:
-        engine, now = self.engine, self.engine.now()
+        registry, now = self.registry, self.registry.now()
         content = contents.content_of(event.get("message"))
         given = event.get("createdAt")
         dated = isinstance(given, (int, float)) and not isinstance(given, bool) and 0 < given <= now
@@ -80,27 +82,30 @@ class Messages:
             stream=contents.stream_of(content),
         )  # fmt: skip
         first = not session.row.has_content
-        added = await engine.store.add_message(row, now if by_person else None)
+        added = await registry.store.add_message(row, now if by_person else None)
         if not added.new:
             self._deliver(session, added.message)
             return
-        engine.note(session, added.session)
+        registry.apply_changes(session, added.session)
         if by_person:
-            engine.patch(session, updatedAt=session.row.updated_at)
+            registry.patch(session, updatedAt=session.row.updated_at)
         if first and session.row.has_content:
-            engine.tell_whole(session)
-        engine.tell(session, "message-received", message=message_view(added.message))
+            registry.publish_session(session)
+        registry.publish(session, "message-received", message=message_view(added.message))
         if local_id:
             session.has_queue = True
-        engine.rooms.emit(
-            session.room, "update", new_message(added.message), without=None if local_id else sender
+        registry.rooms.emit(
+            session.room,
+            "update",
+            new_message_update(added.message),
+            without=None if local_id else sender,
         )
         todos = contents.todos_of(content)
         if todos is not None:
-            session.row = await engine.store.change_session(
+            session.row = await registry.store.change_session(
                 session.id, {"todos": todos, "todos_updated_at": now}
             )
-            engine.patch(session, todos={"version": now, "value": todos})
+            registry.patch(session, todos={"version": now, "value": todos})
         if contents.is_ready(content):
             for call in self.on_ready:
                 call(session)
@@ -109,10 +114,10 @@ class Messages:
 
     async def post(self, session: Session, posted: PostMessage) -> MessageRow:
         """Keep a prompt and deliver it, unless it is scheduled. A known local id is only delivered again."""
-        return await self.engine.in_lane(session, lambda: self._post(session, posted))
+        return await self.registry.serialized(session, lambda: self._post(session, posted))
 
     async def _post(self, session: Session, posted: PostMessage) -> MessageRow:
-        engine, now = self.engine, self.engine.now()
+        registry, now = self.registry, self.registry.now()
         steers = session.flavor in STEERED or session.metadata.get("cursorSessionProtocol") == "acp"
         mode = posted.delivery_mode if steers else "queue"
         local_id = posted.local_id or (
@@ -124,7 +129,7 @@ class Messages:
             local_id, None if queued else now, posted.scheduled_at, QUEUED if queued else None,
         )  # fmt: skip
         first = not session.row.has_content
-        added = await engine.store.add_message(row, now)
+        added = await registry.store.add_message(row, now)
         message = added.message
         if not added.new:
             if (
@@ -134,23 +139,23 @@ class Messages:
             ):
                 self._deliver(session, message)
             return message
-        engine.note(session, added.session)
-        engine.patch(session, updatedAt=session.row.updated_at)
+        registry.apply_changes(session, added.session)
+        registry.patch(session, updatedAt=session.row.updated_at)
         if first:
-            engine.tell_whole(session)
-        engine.tell(session, "message-received", message=message_view(message))
+            registry.publish_session(session)
+        registry.publish(session, "message-received", message=message_view(message))
         if message.scheduled_at is None or message.scheduled_at <= now:
             session.has_queue = session.has_queue or queued
             self._deliver(session, message)
         if session.active and (message.scheduled_at is None or message.scheduled_at <= now):
-            session.grace_until = engine.clock.seconds() + GRACE
+            session.grace_until = registry.clock.seconds() + THINKING_GRACE
             if not session.thinking:
                 session.thinking, session.thinking_at, session.turn_started_at = (
                     True,
                     now,
                     message.created_at,
                 )
-            engine.patch(
+            registry.patch(
                 session,
                 thinking=True,
                 activeTurnStartedAt=session.turn_started_at,
@@ -161,26 +166,26 @@ class Messages:
     # --- delivery ----------------------------------------------------------------------------------------------------
 
     def _deliver(self, session: Session, message: MessageRow) -> None:
-        self.engine.rooms.emit(session.room, "update", new_message(message))
+        self.registry.rooms.emit(session.room, "update", new_message_update(message))
 
     async def redeliver(self, session: Session) -> None:
         """Send again every immediate prompt that waits; scheduled ones come with the tick."""
-        queued = await self.engine.store.queued(session.id, 0)
+        queued = await self.registry.store.queued(session.id, 0)
         session.has_queue = bool(queued)
         for message in queued:
             self._deliver(session, message)
 
     async def deliver_due(self) -> None:
         """Deliver scheduled prompts that are due, at every tick until they are consumed; the first time with an event."""
-        engine, now = self.engine, self.engine.now()
-        since = now if self._looked is None else self._looked
-        self._looked = now
-        for message in await engine.store.due(0, now):
-            session = engine.sessions.get(message.session_id)
+        registry, now = self.registry, self.registry.now()
+        since = now if self._last_due_check is None else self._last_due_check
+        self._last_due_check = now
+        for message in await registry.store.due(0, now):
+            session = registry.sessions.get(message.session_id)
             if session is None:
                 continue
             if since < (message.scheduled_at or 0) <= now:
-                engine.tell(session, "scheduled-matured")
+                registry.publish(session, "scheduled-matured")
             if session.active:
                 self._deliver(session, message)
 
@@ -188,64 +193,68 @@ class Messages:
         self, session: Session, local_ids: list[str], clears_grace: bool, steered: bool
     ) -> None:
         """The process took these prompts."""
-        await self.engine.in_lane(
+        await self.registry.serialized(
             session, lambda: self._consumed(session, local_ids, clears_grace, steered)
         )
 
     async def _consumed(
         self, session: Session, local_ids: list[str], clears_grace: bool, steered: bool
     ) -> None:
-        engine, now = self.engine, self.engine.now()
-        taken = await engine.store.consume(session.id, local_ids, now, True)
+        registry, now = self.registry, self.registry.now()
+        taken = await registry.store.consume(session.id, local_ids, now, True)
         if taken:
-            engine.note(session, {"updated_at": max(session.row.updated_at, now)})
-            engine.patch(session, updatedAt=session.row.updated_at)
-            self._tell_consumed(session, taken, now, steered)
+            registry.apply_changes(session, {"updated_at": max(session.row.updated_at, now)})
+            registry.patch(session, updatedAt=session.row.updated_at)
+            self._publish_consumed(session, taken, now, steered)
         if clears_grace and session.grace_until:
             session.grace_until = 0.0
             if session.thinking:
                 session.thinking, session.thinking_at, session.turn_started_at = False, now, None
-                engine.patch(session, thinking=False, activeTurnStartedAt=None)
+                registry.patch(session, thinking=False, activeTurnStartedAt=None)
 
     async def consume_all(self, session: Session) -> None:
         """The session ended: its immediate prompts count as taken. Called in its lane."""
-        now = self.engine.now()
-        taken = await self.engine.store.consume_all(session.id, now)
+        now = self.registry.now()
+        taken = await self.registry.store.consume_all(session.id, now)
         session.has_queue = False
         if taken:
-            self._tell_consumed(session, taken, now, False)
+            self._publish_consumed(session, taken, now, False)
 
-    def _tell_consumed(
+    def _publish_consumed(
         self, session: Session, local_ids: list[str], at: int, steered: bool
     ) -> None:
         extra = {"steered": True} if steered else {}
-        self.engine.tell(session, "messages-consumed", localIds=local_ids, invokedAt=at, **extra)
+        self.registry.publish(
+            session, "messages-consumed", localIds=local_ids, invokedAt=at, **extra
+        )
 
     async def indeterminate(self, session: Session, local_ids: list[str]) -> None:
         """A process says that it cannot know whether these reached the agent."""
 
         async def mark() -> None:
-            rows = await self.engine.store.local_messages(session.id, local_ids)
+            rows = await self.registry.store.local_messages(session.id, local_ids)
             marked = [
                 row.local_id
                 for row in rows
-                if await self.engine.store.set_delivery(row.id, INDETERMINATE)
+                if await self.registry.store.set_delivery(row.id, INDETERMINATE)
             ]
             if marked:
-                self.engine.tell(session, "messages-indeterminate", localIds=marked)
+                self.registry.publish(session, "messages-indeterminate", localIds=marked)
 
-        await self.engine.in_lane(session, mark)
+        await self.registry.serialized(session, mark)
 
     # --- second thoughts ---------------------------------------------------------------------------------------------
 
-    async def cancel(self, session: Session, name: str) -> Cancelled | Invoked | Busy:
+    async def cancel(
+        self, session: Session, name: str
+    ) -> PromptCancelled | PromptInvoked | PromptBusy:
         """Take a prompt back, if its process has not handed it over; `name` is its id or local id."""
-        store, now = self.engine.store, self.engine.now
+        store, now = self.registry.store, self.registry.now
         message = await store.message(session.id, name)
         if message is None:
-            return Cancelled(None)
+            return PromptCancelled(None)
         if message.invoked_at is not None:
-            return Invoked(message)
+            return PromptInvoked(message)
         if (message.scheduled_at or 0) > now():
             return await self._delete(session, message, name)
         answer = await self._ask(session, "cancel-queued-message", message, messageId=name)
@@ -255,45 +264,47 @@ class Messages:
             return await self._invoke(session, message)
         knows = answer.get("inFlight") is True or answer.get("indeterminate") is True
         if not knows and await store.set_delivery(message.id, INDETERMINATE):
-            self.engine.tell(session, "messages-indeterminate", localIds=[message.local_id])
-        return Busy(message.local_id)
+            self.registry.publish(session, "messages-indeterminate", localIds=[message.local_id])
+        return PromptBusy(message.local_id)
 
     async def _delete(
         self, session: Session, message: MessageRow, name: str
-    ) -> Cancelled | Invoked:
-        async def delete() -> Cancelled | Invoked:
+    ) -> PromptCancelled | PromptInvoked:
+        async def delete() -> PromptCancelled | PromptInvoked:
             had = session.row.has_content
-            row = await self.engine.store.delete_message(message.id)
+            row = await self.registry.store.delete_message(message.id)
             if row is None:
-                found = await self.engine.store.message(session.id, message.id)
-                return Cancelled(message.local_id) if found is None else Invoked(found)
+                found = await self.registry.store.message(session.id, message.id)
+                return PromptCancelled(message.local_id) if found is None else PromptInvoked(found)
             session.row = row
             if had and not row.has_content:
-                self.engine.tell_whole(session)
-            self.engine.tell(session, "message-cancelled", messageId=name, localId=message.local_id)
-            return Cancelled(message.local_id)
+                self.registry.publish_session(session)
+            self.registry.publish(
+                session, "message-cancelled", messageId=name, localId=message.local_id
+            )
+            return PromptCancelled(message.local_id)
 
-        return await self.engine.in_lane(session, delete)
+        return await self.registry.serialized(session, delete)
 
-    async def _invoke(self, session: Session, message: MessageRow) -> Invoked:
-        async def invoke() -> Invoked:
-            now = self.engine.now()
+    async def _invoke(self, session: Session, message: MessageRow) -> PromptInvoked:
+        async def invoke() -> PromptInvoked:
+            now = self.registry.now()
             assert message.local_id is not None
-            if await self.engine.store.consume(session.id, [message.local_id], now, False):
-                self._tell_consumed(session, [message.local_id], now, False)
-            found = await self.engine.store.message(session.id, message.id)
-            return Invoked(found or evolve(message, invoked_at=now))
+            if await self.registry.store.consume(session.id, [message.local_id], now, False):
+                self._publish_consumed(session, [message.local_id], now, False)
+            found = await self.registry.store.message(session.id, message.id)
+            return PromptInvoked(found or evolve(message, invoked_at=now))
 
-        return await self.engine.in_lane(session, invoke)
+        return await self.registry.serialized(session, invoke)
 
     async def _ask(
         self, session: Session, question: str, about: MessageRow, **extra: Any
     ) -> dict[str, Any] | None:
         """Ask the process about a prompt. None: there is no process; {}: it gave no answer in half a second."""
-        peers = self.engine.rooms.room(session.room)
+        peers = self.registry.rooms.room(session.room)
         if not peers:
             return None
-        now = self.engine.now()
+        now = self.registry.now()
         body = {
             "t": question,
             "sid": session.id,
@@ -308,7 +319,7 @@ class Messages:
             "createdAt": now if plain else about.created_at,
             "body": body,
         }
-        waiting = [peer.call("update", update, timeout=CANCEL_ANSWER) for peer in peers]
+        waiting = [peer.call("update", update, timeout=CANCEL_TIMEOUT) for peer in peers]
         best: dict[str, Any] = {}
         gone = 0
         for answer in waiting:
@@ -326,32 +337,32 @@ class Messages:
                 }
         return None if gone == len(waiting) else best
 
-    async def retry(self, session: Session, name: str) -> Retried:
+    async def retry(self, session: Session, name: str) -> RetryResult:
         """Queue an indeterminate prompt again, if its process can say that it does not have it."""
-        store = self.engine.store
+        store = self.registry.store
         message = await store.message(session.id, name)
         if message is None:
-            return Retried("not-found")
+            return RetryResult("not-found")
         if message.invoked_at is not None:
-            return Retried("invoked", message.local_id, message)
+            return RetryResult("invoked", message.local_id, message)
         if message.delivery != INDETERMINATE:
-            return Retried("already-queued", message.local_id)
+            return RetryResult("already-queued", message.local_id)
         answer = await self._ask(
             session, "cancel-queued-message", message, messageId=message.local_id
         )
         if answer is not None and answer.get("consumed") is True:
             invoked = await self._invoke(session, message)
-            return Retried("invoked", message.local_id, invoked.message)
+            return RetryResult("invoked", message.local_id, invoked.message)
         if answer is None or answer.get("removed") is not True:
-            return Retried("retry-unavailable", message.local_id)
+            return RetryResult("retry-unavailable", message.local_id)
         accepted = await self._ask(
-            session, "retry-queued-message", message, message=delivery(message)
+            session, "retry-queued-message", message, message=delivery_view(message)
         )
         if not accepted or accepted.get("accepted") is not True:
-            return Retried("retry-unavailable", message.local_id)
+            return RetryResult("retry-unavailable", message.local_id)
         if not await store.set_delivery(message.id, QUEUED):
             found = await store.message(session.id, message.id)
-            return Retried("not-found" if found is None else "invoked", message.local_id, found)
+            return RetryResult("not-found" if found is None else "invoked", message.local_id, found)
         session.has_queue = True
-        self.engine.tell(session, "messages-requeued", localIds=[message.local_id])
-        return Retried("retried", message.local_id)
+        self.registry.publish(session, "messages-requeued", localIds=[message.local_id])
+        return RetryResult("retried", message.local_id)

@@ -8,20 +8,20 @@ from attrs import define
 from twisted.logger import Logger
 
 from hapi.hub.domain.entities import (
-    MACHINE_SILENCE,
-    RETELL,
-    SESSION_SILENCE,
+    MACHINE_TIMEOUT,
+    REBROADCAST_INTERVAL,
+    SESSION_TIMEOUT,
     Machine,
     Session,
     admissible,
-    judged_health,
+    checked_health,
 )
 from hapi.hub.domain.messages import Messages
-from hapi.hub.domain.registry import Engine
+from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.domain.views import SETTING_COLUMNS, alive_view, machine_view
 from hapi.hub.store.rows import Written
 
-SWEEP = 5.0  # seconds between looks for silence and due prompts
+SWEEP_INTERVAL = 5.0  # seconds between looks for silence and due prompts
 ENDED = {"active": False, "thinking": False, "activeTurnStartedAt": None, "backgroundTaskCount": 0}
 
 
@@ -43,7 +43,7 @@ def reported_settings(event: dict[str, Any]) -> dict[str, Any]:
 
 @define(eq=False)
 class Presence:
-    engine: Engine
+    registry: HubRegistry
     messages: Messages
 
     log = Logger()
@@ -51,18 +51,18 @@ class Presence:
     # --- sessions ----------------------------------------------------------------------------------------------------
 
     async def session_alive(self, session: Session, event: dict[str, Any]) -> None:
-        engine = self.engine
-        time = admissible(event.get("time"), engine.now())
+        registry = self.registry
+        time = admissible(event.get("time"), registry.now())
         if time is None:
             return
-        await engine.in_lane(session, lambda: self._alive(session, event, time))
+        await registry.serialized(session, lambda: self._alive(session, event, time))
 
     async def _alive(self, session: Session, event: dict[str, Any], time: int) -> None:
-        engine, now = self.engine, self.engine.clock.seconds()
+        registry, now = self.registry, self.registry.clock.seconds()
         reported = event.get("thinking") is True
         if reported:
             session.grace_until = 0.0
-        thinking = session.thinks(reported, now)
+        thinking = session.is_thinking(reported, now)
         settings = {
             column: value
             for column, value in reported_settings(event).items()
@@ -77,57 +77,57 @@ class Presence:
                 session.turn_started_at = None
         if not session.active:
             session.ready, session.has_queue, session.thinking_at = False, True, time
-        session.active, session.thinking, session.seen = True, thinking, now
+        session.active, session.thinking, session.last_seen = True, thinking, now
         session.active_at = max(session.active_at, time)
-        if changed or now - session.told >= RETELL:
-            session.told = now
-            engine.patch(session, **alive_view(session))
+        if changed or now - session.last_broadcast >= REBROADCAST_INTERVAL:
+            session.last_broadcast = now
+            registry.patch(session, **alive_view(session))
         if session.has_queue:
             await self.messages.redeliver(session)
 
     async def _adopt(self, session: Session, settings: dict[str, Any]) -> None:
         """Keep settings that the session reports; a new permission mode is also what it prefers from now on."""
-        engine = self.engine
+        registry = self.registry
         mode = settings.get("permission_mode")
         if mode is not None and session.metadata.get("preferredPermissionMode") != mode:
             value = {**session.metadata, "preferredPermissionMode": mode}
-            outcome = await engine.store.write_metadata(
+            outcome = await registry.store.write_metadata(
                 session.id, session.row.metadata_version, value, settings
             )
             session.row = outcome.row
             if isinstance(outcome, Written):
                 return
-        session.row = await engine.store.change_session(session.id, settings)
+        session.row = await registry.store.change_session(session.id, settings)
 
     async def session_ready(self, session: Session, event: dict[str, Any]) -> None:
-        if admissible(event.get("time"), self.engine.now()) is not None:
+        if admissible(event.get("time"), self.registry.now()) is not None:
             session.ready = True
 
     async def session_end(
         self, session: Session, event: dict[str, Any], by_machine: bool = False
     ) -> None:
         """`by_machine`: its runner found it dead. The prompts that it had not taken wait for the one that goes on with it."""
-        reason, time = event.get("reason"), admissible(event.get("time"), self.engine.now())
+        reason, time = event.get("reason"), admissible(event.get("time"), self.registry.now())
         if time is not None:
             shown = reason if isinstance(reason, str) and len(reason) <= 64 else None
-            await self.engine.in_lane(
+            await self.registry.serialized(
                 session, lambda: self.end(session, shown, keeps_prompts=by_machine)
             )
 
     async def end(self, session: Session, reason: str | None, keeps_prompts: bool = False) -> None:
         """It is over: inactive, its immediate prompts taken off the queue, everybody told. Called in its lane."""
-        engine = self.engine
-        if session.sleep(engine.now()):
-            engine.patch(session, **ENDED)
+        registry = self.registry
+        if session.deactivate(registry.now()):
+            registry.patch(session, **ENDED)
             await self._keep_active_at(session)
         if reason != "cleared" and not keeps_prompts:
             await self.messages.consume_all(session)
         extra = {} if reason is None else {"reason": reason}
-        engine.tell(session, "session-ended", **extra)
+        registry.publish(session, "session-ended", **extra)
 
     async def _keep_active_at(self, session: Session) -> None:
         try:
-            session.row = await self.engine.store.change_session(
+            session.row = await self.registry.store.change_session(
                 session.id, {"active_at": session.active_at}
             )
         except Exception:
@@ -138,20 +138,24 @@ class Presence:
     # --- machines ----------------------------------------------------------------------------------------------------
 
     def machine_alive(self, machine: Machine, event: dict[str, Any]) -> None:
-        time = admissible(event.get("time"), self.engine.now())
+        time = admissible(event.get("time"), self.registry.now())
         if time is not None:
-            machine.health = judged_health(event.get("health"))
-            self.seen(machine, time)
+            machine.health = checked_health(event.get("health"))
+            self.machine_seen(machine, time)
 
-    def seen(self, machine: Machine, time: int) -> None:
+    def machine_seen(self, machine: Machine, time: int) -> None:
         """The machine gave a sign of life at `time` (ms)."""
-        now, was = self.engine.clock.seconds(), machine.active
-        machine.active, machine.seen, machine.active_at = True, now, max(machine.active_at, time)
+        now, was = self.registry.clock.seconds(), machine.active
+        machine.active, machine.last_seen, machine.active_at = (
+            True,
+            now,
+            max(machine.active_at, time),
+        )
         if not was:
-            self.engine.tell_machine(machine, machine_view(machine))
-            machine.told = now
-        elif now - machine.told >= RETELL:
-            machine.told = now
+            self.registry.publish_machine(machine, machine_view(machine))
+            machine.last_broadcast = now
+        elif now - machine.last_broadcast >= REBROADCAST_INTERVAL:
+            machine.last_broadcast = now
             self._patch(machine)
 
     def _patch(self, machine: Machine) -> None:
@@ -161,23 +165,23 @@ class Presence:
             "activeAt": machine.active_at,
             "updatedAt": row.updated_at,
         }
-        self.engine.tell_machine(machine, patch)
+        self.registry.publish_machine(machine, patch)
 
     # --- silence -----------------------------------------------------------------------------------------------------
 
     async def sweep(self) -> None:
         """Notice who fell silent, and bring prompts that have become due. Nothing is deleted, nothing archived."""
-        engine, now = self.engine, self.engine.clock.seconds()
-        for session in list(engine.sessions.values()):
+        registry, now = self.registry, self.registry.clock.seconds()
+        for session in list(registry.sessions.values()):
             if (
                 session.active
-                and now - session.seen > SESSION_SILENCE
-                and session.sleep(engine.now())
+                and now - session.last_seen > SESSION_TIMEOUT
+                and session.deactivate(registry.now())
             ):
-                engine.patch(session, active=False, thinking=False, activeTurnStartedAt=None)
+                registry.patch(session, active=False, thinking=False, activeTurnStartedAt=None)
                 await self._keep_active_at(session)
-        for machine in engine.machines.values():
-            if machine.active and now - machine.seen > MACHINE_SILENCE:
+        for machine in registry.machines.values():
+            if machine.active and now - machine.last_seen > MACHINE_TIMEOUT:
                 machine.active, machine.health = False, None
                 self._patch(machine)
         await self.messages.deliver_due()

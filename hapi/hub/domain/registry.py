@@ -11,8 +11,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from hapi.hub.domain.entities import Machine, Session
-from hapi.hub.domain.events import Events
-from hapi.hub.domain.rpc import Gateway
+from hapi.hub.domain.events import EventBus
+from hapi.hub.domain.rpc import RpcRouter
 from hapi.hub.domain.views import machine_view, session_view
 from hapi.hub.store.interface import IStore
 from hapi.protocol.hub import PATCH_KEYS
@@ -39,15 +39,15 @@ class Denied(Exception):
 
 
 @define(eq=False)
-class Engine:
+class HubRegistry:
     """`now` is wall time in ms, for what is kept and shown; all waiting is on `clock`."""
 
     clock: IReactorTime
     now: Callable[[], int]
     store: IStore
     rooms: Rooms
-    events: Events = field(factory=Events)
-    gateway: Gateway = field(factory=Gateway)
+    events: EventBus = field(factory=EventBus)
+    rpc: RpcRouter = field(factory=RpcRouter)
     sessions: dict[str, Session] = field(factory=dict)
     machines: dict[str, Machine] = field(factory=dict)
 
@@ -94,15 +94,15 @@ class Engine:
 
     # --- doing things in order ---------------------------------------------------------------------------------------
 
-    async def in_lane(self, session: Session, work: Callable[[], Awaitable[T]]) -> T:
+    async def serialized(self, session: Session, work: Callable[[], Awaitable[T]]) -> T:
         """Run `work` after everything that was asked of this session before. Raises NotFound if it is gone by then."""
-        await session.lane.acquire()
+        await session.lock.acquire()
         try:
             if self.sessions.get(session.id) is not session:
                 raise NotFound
             return await work()
         finally:
-            session.lane.release()
+            session.lock.release()
 
     # --- telling -----------------------------------------------------------------------------------------------------
 
@@ -114,15 +114,15 @@ class Engine:
                 session.namespace, "session-updated", sessionId=session.id, data=values
             )
 
-    def tell_whole(self, session: Session, kind: str = "session-updated") -> None:
+    def publish_session(self, session: Session, kind: str = "session-updated") -> None:
         self.events.publish(
             session.namespace, kind, sessionId=session.id, data=session_view(session)
         )
 
-    def tell(self, session: Session, kind: str, **values: Any) -> None:
+    def publish(self, session: Session, kind: str, **values: Any) -> None:
         self.events.publish(session.namespace, kind, sessionId=session.id, **values)
 
-    def tell_machine(self, machine: Machine, data: Any = None) -> None:
+    def publish_machine(self, machine: Machine, data: Any = None) -> None:
         data = machine_view(machine) if data is None else data
         self.events.publish(machine.namespace, "machine-updated", machineId=machine.id, data=data)
 
@@ -136,6 +136,6 @@ class Engine:
             without=without,
         )
 
-    def note(self, session: Session, changes: dict[str, Any]) -> None:
+    def apply_changes(self, session: Session, changes: dict[str, Any]) -> None:
         """The store changed these columns: know it too."""
         session.row = evolve(session.row, **changes)

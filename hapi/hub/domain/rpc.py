@@ -6,15 +6,15 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
-from twisted.internet.defer import TimeoutError as Overdue
+from twisted.internet.defer import TimeoutError as DeferredTimeout
 
 from hapi.net.common.errors import AckTimeout, FrameTooLarge, PeerGone
 
 if TYPE_CHECKING:
     from hapi.net.server.socket_server import Peer
 
-ANSWER, SLOW_ANSWER = 30.0, 120.0  # seconds
-MANY = 512  # methods of one socket; runners register 34
+RPC_TIMEOUT, SLOW_RPC_TIMEOUT = 30.0, 120.0  # seconds
+MAX_METHODS_PER_SOCKET = 512  # methods of one socket; runners register 34
 
 
 @frozen
@@ -39,7 +39,7 @@ class CallFailed(Exception):
 
 
 @define(eq=False)
-class Gateway:
+class RpcRouter:
     """Who serves which method. The last socket that registers a method gets its calls, until it leaves."""
 
     _methods: dict[str, Peer] = field(factory=dict)
@@ -48,7 +48,7 @@ class Gateway:
     def register(self, peer: Peer, method: str) -> bool:
         """Whether the method was taken; a socket has at most 512."""
         served = self._served.setdefault(peer, set())
-        if method not in served and len(served) >= MANY:
+        if method not in served and len(served) >= MAX_METHODS_PER_SOCKET:
             return False
         before = self._methods.get(method)
         if before is not None and before is not peer:
@@ -71,7 +71,9 @@ class Gateway:
     def serves(self, owner: str, name: str) -> bool:
         return f"{owner}:{name}" in self._methods
 
-    async def call(self, owner: str, name: str, params: Any = None, timeout: float = ANSWER) -> Any:
+    async def call(
+        self, owner: str, name: str, params: Any = None, timeout: float = RPC_TIMEOUT
+    ) -> Any:
         """The decoded answer of `owner`'s method `name`. Raises TargetMissing, CallFailed."""
         method = f"{owner}:{name}"
         peer = self._methods.get(method)
@@ -87,14 +89,14 @@ class Gateway:
             if self._methods.get(method) is None:
                 self.forget(peer)
             raise CallFailed(f"RPC socket disconnected: {method}", gone=True) from error
-        except (AckTimeout, Overdue) as error:
+        except (AckTimeout, DeferredTimeout) as error:
             raise CallFailed("operation has timed out") from error
         except FrameTooLarge as error:
             raise CallFailed(f"{error}") from error
-        return decoded(answer[0] if answer else None)
+        return decode_answer(answer[0] if answer else None)
 
 
-def decoded(answer: Any) -> Any:
+def decode_answer(answer: Any) -> Any:
     """The result inside an acknowledgement: JSON text, or a value as it is."""
     if not isinstance(answer, str):
         return answer
@@ -104,7 +106,7 @@ def decoded(answer: Any) -> Any:
         return answer
 
 
-def error_of(answer: Any) -> str | None:
+def error_text(answer: Any) -> str | None:
     """The text of an answer that is a failure."""
     found = answer.get("error") if isinstance(answer, dict) else None
     return found if isinstance(found, str) else None

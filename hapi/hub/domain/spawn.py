@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from hapi.hub.domain.entities import Machine
-from hapi.hub.domain.rpc import CallFailed, Gateway, TargetMissing, error_of
+from hapi.hub.domain.rpc import CallFailed, RpcRouter, TargetMissing, error_text
 
 METHOD = "spawn-happy-session"
 WIRE_CODES = frozenset({"agent_unavailable", "outside_workspace_roots"})
@@ -15,12 +15,12 @@ OUR_CODES = frozenset(
 )  # of our runners
 PASSED_CODES = WIRE_CODES | OUR_CODES
 # fmt: off
-ORDER = (
+SPAWN_FIELDS = (
     "directory", "agent", "model", "effort", "modelReasoningEffort", "yolo", "sessionType", "worktreeName", "permissionMode",
     "serviceTier", "collaborationMode", "copilotAgentMode", "startingMode",
 )
 # fmt: on
-RESUMED = {
+RESUMED_SETTINGS = {
     "model": "model",
     "effort": "effort",
     "modelReasoningEffort": "model_reasoning_effort",
@@ -35,7 +35,7 @@ def spawn_request(
 ) -> dict[str, Any]:
     """The parameters of the RPC; what is not asked for is left out."""
     request: dict[str, Any] = {"type": "spawn-in-directory"}
-    request |= {name: wanted[name] for name in ORDER if wanted.get(name) is not None}
+    request |= {name: wanted[name] for name in SPAWN_FIELDS if wanted.get(name) is not None}
     if resume is not None:
         request["resumeSessionId"] = resume
     if existing is not None:
@@ -43,7 +43,7 @@ def spawn_request(
     return {**request, "forkSession": False}
 
 
-def outcome(result: Any) -> dict[str, Any]:
+def spawn_body(result: Any) -> dict[str, Any]:
     """The body of `POST …/spawn` for a runner's answer."""
     kind = result.get("type") if isinstance(result, dict) else None
     if kind == "success" and isinstance(result.get("sessionId"), str):
@@ -58,16 +58,18 @@ def outcome(result: Any) -> dict[str, Any]:
             "type": "error",
             "message": f"Directory creation requires approval: {result.get('directory')}",
         }
-    error = error_of(result)
+    error = error_text(result)
     if error is not None:
         return {"type": "error", "message": error}
     return {"type": "error", "message": f"Unexpected spawn result: {json.dumps(result)[:500]}"}
 
 
-async def spawned(gateway: Gateway, machine: Machine, request: dict[str, Any]) -> dict[str, Any]:
+async def request_spawn(
+    rpc: RpcRouter, machine: Machine, request: dict[str, Any]
+) -> dict[str, Any]:
     """Ask the machine's runner; the body of the HTTP answer, whatever happened."""
     try:
-        return outcome(await gateway.call(machine.id, METHOD, request))
+        return spawn_body(await rpc.call(machine.id, METHOD, request))
     except TargetMissing:
         message = f"The machine {machine.name} is not connected; start its runner there: hapi runner start"
     except CallFailed as error:

@@ -8,15 +8,15 @@ from hapi.hub.domain.entities import Machine, Session
 from hapi.hub.store.rows import INDETERMINATE, MessageRow
 from hapi.protocol.hub import (
     agent_session_id,
-    shown_machine_metadata,
-    shown_metadata,
-    shown_runner_state,
+    public_machine_metadata,
+    public_metadata,
+    public_runner_state,
 )
 
 INPUT_TOOLS = frozenset(
     {"AskUserQuestion", "ask_user_question", "request_user_input", "ExitPlanMode", "exit_plan_mode"}
 )
-SUMMARIES = (
+SUMMARY_FIELDS = (
     "name",
     "path",
     "machineId",
@@ -35,7 +35,7 @@ SETTING_COLUMNS = {  # wire name -> column of the settings that an alive may rep
     "collaborationMode": "collaboration_mode",
     "copilotAgentMode": "copilot_agent_mode",
 }
-ALWAYS_SHOWN = ("model", "modelReasoningEffort", "effort", "serviceTier")
+ALWAYS_INCLUDED = ("model", "modelReasoningEffort", "effort", "serviceTier")
 
 
 def permission_mode(session: Session) -> str | None:
@@ -49,7 +49,7 @@ def settings_view(session: Session) -> dict[str, Any]:
         value = (
             permission_mode(session) if name == "permissionMode" else getattr(session.row, column)
         )
-        if value is not None or name in ALWAYS_SHOWN:
+        if value is not None or name in ALWAYS_INCLUDED:
             shown[name] = value
     return shown
 
@@ -68,7 +68,7 @@ def session_view(session: Session) -> dict[str, Any]:
         "globalPinned": row.global_pinned,
         "active": session.active,
         "activeAt": session.active_at,
-        "metadata": shown_metadata(row.metadata),
+        "metadata": public_metadata(row.metadata),
         "metadataVersion": row.metadata_version,
         "agentState": row.agent_state,
         "agentStateVersion": row.agent_state_version,
@@ -104,10 +104,10 @@ def request_kind(request: dict[str, Any]) -> str:
 
 def summary_view(session: Session, scheduled: tuple[int, int] | None) -> dict[str, Any]:
     """One line of the list of sessions; `scheduled`: how many prompts are due later, and when the next one is."""
-    row, shown = session.row, shown_metadata(session.row.metadata)
+    row, shown = session.row, public_metadata(session.row.metadata)
     metadata = None
     if shown is not None:
-        metadata = {key: shown[key] for key in SUMMARIES if key in shown}
+        metadata = {key: shown[key] for key in SUMMARY_FIELDS if key in shown}
         if "summary" in metadata:
             metadata["summary"] = {"text": metadata["summary"].get("text")}
         agent = agent_session_id(shown)
@@ -155,7 +155,7 @@ def summary_view(session: Session, scheduled: tuple[int, int] | None) -> dict[st
     }
 
 
-def list_order(session: Session) -> tuple[bool, bool, bool, int, int]:
+def list_sort_key(session: Session) -> tuple[bool, bool, bool, int, int]:
     """Sort key of the list: pinned everywhere, pinned, active, most requests waiting, newest."""
     row, waiting = session.row, len(session.requests) if session.active else 0
     return (not row.global_pinned, not row.pinned, not session.active, -waiting, -row.updated_at)
@@ -171,9 +171,9 @@ def machine_view(machine: Machine) -> dict[str, Any]:
         "updatedAt": row.updated_at,
         "active": machine.active,
         "activeAt": machine.active_at,
-        "metadata": shown_machine_metadata(row.metadata),
+        "metadata": public_machine_metadata(row.metadata),
         "metadataVersion": row.metadata_version,
-        "runnerState": shown_runner_state(row.runner_state),
+        "runnerState": public_runner_state(row.runner_state),
         "runnerStateVersion": row.runner_state_version,
         "health": machine.health,
     }
@@ -192,7 +192,7 @@ def message_view(row: MessageRow) -> dict[str, Any]:
     return {**view, "deliveryState": INDETERMINATE} if row.delivery == INDETERMINATE else view
 
 
-def delivery(row: MessageRow) -> dict[str, Any]:
+def delivery_view(row: MessageRow) -> dict[str, Any]:
     """A message as a session process gets it."""
     return {
         "id": row.id,
@@ -203,11 +203,11 @@ def delivery(row: MessageRow) -> dict[str, Any]:
     }
 
 
-def new_message(row: MessageRow) -> dict[str, Any]:
+def new_message_update(row: MessageRow) -> dict[str, Any]:
     """The `update` that brings a message to the sockets of its session."""
     return {
         "id": row.id,
         "seq": row.seq,
         "createdAt": row.created_at,
-        "body": {"t": "new-message", "sid": row.session_id, "message": delivery(row)},
+        "body": {"t": "new-message", "sid": row.session_id, "message": delivery_view(row)},
     }

@@ -9,26 +9,26 @@ from typing import Any
 
 from hapi.hub.domain.entities import Session
 from hapi.hub.domain.lifecycle import Refusal
-from hapi.hub.domain.rpc import SLOW_ANSWER, CallFailed, TargetMissing, error_of
-from hapi.hub.http.paging import BadQuery, whole
-from hapi.hub.http.routing import LARGEST_UPLOAD, Asked, Reply, Routes
+from hapi.hub.domain.rpc import SLOW_RPC_TIMEOUT, CallFailed, TargetMissing, error_text
+from hapi.hub.http.paging import InvalidQuery, read_integer
+from hapi.hub.http.routing import MAX_UPLOAD_BODY, RequestContext, Response, Routes
 from hapi.protocol.hub import DeleteUpload, Upload
 
 route = Routes()
-UPLOAD = 50 << 20  # bytes of a file
+MAX_UPLOAD = 50 << 20  # bytes of a file
 
 
-async def passed_on(
-    asked: Asked, session: Session, method: str, params: Any, timeout: float = 30.0
+async def forward_rpc(
+    context: RequestContext, session: Session, method: str, params: Any, timeout: float = 30.0
 ) -> dict[str, Any]:
     """What the session process answers; a failure is an answer too."""
     try:
-        answer = await asked.engine.gateway.call(session.id, method, params, timeout)
+        answer = await context.registry.rpc.call(session.id, method, params, timeout)
     except (TargetMissing, CallFailed) as error:
         return {"success": False, "error": str(error)}
     if not isinstance(answer, dict):
         return {"success": False, "error": "Unexpected answer of the session"}
-    problem = error_of(answer)
+    problem = error_text(answer)
     return (
         {"success": False, "error": problem}
         if problem is not None and "success" not in answer
@@ -37,64 +37,66 @@ async def passed_on(
 
 
 def _directory(session: Session) -> str:
-    return str(session.shown.get("path") or "")
+    return str(session.public_metadata.get("path") or "")
 
 
 @route("GET", "/api/sessions/<session_id>/git-status")
-async def git_status(asked: Asked, session_id: str) -> Any:
-    session = asked.session(session_id)
-    return await passed_on(asked, session, "git-status", {"cwd": _directory(session)})
+async def git_status(context: RequestContext, session_id: str) -> Any:
+    session = context.session(session_id)
+    return await forward_rpc(context, session, "git-status", {"cwd": _directory(session)})
 
 
 @route("GET", "/api/sessions/<session_id>/git-diff-numstat")
-async def git_diff_numstat(asked: Asked, session_id: str) -> Any:
-    session = asked.session(session_id)
-    staged = asked.query.get("staged") in ("true", "1")
-    return await passed_on(
-        asked, session, "git-diff-numstat", {"cwd": _directory(session), "staged": staged}
+async def git_diff_numstat(context: RequestContext, session_id: str) -> Any:
+    session = context.session(session_id)
+    staged = context.query.get("staged") in ("true", "1")
+    return await forward_rpc(
+        context, session, "git-diff-numstat", {"cwd": _directory(session), "staged": staged}
     )
 
 
 @route("GET", "/api/sessions/<session_id>/git-diff-file")
-async def git_diff_file(asked: Asked, session_id: str) -> Any:
-    session = asked.session(session_id)
-    path = asked.query.get("path")
+async def git_diff_file(context: RequestContext, session_id: str) -> Any:
+    session = context.session(session_id)
+    path = context.query.get("path")
     if not path:
         raise Refusal(400, "Invalid file path")
-    staged = asked.query.get("staged") in ("true", "1")
+    staged = context.query.get("staged") in ("true", "1")
     params = {"cwd": _directory(session), "filePath": path, "staged": staged}
-    return await passed_on(asked, session, "git-diff-file", params)
+    return await forward_rpc(context, session, "git-diff-file", params)
 
 
 @route("GET", "/api/sessions/<session_id>/file")
-async def read_file(asked: Asked, session_id: str) -> Any:
-    session = asked.session(session_id)
-    path = asked.query.get("path")
+async def read_file(context: RequestContext, session_id: str) -> Any:
+    session = context.session(session_id)
+    path = context.query.get("path")
     if not path:
         raise Refusal(400, "Invalid file path")
-    return await passed_on(asked, session, "readFile", {"path": path})
+    return await forward_rpc(context, session, "readFile", {"path": path})
 
 
 @route("GET", "/api/sessions/<session_id>/directory")
-async def list_directory(asked: Asked, session_id: str) -> Any:
-    session = asked.session(session_id)
-    return await passed_on(asked, session, "listDirectory", {"path": asked.query.get("path", "")})
+async def list_directory(context: RequestContext, session_id: str) -> Any:
+    session = context.session(session_id)
+    return await forward_rpc(
+        context, session, "listDirectory", {"path": context.query.get("path", "")}
+    )
 
 
 @route("GET", "/api/sessions/<session_id>/files")
-async def find_files(asked: Asked, session_id: str) -> Any:
-    session = asked.session(session_id)
+async def find_files(context: RequestContext, session_id: str) -> Any:
+    session = context.session(session_id)
     try:
-        limit = whole(asked.query, "limit", 1, 500) or 200
-    except BadQuery:
+        limit = read_integer(context.query, "limit", 1, 500) or 200
+    except InvalidQuery:
         raise Refusal(400, "Invalid query") from None
-    query = asked.query.get("query", "").strip()
+    query = context.query.get("query", "").strip()
     params = {
         "args": ["--files"],
         "cwd": _directory(session),
         "fileSearch": {"query": query, "limit": limit},
     }
-    answer = await passed_on(asked, session, "ripgrep", params)
+    answer = await forward_rpc(context, session, "ripgrep", params)
     if answer.get("success") is not True:
         return {"success": False, "error": answer.get("error") or "Failed to list files"}
     out = answer.get("stdout")
@@ -109,22 +111,22 @@ def _file(path: str, directory: str) -> dict[str, Any]:
 
 
 @route("GET", "/api/sessions/<session_id>/slash-commands")
-async def slash_commands(asked: Asked, session_id: str) -> Any:
-    session = asked.session(session_id)
-    return await passed_on(asked, session, "listSlashCommands", {"agent": session.flavor})
+async def slash_commands(context: RequestContext, session_id: str) -> Any:
+    session = context.session(session_id)
+    return await forward_rpc(context, session, "listSlashCommands", {"agent": session.flavor})
 
 
 @route("GET", "/api/sessions/<session_id>/skills")
-async def skills(asked: Asked, session_id: str) -> Any:
-    session = asked.session(session_id)
-    return await passed_on(asked, session, "listSkills", {"flavor": session.flavor})
+async def skills(context: RequestContext, session_id: str) -> Any:
+    session = context.session(session_id)
+    return await forward_rpc(context, session, "listSkills", {"flavor": session.flavor})
 
 
 @route("POST", "/api/sessions/<session_id>/upload")
-async def upload(asked: Asked, session_id: str) -> Any:
-    session = asked.session(session_id, active=True)
-    body = asked.body(Upload, limit=LARGEST_UPLOAD)
-    if len(body.content) * 3 // 4 > UPLOAD:
+async def upload(context: RequestContext, session_id: str) -> Any:
+    session = context.session(session_id, active=True)
+    body = context.body(Upload, limit=MAX_UPLOAD_BODY)
+    if len(body.content) * 3 // 4 > MAX_UPLOAD:
         raise Refusal(413, "File is larger than 50 MB")
     params = {
         "sessionId": session.id,
@@ -132,20 +134,22 @@ async def upload(asked: Asked, session_id: str) -> Any:
         "content": body.content,
         "mimeType": body.mime_type,
     }
-    return await passed_on(asked, session, "uploadFile", params, SLOW_ANSWER)
+    return await forward_rpc(context, session, "uploadFile", params, SLOW_RPC_TIMEOUT)
 
 
 @route("POST", "/api/sessions/<session_id>/upload/delete")
-async def delete_upload(asked: Asked, session_id: str) -> Any:
-    session = asked.session(session_id, active=True)
-    path = asked.body(DeleteUpload).path
-    return await passed_on(asked, session, "deleteUpload", {"sessionId": session.id, "path": path})
+async def delete_upload(context: RequestContext, session_id: str) -> Any:
+    session = context.session(session_id, active=True)
+    path = context.body(DeleteUpload).path
+    return await forward_rpc(
+        context, session, "deleteUpload", {"sessionId": session.id, "path": path}
+    )
 
 
 @route("GET", "/api/sessions/<session_id>/generated-images/<image_id>")
-async def generated_image(asked: Asked, session_id: str, image_id: str) -> Reply:
-    session = asked.session(session_id)
-    answer = await passed_on(asked, session, "readGeneratedImage", {"id": image_id})
+async def generated_image(context: RequestContext, session_id: str, image_id: str) -> Response:
+    session = context.session(session_id)
+    answer = await forward_rpc(context, session, "readGeneratedImage", {"id": image_id})
     content, kind = answer.get("content"), answer.get("mimeType")
     if (
         not isinstance(content, str)
@@ -160,15 +164,15 @@ async def generated_image(asked: Asked, session_id: str, image_id: str) -> Reply
         raise Refusal(404, "Image not found") from None
     tag = f'"{hashlib.sha256(image).hexdigest()[:32]}"'
     headers = {"ETag": tag, "Cache-Control": "private, max-age=86400"}
-    if asked.request.getHeader("if-none-match") == tag:
-        return Reply(304, b"", headers, kind)
-    return Reply(200, image, headers, kind)
+    if context.request.getHeader("if-none-match") == tag:
+        return Response(304, b"", headers, kind)
+    return Response(200, image, headers, kind)
 
 
 def _session_models(path: str, method: str) -> None:
-    async def handle(asked: Asked, session_id: str) -> Any:
-        session = asked.session(session_id)
-        return await passed_on(asked, session, method, {}, SLOW_ANSWER)
+    async def handle(context: RequestContext, session_id: str) -> Any:
+        session = context.session(session_id)
+        return await forward_rpc(context, session, method, {}, SLOW_RPC_TIMEOUT)
 
     route("GET", f"/api/sessions/<session_id>/{path}")(handle)
 

@@ -8,15 +8,15 @@ import msgspec
 
 from hapi.hub.domain.entities import Session
 from hapi.hub.domain.lifecycle import Refusal
-from hapi.hub.domain.messages import Busy, Cancelled, Invoked
+from hapi.hub.domain.messages import PromptBusy, PromptCancelled, PromptInvoked
 from hapi.hub.domain.views import message_view
 from hapi.hub.http.paging import page, page_query
-from hapi.hub.http.routing import Asked, Routes
+from hapi.hub.http.routing import RequestContext, Routes
 from hapi.hub.store.rows import INDETERMINATE, MessageRow
 from hapi.protocol.hub import STEERED, Approve, Deny, PostMessage, QueuedState, modes_of
 
 route = Routes()
-AHEAD = 7 * 24 * 3600 * 1000  # ms that a prompt may be scheduled ahead
+MAX_SCHEDULE_AHEAD = 7 * 24 * 3600 * 1000  # ms that a prompt may be scheduled ahead
 OK = {"ok": True}
 
 
@@ -25,16 +25,16 @@ def _issue(field: str, reason: str) -> Refusal:
 
 
 @route("GET", "/api/sessions/<session_id>/messages")
-async def read(asked: Asked, session_id: str) -> dict[str, Any]:
-    session = asked.session(session_id)
-    return await page(asked.engine.store, session, page_query(asked.query))
+async def read(context: RequestContext, session_id: str) -> dict[str, Any]:
+    session = context.session(session_id)
+    return await page(context.registry.store, session, page_query(context.query))
 
 
 @route("POST", "/api/sessions/<session_id>/messages")
-async def post(asked: Asked, session_id: str) -> dict[str, Any]:
+async def post(context: RequestContext, session_id: str) -> dict[str, Any]:
     """Keep a prompt. One for a session whose process is only coming up waits for it."""
-    session = asked.session(session_id, active=True, or_expected=True)
-    body = asked.body(PostMessage, issues=True)
+    session = context.session(session_id, active=True, or_expected=True)
+    body = context.body(PostMessage, issues=True)
     if not body.text and not body.attachments:
         raise Refusal(400, "Message requires text or attachments")
     if body.scheduled_at is not None:
@@ -44,17 +44,17 @@ async def post(asked: Asked, session_id: str) -> dict[str, Any]:
             raise _issue("attachments", "scheduledAt cannot be combined with attachments")
         if body.delivery_mode == "steer":
             raise _issue("deliveryMode", "scheduledAt cannot be combined with steer")
-        if body.scheduled_at > asked.engine.now() + AHEAD:
+        if body.scheduled_at > context.registry.now() + MAX_SCHEDULE_AHEAD:
             raise _issue("scheduledAt", "scheduledAt must be within 7 days")
-    await asked.hub.messages.post(session, body)
+    await context.hub.messages.post(session, body)
     return OK
 
 
 @route("POST", "/api/sessions/<session_id>/messages/queued-state")
-async def queued_state(asked: Asked, session_id: str) -> dict[str, Any]:
-    session = asked.session(session_id)
-    names = asked.body(QueuedState).local_ids
-    rows = await asked.engine.store.local_messages(session.id, list(dict.fromkeys(names)))
+async def queued_state(context: RequestContext, session_id: str) -> dict[str, Any]:
+    session = context.session(session_id)
+    names = context.body(QueuedState).local_ids
+    rows = await context.registry.store.local_messages(session.id, list(dict.fromkeys(names)))
     waiting = [row for row in rows if row.invoked_at is None]
     return {
         "queuedLocalIds": [row.local_id for row in waiting if row.delivery != INDETERMINATE],
@@ -72,29 +72,29 @@ def _with_session(row: MessageRow) -> dict[str, Any]:
 
 
 @route("DELETE", "/api/sessions/<session_id>/messages/<name>")
-async def cancel(asked: Asked, session_id: str, name: str) -> dict[str, Any]:
-    session = asked.session(session_id)
-    match await asked.hub.messages.cancel(session, name):
-        case Cancelled(local_id):
+async def cancel(context: RequestContext, session_id: str, name: str) -> dict[str, Any]:
+    session = context.session(session_id)
+    match await context.hub.messages.cancel(session, name):
+        case PromptCancelled(local_id):
             return {"status": "cancelled", "localId": local_id}
-        case Busy(local_id):
+        case PromptBusy(local_id):
             return {"status": "busy", "localId": local_id}
-        case Invoked(message):
+        case PromptInvoked(message):
             return {"status": "invoked", "message": _with_session(message)}
 
 
 @route("POST", "/api/sessions/<session_id>/messages/<name>/retry")
-async def retry(asked: Asked, session_id: str, name: str) -> dict[str, Any]:
-    session = asked.session(session_id)
-    result = await asked.hub.messages.retry(session, name)
+async def retry(context: RequestContext, session_id: str, name: str) -> dict[str, Any]:
+    session = context.session(session_id)
+    result = await context.hub.messages.retry(session, name)
     body: dict[str, Any] = {"status": result.status, "localId": result.local_id}
     return body if result.message is None else {**body, "message": _with_session(result.message)}
 
 
 @route("POST", "/api/sessions/<session_id>/messages/<name>/steer")
-async def steer(asked: Asked, session_id: str, name: str) -> dict[str, Any]:
-    session = asked.session(session_id, active=True)
-    message = await asked.engine.store.message(session.id, name)
+async def steer(context: RequestContext, session_id: str, name: str) -> dict[str, Any]:
+    session = context.session(session_id, active=True)
+    message = await context.registry.store.message(session.id, name)
     if message is None:
         raise Refusal(404, "Message not found")
     if message.invoked_at is not None:
@@ -105,7 +105,7 @@ async def steer(asked: Asked, session_id: str, name: str) -> dict[str, Any]:
             "error": "Steering is not supported for this session type",
             "localId": message.local_id,
         }
-    answer = await asked.engine.gateway.call(
+    answer = await context.registry.rpc.call(
         session.id, "steer-queued-message", {"localId": message.local_id}
     )
     status = answer.get("status") if isinstance(answer, dict) else None
@@ -126,7 +126,7 @@ def _waits(session: Session, request_id: str) -> Any:
 
 
 async def _answer(
-    asked: Asked, session: Session, answer: dict[str, Any], request: Any
+    context: RequestContext, session: Session, answer: dict[str, Any], request: Any
 ) -> dict[str, bool]:
     """The first answer counts: whoever comes while it is on its way hears that the request is not there any more."""
     request_id = answer["id"]
@@ -137,7 +137,7 @@ async def _answer(
     }
     session.answered[request_id] = request
     try:
-        await asked.engine.gateway.call(session.id, "permission", answer)
+        await context.registry.rpc.call(session.id, "permission", answer)
     except Exception:
         session.answered.pop(request_id, None)
         raise
@@ -145,24 +145,24 @@ async def _answer(
 
 
 @route("POST", "/api/sessions/<session_id>/permissions/<request_id>/approve")
-async def approve(asked: Asked, session_id: str, request_id: str) -> dict[str, Any]:
-    session = asked.session(session_id, active=True)
+async def approve(context: RequestContext, session_id: str, request_id: str) -> dict[str, Any]:
+    session = context.session(session_id, active=True)
     request = _waits(session, request_id)
-    body = asked.body(Approve)
+    body = context.body(Approve)
     if body.mode is not None and body.mode not in modes_of(session.flavor):
         raise Refusal(400, "Invalid permission mode for session flavor")
     return await _answer(
-        asked, session, {"id": request_id, "approved": True, **msgspec.to_builtins(body)}, request
+        context, session, {"id": request_id, "approved": True, **msgspec.to_builtins(body)}, request
     )
 
 
 @route("POST", "/api/sessions/<session_id>/permissions/<request_id>/deny")
-async def deny(asked: Asked, session_id: str, request_id: str) -> dict[str, Any]:
-    session = asked.session(session_id, active=True)
+async def deny(context: RequestContext, session_id: str, request_id: str) -> dict[str, Any]:
+    session = context.session(session_id, active=True)
     request = _waits(session, request_id)
     return await _answer(
-        asked,
+        context,
         session,
-        {"id": request_id, "approved": False, **msgspec.to_builtins(asked.body(Deny))},
+        {"id": request_id, "approved": False, **msgspec.to_builtins(context.body(Deny))},
         request,
     )

@@ -12,12 +12,12 @@ from hapi.hub.domain.views import message_view
 from hapi.hub.store.interface import IStore
 from hapi.hub.store.rows import MessageRow
 
-LIMIT, MOST = 50, 200
-HIGHEST = 1 << 53
+DEFAULT_LIMIT, MAX_LIMIT = 50, 200
+MAX_SAFE_INTEGER = 1 << 53
 
 
 @frozen
-class BadQuery(Exception):
+class InvalidQuery(Exception):
     """Which parameter is wrong, and why."""
 
     field: str
@@ -30,15 +30,15 @@ class BadQuery(Exception):
 
 @frozen
 class PageQuery:
-    limit: int = LIMIT
+    limit: int = DEFAULT_LIMIT
     before: tuple[int, int] | None = None  # position: (time, seq)
     after: tuple[int, int] | None = None
     until: tuple[int, int] | None = None
     epoch: int | None = None
 
 
-def whole(
-    query: Mapping[str, str], name: str, lowest: int = 0, highest: int = HIGHEST
+def read_integer(
+    query: Mapping[str, str], name: str, lowest: int = 0, highest: int = MAX_SAFE_INTEGER
 ) -> int | None:
     """A whole number of the query, None if it is not there. Raises BadQuery."""
     text = query.get(name)
@@ -46,62 +46,62 @@ def whole(
         return None
     digits = text[1:] if text.startswith("-") else text
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 16):
-        raise BadQuery(name, "Invalid input: expected number, received NaN")
+        raise InvalidQuery(name, "Invalid input: expected number, received NaN")
     value = int(text)
     if value < lowest:
-        raise BadQuery(name, f"Too small: expected number to be >={lowest}")
+        raise InvalidQuery(name, f"Too small: expected number to be >={lowest}")
     if value > highest:
-        raise BadQuery(name, f"Too big: expected number to be <={highest}")
+        raise InvalidQuery(name, f"Too big: expected number to be <={highest}")
     return value
 
 
 def _position(query: Mapping[str, str], name: str) -> tuple[int, int] | None:
-    seq, at = whole(query, f"{name}Seq"), whole(query, f"{name}At")
+    seq, at = read_integer(query, f"{name}Seq"), read_integer(query, f"{name}At")
     if seq is None and at is None:
         return None
     if seq is None or at is None:
         missing = f"{name}Seq" if seq is None else f"{name}At"
-        raise BadQuery(missing, f"{name}At and {name}Seq must be provided together")
+        raise InvalidQuery(missing, f"{name}At and {name}Seq must be provided together")
     return (at, seq)
 
 
 def page_query(query: Mapping[str, str]) -> PageQuery:
     """Raises BadQuery."""
-    limit = whole(query, "limit", 1, MOST)
-    asked = PageQuery(
-        LIMIT if limit is None else limit,
+    limit = read_integer(query, "limit", 1, MAX_LIMIT)
+    context = PageQuery(
+        DEFAULT_LIMIT if limit is None else limit,
         _position(query, "before"),
         _position(query, "after"),
         _position(query, "until"),
-        whole(query, "epoch"),
+        read_integer(query, "epoch"),
     )
-    if asked.before and asked.after:
-        raise BadQuery("beforeSeq", "before and after cursors are mutually exclusive")
-    if asked.after is None and asked.until is not None:
-        raise BadQuery("untilSeq", "until requires an after cursor")
-    if asked.after is None and asked.epoch is not None:
-        raise BadQuery("epoch", "epoch requires an after cursor")
-    return asked
+    if context.before and context.after:
+        raise InvalidQuery("beforeSeq", "before and after cursors are mutually exclusive")
+    if context.after is None and context.until is not None:
+        raise InvalidQuery("untilSeq", "until requires an after cursor")
+    if context.after is None and context.epoch is not None:
+        raise InvalidQuery("epoch", "epoch requires an after cursor")
+    return context
 
 
-async def page(store: IStore, session: Session, asked: PageQuery) -> dict[str, Any]:
+async def page(store: IStore, session: Session, context: PageQuery) -> dict[str, Any]:
     """One page, ascending by position. A catch-up from before the history was changed gets the latest page instead."""
     epoch, reset, rows = session.row.epoch, False, []
     newest = await store.latest(session.id, 1)
-    if asked.after is not None:
-        reset = asked.epoch is not None and asked.epoch != epoch
-    if asked.before is not None:
+    if context.after is not None:
+        reset = context.epoch is not None and context.epoch != epoch
+    if context.before is not None:
         direction = "before"
-        rows = await store.before(session.id, asked.before, asked.limit + 1)
-    elif asked.after is not None and not reset:
+        rows = await store.before(session.id, context.before, context.limit + 1)
+    elif context.after is not None and not reset:
         direction = "after"
-        rows = await store.after(session.id, asked.after, asked.until, asked.limit + 1)
+        rows = await store.after(session.id, context.after, context.until, context.limit + 1)
     else:
         direction = "latest"
-        rows = await store.latest(session.id, asked.limit + 1)
-    more = len(rows) > asked.limit
+        rows = await store.latest(session.id, context.limit + 1)
+    more = len(rows) > context.limit
     if direction == "after":
-        rows = rows[: asked.limit]
+        rows = rows[: context.limit]
     elif more:
         rows = rows[1:]
     marks = _marks(direction, rows)
@@ -118,7 +118,7 @@ async def page(store: IStore, session: Session, asked: PageQuery) -> dict[str, A
         "messages": [message_view(row) for row in rows],
         "page": {
             "direction": direction,
-            "limit": asked.limit,
+            "limit": context.limit,
             "epoch": epoch,
             "reset": reset,
             **marks,

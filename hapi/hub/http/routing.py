@@ -13,13 +13,13 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from hapi.hub.domain.auth import Caller, Gate, GuessLimit
+from hapi.hub.domain.auth import LoginRateLimit, Principal, TokenIssuer
 from hapi.hub.domain.documents import Concurrent
 from hapi.hub.domain.entities import Machine, Session
 from hapi.hub.domain.lifecycle import Refusal
-from hapi.hub.domain.registry import Denied, Engine, NotFound
+from hapi.hub.domain.registry import Denied, HubRegistry, NotFound
 from hapi.hub.domain.rpc import CallFailed, TargetMissing
-from hapi.hub.http.paging import BadQuery
+from hapi.hub.http.paging import InvalidQuery
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
 from hapi.net.server.http import HttpError, read_body
 from hapi.one_shot import OneShotObserver
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from hapi.hub.hub import Hub
 
 T = TypeVar("T")
-LARGEST_BODY, LARGEST_UPLOAD = 8 << 20, 72 << 20  # bytes
-WORTH_PACKING = 1400  # bytes: below, an answer fits one packet anyway
+MAX_BODY, MAX_UPLOAD_BODY = 8 << 20, 72 << 20  # bytes
+MIN_GZIP_SIZE = 1400  # bytes: below, an answer fits one packet anyway
 
 
 @frozen
-class Reply:
+class Response:
     """An answer that is not simply 200 with a JSON body."""
 
     status: int
@@ -43,16 +43,16 @@ class Reply:
 
 
 @frozen
-class Asked:
+class RequestContext:
     """One request: who asks, and what."""
 
     hub: Hub
-    caller: Caller
+    caller: Principal
     request: Any
 
     @property
-    def engine(self) -> Engine:
-        return self.hub.engine
+    def registry(self) -> HubRegistry:
+        return self.hub.registry
 
     @property
     def query(self) -> dict[str, str]:
@@ -68,7 +68,7 @@ class Asked:
         kind: type[T],
         wrong: str = "Invalid body",
         issues: bool = False,
-        limit: int = LARGEST_BODY,
+        limit: int = MAX_BODY,
     ) -> T:
         """The JSON body. Raises Refusal 400 with the text `wrong`, `issues` naming the field, or 413."""
         content = read_body(self.request, limit)
@@ -81,12 +81,12 @@ class Asked:
     def session(self, session_id: str, active: bool = False, or_expected: bool = False) -> Session:
         """Raises Refusal 404, 403, or 409 if it must be active (or about to be) and is not."""
         try:
-            session = self.engine.session(session_id, self.caller.namespace)
+            session = self.registry.session(session_id, self.caller.namespace)
         except NotFound:
             raise Refusal(404, "Session not found") from None
         except Denied:
             raise Refusal(403, "Session access denied") from None
-        expected = or_expected and self.engine.clock.seconds() < session.expected_until
+        expected = or_expected and self.registry.clock.seconds() < session.expected_until
         if active and not session.active and not expected:
             raise Refusal(409, "Session is inactive", "session_inactive")
         return session
@@ -94,7 +94,7 @@ class Asked:
     def machine(self, machine_id: str) -> Machine:
         """Raises Refusal 404, 403."""
         try:
-            return self.engine.machine(machine_id, self.caller.namespace)
+            return self.registry.machine(machine_id, self.caller.namespace)
         except NotFound:
             raise Refusal(404, "Machine not found") from None
         except Denied:
@@ -157,30 +157,36 @@ def bearer(header: str | None, exact: bool) -> tuple[str | None, bool]:
     return (token.strip() or None) if right else None, True
 
 
-class TooManyGuesses(Exception):
+class LoginRateLimited(Exception):
     def __init__(self, wait: int) -> None:
         super().__init__(f"Too many wrong tokens: wait {wait} s")
         self.wait = wait
 
 
-class Doorkeeper:
+class Authenticator:
     """Who is asking."""
 
-    def __init__(self, gate: Gate, guesses: GuessLimit, engine: Engine) -> None:
-        self._gate, self._guesses, self._engine = gate, guesses, engine
+    def __init__(
+        self, token_issuer: TokenIssuer, login_rate_limit: LoginRateLimit, registry: HubRegistry
+    ) -> None:
+        self._token_issuer, self._login_rate_limit, self._registry = (
+            token_issuer,
+            login_rate_limit,
+            registry,
+        )
 
-    def access(self, request: Any, text: object) -> Caller | None:
+    def access(self, request: Any, text: object) -> Principal | None:
         """The caller with the access token `text`, None if it is wrong. Raises TooManyGuesses."""
-        address, now = address_of(request), self._engine.clock.seconds()
-        wait = self._guesses.wait(address, now)
+        address, now = address_of(request), self._registry.clock.seconds()
+        wait = self._login_rate_limit.retry_after(address, now)
         if wait:
-            raise TooManyGuesses(wait)
-        caller = self._gate.admit(text)
+            raise LoginRateLimited(wait)
+        caller = self._token_issuer.check_access_token(text)
         if caller is None:
-            self._guesses.wrong(address, now)
+            self._login_rate_limit.record_failure(address, now)
         return caller
 
-    def cli(self, request: Any) -> Caller:
+    def cli(self, request: Any) -> Principal:
         """Raises Refusal 401, TooManyGuesses."""
         token, given = bearer(request.getHeader("authorization"), exact=False)
         if not given:
@@ -192,48 +198,48 @@ class Doorkeeper:
             raise Refusal(401, "Invalid token")
         return caller
 
-    def api(self, request: Any, token: str | None = None) -> Caller:
+    def api(self, request: Any, token: str | None = None) -> Principal:
         """Raises Refusal 401. `token` stands in for the header."""
         if token is None:
             token, _ = bearer(request.getHeader("authorization"), exact=True)
         if token is None:
             raise Refusal(401, "Missing authorization token")
-        caller = self._gate.read(token, self._engine.now() / 1000)
+        caller = self._token_issuer.read_web_token(token, self._registry.now() / 1000)
         if caller is None:
             raise Refusal(401, "Invalid token")
         return caller
 
 
-class Desk:
+class Dispatcher:
     """Serves one request after the other: asks the doorkeeper, runs the route, writes the answer."""
 
     log = Logger()
 
-    def __init__(self, hub: Hub, doorkeeper: Doorkeeper) -> None:
-        self._hub, self._door = hub, doorkeeper
+    def __init__(self, hub: Hub, authenticator: Authenticator) -> None:
+        self._hub, self._authenticator = hub, authenticator
 
     def serve(self, route: Route, request: Any, ids: dict[str, str]) -> Deferred[bytes]:
         """The answer's body. The route's work goes on when the client leaves: the wait is the client's, not the work's."""
-        done: OneShotObserver[Reply] = OneShotObserver()
+        done: OneShotObserver[Response] = OneShotObserver()
         Deferred.fromCoroutine(self._worked(route, request, ids)).addBoth(done.fire)
-        return done.when_fired().addCallback(lambda reply: written(request, reply))
+        return done.when_fired().addCallback(lambda reply: render_response(request, reply))
 
-    async def _worked(self, route: Route, request: Any, ids: dict[str, str]) -> Reply:
+    async def _worked(self, route: Route, request: Any, ids: dict[str, str]) -> Response:
         try:
             if route.open:
-                caller = Caller("")
+                caller = Principal("")
             else:
                 caller = (
-                    self._door.cli(request)
+                    self._authenticator.cli(request)
                     if route.path.startswith("/cli")
-                    else self._door.api(request)
+                    else self._authenticator.api(request)
                 )
-            answer = await route.handler(Asked(self._hub, caller, request), **ids)
-            return answer if isinstance(answer, Reply) else Reply(200, answer)
+            answer = await route.handler(RequestContext(self._hub, caller, request), **ids)
+            return answer if isinstance(answer, Response) else Response(200, answer)
         except Exception as error:
             return self.refused(error, f"{route.method} {route.path}")
 
-    def refused(self, error: Exception, what: str) -> Reply:
+    def refused(self, error: Exception, what: str) -> Response:
         """The answer to an exception."""
         match error:
             case Refusal():
@@ -242,36 +248,36 @@ class Desk:
                     **({"code": error.code} if error.code else {}),
                     **error.more,
                 }
-                return Reply(error.status, body)
-            case TooManyGuesses():
-                return Reply(429, {"error": str(error)}, {"Retry-After": str(error.wait)})
-            case BadQuery():
-                return Reply(400, {"error": "Invalid query", "issues": error.issues})
+                return Response(error.status, body)
+            case LoginRateLimited():
+                return Response(429, {"error": str(error)}, {"Retry-After": str(error.wait)})
+            case InvalidQuery():
+                return Response(400, {"error": "Invalid query", "issues": error.issues})
             case HttpError():
-                return Reply(error.status, {"error": error.message, **error.more})
+                return Response(error.status, {"error": error.message, **error.more})
             case Concurrent():
-                return Reply(409, {"error": str(error)})
+                return Response(409, {"error": str(error)})
             case NotFound():
-                return Reply(404, {"error": "Session not found"})
+                return Response(404, {"error": "Session not found"})
             case KeyError():
                 self.log.failure("{what} met a row that is gone", Failure(), what=what)
-                return Reply(404, {"error": "Session not found"})
+                return Response(404, {"error": "Session not found"})
             case TargetMissing() | CallFailed():
-                return Reply(500, {"error": str(error)})
+                return Response(500, {"error": str(error)})
             case StoreBusy():
-                return Reply(
+                return Response(
                     503, {"error": "The database is busy, try again"}, {"Retry-After": "1"}
                 )
             case StoreFull():
-                return Reply(507, {"error": "No space left for the database"})
+                return Response(507, {"error": "No space left for the database"})
             case StoreFailed():
                 self.log.error("{what}: {reason}", what=what, reason=str(error))
-                return Reply(500, {"error": "The database failed"})
+                return Response(500, {"error": "The database failed"})
         self.log.failure("{what} failed", Failure(), what=what)
-        return Reply(500, "Internal Server Error", kind="text/plain; charset=UTF-8")
+        return Response(500, "Internal Server Error", kind="text/plain; charset=UTF-8")
 
 
-def written(request: Any, reply: Reply) -> bytes:
+def render_response(request: Any, reply: Response) -> bytes:
     """Put status and headers on `request`; the body that goes with them, packed if the client likes that."""
     request.setResponseCode(reply.status)
     request.setHeader("Content-Type", reply.kind)
@@ -285,7 +291,7 @@ def written(request: Any, reply: Reply) -> bytes:
     else:
         body = str(reply.body).encode()
     accepted = (request.getHeader("accept-encoding") or "").lower()
-    if len(body) > WORTH_PACKING and "gzip" in accepted and request.path.startswith(b"/api"):
+    if len(body) > MIN_GZIP_SIZE and "gzip" in accepted and request.path.startswith(b"/api"):
         request.setHeader("Content-Encoding", "gzip")
         request.responseHeaders.addRawHeader("Vary", "Accept-Encoding")
         body = gzip.compress(body, 4)

@@ -12,7 +12,7 @@ from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
-from hapi.hub.http.routing import LARGEST_UPLOAD
+from hapi.hub.http.routing import MAX_UPLOAD_BODY
 from hapi.hub.http.static import PageResource
 
 METHODS = b"GET, POST, PUT, PATCH, DELETE, OPTIONS"
@@ -30,13 +30,13 @@ def host_name(header: str) -> str:
 
 
 @frozen
-class Rules:
+class HostPolicy:
     """Which names the hub answers to, and which pages of other origins may use it."""
 
     names: frozenset[str] | None = None  # None: any
     origins: frozenset[str] = frozenset()  # "*": all of them
 
-    def knows(self, host: str) -> bool:
+    def allows_host(self, host: str) -> bool:
         name = host_name(host)
         return (
             self.names is None
@@ -44,7 +44,7 @@ class Rules:
             or (name.startswith("127.") and name.replace(".", "").isdigit())
         )
 
-    def allows(self, origin: str, host: str) -> bool:
+    def allows_origin(self, origin: str, host: str) -> bool:
         """Whether a page of `origin` may use the hub that it reached as `host`."""
         return (
             "*" in self.origins
@@ -61,68 +61,68 @@ def _is_text(path: bytes) -> bool:
     return True
 
 
-class Root(Resource):
+class RootResource(Resource):
     """Judges names and origins, then hands each request to the part it is for."""
 
     def __init__(
         self,
-        rules: Rules,
+        host_policy: HostPolicy,
         rest: IResource,
         events: IResource,
         sockets: IResource,
         page: PageResource,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._rules, self._rest, self._events, self._sockets, self._page = (
-            rules,
+        self._host_policy, self._rest, self._events, self._sockets, self._page = (
+            host_policy,
             rest,
             events,
             sockets,
             page,
         )
 
-    def getChildWithDefault(self, path: bytes, request: Any) -> Any:
-        whole = request.path
+    def getChildWithDefault(self, name: bytes, request: Any) -> Any:
+        path = request.path
         host, origin = request.getHeader("host") or "", request.getHeader("origin")
         request.setHeader("X-Content-Type-Options", "nosniff")
-        if not self._rules.knows(host):
-            return _Said(
+        if not self._host_policy.allows_host(host):
+            return _FixedResponse(
                 421,
                 {
                     "error": "This hub does not answer to that name: set HAPI_PUBLIC_URL or HAPI_ALLOWED_HOSTS"
                 },
             )
-        if whole == b"/socket.io/":
+        if path == b"/socket.io/":
             request.postpath = []
             return self._sockets
-        served = whole.split(b"/", 2)[1:2] in ([b"api"], [b"cli"], [b"health"])
+        served = path.split(b"/", 2)[1:2] in ([b"api"], [b"cli"], [b"health"])
         if not served:
             return self._page
-        if whole.startswith(b"/cli"):
+        if path.startswith(b"/cli"):
             request.setHeader("X-Hapi-Protocol-Version", "1")
         request.setHeader("Vary", "Origin")
-        if not whole.startswith(b"/health"):
+        if not path.startswith(b"/health"):
             request.setHeader("Cache-Control", "no-store")
-        if origin is not None and self._rules.allows(origin, host):
+        if origin is not None and self._host_policy.allows_origin(origin, host):
             request.setHeader("Access-Control-Allow-Origin", origin)
             if request.method == b"OPTIONS":
                 request.setHeader("Access-Control-Allow-Methods", METHODS)
                 request.setHeader("Access-Control-Allow-Headers", HEADERS)
                 request.setHeader("Access-Control-Max-Age", "600")
         if request.method == b"OPTIONS":
-            return _Said(204, None)
-        if not _is_text(whole):
-            return _Said(404, {"error": "Not found"})
-        if whole == b"/api/events" and request.method in (b"GET", b"HEAD"):
+            return _FixedResponse(204, None)
+        if not _is_text(path):
+            return _FixedResponse(404, {"error": "Not found"})
+        if path == b"/api/events" and request.method in (b"GET", b"HEAD"):
             return self._events
         request.postpath, request.prepath = (
-            [path, *request.postpath],
+            [name, *request.postpath],
             [],
         )  # Klein routes the whole path
         return self._rest
 
 
-class _Said(Resource):
+class _FixedResponse(Resource):
     """The same answer to everything."""
 
     isLeaf = True
@@ -146,14 +146,14 @@ class HubRequest(Request):
     _received = 0
 
     def gotLength(self, length: int | None) -> None:
-        if length is not None and length > LARGEST_UPLOAD:
+        if length is not None and length > MAX_UPLOAD_BODY:
             self._refuse()
             return
         super().gotLength(length)  # type: ignore[no-untyped-call]
 
     def handleContentChunk(self, data: bytes) -> None:
         self._received += len(data)
-        if self._received > LARGEST_UPLOAD:
+        if self._received > MAX_UPLOAD_BODY:
             self._refuse()
         if not self._refused:
             super().handleContentChunk(data)  # type: ignore[no-untyped-call]
@@ -224,7 +224,7 @@ class HubSite(Site):
 
     logger = Logger()
 
-    def __init__(self, root: Root, reactor: Any) -> None:
+    def __init__(self, root: RootResource, reactor: Any) -> None:
         super().__init__(root, requestFactory=HubRequest, timeout=IDLE, reactor=reactor)  # type: ignore[no-untyped-call]
 
         self.channels: set[HubChannel] = set()

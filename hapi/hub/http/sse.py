@@ -13,27 +13,27 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from hapi.hub.domain.events import Wanted, unnumbered
+from hapi.hub.domain.events import Subscription, unnumbered
 from hapi.hub.domain.lifecycle import Refusal
-from hapi.hub.domain.registry import Denied, Engine, NotFound
-from hapi.hub.http.routing import Desk, Doorkeeper, written
+from hapi.hub.domain.registry import Denied, HubRegistry, NotFound
+from hapi.hub.http.routing import Authenticator, Dispatcher, render_response
 
 if TYPE_CHECKING:
-    from hapi.hub.domain.auth import Caller
+    from hapi.hub.domain.auth import Principal
 
-UNREAD = 1 << 20  # bytes a listener may leave unread
-MOST = 512  # listeners at once
+MAX_UNREAD = 1 << 20  # bytes a listener may leave unread
+MAX_STREAMS = 512  # listeners at once
 
 
 @implementer(IPushProducer)
 @define(eq=False)
-class Stream:
+class EventStream:
     """One page that listens."""
 
     request: Any
-    wanted: Wanted
+    subscription: Subscription
     visible: bool
-    _engine: Engine
+    _registry: HubRegistry
     name: str = field(factory=lambda: str(uuid.uuid4()))
     _paused: bool = False
     _unread: deque[bytes] = field(factory=deque)
@@ -49,18 +49,18 @@ class Stream:
         request.setHeader("X-Accel-Buffering", "no")  # nginx would hold the events back
         request.notifyFinish().addBoth(lambda _: self._left())
         request.registerProducer(self, True)
-        missed = self._engine.events.missed(last, self.wanted)
+        missed = self._registry.events.missed_frames(last, self.subscription)
         status = {
             "status": "connected",
             "subscriptionId": self.name,
             "resume": "gap" if missed is None else "ok",
         }
-        self.tell(unnumbered({"type": "connection-changed", "data": status}))
+        self.send(unnumbered({"type": "connection-changed", "data": status}))
         for frame in missed or ():
-            self.tell(frame)
-        self._engine.events.listen(self.name, self)
+            self.send(frame)
+        self._registry.events.listen(self.name, self)
 
-    def tell(self, frame: bytes) -> None:
+    def send(self, frame: bytes) -> None:
         if self._over:
             return
         if not self._paused:
@@ -68,7 +68,7 @@ class Stream:
             return
         self._unread.append(frame)
         self._size += len(frame)
-        if self._size > UNREAD:
+        if self._size > MAX_UNREAD:
             self.log.info(
                 "A page that reads too slowly is let go; it comes back with its last event"
             )
@@ -110,7 +110,7 @@ class Stream:
     def _left(self) -> None:
         self._over = True
         self._unread.clear()
-        self._engine.events.leave(self.name)
+        self._registry.events.leave(self.name)
 
 
 class EventsResource(Resource):
@@ -118,34 +118,36 @@ class EventsResource(Resource):
 
     isLeaf = True
 
-    def __init__(self, engine: Engine, doorkeeper: Doorkeeper, desk: Desk) -> None:
+    def __init__(
+        self, registry: HubRegistry, authenticator: Authenticator, dispatcher: Dispatcher
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._engine, self._door, self._desk = engine, doorkeeper, desk
-        self._streams: set[Stream] = set()
+        self._registry, self._authenticator, self._dispatcher = registry, authenticator, dispatcher
+        self._streams: set[EventStream] = set()
         self.stopped = False
 
     def render_GET(self, request: Any) -> Any:
         try:
             stream = self._stream(request)
         except Exception as error:
-            return written(request, self._desk.refused(error, "GET /api/events"))
+            return render_response(request, self._dispatcher.refused(error, "GET /api/events"))
         self._streams.add(stream)
         request.notifyFinish().addBoth(lambda _: self._streams.discard(stream))
-        stream.start(request.getHeader("last-event-id") or _one(request, "lastEventId"))
+        stream.start(request.getHeader("last-event-id") or _parameter(request, "lastEventId"))
         return NOT_DONE_YET
 
     def render_HEAD(self, request: Any) -> Any:
         request.setResponseCode(405)
         return b""
 
-    def _stream(self, request: Any) -> Stream:
-        caller: Caller = self._door.api(request, _one(request, "token"))
-        if self.stopped or len(self._streams) >= MOST:
+    def _stream(self, request: Any) -> EventStream:
+        caller: Principal = self._authenticator.api(request, _parameter(request, "token"))
+        if self.stopped or len(self._streams) >= MAX_STREAMS:
             raise Refusal(503, "The hub is leaving" if self.stopped else "Too many listeners")
-        session, machine = _one(request, "sessionId"), _one(request, "machineId")
+        session, machine = _parameter(request, "sessionId"), _parameter(request, "machineId")
         for what, name, find in (
-            ("Session", session, self._engine.session),
-            ("Machine", machine, self._engine.machine),
+            ("Session", session, self._registry.session),
+            ("Machine", machine, self._registry.machine),
         ):
             if name is None:
                 continue
@@ -155,8 +157,12 @@ class EventsResource(Resource):
                 raise Refusal(404, f"{what} not found") from None
             except Denied:
                 raise Refusal(403, f"{what} access denied") from None
-        wanted = Wanted(caller.namespace, _one(request, "all") in ("true", "1"), session, machine)
-        return Stream(request, wanted, _one(request, "visibility") == "visible", self._engine)
+        subscription = Subscription(
+            caller.namespace, _parameter(request, "all") in ("true", "1"), session, machine
+        )
+        return EventStream(
+            request, subscription, _parameter(request, "visibility") == "visible", self._registry
+        )
 
     def stop(self) -> None:
         self.stopped = True
@@ -164,6 +170,6 @@ class EventsResource(Resource):
             stream.finish()
 
 
-def _one(request: Any, name: str) -> str | None:
+def _parameter(request: Any, name: str) -> str | None:
     values = (request.args or {}).get(name.encode())
     return values[-1].decode("utf-8", "replace") or None if values else None

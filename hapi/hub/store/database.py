@@ -21,14 +21,16 @@ from hapi.hub.store.schema import APPLICATION, MIGRATIONS
 T = TypeVar("T")
 LEFT = "it was left as it is: put a backup in its place or move it away"
 MEMORY = ":memory:"
-BLOCK = 0.02  # seconds that SQLite itself may wait for a lock: the reactor stands still meanwhile
-PATIENCE, GLANCE = (
+SQLITE_BUSY_TIMEOUT = (
+    0.02  # seconds that SQLite itself may wait for a lock: the reactor stands still meanwhile
+)
+LOCK_TIMEOUT, LOCK_POLL_INTERVAL = (
     5.0,
     0.1,
 )  # seconds: how long a writer waits for a lock held by others, and how often it looks
 
 
-def worded(error: sqlite3.Error) -> Exception:
+def store_error(error: sqlite3.Error) -> Exception:
     """`error` as one of the store's own."""
     code = getattr(error, "sqlite_errorcode", None)
     primary = code & 0xFF if isinstance(code, int) else None
@@ -82,9 +84,11 @@ class Database:
             path = Path(self.path)
             with suppress(FileExistsError):  # private from its first byte on
                 os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(str(self.path), timeout=BLOCK, isolation_level=None)
+        connection = sqlite3.connect(
+            str(self.path), timeout=SQLITE_BUSY_TIMEOUT, isolation_level=None
+        )
         try:
-            self._judge(connection)
+            self._check(connection)
             connection.execute("PRAGMA foreign_keys = ON")
             # A killed process loses nothing that was committed; a power cut may cost the last moments, never the file.
             connection.execute("PRAGMA synchronous = NORMAL")
@@ -96,7 +100,7 @@ class Database:
         connection.row_factory = sqlite3.Row
         return connection
 
-    def _judge(self, connection: sqlite3.Connection) -> None:
+    def _check(self, connection: sqlite3.Connection) -> None:
         """Refuse what is not ours before anything is written."""
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -149,20 +153,20 @@ class Database:
         try:
             return self.connection.execute(query, values).fetchall()
         except sqlite3.Error as error:
-            raise worded(error) from error
+            raise store_error(error) from error
 
     async def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
         """Run `change` in a transaction of its own, waiting up to 5 s for a database that another program holds."""
         await self._writing.acquire()
         try:
-            deadline = self._clock.seconds() + PATIENCE
+            deadline = self._clock.seconds() + LOCK_TIMEOUT
             while True:
                 try:
                     return self._transaction(change)
                 except StoreBusy:
                     if self._clock.seconds() >= deadline:
                         raise
-                    await deferLater(self._clock, GLANCE)
+                    await deferLater(self._clock, LOCK_POLL_INTERVAL)
         finally:
             self._writing.release()
 
@@ -179,4 +183,4 @@ class Database:
                     connection.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
-            raise worded(error) from error
+            raise store_error(error) from error

@@ -7,7 +7,7 @@ from typing import Any
 
 from zope.interface import Interface
 
-from hapi.hub.store.rows import Added, MachineRow, MessageRow, SessionRow, Stale, Written
+from hapi.hub.store.rows import Added, MachineRow, MessageRow, SessionRow, VersionMismatch, Written
 
 # mypy: disable-error-code="empty-body"
 
@@ -59,12 +59,12 @@ class IStore(Interface):
 
     def write_metadata(
         session_id: str, expected: int, value: Any, changes: dict[str, Any]
-    ) -> Awaitable[Written[SessionRow] | Stale[SessionRow]]:
+    ) -> Awaitable[Written[SessionRow] | VersionMismatch[SessionRow]]:
         """Replace the metadata if its version is `expected`; `changes` are other columns set by the same write."""
 
     def write_agent_state(
         session_id: str, expected: int, value: Any, changes: dict[str, Any]
-    ) -> Awaitable[Written[SessionRow] | Stale[SessionRow]]:
+    ) -> Awaitable[Written[SessionRow] | VersionMismatch[SessionRow]]:
         """Replace the agent state if its version is `expected`."""
 
     def change_session(session_id: str, changes: dict[str, Any]) -> Awaitable[SessionRow]:
@@ -81,7 +81,7 @@ class IStore(Interface):
 
     def write_machine(
         row: MachineRow, expected: MachineRow
-    ) -> Awaitable[Written[MachineRow] | Stale[MachineRow]]:
+    ) -> Awaitable[Written[MachineRow] | VersionMismatch[MachineRow]]:
         """Replace a machine if both its versions still are those of `expected`."""
 
     def add_message(row: MessageRow, touch: int | None) -> Awaitable[Added]:

@@ -19,7 +19,7 @@ COLUMNS = (
     "id, session_id, seq, content, created_at, local_id, invoked_at, scheduled_at, delivery, stream"
 )
 PLACE = "coalesce(invoked_at, created_at)"
-MANY = 500  # values in one statement; SQLite takes at least 999
+MAX_VARIABLES = 500  # values in one statement; SQLite takes at least 999
 
 
 def shows(content: Document) -> bool:
@@ -103,8 +103,8 @@ class MessageTable:
 
     async def local_messages(self, session_id: str, local_ids: Sequence[str]) -> list[MessageRow]:
         found: list[MessageRow] = []
-        for start in range(0, len(local_ids), MANY):
-            part = local_ids[start : start + MANY]
+        for start in range(0, len(local_ids), MAX_VARIABLES):
+            part = local_ids[start : start + MAX_VARIABLES]
             marks = ", ".join("?" * len(part))
             found += self._rows(
                 f"session_id = ? AND local_id IN ({marks}) ORDER BY seq", (session_id, *part)

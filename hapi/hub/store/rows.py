@@ -97,7 +97,7 @@ class Written(Generic[Row]):
 
 
 @frozen
-class Stale(Generic[Row]):
+class VersionMismatch(Generic[Row]):
     """Nothing was written: the document has another version by now."""
 
     row: Row

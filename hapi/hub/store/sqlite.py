@@ -14,7 +14,7 @@ from hapi.hub.store.columns import MACHINE, SESSION, machine_from, packed, sessi
 from hapi.hub.store.database import MEMORY, Database
 from hapi.hub.store.interface import IdTaken, IStore, TagTaken
 from hapi.hub.store.messages import MessageTable
-from hapi.hub.store.rows import Document, MachineRow, SessionRow, Stale, Written
+from hapi.hub.store.rows import Document, MachineRow, SessionRow, VersionMismatch, Written
 
 FIXED = frozenset({"id", "namespace", "tag", "created_at"})
 
@@ -77,23 +77,25 @@ class SqliteStore(MessageTable):
 
     async def write_metadata(
         self, session_id: str, expected: int, value: Document, changes: dict[str, Any]
-    ) -> Written[SessionRow] | Stale[SessionRow]:
+    ) -> Written[SessionRow] | VersionMismatch[SessionRow]:
         return await self._versioned(session_id, "metadata", expected, value, changes)
 
     async def write_agent_state(
         self, session_id: str, expected: int, value: Document, changes: dict[str, Any]
-    ) -> Written[SessionRow] | Stale[SessionRow]:
+    ) -> Written[SessionRow] | VersionMismatch[SessionRow]:
         return await self._versioned(session_id, "agent_state", expected, value, changes)
 
     async def _versioned(
         self, session_id: str, name: str, expected: int, value: Document, changes: dict[str, Any]
-    ) -> Written[SessionRow] | Stale[SessionRow]:
-        def write(connection: sqlite3.Connection) -> Written[SessionRow] | Stale[SessionRow]:
+    ) -> Written[SessionRow] | VersionMismatch[SessionRow]:
+        def write(
+            connection: sqlite3.Connection,
+        ) -> Written[SessionRow] | VersionMismatch[SessionRow]:
             row = _session(connection, session_id)
             if row is None:
                 raise KeyError(session_id)
             if getattr(row, f"{name}_version") != expected:
-                return Stale(row)
+                return VersionMismatch(row)
             everything = {name: value, f"{name}_version": expected + 1, **changes}
             _update(connection, "sessions", session_id, everything)
             return Written(evolve(row, **everything))
@@ -167,8 +169,10 @@ class SqliteStore(MessageTable):
 
     async def write_machine(
         self, row: MachineRow, expected: MachineRow
-    ) -> Written[MachineRow] | Stale[MachineRow]:
-        def write(connection: sqlite3.Connection) -> Written[MachineRow] | Stale[MachineRow]:
+    ) -> Written[MachineRow] | VersionMismatch[MachineRow]:
+        def write(
+            connection: sqlite3.Connection,
+        ) -> Written[MachineRow] | VersionMismatch[MachineRow]:
             found = connection.execute("SELECT * FROM machines WHERE id = ?", (row.id,)).fetchone()
             if found is None:
                 raise KeyError(row.id)
@@ -177,7 +181,7 @@ class SqliteStore(MessageTable):
                 expected.metadata_version,
                 expected.runner_state_version,
             ):
-                return Stale(now)
+                return VersionMismatch(now)
             _update(
                 connection,
                 "machines",

@@ -13,14 +13,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hapi.hub.domain.auth import FREE_GUESSES, Caller, Gate, GuessLimit, same
+from hapi.hub.domain.auth import (
+    FREE_ATTEMPTS,
+    LoginRateLimit,
+    Principal,
+    TokenIssuer,
+    equal_in_constant_time,
+)
 from hapi.hub.options import HubOptions, base_token, signing_secret
 from hapi.settings import NotConfigured, read_settings
 from tests.support.hub_stage import EPOCH, TOKEN, Stage
 
 NOW = EPOCH / 1000
 SECRET = b"s" * 32
-GATE = Gate(TOKEN, SECRET)
+GATE = TokenIssuer(TOKEN, SECRET)
 
 
 def packed(value: Any) -> str:
@@ -45,8 +51,10 @@ def made(
 
 
 def test_a_token_of_ours_says_whose_it_is() -> None:
-    assert GATE.read(GATE.issue(Caller("team-a"), NOW), NOW) == Caller("team-a")
-    assert GATE.read(made(), NOW) == Caller("default")
+    assert GATE.read_web_token(GATE.issue_web_token(Principal("team-a"), NOW), NOW) == Principal(
+        "team-a"
+    )
+    assert GATE.read_web_token(made(), NOW) == Principal("default")
 
 
 @pytest.mark.parametrize(
@@ -92,7 +100,7 @@ def test_a_token_of_ours_says_whose_it_is() -> None:
     ],
 )
 def test_a_forged_or_broken_web_token_is_refused__U03(token: str) -> None:
-    assert GATE.read(token, NOW) is None
+    assert GATE.read_web_token(token, NOW) is None
     stage = Stage()
     answer = stage.rest(
         "GET",
@@ -107,13 +115,13 @@ def test_a_forged_or_broken_web_token_is_refused__U03(token: str) -> None:
 def test_no_made_up_web_token_is_ever_accepted__U03(
     first: bytes, second: bytes, third: bytes
 ) -> None:
-    assert GATE.read(f"{packed(first)}.{packed(second)}.{packed(third)}", NOW) is None
+    assert GATE.read_web_token(f"{packed(first)}.{packed(second)}.{packed(third)}", NOW) is None
 
 
 def test_a_web_token_lasts_four_hours() -> None:
-    token = GATE.issue(Caller("default"), NOW)
-    assert GATE.read(token, NOW + 4 * 3600 - 1) == Caller("default")
-    assert GATE.read(token, NOW + 4 * 3600) is None
+    token = GATE.issue_web_token(Principal("default"), NOW)
+    assert GATE.read_web_token(token, NOW + 4 * 3600 - 1) == Principal("default")
+    assert GATE.read_web_token(token, NOW + 4 * 3600) is None
 
 
 @pytest.mark.parametrize(
@@ -121,7 +129,7 @@ def test_a_web_token_lasts_four_hours() -> None:
     [(TOKEN, "default"), (f" {TOKEN}\n", "default"), (f"{TOKEN}:a", "a"), (f"{TOKEN}:x y", "x y")],
 )
 def test_an_access_token_names_a_namespace(text: str, namespace: str) -> None:
-    assert GATE.admit(text) == Caller(namespace)
+    assert GATE.check_access_token(text) == Principal(namespace)
 
 
 @pytest.mark.parametrize(
@@ -140,13 +148,13 @@ def test_an_access_token_names_a_namespace(text: str, namespace: str) -> None:
     ],
 )
 def test_anything_else_is_no_access_token(text: object) -> None:
-    assert GATE.admit(text) is None
+    assert GATE.check_access_token(text) is None
 
 
 def test_tokens_of_any_length_are_compared_by_their_digest__U07() -> None:
-    assert same("a", "a")
-    assert not same("a", "ab")
-    assert not same("", "a" * 10_000)
+    assert equal_in_constant_time("a", "a")
+    assert not equal_in_constant_time("a", "ab")
+    assert not equal_in_constant_time("", "a" * 10_000)
 
 
 # --- guessing --------------------------------------------------------------------------------------------------------
@@ -154,40 +162,40 @@ def test_tokens_of_any_length_are_compared_by_their_digest__U07() -> None:
 
 def test_guessing_costs_waiting_and_the_right_token_works_again_later__U07() -> None:
     stage = Stage()
-    for _ in range(FREE_GUESSES):
+    for _ in range(FREE_ATTEMPTS):
         assert stage.rest("POST", "/api/auth", {"accessToken": "wrong"}).status == 401
     refused = stage.rest("POST", "/api/auth", {"accessToken": TOKEN})
     assert refused.status == 429
-    wait = int(refused.headers["retry-after"])
-    assert 0 < wait <= 60
+    retry_after = int(refused.headers["retry-after"])
+    assert 0 < retry_after <= 60
     assert (
         stage.rest("GET", "/cli/sessions/x", namespace=None, Authorization=f"Bearer {TOKEN}").status
         == 429
     )
     assert stage.rest("GET", "/api/sessions").status == 200  # whoever is in stays in
-    stage.tick(wait)
+    stage.tick(retry_after)
     assert stage.rest("POST", "/api/auth", {"accessToken": TOKEN}).status == 200
 
 
 def test_a_missing_token_is_no_guess__U07() -> None:
     stage = Stage()
-    for _ in range(3 * FREE_GUESSES):
+    for _ in range(3 * FREE_ATTEMPTS):
         assert stage.rest("GET", "/cli/sessions/x", namespace=None).status == 401
     assert stage.rest("POST", "/api/auth", {"accessToken": TOKEN}).status == 200
 
 
 def test_many_addresses_together_are_slowed_and_a_stranger_to_them_is_not__U07() -> None:
-    limit = GuessLimit()
+    limit = LoginRateLimit()
     for number in range(400):
-        limit.wrong(f"10.0.{number // 200}.{number % 200}", now=1.0)
-    assert limit.wait("10.0.0.1", 1.0) > 0
-    assert limit.wait("192.168.0.1", 1.0) == 0
-    assert limit.wait("10.0.0.1", 120.0) == 0
+        limit.record_failure(f"10.0.{number // 200}.{number % 200}", now=1.0)
+    assert limit.retry_after("10.0.0.1", 1.0) > 0
+    assert limit.retry_after("192.168.0.1", 1.0) == 0
+    assert limit.retry_after("10.0.0.1", 120.0) == 0
 
 
 def test_a_socket_that_guesses_is_hung_up_on_rather_than_refused__U07() -> None:
     stage = Stage()
-    for _ in range(FREE_GUESSES):
+    for _ in range(FREE_ATTEMPTS):
         assert stage.refused(token="wrong") == "Invalid token"
     assert stage.refused(token=TOKEN) == "hung up"
 

@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from hapi.hub.store.interface import StoreFailed
-from hapi.hub.store.rows import Stale
+from hapi.hub.store.rows import VersionMismatch
 from hapi.hub.store.sqlite import SqliteStore
 from hapi.runner.spawn.admission import DRAINING, MEMORY, QUEUE_FULL, SESSIONS
 from hapi.runner.spawn.spawner import LATE
@@ -44,7 +44,7 @@ class FaultyStore(SqliteStore):
                 {},
             )
             rows = {row.id: row for row in await self.sessions()}
-            return Stale(rows[session_id])
+            return VersionMismatch(rows[session_id])
         return await super().write_metadata(session_id, expected, value, changes)
 
 
@@ -73,7 +73,7 @@ def test_archiving_asks_the_process_to_end() -> None:
     pending = stage.begin("POST", f"/api/sessions/{session}/archive", {})
     peer.answer('{"success":true}')
     assert stage.finish(pending).body == {"ok": True}
-    assert stage.engine.sessions[session].active is False
+    assert stage.registry.sessions[session].active is False
     assert (
         metadata(stage, session)["lifecycleState"] == "running"
     )  # the process says itself why it ended
@@ -141,7 +141,7 @@ def test_a_process_that_does_not_answer_stays_active__R06() -> None:
         stage.tick(2.0)
         stage.alive(peer, session)
     assert stage.finish(pending).status == 500
-    assert stage.engine.sessions[session].active is True
+    assert stage.registry.sessions[session].active is True
 
 
 @pytest.mark.parametrize("times", [0, 4, 5])
@@ -266,7 +266,7 @@ def test_an_archive_overtakes_the_process_that_a_resume_has_begun__C17(how: str)
     assert stage.finish(archiving).body == {"ok": True}
     assert stage.finish(resuming).body["code"] == "resume_failed"
     assert metadata(stage, session)["lifecycleState"] == "archived"
-    assert stage.engine.sessions[session].active is False
+    assert stage.registry.sessions[session].active is False
 
 
 def test_an_archive_does_not_wait_for_a_machine_that_is_away__C17_R06() -> None:
@@ -388,7 +388,11 @@ def test_a_row_that_takes_over_an_agent_s_session_absorbs_the_old_one() -> None:
     assert stage.rest("GET", f"/api/sessions/{stranger}", namespace="other").status == 200
     again = peer.ask(
         "update-metadata",
-        {"sid": new, "expectedVersion": answer["version"], "metadata": {**written, "name": "mine"}},
+        {
+            "sid": new,
+            "expectedVersion": answer["version"],
+            "metadata": {**written, "name": "mine"},
+        },
     )
     assert again["result"] == "version-mismatch"  # the merge was a write of the hub's
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hapi.hub.domain.content import HEAD, LONGEST, TAIL, cut, todos_of
+from hapi.hub.domain.content import KEPT_HEAD, KEPT_TAIL, MAX_STRING_LENGTH, cut, todos_of
 from tests.support.hub_stage import MemoryPeer, Stage
 
 
@@ -32,12 +32,12 @@ def delivered(peer: MemoryPeer) -> list[str]:
 
 
 def test_long_strings_lose_their_middle() -> None:
-    text = "a" * HEAD + "b" * LONGEST + "c" * TAIL
+    text = "a" * KEPT_HEAD + "b" * MAX_STRING_LENGTH + "c" * KEPT_TAIL
     found = cut({"x": [text, "short"]})["x"]
-    assert found[0].startswith("a" * HEAD + "\n…[hapi: truncated 65536 chars]…\n")
-    assert found[0].endswith("\nccc"[:1] + "c" * TAIL)
+    assert found[0].startswith("a" * KEPT_HEAD + "\n…[hapi: truncated 65536 chars]…\n")
+    assert found[0].endswith("\nccc"[:1] + "c" * KEPT_TAIL)
     assert found[1] == "short"
-    assert cut("x" * LONGEST) == "x" * LONGEST
+    assert cut("x" * MAX_STRING_LENGTH) == "x" * MAX_STRING_LENGTH
 
 
 def test_nothing_is_nested_without_end() -> None:

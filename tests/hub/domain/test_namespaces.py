@@ -9,7 +9,7 @@ import pytest
 
 from hapi.hub.cli_namespace import EVENTS
 from hapi.hub.domain.entities import Machine
-from hapi.hub.domain.events import Wanted
+from hapi.hub.domain.events import Subscription
 from hapi.hub.http.routing import Route
 from hapi.hub.hub import ROUTES
 from hapi.hub.store.rows import MachineRow
@@ -105,14 +105,14 @@ def snapshot(stage: Stage, session: str) -> Any:
         for table in ("sessions", "machines", "messages")
         for row in map(tuple, stage.store.database.read(f"SELECT * FROM {table}"))
     ]
-    live = stage.engine.sessions[session]
+    live = stage.registry.sessions[session]
     return (
         stored,
         live.row,
         live.active,
         live.thinking,
         dict(live.applied),
-        stage.engine.gateway.serves(session, "abort"),
+        stage.registry.rpc.serves(session, "abort"),
     )
 
 
@@ -181,20 +181,20 @@ def test_a_stranger_s_stream_hears_nothing__U04() -> None:
     stage, machine, session, peer = scene()
     bob, alice = stage.listen("bob"), stage.listen("alice")
     for name in (session, machine):  # even a filter that was never checked lets nothing through
-        assert not Wanted("bob", session_id=name, machine_id=name).wants(
-            next(event for event in stage.engine.events._kept if event.session_id == session)
+        assert not Subscription("bob", session_id=name, machine_id=name).matches(
+            next(event for event in stage.registry.events._kept if event.session_id == session)
         )
     stage.alive(peer, session, thinking=True)
     stage.tick(0.6)
     peer.send("session-end", {"sid": session, "time": stage.now(), "reason": "completed"})
     assert alice.events
     assert bob.frames == []
-    missed = stage.engine.events.missed(
-        f"{stage.engine.events.epoch}:1:{stage.engine.events.tag('alice')}", bob.wanted
+    missed = stage.registry.events.missed_frames(
+        f"{stage.registry.events.epoch}:1:{stage.registry.events.tag('alice')}", bob.wanted
     )
     assert missed is None  # another namespace's place to resume from says nothing
-    own = stage.engine.events.missed(
-        f"{stage.engine.events.epoch}:1:{stage.engine.events.tag('bob')}", bob.wanted
+    own = stage.registry.events.missed_frames(
+        f"{stage.registry.events.epoch}:1:{stage.registry.events.tag('bob')}", bob.wanted
     )
     assert own == []
 
@@ -204,7 +204,7 @@ def payload(name: str, session: str, machine: str, stage: Stage) -> dict[str, An
     return {
         "sid": session, "machineId": machine, "time": stage.now(), "thinking": True, "permissionMode": "yolo", "model": "x",
         "message": {"role": "user", "content": {"type": "text", "text": "bob"}}, "localIds": ["L1"], "state": "queued",
-        "expectedVersion": stage.engine.sessions[session].row.metadata_version, "metadata": {"path": "/bob", "host": "bob"},
+        "expectedVersion": stage.registry.sessions[session].row.metadata_version, "metadata": {"path": "/bob", "host": "bob"},
         "agentState": {"bob": 1}, "runnerState": {"status": "bob"}, "reason": "completed", "method": f"{session}:abort",
     }  # fmt: skip
 
@@ -233,14 +233,14 @@ def test_a_stranger_takes_over_no_method__U05() -> None:
     bob.serve(session, "abort", "new")
     bob.serve(machine, "spawn-happy-session")
     bob.serve("nobody", "abort")
-    assert not stage.engine.gateway.serves(session, "new")
+    assert not stage.registry.rpc.serves(session, "new")
     pending = stage.begin("POST", f"/api/sessions/{session}/abort", {}, "alice")
     assert [name for name, _ in peer.heard] == ["rpc-request"]
     assert bob.heard == []
     peer.answer("null")
     assert stage.finish(pending).status == 200
     bob.send("rpc-unregister", {"method": f"{session}:abort"})
-    assert stage.engine.gateway.serves(session, "abort")
+    assert stage.registry.rpc.serves(session, "abort")
 
 
 def test_a_stranger_whose_row_has_the_id_of_another_s_takes_over_no_method__U05() -> None:
@@ -251,14 +251,14 @@ def test_a_stranger_whose_row_has_the_id_of_another_s_takes_over_no_method__U05(
         ("/cli/sessions", {"id": machine, "tag": "b", "metadata": {}}),
     ]
     assert [stage.rest("POST", path, body, "bob").status for path, body in rows] == [403, 409]
-    stage.engine.machines[session] = Machine(
+    stage.registry.machines[session] = Machine(
         MachineRow(session, "bob", 1, 1)
     )  # a database from before
     bob = stage.connect("bob")
     bob.serve(session, "abort", "new")
     bob.serve(machine, "new")
-    assert not stage.engine.gateway.serves(session, "new")
-    assert not stage.engine.gateway.serves(machine, "new")
+    assert not stage.registry.rpc.serves(session, "new")
+    assert not stage.registry.rpc.serves(machine, "new")
     pending = stage.begin("POST", f"/api/sessions/{session}/abort", {}, "alice")
     assert bob.heard == []
     peer.answer("null")
@@ -284,7 +284,7 @@ def test_a_malformed_method_is_ignored__U05(method: Any) -> None:
     peer.send("rpc-register", {"method": method})
     peer.send("rpc-unregister", {"method": method})
     peer.send("rpc-register", method)
-    assert stage.engine.gateway.serves(session, "abort")
+    assert stage.registry.rpc.serves(session, "abort")
 
 
 def test_a_machine_id_lives_in_one_namespace() -> None:
@@ -298,7 +298,7 @@ def test_a_machine_id_lives_in_one_namespace() -> None:
 def test_a_stranger_changes_no_visibility__U04() -> None:
     stage, *_ = scene()
     page = stage.listen("alice")
-    stage.engine.events.listen("sub", page)
+    stage.registry.events.listen("sub", page)
     asked = {"subscriptionId": "sub", "visibility": "hidden"}
     assert stage.rest("POST", "/api/visibility", asked, "bob").status == 404
     assert page.visible is True

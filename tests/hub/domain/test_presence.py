@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from hapi.hub.domain.entities import OLDEST, admissible, judged_health
-from hapi.protocol.hub import PATCH_KEYS, merged_metadata, shown_metadata
+from hapi.hub.domain.entities import MAX_EVENT_AGE, admissible, checked_health
+from hapi.protocol.hub import PATCH_KEYS, merged_metadata, public_metadata
 from tests.support.hub_stage import EPOCH, TOKEN, Stage
 
 
@@ -19,8 +19,8 @@ from tests.support.hub_stage import EPOCH, TOKEN, Stage
         (EPOCH + 5, EPOCH),
         (10**400, EPOCH),
         (float("inf"), EPOCH),
-        (EPOCH - OLDEST, EPOCH - OLDEST),
-        (EPOCH - OLDEST - 1, None),
+        (EPOCH - MAX_EVENT_AGE, EPOCH - MAX_EVENT_AGE),
+        (EPOCH - MAX_EVENT_AGE - 1, None),
         (-1, None),
         (float("nan"), None),
         (float("-inf"), None),
@@ -79,7 +79,7 @@ def test_a_clock_set_back_or_forward_changes_nobody_s_presence() -> None:
     stage.start += 9_000_000
     stage.alive(peer, session)
     stage.tick(10.0)
-    assert stage.engine.sessions[session].active is True
+    assert stage.registry.sessions[session].active is True
 
 
 def test_an_alive_that_changes_nothing_is_told_every_ten_seconds() -> None:
@@ -121,7 +121,7 @@ def test_patches_hold_only_what_the_page_understands() -> None:
 def test_settings_that_a_session_reports_are_kept() -> None:
     stage = Stage()
     session, peer = stage.live()
-    version = stage.engine.sessions[session].row.metadata_version
+    version = stage.registry.sessions[session].row.metadata_version
     stage.alive(peer, session, permissionMode="plan", model="k2", effort="high")
     shown = stage.get(f"/api/sessions/{session}")["session"]
     assert (shown["permissionMode"], shown["model"], shown["effort"]) == ("plan", "k2", "high")
@@ -158,10 +158,10 @@ def test_a_posted_prompt_counts_as_thinking_for_a_while() -> None:
     assert (shown["thinking"], shown["activeTurnStartedAt"]) == (True, stage.now())
     stage.tick(14.0)
     stage.alive(peer, session)
-    assert stage.engine.sessions[session].thinking is True
+    assert stage.registry.sessions[session].thinking is True
     stage.tick(1.0)
     stage.alive(peer, session)
-    assert stage.engine.sessions[session].thinking is False
+    assert stage.registry.sessions[session].thinking is False
 
 
 def test_the_grace_ends_when_the_process_thinks_itself() -> None:
@@ -170,7 +170,7 @@ def test_the_grace_ends_when_the_process_thinks_itself() -> None:
     stage.rest("POST", f"/api/sessions/{session}/messages", {"text": "x", "localId": "L"})
     stage.alive(peer, session, thinking=True)
     stage.alive(peer, session)
-    assert stage.engine.sessions[session].thinking is False
+    assert stage.registry.sessions[session].thinking is False
 
 
 def test_a_hub_that_starts_again_knows_its_rows_and_nobody_is_there_yet(tmp_path: Any) -> None:
@@ -235,14 +235,14 @@ def test_views_show_only_what_they_know() -> None:
         "startedFromRunner": True,
         "pid": 1,
     }
-    assert shown_metadata(stored) == {
+    assert public_metadata(stored) == {
         "path": "/",
         "host": "h",
         "demoSessionId": "d",
         "hostPid": 3,
         "startedFromRunner": True,
     }
-    assert shown_metadata({"path": "/"}) is None
+    assert public_metadata({"path": "/"}) is None
 
 
 def test_versioned_events_without_an_ack_id_are_taken() -> None:
@@ -259,9 +259,9 @@ def test_versioned_events_without_an_ack_id_are_taken() -> None:
     runner.send(
         "machine-update-metadata", {"machineId": machine, "expectedVersion": 1, "metadata": {}}
     )
-    assert stage.engine.sessions[session].row.agent_state == {"a": 1}
-    assert stage.engine.sessions[session].metadata["name"] == "n"
-    assert stage.engine.machines[machine].row.runner_state == {"status": "running"}
+    assert stage.registry.sessions[session].row.agent_state == {"a": 1}
+    assert stage.registry.sessions[session].metadata["name"] == "n"
+    assert stage.registry.machines[machine].row.runner_state == {"status": "running"}
 
 
 def test_a_write_is_told_to_the_others_in_the_room_and_not_to_the_writer() -> None:
@@ -303,7 +303,7 @@ def test_a_registration_merges_what_is_known() -> None:
     ).body["machine"]
     assert "supervisedRestart" not in third["metadata"]
     assert "capabilities" not in third["metadata"]
-    assert stage.engine.machines[machine].row.runner_state == {
+    assert stage.registry.machines[machine].row.runner_state == {
         "capabilities": {"a": True}
     }  # of the state only capabilities
     fourth = stage.rest(
@@ -354,7 +354,7 @@ def test_a_machine_gets_a_name_people_chose() -> None:
     ],
 )
 def test_health_is_taken_whole_or_not_at_all(given: Any, taken: bool) -> None:
-    assert judged_health(given) == (given if taken else None)
+    assert checked_health(given) == (given if taken else None)
 
 
 # --- notes to people --------------------------------------------------------------------------------------------------

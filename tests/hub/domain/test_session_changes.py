@@ -1,6 +1,6 @@
 """Two sockets of one machine while its runner is replaced: methods are the newer one's, and the older one takes none along."""
 
-from hapi.hub.domain.rpc import Gateway
+from hapi.hub.domain.rpc import RpcRouter
 from tests.support.hub_stage import Stage
 
 
@@ -9,21 +9,21 @@ class Peer:
 
 
 def test_methods_belong_to_the_newer_socket_and_the_older_ones_leaving_takes_none__H11():
-    gateway, old, new = Gateway(), Peer(), Peer()
+    rpc, old, new = RpcRouter(), Peer(), Peer()
     for peer in (old, new):
         for name in ("spawn-happy-session", "stop-session"):
-            gateway.register(peer, f"m:{name}")
-    gateway.forget(old)
-    assert gateway.serves("m", "spawn-happy-session")
-    assert gateway._methods["m:stop-session"] is new
+            rpc.register(peer, f"m:{name}")
+    rpc.forget(old)
+    assert rpc.serves("m", "spawn-happy-session")
+    assert rpc._methods["m:stop-session"] is new
 
 
 def test_the_older_socket_can_claim_them_again_when_the_newer_one_failed__H11():
-    gateway, old, new = Gateway(), Peer(), Peer()
+    rpc, old, new = RpcRouter(), Peer(), Peer()
     for peer in (old, new, old):
-        gateway.register(peer, "m:stop-session")
-    gateway.forget(new)
-    assert gateway._methods["m:stop-session"] is old
+        rpc.register(peer, "m:stop-session")
+    rpc.forget(new)
+    assert rpc._methods["m:stop-session"] is old
 
 
 def test_of_two_runners_with_one_machine_id_the_newest_is_asked_and_nothing_goes_to_and_fro__N19():
@@ -37,10 +37,10 @@ def test_of_two_runners_with_one_machine_id_the_newest_is_asked_and_nothing_goes
         for peer in (older, newer):
             peer.send("machine-alive", {"machineId": machine, "time": stage.now()})
         stage.tick(20.0)
-    assert stage.engine.gateway._methods[f"{machine}:list-directory"] is newer
+    assert stage.registry.rpc._methods[f"{machine}:list-directory"] is newer
     assert [one["id"] for one in stage.get("/api/machines")["machines"]] == [machine]
     assert not older.hung_up
     assert not newer.hung_up
     assert len(page.of("machine-updated")) <= 9 * 2 + 1
     newer.drop()
-    assert not stage.engine.gateway.serves(machine, "list-directory")
+    assert not stage.registry.rpc.serves(machine, "list-directory")

@@ -20,16 +20,16 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import formatEvent, globalLogPublisher
 
 from hapi.hub import HubOptions, hub_service, tap
-from hapi.hub.domain.events import KEPT_EVENTS, Events, Wanted
-from hapi.hub.http.site import Rules, host_name
-from hapi.hub.http.sse import UNREAD, Stream
+from hapi.hub.domain.events import MAX_KEPT_EVENTS, EventBus, Subscription
+from hapi.hub.http.site import HostPolicy, host_name
+from hapi.hub.http.sse import MAX_UNREAD, EventStream
 from hapi.hub.http.static import PageResource
 from hapi.hub.service import CannotServe
 from hapi.hub.store.interface import StoreRefused
 from hapi.settings import NotConfigured, read_settings
 from tests.support.hub_stage import TOKEN, Answer, Stage
 
-LOOPBACK = Rules(
+LOOPBACK = HostPolicy(
     frozenset({"localhost", "127.0.0.1", "::1", "hub.example"}), frozenset({"https://page.example"})
 )
 
@@ -56,35 +56,35 @@ LOOPBACK = Rules(
     ],
 )
 def test_a_loopback_hub_answers_to_its_own_names_only__U09(host: str, known: bool) -> None:
-    stage = Stage(rules=LOOPBACK)
+    stage = Stage(host_policy=LOOPBACK)
     for path in ("/", "/health", "/api/sessions", "/cli/machines/x", "/app.js"):
         status = stage.rest("GET", path, Host=host).status
         assert (status != 421) is known, (path, status)
 
 
 def test_a_public_hub_answers_to_any_name() -> None:
-    assert Rules(None).knows("whatever.example:1")
+    assert HostPolicy(None).allows_host("whatever.example:1")
     assert host_name("[bad") == ""
 
 
 @pytest.mark.parametrize(
-    ("rules", "origin", "host", "allowed"),
+    ("host_policy", "origin", "host", "allowed"),
     [
-        (Rules(), "https://evil.example", "127.0.0.1:3006", False),
-        (Rules(), "null", "127.0.0.1:3006", False),
-        (Rules(), "http://127.0.0.1:3006", "127.0.0.1:3006", True),
-        (Rules(), "http://127.0.0.1:9999", "127.0.0.1:3006", False),
+        (HostPolicy(), "https://evil.example", "127.0.0.1:3006", False),
+        (HostPolicy(), "null", "127.0.0.1:3006", False),
+        (HostPolicy(), "http://127.0.0.1:3006", "127.0.0.1:3006", True),
+        (HostPolicy(), "http://127.0.0.1:9999", "127.0.0.1:3006", False),
         (LOOPBACK, "https://page.example", "127.0.0.1:3006", True),
         (LOOPBACK, "https://page.example.evil", "127.0.0.1:3006", False),
         (LOOPBACK, "http://page.example", "127.0.0.1:3006", False),
-        (Rules(origins=frozenset({"*"})), "https://any.example", "127.0.0.1:3006", True),
+        (HostPolicy(origins=frozenset({"*"})), "https://any.example", "127.0.0.1:3006", True),
     ],
 )
 def test_pages_of_other_origins_stay_out_unless_they_are_named__U08(
-    rules: Rules, origin: str, host: str, allowed: bool
+    host_policy: HostPolicy, origin: str, host: str, allowed: bool
 ) -> None:
-    assert rules.allows(origin, host) is allowed
-    stage = Stage(rules=rules)
+    assert host_policy.allows_origin(origin, host) is allowed
+    stage = Stage(host_policy=host_policy)
     for method in ("GET", "OPTIONS"):
         answer = stage.rest(method, "/api/sessions", Host=host, Origin=origin)
         assert answer.headers.get("access-control-allow-origin") == (origin if allowed else None)
@@ -226,9 +226,9 @@ class Wire:
 
 def stream(
     stage: Stage, last: str | None = None, namespace: str = "default"
-) -> tuple[Stream, Wire]:
+) -> tuple[EventStream, Wire]:
     wire = Wire()
-    found = Stream(wire, Wanted(namespace, everything=True), True, stage.engine)
+    found = EventStream(wire, Subscription(namespace, everything=True), True, stage.registry)
     found.start(last)
     return found, wire
 
@@ -254,19 +254,19 @@ def test_a_page_that_comes_back_gets_what_it_missed__R10() -> None:
 def test_a_place_that_cannot_be_resumed_from_is_a_gap__R10(last: str | None) -> None:
     stage = Stage()
     stage.session(tag="one")
-    events = stage.engine.events
+    events = stage.registry.events
     last = last and last.format(epoch=events.epoch, tag=events.tag("default"))
     _, wire = stream(stage, last)
     assert json.loads(wire.written[0].split(b"\n")[0][6:])["data"]["resume"] == "gap"
 
 
 def test_only_so_many_events_are_kept() -> None:
-    events = Events()
-    for number in range(KEPT_EVENTS + 10):
+    events = EventBus()
+    for number in range(MAX_KEPT_EVENTS + 10):
         events.publish("default", "session-ended", sessionId=str(number))
-    wanted, tag = Wanted("default", everything=True), events.tag("default")
-    assert events.missed(f"{events.epoch}:9:{tag}", wanted) is None
-    assert len(events.missed(f"{events.epoch}:10:{tag}", wanted) or []) == KEPT_EVENTS
+    wanted, tag = Subscription("default", everything=True), events.tag("default")
+    assert events.missed_frames(f"{events.epoch}:9:{tag}", wanted) is None
+    assert len(events.missed_frames(f"{events.epoch}:10:{tag}", wanted) or []) == MAX_KEPT_EVENTS
     events.publish("default", "x", text="x" * (3 << 20))
     assert len(events._kept) == 1
 
@@ -282,24 +282,27 @@ def test_a_page_that_reads_slowly_is_let_go_and_can_resume__R10() -> None:
     assert len(wire.written) == sent + 1
     found.pauseProducing()
     for number in range(2000):
-        stage.engine.events.publish(
+        stage.registry.events.publish(
             "default", "session-ended", sessionId=str(number), reason="x" * 1000
         )
         if wire.gone:
             break
     assert wire.gone
-    assert sum(map(len, wire.written)) < UNREAD
-    assert stage.engine.events.listening == 0
+    assert sum(map(len, wire.written)) < MAX_UNREAD
+    assert stage.registry.events.listening == 0
     stage.session(tag="three")
     _, back = stream(stage, wire.ids[-1])
-    assert json.loads(back.written[0].split(b"\n")[0][6:])["data"]["resume"] in ("ok", "gap")
+    assert json.loads(back.written[0].split(b"\n")[0][6:])["data"]["resume"] in (
+        "ok",
+        "gap",
+    )
 
 
 def test_a_heartbeat_reaches_everybody_with_their_own_namespace() -> None:
     stage = Stage()
     _, one = stream(stage)
     _, other = stream(stage, namespace="other")
-    stage.engine.events.heartbeat(5)
+    stage.registry.events.heartbeat(5)
     assert [json.loads(wire.written[-1][6:])["namespace"] for wire in (one, other)] == [
         "default",
         "other",
@@ -438,11 +441,11 @@ async def test_events_arrive_over_the_wire(reactor: Any, service: Any) -> None:
     )
     await page.until(b"session-added")
     assert b"text/event-stream" in page.got
-    assert service.hub.engine.events.listening == 1
+    assert service.hub.registry.events.listening == 1
     page.transport.abortConnection()
     await page.ended
     await deferLater(reactor, 0.05)
-    assert service.hub.engine.events.listening == 0
+    assert service.hub.registry.events.listening == 0
 
 
 @pytest_twisted.ensureDeferred
@@ -512,7 +515,7 @@ async def test_leaving_tells_listeners_and_archives_nothing__R12(reactor: Any, h
     await peer.ended
     again = hub_service(reactor, HubOptions(home, port=0, token=TOKEN))
     again.startService()
-    kept = again.hub.engine.sessions[session].metadata
+    kept = again.hub.registry.sessions[session].metadata
     assert kept["lifecycleState"] == "running"
     await again.stopService()
 
@@ -582,7 +585,7 @@ def test_a_foreign_database_is_one_sentence(reactor: Any, home: Any) -> None:
 async def test_a_row_that_cannot_be_read_is_one_sentence(reactor: Any, home: Any) -> None:
     first = hub_service(reactor, HubOptions(home, port=0))
     first.startService()
-    first.hub.engine.store.database.connection.execute(
+    first.hub.registry.store.database.connection.execute(
         "INSERT INTO sessions (id, tag, created_at, updated_at, metadata) VALUES ('s', 't', 1, 1, '{broken')"
     )
     await first.stopService()

@@ -18,9 +18,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
-from hapi.hub.store.database import PATIENCE, Database
+from hapi.hub.store.database import LOCK_TIMEOUT, Database
 from hapi.hub.store.interface import IdTaken, IStore, StoreBusy, StoreFull, StoreRefused, TagTaken
-from hapi.hub.store.rows import MachineRow, MessageRow, SessionRow, Stale, Written
+from hapi.hub.store.rows import MachineRow, MessageRow, SessionRow, VersionMismatch, Written
 from hapi.hub.store.schema import APPLICATION, MIGRATIONS
 from hapi.hub.store.sqlite import SqliteStore, memory_store
 from tests.support.hub_stage import EPOCH, result_of, waits
@@ -67,7 +67,7 @@ def test_a_versioned_write_needs_the_version_of_now(store: SqliteStore) -> None:
     assert isinstance(written, Written)
     assert (written.row.metadata, written.row.metadata_version) == ({"a": 1}, 2)
     stale = run(store.write_metadata("s1", 1, {"b": 1}, {}))
-    assert isinstance(stale, Stale)
+    assert isinstance(stale, VersionMismatch)
     assert stale.row == written.row
 
 
@@ -331,7 +331,7 @@ def test_a_write_waits_for_a_database_that_is_held_and_then_says_so__R03(tmp_pat
     assert result_of(second).message.seq == 2  # in the order they came
     holder.execute("BEGIN IMMEDIATE")
     third = Deferred.fromCoroutine(store.add_message(message("m3"), None))
-    clock.pump([0.1] * int(PATIENCE / 0.1 + 2))
+    clock.pump([0.1] * int(LOCK_TIMEOUT / 0.1 + 2))
     with pytest.raises(StoreBusy):
         result_of(third)
     holder.execute("COMMIT")
