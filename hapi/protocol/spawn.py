@@ -6,6 +6,7 @@ The wire's `spawn-happy-session` (runner.md §6). Pure: nothing here looks at a 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -51,6 +52,19 @@ class SpawnRequest(Struct, frozen=True, rename="camel", omit_defaults=True):
         return self.existing_session_id or self.session_id or None
 
 
+class RefusalCode(StrEnum):
+    """Why a start was refused, for programs. npm's hub passes on the first two, ours all of them."""
+
+    AGENT_UNAVAILABLE = "agent_unavailable"
+    OUTSIDE_WORKSPACE_ROOTS = "outside_workspace_roots"
+    SESSION_LIMIT = "session_limit"
+    MEMORY_LIMIT = "memory_limit"
+    QUEUE_FULL = "queue_full"
+    DRAINING = "draining"
+    STILL_STARTING = "still_starting"
+    NOT_INTERRUPTED = "not_interrupted"  # a revival of a session that is not interrupted
+
+
 @frozen
 class Spawned:
     """The session announced itself under this id."""
@@ -60,18 +74,18 @@ class Spawned:
 
 @frozen
 class NeedsDirectory:
-    """The directory is missing and the caller did not allow making it."""
+    """The directory is missing, and the caller did not allow its creation."""
 
     directory: str
 
 
 @frozen
 class SpawnRefused:
-    """No session. npm's hub passes the codes agent_unavailable and outside_workspace_roots on, ours those of our runner too."""
+    """No session was started. `message` is for people, `code` for programs."""
 
     message: str
     code: str | None = None
-    agent: str | None = None
+    agent: str | None = None  # with the code agent_unavailable
 
 
 SpawnResult = Spawned | NeedsDirectory | SpawnRefused

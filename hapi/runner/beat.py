@@ -10,8 +10,8 @@ from twisted.logger import Logger
 
 from hapi.process import IProcesses
 from hapi.runner.attempts.child import Child
-from hapi.runner.attempts.registry import Children
-from hapi.runner.attempts.reports import Reports
+from hapi.runner.attempts.registry import ChildRegistry
+from hapi.runner.attempts.reports import ReportMonitor
 from hapi.runner.attempts.retention import Retention
 from hapi.runner.lock.home_lock import RunnerLock, Superseded
 from hapi.runner.storage.disk import Disk
@@ -31,8 +31,8 @@ class Beat:
     """`superseded(pid)` hears that the home is another's by now."""
 
     _processes: IProcesses
-    _children: Children
-    _reports: Reports
+    _children: ChildRegistry
+    _reports: ReportMonitor
     _retention: Retention
     _state: OwnState
     _builds: Builds
@@ -56,10 +56,10 @@ class Beat:
             return
         for child in self._unwatched():
             if child.identity is not None and self._processes.is_running(child.identity) is False:
-                await self._children.ended_unseen(child)
+                await self._children.process_vanished(child)
         await self._children.save_again()
         await self._state.beat(self._now())
-        self._reports.look_at(self._children.live())
+        self._reports.refresh(self._children.live())
         for child in self._retention.outdated(list(self._children), self._now()):
             await self._disk.do(child.folder.remove)
             self._children.forget(child)

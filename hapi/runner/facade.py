@@ -17,21 +17,21 @@ from hapi.runner.control.announcements import Verdict
 from hapi.runner.control.guard import CallerForbidden, Door
 from hapi.runner.control.peer_credentials import SocketHolders
 from hapi.runner.sessions import Sessions
-from hapi.runner.spawn.agents import Availability
+from hapi.runner.spawn.agents import AgentAvailability
 from hapi.runner.storage.counters import Tally
-from hapi.runner.storage.journal import Note
-from hapi.runner.storage.timers import Later
+from hapi.runner.storage.journal import RecordEvent
+from hapi.runner.storage.timers import ScheduledCalls
 
 
 @define(eq=False)
-class Desk:
+class RunnerApi:
     """`_leave(actor)` ends the runner a moment later; `_tell` gives its status."""
 
     _sessions: Sessions
     tally: Tally
-    after: Later
+    after: ScheduledCalls
     _processes: IProcesses
-    _note: Note
+    _record_event: RecordEvent
     _tell: Callable[[], Mapping[str, Any]]
     _leave: Callable[[str], object]
     _holders: SocketHolders = field(factory=SocketHolders)
@@ -42,7 +42,7 @@ class Desk:
         return self._sessions.options
 
     @property
-    def availability(self) -> Availability:
+    def availability(self) -> AgentAvailability:
         return self._sessions.availability
 
     def status(self) -> Mapping[str, Any]:
@@ -50,7 +50,7 @@ class Desk:
 
     def list(self) -> list[ListedSession]:
         children = self._sessions.children
-        self._sessions.reports.look_at(child for child in children if child.is_live)
+        self._sessions.reports.refresh(child for child in children if child.is_live)
         return children.listed()
 
     async def announce(self, message: SessionStarted, door: Door) -> Verdict:
@@ -70,7 +70,7 @@ class Desk:
     def stop_soon(self, actor: str) -> None:
         """Leave a moment after the answer is out."""
         self.log.info("Leaving: asked by {actor}", actor=actor)
-        self._note("stop-runner-asked", actor=actor)
+        self._record_event("stop-runner-asked", actor=actor)
         self.after(0.1 if actor == "hub" else 0.05, lambda: self._leave(actor))
 
     # --- draining and reviving
@@ -78,20 +78,20 @@ class Desk:
     def work(self) -> dict[str, Any]:
         """What runs, and whether more is accepted."""
         live = self._sessions.children.live()
-        self._sessions.reports.look_at(live)
+        self._sessions.reports.refresh(live)
         return work_of(
-            live, self._sessions.spawner.under_way, self._sessions.admission.draining is None
+            live, self._sessions.spawner.pending, self._sessions.admission.draining is None
         )
 
     def drain(self, actor: str, keep: bool = True) -> dict[str, Any]:
         """Start no more sessions until `resume`, or without `keep` until our end at the latest; those that run go on."""
-        if self._sessions.drained.drain(actor, keep):
-            self._note("drain", actor=actor)
+        if self._sessions.drain.begin(actor, keep):
+            self._record_event("drain", actor=actor)
         return self.work()
 
     def resume(self, actor: str) -> dict[str, Any]:
-        if self._sessions.drained.resume():
-            self._note("resume", actor=actor)
+        if self._sessions.drain.resume():
+            self._record_event("resume", actor=actor)
         return self.work()
 
     def interrupted(self) -> Any:
@@ -114,12 +114,14 @@ class Desk:
         if pid is None:
             return f"control: uid {caller.uid}"
         identity = self._processes.identify(pid)
-        child = self._sessions.children.of_process(identity) if identity is not None else None
-        child = child or self._sessions.children.of_tree(self._processes.environment(pid))
+        child = self._sessions.children.find_by_process(identity) if identity is not None else None
+        child = child or self._sessions.children.find_by_environment(
+            self._processes.environment(pid)
+        )
         if child is None:
             return f"control: pid {pid}"
         if self.options.settings.get("sessionsMayControl") is False:
-            self._note("control-refused", child, actor=f"control: pid {pid}")
+            self._record_event("control-refused", child.ids, actor=f"control: pid {pid}")
             raise CallerForbidden(
                 "sessions may not control this runner (sessionsMayControl in settings.json)"
             )

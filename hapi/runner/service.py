@@ -28,7 +28,7 @@ from hapi.runner.beat import Beat
 from hapi.runner.config.options import RunnerOptions
 from hapi.runner.control.peer_credentials import PeerLookup
 from hapi.runner.endpoints import Doors
-from hapi.runner.facade import Desk
+from hapi.runner.facade import RunnerApi
 from hapi.runner.handoff.coordinator import LEARN_AFTER, Succession
 from hapi.runner.handoff.predecessor import Parts
 from hapi.runner.heartbeat import Heartbeat
@@ -40,7 +40,7 @@ from hapi.runner.storage.counters import Tally
 from hapi.runner.storage.disk import rest
 from hapi.runner.storage.journal import Journal
 from hapi.runner.storage.state_file import OwnState, StateFile, state_of_this_run
-from hapi.runner.storage.timers import Later
+from hapi.runner.storage.timers import ScheduledCalls
 from hapi.runner.supervision.systemd_scope_check import Surroundings, surroundings
 from hapi.runner.supervision.title import take_title
 from hapi.runner.uplink.end_reports import Obituaries
@@ -102,11 +102,11 @@ class RunnerService(Service):
         self._up: OneShotObserver[None] = OneShotObserver()
         self.phase = "new"
         self.started_at = now()
-        self.after = Later(reactor)
+        self.after = ScheduledCalls(reactor)
         hidden = Secrets()
         hidden.add(options.access.token)
         self.journal = Journal(options.home, hidden, now)
-        self.note = self.journal.note
+        self.record_event = self.journal.record
         self.tally = Tally(reactor)
         self.succession = succession or Succession(reactor, processes)
         self.hub = HubSide(
@@ -115,13 +115,13 @@ class RunnerService(Service):
             self.tally,
             now,
             self._offer_methods,
-            self.note,
+            self.record_event,
             self.succession.knows,
             self._is_registered,
         )
         told = self.hub.spawn_failed, self.hub.spawned
         self.sessions = Sessions(
-            reactor, options, processes, now, self.note, self.after, self.tally, *told
+            reactor, options, processes, now, self.record_event, self.after, self.tally, *told
         )
         self.children = self.sessions.children
         self.own_state = OwnState(StateFile(options.home), self.sessions.disk)
@@ -135,12 +135,12 @@ class RunnerService(Service):
         )
         self.sessions.on_ended = self.obituaries.ended
         self.hub.on_linked = self.obituaries.look
-        self.desk = Desk(
+        self.api = RunnerApi(
             self.sessions,
             self.tally,
             self.after,
             processes,
-            self.note,
+            self.record_event,
             self.status,
             self._asked_to_leave,
         )
@@ -196,10 +196,10 @@ class RunnerService(Service):
         return overview(self, self._now())
 
     def list(self) -> list[ListedSession]:
-        return self.desk.list()
+        return self.api.list()
 
     async def spawn(self, request: SpawnRequest, asked_by: str) -> SpawnResult:
-        return await self.desk.spawn(request, asked_by)
+        return await self.api.spawn(request, asked_by)
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
@@ -248,7 +248,7 @@ class RunnerService(Service):
     def _superseded(self, pid: int | None) -> None:
         """Another process has this home."""
         self._keeps_files = True
-        self.note("superseded", pid=pid)
+        self.record_event("superseded", pid=pid)
         self.retire("exception", SUPERSEDED)
 
     # --- settings read again (reloading.py)
@@ -262,7 +262,7 @@ class RunnerService(Service):
 
     def use(self, options: RunnerOptions) -> None:
         """Go on with these options, as far as a running runner can: hub, token, headers, agents."""
-        self.sessions.use(options)
+        self.sessions.reconfigure(options)
         self.own_state.use(options.access, options.machine_id)
 
     async def unlink(self) -> None:
@@ -285,7 +285,7 @@ class RunnerService(Service):
         self._step("control open")
         self._say_who_we_are()
         self._step("state written")
-        self.note(
+        self.record_event(
             "runner-started", pid=os.getpid(), version=__version__, argv=list(self.options.argv)
         )
         self.sessions.recover()
@@ -321,22 +321,22 @@ class RunnerService(Service):
     def _control(self) -> IResource:
         from hapi.runner.control.api import control_resource
 
-        return control_resource(self.desk)
+        return control_resource(self.api)
 
     def _link(self) -> None:
-        configs = [*AGENT_CONFIGS, *self.sessions.availability.more_configs()]
+        configs = [*AGENT_CONFIGS, *self.sessions.availability.extra_configs()]
         facts = RunnerFacts(
             os.getpid(), self.port or 0, int(self.started_at * 1000), runner_capabilities(configs)
         )
         self.hub.link(self.options, facts)
 
     def _offer_methods(self, rpc: RpcTable) -> None:
-        offer_methods(rpc, self.desk)
+        offer_methods(rpc, self.api)
 
     def _is_registered(self) -> None:
         if not self.hub.first_registered.has_fired:
             self.after(
-                REVIVE_AFTER, lambda: self.sessions.reviver.look(self.options.revive == "auto")
+                REVIVE_AFTER, lambda: self.sessions.reviver.offer(self.options.revive == "auto")
             )
         self.hub.first_registered.fire(None)
         self.after(LEARN_AFTER, self.succession.learn)
@@ -361,10 +361,10 @@ class RunnerService(Service):
         """Each step has its own time, and later ones come whatever the earlier did."""
         self._step("leaving")
         if self.own_state.value is not None:
-            self.note("runner-left", pid=os.getpid(), reason=self._source)
+            self.record_event("runner-left", pid=os.getpid(), reason=self._source)
         self.hub.left = True
-        self.sessions.leave()
-        self.after.call_off()
+        self.sessions.close()
+        self.after.cancel_all()
         if self._coming_up is not None:
             self._coming_up.cancel()
         self.heartbeat.stopService()
@@ -382,7 +382,7 @@ class RunnerService(Service):
         await run_step(
             self._clock, CLOSE_PORTS, "Closing the control port", self.doors.close, self.log
         )
-        self.children.leave()
+        self.children.detach()
         await run_step(self._clock, LAST_WRITES, "The last write", self._last_writes, self.log)
         if not self._keeps_files and not silent:
             self.own_state.remove()

@@ -14,20 +14,20 @@ from hapi.protocol.control import StopStatus
 from hapi.protocol.spawn import SpawnRefused, SpawnRequest, SpawnResult
 from hapi.runner.attempts.adoption import Adoption
 from hapi.runner.attempts.child import LEFT, Child
-from hapi.runner.attempts.registry import Children
-from hapi.runner.attempts.reports import Reports
-from hapi.runner.attempts.stall import Thresholds
+from hapi.runner.attempts.registry import ChildRegistry
+from hapi.runner.attempts.reports import ReportMonitor
+from hapi.runner.attempts.stall import StallThresholds
 from hapi.runner.config.options import RunnerOptions
 from hapi.runner.control.announcements import Announcements
 from hapi.runner.spawn.admission import Admission
-from hapi.runner.spawn.agents import Availability
-from hapi.runner.spawn.drain import Drained
+from hapi.runner.spawn.agents import AgentAvailability
+from hapi.runner.spawn.drain import Drain
 from hapi.runner.spawn.revive import Reviver
 from hapi.runner.spawn.spawner import Spawner
 from hapi.runner.storage.counters import Tally
 from hapi.runner.storage.disk import disk_of
-from hapi.runner.storage.journal import Note
-from hapi.runner.storage.timers import Later
+from hapi.runner.storage.journal import RecordEvent
+from hapi.runner.storage.timers import ScheduledCalls
 from hapi.runner.workspace.git import Git
 from hapi.runner.workspace.worktrees import Worktrees
 
@@ -43,37 +43,51 @@ class Sessions:
         options: RunnerOptions,
         processes: IProcesses,
         now: Callable[[], float],
-        note: Note,
-        after: Later,
+        record_event: RecordEvent,
+        after: ScheduledCalls,
         tally: Tally,
         failed: Callable[[SpawnRefused, Child | None], object],
         succeeded: Callable[[Child], object],
     ) -> None:
         self.disk = disk_of(reactor)
-        self.options, self.availability, self._tally = options, Availability.of(options), tally
-        self._clock, self._processes, self._now, self._note = reactor, processes, now, note
+        self.options, self.availability, self._tally = options, AgentAvailability.of(options), tally
+        self._clock, self._processes, self._now, self._record_event = (
+            reactor,
+            processes,
+            now,
+            record_event,
+        )
         worktrees = Worktrees(Git(reactor, options.environ))
-        self.children = Children(
+        self.children = ChildRegistry(
             reactor,
             processes,
             worktrees,
             now,
-            note,
-            Thresholds.read(options.settings),
+            record_event,
+            StallThresholds.read(options.settings),
             disk=self.disk,
         )
-        self.reports = Reports(
-            reactor, after, lambda child: child.adopted or note("ready", child), self.disk
+        self.reports = ReportMonitor(
+            reactor,
+            after,
+            lambda child: child.adopted or record_event("ready", child.ids),
+            self.disk,
         )
         self.admission = Admission(
             reactor, options.limits, lambda: len(self.children.live()), after
         )
-        self.drained = Drained(options.home, self.admission, now)
+        self.drain = Drain(options.home, self.admission, now)
         self.children.on_reported = self.reports.follow
         self.children.on_ended = self._ended
         self.on_ended: Callable[[Child], object] = lambda child: None
         self.announcements = Announcements(
-            reactor, options.home, processes, self.children, now=now, note=note, disk=self.disk
+            reactor,
+            options.home,
+            processes,
+            self.children,
+            now=now,
+            record_event=record_event,
+            disk=self.disk,
         )
         self.spawner = Spawner(
             reactor,
@@ -85,20 +99,20 @@ class Sessions:
             failed,
             succeeded,
             self.admission,
-            note,
+            record_event,
             now=now,
             disk=self.disk,
         )
-        self.reviver = Reviver(self.children, self.spawn, after, now, note)
+        self.reviver = Reviver(self.children, self.spawn, after, now, record_event)
 
     def _ended(self, child: Child) -> None:
-        self.admission.look()
+        self.admission.process_queue()
         self.on_ended(child)
 
-    def use(self, options: RunnerOptions) -> None:
+    def reconfigure(self, options: RunnerOptions) -> None:
         """What starts from now on gets these."""
-        self.options, self.availability = options, Availability.of(options)
-        self.spawner.use(options, self.availability)
+        self.options, self.availability = options, AgentAvailability.of(options)
+        self.spawner.reconfigure(options, self.availability)
 
     async def spawn(
         self, request: SpawnRequest, asked_by: str, within: float | None = None
@@ -110,17 +124,17 @@ class Sessions:
 
     async def stop(self, name: str, *, reason: str, actor: str, method: str) -> StopStatus:
         """End the session of that name; a start of it that has no process yet comes to nothing."""
-        if self.spawner.call_off(name) and self.children.living(name) is None:
+        if self.spawner.cancel(name) and self.children.find_live(name) is None:
             return "stopped"
         return await self.children.stop(name, reason=reason, actor=actor, method=method)
 
     def recover(self) -> None:
         """Start-up: away with what half-done writes left, and everything that lives is ours again."""
         sweep(self.options.home)
-        self.drained.recall()
-        self.take_over()
+        self.drain.restore()
+        self.adopt()
 
-    def take_over(self) -> None:
+    def adopt(self) -> None:
         """Make children of what the folders tell of and we do not know."""
         us, options = self._processes.identify(os.getpid()), self.options
         adoption = Adoption(
@@ -129,26 +143,26 @@ class Sessions:
             self._processes,
             self.children,
             us.boot_id if us is not None else "",
-            self.spawner.give_up,
+            self.spawner.lease_expired,
             options.announce_within,
             self._now,
             options.start_within,
-            self._note,
+            self._record_event,
         )
         if count := adoption.run():
             self.log.info("{count} live sessions taken over", count=count)
 
-    def catch_up(self) -> None:
+    def resynchronize(self) -> None:
         """What another runner of this home began or heard is ours to know."""
-        self.take_over()
+        self.adopt()
         for child in self.children.live():
             session = child.folder.session if child.session_id is None else None
             if session is not None and child.identity is not None:
                 host = self._processes.identify(session.host_pid) if session.host_pid else None
-                self.children.reported(child, session.session_id, host or child.identity)
+                self.children.record_session(child, session.session_id, host or child.identity)
                 child.life.announced(session.session_id)
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """Start nothing more. Those that live go on."""
-        self.spawner.closed = LEFT
+        self.spawner.closed_reason = LEFT
         self.admission.refuse_all(SpawnRefused(LEFT))

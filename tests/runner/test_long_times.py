@@ -80,7 +80,7 @@ def test_an_announcement_of_yesterdays_session_is_taken_by_todays_runner__W08(ho
     """The runner was away for a day; the session, alive, had nobody to tell."""
     stage = Stage(home)
     stage.spawn()
-    stage.children.leave()
+    stage.children.detach()
     stage.clock.advance(DAY)
     stage.restart()
     assert stage.adopt() == 1
@@ -130,7 +130,7 @@ def test_a_clock_that_is_set_ends_nothing_and_fires_nothing_early__N17(home, jum
     assert result_of(stage.stop("s1")) == "stopped"
     assert before.folder.stop.at == stage.now()
     after = stage.started("s2")
-    stage.children.leave()
+    stage.children.detach()
     stage.restart()
     assert stage.adopt() == 1
     assert [one.attempt for one in stage.children.listed()] == [after.attempt]
@@ -277,7 +277,7 @@ class Month:
         answer = Deferred.fromCoroutine(asked)
         child = self.service.children.live()[-1]
         self.names += 1
-        self.service.children.reported(child, f"s{self.names}", child.identity)
+        self.service.children.record_session(child, f"s{self.names}", child.identity)
         child.life.announced(f"s{self.names}")
         assert result_of(answer) == Spawned(f"s{self.names}")
 
@@ -295,7 +295,7 @@ class Month:
             self.start()
         stopped = self.random.choice(self.service.children.live()).session_id
         assert (
-            result_of(Deferred.fromCoroutine(self.service.desk.stop_session(stopped, "hub")))
+            result_of(Deferred.fromCoroutine(self.service.api.stop_session(stopped, "hub")))
             == "stopped"
         )
         self.start()
@@ -392,10 +392,10 @@ def test_a_crowd_of_sessions_is_listed_adopted_and_stopped_with_work_that_grows_
     listing = work.of(stage.children.listed)
     assert len(stage.children.listed()) == count
     assert not +listing, "a list is told from memory"
-    reports = work.of(lambda: stage.reports.look_at(stage.children.live()))
+    reports = work.of(lambda: stage.reports.refresh(stage.children.live()))
     assert reports["looks"] <= count
     assert reports["reads"] == 0
-    stage.children.leave()
+    stage.children.detach()
     stage.restart()
     adopting = work.of(stage.adopt)
     assert len(stage.children.listed()) == count

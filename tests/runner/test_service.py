@@ -76,7 +76,7 @@ def test_leaving_takes_our_files_and_tells_the_hub__P01(run, home):
 
 def test_a_dead_hub_delays_leaving_by_less_than_a_second_and_a_half__L18_G14(home):
     run = Run(home, dead_hub=True).up()
-    run.service.desk.stop_soon("control: pid 1")
+    run.service.api.stop_soon("control: pid 1")
     run.reactor.advance(0.05)
     leaving = run.service.stopService()
     for _ in range(144):
@@ -89,7 +89,7 @@ def test_a_dead_hub_delays_leaving_by_less_than_a_second_and_a_half__L18_G14(hom
 
 @pytest.mark.parametrize(("actor", "source"), [("hub", "hapi-app"), ("control: pid 5", "hapi-cli")])
 def test_who_asked_is_the_source(run, actor, source):
-    run.up().service.desk.stop_soon(actor)
+    run.up().service.api.stop_soon(actor)
     run.reactor.advance(0.2)
     run.reactor.advance(0.5)
     assert source in run.machine.said
@@ -99,7 +99,7 @@ def test_who_asked_is_the_source(run, actor, source):
 def test_stop_and_signal_together_are_one_leaving__P09_P02(run):
     run.up()
     for actor in ("hub", "control", "hub"):
-        run.service.desk.stop_soon(actor)
+        run.service.api.stop_soon(actor)
     leaving = [run.service.stopService() for _ in range(3)]
     run.reactor.advance(0.2)
     run.reactor.advance(0.5)

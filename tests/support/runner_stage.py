@@ -17,14 +17,15 @@ from hapi.protocol.control import SessionStarted
 from hapi.protocol.spawn import SpawnRefused, Worktree, parse_spawn
 from hapi.runner.attempts.adoption import Adoption
 from hapi.runner.attempts.child import Child
-from hapi.runner.attempts.registry import Children
-from hapi.runner.attempts.reports import Reports
+from hapi.runner.attempts.registry import ChildRegistry
+from hapi.runner.attempts.reports import ReportMonitor
+from hapi.runner.config.limits import AdmissionLimits
 from hapi.runner.config.options import RunnerOptions
 from hapi.runner.control.announcements import Announcements
 from hapi.runner.control.guard import Door
 from hapi.runner.control.peer_credentials import Caller
-from hapi.runner.spawn.admission import Admission, Limits
-from hapi.runner.spawn.agents import Availability
+from hapi.runner.spawn.admission import Admission
+from hapi.runner.spawn.agents import AgentAvailability
 from hapi.runner.spawn.spawner import Spawner
 from hapi.runner.workspace.roots import WorkspaceRoots
 from hapi.settings import HubAccess
@@ -89,15 +90,15 @@ class Stage:
     clock: Clock = field(factory=Clock)
     wall: float = 1_700_000_000.0
     processes: MemoryProcesses = field(init=False)
-    children: Children = field(init=False)
+    children: ChildRegistry = field(init=False)
     spawner: Spawner = field(init=False)
     announcements: Announcements = field(init=False)
     failed: list[tuple[SpawnRefused, Child | None]] = field(factory=list)
     succeeded: list[Child] = field(factory=list)
     ready: list[Child] = field(factory=list)
     options: dict[str, Any] = field(factory=dict)
-    reports: Reports = field(init=False)
-    limits: Limits = field(factory=Limits)
+    reports: ReportMonitor = field(init=False)
+    limits: AdmissionLimits = field(factory=AdmissionLimits)
     free: int | None = 1 << 40  # bytes of memory
     admission: Admission = field(init=False)
     holds: dict[tuple[int, int], bool | None] = field(
@@ -118,11 +119,11 @@ class Stage:
 
     def restart(self) -> None:
         """A new runner on the same home and the same processes."""
-        self.children = Children(self.clock, self.processes, self.worktrees, self.now)
-        self.reports = Reports(self.clock, self.clock.callLater, self.ready.append)
+        self.children = ChildRegistry(self.clock, self.processes, self.worktrees, self.now)
+        self.reports = ReportMonitor(self.clock, self.clock.callLater, self.ready.append)
         self.children.on_reported = self.reports.follow
         options = options_for(self.home, roots=self.roots, **self.options)
-        availability = Availability(self.missing.get, dict)
+        availability = AgentAvailability(self.missing.get, dict)
         self.spawner = Spawner(
             self.clock,
             options,
@@ -142,7 +143,7 @@ class Stage:
             lambda: self.free,
         )
         self.spawner.admission = self.admission
-        self.children.on_ended = lambda child: self.admission.look()
+        self.children.on_ended = lambda child: self.admission.process_queue()
         self.announcements = Announcements(
             self.clock,
             self.home,
@@ -157,7 +158,7 @@ class Stage:
         return self.holds.get((pid, inode), pid == inode - 1_000_000)
 
     def adopt(self, boot_id: str = "00000000-0000-4000-8000-000000000000") -> int:
-        give_up = self.spawner.give_up
+        give_up = self.spawner.lease_expired
         return Adoption(
             self.clock,
             self.home,
@@ -215,4 +216,4 @@ class Stage:
         answer = self.spawn(**wanted)
         self.announce(self.pid, session_id)
         result_of(answer)
-        return self.children.named(session_id)[0]
+        return self.children.find_all(session_id)[0]

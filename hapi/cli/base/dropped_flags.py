@@ -29,18 +29,18 @@ def lost_flags(argv: Sequence[str], options: Any) -> str:
 
 def _has(options: Any, name: str, value: str) -> bool:
     """Whether `options` came to the same, be it by a flag, a variable or the settings."""
+    from hapi.runner.config.limits import AdmissionLimits
     from hapi.runner.config.options import read_session_limits
-    from hapi.runner.spawn.admission import Limits
 
-    limits: Limits = options.limits
+    limits: AdmissionLimits = options.limits
     try:
         match name:
             case "max_sessions":
-                return limits.sessions == Limits.read({name: value}, {}, {}).sessions
+                return limits.sessions == AdmissionLimits.read({name: value}, {}, {}).sessions
             case "min_free_memory":
-                return limits.free_memory == Limits.read({name: value}, {}, {}).free_memory
+                return limits.free_memory == AdmissionLimits.read({name: value}, {}, {}).free_memory
             case "queue":
-                return limits.queue == Limits.read({name: value}, {}, {}).queue
+                return limits.queue == AdmissionLimits.read({name: value}, {}, {}).queue
             case "session_memory":
                 return bool(
                     options.session_limits.memory == read_session_limits({}, {}, value).memory

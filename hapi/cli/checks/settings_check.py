@@ -10,8 +10,8 @@ from twisted.logger import Logger
 from hapi.agents import agents
 from hapi.hub.options import read_list, read_port
 from hapi.log import LEVELS
+from hapi.runner.config.limits import AdmissionLimits
 from hapi.runner.config.options import read_revival, read_roots, read_session_limits
-from hapi.runner.spawn.admission import Limits
 from hapi.settings import NotConfigured, json_type
 
 TEXTS = (
@@ -47,7 +47,7 @@ def settings_troubles(settings: Mapping[str, Any]) -> list[str]:
         found.append(f"defaultAgent is {named!r}, and there is no such agent")
     found += _raised(lambda: read_roots((), settings)) + _raised(lambda: read_revival({}, settings))
     for key in ("maxSessions", "minFreeMemory", "spawnQueue"):
-        found += _raised(lambda key=key: Limits.read({}, {}, {key: settings.get(key)}))  # type: ignore[misc]
+        found += _raised(lambda key=key: AdmissionLimits.read({}, {}, {key: settings.get(key)}))  # type: ignore[misc]
     return found + _session_limits(settings)
 
 
@@ -82,7 +82,7 @@ def environment_troubles(environ: Mapping[str, str]) -> list[str]:
     for name in SWITCHES:
         if environ.get(name, "") not in ("", "0", "1"):
             found.append(f"{name} is {environ[name]!r}: only 1 turns it on")
-    found += _raised(lambda: Limits.read({}, environ, {})) + _raised(
+    found += _raised(lambda: AdmissionLimits.read({}, environ, {})) + _raised(
         lambda: read_session_limits(environ, {})
     )
     return found

@@ -25,8 +25,8 @@ from hapi.protocol.attempt import (
 from hapi.protocol.control import STARTED_BY_USER
 from hapi.protocol.spawn import Worktree
 from hapi.runner.attempts.child import Child
-from hapi.runner.attempts.registry import Children
-from hapi.runner.storage.journal import Note, Told, read_back, unnoted
+from hapi.runner.attempts.registry import ChildRegistry
+from hapi.runner.storage.journal import RecordEvent, Told, discard_event, read_back
 
 LEAST_LEASE = 1.0  # seconds an unannounced session has, however long ago it was launched
 
@@ -38,20 +38,20 @@ class Adoption:
     _clock: IReactorTime
     _home: Home
     _processes: IProcesses
-    _children: Children
+    _children: ChildRegistry
     _boot_id: str
     _give_up: Callable[[Child], object]
     _announce_within: float
     _now: Callable[[], float] = time.time
     _start_within: float = 0.0
-    _tell: Note = unnoted
+    _record_event: RecordEvent = discard_event
     _told: Told | None = None
     log = Logger()
 
     def run(self) -> int:
         """Take every attempt into the registry; how many of them are live."""
         for folder in attempts(self._home):
-            if self._children.attempt(folder.id) is not None:
+            if self._children.find_attempt(folder.id) is not None:
                 continue
             try:
                 self._take(folder)
@@ -76,7 +76,7 @@ class Adoption:
             child.launching.fire(False)
             self._children.add(child)
             if folder.end is None:
-                self._note(folder, NEVER_LAUNCHED)
+                self._record_unseen_end(folder, NEVER_LAUNCHED)
             self._bury(child)
             return
         child.unverified = folder.request is None or folder.session is None
@@ -88,7 +88,7 @@ class Adoption:
         if session is not None:
             child.host = self._host(child, session.host_pid)
             self._children.add(child)
-            self._children.reported(child, session.session_id, child.host or process.child)
+            self._children.record_session(child, session.session_id, child.host or process.child)
             child.life.announced(session.session_id)
         else:
             self._children.add(child)
@@ -131,7 +131,7 @@ class Adoption:
         assert child.identity is not None
         folder = child.folder
         if folder.end is None and child.identity.boot_id != self._boot_id:
-            self._note(folder, MACHINE_STOPPED)
+            self._record_unseen_end(folder, MACHINE_STOPPED)
             self._bury(child)
         elif folder.end is not None and self._processes.is_running(child.identity) is False:
             self._bury(child)
@@ -139,7 +139,7 @@ class Adoption:
             child.adopted = True  # also when nobody can tell whether it runs: unknown is not gone
             if child.session_id is None and folder.stop is None and self._is_at_work(child):
                 child.life.unproven()
-            self._tell("adopted", child)
+            self._record_event("adopted", child.ids)
             self.log.info(
                 "Session {session_id} is taken over",
                 session_id=child.session_id,
@@ -162,7 +162,7 @@ class Adoption:
     def _finish(self, child: Child, order: StopOrder) -> None:
         known = {"reason": order.reason, "actor": order.actor, "method": order.method}
         is_news = child.attempt not in self._read_back().stopped
-        ending = Deferred.fromCoroutine(self._children.end(child, **known, is_news=is_news))
+        ending = Deferred.fromCoroutine(self._children.terminate(child, **known, is_news=is_news))
         ending.addErrback(
             lambda reason: self.log.failure(
                 "Ending {attempt} failed", reason, attempt=child.attempt
@@ -172,11 +172,11 @@ class Adoption:
     def _bury(self, child: Child) -> None:
         end = child.folder.end
         how = Exit(None, None) if end is None else Exit(end.exit_code, end.signal)
-        self._children.ended(child, how, is_news=False)
+        self._children.mark_ended(child, how, is_news=False)
         if end is not None and not self._read_back().tells(child.attempt, end.at):
-            self._children.tell_end(child, how)
+            self._children.record_end(child, how)
 
-    def _note(self, folder: AttemptFolder, reason: str) -> None:
+    def _record_unseen_end(self, folder: AttemptFolder, reason: str) -> None:
         """Why nobody saw its end. A reason that was written before stands."""
         if folder.stop is None:
             self._save(folder, "stop", StopOrder(reason, "machine", "found at start", self._now()))

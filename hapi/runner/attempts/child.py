@@ -23,6 +23,7 @@ from hapi.protocol.attempt import AttemptReport
 from hapi.protocol.control import StopStatus
 from hapi.protocol.spawn import Spawned, SpawnRefused, SpawnResult, Worktree
 from hapi.runner.attempts.start_lease import Lease, signs_of_life
+from hapi.runner.storage.journal import AttemptIds
 
 LEFT = "The runner is stopping; the session may still come up"
 TAIL = 800  # characters of the child's last words in a refusal
@@ -117,6 +118,11 @@ class Child:
         """The process people know it by: the one that announced itself, else the one we launched."""
         known = self.host or self.identity
         return None if known is None else known.pid
+
+    @property
+    def ids(self) -> AttemptIds:
+        """The names under which the journal records what happens to it."""
+        return AttemptIds(self.attempt, self.session_id or self.requested_id, self.pid)
 
     def goes_by(self, session_id: str) -> bool:
         return session_id in self.session_ids or session_id == self.requested_id

@@ -10,12 +10,12 @@ from twisted.logger import Logger
 
 from hapi.process import IProcesses
 from hapi.runner.attempts.child import Child
-from hapi.runner.storage.journal import Note
+from hapi.runner.storage.journal import RecordEvent
 
 log = Logger()
 
 
-def check_holder(processes: IProcesses, child: Child, note: Note) -> None:
+def check_holder(processes: IProcesses, child: Child, record_event: RecordEvent) -> None:
     """Notice, and tell once, that the holder of this live session is gone."""
     if child.holder is None or child.identity is None or child.holder_lost or not child.is_live:
         return
@@ -23,7 +23,7 @@ def check_holder(processes: IProcesses, child: Child, note: Note) -> None:
         child.identity
     ):  # in this order: they end in the other
         child.holder_lost = True
-        note("holder-lost", child, holder=child.holder.pid)
+        record_event("holder-lost", child.ids, holder=child.holder.pid)
         log.warn(
             "The holder of session {session_id} was killed: what it lets loose without its environment cannot be found any more",
             session_id=child.session_id or child.attempt,

@@ -19,10 +19,10 @@ from hapi.protocol.attempt import AttemptEnd, StopOrder
 from hapi.protocol.control import ListedSession, StopStatus
 from hapi.runner.attempts.child import Child
 from hapi.runner.attempts.holders import check_holder
-from hapi.runner.attempts.stall import Thresholds, activity, stuck
+from hapi.runner.attempts.stall import StallThresholds, activity, stuck
 from hapi.runner.attempts.start_lease import last_sign
 from hapi.runner.storage.disk import AtOnce, Disk
-from hapi.runner.storage.journal import Note, unnoted
+from hapi.runner.storage.journal import RecordEvent, discard_event
 from hapi.runner.workspace.worktrees import Worktrees
 
 REPORT_WITHIN = 1.0  # seconds the holder has to write the end after the process is gone
@@ -32,21 +32,21 @@ PATIENCE = 2.0  # seconds between SIGTERM and SIGKILL
 
 
 @define
-class Children:
+class ChildRegistry:
     """Maps from names to Child objects and nothing else; what is known of a child is on the child."""
 
     _clock: IReactorTime
     _processes: IProcesses
     _worktrees: Worktrees
     _now: Any  # () -> epoch seconds
-    note: Note = unnoted
-    thresholds: Thresholds = field(factory=Thresholds)
+    record_event: RecordEvent = discard_event
+    thresholds: StallThresholds = field(factory=StallThresholds)
     disk: Disk = field(factory=AtOnce)
     on_ended: Callable[[Child], object] = field(default=lambda child: None)
     on_reported: Callable[[Child], object] = field(
         default=lambda child: None
     )  # it has announced itself
-    untold: list[Child] | None = (
+    deferred_ends: list[Child] | None = (
         None  # ends seen while another runner of this home is to tell them (a hand-off)
     )
     _by_attempt: dict[str, Child] = field(factory=dict)
@@ -62,7 +62,7 @@ class Children:
     def live(self) -> list[Child]:
         return [child for child in self._by_attempt.values() if child.is_live]
 
-    def attempt(self, attempt: str) -> Child | None:
+    def find_attempt(self, attempt: str) -> Child | None:
         return self._by_attempt.get(attempt)
 
     # --- names
@@ -94,7 +94,7 @@ class Children:
     def _call(self, child: Child, name: str) -> None:
         self._by_name.setdefault(name, {})[child.attempt] = child
 
-    def named(self, name: str) -> list[Child]:
+    def find_all(self, name: str) -> list[Child]:
         """Those with this session id, reported or requested, or with the pid of `PID-<n>`; the newest first."""
         if name.startswith("PID-") and name[4:].isdecimal() and len(name) < 16:
             child = self._by_pid.get(int(name[4:]))
@@ -103,10 +103,10 @@ class Children:
             self._by_name.get(name, {}).values(), key=lambda child: child.attempt, reverse=True
         )
 
-    def living(self, name: str) -> Child | None:
-        return next((child for child in self.named(name) if child.is_live), None)
+    def find_live(self, name: str) -> Child | None:
+        return next((child for child in self.find_all(name) if child.is_live), None)
 
-    def of_process(self, identity: ProcessIdentity) -> Child | None:
+    def find_by_process(self, identity: ProcessIdentity) -> Child | None:
         """The child whose process this is: the very same one, not another that was given its pid."""
         child = self._by_pid.get(identity.pid)
         return (
@@ -115,12 +115,12 @@ class Children:
             else None
         )
 
-    def of_tree(self, environment: Mapping[str, str] | None) -> Child | None:
+    def find_by_environment(self, environment: Mapping[str, str] | None) -> Child | None:
         """The child below which a process with this environment was started: the mark goes on to whatever a session starts."""
         mark = (environment or {}).get(MARK)
         return next((child for child in self.live() if child.attempt == mark), None)
 
-    def reported(self, child: Child, session_id: str, host: ProcessIdentity) -> None:
+    def record_session(self, child: Child, session_id: str, host: ProcessIdentity) -> None:
         """It announced itself under `session_id`."""
         child.session_id, child.host = session_id, host
         child.session_ids.add(session_id)
@@ -128,7 +128,7 @@ class Children:
         self._by_pid[host.pid] = child
         self.on_reported(child)
 
-    def reported_too(self, child: Child, session_id: str, archived: bool) -> None:
+    def record_further_session(self, child: Child, session_id: str, archived: bool) -> None:
         """A process with several sessions began or archived one of them."""
         if archived and session_id != child.session_id:
             child.session_ids.discard(session_id)
@@ -183,7 +183,7 @@ class Children:
         if reason.check(CancelledError) is None:
             self.log.failure("Watching process {pid} failed", reason, pid=child.pid)
 
-    def leave(self) -> None:
+    def detach(self) -> None:
         """We stop looking; the sessions go on."""
         for child in self:
             if child.watching is not None:
@@ -217,11 +217,11 @@ class Children:
             end = child.folder.end
         return seen if end is None else Exit(end.exit_code, end.signal)
 
-    async def ended_unseen(self, child: Child) -> None:
+    async def process_vanished(self, child: Child) -> None:
         """Somebody found its process gone, and no descriptor told us."""
         await self._over(child, await self._told_by_holder(child, Exit(None, None)))
 
-    async def never_was(self, child: Child) -> None:
+    async def launch_failed(self, child: Child) -> None:
         """Its process could not be started: the attempt is over."""
         child.launching.fire(False)
         await self._over(child, Exit(None, None))
@@ -237,13 +237,13 @@ class Children:
                     attempt=child.attempt,
                     reason=str(error),
                 )
-        self.ended(child, how)
+        self.mark_ended(child, how)
 
     def _write_end(self, child: Child, how: Exit) -> None:
         if child.folder.end is None:
             child.folder.end = AttemptEnd(how.exit_code, how.signal, self._now())
 
-    def ended(self, child: Child, how: Exit, is_news: bool = True) -> None:
+    def mark_ended(self, child: Child, how: Exit, is_news: bool = True) -> None:
         """Take in an end that is written down. A second report of it changes nothing."""
         if child.exit is not None:
             return
@@ -255,10 +255,10 @@ class Children:
                 session_id=name,
                 how=_in_words(how),
             )
-        if is_news and self.untold is not None:
-            self.untold.append(child)
+        if is_news and self.deferred_ends is not None:
+            self.deferred_ends.append(child)
         elif is_news:
-            self.tell_end(child, how)
+            self.record_end(child, how)
         child.life.exited(how)
         self.on_ended(child)
         cleaning = Deferred.fromCoroutine(self._clean(child))
@@ -268,18 +268,18 @@ class Children:
             )
         )
 
-    def tell_untold(self, tells: Callable[[str, float], bool]) -> None:
+    def record_deferred_ends(self, tells: Callable[[str, float], bool]) -> None:
         """We are the one to tell of ends again: those that came meanwhile, unless the journal `tells` (attempt, time) them."""
-        untold, self.untold = self.untold, None
-        for child in untold or ():
+        deferred_ends, self.deferred_ends = self.deferred_ends, None
+        for child in deferred_ends or ():
             end = child.folder.end
             if child.exit is not None and not (end is not None and tells(child.attempt, end.at)):
-                self.tell_end(child, child.exit)
+                self.record_end(child, child.exit)
 
-    def tell_end(self, child: Child, how: Exit) -> None:
+    def record_end(self, child: Child, how: Exit) -> None:
         """Into the journal, once for each attempt."""
-        self.note(
-            "ended", child, exitCode=how.exit_code, signal=how.signal, reason=self._why(child)
+        self.record_event(
+            "ended", child.ids, exitCode=how.exit_code, signal=how.signal, reason=self._why(child)
         )
 
     @staticmethod
@@ -323,16 +323,16 @@ class Children:
 
     async def stop(self, name: str, *, reason: str, actor: str, method: str) -> StopStatus:
         """End the session of that name. Only what we track is ever signalled, and nothing is called gone without proof."""
-        child = self.living(name)
+        child = self.find_live(name)
         if child is not None:
-            return await self.end(child, reason=reason, actor=actor, method=method)
+            return await self.terminate(child, reason=reason, actor=actor, method=method)
         return (
             "already_gone"
-            if any(not child.is_live for child in self.named(name))
+            if any(not child.is_live for child in self.find_all(name))
             else "still_alive"
         )
 
-    async def end(
+    async def terminate(
         self, child: Child, *, reason: str, actor: str, method: str, is_news: bool = True
     ) -> StopStatus:
         """End the whole tree of `child`; callers that come meanwhile are answered together."""
@@ -357,13 +357,13 @@ class Children:
     async def _end(self, child: Child, order: StopOrder, is_news: bool) -> StopStatus:
         await self._write_down(child, order)
         if is_news:
-            self.note("stop-asked", child, reason=order.reason, actor=order.actor)
+            self.record_event("stop-asked", child.ids, reason=order.reason, actor=order.actor)
         child.life.stop_asked()
         if child.identity is None:
             await child.launching.when_fired()
         if child.identity is None:
             return "stopped"
-        check_holder(self._processes, child, self.note if is_news else unnoted)
+        check_holder(self._processes, child, self.record_event if is_news else discard_event)
         status: StopStatus = await self._processes.end_tree(child.identity, child.attempt, PATIENCE)
         if status != "still_alive":
             try:
@@ -371,7 +371,7 @@ class Children:
             except TimeoutError:
                 self.log.warn("Process {pid} is gone, but nobody reported its end", pid=child.pid)
         if status == "still_alive":
-            self.note("still-alive", child, actor=order.actor)
+            self.record_event("still-alive", child.ids, actor=order.actor)
         told = (
             f"{status}, as far as it can be seen without its holder"
             if child.holder_lost

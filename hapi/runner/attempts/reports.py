@@ -24,7 +24,7 @@ FRESH = 0.25  # seconds for which what was read counts as of now
 
 
 @define(eq=False)
-class Reports:
+class ReportMonitor:
     """Keeps `child.report` as its folder has it. `on_ready` hears once of each agent that is able to take a prompt."""
 
     _clock: IReactorTime
@@ -48,21 +48,21 @@ class Reports:
     def _glance(self) -> None:
         now = self._clock.seconds()
         for attempt, (child, until) in list(self._followed.items()):
-            self.look(child)
+            self.read(child)
             if child.state != "announced" or now >= until:
                 del self._followed[attempt]
         if self._followed:
             self._later(GLANCE, self._glance)
 
-    def look_at(self, children: Iterable[Child]) -> None:
+    def refresh(self, children: Iterable[Child]) -> None:
         """At all of them, unless that was done just now."""
         now = self._clock.seconds()
         if now - self._looked >= FRESH:
             self._looked = now
             for child in children:
-                self.look(child)
+                self.read(child)
 
-    def look(self, child: Child) -> None:
+    def read(self, child: Child) -> None:
         stamp = stamp_of(
             f"{child.folder.path}/{REPORT}"
         )  # as text: a thousand of them are looked at in a row

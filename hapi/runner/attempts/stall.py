@@ -11,7 +11,7 @@ from hapi.protocol.attempt import AttemptReport
 
 
 @frozen
-class Thresholds:
+class StallThresholds:
     """Seconds after which it is worth a look; the key `stuckAfter` of settings.json has the same names."""
 
     silent: float = 300.0
@@ -19,7 +19,7 @@ class Thresholds:
     queued: float = 60.0
 
     @classmethod
-    def read(cls, settings: Mapping[str, Any]) -> Thresholds:
+    def read(cls, settings: Mapping[str, Any]) -> StallThresholds:
         """What makes no sense there counts as missing."""
         given = settings.get("stuckAfter")
         found = given if isinstance(given, Mapping) else {}
@@ -35,7 +35,7 @@ class Thresholds:
 
 
 def stuck(
-    report: AttemptReport | None, last_sign: float | None, now: float, after: Thresholds
+    report: AttemptReport | None, last_sign: float | None, now: float, after: StallThresholds
 ) -> str | None:
     """`approval`, `silent` or `queued`; None for a session that gets on, idles, or does not report.
 

@@ -14,7 +14,7 @@ from attrs import field, frozen
 
 from hapi.home import Home
 from hapi.process.child_limits import SessionLimits
-from hapi.runner.spawn.admission import Limits, read_size
+from hapi.runner.config.limits import AdmissionLimits, parse_size
 from hapi.runner.workspace.roots import RootUnusable, WorkspaceRoots
 from hapi.settings import HubAccess, NotConfigured, hub_access, machine_id, read_settings, wrong
 
@@ -40,7 +40,7 @@ class RunnerOptions:
     environ: Mapping[str, str] = field(factory=lambda: dict(os.environ), repr=False)
     settings: Mapping[str, Any] = field(factory=dict, repr=False)
     argv: tuple[str, ...] = ("runner", "start-sync")
-    limits: Limits = field(factory=Limits)
+    limits: AdmissionLimits = field(factory=AdmissionLimits)
     session_limits: SessionLimits = field(factory=SessionLimits)
     revive: str = "offer"  # or "auto": interrupted sessions come back by themselves
     announce_within: float = ANNOUNCE_WITHIN
@@ -107,7 +107,7 @@ class RunnerOptions:
         given = {
             "revive": read_revival(environ, settings, revive),
             "session_limits": read_session_limits(environ, settings, session_memory),
-            "limits": Limits.read(flags, environ, settings),
+            "limits": AdmissionLimits.read(flags, environ, settings),
             "announce_within": _milliseconds(
                 environ, "HAPI_RUNNER_WEBHOOK_TIMEOUT_MS", ANNOUNCE_WITHIN
             ),
@@ -233,7 +233,7 @@ def read_session_limits(
         ((name, value) for name, value in named.items() if value not in (None, "")), ("", None)
     )
     try:
-        size = None if given is None else read_size(str(given))
+        size = None if given is None else parse_size(str(given))
     except ValueError as error:
         raise wrong(name, f"{name} {given!r}: {error}") from error
     scopes = environ.get("HAPI_RUNNER_SESSION_SCOPES") or settings.get("sessionScopes") or "auto"

@@ -22,11 +22,11 @@ from hapi.process import IProcesses, ProcessIdentity
 from hapi.protocol.attempt import AttemptProcess, AttemptRequest, AttemptSession
 from hapi.protocol.control import STARTED_BY_USER, SessionStarted
 from hapi.runner.attempts.child import Child
-from hapi.runner.attempts.registry import Children
+from hapi.runner.attempts.registry import ChildRegistry
 from hapi.runner.control.guard import Door
 from hapi.runner.control.peer_credentials import holds_socket
 from hapi.runner.storage.disk import AtOnce, Disk
-from hapi.runner.storage.journal import Note, unnoted
+from hapi.runner.storage.journal import RecordEvent, discard_event
 
 LAUNCH_WITHIN = 5.0  # seconds
 KEPT_METADATA = (
@@ -60,7 +60,7 @@ class Announcements:
     _clock: IReactorTime
     _home: Home
     _processes: IProcesses
-    _children: Children
+    _children: ChildRegistry
     _own_uid: Callable[[], int] = os.geteuid
     _own_pid: Callable[[], int] = (
         os.getpid
@@ -68,7 +68,7 @@ class Announcements:
     _now: Callable[[], float] = time.time
     _holds_socket: Callable[[int, int], bool | None] = holds_socket
     announce_within: float = 15.0
-    note: Note = unnoted
+    record_event: RecordEvent = discard_event
     _disk: Disk = field(factory=AtOnce)
     _one_by_one: DeferredLock = field(factory=DeferredLock)
     log = Logger()
@@ -90,7 +90,7 @@ class Announcements:
         proof = self._proof(identity, door)
         if proof is False:
             return self._reject(claimed, "the caller is another process")
-        child = self._children.of_process(identity)
+        child = self._children.find_by_process(identity)
         if child is None and message.started_by == "runner":
             child = await self._child_around(identity)
         if child is not None:
@@ -101,7 +101,7 @@ class Announcements:
             return self._reject(claimed, "no attempt of this runner")
         await self._one_by_one.acquire()  # who announces itself twice is one session
         try:
-            child = self._children.of_process(identity)
+            child = self._children.find_by_process(identity)
             if child is None:
                 await self._adopt(identity, message, proof)
         finally:
@@ -111,7 +111,7 @@ class Announcements:
         )
 
     def _reject(self, pid: int, reason: str) -> Rejected:
-        self.note("announcement-refused", pid=pid, reason=reason)
+        self.record_event("announcement-refused", pid=pid, reason=reason)
         self.log.warn(
             "An announcement naming process {pid} is refused: {reason}", pid=pid, reason=reason
         )
@@ -144,7 +144,7 @@ class Announcements:
         """
         environment = self._processes.environment(identity.pid)
         if environment is not None:
-            marked = self._children.attempt(environment.get(MARK, ""))
+            marked = self._children.find_attempt(environment.get(MARK, ""))
             return None if marked is None or not await self._is_launched(marked) else marked
         for child in self._children:
             if (
@@ -179,17 +179,17 @@ class Announcements:
             return self._reject(identity.pid, "its session has announced itself as another process")
         child.unverified = proof is None
         if several and child.session_id is not None:
-            self._children.reported_too(
+            self._children.record_further_session(
                 child, message.session_id, archived=_is_archived(message.metadata)
             )
             return Accepted()
         child.announcing = True
-        await self._record(child.folder, identity, message)
+        await self._save_session(child.folder, identity, message)
         if child.state in ("refused", "ended"):  # while it was written
             return self._too_late(child, message)
-        self._children.reported(child, message.session_id, identity)
+        self._children.record_session(child, message.session_id, identity)
         child.life.announced(message.session_id)
-        self.note("announced", child)
+        self.record_event("announced", child.ids)
         self.log.info(
             "Session {session_id} announced by process {pid}",
             session_id=message.session_id,
@@ -204,9 +204,11 @@ class Announcements:
             pid=child.pid,
             attempt=child.attempt,
         )
-        self.note("announcement-refused", child, reason="its start was over")
+        self.record_event("announcement-refused", child.ids, reason="its start was over")
         ending = Deferred.fromCoroutine(
-            self._children.end(child, reason="announced too late", actor="runner", method="lease")
+            self._children.terminate(
+                child, reason="announced too late", actor="runner", method="lease"
+            )
         )
         ending.addErrback(
             lambda reason: self.log.failure(
@@ -215,7 +217,7 @@ class Announcements:
         )
         return Rejected(403, f"the start of this session ({child.attempt}) is over")
 
-    async def _record(
+    async def _save_session(
         self, folder: AttemptFolder, identity: ProcessIdentity, message: SessionStarted
     ) -> None:
         try:
@@ -252,7 +254,7 @@ class Announcements:
             agent=agent if isinstance(agent, str) else "",
         )
         folder = await self._disk.do(lambda: self._open_folder(request, identity))
-        await self._record(folder, identity, message)
+        await self._save_session(folder, identity, message)
         child = Child(
             attempt=folder.id,
             folder=folder,
@@ -268,11 +270,11 @@ class Announcements:
         child.launching.fire(True)
         child.life.launched(identity)
         self._children.add(child)
-        self._children.reported(child, message.session_id, identity)
+        self._children.record_session(child, message.session_id, identity)
         child.life.announced(message.session_id)
         self._children.watch(child)
-        self.note(
-            "announced", child, actor="terminal", agent=child.agent, directory=child.directory
+        self.record_event(
+            "announced", child.ids, actor="terminal", agent=child.agent, directory=child.directory
         )
         self.log.info(
             "Session {session_id} of process {pid} was started by its user",

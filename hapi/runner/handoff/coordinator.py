@@ -22,7 +22,7 @@ from hapi.runner.handoff.incoming import Heir
 from hapi.runner.handoff.predecessor import Predecessor
 from hapi.runner.handoff.predecessor import Runner as Replaced
 from hapi.runner.handoff.upgrade import BuildWatch, Pace
-from hapi.runner.storage.journal import Note
+from hapi.runner.storage.journal import RecordEvent
 from hapi.runner.storage.state_file import fingerprint
 from hapi.runner.supervision.supervisor import Supervision, notify
 
@@ -44,7 +44,7 @@ class Runner(Replaced, Protocol):
     @property
     def after(self) -> Callable[[float, Callable[[], object]], object]: ...
     @property
-    def note(self) -> Note: ...
+    def record_event(self) -> RecordEvent: ...
     def retire(self, source: Any, exit_code: int) -> None: ...
 
 
@@ -183,7 +183,7 @@ class Succession:
             or machine.status().get("phase") != "connected"
         ):
             return "a replacement could not show that it works: the hub is away"
-        if self._runner.sessions.drained.passing:
+        if self._runner.sessions.drain.is_temporary:
             return "this runner is drained for a restart (`hapi runner resume` ends it)"
         return self.pace.hindrance()
 
@@ -195,7 +195,7 @@ class Succession:
             version=build.version,
             digest=build.digest,
         )
-        self._runner.note(
+        self._runner.record_event(
             "handoff-began", pid=os.getpid(), version=build.version, digest=build.digest
         )
         self._handoff = Handoff(
@@ -220,7 +220,7 @@ class Succession:
         }
         match outcome:
             case Done(pid):
-                self._runner.note("handoff-done", **pids)
+                self._runner.record_event("handoff-done", **pids)
                 self.log.info("Process {pid} has taken over", pid=pid)
                 if self.supervision.mode == "notify" and not notify(
                     self._runner.options.environ, f"MAINPID={pid}"
@@ -231,12 +231,12 @@ class Succession:
                 self.handed_over_to = pid
                 self._runner.retire("hapi-cli", 0)
             case Failed(_) if self._leaving:
-                self._runner.note(
+                self._runner.record_event(
                     "handoff-stopped", reason="the old runner was asked to stop", **pids
                 )
                 self._handoff = None
             case Failed(reason):
-                self._runner.note("handoff-failed", reason=reason, **pids)
+                self._runner.record_event("handoff-failed", reason=reason, **pids)
                 self._handoff = None
                 self.pace.failed()
                 self.last_failure = {"reason": reason, "at": int(self._now() * 1000)}
@@ -244,7 +244,7 @@ class Succession:
                     "The hand-off failed and this runner serves on: {reason}", reason=reason
                 )
             case Stopped(reason):
-                self._runner.note("handoff-stopped", reason=reason, **pids)
+                self._runner.record_event("handoff-stopped", reason=reason, **pids)
                 self._handoff = None
                 self.log.info(
                     "Leaving: the replacement was asked to stop ({reason})", reason=reason

@@ -105,14 +105,14 @@ class Predecessor:
             self._runner.sessions.admission,
         )
         since = self._clock.seconds()
-        while spawner.under_way:
+        while spawner.pending:
             if self._clock.seconds() - since > 5.0:
-                spawner.closed = (
+                spawner.closed_reason = (
                     TRY_AGAIN  # those that are begun are finished, and none more begins
                 )
                 admission.refuse_all(SpawnRefused(TRY_AGAIN))
             await deferLater(self._clock, GLANCE)
-        spawner.closed = TRY_AGAIN
+        spawner.closed_reason = TRY_AGAIN
         if parts.listeners is not None:
             parts.listeners.pause()
         if parts.site is not None:
@@ -120,7 +120,7 @@ class Predecessor:
             while parts.site.busy:
                 await deferLater(self._clock, GLANCE)
         await rest(self._runner.sessions.disk)
-        self._runner.sessions.children.untold = []  # from here on the replacement tells of ends
+        self._runner.sessions.children.deferred_ends = []  # from here on the replacement tells of ends
 
     def baton(self) -> Mapping[str, Any]:
         state = self._runner.parts().state.value
@@ -142,11 +142,11 @@ class Predecessor:
         if parts.lock is not None:
             parts.lock.take_back(other)
         parts.state.write_again()
-        sessions.children.tell_untold(read_back(sessions.options.home).tells)
+        sessions.children.record_deferred_ends(read_back(sessions.options.home).tells)
         if self.leaving:
             return
-        sessions.spawner.closed = None
-        sessions.catch_up()
+        sessions.spawner.closed_reason = None
+        sessions.resynchronize()
         if parts.site is not None:
             parts.site.parting = False
         if parts.listeners is not None:

@@ -1,256 +1,186 @@
-"""Which starts are let in, and when: a limit of sessions, memory that must stay free, a bounded queue, and draining."""
+"""Admission of starts: a session limit, memory that must stay free, a bounded queue, and draining."""
 
 from __future__ import annotations
 
-import re
 from collections import deque
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from hapi.protocol.spawn import SpawnRefused
-from hapi.settings import wrong
+from hapi.protocol.spawn import RefusalCode, SpawnRefused
+from hapi.runner.config.limits import AdmissionLimits, format_size
+from hapi.runner.spawn.memory import available_memory
 
-WAIT = 20.0  # seconds in the queue: a hub waits 30 for its answer, and the start itself takes some of them
-GLANCE = 1.0  # seconds between looks at the memory while somebody waits
-
-SESSIONS, MEMORY, DRAINING, QUEUE_FULL = (
-    "session_limit",
-    "memory_limit",
-    "draining",
-    "queue_full",
-)  # codes of refusals
+QUEUE_TIMEOUT = 20.0  # seconds; a hub waits 30 s for its answer, and the start itself takes time
+MEMORY_POLL_INTERVAL = 1.0  # seconds between readings of the free memory while a start waits
 
 
-@frozen
-class Limits:
-    """None: no limit. `free_memory` in bytes; `queue`: how many starts may wait for a place."""
+def capacity_refusal(limits: AdmissionLimits, live: int, free: int | None) -> SpawnRefused | None:
+    """Why one more session does not fit, None if it does.
 
-    sessions: int | None = None
-    free_memory: int | None = None
-    queue: int = 0
-
-    @classmethod
-    def read(
-        cls, given: Mapping[str, Any], environ: Mapping[str, str], settings: Mapping[str, Any]
-    ) -> Limits:
-        """From flags (`max_sessions`, `min_free_memory`, `queue`), else environment, else settings. Raises NotConfigured."""
-
-        def one(flag: str, variable: str, key: str, read: Callable[[str], int]) -> int | None:
-            flags = f"--{flag.replace('_', '-')}", given.get(flag)
-            for name, value in (
-                flags,
-                (variable, environ.get(variable)),
-                (f"{key} in settings.json", settings.get(key)),
-            ):
-                if value is None or value == "":
-                    continue
-                try:
-                    return read(str(value))
-                except ValueError as error:
-                    raise wrong(name, f"{name} {value!r}: {error}") from error
-            return None
-
-        return cls(
-            one("max_sessions", "HAPI_RUNNER_MAX_SESSIONS", "maxSessions", read_count),
-            one("min_free_memory", "HAPI_RUNNER_MIN_FREE_MEMORY", "minFreeMemory", read_size),
-            one("queue", "HAPI_RUNNER_QUEUE", "spawnQueue", read_count) or 0,
-        )
-
-
-def read_count(text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or len(text) > 9:
-        raise ValueError("it must be a whole number, 0 or more")
-    return int(text)
-
-
-def read_size(text: str) -> int:
-    """Bytes from `1048576`, `512M`, `2G`. Raises ValueError."""
-    found = re.fullmatch(r"(\d{1,15})\s*([KMGT]?)(?:i?B)?", text.strip(), re.ASCII | re.IGNORECASE)
-    if found is None:
-        raise ValueError("it must be a number of bytes, with K, M or G behind it if you like")
-    return int(found[1]) << (10 * " KMGT".index(found[2].upper() or " "))
-
-
-def as_size(size: int) -> str:
-    for letter, shift in (("G", 30), ("M", 20), ("K", 10)):
-        if size >= 1 << shift:
-            return f"{size / (1 << shift):.1f}".removesuffix(".0") + letter
-    return str(size)
-
-
-def free_memory(root: Path = Path("/")) -> int | None:
-    """Bytes that programs can still get, here and in our control group; None where that cannot be found out."""
-    found = []
-    try:
-        for line in (root / "proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                found.append(int(line.split()[1]) * 1024)
-    except (OSError, ValueError, IndexError):
-        pass
-    try:
-        group = root / "sys/fs/cgroup"
-        found.append(
-            int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())
-        )
-    except (OSError, ValueError):
-        pass  # no limit ("max"), or no such thing
-    return max(min(found), 0) if found else None
-
-
-def verdict(limits: Limits, live: int, free: int | None) -> SpawnRefused | None:
-    """Why one more session does not fit beside `live` others with `free` bytes of memory; None if it does."""
+    `live` sessions run, `free` bytes of memory are available (None: unknown, which refuses nothing).
+    """
     if limits.sessions is not None and live >= limits.sessions:
         return SpawnRefused(
             f"This machine runs {live} of at most {limits.sessions} sessions (--max-sessions)",
-            SESSIONS,
+            RefusalCode.SESSION_LIMIT,
         )
     if limits.free_memory is not None and free is not None and free < limits.free_memory:
-        wanted = as_size(limits.free_memory)
         return SpawnRefused(
-            f"This machine has {as_size(free)} of memory left, less than {wanted} (--min-free-memory)",
-            MEMORY,
+            f"This machine has {format_size(free)} of free memory, less than the required "
+            f"{format_size(limits.free_memory)} (--min-free-memory)",
+            RefusalCode.MEMORY_LIMIT,
         )
     return None
 
 
 @define(eq=False)
-class Place:
-    """Leave to start one session. It counts until it is given back: when the session is listed, or its start has failed."""
+class Slot:
+    """Permission to start one session.
+
+    A slot counts as one session until it is released: when the session is in the registry and
+    counts by itself, or when its start has failed.
+    """
 
     _admission: Admission
-    _given_back: bool = False
+    _released: bool = False
 
-    def give_back(self) -> None:
-        if not self._given_back:
-            self._given_back = True
-            self._admission.given_back()
+    def release(self) -> None:
+        """Give the slot back. A second call changes nothing."""
+        if not self._released:
+            self._released = True
+            self._admission.slot_released()
 
 
 @define(eq=False)
-class Waiting:
-    since: float
-    wanted: Callable[[], bool]  # whether anything is to come of it still
-    answer: Deferred[Place | SpawnRefused] = field(factory=Deferred)
+class QueuedStart:
+    """A start that waits for a slot; `is_wanted()` turns false when the start was cancelled."""
+
+    since: float  # seconds of the reactor's clock
+    is_wanted: Callable[[], bool]
+    answer: Deferred[Slot | SpawnRefused] = field(factory=Deferred)
 
 
 @define(eq=False)
 class Admission:
-    """Starts enter one by one, in the order in which they came. `live` counts the sessions there are."""
+    """Admits starts one by one, in the order in which they came."""
 
     _clock: IReactorTime
-    limits: Limits
-    _live: Callable[[], int]
-    _later: Callable[[float, Callable[[], object]], object]
-    _free: Callable[[], int | None] = free_memory
-    draining: str | None = None  # why nobody is let in
-    _entering: int = 0
-    _queue: deque[Waiting] = field(factory=deque)
-    _glancing: bool = False
-    _looking: bool = False
+    limits: AdmissionLimits
+    _live_count: Callable[[], int]  # sessions that run
+    _call_later: Callable[[float, Callable[[], object]], object]
+    _available_memory: Callable[[], int | None] = available_memory
+    draining: str | None = None  # why every start is refused; None while starts are admitted
+    _entering: int = 0  # slots that are not released yet
+    _queue: deque[QueuedStart] = field(factory=deque)
+    _poll_scheduled: bool = False
+    _is_processing: bool = False
     log = Logger()
 
-    async def enter(self, wanted: Callable[[], bool] = lambda: True) -> Place | SpawnRefused:
-        """A place, after a wait if need be; or why there is none. One that is not `wanted` any more waits no longer."""
+    async def admit(self, is_wanted: Callable[[], bool] = lambda: True) -> Slot | SpawnRefused:
+        """Give a slot, after a wait in the queue if necessary, or the reason why there is none."""
         if self.draining is not None:
-            return SpawnRefused(self.draining, DRAINING)
-        refusal = self._verdict()
+            return SpawnRefused(self.draining, RefusalCode.DRAINING)
+        refusal = self._refusal()
         if refusal is None and not self._queue:
-            return self._give()
+            return self._take_slot()
         if len(self._queue) >= self.limits.queue:
-            return self._full(refusal)
-        waiting = Waiting(self._clock.seconds(), wanted)
-        self._queue.append(waiting)
-        self._glance_soon()
-        return await waiting.answer
+            return self._queue_full(refusal)
+        queued = QueuedStart(self._clock.seconds(), is_wanted)
+        self._queue.append(queued)
+        self._schedule_poll()
+        return await queued.answer
 
-    def _full(self, refusal: SpawnRefused | None) -> SpawnRefused:
-        reason = refusal.message if refusal is not None else "Other starts wait before this one"
+    def _queue_full(self, refusal: SpawnRefused | None) -> SpawnRefused:
+        reason = refusal.message if refusal is not None else "Other starts are waiting"
         if not self.limits.queue:
-            return refusal or SpawnRefused(reason, QUEUE_FULL)
+            return refusal or SpawnRefused(reason, RefusalCode.QUEUE_FULL)
         return SpawnRefused(
-            f"{reason}, and {len(self._queue)} starts wait for a place already (--queue)",
-            QUEUE_FULL,
+            f"{reason}, and {len(self._queue)} starts are waiting already (--queue)",
+            RefusalCode.QUEUE_FULL,
         )
 
-    def _verdict(self) -> SpawnRefused | None:
-        free = self._free() if self.limits.free_memory is not None else None
-        return verdict(self.limits, self._live() + self._entering, free)
+    def _refusal(self) -> SpawnRefused | None:
+        free = self._available_memory() if self.limits.free_memory is not None else None
+        return capacity_refusal(self.limits, self._live_count() + self._entering, free)
 
-    def _give(self) -> Place:
+    def _take_slot(self) -> Slot:
         self._entering += 1
-        return Place(self)
+        return Slot(self)
 
-    def given_back(self) -> None:
+    def slot_released(self) -> None:
+        """Called by a slot when it is released."""
         self._entering -= 1
-        self.look()
+        self.process_queue()
 
     # --- the queue
 
-    def look(self) -> None:
-        """Something ended, or time went by: let in who fits, tell those that have waited too long."""
-        if (
-            self._looking
-        ):  # whoever was just let in gives back: the loop below goes on with the next
+    def process_queue(self) -> None:
+        """Admit the waiting starts that fit by now, and refuse those that have waited too long."""
+        if self._is_processing:  # called again by a slot released below: the loop goes on anyway
             return
-        self._looking = True
+        self._is_processing = True
         try:
-            self._look()
+            self._drop_cancelled()
+            self._admit_waiting()
         finally:
-            self._looking = False
+            self._is_processing = False
 
-    def _look(self) -> None:
-        for given_up in [waiting for waiting in self._queue if not waiting.wanted()]:
-            self._queue.remove(given_up)
-            given_up.answer.callback(SpawnRefused("Nobody waits for it any more"))
+    def _drop_cancelled(self) -> None:
+        for cancelled in [queued for queued in self._queue if not queued.is_wanted()]:
+            self._queue.remove(cancelled)
+            cancelled.answer.callback(SpawnRefused("The start was cancelled"))
+
+    def _admit_waiting(self) -> None:
         while self._queue:
-            refusal = self._verdict()
+            refusal = self._refusal()
             if refusal is None:
-                self._queue.popleft().answer.callback(self._give())
-            elif self._clock.seconds() - self._queue[0].since >= WAIT:
-                waited = f"{refusal.message}; no place became free within {WAIT:.0f} s"
-                self._queue.popleft().answer.callback(SpawnRefused(waited, refusal.code))
+                self._queue.popleft().answer.callback(self._take_slot())
+            elif self._clock.seconds() - self._queue[0].since >= QUEUE_TIMEOUT:
+                message = f"{refusal.message}; no slot became free within {QUEUE_TIMEOUT:.0f} s"
+                self._queue.popleft().answer.callback(SpawnRefused(message, refusal.code))
             else:
                 break
 
-    def _glance_soon(self) -> None:
-        if not self._glancing:
-            self._glancing = True
-            self._later(GLANCE, self._glance)
+    def _schedule_poll(self) -> None:
+        if not self._poll_scheduled:
+            self._poll_scheduled = True
+            self._call_later(MEMORY_POLL_INTERVAL, self._poll)
 
-    def _glance(self) -> None:
-        self._glancing = False
-        self.look()
+    def _poll(self) -> None:
+        self._poll_scheduled = False
+        self.process_queue()
         if self._queue:
-            self._glance_soon()
+            self._schedule_poll()
 
     # --- draining
 
     def drain(self, reason: str) -> None:
-        """Let nobody in any more; those that wait are told."""
+        """Admit no more starts; those in the queue are refused with `reason`."""
         self.draining = reason
-        self.refuse_all(SpawnRefused(reason, DRAINING))
+        self.refuse_all(SpawnRefused(reason, RefusalCode.DRAINING))
 
     def resume(self) -> None:
+        """Admit starts again."""
         self.draining = None
 
     def refuse_all(self, refusal: SpawnRefused) -> None:
+        """Answer every start in the queue with `refusal`."""
         waiting, self._queue = list(self._queue), deque()
-        for one in waiting:
-            one.answer.callback(refusal)
+        for queued in waiting:
+            queued.answer.callback(refusal)
 
     def status(self) -> dict[str, Any]:
-        free = self._free()
+        """The limits, the free memory and the length of the queue, as `/status` shows them."""
         return {
             "accepting": self.draining is None,
             "maxSessions": self.limits.sessions,
             "minFreeMemory": self.limits.free_memory,
-            "freeMemory": free,
+            "freeMemory": self._available_memory(),
             "queue": self.limits.queue,
             "waiting": len(self._queue),
         }

@@ -12,7 +12,7 @@ from attrs import define
 
 from hapi.agents import Agent, agents
 from hapi.protocol.machine import agent_config
-from hapi.protocol.spawn import SpawnRefused
+from hapi.protocol.spawn import RefusalCode, SpawnRefused
 from hapi.runner.config.options import RunnerOptions
 
 ORDER = (
@@ -43,7 +43,7 @@ OVERRIDES = {
 Reason = str  # not_found | invalid_configuration
 
 
-def for_npm_sessions(agent: str, environ: Mapping[str, str]) -> Reason | None:
+def npm_unavailable_reason(agent: str, environ: Mapping[str, str]) -> Reason | None:
     """Why npm's session program could not run `agent` here, None when it can (runner.md §14)."""
     if agent not in ORDER:
         return "not_found"
@@ -69,18 +69,19 @@ def _runs(program: str, environ: Mapping[str, str]) -> bool:
 
 
 @define
-class Availability:
+class AgentAvailability:
     """Asked anew each time: agents are installed and removed while a runner runs."""
 
     _reason: Callable[[str], Reason | None]
     _table: Callable[[], Mapping[str, Agent | None]]
 
     @classmethod
-    def of(cls, options: RunnerOptions) -> Availability:
+    def of(cls, options: RunnerOptions) -> AgentAvailability:
         """For our own sessions the table of agents decides, for npm's what they would look for."""
         if not options.own_sessions:
             return cls(
-                lambda agent: for_npm_sessions(agent, options.environ), lambda: dict.fromkeys(ORDER)
+                lambda agent: npm_unavailable_reason(agent, options.environ),
+                lambda: dict.fromkeys(ORDER),
             )
 
         def table() -> Mapping[str, Agent]:
@@ -92,7 +93,7 @@ class Availability:
 
         return cls(reason, table)
 
-    def more_configs(self) -> list[dict[str, Any]]:
+    def extra_configs(self) -> list[dict[str, Any]]:
         """`agentConfigs` of the agents that only this package knows: hubs learn their names from there."""
         return [
             agent_config(name, bool(agent.permission_modes))
@@ -100,7 +101,7 @@ class Availability:
             if agent is not None and name not in KNOWN
         ]
 
-    def answer(self, params: object = None) -> dict[str, Any]:
+    def response(self, params: object = None) -> dict[str, Any]:
         """The result of `agent-availability`. npm's hub takes no agent it has no name for: those are for a caller of `all`."""
         names = list(self._table())
         if not (isinstance(params, Mapping) and params.get("all") is True):
@@ -127,4 +128,4 @@ class Availability:
             if reason == "not_found"
             else "is not configured correctly"
         )
-        return SpawnRefused(f"{agent} {words}", "agent_unavailable", agent)
+        return SpawnRefused(f"{agent} {words}", RefusalCode.AGENT_UNAVAILABLE, agent)

@@ -23,7 +23,7 @@ class Order(Struct, frozen=True):
 
 
 @define(eq=False)
-class Drained:
+class Drain:
     _home: Home
     _admission: Admission
     _now: Callable[[], float]
@@ -31,11 +31,11 @@ class Drained:
     log = Logger()
 
     @property
-    def passing(self) -> bool:
-        """Drained for a moment only: nothing on the disk would tell another runner."""
+    def is_temporary(self) -> bool:
+        """Drain for a moment only: nothing on the disk would tell another runner."""
         return self._admission.draining is not None and self._order is None
 
-    def recall(self) -> None:
+    def restore(self) -> None:
         """Go on as the runner before us was told to."""
         try:
             content = read_capped(self._home.runner_drained)
@@ -58,7 +58,7 @@ class Drained:
             )
             self._admission.drain(DRAINED)
 
-    def drain(self, actor: str, keep: bool) -> bool:
+    def begin(self, actor: str, keep: bool) -> bool:
         """Start no more sessions; with `keep` until `resume`, else until then or our end. Whether that is new."""
         new = self._admission.draining is None
         if keep and self._order is None:

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from hapi.protocol.attempt import AttemptEnd, StopOrder
 from hapi.protocol.spawn import (
     MalformedSpawn,
+    RefusalCode,
     Spawned,
     SpawnRefused,
     SpawnRequest,
@@ -19,7 +20,7 @@ from hapi.protocol.spawn import (
     parse_spawn,
 )
 from hapi.runner.attempts.child import Child
-from hapi.runner.storage.journal import Note, unnoted
+from hapi.runner.storage.journal import RecordEvent, discard_event
 
 BY_US = "revive"  # how `asked_by` begins
 TRIES, WITHIN = 3, 3600.0  # revivals of one session by ourselves, in so many seconds
@@ -130,13 +131,13 @@ class Reviver:
     _spawn: Callable[[SpawnRequest, str], Awaitable[SpawnResult]]
     _later: Callable[[float, Callable[[], object]], object]
     _now: Callable[[], float]
-    note: Note = unnoted
+    record_event: RecordEvent = discard_event
     log = Logger()
 
     def offered(self) -> list[Interrupted]:
         return interrupted(self._children, self._now())
 
-    def look(self, at_once: bool) -> None:
+    def offer(self, at_once: bool) -> None:
         """Tell how many there are, and bring them back if that is wanted `at_once`."""
         offered = self.offered()
         if not offered:
@@ -155,14 +156,16 @@ class Reviver:
             (one for one in self.offered() if session_id in (one.session_id, one.attempt)), None
         )
         if one is None:
-            return SpawnRefused("There is no interrupted session of that name", "not_interrupted")
+            return SpawnRefused(
+                "There is no interrupted session of that name", RefusalCode.NOT_INTERRUPTED
+            )
         child = next(child for child in self._children if child.attempt == one.attempt)
         request = child.folder.request
         try:
             wanted = request_for(one, {} if request is None else request.options)
         except MalformedSpawn as error:
             return SpawnRefused(f"The session cannot be started again: {error}")
-        self.note("revive", child, reason=one.reason, actor=actor)
+        self.record_event("revive", child.ids, reason=one.reason, actor=actor)
         return await self._spawn(wanted, f"{BY_US}: {actor}")
 
     async def revive_all(self) -> int:
@@ -176,7 +179,9 @@ class Reviver:
                     session_id=one.session_id,
                     reason=reason,
                 )
-                self.note("revive-refused", session=one.session_id, reason=reason, actor="runner")
+                self.record_event(
+                    "revive-refused", session=one.session_id, reason=reason, actor="runner"
+                )
                 continue
             for left in reversed(range(TRIES - one.tries)):
                 if isinstance(await self.revive(one.session_id, "runner"), Spawned):

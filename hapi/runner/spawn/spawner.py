@@ -19,33 +19,35 @@ from hapi.process import IProcesses, LaunchFailed, LaunchPlan
 from hapi.protocol.spawn import (
     DEFAULT_AGENT,
     NeedsDirectory,
+    RefusalCode,
     SpawnRefused,
     SpawnRequest,
     SpawnResult,
     Worktree,
 )
 from hapi.runner.attempts.child import Child
-from hapi.runner.attempts.registry import Children
+from hapi.runner.attempts.registry import ChildRegistry
 from hapi.runner.config.options import RunnerOptions
-from hapi.runner.spawn.admission import Admission, Place
-from hapi.runner.spawn.agents import Availability
+from hapi.runner.spawn.admission import Admission, Slot
+from hapi.runner.spawn.agents import AgentAvailability
 from hapi.runner.spawn.preparation import Prepared
 from hapi.runner.storage.disk import AtOnce, Disk
-from hapi.runner.storage.journal import Note, unnoted
+from hapi.runner.storage.journal import RecordEvent, discard_event
 from hapi.runner.workspace.directories import prepare_directory
 from hapi.runner.workspace.worktrees import Worktrees
 
 ENDS_WITHIN = 10.0  # seconds a session that is being ended may take, its agent included
 OUTSIDE = SpawnRefused(
-    "Directory is outside this machine's workspace roots", "outside_workspace_roots"
+    "Directory is outside this machine's workspace roots", RefusalCode.OUTSIDE_WORKSPACE_ROOTS
 )
 WORKTREE_OUTSIDE = SpawnRefused(
     "The worktree's repository, or the place beside it, is outside this machine's workspace roots",
-    "outside_workspace_roots",
+    RefusalCode.OUTSIDE_WORKSPACE_ROOTS,
 )
 STOPPED = "Session was stopped while it was being started"
-LATE = SpawnRefused(
-    "The session is still being started; it is listed as soon as it runs", "still_starting"
+STILL_STARTING = SpawnRefused(
+    "The session is still being started; it is listed as soon as it runs",
+    RefusalCode.STILL_STARTING,
 )
 
 
@@ -64,21 +66,21 @@ class Spawner:
     _clock: IReactorTime
     _options: RunnerOptions
     _processes: IProcesses
-    _children: Children
+    _children: ChildRegistry
     _worktrees: Worktrees
-    _availability: Availability
+    _availability: AgentAvailability
     failed: Callable[[SpawnRefused, Child | None], object]
     succeeded: Callable[[Child], object]
     admission: Admission | None = None  # None: everybody is let in
-    note: Note = unnoted
-    closed: str | None = None  # why nothing is started any more
-    under_way: int = 0  # starts that have not been answered
+    record_event: RecordEvent = discard_event
+    closed_reason: str | None = None  # why nothing is started any more
+    pending: int = 0  # starts that have not been answered
     _now: Callable[[], float] = time.time
     _disk: Disk = field(factory=AtOnce)
     _starting: dict[str, Start] = field(factory=dict)  # session id → its start
     log = Logger()
 
-    def use(self, options: RunnerOptions, availability: Availability) -> None:
+    def reconfigure(self, options: RunnerOptions, availability: AgentAvailability) -> None:
         """What starts from now on gets these."""
         self._options, self._availability = options, availability
 
@@ -86,7 +88,7 @@ class Spawner:
         """Whether somebody is about to go on with that session."""
         return session_id in self._starting
 
-    def call_off(self, session_id: str) -> bool:
+    def cancel(self, session_id: str) -> bool:
         """Nothing comes of a start of that session that has no process yet; False when there is none such."""
         start = self._starting.get(session_id)
         if start is None:
@@ -94,7 +96,7 @@ class Spawner:
         start.unwanted = STOPPED
         start.answer.fire(SpawnRefused(STOPPED))
         if self.admission is not None:
-            self.admission.look()
+            self.admission.process_queue()
         return True
 
     async def spawn_within(
@@ -106,7 +108,7 @@ class Spawner:
                 seconds, self._clock
             )
         except TimeoutError:
-            return LATE
+            return STILL_STARTING
 
     async def spawn(self, request: SpawnRequest, asked_by: str) -> SpawnResult:
         """Start a session, or join the start or the life of the one that is asked for. A caller that gives up cancels nothing.
@@ -135,7 +137,7 @@ class Spawner:
             del self._starting[key]
 
     def _living(self, key: str) -> Child | None:
-        living = self._children.living(key)
+        living = self._children.find_live(key)
         return None if living is None or living.state == "refused" else living
 
     async def _last_one_gone(self, key: str | None) -> bool:
@@ -159,7 +161,7 @@ class Spawner:
 
     def _begin(self, request: SpawnRequest, directory: str, asked_by: str) -> Start:
         start = Start()
-        self.under_way += 1
+        self.pending += 1
         starting = Deferred.fromCoroutine(self._start(start, request, directory, asked_by))
         starting.addErrback(self._broke).addCallback(self._told, request, directory, asked_by)
         starting.addCallback(self._begun, start.answer)
@@ -182,16 +184,16 @@ class Spawner:
         facts["directory"] = directory
         match result:
             case SpawnRefused(message, code):
-                self.note("spawn-refused", reason=message, code=code, **facts)
+                self.record_event("spawn-refused", reason=message, code=code, **facts)
             case NeedsDirectory():
-                self.note(
+                self.record_event(
                     "spawn-refused",
                     reason="the directory is missing, and making it was not allowed",
                     **facts,
                 )
 
     def _begun(self, result: SpawnResult, answer: OneShotObserver[SpawnResult]) -> None:
-        self.under_way -= 1
+        self.pending -= 1
         answer.fire(result)
 
     def _broke(self, reason: Failure) -> SpawnResult:
@@ -200,14 +202,14 @@ class Spawner:
 
     def _hindrance(self, start: Start) -> SpawnRefused | None:
         """What came up while the start waited for something."""
-        reason = start.unwanted or self.closed
+        reason = start.unwanted or self.closed_reason
         return SpawnRefused(reason) if reason is not None else None
 
     async def _start(
         self, start: Start, request: SpawnRequest, directory: str, asked_by: str
     ) -> SpawnResult:
-        if self.closed is not None:
-            return SpawnRefused(self.closed)
+        if self.closed_reason is not None:
+            return SpawnRefused(self.closed_reason)
         if not await self._last_one_gone(request.requested_id):
             return SpawnRefused(
                 f"The process of this session is being ended and still runs after {ENDS_WITHIN:.0f} s"
@@ -217,7 +219,7 @@ class Spawner:
             self.failed(refusal, None)
             return refusal
         place = (
-            await self.admission.enter(lambda: start.unwanted is None)
+            await self.admission.admit(lambda: start.unwanted is None)
             if self.admission is not None
             else None
         )
@@ -227,11 +229,11 @@ class Spawner:
             return await self._start_in(place, start, request, directory, asked_by)
         finally:
             if place is not None:
-                place.give_back()
+                place.release()
 
     async def _start_in(
         self,
-        place: Place | None,
+        place: Slot | None,
         start: Start,
         request: SpawnRequest,
         directory: str,
@@ -287,7 +289,7 @@ class Spawner:
         worktree: Worktree | None,
         linked: bool,
         asked_by: str,
-        place: Place | None,
+        place: Slot | None,
     ) -> SpawnResult:
         cwd = worktree.path if worktree else directory
         earlier = self._worktree_of(request.requested_id, cwd) if worktree is None else None
@@ -314,12 +316,12 @@ class Spawner:
         if (refused := refused or hindrance) is not None:
             await self._disk.do(folder.remove)
             return refused
-        child = prepared.child(folder, self._clock, self.give_up)
+        child = prepared.child(folder, self._clock, self.lease_expired)
         environment = prepared.environment(child)
         self._children.add(child)
-        self.note("spawn", child, actor=asked_by, agent=child.agent, directory=cwd)
+        self.record_event("spawn", child.ids, actor=asked_by, agent=child.agent, directory=cwd)
         if place is not None:
-            place.give_back()
+            place.release()
         try:
             with self._options.roots.pinned(cwd, prepared.top) as pinned:
                 plan = LaunchPlan(
@@ -346,16 +348,16 @@ class Spawner:
         """There is no process; of one that was there all the same, and was ended, it is told how."""
         process = child.folder.process
         if process is None:
-            await self._children.never_was(child)
+            await self._children.launch_failed(child)
             return
         child.identity, child.holder = process.child, process.holder
         self._children.add(child)
         child.launching.fire(True)
-        await self._children.ended_unseen(child)
+        await self._children.process_vanished(child)
 
     def _worktree_of(self, session_id: str | None, path: str) -> Worktree | None:
         """The worktree at `path` that we made for an earlier process of this session: it goes on there."""
-        earlier = self._children.named(session_id) if session_id is not None else []
+        earlier = self._children.find_all(session_id) if session_id is not None else []
         found = next(
             (
                 one.worktree
@@ -371,12 +373,14 @@ class Spawner:
         )
         return found if is_there else None
 
-    def give_up(self, child: Child) -> None:
+    def lease_expired(self, child: Child) -> None:
         self.log.warn(
             "Process {pid} announced no session in time", pid=child.pid, attempt=child.attempt
         )
         ending = Deferred.fromCoroutine(
-            self._children.end(child, reason="start lease over", actor="runner", method="lease")
+            self._children.terminate(
+                child, reason="start lease over", actor="runner", method="lease"
+            )
         )
         ending.addErrback(
             lambda reason: self.log.failure(

@@ -15,27 +15,39 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
-from attrs import define, field, frozen
+from attrs import asdict, define, field, frozen
 from twisted.logger import Logger
 
 from hapi.home import PRIVATE_FILE, Home
 from hapi.protocol.attempt import AttemptEnd, AttemptSession, StopOrder
 from hapi.redaction import Secrets
-from hapi.runner.attempts.child import Child
 
 LARGEST = 4 << 20  # bytes; then it becomes events.jsonl.1, and the one before that is gone
 LONGEST = 2000  # characters of a reason
 READ_BACK = 256 << 10  # bytes of the last lines that are looked at for ends
 
 
-class Note(Protocol):
-    """Tells the journal. `event` is a word like `spawn-refused`; facts that are None are left out."""
+@frozen
+class AttemptIds:
+    """The names under which an event of an attempt is recorded."""
 
-    def __call__(self, event: str, child: Child | None = None, **facts: Any) -> object: ...
+    attempt: str
+    session: str | None = None
+    pid: int | None = None
 
 
-def unnoted(event: str, child: Child | None = None, **facts: Any) -> None:
-    """For whoever keeps no journal."""
+class RecordEvent(Protocol):
+    """Writes one event into the journal.
+
+    `event` is a word like `spawn-refused`, `ids` name the attempt that it concerns. Facts that
+    are None are left out.
+    """
+
+    def __call__(self, event: str, ids: AttemptIds | None = None, **facts: Any) -> object: ...
+
+
+def discard_event(event: str, ids: AttemptIds | None = None, **facts: Any) -> None:
+    """Record nothing: the `RecordEvent` of a part that has no journal."""
 
 
 @frozen
@@ -122,15 +134,11 @@ class Journal:
     trouble: str | None = None  # why the last line was not written
     log = Logger()
 
-    def note(self, event: str, child: Child | None = None, **facts: Any) -> None:
+    def record(self, event: str, ids: AttemptIds | None = None, **facts: Any) -> None:
         """Add a line. A disk that refuses is told once, and stops nothing."""
         line: dict[str, Any] = {"time": round(self._now(), 3), "event": event}
-        if child is not None:
-            line |= {
-                "attempt": child.attempt,
-                "session": child.session_id or child.requested_id,
-                "pid": child.pid,
-            }
+        if ids is not None:
+            line |= asdict(ids)
         line |= facts
         told = {
             key: value[:LONGEST] if isinstance(value, str) else value

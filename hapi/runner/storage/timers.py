@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 
 @define
-class Later:
+class ScheduledCalls:
     """`later(seconds, call)`: as callLater, unless everything was called off by then."""
 
     _clock: IReactorTime
@@ -19,7 +19,7 @@ class Later:
         self._calls = [other for other in self._calls if other.active()]
         self._calls.append(self._clock.callLater(seconds, call))
 
-    def call_off(self) -> None:
+    def cancel_all(self) -> None:
         for call in self._calls:
             if call.active():
                 call.cancel()

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 from hapi.protocol.machine import RunnerFacts
 from hapi.redaction import escape_control
-from hapi.runner.storage.journal import Note, unnoted
+from hapi.runner.storage.journal import RecordEvent, discard_event
 
 MOST = 16  # whom we remember; more are told of by those
 
@@ -42,7 +42,7 @@ class Namesakes:
     _home: str
     _speak: Callable[[], object]
     is_ours: Callable[[int], bool] = field(default=lambda pid: False)
-    note: Note = unnoted
+    record_event: RecordEvent = discard_event
     _known: dict[Namesake, str] = field(factory=dict)  # → where it runs
     log = Logger()
 
@@ -56,7 +56,7 @@ class Namesakes:
                 self.log.info(
                     "The other runner of this machine, process {pid}, has left", pid=found.pid
                 )
-                self.note("namesake-left", pid=found.pid)
+                self.record_event("namesake-left", pid=found.pid)
             return
         if found in self._known or len(self._known) >= MOST:
             return
@@ -67,7 +67,9 @@ class Namesakes:
             pid=found.pid,
             where=where,
         )
-        self.note("namesake", pid=found.pid, reason=f"it speaks for the same machine{where}")
+        self.record_event(
+            "namesake", pid=found.pid, reason=f"it speaks for the same machine{where}"
+        )
         self._speak()
 
     def warnings(self) -> list[str]:

@@ -19,7 +19,7 @@ from hapi.process import Exit, IProcesses
 from hapi.protocol.attempt import AttemptTold, StopOrder
 from hapi.redaction import escape_control
 from hapi.runner.attempts.child import Child
-from hapi.runner.attempts.registry import Children
+from hapi.runner.attempts.registry import ChildRegistry
 
 TRIES = 5  # writes of one row that others write as well
 BY_A_SIGNAL = "Hub restart"  # what a session says that was sent SIGTERM and found no order
@@ -124,7 +124,7 @@ class Obituaries:
     """One end after another; those that could not be told wait for the link. `_starting(id)`: somebody goes on with it here."""
 
     _processes: IProcesses
-    _children: Children
+    _children: ChildRegistry
     _machine_id: Callable[[], str]
     _hub: Callable[[], Hub | None]
     _starting: Callable[[str], bool]
@@ -236,7 +236,7 @@ class Obituaries:
 
     def _goes_on(self, session_id: str) -> bool:
         """Whether a process of this machine is, or is about to be, this session."""
-        return self._children.living(session_id) is not None or self._starting(session_id)
+        return self._children.find_live(session_id) is not None or self._starting(session_id)
 
 
 def _names(child: Child) -> list[str]:

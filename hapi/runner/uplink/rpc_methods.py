@@ -14,7 +14,7 @@ from hapi.protocol.spawn import (
     rpc_spawn_answer,
 )
 from hapi.runner.config.options import RunnerOptions
-from hapi.runner.spawn.agents import Availability
+from hapi.runner.spawn.agents import AgentAvailability
 from hapi.runner.workspace.browse import list_directory, path_exists
 from hapi.runner.workspace.cursor import chat_store_status
 
@@ -28,7 +28,7 @@ class Runner(Protocol):
     @property
     def options(self) -> RunnerOptions: ...
     @property
-    def availability(self) -> Availability: ...
+    def availability(self) -> AgentAvailability: ...
     async def spawn(
         self, request: SpawnRequest, asked_by: str, within: float | None = None
     ) -> SpawnResult: ...
@@ -57,7 +57,7 @@ def offer_methods(rpc: RpcTable, runner: Runner) -> None:
         runner.stop_soon(HUB)
         return {"message": "Runner stop request acknowledged"}
 
-    rpc.add("agent-availability", runner.availability.answer)
+    rpc.add("agent-availability", runner.availability.response)
     rpc.add("path-exists", lambda params: path_exists(options.roots, params))
     rpc.add("cursor-chat-store-status", lambda params: chat_store_status(options.roots, params))
     rpc.add("list-directory", lambda params: list_directory(options.roots, params))

@@ -18,7 +18,7 @@ from hapi.protocol.spawn import SpawnRefused
 from hapi.runner.attempts.child import Child
 from hapi.runner.config.options import RunnerOptions
 from hapi.runner.storage.counters import Tally
-from hapi.runner.storage.journal import Note
+from hapi.runner.storage.journal import RecordEvent
 from hapi.runner.uplink.machine import Machine
 
 FAREWELL, CLOSE_LINK = 0.5, 0.4  # seconds; npm's `runner stop` sends SIGKILL after 2.0
@@ -37,7 +37,7 @@ class HubSide:
     _tally: Tally
     _now: Callable[[], float]
     _offer: Callable[[RpcTable], object]
-    _note: Note
+    _record_event: RecordEvent
     _is_ours: Callable[[int], bool]  # whether a process is the other side of a hand-off
     on_registered: Callable[[], object] = field(default=lambda: None)
     machine: Machine | None = None
@@ -57,7 +57,10 @@ class HubSide:
         self._tally.follow(self.machine.link)
         self.machine.link.on_status(self._linked)
         self.machine.on_registered = self.on_registered
-        self.machine.namesakes.note, self.machine.namesakes.is_ours = self._note, self._is_ours
+        self.machine.namesakes.record_event, self.machine.namesakes.is_ours = (
+            self._record_event,
+            self._is_ours,
+        )
         self.machine.start()
 
     def warnings(self) -> list[str]:

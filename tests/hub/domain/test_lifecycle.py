@@ -11,8 +11,7 @@ from twisted.internet.task import Clock
 from hapi.hub.store.interface import StoreFailed
 from hapi.hub.store.rows import VersionMismatch
 from hapi.hub.store.sqlite import SqliteStore
-from hapi.runner.spawn.admission import DRAINING, MEMORY, QUEUE_FULL, SESSIONS
-from hapi.runner.spawn.spawner import LATE
+from hapi.protocol.spawn import RefusalCode
 from tests.support.hub_stage import MemoryPeer, Stage
 
 ARCHIVED = {
@@ -407,7 +406,7 @@ def test_a_row_that_takes_over_an_agent_s_session_absorbs_the_old_one() -> None:
         ({"type": "error", "errorMessage": "m", "code": "agent_unavailable", "agent": "kimi"},
          {"type": "error", "message": "m", "code": "agent_unavailable", "agent": "kimi"}),
         *(({"type": "error", "errorMessage": "m", "code": code}, {"type": "error", "message": "m", "code": code})
-          for code in (SESSIONS, MEMORY, QUEUE_FULL, DRAINING, LATE.code)),
+          for code in (RefusalCode.SESSION_LIMIT, RefusalCode.MEMORY_LIMIT, RefusalCode.QUEUE_FULL, RefusalCode.DRAINING, RefusalCode.STILL_STARTING)),
         ({"type": "error", "errorMessage": "m", "code": "secret", "agent": "kimi"}, {"type": "error", "message": "m"}),
         ({"type": "requestToApproveDirectoryCreation", "directory": "/d"},
          {"type": "error", "message": "Directory creation requires approval: /d"}),

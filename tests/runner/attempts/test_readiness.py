@@ -42,7 +42,7 @@ def test_a_report_after_the_looking_is_found_by_whoever_asks(stage):
     child = stage.started("s1")
     in_steps(stage, 125)
     child.folder.report = AttemptReport(at=200.0, ready=True)
-    stage.reports.look_at(stage.children.live())
+    stage.reports.refresh(stage.children.live())
     assert child.state == "ready"
 
 
@@ -64,7 +64,7 @@ def test_a_broken_report_changes_nothing__S11(stage):
 def test_a_session_is_ready_again_for_the_next_runner(stage):
     child = stage.started("s1")
     child.folder.report = AttemptReport(at=2.0, ready=True)
-    stage.children.leave()
+    stage.children.detach()
     stage.restart()
     assert stage.adopt() == 1
     in_steps(stage, 1)
@@ -132,7 +132,7 @@ def test_an_announcement_an_hour_late_is_never_promoted__W01(home):
     in_steps(stage, 3600, step=60)
     assert isinstance(stage.announce(child.pid, "late"), Rejected)
     assert stage.children.listed() == []
-    stage.children.leave()
+    stage.children.detach()
     stage.restart()  # and not by the next runner either
     stage.adopt()
     assert isinstance(stage.announce(child.pid, "late"), Rejected)
@@ -143,7 +143,7 @@ def test_an_announcement_an_hour_late_is_never_promoted__W01(home):
 def test_the_lease_runs_on_when_the_runner_restarts__W08(stage):
     stage.spawn()
     in_steps(stage, 10)
-    stage.children.leave()
+    stage.children.detach()
     stage.restart()
     assert stage.adopt() == 1
     in_steps(stage, 4)
@@ -155,7 +155,7 @@ def test_the_lease_runs_on_when_the_runner_restarts__W08(stage):
 def test_a_session_launched_before_the_restart_may_still_announce_itself__W08(stage):
     stage.spawn()
     in_steps(stage, 10)
-    stage.children.leave()
+    stage.children.detach()
     stage.restart()
     stage.adopt()
     stage.announce(stage.pid, "s1")

@@ -112,7 +112,7 @@ def test_an_exit_without_its_holder_is_recorded_as_the_kernel_tells_it_or_as_unk
 def test_how_a_session_of_a_terminal_ended_is_what_the_kernel_tells__C15(stage):
     terminal = stage.processes.add("hapi")
     stage.announce(terminal.pid, "t", startedBy="terminal")
-    child = stage.children.living("t")
+    child = stage.children.find_live("t")
     stage.processes.exit(terminal, signal="SIGKILL")
     assert (child.folder.end.exit_code, child.folder.end.signal) == (None, "SIGKILL")
 
@@ -122,7 +122,7 @@ def test_live_sessions_are_taken_over__C14(stage):
     terminal = stage.processes.add("hapi")
     stage.announce(terminal.pid, "t", startedBy="terminal")
     stage.processes.exit(children[0].identity, 0)
-    stage.children.leave()
+    stage.children.detach()
     gone = children[1].identity
     stage.processes.exit(gone, 7)
     stage.restart()
@@ -141,7 +141,7 @@ def test_live_sessions_are_taken_over__C14(stage):
 
 def test_a_taken_over_session_ends_like_any_other__C14(stage):
     child = stage.started("s1")
-    stage.children.leave()
+    stage.children.detach()
     stage.restart()
     stage.adopt()
     stage.processes.exit(child.identity, 5)
@@ -151,7 +151,7 @@ def test_a_taken_over_session_ends_like_any_other__C14(stage):
 
 def test_a_reused_pid_is_not_taken_over__P04(stage):
     child = stage.started("s1")
-    stage.children.leave()
+    stage.children.detach()
     stage.processes.exit(child.identity, 0)
     stranger = stage.processes.add("stranger", pid=child.identity.pid)
     stage.restart()
@@ -163,7 +163,7 @@ def test_a_reused_pid_is_not_taken_over__P04(stage):
 
 def test_sessions_of_an_earlier_boot_ended_with_the_machine__V06(stage):
     child = stage.started("s1")
-    stage.children.leave()
+    stage.children.detach()
     stage.restart()
     assert stage.adopt(boot_id="another") == 0
     assert child.folder.stop.reason == MACHINE_STOPPED
@@ -175,7 +175,7 @@ def test_sessions_of_an_earlier_boot_ended_with_the_machine__V06(stage):
 def test_a_reason_written_before_the_machine_stopped_stands__V06(stage):
     child = stage.started("s1")
     child.folder.stop = StopOrder("user wanted it", "user", "hub", 1.0)
-    stage.children.leave()
+    stage.children.detach()
     stage.restart()
     stage.adopt(boot_id="another")
     assert child.folder.stop.reason == "user wanted it"
@@ -183,7 +183,7 @@ def test_a_reason_written_before_the_machine_stopped_stands__V06(stage):
 
 def test_unknown_is_not_gone__C13(stage):
     child = stage.started("s1")
-    stage.children.leave()
+    stage.children.detach()
     stage.processes.entry(child.identity).hidden = True
     stage.restart()
     assert stage.adopt() == 1
@@ -215,7 +215,7 @@ def test_a_launch_that_was_not_written_down_is_found_by_its_mark__S11(stage):
 )
 def test_a_broken_record_stops_no_start__S05(stage, name):
     stage.started("s1")
-    stage.children.leave()
+    stage.children.detach()
     (stage.folder.path / name).write_bytes(b"\xff{")
     stage.restart()
     stage.adopt()
@@ -225,7 +225,7 @@ def test_a_stop_that_the_runner_did_not_live_to_finish_is_finished(home):
     stage = Stage(home, programs={"session": FakeProgram(ignores_sigterm=True)})
     child = stage.started("s1")
     stage.stop("s1")
-    stage.children.leave()
+    stage.children.detach()
     stage.restart()
     stage.adopt()
     stage.clock.advance(4.0)
@@ -235,7 +235,7 @@ def test_a_stop_that_the_runner_did_not_live_to_finish_is_finished(home):
 
 def lose(stage, *names):
     """The runner is gone and so are these files; the next one begins."""
-    stage.children.leave()
+    stage.children.detach()
     for name in names:
         (stage.folder.path / name).write_bytes(b"{garbage")
     stage.restart()
@@ -271,7 +271,7 @@ def test_one_that_works_is_not_overdue_however_young__S02_S05(stage):
 
 def test_one_that_was_just_started_and_shows_nothing_has_its_lease__S11(stage):
     stage.spawn()
-    stage.children.leave()
+    stage.children.detach()
     stage.restart()
     stage.adopt()
     stage.pass_time(100.0)
@@ -303,7 +303,7 @@ def test_a_session_whose_request_is_not_readable_is_taken_over__S05(stage):
 
 def test_an_attempt_without_request_and_process_is_nothing__S05(stage):
     stage.started("s1")
-    stage.children.leave()
+    stage.children.detach()
     stage.processes.table.clear()
     lose(stage, "request.json")
     assert list(stage.children) == []
@@ -328,9 +328,9 @@ def test_a_forgotten_child_has_no_name_left(stage):
     stage.children.forget(child)
     assert list(stage.children) == []
     assert (
-        stage.children.named("s1")
-        == stage.children.named("e1")
-        == stage.children.named(f"PID-{child.identity.pid}")
+        stage.children.find_all("s1")
+        == stage.children.find_all("e1")
+        == stage.children.find_all(f"PID-{child.identity.pid}")
         == []
     )
 
@@ -405,7 +405,7 @@ def test_every_end_is_told_once(stage):
     ends = []
     child.gone.when_fired().addCallback(ends.append)
     stage.processes.exit(child.identity, 1)
-    stage.children.ended(child, child.exit)
+    stage.children.mark_ended(child, child.exit)
     assert len(ends) == 1
     assert isinstance(result_of(answer), SpawnRefused)
 
@@ -416,7 +416,7 @@ def test_the_list_is_made_anew_when_anything_of_it_has_changed__M01(stage):
     assert stage.children.listed() is listed, "nothing has happened"
     first.life.ready()
     assert [each.state for each in stage.children.listed()] == ["ready", "announced"]
-    stage.children.reported(second, "s3", second.identity)
+    stage.children.record_session(second, "s3", second.identity)
     assert [each.happy_session_id for each in stage.children.listed()] == ["s1", "s3"]
     assert result_of(stage.stop("s1")) == "stopped"
     assert [each.happy_session_id for each in stage.children.listed()] == ["s3"]

@@ -30,8 +30,8 @@ from hapi.home import Home
 from hapi.process import ProcessIdentity
 from hapi.protocol.spawn import Spawned, SpawnRefused
 from hapi.runner.attempts.retention import Retention
+from hapi.runner.config.limits import AdmissionLimits
 from hapi.runner.control.announcements import Accepted, Rejected
-from hapi.runner.spawn.admission import Limits
 from tests.support.garbage import RELEASE
 from tests.support.runner_stage import Stage, result_of
 
@@ -75,17 +75,19 @@ class World(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.place = Path(tempfile.mkdtemp(prefix="hapi-machine-", dir=SHM))
-        self.stage = Stage(Home(self.place / "home").prepare(), limits=Limits(sessions=LIMIT))
+        self.stage = Stage(
+            Home(self.place / "home").prepare(), limits=AdmissionLimits(sessions=LIMIT)
+        )
         self.listen()
 
     def teardown(self) -> None:
         if hasattr(self, "place"):
-            self.stage.children.leave()
+            self.stage.children.detach()
             shutil.rmtree(self.place)
 
     def listen(self) -> None:
-        self.stage.children.note = lambda event, child=None, **facts: self.notes.update(
-            [(event, child.attempt)] if child else []
+        self.stage.children.record_event = lambda event, ids=None, **facts: self.notes.update(
+            [(event, ids.attempt)] if ids else []
         )
 
     # --- what there is
@@ -201,7 +203,7 @@ class World(RuleBasedStateMachine):
         assert (
             self.stage.announce(identity.pid, f"s{self.names}", startedBy="terminal") == Accepted()
         )
-        folder = self.stage.children.named(f"s{self.names}")[0].folder
+        folder = self.stage.children.find_all(f"s{self.names}")[0].folder
         self.sessions.append(
             Known(folder, identity, self.stage.clock.seconds(), f"s{self.names}", terminal=True)
         )
@@ -260,7 +262,7 @@ class World(RuleBasedStateMachine):
     @rule(dying=st.lists(numbers, max_size=3), reused=st.booleans())
     def another_runner(self, dying: list[int], reused: bool) -> None:
         """This one leaves or is killed; some sessions end meanwhile, and pids come round; the next one reads the folders."""
-        self.stage.children.leave()
+        self.stage.children.detach()
         for one in self.those(alive=True):
             one.answer = None  # its caller was told that the runner leaves
         for number in dying:

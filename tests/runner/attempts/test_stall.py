@@ -5,10 +5,10 @@ import os
 import pytest
 
 from hapi.protocol.attempt import AttemptReport
-from hapi.runner.attempts.stall import Thresholds, activity, stuck
+from hapi.runner.attempts.stall import StallThresholds, activity, stuck
 from tests.support.runner_stage import Stage
 
-AFTER = Thresholds(silent=300, approval=600, queued=60)
+AFTER = StallThresholds(silent=300, approval=600, queued=60)
 
 
 def report(**facts):
@@ -61,10 +61,10 @@ def test_what_a_session_does_is_told_with_its_beginning(facts, doing, since):
 
 
 def test_thresholds_are_settings_and_nonsense_is_left_out():
-    assert Thresholds.read(
+    assert StallThresholds.read(
         {"stuckAfter": {"silent": 30, "approval": "x", "queued": -1, "other": 5}}
-    ) == Thresholds(silent=30.0)
-    assert Thresholds.read({"stuckAfter": []}) == Thresholds.read({}) == Thresholds()
+    ) == StallThresholds(silent=30.0)
+    assert StallThresholds.read({"stuckAfter": []}) == StallThresholds.read({}) == StallThresholds()
 
 
 def test_the_list_says_what_a_session_does_and_that_it_is_stuck(home):

@@ -31,7 +31,7 @@ def test_a_session_may_go_on_under_another_id(stage):
     child = stage.started("s1")
     assert stage.announce(stage.pid, "s2") == Accepted()
     assert [one.happy_session_id for one in stage.children.listed()] == ["s2"]
-    assert stage.children.living("s1") is child is stage.children.living("s2")
+    assert stage.children.find_live("s1") is child is stage.children.find_live("s2")
 
 
 def test_a_claim_to_be_runner_started_is_refused_and_nobody_signalled__W03(stage):
@@ -122,7 +122,7 @@ def test_a_pid_that_was_reused_since_the_spawn_is_not_the_child__W05(stage):
     assert isinstance(stage.announce(pid, "s1"), Rejected)
     assert stage.processes.entry(stranger).signals == []
     assert child != stranger
-    stage.children.leave()
+    stage.children.detach()
 
 
 @pytest.mark.parametrize("pid", [-1, 1, 10**30, "12", 1.5, True, False, [], {}, 1 << 40])
@@ -182,7 +182,7 @@ def test_an_announcement_that_is_faster_than_the_launch_still_counts__W07(stage,
 def test_an_announcement_after_a_restart_of_the_runner_is_taken__W08(stage):
     stage.spawn()
     pid = stage.pid
-    stage.children.leave()
+    stage.children.detach()
     stage.restart()
     assert stage.adopt() == 1
     assert stage.announce(pid, "s1") == Accepted()
@@ -193,7 +193,7 @@ def test_the_lease_runs_on_from_the_launch_over_a_restart__W08(stage):
     stage.spawn()
     child = stage.folder.process.child
     stage.pass_time(10.0)
-    stage.children.leave()
+    stage.children.detach()
     stage.restart()
     stage.adopt()
     stage.pass_time(4.0)
@@ -213,7 +213,7 @@ def test_one_process_with_several_sessions(stage):
     child = stage.started("s1", agent="codex")
     several = {"capabilities": {"concurrentClients": True}}
     assert stage.announce(stage.pid, "s2", **several) == Accepted()
-    assert stage.children.living("s2") is child
+    assert stage.children.find_live("s2") is child
     assert stage.announce(stage.pid, "s2", lifecycleState="archived", **several) == Accepted()
-    assert stage.children.living("s2") is None
-    assert stage.children.living("s1") is child
+    assert stage.children.find_live("s2") is None
+    assert stage.children.find_live("s1") is child

@@ -159,7 +159,7 @@ class World:
         for child in self.service.children.live():
             if child.session_id is None and child.identity is not None and child.identity.pid % 4:
                 child.life.announced(f"s-{child.attempt}")
-                self.service.children.reported(child, f"s-{child.attempt}", child.identity)
+                self.service.children.record_session(child, f"s-{child.attempt}", child.identity)
 
     def end_sessions(self) -> None:
         for child in self.service.children.live():
@@ -310,7 +310,7 @@ async def test_garbage_on_a_real_socket_harms_nobody_who_asks_afterwards__X10_X1
     """A few hundred of the same requests through the kernel: who they come from is looked up as always."""
     garbage, samples = Garbage("sockets"), bodies(world)
     right = [body for listed in samples.values() for body in listed]
-    resource = control_resource(world.service.desk)
+    resource = control_resource(world.service.api)
     site = ControlSite(
         reactor, Guarded(os.geteuid(), lambda: PORT, "token", lambda: resource), PeerLookup()
     )

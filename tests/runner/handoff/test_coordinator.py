@@ -59,7 +59,7 @@ def test_after_a_failure_it_serves_as_before_and_tells__H01(scene):
     scene.replacements[0].dies("it ended with exit code 1")
     scene.advance(1)
     assert scene.reactor.port.reading
-    assert scene.service.sessions.spawner.closed is None
+    assert scene.service.sessions.spawner.closed_reason is None
     assert scene.home.npm_lock.read_text() == str(os.getpid())
     assert scene.run.state["pid"] == os.getpid()
     assert "claimed again" in scene.run.machine.said
@@ -99,8 +99,8 @@ def test_a_start_that_is_under_way_is_finished_first__H10(scene):
     assert scene.reactor.port.reading  # its announcement must come in
     assert_waiting(answer)
     assert (
-        scene.service.sessions.spawner.closed == TRY_AGAIN
-        or scene.service.sessions.spawner.closed is None
+        scene.service.sessions.spawner.closed_reason == TRY_AGAIN
+        or scene.service.sessions.spawner.closed_reason is None
     )
     scene.replacements[0].dies()
     scene.advance(1)
@@ -142,14 +142,14 @@ def test_without_the_hub_nothing_is_tried(scene):
 
 
 def test_a_runner_that_is_drained_for_a_restart_is_not_replaced(scene):
-    scene.service.desk.drain("control: pid 1", keep=False)
+    scene.service.api.drain("control: pid 1", keep=False)
     scene.upgrade()
     assert scene.replacements == []
     assert "drained" in scene.handoff()["waitsFor"]
 
 
 def test_a_drained_runner_is_replaced_by_a_drained_one(scene):
-    scene.service.desk.drain("control: pid 1")
+    scene.service.api.drain("control: pid 1")
     scene.upgrade()
     assert len(scene.replacements) == 1
     assert scene.run.home.runner_drained.exists()
@@ -253,7 +253,7 @@ def test_under_a_supervisor_it_asks_for_a_restart_once_no_session_is_live__H07_V
 )
 def test_the_pages_restart_button_ends_it_so_that_a_supervisor_starts_it_again__V02(home, by, code):
     scene = Scene(home, by)
-    scene.service.desk.stop_soon("hub")
+    scene.service.api.stop_soon("hub")
     scene.advance(3)
     assert scene.run.retired == [code]
 

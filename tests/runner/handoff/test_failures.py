@@ -116,10 +116,10 @@ class Sessions:
 
     def __init__(self):
         self.refused = []
-        self.spawner = SimpleNamespace(under_way=1, closed=None)
+        self.spawner = SimpleNamespace(pending=1, closed_reason=None)
         self.admission = SimpleNamespace(refuse_all=self.refused.append)
         self.disk = SimpleNamespace(do=self.do)
-        self.children = SimpleNamespace(untold=None)
+        self.children = SimpleNamespace(deferred_ends=None)
 
     async def do(self, act):
         return act()
@@ -170,21 +170,21 @@ def test_starts_that_take_long_are_finished_and_no_more_begin__H10(home):
     runner, clock = Runner(home), Clock()
     quiet = Deferred.fromCoroutine(predecessor_of(runner, clock).fall_quiet())
     clock.pump([0.5] * 10)
-    assert (runner.sessions.spawner.closed, runner.sessions.refused) == (None, [])
+    assert (runner.sessions.spawner.closed_reason, runner.sessions.refused) == (None, [])
     clock.advance(0.5)
-    assert runner.sessions.spawner.closed == TRY_AGAIN
+    assert runner.sessions.spawner.closed_reason == TRY_AGAIN
     assert runner.sessions.refused == [SpawnRefused(TRY_AGAIN)]
     assert_waiting(quiet)
-    runner.sessions.spawner.under_way = 0
+    runner.sessions.spawner.pending = 0
     clock.advance(0.5)
     result_of(quiet)
-    assert runner.sessions.children.untold == []
+    assert runner.sessions.children.deferred_ends == []
 
 
 def test_callers_who_are_being_answered_get_their_answer_first__H10(home):
     site, clock = SimpleNamespace(parting=False, busy=True), Clock()
     runner = Runner(home, site=site)
-    runner.sessions.spawner.under_way = 0
+    runner.sessions.spawner.pending = 0
     quiet = Deferred.fromCoroutine(predecessor_of(runner, clock).fall_quiet())
     clock.advance(60)
     assert site.parting

@@ -5,14 +5,15 @@ from pathlib import Path
 import pytest
 
 from hapi.protocol.spawn import Spawned, SpawnRefused
+from hapi.runner.config.limits import AdmissionLimits, format_size, parse_size
 from hapi.runner.config.options import RunnerOptions
-from hapi.runner.spawn.admission import Limits, as_size, free_memory, read_size
+from hapi.runner.spawn.memory import available_memory
 from hapi.settings import NotConfigured
 from tests.support.runner_stage import Stage, assert_waiting, result_of
 
 
 def staged(home, **limits):
-    return Stage(home, limits=Limits(**limits))
+    return Stage(home, limits=AdmissionLimits(**limits))
 
 
 def test_no_more_sessions_than_allowed_and_the_refusal_says_so__M01(home):
@@ -21,7 +22,7 @@ def test_no_more_sessions_than_allowed_and_the_refusal_says_so__M01(home):
     refused = result_of(stage.spawn())
     assert (refused.code, len(stage.processes.launched)) == ("session_limit", 2)
     assert "2 of at most 2 sessions" in refused.message
-    stage.processes.exit(stage.children.named("s1")[0].identity, 0)
+    stage.processes.exit(stage.children.find_all("s1")[0].identity, 0)
     stage.started("s3")
     assert len(stage.children.listed()) == 2
 
@@ -35,7 +36,7 @@ def test_starts_count_before_they_have_announced_themselves__M01(home):
 
 
 def test_a_start_that_fails_gives_its_place_back__C08(home):
-    stage = Stage(home, programs=(), limits=Limits(sessions=1))
+    stage = Stage(home, programs=(), limits=AdmissionLimits(sessions=1))
     for _ in range(3):
         assert "no PID returned" in result_of(stage.spawn()).message
 
@@ -51,7 +52,7 @@ def test_too_little_memory_is_a_refusal_with_the_figures__M01(home):
     stage.free = 1 << 30
     refused = result_of(stage.spawn())
     assert (refused.code, stage.processes.launched) == ("memory_limit", [])
-    assert "1G of memory left, less than 2G" in refused.message
+    assert "1G of free memory, less than the required 2G" in refused.message
     stage.free = None  # nobody can tell
     stage.started("s1")
 
@@ -68,14 +69,14 @@ def test_the_queue_lets_in_in_order_and_refuses_beyond_its_length__M01(home):
     first, second, third = stage.spawn(asked_by="1"), stage.spawn(asked_by="2"), stage.spawn()
     refused = result_of(third)
     assert refused.code == "queue_full"
-    assert "2 starts wait for a place already" in refused.message
+    assert "2 starts are waiting already" in refused.message
     assert_waiting(first), assert_waiting(second)
-    stage.processes.exit(stage.children.named("s1")[0].identity, 0)
+    stage.processes.exit(stage.children.find_all("s1")[0].identity, 0)
     assert stage.children.live()[-1].folder.request.asked_by == "1"
     stage.announce(stage.pid, "s2")
     assert result_of(first) == Spawned("s2")
     assert_waiting(second)
-    stage.processes.exit(stage.children.named("s2")[0].identity, 0)
+    stage.processes.exit(stage.children.find_all("s2")[0].identity, 0)
     stage.announce(stage.pid, "s3")
     assert result_of(second) == Spawned("s3")
     stage.clock.advance(1)
@@ -119,7 +120,7 @@ def test_a_new_start_does_not_pass_those_that_wait(home):
         "first",
         "second",
     ]
-    stage.children.leave()
+    stage.children.detach()
 
 
 def test_draining_refuses_and_answers_those_that_wait(home):
@@ -130,7 +131,7 @@ def test_draining_refuses_and_answers_those_that_wait(home):
     assert result_of(waiting) == SpawnRefused("This runner is being drained", "draining")
     assert result_of(stage.spawn()).code == "draining"
     assert len(stage.children.listed()) == 1
-    stage.processes.exit(stage.children.named("s1")[0].identity, 0)
+    stage.processes.exit(stage.children.find_all("s1")[0].identity, 0)
     stage.admission.resume()
     stage.started("s2")
 
@@ -148,17 +149,17 @@ def test_draining_refuses_and_answers_those_that_wait(home):
     ],
 )
 def test_sizes_are_read_as_people_write_them(text, size):
-    assert read_size(text) == size
+    assert parse_size(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5G", "G", "much", "1X", "９", "1" * 40])
 def test_sizes_that_are_none_are_refused(text):
     with pytest.raises(ValueError, match="number of bytes"):
-        read_size(text)
+        parse_size(text)
 
 
 def test_sizes_are_written_as_people_read_them():
-    assert [as_size(size) for size in (5, 2048, 3 << 20, 3 << 29)] == ["5", "2K", "3M", "1.5G"]
+    assert [format_size(size) for size in (5, 2048, 3 << 20, 3 << 29)] == ["5", "2K", "3M", "1.5G"]
 
 
 def test_the_flag_wins_over_the_variable_over_the_setting():
@@ -166,10 +167,12 @@ def test_the_flag_wins_over_the_variable_over_the_setting():
         {"HAPI_RUNNER_MAX_SESSIONS": "5"},
         {"maxSessions": 7, "minFreeMemory": "1G", "spawnQueue": 3},
     )
-    assert Limits.read({"max_sessions": "2"}, environ, settings) == Limits(2, 1 << 30, 3)
-    assert Limits.read({}, environ, settings).sessions == 5
-    assert Limits.read({}, {}, settings).sessions == 7
-    assert Limits.read({}, {}, {}) == Limits(None, None, 0)
+    assert AdmissionLimits.read({"max_sessions": "2"}, environ, settings) == AdmissionLimits(
+        2, 1 << 30, 3
+    )
+    assert AdmissionLimits.read({}, environ, settings).sessions == 5
+    assert AdmissionLimits.read({}, {}, settings).sessions == 7
+    assert AdmissionLimits.read({}, {}, {}) == AdmissionLimits(None, None, 0)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +185,7 @@ def test_the_flag_wins_over_the_variable_over_the_setting():
 )
 def test_a_limit_that_is_none_names_where_it_stands(environ, settings, names):
     with pytest.raises(NotConfigured, match=names):
-        Limits.read({}, environ, settings)
+        AdmissionLimits.read({}, environ, settings)
 
 
 def test_flags_of_admission_are_part_of_the_command_line_that_starts_the_same_runner(home):
@@ -190,7 +193,7 @@ def test_flags_of_admission_are_part_of_the_command_line_that_starts_the_same_ru
     options = RunnerOptions.from_environment(
         environ, max_sessions="3", min_free_memory="1G", queue="2"
     )
-    assert options.limits == Limits(3, 1 << 30, 2)
+    assert options.limits == AdmissionLimits(3, 1 << 30, 2)
     assert options.argv == (
         "runner",
         "start-sync",
@@ -204,19 +207,19 @@ def test_flags_of_admission_are_part_of_the_command_line_that_starts_the_same_ru
 
 
 def test_free_memory_is_what_the_machine_and_the_control_group_leave(tmp_path):
-    assert free_memory(tmp_path) is None
+    assert available_memory(tmp_path) is None
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/meminfo").write_text("MemTotal: 9 kB\nMemAvailable:    2048 kB\n")
-    assert free_memory(tmp_path) == 2048 * 1024
+    assert available_memory(tmp_path) == 2048 * 1024
     group = tmp_path / "sys/fs/cgroup"
     group.mkdir(parents=True)
     (group / "memory.max").write_text("5000\n")
     (group / "memory.current").write_text("2000\n")
-    assert free_memory(tmp_path) == 3000
+    assert available_memory(tmp_path) == 3000
     (group / "memory.max").write_text("max\n")
-    assert free_memory(tmp_path) == 2048 * 1024
+    assert available_memory(tmp_path) == 2048 * 1024
 
 
 def test_this_machine_tells_its_memory():
     if Path("/proc/meminfo").exists():
-        assert (free_memory() or 0) > 0
+        assert (available_memory() or 0) > 0

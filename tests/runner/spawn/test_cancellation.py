@@ -5,11 +5,11 @@ from twisted.internet.defer import Deferred
 
 from hapi.attempts import attempts
 from hapi.protocol.spawn import Spawned, Worktree, parse_spawn
+from hapi.runner.config.limits import AdmissionLimits
 from hapi.runner.sessions import Sessions
-from hapi.runner.spawn.admission import Limits
-from hapi.runner.spawn.spawner import LATE, STOPPED
+from hapi.runner.spawn.spawner import STILL_STARTING, STOPPED
 from hapi.runner.storage.counters import Tally
-from hapi.runner.storage.timers import Later
+from hapi.runner.storage.timers import ScheduledCalls
 from tests.support.runner_stage import NoWorktrees, Stage, assert_waiting, result_of
 
 TREE = Worktree("/repo", "hapi-x", "x", "/repo-worktrees/x", 1)
@@ -22,7 +22,7 @@ def stage(home):
 
 def stopped(stage, name):
     """What `stop-session` answers."""
-    after, tally = Later(stage.clock), Tally(stage.clock)
+    after, tally = ScheduledCalls(stage.clock), Tally(stage.clock)
     told = (lambda *_: None, lambda *_: None)
     sessions = Sessions(
         stage.clock,
@@ -39,14 +39,14 @@ def stopped(stage, name):
 
 
 def test_a_start_in_the_queue_is_called_off_by_a_stop__C17(home):
-    stage = Stage(home, limits=Limits(sessions=1, queue=1))
+    stage = Stage(home, limits=AdmissionLimits(sessions=1, queue=1))
     stage.started("s1")
     answer = stage.spawn(existingSessionId="e1")
     assert_waiting(answer)
     assert result_of(stopped(stage, "e1")) == "stopped"
     assert result_of(answer).message == STOPPED
     assert stage.admission.status()["waiting"] == 0
-    stage.processes.exit(stage.children.named("s1")[0].identity, 0)
+    stage.processes.exit(stage.children.find_all("s1")[0].identity, 0)
     assert len(stage.processes.launched) == 1
     assert result_of(stopped(stage, "e1")) == "still_alive"  # nothing is known of it any more
     stage.started("e1", existingSessionId="e1")
@@ -66,7 +66,7 @@ def test_a_start_whose_worktree_is_being_made_is_called_off_and_the_worktree_rem
     stage.worktrees.made_at_last.callback(None)
     assert (stage.processes.launched, stage.worktrees.removed) == ([], [TREE])
     assert attempts(home) == []
-    assert stage.spawner.under_way == 0
+    assert stage.spawner.pending == 0
 
 
 def test_a_start_that_waits_for_the_last_process_to_go_is_called_off__C17_C16(stage):
@@ -84,28 +84,28 @@ def test_a_start_that_waits_for_the_last_process_to_go_is_called_off__C17_C16(st
 
 
 def test_a_start_that_was_called_off_does_not_stand_in_the_way_of_the_next__C17(home):
-    stage = Stage(home, limits=Limits(sessions=1, queue=2))
+    stage = Stage(home, limits=AdmissionLimits(sessions=1, queue=2))
     stage.started("s1")
     first = stage.spawn(existingSessionId="e1")
     result_of(stopped(stage, "e1"))
     assert result_of(first).message == STOPPED
     second = stage.spawn(existingSessionId="e1")
-    stage.processes.exit(stage.children.named("s1")[0].identity, 0)
+    stage.processes.exit(stage.children.find_all("s1")[0].identity, 0)
     stage.announce(stage.pid, "e1")
     assert result_of(second) == Spawned("e1")
 
 
 def test_a_hub_hears_before_its_time_is_over_that_a_start_takes_longer__X13(home):
-    stage = Stage(home, limits=Limits(sessions=1, queue=1))
+    stage = Stage(home, limits=AdmissionLimits(sessions=1, queue=1))
     stage.started("s1")
     request = parse_spawn({"directory": str(home.path), "agent": "claude"})
     answer = Deferred.fromCoroutine(stage.spawner.spawn_within(28.0, request, "hub"))
     stage.clock.advance(19.5)
-    stage.processes.exit(stage.children.named("s1")[0].identity, 0)  # a place at last
+    stage.processes.exit(stage.children.find_all("s1")[0].identity, 0)  # a place at last
     stage.clock.advance(8.4)
     assert_waiting(answer)
     stage.clock.advance(0.2)
-    assert result_of(answer) == LATE
-    assert LATE.code == "still_starting"
+    assert result_of(answer) == STILL_STARTING
+    assert STILL_STARTING.code == "still_starting"
     stage.announce(stage.pid, "s2")  # and the start goes on
     assert [listed.happy_session_id for listed in stage.children.listed()] == ["s2"]

@@ -5,25 +5,26 @@ import json
 import pytest
 from twisted.internet.task import Clock
 
-from hapi.runner.spawn.admission import Admission, Limits
-from hapi.runner.spawn.drain import DRAINED, Drained
+from hapi.runner.config.limits import AdmissionLimits
+from hapi.runner.spawn.admission import Admission
+from hapi.runner.spawn.drain import DRAINED, Drain
 
 
 def runner(home):
     clock = Clock()
-    admission = Admission(clock, Limits(), lambda: 0, clock.callLater)
-    drained = Drained(home, admission, lambda: 7.0)
-    drained.recall()
+    admission = Admission(clock, AdmissionLimits(), lambda: 0, clock.callLater)
+    drained = Drain(home, admission, lambda: 7.0)
+    drained.restore()
     return admission, drained
 
 
 def test_a_drained_runner_stays_drained_over_a_restart_until_somebody_resumes(home):
     _, first = runner(home)
-    assert first.drain("control: pid 1", keep=True)
-    assert not first.drain("control: pid 2", keep=True)  # no news
+    assert first.begin("control: pid 1", keep=True)
+    assert not first.begin("control: pid 2", keep=True)  # no news
     assert json.loads(home.runner_drained.read_text()) == {"actor": "control: pid 1", "at": 7.0}
     admission, second = runner(home)
-    assert (admission.draining, second.passing) == (DRAINED, False)
+    assert (admission.draining, second.is_temporary) == (DRAINED, False)
     assert second.resume()
     assert (admission.draining, home.runner_drained.exists()) == (None, False)
     assert runner(home)[0].draining is None
@@ -31,22 +32,22 @@ def test_a_drained_runner_stays_drained_over_a_restart_until_somebody_resumes(ho
 
 def test_draining_for_a_restart_ends_with_the_runner(home):
     admission, drained = runner(home)
-    drained.drain("control: pid 1", keep=False)
-    assert (admission.draining, drained.passing) == (DRAINED, True)
+    drained.begin("control: pid 1", keep=False)
+    assert (admission.draining, drained.is_temporary) == (DRAINED, True)
     assert runner(home)[0].draining is None
 
 
 def test_a_restart_of_a_drained_runner_leaves_it_drained(home):
     _, drained = runner(home)
-    drained.drain("control: pid 1", keep=True)
-    drained.drain("control: pid 2", keep=False)
+    drained.begin("control: pid 1", keep=True)
+    drained.begin("control: pid 2", keep=False)
     assert runner(home)[0].draining == DRAINED
 
 
 def test_draining_first_for_a_moment_and_then_for_good_is_for_good(home):
     _, drained = runner(home)
-    drained.drain("control: pid 1", keep=False)
-    drained.drain("control: pid 2", keep=True)
+    drained.begin("control: pid 1", keep=False)
+    drained.begin("control: pid 2", keep=True)
     assert runner(home)[0].draining == DRAINED
 
 
@@ -65,5 +66,5 @@ def test_a_disk_that_refuses_drains_this_runner_all_the_same__S02(home, monkeypa
 
     monkeypatch.setattr("hapi.runner.spawn.drain.write_whole", full)
     admission, drained = runner(home)
-    assert drained.drain("control: pid 1", keep=True)
+    assert drained.begin("control: pid 1", keep=True)
     assert admission.draining == DRAINED

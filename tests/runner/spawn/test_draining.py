@@ -18,7 +18,7 @@ def stage(home):
 
 def work(stage):
     stage.clock.advance(1)
-    stage.reports.look_at(stage.children.live())
+    stage.reports.refresh(stage.children.live())
     return work_of(stage.children.live(), 0, True)
 
 

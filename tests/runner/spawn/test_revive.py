@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from hapi.process.in_memory import FakeProgram
 from hapi.protocol.attempt import AttemptEnd, AttemptReport, StopOrder
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused, Worktree
-from hapi.runner.spawn.admission import Limits
+from hapi.runner.config.limits import AdmissionLimits
 from hapi.runner.spawn.revive import FIRST, TRIES, Reviver, interruption
 from hapi.runner.workspace.roots import WorkspaceRoots
 from tests.support.runner_stage import NoWorktrees, Stage, result_of
@@ -25,7 +25,7 @@ def reviver(stage):
 
 def after_a_reboot(stage):
     """Everything is gone, and nobody saw it go."""
-    stage.children.leave()
+    stage.children.detach()
     stage.processes.table.clear()
     stage.restart()
     stage.adopt(NEW_BOOT)
@@ -63,7 +63,7 @@ def test_it_comes_back_as_the_same_session_with_what_was_asked__V06(stage):
     assert words[words.index("--model") + 1] == "m"
     stage.announce(stage.pid, "s1")
     assert result_of(answer) == Spawned("s1")
-    assert stage.children.named("s1")[0].folder.request.asked_by == "revive: me"
+    assert stage.children.find_all("s1")[0].folder.request.asked_by == "revive: me"
     assert reviver(stage).offered() == []
 
 
@@ -129,7 +129,7 @@ def test_what_is_not_on_offer_is_refused(stage):
 
 
 def test_they_come_back_one_after_another_through_admission__M01(home):
-    stage = Stage(home, limits=Limits(sessions=2))
+    stage = Stage(home, limits=AdmissionLimits(sessions=2))
     for name in ("s1", "s2"):
         child = stage.started(name)
         stage.processes.exit(child.identity, None, "SIGKILL")
@@ -180,14 +180,14 @@ def test_a_revived_session_knows_its_worktree_again_however_often__V06(home, tmp
     assert known["HAPI_WORKTREE_BRANCH"] == "hapi-x"
     for number in (1, 2):
         stage.processes.exit(child.identity, signal="SIGKILL")
-        stage.children.leave()
+        stage.children.detach()
         stage.restart()
         stage.adopt()
         answer = stage.spawn(tmp_path / "x", existingSessionId="s1")
         assert worktree_of(stage.processes.launched[number]) == known
         stage.announce(stage.pid, "s1")
         result_of(answer)
-        child = stage.children.living("s1")
+        child = stage.children.find_live("s1")
     assert stage.worktrees.removed == []
 
 
@@ -200,7 +200,7 @@ def test_a_worktree_stays_when_a_revival_in_it_fails__D07_D08(home, tmp_path):
     answer = stage.spawn(tmp_path / "x", existingSessionId="s1")
     stage.processes.exit(stage.processes.launched[1].attempt.process.child, 1)
     assert isinstance(result_of(answer), SpawnRefused)
-    stage.children.leave()
+    stage.children.detach()
     stage.restart()
     stage.adopt()
     assert stage.worktrees.removed == []
@@ -224,7 +224,7 @@ def test_a_session_goes_on_in_its_worktree_beside_the_workspace_root_and_nobody_
     answer = stage.spawn(beside, existingSessionId="s1")
     stage.announce(stage.pid, "s1")
     assert result_of(answer) == Spawned("s1")
-    stage.processes.exit(stage.children.living("s1").identity, signal="SIGKILL")
+    stage.processes.exit(stage.children.find_live("s1").identity, signal="SIGKILL")
     beside.rmdir()
     beside.symlink_to("/")
     assert result_of(stage.spawn(beside, existingSessionId="s1")).code == "outside_workspace_roots"

@@ -170,13 +170,13 @@ def test_a_session_that_is_being_ended_and_does_not_go_is_not_started_twice__C16
     stage.clock.advance(10)
     assert "still runs after 10 s" in result_of(answer).message
     assert len(stage.processes.launched) == 1
-    stage.children.leave()
+    stage.children.detach()
 
 
 def test_spawns_without_an_id_are_never_merged(stage):
     stage.spawn(), stage.spawn()
     assert len(stage.processes.launched) == 2
-    stage.children.leave()
+    stage.children.detach()
 
 
 def test_a_caller_that_hangs_up_cancels_nothing__X13(stage):
@@ -230,7 +230,7 @@ def test_a_missing_directory_is_made_or_asked_for(stage, tmp_path):
     ) == NeedsDirectory(str(tmp_path / "a"))
     stage.spawn(tmp_path / "b/c")
     assert (tmp_path / "b/c").is_dir()
-    stage.children.leave()
+    stage.children.detach()
 
 
 def test_a_worktree_is_removed_when_its_session_never_came__D07(home):
@@ -247,7 +247,7 @@ def test_a_worktree_whose_session_never_came_goes_after_a_restart_too__D07(home)
     stage = Stage(home, worktrees=NoWorktrees(TREE))
     stage.spawn(sessionType="worktree")
     child = stage.folder.process.child
-    stage.children.leave()
+    stage.children.detach()
     stage.processes.exit(child, 1)
     stage.restart()
     stage.adopt()
@@ -262,14 +262,14 @@ def test_a_worktree_stays_after_a_session_that_came__D07(home):
 
 
 def test_nothing_is_started_while_leaving(stage):
-    stage.spawner.closed = "leaving"
+    stage.spawner.closed_reason = "leaving"
     assert result_of(stage.spawn()) == SpawnRefused("leaving")
     assert stage.processes.launched == []
 
 
 def test_who_waits_while_the_runner_leaves_is_answered(stage):
     answer = stage.spawn()
-    stage.children.leave()
+    stage.children.detach()
     assert "stopping" in result_of(answer).message
     assert stage.processes.is_running(stage.folder.process.child)
     assert not stage.clock.getDelayedCalls()
@@ -278,7 +278,7 @@ def test_who_waits_while_the_runner_leaves_is_answered(stage):
 def test_the_default_agent_is_the_wires(stage):
     stage.spawn(agent=None)
     assert stage.folder.request.agent == "claude"
-    stage.children.leave()
+    stage.children.detach()
 
 
 def test_a_symlink_turned_elsewhere_before_the_start_is_refused__D03(home, tmp_path, monkeypatch):
@@ -312,7 +312,7 @@ def test_the_child_starts_in_the_directory_that_was_judged__D03(home, tmp_path, 
     stage.spawn(root / "a")
     assert places[0].st_ino == (root / "a").stat().st_ino
     assert stage.folder.request.cwd == str(root / "a")
-    stage.children.leave()
+    stage.children.detach()
 
 
 def test_a_session_that_was_ended_because_its_launch_failed_is_told_with_its_end__P05_C15(home):
@@ -325,13 +325,13 @@ def test_a_session_that_was_ended_because_its_launch_failed_is_told_with_its_end
     stage, told = Stage(home), []
     stage.processes = Silent(stage.programs, stage.clock)
     stage.restart()
-    stage.children.note = lambda event, child=None, **facts: told.append(
-        (event, child.pid, facts["signal"])
+    stage.children.record_event = lambda event, ids=None, **facts: told.append(
+        (event, ids.pid, facts["signal"])
     )
     answer = stage.spawn(existingSessionId="e1")
     stage.clock.advance(1.0)
     assert "its holder said nothing" in result_of(answer).message
-    child = stage.children.named("e1")[0]
+    child = stage.children.find_all("e1")[0]
     assert (child.identity, child.exit, child.is_live) == (
         stage.folder.process.child,
         Exit(None, "SIGKILL"),

@@ -86,7 +86,7 @@ def announced(stage: Stage, disk: SlowDisk) -> Child:
     disk.go()
     assert result_of(announcing) == Accepted()
     result_of(starting)
-    return stage.children.named("s1")[0]
+    return stage.children.find_all("s1")[0]
 
 
 def test_nobody_is_signalled_before_the_reason_is_on_the_disk__S12_C19(disk, stage):
@@ -174,7 +174,7 @@ def test_a_start_that_waited_for_the_disk_is_called_off_when_the_runner_leaves__
     home, disk, stage
 ):
     starting = stage.spawn()
-    stage.spawner.closed = LEFT
+    stage.spawner.closed_reason = LEFT
     disk.go()
     assert result_of(starting) == SpawnRefused(LEFT)
     assert attempts(home) == []

@@ -10,7 +10,7 @@ from hapi.process.in_memory import FakeProgram
 from hapi.protocol.attempt import AttemptEnd, AttemptReport
 from hapi.redaction import Secrets
 from hapi.runner.attempts.holders import check_holder
-from hapi.runner.spawn.admission import Limits
+from hapi.runner.config.limits import AdmissionLimits
 from hapi.runner.spawn.revive import Reviver
 from hapi.runner.storage.journal import Journal, read_back
 from tests.support.runner_stage import Stage, result_of
@@ -37,8 +37,10 @@ def stage(home):
 
 def keep_journal(stage):
     journal = Journal(stage.home, now=stage.now)
-    stage.children.note = stage.spawner.note = stage.announcements.note = journal.note
-    stage.reports.on_ready = lambda child: journal.note("ready", child)
+    stage.children.record_event = stage.spawner.record_event = stage.announcements.record_event = (
+        journal.record
+    )
+    stage.reports.on_ready = lambda child: journal.record("ready", child.ids)
 
 
 def test_a_sessions_whole_life_stands_in_the_journal__C19(stage, home):
@@ -76,7 +78,7 @@ def ends(home):
 def test_an_end_that_no_runner_told_is_told_once_by_a_later_one__C19_P04(stage, home):
     """It ended while no runner ran, or the runner was killed between the end and the line that tells it."""
     child = stage.started("s1")
-    stage.children.leave()
+    stage.children.detach()
     stage.processes.exit(child.identity, 3)
     child.folder.end = AttemptEnd(3, None, stage.now())
     for _ in range(3):
@@ -99,7 +101,7 @@ def test_an_end_of_which_the_journal_once_told_is_not_told_again(stage, home):
 
 def lose(stage, *names):
     """The disk had no space for these, and the runner was killed before there was some."""
-    stage.children.leave()
+    stage.children.detach()
     for name in names:
         (stage.folder.path / name).unlink(missing_ok=True)
     stage.restart()
@@ -158,7 +160,7 @@ def test_a_holder_that_was_killed_is_told_of_once__C15(stage, home):
     del stage.processes.table[child.holder.pid]
     for _ in range(2):
         for each in stage.children.live():
-            check_holder(stage.processes, each, stage.children.note)
+            check_holder(stage.processes, each, stage.children.record_event)
     for each in (child, other):
         result_of(stage.stop(each.session_id))
     assert [
@@ -185,22 +187,22 @@ def test_a_journal_of_garbage_tells_nothing_and_stops_nothing(home, lines):
 
 def test_while_a_replacement_tells_of_ends_the_old_runner_does_not__H09(stage, home):
     child, other = stage.started("s1"), stage.started("s2")
-    stage.children.untold = []
+    stage.children.deferred_ends = []
     stage.processes.exit(child.identity, 3)
     stage.processes.exit(other.identity, 4)
     for each in (child, other):
         each.folder.end = AttemptEnd(each.exit.exit_code, None, stage.now())
     assert ends(home) == []
-    Journal(home, now=stage.now).note(
-        "ended", other, exitCode=4
+    Journal(home, now=stage.now).record(
+        "ended", other.ids, exitCode=4
     )  # the replacement did, and then failed
-    stage.children.tell_untold(read_back(home).tells)
+    stage.children.record_deferred_ends(read_back(home).tells)
     assert ends(home) == [(other.attempt, 4), (child.attempt, 3)]
-    assert stage.children.untold is None
+    assert stage.children.deferred_ends is None
 
 
 def test_a_refused_start_says_who_asked_and_why__M01(home):
-    stage = Stage(home, limits=Limits(sessions=0))
+    stage = Stage(home, limits=AdmissionLimits(sessions=0))
     keep_journal(stage)
     result_of(stage.spawn(asked_by="control: pid 7"))
     (refused,) = events(home)
@@ -227,7 +229,7 @@ def test_the_journal_is_private_and_holds_no_token__K02(home):
     secrets.add("very-secret-token")
     old = os.umask(0)
     try:
-        Journal(home, secrets).note(
+        Journal(home, secrets).record(
             "spawn-refused", reason="said very-secret-token\nand a line \x1b[31m"
         )
     finally:
@@ -242,7 +244,7 @@ def test_the_journal_is_private_and_holds_no_token__K02(home):
 def test_the_journal_is_bounded_and_keeps_the_newest__S14(home):
     journal = Journal(home, largest=2000)
     for number in range(200):
-        journal.note("ended", number=number)
+        journal.record("ended", number=number)
     older = home.events.with_name("events.jsonl.1")
     assert home.events.stat().st_size <= 2000
     assert older.stat().st_size <= 2000
@@ -257,10 +259,10 @@ def test_the_journal_is_bounded_and_keeps_the_newest__S14(home):
 def test_a_disk_that_refuses_stops_nothing__S02(home):
     home.events.mkdir()
     journal = Journal(home)
-    journal.note("ended")
+    journal.record("ended")
     assert "events.jsonl was not written" in journal.trouble
     home.events.rmdir()
-    journal.note("ended")
+    journal.record("ended")
     assert journal.trouble is None
 
 
@@ -268,19 +270,19 @@ def test_nothing_is_written_through_a_link__L08(home, tmp_path):
     (tmp_path / "stranger").write_text("")
     home.events.symlink_to(tmp_path / "stranger")
     journal = Journal(home)
-    journal.note("ended")
+    journal.record("ended")
     assert journal.trouble
     assert (tmp_path / "stranger").read_text() == ""
 
 
 def test_a_line_that_fits_in_part_leaves_no_torn_line__S02(home, monkeypatch):
     journal = Journal(home)
-    journal.note("spawned")
+    journal.record("spawned")
     with monkeypatch.context() as full:
         write = os.write
         full.setattr(os, "write", lambda descriptor, line: write(descriptor, line[:9]))
-        journal.note("ended", number=1)
+        journal.record("ended", number=1)
         assert "No space left" in journal.trouble
-    journal.note("ended", number=2)
+    journal.record("ended", number=2)
     lines = [json.loads(line) for line in home.events.read_text().splitlines()]
     assert [line.get("number", line["event"]) for line in lines] == ["spawned", 2]

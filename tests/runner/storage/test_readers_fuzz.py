@@ -24,7 +24,7 @@ from hapi.protocol.attempt import (
     ProcessIdentity,
     StopOrder,
 )
-from hapi.runner.attempts.stall import Thresholds
+from hapi.runner.attempts.stall import StallThresholds
 from hapi.runner.lock.owner import Held, Judge, Stale, Unfinished, pid_in
 from hapi.runner.storage.state_file import RunnerState, StateFile
 from hapi.runner.uplink.refusals import Refusals
@@ -148,7 +148,7 @@ def test_changed_settings_are_used_or_refused_in_words__S16(home, disk):
             assert words
             assert "\n" not in words
         else:
-            for read in (Thresholds.read, lambda found: agents(found, {})):
+            for read in (StallThresholds.read, lambda found: agents(found, {})):
                 try:
                     read(settings)
                 except (SettingsBroken, NotConfigured):
@@ -200,5 +200,5 @@ def test_a_runner_comes_up_over_any_folders_and_signals_no_stranger__S11_P04(hom
         assert all(not stage.processes.table[one.pid].signals for one in strangers)
         seen[live] += 1
         seen["ended"] += stage.processes.entry(own) is None
-        stage.children.leave()
+        stage.children.detach()
     assert seen["ended"] > 10, seen

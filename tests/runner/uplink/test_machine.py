@@ -437,7 +437,9 @@ def pushed(link, version, **state):
 
 def noted(machine):
     told = []
-    machine.namesakes.note = lambda event, child=None, **facts: told.append((event, facts["pid"]))
+    machine.namesakes.record_event = lambda event, ids=None, **facts: told.append(
+        (event, facts["pid"])
+    )
     return told
 
 

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from hapi.net.common.rpc import RpcTable
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused
 from hapi.runner.config.options import OWN_SESSIONS, RunnerOptions
-from hapi.runner.spawn.agents import KNOWN, Availability, for_npm_sessions
+from hapi.runner.spawn.agents import KNOWN, AgentAvailability, npm_unavailable_reason
 from hapi.runner.uplink.rpc_methods import offer_methods
 from hapi.runner.workspace.cursor import chat_store_status
 from hapi.runner.workspace.roots import WorkspaceRoots
@@ -32,7 +32,7 @@ class Runner:
         claude.write_text("")
         claude.chmod(0o755)
         self.options = options_for(home, environ={"PATH": str(claude.parent)})
-        self.availability = Availability.of(self.options)
+        self.availability = AgentAvailability.of(self.options)
         self.result, self.asked, self.stopped_by = Spawned("s"), [], []
 
     async def spawn(self, request, asked_by, within=None):
@@ -100,14 +100,15 @@ def test_malformed_params_are_an_error_answer__N20(runner, params):
 
 
 def test_our_own_agents_are_named_only_to_who_asks_for_all(home):
-    availability = Availability.of(options_for(home, session_command=OWN_SESSIONS))
-    known = {entry["agent"] for entry in availability.answer({})["agents"]}
+    availability = AgentAvailability.of(options_for(home, session_command=OWN_SESSIONS))
+    known = {entry["agent"] for entry in availability.response({})["agents"]}
     assert known <= KNOWN
     everything = {
-        entry["agent"]: entry["available"] for entry in availability.answer({"all": True})["agents"]
+        entry["agent"]: entry["available"]
+        for entry in availability.response({"all": True})["agents"]
     }
     assert everything["demo"] is True
-    assert [config["flavor"] for config in availability.more_configs()] == ["demo"]
+    assert [config["flavor"] for config in availability.extra_configs()] == ["demo"]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +129,7 @@ def test_our_own_agents_are_named_only_to_who_asks_for_all(home):
     ],
 )
 def test_what_npms_sessions_can_run(agent, environ, reason):
-    assert for_npm_sessions(agent, {"PATH": "/nowhere", **environ}) == reason
+    assert npm_unavailable_reason(agent, {"PATH": "/nowhere", **environ}) == reason
 
 
 # --- Cursor's chats

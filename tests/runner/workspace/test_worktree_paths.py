@@ -115,7 +115,7 @@ async def test_a_symlink_that_stays_inside_the_roots_is_followed__D02(home, reac
     stage.spawn(repository, sessionType="worktree", worktreeName="x")
     await until(reactor, lambda: stage.processes.launched)
     assert (inside / "x/sub/file").exists()
-    stage.children.leave()
+    stage.children.detach()
 
 
 @pytest_twisted.ensureDeferred

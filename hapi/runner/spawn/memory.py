@@ -1,0 +1,26 @@
+"""How much memory programs can still get on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def available_memory(root: Path = Path("/")) -> int | None:
+    """Bytes that programs can still get, on the machine and in this process's control group.
+
+    None where neither figure can be read.
+    """
+    found = []
+    try:
+        for line in (root / "proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                found.append(int(line.split()[1]) * 1024)
+    except (OSError, ValueError, IndexError):
+        pass
+    try:
+        group = root / "sys/fs/cgroup"
+        limit, used = (group / "memory.max").read_text(), (group / "memory.current").read_text()
+        found.append(int(limit) - int(used))
+    except (OSError, ValueError):
+        pass  # no limit ("max"), or no control groups
+    return max(min(found), 0) if found else None
