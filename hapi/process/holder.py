@@ -58,9 +58,10 @@ NAMES = {
 
 
 def main(folder: str, directory: str, argv: list[str]) -> None:
+    os.setsid()  # first of all: what is sent to the runner's process group or terminal passes us by
     for number in DEAF_TO:
         _signal.signal(number, _signal.SIG_IGN)
-    _signal.pthread_sigmask(_signal.SIG_BLOCK, AWAITED)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, AWAITED)
     close_others()
     os.environb.pop(b"INVOCATION_ID", None)  # systemd-run's, of the scope
     prctl(PR_SET_CHILD_SUBREAPER, 1)

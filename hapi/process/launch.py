@@ -1,4 +1,11 @@
-"""Starting a session below a holder: one posix_spawn here, one in the holder, and a line that comes back on a pipe."""
+"""Start a session below a holder, as a child process that Twisted manages.
+
+`reactor.spawnProcess` starts the holder, and a `ProcessProtocol` receives what becomes of it: the
+report that it writes on descriptor 3 once the session runs, and its exit. The session itself is the
+holder's child. Nothing here depends on Linux.
+
+Costs, measured on Linux 6.18 with Python 3.11 and Twisted 26.10: see `start_holder`.
+"""
 
 from __future__ import annotations
 
@@ -9,102 +16,230 @@ import os
 import signal
 import struct
 import sys
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.process import unregisterReapProcessHandler
+from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from hapi.attempts import MARK
+from hapi.one_shot import OneShotObserver
 from hapi.process.child_limits import holder_environment
-from hapi.process.identity import boot_id
 from hapi.process.interface import Launched, LaunchFailed, LaunchPlan
 from hapi.protocol.attempt import ProcessIdentity
 
-HOLDER_NAME = (
-    "hapi-holder"  # an option that python ignores: holders of any installation are known by it
-)
+HOLDER_NAME = "hapi-holder"  # a -X option without a meaning for Python; it marks holders in `ps`
 INTERPRETER_OPTIONS = ("-I", "-S", "-E", "-X", HOLDER_NAME)
-RUNNER_ONLY_VARIABLES = (
+RUNNER_ONLY_VARIABLES = (  # prefixes of variables that a session does not inherit
     *("HAPI_RUNNER_HANDOFF_FROM_PID", "NOTIFY_SOCKET", "LISTEN_", "WATCHDOG_"),
-    *(
-        "INVOCATION_ID",
-        "SYSTEMD_EXEC_PID",
-        "JOURNAL_STREAM",
-    ),  # a session is not the unit: a runner started in it is its own
+    # A session is not the systemd unit of the runner. A runner started in it is a unit of its own.
+    *("INVOCATION_ID", "SYSTEMD_EXEC_PID", "JOURNAL_STREAM"),
 )
-REPORT_TIMEOUT = 10.0  # seconds a holder has to say that the session runs
-SUSPENSION_THRESHOLD = (
-    1.0  # seconds: whoever comes later than that to his own appointment was stopped
-)
-_SIGNALS = [number for number in signal.Signals if number not in (signal.SIGKILL, signal.SIGSTOP)]
+REPORT_DESCRIPTOR = 3
+MAX_REPORT_SIZE = 4096  # bytes
+REPORT_TIMEOUT = 10.0  # seconds until a holder must have reported that its session runs
+SUSPENSION_THRESHOLD = 1.0  # seconds: a timer that is later than this means we were suspended
+REAP_INTERVAL = 10.0  # seconds between attempts to reap a child whose exit cannot be watched
 
 
 class HolderFailed(LaunchFailed):
-    """Whatever was to become the holder never spoke: the session itself was not even tried."""
+    """The holder ended or timed out before it reported: the session program was never tried."""
 
 
-def start_holder(plan: LaunchPlan, before: tuple[str, ...] = ()) -> tuple[int, int]:
-    """Start the holder of `plan`: its pid, and the pipe on which it reports. Raises LaunchFailed.
+class ChildProtocol(ProcessProtocol):
+    """A child process; `exited` fires once with its wait status, or None if that is unknown."""
 
-    `before`: the absolute path and words of a program that becomes the holder (systemd-run).
+    transport: Any  # Twisted's process.Process: `reapProcess` is not part of IProcessTransport
+    pid: int
+
+    def __init__(self) -> None:
+        self.exited: OneShotObserver[int | None] = OneShotObserver()
+
+    def connectionMade(self) -> None:
+        self.pid = int(self.transport.pid)  # the transport forgets it when the child has ended
+
+    def processExited(self, reason: Failure) -> None:
+        ended: Any = reason.value  # ProcessDone or ProcessTerminated
+        self.exited.fire(ended.status)
+
+    def reap(self) -> bool:
+        """Take the exit status of the child, for a program without Twisted's SIGCHLD handler.
+
+        Returns False while the child runs. Calls `processExited` and `processEnded` as Twisted does.
+        """
+        if self.exited.has_fired:
+            return True
+        try:
+            if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                return False
+        except ChildProcessError:  # another part of this program has reaped it
+            unregisterReapProcessHandler(self.pid, self.transport)
+            self.exited.fire(None)
+            self.abandoned()
+            return True
+        self.transport.reapProcess()
+        return self.exited.has_fired
+
+    def abandoned(self) -> None:
+        """The child was reaped by another part of this program; `processEnded` will not come."""
+
+
+class HolderProtocol(ChildProtocol):
+    """The holder of one session. `report` fires with the line that it writes on descriptor 3.
+
+    A holder that exits without a report fires it with what came before, most often b"". `report`
+    errs with TimeoutError after `timeout` seconds in which this process was not suspended.
+    """
+
+    def __init__(self, reactor: Any, timeout: float = REPORT_TIMEOUT) -> None:
+        super().__init__()
+        self._reactor, self._timeout = reactor, timeout
+        self._received = b""
+        self._due: float
+        self._timer: IDelayedCall | None = None
+        self.report: Deferred[bytes] = Deferred(lambda _: self._stop_timer())
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self._start_timer()
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        self._received += data
+        if self._received.endswith(b"\n") or len(self._received) > MAX_REPORT_SIZE:
+            self._reported()
+
+    # `childConnectionLost` decides nothing: a reactor that stops closes the pipe of a living holder.
+    # Its session comes up and belongs to the next runner, so no failed launch may be recorded.
+
+    def processEnded(self, reason: Failure) -> None:
+        """The holder has exited, and all that it wrote was received."""
+        self._reported()
+
+    def abandoned(self) -> None:
+        self._reported()
+
+    def _reported(self) -> None:
+        self._stop_timer()
+        if not self.report.called:
+            self.report.callback(self._received)
+
+    # --- the time limit
+
+    def _start_timer(self) -> None:
+        self._due = self._reactor.seconds() + self._timeout
+        self._timer = self._reactor.callLater(self._timeout, self._overdue)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
+    def _overdue(self) -> None:
+        """One more turn: after SIGCONT a reactor runs overdue calls before it reads what arrived."""
+        self._timer = self._reactor.callLater(0, self._timed_out)
+
+    def _timed_out(self) -> None:
+        if self._reactor.seconds() - self._due > SUSPENSION_THRESHOLD:
+            self._start_timer()
+        elif not self.report.called:
+            message = f"its holder did not report within {self._timeout:.0f} s"
+            self.report.errback(TimeoutError(message))
+
+
+def start_holder(
+    reactor: Any, plan: LaunchPlan, prefix: tuple[str, ...] = (), timeout: float = REPORT_TIMEOUT
+) -> HolderProtocol:
+    """Start the holder of `plan`. Raises LaunchFailed.
+
+    `prefix`: absolute path and arguments of a program that then becomes the holder (systemd-run).
     """
     if not plan.argv or not plan.argv[0]:
-        raise LaunchFailed("the session", "no program is named")
+        raise LaunchFailed("the session", "the command line is empty")
     program = plan.argv[0]
     if any("\0" in word for word in (*plan.argv, plan.cwd)):
-        raise LaunchFailed(program.replace("\0", ""), "an argument holds a NUL byte")
+        raise LaunchFailed(program.replace("\0", ""), "an argument contains a NUL byte")
+    argv = [*prefix, sys.executable, *INTERPRETER_OPTIONS, holder_program()]
+    argv += [str(plan.attempt.path), plan.cwd, *plan.argv]
+    holder = HolderProtocol(reactor, timeout)
     descriptors: list[int] = []
     try:
-        descriptors += os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        reading, writing = descriptors
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptors.append(os.open(plan.attempt.output, flags, 0o600))
         descriptors.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
-        output, nothing = descriptors[2:]
-        os.set_blocking(writing, True)
-        words = [
-            *before,
-            sys.executable,
-            *INTERPRETER_OPTIONS,
-            holder_program(),
-            str(plan.attempt.path),
-            plan.cwd,
-            *plan.argv,
-        ]
-        pid = os.posix_spawn(
-            words[0],
-            words,
-            session_environment(plan) | holder_environment(plan.limits),
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, *pair)
-                for pair in _to_low((nothing, 0), (output, 1), (output, 2), (writing, 3))
-            ],
-            setsid=True,
-            setsigmask=(),
-            setsigdef=_SIGNALS,
+        output, null = descriptors
+        # Without `path`, `uid` and a pty Twisted takes posix_spawn and never forks this process,
+        # however large it is. The holder changes the directory and starts the session of its own.
+        reactor.spawnProcess(
+            holder,
+            argv[0],
+            [os.fsencode(word) for word in argv],
+            env=encoded(session_environment(plan) | holder_environment(plan.limits)),
+            childFDs={0: null, 1: output, 2: output, REPORT_DESCRIPTOR: "r"},
         )
-        descriptors.remove(reading)
-        return pid, reading
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise LaunchFailed(program, describe_error(error)) from error
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
+    return holder
+
+
+def encoded(environment: Mapping[str, str]) -> dict[bytes, bytes]:
+    """`environment` as the kernel gets it: Twisted itself refuses names that are not valid UTF-8."""
+    return {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
+
+
+# --- exits
+
+
+def reactor_reaps_children() -> bool:
+    """Whether Twisted's SIGCHLD handler is installed, so that `processExited` comes by itself.
+
+    It is not where an embedding program runs the reactor with `installSignalHandlers=False`, runs
+    it outside the main thread, or has installed a handler of its own.
+    """
+    handler = signal.getsignal(signal.SIGCHLD)
+    return getattr(handler, "__module__", "").startswith("twisted.")
+
+
+def reap_on_exit(
+    reactor: Any,
+    child: ChildProtocol,
+    identify: Callable[[int], ProcessIdentity | None],
+    when_exited: Callable[[ProcessIdentity], Deferred[Any]],
+) -> None:
+    """Reap `child` once it has exited, in a program whose reactor does not (`reactor_reaps_children`).
+
+    `identify` and `when_exited` are those of IProcesses; `when_exited` must not depend on `child`.
+    """
+    if child.exited.has_fired:
+        return
+    try:
+        identity = identify(child.pid)
+    except OSError:  # no descriptor is free
+        identity = None
+    again = partial(reap_on_exit, reactor, child, identify, when_exited)
+    if identity is not None:
+        when_exited(identity).addBoth(lambda _: again())
+    elif not child.reap():
+        reactor.callLater(REAP_INTERVAL, again)
+
+
+# --- the holder's program, its environment and its report
 
 
 @cache
 def holder_program() -> str:
-    """The holder's program. As byte code it starts in half the time and needs a megabyte less than its source."""
+    """Path of the holder's byte code: it starts in half the time and needs 1 MB less than the source."""
     source = Path(__file__).with_name("holder.py")
     try:
         importlib.import_module(
             "hapi.process.holder"
-        )  # writes the byte code unless it is there and fresh
+        )  # writes the byte code if it is missing or old
         found = importlib.util.cache_from_source(str(source))
         with open(found, "rb") as file:
             flags, mtime, size = struct.unpack("<4xIII", file.read(16))  # PEP 552
@@ -120,19 +255,8 @@ def holder_program() -> str:
     return str(source)
 
 
-def _to_low(*pairs: tuple[int, int]) -> list[tuple[int, int]]:
-    """Moves of descriptors in an order in which none is overwritten before it was moved.
-
-    They are made by a runner that has 0, 1 and 2 open, so only descriptor 3 can be a source as well: it is moved out first.
-    """
-    if all(source != 3 for source, _target in pairs[:-1]):
-        return list(pairs)
-    spare = max(source for source, _target in pairs) + 1
-    return [(3, spare), *((spare if source == 3 else source, target) for source, target in pairs)]
-
-
 def session_environment(plan: LaunchPlan) -> dict[str, str]:
-    """The session's environment: without what is meant for the runner alone, with the mark of its attempt."""
+    """The environment of `plan` without the runner's own variables, with the mark of the attempt."""
     kept = {
         name: value
         for name, value in plan.environment.items()
@@ -147,30 +271,26 @@ def describe_error(error: Exception) -> str:
     return str(error)
 
 
-def parse_report(line: bytes, plan: LaunchPlan) -> Launched:
-    """What the holder reported. Raises LaunchFailed."""
+def parse_report(line: bytes, plan: LaunchPlan, boot_id: str) -> Launched:
+    """The processes that a holder reported. Raises LaunchFailed."""
     program = plan.argv[0] if plan.argv else "the session"
     words = line.decode(errors="replace").split()
     match words:
         case ["held", *numbers] if len(numbers) == 6 and line.endswith(b"\n"):
-            first, second = (
-                tuple(int(number) for number in part) for part in (numbers[:3], numbers[3:])
+            holder, child = (
+                ProcessIdentity(pid, ticks, boot_id, inode or None)
+                for pid, ticks, inode in (map(int, numbers[:3]), map(int, numbers[3:]))
             )
-            return Launched(
-                *(
-                    ProcessIdentity(pid, ticks, boot_id(), inode or None)
-                    for pid, ticks, inode in (first, second)
-                )
-            )
+            return Launched(holder, child)
         case ["failed", number, "directory"]:
-            raise LaunchFailed(
-                program,
-                f"its directory {plan.cwd} cannot be used ({os.strerror(int(number)).lower()})",
-            )
+            reason = os.strerror(int(number)).lower()
+            raise LaunchFailed(program, f"its directory {plan.cwd} cannot be used ({reason})")
         case ["failed", number, _what]:
             raise LaunchFailed(program, explain_errno(int(number)))
-    last = " ".join(plan.attempt.tail(400).split())
-    raise HolderFailed(program, "its holder ended without a word" + (f" ({last})" if last else ""))
+    output = " ".join(plan.attempt.tail(400).split())
+    raise HolderFailed(
+        program, "its holder ended without a report" + (f" ({output})" if output else "")
+    )
 
 
 def explain_errno(number: int) -> str:
@@ -180,76 +300,7 @@ def explain_errno(number: int) -> str:
         case errno.EACCES:
             return "it is not executable"
         case errno.ENOEXEC:
-            return "it is no program of this machine"
+            return "it is not a program for this machine"
         case errno.E2BIG:
             return "its arguments are too long"
     return os.strerror(number).lower()
-
-
-@define(eq=False)
-class Report:
-    """Reads one line from a pipe: fires with it, or with what came before the pipe was closed.
-
-    Errs with TimeoutError after `patience` seconds, in which we have run ourselves: not when we were stopped meanwhile.
-    """
-
-    _reactor: Any  # IReactorFDSet and IReactorTime
-    _descriptor: int
-    _patience: float = REPORT_TIMEOUT
-    done: Deferred[bytes] = field(init=False)
-    _received: bytes = b""
-    _due: float = field(init=False)
-    _overdue: IDelayedCall = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.done = Deferred(lambda _: self._close())
-        self._reactor.addReader(self)
-        self._wait()
-
-    def _wait(self) -> None:
-        self._due = self._reactor.seconds() + self._patience
-        self._overdue = self._reactor.callLater(self._patience, self._give_up)
-
-    def _give_up(self) -> None:
-        """Not before a last look: after a SIGCONT the reactor runs what is due before it reads what has come."""
-        self.doRead()
-        if self.done.called:
-            return
-        if self._reactor.seconds() - self._due > SUSPENSION_THRESHOLD:
-            self._wait()
-            return
-        self._close()
-        self.done.errback(TimeoutError(f"its holder said nothing within {self._patience:.0f} s"))
-
-    def fileno(self) -> int:
-        return self._descriptor
-
-    def logPrefix(self) -> str:
-        return "holder"
-
-    def doRead(self) -> None:
-        try:
-            part = os.read(self._descriptor, 4096)
-        except BlockingIOError:
-            return
-        except OSError:
-            part = b""
-        self._received += part
-        if not part or self._received.endswith(b"\n") or len(self._received) > 4096:
-            self._close()
-            self.done.callback(self._received)
-
-    def connectionLost(self, reason: Failure) -> None:
-        """The holder closed its end, or the reactor stops: then nothing is known, and nobody is to be told anything."""
-        if self._descriptor != -1:
-            self._close()
-            if reason.check(ConnectionLost) is None:
-                self.done.callback(self._received)
-
-    def _close(self) -> None:
-        if self._overdue.active():
-            self._overdue.cancel()
-        if self._descriptor != -1:
-            self._reactor.removeReader(self)
-            os.close(self._descriptor)
-            self._descriptor = -1

@@ -17,7 +17,15 @@ from hapi.process.child_limits import apply_limits
 from hapi.process.exit_status import decode_wait_status
 from hapi.process.exit_watch import ExitWatcher
 from hapi.process.interface import Exit, IProcesses, Launched, LaunchPlan, TerminationResult
-from hapi.process.launch import REPORT_TIMEOUT, HolderFailed, Report, parse_report, start_holder
+from hapi.process.launch import (
+    REPORT_TIMEOUT,
+    HolderFailed,
+    HolderProtocol,
+    parse_report,
+    reactor_reaps_children,
+    reap_on_exit,
+    start_holder,
+)
 from hapi.process.systemd_scopes import ScopeManager
 from hapi.process.termination import TreeTermination
 from hapi.process.tree import ProcessScanner, ProcessTable, identity_of, members
@@ -27,15 +35,19 @@ from hapi.protocol.attempt import ProcessIdentity
 @implementer(IProcesses)
 @define(eq=False)
 class SystemProcesses:
-    """`reactor` provides IReactorTime and IReactorFDSet. No signal handler is needed: holders are reaped by pidfd.
+    """`reactor` provides IReactorTime, IReactorProcess and IReactorFDSet.
 
-    With `scopes`, sessions get control groups of their own where those say so.
+    With `scopes`, a session gets a control group of its own where `scopes` decides so. The exit of a
+    holder that was launched here is reported by Twisted (`processExited`), every other exit by a
+    pidfd: that of a session, which is its holder's child, and that of an earlier runner's holder.
     """
 
     _reactor: Any
     _scopes: ScopeManager | None = None
     _exits: ExitWatcher = field(init=False)
     _scanner: ProcessScanner = field(init=False)
+    _holders: dict[ProcessIdentity, HolderProtocol] = field(init=False, factory=dict)
+    _has_warned: bool = field(init=False, default=False)
     log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -48,10 +60,10 @@ class SystemProcesses:
     async def _launch(self, plan: LaunchPlan) -> Launched:
         scopes = self._scopes
         while scopes is not None and (
-            before := scopes.command_prefix(plan.attempt.id, plan.limits)
+            prefix := scopes.command_prefix(plan.attempt.id, plan.limits)
         ):
             try:
-                launched = await self._hold(plan, before)
+                launched = await self._launch_below_holder(plan, prefix)
             except HolderFailed as error:
                 if plan.attempt.process is not None:
                     raise  # there was a holder, and it has started the session
@@ -59,51 +71,49 @@ class SystemProcesses:
                 continue
             scopes.verify(launched.holder.pid, plan.attempt.id)
             return launched
-        return await self._hold(plan)
+        return await self._launch_below_holder(plan)
 
-    async def _hold(self, plan: LaunchPlan, before: tuple[str, ...] = ()) -> Launched:
-        pid, pipe = start_holder(plan, before)
-        self._reap(pid)
+    async def _launch_below_holder(
+        self, plan: LaunchPlan, prefix: tuple[str, ...] = ()
+    ) -> Launched:
+        holder = start_holder(self._reactor, plan, prefix, REPORT_TIMEOUT)
+        self._ensure_reaped(holder)
         try:
-            launched = parse_report(await Report(self._reactor, pipe, REPORT_TIMEOUT).done, plan)
+            launched = parse_report(await holder.report, plan, kernel.boot_id())
         except (TimeoutError, HolderFailed) as error:
             process = plan.attempt.process
-            if (
-                process is not None and process.holder is not None
-            ):  # it runs: its holder's word alone was lost
-                launched = Launched(process.holder, process.child)
+            if process is not None and process.holder is not None:
+                launched = Launched(process.holder, process.child)  # only its report was lost
             elif isinstance(error, HolderFailed):
                 raise
             else:
-                await self._end_silent(pid, plan)
+                await self._end_silent(holder, plan)
                 raise HolderFailed(plan.argv[0], str(error)) from error
+        if not holder.exited.has_fired:
+            self._holders[launched.holder] = holder
+            holder.exited.when_fired().addCallback(lambda _: self._holders.pop(launched.holder))
         if plan.limits is not None and kernel.identify(launched.child.pid) == launched.child:
             apply_limits(launched.child.pid, plan.limits)
         return launched
 
-    async def _end_silent(self, pid: int, plan: LaunchPlan) -> None:
-        holder = kernel.identify(pid)
-        if holder is not None:
-            await self.end_tree(holder, plan.attempt.id, 0.0)
-            with suppress(OSError):
-                kernel.send(holder, signal.SIGKILL)
-            await (
-                self.when_exited(holder)
-                .addTimeout(REPORT_TIMEOUT, self._reactor)
-                .addErrback(lambda _: None)
-            )
-
-    def _reap(self, pid: int) -> None:
-        """Take the exit status of our child `pid` when there is one, so that no zombie stays."""
-        identity = kernel.identify(pid)
+    async def _end_silent(self, holder: HolderProtocol, plan: LaunchPlan) -> None:
+        identity = None if holder.exited.has_fired else kernel.identify(holder.pid)
         if identity is not None:
-            self._exits.when_exited(identity).addCallback(lambda _: self._reap(pid))
-            return
-        with suppress(ChildProcessError):  # somebody else in this program reaps as well
-            if os.waitpid(pid, os.WNOHANG) == (0, 0):
-                self._reactor.callLater(
-                    REPORT_TIMEOUT, self._reap, pid
-                )  # it runs, but there was no descriptor to see it by
+            await self.end_tree(identity, plan.attempt.id, 0.0)
+            with suppress(OSError):
+                kernel.send(identity, signal.SIGKILL)
+            exited = holder.exited.when_fired().addTimeout(REPORT_TIMEOUT, self._reactor)
+            await exited.addErrback(lambda _: None)
+
+    def _ensure_reaped(self, holder: HolderProtocol) -> None:
+        if not reactor_reaps_children():
+            if not self._has_warned:
+                self._has_warned = True
+                self.log.info(
+                    "This program does not use Twisted's SIGCHLD handler: "
+                    "the exits of session holders are watched by pidfd instead"
+                )
+            reap_on_exit(self._reactor, holder, kernel.identify, self._exits.when_exited)
 
     def identify(self, pid: int) -> ProcessIdentity | None:
         return kernel.identify(pid)
@@ -112,9 +122,9 @@ class SystemProcesses:
         return kernel.is_running(identity)
 
     def when_exited(self, identity: ProcessIdentity) -> Deferred[Exit]:
-        return self._exits.when_exited(identity).addCallback(
-            lambda status: Exit(*decode_wait_status(status))
-        )
+        own = self._holders.get(identity)
+        exited = self._exits.when_exited(identity) if own is None else own.exited.when_fired()
+        return exited.addCallback(lambda status: Exit(*decode_wait_status(status)))
 
     def end_tree(
         self, identity: ProcessIdentity, attempt_id: str, grace_period: float = 2.0

@@ -15,7 +15,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from hapi.process import exit_status as status
 from hapi.process import identity, launch, tree
 from hapi.process.exit_watch import POLL_INTERVAL, ExitWatcher
-from hapi.process.system import SystemProcesses
 from hapi.protocol.attempt import ProcessIdentity
 
 CHECK = SynchronousTestCase()
@@ -220,34 +219,63 @@ def test_without_a_descriptor_an_end_is_looked_for_again_and_again_and_told_to_a
     assert clock.getDelayedCalls() == []
 
 
-def test_a_child_that_somebody_else_has_reaped_is_no_error_and_one_that_was_not_seen_is_looked_for_again(
-    monkeypatch,
-):
-    clock = Clock()
-    processes = SystemProcesses(clock)
-    child = subprocess.Popen([sys.executable, "-I", "-S", "-c", "input()"], stdin=subprocess.PIPE)
-    with monkeypatch.context() as blind:
-        blind.setattr(identity, "identify", lambda pid: None)
-        processes._reap(child.pid)
-    (again,) = clock.getDelayedCalls()
-    again.cancel()
-    child.kill()
-    child.communicate()
-    processes._reap(child.pid)
+@pytest.fixture
+def child(reactor):
+    """Makes a child process that Twisted started, and that runs until its standard input is closed."""
+    made = []
+
+    def make():
+        protocol = launch.ChildProtocol()
+        argv = [sys.executable, "-I", "-S", "-c", "input()"]
+        reactor.spawnProcess(protocol, argv[0], argv, childFDs={0: "w", 1: 1, 2: 2})
+        made.append(protocol)
+        return protocol
+
+    yield make
+    for protocol in made:
+        if not protocol.exited.has_fired:
+            os.kill(protocol.pid, signal.SIGKILL)
+            os.waitid(os.P_PID, protocol.pid, os.WEXITED | os.WNOWAIT)
+            protocol.reap()
+
+
+def test_a_child_is_reaped_without_a_signal_handler_when_it_has_exited(child):
+    protocol = child()
+    assert protocol.reap() is False
+    os.kill(protocol.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, protocol.pid, os.WEXITED | os.WNOWAIT)
+    assert protocol.reap() is True
+    assert CHECK.successResultOf(protocol.exited.when_fired()) == signal.SIGKILL
+    with pytest.raises(ChildProcessError):
+        os.waitpid(protocol.pid, os.WNOHANG)
+    assert protocol.reap() is True  # no second wait: the pid may be another child's by now
+
+
+def test_a_child_that_somebody_else_has_reaped_has_ended_and_nobody_knows_how(child):
+    protocol = child()
+    os.kill(protocol.pid, signal.SIGKILL)
+    os.waitpid(protocol.pid, 0)
+    assert protocol.reap() is True
+    assert CHECK.successResultOf(protocol.exited.when_fired()) is None
+
+
+def test_a_child_whose_exit_cannot_be_watched_is_looked_for_again(child):
+    clock, protocol = Clock(), child()
+
+    def refuse(pid):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    launch.reap_on_exit(clock, protocol, refuse, None)
+    clock.advance(launch.REAP_INTERVAL)
+    CHECK.assertNoResult(protocol.exited.when_fired())
+    os.kill(protocol.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, protocol.pid, os.WEXITED | os.WNOWAIT)
+    clock.advance(launch.REAP_INTERVAL)
+    assert CHECK.successResultOf(protocol.exited.when_fired()) == signal.SIGKILL
     assert clock.getDelayedCalls() == []
 
 
 # --- how it is started
-
-
-def test_descriptors_are_moved_in_an_order_in_which_none_is_lost():
-    """One that stands where another is to go is moved out of the way first."""
-    moves = launch._to_low((3, 0), (9, 1), (9, 2), (8, 3))
-    there = {3: "nothing", 9: "output", 8: "report"}
-    for source, target in moves:
-        there[target] = there[source]
-    assert [there[number] for number in range(4)] == ["nothing", "output", "output", "report"]
-    assert launch._to_low((9, 0), (8, 1), (8, 2), (3, 3)) == [(9, 0), (8, 1), (8, 2), (3, 3)]
 
 
 @pytest.mark.parametrize("content", [None, b"short", b"\0" * 16])
@@ -264,28 +292,3 @@ def test_errors_without_a_number_are_told_in_their_own_words():
     assert launch.describe_error(OSError(errno.EACCES, "ignored")) == "Permission denied"
     assert launch.explain_errno(errno.E2BIG) == "its arguments are too long"
     assert launch.explain_errno(errno.ELOOP) == "too many levels of symbolic links"
-
-
-class Watching(Clock):
-    def addReader(self, reader): ...
-
-    def removeReader(self, reader): ...
-
-
-def test_a_pipe_that_cannot_be_read_is_a_holder_that_said_nothing():
-    report = launch.Report(Watching(), os.open(os.devnull, os.O_WRONLY))
-    report.doRead()
-    assert CHECK.successResultOf(report.done) == b""
-
-
-def test_a_pipe_that_is_empty_is_waited_for():
-    reading, writing = os.pipe2(os.O_NONBLOCK)
-    report = launch.Report(clock := Watching(), reading)
-    report.doRead()
-    CHECK.assertNoResult(report.done)
-    os.write(writing, b"held\n")
-    report.doRead()
-    assert CHECK.successResultOf(report.done) == b"held\n"
-    report.connectionLost(None)  # told once
-    assert clock.getDelayedCalls() == []
-    os.close(writing)

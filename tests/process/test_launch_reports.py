@@ -7,61 +7,93 @@ import time
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import CancelledError
+from twisted.internet.error import ProcessTerminated
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from hapi.attempts import AttemptFolder
 from hapi.process import LaunchPlan, system
-from hapi.process.launch import Report
+from hapi.process.launch import REPORT_DESCRIPTOR, HolderProtocol
 from hapi.process.system import SystemProcesses
 from hapi.protocol.attempt import AttemptRequest
 
 CHECK = SynchronousTestCase()
 
 
-class Reactor(Clock):
-    """One that finds out what is due before it finds out what has come."""
-
-    def addReader(self, reader): ...
-
-    def removeReader(self, reader): ...
+class Transport:
+    pid = 7
 
 
 @pytest.fixture
 def clock():
-    return Reactor()
+    return Clock()
 
 
 @pytest.fixture
-def pipe():
-    reading, writing = os.pipe2(os.O_NONBLOCK)
-    yield reading, writing
-    os.close(writing)
+def holder(clock):
+    """A holder that has just been started."""
+    started = HolderProtocol(clock)
+    started.makeConnection(Transport())
+    return started
 
 
-def test_a_report_that_came_while_the_runner_was_stopped_counts__P05(clock, pipe):
-    report = Report(clock, pipe[0])
-    os.write(pipe[1], b"held\n")
-    clock.advance(26.0)
-    assert CHECK.successResultOf(report.done) == b"held\n"
+def test_a_report_is_the_line_that_comes_on_the_descriptor_in_whatever_parts(clock, holder):
+    holder.childDataReceived(3, b"held 1 2")
+    CHECK.assertNoResult(holder.report)
+    holder.childDataReceived(3, b" 3 4 5 6\n")
+    assert CHECK.successResultOf(holder.report) == b"held 1 2 3 4 5 6\n"
     assert clock.getDelayedCalls() == []
 
 
-def test_a_holder_that_was_stopped_together_with_the_runner_gets_its_time_again__P05(clock, pipe):
-    report = Report(clock, pipe[0])
+def test_a_holder_that_exits_without_a_report_is_known_by_its_exit(clock, holder):
+    holder.childConnectionLost(3)
+    holder.processExited(Failure(ProcessTerminated(1, None, 256)))
+    CHECK.assertNoResult(holder.report)  # what it wrote may still be on its way
+    holder.processEnded(Failure(ProcessTerminated(1, None, 256)))
+    assert CHECK.successResultOf(holder.report) == b""
+    assert CHECK.successResultOf(holder.exited.when_fired()) == 256
+    assert clock.getDelayedCalls() == []
+
+
+def test_a_report_without_an_end_is_cut_off(holder):
+    holder.childDataReceived(3, b"x" * 4097)
+    assert len(CHECK.successResultOf(holder.report)) == 4097
+
+
+def test_a_report_that_came_while_the_runner_was_stopped_counts__P05(clock, holder):
+    """After SIGCONT a reactor runs what is overdue before it reads what has arrived."""
+    clock.rightNow += 26.0
+    clock.advance(0)
+    CHECK.assertNoResult(holder.report)
+    holder.childDataReceived(3, b"held\n")
+    clock.advance(0)
+    assert CHECK.successResultOf(holder.report) == b"held\n"
+    assert clock.getDelayedCalls() == []
+
+
+def test_a_holder_that_was_stopped_together_with_the_runner_gets_its_time_again__P05(clock, holder):
     clock.advance(600.0)
+    clock.advance(0)
     clock.advance(9.5)
-    CHECK.assertNoResult(report.done)
-    os.write(pipe[1], b"held\n")
+    CHECK.assertNoResult(holder.report)
+    holder.childDataReceived(3, b"held\n")
     clock.advance(0.5)
-    assert CHECK.successResultOf(report.done) == b"held\n"
+    assert CHECK.successResultOf(holder.report) == b"held\n"
 
 
-def test_a_holder_that_is_silent_while_the_runner_runs_is_late(clock, pipe):
-    report = Report(clock, pipe[0])
-    clock.pump([0.5] * 20)
-    CHECK.failureResultOf(report.done, TimeoutError)
+def test_a_holder_that_is_silent_while_the_runner_runs_is_late(clock, holder):
+    clock.pump([0.5] * 21)
+    CHECK.failureResultOf(holder.report, TimeoutError)
     assert clock.getDelayedCalls() == []
+
+
+def test_a_launch_that_is_cancelled_leaves_no_timer_and_a_late_report_is_ignored(clock, holder):
+    holder.report.cancel()
+    CHECK.failureResultOf(holder.report, CancelledError)
+    assert clock.getDelayedCalls() == []
+    holder.childDataReceived(3, b"held\n")
 
 
 @pytest.fixture
@@ -82,14 +114,19 @@ async def end(processes, launched, plan):
     await ended
 
 
+def wait_readable(holder):
+    """Block the reactor, as a suspended runner does, until the holder has reported."""
+    select.select([holder.transport.pipes[REPORT_DESCRIPTOR].fileno()], [], [])
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_session_that_came_up_while_the_runner_was_stopped_runs_on__P05(
     reactor, sleeper, monkeypatch
 ):
-    def stopped_meanwhile(plan, before):
-        pid, reading = start_holder(plan, before)
-        select.select([reading], [], [])
-        return pid, reading
+    def stopped_meanwhile(*arguments):
+        holder = start_holder(*arguments)
+        wait_readable(holder)
+        return holder
 
     start_holder = system.start_holder
     monkeypatch.setattr(system, "start_holder", stopped_meanwhile)
@@ -103,23 +140,16 @@ async def test_a_session_that_came_up_while_the_runner_was_stopped_runs_on__P05(
 async def test_a_session_that_is_written_down_runs_on_whatever_its_holder_said__P05_C15(
     reactor, sleeper, monkeypatch, holder
 ):
-    def wordless(plan, before):
-        pid, reading = start_holder(plan, before)
-        select.select([reading], [], [])
-        os.close(reading)
+    def wordless(*arguments):
+        started = start_holder(*arguments)
+        wait_readable(started)
+        started.childDataReceived = lambda *_: None
         if holder == "killed":
-            os.kill(pid, signal.SIGKILL)
-        unspoken, kept = os.pipe2(os.O_NONBLOCK)
-        writing.append(kept)
-        if holder == "killed":
-            os.close(writing.pop())
-        return pid, unspoken
+            os.kill(started.pid, signal.SIGKILL)
+        return started
 
-    writing = []
     start_holder = system.start_holder
     monkeypatch.setattr(system, "start_holder", wordless)
-    monkeypatch.setattr(system, "REPORT_TIMEOUT", 0.0)
+    monkeypatch.setattr(system, "REPORT_TIMEOUT", 0.2)
     processes = SystemProcesses(reactor)
     await end(processes, await processes.launch(sleeper), sleeper)
-    for descriptor in writing:
-        os.close(descriptor)

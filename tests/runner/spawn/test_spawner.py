@@ -320,7 +320,7 @@ def test_a_session_that_was_ended_because_its_launch_failed_is_told_with_its_end
         def launch(self, plan):
             child = result_of(super().launch(plan)).child
             self.exit(child, signal="SIGKILL")
-            return fail(LaunchFailed("session", "its holder said nothing within 10 s"))
+            return fail(LaunchFailed("session", "its holder did not report within 10 s"))
 
     stage, told = Stage(home), []
     stage.processes = Silent(stage.programs, stage.clock)
@@ -330,7 +330,7 @@ def test_a_session_that_was_ended_because_its_launch_failed_is_told_with_its_end
     )
     answer = stage.spawn(existingSessionId="e1")
     stage.clock.advance(1.0)
-    assert "its holder said nothing" in result_of(answer).message
+    assert "its holder did not report" in result_of(answer).message
     child = stage.children.find_all("e1")[0]
     assert (child.identity, child.exit, child.is_live) == (
         stage.folder.process.child,
