@@ -16,24 +16,24 @@ from attrs import define, field, frozen, setters
 from twisted.logger import Logger
 
 from hapi.home import (
-    PRIVATE_DIRECTORY,
+    PRIVATE_DIRECTORY_MODE,
     Home,
     read_capped,
-    sweep_writes,
+    remove_partial_writes,
     sync_directory,
-    write_whole,
+    write_atomically,
 )
 from hapi.protocol.attempt import (
     AttemptEnd,
+    AttemptEndReported,
     AttemptProcess,
     AttemptReport,
     AttemptRequest,
     AttemptSession,
-    AttemptTold,
     StopOrder,
 )
 
-MARK = "HAPI_ATTEMPT"  # the variable in a session's environment, and in that of everything it starts, that names its attempt
+ATTEMPT_VARIABLE = "HAPI_ATTEMPT"  # the variable in a session's environment, and in that of everything it starts, that names its attempt
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
 REPORT = "report.json"
 _UNFINISHED = ".new-"  # folders begin so until their request is on the disk
@@ -45,7 +45,7 @@ log = Logger()
 class _Record(Generic[T]):
     """One file of the folder as an attribute: reads as None when there is none or it makes no sense, is written whole.
 
-    What is `kept` and could not be written is read from memory until `save_again` has written it. A file that `stands` wins
+    What is `kept` and could not be written is read from memory until `retry_writes` has written it. A file that `stands` wins
     over what was kept: another has written it meanwhile who knows better.
     """
 
@@ -91,7 +91,7 @@ class _Record(Generic[T]):
 
     def __set__(self, folder: AttemptFolder, value: T) -> None:
         try:
-            write_whole(
+            write_atomically(
                 folder.path / self._name,
                 msgspec.json.format(msgspec.json.encode(value)) + b"\n",
                 durable=self._durable,
@@ -99,12 +99,12 @@ class _Record(Generic[T]):
         except OSError as error:
             if self._kept:
                 folder.unsaved[self._name] = _Unsaved(
-                    value, error.strerror or str(error), partial(self.save_again, folder, value)
+                    value, error.strerror or str(error), partial(self.retry_writes, folder, value)
                 )
             raise
         folder.unsaved.pop(self._name, None)
 
-    def save_again(self, folder: AttemptFolder, value: T) -> None:
+    def retry_writes(self, folder: AttemptFolder, value: T) -> None:
         if self._stands and self._read(folder) is not None:
             folder.unsaved.pop(self._name, None)
         else:
@@ -125,7 +125,7 @@ class AttemptFolder:
     """The folder at `path`. Setting one of the records writes its file (raises OSError).
 
     How the session is called, why it is stopped and how it ended are known all the same when the disk refuses them: this very
-    object tells them, and `save_again` writes them.
+    object tells them, and `retry_writes` writes them.
     """
 
     path: Path = field(on_setattr=setters.frozen)
@@ -137,7 +137,7 @@ class AttemptFolder:
     report = _Record(REPORT, AttemptReport, durable=False)
     stop = _Record("stop.json", StopOrder, kept=True)
     end = _Record("end.json", AttemptEnd, kept=True, stands=True)
-    told = _Record("told.json", AttemptTold, durable=False)
+    end_reported = _Record("told.json", AttemptEndReported, durable=False)
 
     @classmethod
     def create(cls, home: Home, request: AttemptRequest) -> AttemptFolder:
@@ -146,7 +146,7 @@ class AttemptFolder:
         while True:
             folder = cls(parent / new_id())
             unfinished = parent / f"{_UNFINISHED}{folder.id}"
-            unfinished.mkdir(mode=PRIVATE_DIRECTORY)
+            unfinished.mkdir(mode=PRIVATE_DIRECTORY_MODE)
             try:
                 cls(unfinished).request = request
                 if folder.path.exists():
@@ -163,7 +163,7 @@ class AttemptFolder:
         cls, home: Home, environ: Mapping[str, str] = os.environ
     ) -> AttemptFolder | None:
         """The folder of the attempt that this session process is, None when nobody's runner started it."""
-        return cls.find(home, environ.get(MARK, ""))
+        return cls.find(home, environ.get(ATTEMPT_VARIABLE, ""))
 
     @classmethod
     def find(cls, home: Home, attempt: str) -> AttemptFolder | None:
@@ -193,12 +193,12 @@ class AttemptFolder:
         return self.path / "output.log.1"
 
     @property
-    def trouble(self) -> str | None:
+    def write_error(self) -> str | None:
         """Why something of it is not on the disk; None if all is."""
         name, unsaved = next(iter(self.unsaved.items()), ("", None))
         return None if unsaved is None else f"{self.path / name} was not written: {unsaved.reason}"
 
-    def save_again(self) -> None:
+    def retry_writes(self) -> None:
         """Write what could not be written. Raises OSError with the first that is refused still; a folder that is gone is done."""
         if not self.path.is_dir():
             self.unsaved.clear()
@@ -241,7 +241,7 @@ def attempts(home: Home) -> list[AttemptFolder]:
     return [AttemptFolder(home.attempts / name) for name in sorted(names)]
 
 
-def sweep(home: Home) -> None:
+def remove_partial_attempts(home: Home) -> None:
     """Remove what runners left behind that died half-way. For whoever holds the home's lock."""
     try:
         with os.scandir(home.attempts) as entries:
@@ -250,7 +250,7 @@ def sweep(home: Home) -> None:
         unfinished = []
     for path in unfinished:
         shutil.rmtree(path, ignore_errors=True)
-    sweep_writes(home.runner_state, home.refusals)
+    remove_partial_writes(home.runner_state, home.refusals)
 
 
 def _last_bytes(path: Path, size: int) -> bytes:

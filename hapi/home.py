@@ -10,7 +10,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-PRIVATE_FILE, PRIVATE_DIRECTORY = 0o600, 0o700
+PRIVATE_FILE_MODE, PRIVATE_DIRECTORY_MODE = 0o600, 0o700
 
 
 class HomeUnusable(Exception):
@@ -38,7 +38,7 @@ class Home:
         except (OSError, RuntimeError) as error:
             raise HomeUnusable(named, str(error)) from error
 
-    def judged(self) -> Home:
+    def check(self) -> Home:
         """Itself, for whoever only looks: nothing is made or changed. Raises HomeUnusable for what can be no home of ours."""
         try:
             found = self.path.stat()
@@ -62,7 +62,7 @@ class Home:
     def prepare(self) -> Home:
         """Make the directory if it is missing and close it to other users. Raises HomeUnusable."""
         try:
-            self.path.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+            self.path.mkdir(mode=PRIVATE_DIRECTORY_MODE, parents=True, exist_ok=True)
             found = self.path.stat()
             if not stat.S_ISDIR(found.st_mode):
                 raise HomeUnusable(self.path, "it is not a directory")
@@ -73,7 +73,7 @@ class Home:
             if os.statvfs(self.path).f_flag & os.ST_RDONLY:
                 raise HomeUnusable(self.path, "it lies on a read-only file system")
             if stat.S_IMODE(found.st_mode) & 0o077:
-                self.path.chmod(PRIVATE_DIRECTORY)
+                self.path.chmod(PRIVATE_DIRECTORY_MODE)
             if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
                 raise HomeUnusable(self.path, "it cannot be read and written")
         except (FileExistsError, NotADirectoryError) as error:
@@ -85,7 +85,7 @@ class Home:
     def directory(self, name: str) -> Path:
         """The sub-directory `name`, private to us, made if missing."""
         path = self.path / name
-        path.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+        path.mkdir(mode=PRIVATE_DIRECTORY_MODE, parents=True, exist_ok=True)
         return path
 
     @property
@@ -143,7 +143,9 @@ class Home:
         return self.path / "jwt-secret.json"
 
 
-def write_whole(path: Path, content: bytes, mode: int = PRIVATE_FILE, durable: bool = True) -> None:
+def write_atomically(
+    path: Path, content: bytes, mode: int = PRIVATE_FILE_MODE, durable: bool = True
+) -> None:
     """Replace `path` by `content`: afterwards it is old or new, never torn, and on the disk. Raises OSError.
 
     Not `durable`: a power cut may take it back; for what is of no use after one.
@@ -169,8 +171,8 @@ def write_whole(path: Path, content: bytes, mode: int = PRIVATE_FILE, durable: b
         sync_directory(path.parent)
 
 
-def sweep_writes(*paths: Path) -> None:
-    """Remove what `write_whole` left beside `paths` when its process was killed.
+def remove_partial_writes(*paths: Path) -> None:
+    """Remove what `write_atomically` left beside `paths` when its process was killed.
 
     For whoever alone writes these files: the runner of a home, and while it hands over its parent.
     """

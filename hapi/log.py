@@ -24,7 +24,7 @@ from twisted.logger import (
 )
 from zope.interface import implementer, provider
 
-from hapi.home import PRIVATE_FILE, Home
+from hapi.home import PRIVATE_FILE_MODE, Home
 from hapi.redaction import CONTROL, Secrets, escape_control
 
 LINE_LIMIT, FAILURE_LIMIT = 8_192, 32_768  # characters
@@ -75,7 +75,7 @@ def json_line(event: LogEvent, secrets: Secrets) -> str:
     if failure is not None:
         line["failure"] = _shortened(_traceback(failure), FAILURE_LIMIT)
     hidden = {
-        name: secrets.hide(value) if isinstance(value, str) else value
+        name: secrets.redact(value) if isinstance(value, str) else value
         for name, value in line.items()
     }
     written = json.dumps(hidden, ensure_ascii=False, allow_nan=True)
@@ -90,7 +90,7 @@ def text_line(event: LogEvent, secrets: Secrets) -> str:
     message = formatEvent(event)
     if failure is not None:
         message = f"{message.partition(chr(10))[0]} ({getattr(failure.type, '__name__', failure.type)}: {failure.getErrorMessage()})"
-    shown = escape_control(secrets.hide(_shortened(message, LINE_LIMIT)))
+    shown = escape_control(secrets.redact(_shortened(message, LINE_LIMIT)))
     return f"{clock} {'' if level == 'info' else level + ': '}{shown}\n"
 
 
@@ -144,7 +144,7 @@ class RotatingFile:
 
     def _open(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._descriptor = os.open(self.path, flags, PRIVATE_FILE)
+        self._descriptor = os.open(self.path, flags, PRIVATE_FILE_MODE)
         self._size = os.fstat(self._descriptor).st_size
 
     def _rotate(self) -> None:
@@ -206,7 +206,7 @@ class Logging:
     _observers: list[Any]
     _terminal_level: Any = LogLevel.warn
 
-    def speak_up(self) -> None:
+    def enable_terminal(self) -> None:
         """Let the terminal have what it was kept from while starting."""
         for observer in self._observers:
             if isinstance(observer, TerminalLog):
@@ -237,7 +237,7 @@ def start_logging(
 ) -> Logging:
     """Log `program` from now on: to `home`/logs (when given) and to `terminal` (when given).
 
-    With `quiet_start` the terminal gets nothing below critical until `speak_up`: a start that fails is told once, by
+    With `quiet_start` the terminal gets nothing below critical until `enable_terminal`: a start that fails is told once, by
     whoever started it.
     HAPI_LOG_LEVEL (debug, info, warn, error) is the level of the file, info by default. Raises OSError when the
     directory cannot be made; CLI_API_TOKEN of `environ` is always among the secrets.
@@ -283,11 +283,11 @@ def _belongs_to_the_living(path: Path) -> bool:
 
 def json_logger() -> Any:
     """An observer for `twistd --logger=hapi.log.json_logger`: JSON lines to standard output, secrets hidden."""
-    from hapi.settings import SettingsBroken, read_settings
+    from hapi.settings import InvalidSettings, read_settings
 
     secrets = Secrets()
     secrets.add(os.environ.get("CLI_API_TOKEN"))
-    with suppress(SettingsBroken, OSError):
+    with suppress(InvalidSettings, OSError):
         token = read_settings(Home.find()).get("cliApiToken")
         secrets.add(token if isinstance(token, str) else None)
 

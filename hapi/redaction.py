@@ -49,7 +49,7 @@ class Secrets:
             re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
         )
 
-    def hide(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         if self._pattern is not None:
             text = self._pattern.sub(_HIDDEN, text)
         return _SHAPED.sub(_HIDDEN, text)

@@ -18,46 +18,46 @@ from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
-from hapi.home import Home, read_capped, write_whole
+from hapi.home import Home, read_capped, write_atomically
 
 DEFAULT_HUB = "http://localhost:3006"
 LOCK_STALE, LOCK_PATIENCE, LOCK_GLANCE = 30.0, 5.0, 0.1  # seconds; the npm CLI's own numbers
 
 
-class SettingsBroken(Exception):
+class InvalidSettings(Exception):
     """`settings.json` cannot be used. It is never overwritten."""
 
 
-class NotConfigured(Exception):
+class ConfigurationError(Exception):
     """Something that has no default is missing or malformed; the text names the variable and the key."""
 
 
-class WrongFlag(NotConfigured):
+class InvalidFlag(ConfigurationError):
     """The same of a flag: the command line is used wrongly."""
 
 
-def wrong(name: str, sentence: str) -> NotConfigured:
+def configuration_error(name: str, sentence: str) -> ConfigurationError:
     """What to raise for a value under `name`: a flag (`--…`), a variable, or a key of the settings."""
-    return WrongFlag(sentence) if name.startswith("--") else NotConfigured(sentence)
+    return InvalidFlag(sentence) if name.startswith("--") else ConfigurationError(sentence)
 
 
 def read_settings(home: Home) -> dict[str, Any]:
-    """What `settings.json` holds, {} if there is none. Raises SettingsBroken with line and column."""
+    """What `settings.json` holds, {} if there is none. Raises InvalidSettings with line and column."""
     try:
         content = read_capped(home.settings)
         found = json.loads(content) if content is not None else {}
     except json.JSONDecodeError as error:
-        raise SettingsBroken(
+        raise InvalidSettings(
             f"{home.settings}: {error.msg} at line {error.lineno}, column {error.colno}"
         ) from error
     except UnicodeDecodeError as error:
-        raise SettingsBroken(f"{home.settings}: not UTF-8 at byte {error.start}") from error
+        raise InvalidSettings(f"{home.settings}: not UTF-8 at byte {error.start}") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise SettingsBroken(
+        raise InvalidSettings(
             f"{home.settings}: {getattr(error, 'strerror', None) or error}"
         ) from error
     if not isinstance(found, dict):
-        raise SettingsBroken(f"{home.settings}: holds a JSON {json_type(found)}, not an object")
+        raise InvalidSettings(f"{home.settings}: holds a JSON {json_type(found)}, not an object")
     return found
 
 
@@ -80,14 +80,16 @@ def update_settings(
 ) -> dict[str, Any]:
     """Replace the settings by what `change` makes of them, under the lock. Blocks up to 5 s while another writer holds it.
 
-    Meant for start-up and for commands, before a reactor serves anybody. Raises SettingsBroken.
+    Meant for start-up and for commands, before a reactor serves anybody. Raises InvalidSettings.
     """
     home.prepare()
     with _locked(home):
         before = read_settings(home)
         after = dict(change(dict(before)))
         if after != before:
-            write_whole(home.settings, json.dumps(after, indent=2, ensure_ascii=False).encode())
+            write_atomically(
+                home.settings, json.dumps(after, indent=2, ensure_ascii=False).encode()
+            )
         return after
 
 
@@ -122,9 +124,9 @@ def _locked(home: Home) -> Iterator[None]:
             if _took_away_stale(lock):
                 continue
         except OSError as error:
-            raise SettingsBroken(f"{lock}: {error.strerror}") from error
+            raise InvalidSettings(f"{lock}: {error.strerror}") from error
         if time.monotonic() > deadline:
-            raise SettingsBroken(
+            raise InvalidSettings(
                 f"{home.settings}: another program has been holding {lock} for {LOCK_PATIENCE:.0f} s"
             )
         time.sleep(LOCK_GLANCE)
@@ -136,12 +138,12 @@ def _locked(home: Home) -> Iterator[None]:
 
 
 def machine_id(home: Home) -> str:
-    """This home's machine id; a random one is made and kept the first time. Raises NotConfigured when it is no text."""
+    """This home's machine id; a random one is made and kept the first time. Raises ConfigurationError when it is no text."""
     found = read_settings(home).get("machineId")
     if isinstance(found, str) and found:
         return found
     if found:
-        raise NotConfigured(
+        raise ConfigurationError(
             f"machineId in {home.settings} is a JSON {json_type(found)}, it must be a text"
         )
     settings = update_settings(
@@ -150,11 +152,11 @@ def machine_id(home: Home) -> str:
     return str(settings["machineId"])
 
 
-def note_hub(home: Home, url: str) -> str | None:
+def save_hub_address(home: Home, url: str) -> str | None:
     """Have this home's other programs find the hub that serves at `url`; None when they do.
 
     The address of another hub that somebody chose is left alone, and told: only what a hub noted itself is replaced.
-    Raises SettingsBroken.
+    Raises InvalidSettings.
     """
 
     def noted(now: dict[str, Any]) -> dict[str, Any]:
@@ -176,7 +178,7 @@ def _address(url: object) -> object:
     """What `url` leads to; the names of the loopback interface are one."""
     try:
         parts = urlsplit(origin(url))
-    except NotConfigured:
+    except ConfigurationError:
         return url
     host = str(parts.hostname)
     loopback = host in ("localhost", "::1") or host.startswith("127.")
@@ -193,32 +195,32 @@ class HubAccess:
 
 
 def hub_access(environ: Mapping[str, str], settings: Mapping[str, Any]) -> HubAccess:
-    """The hub that `environ` or `settings` name. Raises NotConfigured with a sentence for the user."""
+    """The hub that `environ` or `settings` name. Raises ConfigurationError with a sentence for the user."""
     named = {"HAPI_API_URL": environ.get("HAPI_API_URL")}
     named |= {f"{key} in settings.json": settings.get(key) for key in ("apiUrl", "serverUrl")}
     name, url = next(((name, value) for name, value in named.items() if value), ("", DEFAULT_HUB))
     token = environ.get("CLI_API_TOKEN") or settings.get("cliApiToken") or ""
     if not isinstance(token, str):
-        raise NotConfigured(
+        raise ConfigurationError(
             "the access token (CLI_API_TOKEN, cliApiToken in settings.json) is no text"
         )
     if not (token := token.strip()):
-        raise NotConfigured("no access token: set CLI_API_TOKEN or run `hapi auth login`")
+        raise ConfigurationError("no access token: set CLI_API_TOKEN or run `hapi auth login`")
     return HubAccess(origin(url, name), token, _extra_headers(environ, settings))
 
 
 def origin(url: object, name: str = "") -> str:
-    """`url`, which stands under `name`, as a bare origin. Raises NotConfigured when it has a path or is no http(s) URL."""
+    """`url`, which stands under `name`, as a bare origin. Raises ConfigurationError when it has a path or is no http(s) URL."""
     told = f"{name}: hub URL {url!r}" if name else f"hub URL {url!r}"
     try:
         parts = urlsplit(url if isinstance(url, str) else "")
         port = parts.port
     except ValueError as error:
-        raise NotConfigured(f"{told}: {error}") from error
+        raise ConfigurationError(f"{told}: {error}") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise NotConfigured(f"{told} must look like http://host:port or https://host")
+        raise ConfigurationError(f"{told} must look like http://host:port or https://host")
     if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username:
-        raise NotConfigured(
+        raise ConfigurationError(
             f"{told} must be an origin alone: scheme, host and port, no path, query or user name"
         )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
@@ -230,11 +232,11 @@ def _extra_headers(environ: Mapping[str, str], settings: Mapping[str, Any]) -> d
         try:
             found = json.loads(environ["HAPI_EXTRA_HEADERS_JSON"] or "{}")
         except ValueError as error:
-            raise NotConfigured(f"HAPI_EXTRA_HEADERS_JSON is no JSON: {error}") from error
+            raise ConfigurationError(f"HAPI_EXTRA_HEADERS_JSON is no JSON: {error}") from error
     else:
         found = settings.get("extraHeaders") or {}
     if not isinstance(found, dict):
-        raise NotConfigured(
+        raise ConfigurationError(
             "HAPI_EXTRA_HEADERS_JSON (or extraHeaders in settings.json) must be a JSON object"
         )
     return {name: value for name, value in found.items() if isinstance(value, str)}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hapi import attempts as module
-from hapi.attempts import AttemptFolder, attempts, new_id, sweep
+from hapi.attempts import AttemptFolder, attempts, new_id, remove_partial_attempts
 from hapi.home import Home
 from hapi.protocol.attempt import (
     AttemptEnd,
@@ -81,18 +81,18 @@ def test_names_sort_by_time():
 
 def test_a_creator_that_dies_leaves_nothing_that_counts__S11(home, monkeypatch):
     """Killed between any two steps: the folder is there with its request, or is none."""
-    for step in ("mkdir", "write_whole", "rename"):
+    for step in ("mkdir", "write_atomically", "rename"):
         pid = os.fork()
         if pid == 0:
             try:
-                where = (module, "write_whole") if step == "write_whole" else (Path, step)
+                where = (module, "write_atomically") if step == "write_atomically" else (Path, step)
                 monkeypatch.setattr(*where, lambda *_args, **_more: os._exit(1))
                 AttemptFolder.create(home, REQUEST)
             finally:
                 os._exit(2)  # whatever happens, this process never is a second pytest
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
         assert attempts(home) == []
-    sweep(home)
+    remove_partial_attempts(home)
     assert os.listdir(home.attempts) == []
 
 
@@ -100,7 +100,7 @@ def test_a_folder_that_cannot_be_made_leaves_nothing__S02(home, monkeypatch):
     def full(*_args, **_more):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "write_whole", full)
+    monkeypatch.setattr(module, "write_atomically", full)
     with pytest.raises(OSError, match="No space left"):
         AttemptFolder.create(home, REQUEST)
     assert os.listdir(home.attempts) == []

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from hapi import home as home_module
-from hapi.home import Home, read_capped, sweep_writes, write_whole
+from hapi.home import Home, read_capped, remove_partial_writes, write_atomically
 
 OLD, NEW = b"old content", b"new content, a little longer"
 CALLS = ("open", "write", "fsync", "close", "rename", "unlink")
@@ -37,7 +37,7 @@ def number_of_calls(path, monkeypatch) -> int:
     seen = []
     with monkeypatch.context() as patched:
         at_call(patched, lambda _number, name: seen.append(name))
-        write_whole(path, NEW)
+        write_atomically(path, NEW)
     return len(seen)
 
 
@@ -57,7 +57,7 @@ def test_killed_at_any_call_the_file_is_old_or_new__S01(tmp_path, monkeypatch):
                         os.kill(os.getpid(), signal.SIGKILL) if number == at else None
                     ),
                 )
-                write_whole(path, NEW)
+                write_atomically(path, NEW)
             finally:
                 os._exit(0)  # whatever happens, this process never is a second pytest
         os.waitpid(pid, 0)
@@ -76,7 +76,7 @@ def test_what_a_killed_write_left_is_swept_and_what_lives_is_not__S14(tmp_path):
     strange = [f".{state.name}.mine", f".{state.name}.x.y", f".{other.name}.{dead.pid}.0123abcd"]
     for name in (*left, *ours, *strange):
         (tmp_path / name).touch()
-    sweep_writes(state)
+    remove_partial_writes(state)
     assert sorted(os.listdir(tmp_path)) == sorted([*ours, *strange])
 
 
@@ -100,7 +100,7 @@ def test_whatever_call_fails_the_file_is_whole_and_nothing_is_left_over__S02_S03
         with monkeypatch.context() as patched:
             at_call(patched, fail)
             try:
-                write_whole(path, NEW)
+                write_atomically(path, NEW)
                 told = False
             except OSError as error:
                 told = error.errno == trouble
@@ -115,14 +115,14 @@ def test_a_write_that_is_cut_short_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(
         os, "write", lambda descriptor, content: really(descriptor, bytes(content[:3]))
     )
-    write_whole(tmp_path / "file", NEW)
+    write_atomically(tmp_path / "file", NEW)
     assert (tmp_path / "file").read_bytes() == NEW
 
 
 def test_files_are_private_whatever_the_umask__K04(tmp_path):
     before = os.umask(0)
     try:
-        write_whole(tmp_path / "file", NEW)
+        write_atomically(tmp_path / "file", NEW)
         made = Home(tmp_path / "home").prepare().directory("sessions")
     finally:
         os.umask(before)
@@ -133,7 +133,7 @@ def test_files_are_private_whatever_the_umask__K04(tmp_path):
 def test_a_link_in_the_place_is_replaced_not_written_through__L08(tmp_path):
     (tmp_path / "precious").write_bytes(OLD)
     (tmp_path / "state.json").symlink_to(tmp_path / "precious")
-    write_whole(tmp_path / "state.json", NEW)
+    write_atomically(tmp_path / "state.json", NEW)
     assert (tmp_path / "precious").read_bytes() == OLD
     assert (tmp_path / "state.json").read_bytes() == NEW
 
@@ -158,7 +158,7 @@ def test_a_directory_that_cannot_be_synced_is_logged_and_the_content_stays__S02(
                 really(descriptor)
 
             patched.setattr(home_module.os, "fsync", fsync)
-            write_whole(tmp_path / "file", NEW)
+            write_atomically(tmp_path / "file", NEW)
     finally:
         globalLogPublisher.removeObserver(told.append)
     assert (tmp_path / "file").read_bytes() == NEW

@@ -36,7 +36,7 @@ def test_text_from_outside_stays_on_its_line_and_steers_no_terminal__K03(given, 
 def test_tokens_are_hidden_wherever_they_stand__K02(text):
     secrets = Secrets()
     secrets.add("s3cret-base:work", None, "")
-    hidden = secrets.hide(text)
+    hidden = secrets.redact(text)
     assert "[hidden]" in hidden
     for secret in ("s3cret", "whatever-it-is", "abc.def", "0123456789", "c2lnbmF0dXJl"):
         assert secret not in hidden
@@ -45,14 +45,14 @@ def test_tokens_are_hidden_wherever_they_stand__K02(text):
 def test_a_token_is_hidden_in_its_quoted_forms_too__K02():
     secrets = Secrets()
     secrets.add('we"ird/tok&en')
-    assert "ird" not in secrets.hide(r"json we\"ird/tok&en and url we%22ird%2Ftok%26en")
+    assert "ird" not in secrets.redact(r"json we\"ird/tok&en and url we%22ird%2Ftok%26en")
 
 
 def test_what_is_no_secret_stays_as_it_is():
     secrets = Secrets()
     secrets.add("abc")  # too short to hide: every word with it would go
     assert (
-        secrets.hide("abc alphabet token=missing in path /a/b?x=1")
+        secrets.redact("abc alphabet token=missing in path /a/b?x=1")
         == "abc alphabet token=missing in path /a/b?x=1"
     )
 

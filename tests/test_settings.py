@@ -9,13 +9,13 @@ import pytest
 
 from hapi.home import Home
 from hapi.settings import (
-    NotConfigured,
-    SettingsBroken,
+    ConfigurationError,
+    InvalidSettings,
     hub_access,
     machine_id,
-    note_hub,
     origin,
     read_settings,
+    save_hub_address,
     update_settings,
 )
 
@@ -42,7 +42,7 @@ def test_a_missing_file_reads_as_no_settings(place):
 )
 def test_a_broken_file_is_named_with_the_place_and_left_as_it_is__S16(place, content, says):
     place.settings.write_bytes(content)
-    with pytest.raises(SettingsBroken, match=says) as raised:
+    with pytest.raises(InvalidSettings, match=says) as raised:
         update_settings(place, lambda now: {**now, "machineId": "x"})
     assert str(place.settings) in str(raised.value)
     assert place.settings.read_bytes() == content
@@ -89,7 +89,7 @@ def test_no_update_is_lost_between_two_writers__S15(place):
 def test_a_lock_that_is_renewed_is_waited_for_and_then_named__S15(place, monkeypatch):
     monkeypatch.setattr("hapi.settings.LOCK_PATIENCE", 0.0)
     place.settings_lock.mkdir()
-    with pytest.raises(SettingsBroken, match=r"settings\.json\.hapi\.lock"):
+    with pytest.raises(InvalidSettings, match=r"settings\.json\.hapi\.lock"):
         update_settings(place, dict)
     assert place.settings_lock.is_dir()
 
@@ -131,7 +131,7 @@ def test_a_hub_is_named_by_its_origin(url, expected):
     ],
 )
 def test_a_hub_url_that_is_no_origin_is_refused_in_words(url):
-    with pytest.raises(NotConfigured, match="hub URL"):
+    with pytest.raises(ConfigurationError, match="hub URL"):
         origin(url)
 
 
@@ -153,18 +153,18 @@ def test_the_environment_wins_over_settings():
 
 
 def test_a_missing_token_names_the_next_step():
-    with pytest.raises(NotConfigured, match="hapi auth login"):
+    with pytest.raises(ConfigurationError, match="hapi auth login"):
         hub_access({}, {})
 
 
 def test_a_token_that_is_no_text_is_named():
-    with pytest.raises(NotConfigured, match="cliApiToken"):
+    with pytest.raises(ConfigurationError, match="cliApiToken"):
         hub_access({}, {"cliApiToken": 5})
 
 
 @pytest.mark.parametrize("headers", ["[1]", "{nope", '"text"'])
 def test_extra_headers_must_be_a_json_object(headers):
-    with pytest.raises(NotConfigured, match="HAPI_EXTRA_HEADERS_JSON"):
+    with pytest.raises(ConfigurationError, match="HAPI_EXTRA_HEADERS_JSON"):
         hub_access({"CLI_API_TOKEN": "t", "HAPI_EXTRA_HEADERS_JSON": headers}, {})
 
 
@@ -178,19 +178,19 @@ def test_the_token_stays_out_of_reprs__K02():
 )
 def test_a_hub_that_somebody_chose_stays_the_homes_hub(place, key, chosen):
     update_settings(place, lambda now: {key: chosen})
-    assert note_hub(place, "http://127.0.0.1:24118") == chosen
+    assert save_hub_address(place, "http://127.0.0.1:24118") == chosen
     assert read_settings(place) == {key: chosen}
 
 
 def test_a_hub_on_another_port_is_found_by_its_home_until_the_next_hub_serves_elsewhere(place):
-    assert note_hub(place, "http://127.0.0.1:3006") is None
+    assert save_hub_address(place, "http://127.0.0.1:3006") is None
     assert read_settings(place) == {}, "the default is found anyway"
     for url in ("http://127.0.0.1:24118", "http://127.0.0.1:24119", "http://127.0.0.1:3006"):
-        assert note_hub(place, url) is None
+        assert save_hub_address(place, url) is None
         assert hub_access({"CLI_API_TOKEN": "t"}, read_settings(place)).url == url
 
 
 def test_the_chosen_address_may_be_this_very_hub_under_another_name_of_the_machine(place):
     update_settings(place, lambda now: {"apiUrl": "http://localhost:24118/"})
-    assert note_hub(place, "http://127.0.0.1:24118") is None
+    assert save_hub_address(place, "http://127.0.0.1:24118") is None
     assert read_settings(place) == {"apiUrl": "http://localhost:24118/"}

@@ -13,15 +13,15 @@ from typing import Any
 
 from attrs import field, frozen
 
-from hapi.home import Home, read_capped, write_whole
-from hapi.settings import NotConfigured, origin, read_settings, update_settings
+from hapi.home import Home, read_capped, write_atomically
+from hapi.settings import ConfigurationError, origin, read_settings, update_settings
 
 HOST, PORT = "127.0.0.1", 3006
 DATABASE = "hub.db"
 TOKEN_BYTES = 32
 
 
-class NoPort(NotConfigured):
+class NoPort(ConfigurationError):
     """What should be a port is none."""
 
 
@@ -45,7 +45,7 @@ class HubOptions:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], **flags: Any) -> HubOptions:
-        """`flags` are fields; those that are None are not given. Raises NotConfigured, SettingsBroken, HomeUnusable."""
+        """`flags` are fields; those that are None are not given. Raises ConfigurationError, InvalidSettings, HomeUnusable."""
         given = {name: value for name, value in flags.items() if value is not None}
         home = given.pop("home", None) or Home.find(environ)
         settings = read_settings(home)
@@ -77,11 +77,11 @@ class HubOptions:
             or ()
         )
         if web_root is not None and not Path(web_root).is_dir():
-            raise NotConfigured(
+            raise ConfigurationError(
                 f"the page's directory {str(web_root)!r} (--web-root, HAPI_WEB_ROOT) is not there"
             )
         if not isinstance(host, str):
-            raise NotConfigured(f"listenHost {host!r} is no text")
+            raise ConfigurationError(f"listenHost {host!r} is no text")
         return cls(
             home=home,
             host=host,
@@ -110,7 +110,7 @@ def read_port(value: object) -> int:
 
 
 def read_list(value: object, name: str) -> list[str]:
-    """A list of texts, or one text with commas. Raises NotConfigured."""
+    """A list of texts, or one text with commas. Raises ConfigurationError."""
     items = (
         value.split(",")
         if isinstance(value, str)
@@ -119,12 +119,12 @@ def read_list(value: object, name: str) -> list[str]:
         else None
     )
     if items is None or not all(isinstance(item, str) for item in items):
-        raise NotConfigured(f"{name} must be a list of texts")
+        raise ConfigurationError(f"{name} must be a list of texts")
     return [item.strip() for item in items if item.strip()]
 
 
 def base_token(options: HubOptions) -> str:
-    """The access token of this hub; one of 256 random bits is made and saved the first time. Raises NotConfigured."""
+    """The access token of this hub; one of 256 random bits is made and saved the first time. Raises ConfigurationError."""
     token = options.token or read_settings(options.home).get("cliApiToken")
     if not token:
         made = secrets.token_urlsafe(TOKEN_BYTES)
@@ -133,41 +133,43 @@ def base_token(options: HubOptions) -> str:
         )
         token = settings["cliApiToken"]
     if not isinstance(token, str) or not token.strip():
-        raise NotConfigured(
+        raise ConfigurationError(
             "the access token (CLI_API_TOKEN, cliApiToken in settings.json) is no text"
         )
     token = token.strip()
     if ":" in token:
-        raise NotConfigured(
+        raise ConfigurationError(
             "the access token of a hub must not contain a colon: what follows the colon is a namespace"
         )
     return token
 
 
 def signing_secret(home: Home) -> bytes:
-    """The 32 bytes that sign the tokens of web pages, kept in `jwt-secret.json`. Raises NotConfigured."""
+    """The 32 bytes that sign the tokens of web pages, kept in `jwt-secret.json`. Raises ConfigurationError."""
     path = home.jwt_secret
     try:
         content = read_capped(path)
     except OSError as error:
-        raise NotConfigured(
+        raise ConfigurationError(
             f"{path} cannot be read: {error.strerror or 'it is no regular file'}"
         ) from error
     except ValueError as error:
-        raise NotConfigured(str(error)) from error
+        raise ConfigurationError(str(error)) from error
     if content is None:
         made = os.urandom(TOKEN_BYTES)
         home.prepare()
-        write_whole(path, json.dumps({"secretBase64": base64.b64encode(made).decode()}).encode())
+        write_atomically(
+            path, json.dumps({"secretBase64": base64.b64encode(made).decode()}).encode()
+        )
         return made
     try:
         found = base64.b64decode(json.loads(content)["secretBase64"], validate=True)
     except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
-        raise NotConfigured(
+        raise ConfigurationError(
             f"{path} holds no secret: remove it, and everybody logs in again"
         ) from error
     if len(found) < TOKEN_BYTES:
-        raise NotConfigured(
+        raise ConfigurationError(
             f"{path} holds a secret of {len(found)} bytes, {TOKEN_BYTES} are needed: remove it"
         )
     return found

@@ -46,7 +46,7 @@ def is_loopback(host: str) -> bool:
 class HubService(Service):
     """`url` and `token` are there once the service was started; `when_listening` fires with the URL.
 
-    `startService` raises CannotServe, StoreRefused, NotConfigured, HomeUnusable, SettingsBroken: sentences for people.
+    `startService` raises CannotServe, StoreRefused, ConfigurationError, HomeUnusable, InvalidSettings: sentences for people.
     """
 
     log = Logger()

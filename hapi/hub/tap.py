@@ -33,7 +33,7 @@ class Options(usage.Options):
         from hapi.home import HomeUnusable
         from hapi.hub.options import HubOptions
         from hapi.redaction import escape_control
-        from hapi.settings import NotConfigured, SettingsBroken
+        from hapi.settings import ConfigurationError, InvalidSettings
 
         flags = {name: self[name] for name in ("host", "port", "database")}
         flags |= {
@@ -43,7 +43,7 @@ class Options(usage.Options):
         }
         try:
             self["options"] = HubOptions.from_environment(os.environ, **flags)
-        except (NotConfigured, SettingsBroken, HomeUnusable) as error:
+        except (ConfigurationError, InvalidSettings, HomeUnusable) as error:
             raise SystemExit(f"hapi-hub: {escape_control(error)}") from error
 
 
@@ -53,7 +53,7 @@ def makeService(options: Any) -> IService:
     from hapi.home import HomeUnusable
     from hapi.hub.service import CannotServe, HubService
     from hapi.hub.store.interface import StoreRefused
-    from hapi.settings import NotConfigured, SettingsBroken, note_hub
+    from hapi.settings import ConfigurationError, InvalidSettings, save_hub_address
 
     class Daemon(HubService):
         """Says in one sentence why it cannot start, and ends with status 1."""
@@ -61,12 +61,12 @@ def makeService(options: Any) -> IService:
         def startService(self) -> None:
             try:
                 super().startService()
-                note_hub(self.options.home, self.url)
+                save_hub_address(self.options.home, self.url)
             except (
                 CannotServe,
                 StoreRefused,
-                NotConfigured,
-                SettingsBroken,
+                ConfigurationError,
+                InvalidSettings,
                 HomeUnusable,
             ) as error:
                 raise SystemExit(f"hapi-hub: {error}") from error

@@ -27,7 +27,7 @@ from twisted.internet.process import unregisterReapProcessHandler
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-from hapi.attempts import MARK
+from hapi.attempts import ATTEMPT_VARIABLE
 from hapi.one_shot import OneShotObserver
 from hapi.process.child_limits import holder_environment
 from hapi.process.interface import Launched, LaunchFailed, LaunchPlan
@@ -262,7 +262,7 @@ def session_environment(plan: LaunchPlan) -> dict[str, str]:
         for name, value in plan.environment.items()
         if not name.startswith(RUNNER_ONLY_VARIABLES)
     }
-    return {**kept, MARK: plan.attempt.id}
+    return {**kept, ATTEMPT_VARIABLE: plan.attempt.id}
 
 
 def describe_error(error: Exception) -> str:

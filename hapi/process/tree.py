@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from hapi.attempts import MARK
+from hapi.attempts import ATTEMPT_VARIABLE
 from hapi.one_shot import OneShotObserver
 from hapi.process.identity import (
     Stat,
@@ -25,7 +25,7 @@ from hapi.process.launch import HOLDER_NAME
 from hapi.protocol.attempt import ProcessIdentity
 
 SCAN_SLICE = 0.008  # seconds of looking at processes before others get their turn
-_MARK = f"{MARK}=".encode()
+_MARK = f"{ATTEMPT_VARIABLE}=".encode()
 
 
 @define

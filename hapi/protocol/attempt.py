@@ -74,7 +74,7 @@ class StopOrder(Struct, frozen=True, rename="camel", omit_defaults=True):
     at: float
 
 
-class AttemptTold(Struct, frozen=True, rename="camel"):
+class AttemptEndReported(Struct, frozen=True, rename="camel"):
     """`told.json`: the hub knows how the session ended, from itself or from the runner."""
 
     at: float

@@ -57,7 +57,7 @@ class Beat:
         for child in self._unwatched():
             if child.identity is not None and self._processes.is_running(child.identity) is False:
                 await self._children.process_vanished(child)
-        await self._children.save_again()
+        await self._children.retry_writes()
         await self._state.beat(self._now())
         self._reports.refresh(self._children.live())
         for child in self._retention.outdated(list(self._children), self._now()):

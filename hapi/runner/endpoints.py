@@ -20,7 +20,7 @@ from hapi.runner.handoff.descriptors import NONE, Inheritance
 
 
 @define(eq=False)
-class Doors:
+class Endpoints:
     """`_make` makes the API itself; its modules are loaded for the first caller, not before."""
 
     _reactor: Any

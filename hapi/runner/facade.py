@@ -14,8 +14,8 @@ from hapi.protocol.spawn import SpawnRequest, SpawnResult
 from hapi.runner.attempts.activity import work_of
 from hapi.runner.config.options import RunnerOptions
 from hapi.runner.control.announcements import Verdict
-from hapi.runner.control.guard import CallerForbidden, Door
-from hapi.runner.control.peer_credentials import SocketHolders
+from hapi.runner.control.guard import CallerForbidden, PeerInfo
+from hapi.runner.control.peer_credentials import SocketOwners
 from hapi.runner.sessions import Sessions
 from hapi.runner.spawn.agents import AgentAvailability
 from hapi.runner.storage.counters import Tally
@@ -34,7 +34,7 @@ class RunnerApi:
     _record_event: RecordEvent
     _tell: Callable[[], Mapping[str, Any]]
     _leave: Callable[[str], object]
-    _holders: SocketHolders = field(factory=SocketHolders)
+    _holders: SocketOwners = field(factory=SocketOwners)
     log = Logger()
 
     @property
@@ -53,8 +53,8 @@ class RunnerApi:
         self._sessions.reports.refresh(child for child in children if child.is_live)
         return children.listed()
 
-    async def announce(self, message: SessionStarted, door: Door) -> Verdict:
-        return await self._sessions.announcements.hear(message, door)
+    async def announce(self, message: SessionStarted, peer: PeerInfo) -> Verdict:
+        return await self._sessions.announcements.receive(message, peer)
 
     async def spawn(
         self, request: SpawnRequest, asked_by: str, within: float | None = None
@@ -102,12 +102,12 @@ class RunnerApi:
 
     # --- who asks
 
-    def describe_caller(self, door: Door) -> str:
+    def describe_caller(self, peer: PeerInfo) -> str:
         """Who calls, for the record: the pid where the kernel tells it, and the session it belongs to.
 
         Raises CallerForbidden for what runs in a session, where the settings say so (`sessionsMayControl`).
         """
-        caller = door.caller
+        caller = peer.caller
         if caller is None:
             return "control: somebody unknown"
         pid = caller.pid or self._holders.find(caller.inode)

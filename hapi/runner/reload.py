@@ -10,13 +10,13 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from hapi.runner.config.options import RunnerOptions
-from hapi.settings import NotConfigured, SettingsBroken, hub_access, read_settings
+from hapi.settings import ConfigurationError, InvalidSettings, hub_access, read_settings
 
 
 def reread(options: RunnerOptions) -> RunnerOptions:
     """`options` as they would be now. The environment of a process does not change, and it wins over the settings.
 
-    Raises SettingsBroken or NotConfigured. The machine id stays: another one is another machine, and that takes a restart.
+    Raises InvalidSettings or ConfigurationError. The machine id stays: another one is another machine, and that takes a restart.
     """
     settings = read_settings(options.home)
     return evolve(options, settings=settings, access=hub_access(options.environ, settings))
@@ -70,7 +70,7 @@ class Reloading:
         before = self._runner.options
         try:
             options = reread(before)
-        except (SettingsBroken, NotConfigured) as error:
+        except (InvalidSettings, ConfigurationError) as error:
             self.log.error("The settings stay as they were: {reason}", reason=str(error))
             self._runner.try_hub()
             return

@@ -27,7 +27,7 @@ from hapi.runner.attempts.retention import Retention
 from hapi.runner.beat import Beat
 from hapi.runner.config.options import RunnerOptions
 from hapi.runner.control.peer_credentials import PeerLookup
-from hapi.runner.endpoints import Doors
+from hapi.runner.endpoints import Endpoints
 from hapi.runner.facade import RunnerApi
 from hapi.runner.handoff.coordinator import LEARN_AFTER, Succession
 from hapi.runner.handoff.predecessor import Parts
@@ -43,10 +43,10 @@ from hapi.runner.storage.state_file import OwnState, StateFile, state_of_this_ru
 from hapi.runner.storage.timers import ScheduledCalls
 from hapi.runner.supervision.systemd_scope_check import Surroundings, surroundings
 from hapi.runner.supervision.title import take_title
-from hapi.runner.uplink.end_reports import Obituaries
+from hapi.runner.uplink.end_reports import EndReports
 from hapi.runner.uplink.machine import Machine
-from hapi.runner.uplink.rpc_methods import offer_methods
-from hapi.runner.uplink.uplink import HubSide, MakeMachine, load_client
+from hapi.runner.uplink.rpc_methods import register_methods
+from hapi.runner.uplink.uplink import MakeMachine, Uplink, load_client
 
 STOPPED, FAILED, HELD, SUPERSEDED, RESTART = (
     0,
@@ -109,7 +109,7 @@ class RunnerService(Service):
         self.record_event = self.journal.record
         self.tally = Tally(reactor)
         self.succession = succession or Succession(reactor, processes)
-        self.hub = HubSide(
+        self.hub = Uplink(
             reactor,
             machine,
             self.tally,
@@ -125,7 +125,7 @@ class RunnerService(Service):
         )
         self.children = self.sessions.children
         self.own_state = OwnState(StateFile(options.home), self.sessions.disk)
-        self.obituaries = Obituaries(
+        self.end_reports = EndReports(
             processes,
             self.children,
             lambda: self.options.machine_id,
@@ -133,8 +133,8 @@ class RunnerService(Service):
             self.sessions.spawner.is_starting,
             now,
         )
-        self.sessions.on_ended = self.obituaries.ended
-        self.hub.on_linked = self.obituaries.look
+        self.sessions.on_ended = self.end_reports.ended
+        self.hub.on_linked = self.end_reports.send_pending
         self.api = RunnerApi(
             self.sessions,
             self.tally,
@@ -147,7 +147,7 @@ class RunnerService(Service):
         self._reloading = Reloading(self)
         self.surroundings = surroundings
         self.lookup = lookup or PeerLookup()
-        self.doors = Doors(reactor, self._control, self.lookup)
+        self.endpoints = Endpoints(reactor, self._control, self.lookup)
         self.succession.attach(self)
         beat = Beat(
             processes,
@@ -172,12 +172,12 @@ class RunnerService(Service):
     @property
     def port(self) -> int | None:
         """The TCP port of the control API, None while it is closed."""
-        return self.doors.port
+        return self.endpoints.port
 
     @property
     def token(self) -> str:
         """Of the control API."""
-        return self.doors.token
+        return self.endpoints.token
 
     @property
     def registered(self) -> bool:
@@ -258,7 +258,7 @@ class RunnerService(Service):
         self._reloading.ask()
 
     def try_hub(self) -> None:
-        self.hub.try_now()
+        self.hub.retry_now()
 
     def use(self, options: RunnerOptions) -> None:
         """Go on with these options, as far as a running runner can: hub, token, headers, agents."""
@@ -266,7 +266,7 @@ class RunnerService(Service):
         self.own_state.use(options.access, options.machine_id)
 
     async def unlink(self) -> None:
-        await self.hub.unlink(self._source)
+        await self.hub.disconnect(self._source)
 
     def link_again(self) -> None:
         if self.hub.machine is not None and self._left is None:
@@ -281,7 +281,7 @@ class RunnerService(Service):
             self.after(0.0, load_client)  # while the lock settles
         await lock.acquire()
         self._step("lock held")
-        self.doors.open(self.options, self.succession.inheritance)
+        self.endpoints.open(self.options, self.succession.inheritance)
         self._step("control open")
         self._say_who_we_are()
         self._step("state written")
@@ -328,10 +328,10 @@ class RunnerService(Service):
         facts = RunnerFacts(
             os.getpid(), self.port or 0, int(self.started_at * 1000), runner_capabilities(configs)
         )
-        self.hub.link(self.options, facts)
+        self.hub.connect(self.options, facts)
 
     def _offer_methods(self, rpc: RpcTable) -> None:
-        offer_methods(rpc, self.api)
+        register_methods(rpc, self.api)
 
     def _is_registered(self) -> None:
         if not self.hub.first_registered.has_fired:
@@ -340,7 +340,7 @@ class RunnerService(Service):
             )
         self.hub.first_registered.fire(None)
         self.after(LEARN_AFTER, self.succession.learn)
-        self.after(1.0, self.doors.resource)  # the first caller need not wait for its modules
+        self.after(1.0, self.endpoints.resource)  # the first caller need not wait for its modules
 
     def _could_not_come_up(self, reason: Failure) -> None:
         if reason.check(CancelledError) is not None:
@@ -376,11 +376,11 @@ class RunnerService(Service):
             self.log,
         )
         silent = self.succession.silent
-        await self.hub.unlink(self._source, silently=silent)
+        await self.hub.disconnect(self._source, silently=silent)
         if silent:
-            self.doors.leave_open()
+            self.endpoints.leave_open()
         await run_step(
-            self._clock, CLOSE_PORTS, "Closing the control port", self.doors.close, self.log
+            self._clock, CLOSE_PORTS, "Closing the control port", self.endpoints.close, self.log
         )
         self.children.detach()
         await run_step(self._clock, LAST_WRITES, "The last write", self._last_writes, self.log)
@@ -393,13 +393,17 @@ class RunnerService(Service):
         self._step("left")
 
     async def _last_writes(self) -> None:
-        await self.children.save_again()
+        await self.children.retry_writes()
         await rest(self.sessions.disk)
 
     def parts(self) -> Parts:
         """What of us takes part in a hand-off."""
         return Parts(
-            self._lock, self.own_state, self.doors.listeners, self.doors.site, self.hub.machine
+            self._lock,
+            self.own_state,
+            self.endpoints.listeners,
+            self.endpoints.site,
+            self.hub.machine,
         )
 
 

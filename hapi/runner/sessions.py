@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from hapi.attempts import sweep
+from hapi.attempts import remove_partial_attempts
 from hapi.process import IProcesses
 from hapi.protocol.control import StopStatus
 from hapi.protocol.spawn import SpawnRefused, SpawnRequest, SpawnResult
@@ -130,7 +130,7 @@ class Sessions:
 
     def recover(self) -> None:
         """Start-up: away with what half-done writes left, and everything that lives is ours again."""
-        sweep(self.options.home)
+        remove_partial_attempts(self.options.home)
         self.drain.restore()
         self.adopt()
 

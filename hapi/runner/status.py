@@ -16,7 +16,7 @@ from hapi.runner.sessions import Sessions
 from hapi.runner.storage.journal import Journal
 from hapi.runner.storage.state_file import OwnState
 from hapi.runner.supervision.systemd_scope_check import Surroundings
-from hapi.runner.uplink.uplink import HubSide
+from hapi.runner.uplink.uplink import Uplink
 
 
 class Runner(Protocol):
@@ -28,7 +28,7 @@ class Runner(Protocol):
     def port(self) -> int | None: ...
 
     heartbeat: Heartbeat
-    hub: HubSide
+    hub: Uplink
     journal: Journal
     lookup: PeerLookup
     own_state: OwnState

@@ -15,7 +15,7 @@ from twisted.python import usage
 from hapi.home import HomeUnusable
 from hapi.redaction import escape_control
 from hapi.runner.config.options import RunnerOptions
-from hapi.settings import NotConfigured, SettingsBroken
+from hapi.settings import ConfigurationError, InvalidSettings
 
 FLAGS = ("max_sessions", "min_free_memory", "queue", "revive", "session_memory")
 
@@ -82,7 +82,7 @@ class Options(usage.Options):
                 session_command=self["session-command"],
                 **{name: self[name.replace("_", "-")] for name in FLAGS},
             )
-        except (HomeUnusable, SettingsBroken, NotConfigured) as error:
+        except (HomeUnusable, InvalidSettings, ConfigurationError) as error:
             raise SystemExit(
                 f"hapi-runner: {escape_control(error)}"
             ) from error  # one line, status 1: this is no question of usage

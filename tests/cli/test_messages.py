@@ -18,7 +18,7 @@ from hapi.cli.base.flags import RunnerFlags, read_words
 from hapi.cli.base.output import masked
 from hapi.home import Home, HomeUnusable
 from hapi.runner import RunnerOptions
-from hapi.settings import NotConfigured, SettingsBroken, read_settings
+from hapi.settings import ConfigurationError, InvalidSettings, read_settings
 
 
 def run(*words, stdin="", **environ):
@@ -194,8 +194,8 @@ def test_flags_become_the_words_they_came_from():
     [
         (Stop("words", 5), 5),
         (HomeUnusable("/x", "why"), 1),
-        (SettingsBroken("broken"), 1),
-        (NotConfigured("no token"), 1),
+        (InvalidSettings("broken"), 1),
+        (ConfigurationError("no token"), 1),
     ],
 )
 def test_known_failures_have_a_sentence_and_a_code(error, exit_code):
@@ -356,7 +356,7 @@ def test_roots_of_the_settings_hold_for_every_start_and_a_flag_wins(home):
 
 @pytest.mark.parametrize("kept", ["/", ["here"], [5], ["/no/such/place"]])
 def test_roots_of_the_settings_that_make_no_sense_start_nothing(home, kept):
-    with pytest.raises(NotConfigured, match=r"workspaceRoots in settings\.json"):
+    with pytest.raises(ConfigurationError, match=r"workspaceRoots in settings\.json"):
         options_of(home, settings={"workspaceRoots": kept})
 
 
@@ -385,6 +385,6 @@ def test_a_flag_whose_value_is_none_is_wrong_usage(home, flag, value):
     ],
 )
 def test_a_setting_that_starts_nothing_is_named_with_its_file(home, settings, says):
-    with pytest.raises(NotConfigured) as told:
+    with pytest.raises(ConfigurationError) as told:
         options_of(home, settings=settings)
     assert str(told.value).startswith(says)

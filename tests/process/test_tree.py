@@ -18,7 +18,7 @@ from twisted.internet.error import ProcessDone
 from twisted.internet.task import Clock, deferLater
 from twisted.python.failure import Failure
 
-from hapi.attempts import MARK, AttemptFolder
+from hapi.attempts import ATTEMPT_VARIABLE, AttemptFolder
 from hapi.process import Exit, LaunchFailed, LaunchPlan
 from hapi.process.launch import HolderProtocol
 from hapi.process.system import SystemProcesses
@@ -76,7 +76,10 @@ def alive_with_mark(attempt: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(MARK) == attempt and process.status() != psutil.STATUS_ZOMBIE:
+            if (
+                process.environ().get(ATTEMPT_VARIABLE) == attempt
+                and process.status() != psutil.STATUS_ZOMBIE
+            ):
                 found.append(process)
         except (psutil.Error, OSError):
             continue

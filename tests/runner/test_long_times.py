@@ -370,7 +370,9 @@ def work(monkeypatch) -> Work:
     import hapi.runner.attempts.reports
 
     monkeypatch.setattr(hapi.attempts, "read_capped", counted("reads", hapi.attempts.read_capped))
-    monkeypatch.setattr(hapi.attempts, "write_whole", counted("writes", hapi.attempts.write_whole))
+    monkeypatch.setattr(
+        hapi.attempts, "write_atomically", counted("writes", hapi.attempts.write_atomically)
+    )
     monkeypatch.setattr(
         hapi.runner.attempts.reports,
         "stamp_of",

@@ -197,7 +197,7 @@ def test_a_full_disk_is_told_once_and_the_runner_serves_on__S02(run, monkeypatch
         written.append(path)
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("hapi.runner.storage.state_file.write_whole", full)
+    monkeypatch.setattr("hapi.runner.storage.state_file.write_atomically", full)
     for _ in range(3):
         run.reactor.advance(60.0)
     assert len(written) == 3

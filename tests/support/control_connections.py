@@ -44,7 +44,7 @@ class Answers:
     def list(self):
         return [ListedSession("runner", "s1", 5)]
 
-    async def announce(self, message, door):
+    async def announce(self, message, peer):
         self.calls.append(("announce", message.session_id))
         message.host_pid  # noqa: B018
         return Rejected(403, "no") if message.session_id == "forged" else Accepted()
@@ -60,7 +60,7 @@ class Answers:
     def stop_soon(self, actor):
         self.calls.append(("stop", actor))
 
-    def describe_caller(self, door):
+    def describe_caller(self, peer):
         return "test"
 
 

@@ -59,7 +59,7 @@ PLACES = {
         "hapi.runner.heartbeat:Heartbeat._guarded",
     ),
     "leave": (
-        "hapi.runner.uplink.machine:Machine.farewell",
+        "hapi.runner.uplink.machine:Machine.publish_leaving",
         "hapi.runner.uplink.machine:Machine.close",
         "hapi.runner.control.listeners:Listeners.close",
         "hapi.runner.attempts.registry:ChildRegistry.detach",

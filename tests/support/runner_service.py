@@ -11,7 +11,7 @@ from hapi.net.common.rpc import RpcTable
 from hapi.process import MemoryProcesses
 from hapi.protocol.machine import RunnerFacts
 from hapi.runner.service import RunnerService
-from hapi.runner.uplink.duplicates import Namesakes
+from hapi.runner.uplink.duplicates import DuplicateRunners
 from tests.support.runner_stage import options_for, result_of
 
 
@@ -37,11 +37,11 @@ class Machine:
     registered: bool = False
     said: list = field(factory=list)
     link: Link = field(factory=Link)
-    namesakes: Namesakes = field(init=False)
+    namesakes: DuplicateRunners = field(init=False)
     on_registered: object = None
 
     def __attrs_post_init__(self):
-        self.namesakes = Namesakes(self.facts, "machine-1", "/home", lambda: None)
+        self.namesakes = DuplicateRunners(self.facts, "machine-1", "/home", lambda: None)
 
     def start(self):
         self.said.append("start")
@@ -49,13 +49,13 @@ class Machine:
     def status(self):
         return {"url": self.options.access.url, "phase": "connected", "reason": None}
 
-    def try_now(self):
+    def retry_now(self):
         self.said.append("try now")
 
-    def note_spawn(self, error):
+    def publish_spawn_error(self, error):
         self.said.append(error)
 
-    def claim_again(self):
+    def republish(self):
         self.said.append("claimed again")
 
     async def leave(self, source, seconds):

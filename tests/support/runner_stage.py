@@ -22,7 +22,7 @@ from hapi.runner.attempts.reports import ReportMonitor
 from hapi.runner.config.limits import AdmissionLimits
 from hapi.runner.config.options import RunnerOptions
 from hapi.runner.control.announcements import Announcements
-from hapi.runner.control.guard import Door
+from hapi.runner.control.guard import PeerInfo
 from hapi.runner.control.peer_credentials import Caller
 from hapi.runner.spawn.admission import Admission
 from hapi.runner.spawn.agents import AgentAvailability
@@ -188,9 +188,9 @@ class Stage:
     ) -> Deferred[Any]:
         metadata = {"hostPid": pid, "startedBy": "runner", **metadata}
         inode = 1_000_000 + (caller if caller is not None else pid if isinstance(pid, int) else 0)
-        door = Door(Caller(os.geteuid(), inode), provable=True)
+        peer = PeerInfo(Caller(os.geteuid(), inode), is_verifiable=True)
         return Deferred.fromCoroutine(
-            self.announcements.hear(SessionStarted(session_id, metadata), door)
+            self.announcements.receive(SessionStarted(session_id, metadata), peer)
         )
 
     def stop(self, name: str, reason: str = "stopped on request") -> Deferred[str]:

@@ -13,7 +13,7 @@ from typing import Any
 from attrs import frozen
 
 from hapi.cli.base.errors import ERROR, REFUSED, UNREACHABLE, Stop
-from hapi.home import PRIVATE_FILE, Home
+from hapi.home import PRIVATE_FILE_MODE, Home
 from hapi.redaction import Secrets, escape_control
 
 DETACHED = "HAPI_RUNNER_DETACHED"  # environment: nobody reads the output, so nothing is said there once it is up
@@ -50,7 +50,7 @@ class Started:
         except OSError:
             return ""
         lines = [line.removeprefix("hapi: ").strip() for line in text.splitlines() if line.strip()]
-        return escape_control(secrets.hide(" / ".join(lines[-3:])))
+        return escape_control(secrets.redact(" / ".join(lines[-3:])))
 
 
 def start_in_background(home: Home, words: list[str]) -> Started:
@@ -59,7 +59,9 @@ def start_in_background(home: Home, words: list[str]) -> Started:
         home.directory("logs") / f"{time.strftime('%Y-%m-%d-%H-%M-%S')}-pid-{os.getpid()}-start.out"
     )
     descriptor = os.open(
-        output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE
+        output,
+        os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC,
+        PRIVATE_FILE_MODE,
     )
     try:
         process = subprocess.Popen(
@@ -131,7 +133,9 @@ async def await_ready(
         if clock.seconds() >= deadline:
             known = (found.status.get("hub") or {}).get("reason")
             reason = str(known or (await why() if why is not None and wanted == "full" else ""))
-            sentence = _late(started, found, seconds, escape_control(secrets.hide(reason)), secrets)
+            sentence = _late(
+                started, found, seconds, escape_control(secrets.redact(reason)), secrets
+            )
             raise Stop(sentence, UNREACHABLE if found.answers else ERROR)
         if found.refused:
             raise Stop(_refused(started, found, secrets), REFUSED)
@@ -142,7 +146,7 @@ def _refused(started: Started, found: Readiness, secrets: Secrets) -> str:
     hub = found.status.get("hub") or {}
     return (
         f"the hub at {hub.get('url')} refuses this runner (pid {started.process.pid}): "
-        f"{escape_control(secrets.hide(str(hub.get('reason') or 'no reason given')))}; it goes on asking, ever more seldom "
+        f"{escape_control(secrets.redact(str(hub.get('reason') or 'no reason given')))}; it goes on asking, ever more seldom "
         "(`hapi auth login` keeps another token, `hapi runner stop` ends it)"
     )
 

@@ -10,7 +10,7 @@ from attrs import evolve
 
 from hapi.cli.base.flags import RunnerFlags, read_words
 from hapi.redaction import escape_control
-from hapi.settings import NotConfigured
+from hapi.settings import ConfigurationError
 
 
 def lost_flags(argv: Sequence[str], options: Any) -> str:
@@ -47,5 +47,5 @@ def _has(options: Any, name: str, value: str) -> bool:
                 )
             case _:
                 return bool(options.revive == value)
-    except NotConfigured:
+    except ConfigurationError:
         return True  # it cannot have run with that

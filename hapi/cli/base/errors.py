@@ -49,9 +49,9 @@ class Stop(Exception):
 
 _CODES = {
     "hapi.home.HomeUnusable": ERROR,
-    "hapi.settings.SettingsBroken": ERROR,
-    "hapi.settings.NotConfigured": ERROR,
-    "hapi.settings.WrongFlag": USAGE,
+    "hapi.settings.InvalidSettings": ERROR,
+    "hapi.settings.ConfigurationError": ERROR,
+    "hapi.settings.InvalidFlag": USAGE,
     "hapi.hub.options.NoPort": USAGE,
     "hapi.runner.lock.home_lock.HomeHeld": HELD,
     "hapi.runner.lock.flock.LockUnusable": ERROR,

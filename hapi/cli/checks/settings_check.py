@@ -12,7 +12,7 @@ from hapi.hub.options import read_list, read_port
 from hapi.log import LEVELS
 from hapi.runner.config.limits import AdmissionLimits
 from hapi.runner.config.options import read_revival, read_roots, read_session_limits
-from hapi.settings import NotConfigured, json_type
+from hapi.settings import ConfigurationError, json_type
 
 TEXTS = (
     "apiUrl",
@@ -111,7 +111,7 @@ def _is_positive(text: str) -> bool:
 def _raised(read: Callable[[], object]) -> list[str]:
     try:
         read()
-    except NotConfigured as error:
+    except ConfigurationError as error:
         return [str(error).removeprefix("settings.json: ").replace(" in settings.json", "")]
     return []
 

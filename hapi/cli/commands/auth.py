@@ -61,7 +61,7 @@ def login(url: str | None, no_check: bool) -> None:
 @json_flag
 def status(no_check: bool, as_json: bool) -> None:
     """Which hub and which token are in use, where they come from, and whether the hub takes the token."""
-    home = Home.find().judged()
+    home = Home.find().check()
     settings = read_settings(home)
     access = hub_access(os.environ, settings)
     verdict = (
@@ -94,7 +94,7 @@ def status(no_check: bool, as_json: bool) -> None:
 @auth.command("logout", epilog=epilog())
 def logout() -> None:
     """Remove the access token from settings.json."""
-    home = Home.find().judged()
+    home = Home.find().check()
     if "cliApiToken" not in read_settings(home):
         say(f"No token in {home.settings}")
     else:

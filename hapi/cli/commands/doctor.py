@@ -25,7 +25,7 @@ from hapi.cli.checks.preflight import hub_date, judge_clock, try_child
 from hapi.home import Home, HomeUnusable
 from hapi.process.child_limits import SessionLimits
 from hapi.redaction import escape_control
-from hapi.settings import NotConfigured, hub_access, read_settings
+from hapi.settings import ConfigurationError, hub_access, read_settings
 
 GIB = 1 << 30
 LEAST_DISK, LITTLE_DISK = GIB // 10, GIB  # bytes free
@@ -83,7 +83,7 @@ def clean(yes: bool, as_json: bool) -> None:
     from hapi.cli.commands.cleanup import alone_in, look
     from hapi.cli.commands.cleanup import clean as do_it
 
-    home = Home.find().judged()
+    home = Home.find().check()
     with alone_in(home) as alone:
         found = look(home, alone)
         everything = [*map(str, found.strays), *map(str, found.leftovers)]
@@ -273,7 +273,7 @@ async def _child(reactor: Any, home: Home, environ: Any, settings: dict[str, Any
 
     try:
         limits = read_session_limits(environ, settings)
-    except NotConfigured:
+    except ConfigurationError:
         limits = SessionLimits()  # said above
     try:
         tried = await try_child(

@@ -24,7 +24,7 @@ def is_calm(work: dict[str, Any]) -> bool:
 
 def drain(wait: bool, timeout: float, as_json: bool) -> None:
     """Have the runner accept no more sessions; with `wait`, return when no turn runs any more. Raises Stop."""
-    home = Home.find().judged()
+    home = Home.find().check()
 
     async def go(reactor: Any) -> dict[str, Any]:
         from hapi.runner.control.client import ControlClient
@@ -72,7 +72,7 @@ async def until_calm(
 
 
 def resume(as_json: bool) -> None:
-    home = Home.find().judged()
+    home = Home.find().check()
 
     async def go(reactor: Any) -> dict[str, Any]:
         from hapi.runner.control.client import ControlClient
@@ -88,7 +88,7 @@ def resume(as_json: bool) -> None:
 
 def restart(wait: bool, timeout: float, as_json: bool) -> None:
     """End the running runner and start one with its flags; first let the turns end. Its sessions go on. Raises Stop."""
-    home = Home.find().judged()
+    home = Home.find().check()
 
     async def go(reactor: Any) -> Readiness:
         from hapi.runner.control.client import ControlClient

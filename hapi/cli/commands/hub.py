@@ -12,7 +12,7 @@ from hapi.cli.base.errors import epilog
 from hapi.cli.base.output import json_flag, print_json, say
 from hapi.home import Home
 from hapi.redaction import escape_control
-from hapi.settings import note_hub, read_settings
+from hapi.settings import read_settings, save_hub_address
 
 PORT = click.IntRange(0, 65535)
 
@@ -82,9 +82,9 @@ def serve_hub(flags: dict[str, Any], as_json: bool) -> int:
         serving.services.addService(service)
         serving.services.startService()
         await service.when_listening
-        other = note_hub(home, service.url)
+        other = save_hub_address(home, service.url)
         logging.secrets.add(service.token)
-        logging.speak_up()
+        logging.enable_terminal()
         warn_of_troubles(os.environ, read_settings(home))
         if as_json:
             print_json(

@@ -16,7 +16,7 @@ from hapi.cli.base.errors import Stop
 from hapi.cli.base.flags import RunnerFlags
 from hapi.cli.base.output import say, warn
 from hapi.cli.base.unit_files import LABEL, NAME, Installation, Kind, text_of
-from hapi.home import Home, read_capped, write_whole
+from hapi.home import Home, read_capped, write_atomically
 from hapi.redaction import escape_control
 
 KEPT = (
@@ -132,7 +132,7 @@ def install(kind: Kind, what: Installation, path: Path, *, write: bool, force: b
                 f"{path} is there and differs; look at both, then give --force to replace it"
             )
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, text.encode(), 0o644)
+        write_atomically(path, text.encode(), 0o644)
     except (OSError, ValueError) as error:
         raise Stop(
             f"{path} cannot be written: {getattr(error, 'strerror', None) or error}"

@@ -16,7 +16,7 @@ LONGEST = 3600.0  # seconds for all of them
 
 def revive(session_id: str | None, everything: bool, as_json: bool) -> None:
     """Show what is on offer, or bring back one or all, one after another. Raises Stop when one did not come."""
-    home = Home.find().judged()
+    home = Home.find().check()
 
     async def go(reactor: Any) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
         from hapi.runner.control.client import ControlClient

@@ -163,7 +163,7 @@ def stop(as_json: bool) -> None:
     """Stop the runner. Its sessions go on."""
     from hapi.cli.commands.start import stop_running
 
-    home = Home.find().judged()
+    home = Home.find().check()
     pid = run_once(lambda reactor: stop_running(reactor, home))
     if as_json:
         print_json({"stopped": pid is not None, "pid": pid})
@@ -177,7 +177,7 @@ def status(as_json: bool) -> None:
     """Whether the runner runs, and whether the hub knows it."""
     from hapi.cli.commands.status import show_status
 
-    show_status(Home.find().judged(), as_json)
+    show_status(Home.find().check(), as_json)
 
 
 @runner.command("list", epilog=epilog(NOT_RUNNING))
@@ -189,7 +189,7 @@ def list_sessions(as_table: bool, as_json: bool) -> None:
     """The live sessions that this runner knows: a table on a terminal, JSON elsewhere."""
     from hapi.cli.commands.status import show_sessions
 
-    show_sessions(Home.find().judged(), as_table, as_json)
+    show_sessions(Home.find().check(), as_table, as_json)
 
 
 @runner.command("stop-session", epilog=epilog(NOT_RUNNING))
@@ -201,7 +201,7 @@ def stop_session(session_id: str | None, as_json: bool) -> None:
 
     if not session_id:
         raise Stop("Session ID required", USAGE)
-    end_session(Home.find().judged(), session_id, as_json)
+    end_session(Home.find().check(), session_id, as_json)
 
 
 @runner.command("logs", epilog=epilog())
@@ -223,7 +223,7 @@ def logs(session_id: str | None, following: bool, lines: int | None, as_json: bo
     from hapi.cli.commands.journal import find_attempt, show_log, show_output, why_silent
     from hapi.cli.commands.start import newest_log
 
-    home = Home.find().judged()
+    home = Home.find().check()
     if session_id:
         folder = find_attempt(home, session_id)
         if as_json:
@@ -313,7 +313,7 @@ def events(following: bool, lines: int, as_json: bool) -> None:
     """What happened to sessions and runner, why, and who wanted it. --json prints one object a line. Needs no runner."""
     from hapi.cli.commands.journal import show_events
 
-    show_events(Home.find().judged(), lines, following, as_json)
+    show_events(Home.find().check(), lines, following, as_json)
 
 
 @runner.command("install-service", epilog=epilog())
@@ -352,7 +352,7 @@ def install_service(
 
     wanted: Kind = kind or default_kind()
     what = installation(
-        _together(context, roots, session_command, more), Home.find().judged(), os.environ, user
+        _together(context, roots, session_command, more), Home.find().check(), os.environ, user
     )
     install(
         wanted,

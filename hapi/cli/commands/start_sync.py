@@ -87,7 +87,7 @@ def serve(options: Any, own: Any, inherited: Any, detached: bool, lock: Any) -> 
         gc.enable()
         if serving.on_hangup is not None:
             serving.on_hangup = lambda: reload(logging, runner, telling)
-        logging.speak_up()
+        logging.enable_terminal()
         tell(banner(runner))
         from hapi.cli.checks.settings_check import warn_of_troubles
 

@@ -17,7 +17,7 @@ from hapi.cli.base.page_address import is_loopback, page_address, qr_code, reach
 from hapi.cli.commands.hub import PORT
 from hapi.home import Home
 from hapi.redaction import escape_control
-from hapi.settings import note_hub, read_settings
+from hapi.settings import read_settings, save_hub_address
 
 if TYPE_CHECKING:
     from hapi.cli.base.process_host import Serving
@@ -105,7 +105,7 @@ class Up:
         await hub.when_listening
         logging.secrets.add(hub.token)
         os.environ["HAPI_API_URL"] = hub.url  # sessions inherit it
-        note_hub(self.home, hub.url)  # commands in other terminals find it too
+        save_hub_address(self.home, hub.url)  # commands in other terminals find it too
         flags: dict[str, Any] = {"workspace_roots": self.roots} if self.roots else {}
         wanted = RunnerOptions.from_environment(
             os.environ, **flags, argv=("up",), log_path=str(logging.path)
@@ -119,7 +119,7 @@ class Up:
         if not sys.stdin.isatty():  # no terminal that could hang up
             serving.on_hangup = lambda: reload(logging, None, telling)
         await runner.when_up()
-        logging.speak_up()
+        logging.enable_terminal()
         self._tell(hub, logging)
         warn_of_troubles(os.environ, wanted.settings)
         while not is_reachable(runner.status()):

@@ -116,7 +116,7 @@ class Adoption:
         try:
             setattr(folder, name, record)
         except OSError as error:  # it is known all the same
-            reason = folder.trouble or str(error)
+            reason = folder.write_error or str(error)
             self.log.error(
                 "What is known of {attempt} is not saved yet: {reason}",
                 attempt=folder.id,

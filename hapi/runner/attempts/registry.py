@@ -12,7 +12,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from hapi.attempts import MARK
+from hapi.attempts import ATTEMPT_VARIABLE
 from hapi.one_shot import OneShotObserver
 from hapi.process import Exit, IProcesses, ProcessIdentity
 from hapi.protocol.attempt import AttemptEnd, StopOrder
@@ -117,7 +117,7 @@ class ChildRegistry:
 
     def find_by_environment(self, environment: Mapping[str, str] | None) -> Child | None:
         """The child below which a process with this environment was started: the mark goes on to whatever a session starts."""
-        mark = (environment or {}).get(MARK)
+        mark = (environment or {}).get(ATTEMPT_VARIABLE)
         return next((child for child in self.live() if child.attempt == mark), None)
 
     def record_session(self, child: Child, session_id: str, host: ProcessIdentity) -> None:
@@ -299,18 +299,22 @@ class ChildRegistry:
     def trouble(self) -> str | None:
         """Why something that is known of a session is not on the disk; None if all is."""
         return next(
-            (child.folder.trouble for child in self._by_attempt.values() if child.folder.unsaved),
+            (
+                child.folder.write_error
+                for child in self._by_attempt.values()
+                if child.folder.unsaved
+            ),
             None,
         )
 
-    async def save_again(self) -> None:
+    async def retry_writes(self) -> None:
         """Write what the disk refused: announcements, orders, ends."""
         for child in self:
             if child.folder.unsaved:
                 try:
-                    await self.disk.do(child.folder.save_again)
+                    await self.disk.do(child.folder.retry_writes)
                 except OSError as error:
-                    reason = child.folder.trouble or str(error)
+                    reason = child.folder.write_error or str(error)
                     self.log.debug(
                         "Of {attempt} not all is saved yet: {reason}",
                         attempt=child.attempt,

@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import frozen
 
-from hapi.settings import wrong
+from hapi.settings import configuration_error
 
 
 @frozen
@@ -24,7 +24,7 @@ class AdmissionLimits:
         cls, flags: Mapping[str, Any], environ: Mapping[str, str], settings: Mapping[str, Any]
     ) -> AdmissionLimits:
         """Read each limit from `flags` (`max_sessions`, `min_free_memory`, `queue`), else from the
-        environment, else from the settings. Raises NotConfigured."""
+        environment, else from the settings. Raises ConfigurationError."""
 
         def read(flag: str, variable: str, key: str, parse: Callable[[str], int]) -> int | None:
             for name, value in (
@@ -37,7 +37,7 @@ class AdmissionLimits:
                 try:
                     return parse(str(value))
                 except ValueError as error:
-                    raise wrong(name, f"{name} {value!r}: {error}") from error
+                    raise configuration_error(name, f"{name} {value!r}: {error}") from error
             return None
 
         return cls(

@@ -16,7 +16,14 @@ from hapi.home import Home
 from hapi.process.child_limits import SessionLimits
 from hapi.runner.config.limits import AdmissionLimits, parse_size
 from hapi.runner.workspace.roots import RootUnusable, WorkspaceRoots
-from hapi.settings import HubAccess, NotConfigured, hub_access, machine_id, read_settings, wrong
+from hapi.settings import (
+    ConfigurationError,
+    HubAccess,
+    configuration_error,
+    hub_access,
+    machine_id,
+    read_settings,
+)
 
 OWN_SESSIONS = (
     sys.executable,
@@ -94,7 +101,7 @@ class RunnerOptions:
     ) -> RunnerOptions:
         """Options from environment, `settings.json` and flags. Makes the home and, the first time, the machine id.
 
-        Raises HomeUnusable, SettingsBroken or NotConfigured, each with one sentence for the user.
+        Raises HomeUnusable, InvalidSettings or ConfigurationError, each with one sentence for the user.
         """
         home = Home.find(environ).prepare()
         settings = read_settings(home)
@@ -159,53 +166,53 @@ def words_for(
 
 
 def read_command(given: str | Iterable[str] | None, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The program that sessions run: the flag, HAPI_CLI_EXECUTABLE (an absolute path), else our own. Raises NotConfigured."""
+    """The program that sessions run: the flag, HAPI_CLI_EXECUTABLE (an absolute path), else our own. Raises ConfigurationError."""
     named = environ.get("HAPI_CLI_EXECUTABLE")
     for name, text in (("--session-command", given), ("HAPI_CLI_EXECUTABLE", named)):
         if text and any(
             "\udc80" <= character <= "\udcff" for character in "".join(text)
         ):  # bytes that are no text
-            raise NotConfigured(
+            raise ConfigurationError(
                 f"{name} {text!r} is not valid UTF-8, so folders and journal could not name it"
             )
     if given:
         try:
             words = tuple(shlex.split(given) if isinstance(given, str) else given)
         except ValueError as error:
-            raise NotConfigured(f"--session-command {given!r}: {error}") from error
+            raise ConfigurationError(f"--session-command {given!r}: {error}") from error
         program = shutil.which(words[0], path=environ.get("PATH")) if words else None
         if program is None:
-            raise NotConfigured(f"--session-command {given!r}: there is no such program")
+            raise ConfigurationError(f"--session-command {given!r}: there is no such program")
         return (os.path.abspath(program), *words[1:])
     if not named:
         return OWN_SESSIONS
     if not os.path.isabs(named) or not Path(named).is_file() or not os.access(named, os.X_OK):
-        raise NotConfigured(
+        raise ConfigurationError(
             f"HAPI_CLI_EXECUTABLE {named!r} must be the absolute path of an executable file"
         )
     return (named,)
 
 
 def read_roots(flagged: Iterable[str], settings: Mapping[str, Any]) -> WorkspaceRoots:
-    """The flags' roots, else those of `workspaceRoots` in the settings: a list of absolute paths. Raises NotConfigured."""
+    """The flags' roots, else those of `workspaceRoots` in the settings: a list of absolute paths. Raises ConfigurationError."""
     given, name = list(flagged), "--workspace-root"
     if not given and (kept := settings.get("workspaceRoots")) is not None:
         name = "workspaceRoots in settings.json"
         if not isinstance(kept, list) or not all(
             isinstance(path, str) and os.path.isabs(path) for path in kept
         ):
-            raise NotConfigured(f"{name} must be a list of absolute paths")
+            raise ConfigurationError(f"{name} must be a list of absolute paths")
         given = kept
     try:
         return WorkspaceRoots.parse(given)
     except RootUnusable as error:
-        raise NotConfigured(f"{name}: {error}") from error
+        raise ConfigurationError(f"{name}: {error}") from error
 
 
 def read_revival(
     environ: Mapping[str, str], settings: Mapping[str, Any], flag: str | None = None
 ) -> str:
-    """What becomes of interrupted sessions: `offer` or `auto`. Raises NotConfigured."""
+    """What becomes of interrupted sessions: `offer` or `auto`. Raises ConfigurationError."""
     kept = "revive in settings.json", settings.get("revive")
     for name, wanted in (
         ("--revive", flag),
@@ -215,7 +222,7 @@ def read_revival(
         if wanted is None or wanted == "":
             continue
         if wanted not in ("offer", "auto"):
-            raise wrong(name, f"{name} is {wanted!r}: it must be offer or auto")
+            raise configuration_error(name, f"{name} is {wanted!r}: it must be offer or auto")
         return str(wanted)
     return "offer"
 
@@ -223,7 +230,7 @@ def read_revival(
 def read_session_limits(
     environ: Mapping[str, str], settings: Mapping[str, Any], memory: str | int | None = None
 ) -> SessionLimits:
-    """What one session may take; `memory` is the flag. Raises NotConfigured."""
+    """What one session may take; `memory` is the flag. Raises ConfigurationError."""
     named = {
         "--session-memory": memory,
         "HAPI_RUNNER_SESSION_MEMORY": environ.get("HAPI_RUNNER_SESSION_MEMORY"),
@@ -235,12 +242,12 @@ def read_session_limits(
     try:
         size = None if given is None else parse_size(str(given))
     except ValueError as error:
-        raise wrong(name, f"{name} {given!r}: {error}") from error
+        raise configuration_error(name, f"{name} {given!r}: {error}") from error
     scopes = environ.get("HAPI_RUNNER_SESSION_SCOPES") or settings.get("sessionScopes") or "auto"
     try:
         return SessionLimits.read(settings, size, scopes)
     except ValueError as error:
-        raise NotConfigured(f"settings.json: {error}") from error
+        raise ConfigurationError(f"settings.json: {error}") from error
 
 
 def _start_cap(settings: Mapping[str, Any]) -> float:

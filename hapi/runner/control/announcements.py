@@ -16,14 +16,14 @@ from twisted.internet.defer import Deferred, DeferredLock, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from hapi.attempts import MARK, AttemptFolder
+from hapi.attempts import ATTEMPT_VARIABLE, AttemptFolder
 from hapi.home import Home
 from hapi.process import IProcesses, ProcessIdentity
 from hapi.protocol.attempt import AttemptProcess, AttemptRequest, AttemptSession
 from hapi.protocol.control import STARTED_BY_USER, SessionStarted
 from hapi.runner.attempts.child import Child
 from hapi.runner.attempts.registry import ChildRegistry
-from hapi.runner.control.guard import Door
+from hapi.runner.control.guard import PeerInfo
 from hapi.runner.control.peer_credentials import holds_socket
 from hapi.runner.storage.disk import AtOnce, Disk
 from hapi.runner.storage.journal import RecordEvent, discard_event
@@ -73,7 +73,7 @@ class Announcements:
     _one_by_one: DeferredLock = field(factory=DeferredLock)
     log = Logger()
 
-    async def hear(self, message: SessionStarted, door: Door) -> Verdict:
+    async def receive(self, message: SessionStarted, peer: PeerInfo) -> Verdict:
         """Judge one announcement and act on it."""
         try:
             claimed = message.host_pid
@@ -87,7 +87,7 @@ class Announcements:
         owner = self._processes.owner(claimed)
         if identity is None or (owner is not None and owner != self._own_uid()):
             return self._reject(claimed, "no process of this user")
-        proof = self._proof(identity, door)
+        proof = self._proof(identity, peer)
         if proof is False:
             return self._reject(claimed, "the caller is another process")
         child = self._children.find_by_process(identity)
@@ -117,10 +117,10 @@ class Announcements:
         )
         return Rejected(403, f"metadata.hostPid: {reason}")
 
-    def _proof(self, identity: ProcessIdentity, door: Door) -> bool | None:
+    def _proof(self, identity: ProcessIdentity, peer: PeerInfo) -> bool | None:
         """Whether the caller is the process it names, or of its tree. None: that cannot be found out here."""
-        caller = door.caller
-        if caller is None or not door.provable:
+        caller = peer.caller
+        if caller is None or not peer.is_verifiable:
             return None
         if caller.pid is not None:
             return caller.pid == identity.pid or any(
@@ -144,7 +144,7 @@ class Announcements:
         """
         environment = self._processes.environment(identity.pid)
         if environment is not None:
-            marked = self._children.find_attempt(environment.get(MARK, ""))
+            marked = self._children.find_attempt(environment.get(ATTEMPT_VARIABLE, ""))
             return None if marked is None or not await self._is_launched(marked) else marked
         for child in self._children:
             if (

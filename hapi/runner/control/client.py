@@ -30,7 +30,7 @@ from zope.interface import implementer
 from hapi.home import Home
 from hapi.process.identity import read_stat
 from hapi.runner.control.listeners import reachable
-from hapi.runner.control.peer_credentials import Unknowable, holds_socket, listening_inode
+from hapi.runner.control.peer_credentials import PeerUnknown, holds_socket, listening_inode
 from hapi.runner.storage.state_file import RunnerState, StateFile
 
 TIMEOUT = 10.0  # seconds; HAPI_RUNNER_HTTP_TIMEOUT (milliseconds) says otherwise
@@ -228,7 +228,7 @@ class ControlClient:
         """The port in the file may be another program's by now: nothing is sent before it is seen to be the runner's."""
         try:
             inode = listening_inode(state.http_port)
-        except Unknowable:
+        except PeerUnknown:
             return  # not to be found out on this system
         if inode is None:
             raise RunnerNotRunning(

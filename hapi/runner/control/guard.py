@@ -21,7 +21,7 @@ READ_ONLY = frozenset(
 
 
 @frozen
-class Refused:
+class Denied:
     """The answer to a caller who is not let in."""
 
     status: int
@@ -33,46 +33,46 @@ class CallerForbidden(Exception):
 
 
 @frozen
-class Door:
+class PeerInfo:
     """How one connection came in: `caller` is None when the kernel knows no such socket or would not tell."""
 
     caller: Caller | None
-    provable: bool  # whether the kernel could be asked at all
-    over_unix: bool = False
+    is_verifiable: bool  # whether the kernel could be asked at all
+    is_unix: bool = False
 
 
 Headers = Callable[[bytes], Sequence[bytes]]  # all values of one header, [] when absent
 
 
-def judge(
-    door: Door,
+def check_request(
+    peer: PeerInfo,
     own_uid: int,
     port: int | None,
     token: str,
     method: bytes,
     path: bytes,
     headers: Headers,
-) -> Refused | None:
+) -> Denied | None:
     """None lets the request in. The order is that of faults.md: connection, Host, browser, method, path, type of the body."""
-    if door.provable and not admits(door.caller, own_uid):
-        return Refused(403, "only the user who runs this runner may call it")
-    if not door.over_unix and (refusal := _foreign_host(headers(b"host"), port)):
+    if peer.is_verifiable and not admits(peer.caller, own_uid):
+        return Denied(403, "only the user who runs this runner may call it")
+    if not peer.is_unix and (refusal := _foreign_host(headers(b"host"), port)):
         return refusal
     if headers(b"origin") or headers(b"sec-fetch-site"):
-        return Refused(403, "web pages may not call the runner")
+        return Denied(403, "web pages may not call the runner")
     if (
-        not door.provable
+        not peer.is_verifiable
         and path not in OPEN_WITHOUT_PROOF
         and not _knows(token, headers(b"authorization"))
     ):
-        return Refused(
+        return Denied(
             401,
             "this system does not tell who is calling, so the token of runner.state.json is needed",
         )
     if method != (b"GET" if path in READ_ONLY else b"POST"):
-        return Refused(405, f"Route {method.decode('latin-1')}:{path.decode('latin-1')} not found")
+        return Denied(405, f"Route {method.decode('latin-1')}:{path.decode('latin-1')} not found")
     if not _is_text(path):
-        return Refused(404, f"Route {method.decode('latin-1')}:{path.decode('latin-1')} not found")
+        return Denied(404, f"Route {method.decode('latin-1')}:{path.decode('latin-1')} not found")
     return _wrong_type(headers)
 
 
@@ -85,11 +85,11 @@ def _is_text(path: bytes) -> bool:
     return True
 
 
-def _foreign_host(hosts: Sequence[bytes], port: int | None) -> Refused | None:
+def _foreign_host(hosts: Sequence[bytes], port: int | None) -> Denied | None:
     """Exactly one Host, ours: a page that rebinds its name to 127.0.0.1 still sends its own."""
     allowed = {f"127.0.0.1:{port}".encode(), f"localhost:{port}".encode()}
     if len(hosts) != 1 or hosts[0].lower() not in allowed:
-        return Refused(421, "the Host header is not that of the runner")
+        return Denied(421, "the Host header is not that of the runner")
     return None
 
 
@@ -97,7 +97,7 @@ def _knows(token: str, given: Sequence[bytes]) -> bool:
     return len(given) == 1 and hmac.compare_digest(given[0], b"Bearer " + token.encode())
 
 
-def _wrong_type(headers: Headers) -> Refused | None:
+def _wrong_type(headers: Headers) -> Denied | None:
     kinds, lengths = headers(b"content-type"), headers(b"content-length")
     has_body = bool(headers(b"transfer-encoding")) or any(
         length.strip() not in (b"", b"0") for length in lengths
@@ -105,5 +105,5 @@ def _wrong_type(headers: Headers) -> Refused | None:
     if not kinds and not has_body:
         return None
     if len(kinds) != 1 or kinds[0].split(b";")[0].strip().lower() != b"application/json":
-        return Refused(415, "the body must be application/json")
+        return Denied(415, "the body must be application/json")
     return None

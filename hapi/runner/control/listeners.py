@@ -12,7 +12,7 @@ from typing import Any
 from attrs import define, field
 from twisted.internet import tcp, unix
 
-from hapi.home import PRIVATE_FILE
+from hapi.home import PRIVATE_FILE_MODE
 
 LONGEST = 107  # bytes of a unix socket's path (sys/un.h)
 BACKLOG = 128
@@ -45,7 +45,7 @@ def listen_unix(reactor: Any, path: Path, factory: Any) -> PrivatePort:
     before = os.umask(0o177)
     try:
         with reachable(path) as name:
-            port = PrivatePort(os.fsencode(name), factory, BACKLOG, PRIVATE_FILE, reactor)
+            port = PrivatePort(os.fsencode(name), factory, BACKLOG, PRIVATE_FILE_MODE, reactor)
             port.startListening()  # type: ignore[no-untyped-call]
     finally:
         os.umask(before)
@@ -55,7 +55,7 @@ def listen_unix(reactor: Any, path: Path, factory: Any) -> PrivatePort:
 def adopt_unix(reactor: Any, descriptor: int, factory: Any) -> PrivatePort:
     """Listen on an inherited socket; it has its file and mode already."""
     port = PrivatePort(
-        b"\0adopted", factory, BACKLOG, PRIVATE_FILE, reactor
+        b"\0adopted", factory, BACKLOG, PRIVATE_FILE_MODE, reactor
     )  # no path: nothing to chmod or remove
     port._preexistingSocket = socket.fromfd(descriptor, socket.AF_UNIX, socket.SOCK_STREAM)
     os.close(descriptor)

@@ -18,7 +18,7 @@ OUTCOMES = ("spawned", "needs_directory", "failed")
 CONTENT_TYPE = CONTENT_TYPE_LATEST.encode()
 
 
-class Measured(Protocol):
+class MetricsSource(Protocol):
     """What is asked of the runner."""
 
     tally: Tally
@@ -31,7 +31,7 @@ class Measured(Protocol):
 class Metrics:
     """`text()` is the answer. Process figures (memory, descriptors, CPU) are those of the process, whoever else lives in it."""
 
-    def __init__(self, runner: Measured) -> None:
+    def __init__(self, runner: MetricsSource) -> None:
         self._runner = runner
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)

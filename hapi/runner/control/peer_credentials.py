@@ -40,7 +40,7 @@ class Caller:
     pid: int | None = None
 
 
-class Unknowable(Exception):
+class PeerUnknown(Exception):
     """This platform does not tell who is calling."""
 
 
@@ -54,7 +54,7 @@ def admits(caller: Caller | None, own_uid: int) -> bool:
 
 
 def by_sock_diag(caller: Address, listener: Address) -> Caller | None:
-    """The socket whose own end is `caller` and whose other end is `listener`. Raises Unknowable without netlink."""
+    """The socket whose own end is `caller` and whose other end is `listener`. Raises PeerUnknown without netlink."""
     family, ours, theirs = _packed(caller[0], listener[0])
     ident = (
         struct.pack(">HH", caller[1], listener[1])
@@ -72,15 +72,15 @@ def by_sock_diag(caller: Address, listener: Address) -> Caller | None:
             netlink.send(message)
             answer = netlink.recv(4096)
     except (OSError, AttributeError) as error:
-        raise Unknowable(str(error)) from error
+        raise PeerUnknown(str(error)) from error
     kind = struct.unpack_from("=H", answer, 4)[0] if len(answer) >= 20 else None
     if kind == NLMSG_ERROR:
         code = -struct.unpack_from("=i", answer, 16)[0]
         if code == errno.ENOENT:
             return None
-        raise Unknowable(os.strerror(code))
+        raise PeerUnknown(os.strerror(code))
     if kind != SOCK_DIAG_BY_FAMILY or len(answer) < 16 + 72:
-        raise Unknowable("netlink gave an answer of an unknown kind")
+        raise PeerUnknown("netlink gave an answer of an unknown kind")
     uid, inode = struct.unpack_from("=II", answer, 16 + 64)
     return Caller(uid, inode)
 
@@ -98,7 +98,7 @@ def _mapped(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bytes:
 
 
 def by_proc(caller: Address, listener: Address, net: Path = Path("/proc/net")) -> Caller | None:
-    """The same from the tables below /proc/net. Raises Unknowable when none can be read."""
+    """The same from the tables below /proc/net. Raises PeerUnknown when none can be read."""
     wanted = {
         (
             _mapped(ipaddress.ip_address(caller[0])),
@@ -118,7 +118,7 @@ def by_proc(caller: Address, listener: Address, net: Path = Path("/proc/net")) -
             if key in wanted:
                 return found
     if not read:
-        raise Unknowable(f"{net}/tcp cannot be read")
+        raise PeerUnknown(f"{net}/tcp cannot be read")
     return None
 
 
@@ -140,11 +140,11 @@ def _end(text: str) -> tuple[bytes, int]:
 
 
 def listening_inode(port: int, net: Path = Path("/proc/net")) -> int | None:
-    """The inode of the socket that listens on 127.0.0.1:`port`, None when none does. Raises Unknowable."""
+    """The inode of the socket that listens on 127.0.0.1:`port`, None when none does. Raises PeerUnknown."""
     try:
         lines = (net / "tcp").read_text().splitlines()[1:]
     except OSError as error:
-        raise Unknowable(str(error)) from error
+        raise PeerUnknown(str(error)) from error
     here = (_mapped(ipaddress.ip_address("127.0.0.1")), port)
     for line in lines:
         parts = line.split()
@@ -153,15 +153,15 @@ def listening_inode(port: int, net: Path = Path("/proc/net")) -> int | None:
     return None
 
 
-def of_unix_socket(connection: socket.socket) -> Caller:
-    """SO_PEERCRED of an accepted unix socket. Raises Unknowable where there is none."""
+def by_unix_credentials(connection: socket.socket) -> Caller:
+    """SO_PEERCRED of an accepted unix socket. Raises PeerUnknown where there is none."""
     try:
         pid, uid, _gid = struct.unpack(
             "=iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         )
         return Caller(uid, os.fstat(connection.fileno()).st_ino, pid)
     except (OSError, AttributeError) as error:
-        raise Unknowable(str(error)) from error
+        raise PeerUnknown(str(error)) from error
 
 
 @define
@@ -175,18 +175,18 @@ class PeerLookup:
     means: str | None = None
 
     def __call__(self, caller: Address, listener: Address) -> Caller | None:
-        """The caller, None when the kernel knows no such socket. Raises Unknowable."""
+        """The caller, None when the kernel knows no such socket. Raises PeerUnknown."""
         reasons = []
         for name, look in self._ways:
             try:
                 found = look(caller, listener)
-            except Unknowable as error:
+            except PeerUnknown as error:
                 reasons.append(f"{name}: {error}")
                 continue
             self.means = name
             return found
         self.means = None
-        raise Unknowable("; ".join(reasons))
+        raise PeerUnknown("; ".join(reasons))
 
 
 def holds_socket(pid: int, inode: int, proc: Path = Path("/proc")) -> bool | None:
@@ -208,7 +208,7 @@ def holds_socket(pid: int, inode: int, proc: Path = Path("/proc")) -> bool | Non
 
 
 @define(eq=False)
-class SocketHolders:
+class SocketOwners:
     """Finds the process of ours that has a socket open: who called before is looked at first, then the youngest."""
 
     _proc: Path = Path("/proc")

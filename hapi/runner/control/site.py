@@ -1,4 +1,4 @@
-"""The control port's connections: callers looked up at accept, nothing that requests are smuggled with, a guard at the door."""
+"""The control port's connections: callers looked up at accept, nothing that requests are smuggled with, each request checked by the guard."""
 
 from __future__ import annotations
 
@@ -14,8 +14,13 @@ from twisted.web.server import NOT_DONE_YET
 
 from hapi.net.server.site import LimitedChannel, LimitedSite
 from hapi.protocol.control import error_body
-from hapi.runner.control.guard import READ_ONLY, Door, judge
-from hapi.runner.control.peer_credentials import PeerLookup, Unknowable, admits, of_unix_socket
+from hapi.runner.control.guard import READ_ONLY, PeerInfo, check_request
+from hapi.runner.control.peer_credentials import (
+    PeerLookup,
+    PeerUnknown,
+    admits,
+    by_unix_credentials,
+)
 
 BODY_LIMIT = 1 << 20  # bytes
 ROOM = {
@@ -35,13 +40,13 @@ PHRASES = {
 
 
 class ControlChannel(LimitedChannel):
-    """One connection; `door` says who is at the other end."""
+    """One connection; `peer` says who is at the other end."""
 
     site: ControlSite
-    door = Door(None, provable=True)
+    peer = PeerInfo(None, is_verifiable=True)
 
     def connectionMade(self) -> None:
-        self.door = self.site.look(self.transport)
+        self.peer = self.site.look(self.transport)
         if self.site.make_room(self):
             super().connectionMade()
         else:
@@ -82,9 +87,9 @@ class ControlSite(LimitedSite):
         """Take a newcomer in, if need be for one of his kind who has not asked yet. False: all of them are being answered."""
         kind = (
             "strangers"
-            if not self._guard.admits(channel.door)
+            if not self._guard.admits(channel.peer)
             else "unix"
-            if channel.door.over_unix
+            if channel.peer.is_unix
             else "port"
         )
         there = self._open[kind]
@@ -103,27 +108,29 @@ class ControlSite(LimitedSite):
         for there in self._open.values():
             there.pop(channel, None)  # type: ignore[call-overload]
 
-    def look(self, transport: Any) -> Door:
+    def look(self, transport: Any) -> PeerInfo:
         here = transport.getHost()
-        over_unix = isinstance(here, UNIXAddress)
+        is_unix = isinstance(here, UNIXAddress)
         try:
-            if over_unix:
-                return Door(of_unix_socket(transport.socket), provable=True, over_unix=True)
+            if is_unix:
+                return PeerInfo(
+                    by_unix_credentials(transport.socket), is_verifiable=True, is_unix=True
+                )
             there = transport.getPeer()
-            return Door(
-                self._lookup((there.host, there.port), (here.host, here.port)), provable=True
+            return PeerInfo(
+                self._lookup((there.host, there.port), (here.host, here.port)), is_verifiable=True
             )
-        except (Unknowable, OSError, ValueError) as error:
+        except (PeerUnknown, OSError, ValueError) as error:
             if not self._told:
                 self._told = True
                 self._logger.warn(
                     "Callers of the control port cannot be looked up: {reason}", reason=str(error)
                 )
-            return Door(None, provable=False, over_unix=over_unix)
+            return PeerInfo(None, is_verifiable=False, is_unix=is_unix)
 
 
 class Guarded(Resource):
-    """Lets a request through to `inner` when `judge` has nothing against it."""
+    """Lets a request through to `inner` when `check_request` has nothing against it."""
 
     isLeaf = True
 
@@ -137,18 +144,18 @@ class Guarded(Resource):
         super().__init__()  # type: ignore[no-untyped-call]
         self._own_uid, self._port, self._token, self._inner = own_uid, port, token, inner
 
-    def admits(self, door: Door) -> bool:
+    def admits(self, peer: PeerInfo) -> bool:
         """Whether requests from there are looked at."""
-        return not door.provable or admits(door.caller, self._own_uid)
+        return not peer.is_verifiable or admits(peer.caller, self._own_uid)
 
     def render(self, request: Any) -> Any:
         def headers(name: bytes) -> list[bytes]:
             return list(request.requestHeaders.getRawHeaders(name) or [])
 
-        door = request.channel.door
+        peer = request.channel.peer
         path = request.uri.split(b"?")[0]
-        refused = judge(
-            door, self._own_uid, self._port(), self._token, request.method, path, headers
+        refused = check_request(
+            peer, self._own_uid, self._port(), self._token, request.method, path, headers
         )
         if request.channel.site.parting:
             request.setHeader(b"connection", b"close")

@@ -152,4 +152,4 @@ class Predecessor:
         if parts.listeners is not None:
             parts.listeners.resume()
         if parts.machine is not None:
-            parts.machine.claim_again()
+            parts.machine.republish()

@@ -13,7 +13,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from hapi.attempts import MARK
+from hapi.attempts import ATTEMPT_VARIABLE
 from hapi.one_shot import OneShotObserver
 from hapi.process import IProcesses, ProcessIdentity
 from hapi.runner.handoff.channel import Talk, talk_on
@@ -122,7 +122,7 @@ def start_replacement(
     }
     environment |= words_for(
         os.getpid(), heirlooms.lock, heirlooms.tcp, heirlooms.unix, theirs.fileno()
-    ) | {MARK: mark}
+    ) | {ATTEMPT_VARIABLE: mark}
     kept = [
         each
         for each in (heirlooms.lock, heirlooms.tcp, heirlooms.unix, theirs.fileno())

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from attrs import define, frozen
 
-from hapi.home import PRIVATE_FILE, Home
+from hapi.home import PRIVATE_FILE_MODE, Home
 from hapi.process.identity import boot_id
 from hapi.runner.lock.owner import LONGEST
 
@@ -128,7 +128,7 @@ class OurFile:
     def _open(self) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
-            descriptor = os.open(self.path, flags, PRIVATE_FILE)
+            descriptor = os.open(self.path, flags, PRIVATE_FILE_MODE)
         except OSError as error:
             raise LockUnusable(self.path, _why(self.path, error)) from error
         wrong = _what_is_wrong(os.fstat(descriptor))
@@ -181,7 +181,7 @@ class OurFile:
             fresh = os.open(
                 self.path,
                 os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW,
-                PRIVATE_FILE,
+                PRIVATE_FILE_MODE,
             )
         except OSError:
             return False

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 
-from hapi.home import PRIVATE_FILE, Home
+from hapi.home import PRIVATE_FILE_MODE, Home
 from hapi.runner.lock.flock import LockUnusable, exchange, inode_at, inode_of, nothing, reading
 from hapi.runner.lock.owner import Held, Judge, Stale, Unfinished, pid_in
 
@@ -90,7 +90,9 @@ class NpmFile:
     def _write(self, path: Path) -> None:
         self.close()
         self.descriptor = os.open(
-            path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE
+            path,
+            os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW,
+            PRIVATE_FILE_MODE,
         )
         self._step("sibling made")
         os.write(self.descriptor, self._pid)

@@ -9,7 +9,7 @@ from attrs import define
 from msgspec import Struct
 from twisted.logger import Logger
 
-from hapi.home import Home, read_capped, write_whole
+from hapi.home import Home, read_capped, write_atomically
 from hapi.runner.spawn.admission import Admission
 
 DRAINED = "This runner is being drained and starts no sessions (`hapi runner resume` ends that)"
@@ -64,7 +64,7 @@ class Drain:
         if keep and self._order is None:
             self._order = Order(actor, self._now())
             try:
-                write_whole(self._home.runner_drained, msgspec.json.encode(self._order))
+                write_atomically(self._home.runner_drained, msgspec.json.encode(self._order))
             except OSError as error:
                 self.log.error(
                     "That this runner is drained is not kept: {reason}", reason=str(error)

@@ -10,7 +10,7 @@ import msgspec
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 
-from hapi.attempts import MARK, AttemptFolder
+from hapi.attempts import ATTEMPT_VARIABLE, AttemptFolder
 from hapi.protocol.attempt import AttemptRequest
 from hapi.protocol.spawn import SpawnRequest, Worktree, environment_for, session_arguments
 from hapi.runner.attempts.child import Child
@@ -94,7 +94,7 @@ class Prepared:
         if self.request.token and self.request.flavor == "codex":
             codex_home = made = private_codex_home(self.options, self.request.token)
             child.cleanup = lambda: shutil.rmtree(made, ignore_errors=True)
-        identity = {**self.options.for_children(), MARK: child.attempt}
+        identity = {**self.options.for_children(), ATTEMPT_VARIABLE: child.attempt}
         found = environment_for(
             self.request,
             self.options.environ,

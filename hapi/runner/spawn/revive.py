@@ -125,7 +125,7 @@ def request_for(one: Interrupted, options: dict[str, Any]) -> SpawnRequest:
 
 @define(eq=False)
 class Reviver:
-    """Brings sessions back, one after another, through the same door as every start."""
+    """Brings sessions back, one after another, through the same checks as every start."""
 
     _children: Iterable[Child]
     _spawn: Callable[[SpawnRequest, str], Awaitable[SpawnResult]]

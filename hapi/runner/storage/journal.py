@@ -18,7 +18,7 @@ import msgspec
 from attrs import asdict, define, field, frozen
 from twisted.logger import Logger
 
-from hapi.home import PRIVATE_FILE, Home
+from hapi.home import PRIVATE_FILE_MODE, Home
 from hapi.protocol.attempt import AttemptEnd, AttemptSession, StopOrder
 from hapi.redaction import Secrets
 
@@ -146,7 +146,7 @@ class Journal:
             if value is not None
         }
         try:
-            self._append(self._secrets.hide(msgspec.json.encode(told).decode()).encode() + b"\n")
+            self._append(self._secrets.redact(msgspec.json.encode(told).decode()).encode() + b"\n")
         except OSError as error:
             trouble = f"{self._home.events} was not written: {error.strerror or error}"
             if trouble != self.trouble:
@@ -163,7 +163,7 @@ class Journal:
         if (seen := self._size()) and seen + len(line) > self._largest:
             os.replace(path, path.with_name(f"{path.name}.1"))
             seen = 0
-        descriptor = os.open(path, flags, PRIVATE_FILE)
+        descriptor = os.open(path, flags, PRIVATE_FILE_MODE)
         try:
             if os.write(descriptor, line) < len(
                 line

@@ -17,7 +17,7 @@ from msgspec import Meta, Struct
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from hapi.home import PRIVATE_FILE, Home, read_capped, write_whole
+from hapi.home import PRIVATE_FILE_MODE, Home, read_capped, write_atomically
 from hapi.protocol.machine import COMPATIBLE_VERSION
 from hapi.runner.storage.disk import AtOnce, Disk
 from hapi.settings import HubAccess
@@ -151,14 +151,14 @@ class StateFile:
             return None
         with suppress(OSError):
             if aside.is_file() and not aside.is_symlink():
-                aside.chmod(PRIVATE_FILE)
+                aside.chmod(PRIVATE_FILE_MODE)
         self.log.warn("{path} was broken and is now {aside}", path=str(self.path), aside=str(aside))
         return aside
 
     def write(self, state: RunnerState) -> bool:
         """Put `state` in place; False when the disk refused. Told once for each change of the condition."""
         try:
-            write_whole(self.path, _in_json(state))
+            write_atomically(self.path, _in_json(state))
         except OSError as error:
             return self._refused(error)
         return self._saved()
@@ -174,7 +174,7 @@ class StateFile:
 
     def _put(self, content: bytes, pid: int) -> None:
         if not self._removed:
-            write_whole(self.path, content)
+            write_atomically(self.path, content)
         if self._removed:  # meanwhile: a disk this slow, and a runner that has left
             self.remove_if(pid)
 

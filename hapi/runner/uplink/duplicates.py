@@ -16,25 +16,29 @@ MOST = 16  # whom we remember; more are told of by those
 
 
 @frozen
-class Namesake:
+class DuplicateRunner:
     """One run of another runner."""
 
     pid: int
     started_at: int  # ms since the epoch, by its clock
 
 
-def namesake(state: Any, ours: RunnerFacts) -> Namesake | None:
+def namesake(state: Any, ours: RunnerFacts) -> DuplicateRunner | None:
     """Who says in the machine's state that it runs, unless that is us."""
     if not isinstance(state, Mapping):
         return None
     pid, started_at = state.get("pid"), state.get("startedAt")
     if not isinstance(pid, int) or not isinstance(started_at, int):
         return None
-    return None if (pid, started_at) == (ours.pid, ours.started_at) else Namesake(pid, started_at)
+    return (
+        None
+        if (pid, started_at) == (ours.pid, ours.started_at)
+        else DuplicateRunner(pid, started_at)
+    )
 
 
 @define(eq=False)
-class Namesakes:
+class DuplicateRunners:
     """`_speak` says our state again, so that the other hears of us: once for each. `is_ours(pid)`: a hand-off's other side."""
 
     _facts: RunnerFacts
@@ -43,7 +47,7 @@ class Namesakes:
     _speak: Callable[[], object]
     is_ours: Callable[[int], bool] = field(default=lambda pid: False)
     record_event: RecordEvent = discard_event
-    _known: dict[Namesake, str] = field(factory=dict)  # → where it runs
+    _known: dict[DuplicateRunner, str] = field(factory=dict)  # → where it runs
     log = Logger()
 
     def heard(self, state: Any, metadata: Any) -> None:

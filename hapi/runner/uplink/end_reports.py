@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from hapi.net.common.errors import AckTimeout, HubRefused, HubUnreachable, LinkLost
 from hapi.process import Exit, IProcesses
-from hapi.protocol.attempt import AttemptTold, StopOrder
+from hapi.protocol.attempt import AttemptEndReported, StopOrder
 from hapi.redaction import escape_control
 from hapi.runner.attempts.child import Child
 from hapi.runner.attempts.registry import ChildRegistry
@@ -28,7 +28,7 @@ AT_MOST = 86400.0  # seconds: an end that is older is no news
 
 
 @frozen
-class Death:
+class EndReport:
     """What is known of it. `pids`: of the process that spoke for the session, and of the one that we started."""
 
     session_id: str
@@ -75,26 +75,26 @@ class Archive:
 
 
 @frozen
-class SayEnd:
+class SendEnd:
     """The row says the rest; it only counts as active still."""
 
 
 @frozen
-class Leave:
+class Skip:
     """It is told, or it is not ours to tell."""
 
     reason: str
 
 
-def judge(metadata: Any, active: bool, death: Death) -> Archive | SayEnd | Leave:
+def decide(metadata: Any, active: bool, death: EndReport) -> Archive | SendEnd | Skip:
     """What is to be done about a row with this `metadata`."""
     if not isinstance(metadata, Mapping) or metadata.get("hostPid") not in death.pids:
-        return Leave("another process speaks for it")
+        return Skip("another process speaks for it")
     if metadata.get("machineId") not in (None, death.machine_id):
-        return Leave("it is on another machine")
+        return Skip("it is on another machine")
     is_mistaken = death.unread and metadata.get("archiveReason") == BY_A_SIGNAL
     if metadata.get("lifecycleState") == "archived" and not is_mistaken:
-        return SayEnd() if active else Leave("it has said so itself")
+        return SendEnd() if active else Skip("it has said so itself")
     told = {"lifecycleState": "archived", "lifecycleStateSince": death.at, "archivedBy": "runner"}
     return Archive({**metadata, **told, "archiveReason": escape_control(death.archive_reason)})
 
@@ -120,7 +120,7 @@ class Hub(Protocol):
 
 
 @define(eq=False)
-class Obituaries:
+class EndReports:
     """One end after another; those that could not be told wait for the link. `_starting(id)`: somebody goes on with it here."""
 
     _processes: IProcesses
@@ -142,11 +142,11 @@ class Obituaries:
             order is not None and order.actor == "machine"
         ):
             return
-        if child.folder.told is None:
+        if child.folder.end_reported is None:
             self._waiting[child.attempt] = child
-            self.look()
+            self.send_pending()
 
-    def look(self) -> None:
+    def send_pending(self) -> None:
         """Tell what is to be told, if the hub listens."""
         hub = self._hub()
         if self._busy or not self._waiting or hub is None or not hub.link.connected:
@@ -172,7 +172,7 @@ class Obituaries:
 
     def _keep(self, child: Child) -> None:
         try:
-            child.folder.told = AttemptTold(self._now())
+            child.folder.end_reported = AttemptEndReported(self._now())
         except OSError as error:
             self.log.debug(
                 "That the end of {attempt} was told is not kept: {reason}",
@@ -185,7 +185,7 @@ class Obituaries:
         if child.host is not None and self._processes.is_running(child.host) is not False:
             return  # what we started is gone, and the one that spoke for the session is not
         how, unread = child.exit or Exit(None, None), "stop.json" in child.folder.unsaved
-        death = Death(
+        death = EndReport(
             session_id,
             pids,
             self._machine_id(),
@@ -207,10 +207,10 @@ class Obituaries:
             return
         metadata, version = row.get("metadata"), row.get("metadataVersion")
         for _ in range(TRIES):
-            verdict = judge(metadata, row.get("active") is True, death)
-            if isinstance(verdict, Leave) or self._goes_on(session_id):
+            verdict = decide(metadata, row.get("active") is True, death)
+            if isinstance(verdict, Skip) or self._goes_on(session_id):
                 return
-            if isinstance(verdict, SayEnd):
+            if isinstance(verdict, SendEnd):
                 break
             message = {"sid": session_id, "expectedVersion": version, "metadata": verdict.metadata}
             answer = await hub.link.call("update-metadata", message)

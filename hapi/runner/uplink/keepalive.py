@@ -18,7 +18,7 @@ EVERY, FIRST = 20.0, 0.05  # seconds
 
 
 @define(eq=False)
-class Alive:
+class KeepAlive:
     """Said while the link stands: `begin` on each connect, `stop` when we leave."""
 
     _clock: IReactorTime

@@ -34,9 +34,9 @@ from hapi.protocol.machine import (
     with_roots,
 )
 from hapi.runner.config.options import RunnerOptions
-from hapi.runner.uplink.duplicates import Namesakes
-from hapi.runner.uplink.keepalive import Alive
-from hapi.runner.uplink.refusals import Refusals, first_wait
+from hapi.runner.uplink.duplicates import DuplicateRunners
+from hapi.runner.uplink.keepalive import KeepAlive
+from hapi.runner.uplink.refusals import RegistrationRefusals, first_delay
 
 REGISTER_FIRST, REGISTER_LONGEST = (
     1.0,
@@ -75,15 +75,17 @@ class Machine:
     ) -> None:
         self._clock, self._options, self._facts, self._now = reactor, options, facts, now
         self._random = random or Random()
-        self._refusals = Refusals(options.home, options.access, now)
+        self._refusals = RegistrationRefusals(options.home, options.access, now)
         self.client = client or HubClient(reactor, options.access)
         auth = {"clientType": "machine-scoped", "machineId": options.machine_id}
         self.link = link or HubLink(reactor, options.access, auth, rpc)
         self.link.on_connect(self._connected)
         self.link.on_event("update", self._updated)
         self.link.on_event("error", self._told_error)
-        self._alive = Alive(reactor, self.link, options.machine_id, now)
-        self.namesakes = Namesakes(facts, options.machine_id, str(options.home.path), self._publish)
+        self._alive = KeepAlive(reactor, self.link, options.machine_id, now)
+        self.duplicates = DuplicateRunners(
+            facts, options.machine_id, str(options.home.path), self._publish
+        )
         self._state: VersionedDocument | None = None
         self._metadata: VersionedDocument | None = None
         self._spawn_error: dict[str, Any] | None = None
@@ -93,7 +95,7 @@ class Machine:
         self.registered = False
         self.trouble: str | None = None  # why it is not registered
         self.refused = False
-        self.refused_with: int | None = None  # the HTTP status of the last refusal
+        self.refused_status: int | None = None  # the HTTP status of the last refusal
         self.on_registered: Callable[[], object] = lambda: None
         self.stopped = False
 
@@ -114,22 +116,22 @@ class Machine:
             "url": self._options.access.url,
             "phase": phase,
             "reason": reason,
-            "refusedWith": self.refused_with,
+            "refusedWith": self.refused_status,
         }
 
-    def try_now(self) -> None:
+    def retry_now(self) -> None:
         """Settings changed, or somebody asks: do not wait for the back-off."""
         if self._pause is not None:
             self._end_pause()
 
-    def note_spawn(self, error: dict[str, Any] | None) -> None:
+    def publish_spawn_error(self, error: dict[str, Any] | None) -> None:
         """The last start failed like this; None after one that succeeded."""
         if error is None and self._spawn_error is None and self._known_spawn_error() is None:
             return
         self._spawn_error = error
         self._publish()
 
-    def claim_again(self) -> None:
+    def republish(self) -> None:
         """Another socket spoke for this machine for a while: methods and state are ours again."""
         self.link.register_again()
         if self.link.connected:
@@ -176,7 +178,9 @@ class Machine:
                 "the hub refused this runner before it was started again; it waits a little",
                 True,
             )
-            await self._wait(first_wait(retry_delay(HubRefused(0, ""), refused, self._random), ago))
+            await self._wait(
+                first_delay(retry_delay(HubRefused(0, ""), refused, self._random), ago)
+            )
         while True:
             attempt += 1
             try:
@@ -195,7 +199,7 @@ class Machine:
         if attempt > 1:
             self._refusals.forget()
         self._adopt(machine)
-        self.registered, self.trouble, self.refused, self.refused_with = True, None, False, None
+        self.registered, self.trouble, self.refused, self.refused_status = True, None, False, None
         self._registered_at = self._clock.seconds()
         url, machine_id = self._options.access.url, self._options.machine_id
         self.log.info("Machine {machine_id} is registered at {url}", machine_id=machine_id, url=url)
@@ -225,7 +229,7 @@ class Machine:
             else:
                 self.log.failure("This machine cannot be registered")
         self.trouble, self.refused = str(error), isinstance(error, HubRefused)
-        self.refused_with = error.status if isinstance(error, HubRefused) else None
+        self.refused_status = error.status if isinstance(error, HubRefused) else None
 
     def _registration(self) -> dict[str, Any]:
         metadata = msgspec.to_builtins(describe(self._options))
@@ -341,7 +345,7 @@ class Machine:
             ):
                 document.adopt(pushed.get("value"), pushed["version"])
         if isinstance(body.get("runnerState"), Mapping) and not self.stopped:
-            self.namesakes.heard(
+            self.duplicates.heard(
                 body["runnerState"].get("value"),
                 self._metadata.value if self._metadata is not None else None,
             )

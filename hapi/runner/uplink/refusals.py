@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from attrs import define
 
-from hapi.home import Home, read_capped, write_whole
+from hapi.home import Home, read_capped, write_atomically
 from hapi.settings import HubAccess
 
 FORGOTTEN_AFTER = 600.0  # seconds without a further refusal
@@ -16,7 +16,7 @@ LONGEST_FIRST_WAIT = 15.0  # seconds before the first try of a start: whoever me
 
 
 @define
-class Refusals:
+class RegistrationRefusals:
     """Of one way of access: with another hub or token nothing is known, and nobody waits."""
 
     _home: Home
@@ -41,7 +41,7 @@ class Refusals:
             {"access": self._fingerprint(), "count": count, "at": self._now()}
         ).encode()
         try:
-            write_whole(self._home.refusals, content, durable=False)
+            write_atomically(self._home.refusals, content, durable=False)
         except OSError:
             pass
 
@@ -59,6 +59,6 @@ class Refusals:
         return hashlib.sha256(words.encode()).hexdigest()[:16]
 
 
-def first_wait(delay: float, ago: float) -> float:
+def first_delay(delay: float, ago: float) -> float:
     """Seconds until the first try of this start, when the last refusal was `ago` and called for a pause of `delay` seconds."""
     return min(max(delay - ago, 0.0), LONGEST_FIRST_WAIT)

@@ -36,7 +36,7 @@ class Runner(Protocol):
     def stop_soon(self, actor: str) -> None: ...
 
 
-def offer_methods(rpc: RpcTable, runner: Runner) -> None:
+def register_methods(rpc: RpcTable, runner: Runner) -> None:
     """Add them in the order in which the reference runner registers them."""
     options = runner.options
 

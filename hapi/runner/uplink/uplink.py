@@ -27,7 +27,7 @@ MakeMachine = Callable[[Any, RunnerOptions, RunnerFacts, RpcTable], Machine]
 
 
 @define(eq=False)
-class HubSide:
+class Uplink:
     """`_offer` adds the methods of this machine to a table; `on_registered` hears each time the hub has taken us in."""
 
     log = Logger()
@@ -49,7 +49,7 @@ class HubSide:
     def registered(self) -> bool:
         return self.machine is not None and self.machine.registered
 
-    def link(self, options: RunnerOptions, facts: RunnerFacts) -> None:
+    def connect(self, options: RunnerOptions, facts: RunnerFacts) -> None:
         """Register there and stay linked, in the background."""
         rpc = RpcTable(options.machine_id)
         self._offer(rpc)
@@ -57,24 +57,24 @@ class HubSide:
         self._tally.follow(self.machine.link)
         self.machine.link.on_status(self._linked)
         self.machine.on_registered = self.on_registered
-        self.machine.namesakes.record_event, self.machine.namesakes.is_ours = (
+        self.machine.duplicates.record_event, self.machine.duplicates.is_ours = (
             self._record_event,
             self._is_ours,
         )
         self.machine.start()
 
     def warnings(self) -> list[str]:
-        return self.machine.namesakes.warnings() if self.machine is not None else []
+        return self.machine.duplicates.warnings() if self.machine is not None else []
 
     def _linked(self, status: Any) -> None:
         if status.phase == "connected":
             self.on_linked()
 
-    def try_now(self) -> None:
+    def retry_now(self) -> None:
         if self.machine is not None:
-            self.machine.try_now()
+            self.machine.retry_now()
 
-    async def unlink(self, source: ShutdownSource, *, silently: bool = False) -> None:
+    async def disconnect(self, source: ShutdownSource, *, silently: bool = False) -> None:
         """Take leave, in a bounded time. The machine it was stays ours until the next one comes."""
         machine = self.machine
         if machine is None:
@@ -110,11 +110,11 @@ class HubSide:
             how.exit_code if how is not None else None,
             how.signal if how is not None else None,
         )
-        self.machine.note_spawn(error)
+        self.machine.publish_spawn_error(error)
 
     def spawned(self, child: Child) -> None:
         if self.machine is not None:
-            self.machine.note_spawn(None)
+            self.machine.publish_spawn_error(None)
 
 
 def load_client() -> None:

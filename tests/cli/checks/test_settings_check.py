@@ -10,7 +10,7 @@ import pytest_twisted
 from hapi.agents import BUILT_IN
 from hapi.cli.checks.settings_check import environment_troubles, settings_troubles, warn_of_troubles
 from hapi.cli.commands.doctor import examine
-from hapi.settings import NotConfigured, machine_id
+from hapi.settings import ConfigurationError, machine_id
 
 SOUND = {
     "apiUrl": "https://hub.example.com",
@@ -146,7 +146,7 @@ def test_what_is_passed_over_gets_into_the_log(capsys):
 
 def test_a_machine_id_that_is_no_text_is_not_made_one(home):
     home.settings.write_text('{"machineId": 5}')
-    with pytest.raises(NotConfigured, match=r"machineId in .* is a JSON number"):
+    with pytest.raises(ConfigurationError, match=r"machineId in .* is a JSON number"):
         machine_id(home)
     assert json.loads(home.settings.read_text()) == {"machineId": 5}
 

@@ -21,7 +21,7 @@ from hapi.hub.domain.auth import (
     equal_in_constant_time,
 )
 from hapi.hub.options import HubOptions, base_token, signing_secret
-from hapi.settings import NotConfigured, read_settings
+from hapi.settings import ConfigurationError, read_settings
 from tests.support.hub_stage import EPOCH, TOKEN, Stage
 
 NOW = EPOCH / 1000
@@ -215,7 +215,7 @@ def test_a_generated_token_has_256_bits_and_is_kept_private__U14(home: Any) -> N
 
 
 def test_a_token_with_a_colon_stops_the_hub(home: Any) -> None:
-    with pytest.raises(NotConfigured, match="colon"):
+    with pytest.raises(ConfigurationError, match="colon"):
         base_token(HubOptions(home, token="a:b"))
 
 
@@ -233,14 +233,14 @@ def test_a_token_with_a_colon_stops_the_hub(home: Any) -> None:
 )
 def test_a_broken_secret_is_named_and_left_alone(home: Any, content: bytes) -> None:
     home.jwt_secret.write_bytes(content)
-    with pytest.raises(NotConfigured, match="jwt-secret"):
+    with pytest.raises(ConfigurationError, match="jwt-secret"):
         signing_secret(home)
     assert home.jwt_secret.read_bytes() == content
 
 
 def test_a_secret_that_is_a_directory_is_named_in_a_sentence(home: Any) -> None:
     home.jwt_secret.mkdir()
-    with pytest.raises(NotConfigured) as raised:
+    with pytest.raises(ConfigurationError) as raised:
         signing_secret(home)
     assert str(raised.value) == f"{home.jwt_secret} cannot be read: Is a directory"
 

@@ -26,7 +26,7 @@ from hapi.hub.http.sse import MAX_UNREAD, EventStream
 from hapi.hub.http.static import PageResource
 from hapi.hub.service import CannotServe
 from hapi.hub.store.interface import StoreRefused
-from hapi.settings import NotConfigured, read_settings
+from hapi.settings import ConfigurationError, read_settings
 from tests.support.hub_stage import TOKEN, Answer, Stage
 
 LOOPBACK = HostPolicy(
@@ -325,7 +325,7 @@ def test_a_heartbeat_reaches_everybody_with_their_own_namespace() -> None:
 def test_a_setting_that_makes_no_sense_is_named(
     home: Any, environ: dict[str, str], words: str
 ) -> None:
-    with pytest.raises(NotConfigured, match=words):
+    with pytest.raises(ConfigurationError, match=words):
         HubOptions.from_environment({"HAPI_HOME": str(home.path), **environ})
 
 

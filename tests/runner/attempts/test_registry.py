@@ -3,7 +3,7 @@
 import pytest
 
 from hapi.attempts import AttemptFolder
-from hapi.home import write_whole
+from hapi.home import write_atomically
 from hapi.process.in_memory import FakeProgram, MemoryProcesses
 from hapi.protocol.attempt import AttemptEnd, AttemptReport, AttemptRequest, StopOrder
 from hapi.protocol.control import STARTED_BY_USER
@@ -342,9 +342,9 @@ def fill_disk(monkeypatch, *names):
     def write(path, content, **how):
         if path.name in missing:
             raise OSError(28, "No space left on device")
-        write_whole(path, content, **how)
+        write_atomically(path, content, **how)
 
-    monkeypatch.setattr("hapi.attempts.write_whole", write)
+    monkeypatch.setattr("hapi.attempts.write_atomically", write)
     return missing.clear
 
 
@@ -364,10 +364,10 @@ def test_what_a_full_disk_refused_is_known_all_the_same_and_is_saved_later__S02(
     assert child.folder.stop.reason == "enough"
     assert child.folder.end.signal == "SIGTERM"
     assert "No space left" in stage.children.trouble
-    result_of(stage.children.save_again())
+    result_of(stage.children.retry_writes())
     assert AttemptFolder(child.folder.path).end is None, "as long as there is no space"
     make_room()
-    result_of(stage.children.save_again())
+    result_of(stage.children.retry_writes())
     saved = AttemptFolder(child.folder.path)
     assert (saved.session.session_id, saved.stop.reason, saved.end.signal) == (
         "s1",
@@ -386,7 +386,7 @@ def test_an_end_that_the_holder_wrote_later_stands__S02_C15(stage, monkeypatch):
     assert child.folder.end.exit_code is None
     make_room()
     AttemptFolder(child.folder.path).end = AttemptEnd(7, None, 5.0)
-    result_of(stage.children.save_again())
+    result_of(stage.children.retry_writes())
     assert child.folder.end == AttemptEnd(7, None, 5.0)
     assert stage.children.trouble is None
 
@@ -395,7 +395,7 @@ def test_what_was_not_saved_of_a_folder_that_is_gone_is_no_trouble__S02(stage, m
     fill_disk(monkeypatch, "session.json")
     child = stage.started("s1")
     child.folder.remove()
-    result_of(stage.children.save_again())
+    result_of(stage.children.retry_writes())
     assert stage.children.trouble is None
 
 

@@ -11,7 +11,7 @@ from hapi.process.in_memory import MemoryProcesses
 from hapi.protocol.control import STARTED_BY_USER, SessionStarted
 from hapi.protocol.spawn import Spawned
 from hapi.runner.control.announcements import Accepted, Rejected
-from hapi.runner.control.guard import Door
+from hapi.runner.control.guard import PeerInfo
 from hapi.runner.control.peer_credentials import Caller
 from tests.support.runner_stage import Stage, result_of
 
@@ -96,8 +96,10 @@ def test_a_second_process_of_a_session_takes_its_place_only_when_the_first_is_go
 def test_where_nothing_can_be_proved_the_session_is_listed_as_unverified__X15(stage):
     process = stage.processes.add("hapi", "opencode")
     message = SessionStarted("t1", {"hostPid": process.pid, "startedBy": "terminal"})
-    door = Door(None, provable=False)
-    assert result_of(Deferred.fromCoroutine(stage.announcements.hear(message, door))) == Accepted()
+    peer = PeerInfo(None, is_verifiable=False)
+    assert (
+        result_of(Deferred.fromCoroutine(stage.announcements.receive(message, peer))) == Accepted()
+    )
     assert stage.children.listed()[0].unverified
 
 
@@ -134,8 +136,8 @@ def test_a_pid_that_is_none_is_malformed__W06(stage, pid):
 
 @pytest.mark.parametrize("metadata", [None, {}, {"hostPid": None}, {"hostPid": 0}])
 def test_an_announcement_without_a_pid_is_of_no_consequence(stage, metadata):
-    verdict = stage.announcements.hear(
-        SessionStarted("s1", metadata), Door(Caller(0, 1), provable=True)
+    verdict = stage.announcements.receive(
+        SessionStarted("s1", metadata), PeerInfo(Caller(0, 1), is_verifiable=True)
     )
     assert result_of(Deferred.fromCoroutine(verdict)) == Accepted()
     assert stage.children.listed() == []
@@ -169,9 +171,9 @@ def test_an_announcement_that_is_faster_than_the_launch_still_counts__W07(stage,
     child = done[0].child
     stage.processes.entry(child).environment = {"HAPI_ATTEMPT": stage.folder.id}
     heard = Deferred.fromCoroutine(
-        stage.announcements.hear(
+        stage.announcements.receive(
             SessionStarted("s1", {"hostPid": child.pid, "startedBy": "runner"}),
-            Door(Caller(os.geteuid(), 1_000_000 + child.pid), provable=True),
+            PeerInfo(Caller(os.geteuid(), 1_000_000 + child.pid), is_verifiable=True),
         )
     )
     slow.callback(done[0])

@@ -1,4 +1,4 @@
-"""Every way in to the control API: each route, each refusal, doors inherited and doors that cannot be opened."""
+"""Every way in to the control API: each route, each refusal, endpoints inherited and endpoints that cannot be opened."""
 
 import errno
 import json
@@ -20,14 +20,14 @@ from hapi.runner.control.guard import CallerForbidden
 from hapi.runner.control.peer_credentials import (
     Caller,
     PeerLookup,
-    SocketHolders,
-    Unknowable,
+    PeerUnknown,
+    SocketOwners,
     by_sock_diag,
+    by_unix_credentials,
     holds_socket,
-    of_unix_socket,
 )
 from hapi.runner.control.site import ControlSite, Guarded
-from hapi.runner.endpoints import Doors
+from hapi.runner.endpoints import Endpoints
 from hapi.runner.handoff.descriptors import NONE, Inheritance
 from tests.support.control_connections import OWN, PORT, Answers, Bytes, connect, post, status_of
 from tests.support.runner_stage import options_for
@@ -258,8 +258,8 @@ def unix_site():
 def test_the_kernel_names_the_process_at_the_other_end_of_a_unix_socket__X01():
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        door = unix_site().look(Unix(ours))
-        assert (door.caller.uid, door.caller.pid, door.over_unix) == (
+        peer = unix_site().look(Unix(ours))
+        assert (peer.caller.uid, peer.caller.pid, peer.is_unix) == (
             os.geteuid(),
             os.getpid(),
             True,
@@ -269,16 +269,16 @@ def test_the_kernel_names_the_process_at_the_other_end_of_a_unix_socket__X01():
 def test_a_unix_socket_that_tells_nothing_of_its_caller_is_told_once__X15():
     ours, theirs = socket.socketpair()
     ours.close()
-    with theirs, pytest.raises(Unknowable):
-        of_unix_socket(ours)
+    with theirs, pytest.raises(PeerUnknown):
+        by_unix_credentials(ours)
     site, told = unix_site(), []
     site._logger = SimpleNamespace(warn=lambda words, reason: told.append(reason))
     for _ in range(2):
-        assert site.look(Unix(ours)).provable is False
+        assert site.look(Unix(ours)).is_verifiable is False
     assert told == ["[Errno 9] Bad file descriptor"]
 
 
-@pytest.mark.parametrize(("code", "found"), [(errno.ENOENT, None), (errno.EPERM, Unknowable)])
+@pytest.mark.parametrize(("code", "found"), [(errno.ENOENT, None), (errno.EPERM, PeerUnknown)])
 def test_an_error_of_the_kernel_is_nobody_or_no_answer__X01_X15(monkeypatch, code, found):
     import struct
 
@@ -314,43 +314,43 @@ def test_who_holds_a_socket_is_unknown_where_descriptors_are_hidden_and_one_that
     (tmp_path / "8" / "fd").write_text("no directory")
     assert holds_socket(8, 99, tmp_path) is None
     (tmp_path / "9").mkdir()
-    assert SocketHolders(tmp_path).find(99) == 7
-    assert SocketHolders(tmp_path / "nowhere").find(99) is None
+    assert SocketOwners(tmp_path).find(99) == 7
+    assert SocketOwners(tmp_path / "nowhere").find(99) is None
 
 
 # --- opening and closing
 
 
 @pytest.fixture
-def doors(reactor):
-    made = Doors(reactor, Resource)
+def endpoints(reactor):
+    made = Endpoints(reactor, Resource)
     yield made
     pytest_twisted.blockon(Deferred.fromCoroutine(made.close()))
 
 
 @pytest_twisted.ensureDeferred
-async def test_doors_that_are_closed_have_no_port_and_leave_nothing_open(doors):
-    assert doors.port is None
-    doors.leave_open()
-    await doors.close()
-    assert doors.listeners is None
-    assert doors.resource() is doors.resource()
+async def test_doors_that_are_closed_have_no_port_and_leave_nothing_open(endpoints):
+    assert endpoints.port is None
+    endpoints.leave_open()
+    await endpoints.close()
+    assert endpoints.listeners is None
+    assert endpoints.resource() is endpoints.resource()
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_place_without_sockets_leaves_callers_the_port__K09(doors, home):
+async def test_a_place_without_sockets_leaves_callers_the_port__K09(endpoints, home):
     home.runner_socket.mkdir(parents=True)  # nothing can be bound there
-    doors.open(options_for(home), None)
-    assert doors.port
-    assert len(doors.listeners.descriptors()) == 1
-    await doors.close()
-    assert doors.port is None
+    endpoints.open(options_for(home), None)
+    assert endpoints.port
+    assert len(endpoints.listeners.descriptors()) == 1
+    await endpoints.close()
+    assert endpoints.port is None
 
 
 @pytest.mark.parametrize("with_unix", [True, False])
 @pytest_twisted.ensureDeferred
 async def test_doors_that_another_runner_left_open_are_taken_over_with_their_token__H14(
-    doors, home, reactor, with_unix
+    endpoints, home, reactor, with_unix
 ):
     tcp = socket.create_server(("127.0.0.1", 0))
     port = tcp.getsockname()[1]
@@ -360,16 +360,16 @@ async def test_doors_that_another_runner_left_open_are_taken_over_with_their_tok
         listener.bind(str(home.runner_socket))
         listener.listen()
         unix = listener.detach()
-    before = doors.token
-    doors.open(
+    before = endpoints.token
+    endpoints.open(
         options_for(home),
         Inheritance(4711, 5, tcp.detach(), unix, 8, token="theirs" if with_unix else None),
     )
-    assert doors.port == port
-    assert doors.token == ("theirs" if with_unix else before)
-    assert len(doors.listeners.descriptors()) == 1 + with_unix
-    doors.leave_open()
-    await doors.close()
+    assert endpoints.port == port
+    assert endpoints.token == ("theirs" if with_unix else before)
+    assert len(endpoints.listeners.descriptors()) == 1 + with_unix
+    endpoints.leave_open()
+    await endpoints.close()
     assert home.runner_socket.exists() is with_unix  # another runner listens there by now
 
 

@@ -14,13 +14,13 @@ from twisted.internet.task import Clock
 from hapi.protocol.control import Malformed, SessionStarted, StopSession, read_object
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused
 from hapi.runner.control.api import control_resource
-from hapi.runner.control.guard import Door, judge
+from hapi.runner.control.guard import PeerInfo, check_request
 from hapi.runner.control.listeners import Listeners, listen_unix, reachable
 from hapi.runner.control.peer_credentials import (
     Caller,
     PeerLookup,
-    SocketHolders,
-    Unknowable,
+    PeerUnknown,
+    SocketOwners,
     admits,
     by_proc,
     by_sock_diag,
@@ -42,14 +42,14 @@ from tests.support.control_connections import (
 )
 from tests.support.paths import FIXTURES
 
-OURS = Door(Caller(US, 77), provable=True)
+OURS = PeerInfo(Caller(US, 77), is_verifiable=True)
 RECORDED = [json.loads(line) for line in (FIXTURES / "control-http.jsonl").read_text().splitlines()]
 
 
-def verdict(door=OURS, method=b"POST", path=b"/list", host=b"127.0.0.1:4321", **headers):
+def verdict(peer=OURS, method=b"POST", path=b"/list", host=b"127.0.0.1:4321", **headers):
     given = {b"host": [host] if isinstance(host, bytes) else host}
     given |= {name.replace("_", "-").encode(): [value] for name, value in headers.items()}
-    refused = judge(door, US, PORT, TOKEN, method, path, lambda name: given.get(name, []))
+    refused = check_request(peer, US, PORT, TOKEN, method, path, lambda name: given.get(name, []))
     return None if refused is None else refused.status
 
 
@@ -70,7 +70,7 @@ def verdict(door=OURS, method=b"POST", path=b"/list", host=b"127.0.0.1:4321", **
 )
 def test_only_a_socket_that_is_there_and_ours_is_admitted__X01_X02(caller, admitted):
     assert admits(caller, US) is admitted
-    assert (verdict(Door(caller, provable=True)) is None) is admitted
+    assert (verdict(PeerInfo(caller, is_verifiable=True)) is None) is admitted
 
 
 def test_the_nobody_user_may_be_us():
@@ -135,8 +135,10 @@ def test_what_monitors_read_is_read_by_get_alone_under_the_same_checks__X01_X03_
     assert verdict(method=b"GET", path=path, host=b"evil.example") == 421
     assert verdict(method=b"GET", path=path, origin=b"http://evil.example") == 403
     assert verdict(method=b"GET", path=path, sec_fetch_site=b"cross-site") == 403
-    assert verdict(Door(Caller(1001, 5, 42), provable=True), method=b"GET", path=path) == 403
-    assert verdict(Door(None, provable=False), method=b"GET", path=path) == 401
+    assert (
+        verdict(PeerInfo(Caller(1001, 5, 42), is_verifiable=True), method=b"GET", path=path) == 403
+    )
+    assert verdict(PeerInfo(None, is_verifiable=False), method=b"GET", path=path) == 401
 
 
 @pytest.mark.parametrize("path", [b"/%ff", b"/list%c3", b"/\xff"])
@@ -146,7 +148,7 @@ def test_a_path_that_is_no_text_is_no_route__X11(path):
 
 
 def test_where_callers_cannot_be_looked_up_the_token_decides__X15():
-    unknown = Door(None, provable=False)
+    unknown = PeerInfo(None, is_verifiable=False)
     assert verdict(unknown) == 401
     assert verdict(unknown, authorization=b"Bearer wrong") == 401
     assert verdict(unknown, authorization=b"Bearer " + TOKEN.encode()) is None
@@ -154,8 +156,8 @@ def test_where_callers_cannot_be_looked_up_the_token_decides__X15():
 
 
 def test_the_unix_socket_needs_no_host():
-    assert verdict(Door(Caller(US, 5, 42), provable=True, over_unix=True), host=[]) is None
-    assert verdict(Door(Caller(1001, 5, 42), provable=True, over_unix=True), host=[]) == 403
+    assert verdict(PeerInfo(Caller(US, 5, 42), is_verifiable=True, is_unix=True), host=[]) is None
+    assert verdict(PeerInfo(Caller(1001, 5, 42), is_verifiable=True, is_unix=True), host=[]) == 403
 
 
 @pytest.mark.parametrize(
@@ -227,12 +229,12 @@ def test_a_mapped_caller_is_known__X16(pair, look):
 
 def test_the_second_way_is_tried_when_the_first_fails__M06():
     def blind(caller, listener):
-        raise Unknowable("no netlink here")
+        raise PeerUnknown("no netlink here")
 
     lookup = PeerLookup((("netlink", blind), ("proc", lambda caller, listener: Caller(1, 2))))
     assert lookup(("127.0.0.1", 1), ("127.0.0.1", 2)) == Caller(1, 2)
     assert lookup.means == "proc"
-    with pytest.raises(Unknowable, match="no netlink here"):
+    with pytest.raises(PeerUnknown, match="no netlink here"):
         PeerLookup((("netlink", blind),))(("127.0.0.1", 1), ("127.0.0.1", 2))
 
 
@@ -242,7 +244,7 @@ def test_who_holds_a_socket(pair):
     assert holds_socket(os.getpid(), inode) is True
     assert holds_socket(os.getpid(), 1) is False
     assert holds_socket(1 << 22, inode) is False
-    assert SocketHolders().find(1) is None
+    assert SocketOwners().find(1) is None
     assert listening_inode(listener.getsockname()[1]) == os.fstat(listener.fileno()).st_ino
 
 
@@ -253,7 +255,7 @@ def test_who_called_before_is_looked_at_first(monkeypatch):
         lambda pid, inode, proc: asked.append(pid) or pid == 7,
     )
     monkeypatch.setattr(os, "listdir", lambda path: ["7", "8", "self", "9"])
-    holders = SocketHolders()
+    holders = SocketOwners()
     assert [holders.find(1), holders.find(2)] == [7, 7]
     assert asked == [9, 8, 7, 7]
 
@@ -582,7 +584,7 @@ def test_messages_are_typed():
 
 
 def blind(*_):
-    raise Unknowable("the kernel does not tell")
+    raise PeerUnknown("the kernel does not tell")
 
 
 def test_where_the_kernel_does_not_tell_who_calls_the_token_opens_the_port__X15():
@@ -624,14 +626,14 @@ def test_an_answer_of_the_kernel_that_makes_no_sense_is_no_caller__X15(monkeypat
             return kernel
 
     monkeypatch.setattr("hapi.runner.control.peer_credentials.socket.socket", Netlink)
-    with pytest.raises(Unknowable):
+    with pytest.raises(PeerUnknown):
         by_sock_diag(("127.0.0.1", 1), ("127.0.0.1", 2))
 
 
 def test_tables_of_the_kernel_that_cannot_be_read_or_make_no_sense_name_nobody__X15(tmp_path):
-    with pytest.raises(Unknowable):
+    with pytest.raises(PeerUnknown):
         by_proc(("127.0.0.1", 1), ("127.0.0.1", 2), tmp_path)
-    with pytest.raises(Unknowable):
+    with pytest.raises(PeerUnknown):
         listening_inode(1, tmp_path)
     (tmp_path / "tcp").write_text("head\n0: short\n")
     assert by_proc(("127.0.0.1", 1), ("127.0.0.1", 2), tmp_path) is None

@@ -12,7 +12,7 @@ from hapi.net.client.link import LinkStatus
 from hapi.protocol.control import ListedSession
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused
 from hapi.runner.control.api import control_resource
-from hapi.runner.control.guard import Door
+from hapi.runner.control.guard import PeerInfo
 from hapi.runner.control.metrics import Metrics
 from hapi.runner.control.peer_credentials import Caller, PeerLookup
 from hapi.runner.control.site import ControlSite, Guarded
@@ -132,7 +132,7 @@ def get(path: str, runner: Runner) -> bytes:
     )
     channel, transport = site.buildProtocol(None), Bytes()
     channel.makeConnection(transport)
-    assert isinstance(channel.door, Door)
+    assert isinstance(channel.peer, PeerInfo)
     channel.dataReceived(
         f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:4321\r\nConnection: close\r\n\r\n".encode()
     )

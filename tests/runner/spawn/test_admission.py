@@ -8,7 +8,7 @@ from hapi.protocol.spawn import Spawned, SpawnRefused
 from hapi.runner.config.limits import AdmissionLimits, format_size, parse_size
 from hapi.runner.config.options import RunnerOptions
 from hapi.runner.spawn.memory import available_memory
-from hapi.settings import NotConfigured
+from hapi.settings import ConfigurationError
 from tests.support.runner_stage import Stage, assert_waiting, result_of
 
 
@@ -184,7 +184,7 @@ def test_the_flag_wins_over_the_variable_over_the_setting():
     ],
 )
 def test_a_limit_that_is_none_names_where_it_stands(environ, settings, names):
-    with pytest.raises(NotConfigured, match=names):
+    with pytest.raises(ConfigurationError, match=names):
         AdmissionLimits.read({}, environ, settings)
 
 

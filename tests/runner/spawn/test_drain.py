@@ -64,7 +64,7 @@ def test_a_disk_that_refuses_drains_this_runner_all_the_same__S02(home, monkeypa
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("hapi.runner.spawn.drain.write_whole", full)
+    monkeypatch.setattr("hapi.runner.spawn.drain.write_atomically", full)
     admission, drained = runner(home)
     assert drained.begin("control: pid 1", keep=True)
     assert admission.draining == DRAINED

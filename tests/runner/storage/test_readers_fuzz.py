@@ -27,8 +27,8 @@ from hapi.protocol.attempt import (
 from hapi.runner.attempts.stall import StallThresholds
 from hapi.runner.lock.owner import Held, Judge, Stale, Unfinished, pid_in
 from hapi.runner.storage.state_file import RunnerState, StateFile
-from hapi.runner.uplink.refusals import Refusals
-from hapi.settings import HubAccess, NotConfigured, SettingsBroken, hub_access, read_settings
+from hapi.runner.uplink.refusals import RegistrationRefusals
+from hapi.settings import ConfigurationError, HubAccess, InvalidSettings, hub_access, read_settings
 from tests.support.garbage import Garbage, inputs
 from tests.support.runner_stage import Stage
 
@@ -142,7 +142,7 @@ def test_changed_settings_are_used_or_refused_in_words__S16(home, disk):
             assert access.url.startswith(("http://", "https://"))
             assert access.token
             seen["used"] += 1
-        except (SettingsBroken, NotConfigured) as refused:
+        except (InvalidSettings, ConfigurationError) as refused:
             words = str(refused)
             seen[type(refused).__name__] += 1
             assert words
@@ -151,14 +151,14 @@ def test_changed_settings_are_used_or_refused_in_words__S16(home, disk):
             for read in (StallThresholds.read, lambda found: agents(found, {})):
                 try:
                     read(settings)
-                except (SettingsBroken, NotConfigured):
+                except (InvalidSettings, ConfigurationError):
                     seen["refused later"] += 1
-    assert {"read", "used", "SettingsBroken", "NotConfigured"} <= set(seen), seen
+    assert {"read", "used", "InvalidSettings", "ConfigurationError"} <= set(seen), seen
 
 
 def test_a_changed_memory_of_refusals_is_a_count_or_none__V08(home, disk):
     garbage, seen = Garbage("refusals"), Counter()
-    refusals = Refusals(home, HubAccess("http://h", "t"), lambda: 100.0)
+    refusals = RegistrationRefusals(home, HubAccess("http://h", "t"), lambda: 100.0)
     refusals.note(3)
     sample = json.loads(home.refusals.read_bytes())
     for _ in inputs():

@@ -4,13 +4,13 @@ import pytest
 from attrs import define, field
 from twisted.internet.defer import fail, succeed
 
-from hapi.home import write_whole
+from hapi.home import write_atomically
 from hapi.net.common.errors import HubRefused, HubUnreachable, LinkLost
 from hapi.process import Exit
 from hapi.process.in_memory import FakeProgram
 from hapi.protocol.attempt import StopOrder
 from hapi.protocol.session import BY_SIGNAL
-from hapi.runner.uplink.end_reports import Archive, Death, Leave, Obituaries, SayEnd, judge
+from hapi.runner.uplink.end_reports import Archive, EndReport, EndReports, SendEnd, Skip, decide
 from tests.support.runner_stage import Stage, result_of
 
 
@@ -81,13 +81,13 @@ class Scene:
     stage: Stage
     hub: Hub | None = None
     starting: set = field(factory=set)
-    obituaries: Obituaries = field(init=False)
+    end_reports: EndReports = field(init=False)
 
     def __attrs_post_init__(self):
         self.restart()
 
     def restart(self):
-        self.obituaries = Obituaries(
+        self.end_reports = EndReports(
             self.stage.processes,
             self.stage.children,
             lambda: "machine-1",
@@ -95,7 +95,7 @@ class Scene:
             self.starting.__contains__,
             self.stage.clock.seconds,  # the ends of processes in memory are at 0.0
         )
-        self.stage.children.on_ended = self.obituaries.ended
+        self.stage.children.on_ended = self.end_reports.ended
 
     def session(self, **changes):
         child = self.stage.started("s1")
@@ -141,8 +141,8 @@ def test_a_killed_session_is_shown_as_ended_at_once_and_why__R08(scene):
 )
 def test_every_end_reads_differently_at_the_hub__C19_R08(how, order, archived, reason):
     stop = None if order is None else StopOrder(order, "runner", "lease", 1.0)
-    death = Death("s1", frozenset({7}), "machine-1", how, stop, 5)
-    verdict = judge({"hostPid": 7}, True, death)
+    death = EndReport("s1", frozenset({7}), "machine-1", how, stop, 5)
+    verdict = decide({"hostPid": 7}, True, death)
     assert verdict == Archive(
         {
             "hostPid": 7,
@@ -155,25 +155,25 @@ def test_every_end_reads_differently_at_the_hub__C19_R08(how, order, archived, r
     assert death.end_reason == reason
 
 
-DEATH = Death("s1", frozenset({7, 8}), "machine-1", Exit(None, "SIGKILL"), None, 5)
+DEATH = EndReport("s1", frozenset({7, 8}), "machine-1", Exit(None, "SIGKILL"), None, 5)
 
 
 @pytest.mark.parametrize(
     ("metadata", "active", "verdict"),
     [
-        ({"hostPid": 9}, True, Leave),
+        ({"hostPid": 9}, True, Skip),
         ({"hostPid": 8}, True, Archive),
-        ({}, True, Leave),
-        (None, True, Leave),
-        ("garbage", True, Leave),
-        ({"hostPid": "7"}, True, Leave),
-        ({"hostPid": 7, "machineId": "another"}, True, Leave),
-        ({"hostPid": 7, "lifecycleState": "archived"}, False, Leave),
-        ({"hostPid": 7, "lifecycleState": "archived"}, True, SayEnd),
+        ({}, True, Skip),
+        (None, True, Skip),
+        ("garbage", True, Skip),
+        ({"hostPid": "7"}, True, Skip),
+        ({"hostPid": 7, "machineId": "another"}, True, Skip),
+        ({"hostPid": 7, "lifecycleState": "archived"}, False, Skip),
+        ({"hostPid": 7, "lifecycleState": "archived"}, True, SendEnd),
     ],
 )
 def test_only_a_row_of_the_process_that_died_is_touched__R08(metadata, active, verdict):
-    assert isinstance(judge(metadata, active, DEATH), verdict)
+    assert isinstance(decide(metadata, active, DEATH), verdict)
 
 
 def test_who_said_farewell_is_left_alone(scene):
@@ -197,9 +197,9 @@ def test_who_could_not_read_the_order_for_a_full_disk_is_corrected__S02_C19(
     def write(path, content, **how):
         if is_full and path.name == "stop.json":
             raise OSError(28, "No space left on device")
-        write_whole(path, content, **how)
+        write_atomically(path, content, **how)
 
-    monkeypatch.setattr("hapi.attempts.write_whole", write)
+    monkeypatch.setattr("hapi.attempts.write_atomically", write)
     result_of(scene.stage.stop("s1", "no longer needed"))
     assert child.exit is not None
     assert scene.hub.metadata["archiveReason"] == reason
@@ -239,12 +239,12 @@ def test_an_end_waits_for_the_hub__N02(scene):
     scene.die(child)
     assert scene.hub.asked == 0
     scene.hub.connected, scene.hub.trouble = True, HubUnreachable("not yet")
-    scene.obituaries.look()
+    scene.end_reports.send_pending()
     assert scene.hub.ended == []
     scene.hub.trouble = None
-    scene.obituaries.look()
+    scene.end_reports.send_pending()
     assert scene.hub.ended == ["error"]
-    scene.obituaries.look()
+    scene.end_reports.send_pending()
     assert scene.hub.asked == 2
 
 
@@ -254,7 +254,7 @@ def test_a_link_that_is_cut_in_the_middle_loses_no_end__N08(scene):
     scene.die(child)
     assert scene.hub.ended == []
     scene.hub.connected = True
-    scene.obituaries.look()
+    scene.end_reports.send_pending()
     assert scene.hub.ended == ["error"]
 
 
@@ -263,7 +263,7 @@ def test_a_row_that_the_hub_does_not_have_is_forgotten(scene):
     scene.hub.trouble = HubRefused(404, "not found")
     scene.die(child)
     scene.hub.trouble = None
-    scene.obituaries.look()
+    scene.end_reports.send_pending()
     assert (scene.hub.asked, scene.hub.ended) == (1, [])
 
 
@@ -335,5 +335,5 @@ def test_a_hub_that_does_not_know_our_token_just_now_is_asked_again__N06(scene):
     scene.die(child)
     assert scene.hub.ended == []
     scene.hub.trouble = None
-    scene.obituaries.look()
+    scene.end_reports.send_pending()
     assert scene.hub.ended == ["error"]

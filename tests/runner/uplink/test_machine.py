@@ -19,7 +19,7 @@ from hapi.protocol.machine import (
 )
 from hapi.runner.uplink.health import HealthGauge
 from hapi.runner.uplink.machine import Machine, describe, retry_delay
-from hapi.runner.uplink.refusals import Refusals
+from hapi.runner.uplink.refusals import RegistrationRefusals
 from hapi.runner.workspace.roots import WorkspaceRoots
 from hapi.settings import HubAccess
 from tests.support.hub_stand_ins import Hub, Link
@@ -97,7 +97,7 @@ def test_a_start_after_refusals_comes_through_within_seconds_of_the_mending__V08
 
 
 def test_with_another_token_nobody_waits__V08_N06(home):
-    Refusals(home, HubAccess("http://127.0.0.1:1", "other"), lambda: 1000.0).note(9)
+    RegistrationRefusals(home, HubAccess("http://127.0.0.1:1", "other"), lambda: 1000.0).note(9)
     _, hub, _, machine = build(home)
     machine.start()
     assert len(hub.bodies) == 1
@@ -108,7 +108,9 @@ def test_with_another_token_nobody_waits__V08_N06(home):
 )
 def test_a_broken_memory_of_refusals_is_none__V08(home, content):
     home.refusals.write_text(content)
-    assert Refusals(home, HubAccess("http://127.0.0.1:1", "token"), lambda: 1000.0).earlier() == (
+    assert RegistrationRefusals(
+        home, HubAccess("http://127.0.0.1:1", "token"), lambda: 1000.0
+    ).earlier() == (
         0,
         0.0,
     )
@@ -175,7 +177,7 @@ def test_a_refused_token_is_no_tight_loop_and_no_end__N06(built):
         clock.advance(1.0)
     assert len(hub.bodies) <= 20
     hub.refusals = []
-    machine.try_now()
+    machine.retry_now()
     assert machine.registered
 
 
@@ -262,7 +264,7 @@ def test_the_hub_is_told_of_a_failed_start_and_of_the_next_good_one(built):
     _, _, link, machine = built
     machine.start()
     link.connect()
-    machine.note_spawn(spawn_error("no", 5, pid=7, exit_code=1))
+    machine.publish_spawn_error(spawn_error("no", 5, pid=7, exit_code=1))
     assert link.states()[-1]["lastSpawnError"] == {
         "message": "no",
         "pid": 7,
@@ -270,10 +272,10 @@ def test_the_hub_is_told_of_a_failed_start_and_of_the_next_good_one(built):
         "signal": None,
         "at": 5,
     }
-    machine.note_spawn(None)
+    machine.publish_spawn_error(None)
     assert link.states()[-1]["lastSpawnError"] is None
     said = len(link.said)
-    machine.note_spawn(None)
+    machine.publish_spawn_error(None)
     assert len(link.said) == said
 
 
@@ -304,7 +306,7 @@ def test_a_hub_that_forgot_us_gets_us_again(built):
     link.answer = lambda event, message: {"result": "error", "reason": "not-found"}
     clock.advance(6.0)
     hub.machine |= {"runnerStateVersion": 1, "metadataVersion": 1}
-    machine.note_spawn(spawn_error("x", 1))
+    machine.publish_spawn_error(spawn_error("x", 1))
     assert len(hub.bodies) == 2
     link.answer = accept
     for _ in range(30):
@@ -341,7 +343,7 @@ def test_what_other_sockets_wrote_is_adopted(built):
         "runnerState": {"version": 40, "value": {"by": "x"}},
     }
     link.events["update"]({"id": "i", "body": body})
-    machine.note_spawn(spawn_error("no", 5))
+    machine.publish_spawn_error(spawn_error("no", 5))
     assert link.said[-1][1]["expectedVersion"] == 40
     assert link.states()[-1]["by"] == "x"
     for strange in (
@@ -454,10 +456,10 @@ def test_another_runner_of_this_machine_is_told_of_and_answered_once__N19(built)
     assert told == [("namesake", 77)]
     assert len(link.states()) == said + 1  # so that it hears of us; and no storm comes of it
     assert link.states()[-1]["pid"] == FACTS.pid
-    (warning,) = machine.namesakes.warnings()
+    (warning,) = machine.duplicates.warnings()
     assert "process 77 is a runner with this machine's id (machine-1)" in warning
     pushed(link, 30, status="shutting-down", pid=77, startedAt=5)
-    assert (told[1:], machine.namesakes.warnings()) == ([("namesake-left", 77)], [])
+    assert (told[1:], machine.duplicates.warnings()) == ([("namesake-left", 77)], [])
 
 
 @pytest.mark.parametrize(
@@ -475,13 +477,13 @@ def test_ourselves_a_runner_that_leaves_and_garbage_are_no_namesakes__N19(built,
     machine.start()
     link.connect()
     pushed(link, 10, **state)
-    assert (told, machine.namesakes.warnings()) == ([], [])
+    assert (told, machine.duplicates.warnings()) == ([], [])
 
 
 def test_the_other_side_of_a_hand_off_is_no_namesake__N19_H11(built):
     _, _, link, machine = built
     told = noted(machine)
-    machine.namesakes.is_ours = lambda pid: pid == 77
+    machine.duplicates.is_ours = lambda pid: pid == 77
     machine.start()
     link.connect()
     pushed(link, 10, status="running", pid=77, startedAt=5)
@@ -496,4 +498,4 @@ def test_a_crowd_of_namesakes_is_remembered_up_to_a_bound__N19(built):
     link.connect()
     for pid in range(1000, 1100):
         pushed(link, pid, status="running", pid=pid, startedAt=5)
-    assert len(told) == len(machine.namesakes.warnings()) == 16
+    assert len(told) == len(machine.duplicates.warnings()) == 16

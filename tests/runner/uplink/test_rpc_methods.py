@@ -9,10 +9,10 @@ from hapi.net.common.rpc import RpcTable
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused
 from hapi.runner.config.options import OWN_SESSIONS, RunnerOptions
 from hapi.runner.spawn.agents import KNOWN, AgentAvailability, npm_unavailable_reason
-from hapi.runner.uplink.rpc_methods import offer_methods
+from hapi.runner.uplink.rpc_methods import register_methods
 from hapi.runner.workspace.cursor import chat_store_status
 from hapi.runner.workspace.roots import WorkspaceRoots
-from hapi.settings import NotConfigured
+from hapi.settings import ConfigurationError
 from tests.support.paths import FIXTURES
 from tests.support.runner_stage import options_for, result_of
 
@@ -58,7 +58,7 @@ def runner(home, tmp_path):
 
 def call(runner, method, params):
     table = RpcTable("m")
-    offer_methods(table, runner)
+    register_methods(table, runner)
     request = {
         "method": f"m:{method}",
         "params": params if isinstance(params, str) else json.dumps(params),
@@ -75,7 +75,7 @@ def test_answers_are_the_recorded_ones(runner, line):
 
 def test_the_methods_a_hub_looks_for_are_there_in_order(runner):
     table = RpcTable("m")
-    offer_methods(table, runner)
+    register_methods(table, runner)
     names = "agent-availability path-exists cursor-chat-store-status list-directory spawn-happy-session stop-session stop-runner"
     assert table.methods == tuple(f"m:{name}" for name in names.split())
 
@@ -217,7 +217,7 @@ def test_the_session_program_is_a_setting(home):
     ],
 )
 def test_what_is_wrong_is_said_in_a_sentence__V10(home, environ, flags):
-    with pytest.raises(NotConfigured):
+    with pytest.raises(ConfigurationError):
         RunnerOptions.from_environment(environment(home, **environ), **flags)
 
 
