@@ -1,7 +1,7 @@
-"""`hapi` and `python -m hapi`: goes the shortest way to what was asked.
+"""`hapi` and `python -m hapi`.
 
-A session (`hapi <agent> …`) and the runner in the foreground are started often and waited for, so they go straight to
-their programs; click and everything else of the command line is loaded for the other verbs only.
+A session (`hapi AGENT …`) and the runner in the foreground are started often and have to be up
+soon, so they start without click; the rest of the command line is loaded for the other verbs only.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ OWN_FLAGS = frozenset(("--help", "-h", "--version", "-V"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `hapi` with `arguments` (the command line's own by default); the exit code."""
+    """Run `hapi` with `arguments` (by default those of the command line); the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return _run(words, is_program=arguments is None)
     except (KeyboardInterrupt, BrokenPipeError) as end:
-        return _silenced(end)
+        return _exit_silently(end)
     except Exception as error:
-        from hapi.cli.base.errors import known
+        from hapi.cli.base.errors import known_failure
 
-        failure = known(error)
+        failure = known_failure(error)
         if failure is None:
             raise
         print(f"hapi: {failure.sentence}", file=sys.stderr)
@@ -36,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str], is_program: bool) -> int:
     if words[:1] == ["runner"] and "start-sync" in words:
-        gc.disable()  # until it is up: what is loaded stays, and looking through it costs a tenth of the start
-        from hapi.cli.commands.start_sync import run_words
+        gc.disable()  # until the runner is up: collecting costs a tenth of the start and frees nothing
+        from hapi.cli.base.foreground_runner import run_words
 
         done = run_words(words[1:])
         if done is not None:
@@ -46,7 +46,7 @@ def _run(words: list[str], is_program: bool) -> int:
     elif "_HAPI_COMPLETE" not in os.environ and not (
         words and (words[0] in VERBS or words[0] in OWN_FLAGS)
     ):
-        gc.disable()  # as above
+        gc.disable()  # the same for a session
         from hapi.session.main import run
 
         exit_code = run(words, os.environ)
@@ -57,7 +57,7 @@ def _run(words: list[str], is_program: bool) -> int:
 
 
 def _exit_at_once(exit_code: int) -> NoReturn:
-    """Leave the memory to the kernel: taking it apart piece by piece takes longer, and who ends a session waits for its exit."""
+    """Exit without the interpreter's clean-up, which delays the end of a session."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             with suppress(OSError, ValueError):
@@ -65,8 +65,8 @@ def _exit_at_once(exit_code: int) -> NoReturn:
     os._exit(exit_code)
 
 
-def _silenced(end: BaseException) -> int:
-    """Ctrl+C, or the reader of our output went away: no words, and none from the interpreter's own last flush."""
+def _exit_silently(end: BaseException) -> int:
+    """The exit code after Ctrl+C or a broken pipe; nothing is printed, by the interpreter either."""
     if isinstance(end, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1

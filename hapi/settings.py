@@ -68,7 +68,7 @@ def json_type(value: object) -> str:
         bool: "boolean",
         int: "number",
         float: "number",
-        str: "text",
+        str: "string",
         list: "array",
         dict: "object",
     }
@@ -144,7 +144,7 @@ def machine_id(home: Home) -> str:
         return found
     if found:
         raise ConfigurationError(
-            f"machineId in {home.settings} is a JSON {json_type(found)}, it must be a text"
+            f"machineId in {home.settings} is a JSON {json_type(found)} but must be a string"
         )
     settings = update_settings(
         home, lambda now: {**now, "machineId": now.get("machineId") or str(uuid.uuid4())}

@@ -1,49 +1,48 @@
-"""The root of the command line: verbs are loaded when they are asked for."""
+"""The root of the command line; commands are loaded when they are asked for."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from importlib import import_module
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from hapi import __version__
-from hapi.cli.base.errors import DONE, ERROR, MEANINGS, USAGE, epilog, known
+from hapi.cli.base.command_group import CommandGroup
+from hapi.cli.base.errors import (
+    DONE,
+    ERROR,
+    EXIT_CODE_MEANINGS,
+    INTERRUPTED,
+    USAGE,
+    exit_codes_epilog,
+    known_failure,
+)
 from hapi.home import Home
 from hapi.redaction import escape_control
 from hapi.settings import read_settings
 
-_WHERE = {
-    "up": ("hapi.cli.commands.up", "up"),
-    "hub": ("hapi.cli.commands.hub", "hub"),
-    "runner": ("hapi.cli.commands.runner", "runner"),
-    "auth": ("hapi.cli.commands.auth", "auth"),
-    "doctor": ("hapi.cli.commands.doctor", "doctor"),
-    "completion": ("hapi.cli.commands.completion", "completion"),
+COMMAND_MODULES = {
+    "up": "hapi.cli.commands.up",
+    "hub": "hapi.cli.commands.hub",
+    "runner": "hapi.cli.commands.runner.group",
+    "auth": "hapi.cli.commands.auth",
+    "doctor": "hapi.cli.commands.doctor",
+    "completion": "hapi.cli.commands.completion",
 }
 
 
-class Commands(click.Group):
-    """A group whose failures are one sentence on standard error."""
-
-    def main(  # type: ignore[override]
-        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
-    ) -> Any:
-        extra["standalone_mode"] = False
-        sys.exit(_guarded(lambda: super(Commands, self).main(args, prog_name, **extra)))
-
-
-def _guarded(command: Any) -> int:
+def _exit_code(run: Callable[[], Any]) -> int:
+    """The exit code of `run`; a failure is printed as one sentence on standard error."""
     try:
-        code = command()
+        code = run()
         return code if isinstance(code, int) else DONE
-    except click.exceptions.NoArgsIsHelpError as asked:
-        print(asked.format_message())
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message())
         return DONE
     except click.UsageError as error:
         name = error.ctx.command_path if error.ctx is not None else "hapi"
@@ -54,37 +53,36 @@ def _guarded(command: Any) -> int:
         print(f"hapi: {escape_control(error.format_message())}", file=sys.stderr)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        return 130
+        return INTERRUPTED
     except Exception as error:
-        failure = known(error)
+        failure = known_failure(error)
         if failure is None:
             raise
         print(f"hapi: {failure.sentence}", file=sys.stderr)
         return failure.exit_code
 
 
-class Root(Commands):
-    """The verbs, plus the agents: `hapi <agent>` opens a session."""
+class Root(CommandGroup):
+    """The verbs, plus the agents: `hapi AGENT` starts a session."""
+
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> Any:
+        extra["standalone_mode"] = False
+        sys.exit(_exit_code(lambda: super(Root, self).main(args, prog_name, **extra)))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*_WHERE, "help"]
+        return [*self.modules, "help"]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name == "help":
-            return _help
-        if name in _WHERE:
-            module, attribute = _WHERE[name]
-            command = getattr(import_module(module), attribute)
-            assert isinstance(command, click.Command)
-            return command
-        return None
+        return _help if name == "help" else super().get_command(ctx, name)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         found = super().shell_complete(ctx, incomplete)
-        with suppress(Exception):  # a shell that completes shows no errors
-            from hapi.cli.base.agents import found_agents
+        with suppress(Exception):  # completion in a shell shows no errors
+            from hapi.cli.base.agents import detect_agents
 
-            agents, _ = found_agents(read_settings(Home.find()), os.environ)
+            agents, _ = detect_agents(read_settings(Home.find()), os.environ)
             found += [
                 CompletionItem(name, help="agent") for name in agents if name.startswith(incomplete)
             ]
@@ -94,34 +92,40 @@ class Root(Commands):
         super().format_commands(ctx, formatter)
         with formatter.section("Agents"):
             formatter.write_text(
-                "hapi <agent> [OPTIONS] opens a session here; hapi alone opens one with the default agent. "
-                "`hapi doctor` lists the agents; `demo` is always there."
+                "`hapi AGENT [OPTIONS]` starts a session in the current directory; `hapi` alone "
+                "uses the default agent. `hapi AGENT --help` shows the options of a session, "
+                "`hapi doctor` lists the agents on this machine. `demo` is always available."
             )
 
 
 @click.command("help", hidden=True, context_settings={"ignore_unknown_options": True})
-@click.argument("verb", required=False)
+@click.argument("verbs", nargs=-1)
 @click.pass_context
-def _help(context: click.Context, verb: str | None) -> None:
-    root = context.find_root()
-    command = (
-        root.command.get_command(root, verb)
-        if verb and isinstance(root.command, click.Group)
-        else root.command
-    )
-    if command is None:
-        raise click.UsageError(f"no such command: {verb}", root)
-    with click.Context(
-        command, info_name=verb or root.info_name, parent=root if verb else None
-    ) as inner:
-        click.echo(command.get_help(inner))
+def _help(context: click.Context, verbs: tuple[str, ...]) -> None:
+    """Show the help of a command."""
+    inner = context.find_root()
+    for verb in verbs:
+        group = inner.command
+        found = group.get_command(inner, verb) if isinstance(group, click.Group) else None
+        if found is None:
+            raise click.UsageError(f"No such command '{' '.join(verbs)}'.", context.find_root())
+        inner = click.Context(found, info_name=verb, parent=inner)
+    click.echo(inner.get_help())
 
 
 @click.group(
-    cls=Root, context_settings={"help_option_names": ["-h", "--help"]}, epilog=epilog(*MEANINGS)
+    cls=Root,
+    modules=COMMAND_MODULES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=exit_codes_epilog(*EXIT_CODE_MEANINGS),
 )
 @click.version_option(
-    __version__, "-V", "--version", prog_name="hapi", message="%(prog)s %(version)s"
+    __version__,
+    "-V",
+    "--version",
+    prog_name="hapi",
+    message="%(prog)s %(version)s",
+    help="Show the version and exit.",
 )
 def hapi() -> None:
     """Run AI coding agents on your machines and steer them from a browser or a phone."""

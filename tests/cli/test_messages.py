@@ -10,12 +10,12 @@ from click.testing import CliRunner
 
 from hapi import __version__
 from hapi.__main__ import OWN_FLAGS, VERBS
-from hapi.cli.app import _WHERE
+from hapi.cli.app import COMMAND_MODULES
 from hapi.cli.app import hapi as root
-from hapi.cli.base.dropped_flags import lost_flags
-from hapi.cli.base.errors import MEANINGS, Stop, known
-from hapi.cli.base.flags import RunnerFlags, read_words
-from hapi.cli.base.output import masked
+from hapi.cli.base.dropped_flags import dropped_flags
+from hapi.cli.base.errors import EXIT_CODE_MEANINGS, CommandError, known_failure
+from hapi.cli.base.flags import RunnerFlags, parse_flags
+from hapi.cli.base.output import mask_token
 from hapi.home import Home, HomeUnusable
 from hapi.runner import RunnerOptions
 from hapi.settings import ConfigurationError, InvalidSettings, read_settings
@@ -31,11 +31,11 @@ def test_the_version_is_told():
 
 
 def test_the_fast_way_knows_every_verb():
-    assert set(_WHERE) <= VERBS
+    assert set(COMMAND_MODULES) <= VERBS
     assert "--version" in OWN_FLAGS
 
 
-@pytest.mark.parametrize("verb", [(), *[(name,) for name in _WHERE]], ids=" ".join)
+@pytest.mark.parametrize("verb", [(), *[(name,) for name in COMMAND_MODULES]], ids=" ".join)
 def test_every_verb_has_help(verb):
     result = run(*verb, "--help")
     assert result.exit_code == 0
@@ -81,7 +81,7 @@ def test_no_verb_is_left_out():
 
 def test_the_documentation_has_the_same_exit_codes(pytestconfig):
     text = (pytestconfig.rootpath / "docs/operating.md").read_text()
-    for code, meaning in MEANINGS.items():
+    for code, meaning in EXIT_CODE_MEANINGS.items():
         assert f"| {code} | {meaning}" in text
 
 
@@ -179,34 +179,34 @@ def test_completion_offers_verbs_and_agents(home):
     ],
 )
 def test_the_fast_way_reads_known_flags_and_leaves_the_rest(words, flags):
-    assert read_words(words.split(), "start-sync") == flags
+    assert parse_flags(words.split(), "start-sync") == flags
 
 
 def test_flags_become_the_words_they_came_from():
     flags = RunnerFlags(
         ("/a", "/b c"), "/usr/bin/hapi --x", {"max_sessions": "3", "min_free_memory": "1G"}
     )
-    assert read_words([*flags.words(), "start-sync"], "start-sync") == flags
+    assert parse_flags([*flags.words(), "start-sync"], "start-sync") == flags
 
 
 @pytest.mark.parametrize(
     ("error", "exit_code"),
     [
-        (Stop("words", 5), 5),
+        (CommandError("words", 5), 5),
         (HomeUnusable("/x", "why"), 1),
         (InvalidSettings("broken"), 1),
         (ConfigurationError("no token"), 1),
     ],
 )
 def test_known_failures_have_a_sentence_and_a_code(error, exit_code):
-    failure = known(error)
+    failure = known_failure(error)
     assert failure is not None
     assert (failure.sentence, failure.exit_code) == (str(error), exit_code)
 
 
 @pytest.mark.parametrize("error", [ValueError("bug"), KeyError("x"), None])
 def test_what_nobody_foresaw_keeps_its_traceback(error):
-    assert known(error) is None
+    assert known_failure(error) is None
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_what_nobody_foresaw_keeps_its_traceback(error):
     [("short", "…"), ("0123456789abcdef", "…cdef"), ("0123456789abcdef:team", "…cdef:team")],
 )
 def test_a_token_is_shown_by_its_end_only__K02(token, shown):
-    assert masked(token) == shown
+    assert mask_token(token) == shown
 
 
 def test_login_keeps_the_token_private_and_the_other_keys(home):
@@ -229,7 +229,7 @@ def test_login_keeps_the_token_private_and_the_other_keys(home):
         HAPI_HOME=str(home.path),
     )
     assert result.exit_code == 0, result.output
-    assert result.stdout == f"Token …1234 for https://hub.example.com kept in {home.settings}\n"
+    assert result.stdout == f"Token …1234 for https://hub.example.com saved in {home.settings}\n"
     kept = {
         "machineId": "m",
         "unknown": [1],
@@ -267,7 +267,8 @@ def test_logout_removes_the_token_and_nothing_else(home):
     )
     assert read_settings(home) == {"machineId": "m"}
     assert (
-        run("auth", "logout", HAPI_HOME=str(home.path)).stdout == f"No token in {home.settings}\n"
+        run("auth", "logout", HAPI_HOME=str(home.path)).stdout
+        == f"There is no token in {home.settings}\n"
     )
 
 
@@ -299,9 +300,9 @@ def test_corrupt_settings_are_one_sentence_with_line_and_column(home):
 
 
 def test_the_newest_runner_log_is_named(home):
-    from hapi.cli.commands.start import newest_log
+    from hapi.cli.commands.runner.logs import find_newest_log
 
-    assert newest_log(home) is None
+    assert find_newest_log(home) is None
     logs = home.directory("logs")
     for name in (
         "2026-01-01-00-00-00-pid-7-runner.log",
@@ -309,19 +310,25 @@ def test_the_newest_runner_log_is_named(home):
         "2026-01-03-00-00-00-pid-9-hub.log",
     ):
         (logs / name).touch()
-    assert newest_log(home) == logs / "2026-01-02-00-00-00-pid-8-runner.log"
+    assert find_newest_log(home) == logs / "2026-01-02-00-00-00-pid-8-runner.log"
     home.runner_state.write_text(
-        json.dumps({"runnerLogPath": str(logs / "2026-01-01-00-00-00-pid-7-runner.log")})
+        json.dumps(
+            {
+                "pid": 7,
+                "httpPort": 1,
+                "runnerLogPath": str(logs / "2026-01-01-00-00-00-pid-7-runner.log"),
+            }
+        )
     )
-    assert newest_log(home) == logs / "2026-01-01-00-00-00-pid-7-runner.log"
+    assert find_newest_log(home) == logs / "2026-01-01-00-00-00-pid-7-runner.log"
     home.runner_state.write_text("torn {")
-    assert newest_log(Home(home.path)) == logs / "2026-01-02-00-00-00-pid-8-runner.log"
+    assert find_newest_log(Home(home.path)) == logs / "2026-01-02-00-00-00-pid-8-runner.log"
 
 
 def options_of(home, *flags, settings=None):
     home.prepare()
     home.settings.write_text(json.dumps(settings or {}))
-    given = read_words([*flags, "start-sync"], "start-sync").given()
+    given = parse_flags([*flags, "start-sync"], "start-sync").given()
     return RunnerOptions.from_environment(
         {"HAPI_HOME": str(home.path), "CLI_API_TOKEN": "x" * 12}, **given
     )
@@ -339,12 +346,12 @@ def options_of(home, *flags, settings=None):
 )
 def test_flags_that_the_runner_before_had_and_the_next_has_not_are_named(home, now, settings, lost):
     before = options_of(home, "--workspace-root", "/", "--max-sessions", "2").argv
-    assert lost_flags(before, options_of(home, *now, settings=settings)) == lost
+    assert dropped_flags(before, options_of(home, *now, settings=settings)) == lost
 
 
 @pytest.mark.parametrize("argv", [(), ("up",), ("runner", "start", "--of-another-make")])
 def test_what_another_program_ran_with_is_no_lost_flag(home, argv):
-    assert lost_flags(argv, options_of(home)) == ""
+    assert dropped_flags(argv, options_of(home)) == ""
 
 
 def test_roots_of_the_settings_hold_for_every_start_and_a_flag_wins(home):

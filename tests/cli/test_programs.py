@@ -126,12 +126,13 @@ def test_a_runner_start_beside_up_is_already_there_and_never_replaces_it(up, sta
     code, sentence = Ran(stage, "runner", "start", "--workspace-root", str(stage.path)).refusal()
     assert (code, sentence) == (
         3,
-        f"`hapi up` serves this home (pid {program.pid}) with other flags: end it first",
+        f"the runner (pid {program.pid}) is part of `hapi up`; "
+        "stop it before you start a runner with other flags",
     )
     code, sentence = Ran(stage, "runner", "restart").refusal()
     assert (code, sentence) == (
         3,
-        f"`hapi up` serves this home (pid {program.pid}): end that and start it again",
+        f"the runner (pid {program.pid}) is part of `hapi up`; restart `hapi up` instead",
     )
     assert (
         json.loads(Ran(stage, "runner", "status", "--json").out)["admission"]["accepting"] is True
@@ -150,15 +151,16 @@ def test_a_second_up_says_where_the_first_one_is(up, stage):
     second = Ran(stage, "up", "--port", str(port))
     assert second.code == 0
     assert second.out.startswith(
-        f"Already running in {stage.path}/home (pid {program.pid}). Page: http://127.0.0.1:{port}/#token="
+        f"Already running in {stage.path}/home (pid {program.pid}).\nPage: http://127.0.0.1:{port}/#token="
     )
     for words, difference in (
         (("--port", "24999"), f"on port {port}, not 24999"),
-        (("--workspace-root", "/"), "with no workspace roots"),
+        (("--workspace-root", "/"), "without workspace roots"),
     ):
         code, sentence = Ran(stage, "up", *words).refusal()
         assert (code, sentence) == (
-            3, f"`hapi up` runs in {stage.path}/home (pid {program.pid}) {difference}: `hapi runner stop` ends it"
+            3, f"`hapi up` is already running in {stage.path}/home (pid {program.pid}) {difference}; "
+            "stop it with `hapi runner stop`"
         )  # fmt: skip
     assert program.end() == 0
 
@@ -180,7 +182,7 @@ def test_a_port_in_use_is_one_sentence(stage):
             assert code == 1
             assert (
                 sentence
-                == f"cannot listen on 127.0.0.1:{port}: Address already in use (--port chooses another port)"
+                == f"cannot listen on 127.0.0.1:{port}: Address already in use (use --port to choose another port)"
             )
 
 
@@ -232,17 +234,11 @@ def test_a_runner_starts_answers_and_stops(hub, stage):
 
 
 def test_without_a_runner_the_commands_say_so(stage):
-    for words in (("runner", "status"), ("runner", "list"), ("runner", "stop-session", "x")):
-        code, sentence = Ran(stage, *words).refusal()
+    for verb in ("status", "list", "stop-session x", "drain", "resume", "restart", "revive"):
+        code, sentence = Ran(stage, "runner", *verb.split()).refusal()
         assert (code, sentence) == (
             5,
-            f"the runner is not running in {stage.path}/home: start it with `hapi runner start`",
-        )
-    for words in (("runner", "drain"), ("runner", "resume"), ("runner", "revive")):
-        code, sentence = Ran(stage, *words).refusal()
-        assert (code, sentence) == (
-            5,
-            f"no runner runs in {stage.path}/home; start it with `hapi runner start`",
+            f"no runner is running in {stage.path}/home; start one with `hapi runner start`",
         )
     assert json.loads(Ran(stage, "runner", "list", "--json").out) == []
 
@@ -267,8 +263,8 @@ def test_a_hub_that_is_away_is_told_and_the_runner_goes_on_trying__N01(stage, ca
     stage.base.update(HAPI_API_URL=f"http://127.0.0.1:{free_port()}", CLI_API_TOKEN=canary)
     code, sentence = Ran(stage, "runner", "start", "--timeout", "5").refusal()
     assert code == 6
-    assert "is not registered at http://127.0.0.1" in sentence
-    assert "it goes on trying" in sentence
+    assert "is running but not registered at http://127.0.0.1" in sentence
+    assert "the runner keeps retrying" in sentence
     code, sentence = Ran(stage, "runner", "start", "--timeout", "0.3").refusal()
     assert code == 6
     assert "connection refused" in sentence
@@ -282,7 +278,7 @@ def test_a_refused_token_ends_the_start_at_once_with_its_own_status(hub, stage):
         stage, "runner", "start", "--timeout", "300", CLI_API_TOKEN="another-token-123"
     ).refusal()
     assert code == 7
-    assert "refuses this runner" in sentence
+    assert "refuses the access token of this runner" in sentence
     assert "hapi auth login" in sentence
     assert time.monotonic() - begun < 150  # it did not wait for its time-out
     assert Ran(stage, "runner", "start").out.startswith("Replacing the running runner")
@@ -321,7 +317,7 @@ def test_a_start_says_which_flags_of_the_runner_before_are_gone(hub, stage, kill
         os.kill(first["pid"], signal.SIGKILL)
     second = Ran(stage, "runner", "start")
     assert second.code == 0
-    assert f"ran with --workspace-root {root} --max-sessions 2, this one does not" in second.err
+    assert f"ran with --workspace-root {root} --max-sessions 2, the new one does not" in second.err
     assert Ran(stage, "runner", "start").err == ""
     assert Ran(stage, "runner", "stop").code == 0
 
@@ -362,7 +358,7 @@ def test_up_does_not_push_a_lone_runner_aside(hub, stage):
     code, sentence = Ran(stage, "up", "--port", "0").refusal()
     assert code == 3
     assert sentence.startswith(
-        f"a runner (pid {pid}, hub {hub.url}) serves {stage.path}/home already"
+        f"a runner (pid {pid}, hub {hub.url}) is already running in {stage.path}/home"
     )
     assert Ran(stage, "runner", "stop").out == f"Runner stopped (pid {pid})\n"
 
@@ -402,7 +398,7 @@ def test_login_asks_the_hub_and_status_tells(hub, stage, canary):
     assert Ran(stage, "auth", "login", stdin=f"{canary}\n").code == 0
     status = Ran(stage, "auth", "status")
     assert status.code == 0
-    assert status.out.endswith("The hub takes the token.\n")
+    assert status.out.endswith("The hub accepts the token.\n")
     assert Ran(stage, "auth", "status", CLI_API_TOKEN="wrong-token-123").code == 7
     assert Ran(stage, "auth", "status", HAPI_API_URL=f"http://127.0.0.1:{free_port()}").code == 6
 

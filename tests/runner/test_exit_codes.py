@@ -37,7 +37,7 @@ EXITS["RESTART"] = 75
 @pytest.mark.parametrize(("name", "code"), EXITS.items())
 def test_every_code_has_its_number_and_its_meaning__V02(name, code, pytestconfig):
     assert getattr(failures, name) == code
-    assert failures.MEANINGS[code]
+    assert failures.EXIT_CODE_MEANINGS[code]
     documented = (pytestconfig.rootpath / "docs/operating.md").read_text()
     assert re.search(rf"^\| {code} \| \S", documented, re.MULTILINE)
 

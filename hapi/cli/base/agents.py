@@ -1,4 +1,4 @@
-"""Which agents this machine has."""
+"""Which agents are installed on this machine."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def found_agents(
+def detect_agents(
     settings: Mapping[str, Any], environ: Mapping[str, str]
 ) -> tuple[list[str], list[str]]:
-    """Names of the agents that can be started here, and of those that cannot; `demo` is always among the first."""
+    """The names of the agents that can run here, `demo` always among them, and of the others."""
     from hapi.agents import agents
 
-    judged = {
+    problems = {
         name: agent.availability(environ) for name, agent in agents(settings, environ).items()
     }
-    return [name for name, lack in judged.items() if lack is None], [
-        name for name, lack in judged.items() if lack is not None
-    ]
+    available = [name for name, problem in problems.items() if problem is None]
+    return available, [name for name in problems if name not in available]
 
 
-def agents_sentence(found: list[str], missing: list[str]) -> str:
-    """What `hapi up` says: which agents were found here, and that `demo` always is."""
-    real = [name for name in found if name != "demo"]
+def agents_sentence(available: list[str]) -> str:
+    """What `hapi up` prints about the agents of this machine."""
+    real = [name for name in available if name != "demo"]
     if not real:
-        return "No coding agent was found on this machine; the built-in agent `demo` shows everything without one."
-    return f"Agents found on this machine: {', '.join(real)}. The built-in agent `demo` is always there."
+        return (
+            "No coding agent was found on this machine. "
+            "The built-in agent `demo` lets you try everything without one."
+        )
+    names = ", ".join(real)
+    return f"Agents found on this machine: {names}. The built-in agent `demo` is always available."

@@ -1,4 +1,7 @@
-"""Exit codes, and the sentence that each known failure gets on standard error. Loads none of the modules it speaks of."""
+"""Exit codes, and the sentence on standard error for each expected failure.
+
+Error classes are named as text, so that this module imports none of theirs.
+"""
 
 from __future__ import annotations
 
@@ -17,29 +20,29 @@ REFUSED = 7
 RESTART = 75
 INTERRUPTED = 130
 
-MEANINGS = {
-    DONE: "done; a runner or hub that was asked to stop left in order",
-    ERROR: "an error, told in one sentence on standard error",
-    USAGE: "wrong usage: unknown option or verb, a value that is none",
-    HELD: "another runner holds this HAPI home",
-    SUPERSEDED: "another runner has taken this HAPI home over",
-    NOT_RUNNING: "the runner is not running",
+EXIT_CODE_MEANINGS = {
+    DONE: "success; also a runner or hub that was asked to stop",
+    ERROR: "error, explained in one sentence on standard error",
+    USAGE: "usage error: unknown command or option, or an invalid value",
+    HELD: "another runner is running in this HAPI home",
+    SUPERSEDED: "another runner has taken over this HAPI home",
+    NOT_RUNNING: "no runner is running",
     UNREACHABLE: "the hub cannot be reached",
     REFUSED: "the hub refused the access token",
-    RESTART: "please start me again (for supervisors)",
-    INTERRUPTED: "interrupted with Ctrl+C while asking",
+    RESTART: "the program asks its supervisor to be started again",
+    INTERRUPTED: "interrupted with Ctrl+C",
 }
 
 
 @frozen
-class Failure:
-    """A failure that we foresaw."""
+class KnownFailure:
+    """An expected failure, as the user sees it."""
 
     sentence: str
     exit_code: int
 
 
-class Stop(Exception):
+class CommandError(Exception):
     """Ends a command with one sentence on standard error and `exit_code`."""
 
     def __init__(self, sentence: str, exit_code: int = ERROR) -> None:
@@ -47,7 +50,7 @@ class Stop(Exception):
         self.exit_code = exit_code
 
 
-_CODES = {
+_EXIT_CODES = {
     "hapi.home.HomeUnusable": ERROR,
     "hapi.settings.InvalidSettings": ERROR,
     "hapi.settings.ConfigurationError": ERROR,
@@ -64,30 +67,33 @@ _CODES = {
 }
 
 _HINTS = {
-    "hapi.hub.service.CannotServe": " (--port chooses another port)",
-    "hapi.runner.control.client.RunnerNotRunning": "; start it with `hapi runner start`",
+    "hapi.hub.service.CannotServe": " (use --port to choose another port)",
+    "hapi.runner.control.client.RunnerNotRunning": "; start one with `hapi runner start`",
 }
 
 
-def known(error: BaseException | None) -> Failure | None:
-    """The sentence and code for `error`, None for what nobody foresaw (a bug: it keeps its traceback)."""
-    if isinstance(error, Stop):
-        return Failure(escape_control(error), error.exit_code)
+def known_failure(error: BaseException | None) -> KnownFailure | None:
+    """The sentence and exit code for `error`; None for an unexpected error, which is a bug."""
+    if isinstance(error, CommandError):
+        return KnownFailure(escape_control(error), error.exit_code)
     if getattr(error, "status", None) in (401, 403) and type(error).__name__ == "HubRefused":
-        return Failure(
-            f"the hub refused the access token ({escape_control(error)}): run `hapi auth login`",
+        return KnownFailure(
+            f"the hub refused the access token ({escape_control(error)}); run `hapi auth login`",
             REFUSED,
         )
     for kind in type(error).__mro__[:-1]:
         name = f"{kind.__module__}.{kind.__qualname__}"
-        if name in _CODES:
-            return Failure(
-                (escape_control(error) or kind.__name__) + _HINTS.get(name, ""), _CODES[name]
-            )
+        if name in _EXIT_CODES:
+            sentence = escape_control(error) or kind.__name__
+            return KnownFailure(sentence + _HINTS.get(name, ""), _EXIT_CODES[name])
     return None
 
 
-def epilog(*further: int, serves: bool = False) -> str:
-    """The exit codes of a command, for the end of its --help: `further` ones and those of all. `serves`: Ctrl+C is no failure."""
+def exit_codes_epilog(*further: int, serves: bool = False) -> str:
+    """The exit codes of a command for the end of its help: the `further` ones and those of all.
+
+    `serves`: a program for which Ctrl+C is the orderly end.
+    """
     codes = sorted({DONE, ERROR, USAGE, *further, *(() if serves else (INTERRUPTED,))})
-    return "\b\nExit codes:\n" + "\n".join(f"  {code:<3} {MEANINGS[code]}" for code in codes)
+    lines = [f"  {code:<3} {EXIT_CODE_MEANINGS[code]}" for code in codes]
+    return "\b\nExit codes:\n" + "\n".join(lines)

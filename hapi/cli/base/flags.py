@@ -1,4 +1,4 @@
-"""The flags of a runner, as values: read by click and, for a quick start, without it."""
+"""The flags of a runner as values; they can be parsed without click, for a quick start."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-MORE = {  # flag → keyword of RunnerOptions.from_environment; each takes one text
+VALUE_FLAGS = {  # flag → keyword of RunnerOptions.from_environment; each takes one value
     "--max-sessions": "max_sessions",
     "--min-free-memory": "min_free_memory",
     "--queue": "queue",
@@ -18,11 +18,11 @@ MORE = {  # flag → keyword of RunnerOptions.from_environment; each takes one t
 
 @frozen
 class RunnerFlags:
-    """What the command line says about a runner, before and after the verb."""
+    """The flags of a runner, those before the verb and those after it."""
 
     workspace_roots: tuple[str, ...] = ()
     session_command: str | None = None
-    more: Mapping[str, str] = {}  # the flags of MORE that were given, by their keyword
+    more: Mapping[str, str] = {}  # VALUE_FLAGS by their keyword
 
     def given(self) -> dict[str, Any]:
         """As keyword arguments of `RunnerOptions.from_environment`."""
@@ -30,11 +30,11 @@ class RunnerFlags:
         return {"workspace_roots": self.workspace_roots, **command, **self.more}
 
     def words(self) -> list[str]:
-        """The same flags as words of a command line, to come after `runner`."""
+        """The same flags as the words of a command line that follow `runner`."""
         roots = [word for root in self.workspace_roots for word in ("--workspace-root", root)]
         more = [
             word
-            for flag, keyword in MORE.items()
+            for flag, keyword in VALUE_FLAGS.items()
             if keyword in self.more
             for word in (flag, self.more[keyword])
         ]
@@ -45,8 +45,8 @@ class RunnerFlags:
         )
 
 
-def read_words(words: Sequence[str], verb: str) -> RunnerFlags | None:
-    """The flags in `words` when these are known flags around `verb` and nothing else; None leaves them to click."""
+def parse_flags(words: Sequence[str], verb: str) -> RunnerFlags | None:
+    """The flags in `words` if these are known flags around `verb` and nothing else; None otherwise."""
     flags, seen, rest = RunnerFlags(), False, list(words)
     while rest:
         word = rest.pop(0)
@@ -54,14 +54,14 @@ def read_words(words: Sequence[str], verb: str) -> RunnerFlags | None:
         if word == verb and not seen:
             seen = True
             continue
-        if name not in ("--workspace-root", "--session-command", *MORE):
+        if name not in ("--workspace-root", "--session-command", *VALUE_FLAGS):
             return None
         if not equals:
             if not rest:
                 return None
             value = rest.pop(0)
-        if name in MORE:
-            flags = evolve(flags, more={**flags.more, MORE[name]: value})
+        if name in VALUE_FLAGS:
+            flags = evolve(flags, more={**flags.more, VALUE_FLAGS[name]: value})
         elif name == "--workspace-root":
             flags = evolve(flags, workspace_roots=(*flags.workspace_roots, value))
         else:

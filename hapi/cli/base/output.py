@@ -11,25 +11,28 @@ import click
 
 from hapi.redaction import escape_control
 
-json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 
 
-def say(text: str = "") -> None:
-    """One line for a person, with whatever came from outside made harmless by the caller (`escape_control`)."""
+def echo(text: str = "") -> None:
+    """Print one line for a person. The caller escapes what comes from outside (`escape_control`)."""
     print(text, flush=True)
 
 
 def warn(text: str) -> None:
+    """Print one line on standard error."""
     print(f"hapi: {escape_control(text)}", file=sys.stderr, flush=True)
 
 
 def print_json(value: Any) -> None:
-    print(
-        json.dumps(value, indent=2, ensure_ascii=False)
-        .encode("utf-8", "backslashreplace")
-        .decode(),
-        flush=True,
-    )
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    print(text.encode("utf-8", "backslashreplace").decode(), flush=True)
+
+
+def plural(count: float, unit: str) -> str:
+    """`count` and `unit` for a person: "1 minute", "2 minutes"."""
+    shown = f"{count:.0f}"
+    return f"{shown} {unit}" if shown == "1" else f"{shown} {unit}s"
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -39,11 +42,8 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         lines = [list(heads), *shown]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         for line in lines:
-            print(
-                "  ".join(
-                    cell.ljust(width) for cell, width in zip(line, widths, strict=True)
-                ).rstrip()
-            )
+            cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+            print("  ".join(cells).rstrip())
         return
     from rich.console import Console
     from rich.table import Table
@@ -51,16 +51,15 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for head in heads:
-        drawn.add_column(
-            head, overflow="fold", no_wrap=head == heads[0]
-        )  # that is the id, and people copy it
+        # The first column is an id that people copy, so it is never broken.
+        drawn.add_column(head, overflow="fold", no_wrap=head == heads[0])
     for row in shown:
         drawn.add_row(*map(Text, row))
     Console().print(drawn)
 
 
-def masked(token: str) -> str:
-    """Enough of a token to tell it from another: the last four characters, and its namespace."""
+def mask_token(token: str) -> str:
+    """Enough of a token to tell it from another: its last four characters and its namespace."""
     base, _, namespace = token.rpartition(":")
     base, namespace = (base, f":{namespace}") if base else (token, "")
     return ("…" + base[-4:] if len(base) >= 12 else "…") + namespace

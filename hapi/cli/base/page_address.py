@@ -1,4 +1,4 @@
-"""The address of the page, with the token behind the `#` (it never reaches a server's log), also as a QR code."""
+"""The address of the web page, with the token behind `#` (servers never log it); its QR code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 from contextlib import suppress
 from urllib.parse import quote, urlsplit
 
-EVERYWHERE = ("0.0.0.0", "::", "*", "")  # what a host to listen on may be called
+WILDCARD_HOSTS = ("0.0.0.0", "::", "*", "")  # spellings of "every interface"
 
 
 def page_address(url: str, token: str) -> str:
@@ -15,8 +15,11 @@ def page_address(url: str, token: str) -> str:
 
 
 def reachable_url(url: str, host: str, public_url: str | None) -> str:
-    """The hub's address for other machines: the public one, or one of this machine when it listens on every interface."""
-    if public_url or host not in EVERYWHERE:
+    """The hub's address for other machines.
+
+    That is the public URL, or an address of this machine when the hub listens on every interface.
+    """
+    if public_url or host not in WILDCARD_HOSTS:
         return public_url or url
     return f"http://{_own_address() or '127.0.0.1'}:{urlsplit(url).port}"
 
@@ -27,7 +30,7 @@ def is_loopback(url: str) -> bool:
 
 
 def _own_address() -> str | None:
-    """The address that connections to elsewhere would come from. Connecting a UDP socket sends nothing."""
+    """The source address of connections to elsewhere. Connecting a UDP socket sends nothing."""
     with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(("192.0.2.1", 9))  # TEST-NET-1, RFC 5737
         return str(probe.getsockname()[0])

@@ -1,4 +1,4 @@
-"""Run one coroutine on the reactor to its end: what the short commands do."""
+"""Run one coroutine on the reactor to its end: how the short-lived commands work."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def run_once(ask: Callable[[Any], Coroutine[Any, Any, T]], seconds: float = 60.0) -> T:
-    """The result of `ask(reactor)`, or what it raises. After `seconds` it is cancelled and TimeoutError raised."""
+    """The result of `ask(reactor)`, or what it raises; TimeoutError after `seconds`."""
     from twisted.internet import reactor as untyped
     from twisted.internet.defer import Deferred
     from twisted.internet.defer import TimeoutError as DeferTimeout

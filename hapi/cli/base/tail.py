@@ -1,4 +1,4 @@
-"""Reading a log to its end, and on as it grows, whether it is cut, renamed or made anew meanwhile."""
+"""Reading the end of a log, and following it while it is truncated, renamed or replaced."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-GLANCE = 0.25  # seconds between looks
-PIECE = 1 << 16  # bytes
+POLL_INTERVAL = 0.25  # seconds
+CHUNK_SIZE = 1 << 16  # bytes
 
 
 def last_lines(paths: list[Path], count: int | None) -> list[bytes]:
-    """The last `count` lines (None: all) of files that follow one another, the oldest first. Missing ones are left out."""
+    """The last `count` lines (None: all) of rotated files, the oldest first; missing ones are skipped."""
     found: deque[bytes] = deque(maxlen=count)
     for path in paths:
         try:
@@ -29,21 +29,21 @@ def follow(
     is_over: Callable[[], bool] = lambda: False,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Iterator[bytes]:
-    """What is written to `path` from now on, as it comes, until `is_over` and nothing more is there."""
-    place = _size(path)
+    """Chunks written to `path` from now on, until `is_over` holds and all has been read."""
+    position = _size(path)
     inode = _inode(path)
     while True:
-        over = is_over()
-        if _inode(path) != inode or _size(path) < place:  # another file, or cut
-            inode, place = _inode(path), 0
-        piece = _read(path, place)
+        ended = is_over()
+        if _inode(path) != inode or _size(path) < position:  # replaced or truncated
+            inode, position = _inode(path), 0
+        piece = _read(path, position)
         if piece:
-            place += len(piece)
+            position += len(piece)
             yield piece
-        elif over:
+        elif ended:
             return
         else:
-            sleep(GLANCE)
+            sleep(POLL_INTERVAL)
 
 
 def _size(path: Path) -> int:
@@ -60,10 +60,10 @@ def _inode(path: Path) -> int | None:
         return None
 
 
-def _read(path: Path, place: int) -> bytes:
+def _read(path: Path, position: int) -> bytes:
     try:
         with path.open("rb") as file:
-            file.seek(place, os.SEEK_SET)
-            return file.read(PIECE)
+            file.seek(position, os.SEEK_SET)
+            return file.read(CHUNK_SIZE)
     except OSError:
         return b""

@@ -1,6 +1,7 @@
-"""The texts that make a supervisor keep a runner: systemd, supervisord, launchd. Pure: facts in, text out.
+"""Service files that make systemd, supervisord or launchd run a runner. Pure: facts in, text out.
 
-Each of them ends the runner alone and leaves its sessions, and takes the runner's exit codes for what they mean.
+With each of them the supervisor stops the runner alone, leaves its sessions running, and acts on
+the runner's exit codes.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ Kind = Literal["systemd-user", "systemd", "supervisord", "launchd"]
 KINDS: tuple[Kind, ...] = ("systemd-user", "systemd", "supervisord", "launchd")
 
 NAME = "hapi-runner"
-LABEL = "dev.hapi.runner"  # launchd wants a name that reads like a domain
-STOP_WITHIN = 20  # seconds; a runner takes less than two
-WATCHDOG = 60  # seconds without a sign of life after which systemd starts the runner again
+LABEL = "dev.hapi.runner"  # launchd: a name in reverse-domain form
+STOP_TIMEOUT = 20  # seconds; a runner takes less than two
+WATCHDOG = 60  # seconds without a sign of life after which systemd restarts the runner
 
 
 @frozen
 class Installation:
-    """What is to be kept: `argv` from the program's absolute path on, `environment` without any secret."""
+    """What a service runs: `argv` starts with an absolute path, `environment` has no secrets."""
 
     argv: tuple[str, ...]
     environment: Mapping[str, str] = field(factory=dict)
     user: str = ""
-    log: str = ""  # launchd alone has no log of its own
+    log: str = ""  # for launchd, which has no log of its own
 
 
 def text_of(kind: Kind, what: Installation) -> str:
@@ -44,7 +45,7 @@ def text_of(kind: Kind, what: Installation) -> str:
 
 
 def systemd(what: Installation, *, of_user: bool) -> str:
-    """A service unit (systemd.service(5)). KillMode=process: a stop or restart ends the runner, not its sessions."""
+    """A service unit (systemd.service(5)). KillMode=process: sessions survive a stop or restart."""
     lines = [
         "[Unit]",
         "Description=HAPI runner",
@@ -55,15 +56,15 @@ def systemd(what: Installation, *, of_user: bool) -> str:
         *([] if of_user else [f"User={_specifiers(what.user)}"]),
         f"ExecStart={' '.join(_word(word, dollars=True) for word in what.argv)}",
         *(f"Environment={_word(f'{name}={value}')}" for name, value in _environment(what)),
-        "# The sessions live on when the runner is stopped, restarted or upgraded.",
+        "# Sessions keep running when the runner is stopped, restarted or upgraded.",
         "KillMode=process",
         f"WatchdogSec={WATCHDOG}",
         "Restart=on-failure",
         "RestartSec=5",
-        "# 2: wrong usage, 3: another runner holds the home, 4: another one took it over; 75: please start me again.",
+        "# 2: usage error, 3: another runner runs in this home, 4: another has taken over; 75: restart.",
         "RestartPreventExitStatus=2 3 4",
         "RestartForceExitStatus=75",
-        f"TimeoutStopSec={STOP_WITHIN}",
+        f"TimeoutStopSec={STOP_TIMEOUT}",
         "",
         "[Install]",
         f"WantedBy={'default' if of_user else 'multi-user'}.target",
@@ -72,7 +73,7 @@ def systemd(what: Installation, *, of_user: bool) -> str:
 
 
 def _word(text: str, *, dollars: bool = False) -> str:
-    """One word for systemd (systemd.syntax(7)): quoted where needed, `%` doubled, `$` too where it would be a variable."""
+    """One word for systemd (systemd.syntax(7)): quoted if needed, `%` and (in ExecStart) `$` doubled."""
     escaped = (
         _specifiers(text)
         .replace("\\", "\\\\")
@@ -91,7 +92,7 @@ def _specifiers(text: str) -> str:
 
 
 def supervisord(what: Installation) -> str:
-    """A program section. Sessions lead groups of their own, so a signal to the runner's group does not reach them."""
+    """A program section. Sessions lead process groups of their own, out of reach of its signals."""
     pairs = ",".join(f"{name}={_in_quotes(_percents(value))}" for name, value in _environment(what))
     lines = [
         f"[program:{NAME}]",
@@ -99,13 +100,14 @@ def supervisord(what: Installation) -> str:
         f"environment={pairs}",
         *([f"user={what.user}"] if what.user else []),
         "autostart=true",
-        "; 0: asked to stop, 2: wrong usage, 3: another runner holds the home, 4: it was taken over; all else starts it again",
+        "; 0: stopped, 2: usage error, 3: another runner runs in this home, 4: another has taken over;",
+        "; any other status: restart",
         "autorestart=unexpected",
         "exitcodes=0,2,3,4",
         "startsecs=2",
         "startretries=10",
         "stopsignal=TERM",
-        f"stopwaitsecs={STOP_WITHIN}",
+        f"stopwaitsecs={STOP_TIMEOUT}",
         "stopasgroup=false",
         "killasgroup=false",
     ]
@@ -117,12 +119,12 @@ def _percents(text: str) -> str:
 
 
 def _in_quotes(text: str) -> str:
-    """supervisord knows two kinds of quotes and no escapes."""
+    """`text` in quotes; supervisord has two kinds of quotes and no escapes."""
     return f"'{text}'" if '"' in text else f'"{text}"'
 
 
 def launchd(what: Installation) -> str:
-    """A property list for launchd.plist(5). AbandonProcessGroup: launchd leaves the sessions when the runner ends."""
+    """A property list (launchd.plist(5)). AbandonProcessGroup: sessions survive the runner."""
     found = {
         "Label": LABEL,
         "ProgramArguments": list(what.argv),
@@ -130,7 +132,7 @@ def launchd(what: Installation) -> str:
         "RunAtLoad": True,
         "KeepAlive": {"SuccessfulExit": False},
         "ThrottleInterval": 10,
-        "ExitTimeOut": STOP_WITHIN,
+        "ExitTimeOut": STOP_TIMEOUT,
         "AbandonProcessGroup": True,
         "ProcessType": "Interactive",
         **({"StandardOutPath": what.log, "StandardErrorPath": what.log} if what.log else {}),

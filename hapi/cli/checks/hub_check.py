@@ -1,4 +1,4 @@
-"""Ask a hub whether it is there and takes our token."""
+"""Ask a hub whether it answers and accepts our access token."""
 
 from __future__ import annotations
 
@@ -8,30 +8,28 @@ from attrs import frozen
 
 from hapi.settings import HubAccess
 
-PATIENCE = 10.0  # seconds
-NO_SUCH_SESSION = "hapi-token-check"  # never an id: those are UUIDs
+HUB_TIMEOUT = 10.0  # seconds
+PROBE_SESSION_ID = "hapi-token-check"  # no session has this id: ids are UUIDs
 
 
 @frozen
 class HubVerdict:
-    """`ok`: answers and takes the token; `refused`: answers and does not; `unreachable`: no hub answers there."""
+    """`ok`: the hub accepts the token; `refused`: it does not; `unreachable`: no hub answers."""
 
     finding: Literal["ok", "refused", "unreachable"]
     reason: str = ""
 
 
-async def judge_hub(reactor: Any, access: HubAccess, patience: float = PATIENCE) -> HubVerdict:
-    """Look up a session that cannot exist: a hub that takes the token answers 404, within `patience` seconds."""
+async def check_hub(reactor: Any, access: HubAccess, seconds: float = HUB_TIMEOUT) -> HubVerdict:
+    """Request a session that cannot exist: a hub that accepts the token answers 404."""
     from twisted.internet.defer import Deferred
     from twisted.internet.defer import TimeoutError as DeferTimeout
 
     from hapi.net.client.hub_client import HubClient, HubRefused, HubUnreachable
 
-    looked = Deferred.fromCoroutine(HubClient(reactor, access).session(NO_SUCH_SESSION)).addTimeout(
-        patience, reactor
-    )
+    request = Deferred.fromCoroutine(HubClient(reactor, access).session(PROBE_SESSION_ID))
     try:
-        await looked
+        await request.addTimeout(seconds, reactor)
     except HubRefused as refusal:
         if refusal.status == 404:
             return HubVerdict("ok")
@@ -41,5 +39,5 @@ async def judge_hub(reactor: Any, access: HubAccess, patience: float = PATIENCE)
     except HubUnreachable as error:
         return HubVerdict("unreachable", error.reason)
     except DeferTimeout:
-        return HubVerdict("unreachable", f"no answer within {patience:.0f} s")
+        return HubVerdict("unreachable", f"no answer within {seconds:.0f} s")
     return HubVerdict("ok")

@@ -1,4 +1,4 @@
-"""What in `settings.json` and among the variables makes no sense, also where a program passes over it: a sentence each."""
+"""Invalid values in `settings.json` and in variables, also those that programs ignore."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hapi.runner.config.limits import AdmissionLimits
 from hapi.runner.config.options import read_revival, read_roots, read_session_limits
 from hapi.settings import ConfigurationError, json_type
 
-TEXTS = (
+STRING_KEYS = (
     "apiUrl",
     "serverUrl",
     "cliApiToken",
@@ -23,28 +23,28 @@ TEXTS = (
     "listenHost",
     "publicUrl",
 )
-MILLISECONDS = (
+MILLISECOND_VARIABLES = (
     "HAPI_RUNNER_WEBHOOK_TIMEOUT_MS",
     "HAPI_RUNNER_START_CAP_MS",
     "HAPI_RUNNER_HEARTBEAT_INTERVAL",
     "HAPI_RUNNER_HTTP_TIMEOUT",
 )
-SWITCHES = ("HAPI_DISABLE_VERSION_HANDOFF", "HAPI_RUNNER_SUPERVISED")
+SWITCH_VARIABLES = ("HAPI_DISABLE_VERSION_HANDOFF", "HAPI_RUNNER_SUPERVISED")
 
 
-def settings_troubles(settings: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the values of `settings.json`, in its order. A key that is null counts as missing."""
+def settings_problems(settings: Mapping[str, Any]) -> list[str]:
+    """A sentence for each invalid value of `settings.json`. A null counts as missing."""
     found = []
     for key, value in settings.items():
         if value is None:
             continue
-        if key in TEXTS and not isinstance(value, str):
-            found.append(f"{key} is {_words(value)}, it must be a text")
-        elif key in _OTHERS:
-            found += _OTHERS[key](value)
+        if key in STRING_KEYS and not isinstance(value, str):
+            found.append(f"{key} is {_type(value)} but must be a string")
+        elif key in _KEY_CHECKS:
+            found += _KEY_CHECKS[key](value)
     named = settings.get("defaultAgent")
     if isinstance(named, str) and named and named not in agents(settings):
-        found.append(f"defaultAgent is {named!r}, and there is no such agent")
+        found.append(f"defaultAgent is {named!r}, but there is no such agent")
     found += _raised(lambda: read_roots((), settings)) + _raised(lambda: read_revival({}, settings))
     for key in ("maxSessions", "minFreeMemory", "spawnQueue"):
         found += _raised(lambda key=key: AdmissionLimits.read({}, {}, {key: settings.get(key)}))  # type: ignore[misc]
@@ -52,7 +52,7 @@ def settings_troubles(settings: Mapping[str, Any]) -> list[str]:
 
 
 def _session_limits(settings: Mapping[str, Any]) -> list[str]:
-    """Each by itself, and then what they are together."""
+    """The problems of each limit by itself; if there are none, those of all together."""
     given = settings.get("sessionLimits")
     parts: list[dict[str, Any]] = [
         {key: settings.get(key)} for key in ("sessionMemory", "sessionScopes")
@@ -67,38 +67,40 @@ def _session_limits(settings: Mapping[str, Any]) -> list[str]:
     return found or _raised(lambda: read_session_limits({}, settings))
 
 
-def environment_troubles(environ: Mapping[str, str]) -> list[str]:
-    """Variables of ours whose value is passed over."""
+def environment_problems(environ: Mapping[str, str]) -> list[str]:
+    """A sentence for each HAPI variable with an invalid value."""
     found = []
     if (level := environ.get("HAPI_LOG_LEVEL", "")) and level.lower() not in LEVELS:
         found.append(
-            f"HAPI_LOG_LEVEL is {level!r}: it must be one of {', '.join(LEVELS)}; info is used"
+            f"HAPI_LOG_LEVEL is {level!r} but must be one of {', '.join(LEVELS)}; `info` is used"
         )
-    for name in MILLISECONDS:
+    for name in MILLISECOND_VARIABLES:
         if name in environ and not _is_positive(environ[name]):
             found.append(
-                f"{name} is {environ[name]!r}: it must be a number of milliseconds above 0; the default is used"
+                f"{name} is {environ[name]!r} but must be a number of milliseconds greater than 0; "
+                "the default is used"
             )
-    for name in SWITCHES:
+    for name in SWITCH_VARIABLES:
         if environ.get(name, "") not in ("", "0", "1"):
-            found.append(f"{name} is {environ[name]!r}: only 1 turns it on")
+            found.append(f"{name} is {environ[name]!r}; only 1 turns it on")
     found += _raised(lambda: AdmissionLimits.read({}, environ, {})) + _raised(
         lambda: read_session_limits(environ, {})
     )
     return found
 
 
-def warn_of_troubles(environ: Mapping[str, str], settings: Mapping[str, Any]) -> None:
-    """For programs that are up: what they pass over gets into their log, and on the terminal that watches them."""
+def log_problems(environ: Mapping[str, str], settings: Mapping[str, Any]) -> None:
+    """Log each invalid value that the running program ignores."""
     log = Logger()
-    for sentence in settings_troubles(settings):
+    for sentence in settings_problems(settings):
         log.warn("settings.json: {sentence}", sentence=sentence)
-    for sentence in environment_troubles(environ):
+    for sentence in environment_problems(environ):
         log.warn("{sentence}", sentence=sentence)
 
 
-def _words(value: object) -> str:
-    return f"a JSON {json_type(value)}"
+def _type(value: object) -> str:
+    found = json_type(value)
+    return f"{'an' if found[0] in 'ao' else 'a'} {found}"
 
 
 def _is_positive(text: str) -> bool:
@@ -118,9 +120,11 @@ def _raised(read: Callable[[], object]) -> list[str]:
 
 def _agents(value: object) -> list[str]:
     if not isinstance(value, Mapping):
-        return [f"agents is {_words(value)}, it must be an object"]
+        return [f"agents is {_type(value)} but must be an object"]
     known = agents({"agents": value})
-    unnamed = [f"agents.{name}: no agent can be called that" for name in value if name not in known]
+    unnamed = [
+        f"agents.{name}: {name!r} is not a valid agent name" for name in value if name not in known
+    ]
     return unnamed + [
         agent.problem.replace(" in settings.json", "")
         for agent in known.values()
@@ -130,48 +134,51 @@ def _agents(value: object) -> list[str]:
 
 def _headers(value: object) -> list[str]:
     if not isinstance(value, Mapping):
-        return [f"extraHeaders is {_words(value)}, it must be an object"]
+        return [f"extraHeaders is {_type(value)} but must be an object"]
     wrong = {name: each for name, each in value.items() if not isinstance(each, str)}
     return [
-        f"extraHeaders.{name} is {_words(each)}, it must be a text" for name, each in wrong.items()
+        f"extraHeaders.{name} is {_type(each)} but must be a string" for name, each in wrong.items()
     ]
 
 
 def _numbers(key: str, *names: str) -> Callable[[object], list[str]]:
-    """An object of numbers above 0 under some of `names`."""
+    """A check for an object of numbers greater than 0 under some of `names`; `count` may be 0."""
 
-    def judge(value: object) -> list[str]:
+    def check(value: object) -> list[str]:
         if not isinstance(value, Mapping):
-            return [f"{key} is {_words(value)}, it must be an object"]
+            return [f"{key} is {_type(value)} but must be an object"]
         unknown = [
-            f"{key}.{name} is none of {', '.join(names)}" for name in value if name not in names
+            f"{key}.{name} is unknown (known: {', '.join(names)})"
+            for name in value
+            if name not in names
         ]
-        none = {
-            name
-            for name, each in value.items()
-            if name == "count" and each == 0 and each is not False
-        }
         wrong = [
             name
             for name, each in value.items()
-            if name in names and not _is_number(each) and name not in none
+            if name in names and not _is_number(each) and not (name == "count" and _is_zero(each))
         ]
-        return unknown + [f"{key}.{name} must be a number above 0" for name in wrong]
+        return unknown + [f"{key}.{name} must be a number greater than 0" for name in wrong]
 
-    return judge
+    return check
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e9
 
 
+def _is_zero(value: object) -> bool:
+    return value == 0 and value is not False
+
+
 def _start_cap(value: object) -> list[str]:
-    return [] if _is_number(value) else ["startCapSeconds must be a number of seconds above 0"]
+    return (
+        [] if _is_number(value) else ["startCapSeconds must be a number of seconds greater than 0"]
+    )
 
 
 def _switch(key: str) -> Callable[[object], list[str]]:
     return lambda value: (
-        [] if isinstance(value, bool) else [f"{key} is {_words(value)}, it must be true or false"]
+        [] if isinstance(value, bool) else [f"{key} is {_type(value)} but must be true or false"]
     )
 
 
@@ -183,7 +190,7 @@ def _port(value: object) -> list[str]:
     return _raised(lambda: read_port(value))
 
 
-_OTHERS: Mapping[str, Callable[[Any], list[str]]] = {
+_KEY_CHECKS: Mapping[str, Callable[[Any], list[str]]] = {
     "agents": _agents,
     "extraHeaders": _headers,
     "stuckAfter": _numbers("stuckAfter", "silent", "approval", "queued"),

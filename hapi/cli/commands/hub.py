@@ -8,108 +8,87 @@ from typing import Any
 
 import click
 
-from hapi.cli.base.errors import epilog
-from hapi.cli.base.output import json_flag, print_json, say
+from hapi.cli.base.errors import exit_codes_epilog
+from hapi.cli.base.home_option import home_option
+from hapi.cli.base.hub_options import hub_flags, hub_options
+from hapi.cli.base.output import echo, json_flag, print_json
 from hapi.home import Home
 from hapi.redaction import escape_control
 from hapi.settings import read_settings, save_hub_address
 
-PORT = click.IntRange(0, 65535)
 
-
-@click.command("hub", epilog=epilog(serves=True))
-@click.option("--host", help="Where to listen (HAPI_LISTEN_HOST, 127.0.0.1).")
-@click.option("--port", type=PORT, help="On which port, 0 for any (HAPI_LISTEN_PORT, 3006).")
-@click.option("--public-url", help="The hub's address seen from outside (HAPI_PUBLIC_URL).")
-@click.option(
-    "--web-root", metavar="PATH", help="A directory with another page (HAPI_WEB_ROOT; ours)."
-)
-@click.option(
-    "--cors-origin",
-    "cors_origins",
-    multiple=True,
-    metavar="ORIGIN",
-    help="An origin whose pages may call it.",
-)
-@click.option(
-    "--allowed-host",
-    "allowed_hosts",
-    multiple=True,
-    metavar="NAME",
-    help="A host name that it answers to.",
-)
-@click.option("--database", metavar="FILE", help="The database (DB_PATH, hub.db in the home).")
+@click.command("hub", epilog=exit_codes_epilog(serves=True), short_help="Run the hub.")
+@hub_options
+@home_option
 @click.option(
     "--relay/--no-relay",
     default=False,
     hidden=True,
-    help="Accepted for the npm CLI's sake; there is no relay.",
+    help="Accepted for compatibility with the npm CLI; there is no relay.",
 )
 @json_flag
-def hub(relay: bool, as_json: bool, **flags: Any) -> None:
-    """Run the hub: REST, Socket.IO, events, database and web page. Ctrl+C or SIGTERM ends it in order.
+def command(relay: bool, as_json: bool, **values: Any) -> None:
+    """Run the hub: API, database and web page.
 
-    Runners of this home find it on whatever port, unless settings.json names another hub (apiUrl).
-    Without a terminal SIGHUP has it reopen its log; what is set takes a restart.
+    Runners of the same home find the hub on any port, unless settings.json names another hub
+    (apiUrl). Ctrl+C or SIGTERM shuts the hub down in order. Without a terminal, SIGHUP makes it
+    reopen its log file; changed settings take effect after a restart.
     """
-    sys.exit(
-        serve_hub({name: None if value == () else value for name, value in flags.items()}, as_json)
-    )
+    sys.exit(serve_hub(hub_flags(values), as_json))
 
 
 def serve_hub(flags: dict[str, Any], as_json: bool) -> int:
     """Serve until asked to leave; the exit code."""
     from twisted.internet import reactor
+    from twisted.internet.defer import Deferred
 
-    from hapi.cli.base.page_address import page_address
-    from hapi.cli.base.process_host import Serving
-    from hapi.cli.checks.settings_check import warn_of_troubles
+    from hapi.cli.base.process_host import ProcessHost
+    from hapi.cli.checks.settings_check import log_problems
     from hapi.hub import HubOptions, hub_service
     from hapi.log import start_logging
 
     home = Home.find().prepare()
-    options = HubOptions.from_environment(
-        os.environ, **{name: value for name, value in flags.items() if value is not None}
-    )
+    options = HubOptions.from_environment(os.environ, **flags)
     logging = start_logging("hub", home, terminal=sys.stderr, quiet_start=True)
-    serving = Serving(reactor)
+    host = ProcessHost(reactor)
     service: Any = hub_service(reactor, options)
-
-    if not sys.stdin.isatty():  # no terminal that could hang up
-        serving.on_hangup = logging.reopen
+    if not sys.stdin.isatty():  # SIGHUP then comes from no terminal
+        host.on_hangup = logging.reopen
 
     async def start() -> None:
-        serving.services.addService(service)
-        serving.services.startService()
+        host.services.addService(service)
+        host.services.startService()
         await service.when_listening
-        other = save_hub_address(home, service.url)
+        other_hub = save_hub_address(home, service.url)
         logging.secrets.add(service.token)
         logging.enable_terminal()
-        warn_of_troubles(os.environ, read_settings(home))
+        log_problems(os.environ, read_settings(home))
         if as_json:
-            print_json(
-                {
-                    "url": service.url,
-                    "pid": os.getpid(),
-                    "home": str(home.path),
-                    "log": str(logging.path),
-                }
-            )
-            return
-        say(f"Hub listens on {service.url}")
-        if other is not None and other.rstrip("/") != options.public_url:
-            say(
-                f"Runners of this home ask {escape_control(other)}, as settings.json says. For this hub:"
-            )
-            say(f"  HAPI_API_URL={service.url} hapi runner start")
-        if sys.stdout.isatty():
-            say(f"Page: {page_address(service.url, service.token)}")
-        else:  # whatever collects this output keeps it: the token stays out
-            say(f"Page: {service.url}/ (access token: cliApiToken in {home.settings})")
-
-    from twisted.internet.defer import Deferred
+            facts = {"url": service.url, "pid": os.getpid()}
+            print_json({**facts, "home": str(home.path), "log": str(logging.path)})
+        else:
+            _print_addresses(home, service, options.public_url, other_hub)
 
     try:
-        return serving.run(lambda: Deferred.fromCoroutine(start()))
+        return host.run(lambda: Deferred.fromCoroutine(start()))
     finally:
         logging.stop()
+
+
+def _print_addresses(
+    home: Home, service: Any, public_url: str | None, other_hub: str | None
+) -> None:
+    """Where the hub listens, and how runners and people get there."""
+    from hapi.cli.base.page_address import page_address
+
+    echo(f"Hub listens on {service.url}")
+    if other_hub is not None and other_hub.rstrip("/") != public_url:
+        echo(
+            f"Runners of this home use {escape_control(other_hub)} (apiUrl in settings.json). "
+            "To use this hub instead:"
+        )
+        echo(f"  HAPI_API_URL={service.url} hapi runner start")
+    if sys.stdout.isatty():
+        echo(f"Page: {page_address(service.url, service.token)}")
+    else:  # the output may be kept in a log, so the token stays out
+        echo(f"Page: {service.url}/ (access token: cliApiToken in {home.settings})")

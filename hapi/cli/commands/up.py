@@ -1,57 +1,74 @@
-"""`hapi up`: hub, runner and page in one process, ready to use."""
+"""`hapi up`: hub, runner and web page in one process, ready to use."""
 
 from __future__ import annotations
 
 import os
 import sys
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import click
 from attrs import define
 
 from hapi import __version__
-from hapi.cli.base.agents import agents_sentence, found_agents
-from hapi.cli.base.errors import HELD, SUPERSEDED, Stop, epilog
-from hapi.cli.base.output import json_flag, print_json, say
+from hapi.cli.base.agents import agents_sentence, detect_agents
+from hapi.cli.base.errors import HELD, SUPERSEDED, CommandError, exit_codes_epilog
+from hapi.cli.base.flags import RunnerFlags
+from hapi.cli.base.home_option import home_option
+from hapi.cli.base.hub_options import hub_flags, hub_options
+from hapi.cli.base.output import echo, json_flag, print_json
 from hapi.cli.base.page_address import is_loopback, page_address, qr_code, reachable_url
-from hapi.cli.commands.hub import PORT
+from hapi.cli.base.runner_options import runner_flags, runner_options
 from hapi.home import Home
 from hapi.redaction import escape_control
 from hapi.settings import read_settings, save_hub_address
 
 if TYPE_CHECKING:
-    from hapi.cli.base.process_host import Serving
+    from hapi.cli.base.process_host import ProcessHost
     from hapi.log import Logging
 
 
-@click.command("up", epilog=epilog(HELD, SUPERSEDED, serves=True))
-@click.option(
-    "--host", help="Where the hub listens (HAPI_LISTEN_HOST, 127.0.0.1); 0.0.0.0 lets a phone in."
+@click.command(
+    "up",
+    epilog=exit_codes_epilog(HELD, SUPERSEDED, serves=True),
+    short_help="Start everything: hub, runner and web page.",
 )
-@click.option("--port", type=PORT, help="On which port, 0 for any (HAPI_LISTEN_PORT, 3006).")
-@click.option("--home", help="The directory of everything (HAPI_HOME, ~/.hapi).")
+@hub_options
+@runner_options
+@home_option
 @click.option(
-    "--workspace-root", "roots", multiple=True, help="Limit sessions to this directory; repeatable."
+    "--qr/--no-qr", default=True, show_default=True, help="Show the address as a QR code."
 )
-@click.option("--qr/--no-qr", default=True, help="Draw the page's address as a QR code.")
 @json_flag
-def up(
-    host: str | None,
-    port: int | None,
-    home: str | None,
-    roots: tuple[str, ...],
+def command(
     qr: bool,
     as_json: bool,
+    roots: tuple[str, ...],
+    session_command: str | None,
+    session_memory: str | None,
+    max_sessions: str | None,
+    min_free_memory: str | None,
+    queue: str | None,
+    revive: str | None,
+    **hub_values: Any,
 ) -> None:
-    """Start everything on this machine: hub, runner and the web page.
+    """Start hub, runner and web page on this machine, in one process.
 
-    Prints the page's address and which agents were found. Ctrl+C ends hub and runner; sessions go on. Without a terminal SIGHUP
-    has it reopen its log; systemd is told when it is ready, and that it lives (NOTIFY_SOCKET, WATCHDOG_USEC).
+    Prints the address of the page and the agents found on this machine. Ctrl+C shuts hub and
+    runner down; sessions keep running. Without a terminal, SIGHUP makes the process reopen its
+    log file. Under systemd it reports readiness and feeds the watchdog (NOTIFY_SOCKET,
+    WATCHDOG_USEC).
     """
-    if home is not None:
-        os.environ["HAPI_HOME"] = os.path.abspath(os.path.expanduser(home))
-    flags = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    sys.exit(Up(Home.find().prepare(), flags, roots, qr, as_json).serve())
+    more = {
+        "session_memory": session_memory,
+        "max_sessions": max_sessions,
+        "min_free_memory": min_free_memory,
+        "queue": queue,
+        "revive": revive,
+    }
+    flags = runner_flags(roots, session_command, more)
+    home = Home.find().prepare()
+    sys.exit(Up(home, hub_flags(hub_values), flags, qr, as_json).serve())
 
 
 @define(eq=False)
@@ -60,77 +77,78 @@ class Up:
 
     home: Home
     hub_flags: dict[str, Any]
-    roots: tuple[str, ...]
+    runner_flags: RunnerFlags
     qr: bool
     as_json: bool
 
     def serve(self) -> int:
-        """Serve until asked to leave; the exit code. What is known to be wrong is raised before anything runs."""
+        """Serve until asked to leave; the exit code. Invalid options are raised before that."""
         from twisted.internet import reactor
         from twisted.internet.defer import Deferred
 
-        from hapi.cli.base.process_host import Serving
+        from hapi.cli.base.process_host import ProcessHost
         from hapi.hub import HubOptions
         from hapi.log import start_logging
 
         read_settings(self.home)
         options = HubOptions.from_environment(os.environ, **self.hub_flags)
         logging = start_logging("up", self.home, terminal=sys.stderr, quiet_start=True)
-        serving = Serving(reactor)
+        host = ProcessHost(reactor)
         try:
-            return serving.run(
-                lambda: Deferred.fromCoroutine(self._start(reactor, serving, logging, options))
+            return host.run(
+                lambda: Deferred.fromCoroutine(self._start(reactor, host, logging, options))
             )
         finally:
             logging.stop()
 
-    async def _start(self, reactor: Any, serving: Serving, logging: Logging, options: Any) -> None:
+    async def _start(self, reactor: Any, host: ProcessHost, logging: Logging, options: Any) -> None:
         from twisted.internet.task import deferLater
 
-        from hapi.cli.base.daemon import GLANCE
-        from hapi.cli.checks.settings_check import warn_of_troubles
-        from hapi.cli.commands.start import is_reachable
-        from hapi.cli.commands.start_sync import reload
+        from hapi.cli.base.background_runner import POLL_INTERVAL
+        from hapi.cli.base.foreground_runner import reload
+        from hapi.cli.base.running_runner import is_reachable
+        from hapi.cli.checks.settings_check import log_problems
         from hapi.hub import hub_service
         from hapi.runner import RunnerOptions, runner_service
         from hapi.runner.handoff.coordinator import part_of
-        from hapi.runner.process import host
+        from hapi.runner.process import host as host_runner
 
-        if await self._already_up(reactor):
-            serving.leave()
+        if await self._is_already_up(reactor):
+            host.leave()
             return
         hub: Any = hub_service(reactor, options)
-        hub.setServiceParent(serving.services)
-        serving.services.startService()
+        hub.setServiceParent(host.services)
+        host.services.startService()
         await hub.when_listening
         logging.secrets.add(hub.token)
-        os.environ["HAPI_API_URL"] = hub.url  # sessions inherit it
-        save_hub_address(self.home, hub.url)  # commands in other terminals find it too
-        flags: dict[str, Any] = {"workspace_roots": self.roots} if self.roots else {}
+        os.environ["HAPI_API_URL"] = hub.url  # for sessions
+        save_hub_address(self.home, hub.url)  # for commands in other terminals
         wanted = RunnerOptions.from_environment(
-            os.environ, **flags, argv=("up",), log_path=str(logging.path)
+            os.environ, **self.runner_flags.given(), argv=("up",), log_path=str(logging.path)
         )
         succession = part_of(reactor, "`hapi up`, which serves the hub as well")
-        runner: Any = runner_service(
-            reactor, wanted, on_retired=serving.leave, succession=succession
-        )
-        runner.setServiceParent(serving.services)
-        telling = host(reactor, runner, serving.services)
-        if not sys.stdin.isatty():  # no terminal that could hang up
-            serving.on_hangup = lambda: reload(logging, None, telling)
+        runner: Any = runner_service(reactor, wanted, on_retired=host.leave, succession=succession)
+        runner.setServiceParent(host.services)
+        supervision = host_runner(reactor, runner, host.services)
+        if not sys.stdin.isatty():  # SIGHUP then comes from no terminal
+            host.on_hangup = lambda: reload(logging, None, supervision)
         await runner.when_up()
         logging.enable_terminal()
-        self._tell(hub, logging)
-        warn_of_troubles(os.environ, wanted.settings)
+        self._print_address(hub, logging)
+        log_problems(os.environ, wanted.settings)
         while not is_reachable(runner.status()):
-            await deferLater(reactor, GLANCE)
+            await deferLater(reactor, POLL_INTERVAL)
         if not self.as_json:
-            say(
-                f"This machine is registered as {escape_control(wanted.machine_id)}. Ctrl+C ends hub and runner; sessions go on."
+            echo(
+                f"This machine is registered as {escape_control(wanted.machine_id)}. "
+                "Press Ctrl+C to stop hub and runner; sessions keep running."
             )
 
-    async def _already_up(self, reactor: Any) -> bool:
-        """Whether `hapi up` serves this home already; says where its page is. Raises Stop when a lone runner does."""
+    async def _is_already_up(self, reactor: Any) -> bool:
+        """Whether `hapi up` runs in this home already; if so, print the address of its page.
+
+        Raises CommandError when it runs with other options, or when another runner runs.
+        """
         from hapi.runner.control.client import ControlClient, RunnerNotRunning
 
         try:
@@ -139,76 +157,65 @@ class Up:
             return False
         pid, url = status.get("pid"), str((status.get("hub") or {}).get("url"))
         if list(status.get("argv") or ())[:1] != ["up"]:
-            raise Stop(
-                f"a runner (pid {pid}, hub {url}) serves {self.home.path} already: `hapi runner stop` ends it",
+            raise CommandError(
+                f"a runner (pid {pid}, hub {url}) is already running in {self.home.path}; "
+                "stop it with `hapi runner stop`",
                 HELD,
             )
-        if differing := self._differing(status, url):
-            raise Stop(
-                f"`hapi up` runs in {self.home.path} (pid {pid}) {differing}: `hapi runner stop` ends it",
+        if difference := self._difference(status, url):
+            raise CommandError(
+                f"`hapi up` is already running in {self.home.path} (pid {pid}) {difference}; "
+                "stop it with `hapi runner stop`",
                 HELD,
             )
-        token = (
-            os.environ.get("CLI_API_TOKEN") or read_settings(self.home).get("cliApiToken") or ""
-        ).strip()
-        page = page_address(url, token)
+        token = os.environ.get("CLI_API_TOKEN") or read_settings(self.home).get("cliApiToken") or ""
+        page = page_address(url, token.strip())
+        home = str(self.home.path)
         if self.as_json:
-            print_json(
-                {
-                    "alreadyRunning": True,
-                    "pid": pid,
-                    "url": url,
-                    "page": page,
-                    "home": str(self.home.path),
-                }
-            )
+            facts = {"alreadyRunning": True, "pid": pid, "url": url, "page": page, "home": home}
+            print_json(facts)
         else:
-            say(
-                f"Already running in {escape_control(self.home.path)} (pid {pid}). Page: {escape_control(page)}"
-            )
-            say("`hapi runner stop` ends it.")
+            echo(f"Already running in {escape_control(home)} (pid {pid}).")
+            echo(f"Page: {escape_control(page)}")
+            echo("Stop it with `hapi runner stop`.")
         return True
 
-    def _differing(self, status: dict[str, Any], url: str) -> str:
-        """What was asked for now and the one that runs has not, as a clause; "" when there is nothing."""
-        from urllib.parse import urlsplit
-
+    def _difference(self, status: dict[str, Any], url: str) -> str:
+        """How the running `hapi up` differs from the options given now, as a clause; "" if not."""
         from hapi.runner.config.options import read_roots
 
-        port, running = self.hub_flags.get("port"), urlsplit(url).port
-        if port and port != running:
-            return f"on port {running}, not {port}"
-        roots, found = read_roots(self.roots, {}).given, status.get("workspaceRoots") or ()
-        if roots and set(roots) != set(found):
-            return f"with {'the workspace roots ' + ', '.join(map(str, found)) if found else 'no workspace roots'}"
+        port, running_port = self.hub_flags.get("port"), urlsplit(url).port
+        if port and port != running_port:
+            return f"on port {running_port}, not {port}"
+        roots = read_roots(self.runner_flags.workspace_roots, {}).given
+        running_roots = status.get("workspaceRoots") or ()
+        if roots and set(roots) != set(running_roots):
+            if not running_roots:
+                return "without workspace roots"
+            return f"with the workspace roots {', '.join(map(str, running_roots))}"
         return ""
 
-    def _tell(self, hub: Any, logging: Logging) -> None:
-        found, missing = found_agents(read_settings(self.home), os.environ)
+    def _print_address(self, hub: Any, logging: Logging) -> None:
+        """Print the address of the page, the agents found, and where home and log are."""
+        available, _ = detect_agents(read_settings(self.home), os.environ)
         url = reachable_url(hub.url, hub.options.host, hub.options.public_url)
         page = page_address(url, hub.token)
+        home, log = str(self.home.path), str(logging.path)
         if self.as_json:
-            print_json(
-                {
-                    "url": url,
-                    "page": page,
-                    "pid": os.getpid(),
-                    "home": str(self.home.path),
-                    "log": str(logging.path),
-                    "agents": found,
-                }
-            )
+            facts = {"url": url, "page": page, "pid": os.getpid(), "home": home, "log": log}
+            print_json({**facts, "agents": available})
             return
-        say(
-            f"HAPI {__version__} is up. Open this page; the address holds the access token, keep it to yourself:\n"
-        )
-        say(f"  {page}\n")
+        echo(f"HAPI {__version__} is up. Open this page in a browser:\n")
+        echo(f"  {page}\n")
         if self.qr:
-            say(qr_code(page))
+            echo(qr_code(page))
             if is_loopback(url):
-                say(
-                    "  (reachable from this machine only; `hapi up --host 0.0.0.0` lets a phone in)"
+                echo(
+                    "  (The page can be opened on this machine only. Use `hapi up --host 0.0.0.0` "
+                    "to accept\n  connections from other devices.)"
                 )
-            say()
-        say(agents_sentence(found, missing))
-        say(f"Home {escape_control(self.home.path)}, log {escape_control(logging.path)}.")
+            echo()
+        echo("The address contains the access token; do not share it.")
+        echo(agents_sentence(available))
+        echo(f"Home: {escape_control(home)}")
+        echo(f"Log:  {escape_control(log)}")

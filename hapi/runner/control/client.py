@@ -52,7 +52,7 @@ class ControlFailed(Exception):
         self.reason, self.status, self.body = reason, status, dict(body or {})
 
 
-def stopped_runner(home: Home) -> int | None:
+def stopped_runner_pid(home: Home) -> int | None:
     """The pid of the runner of `home` if its process is stopped (SIGSTOP): it answers nobody then."""
     state = StateFile(home).read()
     stat = None if state is None else read_stat(state.pid)
@@ -183,7 +183,7 @@ class ControlClient:
         try:
             status, content = await exchange.addTimeout(seconds or self._timeout(), self._reactor)
         except TimeoutError as error:
-            pid = stopped_runner(self._home)
+            pid = stopped_runner_pid(self._home)
             whose = (
                 ""
                 if pid is None
@@ -216,13 +216,13 @@ class ControlClient:
         except (ConnectError, OSError) as error:
             self.log.debug("The runner's socket does not answer: {reason}", reason=str(error))
         if state is None:
-            raise RunnerNotRunning(f"no runner runs in {self._home.path}")
+            raise RunnerNotRunning(f"no runner is running in {self._home.path}")
         self._prove(state)
         try:
             endpoint = TCP4ClientEndpoint(self._reactor, "127.0.0.1", state.http_port, timeout=5)
             return await self._post(endpoint, state.http_port, path, content, state)
         except ConnectError as error:
-            raise RunnerNotRunning(f"no runner answers in {self._home.path}") from error
+            raise RunnerNotRunning(f"no runner is running in {self._home.path}") from error
 
     def _prove(self, state: RunnerState) -> None:
         """The port in the file may be another program's by now: nothing is sent before it is seen to be the runner's."""
@@ -232,11 +232,11 @@ class ControlClient:
             return  # not to be found out on this system
         if inode is None:
             raise RunnerNotRunning(
-                f"no runner runs in {self._home.path}: nothing listens on its port {state.http_port}"
+                f"no runner is running in {self._home.path} (nothing listens on its port {state.http_port})"
             )
         if holds_socket(state.pid, inode) is False:
             raise RunnerNotRunning(
-                f"no runner runs in {self._home.path}: port {state.http_port} is another program's now"
+                f"no runner is running in {self._home.path} (port {state.http_port} belongs to another program)"
             )
 
     async def _post(

@@ -17,8 +17,8 @@ from twisted.application.service import Service
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
-from hapi.cli.base.errors import SUPERSEDED, Stop
-from hapi.cli.base.process_host import Serving
+from hapi.cli.base.errors import SUPERSEDED, CommandError
+from hapi.cli.base.process_host import ProcessHost
 from hapi.log import start_logging
 
 class Patient(Service):
@@ -28,21 +28,21 @@ class Patient(Service):
 
 how = sys.argv[1]
 logging = start_logging("test", terminal=sys.stderr)
-serving = Serving(reactor)
+host = ProcessHost(reactor)
 
 async def start():
-    serving.services.addService(Patient())
-    serving.services.startService()
+    host.services.addService(Patient())
+    host.services.startService()
     if how == "refuse":
-        raise Stop("this is why", 3)
+        raise CommandError("this is why", 3)
     if how == "bug":
         raise ZeroDivisionError("a bug")
     if how == "retire":
-        serving.leave(SUPERSEDED)
-        serving.leave()
+        host.leave(SUPERSEDED)
+        host.leave()
     print("serving", flush=True)
 
-sys.exit(serving.run(lambda: Deferred.fromCoroutine(start())))
+sys.exit(host.run(lambda: Deferred.fromCoroutine(start())))
 """
 
 

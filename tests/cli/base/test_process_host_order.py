@@ -4,7 +4,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from hapi.cli.base.process_host import LastFirst
+from hapi.cli.base.process_host import ReverseOrderServices
 
 case = SynchronousTestCase()
 
@@ -21,7 +21,7 @@ class Leaver(Service):
 
 def started(*names):
     order = []
-    services = LastFirst()
+    services = ReverseOrderServices()
     leavers = [Leaver(name, order) for name in names]
     for leaver in leavers:
         leaver.setServiceParent(services)

@@ -13,10 +13,10 @@ from attrs import evolve
 from click.testing import CliRunner
 
 from hapi.cli.app import hapi
-from hapi.cli.base.errors import Stop
+from hapi.cli.base.errors import CommandError
 from hapi.cli.base.flags import RunnerFlags
 from hapi.cli.base.unit_files import KINDS, Installation, text_of
-from hapi.cli.commands.install_service import destination, install, installation
+from hapi.cli.commands.runner.install_service import destination, install, installation
 from hapi.protocol.token import AccessToken
 from hapi.runner.service import FAILED, HELD, RESTART, STOPPED, SUPERSEDED
 
@@ -132,14 +132,14 @@ def test_every_flag_of_the_runner_is_in_the_service(home):
 
 
 def test_a_line_break_gets_into_no_service_file__K03(home):
-    with pytest.raises(Stop, match="line break"):
+    with pytest.raises(CommandError, match="line break"):
         installation(RunnerFlags(("/a\nExecStart=/bin/evil",)), home, {})
 
 
 def test_a_user_that_is_none_is_warned_of(home, capsys):
     what = installation(RunnerFlags(), home, {}, "no-such-user-here")
     install("systemd", what, home.path / "x", write=False, force=False)
-    assert "this machine knows no user no-such-user-here" in capsys.readouterr().err
+    assert "there is no user no-such-user-here on this machine" in capsys.readouterr().err
 
 
 def test_a_directory_is_once_in_the_path_of_a_service(home):
@@ -156,9 +156,9 @@ def test_a_file_that_differs_is_never_overwritten_without_force(tmp_path, capsys
     path = tmp_path / "user/unit"
     install("systemd-user", WHAT, path, write=True, force=False)
     install("systemd-user", WHAT, path, write=True, force=False)
-    assert "is as it should be" in capsys.readouterr().out
+    assert "is up to date" in capsys.readouterr().out
     path.write_text("mine")
-    with pytest.raises(Stop, match="differs"):
+    with pytest.raises(CommandError, match="exists and differs"):
         install("systemd-user", WHAT, path, write=True, force=False)
     assert path.read_text() == "mine"
     install("systemd-user", WHAT, path, write=True, force=True)
@@ -167,7 +167,7 @@ def test_a_file_that_differs_is_never_overwritten_without_force(tmp_path, capsys
 
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(Stop, match="cannot be written"):
+    with pytest.raises(CommandError, match="cannot be written"):
         install("systemd-user", WHAT, tmp_path / "file/unit", write=True, force=False)
 
 

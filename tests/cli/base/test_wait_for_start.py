@@ -13,15 +13,17 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hapi.cli.base.daemon import Readiness
-from hapi.cli.base.errors import HELD, Stop
-from hapi.cli.base.wait_for_start import joined
+from hapi.cli.base.background_runner import Readiness
+from hapi.cli.base.errors import HELD, CommandError
+from hapi.cli.base.wait_for_start import wait_for_other_start
 from hapi.process.identity import read_stat
 from tests.support.programs import Stage, until
 
 CHECK = SynchronousTestCase()
 SILENT, ANSWERS = Readiness(False, False, {}), Readiness(True, False, {"pid": 7})
-REFUSAL = Stop("the runner ended while starting: in use by the runner with process id 7", HELD)
+REFUSAL = CommandError(
+    "the runner exited during start-up: in use by the runner with process id 7", HELD
+)
 
 
 class Second:
@@ -30,11 +32,13 @@ class Second:
     def __init__(self, is_wanted=True, stopped=None):
         self.clock, self.found = Clock(), SILENT
 
-        async def look():
+        async def query():
             return self.found
 
         self.result = Deferred.fromCoroutine(
-            joined(self.clock, REFUSAL, look, lambda status: is_wanted, lambda: stopped, 20.0)
+            wait_for_other_start(
+                self.clock, REFUSAL, query, lambda status: is_wanted, lambda: stopped, 20.0
+            )
         )
 
 
@@ -62,7 +66,7 @@ def test_a_home_whose_holder_never_answers_stays_held():
 
 def test_a_holder_that_is_stopped_is_named():
     error = CHECK.failureResultOf(Second(stopped=7).result).value
-    assert (error.exit_code, "(pid 7) is stopped" in str(error)) == (HELD, True)
+    assert (error.exit_code, "(pid 7) is suspended" in str(error)) == (HELD, True)
 
 
 @pytest.fixture
@@ -113,7 +117,7 @@ def test_commands_say_that_the_runner_is_stopped__P05(stage):
         until(lambda: read_stat(pid).state == "T")
         for verb, code in (("status", 1), ("stop", 1), ("start", HELD)):
             (_, told), left = ran(stage, verb, HAPI_RUNNER_HTTP_TIMEOUT="300")
-            assert (left, str(pid) in told, "is stopped" in told, told.count("\n")) == (
+            assert (left, str(pid) in told, "is suspended" in told, told.count("\n")) == (
                 code,
                 True,
                 True,

@@ -8,7 +8,8 @@ import pytest
 import pytest_twisted
 
 from hapi.agents import BUILT_IN
-from hapi.cli.checks.settings_check import environment_troubles, settings_troubles, warn_of_troubles
+from hapi.cli.checks.check import Check
+from hapi.cli.checks.settings_check import environment_problems, log_problems, settings_problems
 from hapi.cli.commands.doctor import examine
 from hapi.settings import ConfigurationError, machine_id
 
@@ -38,36 +39,36 @@ SOUND = {
 
 
 def test_settings_that_make_sense_pass():
-    assert settings_troubles(SOUND) == []
-    assert settings_troubles(dict.fromkeys(SOUND)) == []  # null is as good as missing
+    assert settings_problems(SOUND) == []
+    assert settings_problems(dict.fromkeys(SOUND)) == []  # null is as good as missing
 
 
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
-        ("agents", [1], "agents is a JSON array, it must be an object"),
+        ("agents", [1], "agents is an array but must be an object"),
         ("agents", {"x": 5}, "agents.x must be an object"),
         ("agents", {"x": {"command": 5}}, "agents.x.command must be"),
-        ("agents", {"No Name": {}}, "agents.No Name: no agent can be called that"),
-        ("defaultAgent", 5, "defaultAgent is a JSON number, it must be a text"),
-        ("defaultAgent", "nix", "defaultAgent is 'nix', and there is no such agent"),
-        ("machineId", 5, "machineId is a JSON number, it must be a text"),
-        ("cliApiToken", ["t"], "cliApiToken is a JSON array, it must be a text"),
+        ("agents", {"No Name": {}}, "agents.No Name: 'No Name' is not a valid agent name"),
+        ("defaultAgent", 5, "defaultAgent is a number but must be a string"),
+        ("defaultAgent", "nix", "defaultAgent is 'nix', but there is no such agent"),
+        ("machineId", 5, "machineId is a number but must be a string"),
+        ("cliApiToken", ["t"], "cliApiToken is an array but must be a string"),
         ("listenPort", "x", "port 'x'"),
         ("listenPort", "9" * 5000, "port '9"),
         ("corsOrigins", 5, "corsOrigins must be a list of texts"),
-        ("extraHeaders", {"X": 5}, "extraHeaders.X is a JSON number"),
-        ("extraHeaders", "X: y", "extraHeaders is a JSON text"),
-        ("startRunner", "yes", "startRunner is a JSON text, it must be true or false"),
+        ("extraHeaders", {"X": 5}, "extraHeaders.X is a number but must be a string"),
+        ("extraHeaders", "X: y", "extraHeaders is a string but must be an object"),
+        ("startRunner", "yes", "startRunner is a string but must be true or false"),
         (
             "sessionsMayControl",
             "false",
-            "sessionsMayControl is a JSON text, it must be true or false",
+            "sessionsMayControl is a string but must be true or false",
         ),
-        ("keepAttempts", {"weeks": 5}, "keepAttempts.weeks is none of count, days"),
+        ("keepAttempts", {"weeks": 5}, "keepAttempts.weeks is unknown (known: count, days)"),
         ("keepAttempts", {"days": "5"}, "keepAttempts.days must be a number"),
         ("startCapSeconds", "90", "startCapSeconds must be a number"),
-        ("stuckAfter", {"loud": 5}, "stuckAfter.loud is none of"),
+        ("stuckAfter", {"loud": 5}, "stuckAfter.loud is unknown"),
         ("stuckAfter", {"silent": "5"}, "stuckAfter.silent must be a number"),
         ("sessionLimits", {"openFiles": "many"}, "sessionLimits.openFiles must be a whole number"),
         ("sessionMemory", "lots", "sessionMemory 'lots'"),
@@ -90,10 +91,10 @@ def test_settings_that_make_sense_pass():
     ],
 )
 def test_a_value_that_makes_no_sense_is_named(key, value, says):
-    assert any(says in sentence for sentence in settings_troubles({key: value})), settings_troubles(
+    assert any(says in sentence for sentence in settings_problems({key: value})), settings_problems(
         {key: value}
     )
-    assert len(settings_troubles({key: value})) == 1
+    assert len(settings_problems({key: value})) == 1
 
 
 def test_each_value_that_makes_no_sense_is_named_beside_the_others():
@@ -103,7 +104,7 @@ def test_each_value_that_makes_no_sense_is_named_beside_the_others():
         "sessionMemory": "lots",
         "sessionLimits": {"processes": -1, "tasks": 0},
     }
-    assert len(settings_troubles(wrong)) == 5
+    assert len(settings_problems(wrong)) == 5
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ def test_each_value_that_makes_no_sense_is_named_beside_the_others():
     ],
 )
 def test_a_variable_that_makes_no_sense_is_named(name, value):
-    (sentence,) = environment_troubles({name: value})
+    (sentence,) = environment_problems({name: value})
     assert name in sentence
 
 
@@ -129,7 +130,7 @@ def test_variables_that_make_sense_pass():
         "HAPI_RUNNER_WEBHOOK_TIMEOUT_MS": "2.5e4",
         "HAPI_DISABLE_VERSION_HANDOFF": "0",
     }
-    assert environment_troubles({**sound, "HAPI_HOME": "?", "PATH": "?"}) == []
+    assert environment_problems({**sound, "HAPI_HOME": "?", "PATH": "?"}) == []
 
 
 def test_what_is_passed_over_gets_into_the_log(capsys):
@@ -138,7 +139,7 @@ def test_what_is_passed_over_gets_into_the_log(capsys):
     seen = []
     globalLogPublisher.addObserver(seen.append)
     try:
-        warn_of_troubles({"HAPI_LOG_LEVEL": "loud"}, {"startRunner": 1})
+        log_problems({"HAPI_LOG_LEVEL": "loud"}, {"startRunner": 1})
     finally:
         globalLogPublisher.removeObserver(seen.append)
     assert [event["sentence"].split()[0] for event in seen] == ["startRunner", "HAPI_LOG_LEVEL"]
@@ -146,7 +147,9 @@ def test_what_is_passed_over_gets_into_the_log(capsys):
 
 def test_a_machine_id_that_is_no_text_is_not_made_one(home):
     home.settings.write_text('{"machineId": 5}')
-    with pytest.raises(ConfigurationError, match=r"machineId in .* is a JSON number"):
+    with pytest.raises(
+        ConfigurationError, match=r"machineId in .* is a JSON number but must be a string"
+    ):
         machine_id(home)
     assert json.loads(home.settings.read_text()) == {"machineId": 5}
 
@@ -156,12 +159,12 @@ def checks(home, monkeypatch):
     """Runs the checks on what stands in the files, without a reactor; (finding, text) by name."""
 
     def run(**environ):
-        from hapi.cli.commands import doctor
+        from hapi.cli.checks import live_checks
 
         for name, content in environ.pop("files", {}).items():
             (home.path / name).write_bytes(content)
             (home.path / name).chmod(0o600)
-        monkeypatch.setattr(doctor, "run_once", lambda look: [doctor.Check("child", "good", "")])
+        monkeypatch.setattr(live_checks, "run_once", lambda check: [Check("child", "good", "")])
         found = examine({"HAPI_HOME": str(home.path), "PATH": "/usr/bin:/bin", **environ})
         return {check.name: (check.finding, check.text) for check in found}
 
@@ -188,7 +191,7 @@ def test_wrong_types_fail_the_settings_and_variables_are_noted(checks):
     assert "defaultAgent is" in found["settings"][1]
     assert found["environment"] == (
         "note",
-        "HAPI_LOG_LEVEL is 'loud': it must be one of debug, info, warn, error; info is used",
+        "HAPI_LOG_LEVEL is 'loud' but must be one of debug, info, warn, error; `info` is used",
     )
 
 
@@ -196,7 +199,7 @@ def test_wrong_types_fail_the_settings_and_variables_are_noted(checks):
 def test_a_state_file_that_cannot_be_made_out_is_a_note__S05(checks, content):
     finding, text = checks(files={"runner.state.json": content})["state"]
     assert finding == "note"
-    assert "sets it aside" in text
+    assert "moves it aside" in text
 
 
 def test_a_state_file_that_is_set_aside_is_closed_to_others__S05_K04(home):
@@ -218,15 +221,18 @@ def test_a_home_on_a_read_only_file_system_is_named_so__S03(home, monkeypatch):
 
 @pytest_twisted.ensureDeferred
 async def test_a_home_that_is_none_fails_once__S10(reactor, tmp_path):
-    from hapi.cli.commands.doctor import _child
+    from hapi.cli.checks.live_checks import check_child
     from hapi.home import Home
 
     (tmp_path / "file").write_text("")
-    check = await _child(reactor, Home(tmp_path / "file"), {"PATH": "/bin"}, {})
-    assert (check.finding, check.text) == ("note", "not tried: there is no home to do it in")
+    check = await check_child(reactor, Home(tmp_path / "file"), {"PATH": "/bin"}, {})
+    assert (check.finding, check.text) == (
+        "note",
+        "not checked, because there is no usable home directory",
+    )
 
 
 def test_the_built_in_agents_are_no_trouble():
     assert [
-        agent.name for agent in BUILT_IN.values() if settings_troubles({"defaultAgent": agent.name})
+        agent.name for agent in BUILT_IN.values() if settings_problems({"defaultAgent": agent.name})
     ] == []

@@ -5,9 +5,10 @@ import json
 import pytest
 
 from hapi.attempts import AttemptFolder
-from hapi.cli.base.errors import Stop
+from hapi.cli.base.errors import CommandError
 from hapi.cli.base.tail import follow, last_lines
-from hapi.cli.commands.journal import event_line, find_attempt, show_events, show_output, why_silent
+from hapi.cli.commands.runner.events import event_line, show_events
+from hapi.cli.commands.runner.logs import find_attempt, reason_for_no_output, show_output
 from hapi.protocol.attempt import (
     AttemptEnd,
     AttemptProcess,
@@ -69,7 +70,7 @@ def test_a_sessions_output_is_found_by_each_of_its_names(home):
     assert find_attempt(home, "PID-7") == older
     assert find_attempt(home, "PID-10") == made
     for name in ("s2", "PID-99", "../x", ""):
-        with pytest.raises(Stop, match="no session"):
+        with pytest.raises(CommandError, match="no session"):
             find_attempt(home, name)
 
 
@@ -83,18 +84,23 @@ def test_the_output_is_shown_with_what_was_moved_out_of_it(home, capfdbinary):
 
 def test_a_session_without_output_is_said_to_have_none(home):
     made = folder(home, "s1")
-    assert why_silent(made) == "the session s1 wrote nothing; its conversation is on the page"
+    assert (
+        reason_for_no_output(made)
+        == "the session s1 has written no output; the conversation is on the web page"
+    )
     made.output.write_bytes(b"")
-    assert "wrote nothing" in why_silent(made)
+    assert "has written no output" in reason_for_no_output(made)
     made.output.write_bytes(b"x")
-    assert why_silent(made) is None
+    assert reason_for_no_output(made) is None
 
 
 def test_the_output_of_a_session_of_a_terminal_is_said_to_be_there(home):
     made = AttemptFolder.create(
         home, AttemptRequest(argv=("hapi", "demo"), cwd="/", at=0.0, asked_by="terminal")
     )
-    assert why_silent(made).startswith(f"what the session {made.id} writes goes to the terminal")
+    assert reason_for_no_output(made).startswith(
+        f"the session {made.id} writes its output to the terminal"
+    )
 
 
 def test_following_ends_with_the_session_and_has_its_last_words(home, capfdbinary):

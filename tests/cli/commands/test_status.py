@@ -4,10 +4,13 @@ import re
 
 import pytest
 
-from hapi.cli.base.errors import Stop
+from hapi.cli.base.errors import CommandError
 from hapi.cli.base.output import table
-from hapi.cli.commands import status as showing
-from hapi.cli.commands.status import admission_words, end_session, registered_words, show_sessions
+from hapi.cli.commands.runner import list as list_command
+from hapi.cli.commands.runner import stop_session
+from hapi.cli.commands.runner.list import show_sessions
+from hapi.cli.commands.runner.status import admission_words, registered_words
+from hapi.cli.commands.runner.stop_session import end_session
 
 REASON = "nothing listens at http://hub:1"
 
@@ -57,21 +60,22 @@ class Client:
 
 @pytest.fixture
 def asked(monkeypatch):
-    def ask(home, question, otherwise):
+    def call(home, question, without):
         try:
             question(Client()).send(None)
         except StopIteration as answer:
             return answer.value
 
-    monkeypatch.setattr(showing, "_ask", ask)
+    for module in (list_command, stop_session):
+        monkeypatch.setattr(module, "call_runner", call)
 
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("s1", "is still alive"), ("PID-7", "is still alive"), ("s2", "knows no session s2")],
+    [("s1", "is still alive"), ("PID-7", "is still alive"), ("s2", "no session s2 is known")],
 )
 def test_a_session_that_was_not_ended_is_said_to_live_or_to_be_unknown(home, asked, name, says):
-    with pytest.raises(Stop, match=says):
+    with pytest.raises(CommandError, match=says):
         end_session(home, name, as_json=False)
 
 

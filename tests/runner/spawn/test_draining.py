@@ -4,8 +4,8 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from hapi.cli.base.errors import Stop
-from hapi.cli.commands.drain import until_calm
+from hapi.cli.base.errors import CommandError
+from hapi.cli.commands.runner.drain import wait_until_idle
 from hapi.protocol.attempt import AttemptReport
 from hapi.runner.attempts.activity import work_of
 from tests.support.runner_stage import Stage, result_of
@@ -56,16 +56,16 @@ def test_waiting_ends_with_the_last_turn_and_the_last_start():
         {"turns": [], "starting": 1},
         {"turns": [], "starting": 0, "unknown": ["n"]},
     )
-    waiting = Deferred.fromCoroutine(until_calm(clock, Client(busy, starting, calm), 60))
+    waiting = Deferred.fromCoroutine(wait_until_idle(clock, Client(busy, starting, calm), 60))
     clock.pump([0.5] * 3)
     assert result_of(waiting) == calm
 
 
 def test_waiting_has_an_end_that_names_who_works():
     clock = Clock()
-    waiting = Deferred.fromCoroutine(until_calm(clock, Client({"turns": ["s1"]}), 5))
+    waiting = Deferred.fromCoroutine(wait_until_idle(clock, Client({"turns": ["s1"]}), 5))
     failures = []
     waiting.addErrback(failures.append)
     clock.pump([0.5] * 11)
-    assert failures[0].check(Stop)
+    assert failures[0].check(CommandError)
     assert "s1" in failures[0].getErrorMessage()

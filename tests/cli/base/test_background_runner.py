@@ -8,8 +8,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hapi.cli.base.daemon import Readiness, Started, await_ready
-from hapi.cli.base.errors import Stop
+from hapi.cli.base.background_runner import BackgroundProcess, Readiness, wait_until_ready
+from hapi.cli.base.errors import CommandError
+from hapi.cli.checks.hub_check import HubVerdict
 from hapi.redaction import Secrets
 
 result_of = SynchronousTestCase().successResultOf
@@ -44,19 +45,21 @@ class Waiting:
 
 @pytest.fixture
 def waiting(tmp_path):
-    def begin(wanted: str, why=None) -> Waiting:
+    def begin(wanted: str, ask_hub=None) -> Waiting:
         secrets = Secrets()
         secrets.add("s3cret-base")
         clock, process = Clock(), Process()
         made = Waiting(clock, process, NOTHING, Deferred())
 
-        async def look() -> Readiness:
+        async def query() -> Readiness:
             return made.found
 
         output = tmp_path / "start.out"
         output.write_text("\n\x1b[1mhello\nhapi: port 7 is in use\n")
         made.result = Deferred.fromCoroutine(
-            await_ready(clock, Started(process, output), wanted, 5.0, look, secrets, why)
+            wait_until_ready(
+                clock, BackgroundProcess(process, output), wanted, 5.0, query, secrets, ask_hub
+            )
         )
         return made
 
@@ -86,9 +89,9 @@ def test_one_that_ends_while_starting_is_reported_with_its_last_words_and_code__
     wait = waiting("full")
     wait.process.code = 3
     wait.clock.advance(0.1)
-    error = failure_of(wait.result, Stop).value
+    error = failure_of(wait.result, CommandError).value
     assert (str(error), error.exit_code) == (
-        "the runner ended while starting: \\x1b[1mhello / port 7 is in use",
+        "the runner exited during start-up: \\x1b[1mhello / port 7 is in use",
         3,
     )
 
@@ -97,36 +100,39 @@ def test_one_killed_by_a_signal_is_an_error(waiting):
     wait = waiting("full")
     wait.process.code = -9
     wait.clock.advance(0.1)
-    assert failure_of(wait.result, Stop).value.exit_code == 1
+    assert failure_of(wait.result, CommandError).value.exit_code == 1
 
 
 def test_one_that_is_not_registered_in_time_is_left_running_and_the_reason_is_told__K02(waiting):
     wait = waiting("full")
     wait.found = ANSWERS
     wait.clock.pump([0.1] * 60)
-    told = str(failure_of(wait.result, Stop).value)
+    told = str(failure_of(wait.result, CommandError).value)
     assert told.startswith(
-        "the runner (pid 77) runs, but is not registered at http://hub:1 after 5 s: refused: token [hidden]; it goes on"
+        "the runner (pid 77) is running but not registered at http://hub:1 after 5 s: refused: token [hidden]; the runner keeps"
     )
 
 
 def test_one_that_never_answers_is_told_with_its_output(waiting):
     wait = waiting("full")
     wait.clock.pump([0.1] * 60)
-    told = str(failure_of(wait.result, Stop).value)
+    told = str(failure_of(wait.result, CommandError).value)
     assert told.startswith(
         "the runner (pid 77) does not answer after 5 s: \\x1b[1mhello / port 7 is in use; see /"
     )
 
 
 def test_a_hub_that_the_runner_has_not_heard_of_in_time_is_asked_why(waiting):
-    async def why() -> str:
-        return "nothing listens there"
+    async def ask_hub() -> HubVerdict:
+        return HubVerdict("unreachable", "nothing listens there")
 
-    wait = waiting("full", why)
+    wait = waiting("full", ask_hub)
     wait.found = Readiness(
         True, False, {"hub": {"url": "http://hub:1", "phase": "connecting", "reason": None}}
     )
     wait.clock.pump([0.1] * 60)
-    told = str(failure_of(wait.result, Stop).value)
-    assert "not registered at http://hub:1 after 5 s: nothing listens there; it goes on" in told
+    told = str(failure_of(wait.result, CommandError).value)
+    assert (
+        "not registered at http://hub:1 after 5 s: nothing listens there; the runner keeps retrying"
+        in told
+    )

@@ -1,4 +1,7 @@
-"""`hapi doctor clean`: what was left behind in one home, found by what it is (pid and start, lock, content), never by a name."""
+"""What dead sessions and runners left behind in one home.
+
+Processes are recognized by pid, start time and mark, files by lock and content, never by name.
+"""
 
 from __future__ import annotations
 
@@ -20,24 +23,24 @@ from hapi.process.tree import ProcessTable
 from hapi.protocol.attempt import ProcessIdentity
 from hapi.runner.storage.state_file import StateFile
 
-OLD = 3600.0  # seconds after which a file that should have been renamed at once never will be
+STALE_AGE = 3600.0  # seconds after which an unfinished write or check is abandoned
 
 
 @frozen
-class Stray:
-    """A process that a session started and left; the session is over."""
+class StrayProcess:
+    """A process that a session started and that outlived the session."""
 
     identity: ProcessIdentity
     attempt: str
     command: str
 
     def __str__(self) -> str:
-        return f"process {self.identity.pid} ({self.command}), left by session {self.attempt}"
+        return f"process {self.identity.pid} ({self.command}), left by the session {self.attempt}"
 
 
 @frozen
 class Leftover:
-    """A file or folder that nobody reads any more."""
+    """A file or directory that nothing uses any more."""
 
     path: Path
     why: str
@@ -48,14 +51,14 @@ class Leftover:
 
 @frozen
 class Findings:
-    strays: list[Stray] = field(factory=list)
+    strays: list[StrayProcess] = field(factory=list)
     leftovers: list[Leftover] = field(factory=list)
-    runs: bool = False  # a runner holds the home, so its files are its own business
+    runs: bool = False  # a runner holds the home; its files are left alone
 
 
 @contextmanager
-def alone_in(home: Home) -> Iterator[bool]:
-    """Hold the home's lock meanwhile, if nobody else does; True then."""
+def exclusive_home(home: Home) -> Iterator[bool]:
+    """Hold the home's lock if it is free; yields whether the home is ours."""
     try:
         descriptor = os.open(home.runner_lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
@@ -75,21 +78,22 @@ def alone_in(home: Home) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def look(home: Home, alone: bool, now: float | None = None) -> Findings:
-    """What could be cleaned away. `alone`: nobody holds the lock, or we do. Nothing is changed."""
+def scan(home: Home, alone: bool, now: float | None = None) -> Findings:
+    """What could be removed; nothing is changed. `alone`: the lock is free, or we hold it."""
     state = StateFile(home).read()
     of_npm = (
         state is not None and identify(state.pid) is not None
     )  # alive: npm's runner holds no lock of ours
     if not alone or of_npm:
-        return Findings(strays(home), [], runs=True)
+        return Findings(find_stray_processes(home), [], runs=True)
     return Findings(
-        strays(home), sorted(_leftovers(home, now or time.time()), key=lambda found: found.path)
+        find_stray_processes(home),
+        sorted(_find_leftovers(home, now or time.time()), key=lambda found: found.path),
     )
 
 
-def strays(home: Home) -> list[Stray]:
-    """Processes that carry the mark of one of this home's sessions which is over; ourselves never."""
+def find_stray_processes(home: Home) -> list[StrayProcess]:
+    """Processes with the mark of a session of this home that has ended; never our own process."""
     table = ProcessTable()
     for _ in table.fill():
         pass
@@ -97,17 +101,17 @@ def strays(home: Home) -> list[Stray]:
     found = []
     for attempt, pids in sorted(table.marked.items()):
         folder = folders.get(attempt)
-        if folder is None or not is_over(folder):
+        if folder is None or not has_ended(folder):
             continue
         for pid in sorted(pids - {os.getpid()}):
             identity = identify(pid)
             if identity is not None and _belongs(pid, attempt, home):
-                found.append(Stray(identity, attempt, _command(pid)))
+                found.append(StrayProcess(identity, attempt, _command(pid)))
     return found
 
 
-def is_over(folder: AttemptFolder) -> bool:
-    """Proved: an end is recorded, or both processes are gone. What cannot be proved is not over."""
+def has_ended(folder: AttemptFolder) -> bool:
+    """Whether the session has certainly ended: an exit is recorded, or both processes are gone."""
     if folder.end is not None:
         return True
     process = folder.process
@@ -121,7 +125,7 @@ def is_over(folder: AttemptFolder) -> bool:
 
 
 def _belongs(pid: int, attempt: str, home: Home) -> bool:
-    """The process names this very home, not another one with a session of the same name."""
+    """Whether the process belongs to this home, not to another with a session of the same id."""
     words = (read_proc(pid, "environ") or b"").split(b"\0")
     named = next(
         (word.partition(b"=")[2] for word in words if word.startswith(b"HAPI_HOME=")), None
@@ -134,29 +138,29 @@ def _belongs(pid: int, attempt: str, home: Home) -> bool:
 
 
 def _command(pid: int) -> str:
-    """The program alone: arguments may hold what is nobody's business."""
+    """The program alone: arguments may contain secrets."""
     return os.fsdecode((read_proc(pid, "cmdline") or b"?").split(b"\0")[0])
 
 
-def _leftovers(home: Home, now: float) -> Iterator[Leftover]:
+def _find_leftovers(home: Home, now: float) -> Iterator[Leftover]:
     state = home.runner_state
     if state.is_file() and StateFile(home).read() is not None:
-        yield Leftover(state, "its runner is gone")
+        yield Leftover(state, "its runner no longer exists")
     if home.runner_socket.is_socket():
-        yield Leftover(home.runner_socket, "nobody listens there")
+        yield Leftover(home.runner_socket, "nothing listens on it")
     if home.attempts.is_dir():
         for path in home.attempts.glob(".new-*"):
-            yield Leftover(path, "a session that was never started")
+            yield Leftover(path, "a session that never started")
     for path in _files(home.path):
         if path.name.startswith(f"{state.name}.corrupt-"):
-            yield Leftover(path, "a broken state file that was set aside")
+            yield Leftover(path, "a broken state file that was moved aside")
         elif (
             path.name.startswith((f".{state.name}.", f".{home.settings.name}."))
-            and now - path.lstat().st_mtime > OLD
+            and now - path.lstat().st_mtime > STALE_AGE
         ):
             yield Leftover(path, "a write that did not finish")
     for path in home.path.glob(".doctor-*"):
-        if now - path.lstat().st_mtime > OLD:
+        if now - path.lstat().st_mtime > STALE_AGE:
             yield Leftover(path, "a check that did not finish")
 
 
@@ -167,18 +171,21 @@ def _files(directory: Path) -> list[Path]:
         return []
 
 
-async def clean(reactor: Any, findings: Findings) -> list[str]:
-    """End and remove what was found; what went wrong, a sentence each. Each process is compared again before its signal."""
+async def clean_up(reactor: Any, findings: Findings) -> list[str]:
+    """Stop and remove what was found; one sentence for each failure.
+
+    Each process is identified again before it gets a signal.
+    """
     from hapi.process import SystemProcesses
 
     processes, troubles = SystemProcesses(reactor), []
     for stray in findings.strays:
-        # Without the mark: what carries it in another home, a copy of this one say, is not ours to end.
+        # Without the mark: a process of a copy of this home carries it too, and is not ours.
         if (
             is_running(stray.identity)
             and await processes.end_tree(stray.identity, "") == "still_alive"
         ):
-            troubles.append(f"process {stray.identity.pid} is still alive")
+            troubles.append(f"process {stray.identity.pid} could not be stopped")
     for leftover in findings.leftovers:
         try:
             if leftover.path.is_dir() and not leftover.path.is_symlink():

@@ -1,4 +1,4 @@
-"""`hapi runner start-sync`: the runner in the foreground. Loads no click: how soon it is at the hub counts."""
+"""The runner in the foreground. Loads no click, so that the runner is at the hub sooner."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any
 
 from attrs import evolve
 
-from hapi.cli.base.flags import RunnerFlags, read_words
+from hapi.cli.base.flags import RunnerFlags, parse_flags
 from hapi.redaction import escape_control
 
 
 def run_words(words: Sequence[str]) -> int | None:
-    """Run the runner when `words` (after `hapi runner`) are flags we know and `start-sync`; None leaves them to click."""
-    flags = read_words(words, "start-sync")
+    """Run the runner if `words` (after `hapi runner`) are known flags and `start-sync`; None otherwise."""
+    flags = parse_flags(words, "start-sync")
     return None if flags is None else run_runner(flags)
 
 
 def run_runner(flags: RunnerFlags) -> int:
-    """Serve until asked to leave; the exit code. Raises what is known to be wrong before anything runs."""
-    heed_signals()
+    """Serve until asked to leave; the exit code. Invalid options are raised before anything runs."""
+    install_early_signal_handlers()
     from hapi.runner import RunnerOptions
     from hapi.runner.handoff.descriptors import OwnStart, prove, take_inheritance
     from hapi.runner.lock.early import begin_lock
@@ -33,9 +33,8 @@ def run_runner(flags: RunnerFlags) -> int:
     detached = os.environ.pop("HAPI_RUNNER_DETACHED", None) is not None
     options = RunnerOptions.from_environment(os.environ, **flags.given())
     inherited = prove(words, options.home)
-    lock = (
-        begin_lock(options.home) if inherited is None else None
-    )  # it settles while the reactor and the rest are loaded
+    # The lock is settled while the reactor and the other modules are loaded.
+    lock = begin_lock(options.home) if inherited is None else None
     try:
         return serve(options, own, inherited, detached, lock)
     finally:
@@ -43,8 +42,8 @@ def run_runner(flags: RunnerFlags) -> int:
             lock.release()
 
 
-def heed_signals() -> None:
-    """Until there is a reactor: leave in order, and let no hang-up of others than a terminal end us."""
+def install_early_signal_handlers() -> None:
+    """Until the reactor runs: exit on SIGTERM; ignore a SIGHUP that comes from no terminal."""
 
     def leave(*_: object) -> None:
         raise SystemExit(0)
@@ -54,64 +53,67 @@ def heed_signals() -> None:
 
 
 def serve(options: Any, own: Any, inherited: Any, detached: bool, lock: Any) -> int:
-    """The same, with the home taken."""
+    """Run the runner with its home locked; the exit code."""
     from twisted.internet import reactor
 
-    from hapi.cli.base.process_host import Serving
+    from hapi.cli.base.process_host import ProcessHost
     from hapi.log import start_logging
     from hapi.runner import runner_service
     from hapi.runner.handoff.coordinator import succession_of
-    from hapi.runner.process import host
+    from hapi.runner.process import host as host_runner
 
     terminal = None if detached else sys.stderr
     logging = start_logging(
         "runner", options.home, terminal=terminal, quiet_start=True, secrets=[options.access.token]
     )
     options = evolve(options, log_path=str(logging.path))
-    serving = Serving(reactor)
-    if not sys.stdin.isatty():  # no terminal that could hang up: a supervisor's or a person's wish
-        serving.on_hangup = lambda: None  # settings and log are being read just now
+    host = ProcessHost(reactor)
+    if not sys.stdin.isatty():  # SIGHUP then means: reload
+        host.on_hangup = lambda: None  # settings and log are being read just now
 
     def start() -> None:
         succession = succession_of(reactor, os.environ, own, inherited, detached)
         runner: Any = runner_service(
-            reactor, options, on_retired=serving.leave, lock=lock, succession=succession
+            reactor, options, on_retired=host.leave, lock=lock, succession=succession
         )
-        runner.when_up().addCallbacks(lambda _: up(runner, telling), serving.fail)
-        runner.setServiceParent(serving.services)
-        telling: Any = host(reactor, runner, serving.services, replaces=inherited is not None)
-        serving.services.startService()
+        runner.when_up().addCallbacks(lambda _: up(runner, supervision), host.fail)
+        runner.setServiceParent(host.services)
+        supervision: Any = host_runner(
+            reactor, runner, host.services, replaces=inherited is not None
+        )
+        host.services.startService()
 
-    def up(runner: Any, telling: Any) -> None:
+    def up(runner: Any, supervision: Any) -> None:
         gc.freeze()
         gc.enable()
-        if serving.on_hangup is not None:
-            serving.on_hangup = lambda: reload(logging, runner, telling)
+        if host.on_hangup is not None:
+            host.on_hangup = lambda: reload(logging, runner, supervision)
         logging.enable_terminal()
-        tell(banner(runner))
-        from hapi.cli.checks.settings_check import warn_of_troubles
+        print_if_read(banner(runner))
+        from hapi.cli.checks.settings_check import log_problems
 
-        warn_of_troubles(os.environ, options.settings)
+        log_problems(os.environ, options.settings)
 
     try:
-        return serving.run(start)
+        return host.run(start)
     finally:
         logging.stop()
 
 
-def reload(logging: Any, runner: Any, telling: Any) -> None:
-    """SIGHUP: log into a file of this name anew, look again at settings and hub, tell systemd. Never an end.
+def reload(logging: Any, runner: Any, supervision: Any) -> None:
+    """SIGHUP: reopen the log, reload the settings and tell systemd.
 
-    Without `runner` the settings stay: of `hapi up`, hub and runner could not change them at one time.
+    Without `runner` the settings are not reloaded: the hub and the runner of `hapi up` could not
+    change them at the same time.
     """
     logging.reopen()
-    for part in (runner, telling):
+    for part in (runner, supervision):
         if part is not None:
             part.reload()
 
 
-def tell(text: str) -> None:
-    """Print `text`; when nobody reads what we print, go on without: an exit code of ours speaks of the runner alone."""
+def print_if_read(text: str) -> None:
+    """Print `text`. If standard output is closed, run on without it: that is no failure of the runner."""
     try:
         print(text, flush=True)
     except (OSError, ValueError):
@@ -122,7 +124,7 @@ def tell(text: str) -> None:
 
 
 def banner(runner: Any) -> str:
-    """What npm's runner says when it is up, line by line."""
+    """What npm's runner prints when it is up."""
     options = runner.options
     lines = ["Hapi runner started."]
     if options.workspace_roots:

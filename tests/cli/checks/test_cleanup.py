@@ -13,8 +13,9 @@ import pytest
 import pytest_twisted
 
 from hapi.attempts import AttemptFolder, attempts
-from hapi.cli.checks.preflight import hub_date, judge_clock, try_child
-from hapi.cli.commands.cleanup import Findings, alone_in, clean, look
+from hapi.cli.checks.cleanup import Findings, clean_up, exclusive_home, scan
+from hapi.cli.checks.clock_check import check_clock, fetch_hub_time
+from hapi.cli.checks.launch_check import check_launch
 from hapi.home import Home
 from hapi.process.identity import identify
 from hapi.protocol.attempt import AttemptEnd, AttemptProcess, AttemptRequest
@@ -50,10 +51,10 @@ async def test_what_a_session_left_is_ended_and_nothing_else__C02_C11(
     left, living, foreign = sleeper(over.id), sleeper(alive.id), sleeper(over.id, other)
     over.end = AttemptEnd(exit_code=0, signal=None, at=1.0)
     alive.process = AttemptProcess(identify(living.pid))
-    found = look(home, alone=True)
+    found = scan(home, alone=True)
     assert [stray.identity.pid for stray in found.strays] == [left.pid]
-    assert left.poll() is None  # looking changes nothing
-    assert await clean(reactor, Findings(strays=found.strays)) == []
+    assert left.poll() is None  # scanning changes nothing
+    assert await clean_up(reactor, Findings(strays=found.strays)) == []
     assert left.wait(10) is not None
     assert living.poll() is None
     assert foreign.poll() is None
@@ -62,9 +63,9 @@ async def test_what_a_session_left_is_ended_and_nothing_else__C02_C11(
 def test_a_session_that_was_not_proved_over_keeps_its_processes__C13(home, sleeper):
     folder = attempt_in(home)
     sleeper(folder.id)
-    assert look(home, alone=True).strays == []
+    assert scan(home, alone=True).strays == []
     sleeper("nobody-knows")
-    assert look(home, alone=True).strays == []
+    assert scan(home, alone=True).strays == []
 
 
 @pytest_twisted.ensureDeferred
@@ -72,10 +73,10 @@ async def test_a_pid_that_is_another_process_by_now_gets_no_signal__C11(reactor,
     folder = attempt_in(home)
     folder.end = AttemptEnd(exit_code=0, signal=None, at=1.0)
     process = sleeper(folder.id)
-    (stray,) = look(home, alone=True).strays
+    (stray,) = scan(home, alone=True).strays
     process.kill()
     process.wait()
-    assert await clean(reactor, Findings(strays=[stray])) == []
+    assert await clean_up(reactor, Findings(strays=[stray])) == []
 
 
 @pytest_twisted.ensureDeferred
@@ -93,8 +94,8 @@ async def test_files_of_a_runner_that_is_gone_are_removed_and_others_stay__S14(r
     for path in kept:
         path.write_text("{}")
     folder = attempt_in(home)
-    with alone_in(home) as alone:
-        found = look(home, alone)
+    with exclusive_home(home) as alone:
+        found = scan(home, alone)
         assert sorted(leftover.path.name for leftover in found.leftovers) == [
             ".new-1",
             ".settings.json.1.abc",
@@ -102,8 +103,8 @@ async def test_files_of_a_runner_that_is_gone_are_removed_and_others_stay__S14(r
             "runner.state.json",
             "runner.state.json.corrupt-1",
         ]
-        assert await clean(reactor, found) == []
-    assert look(home, alone=True).leftovers == []
+        assert await clean_up(reactor, found) == []
+    assert scan(home, alone=True).leftovers == []
     assert all(path.exists() for path in [*kept, home.path / ".settings.json.2.fresh", folder.path])
 
 
@@ -111,18 +112,18 @@ def test_while_a_runner_holds_the_home_its_files_are_its_own_business__S07(home)
     home.runner_state.write_text('{"pid": 4194304, "httpPort": 1}')
     with home.runner_lock.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with alone_in(home) as alone:
+        with exclusive_home(home) as alone:
             assert not alone
-            assert look(home, alone) == Findings(runs=True)
+            assert scan(home, alone) == Findings(runs=True)
     home.runner_state.write_text(
         f'{{"pid": {os.getpid()}, "httpPort": 1}}'
     )  # npm's runner holds no lock of ours
-    assert look(home, alone=True).runs
+    assert scan(home, alone=True).runs
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_child_is_really_started_and_ended_and_leaves_nothing(reactor, home):
-    tried = await try_child(reactor, home)
+    tried = await check_launch(reactor, home)
     assert tried.ok, tried.text
     assert attempts(home) == []
     assert list(home.path.glob(".doctor-*")) == []
@@ -130,8 +131,8 @@ async def test_a_child_is_really_started_and_ended_and_leaves_nothing(reactor, h
 
 @pytest_twisted.ensureDeferred
 async def test_a_child_that_cannot_be_started_is_told(reactor, home, monkeypatch):
-    monkeypatch.setattr("hapi.cli.checks.preflight.CHILD", ("/nowhere/program",))
-    tried = await try_child(reactor, home)
+    monkeypatch.setattr("hapi.cli.checks.launch_check.CHILD_COMMAND", ("/nowhere/program",))
+    tried = await check_launch(reactor, home)
     assert not tried.ok
     assert "no such program" in tried.text
     assert list(home.path.glob(".doctor-*")) == []
@@ -148,7 +149,7 @@ async def test_a_child_that_cannot_be_started_is_told(reactor, home, monkeypatch
     ],
 )
 def test_clocks_that_differ_are_told__N17(dates, wall, ok, words):
-    tried = judge_clock(dates, wall, monotonic=1.0)
+    tried = check_clock(dates, wall, monotonic=1.0)
     assert (tried.ok, words in tried.text) == (ok, True)
 
 
@@ -167,11 +168,11 @@ async def test_the_hubs_clock_is_read_from_its_answer__N17(reactor):
 
     port = reactor.listenTCP(0, Site(Late()), interface="127.0.0.1")
     try:
-        said, now = await hub_date(reactor, f"http://127.0.0.1:{port.getHost().port}")
+        said, now = await fetch_hub_time(reactor, f"http://127.0.0.1:{port.getHost().port}")
         assert said == 3600.0
         assert now > 1_700_000_000
-        assert "ahead of the hub's" in judge_clock((said, now), 1.0, 1.0).text
-        assert await hub_date(reactor, "http://127.0.0.1:1") is None
+        assert "ahead of the hub's" in check_clock((said, now), 1.0, 1.0).text
+        assert await fetch_hub_time(reactor, "http://127.0.0.1:1") is None
     finally:
         await port.stopListening()
         await deferLater(reactor, 0)

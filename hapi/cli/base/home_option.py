@@ -1,0 +1,26 @@
+"""The option `--home`, shared by the root verbs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+
+def _use_home(_context: click.Context, _parameter: click.Parameter, path: str | None) -> None:
+    if path is not None:
+        os.environ["HAPI_HOME"] = os.path.abspath(os.path.expanduser(path))
+
+
+def home_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--home`: it sets HAPI_HOME for this command and every process it starts."""
+    return click.option(
+        "--home",
+        metavar="DIR",
+        expose_value=False,
+        is_eager=True,
+        callback=_use_home,
+        help="Directory for settings, logs and data. [env: HAPI_HOME; default: ~/.hapi]",
+    )(command)

@@ -1,0 +1,67 @@
+"""The options that configure a hub, shared by `hapi hub` and `hapi up`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+_OPTIONS = (
+    click.option(
+        "--host",
+        metavar="ADDRESS",
+        help="Address to listen on. Use 0.0.0.0 to accept connections from other devices. "
+        "[env: HAPI_LISTEN_HOST; default: 127.0.0.1]",
+    ),
+    click.option(
+        "--port",
+        type=click.IntRange(0, 65535),
+        metavar="PORT",
+        help="Port to listen on; 0 picks a free one. [env: HAPI_LISTEN_PORT; default: 3006]",
+    ),
+    click.option(
+        "--public-url",
+        metavar="URL",
+        help="Address of the hub as seen from other devices, e.g. that of a TLS proxy. "
+        "[env: HAPI_PUBLIC_URL; default: the address it listens on]",
+    ),
+    click.option(
+        "--cors-origin",
+        "cors_origins",
+        multiple=True,
+        metavar="ORIGIN",
+        help="Allow web pages of ORIGIN to call the hub (* allows all); repeatable. "
+        "[env: CORS_ORIGINS; default: none]",
+    ),
+    click.option(
+        "--allowed-host",
+        "allowed_hosts",
+        multiple=True,
+        metavar="NAME",
+        help="Answer requests for the host name NAME, besides loopback names and that of "
+        "--public-url; repeatable. [env: HAPI_ALLOWED_HOSTS; default: none]",
+    ),
+    click.option(
+        "--web-root",
+        metavar="DIR",
+        help="Serve the web page in DIR. [env: HAPI_WEB_ROOT; default: the built-in page]",
+    ),
+    click.option(
+        "--database",
+        metavar="FILE",
+        help="Database file. [env: DB_PATH; default: hub.db in the home directory]",
+    ),
+)
+
+
+def hub_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of a hub."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def hub_flags(values: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, as keyword arguments of `HubOptions.from_environment`."""
+    return {name: value for name, value in values.items() if value not in (None, ())}

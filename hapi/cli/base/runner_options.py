@@ -1,0 +1,78 @@
+"""The options that configure a runner, as click options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from hapi.cli.base.flags import RunnerFlags
+
+_OPTIONS = (
+    click.option(
+        "--workspace-root",
+        "roots",
+        multiple=True,
+        metavar="DIR",
+        help="Allow sessions only in DIR and below; repeatable. [default: any directory]",
+    ),
+    click.option(
+        "--session-command",
+        metavar="COMMAND",
+        help="Program to run for each session. [env: HAPI_CLI_EXECUTABLE; default: this hapi]",
+    ),
+    click.option(
+        "--session-memory",
+        metavar="SIZE",
+        help="Memory limit per session, e.g. 4G (requires systemd). "
+        "[env: HAPI_RUNNER_SESSION_MEMORY; default: no limit]",
+    ),
+    click.option(
+        "--max-sessions",
+        metavar="N",
+        help="Maximum number of sessions at a time; further ones wait (see --queue) or are refused. "
+        "[env: HAPI_RUNNER_MAX_SESSIONS; default: no limit]",
+    ),
+    click.option(
+        "--min-free-memory",
+        metavar="SIZE",
+        help="Free memory required to start a session, e.g. 2G. "
+        "[env: HAPI_RUNNER_MIN_FREE_MEMORY; default: no limit]",
+    ),
+    click.option(
+        "--queue",
+        metavar="N",
+        help="Number of session starts that may wait for a free place. "
+        "[env: HAPI_RUNNER_QUEUE; default: 0]",
+    ),
+    click.option(
+        "--revive",
+        metavar="auto|offer",
+        help="Sessions interrupted by a reboot or a crash: `auto` resumes them, `offer` lists them. "
+        "[env: HAPI_RUNNER_REVIVE; default: offer]",
+    ),
+)
+
+
+def runner_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of a runner; `hapi runner` takes them before its verb and after it."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def runner_flags(
+    roots: tuple[str, ...],
+    session_command: str | None,
+    more: dict[str, str | None],
+    before: RunnerFlags | None = None,
+) -> RunnerFlags:
+    """The options of one command line as a value; `before` holds those that precede the verb."""
+    before = before or RunnerFlags()
+    given = {name: value for name, value in more.items() if value is not None}
+    return RunnerFlags(
+        (*before.workspace_roots, *roots),
+        session_command or before.session_command,
+        {**before.more, **given},
+    )

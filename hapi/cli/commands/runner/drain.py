@@ -1,0 +1,92 @@
+"""`hapi runner drain`: accept no more sessions and, if asked, wait until the running turns end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from hapi.cli.base.errors import NOT_RUNNING, CommandError, exit_codes_epilog
+from hapi.cli.base.output import echo, json_flag, print_json
+from hapi.cli.base.run import run_once
+from hapi.home import Home
+from hapi.redaction import escape_control
+
+POLL_INTERVAL = 0.5  # seconds
+
+
+@click.command(
+    "drain", epilog=exit_codes_epilog(NOT_RUNNING), short_help="Stop accepting new sessions."
+)
+@click.option("--wait", is_flag=True, help="Wait until no turn is running.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.0),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait with --wait.",
+)
+@json_flag
+def command(wait: bool, timeout: float, as_json: bool) -> None:
+    """Make the runner accept no new sessions until `hapi runner resume`.
+
+    Running sessions continue. The runner stays drained across restarts and upgrades.
+    """
+    home = Home.find().check()
+
+    async def drain(reactor: Any) -> dict[str, Any]:
+        from hapi.runner.control.client import ControlClient
+
+        client = ControlClient(reactor, home)
+        return await wait_until_idle(reactor, client, timeout) if wait else await client.drain()
+
+    work = run_once(drain, timeout + 15)
+    if as_json:
+        print_json(work)
+        return
+    echo("The runner accepts no new sessions; `hapi runner resume` undoes this")
+    for line in work_lines(work):
+        echo(line)
+
+
+def is_idle(work: Mapping[str, Any]) -> bool:
+    """Whether no turn runs and no session is being started."""
+    return not work.get("turns") and not work.get("starting")
+
+
+def work_lines(work: Mapping[str, Any]) -> list[str]:
+    """What the runner still works on, for a person."""
+    turns, unknown = work.get("turns") or [], work.get("unknown") or []
+    lines = []
+    if turns:
+        lines.append(f"Sessions with a running turn: {', '.join(map(escape_control, turns))}")
+    if work.get("starting"):
+        lines.append(f"Sessions being started: {work['starting']}")
+    if unknown:
+        names = ", ".join(map(escape_control, unknown))
+        lines.append(f"Sessions that do not report their activity: {names}")
+    return lines
+
+
+async def wait_until_idle(
+    reactor: Any, client: Any, timeout: float, keep: bool = True
+) -> dict[str, Any]:
+    """Drain the runner and wait until no turn runs; sessions that report nothing are not waited for.
+
+    `keep`: the next runner is drained as well. Raises CommandError after `timeout` seconds.
+    """
+    from twisted.internet.task import deferLater
+
+    deadline = reactor.seconds() + timeout
+    work: dict[str, Any]
+    while not is_idle(work := await client.drain(keep)):
+        if reactor.seconds() >= deadline:
+            busy = ", ".join(map(escape_control, work.get("turns") or ["a session being started"]))
+            raise CommandError(
+                f"turns are still running after {timeout:.0f} s ({busy}); the runner stays drained "
+                "until `hapi runner resume`"
+            )
+        await deferLater(reactor, POLL_INTERVAL)
+    return work

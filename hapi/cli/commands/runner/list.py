@@ -1,0 +1,48 @@
+"""`hapi runner list`: the live sessions."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from hapi.cli.base.errors import NOT_RUNNING, exit_codes_epilog
+from hapi.cli.base.output import echo, json_flag, print_json, table
+from hapi.cli.base.running_runner import call_runner
+from hapi.home import Home
+
+COLUMNS = {  # field of a session → heading of its column
+    "happySessionId": "SESSION",
+    "agent": "AGENT",
+    "directory": "DIRECTORY",
+    "state": "STATE",
+    "pid": "PID",
+    "startedBy": "STARTED BY",
+}
+
+
+@click.command("list", epilog=exit_codes_epilog(NOT_RUNNING), short_help="List the live sessions.")
+@click.option("--table", "as_table", is_flag=True, help="Print a table even without a terminal.")
+@json_flag
+def command(as_table: bool, as_json: bool) -> None:
+    """List the live sessions of this runner.
+
+    On a terminal the sessions are shown as a table, otherwise as JSON below a heading. Scripts
+    should use --json.
+    """
+    show_sessions(Home.find().check(), as_table, as_json)
+
+
+def show_sessions(home: Home, as_table: bool, as_json: bool) -> None:
+    """Print the live sessions of the runner. Raises CommandError when no runner runs."""
+    sessions = call_runner(home, lambda client: client.list(), [] if as_json else None)
+    if as_json:
+        print_json(sessions)
+    elif not sessions:
+        echo("No active sessions this runner is aware of.")
+    elif as_table or sys.stdout.isatty():
+        rows = [[session.get(key) or "-" for key in COLUMNS] for session in sessions]
+        table(tuple(COLUMNS.values()), rows)
+    else:
+        echo("Active sessions:")
+        print_json(sessions)

@@ -1,0 +1,100 @@
+"""`hapi runner restart`: replace the running runner by a new one with the same flags."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from hapi.cli.base.background_runner import Readiness, start_in_background, wait_until_ready
+from hapi.cli.base.errors import HELD, NOT_RUNNING, CommandError, exit_codes_epilog
+from hapi.cli.base.output import echo, json_flag, print_json
+from hapi.cli.base.run import run_once
+from hapi.cli.base.running_runner import (
+    query_runner,
+    refuse_foreign_runner,
+    stop_replaced_runner,
+)
+from hapi.cli.commands.runner.drain import wait_until_idle
+from hapi.home import Home
+from hapi.redaction import Secrets
+
+READY_TIMEOUT = 20.0  # seconds for the new runner
+
+
+@click.command(
+    "restart",
+    epilog=exit_codes_epilog(HELD, NOT_RUNNING),
+    short_help="Restart the runner with its flags.",
+)
+@click.option(
+    "--wait/--no-wait",
+    default=True,
+    show_default=True,
+    help="Wait until the running turns end before the restart.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.0),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for the running turns.",
+)
+@json_flag
+def command(wait: bool, timeout: float, as_json: bool) -> None:
+    """Restart the runner with the flags it has.
+
+    Its sessions keep running and are adopted by the new runner. If turns are still running when
+    the time is up, nothing is restarted.
+    """
+    home = Home.find().check()
+
+    async def go(reactor: Any) -> Readiness:
+        return await _restart(reactor, home, timeout if wait else None, as_json)
+
+    status = run_once(go, timeout + READY_TIMEOUT + 60).status
+    if as_json:
+        print_json(status)
+    else:
+        echo(f"Runner restarted (pid {status.get('pid')})")
+
+
+async def _restart(reactor: Any, home: Home, timeout: float | None, quiet: bool) -> Readiness:
+    """Restart the runner, after its turns have ended if `timeout` (seconds) is given."""
+    from hapi.runner.control.client import ControlClient, RunnerNotRunning
+
+    running = await query_runner(reactor, home)
+    if not running.answers:
+        raise RunnerNotRunning(f"no runner is running in {home.path}")
+    # Before anything is drained:
+    refuse_foreign_runner(running.status, "restart `hapi up` instead", "restart it there")
+    if timeout is not None:
+        was_accepting = (running.status.get("admission") or {}).get("accepting") is not False
+        await _drain_first(reactor, ControlClient(reactor, home), timeout, was_accepting)
+    argv = [str(word) for word in running.status.get("argv") or ("runner", "start-sync")]
+    await stop_replaced_runner(reactor, home, running.status, quiet)
+    started = start_in_background(home, argv)
+
+    async def query() -> Readiness:
+        found = await query_runner(reactor, home)
+        is_ours = found.status.get("pid") == started.process.pid
+        return found if is_ours else Readiness(False, False, {})
+
+    secrets = Secrets()
+    secrets.add(os.environ.get("CLI_API_TOKEN"))
+    return await wait_until_ready(reactor, started, "api-only", READY_TIMEOUT, query, secrets)
+
+
+async def _drain_first(reactor: Any, client: Any, timeout: float, was_accepting: bool) -> None:
+    """Drain until no turn runs; a runner that cannot be drained in time accepts sessions again."""
+    try:
+        await wait_until_idle(reactor, client, timeout, keep=False)
+    except CommandError as error:
+        if was_accepting:
+            await client.resume()
+        raise CommandError(
+            f"the runner was not restarted: turns are still running after {timeout:.0f} s "
+            "(--no-wait restarts it anyway)"
+        ) from error

@@ -1,0 +1,101 @@
+"""`hapi runner revive`: list interrupted sessions and resume them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from hapi.cli.base.errors import NOT_RUNNING, CommandError, exit_codes_epilog
+from hapi.cli.base.output import echo, json_flag, print_json, table
+from hapi.cli.base.run import run_once
+from hapi.home import Home
+from hapi.redaction import escape_control
+
+REVIVE_TIMEOUT = 3600.0  # seconds for all sessions together
+
+
+@click.command(
+    "revive",
+    epilog=exit_codes_epilog(NOT_RUNNING),
+    short_help="List or resume interrupted sessions.",
+)
+@click.argument("session_id", required=False)
+@click.option("--all", "everything", is_flag=True, help="Resume all interrupted sessions in turn.")
+@json_flag
+def command(session_id: str | None, everything: bool, as_json: bool) -> None:
+    """List the sessions that a reboot or a crash interrupted, or resume SESSION_ID.
+
+    A session resumes in its directory and under its id.
+    """
+    home = Home.find().check()
+    revive_sessions(home, session_id, everything, as_json)
+
+
+def revive_sessions(home: Home, session_id: str | None, everything: bool, as_json: bool) -> None:
+    """List the interrupted sessions, or resume one or all of them.
+
+    Raises CommandError when a session was not resumed.
+    """
+
+    async def revive(reactor: Any) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+        from hapi.runner.control.client import ControlClient
+
+        client = ControlClient(reactor, home)
+        offered = await client.interrupted()
+        names = [str(session["sessionId"]) for session in offered] if everything else []
+        if session_id is not None and session_id not in names:
+            names.append(session_id)
+        return offered, {name: await client.revive(name) for name in names}
+
+    offered, answers = run_once(revive, REVIVE_TIMEOUT)
+    if session_id is None and not everything:
+        show_interrupted(offered, as_json)
+        return
+    if as_json:
+        print_json(answers)
+    elif not answers:
+        echo("No session was interrupted.")
+    else:
+        for name, answer in answers.items():
+            result = "resumed" if answer.get("success") else _failure_reason(answer)
+            echo(f"{escape_control(name)}: {escape_control(result)}")
+    failed = [name for name, answer in answers.items() if not answer.get("success")]
+    if failed and len(answers) == 1:
+        raise CommandError("the session was not resumed")
+    if failed:
+        raise CommandError(f"{len(failed)} of {len(answers)} sessions were not resumed")
+
+
+def show_interrupted(offered: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print_json(offered)
+    elif not offered:
+        echo("No session was interrupted.")
+    else:
+        rows = [
+            [
+                session["sessionId"],
+                session["agent"],
+                session["directory"],
+                _end_time(session),
+                session["reason"],
+            ]
+            for session in offered
+        ]
+        table(("SESSION", "AGENT", "DIRECTORY", "ENDED", "REASON"), rows)
+
+
+def _end_time(session: Mapping[str, Any]) -> str:
+    at = session.get("endedAt")
+    if not isinstance(at, int):
+        return "?"
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at / 1000))
+
+
+def _failure_reason(answer: Mapping[str, Any]) -> str:
+    if answer.get("requiresUserApproval"):
+        return f"not resumed: its directory {answer.get('directory')} no longer exists"
+    return f"not resumed: {answer.get('error') or 'the runner gave no reason'}"

@@ -1,0 +1,58 @@
+"""`hapi runner stop-session`: end one session."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from hapi.cli.base.errors import NOT_RUNNING, USAGE, CommandError, exit_codes_epilog
+from hapi.cli.base.output import echo, json_flag, print_json
+from hapi.cli.base.running_runner import call_runner
+from hapi.home import Home
+from hapi.redaction import escape_control
+
+ENDED = ("stopped", "already_gone")
+
+
+@click.command("stop-session", epilog=exit_codes_epilog(NOT_RUNNING), short_help="End a session.")
+@click.argument("session_id", required=False)
+@json_flag
+def command(session_id: str | None, as_json: bool) -> None:
+    """End the session SESSION_ID and every process it started.
+
+    SESSION_ID is the id shown by `hapi runner list`, or PID-<n> for the session with the process
+    id n.
+    """
+    if not session_id:
+        raise CommandError("Session ID required", USAGE)
+    end_session(Home.find().check(), session_id, as_json)
+
+
+def end_session(home: Home, session_id: str, as_json: bool) -> None:
+    """End the session with every process it started. Raises CommandError if that fails."""
+
+    async def end(client: Any) -> tuple[str, bool]:
+        result = await client.stop_session(session_id)
+        return result, result in ENDED or any(
+            session_id in (session.get("happySessionId"), f"PID-{session.get('pid')}")
+            for session in await client.list()
+        )
+
+    result, is_known = call_runner(home, end, None)
+    if as_json:
+        print_json({"sessionId": session_id, "status": result})
+    elif result == "stopped":
+        echo("Session stopped")
+    elif result == "already_gone":
+        echo("Session was already stopped")
+    if not is_known:
+        raise CommandError(
+            f"no session {escape_control(session_id)} is known to this runner; "
+            "`hapi runner list` shows the live sessions"
+        )
+    if result not in ENDED:
+        raise CommandError(
+            f"the session {escape_control(session_id)} is still alive; it did not exit when it was "
+            "asked to and then killed"
+        )
