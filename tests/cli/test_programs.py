@@ -124,16 +124,13 @@ def test_a_runner_start_beside_up_is_already_there_and_never_replaces_it(up, sta
         == f"The runner is already running with this version and these flags (pid {program.pid})\n"
     )
     code, sentence = Ran(stage, "runner", "start", "--workspace-root", str(stage.path)).refusal()
+    part_of_up = f"the runner (pid {program.pid}) is part of `hapi up`; "
     assert (code, sentence) == (
         3,
-        f"the runner (pid {program.pid}) is part of `hapi up`; "
-        "stop it before you start a runner with other flags",
+        part_of_up + "stop it before you start a runner with other flags",
     )
     code, sentence = Ran(stage, "runner", "restart").refusal()
-    assert (code, sentence) == (
-        3,
-        f"the runner (pid {program.pid}) is part of `hapi up`; restart `hapi up` instead",
-    )
+    assert (code, sentence) == (3, part_of_up + "restart `hapi up` instead")
     assert (
         json.loads(Ran(stage, "runner", "status", "--json").out)["admission"]["accepting"] is True
     )
@@ -150,18 +147,19 @@ def test_a_second_up_says_where_the_first_one_is(up, stage):
     program, port = up
     second = Ran(stage, "up", "--port", str(port))
     assert second.code == 0
-    assert second.out.startswith(
-        f"Already running in {stage.path}/home (pid {program.pid}).\nPage: http://127.0.0.1:{port}/#token="
-    )
+    first, page, _ = second.out.splitlines()
+    assert first == f"Already running in {stage.path}/home (pid {program.pid})."
+    assert page.startswith(f"Page: http://127.0.0.1:{port}/#token=")
     for words, difference in (
         (("--port", "24999"), f"on port {port}, not 24999"),
         (("--workspace-root", "/"), "without workspace roots"),
     ):
         code, sentence = Ran(stage, "up", *words).refusal()
-        assert (code, sentence) == (
-            3, f"`hapi up` is already running in {stage.path}/home (pid {program.pid}) {difference}; "
+        assert code == 3
+        assert sentence == (
+            f"`hapi up` is already running in {stage.path}/home (pid {program.pid}) {difference}; "
             "stop it with `hapi runner stop`"
-        )  # fmt: skip
+        )
     assert program.end() == 0
 
 
