@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from importlib import import_module
 
 import click
 import pytest
@@ -13,7 +16,13 @@ from hapi.__main__ import OWN_FLAGS, VERBS
 from hapi.cli.app import COMMAND_MODULES
 from hapi.cli.app import hapi as root
 from hapi.cli.base.dropped_flags import dropped_flags
-from hapi.cli.base.errors import EXIT_CODE_MEANINGS, CommandError, known_failure
+from hapi.cli.base.errors import (
+    _EXIT_CODES,
+    _HINTS,
+    EXIT_CODE_MEANINGS,
+    CommandError,
+    known_failure,
+)
 from hapi.cli.base.flags import RunnerFlags, parse_flags
 from hapi.cli.base.output import mask_token
 from hapi.home import Home, HomeUnusable
@@ -40,6 +49,59 @@ def test_every_verb_has_help(verb):
     result = run(*verb, "--help")
     assert result.exit_code == 0
     assert result.stdout.startswith("Usage: hapi")
+
+
+def every_command():
+    """(words of a command, the command) for the root and everything below it."""
+
+    def below(words, command):
+        yield words, command
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for name in command.list_commands(context):
+                yield from below((*words, name), command.get_command(context, name))
+
+    return list(below((), root))
+
+
+@pytest.mark.parametrize(("words", "command"), every_command(), ids=str)
+def test_help_at_80_columns_cuts_nothing(words, command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run("help", *words).stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not [line for line in lines if line.endswith("...") and not line.startswith("Usage:")]
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            short = command.get_command(click.Context(command), name).short_help
+            visible = name != "help"
+            assert [line.split(None, 1) for line in lines].count([name, short]) == visible
+
+
+@pytest.mark.parametrize(("words", "command"), every_command(), ids=str)
+def test_every_option_says_what_it_does(words, command):
+    options = [param for param in command.params if isinstance(param, click.Option)]
+    assert [option.name for option in options if not (option.help or "").strip()] == []
+    unfinished = [option.name for option in options if option.help.rstrip()[-1] not in ".]"]
+    assert unfinished == []
+
+
+def test_help_names_the_variable_and_the_default_of_every_setting():
+    texts = {option.opts[0]: option.help for _, each in every_command() for option in each.params
+             if isinstance(option, click.Option) and "[env: " in option.help}  # fmt: skip
+    assert len(texts) >= 14
+    assert [name for name, text in texts.items() if "; default: " not in text] == []
+
+
+def test_every_error_class_in_the_table_exists():
+    for name in (*_EXIT_CODES, *_HINTS):
+        module, _, kind = name.rpartition(".")
+        assert issubclass(getattr(import_module(module), kind), Exception)
+
+
+def test_the_module_tells_the_version_of_the_package():
+    command = [sys.executable, "-m", "hapi", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"hapi {__version__}\n"
 
 
 @pytest.mark.parametrize("verb", ["runner", "auth"])

@@ -21,7 +21,7 @@ RESTART = 75
 INTERRUPTED = 130
 
 EXIT_CODE_MEANINGS = {
-    DONE: "success; also a runner or hub that was asked to stop",
+    DONE: "success",
     ERROR: "error, explained in one sentence on standard error",
     USAGE: "usage error: unknown command or option, or an invalid value",
     HELD: "another runner is running in this HAPI home",

@@ -35,7 +35,9 @@ def command() -> None:
     help="Address of the hub, e.g. https://hub.example.com; saved with the token. "
     "[env: HAPI_API_URL; default: http://localhost:3006]",
 )
-@click.option("--no-check", is_flag=True, help="Save the token without asking the hub.")
+@click.option(
+    "--no-check", is_flag=True, help="Save the token without asking the hub whether it accepts it."
+)
 def login(url: str | None, no_check: bool) -> None:
     """Save an access token in settings.json, after the hub has accepted it.
 
@@ -71,7 +73,7 @@ def login(url: str | None, no_check: bool) -> None:
     epilog=exit_codes_epilog(UNREACHABLE, REFUSED),
     short_help="Show the hub and the token in use.",
 )
-@click.option("--no-check", is_flag=True, help="Do not ask the hub.")
+@click.option("--no-check", is_flag=True, help="Do not ask the hub whether it accepts the token.")
 @json_flag
 def status(no_check: bool, as_json: bool) -> None:
     """Show which hub and token are in use, where they are set, and whether the hub accepts them."""

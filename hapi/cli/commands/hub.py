@@ -17,7 +17,11 @@ from hapi.redaction import escape_control
 from hapi.settings import read_settings, save_hub_address
 
 
-@click.command("hub", epilog=exit_codes_epilog(serves=True), short_help="Run the hub.")
+@click.command(
+    "hub",
+    epilog=exit_codes_epilog(serves=True),
+    short_help="Run the hub: API, database and web page.",
+)
 @hub_options
 @home_option
 @click.option(

@@ -24,6 +24,7 @@ COLUMN_FIELDS = ("time", "event", "session", "attempt", "pid", "reason", "actor"
     type=click.IntRange(0),
     default=100,
     show_default=True,
+    metavar="N",
     help="Number of past events to show.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
