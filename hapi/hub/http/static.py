@@ -1,122 +1,181 @@
-"""The web page: files of one directory, and nothing outside it."""
+"""The hub's web page: HAPI's own, or the files of another directory (`--web-root`)."""
 
 from __future__ import annotations
 
-import hashlib
-import mimetypes
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
+from attrs import frozen
 from twisted.web.resource import Resource
 
+from hapi.hub.http.page_build import (
+    MAX_FILE_SIZE,
+    VERSIONED_SUFFIXES,
+    PageBuilds,
+    PageFile,
+    content_type,
+    entity_tag,
+)
+
 PAGES = Path(__file__).parents[1] / "pages"
-POLICY = (
+CONTENT_POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none';"
     " form-action 'self'; frame-ancestors 'none'"
 )
-LARGEST = 32 << 20  # bytes
-KINDS = {
-    ".js": "text/javascript",
-    ".mjs": "text/javascript",
-    ".webmanifest": "application/manifest+json",
-}
+REVALIDATE = "no-cache"
+IMMUTABLE = "public, max-age=31536000, immutable"
+FILE_SUFFIXES = VERSIONED_SUFFIXES | {".map", ".png", ".svg", ".ico", ".json", ".woff2", ".py"}
+"""A missing path with such a suffix is answered with 404, any other with `index.html`."""
 
 
-def kind_of(name: str) -> str:
-    kind = (
-        KINDS.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
-    )
-    text = kind.startswith("text/") or kind in (
-        "application/json",
-        "application/manifest+json",
-        "image/svg+xml",
-    )
-    return f"{kind}; charset=utf-8" if text else kind
+@frozen
+class Found:
+    """A file, and how long a browser may keep it."""
+
+    file: PageFile
+    cache: str = REVALIDATE
+    policy: str | None = None
 
 
-class PageResource(Resource):
-    """`root` None: our own page, with its strict policy. Paths that name no file get `index.html`, which finds its way itself."""
+class Files(Protocol):
+    """Where the page's files come from."""
 
-    isLeaf = True
+    def find(self, path: str) -> Found | None:
+        """The file of the relative `path`, None when there is no such file."""
 
-    def __init__(self, root: Path | None = None) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._root = os.path.realpath(root or PAGES)
-        self._policy = POLICY if root is None else None
+    def document(self, path: str) -> Found | None:
+        """`index.html` for the place `path` of the page."""
 
-    def render_GET(self, request: Any) -> bytes:
-        request.setHeader("X-Content-Type-Options", "nosniff")
-        request.setHeader("Referrer-Policy", "no-referrer")
-        if self._policy:
-            request.setHeader("Content-Security-Policy", self._policy)
-        path = self._path(request.path)
-        if path is None:
-            return self._missing(request)
-        content = self._content(path)
-        if content is None and not _names_a_file(path):
-            path, content = "index.html", self._content("index.html")
-        return self._missing(request) if content is None else self._serve(request, path, content)
 
-    render_HEAD = render_GET
+class OwnPage:
+    """HAPI's own page, with its strict policy."""
 
-    def _serve(self, request: Any, path: str, content: bytes) -> bytes:
-        tag = f'"{hashlib.blake2b(content, digest_size=12).hexdigest()}"'
-        request.setHeader("Content-Type", kind_of(path))
-        request.setHeader("Cache-Control", "no-cache")
-        request.setHeader("ETag", tag)
-        if request.getHeader("if-none-match") == tag:
-            request.setResponseCode(304)
-            return b""
-        return content
+    def __init__(self, root: Path = PAGES) -> None:
+        self._builds = PageBuilds(os.path.realpath(root))
 
-    def _missing(self, request: Any) -> bytes:
-        request.setResponseCode(404)
-        request.setHeader("Content-Type", "text/plain; charset=utf-8")
-        return b"404 Not Found"
+    def find(self, path: str) -> Found | None:
+        first, _, rest = path.partition("/")
+        if first == "assets":
+            name, _, asset = rest.partition("/")
+            build = self._builds.named(name)
+            file = build and build.files.get(asset)
+            return Found(file, IMMUTABLE) if file else None
+        if path == "index.html":
+            return self.document("")
+        file = self._builds.current().files.get(path)
+        return Found(file, policy=CONTENT_POLICY) if file else None
 
-    def _path(self, raw: bytes) -> str | None:
-        """The file that a request names, relative to the root; None when the name is a trick."""
-        try:
-            path = unquote_to_bytes(raw).decode("utf-8")
-        except UnicodeDecodeError:
-            return None
-        parts = path.strip("/").split("/")
-        if (
-            "\0" in path
-            or "\\" in path
-            or "%" in path
-            or any(part in ("..", ".") or part.startswith(".") for part in parts)
-        ):
-            return None
-        return path.strip("/") or "index.html"
+    def document(self, path: str) -> Found | None:
+        return Found(self._builds.current().document(path), policy=CONTENT_POLICY)
 
-    def _content(self, path: str) -> bytes | None:
-        """A regular file below the root, no symbolic link on its way; None if there is no such file."""
+
+class Directory:
+    """The files below `root`, read at each request and sent without a content policy."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = os.path.realpath(root)
+
+    def find(self, path: str) -> Found | None:
+        """A regular file below the root, with no symbolic link on its way."""
         try:
             place = os.path.join(self._root, path)
             if os.path.realpath(place) != place:
                 return None
-            with open(place, "rb", opener=_careful) as file:
-                return file.read(LARGEST)
+            with open(place, "rb", opener=_open_without_links) as file:
+                content = file.read(MAX_FILE_SIZE)
         except (OSError, ValueError):
             return None
+        return Found(PageFile(content, content_type(path), entity_tag(content)))
+
+    def document(self, path: str) -> Found | None:
+        return self.find("index.html")
 
 
-def _careful(path: str, flags: int) -> int:
+class PageResource(Resource):
+    """Serves a page: the files below a directory, or HAPI's own without one.
+
+    A path that names no file is answered with `index.html`, whose scripts route by the path.
+    """
+
+    isLeaf = True
+
+    def __init__(self, files: Files | Path | None = None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        if files is None:
+            files = OwnPage()
+        self._files: Files = Directory(files) if isinstance(files, Path) else files
+
+    def render_GET(self, request: Any) -> bytes:
+        request.setHeader("X-Content-Type-Options", "nosniff")
+        path = relative_path(request.path)
+        found = None
+        if path is not None:
+            found = self._files.find(path)
+            if found is None and not names_a_file(path):
+                found = self._files.document(path)
+        return self._missing(request) if found is None else self._send(request, found)
+
+    render_HEAD = render_GET
+
+    def _send(self, request: Any, found: Found) -> bytes:
+        file = found.file
+        request.setHeader("Content-Type", file.content_type)
+        request.setHeader("Cache-Control", found.cache)
+        if found.cache == REVALIDATE:
+            request.setHeader("Referrer-Policy", "no-referrer")
+            request.setHeader("ETag", file.etag)
+        if found.policy is not None:
+            request.setHeader("Content-Security-Policy", found.policy)
+        if file.gzipped is not None:
+            request.setHeader("Vary", "Accept-Encoding")
+        if found.cache == REVALIDATE and request.getHeader("if-none-match") == file.etag:
+            request.setResponseCode(304)
+            return b""
+        if file.gzipped is not None and accepts_gzip(request.getHeader("accept-encoding") or ""):
+            request.setHeader("Content-Encoding", "gzip")
+            return file.gzipped
+        return file.content
+
+    def _missing(self, request: Any) -> bytes:
+        request.setResponseCode(404)
+        request.setHeader("Referrer-Policy", "no-referrer")
+        request.setHeader("Content-Type", "text/plain; charset=utf-8")
+        return b"404 Not Found"
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Whether a client with this Accept-Encoding header takes gzip (RFC 9110, section 12.5.3)."""
+    weights = {}
+    for offer in accept_encoding.lower().split(","):
+        coding, _, parameters = offer.partition(";")
+        _, _, weight = parameters.partition("q=")
+        try:
+            weights[coding.strip()] = float(weight) if weight else 1.0
+        except ValueError:
+            weights[coding.strip()] = 0.0
+    return weights.get("gzip", weights.get("*", 0.0)) > 0
+
+
+def relative_path(raw: bytes) -> str | None:
+    """The path of a request relative to the root; None when it could lead out of the root."""
+    try:
+        path = unquote_to_bytes(raw).decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    path = path.strip("/")
+    if any(character in path for character in "\0\\%"):
+        return None
+    if any(part.startswith(".") for part in path.split("/")):
+        return None
+    return path or "index.html"
+
+
+def names_a_file(path: str) -> bool:
+    """Whether a path can only mean a file, so that it is answered with 404 when there is none."""
+    return path.split("/")[0] == "assets" or Path(path).suffix.lower() in FILE_SUFFIXES
+
+
+def _open_without_links(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-
-
-def _names_a_file(path: str) -> bool:
-    """Whether a missing path should be 404 rather than the page: scripts and pictures are no places in the page."""
-    return path.endswith(".py") or Path(path).suffix.lower() in {
-        ".js",
-        ".css",
-        ".map",
-        ".png",
-        ".svg",
-        ".ico",
-        ".json",
-        ".woff2",
-    }

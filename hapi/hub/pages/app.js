@@ -2,8 +2,7 @@
 
 import { Api } from "./data/api.js";
 import { banner } from "./views/shell/banner.js";
-import { chatView } from "./views/chat/chat.js";
-import { Drafts } from "./views/chat/composer.js";
+import { Drafts } from "./data/drafts.js";
 import { EventStream } from "./data/events.js";
 import { fill, h } from "./lib/dom.js";
 import { homeView, machineView } from "./views/machine/machine.js";
@@ -13,11 +12,14 @@ import { menuDialog, useTheme } from "./views/settings/menu.js";
 import { Outbox } from "./data/outbox.js";
 import { Seen } from "./data/seen.js";
 import { sessionsView } from "./views/sessions/sessions.js";
-import { spawnDialog } from "./views/sessions/spawn.js";
 import { pendingCount, Store } from "./data/store.js";
+import { loadingView } from "./views/shell/loading.js";
 import { toast } from "./lib/dialog.js";
 
 const RETRY = 2000; // ms
+// Loaded when first needed; a module that was loaded once is at hand at once.
+const chatModule = () => import("./views/chat/chat.js");
+const spawnModule = () => import("./views/sessions/spawn.js");
 const root = document.getElementById("app");
 const identity = new Identity(localStorage, sessionStorage);
 let leaveShell = null;
@@ -79,8 +81,14 @@ function showShell() {
     route();
   }
 
-  function newSession(machineId) {
-    spawnDialog({ api, store, machineId, storage: localStorage, done: (id) => go(`/sessions/${id}`) });
+  async function newSession(machineId) {
+    const module = await spawnModule().catch(offerReload);
+    module?.spawnDialog({ api, store, machineId, storage: localStorage, done: (id) => go(`/sessions/${id}`) });
+  }
+
+  /** A module could not be loaded: the hub is out of reach, or it serves another build by now. */
+  function offerReload() {
+    toast("This part of the page could not be loaded.", { tone: "bad", action: ["Reload", () => location.reload()] });
   }
 
   function calm(words) {
@@ -93,13 +101,25 @@ function showShell() {
     view?.leave?.();
     store.openId = kind === "sessions" ? decodeURIComponent(id) : null;
     shell.dataset.pane = kind ? "main" : "list";
-    view = kind === "sessions" ? chatView({ store, api, outbox, go, id: store.openId, drafts, calm })
+    show(kind === "sessions" ? openChat(store.openId)
       : kind === "machines" ? machineView({ store, api, go, newSession, id: decodeURIComponent(id) })
-      : homeView({ store, go, newSession });
+      : homeView({ store, go, newSession }));
+  }
+
+  function show(next) {
+    view = next;
     fill(shell, side.node, view.node);
     draw();
     view.start?.();
     view.focus?.();
+  }
+
+  function openChat(id) {
+    const placeholder = loadingView();
+    chatModule().then(({ chatView }) => {
+      if (view === placeholder) show(chatView({ store, api, outbox, go, id, drafts, calm }));
+    }, offerReload);
+    return placeholder;
   }
 
   function draw() {
@@ -107,7 +127,7 @@ function showShell() {
     if (open && document.visibilityState === "visible") store.seen.mark(open.id, open.updatedAt);
     line.draw(note);
     side.draw();
-    view?.draw();
+    view?.draw?.();
     const asking = [...store.sessions.values()].filter((session) => pendingCount(session) > 0).length;
     document.title = [asking ? `(${asking})` : "", view?.title?.(), view?.title?.() ? "·" : "", "HAPI"].filter(Boolean).join(" ");
   }

@@ -1,6 +1,7 @@
 // Modal dialogs on the browser's own <dialog>: it traps the focus, closes on Escape and gives the focus back.
 
 import { fill, h, iconButton } from "./dom.js";
+import { inWords } from "./errors.js";
 
 /** Open a dialog titled `title`; `build(close)` makes its content. Returns {node, close, body}. */
 export function openDialog(title, build, { wide = false, onClose = () => {} } = {}) {
@@ -36,6 +37,22 @@ export function confirmDialog({ title, text, action, danger = true, act }) {
       problem,
       h("div", { class: "buttons" }, h("button", { type: "button", class: "button", "data-first": true, on: { click: close } }, "Cancel"), go),
     ];
+  });
+}
+
+/** A dialog that asks for a name. */
+export function nameDialog({ title, label, value, limit, optional = false, save }) {
+  return openDialog(title, (close) => {
+    const name = h("input", { id: "new-name", value, maxlength: limit, required: !optional, "data-first": true });
+    const go = h("button", { type: "submit", class: "button primary" }, "Save");
+    const problem = h("p", { class: "problem", role: "alert", hidden: true });
+    const form = h("form", { class: "field" }, h("label", { for: "new-name" }, label), name, problem,
+      h("div", { class: "buttons" }, h("button", { type: "button", class: "button", on: { click: close } }, "Cancel"), go));
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      if (name.value.trim() || optional) busy(go, async () => { await save(name.value.trim()); close(); }, problem, inWords);
+    });
+    return form;
   });
 }
 

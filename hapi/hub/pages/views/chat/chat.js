@@ -8,7 +8,6 @@ import { drawBlock, planList, planTitle } from "./block.js";
 import { inWords } from "../../lib/errors.js";
 import { machineName, titleOf } from "../../data/store.js";
 import { picture } from "../../lib/picture.js";
-import { settingsDialog } from "../settings/session.js";
 import { toast } from "../../lib/dialog.js";
 import { endedWhy, seconds, tilde } from "../../lib/words.js";
 
@@ -29,7 +28,7 @@ export function chatView({ store, api, outbox, go, id, drafts, calm }) {
   const node = h("main", { class: "main chat" },
     h("header", { class: "main-head" },
       iconButton("back", "Back to the list", { class: "only-phone", on: { click: () => go("/") } }), head,
-      iconButton("sliders", "Session settings", { on: { click: () => settingsDialog({ api, store, id, go, resume }) } })),
+      iconButton("sliders", "Session settings", { on: { click: () => openSettings() } })),
     log, h("div", { class: "chat-foot" }, jump, planStrip, state, write.node));
 
   const chat = {
@@ -77,6 +76,11 @@ export function chatView({ store, api, outbox, go, id, drafts, calm }) {
     } catch (error) {
       return toast(inWords(error), { tone: "bad" });
     }
+  }
+
+  async function openSettings() {
+    const { settingsDialog } = await import("../settings/session.js");
+    settingsDialog({ api, store, id, go, resume });
   }
 
   async function readOlder() {

@@ -1,10 +1,9 @@
 // One machine: is it online, how is it, which agents does it have. Also the start screen, which shows all of them.
 
 import { fill, h, icon, iconButton } from "../../lib/dom.js";
-import { confirmName } from "../settings/session.js";
 import { agentLabel } from "../../lib/flavors.js";
 import { inWords } from "../../lib/errors.js";
-import { toast } from "../../lib/dialog.js";
+import { nameDialog, toast } from "../../lib/dialog.js";
 import { machineName } from "../../data/store.js";
 import { follow } from "../sessions/sessions.js";
 import { ago, plural, whyNot } from "../../lib/words.js";
@@ -73,7 +72,7 @@ export function machineView({ store, api, go, newSession, id }) {
 }
 
 function rename(machine, api, store) {
-  confirmName({
+  nameDialog({
     title: "Rename machine", label: "Name", value: machine.metadata?.displayName ?? "", limit: 64, optional: true,
     save: async (name) => {
       await api.renameMachine(machine.id, name);

@@ -108,19 +108,3 @@ function deleteDialog(session, api, go) {
 function spoken(error) {
   throw new Error(inWords(error));
 }
-
-/** A dialog that asks for a name. */
-export function confirmName({ title, label, value, limit, optional = false, save }) {
-  return openDialog(title, (close) => {
-    const name = h("input", { id: "new-name", value, maxlength: limit, required: !optional, "data-first": true });
-    const go = h("button", { type: "submit", class: "button primary" }, "Save");
-    const problem = h("p", { class: "problem", role: "alert", hidden: true });
-    const form = h("form", { class: "field" }, h("label", { for: "new-name" }, label), name, problem,
-      h("div", { class: "buttons" }, h("button", { type: "button", class: "button", on: { click: close } }, "Cancel"), go));
-    form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      if (name.value.trim() || optional) busy(go, async () => { await save(name.value.trim()); close(); }, problem, inWords);
-    });
-    return form;
-  });
-}

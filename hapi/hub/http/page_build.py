@@ -1,0 +1,198 @@
+"""The web page as it is served: its files, gzipped and addressed by the name of their build.
+
+Scripts and style sheets are served below `/assets/BUILD/`, where BUILD is a hash of all files. The
+content of such an address never changes, so browsers keep it for good; a new build has new
+addresses, so all of it is fetched anew. `index.html` is served with these addresses, and with a
+preload for each module that is needed at once.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import mimetypes
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from posixpath import dirname, join, normpath
+
+from attrs import frozen
+
+ENTRY_MODULE = "app.js"
+VIEW_MODULES = {"sessions": "views/chat/chat.js"}
+"""What the entry module imports on demand, by the first part of the page's path."""
+
+VERSIONED_SUFFIXES = frozenset({".js", ".css"})
+SERVED_SUFFIXES = VERSIONED_SUFFIXES | {".html", ".svg", ".webmanifest", ".woff2", ".png"}
+MAX_FILE_SIZE = 32 << 20  # bytes
+CONTENT_TYPES = {
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".webmanifest": "application/manifest+json",
+}
+TEXT_TYPES = frozenset({"application/json", "application/manifest+json", "image/svg+xml"})
+
+STATIC_IMPORT = re.compile(r'^(?:import|export)\b[^;"]*"(\.[^"]+)"', re.MULTILINE)
+LOCAL_ADDRESS = re.compile(r'(href|src)="/([^"]+)"')
+LINE_COMMENT = re.compile(r"^[ \t]*//.*$", re.MULTILINE)
+BLOCK_COMMENT = re.compile(r"^[ \t]*/\*.*?\*/[ \t]*$", re.MULTILINE | re.DOTALL)
+INDENTATION = re.compile(r"^[ \t]+", re.MULTILINE)
+
+
+def content_type(name: str) -> str:
+    """The Content-Type for a file of this name, with a charset for what is text."""
+    suffix = Path(name).suffix
+    kind = CONTENT_TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    is_text = kind.startswith("text/") or kind in TEXT_TYPES
+    return f"{kind}; charset=utf-8" if is_text else kind
+
+
+@frozen
+class PageFile:
+    """One file as it goes out. `gzipped` is None where compression does not make it smaller."""
+
+    content: bytes
+    content_type: str
+    etag: str
+    gzipped: bytes | None = None
+
+    @classmethod
+    def of(cls, name: str, content: bytes) -> PageFile:
+        """A file that is sent often: it is compressed here, once."""
+        packed = gzip.compress(content, 9, mtime=0)
+        return cls(
+            content,
+            content_type(name),
+            entity_tag(content),
+            packed if len(packed) < len(content) else None,
+        )
+
+
+def entity_tag(content: bytes) -> str:
+    return f'"{hashlib.blake2b(content, digest_size=12).hexdigest()}"'
+
+
+@frozen
+class PageBuild:
+    """All files of the page at one moment."""
+
+    name: str
+    files: Mapping[str, PageFile]
+    documents: Mapping[str, PageFile]
+    """`index.html` by the first part of the page's path; "" for every other path."""
+
+    @classmethod
+    def of(cls, sources: Mapping[str, bytes]) -> PageBuild:
+        """The build of `sources`: the contents of the page's files by their relative paths."""
+        digest = hashlib.blake2b(digest_size=8)
+        for path, content in sorted(sources.items()):
+            digest.update(b"%d %s %d " % (len(path), path.encode(), len(content)) + content)
+        name = digest.hexdigest()
+        modules = {path: text.decode() for path, text in sources.items() if path.endswith(".js")}
+        index = sources.get("index.html", b"").decode()
+        documents = {}
+        for place, view in {"": None, **VIEW_MODULES}.items():
+            needed = static_imports(modules, [ENTRY_MODULE, *([view] if view else [])])
+            documents[place] = PageFile.of("index.html", document(index, name, sources, needed))
+        files = {
+            path: PageFile.of(path, without_comments(path, content))
+            for path, content in sources.items()
+            if path != "index.html"
+        }
+        return cls(name, files, documents)
+
+    def document(self, path: str) -> PageFile:
+        """`index.html` for a place of the page, e.g. `sessions/ID`."""
+        place = path.partition("/")[0]
+        return self.documents.get(place, self.documents[""])
+
+
+def without_comments(path: str, content: bytes) -> bytes:
+    """A script or style sheet without its indentation and without comments on lines of their own.
+
+    Lines keep their numbers. No text in the page's scripts spans lines (the linter checks that), so
+    only comments and indentation match.
+    """
+    if Path(path).suffix not in VERSIONED_SUFFIXES:
+        return content
+    text = BLOCK_COMMENT.sub(lambda match: "\n" * match[0].count("\n"), content.decode())
+    if path.endswith(".js"):
+        text = LINE_COMMENT.sub("", text)
+    return INDENTATION.sub("", text).encode()
+
+
+def static_imports(modules: Mapping[str, str], entries: list[str]) -> list[str]:
+    """`entries` and all modules that these import statically, each once, breadth first."""
+    found: list[str] = []
+    waiting = [entry for entry in entries if entry in modules]
+    while waiting:
+        path = waiting.pop(0)
+        if path in found:
+            continue
+        found.append(path)
+        for relative in STATIC_IMPORT.findall(modules[path]):
+            target = normpath(join(dirname(path), relative))
+            if target in modules:
+                waiting.append(target)
+    return found
+
+
+def document(index: str, build: str, sources: Mapping[str, bytes], modules: list[str]) -> bytes:
+    """`index.html` with the build's addresses, and with a preload for each of `modules`."""
+
+    def versioned(match: re.Match[str]) -> str:
+        attribute, path = match[1], match[2]
+        if path in sources and Path(path).suffix in VERSIONED_SUFFIXES:
+            return f'{attribute}="/assets/{build}/{path}"'
+        return match[0]
+
+    preloads = "".join(
+        f'<link rel="modulepreload" href="/assets/{build}/{path}">\n' for path in modules
+    )
+    return LOCAL_ADDRESS.sub(versioned, index).replace("</head>", f"{preloads}</head>").encode()
+
+
+def page_paths(root: str) -> dict[str, os.stat_result]:
+    """The files below `root` that are served, by relative path.
+
+    Hidden files, symbolic links and other kinds of files are left out.
+    """
+    found = {}
+    for directory, names, files in os.walk(root):
+        names[:] = sorted(name for name in names if not name.startswith((".", "__")))
+        for name in sorted(files):
+            path = os.path.join(directory, name)
+            if name.startswith(".") or Path(name).suffix not in SERVED_SUFFIXES:
+                continue
+            if not os.path.islink(path):
+                found[os.path.relpath(path, root)] = os.stat(path)
+    return found
+
+
+class PageBuilds:
+    """The current build of the page below `root`, and the one before it.
+
+    The files are read again when one of them has changed. A page that was opened before the change
+    keeps loading the rest of the build that it started with.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._seen: object = None
+        self._builds: list[PageBuild] = []
+
+    def current(self) -> PageBuild:
+        """The build of the files as they are now. Raises OSError when they cannot be read."""
+        stats = page_paths(self._root)
+        seen = {path: (stat.st_mtime_ns, stat.st_size) for path, stat in stats.items()}
+        if seen != self._seen or not self._builds:
+            build = PageBuild.of({path: Path(self._root, path).read_bytes() for path in stats})
+            self._builds = [build, *(kept for kept in self._builds if kept.name != build.name)][:2]
+            self._seen = seen
+        return self._builds[0]
+
+    def named(self, name: str) -> PageBuild | None:
+        """The build of that name, None unless it is the current or the previous one."""
+        current = self.current() if not self._builds else self._builds[0]
+        return next((build for build in [current, *self._builds] if build.name == name), None)

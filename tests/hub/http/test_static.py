@@ -1,0 +1,259 @@
+"""The page's files on the wire: compressed, immutable under a build's name, preloaded, small."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hapi.hub.http.page_build import (
+    ENTRY_MODULE,
+    PageBuild,
+    PageBuilds,
+    static_imports,
+    without_comments,
+)
+from hapi.hub.http.static import PAGES, PageResource, accepts_gzip
+from tests.support.hub_stage import Stage
+
+ASSET = re.compile(r'(?:href|src)="(/assets/[^"]+)"')
+PRELOAD = re.compile(r'<link rel="modulepreload" href="/assets/[^/]+/([^"]+)">')
+
+
+class Request:
+    """What `PageResource` asks of a request and sets on it."""
+
+    def __init__(self, path: str, **headers: str) -> None:
+        self.path = path.encode()
+        self.code = 200
+        self.sent: dict[str, str] = {}
+        self._headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    def getHeader(self, name: str) -> str | None:
+        return self._headers.get(name.lower())
+
+    def setHeader(self, name: str, value: str) -> None:
+        self.sent[name.lower()] = value
+
+    def setResponseCode(self, code: int) -> None:
+        self.code = code
+
+
+def get(page: PageResource, path: str, **headers: str) -> tuple[Request, bytes]:
+    request: Any = Request(path, **headers)
+    return request, page.render_GET(request)
+
+
+@pytest.fixture
+def page() -> PageResource:
+    return PageResource()
+
+
+def document(page: PageResource, place: str = "/") -> str:
+    return get(page, place)[1].decode()
+
+
+def assets(page: PageResource, place: str = "/") -> list[str]:
+    return sorted(set(ASSET.findall(document(page, place))))
+
+
+# --- builds ---
+
+
+def test_scripts_and_styles_are_kept_for_good_and_the_document_is_asked_for_each_time(page):
+    for address in assets(page):
+        request, content = get(page, address)
+        assert (request.code, bool(content)) == (200, True), address
+        assert request.sent["cache-control"] == "public, max-age=31536000, immutable"
+        assert request.sent["x-content-type-options"] == "nosniff"
+    request, _ = get(page, "/")
+    assert request.sent["cache-control"] == "no-cache"
+    assert "default-src 'self'" in request.sent["content-security-policy"]
+    again, content = get(page, "/", if_none_match=request.sent["etag"])
+    assert (again.code, content) == (304, b"")
+
+
+def test_every_script_and_style_of_the_document_has_the_address_of_the_build(page):
+    text = document(page)
+    local = re.findall(r'(?:href|src)="(/[^"]+\.(?:js|css))"', text)
+    assert local == ASSET.findall(text)
+    assert not re.search(r"<script(?![^>]*\bsrc=)", text), "an inline script"
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    os.utime(path, ns=(0, len(text)))  # so that each text has a time of its own
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "page"
+    write(root / "index.html", '<head><script type="module" src="/app.js"></script></head>')
+    write(root / "app.js", 'import { h } from "./lib/dom.js";\n')
+    write(root / "lib/dom.js", "export const h = 1;\n")
+    return root
+
+
+def test_after_an_upgrade_every_module_has_a_new_address__and_an_open_page_keeps_the_old(root):
+    builds = PageBuilds(str(root))
+    before = builds.current()
+    assert builds.current() is before
+    write(root / "lib/dom.js", "export const h = 22;\n")
+    after = builds.current()
+    assert before.name != after.name
+    text = after.document("").content.decode()
+    assert before.name not in text
+    assert sorted(ASSET.findall(text)) == sorted(
+        [f"/assets/{after.name}/{path}" for path in ("app.js", "app.js", "lib/dom.js")]
+    )
+    old = builds.named(before.name)
+    assert old is not None
+    assert old.files["lib/dom.js"].content == b"export const h = 1;\n"
+    assert builds.named(after.name) is after
+
+
+def test_only_the_build_before_is_kept_and_an_unknown_one_is_missing(root):
+    builds = PageBuilds(str(root))
+    names = []
+    for number in range(3):
+        write(root / "lib/dom.js", f"export const h = {'1' * (number + 2)};\n")
+        names.append(builds.current().name)
+    assert [builds.named(name) is not None for name in names] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/assets/0000000000000000/app.js",
+        "/assets/BUILD/index.html",
+        "/assets/BUILD/__init__.py",
+        "/assets/BUILD/",
+        "/assets/BUILD",
+        "/assets/",
+        "/assets/BUILD/../app.js",
+        "/assets/BUILD/lib",
+        "/assets/BUILD/lib/",
+        "/__init__.py",
+        "/package.json",
+    ],
+)
+def test_what_is_no_file_of_the_build_is_missing(page, path):
+    name = document(page).split("/assets/")[1].split("/")[0]
+    request, content = get(page, path.replace("BUILD", name))
+    assert (request.code, content) == (404, b"404 Not Found")
+
+
+def test_directories_links_and_hidden_files_are_no_part_of_a_build(root):
+    (root / "link.js").symlink_to(root / "app.js")
+    (root / ".hidden").mkdir()
+    write(root / ".hidden/a.js", "secret")
+    write(root / ".env.js", "secret")
+    write(root / "__init__.py", "secret")
+    assert set(PageBuilds(str(root)).current().files) == {"app.js", "lib/dom.js"}
+
+
+# --- the wire ---
+
+
+@pytest.mark.parametrize(
+    ("header", "accepted"),
+    [
+        ("gzip, deflate, br", True),
+        ("GZIP", True),
+        ("*", True),
+        ("br;q=1.0, gzip;q=0.5", True),
+        ("gzip;q=0", False),
+        ("gzip;q=0.000, *", False),
+        ("gzip;q=x", False),
+        ("br", False),
+        ("", False),
+    ],
+)
+def test_a_client_says_whether_it_takes_gzip(header, accepted):
+    assert accepts_gzip(header) is accepted
+
+
+def test_a_file_goes_out_gzipped_to_clients_that_take_it(page):
+    for address in [*assets(page), "/", "/app.js"]:
+        plain, content = get(page, address)
+        packed, compressed = get(page, address, accept_encoding="gzip")
+        assert plain.sent["vary"] == packed.sent["vary"] == "Accept-Encoding"
+        assert "content-encoding" not in plain.sent
+        assert packed.sent["content-encoding"] == "gzip"
+        assert gzip.decompress(compressed) == content
+
+
+def test_comments_and_indentation_stay_at_home_and_lines_keep_their_numbers():
+    script = (
+        "/**\n * @param {string} a\n */\nexport function f(a) {\n  // why\n"
+        '  return "// kept" + a; // kept\n}\n'
+    )
+    assert without_comments("a.js", script.encode()).decode() == (
+        '\n\n\nexport function f(a) {\n\nreturn "// kept" + a; // kept\n}\n'
+    )
+    assert without_comments("a.css", b"/* why */\na { b: c; }\n") == b"\na { b: c; }\n"
+    assert without_comments("icon.svg", b"  <!-- a -->") == b"  <!-- a -->"
+
+
+def sources() -> dict[str, str]:
+    return {path.relative_to(PAGES).as_posix(): path.read_text() for path in PAGES.rglob("*.js")}
+
+
+@pytest.mark.parametrize("place", ["/", "/sessions/abc", "/machines/abc"])
+def test_a_place_preloads_the_modules_that_it_needs_and_each_once(page, place):
+    modules = sources()
+    preloaded = PRELOAD.findall(document(page, place))
+    assert len(preloaded) == len(set(preloaded))
+    assert preloaded[0] == ENTRY_MODULE
+    assert set(static_imports(modules, preloaded)) == set(preloaded)
+    assert ("views/chat/chat.js" in preloaded) is (place != "/" and "sessions" in place)
+
+
+def test_every_module_is_imported_by_some_other():
+    """A module that nothing imports would be shipped for nothing."""
+    modules = sources()
+    dynamic = [
+        os.path.normpath(os.path.join(os.path.dirname(path), target))
+        for path, text in modules.items()
+        for target in re.findall(r'\bimport\("(\.[^"]+)"\)', text)
+    ]
+    assert set(static_imports(modules, [ENTRY_MODULE, *dynamic])) == set(modules)
+
+
+def test_imports_are_found_over_lines_and_through_re_exports():
+    modules = {
+        "app.js": 'import {\n  a,\n  b,\n} from "./lib/a.js";\nimport "./lib/side.js";\n',
+        "lib/a.js": 'export { b } from "../data/b.js";\nconst text = "./lib/no.js";\n',
+        "data/b.js": 'import { a } from "../lib/a.js";\n',
+        "lib/side.js": "",
+        "lib/no.js": "",
+    }
+    assert static_imports(modules, ["app.js"]) == [
+        "app.js",
+        "lib/a.js",
+        "lib/side.js",
+        "data/b.js",
+    ]
+
+
+def test_the_first_load_takes_less_than_60_kb_on_the_wire():
+    """Log-in page and sessions list: the document, what it names, and the heads of the answers."""
+    stage = Stage()
+    text = stage.rest("GET", "/", namespace=None).body
+    page = PageResource()
+    total = 0
+    for address in ["/", "/icon.svg", "/app.webmanifest", *sorted(set(ASSET.findall(text)))]:
+        request, content = get(page, address, accept_encoding="gzip, deflate, br")
+        assert request.code == 200
+        head = sum(len(name) + len(value) + 4 for name, value in request.sent.items())
+        total += len(content) + head + 120  # status line, Server, Date, Content-Length
+    assert total < 60_000
+
+
+def test_a_build_without_an_index_still_is_one():
+    assert PageBuild.of({"app.js": b""}).document("").content == b""
