@@ -174,7 +174,7 @@ def relative_path(raw: bytes) -> str | None:
 
 def names_a_file(path: str) -> bool:
     """Whether a path can only mean a file, so that it is answered with 404 when there is none."""
-    return path.split("/")[0] == "assets" or Path(path).suffix.lower() in FILE_SUFFIXES
+    return path.partition("/")[0] == "assets" or Path(path).suffix.lower() in FILE_SUFFIXES
 
 
 def _open_without_links(path: str, flags: int) -> int:
