@@ -16,7 +16,7 @@ from hapi.runner.config.options import RunnerOptions
 from hapi.runner.control.listeners import Listeners
 from hapi.runner.control.peer_credentials import PeerLookup
 from hapi.runner.control.site import ControlSite, Guarded
-from hapi.runner.handoff.descriptors import NONE, Inheritance
+from hapi.runner.handoff.descriptors import NONE, InheritedDescriptors
 
 
 @define(eq=False)
@@ -36,7 +36,7 @@ class Endpoints:
     def port(self) -> int | None:
         return self.listeners.port if self.listeners is not None else None
 
-    def open(self, options: RunnerOptions, inherited: Inheritance | None) -> None:
+    def open(self, options: RunnerOptions, inherited: InheritedDescriptors | None) -> None:
         """Listen, on what another runner left us if it did. Raises CannotListenError when the port cannot be had."""
         if inherited is not None and inherited.token:
             self.token = inherited.token

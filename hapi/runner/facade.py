@@ -18,7 +18,7 @@ from hapi.runner.control.guard import CallerForbidden, PeerInfo
 from hapi.runner.control.peer_credentials import SocketOwners
 from hapi.runner.sessions import Sessions
 from hapi.runner.spawn.agents import AgentAvailability
-from hapi.runner.storage.counters import Tally
+from hapi.runner.storage.counters import Counters
 from hapi.runner.storage.journal import RecordEvent
 from hapi.runner.storage.timers import ScheduledCalls
 
@@ -28,7 +28,7 @@ class RunnerApi:
     """`_leave(actor)` ends the runner a moment later; `_tell` gives its status."""
 
     _sessions: Sessions
-    tally: Tally
+    counters: Counters
     after: ScheduledCalls
     _processes: IProcesses
     _record_event: RecordEvent

@@ -1,18 +1,30 @@
-"""The runner's beat: never two at once, and one that fails is logged while the next still comes."""
+"""The runner's heartbeat: a loop that never overlaps itself, and the checks that each beat makes."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
+from attrs import define
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from hapi.process import IProcesses
+from hapi.runner.attempts.child import Child
+from hapi.runner.attempts.registry import ChildRegistry
+from hapi.runner.attempts.reports import ReportMonitor
+from hapi.runner.attempts.retention import Retention
+from hapi.runner.lock.home_lock import RunnerLock, Superseded
+from hapi.runner.storage.disk import Disk
+from hapi.runner.storage.state_file import OwnState
+
 
 class Heartbeat(Service):
-    """Calls `beat` every `interval` seconds; ticks that come while one runs are left out. The counts are for `status`."""
+    """Call `beat` every `interval` seconds. A beat that fails is logged and the next one still comes;
+    ticks that fall into a running beat are skipped. The counts are shown by `status`."""
 
     log = Logger()
 
@@ -23,7 +35,7 @@ class Heartbeat(Service):
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._guarded()))
         self._loop.clock = clock
         self.beats = self.failures = 0
-        self.seconds: float | None = None  # what the last one took
+        self.seconds: float | None = None  # duration of the last beat
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
@@ -46,3 +58,60 @@ class Heartbeat(Service):
         finally:
             self.beats += 1
             self.seconds = self._loop.clock.seconds() - begun
+
+
+class UpgradeCheck(Protocol):
+    """The hand-off coordinator, as far as the heartbeat needs it."""
+
+    @property
+    def in_progress(self) -> bool: ...
+    def check_for_upgrade(self) -> None: ...
+
+
+@define(eq=False)
+class HeartbeatTasks:
+    """Everything one heartbeat does. `superseded(pid)` is called when another process owns the home."""
+
+    _processes: IProcesses
+    _children: ChildRegistry
+    _reports: ReportMonitor
+    _retention: Retention
+    _state: OwnState
+    _handoff: UpgradeCheck
+    _disk: Disk
+    _lock: Callable[[], RunnerLock | None]
+    _superseded: Callable[[int | None], object]
+    _now: Callable[[], float]
+    log = Logger()
+
+    async def __call__(self) -> None:
+        if self._handoff.in_progress:
+            return  # whose the files are is being settled
+        lock = self._lock()
+        verdict = lock.verify_ownership() if lock is not None else "ours"
+        if isinstance(verdict, Superseded):
+            self.log.error(
+                "Process {pid} has taken this home over; its sessions stay as they are",
+                pid=verdict.pid,
+            )
+            self._superseded(verdict.pid)
+            return
+        for child in self._unwatched():
+            if child.identity is not None and self._processes.is_running(child.identity) is False:
+                await self._children.process_vanished(child)
+        await self._children.retry_writes()
+        await self._state.record_heartbeat(self._now())
+        self._reports.refresh(self._children.live())
+        for child in self._retention.outdated(list(self._children), self._now()):
+            await self._disk.do(child.folder.remove)
+            self._children.forget(child)
+            self._reports.forget(child)
+        self._handoff.check_for_upgrade()
+
+    def _unwatched(self) -> list[Child]:
+        """Those whose end nobody would tell us: watching them has failed. The kernel tells of all others."""
+        return [
+            child
+            for child in self._children.live()
+            if child.watching is None or child.watching.called
+        ]

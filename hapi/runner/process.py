@@ -8,8 +8,8 @@ from typing import Any
 
 from twisted.application.service import MultiService
 
-from hapi.runner.supervision.rlimits import raise_descriptors
-from hapi.runner.supervision.sd_notify import Notifier, notifier
+from hapi.runner.supervision.rlimits import raise_descriptor_limit
+from hapi.runner.supervision.sd_notify import SystemdNotifier, notifier
 
 
 def host(
@@ -19,12 +19,12 @@ def host(
     *,
     replaces: bool = False,
     environ: Mapping[str, str] = os.environ,
-) -> Notifier | None:
+) -> SystemdNotifier | None:
     """Make `services`, to which `runner` belongs, those of a process of its own. The result, if any, hears of reloads too.
 
     `replaces`: this process took over from another by hand-off.
     """
-    raise_descriptors()
+    raise_descriptor_limit()
     telling = notifier(reactor, runner, environ, replaces=replaces)
     if telling is not None:
         telling.setServiceParent(services)  # type: ignore[no-untyped-call]

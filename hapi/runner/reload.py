@@ -39,7 +39,7 @@ class Reloaded(Protocol):
 
 
 @define
-class Reloading:
+class SettingsReloader:
     """One after another, however often it is asked for."""
 
     _runner: Reloaded
@@ -47,7 +47,7 @@ class Reloading:
     _again: bool = False
     log = Logger()
 
-    def ask(self) -> None:
+    def reload(self) -> None:
         if self._busy:
             self._again = True
             return

@@ -24,25 +24,24 @@ from hapi.protocol.machine import AGENT_CONFIGS, RunnerFacts, ShutdownSource, ru
 from hapi.protocol.spawn import SpawnRequest, SpawnResult
 from hapi.redaction import Secrets
 from hapi.runner.attempts.retention import Retention
-from hapi.runner.beat import Beat
 from hapi.runner.config.options import RunnerOptions
 from hapi.runner.control.peer_credentials import PeerLookup
 from hapi.runner.endpoints import Endpoints
 from hapi.runner.facade import RunnerApi
-from hapi.runner.handoff.coordinator import LEARN_AFTER, Succession
+from hapi.runner.handoff.coordinator import LOAD_BUILD_DELAY, HandoffCoordinator
 from hapi.runner.handoff.predecessor import Parts
-from hapi.runner.heartbeat import Heartbeat
+from hapi.runner.heartbeat import Heartbeat, HeartbeatTasks
 from hapi.runner.lock.home_lock import HomeHeld, LockUnusable, RunnerLock
-from hapi.runner.reload import Reloading
+from hapi.runner.reload import SettingsReloader
 from hapi.runner.sessions import Sessions
 from hapi.runner.status import overview
-from hapi.runner.storage.counters import Tally
-from hapi.runner.storage.disk import rest
+from hapi.runner.storage.counters import Counters
+from hapi.runner.storage.disk import flush
 from hapi.runner.storage.journal import Journal
-from hapi.runner.storage.state_file import OwnState, StateFile, state_of_this_run
+from hapi.runner.storage.state_file import OwnState, StateFile, own_runner_state
 from hapi.runner.storage.timers import ScheduledCalls
-from hapi.runner.supervision.systemd_scope_check import Surroundings, surroundings
-from hapi.runner.supervision.title import take_title
+from hapi.runner.supervision.systemd_scope_check import SystemdScopeCheck, make_scope_check
+from hapi.runner.supervision.title import set_title
 from hapi.runner.uplink.end_reports import EndReports
 from hapi.runner.uplink.machine import Machine
 from hapi.runner.uplink.rpc_methods import register_methods
@@ -64,7 +63,7 @@ END_REPLACEMENT, CLOSE_PORTS, LAST_WRITES = (
 REVIVE_AFTER = (
     2.0  # seconds from registration: until then the ends of what died meanwhile are known
 )
-LOOK_AROUND_AFTER = 3.0  # seconds: nobody waits for it
+SCOPE_CHECK_DELAY = 3.0  # seconds: nobody waits for it
 
 
 class RunnerService(Service):
@@ -89,8 +88,8 @@ class RunnerService(Service):
         lock: RunnerLock | None = None,
         now: Callable[[], float] = time.time,
         retention: Retention | None = None,
-        succession: Succession | None = None,
-        surroundings: Surroundings | None = None,
+        handoff: HandoffCoordinator | None = None,
+        scope_check: SystemdScopeCheck | None = None,
     ) -> None:
         self._clock, self._processes, self._now = reactor, processes, now
         self._on_retired, self._on_step = on_retired, on_step
@@ -107,21 +106,21 @@ class RunnerService(Service):
         hidden.add(options.access.token)
         self.journal = Journal(options.home, hidden, now)
         self.record_event = self.journal.record
-        self.tally = Tally(reactor)
-        self.succession = succession or Succession(reactor, processes)
+        self.counters = Counters(reactor)
+        self.handoff = handoff or HandoffCoordinator(reactor, processes)
         self.hub = Uplink(
             reactor,
             machine,
-            self.tally,
+            self.counters,
             now,
             self._offer_methods,
             self.record_event,
-            self.succession.knows,
+            self.handoff.is_peer,
             self._is_registered,
         )
         told = self.hub.spawn_failed, self.hub.spawned
         self.sessions = Sessions(
-            reactor, options, processes, now, self.record_event, self.after, self.tally, *told
+            reactor, options, processes, now, self.record_event, self.after, self.counters, *told
         )
         self.children = self.sessions.children
         self.own_state = OwnState(StateFile(options.home), self.sessions.disk)
@@ -137,25 +136,25 @@ class RunnerService(Service):
         self.hub.on_linked = self.end_reports.send_pending
         self.api = RunnerApi(
             self.sessions,
-            self.tally,
+            self.counters,
             self.after,
             processes,
             self.record_event,
             self.status,
             self._asked_to_leave,
         )
-        self._reloading = Reloading(self)
-        self.surroundings = surroundings
+        self._reloader = SettingsReloader(self)
+        self.scope_check = scope_check
         self.lookup = lookup or PeerLookup()
         self.endpoints = Endpoints(reactor, self._control, self.lookup)
-        self.succession.attach(self)
-        beat = Beat(
+        self.handoff.attach(self)
+        beat = HeartbeatTasks(
             processes,
             self.children,
             self.sessions.reports,
             retention or Retention.read(options.settings),
             self.own_state,
-            self.succession,
+            self.handoff,
             self.sessions.disk,
             lambda: self._lock,
             self._superseded,
@@ -204,7 +203,7 @@ class RunnerService(Service):
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
         if self.options.titled:
-            take_title()
+            set_title()
         if self._lock is None:  # not before: a daemon is another process than the one that made us
             self._lock = RunnerLock(self.options.home, self._processes, self._clock, __version__)
         self._coming_up = Deferred.fromCoroutine(self._come_up(self._lock))
@@ -215,7 +214,7 @@ class RunnerService(Service):
         super().stopService()  # type: ignore[no-untyped-call]
         if self._left is not None:
             if not self._left.has_fired:
-                self.succession.stopped_again()
+                self.handoff.stop_replacement()
         else:
             self._left = OneShotObserver()
             leaving = Deferred.fromCoroutine(self._leave())
@@ -241,7 +240,7 @@ class RunnerService(Service):
     def _asked_to_leave(self, actor: str) -> None:
         from_hub = actor == "hub"
         code = (
-            RESTART if from_hub and self.succession.restarted_by_another else STOPPED
+            RESTART if from_hub and self.handoff.restarted_by_supervisor else STOPPED
         )  # the page's button means "restart"
         self.retire("hapi-app" if from_hub else "hapi-cli", code)
 
@@ -255,7 +254,7 @@ class RunnerService(Service):
 
     def reload(self) -> None:
         """Read the settings again: another hub or token makes a new link. The hub is tried at once."""
-        self._reloading.ask()
+        self._reloader.reload()
 
     def try_hub(self) -> None:
         self.hub.retry_now()
@@ -276,12 +275,12 @@ class RunnerService(Service):
 
     async def _come_up(self, lock: RunnerLock) -> None:
         self._step("locking")
-        await self.succession.inherit(lock)
-        if lock.begin():
+        await self.handoff.take_over(lock)
+        if lock.try_acquire():
             self.after(0.0, load_client)  # while the lock settles
         await lock.acquire()
         self._step("lock held")
-        self.endpoints.open(self.options, self.succession.inheritance)
+        self.endpoints.open(self.options, self.handoff.inherited)
         self._step("control open")
         self._say_who_we_are()
         self._step("state written")
@@ -291,8 +290,8 @@ class RunnerService(Service):
         self.sessions.recover()
         self._step("adopted")
         self.heartbeat.startService()
-        if self.surroundings is not None:
-            self.after(LOOK_AROUND_AFTER, self.surroundings.look)
+        if self.scope_check is not None:
+            self.after(SCOPE_CHECK_DELAY, self.scope_check.start)
         self._link()
         self._step("serving")
         self._up.fire(None)
@@ -305,7 +304,7 @@ class RunnerService(Service):
 
     def _say_who_we_are(self) -> None:
         options = self.options
-        state = state_of_this_run(
+        state = own_runner_state(
             access=options.access,
             machine_id=options.machine_id,
             port=self.port or 0,
@@ -339,14 +338,14 @@ class RunnerService(Service):
                 REVIVE_AFTER, lambda: self.sessions.reviver.offer(self.options.revive == "auto")
             )
         self.hub.first_registered.fire(None)
-        self.after(LEARN_AFTER, self.succession.learn)
+        self.after(LOAD_BUILD_DELAY, self.handoff.load_running_build)
         self.after(1.0, self.endpoints.resource)  # the first caller need not wait for its modules
 
     def _could_not_come_up(self, reason: Failure) -> None:
         if reason.check(CancelledError) is not None:
             return
         self._up.fire(reason)
-        self.succession.could_not_come_up(reason)
+        self.handoff.startup_failed(reason)
         exit_code = FAILED
         if reason.check(HomeHeld, LockUnusable, CannotListenError, OSError) is not None:
             exit_code = HELD if reason.check(HomeHeld) is not None else FAILED
@@ -372,10 +371,10 @@ class RunnerService(Service):
             self._clock,
             END_REPLACEMENT,
             "Ending the replacement",
-            lambda: self.succession.leave(self._source),
+            lambda: self.handoff.leave(self._source),
             self.log,
         )
-        silent = self.succession.silent
+        silent = self.handoff.leaves_silently
         await self.hub.disconnect(self._source, silently=silent)
         if silent:
             self.endpoints.leave_open()
@@ -389,12 +388,12 @@ class RunnerService(Service):
             if self._lock is not None:
                 self._lock.release()
         elif silent and self._lock is not None:
-            self._lock.let_go()
+            self._lock.abandon()
         self._step("left")
 
     async def _last_writes(self) -> None:
         await self.children.retry_writes()
-        await rest(self.sessions.disk)
+        await flush(self.sessions.disk)
 
     def parts(self) -> Parts:
         """What of us takes part in a hand-off."""
@@ -416,8 +415,8 @@ def runner_service(
     """The runner that `options` describe, on the processes of this machine. Start it by `startService` or a parent service."""
     from hapi.process import SystemProcesses
 
-    around = surroundings(reactor, options.environ, options.session_limits)
+    around = make_scope_check(reactor, options.environ, options.session_limits)
     processes = SystemProcesses(reactor, around.scopes)
     return RunnerService(
-        reactor, options, processes, on_retired=on_retired, surroundings=around, **more
+        reactor, options, processes, on_retired=on_retired, scope_check=around, **more
     )

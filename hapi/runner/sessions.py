@@ -24,8 +24,8 @@ from hapi.runner.spawn.agents import AgentAvailability
 from hapi.runner.spawn.drain import Drain
 from hapi.runner.spawn.revive import Reviver
 from hapi.runner.spawn.spawner import Spawner
-from hapi.runner.storage.counters import Tally
-from hapi.runner.storage.disk import disk_of
+from hapi.runner.storage.counters import Counters
+from hapi.runner.storage.disk import disk_for
 from hapi.runner.storage.journal import RecordEvent
 from hapi.runner.storage.timers import ScheduledCalls
 from hapi.runner.workspace.git import Git
@@ -45,12 +45,16 @@ class Sessions:
         now: Callable[[], float],
         record_event: RecordEvent,
         after: ScheduledCalls,
-        tally: Tally,
+        counters: Counters,
         failed: Callable[[SpawnRefused, Child | None], object],
         succeeded: Callable[[Child], object],
     ) -> None:
-        self.disk = disk_of(reactor)
-        self.options, self.availability, self._tally = options, AgentAvailability.of(options), tally
+        self.disk = disk_for(reactor)
+        self.options, self.availability, self._tally = (
+            options,
+            AgentAvailability.of(options),
+            counters,
+        )
         self._clock, self._processes, self._now, self._record_event = (
             reactor,
             processes,

@@ -10,12 +10,12 @@ from hapi import __version__
 from hapi.protocol.control import ListedSession
 from hapi.runner.config.options import RunnerOptions
 from hapi.runner.control.peer_credentials import PeerLookup
-from hapi.runner.handoff.coordinator import Succession
+from hapi.runner.handoff.coordinator import HandoffCoordinator
 from hapi.runner.heartbeat import Heartbeat
 from hapi.runner.sessions import Sessions
 from hapi.runner.storage.journal import Journal
 from hapi.runner.storage.state_file import OwnState
-from hapi.runner.supervision.systemd_scope_check import Surroundings
+from hapi.runner.supervision.systemd_scope_check import SystemdScopeCheck
 from hapi.runner.uplink.uplink import Uplink
 
 
@@ -35,8 +35,8 @@ class Runner(Protocol):
     phase: str
     sessions: Sessions
     started_at: float
-    succession: Succession
-    surroundings: Surroundings | None
+    handoff: HandoffCoordinator
+    scope_check: SystemdScopeCheck | None
 
     def list(self) -> list[ListedSession]: ...
 
@@ -58,19 +58,19 @@ def overview(runner: Runner, now: float) -> Mapping[str, Any]:
         "admission": runner.sessions.admission.status(),
         "revive": options.revive,
         "sessionMemory": options.session_limits.memory,
-        "sessionScopes": runner.surroundings is not None and runner.surroundings.scoped,
+        "sessionScopes": runner.scope_check is not None and runner.scope_check.scoped,
         "stuck": _stuck(runner),
         "phase": runner.phase,
         "home": str(options.home.path),
         "httpPort": runner.port,
         "sessionCommand": list(options.session_command),
         "handoffDisabled": options.handoff_disabled,
-        **runner.succession.status(),
+        **runner.handoff.status(),
         "callersKnownBy": runner.lookup.means,
         "trouble": runner.own_state.file.trouble
         or runner.sessions.children.trouble
         or runner.journal.trouble,
-        "warnings": (runner.surroundings.warnings if runner.surroundings is not None else [])
+        "warnings": (runner.scope_check.warnings if runner.scope_check is not None else [])
         + runner.hub.warnings(),
         "failedBeats": heartbeat.failures,
         "beats": heartbeat.beats,

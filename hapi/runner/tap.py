@@ -149,26 +149,26 @@ def makeService(options: Options) -> MultiService:
     if options.parent is not None and options.parent.get(
         "nodaemon"
     ):  # a daemon is another process than this one
-        from hapi.runner.lock.early import begin_lock
+        from hapi.runner.lock.early import lock_home_early
         from hapi.runner.lock.flock import LockUnusable
 
         try:
-            lock = begin_lock(options["runner"].home)
+            lock = lock_home_early(options["runner"].home)
         except LockUnusable as error:
             raise SystemExit(f"hapi-runner: {escape_control(error)}") from error
 
     from twisted.internet import reactor
 
     from hapi.net.common.clock import use_monotonic_time
-    from hapi.runner.handoff.coordinator import part_of
+    from hapi.runner.handoff.coordinator import embedded_coordinator
     from hapi.runner.process import host
     from hapi.runner.service import runner_service
 
     use_monotonic_time(reactor)
     program = Program(reactor)
-    succession = part_of(reactor, "twistd", os.environ)
+    handoff = embedded_coordinator(reactor, "twistd", os.environ)
     service = runner_service(
-        reactor, options["runner"], on_retired=program.ended, lock=lock, succession=succession
+        reactor, options["runner"], on_retired=program.ended, lock=lock, handoff=handoff
     )
     service.setServiceParent(program)  # type: ignore[no-untyped-call]
     host(reactor, service, program)

@@ -190,8 +190,8 @@ def end_rest(machine, attempt):
 
 
 PHASES = {
-    "before the lock": "before:RunnerLock.begin",
-    "loading": "after:RunnerLock.begin",
+    "before the lock": "before:RunnerLock.try_acquire",
+    "loading": "after:RunnerLock.try_acquire",
     "lock held": "step:lock-held",
     "state written": "step:state-written",
     "adopting": "before:Adoption._take",

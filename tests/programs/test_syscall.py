@@ -68,7 +68,7 @@ class Struck(Doomed):
 
     def start_under(self, *faults):
         """A start with faults, until it serves or has ended; then its end."""
-        self.set_trap("before:RunnerLock.begin", "SIGSTOP")
+        self.set_trap("before:RunnerLock.try_acquire", "SIGSTOP")
         program = self.begin()
         until(
             lambda: psutil.Process(program.pid).status() == psutil.STATUS_STOPPED,

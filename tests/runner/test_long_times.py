@@ -29,7 +29,7 @@ from hapi.protocol.machine import RunnerFacts, runner_capabilities
 from hapi.protocol.spawn import Spawned, SpawnRefused, parse_spawn
 from hapi.runner.attempts.retention import Retention
 from hapi.runner.control.announcements import Accepted, Rejected
-from hapi.runner.handoff.upgrade import BuildWatch, Pace
+from hapi.runner.handoff.upgrade import BuildWatch, UpgradeThrottle
 from hapi.runner.service import RunnerService
 from hapi.runner.uplink.machine import Machine
 from tests.support.garbage import RELEASE
@@ -160,29 +160,29 @@ def test_a_build_that_changes_at_each_of_a_thousand_looks_is_never_due__H06():
     watch = BuildWatch(clock, disk)
     for number in range(1000):
         disk.now = (NEW, NEWER)[number % 2]
-        assert watch.look() is None
+        assert watch.check() is None
         clock.advance(60.0)
     disk.now = OLD
-    assert watch.look() is None
+    assert watch.check() is None
 
 
 @pytest.mark.parametrize("fails", [True, False])
 def test_a_thousand_new_builds_cost_three_tries_an_hour_at_most__H06(fails):
     clock, disk = Clock(), Disk()
-    watch, pace, tries = BuildWatch(clock, disk), Pace(clock), []
+    watch, throttle, tries = BuildWatch(clock, disk), UpgradeThrottle(clock), []
     for number in range(1000):
         disk.now = (NEW, NEWER)[number % 2]
         for _ in range(12):
-            if watch.look() is not None and pace.hindrance() is None:
+            if watch.check() is not None and throttle.hindrance() is None:
                 tries.append(clock.seconds())
                 if fails:
-                    pace.failed()
+                    throttle.failed()
                 else:  # the successor knows of it, and meets the next build
-                    pace = Pace.after(clock, pace.ages_for_successor())
+                    throttle = UpgradeThrottle.after(clock, throttle.success_ages())
             clock.advance(5.0)
     assert all(later - earlier >= HOUR for earlier, later in zip(tries, tries[3:], strict=False))
     assert len(tries) == (3 if not fails else len(tries))
-    assert fails or "until the runner is started anew" in pace.off
+    assert fails or "until the runner is started anew" in throttle.off
 
 
 def test_five_hundred_short_losses_of_the_hub_leave_one_registration_and_the_usual_timers__N02(

@@ -17,7 +17,7 @@ from hapi.runner.attempts.retention import Retention
 from hapi.runner.heartbeat import Heartbeat
 from hapi.runner.lock.home_lock import HomeHeld
 from hapi.runner.service import HELD, STOPPED, SUPERSEDED
-from hapi.runner.storage.state_file import StateFile, as_npm_writes_it, identity, state_of_this_run
+from hapi.runner.storage.state_file import StateFile, hub_identity, npm_timestamp, own_runner_state
 from hapi.settings import HubAccess
 from tests.support.runner_service import Reactor, Run
 from tests.support.runner_stage import assert_waiting, result_of
@@ -298,27 +298,27 @@ def test_old_attempts_go_with_the_beat__S14(home):
 
 def test_identity_hashes_are_those_npm_computes():
     access = HubAccess("http://h", " token ", {"b": "2", "a": "1"})
-    found = identity(access, "m")
+    found = hub_identity(access, "m")
     assert (
         found["started_with_cli_api_token_hash"]
         == "3c469e9d6c5875d37a43f353d4f88e61fcf812c66eee3457465a40b0da4153e0"
     )
     assert len(found["started_with_extra_headers_hash"]) == 64
-    assert "started_with_extra_headers_hash" not in identity(HubAccess("http://h", "t"), "m")
+    assert "started_with_extra_headers_hash" not in hub_identity(HubAccess("http://h", "t"), "m")
 
 
 def test_times_are_written_as_npm_does(monkeypatch):
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
-    assert as_npm_writes_it(1795173720.0) == "11/20/2026, 11:22:00 AM"
-    assert as_npm_writes_it(1795132800.0) == "11/20/2026, 12:00:00 AM"
+    assert npm_timestamp(1795173720.0) == "11/20/2026, 11:22:00 AM"
+    assert npm_timestamp(1795132800.0) == "11/20/2026, 12:00:00 AM"
 
 
 def test_somebody_elses_state_file_is_not_removed(home):
     states = StateFile(home)
     access = HubAccess("http://h", "t")
     states.write(
-        state_of_this_run(
+        own_runner_state(
             access=access, machine_id="m", port=5, argv=(), now=1.0, version="1", pid=77
         )
     )

@@ -7,8 +7,8 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from hapi.process import MemoryProcesses
 from hapi.protocol.spawn import parse_spawn
-from hapi.runner.handoff.coordinator import Succession
-from hapi.runner.handoff.descriptors import OwnStart
+from hapi.runner.handoff.coordinator import HandoffCoordinator
+from hapi.runner.handoff.descriptors import StartCommand
 from hapi.runner.handoff.upgrade import CONFIRM, BuildWatch
 from hapi.runner.supervision.supervisor import Supervision
 from tests.support.handoff_stage import NEW, Disk
@@ -55,19 +55,19 @@ class Scene:
     replacements: list = field(factory=list)
     answer: object = None
     run: Run = field(init=False)
-    succession: Succession = field(init=False)
+    coordinator: HandoffCoordinator = field(init=False)
 
     def __attrs_post_init__(self):
-        self.succession = Succession(
+        self.coordinator = HandoffCoordinator(
             self.reactor,
             MemoryProcesses((), self.reactor),
             self.supervision,
-            OwnStart(("runner",), "/", {}),
+            StartCommand(("runner",), "/", {}),
             watch=BuildWatch(self.reactor, self.disk),
             make=self.make,
             ask=lambda: self.answer or fail(ConnectionError("nobody")),
         )
-        self.run = Run(self.home, reactor=self.reactor, more={"succession": self.succession})
+        self.run = Run(self.home, reactor=self.reactor, more={"handoff": self.coordinator})
         self.run.up()
         self.run.machine.registered = True
         self.run.machine.on_registered()
@@ -78,21 +78,21 @@ class Scene:
     def service(self):
         return self.run.service
 
-    def make(self, heirlooms):
+    def make(self, descriptors):
         self.replacements.append(Fake(OTHER))
         return self.replacements[-1]
 
     def upgrade(self):
         """Another build is there, and was seen twice."""
         self.disk.now = NEW
-        self.service.succession.look()
+        self.service.handoff.check_for_upgrade()
         self.advance(CONFIRM + 0.1)
 
     def advance(self, seconds):
         self.reactor.pump([0.02] * int(seconds / 0.02 + 1))
 
-    def say(self, word, **more):
-        self.replacements[-1].talk.lineReceived(json.dumps({"word": word, **more}).encode())
+    def send(self, word, **more):
+        self.replacements[-1].channel.lineReceived(json.dumps({"word": word, **more}).encode())
 
     def will_answer(self):
         status = dict(self.service.status())

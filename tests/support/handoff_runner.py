@@ -17,7 +17,7 @@ told = RunnerService._step
 
 def befall(self, at):
     told(self, at)
-    if at == step and self.succession.inheritance is not None:
+    if at == step and self.handoff.inherited is not None:
         os.kill(os.getpid(), signal.Signals[name])
 
 

@@ -7,12 +7,12 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
 from hapi.one_shot import OneShotObserver
-from hapi.runner.handoff.channel import Talk
+from hapi.runner.handoff.channel import HandoffChannel
 from hapi.runner.handoff.outgoing import (
     PATIENCE,
     Expected,
     Failed,
-    Handoff,
+    OutgoingHandoff,
 )
 from tests.support.runner_stage import result_of
 
@@ -45,34 +45,34 @@ GOOD: dict[str, Any] = {
 }
 
 
-class Line(Talk):
-    """A talk whose other end is the test."""
+class Line(HandoffChannel):
+    """A channel whose other end is the test."""
 
     def __init__(self) -> None:
         super().__init__()
         self.said: list[dict[str, Any]] = []
 
-    def say(self, word: str, **more: Any) -> None:
+    def send(self, word: str, **more: Any) -> None:
         self.said.append({"word": word, **more})
 
     def hears(self, text: bytes) -> None:
         self.lineReceived(text)
 
-    def end(self, reason: str = "we closed") -> None:
+    def close(self, reason: str = "we closed") -> None:
         self._over(reason)
 
 
 @define(eq=False)
 class Fake:
     pid: int = 7
-    talk: Line = field(factory=Line)
+    channel: Line = field(factory=Line)
     ended: OneShotObserver[str] = field(factory=OneShotObserver)
     killed: int = 0
     terminated: int = 0
 
     def end(self):
         self.killed += 1
-        self.talk.end()
+        self.channel.close()
         self.ended.fire("it was killed")
         return succeed(None)
 
@@ -80,7 +80,7 @@ class Fake:
         self.terminated += 1
 
     def dies(self, how: str = "it ended with exit code 1") -> None:
-        self.talk._over("it is gone")
+        self.channel._over("it is gone")
         self.ended.fire(how)
 
 
@@ -92,12 +92,12 @@ class Old:
     quiet: Deferred[None] | None = None  # what is begun is finished when this fires
     log: list[str] = field(factory=list)
 
-    async def fall_quiet(self):
+    async def quiesce(self):
         self.log.append("quiet")
         if self.quiet is not None:
             await self.quiet
 
-    def baton(self):
+    def handover_data(self):
         return {"token": "t", "ages": [0.0]}
 
     async def ask(self):
@@ -108,7 +108,7 @@ class Old:
             return await self.answer
         return self.answer
 
-    def serve_again(self, other):
+    def resume(self, other):
         self.log.append(f"again after {other}")
 
 
@@ -117,13 +117,13 @@ class Try:
 
     def __init__(self, answer: Any = GOOD, **old: Any) -> None:
         self.clock, self.new, self.old = Clock(), Fake(), Old(answer, **old)
-        self.handoff = Handoff(self.clock, self.old, lambda: self.new, lambda pid: EXPECTED)
+        self.handoff = OutgoingHandoff(self.clock, self.old, lambda: self.new, lambda pid: EXPECTED)
         self.running = Deferred.fromCoroutine(self.handoff.run())
 
-    def say(self, word: str, **more: str) -> None:
+    def send(self, word: str, **more: str) -> None:
         import json
 
-        self.new.talk.hears(json.dumps({"word": word, **more}).encode())
+        self.new.channel.hears(json.dumps({"word": word, **more}).encode())
 
     def wait(self, seconds: float = PATIENCE) -> None:
         self.clock.pump([0.5] * int(seconds / 0.5))

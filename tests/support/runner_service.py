@@ -37,11 +37,11 @@ class Machine:
     registered: bool = False
     said: list = field(factory=list)
     link: Link = field(factory=Link)
-    namesakes: DuplicateRunners = field(init=False)
+    duplicates: DuplicateRunners = field(init=False)
     on_registered: object = None
 
     def __attrs_post_init__(self):
-        self.namesakes = DuplicateRunners(self.facts, "machine-1", "/home", lambda: None)
+        self.duplicates = DuplicateRunners(self.facts, "machine-1", "/home", lambda: None)
 
     def start(self):
         self.said.append("start")

@@ -25,16 +25,20 @@ def run_runner(flags: RunnerFlags) -> int:
     """Serve until asked to leave; the exit code. Invalid options are raised before anything runs."""
     install_early_signal_handlers()
     from hapi.runner import RunnerOptions
-    from hapi.runner.handoff.descriptors import OwnStart, prove, take_inheritance
-    from hapi.runner.lock.early import begin_lock
+    from hapi.runner.handoff.descriptors import (
+        StartCommand,
+        take_handoff_environment,
+        verify_inherited,
+    )
+    from hapi.runner.lock.early import lock_home_early
 
-    words = take_inheritance(os.environ)
-    own = OwnStart.capture()
+    words = take_handoff_environment(os.environ)
+    own = StartCommand.capture()
     detached = os.environ.pop("HAPI_RUNNER_DETACHED", None) is not None
     options = RunnerOptions.from_environment(os.environ, **flags.given())
-    inherited = prove(words, options.home)
+    inherited = verify_inherited(words, options.home)
     # The lock is settled while the reactor and the other modules are loaded.
-    lock = begin_lock(options.home) if inherited is None else None
+    lock = lock_home_early(options.home) if inherited is None else None
     try:
         return serve(options, own, inherited, detached, lock)
     finally:
@@ -59,7 +63,7 @@ def serve(options: Any, own: Any, inherited: Any, detached: bool, lock: Any) -> 
     from hapi.cli.base.process_host import ProcessHost
     from hapi.log import start_logging
     from hapi.runner import runner_service
-    from hapi.runner.handoff.coordinator import succession_of
+    from hapi.runner.handoff.coordinator import program_coordinator
     from hapi.runner.process import host as host_runner
 
     terminal = None if detached else sys.stderr
@@ -72,9 +76,9 @@ def serve(options: Any, own: Any, inherited: Any, detached: bool, lock: Any) -> 
         host.on_hangup = lambda: None  # settings and log are being read just now
 
     def start() -> None:
-        succession = succession_of(reactor, os.environ, own, inherited, detached)
+        handoff = program_coordinator(reactor, os.environ, own, inherited, detached)
         runner: Any = runner_service(
-            reactor, options, on_retired=host.leave, lock=lock, succession=succession
+            reactor, options, on_retired=host.leave, lock=lock, handoff=handoff
         )
         runner.when_up().addCallbacks(lambda _: up(runner, supervision), host.fail)
         runner.setServiceParent(host.services)

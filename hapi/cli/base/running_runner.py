@@ -59,7 +59,7 @@ def matches_options(status: Mapping[str, Any], options: Any) -> bool:
     environment says: its build is then no reason to replace it (faults.md H08).
     """
     from hapi.build import Installation
-    from hapi.runner.storage.state_file import fingerprint
+    from hapi.runner.storage.state_file import identity_digest
 
     ours = Installation().running()
     is_current = status.get("version") == __version__ and (
@@ -67,7 +67,7 @@ def matches_options(status: Mapping[str, Any], options: Any) -> bool:
     )
     return (
         (is_current or status.get("handoffDisabled") is True or options.handoff_disabled)
-        and status.get("identity") == fingerprint(options.access, options.machine_id)
+        and status.get("identity") == identity_digest(options.access, options.machine_id)
         and (status.get("hub") or {}).get("url") == options.access.url
         and status.get("machineId") == options.machine_id
         and list(status.get("workspaceRoots") or ()) == list(options.workspace_roots)

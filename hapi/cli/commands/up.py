@@ -110,7 +110,7 @@ class Up:
         from hapi.cli.checks.settings_check import log_problems
         from hapi.hub import hub_service
         from hapi.runner import RunnerOptions, runner_service
-        from hapi.runner.handoff.coordinator import part_of
+        from hapi.runner.handoff.coordinator import embedded_coordinator
         from hapi.runner.process import host as host_runner
 
         if await self._is_already_up(reactor):
@@ -126,8 +126,8 @@ class Up:
         wanted = RunnerOptions.from_environment(
             os.environ, **self.runner_flags.given(), argv=("up",), log_path=str(logging.path)
         )
-        succession = part_of(reactor, "`hapi up`, which serves the hub as well")
-        runner: Any = runner_service(reactor, wanted, on_retired=host.leave, succession=succession)
+        handoff = embedded_coordinator(reactor, "`hapi up`, which serves the hub as well")
+        runner: Any = runner_service(reactor, wanted, on_retired=host.leave, handoff=handoff)
         runner.setServiceParent(host.services)
         supervision = host_runner(reactor, runner, host.services)
         if not sys.stdin.isatty():  # SIGHUP then comes from no terminal

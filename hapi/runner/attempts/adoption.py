@@ -26,7 +26,7 @@ from hapi.protocol.control import STARTED_BY_USER
 from hapi.protocol.spawn import Worktree
 from hapi.runner.attempts.child import Child
 from hapi.runner.attempts.registry import ChildRegistry
-from hapi.runner.storage.journal import RecordEvent, Told, discard_event, read_back
+from hapi.runner.storage.journal import JournalFacts, RecordEvent, discard_event, read_journal
 
 LEAST_LEASE = 1.0  # seconds an unannounced session has, however long ago it was launched
 
@@ -45,7 +45,7 @@ class Adoption:
     _now: Callable[[], float] = time.time
     _start_within: float = 0.0
     _record_event: RecordEvent = discard_event
-    _told: Told | None = None
+    _told: JournalFacts | None = None
     log = Logger()
 
     def run(self) -> int:
@@ -123,8 +123,8 @@ class Adoption:
                 reason=reason,
             )
 
-    def _read_back(self) -> Told:
-        self._told = self._told or read_back(self._home)
+    def _read_back(self) -> JournalFacts:
+        self._told = self._told or read_journal(self._home)
         return self._told
 
     def _judge(self, child: Child) -> None:

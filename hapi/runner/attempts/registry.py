@@ -21,7 +21,7 @@ from hapi.runner.attempts.child import Child
 from hapi.runner.attempts.holders import check_holder
 from hapi.runner.attempts.stall import StallThresholds, activity, stuck
 from hapi.runner.attempts.start_lease import last_sign
-from hapi.runner.storage.disk import AtOnce, Disk
+from hapi.runner.storage.disk import Disk, SynchronousDisk
 from hapi.runner.storage.journal import RecordEvent, discard_event
 from hapi.runner.workspace.worktrees import Worktrees
 
@@ -41,7 +41,7 @@ class ChildRegistry:
     _now: Any  # () -> epoch seconds
     record_event: RecordEvent = discard_event
     thresholds: StallThresholds = field(factory=StallThresholds)
-    disk: Disk = field(factory=AtOnce)
+    disk: Disk = field(factory=SynchronousDisk)
     on_ended: Callable[[Child], object] = field(default=lambda child: None)
     on_reported: Callable[[Child], object] = field(
         default=lambda child: None

@@ -14,7 +14,7 @@ from hapi.attempts import REPORT, AttemptFolder
 from hapi.protocol.attempt import AttemptReport
 from hapi.runner.attempts.child import Child
 from hapi.runner.attempts.start_lease import stamp_of
-from hapi.runner.storage.disk import AtOnce, Disk
+from hapi.runner.storage.disk import Disk, SynchronousDisk
 
 GLANCE, FOLLOW_FOR = (
     0.5,
@@ -32,7 +32,7 @@ class ReportMonitor:
         [float, Callable[[], object]], object
     ]  # callLater, for as long as the runner serves
     on_ready: Callable[[Child], object] = field(default=lambda child: None)
-    _disk: Disk = field(factory=AtOnce)
+    _disk: Disk = field(factory=SynchronousDisk)
     _followed: dict[str, tuple[Child, float]] = field(factory=dict)  # attempt → until when
     _stamps: dict[str, object] = field(factory=dict)
     _looked: float = -FRESH

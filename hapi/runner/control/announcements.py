@@ -25,7 +25,7 @@ from hapi.runner.attempts.child import Child
 from hapi.runner.attempts.registry import ChildRegistry
 from hapi.runner.control.guard import PeerInfo
 from hapi.runner.control.peer_credentials import holds_socket
-from hapi.runner.storage.disk import AtOnce, Disk
+from hapi.runner.storage.disk import Disk, SynchronousDisk
 from hapi.runner.storage.journal import RecordEvent, discard_event
 
 LAUNCH_WITHIN = 5.0  # seconds
@@ -69,7 +69,7 @@ class Announcements:
     _holds_socket: Callable[[int, int], bool | None] = holds_socket
     announce_within: float = 15.0
     record_event: RecordEvent = discard_event
-    _disk: Disk = field(factory=AtOnce)
+    _disk: Disk = field(factory=SynchronousDisk)
     _one_by_one: DeferredLock = field(factory=DeferredLock)
     log = Logger()
 

@@ -31,7 +31,7 @@ from hapi.protocol.control import (
 from hapi.protocol.spawn import MalformedSpawn, SpawnRequest, SpawnResult, parse_spawn
 from hapi.runner.control.announcements import Rejected, Verdict
 from hapi.runner.control.guard import CallerForbidden, PeerInfo
-from hapi.runner.storage.counters import Tally
+from hapi.runner.storage.counters import Counters
 
 if TYPE_CHECKING:
     from hapi.runner.control.metrics import Metrics
@@ -42,7 +42,7 @@ SPAWNS_WAITING = 16
 class Runner(Protocol):
     """What the API asks of the runner."""
 
-    tally: Tally
+    counters: Counters
 
     def after(self, seconds: float, call: Callable[[], object]) -> None: ...
     def status(self) -> Mapping[str, Any]: ...

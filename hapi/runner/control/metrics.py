@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from hapi.runner.storage.counters import Tally
+from hapi.runner.storage.counters import Counters
 
 STATES = ("requested", "launched", "announced", "ready", "unknown")
 PHASES = ("connecting", "connected", "refused", "stopped")
@@ -21,7 +21,7 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST.encode()
 class MetricsSource(Protocol):
     """What is asked of the runner."""
 
-    tally: Tally
+    counters: Counters
 
     def status(self) -> Mapping[str, Any]: ...
     def list(self) -> Any: ...
@@ -36,13 +36,13 @@ class Metrics:
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
-        runner.tally.watch_lag(runner.after)
+        runner.counters.measure_lag(runner.after)
 
     def text(self) -> bytes:
         return generate_latest(self._registry)
 
     def collect(self) -> Iterable[Metric]:
-        status, tally = self._runner.status(), self._runner.tally
+        status, counters = self._runner.status(), self._runner.counters
         hub = status.get("hub") or {}
         states = Counter(listed.state or "ready" for listed in self._runner.list())
         yield _by(
@@ -54,7 +54,7 @@ class Metrics:
         spawns = CounterMetricFamily(
             "hapi_runner_spawns", "Answers to spawn requests by outcome.", labels=["outcome"]
         )
-        for outcome, count in {**dict.fromkeys(OUTCOMES, 0), **tally.spawns}.items():
+        for outcome, count in {**dict.fromkeys(OUTCOMES, 0), **counters.spawns}.items():
             spawns.add_metric([outcome], count)
         yield spawns
         phases = {phase: int(phase == hub.get("phase")) for phase in PHASES}
@@ -69,7 +69,7 @@ class Metrics:
         yield _count(
             "hapi_runner_link_reconnects",
             "How often the link came back.",
-            max(tally.connects - 1, 0),
+            max(counters.connects - 1, 0),
         )
         yield _count("hapi_runner_beats", "Heartbeats done.", status.get("beats") or 0)
         yield _count(
@@ -83,10 +83,10 @@ class Metrics:
         yield _gauge(
             "hapi_runner_reactor_lag_seconds",
             "How late the last timer came; measured from the first scrape on.",
-            tally.lag,
+            counters.lag,
         )
         yield _gauge(
-            "hapi_runner_reactor_lag_worst_seconds", "The worst of these.", tally.worst_lag
+            "hapi_runner_reactor_lag_worst_seconds", "The worst of these.", counters.worst_lag
         )
         yield _gauge(
             "hapi_runner_uptime_seconds",

@@ -14,26 +14,26 @@ from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
 
-class TalkEnded(Exception):
+class ChannelClosed(Exception):
     """The other side closed, died, or said something that makes no sense."""
 
 
-class Talk(LineOnlyReceiver):
-    """`hear` gives the messages in order, one to each call; after the last one it errs with TalkEnded."""
+class HandoffChannel(LineOnlyReceiver):
+    """`receive` gives the messages in order, one to each call; after the last one it errs with ChannelClosed."""
 
     delimiter = b"\n"
     MAX_LENGTH = 65536
 
     def __init__(self) -> None:
-        self._heard: deque[dict[str, Any]] = deque()
+        self._received: deque[dict[str, Any]] = deque()
         self._waiting: deque[Deferred[dict[str, Any]]] = deque()
         self._ended: str | None = None
 
-    def hear(self) -> Deferred[dict[str, Any]]:
-        if self._heard:
-            return succeed(self._heard.popleft())
+    def receive(self) -> Deferred[dict[str, Any]]:
+        if self._received:
+            return succeed(self._received.popleft())
         if self._ended is not None:
-            return fail(TalkEnded(self._ended))
+            return fail(ChannelClosed(self._ended))
         waiting: Deferred[dict[str, Any]] = Deferred(self._forget)
         self._waiting.append(waiting)
         return waiting
@@ -42,7 +42,7 @@ class Talk(LineOnlyReceiver):
         if waiting in self._waiting:
             self._waiting.remove(waiting)
 
-    def say(self, word: str, **more: Any) -> None:
+    def send(self, word: str, **more: Any) -> None:
         """Send a message; nothing happens when the other side is gone."""
         if self._ended is None and self.transport is not None:
             self.sendLine(msgspec.json.encode({"word": word, **more}))  # type: ignore[no-untyped-call]
@@ -53,16 +53,16 @@ class Talk(LineOnlyReceiver):
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             message = None
         if not isinstance(message, dict) or not isinstance(message.get("word"), str):
-            self.end("it said something that makes no sense")
+            self.close("it said something that makes no sense")
         elif self._waiting:
             self._waiting.popleft().callback(message)
         else:
-            self._heard.append(message)
+            self._received.append(message)
 
     def lineLengthExceeded(self, line: bytes) -> None:
-        self.end("it said something without end")
+        self.close("it said something without end")
 
-    def end(self, reason: str = "we closed") -> None:
+    def close(self, reason: str = "we closed") -> None:
         """No more words either way."""
         self._over(reason)
         if self.transport is not None:
@@ -76,23 +76,23 @@ class Talk(LineOnlyReceiver):
             self._ended = reason
             waiting, self._waiting = self._waiting, deque()
             for each in waiting:
-                each.errback(TalkEnded(reason))
+                each.errback(ChannelClosed(reason))
 
 
 class _Only(Factory):
     noisy = False
 
-    def __init__(self, talk: Talk) -> None:
-        self._talk = talk
+    def __init__(self, channel: HandoffChannel) -> None:
+        self._channel = channel
 
-    def buildProtocol(self, addr: object) -> Talk:
-        return self._talk
+    def buildProtocol(self, addr: object) -> HandoffChannel:
+        return self._channel
 
 
-def talk_on(reactor: Any, descriptor: int) -> Talk:
-    """A Talk over that end of a socket pair, which is ours from now on."""
+def open_channel(reactor: Any, descriptor: int) -> HandoffChannel:
+    """A HandoffChannel over that end of a socket pair, which is ours from now on."""
     os.set_blocking(descriptor, False)
-    talk = Talk()
-    reactor.adoptStreamConnection(descriptor, socket.AF_UNIX, _Only(talk))
+    channel = HandoffChannel()
+    reactor.adoptStreamConnection(descriptor, socket.AF_UNIX, _Only(channel))
     os.close(descriptor)  # the reactor has a copy
-    return talk
+    return channel

@@ -1,6 +1,6 @@
 """From build to build: watches what is installed, lets a replacement take over, or came up as one. One for each runner.
 
-The old side's protocol is in handoff.py and what it does to the runner in predecessor.py; the new side is heir.py.
+The old side's protocol is in handoff.py and what it does to the runner in predecessor.py; the new side is incoming.py.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from twisted.python.failure import Failure
 
 from hapi.build import Build, Installation
 from hapi.process import IProcesses
-from hapi.runner.handoff.descriptors import Heirlooms, Inheritance, OwnStart
-from hapi.runner.handoff.incoming import Heir
+from hapi.runner.handoff.descriptors import HandoverDescriptors, InheritedDescriptors, StartCommand
+from hapi.runner.handoff.incoming import IncomingHandoff
 from hapi.runner.handoff.predecessor import Predecessor
 from hapi.runner.handoff.predecessor import Runner as Replaced
-from hapi.runner.handoff.upgrade import BuildWatch, Pace
+from hapi.runner.handoff.upgrade import BuildWatch, UpgradeThrottle
 from hapi.runner.storage.journal import RecordEvent
-from hapi.runner.storage.state_file import fingerprint
+from hapi.runner.storage.state_file import identity_digest
 from hapi.runner.supervision.supervisor import Supervision, notify
 
 if TYPE_CHECKING:
-    from hapi.runner.handoff.outgoing import Handoff, Outcome
+    from hapi.runner.handoff.outgoing import Outcome, OutgoingHandoff
     from hapi.runner.handoff.replacement import IReplacement
     from hapi.runner.lock.home_lock import RunnerLock
 
-LEARN_AFTER = 3.0  # seconds after the start at which the running build is looked at, unless somebody asks before
+LOAD_BUILD_DELAY = 3.0  # seconds after the start at which the running build is looked at, unless somebody asks before
 RESTART = 75  # exit code: please start me again
 EMBEDDED = Supervision("none", "the program that it is part of")
 
@@ -49,37 +49,39 @@ class Runner(Replaced, Protocol):
 
 
 @define(eq=False)
-class Succession:
+class HandoffCoordinator:
     """`start`: how to start this program again; without it nothing can. `made` stands in for the real replacement in tests."""
 
     _clock: Any
     _processes: IProcesses
     supervision: Supervision = EMBEDDED
-    _start: OwnStart | None = None
-    inheritance: Inheritance | None = None
+    _start: StartCommand | None = None
+    inherited: InheritedDescriptors | None = None
     _watch: BuildWatch = Factory(
         lambda self: BuildWatch(self._clock, Installation()), takes_self=True
     )
-    _make: Callable[[Heirlooms], IReplacement] | None = None
+    _make: Callable[[HandoverDescriptors], IReplacement] | None = None
     _ask: Callable[[], Deferred[Mapping[str, Any]]] | None = None
     _now: Callable[[], float] = time.time
-    pace: Pace = field(init=False)
+    throttle: UpgradeThrottle = field(init=False)
     handed_over_to: int | None = None
     last_failure: dict[str, Any] | None = None
-    waits_for: str | None = None  # why a build that is due does not run yet
+    postponed_because: str | None = None  # why a build that is due does not run yet
     _runner: Runner = field(init=False)
     _old: Predecessor = field(init=False)
-    _heir: Heir | None = None
-    _handoff: Handoff | None = None
+    _incoming: IncomingHandoff | None = None
+    _handoff: OutgoingHandoff | None = None
     _leaving: bool = False
     _others: set[int] = field(factory=set)
     log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        self.pace = Pace(self._clock)
-        if self.inheritance is not None:
-            self._others.add(self.inheritance.predecessor)
-            self._heir = Heir(self._clock, self._processes, self.inheritance, self._forsaken)
+        self.throttle = UpgradeThrottle(self._clock)
+        if self.inherited is not None:
+            self._others.add(self.inherited.predecessor)
+            self._incoming = IncomingHandoff(
+                self._clock, self._processes, self.inherited, self._on_abandoned
+            )
 
     def attach(self, runner: Runner) -> None:
         self._runner = runner
@@ -88,46 +90,46 @@ class Succession:
             self._processes,
             runner,
             self._start,
-            lambda: self.pace,
+            lambda: self.throttle,
             self._make,
             self._ask,
         )
 
-    def knows(self, pid: int) -> bool:
+    def is_peer(self, pid: int) -> bool:
         """Whether that process is, or was, the other side of a hand-off."""
         return pid in self._others
 
     # --- as the one that replaces
 
     @property
-    def silent(self) -> bool:
+    def leaves_silently(self) -> bool:
         """Whether we leave without a word to the hub and without touching a file: another runner of this home goes on."""
-        on_probation = self._heir is not None and not self._heir.confirmed
+        on_probation = self._incoming is not None and not self._incoming.confirmed
         return on_probation or self.handed_over_to is not None
 
-    async def inherit(self, lock: RunnerLock) -> None:
+    async def take_over(self, lock: RunnerLock) -> None:
         """Nothing unless we are a replacement: say that we are ready, wait for our turn, take the lock over."""
-        if self._heir is not None:
-            self.pace = Pace.after(self._clock, await self._heir.inherit(lock))
+        if self._incoming is not None:
+            self.throttle = UpgradeThrottle.after(self._clock, await self._incoming.take_over(lock))
 
-    def _forsaken(self) -> None:
+    def _on_abandoned(self) -> None:
         self._runner.retire("exception", 1)
 
-    def could_not_come_up(self, reason: Failure) -> None:
-        if self._heir is not None:
-            self._heir.could_not_come_up(reason)
+    def startup_failed(self, reason: Failure) -> None:
+        if self._incoming is not None:
+            self._incoming.startup_failed(reason)
 
     # --- leaving
 
     async def leave(self, source: str) -> None:
         """First of all: a replacement that is coming up goes, or, when we are it, the old runner hears that we were stopped."""
         self._leaving = self._old.leaving = True
-        if self._heir is not None:
-            self._heir.leave(source)
+        if self._incoming is not None:
+            self._incoming.leave(source)
         if self._handoff is not None:
             await self._handoff.abandon()
 
-    def stopped_again(self) -> None:
+    def stop_replacement(self) -> None:
         """A signal while we retire: whoever sent it meant the runner, and that is another process by now."""
         if (
             self.handed_over_to is not None
@@ -139,26 +141,26 @@ class Succession:
     # --- as the one that is replaced
 
     @property
-    def under_way(self) -> bool:
+    def in_progress(self) -> bool:
         """A hand-off is going on: files may be another's for a moment."""
         return self._handoff is not None
 
-    def look(self) -> None:
+    def check_for_upgrade(self) -> None:
         """See whether another build is installed, and do what is to be done then. Called by each beat."""
         if self._leaving or self._handoff is not None or self._runner.options.handoff_disabled:
             return
-        build = self._watch.look()
+        build = self._watch.check()
         if build is None:
-            self.waits_for = None
+            self.postponed_because = None
             if self._watch.confirming and self.supervision.mode != "none":
-                self._runner.after(self._watch.confirm, self.look)
+                self._runner.after(self._watch.confirm, self.check_for_upgrade)
             return
-        before, self.waits_for = self.waits_for, self._hindrance()
-        if self.waits_for is not None:
-            if self.waits_for != before:
+        before, self.postponed_because = self.postponed_because, self._hindrance()
+        if self.postponed_because is not None:
+            if self.postponed_because != before:
                 self.log.warn(
                     "Another build is installed and does not run yet: {reason}",
-                    reason=self.waits_for,
+                    reason=self.postponed_because,
                 )
         elif self.supervision.mode == "restart":
             self.log.info("Another build is installed: {by} is to start it", by=self.supervision.by)
@@ -185,10 +187,10 @@ class Succession:
             return "a replacement could not show that it works: the hub is away"
         if self._runner.sessions.drain.is_temporary:
             return "this runner is drained for a restart (`hapi runner resume` ends it)"
-        return self.pace.hindrance()
+        return self.throttle.hindrance()
 
     def _begin(self, build: Build) -> None:
-        from hapi.runner.handoff.outgoing import Handoff
+        from hapi.runner.handoff.outgoing import OutgoingHandoff
 
         self.log.info(
             "Another build is installed ({version}, {digest}): handing over",
@@ -198,7 +200,7 @@ class Succession:
         self._runner.record_event(
             "handoff-began", pid=os.getpid(), version=build.version, digest=build.digest
         )
-        self._handoff = Handoff(
+        self._handoff = OutgoingHandoff(
             self._clock,
             self._old,
             self._old.start_replacement,
@@ -238,7 +240,7 @@ class Succession:
             case Failed(reason):
                 self._runner.record_event("handoff-failed", reason=reason, **pids)
                 self._handoff = None
-                self.pace.failed()
+                self.throttle.failed()
                 self.last_failure = {"reason": reason, "at": int(self._now() * 1000)}
                 self.log.error(
                     "The hand-off failed and this runner serves on: {reason}", reason=reason
@@ -254,11 +256,11 @@ class Succession:
     # --- telling
 
     @property
-    def restarted_by_another(self) -> bool:
+    def restarted_by_supervisor(self) -> bool:
         """Whether somebody starts us again when we end with 75."""
         return self.supervision.mode in ("restart", "notify")
 
-    def learn(self) -> None:
+    def load_running_build(self) -> None:
         """Read the running build while it is the installed one, and load from it what a hand-off needs: not from the next."""
         self._watch.running()
         if self.supervision.mode in ("self", "notify"):
@@ -278,15 +280,15 @@ class Succession:
             if running is not None
             else None,
             "current": current,
-            "identity": fingerprint(options.access, options.machine_id),
+            "identity": identity_digest(options.access, options.machine_id),
             "handoff": {
                 "mode": "disabled" if options.handoff_disabled else self.supervision.mode,
                 "restartedBy": self.supervision.by,
-                "underWay": self.under_way,
+                "underWay": self.in_progress,
                 "waitsFor": None if current else self._why_not(options.handoff_disabled),
                 "lastFailure": self.last_failure,
-                "nextTryIn": self.pace.next_try_in(),
-                "off": self.pace.off,
+                "nextTryIn": self.throttle.next_try_in(),
+                "off": self.throttle.off,
             },
         }
 
@@ -295,10 +297,12 @@ class Succession:
             return "HAPI_DISABLE_VERSION_HANDOFF=1"
         if self.supervision.mode == "none":
             return f"restarts are the business of {self.supervision.by}"
-        return self.waits_for
+        return self.postponed_because
 
 
-def part_of(reactor: Any, owner: str, environ: Mapping[str, str] | None = None) -> Succession:
+def embedded_coordinator(
+    reactor: Any, owner: str, environ: Mapping[str, str] | None = None
+) -> HandoffCoordinator:
     """That of a runner in a program with other services or another start than ours: it never replaces itself.
 
     With `environ` the program has nothing but the runner in it, and a supervisor that the environment tells of may be asked
@@ -308,7 +312,7 @@ def part_of(reactor: Any, owner: str, environ: Mapping[str, str] | None = None) 
     from hapi.runner.supervision.supervisor import supervision
 
     found = supervision(environ) if environ is not None else Supervision()
-    return Succession(
+    return HandoffCoordinator(
         reactor,
         SystemProcesses(reactor),
         Supervision(
@@ -317,16 +321,16 @@ def part_of(reactor: Any, owner: str, environ: Mapping[str, str] | None = None) 
     )
 
 
-def succession_of(
+def program_coordinator(
     reactor: Any,
     environ: Mapping[str, str],
-    start: OwnStart,
-    inheritance: Inheritance | None,
+    start: StartCommand,
+    inherited: InheritedDescriptors | None,
     detached: bool,
-) -> Succession:
+) -> HandoffCoordinator:
     """That of a program that is a runner and nothing else."""
     from hapi.process import SystemProcesses
     from hapi.runner.supervision.supervisor import in_foreground, supervision
 
     found = supervision(environ, detached=detached, terminal=in_foreground())
-    return Succession(reactor, SystemProcesses(reactor), found, start, inheritance)
+    return HandoffCoordinator(reactor, SystemProcesses(reactor), found, start, inherited)

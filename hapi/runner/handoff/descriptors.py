@@ -1,6 +1,6 @@
 """The new side of a hand-off: what a starting runner inherits from the one it is to replace, and the proof that it did.
 
-The environment names descriptors: the locked `runner.lock`, the two listeners, a socket to talk on. Words in an environment are
+The environment names descriptors: the locked `runner.lock`, the two listeners, a socket to channel on. Words in an environment are
 worth nothing by themselves; a start whose descriptors are not what they should be is a start like any other.
 """
 
@@ -26,7 +26,7 @@ log = Logger()
 
 
 @frozen
-class OwnStart:
+class StartCommand:
     """How this program was started: with that it is started again. To be captured before anything is changed."""
 
     argv: tuple[str, ...]
@@ -34,7 +34,7 @@ class OwnStart:
     environment: Mapping[str, str] = field(repr=False)
 
     @classmethod
-    def capture(cls, environ: Mapping[str, str] = os.environ) -> OwnStart:
+    def capture(cls, environ: Mapping[str, str] = os.environ) -> StartCommand:
         try:
             cwd: str | None = os.getcwd()
         except OSError:
@@ -43,7 +43,7 @@ class OwnStart:
 
 
 @frozen
-class Heirlooms:
+class HandoverDescriptors:
     """The descriptors to be inherited."""
 
     lock: int
@@ -52,19 +52,19 @@ class Heirlooms:
 
 
 @define(eq=False)
-class Inheritance:
+class InheritedDescriptors:
     """Descriptors that came from process `predecessor`. All are ours and none goes on to a session."""
 
     predecessor: int
     lock: int
     tcp: int
     unix: int  # NONE: it had no unix socket
-    talk: int
+    channel: int
     token: str | None = None  # of the control API, so that callers' tokens stay good
     ages: list[float] = field(factory=list)  # of earlier hand-offs, in seconds
 
 
-def take_inheritance(environ: MutableMapping[str, str]) -> tuple[str, str] | None:
+def take_handoff_environment(environ: MutableMapping[str, str]) -> tuple[str, str] | None:
     """Take the hand-off's words out of `environ`, so that no session sees them; None when there are none."""
     pid, descriptors = environ.pop(FROM_PID, None), environ.pop(DESCRIPTORS, None)
     if pid is None or descriptors is None:
@@ -73,14 +73,14 @@ def take_inheritance(environ: MutableMapping[str, str]) -> tuple[str, str] | Non
     return pid, descriptors
 
 
-def prove(words: tuple[str, str] | None, home: Home) -> Inheritance | None:
-    """The inheritance that `words` promise, None when it is not there (faults.md H12). Never raises."""
+def verify_inherited(words: tuple[str, str] | None, home: Home) -> InheritedDescriptors | None:
+    """The inherited that `words` promise, None when it is not there (faults.md H12). Never raises."""
     if words is None:
         return None
     try:
         pid = int(words[0])
-        lock, tcp, unix, talk = (int(word) for word in words[1].split(","))
-        found = Inheritance(pid, lock, tcp, unix, talk)
+        lock, tcp, unix, channel = (int(word) for word in words[1].split(","))
+        found = InheritedDescriptors(pid, lock, tcp, unix, channel)
     except ValueError:
         wrong: str | None = "the words make no sense"
     else:
@@ -88,7 +88,7 @@ def prove(words: tuple[str, str] | None, home: Home) -> Inheritance | None:
     if wrong is not None:
         log.warn("{name} is ignored: {reason}", name=FROM_PID, reason=wrong)
         return None
-    for descriptor in (lock, tcp, unix, talk):
+    for descriptor in (lock, tcp, unix, channel):
         if descriptor != NONE:
             os.set_inheritable(descriptor, False)
     for descriptor in (tcp, unix):
@@ -99,10 +99,10 @@ def prove(words: tuple[str, str] | None, home: Home) -> Inheritance | None:
     return found
 
 
-def _what_is_wrong(found: Inheritance, home: Home) -> str | None:
+def _what_is_wrong(found: InheritedDescriptors, home: Home) -> str | None:
     if found.predecessor <= 1 or found.predecessor == os.getpid():
         return f"{found.predecessor} is nobody's predecessor"
-    given = [found.lock, found.tcp, found.unix, found.talk]
+    given = [found.lock, found.tcp, found.unix, found.channel]
     if (
         any(
             descriptor < 3 for descriptor in given if descriptor != NONE or descriptor != found.unix
@@ -117,8 +117,8 @@ def _what_is_wrong(found: Inheritance, home: Home) -> str | None:
             found.unix != NONE and not _listens(found.unix, socket.AF_UNIX)
         ):
             return "the listeners were not handed over"
-        if not stat.S_ISSOCK(os.fstat(found.talk).st_mode):
-            return "there is nobody to talk to"
+        if not stat.S_ISSOCK(os.fstat(found.channel).st_mode):
+            return "there is nobody to channel to"
     except (OSError, ValueError, OverflowError) as error:
         return f"the descriptors are not there: {error}"
     return None
@@ -156,9 +156,11 @@ def _listens(descriptor: int, family: int) -> bool:
         return family != socket.AF_INET or listener.getsockname()[0] == "127.0.0.1"
 
 
-def words_for(predecessor: int, lock: int, tcp: int, unix: int, talk: int) -> dict[str, str]:
+def handoff_environment(
+    predecessor: int, lock: int, tcp: int, unix: int, channel: int
+) -> dict[str, str]:
     """The environment that tells a replacement what it inherits."""
-    return {FROM_PID: str(predecessor), DESCRIPTORS: f"{lock},{tcp},{unix},{talk}"}
+    return {FROM_PID: str(predecessor), DESCRIPTORS: f"{lock},{tcp},{unix},{channel}"}
 
 
 def seen(value: Any) -> list[float]:

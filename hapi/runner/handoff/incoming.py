@@ -12,84 +12,84 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from hapi.process import IProcesses
-from hapi.runner.handoff.descriptors import Inheritance, seen
+from hapi.runner.handoff.descriptors import InheritedDescriptors, seen
 
 if TYPE_CHECKING:
-    from hapi.runner.handoff.channel import Talk
+    from hapi.runner.handoff.channel import HandoffChannel
     from hapi.runner.lock.home_lock import RunnerLock
 
 SEE_IT_GO = 1.0  # seconds until a predecessor whose socket closed is gone
 
 
-class PredecessorStays(Exception):
+class OutgoingRunnerStays(Exception):
     """The old runner neither handed over nor went."""
 
 
 @define(eq=False)
-class Heir:
-    """A runner that came up to replace another. `_forsaken` hears when the old one goes on after all."""
+class IncomingHandoff:
+    """A runner that came up to replace another. `_on_abandoned` hears when the old one goes on after all."""
 
     _clock: Any
     _processes: IProcesses
-    _inheritance: Inheritance
-    _forsaken: Callable[[], object]
+    _inherited: InheritedDescriptors
+    _on_abandoned: Callable[[], object]
     confirmed: bool = (
         False  # the home is ours; until then lock, state and socket files are not ours to remove
     )
-    _talk: Talk | None = None
+    _channel: HandoffChannel | None = None
     _leaving: bool = False
     log = Logger()
 
-    async def inherit(self, lock: RunnerLock) -> list[float]:
-        """Take the lock over when it is our turn; the ages of earlier hand-offs. Raises PredecessorStays."""
-        from hapi.runner.handoff.channel import TalkEnded, talk_on
+    async def take_over(self, lock: RunnerLock) -> list[float]:
+        """Take the lock over when it is our turn; the ages of earlier hand-offs. Raises OutgoingRunnerStays."""
+        from hapi.runner.handoff.channel import ChannelClosed, open_channel
 
         ages: list[float] = []
-        lock.inherit(self._inheritance.lock)
-        self._talk = talk_on(self._clock, self._inheritance.talk)
-        self._talk.say("ready")
+        lock.adopt(self._inherited.lock)
+        self._channel = open_channel(self._clock, self._inherited.channel)
+        self._channel.send("ready")
         try:
-            message = await self._talk.hear()
-        except TalkEnded:
+            message = await self._channel.receive()
+        except ChannelClosed:
             await self._see_it_go()
         else:
             token = message.get("token")
-            self._inheritance.token = token if isinstance(token, str) and token else None
+            self._inherited.token = token if isinstance(token, str) and token else None
             ages = seen(message.get("ages"))
-            waiting = Deferred.fromCoroutine(self._await_confirmation(self._talk))
+            waiting = Deferred.fromCoroutine(self._await_confirmation(self._channel))
             waiting.addErrback(
                 lambda reason: self.log.failure("Waiting for the old runner failed", reason)
             )
-        lock.take_over()
+        lock.replace_owner()
         return ages
 
-    async def _await_confirmation(self, talk: Talk) -> None:
-        from hapi.runner.handoff.channel import TalkEnded
+    async def _await_confirmation(self, channel: HandoffChannel) -> None:
+        from hapi.runner.handoff.channel import ChannelClosed
 
         try:
-            await talk.hear()
-        except TalkEnded:
+            await channel.receive()
+        except ChannelClosed:
             if self._leaving:
                 return
             try:
                 await self._see_it_go()
-            except PredecessorStays as error:
+            except OutgoingRunnerStays as error:
                 self.log.error("{reason}", reason=str(error))
-                self._forsaken()
+                self._on_abandoned()
             return
         self._confirm("The old runner has given us this home")
-        talk.say("mine")
+        channel.send("mine")
 
     async def _see_it_go(self) -> None:
-        """It closed without a word: killed in the middle. Then what we inherited is ours. Raises PredecessorStays."""
-        before = self._processes.identify(self._inheritance.predecessor)
+        """It closed without a word: killed in the middle. Then what we inherited is ours. Raises OutgoingRunnerStays."""
+        before = self._processes.identify(self._inherited.predecessor)
         if (
             before is not None and before.pid == os.getppid()
         ):  # if it were gone we had another parent
             try:
                 await self._processes.when_exited(before).addTimeout(SEE_IT_GO, self._clock)
             except (TimeoutError, CancelledError):
-                raise PredecessorStays(
+                raise OutgoingRunnerStays(
                     f"process {before.pid} did not hand this home over"
                 ) from None
         self._confirm("The old runner died while it handed over; its home is ours")
@@ -98,15 +98,15 @@ class Heir:
         self.confirmed = True
         self.log.info(words)
 
-    def could_not_come_up(self, reason: Failure) -> None:
+    def startup_failed(self, reason: Failure) -> None:
         """Tell the old runner why we end."""
-        if self._talk is not None and not self.confirmed:
-            self._talk.say("failed", reason=reason.getErrorMessage()[:500])
+        if self._channel is not None and not self.confirmed:
+            self._channel.send("failed", reason=reason.getErrorMessage()[:500])
 
     def leave(self, source: str) -> None:
         """While it is not ours: the old runner hears that we were stopped."""
         self._leaving = True
-        if self._talk is not None and not self.confirmed:
+        if self._channel is not None and not self.confirmed:
             if source != "exception":
-                self._talk.say("leaving", reason=source)
-            self._talk.end()
+                self._channel.send("leaving", reason=source)
+            self._channel.close()

@@ -25,7 +25,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from hapi.runner.handoff.channel import TalkEnded
+from hapi.runner.handoff.channel import ChannelClosed
 from hapi.runner.handoff.replacement import IReplacement, ReplacementNotStarted
 
 PATIENCE = 30.0  # seconds for all of it
@@ -44,7 +44,7 @@ class Expected:
     session_command: tuple[str, ...]
     hub: str
     machine_id: str
-    identity: str  # of hub, token and headers, see succession.fingerprint
+    identity: str  # of hub, token and headers, see handoff.identity_digest
     port: int
 
 
@@ -124,16 +124,16 @@ Outcome = Done | Failed | Stopped
 class Predecessor(Protocol):
     """What the hand-off asks of the runner that is to be replaced."""
 
-    async def fall_quiet(self) -> None:
+    async def quiesce(self) -> None:
         """Finish what is begun and accept nobody new."""
 
-    def baton(self) -> Mapping[str, Any]:
+    def handover_data(self) -> Mapping[str, Any]:
         """What the replacement must know."""
 
     async def ask(self) -> Mapping[str, Any]:
         """Ask the control socket for its status; raises anything while nobody answers."""
 
-    def serve_again(self, other: int) -> None:
+    def resume(self, other: int) -> None:
         """Be as before: our pid and state on the disk, accepting. `other` may have written its own pid."""
 
 
@@ -146,7 +146,7 @@ class _End(Exception):
 
 
 @define(eq=False)
-class Handoff:
+class OutgoingHandoff:
     """One try. `run` gives its outcome and never raises; `abandon` ends it because we are leaving."""
 
     _clock: IReactorTime
@@ -187,12 +187,12 @@ class Handoff:
         self._doing = "did not come up"
         await self._hear(replacement, "ready")
         self._doing = "could not be made room for"
-        await self._within(replacement, self._runner.fall_quiet())
-        replacement.talk.say("go", **self._runner.baton())
+        await self._within(replacement, self._runner.quiesce())
+        replacement.channel.send("go", **self._runner.handover_data())
         self._doing = "did not answer on the control socket"
         await self._within(replacement, self._await_answer(replacement))
         self._doing = "did not take over"
-        replacement.talk.say("yours")
+        replacement.channel.send("yours")
         await self._hear(replacement, "mine")
         self.handed_over = True
         return Done(replacement.pid)
@@ -224,7 +224,7 @@ class Handoff:
 
     async def _hear(self, replacement: IReplacement, word: str) -> None:
         async def wait() -> None:
-            message = await replacement.talk.hear()
+            message = await replacement.channel.receive()
             if message["word"] != word:
                 raise _End(_unexpected(message))
 
@@ -244,7 +244,7 @@ class Handoff:
             raise self._late()
         if first == 1:
             raise _End(await self._last_words(replacement, result))
-        if isinstance(result, TalkEnded):
+        if isinstance(result, ChannelClosed):
             raise _End(await self._last_words(replacement, str(result)))
         if result is not None:
             raise result
@@ -252,8 +252,8 @@ class Handoff:
     async def _last_words(self, replacement: IReplacement, how: str) -> Outcome:
         """It ended: how, and what it said before."""
         try:
-            message = await replacement.talk.hear().addTimeout(0.2, self._clock)
-        except (TalkEnded, TimeoutError):
+            message = await replacement.channel.receive().addTimeout(0.2, self._clock)
+        except (ChannelClosed, TimeoutError):
             ended = (
                 replacement.ended.when_fired()
                 .addTimeout(0.2, self._clock)
@@ -274,7 +274,7 @@ class Handoff:
             )
         except Exception:
             self.log.failure("The replacement could not be ended")
-        self._runner.serve_again(replacement.pid)
+        self._runner.resume(replacement.pid)
 
     async def abandon(self) -> None:
         """We are asked to stop: the replacement goes first, and what it wrote is ours again, to be removed in order."""

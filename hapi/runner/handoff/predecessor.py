@@ -12,11 +12,11 @@ from twisted.internet.task import deferLater
 from hapi.process import IProcesses
 from hapi.protocol.spawn import SpawnRefused
 from hapi.runner.config.options import RunnerOptions
-from hapi.runner.handoff.descriptors import Heirlooms, OwnStart
-from hapi.runner.handoff.upgrade import Pace
-from hapi.runner.storage.disk import rest
-from hapi.runner.storage.journal import read_back
-from hapi.runner.storage.state_file import fingerprint
+from hapi.runner.handoff.descriptors import HandoverDescriptors, StartCommand
+from hapi.runner.handoff.upgrade import UpgradeThrottle
+from hapi.runner.storage.disk import flush
+from hapi.runner.storage.journal import read_journal
+from hapi.runner.storage.state_file import identity_digest
 
 if TYPE_CHECKING:
     from hapi.build import Build
@@ -61,9 +61,9 @@ class Predecessor:
     _clock: Any
     _processes: IProcesses
     _runner: Runner
-    _start: OwnStart | None
-    _pace: Callable[[], Pace]
-    _make: Callable[[Heirlooms], IReplacement] | None = None
+    _start: StartCommand | None
+    _pace: Callable[[], UpgradeThrottle]
+    _make: Callable[[HandoverDescriptors], IReplacement] | None = None
     _ask: Callable[[], Deferred[Mapping[str, Any]]] | None = None
     leaving: bool = False
 
@@ -74,10 +74,10 @@ class Predecessor:
         parts = self._runner.parts()
         if parts.lock is None or parts.listeners is None or self._start is None:
             raise ReplacementNotStarted("the control port is closed")
-        heirlooms = Heirlooms(parts.lock.descriptor, *parts.listeners.descriptors())
+        descriptors = HandoverDescriptors(parts.lock.descriptor, *parts.listeners.descriptors())
         if self._make is not None:
-            return self._make(heirlooms)
-        return start_replacement(self._clock, self._processes, self._start, heirlooms)
+            return self._make(descriptors)
+        return start_replacement(self._clock, self._processes, self._start, descriptors)
 
     def expected(self, build: Build, pid: int) -> Expected:
         from hapi.runner.handoff.outgoing import Expected
@@ -92,13 +92,13 @@ class Predecessor:
             session_command=tuple(options.session_command),
             hub=options.access.url,
             machine_id=options.machine_id,
-            identity=fingerprint(options.access, options.machine_id),
+            identity=identity_digest(options.access, options.machine_id),
             port=listeners.port if listeners is not None else 0,
         )
 
     # --- what the hand-off asks of us
 
-    async def fall_quiet(self) -> None:
+    async def quiesce(self) -> None:
         parts, spawner, admission = (
             self._runner.parts(),
             self._runner.sessions.spawner,
@@ -119,14 +119,14 @@ class Predecessor:
             parts.site.parting = True
             while parts.site.busy:
                 await deferLater(self._clock, GLANCE)
-        await rest(self._runner.sessions.disk)
+        await flush(self._runner.sessions.disk)
         self._runner.sessions.children.deferred_ends = []  # from here on the replacement tells of ends
 
-    def baton(self) -> Mapping[str, Any]:
+    def handover_data(self) -> Mapping[str, Any]:
         state = self._runner.parts().state.value
         return {
             "token": state.control_token if state is not None else None,
-            "ages": self._pace().ages_for_successor(),
+            "ages": self._pace().success_ages(),
         }
 
     async def ask(self) -> Mapping[str, Any]:
@@ -137,12 +137,12 @@ class Predecessor:
         options = self._runner.options
         return await ControlClient(self._clock, options.home, options.environ).status()
 
-    def serve_again(self, other: int) -> None:
+    def resume(self, other: int) -> None:
         parts, sessions = self._runner.parts(), self._runner.sessions
         if parts.lock is not None:
-            parts.lock.take_back(other)
-        parts.state.write_again()
-        sessions.children.record_deferred_ends(read_back(sessions.options.home).tells)
+            parts.lock.reclaim(other)
+        parts.state.rewrite()
+        sessions.children.record_deferred_ends(read_journal(sessions.options.home).tells)
         if self.leaving:
             return
         sessions.spawner.closed_reason = None

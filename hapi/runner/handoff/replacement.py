@@ -16,8 +16,13 @@ from twisted.logger import Logger
 from hapi.attempts import ATTEMPT_VARIABLE
 from hapi.one_shot import OneShotObserver
 from hapi.process import IProcesses, ProcessIdentity
-from hapi.runner.handoff.channel import Talk, talk_on
-from hapi.runner.handoff.descriptors import NONE, Heirlooms, OwnStart, words_for
+from hapi.runner.handoff.channel import HandoffChannel, open_channel
+from hapi.runner.handoff.descriptors import (
+    NONE,
+    HandoverDescriptors,
+    StartCommand,
+    handoff_environment,
+)
 
 OLD_PID_VARIABLES = ("LISTEN_", "WATCHDOG_PID")  # they name our pid
 EXIT_TIMEOUT = 1.0  # seconds
@@ -30,7 +35,7 @@ class ReplacementNotStarted(Exception):
 class IReplacement(Protocol):
     """A started replacement, as far as the hand-off needs it."""
 
-    talk: Talk
+    channel: HandoffChannel
     ended: OneShotObserver[str]  # how it ended, in words
 
     @property
@@ -53,7 +58,7 @@ class Replacement:
     _processes: IProcesses
     _process: subprocess.Popen[bytes]
     _mark: str
-    talk: Talk
+    channel: HandoffChannel
     ended: OneShotObserver[str] = field(factory=OneShotObserver)
     _identity: ProcessIdentity | None = field(init=False)
     log = Logger()
@@ -91,7 +96,7 @@ class Replacement:
         return Deferred.fromCoroutine(self._end())
 
     async def _end(self) -> None:
-        self.talk.end()
+        self.channel.close()
         if self._identity is None:
             return
         if self._process.poll() is None:
@@ -110,7 +115,7 @@ class Replacement:
 
 
 def start_replacement(
-    reactor: Any, processes: IProcesses, start: OwnStart, heirlooms: Heirlooms
+    reactor: Any, processes: IProcesses, start: StartCommand, descriptors: HandoverDescriptors
 ) -> Replacement:
     """Start it. Raises ReplacementNotStarted."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -120,12 +125,12 @@ def start_replacement(
         for name, value in start.environment.items()
         if not name.startswith(OLD_PID_VARIABLES)
     }
-    environment |= words_for(
-        os.getpid(), heirlooms.lock, heirlooms.tcp, heirlooms.unix, theirs.fileno()
+    environment |= handoff_environment(
+        os.getpid(), descriptors.lock, descriptors.tcp, descriptors.unix, theirs.fileno()
     ) | {ATTEMPT_VARIABLE: mark}
     kept = [
         each
-        for each in (heirlooms.lock, heirlooms.tcp, heirlooms.unix, theirs.fileno())
+        for each in (descriptors.lock, descriptors.tcp, descriptors.unix, theirs.fileno())
         if each != NONE
     ]
     try:
@@ -147,4 +152,4 @@ def start_replacement(
         raise
     finally:
         theirs.close()
-    return Replacement(reactor, processes, process, mark, talk_on(reactor, ours.detach()))
+    return Replacement(reactor, processes, process, mark, open_channel(reactor, ours.detach()))

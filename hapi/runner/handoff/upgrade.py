@@ -37,7 +37,7 @@ class BuildWatch:
     confirm: float = field(factory=lambda: CONFIRM)
     _seen: tuple[Build, float] | None = None
 
-    def look(self) -> Build | None:
+    def check(self) -> Build | None:
         """The build that is due, None while there is none. `confirming` tells afterwards whether a second look would help."""
         found = self._changed()
         now = self._clock.seconds()
@@ -78,7 +78,7 @@ class BuildWatch:
 
 
 @define
-class Pace:
+class UpgradeThrottle:
     """At most three tries an hour, and five minutes of peace after one that failed. Seconds of the reactor's clock.
 
     Successes are handed on from runner to runner. Three of them within an hour, and yet another build: that is no upgrade but a
@@ -91,8 +91,8 @@ class Pace:
     off: str | None = None
 
     @classmethod
-    def after(cls, clock: IReactorTime, ages: Iterable[float]) -> Pace:
-        """The pace of a runner that came up by the last of the hand-offs that are `ages` seconds ago."""
+    def after(cls, clock: IReactorTime, ages: Iterable[float]) -> UpgradeThrottle:
+        """The throttle of a runner that came up by the last of the hand-offs that are `ages` seconds ago."""
         return cls(clock, [clock.seconds() - max(age, 0.0) for age in ages])
 
     def hindrance(self) -> str | None:
@@ -114,7 +114,7 @@ class Pace:
     def failed(self) -> None:
         self._failures.append(self._clock.seconds())
 
-    def ages_for_successor(self) -> list[float]:
+    def success_ages(self) -> list[float]:
         """What the replacement must know: hand-offs of the last hour, the one to it included, as seconds ago."""
         now = self._clock.seconds()
         return [round(now - at, 3) for at in self._successes if now - at < AN_HOUR] + [0.0]

@@ -50,7 +50,7 @@ class LockUnusable(Exception):
 
 
 @frozen
-class Busy:
+class FlockBusy:
     """Another process holds the flock."""
 
     pid: int | None
@@ -84,7 +84,7 @@ _renameat2 = _find_renameat2()
 
 
 @define(eq=False)
-class OurFile:
+class FlockFile:
     """`runner.lock`."""
 
     _home: Home
@@ -96,7 +96,7 @@ class OurFile:
     def path(self) -> Path:
         return self._home.runner_lock
 
-    def take(self) -> Busy | None:
+    def take(self) -> FlockBusy | None:
         """Try for the flock once; None when it is ours. Raises LockUnusable."""
         if self.is_locked:
             return None
@@ -107,7 +107,7 @@ class OurFile:
             fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             pid = self.owner().get("pid")
-            return Busy(pid if isinstance(pid, int) else None)
+            return FlockBusy(pid if isinstance(pid, int) else None)
         except OSError as error:
             self.close()
             reason = (
@@ -121,7 +121,7 @@ class OurFile:
             not self.is_ours_on_disk()
         ):  # deleted and made anew by somebody between our open and our lock
             self.close()
-            return Busy(None)
+            return FlockBusy(None)
         self.is_locked = True
         return None
 

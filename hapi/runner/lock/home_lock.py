@@ -17,9 +17,9 @@ from twisted.logger import Logger
 
 from hapi.home import Home, read_capped
 from hapi.process import IProcesses
-from hapi.runner.lock.flock import Busy, LockUnusable, OurFile, inode_at, inode_of, nothing
-from hapi.runner.lock.npm_lock import Lost, NpmFile
-from hapi.runner.lock.owner import YOUNG, Held, Judge, Unfinished
+from hapi.runner.lock.flock import FlockBusy, FlockFile, LockUnusable, inode_at, inode_of, nothing
+from hapi.runner.lock.npm_lock import NpmLockFile, RaceLost
+from hapi.runner.lock.owner import YOUNG, Held, OwnerInspector, Unfinished
 
 __all__ = ["HomeHeld", "LockUnusable", "RunnerLock", "Superseded"]
 
@@ -58,21 +58,21 @@ class RunnerLock:
     _version: str = ""
     _now: Callable[[], float] = time.time
     _step: Callable[[str], object] = nothing
-    _judge: Judge = field(init=False)
-    _ours: OurFile = field(init=False)
-    _npm: NpmFile = field(init=False)
+    _judge: OwnerInspector = field(init=False)
+    _ours: FlockFile = field(init=False)
+    _npm: NpmLockFile = field(init=False)
     _taken_at: float | None = None  # monotonic seconds at which both files were ours
     _directory: int = -1  # of the home, kept open: a home that is replaced is another one
     log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        self._judge = Judge(self._home, self._processes, self._now)
-        self._ours = OurFile(self._home, self._step)
-        self._npm = NpmFile(self._home, self._judge, self._step)
+        self._judge = OwnerInspector(self._home, self._processes, self._now)
+        self._ours = FlockFile(self._home, self._step)
+        self._npm = NpmLockFile(self._home, self._judge, self._step)
 
     # --- take
 
-    def begin(self) -> bool:
+    def try_acquire(self) -> bool:
         """Take both files now if nobody has them: True when they are ours. Waits for nothing and needs no reactor.
 
         For a program that wants to load the rest of itself while the lock settles; `acquire` must follow before anything
@@ -100,15 +100,15 @@ class RunnerLock:
             found = self._try_once()
             now = clock.seconds()
             match found:
-                case None | Lost():
+                case None | RaceLost():
                     held_until = max(held_until, now + GLANCE)
-                    if isinstance(found, Lost) and now >= unfinished_until:
+                    if isinstance(found, RaceLost) and now >= unfinished_until:
                         raise LockUnusable(self._npm.path, "other programs keep changing it")
-                    if isinstance(found, Lost):
+                    if isinstance(found, RaceLost):
                         await deferLater(
                             clock, 0.001
                         )  # whoever is faster each time does not keep the reactor from its work
-                case Busy(pid) | Held(pid):
+                case FlockBusy(pid) | Held(pid):
                     if now >= held_until:
                         raise HomeHeld(self._home, pid)
                     await deferLater(clock, GLANCE)
@@ -120,7 +120,7 @@ class RunnerLock:
                     held_until = now + PATIENCE
                     await deferLater(clock, GLANCE)
 
-    def _try_once(self) -> Busy | Held | Unfinished | Lost | None:
+    def _try_once(self) -> FlockBusy | Held | Unfinished | RaceLost | None:
         """Steps 1 to 5; None when both files are ours."""
         if self._taken_at is not None:
             return None
@@ -167,31 +167,31 @@ class RunnerLock:
         """That of the locked `runner.lock`: whoever inherits it holds the lock as well, for as long as one of both lives."""
         return self._ours.descriptor
 
-    def inherit(self, descriptor: int) -> None:
-        """`descriptor` came from the runner before us, with the lock; `take_over` is to follow."""
+    def adopt(self, descriptor: int) -> None:
+        """`descriptor` came from the runner before us, with the lock; `replace_owner` is to follow."""
         self._ours.descriptor, self._ours.is_locked = descriptor, True
         self._directory = os.open(self._home.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
-    def take_over(self) -> None:
+    def replace_owner(self) -> None:
         """Write our pid over that of the runner before us. `acquire` finds everything done. Raises LockUnusable."""
         try:
-            self._npm.put_over()
+            self._npm.replace()
         except OSError as error:
             raise LockUnusable(self._npm.path, f"it cannot be made: {error.strerror}") from error
         self._ours.describe(self._version)
         self._taken_at = time.monotonic() - SETTLE
 
-    def take_back(self, other: int) -> None:
-        """After a hand-off that failed: write our pid over that of `other`. What a third one wrote is left to the fence."""
+    def reclaim(self, other: int) -> None:
+        """After a hand-off that failed: write our pid over that of `other`. What a third one wrote is left to the verify_ownership."""
         try:
             there = self._npm.pid_in_place()
             if there in (None, other) or (there == os.getpid() and not self._npm.is_ours_on_disk()):
-                self._npm.put_over()
+                self._npm.replace()
             self._ours.describe(self._version)
         except (OSError, LockUnusable) as error:
             self.log.error("The lock cannot be written back: {reason}", reason=str(error))
 
-    def let_go(self) -> None:
+    def abandon(self) -> None:
         """Another process has what we had: close our descriptors and touch no file."""
         self._taken_at = None
         self._npm.close()
@@ -199,7 +199,7 @@ class RunnerLock:
 
     # --- keep
 
-    def fence(self) -> Literal["ours", "restored"] | Superseded:
+    def verify_ownership(self) -> Literal["ours", "restored"] | Superseded:
         """Whether the home still is ours; called by every beat. What somebody deleted is made again, once with a warning."""
         if not self._ours.is_locked or inode_at(self._home.path) != inode_of(self._directory):
             return Superseded(None)

@@ -17,23 +17,23 @@ from attrs import define, field, frozen
 
 from hapi.home import PRIVATE_FILE_MODE, Home
 from hapi.runner.lock.flock import LockUnusable, exchange, inode_at, inode_of, nothing, reading
-from hapi.runner.lock.owner import Held, Judge, Stale, Unfinished, pid_in
+from hapi.runner.lock.owner import Held, OwnerInspector, Stale, Unfinished, pid_in
 
 NO_EXCHANGE = frozenset((errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM))
 NO_LINKS = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES))
 
 
 @frozen
-class Lost:
+class RaceLost:
     """Somebody was faster between two steps: look again."""
 
 
 @define(eq=False)
-class NpmFile:
+class NpmLockFile:
     """`runner.state.json.lock`, for whoever holds the flock of `runner.lock`."""
 
     _home: Home
-    _judge: Judge
+    _judge: OwnerInspector
     _step: Callable[[str], object] = nothing
     descriptor: int = (
         -1
@@ -64,7 +64,7 @@ class NpmFile:
         with suppress(OSError):
             left.unlink()
 
-    def place(self) -> Held | Unfinished | Lost | None:
+    def place(self) -> Held | Unfinished | RaceLost | None:
         """Try once to put a file with our pid in place; None when it is there. Raises LockUnusable."""
         sibling = self.path.with_name(f"{self.path.name}.{os.getpid()}.{secrets.token_hex(4)}")
         try:
@@ -98,7 +98,7 @@ class NpmFile:
         os.write(self.descriptor, self._pid)
         os.fsync(self.descriptor)
 
-    def _create_without_links(self) -> Held | Unfinished | Lost | None:
+    def _create_without_links(self) -> Held | Unfinished | RaceLost | None:
         try:
             self._write(self.path)
         except FileExistsError:
@@ -108,8 +108,8 @@ class NpmFile:
         self._step("created")
         return None
 
-    def _replace(self, sibling: Path) -> Held | Unfinished | Lost | None:
-        """Judge the file in place, and take its place if it is stale."""
+    def _replace(self, sibling: Path) -> Held | Unfinished | RaceLost | None:
+        """OwnerInspector the file in place, and take its place if it is stale."""
         try:
             with reading(self.path) as judged:
                 self._step("judging")
@@ -119,14 +119,14 @@ class NpmFile:
                 self._step("judged stale")
                 return self._swap(sibling, judged.inode)
         except FileNotFoundError:
-            return Lost()
+            return RaceLost()
 
-    def _swap(self, sibling: Path, judged: tuple[int, int]) -> Lost | None:
+    def _swap(self, sibling: Path, judged: tuple[int, int]) -> RaceLost | None:
         """Exchange `sibling` with the file in place if that still is the `judged` one."""
         try:
             exchange(sibling, self.path)
         except FileNotFoundError:
-            return Lost()
+            return RaceLost()
         except OSError as error:
             if error.errno not in NO_EXCHANGE:
                 raise
@@ -144,31 +144,31 @@ class NpmFile:
             with suppress(FileExistsError):
                 os.link(sibling, self.path, follow_symlinks=False)
         self._step("exchanged back")
-        return Lost()
+        return RaceLost()
 
-    def _swap_in_two(self, sibling: Path, judged: tuple[int, int]) -> Lost | None:
+    def _swap_in_two(self, sibling: Path, judged: tuple[int, int]) -> RaceLost | None:
         """The same where names cannot be exchanged: for a moment the path is empty, and others may be faster."""
         aside = sibling.with_name(f"{sibling.name}.aside")
         try:
             os.rename(self.path, aside)
         except FileNotFoundError:
-            return Lost()
+            return RaceLost()
         self._step("set aside")
         try:
             if inode_at(aside) != judged:
                 with suppress(FileExistsError):
                     os.link(aside, self.path, follow_symlinks=False)
-                return Lost()
+                return RaceLost()
             try:
                 os.link(sibling, self.path, follow_symlinks=False)
             except FileExistsError:
-                return Lost()
+                return RaceLost()
             return None
         finally:
             with suppress(OSError):
                 aside.unlink()
 
-    def put_over(self) -> None:
+    def replace(self) -> None:
         """Replace whatever is there by a file with our pid in one step: the path is never empty. Raises OSError.
 
         For a hand-off alone: who was there knows and agrees.

@@ -38,7 +38,7 @@ class Unfinished:
 
 
 @frozen
-class Suspect:
+class OwnerFacts:
     """What can be known of the process that a lock names."""
 
     pid: int
@@ -59,24 +59,24 @@ def pid_in(content: bytes) -> int | None:
     return pid if 0 < pid < 1 << 31 else None
 
 
-def verdict(
+def judge_owner(
     pid: int | None,
-    suspect: Suspect | None,
+    suspect: OwnerFacts | None,
     *,
     mtime: float,
     now: float,
     uid: int,
     home: str,
-    family: frozenset[int],
+    own_pids: frozenset[int],
 ) -> Stale | Held | Unfinished:
-    """Judge a lock that names `pid` (None: nothing that makes sense) and was written at `mtime`; times are epoch seconds.
+    """OwnerInspector a lock that names `pid` (None: nothing that makes sense) and was written at `mtime`; times are epoch seconds.
 
-    `suspect` is the process of that pid, None if there is none; `family` our own pid, our parent's and our grandparent's: after
+    `suspect` is the process of that pid, None if there is none; `own_pids` our own pid, our parent's and our grandparent's: after
     a container restart the same small pids come round. Any process that may be this home's runner holds the lock.
     """
     if pid is None:
         return Unfinished() if abs(now - mtime) < YOUNG else Stale()
-    if pid in family or suspect is None or suspect.owner not in (None, uid):
+    if pid in own_pids or suspect is None or suspect.owner not in (None, uid):
         return Stale()
     if suspect.words is not None and not is_runner(suspect.words):
         return Stale()
@@ -93,7 +93,7 @@ def is_runner(words: tuple[str, ...]) -> bool:
     return "runner" in spread and "start-sync" in spread
 
 
-def family() -> frozenset[int]:
+def own_pids() -> frozenset[int]:
     """Our pid, our parent's and our grandparent's."""
     parent = read_stat(os.getppid())
     return frozenset(
@@ -102,8 +102,8 @@ def family() -> frozenset[int]:
 
 
 @frozen
-class Judge:
-    """Collects the facts for `verdict`."""
+class OwnerInspector:
+    """Collects the facts for `judge_owner`."""
 
     _home: Home
     _processes: IProcesses
@@ -112,14 +112,14 @@ class Judge:
 
     def of_lock(self, content: bytes, mtime: float) -> Stale | Held | Unfinished:
         pid = pid_in(content)
-        return verdict(
+        return judge_owner(
             pid,
             None if pid is None else self._suspect(pid),
             mtime=mtime,
             now=self._now(),
             uid=os.geteuid(),
             home=str(self._home.path),
-            family=family(),
+            own_pids=own_pids(),
         )
 
     def of_state(self) -> Held | None:
@@ -127,30 +127,30 @@ class Judge:
         pid, mtime = self._state()
         if pid is None or pid == os.getpid():
             return None
-        judged = verdict(
+        judged = judge_owner(
             pid,
             self._suspect(pid),
             mtime=mtime,
             now=self._now(),
             uid=os.geteuid(),
             home=str(self._home.path),
-            family=frozenset((os.getpid(),)),
+            own_pids=frozenset((os.getpid(),)),
         )
         return judged if isinstance(judged, Held) else None
 
-    def _suspect(self, pid: int) -> Suspect | None:
+    def _suspect(self, pid: int) -> OwnerFacts | None:
         identity = self._processes.identify(pid)
         if identity is None:
             return None
         words = self._processes.command_line(pid)
-        return Suspect(
+        return OwnerFacts(
             pid,
             self._processes.owner(pid),
             None if words is None else tuple(words),
             self._started_at(identity),
             _home_of(self._processes.environment(pid)),
             self._state()[0] == pid,
-            has_open(pid, self._home.runner_lock),
+            has_file_open(pid, self._home.runner_lock),
         )
 
     def _state(self) -> tuple[int | None, float]:
@@ -164,7 +164,7 @@ class Judge:
         return (int(found[1]) if found else None), mtime
 
 
-def has_open(pid: int, path: Path) -> bool:
+def has_file_open(pid: int, path: Path) -> bool:
     """Whether the process has that file open; False as well when it does not show."""
     try:
         wanted = path.stat()

@@ -31,7 +31,7 @@ from hapi.runner.config.options import RunnerOptions
 from hapi.runner.spawn.admission import Admission, Slot
 from hapi.runner.spawn.agents import AgentAvailability
 from hapi.runner.spawn.preparation import Prepared
-from hapi.runner.storage.disk import AtOnce, Disk
+from hapi.runner.storage.disk import Disk, SynchronousDisk
 from hapi.runner.storage.journal import RecordEvent, discard_event
 from hapi.runner.workspace.directories import prepare_directory
 from hapi.runner.workspace.worktrees import Worktrees
@@ -76,7 +76,7 @@ class Spawner:
     closed_reason: str | None = None  # why nothing is started any more
     pending: int = 0  # starts that have not been answered
     _now: Callable[[], float] = time.time
-    _disk: Disk = field(factory=AtOnce)
+    _disk: Disk = field(factory=SynchronousDisk)
     _starting: dict[str, Start] = field(factory=dict)  # session id → its start
     log = Logger()
 

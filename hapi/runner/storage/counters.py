@@ -32,7 +32,7 @@ def outcome_of(result: SpawnResult) -> str:
 
 
 @define
-class Tally:
+class Counters:
     _clock: IReactorTime
     spawns: Counter[str] = field(factory=Counter)
     connects: int = 0  # how often the hub took the link in
@@ -51,7 +51,7 @@ class Tally:
         if status.phase == "connected":
             self.connects += 1
 
-    def watch_lag(self, after: Callable[[float, Callable[[], object]], object]) -> None:
+    def measure_lag(self, after: Callable[[float, Callable[[], object]], object]) -> None:
         """Begin to measure how late timers come. `after(seconds, call)` must give up with the runner."""
         if self._watches_lag:
             return

@@ -25,7 +25,7 @@ class Disk(Protocol):
         """Fires with the result of `work`, or errs with what it raised; each work begins when the one before is over."""
 
 
-class AtOnce:
+class SynchronousDisk:
     """For a reactor without threads: a Clock, say."""
 
     def do(self, work: Callable[[], T]) -> Deferred[T]:
@@ -33,7 +33,7 @@ class AtOnce:
 
 
 @define(eq=False)
-class InTurn:
+class ThreadedDisk:
     """A thread that lives as long as there is something to do. It is no reason for the process to stay."""
 
     _reactor: IReactorFromThreads
@@ -66,10 +66,10 @@ class InTurn:
             )
 
 
-def disk_of(reactor: Any) -> Disk:
-    return InTurn(reactor) if IReactorFromThreads.providedBy(reactor) else AtOnce()
+def disk_for(reactor: Any) -> Disk:
+    return ThreadedDisk(reactor) if IReactorFromThreads.providedBy(reactor) else SynchronousDisk()
 
 
-async def rest(disk: Disk) -> None:
+async def flush(disk: Disk) -> None:
     """Until all that was begun is on the disk."""
     await disk.do(lambda: None)

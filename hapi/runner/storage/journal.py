@@ -51,7 +51,7 @@ def discard_event(event: str, ids: AttemptIds | None = None, **facts: Any) -> No
 
 
 @frozen
-class Told:
+class JournalFacts:
     """What the last lines of a journal tell of attempts, by their names."""
 
     since: float  # epoch seconds; what ended before is told by lines that were not read
@@ -63,7 +63,7 @@ class Told:
         return ended_at < self.since or attempt in self.ended
 
 
-def read_back(home: Home) -> Told:
+def read_journal(home: Home) -> JournalFacts:
     """Look what the journal tells: who was killed after an end and before its line leaves the line to the next runner."""
     lines = [
         *_last_lines(home.events.with_name(f"{home.events.name}.1")),
@@ -90,7 +90,7 @@ def read_back(home: Home) -> Told:
                 announced[told.attempt] = AttemptSession(
                     told.session, host_pid=told.pid, at=told.time
                 )
-    return Told(since, ended, stopped, announced)
+    return JournalFacts(since, ended, stopped, announced)
 
 
 class _Line(msgspec.Struct, frozen=True, rename="camel"):

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 
 from hapi.home import PRIVATE_FILE_MODE, Home, read_capped, write_atomically
 from hapi.protocol.machine import COMPATIBLE_VERSION
-from hapi.runner.storage.disk import AtOnce, Disk
+from hapi.runner.storage.disk import Disk, SynchronousDisk
 from hapi.settings import HubAccess
 
 
@@ -44,7 +44,7 @@ class RunnerState(Struct, frozen=True, rename="camel", omit_defaults=True):
     control_token: str | None = None
 
 
-def identity(access: HubAccess, machine_id: str) -> dict[str, Any]:
+def hub_identity(access: HubAccess, machine_id: str) -> dict[str, Any]:
     """The fields by which an npm program decides whether this runner is the one it wants."""
     found = {
         "started_with_api_url": access.url,
@@ -63,14 +63,14 @@ def identity(access: HubAccess, machine_id: str) -> dict[str, Any]:
     return found
 
 
-def fingerprint(access: HubAccess, machine_id: str) -> str:
+def identity_digest(access: HubAccess, machine_id: str) -> str:
     """The identity at the hub, comparable and telling nothing: hub, machine, hashes of token and headers."""
     return hashlib.sha256(
-        json.dumps(identity(access, machine_id), sort_keys=True).encode()
+        json.dumps(hub_identity(access, machine_id), sort_keys=True).encode()
     ).hexdigest()[:32]
 
 
-def as_npm_writes_it(now: float) -> str:
+def npm_timestamp(now: float) -> str:
     """A moment (epoch seconds) in the form of npm's state file, `11/20/2026, 11:22:00 AM`: for people only."""
     at = time.localtime(now)
     clock = (
@@ -79,7 +79,7 @@ def as_npm_writes_it(now: float) -> str:
     return f"{at.tm_mon}/{at.tm_mday}/{at.tm_year}, {clock}"
 
 
-def state_of_this_run(
+def own_runner_state(
     *,
     access: HubAccess,
     machine_id: str,
@@ -101,7 +101,7 @@ def state_of_this_run(
     return RunnerState(
         pid=os.getpid() if pid is None else pid,
         http_port=port,
-        start_time=as_npm_writes_it(now),
+        start_time=npm_timestamp(now),
         shared_codex_runtime=True,
         started_with_cli_version=COMPATIBLE_VERSION,
         started_with_argv=tuple(argv),
@@ -110,7 +110,7 @@ def state_of_this_run(
         version=version,
         handoff_disabled=handoff_disabled,
         control_token=token,
-        **identity(access, machine_id),
+        **hub_identity(access, machine_id),
     )
 
 
@@ -213,7 +213,7 @@ class OwnState:
     """What this run says of itself, in memory and on the disk."""
 
     file: StateFile
-    disk: Disk = field(factory=AtOnce)
+    disk: Disk = field(factory=SynchronousDisk)
     value: RunnerState | None = None  # None: nothing has been said yet
 
     def begin(self, state: RunnerState, now: float) -> None:
@@ -222,14 +222,14 @@ class OwnState:
         self.value = state
         self.file.write(state)
 
-    async def beat(self, now: float) -> None:
-        await self._change(last_heartbeat=as_npm_writes_it(now))
+    async def record_heartbeat(self, now: float) -> None:
+        await self._change(last_heartbeat=npm_timestamp(now))
 
     def use(self, access: HubAccess, machine_id: str) -> None:
         """Another hub, token or headers."""
-        self._soon(**{"started_with_extra_headers_hash": None, **identity(access, machine_id)})
+        self._soon(**{"started_with_extra_headers_hash": None, **hub_identity(access, machine_id)})
 
-    def write_again(self) -> None:
+    def rewrite(self) -> None:
         self._soon()
 
     def _soon(self, **changes: Any) -> None:

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 @define
 class ScheduledCalls:
-    """`later(seconds, call)`: as callLater, unless everything was called off by then."""
+    """`later(seconds, call)`: as callLater, unless everything was cancelled by then."""
 
     _clock: IReactorTime
     _calls: list[IDelayedCall] = field(factory=list)

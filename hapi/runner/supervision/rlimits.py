@@ -9,7 +9,7 @@ MOST_DESCRIPTORS = (
 )  # beyond it some programs that inherit the limit take minutes to close "all" descriptors
 
 
-def raise_descriptors() -> tuple[int, int]:
+def raise_descriptor_limit() -> tuple[int, int]:
     """Let this process, and the sessions it starts, open as many files as the system allows; the limits before and after.
 
     A runner holds two descriptors for each session, besides some twenty of its own.

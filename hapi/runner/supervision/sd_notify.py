@@ -1,6 +1,6 @@
 """Telling systemd how the runner is (sd_notify(3)): ready, alive, reading its settings again, leaving.
 
-Whoever owns the process makes a `Notifier`, never an embedded runner: in a host's process the words are the host's to say.
+Whoever owns the process makes a `SystemdNotifier`, never an embedded runner: in a host's process the words are the host's to say.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ class Told(Protocol):
     """What is asked of the runner."""
 
     @property
-    def succession(self) -> Handed: ...
+    def handoff(self) -> Handed: ...
 
     def when_up(self) -> Deferred[None]: ...
     def status(self) -> Mapping[str, Any]: ...
 
 
 @define
-class Notifications:
+class NotifySocket:
     """A datagram for each message to the socket that NOTIFY_SOCKET names: a path, or `@name` for an abstract one."""
 
     _address: str
     _socket: socket.socket | None = field(default=None, repr=False)
 
     @classmethod
-    def named_by(cls, environ: Mapping[str, str]) -> Notifications | None:
+    def named_by(cls, environ: Mapping[str, str]) -> NotifySocket | None:
         """None when nobody listens, or when the address is of a kind we cannot speak to."""
         address = environ.get("NOTIFY_SOCKET", "")
         return cls(address) if address.startswith(("/", "@")) and len(address) > 1 else None
@@ -95,7 +95,7 @@ def status_line(status: Mapping[str, Any]) -> str:
     return escape_control(f"{link}, {count} session{'' if count == 1 else 's'}")[:STATUS_LIMIT]
 
 
-class Notifier(Service):
+class SystemdNotifier(Service):
     """READY when the control API answers, STATUS when link or sessions change, WATCHDOG while this reactor turns.
 
     A reactor that is blocked feeds nobody: systemd ends the runner then and starts it again, and the sessions live on.
@@ -107,7 +107,7 @@ class Notifier(Service):
         self,
         clock: IReactorTime,
         runner: Told,
-        to: Notifications,
+        to: NotifySocket,
         watchdog: float | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -137,7 +137,7 @@ class Notifier(Service):
             if loop.running:
                 loop.stop()
         if (
-            self._runner.succession.handed_over_to is None
+            self._runner.handoff.handed_over_to is None
         ):  # else the unit's main process is another one by now
             self._to.send("STOPPING=1", "STATUS=leaving; sessions go on")
         self._to.close()
@@ -184,11 +184,11 @@ def notifier(
     environ: Mapping[str, str] = os.environ,
     *,
     replaces: bool = False,
-) -> Notifier | None:
+) -> SystemdNotifier | None:
     """The one for this process, None when nobody listens."""
-    to = Notifications.named_by(environ)
+    to = NotifySocket.named_by(environ)
     return (
         None
         if to is None
-        else Notifier(clock, runner, to, watchdog_interval(environ, os.getpid(), replaces))
+        else SystemdNotifier(clock, runner, to, watchdog_interval(environ, os.getpid(), replaces))
     )

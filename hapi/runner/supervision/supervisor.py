@@ -15,7 +15,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from hapi.runner.supervision.sd_notify import Notifications
+from hapi.runner.supervision.sd_notify import NotifySocket
 
 Mode = Literal["self", "notify", "restart", "none"]
 
@@ -95,7 +95,7 @@ def supervision(
 
 def notify(environ: Mapping[str, str], text: str) -> bool:
     """Tell systemd (sd_notify(3)), `MAINPID=4711` for instance; False when there is nobody to tell."""
-    to = Notifications.named_by(environ)
+    to = NotifySocket.named_by(environ)
     if to is None:
         return False
     try:

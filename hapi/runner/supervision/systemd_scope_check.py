@@ -55,8 +55,8 @@ def warnings(unit: Unit, found: Mapping[str, str], lingers: bool, apart: bool = 
 
 
 @define
-class Surroundings:
-    """`warnings` is empty until `look` has come back, and stays so where there is no systemd."""
+class SystemdScopeCheck:
+    """`warnings` is empty until `start` has come back, and stays so where there is no systemd."""
 
     _ask: Ask
     _root: Path = Path("/")
@@ -76,19 +76,19 @@ class Surroundings:
         return found + (self.scopes.warnings() if self.scopes is not None else [])
 
     @property
-    def is_there(self) -> bool:
+    def is_booted(self) -> bool:
         """sd_booted(3)."""
         return (self._root / "run/systemd/system").is_dir()
 
-    def look(self) -> None:
-        if self.is_there:
-            Deferred.fromCoroutine(self.examine()).addErrback(
+    def start(self) -> None:
+        if self.is_booted:
+            Deferred.fromCoroutine(self.check()).addErrback(
                 lambda reason: self.log.debug(
                     "systemd did not tell: {reason}", reason=reason.getErrorMessage()
                 )
             )
 
-    async def examine(self) -> None:
+    async def check(self) -> None:
         try:
             unit = unit_of((self._root / "proc/self/cgroup").read_text())
         except OSError:
@@ -120,9 +120,9 @@ def _found(program: str, environ: Mapping[str, str]) -> str:
     return shutil.which(program, path=environ.get("PATH")) or f"/usr/bin/{program}"
 
 
-def surroundings(
+def make_scope_check(
     reactor: Any, environ: Mapping[str, str], limits: SessionLimits | None = None
-) -> Surroundings:
+) -> SystemdScopeCheck:
     """Those of this process, with scopes for sessions under `limits`; programs are asked without blocking the reactor."""
 
     async def ask(argv: Sequence[str]) -> str:
@@ -134,4 +134,4 @@ def surroundings(
         return bytes(await output.addTimeout(PATIENCE, reactor)).decode(errors="replace")
 
     scopes = ScopeManager(detect_systemd(environ), limits or SessionLimits(), reactor.seconds)
-    return Surroundings(ask, scopes=scopes)
+    return SystemdScopeCheck(ask, scopes=scopes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 
-def take_title() -> None:
+def set_title() -> None:
     """npm's programs look for the words `runner` and `start-sync` in our command line, and delete our files without them."""
     try:
         with open("/proc/self/cmdline", "rb") as file:

@@ -17,7 +17,7 @@ from hapi.protocol.machine import RunnerFacts, ShutdownSource, spawn_error
 from hapi.protocol.spawn import SpawnRefused
 from hapi.runner.attempts.child import Child
 from hapi.runner.config.options import RunnerOptions
-from hapi.runner.storage.counters import Tally
+from hapi.runner.storage.counters import Counters
 from hapi.runner.storage.journal import RecordEvent
 from hapi.runner.uplink.machine import Machine
 
@@ -34,7 +34,7 @@ class Uplink:
 
     _clock: IReactorTime
     _make: MakeMachine
-    _tally: Tally
+    _tally: Counters
     _now: Callable[[], float]
     _offer: Callable[[RpcTable], object]
     _record_event: RecordEvent

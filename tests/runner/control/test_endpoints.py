@@ -28,7 +28,7 @@ from hapi.runner.control.peer_credentials import (
 )
 from hapi.runner.control.site import ControlSite, Guarded
 from hapi.runner.endpoints import Endpoints
-from hapi.runner.handoff.descriptors import NONE, Inheritance
+from hapi.runner.handoff.descriptors import NONE, InheritedDescriptors
 from tests.support.control_connections import OWN, PORT, Answers, Bytes, connect, post, status_of
 from tests.support.runner_stage import options_for
 
@@ -363,7 +363,7 @@ async def test_doors_that_another_runner_left_open_are_taken_over_with_their_tok
     before = endpoints.token
     endpoints.open(
         options_for(home),
-        Inheritance(4711, 5, tcp.detach(), unix, 8, token="theirs" if with_unix else None),
+        InheritedDescriptors(4711, 5, tcp.detach(), unix, 8, token="theirs" if with_unix else None),
     )
     assert endpoints.port == port
     assert endpoints.token == ("theirs" if with_unix else before)

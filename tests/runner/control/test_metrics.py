@@ -16,18 +16,18 @@ from hapi.runner.control.guard import PeerInfo
 from hapi.runner.control.metrics import Metrics
 from hapi.runner.control.peer_credentials import Caller, PeerLookup
 from hapi.runner.control.site import ControlSite, Guarded
-from hapi.runner.storage.counters import Tally
+from hapi.runner.storage.counters import Counters
 
 
 @define(eq=False)
 class Runner:
     clock: Clock
-    tally: Tally = field(init=False)
+    counters: Counters = field(init=False)
     found: dict = field(factory=dict)
     sessions: list = field(factory=list)
 
     def __attrs_post_init__(self):
-        self.tally = Tally(self.clock)
+        self.counters = Counters(self.clock)
 
     def status(self):
         return self.found
@@ -75,9 +75,9 @@ def test_the_figures_tell_sessions_spawns_link_beats_and_process():
         SpawnRefused("no"),
         SpawnRefused("no", "agent_unavailable"),
     ):
-        assert runner.tally.spawned(result) is result
+        assert runner.counters.spawned(result) is result
     link = Link()
-    runner.tally.follow(link)
+    runner.counters.follow(link)
     for phase in ("connecting", "connected", "connecting", "connected"):
         link.tell(LinkStatus(phase, None, 0.0))
     found = lines(runner)
@@ -109,11 +109,11 @@ def test_a_timer_that_comes_late_is_the_reactors_lag__V03():
     runner = Runner(clock := Clock())
     Metrics(runner)
     clock.advance(5.0)
-    assert runner.tally.lag == 0.0
+    assert runner.counters.lag == 0.0
     clock.advance(8.0)
-    assert (runner.tally.lag, runner.tally.worst_lag) == (3.0, 3.0)
+    assert (runner.counters.lag, runner.counters.worst_lag) == (3.0, 3.0)
     clock.pump([1.0] * 10)
-    assert (runner.tally.lag, runner.tally.worst_lag) == (0.0, 3.0)
+    assert (runner.counters.lag, runner.counters.worst_lag) == (0.0, 3.0)
 
 
 class Bytes(StringTransport):

@@ -28,11 +28,11 @@ def scene(home):
 def test_a_new_build_gets_the_home_and_the_old_runner_touches_nothing(scene):
     scene.upgrade()
     scene.will_answer()
-    scene.say("ready")
+    scene.send("ready")
     scene.advance(0.1)
-    assert scene.replacements[0].talk.said[-1] == {"word": "yours"}
+    assert scene.replacements[0].channel.said[-1] == {"word": "yours"}
     assert not scene.reactor.port.reading
-    scene.say("mine")
+    scene.send("mine")
     scene.advance(2)
     assert scene.run.retired == [0]
     assert scene.files() == [True, True, True]
@@ -44,8 +44,8 @@ def test_a_new_build_gets_the_home_and_the_old_runner_touches_nothing(scene):
 
 def test_the_successor_learns_token_and_count(scene):
     scene.upgrade()
-    scene.say("ready")
-    assert scene.replacements[0].talk.said == [
+    scene.send("ready")
+    assert scene.replacements[0].channel.said == [
         {"word": "go", "token": scene.service.token, "ages": [0.0]}
     ]
     scene.replacements[0].dies()
@@ -53,7 +53,7 @@ def test_the_successor_learns_token_and_count(scene):
 
 def test_after_a_failure_it_serves_as_before_and_tells__H01(scene):
     scene.upgrade()
-    scene.say("ready")
+    scene.send("ready")
     scene.advance(0.1)
     scene.home.npm_lock.write_text(str(OTHER))  # as the replacement does it, more or less
     scene.replacements[0].dies("it ended with exit code 1")
@@ -67,10 +67,10 @@ def test_after_a_failure_it_serves_as_before_and_tells__H01(scene):
     assert status["current"] is False  # never pretending
     assert status["handoff"]["lastFailure"]["reason"] == "it ended with exit code 1"
     assert 298 < status["handoff"]["nextTryIn"] <= 300
-    scene.service.succession.look()
+    scene.service.handoff.check_for_upgrade()
     assert len(scene.replacements) == 1
     scene.advance(301)
-    scene.service.succession.look()
+    scene.service.handoff.check_for_upgrade()
     assert len(scene.replacements) == 2
     scene.replacements[1].dies()
     scene.advance(1)
@@ -78,7 +78,7 @@ def test_after_a_failure_it_serves_as_before_and_tells__H01(scene):
 
 def test_beats_rest_while_the_files_change_hands(scene):
     scene.upgrade()
-    scene.say("ready")
+    scene.send("ready")
     scene.advance(0.1)
     scene.home.npm_lock.unlink()
     scene.home.npm_lock.write_text(str(OTHER))
@@ -93,9 +93,9 @@ def test_a_start_that_is_under_way_is_finished_first__H10(scene):
     answer = scene.spawn()
     scene.advance(0.1)
     scene.upgrade()
-    scene.say("ready")
+    scene.send("ready")
     scene.advance(1)
-    assert scene.replacements[0].talk.said == []
+    assert scene.replacements[0].channel.said == []
     assert scene.reactor.port.reading  # its announcement must come in
     assert_waiting(answer)
     assert (
@@ -108,7 +108,7 @@ def test_a_start_that_is_under_way_is_finished_first__H10(scene):
 
 def test_a_start_asked_for_by_the_hub_meanwhile_is_told_to_try_again__H10(scene):
     scene.upgrade()
-    scene.say("ready")
+    scene.send("ready")
     scene.advance(0.1)
     assert result_of(scene.spawn()) == SpawnRefused(TRY_AGAIN)
     assert not list(scene.service.children)
@@ -121,7 +121,7 @@ def test_a_start_asked_for_by_the_hub_meanwhile_is_told_to_try_again__H10(scene)
 
 def test_a_session_that_the_failed_one_began_is_ours__H02_H09(scene):
     scene.upgrade()
-    scene.say("ready")
+    scene.send("ready")
     scene.advance(0.1)
     identity = scene.service._processes.add("session")
     folder = AttemptFolder.create(
@@ -161,7 +161,7 @@ def events(scene):
 
 def test_the_journal_tells_of_each_hand_off_how_it_went_and_between_whom__H01(scene):
     scene.upgrade()
-    scene.say("failed", reason="no module named hapi")
+    scene.send("failed", reason="no module named hapi")
     scene.advance(1)
     began, failed = (event for event in events(scene) if event["event"].startswith("handoff"))
     assert (began["event"], began["pid"]) == ("handoff-began", os.getpid())
@@ -172,9 +172,9 @@ def test_the_journal_tells_of_each_hand_off_how_it_went_and_between_whom__H01(sc
 def test_the_journal_tells_who_took_over(scene):
     scene.upgrade()
     scene.will_answer()
-    scene.say("ready")
+    scene.send("ready")
     scene.advance(0.1)
-    scene.say("mine")
+    scene.send("mine")
     scene.advance(2)
     done = next(event for event in events(scene) if event["event"] == "handoff-done")
     assert (done["pid"], done["replacement"]) == (os.getpid(), scene.replacements[0].pid)
@@ -182,7 +182,7 @@ def test_the_journal_tells_who_took_over(scene):
 
 def test_stopped_in_the_middle_it_ends_both_and_leaves_nothing__H13(scene):
     scene.upgrade()
-    scene.say("ready")
+    scene.send("ready")
     scene.advance(0.1)
     scene.run.stop()
     assert scene.replacements[0].killed == 1
@@ -193,7 +193,7 @@ def test_stopped_in_the_middle_it_ends_both_and_leaves_nothing__H13(scene):
 def test_a_hand_off_that_ends_because_the_runner_is_stopped_has_not_failed__H13(scene, step):
     scene.upgrade()
     if step == "answering":
-        scene.say("ready")
+        scene.send("ready")
         scene.advance(0.1)
     scene.run.stop()
     scene.advance(1.0)
@@ -209,10 +209,10 @@ def test_a_hand_off_that_ends_because_the_runner_is_stopped_has_not_failed__H13(
 def test_a_signal_while_it_retires_reaches_the_successor__H13(scene):
     scene.upgrade()
     scene.will_answer()
-    scene.say("ready")
+    scene.send("ready")
     scene.advance(0.1)
     scene.run.machine.dead = True
-    scene.say("mine")
+    scene.send("mine")
     scene.advance(0.05)
     scene.service.stopService()
     assert scene.replacements[0].terminated == 1
@@ -223,8 +223,8 @@ def test_a_signal_while_it_retires_reaches_the_successor__H13(scene):
 
 def test_a_successor_that_is_stopped_takes_the_runner_along__H13(scene):
     scene.upgrade()
-    scene.say("ready")
-    scene.say("leaving", reason="hapi-cli")
+    scene.send("ready")
+    scene.send("leaving", reason="hapi-cli")
     scene.replacements[0].dies("it ended with exit code 0")
     scene.advance(3)
     assert scene.run.retired == [0]
@@ -242,7 +242,7 @@ def test_under_a_supervisor_it_asks_for_a_restart_once_no_session_is_live__H07_V
         in scene.handoff()["waitsFor"]
     )
     scene.advance(60)  # the start lease is over, and nobody is left
-    scene.service.succession.look()
+    scene.service.handoff.check_for_upgrade()
     scene.advance(3)
     assert scene.run.retired == [75]
     assert scene.replacements == []

@@ -20,11 +20,20 @@ from hapi.build import Build
 from hapi.process import MemoryProcesses
 from hapi.protocol.spawn import SpawnRefused
 from hapi.runner.control.client import RunnerNotRunning
-from hapi.runner.handoff.coordinator import Succession, part_of, succession_of
-from hapi.runner.handoff.descriptors import Inheritance, OwnStart, prove, seen
+from hapi.runner.handoff.coordinator import (
+    HandoffCoordinator,
+    embedded_coordinator,
+    program_coordinator,
+)
+from hapi.runner.handoff.descriptors import (
+    InheritedDescriptors,
+    StartCommand,
+    seen,
+    verify_inherited,
+)
 from hapi.runner.handoff.predecessor import TRY_AGAIN, Parts, Predecessor
 from hapi.runner.handoff.replacement import Replacement, ReplacementNotStarted
-from hapi.runner.handoff.upgrade import BuildWatch, Pace
+from hapi.runner.handoff.upgrade import BuildWatch, UpgradeThrottle
 from hapi.runner.supervision import supervisor
 from hapi.runner.supervision.supervisor import Supervision
 from tests.support.coordinator_stage import OTHER, Reactor, Scene
@@ -48,7 +57,7 @@ def test_a_start_that_breaks_is_told_and_the_old_one_serves_on__H01(logged_failu
 
 def test_a_step_that_breaks_ends_the_new_one_and_the_old_one_serves_on__H03(logged_failures):
     one = Try(quiet=fail(ValueError("what is this")))
-    one.say("ready")
+    one.send("ready")
     assert one.failed() == "the hand-off broke: what is this"
     assert len(logged_failures.take(ValueError)) == 1
 
@@ -70,15 +79,15 @@ def test_a_new_one_that_cannot_be_ended_keeps_the_old_one_from_nothing__H03(
 def test_a_replacement_that_cannot_be_started_is_a_try_that_failed__H01(home):
     scene = Scene(home)
 
-    def make(heirlooms):
+    def make(descriptors):
         raise ReplacementNotStarted("there is no memory")
 
-    scene.succession._old._make = make
+    scene.coordinator._old._make = make
     scene.upgrade()
     assert scene.handoff()["lastFailure"]["reason"] == "there is no memory"
     assert not scene.handoff()["underWay"]
-    assert not scene.succession.knows(OTHER)
-    scene.succession.stopped_again()  # nobody is there whom it could reach
+    assert not scene.coordinator.is_peer(OTHER)
+    scene.coordinator.stop_replacement()  # nobody is there whom it could reach
     scene.run.stop()
 
 
@@ -90,18 +99,18 @@ def test_systemd_is_told_who_the_main_process_is_now__H07(home, tmp_path, there)
             systemd.bind(str(tmp_path / "notify"))
             scene.service.options.environ["NOTIFY_SOCKET"] = str(tmp_path / "notify")
         scene.upgrade()
-        assert scene.succession.knows(OTHER)
+        assert scene.coordinator.is_peer(OTHER)
         scene.will_answer()
-        scene.say("ready")
+        scene.send("ready")
         scene.advance(0.1)
-        scene.say("mine")
+        scene.send("mine")
         scene.advance(3)
         heard = set()
         systemd.setblocking(False)
         while there and (word := _one(systemd)):
             heard.add(word)
     assert (b"MAINPID=7" in heard) is there
-    assert (scene.run.retired, scene.succession.handed_over_to) == ([0], OTHER)
+    assert (scene.run.retired, scene.coordinator.handed_over_to) == ([0], OTHER)
 
 
 def _one(receiver):
@@ -154,21 +163,23 @@ class Runner:
 
 def predecessor_of(runner, clock=None, start=None):
     clock = clock or Clock()
-    return Predecessor(clock, MemoryProcesses((), clock), runner, start, lambda: Pace(clock))
+    return Predecessor(
+        clock, MemoryProcesses((), clock), runner, start, lambda: UpgradeThrottle(clock)
+    )
 
 
 def test_a_runner_whose_port_is_closed_starts_nobody_and_expects_nothing_of_a_port__H01(home):
     runner = Runner(home)
-    old = predecessor_of(runner, start=OwnStart(("runner",), "/", {}))
+    old = predecessor_of(runner, start=StartCommand(("runner",), "/", {}))
     with pytest.raises(ReplacementNotStarted, match="the control port is closed"):
         old.start_replacement()
     assert old.expected(Build("2", "b"), 7).port == 0
-    assert old.baton() == {"token": None, "ages": [0.0]}
+    assert old.handover_data() == {"token": None, "ages": [0.0]}
 
 
 def test_starts_that_take_long_are_finished_and_no_more_begin__H10(home):
     runner, clock = Runner(home), Clock()
-    quiet = Deferred.fromCoroutine(predecessor_of(runner, clock).fall_quiet())
+    quiet = Deferred.fromCoroutine(predecessor_of(runner, clock).quiesce())
     clock.pump([0.5] * 10)
     assert (runner.sessions.spawner.closed_reason, runner.sessions.refused) == (None, [])
     clock.advance(0.5)
@@ -185,7 +196,7 @@ def test_callers_who_are_being_answered_get_their_answer_first__H10(home):
     site, clock = SimpleNamespace(parting=False, busy=True), Clock()
     runner = Runner(home, site=site)
     runner.sessions.spawner.pending = 0
-    quiet = Deferred.fromCoroutine(predecessor_of(runner, clock).fall_quiet())
+    quiet = Deferred.fromCoroutine(predecessor_of(runner, clock).quiesce())
     clock.advance(60)
     assert site.parting
     assert_waiting(quiet)
@@ -202,20 +213,20 @@ async def test_a_control_socket_where_nobody_listens_is_nobody(home, reactor):
 
 def test_a_runner_told_never_to_hand_over_says_so__H08(home):
     disk = Disk()
-    succession = Succession(
+    handoff = HandoffCoordinator(
         clock := Clock(),
         MemoryProcesses((), clock),
-        start=OwnStart((), "/", {}),
+        start=StartCommand((), "/", {}),
         watch=BuildWatch(clock, disk),
     )
-    succession.attach(Runner(home))
+    handoff.attach(Runner(home))
     disk.now = NEW
     for _ in range(3):
-        succession.look()
+        handoff.check_for_upgrade()
         clock.advance(60)
-    told = succession.status()["handoff"]
+    told = handoff.status()["handoff"]
     assert (told["mode"], told["waitsFor"]) == ("disabled", "HAPI_DISABLE_VERSION_HANDOFF=1")
-    assert not succession.under_way
+    assert not handoff.in_progress
 
 
 def test_a_build_that_is_being_copied_tells_nothing_of_itself(home):
@@ -223,11 +234,11 @@ def test_a_build_that_is_being_copied_tells_nothing_of_itself(home):
         def running(self):
             raise FileNotFoundError("gone")
 
-    succession = Succession(
+    handoff = HandoffCoordinator(
         clock := Clock(), MemoryProcesses((), clock), watch=BuildWatch(clock, Copied(broken=True))
     )
-    succession.attach(Runner(home))
-    status = succession.status()
+    handoff.attach(Runner(home))
+    status = handoff.status()
     assert (status["build"], status["current"]) == (None, None)
 
 
@@ -235,38 +246,38 @@ def test_a_build_that_is_being_copied_tells_nothing_of_itself(home):
 
 
 @pytest.fixture
-def heir(home, monkeypatch):
+def incoming(home, monkeypatch):
     clock = Clock()
-    talk, wire = talking.Talk(), StringTransport()
-    talk.makeConnection(wire)
-    monkeypatch.setattr(talking, "talk_on", lambda reactor, descriptor: talk)
-    succession = Succession(
-        clock, MemoryProcesses((), clock), inheritance=Inheritance(4711, 5, 6, 7, 8)
+    channel, wire = talking.HandoffChannel(), StringTransport()
+    channel.makeConnection(wire)
+    monkeypatch.setattr(talking, "open_channel", lambda reactor, descriptor: channel)
+    handoff = HandoffCoordinator(
+        clock, MemoryProcesses((), clock), inherited=InheritedDescriptors(4711, 5, 6, 7, 8)
     )
-    succession.attach(runner := Runner(home))
-    lock = SimpleNamespace(inherit=lambda descriptor: None, take_over=lambda: None)
+    handoff.attach(runner := Runner(home))
+    lock = SimpleNamespace(adopt=lambda descriptor: None, replace_owner=lambda: None)
     return SimpleNamespace(
-        succession=succession, runner=runner, talk=talk, wire=wire, lock=lock, clock=clock
+        handoff=handoff, runner=runner, channel=channel, wire=wire, lock=lock, clock=clock
     )
 
 
-def test_a_runner_on_probation_leaves_without_a_word_until_the_home_is_its_own__H02(heir):
-    assert heir.succession.knows(4711)
-    assert heir.succession.silent
-    inherited = Deferred.fromCoroutine(heir.succession.inherit(heir.lock))
-    heir.talk.lineReceived(b'{"word":"go","ages":[10,20]}')
+def test_a_runner_on_probation_leaves_without_a_word_until_the_home_is_its_own__H02(incoming):
+    assert incoming.handoff.is_peer(4711)
+    assert incoming.handoff.leaves_silently
+    inherited = Deferred.fromCoroutine(incoming.handoff.take_over(incoming.lock))
+    incoming.channel.lineReceived(b'{"word":"go","ages":[10,20]}')
     result_of(inherited)
-    assert heir.succession.silent
-    heir.talk.lineReceived(b'{"word":"yours"}')
-    assert not heir.succession.silent
-    assert heir.succession.pace.ages_for_successor() == [10.0, 20.0, 0.0]
+    assert incoming.handoff.leaves_silently
+    incoming.channel.lineReceived(b'{"word":"yours"}')
+    assert not incoming.handoff.leaves_silently
+    assert incoming.handoff.throttle.success_ages() == [10.0, 20.0, 0.0]
 
 
-def test_a_runner_on_probation_says_why_it_cannot_come_up_and_that_it_leaves__H01_H13(heir):
-    inherited = Deferred.fromCoroutine(heir.succession.inherit(heir.lock))
-    heir.succession.could_not_come_up(Failure(OSError("no port")))
-    result_of(Deferred.fromCoroutine(heir.succession.leave("hapi-cli")))
-    assert heir.wire.value().splitlines() == [
+def test_a_runner_on_probation_says_why_it_cannot_come_up_and_that_it_leaves__H01_H13(incoming):
+    inherited = Deferred.fromCoroutine(incoming.handoff.take_over(incoming.lock))
+    incoming.handoff.startup_failed(Failure(OSError("no port")))
+    result_of(Deferred.fromCoroutine(incoming.handoff.leave("hapi-cli")))
+    assert incoming.wire.value().splitlines() == [
         b'{"word":"ready"}',
         b'{"word":"failed","reason":"no port"}',
         b'{"word":"leaving","reason":"hapi-cli"}',
@@ -274,20 +285,20 @@ def test_a_runner_on_probation_says_why_it_cannot_come_up_and_that_it_leaves__H0
     CASE.successResultOf(inherited)
 
 
-def test_a_runner_on_probation_whose_old_one_goes_on_ends__H02(heir):
-    heir.succession._forsaken()
-    assert heir.runner.left == [("exception", 1)]
+def test_a_runner_on_probation_whose_old_one_goes_on_ends__H02(incoming):
+    incoming.handoff._on_abandoned()
+    assert incoming.runner.left == [("exception", 1)]
 
 
 def test_a_runner_that_inherits_nothing_comes_up_by_itself(home):
-    succession = Succession(clock := Clock(), MemoryProcesses((), clock))
-    succession.attach(Runner(home))
-    result_of(Deferred.fromCoroutine(succession.inherit(None)))
-    succession.could_not_come_up(Failure(OSError("no port")))
-    result_of(Deferred.fromCoroutine(succession.leave("hapi-cli")))
-    assert not succession.silent
-    succession.stopped_again()
-    assert succession.handed_over_to is None
+    handoff = HandoffCoordinator(clock := Clock(), MemoryProcesses((), clock))
+    handoff.attach(Runner(home))
+    result_of(Deferred.fromCoroutine(handoff.take_over(None)))
+    handoff.startup_failed(Failure(OSError("no port")))
+    result_of(Deferred.fromCoroutine(handoff.leave("hapi-cli")))
+    assert not handoff.leaves_silently
+    handoff.stop_replacement()
+    assert handoff.handed_over_to is None
 
 
 # --- whose business restarts are
@@ -306,9 +317,9 @@ def test_a_part_of_a_program_is_restarted_with_it_or_by_its_supervisor__H07(
     environ, mode, by, monkeypatch
 ):
     monkeypatch.setattr(os, "getppid", lambda: 400)
-    succession = part_of(Reactor(), "somebody's program", environ)
-    assert (succession.supervision.mode, succession.supervision.by) == (mode, by)
-    assert succession.restarted_by_another is (mode == "restart")
+    handoff = embedded_coordinator(Reactor(), "somebody's program", environ)
+    assert (handoff.supervision.mode, handoff.supervision.by) == (mode, by)
+    assert handoff.restarted_by_supervisor is (mode == "restart")
 
 
 @pytest.mark.parametrize(
@@ -320,8 +331,8 @@ def test_a_runner_watched_in_a_terminal_is_that_terminals_business__H07(
 ):
     monkeypatch.setattr(os, "getppid", lambda: 400)
     monkeypatch.setattr(supervisor, "in_foreground", lambda: foreground)
-    succession = succession_of(Reactor(), {}, OwnStart(("runner",), "/", {}), None, detached)
-    assert succession.supervision.mode == mode
+    handoff = program_coordinator(Reactor(), {}, StartCommand(("runner",), "/", {}), None, detached)
+    assert handoff.supervision.mode == mode
 
 
 def test_the_foreground_of_a_terminal_is_known_and_a_file_is_none(tmp_path):
@@ -370,8 +381,8 @@ class Started:
 
 
 def replacement_of(clock, processes, process):
-    talk = talking.Talk()
-    return Replacement(clock, processes, process, "mark", talk)
+    channel = talking.HandoffChannel()
+    return Replacement(clock, processes, process, "mark", channel)
 
 
 def test_a_replacement_that_ended_before_anybody_looked_has_ended__H01():
@@ -409,15 +420,15 @@ def test_ages_that_are_none_are_left_out():
 
 
 def test_a_start_that_no_runner_made_inherits_nothing__H12(home):
-    assert prove(None, home) is None
+    assert verify_inherited(None, home) is None
 
 
 def test_whoever_gave_up_waiting_may_do_so_after_the_end():
-    talk = talking.Talk()
-    waiting = talk.hear()
+    channel = talking.HandoffChannel()
+    waiting = channel.receive()
     waiting.addErrback(lambda _: waiting.cancel())
-    talk.end()
-    talk.connectionLost()
-    talk.end()
-    CASE.failureResultOf(talk.hear(), talking.TalkEnded)
+    channel.close()
+    channel.connectionLost()
+    channel.close()
+    CASE.failureResultOf(channel.receive(), talking.ChannelClosed)
     assert CASE.successResultOf(waiting) is None

@@ -6,14 +6,14 @@ import pytest
 from twisted.internet.defer import Deferred, race
 from twisted.internet.task import Clock
 
-from hapi.runner.handoff.channel import Talk, TalkEnded
+from hapi.runner.handoff.channel import ChannelClosed, HandoffChannel
 from hapi.runner.handoff.outgoing import (
     PATIENCE,
     Done,
     Failed,
     Good,
-    Handoff,
     NotYet,
+    OutgoingHandoff,
     Stopped,
     Wrong,
     judge,
@@ -25,11 +25,11 @@ from tests.support.runner_stage import assert_waiting, result_of
 
 def test_a_replacement_that_is_as_expected_gets_the_home():
     one = Try()
-    assert one.new.talk.said == []
-    one.say("ready")
-    assert one.new.talk.said == [{"word": "go", "token": "t", "ages": [0.0]}, {"word": "yours"}]
+    assert one.new.channel.said == []
+    one.send("ready")
+    assert one.new.channel.said == [{"word": "go", "token": "t", "ages": [0.0]}, {"word": "yours"}]
     assert_waiting(one.running)  # it may die just now: we stay until it says so
-    one.say("mine")
+    one.send("mine")
     assert result_of(one.running) == Done(7)
     assert (one.new.killed, one.old.log) == (0, ["quiet", "ask"])
     assert not one.clock.getDelayedCalls()
@@ -37,23 +37,23 @@ def test_a_replacement_that_is_as_expected_gets_the_home():
 
 def test_it_may_take_its_time_to_register():
     one = Try({**GOOD, "registered": False})
-    one.say("ready")
+    one.send("ready")
     one.wait(20)
     assert_waiting(one.running)
     one.old.answer = GOOD
     one.wait(1)
-    one.say("mine")
+    one.send("mine")
     assert result_of(one.running) == Done(7)
 
 
 def test_what_is_begun_is_finished_before_it_may_begin__H10():
     one = Try(quiet=Deferred())
-    one.say("ready")
+    one.send("ready")
     one.wait(10)
-    assert one.new.talk.said == []
+    assert one.new.channel.said == []
     one.old.quiet.callback(None)
-    assert one.new.talk.said[0]["word"] == "go"
-    one.say("mine")
+    assert one.new.channel.said[0]["word"] == "go"
+    one.send("mine")
     assert result_of(one.running) == Done(7)
 
 
@@ -65,7 +65,7 @@ def test_it_cannot_be_started__H01():
         raise ReplacementNotStarted("it could not be started: no such file: /usr/bin/python9")
 
     old = Old()
-    handoff = Handoff(Clock(), old, missing, lambda pid: EXPECTED)
+    handoff = OutgoingHandoff(Clock(), old, missing, lambda pid: EXPECTED)
     assert result_of(Deferred.fromCoroutine(handoff.run())) == Failed(
         "it could not be started: no such file: /usr/bin/python9"
     )
@@ -83,14 +83,14 @@ def test_it_ends_before_it_is_ready__H01(how):
 
 def test_it_says_why_it_cannot_start__H01():
     one = Try()
-    one.say("failed", reason="runner.lock: it cannot be made")
+    one.send("failed", reason="runner.lock: it cannot be made")
     assert one.failed() == "it could not start: runner.lock: it cannot be made"
 
 
 @pytest.mark.parametrize("how", ["it ended with exit code 1", "it ended by SIGKILL"])
 def test_it_dies_after_writing_its_pid__H02(how):
     one = Try(ConnectionError("nobody accepts"))
-    one.say("ready")
+    one.send("ready")
     one.wait(1)
     one.new.dies(how)
     assert one.failed() == how
@@ -98,8 +98,8 @@ def test_it_dies_after_writing_its_pid__H02(how):
 
 def test_it_dies_just_when_it_is_given_the_home__H02():
     one = Try()
-    one.say("ready")
-    assert one.new.talk.said[-1] == {"word": "yours"}
+    one.send("ready")
+    assert one.new.channel.said[-1] == {"word": "yours"}
     one.new.dies("it ended by SIGKILL")
     assert one.failed() == "it ended by SIGKILL"
 
@@ -113,7 +113,7 @@ def test_it_never_gets_ready__H03():
 
 def test_it_takes_over_and_never_answers__H03():
     one = Try(Deferred())
-    one.say("ready")
+    one.send("ready")
     one.wait()
     assert one.failed() == "it did not answer on the control socket within 30 s"
 
@@ -121,7 +121,7 @@ def test_it_takes_over_and_never_answers__H03():
 def test_an_answer_that_cannot_be_cancelled_holds_nobody_up__H03():
     waiting: Deferred[Any] = Deferred(lambda asked: asked.errback(ConnectionError("lost")))
     one = Try(waiting)
-    one.say("ready")
+    one.send("ready")
     one.wait()
     assert one.failed() == "it did not answer on the control socket within 30 s"
     assert one.old.log.count("ask") == 1
@@ -129,31 +129,31 @@ def test_an_answer_that_cannot_be_cancelled_holds_nobody_up__H03():
 
 def test_nobody_answers_on_the_control_socket__H03():
     one = Try(ConnectionRefusedError("refused"))
-    one.say("ready")
+    one.send("ready")
     one.wait()
     assert one.failed() == "it did not answer on the control socket: refused within 30 s"
 
 
 def test_it_never_registers__H03():
     one = Try({**GOOD, "registered": False})
-    one.say("ready")
+    one.send("ready")
     one.wait()
     assert one.failed() == "it was not ready: it is not registered at the hub within 30 s"
 
 
 def test_it_takes_the_home_and_says_nothing__H03():
     one = Try()
-    one.say("ready")
+    one.send("ready")
     one.wait()
     assert one.failed() == "it did not take over within 30 s"
 
 
 def test_what_is_begun_does_not_end__H10():
     one = Try(quiet=Deferred())
-    one.say("ready")
+    one.send("ready")
     one.wait()
     assert one.failed() == "it could not be made room for within 30 s"
-    assert one.new.talk.said == []
+    assert one.new.channel.said == []
 
 
 DIFFERENT = {
@@ -173,7 +173,7 @@ DIFFERENT = {
 @pytest.mark.parametrize("what", DIFFERENT)
 def test_it_came_up_as_another_runner__H04(what):
     one = Try({**GOOD, **DIFFERENT[what]})
-    one.say("ready")
+    one.send("ready")
     assert one.failed() == f"it came up with another {what}"
     assert one.clock.seconds() < 1  # waiting would not have helped
 
@@ -181,19 +181,19 @@ def test_it_came_up_as_another_runner__H04(what):
 @pytest.mark.parametrize("text", [b"hello", b"[]", b'{"word": 7}', b"\xff", b"[" * 60000])
 def test_it_says_what_makes_no_sense__H04(text):
     one = Try()
-    one.new.talk.hears(text)
+    one.new.channel.hears(text)
     assert "makes no sense" in one.failed()
 
 
 def test_it_says_words_out_of_turn__H04():
     one = Try()
-    one.say("mine")
+    one.send("mine")
     assert one.failed() == "it said 'mine' when it should not"
 
 
 def test_it_answers_garbage__H04():
     one = Try({"pid": None, "hub": [], "build": 7, "argv": "runner"})
-    one.say("ready")
+    one.send("ready")
     assert "another process id and version and build" in one.failed()
 
 
@@ -204,7 +204,7 @@ def test_it_answers_garbage__H04():
 def test_the_old_one_is_stopped_in_the_middle__H13(step):
     one = Try(GOOD if step == "started" else Deferred())
     if step != "started":
-        one.say("ready")
+        one.send("ready")
     if step == "answering":
         one.wait(1)
     result_of(Deferred.fromCoroutine(one.handoff.abandon()))
@@ -221,7 +221,7 @@ def test_who_leaves_waits_a_bounded_time_for_the_end_of_the_new_one__H13_P01(
 ):
     """A machine so busy that the killed one is not gone in time: our files are ours again all the same, and nothing broke."""
     one = Try(Deferred())
-    one.say("ready")
+    one.send("ready")
     monkeypatch.setattr(Fake, "end", lambda _: waits_for())
     leaving = Deferred.fromCoroutine(one.handoff.abandon())
     leaving.cancel()
@@ -231,8 +231,8 @@ def test_who_leaves_waits_a_bounded_time_for_the_end_of_the_new_one__H13_P01(
 
 def test_the_new_one_is_stopped_in_the_middle__H13():
     one = Try({**GOOD, "registered": False})
-    one.say("ready")
-    one.say("leaving", reason="hapi-cli")
+    one.send("ready")
+    one.send("leaving", reason="hapi-cli")
     one.new.dies("it ended with exit code 0")
     one.wait(1)
     assert result_of(one.running) == Stopped("hapi-cli")
@@ -241,8 +241,8 @@ def test_the_new_one_is_stopped_in_the_middle__H13():
 
 def test_after_the_hand_over_nothing_is_taken_back__H13():
     one = Try()
-    one.say("ready")
-    one.say("mine")
+    one.send("ready")
+    one.send("mine")
     assert result_of(one.running) == Done(7)
     result_of(Deferred.fromCoroutine(one.handoff.abandon()))
     assert one.new.killed == 0
@@ -265,10 +265,12 @@ def test_judging_an_answer__H04(seen, verdict):
 
 
 def test_words_wait_for_whoever_listens_and_the_last_one_is_followed_by_the_end():
-    talk = Talk()
-    talk.lineReceived(b'{"word": "a"}')
-    talk.lineReceived(b'{"word": "b"}')
-    talk.connectionLost()
-    assert result_of(talk.hear()) == {"word": "a"}
-    assert result_of(talk.hear()) == {"word": "b"}
-    assert isinstance(result_of(talk.hear().addErrback(lambda reason: reason.value)), TalkEnded)
+    channel = HandoffChannel()
+    channel.lineReceived(b'{"word": "a"}')
+    channel.lineReceived(b'{"word": "b"}')
+    channel.connectionLost()
+    assert result_of(channel.receive()) == {"word": "a"}
+    assert result_of(channel.receive()) == {"word": "b"}
+    assert isinstance(
+        result_of(channel.receive().addErrback(lambda reason: reason.value)), ChannelClosed
+    )

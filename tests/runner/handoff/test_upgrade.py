@@ -6,7 +6,7 @@ import socket
 import pytest
 from twisted.internet.task import Clock
 
-from hapi.runner.handoff.upgrade import AFTER_FAILURE, AN_HOUR, CONFIRM, BuildWatch, Pace
+from hapi.runner.handoff.upgrade import AFTER_FAILURE, AN_HOUR, CONFIRM, BuildWatch, UpgradeThrottle
 from hapi.runner.supervision.supervisor import Supervision, notify, supervision
 from tests.support.handoff_stage import NEW, NEWER, OLD, Disk
 
@@ -28,42 +28,42 @@ def watch(clock, disk):
 
 def test_a_new_build_is_due_when_it_was_seen_twice_five_seconds_apart(watch, disk, clock):
     disk.now = NEW
-    assert watch.look() is None
+    assert watch.check() is None
     clock.advance(CONFIRM - 0.1)
-    assert watch.look() is None
+    assert watch.check() is None
     assert watch.confirming
     clock.advance(0.1)
-    assert watch.look() == NEW
+    assert watch.check() == NEW
 
 
 def test_a_build_that_still_changes_is_not_due(watch, disk, clock):
     disk.now = NEW
-    watch.look()
+    watch.check()
     clock.advance(CONFIRM)
     disk.now = NEWER
-    assert watch.look() is None
+    assert watch.check() is None
     clock.advance(CONFIRM)
-    assert watch.look() == NEWER
+    assert watch.check() == NEWER
 
 
 @pytest.mark.parametrize("meanwhile", [{"now": None}, {"broken": True}, {"now": OLD}])
 def test_a_copy_that_is_going_on_or_taken_back_starts_the_wait_anew(watch, disk, clock, meanwhile):
     disk.now = NEW
-    watch.look()
+    watch.check()
     for name, value in meanwhile.items():
         setattr(disk, name, value)
     clock.advance(CONFIRM)
-    assert watch.look() is None
+    assert watch.check() is None
     disk.now, disk.broken = NEW, False
-    assert watch.look() is None
+    assert watch.check() is None
     clock.advance(CONFIRM)
-    assert watch.look() == NEW
+    assert watch.check() == NEW
 
 
 def test_touched_files_with_the_same_content_are_never_due__H05(watch, disk, clock):
     disk.touched = True
     for _ in range(100):
-        assert watch.look() is None
+        assert watch.check() is None
         assert not watch.confirming
         clock.advance(60)
 
@@ -77,49 +77,52 @@ def test_whether_the_running_build_is_current(watch, disk):
 
 
 def test_after_a_failure_there_are_five_minutes_of_peace__H01(clock):
-    pace = Pace(clock)
-    assert pace.hindrance() is None
-    pace.failed()
-    assert "less than 5 minutes" in pace.hindrance()
-    assert pace.next_try_in() == AFTER_FAILURE
+    throttle = UpgradeThrottle(clock)
+    assert throttle.hindrance() is None
+    throttle.failed()
+    assert "less than 5 minutes" in throttle.hindrance()
+    assert throttle.next_try_in() == AFTER_FAILURE
     clock.advance(AFTER_FAILURE)
-    assert pace.hindrance() is None
-    assert pace.next_try_in() is None
+    assert throttle.hindrance() is None
+    assert throttle.next_try_in() is None
 
 
 def test_there_are_at_most_three_tries_an_hour__H01(clock):
-    pace, tries = Pace(clock), []
+    throttle, tries = UpgradeThrottle(clock), []
     while clock.seconds() < 10 * AN_HOUR:
-        if pace.hindrance() is None:
+        if throttle.hindrance() is None:
             tries.append(clock.seconds())
-            pace.failed()
+            throttle.failed()
         clock.advance(60)
     assert all(later - first >= AN_HOUR for first, later in zip(tries, tries[3:], strict=False))
     assert len(tries) == 30
-    assert pace.off is None
+    assert throttle.off is None
 
 
 def test_a_drift_loop_ends_after_three_hand_offs__H06(clock):
     """Each replacement finds itself outdated at once: the fourth stays."""
-    generation, pace = 0, Pace(clock)
-    while pace.hindrance() is None and generation < 10:
+    generation, throttle = 0, UpgradeThrottle(clock)
+    while throttle.hindrance() is None and generation < 10:
         generation += 1
         clock.advance(20)
         successors_clock = Clock()  # each process has a clock of its own
         successors_clock.advance(generation * 1000)
-        pace, clock = Pace.after(successors_clock, pace.ages_for_successor()), successors_clock
+        throttle, clock = (
+            UpgradeThrottle.after(successors_clock, throttle.success_ages()),
+            successors_clock,
+        )
     assert generation == 3
-    assert "off until the runner is started anew" in pace.off
+    assert "off until the runner is started anew" in throttle.off
     clock.advance(10 * AN_HOUR)
-    assert pace.hindrance() == pace.off
+    assert throttle.hindrance() == throttle.off
 
 
 def test_upgrades_that_are_hours_apart_are_no_loop__H06(clock):
-    pace = Pace(clock)
+    throttle = UpgradeThrottle(clock)
     for _ in range(20):
-        assert pace.hindrance() is None
+        assert throttle.hindrance() is None
         clock.advance(AN_HOUR)
-        pace = Pace.after(clock, pace.ages_for_successor())
+        throttle = UpgradeThrottle.after(clock, throttle.success_ages())
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ def test_an_exchange_that_fails_for_another_reason_is_said_in_words__S02(home, m
 def test_what_cannot_be_put_over_the_lock_leaves_it_as_it_was__S02(home, monkeypatch):
     scene = Scene(home, {})
     assert scene.run() == "ours"
-    file = npmlock.NpmFile(home, None)
+    file = npmlock.NpmLockFile(home, None)
     home.npm_lock.write_text("1234")
 
     def refuse(*_):
@@ -146,7 +146,7 @@ def test_what_cannot_be_put_over_the_lock_leaves_it_as_it_was__S02(home, monkeyp
 
     monkeypatch.setattr(npmlock.os, "rename", refuse)
     with pytest.raises(OSError, match="Input/output"):
-        file.put_over()
+        file.replace()
     file.close()
     assert home.npm_lock.read_text() == "1234"
     assert list(home.path.glob("runner.state.json.lock.*")) == []

@@ -82,7 +82,7 @@ def test_the_home_is_ours_when_the_lock_has_settled__L01(locks, clock, home):
     case.assertNoResult(done)
     clock.advance(0.02)
     case.successResultOf(done)
-    assert lock.fence() == "ours"
+    assert lock.verify_ownership() == "ours"
     assert owner_of(home)["pid"] == os.getpid()
     assert home.npm_lock.stat().st_mode & 0o777 == home.runner_lock.stat().st_mode & 0o777 == 0o600
 
@@ -323,8 +323,8 @@ def test_a_live_runners_lock_in_a_dead_starters_hand_goes_back__L13(locks, clock
 def test_a_program_may_begin_before_it_has_a_reactor(home, processes, clock):
     lock = RunnerLock(home, processes)
     try:
-        assert lock.begin() is True
-        assert lock.begin() is True
+        assert lock.try_acquire() is True
+        assert lock.try_acquire() is True
         assert home.npm_lock.read_text() == str(os.getpid())
     finally:
         lock.release()
@@ -336,12 +336,12 @@ def test_a_program_may_begin_before_it_has_a_reactor(home, processes, clock):
 def test_a_deleted_lock_is_made_again__L10(locks, clock, home):
     lock = acquired(locks(), clock)
     home.npm_lock.unlink()
-    assert lock.fence() == "restored"
-    assert lock.fence() == "ours"
+    assert lock.verify_ownership() == "restored"
+    assert lock.verify_ownership() == "ours"
     assert home.npm_lock.read_text() == str(os.getpid())
     home.runner_lock.unlink()
-    assert lock.fence() == "restored"
-    assert lock.fence() == "ours"
+    assert lock.verify_ownership() == "restored"
+    assert lock.verify_ownership() == "ours"
     assert isinstance(refused(locks(), clock), HomeHeld)
 
 
@@ -349,7 +349,7 @@ def test_a_lock_that_names_nobody_alive_is_taken_back__L10(locks, clock, home):
     lock = acquired(locks(), clock)
     home.npm_lock.unlink()
     home.npm_lock.write_text("999")
-    assert lock.fence() == "restored"
+    assert lock.verify_ownership() == "restored"
     assert home.npm_lock.read_text() == str(os.getpid())
 
 
@@ -360,7 +360,7 @@ def test_another_live_runner_in_the_lock_supersedes_us_and_we_touch_nothing__L11
     npm_runner(processes, home)
     home.npm_lock.unlink()
     home.npm_lock.write_text("4321")
-    assert lock.fence() == Superseded(4321)
+    assert lock.verify_ownership() == Superseded(4321)
     lock.release()
     assert home.npm_lock.read_text() == "4321"
 
@@ -369,7 +369,7 @@ def test_another_live_runner_in_the_state_file_supersedes_us__L11(locks, clock, 
     lock = acquired(locks(), clock)
     npm_runner(processes, home)
     home.runner_state.write_text('{"pid": 4321, "httpPort": 1}')
-    assert lock.fence() == Superseded(4321)
+    assert lock.verify_ownership() == Superseded(4321)
 
 
 @pytest.mark.parametrize(
@@ -381,15 +381,15 @@ def test_a_state_file_that_names_no_live_runner_changes_nothing__S07(
     processes.add("vim", pid=55)
     lock = acquired(locks(), clock)
     home.runner_state.write_text(state)
-    assert lock.fence() == "ours"
+    assert lock.verify_ownership() == "ours"
 
 
 def test_a_home_that_was_replaced_is_no_longer_ours__S09(locks, clock, home, tmp_path):
     lock = acquired(locks(), clock)
     home.path.rename(tmp_path / "moved")
-    assert isinstance(lock.fence(), Superseded)
+    assert isinstance(lock.verify_ownership(), Superseded)
     home.path.mkdir()
-    assert isinstance(lock.fence(), Superseded)
+    assert isinstance(lock.verify_ownership(), Superseded)
     assert os.listdir(home.path) == []
     (tmp_path / "moved").joinpath("runner.lock").unlink()
 
@@ -460,7 +460,7 @@ def test_descriptors_are_closed_after_release_and_after_every_refusal__M03(locks
     lock = acquired(locks(), clock)
     refused(locks(), clock)
     home.npm_lock.unlink()
-    lock.fence()
+    lock.verify_ownership()
     lock.release()
     home.npm_lock.mkdir()
     refused(locks(), clock)

@@ -44,7 +44,7 @@ def whole_life(home, start, step):
     lock = take(home, step)
     if start == "deleted under us":
         home.npm_lock.unlink()
-        lock.fence()
+        lock.verify_ownership()
     lock.release()
 
 

@@ -11,7 +11,7 @@ from hapi.process import MemoryProcesses
 from hapi.runner.lock import flock as lockfile
 from hapi.runner.lock import npm_lock as npmlock
 from hapi.runner.lock.home_lock import HomeHeld, LockUnusable, RunnerLock, Superseded, owner_of
-from hapi.runner.lock.owner import has_open
+from hapi.runner.lock.owner import has_file_open
 
 RUNNER = ("node", "hapi", "runner", "start-sync")
 case = SynchronousTestCase()
@@ -101,10 +101,10 @@ def test_a_lock_that_cannot_be_made_again_leaves_the_home_ours_until_the_next_be
     assert acquire(lock) is None
     home.npm_lock.unlink()
     monkeypatch.setattr(npmlock.os, "open", refusing(errno.ENOSPC))
-    assert lock.fence() in ("ours", "restored")
+    assert lock.verify_ownership() in ("ours", "restored")
     assert not home.npm_lock.exists()
     monkeypatch.undo()
-    assert lock.fence() == "restored"
+    assert lock.verify_ownership() == "restored"
     assert home.npm_lock.read_text() == str(os.getpid())
 
 
@@ -114,7 +114,7 @@ def test_a_living_rival_found_while_the_lock_is_made_again_has_the_home__L11(hom
     lock.processes.add(*RUNNER, pid=4321, environment={"HAPI_HOME": str(home.path)})
     home.npm_lock.unlink()
     home.npm_lock.write_text("4321")
-    assert lock.fence() == Superseded(4321)
+    assert lock.verify_ownership() == Superseded(4321)
     assert home.npm_lock.read_text() == "4321"
 
 
@@ -123,10 +123,10 @@ def test_somebody_who_is_just_writing_the_lock_is_no_reason_to_leave__L06(home, 
     assert acquire(lock) is None
     home.npm_lock.unlink()
     home.npm_lock.write_text("")
-    assert lock.fence() == "restored"  # told as it is: somebody had taken it away
+    assert lock.verify_ownership() == "restored"  # told as it is: somebody had taken it away
     home.npm_lock.write_text("999")
     os.utime(home.npm_lock, (1, 1))
-    assert lock.fence() == "restored"
+    assert lock.verify_ownership() == "restored"
     assert home.npm_lock.read_text() == str(os.getpid())
 
 
@@ -135,7 +135,7 @@ def test_another_runner_lock_in_the_place_of_ours_supersedes_us__S09(home, locks
     assert acquire(lock) is None
     home.runner_lock.unlink()
     home.runner_lock.write_text('{"pid": 4321}')
-    assert lock.fence() == Superseded(4321)
+    assert lock.verify_ownership() == Superseded(4321)
 
 
 def test_what_cannot_be_written_back_after_a_hand_off_is_logged_and_the_lock_held__S02(
@@ -145,7 +145,7 @@ def test_what_cannot_be_written_back_after_a_hand_off_is_logged_and_the_lock_hel
     assert acquire(lock) is None
     home.npm_lock.write_text("7")
     monkeypatch.setattr(npmlock.os, "rename", refusing(errno.EIO))
-    lock.take_back(7)
+    lock.reclaim(7)
     monkeypatch.undo()
     assert home.npm_lock.read_text() == "7"
     assert isinstance(acquire(locks(), 3.0), HomeHeld)
@@ -156,7 +156,7 @@ def test_an_heir_that_cannot_write_its_pid_says_so__S02(home, locks, monkeypatch
     assert acquire(lock) is None
     monkeypatch.setattr(npmlock.os, "rename", refusing(errno.ENOSPC))
     with pytest.raises(LockUnusable, match="No space left"):
-        lock.take_over()
+        lock.replace_owner()
 
 
 @pytest.mark.parametrize(
@@ -169,11 +169,11 @@ def test_an_owner_that_makes_no_sense_is_nobody__S05(home, content):
 
 def test_whether_a_process_has_a_file_open_is_seen(home):
     home.runner_lock.write_text("")
-    assert not has_open(os.getpid(), home.runner_lock)
+    assert not has_file_open(os.getpid(), home.runner_lock)
     with home.runner_lock.open():
-        assert has_open(os.getpid(), home.runner_lock)
-    assert not has_open(1 << 22, home.runner_lock)
-    assert not has_open(os.getpid(), home.path / "nothing")
+        assert has_file_open(os.getpid(), home.runner_lock)
+    assert not has_file_open(1 << 22, home.runner_lock)
+    assert not has_file_open(os.getpid(), home.path / "nothing")
 
 
 def test_without_renameat2_the_exchange_says_that_there_is_none(home, monkeypatch):

@@ -7,17 +7,25 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hapi.runner.lock.owner import Held, Stale, Suspect, Unfinished, has_open, pid_in, verdict
+from hapi.runner.lock.owner import (
+    Held,
+    OwnerFacts,
+    Stale,
+    Unfinished,
+    has_file_open,
+    judge_owner,
+    pid_in,
+)
 
 RUNNER = ("node", "/usr/bin/hapi", "runner", "start-sync")
-LIVE = Suspect(
+LIVE = OwnerFacts(
     pid=7, owner=1000, words=RUNNER, started_at=90.0, home="/home/me/.hapi", in_state=False
 )
 
 
-def judged(pid=7, suspect=LIVE, mtime=100.0, now=200.0, family=frozenset((1, 2, 3))):
-    return verdict(
-        pid, suspect, mtime=mtime, now=now, uid=1000, home="/home/me/.hapi", family=family
+def judged(pid=7, suspect=LIVE, mtime=100.0, now=200.0, own_pids=frozenset((1, 2, 3))):
+    return judge_owner(
+        pid, suspect, mtime=mtime, now=now, uid=1000, home="/home/me/.hapi", own_pids=own_pids
     )
 
 
@@ -95,11 +103,11 @@ def test_only_a_decimal_pid_counts__L07(content, expected):
 
 def test_a_starter_of_ours_is_known_by_the_file_it_has_open__L05(tmp_path):
     path = tmp_path / "runner.lock"
-    assert has_open(os.getpid(), path) is False
+    assert has_file_open(os.getpid(), path) is False
     with path.open("w"):
-        assert has_open(os.getpid(), path) is True
-    assert has_open(os.getpid(), path) is False
-    assert has_open(1 << 30, path) is False
+        assert has_file_open(os.getpid(), path) is True
+    assert has_file_open(os.getpid(), path) is False
+    assert has_file_open(1 << 30, path) is False
 
 
 @given(st.binary(max_size=80))
@@ -109,7 +117,7 @@ def test_no_content_is_too_strange_to_be_judged__L07(content):
 
 
 def test_a_lock_without_a_pid_is_young_for_ten_seconds_and_no_longer__L06():
-    facts = {"uid": 0, "home": "/h", "family": frozenset()}
-    assert verdict(None, None, mtime=100.0, now=109.99, **facts) == Unfinished()
-    assert verdict(None, None, mtime=100.0, now=110.0, **facts) == Stale()
-    assert verdict(None, None, mtime=110.0, now=100.0, **facts) == Stale()
+    facts = {"uid": 0, "home": "/h", "own_pids": frozenset()}
+    assert judge_owner(None, None, mtime=100.0, now=109.99, **facts) == Unfinished()
+    assert judge_owner(None, None, mtime=100.0, now=110.0, **facts) == Stale()
+    assert judge_owner(None, None, mtime=110.0, now=100.0, **facts) == Stale()

@@ -8,7 +8,7 @@ from hapi.protocol.spawn import Spawned, Worktree, parse_spawn
 from hapi.runner.config.limits import AdmissionLimits
 from hapi.runner.sessions import Sessions
 from hapi.runner.spawn.spawner import STILL_STARTING, STOPPED
-from hapi.runner.storage.counters import Tally
+from hapi.runner.storage.counters import Counters
 from hapi.runner.storage.timers import ScheduledCalls
 from tests.support.runner_stage import NoWorktrees, Stage, assert_waiting, result_of
 
@@ -22,7 +22,7 @@ def stage(home):
 
 def stopped(stage, name):
     """What `stop-session` answers."""
-    after, tally = ScheduledCalls(stage.clock), Tally(stage.clock)
+    after, counters = ScheduledCalls(stage.clock), Counters(stage.clock)
     told = (lambda *_: None, lambda *_: None)
     sessions = Sessions(
         stage.clock,
@@ -31,7 +31,7 @@ def stopped(stage, name):
         stage.now,
         lambda *_, **__: None,
         after,
-        tally,
+        counters,
         *told,
     )
     sessions.spawner, sessions.children = stage.spawner, stage.children

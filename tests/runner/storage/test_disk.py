@@ -14,7 +14,7 @@ from hapi.attempts import attempts
 from hapi.protocol.spawn import Spawned, SpawnRefused
 from hapi.runner.attempts.child import LEFT, Child
 from hapi.runner.control.announcements import Accepted, Rejected
-from hapi.runner.storage.disk import AtOnce, InTurn, disk_of
+from hapi.runner.storage.disk import SynchronousDisk, ThreadedDisk, disk_for
 from tests.support.runner_stage import Stage, assert_waiting, result_of
 
 
@@ -54,7 +54,7 @@ def disk(stage):
 
 @pytest_twisted.ensureDeferred
 async def test_work_is_done_in_order_in_another_thread_and_told_in_the_reactors(reactor):
-    disk, done, told = InTurn(reactor), [], []
+    disk, done, told = ThreadedDisk(reactor), [], []
     ours = threading.get_ident()
 
     def work(number: int) -> int:
@@ -73,9 +73,9 @@ async def test_work_is_done_in_order_in_another_thread_and_told_in_the_reactors(
 
 
 def test_without_threads_work_is_done_at_once(reactor):
-    assert isinstance(disk_of(reactor), InTurn)
-    disk = disk_of(Clock())
-    assert isinstance(disk, AtOnce)
+    assert isinstance(disk_for(reactor), ThreadedDisk)
+    disk = disk_for(Clock())
+    assert isinstance(disk, SynchronousDisk)
     assert result_of(disk.do(lambda: 7)) == 7
 
 

@@ -12,7 +12,7 @@ from hapi.redaction import Secrets
 from hapi.runner.attempts.holders import check_holder
 from hapi.runner.config.limits import AdmissionLimits
 from hapi.runner.spawn.revive import Reviver
-from hapi.runner.storage.journal import Journal, read_back
+from hapi.runner.storage.journal import Journal, read_journal
 from tests.support.runner_stage import Stage, result_of
 
 
@@ -182,7 +182,7 @@ def test_a_stop_notices_that_the_holder_is_gone__C15(stage, home):
 )
 def test_a_journal_of_garbage_tells_nothing_and_stops_nothing(home, lines):
     home.events.write_text(lines)
-    assert read_back(home).tells("any", 1e9)
+    assert read_journal(home).tells("any", 1e9)
 
 
 def test_while_a_replacement_tells_of_ends_the_old_runner_does_not__H09(stage, home):
@@ -196,7 +196,7 @@ def test_while_a_replacement_tells_of_ends_the_old_runner_does_not__H09(stage, h
     Journal(home, now=stage.now).record(
         "ended", other.ids, exitCode=4
     )  # the replacement did, and then failed
-    stage.children.record_deferred_ends(read_back(home).tells)
+    stage.children.record_deferred_ends(read_journal(home).tells)
     assert ends(home) == [(other.attempt, 4), (child.attempt, 3)]
     assert stage.children.deferred_ends is None
 

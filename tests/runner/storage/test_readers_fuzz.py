@@ -25,7 +25,7 @@ from hapi.protocol.attempt import (
     StopOrder,
 )
 from hapi.runner.attempts.stall import StallThresholds
-from hapi.runner.lock.owner import Held, Judge, Stale, Unfinished, pid_in
+from hapi.runner.lock.owner import Held, OwnerInspector, Stale, Unfinished, pid_in
 from hapi.runner.storage.state_file import RunnerState, StateFile
 from hapi.runner.uplink.refusals import RegistrationRefusals
 from hapi.settings import ConfigurationError, HubAccess, InvalidSettings, hub_access, read_settings
@@ -81,7 +81,13 @@ def disk(home, monkeypatch):
             raise ValueError("too large")
         return content[0]
 
-    for module in ("attempts", "settings", "runner.state", "runner.rival", "runner.refusals"):
+    for module in (
+        "attempts",
+        "settings",
+        "runner.storage.state_file",
+        "runner.lock.owner",
+        "runner.uplink.refusals",
+    ):
         monkeypatch.setattr(f"hapi.{module}.read_capped", read)
     return content
 
@@ -116,7 +122,7 @@ def test_a_changed_lock_is_somebodys_or_nobodys__L07(home, disk):
     stage = Stage(home)
     home.runner_state.touch()
     runner = stage.processes.add("hapi", "runner", "start-sync", pid=4321)
-    judge = Judge(home, stage.processes, lambda: 1000.0, lambda identity: 0.0)
+    judge = OwnerInspector(home, stage.processes, lambda: 1000.0, lambda identity: 0.0)
     for number in inputs():
         content = garbage.mangled_bytes(
             garbage.pick([b"4321", b"4321\n", b"00004321", b"99", b"", b"-4321", b"4321 4321"])

@@ -15,8 +15,8 @@ from hapi.attempts import AttemptFolder
 from hapi.process.interface import LaunchPlan
 from hapi.process.launch import session_environment
 from hapi.runner.supervision.sd_notify import (
-    Notifications,
-    Notifier,
+    NotifySocket,
+    SystemdNotifier,
     notifier,
     status_line,
     watchdog_interval,
@@ -24,13 +24,13 @@ from hapi.runner.supervision.sd_notify import (
 
 
 @define
-class Succession:
+class HandoffCoordinator:
     handed_over_to: int | None = None
 
 
 @define(eq=False)
 class Runner:
-    succession: Succession = field(factory=Succession)
+    handoff: HandoffCoordinator = field(factory=HandoffCoordinator)
     up: Deferred = field(factory=Deferred)
     found: dict = field(
         factory=lambda: {
@@ -152,14 +152,16 @@ def test_leaving_is_said_once_and_nothing_after_it__V03(told, systemd, clock):
 def test_one_that_handed_over_says_no_more_of_leaving__H07(told, systemd):
     runner, made = told
     systemd.heard()
-    runner.succession.handed_over_to = 4711
+    runner.handoff.handed_over_to = 4711
     made.stopService()
     assert systemd.heard() == []
 
 
 def test_a_reload_is_announced_and_ended__P03(systemd, clock):
     runner = Runner()
-    made = Notifier(clock, runner, Notifications(systemd.address), None, monotonic=lambda: 12.5)
+    made = SystemdNotifier(
+        clock, runner, NotifySocket(systemd.address), None, monotonic=lambda: 12.5
+    )
     made.startService()
     made.reload()
     assert systemd.heard() == []  # it is not even up
@@ -189,8 +191,8 @@ def test_without_a_socket_that_can_be_spoken_to_there_is_no_notifier(environ, cl
 
 
 def test_a_socket_that_is_gone_harms_nothing(tmp_path):
-    assert Notifications(str(tmp_path / "none")).send("READY=1") is False
-    assert Notifications("@" + "x" * 300).send("READY=1") is False
+    assert NotifySocket(str(tmp_path / "none")).send("READY=1") is False
+    assert NotifySocket("@" + "x" * 300).send("READY=1") is False
 
 
 @pytest.mark.parametrize(

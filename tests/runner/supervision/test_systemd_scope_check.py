@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from hapi.runner.supervision.systemd_scope_check import (
-    Surroundings,
+    SystemdScopeCheck,
     Unit,
     properties,
     unit_of,
@@ -107,8 +107,8 @@ def looked(root, cgroups, answers):
 
     if cgroups is not None:
         (root / "proc/self/cgroup").write_text(cgroups)
-    made = Surroundings(ask, root, "me")
-    result_of(Deferred.fromCoroutine(made.examine()))
+    made = SystemdScopeCheck(ask, root, "me")
+    result_of(Deferred.fromCoroutine(made.check()))
     return made.warnings, asked
 
 
@@ -138,9 +138,9 @@ def test_without_a_unit_nobody_is_asked(system):
 
 
 def test_without_systemd_nothing_is_looked_up(tmp_path):
-    made = Surroundings(lambda argv: pytest.fail("asked"), tmp_path, "me")
-    assert not made.is_there
-    made.look()
+    made = SystemdScopeCheck(lambda argv: pytest.fail("asked"), tmp_path, "me")
+    assert not made.is_booted
+    made.start()
 
 
 def test_a_systemd_that_fails_to_answer_harms_nothing(system):
@@ -148,6 +148,6 @@ def test_a_systemd_that_fails_to_answer_harms_nothing(system):
         raise OSError("no systemctl")
 
     (system / "proc/self/cgroup").write_text(SERVICE)
-    made = Surroundings(ask, system, "me")
-    made.look()
+    made = SystemdScopeCheck(ask, system, "me")
+    made.start()
     assert made.warnings == []
