@@ -18,7 +18,7 @@ EDITABLE := --config-settings editable_mode=compat --editable
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up test faults coverage lint docs bench peers clean
+.PHONY: help up test faults coverage lint docs dist bench peers clean
 
 help:
 	@echo "make up     hub, runner and page on this machine (ARGS='--port 4000' for options)"
@@ -27,6 +27,7 @@ help:
 	@echo "make coverage  the branches of lock, hand-off, processes, guard and codec that their tests take"
 	@echo "make lint   ruff and mypy"
 	@echo "make docs   the documentation, as docs/_build/html"
+	@echo "make dist   source distribution and wheel in dist/, checked"
 	@echo "make bench  the figures beside those of the npm programs"
 
 up: $(VENV)/.ready-up
@@ -50,6 +51,12 @@ lint: $(VENV)/.ready-lint
 docs: $(VENV)/.ready-docs
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
+
+dist: $(VENV)/.ready-dist
+	@rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
 
 bench: $(VENV)/.ready-test peers
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -92,3 +99,6 @@ $(VENV)/.ready-lint: setup.cfg
 
 $(VENV)/.ready-docs: setup.cfg
 	$(call install,'.[docs]')
+
+$(VENV)/.ready-dist: setup.cfg
+	$(call install,'.[dist]')
