@@ -2,7 +2,15 @@
 
 import pytest
 
-from hapi.agents import BUILT_IN, DEMO, Agent, agents, default_agent
+from hapi.agents import (
+    BUILT_IN,
+    agent_environment,
+    configured_agents,
+    default_agent,
+    resolve_command,
+    unavailable_reason,
+)
+from hapi.protocol.agents import DEMO, Agent
 
 
 @pytest.fixture
@@ -19,20 +27,20 @@ def bin_directory(tmp_path):
 
 def test_an_agent_is_available_when_its_program_is_on_the_path(bin_directory):
     environ = bin_directory("opencode")
-    assert BUILT_IN["opencode"].availability(environ) is None
-    assert BUILT_IN["opencode"].resolved(environ)[1:] == ("acp",)
-    assert BUILT_IN["gemini"].availability(environ) == "not_found"
+    assert unavailable_reason(BUILT_IN["opencode"], environ) is None
+    assert resolve_command(BUILT_IN["opencode"], environ)[1:] == ("acp",)
+    assert unavailable_reason(BUILT_IN["gemini"], environ) == "not_found"
 
 
 def test_the_demo_agent_is_always_there():
-    assert BUILT_IN[DEMO].availability({"PATH": ""}) is None
+    assert unavailable_reason(BUILT_IN[DEMO], {"PATH": ""}) is None
 
 
 def test_a_program_may_have_several_names_the_preferred_one_first(bin_directory):
     environ = bin_directory("claude-code-acp")
-    assert BUILT_IN["claude"].resolved(environ)[0].endswith("claude-code-acp")
+    assert resolve_command(BUILT_IN["claude"], environ)[0].endswith("claude-code-acp")
     environ = bin_directory("claude-agent-acp")
-    assert BUILT_IN["claude"].resolved(environ)[0].endswith("claude-agent-acp")
+    assert resolve_command(BUILT_IN["claude"], environ)[0].endswith("claude-agent-acp")
 
 
 def test_a_variable_names_the_program_and_its_arguments(bin_directory, tmp_path):
@@ -40,33 +48,35 @@ def test_a_variable_names_the_program_and_its_arguments(bin_directory, tmp_path)
         "HAPI_DSH_ACP_COMMAND": str(tmp_path / "other"),
         "HAPI_DSH_ACP_ARGS_JSON": '["--acp"]',
     }
-    assert BUILT_IN["dsh"].resolved(environ) == (str(tmp_path / "other"), "--acp")
+    assert resolve_command(BUILT_IN["dsh"], environ) == (str(tmp_path / "other"), "--acp")
     assert (
-        BUILT_IN["dsh"].availability(environ | {"HAPI_DSH_ACP_ARGS_JSON": "{"})
+        unavailable_reason(BUILT_IN["dsh"], environ | {"HAPI_DSH_ACP_ARGS_JSON": "{"})
         == "invalid_configuration"
     )
     assert (
-        BUILT_IN["dsh"].availability(environ | {"HAPI_DSH_ACP_COMMAND": "/nowhere/dsh"})
+        unavailable_reason(BUILT_IN["dsh"], environ | {"HAPI_DSH_ACP_COMMAND": "/nowhere/dsh"})
         == "not_found"
     )
 
 
 def test_claude_is_told_where_its_program_is_and_that_root_is_meant():
     claude = BUILT_IN["claude"]
-    assert claude.environment_for({"HAPI_CLAUDE_PATH": "/opt/claude"}, root=False) == {
+    assert agent_environment(claude, {"HAPI_CLAUDE_PATH": "/opt/claude"}, is_root=False) == {
         "CLAUDE_CODE_EXECUTABLE": "/opt/claude"
     }
-    assert claude.environment_for({}, root=True) == {"IS_SANDBOX": "1"}
+    assert agent_environment(claude, {}, is_root=True) == {"IS_SANDBOX": "1"}
     assert (
-        claude.environment_for(
-            {"IS_SANDBOX": "0", "HAPI_CLAUDE_PATH": "/a", "CLAUDE_CODE_EXECUTABLE": "/b"}, root=True
+        agent_environment(
+            claude,
+            {"IS_SANDBOX": "0", "HAPI_CLAUDE_PATH": "/a", "CLAUDE_CODE_EXECUTABLE": "/b"},
+            is_root=True,
         )
         == {}
     )
 
 
 def test_settings_add_an_agent(bin_directory):
-    found = agents(
+    found = configured_agents(
         {
             "agents": {
                 "qwen": {"command": "qwen --acp", "label": "Qwen Code", "environment": {"A": "1"}}
@@ -74,18 +84,20 @@ def test_settings_add_an_agent(bin_directory):
         }
     )["qwen"]
     assert (found.name, found.label, found.command) == ("qwen", "Qwen Code", ("qwen", "--acp"))
-    assert found.environment_for({}, root=False) == {"A": "1"}
+    assert agent_environment(found, {}, is_root=False) == {"A": "1"}
     assert found.session_id_field == "qwenSessionId"
-    assert found.availability(bin_directory("qwen")) is None
+    assert unavailable_reason(found, bin_directory("qwen")) is None
 
 
 def test_settings_change_what_they_name_of_a_known_agent(bin_directory):
-    found = agents({"agents": {"opencode": {"command": ["my-opencode", "acp", "-v"]}}})["opencode"]
-    assert found.resolved(bin_directory("my-opencode", "opencode"))[1:] == ("acp", "-v")
-    assert found.permission_modes == BUILT_IN["opencode"].permission_modes
-    assert agents({"agents": {"opencode": {"permissionModes": ["default"]}}})[
+    found = configured_agents({"agents": {"opencode": {"command": ["my-opencode", "acp", "-v"]}}})[
         "opencode"
-    ].looks_for == ("opencode",)
+    ]
+    assert resolve_command(found, bin_directory("my-opencode", "opencode"))[1:] == ("acp", "-v")
+    assert found.permission_modes == BUILT_IN["opencode"].permission_modes
+    assert configured_agents({"agents": {"opencode": {"permissionModes": ["default"]}}})[
+        "opencode"
+    ].programs == ("opencode",)
 
 
 @pytest.mark.parametrize(
@@ -101,9 +113,9 @@ def test_settings_change_what_they_name_of_a_known_agent(bin_directory):
     ],
 )
 def test_an_entry_that_makes_no_sense_says_so_and_starts_nothing(entry):
-    found = agents({"agents": {"odd": entry}})["odd"]
-    assert found.availability({"PATH": "/bin:/usr/bin"}) == "invalid_configuration"
-    assert "agents.odd" in found.problem
+    found = configured_agents({"agents": {"odd": entry}})["odd"]
+    assert unavailable_reason(found, {"PATH": "/bin:/usr/bin"}) == "invalid_configuration"
+    assert "agents.odd" in found.configuration_error
 
 
 @pytest.mark.parametrize(
@@ -115,7 +127,7 @@ def test_an_entry_that_makes_no_sense_says_so_and_starts_nothing(entry):
     ],
 )
 def test_other_nonsense_adds_nobody(settings):
-    assert agents(settings) == dict(BUILT_IN)
+    assert configured_agents(settings) == dict(BUILT_IN)
 
 
 def test_plain_hapi_starts_what_the_settings_say_else_claude_else_the_demo(bin_directory):
@@ -125,7 +137,7 @@ def test_plain_hapi_starts_what_the_settings_say_else_claude_else_the_demo(bin_d
 
 
 def test_yolo_is_the_mode_in_which_the_agent_allows_everything():
-    assert {name: agent.yolo_mode for name, agent in BUILT_IN.items()} == {
+    assert {name: agent.unrestricted_mode for name, agent in BUILT_IN.items()} == {
         "claude": "bypassPermissions",
         "codex": "yolo",
         "opencode": "yolo",
@@ -139,5 +151,6 @@ def test_yolo_is_the_mode_in_which_the_agent_allows_everything():
         "demo": "yolo",
     }
     assert (
-        Agent("x", "X", (), (), ("request-review", "always-proceed")).yolo_mode == "always-proceed"
+        Agent("x", "X", permission_modes=("request-review", "always-proceed")).unrestricted_mode
+        == "always-proceed"
     )

@@ -107,7 +107,7 @@ async def go():
         await HubClient(reactor, access).session("s")
     except Exception as problem:
         print(problem)
-    await link.farewell()
+    await link.leave()
     await server.stop()
 Deferred.fromCoroutine(go()).addBoth(lambda result: (print(result), reactor.stop()))
 reactor.run()

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from hapi.protocol.agents import AGENTS, DEFAULT_AGENT, PERMISSION_MODES, agents_with
+
 PROTOCOL_VERSION = 1
 
 Text = Annotated[str, Meta(min_length=1)]
@@ -103,7 +105,7 @@ class DisplayName(Body, frozen=True):
 
 class Spawn(Body, frozen=True, omit_defaults=True):
     directory: Text
-    agent: str = "claude"
+    agent: str = DEFAULT_AGENT
     model: str | None = None
     effort: str | None = None
     model_reasoning_effort: str | None = None
@@ -148,68 +150,36 @@ class HubSettingsChange(Body, frozen=True):
 
 # --- flavors ---------------------------------------------------------------------------------------------------------
 
-FLAVORS = frozenset(
-    {
-        "agy",
-        "claude",
-        "codex",
-        "copilot",
-        "cursor",
-        "demo",
-        "dsh",
-        "gemini",
-        "grok",
-        "kimi",
-        "opencode",
-        "pi",
-    }
-)
+FLAVORS = frozenset(AGENTS)
+STEERED = frozenset(name for name, agent in AGENTS.items() if agent.is_steerable)
+WITHOUT_MODEL = frozenset(name for name, agent in AGENTS.items() if not agent.has_model)
 
-_CLAUDE = ("default", "acceptEdits", "auto", "bypassPermissions", "plan")
-_SANDBOXED = ("default", "read-only", "safe-yolo", "yolo")
-PERMISSION_MODES: Mapping[str, tuple[str, ...]] = {
-    "claude": _CLAUDE,
-    "codex": _SANDBOXED,
-    "gemini": _SANDBOXED,
-    "kimi": _SANDBOXED,
-    "copilot": _SANDBOXED,
-    "opencode": ("default", "plan", "yolo"),
-    "cursor": ("default", "plan", "ask", "debug", "autoReview", "yolo"),
-    "grok": ("default", "auto", "plan", "bypassPermissions"),
-    "agy": ("request-review", "always-proceed"),
-    "pi": (),
-    "dsh": (),
-}
-EVERY_MODE = frozenset(mode for modes in PERMISSION_MODES.values() for mode in modes)
-
-# Which settings a flavor has beside its permission mode; the text is the hub's answer to the others.
+# Which settings a flavor has besides its permission mode; the text is the hub's answer to the others.
 SETTINGS: Mapping[str, tuple[frozenset[str], str]] = {
-    "effort": (
-        frozenset({"claude", "grok", "pi"}),
-        "Effort selection is not supported for this session type",
-    ),
+    "effort": (agents_with("effort"), "Effort selection is not supported for this session type"),
     "model_reasoning_effort": (
-        frozenset({"codex", "opencode"}),
+        agents_with("modelReasoningEffort"),
         "Model reasoning effort is not supported for this session type",
     ),
-    "service_tier": (frozenset({"codex"}), "Service tier is only supported for Codex sessions"),
+    "service_tier": (
+        agents_with("serviceTier"),
+        "Service tier is only supported for Codex sessions",
+    ),
     "collaboration_mode": (
-        frozenset({"codex"}),
+        agents_with("collaborationMode"),
         "Collaboration mode is only supported for Codex sessions",
     ),
     "copilot_agent_mode": (
-        frozenset({"copilot"}),
+        agents_with("copilotAgentMode"),
         "Agent mode is only supported for Copilot sessions",
     ),
 }
-STEERED = frozenset({"pi", "codex"})
-WITHOUT_MODEL = frozenset({"dsh"})
 
 
 def modes_of(flavor: str) -> frozenset[str]:
-    """The permission modes of `flavor`; an agent that only its runner knows may have any, and judges them itself."""
-    modes = PERMISSION_MODES.get(flavor)
-    return EVERY_MODE if modes is None else frozenset(modes)
+    """The permission modes of `flavor`. An agent that only its runner knows may have any mode and checks it itself."""
+    known = AGENTS.get(flavor)
+    return frozenset(PERMISSION_MODES if known is None else known.permission_modes)
 
 
 # --- metadata --------------------------------------------------------------------------------------------------------
@@ -306,7 +276,7 @@ def merged_metadata(stored: Any, written: dict[str, Any]) -> dict[str, Any]:
 
 def flavor_of(metadata: Any) -> str:
     flavor = metadata.get("flavor") if isinstance(metadata, dict) else None
-    return flavor if isinstance(flavor, str) and flavor else "claude"
+    return flavor if isinstance(flavor, str) and flavor else DEFAULT_AGENT
 
 
 def agent_session_id(metadata: Any) -> str | None:

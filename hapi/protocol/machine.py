@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from hapi.protocol.agents import AGENTS, Agent, agent_form
+
 COMPATIBLE_VERSION = "0.30.7"
 """The release of the npm programs whose wire we speak. Hubs and pages compare it with versions of their own."""
 
@@ -46,71 +48,16 @@ class MachineHealth(Struct, frozen=True, rename="camel", forbid_unknown_fields=T
     memory_percent: Annotated[int, Meta(ge=0, le=100)] | UnsetType = UNSET
 
 
-MANAGED = {"availability": "managed", "unavailableReason": "Managed by agent"}
-Field = tuple[str, str, str, str | None]
+def runner_capabilities(agents: Sequence[Agent] = ()) -> dict[str, Any]:
+    """`runnerState.capabilities`; without `piExistingSessionResume` hubs do not resume Pi sessions.
 
-
-def _fields(*fields: Field) -> list[dict[str, str]]:
-    return [
-        {"id": name, "section": section, "kind": kind}
-        | ({"optionSource": source, "availability": "both"} if source else MANAGED)
-        for name, section, kind, source in fields
-    ]
-
-
-_PERMISSION: Field = ("permission", "permission", "select", "static")
-_MANAGED: Field = ("permission", "permission", "status", None)
-
-
-def _model(source: str, kind: str = "select") -> Field:
-    return ("model", "model", kind, source)
-
-
-def _effort(source: str) -> Field:
-    return ("effort", "effort", "select", source)
-
-
-AGENT_CONFIGS: tuple[dict[str, Any], ...] = tuple(
-    {"flavor": flavor, "fields": _fields(*fields)}
-    for flavor, fields in (
-        ("agy", (_model("machine"), _PERMISSION)),
-        ("claude", (_model("static"), _effort("static"), _PERMISSION)),
-        (
-            "codex",
-            (
-                _model("machine"),
-                _effort("model"),
-                _PERMISSION,
-                ("serviceTier", "settings", "select", "model"),
-                ("collaborationMode", "settings", "select", "static"),
-            ),
-        ),
-        ("dsh", (_MANAGED,)),
-        ("copilot", (_model("directory"), _PERMISSION)),
-        ("cursor", (_model("machine", "dependent-select"), _PERMISSION)),
-        ("gemini", (_model("static"), _PERMISSION)),
-        ("grok", (_model("directory"), _effort("model"), _PERMISSION)),
-        ("kimi", (_model("static"), _PERMISSION)),
-        ("opencode", (_model("directory"), _effort("model"), _PERMISSION)),
-        ("pi", (_model("machine", "grouped-select"), _effort("static"), _MANAGED)),
-    )
-)
-"""Which fields the new-session form offers for each agent: the list of the reference build, field by field."""
-
-
-def agent_config(flavor: str, has_permission_modes: bool) -> dict[str, Any]:
-    """The form fields of an agent that the reference build does not know."""
-    return {"flavor": flavor, "fields": _fields(_PERMISSION if has_permission_modes else _MANAGED)}
-
-
-def runner_capabilities(
-    agent_configs: Sequence[Mapping[str, Any]] = AGENT_CONFIGS,
-) -> dict[str, Any]:
-    """`runnerState.capabilities`: without `piExistingSessionResume` hubs do not resume Pi sessions."""
+    `agents`: those that only this machine knows; hubs learn their names from here.
+    """
+    listed = [*(agent for agent in AGENTS.values() if agent.form), *agents]
     return {
         "codexSharedRuntime": True,
         "piExistingSessionResume": True,
-        "agentConfigs": list(agent_configs),
+        "agentConfigs": [agent_form(agent) for agent in listed],
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from attrs import frozen
 
 from hapi.protocol.acp import PermissionOption
+from hapi.protocol.agents import PERMISSION_MODES
 
 KEPT_REQUESTS = 100  # answered permission requests that stay in the state
 
@@ -196,12 +197,13 @@ def automatic_decision(mode: str | None, tool: str, kind: str | None) -> Decisio
 
     A tool of kind `execute` is no reading, whatever its title says: it is asked about in `read-only`.
     """
-    match mode:
-        case "yolo" | "always-proceed" | "bypassPermissions":
+    known = PERMISSION_MODES.get(mode or "")
+    match known.grants if known is not None else None:
+        case "everything":
             return "approved_for_session"
-        case "safe-yolo":
+        case "each request":
             return "approved"
-        case "read-only" if kind in _READING_KINDS and not any(
+        case "reading" if kind in _READING_KINDS and not any(
             hint in tool.lower() for hint in _WRITES
         ):
             return "approved"

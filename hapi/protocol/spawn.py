@@ -13,7 +13,7 @@ import msgspec
 from attrs import frozen
 from msgspec import Meta, Struct, field
 
-DEFAULT_AGENT = "claude"
+from hapi.protocol.agents import DEFAULT_AGENT, PERMISSION_MODES, Agent, agent_named
 
 Name = Annotated[str, Meta(max_length=4096)]
 
@@ -141,99 +141,54 @@ def rpc_spawn_answer(result: SpawnResult) -> dict[str, Any]:
 
 # --- the command line ------------------------------------------------------------------------------------------------
 
-PERMISSION_MODES = frozenset(
-    {
-        *(
-            "default",
-            "acceptEdits",
-            "auto",
-            "bypassPermissions",
-            "plan",
-            "ask",
-            "debug",
-            "autoReview",
-        ),
-        *("read-only", "safe-yolo", "yolo", "request-review", "always-proceed"),
-    }
-)
-
-
-@frozen
-class Flags:
-    """Which of the options an agent's command understands (runner.md §6.5)."""
-
-    resume: str = "--resume"
-    starting_mode: bool = True
-    existing: Literal["always", "fork", "never"] = "always"
-    effort: bool = False
-    reasoning_effort: bool = False
-    permission: bool = True
-    fork: bool = False
-    codex: bool = False
-    copilot: bool = False
-    cursor: bool = False
-
-
-AGENTS: Mapping[str, Flags] = {
-    "claude": Flags(existing="fork", effort=True, fork=True),
-    "codex": Flags(resume="resume", starting_mode=False, reasoning_effort=True, codex=True),
-    "cursor": Flags(cursor=True),
-    "grok": Flags(effort=True),
-    "kimi": Flags(existing="never"),
-    "copilot": Flags(existing="never", copilot=True),
-    "opencode": Flags(reasoning_effort=True),
-    "pi": Flags(resume="--session-id", effort=True, permission=False),
-    "agy": Flags(effort=True),
-    "dsh": Flags(permission=False),
-}
-OTHERS = Flags(
-    reasoning_effort=True
-)  # agents the recordings do not know: gemini, demo, those of the settings
-
 
 def session_arguments(request: SpawnRequest, linked_worktree: bool = False) -> list[str]:
     """The arguments after the program's name, in the order of the wire specification.
 
     `linked_worktree`: the directory is a git worktree already, so Cursor is not asked for another.
     """
-    flags = AGENTS.get(request.flavor, OTHERS)
+    agent = agent_named(request.flavor)
     argv = [request.flavor]
     if request.resume_session_id:
-        argv += [flags.resume, request.resume_session_id]
-    if flags.fork and request.fork_session:
+        argv += [agent.resume_option, request.resume_session_id]
+    if agent.forks and request.fork_session:
         argv.append("--fork-session")
-    if flags.starting_mode:
+    if agent.has_starting_mode:
         argv += ["--hapi-starting-mode", request.starting_mode]
     argv += ["--started-by", "runner"]
-    if request.requested_id and _passes_id(flags, request):
+    if request.requested_id and _passes_id(agent, request):
         argv += ["--existing-session-id", request.requested_id]
-    options = (
-        ("--model", request.model),
-        ("--effort", request.effort if flags.effort else None),
+    settings = (
+        ("effort", "--effort", request.effort),
+        ("modelReasoningEffort", "--model-reasoning-effort", request.model_reasoning_effort),
+        ("serviceTier", "--service-tier", request.service_tier),
         (
-            "--model-reasoning-effort",
-            request.model_reasoning_effort if flags.reasoning_effort else None,
-        ),
-        ("--service-tier", request.service_tier if flags.codex else None),
-        (
+            "collaborationMode",
             "--collaboration-mode",
-            _unless("default", request.collaboration_mode) if flags.codex else None,
+            _unless("default", request.collaboration_mode),
         ),
         (
+            "copilotAgentMode",
             "--copilot-agent-mode",
-            _unless("interactive", request.copilot_agent_mode) if flags.copilot else None,
+            _unless("interactive", request.copilot_agent_mode),
         ),
     )
-    argv += [part for name, value in options if value for part in (name, value)]
-    if flags.permission:
+    if request.model:
+        argv += ["--model", request.model]
+    for setting, option, value in settings:
+        if value and agent.passes(setting):
+            argv += [option, value]
+    if agent.permission_modes:
         argv += _permission(request)
-    if flags.cursor and request.session_type == "worktree" and not linked_worktree:
+    if agent.makes_worktrees and request.session_type == "worktree" and not linked_worktree:
         argv += ["--cursor-worktree", *filter(None, [(request.worktree_name or "").strip()])]
     return argv
 
 
-def _passes_id(flags: Flags, request: SpawnRequest) -> bool:
-    return flags.existing == "always" or (flags.existing == "fork" and request.fork_session)
+def _passes_id(agent: Agent, request: SpawnRequest) -> bool:
+    return agent.existing_session == "always" or (
+        agent.existing_session == "fork" and request.fork_session
+    )
 
 
 def _unless(default: str, value: str | None) -> str | None:
@@ -299,8 +254,9 @@ def environment_for(
     found.update(identity)
     if worktree is not None:
         found.update(worktree.environment())
-    if request.token and request.flavor == "claude":
-        found["CLAUDE_CODE_OAUTH_TOKEN"] = request.token
+    token_variable = agent_named(request.flavor).token_variable
+    if request.token and token_variable is not None:
+        found[token_variable] = request.token
     if codex_home is not None:
         found["CODEX_HOME"] = codex_home
     return found

@@ -20,7 +20,7 @@ from hapi.net.common.rpc import RpcTable
 from hapi.one_shot import OneShotObserver
 from hapi.process import IProcesses
 from hapi.protocol.control import ListedSession
-from hapi.protocol.machine import AGENT_CONFIGS, RunnerFacts, ShutdownSource, runner_capabilities
+from hapi.protocol.machine import RunnerFacts, ShutdownSource, runner_capabilities
 from hapi.protocol.spawn import SpawnRequest, SpawnResult
 from hapi.redaction import Secrets
 from hapi.runner.attempts.retention import Retention
@@ -323,10 +323,8 @@ class RunnerService(Service):
         return control_resource(self.api)
 
     def _link(self) -> None:
-        configs = [*AGENT_CONFIGS, *self.sessions.availability.extra_configs()]
-        facts = RunnerFacts(
-            os.getpid(), self.port or 0, int(self.started_at * 1000), runner_capabilities(configs)
-        )
+        capabilities = runner_capabilities(self.sessions.availability.local_agents())
+        facts = RunnerFacts(os.getpid(), self.port or 0, int(self.started_at * 1000), capabilities)
         self.hub.connect(self.options, facts)
 
     def _offer_methods(self, rpc: RpcTable) -> None:

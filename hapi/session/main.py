@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hapi.agents import Agent, agents, default_agent
+from hapi.agents import configured_agents, default_agent, unavailable_reason
 from hapi.home import Home
+from hapi.protocol.agents import Agent
 from hapi.protocol.session_metadata import SessionFacts, take_over_metadata, worktree_of
 from hapi.session.startup.command_line import (
     USAGE,
@@ -40,7 +41,7 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
     """
     home = Home.find(environ).prepare()
     settings = read_settings(home)
-    known = agents(settings, environ)
+    known = configured_agents(settings)
     try:
         arguments = read_arguments(argv, known, default_agent(settings, environ))
         agent = known.get(arguments.agent)
@@ -56,7 +57,7 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
                 )
             )
             return 0
-        mode = initial_mode(arguments, agent.permission_modes, agent.yolo_mode)
+        mode = initial_mode(arguments, agent.permission_modes, agent.unrestricted_mode)
     except WrongUsage as problem:
         print(f"hapi: {problem}", file=sys.stderr)
         return WRONG_USAGE
@@ -94,13 +95,15 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
 
 
 def _unavailable(agent: Agent, environ: Mapping[str, str]) -> str | None:
-    match agent.availability(environ):
+    """The sentence for an agent that cannot be started here, None if it can."""
+    match unavailable_reason(agent, environ):
         case "not_found":
-            return f"{agent.label} is not installed: there is no program {' or '.join(agent.looks_for)} on PATH"
+            programs = " or ".join(agent.programs)
+            return f"{agent.label} is not installed: there is no program {programs} on PATH"
         case "invalid_configuration":
-            return (
-                agent.problem
-                or f"{agent.label} is not configured correctly: {agent.arguments_variable} must be a JSON list of texts"
+            return agent.configuration_error or (
+                f"{agent.label} is not configured correctly:"
+                f" {agent.arguments_variable} must be a JSON list of strings"
             )
     return None
 

@@ -14,7 +14,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
-from hapi.agents import Agent
 from hapi.attempts import AttemptFolder
 from hapi.home import Home
 from hapi.log import Logging, start_logging
@@ -22,6 +21,7 @@ from hapi.net.client.link import HubLink
 from hapi.net.common.clock import use_monotonic_time
 from hapi.net.common.errors import HubRefused, HubUnreachable
 from hapi.net.common.rpc import RpcTable
+from hapi.protocol.agents import Agent
 from hapi.protocol.session import BY_INTERRUPT, BY_SIGNAL, Ending
 from hapi.protocol.session_metadata import SessionFacts
 from hapi.redaction import escape_control

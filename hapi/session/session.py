@@ -13,12 +13,12 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import ConnectionDone
 from twisted.logger import Logger
 
-from hapi.agents import Agent
 from hapi.attempts import AttemptFolder
 from hapi.home import Home
 from hapi.net.common.errors import AckTimeout, LinkLost
 from hapi.net.common.rpc import RpcTable
 from hapi.one_shot import OneShotObserver
+from hapi.protocol.agents import Agent
 from hapi.protocol.attempt import StopOrder
 from hapi.protocol.records import summary_record
 from hapi.protocol.session import (

@@ -10,10 +10,11 @@ def detect_agents(
     settings: Mapping[str, Any], environ: Mapping[str, str]
 ) -> tuple[list[str], list[str]]:
     """The names of the agents that can run here, `demo` always among them, and of the others."""
-    from hapi.agents import agents
+    from hapi.agents import configured_agents, unavailable_reason
 
     problems = {
-        name: agent.availability(environ) for name, agent in agents(settings, environ).items()
+        name: unavailable_reason(agent, environ)
+        for name, agent in configured_agents(settings).items()
     }
     available = [name for name, problem in problems.items() if problem is None]
     return available, [name for name in problems if name not in available]

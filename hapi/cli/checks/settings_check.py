@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from hapi.agents import agents
+from hapi.agents import configured_agents
 from hapi.hub.options import read_list, read_port
 from hapi.log import LEVELS
 from hapi.runner.config.limits import AdmissionLimits
@@ -43,7 +43,7 @@ def settings_problems(settings: Mapping[str, Any]) -> list[str]:
         elif key in _KEY_CHECKS:
             found += _KEY_CHECKS[key](value)
     named = settings.get("defaultAgent")
-    if isinstance(named, str) and named and named not in agents(settings):
+    if isinstance(named, str) and named and named not in configured_agents(settings):
         found.append(f"defaultAgent is {named!r}, but there is no such agent")
     found += _raised(lambda: read_roots((), settings)) + _raised(lambda: read_revival({}, settings))
     for key in ("maxSessions", "minFreeMemory", "spawnQueue"):
@@ -121,14 +121,14 @@ def _raised(read: Callable[[], object]) -> list[str]:
 def _agents(value: object) -> list[str]:
     if not isinstance(value, Mapping):
         return [f"agents is {_type(value)} but must be an object"]
-    known = agents({"agents": value})
+    known = configured_agents({"agents": value})
     unnamed = [
         f"agents.{name}: {name!r} is not a valid agent name" for name in value if name not in known
     ]
     return unnamed + [
-        agent.problem.replace(" in settings.json", "")
+        agent.configuration_error.replace(" in settings.json", "")
         for agent in known.values()
-        if agent.problem is not None
+        if agent.configuration_error is not None
     ]
 
 

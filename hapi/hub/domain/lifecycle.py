@@ -18,6 +18,7 @@ from hapi.hub.domain.rpc import CallFailed, TargetMissing
 from hapi.hub.domain.spawn import RESUMED_SETTINGS, request_spawn, spawn_request
 from hapi.hub.store.interface import IdTaken, TagTaken
 from hapi.hub.store.rows import SessionRow
+from hapi.protocol.agents import DEFAULT_AGENT, agent_named
 from hapi.protocol.hub import FLAVORS, CreateSession, agent_session_id
 
 ACTIVE_POLL_INTERVAL, ACTIVE_TIMEOUT = (
@@ -28,7 +29,6 @@ START_TIMEOUT = 30.0  # seconds from making its row that a process may take to s
 STOP_TIMEOUT = 10.0  # seconds: a runner ends a whole tree in that time
 ARCHIVED_UNREACHABLE = "Archived from hub (CLI unreachable)"
 ARCHIVE_KEYS = ("lifecycleState", "lifecycleStateSince", "archivedBy", "archiveReason")
-WAIT_FOR_READY = frozenset({"pi"})
 
 
 class Refusal(Exception):
@@ -237,7 +237,7 @@ class Lifecycle:
         known = session.flavor in FLAVORS or session.flavor in machine.flavors
         wanted: dict[str, Any] = {
             "directory": session.public_metadata["path"],
-            "agent": session.flavor if known else "claude",
+            "agent": session.flavor if known else DEFAULT_AGENT,
             "permissionMode": mode
             or session.row.permission_mode
             or session.metadata.get("preferredPermissionMode"),
@@ -267,7 +267,7 @@ class Lifecycle:
                 protocol = found.metadata.get("cursorSessionProtocol") or request.metadata.get(
                     "cursorSessionProtocol"
                 )
-                slow = found.flavor in WAIT_FOR_READY or (
+                slow = agent_named(found.flavor).slow_start or (
                     found.flavor == "cursor" and protocol == "acp"
                 )
                 if found.ready or not (slow or found.public_metadata.get("startingMode") == "pty"):

@@ -7,9 +7,9 @@ from pathlib import PurePosixPath
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall
 
-from hapi.agents import BUILT_IN
 from hapi.hub.domain.entities import Session
 from hapi.hub.domain.registry import HubRegistry
+from hapi.protocol.agents import agent_named
 
 PERMISSION_DELAY = 0.5  # seconds: a request answered meanwhile needs no note
 READY_COOLDOWN = 5.0  # seconds between two notes that a session is ready
@@ -51,8 +51,7 @@ class Notifications:
         if now - self._last_ready.get(session.id, float("-inf")) < READY_COOLDOWN:
             return
         self._last_ready[session.id] = now
-        agent = BUILT_IN.get(session.flavor)
-        label = session.flavor.capitalize() if agent is None else agent.label
+        label = agent_named(session.flavor).label
         self._notify(session, "Ready for input", f"{label} is waiting in {session_label(session)}")
 
     def _notify(self, session: Session, title: str, body: str) -> None:

@@ -11,11 +11,11 @@ from hapi.hub.domain.rpc import SLOW_RPC_TIMEOUT, CallFailed, TargetMissing, err
 from hapi.hub.domain.spawn import request_spawn, spawn_request
 from hapi.hub.domain.views import machine_view
 from hapi.hub.http.routing import RequestContext, Response, Routes
+from hapi.protocol.agents import agent_named
 from hapi.protocol.hub import FLAVORS, DisplayName, ListDirectory, PathsExist, Spawn
 
 route = Routes()
 OUTDATED = "The runner on this machine is outdated: update and restart it"
-ONLY_REMOTE = frozenset({"agy", "dsh"})
 
 
 @route("GET", "/api/machines")
@@ -44,7 +44,7 @@ async def spawn(context: RequestContext, machine_id: str) -> dict[str, Any]:
     body = context.body(Spawn)
     if body.agent not in FLAVORS | machine.flavors:
         raise Refusal(400, "Invalid body")
-    if body.agent in ONLY_REMOTE and body.starting_mode not in (None, "remote"):
+    if agent_named(body.agent).remote_only and body.starting_mode not in (None, "remote"):
         raise Refusal(400, "Invalid body")
     if "agent-availability" not in machine.capabilities:
         return {"type": "error", "message": OUTDATED, "code": "runner_upgrade_required"}

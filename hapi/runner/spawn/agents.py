@@ -10,50 +10,25 @@ from typing import Any
 
 from attrs import define
 
-from hapi.agents import Agent, agents
-from hapi.protocol.machine import agent_config
+from hapi.agents import configured_agents, unavailable_reason
+from hapi.protocol.agents import AGENTS, Agent, agent_named
 from hapi.protocol.spawn import RefusalCode, SpawnRefused
 from hapi.runner.config.options import RunnerOptions
-
-ORDER = (
-    "agy",
-    "claude",
-    "codex",
-    "dsh",
-    "copilot",
-    "cursor",
-    "grok",
-    "kimi",
-    "opencode",
-    "pi",
-)  # as npm lists them
-
-KNOWN = frozenset({*ORDER, "gemini"})  # the names npm's hub accepts
-
-PROGRAMS = {
-    "cursor": "agent",
-    "dsh": "dsh-acp-demo",
-}  # where npm's sessions look for another name than the agent's
-OVERRIDES = {
-    "claude": "HAPI_CLAUDE_PATH",
-    "copilot": "COPILOT_CLI_PATH",
-    "dsh": "HAPI_DSH_ACP_COMMAND",
-}
 
 Reason = str  # not_found | invalid_configuration
 
 
-def npm_unavailable_reason(agent: str, environ: Mapping[str, str]) -> Reason | None:
-    """Why npm's session program could not run `agent` here, None when it can (runner.md §14)."""
-    if agent not in ORDER:
+def npm_unavailable_reason(name: str, environ: Mapping[str, str]) -> Reason | None:
+    """Why npm's session program could not run the agent `name` here, None when it can (runner.md §14)."""
+    agent = agent_named(name)
+    if agent.npm_program is None:
         return "not_found"
-    if agent == "dsh" and not _is_list(environ.get("HAPI_DSH_ACP_ARGS_JSON")):
+    if agent.arguments_variable and not _is_list(environ.get(agent.arguments_variable)):
         return "invalid_configuration"
-    server = environ.get("HAPI_CODEX_APP_SERVER_BIN") if agent == "codex" else None
-    if server:
+    if server := environ.get(agent.npm_server_variable or "", ""):
         return None if _runs(server, environ) else "invalid_configuration"
-    named = environ.get(OVERRIDES.get(agent, ""), "")
-    return None if _runs(named or PROGRAMS.get(agent, agent), environ) else "not_found"
+    named = environ.get(agent.npm_program_variable or "", "")
+    return None if _runs(named or agent.npm_program, environ) else "not_found"
 
 
 def _is_list(text: str | None) -> bool:
@@ -73,49 +48,40 @@ class AgentAvailability:
     """Asked anew each time: agents are installed and removed while a runner runs."""
 
     _reason: Callable[[str], Reason | None]
-    _table: Callable[[], Mapping[str, Agent | None]]
+    _table: Callable[[], Mapping[str, Agent]]
 
     @classmethod
     def of(cls, options: RunnerOptions) -> AgentAvailability:
         """For our own sessions the table of agents decides, for npm's what they would look for."""
         if not options.own_sessions:
-            return cls(
-                lambda agent: npm_unavailable_reason(agent, options.environ),
-                lambda: dict.fromkeys(ORDER),
-            )
+            npm = {name: agent for name, agent in AGENTS.items() if agent.npm_program is not None}
+            return cls(lambda agent: npm_unavailable_reason(agent, options.environ), lambda: npm)
 
         def table() -> Mapping[str, Agent]:
-            return agents(options.settings, options.environ)
+            return configured_agents(options.settings)
 
-        def reason(agent: str) -> Reason | None:
-            found = table().get(agent)
-            return "not_found" if found is None else found.availability(options.environ)
+        def reason(name: str) -> Reason | None:
+            agent = table().get(name)
+            return "not_found" if agent is None else unavailable_reason(agent, options.environ)
 
         return cls(reason, table)
 
-    def extra_configs(self) -> list[dict[str, Any]]:
-        """`agentConfigs` of the agents that only this package knows: hubs learn their names from there."""
-        return [
-            agent_config(name, bool(agent.permission_modes))
-            for name, agent in self._table().items()
-            if agent is not None and name not in KNOWN
-        ]
+    def local_agents(self) -> list[Agent]:
+        """The agents that npm's hub has no name for: hubs learn of them from the machine's capabilities."""
+        return [agent for agent in self._table().values() if not agent.form]
 
     def response(self, params: object = None) -> dict[str, Any]:
         """The result of `agent-availability`. npm's hub takes no agent it has no name for: those are for a caller of `all`."""
-        names = list(self._table())
-        if not (isinstance(params, Mapping) and params.get("all") is True):
-            names = [name for name in names if name in KNOWN]
+        everything = isinstance(params, Mapping) and params.get("all") is True
         listed = []
-        for agent in [
-            *(name for name in ORDER if name in names),
-            *(name for name in names if name not in ORDER),
-        ]:
-            reason = self._reason(agent)
-            listed.append(
-                {"agent": agent, "available": reason is None}
-                | ({"reason": reason} if reason else {})
-            )
+        # npm's runner does not list every agent that its hub accepts: the others come last.
+        for agent in sorted(self._table().values(), key=lambda agent: agent.npm_program is None):
+            if agent.form or everything:
+                reason = self._reason(agent.name)
+                listed.append(
+                    {"agent": agent.name, "available": reason is None}
+                    | ({"reason": reason} if reason else {})
+                )
         return {"agents": listed}
 
     def refusal(self, agent: str) -> SpawnRefused | None:

@@ -16,8 +16,8 @@ from twisted.python.failure import Failure
 
 from hapi.one_shot import OneShotObserver
 from hapi.process import IProcesses, LaunchFailed, LaunchPlan
+from hapi.protocol.agents import DEFAULT_AGENT
 from hapi.protocol.spawn import (
-    DEFAULT_AGENT,
     NeedsDirectory,
     RefusalCode,
     SpawnRefused,

@@ -8,8 +8,8 @@ from typing import Any
 from attrs import define, field
 from twisted.logger import Logger
 
-from hapi.agents import Agent
 from hapi.protocol.acp import Offer, Select
+from hapi.protocol.agents import EFFORT_SETTINGS, PERMISSION_MODES, Agent
 from hapi.session.agent.driver import (
     AgentError,
     AgentExited,
@@ -18,10 +18,7 @@ from hapi.session.agent.driver import (
     Driver,
 )
 
-# Decided here, not by the agent: it goes on asking, and is answered.
-OURS = frozenset({"default", "read-only", "safe-yolo", "yolo", "request-review", "always-proceed"})
-EFFORTS = ("effort", "modelReasoningEffort")
-OTHERS = ("serviceTier", "collaborationMode", "copilotAgentMode")
+OTHER_SETTINGS = ("serviceTier", "collaborationMode", "copilotAgentMode")
 
 
 class SettingRefused(Exception):
@@ -36,7 +33,8 @@ def agent_mode(mode: str, select: Select | None, initial: Select | None) -> str 
                 f"#{mode}"
             ):  # Copilot's are URLs
                 return choice.value
-    if mode not in OURS:
+    known = PERMISSION_MODES.get(mode)
+    if known is None or known.enforced_by != "session":
         offered = (
             ", ".join(choice.value for choice in select.choices) if select is not None else "none"
         )
@@ -61,9 +59,9 @@ class SessionSettings:
         found: dict[str, Any] = {}
         if self._agent.permission_modes:
             found["permissionMode"] = self.mode
-        if self._agent.models:
+        if self._agent.has_model:
             found["model"] = self.model
-        for name in self._agent.efforts:
+        for name in self._agent.effort_settings:
             found[name] = self.effort
         return found
 
@@ -98,11 +96,11 @@ class SessionSettings:
                 driver, "mode", agent_mode(value, driver.select("mode"), driver.initial.mode)
             )
             self.mode = value
-        elif name == "model" and self._agent.models:
+        elif name == "model" and self._agent.has_model:
             self.model = await self._select("model", value)
-        elif name in EFFORTS and name in self._agent.efforts:
+        elif name in self._agent.effort_settings:
             self.effort = await self._select("effort", value)
-        elif name in (*OTHERS, *EFFORTS, "model"):
+        elif name in (*OTHER_SETTINGS, *EFFORT_SETTINGS, "model"):
             raise SettingRefused(f"{self._agent.label} has no setting {name}")
         else:
             raise SettingRefused(f"there is no setting {name}")

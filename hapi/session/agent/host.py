@@ -10,7 +10,8 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from hapi.agents import Agent
+from hapi.agents import agent_environment, resolve_command
+from hapi.protocol.agents import Agent
 from hapi.session.agent.driver import AgentSessionError, Driver
 from hapi.session.agent.jsonrpc_peer import AgentExited
 from hapi.session.agent.process import AgentProcess, environment_of_agent
@@ -41,12 +42,10 @@ class AgentHost:
     ) -> Driver:
         """A driver whose session is open. `gone` hears how the process ended. Raises CouldNotOpen, AgentGone, AgentSilent."""
         self.starts += 1
-        argv = self._agent.resolved(self._environ)
+        argv = resolve_command(self._agent, self._environ)
         if argv is None:
-            raise AgentSessionError(
-                f"{self._agent.looks_for[0]} is not installed or is not on PATH"
-            )
-        more = self._agent.environment_for(self._environ, os.geteuid() == 0)
+            raise AgentSessionError(f"{self._agent.programs[0]} is not installed or is not on PATH")
+        more = agent_environment(self._agent, self._environ, os.geteuid() == 0)
         environment = environment_of_agent(self._environ, session_id, {**more, "PWD": self._cwd})
         process = self._process = AgentProcess(self._reactor, self._agent.label, self._errors)
         driver = Driver(process.peer, turns.updated, turns.asked)

@@ -14,17 +14,6 @@ from hapi.session.rpc.paths import AllowedPaths
 if TYPE_CHECKING:
     from hapi.session.session import Session
 
-# The names under which hubs ask a session for its models, by flavor.
-MODEL_LISTS = {
-    "agy": "listAgyModels",
-    "codex": "listCodexModels",
-    "copilot": "listCopilotModels",
-    "cursor": "listCursorModels",
-    "grok": "listGrokModels",
-    "opencode": "listOpencodeModels",
-    "pi": "listPiModels",
-}
-
 
 def offer_files(
     rpc: RpcTable, reactor: Any, places: AllowedPaths, files: Files, environ: Mapping[str, str]
@@ -77,5 +66,5 @@ def offer_session(rpc: RpcTable, session: Session) -> None:
     }
     for name, handler in offered.items():
         rpc.add(name, handler)
-    if models := MODEL_LISTS.get(session.agent.name):
-        rpc.add(models, session.models)
+    if session.agent.lists_models:
+        rpc.add(session.agent.model_list_method, session.models)

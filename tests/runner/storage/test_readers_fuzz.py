@@ -13,7 +13,7 @@ from collections import Counter
 import msgspec
 import pytest
 
-from hapi.agents import agents
+from hapi.agents import configured_agents
 from hapi.attempts import AttemptFolder
 from hapi.protocol.attempt import (
     AttemptEnd,
@@ -154,7 +154,7 @@ def test_changed_settings_are_used_or_refused_in_words__S16(home, disk):
             assert words
             assert "\n" not in words
         else:
-            for read in (StallThresholds.read, lambda found: agents(found, {})):
+            for read in (StallThresholds.read, configured_agents):
                 try:
                     read(settings)
                 except (InvalidSettings, ConfigurationError):

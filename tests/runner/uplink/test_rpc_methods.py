@@ -6,9 +6,10 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from hapi.net.common.rpc import RpcTable
+from hapi.protocol.agents import AGENTS
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused
 from hapi.runner.config.options import OWN_SESSIONS, RunnerOptions
-from hapi.runner.spawn.agents import KNOWN, AgentAvailability, npm_unavailable_reason
+from hapi.runner.spawn.agents import AgentAvailability, npm_unavailable_reason
 from hapi.runner.uplink.rpc_methods import register_methods
 from hapi.runner.workspace.cursor import chat_store_status
 from hapi.runner.workspace.roots import WorkspaceRoots
@@ -102,13 +103,13 @@ def test_malformed_params_are_an_error_answer__N20(runner, params):
 def test_our_own_agents_are_named_only_to_who_asks_for_all(home):
     availability = AgentAvailability.of(options_for(home, session_command=OWN_SESSIONS))
     known = {entry["agent"] for entry in availability.response({})["agents"]}
-    assert known <= KNOWN
+    assert known <= {name for name, agent in AGENTS.items() if agent.form}
     everything = {
         entry["agent"]: entry["available"]
         for entry in availability.response({"all": True})["agents"]
     }
     assert everything["demo"] is True
-    assert [config["flavor"] for config in availability.extra_configs()] == ["demo"]
+    assert [agent.name for agent in availability.local_agents()] == ["demo"]
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
 
-from hapi.agents import BUILT_IN, DEMO
+from hapi.agents import BUILT_IN
 from hapi.protocol.acp import Plan, Text, Thought, ToolCall
+from hapi.protocol.agents import DEMO
 from hapi.session.agent import process as agentprocess
 from hapi.session.agent.configuration import SessionSettings
 from hapi.session.agent.driver import AgentExited, AgentSessionError, Driver
@@ -242,7 +243,7 @@ async def test_the_demo_agent_names_the_mode_that_the_session_was_put_in(started
     _, driver, heard = started(BUILT_IN[DEMO].command)
     await driver.open(str(tmp_path), None)
     settings = SessionSettings(
-        BUILT_IN[DEMO], lambda: succeed(driver), mode=BUILT_IN[DEMO].yolo_mode
+        BUILT_IN[DEMO], lambda: succeed(driver), mode=BUILT_IN[DEMO].unrestricted_mode
     )
     assert await settings.begin(driver) == []
     await driver.prompt("mode")
@@ -293,7 +294,7 @@ async def test_a_conversation_that_is_not_there_cannot_be_loaded(started, tmp_pa
 
 @pytest_twisted.ensureDeferred
 async def test_a_missing_program_is_told(reactor, home, tmp_path):
-    from hapi.agents import Agent
+    from hapi.protocol.agents import Agent
     from hapi.session.agent.host import AgentHost
 
     host = AgentHost(

@@ -93,7 +93,7 @@ def test_what_makes_no_sense_is_said_in_a_sentence(words, said):
 def mode(*words):
     arguments = read(*words)
     agent = BUILT_IN[arguments.agent]
-    return initial_mode(arguments, agent.permission_modes, agent.yolo_mode)
+    return initial_mode(arguments, agent.permission_modes, agent.unrestricted_mode)
 
 
 def test_the_permission_mode_is_checked_against_the_agent():
