@@ -216,8 +216,8 @@ def test_generations_under_load_lose_no_request_no_session_and_never_the_lock__G
 
 
 BROKEN = {
-    "exits": (IN_REPLACEMENT + "sys.exit(1)", "exit code 1"),
-    "raises": (IN_REPLACEMENT + "raise ImportError('half a copy')", "exit code 1"),
+    "exits": (IN_REPLACEMENT + "sys.exit(1)", "exited with code 1"),
+    "raises": (IN_REPLACEMENT + "raise ImportError('half a copy')", "exited with code 1"),
     "is killed": (IN_REPLACEMENT + "os.kill(os.getpid(), 9)", "SIGKILL"),
     "drops an argument": (
         IN_REPLACEMENT + "del sys.argv[-2:]",

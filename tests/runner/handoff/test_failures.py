@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -18,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import hapi.runner.handoff.channel as talking
 from hapi.build import Build
 from hapi.process import MemoryProcesses
+from hapi.process.launch import ChildProtocol
 from hapi.protocol.spawn import SpawnRefused
 from hapi.runner.control.client import RunnerNotRunning
 from hapi.runner.handoff.coordinator import (
@@ -362,53 +364,56 @@ def test_a_process_has_a_name_and_one_that_is_gone_has_none():
 # --- the process that was started
 
 
-class Started:
-    """A Popen that ends when it is told to."""
+class Transport:
+    """Stands in for the transport of a child process."""
 
     pid = (1 << 22) + 1
 
-    def __init__(self, code=None):
-        self.code, self.signals = code, []
+    def __init__(self):
+        self.signals = []
 
-    def poll(self):
-        return self.code
-
-    def kill(self):
-        self.signals.append(signal.SIGKILL)
-
-    def terminate(self):
-        self.signals.append(signal.SIGTERM)
+    def signalProcess(self, name):
+        if self.pid is None:
+            raise ProcessExitedAlready
+        self.signals.append(name)
 
 
-def replacement_of(clock, processes, process):
-    channel = talking.HandoffChannel()
-    return Replacement(clock, processes, process, "mark", channel)
+def replacement_of(clock, processes):
+    child = ChildProtocol()
+    child.makeConnection(Transport())
+    return child, Replacement(clock, processes, child, "mark", talking.HandoffChannel())
 
 
-def test_a_replacement_that_ended_before_anybody_looked_has_ended__H01():
-    clock, process = Clock(), Started(code=None)
-    replacement = replacement_of(clock, MemoryProcesses((), clock), process)
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (signal.SIGKILL, "the replacement was ended by SIGKILL"),
+        (7 << 8, "the replacement exited with code 7"),
+        (None, "the replacement exited (exit status unknown)"),
+    ],
+)
+def test_a_replacement_that_ended_before_anybody_looked_has_ended__H01(status, words, monkeypatch):
+    monkeypatch.setattr("hapi.runner.handoff.replacement.reactor_reaps_children", lambda: True)
+    child, replacement = replacement_of(clock := Clock(), MemoryProcesses((), clock))
     assert not replacement.ended.has_fired  # gone, and not waited for yet
-    process.code = -9
-    clock.advance(0.01)
-    assert result_of(replacement.ended.when_fired()) == "it ended by SIGKILL"
+    child.exited.fire(status)
+    assert result_of(replacement.ended.when_fired()) == words
+    child.transport.pid = None
+    replacement.terminate()
     result_of(replacement.end())
-    assert process.signals == []
+    assert child.transport.signals == []
 
 
-def test_a_replacement_that_cannot_be_watched_is_said_to_be_so(logged_failures, monkeypatch):
+def test_a_replacement_whose_exit_status_does_not_come_is_not_waited_for__H03(monkeypatch):
+    monkeypatch.setattr("hapi.runner.handoff.replacement.reactor_reaps_children", lambda: True)
     clock = Clock()
     processes = MemoryProcesses((), clock)
-    processes.add("runner", pid=Started.pid)
-    monkeypatch.setattr(
-        MemoryProcesses, "when_exited", lambda *_: fail(OSError("no descriptors left"))
-    )
-    replacement = replacement_of(clock, processes, Started())
-    assert len(logged_failures.take(OSError)) == 1
+    processes.add("runner", pid=Transport.pid)
+    child, replacement = replacement_of(clock, processes)
     ending = replacement.end()
     clock.pump([0.5] * 4)
     result_of(ending)  # it waits a second for the exit status and no longer
-    assert replacement._process.signals == [signal.SIGKILL]
+    assert child.transport.signals == ["KILL"]
 
 
 # --- what was inherited, and what was said

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 
 import pytest
@@ -219,13 +220,16 @@ def test_whoever_gives_up_waiting_takes_no_word_from_the_next():
 # --- the program that is started
 
 PROGRAM = f"""
-import json, os, socket, subprocess, sys, time
+import json, os, signal, socket, subprocess, sys, time
 names = [name for name in os.environ if name.startswith(("LISTEN_", "WATCHDOG_PID"))]
 given = os.environ[{DESCRIPTORS!r}]
 channel = socket.socket(fileno=int(given.split(",")[-1]))
 if sys.argv[1] == "brood":
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
     names.append(child.pid)
+if sys.argv[1] == "facts":
+    descriptors = [number for number in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{{number}}")]
+    names = [os.getsid(0) == os.getpid(), os.getcwd(), [*signal.pthread_sigmask(0, ())], descriptors]
 channel.sendall(json.dumps({{"word": "here", "from": os.environ[{FROM_PID!r}], "names": names}}).encode() + b"\\n")
 if sys.argv[1] == "exit":
     sys.exit(7)
@@ -263,13 +267,13 @@ async def test_a_replacement_speaks_to_us_and_gets_no_word_that_names_our_pid__C
     message = await replacement.channel.receive()
     assert (message["from"], message["names"]) == (str(os.getpid()), [])
     replacement.terminate()
-    assert await replacement.ended.when_fired() == "it ended by SIGTERM"
+    assert await replacement.ended.when_fired() == "the replacement was ended by SIGTERM"
     replacement.terminate()  # nothing is there any more
 
 
 @pytest_twisted.ensureDeferred
 async def test_how_a_replacement_ended_by_itself_is_told__H01(begin):
-    assert await begin("exit").ended.when_fired() == "it ended with exit code 7"
+    assert await begin("exit").ended.when_fired() == "the replacement exited with code 7"
 
 
 @pytest_twisted.ensureDeferred
@@ -280,6 +284,24 @@ async def test_a_replacement_is_ended_with_what_it_started__H03(begin):
     assert replacement.ended.has_fired
     assert not os.path.exists(f"/proc/{replacement.pid}")
     assert not alive(child)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_replacement_leads_its_own_session_with_fresh_signals_and_no_descriptor_but_its_own__C18(
+    begin, reactor
+):
+    """Nothing that reaches the old runner's process group reaches it, and it holds nothing of ours open."""
+    leaked = os.open(os.devnull, os.O_RDONLY)
+    os.set_inheritable(leaked, True)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+    try:
+        facts = (await begin("facts").channel.receive())["names"]
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        os.close(leaked)
+    session, directory, blocked, descriptors = facts
+    assert (session, directory, blocked) == (True, "/", [])
+    assert len(descriptors) == 5  # standard ones, the lock and the socket to talk on
 
 
 @pytest.mark.parametrize(
