@@ -36,6 +36,7 @@ class Heartbeat(Service):
         self._loop.clock = clock
         self.beats = self.failures = 0
         self.seconds: float | None = None  # duration of the last beat
+        self._ended: float | None = None  # seconds of the clock
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
@@ -48,6 +49,17 @@ class Heartbeat(Service):
         if self._loop.running:
             self._loop.stop()
 
+    @property
+    def last_ago(self) -> float | None:
+        """Seconds since the last beat ended; None before the first one."""
+        return None if self._ended is None else self._loop.clock.seconds() - self._ended
+
+    @property
+    def next_in(self) -> float | None:
+        """Seconds until the next beat; None while one runs, and after the end."""
+        call = self._loop.call
+        return None if call is None else max(call.getTime() - self._loop.clock.seconds(), 0.0)
+
     async def _guarded(self) -> None:
         begun = self._loop.clock.seconds()
         try:
@@ -57,7 +69,8 @@ class Heartbeat(Service):
             self.log.failure("A heartbeat failed")
         finally:
             self.beats += 1
-            self.seconds = self._loop.clock.seconds() - begun
+            self._ended = self._loop.clock.seconds()
+            self.seconds = self._ended - begun
 
 
 class UpgradeCheck(Protocol):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from hapi import __version__
@@ -43,7 +44,8 @@ class Runner(Protocol):
 
 def overview(runner: Runner, now: float) -> Mapping[str, Any]:
     """JSON; times in milliseconds since the epoch, durations in seconds."""
-    options, heartbeat = runner.options, runner.heartbeat
+    options, heartbeat, sessions = runner.options, runner.heartbeat, runner.list()
+    last_ago, next_in = heartbeat.last_ago, heartbeat.next_in
     return {
         "pid": os.getpid(),
         "version": __version__,
@@ -55,11 +57,12 @@ def overview(runner: Runner, now: float) -> Mapping[str, Any]:
         "uptimeSeconds": round(now - runner.started_at, 3),
         "argv": list(options.argv),
         "children": len(runner.sessions.children.listed()),
+        "sessionsByState": dict(Counter(session.state or "ready" for session in sessions)),
         "admission": runner.sessions.admission.status(),
         "revive": options.revive,
         "sessionMemory": options.session_limits.memory,
         "sessionScopes": runner.scope_check is not None and runner.scope_check.scoped,
-        "stuck": _stuck(runner),
+        "stuck": _stuck(sessions),
         "phase": runner.phase,
         "home": str(options.home.path),
         "httpPort": runner.port,
@@ -75,12 +78,15 @@ def overview(runner: Runner, now: float) -> Mapping[str, Any]:
         "failedBeats": heartbeat.failures,
         "beats": heartbeat.beats,
         "lastBeatSeconds": heartbeat.seconds,
+        "lastHeartbeatAt": None if last_ago is None else int((now - last_ago) * 1000),
+        "nextHeartbeatAt": None if next_in is None else int((now + next_in) * 1000),
+        "logFile": options.log_path,
     }
 
 
-def _stuck(runner: Runner) -> dict[str, str]:
+def _stuck(sessions: Iterable[ListedSession]) -> dict[str, str]:
     """Session id → what it is stuck in."""
     found = {
-        listed.happy_session_id: (listed.activity or {}).get("stuck") for listed in runner.list()
+        session.happy_session_id: (session.activity or {}).get("stuck") for session in sessions
     }
     return {name: reason for name, reason in found.items() if reason}

@@ -1,6 +1,7 @@
 """What `runner status`, `list` and `stop-session` say to a person."""
 
 import re
+import time
 
 import pytest
 
@@ -9,34 +10,135 @@ from hapi.cli.base.output import table
 from hapi.cli.commands.runner import list as list_command
 from hapi.cli.commands.runner import stop_session
 from hapi.cli.commands.runner.list import show_sessions
-from hapi.cli.commands.runner.status import admission_words, registered_words
+from hapi.cli.commands.runner.status import duration, status_facts, status_lines
 from hapi.cli.commands.runner.stop_session import end_session
 
 REASON = "nothing listens at http://hub:1"
 
 
-@pytest.mark.parametrize(
-    ("registered", "phase", "words"),
-    [
-        (True, "connected", "yes, and connected"),
-        (True, "connecting", f"yes, connection lost: {REASON}"),
-        (False, "connecting", f"no: {REASON}"),
-        (None, "unknown", f"unknown: {REASON}"),
-    ],
-)
-def test_registered_and_the_connection_are_told_together__N01(registered, phase, words):
+NOW = 1_800_000_000.0  # seconds
+STATUS = {
+    "pid": 4711,
+    "version": "0.2.0",
+    "buildModifiedAt": (NOW - 90_000) * 1000,
+    "current": True,
+    "startedAt": (NOW - 7_200) * 1000,
+    "httpPort": 40123,
+    "lastHeartbeatAt": (NOW - 1) * 1000,
+    "nextHeartbeatAt": (NOW + 59) * 1000,
+    "logFile": "/h/logs/runner.log",
+    "home": "/h",
+    "hub": {"url": "http://hub:1", "phase": "connected", "reason": None},
+    "registered": True,
+    "machineId": "m1",
+    "workspaceRoots": ["/a", "/b c"],
+    "children": 3,
+    "sessionsByState": {"ready": 2, "announced": 1},
+    "admission": {"accepting": True, "maxSessions": 5, "waiting": 1},
+    "stuck": {"s1": "approval"},
+    "warnings": ["a warning"],
+}
+
+
+@pytest.fixture
+def utc(monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_a_person_sees_one_aligned_block(utc):
     assert (
-        registered_words({"registered": registered, "hub": {"phase": phase, "reason": REASON}})
-        == words
+        "\n".join(status_lines(STATUS, NOW))
+        == """\
+Runner:          running (pid 4711)
+Version:         0.2.0
+Build:           modified 2027-01-14 07:00:00, up to date
+Started:         2027-01-15 06:00:00 (2 hours ago)
+Control port:    40123
+Heartbeat:       last 2027-01-15 07:59:59 (1 second ago), next in 59 seconds
+Home:            /h
+Log file:        /h/logs/runner.log
+Hub:             http://hub:1
+Registration:    registered, connected
+Machine:         m1
+Workspace roots: /a, /b c
+Sessions:        3 (1 announced, 2 ready)
+New sessions:    accepted, at most 5 sessions, 1 start waiting
+Stuck session:   s1 (it is waiting for a permission)
+Warning:         a warning"""
     )
 
 
+def fact(label, **status):
+    return dict(status_facts({**STATUS, **status}, NOW))[label]
+
+
+@pytest.mark.parametrize(
+    ("registered", "phase", "words"),
+    [
+        (True, "connected", "registered, connected"),
+        (True, "connecting", f"registered, connection lost: {REASON}"),
+        (False, "connecting", f"not registered: {REASON}"),
+        (None, "unknown", f"unknown ({REASON})"),
+    ],
+)
+def test_registered_and_the_connection_are_told_together__N01(registered, phase, words):
+    hub = {"phase": phase, "reason": REASON}
+    assert fact("Registration", registered=registered, hub=hub) == words
+
+
 def test_one_start_waits_and_two_wait():
-    assert [admission_words({"waiting": number}) for number in (0, 1, 2)] == [
-        "",
-        ", 1 start waits",
-        ", 2 starts wait",
+    texts = [fact("New sessions", admission={"accepting": True, "waiting": n}) for n in range(3)]
+    assert texts == ["accepted", "accepted, 1 start waiting", "accepted, 2 starts waiting"]
+
+
+def test_a_drained_runner_is_said_to_be_drained():
+    text = fact("New sessions", admission={"accepting": False, "maxSessions": 1})
+    assert text == (
+        "not accepted, the runner is drained (`hapi runner resume` undoes this), at most 1 session"
+    )
+
+
+def test_an_outdated_build_says_what_the_replacement_waits_for():
+    handoff = {"waitsFor": "a second look", "underWay": False}
+    text = fact("Build", buildModifiedAt=None, current=False, handoff=handoff)
+    assert text == "outdated: another build is installed, a second look"
+
+
+def test_a_failed_hand_off_is_told_with_its_age():
+    failure = {"at": (NOW - 60) * 1000, "reason": "it never answered"}
+    handoff = {"lastFailure": failure}
+    assert fact("Last hand-off", handoff=handoff) == "failed 1 minute ago: it never answered"
+
+
+def test_before_the_first_heartbeat_only_the_next_is_told():
+    assert fact("Heartbeat", lastHeartbeatAt=None) == "none yet, next in 59 seconds"
+
+
+def test_an_npm_runner_tells_little_and_nothing_is_invented():
+    status = {"pid": 7, "version": "npm 1", "home": "/h", "machineId": "m", "children": 0}
+    labels = [label for label, _ in status_facts({**status, "hub": {"url": "http://h"}}, NOW)]
+    assert labels == [
+        "Runner", "Version", "Home", "Hub", "Registration", "Machine", "Sessions"
+    ]  # fmt: skip
+
+
+def test_nothing_in_the_status_steers_the_terminal__K03():
+    assert not [
+        line for line in status_lines({**STATUS, "trouble": "\x1b[31m"}, NOW) if "\x1b" in line
     ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 seconds"), (1, "1 second"), (59.4, "59 seconds"), (60, "1 minute"), (7199, "1 hour"),
+     (86400, "1 day"), (-3, "0 seconds")],
+)  # fmt: skip
+def test_durations_read_as_people_say_them(seconds, words):
+    assert duration(seconds) == words
 
 
 class Client:

@@ -1,24 +1,26 @@
-"""`hapi runner status`: the runner and its registration at the hub."""
+"""`hapi runner status`: the runner, its registration at the hub and its sessions."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
 
 from hapi.cli.base.errors import NOT_RUNNING, exit_codes_epilog
-from hapi.cli.base.output import echo, json_flag, print_json
+from hapi.cli.base.output import echo, json_flag, plural, print_json
 from hapi.cli.base.running_runner import call_runner
 from hapi.home import Home
 from hapi.protocol.control import hub_connection_problem
 from hapi.redaction import escape_control
 
-STUCK = {
-    "silent": "its turn shows no life",
-    "approval": "it waits for a permission",
-    "queued": "prompts wait, and it is idle",
+STUCK_REASONS = {
+    "silent": "its turn shows no activity",
+    "approval": "it is waiting for a permission",
+    "queued": "it is idle although prompts are queued",
 }
+UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))  # seconds each
 
 
 @click.command(
@@ -28,85 +30,149 @@ STUCK = {
 )
 @json_flag
 def command(as_json: bool) -> None:
-    """Show the runner's status and its registration at the hub."""
+    """Show the runner's status and its registration at the hub.
+
+    Shows process, version and build, control port, heartbeat, log file, hub, machine, workspace
+    roots and sessions, and what is wrong. With --json the same facts are printed as JSON; times
+    are in milliseconds since the epoch.
+    """
     show_status(Home.find().check(), as_json)
 
 
 def show_status(home: Home, as_json: bool) -> None:
-    """Whether the runner runs, and whether the hub knows it. Raises CommandError when none runs."""
-    found = call_runner(
-        home,
-        lambda client: client.status(),
-        {"running": False, "home": str(home.path)} if as_json else None,
-    )
+    """Print the status of the runner. Raises RunnerNotRunning."""
+    home_path = str(home.path)
+    without = {"running": False, "home": home_path} if as_json else None
+    status = call_runner(home, lambda client: client.status(), without)
     if as_json:
-        print_json({"running": True, "home": str(home.path), **found})
+        print_json({"running": True, "home": home_path, **status})
         return
-    hub = found.get("hub") or {}
-    roots = (
-        ", ".join(map(escape_control, found.get("workspaceRoots") or ()))
-        or "none (every directory)"
-    )
-    echo(
-        f"Runner:          running, pid {found.get('pid')}, version {escape_control(found.get('version'))}"
-    )
-    for line in build_lines(found, time.time()):
+    for line in status_lines({"home": home_path, **status}, time.time()):
         echo(line)
-    echo(f"Hub URL:         {escape_control(hub.get('url'))}")
-    echo(f"Registered:      {registered_words(found)}")
-    echo(f"Machine ID:      {escape_control(found.get('machineId'))}")
-    echo(f"Workspace roots: {roots}")
-    for session, reason in (found.get("stuck") or {}).items():
-        echo(
-            f"Stuck:           {escape_control(session)}: {STUCK.get(reason, escape_control(reason))}"
-        )
-    echo(f"Sessions:        {found.get('children')}{admission_words(found.get('admission') or {})}")
-    if found.get("trouble"):
-        echo(f"Trouble:         {escape_control(found['trouble'])}")
-    for sentence in found.get("warnings") or ():
-        echo(f"Warning:         {escape_control(sentence)}")
 
 
-def registered_words(status: dict[str, Any]) -> str:
-    """Whether the hub knows the machine and reaches it, and why not."""
+def status_lines(status: Mapping[str, Any], now: float) -> list[str]:
+    """The status as an aligned block for a person; `now` in seconds since the epoch."""
+    facts = list(status_facts(status, now))
+    width = max(len(label) for label, _ in facts) + 1
+    return [f"{label + ':':<{width}} {escape_control(text)}" for label, text in facts]
+
+
+def status_facts(status: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
+    """Label and text of each fact that the runner reports; npm's runner reports only a few."""
+    yield "Runner", f"running (pid {status.get('pid')})"
+    yield "Version", str(status.get("version"))
+    if build := build_text(status):
+        yield "Build", build
+    if handoff := failed_handoff_text(status, now):
+        yield "Last hand-off", handoff
+    if started_at := status.get("startedAt"):
+        yield "Started", f"{_clock(started_at)} ({_ago(started_at, now)})"
+    if port := status.get("httpPort"):
+        yield "Control port", str(port)
+    if heartbeat := heartbeat_text(status, now):
+        yield "Heartbeat", heartbeat
+    yield "Home", str(status.get("home"))
+    if log_file := status.get("logFile"):
+        yield "Log file", str(log_file)
+    yield "Hub", str((status.get("hub") or {}).get("url"))
+    yield "Registration", registration_text(status)
+    yield "Machine", str(status.get("machineId"))
+    if (roots := status.get("workspaceRoots")) is not None:
+        yield "Workspace roots", ", ".join(map(str, roots)) or "none (any directory is allowed)"
+    yield "Sessions", sessions_text(status)
+    admission = status.get("admission") or {}
+    if "accepting" in admission:
+        yield "New sessions", admission_text(admission)
+    for session, reason in (status.get("stuck") or {}).items():
+        yield "Stuck session", f"{session} ({STUCK_REASONS.get(reason, reason)})"
+    if problem := status.get("trouble"):
+        yield "Problem", str(problem)
+    for warning in status.get("warnings") or ():
+        yield "Warning", str(warning)
+
+
+def build_text(status: Mapping[str, Any]) -> str:
+    """When the running build was last modified, and whether it is the installed one."""
+    parts = []
+    if modified_at := status.get("buildModifiedAt"):
+        parts.append(f"modified {_clock(modified_at)}")
+    if status.get("current") is True:
+        parts.append("up to date")
+    elif status.get("current") is False:
+        handoff = status.get("handoff") or {}
+        parts.append("outdated: another build is installed")
+        if handoff.get("underWay"):
+            parts.append("a replacement is being started")
+        elif handoff.get("waitsFor"):
+            parts.append(str(handoff["waitsFor"]))
+        else:
+            parts.append("a replacement will be started soon")
+    return ", ".join(parts)
+
+
+def failed_handoff_text(status: Mapping[str, Any], now: float) -> str:
+    failure = (status.get("handoff") or {}).get("lastFailure")
+    if not failure:
+        return ""
+    return f"failed {_ago(failure['at'], now)}: {failure['reason']}"
+
+
+def heartbeat_text(status: Mapping[str, Any], now: float) -> str:
+    """When the last heartbeat was and when the next one is due; "" if that is unknown."""
+    last_at, next_at = status.get("lastHeartbeatAt"), status.get("nextHeartbeatAt")
+    if "lastHeartbeatAt" not in status:
+        return ""
+    last = f"last {_clock(last_at)} ({_ago(last_at, now)})" if last_at else "none yet"
+    if next_at is None:
+        return last
+    return f"{last}, next in {duration(next_at / 1000 - now)}"
+
+
+def registration_text(status: Mapping[str, Any]) -> str:
+    """Whether the hub knows the machine and the runner is connected; why not."""
+    hub = status.get("hub") or {}
     if status.get("registered") is None:
-        return f"unknown: {escape_control((status.get('hub') or {}).get('reason') or 'it does not tell')}"
-    trouble = hub_connection_problem(status)
-    if trouble is None:
-        return "yes, and connected"
-    return escape_control(
-        trouble.replace("not registered", "no", 1).replace("registered,", "yes,", 1)
-    )
+        return f"unknown ({hub.get('reason') or 'the runner does not report it'})"
+    return hub_connection_problem(status) or "registered, connected"
 
 
-def build_lines(status: dict[str, Any], now: float) -> list[str]:
-    """What `status` tells of builds, for a person: whether the running one is installed, what keeps another from running."""
-    handoff = status.get("handoff") or {}
-    current = status.get("current")
-    lines = []
-    if current is True:
-        lines.append("Build:           the installed one")
-    elif current is False:
-        why = (
-            "it is being started"
-            if handoff.get("underWay")
-            else handoff.get("waitsFor") or "it will be started soon"
-        )
-        lines.append(f"Build:           outdated, another one is installed ({escape_control(why)})")
-    failure = handoff.get("lastFailure")
-    if failure:
-        minutes = max(now - failure["at"] / 1000, 0.0) / 60
-        lines.append(
-            f"Last hand-off:   failed {minutes:.0f} minutes ago: {escape_control(failure['reason'])}"
-        )
-    return lines
+def sessions_text(status: Mapping[str, Any]) -> str:
+    """The number of live sessions, by state."""
+    states = status.get("sessionsByState") or {}
+    if not states:
+        return str(status.get("children"))
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    return f"{status.get('children')} ({counts})"
 
 
-def admission_words(admission: dict[str, Any]) -> str:
-    """What `status` tells of the room for more sessions, after their number."""
-    most, waiting = admission.get("maxSessions"), admission.get("waiting")
-    words = f" of at most {most}" if most is not None else ""
-    words += f", {waiting} {'start waits' if waiting == 1 else 'starts wait'}" if waiting else ""
-    return words + (
-        "" if admission.get("accepting", True) else ", no more are accepted (hapi runner resume)"
-    )
+def admission_text(admission: Mapping[str, Any]) -> str:
+    """Whether the runner accepts more sessions, its limit, and the starts that wait."""
+    limit, waiting = admission.get("maxSessions"), admission.get("waiting")
+    parts = ["accepted"]
+    if not admission.get("accepting", True):
+        parts = ["not accepted, the runner is drained (`hapi runner resume` undoes this)"]
+    if limit is not None:
+        parts.append(f"at most {plural(limit, 'session')}")
+    if waiting:
+        parts.append(f"{plural(waiting, 'start')} waiting")
+    return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """A duration in its largest unit: "1 minute", "2 hours"."""
+    seconds = max(round(seconds), 0)
+    for unit, size in UNITS:
+        if seconds >= size:
+            return plural(seconds // size, unit)
+    return "0 seconds"
+
+
+def _ago(at: float, now: float) -> str:
+    """`at` in milliseconds since the epoch, `now` in seconds."""
+    return f"{duration(now - at / 1000)} ago"
+
+
+def _clock(at: float) -> str:
+    """`at` (milliseconds since the epoch) as local time."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at / 1000))
