@@ -15,6 +15,7 @@ class Disk:
     touched: bool = False
     broken: bool = False
     reads: int = 0
+    started_mtime_ms: float = 1000.0
 
     def running(self):
         return OLD

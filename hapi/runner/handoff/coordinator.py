@@ -279,6 +279,7 @@ class HandoffCoordinator:
             "build": {"version": running.version, "digest": running.digest}
             if running is not None
             else None,
+            "buildModifiedAt": self._watch.modified_at(),
             "current": current,
             "identity": identity_digest(options.access, options.machine_id),
             "handoff": {

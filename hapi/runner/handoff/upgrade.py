@@ -23,6 +23,8 @@ AFTER_FAILURE = 300.0  # seconds before the next try
 class Installed(Protocol):
     """What is asked of `hapi.build.Installation`."""
 
+    @property
+    def started_mtime_ms(self) -> float: ...
     def running(self) -> Build | None: ...
     def installed(self) -> Build | None: ...
     def has_changed(self) -> bool: ...
@@ -60,6 +62,10 @@ class BuildWatch:
             return self._installation.running()
         except OSError:
             return None
+
+    def modified_at(self) -> int:
+        """When the running build was last modified, in milliseconds since the epoch."""
+        return int(self._installation.started_mtime_ms)
 
     def is_current(self) -> bool | None:
         """Whether the running build is the installed one; None while the installed one cannot be read."""
