@@ -20,7 +20,9 @@ GROUPS = {
         "runner/lock/home_lock.py",
         "runner/lock/flock.py",
         "runner/lock/npm_lock.py",
+        "runner/lock/stale.py",
         "runner/lock/owner.py",
+        "runner/lock/files.py",
     ],
     "hand-off": [
         *(

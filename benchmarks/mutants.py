@@ -25,8 +25,8 @@ MODULES: dict[str, list[str]] = {  # module → the tests that ought to notice
     "runner/control/api.py": ["tests/runner/control/test_guard.py"],
     "runner/control/site.py": ["tests/runner/control/test_guard.py"],
     "runner/control/peer_credentials.py": ["tests/runner/control/test_guard.py"],
-    "runner/lock/owner.py": [
-        "tests/runner/lock/test_owner.py",
+    "runner/lock/stale.py": [
+        "tests/runner/lock/test_stale.py",
         "tests/runner/lock/test_home_lock.py",
     ],
     "runner/lock/npm_lock.py": ["tests/runner/lock/test_home_lock.py"],

@@ -150,7 +150,7 @@ def makeService(options: Options) -> MultiService:
         "nodaemon"
     ):  # a daemon is another process than this one
         from hapi.runner.lock.early import lock_home_early
-        from hapi.runner.lock.flock import LockUnusable
+        from hapi.runner.lock.files import LockUnusable
 
         try:
             lock = lock_home_early(options["runner"].home)

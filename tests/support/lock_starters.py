@@ -172,9 +172,9 @@ if __name__ == "__main__":
     where, kind, rounds, ours, npm, seed = sys.argv[1:7]
     home = Home(Path(where))
     rng = random.Random(int(seed))
-    lock_module.PATIENCE = 0.1
+    lock_module.HELD_TIMEOUT = 0.1
     if int(npm) == 0:
-        lock_module.SETTLE = 0.02  # nobody is there for whom one settles
+        lock_module.SETTLE_TIME = 0.02  # nobody is there for whom one settles
     bystander = subprocess.Popen(["/bin/sleep", "3600"])
     try:
         for _ in range(int(rounds)):

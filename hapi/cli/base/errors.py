@@ -57,7 +57,7 @@ _EXIT_CODES = {
     "hapi.settings.InvalidFlag": USAGE,
     "hapi.hub.options.NoPort": USAGE,
     "hapi.runner.lock.home_lock.HomeHeld": HELD,
-    "hapi.runner.lock.flock.LockUnusable": ERROR,
+    "hapi.runner.lock.files.LockUnusable": ERROR,
     "hapi.runner.control.client.RunnerNotRunning": NOT_RUNNING,
     "hapi.runner.control.client.ControlFailed": ERROR,
     "hapi.net.common.errors.HubUnreachable": UNREACHABLE,

@@ -1,4 +1,6 @@
-"""Taking the home before the rest of the runner is loaded, so that the lock has settled by the time it is needed."""
+"""Locking the home before the rest of the runner is loaded, so that the lock has settled when it is
+needed.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,11 @@ from hapi.runner.lock.home_lock import RunnerLock
 
 
 def lock_home_early(home: Home) -> RunnerLock:
-    """A lock whose files are placed already when nobody has them; the service waits for the rest. Raises LockUnusable.
+    """Return a lock whose files are in place unless another runner owns them; the service does the
+    rest. Raises LockUnusable.
 
-    To be called in the process that goes on to run the service, before its reactor is imported: what took it is the pid.
+    Call this in the process that will run the service, since its pid is written, and before its
+    reactor is imported.
     """
     lock = RunnerLock(home, SystemProcesses(None), version=__version__)
     try:

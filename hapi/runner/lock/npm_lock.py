@@ -1,7 +1,9 @@
-"""The npm CLI's lock file, `runner.state.json.lock`: put in place, kept in place, taken away (faults.md §2, steps 2 to 5).
+"""`runner.state.json.lock`, the lock file of npm's programs: it exists while a runner runs and
+holds its pid.
 
-It exists while a runner runs and holds its pid. Its path is never empty while we replace a stale one: both files are exchanged in
-one system call, and what came out is compared with what had been judged.
+`NpmLockFile.place` puts it in place and replaces a stale one (faults.md §2, steps 2 to 5). The path
+is never empty meanwhile: both files are exchanged in one system call, and the file that comes out
+is compared with the one that was judged stale.
 """
 
 from __future__ import annotations
@@ -16,8 +18,16 @@ from pathlib import Path
 from attrs import define, field, frozen
 
 from hapi.home import PRIVATE_FILE_MODE, Home
-from hapi.runner.lock.flock import LockUnusable, exchange, inode_at, inode_of, nothing, reading
-from hapi.runner.lock.owner import Held, OwnerInspector, Stale, Unfinished, pid_in
+from hapi.runner.lock.files import (
+    LockUnusable,
+    exchange,
+    ignore_step,
+    inode_at,
+    inode_of,
+    open_lock_file,
+)
+from hapi.runner.lock.owner import OwnerInspector
+from hapi.runner.lock.stale import Held, Stale, Unfinished, pid_in
 
 NO_EXCHANGE = frozenset((errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM))
 NO_LINKS = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES))
@@ -25,19 +35,18 @@ NO_LINKS = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK,
 
 @frozen
 class RaceLost:
-    """Somebody was faster between two steps: look again."""
+    """Another program changed the file between two steps: try again."""
 
 
 @define(eq=False)
 class NpmLockFile:
-    """`runner.state.json.lock`, for whoever holds the flock of `runner.lock`."""
+    """`runner.state.json.lock`, written by the holder of the flock on `runner.lock`."""
 
     _home: Home
-    _judge: OwnerInspector
-    _step: Callable[[str], object] = nothing
-    descriptor: int = (
-        -1
-    )  # of the file in place, kept open: while it is, no other file gets its inode number
+    _owner: OwnerInspector
+    _step: Callable[[str], object] = ignore_step
+    # Of the file in place. While it is open, no other file can get its inode number.
+    descriptor: int = -1
     _pid: bytes = field(factory=lambda: str(os.getpid()).encode())
 
     @property
@@ -45,7 +54,10 @@ class NpmLockFile:
         return self._home.npm_lock
 
     def sweep(self) -> None:
-        """Remove what starters of ours left that died half-way. One may have died with a live runner's lock in its hand."""
+        """Remove the temporary files of starting runners that died half-way.
+
+        One of them may be the lock of a running runner, set aside: that one is put back.
+        """
         with suppress(OSError):
             for name in os.listdir(self.path.parent):
                 if name.startswith(f"{self.path.name}."):
@@ -53,10 +65,13 @@ class NpmLockFile:
         self._step("swept")
 
     def _put_back_or_remove(self, left: Path) -> None:
-        with suppress(OSError, LockUnusable), reading(left) as found:
-            if isinstance(self._judge.of_lock(*found.content), Held):
-                with suppress(LockUnusable, FileNotFoundError), reading(self.path) as present:
-                    if isinstance(self._judge.of_lock(*present.content), Held):
+        with suppress(OSError, LockUnusable), open_lock_file(left) as found:
+            if isinstance(self._owner.judge_lock(*found.content), Held):
+                with (
+                    suppress(LockUnusable, FileNotFoundError),
+                    open_lock_file(self.path) as present,
+                ):
+                    if isinstance(self._owner.judge_lock(*present.content), Held):
                         left.unlink()
                         return
                 left.rename(self.path)
@@ -65,7 +80,10 @@ class NpmLockFile:
             left.unlink()
 
     def place(self) -> Held | Unfinished | RaceLost | None:
-        """Try once to put a file with our pid in place; None when it is there. Raises LockUnusable."""
+        """Try once to put a file with this process's pid in place; None when it is there.
+
+        Raises LockUnusable.
+        """
         sibling = self.path.with_name(f"{self.path.name}.{os.getpid()}.{secrets.token_hex(4)}")
         try:
             self._write(sibling)
@@ -73,7 +91,7 @@ class NpmLockFile:
             try:
                 os.link(sibling, self.path, follow_symlinks=False)
             except FileExistsError:
-                return self._replace(sibling)
+                return self._replace_if_stale(sibling)
             except OSError as error:
                 if error.errno not in NO_LINKS:
                     raise
@@ -81,7 +99,7 @@ class NpmLockFile:
             self._step("linked")
             return None
         except OSError as error:
-            raise LockUnusable(self.path, f"it cannot be made: {error.strerror}") from error
+            raise LockUnusable(self.path, f"it cannot be created: {error.strerror}") from error
         finally:
             with suppress(OSError):
                 sibling.unlink()
@@ -104,16 +122,16 @@ class NpmLockFile:
         except FileExistsError:
             sibling = self.path.with_name(f"{self.path.name}.{os.getpid()}.{secrets.token_hex(4)}")
             self._write(sibling)
-            return self._replace(sibling)
+            return self._replace_if_stale(sibling)
         self._step("created")
         return None
 
-    def _replace(self, sibling: Path) -> Held | Unfinished | RaceLost | None:
-        """OwnerInspector the file in place, and take its place if it is stale."""
+    def _replace_if_stale(self, sibling: Path) -> Held | Unfinished | RaceLost | None:
+        """Judge the file in place, and exchange it for `sibling` if it is stale."""
         try:
-            with reading(self.path) as judged:
+            with open_lock_file(self.path) as judged:
                 self._step("judging")
-                found = self._judge.of_lock(*judged.content)
+                found = self._owner.judge_lock(*judged.content)
                 if not isinstance(found, Stale):
                     return found
                 self._step("judged stale")
@@ -138,16 +156,14 @@ class NpmLockFile:
             return None
         try:
             exchange(sibling, self.path)
-        except (
-            FileNotFoundError
-        ):  # ours was taken away meanwhile: theirs belongs there all the same
+        except FileNotFoundError:  # ours was removed meanwhile: theirs goes back all the same
             with suppress(FileExistsError):
                 os.link(sibling, self.path, follow_symlinks=False)
         self._step("exchanged back")
         return RaceLost()
 
     def _swap_in_two(self, sibling: Path, judged: tuple[int, int]) -> RaceLost | None:
-        """The same where names cannot be exchanged: for a moment the path is empty, and others may be faster."""
+        """`_swap` for file systems that cannot exchange names: the path is empty for a moment."""
         aside = sibling.with_name(f"{sibling.name}.aside")
         try:
             os.rename(self.path, aside)
@@ -169,9 +185,9 @@ class NpmLockFile:
                 aside.unlink()
 
     def replace(self) -> None:
-        """Replace whatever is there by a file with our pid in one step: the path is never empty. Raises OSError.
+        """Replace the file in place by one with this process's pid, in one step. Raises OSError.
 
-        For a hand-off alone: who was there knows and agrees.
+        Only for a hand-off, in which the previous owner has agreed.
         """
         sibling = self.path.with_name(f"{self.path.name}.{os.getpid()}.{secrets.token_hex(4)}")
         try:
@@ -191,13 +207,13 @@ class NpmLockFile:
         return not os.path.lexists(self.path)
 
     def pid_in_place(self) -> int | None:
-        """The pid in the file that is there now, None if there is none."""
-        with suppress(OSError, LockUnusable), reading(self.path) as found:
+        """The pid in the file that is in place, None if there is no file or no pid."""
+        with suppress(OSError, LockUnusable), open_lock_file(self.path) as found:
             return pid_in(found.content[0])
         return None
 
     def release(self) -> None:
-        """Take the file away if it is ours."""
+        """Remove the file if it is this process's."""
         if self.is_ours_on_disk():
             self._step("releasing")
             with suppress(OSError):

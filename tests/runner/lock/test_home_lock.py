@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from hapi.process import MemoryProcesses
-from hapi.runner.lock import flock as lockfile
+from hapi.runner.lock import flock as flock_module
 from hapi.runner.lock import npm_lock as npmlock
 from hapi.runner.lock.home_lock import HomeHeld, LockUnusable, RunnerLock, Superseded, owner_of
 
@@ -230,12 +230,12 @@ def test_another_hosts_runner_on_a_shared_disk_is_not_judged_by_its_pid__L15(
 ):
     home.runner_lock.write_text(json.dumps({"pid": 1, "host": "elsewhere", "bootId": "another"}))
     home.npm_lock.write_text("999")
-    monkeypatch.setattr(lockfile, "_file_system", lambda _device: "nfs4")
+    monkeypatch.setattr(flock_module, "_file_system", lambda _device: "nfs4")
     unusable = refused(locks(), clock)
     assert isinstance(unusable, LockUnusable)
     assert "elsewhere" in str(unusable)
     assert home.npm_lock.read_text() == "999"
-    monkeypatch.setattr(lockfile, "_file_system", lambda _device: "ext4")
+    monkeypatch.setattr(flock_module, "_file_system", lambda _device: "ext4")
     acquired(locks(), clock)  # a local disk came along with a new host name
 
 
@@ -244,7 +244,7 @@ def test_our_own_host_is_no_other_host(home, locks, clock, monkeypatch):
         json.dumps({"pid": 1, "host": socket.gethostname(), "bootId": "before the reboot"})
     )
     home.npm_lock.write_text("999")
-    monkeypatch.setattr(lockfile, "_file_system", lambda _device: "nfs4")
+    monkeypatch.setattr(flock_module, "_file_system", lambda _device: "nfs4")
     acquired(locks(), clock)
 
 
@@ -291,7 +291,7 @@ def test_file_systems_without_links_or_exchange_do__L15(
     if lacking in ("exchange", "both"):
         monkeypatch.setattr(npmlock, "exchange", refuse)
     if lacking in ("links", "both"):
-        monkeypatch.setattr(lockfile.os, "link", refuse)
+        monkeypatch.setattr(flock_module.os, "link", refuse)
     first = acquired(locks(), clock)  # nothing in place
     assert home.npm_lock.read_text() == str(os.getpid())
     first.release()

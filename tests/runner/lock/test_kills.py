@@ -11,7 +11,7 @@ import pytest_twisted
 from hapi.attempts import AttemptFolder
 from hapi.process.system import SystemProcesses
 from hapi.protocol.attempt import AttemptRequest
-from hapi.runner.lock import flock as lockfile
+from hapi.runner.lock import files as lock_files
 from hapi.runner.lock import home_lock as lock_module
 from tests.support.lock_starters import dead_pid, take
 from tests.support.paths import ROOT
@@ -21,17 +21,17 @@ START = ("nothing", "stale", "deleted under us", "without exchange")
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(lock_module, "SETTLE", 0.0)
+    monkeypatch.setattr(lock_module, "SETTLE_TIME", 0.0)
 
 
 def prepare(home, start, monkeypatch):
     if start != "nothing":
         home.npm_lock.write_text(str(dead_pid()))
     if start == "without exchange":
-        monkeypatch.setattr(lockfile, "_renameat2", lockfile_without_exchange)
+        monkeypatch.setattr(lock_files, "_renameat2", without_exchange)
 
 
-def lockfile_without_exchange(*_):
+def without_exchange(*_):
     import ctypes
     import errno
 

@@ -8,7 +8,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from hapi.process import MemoryProcesses
-from hapi.runner.lock import flock as lockfile
+from hapi.runner.lock import files as lock_files
+from hapi.runner.lock import flock as flock_module
 from hapi.runner.lock import npm_lock as npmlock
 from hapi.runner.lock.home_lock import HomeHeld, LockUnusable, RunnerLock, Superseded, owner_of
 from hapi.runner.lock.owner import has_file_open
@@ -55,7 +56,7 @@ def refusing(number):
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
 def test_a_description_that_cannot_be_written_is_said__S02(home, locks, monkeypatch, number):
-    monkeypatch.setattr(lockfile.os, "pwrite", refusing(number))
+    monkeypatch.setattr(flock_module.os, "pwrite", refusing(number))
     unusable = acquire(locks())
     assert isinstance(unusable, LockUnusable)
     assert os.strerror(number) in str(unusable)
@@ -64,7 +65,7 @@ def test_a_description_that_cannot_be_written_is_said__S02(home, locks, monkeypa
 
 
 def test_a_lock_that_the_kernel_refuses_for_another_reason_is_said__L15(locks, monkeypatch):
-    monkeypatch.setattr(lockfile.fcntl, "flock", refusing(errno.EIO))
+    monkeypatch.setattr(flock_module.fcntl, "flock", refusing(errno.EIO))
     unusable = acquire(locks())
     assert "it cannot be locked: Input/output error" in str(unusable)
 
@@ -72,7 +73,7 @@ def test_a_lock_that_the_kernel_refuses_for_another_reason_is_said__L15(locks, m
 def test_a_lock_file_deleted_between_open_and_lock_is_looked_at_again__L10(
     home, locks, monkeypatch
 ):
-    flock, deleted = lockfile.fcntl.flock, []
+    flock, deleted = flock_module.fcntl.flock, []
 
     def slow(descriptor, how):
         flock(descriptor, how)
@@ -80,7 +81,7 @@ def test_a_lock_file_deleted_between_open_and_lock_is_looked_at_again__L10(
             deleted.append(True)
             home.runner_lock.unlink()
 
-    monkeypatch.setattr(lockfile.fcntl, "flock", slow)
+    monkeypatch.setattr(flock_module.fcntl, "flock", slow)
     assert acquire(locks()) is None
     assert deleted
     assert owner_of(home)["pid"] == os.getpid()
@@ -180,10 +181,10 @@ def test_without_renameat2_the_exchange_says_that_there_is_none(home, monkeypatc
     def no_library(*_args, **_more):
         raise OSError("no library")
 
-    monkeypatch.setattr(lockfile.ctypes, "CDLL", no_library)
-    monkeypatch.setattr(lockfile, "_renameat2", lockfile._find_renameat2())
+    monkeypatch.setattr(lock_files.ctypes, "CDLL", no_library)
+    monkeypatch.setattr(lock_files, "_renameat2", lock_files._find_renameat2())
     with pytest.raises(OSError, match="not implemented") as refused:
-        lockfile.exchange(home.path / "a", home.path / "b")
+        lock_files.exchange(home.path / "a", home.path / "b")
     assert refused.value.errno in npmlock.NO_EXCHANGE
 
 

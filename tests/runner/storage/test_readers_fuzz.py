@@ -25,7 +25,8 @@ from hapi.protocol.attempt import (
     StopOrder,
 )
 from hapi.runner.attempts.stall import StallThresholds
-from hapi.runner.lock.owner import Held, OwnerInspector, Stale, Unfinished, pid_in
+from hapi.runner.lock.owner import OwnerInspector
+from hapi.runner.lock.stale import Held, Stale, Unfinished, pid_in
 from hapi.runner.storage.state_file import RunnerState, StateFile
 from hapi.runner.uplink.refusals import RegistrationRefusals
 from hapi.settings import ConfigurationError, HubAccess, InvalidSettings, hub_access, read_settings
@@ -122,17 +123,20 @@ def test_a_changed_lock_is_somebodys_or_nobodys__L07(home, disk):
     stage = Stage(home)
     home.runner_state.touch()
     runner = stage.processes.add("hapi", "runner", "start-sync", pid=4321)
-    judge = OwnerInspector(home, stage.processes, lambda: 1000.0, lambda identity: 0.0)
+    inspector = OwnerInspector(home, stage.processes, lambda: 1000.0, lambda identity: 0.0)
     for number in inputs():
         content = garbage.mangled_bytes(
             garbage.pick([b"4321", b"4321\n", b"00004321", b"99", b"", b"-4321", b"4321 4321"])
         )
-        verdict = judge.of_lock(content, mtime=number % 2 * 1000.0)
+        verdict = inspector.judge_lock(content, mtime=number % 2 * 1000.0)
         assert isinstance(verdict, Stale | Held | Unfinished)
         assert not isinstance(verdict, Held) or (verdict.pid == runner.pid == pid_in(content))
         seen[type(verdict).__name__] += 1
         disk[0] = garbage.json_bytes(STATE)
-        assert judge.of_state() is None or judge.of_state() == Held(4321)
+        assert (
+            inspector.other_runner_in_state() is None
+            or inspector.other_runner_in_state() == Held(4321)
+        )
     assert set(seen) == {"Stale", "Held", "Unfinished"}, seen
 
 

@@ -7,25 +7,25 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hapi.runner.lock.owner import (
+from hapi.runner.lock.owner import has_file_open
+from hapi.runner.lock.stale import (
     Held,
     OwnerFacts,
     Stale,
     Unfinished,
-    has_file_open,
     judge_owner,
     pid_in,
 )
 
 RUNNER = ("node", "/usr/bin/hapi", "runner", "start-sync")
 LIVE = OwnerFacts(
-    pid=7, owner=1000, words=RUNNER, started_at=90.0, home="/home/me/.hapi", in_state=False
+    pid=7, uid=1000, command_line=RUNNER, started_at=90.0, home="/home/me/.hapi", in_state=False
 )
 
 
-def judged(pid=7, suspect=LIVE, mtime=100.0, now=200.0, own_pids=frozenset((1, 2, 3))):
+def judged(pid=7, owner=LIVE, mtime=100.0, now=200.0, own_pids=frozenset((1, 2, 3))):
     return judge_owner(
-        pid, suspect, mtime=mtime, now=now, uid=1000, home="/home/me/.hapi", own_pids=own_pids
+        pid, owner, mtime=mtime, now=now, uid=1000, home="/home/me/.hapi", own_pids=own_pids
     )
 
 
@@ -33,30 +33,30 @@ def judged(pid=7, suspect=LIVE, mtime=100.0, now=200.0, own_pids=frozenset((1, 2
     ("facts", "expected"),
     [
         ({}, Held(7)),
-        ({"words": None}, Held(7)),
+        ({"command_line": None}, Held(7)),
         ({"home": None}, Held(7)),
-        ({"owner": None}, Held(7)),
-        ({"words": ("bun run", "cli runner start-sync")}, Held(7)),
-        ({"owner": 1001}, Stale()),
-        ({"words": ("vim", "runner")}, Stale()),
-        ({"words": ("hapi", "claude", "--started-by", "runner")}, Stale()),
+        ({"uid": None}, Held(7)),
+        ({"command_line": ("bun run", "cli runner start-sync")}, Held(7)),
+        ({"uid": 1001}, Stale()),
+        ({"command_line": ("vim", "runner")}, Stale()),
+        ({"command_line": ("hapi", "claude", "--started-by", "runner")}, Stale()),
         ({"home": "/home/me/other"}, Stale()),
         ({"started_at": 101.9}, Held(7)),
         ({"started_at": 102.1}, Stale()),
-        ({"started_at": 102.1, "words": None}, Stale()),
+        ({"started_at": 102.1, "command_line": None}, Stale()),
         ({"started_at": 3700.0, "in_state": True}, Held(7)),  # the clock was set forward an hour
-        ({"started_at": 3700.0, "in_state": True, "words": None}, Stale()),
-        ({"is_starter": True}, Stale()),
+        ({"started_at": 3700.0, "in_state": True, "command_line": None}, Stale()),
+        ({"waits_for_lock": True}, Stale()),
     ],
 )
 def test_a_live_process_holds_the_lock_unless_it_surely_is_no_runner_of_this_home__L04_S07(
     facts, expected
 ):
-    assert judged(suspect=evolve(LIVE, **facts)) == expected
+    assert judged(owner=evolve(LIVE, **facts)) == expected
 
 
 def test_a_dead_process_holds_nothing__L02():
-    assert judged(suspect=None) == Stale()
+    assert judged(owner=None) == Stale()
 
 
 @pytest.mark.parametrize("pid", [1, 2, 3])
@@ -75,7 +75,7 @@ def test_our_own_pid_and_our_parents_hold_nothing__L05(pid):
     ],
 )
 def test_a_lock_without_a_pid_is_waited_for_ten_seconds__L06(age, expected):
-    assert judged(pid=None, suspect=None, mtime=200.0 - age, now=200.0) == expected
+    assert judged(pid=None, owner=None, mtime=200.0 - age, now=200.0) == expected
 
 
 @pytest.mark.parametrize(
