@@ -21,7 +21,19 @@ START_TIME_SLACK_SECONDS = 2.0  # by which a process may seem younger than the l
 MAX_LOCK_BYTES = 64
 _PID = re.compile(rb"\s*0*([1-9][0-9]{0,9})\s*")
 SHARED_FILE_SYSTEMS = frozenset(
-    "nfs nfs4 cifs smb3 smbfs ceph lustre gpfs afs fuse.sshfs fuse.glusterfs".split()
+    [
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb3",
+        "smbfs",
+        "ceph",
+        "lustre",
+        "gpfs",
+        "afs",
+        "fuse.sshfs",
+        "fuse.glusterfs",
+    ]
 )
 
 
