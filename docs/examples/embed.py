@@ -16,7 +16,7 @@ async def main():
     found = {**os.environ, "HAPI_API_URL": hub.url, "CLI_API_TOKEN": hub.token}
     runner = runner_service(reactor, RunnerOptions.from_environment(found), on_retired=print)
     runner.startService()
-    # the runner first: it still tells the hub
+    # Stop the runner first: it still reports to the hub.
     reactor.addSystemEventTrigger(
         "before", "shutdown", lambda: runner.stopService().addBoth(lambda _: hub.stopService())
     )
