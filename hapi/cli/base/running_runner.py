@@ -12,24 +12,33 @@ from hapi.cli.base.output import echo, print_json, warn
 from hapi.cli.base.run import run_once
 from hapi.home import Home
 from hapi.redaction import escape_control
+from hapi.startup import block_tls_imports
 
+CONTROL_URL = "http://127.0.0.1"  # the control API needs no TLS
+CALL_TIMEOUT = 60.0  # seconds
 STOP_TIMEOUT = 20.0  # seconds a runner may take to shut down
 EXIT_TIMEOUT = 2.0  # seconds its process has to exit after that; a host program runs on
 PERMANENT_SETTINGS = "put permanent settings in settings.json: workspaceRoots, maxSessions, ..."
 
 
-def call_runner(home: Home, call: Callable[[Any], Awaitable[Any]], without: Any = None) -> Any:
+def call_runner(
+    home: Home,
+    call: Callable[[Any], Awaitable[Any]],
+    without: Any = None,
+    seconds: float = CALL_TIMEOUT,
+) -> Any:
     """The result of `call(client)`; prints `without` as JSON (unless None) if no runner runs.
 
-    Raises RunnerNotRunning or ControlFailed.
+    Raises RunnerNotRunning, ControlFailed, and TimeoutError after `seconds`.
     """
+    block_tls_imports(CONTROL_URL)
     from hapi.runner.control.client import ControlClient, RunnerNotRunning
 
     async def ask(reactor: Any) -> Any:
         return await call(ControlClient(reactor, home))
 
     try:
-        return run_once(ask)
+        return run_once(ask, seconds)
     except RunnerNotRunning:
         if without is not None:
             print_json(without)

@@ -1,31 +1,22 @@
-"""Calling the running runner: over its unix socket, else over its port once that is known to be the runner's."""
+"""The client of the control API: over the runner's unix socket, else over its TCP port.
+
+The port is used only once it is known to be the runner's. treq is loaded with the first request.
+"""
 
 from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import Mapping
-from io import BytesIO
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXClientEndpoint
 from twisted.internet.error import ConnectError, ConnectionClosed
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
-from twisted.python.failure import Failure
-from twisted.web.client import (
-    Agent,
-    FileBodyProducer,
-    RequestTransmissionFailed,
-    ResponseDone,
-    ResponseFailed,
-)
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgentEndpointFactory
-from zope.interface import implementer
 
 from hapi.home import Home
 from hapi.process.identity import read_stat
@@ -33,17 +24,22 @@ from hapi.runner.control.listeners import reachable
 from hapi.runner.control.peer_credentials import PeerUnknown, holds_socket, listening_inode
 from hapi.runner.storage.state_file import RunnerState, StateFile
 
-TIMEOUT = 10.0  # seconds; HAPI_RUNNER_HTTP_TIMEOUT (milliseconds) says otherwise
-STOPPED = "Tt"  # states in /proc/<pid>/stat
-SPAWN_TIMEOUT = 60.0  # seconds: a start lease, a worktree and a tree to be ended fit in
+if TYPE_CHECKING:
+    from treq.client import HTTPClient
+
+TIMEOUT = 10.0  # seconds, unless HAPI_RUNNER_HTTP_TIMEOUT (milliseconds) is set
+SPAWN_TIMEOUT = 60.0  # seconds: enough for a start lease, a worktree and a process tree to end
+CONNECT_TIMEOUT = 5  # seconds
+MAX_ANSWER = 64 << 20  # bytes
+STOPPED_STATES = "Tt"  # states in /proc/<pid>/stat
 
 
 class RunnerNotRunning(Exception):
-    """No runner answers for this home."""
+    """No runner is running in this home."""
 
 
 class ControlFailed(Exception):
-    """The runner is there, but did not do it; the text says why."""
+    """The runner is running but did not do what was asked; the text says why."""
 
     def __init__(
         self, reason: str, status: int | None = None, body: Mapping[str, Any] | None = None
@@ -53,38 +49,25 @@ class ControlFailed(Exception):
 
 
 def stopped_runner_pid(home: Home) -> int | None:
-    """The pid of the runner of `home` if its process is stopped (SIGSTOP): it answers nobody then."""
+    """The pid of the runner of `home` if its process is suspended (SIGSTOP) and cannot answer."""
     state = StateFile(home).read()
     stat = None if state is None else read_stat(state.pid)
-    return stat.pid if stat is not None and stat.state in STOPPED else None
+    return stat.pid if stat is not None and stat.state in STOPPED_STATES else None
 
 
-@implementer(IAgentEndpointFactory)
-@define
-class _Only:
-    """Whatever the URL, this endpoint."""
+def http_client(reactor: Any, endpoint: IStreamClientEndpoint) -> HTTPClient:
+    """A treq client whose requests all go to `endpoint`, whatever their URLs say."""
+    from treq.client import HTTPClient
+    from twisted.web.client import Agent
+    from twisted.web.iweb import IAgentEndpointFactory
+    from zope.interface import implementer
 
-    _endpoint: Any
+    @implementer(IAgentEndpointFactory)
+    class FixedEndpoint:
+        def endpointForURI(self, uri: Any) -> IStreamClientEndpoint:
+            return endpoint
 
-    def endpointForURI(self, uri: Any) -> Any:
-        return self._endpoint
-
-
-class _Collector(Protocol):
-    """The body of an answer; errs when the connection ends in the middle."""
-
-    def __init__(self) -> None:
-        self.done: Deferred[bytes] = Deferred()
-        self._received = bytearray()
-
-    def dataReceived(self, data: bytes) -> None:
-        self._received += data
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if not self.done.called:
-            self.done.callback(bytes(self._received)) if reason.check(
-                ResponseDone
-            ) else self.done.errback(reason)
+    return HTTPClient(Agent.usingEndpointFactory(reactor, FixedEndpoint()))
 
 
 @define
@@ -94,10 +77,11 @@ class ControlClient:
     _reactor: Any
     _home: Home
     _environ: Mapping[str, str] = field(factory=lambda: os.environ)
+    _connect: Callable[[Any, IStreamClientEndpoint], HTTPClient] = http_client
     log = Logger()
 
     async def status(self) -> dict[str, Any]:
-        """What the runner says of itself: pid, version, machineId, hub {url, phase, reason}, registered, workspaceRoots, …"""
+        """The runner's `/status`: pid, version, machineId, hub {url, phase, reason}, registered, …"""
         try:
             return await self._call("/status", {})
         except ControlFailed as error:
@@ -107,7 +91,7 @@ class ControlClient:
             return await self._status_of_npm(state)
 
     async def _status_of_npm(self, state: RunnerState) -> dict[str, Any]:
-        """npm's runner has no `/status`; what its state file and its list say is as much as can be known."""
+        """The status of npm's runner, which has no `/status`, from its state file and its list."""
         return {
             "pid": state.pid,
             "version": f"npm {state.started_with_cli_version}",
@@ -115,7 +99,7 @@ class ControlClient:
             "hub": {
                 "url": state.started_with_api_url,
                 "phase": "unknown",
-                "reason": "a runner of the npm make does not tell",
+                "reason": "npm's runner does not report it",
             },
             "registered": None,
             "argv": list(state.started_with_argv),
@@ -130,7 +114,8 @@ class ControlClient:
     async def spawn(self, directory: str, **wanted: Any) -> dict[str, Any]:
         """Start a session; `wanted` are the wire's fields (agent, sessionType, worktreeName, …).
 
-        {"success": true, "sessionId"} or, refused, {"success": false, "error" | "requiresUserApproval", …}.
+        The answer is {"success": true, "sessionId"} or, if the start is refused,
+        {"success": false, "error" | "requiresUserApproval", …}.
         """
         try:
             return await self._call(
@@ -146,27 +131,30 @@ class ControlClient:
         return str((await self._call("/stop-session", {"sessionId": session_id})).get("status"))
 
     async def stop(self) -> None:
-        """Ask the runner to leave; it does so a moment after the answer."""
+        """Ask the runner to stop; it does so a moment after the answer."""
         await self._call("/stop", {})
 
     async def drain(self, keep: bool = True) -> dict[str, Any]:
-        """Have it start no more sessions: accepting, starting (a number), turns and unknown (session ids).
+        """Make the runner start no more sessions until `resume`; without `keep` only until it stops.
 
-        Without `keep` that ends with the runner, else with `resume` alone.
+        The answer has accepting, starting (a number), turns and unknown (session ids).
         """
         return await self._call("/drain", {} if keep else {"keep": False})
 
     async def resume(self) -> dict[str, Any]:
-        """The end of draining; answers as `drain`."""
+        """End draining; the answer is that of `drain`."""
         return await self._call("/resume", {})
 
     async def interrupted(self) -> builtins.list[dict[str, Any]]:
-        """Sessions that can be brought back: sessionId, attempt, agent, directory, resumeSessionId, endedAt, reason, tries."""
+        """Sessions that can be resumed.
+
+        Each has sessionId, attempt, agent, directory, resumeSessionId, endedAt, reason, tries.
+        """
         found = (await self._call("/interrupted", {})).get("sessions")
         return found if isinstance(found, builtins.list) else []
 
     async def revive(self, session_id: str) -> dict[str, Any]:
-        """Bring one of them back; answers as `spawn`."""
+        """Resume an interrupted session; the answer is that of `spawn`."""
         try:
             return await self._call("/revive", {"sessionId": session_id}, SPAWN_TIMEOUT)
         except ControlFailed as error:
@@ -179,19 +167,15 @@ class ControlClient:
     async def _call(
         self, path: str, body: Mapping[str, Any], seconds: float | None = None
     ) -> dict[str, Any]:
+        timeout = seconds or self._timeout()
         exchange = Deferred.fromCoroutine(self._exchange(path, msgspec.json.encode(body)))
         try:
-            status, content = await exchange.addTimeout(seconds or self._timeout(), self._reactor)
+            status, content = await exchange.addTimeout(timeout, self._reactor)
         except TimeoutError as error:
-            pid = stopped_runner_pid(self._home)
-            whose = (
-                ""
-                if pid is None
-                else f" (its process {pid} is stopped: `kill -CONT {pid}` lets it go on)"
-            )
-            raise ControlFailed(
-                f"the runner gave no answer to {path} within {seconds or self._timeout():g} s{whose}"
-            ) from error
+            reason = f"the runner did not answer {path} within {timeout:g} s"
+            if (pid := stopped_runner_pid(self._home)) is not None:
+                reason += f", because its process is suspended: resume it with `kill -CONT {pid}`"
+            raise ControlFailed(reason) from error
         try:
             found = msgspec.json.decode(content)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -201,66 +185,81 @@ class ControlClient:
                 f"the runner answered {path} with HTTP {status} and no JSON object", status
             )
         if status != 200:
-            raise ControlFailed(
-                str(found.get("message") or found.get("error") or f"HTTP {status}"), status, found
-            )
+            reason = str(found.get("message") or found.get("error") or f"HTTP {status}")
+            raise ControlFailed(reason, status, found)
         return found
 
     async def _exchange(self, path: str, content: bytes) -> tuple[int, bytes]:
         state = StateFile(self._home).read()
         try:
             with reachable(self._home.runner_socket) as name:
-                return await self._post(
-                    UNIXClientEndpoint(self._reactor, name, timeout=5), 0, path, content, state
-                )
+                unix = UNIXClientEndpoint(self._reactor, name, timeout=CONNECT_TIMEOUT)
+                return await self._post(unix, 0, path, content, state)
         except (ConnectError, OSError) as error:
             self.log.debug("The runner's socket does not answer: {reason}", reason=str(error))
         if state is None:
             raise RunnerNotRunning(f"no runner is running in {self._home.path}")
-        self._prove(state)
+        self._verify_port_owner(state)
+        port = state.http_port
+        tcp = TCP4ClientEndpoint(self._reactor, "127.0.0.1", port, timeout=CONNECT_TIMEOUT)
         try:
-            endpoint = TCP4ClientEndpoint(self._reactor, "127.0.0.1", state.http_port, timeout=5)
-            return await self._post(endpoint, state.http_port, path, content, state)
+            return await self._post(tcp, port, path, content, state)
         except ConnectError as error:
             raise RunnerNotRunning(f"no runner is running in {self._home.path}") from error
 
-    def _prove(self, state: RunnerState) -> None:
-        """The port in the file may be another program's by now: nothing is sent before it is seen to be the runner's."""
+    def _verify_port_owner(self, state: RunnerState) -> None:
+        """Nothing is sent to a port that may by now belong to another program. Raises RunnerNotRunning."""
+        port = state.http_port
         try:
-            inode = listening_inode(state.http_port)
+            inode = listening_inode(port)
         except PeerUnknown:
-            return  # not to be found out on this system
+            return  # this system cannot tell
         if inode is None:
-            raise RunnerNotRunning(
-                f"no runner is running in {self._home.path} (nothing listens on its port {state.http_port})"
-            )
-        if holds_socket(state.pid, inode) is False:
-            raise RunnerNotRunning(
-                f"no runner is running in {self._home.path} (port {state.http_port} belongs to another program)"
-            )
+            reason = f"nothing listens on its port {port}"
+        elif holds_socket(state.pid, inode) is False:
+            reason = f"its port {port} now belongs to another program"
+        else:
+            return
+        raise RunnerNotRunning(f"no runner is running in {self._home.path} ({reason})")
 
     async def _post(
-        self, endpoint: Any, port: int, path: str, content: bytes, state: RunnerState | None
+        self,
+        endpoint: IStreamClientEndpoint,
+        port: int,
+        path: str,
+        content: bytes,
+        state: RunnerState | None,
     ) -> tuple[int, bytes]:
-        headers = {b"content-type": [b"application/json"], b"host": [f"127.0.0.1:{port}".encode()]}
+        from treq import collect
+        from twisted.web.client import RequestTransmissionFailed, ResponseFailed
+
+        headers = {"Content-Type": "application/json", "Host": f"127.0.0.1:{port}"}
         if state is not None and state.control_token:
-            headers[b"authorization"] = [f"Bearer {state.control_token}".encode()]
-        agent = Agent.usingEndpointFactory(self._reactor, _Only(endpoint))
-        body = FileBodyProducer(BytesIO(content))
+            headers["Authorization"] = f"Bearer {state.control_token}"
+        answer = bytearray()
+
+        def receive(data: bytes) -> None:
+            if len(answer) + len(data) > MAX_ANSWER:
+                raise ControlFailed(f"the runner's answer to {path} is over {MAX_ANSWER} bytes")
+            answer.extend(data)
+
         try:
-            response = await agent.request(
-                b"POST", f"http://127.0.0.1:{port or 80}{path}".encode(), Headers(headers), body
+            response = await self._connect(self._reactor, endpoint).post(
+                f"http://127.0.0.1:{port or 80}{path}",
+                data=content,
+                headers=headers,
+                allow_redirects=False,
+                unbuffered=True,
             )
-            collector = _Collector()
-            response.deliverBody(collector)
-            return response.code, await collector.done
+            await collect(response, receive)
+            return response.code, bytes(answer)
         except (ConnectError, CancelledError):
             raise
         except (RequestTransmissionFailed, ResponseFailed, ConnectionClosed, OSError) as error:
             if any(reason.check(CancelledError) for reason in getattr(error, "reasons", ())):
-                raise CancelledError from error  # the time is over
+                raise CancelledError from error  # the time-out
             raise ControlFailed(
-                f"the connection to the runner ended before its answer to {path}"
+                f"the connection to the runner was closed before its answer to {path}"
             ) from error
 
     def _timeout(self) -> float:

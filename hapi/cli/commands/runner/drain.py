@@ -9,7 +9,7 @@ import click
 
 from hapi.cli.base.errors import NOT_RUNNING, CommandError, exit_codes_epilog
 from hapi.cli.base.output import echo, json_flag, print_json
-from hapi.cli.base.run import run_once
+from hapi.cli.base.running_runner import call_runner
 from hapi.home import Home
 from hapi.redaction import escape_control
 
@@ -34,15 +34,16 @@ def command(wait: bool, timeout: float, as_json: bool) -> None:
 
     Running sessions continue. The runner stays drained across restarts and upgrades.
     """
-    home = Home.find().check()
 
-    async def drain(reactor: Any) -> dict[str, Any]:
-        from hapi.runner.control.client import ControlClient
+    async def drain(client: Any) -> dict[str, Any]:
+        from twisted.internet import reactor
 
-        client = ControlClient(reactor, home)
-        return await wait_until_idle(reactor, client, timeout) if wait else await client.drain()
+        if wait:
+            return await wait_until_idle(reactor, client, timeout)
+        work: dict[str, Any] = await client.drain()
+        return work
 
-    work = run_once(drain, timeout + 15)
+    work = call_runner(Home.find().check(), drain, seconds=timeout + 15)
     if as_json:
         print_json(work)
         return

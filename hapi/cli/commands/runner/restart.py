@@ -12,6 +12,7 @@ from hapi.cli.base.errors import HELD, NOT_RUNNING, CommandError, exit_codes_epi
 from hapi.cli.base.output import echo, json_flag, print_json
 from hapi.cli.base.run import run_once
 from hapi.cli.base.running_runner import (
+    CONTROL_URL,
     query_runner,
     refuse_foreign_runner,
     stop_replaced_runner,
@@ -19,6 +20,7 @@ from hapi.cli.base.running_runner import (
 from hapi.cli.commands.runner.drain import wait_until_idle
 from hapi.home import Home
 from hapi.redaction import Secrets
+from hapi.startup import block_tls_imports
 
 READY_TIMEOUT = 20.0  # seconds for the new runner
 
@@ -50,6 +52,7 @@ def command(wait: bool, timeout: float, as_json: bool) -> None:
     the time is up, nothing is restarted.
     """
     home = Home.find().check()
+    block_tls_imports(CONTROL_URL)
 
     async def go(reactor: Any) -> Readiness:
         return await _restart(reactor, home, timeout if wait else None, as_json)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from hapi.cli.base.errors import NOT_RUNNING, exit_codes_epilog
 from hapi.cli.base.output import echo, json_flag, print_json
-from hapi.cli.base.run import run_once
+from hapi.cli.base.running_runner import call_runner
 from hapi.home import Home
 
 
@@ -18,14 +16,7 @@ from hapi.home import Home
 @json_flag
 def command(as_json: bool) -> None:
     """Make a drained runner accept new sessions again."""
-    home = Home.find().check()
-
-    async def resume(reactor: Any) -> dict[str, Any]:
-        from hapi.runner.control.client import ControlClient
-
-        return await ControlClient(reactor, home).resume()
-
-    work = run_once(resume)
+    work = call_runner(Home.find().check(), lambda client: client.resume())
     if as_json:
         print_json(work)
     else:

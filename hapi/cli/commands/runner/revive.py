@@ -10,7 +10,7 @@ import click
 
 from hapi.cli.base.errors import NOT_RUNNING, CommandError, exit_codes_epilog
 from hapi.cli.base.output import echo, json_flag, print_json, table
-from hapi.cli.base.run import run_once
+from hapi.cli.base.running_runner import call_runner
 from hapi.home import Home
 from hapi.redaction import escape_control
 
@@ -40,17 +40,14 @@ def revive_sessions(home: Home, session_id: str | None, everything: bool, as_jso
     Raises CommandError when a session was not resumed.
     """
 
-    async def revive(reactor: Any) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
-        from hapi.runner.control.client import ControlClient
-
-        client = ControlClient(reactor, home)
+    async def revive(client: Any) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
         offered = await client.interrupted()
         names = [str(session["sessionId"]) for session in offered] if everything else []
         if session_id is not None and session_id not in names:
             names.append(session_id)
         return offered, {name: await client.revive(name) for name in names}
 
-    offered, answers = run_once(revive, REVIVE_TIMEOUT)
+    offered, answers = call_runner(home, revive, seconds=REVIVE_TIMEOUT)
     if session_id is None and not everything:
         show_interrupted(offered, as_json)
         return

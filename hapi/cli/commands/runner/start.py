@@ -31,6 +31,7 @@ from hapi.cli.base.wait_for_start import wait_for_other_start
 from hapi.cli.checks.hub_check import HubVerdict, check_hub
 from hapi.home import Home
 from hapi.redaction import Secrets
+from hapi.startup import block_tls_imports
 
 HUB_CHECK_TIMEOUT = 2.0  # seconds to ask the hub directly when the runner knows no reason in time
 
@@ -88,6 +89,7 @@ def start_runner(flags: RunnerFlags, wanted: str, timeout: float, as_json: bool)
     from hapi.runner import RunnerOptions
 
     options = RunnerOptions.from_environment(os.environ, **flags.given())
+    block_tls_imports(options.access.url)
     secrets = Secrets()
     secrets.add(options.access.token)
 
