@@ -1,4 +1,5 @@
-"""What a runner costs while nothing happens: processor time of an idle minute, and of a beat over a thousand sessions."""
+"""What a runner costs while nothing happens: processor time of an idle minute, and of a beat over a
+thousand sessions."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Which branches of the parts that must not fail the tests take: `make coverage` (the figure G17).
 
-Runs their tests under coverage.py and prints a line for each module; ends with 1 below the floor of a group. What runs as
-a program of its own (the holder, a replacement) is tested as one, and is not counted here.
+Runs their tests under coverage.py and prints a line for each module; ends with 1 below the floor of
+a group. What runs as a program of its own (the holder, a replacement) is tested as one, and is not
+counted here.
 """
 
 from __future__ import annotations

@@ -25,7 +25,8 @@ def load(port: int, callers: int, seconds: float) -> dict[str, float]:
 
 @contextmanager
 def silences(port: int, pause: float = 0.002) -> Iterator[dict[str, Any]]:
-    """One caller asks all the while; what it found is in the dictionary afterwards, `longest` among it."""
+    """One caller asks all the while; what it found is in the dictionary afterwards, `longest` among
+    it."""
     argv = [sys.executable, "-S", "-E", PROGRAM, str(port), "1", "0", str(pause)]
     found: dict[str, Any] = {}
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as caller:

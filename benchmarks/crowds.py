@@ -1,4 +1,5 @@
-"""Many sessions at little cost, for either make: real processes that announce themselves as those from a terminal do."""
+"""Many sessions at little cost, for either make: real processes that announce themselves as those
+from a terminal do."""
 
 from __future__ import annotations
 

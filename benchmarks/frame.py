@@ -1,4 +1,5 @@
-"""What all benchmarks share: a hub, runners of both makes that come and go, figures with their limits, the table."""
+"""What all benchmarks share: a hub, runners of both makes that come and go, figures with their
+limits, the table."""
 
 from __future__ import annotations
 
@@ -99,7 +100,8 @@ def _text(value: float) -> str:
 
 @define(eq=False)
 class Bench:
-    """One run. What is started is a runner of its own for each subject, so that none suffers from the one before."""
+    """One run. What is started is a runner of its own for each subject, so that none suffers from
+    the one before."""
 
     cast: Cast
     user: User
@@ -171,7 +173,10 @@ class Bench:
         return str(answer["sessionId"])
 
     def ask_to_spawn(self, control: Control, directory: Path) -> str:
-        """A session through the control API: its id. What it is decides the runner's HAPI_CLI_EXECUTABLE."""
+        """A session through the control API: its id.
+
+        What it is decides the runner's HAPI_CLI_EXECUTABLE.
+        """
         answer = control.post("/spawn-session", {"directory": str(directory), "agent": AGENT})
         assert answer.get("success"), answer
         return str(answer["sessionId"])
@@ -188,7 +193,8 @@ class Bench:
         until(lambda: not any(psutil.pid_exists(pid) for pid in pids), 30.0, "the sessions to end")
 
     def puppet(self) -> str:
-        """A session program that does nothing: announces itself and waits, so that many of them cost little."""
+        """A session program that does nothing: announces itself and waits, so that many of them
+        cost little."""
         path = self.cast.directory("puppet") / "hapi"
         if not path.exists():
             path.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {HERE / "puppet.py"} "$@"\n')
@@ -222,7 +228,8 @@ def timed(work: Callable[[], T]) -> tuple[float, T]:
 
 
 def cpu(pid: int) -> float:
-    """Seconds of processor time that a process has had, to the nanosecond; threads that have ended count."""
+    """Seconds of processor time that a process has had, to the nanosecond; threads that have ended
+    count."""
     return time.clock_gettime(
         (~pid << 3) | 2
     )  # the clock of another process, as clock_getcpuclockid(3) makes it

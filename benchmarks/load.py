@@ -1,8 +1,10 @@
-"""Callers of a control port, many at once in one process: how many answers a second, how late, how long a silence.
+"""Callers of a control port, many at once in one process: how many answers a second, how late, how
+long a silence.
 
-Run as a program, so that it shares no interpreter with whoever measures: `load.py PORT CALLERS SECONDS PAUSE`, seconds.
-Each caller keeps its connection and asks `/list` again when it has its answer, after a pause. Prints JSON when it ends:
-`{"rate", "p50", "p99", "longest"}`; with SECONDS 0 it goes on until its standard input is closed.
+Run as a program, so that it shares no interpreter with whoever measures: `load.py PORT CALLERS
+SECONDS PAUSE`, seconds. Each caller keeps its connection and asks `/list` again when it has its
+answer, after a pause. Prints JSON when it ends: `{"rate", "p50", "p99", "longest"}`; with SECONDS 0
+it goes on until its standard input is closed.
 """
 
 import json

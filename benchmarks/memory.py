@@ -1,4 +1,7 @@
-"""What a runner and a session keep in memory. RSS as the system shows it, PSS with shared pages divided among the sharers."""
+"""What a runner and a session keep in memory.
+
+RSS as the system shows it, PSS with shared pages divided among the sharers.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,10 @@
-"""Small mistakes made on purpose in the parts that must not fail: do their tests notice? (the figure G17)
+"""Small mistakes made on purpose in the parts that must not fail: do their tests notice? (the
+figure G17)
 
-`python -m benchmarks.mutants [--each N] [--seed S] [NAME…]` copies the project, changes one place of one module at a time — a
-comparison turned, `and` for `or`, a condition negated, a number off by one, an answer exchanged, a statement left out — and runs
-the tests of that module. A mutant whose tests pass has survived, and is printed with its line.
+`python -m benchmarks.mutants [--each N] [--seed S] [NAME…]` copies the project, changes one place
+of one module at a time — a comparison turned, `and` for `or`, a condition negated, a number off by
+one, an answer exchanged, a statement left out — and runs the tests of that module. A mutant whose
+tests pass has survived, and is printed with its line.
 """
 
 from __future__ import annotations

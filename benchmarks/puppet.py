@@ -1,7 +1,8 @@
-"""A session process that costs nothing: announces itself to the runner and waits. `deaf…` directories: with a deaf child;
-`tree…`: with a hundred of them. Standard library only.
+"""A session process that costs nothing: announces itself to the runner and waits. `deaf…`
+directories: with a deaf child; `tree…`: with a hundred of them. Standard library only.
 
-As `puppet.py crowd N` it makes N such processes that nobody's runner has started, one after another.
+As `puppet.py crowd N` it makes N such processes that nobody's runner has started, one after
+another.
 """
 
 import json

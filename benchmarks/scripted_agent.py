@@ -1,4 +1,7 @@
-"""A coding agent that costs nothing: ACP over stdio, standard library only. It echoes each prompt."""
+"""A coding agent that costs nothing: ACP over stdio, standard library only.
+
+It echoes each prompt.
+"""
 
 import json
 import sys

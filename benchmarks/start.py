@@ -1,4 +1,5 @@
-"""How long a runner takes from exec until the hub shows it, on a fresh home and on one that was used before."""
+"""How long a runner takes from exec until the hub shows it, on a fresh home and on one that was
+used before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""How long a stop takes: of a plain session, of many that are deaf to SIGTERM; and how long nobody is answered meanwhile."""
+"""How long a stop takes: of a plain session, of many that are deaf to SIGTERM; and how long nobody
+is answered meanwhile."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ def measure(bench: Bench) -> None:
 
 
 def plain(bench: Bench) -> None:
-    """A real session with the scripted agent: until the runner answers; and from the page's Archive until all of it is gone."""
+    """A real session with the scripted agent: until the runner answers; and from the page's Archive
+    until all of it is gone."""
     runners = {make: bench.runner(make) for make in MAKES}
     by_control: dict[str, list[float]] = {make: [] for make in MAKES}
     by_hub: dict[str, list[float]] = {make: [] for make in MAKES}

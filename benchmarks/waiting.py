@@ -1,4 +1,5 @@
-"""How soon all is well again: after a hub that came late, after a hub's restart, after a runner that was killed."""
+"""How soon all is well again: after a hub that came late, after a hub's restart, after a runner
+that was killed."""
 
 from __future__ import annotations
 
@@ -122,7 +123,8 @@ def reaches(running: Running, user: User) -> bool:
 
 
 def runner_restart(bench: Bench) -> None:
-    """From exec of the new runner until all sessions of the killed one are in `/list`; then each of them is stopped."""
+    """From exec of the new runner until all sessions of the killed one are in `/list`; then each of
+    them is stopped."""
     for make in MAKES:
         home = bench.home(make)
         environment = {"HAPI_CLI_EXECUTABLE": bench.puppet()}

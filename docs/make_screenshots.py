@@ -1,4 +1,5 @@
-"""Make the pictures of docs/walkthrough.md: start `hapi up` on a home of its own and walk through the loop in a browser.
+"""Make the pictures of docs/walkthrough.md: start `hapi up` on a home of its own and walk through
+the loop in a browser.
 
     python docs/make_screenshots.py [directory]     # default: docs/images
 

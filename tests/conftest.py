@@ -1,4 +1,5 @@
-"""What every test gets: the reactor, a throw-away home, and guards against errors nobody looked at and timers left behind."""
+"""What every test gets: the reactor, a throw-away home, and guards against errors nobody looked at
+and timers left behind."""
 
 from __future__ import annotations
 
@@ -61,7 +62,7 @@ def pytest_collection_finish() -> None:
     gc.freeze()  # what the imports made lives on: the collections after each test need not walk it
 
 
-# --- programs that are not ours ------------------------------------------------------------------------------------
+# --- programs that are not ours -------------------------------------------------------------------
 
 WHERE: dict[str, list[Path | str]] = {  # a path, or a program to be found on PATH
     "hapi": [PEERS / ".bin/hapi"],
@@ -78,7 +79,8 @@ def present(where: Path | str) -> bool:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """`peer("hapi", "chromium")`: on a machine without them the test is skipped with the way to get them; in CI it fails."""
+    """`peer("hapi", "chromium")`: on a machine without them the test is skipped with the way to get
+    them; in CI it fails."""
     for mark in item.iter_markers("peer"):
         missing = [name for name in mark.args if not all(present(where) for where in WHERE[name])]
         if missing:
@@ -86,12 +88,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
 
 
-# --- guards ----------------------------------------------------------------------------------------------------------
+# --- guards ---------------------------------------------------------------------------------------
 
 
 @define
 class LoggedFailures:
-    """Collects the failures that reach the log: unhandled Deferreds, exceptions in protocol callbacks, `log.failure`."""
+    """Collects the failures that reach the log: unhandled Deferreds, exceptions in protocol
+    callbacks, `log.failure`."""
 
     _seen: list[Failure] = field(factory=list)
 
@@ -119,7 +122,8 @@ def reactor():
 
 @pytest.fixture(autouse=True)
 def logged_failures(request: pytest.FixtureRequest) -> Iterator[LoggedFailures]:
-    """No test ends with a failure in the log that it has not taken: `logged_failures.take(ValueError)`."""
+    """No test ends with a failure in the log that it has not taken:
+    `logged_failures.take(ValueError)`."""
     failures = LoggedFailures()
     globalLogPublisher.addObserver(failures)
     try:
@@ -134,7 +138,10 @@ def logged_failures(request: pytest.FixtureRequest) -> Iterator[LoggedFailures]:
 
 @pytest.fixture(autouse=True)
 def leftover_timers(request: pytest.FixtureRequest, reactor) -> Iterator[None]:
-    """No test leaves delayed calls behind. What is due at once may still run: a connection closing, a process reaped."""
+    """No test leaves delayed calls behind.
+
+    What is due at once may still run: a connection closing, a process reaped.
+    """
     before = set(reactor.getDelayedCalls())
     yield
     if request.node.get_closest_marker("leaves_timers") is not None:
@@ -163,7 +170,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     return made
 
 
-# --- real processes ------------------------------------------------------------------------------------------------------
+# --- real processes -------------------------------------------------------------------------------
 
 REPORT = pytest.StashKey[dict[str, pytest.TestReport]]()
 
@@ -177,7 +184,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 @pytest.fixture
 def on_stage(request: pytest.FixtureRequest) -> Iterator[Callable[[StageKind], StageKind]]:
-    """Lets the test use a stage. Ends all that ran there; shows what it said if the test failed; K01: no token in argv."""
+    """Lets the test use a stage.
+
+    Ends all that ran there; shows what it said if the test failed; K01: no token in argv.
+    """
     stages: list[Stage] = []
 
     def use(stage: StageKind) -> StageKind:
@@ -205,11 +215,12 @@ def stage(on_stage: Callable[[Stage], Stage], tmp_path: Path) -> Stage:
     return on_stage(Stage(tmp_path / "stage"))
 
 
-# --- K02: the token is nowhere but where it belongs ---------------------------------------------------------------------
+# --- K02: the token is nowhere but where it belongs -----------------------------------------------
 
 MAY_HOLD_IT = {"settings.json"}  # where the token is kept, private to its owner
 NOT_OURS = "npm-"  # directories that begin so are written by other people's programs
-FOR_PEOPLE = ".printed"  # what `hapi up` prints for the person who started it: the address to open holds the token
+# what `hapi up` prints for the person who started it: the address to open holds the token
+FOR_PEOPLE = ".printed"
 found_canaries: set[str] = set()
 
 
@@ -223,7 +234,10 @@ class CanaryWatch:
 
 @pytest.fixture(scope="session")
 def canary() -> str:
-    """An access token for tests. The suite fails when it shows up in any file our programs wrote, or in the log."""
+    """An access token for tests.
+
+    The suite fails when it shows up in any file our programs wrote, or in the log.
+    """
     return CANARY
 
 
@@ -268,7 +282,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """One of several processes that share the suite (`-n`) is through: what it found counts for all."""
+    """One of several processes that share the suite (`-n`) is through: what it found counts for
+    all."""
     found_canaries.update(getattr(node, "workeroutput", {}).get("canaries", ()))
 
 

@@ -1,4 +1,5 @@
-"""What a test of a program that embeds a runner looks like: its sessions are entries of a table, and nothing is started."""
+"""What a test of a program that embeds a runner looks like: its sessions are entries of a table,
+and nothing is started."""
 
 import os
 import sys

@@ -1,7 +1,9 @@
-"""Which test covers which fault: read from the names of the tests, written into docs/reliability.md.
+"""Which test covers which fault: read from the names of the tests, written into
+docs/reliability.md.
 
-`python tests/faults/table.py` says what is missing; with `--write` it brings the table in the documentation up to date,
-with `--names` it prints pytest's `-k` expression for the tests that name a fault.
+`python tests/faults/table.py` says what is missing; with `--write` it brings the table in the
+documentation up to date, with `--names` it prints pytest's `-k` expression for the tests that name
+a fault.
 """
 
 import re

@@ -1,4 +1,5 @@
-"""An archive while a session is coming back: whoever is on its way is ended, and the session stays archived."""
+"""An archive while a session is coming back: whoever is on its way is ended, and the session stays
+archived."""
 
 from __future__ import annotations
 

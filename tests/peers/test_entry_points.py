@@ -1,4 +1,5 @@
-"""The same runner through every door: `hapi runner start-sync`, `twistd hapi-runner`, and a program of somebody else's."""
+"""The same runner through every door: `hapi runner start-sync`, `twistd hapi-runner`, and a program
+of somebody else's."""
 
 from __future__ import annotations
 
@@ -72,7 +73,8 @@ def test_the_embedding_example_runs_a_hub_and_a_runner_and_leaves_without_a_comp
 
 @pytest.mark.peer("hapi", "opencode")
 def test_a_session_program_behind_a_wrapper_is_taken_for_the_child_it_is(cast):
-    """npm's `hapi` is a Node.js program that starts the real one, so the pid that announces itself is a grandchild's."""
+    """npm's `hapi` is a Node.js program that starts the real one, so the pid that announces itself
+    is a grandchild's."""
     _, user = cast.hub(NPM)
     running = cast.runner(OURS, user, HAPI_CLI_EXECUTABLE=NPM_HAPI)
     sid = user.started(running.machine_id, cast.directory("project"))

@@ -1,4 +1,5 @@
-"""A session that is killed: both makes of hub show that it ended, and why, long before its silence would tell them."""
+"""A session that is killed: both makes of hub show that it ended, and why, long before its silence
+would tell them."""
 
 from __future__ import annotations
 

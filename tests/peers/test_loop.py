@@ -1,4 +1,5 @@
-"""The whole loop with every mixture of our programs and npm's: spawn, chat, permission, rename, abort, archive, stop."""
+"""The whole loop with every mixture of our programs and npm's: spawn, chat, permission, rename,
+abort, archive, stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The web page of the npm hub in a real browser: on the npm hub with our programs behind it, and pointed at our hub."""
+"""The web page of the npm hub in a real browser: on the npm hub with our programs behind it, and
+pointed at our hub."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ pytestmark = pytest.mark.peer("hapi", "opencode", "chromium")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 SERVED_BY_THE_HUB = ("/api", "/socket.io", "/health", "/cli")
-PATIENCE = 120_000.0  # ms; the npm programs alone take half a minute where many programs share the processors
+# ms; the npm programs alone take half a minute where many programs share the processors
+PATIENCE = 120_000.0
 
 
 @pytest.fixture
@@ -33,7 +35,8 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def picture(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[Page, str], None]:
-    """Keeps a screenshot; KEEP_SCREENSHOTS names a directory to keep it in for longer than the test."""
+    """Keeps a screenshot; KEEP_SCREENSHOTS names a directory to keep it in for longer than the
+    test."""
 
     def take(page: Page, name: str) -> None:
         directory = Path(os.environ.get("KEEP_SCREENSHOTS") or tmp_path) / request.node.callspec.id
@@ -155,7 +158,8 @@ def rename(page: Page, name: str) -> None:
 
 
 def archive(page: Page) -> None:
-    """OneShotObserver more if nothing was asked of the hub: the page draws itself anew after a rename and may lose the click."""
+    """OneShotObserver more if nothing was asked of the hub: the page draws itself anew after a
+    rename and may lose the click."""
     for _ in range(3):
         expect(page.get_by_role("dialog")).to_have_count(0)
         page.get_by_role("button", name="More actions").click()

@@ -1,4 +1,5 @@
-"""One home, two makes: neither runner starts beside the other, and each command line steers the other's runner."""
+"""One home, two makes: neither runner starts beside the other, and each command line steers the
+other's runner."""
 
 from __future__ import annotations
 

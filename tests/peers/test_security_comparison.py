@@ -1,6 +1,8 @@
-"""The security list, asked of our runner and of npm's from the outside: ours must hold, npm's is recorded (G12).
+"""The security list, asked of our runner and of npm's from the outside: ours must hold, npm's is
+recorded (G12).
 
-npm's is asked with HAPI_FAULTS=release; HAPI_WRITE_TABLES=1 asks it too and puts the comparison into docs/reliability.md.
+npm's is asked with HAPI_FAULTS=release; HAPI_WRITE_TABLES=1 asks it too and puts the comparison
+into docs/reliability.md.
 """
 
 from __future__ import annotations

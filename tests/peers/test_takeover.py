@@ -1,4 +1,5 @@
-"""From npm's runner to ours and back on one home: the later starter's runner serves, the earlier one left in order (H15)."""
+"""From npm's runner to ours and back on one home: the later starter's runner serves, the earlier
+one left in order (H15)."""
 
 from __future__ import annotations
 

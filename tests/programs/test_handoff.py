@@ -1,4 +1,5 @@
-"""Hand-offs of the real runner: to builds that work and to builds that don't, under load, and stopped in the middle.
+"""Hand-offs of the real runner: to builds that work and to builds that don't, under load, and
+stopped in the middle.
 
 Killed in the middle, at every point, it is in test_kill_program.py.
 """

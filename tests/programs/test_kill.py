@@ -1,4 +1,5 @@
-"""The runner killed at every point of its life, and whenever chance wants: nothing is lost, doubled, orphaned or torn.
+"""The runner killed at every point of its life, and whenever chance wants: nothing is lost,
+doubled, orphaned or torn.
 
 HAPI_SEED chooses the moments, HAPI_FAULTS how many there are (see support.level).
 """
@@ -167,7 +168,10 @@ def test_killed_at_random_with_live_sessions_each_is_adopted_once_and_no_end_is_
 
 
 def end_while_nobody_looks(machine, attempt, number):
-    """End a session: by its own will, or with its holder, so that nobody writes down how. Its pids, free by now."""
+    """End a session: by its own will, or with its holder, so that nobody writes down how.
+
+    Its pids, free by now.
+    """
     process = machine.folder(attempt).process
     assert process is not None
     pids = [process.child.pid, process.holder.pid]

@@ -1,4 +1,5 @@
-"""What our programs leave on the disk and show in the process table, run by somebody who closes nothing."""
+"""What our programs leave on the disk and show in the process table, run by somebody who closes
+nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ def cast(on_stage, tmp_path: Path) -> Cast:
 
 
 def open_to_others(below: Path) -> list[str]:
-    """Everything that group or others may touch, with its mode; symbolic links have none of their own."""
+    """Everything that group or others may touch, with its mode; symbolic links have none of their
+    own."""
     found = []
     for path in [below, *below.rglob("*")]:
         mode = path.lstat().st_mode

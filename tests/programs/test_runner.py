@@ -1,4 +1,5 @@
-"""The runner as a real program: started as people start it, killed as machines kill it, with real sessions and sockets."""
+"""The runner as a real program: started as people start it, killed as machines kill it, with real
+sessions and sockets."""
 
 import contextlib
 import json

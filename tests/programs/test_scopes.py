@@ -1,4 +1,5 @@
-"""Sessions in control groups of their own, seen from outside: a runner with a systemd beside it, made up or real."""
+"""Sessions in control groups of their own, seen from outside: a runner with a systemd beside it,
+made up or real."""
 
 import os
 import shutil

@@ -1,4 +1,5 @@
-"""The runner as a real program on strange machines: no descriptors left, other locales, networks cut, callers from within."""
+"""The runner as a real program on strange machines: no descriptors left, other locales, networks
+cut, callers from within."""
 
 import contextlib
 import json

@@ -1,4 +1,5 @@
-"""The runner under supervisors: a fake systemd that listens, the real supervisord, and the words and codes both act upon."""
+"""The runner under supervisors: a fake systemd that listens, the real supervisord, and the words
+and codes both act upon."""
 
 from __future__ import annotations
 

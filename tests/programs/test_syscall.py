@@ -1,7 +1,9 @@
-"""System calls of the real runner that kill it or fail, one after another, by strace: files are whole, the next start works.
+"""System calls of the real runner that kill it or fail, one after another, by strace: files are
+whole, the next start works.
 
-A runner is stopped, strace is put on it, and it goes on. First without a fault: the calls on the home's files that were seen are
-the points (faults.md G3). HAPI_FAULTS decides how many are tried, and in which phases.
+A runner is stopped, strace is put on it, and it goes on. First without a fault: the calls on the
+home's files that were seen are the points (faults.md G3). HAPI_FAULTS decides how many are tried,
+and in which phases.
 """
 
 import os
@@ -105,7 +107,8 @@ class Struck(Doomed):
         return self.over(self.program, strace)
 
     def spawn_under(self, *faults):
-        """A session is started and stopped under faults, in the runner, in the holder and in the session."""
+        """A session is started and stopped under faults, in the runner, in the holder and in the
+        session."""
         before = set(self.by_attempt())
         strace = self.put_on(self.program, *faults)
         self.begin_spawn().join()
@@ -115,7 +118,10 @@ class Struck(Doomed):
         self.take_off(strace)
 
     def hand_over_under(self, *faults):
-        """A hand-off under faults, in the old runner and in the new one. One of them is there afterwards, or none."""
+        """A hand-off under faults, in the old runner and in the new one.
+
+        One of them is there afterwards, or none.
+        """
         strace = self.put_on(self.program, *faults)
         failure = (self.look().get("handoff") or {}).get("lastFailure")
         self.install_another_build()
@@ -169,8 +175,8 @@ class Struck(Doomed):
 def faults_for(calls, phase, shared=""):
     """Each point with its faults: a kill at each call, the errors at each that changes something.
 
-    By default a kill at each that changes something, and an error at every third of these. Calls named in `shared` are not made
-    to fail: the same number is another file's in another process.
+    By default a kill at each that changes something, and an error at every third of these. Calls
+    named in `shared` are not made to fail: the same number is another file's in another process.
     """
     found: list[tuple[str, str]] = []
     errors = cycle((*(each for error in ERRORS for each in ([error], [], [])),))

@@ -1,4 +1,5 @@
-"""An agent on the public `agent-client-protocol` package, as its users write them; a test partner for our driver."""
+"""An agent on the public `agent-client-protocol` package, as its users write them; a test partner
+for our driver."""
 
 import asyncio
 import os

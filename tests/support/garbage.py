@@ -1,6 +1,7 @@
 """Garbage that nearly makes sense: valid samples, changed by a generator with a fixed seed.
 
-`rounds()` says how many inputs a test takes: 20,000 at every change, more with HAPI_FAULTS=release (the figure G11).
+`rounds()` says how many inputs a test takes: 20,000 at every change, more with HAPI_FAULTS=release
+(the figure G11).
 """
 
 from __future__ import annotations
@@ -161,7 +162,8 @@ class Garbage:
         return str(self.random.choice(TEXTS))
 
     def changed(self, sample: Any, spare: Sequence[Any] = ()) -> Any:
-        """A copy of the JSON value `sample` with one to three places changed; `spare` gives parts of other samples."""
+        """A copy of the JSON value `sample` with one to three places changed; `spare` gives parts
+        of other samples."""
         made = copy.deepcopy(sample)
         for _ in range(self.random.randrange(1, 4)):
             made = self._change(made, spare)
@@ -230,7 +232,8 @@ class Garbage:
         return bytes(made)
 
     def json_bytes(self, sample: Any, spare: Sequence[Any] = (), kept: float = 0.05) -> bytes:
-        """`sample` as the bytes of a JSON text: its value changed, its text changed, or neither (a part `kept` of them)."""
+        """`sample` as the bytes of a JSON text: its value changed, its text changed, or neither (a
+        part `kept` of them)."""
         what = self.random.random()
         value = sample if what < kept or what > 0.7 else self.changed(sample, spare)
         content = json.dumps(value, ensure_ascii=self.random.random() < 0.5).encode(

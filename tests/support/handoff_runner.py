@@ -1,4 +1,7 @@
-"""`hapi` with less patience in hand-offs: `handoff_runner.py SECONDS WORDS…`. HAPI_TEST_AT=STEP=SIGNAL befalls a replacement."""
+"""`hapi` with less patience in hand-offs: `handoff_runner.py SECONDS WORDS…`.
+
+HAPI_TEST_AT=STEP=SIGNAL befalls a replacement.
+"""
 
 import os
 import signal

@@ -1,4 +1,5 @@
-"""Stand-ins for the tests of the hand-off: builds on a disk, replacements, a scene with both runners."""
+"""Stand-ins for the tests of the hand-off: builds on a disk, replacements, a scene with both
+runners."""
 
 from attrs import define
 

@@ -1,6 +1,7 @@
 """Programs that do not want to end, or to be found. Run as `python hostile.py SHAPE`.
 
-Says `ready` when it is what it says. Every process of them ends by itself after a minute, whatever a test forgets.
+Says `ready` when it is what it says. Every process of them ends by itself after a minute, whatever
+a test forgets.
 """
 
 import os

@@ -1,4 +1,5 @@
-"""A hub in memory for tests: a clock that moves when told, REST through StubTreq, sockets without a network."""
+"""A hub in memory for tests: a clock that moves when told, REST through StubTreq, sockets without a
+network."""
 
 from __future__ import annotations
 
@@ -47,7 +48,10 @@ def result_of(deferred: Deferred[Any]) -> Any:
 
 @define(eq=False)
 class MemoryPeer:
-    """A client of `/cli`; `heard` is what it was sent. `answers` maps an RPC name or update kind to an answer."""
+    """A client of `/cli`; `heard` is what it was sent.
+
+    `answers` maps an RPC name or update kind to an answer.
+    """
 
     sockets: MemorySockets
     address: str = "127.0.0.1"
@@ -314,7 +318,8 @@ class Stage:
         return name, peer
 
     def tick(self, seconds: float) -> None:
-        """Let time pass in steps of a quarter second, sweeping every five seconds as the service does."""
+        """Let time pass in steps of a quarter second, sweeping every five seconds as the service
+        does."""
         end = self.clock.seconds() + seconds
         while self.clock.seconds() < end - 1e-9:
             step = min(0.25, end - self.clock.seconds())

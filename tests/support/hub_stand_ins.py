@@ -9,7 +9,8 @@ from hapi.net.common.errors import AckTimeout
 
 
 class Link:
-    """What the machine says, and what the hub answers: a function of (event, message), or None for silence."""
+    """What the machine says, and what the hub answers: a function of (event, message), or None for
+    silence."""
 
     def __init__(self, clock):
         self.clock, self.connected, self.started = clock, False, False

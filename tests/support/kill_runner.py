@@ -1,8 +1,9 @@
-"""`hapi` that falls into a trap: `kill_runner.py WORDS…`. The file named by HAPI_TEST_TRAP says `POINT SIGNAL PID`.
+"""`hapi` that falls into a trap: `kill_runner.py WORDS…`. The file named by HAPI_TEST_TRAP says
+`POINT SIGNAL PID`.
 
-Before and after each function of PLACES is a point, and every step that the runner itself names is one. Whoever comes to the
-point in the file takes the file away and sends itself the signal; a PID other than 0 says that only that process does, or, when
-negative, that it does not.
+Before and after each function of PLACES is a point, and every step that the runner itself names is
+one. Whoever comes to the point in the file takes the file away and sends itself the signal; a PID
+other than 0 says that only that process does, or, when negative, that it does not.
 """
 
 from __future__ import annotations

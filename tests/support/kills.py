@@ -1,4 +1,5 @@
-"""A home whose runner is killed again and again, and what must be true of it whenever one has come up afterwards."""
+"""A home whose runner is killed again and again, and what must be true of it whenever one has come
+up afterwards."""
 
 from __future__ import annotations
 
@@ -241,7 +242,8 @@ class Doomed(Machine):
     # --- the end
 
     def close(self) -> None:
-        """Every session can be stopped, the runner leaves in order, and of the strangers nobody is missing."""
+        """Every session can be stopped, the runner leaves in order, and of the strangers nobody is
+        missing."""
         assert self.program is not None
         for attempt, child in self.by_attempt().items():
             assert self.stop(child["happySessionId"]) == "stopped", attempt
@@ -286,7 +288,8 @@ def fall_at(machine: Doomed, phase: str, point: str) -> None:
 
 
 def kill_at_random(machine: Doomed, rng: random.Random, longest: float) -> str:
-    """Kill the runner after a while, in the middle of whatever it is asked for; what was done, in words."""
+    """Kill the runner after a while, in the middle of whatever it is asked for; what was done, in
+    words."""
     program = (
         machine.program
         if machine.program is not None and machine.program.running

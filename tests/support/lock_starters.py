@@ -2,8 +2,9 @@
 
     python lock_starters.py HOME KIND ROUNDS OURS NPM SEED runner start-sync
 
-prints one JSON object for each round: who won. The last two words make every process here look like a runner, to npm's programs
-and to our judgement. KIND says what lies in the lock's place before the start.
+prints one JSON object for each round: who won. The last two words make every process here look like
+a runner, to npm's programs and to our judgement. KIND says what lies in the lock's place before the
+start.
 """
 
 from __future__ import annotations

@@ -71,7 +71,8 @@ class Guest:
 
 @define(eq=False)
 class Desk:
-    """A namespace that lets in who says `good`, puts them all in room `all`, and keeps what they say."""
+    """A namespace that lets in who says `good`, puts them all in room `all`, and keeps what they
+    say."""
 
     peers: list = field(factory=list)
     events: list = field(factory=list)

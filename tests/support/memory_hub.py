@@ -1,4 +1,5 @@
-"""A hub in memory for the link's tests: real WebSockets over in-memory transports, scripted answers, no reactor."""
+"""A hub in memory for the link's tests: real WebSockets over in-memory transports, scripted
+answers, no reactor."""
 
 from __future__ import annotations
 
@@ -46,7 +47,8 @@ class Visit:
 @implementer(IStreamClientEndpoint)
 @define(eq=False)
 class MemoryHub:
-    """An endpoint. `down`: refuses TCP; `deaf`: accepts and never answers; `hung`: the connect never returns."""
+    """An endpoint. `down`: refuses TCP; `deaf`: accepts and never answers; `hung`: the connect
+    never returns."""
 
     clock: Clock
     visits: list[Visit] = field(factory=list)
@@ -119,7 +121,8 @@ class MemoryHub:
         self.settle()
 
     def heard(self, start: str = "") -> list[str]:
-        """What the latest connection brought, of those that begin with `start`, without the link's own probes."""
+        """What the latest connection brought, of those that begin with `start`, without the link's
+        own probes."""
         self.settle()
         return [
             text

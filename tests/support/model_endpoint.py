@@ -1,4 +1,5 @@
-"""A model on loopback for real agents: OpenAI chat completions and Anthropic messages, streamed, answered from the prompt itself.
+"""A model on loopback for real agents: OpenAI chat completions and Anthropic messages, streamed,
+answered from the prompt itself.
 
 What it answers follows from the last message alone, so any number of agents may share it:
 
@@ -55,7 +56,8 @@ Step = Thought | Text | Shell | Hold | Fail
 
 
 def text_of(content: Any) -> str:
-    """The last text in a message's content, a string or a list of parts; what agents add for the model alone is passed over."""
+    """The last text in a message's content, a string or a list of parts; what agents add for the
+    model alone is passed over."""
     if isinstance(content, str):
         return content
     texts = [
@@ -229,7 +231,8 @@ def shell_input(command: str) -> dict[str, str]:
 
 
 class Model:
-    """The endpoint, serving from a thread of its own between `start` and `stop`; a context manager too."""
+    """The endpoint, serving from a thread of its own between `start` and `stop`; a context manager
+    too."""
 
     def __init__(self, port: int = 0) -> None:
         self.requests: list[dict[str, Any]] = []
@@ -335,7 +338,8 @@ LIMIT = {"context": 100000, "output": 8000}  # tokens
 
 
 def opencode_settings(url: str, ask: bool = True) -> dict[str, Any]:
-    """What `opencode.json` must say so that OpenCode asks this model, and the user before every command."""
+    """What `opencode.json` must say so that OpenCode asks this model, and the user before every
+    command."""
     return {
         "$schema": "https://opencode.ai/config.json",
         "autoupdate": False,

@@ -1,4 +1,5 @@
-"""A session process whose agent is the test: it puts on the wire what it is told to, on a thread of its own."""
+"""A session process whose agent is the test: it puts on the wire what it is told to, on a thread of
+its own."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ def now() -> int:
 
 
 class ScriptedSession:
-    """One session row at `hub` (http://…) with a live socket; `consume` decides whether prompts are taken at once."""
+    """One session row at `hub` (http://…) with a live socket; `consume` decides whether prompts are
+    taken at once."""
 
     def __init__(
         self,

@@ -1,4 +1,5 @@
-"""The programs of both makes, ours and npm's, behind one face; and a user of the hub's REST interface."""
+"""The programs of both makes, ours and npm's, behind one face; and a user of the hub's REST
+interface."""
 
 from __future__ import annotations
 
@@ -73,7 +74,7 @@ class User:
     def post(self, path: str, body: Any = None) -> Any:
         return self.call("POST", path, {} if body is None else body)
 
-    # --- what a person does -------------------------------------------------------------------------------------
+    # --- what a person does -----------------------------------------------------------------------
 
     def machines(self) -> list[Json]:
         return list(self.get("/api/machines")["machines"])
@@ -107,7 +108,8 @@ class User:
         return list(self.get(f"/api/sessions/{session_id}/messages?limit=200")["messages"])
 
     def records(self, session_id: str) -> list[Json]:
-        """What the agent said and did, oldest first, each with a `type`; Claude's own records brought to the same shape."""
+        """What the agent said and did, oldest first, each with a `type`; Claude's own records
+        brought to the same shape."""
         return [
             record
             for message in self.messages(session_id)
@@ -172,7 +174,8 @@ class User:
 
 
 def flatten(content: Any) -> list[Json]:
-    """A stored message as records: `message`, `reasoning`, `tool-call`, `tool-call-result`, `user`, `event` and others."""
+    """A stored message as records: `message`, `reasoning`, `tool-call`, `tool-call-result`, `user`,
+    `event` and others."""
     inner = content.get("content")
     if content.get("role") == "user" and isinstance(inner, dict) and "text" in inner:
         return [{"type": "user", "message": inner["text"]}]
@@ -291,7 +294,8 @@ class Cast(Stage):
         return Running(make, program, home), user.login()
 
     def settings(self, user: User, home: Path, session: str) -> dict[str, str]:
-        """The environment of a runner or session: which hub, which home, which make of session program."""
+        """The environment of a runner or session: which hub, which home, which make of session
+        program."""
         return {
             "HAPI_HOME": str(home),
             "HAPI_API_URL": user.url,
@@ -319,7 +323,10 @@ class Cast(Stage):
         argv: list[str] | None = None,
         **environment: str,
     ) -> Running:
-        """Start a runner and wait until the hub shows it. `session` names another make for its children."""
+        """Start a runner and wait until the hub shows it.
+
+        `session` names another make for its children.
+        """
         home = self.home(make, "runner")
         command = argv or (
             [NPM_HAPI, "runner", "start-sync"]

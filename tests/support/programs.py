@@ -1,4 +1,5 @@
-"""Real processes for tests: started with a clean environment, waited for by looking, ended with everything below them."""
+"""Real processes for tests: started with a clean environment, waited for by looking, ended with
+everything below them."""
 
 from __future__ import annotations
 
@@ -20,12 +21,17 @@ from attrs import define, field
 from tests.support.paths import ROOT
 
 T = TypeVar("T")
-CANARY = f"canary{secrets.token_hex(16)}"  # access token for tests: the suite fails when it shows up where it must not
-MARK = "HAPI_TEST_STAGE"  # in the environment of all that a stage starts: what detached itself is found by it
+# access token for tests: the suite fails when it shows up where it must not
+CANARY = f"canary{secrets.token_hex(16)}"
+# in the environment of all that a stage starts: what detached itself is found by it
+MARK = "HAPI_TEST_STAGE"
 
 
 def until(look: Callable[[], T | bool | None], seconds: float = 60.0, what: str = "") -> T:
-    """Look again and again until `look` gives something true; that is the result. Raises TimeoutError naming `what`."""
+    """Look again and again until `look` gives something true; that is the result.
+
+    Raises TimeoutError naming `what`.
+    """
     deadline = time.monotonic() + seconds
     while True:
         seen = look()
@@ -39,7 +45,8 @@ def until(look: Callable[[], T | bool | None], seconds: float = 60.0, what: str 
 
 
 def level(each_change: int, release: int) -> int:
-    """How often a test tries: with HAPI_FAULTS=release the second number, with HAPI_FAULTS=0.1 a tenth of it, else the first."""
+    """How often a test tries: with HAPI_FAULTS=release the second number, with HAPI_FAULTS=0.1 a
+    tenth of it, else the first."""
     share = os.environ.get("HAPI_FAULTS", "")
     return (
         each_change
@@ -51,7 +58,8 @@ def level(each_change: int, release: int) -> int:
 
 
 def free_port() -> int:
-    """A port of the loopback address that nobody had a moment ago; for programs that cannot take port 0."""
+    """A port of the loopback address that nobody had a moment ago; for programs that cannot take
+    port 0."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -160,7 +168,8 @@ class Stage:
         output: str = ".log",
         stdin: int = subprocess.DEVNULL,
     ) -> Program:
-        """Start `argv` with the stage's environment and `environment`; both output streams go to one file."""
+        """Start `argv` with the stage's environment and `environment`; both output streams go to
+        one file."""
         path = self.path / f"{name}{output}"
         with path.open("ab") as file:
             process = subprocess.Popen(

@@ -70,7 +70,8 @@ class Machine:
 
 
 class Reactor(MemoryReactorClock):
-    """listenTCP in memory with a port number of its own, timers on a clock, descriptors watched by nobody."""
+    """listenTCP in memory with a port number of its own, timers on a clock, descriptors watched by
+    nobody."""
 
     def listenTCP(self, port, factory, backlog=50, interface=""):
         super().listenTCP(port, factory, backlog, interface)

@@ -1,4 +1,5 @@
-"""A runner's inside for tests: children, spawner and announcements on a Clock and a process table in memory."""
+"""A runner's inside for tests: children, spawner and announcements on a Clock and a process table
+in memory."""
 
 from __future__ import annotations
 
@@ -180,7 +181,8 @@ class Stage:
     def announce(
         self, pid: Any, session_id: str = "s1", caller: int | None = None, **metadata: Any
     ) -> Any:
-        """The verdict on an announcement; the caller's socket is that of process `caller`, by default the one it names."""
+        """The verdict on an announcement; the caller's socket is that of process `caller`, by
+        default the one it names."""
         return result_of(self.announcing(pid, session_id, caller, **metadata))
 
     def announcing(

@@ -1,10 +1,12 @@
-"""A session program for tests of the runner: announces itself as npm's do, then does what its directory's name says.
+"""A session program for tests of the runner: announces itself as npm's do, then does what its
+directory's name says.
 
-`silent…`: never announces itself. `deaf…`: ignores SIGTERM. `exit-7…`: ends with that code before announcing. `chatty…`: writes
-without end. `cut…`: cannot reach the runner and goes on. `asks-spawn…`, `asks-stop…`: something it started calls the control API.
-`brood…`, `patient-brood…`: leaves processes that left session and parent. `patient…`: announces itself until a runner hears it.
-Everything else runs until SIGTERM; the file `end` in its
-directory ends it with the code written there.
+`silent…`: never announces itself. `deaf…`: ignores SIGTERM. `exit-7…`: ends with that code before
+announcing. `chatty…`: writes without end. `cut…`: cannot reach the runner and goes on.
+`asks-spawn…`, `asks-stop…`: something it started calls the control API. `brood…`, `patient-brood…`:
+leaves processes that left session and parent. `patient…`: announces itself until a runner hears it.
+Everything else runs until SIGTERM; the file `end` in its directory ends it with the code written
+there.
 """
 
 import contextlib

@@ -1,8 +1,10 @@
-"""The security list (X, D, K of the catalogue, U where it applies), asked of a running runner and hub of either make.
+"""The security list (X, D, K of the catalogue, U where it applies), asked of a running runner and
+hub of either make.
 
 
-Each check does what an attacker or an unlucky user would do and looks what comes of it: answers, processes, files. It gives
-`Seen(held, words)`: whether what must not happen did not, and what was seen. One that ends the runner has it started again.
+Each check does what an attacker or an unlucky user would do and looks what comes of it: answers,
+processes, files. It gives `Seen(held, words)`: whether what must not happen did not, and what was
+seen. One that ends the runner has it started again.
 """
 
 from __future__ import annotations
@@ -71,7 +73,8 @@ class World:
         return int(self.running.state["httpPort"])
 
     def up(self) -> None:
-        """See to it that a runner serves: without a umask, with core dumps allowed, its home open to all before."""
+        """See to it that a runner serves: without a umask, with core dumps allowed, its home open
+        to all before."""
         if self.running is not None and self.running.program.running and self.lives():
             return
         program = self.cast.path / "bin/scripted"
@@ -111,7 +114,8 @@ class World:
         port: int | None = None,
         host: str = "127.0.0.1",
     ) -> bytes:
-        """What comes back on a connection that said `content`; what came until then when it is cut or takes too long."""
+        """What comes back on a connection that said `content`; what came until then when it is cut
+        or takes too long."""
         with socket.create_connection((host, port or self.port), timeout=seconds) as connection:
             with contextlib.suppress(OSError):
                 connection.sendall(content)
@@ -214,7 +218,8 @@ def status_of(said: bytes) -> int:
 
 
 class Slow(threading.Thread):
-    """One byte of a request's head each half second; `seconds` until the other side closed, None if it did not."""
+    """One byte of a request's head each half second; `seconds` until the other side closed, None if
+    it did not."""
 
     def __init__(self, port: int) -> None:
         super().__init__(daemon=True)

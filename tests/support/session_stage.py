@@ -1,4 +1,5 @@
-"""A session in memory: a hub that keeps what it is sent, an agent that does what the test says, a clock."""
+"""A session in memory: a hub that keeps what it is sent, an agent that does what the test says, a
+clock."""
 
 from __future__ import annotations
 
@@ -154,7 +155,10 @@ class MemoryLink:
 
 @define(eq=False)
 class MemoryAgent:
-    """The agent's side of the conversation. `turn(prompt)` returns, or fires with, the answer to session/prompt."""
+    """The agent's side of the conversation.
+
+    `turn(prompt)` returns, or fires with, the answer to session/prompt.
+    """
 
     clock: Clock
     modes: Any = None

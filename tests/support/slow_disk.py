@@ -1,4 +1,5 @@
-"""Our program on a disk that is slow to sync: while the file that SLOW_DISK names is there, every fsync waits.
+"""Our program on a disk that is slow to sync: while the file that SLOW_DISK names is there, every
+fsync waits.
 
 Run with the words that come after `hapi`.
 """
