@@ -1,37 +1,57 @@
-"""Leaving out what a process will not use, decided before the reactor is imported. Imports nothing of Twisted."""
+"""Measures that make a process start sooner, stay smaller and keep time, each with its measured gain. Imports no Twisted.
+
+They are for programs that own their process; a library caller never runs them. `HAPI_STARTUP=plain` in the environment turns
+all of them off: every program then works the same, later and with more memory. Figures: Python 3.11, 2 cores, median of 20.
+
+Late imports (inside functions) stay where they are used; `tests/test_startup.py` lists what a process must not load.
+"""
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
+from types import ModuleType
+from typing import Any, NoReturn
 
+SWITCH = "HAPI_STARTUP"  # the environment variable; "plain" turns everything off
 BUILT_IN_HASHES = ("_sha1", "_md5")  # Python's own; some distributions leave them to OpenSSL
+SWITCH_INTERVAL = 0.0005  # seconds between two threads' turns while modules are loaded
+
+
+def is_plain() -> bool:
+    """Whether the measures of this module are turned off."""
+    return os.environ.get(SWITCH) == "plain"
+
+
+# --- blocked imports -----------------------------------------------------------------------------------------------------
 
 
 def block_tls_imports(*urls: str) -> bool:
-    """Keep OpenSSL out of this process when all `urls` are plain http: 50 ms and 8 MB (PSS) less.
+    """Keep OpenSSL out of this process if all `urls` are plain http; whether that was done. Saves 50 ms and 8 MB (PSS).
 
-    For programs that own their process, first thing; True if it was done. Twisted imports OpenSSL with the reactor and runs
-    without it where it is not installed; a None in `sys.modules` is Python's way to say that a module is not there. With a
-    reactor imported, or with any https URL, nothing is changed.
+    Twisted imports OpenSSL with the reactor and runs without it where it is not installed; None in `sys.modules` is
+    Python's way to say that a module does not exist. Nothing changes once a reactor is imported.
     """
-    loaded = (
+    is_loaded = (
         "OpenSSL" in sys.modules
         or "twisted.internet.reactor" in sys.modules
         or "twisted.internet.tcp" in sys.modules
     )
-    if loaded or not urls or not all(url.startswith("http://") for url in urls):
+    if is_plain() or is_loaded or not urls or not all(url.startswith("http://") for url in urls):
         return False
     sys.modules["OpenSSL"] = None  # type: ignore[assignment]
     return True
 
 
 def block_unused_imports(*urls: str) -> bool:
-    """`block_tls_imports`, and what else a session over plain http loads and never calls: 5 MB more. True if it was done.
+    """`block_tls_imports`, and what else a session over plain http loads without a use: 5 MB (PSS) more. Whether it was done.
 
-    OpenSSL's hashes have a second home in Python itself; asyncio and http.client do without ssl.
+    Python has hashes of its own besides OpenSSL's; asyncio and http.client work without ssl.
     """
     if not block_tls_imports(*urls):
         return False
@@ -44,8 +64,32 @@ def block_unused_imports(*urls: str) -> bool:
 
 
 @contextmanager
-def hidden_modules(*names: str) -> Iterator[None]:
-    """While this lasts, modules that are not loaded cannot be: for a library that takes what it finds."""
+def trimmed_autobahn() -> Iterator[None]:
+    """Inside, `autobahn.twisted.websocket` is imported without WAMP, cryptography, colours and native helpers.
+
+    Saves 40 ms, 2.5 MB (PSS), 7.5 MB (RSS) and 21 modules. `autobahn.twisted` imports all of WAMP in its `__init__`: here the
+    package is entered in `sys.modules` without running that, so that its submodules can be imported by themselves.
+    """
+    if is_plain() or "autobahn.twisted" in sys.modules:
+        yield
+        return
+    os.environ.setdefault("AUTOBAHN_USE_NVX", "0")  # read once, when autobahn is imported
+    with _hidden_modules("click", "cbor2"):  # optional dependencies of txaio and WAMP
+        import autobahn
+
+        package = ModuleType("autobahn.twisted")
+        package.__path__ = [os.path.join(path, "twisted") for path in autobahn.__path__]
+        sys.modules["autobahn.twisted"] = package
+        try:
+            yield
+        finally:
+            # Whoever imports the package later gets the whole of it; the loaded submodules stay.
+            del sys.modules["autobahn.twisted"]
+
+
+@contextmanager
+def _hidden_modules(*names: str) -> Iterator[None]:
+    """Inside, those of `names` that are not loaded cannot be imported."""
     hidden = [name for name in names if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
     try:
@@ -53,3 +97,60 @@ def hidden_modules(*names: str) -> Iterator[None]:
     finally:
         for name in hidden:
             del sys.modules[name]
+
+
+# --- garbage collection, threads and exit --------------------------------------------------------------------------------
+
+
+def pause_garbage_collection() -> None:
+    """Collect nothing until `resume_garbage_collection`: what is loaded stays. Saves a tenth of the start."""
+    if not is_plain():
+        gc.disable()
+
+
+def resume_garbage_collection() -> None:
+    """Collect again, but never look through what is loaded by now. Saves 10 ms at each full collection."""
+    if not is_plain():
+        gc.freeze()
+    gc.enable()
+
+
+@contextmanager
+def quick_thread_switches() -> Iterator[None]:
+    """Inside, another thread gets its turn after 0.5 ms instead of 5 ms: saves 50 ms of the early registration."""
+    usual = sys.getswitchinterval()
+    if not is_plain():
+        sys.setswitchinterval(SWITCH_INTERVAL)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
+
+
+def exit_process(exit_code: int) -> NoReturn:
+    """Flush the output and exit without the interpreter's clean-up: saves 30 ms at the end of a session."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with suppress(OSError, ValueError):
+                stream.flush()
+    if is_plain():
+        sys.exit(exit_code)
+    os._exit(exit_code)
+
+
+# --- time ----------------------------------------------------------------------------------------------------------------
+
+
+def use_monotonic_time(reactor: Any) -> None:
+    """Make `reactor` measure its delays with the monotonic clock, which no change of the wall clock moves.
+
+    Twisted measures them with `time.time`: a clock set back by an hour delays every timer by an hour, a clock set forward
+    fires them all. Pending calls are moved along; a reactor that has another clock already is left alone.
+    """
+    if is_plain() or reactor.seconds is not time.time:
+        return
+    shift = time.monotonic() - time.time()
+    for call in reactor.getDelayedCalls():
+        call.time += shift
+        call.seconds = time.monotonic
+    reactor.seconds = time.monotonic

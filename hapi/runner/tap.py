@@ -159,10 +159,10 @@ def makeService(options: Options) -> MultiService:
 
     from twisted.internet import reactor
 
-    from hapi.net.common.clock import use_monotonic_time
     from hapi.runner.handoff.coordinator import embedded_coordinator
     from hapi.runner.process import host
     from hapi.runner.service import runner_service
+    from hapi.startup import use_monotonic_time
 
     use_monotonic_time(reactor)
     program = Program(reactor)

@@ -18,7 +18,6 @@ from hapi.attempts import AttemptFolder
 from hapi.home import Home
 from hapi.log import Logging, start_logging
 from hapi.net.client.link import HubLink
-from hapi.net.common.clock import use_monotonic_time
 from hapi.net.common.errors import HubRefused, HubUnreachable
 from hapi.net.common.rpc import RpcTable
 from hapi.protocol.agents import Agent
@@ -40,6 +39,7 @@ from hapi.session.startup.early_registration import (
 )
 from hapi.session.terminal.console import Terminal
 from hapi.settings import HubAccess
+from hapi.startup import use_monotonic_time
 
 UNREACHABLE, REFUSED, FAILED = 6, 7, 1  # exit codes, those of the command line
 

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from hapi.cli.base.errors import DONE, ERROR, known_failure
 from hapi.cli.base.output import warn
-from hapi.net.common.clock import use_monotonic_time
+from hapi.startup import use_monotonic_time
 
 SHUTDOWN_TIMEOUT = 15.0  # seconds for all services; each step inside has less
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

@@ -171,7 +171,7 @@ class ClientConnection:
 
     @property
     def address(self) -> str | None:
-        return self._socket.peer
+        return self._socket.address
 
     @property
     def sid(self) -> str | None:

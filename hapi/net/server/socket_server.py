@@ -168,7 +168,7 @@ class SocketResource(Resource):
         """Take the transport from the HTTP channel, as autobahn.twisted.resource does, and replay the request's head."""
         channel = request.channel
         socket = self._server.factory.buildProtocol(None)
-        socket.peer = (
+        socket.address = (
             request.getClientAddress().host if hasattr(request.getClientAddress(), "host") else None
         )
         transport, channel.transport = channel.transport, None
@@ -178,7 +178,7 @@ class SocketResource(Resource):
             transport.protocol.wrappedProtocol = socket
         else:
             transport.protocol = socket
-        socket.makeConnection(transport)  # type: ignore[no-untyped-call]
+        socket.makeConnection(transport)
         head = [request.method + b" " + request.uri + b" HTTP/1.1"]
         head += [
             name + b": " + b",".join(values)

@@ -15,9 +15,9 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from twisted.web.test.requesthelper import DummyRequest
 
-from hapi.net.common.clock import use_monotonic_time
 from hapi.net.server.http import HttpError, read_body, read_json, reply, reply_error
 from hapi.net.server.site import HEAD_LIMIT, LimitedSite
+from hapi.startup import use_monotonic_time
 
 
 class Spawn(msgspec.Struct, rename="camel"):
