@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from hapi.process import IProcesses
 from hapi.protocol.control import ListedSession, SessionStarted
 from hapi.protocol.spawn import SpawnRequest, SpawnResult
-from hapi.runner.attempts.activity import work_of
+from hapi.runner.attempts.activity import summarize_activity
 from hapi.runner.config.options import RunnerOptions
 from hapi.runner.control.announcements import Verdict
 from hapi.runner.control.guard import CallerForbidden, PeerInfo
@@ -79,7 +79,7 @@ class RunnerApi:
         """What runs, and whether more is accepted."""
         live = self._sessions.children.live()
         self._sessions.reports.refresh(live)
-        return work_of(
+        return summarize_activity(
             live, self._sessions.spawner.pending, self._sessions.admission.draining is None
         )
 

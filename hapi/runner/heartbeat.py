@@ -13,7 +13,6 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from hapi.process import IProcesses
-from hapi.runner.attempts.child import Child
 from hapi.runner.attempts.registry import ChildRegistry
 from hapi.runner.attempts.reports import ReportMonitor
 from hapi.runner.attempts.retention import Retention
@@ -109,7 +108,7 @@ class HeartbeatTasks:
             )
             self._superseded(verdict.pid)
             return
-        for child in self._unwatched():
+        for child in self._children.unwatched():
             if child.identity is not None and self._processes.is_running(child.identity) is False:
                 await self._children.process_vanished(child)
         await self._children.retry_writes()
@@ -120,11 +119,3 @@ class HeartbeatTasks:
             self._children.forget(child)
             self._reports.forget(child)
         self._handoff.check_for_upgrade()
-
-    def _unwatched(self) -> list[Child]:
-        """Those whose end nobody would tell us: watching them has failed. The kernel tells of all others."""
-        return [
-            child
-            for child in self._children.live()
-            if child.watching is None or child.watching.called
-        ]

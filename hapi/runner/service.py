@@ -23,6 +23,7 @@ from hapi.protocol.control import ListedSession
 from hapi.protocol.machine import RunnerFacts, ShutdownSource, runner_capabilities
 from hapi.protocol.spawn import SpawnRequest, SpawnResult
 from hapi.redaction import Secrets
+from hapi.runner.attempts.registry import SessionEnded
 from hapi.runner.attempts.retention import Retention
 from hapi.runner.config.options import RunnerOptions
 from hapi.runner.control.peer_credentials import PeerLookup
@@ -132,7 +133,7 @@ class RunnerService(Service):
             self.sessions.spawner.is_starting,
             now,
         )
-        self.sessions.on_ended = self.end_reports.ended
+        self.children.subscribe(SessionEnded, lambda event: self.end_reports.ended(event.child))
         self.hub.on_linked = self.end_reports.send_pending
         self.api = RunnerApi(
             self.sessions,

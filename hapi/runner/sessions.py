@@ -1,4 +1,4 @@
-"""Everything a runner has for its sessions, put together: who lives, who may start, who waits, who comes back."""
+"""Everything a runner has for its sessions, put together: registry, admission, spawner, announcements, revival."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from hapi.process import IProcesses
 from hapi.protocol.control import StopStatus
 from hapi.protocol.spawn import SpawnRefused, SpawnRequest, SpawnResult
 from hapi.runner.attempts.adoption import Adoption
-from hapi.runner.attempts.child import LEFT, Child
-from hapi.runner.attempts.registry import ChildRegistry
+from hapi.runner.attempts.child import RUNNER_LEAVES, Child
+from hapi.runner.attempts.registry import ChildRegistry, SessionAnnounced, SessionEnded
 from hapi.runner.attempts.reports import ReportMonitor
 from hapi.runner.attempts.stall import StallThresholds
 from hapi.runner.config.options import RunnerOptions
 from hapi.runner.control.announcements import Announcements
 from hapi.runner.spawn.admission import Admission
 from hapi.runner.spawn.agents import AgentAvailability
+from hapi.runner.spawn.checks import StartChecks
 from hapi.runner.spawn.drain import Drain
 from hapi.runner.spawn.revive import Reviver
 from hapi.runner.spawn.spawner import Spawner
@@ -33,7 +34,7 @@ from hapi.runner.workspace.worktrees import Worktrees
 
 
 class Sessions:
-    """`failed` and `succeeded` hear of starts, as the Spawner says."""
+    """The sessions of one runner. `on_start_failed` and `on_started` are called as the Spawner says."""
 
     log = Logger()
 
@@ -44,23 +45,15 @@ class Sessions:
         processes: IProcesses,
         now: Callable[[], float],
         record_event: RecordEvent,
-        after: ScheduledCalls,
+        call_later: ScheduledCalls,
         counters: Counters,
-        failed: Callable[[SpawnRefused, Child | None], object],
-        succeeded: Callable[[Child], object],
+        on_start_failed: Callable[[SpawnRefused, Child | None], object],
+        on_started: Callable[[Child], object],
     ) -> None:
+        self.options, self.availability = options, AgentAvailability.of(options)
+        self._processes, self._now, self._record_event = processes, now, record_event
+        self._counters = counters
         self.disk = disk_for(reactor)
-        self.options, self.availability, self._tally = (
-            options,
-            AgentAvailability.of(options),
-            counters,
-        )
-        self._clock, self._processes, self._now, self._record_event = (
-            reactor,
-            processes,
-            now,
-            record_event,
-        )
         worktrees = Worktrees(Git(reactor, options.environ))
         self.children = ChildRegistry(
             reactor,
@@ -71,19 +64,11 @@ class Sessions:
             StallThresholds.read(options.settings),
             disk=self.disk,
         )
-        self.reports = ReportMonitor(
-            reactor,
-            after,
-            lambda child: child.adopted or record_event("ready", child.ids),
-            self.disk,
-        )
+        self.reports = ReportMonitor(reactor, call_later, self._became_ready, self.disk)
         self.admission = Admission(
-            reactor, options.limits, lambda: len(self.children.live()), after
+            reactor, options.limits, lambda: len(self.children.live()), call_later
         )
         self.drain = Drain(options.home, self.admission, now)
-        self.children.on_reported = self.reports.follow
-        self.children.on_ended = self._ended
-        self.on_ended: Callable[[Child], object] = lambda child: None
         self.announcements = Announcements(
             reactor,
             options.home,
@@ -95,69 +80,71 @@ class Sessions:
         )
         self.spawner = Spawner(
             reactor,
-            options,
             processes,
             self.children,
             worktrees,
-            self.availability,
-            failed,
-            succeeded,
-            self.admission,
+            StartChecks(
+                reactor, options, self.availability, self.admission, self.children, worktrees
+            ),
+            on_start_failed,
+            on_started,
             record_event,
             now=now,
             disk=self.disk,
         )
-        self.reviver = Reviver(self.children, self.spawn, after, now, record_event)
+        self.reviver = Reviver(self.children, self.spawn, call_later, now, record_event)
+        self.children.subscribe(SessionAnnounced, lambda event: self.reports.follow(event.child))
+        self.children.subscribe(SessionEnded, lambda event: self.admission.process_queue())
 
-    def _ended(self, child: Child) -> None:
-        self.admission.process_queue()
-        self.on_ended(child)
+    def _became_ready(self, child: Child) -> None:
+        if not child.is_adopted:
+            self._record_event("ready", child.ids)
 
     def reconfigure(self, options: RunnerOptions) -> None:
-        """What starts from now on gets these."""
+        """Use these options for what starts from now on."""
         self.options, self.availability = options, AgentAvailability.of(options)
         self.spawner.reconfigure(options, self.availability)
 
     async def spawn(
         self, request: SpawnRequest, asked_by: str, within: float | None = None
     ) -> SpawnResult:
-        """`within` so many seconds, if given, the caller wants to know at least that it takes longer."""
-        if within is not None:
-            return self._tally.spawned(await self.spawner.spawn_within(within, request, asked_by))
-        return self._tally.spawned(await self.spawner.spawn(request, asked_by))
+        """Start a session. A caller that waits at most `within` seconds is told when the start
+        takes longer; the start then goes on."""
+        if within is None:
+            return self._counters.spawned(await self.spawner.spawn(request, asked_by))
+        result = await self.spawner.spawn_within(within, request, asked_by)
+        return self._counters.spawned(result)
 
     async def stop(self, name: str, *, reason: str, actor: str, method: str) -> StopStatus:
-        """End the session of that name; a start of it that has no process yet comes to nothing."""
+        """End the session of that name, and cancel its start if it has no process yet."""
         if self.spawner.cancel(name) and self.children.find_live(name) is None:
             return "stopped"
         return await self.children.stop(name, reason=reason, actor=actor, method=method)
 
     def recover(self) -> None:
-        """Start-up: away with what half-done writes left, and everything that lives is ours again."""
+        """At the start: remove half-written attempts, restore draining, adopt the sessions."""
         remove_partial_attempts(self.options.home)
         self.drain.restore()
         self.adopt()
 
     def adopt(self) -> None:
-        """Make children of what the folders tell of and we do not know."""
-        us, options = self._processes.identify(os.getpid()), self.options
+        """Take attempts into the registry that it does not know yet."""
+        this_process, options = self._processes.identify(os.getpid()), self.options
         adoption = Adoption(
-            self._clock,
             options.home,
             self._processes,
             self.children,
-            us.boot_id if us is not None else "",
-            self.spawner.lease_expired,
+            this_process.boot_id if this_process is not None else "",
             options.announce_within,
-            self._now,
             options.start_within,
+            self._now,
             self._record_event,
         )
         if count := adoption.run():
-            self.log.info("{count} live sessions taken over", count=count)
+            self.log.info("{count} live sessions adopted", count=count)
 
     def resynchronize(self) -> None:
-        """What another runner of this home began or heard is ours to know."""
+        """Take in what another runner of this home started or was told during a hand-off."""
         self.adopt()
         for child in self.children.live():
             session = child.folder.session if child.session_id is None else None
@@ -167,6 +154,6 @@ class Sessions:
                 child.life.announced(session.session_id)
 
     def close(self) -> None:
-        """Start nothing more. Those that live go on."""
-        self.spawner.closed_reason = LEFT
-        self.admission.refuse_all(SpawnRefused(LEFT))
+        """Start no more sessions. Those that run go on."""
+        self.spawner.closed_reason = RUNNER_LEAVES
+        self.admission.refuse_all(SpawnRefused(RUNNER_LEAVES))

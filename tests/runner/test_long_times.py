@@ -375,8 +375,8 @@ def work(monkeypatch) -> Work:
     )
     monkeypatch.setattr(
         hapi.runner.attempts.reports,
-        "stamp_of",
-        counted("looks", hapi.runner.attempts.reports.stamp_of),
+        "file_stamp",
+        counted("looks", hapi.runner.attempts.reports.file_stamp),
     )
     for name in ("is_running", "tree", "command_line", "environment", "end_tree"):
         monkeypatch.setattr(MemoryProcesses, name, counted(name, getattr(MemoryProcesses, name)))

@@ -35,7 +35,7 @@ PLACES = {
     ),
     "spawn": (
         "hapi.attempts:AttemptFolder.create",
-        "hapi.runner.spawn.preparation:Prepared.child",
+        "hapi.runner.spawn.start_request:StartRequest.prepare",
         "hapi.process.system:start_holder",
         "hapi.process.system:SystemProcesses._launch",
         "hapi.runner.attempts.registry:ChildRegistry.watch",
@@ -44,12 +44,12 @@ PLACES = {
         "hapi.runner.storage.journal:Journal.record",
     ),
     "stop": (
-        "hapi.runner.attempts.registry:ChildRegistry._write_down",
+        "hapi.runner.attempts.registry:ChildRegistry._save_order",
         "hapi.process.system:SystemProcesses.end_tree",
-        "hapi.runner.attempts.registry:ChildRegistry._told_by_holder",
-        "hapi.runner.attempts.registry:ChildRegistry._over",
+        "hapi.runner.attempts.registry:ChildRegistry._reported_exit",
+        "hapi.runner.attempts.registry:ChildRegistry._save_end",
         "hapi.runner.attempts.registry:ChildRegistry.mark_ended",
-        "hapi.runner.attempts.registry:ChildRegistry._end",
+        "hapi.runner.attempts.registry:ChildRegistry._terminate",
     ),
     "beat": (
         "hapi.runner.lock.home_lock:RunnerLock.verify_ownership",

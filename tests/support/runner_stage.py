@@ -4,6 +4,7 @@ in memory."""
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
@@ -18,7 +19,7 @@ from hapi.protocol.control import SessionStarted
 from hapi.protocol.spawn import SpawnRefused, Worktree, parse_spawn
 from hapi.runner.attempts.adoption import Adoption
 from hapi.runner.attempts.child import Child
-from hapi.runner.attempts.registry import ChildRegistry
+from hapi.runner.attempts.registry import ChildRegistry, SessionAnnounced, SessionEnded
 from hapi.runner.attempts.reports import ReportMonitor
 from hapi.runner.config.limits import AdmissionLimits
 from hapi.runner.config.options import RunnerOptions
@@ -27,6 +28,7 @@ from hapi.runner.control.guard import PeerInfo
 from hapi.runner.control.peer_credentials import Caller
 from hapi.runner.spawn.admission import Admission
 from hapi.runner.spawn.agents import AgentAvailability
+from hapi.runner.spawn.checks import StartChecks
 from hapi.runner.spawn.spawner import Spawner
 from hapi.runner.workspace.roots import WorkspaceRoots
 from hapi.settings import HubAccess
@@ -99,6 +101,7 @@ class Stage:
     ready: list[Child] = field(factory=list)
     options: dict[str, Any] = field(factory=dict)
     reports: ReportMonitor = field(init=False)
+    record_ready: Callable[[Child], object] = lambda child: None
     limits: AdmissionLimits = field(factory=AdmissionLimits)
     free: int | None = 1 << 40  # bytes of memory
     admission: Admission = field(init=False)
@@ -121,21 +124,7 @@ class Stage:
     def restart(self) -> None:
         """A new runner on the same home and the same processes."""
         self.children = ChildRegistry(self.clock, self.processes, self.worktrees, self.now)
-        self.reports = ReportMonitor(self.clock, self.clock.callLater, self.ready.append)
-        self.children.on_reported = self.reports.follow
-        options = options_for(self.home, roots=self.roots, **self.options)
-        availability = AgentAvailability(self.missing.get, dict)
-        self.spawner = Spawner(
-            self.clock,
-            options,
-            self.processes,
-            self.children,
-            self.worktrees,
-            availability,
-            lambda refusal, child: self.failed.append((refusal, child)),
-            self.succeeded.append,
-            now=self.now,
-        )
+        self.reports = ReportMonitor(self.clock, self.clock.callLater, self.became_ready)
         self.admission = Admission(
             self.clock,
             self.limits,
@@ -143,8 +132,26 @@ class Stage:
             self.clock.callLater,
             lambda: self.free,
         )
-        self.spawner.admission = self.admission
-        self.children.on_ended = lambda child: self.admission.process_queue()
+        options = options_for(self.home, roots=self.roots, **self.options)
+        self.spawner = Spawner(
+            self.clock,
+            self.processes,
+            self.children,
+            self.worktrees,
+            StartChecks(
+                self.clock,
+                options,
+                AgentAvailability(self.missing.get, dict),
+                self.admission,
+                self.children,
+                self.worktrees,
+            ),
+            lambda refusal, child: self.failed.append((refusal, child)),
+            self.succeeded.append,
+            now=self.now,
+        )
+        self.children.subscribe(SessionAnnounced, lambda event: self.reports.follow(event.child))
+        self.children.subscribe(SessionEnded, lambda event: self.admission.process_queue())
         self.announcements = Announcements(
             self.clock,
             self.home,
@@ -155,21 +162,16 @@ class Stage:
             holds_socket=self.holds_socket,
         )
 
+    def became_ready(self, child: Child) -> None:
+        self.ready.append(child)
+        self.record_ready(child)
+
     def holds_socket(self, pid: int, inode: int) -> bool | None:
         return self.holds.get((pid, inode), pid == inode - 1_000_000)
 
     def adopt(self, boot_id: str = "00000000-0000-4000-8000-000000000000") -> int:
-        give_up = self.spawner.lease_expired
         return Adoption(
-            self.clock,
-            self.home,
-            self.processes,
-            self.children,
-            boot_id,
-            give_up,
-            15.0,
-            self.now,
-            60.0,
+            self.home, self.processes, self.children, boot_id, 15.0, 60.0, self.now
         ).run()
 
     def spawn(self, directory: Any = None, asked_by: str = "hub", **wanted: Any) -> Deferred[Any]:

@@ -8,20 +8,22 @@ from typing import Any
 from hapi.runner.attempts.child import Child
 
 
-def work_of(children: Sequence[Child], starting: int, accepting: bool) -> dict[str, Any]:
-    """Sessions (by id) in which a turn runs, those that do not report, and how many starts are under way."""
-    living = [
+def summarize_activity(children: Sequence[Child], starting: int, accepting: bool) -> dict[str, Any]:
+    """The ids of the sessions in which a turn runs, those of the sessions that do not report, and
+    the number of starts that are not over yet."""
+    known = [
         child
         for child in children
         if child.is_live and child.session_id is not None and child.state != "refused"
     ]
+    in_turn = [
+        child.session_id
+        for child in known
+        if child.report is not None and child.report.turn_since is not None
+    ]
     return {
         "accepting": accepting,
         "starting": starting,
-        "turns": [
-            child.session_id
-            for child in living
-            if child.report is not None and child.report.turn_since is not None
-        ],
-        "unknown": [child.session_id for child in living if child.report is None],
+        "turns": in_turn,
+        "unknown": [child.session_id for child in known if child.report is None],
     }

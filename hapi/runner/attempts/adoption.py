@@ -1,4 +1,4 @@
-"""Start-up is recovery: what the attempt folders prove becomes children again, whoever ran when they were started."""
+"""Adoption: at its start, a runner makes children of what the attempt folders prove, whoever started it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import define
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from hapi.attempts import AttemptFolder, attempts
+from hapi.deferreds import run_in_background
 from hapi.home import Home
 from hapi.process import Exit, IProcesses, ProcessIdentity
 from hapi.protocol.attempt import (
@@ -24,39 +23,40 @@ from hapi.protocol.attempt import (
 )
 from hapi.protocol.control import STARTED_BY_USER
 from hapi.protocol.spawn import Worktree
-from hapi.runner.attempts.child import Child
+from hapi.runner.attempts.child import Child, ChildSpec
 from hapi.runner.attempts.registry import ChildRegistry
 from hapi.runner.storage.journal import JournalFacts, RecordEvent, discard_event, read_journal
 
-LEAST_LEASE = 1.0  # seconds an unannounced session has, however long ago it was launched
+MIN_LEASE = 1.0  # seconds an unannounced session gets, however long ago it was launched
 
+# Reasons for ends that no runner saw.
 MACHINE_STOPPED, NEVER_LAUNCHED = "machine stopped", "never launched"
 
 
 @define
 class Adoption:
-    _clock: IReactorTime
+    """Takes the attempts of a home into the registry of a runner."""
+
     _home: Home
     _processes: IProcesses
     _children: ChildRegistry
     _boot_id: str
-    _give_up: Callable[[Child], object]
-    _announce_within: float
+    _announce_timeout: float
+    _start_timeout: float = 0.0
     _now: Callable[[], float] = time.time
-    _start_within: float = 0.0
     _record_event: RecordEvent = discard_event
-    _told: JournalFacts | None = None
+    _journal: JournalFacts | None = None
     log = Logger()
 
     def run(self) -> int:
-        """Take every attempt into the registry; how many of them are live."""
+        """Take every attempt into the registry. The number of sessions that are live."""
         for folder in attempts(self._home):
             if self._children.find_attempt(folder.id) is not None:
                 continue
             try:
                 self._take(folder)
             except Exception:
-                self.log.failure("Attempt {attempt} could not be taken over", attempt=folder.id)
+                self.log.failure("Attempt {attempt} could not be adopted", attempt=folder.id)
         return len(self._children.live())
 
     def _take(self, folder: AttemptFolder) -> None:
@@ -66,45 +66,46 @@ class Adoption:
             if process is None or self._processes.is_running(process.child) is False:
                 return
             self.log.warn(
-                "What was asked for with {attempt} is not readable; its process is taken over",
+                "The request of {attempt} is not readable; its process is adopted",
                 attempt=folder.id,
             )
-            request = _guess(folder, self._now())
-        child = self._child(folder, request)
+            request = _reconstruct_request(folder, self._now())
+        child = self._children.create(self._spec(folder, request))
         if process is None:
-            child.life.not_launched(NEVER_LAUNCHED)
-            child.launching.fire(False)
-            self._children.add(child)
-            if folder.end is None:
-                self._record_unseen_end(folder, NEVER_LAUNCHED)
-            self._bury(child)
-            return
-        child.unverified = folder.request is None or folder.session is None
-        self._recall(folder, process.child)
-        child.identity, child.holder = process.child, process.holder
-        child.launching.fire(True)
-        child.life.launched(process.child)
+            self._take_unlaunched(child)
+        else:
+            self._take_launched(child, process)
+
+    def _take_unlaunched(self, child: Child) -> None:
+        child.life.launch_failed(NEVER_LAUNCHED)
+        child.launching.fire(False)
+        if child.folder.end is None:
+            self._save_unseen_end(child.folder, NEVER_LAUNCHED)
+        self._mark_ended(child)
+
+    def _take_launched(self, child: Child, process: AttemptProcess) -> None:
+        folder = child.folder
+        child.is_unverified = folder.request is None or folder.session is None
+        self._restore_from_journal(folder, process.child)
+        self._children.launched(child, process.child, process.holder)
         session = folder.session
         if session is not None:
-            child.host = self._host(child, session.host_pid)
-            self._children.add(child)
-            self._children.record_session(child, session.session_id, child.host or process.child)
+            host = self._host(child, session.host_pid) or process.child
+            self._children.record_session(child, session.session_id, host)
             child.life.announced(session.session_id)
-        else:
-            self._children.add(child)
         self._judge(child)
 
-    def _recall(self, folder: AttemptFolder, identity: ProcessIdentity) -> None:
-        """What a full disk refused and nobody could write later, the journal may tell."""
+    def _restore_from_journal(self, folder: AttemptFolder, identity: ProcessIdentity) -> None:
+        """Save what a full disk refused, and the last runner could not write later."""
         is_gone = self._processes.is_running(identity) is False
         if folder.session is not None and (folder.end is not None or not is_gone):
             return
-        told = self._read_back()
-        if folder.session is None and (session := told.announced.get(folder.id)) is not None:
+        journal = self._read_journal()
+        if folder.session is None and (session := journal.announced.get(folder.id)) is not None:
             self._save(folder, "session", session)
-        if is_gone and folder.stop is None and (order := told.stopped.get(folder.id)) is not None:
+        if is_gone and folder.stop is None and (order := journal.stopped.get(folder.id)):
             self._save(folder, "stop", order)
-        if is_gone and folder.end is None and (end := told.ended.get(folder.id)) is not None:
+        if is_gone and folder.end is None and (end := journal.ended.get(folder.id)) is not None:
             self._save(folder, "end", end)
 
     def _save(
@@ -115,132 +116,130 @@ class Adoption:
     ) -> None:
         try:
             setattr(folder, name, record)
-        except OSError as error:  # it is known all the same
-            reason = folder.write_error or str(error)
+        except OSError as error:  # the folder object knows the record all the same
             self.log.error(
-                "What is known of {attempt} is not saved yet: {reason}",
+                "A record of {attempt} is not saved yet: {reason}",
                 attempt=folder.id,
-                reason=reason,
+                reason=folder.write_error or str(error),
             )
 
-    def _read_back(self) -> JournalFacts:
-        self._told = self._told or read_journal(self._home)
-        return self._told
+    def _read_journal(self) -> JournalFacts:
+        self._journal = self._journal or read_journal(self._home)
+        return self._journal
 
     def _judge(self, child: Child) -> None:
+        """Decide whether the session has ended, and adopt it if it has not."""
         assert child.identity is not None
         folder = child.folder
         if folder.end is None and child.identity.boot_id != self._boot_id:
-            self._record_unseen_end(folder, MACHINE_STOPPED)
-            self._bury(child)
+            self._save_unseen_end(folder, MACHINE_STOPPED)
+            self._mark_ended(child)
         elif folder.end is not None and self._processes.is_running(child.identity) is False:
-            self._bury(child)
-        else:
-            child.adopted = True  # also when nobody can tell whether it runs: unknown is not gone
-            if child.session_id is None and folder.stop is None and self._is_at_work(child):
-                child.life.unproven()
-            self._record_event("adopted", child.ids)
-            self.log.info(
-                "Session {session_id} is taken over",
-                session_id=child.session_id,
-                pid=child.pid,
-                attempt=child.attempt,
-            )
-            self._children.watch(child)
-            order = folder.stop
-            if order is not None:  # it was being ended when the runner before us went
-                self._finish(child, order)
+            self._mark_ended(child)
+        else:  # also when it is unknown whether the process runs: unknown is not gone
+            self._adopt(child)
+
+    def _adopt(self, child: Child) -> None:
+        order = child.folder.stop
+        child.is_adopted = True
+        if child.session_id is None and order is None and self._is_at_work(child):
+            child.life.announcement_lost()
+        self._record_event("adopted", child.ids)
+        self.log.info(
+            "Session {session_id} is adopted",
+            session_id=child.session_id,
+            pid=child.pid,
+            attempt=child.attempt,
+        )
+        self._children.watch(child)
+        if order is not None:
+            self._finish_stop(child, order)
 
     def _is_at_work(self, child: Child) -> bool:
-        """It has announced itself, though nothing tells of it: it says so, or it outlived the lease of its start."""
+        """Whether it must have announced itself, though no record tells so: its report says so, or
+        it outlived the lease of its start."""
         if child.identity is None or self._processes.is_running(child.identity) is False:
             return False
-        report, age = child.folder.report, self._now() - child.started_at
-        speaks = report is not None and (report.ready or report.agent_session_id is not None)
-        return speaks or age > max(self._announce_within, self._start_within)
+        report, age = child.folder.report, self._now() - child.spec.started_at
+        reports = report is not None and (report.ready or report.agent_session_id is not None)
+        return reports or age > max(self._announce_timeout, self._start_timeout)
 
-    def _finish(self, child: Child, order: StopOrder) -> None:
-        known = {"reason": order.reason, "actor": order.actor, "method": order.method}
-        is_news = child.attempt not in self._read_back().stopped
-        ending = Deferred.fromCoroutine(self._children.terminate(child, **known, is_news=is_news))
-        ending.addErrback(
-            lambda reason: self.log.failure(
-                "Ending {attempt} failed", reason, attempt=child.attempt
-            )
+    def _finish_stop(self, child: Child, order: StopOrder) -> None:
+        """Go on with a stop that the last runner did not live to finish."""
+        ending = self._children.terminate(
+            child,
+            reason=order.reason,
+            actor=order.actor,
+            method=order.method,
+            is_news=child.attempt not in self._read_journal().stopped,
         )
+        run_in_background(ending, self.log, "Ending {attempt} failed", attempt=child.attempt)
 
-    def _bury(self, child: Child) -> None:
+    def _mark_ended(self, child: Child) -> None:
         end = child.folder.end
         how = Exit(None, None) if end is None else Exit(end.exit_code, end.signal)
         self._children.mark_ended(child, how, is_news=False)
-        if end is not None and not self._read_back().tells(child.attempt, end.at):
+        if end is not None and not self._read_journal().tells(child.attempt, end.at):
             self._children.record_end(child, how)
 
-    def _record_unseen_end(self, folder: AttemptFolder, reason: str) -> None:
-        """Why nobody saw its end. A reason that was written before stands."""
+    def _save_unseen_end(self, folder: AttemptFolder, reason: str) -> None:
+        """Save an end that nobody saw. A reason that was saved before stands."""
         if folder.stop is None:
             self._save(folder, "stop", StopOrder(reason, "machine", "found at start", self._now()))
         self._save(folder, "end", AttemptEnd(None, None, self._now()))
 
     def _find_marked(self, folder: AttemptFolder) -> AttemptProcess | None:
-        """A launch that was not written down: its processes carry the mark of the attempt."""
+        """The processes of a launch that was not saved: they carry the mark of the attempt."""
         nobody = ProcessIdentity(pid=(1 << 31) - 1, start_ticks=0, boot_id=self._boot_id)
         found = self._processes.tree(nobody, folder.id)
         if not found:
             return None
+        has_holder = len(found) > 1
         process = AttemptProcess(
-            child=found[min(1, len(found) - 1)], holder=found[0] if len(found) > 1 else None
+            child=found[1] if has_holder else found[0], holder=found[0] if has_holder else None
         )
         self._save(folder, "process", process)
         return process
 
     def _host(self, child: Child, pid: int | None) -> ProcessIdentity | None:
-        """The process that announced itself, if it is still of this session."""
+        """The process that announced itself, if it still belongs to this session."""
         if child.identity is None or pid is None or pid == child.identity.pid:
             return child.identity
         found = self._processes.identify(pid)
-        return (
-            found
-            if found is not None and found in self._processes.tree(child.identity, child.attempt)
-            else None
-        )
+        is_ours = found in self._processes.tree(child.identity, child.attempt)
+        return found if is_ours else None
 
-    def _child(self, folder: AttemptFolder, request: AttemptRequest) -> Child:
+    def _spec(self, folder: AttemptFolder, request: AttemptRequest) -> ChildSpec:
         elapsed = max(self._now() - request.at, 0.0)
-        return Child(
-            attempt=folder.id,
+        worktree = request.worktree or {}
+        return ChildSpec(
             folder=folder,
-            clock=self._clock,
-            give_up=self._give_up,
             agent=request.agent,
             directory=request.cwd,
             started_at=request.at,
             started_by=STARTED_BY_USER if request.asked_by == "terminal" else "runner",
             requested_id=request.existing_session_id,
-            announce_within=max(self._announce_within - elapsed, LEAST_LEASE),
-            start_within=self._start_within - elapsed,
-            worktree=read_worktree(request.worktree),
-            keeps_worktree=(request.worktree or {}).get("kept") is True,
+            announce_timeout=max(self._announce_timeout - elapsed, MIN_LEASE),
+            start_timeout=self._start_timeout - elapsed,
+            worktree=read_worktree(worktree),
+            keeps_worktree=worktree.get("kept") is True,
         )
 
 
-def _guess(folder: AttemptFolder, now: float) -> AttemptRequest:
-    """What was asked for, as far as the rest of the folder tells."""
+def _reconstruct_request(folder: AttemptFolder, now: float) -> AttemptRequest:
+    """What was asked for, as far as the other records of the folder tell."""
     metadata = {} if folder.session is None else folder.session.metadata
     agent, directory = (str(metadata.get(key) or "") for key in ("flavor", "path"))
-    begun = min(
-        [now, *(entry.stat(follow_symlinks=False).st_mtime for entry in os.scandir(folder.path))]
-    )
-    return AttemptRequest(argv=(), cwd=directory, at=begun, agent=agent)
+    times = (entry.stat(follow_symlinks=False).st_mtime for entry in os.scandir(folder.path))
+    return AttemptRequest(argv=(), cwd=directory, at=min([now, *times]), agent=agent)
 
 
-def read_worktree(kept: dict[str, Any] | None) -> Worktree | None:
-    """The worktree a request.json tells of, if we made it."""
-    if not kept or kept.get("made_by_us") is not True:
+def read_worktree(record: dict[str, Any]) -> Worktree | None:
+    """The worktree that a request.json names, if a runner made it."""
+    if record.get("made_by_us") is not True:
         return None
+    fields = ("base_path", "branch", "name", "path", "created_at")
     try:
-        return Worktree(
-            **{name: kept[name] for name in ("base_path", "branch", "name", "path", "created_at")}
-        )
+        return Worktree(**{name: record[name] for name in fields})
     except (KeyError, TypeError):
         return None

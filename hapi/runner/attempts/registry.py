@@ -1,11 +1,12 @@
-"""All sessions of this machine that we know: found by any of their names, watched until they end, stopped on request."""
+"""The sessions of this machine: found by any of their names, watched until they end, ended on request."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred, FailureGroup, TimeoutError, race
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -13,45 +14,62 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from hapi.attempts import ATTEMPT_VARIABLE
+from hapi.deferreds import run_in_background
 from hapi.one_shot import OneShotObserver
 from hapi.process import Exit, IProcesses, ProcessIdentity
 from hapi.protocol.attempt import AttemptEnd, StopOrder
 from hapi.protocol.control import ListedSession, StopStatus
-from hapi.runner.attempts.child import Child
+from hapi.runner.attempts.child import Child, ChildSpec
 from hapi.runner.attempts.holders import check_holder
-from hapi.runner.attempts.stall import StallThresholds, activity, stuck
-from hapi.runner.attempts.start_lease import last_sign
+from hapi.runner.attempts.stall import StallThresholds, describe_activity, stall_reason
+from hapi.runner.attempts.start_lease import last_sign_of_life
 from hapi.runner.storage.disk import Disk, SynchronousDisk
 from hapi.runner.storage.journal import RecordEvent, discard_event
 from hapi.runner.workspace.worktrees import Worktrees
 
-REPORT_WITHIN = 1.0  # seconds the holder has to write the end after the process is gone
-CONFIRM_WITHIN = 5.0  # seconds for a stopped process's end to be recorded
-FRESH = 0.25  # seconds for which it is not asked again whether a session is stuck
-PATIENCE = 2.0  # seconds between SIGTERM and SIGKILL
+HOLDER_REPORT_TIMEOUT = 1.0  # seconds for the holder to write the end after the process is gone
+END_RECORD_TIMEOUT = 5.0  # seconds until the end of a stopped process must be recorded
+LISTING_TTL = 0.25  # seconds for which a listing that did not change is used again
+GRACE_PERIOD = 2.0  # seconds between SIGTERM and SIGKILL
+
+
+@frozen
+class SessionAnnounced:
+    """A session announced itself."""
+
+    child: Child
+
+
+@frozen
+class SessionEnded:
+    """The process of a session is gone; its end is on the disk."""
+
+    child: Child
+
+
+RegistryEvent = SessionAnnounced | SessionEnded
+E = TypeVar("E", SessionAnnounced, SessionEnded)
 
 
 @define
 class ChildRegistry:
-    """Maps from names to Child objects and nothing else; what is known of a child is on the child."""
+    """Maps names to Child objects; what is known of a session is on its Child."""
 
     _clock: IReactorTime
     _processes: IProcesses
     _worktrees: Worktrees
-    _now: Any  # () -> epoch seconds
+    _now: Callable[[], float]  # epoch seconds
     record_event: RecordEvent = discard_event
     thresholds: StallThresholds = field(factory=StallThresholds)
     disk: Disk = field(factory=SynchronousDisk)
-    on_ended: Callable[[Child], object] = field(default=lambda child: None)
-    on_reported: Callable[[Child], object] = field(
-        default=lambda child: None
-    )  # it has announced itself
-    deferred_ends: list[Child] | None = (
-        None  # ends seen while another runner of this home is to tell them (a hand-off)
-    )
+    # Ends that were seen while another runner of this home records ends (during a hand-off).
+    deferred_ends: list[Child] | None = None
+    _listeners: list[tuple[type, Callable[[Any], object]]] = field(factory=list)
     _by_attempt: dict[str, Child] = field(factory=dict)
     _by_name: dict[str, dict[str, Child]] = field(factory=dict)  # session id → attempt → child
     _by_pid: dict[int, Child] = field(factory=dict)
+    _watches: dict[str, Deferred[None]] = field(factory=dict)  # attempt → the wait for its end
+    _terminations: dict[str, OneShotObserver[StopStatus]] = field(factory=dict)  # by attempt
     _listing: list[ListedSession] | None = None  # as long as nothing has changed
     _listed_at: float = 0.0
     log = Logger()
@@ -60,27 +78,52 @@ class ChildRegistry:
         return iter(list(self._by_attempt.values()))
 
     def live(self) -> list[Child]:
+        """The sessions that may have a process, the oldest first."""
         return [child for child in self._by_attempt.values() if child.is_live]
 
-    def find_attempt(self, attempt: str) -> Child | None:
-        return self._by_attempt.get(attempt)
+    # --- events
 
-    # --- names
+    def subscribe(self, event_type: type[E], listener: Callable[[E], object]) -> None:
+        """Call `listener` with every event of that type from now on."""
+        self._listeners.append((event_type, listener))
 
-    def add(self, child: Child) -> None:
+    def _publish(self, event: RegistryEvent) -> None:
+        for event_type, listener in self._listeners:
+            if isinstance(event, event_type):
+                listener(event)
+
+    # --- entries
+
+    def create(self, spec: ChildSpec) -> Child:
+        """A new child, known from now on by its attempt and its requested id."""
+        child = Child(spec, self._clock, self._start_timed_out, self._listing_changed)
         self._by_attempt[child.attempt] = child
-        child.changed = self._changed
-        self._changed()
-        for name in filter(None, (child.requested_id, *child.session_ids)):
-            self._call(child, name)
-        for identity in filter(None, (child.identity, child.holder, child.host)):
-            self._by_pid[identity.pid] = child
+        if spec.requested_id:
+            self._add_name(child, spec.requested_id)
+        self._listing_changed()
+        return child
+
+    def launched(
+        self, child: Child, identity: ProcessIdentity, holder: ProcessIdentity | None = None
+    ) -> None:
+        """Its process runs: the start lease begins, and the process leads to the child."""
+        self._add_process(child, identity, holder)
+        child.life.launched(identity)
+        child.launching.fire(True)
+
+    def _add_process(
+        self, child: Child, identity: ProcessIdentity, holder: ProcessIdentity | None
+    ) -> None:
+        child.identity, child.holder = identity, holder
+        for known in filter(None, (identity, holder)):
+            self._by_pid[known.pid] = child
 
     def forget(self, child: Child) -> None:
-        """Its folder is gone."""
+        """Drop a child whose folder was removed."""
         self._by_attempt.pop(child.attempt, None)
-        self._changed()
-        for name in filter(None, (child.requested_id, *child.session_ids)):
+        self._watches.pop(child.attempt, None)
+        self._listing_changed()
+        for name in filter(None, (child.spec.requested_id, *child.session_ids)):
             named = self._by_name.get(name, {})
             named.pop(child.attempt, None)
             if not named:
@@ -88,45 +131,50 @@ class ChildRegistry:
         for pid in [pid for pid, other in self._by_pid.items() if other is child]:
             del self._by_pid[pid]
 
-    def _changed(self) -> None:
-        self._listing = None
-
-    def _call(self, child: Child, name: str) -> None:
+    def _add_name(self, child: Child, name: str) -> None:
         self._by_name.setdefault(name, {})[child.attempt] = child
 
+    # --- look-ups
+
+    def find_attempt(self, attempt: str) -> Child | None:
+        """The child of that attempt."""
+        return self._by_attempt.get(attempt)
+
     def find_all(self, name: str) -> list[Child]:
-        """Those with this session id, reported or requested, or with the pid of `PID-<n>`; the newest first."""
+        """The children with that session id, announced or requested, or with the pid of
+        `PID-<n>`; the newest first."""
         if name.startswith("PID-") and name[4:].isdecimal() and len(name) < 16:
             child = self._by_pid.get(int(name[4:]))
             return [] if child is None or child.pid != int(name[4:]) else [child]
-        return sorted(
-            self._by_name.get(name, {}).values(), key=lambda child: child.attempt, reverse=True
-        )
+        named = self._by_name.get(name, {}).values()
+        return sorted(named, key=lambda child: child.attempt, reverse=True)
 
     def find_live(self, name: str) -> Child | None:
+        """The newest live child of that name."""
         return next((child for child in self.find_all(name) if child.is_live), None)
 
     def find_by_process(self, identity: ProcessIdentity) -> Child | None:
-        """The child whose process this is: the very same one, not another that was given its pid."""
+        """The child that has this very process, not another that was given the same pid."""
         child = self._by_pid.get(identity.pid)
-        return (
-            child
-            if child is not None and identity in (child.identity, child.holder, child.host)
-            else None
-        )
+        if child is None or identity not in (child.identity, child.holder, child.host):
+            return None
+        return child
 
     def find_by_environment(self, environment: Mapping[str, str] | None) -> Child | None:
-        """The child below which a process with this environment was started: the mark goes on to whatever a session starts."""
+        """The live child below which a process with this environment was started: whatever a
+        session starts inherits the mark of its attempt."""
         mark = (environment or {}).get(ATTEMPT_VARIABLE)
         return next((child for child in self.live() if child.attempt == mark), None)
 
+    # --- announcements
+
     def record_session(self, child: Child, session_id: str, host: ProcessIdentity) -> None:
-        """It announced itself under `session_id`."""
+        """The process `host` announced the session under this id."""
         child.session_id, child.host = session_id, host
         child.session_ids.add(session_id)
-        self._call(child, session_id)
+        self._add_name(child, session_id)
         self._by_pid[host.pid] = child
-        self.on_reported(child)
+        self._publish(SessionAnnounced(child))
 
     def record_further_session(self, child: Child, session_id: str, archived: bool) -> None:
         """A process with several sessions began or archived one of them."""
@@ -135,80 +183,89 @@ class ChildRegistry:
             self._by_name.get(session_id, {}).pop(child.attempt, None)
         elif not archived:
             child.session_ids.add(session_id)
-            self._call(child, session_id)
+            self._add_name(child, session_id)
+
+    # --- the listing
 
     def activity(self, child: Child) -> dict[str, Any]:
+        """What the session is doing, and since when."""
         in_turn = child.report is not None and child.report.turn_since is not None
-        sign = last_sign(child.folder) if in_turn else None  # asked for only where it decides
-        return activity(child.report, stuck(child.report, sign, self._now(), self.thresholds))
+        sign = last_sign_of_life(child.folder) if in_turn else None  # read only where it decides
+        stall = stall_reason(child.report, sign, self._now(), self.thresholds)
+        return describe_activity(child.report, stall)
 
     def listed(self) -> list[ListedSession]:
-        """Live sessions that have reported or may have, oldest first. The very same list while nothing of it has changed."""
+        """Live sessions that announced themselves or may have, the oldest first. The very same
+        list as long as nothing of it has changed."""
         now = self._now()
-        if self._listing is None or not 0 <= now - self._listed_at < FRESH:
-            self._listing, self._listed_at = self._list(), now
+        if self._listing is None or not 0 <= now - self._listed_at < LISTING_TTL:
+            listing = [self._describe(child) for child in self.live() if _is_listed(child)]
+            self._listing, self._listed_at = listing, now
         return self._listing
 
-    def _list(self) -> list[ListedSession]:
-        return [
-            ListedSession(
-                started_by=child.started_by,
-                happy_session_id=child.session_id or f"PID-{child.pid}",
-                pid=child.pid or 0,
-                attempt=child.attempt,
-                agent=child.agent,
-                directory=child.directory,
-                state=child.state,
-                started_at=int(child.started_at * 1000),
-                unverified=child.unverified,
-                activity=self.activity(child),
-            )
-            for child in self._by_attempt.values()
-            if child.is_live
-            and (
-                child.state == "unknown"
-                or (child.session_id is not None and child.state != "refused")
-            )
-        ]
+    def _describe(self, child: Child) -> ListedSession:
+        return ListedSession(
+            started_by=child.spec.started_by,
+            happy_session_id=child.session_id or f"PID-{child.pid}",
+            pid=child.pid or 0,
+            attempt=child.attempt,
+            agent=child.spec.agent,
+            directory=child.spec.directory,
+            state=child.state,
+            started_at=int(child.spec.started_at * 1000),
+            unverified=child.is_unverified,
+            activity=self.activity(child),
+        )
+
+    def _listing_changed(self) -> None:
+        self._listing = None
 
     # --- ends
 
     def watch(self, child: Child) -> None:
         """Notice the end of its process, whoever its parent is."""
         if child.identity is not None:
-            child.watching = Deferred.fromCoroutine(self._watch(child, child.identity))
-            child.watching.addErrback(self._watch_failed, child)
+            watching = Deferred.fromCoroutine(self._watch(child, child.identity))
+            watching.addErrback(self._watch_failed, child)
+            self._watches[child.attempt] = watching
+
+    def unwatched(self) -> list[Child]:
+        """Live children whose end would not be noticed, because watching them has failed."""
+        return [child for child in self.live() if not self._is_watched(child)]
+
+    def _is_watched(self, child: Child) -> bool:
+        watching = self._watches.get(child.attempt)
+        return watching is not None and not watching.called
 
     def _watch_failed(self, reason: Failure, child: Child) -> None:
         if reason.check(CancelledError) is None:
             self.log.failure("Watching process {pid} failed", reason, pid=child.pid)
 
     def detach(self) -> None:
-        """We stop looking; the sessions go on."""
+        """Stop watching; the sessions go on."""
+        watches, self._watches = self._watches, {}
+        for watching in watches.values():
+            watching.cancel()
         for child in self:
-            if child.watching is not None:
-                child.watching.cancel()
-            child.life.left()
+            child.life.runner_left()
 
     async def _watch(self, child: Child, identity: ProcessIdentity) -> None:
         seen = await self._processes.when_exited(identity)
-        await self._over(child, await self._told_by_holder(child, seen))
+        await self._save_end(child, await self._reported_exit(child, seen))
 
-    async def _told_by_holder(self, child: Child, seen: Exit) -> Exit:
-        """The exit code or signal that the holder writes a moment after the process is gone; without one what the kernel said."""
+    async def _reported_exit(self, child: Child, seen: Exit) -> Exit:
+        """The exit that the holder writes a moment after the process is gone, else `seen`."""
         end = child.folder.end
         if end is None and child.holder is not None:
             try:
                 await race(
                     [
                         self._processes.when_exited(child.holder),
-                        deferLater(self._clock, REPORT_WITHIN),
+                        deferLater(self._clock, HOLDER_REPORT_TIMEOUT),
                     ]
                 )
-            except (
-                CancelledError,
-                FailureGroup,
-            ):  # we leave: the holder goes on to write it, and the next runner reads it
+            except (CancelledError, FailureGroup):
+                # This runner leaves. The holder still writes the end, and the next runner reads it.
                 raise CancelledError from None
             except Exception:
                 self.log.failure(
@@ -218,16 +275,22 @@ class ChildRegistry:
         return seen if end is None else Exit(end.exit_code, end.signal)
 
     async def process_vanished(self, child: Child) -> None:
-        """Somebody found its process gone, and no descriptor told us."""
-        await self._over(child, await self._told_by_holder(child, Exit(None, None)))
+        """Its process was found gone, and no descriptor told its end."""
+        await self._save_end(child, await self._reported_exit(child, Exit(None, None)))
 
     async def launch_failed(self, child: Child) -> None:
-        """Its process could not be started: the attempt is over."""
-        child.launching.fire(False)
-        await self._over(child, Exit(None, None))
+        """There is no process. One that was there after all has been ended by the launcher."""
+        process = child.folder.process
+        if process is None:
+            child.launching.fire(False)
+            await self._save_end(child, Exit(None, None))
+            return
+        self._add_process(child, process.child, process.holder)
+        child.launching.fire(True)
+        await self.process_vanished(child)
 
-    async def _over(self, child: Child, how: Exit) -> None:
-        """It has ended: that is on the disk before anybody hears of it."""
+    async def _save_end(self, child: Child, how: Exit) -> None:
+        """Write the end to the disk, then publish it."""
         if child.exit is None and child.folder.end is None:
             try:
                 await self.disk.do(lambda: self._write_end(child, how))
@@ -244,154 +307,164 @@ class ChildRegistry:
             child.folder.end = AttemptEnd(how.exit_code, how.signal, self._now())
 
     def mark_ended(self, child: Child, how: Exit, is_news: bool = True) -> None:
-        """Take in an end that is written down. A second report of it changes nothing."""
+        """Take in an end that is on the disk. A second report of it changes nothing.
+
+        `is_news` is false for an end that an earlier runner saw: it is in log and journal already.
+        """
         if child.exit is not None:
             return
         if is_news:
-            name = child.session_id or child.requested_id or child.attempt
-            self.log.info(
-                "Process {pid} of session {session_id} ended{how}",
-                pid=child.pid,
-                session_id=name,
-                how=_in_words(how),
-            )
-        if is_news and self.deferred_ends is not None:
-            self.deferred_ends.append(child)
-        elif is_news:
-            self.record_end(child, how)
+            self._log_end(child, how)
+            if self.deferred_ends is None:
+                self.record_end(child, how)
+            else:
+                self.deferred_ends.append(child)
         child.life.exited(how)
-        self.on_ended(child)
-        cleaning = Deferred.fromCoroutine(self._clean(child))
-        cleaning.addErrback(
-            lambda reason: self.log.failure(
-                "Cleaning up after {attempt} failed", reason, attempt=child.attempt
-            )
+        self._publish(SessionEnded(child))
+        message = "Cleaning up after {attempt} failed"
+        run_in_background(self._clean_up(child), self.log, message, attempt=child.attempt)
+
+    def _log_end(self, child: Child, how: Exit) -> None:
+        self.log.info(
+            "Process {pid} of session {session_id} ended{how}",
+            pid=child.pid,
+            session_id=child.session_id or child.spec.requested_id or child.attempt,
+            how=_describe_exit(how),
         )
 
-    def record_deferred_ends(self, tells: Callable[[str, float], bool]) -> None:
-        """We are the one to tell of ends again: those that came meanwhile, unless the journal `tells` (attempt, time) them."""
-        deferred_ends, self.deferred_ends = self.deferred_ends, None
-        for child in deferred_ends or ():
+    def record_deferred_ends(self, is_recorded: Callable[[str, float], bool]) -> None:
+        """This runner records ends again. `is_recorded(attempt, time)` tells whether the other
+        runner has recorded an end already."""
+        deferred, self.deferred_ends = self.deferred_ends, None
+        for child in deferred or ():
             end = child.folder.end
-            if child.exit is not None and not (end is not None and tells(child.attempt, end.at)):
+            if end is not None and is_recorded(child.attempt, end.at):
+                continue
+            if child.exit is not None:
                 self.record_end(child, child.exit)
 
     def record_end(self, child: Child, how: Exit) -> None:
-        """Into the journal, once for each attempt."""
+        """Write the end into the journal, once for each attempt."""
+        order = child.folder.stop
         self.record_event(
-            "ended", child.ids, exitCode=how.exit_code, signal=how.signal, reason=self._why(child)
+            "ended",
+            child.ids,
+            exitCode=how.exit_code,
+            signal=how.signal,
+            reason=None if order is None else order.reason,
         )
 
-    @staticmethod
-    def _why(child: Child) -> str | None:
-        order = child.folder.stop
-        return None if order is None else order.reason
-
-    async def _clean(self, child: Child) -> None:
-        if child.cleanup is not None:
-            child.cleanup()
-        if child.worktree is not None and not child.keeps_worktree and child.state == "refused":
-            await self._worktrees.remove(child.worktree)
+    async def _clean_up(self, child: Child) -> None:
+        """Remove what was made for a session that is over."""
+        spec = child.spec
+        if (private := spec.private_directory) is not None:
+            await self.disk.do(lambda: shutil.rmtree(private, ignore_errors=True))
+        if spec.worktree is not None and not spec.keeps_worktree and child.state == "refused":
+            await self._worktrees.remove(spec.worktree)
 
     # --- what a disk did not take
 
     @property
     def trouble(self) -> str | None:
-        """Why something that is known of a session is not on the disk; None if all is."""
-        return next(
-            (
-                child.folder.write_error
-                for child in self._by_attempt.values()
-                if child.folder.unsaved
-            ),
-            None,
-        )
+        """Why something that is known of a session is not on the disk; None if everything is."""
+        unsaved = (child.folder for child in self._by_attempt.values() if child.folder.unsaved)
+        return next((folder.write_error for folder in unsaved), None)
 
     async def retry_writes(self) -> None:
-        """Write what the disk refused: announcements, orders, ends."""
+        """Write the announcements, orders and ends that the disk refused."""
         for child in self:
             if child.folder.unsaved:
                 try:
                     await self.disk.do(child.folder.retry_writes)
                 except OSError as error:
-                    reason = child.folder.write_error or str(error)
                     self.log.debug(
-                        "Of {attempt} not all is saved yet: {reason}",
+                        "Not all records of {attempt} are saved yet: {reason}",
                         attempt=child.attempt,
-                        reason=reason,
+                        reason=child.folder.write_error or str(error),
                     )
                 else:
-                    self.log.info("What is known of {attempt} is saved now", attempt=child.attempt)
+                    self.log.info("All records of {attempt} are saved now", attempt=child.attempt)
 
     # --- stops
 
     async def stop(self, name: str, *, reason: str, actor: str, method: str) -> StopStatus:
-        """End the session of that name. Only what we track is ever signalled, and nothing is called gone without proof."""
+        """End the session of that name. Only tracked processes are ever signalled, and no session
+        is called gone without proof."""
         child = self.find_live(name)
         if child is not None:
             return await self.terminate(child, reason=reason, actor=actor, method=method)
-        return (
-            "already_gone"
-            if any(not child.is_live for child in self.find_all(name))
-            else "still_alive"
-        )
+        has_ended = any(not child.is_live for child in self.find_all(name))
+        return "already_gone" if has_ended else "still_alive"
+
+    def is_ending(self, child: Child) -> bool:
+        """Whether the session is being ended, by this runner or by another program."""
+        return child.attempt in self._terminations or child.folder.stop is not None
+
+    def terminate_in_background(self, child: Child, reason: str, actor: str, method: str) -> None:
+        """As `terminate`, for a caller that does not wait."""
+        ending = self.terminate(child, reason=reason, actor=actor, method=method)
+        run_in_background(ending, self.log, "Ending {attempt} failed", attempt=child.attempt)
 
     async def terminate(
         self, child: Child, *, reason: str, actor: str, method: str, is_news: bool = True
     ) -> StopStatus:
-        """End the whole tree of `child`; callers that come meanwhile are answered together."""
-        stopping = child.stopping
-        if stopping is None:
-            stopping = child.stopping = OneShotObserver()
-            ending = Deferred.fromCoroutine(
-                self._end(child, StopOrder(reason, actor, method, self._now()), is_news)
-            )
-            ending.addErrback(self._could_not_end, child).addCallback(self._stopped, child)
-        return await stopping.when_fired()
+        """End the whole process tree of `child`. Callers that come meanwhile share the answer."""
+        termination = self._terminations.get(child.attempt)
+        if termination is None:
+            termination = self._terminations[child.attempt] = OneShotObserver()
+            order = StopOrder(reason, actor, method, self._now())
+            ending = Deferred.fromCoroutine(self._terminate(child, order, is_news))
+            ending.addErrback(self._termination_failed, child)
+            ending.addCallback(self._terminated, child)
+        return await termination.when_fired()
 
-    def _stopped(self, status: StopStatus, child: Child) -> None:
-        waiting, child.stopping = child.stopping, None  # a survivor may be tried again
-        if waiting is not None:
-            waiting.fire(status)
+    def _terminated(self, status: StopStatus, child: Child) -> None:
+        self._terminations.pop(child.attempt).fire(status)  # a survivor may be tried again
 
-    def _could_not_end(self, reason: Any, child: Child) -> StopStatus:
+    def _termination_failed(self, reason: Failure, child: Child) -> StopStatus:
         self.log.failure("Ending {attempt} failed", reason, attempt=child.attempt)
         return "still_alive"
 
-    async def _end(self, child: Child, order: StopOrder, is_news: bool) -> StopStatus:
-        await self._write_down(child, order)
+    async def _terminate(self, child: Child, order: StopOrder, is_news: bool) -> StopStatus:
+        await self._save_order(child, order)
         if is_news:
             self.record_event("stop-asked", child.ids, reason=order.reason, actor=order.actor)
-        child.life.stop_asked()
+        child.life.stop_requested()
         if child.identity is None:
             await child.launching.when_fired()
         if child.identity is None:
             return "stopped"
         check_holder(self._processes, child, self.record_event if is_news else discard_event)
-        status: StopStatus = await self._processes.end_tree(child.identity, child.attempt, PATIENCE)
-        if status != "still_alive":
-            try:
-                await child.gone.when_fired().addTimeout(CONFIRM_WITHIN, self._clock)
-            except TimeoutError:
-                self.log.warn("Process {pid} is gone, but nobody reported its end", pid=child.pid)
+        status: StopStatus = await self._processes.end_tree(
+            child.identity, child.attempt, GRACE_PERIOD
+        )
         if status == "still_alive":
             self.record_event("still-alive", child.ids, actor=order.actor)
-        told = (
-            f"{status}, as far as it can be seen without its holder"
-            if child.holder_lost
-            else status
-        )
-        self.log.info(
-            "Session {session_id}: {status}",
-            session_id=child.session_id or child.attempt,
-            status=told,
-        )
+        else:
+            await self._wait_for_recorded_end(child)
+        self._log_termination(child, status)
         return status
 
-    async def _write_down(self, child: Child, order: StopOrder) -> None:
-        """The reason is on the disk before the first signal, and the first reason stands. A full disk keeps no session alive."""
+    async def _wait_for_recorded_end(self, child: Child) -> None:
         try:
-            await self.disk.do(lambda: self._write_stop(child, order))
+            await child.gone.when_fired().addTimeout(END_RECORD_TIMEOUT, self._clock)
+        except TimeoutError:
+            self.log.warn("Process {pid} is gone, but its end was not noticed", pid=child.pid)
+
+    def _log_termination(self, child: Child, status: StopStatus) -> None:
+        unseen = " (processes that left the tree cannot be found without the holder)"
+        self.log.info(
+            "Session {session_id}: {status}{note}",
+            session_id=child.session_id or child.attempt,
+            status=status,
+            note=unseen if child.holder_lost else "",
+        )
+
+    async def _save_order(self, child: Child, order: StopOrder) -> None:
+        """Write the reason to the disk before the first signal. The first reason stands, and a
+        full disk keeps no session alive."""
+        try:
+            await self.disk.do(lambda: self._write_order(child, order))
         except OSError as error:
             self.log.error(
                 "The reason to stop {attempt} was not saved: {reason}",
@@ -400,12 +473,23 @@ class ChildRegistry:
             )
 
     @staticmethod
-    def _write_stop(child: Child, order: StopOrder) -> None:
+    def _write_order(child: Child, order: StopOrder) -> None:
         if child.folder.stop is None:
             child.folder.stop = order
 
+    def _start_timed_out(self, child: Child) -> None:
+        self.log.warn(
+            "Process {pid} announced no session in time", pid=child.pid, attempt=child.attempt
+        )
+        self.terminate_in_background(child, "start lease over", "runner", "lease")
 
-def _in_words(how: Exit) -> str:
+
+def _is_listed(child: Child) -> bool:
+    is_known = child.session_id is not None and child.state != "refused"
+    return is_known or child.state == "unknown"
+
+
+def _describe_exit(how: Exit) -> str:
     if how.signal is not None:
         return f" by {how.signal}"
     return "" if how.exit_code is None else f" with exit code {how.exit_code}"

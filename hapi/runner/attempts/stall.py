@@ -1,4 +1,4 @@
-"""Sessions that live and get nowhere: a turn without a sign of life, a permission nobody answers, prompts nobody takes."""
+"""Stalled sessions: a turn without a sign of life, an unanswered permission request, prompts that stay queued."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hapi.protocol.attempt import AttemptReport
 
 @frozen
 class StallThresholds:
-    """Seconds after which it is worth a look; the key `stuckAfter` of settings.json has the same names."""
+    """Seconds after which a session counts as stalled: the key `stuckAfter` of settings.json."""
 
     silent: float = 300.0
     approval: float = 600.0
@@ -20,7 +20,7 @@ class StallThresholds:
 
     @classmethod
     def read(cls, settings: Mapping[str, Any]) -> StallThresholds:
-        """What makes no sense there counts as missing."""
+        """The thresholds of the settings; a value that is no positive number counts as missing."""
         given = settings.get("stuckAfter")
         found = given if isinstance(given, Mapping) else {}
         numbers = {
@@ -34,40 +34,45 @@ class StallThresholds:
         return cls(**numbers)
 
 
-def stuck(
-    report: AttemptReport | None, last_sign: float | None, now: float, after: StallThresholds
+def stall_reason(
+    report: AttemptReport | None,
+    last_sign: float | None,
+    now: float,
+    thresholds: StallThresholds,
 ) -> str | None:
-    """`approval`, `silent` or `queued`; None for a session that gets on, idles, or does not report.
+    """`approval`, `silent` or `queued`; None for a session that works, idles, or does not report.
 
-    `last_sign` is when it last showed life, `now` the time: epoch seconds. A clock that was set back finds nothing.
+    `last_sign` is the time of the last sign of life, `now` the current time, both in epoch seconds.
+    After the clock was set back, no session counts as stalled.
     """
     if report is None:
         return None
     if report.waiting_since is not None:
-        return "approval" if now - report.waiting_since >= after.approval else None
+        return "approval" if now - report.waiting_since >= thresholds.approval else None
     if report.turn_since is not None:
         since = max(report.turn_since, last_sign or report.at)
-        return "silent" if now - since >= after.silent else None
+        return "silent" if now - since >= thresholds.silent else None
     if report.queued_since is not None and report.ready:
-        return "queued" if now - report.queued_since >= after.queued else None
+        return "queued" if now - report.queued_since >= thresholds.queued else None
     return None
 
 
-def activity(report: AttemptReport | None, is_stuck: str | None) -> dict[str, Any]:
-    """What `list` tells of it: doing (`turn`, `approval`, `idle`, `starting`, `unknown`), since (ms), queued, and stuck if it is.
+def describe_activity(report: AttemptReport | None, stall: str | None) -> dict[str, Any]:
+    """What `list` shows of a session: `doing` (`turn`, `approval`, `idle`, `starting`, `unknown`),
+    `since` (epoch milliseconds), `queued`, and `stuck` with the reason of a stall.
 
-    Programs of the npm make, and those that a person started, do not report: then nobody knows.
+    Sessions of the npm make and those that a person started do not report and are `unknown`.
     """
     if report is None:
         return {"doing": "unknown"}
     doing, since = _doing(report)
-    told = {
+    fields = {
         "doing": doing,
         "since": None if since is None else int(since * 1000),
         "queued": report.queued or None,
-        "stuck": is_stuck,
+        "stuck": stall,
     }
-    return {key: value for key, value in told.items() if value is not None}
+    return {key: value for key, value in fields.items() if value is not None}
 
 
 def _doing(report: AttemptReport) -> tuple[str, float | None]:

@@ -10,27 +10,24 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from hapi.attempts import AttemptFolder
 
-LOOKS = 15  # in the time that silence is allowed
-LATE = 1.0  # seconds: whoever comes later than that to his own appointment was stopped, or the machine slept
+POLLS_PER_LEASE = 15  # how often signs of life are polled within the allowed silence
+MAX_TIMER_DELAY = 1.0  # seconds; a poll that comes later shows that the runner was stopped
 
 
 def signs_of_life(folder: AttemptFolder) -> tuple[object, ...]:
-    """Something that differs whenever the session has written output or reported: compared, never interpreted."""
-    return tuple(stamp_of(path) for path in (folder.output, folder.report_path))
+    """A value that differs whenever the session has written output or a report."""
+    return tuple(file_stamp(path) for path in (folder.output, folder.report_path))
 
 
-def last_sign(folder: AttemptFolder) -> float | None:
-    """When it last wrote or reported, in epoch seconds by the file system's clock."""
-    seen = [
-        stamp[0]
-        for path in (folder.output, folder.report_path)
-        if (stamp := stamp_of(path)) is not None
-    ]
-    return max(seen) / 1e9 if seen else None
+def last_sign_of_life(folder: AttemptFolder) -> float | None:
+    """When the session last wrote output or a report: epoch seconds of the file system's clock."""
+    stamps = (file_stamp(path) for path in (folder.output, folder.report_path))
+    times = [stamp[0] for stamp in stamps if stamp is not None]
+    return max(times) / 1e9 if times else None
 
 
-def stamp_of(path: os.PathLike[str] | str) -> tuple[int, int, int] | None:
-    """Time (ns), size and inode of a file; None while there is none."""
+def file_stamp(path: os.PathLike[str] | str) -> tuple[int, int, int] | None:
+    """Modification time (ns), size and inode of a file; None if it does not exist."""
     try:
         found = os.stat(path)
     except OSError:
@@ -39,47 +36,57 @@ def stamp_of(path: os.PathLike[str] | str) -> tuple[int, int, int] | None:
 
 
 @define(eq=False)
-class Lease:
-    """Calls `over` when `signs()` has stayed the same for `patience` seconds, or `longest` seconds after the beginning.
+class StartLease:
+    """Calls `on_expired` after `silence_timeout` seconds without a change of `signs()`, and in any
+    case `start_timeout` seconds after the beginning (at least `silence_timeout`).
 
-    `signs` gives whatever changes while the session shows life: the size of its output, the time of its report. When we were
-    stopped ourselves, nobody could reach us: then all begins anew.
+    When the runner itself was stopped, or the machine slept, no session could announce itself: the
+    lease then begins anew.
     """
 
     _clock: IReactorTime
-    patience: float
-    longest: float
+    silence_timeout: float
+    start_timeout: float
     _signs: Callable[[], object]
-    _over: Callable[[], object]
-    _seen: object = field(init=False)
-    _heard: float = field(init=False)  # when there was a sign last
+    _on_expired: Callable[[], object]
+    _last_signs: object = field(init=False)
+    _last_change: float = field(init=False)
     _end: float = field(init=False)
-    _next: IDelayedCall | None = None
-    _due: float = 0.0  # when the next look was to be
+    _next_poll: IDelayedCall | None = None
+    _next_poll_due: float = 0.0
 
-    def begin(self) -> Lease:
-        self._seen, self._heard = self._signs(), self._clock.seconds()
-        self._end = self._heard + max(self.longest, self.patience)
-        self._wait()
+    def begin(self) -> StartLease:
+        """Start counting."""
+        self._restart(self._clock.seconds())
+        self._schedule_poll()
         return self
 
     def cancel(self) -> None:
-        if self._next is not None and self._next.active():
-            self._next.cancel()
+        """End the lease without a call of `on_expired`."""
+        if self._next_poll is not None and self._next_poll.active():
+            self._next_poll.cancel()
 
-    def _wait(self) -> None:
-        left = min(self._heard + self.patience, self._end) - self._clock.seconds()
-        pause = min(left, self.patience / LOOKS) if self.longest > self.patience else left
-        self._due = self._clock.seconds() + max(pause, 0.0)
-        self._next = self._clock.callLater(max(pause, 0.0), self._look)
+    def _restart(self, now: float) -> None:
+        self._last_signs, self._last_change = self._signs(), now
+        self._end = now + max(self.start_timeout, self.silence_timeout)
 
-    def _look(self) -> None:
-        now, signs = self._clock.seconds(), self._signs()
-        if now - self._due > LATE:
-            self._seen, self._heard, self._end = signs, now, now + max(self.longest, self.patience)
-        if signs != self._seen:
-            self._seen, self._heard = signs, now
-        if now >= min(self._heard + self.patience, self._end) - 1e-6:
-            self._over()
+    def _expiry(self) -> float:
+        return min(self._last_change + self.silence_timeout, self._end)
+
+    def _schedule_poll(self) -> None:
+        pause = self._expiry() - self._clock.seconds()
+        if self.start_timeout > self.silence_timeout:
+            pause = min(pause, self.silence_timeout / POLLS_PER_LEASE)
+        self._next_poll_due = self._clock.seconds() + max(pause, 0.0)
+        self._next_poll = self._clock.callLater(max(pause, 0.0), self._poll)
+
+    def _poll(self) -> None:
+        now = self._clock.seconds()
+        if now - self._next_poll_due > MAX_TIMER_DELAY:
+            self._restart(now)
+        elif (signs := self._signs()) != self._last_signs:
+            self._last_signs, self._last_change = signs, now
+        if now >= self._expiry() - 1e-6:
+            self._on_expired()
         else:
-            self._wait()
+            self._schedule_poll()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import define, field, frozen
-from twisted.internet.defer import Deferred, DeferredLock, TimeoutError
+from twisted.internet.defer import DeferredLock, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -21,7 +21,7 @@ from hapi.home import Home
 from hapi.process import IProcesses, ProcessIdentity
 from hapi.protocol.attempt import AttemptProcess, AttemptRequest, AttemptSession
 from hapi.protocol.control import STARTED_BY_USER, SessionStarted
-from hapi.runner.attempts.child import Child
+from hapi.runner.attempts.child import Child, ChildSpec
 from hapi.runner.attempts.registry import ChildRegistry
 from hapi.runner.control.guard import PeerInfo
 from hapi.runner.control.peer_credentials import holds_socket
@@ -177,13 +177,13 @@ class Announcements:
             and self._processes.is_running(child.host) is not False
         ):
             return self._reject(identity.pid, "its session has announced itself as another process")
-        child.unverified = proof is None
+        child.is_unverified = proof is None
         if several and child.session_id is not None:
             self._children.record_further_session(
                 child, message.session_id, archived=_is_archived(message.metadata)
             )
             return Accepted()
-        child.announcing = True
+        child.is_announcing = True
         await self._save_session(child.folder, identity, message)
         if child.state in ("refused", "ended"):  # while it was written
             return self._too_late(child, message)
@@ -205,16 +205,7 @@ class Announcements:
             attempt=child.attempt,
         )
         self.record_event("announcement-refused", child.ids, reason="its start was over")
-        ending = Deferred.fromCoroutine(
-            self._children.terminate(
-                child, reason="announced too late", actor="runner", method="lease"
-            )
-        )
-        ending.addErrback(
-            lambda reason: self.log.failure(
-                "Ending {attempt} failed", reason, attempt=child.attempt
-            )
-        )
+        self._children.terminate_in_background(child, "announced too late", "runner", "lease")
         return Rejected(403, f"the start of this session ({child.attempt}) is over")
 
     async def _save_session(
@@ -255,26 +246,21 @@ class Announcements:
         )
         folder = await self._disk.do(lambda: self._open_folder(request, identity))
         await self._save_session(folder, identity, message)
-        child = Child(
-            attempt=folder.id,
+        spec = ChildSpec(
             folder=folder,
-            clock=self._clock,
-            give_up=lambda child: None,
             agent=request.agent,
             directory=request.cwd,
             started_at=self._now(),
             started_by=STARTED_BY_USER,
-            identity=identity,
-            unverified=proof is None,
         )
-        child.launching.fire(True)
-        child.life.launched(identity)
-        self._children.add(child)
+        child = self._children.create(spec)
+        child.is_unverified = proof is None
+        self._children.launched(child, identity)
         self._children.record_session(child, message.session_id, identity)
         child.life.announced(message.session_id)
         self._children.watch(child)
         self.record_event(
-            "announced", child.ids, actor="terminal", agent=child.agent, directory=child.directory
+            "announced", child.ids, actor="terminal", agent=request.agent, directory=request.cwd
         )
         self.log.info(
             "Session {session_id} of process {pid} was started by its user",

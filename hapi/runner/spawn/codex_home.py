@@ -1,4 +1,4 @@
-"""A CODEX_HOME for one session, when the hub sends a token along: it is nobody else's, and goes with the session."""
+"""A private CODEX_HOME for one session, made when the hub sends a token along and removed with the session."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 from hapi.runner.config.options import RunnerOptions
 
 
-def private_codex_home(options: RunnerOptions, token: str) -> str:
-    """A new directory that holds `token` and the user's own configuration. Raises OSError."""
-    made = Path(tempfile.mkdtemp(prefix="hapi-codex-", dir=options.home.directory("tmp")))
-    descriptor = os.open(made / "auth.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+def create_codex_home(options: RunnerOptions, token: str) -> str:
+    """Make a directory that holds `token` and a copy of the user's configuration. Raises OSError."""
+    created = Path(tempfile.mkdtemp(prefix="hapi-codex-", dir=options.home.directory("tmp")))
+    descriptor = os.open(created / "auth.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(token)
-    own = Path(options.environ.get("CODEX_HOME") or Path.home() / ".codex")
+    users_own = Path(options.environ.get("CODEX_HOME") or Path.home() / ".codex")
     with suppress(OSError):
-        shutil.copyfile(own / "config.toml", made / "config.toml")
-    return str(made)
+        shutil.copyfile(users_own / "config.toml", created / "config.toml")
+    return str(created)

@@ -76,14 +76,14 @@ def interrupted(children: Iterable[Child], now: float) -> list[Interrupted]:
         if request is None:
             continue
         if (
-            child.requested_id
+            child.spec.requested_id
             and request.asked_by.startswith(BY_US)
-            and now - child.started_at < WITHIN
+            and now - child.spec.started_at < WITHIN
         ):
-            tries[child.requested_id] = tries.get(child.requested_id, 0) + 1
+            tries[child.spec.requested_id] = tries.get(child.spec.requested_id, 0) + 1
         if child.state == "refused" and not child.is_live:
             continue  # a start that came to nothing is not the session's last life
-        for name in {child.session_id, child.requested_id} - {None}:
+        for name in {child.session_id, child.spec.requested_id} - {None}:
             newest[str(name)] = child
     found = [
         _offer(name, child, tries.get(name, 0))
@@ -94,7 +94,7 @@ def interrupted(children: Iterable[Child], now: float) -> list[Interrupted]:
 
 
 def _offer(session_id: str, child: Child, tries: int) -> Interrupted | None:
-    if child.is_live or child.started_by != "runner":
+    if child.is_live or child.spec.started_by != "runner":
         return None
     folder = child.folder
     end, request, session = folder.end, folder.request, folder.session
@@ -104,7 +104,14 @@ def _offer(session_id: str, child: Child, tries: int) -> Interrupted | None:
     resume = (session.agent_session_id if session else None) or request.resume_session_id
     ended_at = None if end is None else end.at
     return Interrupted(
-        session_id, child.attempt, child.agent, child.directory, resume, ended_at, reason, tries
+        session_id,
+        child.attempt,
+        child.spec.agent,
+        child.spec.directory,
+        resume,
+        ended_at,
+        reason,
+        tries,
     )
 
 

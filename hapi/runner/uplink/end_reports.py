@@ -241,4 +241,6 @@ class EndReports:
 
 def _names(child: Child) -> list[str]:
     """The sessions it was, and the one that it was started to go on with: it may have said so to the hub alone."""
-    return sorted({*child.session_ids, *([child.requested_id] if child.requested_id else [])})
+    return sorted(
+        {*child.session_ids, *([child.spec.requested_id] if child.spec.requested_id else [])}
+    )

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from hapi.runner.workspace.directories import in_words
+from hapi.runner.workspace.directories import describe_error
 from hapi.runner.workspace.roots import WorkspaceRoots
 
 MOST_PATHS, MOST_ENTRIES = 1000, 5000
@@ -23,7 +23,7 @@ def path_exists(roots: WorkspaceRoots, params: object) -> dict[str, Any]:
         path = entry.strip() if isinstance(entry, str) else ""
         if not path or path in exists:
             continue
-        inside = roots.hold(path)
+        inside = roots.contains(path)
         if not inside:
             outside.append(path)
         exists[path] = inside and _is_directory(path)
@@ -37,7 +37,7 @@ def list_directory(roots: WorkspaceRoots, params: object) -> dict[str, Any]:
         return _no("Path is required")
     path = path.strip()
     hidden = isinstance(params, Mapping) and params.get("includeHidden") is True
-    if not roots.hold(path):
+    if not roots.contains(path):
         return _no("Path is outside workspace roots")
     try:
         if not stat.S_ISDIR(os.stat(path).st_mode):
@@ -45,7 +45,7 @@ def list_directory(roots: WorkspaceRoots, params: object) -> dict[str, Any]:
         with os.scandir(path) as scanned:
             entries = list(islice(_entries(roots, path, scanned, hidden), MOST_ENTRIES))
     except (OSError, ValueError) as error:
-        return _no(in_words(error))
+        return _no(describe_error(error))
     entries.sort(
         key=lambda entry: (entry["type"] != "directory", entry["name"].casefold(), entry["name"])
     )
@@ -69,7 +69,7 @@ def _entries(
     for entry in scanned:
         if entry.name.startswith(".") and not hidden:
             continue
-        if entry.is_symlink() and not roots.hold(entry.path):
+        if entry.is_symlink() and not roots.contains(entry.path):
             continue
         name = os.fsencode(entry.name).decode(
             errors="replace"

@@ -30,7 +30,7 @@ def chat_store_status(roots: WorkspaceRoots, params: object) -> dict[str, Any]:
     known = (
         isinstance(home, str)
         and os.path.isabs(home)
-        and (os.path.normpath(home) == own or roots.hold(home))
+        and (os.path.normpath(home) == own or roots.contains(home))
     )
     base = os.path.join(str(home) if known else own, ".cursor")
     if os.path.exists(os.path.join(base, "acp-sessions", chat, "store.db")):

@@ -40,7 +40,7 @@ class WorkspaceRoots:
             kept.setdefault(path, Path(path).resolve())
         return cls(tuple(kept), tuple(kept.values()))
 
-    def hold(self, path: str | Path) -> bool:
+    def contains(self, path: str | Path) -> bool:
         """Whether `path` is inside. A missing path counts by its nearest existing ancestor; one not resolvable is outside."""
         if not self.given:
             return True
@@ -49,13 +49,13 @@ class WorkspaceRoots:
             place == root or root in place.parents for root in self.resolved
         )
 
-    def hold_worktree(self, top: str, path: str) -> bool:
+    def contains_worktree(self, top: str, path: str) -> bool:
         """Whether `path` may be a worktree of the repository at `top`: that is inside, and so is `path`, or it lies beside `top`.
 
         Beside means `<top>-worktrees/<name>` with no symlink on the way: a repository that is a root itself has them there.
         """
         is_beside = os.path.dirname(path) == f"{top}-worktrees" and resolve(path) == Path(path)
-        return self.hold(top) and (is_beside or self.hold(path))
+        return self.contains(top) and (is_beside or self.contains(path))
 
     @contextmanager
     def pinned(self, directory: str, top: str | None = None) -> Iterator[str]:
@@ -69,13 +69,13 @@ class WorkspaceRoots:
         descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             found = os.readlink(f"/proc/self/fd/{descriptor}")
-            if not (self.hold(found) if top is None else self.hold_worktree(top, found)):
+            if not (self.contains(found) if top is None else self.contains_worktree(top, found)):
                 raise OSError("the directory was moved out of the workspace roots")
             yield f"/proc/{os.getpid()}/fd/{descriptor}"
         finally:
             os.close(descriptor)
 
-    def standing(self, path: str | Path) -> bool:
+    def is_mounted(self, path: str | Path) -> bool:
         """Whether a root that holds `path` is there: a root may be unmounted while we run."""
         place = resolve(path)
         if not self.given:

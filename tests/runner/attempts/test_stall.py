@@ -5,7 +5,7 @@ import os
 import pytest
 
 from hapi.protocol.attempt import AttemptReport
-from hapi.runner.attempts.stall import StallThresholds, activity, stuck
+from hapi.runner.attempts.stall import StallThresholds, describe_activity, stall_reason
 from tests.support.runner_stage import Stage
 
 AFTER = StallThresholds(silent=300, approval=600, queued=60)
@@ -37,13 +37,13 @@ def report(**facts):
         ({"turn_since": 5000.0}, 5000.0, 10.0, None),  # the clock was set back: N17
     ],
 )
-def test_what_counts_as_stuck__N17(facts, last_sign, now, expected):
-    assert stuck(report(**facts), last_sign, now, AFTER) == expected
+def test_what_counts_as_a_stall__N17(facts, last_sign, now, expected):
+    assert stall_reason(report(**facts), last_sign, now, AFTER) == expected
 
 
 def test_a_session_that_does_not_report_is_not_judged():
-    assert stuck(None, 0.0, 1e9, AFTER) is None
-    assert activity(None, None) == {"doing": "unknown"}
+    assert stall_reason(None, 0.0, 1e9, AFTER) is None
+    assert describe_activity(None, None) == {"doing": "unknown"}
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_session_that_does_not_report_is_not_judged():
     ],
 )
 def test_what_a_session_does_is_told_with_its_beginning(facts, doing, since):
-    told = activity(report(**facts), None)
+    told = describe_activity(report(**facts), None)
     assert (told["doing"], told.get("since")) == (doing, since)
 
 

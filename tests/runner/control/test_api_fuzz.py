@@ -121,9 +121,9 @@ class World:
             retention=Retention(count=20),
         )
         self.sessions = self.service.sessions
-        self.sessions.spawner._worktrees = self.sessions.children._worktrees = NoWorktrees(
-            SpawnRefused("no repository")
-        )
+        self.sessions.spawner._worktrees = self.sessions.children._worktrees = (
+            self.sessions.spawner.checks._worktrees
+        ) = NoWorktrees(SpawnRefused("no repository"))
         self.sessions.availability._reason = lambda agent: None
         self.service.startService()
         for _ in range(20):

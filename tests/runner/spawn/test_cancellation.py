@@ -7,7 +7,7 @@ from hapi.attempts import attempts
 from hapi.protocol.spawn import Spawned, Worktree, parse_spawn
 from hapi.runner.config.limits import AdmissionLimits
 from hapi.runner.sessions import Sessions
-from hapi.runner.spawn.spawner import STILL_STARTING, STOPPED
+from hapi.runner.spawn.spawner import CANCELLED, STILL_STARTING
 from hapi.runner.storage.counters import Counters
 from hapi.runner.storage.timers import ScheduledCalls
 from tests.support.runner_stage import NoWorktrees, Stage, assert_waiting, result_of
@@ -26,7 +26,7 @@ def stopped(stage, name):
     told = (lambda *_: None, lambda *_: None)
     sessions = Sessions(
         stage.clock,
-        stage.spawner._options,
+        stage.spawner.checks.options,
         stage.processes,
         stage.now,
         lambda *_, **__: None,
@@ -44,7 +44,7 @@ def test_a_start_in_the_queue_is_called_off_by_a_stop__C17(home):
     answer = stage.spawn(existingSessionId="e1")
     assert_waiting(answer)
     assert result_of(stopped(stage, "e1")) == "stopped"
-    assert result_of(answer).message == STOPPED
+    assert result_of(answer).message == CANCELLED
     assert stage.admission.status()["waiting"] == 0
     stage.processes.exit(stage.children.find_all("s1")[0].identity, 0)
     assert len(stage.processes.launched) == 1
@@ -62,7 +62,7 @@ def test_a_start_whose_worktree_is_being_made_is_called_off_and_the_worktree_rem
     stage = Stage(home, worktrees=Slow(TREE))
     answer = stage.spawn(existingSessionId="e1", sessionType="worktree")
     assert result_of(stopped(stage, "e1")) == "stopped"
-    assert result_of(answer).message == STOPPED
+    assert result_of(answer).message == CANCELLED
     stage.worktrees.made_at_last.callback(None)
     assert (stage.processes.launched, stage.worktrees.removed) == ([], [TREE])
     assert attempts(home) == []
@@ -77,7 +77,7 @@ def test_a_start_that_waits_for_the_last_process_to_go_is_called_off__C17_C16(st
     answer = stage.spawn(existingSessionId="e1")
     assert_waiting(answer)
     second = stopped(stage, "e1")
-    assert result_of(answer).message == STOPPED
+    assert result_of(answer).message == CANCELLED
     stage.clock.pump([0.5] * 10)
     assert (result_of(first), result_of(second)) == ("stopped", "stopped")
     assert len(stage.processes.launched) == 1
@@ -88,7 +88,7 @@ def test_a_start_that_was_called_off_does_not_stand_in_the_way_of_the_next__C17(
     stage.started("s1")
     first = stage.spawn(existingSessionId="e1")
     result_of(stopped(stage, "e1"))
-    assert result_of(first).message == STOPPED
+    assert result_of(first).message == CANCELLED
     second = stage.spawn(existingSessionId="e1")
     stage.processes.exit(stage.children.find_all("s1")[0].identity, 0)
     stage.announce(stage.pid, "e1")

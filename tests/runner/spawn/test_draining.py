@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 from hapi.cli.base.errors import CommandError
 from hapi.cli.commands.runner.drain import wait_until_idle
 from hapi.protocol.attempt import AttemptReport
-from hapi.runner.attempts.activity import work_of
+from hapi.runner.attempts.activity import summarize_activity
 from tests.support.runner_stage import Stage, result_of
 
 
@@ -19,7 +19,7 @@ def stage(home):
 def work(stage):
     stage.clock.advance(1)
     stage.reports.refresh(stage.children.live())
-    return work_of(stage.children.live(), 0, True)
+    return summarize_activity(stage.children.live(), 0, True)
 
 
 def test_a_running_turn_is_known_from_the_sessions_report(stage):

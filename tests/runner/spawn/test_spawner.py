@@ -10,7 +10,6 @@ from hapi.process.in_memory import FakeProgram, MemoryProcesses
 from hapi.protocol.attempt import StopOrder
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused, Worktree
 from hapi.runner.control.announcements import Accepted, Rejected
-from hapi.runner.spawn.preparation import Prepared
 from hapi.runner.workspace.roots import WorkspaceRoots
 from tests.support.runner_stage import NoWorktrees, Stage, assert_waiting, result_of
 
@@ -286,14 +285,14 @@ def test_a_symlink_turned_elsewhere_before_the_start_is_refused__D03(home, tmp_p
     (root / "inside").mkdir(parents=True), outside.mkdir()
     (root / "link").symlink_to(root / "inside")
     stage = Stage(home, roots=WorkspaceRoots.parse([str(root)]))
-    child = Prepared.child
+    pinned = WorkspaceRoots.pinned
 
     def turn(self, *args):
         (root / "link").unlink()
         (root / "link").symlink_to(outside)
-        return child(self, *args)
+        return pinned(self, *args)
 
-    monkeypatch.setattr(Prepared, "child", turn)
+    monkeypatch.setattr(WorkspaceRoots, "pinned", turn)
     refused = result_of(stage.spawn(root / "link"))
     assert "moved out of the workspace roots" in refused.message
     assert stage.processes.launched == []

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from hapi.attempts import attempts
 from hapi.protocol.spawn import Spawned, SpawnRefused
-from hapi.runner.attempts.child import LEFT, Child
+from hapi.runner.attempts.child import RUNNER_LEAVES, Child
 from hapi.runner.control.announcements import Accepted, Rejected
 from hapi.runner.storage.disk import SynchronousDisk, ThreadedDisk, disk_for
 from tests.support.runner_stage import Stage, assert_waiting, result_of
@@ -174,8 +174,8 @@ def test_a_start_that_waited_for_the_disk_is_called_off_when_the_runner_leaves__
     home, disk, stage
 ):
     starting = stage.spawn()
-    stage.spawner.closed_reason = LEFT
+    stage.spawner.closed_reason = RUNNER_LEAVES
     disk.go()
-    assert result_of(starting) == SpawnRefused(LEFT)
+    assert result_of(starting) == SpawnRefused(RUNNER_LEAVES)
     assert attempts(home) == []
     assert list(stage.children) == []

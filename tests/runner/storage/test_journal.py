@@ -40,7 +40,7 @@ def keep_journal(stage):
     stage.children.record_event = stage.spawner.record_event = stage.announcements.record_event = (
         journal.record
     )
-    stage.reports.on_ready = lambda child: journal.record("ready", child.ids)
+    stage.record_ready = lambda child: journal.record("ready", child.ids)
 
 
 def test_a_sessions_whole_life_stands_in_the_journal__C19(stage, home):

@@ -10,6 +10,7 @@ from hapi.process import Exit
 from hapi.process.in_memory import FakeProgram
 from hapi.protocol.attempt import StopOrder
 from hapi.protocol.session import BY_SIGNAL
+from hapi.runner.attempts.registry import SessionEnded
 from hapi.runner.uplink.end_reports import Archive, EndReport, EndReports, SendEnd, Skip, decide
 from tests.support.runner_stage import Stage, result_of
 
@@ -95,7 +96,9 @@ class Scene:
             self.starting.__contains__,
             self.stage.clock.seconds,  # the ends of processes in memory are at 0.0
         )
-        self.stage.children.on_ended = self.end_reports.ended
+        self.stage.children.subscribe(
+            SessionEnded, lambda event: self.end_reports.ended(event.child)
+        )
 
     def session(self, **changes):
         child = self.stage.started("s1")
