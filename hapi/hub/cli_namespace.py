@@ -12,10 +12,11 @@ from zope.interface import implementer
 
 from hapi.hub.domain.auth import LoginRateLimit, TokenIssuer
 from hapi.hub.domain.documents import Documents
-from hapi.hub.domain.entities import Machine, Session
+from hapi.hub.domain.entities import HubMachine, HubSession
+from hapi.hub.domain.errors import AccessDenied, NotFound
 from hapi.hub.domain.messages import Messages
 from hapi.hub.domain.presence import Presence
-from hapi.hub.domain.registry import Denied, HubRegistry, NotFound
+from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
 from hapi.net.common.errors import ConnectRefused
 from hapi.net.server.peers import INamespace, Peer
@@ -79,7 +80,7 @@ class CliNamespace:
                 owner = owner or given[name]
                 try:
                     peer.join(find(given[name], caller.namespace).room)
-                except (NotFound, Denied):
+                except (NotFound, AccessDenied):
                     self.log.debug("A socket named {id}, which is not there", id=given[name])
         peer.principal = Principal(caller.namespace, owner)
         self._peers.add(peer)
@@ -113,7 +114,7 @@ class CliNamespace:
                     "id": error.id,
                 }
                 peer.emit("error", problem)
-        except (NotFound, Denied):  # it went while the event waited its turn
+        except (NotFound, AccessDenied):  # it went while the event waited its turn
             if ack is not None:
                 ack({"result": "error", "reason": "not-found"})
         else:
@@ -132,14 +133,14 @@ class CliNamespace:
 
     # --- what an event is about --------------------------------------------------------------------------------------
 
-    def session(self, peer: Peer, given: dict[str, Any], answered: bool = False) -> Session:
-        found: Session = self._found(
+    def session(self, peer: Peer, given: dict[str, Any], answered: bool = False) -> HubSession:
+        found: HubSession = self._found(
             self.registry.session, "session", given.get("sid"), peer, answered
         )
         return found
 
-    def machine(self, peer: Peer, given: dict[str, Any], answered: bool = False) -> Machine:
-        found: Machine = self._found(
+    def machine(self, peer: Peer, given: dict[str, Any], answered: bool = False) -> HubMachine:
+        found: HubMachine = self._found(
             self.registry.machine, "machine", given.get("machineId"), peer, answered
         )
         return found
@@ -155,7 +156,7 @@ class CliNamespace:
             raise Unreachable(
                 scope, name[:MAX_ID_LENGTH], "not-found", f"{scope} not found", answered
             ) from None
-        except Denied:
+        except AccessDenied:
             raise Unreachable(
                 scope, name[:MAX_ID_LENGTH], "access-denied", f"{scope} access denied", answered
             ) from None

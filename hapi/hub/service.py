@@ -16,19 +16,13 @@ from hapi.deferreds import run_step
 from hapi.hub.cli_namespace import CliNamespace
 from hapi.hub.domain.auth import TokenIssuer
 from hapi.hub.domain.presence import SWEEP_INTERVAL
-from hapi.hub.http.site import (
-    LOOPBACK_NAMES,
-    HostPolicy,
-    HubChannel,
-    HubSite,
-    RootResource,
-    host_name,
-)
+from hapi.hub.http.site import LOOPBACK_NAMES, HostPolicy, RootResource, host_name, hub_site
 from hapi.hub.http.static import PageResource
 from hapi.hub.hub import Hub
 from hapi.hub.options import HubOptions, base_token, signing_secret
 from hapi.hub.store.interface import StoreRefused
 from hapi.hub.store.sqlite import SqliteStore
+from hapi.net.server.site import LimitedSite
 from hapi.net.server.socket_server import SocketServer
 from hapi.one_shot import OneShotObserver
 
@@ -91,8 +85,7 @@ class HubService(Service):
                 self.server.resource,
                 PageResource(options.web_root),
             )
-            site = self._site = HubSite(root, self._reactor)
-            site.protocol = HubChannel  # type: ignore[assignment]
+            site = self._site = hub_site(root, self._reactor)
             self._load()
             self._port = self._listen(site)
         except BaseException:
@@ -118,7 +111,7 @@ class HubService(Service):
         )
         return self.server
 
-    def _listen(self, site: HubSite) -> Any:
+    def _listen(self, site: LimitedSite) -> Any:
         host, port = self.options.host, self.options.port
         try:
             return self._reactor.listenTCP(
@@ -197,7 +190,7 @@ class HubService(Service):
                 self._reactor, 1.0, "Ending event streams", self._let_listeners_go, self.log
             )
             await run_step(self._reactor, 2.0, "Closing sockets", self.server.stop, self.log)
-            self._site.hang_up()
+            self._site.close_connections()
             self.hub.notifications.stop()
         if self._store is not None:
             self._store.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -10,8 +11,8 @@ from msgspec import Meta, Struct
 
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused, SpawnResult
 
-DEPTH = 64  # levels of nesting; more is refused before anybody walks through it
-PID_LIMIT = 1 << 22  # Linux, PID_MAX_LIMIT
+MAX_DEPTH = 64  # levels of nesting; more is refused before anybody walks through it
+MAX_PID = 1 << 22  # Linux, PID_MAX_LIMIT
 
 StopStatus = Literal["stopped", "already_gone", "still_alive"]
 
@@ -30,11 +31,7 @@ class SessionStarted(Struct, frozen=True, rename="camel"):
         claimed = (self.metadata or {}).get("hostPid")
         if claimed is None or (claimed == 0 and not isinstance(claimed, bool)):
             return None
-        if (
-            isinstance(claimed, bool)
-            or not isinstance(claimed, int)
-            or not 1 < claimed <= PID_LIMIT
-        ):
+        if isinstance(claimed, bool) or not isinstance(claimed, int) or not 1 < claimed <= MAX_PID:
             raise ValueError("metadata.hostPid is no process id")
         return claimed
 
@@ -70,7 +67,7 @@ class ListedSession(Struct, frozen=True, rename="camel", omit_defaults=True):
 STARTED_BY_USER = "hapi directly - likely by user from terminal"  # npm's words for a session nobody but its user started
 
 
-class Malformed(ValueError):
+class MalformedRequest(ValueError):
     """A request that cannot be read; becomes a 400 with npm's error body."""
 
     def __init__(self, message: str, code: str = "FST_ERR_VALIDATION") -> None:
@@ -79,10 +76,10 @@ class Malformed(ValueError):
 
 
 def read_object(body: bytes, has_type: bool) -> dict[str, Any]:
-    """The JSON object of a request; {} for a request without body and without Content-Type. Raises Malformed."""
+    """The JSON object of a request; {} for a request without body and without Content-Type. Raises MalformedRequest."""
     if not body:
         if has_type:
-            raise Malformed(
+            raise MalformedRequest(
                 "Body cannot be empty when content-type is set to 'application/json'",
                 "FST_ERR_CTP_EMPTY_JSON_BODY",
             )
@@ -91,17 +88,17 @@ def read_object(body: bytes, has_type: bool) -> dict[str, Any]:
         found = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         message = "Body is not valid JSON but content-type is set to 'application/json'"
-        raise Malformed(message, "FST_ERR_CTP_INVALID_JSON_BODY") from error
+        raise MalformedRequest(message, "FST_ERR_CTP_INVALID_JSON_BODY") from error
     if not isinstance(found, dict):
-        raise Malformed("body must be a JSON object")
-    if not _shallow(found):
-        raise Malformed(f"body is nested deeper than {DEPTH} levels")
+        raise MalformedRequest("body must be a JSON object")
+    if not _is_shallow(found):
+        raise MalformedRequest(f"body is nested deeper than {MAX_DEPTH} levels")
     return found
 
 
-def _shallow(value: object) -> bool:
+def _is_shallow(value: object) -> bool:
     level = [value]
-    for _ in range(DEPTH):
+    for _ in range(MAX_DEPTH):
         level = [
             inner
             for outer in level
@@ -123,10 +120,11 @@ def hub_connection_problem(status: Mapping[str, Any]) -> str | None:
     return None if hub.get("phase") == "connected" else f"registered, connection lost: {reason}"
 
 
-def error_body(status: int, error: str, message: str, code: str | None = None) -> dict[str, Any]:
-    """An error as npm's server words it; clients look at the status only."""
+def error_body(status: int, message: str, code: str | None = None) -> dict[str, Any]:
+    """An error in the form of npm's server; clients read the status only."""
     head: dict[str, Any] = {"statusCode": status}
-    return head | ({"code": code} if code else {}) | {"error": error, "message": message}
+    phrase = HTTPStatus(status).phrase
+    return head | ({"code": code} if code else {}) | {"error": phrase, "message": message}
 
 
 def not_found(method: str, path: str) -> dict[str, Any]:

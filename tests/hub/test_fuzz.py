@@ -19,11 +19,10 @@ from twisted.web.resource import Resource
 from hapi.hub.cli_namespace import EVENTS
 from hapi.hub.http.site import HostPolicy, RootResource
 from hapi.hub.http.static import PageResource
-from hapi.hub.hub import ROUTES
 from hapi.net.common.errors import ConnectRefused
 from hapi.net.server.site import LimitedSite
 from tests.support.garbage import Garbage, inputs
-from tests.support.hub_stage import TOKEN, MemoryPeer, Stage
+from tests.support.hub_stage import ROUTES, TOKEN, MemoryPeer, Stage
 
 METADATA = {
     "path": "/home/dev/project",

@@ -11,8 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hapi.hub.cli_namespace import EVENTS
-from hapi.hub.hub import ROUTES
-from tests.support.hub_stage import Stage
+from tests.support.hub_stage import ROUTES, Stage
 
 QUIET = settings(
     max_examples=60,

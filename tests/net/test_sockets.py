@@ -353,7 +353,7 @@ async def test_a_good_certificate_is_a_connection_like_another__N16(secured, rea
 
 @pytest_twisted.ensureDeferred
 async def test_https_to_a_port_without_tls_is_said(hub, reactor):
-    hub.port.factory.head_seconds = 0.2  # for which the other side waits for a line
+    hub.port.factory.head_timeout = 0.2  # for which the other side waits for a line
     link = HubLink(reactor, HubAccess(hub.url.replace("http", "https"), "good"), {}, RpcTable("m1"))
     link.startService()
     while link.status.failures == 0:

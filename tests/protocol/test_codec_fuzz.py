@@ -22,7 +22,7 @@ from hapi.protocol.channel import (
     Send,
     ServerChannel,
 )
-from hapi.protocol.control import Malformed as MalformedBody
+from hapi.protocol.control import MalformedRequest as MalformedBody
 from hapi.protocol.control import SessionStarted, read_object
 from hapi.protocol.engineio import MESSAGE, Handshake, Malformed, refusal
 from hapi.protocol.rpc import read_answer, read_request

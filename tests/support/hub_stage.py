@@ -4,9 +4,10 @@ network."""
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 from treq.testing import StubTreq
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
@@ -331,3 +332,24 @@ class Stage:
 
     def sweep(self) -> None:
         result_of(Deferred.fromCoroutine(self.hub.presence.sweep()))
+
+
+@frozen
+class Route:
+    method: str
+    path: str  # as werkzeug writes it: /api/sessions/<session_id>
+
+
+def routes() -> list[Route]:
+    """All routes of the REST API; a route of several paths counts once for each."""
+    found = []
+    for rule in Stage().hub.routes.iter_rules():
+        choice = re.search(r"<any\((.*)\):path>", rule.rule)
+        names = [name.strip('"') for name in choice[1].split(",")] if choice else [""]
+        for name in names:
+            path = rule.rule.replace(choice[0], name) if choice else rule.rule
+            found += [Route(method, path) for method in rule.methods if method != "HEAD"]
+    return found
+
+
+ROUTES = routes()

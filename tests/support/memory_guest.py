@@ -112,7 +112,7 @@ class Place:
 
     def __attrs_post_init__(self):
         self.server = SocketServer(
-            self.clock, {"/cli": self.desk, "/terminal": self.terminal}, backlog=10_000
+            self.clock, {"/cli": self.desk, "/terminal": self.terminal}, max_backlog=10_000
         )
 
     def guest(self, joined: bool = True) -> Guest:

@@ -8,19 +8,16 @@ from typing import Any
 from attrs import define, evolve, field
 from twisted.logger import Logger
 
-from hapi.hub.domain.entities import Machine, Session
-from hapi.hub.domain.registry import Denied, HubRegistry
+from hapi.hub.domain.entities import HubMachine, HubSession
+from hapi.hub.domain.errors import AccessDenied, ConcurrentChange
+from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.domain.views import machine_view
 from hapi.hub.store.interface import IdTaken
-from hapi.hub.store.rows import MachineRow, SessionRow, VersionMismatch, Written
+from hapi.hub.store.rows import MachineRow, VersionMismatch, Written
 from hapi.protocol.hub import RegisterMachine, agent_session_id, merged_metadata, public_metadata
 
-TRIES = 5  # of a write by the hub that meets a newer version
+MAX_ATTEMPTS = 5  # of a write by the hub that meets newer versions
 ADVERTISED = ("capabilities", "supervisedRestart", "startedCliMtimeMs", "installedCliMtimeMs")
-
-
-class Concurrent(Exception):
-    """The document changed again and again while we tried to write it."""
 
 
 def version_of(event: dict[str, Any]) -> int | None:
@@ -35,15 +32,15 @@ def version_of(event: dict[str, Any]) -> int | None:
 @define(eq=False)
 class Documents:
     registry: HubRegistry
-    on_agent_id: list[Callable[[Session], Awaitable[None]]] = field(factory=list)
-    on_state: list[Callable[[Session], None]] = field(factory=list)
+    on_agent_id: list[Callable[[HubSession], Awaitable[None]]] = field(factory=list)
+    on_state: list[Callable[[HubSession], None]] = field(factory=list)
 
     log = Logger()
 
     # --- written by session processes --------------------------------------------------------------------------------
 
     async def update_metadata(
-        self, session: Session, event: dict[str, Any], sender: Any
+        self, session: HubSession, event: dict[str, Any], sender: Any
     ) -> dict[str, Any]:
         """The answer to `update-metadata`."""
         expected, value = version_of(event), event.get("metadata")
@@ -54,7 +51,7 @@ class Documents:
         )
 
     async def _update_metadata(
-        self, session: Session, expected: int, value: dict[str, Any], sender: Any
+        self, session: HubSession, expected: int, value: dict[str, Any], sender: Any
     ) -> dict[str, Any]:
         registry, now = self.registry, self.registry.now()
         before = agent_session_id(session.metadata)
@@ -72,9 +69,9 @@ class Documents:
             "metadata": {"version": version, "value": stored},
             "agentState": None,
         }
-        registry.update(session.room, body, without=sender)
+        registry.emit_update(session.room, body, without=sender)
         shown = {"version": version, "value": public_metadata(stored)}
-        registry.patch(session, metadata=shown, updatedAt=now)
+        registry.publish_patch(session, metadata=shown, updatedAt=now)
         found = agent_session_id(stored)
         if found is not None and found != before:
             for call in self.on_agent_id:
@@ -82,7 +79,7 @@ class Documents:
         return {"result": "success", "version": version, "metadata": stored}
 
     async def update_state(
-        self, session: Session, event: dict[str, Any], sender: Any
+        self, session: HubSession, event: dict[str, Any], sender: Any
     ) -> dict[str, Any]:
         """The answer to `update-state`."""
         expected, value = version_of(event), event.get("agentState")
@@ -97,7 +94,7 @@ class Documents:
         )
 
     async def _update_state(
-        self, session: Session, expected: int, value: Any, sender: Any
+        self, session: HubSession, expected: int, value: Any, sender: Any
     ) -> dict[str, Any]:
         registry, now = self.registry, self.registry.now()
         outcome = await registry.store.write_agent_state(
@@ -108,12 +105,12 @@ class Documents:
         if isinstance(outcome, VersionMismatch):
             return {"result": "version-mismatch", "version": version, "agentState": stored}
         document = {"version": version, "value": stored}
-        registry.update(
+        registry.emit_update(
             session.room,
             {"t": "update-session", "sid": session.id, "metadata": None, "agentState": document},
             sender,
         )
-        registry.patch(session, agentState=document, updatedAt=now)
+        registry.publish_patch(session, agentState=document, updatedAt=now)
         for call in self.on_state:
             call(session)
         return {"result": "success", "version": version, "agentState": stored}
@@ -122,17 +119,30 @@ class Documents:
 
     async def rewrite(
         self,
-        session: Session,
+        session: HubSession,
         change: Callable[[dict[str, Any]], dict[str, Any]],
-        told: bool = True,
         columns: dict[str, Any] | None = None,
         counted: bool = True,
-    ) -> SessionRow:
-        """Change the metadata on behalf of a person. Against a newer version it reads again and retries, 5 times in all.
+    ) -> None:
+        """Change the metadata on behalf of a person, after all earlier work on the session.
 
-        Called in the session's lane. Raises Concurrent.
+        `columns` are set by the same write; `counted`: the write increments `seq`.
+        Raises ConcurrentChange, NotFound.
         """
-        for _ in range(TRIES):
+        await self.registry.serialized(
+            session, lambda: self.rewrite_locked(session, change, columns, counted)
+        )
+
+    async def rewrite_locked(
+        self,
+        session: HubSession,
+        change: Callable[[dict[str, Any]], dict[str, Any]],
+        columns: dict[str, Any] | None = None,
+        counted: bool = True,
+    ) -> None:
+        """`rewrite` for callers that hold the session's lock. A newer version is read and
+        the change applied again, MAX_ATTEMPTS times in all. Raises ConcurrentChange."""
+        for _ in range(MAX_ATTEMPTS):
             value = change(dict(session.metadata))
             changes = {"seq": session.row.seq + counted, **(columns or {})}
             outcome = await self.registry.store.write_metadata(
@@ -140,18 +150,26 @@ class Documents:
             )
             session.row = outcome.row
             if isinstance(outcome, Written):
-                if told:
-                    self.registry.publish_session(session)
-                return outcome.row
-        raise Concurrent("Session was modified concurrently. Please try again.")
+                self.registry.publish_session(session)
+                return
+        raise ConcurrentChange("Session was modified concurrently. Please try again.")
+
+    async def change_setting(self, session: HubSession, column: str, name: str, value: Any) -> None:
+        """Store a setting that the session process has applied, and publish it as `name`."""
+
+        async def change() -> None:
+            session.row = await self.registry.store.change_session(session.id, {column: value})
+            self.registry.publish_patch(session, **{name: value})
+
+        await self.registry.serialized(session, change)
 
     # --- machines ----------------------------------------------------------------------------------------------------
 
-    async def register(self, namespace: str, request: RegisterMachine) -> Machine:
-        """Create or load a machine. Raises Denied when the id belongs to another namespace, or to a session."""
+    async def register(self, namespace: str, request: RegisterMachine) -> HubMachine:
+        """Create or load a machine. Raises AccessDenied when the id belongs to another namespace, or to a session."""
         registry, now = self.registry, self.registry.now()
         if request.id in registry.sessions:  # methods are told apart by the id alone
-            raise Denied
+            raise AccessDenied("Machine access denied")
         if request.id not in registry.machines:
             row = MachineRow(
                 request.id,
@@ -167,11 +185,11 @@ class Documents:
             except IdTaken:
                 pass  # made while we waited
             else:
-                machine = registry.machines.setdefault(row.id, Machine(row, active_at=now))
+                machine = registry.machines.setdefault(row.id, HubMachine(row, active_at=now))
                 registry.publish_machine(machine, machine_view(machine))
                 return machine
         machine = registry.machine(request.id, namespace)
-        for _ in range(TRIES):
+        for _ in range(MAX_ATTEMPTS):
             wanted = merged_registration(machine.row, request, now)
             if wanted == machine.row:
                 return machine
@@ -180,10 +198,10 @@ class Documents:
             if isinstance(outcome, Written):
                 registry.publish_machine(machine, machine_view(machine))
                 return machine
-        raise Concurrent("Machine was modified concurrently. Please try again.")
+        raise ConcurrentChange("Machine was modified concurrently. Please try again.")
 
     async def update_machine(
-        self, machine: Machine, event: dict[str, Any], name: str, sender: Any
+        self, machine: HubMachine, event: dict[str, Any], name: str, sender: Any
     ) -> dict[str, Any]:
         """The answer to `machine-update-metadata` and `machine-update-state`; `name`: `metadata` or `runnerState`."""
         registry, now, expected, value = (
@@ -224,13 +242,13 @@ class Documents:
             "runnerState": None,
             name: document,
         }
-        registry.update(machine.room, body, without=sender)
+        registry.emit_update(machine.room, body, without=sender)
         registry.publish_machine(machine, machine_view(machine))
         return {"result": "success", "version": version, name: stored}
 
-    async def name_machine(self, machine: Machine, name: str) -> None:
+    async def name_machine(self, machine: HubMachine, name: str) -> None:
         """Give the machine a name people chose; "" takes it away. Raises Concurrent."""
-        for _ in range(TRIES):
+        for _ in range(MAX_ATTEMPTS):
             row = machine.row
             metadata = dict(row.metadata) if isinstance(row.metadata, dict) else {}
             metadata.pop("displayName", None)
@@ -248,7 +266,7 @@ class Documents:
             if isinstance(outcome, Written):
                 self.registry.publish_machine(machine, machine_view(machine))
                 return
-        raise Concurrent("Machine was modified concurrently. Please try again.")
+        raise ConcurrentChange("Machine was modified concurrently. Please try again.")
 
 
 def merged_registration(row: MachineRow, request: RegisterMachine, now: int) -> MachineRow:

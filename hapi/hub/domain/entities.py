@@ -27,8 +27,22 @@ def admissible(time: object, now: int) -> int | None:
     return int(time) if time < now else now
 
 
+@define
+class HubSettings:
+    """What the owner may change while the hub runs."""
+
+    session_summary_contract: bool = False
+    session_summary_in_chat: bool = False
+
+    def view(self) -> dict[str, bool]:
+        return {
+            "sessionSummaryContract": self.session_summary_contract,
+            "sessionSummaryInChat": self.session_summary_in_chat,
+        }
+
+
 @define(eq=False)
-class Session:
+class HubSession:
     row: SessionRow
     active: bool = False
     active_at: int = 0  # ms
@@ -98,7 +112,7 @@ class Session:
 
 
 @define(eq=False)
-class Machine:
+class HubMachine:
     row: MachineRow
     active: bool = False
     active_at: int = 0

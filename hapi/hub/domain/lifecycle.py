@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from hapi.hub.domain.documents import Concurrent, Documents
-from hapi.hub.domain.entities import Machine, Session
+from hapi.hub.domain.documents import Documents
+from hapi.hub.domain.entities import HubMachine, HubSession
+from hapi.hub.domain.errors import (
+    CallFailed,
+    ConcurrentChange,
+    Conflict,
+    NotFound,
+    OperationFailed,
+    TargetMissing,
+    Unavailable,
+    Unprocessable,
+)
 from hapi.hub.domain.merge import merged_row
 from hapi.hub.domain.presence import Presence
-from hapi.hub.domain.registry import HubRegistry, NotFound
-from hapi.hub.domain.rpc import CallFailed, TargetMissing
+from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.domain.spawn import RESUMED_SETTINGS, request_spawn, spawn_request
 from hapi.hub.store.interface import IdTaken, TagTaken
 from hapi.hub.store.rows import SessionRow
@@ -31,19 +41,12 @@ ARCHIVED_UNREACHABLE = "Archived from hub (CLI unreachable)"
 ARCHIVE_KEYS = ("lifecycleState", "lifecycleStateSince", "archivedBy", "archiveReason")
 
 
-class Refusal(Exception):
-    """It cannot be done: HTTP status, the text for people, the code for programs."""
-
-    def __init__(self, status: int, reason: str, code: str | None = None, **more: Any) -> None:
-        super().__init__(reason)
-        self.status, self.reason, self.code, self.more = status, reason, code, more
-
-
 @define(eq=False)
 class Lifecycle:
     registry: HubRegistry
     documents: Documents
     presence: Presence
+    on_removed: list[Callable[[str], None]] = field(factory=list)  # called with the session's id
     _resuming: dict[str, str | None] = field(
         factory=dict
     )  # session → the machine that was asked to start it
@@ -52,13 +55,13 @@ class Lifecycle:
 
     # --- create ------------------------------------------------------------------------------------------------------
 
-    async def create(self, namespace: str, request: CreateSession) -> Session:
+    async def create(self, namespace: str, request: CreateSession) -> HubSession:
         """The session of this tag; a known tag answers the old row, unchanged. Raises Refusal, Denied."""
         registry, now = self.registry, self.registry.now()
         if request.machine is not None:
             await self.documents.register(namespace, request.machine)
         if request.id in registry.machines:  # methods are told apart by the id alone
-            raise Refusal(409, "Session id is already bound to a machine")
+            raise Conflict("Session id is already bound to a machine")
         row = SessionRow(
             request.id or str(uuid.uuid4()),
             namespace,
@@ -75,12 +78,12 @@ class Lifecycle:
         try:
             row, new = await registry.store.create_session(row, any_id=request.id is None)
         except TagTaken as error:
-            raise Refusal(409, "Session tag is already bound to a different id") from error
+            raise Conflict("Session tag is already bound to a different id") from error
         except IdTaken as error:
-            raise Refusal(409, "Session id is already bound to a different session") from error
+            raise Conflict("Session id is already bound to a different session") from error
         session = registry.sessions.get(row.id)
         if session is None:
-            session = registry.sessions[row.id] = Session(row, active_at=row.active_at)
+            session = registry.sessions[row.id] = HubSession(row, active_at=row.active_at)
         if new:
             registry.publish_session(session, "session-added")
         if (
@@ -91,14 +94,14 @@ class Lifecycle:
 
     # --- archive -----------------------------------------------------------------------------------------------------
 
-    async def archive(self, session: Session) -> dict[str, Any]:
+    async def archive(self, session: HubSession) -> dict[str, Any]:
         """End the session. Raises Refusal 409, CallFailed when its process does not answer, Concurrent."""
         state = session.metadata.get("lifecycleState")
         starting = session.id in self._resuming
         if not session.active and state == "archived" and not starting:
             return {"ok": True, "alreadyArchived": True}
         if not session.active and state != "running" and not starting:
-            raise Refusal(409, "Session is inactive")
+            raise Conflict("Session is inactive")
         try:
             await self.registry.rpc.call(session.id, "killSession")
         except TargetMissing:
@@ -112,7 +115,7 @@ class Lifecycle:
             await self.registry.serialized(session, lambda: self.presence.end(session, None))
         return {"ok": True}
 
-    async def _stop_at_machine(self, session: Session) -> None:
+    async def _stop_at_machine(self, session: HubSession) -> None:
         """Its process may be on its way, and would call the session running again: its runner is asked to end it (C17)."""
         machine = self._resuming.get(session.id) or session.public_metadata.get("machineId")
         if not isinstance(machine, str) or not self.registry.owns(session.namespace, machine):
@@ -135,7 +138,7 @@ class Lifecycle:
                 reason=str(error),
             )
 
-    async def _archive_by_hub(self, session: Session) -> None:
+    async def _archive_by_hub(self, session: HubSession) -> None:
         """The process cannot be reached: write what it would have written. A reason that is there already stands."""
         now = self.registry.now()
 
@@ -146,31 +149,33 @@ class Lifecycle:
             return {**metadata, **stamp, "archiveReason": ARCHIVED_UNREACHABLE}
 
         if session.metadata.get("lifecycleState") != "archived":
-            await self.documents.rewrite(session, archived)
+            await self.documents.rewrite_locked(session, archived)
         await self.presence.end(session, None)
 
     # --- delete ------------------------------------------------------------------------------------------------------
 
-    async def delete(self, session: Session) -> None:
+    async def delete(self, session: HubSession) -> None:
         """Raises Refusal 409 while it is active."""
 
         async def delete() -> None:
             if session.active:
-                raise Refusal(409, "Cannot delete active session. Archive it first.")
+                raise Conflict("Cannot delete active session. Archive it first.")
             await self.registry.store.delete_session(session.id)
             self._removed(session)
 
         await self.registry.serialized(session, delete)
 
-    def _removed(self, session: Session) -> None:
+    def _removed(self, session: HubSession) -> None:
         self.registry.sessions.pop(session.id, None)
+        for call in self.on_removed:
+            call(session.id)
         self.registry.publish(session, "session-removed")
 
     # --- reopen and resume -------------------------------------------------------------------------------------------
 
     async def resume(
-        self, session: Session, mode: str | None = None, reopen: bool = False
-    ) -> tuple[Session, bool]:
+        self, session: HubSession, mode: str | None = None, reopen: bool = False
+    ) -> tuple[HubSession, bool]:
         """Bring the session back to life: the session that lives now (perhaps another row), and whether it had to be started.
 
         Raises Refusal. When nothing comes of it, archive fields are as before.
@@ -178,47 +183,44 @@ class Lifecycle:
         if session.active:
             return session, False
         if session.id in self._resuming:
-            raise Refusal(409, "Session is being resumed already", "resume_in_progress")
+            raise Conflict("Session is being resumed already", "resume_in_progress")
         self._resuming[session.id] = None
         try:
             machine = None if reopen else self._find_machine(session)
             before = {key: session.metadata[key] for key in ARCHIVE_KEYS if key in session.metadata}
             cleared = reopen and session.metadata.get("lifecycleState") == "archived"
             if cleared:
-                await self._rewrite_serialized(session, self._without_archive)
+                await self.documents.rewrite(session, self._without_archive)
             try:
                 machine = machine or self._find_machine(session)
                 self._resuming[session.id] = machine.id
                 alive = await self._start(session, machine, mode)
             except Exception:
                 if cleared and not session.active and session.id in self.registry.sessions:
-                    await self._rewrite_serialized(
+                    await self.documents.rewrite(
                         session, lambda metadata: _with_archive_restored(metadata, before)
                     )
                 raise
             return alive, True
-        except Concurrent as error:
-            raise Refusal(409, str(error), "metadata_conflict") from error
+        except ConcurrentChange as error:
+            raise Conflict(str(error), "metadata_conflict") from error
         finally:
             self._resuming.pop(session.id, None)
-
-    async def _rewrite_serialized(self, session: Session, change: Any) -> None:
-        await self.registry.serialized(session, lambda: self.documents.rewrite(session, change))
 
     def _without_archive(self, metadata: dict[str, Any]) -> dict[str, Any]:
         return {**_without_archive_fields(metadata), "lifecycleStateSince": self.registry.now()}
 
-    def _find_machine(self, session: Session) -> Machine:
+    def _find_machine(self, session: HubSession) -> HubMachine:
         """The machine to resume it on. Raises Refusal when it cannot be resumed."""
         if not session.public_metadata.get("path"):
-            raise Refusal(409, "Session metadata missing path", "resume_unavailable")
+            raise Conflict("Session metadata missing path", "resume_unavailable")
         agent_id = agent_session_id(session.metadata)
         if agent_id is None and session.flavor == "cursor":
-            raise Refusal(
-                422, "Session cannot be resumed", "resume_unavailable", missing=["cursorSessionId"]
+            raise Unprocessable(
+                "Session cannot be resumed", "resume_unavailable", missing=["cursorSessionId"]
             )
         if agent_id is None and session.row.has_content:
-            raise Refusal(409, "Resume session ID unavailable", "resume_unavailable")
+            raise Conflict("Resume session ID unavailable", "resume_unavailable")
         online = [
             machine
             for machine in self.registry.machines.values()
@@ -231,9 +233,11 @@ class Lifecycle:
         for machine in online:
             if isinstance(machine.row.metadata, dict) and machine.row.metadata.get("host") == host:
                 return machine
-        raise Refusal(503, "No machine online", "no_machine_online")
+        raise Unavailable("No machine online", "no_machine_online")
 
-    async def _start(self, session: Session, machine: Machine, mode: str | None) -> Session:
+    async def _start(
+        self, session: HubSession, machine: HubMachine, mode: str | None
+    ) -> HubSession:
         known = session.flavor in FLAVORS or session.flavor in machine.flavors
         wanted: dict[str, Any] = {
             "directory": session.public_metadata["path"],
@@ -250,15 +254,15 @@ class Lifecycle:
         request = spawn_request(wanted, agent_session_id(session.metadata), session.id)
         result = await request_spawn(self.registry.rpc, machine, request)
         if result["type"] != "success":
-            raise Refusal(500, result["message"], "resume_failed")
+            raise OperationFailed(result["message"], "resume_failed")
         alive = await self._when_active(result["sessionId"], session)
         if alive is None:
-            raise Refusal(500, "Session failed to become active", "resume_failed")
+            raise OperationFailed("Session failed to become active", "resume_failed")
         if alive is not session and session.id in self.registry.sessions:
             await self.merge(session, alive)
         return alive
 
-    async def _when_active(self, session_id: str, request: Session) -> Session | None:
+    async def _when_active(self, session_id: str, request: HubSession) -> HubSession | None:
         clock = self.registry.clock
         deadline = clock.seconds() + ACTIVE_TIMEOUT
         while True:
@@ -278,11 +282,11 @@ class Lifecycle:
 
     # --- merge -------------------------------------------------------------------------------------------------------
 
-    async def merge(self, old: Session, new: Session) -> None:
+    async def merge(self, old: HubSession, new: HubSession) -> None:
         """Move what `old` holds into `new` and delete `old`."""
         await self.registry.serialized(new, lambda: self._merge(old, new))
 
-    async def _merge(self, old: Session, new: Session) -> None:
+    async def _merge(self, old: HubSession, new: HubSession) -> None:
         async def merge() -> None:
             row = merged_row(old.row, new.row, self.registry.now())
             new.row = await self.registry.store.merge_session(old.id, new.id, row)
@@ -293,7 +297,7 @@ class Lifecycle:
 
         await self.registry.serialized(old, merge)
 
-    async def merge_duplicates(self, session: Session) -> None:
+    async def merge_duplicates(self, session: HubSession) -> None:
         """An active row took an agent session id that an inactive one of its namespace has: they are one session.
 
         Called in the lane of `session`.
@@ -301,7 +305,7 @@ class Lifecycle:
         agent_id = agent_session_id(session.metadata)
         if agent_id is None or not session.active or session.flavor == "kimi":
             return
-        for other in self.registry.of(session.namespace):
+        for other in self.registry.sessions_of(session.namespace):
             same = other.flavor == session.flavor and agent_session_id(other.metadata) == agent_id
             if (
                 same
@@ -314,7 +318,7 @@ class Lifecycle:
                 except NotFound:
                     continue
 
-    async def pin(self, session: Session, mode: str) -> None:
+    async def pin(self, session: HubSession, mode: str) -> None:
         changes = {"pinned": mode == "project", "global_pinned": mode == "global"}
 
         async def pin() -> None:

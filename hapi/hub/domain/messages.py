@@ -10,7 +10,7 @@ from attrs import define, evolve, field, frozen
 from twisted.logger import Logger
 
 from hapi.hub.domain import content as contents
-from hapi.hub.domain.entities import THINKING_GRACE, Session
+from hapi.hub.domain.entities import THINKING_GRACE, HubSession
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.domain.views import delivery_view, message_view, new_message_update
 from hapi.hub.store.rows import INDETERMINATE, QUEUED, MessageRow
@@ -45,14 +45,14 @@ class RetryResult:
 @define(eq=False)
 class Messages:
     registry: HubRegistry
-    on_ready: list[Callable[[Session], None]] = field(factory=list)
+    on_ready: list[Callable[[HubSession], None]] = field(factory=list)
     _last_due_check: int | None = None  # ms until which due prompts were announced
 
     log = Logger()
 
     # --- from session processes --------------------------------------------------------------------------------------
 
-    async def receive(self, session: Session, event: dict[str, Any], sender: Any) -> None:
+    async def receive(self, session: HubSession, event: dict[str, Any], sender: Any) -> None:
         """Keep what a process says, and tell everybody else."""
         local_id = event.get("localId")
         named = (
@@ -68,7 +68,7 @@ class Messages:
         )
 
     async def _receive(
-        self, session: Session, event: dict[str, Any], local_id: str | None, sender: Any
+        self, session: HubSession, event: dict[str, Any], local_id: str | None, sender: Any
     ) -> None:
         registry, now = self.registry, self.registry.now()
         content = contents.content_of(event.get("message"))
@@ -88,7 +88,7 @@ class Messages:
             return
         registry.apply_changes(session, added.session)
         if by_person:
-            registry.patch(session, updatedAt=session.row.updated_at)
+            registry.publish_patch(session, updatedAt=session.row.updated_at)
         if first and session.row.has_content:
             registry.publish_session(session)
         registry.publish(session, "message-received", message=message_view(added.message))
@@ -105,18 +105,18 @@ class Messages:
             session.row = await registry.store.change_session(
                 session.id, {"todos": todos, "todos_updated_at": now}
             )
-            registry.patch(session, todos={"version": now, "value": todos})
+            registry.publish_patch(session, todos={"version": now, "value": todos})
         if contents.is_ready(content):
             for call in self.on_ready:
                 call(session)
 
     # --- from people -------------------------------------------------------------------------------------------------
 
-    async def post(self, session: Session, posted: PostMessage) -> MessageRow:
+    async def post(self, session: HubSession, posted: PostMessage) -> MessageRow:
         """Keep a prompt and deliver it, unless it is scheduled. A known local id is only delivered again."""
         return await self.registry.serialized(session, lambda: self._post(session, posted))
 
-    async def _post(self, session: Session, posted: PostMessage) -> MessageRow:
+    async def _post(self, session: HubSession, posted: PostMessage) -> MessageRow:
         registry, now = self.registry, self.registry.now()
         steers = session.flavor in STEERED or session.metadata.get("cursorSessionProtocol") == "acp"
         mode = posted.delivery_mode if steers else "queue"
@@ -140,7 +140,7 @@ class Messages:
                 self._deliver(session, message)
             return message
         registry.apply_changes(session, added.session)
-        registry.patch(session, updatedAt=session.row.updated_at)
+        registry.publish_patch(session, updatedAt=session.row.updated_at)
         if first:
             registry.publish_session(session)
         registry.publish(session, "message-received", message=message_view(message))
@@ -155,7 +155,7 @@ class Messages:
                     now,
                     message.created_at,
                 )
-            registry.patch(
+            registry.publish_patch(
                 session,
                 thinking=True,
                 activeTurnStartedAt=session.turn_started_at,
@@ -165,10 +165,10 @@ class Messages:
 
     # --- delivery ----------------------------------------------------------------------------------------------------
 
-    def _deliver(self, session: Session, message: MessageRow) -> None:
+    def _deliver(self, session: HubSession, message: MessageRow) -> None:
         self.registry.rooms.emit(session.room, "update", new_message_update(message))
 
-    async def redeliver(self, session: Session) -> None:
+    async def redeliver(self, session: HubSession) -> None:
         """Send again every immediate prompt that waits; scheduled ones come with the tick."""
         queued = await self.registry.store.queued(session.id, 0)
         session.has_queue = bool(queued)
@@ -190,7 +190,7 @@ class Messages:
                 self._deliver(session, message)
 
     async def consumed(
-        self, session: Session, local_ids: list[str], clears_grace: bool, steered: bool
+        self, session: HubSession, local_ids: list[str], clears_grace: bool, steered: bool
     ) -> None:
         """The process took these prompts."""
         await self.registry.serialized(
@@ -198,21 +198,21 @@ class Messages:
         )
 
     async def _consumed(
-        self, session: Session, local_ids: list[str], clears_grace: bool, steered: bool
+        self, session: HubSession, local_ids: list[str], clears_grace: bool, steered: bool
     ) -> None:
         registry, now = self.registry, self.registry.now()
         taken = await registry.store.consume(session.id, local_ids, now, True)
         if taken:
             registry.apply_changes(session, {"updated_at": max(session.row.updated_at, now)})
-            registry.patch(session, updatedAt=session.row.updated_at)
+            registry.publish_patch(session, updatedAt=session.row.updated_at)
             self._publish_consumed(session, taken, now, steered)
         if clears_grace and session.grace_until:
             session.grace_until = 0.0
             if session.thinking:
                 session.thinking, session.thinking_at, session.turn_started_at = False, now, None
-                registry.patch(session, thinking=False, activeTurnStartedAt=None)
+                registry.publish_patch(session, thinking=False, activeTurnStartedAt=None)
 
-    async def consume_all(self, session: Session) -> None:
+    async def consume_all(self, session: HubSession) -> None:
         """The session ended: its immediate prompts count as taken. Called in its lane."""
         now = self.registry.now()
         taken = await self.registry.store.consume_all(session.id, now)
@@ -221,14 +221,14 @@ class Messages:
             self._publish_consumed(session, taken, now, False)
 
     def _publish_consumed(
-        self, session: Session, local_ids: list[str], at: int, steered: bool
+        self, session: HubSession, local_ids: list[str], at: int, steered: bool
     ) -> None:
         extra = {"steered": True} if steered else {}
         self.registry.publish(
             session, "messages-consumed", localIds=local_ids, invokedAt=at, **extra
         )
 
-    async def indeterminate(self, session: Session, local_ids: list[str]) -> None:
+    async def indeterminate(self, session: HubSession, local_ids: list[str]) -> None:
         """A process says that it cannot know whether these reached the agent."""
 
         async def mark() -> None:
@@ -246,7 +246,7 @@ class Messages:
     # --- second thoughts ---------------------------------------------------------------------------------------------
 
     async def cancel(
-        self, session: Session, name: str
+        self, session: HubSession, name: str
     ) -> PromptCancelled | PromptInvoked | PromptBusy:
         """Take a prompt back, if its process has not handed it over; `name` is its id or local id."""
         store, now = self.registry.store, self.registry.now
@@ -268,7 +268,7 @@ class Messages:
         return PromptBusy(message.local_id)
 
     async def _delete(
-        self, session: Session, message: MessageRow, name: str
+        self, session: HubSession, message: MessageRow, name: str
     ) -> PromptCancelled | PromptInvoked:
         async def delete() -> PromptCancelled | PromptInvoked:
             had = session.row.has_content
@@ -286,7 +286,7 @@ class Messages:
 
         return await self.registry.serialized(session, delete)
 
-    async def _invoke(self, session: Session, message: MessageRow) -> PromptInvoked:
+    async def _invoke(self, session: HubSession, message: MessageRow) -> PromptInvoked:
         async def invoke() -> PromptInvoked:
             now = self.registry.now()
             assert message.local_id is not None
@@ -298,7 +298,7 @@ class Messages:
         return await self.registry.serialized(session, invoke)
 
     async def _ask(
-        self, session: Session, question: str, about: MessageRow, **extra: Any
+        self, session: HubSession, question: str, about: MessageRow, **extra: Any
     ) -> dict[str, Any] | None:
         """Ask the process about a prompt. None: there is no process; {}: it gave no answer in half a second."""
         peers = self.registry.rooms.room(session.room)
@@ -337,7 +337,7 @@ class Messages:
                 }
         return None if gone == len(waiting) else best
 
-    async def retry(self, session: Session, name: str) -> RetryResult:
+    async def retry(self, session: HubSession, name: str) -> RetryResult:
         """Queue an indeterminate prompt again, if its process can say that it does not have it."""
         store = self.registry.store
         message = await store.message(session.id, name)

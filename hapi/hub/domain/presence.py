@@ -11,8 +11,8 @@ from hapi.hub.domain.entities import (
     MACHINE_TIMEOUT,
     REBROADCAST_INTERVAL,
     SESSION_TIMEOUT,
-    Machine,
-    Session,
+    HubMachine,
+    HubSession,
     admissible,
     checked_health,
 )
@@ -50,14 +50,14 @@ class Presence:
 
     # --- sessions ----------------------------------------------------------------------------------------------------
 
-    async def session_alive(self, session: Session, event: dict[str, Any]) -> None:
+    async def session_alive(self, session: HubSession, event: dict[str, Any]) -> None:
         registry = self.registry
         time = admissible(event.get("time"), registry.now())
         if time is None:
             return
         await registry.serialized(session, lambda: self._alive(session, event, time))
 
-    async def _alive(self, session: Session, event: dict[str, Any], time: int) -> None:
+    async def _alive(self, session: HubSession, event: dict[str, Any], time: int) -> None:
         registry, now = self.registry, self.registry.clock.seconds()
         reported = event.get("thinking") is True
         if reported:
@@ -81,11 +81,11 @@ class Presence:
         session.active_at = max(session.active_at, time)
         if changed or now - session.last_broadcast >= REBROADCAST_INTERVAL:
             session.last_broadcast = now
-            registry.patch(session, **alive_view(session))
+            registry.publish_patch(session, **alive_view(session))
         if session.has_queue:
             await self.messages.redeliver(session)
 
-    async def _adopt(self, session: Session, settings: dict[str, Any]) -> None:
+    async def _adopt(self, session: HubSession, settings: dict[str, Any]) -> None:
         """Keep settings that the session reports; a new permission mode is also what it prefers from now on."""
         registry = self.registry
         mode = settings.get("permission_mode")
@@ -99,12 +99,12 @@ class Presence:
                 return
         session.row = await registry.store.change_session(session.id, settings)
 
-    async def session_ready(self, session: Session, event: dict[str, Any]) -> None:
+    async def session_ready(self, session: HubSession, event: dict[str, Any]) -> None:
         if admissible(event.get("time"), self.registry.now()) is not None:
             session.ready = True
 
     async def session_end(
-        self, session: Session, event: dict[str, Any], by_machine: bool = False
+        self, session: HubSession, event: dict[str, Any], by_machine: bool = False
     ) -> None:
         """`by_machine`: its runner found it dead. The prompts that it had not taken wait for the one that goes on with it."""
         reason, time = event.get("reason"), admissible(event.get("time"), self.registry.now())
@@ -114,18 +114,20 @@ class Presence:
                 session, lambda: self.end(session, shown, keeps_prompts=by_machine)
             )
 
-    async def end(self, session: Session, reason: str | None, keeps_prompts: bool = False) -> None:
+    async def end(
+        self, session: HubSession, reason: str | None, keeps_prompts: bool = False
+    ) -> None:
         """It is over: inactive, its immediate prompts taken off the queue, everybody told. Called in its lane."""
         registry = self.registry
         if session.deactivate(registry.now()):
-            registry.patch(session, **ENDED)
+            registry.publish_patch(session, **ENDED)
             await self._keep_active_at(session)
         if reason != "cleared" and not keeps_prompts:
             await self.messages.consume_all(session)
         extra = {} if reason is None else {"reason": reason}
         registry.publish(session, "session-ended", **extra)
 
-    async def _keep_active_at(self, session: Session) -> None:
+    async def _keep_active_at(self, session: HubSession) -> None:
         try:
             session.row = await self.registry.store.change_session(
                 session.id, {"active_at": session.active_at}
@@ -137,13 +139,13 @@ class Presence:
 
     # --- machines ----------------------------------------------------------------------------------------------------
 
-    def machine_alive(self, machine: Machine, event: dict[str, Any]) -> None:
+    def machine_alive(self, machine: HubMachine, event: dict[str, Any]) -> None:
         time = admissible(event.get("time"), self.registry.now())
         if time is not None:
             machine.health = checked_health(event.get("health"))
             self.machine_seen(machine, time)
 
-    def machine_seen(self, machine: Machine, time: int) -> None:
+    def machine_seen(self, machine: HubMachine, time: int) -> None:
         """The machine gave a sign of life at `time` (ms)."""
         now, was = self.registry.clock.seconds(), machine.active
         machine.active, machine.last_seen, machine.active_at = (
@@ -158,7 +160,7 @@ class Presence:
             machine.last_broadcast = now
             self._patch(machine)
 
-    def _patch(self, machine: Machine) -> None:
+    def _patch(self, machine: HubMachine) -> None:
         row = machine.row
         patch = {
             "active": machine.active,
@@ -178,7 +180,9 @@ class Presence:
                 and now - session.last_seen > SESSION_TIMEOUT
                 and session.deactivate(registry.now())
             ):
-                registry.patch(session, active=False, thinking=False, activeTurnStartedAt=None)
+                registry.publish_patch(
+                    session, active=False, thinking=False, activeTurnStartedAt=None
+                )
                 await self._keep_active_at(session)
         for machine in registry.machines.values():
             if machine.active and now - machine.last_seen > MACHINE_TIMEOUT:

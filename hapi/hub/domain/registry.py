@@ -1,4 +1,4 @@
-"""The hub's memory of what lives: every session and machine as one object, and what all parts of the hub share."""
+"""The hub's sessions and machines, one object each, and what all parts of the hub share."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from attrs import define, evolve, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from hapi.hub.domain.entities import Machine, Session
+from hapi.hub.domain.entities import HubMachine, HubSession
+from hapi.hub.domain.errors import AccessDenied, NotFound
 from hapi.hub.domain.events import EventBus
 from hapi.hub.domain.rpc import RpcRouter
 from hapi.hub.domain.views import machine_view, session_view
 from hapi.hub.store.interface import IStore
+from hapi.protocol import events as protocol_events
 from hapi.protocol.hub import PATCH_KEYS
 
 T = TypeVar("T")
@@ -30,17 +32,9 @@ class Rooms(Protocol):
     ) -> None: ...
 
 
-class NotFound(Exception):
-    """No such session or machine."""
-
-
-class Denied(Exception):
-    """It belongs to another namespace."""
-
-
 @define(eq=False)
 class HubRegistry:
-    """`now` is wall time in ms, for what is kept and shown; all waiting is on `clock`."""
+    """`now` is wall time in ms, for stored and displayed times; all waiting uses `clock`."""
 
     clock: IReactorTime
     now: Callable[[], int]
@@ -48,41 +42,41 @@ class HubRegistry:
     rooms: Rooms
     events: EventBus = field(factory=EventBus)
     rpc: RpcRouter = field(factory=RpcRouter)
-    sessions: dict[str, Session] = field(factory=dict)
-    machines: dict[str, Machine] = field(factory=dict)
+    sessions: dict[str, HubSession] = field(factory=dict)
+    machines: dict[str, HubMachine] = field(factory=dict)
 
     log = Logger()
 
     async def load(self) -> None:
-        """Know what the store knows. Nothing is active until it says so."""
+        """Load all rows of the store. No session or machine is active until it reports."""
         for row in await self.store.sessions():
-            self.sessions[row.id] = Session(row, active_at=row.active_at or row.created_at)
+            self.sessions[row.id] = HubSession(row, active_at=row.active_at or row.created_at)
         for machine in await self.store.machines():
-            self.machines[machine.id] = Machine(
+            self.machines[machine.id] = HubMachine(
                 machine, active_at=machine.active_at or machine.created_at
             )
 
     # --- finding -----------------------------------------------------------------------------------------------------
 
-    def session(self, session_id: object, namespace: str) -> Session:
-        """Raises NotFound, Denied."""
+    def session(self, session_id: object, namespace: str) -> HubSession:
+        """Raises NotFound, AccessDenied."""
         found = self.sessions.get(session_id) if isinstance(session_id, str) else None
         if found is None:
-            raise NotFound
+            raise NotFound("Session not found")
         if found.namespace != namespace:
-            raise Denied
+            raise AccessDenied("Session access denied")
         return found
 
-    def machine(self, machine_id: object, namespace: str) -> Machine:
-        """Raises NotFound, Denied."""
+    def machine(self, machine_id: object, namespace: str) -> HubMachine:
+        """Raises NotFound, AccessDenied."""
         found = self.machines.get(machine_id) if isinstance(machine_id, str) else None
         if found is None:
-            raise NotFound
+            raise NotFound("Machine not found")
         if found.namespace != namespace:
-            raise Denied
+            raise AccessDenied("Machine access denied")
         return found
 
-    def of(self, namespace: str) -> list[Session]:
+    def sessions_of(self, namespace: str) -> list[HubSession]:
         return [session for session in self.sessions.values() if session.namespace == namespace]
 
     def owns(self, namespace: str, owner: str) -> bool:
@@ -92,50 +86,57 @@ class HubRegistry:
         ]
         return bool(named) and all(row.namespace == namespace for row in named)
 
-    # --- doing things in order ---------------------------------------------------------------------------------------
+    # --- serialization ---------------------------------------------------------------------------------------
 
-    async def serialized(self, session: Session, work: Callable[[], Awaitable[T]]) -> T:
-        """Run `work` after everything that was asked of this session before. Raises NotFound if it is gone by then."""
+    async def serialized(self, session: HubSession, work: Callable[[], Awaitable[T]]) -> T:
+        """Run `work` when all earlier work on this session is done. Raises NotFound if the session was deleted meanwhile."""
         await session.lock.acquire()
         try:
             if self.sessions.get(session.id) is not session:
-                raise NotFound
+                raise NotFound("Session not found")
             return await work()
         finally:
             session.lock.release()
 
-    # --- telling -----------------------------------------------------------------------------------------------------
+    # --- publishing -----------------------------------------------------------------------------------------------------
 
-    def patch(self, session: Session, **values: Any) -> None:
-        """A `session-updated` with only what changed."""
+    def publish_patch(self, session: HubSession, **values: Any) -> None:
+        """Publish a `session-updated` event with only what changed."""
         assert set(values) <= PATCH_KEYS, values
         if values:
             self.events.publish(
-                session.namespace, "session-updated", sessionId=session.id, data=values
+                session.namespace,
+                protocol_events.SESSION_UPDATED,
+                sessionId=session.id,
+                data=values,
             )
 
-    def publish_session(self, session: Session, kind: str = "session-updated") -> None:
+    def publish_session(
+        self, session: HubSession, kind: str = protocol_events.SESSION_UPDATED
+    ) -> None:
         self.events.publish(
             session.namespace, kind, sessionId=session.id, data=session_view(session)
         )
 
-    def publish(self, session: Session, kind: str, **values: Any) -> None:
+    def publish(self, session: HubSession, kind: str, **values: Any) -> None:
         self.events.publish(session.namespace, kind, sessionId=session.id, **values)
 
-    def publish_machine(self, machine: Machine, data: Any = None) -> None:
+    def publish_machine(self, machine: HubMachine, data: Any = None) -> None:
         data = machine_view(machine) if data is None else data
-        self.events.publish(machine.namespace, "machine-updated", machineId=machine.id, data=data)
+        self.events.publish(
+            machine.namespace, protocol_events.MACHINE_UPDATED, machineId=machine.id, data=data
+        )
 
-    def update(self, room: str, body: dict[str, Any], without: Any = None) -> None:
-        """An `update` to the sockets of `room`, except the one that caused it."""
+    def emit_update(self, room: str, body: dict[str, Any], without: Any = None) -> None:
+        """Send an `update` to the sockets of `room`, except the socket that caused it."""
         now = self.now()
         self.rooms.emit(
             room,
-            "update",
+            protocol_events.UPDATE,
             {"id": str(uuid.uuid4()), "seq": now, "createdAt": now, "body": body},
             without=without,
         )
 
-    def apply_changes(self, session: Session, changes: dict[str, Any]) -> None:
-        """The store changed these columns: know it too."""
+    def apply_changes(self, session: HubSession, changes: dict[str, Any]) -> None:
+        """Update the row of `session` with columns that the store has changed."""
         session.row = evolve(session.row, **changes)

@@ -3,39 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 
+from hapi.hub.domain.errors import CallFailed, TargetMissing
 from hapi.net.common.errors import AckTimeout, FrameTooLarge, PeerGone
-
-if TYPE_CHECKING:
-    from hapi.net.server.socket_server import Peer
+from hapi.net.server.peers import Peer
+from hapi.protocol.rpc import REQUEST
 
 RPC_TIMEOUT, SLOW_RPC_TIMEOUT = 30.0, 120.0  # seconds
 MAX_METHODS_PER_SOCKET = 512  # methods of one socket; runners register 34
-
-
-@frozen
-class TargetMissing(Exception):
-    """Nobody serves the method: there is no process to ask."""
-
-    reason: str
-
-    def __str__(self) -> str:
-        return self.reason
-
-
-@frozen
-class CallFailed(Exception):
-    """Somebody serves the method and gave no answer."""
-
-    reason: str
-    gone: bool = False  # the socket dropped, so that there is nobody left to ask
-
-    def __str__(self) -> str:
-        return self.reason
 
 
 @define(eq=False)
@@ -84,7 +63,7 @@ class RpcRouter:
             "params": json.dumps({} if params is None else params, ensure_ascii=False),
         }
         try:
-            answer = await peer.call("rpc-request", request, timeout=timeout)
+            answer = await peer.call(REQUEST, request, timeout=timeout)
         except PeerGone as error:
             if self._methods.get(method) is None:
                 self.forget(peer)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hapi.hub.domain.entities import Machine
-from hapi.hub.domain.rpc import CallFailed, RpcRouter, TargetMissing, error_text
+from hapi.hub.domain.entities import HubMachine
+from hapi.hub.domain.errors import CallFailed, TargetMissing
+from hapi.hub.domain.rpc import RpcRouter, error_text
+from hapi.protocol.rpc_methods import SPAWN_SESSION
 
-METHOD = "spawn-happy-session"
 WIRE_CODES = frozenset({"agent_unavailable", "outside_workspace_roots"})
 OUR_CODES = frozenset(
     {"session_limit", "memory_limit", "queue_full", "draining", "still_starting"}
@@ -65,11 +66,11 @@ def spawn_body(result: Any) -> dict[str, Any]:
 
 
 async def request_spawn(
-    rpc: RpcRouter, machine: Machine, request: dict[str, Any]
+    rpc: RpcRouter, machine: HubMachine, request: dict[str, Any]
 ) -> dict[str, Any]:
     """Ask the machine's runner; the body of the HTTP answer, whatever happened."""
     try:
-        return spawn_body(await rpc.call(machine.id, METHOD, request))
+        return spawn_body(await rpc.call(machine.id, SPAWN_SESSION, request))
     except TargetMissing:
         message = f"The machine {machine.name} is not connected; start its runner there: hapi runner start"
     except CallFailed as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hapi.hub.domain.entities import Machine, Session
+from hapi.hub.domain.entities import HubMachine, HubSession
 from hapi.hub.store.rows import INDETERMINATE, MessageRow
 from hapi.protocol.hub import (
     agent_session_id,
@@ -38,12 +38,12 @@ SETTING_COLUMNS = {  # wire name -> column of the settings that an alive may rep
 ALWAYS_INCLUDED = ("model", "modelReasoningEffort", "effort", "serviceTier")
 
 
-def permission_mode(session: Session) -> str | None:
+def permission_mode(session: HubSession) -> str | None:
     preferred = session.metadata.get("preferredPermissionMode")
     return session.row.permission_mode or (preferred if isinstance(preferred, str) else None)
 
 
-def settings_view(session: Session) -> dict[str, Any]:
+def settings_view(session: HubSession) -> dict[str, Any]:
     shown = {}
     for name, column in SETTING_COLUMNS.items():
         value = (
@@ -54,7 +54,7 @@ def settings_view(session: Session) -> dict[str, Any]:
     return shown
 
 
-def session_view(session: Session) -> dict[str, Any]:
+def session_view(session: HubSession) -> dict[str, Any]:
     """The whole session."""
     row = session.row
     view: dict[str, Any] = {
@@ -87,7 +87,7 @@ def session_view(session: Session) -> dict[str, Any]:
     return view
 
 
-def alive_view(session: Session) -> dict[str, Any]:
+def alive_view(session: HubSession) -> dict[str, Any]:
     """The patch that an alive broadcasts."""
     return {
         "active": session.active,
@@ -102,7 +102,7 @@ def request_kind(request: dict[str, Any]) -> str:
     return "input" if request.get("tool") in INPUT_TOOLS else "permission"
 
 
-def summary_view(session: Session, scheduled: tuple[int, int] | None) -> dict[str, Any]:
+def summary_view(session: HubSession, scheduled: tuple[int, int] | None) -> dict[str, Any]:
     """One line of the list of sessions; `scheduled`: how many prompts are due later, and when the next one is."""
     row, shown = session.row, public_metadata(session.row.metadata)
     metadata = None
@@ -155,13 +155,13 @@ def summary_view(session: Session, scheduled: tuple[int, int] | None) -> dict[st
     }
 
 
-def list_sort_key(session: Session) -> tuple[bool, bool, bool, int, int]:
+def list_sort_key(session: HubSession) -> tuple[bool, bool, bool, int, int]:
     """Sort key of the list: pinned everywhere, pinned, active, most requests waiting, newest."""
     row, waiting = session.row, len(session.requests) if session.active else 0
     return (not row.global_pinned, not row.pinned, not session.active, -waiting, -row.updated_at)
 
 
-def machine_view(machine: Machine) -> dict[str, Any]:
+def machine_view(machine: HubMachine) -> dict[str, Any]:
     row = machine.row
     return {
         "id": row.id,

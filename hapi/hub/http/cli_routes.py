@@ -1,72 +1,69 @@
 """REST for runners and session processes: `/cli`."""
 
+# mypy: disable-error-code="untyped-decorator"
+
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from hapi.hub.domain.entities import Session
-from hapi.hub.domain.lifecycle import Refusal
-from hapi.hub.domain.registry import Denied
+from attrs import define
+from klein import Klein
+
+from hapi.hub.domain.documents import Documents
+from hapi.hub.domain.entities import HubSession, HubSettings
+from hapi.hub.domain.errors import InvalidQuery, InvalidRequest
+from hapi.hub.domain.lifecycle import Lifecycle
 from hapi.hub.domain.views import machine_view, message_view, session_view
-from hapi.hub.http.paging import MAX_LIMIT, InvalidQuery, read_integer
-from hapi.hub.http.routing import RequestContext, Routes
+from hapi.hub.http.paging import MAX_LIMIT, read_integer
+from hapi.hub.http.routing import RequestContext, Routes, cli
 from hapi.protocol.hub import CreateSession, RegisterMachine
 
-route = Routes()
 
+@define(eq=False)
+class CliRoutes(Routes):
+    lifecycle: Lifecycle
+    documents: Documents
+    settings: HubSettings
 
-def _whole(context: RequestContext, session: Session) -> dict[str, Any]:
-    return {
-        "session": session_view(session),
-        "sessionSummaryContract": context.hub.settings.session_summary_contract,
-    }
+    app: ClassVar[Klein] = Klein()
 
+    def _session_reply(self, session: HubSession) -> dict[str, Any]:
+        contract = self.settings.session_summary_contract
+        return {"session": session_view(session), "sessionSummaryContract": contract}
 
-@route("POST", "/cli/sessions")
-async def create_session(context: RequestContext) -> dict[str, Any]:
-    body = context.body(CreateSession)
-    try:
-        return _whole(context, await context.hub.lifecycle.create(context.caller.namespace, body))
-    except Denied:
-        raise Refusal(403, "Machine access denied") from None
+    @app.route("/cli/sessions", methods=["POST"])
+    @cli
+    async def create_session(self, context: RequestContext) -> dict[str, Any]:
+        body = context.body(CreateSession)
+        return self._session_reply(await self.lifecycle.create(context.namespace, body))
 
+    @app.route("/cli/sessions/<session_id>", methods=["GET"])
+    @cli
+    async def read_session(self, context: RequestContext, session_id: str) -> dict[str, Any]:
+        return self._session_reply(context.session(session_id))
 
-@route("GET", "/cli/sessions/<session_id>")
-async def read_session(context: RequestContext, session_id: str) -> dict[str, Any]:
-    return _whole(context, context.session(session_id))
+    @app.route("/cli/sessions/<session_id>/messages", methods=["GET"])
+    @cli
+    async def list_messages(self, context: RequestContext, session_id: str) -> dict[str, Any]:
+        session = context.session(session_id)
+        try:
+            seq = read_integer(context.query, "afterSeq")
+            limit = read_integer(context.query, "limit", 1, MAX_LIMIT)
+        except InvalidQuery:
+            seq = None
+        if seq is None:
+            raise InvalidRequest("Invalid query")
+        store, now = context.registry.store, context.registry.now()
+        rows = await store.after_seq(session.id, seq, limit or MAX_LIMIT, now)
+        return {"messages": [message_view(row) for row in rows]}
 
+    @app.route("/cli/machines", methods=["POST"])
+    @cli
+    async def register_machine(self, context: RequestContext) -> dict[str, Any]:
+        body = context.body(RegisterMachine)
+        return {"machine": machine_view(await self.documents.register(context.namespace, body))}
 
-@route("GET", "/cli/sessions/<session_id>/messages")
-async def messages_after(context: RequestContext, session_id: str) -> dict[str, Any]:
-    session = context.session(session_id)
-    try:
-        seq, limit = (
-            read_integer(context.query, "afterSeq"),
-            read_integer(context.query, "limit", 1, MAX_LIMIT),
-        )
-    except InvalidQuery:
-        seq = None
-    if seq is None:
-        raise Refusal(400, "Invalid query")
-    rows = await context.registry.store.after_seq(
-        session.id, seq, limit or MAX_LIMIT, context.registry.now()
-    )
-    return {"messages": [message_view(row) for row in rows]}
-
-
-@route("POST", "/cli/machines")
-async def register_machine(context: RequestContext) -> dict[str, Any]:
-    body = context.body(RegisterMachine)
-    try:
-        return {
-            "machine": machine_view(
-                await context.hub.documents.register(context.caller.namespace, body)
-            )
-        }
-    except Denied:
-        raise Refusal(403, "Machine access denied") from None
-
-
-@route("GET", "/cli/machines/<machine_id>")
-async def read_machine(context: RequestContext, machine_id: str) -> dict[str, Any]:
-    return {"machine": machine_view(context.machine(machine_id))}
+    @app.route("/cli/machines/<machine_id>", methods=["GET"])
+    @cli
+    async def read_machine(self, context: RequestContext, machine_id: str) -> dict[str, Any]:
+        return {"machine": machine_view(context.machine(machine_id))}

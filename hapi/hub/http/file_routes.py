@@ -1,187 +1,202 @@
-"""REST for people: files, git and composer helpers of a session, answered by its process."""
+"""REST for people: files, git, models and composer helpers of a session, answered by its process."""
+
+# mypy: disable-error-code="untyped-decorator"
 
 from __future__ import annotations
 
 import base64
 import binascii
 import hashlib
-from typing import Any
+from typing import Any, ClassVar
 
-from hapi.hub.domain.entities import Session
-from hapi.hub.domain.lifecycle import Refusal
-from hapi.hub.domain.rpc import SLOW_RPC_TIMEOUT, CallFailed, TargetMissing, error_text
-from hapi.hub.http.paging import InvalidQuery, read_integer
-from hapi.hub.http.routing import MAX_UPLOAD_BODY, RequestContext, Response, Routes
+from attrs import define
+from klein import Klein
+
+from hapi.hub.domain.entities import HubSession
+from hapi.hub.domain.errors import InvalidQuery, InvalidRequest, NotFound, RpcError, TooLarge
+from hapi.hub.domain.rpc import RPC_TIMEOUT, SLOW_RPC_TIMEOUT, error_text
+from hapi.hub.http.paging import read_integer
+from hapi.hub.http.responses import Response
+from hapi.hub.http.routing import MAX_UPLOAD_SIZE, RequestContext, Routes, api
+from hapi.protocol import rpc_methods
 from hapi.protocol.hub import DeleteUpload, Upload
 
-route = Routes()
-MAX_UPLOAD = 50 << 20  # bytes of a file
+MAX_FILE_SIZE = 50 << 20  # bytes of an uploaded file
+DEFAULT_FILES, MAX_FILES = 200, 500  # in one list
+_MODEL_PATHS = ",".join(f'"{path}"' for path in rpc_methods.SESSION_MODELS)
 
 
 async def forward_rpc(
-    context: RequestContext, session: Session, method: str, params: Any, timeout: float = 30.0
+    context: RequestContext,
+    session: HubSession,
+    method: str,
+    params: Any,
+    timeout: float = RPC_TIMEOUT,
 ) -> dict[str, Any]:
-    """What the session process answers; a failure is an answer too."""
+    """The answer of the session process; a failed call is returned as an answer as well."""
     try:
         answer = await context.registry.rpc.call(session.id, method, params, timeout)
-    except (TargetMissing, CallFailed) as error:
+    except RpcError as error:
         return {"success": False, "error": str(error)}
     if not isinstance(answer, dict):
         return {"success": False, "error": "Unexpected answer of the session"}
     problem = error_text(answer)
-    return (
-        {"success": False, "error": problem}
-        if problem is not None and "success" not in answer
-        else answer
-    )
+    if problem is not None and "success" not in answer:
+        return {"success": False, "error": problem}
+    return answer
 
 
-def _directory(session: Session) -> str:
+def _directory(session: HubSession) -> str:
     return str(session.public_metadata.get("path") or "")
 
 
-@route("GET", "/api/sessions/<session_id>/git-status")
-async def git_status(context: RequestContext, session_id: str) -> Any:
-    session = context.session(session_id)
-    return await forward_rpc(context, session, "git-status", {"cwd": _directory(session)})
+def _is_set(context: RequestContext, name: str) -> bool:
+    return context.query.get(name) in ("true", "1")
 
 
-@route("GET", "/api/sessions/<session_id>/git-diff-numstat")
-async def git_diff_numstat(context: RequestContext, session_id: str) -> Any:
-    session = context.session(session_id)
-    staged = context.query.get("staged") in ("true", "1")
-    return await forward_rpc(
-        context, session, "git-diff-numstat", {"cwd": _directory(session), "staged": staged}
-    )
-
-
-@route("GET", "/api/sessions/<session_id>/git-diff-file")
-async def git_diff_file(context: RequestContext, session_id: str) -> Any:
-    session = context.session(session_id)
+def _file_path(context: RequestContext) -> str:
     path = context.query.get("path")
     if not path:
-        raise Refusal(400, "Invalid file path")
-    staged = context.query.get("staged") in ("true", "1")
-    params = {"cwd": _directory(session), "filePath": path, "staged": staged}
-    return await forward_rpc(context, session, "git-diff-file", params)
+        raise InvalidRequest("Invalid file path")
+    return path
 
 
-@route("GET", "/api/sessions/<session_id>/file")
-async def read_file(context: RequestContext, session_id: str) -> Any:
-    session = context.session(session_id)
-    path = context.query.get("path")
-    if not path:
-        raise Refusal(400, "Invalid file path")
-    return await forward_rpc(context, session, "readFile", {"path": path})
+@define(eq=False)
+class FileRoutes(Routes):
+    app: ClassVar[Klein] = Klein()
+
+    @app.route("/api/sessions/<session_id>/git-status", methods=["GET"])
+    @api
+    async def git_status(self, context: RequestContext, session_id: str) -> Any:
+        session = context.session(session_id)
+        params = {"cwd": _directory(session)}
+        return await forward_rpc(context, session, rpc_methods.GIT_STATUS, params)
+
+    @app.route("/api/sessions/<session_id>/git-diff-numstat", methods=["GET"])
+    @api
+    async def git_diff_numstat(self, context: RequestContext, session_id: str) -> Any:
+        session = context.session(session_id)
+        params = {"cwd": _directory(session), "staged": _is_set(context, "staged")}
+        return await forward_rpc(context, session, rpc_methods.GIT_DIFF_NUMSTAT, params)
+
+    @app.route("/api/sessions/<session_id>/git-diff-file", methods=["GET"])
+    @api
+    async def git_diff_file(self, context: RequestContext, session_id: str) -> Any:
+        session = context.session(session_id)
+        params = {
+            "cwd": _directory(session),
+            "filePath": _file_path(context),
+            "staged": _is_set(context, "staged"),
+        }
+        return await forward_rpc(context, session, rpc_methods.GIT_DIFF_FILE, params)
+
+    @app.route("/api/sessions/<session_id>/file", methods=["GET"])
+    @api
+    async def read_file(self, context: RequestContext, session_id: str) -> Any:
+        session = context.session(session_id)
+        params = {"path": _file_path(context)}
+        return await forward_rpc(context, session, rpc_methods.READ_FILE, params)
+
+    @app.route("/api/sessions/<session_id>/directory", methods=["GET"])
+    @api
+    async def list_directory(self, context: RequestContext, session_id: str) -> Any:
+        session = context.session(session_id)
+        params = {"path": context.query.get("path", "")}
+        return await forward_rpc(context, session, rpc_methods.LIST_DIRECTORY, params)
+
+    @app.route("/api/sessions/<session_id>/files", methods=["GET"])
+    @api
+    async def find_files(self, context: RequestContext, session_id: str) -> Any:
+        session = context.session(session_id)
+        try:
+            limit = read_integer(context.query, "limit", 1, MAX_FILES) or DEFAULT_FILES
+        except InvalidQuery:
+            raise InvalidRequest("Invalid query") from None
+        query = context.query.get("query", "").strip()
+        params = {
+            "args": ["--files"],
+            "cwd": _directory(session),
+            "fileSearch": {"query": query, "limit": limit},
+        }
+        answer = await forward_rpc(context, session, rpc_methods.RIPGREP, params)
+        if answer.get("success") is not True:
+            return {"success": False, "error": answer.get("error") or "Failed to list files"}
+        output = answer.get("stdout")
+        paths = [line for line in (output if isinstance(output, str) else "").splitlines() if line]
+        found = [path for path in paths if query.lower() in path.lower()][:limit]
+        return {"success": True, "files": [_file_entry(path) for path in found]}
+
+    @app.route("/api/sessions/<session_id>/slash-commands", methods=["GET"])
+    @api
+    async def list_slash_commands(self, context: RequestContext, session_id: str) -> Any:
+        session = context.session(session_id)
+        params = {"agent": session.flavor}
+        return await forward_rpc(context, session, rpc_methods.LIST_SLASH_COMMANDS, params)
+
+    @app.route("/api/sessions/<session_id>/skills", methods=["GET"])
+    @api
+    async def list_skills(self, context: RequestContext, session_id: str) -> Any:
+        session = context.session(session_id)
+        params = {"flavor": session.flavor}
+        return await forward_rpc(context, session, rpc_methods.LIST_SKILLS, params)
+
+    @app.route("/api/sessions/<session_id>/upload", methods=["POST"])
+    @api
+    async def upload(self, context: RequestContext, session_id: str) -> Any:
+        session = context.session(session_id, active=True)
+        body = context.body(Upload, limit=MAX_UPLOAD_SIZE)
+        if len(body.content) * 3 // 4 > MAX_FILE_SIZE:
+            raise TooLarge("File is larger than 50 MB")
+        params = {
+            "sessionId": session.id,
+            "filename": body.filename,
+            "content": body.content,
+            "mimeType": body.mime_type,
+        }
+        method = rpc_methods.UPLOAD_FILE
+        return await forward_rpc(context, session, method, params, SLOW_RPC_TIMEOUT)
+
+    @app.route("/api/sessions/<session_id>/upload/delete", methods=["POST"])
+    @api
+    async def delete_upload(self, context: RequestContext, session_id: str) -> Any:
+        session = context.session(session_id, active=True)
+        params = {"sessionId": session.id, "path": context.body(DeleteUpload).path}
+        return await forward_rpc(context, session, rpc_methods.DELETE_UPLOAD, params)
+
+    @app.route("/api/sessions/<session_id>/generated-images/<image_id>", methods=["GET"])
+    @api
+    async def read_generated_image(
+        self, context: RequestContext, session_id: str, image_id: str
+    ) -> Response:
+        session = context.session(session_id)
+        params = {"id": image_id}
+        answer = await forward_rpc(context, session, rpc_methods.READ_GENERATED_IMAGE, params)
+        image, kind = _decode_image(answer.get("content"), answer.get("mimeType"))
+        tag = f'"{hashlib.sha256(image).hexdigest()[:32]}"'
+        headers = {"ETag": tag, "Cache-Control": "private, max-age=86400"}
+        if context.request.getHeader("if-none-match") == tag:
+            return Response(304, b"", headers, kind)
+        return Response(200, image, headers, kind)
+
+    @app.route(f"/api/sessions/<session_id>/<any({_MODEL_PATHS}):path>", methods=["GET"])
+    @api
+    async def list_models(self, context: RequestContext, session_id: str, path: str) -> Any:
+        session = context.session(session_id)
+        method = rpc_methods.SESSION_MODELS[path]
+        return await forward_rpc(context, session, method, {}, SLOW_RPC_TIMEOUT)
 
 
-@route("GET", "/api/sessions/<session_id>/directory")
-async def list_directory(context: RequestContext, session_id: str) -> Any:
-    session = context.session(session_id)
-    return await forward_rpc(
-        context, session, "listDirectory", {"path": context.query.get("path", "")}
-    )
-
-
-@route("GET", "/api/sessions/<session_id>/files")
-async def find_files(context: RequestContext, session_id: str) -> Any:
-    session = context.session(session_id)
-    try:
-        limit = read_integer(context.query, "limit", 1, 500) or 200
-    except InvalidQuery:
-        raise Refusal(400, "Invalid query") from None
-    query = context.query.get("query", "").strip()
-    params = {
-        "args": ["--files"],
-        "cwd": _directory(session),
-        "fileSearch": {"query": query, "limit": limit},
-    }
-    answer = await forward_rpc(context, session, "ripgrep", params)
-    if answer.get("success") is not True:
-        return {"success": False, "error": answer.get("error") or "Failed to list files"}
-    out = answer.get("stdout")
-    paths = [line for line in (out if isinstance(out, str) else "").splitlines() if line]
-    wanted = [path for path in paths if query.lower() in path.lower()][:limit]
-    return {"success": True, "files": [_file(path, _directory(session)) for path in wanted]}
-
-
-def _file(path: str, directory: str) -> dict[str, Any]:
+def _file_entry(path: str) -> dict[str, Any]:
     folder, _, name = path.rpartition("/")
     return {"fileName": name, "filePath": folder, "fullPath": path, "fileType": "file"}
 
 
-@route("GET", "/api/sessions/<session_id>/slash-commands")
-async def slash_commands(context: RequestContext, session_id: str) -> Any:
-    session = context.session(session_id)
-    return await forward_rpc(context, session, "listSlashCommands", {"agent": session.flavor})
-
-
-@route("GET", "/api/sessions/<session_id>/skills")
-async def skills(context: RequestContext, session_id: str) -> Any:
-    session = context.session(session_id)
-    return await forward_rpc(context, session, "listSkills", {"flavor": session.flavor})
-
-
-@route("POST", "/api/sessions/<session_id>/upload")
-async def upload(context: RequestContext, session_id: str) -> Any:
-    session = context.session(session_id, active=True)
-    body = context.body(Upload, limit=MAX_UPLOAD_BODY)
-    if len(body.content) * 3 // 4 > MAX_UPLOAD:
-        raise Refusal(413, "File is larger than 50 MB")
-    params = {
-        "sessionId": session.id,
-        "filename": body.filename,
-        "content": body.content,
-        "mimeType": body.mime_type,
-    }
-    return await forward_rpc(context, session, "uploadFile", params, SLOW_RPC_TIMEOUT)
-
-
-@route("POST", "/api/sessions/<session_id>/upload/delete")
-async def delete_upload(context: RequestContext, session_id: str) -> Any:
-    session = context.session(session_id, active=True)
-    path = context.body(DeleteUpload).path
-    return await forward_rpc(
-        context, session, "deleteUpload", {"sessionId": session.id, "path": path}
-    )
-
-
-@route("GET", "/api/sessions/<session_id>/generated-images/<image_id>")
-async def generated_image(context: RequestContext, session_id: str, image_id: str) -> Response:
-    session = context.session(session_id)
-    answer = await forward_rpc(context, session, "readGeneratedImage", {"id": image_id})
-    content, kind = answer.get("content"), answer.get("mimeType")
-    if (
-        not isinstance(content, str)
-        or not isinstance(kind, str)
-        or not kind.startswith("image/")
-        or "svg" in kind
-    ):
-        raise Refusal(404, "Image not found")
+def _decode_image(content: object, kind: object) -> tuple[bytes, str]:
+    """The bytes and the type of a bitmap; SVG is refused because it can contain scripts. Raises NotFound."""
+    is_bitmap = isinstance(kind, str) and kind.startswith("image/") and "svg" not in kind
     try:
-        image = base64.b64decode(content, validate=True)
+        if isinstance(content, str) and is_bitmap:
+            return base64.b64decode(content, validate=True), str(kind)
     except binascii.Error:
-        raise Refusal(404, "Image not found") from None
-    tag = f'"{hashlib.sha256(image).hexdigest()[:32]}"'
-    headers = {"ETag": tag, "Cache-Control": "private, max-age=86400"}
-    if context.request.getHeader("if-none-match") == tag:
-        return Response(304, b"", headers, kind)
-    return Response(200, image, headers, kind)
-
-
-def _session_models(path: str, method: str) -> None:
-    async def handle(context: RequestContext, session_id: str) -> Any:
-        session = context.session(session_id)
-        return await forward_rpc(context, session, method, {}, SLOW_RPC_TIMEOUT)
-
-    route("GET", f"/api/sessions/<session_id>/{path}")(handle)
-
-
-_session_models("codex-models", "listCodexModels")
-_session_models("cursor-models", "listCursorModels")
-_session_models("opencode-models", "listOpencodeModels")
-_session_models("opencode-reasoning-effort-options", "listOpencodeReasoningEffortOptions")
-_session_models("grok-models", "listGrokModels")
-_session_models("copilot-models", "listCopilotModels")
-_session_models("pi-models", "listPiModels")
-_session_models("agy-models", "listAgyModels")
+        pass
+    raise NotFound("Image not found")

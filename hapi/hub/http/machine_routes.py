@@ -1,160 +1,178 @@
 """REST for people: machines, starting sessions on them, and what their runners know."""
 
+# mypy: disable-error-code="untyped-decorator"
+
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import msgspec
+from attrs import define
+from klein import Klein
 
-from hapi.hub.domain.lifecycle import Refusal
-from hapi.hub.domain.rpc import SLOW_RPC_TIMEOUT, CallFailed, TargetMissing, error_text
+from hapi.hub.domain.documents import Documents
+from hapi.hub.domain.errors import (
+    CallFailed,
+    Conflict,
+    InvalidRequest,
+    OperationFailed,
+    RestartFailed,
+    RpcError,
+    TargetMissing,
+    Unavailable,
+)
+from hapi.hub.domain.rpc import RPC_TIMEOUT, SLOW_RPC_TIMEOUT, error_text
 from hapi.hub.domain.spawn import request_spawn, spawn_request
 from hapi.hub.domain.views import machine_view
-from hapi.hub.http.routing import RequestContext, Response, Routes
+from hapi.hub.http.responses import Response
+from hapi.hub.http.routing import OK, RequestContext, Routes, api
+from hapi.protocol import rpc_methods
 from hapi.protocol.agents import agent_named
 from hapi.protocol.hub import FLAVORS, DisplayName, ListDirectory, PathsExist, Spawn
 
-route = Routes()
+MAX_NAME_LENGTH = 64  # characters
 OUTDATED = "The runner on this machine is outdated: update and restart it"
+UNEXPECTED = "Unexpected answer of the runner"
+_MODEL_PATHS = ",".join(f'"{path}"' for path in rpc_methods.MACHINE_MODELS)
+_MODEL_PARAMETERS: Mapping[str, str] = {  # the query parameter that goes along
+    "agy-models": "refresh",
+    "opencode-models": "cwd",
+    "opencode-model-variants": "cwd",
+    "grok-models": "cwd",
+    "copilot-models": "cwd",
+}
+_QUICK_MODELS = frozenset({"opencode-models", "grok-models"})
 
 
-@route("GET", "/api/machines")
-async def list_machines(context: RequestContext) -> dict[str, Any]:
-    machines = [
-        machine
-        for machine in context.registry.machines.values()
-        if machine.namespace == context.caller.namespace
-    ]
-    return {"machines": [machine_view(machine) for machine in machines if machine.active]}
+@define(eq=False)
+class MachineRoutes(Routes):
+    documents: Documents
 
+    app: ClassVar[Klein] = Klein()
 
-@route("PATCH", "/api/machines/<machine_id>")
-async def rename(context: RequestContext, machine_id: str) -> dict[str, Any]:
-    machine = context.machine(machine_id)
-    name = context.body(DisplayName, "Invalid body: displayName is required").display_name.strip()
-    if len(name) > 64:
-        raise Refusal(400, "Invalid body: displayName is too long")
-    await context.hub.documents.name_machine(machine, name)
-    return {"ok": True}
-
-
-@route("POST", "/api/machines/<machine_id>/spawn")
-async def spawn(context: RequestContext, machine_id: str) -> dict[str, Any]:
-    machine = context.machine(machine_id)
-    body = context.body(Spawn)
-    if body.agent not in FLAVORS | machine.flavors:
-        raise Refusal(400, "Invalid body")
-    if agent_named(body.agent).remote_only and body.starting_mode not in (None, "remote"):
-        raise Refusal(400, "Invalid body")
-    if "agent-availability" not in machine.capabilities:
-        return {"type": "error", "message": OUTDATED, "code": "runner_upgrade_required"}
-    wanted = msgspec.to_builtins(body) | {"agent": body.agent}
-    return await request_spawn(context.registry.rpc, machine, spawn_request(wanted))
-
-
-async def _call_runner(
-    context: RequestContext, machine_id: str, method: str, params: Any, timeout: float
-) -> Any:
-    try:
-        return await context.registry.rpc.call(machine_id, method, params, timeout)
-    except (TargetMissing, CallFailed) as error:
-        raise Refusal(500, str(error)) from error
-
-
-@route("POST", "/api/machines/<machine_id>/list-directory")
-async def list_directory(context: RequestContext, machine_id: str) -> Any:
-    machine = context.machine(machine_id)
-    body = context.body(ListDirectory)
-    return await _call_runner(
-        context,
-        machine.id,
-        "list-directory",
-        {"path": body.path, "includeHidden": body.include_hidden},
-        30.0,
-    )
-
-
-@route("POST", "/api/machines/<machine_id>/paths/exists")
-async def paths_exist(context: RequestContext, machine_id: str) -> Any:
-    machine = context.machine(machine_id)
-    paths = [path.strip() for path in context.body(PathsExist).paths if path.strip()]
-    if not paths:
-        return {"exists": {}}
-    answer = await _call_runner(context, machine.id, "path-exists", {"paths": paths}, 30.0)
-    if not isinstance(answer, dict) or not isinstance(answer.get("exists"), dict):
-        raise Refusal(500, error_text(answer) or "Unexpected answer of the runner")
-    return answer
-
-
-@route("GET", "/api/machines/<machine_id>/agent-availability")
-async def agent_availability(context: RequestContext, machine_id: str) -> Any:
-    machine = context.machine(machine_id)
-    if "agent-availability" not in machine.capabilities:
-        raise Refusal(409, OUTDATED, "runner_upgrade_required")
-    answer = await _call_runner(
-        context, machine.id, "agent-availability", {"all": True}, 30.0
-    )  # ours: agents the wire has no name for
-    agents = answer.get("agents") if isinstance(answer, dict) else None
-    if not isinstance(agents, list):
-        raise Refusal(500, error_text(answer) or "Unexpected answer of the runner")
-    return {
-        "agents": [
-            agent
-            for agent in agents
-            if isinstance(agent, dict) and isinstance(agent.get("agent"), str)
+    @app.route("/api/machines", methods=["GET"])
+    @api
+    async def list_machines(self, context: RequestContext) -> dict[str, Any]:
+        machines = [
+            machine
+            for machine in context.registry.machines.values()
+            if machine.namespace == context.namespace and machine.active
         ]
-    }
+        return {"machines": [machine_view(machine) for machine in machines]}
 
-
-@route("POST", "/api/machines/<machine_id>/restart-runner")
-async def restart_runner(context: RequestContext, machine_id: str) -> Any:
-    machine = context.machine(machine_id)
-    if not machine.active:
-        raise Refusal(503, "Machine is offline", "machine_offline")
-    metadata = machine.row.metadata if isinstance(machine.row.metadata, dict) else {}
-    if metadata.get("supervisedRestart") is not True:
-        raise Refusal(
-            502, "Nobody would start this runner again: it is not supervised", "restart_unsupported"
-        )
-    try:
-        answer = await context.registry.rpc.call(machine.id, "stop-runner", {})
-    except (TargetMissing, CallFailed) as error:
-        raise Refusal(502, str(error), "restart_failed") from error
-    if error_text(answer) is not None:
-        raise Refusal(502, str(error_text(answer)), "restart_failed")
-    message = answer.get("message") if isinstance(answer, dict) else None
-    return {"message": message if isinstance(message, str) else "The runner restarts"}
-
-
-# --- model lists -----------------------------------------------------------------------------------------------------
-
-
-def _models(path: str, method: str, *names: str, timeout: float = SLOW_RPC_TIMEOUT) -> None:
-    """A list that the runner makes; the query parameters `names` go along."""
-
-    async def handle(context: RequestContext, machine_id: str) -> Any:
+    @app.route("/api/machines/<machine_id>", methods=["PATCH"])
+    @api
+    async def rename(self, context: RequestContext, machine_id: str) -> dict[str, Any]:
         machine = context.machine(machine_id)
-        query = context.query
-        params: dict[str, Any] = {name: query.get(name) for name in names}
-        if "refresh" in params:
-            params["refresh"] = query.get("refresh") in ("true", "1")
+        body = context.body(DisplayName, "Invalid body: displayName is required")
+        name = body.display_name.strip()
+        if len(name) > MAX_NAME_LENGTH:
+            raise InvalidRequest("Invalid body: displayName is too long")
+        await self.documents.name_machine(machine, name)
+        return OK
+
+    @app.route("/api/machines/<machine_id>/spawn", methods=["POST"])
+    @api
+    async def spawn(self, context: RequestContext, machine_id: str) -> dict[str, Any]:
+        machine = context.machine(machine_id)
+        body = context.body(Spawn)
+        if body.agent not in FLAVORS | machine.flavors:
+            raise InvalidRequest("Invalid body")
+        if agent_named(body.agent).remote_only and body.starting_mode not in (None, "remote"):
+            raise InvalidRequest("Invalid body")
+        if rpc_methods.AGENT_AVAILABILITY not in machine.capabilities:
+            return {"type": "error", "message": OUTDATED, "code": "runner_upgrade_required"}
+        wanted = msgspec.to_builtins(body) | {"agent": body.agent}
+        return await request_spawn(context.registry.rpc, machine, spawn_request(wanted))
+
+    async def _call(
+        self, context: RequestContext, machine_id: str, method: str, params: Any
+    ) -> Any:
         try:
-            return await context.registry.rpc.call(machine.id, method, params, timeout)
+            return await context.registry.rpc.call(machine_id, method, params, RPC_TIMEOUT)
+        except RpcError as error:
+            raise OperationFailed(str(error)) from error
+
+    @app.route("/api/machines/<machine_id>/list-directory", methods=["POST"])
+    @api
+    async def list_directory(self, context: RequestContext, machine_id: str) -> Any:
+        machine = context.machine(machine_id)
+        body = context.body(ListDirectory)
+        params = {"path": body.path, "includeHidden": body.include_hidden}
+        return await self._call(context, machine.id, rpc_methods.LIST_MACHINE_DIRECTORY, params)
+
+    @app.route("/api/machines/<machine_id>/paths/exists", methods=["POST"])
+    @api
+    async def paths_exist(self, context: RequestContext, machine_id: str) -> Any:
+        machine = context.machine(machine_id)
+        paths = [path.strip() for path in context.body(PathsExist).paths if path.strip()]
+        if not paths:
+            return {"exists": {}}
+        params = {"paths": paths}
+        answer = await self._call(context, machine.id, rpc_methods.PATH_EXISTS, params)
+        if not isinstance(answer, dict) or not isinstance(answer.get("exists"), dict):
+            raise OperationFailed(error_text(answer) or UNEXPECTED)
+        return answer
+
+    @app.route("/api/machines/<machine_id>/agent-availability", methods=["GET"])
+    @api
+    async def agent_availability(self, context: RequestContext, machine_id: str) -> Any:
+        machine = context.machine(machine_id)
+        method = rpc_methods.AGENT_AVAILABILITY
+        if method not in machine.capabilities:
+            raise Conflict(OUTDATED, "runner_upgrade_required")
+        # `all` is our own: the answer then includes agents that the npm programs do not know.
+        answer = await self._call(context, machine.id, method, {"all": True})
+        agents = answer.get("agents") if isinstance(answer, dict) else None
+        if not isinstance(agents, list):
+            raise OperationFailed(error_text(answer) or UNEXPECTED)
+        return {
+            "agents": [
+                agent
+                for agent in agents
+                if isinstance(agent, dict) and isinstance(agent.get("agent"), str)
+            ]
+        }
+
+    @app.route("/api/machines/<machine_id>/restart-runner", methods=["POST"])
+    @api
+    async def restart_runner(self, context: RequestContext, machine_id: str) -> Any:
+        machine = context.machine(machine_id)
+        if not machine.active:
+            raise Unavailable("Machine is offline", "machine_offline")
+        metadata = machine.row.metadata if isinstance(machine.row.metadata, dict) else {}
+        if metadata.get("supervisedRestart") is not True:
+            raise RestartFailed(
+                "The runner is not supervised, so nothing would start it again",
+                "restart_unsupported",
+            )
+        try:
+            answer = await context.registry.rpc.call(machine.id, rpc_methods.STOP_RUNNER, {})
+        except RpcError as error:
+            raise RestartFailed(str(error), "restart_failed") from error
+        problem = error_text(answer)
+        if problem is not None:
+            raise RestartFailed(problem, "restart_failed")
+        message = answer.get("message") if isinstance(answer, dict) else None
+        return {"message": message if isinstance(message, str) else "The runner restarts"}
+
+    @app.route(f"/api/machines/<machine_id>/<any({_MODEL_PATHS}):path>", methods=["GET"])
+    @api
+    async def list_models(self, context: RequestContext, machine_id: str, path: str) -> Any:
+        machine = context.machine(machine_id)
+        params: dict[str, Any] = {}
+        if (name := _MODEL_PARAMETERS.get(path)) is not None:
+            value = context.query.get(name)
+            params[name] = value in ("true", "1") if name == "refresh" else value
+        timeout = RPC_TIMEOUT if path in _QUICK_MODELS else SLOW_RPC_TIMEOUT
+        try:
+            return await context.registry.rpc.call(
+                machine.id, rpc_methods.MACHINE_MODELS[path], params, timeout
+            )
         except TargetMissing as error:
             return Response(
                 503, {"success": False, "error": str(error), "code": "rpc_target_missing"}
             )
         except CallFailed as error:
             return Response(500, {"success": False, "error": str(error)})
-
-    route("GET", f"/api/machines/<machine_id>/{path}")(handle)
-
-
-_models("codex-models", "listCodexModels")
-_models("cursor-models", "listCursorModels")
-_models("agy-models", "listAgyModels", "refresh")
-_models("pi-models", "listPiModelsForMachine")
-_models("opencode-models", "listOpencodeModelsForCwd", "cwd", timeout=30.0)
-_models("opencode-model-variants", "listOpencodeModelVariants", "cwd")
-_models("grok-models", "listGrokModelsForCwd", "cwd", timeout=30.0)
-_models("copilot-models", "listCopilotModelsForCwd", "cwd")

@@ -1,168 +1,181 @@
 """REST for people: the conversation, its queue, and permissions."""
 
+# mypy: disable-error-code="untyped-decorator"
+
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
+from attrs import define
+from klein import Klein
 
-from hapi.hub.domain.entities import Session
-from hapi.hub.domain.lifecycle import Refusal
-from hapi.hub.domain.messages import PromptBusy, PromptCancelled, PromptInvoked
+from hapi.hub.domain.entities import HubSession
+from hapi.hub.domain.errors import InvalidRequest, NotFound, field_issues
+from hapi.hub.domain.messages import Messages, PromptBusy, PromptCancelled, PromptInvoked
 from hapi.hub.domain.views import message_view
 from hapi.hub.http.paging import page, page_query
-from hapi.hub.http.routing import RequestContext, Routes
+from hapi.hub.http.routing import OK, RequestContext, Routes, api
 from hapi.hub.store.rows import INDETERMINATE, MessageRow
+from hapi.protocol import rpc_methods
 from hapi.protocol.hub import STEERED, Approve, Deny, PostMessage, QueuedState, modes_of
 
-route = Routes()
-MAX_SCHEDULE_AHEAD = 7 * 24 * 3600 * 1000  # ms that a prompt may be scheduled ahead
-OK = {"ok": True}
+MAX_SCHEDULE_AHEAD = 7 * 24 * 3600 * 1000  # ms
 
 
-def _issue(field: str, reason: str) -> Refusal:
-    return Refusal(400, "Invalid body", issues={"formErrors": [], "fieldErrors": {field: [reason]}})
+def _invalid(field: str, reason: str) -> InvalidRequest:
+    return InvalidRequest("Invalid body", issues=field_issues(field, reason))
 
 
-@route("GET", "/api/sessions/<session_id>/messages")
-async def read(context: RequestContext, session_id: str) -> dict[str, Any]:
-    session = context.session(session_id)
-    return await page(context.registry.store, session, page_query(context.query))
+@define(eq=False)
+class MessageRoutes(Routes):
+    messages: Messages
 
+    app: ClassVar[Klein] = Klein()
 
-@route("POST", "/api/sessions/<session_id>/messages")
-async def post(context: RequestContext, session_id: str) -> dict[str, Any]:
-    """Keep a prompt. One for a session whose process is only coming up waits for it."""
-    session = context.session(session_id, active=True, or_expected=True)
-    body = context.body(PostMessage, issues=True)
-    if not body.text and not body.attachments:
-        raise Refusal(400, "Message requires text or attachments")
-    if body.scheduled_at is not None:
-        if body.local_id is None:
-            raise _issue("localId", "scheduledAt requires localId")
-        if body.attachments:
-            raise _issue("attachments", "scheduledAt cannot be combined with attachments")
-        if body.delivery_mode == "steer":
-            raise _issue("deliveryMode", "scheduledAt cannot be combined with steer")
-        if body.scheduled_at > context.registry.now() + MAX_SCHEDULE_AHEAD:
-            raise _issue("scheduledAt", "scheduledAt must be within 7 days")
-    await context.hub.messages.post(session, body)
-    return OK
+    @app.route("/api/sessions/<session_id>/messages", methods=["GET"])
+    @api
+    async def list_messages(self, context: RequestContext, session_id: str) -> dict[str, Any]:
+        session = context.session(session_id)
+        return await page(context.registry.store, session, page_query(context.query))
 
+    @app.route("/api/sessions/<session_id>/messages", methods=["POST"])
+    @api
+    async def post(self, context: RequestContext, session_id: str) -> dict[str, Any]:
+        """Keep a prompt. A prompt for a session whose process is still starting waits for it."""
+        session = context.session(session_id, active=True, or_starting=True)
+        body = context.body(PostMessage, with_issues=True)
+        if not body.text and not body.attachments:
+            raise InvalidRequest("Message requires text or attachments")
+        if body.scheduled_at is not None:
+            if body.local_id is None:
+                raise _invalid("localId", "scheduledAt requires localId")
+            if body.attachments:
+                raise _invalid("attachments", "scheduledAt cannot be combined with attachments")
+            if body.delivery_mode == "steer":
+                raise _invalid("deliveryMode", "scheduledAt cannot be combined with steer")
+            if body.scheduled_at > context.registry.now() + MAX_SCHEDULE_AHEAD:
+                raise _invalid("scheduledAt", "scheduledAt must be within 7 days")
+        await self.messages.post(session, body)
+        return OK
 
-@route("POST", "/api/sessions/<session_id>/messages/queued-state")
-async def queued_state(context: RequestContext, session_id: str) -> dict[str, Any]:
-    session = context.session(session_id)
-    names = context.body(QueuedState).local_ids
-    rows = await context.registry.store.local_messages(session.id, list(dict.fromkeys(names)))
-    waiting = [row for row in rows if row.invoked_at is None]
-    return {
-        "queuedLocalIds": [row.local_id for row in waiting if row.delivery != INDETERMINATE],
-        "indeterminateLocalIds": [row.local_id for row in waiting if row.delivery == INDETERMINATE],
-        "invokedLocalMessages": [
-            {"localId": row.local_id, "invokedAt": row.invoked_at}
-            for row in rows
-            if row.invoked_at is not None
-        ],
-    }
+    @app.route("/api/sessions/<session_id>/messages/queued-state", methods=["POST"])
+    @api
+    async def queued_state(self, context: RequestContext, session_id: str) -> dict[str, Any]:
+        session = context.session(session_id)
+        local_ids = list(dict.fromkeys(context.body(QueuedState).local_ids))
+        rows = await context.registry.store.local_messages(session.id, local_ids)
+        waiting = [row for row in rows if row.invoked_at is None]
+        return {
+            "queuedLocalIds": [row.local_id for row in waiting if row.delivery != INDETERMINATE],
+            "indeterminateLocalIds": [
+                row.local_id for row in waiting if row.delivery == INDETERMINATE
+            ],
+            "invokedLocalMessages": [
+                {"localId": row.local_id, "invokedAt": row.invoked_at}
+                for row in rows
+                if row.invoked_at is not None
+            ],
+        }
+
+    @app.route("/api/sessions/<session_id>/messages/<name>", methods=["DELETE"])
+    @api
+    async def cancel(self, context: RequestContext, session_id: str, name: str) -> dict[str, Any]:
+        session = context.session(session_id)
+        match await self.messages.cancel(session, name):
+            case PromptCancelled(local_id):
+                return {"status": "cancelled", "localId": local_id}
+            case PromptBusy(local_id):
+                return {"status": "busy", "localId": local_id}
+            case PromptInvoked(message):
+                return {"status": "invoked", "message": _with_session(message)}
+
+    @app.route("/api/sessions/<session_id>/messages/<name>/retry", methods=["POST"])
+    @api
+    async def retry(self, context: RequestContext, session_id: str, name: str) -> dict[str, Any]:
+        session = context.session(session_id)
+        result = await self.messages.retry(session, name)
+        body: dict[str, Any] = {"status": result.status, "localId": result.local_id}
+        if result.message is not None:
+            body["message"] = _with_session(result.message)
+        return body
+
+    @app.route("/api/sessions/<session_id>/messages/<name>/steer", methods=["POST"])
+    @api
+    async def steer(self, context: RequestContext, session_id: str, name: str) -> dict[str, Any]:
+        session = context.session(session_id, active=True)
+        message = await context.registry.store.message(session.id, name)
+        if message is None:
+            raise NotFound("Message not found")
+        if message.invoked_at is not None:
+            return {"status": "invoked", "localId": message.local_id}
+        if session.flavor not in STEERED and session.metadata.get("cursorSessionProtocol") != "acp":
+            return _steer_failed(message, "Steering is not supported for this session type")
+        answer = await context.registry.rpc.call(
+            session.id, rpc_methods.STEER_QUEUED_MESSAGE, {"localId": message.local_id}
+        )
+        status = answer.get("status") if isinstance(answer, dict) else None
+        if status in ("steered", "invoked"):
+            return {"status": status, "localId": message.local_id}
+        return _steer_failed(message, "The session did not steer")
+
+    # --- permissions ---------------------------------------------------------------------------
+
+    @app.route("/api/sessions/<session_id>/permissions/<request_id>/approve", methods=["POST"])
+    @api
+    async def approve(
+        self, context: RequestContext, session_id: str, request_id: str
+    ) -> dict[str, Any]:
+        session = context.session(session_id, active=True)
+        request = _open_request(session, request_id)
+        body = context.body(Approve)
+        if body.mode is not None and body.mode not in modes_of(session.flavor):
+            raise InvalidRequest("Invalid permission mode for session flavor")
+        answer = {"id": request_id, "approved": True, **msgspec.to_builtins(body)}
+        return await self._answer(context, session, answer, request)
+
+    @app.route("/api/sessions/<session_id>/permissions/<request_id>/deny", methods=["POST"])
+    @api
+    async def deny(
+        self, context: RequestContext, session_id: str, request_id: str
+    ) -> dict[str, Any]:
+        session = context.session(session_id, active=True)
+        request = _open_request(session, request_id)
+        body = context.body(Deny)
+        answer = {"id": request_id, "approved": False, **msgspec.to_builtins(body)}
+        return await self._answer(context, session, answer, request)
+
+    async def _answer(
+        self, context: RequestContext, session: HubSession, answer: dict[str, Any], request: Any
+    ) -> dict[str, bool]:
+        """Only the first answer counts: the request no longer exists for a second one that arrives
+        while the first is on its way."""
+        request_id = answer["id"]
+        session.answered = {
+            name: found
+            for name, found in session.answered.items()
+            if session.requests.get(name) == found
+        }
+        session.answered[request_id] = request
+        try:
+            await context.registry.rpc.call(session.id, rpc_methods.PERMISSION, answer)
+        except Exception:
+            session.answered.pop(request_id, None)
+            raise
+        return OK
 
 
 def _with_session(row: MessageRow) -> dict[str, Any]:
     return {**message_view(row), "sessionId": row.session_id}
 
 
-@route("DELETE", "/api/sessions/<session_id>/messages/<name>")
-async def cancel(context: RequestContext, session_id: str, name: str) -> dict[str, Any]:
-    session = context.session(session_id)
-    match await context.hub.messages.cancel(session, name):
-        case PromptCancelled(local_id):
-            return {"status": "cancelled", "localId": local_id}
-        case PromptBusy(local_id):
-            return {"status": "busy", "localId": local_id}
-        case PromptInvoked(message):
-            return {"status": "invoked", "message": _with_session(message)}
+def _steer_failed(message: MessageRow, reason: str) -> dict[str, Any]:
+    return {"status": "failed", "error": reason, "localId": message.local_id}
 
 
-@route("POST", "/api/sessions/<session_id>/messages/<name>/retry")
-async def retry(context: RequestContext, session_id: str, name: str) -> dict[str, Any]:
-    session = context.session(session_id)
-    result = await context.hub.messages.retry(session, name)
-    body: dict[str, Any] = {"status": result.status, "localId": result.local_id}
-    return body if result.message is None else {**body, "message": _with_session(result.message)}
-
-
-@route("POST", "/api/sessions/<session_id>/messages/<name>/steer")
-async def steer(context: RequestContext, session_id: str, name: str) -> dict[str, Any]:
-    session = context.session(session_id, active=True)
-    message = await context.registry.store.message(session.id, name)
-    if message is None:
-        raise Refusal(404, "Message not found")
-    if message.invoked_at is not None:
-        return {"status": "invoked", "localId": message.local_id}
-    if session.flavor not in STEERED and session.metadata.get("cursorSessionProtocol") != "acp":
-        return {
-            "status": "failed",
-            "error": "Steering is not supported for this session type",
-            "localId": message.local_id,
-        }
-    answer = await context.registry.rpc.call(
-        session.id, "steer-queued-message", {"localId": message.local_id}
-    )
-    status = answer.get("status") if isinstance(answer, dict) else None
-    if status in ("steered", "invoked"):
-        return {"status": status, "localId": message.local_id}
-    return {"status": "failed", "error": "The session did not steer", "localId": message.local_id}
-
-
-# --- permissions -----------------------------------------------------------------------------------------------------
-
-
-def _waits(session: Session, request_id: str) -> Any:
-    """The request, if it waits for an answer and none is on its way. Raises Refusal 404."""
+def _open_request(session: HubSession, request_id: str) -> Any:
+    """The permission request, if no answer to it is on its way. Raises NotFound."""
     request = session.requests.get(request_id)
     if request is None or session.answered.get(request_id) == request:
-        raise Refusal(404, "Request not found")
+        raise NotFound("Request not found")
     return request
-
-
-async def _answer(
-    context: RequestContext, session: Session, answer: dict[str, Any], request: Any
-) -> dict[str, bool]:
-    """The first answer counts: whoever comes while it is on its way hears that the request is not there any more."""
-    request_id = answer["id"]
-    session.answered = {
-        name: found
-        for name, found in session.answered.items()
-        if session.requests.get(name) == found
-    }
-    session.answered[request_id] = request
-    try:
-        await context.registry.rpc.call(session.id, "permission", answer)
-    except Exception:
-        session.answered.pop(request_id, None)
-        raise
-    return OK
-
-
-@route("POST", "/api/sessions/<session_id>/permissions/<request_id>/approve")
-async def approve(context: RequestContext, session_id: str, request_id: str) -> dict[str, Any]:
-    session = context.session(session_id, active=True)
-    request = _waits(session, request_id)
-    body = context.body(Approve)
-    if body.mode is not None and body.mode not in modes_of(session.flavor):
-        raise Refusal(400, "Invalid permission mode for session flavor")
-    return await _answer(
-        context, session, {"id": request_id, "approved": True, **msgspec.to_builtins(body)}, request
-    )
-
-
-@route("POST", "/api/sessions/<session_id>/permissions/<request_id>/deny")
-async def deny(context: RequestContext, session_id: str, request_id: str) -> dict[str, Any]:
-    session = context.session(session_id, active=True)
-    request = _waits(session, request_id)
-    return await _answer(
-        context,
-        session,
-        {"id": request_id, "approved": False, **msgspec.to_builtins(context.body(Deny))},
-        request,
-    )

@@ -7,25 +7,14 @@ from typing import Any
 
 from attrs import frozen
 
-from hapi.hub.domain.entities import Session
+from hapi.hub.domain.entities import HubSession
+from hapi.hub.domain.errors import InvalidQuery
 from hapi.hub.domain.views import message_view
 from hapi.hub.store.interface import IStore
 from hapi.hub.store.rows import MessageRow
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200
 MAX_SAFE_INTEGER = 1 << 53
-
-
-@frozen
-class InvalidQuery(Exception):
-    """Which parameter is wrong, and why."""
-
-    field: str
-    reason: str
-
-    @property
-    def issues(self) -> dict[str, Any]:
-        return {"formErrors": [], "fieldErrors": {self.field: [self.reason]}}
 
 
 @frozen
@@ -84,7 +73,7 @@ def page_query(query: Mapping[str, str]) -> PageQuery:
     return context
 
 
-async def page(store: IStore, session: Session, context: PageQuery) -> dict[str, Any]:
+async def page(store: IStore, session: HubSession, context: PageQuery) -> dict[str, Any]:
     """One page, ascending by position. A catch-up from before the history was changed gets the latest page instead."""
     epoch, reset, rows = session.row.epoch, False, []
     newest = await store.latest(session.id, 1)

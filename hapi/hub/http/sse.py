@@ -1,10 +1,10 @@
-"""`GET /api/events`: what happens, as it happens, to pages that listen. Slow ones are let go with a place to resume from."""
+"""`GET /api/events`: server-sent events for web pages. A page that reads too slowly is disconnected and can resume."""
 
 from __future__ import annotations
 
 import uuid
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import define, field
 from twisted.internet.interfaces import IPushProducer
@@ -13,22 +13,21 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
+from hapi.hub.domain.errors import Unavailable
 from hapi.hub.domain.events import Subscription, unnumbered
-from hapi.hub.domain.lifecycle import Refusal
-from hapi.hub.domain.registry import Denied, HubRegistry, NotFound
-from hapi.hub.http.routing import Authenticator, Dispatcher, render_response
+from hapi.hub.domain.registry import HubRegistry
+from hapi.hub.http.authentication import Authenticator
+from hapi.hub.http.responses import error_response, render_response
+from hapi.protocol import events
 
-if TYPE_CHECKING:
-    from hapi.hub.domain.auth import Principal
-
-MAX_UNREAD = 1 << 20  # bytes a listener may leave unread
-MAX_STREAMS = 512  # listeners at once
+MAX_UNREAD = 1 << 20  # bytes that one page may leave unread
+MAX_STREAMS = 512  # at once
 
 
 @implementer(IPushProducer)
 @define(eq=False)
 class EventStream:
-    """One page that listens."""
+    """The event stream of one page."""
 
     request: Any
     subscription: Subscription
@@ -38,7 +37,7 @@ class EventStream:
     _paused: bool = False
     _unread: deque[bytes] = field(factory=deque)
     _size: int = 0
-    _over: bool = False
+    _ended: bool = False
 
     log = Logger()
 
@@ -47,7 +46,7 @@ class EventStream:
         request.setHeader("Content-Type", "text/event-stream")
         request.setHeader("Cache-Control", "no-cache, no-transform")
         request.setHeader("X-Accel-Buffering", "no")  # nginx would hold the events back
-        request.notifyFinish().addBoth(lambda _: self._left())
+        request.notifyFinish().addBoth(lambda _: self._end())
         request.registerProducer(self, True)
         missed = self._registry.events.missed_frames(last, self.subscription)
         status = {
@@ -55,13 +54,13 @@ class EventStream:
             "subscriptionId": self.name,
             "resume": "gap" if missed is None else "ok",
         }
-        self.send(unnumbered({"type": "connection-changed", "data": status}))
+        self.send(unnumbered({"type": events.CONNECTION_CHANGED, "data": status}))
         for frame in missed or ():
             self.send(frame)
         self._registry.events.listen(self.name, self)
 
     def send(self, frame: bytes) -> None:
-        if self._over:
+        if self._ended:
             return
         if not self._paused:
             self.request.write(frame)
@@ -70,7 +69,7 @@ class EventStream:
         self._size += len(frame)
         if self._size > MAX_UNREAD:
             self.log.info(
-                "A page that reads too slowly is let go; it comes back with its last event"
+                "A page reads its events too slowly and is disconnected; it can resume where it stopped"
             )
             self.cut()
 
@@ -79,25 +78,25 @@ class EventStream:
 
     def resumeProducing(self) -> None:
         self._paused = False
-        while self._unread and not self._paused and not self._over:
+        while self._unread and not self._paused and not self._ended:
             frame = self._unread.popleft()
             self._size -= len(frame)
             self.request.write(frame)
 
     def stopProducing(self) -> None:
-        self._left()
+        self._end()
 
     def cut(self) -> None:
-        """End the connection without waiting for what is unread."""
-        self._left()
+        """Close the connection without waiting until the page has read everything."""
+        self._end()
         channel = self.request.channel
         if channel is not None:
             channel.forceAbortClient()
 
     def finish(self) -> None:
-        """End the stream in good order: the hub leaves."""
-        if not self._over:
-            self._left()
+        """End the stream in an orderly way, as the hub stops."""
+        if not self._ended:
+            self._end()
             if self._paused:
                 self.cut()
                 return
@@ -107,22 +106,20 @@ class EventStream:
             if channel is not None:
                 channel.loseConnection()
 
-    def _left(self) -> None:
-        self._over = True
+    def _end(self) -> None:
+        self._ended = True
         self._unread.clear()
         self._registry.events.leave(self.name)
 
 
 class EventsResource(Resource):
-    """Each GET becomes a Stream."""
+    """Serves each GET with an EventStream."""
 
     isLeaf = True
 
-    def __init__(
-        self, registry: HubRegistry, authenticator: Authenticator, dispatcher: Dispatcher
-    ) -> None:
+    def __init__(self, registry: HubRegistry, authenticator: Authenticator) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._registry, self._authenticator, self._dispatcher = registry, authenticator, dispatcher
+        self._registry, self._authenticator = registry, authenticator
         self._streams: set[EventStream] = set()
         self.stopped = False
 
@@ -130,7 +127,7 @@ class EventsResource(Resource):
         try:
             stream = self._stream(request)
         except Exception as error:
-            return render_response(request, self._dispatcher.refused(error, "GET /api/events"))
+            return render_response(request, error_response(error, "GET /api/events"))
         self._streams.add(stream)
         request.notifyFinish().addBoth(lambda _: self._streams.discard(stream))
         stream.start(request.getHeader("last-event-id") or _parameter(request, "lastEventId"))
@@ -141,28 +138,19 @@ class EventsResource(Resource):
         return b""
 
     def _stream(self, request: Any) -> EventStream:
-        caller: Principal = self._authenticator.api(request, _parameter(request, "token"))
+        principal = self._authenticator.authenticate_api(request, _parameter(request, "token"))
         if self.stopped or len(self._streams) >= MAX_STREAMS:
-            raise Refusal(503, "The hub is leaving" if self.stopped else "Too many listeners")
-        session, machine = _parameter(request, "sessionId"), _parameter(request, "machineId")
-        for what, name, find in (
-            ("Session", session, self._registry.session),
-            ("Machine", machine, self._registry.machine),
-        ):
-            if name is None:
-                continue
-            try:
-                find(name, caller.namespace)
-            except NotFound:
-                raise Refusal(404, f"{what} not found") from None
-            except Denied:
-                raise Refusal(403, f"{what} access denied") from None
-        subscription = Subscription(
-            caller.namespace, _parameter(request, "all") in ("true", "1"), session, machine
-        )
-        return EventStream(
-            request, subscription, _parameter(request, "visibility") == "visible", self._registry
-        )
+            raise Unavailable("The hub is stopping" if self.stopped else "Too many event streams")
+        namespace = principal.namespace
+        session_id, machine_id = _parameter(request, "sessionId"), _parameter(request, "machineId")
+        if session_id is not None:
+            self._registry.session(session_id, namespace)
+        if machine_id is not None:
+            self._registry.machine(machine_id, namespace)
+        everything = _parameter(request, "all") in ("true", "1")
+        subscription = Subscription(namespace, everything, session_id, machine_id)
+        visible = _parameter(request, "visibility") == "visible"
+        return EventStream(request, subscription, visible, self._registry)
 
     def stop(self) -> None:
         self.stopped = True

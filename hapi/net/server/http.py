@@ -1,109 +1,104 @@
-"""HTTP for our own servers: typed bodies in, JSON out, limits on size and on time."""
+"""HTTP for both servers: typed JSON bodies in, JSON replies out, and one way from an error to its status."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
-from twisted.logger import Logger
-from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.iweb import IRequest
 
 T = TypeVar("T")
-# After these, what follows on the connection may be the rest of a broken request.
-_CLOSING = frozenset(
-    {
-        http.BAD_REQUEST,
-        http.REQUEST_TIMEOUT,
-        http.REQUEST_ENTITY_TOO_LARGE,
-        http.UNSUPPORTED_MEDIA_TYPE,
-    }
-)
-log = Logger()
+JSON = b"application/json"
+StatusTable = Mapping[type[BaseException], int]
 
 
-class HttpError(Exception):
-    """An answer other than success: `status` and a JSON object `{"error": message}` with `more` beside it."""
+class BodyTooLarge(Exception):
+    """The body of a request exceeds its limit."""
 
-    def __init__(self, status: int, message: str, **more: Any) -> None:
-        super().__init__(message)
-        self.status, self.message, self.more = status, message, more
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the body is over {limit} bytes")
 
 
-def read_json(request: IRequest, limit: int, type: type[T], *, check_type: bool = True) -> T:
-    """The request's body as a `type` (a msgspec Struct, dict …).
+class InvalidBody(Exception):
+    """The body of a request is not JSON or does not have the expected shape; the text says where."""
 
-    Raises HttpError: 413 beyond `limit` bytes, 415 when it says that it is no JSON (`check_type`), 400 when it is none or
-    does not fit, with the place.
-    """
-    content = read_body(request, limit)
-    kind = request.getHeader("content-type")
-    if (
-        check_type
-        and (kind is not None or content)
-        and (kind or "").split(";")[0].strip().lower() != "application/json"
-    ):
-        raise HttpError(http.UNSUPPORTED_MEDIA_TYPE, "the body must be application/json")
-    try:
-        return msgspec.json.decode(content or b"{}", type=type)
-    except msgspec.ValidationError as problem:
-        raise HttpError(http.BAD_REQUEST, str(problem)) from problem
-    except (msgspec.DecodeError, UnicodeError) as problem:
-        raise HttpError(http.BAD_REQUEST, f"not JSON: {problem}") from problem
-    except RecursionError as problem:
-        raise HttpError(http.BAD_REQUEST, "not JSON: nested too deeply") from problem
+
+STATUSES: StatusTable = {
+    BodyTooLarge: http.REQUEST_ENTITY_TOO_LARGE,
+    InvalidBody: http.BAD_REQUEST,
+}
+
+
+def status_of(error: BaseException, statuses: StatusTable) -> int | None:
+    """The status of the most specific class of `error` that `statuses` lists, None if it lists none."""
+    return next((statuses[kind] for kind in type(error).__mro__ if kind in statuses), None)
 
 
 def read_body(request: IRequest, limit: int) -> bytes:
-    """The request's body. Raises HttpError 413 beyond `limit` bytes."""
+    """The request's body. Raises BodyTooLarge beyond `limit` bytes."""
     content: bytes = request.content.read(limit + 1)
     if len(content) > limit:
-        raise HttpError(http.REQUEST_ENTITY_TOO_LARGE, f"the body is over {limit} bytes")
+        raise BodyTooLarge(limit)
     return content
 
 
-def reply(request: IRequest, status: int, value: Any, close: bool = False) -> bytes:
-    """Set status and type; the body that goes with them. `close`: nothing more is read from this connection."""
+def read_json(request: IRequest, limit: int, type: type[T]) -> T:
+    """The request's body as a `type` (a msgspec Struct, dict …); an empty body counts as `{}`.
+
+    Raises BodyTooLarge, and InvalidBody from the msgspec error.
+    """
+    content = read_body(request, limit)
+    try:
+        return msgspec.json.decode(content or b"{}", type=type)
+    except msgspec.ValidationError as problem:
+        raise InvalidBody(str(problem)) from problem
+    except (msgspec.DecodeError, UnicodeError) as problem:
+        raise InvalidBody(f"not JSON: {problem}") from problem
+    except RecursionError as problem:
+        raise InvalidBody("not JSON: nested too deeply") from problem
+
+
+def encode_json(value: Any) -> bytes:
+    """`value` as JSON. Surrogates, as in paths that are not UTF-8, are written as escape sequences,
+    because JSON cannot represent them."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_without_surrogates(msgspec.to_builtins(value)))
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
+    return [_without_surrogates(item) for item in value] if isinstance(value, list) else value
+
+
+def json_reply(
+    request: IRequest, status: int, value: Any, close: bool = False, content_type: bytes = JSON
+) -> bytes:
+    """Set status and headers of a JSON reply and return its body; `value` in bytes is JSON already.
+
+    `close`: nothing more is read from this connection.
+    """
+    body: bytes = value if isinstance(value, bytes) else encode_json(value)
     request.setResponseCode(status)
-    request.setHeader(b"content-type", b"application/json")
+    request.setHeader(b"content-type", content_type)
+    request.setHeader(b"content-length", b"%d" % len(body))
     if close:
         request.setHeader(b"connection", b"close")
-        channel = getattr(request, "channel", None)
-        if channel is not None:
-            channel.persistent = 0
-    return msgspec.json.encode(value)
+        request.channel.persistent = False  # type: ignore[attr-defined]
+    return body
 
 
-def reply_error(request: IRequest, problem: BaseException) -> bytes:
-    """The answer to an exception: as it says, or 500 with a log entry and no details for the caller."""
-    if isinstance(problem, HttpError):
-        return reply(
-            request,
-            problem.status,
-            {"error": problem.message, **problem.more},
-            close=problem.status in _CLOSING,
-        )
-    if isinstance(problem, msgspec.ValidationError):
-        return reply(request, http.BAD_REQUEST, {"error": str(problem)})
-    log.failure(
-        "{method} {path} failed",
-        Failure(problem),
-        method=request.method,
-        path=getattr(request, "path", b""),
+def raw_json_reply(status: int, value: Any) -> bytes:
+    """A whole HTTP/1.1 response that closes the connection, for a request that never becomes an IRequest."""
+    body = encode_json(value)
+    phrase = http.RESPONSES.get(status, b"Request Header Fields Too Large")
+    return (
+        b"HTTP/1.1 %d %s\r\ncontent-type: %s\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
+        % (status, phrase, JSON, len(body), body)
     )
-    return reply(request, http.INTERNAL_SERVER_ERROR, {"error": "Internal Server Error"})
-
-
-def answer_errors(app: Any) -> None:
-    """Let every exception in a Klein `app` be answered by `reply_error`; werkzeug's own (404, 405) keep their status."""
-    from werkzeug.exceptions import HTTPException
-
-    def answer(*args: Any) -> bytes:
-        request, failure = args[-2:]
-        problem = failure.value
-        if isinstance(problem, HTTPException):
-            return reply(request, problem.code or 500, {"error": problem.name})
-        return reply_error(request, problem)
-
-    app.handle_errors(Exception)(answer)

@@ -1,14 +1,14 @@
-"""The hub's side of one Socket.IO client: events out, acknowledgements back, a bound on what it may leave unread."""
+"""The server's side of one Socket.IO client: its peers, acknowledgements, and a limit on unread data."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import Interface
@@ -28,24 +28,39 @@ from hapi.protocol.channel import (
     ack_text,
     event_text,
 )
-from hapi.protocol.engineio import MAX_PAYLOAD
-
-if TYPE_CHECKING:
-    from hapi.net.server.socket_server import SocketServer
+from hapi.protocol.engineio import MAX_PAYLOAD, Handshake
 
 
 class INamespace(Interface):
-    """What the program does with the clients of one namespace. Nothing here may block."""
+    """How a program treats the clients of one namespace. No method may block."""
 
     def connect(peer, auth) -> None:  # type: ignore[no-untyped-def]
-        """A client wants in with `auth` (an object or None). Raises ConnectRefused to keep it out; may set
-        `peer.principal` and call `peer.join`. Events emitted to the peer here arrive after its CONNECT reply."""
+        """A client asks to connect with `auth` (an object or None). Raises ConnectRefused to refuse it;
+        may set `peer.principal` and call `peer.join`. Events emitted here arrive after the CONNECT reply."""
 
     def event(peer, name, args, ack) -> None:  # type: ignore[no-untyped-def]
-        """An event came. `ack(*answer)` answers it, once; None when the client gave no ack id."""
+        """An event arrived. `ack(*answer)` answers it, once; None when the client sent no ack id."""
 
     def disconnected(peer, reason) -> None:  # type: ignore[no-untyped-def]
-        """A client that was in has left or dropped. Its rooms are still on `peer.rooms`; its calls have failed."""
+        """A connected client has left or its socket has closed. `peer.rooms` still lists its rooms; its calls have failed."""
+
+
+class ConnectionOwner(Protocol):
+    """The server of connections and peers, as they use it (a SocketServer)."""
+
+    max_backlog: int
+    connections: set[ClientConnection]
+
+    @property
+    def clock(self) -> IReactorTime: ...
+    @property
+    def namespaces(self) -> Mapping[str, INamespace]: ...
+    def handshake(self) -> Handshake: ...
+    def new_sid(self) -> str: ...
+    def next_ack(self, namespace: str) -> int: ...
+    def enter(self, room: str, peer: Peer) -> None: ...
+    def exit(self, room: str, peer: Peer) -> None: ...
+    def connection_closed(self, connection: ClientConnection) -> None: ...
 
 
 @define(eq=False)
@@ -71,7 +86,7 @@ class Peer:
 
     @property
     def address(self) -> str | None:
-        """Where the client connects from, as its socket says."""
+        """The address the client connects from."""
         return self._socket.address
 
     def join(self, room: str) -> None:
@@ -105,15 +120,15 @@ class Peer:
         return answer
 
     def disconnect(self) -> None:
-        """Put the client out of the namespace."""
-        self._socket.put_out(self)
+        """Disconnect the client from the namespace."""
+        self._socket.disconnect(self)
 
     def hang_up(self, reason: str) -> None:
-        """Close the client's connection: a refusal that it may try again after."""
+        """Close the client's connection; unlike a refusal, this lets the client try again."""
         self._socket.end(reason)
 
     def send(self, text: str) -> None:
-        """Send a message that is encoded already."""
+        """Send an encoded message."""
         if self._joining:
             self._held.append(text)
         elif not self.gone:
@@ -148,7 +163,7 @@ class Peer:
 
 
 def checked(text: str) -> str:
-    """`text`, or FrameTooLarge when no client could take it."""
+    """Return `text`. Raises FrameTooLarge if it exceeds what clients accept."""
     if (size := message_size(text)) > MAX_PAYLOAD:
         raise FrameTooLarge(f"a message of {size} bytes is over the limit of {MAX_PAYLOAD}")
     return text
@@ -156,17 +171,17 @@ def checked(text: str) -> str:
 
 @define(eq=False)
 class ClientConnection:
-    """Holder of a ServerSocket: its channel, and one Peer per namespace joined."""
+    """One WebSocket connection: its channel, and one Peer for each namespace it has joined."""
 
-    server: SocketServer
+    server: ConnectionOwner
     _socket: ServerSocket
     _channel: ServerChannel | None = None
     _peers: dict[str, Peer] = field(factory=dict)
-    _look: IDelayedCall | None = None
+    _deadline_call: IDelayedCall | None = None
     _flowing: bool = True
     _backlog: deque[str] = field(factory=deque)
     _backlog_size: int = 0  # characters
-    _why: str | None = None
+    _reason: str | None = None
     log = Logger()
 
     @property
@@ -178,31 +193,31 @@ class ClientConnection:
         return self._channel.handshake.sid if self._channel is not None else None
 
     def send(self, text: str) -> None:
-        """Send, or keep while the client reads slowly; beyond the server's `backlog` it is disconnected."""
+        """Send, or queue while the client reads slowly; beyond the server's `max_backlog` it is disconnected."""
         if self._flowing and not self._backlog:
             self._socket.send_text(text)
             return
         self._backlog.append(text)
         self._backlog_size += len(text)
-        if self._backlog_size > self.server.backlog:
+        if self._backlog_size > self.server.max_backlog:
             self._backlog.clear()
-            self.end(f"slow reader: over {self.server.backlog} characters unread", cut=True)
+            self.end(f"slow reader: over {self.server.max_backlog} characters unread", cut=True)
 
-    def put_out(self, peer: Peer) -> None:
+    def disconnect(self, peer: Peer) -> None:
         if self._channel is not None and not peer.gone:
             self._do(self._channel.leave(peer.namespace))
-            self._gone(peer, "disconnected by the hub")
+            self._drop(peer, "disconnected by the hub")
 
     def end(self, reason: str, cut: bool = False) -> None:
         """Close the socket with 1000 (`cut`: without a handshake)."""
-        self._why = self._why or reason
-        self._rest()
+        self._reason = self._reason or reason
+        self._silence()
         if cut:
             self._socket.abort()
         else:
             self._socket.close()
         for peer in list(self._peers.values()):
-            self._gone(peer, reason)
+            self._drop(peer, reason)
 
     # --- Holder
     def opened(self) -> None:
@@ -228,11 +243,11 @@ class ClientConnection:
             self._socket.send_text(text)
 
     def closed(self, code: int | None, reason: str, cause: Failure | None) -> None:
-        self._rest()
+        self._silence()
         self.server.connections.discard(self)
         self._backlog.clear()
         for peer in list(self._peers.values()):
-            self._gone(peer, self._why or reason or "transport closed")
+            self._drop(peer, self._reason or reason or "transport closed")
         self.server.connection_closed(self)
 
     # --- inside
@@ -248,7 +263,7 @@ class ClientConnection:
                 case AckReceived() if (peer := self._peers.get(step.namespace)) is not None:
                     peer.acked(step)
                 case PeerLeft(namespace) if (peer := self._peers.get(namespace)) is not None:
-                    self._gone(peer, "client left")
+                    self._drop(peer, "client left")
                 case Close(reason):
                     self.end(reason)
 
@@ -262,7 +277,9 @@ class ClientConnection:
             self._do(self._channel.refuse(namespace, str(refused)))
             return
         except Exception:
-            self.log.failure("A client of {namespace} could not be judged", namespace=namespace)
+            self.log.failure(
+                "A client of {namespace} could not be authenticated", namespace=namespace
+            )
             peer.dropped("refused")
             self._do(self._channel.refuse(namespace, "Internal error"))
             return
@@ -280,7 +297,7 @@ class ClientConnection:
         except Exception:  # one client's event ends nobody's connection
             self.log.failure("Event {name} failed", name=event.name)
 
-    def _gone(self, peer: Peer, reason: str) -> None:
+    def _drop(self, peer: Peer, reason: str) -> None:
         if self._peers.pop(peer.namespace, None) is None:
             return
         rooms = peer.rooms
@@ -289,21 +306,21 @@ class ClientConnection:
         try:
             self.server.namespaces[peer.namespace].disconnected(peer, reason)
         except Exception:
-            self.log.failure("The end of a client could not be told")
+            self.log.failure("Handling the disconnect of a client failed")
 
-    def _rest(self) -> None:
-        """Nothing more is said or timed."""
+    def _silence(self) -> None:
+        """Send nothing more and cancel the deadline."""
         if self._channel is not None:
             self._channel.closed = True
-        if self._look is not None and self._look.active():
-            self._look.cancel()
+        if self._deadline_call is not None and self._deadline_call.active():
+            self._deadline_call.cancel()
 
     def _watch(self) -> None:
         assert self._channel is not None
         wait = max(0.0, self._channel.deadline - self.server.clock.seconds())
-        self._look = self.server.clock.callLater(wait, self._glance)
+        self._deadline_call = self.server.clock.callLater(wait, self._check_deadline)
 
-    def _glance(self) -> None:
+    def _check_deadline(self) -> None:
         assert self._channel is not None
         self._do(self._channel.check_deadline(self.server.clock.seconds()))
         if not self._channel.closed:

@@ -1,4 +1,4 @@
-"""The hub's end of Socket.IO over WebSocket: one resource for `/socket.io/`, namespaces, rooms, bounded and timed."""
+"""A Socket.IO server over WebSocket: one resource for `/socket.io/`, namespaces, rooms, limits and deadlines."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from hapi.net.common.errors import ConnectRefused, PeerGone
 from hapi.net.common.websocket import CLOSE_TIMEOUT, ServerSocketFactory
+from hapi.net.server.http import json_reply
 from hapi.net.server.peers import ClientConnection, INamespace, Peer, checked
 from hapi.protocol.channel import event_text
 from hapi.protocol.engineio import (
@@ -30,9 +31,7 @@ from hapi.protocol.engineio import (
 
 __all__ = ["ConnectRefused", "INamespace", "Peer", "PeerGone", "SocketServer"]
 
-BACKLOG = (
-    64 * 1024 * 1024
-)  # characters a client may leave unread; above one message of the greatest size
+MAX_BACKLOG = 64 * 1024 * 1024  # characters; more than one message of the greatest size
 
 
 def same_host(origin: str, host: str) -> bool:
@@ -43,8 +42,8 @@ def same_host(origin: str, host: str) -> bool:
 class SocketServer:
     """`namespaces` maps a name to the INamespace that serves it.
 
-    `allow_origin(origin, host)` judges a browser's Origin header; requests without one pass. `backlog`: characters that a
-    client may leave unread before it is disconnected. Times in seconds.
+    `allow_origin(origin, host)` checks a browser's Origin header; requests without one are accepted.
+    `max_backlog`: characters that a client may leave unread before it is disconnected. Times in seconds.
     """
 
     def __init__(
@@ -55,13 +54,13 @@ class SocketServer:
         allow_origin: Callable[[str, str], bool] = same_host,
         ping_interval: float = PING_INTERVAL,
         ping_timeout: float = PING_TIMEOUT,
-        backlog: int = BACKLOG,
+        max_backlog: int = MAX_BACKLOG,
     ) -> None:
-        self.clock, self.namespaces, self.allow_origin, self.backlog = (
+        self.clock, self.namespaces, self.allow_origin, self.max_backlog = (
             clock,
             dict(namespaces),
             allow_origin,
-            backlog,
+            max_backlog,
         )
         self._ping_interval, self._ping_timeout = ping_interval, ping_timeout
         self._rooms: dict[tuple[str, str], set[Peer]] = {}
@@ -73,7 +72,7 @@ class SocketServer:
         self.resource: IResource = SocketResource(self)
 
     def room(self, name: str, namespace: str = "/cli") -> frozenset[Peer]:
-        """Who is in a room now."""
+        """The peers in a room."""
         return frozenset(self._rooms.get((namespace, name), ()))
 
     def emit(
@@ -84,7 +83,10 @@ class SocketServer:
         without: Peer | None = None,
         namespace: str = "/cli",
     ) -> None:
-        """Send an event to everybody in `room` but `without`. Encoded once. Raises FrameTooLarge, TypeError, ValueError."""
+        """Send an event to every peer in `room` except `without`, encoded once.
+
+        Raises FrameTooLarge, TypeError, ValueError.
+        """
         peers = self._rooms.get((namespace, room))
         if not peers:
             return
@@ -94,7 +96,7 @@ class SocketServer:
                 peer.send(text)
 
     async def stop(self) -> None:
-        """Close every connection, politely for a second, and let no new one in."""
+        """Accept no new connection and close all with a close handshake of about a second."""
         self._stopped = True
         waiting: list[Deferred[None]] = []
         for connection in list(self.connections):
@@ -118,7 +120,7 @@ class SocketServer:
         return token_urlsafe(15)
 
     def next_ack(self, namespace: str) -> int:
-        """Ack numbers run per namespace, over all clients, as the hub's do (transport.md 4.3)."""
+        """Ack numbers count per namespace over all clients, as those of npm's hub do (transport.md 4.3)."""
         return next(self._acks.setdefault(namespace, count()))
 
     def enter(self, room: str, peer: Peer) -> None:
@@ -137,7 +139,7 @@ class SocketServer:
 
 @implementer(IResource)
 class SocketResource(Resource):
-    """`/socket.io/`: judges the request, then hands its connection to a ServerSocket."""
+    """`/socket.io/`: checks the request, then hands its connection to a ServerSocket."""
 
     isLeaf = True
 
@@ -165,7 +167,8 @@ class SocketResource(Resource):
         return NOT_DONE_YET
 
     def _hand_over(self, request: Any) -> None:
-        """Take the transport from the HTTP channel, as autobahn.twisted.resource does, and replay the request's head."""
+        """Take the transport from the HTTP channel, as autobahn.twisted.resource does, and replay the head
+        of the request."""
         channel = request.channel
         socket = self._server.factory.buildProtocol(None)
         socket.address = (
@@ -188,11 +191,9 @@ class SocketResource(Resource):
 
 
 def _refuse(request: Any, problem: Refusal, origin: str | None) -> bytes:
-    request.setResponseCode(problem.status)
-    request.setHeader(b"content-type", b"application/json")
     request.setHeader(b"access-control-allow-origin", origin.encode() if origin else b"false")
     request.setHeader(b"vary", b"Origin")
-    return problem.body()
+    return json_reply(request, problem.status, problem.body())
 
 
 def _text(value: bytes) -> str:

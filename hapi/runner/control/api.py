@@ -1,6 +1,6 @@
-"""The control API: npm's five paths, our `/status`, and three to be read by monitors (runner.md §9).
+"""The control API: the five paths of npm's runner, our own ones, and three for monitors (runner.md §9).
 
-Who may call is decided before, in guard.py.
+Who may call is decided beforehand, in guard.py.
 """
 
 # mypy: disable-error-code="untyped-decorator"
@@ -8,18 +8,20 @@ Who may call is decided before, in guard.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 from klein import Klein
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.web import http
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, Resource
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from hapi.net.server.http import StatusTable, encode_json, json_reply, status_of
 from hapi.protocol.control import (
-    Malformed,
+    MalformedRequest,
     SessionStarted,
     StopSession,
     error_body,
@@ -36,10 +38,18 @@ from hapi.runner.storage.counters import Counters
 if TYPE_CHECKING:
     from hapi.runner.control.metrics import Metrics
 
-SPAWNS_WAITING = 16
+T = TypeVar("T")
+MAX_WAITING_SPAWNS = 16
+CONTENT_TYPE = b"application/json; charset=utf-8"
+STATUSES: StatusTable = {
+    MalformedRequest: http.BAD_REQUEST,
+    CallerForbidden: http.FORBIDDEN,
+    HTTPException: http.NOT_FOUND,
+    MethodNotAllowed: http.NOT_ALLOWED,
+}
 
 
-class Runner(Protocol):
+class ControlledRunner(Protocol):
     """What the API asks of the runner."""
 
     counters: Counters
@@ -58,7 +68,7 @@ class Runner(Protocol):
     def describe_caller(self, peer: PeerInfo) -> str: ...
 
 
-def _door(request: IRequest) -> PeerInfo:
+def _peer(request: IRequest) -> PeerInfo:
     found: PeerInfo = request.channel.peer  # type: ignore[attr-defined]
     return found
 
@@ -69,7 +79,7 @@ class ControlApi:
     app = Klein()
     log = Logger()
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: ControlledRunner) -> None:
         self._runner = runner
         self._waiting = 0
         self._metrics: Metrics | None = None
@@ -81,12 +91,10 @@ class ControlApi:
 
     @app.route("/session-started", methods=["POST"])
     async def session_started(self, request: IRequest) -> bytes:
-        verdict = await self._runner.announce(_read(request, SessionStarted), _door(request))
+        verdict = await self._runner.announce(_read(request, SessionStarted), _peer(request))
         if isinstance(verdict, Rejected):
-            phrase = "Bad Request" if verdict.status == 400 else "Forbidden"
-            return _reply(
-                request, verdict.status, error_body(verdict.status, phrase, verdict.reason)
-            )
+            body = error_body(verdict.status, verdict.reason)
+            return _reply(request, verdict.status, body)
         return _reply(request, 200, {"status": "ok"})
 
     @app.route("/list", methods=["POST"])
@@ -94,8 +102,8 @@ class ControlApi:
         _body(request)
         listed = self._runner.list()
         if listed is not self._listed:
-            self._listed, self._listing = listed, _encoded({"children": listed})
-        return _send(request, 200, self._listing)
+            self._listed, self._listing = listed, encode_json({"children": listed})
+        return _reply(request, 200, self._listing)
 
     @app.route("/status", methods=["POST"])
     def status(self, request: IRequest) -> bytes:
@@ -132,30 +140,32 @@ class ControlApi:
     @app.route("/stop-session", methods=["POST"])
     async def stop_session(self, request: IRequest) -> bytes:
         name = _read(request, StopSession).session_id
-        status = await self._runner.stop_session(name, self._runner.describe_caller(_door(request)))
+        status = await self._runner.stop_session(name, self._runner.describe_caller(_peer(request)))
         return _reply(request, 200, {"status": status})
 
     @app.route("/spawn-session", methods=["POST"])
     async def spawn_session(self, request: IRequest) -> bytes:
         body = _body(request)
         if "directory" not in body:
-            raise Malformed("body/directory Invalid input: expected string, received undefined")
+            raise MalformedRequest(
+                "body/directory Invalid input: expected string, received undefined"
+            )
         try:
             wanted = parse_spawn(body)
         except MalformedSpawn as error:
-            raise Malformed(f"body {error}") from error
-        if self._waiting >= SPAWNS_WAITING:
+            raise MalformedRequest(f"body {error}") from error
+        if self._waiting >= MAX_WAITING_SPAWNS:
             return _reply(
                 request,
                 503,
                 {
                     "success": False,
-                    "error": f"{SPAWNS_WAITING} spawns are being waited for; try again",
+                    "error": f"{MAX_WAITING_SPAWNS} spawns are being waited for; try again",
                 },
             )
         self._waiting += 1
         try:
-            result = await self._runner.spawn(wanted, self._runner.describe_caller(_door(request)))
+            result = await self._runner.spawn(wanted, self._runner.describe_caller(_peer(request)))
         finally:
             self._waiting -= 1
         return _reply(request, *http_spawn_answer(result))
@@ -171,7 +181,7 @@ class ControlApi:
         return _reply(
             request,
             *http_spawn_answer(
-                await self._runner.revive(name, self._runner.describe_caller(_door(request)))
+                await self._runner.revive(name, self._runner.describe_caller(_peer(request)))
             ),
         )
 
@@ -179,99 +189,60 @@ class ControlApi:
     def drain(self, request: IRequest) -> bytes:
         keep = _body(request).get("keep") is not False
         return _reply(
-            request, 200, self._runner.drain(self._runner.describe_caller(_door(request)), keep)
+            request, 200, self._runner.drain(self._runner.describe_caller(_peer(request)), keep)
         )
 
     @app.route("/resume", methods=["POST"])
     def resume(self, request: IRequest) -> bytes:
         _body(request)
         return _reply(
-            request, 200, self._runner.resume(self._runner.describe_caller(_door(request)))
+            request, 200, self._runner.resume(self._runner.describe_caller(_peer(request)))
         )
 
     @app.route("/stop", methods=["POST"])
     def stop(self, request: IRequest) -> bytes:
         _body(request)
-        self._runner.stop_soon(self._runner.describe_caller(_door(request)))
+        self._runner.stop_soon(self._runner.describe_caller(_peer(request)))
         request.setHeader(b"connection", b"close")
         return _reply(request, 200, {"status": "stopping"})
 
-    @app.handle_errors(Malformed)
-    def malformed(self, request: IRequest, failure: Failure) -> bytes:
-        problem: Any = failure.value
-        return _reply(request, 400, error_body(400, "Bad Request", str(problem), problem.code))
-
-    @app.handle_errors(CallerForbidden)
-    def forbidden(self, request: IRequest, failure: Failure) -> bytes:
-        return _reply(request, 403, error_body(403, "Forbidden", failure.getErrorMessage()))
-
-    @app.handle_errors(HTTPException)
-    def unknown(self, request: IRequest, failure: Failure) -> bytes:
-        method, path = request.method.decode("latin-1"), request.path.decode("latin-1")
-        if isinstance(failure.value, MethodNotAllowed):
-            return _reply(
-                request,
-                405,
-                error_body(405, "Method Not Allowed", f"Route {method}:{path} not found"),
-            )
-        return _reply(request, 404, not_found(method, path))
-
     @app.handle_errors(Exception)
-    def broken(self, request: IRequest, failure: Failure) -> bytes:
-        self.log.failure("A control request failed", failure, path=request.path)
-        return _reply(
-            request,
-            500,
-            error_body(
-                500, "Internal Server Error", "the runner failed to answer; its log says why"
-            ),
-        )
+    def error_reply(self, request: IRequest, failure: Failure) -> bytes:
+        error: Any = failure.value
+        status = status_of(error, STATUSES) or http.INTERNAL_SERVER_ERROR
+        method, path = request.method.decode("latin-1"), request.path.decode("latin-1")
+        match status:
+            case http.NOT_FOUND:
+                return _reply(request, status, not_found(method, path))
+            case http.NOT_ALLOWED:
+                message = f"Route {method}:{path} not found"
+            case http.INTERNAL_SERVER_ERROR:
+                self.log.failure("Control request {path} failed", failure, path=path)
+                message = "the runner failed to answer; its log says why"
+            case _:
+                message = str(error)
+        return _reply(request, status, error_body(status, message, getattr(error, "code", None)))
 
 
 def _body(request: IRequest) -> dict[str, Any]:
     return read_object(request.content.read(), request.getHeader("content-type") is not None)
 
 
-def _read(request: IRequest, kind: type[Any]) -> Any:
+def _read(request: IRequest, kind: type[T]) -> T:
     body = _body(request)
     try:
         return msgspec.convert(body, kind)
     except msgspec.ValidationError as error:
-        raise Malformed(f"body {error}") from error
+        raise MalformedRequest(f"body {error}") from error
 
 
 def _reply(request: IRequest, status: int, value: Any) -> bytes:
-    return _send(request, status, _encoded(value))
-
-
-def _encoded(value: Any) -> bytes:
-    """JSON. Bytes of a path that are no Unicode are shown as escapes: JSON has no form for them."""
-    try:
-        return msgspec.json.encode(value)
-    except UnicodeEncodeError:
-        return msgspec.json.encode(_in_unicode(msgspec.to_builtins(value)))
-
-
-def _in_unicode(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, dict):
-        return {_in_unicode(key): _in_unicode(inner) for key, inner in value.items()}
-    return [_in_unicode(inner) for inner in value] if isinstance(value, list) else value
-
-
-def _send(request: IRequest, status: int, body: bytes) -> bytes:
-    request.setResponseCode(status)
-    request.setHeader(b"content-type", b"application/json; charset=utf-8")
-    if status >= 400:
-        request.setHeader(b"connection", b"close")
-        request.channel.persistent = False  # type: ignore[attr-defined]
-    request.setHeader(b"content-length", b"%d" % len(body))
-    return body
+    return json_reply(request, status, value, close=status >= 400, content_type=CONTENT_TYPE)
 
 
 class Shortcut(Resource):
-    """Klein's resource, but for what is asked most often: to find its way there takes longer than the answer."""
+    """Klein's resource, except that `/list`, the most frequent request, is not routed: routing takes
+    longer than the reply."""
 
     isLeaf = True
 
@@ -284,11 +255,9 @@ class Shortcut(Resource):
             return self._inner.render(request)
         try:
             return self._api.list_children(request)
-        except Malformed:
-            return self._api.malformed(request, Failure())
         except Exception:
-            return self._api.broken(request, Failure())
+            return self._api.error_reply(request, Failure())
 
 
-def control_resource(runner: Runner) -> IResource:
+def control_resource(runner: ControlledRunner) -> IResource:
     return ControlApi(runner).resource()

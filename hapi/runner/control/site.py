@@ -1,17 +1,18 @@
-"""The control port's connections: callers looked up at accept, nothing that requests are smuggled with, each request checked by the guard."""
+"""Connections to the control API: callers are looked up at accept, and every request is checked by the guard."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.web import http
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 
+from hapi.net.server.http import json_reply
 from hapi.net.server.site import LimitedChannel, LimitedSite
 from hapi.protocol.control import error_body
 from hapi.runner.control.guard import READ_ONLY, PeerInfo, check_request
@@ -22,21 +23,9 @@ from hapi.runner.control.peer_credentials import (
     by_unix_credentials,
 )
 
-BODY_LIMIT = 1 << 20  # bytes
-ROOM = {
-    "unix": 64,
-    "port": 64,
-    "strangers": 8,
-}  # connections at once; nobody takes the room of another kind of caller
-
-PHRASES = {
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    415: "Unsupported Media Type",
-    421: "Misdirected Request",
-}
+MAX_BODY_SIZE = 1 << 20  # bytes
+# Connections at once, by kind of caller, so that no kind takes the places of another.
+MAX_CONNECTIONS = {"unix": 64, "port": 64, "strangers": 8}
 
 
 class ControlChannel(LimitedChannel):
@@ -46,8 +35,8 @@ class ControlChannel(LimitedChannel):
     peer = PeerInfo(None, is_verifiable=True)
 
     def connectionMade(self) -> None:
-        self.peer = self.site.look(self.transport)
-        if self.site.make_room(self):
+        self.peer = self.site.identify(self.transport)
+        if self.site.admit(self):
             super().connectionMade()
         else:
             self.abort()
@@ -57,7 +46,7 @@ class ControlChannel(LimitedChannel):
             self.transport.abortConnection()  # type: ignore[attr-defined]
 
     def lineReceived(self, line: bytes) -> None:
-        """Folded headers and bare line feeds are what requests are smuggled with: neither is accepted."""
+        """Refuse folded headers and bare line feeds, which are used for request smuggling."""
         if line[:1] in (b" ", b"\t") or b"\n" in line or b"\r" in line:
             self.refuse(400, "malformed header")
             return
@@ -65,26 +54,29 @@ class ControlChannel(LimitedChannel):
 
 
 class ControlSite(LimitedSite):
-    """Asks the kernel who is calling, once for each connection."""
+    """Asks the kernel for the caller of each connection, once."""
 
     channel_type = ControlChannel
     _logger = Logger()
 
     def __init__(self, clock: IReactorTime, guard: Guarded, lookup: PeerLookup) -> None:
-        super().__init__(guard, clock, body_limit=BODY_LIMIT)
-        self._guard, self._lookup, self._told = guard, lookup, False
+        super().__init__(guard, clock, max_body_size=MAX_BODY_SIZE)
+        self._guard, self._lookup, self._is_warned = guard, lookup, False
         self._open: dict[str, dict[ControlChannel, None]] = {
-            kind: {} for kind in ROOM
+            kind: {} for kind in MAX_CONNECTIONS
         }  # the oldest first
-        self.parting = False  # each answer is the last one of its connection
+        self.parting = False  # each reply is the last one of its connection
 
     @property
     def busy(self) -> bool:
-        """Whether anybody is being answered."""
+        """Whether a request is being answered."""
         return any(channel.requests for channels in self._open.values() for channel in channels)
 
-    def make_room(self, channel: ControlChannel) -> bool:
-        """Take a newcomer in, if need be for one of his kind who has not asked yet. False: all of them are being answered."""
+    def admit(self, channel: ControlChannel) -> bool:
+        """Accept a connection, if need be in place of one of its kind without a request.
+
+        False: every connection of this kind is being answered.
+        """
         kind = (
             "strangers"
             if not self._guard.admits(channel.peer)
@@ -92,37 +84,37 @@ class ControlSite(LimitedSite):
             if channel.peer.is_unix
             else "port"
         )
-        there = self._open[kind]
-        if len(there) >= ROOM[kind]:
-            waiting = next((other for other in there if not other.requests), None)
-            waiting = waiting or next((other for other in there if not other.is_answered), None)
-            if waiting is None:
+        open_channels = self._open[kind]
+        if len(open_channels) >= MAX_CONNECTIONS[kind]:
+            idle = next((other for other in open_channels if not other.requests), None)
+            idle = idle or next((other for other in open_channels if not other.is_answering), None)
+            if idle is None:
                 return False
-            self.forget(waiting)
-            waiting.abort()
-        there[channel] = None
+            self.forget(idle)
+            idle.abort()
+        open_channels[channel] = None
         return True
 
     def forget(self, channel: LimitedChannel) -> None:
         super().forget(channel)
-        for there in self._open.values():
-            there.pop(channel, None)  # type: ignore[call-overload]
+        for open_channels in self._open.values():
+            open_channels.pop(channel, None)  # type: ignore[call-overload]
 
-    def look(self, transport: Any) -> PeerInfo:
-        here = transport.getHost()
-        is_unix = isinstance(here, UNIXAddress)
+    def identify(self, transport: Any) -> PeerInfo:
+        host = transport.getHost()
+        is_unix = isinstance(host, UNIXAddress)
         try:
             if is_unix:
                 return PeerInfo(
                     by_unix_credentials(transport.socket), is_verifiable=True, is_unix=True
                 )
-            there = transport.getPeer()
+            peer = transport.getPeer()
             return PeerInfo(
-                self._lookup((there.host, there.port), (here.host, here.port)), is_verifiable=True
+                self._lookup((peer.host, peer.port), (host.host, host.port)), is_verifiable=True
             )
         except (PeerUnknown, OSError, ValueError) as error:
-            if not self._told:
-                self._told = True
+            if not self._is_warned:
+                self._is_warned = True
                 self._logger.warn(
                     "Callers of the control port cannot be looked up: {reason}", reason=str(error)
                 )
@@ -130,7 +122,7 @@ class ControlSite(LimitedSite):
 
 
 class Guarded(Resource):
-    """Lets a request through to `inner` when `check_request` has nothing against it."""
+    """Passes a request on to `inner` unless `check_request` refuses it."""
 
     isLeaf = True
 
@@ -145,7 +137,7 @@ class Guarded(Resource):
         self._own_uid, self._port, self._token, self._inner = own_uid, port, token, inner
 
     def admits(self, peer: PeerInfo) -> bool:
-        """Whether requests from there are looked at."""
+        """Whether requests of `peer` are served."""
         return not peer.is_verifiable or admits(peer.caller, self._own_uid)
 
     def render(self, request: Any) -> Any:
@@ -162,16 +154,9 @@ class Guarded(Resource):
             request.channel.persistent = False
         if refused is None:
             return self._inner().render(request)
-        request.setResponseCode(refused.status)
-        request.setHeader(b"content-type", b"application/json")
-        request.setHeader(b"connection", b"close")
-        request.channel.persistent = False
-        if refused.status == 405:
+        if refused.status == http.NOT_ALLOWED:
             request.setHeader(b"allow", b"GET" if path in READ_ONLY else b"POST")
-        body = msgspec.json.encode(
-            error_body(refused.status, PHRASES[refused.status], refused.reason)
-        )
-        request.setHeader(b"content-length", b"%d" % len(body))
-        request.write(body)
+        body = error_body(refused.status, refused.reason)
+        request.write(json_reply(request, refused.status, body, close=True))
         request.finish()
         return NOT_DONE_YET

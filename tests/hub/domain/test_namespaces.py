@@ -8,12 +8,10 @@ from typing import Any
 import pytest
 
 from hapi.hub.cli_namespace import EVENTS
-from hapi.hub.domain.entities import Machine
+from hapi.hub.domain.entities import HubMachine
 from hapi.hub.domain.events import Subscription
-from hapi.hub.http.routing import Route
-from hapi.hub.hub import ROUTES
 from hapi.hub.store.rows import MachineRow
-from tests.support.hub_stage import MemoryPeer, Stage
+from tests.support.hub_stage import ROUTES, MemoryPeer, Route, Stage
 
 SECRETS = (
     "/home/alice/secret",
@@ -190,11 +188,11 @@ def test_a_stranger_s_stream_hears_nothing__U04() -> None:
     assert alice.events
     assert bob.frames == []
     missed = stage.registry.events.missed_frames(
-        f"{stage.registry.events.epoch}:1:{stage.registry.events.tag('alice')}", bob.wanted
+        f"{stage.registry.events.epoch}:1:{stage.registry.events.tag('alice')}", bob.subscription
     )
     assert missed is None  # another namespace's place to resume from says nothing
     own = stage.registry.events.missed_frames(
-        f"{stage.registry.events.epoch}:1:{stage.registry.events.tag('bob')}", bob.wanted
+        f"{stage.registry.events.epoch}:1:{stage.registry.events.tag('bob')}", bob.subscription
     )
     assert own == []
 
@@ -251,7 +249,7 @@ def test_a_stranger_whose_row_has_the_id_of_another_s_takes_over_no_method__U05(
         ("/cli/sessions", {"id": machine, "tag": "b", "metadata": {}}),
     ]
     assert [stage.rest("POST", path, body, "bob").status for path, body in rows] == [403, 409]
-    stage.registry.machines[session] = Machine(
+    stage.registry.machines[session] = HubMachine(
         MachineRow(session, "bob", 1, 1)
     )  # a database from before
     bob = stage.connect("bob")

@@ -401,6 +401,22 @@ def test_ready_is_noted_once_in_five_seconds() -> None:
     ] * 2
 
 
+def test_notifications_remember_nothing_of_a_deleted_session() -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    page = stage.listen()
+    content = {"type": "event", "id": "e", "data": {"type": "ready"}}
+    peer.send("message", {"sid": session, "message": {"role": "agent", "content": content}})
+    state = {"requests": {"r1": {"tool": "Shell", "arguments": {}, "createdAt": 1}}}
+    peer.ask("update-state", {"sid": session, "expectedVersion": 1, "agentState": state})
+    peer.send("session-end", {"sid": session, "time": stage.now()})
+    assert stage.hub.notifications.remembers(session)
+    assert stage.rest("DELETE", f"/api/sessions/{session}").status == 200
+    assert not stage.hub.notifications.remembers(session)
+    stage.tick(1.0)
+    assert [toast["data"]["title"] for toast in page.of("toast")] == ["Ready for input"]
+
+
 def test_the_list_says_what_waits() -> None:
     stage = Stage()
     session, peer = stage.live()

@@ -258,7 +258,7 @@ def unix_site():
 def test_the_kernel_names_the_process_at_the_other_end_of_a_unix_socket__X01():
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        peer = unix_site().look(Unix(ours))
+        peer = unix_site().identify(Unix(ours))
         assert (peer.caller.uid, peer.caller.pid, peer.is_unix) == (
             os.geteuid(),
             os.getpid(),
@@ -274,7 +274,7 @@ def test_a_unix_socket_that_tells_nothing_of_its_caller_is_told_once__X15():
     site, told = unix_site(), []
     site._logger = SimpleNamespace(warn=lambda words, reason: told.append(reason))
     for _ in range(2):
-        assert site.look(Unix(ours)).is_verifiable is False
+        assert site.identify(Unix(ours)).is_verifiable is False
     assert told == ["[Errno 9] Bad file descriptor"]
 
 
@@ -390,8 +390,8 @@ def test_whatever_comes_after_a_refusal_is_thrown_away__X10(runner):
 
 def test_a_body_that_is_refused_reaches_no_request__X06():
     taken = []
-    channel = SimpleNamespace(site=SimpleNamespace(body_limit=3), refused=False)
-    channel.too_large = lambda: setattr(channel, "refused", True)
+    channel = SimpleNamespace(site=SimpleNamespace(max_body_size=3), refused=False)
+    channel.refuse_body = lambda: setattr(channel, "refused", True)
     request = LimitedRequest.__new__(LimitedRequest)
     request.channel, request.content = channel, SimpleNamespace(write=taken.append)
     for part in (b"ab", b"cd", b"e"):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 
-from hapi.protocol.control import Malformed, SessionStarted, StopSession, read_object
+from hapi.protocol.control import MalformedRequest, SessionStarted, StopSession, read_object
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused
 from hapi.runner.control.api import control_resource
 from hapi.runner.control.guard import PeerInfo, check_request
@@ -168,12 +168,12 @@ def test_the_unix_socket_needs_no_host():
     ],
 )
 def test_a_body_that_is_no_plain_object_is_malformed__X11(body):
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedRequest):
         read_object(body, True)
 
 
 def test_a_body_nested_without_end_is_malformed__X11_W10():
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedRequest):
         read_object(b'{"a":' * 10_000 + b"1" + b"}" * 10_000, True)
 
 
@@ -181,7 +181,7 @@ def test_a_body_nested_without_end_is_malformed__X11_W10():
 def test_any_bytes_are_read_or_malformed__X11(body):
     try:
         assert isinstance(read_object(body, True), dict)
-    except Malformed:
+    except MalformedRequest:
         pass
 
 

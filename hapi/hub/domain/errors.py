@@ -1,0 +1,96 @@
+"""What the hub refuses and what can fail in it. HTTP statuses are assigned in `hapi.hub.http.responses`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class DomainError(Exception):
+    """A request that the hub does not carry out.
+
+    `str()` is the message for people, `code` a word for programs, `details` further keys of the reply.
+    """
+
+    def __init__(self, message: str, code: str | None = None, **details: Any) -> None:
+        super().__init__(message)
+        self.code, self.details = code, details
+
+
+class InvalidRequest(DomainError):
+    """The body or the query of the request is malformed."""
+
+
+class InvalidQuery(InvalidRequest):
+    """One parameter of the query is malformed."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__("Invalid query", issues=field_issues(field, reason))
+
+
+class Unauthenticated(DomainError):
+    """The request carries no valid token."""
+
+
+class LoginRateLimited(DomainError):
+    """The address of the client has sent too many wrong tokens."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"Too many wrong tokens: wait {retry_after} s")
+        self.retry_after = retry_after  # seconds
+
+
+class AccessDenied(DomainError):
+    """The session or machine belongs to another namespace, or only the hub's owner may do this."""
+
+
+class NotFound(DomainError):
+    """The session, machine, message or permission request does not exist."""
+
+
+class Conflict(DomainError):
+    """The state of the session or machine does not allow the operation."""
+
+
+class ConcurrentChange(Conflict):
+    """Each attempt to write a document met a version newer than the one that had been read."""
+
+
+class Unprocessable(DomainError):
+    """The session lacks data that the operation needs."""
+
+
+class TooLarge(DomainError):
+    """The uploaded file exceeds the limit."""
+
+
+class Unavailable(DomainError):
+    """The hub or the machine cannot serve the request at present."""
+
+
+class OperationFailed(DomainError):
+    """A runner or a session process did not carry out what it was asked to do."""
+
+
+class RestartFailed(DomainError):
+    """The runner cannot be restarted from the hub."""
+
+
+class RpcError(DomainError):
+    """A remote procedure call brought no result."""
+
+
+class TargetMissing(RpcError):
+    """No connected socket serves the method."""
+
+
+class CallFailed(RpcError):
+    """A socket serves the method, but gave no answer. `gone`: it disconnected meanwhile."""
+
+    def __init__(self, message: str, gone: bool = False) -> None:
+        super().__init__(message)
+        self.gone = gone
+
+
+def field_issues(field: str, reason: str) -> dict[str, Any]:
+    """The `issues` of an error reply, in the form that clients of the hub know."""
+    return {"formErrors": [], "fieldErrors": {field: [reason]}}

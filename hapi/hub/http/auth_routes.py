@@ -1,0 +1,85 @@
+"""REST: health, logging in, and the settings of the hub itself."""
+
+# mypy: disable-error-code="untyped-decorator"
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from attrs import define
+from klein import Klein
+
+from hapi.hub.domain.auth import TokenIssuer
+from hapi.hub.domain.entities import HubSettings
+from hapi.hub.domain.errors import (
+    AccessDenied,
+    InvalidRequest,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+)
+from hapi.hub.http.routing import OK, RequestContext, Routes, api, public
+from hapi.protocol.hub import PROTOCOL_VERSION, HubSettingsChange, Login, Visibility
+from hapi.protocol.token import DEFAULT_NAMESPACE
+
+
+@define(eq=False)
+class AuthRoutes(Routes):
+    token_issuer: TokenIssuer
+    settings: HubSettings
+
+    app: ClassVar[Klein] = Klein()
+
+    @app.route("/health", methods=["GET"])
+    @public
+    async def health(self, context: RequestContext) -> dict[str, Any]:
+        capabilities = {"workGraph": False, "titleSuggestion": False}
+        return {
+            "status": "ok",
+            "protocolVersion": PROTOCOL_VERSION,
+            "capabilities": capabilities,
+        }
+
+    @app.route("/api/auth", methods=["POST"])
+    @public
+    async def log_in(self, context: RequestContext) -> dict[str, Any]:
+        body = context.body(Login)
+        if body.access_token is None:
+            if body.init_data is not None:
+                raise Unavailable(
+                    "Telegram authentication is disabled. Configure TELEGRAM_BOT_TOKEN."
+                )
+            raise InvalidRequest("Invalid body")
+        authenticator = self.dispatcher.authenticator
+        principal = authenticator.check_access_token(context.request, body.access_token)
+        if principal is None:
+            raise Unauthenticated("Invalid access token")
+        token = self.token_issuer.issue_web_token(principal, context.registry.now() / 1000)
+        return {"token": token, "user": {"id": 1, "firstName": "Web User"}}
+
+    @app.route("/api/visibility", methods=["POST"])
+    @api
+    async def set_visibility(self, context: RequestContext) -> dict[str, Any]:
+        body = context.body(Visibility)
+        listener = context.registry.events.listener(body.subscription_id)
+        if listener is None or listener.subscription.namespace != context.namespace:
+            raise NotFound("Subscription not found")
+        listener.visible = body.visibility == "visible"
+        return OK
+
+    @app.route("/api/hub-settings", methods=["GET"])
+    @api
+    async def read_settings(self, context: RequestContext) -> dict[str, Any]:
+        return self.settings.view()
+
+    @app.route("/api/hub-settings", methods=["PUT"])
+    @api
+    async def change_settings(self, context: RequestContext) -> dict[str, Any]:
+        if context.namespace != DEFAULT_NAMESPACE:
+            raise AccessDenied("Only the owner of the hub may change its settings")
+        body = context.body(HubSettingsChange)
+        if body.session_summary_contract is not None:
+            self.settings.session_summary_contract = body.session_summary_contract
+        if body.session_summary_in_chat is not None:
+            self.settings.session_summary_in_chat = body.session_summary_in_chat
+        return self.settings.view()

@@ -1,0 +1,103 @@
+"""Replies of the REST API: typed values, compressed for clients that accept it, and a status for each error."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import field, frozen
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web import http
+from twisted.web.iweb import IRequest
+
+from hapi.hub.domain import errors
+from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
+from hapi.net.server.http import BodyTooLarge, StatusTable, encode_json, status_of
+
+MIN_GZIP_SIZE = 1400  # bytes: a smaller reply fits one packet anyway
+TEXT = "text/plain; charset=UTF-8"
+STATUSES: StatusTable = {
+    errors.InvalidRequest: http.BAD_REQUEST,
+    errors.Unauthenticated: http.UNAUTHORIZED,
+    errors.AccessDenied: http.FORBIDDEN,
+    errors.NotFound: http.NOT_FOUND,
+    KeyError: http.NOT_FOUND,  # from the store: the row has been deleted meanwhile
+    errors.Conflict: http.CONFLICT,
+    BodyTooLarge: http.REQUEST_ENTITY_TOO_LARGE,
+    errors.TooLarge: http.REQUEST_ENTITY_TOO_LARGE,
+    errors.Unprocessable: 422,
+    errors.LoginRateLimited: 429,
+    errors.OperationFailed: http.INTERNAL_SERVER_ERROR,
+    errors.RpcError: http.INTERNAL_SERVER_ERROR,
+    StoreFailed: http.INTERNAL_SERVER_ERROR,
+    errors.RestartFailed: http.BAD_GATEWAY,
+    errors.Unavailable: http.SERVICE_UNAVAILABLE,
+    StoreBusy: http.SERVICE_UNAVAILABLE,
+    StoreFull: http.INSUFFICIENT_STORAGE_SPACE,
+}
+# What clients read instead of the text of an error of the store.
+MESSAGES: Mapping[type[Exception], str] = {
+    KeyError: "Session not found",
+    StoreBusy: "The database is busy, try again",
+    StoreFull: "No space left for the database",
+    StoreFailed: "The database failed",
+}
+
+log = Logger()
+
+
+@frozen
+class Response:
+    """A reply other than 200 with a JSON body."""
+
+    status: int
+    body: Any = None
+    headers: Mapping[str, str] = field(factory=dict)
+    kind: str = "application/json"
+
+
+def error_response(error: Exception, operation: str) -> Response:
+    """The reply to an exception raised by `operation`; unexpected ones are logged and not shown to the client."""
+    status = status_of(error, STATUSES)
+    if status is None:
+        log.failure("{operation} failed", Failure(error), operation=operation)
+        return Response(http.INTERNAL_SERVER_ERROR, "Internal Server Error", kind=TEXT)
+    if isinstance(error, KeyError):
+        log.failure("{operation} met a deleted row", Failure(error), operation=operation)
+    elif isinstance(error, StoreFailed):
+        log.error("{operation}: {reason}", operation=operation, reason=str(error))
+    body: dict[str, Any] = {"error": MESSAGES.get(type(error)) or str(error)}
+    headers: dict[str, str] = {}
+    if isinstance(error, errors.DomainError):
+        body |= {"code": error.code} if error.code else {}
+        body |= error.details
+    if isinstance(error, errors.LoginRateLimited):
+        headers["Retry-After"] = str(error.retry_after)
+    elif isinstance(error, StoreBusy):
+        headers["Retry-After"] = "1"
+    return Response(status, body, headers)
+
+
+def render_response(request: IRequest, response: Response) -> bytes:
+    """Set status and headers on `request` and return the body, compressed if the client accepts gzip."""
+    request.setResponseCode(response.status)
+    request.setHeader("Content-Type", response.kind)
+    for name, value in response.headers.items():
+        request.setHeader(name, value)
+    body: bytes
+    if isinstance(response.body, bytes):
+        body = response.body
+    elif response.kind == "application/json":
+        body = encode_json(response.body)
+    else:
+        body = str(response.body).encode()
+    accepted = (request.getHeader("accept-encoding") or "").lower()
+    is_api = request.path.startswith(b"/api")
+    if len(body) > MIN_GZIP_SIZE and "gzip" in accepted and is_api:
+        request.setHeader("Content-Encoding", "gzip")
+        request.responseHeaders.addRawHeader("Vary", "Accept-Encoding")
+        body = gzip.compress(body, 4)
+    request.setHeader("Content-Length", str(len(body)))
+    return body
