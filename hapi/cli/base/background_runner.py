@@ -102,7 +102,7 @@ class Readiness:
 
     @property
     def hub_url(self) -> str:
-        return escape_control((self.status.get("hub") or {}).get("url"))
+        return escape_control((self.status.get("hub") or {}).get("url") or "")
 
     def reached(self, wanted: str) -> bool:
         return self.answers and (self.registered or wanted == "api-only")
@@ -161,13 +161,14 @@ async def _timeout_error(
         verdict = await ask_hub()
         reason = _clean(verdict.reason, secrets)
         if verdict.finding == "refused":
-            return _refused_error(started, found.hub_url or "this address", reason)
+            return _refused_error(started, found.hub_url, reason)
     return _late_error(started, found, seconds, reason, secrets)
 
 
 def _refused_error(started: BackgroundProcess, url: str, reason: str) -> CommandError:
+    hub = f"the hub at {url}" if url else "the hub"
     return CommandError(
-        f"the hub at {url} refuses the access token of this runner (pid {started.process.pid}): "
+        f"{hub} refuses the access token of this runner (pid {started.process.pid}): "
         f"{reason or 'no reason given'}; the runner keeps retrying with increasing delays "
         "(`hapi auth login` saves another token, `hapi runner stop` stops the runner)",
         REFUSED,

@@ -12,9 +12,12 @@ from hapi.cli.checks.check import Check, Finding, failed_check
 from hapi.cli.checks.clock_check import check_clock, fetch_hub_time
 from hapi.cli.checks.hub_check import HubVerdict, check_hub
 from hapi.cli.checks.launch_check import check_launch
+from hapi.cli.checks.settings_check import settings_problems
 from hapi.home import Home, HomeUnusable
 from hapi.process.child_limits import SessionLimits
 from hapi.settings import ConfigurationError, HubAccess, hub_access
+
+HUB_KEYS = ("cliApiToken", "apiUrl", "serverUrl", "extraHeaders")  # what a hub access is read from
 
 
 def live_checks(
@@ -30,6 +33,9 @@ def live_checks(
             access = hub_access(environ, settings)
         except Exception as error:
             hub_problem = failed_check("hub", error)
+            if settings_problems({key: settings.get(key) for key in HUB_KEYS}):
+                text = "not checked, because settings.json has invalid values"
+                hub_problem = Check("hub", "note", text)
 
     async def check(reactor: Any) -> list[Check]:
         wall, monotonic = time.time(), time.monotonic()

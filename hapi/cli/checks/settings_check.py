@@ -12,11 +12,12 @@ from hapi.hub.options import read_list, read_port
 from hapi.log import LEVELS
 from hapi.runner.config.limits import AdmissionLimits
 from hapi.runner.config.options import read_revival, read_roots, read_session_limits
-from hapi.settings import ConfigurationError, json_type
+from hapi.settings import ConfigurationError, json_type, origin
 
 STRING_KEYS = (
     "apiUrl",
     "serverUrl",
+    "notedApiUrl",
     "cliApiToken",
     "machineId",
     "defaultAgent",
@@ -190,7 +191,14 @@ def _port(value: object) -> list[str]:
     return _raised(lambda: read_port(value))
 
 
+def _address(key: str) -> Callable[[object], list[str]]:
+    return lambda value: _raised(lambda: origin(value, key)) if value else []
+
+
 _KEY_CHECKS: Mapping[str, Callable[[Any], list[str]]] = {
+    "apiUrl": _address("apiUrl"),
+    "serverUrl": _address("serverUrl"),
+    "publicUrl": _address("publicUrl"),
     "agents": _agents,
     "extraHeaders": _headers,
     "stuckAfter": _numbers("stuckAfter", "silent", "approval", "queued"),

@@ -107,13 +107,18 @@ def examine(environ: Mapping[str, str]) -> list[Check]:
         return [failed_check("home", error)]
     system = f"Python {platform.python_version()}, {platform.system()}"
     checks = [Check("version", "good", f"hapi {__version__}, {system}")]
-    checks += run_checks("home", lambda: [local.check_home(home)])
+    home_checks = run_checks("home", lambda: [local.check_home(home)])
+    checks += home_checks
     settings: dict[str, Any] | None = None
-    try:
-        settings = read_settings(home)
-        checks += [local.check_settings(home, settings)]
-    except Exception as error:
-        checks += [failed_check("settings", error)]
+    if home_checks[0].finding == "broken":
+        text = "not checked, because there is no usable home directory"
+        checks.append(Check("settings", "note", text))
+    else:
+        try:
+            settings = read_settings(home)
+            checks.append(local.check_settings(home, settings))
+        except Exception as error:
+            checks.append(failed_check("settings", error))
     checks += [local.check_environment(environ)]
     checks += run_checks("state", lambda: [local.check_state_file(home)])
     checks += run_checks("runner", lambda: live_checks(home, environ, settings))

@@ -122,6 +122,21 @@ def test_one_that_never_answers_is_told_with_its_output(waiting):
     )
 
 
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_token_that_the_hub_refuses_ends_with_7_even_when_the_runner_knows_it_not_yet(
+    waiting, answers
+):
+    async def ask_hub() -> HubVerdict:
+        return HubVerdict("refused", "Invalid token")
+
+    wait = waiting("full", ask_hub)
+    wait.found = Readiness(answers, False, {})
+    wait.clock.pump([0.1] * 60)
+    error = failure_of(wait.result, CommandError).value
+    assert error.exit_code == 7
+    assert str(error).startswith("the hub refuses the access token of this runner (pid 77): ")
+
+
 def test_a_hub_that_the_runner_has_not_heard_of_in_time_is_asked_why(waiting):
     async def ask_hub() -> HubVerdict:
         return HubVerdict("unreachable", "nothing listens there")

@@ -141,7 +141,7 @@ async def test_a_child_that_cannot_be_started_is_told(reactor, home, monkeypatch
 @pytest.mark.parametrize(
     ("dates", "wall", "ok", "words"),
     [
-        (None, 1.0, True, "no time to compare"),
+        (None, 1.0, True, "not compared with the hub"),
         ((1000.0, 1000.9), 1.0, True, "within 1 s"),
         ((1000.0, 1100.0), 1.0, False, "100 s ahead"),
         ((1000.0, 900.0), 1.0, False, "100 s behind"),

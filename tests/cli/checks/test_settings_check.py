@@ -6,6 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
 
 from hapi.agents import BUILT_IN
 from hapi.cli.checks.check import Check
@@ -54,6 +57,9 @@ def test_settings_that_make_sense_pass():
         ("defaultAgent", "nix", "defaultAgent is 'nix', but there is no such agent"),
         ("machineId", 5, "machineId is a number but must be a string"),
         ("cliApiToken", ["t"], "cliApiToken is an array but must be a string"),
+        ("notedApiUrl", 7, "notedApiUrl is a number but must be a string"),
+        ("publicUrl", "nonsense", "publicUrl: hub URL 'nonsense' must look like http"),
+        ("apiUrl", "https://hub/path", "apiUrl: hub URL 'https://hub/path' must be an origin"),
         ("listenPort", "x", "port 'x'"),
         ("listenPort", "9" * 5000, "port '9"),
         ("corsOrigins", 5, "corsOrigins must be a list of texts"),
@@ -176,6 +182,37 @@ def test_broken_settings_are_told_once__S16(checks, content):
     found = checks(files={"settings.json": content}, CLI_API_TOKEN="t" * 20)
     assert [name for name, (finding, _) in found.items() if finding == "broken"] == ["settings"]
     assert sum("settings.json: " in text for _, text in found.values()) == 1
+
+
+@pytest.mark.parametrize("value", [{"cliApiToken": 5}, {"apiUrl": "https://h/p"}])
+def test_an_invalid_hub_or_token_in_the_settings_is_told_once(home, monkeypatch, value):
+    from hapi.cli.checks import live_checks
+
+    home.settings.write_text(json.dumps(value))
+    home.settings.chmod(0o600)
+    monkeypatch.setattr(live_checks, "run_once", lambda check: run_coroutine(check(Clock())))
+    monkeypatch.setattr(live_checks, "check_runner", no_check)
+    monkeypatch.setattr(live_checks, "check_child", no_check)
+    found = examine({"HAPI_HOME": str(home.path), "PATH": "/usr/bin:/bin"})
+    findings = {check.name: check.finding for check in found}
+    assert (findings["settings"], findings["hub"]) == ("broken", "note")
+
+
+async def no_check(*_):
+    return Check("none", "good", "")
+
+
+def run_coroutine(coroutine):
+    return SynchronousTestCase().successResultOf(Deferred.fromCoroutine(coroutine))
+
+
+def test_a_home_that_is_a_file_is_told_once(tmp_path, monkeypatch):
+    from hapi.cli.checks import live_checks
+
+    monkeypatch.setattr(live_checks, "run_once", lambda check: [])
+    (tmp_path / "file").write_text("")
+    found = examine({"HAPI_HOME": str(tmp_path / "file"), "PATH": "/usr/bin:/bin"})
+    assert [check.name for check in found if check.finding == "broken"] == ["home"]
 
 
 def test_null_is_called_null(checks):
