@@ -278,7 +278,11 @@ def _age_key(path: Path) -> float:
 
 def _belongs_to_the_living(path: Path) -> bool:
     named = re.search(r"-pid-(\d+)", path.name)
-    return named is not None and Path(f"/proc/{named[1]}").exists()
+    if named is None:
+        return False
+    import psutil  # only when there are too many files
+
+    return bool(psutil.pid_exists(int(named[1])))
 
 
 def json_logger() -> Any:

@@ -10,7 +10,6 @@ the holder ends; it tries for two more minutes if the disk refused `end.json`. R
 and sessions of those, are no part of it and are let go.
 """
 
-import _ctypes
 import _signal  # type: ignore[import-not-found]
 import os
 import resource
@@ -61,15 +60,15 @@ def main(folder: str, directory: str, argv: list[str]) -> None:
     os.setsid()  # first of all: what is sent to the runner's process group or terminal passes us by
     for number in DEAF_TO:
         _signal.signal(number, _signal.SIG_IGN)
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, AWAITED)
+    choose_system(os.environ.pop("HAPI_HOLDER_LIBRARY", ""))
+    system.prepare()
     close_others()
     os.environb.pop(b"INVOCATION_ID", None)  # systemd-run's, of the scope
-    prctl(PR_SET_CHILD_SUBREAPER, 1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     child = start(directory, argv)
-    prctl(PR_SET_NAME, b"hapi-holder\0")
+    system.set_name()
     os.chdir("/")
-    mine, its = identity(os.getpid()), identity(child)
+    mine, its = system.identity(os.getpid()), system.identity(child)
     write(folder, "process.json", f'{{"child":{in_json(its)},"holder":{in_json(mine)}}}\n')
     report("held " + " ".join(str(part) for part in mine + its))
     log, below = Log(folder), Below(child)
@@ -90,19 +89,25 @@ def main(folder: str, directory: str, argv: list[str]) -> None:
         write_sooner_or_later(folder, "end.json", end)
 
 
+def choose_system(library: str) -> None:
+    """Use psutil in place of Linux's own interfaces if `library` names the directories to import from."""
+    global system
+    if library:
+        sys.path += library.split(":")
+        from portable_holder import Portable  # type: ignore[import-not-found]
+
+        system = Portable(AWAITED)
+
+
 def close_others() -> None:
     """No descriptor of the runner goes further than this."""
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) > REPORT:
+    for name in os.listdir(system.descriptor_directory):
+        if int(name) > REPORT and int(name) not in system.own_descriptors:
             try:
                 os.close(int(name))
             except OSError:
                 pass  # the one of this very listing
     os.set_inheritable(REPORT, False)
-
-
-def prctl(option: int, value: object) -> None:
-    _ctypes.call_function(_ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl"), (option, value, 0, 0, 0))  # type: ignore[arg-type]
 
 
 def start(directory: str, argv: list[str]) -> int:
@@ -153,40 +158,9 @@ def report(line: str) -> None:
     os.close(REPORT)
 
 
-def stat(pid: int | str) -> tuple[bytes, int, int] | None:
-    """State, parent and start ticks; None if there is no such process."""
-    try:
-        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
-        try:
-            content = os.read(descriptor, 4096)
-        finally:
-            os.close(descriptor)
-    except OSError:
-        return None
-    fields = content[content.rindex(b")") + 2 :].split()
-    return fields[0], int(fields[1]), int(fields[19])
-
-
-def identity(pid: int) -> tuple[int, int, int]:
-    """Pid, start ticks and pidfd inode (0 where the kernel has no pidfs)."""
-    inode = 0
-    try:
-        pidfd, other = os.pidfd_open(pid), os.eventfd(0)
-        if os.fstat(pidfd).st_dev != os.fstat(other).st_dev:
-            inode = os.fstat(pidfd).st_ino
-        os.close(pidfd)
-        os.close(other)
-    except OSError:
-        pass
-    seen = stat(pid)
-    return pid, seen[2] if seen else 0, inode
-
-
 def in_json(who: tuple[int, int, int]) -> str:
-    with open("/proc/sys/kernel/random/boot_id", "rb", buffering=0) as file:
-        boot = file.read(64).decode().strip()
     pid, ticks, inode = who
-    return f'{{"pid":{pid},"startTicks":{ticks},"bootId":"{boot}","pidfdInode":{inode or "null"}}}'
+    return f'{{"pid":{pid},"startTicks":{ticks},"bootId":"{system.boot_id()}","pidfdInode":{inode or "null"}}}'
 
 
 def write(folder: str, name: str, content: str) -> bool:
@@ -256,8 +230,9 @@ class Log:
                 f"{self.path}.1", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600
             )
             at = size - LARGEST
-            while at < size:
-                at += os.sendfile(target, source, at, size - at) or size
+            os.lseek(source, at, os.SEEK_SET)
+            while at < size and (part := os.read(source, min(size - at, 1 << 16))):
+                at += os.write(target, part)
             os.close(source)
             os.close(target)
         except OSError:
@@ -282,8 +257,7 @@ class Below:
 
     def wait(self, seconds: float) -> None:
         """Until a child ends or a runner is in a hurry, at most so long."""
-        came = _signal.sigtimedwait(AWAITED, seconds)
-        if came is not None and came.si_signo == _signal.SIGUSR1:
+        if system.wait(seconds) == _signal.SIGUSR1:
             self.hurried = True
             self.kill()
         self.reap()
@@ -327,7 +301,7 @@ class Below:
         """
         until = time.monotonic() + GLANCE
         while time.monotonic() < until:
-            there = [pid for pid in children_of(os.getpid()) if not is_independent(pid)]
+            there = [pid for pid in system.children_of(os.getpid()) if not is_independent(pid)]
             if not there:
                 return True
             for pid in there:
@@ -339,31 +313,15 @@ class Below:
         return False
 
 
-def children_of(pid: int) -> list[int]:
-    """Pids of the children of all its threads."""
-    found = []
-    try:
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{thread}/children", "rb", buffering=0) as file:
-                found += [int(child) for child in file.read().split()]
-    except OSError:
-        if not os.path.exists(
-            f"/proc/self/task/{os.getpid()}/children"
-        ):  # a kernel without this list
-            stats = [(int(name), stat(name)) for name in os.listdir("/proc") if name.isdigit()]
-            return [child for child, seen in stats if seen is not None and seen[1] == pid]
-    return found
-
-
 def below_us() -> set[int]:
     """Pids of all our descendants, without runners and other holders and what is below those.
 
     Our own children count even if they are gone a moment later: who lives so short a time has successors.
     """
-    last = [pid for pid in children_of(os.getpid()) if not is_independent(pid)]
+    last = [pid for pid in system.children_of(os.getpid()) if not is_independent(pid)]
     found = set(last)
     while last:
-        listed = [pid for parent in last for pid in children_of(parent)]
+        listed = [pid for parent in last for pid in system.children_of(parent)]
         last = [
             pid
             for pid in listed
@@ -374,43 +332,127 @@ def below_us() -> set[int]:
 
 
 def has_ended(pid: int) -> bool:
-    seen = stat(pid)
+    seen = system.stat(pid)
     return seen is None or seen[0] in b"ZX"
 
 
 def is_independent(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as file:
-            words = file.read(1 << 16).split(b"\0")
-    except OSError:
-        return False
+    """A runner, or the holder of another session."""
+    words = system.words(pid)
     return (b"runner" in words and b"start-sync" in words) or b"hapi-holder" in words[:7]
 
 
 def send(pids: set[int], *signals: int) -> None:
-    """A pid may be another's by now: the pidfd is opened first, and then the process must be below us."""
     for pid in pids:
         try:
-            pidfd = os.pidfd_open(pid)
-        except OSError:
-            continue
-        try:
-            if is_below_us(pid):
-                for number in signals:
-                    _signal.pidfd_send_signal(pidfd, number)
+            system.send(pid, is_below_us, signals)
         except OSError:
             pass  # gone, or another user's
-        finally:
-            os.close(pidfd)
 
 
 def is_below_us(pid: int) -> bool:
     while pid > 1:
-        seen = stat(pid)
+        seen = system.stat(pid)
         pid = 0 if seen is None else seen[1]
         if pid == os.getpid():
             return True
     return False
+
+
+class Linux:
+    """What the holder asks of Linux. `portable_holder.Portable` answers the same by psutil."""
+
+    descriptor_directory = "/proc/self/fd"
+    own_descriptors = ()
+
+    def prepare(self) -> None:
+        """Block what `wait` waits for, and become the parent of every descendant that loses its own."""
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, AWAITED)
+        self._prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+    def set_name(self) -> None:
+        self._prctl(PR_SET_NAME, b"hapi-holder\0")
+
+    def _prctl(self, option: int, value: object) -> None:
+        import _ctypes
+
+        libc = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]
+        _ctypes.call_function(_ctypes.dlsym(libc, "prctl"), (option, value, 0, 0, 0))
+
+    def wait(self, seconds: float) -> int | None:
+        """The signal of AWAITED that arrived within `seconds`."""
+        came = _signal.sigtimedwait(AWAITED, seconds)
+        return None if came is None else int(came.si_signo)
+
+    def boot_id(self) -> str:
+        with open("/proc/sys/kernel/random/boot_id", "rb", buffering=0) as file:
+            return file.read(64).decode().strip()
+
+    def stat(self, pid: int) -> tuple[bytes, int, int] | None:
+        """State, parent and start ticks; None if there is no such process."""
+        try:
+            descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
+            try:
+                content = os.read(descriptor, 4096)
+            finally:
+                os.close(descriptor)
+        except OSError:
+            return None
+        fields = content[content.rindex(b")") + 2 :].split()
+        return fields[0], int(fields[1]), int(fields[19])
+
+    def identity(self, pid: int) -> tuple[int, int, int]:
+        """Pid, start ticks and pidfd inode (0 where the kernel has no pidfs)."""
+        inode = 0
+        try:
+            pidfd, other = os.pidfd_open(pid), os.eventfd(0)
+            if os.fstat(pidfd).st_dev != os.fstat(other).st_dev:
+                inode = os.fstat(pidfd).st_ino
+            os.close(pidfd)
+            os.close(other)
+        except OSError:
+            pass
+        seen = self.stat(pid)
+        return pid, seen[2] if seen else 0, inode
+
+    def children_of(self, pid: int) -> list[int]:
+        """Pids of the children of all its threads."""
+        found = []
+        try:
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{thread}/children", "rb", buffering=0) as file:
+                    found += [int(child) for child in file.read().split()]
+        except OSError:
+            own_list = f"/proc/self/task/{os.getpid()}/children"
+            if not os.path.exists(own_list):  # a kernel without this list
+                pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+                stats = [(each, self.stat(each)) for each in pids]
+                return [child for child, seen in stats if seen is not None and seen[1] == pid]
+        return found
+
+    def words(self, pid: int) -> list[bytes]:
+        """The command line of a process, [] if it is gone or hidden."""
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as file:
+                return file.read(1 << 16).split(b"\0")
+        except OSError:
+            return []
+
+    def send(self, pid: int, is_meant: object, signals: tuple[int, ...]) -> None:
+        """The pid may be another's by now: its pidfd is opened first, then `is_meant(pid)` is asked.
+
+        Raises OSError.
+        """
+        pidfd = os.pidfd_open(pid)
+        try:
+            if is_meant(pid):  # type: ignore[operator]
+                for number in signals:
+                    _signal.pidfd_send_signal(pidfd, number)
+        finally:
+            os.close(pidfd)
+
+
+system: Linux = Linux()
 
 
 if __name__ == "__main__":

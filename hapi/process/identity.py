@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -72,6 +72,29 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
+MAX_BOOT_TIME_DRIFT = 60.0  # seconds that setting the clock may move a boot time
+PORTABLE_PREFIX = "portable:"  # of the boot ids that `hapi.process.portable` records
+
+
+def is_earlier_boot(recorded: str, current: str) -> bool:
+    """Whether a process whose boot id is `recorded` ran before the machine was started again.
+
+    Boot ids of the two process layers cannot be compared: then the answer is False, for the process
+    may still be running.
+    """
+    if recorded == current or is_portable(recorded) != is_portable(current):
+        return False
+    try:
+        times = [float(each.removeprefix(PORTABLE_PREFIX)) for each in (recorded, current)]
+    except ValueError:
+        return True  # two ids, no times
+    return abs(times[0] - times[1]) > MAX_BOOT_TIME_DRIFT
+
+
+def is_portable(boot_id: str) -> bool:
+    return boot_id.startswith(PORTABLE_PREFIX)
+
+
 @cache
 def has_pidfs() -> bool:
     """Whether pidfds have inodes of their own (Linux 6.9): before, they shared one with all other anonymous descriptors."""
@@ -119,6 +142,81 @@ def identify(pid: int) -> ProcessIdentity | None:
         return None
 
 
+def pids() -> list[int]:
+    """All processes that are visible to us."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def read_command_line(pid: int) -> bytes | None:
+    """The arguments, each followed by a NUL byte; None if the process is gone or hidden."""
+    return read_proc(pid, "cmdline")
+
+
+def read_environment(pid: int) -> bytes | None:
+    """The entries `NAME=value`, each followed by a NUL byte; None if the process is gone or hidden."""
+    return read_proc(pid, "environ")
+
+
+def children_of(pid: int) -> list[int] | None:
+    """Pids of the children of all threads of `pid`, from the kernel's own lists.
+
+    None if the kernel keeps no such lists, or the process is gone.
+    """
+    found: list[int] = []
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            children = read_proc(pid, f"task/{thread}/children")
+            if children is None:
+                return None
+            found += map(int, children.split())
+    except OSError:
+        return None
+    return found
+
+
+def owner_of(pid: int) -> int | None:
+    """The effective uid of a process; None if it is gone or hidden."""
+    try:
+        return os.stat(f"/proc/{pid}").st_uid
+    except OSError:
+        return None
+
+
+def identity_of(stat: Stat) -> ProcessIdentity | None:
+    """The identity of the process that was seen, None if it is gone by now."""
+    try:
+        with open_pidfd(stat.pid) as pidfd:
+            again = read_stat(stat.pid)
+            if again is None or again.start_ticks != stat.start_ticks:
+                return None
+            return ProcessIdentity(stat.pid, stat.start_ticks, boot_id(), inode_of(pidfd))
+    except OSError:
+        return (
+            ProcessIdentity(stat.pid, stat.start_ticks, boot_id())
+            if read_stat(stat.pid) == stat
+            else None
+        )
+
+
+def has_open(pid: int, path: Path) -> bool:
+    """Whether the process has that file open; False as well when its descriptors are hidden."""
+    try:
+        wanted = path.stat()
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(FileNotFoundError):
+                found = os.stat(f"/proc/{pid}/fd/{name}")
+                if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
+                    return True
+    except OSError:
+        pass
+    return False
+
+
+def holder_variables() -> dict[str, str]:
+    """What a holder must be told about this layer: nothing."""
+    return {}
+
+
 def started_at(identity: ProcessIdentity) -> float:
     """When the process started, in epoch seconds of the clock as it stands now; good for comparing with a file's time."""
     now = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -138,7 +236,7 @@ def is_same(pidfd: int, identity: ProcessIdentity) -> bool | None:
 def is_running(identity: ProcessIdentity) -> bool | None:
     """Whether this very process runs; a zombie does not. None when that cannot be found out."""
     if identity.boot_id != boot_id():
-        return False
+        return False if is_earlier_boot(identity.boot_id, boot_id()) else None
     try:
         with open_pidfd(identity.pid) as pidfd:
             same = is_same(pidfd, identity)

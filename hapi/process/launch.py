@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -151,11 +152,16 @@ class HolderProtocol(ChildProtocol):
 
 
 def start_holder(
-    reactor: Any, plan: LaunchPlan, prefix: tuple[str, ...] = (), timeout: float = REPORT_TIMEOUT
+    reactor: Any,
+    plan: LaunchPlan,
+    prefix: tuple[str, ...] = (),
+    timeout: float = REPORT_TIMEOUT,
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> HolderProtocol:
     """Start the holder of `plan`. Raises LaunchFailed.
 
     `prefix`: absolute path and arguments of a program that then becomes the holder (systemd-run).
+    `variables`: for the holder alone, in addition to its limits; the session does not see them.
     """
     if not plan.argv or not plan.argv[0]:
         raise LaunchFailed("the session", "the command line is empty")
@@ -177,7 +183,9 @@ def start_holder(
             holder,
             argv[0],
             [os.fsencode(word) for word in argv],
-            env=encoded(session_environment(plan) | holder_environment(plan.limits)),
+            env=encoded(
+                session_environment(plan) | holder_environment(plan.limits) | dict(variables)
+            ),
             childFDs={0: null, 1: output, 2: output, REPORT_DESCRIPTOR: "r"},
         )
     except (OSError, ValueError, TypeError) as error:

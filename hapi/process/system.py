@@ -12,11 +12,12 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from hapi.process import identity as kernel
+from hapi.process import identity
 from hapi.process.child_limits import apply_limits
 from hapi.process.exit_status import decode_wait_status
 from hapi.process.exit_watch import ExitWatcher
 from hapi.process.interface import Exit, IProcesses, Launched, LaunchPlan, TerminationResult
+from hapi.process.kernel import Kernel
 from hapi.process.launch import (
     REPORT_TIMEOUT,
     HolderFailed,
@@ -28,7 +29,7 @@ from hapi.process.launch import (
 )
 from hapi.process.systemd_scopes import ScopeManager
 from hapi.process.termination import TreeTermination
-from hapi.process.tree import ProcessScanner, ProcessTable, identity_of, members
+from hapi.process.tree import ProcessScanner, ProcessTable, members
 from hapi.protocol.attempt import ProcessIdentity
 
 
@@ -44,6 +45,7 @@ class SystemProcesses:
 
     _reactor: Any
     _scopes: ScopeManager | None = None
+    _kernel: Kernel = identity  # type: ignore[assignment]
     _exits: ExitWatcher = field(init=False)
     _scanner: ProcessScanner = field(init=False)
     _holders: dict[ProcessIdentity, HolderProtocol] = field(init=False, factory=dict)
@@ -51,8 +53,11 @@ class SystemProcesses:
     log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        self._exits = ExitWatcher(self._reactor, self._reactor)
-        self._scanner = ProcessScanner(self._reactor)
+        self._exits = self._make_exit_watcher()
+        self._scanner = ProcessScanner(self._reactor, self._kernel)
+
+    def _make_exit_watcher(self) -> ExitWatcher:
+        return ExitWatcher(self._reactor, self._reactor)
 
     def launch(self, plan: LaunchPlan) -> Deferred[Launched]:
         return Deferred.fromCoroutine(self._launch(plan))
@@ -76,10 +81,12 @@ class SystemProcesses:
     async def _launch_below_holder(
         self, plan: LaunchPlan, prefix: tuple[str, ...] = ()
     ) -> Launched:
-        holder = start_holder(self._reactor, plan, prefix, REPORT_TIMEOUT)
+        holder = start_holder(
+            self._reactor, plan, prefix, REPORT_TIMEOUT, self._kernel.holder_variables()
+        )
         self._ensure_reaped(holder)
         try:
-            launched = parse_report(await holder.report, plan, kernel.boot_id())
+            launched = parse_report(await holder.report, plan, self._kernel.boot_id())
         except (TimeoutError, HolderFailed) as error:
             process = plan.attempt.process
             if process is not None and process.holder is not None:
@@ -92,16 +99,16 @@ class SystemProcesses:
         if not holder.exited.has_fired:
             self._holders[launched.holder] = holder
             holder.exited.when_fired().addCallback(lambda _: self._holders.pop(launched.holder))
-        if plan.limits is not None and kernel.identify(launched.child.pid) == launched.child:
+        if plan.limits is not None and self._kernel.identify(launched.child.pid) == launched.child:
             apply_limits(launched.child.pid, plan.limits)
         return launched
 
     async def _end_silent(self, holder: HolderProtocol, plan: LaunchPlan) -> None:
-        identity = None if holder.exited.has_fired else kernel.identify(holder.pid)
+        identity = None if holder.exited.has_fired else self._kernel.identify(holder.pid)
         if identity is not None:
             await self.end_tree(identity, plan.attempt.id, 0.0)
             with suppress(OSError):
-                kernel.send(identity, signal.SIGKILL)
+                self._kernel.send(identity, signal.SIGKILL)
             exited = holder.exited.when_fired().addTimeout(REPORT_TIMEOUT, self._reactor)
             await exited.addErrback(lambda _: None)
 
@@ -113,13 +120,13 @@ class SystemProcesses:
                     "This program does not use Twisted's SIGCHLD handler: "
                     "the exits of session holders are watched by pidfd instead"
                 )
-            reap_on_exit(self._reactor, holder, kernel.identify, self._exits.when_exited)
+            reap_on_exit(self._reactor, holder, self._kernel.identify, self._exits.when_exited)
 
     def identify(self, pid: int) -> ProcessIdentity | None:
-        return kernel.identify(pid)
+        return self._kernel.identify(pid)
 
     def is_running(self, identity: ProcessIdentity) -> bool | None:
-        return kernel.is_running(identity)
+        return self._kernel.is_running(identity)
 
     def when_exited(self, identity: ProcessIdentity) -> Deferred[Exit]:
         own = self._holders.get(identity)
@@ -131,6 +138,7 @@ class SystemProcesses:
     ) -> Deferred[TerminationResult]:
         ending = TreeTermination(
             self._reactor,
+            self._kernel,
             self._exits,
             self._scanner,
             identity,
@@ -141,22 +149,23 @@ class SystemProcesses:
         return Deferred.fromCoroutine(ending.run())
 
     def tree(self, identity: ProcessIdentity, attempt_id: str) -> list[ProcessIdentity]:
-        table = ProcessTable()
+        table = ProcessTable(self._kernel)
         for _ in table.fill():
             pass
         found = [
-            identity_of(stat) for stat in members(table, identity, attempt_id, os.getpid()).stats
+            self._kernel.identity_of(stat)
+            for stat in members(table, identity, attempt_id, os.getpid()).stats
         ]
         return [each for each in found if each is not None]
 
     def command_line(self, pid: int) -> list[str] | None:
-        content = kernel.read_proc(pid, "cmdline")
+        content = self._kernel.read_command_line(pid)
         return (
             [os.fsdecode(word) for word in content.rstrip(b"\0").split(b"\0")] if content else None
         )
 
     def environment(self, pid: int) -> dict[str, str] | None:
-        content = kernel.read_proc(pid, "environ")
+        content = self._kernel.read_environment(pid)
         if content is None:
             return None
         pairs = (
@@ -165,7 +174,4 @@ class SystemProcesses:
         return {name: value for name, _, value in pairs}
 
     def owner(self, pid: int) -> int | None:
-        try:
-            return os.stat(f"/proc/{pid}").st_uid
-        except OSError:
-            return None
+        return self._kernel.owner_of(pid)

@@ -16,10 +16,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from hapi.process import identity as kernel
 from hapi.process.exit_watch import ExitWatcher
 from hapi.process.interface import TerminationResult
-from hapi.process.tree import Members, ProcessScanner, has_no_descendants, identity_of, members
+from hapi.process.kernel import Kernel
+from hapi.process.tree import Members, ProcessScanner, has_no_descendants, members
 from hapi.protocol.attempt import ProcessIdentity
 
 MAX_KILL_PASSES = 10  # kills of what is found again and again
@@ -34,6 +34,7 @@ class TreeTermination:
     """One end of one tree."""
 
     _clock: IReactorTime
+    _kernel: Kernel
     _exits: ExitWatcher
     _scanner: ProcessScanner
     _identity: ProcessIdentity
@@ -43,18 +44,16 @@ class TreeTermination:
     log = Logger()
 
     async def run(self) -> TerminationResult:
-        if self._identity.boot_id != kernel.boot_id():
-            return "already_gone"
-        running = kernel.is_running(self._identity)
+        running = self._kernel.is_running(self._identity)
         if running is None:
             self.log.warn(
-                "Process {pid} is hidden from own_pid, so it is not signalled",
+                "Process {pid} is hidden from this user, so it is not signalled",
                 pid=self._identity.pid,
             )
             return "still_alive"
         begun = self._clock.seconds()
         asked: set[tuple[int, int]] = set()
-        root = kernel.read_stat(self._identity.pid) if running else None
+        root = self._kernel.read_stat(self._identity.pid) if running else None
         if root is not None:  # at once: who else is there shows while it ends
             self._signal([root], asked, signal.SIGTERM, signal.SIGCONT)
         seen = await self._scan()
@@ -104,14 +103,14 @@ class TreeTermination:
 
     async def _is_over(self, seen: Members) -> bool:
         """Nobody was seen, but who forks fast is rarely seen. The proof is that the holder ended, or that it has no children."""
-        identity = None if seen.holder is None else identity_of(seen.holder)
+        identity = None if seen.holder is None else self._kernel.identity_of(seen.holder)
         if identity is None:
             return True
         self._signal([seen.holder], set(), signal.SIGCONT)
         await self._wait_for_exit(identity, HOLDER_EXIT_TIMEOUT)
-        if kernel.is_running(identity) is False:
+        if self._kernel.is_running(identity) is False:
             return True
-        nobody = has_no_descendants(identity.pid)
+        nobody = has_no_descendants(self._kernel, identity.pid)
         return (await self._scan()).is_empty if nobody is None else nobody
 
     def _signal(
@@ -127,11 +126,11 @@ class TreeTermination:
             identity = (
                 self._identity
                 if who == (self._identity.pid, self._identity.start_ticks)
-                else identity_of(stat)
+                else self._kernel.identity_of(stat)
             )
             try:
                 if identity is not None:
-                    kernel.send(identity, *signals)
+                    self._kernel.send(identity, *signals)
             except OSError as error:
                 refused.add(stat.pid)
                 self.log.warn(
@@ -141,15 +140,14 @@ class TreeTermination:
                 )
         return refused
 
-    @staticmethod
-    def _is_gone(stat: Any) -> bool:
-        now = kernel.read_stat(stat.pid)
+    def _is_gone(self, stat: Any) -> bool:
+        now = self._kernel.read_stat(stat.pid)
         return now is None or now.ended or now.start_ticks != stat.start_ticks
 
     async def _scan(self) -> Members:
         """Who is there now."""
         found = members(await self._scanner.scan(), self._identity, self._attempt_id, self._own_pid)
-        if found.root is not None and kernel.is_running(self._identity) is False:
+        if found.root is not None and self._kernel.is_running(self._identity) is False:
             found.root = None  # same pid, same tick, another process
         return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 from attrs import define, field
@@ -12,15 +11,8 @@ from twisted.python.failure import Failure
 
 from hapi.attempts import ATTEMPT_VARIABLE
 from hapi.one_shot import OneShotObserver
-from hapi.process.identity import (
-    Stat,
-    boot_id,
-    identify,
-    inode_of,
-    open_pidfd,
-    read_proc,
-    read_stat,
-)
+from hapi.process.identity import Stat
+from hapi.process.kernel import Kernel
 from hapi.process.launch import HOLDER_NAME
 from hapi.protocol.attempt import ProcessIdentity
 
@@ -32,22 +24,21 @@ _MARK = f"{ATTEMPT_VARIABLE}=".encode()
 class ProcessTable:
     """All processes of one moment. Filled in slices, so that nobody waits for it long."""
 
+    kernel: Kernel
     stats: dict[int, Stat] = field(factory=dict)
     marked: dict[str, set[int]] = field(factory=dict)  # attempt → pids
     children: dict[int, list[Stat]] = field(factory=dict)  # by the parent's pid
 
     def fill(self) -> Iterator[None]:
         """Look at every process, pausing before each."""
-        for name in os.listdir("/proc"):
-            if not name.isdigit():
-                continue
+        for pid in self.kernel.pids():
             yield
-            stat = read_stat(int(name))
+            stat = self.kernel.read_stat(pid)
             if stat is None or stat.ended:
                 continue
             self.stats[stat.pid] = stat
             self.children.setdefault(stat.parent, []).append(stat)
-            environ = read_proc(stat.pid, "environ") or b""
+            environ = self.kernel.read_environment(stat.pid) or b""
             for entry in environ.split(b"\0") if _MARK in environ else ():
                 if entry.startswith(_MARK):
                     self.marked.setdefault(entry[len(_MARK) :].decode(errors="replace"), set()).add(
@@ -60,6 +51,7 @@ class ProcessScanner:
     """Scans all processes, once for all callers that ask at the same time, in slices between which the reactor is served."""
 
     _clock: IReactorTime
+    _kernel: Kernel
     _next: OneShotObserver[ProcessTable] | None = None
     _scanning: bool = False
 
@@ -75,7 +67,7 @@ class ProcessScanner:
     def _start_scan(self) -> None:
         assert self._next is not None
         asked, self._next = self._next, None
-        table = ProcessTable()
+        table = ProcessTable(self._kernel)
         self._continue_scan(table, table.fill(), asked)
 
     def _continue_scan(
@@ -127,7 +119,9 @@ def members(
     root = table.stats.get(identity.pid)
     if root is not None and root.start_ticks != identity.start_ticks:
         root = None  # somebody else has its pid now
-    holder = next((table.stats[pid] for pid in sorted(marked) if is_holder(pid)), None)
+    holder = next(
+        (table.stats[pid] for pid in sorted(marked) if is_holder(table.kernel, pid)), None
+    )
     found: dict[int, Stat] = {}
     level = [stat for stat in (root, holder) if stat is not None]
     level += [table.stats[pid] for pid in sorted(marked) if table.stats[pid].parent not in marked]
@@ -136,7 +130,7 @@ def members(
         fresh = [
             stat
             for stat in fresh
-            if stat is root or stat is holder or not is_independent(stat.pid, marked)
+            if stat is root or stat is holder or not is_independent(table.kernel, stat.pid, marked)
         ]
         found.update((stat.pid, stat) for stat in fresh)
         level = [child for stat in fresh for child in table.children.get(stat.pid, ())]
@@ -153,17 +147,17 @@ def _depth(stat: Stat, table: ProcessTable) -> int:
     return depth
 
 
-def command_line(pid: int) -> list[bytes]:
-    return (read_proc(pid, "cmdline") or b"").rstrip(b"\0").split(b"\0")
+def command_line(kernel: Kernel, pid: int) -> list[bytes]:
+    return (kernel.read_command_line(pid) or b"").rstrip(b"\0").split(b"\0")
 
 
-def is_holder(pid: int) -> bool:
-    return HOLDER_NAME.encode() in command_line(pid)[:7]
+def is_holder(kernel: Kernel, pid: int) -> bool:
+    return HOLDER_NAME.encode() in command_line(kernel, pid)[:7]
 
 
-def is_independent(pid: int, marked: set[int]) -> bool:
+def is_independent(kernel: Kernel, pid: int, marked: set[int]) -> bool:
     """A runner, or the holder of another attempt."""
-    line = command_line(pid)
+    line = command_line(kernel, pid)
     return is_runner(line) or (HOLDER_NAME.encode() in line[:7] and pid not in marked)
 
 
@@ -171,34 +165,21 @@ def is_runner(line: list[bytes]) -> bool:
     return b"runner" in line and b"start-sync" in line
 
 
-def has_no_descendants(holder: int) -> bool | None:
-    """Whether a holder has no children but runners: the kernel's own list, never empty while anybody lives below a subreaper.
+def has_no_descendants(kernel: Kernel, holder: int) -> bool | None:
+    """Whether a holder has no children but runners and other holders.
 
-    None where the kernel has no such list.
+    The kernel's list of its children is never empty while anything lives below a subreaper. None
+    where there is no such list.
     """
-    children = read_proc(holder, f"task/{holder}/children")
+    children = kernel.children_of(holder)
     if children is None:
         return None
-    lines = [command_line(int(pid)) for pid in children.split()]
+    lines = [command_line(kernel, pid) for pid in children]
     return all(is_runner(line) or HOLDER_NAME.encode() in line[:7] for line in lines)
 
 
-def children_of(pid: int) -> list[int] | None:
-    """Pids of the children of all its threads, by the kernel's own lists; None where it keeps none, or the process is gone."""
-    found: list[int] = []
-    try:
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            children = read_proc(pid, f"task/{thread}/children")
-            if children is None:
-                return None
-            found += map(int, children.split())
-    except OSError:
-        return None
-    return found
-
-
-def descendants(root: ProcessIdentity) -> list[ProcessIdentity] | None:
-    """The process and everybody below it, parents first, in the time that these few take; None where that needs a scan at all.
+def descendants(kernel: Kernel, root: ProcessIdentity) -> list[ProcessIdentity] | None:
+    """The process and everything below it, parents first; None where only a scan can tell.
 
     Left out, with what is below them: runners and other sessions' holders.
     """
@@ -206,35 +187,19 @@ def descendants(root: ProcessIdentity) -> list[ProcessIdentity] | None:
     while level:
         last, level = level, []
         for parent in last:
-            pids = children_of(parent.pid)
+            pids = kernel.children_of(parent.pid)
             if pids is None and parent is root:
                 return None
             for pid in pids or ():
-                child = identify(pid)
-                stat = read_stat(pid)
+                child = kernel.identify(pid)
+                stat = kernel.read_stat(pid)
                 if (
                     child is None
                     or stat is None
                     or (stat.start_ticks, stat.parent) != (child.start_ticks, parent.pid)
                 ):
                     continue  # it has ended, and its pid may be another's
-                if not is_independent(pid, set()):
+                if not is_independent(kernel, pid, set()):
                     level.append(child)
         found += level
     return found
-
-
-def identity_of(stat: Stat) -> ProcessIdentity | None:
-    """Who was seen, None if it is gone by now."""
-    try:
-        with open_pidfd(stat.pid) as pidfd:
-            again = read_stat(stat.pid)
-            if again is None or again.start_ticks != stat.start_ticks:
-                return None
-            return ProcessIdentity(stat.pid, stat.start_ticks, boot_id(), inode_of(pidfd))
-    except OSError:
-        return (
-            ProcessIdentity(stat.pid, stat.start_ticks, boot_id())
-            if read_stat(stat.pid) == stat
-            else None
-        )

@@ -412,10 +412,10 @@ def runner_service(
     **more: Any,
 ) -> RunnerService:
     """The runner that `options` describe, on the processes of this machine. Start it by `startService` or a parent service."""
-    from hapi.process import SystemProcesses
+    from hapi.process.kernel import local_processes
 
     around = make_scope_check(reactor, options.environ, options.session_limits)
-    processes = SystemProcesses(reactor, around.scopes)
+    processes = local_processes(reactor, around.scopes)
     return RunnerService(
         reactor, options, processes, on_retired=on_retired, scope_check=around, **more
     )

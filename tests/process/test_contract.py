@@ -11,6 +11,7 @@ from zope.interface.verify import verifyObject
 from hapi.attempts import AttemptFolder
 from hapi.process import IProcesses, LaunchFailed, LaunchPlan
 from hapi.process.in_memory import FakeProgram, MemoryProcesses
+from hapi.process.portable_processes import PortableProcesses
 from hapi.process.system import SystemProcesses
 from hapi.protocol.attempt import AttemptEnd, AttemptProcess, AttemptRequest, ProcessIdentity
 
@@ -28,11 +29,11 @@ PROGRAMS = {
 }
 
 
-@pytest.fixture(params=["memory", "system"])
+@pytest.fixture(params=["memory", "system", "portable"])
 def processes(request, reactor):
     if request.param == "memory":
         return MemoryProcesses({name: runs for name, (runs, _script) in PROGRAMS.items()})
-    return SystemProcesses(reactor)
+    return (SystemProcesses if request.param == "system" else PortableProcesses)(reactor)
 
 
 @pytest.fixture
@@ -147,7 +148,9 @@ async def test_an_identity_with_another_start_is_another_process__C11(processes,
 async def test_a_process_of_an_earlier_boot_is_gone(processes, plan):
     launched = await processes.launch(sleeper := plan("sleeps"))
     child = launched.child
-    before = ProcessIdentity(child.pid, child.start_ticks, "another boot", child.pidfd_inode)
+    before = ProcessIdentity(
+        child.pid, child.start_ticks, f"{child.boot_id}, another run", child.pidfd_inode
+    )
     assert processes.is_running(before) is False
     assert await processes.end_tree(before, "") == "already_gone"
     assert processes.is_running(child) is True

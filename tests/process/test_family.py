@@ -64,8 +64,7 @@ def no_pidfd(monkeypatch, reason=errno.EMFILE):
         raise OSError(reason, os.strerror(reason))
         yield
 
-    for module in (identity, tree):
-        monkeypatch.setattr(module, "open_pidfd", refuse)
+    monkeypatch.setattr(identity, "open_pidfd", refuse)
 
 
 # --- who is below
@@ -73,7 +72,7 @@ def no_pidfd(monkeypatch, reason=errno.EMFILE):
 
 def test_all_below_are_found_parents_first_and_neither_runners_nor_holders_nor_zombies(family):
     root, (child, grandchild, *_others) = family
-    assert [each.pid for each in tree.descendants(identity.identify(root.pid))] == [
+    assert [each.pid for each in tree.descendants(identity, identity.identify(root.pid))] == [
         root.pid,
         child,
         grandchild,
@@ -84,37 +83,43 @@ def test_a_holder_with_a_child_has_somebody_below_and_a_kernel_without_lists_doe
     family, monkeypatch
 ):
     root, _ = family
-    assert tree.has_no_descendants(root.pid) is False
-    monkeypatch.setattr(tree, "read_proc", lambda *_: None)
-    assert tree.has_no_descendants(root.pid) is None
-    assert tree.children_of(root.pid) is None
-    assert tree.descendants(identity.identify(root.pid)) is None
+    known = identity.identify(root.pid)
+    assert tree.has_no_descendants(identity, root.pid) is False
+    monkeypatch.setattr(identity, "read_proc", lambda *_: None)
+    assert tree.has_no_descendants(identity, root.pid) is None
+    assert identity.children_of(root.pid) is None
+    assert tree.descendants(identity, known) is None
 
 
 def test_a_process_that_is_gone_has_no_list_of_children():
-    assert tree.children_of(NOBODY) is None
+    assert identity.children_of(NOBODY) is None
 
 
 def test_a_child_whose_pid_is_anothers_by_now_is_left_out__C11(family, monkeypatch):
     root, _ = family
     monkeypatch.setattr(
-        tree, "children_of", lambda pid: [os.getpid(), NOBODY] if pid == root.pid else None
+        identity, "children_of", lambda pid: [os.getpid(), NOBODY] if pid == root.pid else None
     )
-    assert [each.pid for each in tree.descendants(identity.identify(root.pid))] == [root.pid]
+    assert [each.pid for each in tree.descendants(identity, identity.identify(root.pid))] == [
+        root.pid
+    ]
 
 
 def test_a_child_that_ends_while_it_is_looked_at_has_nobody_below(family, monkeypatch):
     root, (child, *_others) = family
-    monkeypatch.setattr(tree, "children_of", lambda pid: [child] if pid == root.pid else None)
-    assert [each.pid for each in tree.descendants(identity.identify(root.pid))] == [root.pid, child]
+    monkeypatch.setattr(identity, "children_of", lambda pid: [child] if pid == root.pid else None)
+    assert [each.pid for each in tree.descendants(identity, identity.identify(root.pid))] == [
+        root.pid,
+        child,
+    ]
 
 
 def test_a_look_that_fails_is_told_to_all_who_asked_and_the_next_one_works__M03(monkeypatch):
     clock = Clock()
-    scanner = tree.ProcessScanner(clock)
+    scanner = tree.ProcessScanner(clock, identity)
     with monkeypatch.context() as broken:
         broken.setattr(
-            tree.os,
+            identity.os,
             "listdir",
             lambda path: (_ for _ in ()).throw(OSError(errno.EMFILE, "Too many open files")),
         )
@@ -133,12 +138,12 @@ def test_a_look_that_fails_is_told_to_all_who_asked_and_the_next_one_works__M03(
 
 def test_who_was_seen_is_known_by_pid_and_start_and_no_other__C11(sleeper):
     seen = identity.read_stat(sleeper.pid)
-    assert tree.identity_of(seen) == sleeper
+    assert identity.identity_of(seen) == sleeper
     assert (
-        tree.identity_of(identity.Stat(seen.pid, seen.state, seen.parent, seen.start_ticks - 1))
+        identity.identity_of(identity.Stat(seen.pid, seen.state, seen.parent, seen.start_ticks - 1))
         is None
     )
-    assert tree.identity_of(identity.Stat(NOBODY, "S", 1, 1)) is None
+    assert identity.identity_of(identity.Stat(NOBODY, "S", 1, 1)) is None
 
 
 def test_without_a_descriptor_start_and_state_tell_who_runs__M03(sleeper, monkeypatch):
@@ -148,10 +153,10 @@ def test_without_a_descriptor_start_and_state_tell_who_runs__M03(sleeper, monkey
     assert identity.is_running(sleeper) is True
     assert identity.is_running(ProcessIdentity(sleeper.pid, 1, sleeper.boot_id)) is False
     assert identity.is_running(ProcessIdentity(NOBODY, 1, sleeper.boot_id)) is None
-    monkeypatch.setattr(tree, "read_stat", lambda pid: seen)
-    assert tree.identity_of(seen) == plain
-    monkeypatch.setattr(tree, "read_stat", lambda pid: None)
-    assert tree.identity_of(seen) is None
+    monkeypatch.setattr(identity, "read_stat", lambda pid: seen)
+    assert identity.identity_of(seen) == plain
+    monkeypatch.setattr(identity, "read_stat", lambda pid: None)
+    assert identity.identity_of(seen) is None
 
 
 def test_nothing_is_sent_to_who_cannot_be_told_or_is_another__C11_C13(sleeper, monkeypatch):

@@ -537,7 +537,7 @@ async def test_a_pid_that_is_a_threads_by_now_is_nobodys__C11_L04(system, home):
         assert await system.end_tree(gone, "none", 0.05) == "already_gone"
         home.npm_lock.write_text(str(gone.pid))
         lock = RunnerLock(home, system)
-        assert lock.begin() is True
+        assert lock.try_acquire() is True
         lock.release()
     finally:
         over.set()

@@ -137,11 +137,11 @@ async def stop_runner(reactor: Any, home: Home) -> int | None:
     """
     from twisted.internet.task import deferLater
 
-    from hapi.process.system import SystemProcesses
+    from hapi.process.kernel import local_processes
     from hapi.runner.control.client import ControlClient, RunnerNotRunning
     from hapi.runner.storage.state_file import StateFile
 
-    client, processes = ControlClient(reactor, home), SystemProcesses(reactor)
+    client, processes = ControlClient(reactor, home), local_processes(reactor)
     try:
         pid = int((await client.status())["pid"])
         identity = processes.identify(pid)

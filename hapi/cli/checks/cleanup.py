@@ -18,7 +18,7 @@ from attrs import field, frozen
 
 from hapi.attempts import AttemptFolder, attempts
 from hapi.home import Home
-from hapi.process.identity import identify, is_running, read_proc
+from hapi.process.kernel import kernel, local_processes
 from hapi.process.tree import ProcessTable
 from hapi.protocol.attempt import ProcessIdentity
 from hapi.runner.storage.state_file import StateFile
@@ -82,7 +82,7 @@ def scan(home: Home, alone: bool, now: float | None = None) -> Findings:
     """What could be removed; nothing is changed. `alone`: the lock is free, or we hold it."""
     state = StateFile(home).read()
     of_npm = (
-        state is not None and identify(state.pid) is not None
+        state is not None and kernel().identify(state.pid) is not None
     )  # alive: npm's runner holds no lock of ours
     if not alone or of_npm:
         return Findings(find_stray_processes(home), [], runs=True)
@@ -94,7 +94,7 @@ def scan(home: Home, alone: bool, now: float | None = None) -> Findings:
 
 def find_stray_processes(home: Home) -> list[StrayProcess]:
     """Processes with the mark of a session of this home that has ended; never our own process."""
-    table = ProcessTable()
+    table = ProcessTable(kernel())
     for _ in table.fill():
         pass
     folders = {folder.id: folder for folder in attempts(home)}
@@ -104,7 +104,7 @@ def find_stray_processes(home: Home) -> list[StrayProcess]:
         if folder is None or not has_ended(folder):
             continue
         for pid in sorted(pids - {os.getpid()}):
-            identity = identify(pid)
+            identity = kernel().identify(pid)
             if identity is not None and _belongs(pid, attempt, home):
                 found.append(StrayProcess(identity, attempt, _command(pid)))
     return found
@@ -118,7 +118,7 @@ def has_ended(folder: AttemptFolder) -> bool:
     if process is None:
         return False
     return all(
-        is_running(identity) is False
+        kernel().is_running(identity) is False
         for identity in (process.child, process.holder)
         if identity is not None
     )
@@ -126,7 +126,7 @@ def has_ended(folder: AttemptFolder) -> bool:
 
 def _belongs(pid: int, attempt: str, home: Home) -> bool:
     """Whether the process belongs to this home, not to another with a session of the same id."""
-    words = (read_proc(pid, "environ") or b"").split(b"\0")
+    words = (kernel().read_environment(pid) or b"").split(b"\0")
     named = next(
         (word.partition(b"=")[2] for word in words if word.startswith(b"HAPI_HOME=")), None
     )
@@ -139,7 +139,7 @@ def _belongs(pid: int, attempt: str, home: Home) -> bool:
 
 def _command(pid: int) -> str:
     """The program alone: arguments may contain secrets."""
-    return os.fsdecode((read_proc(pid, "cmdline") or b"?").split(b"\0")[0])
+    return os.fsdecode((kernel().read_command_line(pid) or b"?").split(b"\0")[0])
 
 
 def _find_leftovers(home: Home, now: float) -> Iterator[Leftover]:
@@ -176,13 +176,12 @@ async def clean_up(reactor: Any, findings: Findings) -> list[str]:
 
     Each process is identified again before it gets a signal.
     """
-    from hapi.process import SystemProcesses
 
-    processes, troubles = SystemProcesses(reactor), []
+    processes, troubles = local_processes(reactor), []
     for stray in findings.strays:
         # Without the mark: a process of a copy of this home carries it too, and is not ours.
         if (
-            is_running(stray.identity)
+            kernel().is_running(stray.identity)
             and await processes.end_tree(stray.identity, "") == "still_alive"
         ):
             troubles.append(f"process {stray.identity.pid} could not be stopped")

@@ -48,11 +48,12 @@ async def check_launch(reactor: Any, home: Home, scopes: ScopeManager | None = N
 
 async def _launch(reactor: Any, directory: Path, scopes: ScopeManager | None) -> TrialResult:
     from hapi.attempts import AttemptFolder
-    from hapi.process import LaunchPlan, SystemProcesses
+    from hapi.process import LaunchPlan
+    from hapi.process.kernel import local_processes
     from hapi.protocol.attempt import AttemptRequest
 
     begun = time.monotonic()
-    processes = SystemProcesses(reactor, scopes)
+    processes = local_processes(reactor, scopes)
     request = AttemptRequest(CHILD_COMMAND, str(directory), time.time(), "doctor")
     folder = AttemptFolder.create(Home(directory), request)
     environment = {} if scopes is None else dict(os.environ)  # systemd-run finds its manager there

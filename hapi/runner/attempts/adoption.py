@@ -14,6 +14,7 @@ from hapi.attempts import AttemptFolder, attempts
 from hapi.deferreds import run_in_background
 from hapi.home import Home
 from hapi.process import Exit, IProcesses, ProcessIdentity
+from hapi.process.identity import is_earlier_boot
 from hapi.protocol.attempt import (
     AttemptEnd,
     AttemptProcess,
@@ -131,7 +132,7 @@ class Adoption:
         """Decide whether the session has ended, and adopt it if it has not."""
         assert child.identity is not None
         folder = child.folder
-        if folder.end is None and child.identity.boot_id != self._boot_id:
+        if folder.end is None and is_earlier_boot(child.identity.boot_id, self._boot_id):
             self._save_unseen_end(folder, MACHINE_STOPPED)
             self._mark_ended(child)
         elif folder.end is not None and self._processes.is_running(child.identity) is False:

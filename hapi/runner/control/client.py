@@ -19,9 +19,9 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
 
 from hapi.home import Home
-from hapi.process.identity import read_stat
+from hapi.process.kernel import kernel
 from hapi.runner.control.listeners import reachable
-from hapi.runner.control.peer_credentials import PeerUnknown, holds_socket, listening_inode
+from hapi.runner.control.peer_credentials import listens_on
 from hapi.runner.storage.state_file import RunnerState, StateFile
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ TIMEOUT = 10.0  # seconds, unless HAPI_RUNNER_HTTP_TIMEOUT (milliseconds) is set
 SPAWN_TIMEOUT = 60.0  # seconds: enough for a start lease, a worktree and a process tree to end
 CONNECT_TIMEOUT = 5  # seconds
 MAX_ANSWER = 64 << 20  # bytes
-STOPPED_STATES = "Tt"  # states in /proc/<pid>/stat
+STOPPED_STATES = "Tt"  # states of proc(5)
 
 
 class RunnerNotRunning(Exception):
@@ -51,7 +51,7 @@ class ControlFailed(Exception):
 def stopped_runner_pid(home: Home) -> int | None:
     """The pid of the runner of `home` if its process is suspended (SIGSTOP) and cannot answer."""
     state = StateFile(home).read()
-    stat = None if state is None else read_stat(state.pid)
+    stat = None if state is None else kernel().read_stat(state.pid)
     return stat.pid if stat is not None and stat.state in STOPPED_STATES else None
 
 
@@ -209,18 +209,11 @@ class ControlClient:
 
     def _verify_port_owner(self, state: RunnerState) -> None:
         """Nothing is sent to a port that may by now belong to another program. Raises RunnerNotRunning."""
-        port = state.http_port
-        try:
-            inode = listening_inode(port)
-        except PeerUnknown:
-            return  # this system cannot tell
-        if inode is None:
-            reason = f"nothing listens on its port {port}"
-        elif holds_socket(state.pid, inode) is False:
-            reason = f"its port {port} now belongs to another program"
-        else:
-            return
-        raise RunnerNotRunning(f"no runner is running in {self._home.path} ({reason})")
+        if listens_on(state.pid, state.http_port) is False:
+            raise RunnerNotRunning(
+                f"no runner is running in {self._home.path} "
+                f"(its process {state.pid} does not listen on port {state.http_port})"
+            )
 
     async def _post(
         self,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,16 +16,23 @@ from twisted.internet import tcp, unix
 
 from hapi.home import PRIVATE_FILE_MODE
 
-LONGEST = 107  # bytes of a unix socket's path (sys/un.h)
+MAX_PATH_LENGTH = (
+    107 if sys.platform == "linux" else 103
+)  # bytes of a unix socket's path (sys/un.h)
 BACKLOG = 128
 
 
 @contextmanager
 def reachable(path: Path) -> Iterator[str]:
-    """A name for `path` that fits into a socket address; long ones go through a descriptor of their directory (Linux)."""
-    if len(os.fsencode(path)) <= LONGEST:
+    """A name for `path` that fits into a socket address: Linux reaches a long one by its directory's descriptor.
+
+    Raises OSError where that is not possible.
+    """
+    if len(os.fsencode(path)) <= MAX_PATH_LENGTH:
         yield str(path)
         return
+    if not os.path.isdir("/proc/self/fd"):
+        raise OSError(errno.ENAMETOOLONG, f"longer than {MAX_PATH_LENGTH} bytes", str(path))
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{directory}/{path.name}"

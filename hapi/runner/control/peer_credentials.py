@@ -25,6 +25,8 @@ NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, NLMSG_ERROR = (
     1,
     2,
 )  # linux/sock_diag.h, linux/netlink.h
+SOL_LOCAL, LOCAL_PEERCRED, LOCAL_PEERPID = 0, 1, 2  # sys/un.h of macOS
+XUCRED_VERSION, XUCRED_SIZE = 0, 76  # struct xucred of sys/ucred.h: version, uid, groups
 OVERFLOW_UID = 65534  # what a user namespace shows for users it does not know
 ANSWER_WITHIN = 1.0  # seconds; netlink answers from the kernel, at once or never
 
@@ -154,7 +156,9 @@ def listening_inode(port: int, net: Path = Path("/proc/net")) -> int | None:
 
 
 def by_unix_credentials(connection: socket.socket) -> Caller:
-    """SO_PEERCRED of an accepted unix socket. Raises PeerUnknown where there is none."""
+    """The process at the other end of an accepted unix socket. Raises PeerUnknown."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return _by_local_peercred(connection)
     try:
         pid, uid, _gid = struct.unpack(
             "=iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
@@ -164,6 +168,78 @@ def by_unix_credentials(connection: socket.socket) -> Caller:
         raise PeerUnknown(str(error)) from error
 
 
+def _by_local_peercred(connection: socket.socket) -> Caller:
+    """The same by LOCAL_PEERCRED and LOCAL_PEERPID (macOS; sys/un.h and sys/ucred.h)."""
+    try:
+        found = connection.getsockopt(SOL_LOCAL, LOCAL_PEERCRED, XUCRED_SIZE)
+        version, uid = struct.unpack_from("=II", found)
+        inode = os.fstat(connection.fileno()).st_ino
+    except (OSError, struct.error) as error:
+        raise PeerUnknown(str(error)) from error
+    if version != XUCRED_VERSION:
+        raise PeerUnknown(f"LOCAL_PEERCRED gave a structure of the unknown version {version}")
+    try:
+        pid = connection.getsockopt(SOL_LOCAL, LOCAL_PEERPID)
+    except OSError:
+        pid = 0
+    return Caller(uid, inode or connection.fileno(), pid or None)
+
+
+@define(eq=False)
+class PsutilLookup:
+    """Finds the process of this user that has the calling socket open: recent callers are tried first.
+
+    Without /proc, the sockets of other users' processes cannot be seen without a privilege: the
+    answer for a caller of another user, root among them, is None.
+    """
+
+    _recent: deque[int] = field(factory=lambda: deque(maxlen=16))
+
+    def __call__(self, caller: Address, listener: Address) -> Caller | None:
+        """Raises PeerUnknown if no process shows its sockets."""
+        import psutil
+
+        own_uid, has_seen_any = os.geteuid(), False
+        for pid in (*self._recent, *sorted(psutil.pids(), reverse=True)):
+            try:
+                process = psutil.Process(pid)
+                if pid == os.getpid() or process.uids().effective != own_uid:
+                    continue
+                connections = process.net_connections("tcp")
+            except (psutil.Error, OSError):
+                continue
+            has_seen_any = True
+            for each in connections:
+                if (each.laddr, each.raddr) == (caller, listener):
+                    if pid not in self._recent:
+                        self._recent.appendleft(pid)
+                    return Caller(own_uid, max(each.fd, 1), pid)
+        if not has_seen_any:
+            raise PeerUnknown("no process shows its sockets")
+        return None
+
+
+def listens_on(pid: int, port: int) -> bool | None:
+    """Whether process `pid` listens on 127.0.0.1:`port`; None when that cannot be found out."""
+    try:
+        inode = listening_inode(port)
+    except PeerUnknown:
+        return _listens_by_psutil(pid, port)
+    return False if inode is None else holds_socket(pid, inode)
+
+
+def _listens_by_psutil(pid: int, port: int) -> bool | None:
+    import psutil
+
+    try:
+        found = psutil.Process(pid).net_connections("tcp")
+    except psutil.NoSuchProcess:
+        return False
+    except (psutil.Error, OSError):
+        return None
+    return any(each.status == psutil.CONN_LISTEN and each.laddr[1] == port for each in found)
+
+
 @define
 class PeerLookup:
     """Look a TCP caller up by the first means that works here; `means` says which, for `status`."""
@@ -171,6 +247,7 @@ class PeerLookup:
     _ways: tuple[tuple[str, Callable[[Address, Address], Caller | None]], ...] = (
         ("sock_diag", by_sock_diag),
         ("proc", by_proc),
+        ("psutil", PsutilLookup()),
     )
     means: str | None = None
 

@@ -309,13 +309,13 @@ def embedded_coordinator(
     With `environ` the program has nothing but the runner in it, and a supervisor that the environment tells of may be asked
     for a restart.
     """
-    from hapi.process import SystemProcesses
+    from hapi.process.kernel import local_processes
     from hapi.runner.supervision.supervisor import supervision
 
     found = supervision(environ) if environ is not None else Supervision()
     return HandoffCoordinator(
         reactor,
-        SystemProcesses(reactor),
+        local_processes(reactor),
         Supervision(
             "restart" if found.mode in ("notify", "restart") else "none", found.by or owner
         ),
@@ -330,8 +330,8 @@ def program_coordinator(
     detached: bool,
 ) -> HandoffCoordinator:
     """That of a program that is a runner and nothing else."""
-    from hapi.process import SystemProcesses
+    from hapi.process.kernel import local_processes
     from hapi.runner.supervision.supervisor import in_foreground, supervision
 
     found = supervision(environ, detached=detached, terminal=in_foreground())
-    return HandoffCoordinator(reactor, SystemProcesses(reactor), found, start, inherited)
+    return HandoffCoordinator(reactor, local_processes(reactor), found, start, inherited)

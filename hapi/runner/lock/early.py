@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from hapi import __version__
 from hapi.home import Home
-from hapi.process.system import SystemProcesses
+from hapi.process.kernel import local_processes
 from hapi.runner.lock.home_lock import RunnerLock
 
 
@@ -17,7 +17,7 @@ def lock_home_early(home: Home) -> RunnerLock:
     Call this in the process that will run the service, since its pid is written, and before its
     reactor is imported.
     """
-    lock = RunnerLock(home, SystemProcesses(None), version=__version__)
+    lock = RunnerLock(home, local_processes(None), version=__version__)
     try:
         lock.try_acquire()
     except BaseException:  # a signal among them

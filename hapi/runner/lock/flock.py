@@ -18,7 +18,7 @@ from pathlib import Path
 from attrs import define, frozen
 
 from hapi.home import PRIVATE_FILE_MODE, Home
-from hapi.process.identity import boot_id
+from hapi.process.kernel import kernel
 from hapi.runner.lock.files import (
     LockUnusable,
     describe_open_error,
@@ -109,7 +109,7 @@ class FlockFile:
         return may_run_on_another_host(
             self.owner(),
             host=socket.gethostname(),
-            boot_id=boot_id(),
+            boot_id=kernel().boot_id(),
             file_system=_file_system(os.fstat(self.descriptor).st_dev),
         )
 
@@ -119,7 +119,7 @@ class FlockFile:
             {
                 "pid": os.getpid(),
                 "host": socket.gethostname(),
-                "bootId": boot_id(),
+                "bootId": kernel().boot_id(),
                 "version": version,
             }
         ).encode()

@@ -7,14 +7,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from attrs import frozen
 
 from hapi.home import Home, read_capped
 from hapi.process import IProcesses, ProcessIdentity
-from hapi.process.identity import read_stat, started_at
+from hapi.process.kernel import kernel
 from hapi.runner.lock.stale import Held, OwnerFacts, Stale, Unfinished, judge_owner, pid_in
 
 
@@ -25,7 +24,7 @@ class OwnerInspector:
     _home: Home
     _processes: IProcesses
     _now: Callable[[], float]
-    _started_at: Callable[[ProcessIdentity], float] = started_at
+    _started_at: Callable[[ProcessIdentity], float] = lambda identity: kernel().started_at(identity)
 
     def judge_lock(self, content: bytes, mtime: float) -> Stale | Held | Unfinished:
         """Judge a lock file with this content, written at `mtime` (epoch seconds)."""
@@ -82,7 +81,7 @@ class OwnerInspector:
 
 def own_pids() -> frozenset[int]:
     """The pids of this process, its parent and its grandparent."""
-    parent = read_stat(os.getppid())
+    parent = kernel().read_stat(os.getppid())
     return frozenset(
         pid for pid in (os.getpid(), os.getppid(), parent.parent if parent else 0) if pid > 0
     )
@@ -90,16 +89,7 @@ def own_pids() -> frozenset[int]:
 
 def has_file_open(pid: int, path: Path) -> bool:
     """Whether the process has that file open; False too when its descriptors are not readable."""
-    try:
-        wanted = path.stat()
-        for name in os.listdir(f"/proc/{pid}/fd"):
-            with suppress(FileNotFoundError):
-                found = os.stat(f"/proc/{pid}/fd/{name}")
-                if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
-                    return True
-    except OSError:
-        pass
-    return False
+    return kernel().has_open(pid, path)
 
 
 def _home_in(environment: Mapping[str, str] | None) -> str | None:

@@ -63,7 +63,7 @@ class WorkspaceRoots:
 
         `top`: of the repository whose worktree it is. Raises OSError when it is no directory any more or not inside.
         """
-        if not (self.given and os.path.isdir("/proc/self/fd")):
+        if not (self.given and hasattr(os, "O_PATH") and os.path.isdir("/proc/self/fd")):
             yield directory
             return
         descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -90,9 +90,9 @@ class AgentProcess(ProcessProtocol):
     def connectionMade(self) -> None:
         assert self.transport is not None
         self.pid = self.transport.pid
-        from hapi.process import identity
+        from hapi.process.kernel import kernel
 
-        self._identity = identity.identify(self.pid) if self.pid is not None else None
+        self._identity = kernel().identify(self.pid) if self.pid is not None else None
 
     def outReceived(self, data: bytes) -> None:
         try:

@@ -11,9 +11,9 @@ from typing import Any
 from twisted.internet.defer import DeferredList, race
 from twisted.internet.task import deferLater
 
-from hapi.process import identity as kernel
 from hapi.process.exit_watch import ExitWatcher
-from hapi.process.tree import ProcessScanner, descendants, identity_of, members
+from hapi.process.kernel import exit_watcher, kernel
+from hapi.process.tree import ProcessScanner, descendants, members
 from hapi.protocol.attempt import ProcessIdentity
 
 
@@ -22,11 +22,11 @@ async def end_agent(reactor: Any, agent: ProcessIdentity, patience: float) -> bo
 
     The agent is alone for the first half: one that ends in order ends its own.
     """
-    exits, begun = ExitWatcher(reactor, reactor), reactor.seconds()
+    exits, begun = exit_watcher(reactor), reactor.seconds()
     seen = await _below(reactor, agent)
     _signal([agent], signal.SIGTERM, signal.SIGCONT)
     await _gone(reactor, exits, [agent], begun + patience / 2)
-    left = [one for one in {*seen, *await _below(reactor, agent)} if kernel.is_running(one)]
+    left = [one for one in {*seen, *await _below(reactor, agent)} if kernel().is_running(one)]
     _signal(left, signal.SIGTERM, signal.SIGCONT)
     if await _gone(reactor, exits, left, begun + patience):
         return True
@@ -36,28 +36,30 @@ async def end_agent(reactor: Any, agent: ProcessIdentity, patience: float) -> bo
 
 
 async def _below(reactor: Any, root: ProcessIdentity) -> list[ProcessIdentity]:
-    if not kernel.is_running(root):
+    if not kernel().is_running(root):
         return []
-    quickly = descendants(root)
+    quickly = descendants(kernel(), root)
     if quickly is not None:
         return quickly
-    found = members(await ProcessScanner(reactor).scan(), root, "", os.getpid())
-    identities = [identity_of(stat) for stat in (found.root, *found.others) if stat is not None]
+    found = members(await ProcessScanner(reactor, kernel()).scan(), root, "", os.getpid())
+    identities = [
+        kernel().identity_of(stat) for stat in (found.root, *found.others) if stat is not None
+    ]
     return [identity for identity in identities if identity is not None]
 
 
 def _signal(identities: Iterable[ProcessIdentity], *signals: signal.Signals) -> None:
     for identity in identities:
         with suppress(OSError):
-            kernel.send(identity, *signals)
+            kernel().send(identity, *signals)
 
 
 async def _gone(
     reactor: Any, exits: ExitWatcher, identities: Iterable[ProcessIdentity], until: float
 ) -> bool:
     """Wait until all of them have ended, at most to that time. Whether they have."""
-    left = [identity for identity in identities if kernel.is_running(identity)]
+    left = [identity for identity in identities if kernel().is_running(identity)]
     if left:
         ended = DeferredList([exits.when_exited(identity) for identity in left], consumeErrors=True)
         await race([ended, deferLater(reactor, max(until - reactor.seconds(), 0.0))])
-    return not any(kernel.is_running(identity) for identity in left)
+    return not any(kernel().is_running(identity) for identity in left)

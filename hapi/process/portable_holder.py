@@ -1,0 +1,88 @@
+"""What the holder asks of systems other than Linux, by psutil. Loaded by `holder.py` when the runner says so.
+
+Weaker than on Linux: there is no subreaper, so a process that leaves its parent becomes a child of
+process 1 and is no longer seen here; the runner finds it by the mark in its environment, where the
+system shows that. psutil costs some 8 MB of memory for each session.
+"""
+
+import _signal  # type: ignore[import-not-found]
+import os
+import select
+
+import psutil
+
+STATES = {psutil.STATUS_ZOMBIE: b"Z", psutil.STATUS_DEAD: b"X"}
+
+
+class Portable:
+    """The same questions as those of `holder.Linux`."""
+
+    descriptor_directory = "/dev/fd"
+
+    def __init__(self, awaited: tuple[int, ...]) -> None:
+        self.awaited = awaited
+        self.own_descriptors: tuple[int, ...] = ()
+        self.boot = os.environ.pop("HAPI_HOLDER_BOOT_ID", "")
+
+    def prepare(self) -> None:
+        """Have `awaited` signals write their number into a pipe, for systems without sigtimedwait(2)."""
+        reading, writing = os.pipe()
+        os.set_blocking(reading, False)
+        os.set_blocking(writing, False)
+        self.reading, self.own_descriptors = reading, (reading, writing)
+        for number in self.awaited:
+            _signal.signal(number, _ignore)
+        _signal.set_wakeup_fd(writing)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+
+    def set_name(self) -> None:
+        """The name in `ps` stays that of Python; the argument `hapi-holder` marks holders."""
+
+    def wait(self, seconds: float) -> int | None:
+        """The signal that arrived within `seconds`; the one of a runner in a hurry before all others."""
+        select.select([self.reading], [], [], seconds)
+        try:
+            arrived = os.read(self.reading, 1 << 12)
+        except BlockingIOError:
+            return None
+        return max(arrived, key=lambda number: number == _signal.SIGUSR1)
+
+    def boot_id(self) -> str:
+        return self.boot
+
+    def stat(self, pid: int) -> tuple[bytes, int, int] | None:
+        """State, parent and start ticks; None if there is no such process."""
+        try:
+            process = psutil.Process(pid)
+            state = STATES.get(process.status(), b"R")
+            return state, process.ppid() or 0, round(process._ident[1] * 1_000_000)
+        except (psutil.Error, OSError):
+            return None
+
+    def identity(self, pid: int) -> tuple[int, int, int]:
+        """Pid, start ticks and 0, for there is no pidfd."""
+        seen = self.stat(pid)
+        return pid, seen[2] if seen else 0, 0
+
+    def children_of(self, pid: int) -> list[int]:
+        try:
+            return [each.pid for each in psutil.Process(pid).children()]
+        except (psutil.Error, OSError):
+            return []
+
+    def words(self, pid: int) -> list[bytes]:
+        """The command line of a process, [] if it is gone or hidden."""
+        try:
+            return [os.fsencode(word) for word in psutil.Process(pid).cmdline()]
+        except (psutil.Error, OSError):
+            return []
+
+    def send(self, pid: int, is_meant: object, signals: tuple[int, ...]) -> None:
+        """Raises OSError. Between `is_meant(pid)` and the signal the pid might become another's."""
+        if is_meant(pid):  # type: ignore[operator]
+            for number in signals:
+                os.kill(pid, number)
+
+
+def _ignore(number: int, frame: object) -> None:
+    """The wakeup descriptor has the number already."""
