@@ -21,12 +21,12 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 SERVED_BY_THE_HUB = ("/api", "/socket.io", "/health", "/cli")
 # ms; the npm programs alone take half a minute where many programs share the processors
-PATIENCE = 120_000.0
+TIMEOUT = 120_000.0
 
 
 @pytest.fixture
 def browser() -> Iterator[Browser]:
-    expect.set_options(timeout=PATIENCE)
+    expect.set_options(timeout=TIMEOUT)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         yield started
@@ -50,7 +50,7 @@ def open_page(browser: Browser, hub: User, served_from: User) -> Page:
     context = browser.new_context(
         viewport={"width": 1280, "height": 900}, locale="en-US", service_workers="block"
     )
-    context.set_default_timeout(PATIENCE)
+    context.set_default_timeout(TIMEOUT)
 
     def static(route: Route) -> None:
         path = urlsplit(route.request.url).path
@@ -158,8 +158,8 @@ def rename(page: Page, name: str) -> None:
 
 
 def archive(page: Page) -> None:
-    """OneShotObserver more if nothing was asked of the hub: the page draws itself anew after a
-    rename and may lose the click."""
+    """Click Archive, again if no request was sent: the page redraws after a rename and may lose the
+    click."""
     for _ in range(3):
         expect(page.get_by_role("dialog")).to_have_count(0)
         page.get_by_role("button", name="More actions").click()

@@ -82,7 +82,7 @@ class Machine:
         except OSError:
             return False
 
-    def post(self, path: str, body: object = None, timeout: float = 30.0) -> dict:
+    def post(self, path: str, body: object = None, timeout: float = 120.0) -> dict:
         connection = HTTPConnection("127.0.0.1", self.state().get("httpPort", 1), timeout=timeout)
         with contextlib.closing(connection):
             connection.request(

@@ -139,7 +139,7 @@ class User:
             what="the turn's end",
         )
 
-    def heard(self, session_id: str, text: str, seconds: float = 60.0) -> None:
+    def heard(self, session_id: str, text: str, seconds: float = 180.0) -> None:
         """Wait until the agent has said exactly `text`."""
         until(lambda: text in self.texts(session_id), seconds, f"the answer {text!r}")
 
@@ -207,7 +207,7 @@ class Events(threading.Thread):
         self.seen: list[Json] = []
         self.ended = threading.Event()
         where = urlsplit(user.url)
-        self._connection = HTTPConnection(where.hostname or "", where.port, timeout=60)
+        self._connection = HTTPConnection(where.hostname or "", where.port, timeout=180)
         self._connection.request("GET", f"/api/events?{query}&token={user.jwt}")
         self._answer = self._connection.getresponse()
         self.start()

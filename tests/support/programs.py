@@ -27,21 +27,21 @@ CANARY = f"canary{secrets.token_hex(16)}"
 MARK = "HAPI_TEST_STAGE"
 
 
-def until(look: Callable[[], T | bool | None], seconds: float = 60.0, what: str = "") -> T:
-    """Look again and again until `look` gives something true; that is the result.
+def until(check: Callable[[], T | bool | None], seconds: float = 180.0, what: str = "") -> T:
+    """Call `check` until it returns something true, and return that. Raises TimeoutError.
 
-    Raises TimeoutError naming `what`.
+    `seconds` is generous: it bounds a failure, and no test that passes waits for it.
     """
     deadline = time.monotonic() + seconds
     while True:
-        seen = look()
+        seen = check()
         if seen:
             return seen  # type: ignore[return-value]
         if time.monotonic() > deadline:
             raise TimeoutError(
-                f"{what or look} did not come within {seconds:.0f} s (last look: {seen!r})"
+                f"{what or check} did not come within {seconds:.0f} s (last result: {seen!r})"
             )
-        time.sleep(0.05)  # between two looks
+        time.sleep(0.05)  # between two checks
 
 
 def level(each_change: int, release: int) -> int:
@@ -114,12 +114,12 @@ class Program:
         return self.process.wait(seconds)
 
     def ready(
-        self, look: Callable[[], T | bool | None], seconds: float = 60.0, what: str = ""
+        self, look: Callable[[], T | bool | None], seconds: float = 180.0, what: str = ""
     ) -> T:
         """Like `until`, but an early exit of the program ends the wait and shows its output."""
 
         def looked() -> T | bool | None:
-            seen = look()
+            seen = check()
             if not seen and not self.running:
                 raise AssertionError(
                     f"{self.name} ended with {self.process.returncode}:\n{self.output}"
