@@ -114,11 +114,11 @@ class Program:
         return self.process.wait(seconds)
 
     def ready(
-        self, look: Callable[[], T | bool | None], seconds: float = 180.0, what: str = ""
+        self, check: Callable[[], T | bool | None], seconds: float = 180.0, what: str = ""
     ) -> T:
         """Like `until`, but an early exit of the program ends the wait and shows its output."""
 
-        def looked() -> T | bool | None:
+        def checked() -> T | bool | None:
             seen = check()
             if not seen and not self.running:
                 raise AssertionError(
@@ -127,7 +127,7 @@ class Program:
             return seen
 
         try:
-            return until(looked, seconds, what or f"{self.name} to be ready")
+            return until(checked, seconds, what or f"{self.name} to be ready")
         except TimeoutError as late:
             raise TimeoutError(f"{late}\n{self.name} said:\n{self.output[-4000:]}") from None
 
