@@ -10,6 +10,7 @@ from twisted.logger import Logger
 
 from hapi.attempts import remove_partial_attempts
 from hapi.process import IProcesses
+from hapi.process.git import Git
 from hapi.protocol.control import StopStatus
 from hapi.protocol.spawn import SpawnRefused, SpawnRequest, SpawnResult
 from hapi.runner.attempts.adoption import Adoption
@@ -29,7 +30,6 @@ from hapi.runner.storage.counters import Counters
 from hapi.runner.storage.disk import disk_for
 from hapi.runner.storage.journal import RecordEvent
 from hapi.runner.storage.timers import ScheduledCalls
-from hapi.runner.workspace.git import Git
 from hapi.runner.workspace.worktrees import Worktrees
 
 

@@ -11,67 +11,77 @@ from collections.abc import Callable
 from attrs import define, field
 from twisted.logger import Logger
 
+from hapi.process.git import Git
 from hapi.protocol.spawn import SpawnRefused, Worktree
-from hapi.runner.workspace.git import Git, Ran
 
-TRIES = 5
-LOOKS = 10  # at a worktree that git still makes, for a runner that is gone
-INITIALIZING = "lock reason: initializing"  # git's own lock meanwhile
-LONGEST_NAME = 64
+MAX_NAME_TRIES = 5
+MAX_REMOVE_TRIES = 10  # for a worktree that git is still making on behalf of a runner that is gone
+INITIALIZING = "lock reason: initializing"  # the lock that git holds meanwhile
+MAX_NAME_LENGTH = 64  # characters
 
 
 def slug(name: str) -> str:
     """`name` as a file and branch name: a-z, 0-9 and dashes; "" when nothing is left."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:LONGEST_NAME].strip("-")
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:MAX_NAME_LENGTH].strip("-")
 
 
 @define
 class Worktrees:
+    """Chooses, makes and removes the worktrees of sessions."""
+
     _git: Git
     _now: Callable[[], float] = time.time
     _random_hex: Callable[[int], str] = secrets.token_hex
-    _chosen: set[str] = field(factory=set)  # paths that are spoken for
+    _reserved: set[str] = field(factory=set)  # paths that were chosen for a start
     log = Logger()
 
     async def choose(self, directory: str, name: str | None) -> Worktree | SpawnRefused:
-        """What a new worktree of the repository that holds `directory` is to be. Its path is kept for it until `settled`."""
+        """What the new worktree of the repository around `directory` is to be. Its path is
+        reserved until `settled`."""
         if not os.path.isdir(directory):
             return SpawnRefused(
-                f"Worktree sessions require an existing Git repository. Directory not found: {directory}"
+                "Worktree sessions require an existing Git repository. Directory not found: "
+                f"{directory}"
             )
-        top = await self._git.run(directory, "rev-parse", "--show-toplevel")
-        root = top.out.rstrip("\n")
-        if top.code != 0 or not root:
-            return SpawnRefused(
-                f"Worktree sessions require a Git repository. {_text(top)}".rstrip()
-            )
-        wanted = (
-            slug(name or "")
-            or f"{time.strftime('%m%d', time.localtime(self._now()))}-{self._random_hex(2)}"
-        )
-        for attempt in range(TRIES):
+        toplevel = await self._git.run(directory, "rev-parse", "--show-toplevel")
+        root = toplevel.stdout.rstrip("\n")
+        if toplevel.exit_code != 0 or not root:
+            message = f"Worktree sessions require a Git repository. {toplevel.reason()}"
+            return SpawnRefused(message.rstrip())
+        wanted = slug(name or "") or self._default_name()
+        for attempt in range(MAX_NAME_TRIES):
             chosen = wanted if attempt == 0 else f"{wanted}-{self._random_hex(2)}"
-            path, branch = os.path.join(f"{root}-worktrees", chosen), f"hapi-{chosen}"
-            if path in self._chosen or os.path.lexists(path):
-                continue
-            self._chosen.add(path)
-            if (
-                await self._git.run(
-                    root, "rev-parse", "--verify", "--quiet", f"refs/heads/{branch}"
-                )
-            ).code != 0:
-                return Worktree(root, branch, chosen, path, int(self._now() * 1000))
-            self._chosen.discard(path)
+            if (worktree := await self._reserve(root, chosen)) is not None:
+                return worktree
         return SpawnRefused(
-            f"Failed to create worktree: {TRIES} names beginning with {wanted!r} are taken already"
+            f"Failed to create worktree: {MAX_NAME_TRIES} names beginning with {wanted!r} are "
+            "taken already"
         )
+
+    def _default_name(self) -> str:
+        today = time.strftime("%m%d", time.localtime(self._now()))
+        return f"{today}-{self._random_hex(2)}"
+
+    async def _reserve(self, root: str, name: str) -> Worktree | None:
+        """The worktree of that name, None if its path or its branch is taken."""
+        path, branch = os.path.join(f"{root}-worktrees", name), f"hapi-{name}"
+        if path in self._reserved or os.path.lexists(path):
+            return None
+        self._reserved.add(path)
+        found = await self._git.run(
+            root, "rev-parse", "--verify", "--quiet", f"refs/heads/{branch}"
+        )
+        if found.exit_code != 0:
+            return Worktree(root, branch, name, path, int(self._now() * 1000))
+        self._reserved.discard(path)
+        return None
 
     def settled(self, worktree: Worktree) -> None:
-        """It is there, or is not going to be."""
-        self._chosen.discard(worktree.path)
+        """The chosen worktree exists, or is not going to be made: its path is reserved no more."""
+        self._reserved.discard(worktree.path)
 
     async def add(self, worktree: Worktree) -> SpawnRefused | None:
-        """Make what was chosen, on a new branch from HEAD."""
+        """Make a chosen worktree on a new branch from HEAD."""
         root, path = worktree.base_path, worktree.path
         parent = os.path.dirname(path)
         try:
@@ -79,39 +89,37 @@ class Worktrees:
         except OSError as error:
             return SpawnRefused(f"Failed to create worktree: {parent}: {error.strerror}")
         added = await self._git.run(root, "worktree", "add", "-b", worktree.branch, path)
-        if added.code == 0:
+        if added.exit_code == 0:
             return None
-        if added.code is None:  # ended in the middle: nothing half made stays
+        if added.exit_code is None:  # it was killed half-way: nothing half made stays
             await self._git.run(root, "worktree", "remove", "--force", "--force", path)
             await self._git.run(root, "worktree", "prune")
-        return SpawnRefused(f"Failed to create worktree: {_text(added)}")
+        return SpawnRefused(f"Failed to create worktree: {added.reason()}")
 
     async def remove(self, worktree: Worktree) -> bool:
-        """Take a worktree of ours away; the branch stays. False when it is dirty, locked or not removable: then it stays too."""
+        """Remove a worktree of ours; its branch stays. False when the worktree stays as well
+        because it is dirty, locked, or on another branch."""
         if not os.path.isdir(worktree.path):
             return True
-        on = await self._git.run(worktree.path, "symbolic-ref", "--short", "HEAD")
-        if (
-            on.out.strip() != worktree.branch
-        ):  # chosen by a runner that was killed, and then made by somebody else
+        head = await self._git.run(worktree.path, "symbolic-ref", "--short", "HEAD")
+        if head.stdout.strip() != worktree.branch:
+            # A killed runner chose its path, and somebody else made it then.
             self.log.warn(
                 "Worktree {path} stays: it is not on {branch}",
                 path=worktree.path,
                 branch=worktree.branch,
             )
             return False
-        for _ in range(LOOKS):
-            removed = await self._git.run(
-                worktree.base_path, "worktree", "remove", worktree.path
-            )  # it refuses a dirty one
-            if INITIALIZING not in removed.error:
+        for _ in range(MAX_REMOVE_TRIES):  # git refuses to remove a dirty one
+            removed = await self._git.run(worktree.base_path, "worktree", "remove", worktree.path)
+            if INITIALIZING not in removed.stderr:
                 break
             await self._git.pause()
-        if removed.code != 0:
+        if removed.exit_code != 0:
             self.log.warn(
-                "Worktree {path} stays: {reason}", path=worktree.path, reason=_text(removed)
+                "Worktree {path} stays: {reason}", path=worktree.path, reason=removed.reason()
             )
-        return removed.code == 0
+        return removed.exit_code == 0
 
     async def is_linked(self, directory: str) -> bool:
         """Whether `directory` lies in a worktree other than the repository's first."""
@@ -119,10 +127,7 @@ class Worktrees:
         common = await self._git.run(
             directory, "rev-parse", "--path-format=absolute", "--git-common-dir"
         )
-        return own.code == 0 == common.code and os.path.realpath(
-            own.out.strip()
-        ) != os.path.realpath(common.out.strip())
-
-
-def _text(ran: Ran) -> str:
-    return (ran.error or ran.out).strip()
+        if own.exit_code != 0 or common.exit_code != 0:
+            return False
+        directories = (os.path.realpath(found.stdout.strip()) for found in (own, common))
+        return len(set(directories)) == 2

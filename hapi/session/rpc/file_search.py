@@ -12,7 +12,7 @@ from typing import Any
 from attrs import define
 from twisted.internet.threads import deferToThread
 
-from hapi.session.rpc.git import collected
+from hapi.process.command import run_command
 from hapi.session.rpc.paths import AllowedPaths, PathNotAllowed
 
 MANY, LIMIT = 200_000, 200  # files looked at; files answered
@@ -39,13 +39,9 @@ class FileSearch:
         except PathNotAllowed as problem:
             return {"success": False, "error": str(problem)}
         if shutil.which("rg", path=self._environ.get("PATH")):
-            listed = await collected(
-                self._reactor,
-                ["rg", "--no-config", "--files", "--hidden", "-g", "!.git"],
-                str(root),
-                self._environ,
-            )
-            names: Iterable[str] = str(listed["stdout"]).splitlines()
+            command = ["rg", "--no-config", "--files", "--hidden", "-g", "!.git"]
+            listed = await run_command(self._reactor, command, self._environ, str(root))
+            names = listed.stdout.splitlines()
             found = ranked(names, query if isinstance(query, str) else "", limit)
         else:
             found = await deferToThread(

@@ -2,103 +2,44 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import define
-from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessDone
-from twisted.internet.protocol import ProcessProtocol
-from twisted.python.failure import Failure
+from attrs import define, field
 
+from hapi.process.git import Git
 from hapi.session.rpc.paths import AllowedPaths, PathNotAllowed
 
-PATIENCE = 10.0  # seconds
-OUTPUT_LIMIT = 16 * 1024 * 1024  # bytes
-
-
-class _Collected(ProcessProtocol):
-    def __init__(self) -> None:
-        self.out, self.err, self.too_much = b"", b"", False
-        self.code: int | None = None
-        self.done: Deferred[None] = Deferred()
-
-    def outReceived(self, data: bytes) -> None:
-        self.out += data
-        if len(self.out) > OUTPUT_LIMIT and not self.too_much:
-            self.too_much = True
-            assert self.transport is not None
-            self.transport.signalProcess("KILL")
-
-    def errReceived(self, data: bytes) -> None:
-        self.err = (self.err + data)[-65536:]
-
-    def processEnded(self, reason: Failure) -> None:
-        self.code = (
-            0 if isinstance(reason.value, ProcessDone) else getattr(reason.value, "exitCode", None)
-        )
-        self.done.callback(None)
-
-
-async def collected(
-    reactor: Any, argv: list[str], cwd: str, environ: Mapping[str, str]
-) -> dict[str, Any]:
-    """Run a program: `{success, stdout, stderr, exitCode, error?}`. 10 s, 16 MiB."""
-    program = shutil.which(argv[0], path=environ.get("PATH"))
-    if program is None:
-        return {
-            "success": False,
-            "stdout": "",
-            "stderr": "",
-            "exitCode": -1,
-            "error": f"{argv[0]} is not installed",
-        }
-    running = _Collected()
-    transport = reactor.spawnProcess(running, program, argv, dict(environ), cwd)
-    transport.closeStdin()
-    timer = reactor.callLater(PATIENCE, transport.signalProcess, "KILL")
-    try:
-        await running.done
-    finally:
-        late = not timer.active()
-        if not late:
-            timer.cancel()
-    answer: dict[str, Any] = {
-        "success": running.code == 0 and not running.too_much,
-        "stdout": running.out.decode(errors="replace"),
-        "stderr": running.err.decode(errors="replace"),
-        "exitCode": -1 if running.code is None else running.code,
-    }
-    if late or running.too_much:
-        answer |= {
-            "success": False,
-            "error": f"{argv[0]} took too long" if late else f"{argv[0]} writes too much",
-        }
-    elif running.code != 0:
-        answer["error"] = answer["stderr"].strip()[:2000] or f"{argv[0]} exited with {running.code}"
-    return answer
+# No helper that the repository's configuration names runs, and paths are written as they are.
+SAFE_CONFIG = ("-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
 
 
 @define
-class Git:
-    """The `git-…` RPC methods. Nothing is changed: no locks are taken, no hooks and no helpers of the repository run."""
+class GitMethods:
+    """The `git-…` RPC methods. They change nothing: no lock is taken, and no hook and no helper
+    of the repository runs."""
 
     _reactor: Any
     _places: AllowedPaths
     _environ: Mapping[str, str]
+    _git: Git = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._git = Git(self._reactor, self._environ)
 
     async def status(self, params: Any) -> dict[str, Any]:
+        """The state of the working tree, as `git status --porcelain=v2` writes it."""
         return await self._run(
             params, "status", "--porcelain=v2", "--branch", "--untracked-files=all"
         )
 
     async def numstat(self, params: Any) -> dict[str, Any]:
+        """The number of changed lines of each file."""
         return await self._run(params, "diff", *_safe_diff(params), "--numstat")
 
     async def diff_file(self, params: Any) -> dict[str, Any]:
+        """The differences of one file."""
         path = params.get("filePath") if isinstance(params, Mapping) else None
         if not isinstance(path, str) or not path:
             return {"success": False, "error": "filePath is required"}
@@ -116,16 +57,22 @@ class Git:
             return {"success": False, "error": str(problem)}
         if not Path(place).is_dir():
             return {"success": False, "error": f"{place} is no directory"}
-        environ = {
-            **self._environ,
-            "GIT_OPTIONAL_LOCKS": "0",
-            "GIT_TERMINAL_PROMPT": "0",
-            "LC_ALL": "C.UTF-8",
+        result = await self._git.run(str(place), *SAFE_CONFIG, *arguments)
+        answer: dict[str, Any] = {
+            "success": result.exit_code == 0,
+            "stdout": result.stdout,
+            "stderr": result.stderr,
+            "exitCode": -1 if result.exit_code is None else result.exit_code,
         }
-        config = ["-c", "core.fsmonitor=false", "-c", "core.quotePath=false"]
-        return await collected(
-            self._reactor, ["git", *config, *arguments], os.fspath(place), environ
-        )
+        if result.exit_code != 0:
+            answer["error"] = result.error or _git_error(result.stderr, result.exit_code)
+        return answer
+
+
+def _git_error(stderr: str, exit_code: int | None) -> str:
+    if message := stderr.strip()[:2000]:
+        return message
+    return "git was killed" if exit_code is None else f"git exited with code {exit_code}"
 
 
 def _safe_diff(params: Any) -> list[str]:

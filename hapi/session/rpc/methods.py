@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hapi.net.common.rpc import RpcTable
 from hapi.session.rpc.file_search import FileSearch
 from hapi.session.rpc.files import Files
-from hapi.session.rpc.git import Git
+from hapi.session.rpc.git import GitMethods
 from hapi.session.rpc.paths import AllowedPaths
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def offer_files(
     rpc: RpcTable, reactor: Any, places: AllowedPaths, files: Files, environ: Mapping[str, str]
 ) -> None:
     """Files, git and search, confined to the session's directory."""
-    git, search = Git(reactor, places, environ), FileSearch(reactor, places, environ)
+    git, search = GitMethods(reactor, places, environ), FileSearch(reactor, places, environ)
     offered: Mapping[str, Callable[[Any], Any]] = {
         "readFile": files.read,
         "listDirectory": files.list_directory,

@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 
 from hapi.attempts import attempts
+from hapi.process.git import Git
 from hapi.protocol.spawn import Spawned
-from hapi.runner.workspace.git import Git
 from hapi.runner.workspace.roots import WorkspaceRoots
 from hapi.runner.workspace.worktrees import Worktrees
 from tests.support.runner_stage import Stage, result_of
@@ -223,7 +223,7 @@ async def test_a_worktree_that_takes_too_long_to_make_leaves_nothing__D06(reacto
     clock.advance(10.0)
     refused = await adding
     os.kill(int(sleeper.read_text()), 9)
-    assert "no answer" in refused.message
+    assert "did not finish" in refused.message
     assert (os.path.exists(chosen.path), worktrees_of(repository)) == (False, 1)
 
 

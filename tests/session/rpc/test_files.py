@@ -9,7 +9,7 @@ import pytest_twisted
 
 from hapi.session.rpc.file_search import FileSearch, files_below, ranked
 from hapi.session.rpc.files import Files
-from hapi.session.rpc.git import Git
+from hapi.session.rpc.git import GitMethods
 from hapi.session.rpc.paths import AllowedPaths, PathNotAllowed
 
 
@@ -145,7 +145,7 @@ def repository(project):
 @pytest_twisted.ensureDeferred
 async def test_git_tells_status_and_differences(reactor, repository):
     project, environ, git_words = repository
-    git = Git(reactor, AllowedPaths(project), environ)
+    git = GitMethods(reactor, AllowedPaths(project), environ)
     status = await git.status({"cwd": str(project)})
     assert status["success"]
     assert "# branch.head trunk" in status["stdout"]
@@ -165,7 +165,7 @@ async def test_git_tells_status_and_differences(reactor, repository):
 
 @pytest_twisted.ensureDeferred
 async def test_git_elsewhere_is_refused_and_without_a_repository_it_says_so(reactor, project):
-    git = Git(
+    git = GitMethods(
         reactor,
         AllowedPaths(project),
         {**os.environ, "GIT_CEILING_DIRECTORIES": str(project.parent)},
@@ -176,9 +176,9 @@ async def test_git_elsewhere_is_refused_and_without_a_repository_it_says_so(reac
     answer = await git.status({"cwd": ""})
     assert (answer["success"], answer["exitCode"]) == (False, 128)
     assert "not a git repository" in answer["error"]
-    assert (await Git(reactor, AllowedPaths(project), {"PATH": ""}).status({"cwd": ""}))[
+    assert (await GitMethods(reactor, AllowedPaths(project), {"PATH": ""}).status({"cwd": ""}))[
         "error"
-    ] == "git is not installed"
+    ] == "git is not installed or is not on PATH"
 
 
 @pytest_twisted.ensureDeferred
@@ -189,7 +189,7 @@ async def test_no_program_that_the_repository_names_is_run(reactor, repository):
     trap.chmod(0o755)
     git_words("config", "diff.external", str(trap))
     git_words("config", "core.fsmonitor", str(trap))
-    git = Git(reactor, AllowedPaths(project), environ)
+    git = GitMethods(reactor, AllowedPaths(project), environ)
     await git.status({"cwd": ""})
     await git.numstat({"cwd": ""})
     await git.diff_file({"cwd": "", "filePath": "notes.txt"})

@@ -1,0 +1,93 @@
+"""Short commands: run to their end without input, with a deadline and a limit of output."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+
+MAX_OUTPUT = 16 << 20  # bytes of standard output; a command that writes more is killed
+MAX_ERROR_OUTPUT = 64 << 10  # bytes of standard error; of more the end is kept
+
+
+@frozen
+class CommandResult:
+    """How a command ended. `exit_code` is None when it did not exit by itself or never ran."""
+
+    exit_code: int | None
+    stdout: str = ""
+    stderr: str = ""
+    error: str | None = None  # why it did not run or was killed
+
+    def reason(self) -> str:
+        """What the command, or the attempt to run it, has to say of a failure."""
+        return (self.error or self.stderr or self.stdout).strip()
+
+
+class _CommandProtocol(ProcessProtocol):
+    def __init__(self) -> None:
+        self.exited: Deferred[int | None] = Deferred(lambda _: self.kill())
+        self.stdout, self.stderr = bytearray(), bytearray()
+
+    @property
+    def has_too_much_output(self) -> bool:
+        return len(self.stdout) > MAX_OUTPUT
+
+    def outReceived(self, data: bytes) -> None:
+        if not self.has_too_much_output:
+            self.stdout += data
+            if self.has_too_much_output:
+                self.kill()
+
+    def errReceived(self, data: bytes) -> None:
+        self.stderr += data
+        del self.stderr[:-MAX_ERROR_OUTPUT]
+
+    def processEnded(self, reason: Failure) -> None:
+        if not self.exited.called:
+            self.exited.callback(getattr(reason.value, "exitCode", None))
+
+    def kill(self) -> None:
+        with suppress(ProcessExitedAlready):
+            if self.transport is not None:
+                self.transport.signalProcess("KILL")
+
+
+async def run_command(
+    reactor: Any,  # IReactorProcess and IReactorTime
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    directory: str | None = None,
+    timeout: float = 10.0,
+) -> CommandResult:
+    """Run `argv` in `directory` for at most `timeout` seconds. Never raises: a program that is
+    missing, late or too talkative gives a result whose `error` says so."""
+    program = shutil.which(argv[0], path=environ.get("PATH"))
+    if program is None:
+        return CommandResult(None, error=f"{argv[0]} is not installed or is not on PATH")
+    command = _CommandProtocol()
+    try:
+        with open(os.devnull, "rb") as no_input:
+            files = {0: no_input.fileno(), 1: "r", 2: "r"}
+            reactor.spawnProcess(command, program, argv, dict(environ), directory, childFDs=files)
+    except OSError as error:
+        return CommandResult(None, error=f"{argv[0]} could not be started: {error.strerror}")
+    problem = None
+    try:
+        exit_code = await command.exited.addTimeout(timeout, reactor)
+    except TimeoutError:
+        exit_code, problem = None, f"{argv[0]} did not finish within {timeout:g} s"
+    if command.has_too_much_output:
+        exit_code, problem = None, f"{argv[0]} wrote more than {MAX_OUTPUT >> 20} MiB"
+    stdout, stderr = (
+        bytes(output).decode(errors="replace") for output in (command.stdout, command.stderr)
+    )
+    return CommandResult(exit_code, stdout, stderr, problem)
