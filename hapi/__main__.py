@@ -6,12 +6,11 @@ soon, so they start without click; the rest of the command line is loaded for th
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
-from typing import NoReturn
+
+from hapi.startup import exit_process, pause_garbage_collection, resume_garbage_collection
 
 VERBS = frozenset(("up", "hub", "runner", "auth", "doctor", "completion", "help"))
 OWN_FLAGS = frozenset(("--help", "-h", "--version", "-V"))
@@ -36,33 +35,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str], is_program: bool) -> int:
     if words[:1] == ["runner"] and "start-sync" in words:
-        gc.disable()  # until the runner is up: collecting costs a tenth of the start and frees nothing
+        pause_garbage_collection()
         from hapi.cli.base.foreground_runner import run_words
 
         done = run_words(words[1:])
         if done is not None:
             return done
-        gc.enable()
+        resume_garbage_collection()
     elif "_HAPI_COMPLETE" not in os.environ and not (
         words and (words[0] in VERBS or words[0] in OWN_FLAGS)
     ):
-        gc.disable()  # the same for a session
+        pause_garbage_collection()
         from hapi.session.main import run
 
         exit_code = run(words, os.environ)
-        return _exit_at_once(exit_code) if is_program else exit_code
+        if is_program:
+            exit_process(exit_code)
+        return exit_code
     from hapi.cli.app import run_click
 
     return run_click(words)
-
-
-def _exit_at_once(exit_code: int) -> NoReturn:
-    """Exit without the interpreter's clean-up, which delays the end of a session."""
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            with suppress(OSError, ValueError):
-                stream.flush()
-    os._exit(exit_code)
 
 
 def _exit_silently(end: BaseException) -> int:

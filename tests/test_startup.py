@@ -1,9 +1,16 @@
-"""What a process loads: start-up time and memory are the product's figures."""
+"""What a process loads: start-up time and memory are the product's figures. And that all of it can be turned off."""
 
+import gc
+import os
 import subprocess
 import sys
+import time
 
 import pytest
+from twisted.internet.task import Clock
+
+from hapi import startup
+from hapi.startup import SWITCH
 
 
 def loads(code):
@@ -24,6 +31,7 @@ def test_the_link_loads_neither_wamps_sessions_nor_native_helpers_nor_http():
     loaded = loads(LINK)
     for absent in (
         "autobahn.twisted",
+        "autobahn.twisted.wamp",
         "autobahn.wamp.protocol",
         "autobahn.nvx",
         "cbor2",
@@ -78,8 +86,9 @@ def test_a_session_over_plain_http_loads_nothing_of_openssl():
     assert not {"OpenSSL", "ssl", "_ssl", "_hashlib", "cbor2", "click"} & set(output.split())
 
 
+@pytest.mark.parametrize("start", ["", "plain"])
 @pytest.mark.parametrize("less", ["block_tls_imports", "block_unused_imports"])
-def test_a_link_and_the_rest_client_work_without_openssl(less):
+def test_a_link_and_the_rest_client_work_without_openssl_and_with_a_plain_start(less, start):
     code = f"from hapi.startup import {less}\n{less}('http://127.0.0.1:1')"
     code += """
 from twisted.internet import reactor
@@ -113,7 +122,59 @@ Deferred.fromCoroutine(go()).addBoth(lambda result: (print(result), reactor.stop
 reactor.run()
 """
     said = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
-    )
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, timeout=60, check=True, env={**os.environ, SWITCH: start},
+    )  # fmt: skip
     assert "the hub refused: no reason given (HTTP 404)" in said.stdout
     assert said.stdout.rstrip().endswith("None")
+
+
+def test_the_twisted_binding_of_autobahn_can_be_loaded_whole_afterwards():
+    code = f"{LINK}\nimport autobahn.twisted\nprint(autobahn.twisted.ApplicationSession)"
+    assert "autobahn.twisted.wamp" in loads(code)
+
+
+# --- one switch turns everything off
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    monkeypatch.setenv(SWITCH, "plain")
+
+
+def test_a_plain_start_loads_what_the_libraries_load():
+    code = f"import os\nos.environ[{SWITCH!r}] = 'plain'\nfrom hapi.startup import block_unused_imports"
+    loaded = loads(f"{code}\nassert not block_unused_imports('http://a')\n{LINK}")
+    assert {"OpenSSL.SSL", "autobahn.twisted", "autobahn.twisted.wamp", "ssl"} <= loaded
+
+
+def test_a_plain_start_leaves_collection_and_switching_as_python_has_them(plain):
+    startup.pause_garbage_collection()
+    assert gc.isenabled()
+    frozen, usual = gc.get_freeze_count(), sys.getswitchinterval()
+    startup.resume_garbage_collection()
+    assert (gc.isenabled(), gc.get_freeze_count()) == (True, frozen)
+    with startup.quick_thread_switches():
+        assert sys.getswitchinterval() == usual
+
+
+def test_threads_switch_quickly_only_while_modules_are_loaded():
+    usual = sys.getswitchinterval()
+    with startup.quick_thread_switches():
+        assert sys.getswitchinterval() < usual
+    assert sys.getswitchinterval() == usual
+
+
+@pytest.mark.parametrize(("value", "clock"), [("", time.monotonic), ("plain", time.time)])
+def test_the_reactors_clock_is_monotonic_unless_the_start_is_plain(monkeypatch, value, clock):
+    monkeypatch.setenv(SWITCH, value)
+    reactor = Clock()
+    reactor.seconds = time.time
+    startup.use_monotonic_time(reactor)
+    assert reactor.seconds is clock
+
+
+def test_a_plain_process_exits_by_the_interpreters_own_way(plain):
+    with pytest.raises(SystemExit) as exit:
+        startup.exit_process(3)
+    assert exit.value.code == 3

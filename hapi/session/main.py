@@ -28,10 +28,9 @@ from hapi.session.startup.early_registration import (
     control_port,
 )
 from hapi.settings import HubAccess, hub_access, machine_id, read_settings
-from hapi.startup import block_unused_imports
+from hapi.startup import block_unused_imports, quick_thread_switches
 
 WRONG_USAGE, FAILED = 2, 1
-QUICK_SWITCH = 0.0005  # seconds after which loading makes way for the first words; Python's own 5 ms cost them 50
 
 
 def run(argv: list[str], environ: Mapping[str, str]) -> int:
@@ -72,13 +71,11 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
         return FAILED
     early = EarlySignals()
     plan = first_plan(arguments, access, facts, home)
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(QUICK_SWITCH)
-    first = EarlyRegistration(plan).begin()
-    block_unused_imports(access.url)
-    from hapi.session.process import SessionProcess
+    with quick_thread_switches():
+        registration = EarlyRegistration(plan).begin()
+        block_unused_imports(access.url)
+        from hapi.session.process import SessionProcess
 
-    sys.setswitchinterval(usual)
     return SessionProcess(
         agent,
         arguments,
@@ -89,7 +86,7 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
         access,
         settings,
         plan,
-        first,
+        registration,
         early.noted,
     ).main()
 

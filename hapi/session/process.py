@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
@@ -39,7 +38,7 @@ from hapi.session.startup.early_registration import (
 )
 from hapi.session.terminal.console import Terminal
 from hapi.settings import HubAccess
-from hapi.startup import use_monotonic_time
+from hapi.startup import resume_garbage_collection, use_monotonic_time
 
 UNREACHABLE, REFUSED, FAILED = 6, 7, 1  # exit codes, those of the command line
 
@@ -85,8 +84,7 @@ class SessionProcess:
                 reactor, sys.stdout, sys.stderr, sys.stdin is not None and sys.stdin.isatty()
             )
         self._reactor.callWhenRunning(self._begin)
-        gc.freeze()  # what is loaded stays; until here nothing was collected at all
-        gc.enable()
+        resume_garbage_collection()
         self._reactor.run()
         self._logging.stop()
         return self.exit_code

@@ -62,10 +62,16 @@ def archive(user, sid):
 
 
 @pytest.mark.parametrize(
-    ("number", "reason"), [(signal.SIGTERM, "Hub restart"), (signal.SIGINT, "User terminated")]
+    ("number", "reason", "environment"),
+    [
+        (signal.SIGTERM, "Hub restart", {}),
+        (signal.SIGINT, "User terminated", {}),
+        (signal.SIGTERM, "Hub restart", {"HAPI_STARTUP": "plain"}),
+    ],
+    ids=["SIGTERM", "SIGINT", "plain start"],
 )
-def test_a_signal_archives_the_session_with_its_reason__R08(session, number, reason):
-    program, sid = session()
+def test_a_signal_archives_the_session_with_its_reason__R08(session, number, reason, environment):
+    program, sid = session(**environment)
     agents = program_children(program.pid)
     assert program.end(number) == 0
     assert archive(session.user, sid) == ("cli", reason)

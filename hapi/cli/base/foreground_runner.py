@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
@@ -13,6 +12,7 @@ from attrs import evolve
 
 from hapi.cli.base.flags import RunnerFlags, parse_flags
 from hapi.redaction import escape_control
+from hapi.startup import resume_garbage_collection
 
 
 def run_words(words: Sequence[str]) -> int | None:
@@ -88,8 +88,7 @@ def serve(options: Any, own: Any, inherited: Any, detached: bool, lock: Any) -> 
         host.services.startService()
 
     def up(runner: Any, supervision: Any) -> None:
-        gc.freeze()
-        gc.enable()
+        resume_garbage_collection()
         if host.on_hangup is not None:
             host.on_hangup = lambda: reload(logging, runner, supervision)
         logging.enable_terminal()

@@ -1,0 +1,108 @@
+"""The private parts of Twisted and Autobahn that HAPI uses: a release without one of them fails here and says which."""
+
+import ast
+import importlib
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+import hapi
+
+ROOT = Path(hapi.__file__).parent
+PRIVATES = {  # private name: (class that has it, who uses it, what for)
+    "_preexistingSocket": (
+        "twisted.internet.tcp.Port",
+        "runner/control/listeners.py",
+        "a Unix socket that another process has bound is listened on",
+    ),
+    "_shouldShutdown": (
+        "twisted.internet.tcp.Port",
+        "runner/control/listeners.py",
+        "a socket that was handed over is closed without a shutdown for both processes",
+    ),
+    "_handlingRequest": (
+        "twisted.web.http.HTTPChannel",
+        "net/server/site.py",
+        "the deadline for a request's body does not apply while the request is answered",
+    ),
+    "_addCACertsToContext": (
+        "twisted.internet._sslverify.OpenSSLDefaultPaths",
+        "net/client/tls.py",
+        "the reason why a certificate was refused is read from OpenSSL",
+    ),
+    "_dataReceived": (
+        "autobahn.websocket.protocol.WebSocketProtocol",
+        "net/common/websocket.py",
+        "data is handed on without formatting a debug message for each piece",
+    ),
+    "_closeConnection": (
+        "autobahn.twisted.websocket.WebSocketAdapterProtocol",
+        "net/common/websocket.py",
+        "a connection is aborted by the way that Autobahn aborts it",
+    ),
+    "_invalid_payload": (
+        "autobahn.websocket.protocol.WebSocketProtocol",
+        "net/common/websocket.py",
+        "text that is not UTF-8 is answered with the close code for it",
+    ),
+}
+OTHERS = {"_ctypes", "_exit"}  # Python's own: os._exit is documented, the name of a module
+
+
+def private_names() -> dict[str, set[str]]:
+    """Private names that HAPI uses and does not define: name → the modules that use it."""
+    defined, used = set(), defaultdict(set)
+    for path in sorted(ROOT.rglob("*.py")):
+        where = str(path.relative_to(ROOT))
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                    defined.add(name)
+                case ast.ClassDef(name=name) | ast.Name(id=name, ctx=ast.Store()):
+                    defined.add(name)
+                case ast.Attribute(ast.Name("self"), name, ast.Store()):
+                    defined.add(name)
+                case ast.Attribute(attr=name):
+                    used[name].add(where)
+                case ast.ImportFrom(module=module, names=names):
+                    for name in [*(module or "").split("."), *(each.name for each in names)]:
+                        used[name].add(where)
+                case ast.Import(names=names):
+                    for name in [part for each in names for part in each.name.split(".")]:
+                        used[name].add(where)
+    implemented = {"_addCACertsToContext"}  # defined as well: it is an interface of Twisted's
+    return {
+        name: modules
+        for name, modules in used.items()
+        if name.startswith("_")
+        and not name.startswith("__")
+        and (name not in defined or name in implemented)
+    }
+
+
+def source_of(dotted: str) -> str:
+    module, _, name = dotted.rpartition(".")
+    found = getattr(importlib.import_module(module), name)
+    files = [importlib.import_module(each.__module__).__file__ for each in found.__mro__[:-1]]
+    return "\n".join(Path(str(file)).read_text() for file in files)
+
+
+@pytest.mark.parametrize("name", PRIVATES)
+def test_a_private_name_that_is_used_still_exists(name):
+    owner, user, purpose = PRIVATES[name]
+    assert name in source_of(owner), f"{owner}.{name} is gone; {user} needs it: {purpose}"
+
+
+def test_every_private_name_that_is_used_is_listed():
+    used = private_names()
+    listed = {name: {user} for name, (_, user, _) in PRIVATES.items()}
+    assert {name: used[name] for name in used if name not in OTHERS} == listed
+
+
+def test_a_delayed_call_has_the_attributes_by_which_it_is_moved_to_another_clock():
+    """`hapi.startup.use_monotonic_time` sets both; Twisted documents neither."""
+    from twisted.internet.base import DelayedCall
+
+    call = DelayedCall(1.0, print, (), {}, print, print, seconds=lambda: 0.5)
+    assert (call.time, call.seconds()) == (1.0, 0.5)
