@@ -28,7 +28,7 @@ from hapi.hub.domain.views import machine_view
 from hapi.hub.http.responses import Response
 from hapi.hub.http.routing import OK, RequestContext, Routes, api
 from hapi.protocol import rpc_methods
-from hapi.protocol.agents import agent_named
+from hapi.protocol.agents import agent_catalog, agent_named
 from hapi.protocol.hub import FLAVORS, DisplayName, ListDirectory, PathsExist, Spawn
 
 MAX_NAME_LENGTH = 64  # characters
@@ -50,6 +50,11 @@ class MachineRoutes(Routes):
     documents: Documents
 
     app: ClassVar[Klein] = Klein()
+
+    @app.route("/api/agents", methods=["GET"])
+    @api
+    async def list_agents(self, context: RequestContext) -> dict[str, Any]:
+        return agent_catalog()
 
     @app.route("/api/machines", methods=["GET"])
     @api
