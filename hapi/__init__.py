@@ -1,3 +1,3 @@
-"""HAPI on Twisted: run AI coding agents on your machines and steer them from a browser or a phone."""
+"""HAPI on Twisted: run AI coding agents on your machines, steer them from a browser or a phone."""
 
 __version__ = "0.2.0"

@@ -58,7 +58,7 @@ def _run(words: list[str], is_program: bool) -> int:
 
 
 def _exit_silently(end: BaseException) -> int:
-    """The exit code after Ctrl+C or a broken pipe; nothing is printed, by the interpreter either."""
+    """The exit code after Ctrl+C or a broken pipe; keeps the interpreter quiet as well."""
     if isinstance(end, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1

@@ -179,8 +179,8 @@ def test_a_port_in_use_is_one_sentence(stage):
             code, sentence = Ran(stage, verb, "--port", str(port)).refusal()
             assert code == 1
             assert (
-                sentence
-                == f"cannot listen on 127.0.0.1:{port}: Address already in use (use --port to choose another port)"
+                sentence == f"cannot listen on 127.0.0.1:{port}: Address already in use "
+                "(use --port to choose another port)"
             )
 
 

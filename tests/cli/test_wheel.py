@@ -1,4 +1,4 @@
-"""What we ship: the wheel and the source distribution hold the page and the plugin, and twistd finds it."""
+"""Wheel and source distribution contain the page and the plugin, and twistd finds it."""
 
 from __future__ import annotations
 

@@ -237,7 +237,8 @@ import os, socket, sys
 os.setgid(65534); os.setuid(65534)
 port = int(sys.argv[1])
 body = b'{}'
-request = b'POST /stop HTTP/1.1\\r\\nHost: 127.0.0.1:%d\\r\\nContent-Type: application/json\\r\\n' % port
+request = b'POST /stop HTTP/1.1\\r\\nHost: 127.0.0.1:%d\\r\\n' % port
+request += b'Content-Type: application/json\\r\\n'
 request += b'Content-Length: 2\\r\\n\\r\\n{}'
 for number in range(int(sys.argv[2])):
     with socket.socket() as connection:

@@ -46,7 +46,7 @@ class RunnerFlags:
 
 
 def parse_flags(words: Sequence[str], verb: str) -> RunnerFlags | None:
-    """The flags in `words` if these are known flags around `verb` and nothing else; None otherwise."""
+    """The flags in `words` if all are known flags around `verb`; None leaves them to click."""
     flags, seen, rest = RunnerFlags(), False, list(words)
     while rest:
         word = rest.pop(0)

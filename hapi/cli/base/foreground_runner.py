@@ -16,13 +16,13 @@ from hapi.startup import resume_garbage_collection
 
 
 def run_words(words: Sequence[str]) -> int | None:
-    """Run the runner if `words` (after `hapi runner`) are known flags and `start-sync`; None otherwise."""
+    """Run the runner if `words` are known flags around `start-sync`; None leaves them to click."""
     flags = parse_flags(words, "start-sync")
     return None if flags is None else run_runner(flags)
 
 
 def run_runner(flags: RunnerFlags) -> int:
-    """Serve until asked to leave; the exit code. Invalid options are raised before anything runs."""
+    """Serve until asked to leave; the exit code. Invalid options are raised before that."""
     install_early_signal_handlers()
     from hapi.runner import RunnerOptions
     from hapi.runner.handoff.descriptors import (
@@ -116,7 +116,7 @@ def reload(logging: Any, runner: Any, supervision: Any) -> None:
 
 
 def print_if_read(text: str) -> None:
-    """Print `text`. If standard output is closed, run on without it: that is no failure of the runner."""
+    """Print `text`. A closed standard output is no failure of the runner, which runs on."""
     try:
         print(text, flush=True)
     except (OSError, ValueError):

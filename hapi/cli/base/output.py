@@ -15,7 +15,7 @@ json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON for
 
 
 def echo(text: str = "") -> None:
-    """Print one line for a person. The caller escapes what comes from outside (`escape_control`)."""
+    """Print one line for a person. The caller escapes untrusted text (`escape_control`)."""
     print(text, flush=True)
 
 

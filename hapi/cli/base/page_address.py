@@ -24,11 +24,6 @@ def reachable_url(url: str, host: str, public_url: str | None) -> str:
     return f"http://{_own_address() or '127.0.0.1'}:{urlsplit(url).port}"
 
 
-def is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
-
-
 def _own_address() -> str | None:
     """The source address of connections to elsewhere. Connecting a UDP socket sends nothing."""
     with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

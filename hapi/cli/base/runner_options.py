@@ -31,7 +31,8 @@ _OPTIONS = (
     click.option(
         "--max-sessions",
         metavar="N",
-        help="Maximum number of sessions at a time; further ones wait (see --queue) or are refused. "
+        help="Maximum number of sessions at a time; further ones wait (see --queue) or are "
+        "refused. "
         "[env: HAPI_RUNNER_MAX_SESSIONS; default: no limit]",
     ),
     click.option(
@@ -49,7 +50,8 @@ _OPTIONS = (
     click.option(
         "--revive",
         metavar="auto|offer",
-        help="Sessions interrupted by a reboot or a crash: `auto` resumes them, `offer` lists them. "
+        help="Sessions interrupted by a reboot or a crash: `auto` resumes them, `offer` lists "
+        "them. "
         "[env: HAPI_RUNNER_REVIVE; default: offer]",
     ),
 )

@@ -13,7 +13,7 @@ CHUNK_SIZE = 1 << 16  # bytes
 
 
 def last_lines(paths: list[Path], count: int | None) -> list[bytes]:
-    """The last `count` lines (None: all) of rotated files, the oldest first; missing ones are skipped."""
+    """The last `count` lines (None: all) of the existing `paths`, oldest first."""
     found: deque[bytes] = deque(maxlen=count)
     for path in paths:
         try:

@@ -61,7 +61,7 @@ def systemd(what: Installation, *, of_user: bool) -> str:
         f"WatchdogSec={WATCHDOG}",
         "Restart=on-failure",
         "RestartSec=5",
-        "# 2: usage error, 3: another runner runs in this home, 4: another has taken over; 75: restart.",
+        "# 2: usage error, 3: another runner in this home, 4: another has taken over; 75: restart.",
         "RestartPreventExitStatus=2 3 4",
         "RestartForceExitStatus=75",
         f"TimeoutStopSec={STOP_TIMEOUT}",
@@ -73,7 +73,7 @@ def systemd(what: Installation, *, of_user: bool) -> str:
 
 
 def _word(text: str, *, dollars: bool = False) -> str:
-    """One word for systemd (systemd.syntax(7)): quoted if needed, `%` and (in ExecStart) `$` doubled."""
+    """One word for systemd (systemd.syntax(7)), quoted if needed; `%`, or also `$`, is doubled."""
     escaped = (
         _specifiers(text)
         .replace("\\", "\\\\")
@@ -100,7 +100,7 @@ def supervisord(what: Installation) -> str:
         f"environment={pairs}",
         *([f"user={what.user}"] if what.user else []),
         "autostart=true",
-        "; 0: stopped, 2: usage error, 3: another runner runs in this home, 4: another has taken over;",
+        "; 0: stopped, 2: usage error, 3: another runner in this home, 4: another has taken over;",
         "; any other status: restart",
         "autorestart=unexpected",
         "exitcodes=0,2,3,4",

@@ -17,7 +17,7 @@ from hapi.cli.base.flags import RunnerFlags
 from hapi.cli.base.home_option import home_option
 from hapi.cli.base.hub_options import hub_flags, hub_options
 from hapi.cli.base.output import echo, json_flag, print_json
-from hapi.cli.base.page_address import is_loopback, page_address, qr_code, reachable_url
+from hapi.cli.base.page_address import page_address, qr_code, reachable_url
 from hapi.cli.base.runner_options import runner_flags, runner_options
 from hapi.home import Home
 from hapi.redaction import escape_control
@@ -197,6 +197,8 @@ class Up:
 
     def _print_address(self, hub: Any, logging: Logging) -> None:
         """Print the address of the page, the agents found, and where home and log are."""
+        from hapi.hub.service import is_loopback
+
         available, _ = detect_agents(read_settings(self.home), os.environ)
         url = reachable_url(hub.url, hub.options.host, hub.options.public_url)
         page = page_address(url, hub.token)
@@ -209,7 +211,7 @@ class Up:
         echo(f"  {page}\n")
         if self.qr:
             echo(qr_code(page))
-            if is_loopback(url):
+            if is_loopback(urlsplit(url).hostname or ""):
                 echo(
                     "  (The page can be opened on this machine only. Use `hapi up --host 0.0.0.0` "
                     "to accept\n  connections from other devices.)"

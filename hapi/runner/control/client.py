@@ -72,7 +72,7 @@ def http_client(reactor: Any, endpoint: IStreamClientEndpoint) -> HTTPClient:
 
 @define
 class ControlClient:
-    """The control API of the runner of `home`. Each call raises RunnerNotRunning or ControlFailed."""
+    """The control API of the runner of `home`. Calls raise RunnerNotRunning or ControlFailed."""
 
     _reactor: Any
     _home: Home
@@ -81,7 +81,7 @@ class ControlClient:
     log = Logger()
 
     async def status(self) -> dict[str, Any]:
-        """The runner's `/status`: pid, version, machineId, hub {url, phase, reason}, registered, …"""
+        """What `/status` answers: pid, version, machineId, hub {url, phase, reason}, …"""
         try:
             return await self._call("/status", {})
         except ControlFailed as error:
@@ -107,7 +107,10 @@ class ControlClient:
         }
 
     async def list(self) -> list[dict[str, Any]]:
-        """The live sessions: startedBy, happySessionId, pid, attempt, agent, directory, state, startedAt."""
+        """The live sessions.
+
+        Each has startedBy, happySessionId, pid, attempt, agent, directory, state, startedAt.
+        """
         found = (await self._call("/list", {})).get("children")
         return found if isinstance(found, builtins.list) else []
 
@@ -135,9 +138,10 @@ class ControlClient:
         await self._call("/stop", {})
 
     async def drain(self, keep: bool = True) -> dict[str, Any]:
-        """Make the runner start no more sessions until `resume`; without `keep` only until it stops.
+        """Make the runner start no more sessions until `resume`.
 
-        The answer has accepting, starting (a number), turns and unknown (session ids).
+        Without `keep` draining also ends when the runner stops. The answer has accepting, starting
+        (a number), turns and unknown (session ids).
         """
         return await self._call("/drain", {} if keep else {"keep": False})
 
@@ -208,7 +212,7 @@ class ControlClient:
             raise RunnerNotRunning(f"no runner is running in {self._home.path}") from error
 
     def _verify_port_owner(self, state: RunnerState) -> None:
-        """Nothing is sent to a port that may by now belong to another program. Raises RunnerNotRunning."""
+        """Raise RunnerNotRunning if the port now belongs to another program."""
         if listens_on(state.pid, state.http_port) is False:
             raise RunnerNotRunning(
                 f"no runner is running in {self._home.path} "

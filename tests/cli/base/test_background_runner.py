@@ -109,7 +109,8 @@ def test_one_that_is_not_registered_in_time_is_left_running_and_the_reason_is_to
     wait.clock.pump([0.1] * 60)
     told = str(failure_of(wait.result, CommandError).value)
     assert told.startswith(
-        "the runner (pid 77) is running but not registered at http://hub:1 after 5 s: refused: token [hidden]; the runner keeps"
+        "the runner (pid 77) is running but not registered at http://hub:1 after 5 s: "
+        "refused: token [hidden]; the runner keeps"
     )
 
 

@@ -1,4 +1,4 @@
-"""Programs in the foreground: signals lead to an orderly leave and the documented exit code, failures to one sentence."""
+"""Programs in the foreground: orderly shutdown on signals, one sentence for each failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A start that comes second: to the very runner it wanted, to another one, to one that is stopped."""
+"""A start that loses the race against another start of the same home."""
 
 from __future__ import annotations
 

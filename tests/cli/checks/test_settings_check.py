@@ -1,4 +1,4 @@
-"""What settings and variables say that makes no sense is named, also where the programs pass over it."""
+"""Invalid settings and variables are reported, also those that the programs ignore."""
 
 import json
 import stat

@@ -74,9 +74,10 @@ def work_lines(work: Mapping[str, Any]) -> list[str]:
 async def wait_until_idle(
     reactor: Any, client: Any, timeout: float, keep: bool = True
 ) -> dict[str, Any]:
-    """Drain the runner and wait until no turn runs; sessions that report nothing are not waited for.
+    """Drain the runner and wait until no turn runs.
 
-    `keep`: the next runner is drained as well. Raises CommandError after `timeout` seconds.
+    Sessions that report no activity are not waited for. `keep`: the next runner is drained as
+    well. Raises CommandError after `timeout` seconds.
     """
     from twisted.internet.task import deferLater
 

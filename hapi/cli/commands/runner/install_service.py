@@ -134,7 +134,7 @@ def installation(
     for text in (*argv, *found.values()):
         if any(sign in text for sign in "\n\r\0"):
             raise CommandError(
-                f"{escape_control(text)!r} contains a line break, which a service file cannot contain"
+                f"{escape_control(text)!r} contains a line break, which no service file can contain"
             )
     return Installation(argv, found, user or getpass.getuser(), str(home.path / "logs/launchd.out"))
 
