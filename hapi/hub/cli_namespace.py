@@ -20,6 +20,7 @@ from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
 from hapi.net.common.errors import ConnectRefused
 from hapi.net.server.peers import INamespace, Peer
+from hapi.protocol.json import Malformed
 
 MAX_LOCAL_IDS = 1000  # local ids in one event
 MAX_ID_LENGTH = 512  # characters of an id or a method
@@ -149,7 +150,7 @@ class CliNamespace:
         self, find: Callable[[Any, str], Any], scope: str, name: Any, peer: Peer, answered: bool
     ) -> Any:
         if not isinstance(name, str) or not name:
-            raise Malformed
+            raise Malformed("the payload has the wrong shape")
         try:
             return find(name, peer.principal.namespace)
         except NotFound:
@@ -160,10 +161,6 @@ class CliNamespace:
             raise Unreachable(
                 scope, name[:MAX_ID_LENGTH], "access-denied", f"{scope} access denied", answered
             ) from None
-
-
-class Malformed(Exception):
-    """The event says nothing that could be answered."""
 
 
 class Unreachable(Exception):

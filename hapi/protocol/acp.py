@@ -12,7 +12,7 @@ from typing import Any
 from attrs import frozen
 
 from hapi.protocol.acp_text import block_text, objects, tool_output
-from hapi.protocol.engineio import Malformed
+from hapi.protocol.json import Malformed
 
 PROTOCOL_VERSION = 1
 AUTH_REQUIRED = -32000  # the code of an error that means: log in first

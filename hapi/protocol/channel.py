@@ -16,8 +16,8 @@ from hapi.protocol.engineio import (
     PING,
     PONG,
     Handshake,
-    Malformed,
 )
+from hapi.protocol.json import Malformed
 from hapi.protocol.socketio import (
     ACK,
     CONNECT,

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from hapi.protocol.json import Malformed
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused, SpawnResult
 
 MAX_DEPTH = 64  # levels of nesting; more is refused before anybody walks through it
@@ -67,7 +68,7 @@ class ListedSession(Struct, frozen=True, rename="camel", omit_defaults=True):
 STARTED_BY_USER = "hapi directly - likely by user from terminal"  # npm's words for a session nobody but its user started
 
 
-class MalformedRequest(ValueError):
+class MalformedRequest(Malformed):
     """A request that cannot be read; becomes a 400 with npm's error body."""
 
     def __init__(self, message: str, code: str = "FST_ERR_VALIDATION") -> None:

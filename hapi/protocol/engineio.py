@@ -7,15 +7,13 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 from attrs import frozen
 
+from hapi.protocol.json import Malformed
+
 PROTOCOL = "4"
 OPEN, CLOSE, PING, PONG, MESSAGE, UPGRADE, NOOP = "0123456"
 PING_INTERVAL, PING_TIMEOUT = 25.0, 20.0  # seconds; the hub's own figures
 CONNECT_TIMEOUT = 45.0  # seconds for the first namespace to be joined
 MAX_PAYLOAD = 50_331_648  # bytes of one message after reassembly and inflation
-
-
-class Malformed(ValueError):
-    """A peer sent what the protocol does not have. The text says what, without quoting more than a few characters."""
 
 
 class _Open(msgspec.Struct, frozen=True, rename="camel"):

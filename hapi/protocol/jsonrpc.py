@@ -7,8 +7,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from hapi.protocol.engineio import Malformed
-from hapi.protocol.socketio import from_json, to_json
+from hapi.protocol.json import Malformed, from_json, to_json
 
 LONGEST_LINE = 64 * 1024 * 1024  # bytes; a tool that prints a file may fill a few megabytes
 METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR = -32601, -32602, -32603

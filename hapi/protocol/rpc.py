@@ -6,8 +6,7 @@ from typing import Any
 
 from attrs import frozen
 
-from hapi.protocol.engineio import Malformed
-from hapi.protocol.socketio import from_json, to_json
+from hapi.protocol.json import Malformed, from_json, to_json
 
 REGISTER, UNREGISTER, REQUEST = "rpc-register", "rpc-unregister", "rpc-request"
 
@@ -34,7 +33,7 @@ def read_request(argument: Any) -> RpcRequest:
     return RpcRequest(method, params)
 
 
-def request(method: str, params: Any) -> dict[str, str]:
+def rpc_request(method: str, params: Any) -> dict[str, str]:
     """The argument of an `rpc-request` event, as the hub sends it."""
     return {"method": method, "params": to_json(params)}
 
@@ -44,8 +43,8 @@ def read_answer(argument: Any) -> Any:
     return from_json(argument) if isinstance(argument, str) else argument
 
 
-def error(message: str) -> dict[str, str]:
+def rpc_error(message: str) -> dict[str, str]:
     return {"error": message}
 
 
-METHOD_NOT_FOUND = error("Method not found")
+METHOD_NOT_FOUND = rpc_error("Method not found")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
-import msgspec
 from attrs import frozen
 
-from hapi.protocol.engineio import Malformed
+from hapi.protocol.json import Malformed, from_json, to_json
 
 CONNECT, DISCONNECT, EVENT, ACK, CONNECT_ERROR = range(5)
 
@@ -38,37 +36,6 @@ class Packet:
     namespace: str = "/"
     ack: int | None = None
     data: Any = None
-
-
-def to_json(value: Any) -> str:
-    """`value` as JSON on one line. Struct and attrs values go by their fields. Raises TypeError, ValueError, RecursionError."""
-    try:
-        return msgspec.json.encode(value).decode()
-    except (
-        UnicodeEncodeError
-    ):  # a lone surrogate, as in text cut in the middle of an emoji: goes out as an escape
-        return json.dumps(msgspec.to_builtins(value), separators=(",", ":"), allow_nan=False)
-
-
-def from_json(text: str) -> Any:
-    """What `text` holds. A lone surrogate, which JavaScript sends and UTF-8 has no form for, becomes `?`. Raises Malformed."""
-    try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError) as error:
-        if "\\u" not in text:
-            raise Malformed(f"not JSON: {error}") from error
-    except RecursionError as error:
-        raise Malformed("JSON is nested too deeply") from error
-    try:
-        with_surrogates = json.loads(text, parse_constant=_no_constant)
-        whole = json.dumps(with_surrogates, ensure_ascii=False).encode("utf-8", "replace")
-        return msgspec.json.decode(whole)
-    except (ValueError, RecursionError, UnicodeError) as error:
-        raise Malformed(f"not JSON: {str(error)[:80]}") from error
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
 
 
 def encode(packet: Packet) -> str:

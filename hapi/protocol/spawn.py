@@ -14,6 +14,7 @@ from attrs import frozen
 from msgspec import Meta, Struct, field
 
 from hapi.protocol.agents import DEFAULT_AGENT, PERMISSION_MODES, Agent, agent_named
+from hapi.protocol.json import Malformed
 
 Name = Annotated[str, Meta(max_length=4096)]
 
@@ -91,7 +92,7 @@ class SpawnRefused:
 SpawnResult = Spawned | NeedsDirectory | SpawnRefused
 
 
-class MalformedSpawn(ValueError):
+class MalformedSpawn(Malformed):
     """The request cannot be read; the text says where."""
 
 

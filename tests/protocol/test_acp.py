@@ -28,7 +28,7 @@ from hapi.protocol.acp import (
     read_usage,
     setting_call,
 )
-from hapi.protocol.engineio import Malformed
+from hapi.protocol.json import Malformed
 
 OPENCODE = {
     "protocolVersion": 1,

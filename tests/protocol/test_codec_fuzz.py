@@ -24,9 +24,10 @@ from hapi.protocol.channel import (
 )
 from hapi.protocol.control import MalformedRequest as MalformedBody
 from hapi.protocol.control import SessionStarted, read_object
-from hapi.protocol.engineio import MESSAGE, Handshake, Malformed, refusal
+from hapi.protocol.engineio import MESSAGE, Handshake, refusal
+from hapi.protocol.json import Malformed, from_json, to_json
 from hapi.protocol.rpc import read_answer, read_request
-from hapi.protocol.socketio import decode, encode, from_json, to_json
+from hapi.protocol.socketio import decode, encode
 from hapi.protocol.spawn import MalformedSpawn, parse_spawn, session_arguments
 from hapi.protocol.token import AccessToken
 from hapi.protocol.versioned import Mismatch, NotStored, Stored, read_update_answer
@@ -99,7 +100,9 @@ def test_a_changed_conversation_gives_steps_to_a_client__N11():
                 seen[type(step).__name__] += 1
         assert channel.closed or channel.deadline > now
         assert "secret" not in repr(channel)
-    assert set(seen) == {"Send", "Close", "Joined", "Refused", "Left", "Event", "Acked"}, seen
+    assert set(seen) == {
+        *("Send", "Close", "Joined", "JoinRefused", "PeerLeft", "EventReceived", "AckReceived")
+    }, seen
 
 
 def test_a_changed_conversation_gives_steps_to_a_server__N11():
@@ -123,7 +126,9 @@ def test_a_changed_conversation_gives_steps_to_a_server__N11():
                     step.namespace, "no"
                 )
         assert channel.joined <= {"/cli", "/terminal"}
-    assert set(seen) == {"Send", "Close", "Left", "Joining", "Event", "Acked"}, seen
+    assert set(seen) == {
+        *("Send", "Close", "PeerLeft", "JoinRequested", "EventReceived", "AckReceived")
+    }, seen
 
 
 def said(garbage: Garbage) -> str:

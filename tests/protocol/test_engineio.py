@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from hapi.protocol.engineio import Handshake, Malformed, Refusal, refusal
+from hapi.protocol.engineio import Handshake, Refusal, refusal
+from hapi.protocol.json import Malformed
 
 
 def test_the_recorded_open_packet_is_read_in_seconds():

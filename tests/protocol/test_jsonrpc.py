@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hapi.protocol.engineio import Malformed
+from hapi.protocol.json import Malformed
 from hapi.protocol.jsonrpc import (
     LineBuffer,
     LineTooLong,

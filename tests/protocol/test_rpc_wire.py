@@ -2,15 +2,15 @@
 
 import pytest
 
-from hapi.protocol.engineio import Malformed
-from hapi.protocol.rpc import RpcRequest, read_answer, read_request, request
+from hapi.protocol.json import Malformed
+from hapi.protocol.rpc import RpcRequest, read_answer, read_request, rpc_request
 
 
 def test_a_call_is_read_out_of_its_text():
     assert read_request({"method": "m:x", "params": '{"type":"spawn"}'}) == RpcRequest(
         "m:x", {"type": "spawn"}
     )
-    assert read_request(request("m:x", [1, None])) == RpcRequest("m:x", [1, None])
+    assert read_request(rpc_request("m:x", [1, None])) == RpcRequest("m:x", [1, None])
 
 
 @pytest.mark.parametrize("params", ["", "not json", "NaN", "[" * 100_000])

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, example, given, seed, settings
 from hypothesis import strategies as st
 
-from hapi.protocol.engineio import MESSAGE, Handshake, Malformed
+from hapi.protocol.engineio import MESSAGE, Handshake
+from hapi.protocol.json import Malformed, from_json, to_json
 from hapi.protocol.socketio import (
     ACK,
     CONNECT,
@@ -17,8 +18,6 @@ from hapi.protocol.socketio import (
     Packet,
     decode,
     encode,
-    from_json,
-    to_json,
 )
 from tests.support.paths import FIXTURES
 

@@ -117,10 +117,10 @@ class MemoryLink:
         self.update(t="new-message", message=row)
 
     def rpc_call(self, name, params=None):
-        from hapi.protocol.rpc import read_answer, request
+        from hapi.protocol.rpc import read_answer, rpc_request
 
         answers = []
-        Deferred.fromCoroutine(self.rpc.answer(request(f"{SID}:{name}", params))).addCallback(
+        Deferred.fromCoroutine(self.rpc.answer(rpc_request(f"{SID}:{name}", params))).addCallback(
             answers.append
         )
         return read_answer(answers[0]) if answers else None

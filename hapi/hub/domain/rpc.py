@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from attrs import define, field
@@ -11,7 +10,8 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from hapi.hub.domain.errors import CallFailed, TargetMissing
 from hapi.net.common.errors import AckTimeout, FrameTooLarge, PeerGone
 from hapi.net.server.peers import Peer
-from hapi.protocol.rpc import REQUEST
+from hapi.protocol.json import Malformed
+from hapi.protocol.rpc import REQUEST, read_answer, rpc_request
 
 RPC_TIMEOUT, SLOW_RPC_TIMEOUT = 30.0, 120.0  # seconds
 MAX_METHODS_PER_SOCKET = 512  # methods of one socket; runners register 34
@@ -58,10 +58,7 @@ class RpcRouter:
         peer = self._methods.get(method)
         if peer is None:
             raise TargetMissing(f"RPC handler not registered: {method}")
-        request = {
-            "method": method,
-            "params": json.dumps({} if params is None else params, ensure_ascii=False),
-        }
+        request = rpc_request(method, {} if params is None else params)
         try:
             answer = await peer.call(REQUEST, request, timeout=timeout)
         except PeerGone as error:
@@ -76,12 +73,10 @@ class RpcRouter:
 
 
 def decode_answer(answer: Any) -> Any:
-    """The result inside an acknowledgement: JSON text, or a value as it is."""
-    if not isinstance(answer, str):
-        return answer
+    """The result inside an acknowledgement: JSON text, or a value (or text that is not JSON) as it is."""
     try:
-        return json.loads(answer)
-    except (ValueError, RecursionError):
+        return read_answer(answer)
+    except Malformed:
         return answer
 
 

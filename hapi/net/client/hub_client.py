@@ -10,8 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 
 from hapi.net.client.endpoint import is_valid_header
 from hapi.net.common.errors import HubRefused, HubUnreachable, describe_connection_error
-from hapi.protocol.engineio import Malformed
-from hapi.protocol.socketio import from_json, to_json
+from hapi.protocol.json import Malformed, from_json, to_json
 from hapi.settings import HubAccess
 
 __all__ = ["HubClient", "HubRefused", "HubUnreachable"]

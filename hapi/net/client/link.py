@@ -36,8 +36,8 @@ from hapi.net.common.rpc import RpcTable
 from hapi.net.common.websocket import ClientSocket, ClientSocketFactory, message_size
 from hapi.protocol.channel import AckReceived, EventReceived, ack_text, event_text
 from hapi.protocol.engineio import MAX_PAYLOAD
-from hapi.protocol.rpc import REGISTER, REQUEST, error
-from hapi.protocol.socketio import to_json
+from hapi.protocol.json import to_json
+from hapi.protocol.rpc import REGISTER, REQUEST, rpc_error
 from hapi.settings import HubAccess
 
 __all__ = ["AckTimeout", "FrameTooLarge", "HubLink", "LinkLost", "LinkStatus", "UnconfirmedEvent"]
@@ -93,7 +93,7 @@ class HubLink(Service):
         self._ended: list[Deferred[None]] = []
         self._on_connect: list[Callable[[], object]] = []
         self._on_status: list[Callable[[LinkStatus], object]] = []
-        self._on_event: dict[str, Callable[..., object]] = {}
+        self._on_event: dict[str, Callable[..., Any]] = {}
         self.status = LinkStatus("stopped", None, reactor.seconds())
         headers = extra_upgrade_headers(access.headers)
         factory = ClientSocketFactory(reactor, websocket_url(access.url), headers, self._begin)
@@ -227,10 +227,11 @@ class HubLink(Service):
             self._delivery.flush()
 
     def connection_event(self, connection: Connection, event: EventReceived) -> None:
+        answer: Deferred[Any]
         if event.name == REQUEST:
             answer = Deferred.fromCoroutine(self.rpc.answer(event.args[0] if event.args else None))
         elif (handle := self._on_event.get(event.name)) is not None:
-            answer = maybeDeferred(_resolved, handle, event.args)
+            answer = maybeDeferred(handle, *event.args)
         else:
             return
         answer.addCallback(self._answer, connection, event)
@@ -294,7 +295,9 @@ class HubLink(Service):
         text = ack_text(NAMESPACE, event.ack, [] if result is None else [result])
         if (size := message_size(text)) > MAX_PAYLOAD:
             problem = to_json(
-                error(f"the answer would be a message of {size} bytes; the limit is {MAX_PAYLOAD}")
+                rpc_error(
+                    f"the answer would be a message of {size} bytes; the limit is {MAX_PAYLOAD}"
+                )
             )
             text = ack_text(NAMESPACE, event.ack, [problem])
         if not connection.writable:
@@ -319,8 +322,3 @@ class HubLink(Service):
                 call(self.status)
             except Exception:
                 self.log.failure("A link's on_status failed")
-
-
-def _resolved(handle: Callable[..., object], args: list[Any]) -> Any:
-    result = handle(*args)
-    return Deferred.fromCoroutine(result) if hasattr(result, "cr_frame") else result  # type: ignore[arg-type]

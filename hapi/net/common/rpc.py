@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from inspect import isawaitable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 
-from hapi.protocol.engineio import Malformed
-from hapi.protocol.rpc import METHOD_NOT_FOUND, error, read_request
-from hapi.protocol.socketio import to_json
+from hapi.protocol.json import Malformed, to_json
+from hapi.protocol.rpc import METHOD_NOT_FOUND, read_request, rpc_error
 
 
 class RpcTable:
@@ -48,10 +46,7 @@ class RpcTable:
         if handler is None:
             return to_json(METHOD_NOT_FOUND)
         try:
-            result = handler(call.params)
-            if isinstance(result, Deferred) or isawaitable(result):
-                result = await result
-            return to_json(result)
+            return to_json(await maybeDeferred(handler, call.params))
         except Exception as problem:
             self.log.failure("RPC {method} failed", method=call.method)
-            return to_json(error(str(problem) or type(problem).__name__))
+            return to_json(rpc_error(str(problem) or type(problem).__name__))

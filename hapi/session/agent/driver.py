@@ -29,7 +29,7 @@ from hapi.protocol.acp import (
     read_usage,
     setting_call,
 )
-from hapi.protocol.engineio import Malformed
+from hapi.protocol.json import Malformed
 from hapi.session.agent.jsonrpc_peer import AgentError, AgentExited, AgentTimeout, JsonRpcPeer
 
 __all__ = ["AgentError", "AgentExited", "AgentSessionError", "AgentTimeout", "Driver", "TurnEnd"]

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from hapi.protocol.engineio import Malformed
+from hapi.protocol.json import Malformed
 from hapi.protocol.jsonrpc import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -159,12 +159,7 @@ class JsonRpcPeer:
             if self._closed is None:
                 self._send(problem(asked.id, code, failure.getErrorMessage()))
 
-        maybeDeferred(_awaited, handler, asked.params).addCallbacks(could, could_not)
-
-
-def _awaited(handler: Callable[[Mapping[str, Any]], Any], params: Mapping[str, Any]) -> Any:
-    found = handler(params)
-    return Deferred.fromCoroutine(found) if hasattr(found, "cr_frame") else found
+        maybeDeferred(handler, asked.params).addCallbacks(could, could_not)
 
 
 __all__ = ["AgentError", "AgentExited", "AgentTimeout", "JsonRpcPeer", "LineTooLong"]
