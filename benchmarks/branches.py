@@ -34,7 +34,8 @@ GROUPS = {
         ),
         *(
             "runner/handoff/incoming.py",
-            "runner/handoff/predecessor.py",
+            "runner/handoff/verification.py",
+            "runner/handoff/progress.py",
             "runner/handoff/upgrade.py",
             "runner/supervision/supervisor.py",
             "runner/handoff/channel.py",

@@ -9,6 +9,7 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.error import CannotListenError
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.web.resource import IResource
 
@@ -17,6 +18,8 @@ from hapi.runner.control.listeners import Listeners
 from hapi.runner.control.peer_credentials import PeerLookup
 from hapi.runner.control.site import ControlSite, Guarded
 from hapi.runner.handoff.descriptors import NONE, InheritedDescriptors
+
+QUIESCE_POLL_INTERVAL = 0.01  # seconds
 
 
 @define(eq=False)
@@ -61,6 +64,22 @@ class Endpoints:
         if self._resource is None:
             self._resource = self._make()
         return self._resource
+
+    async def quiesce(self) -> None:
+        """Leave new connections waiting in the kernel, and finish the requests that have begun."""
+        if self.listeners is not None:
+            self.listeners.pause()
+        if self.site is not None:
+            self.site.parting = True
+            while self.site.busy:
+                await deferLater(self._reactor, QUIESCE_POLL_INTERVAL)
+
+    def resume(self) -> None:
+        """Accept connections again, unless closed."""
+        if self.site is not None:
+            self.site.parting = False
+        if self.listeners is not None:
+            self.listeners.resume()
 
     def leave_open(self) -> None:
         """Another runner listens on them by now."""

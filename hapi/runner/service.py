@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
@@ -30,7 +30,6 @@ from hapi.runner.control.peer_credentials import PeerLookup
 from hapi.runner.endpoints import Endpoints
 from hapi.runner.facade import RunnerApi
 from hapi.runner.handoff.coordinator import LOAD_BUILD_DELAY, HandoffCoordinator
-from hapi.runner.handoff.predecessor import Parts
 from hapi.runner.heartbeat import Heartbeat, HeartbeatTasks
 from hapi.runner.lock.home_lock import HomeHeld, LockUnusable, RunnerLock
 from hapi.runner.reload import SettingsReloader
@@ -47,6 +46,10 @@ from hapi.runner.uplink.end_reports import EndReports
 from hapi.runner.uplink.machine import Machine
 from hapi.runner.uplink.rpc_methods import register_methods
 from hapi.runner.uplink.uplink import MakeMachine, Uplink, load_client
+
+if TYPE_CHECKING:
+    from hapi.runner.handoff.factories import MakeCoordinator
+    from hapi.runner.handoff.outgoing import IQuiescable
 
 STOPPED, FAILED, HELD, SUPERSEDED, RESTART = (
     0,
@@ -89,12 +92,12 @@ class RunnerService(Service):
         lock: RunnerLock | None = None,
         now: Callable[[], float] = time.time,
         retention: Retention | None = None,
-        handoff: HandoffCoordinator | None = None,
+        handoff: MakeCoordinator | None = None,
         scope_check: SystemdScopeCheck | None = None,
     ) -> None:
         self._clock, self._processes, self._now = reactor, processes, now
         self._on_retired, self._on_step = on_retired, on_step
-        self._lock = lock
+        self.lock = lock
         self._coming_up: Deferred[None] | None = None
         self._left: OneShotObserver[None] | None = None
         self._source: ShutdownSource = "os-signal"
@@ -108,7 +111,7 @@ class RunnerService(Service):
         self.journal = Journal(options.home, hidden, now)
         self.record_event = self.journal.record
         self.counters = Counters(reactor)
-        self.handoff = handoff or HandoffCoordinator(reactor, processes)
+        self.handoff = handoff(self) if handoff else HandoffCoordinator(reactor, processes, self)
         self.hub = Uplink(
             reactor,
             machine,
@@ -148,7 +151,6 @@ class RunnerService(Service):
         self.scope_check = scope_check
         self.lookup = lookup or PeerLookup()
         self.endpoints = Endpoints(reactor, self._control, self.lookup)
-        self.handoff.attach(self)
         beat = HeartbeatTasks(
             processes,
             self.children,
@@ -157,7 +159,7 @@ class RunnerService(Service):
             self.own_state,
             self.handoff,
             self.sessions.disk,
-            lambda: self._lock,
+            lambda: self.lock,
             self._superseded,
             now,
         )
@@ -205,9 +207,9 @@ class RunnerService(Service):
         super().startService()  # type: ignore[no-untyped-call]
         if self.options.titled:
             set_title()
-        if self._lock is None:  # not before: a daemon is another process than the one that made us
-            self._lock = RunnerLock(self.options.home, self._processes, self._clock, __version__)
-        self._coming_up = Deferred.fromCoroutine(self._come_up(self._lock))
+        if self.lock is None:  # not before: a daemon is another process than the one that made us
+            self.lock = RunnerLock(self.options.home, self._processes, self._clock, __version__)
+        self._coming_up = Deferred.fromCoroutine(self._come_up(self.lock))
         self._coming_up.addErrback(self._could_not_come_up)
 
     def stopService(self) -> Deferred[None]:
@@ -384,25 +386,20 @@ class RunnerService(Service):
         await run_step(self._clock, LAST_WRITES, "The last write", self._last_writes, self.log)
         if not self._keeps_files and not silent:
             self.own_state.remove()
-            if self._lock is not None:
-                self._lock.release()
-        elif silent and self._lock is not None:
-            self._lock.abandon()
+            if self.lock is not None:
+                self.lock.release()
+        elif silent and self.lock is not None:
+            self.lock.abandon()
         self._step("left")
 
     async def _last_writes(self) -> None:
         await self.children.retry_writes()
         await flush(self.sessions.disk)
 
-    def parts(self) -> Parts:
-        """What of us takes part in a hand-off."""
-        return Parts(
-            self._lock,
-            self.own_state,
-            self.endpoints.listeners,
-            self.endpoints.site,
-            self.hub.machine,
-        )
+    @property
+    def quiescables(self) -> tuple[IQuiescable, ...]:
+        """The parts that pause for a hand-off, in the order in which they quiesce."""
+        return self.hub, self.sessions, self.endpoints, self.children, self.own_state
 
 
 def runner_service(

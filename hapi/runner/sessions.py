@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from hapi.attempts import remove_partial_attempts
@@ -28,9 +29,13 @@ from hapi.runner.spawn.revive import Reviver
 from hapi.runner.spawn.spawner import Spawner
 from hapi.runner.storage.counters import Counters
 from hapi.runner.storage.disk import disk_for
-from hapi.runner.storage.journal import RecordEvent
+from hapi.runner.storage.journal import RecordEvent, read_journal
 from hapi.runner.storage.timers import ScheduledCalls
 from hapi.runner.workspace.worktrees import Worktrees
+
+BEING_REPLACED = "The runner is being replaced by a newer build; try again in a moment"
+QUIESCE_DELAY = 5.0  # seconds for which new starts are accepted while earlier ones finish
+QUIESCE_POLL_INTERVAL = 0.01  # seconds
 
 
 class Sessions:
@@ -52,7 +57,7 @@ class Sessions:
     ) -> None:
         self.options, self.availability = options, AgentAvailability.of(options)
         self._processes, self._now, self._record_event = processes, now, record_event
-        self._counters = counters
+        self._clock, self._counters = reactor, counters
         self.disk = disk_for(reactor)
         worktrees = Worktrees(Git(reactor, options.environ))
         self.children = ChildRegistry(
@@ -63,6 +68,7 @@ class Sessions:
             record_event,
             StallThresholds.read(options.settings),
             disk=self.disk,
+            recorded_ends=lambda: read_journal(options.home).tells,
         )
         self.reports = ReportMonitor(reactor, call_later, self._became_ready, self.disk)
         self.admission = Admission(
@@ -152,6 +158,24 @@ class Sessions:
                 host = self._processes.identify(session.host_pid) if session.host_pid else None
                 self.children.record_session(child, session.session_id, host or child.identity)
                 child.life.announced(session.session_id)
+
+    async def quiesce(self) -> None:
+        """Finish the starts that have begun, and refuse new ones as soon as that takes long."""
+        closed_at = self._clock.seconds() + QUIESCE_DELAY
+        while self.spawner.pending and self.spawner.closed_reason != RUNNER_LEAVES:
+            if self._clock.seconds() > closed_at:
+                self.spawner.closed_reason = BEING_REPLACED
+                self.admission.refuse_all(SpawnRefused(BEING_REPLACED))
+            await deferLater(self._clock, QUIESCE_POLL_INTERVAL)
+        if self.spawner.closed_reason is None:
+            self.spawner.closed_reason = BEING_REPLACED
+
+    def resume(self) -> None:
+        """Accept starts again, unless closed, and adopt what another runner started."""
+        if self.spawner.closed_reason == RUNNER_LEAVES:
+            return
+        self.spawner.closed_reason = None
+        self.resynchronize()
 
     def close(self) -> None:
         """Start no more sessions. Those that run go on."""

@@ -159,7 +159,7 @@ def makeService(options: Options) -> MultiService:
 
     from twisted.internet import reactor
 
-    from hapi.runner.handoff.coordinator import embedded_coordinator
+    from hapi.runner.handoff.factories import embedded_coordinator
     from hapi.runner.process import host
     from hapi.runner.service import runner_service
     from hapi.startup import use_monotonic_time

@@ -182,7 +182,7 @@ def test_a_thousand_new_builds_cost_three_tries_an_hour_at_most__H06(fails):
             clock.advance(5.0)
     assert all(later - earlier >= HOUR for earlier, later in zip(tries, tries[3:], strict=False))
     assert len(tries) == (3 if not fails else len(tries))
-    assert fails or "until the runner is started anew" in throttle.off
+    assert fails or "until the runner is restarted" in throttle.off
 
 
 def test_five_hundred_short_losses_of_the_hub_leave_one_registration_and_the_usual_timers__N02(

@@ -9,7 +9,7 @@ from hapi.process import MemoryProcesses
 from hapi.protocol.spawn import parse_spawn
 from hapi.runner.handoff.coordinator import HandoffCoordinator
 from hapi.runner.handoff.descriptors import StartCommand
-from hapi.runner.handoff.upgrade import CONFIRM, BuildWatch
+from hapi.runner.handoff.upgrade import CONFIRM_DELAY, BuildWatch
 from hapi.runner.supervision.supervisor import Supervision
 from tests.support.handoff_stage import NEW, Disk
 from tests.support.outgoing_stage import Fake
@@ -55,24 +55,30 @@ class Scene:
     replacements: list = field(factory=list)
     answer: object = None
     run: Run = field(init=False)
-    coordinator: HandoffCoordinator = field(init=False)
 
     def __attrs_post_init__(self):
-        self.coordinator = HandoffCoordinator(
-            self.reactor,
-            MemoryProcesses((), self.reactor),
-            self.supervision,
-            StartCommand(("runner",), "/", {}),
-            watch=BuildWatch(self.reactor, self.disk),
-            make=self.make,
-            ask=lambda: self.answer or fail(ConnectionError("nobody")),
-        )
-        self.run = Run(self.home, reactor=self.reactor, more={"handoff": self.coordinator})
+        self.run = Run(self.home, reactor=self.reactor, more={"handoff": self.make_coordinator})
         self.run.up()
         self.run.machine.registered = True
         self.run.machine.on_registered()
         self.run.machine.said.clear()
         self.service.sessions.availability._reason = lambda agent: None
+
+    def make_coordinator(self, runner):
+        return HandoffCoordinator(
+            self.reactor,
+            MemoryProcesses((), self.reactor),
+            runner,
+            self.supervision,
+            StartCommand(("runner",), "/", {}),
+            watch=BuildWatch(self.reactor, self.disk),
+            make_replacement=self.make,
+            query_status=lambda: self.answer or fail(ConnectionError("nobody")),
+        )
+
+    @property
+    def coordinator(self):
+        return self.service.handoff
 
     @property
     def service(self):
@@ -86,7 +92,7 @@ class Scene:
         """Another build is there, and was seen twice."""
         self.disk.now = NEW
         self.service.handoff.check_for_upgrade()
-        self.advance(CONFIRM + 0.1)
+        self.advance(CONFIRM_DELAY + 0.1)
 
     def advance(self, seconds):
         self.reactor.pump([0.02] * int(seconds / 0.02 + 1))

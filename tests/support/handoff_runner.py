@@ -12,8 +12,8 @@ from hapi.runner.handoff import outgoing as handoff
 from hapi.runner.handoff import upgrade as watch
 from hapi.runner.service import RunnerService
 
-handoff.PATIENCE = float(sys.argv[1])
-watch.CONFIRM, watch.AFTER_FAILURE, watch.MOST = 0.2, 1.5, 1000
+handoff.HANDOFF_TIMEOUT = float(sys.argv[1])
+watch.CONFIRM_DELAY, watch.FAILURE_DELAY, watch.MAX_TRIES = 0.2, 1.5, 1000
 step, _, name = os.environ.get("HAPI_TEST_AT", "").partition("=")
 told = RunnerService._step
 

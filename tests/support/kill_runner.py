@@ -74,7 +74,7 @@ PLACES = {
         "hapi.runner.control.listeners:Listeners.pause",
         "hapi.runner.handoff.channel:HandoffChannel.send",
         "hapi.runner.control.client:ControlClient.status",
-        "hapi.runner.handoff.outgoing:OutgoingHandoff._await_answer",
+        "hapi.runner.handoff.outgoing:OutgoingHandoff._await_verified",
         "hapi.runner.handoff.outgoing:OutgoingHandoff.run",
         "hapi.runner.uplink.machine:Machine.close",
         "hapi.runner.control.listeners:Listeners.leave_open",
@@ -162,12 +162,12 @@ def main() -> int:
     from hapi.runner.handoff import upgrade as watch
     from hapi.runner.service import RunnerService
 
-    watch.CONFIRM, watch.AFTER_FAILURE, watch.MOST = (
+    watch.CONFIRM_DELAY, watch.FAILURE_DELAY, watch.MAX_TRIES = (
         0.1,
         float(os.environ.get("HAPI_TEST_AFTER_FAILURE", "0.5")),
         100_000,
     )
-    handoff.PATIENCE = float(os.environ.get("HAPI_TEST_PATIENCE", "30"))
+    handoff.HANDOFF_TIMEOUT = float(os.environ.get("HAPI_TEST_PATIENCE", "30"))
     set_up()
     told = RunnerService._step
 

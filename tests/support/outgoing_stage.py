@@ -9,14 +9,14 @@ from twisted.internet.task import Clock
 from hapi.one_shot import OneShotObserver
 from hapi.runner.handoff.channel import HandoffChannel
 from hapi.runner.handoff.outgoing import (
-    PATIENCE,
-    Expected,
+    HANDOFF_TIMEOUT,
     Failed,
     OutgoingHandoff,
 )
+from hapi.runner.handoff.verification import ExpectedStatus
 from tests.support.runner_stage import result_of
 
-EXPECTED = Expected(
+EXPECTED = ExpectedStatus(
     pid=7,
     version="2",
     digest="b",
@@ -58,8 +58,8 @@ class Line(HandoffChannel):
     def hears(self, text: bytes) -> None:
         self.lineReceived(text)
 
-    def close(self, reason: str = "we closed") -> None:
-        self._over(reason)
+    def close(self, reason: str = "the channel was closed") -> None:
+        self._fail_waiting(reason)
 
 
 @define(eq=False)
@@ -73,14 +73,14 @@ class Fake:
     def end(self):
         self.killed += 1
         self.channel.close()
-        self.ended.fire("it was killed")
+        self.ended.fire("the replacement was ended by SIGKILL")
         return succeed(None)
 
     def terminate(self):
         self.terminated += 1
 
-    def dies(self, how: str = "it ended with exit code 1") -> None:
-        self.channel._over("it is gone")
+    def dies(self, how: str = "the replacement exited with code 1") -> None:
+        self.channel._fail_waiting("it is gone")
         self.ended.fire(how)
 
 
@@ -91,6 +91,7 @@ class Old:
     answer: Any = None  # a status, or an exception
     quiet: Deferred[None] | None = None  # what is begun is finished when this fires
     log: list[str] = field(factory=list)
+    other: int | None = None  # whose lock was reclaimed
 
     async def quiesce(self):
         self.log.append("quiet")
@@ -108,24 +109,35 @@ class Old:
             return await self.answer
         return self.answer
 
-    def resume(self, other):
-        self.log.append(f"again after {other}")
+    def reclaim(self, other):
+        self.other = other
+
+    def resume(self):
+        self.log.append(f"again after {self.other}")
 
 
 class Try:
     """One hand-off; the test is the replacement."""
 
-    def __init__(self, answer: Any = GOOD, **old: Any) -> None:
+    def __init__(self, answer: Any = GOOD, start: Any = None, **old: Any) -> None:
         self.clock, self.new, self.old = Clock(), Fake(), Old(answer, **old)
-        self.handoff = OutgoingHandoff(self.clock, self.old, lambda: self.new, lambda pid: EXPECTED)
-        self.running = Deferred.fromCoroutine(self.handoff.run())
+        self.handoff = OutgoingHandoff(
+            self.clock,
+            start or (lambda: self.new),
+            lambda pid: EXPECTED,
+            self.old.ask,
+            self.old.handover_data,
+            [self.old],
+            self.old.reclaim,
+        )
+        self.running = self.handoff.run()
 
     def send(self, word: str, **more: str) -> None:
         import json
 
         self.new.channel.hears(json.dumps({"word": word, **more}).encode())
 
-    def wait(self, seconds: float = PATIENCE) -> None:
+    def wait(self, seconds: float = HANDOFF_TIMEOUT) -> None:
         self.clock.pump([0.5] * int(seconds / 0.5))
 
     def failed(self) -> str:
@@ -136,6 +148,5 @@ class Try:
         assert self.new.killed == 1
         assert self.old.log[-1] == "again after 7"
         assert self.old.log.count("again after 7") == 1
-        assert not self.handoff.handed_over
         assert not self.clock.getDelayedCalls()
         return outcome.reason

@@ -290,7 +290,7 @@ def survived(world: World, words: str = "") -> Seen:
     """Whether the runner still serves a moment later."""
     time.sleep(1.0)  # what was asked for takes effect within this
     lives = world.running is not None and world.running.program.running and world.lives()
-    return Seen(lives, words + ("the runner serves on" if lives else "the runner has ended"))
+    return Seen(lives, words + ("the runner keeps serving" if lives else "the runner has ended"))
 
 
 @check("X03", "a web page of another site posts /stop as text/plain")

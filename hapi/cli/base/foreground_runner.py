@@ -63,7 +63,7 @@ def serve(options: Any, own: Any, inherited: Any, detached: bool, lock: Any) -> 
     from hapi.cli.base.process_host import ProcessHost
     from hapi.log import start_logging
     from hapi.runner import runner_service
-    from hapi.runner.handoff.coordinator import program_coordinator
+    from hapi.runner.handoff.factories import program_coordinator
     from hapi.runner.process import host as host_runner
 
     terminal = None if detached else sys.stderr

@@ -110,7 +110,7 @@ class Up:
         from hapi.cli.checks.settings_check import log_problems
         from hapi.hub import hub_service
         from hapi.runner import RunnerOptions, runner_service
-        from hapi.runner.handoff.coordinator import embedded_coordinator
+        from hapi.runner.handoff.factories import embedded_coordinator
         from hapi.runner.process import host as host_runner
 
         if await self._is_already_up(reactor):

@@ -23,7 +23,7 @@ from hapi.runner.attempts.child import Child, ChildSpec
 from hapi.runner.attempts.holders import check_holder
 from hapi.runner.attempts.stall import StallThresholds, describe_activity, stall_reason
 from hapi.runner.attempts.start_lease import last_sign_of_life
-from hapi.runner.storage.disk import Disk, SynchronousDisk
+from hapi.runner.storage.disk import Disk, SynchronousDisk, flush
 from hapi.runner.storage.journal import RecordEvent, discard_event
 from hapi.runner.workspace.worktrees import Worktrees
 
@@ -62,6 +62,10 @@ class ChildRegistry:
     record_event: RecordEvent = discard_event
     thresholds: StallThresholds = field(factory=StallThresholds)
     disk: Disk = field(factory=SynchronousDisk)
+    # () → whether the journal has the end of (attempt, epoch seconds)
+    _recorded_ends: Callable[[], Callable[[str, float], bool]] = field(
+        default=lambda: lambda attempt, ended_at: False
+    )
     # Ends that were seen while another runner of this home records ends (during a hand-off).
     deferred_ends: list[Child] | None = None
     _listeners: list[tuple[type, Callable[[Any], object]]] = field(factory=list)
@@ -332,11 +336,19 @@ class ChildRegistry:
             how=_describe_exit(how),
         )
 
-    def record_deferred_ends(self, is_recorded: Callable[[str, float], bool]) -> None:
-        """This runner records ends again. `is_recorded(attempt, time)` tells whether the other
-        runner has recorded an end already."""
+    async def quiesce(self) -> None:
+        """Write everything out. From here on another runner of this home records the ends."""
+        await flush(self.disk)
+        if self.deferred_ends is None:
+            self.deferred_ends = []
+
+    def resume(self) -> None:
+        """Record the ends that were seen since `quiesce` and are not in the journal."""
         deferred, self.deferred_ends = self.deferred_ends, None
-        for child in deferred or ():
+        if not deferred:
+            return
+        is_recorded = self._recorded_ends()
+        for child in deferred:
             end = child.folder.end
             if end is not None and is_recorded(child.attempt, end.at):
                 continue

@@ -1,4 +1,6 @@
-"""What the two runners of a hand-off say to each other: one JSON object a line, over a socket pair that nobody else has."""
+"""The channel between both runners of a hand-off: JSON lines over a socket pair that only they
+have.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,21 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
+# The messages, by their `word`. Both runners are of different builds: these must stay as they are.
+READY = "ready"  # from the replacement: it has loaded and holds the lock
+TAKE_OVER = "go"  # to the replacement, with the control token and the ages of earlier hand-offs
+CONFIRM = "yours"  # to the replacement: the home is its own
+CONFIRMED = "mine"  # from the replacement: it knows
+STARTUP_FAILED = "failed"  # from the replacement, with the reason
+STOPPED = "leaving"  # from the replacement: it was asked to stop, with the source
+
 
 class ChannelClosed(Exception):
-    """The other side closed, died, or said something that makes no sense."""
+    """The other runner closed the channel, ended, or sent an invalid message."""
 
 
 class HandoffChannel(LineOnlyReceiver):
-    """`receive` gives the messages in order, one to each call; after the last one it errs with ChannelClosed."""
+    """`receive` returns one message after the other, and then errs with ChannelClosed."""
 
     delimiter = b"\n"
     MAX_LENGTH = 65536
@@ -27,13 +37,14 @@ class HandoffChannel(LineOnlyReceiver):
     def __init__(self) -> None:
         self._received: deque[dict[str, Any]] = deque()
         self._waiting: deque[Deferred[dict[str, Any]]] = deque()
-        self._ended: str | None = None
+        self._closed: str | None = None
 
     def receive(self) -> Deferred[dict[str, Any]]:
+        """Fire with the next message. Errs with ChannelClosed."""
         if self._received:
             return succeed(self._received.popleft())
-        if self._ended is not None:
-            return fail(ChannelClosed(self._ended))
+        if self._closed is not None:
+            return fail(ChannelClosed(self._closed))
         waiting: Deferred[dict[str, Any]] = Deferred(self._forget)
         self._waiting.append(waiting)
         return waiting
@@ -42,10 +53,10 @@ class HandoffChannel(LineOnlyReceiver):
         if waiting in self._waiting:
             self._waiting.remove(waiting)
 
-    def send(self, word: str, **more: Any) -> None:
-        """Send a message; nothing happens when the other side is gone."""
-        if self._ended is None and self.transport is not None:
-            self.sendLine(msgspec.json.encode({"word": word, **more}))  # type: ignore[no-untyped-call]
+    def send(self, word: str, **facts: Any) -> None:
+        """Send a message. Does nothing when the channel is closed."""
+        if self._closed is None and self.transport is not None:
+            self.sendLine(msgspec.json.encode({"word": word, **facts}))  # type: ignore[no-untyped-call]
 
     def lineReceived(self, line: bytes) -> None:
         try:
@@ -53,33 +64,33 @@ class HandoffChannel(LineOnlyReceiver):
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             message = None
         if not isinstance(message, dict) or not isinstance(message.get("word"), str):
-            self.close("it said something that makes no sense")
+            self.close("the other runner sent an invalid message")
         elif self._waiting:
             self._waiting.popleft().callback(message)
         else:
             self._received.append(message)
 
     def lineLengthExceeded(self, line: bytes) -> None:
-        self.close("it said something without end")
+        self.close("the other runner sent a message that is too long")
 
-    def close(self, reason: str = "we closed") -> None:
-        """No more words either way."""
-        self._over(reason)
+    def close(self, reason: str = "the channel was closed") -> None:
+        """Close the channel; callers that wait for a message get `reason`."""
+        self._fail_waiting(reason)
         if self.transport is not None:
             self.transport.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._over("it is gone")
+        self._fail_waiting("the other runner closed the channel")
 
-    def _over(self, reason: str) -> None:
-        if self._ended is None:
-            self._ended = reason
+    def _fail_waiting(self, reason: str) -> None:
+        if self._closed is None:
+            self._closed = reason
             waiting, self._waiting = self._waiting, deque()
             for each in waiting:
                 each.errback(ChannelClosed(reason))
 
 
-class _Only(Factory):
+class _SingleProtocolFactory(Factory):
     noisy = False
 
     def __init__(self, channel: HandoffChannel) -> None:
@@ -90,9 +101,9 @@ class _Only(Factory):
 
 
 def open_channel(reactor: Any, descriptor: int) -> HandoffChannel:
-    """A HandoffChannel over that end of a socket pair, which is ours from now on."""
+    """Open a channel on one end of a socket pair. The descriptor belongs to it from then on."""
     os.set_blocking(descriptor, False)
     channel = HandoffChannel()
-    reactor.adoptStreamConnection(descriptor, socket.AF_UNIX, _Only(channel))
+    reactor.adoptStreamConnection(descriptor, socket.AF_UNIX, _SingleProtocolFactory(channel))
     os.close(descriptor)  # the reactor has a copy
     return channel

@@ -1,153 +1,170 @@
-"""From build to build: watches what is installed, lets a replacement take over, or came up as one. One for each runner.
+"""The hand-offs of one runner: when one is due, its outcome, and the runner's own start as a
+replacement.
 
-The old side's protocol is in handoff.py and what it does to the runner in predecessor.py; the new side is incoming.py.
+One coordinator for each runner. It checks whether another build is installed (`upgrade.py`), runs
+the hand-off to it (`outgoing.py`), and, in a runner that was itself started as a replacement, takes
+the home over from the outgoing runner (`incoming.py`).
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import Factory, define, field
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from hapi.build import Build, Installation
 from hapi.process import IProcesses
-from hapi.runner.handoff.descriptors import HandoverDescriptors, InheritedDescriptors, StartCommand
+from hapi.runner.config.options import RunnerOptions
+from hapi.runner.handoff.descriptors import (
+    HandoverDescriptors,
+    InheritedDescriptors,
+    StartCommand,
+)
 from hapi.runner.handoff.incoming import IncomingHandoff
-from hapi.runner.handoff.predecessor import Predecessor
-from hapi.runner.handoff.predecessor import Runner as Replaced
 from hapi.runner.handoff.upgrade import BuildWatch, UpgradeThrottle
 from hapi.runner.storage.journal import RecordEvent
 from hapi.runner.storage.state_file import identity_digest
 from hapi.runner.supervision.supervisor import Supervision, notify
 
 if TYPE_CHECKING:
-    from hapi.runner.handoff.outgoing import Outcome, OutgoingHandoff
+    from hapi.runner.endpoints import Endpoints
+    from hapi.runner.handoff.outgoing import IQuiescable, Outcome, OutgoingHandoff
     from hapi.runner.handoff.replacement import IReplacement
     from hapi.runner.lock.home_lock import RunnerLock
+    from hapi.runner.sessions import Sessions
+    from hapi.runner.uplink.uplink import Uplink
 
-LOAD_BUILD_DELAY = 3.0  # seconds after the start at which the running build is looked at, unless somebody asks before
-RESTART = 75  # exit code: please start me again
+# The running build is read so many seconds after the start, unless a caller asks for it before.
+LOAD_BUILD_DELAY = 3.0
+EXIT_RESTART = 75  # exit code: the supervisor is to start this runner again
 EMBEDDED = Supervision("none", "the program that it is part of")
 
 
-class Runner(Replaced, Protocol):
-    """What is asked of the runner."""
+class HandoffRunner(Protocol):
+    """The runner, as its hand-off uses it."""
+
+    endpoints: Endpoints
+    hub: Uplink
+    lock: RunnerLock | None
+    sessions: Sessions
 
     @property
-    def registered(self) -> bool: ...
+    def options(self) -> RunnerOptions: ...
     @property
     def after(self) -> Callable[[float, Callable[[], object]], object]: ...
     @property
     def record_event(self) -> RecordEvent: ...
+    @property
+    def quiescables(self) -> Sequence[IQuiescable]:
+        """The parts that pause for a hand-off, in the order in which they quiesce."""
+
     def retire(self, source: Any, exit_code: int) -> None: ...
 
 
 @define(eq=False)
 class HandoffCoordinator:
-    """`start`: how to start this program again; without it nothing can. `made` stands in for the real replacement in tests."""
+    """Decides on hand-offs. `_make_replacement` and `_query_status` are replaced by tests.
+
+    `start` is the command line that starts this program again; without it no hand-off is possible.
+    """
 
     _clock: Any
     _processes: IProcesses
+    _runner: HandoffRunner
     supervision: Supervision = EMBEDDED
     _start: StartCommand | None = None
     inherited: InheritedDescriptors | None = None
     _watch: BuildWatch = Factory(
         lambda self: BuildWatch(self._clock, Installation()), takes_self=True
     )
-    _make: Callable[[HandoverDescriptors], IReplacement] | None = None
-    _ask: Callable[[], Deferred[Mapping[str, Any]]] | None = None
+    _make_replacement: Callable[[HandoverDescriptors], IReplacement] | None = None
+    _query_status: Callable[[], Awaitable[Mapping[str, Any]]] | None = None
     _now: Callable[[], float] = time.time
     throttle: UpgradeThrottle = field(init=False)
     handed_over_to: int | None = None
     last_failure: dict[str, Any] | None = None
-    postponed_because: str | None = None  # why a build that is due does not run yet
-    _runner: Runner = field(init=False)
-    _old: Predecessor = field(init=False)
+    postponed_because: str | None = None  # why an installed build does not run yet
     _incoming: IncomingHandoff | None = None
-    _handoff: OutgoingHandoff | None = None
+    _outgoing: OutgoingHandoff | None = None
     _leaving: bool = False
-    _others: set[int] = field(factory=set)
+    _peers: set[int] = field(factory=set)
     log = Logger()
 
     def __attrs_post_init__(self) -> None:
         self.throttle = UpgradeThrottle(self._clock)
         if self.inherited is not None:
-            self._others.add(self.inherited.predecessor)
+            self._peers.add(self.inherited.outgoing_pid)
             self._incoming = IncomingHandoff(
-                self._clock, self._processes, self.inherited, self._on_abandoned
+                self._clock, self._processes, self.inherited, self._abandoned
             )
 
-    def attach(self, runner: Runner) -> None:
-        self._runner = runner
-        self._old = Predecessor(
-            self._clock,
-            self._processes,
-            runner,
-            self._start,
-            lambda: self.throttle,
-            self._make,
-            self._ask,
-        )
-
     def is_peer(self, pid: int) -> bool:
-        """Whether that process is, or was, the other side of a hand-off."""
-        return pid in self._others
+        """Whether that process is, or was, the other runner of a hand-off."""
+        return pid in self._peers
 
-    # --- as the one that replaces
+    # --- this runner as the replacement
 
     @property
     def leaves_silently(self) -> bool:
-        """Whether we leave without a word to the hub and without touching a file: another runner of this home goes on."""
-        on_probation = self._incoming is not None and not self._incoming.confirmed
-        return on_probation or self.handed_over_to is not None
+        """Whether this runner must leave without telling the hub or touching a file.
+
+        That is so while another runner serves this home.
+        """
+        is_on_probation = self._incoming is not None and not self._incoming.confirmed
+        return is_on_probation or self.handed_over_to is not None
 
     async def take_over(self, lock: RunnerLock) -> None:
-        """Nothing unless we are a replacement: say that we are ready, wait for our turn, take the lock over."""
+        """In a replacement: report ready, wait for the outgoing runner, take the lock over."""
         if self._incoming is not None:
-            self.throttle = UpgradeThrottle.after(self._clock, await self._incoming.take_over(lock))
+            ages = await self._incoming.take_over(lock)
+            self.throttle = UpgradeThrottle.after(self._clock, ages)
 
-    def _on_abandoned(self) -> None:
+    def _abandoned(self) -> None:
         self._runner.retire("exception", 1)
 
     def startup_failed(self, reason: Failure) -> None:
+        """In a replacement: tell the outgoing runner why this one cannot start."""
         if self._incoming is not None:
             self._incoming.startup_failed(reason)
 
     # --- leaving
 
     async def leave(self, source: str) -> None:
-        """First of all: a replacement that is coming up goes, or, when we are it, the old runner hears that we were stopped."""
-        self._leaving = self._old.leaving = True
+        """Before this runner leaves: end a replacement that is coming up.
+
+        In a replacement: tell the outgoing runner that this one was stopped.
+        """
+        self._leaving = True
         if self._incoming is not None:
             self._incoming.leave(source)
-        if self._handoff is not None:
-            await self._handoff.abandon()
+        if self._outgoing is not None:
+            await self._outgoing.abandon()
 
     def stop_replacement(self) -> None:
-        """A signal while we retire: whoever sent it meant the runner, and that is another process by now."""
-        if (
-            self.handed_over_to is not None
-            and self._handoff is not None
-            and self._handoff.replacement is not None
-        ):
-            self._handoff.replacement.terminate()
+        """Pass on a signal that arrives after the hand-off: the replacement is meant."""
+        if self.handed_over_to is None or self._outgoing is None:
+            return
+        if self._outgoing.replacement is not None:
+            self._outgoing.replacement.terminate()
 
-    # --- as the one that is replaced
+    # --- this runner as the outgoing one
 
     @property
     def in_progress(self) -> bool:
-        """A hand-off is going on: files may be another's for a moment."""
-        return self._handoff is not None
+        """Whether a hand-off is going on, in which the files may belong to another runner."""
+        return self._outgoing is not None
 
     def check_for_upgrade(self) -> None:
-        """See whether another build is installed, and do what is to be done then. Called by each beat."""
-        if self._leaving or self._handoff is not None or self._runner.options.handoff_disabled:
+        """Check whether another build is installed, and start a hand-off to it when possible.
+
+        Called by each heartbeat.
+        """
+        if self._leaving or self.in_progress or self._runner.options.handoff_disabled:
             return
         build = self._watch.check()
         if build is None:
@@ -155,123 +172,156 @@ class HandoffCoordinator:
             if self._watch.confirming and self.supervision.mode != "none":
                 self._runner.after(self._watch.confirm, self.check_for_upgrade)
             return
-        before, self.postponed_because = self.postponed_because, self._hindrance()
+        before, self.postponed_because = self.postponed_because, self._reason_to_postpone()
         if self.postponed_because is not None:
             if self.postponed_because != before:
                 self.log.warn(
-                    "Another build is installed and does not run yet: {reason}",
+                    "Another build is installed but does not run yet: {reason}",
                     reason=self.postponed_because,
                 )
         elif self.supervision.mode == "restart":
-            self.log.info("Another build is installed: {by} is to start it", by=self.supervision.by)
-            self._runner.retire("hapi-cli", RESTART)
+            self.log.info(
+                "Another build is installed: leaving, so that {supervisor} starts it",
+                supervisor=self.supervision.by,
+            )
+            self._runner.retire("hapi-cli", EXIT_RESTART)
         else:
-            self._begin(build)
+            self._hand_over_to(build)
 
-    def _hindrance(self) -> str | None:
-        """Why the build that is due cannot be started now."""
-        mode = self.supervision.mode
+    def _reason_to_postpone(self) -> str | None:
+        """Why the installed build cannot be started now, None when it can."""
+        mode, runner = self.supervision.mode, self._runner
         if mode == "none" or (mode != "restart" and self._start is None):
-            return f"restarts are the business of {self.supervision.by}"
+            return f"only {self.supervision.by} may restart this runner"
         if mode == "restart":
-            live = len(self._runner.sessions.children.live())
+            live = len(runner.sessions.children.live())
             if live:
-                return f"{self.supervision.by} restarts this runner when its {live} live sessions have ended"
+                return (
+                    f"{self.supervision.by} restarts this runner when its {live} live sessions "
+                    "have ended"
+                )
             return None
-        machine = self._runner.parts().machine
-        if (
-            not self._runner.registered
-            or machine is None
-            or machine.status().get("phase") != "connected"
-        ):
-            return "a replacement could not show that it works: the hub is away"
-        if self._runner.sessions.drain.is_temporary:
+        if not runner.hub.registered or runner.hub.status(runner.options)["phase"] != "connected":
+            return "the hub is not connected, so a replacement could not prove that it works"
+        if runner.sessions.drain.is_temporary:
             return "this runner is drained for a restart (`hapi runner resume` ends it)"
         return self.throttle.hindrance()
 
-    def _begin(self, build: Build) -> None:
+    def _hand_over_to(self, build: Build) -> None:
         from hapi.runner.handoff.outgoing import OutgoingHandoff
+        from hapi.runner.handoff.verification import ExpectedStatus
 
+        runner = self._runner
         self.log.info(
             "Another build is installed ({version}, {digest}): handing over",
             version=build.version,
             digest=build.digest,
         )
-        self._runner.record_event(
+        runner.record_event(
             "handoff-began", pid=os.getpid(), version=build.version, digest=build.digest
         )
-        self._handoff = OutgoingHandoff(
+        lock = runner.lock
+        self._outgoing = OutgoingHandoff(
             self._clock,
-            self._old,
-            self._old.start_replacement,
-            lambda pid: self._old.expected(build, pid),
+            start=self._start_replacement,
+            expect=lambda pid: ExpectedStatus.of(
+                runner.options, build, pid, runner.endpoints.port or 0
+            ),
+            query_status=self._query_status or self._query_control_port,
+            handover_data=lambda: {
+                "token": runner.endpoints.token,
+                "ages": self.throttle.success_ages(),
+            },
+            participants=runner.quiescables,
+            reclaim_lock=lambda pid: lock.reclaim(pid) if lock is not None else None,
         )
-        running = Deferred.fromCoroutine(self._handoff.run())
-        if self._handoff is not None and self._handoff.replacement is not None:
-            self._others.add(self._handoff.replacement.pid)
-        running.addCallback(self._came_out)
-        running.addErrback(lambda reason: self.log.failure("Handing over failed", reason))
+        outcome = self._outgoing.run()
+        if self._outgoing is not None and self._outgoing.replacement is not None:
+            self._peers.add(self._outgoing.replacement.pid)
+        outcome.addCallback(self._finished)
+        outcome.addErrback(lambda reason: self.log.failure("The hand-off did not finish", reason))
 
-    def _came_out(self, outcome: Outcome) -> None:
-        from hapi.runner.handoff.outgoing import Done, Failed, Stopped
+    def _start_replacement(self) -> IReplacement:
+        from hapi.runner.handoff.replacement import ReplacementNotStarted, start_replacement
 
-        replacement = self._handoff.replacement if self._handoff is not None else None
+        lock, listeners = self._runner.lock, self._runner.endpoints.listeners
+        if lock is None or listeners is None or self._start is None:
+            raise ReplacementNotStarted("the control port is closed")
+        descriptors = HandoverDescriptors(lock.descriptor, *listeners.descriptors())
+        if self._make_replacement is not None:
+            return self._make_replacement(descriptors)
+        return start_replacement(self._clock, self._processes, self._start, descriptors)
+
+    async def _query_control_port(self) -> Mapping[str, Any]:
+        from hapi.runner.control.client import ControlClient
+
+        options = self._runner.options
+        return await ControlClient(self._clock, options.home, options.environ).status()
+
+    def _finished(self, outcome: Outcome) -> None:
+        from hapi.runner.handoff.outgoing import Failed, HandedOver, Stopped
+
+        record, replacement = self._runner.record_event, None
+        if self._outgoing is not None:
+            replacement = self._outgoing.replacement
         pids: dict[str, Any] = {
             "pid": os.getpid(),
             "replacement": replacement.pid if replacement is not None else None,
         }
+        if not isinstance(outcome, HandedOver):
+            self._outgoing = None
         match outcome:
-            case Done(pid):
-                self._runner.record_event("handoff-done", **pids)
+            case HandedOver(pid):
+                record("handoff-done", **pids)
                 self.log.info("Process {pid} has taken over", pid=pid)
                 if self.supervision.mode == "notify" and not notify(
                     self._runner.options.environ, f"MAINPID={pid}"
                 ):
                     self.log.warn(
-                        "systemd could not be told that process {pid} is the main one now", pid=pid
+                        "systemd could not be notified that process {pid} is the main process now",
+                        pid=pid,
                     )
                 self.handed_over_to = pid
                 self._runner.retire("hapi-cli", 0)
             case Failed(_) if self._leaving:
-                self._runner.record_event(
-                    "handoff-stopped", reason="the old runner was asked to stop", **pids
-                )
-                self._handoff = None
+                record("handoff-stopped", reason="the outgoing runner was asked to stop", **pids)
             case Failed(reason):
-                self._runner.record_event("handoff-failed", reason=reason, **pids)
-                self._handoff = None
+                record("handoff-failed", reason=reason, **pids)
                 self.throttle.failed()
                 self.last_failure = {"reason": reason, "at": int(self._now() * 1000)}
                 self.log.error(
-                    "The hand-off failed and this runner serves on: {reason}", reason=reason
+                    "The hand-off failed and this runner keeps serving: {reason}", reason=reason
                 )
             case Stopped(reason):
-                self._runner.record_event("handoff-stopped", reason=reason, **pids)
-                self._handoff = None
+                record("handoff-stopped", reason=reason, **pids)
                 self.log.info(
                     "Leaving: the replacement was asked to stop ({reason})", reason=reason
                 )
                 self._runner.retire("hapi-cli", 0)
 
-    # --- telling
+    # --- status
 
     @property
     def restarted_by_supervisor(self) -> bool:
-        """Whether somebody starts us again when we end with 75."""
+        """Whether a supervisor starts this runner again when it exits with code 75."""
         return self.supervision.mode in ("restart", "notify")
 
     def load_running_build(self) -> None:
-        """Read the running build while it is the installed one, and load from it what a hand-off needs: not from the next."""
+        """Read the running build and load the modules of a hand-off while that build is installed.
+
+        Later the files may be those of the next build.
+        """
         self._watch.running()
         if self.supervision.mode in ("self", "notify"):
             import hapi.runner.control.client
             import hapi.runner.handoff.outgoing
             import hapi.runner.handoff.replacement
+            import hapi.runner.handoff.verification
 
             del hapi
 
     def status(self) -> dict[str, Any]:
-        """The part of `/status` that is about builds. `current`: None while the installed one cannot be read."""
+        """The part of `/status` about builds. `current` is None while no build can be read."""
         options = self._runner.options
         running = self._watch.running()
         current = self._watch.is_current()
@@ -297,41 +347,5 @@ class HandoffCoordinator:
         if disabled:
             return "HAPI_DISABLE_VERSION_HANDOFF=1"
         if self.supervision.mode == "none":
-            return f"restarts are the business of {self.supervision.by}"
+            return f"only {self.supervision.by} may restart this runner"
         return self.postponed_because
-
-
-def embedded_coordinator(
-    reactor: Any, owner: str, environ: Mapping[str, str] | None = None
-) -> HandoffCoordinator:
-    """That of a runner in a program with other services or another start than ours: it never replaces itself.
-
-    With `environ` the program has nothing but the runner in it, and a supervisor that the environment tells of may be asked
-    for a restart.
-    """
-    from hapi.process.kernel import local_processes
-    from hapi.runner.supervision.supervisor import supervision
-
-    found = supervision(environ) if environ is not None else Supervision()
-    return HandoffCoordinator(
-        reactor,
-        local_processes(reactor),
-        Supervision(
-            "restart" if found.mode in ("notify", "restart") else "none", found.by or owner
-        ),
-    )
-
-
-def program_coordinator(
-    reactor: Any,
-    environ: Mapping[str, str],
-    start: StartCommand,
-    inherited: InheritedDescriptors | None,
-    detached: bool,
-) -> HandoffCoordinator:
-    """That of a program that is a runner and nothing else."""
-    from hapi.process.kernel import local_processes
-    from hapi.runner.supervision.supervisor import in_foreground, supervision
-
-    found = supervision(environ, detached=detached, terminal=in_foreground())
-    return HandoffCoordinator(reactor, local_processes(reactor), found, start, inherited)

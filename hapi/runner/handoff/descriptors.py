@@ -1,7 +1,8 @@
-"""The new side of a hand-off: what a starting runner inherits from the one it is to replace, and the proof that it did.
+"""The descriptors of a hand-off: passed on by the outgoing runner, verified by its replacement.
 
-The environment names descriptors: the locked `runner.lock`, the two listeners, a socket to channel on. Words in an environment are
-worth nothing by themselves; a start whose descriptors are not what they should be is a start like any other.
+The environment names them: the locked `runner.lock`, both listeners and the channel. The names
+prove nothing by themselves. `verify_inherited` checks the descriptors, and a start whose
+descriptors are not what they should be is an ordinary start.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ from twisted.logger import Logger
 from hapi.home import Home
 
 FROM_PID, DESCRIPTORS = "HAPI_RUNNER_HANDOFF_FROM_PID", "HAPI_RUNNER_HANDOFF_FDS"
-NONE = -1  # in place of a listener that there is not
+NONE = -1  # stands for a listener that does not exist
 
 log = Logger()
 
 
 @frozen
 class StartCommand:
-    """How this program was started: with that it is started again. To be captured before anything is changed."""
+    """How this program was started, to start it again. Captured before anything is changed."""
 
     argv: tuple[str, ...]
-    cwd: str | None  # None: it is gone
+    cwd: str | None  # None: the directory is gone
     environment: Mapping[str, str] = field(repr=False)
 
     @classmethod
@@ -44,7 +45,7 @@ class StartCommand:
 
 @frozen
 class HandoverDescriptors:
-    """The descriptors to be inherited."""
+    """The descriptors that a replacement inherits."""
 
     lock: int
     tcp: int
@@ -53,28 +54,33 @@ class HandoverDescriptors:
 
 @define(eq=False)
 class InheritedDescriptors:
-    """Descriptors that came from process `predecessor`. All are ours and none goes on to a session."""
+    """What this process inherited from the outgoing runner. No session inherits it."""
 
-    predecessor: int
+    outgoing_pid: int
     lock: int
     tcp: int
-    unix: int  # NONE: it had no unix socket
+    unix: int  # NONE: there is no unix socket
     channel: int
-    token: str | None = None  # of the control API, so that callers' tokens stay good
+    token: str | None = None  # of the control API: tokens of callers stay valid
     ages: list[float] = field(factory=list)  # of earlier hand-offs, in seconds
 
 
 def take_handoff_environment(environ: MutableMapping[str, str]) -> tuple[str, str] | None:
-    """Take the hand-off's words out of `environ`, so that no session sees them; None when there are none."""
+    """Remove the variables of a hand-off from `environ`; None when there are none."""
     pid, descriptors = environ.pop(FROM_PID, None), environ.pop(DESCRIPTORS, None)
     if pid is None or descriptors is None:
-        return None  # npm's runners name their pid alone: that is a normal start, which waits for the lock
-    environ.pop("HAPI_ATTEMPT", None)  # the mark by which our predecessor finds what belongs to us
+        # npm's runners name only their pid: an ordinary start, which waits for the lock
+        return None
+    # By this mark the outgoing runner finds the processes of its replacement.
+    environ.pop("HAPI_ATTEMPT", None)
     return pid, descriptors
 
 
 def verify_inherited(words: tuple[str, str] | None, home: Home) -> InheritedDescriptors | None:
-    """The inherited that `words` promise, None when it is not there (faults.md H12). Never raises."""
+    """The descriptors that `words` name, None when they are not a hand-off's (faults.md H12).
+
+    Never raises.
+    """
     if words is None:
         return None
     try:
@@ -82,9 +88,9 @@ def verify_inherited(words: tuple[str, str] | None, home: Home) -> InheritedDesc
         lock, tcp, unix, channel = (int(word) for word in words[1].split(","))
         found = InheritedDescriptors(pid, lock, tcp, unix, channel)
     except ValueError:
-        wrong: str | None = "the words make no sense"
+        wrong: str | None = "its value is invalid"
     else:
-        wrong = _what_is_wrong(found, home)
+        wrong = _reason_invalid(found, home)
     if wrong is not None:
         log.warn("{name} is ignored: {reason}", name=FROM_PID, reason=wrong)
         return None
@@ -93,15 +99,13 @@ def verify_inherited(words: tuple[str, str] | None, home: Home) -> InheritedDesc
             os.set_inheritable(descriptor, False)
     for descriptor in (tcp, unix):
         if descriptor != NONE:
-            os.set_blocking(
-                descriptor, False
-            )  # a blocking listener freezes the reactor in accept (H14)
+            os.set_blocking(descriptor, False)  # a blocking listener blocks the reactor (H14)
     return found
 
 
-def _what_is_wrong(found: InheritedDescriptors, home: Home) -> str | None:
-    if found.predecessor <= 1 or found.predecessor == os.getpid():
-        return f"{found.predecessor} is nobody's predecessor"
+def _reason_invalid(found: InheritedDescriptors, home: Home) -> str | None:
+    if found.outgoing_pid <= 1 or found.outgoing_pid == os.getpid():
+        return f"process {found.outgoing_pid} cannot be the outgoing runner"
     given = [found.lock, found.tcp, found.unix, found.channel]
     if (
         any(
@@ -109,7 +113,7 @@ def _what_is_wrong(found: InheritedDescriptors, home: Home) -> str | None:
         )
         or len(set(given)) < 4
     ):
-        return "it names no descriptors of a hand-off"
+        return "it does not name the descriptors of a hand-off"
     try:
         if not _is_locked_by(found.lock, home):
             return "the lock was not handed over"
@@ -120,30 +124,33 @@ def _what_is_wrong(found: InheritedDescriptors, home: Home) -> str | None:
         if not stat.S_ISSOCK(os.fstat(found.channel).st_mode):
             return "there is nobody to channel to"
     except (OSError, ValueError, OverflowError) as error:
-        return f"the descriptors are not there: {error}"
+        return f"the descriptors are not open: {error}"
     return None
 
 
 def _is_locked_by(descriptor: int, home: Home) -> bool:
-    """Whether `descriptor` is this home's `runner.lock` and holds its lock: a fresh open cannot lock it, and this one can."""
+    """Whether `descriptor` is this home's `runner.lock` and holds its lock.
+
+    A newly opened descriptor cannot lock the file then, and this one can.
+    """
     facts, named = os.fstat(descriptor), home.runner_lock.lstat()
     if (facts.st_dev, facts.st_ino) != (named.st_dev, named.st_ino) or not stat.S_ISREG(
         facts.st_mode
     ):
         return False
-    fresh = os.open(home.runner_lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    reopened = os.open(home.runner_lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        fcntl.flock(fresh, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(reopened, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         pass
     else:
-        return False  # nobody held it; closing gives it up again
+        return False  # no process held it; closing releases it again
     finally:
-        os.close(fresh)
+        os.close(reopened)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return False  # somebody holds it, by another open than this one
+        return False  # a process holds it through another open file
     return True
 
 
@@ -157,14 +164,14 @@ def _listens(descriptor: int, family: int) -> bool:
 
 
 def handoff_environment(
-    predecessor: int, lock: int, tcp: int, unix: int, channel: int
+    outgoing_pid: int, lock: int, tcp: int, unix: int, channel: int
 ) -> dict[str, str]:
-    """The environment that tells a replacement what it inherits."""
-    return {FROM_PID: str(predecessor), DESCRIPTORS: f"{lock},{tcp},{unix},{channel}"}
+    """The environment variables that name a replacement's descriptors."""
+    return {FROM_PID: str(outgoing_pid), DESCRIPTORS: f"{lock},{tcp},{unix},{channel}"}
 
 
-def seen(value: Any) -> list[float]:
-    """The ages in a message, [] for anything else."""
+def valid_ages(value: Any) -> list[float]:
+    """The ages in a message, [] for anything that is not a list."""
     return (
         [float(age) for age in value if isinstance(age, int | float)]
         if isinstance(value, list)

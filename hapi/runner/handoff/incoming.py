@@ -1,4 +1,7 @@
-"""The new side of a hand-off, inside the runner: say that we are ready, wait for our turn, be given the home."""
+"""The incoming side of a hand-off: a runner that was started to replace another one.
+
+It reports that it is ready, waits for its turn, and takes the home over from the outgoing runner.
+"""
 
 from __future__ import annotations
 
@@ -7,64 +10,72 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from attrs import define
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.defer import CancelledError, TimeoutError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from hapi.deferreds import run_in_background
 from hapi.process import IProcesses
-from hapi.runner.handoff.descriptors import InheritedDescriptors, seen
+from hapi.runner.handoff.descriptors import InheritedDescriptors, valid_ages
 
 if TYPE_CHECKING:
     from hapi.runner.handoff.channel import HandoffChannel
     from hapi.runner.lock.home_lock import RunnerLock
 
-SEE_IT_GO = 1.0  # seconds until a predecessor whose socket closed is gone
+EXIT_TIMEOUT = 1.0  # seconds from the end of the channel until the outgoing runner must be gone
+MAX_REASON_CHARACTERS = 500
 
 
 class OutgoingRunnerStays(Exception):
-    """The old runner neither handed over nor went."""
+    """The outgoing runner closed the channel, but neither handed over nor exited."""
 
 
 @define(eq=False)
 class IncomingHandoff:
-    """A runner that came up to replace another. `_on_abandoned` hears when the old one goes on after all."""
+    """A replacement's part of a hand-off.
+
+    `abandoned` is called when the outgoing runner keeps serving after all.
+    """
 
     _clock: Any
     _processes: IProcesses
     _inherited: InheritedDescriptors
-    _on_abandoned: Callable[[], object]
-    confirmed: bool = (
-        False  # the home is ours; until then lock, state and socket files are not ours to remove
-    )
+    _abandoned: Callable[[], object]
+    # The home is this runner's. Before that, it must not remove lock, state and socket files.
+    confirmed: bool = False
     _channel: HandoffChannel | None = None
     _leaving: bool = False
     log = Logger()
 
     async def take_over(self, lock: RunnerLock) -> list[float]:
-        """Take the lock over when it is our turn; the ages of earlier hand-offs. Raises OutgoingRunnerStays."""
-        from hapi.runner.handoff.channel import ChannelClosed, open_channel
+        """Take the lock over in turn; the ages of earlier hand-offs in seconds.
+
+        Raises OutgoingRunnerStays.
+        """
+        from hapi.runner.handoff.channel import READY, ChannelClosed, open_channel
 
         ages: list[float] = []
         lock.adopt(self._inherited.lock)
         self._channel = open_channel(self._clock, self._inherited.channel)
-        self._channel.send("ready")
+        self._channel.send(READY)
         try:
             message = await self._channel.receive()
         except ChannelClosed:
-            await self._see_it_go()
+            await self._await_exit_of_outgoing()
         else:
             token = message.get("token")
             self._inherited.token = token if isinstance(token, str) and token else None
-            ages = seen(message.get("ages"))
-            waiting = Deferred.fromCoroutine(self._await_confirmation(self._channel))
-            waiting.addErrback(
-                lambda reason: self.log.failure("Waiting for the old runner failed", reason)
+            ages = valid_ages(message.get("ages"))
+            run_in_background(
+                self._await_confirmation(self._channel),
+                self.log,
+                "Waiting for the outgoing runner failed",
             )
         lock.replace_owner()
         return ages
 
     async def _await_confirmation(self, channel: HandoffChannel) -> None:
-        from hapi.runner.handoff.channel import ChannelClosed
+        from hapi.runner.handoff.channel import CONFIRMED, ChannelClosed
 
         try:
             await channel.receive()
@@ -72,41 +83,50 @@ class IncomingHandoff:
             if self._leaving:
                 return
             try:
-                await self._see_it_go()
+                await self._await_exit_of_outgoing()
             except OutgoingRunnerStays as error:
                 self.log.error("{reason}", reason=str(error))
-                self._on_abandoned()
+                self._abandoned()
             return
-        self._confirm("The old runner has given us this home")
-        channel.send("mine")
+        self._confirm("The outgoing runner has handed this home over")
+        channel.send(CONFIRMED)
 
-    async def _see_it_go(self) -> None:
-        """It closed without a word: killed in the middle. Then what we inherited is ours. Raises OutgoingRunnerStays."""
-        before = self._processes.identify(self._inherited.predecessor)
-        if (
-            before is not None and before.pid == os.getppid()
-        ):  # if it were gone we had another parent
+    async def _await_exit_of_outgoing(self) -> None:
+        """The channel closed without a message: if the outgoing runner was killed, the home is
+        ours.
+
+        Raises OutgoingRunnerStays.
+        """
+        outgoing = self._processes.identify(self._inherited.outgoing_pid)
+        # An outgoing runner that is gone is not the parent any more.
+        if outgoing is not None and outgoing.pid == os.getppid():
             try:
-                await self._processes.when_exited(before).addTimeout(SEE_IT_GO, self._clock)
+                await self._processes.when_exited(outgoing).addTimeout(EXIT_TIMEOUT, self._clock)
             except (TimeoutError, CancelledError):
                 raise OutgoingRunnerStays(
-                    f"process {before.pid} did not hand this home over"
+                    f"process {outgoing.pid} did not hand this home over"
                 ) from None
-        self._confirm("The old runner died while it handed over; its home is ours")
+        self._confirm("The outgoing runner exited during the hand-off; this runner owns the home")
 
-    def _confirm(self, words: str) -> None:
+    def _confirm(self, message: str) -> None:
         self.confirmed = True
-        self.log.info(words)
+        self.log.info(message)
 
     def startup_failed(self, reason: Failure) -> None:
-        """Tell the old runner why we end."""
+        """Tell the outgoing runner why this one cannot start."""
+        from hapi.runner.handoff.channel import STARTUP_FAILED
+
         if self._channel is not None and not self.confirmed:
-            self._channel.send("failed", reason=reason.getErrorMessage()[:500])
+            self._channel.send(
+                STARTUP_FAILED, reason=reason.getErrorMessage()[:MAX_REASON_CHARACTERS]
+            )
 
     def leave(self, source: str) -> None:
-        """While it is not ours: the old runner hears that we were stopped."""
+        """Until confirmed: tell the outgoing runner that this one was stopped, and close."""
+        from hapi.runner.handoff.channel import STOPPED
+
         self._leaving = True
         if self._channel is not None and not self.confirmed:
             if source != "exception":
-                self._channel.send("leaving", reason=source)
+                self._channel.send(STOPPED, reason=source)
             self._channel.close()

@@ -1,291 +1,321 @@
-"""The old side of a hand-off: start the replacement, make room for it, look whether it is what it should be, and only then go.
+"""The outgoing side of a hand-off: replace this runner by a newly started one, or keep serving.
 
-    old                                     new
-    start it with lock and listeners   →
-                                       ←    ready      it has loaded, and proved that it holds the lock
-    fall quiet: finish what is begun,
-    accept nobody new
-    go                                 →               adopts, writes its pid, accepts, registers
-    ask the control socket who it is
-    yours                              →
-                                       ←    mine       from here on the files are its own
-    retire, touching nothing
+`OutgoingHandoff.run` is the hand-off, one step after the other. Whether it failed is decided in one
+place, `outcome_of_failure`, and one errback, `_roll_back`, then ends the replacement and resumes
+this runner (faults.md §3). The states are in `progress.py`, the messages in `channel.py`:
 
-Whatever else happens within `patience` ends the replacement, and the old runner serves on as before (faults.md §3).
+    outgoing runner                          replacement
+    start it with lock and listeners   ──▶
+                                       ◀──   ready: it is loaded and has proven that it holds the
+                                       lock
+    quiesce: finish what has begun,
+    accept nothing new
+    take over                          ──▶   adopts sessions, writes its pid, accepts, registers
+    verify its answer to `/status`
+    confirm                            ──▶
+                                       ◀──   confirmed: from here on the files are its own
+    retire, touching no file
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from attrs import define, field, frozen
-from twisted.internet.defer import CancelledError, Deferred, FailureGroup, TimeoutError, race
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    FailureGroup,
+    TimeoutError,
+    execute,
+    race,
+    succeed,
+)
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
-from hapi.runner.handoff.channel import ChannelClosed
+from hapi.runner.handoff.channel import (
+    CONFIRM,
+    CONFIRMED,
+    READY,
+    STARTUP_FAILED,
+    STOPPED,
+    TAKE_OVER,
+    ChannelClosed,
+)
+from hapi.runner.handoff.progress import HandoffProgress, HandoffStates, progress_of
 from hapi.runner.handoff.replacement import IReplacement, ReplacementNotStarted
+from hapi.runner.handoff.verification import (
+    ExpectedStatus,
+    Mismatch,
+    NotReady,
+    Verified,
+    verify_replacement,
+)
 
-PATIENCE = 30.0  # seconds for all of it
-GLANCE = 0.05  # seconds between looks at the new one
+HANDOFF_TIMEOUT = 30.0  # seconds for the whole hand-off
+STATUS_POLL_INTERVAL = 0.05  # seconds between two requests for the replacement's status
+LAST_MESSAGE_TIMEOUT = 0.2  # seconds for what a replacement sent before it ended
 
 
-@frozen
-class Expected:
-    """What the replacement must answer when it is asked who it is; the values of its `status`."""
-
-    pid: int
-    version: str
-    digest: str
-    argv: tuple[str, ...]
-    workspace_roots: tuple[str, ...]
-    session_command: tuple[str, ...]
-    hub: str
-    machine_id: str
-    identity: str  # of hub, token and headers, see handoff.identity_digest
-    port: int
+# --- outcomes
 
 
 @frozen
-class Good:
-    """It may have the home."""
-
-
-@frozen
-class NotYet:
-    """It is the right one and not ready."""
-
-    reason: str
-
-
-@frozen
-class Wrong:
-    """It is not what we would have started: waiting will not help."""
-
-    reason: str
-
-
-def judge(expected: Expected, status: Mapping[str, Any]) -> Good | NotYet | Wrong:
-    """Compare an answer to `/status` with what is expected (faults.md H04)."""
-    hub = status.get("hub")
-    build = status.get("build")
-    seen = {
-        "process id": (expected.pid, status.get("pid")),
-        "version": (expected.version, status.get("version")),
-        "build": (expected.digest, build.get("digest") if isinstance(build, Mapping) else None),
-        "arguments": (expected.argv, _words(status.get("argv"))),
-        "workspace roots": (expected.workspace_roots, _words(status.get("workspaceRoots"))),
-        "session command": (expected.session_command, _words(status.get("sessionCommand"))),
-        "hub": (expected.hub, hub.get("url") if isinstance(hub, Mapping) else None),
-        "machine id": (expected.machine_id, status.get("machineId")),
-        "identity at the hub": (expected.identity, status.get("identity")),
-        "control port": (expected.port, status.get("httpPort")),
-    }
-    wrong = [name for name, (wanted, found) in seen.items() if wanted != found]
-    if wrong:
-        return Wrong(f"it came up with another {' and '.join(wrong)}")
-    if status.get("registered") is not True:
-        return NotYet("it is not registered at the hub")
-    if not isinstance(hub, Mapping) or hub.get("phase") != "connected":
-        return NotYet("its link to the hub does not stand")
-    return Good()
-
-
-def _words(value: Any) -> tuple[Any, ...] | None:
-    return tuple(value) if isinstance(value, list | tuple) else None
-
-
-@frozen
-class Done:
-    """The replacement has the home; we retire."""
+class HandedOver:
+    """The replacement owns the home: this runner retires."""
 
     pid: int
 
 
 @frozen
 class Failed:
-    """We serve on."""
+    """The replacement was ended: this runner keeps serving."""
 
     reason: str
 
 
 @frozen
 class Stopped:
-    """Somebody asked the replacement to stop, and meant the runner."""
+    """The replacement was asked to stop, by someone who meant the runner: this runner stops too."""
 
     reason: str
 
 
-Outcome = Done | Failed | Stopped
+Outcome = HandedOver | Failed | Stopped
 
 
-class Predecessor(Protocol):
-    """What the hand-off asks of the runner that is to be replaced."""
+class HandoffFailed(Exception):
+    """A step of the hand-off did not succeed; the message is the reason."""
+
+
+class ReplacementStopped(Exception):
+    """The replacement left because it was asked to stop; the message says by whom."""
+
+
+def outcome_of_failure(reason: Failure) -> Failed | Stopped:
+    """Decide what the failure of any step means for this runner."""
+    error = reason.value
+    if isinstance(error, ReplacementStopped):
+        return Stopped(str(error))
+    if isinstance(error, HandoffFailed | ReplacementNotStarted):
+        return Failed(str(error))
+    return Failed(f"unexpected error: {error}")
+
+
+# --- the hand-off
+
+
+class IQuiescable(Protocol):
+    """A part of the runner that pauses for a hand-off. Both methods may be called repeatedly."""
 
     async def quiesce(self) -> None:
-        """Finish what is begun and accept nobody new."""
+        """Finish what has begun and accept nothing new."""
 
-    def handover_data(self) -> Mapping[str, Any]:
-        """What the replacement must know."""
-
-    async def ask(self) -> Mapping[str, Any]:
-        """Ask the control socket for its status; raises anything while nobody answers."""
-
-    def resume(self, other: int) -> None:
-        """Be as before: our pid and state on the disk, accepting. `other` may have written its own pid."""
-
-
-class _End(Exception):
-    """The hand-off is over in this way."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(outcome)
-        self.outcome = outcome
+    def resume(self) -> None:
+        """Continue as before. Does nothing in a part that has been closed meanwhile."""
 
 
 @define(eq=False)
 class OutgoingHandoff:
-    """One try. `run` gives its outcome and never raises; `abandon` ends it because we are leaving."""
+    """One attempt to hand this runner's home over to a replacement.
+
+    `participants` quiesce in their order and resume in reverse. `reclaim_lock` writes this runner's
+    pid back over that of the replacement.
+    """
 
     _clock: IReactorTime
-    _runner: Predecessor
     _start: Callable[[], IReplacement]
-    _expect: Callable[[int], Expected]  # pid → what it must be
-    patience: float = field(factory=lambda: PATIENCE)
+    _expect: Callable[[int], ExpectedStatus]  # pid → the status that this process must answer with
+    _query_status: Callable[[], Awaitable[Mapping[str, Any]]]  # asks the control port
+    _handover_data: Callable[[], Mapping[str, Any]]  # what the replacement must know
+    _participants: Sequence[IQuiescable]
+    _reclaim_lock: Callable[[int], object]
+    timeout: float = field(factory=lambda: HANDOFF_TIMEOUT)
     replacement: IReplacement | None = None
-    handed_over: bool = False
-    _over: bool = False  # the replacement is being ended, or was
+    _states: HandoffStates = field(init=False)
+    _progress: HandoffProgress = field(init=False)
     _deadline: float = 0.0
-    _doing: str = ""
+    _unfinished: str = ""  # what the step in progress has not achieved, for the reason of a timeout
     log = Logger()
 
-    async def run(self) -> Outcome:
-        self._deadline = self._clock.seconds() + self.patience
-        try:
-            self.replacement = self._start()
-        except ReplacementNotStarted as error:
-            return Failed(str(error))
-        except Exception as error:
-            self.log.failure("The replacement could not be started")
-            return Failed(f"it could not be started: {error}")
-        replacement = self.replacement
-        self.log.info("Process {pid} is to replace us", pid=replacement.pid)
-        try:
-            outcome = await self._persuade(replacement)
-        except _End as end:
-            outcome = end.outcome
-        except Exception as error:
-            self.log.failure("The hand-off broke")
-            outcome = Failed(f"the hand-off broke: {error}")
-        if not isinstance(outcome, Done):
-            await self._take_back(replacement)
-        return outcome
+    def __attrs_post_init__(self) -> None:
+        self._states = HandoffStates(self._end_replacement_and_resume)
+        self._progress = progress_of(self._states)
 
-    async def _persuade(self, replacement: IReplacement) -> Outcome:
-        self._doing = "did not come up"
-        await self._hear(replacement, "ready")
-        self._doing = "could not be made room for"
-        await self._within(replacement, self._runner.quiesce())
-        replacement.channel.send("go", **self._runner.handover_data())
-        self._doing = "did not answer on the control socket"
-        await self._within(replacement, self._await_answer(replacement))
-        self._doing = "did not take over"
-        replacement.channel.send("yours")
-        await self._hear(replacement, "mine")
-        self.handed_over = True
-        return Done(replacement.pid)
+    def run(self) -> Deferred[Outcome]:
+        """Hand over, or keep serving. Fires with the outcome and never errs."""
+        chain: Deferred[Any] = execute(self._start_replacement)
+        chain.addCallback(self._await_ready)
+        chain.addCallback(self._quiesce)
+        chain.addCallback(self._let_take_over)
+        chain.addCallback(self._verify)
+        chain.addCallback(self._confirm)
+        chain.addCallbacks(self._retire, self._roll_back)
+        return chain
 
-    async def _await_answer(self, replacement: IReplacement) -> None:
-        expected = self._expect(replacement.pid)
-        while True:
-            try:
-                status = await self._runner.ask()
-            except Exception as error:
-                if self._over:
-                    raise  # nobody waits for us any more: what was cancelled may come as any error
-                if self._clock.seconds() < self._deadline:
-                    self._doing = f"did not answer on the control socket: {error}"
-            else:
-                match judge(expected, status):
-                    case Good():
-                        return
-                    case Wrong(reason):
-                        raise _End(Failed(reason))
-                    case NotYet(reason):
-                        self._doing = f"was not ready: {reason}"
-            if self._clock.seconds() >= self._deadline:
-                raise self._late()
-            await deferLater(self._clock, GLANCE)
+    def abandon(self) -> Deferred[None]:
+        """This runner stops: end the replacement first, unless it owns the home already."""
+        self._progress.roll_back()
+        if self._states.rolling_back is None:
+            return succeed(None)
+        return self._states.rolled_back.when_fired().addErrback(self._wait_no_longer)
 
-    def _late(self) -> _End:
-        return _End(Failed(f"it {self._doing} within {self.patience:g} s"))
+    def _wait_no_longer(self, reason: Failure) -> None:
+        """The caller of `abandon` gave up: resume without having seen the replacement end."""
+        reason.trap(CancelledError)
+        if self._states.rolling_back is not None:
+            self._states.rolling_back.cancel()
 
-    async def _hear(self, replacement: IReplacement, word: str) -> None:
-        async def wait() -> None:
-            message = await replacement.channel.receive()
-            if message["word"] != word:
-                raise _End(_unexpected(message))
+    # --- the steps; each gets the replacement and passes it on
 
-        await self._within(replacement, wait())
+    def _start_replacement(self) -> IReplacement:
+        self._deadline = self._clock.seconds() + self.timeout
+        replacement = self.replacement = self._start()
+        self._progress.started()
+        self.log.info("Process {pid} was started to replace this runner", pid=replacement.pid)
+        return replacement
 
-    async def _within(self, replacement: IReplacement, step: Awaitable[None]) -> None:
-        """Do `step` until it is done, our patience is over, or the replacement has ended."""
-        doing = Deferred.fromCoroutine(step).addCallbacks(  # type: ignore[arg-type]
+    def _await_ready(self, replacement: IReplacement) -> Deferred[IReplacement]:
+        self._unfinished = "did not come up"
+        ready = self._bounded(replacement, self._receive(replacement, READY))
+        return ready.addCallback(self._enter, self._progress.ready)
+
+    def _quiesce(self, replacement: IReplacement) -> Deferred[IReplacement]:
+        self._unfinished = "could not take over, since this runner was still busy"
+        quiesced = self._bounded(replacement, self._quiesce_participants())
+        return quiesced.addCallback(self._enter, self._progress.quiesced)
+
+    def _let_take_over(self, replacement: IReplacement) -> IReplacement:
+        replacement.channel.send(TAKE_OVER, **self._handover_data())
+        return replacement
+
+    def _verify(self, replacement: IReplacement) -> Deferred[IReplacement]:
+        self._unfinished = "did not answer on the control socket"
+        verified = self._bounded(replacement, self._await_verified(replacement))
+        return verified.addCallback(self._enter, self._progress.verified)
+
+    def _confirm(self, replacement: IReplacement) -> Deferred[IReplacement]:
+        self._unfinished = "did not take over"
+        replacement.channel.send(CONFIRM)
+        confirmed = self._bounded(replacement, self._receive(replacement, CONFIRMED))
+        return confirmed.addCallback(self._enter, self._progress.confirmed)
+
+    def _retire(self, replacement: IReplacement) -> Outcome:
+        return HandedOver(replacement.pid)
+
+    def _roll_back(self, reason: Failure) -> Outcome | Deferred[Outcome]:
+        outcome = outcome_of_failure(reason)
+        if reason.check(HandoffFailed, ReplacementNotStarted, ReplacementStopped) is None:
+            self.log.failure("The hand-off failed with an unexpected error", reason)
+        self._progress.roll_back()
+        if self._states.rolling_back is None:
+            return outcome  # nothing had been started
+        return self._states.rolled_back.when_fired().addCallback(lambda _: outcome)
+
+    # --- within the steps
+
+    def _enter(self, replacement: IReplacement, enter: Callable[[], None]) -> IReplacement:
+        enter()
+        return replacement
+
+    def _bounded(self, replacement: IReplacement, step: Awaitable[None]) -> Deferred[IReplacement]:
+        """`step`, unless the time is over or the replacement ends before it is done."""
+        return Deferred.fromCoroutine(self._race(replacement, step))
+
+    async def _race(self, replacement: IReplacement, step: Awaitable[None]) -> IReplacement:
+        finished = Deferred.fromCoroutine(step).addCallbacks(  # type: ignore[arg-type]
             lambda _: None, lambda reason: reason.value
         )
         overdue: Deferred[None] = deferLater(
             self._clock, max(self._deadline - self._clock.seconds(), 0.0)
         )
-        contest: list[Deferred[Any]] = [doing, replacement.ended.when_fired(), overdue]
+        contest: list[Deferred[Any]] = [finished, replacement.ended.when_fired(), overdue]
         first, result = await race(contest)
         if first == 2:
-            raise self._late()
+            raise self._timed_out()
         if first == 1:
-            raise _End(await self._last_words(replacement, result))
+            raise await self._failure_of_ended(replacement, result)
         if isinstance(result, ChannelClosed):
-            raise _End(await self._last_words(replacement, str(result)))
+            raise await self._failure_of_ended(replacement, str(result))
         if result is not None:
             raise result
+        return replacement
 
-    async def _last_words(self, replacement: IReplacement, how: str) -> Outcome:
-        """It ended: how, and what it said before."""
+    async def _receive(self, replacement: IReplacement, expected: str) -> None:
+        message = await replacement.channel.receive()
+        if message["word"] != expected:
+            raise _failure_in(message)
+
+    async def _quiesce_participants(self) -> None:
+        for participant in self._participants:
+            await participant.quiesce()
+
+    async def _await_verified(self, replacement: IReplacement) -> None:
+        expected = self._expect(replacement.pid)
+        while True:
+            try:
+                status = await self._query_status()
+            except Exception as error:
+                if self._states.rolling_back is not None:
+                    raise  # rolled back meanwhile; a cancelled request may err in any way
+                if self._clock.seconds() < self._deadline:
+                    self._unfinished = f"did not answer on the control socket: {error}"
+            else:
+                match verify_replacement(expected, status):
+                    case Verified():
+                        return
+                    case Mismatch(reason):
+                        raise HandoffFailed(reason)
+                    case NotReady(reason):
+                        self._unfinished = f"was not ready: {reason}"
+            if self._clock.seconds() >= self._deadline:
+                raise self._timed_out()
+            await deferLater(self._clock, STATUS_POLL_INTERVAL)
+
+    def _timed_out(self) -> HandoffFailed:
+        return HandoffFailed(f"the replacement {self._unfinished} within {self.timeout:g} s")
+
+    async def _failure_of_ended(self, replacement: IReplacement, how: str) -> Exception:
+        """The failure of a replacement that ended: its last message, otherwise how it ended."""
         try:
-            message = await replacement.channel.receive().addTimeout(0.2, self._clock)
+            message = await replacement.channel.receive().addTimeout(
+                LAST_MESSAGE_TIMEOUT, self._clock
+            )
         except (ChannelClosed, TimeoutError):
-            ended = (
-                replacement.ended.when_fired()
-                .addTimeout(0.2, self._clock)
-                .addErrback(lambda _: how)
-            )
-            return Failed(await ended)
-        return _unexpected(message)
+            ended = replacement.ended.when_fired().addTimeout(LAST_MESSAGE_TIMEOUT, self._clock)
+            return HandoffFailed(await ended.addErrback(lambda _: how))
+        return _failure_in(message)
 
-    async def _take_back(self, replacement: IReplacement) -> None:
-        if self._over:
-            return
-        self._over = True
+    async def _end_replacement_and_resume(self) -> None:
+        """The body of the state `rolling back`."""
+        assert self.replacement is not None
+        pid = self.replacement.pid
         try:
-            await replacement.end()
-        except (CancelledError, FailureGroup):  # whoever leaves waits so long and no longer
-            self.log.warn(
-                "Process {pid} was killed, and has not been seen to end", pid=replacement.pid
-            )
+            await self.replacement.end()
+        except (CancelledError, FailureGroup):  # a runner that stops waits a bounded time
+            self.log.warn("Process {pid} was killed but has not been seen to end", pid=pid)
         except Exception:
             self.log.failure("The replacement could not be ended")
-        self._runner.resume(replacement.pid)
+        for step in (
+            lambda: self._reclaim_lock(pid),
+            *(participant.resume for participant in reversed(self._participants)),
+        ):
+            try:
+                step()
+            except Exception:
+                self.log.failure("A part of the runner could not resume")
+        self._progress.resumed()
 
-    async def abandon(self) -> None:
-        """We are asked to stop: the replacement goes first, and what it wrote is ours again, to be removed in order."""
-        if self.replacement is not None and not self.handed_over:
-            await self._take_back(self.replacement)
 
-
-def _unexpected(message: Mapping[str, Any]) -> Outcome:
+def _failure_in(message: Mapping[str, Any]) -> Exception:
+    """What a message means that came instead of the expected one."""
     reason = str(message.get("reason") or "")
-    if message["word"] == "leaving":
-        return Stopped(reason)
-    if message["word"] == "failed":
-        return Failed(f"it could not start: {reason}")
-    return Failed(f"it said {message['word']!r} when it should not")
+    if message["word"] == STOPPED:
+        return ReplacementStopped(reason)
+    if message["word"] == STARTUP_FAILED:
+        return HandoffFailed(f"the replacement could not start: {reason}")
+    return HandoffFailed(f"the replacement sent {message['word']!r} at the wrong time")

@@ -1,6 +1,7 @@
-"""The installed build against the running one: when a replacement is due, and how often one may be tried.
+"""Whether another build is installed and a hand-off to it is due, and how often one may be tried.
 
-Version and content decide. Times of files only wake the look: what was touched, or built again to the same bytes, is no upgrade.
+Version and content decide. Modification times only cause a check: files that were touched, or
+built again with the same content, are no upgrade.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from twisted.internet.interfaces import IReactorTime
 
 from hapi.build import Build
 
-CONFIRM = (
-    5.0  # seconds between two looks that must find the same new build: a copy may still be going on
-)
-MOST, AN_HOUR = 3, 3600.0  # tries within so many seconds
-AFTER_FAILURE = 300.0  # seconds before the next try
+# Two checks that are so far apart must find the same new build: a copy may still be going on.
+CONFIRM_DELAY = 5.0  # seconds
+MAX_TRIES = 3  # within THROTTLE_PERIOD
+THROTTLE_PERIOD = 3600.0  # seconds
+FAILURE_DELAY = 300.0  # seconds from a failed hand-off to the next one
 
 
 class Installed(Protocol):
-    """What is asked of `hapi.build.Installation`."""
+    """`hapi.build.Installation`, as far as a watch needs it."""
 
     @property
     def started_mtime_ms(self) -> float: ...
@@ -32,15 +33,18 @@ class Installed(Protocol):
 
 @define
 class BuildWatch:
-    """`look` again and again; it names a new build once that has stayed the same for `confirm` seconds."""
+    """Finds a new build, once it has stayed the same for `confirm` seconds."""
 
     _clock: IReactorTime
     _installation: Installed
-    confirm: float = field(factory=lambda: CONFIRM)
+    confirm: float = field(factory=lambda: CONFIRM_DELAY)
     _seen: tuple[Build, float] | None = None
 
     def check(self) -> Build | None:
-        """The build that is due, None while there is none. `confirming` tells afterwards whether a second look would help."""
+        """The build that is due, None while there is none.
+
+        `confirming` says afterwards whether another check can find one.
+        """
         found = self._changed()
         now = self._clock.seconds()
         if found is None:
@@ -53,11 +57,11 @@ class BuildWatch:
 
     @property
     def confirming(self) -> bool:
-        """Whether a new build was seen by the last look."""
+        """Whether the last check has seen a new build."""
         return self._seen is not None
 
     def running(self) -> Build | None:
-        """The build of this program; None if its files changed before anybody looked, or cannot be read."""
+        """The build of this program, None if its files changed before or cannot be read."""
         try:
             return self._installation.running()
         except OSError:
@@ -68,7 +72,7 @@ class BuildWatch:
         return int(self._installation.started_mtime_ms)
 
     def is_current(self) -> bool | None:
-        """Whether the running build is the installed one; None while the installed one cannot be read."""
+        """Whether the running build is the installed one, None while that cannot be read."""
         try:
             if not self._installation.has_changed():
                 return True if self._installation.installed() is not None else None
@@ -79,16 +83,17 @@ class BuildWatch:
     def _changed(self) -> Build | None:
         try:
             return self._installation.installed() if self._installation.has_changed() else None
-        except OSError:  # files come and go: somebody is copying
+        except OSError:  # a copy is going on
             return None
 
 
 @define
 class UpgradeThrottle:
-    """At most three tries an hour, and five minutes of peace after one that failed. Seconds of the reactor's clock.
+    """At most three hand-offs an hour, and none for five minutes after a failed one.
 
-    Successes are handed on from runner to runner. Three of them within an hour, and yet another build: that is no upgrade but a
-    loop, and replacing is off until somebody starts the runner anew.
+    The times of successes are handed over from runner to runner. Three of them within an hour and
+    yet another build are a loop and no upgrade: hand-offs are then off until the runner is
+    restarted. Times are seconds of the reactor's clock.
     """
 
     _clock: IReactorTime
@@ -98,34 +103,41 @@ class UpgradeThrottle:
 
     @classmethod
     def after(cls, clock: IReactorTime, ages: Iterable[float]) -> UpgradeThrottle:
-        """The throttle of a runner that came up by the last of the hand-offs that are `ages` seconds ago."""
+        """The throttle of a replacement, after hand-offs that were `ages` seconds ago."""
         return cls(clock, [clock.seconds() - max(age, 0.0) for age in ages])
 
     def hindrance(self) -> str | None:
-        """Why no replacement may be tried now, None when one may. Only asked when one is due."""
+        """Why no hand-off may be tried now, None when one may. Only called when one is due."""
         now = self._clock.seconds()
         self._successes, self._failures = (
-            [at for at in kept if now - at < AN_HOUR] for kept in (self._successes, self._failures)
+            [at for at in kept if now - at < THROTTLE_PERIOD]
+            for kept in (self._successes, self._failures)
         )
-        if self.off is None and len(self._successes) >= MOST:
-            self.off = f"{MOST} hand-offs within an hour, and yet another build is installed: off until the runner is started anew"
+        if self.off is None and len(self._successes) >= MAX_TRIES:
+            self.off = (
+                f"{MAX_TRIES} hand-offs within an hour, and yet another build is installed: "
+                "hand-offs are off until the runner is restarted"
+            )
         if self.off is not None:
             return self.off
-        if self._failures and now - self._failures[-1] < AFTER_FAILURE:
-            return f"the last try failed less than {AFTER_FAILURE / 60:.0f} minutes ago"
-        if len(self._successes) + len(self._failures) >= MOST:
-            return f"there were {MOST} tries within the last hour"
+        if self._failures and now - self._failures[-1] < FAILURE_DELAY:
+            return f"the last hand-off failed less than {FAILURE_DELAY / 60:.0f} minutes ago"
+        if len(self._successes) + len(self._failures) >= MAX_TRIES:
+            return f"{MAX_TRIES} hand-offs were tried within the last hour"
         return None
 
     def failed(self) -> None:
         self._failures.append(self._clock.seconds())
 
     def success_ages(self) -> list[float]:
-        """What the replacement must know: hand-offs of the last hour, the one to it included, as seconds ago."""
+        """For the replacement: how many seconds ago the hand-offs of the last hour were.
+
+        The one to that replacement is included.
+        """
         now = self._clock.seconds()
-        return [round(now - at, 3) for at in self._successes if now - at < AN_HOUR] + [0.0]
+        return [round(now - at, 3) for at in self._successes if now - at < THROTTLE_PERIOD] + [0.0]
 
     def next_try_in(self) -> float | None:
-        """Seconds, None when nothing is being waited for."""
-        left = self._failures[-1] + AFTER_FAILURE - self._clock.seconds() if self._failures else 0.0
+        """Seconds until the next hand-off may be tried, None when none is waited for."""
+        left = self._failures[-1] + FAILURE_DELAY - self._clock.seconds() if self._failures else 0.0
         return left if left > 0 else None

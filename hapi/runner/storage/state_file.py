@@ -229,7 +229,11 @@ class OwnState:
         """Another hub, token or headers."""
         self._soon(**{"started_with_extra_headers_hash": None, **hub_identity(access, machine_id)})
 
-    def rewrite(self) -> None:
+    async def quiesce(self) -> None:
+        """Nothing to do: the file is written by heartbeats alone, which rest during a hand-off."""
+
+    def resume(self) -> None:
+        """Write the file again, over that of another runner."""
         self._soon()
 
     def _soon(self, **changes: Any) -> None:

@@ -63,6 +63,14 @@ class Uplink:
         )
         self.machine.start()
 
+    async def quiesce(self) -> None:
+        """Nothing to do: the link stays until this runner leaves."""
+
+    def resume(self) -> None:
+        """Claim the machine again, after another runner spoke for it. Does nothing after leaving."""
+        if self.machine is not None and not self.left:
+            self.machine.republish()
+
     def warnings(self) -> list[str]:
         return self.machine.duplicates.warnings() if self.machine is not None else []
 

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from hapi.attempts import AttemptFolder
 from hapi.protocol.attempt import AttemptProcess, AttemptRequest, AttemptSession
 from hapi.protocol.spawn import SpawnRefused
-from hapi.runner.handoff.predecessor import TRY_AGAIN
+from hapi.runner.sessions import BEING_REPLACED
 from hapi.runner.supervision.supervisor import Supervision
 from tests.support.coordinator_stage import OTHER, Scene
 from tests.support.handoff_stage import OLD
@@ -56,7 +56,7 @@ def test_after_a_failure_it_serves_as_before_and_tells__H01(scene):
     scene.send("ready")
     scene.advance(0.1)
     scene.home.npm_lock.write_text(str(OTHER))  # as the replacement does it, more or less
-    scene.replacements[0].dies("it ended with exit code 1")
+    scene.replacements[0].dies("the replacement exited with code 1")
     scene.advance(1)
     assert scene.reactor.port.reading
     assert scene.service.sessions.spawner.closed_reason is None
@@ -65,7 +65,7 @@ def test_after_a_failure_it_serves_as_before_and_tells__H01(scene):
     assert "claimed again" in scene.run.machine.said
     status = scene.service.status()
     assert status["current"] is False  # never pretending
-    assert status["handoff"]["lastFailure"]["reason"] == "it ended with exit code 1"
+    assert status["handoff"]["lastFailure"]["reason"] == "the replacement exited with code 1"
     assert 298 < status["handoff"]["nextTryIn"] <= 300
     scene.service.handoff.check_for_upgrade()
     assert len(scene.replacements) == 1
@@ -99,7 +99,7 @@ def test_a_start_that_is_under_way_is_finished_first__H10(scene):
     assert scene.reactor.port.reading  # its announcement must come in
     assert_waiting(answer)
     assert (
-        scene.service.sessions.spawner.closed_reason == TRY_AGAIN
+        scene.service.sessions.spawner.closed_reason == BEING_REPLACED
         or scene.service.sessions.spawner.closed_reason is None
     )
     scene.replacements[0].dies()
@@ -110,7 +110,7 @@ def test_a_start_asked_for_by_the_hub_meanwhile_is_told_to_try_again__H10(scene)
     scene.upgrade()
     scene.send("ready")
     scene.advance(0.1)
-    assert result_of(scene.spawn()) == SpawnRefused(TRY_AGAIN)
+    assert result_of(scene.spawn()) == SpawnRefused(BEING_REPLACED)
     assert not list(scene.service.children)
     scene.replacements[0].dies()
     scene.advance(1)
@@ -138,7 +138,7 @@ def test_without_the_hub_nothing_is_tried(scene):
     scene.run.machine.registered = False
     scene.upgrade()
     assert scene.replacements == []
-    assert "the hub is away" in scene.handoff()["waitsFor"]
+    assert "the hub is not connected" in scene.handoff()["waitsFor"]
 
 
 def test_a_runner_that_is_drained_for_a_restart_is_not_replaced(scene):
@@ -203,7 +203,10 @@ def test_a_hand_off_that_ends_because_the_runner_is_stopped_has_not_failed__H13(
         for event in events(scene)
         if event["event"].startswith("handoff-")
     }
-    assert told == {"handoff-began": None, "handoff-stopped": "the old runner was asked to stop"}
+    assert told == {
+        "handoff-began": None,
+        "handoff-stopped": "the outgoing runner was asked to stop",
+    }
 
 
 def test_a_signal_while_it_retires_reaches_the_successor__H13(scene):
@@ -225,7 +228,7 @@ def test_a_successor_that_is_stopped_takes_the_runner_along__H13(scene):
     scene.upgrade()
     scene.send("ready")
     scene.send("leaving", reason="hapi-cli")
-    scene.replacements[0].dies("it ended with exit code 0")
+    scene.replacements[0].dies("the replacement exited with code 0")
     scene.advance(3)
     assert scene.run.retired == [0]
     assert scene.files() == [False, False, False]
@@ -265,7 +268,7 @@ def test_a_runner_in_another_program_never_replaces_itself_and_says_so(home):
     assert scene.replacements == []
     assert scene.handoff()["mode"] == "none"
     assert (
-        scene.handoff()["waitsFor"] == "restarts are the business of the program that it is part of"
+        scene.handoff()["waitsFor"] == "only the program that it is part of may restart this runner"
     )
     assert scene.service.status()["current"] is False
     scene.run.stop()

@@ -55,7 +55,7 @@ class Estate:
 
     def words(self, **other: int) -> tuple[str, str]:
         given = {
-            "predecessor": OLD,
+            "outgoing_pid": OLD,
             "lock": self.lock,
             "tcp": self.tcp,
             "unix": self.unix,
@@ -83,7 +83,7 @@ def test_descriptors_that_are_what_they_should_be_are_an_inheritance__H14(estate
     for descriptor in (estate.lock, estate.tcp, estate.unix, estate.channel):
         os.set_inheritable(descriptor, True)
     found = verify_inherited(estate.words(), estate.home)
-    assert (found.predecessor, found.lock, found.tcp, found.unix, found.channel) == (
+    assert (found.outgoing_pid, found.lock, found.tcp, found.unix, found.channel) == (
         OLD, estate.lock, estate.tcp, estate.unix, estate.channel,
     )  # fmt: skip
     assert not os.get_blocking(found.tcp)
@@ -114,7 +114,7 @@ def test_one_wrong_descriptor_is_no_inheritance__H12(estate, wrong):
     with open(os.devnull) as other:
         given = {wrong: other.fileno()} if wrong not in ("same", "us") else {"tcp": estate.unix}
         if wrong == "us":
-            given = {"predecessor": os.getpid()}
+            given = {"outgoing_pid": os.getpid()}
         assert verify_inherited(estate.words(**given), estate.home) is None
 
 

@@ -17,31 +17,26 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 import hapi.runner.handoff.channel as talking
-from hapi.build import Build
 from hapi.process import MemoryProcesses
 from hapi.process.launch import ChildProtocol
-from hapi.protocol.spawn import SpawnRefused
 from hapi.runner.control.client import RunnerNotRunning
-from hapi.runner.handoff.coordinator import (
-    HandoffCoordinator,
-    embedded_coordinator,
-    program_coordinator,
-)
+from hapi.runner.handoff import factories
+from hapi.runner.handoff.coordinator import HandoffCoordinator
 from hapi.runner.handoff.descriptors import (
     InheritedDescriptors,
     StartCommand,
-    seen,
+    valid_ages,
     verify_inherited,
 )
-from hapi.runner.handoff.predecessor import TRY_AGAIN, Parts, Predecessor
+from hapi.runner.handoff.factories import embedded_coordinator, program_coordinator
 from hapi.runner.handoff.replacement import Replacement, ReplacementNotStarted
-from hapi.runner.handoff.upgrade import BuildWatch, UpgradeThrottle
+from hapi.runner.handoff.upgrade import BuildWatch
 from hapi.runner.supervision import supervisor
 from hapi.runner.supervision.supervisor import Supervision
 from tests.support.coordinator_stage import OTHER, Reactor, Scene
 from tests.support.handoff_stage import NEW, Disk
 from tests.support.outgoing_stage import Fake, Try
-from tests.support.runner_stage import assert_waiting, options_for, result_of
+from tests.support.runner_stage import options_for, result_of
 
 CASE = SynchronousTestCase()
 
@@ -50,17 +45,15 @@ CASE = SynchronousTestCase()
 
 
 def test_a_start_that_breaks_is_told_and_the_old_one_serves_on__H01(logged_failures):
-    one = Try()
-    one.handoff._start = lambda: (_ for _ in ()).throw(ValueError("what is this"))
-    one.running = Deferred.fromCoroutine(one.handoff.run())
-    assert result_of(one.running).reason == "it could not be started: what is this"
+    one = Try(start=lambda: (_ for _ in ()).throw(ValueError("what is this")))
+    assert result_of(one.running).reason == "unexpected error: what is this"
     assert len(logged_failures.take(ValueError)) == 1
 
 
 def test_a_step_that_breaks_ends_the_new_one_and_the_old_one_serves_on__H03(logged_failures):
     one = Try(quiet=fail(ValueError("what is this")))
     one.send("ready")
-    assert one.failed() == "the hand-off broke: what is this"
+    assert one.failed() == "unexpected error: what is this"
     assert len(logged_failures.take(ValueError)) == 1
 
 
@@ -84,7 +77,7 @@ def test_a_replacement_that_cannot_be_started_is_a_try_that_failed__H01(home):
     def make(descriptors):
         raise ReplacementNotStarted("there is no memory")
 
-    scene.coordinator._old._make = make
+    scene.coordinator._make_replacement = make
     scene.upgrade()
     assert scene.handoff()["lastFailure"]["reason"] == "there is no memory"
     assert not scene.handoff()["underWay"]
@@ -122,106 +115,40 @@ def _one(receiver):
         return None
 
 
-class Sessions:
-    """As much of them as a hand-off asks for."""
-
-    def __init__(self):
-        self.refused = []
-        self.spawner = SimpleNamespace(pending=1, closed_reason=None)
-        self.admission = SimpleNamespace(refuse_all=self.refused.append)
-        self.disk = SimpleNamespace(do=self.do)
-        self.children = SimpleNamespace(deferred_ends=None)
-
-    async def do(self, act):
-        return act()
-
-
 class Runner:
-    """One that is about to be replaced, or to replace."""
+    """As much of a runner as a coordinator needs that hands nothing over."""
 
-    def __init__(self, home, **parts):
-        self.options, self.sessions, self.left = (
-            options_for(home, handoff_disabled=True),
-            Sessions(),
-            [],
-        )
-        self._parts = Parts(
-            **{
-                "lock": None,
-                "state": SimpleNamespace(value=None),
-                "listeners": None,
-                "site": None,
-                "machine": None,
-                **parts,
-            }
-        )
-
-    def parts(self):
-        return self._parts
+    def __init__(self, home):
+        self.options, self.left = options_for(home, handoff_disabled=True), []
+        self.lock, self.endpoints = None, SimpleNamespace(listeners=None)
 
     def retire(self, source, exit_code):
         self.left.append((source, exit_code))
 
 
-def predecessor_of(runner, clock=None, start=None):
+def coordinator_of(home, clock=None, **more):
     clock = clock or Clock()
-    return Predecessor(
-        clock, MemoryProcesses((), clock), runner, start, lambda: UpgradeThrottle(clock)
-    )
+    return HandoffCoordinator(clock, MemoryProcesses((), clock), Runner(home), **more)
 
 
-def test_a_runner_whose_port_is_closed_starts_nobody_and_expects_nothing_of_a_port__H01(home):
-    runner = Runner(home)
-    old = predecessor_of(runner, start=StartCommand(("runner",), "/", {}))
+def test_a_runner_whose_port_is_closed_starts_nobody__H01(home):
+    old = coordinator_of(home, start=StartCommand(("runner",), "/", {}))
     with pytest.raises(ReplacementNotStarted, match="the control port is closed"):
-        old.start_replacement()
-    assert old.expected(Build("2", "b"), 7).port == 0
-    assert old.handover_data() == {"token": None, "ages": [0.0]}
-
-
-def test_starts_that_take_long_are_finished_and_no_more_begin__H10(home):
-    runner, clock = Runner(home), Clock()
-    quiet = Deferred.fromCoroutine(predecessor_of(runner, clock).quiesce())
-    clock.pump([0.5] * 10)
-    assert (runner.sessions.spawner.closed_reason, runner.sessions.refused) == (None, [])
-    clock.advance(0.5)
-    assert runner.sessions.spawner.closed_reason == TRY_AGAIN
-    assert runner.sessions.refused == [SpawnRefused(TRY_AGAIN)]
-    assert_waiting(quiet)
-    runner.sessions.spawner.pending = 0
-    clock.advance(0.5)
-    result_of(quiet)
-    assert runner.sessions.children.deferred_ends == []
-
-
-def test_callers_who_are_being_answered_get_their_answer_first__H10(home):
-    site, clock = SimpleNamespace(parting=False, busy=True), Clock()
-    runner = Runner(home, site=site)
-    runner.sessions.spawner.pending = 0
-    quiet = Deferred.fromCoroutine(predecessor_of(runner, clock).quiesce())
-    clock.advance(60)
-    assert site.parting
-    assert_waiting(quiet)
-    site.busy = False
-    clock.advance(0.5)
-    result_of(quiet)
+        old._start_replacement()
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_control_socket_where_nobody_listens_is_nobody(home, reactor):
     with pytest.raises(RunnerNotRunning):
-        await predecessor_of(Runner(home), reactor).ask()
+        await coordinator_of(home, reactor)._query_control_port()
 
 
 def test_a_runner_told_never_to_hand_over_says_so__H08(home):
     disk = Disk()
-    handoff = HandoffCoordinator(
-        clock := Clock(),
-        MemoryProcesses((), clock),
-        start=StartCommand((), "/", {}),
-        watch=BuildWatch(clock, disk),
+    clock = Clock()
+    handoff = coordinator_of(
+        home, clock, start=StartCommand((), "/", {}), watch=BuildWatch(clock, disk)
     )
-    handoff.attach(Runner(home))
     disk.now = NEW
     for _ in range(3):
         handoff.check_for_upgrade()
@@ -236,10 +163,8 @@ def test_a_build_that_is_being_copied_tells_nothing_of_itself(home):
         def running(self):
             raise FileNotFoundError("gone")
 
-    handoff = HandoffCoordinator(
-        clock := Clock(), MemoryProcesses((), clock), watch=BuildWatch(clock, Copied(broken=True))
-    )
-    handoff.attach(Runner(home))
+    clock = Clock()
+    handoff = coordinator_of(home, clock, watch=BuildWatch(clock, Copied(broken=True)))
     status = handoff.status()
     assert (status["build"], status["current"]) == (None, None)
 
@@ -253,13 +178,10 @@ def incoming(home, monkeypatch):
     channel, wire = talking.HandoffChannel(), StringTransport()
     channel.makeConnection(wire)
     monkeypatch.setattr(talking, "open_channel", lambda reactor, descriptor: channel)
-    handoff = HandoffCoordinator(
-        clock, MemoryProcesses((), clock), inherited=InheritedDescriptors(4711, 5, 6, 7, 8)
-    )
-    handoff.attach(runner := Runner(home))
+    handoff = coordinator_of(home, clock, inherited=InheritedDescriptors(4711, 5, 6, 7, 8))
     lock = SimpleNamespace(adopt=lambda descriptor: None, replace_owner=lambda: None)
     return SimpleNamespace(
-        handoff=handoff, runner=runner, channel=channel, wire=wire, lock=lock, clock=clock
+        handoff=handoff, runner=handoff._runner, channel=channel, wire=wire, lock=lock, clock=clock
     )
 
 
@@ -288,13 +210,12 @@ def test_a_runner_on_probation_says_why_it_cannot_come_up_and_that_it_leaves__H0
 
 
 def test_a_runner_on_probation_whose_old_one_goes_on_ends__H02(incoming):
-    incoming.handoff._on_abandoned()
+    incoming.handoff._abandoned()
     assert incoming.runner.left == [("exception", 1)]
 
 
 def test_a_runner_that_inherits_nothing_comes_up_by_itself(home):
-    handoff = HandoffCoordinator(clock := Clock(), MemoryProcesses((), clock))
-    handoff.attach(Runner(home))
+    handoff = coordinator_of(home)
     result_of(Deferred.fromCoroutine(handoff.take_over(None)))
     handoff.startup_failed(Failure(OSError("no port")))
     result_of(Deferred.fromCoroutine(handoff.leave("hapi-cli")))
@@ -319,7 +240,7 @@ def test_a_part_of_a_program_is_restarted_with_it_or_by_its_supervisor__H07(
     environ, mode, by, monkeypatch
 ):
     monkeypatch.setattr(os, "getppid", lambda: 400)
-    handoff = embedded_coordinator(Reactor(), "somebody's program", environ)
+    handoff = embedded_coordinator(Reactor(), "somebody's program", environ)(None)
     assert (handoff.supervision.mode, handoff.supervision.by) == (mode, by)
     assert handoff.restarted_by_supervisor is (mode == "restart")
 
@@ -332,8 +253,9 @@ def test_a_runner_watched_in_a_terminal_is_that_terminals_business__H07(
     monkeypatch, foreground, detached, mode
 ):
     monkeypatch.setattr(os, "getppid", lambda: 400)
-    monkeypatch.setattr(supervisor, "in_foreground", lambda: foreground)
-    handoff = program_coordinator(Reactor(), {}, StartCommand(("runner",), "/", {}), None, detached)
+    monkeypatch.setattr(factories, "in_foreground", lambda: foreground)
+    start = StartCommand(("runner",), "/", {})
+    handoff = program_coordinator(Reactor(), {}, start, None, detached)(None)
     assert handoff.supervision.mode == mode
 
 
@@ -420,8 +342,8 @@ def test_a_replacement_whose_exit_status_does_not_come_is_not_waited_for__H03(mo
 
 
 def test_ages_that_are_none_are_left_out():
-    assert seen([1, "2", None, 2.5]) == [1.0, 2.5]
-    assert seen("10") == []
+    assert valid_ages([1, "2", None, 2.5]) == [1.0, 2.5]
+    assert valid_ages("10") == []
 
 
 def test_a_start_that_no_runner_made_inherits_nothing__H12(home):

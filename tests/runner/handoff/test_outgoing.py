@@ -4,22 +4,22 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred, race
-from twisted.internet.task import Clock
 
 from hapi.runner.handoff.channel import ChannelClosed, HandoffChannel
 from hapi.runner.handoff.outgoing import (
-    PATIENCE,
-    Done,
+    HANDOFF_TIMEOUT,
     Failed,
-    Good,
-    NotYet,
-    OutgoingHandoff,
+    HandedOver,
     Stopped,
-    Wrong,
-    judge,
 )
 from hapi.runner.handoff.replacement import ReplacementNotStarted
-from tests.support.outgoing_stage import EXPECTED, GOOD, Fake, Old, Try
+from hapi.runner.handoff.verification import (
+    Mismatch,
+    NotReady,
+    Verified,
+    verify_replacement,
+)
+from tests.support.outgoing_stage import EXPECTED, GOOD, Fake, Try
 from tests.support.runner_stage import assert_waiting, result_of
 
 
@@ -30,7 +30,7 @@ def test_a_replacement_that_is_as_expected_gets_the_home():
     assert one.new.channel.said == [{"word": "go", "token": "t", "ages": [0.0]}, {"word": "yours"}]
     assert_waiting(one.running)  # it may die just now: we stay until it says so
     one.send("mine")
-    assert result_of(one.running) == Done(7)
+    assert result_of(one.running) == HandedOver(7)
     assert (one.new.killed, one.old.log) == (0, ["quiet", "ask"])
     assert not one.clock.getDelayedCalls()
 
@@ -43,7 +43,7 @@ def test_it_may_take_its_time_to_register():
     one.old.answer = GOOD
     one.wait(1)
     one.send("mine")
-    assert result_of(one.running) == Done(7)
+    assert result_of(one.running) == HandedOver(7)
 
 
 def test_what_is_begun_is_finished_before_it_may_begin__H10():
@@ -54,7 +54,7 @@ def test_what_is_begun_is_finished_before_it_may_begin__H10():
     one.old.quiet.callback(None)
     assert one.new.channel.said[0]["word"] == "go"
     one.send("mine")
-    assert result_of(one.running) == Done(7)
+    assert result_of(one.running) == HandedOver(7)
 
 
 # --- G6: kinds of failing replacements
@@ -62,18 +62,20 @@ def test_what_is_begun_is_finished_before_it_may_begin__H10():
 
 def test_it_cannot_be_started__H01():
     def missing():
-        raise ReplacementNotStarted("it could not be started: no such file: /usr/bin/python9")
+        raise ReplacementNotStarted("no such file: /usr/bin/python9")
 
-    old = Old()
-    handoff = OutgoingHandoff(Clock(), old, missing, lambda pid: EXPECTED)
-    assert result_of(Deferred.fromCoroutine(handoff.run())) == Failed(
-        "it could not be started: no such file: /usr/bin/python9"
-    )
-    assert old.log == []  # nothing had been changed
+    one = Try(start=missing)
+    assert result_of(one.running) == Failed("no such file: /usr/bin/python9")
+    assert one.old.log == []  # nothing had been changed
 
 
 @pytest.mark.parametrize(
-    "how", ["it ended with exit code 1", "it ended with exit code 0", "it ended by SIGSEGV"]
+    "how",
+    [
+        "the replacement exited with code 1",
+        "the replacement exited with code 0",
+        "the replacement was ended by SIGSEGV",
+    ],
 )
 def test_it_ends_before_it_is_ready__H01(how):
     one = Try()
@@ -83,11 +85,13 @@ def test_it_ends_before_it_is_ready__H01(how):
 
 def test_it_says_why_it_cannot_start__H01():
     one = Try()
-    one.send("failed", reason="runner.lock: it cannot be made")
-    assert one.failed() == "it could not start: runner.lock: it cannot be made"
+    one.send("failed", reason="runner.lock: it cannot be created")
+    assert one.failed() == "the replacement could not start: runner.lock: it cannot be created"
 
 
-@pytest.mark.parametrize("how", ["it ended with exit code 1", "it ended by SIGKILL"])
+@pytest.mark.parametrize(
+    "how", ["the replacement exited with code 1", "the replacement was ended by SIGKILL"]
+)
 def test_it_dies_after_writing_its_pid__H02(how):
     one = Try(ConnectionError("nobody accepts"))
     one.send("ready")
@@ -100,22 +104,22 @@ def test_it_dies_just_when_it_is_given_the_home__H02():
     one = Try()
     one.send("ready")
     assert one.new.channel.said[-1] == {"word": "yours"}
-    one.new.dies("it ended by SIGKILL")
-    assert one.failed() == "it ended by SIGKILL"
+    one.new.dies("the replacement was ended by SIGKILL")
+    assert one.failed() == "the replacement was ended by SIGKILL"
 
 
 def test_it_never_gets_ready__H03():
     one = Try()
-    one.wait(PATIENCE - 0.5)
+    one.wait(HANDOFF_TIMEOUT - 0.5)
     assert_waiting(one.running)
-    assert one.failed() == "it did not come up within 30 s"
+    assert one.failed() == "the replacement did not come up within 30 s"
 
 
 def test_it_takes_over_and_never_answers__H03():
     one = Try(Deferred())
     one.send("ready")
     one.wait()
-    assert one.failed() == "it did not answer on the control socket within 30 s"
+    assert one.failed() == "the replacement did not answer on the control socket within 30 s"
 
 
 def test_an_answer_that_cannot_be_cancelled_holds_nobody_up__H03():
@@ -123,7 +127,7 @@ def test_an_answer_that_cannot_be_cancelled_holds_nobody_up__H03():
     one = Try(waiting)
     one.send("ready")
     one.wait()
-    assert one.failed() == "it did not answer on the control socket within 30 s"
+    assert one.failed() == "the replacement did not answer on the control socket within 30 s"
     assert one.old.log.count("ask") == 1
 
 
@@ -131,28 +135,34 @@ def test_nobody_answers_on_the_control_socket__H03():
     one = Try(ConnectionRefusedError("refused"))
     one.send("ready")
     one.wait()
-    assert one.failed() == "it did not answer on the control socket: refused within 30 s"
+    assert (
+        one.failed() == "the replacement did not answer on the control socket: refused within 30 s"
+    )
 
 
 def test_it_never_registers__H03():
     one = Try({**GOOD, "registered": False})
     one.send("ready")
     one.wait()
-    assert one.failed() == "it was not ready: it is not registered at the hub within 30 s"
+    assert (
+        one.failed() == "the replacement was not ready: it is not registered at the hub within 30 s"
+    )
 
 
 def test_it_takes_the_home_and_says_nothing__H03():
     one = Try()
     one.send("ready")
     one.wait()
-    assert one.failed() == "it did not take over within 30 s"
+    assert one.failed() == "the replacement did not take over within 30 s"
 
 
 def test_what_is_begun_does_not_end__H10():
     one = Try(quiet=Deferred())
     one.send("ready")
     one.wait()
-    assert one.failed() == "it could not be made room for within 30 s"
+    assert one.failed() == (
+        "the replacement could not take over, since this runner was still busy within 30 s"
+    )
     assert one.new.channel.said == []
 
 
@@ -174,7 +184,7 @@ DIFFERENT = {
 def test_it_came_up_as_another_runner__H04(what):
     one = Try({**GOOD, **DIFFERENT[what]})
     one.send("ready")
-    assert one.failed() == f"it came up with another {what}"
+    assert one.failed() == f"the replacement came up with another {what}"
     assert one.clock.seconds() < 1  # waiting would not have helped
 
 
@@ -182,13 +192,13 @@ def test_it_came_up_as_another_runner__H04(what):
 def test_it_says_what_makes_no_sense__H04(text):
     one = Try()
     one.new.channel.hears(text)
-    assert "makes no sense" in one.failed()
+    assert "invalid message" in one.failed()
 
 
 def test_it_says_words_out_of_turn__H04():
     one = Try()
     one.send("mine")
-    assert one.failed() == "it said 'mine' when it should not"
+    assert one.failed() == "the replacement sent 'mine' at the wrong time"
 
 
 def test_it_answers_garbage__H04():
@@ -207,7 +217,7 @@ def test_the_old_one_is_stopped_in_the_middle__H13(step):
         one.send("ready")
     if step == "answering":
         one.wait(1)
-    result_of(Deferred.fromCoroutine(one.handoff.abandon()))
+    result_of(one.handoff.abandon())
     assert one.new.killed == 1
     assert one.old.log[-1] == "again after 7"  # so that files are ours when we remove them
     one.wait()
@@ -223,7 +233,7 @@ def test_who_leaves_waits_a_bounded_time_for_the_end_of_the_new_one__H13_P01(
     one = Try(Deferred())
     one.send("ready")
     monkeypatch.setattr(Fake, "end", lambda _: waits_for())
-    leaving = Deferred.fromCoroutine(one.handoff.abandon())
+    leaving = one.handoff.abandon()
     leaving.cancel()
     result_of(leaving)
     assert one.old.log[-1] == "again after 7"
@@ -233,7 +243,7 @@ def test_the_new_one_is_stopped_in_the_middle__H13():
     one = Try({**GOOD, "registered": False})
     one.send("ready")
     one.send("leaving", reason="hapi-cli")
-    one.new.dies("it ended with exit code 0")
+    one.new.dies("the replacement exited with code 0")
     one.wait(1)
     assert result_of(one.running) == Stopped("hapi-cli")
     assert one.old.log[-1] == "again after 7"
@@ -243,25 +253,28 @@ def test_after_the_hand_over_nothing_is_taken_back__H13():
     one = Try()
     one.send("ready")
     one.send("mine")
-    assert result_of(one.running) == Done(7)
-    result_of(Deferred.fromCoroutine(one.handoff.abandon()))
+    assert result_of(one.running) == HandedOver(7)
+    result_of(one.handoff.abandon())
     assert one.new.killed == 0
 
 
 @pytest.mark.parametrize(
     ("seen", "verdict"),
     [
-        ({}, Good()),
-        ({"registered": None}, NotYet("it is not registered at the hub")),
+        ({}, Verified()),
+        ({"registered": None}, NotReady("it is not registered at the hub")),
         (
             {"hub": {"url": "http://hub", "phase": "connecting"}},
-            NotYet("its link to the hub does not stand"),
+            NotReady("it is not connected to the hub"),
         ),
-        ({"pid": 8, "argv": None}, Wrong("it came up with another process id and arguments")),
+        (
+            {"pid": 8, "argv": None},
+            Mismatch("the replacement came up with another process id and arguments"),
+        ),
     ],
 )
 def test_judging_an_answer__H04(seen, verdict):
-    assert judge(EXPECTED, {**GOOD, **seen}) == verdict
+    assert verify_replacement(EXPECTED, {**GOOD, **seen}) == verdict
 
 
 def test_words_wait_for_whoever_listens_and_the_last_one_is_followed_by_the_end():

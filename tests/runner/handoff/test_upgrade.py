@@ -6,7 +6,13 @@ import socket
 import pytest
 from twisted.internet.task import Clock
 
-from hapi.runner.handoff.upgrade import AFTER_FAILURE, AN_HOUR, CONFIRM, BuildWatch, UpgradeThrottle
+from hapi.runner.handoff.upgrade import (
+    CONFIRM_DELAY,
+    FAILURE_DELAY,
+    THROTTLE_PERIOD,
+    BuildWatch,
+    UpgradeThrottle,
+)
 from hapi.runner.supervision.supervisor import Supervision, notify, supervision
 from tests.support.handoff_stage import NEW, NEWER, OLD, Disk
 
@@ -29,7 +35,7 @@ def watch(clock, disk):
 def test_a_new_build_is_due_when_it_was_seen_twice_five_seconds_apart(watch, disk, clock):
     disk.now = NEW
     assert watch.check() is None
-    clock.advance(CONFIRM - 0.1)
+    clock.advance(CONFIRM_DELAY - 0.1)
     assert watch.check() is None
     assert watch.confirming
     clock.advance(0.1)
@@ -39,10 +45,10 @@ def test_a_new_build_is_due_when_it_was_seen_twice_five_seconds_apart(watch, dis
 def test_a_build_that_still_changes_is_not_due(watch, disk, clock):
     disk.now = NEW
     watch.check()
-    clock.advance(CONFIRM)
+    clock.advance(CONFIRM_DELAY)
     disk.now = NEWER
     assert watch.check() is None
-    clock.advance(CONFIRM)
+    clock.advance(CONFIRM_DELAY)
     assert watch.check() == NEWER
 
 
@@ -52,11 +58,11 @@ def test_a_copy_that_is_going_on_or_taken_back_starts_the_wait_anew(watch, disk,
     watch.check()
     for name, value in meanwhile.items():
         setattr(disk, name, value)
-    clock.advance(CONFIRM)
+    clock.advance(CONFIRM_DELAY)
     assert watch.check() is None
     disk.now, disk.broken = NEW, False
     assert watch.check() is None
-    clock.advance(CONFIRM)
+    clock.advance(CONFIRM_DELAY)
     assert watch.check() == NEW
 
 
@@ -81,20 +87,22 @@ def test_after_a_failure_there_are_five_minutes_of_peace__H01(clock):
     assert throttle.hindrance() is None
     throttle.failed()
     assert "less than 5 minutes" in throttle.hindrance()
-    assert throttle.next_try_in() == AFTER_FAILURE
-    clock.advance(AFTER_FAILURE)
+    assert throttle.next_try_in() == FAILURE_DELAY
+    clock.advance(FAILURE_DELAY)
     assert throttle.hindrance() is None
     assert throttle.next_try_in() is None
 
 
 def test_there_are_at_most_three_tries_an_hour__H01(clock):
     throttle, tries = UpgradeThrottle(clock), []
-    while clock.seconds() < 10 * AN_HOUR:
+    while clock.seconds() < 10 * THROTTLE_PERIOD:
         if throttle.hindrance() is None:
             tries.append(clock.seconds())
             throttle.failed()
         clock.advance(60)
-    assert all(later - first >= AN_HOUR for first, later in zip(tries, tries[3:], strict=False))
+    assert all(
+        later - first >= THROTTLE_PERIOD for first, later in zip(tries, tries[3:], strict=False)
+    )
     assert len(tries) == 30
     assert throttle.off is None
 
@@ -112,8 +120,8 @@ def test_a_drift_loop_ends_after_three_hand_offs__H06(clock):
             successors_clock,
         )
     assert generation == 3
-    assert "off until the runner is started anew" in throttle.off
-    clock.advance(10 * AN_HOUR)
+    assert "off until the runner is restarted" in throttle.off
+    clock.advance(10 * THROTTLE_PERIOD)
     assert throttle.hindrance() == throttle.off
 
 
@@ -121,7 +129,7 @@ def test_upgrades_that_are_hours_apart_are_no_loop__H06(clock):
     throttle = UpgradeThrottle(clock)
     for _ in range(20):
         assert throttle.hindrance() is None
-        clock.advance(AN_HOUR)
+        clock.advance(THROTTLE_PERIOD)
         throttle = UpgradeThrottle.after(clock, throttle.success_ages())
 
 

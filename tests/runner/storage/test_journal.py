@@ -5,6 +5,7 @@ import os
 import stat
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from hapi.process.in_memory import FakeProgram
 from hapi.protocol.attempt import AttemptEnd, AttemptReport
@@ -187,7 +188,8 @@ def test_a_journal_of_garbage_tells_nothing_and_stops_nothing(home, lines):
 
 def test_while_a_replacement_tells_of_ends_the_old_runner_does_not__H09(stage, home):
     child, other = stage.started("s1"), stage.started("s2")
-    stage.children.deferred_ends = []
+    for _ in range(2):
+        result_of(Deferred.fromCoroutine(stage.children.quiesce()))
     stage.processes.exit(child.identity, 3)
     stage.processes.exit(other.identity, 4)
     for each in (child, other):
@@ -196,7 +198,9 @@ def test_while_a_replacement_tells_of_ends_the_old_runner_does_not__H09(stage, h
     Journal(home, now=stage.now).record(
         "ended", other.ids, exitCode=4
     )  # the replacement did, and then failed
-    stage.children.record_deferred_ends(read_journal(home).tells)
+    stage.children._recorded_ends = lambda: read_journal(home).tells
+    for _ in range(2):
+        stage.children.resume()
     assert ends(home) == [(other.attempt, 4), (child.attempt, 3)]
     assert stage.children.deferred_ends is None
 
