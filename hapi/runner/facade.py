@@ -1,4 +1,4 @@
-"""What callers ask of the runner, hub and control API alike: start, stop, list, drain, revive, announce, tell."""
+"""What callers may ask of the runner, whether through the hub or through the control API."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hapi.process import IProcesses
 from hapi.protocol.control import ListedSession, SessionStarted
 from hapi.protocol.spawn import SpawnRequest, SpawnResult
 from hapi.runner.attempts.activity import summarize_activity
+from hapi.runner.attempts.child import Child
 from hapi.runner.config.options import RunnerOptions
 from hapi.runner.control.announcements import Verdict
 from hapi.runner.control.guard import CallerForbidden, PeerInfo
@@ -25,99 +26,107 @@ from hapi.runner.storage.timers import ScheduledCalls
 
 @define(eq=False)
 class RunnerApi:
-    """`_leave(actor)` ends the runner a moment later; `_tell` gives its status."""
+    """Starts, stops, lists, drains and revives sessions, and takes their announcements."""
 
     _sessions: Sessions
     counters: Counters
     after: ScheduledCalls
     _processes: IProcesses
     _record_event: RecordEvent
-    _tell: Callable[[], Mapping[str, Any]]
-    _leave: Callable[[str], object]
-    _holders: SocketOwners = field(factory=SocketOwners)
+    _status: Callable[[], Mapping[str, Any]]
+    _leave: Callable[[str], object]  # ends the runner; called with the actor
+    _socket_owners: SocketOwners = field(factory=SocketOwners)
     log = Logger()
 
     @property
     def options(self) -> RunnerOptions:
+        """The options in effect; a reload replaces them."""
         return self._sessions.options
 
     @property
     def availability(self) -> AgentAvailability:
+        """Which agents can be started."""
         return self._sessions.availability
 
     def status(self) -> Mapping[str, Any]:
-        return self._tell()
+        """What `/status` answers."""
+        return self._status()
 
     def list(self) -> list[ListedSession]:
+        """The live sessions, with what their reports say by now."""
         children = self._sessions.children
         self._sessions.reports.refresh(child for child in children if child.is_live)
         return children.listed()
 
     async def announce(self, message: SessionStarted, peer: PeerInfo) -> Verdict:
+        """Take the announcement of a session."""
         return await self._sessions.announcements.receive(message, peer)
 
     async def spawn(
         self, request: SpawnRequest, asked_by: str, within: float | None = None
     ) -> SpawnResult:
+        """Start a session, see `Sessions.spawn`."""
         return await self._sessions.spawn(request, asked_by, within)
 
     async def stop_session(self, name: str, actor: str) -> str:
+        """End the session of that name."""
         method = "hub" if actor == "hub" else "control"
         return await self._sessions.stop(
             name, reason="Stopped by runner", actor=actor, method=method
         )
 
     def stop_soon(self, actor: str) -> None:
-        """Leave a moment after the answer is out."""
-        self.log.info("Leaving: asked by {actor}", actor=actor)
+        """Stop the runner a moment after the answer to this request has been sent."""
+        self.log.info("Stopping on request of {actor}", actor=actor)
         self._record_event("stop-runner-asked", actor=actor)
         self.after(0.1 if actor == "hub" else 0.05, lambda: self._leave(actor))
 
     # --- draining and reviving
 
-    def work(self) -> dict[str, Any]:
-        """What runs, and whether more is accepted."""
-        live = self._sessions.children.live()
-        self._sessions.reports.refresh(live)
-        return summarize_activity(
-            live, self._sessions.spawner.pending, self._sessions.admission.draining is None
-        )
+    def activity(self) -> dict[str, Any]:
+        """What runs, and whether more sessions are accepted."""
+        sessions = self._sessions
+        live = sessions.children.live()
+        sessions.reports.refresh(live)
+        is_accepting = sessions.admission.draining is None
+        return summarize_activity(live, sessions.spawner.pending, is_accepting)
 
     def drain(self, actor: str, keep: bool = True) -> dict[str, Any]:
-        """Start no more sessions until `resume`, or without `keep` until our end at the latest; those that run go on."""
+        """Start no more sessions until `resume`; without `keep`, at most until this runner ends.
+        Sessions that run go on."""
         if self._sessions.drain.begin(actor, keep):
             self._record_event("drain", actor=actor)
-        return self.work()
+        return self.activity()
 
     def resume(self, actor: str) -> dict[str, Any]:
+        """Start sessions again."""
         if self._sessions.drain.resume():
             self._record_event("resume", actor=actor)
-        return self.work()
+        return self.activity()
 
     def interrupted(self) -> Any:
-        return [one.told() for one in self._sessions.reviver.offered()]
+        """The interrupted sessions that can be revived, as the control API shows them."""
+        return [session.as_json() for session in self._sessions.reviver.offered()]
 
     async def revive(self, session_id: str, actor: str) -> SpawnResult:
+        """Start an interrupted session again."""
         return await self._sessions.reviver.revive(session_id, actor)
 
-    # --- who asks
+    # --- callers
 
     def describe_caller(self, peer: PeerInfo) -> str:
-        """Who calls, for the record: the pid where the kernel tells it, and the session it belongs to.
+        """Who calls, for the journal: the pid if the kernel tells it, and the session it is in.
 
-        Raises CallerForbidden for what runs in a session, where the settings say so (`sessionsMayControl`).
+        Raises CallerForbidden for a process of a session if the settings say so
+        (`sessionsMayControl`).
         """
         caller = peer.caller
         if caller is None:
-            return "control: somebody unknown"
-        pid = caller.pid or self._holders.find(caller.inode)
+            return "control: unknown caller"
+        pid = caller.pid or self._socket_owners.find(caller.inode)
         if pid is None:
             return f"control: uid {caller.uid}"
-        identity = self._processes.identify(pid)
-        child = self._sessions.children.find_by_process(identity) if identity is not None else None
-        child = child or self._sessions.children.find_by_environment(
-            self._processes.environment(pid)
-        )
+        child = self._child_of(pid)
         if child is None:
             return f"control: pid {pid}"
         if self.options.settings.get("sessionsMayControl") is False:
@@ -126,3 +135,9 @@ class RunnerApi:
                 "sessions may not control this runner (sessionsMayControl in settings.json)"
             )
         return f"control: pid {pid}, session {child.session_id}"
+
+    def _child_of(self, pid: int) -> Child | None:
+        """The session that the process belongs to."""
+        children, identity = self._sessions.children, self._processes.identify(pid)
+        found = None if identity is None else children.find_by_process(identity)
+        return found or children.find_by_environment(self._processes.environment(pid))

@@ -1,4 +1,4 @@
-"""Which agents this machine can run: `agent-availability`, and the check before a spawn."""
+"""Which agents this machine can run: the RPC `agent-availability`, and the check before a spawn."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ Reason = str  # not_found | invalid_configuration
 
 
 def npm_unavailable_reason(name: str, environ: Mapping[str, str]) -> Reason | None:
-    """Why npm's session program could not run the agent `name` here, None when it can (runner.md §14)."""
+    """Why npm's session program could not run the agent `name`; None if it could (runner.md §14)."""
     agent = agent_named(name)
     if agent.npm_program is None:
         return "not_found"
-    if agent.arguments_variable and not _is_list(environ.get(agent.arguments_variable)):
+    if agent.arguments_variable and not _is_list_of_strings(environ.get(agent.arguments_variable)):
         return "invalid_configuration"
     if server := environ.get(agent.npm_server_variable or "", ""):
-        return None if _runs(server, environ) else "invalid_configuration"
+        return None if _is_executable(server, environ) else "invalid_configuration"
     named = environ.get(agent.npm_program_variable or "", "")
-    return None if _runs(named or agent.npm_program, environ) else "not_found"
+    return None if _is_executable(named or agent.npm_program, environ) else "not_found"
 
 
-def _is_list(text: str | None) -> bool:
+def _is_list_of_strings(text: str | None) -> bool:
     try:
         found = json.loads(text or "[]")
     except ValueError:
@@ -39,20 +39,21 @@ def _is_list(text: str | None) -> bool:
     return isinstance(found, list) and all(isinstance(item, str) for item in found)
 
 
-def _runs(program: str, environ: Mapping[str, str]) -> bool:
+def _is_executable(program: str, environ: Mapping[str, str]) -> bool:
     return shutil.which(os.path.expanduser(program), path=environ.get("PATH")) is not None
 
 
 @define
 class AgentAvailability:
-    """Asked anew each time: agents are installed and removed while a runner runs."""
+    """Nothing is cached: agents are installed and removed while a runner runs."""
 
     _reason: Callable[[str], Reason | None]
     _table: Callable[[], Mapping[str, Agent]]
 
     @classmethod
     def of(cls, options: RunnerOptions) -> AgentAvailability:
-        """For our own sessions the table of agents decides, for npm's what they would look for."""
+        """For sessions of this package the table of agents decides; for npm's, what that program
+        would look for."""
         if not options.own_sessions:
             npm = {name: agent for name, agent in AGENTS.items() if agent.npm_program is not None}
             return cls(lambda agent: npm_unavailable_reason(agent, options.environ), lambda: npm)

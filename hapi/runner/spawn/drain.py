@@ -1,4 +1,4 @@
-"""Draining: no more sessions until somebody says `resume`. Kept on the disk, so that it outlives restarts and hand-offs."""
+"""Draining: no more sessions are started until `resume`. Saved, so that it outlives restarts and hand-offs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hapi.runner.spawn.admission import Admission
 DRAINED = "This runner is being drained and starts no sessions (`hapi runner resume` ends that)"
 
 
-class Order(Struct, frozen=True):
-    """`runner.drained.json`: who wanted it, and when (epoch seconds)."""
+class DrainOrder(Struct, frozen=True):
+    """`runner.drained.json`: who drained the runner, and when (epoch seconds)."""
 
     actor: str
     at: float
@@ -24,62 +24,62 @@ class Order(Struct, frozen=True):
 
 @define(eq=False)
 class Drain:
+    """Closes and opens admission, and keeps the order to drain on the disk."""
+
     _home: Home
     _admission: Admission
     _now: Callable[[], float]
-    _order: Order | None = None  # what stands on the disk
+    _saved: DrainOrder | None = None
     log = Logger()
 
     @property
     def is_temporary(self) -> bool:
-        """Drain for a moment only: nothing on the disk would tell another runner."""
-        return self._admission.draining is not None and self._order is None
+        """Whether draining ends with this runner, because no order on the disk tells the next."""
+        return self._admission.draining is not None and self._saved is None
 
     def restore(self) -> None:
-        """Go on as the runner before us was told to."""
-        try:
-            content = read_capped(self._home.runner_drained)
-            self._order = None if content is None else msgspec.json.decode(content, type=Order)
-        except (
-            OSError,
-            ValueError,
-            RecursionError,
-        ) as error:  # rather no session than one that nobody wants
-            self.log.warn(
-                "{path} cannot be read: {reason}",
-                path=str(self._home.runner_drained),
-                reason=str(error),
-            )
-            self._order = Order("somebody unknown", self._now())
-        if self._order is not None:
+        """Go on draining if the runner before this one was drained."""
+        self._saved = self._read()
+        if self._saved is not None:
             self.log.info(
                 "This runner is drained, by {actor} (`hapi runner resume` ends that)",
-                actor=self._order.actor,
+                actor=self._saved.actor,
             )
             self._admission.drain(DRAINED)
 
+    def _read(self) -> DrainOrder | None:
+        path = self._home.runner_drained
+        try:
+            content = read_capped(path)
+            return None if content is None else msgspec.json.decode(content, type=DrainOrder)
+        except (OSError, ValueError, RecursionError) as error:
+            # No session at all is better than one that nobody wants.
+            self.log.warn("{path} cannot be read: {reason}", path=str(path), reason=str(error))
+            return DrainOrder("an unknown caller", self._now())
+
     def begin(self, actor: str, keep: bool) -> bool:
-        """Start no more sessions; with `keep` until `resume`, else until then or our end. Whether that is new."""
-        new = self._admission.draining is None
-        if keep and self._order is None:
-            self._order = Order(actor, self._now())
+        """Start no more sessions; with `keep` until `resume`, else at most until this runner
+        ends. Whether the runner was not drained before."""
+        is_new = self._admission.draining is None
+        if keep and self._saved is None:
+            self._saved = DrainOrder(actor, self._now())
             try:
-                write_atomically(self._home.runner_drained, msgspec.json.encode(self._order))
+                write_atomically(self._home.runner_drained, msgspec.json.encode(self._saved))
             except OSError as error:
                 self.log.error(
-                    "That this runner is drained is not kept: {reason}", reason=str(error)
+                    "The order to drain this runner was not saved: {reason}", reason=str(error)
                 )
-        if new:
+        if is_new:
             self._admission.drain(DRAINED)
-        return new
+        return is_new
 
     def resume(self) -> bool:
-        """Whether that is new."""
-        self._order = None
+        """Start sessions again. Whether the runner was drained before."""
+        self._saved = None
         try:
             self._home.runner_drained.unlink(missing_ok=True)
         except OSError as error:
             self.log.error("The next runner will be drained again: {reason}", reason=str(error))
-        was = self._admission.draining is not None
+        was_draining = self._admission.draining is not None
         self._admission.resume()
-        return was
+        return was_draining

@@ -1,4 +1,4 @@
-"""Looking around on the disk for the new-session form: `path-exists` and `list-directory` (runner.md §5.1)."""
+"""Browsing the disk for the new-session form: `path-exists` and `list-directory` (runner.md §5.1)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from typing import Any
 from hapi.runner.workspace.directories import describe_error
 from hapi.runner.workspace.roots import WorkspaceRoots
 
-MOST_PATHS, MOST_ENTRIES = 1000, 5000
+MAX_PATHS, MAX_ENTRIES = 1000, 5000
 
 
 def path_exists(roots: WorkspaceRoots, params: object) -> dict[str, Any]:
-    """Which of `paths` are directories. Those outside the roots count as missing and are listed besides."""
+    """Which of `paths` are directories. Paths outside the roots count as missing and are listed
+    separately."""
     asked = params.get("paths") if isinstance(params, Mapping) else None
     exists: dict[str, bool] = {}
     outside: list[str] = []
-    for entry in islice(asked if isinstance(asked, list) else [], MOST_PATHS):
+    for entry in islice(asked if isinstance(asked, list) else [], MAX_PATHS):
         path = entry.strip() if isinstance(entry, str) else ""
         if not path or path in exists:
             continue
@@ -31,35 +32,35 @@ def path_exists(roots: WorkspaceRoots, params: object) -> dict[str, Any]:
 
 
 def list_directory(roots: WorkspaceRoots, params: object) -> dict[str, Any]:
-    """The entries of one directory, directories first. Links out of the roots are not shown."""
+    """The entries of one directory, directories first. Symlinks out of the roots are left out."""
     path = params.get("path") if isinstance(params, Mapping) else None
     if not isinstance(path, str) or not path.strip():
-        return _no("Path is required")
+        return _failure("Path is required")
     path = path.strip()
     hidden = isinstance(params, Mapping) and params.get("includeHidden") is True
     if not roots.contains(path):
-        return _no("Path is outside workspace roots")
+        return _failure("Path is outside workspace roots")
     try:
         if not stat.S_ISDIR(os.stat(path).st_mode):
-            return _no("Path is not a directory")
+            return _failure("Path is not a directory")
         with os.scandir(path) as scanned:
-            entries = list(islice(_entries(roots, path, scanned, hidden), MOST_ENTRIES))
+            entries = list(islice(_entries(roots, path, scanned, hidden), MAX_ENTRIES))
     except (OSError, ValueError) as error:
-        return _no(describe_error(error))
+        return _failure(describe_error(error))
     entries.sort(
         key=lambda entry: (entry["type"] != "directory", entry["name"].casefold(), entry["name"])
     )
     return {"success": True, "entries": entries}
 
 
-def _no(error: str) -> dict[str, Any]:
+def _failure(error: str) -> dict[str, Any]:
     return {"success": False, "error": error}
 
 
 def _is_directory(path: str) -> bool:
     try:
         return os.path.isdir(path)
-    except ValueError:  # an embedded NUL
+    except ValueError:  # a NUL in the path
         return False
 
 
@@ -71,9 +72,8 @@ def _entries(
             continue
         if entry.is_symlink() and not roots.contains(entry.path):
             continue
-        name = os.fsencode(entry.name).decode(
-            errors="replace"
-        )  # a name that is no UTF-8 could not be sent
+        # A name that is not UTF-8 could not be sent.
+        name = os.fsencode(entry.name).decode(errors="replace")
         try:
             found = entry.stat()
         except OSError:

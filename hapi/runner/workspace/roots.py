@@ -11,19 +11,21 @@ from attrs import field, frozen
 
 
 class RootUnusable(ValueError):
-    """A `--workspace-root` that is no existing directory; the text says which and why."""
+    """A `--workspace-root` that is no existing directory; the message says which and why."""
 
 
 @frozen
 class WorkspaceRoots:
-    """No roots: everything is inside. Else a path is inside when, symlinks resolved, it is a root or lies below one."""
+    """Without roots, every path is inside. Otherwise a path is inside when it is a root or lies
+    below one after all symlinks were resolved."""
 
     given: tuple[str, ...] = ()  # absolute, as advertised to the hub
     resolved: tuple[Path, ...] = field(default=())
 
     @classmethod
     def parse(cls, given: Iterable[str]) -> WorkspaceRoots:
-        """Roots from the command line: `~` expanded, made absolute, doubles dropped. Raises RootUnusable."""
+        """Read roots as users write them: `~` is expanded, relative paths become absolute, and
+        duplicates are dropped. Raises RootUnusable."""
         kept: dict[str, Path] = {}
         for text in given:
             if not text.strip():
@@ -31,9 +33,7 @@ class WorkspaceRoots:
             path = os.path.abspath(os.path.expanduser(text))
             if "\0" in path or not os.path.isdir(path):
                 raise RootUnusable(f"workspace root {text!r} is not an existing directory")
-            if any(
-                "\udc80" <= character <= "\udcff" for character in path
-            ):  # bytes that are no text
+            if has_undecodable_bytes(path):
                 raise RootUnusable(
                     f"workspace root {text!r} is not valid UTF-8, so hub and page could not name it"
                 )
@@ -41,29 +41,39 @@ class WorkspaceRoots:
         return cls(tuple(kept), tuple(kept.values()))
 
     def contains(self, path: str | Path) -> bool:
-        """Whether `path` is inside. A missing path counts by its nearest existing ancestor; one not resolvable is outside."""
-        if not self.given:
-            return True
-        place = resolve(path)
-        return place is not None and any(
-            place == root or root in place.parents for root in self.resolved
-        )
+        """Whether `path` is inside. A missing path counts by its nearest existing ancestor; a path
+        that cannot be resolved is outside."""
+        return not self.given or bool(self._roots_around(path))
 
     def contains_worktree(self, top: str, path: str) -> bool:
-        """Whether `path` may be a worktree of the repository at `top`: that is inside, and so is `path`, or it lies beside `top`.
+        """Whether `path` may be a worktree of the repository at `top`: `top` is inside, and `path`
+        is inside as well or lies beside `top`.
 
-        Beside means `<top>-worktrees/<name>` with no symlink on the way: a repository that is a root itself has them there.
+        Beside means `<top>-worktrees/<name>` without a symlink on the way: the worktrees of a
+        repository that is a root itself are there.
         """
         is_beside = os.path.dirname(path) == f"{top}-worktrees" and resolve(path) == Path(path)
         return self.contains(top) and (is_beside or self.contains(path))
 
+    def is_mounted(self, path: str | Path) -> bool:
+        """Whether a root around `path` exists: a root may be unmounted while the runner runs."""
+        return not self.given or any(root.is_dir() for root in self._roots_around(path))
+
+    def _roots_around(self, path: str | Path) -> list[Path]:
+        place = resolve(path)
+        if place is None:
+            return []
+        return [root for root in self.resolved if place == root or root in place.parents]
+
     @contextmanager
     def pinned(self, directory: str, top: str | None = None) -> Iterator[str]:
-        """A name for the very directory that was judged: a symlink may be turned elsewhere between a look and a start.
+        """A name of the very directory that was checked: a symlink may be turned elsewhere between
+        the check and the start.
 
-        `top`: of the repository whose worktree it is. Raises OSError when it is no directory any more or not inside.
+        `top` is the repository whose worktree the directory is. Raises OSError when it is no
+        directory any more or not inside.
         """
-        if not (self.given and hasattr(os, "O_PATH") and os.path.isdir("/proc/self/fd")):
+        if not (self.given and os.path.isdir("/proc/self/fd")):
             yield directory
             return
         descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -75,18 +85,15 @@ class WorkspaceRoots:
         finally:
             os.close(descriptor)
 
-    def is_mounted(self, path: str | Path) -> bool:
-        """Whether a root that holds `path` is there: a root may be unmounted while we run."""
-        place = resolve(path)
-        if not self.given:
-            return True
-        return place is not None and any(
-            (place == root or root in place.parents) and root.is_dir() for root in self.resolved
-        )
+
+def has_undecodable_bytes(text: str) -> bool:
+    """Whether `text`, decoded from the operating system, held bytes that are not UTF-8."""
+    return any("\udc80" <= character <= "\udcff" for character in text)
 
 
 def resolve(path: str | Path) -> Path | None:
-    """`path` without symlinks and dots, None when it cannot be looked at (a loop, a NUL, a name too long)."""
+    """`path` without symlinks and dots; None when it cannot be resolved because of a loop, a NUL
+    or a name that is too long."""
     try:
         return Path(path).resolve(strict=False)
     except (OSError, ValueError, RuntimeError):

@@ -7,7 +7,7 @@ from hapi.process.in_memory import FakeProgram
 from hapi.protocol.attempt import AttemptEnd, AttemptReport, StopOrder
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused, Worktree
 from hapi.runner.config.limits import AdmissionLimits
-from hapi.runner.spawn.revive import FIRST, TRIES, Reviver, interruption
+from hapi.runner.spawn.revive import MIN_RETRY_DELAY, MAX_TRIES, Reviver, interruption
 from hapi.runner.workspace.roots import WorkspaceRoots
 from tests.support.runner_stage import NoWorktrees, Stage, result_of
 
@@ -74,7 +74,7 @@ def test_it_comes_back_as_the_same_session_with_what_was_asked__V06(stage):
         (None, AttemptEnd(0, None, 1.0), None),
         (None, AttemptEnd(1, None, 1.0), "exit code 1"),
         (None, AttemptEnd(None, "SIGKILL", 1.0), "ended by SIGKILL"),
-        (None, AttemptEnd(None, None, 1.0), "its end was not seen"),
+        (None, AttemptEnd(None, None, 1.0), "exit status unknown"),
         (
             StopOrder("machine stopped", "machine", "found at start", 1.0),
             AttemptEnd(None, None, 1.0),
@@ -148,21 +148,21 @@ def test_one_that_fails_is_tried_again_with_longer_and_longer_pauses_and_then_le
     stage.processes.programs = {"session": FakeProgram(exit_code=1)}
     done = Deferred.fromCoroutine(reviver(stage).revive_all())
     assert len(stage.processes.launched) == 2
-    stage.clock.advance(FIRST)
+    stage.clock.advance(MIN_RETRY_DELAY)
     assert len(stage.processes.launched) == 3
-    stage.clock.advance(FIRST)
+    stage.clock.advance(MIN_RETRY_DELAY)
     assert len(stage.processes.launched) == 3
-    stage.clock.advance(FIRST)
-    assert len(stage.processes.launched) == 1 + TRIES
+    stage.clock.advance(MIN_RETRY_DELAY)
+    assert len(stage.processes.launched) == 1 + MAX_TRIES
     assert result_of(done) == 0
     (one,) = reviver(stage).offered()  # still there for a person
-    assert one.tries == TRIES
+    assert one.tries == MAX_TRIES
     stage.restart()
     stage.adopt()
     assert result_of(Deferred.fromCoroutine(reviver(stage).revive_all())) == 0
-    assert len(stage.processes.launched) == 1 + TRIES
+    assert len(stage.processes.launched) == 1 + MAX_TRIES
     assert isinstance(result_of(revive(stage, "s1")), SpawnRefused)
-    assert len(stage.processes.launched) == 2 + TRIES
+    assert len(stage.processes.launched) == 2 + MAX_TRIES
 
 
 def worktree_of(plan):
