@@ -1,4 +1,7 @@
-"""What the files in a session-attempt folder say: one record per file (design.md §4). Times are epoch seconds, for people."""
+"""The records in the folder of a session attempt, one for each file (design.md §4).
+
+Times are epoch seconds.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,10 @@ Pid = Annotated[int, Meta(gt=0, lt=1 << 31)]
 
 
 class ProcessIdentity(Struct, frozen=True, rename="camel"):
-    """One process, and no later one that is given the same pid.
+    """Names one process, and no later process that is given the same pid.
 
-    `start_ticks` is field 22 of `/proc/<pid>/stat`, `boot_id` that of the kernel, `pidfd_inode` the inode of its pidfd where the
-    kernel has pidfs (Linux 6.9 and later), else None.
+    `start_ticks` is field 22 of `/proc/<pid>/stat`, `boot_id` that of the kernel, `pidfd_inode` the
+    inode of its pidfd if the kernel has pidfs (Linux 6.9 and later), else None.
     """
 
     pid: Pid
@@ -23,7 +26,8 @@ class ProcessIdentity(Struct, frozen=True, rename="camel"):
 
 
 class AttemptRequest(Struct, frozen=True, rename="camel", omit_defaults=True):
-    """`request.json`: what was asked, by whom, and what is going to be started. No token is ever in here."""
+    """`request.json`: what was asked, by whom, and what is to be started. It never holds a
+    token."""
 
     argv: tuple[str, ...]
     cwd: str
@@ -37,14 +41,14 @@ class AttemptRequest(Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class AttemptProcess(Struct, frozen=True, rename="camel", omit_defaults=True):
-    """`process.json`: who runs it. A session from a terminal has no holder."""
+    """`process.json`: the processes of the session. A session from a terminal has no holder."""
 
     child: ProcessIdentity
     holder: ProcessIdentity | None = None
 
 
 class AttemptSession(Struct, frozen=True, rename="camel", omit_defaults=True):
-    """`session.json`: the names the session goes by."""
+    """`session.json`: the ids of the session at the hub and at its agent."""
 
     session_id: str
     agent_session_id: str | None = None
@@ -54,19 +58,20 @@ class AttemptSession(Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class AttemptReport(Struct, frozen=True, rename="camel", omit_defaults=True):
-    """`report.json`: what the session tells of itself, written by it at each change. Programs of the npm make write none."""
+    """`report.json`: what the session is doing, written by the session at each change. Programs of
+    the npm make write none."""
 
     at: float
     ready: bool = False  # its agent can take a prompt
-    turn_since: float | None = None  # a turn runs
-    waiting_since: float | None = None  # somebody is asked for a permission
-    queued: int = 0  # prompts that wait
+    turn_since: float | None = None  # since when a turn runs
+    waiting_since: float | None = None  # the agent waits for a permission
+    queued: int = 0  # prompts in the queue
     queued_since: float | None = None
     agent_session_id: str | None = None
 
 
 class StopOrder(Struct, frozen=True, rename="camel", omit_defaults=True):
-    """`stop.json`: who ends the session and why, written before the first signal."""
+    """`stop.json`: who ends the session, and why. Written before the first signal."""
 
     reason: str
     actor: str
@@ -81,7 +86,7 @@ class AttemptEndReported(Struct, frozen=True, rename="camel"):
 
 
 class AttemptEnd(Struct, frozen=True, rename="camel"):
-    """`end.json`: how the process ended; neither code nor signal when nobody saw it."""
+    """`end.json`: how the process ended. Without code and signal when nobody saw the end."""
 
     exit_code: int | None
     signal: str | None  # "SIGTERM"

@@ -1,6 +1,7 @@
-"""Starting a session: what callers ask for, what they are answered, and the command line that comes of it.
+"""Starting a session: the request, its answers, and the session's command line and environment.
 
-The wire's `spawn-happy-session` (runner.md §6). Pure: nothing here looks at a disk or starts anything.
+The wire's `spawn-happy-session` (runner.md §6). Pure: nothing here reads a disk or starts a
+process.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ Name = Annotated[str, Meta(max_length=4096)]
 
 
 class SpawnRequest(Struct, frozen=True, rename="camel", omit_defaults=True):
-    """What a caller asks for (`spawn-happy-session`, POST /spawn-session). An empty text counts as absent."""
+    """What a caller asks for (`spawn-happy-session`, POST /spawn-session). An empty string counts
+    as absent."""
 
     directory: Annotated[str, Meta(min_length=1, max_length=16384)]
     agent: Name | None = None
@@ -54,7 +56,8 @@ class SpawnRequest(Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class RefusalCode(StrEnum):
-    """Why a start was refused, for programs. npm's hub passes on the first two, ours all of them."""
+    """Why a start was refused, for programs. npm's hub passes on the first two, ours all of
+    them."""
 
     AGENT_UNAVAILABLE = "agent_unavailable"
     OUTSIDE_WORKSPACE_ROOTS = "outside_workspace_roots"
@@ -93,7 +96,7 @@ SpawnResult = Spawned | NeedsDirectory | SpawnRefused
 
 
 class MalformedSpawn(Malformed):
-    """The request cannot be read; the text says where."""
+    """The request cannot be read; the message says where."""
 
 
 def parse_spawn(params: object) -> SpawnRequest:
@@ -110,18 +113,15 @@ def parse_spawn(params: object) -> SpawnRequest:
     given["approvedNewDirectoryCreation"] = given.get("approvedNewDirectoryCreation") is not False
     try:
         request = msgspec.convert(given, SpawnRequest)
-    except (
-        msgspec.ValidationError,
-        UnicodeEncodeError,
-    ) as error:  # the latter: a key that is no text
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # the latter for a bad key
         raise MalformedSpawn(str(error)) from error
     for name, value in given.items():
-        if isinstance(value, str) and not _passable(value):
-            raise MalformedSpawn(f"{name} holds a character that no program can be given")
+        if isinstance(value, str) and not _can_be_argument(value):
+            raise MalformedSpawn(f"{name} contains a character that cannot be passed to a program")
     return request
 
 
-def _passable(text: str) -> bool:
+def _can_be_argument(text: str) -> bool:
     try:
         return b"\0" not in text.encode()
     except UnicodeEncodeError:
@@ -140,7 +140,7 @@ def rpc_spawn_answer(result: SpawnResult) -> dict[str, Any]:
             return {key: value for key, value in answer.items() if value is not None}
 
 
-# --- the command line ------------------------------------------------------------------------------------------------
+# --- the command line
 
 
 def session_arguments(request: SpawnRequest, linked_worktree: bool = False) -> list[str]:
@@ -202,7 +202,7 @@ def _permission(request: SpawnRequest) -> list[str]:
     return ["--yolo"] if request.yolo else []
 
 
-# --- the environment -------------------------------------------------------------------------------------------------
+# --- the environment
 
 RUNNER_ONLY_VARIABLES = frozenset(
     {"HAPI_RUNNER_HANDOFF_FROM_PID", "HAPI_ATTEMPT", "NOTIFY_SOCKET", "MAINPID"}
@@ -239,10 +239,10 @@ def environment_for(
     worktree: Worktree | None = None,
     codex_home: str | None = None,
 ) -> dict[str, str]:
-    """The child's environment: the runner's own, without what is meant for the runner alone.
+    """The environment of the session: the runner's own, less what is meant for the runner alone.
 
-    `identity` holds what tells the child whose it is (HAPI_HOME, HAPI_API_URL, CLI_API_TOKEN, HAPI_ATTEMPT, …).
-    `codex_home` is the private directory made for a codex child that was given a token.
+    `identity` holds the variables that tell the session its home, hub and attempt. `codex_home` is
+    the private directory that was made for a Codex session with a token.
     """
     found = {
         name: value

@@ -205,7 +205,7 @@ class RunnerService(Service):
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
-        if self.options.titled:
+        if self.options.sets_title:
             set_title()
         if self.lock is None:  # not before: a daemon is another process than the one that made us
             self.lock = RunnerLock(self.options.home, self._processes, self._clock, __version__)

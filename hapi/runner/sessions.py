@@ -1,4 +1,5 @@
-"""Everything a runner has for its sessions, put together: registry, admission, spawner, announcements, revival."""
+"""Everything a runner has for its sessions, put together: registry, admission, spawner,
+announcements, revival."""
 
 from __future__ import annotations
 
@@ -39,7 +40,8 @@ QUIESCE_POLL_INTERVAL = 0.01  # seconds
 
 
 class Sessions:
-    """The sessions of one runner. `on_start_failed` and `on_started` are called as the Spawner says."""
+    """The sessions of one runner. `on_start_failed` and `on_started` are called as the Spawner
+    says."""
 
     log = Logger()
 
@@ -141,8 +143,8 @@ class Sessions:
             self._processes,
             self.children,
             this_process.boot_id if this_process is not None else "",
-            options.announce_within,
-            options.start_within,
+            options.announce_timeout,
+            options.start_timeout,
             self._now,
             self._record_event,
         )

@@ -1,4 +1,5 @@
-"""Sessions under a real runner: limits, the journal, and coming back after everything was killed."""
+"""Sessions under a real runner: limits, the journal, and coming back after everything was
+killed."""
 
 import contextlib
 import json

@@ -35,7 +35,7 @@ def lowest_free(pid: int) -> int:
     return next(number for number in range(len(taken) + 1) if number not in taken)
 
 
-def test_without_free_descriptors_a_start_is_refused_in_words_and_callers_are_served_again_later__X09(
+def test_without_free_descriptors_a_start_is_refused_and_callers_are_served_again_later__X09(
     machine,
 ):
     runner = machine.start()

@@ -65,7 +65,10 @@ def test_an_agent_of_our_own_gets_the_general_options():
             "permissionMode": "plan",
         }
     )
-    expected = "--hapi-starting-mode remote --started-by runner --existing-session-id X --model m --permission-mode plan"
+    expected = (
+        "--hapi-starting-mode remote --started-by runner --existing-session-id X "
+        "--model m --permission-mode plan"
+    )
     assert session_arguments(request) == ["demo", *expected.split()]
 
 

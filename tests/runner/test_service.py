@@ -250,7 +250,9 @@ def test_a_reload_with_another_token_makes_a_new_link__N06_P03(run, home):
     assert run.machine.options.access == HubAccess("http://127.0.0.1:2", secret)
     assert run.state["startedWithApiUrl"] == "http://127.0.0.1:2"
     assert run.state["startedWithCliApiTokenHash"] == hashlib.sha256(secret.encode()).hexdigest()
-    assert run.service.sessions.spawner.checks.options.for_children()["CLI_API_TOKEN"] == secret
+    assert (
+        run.service.sessions.spawner.checks.options.session_environment()["CLI_API_TOKEN"] == secret
+    )
 
 
 def test_a_reload_of_broken_settings_changes_nothing__S16_P03(run, home):

@@ -75,7 +75,7 @@ def options_for(home: Home, *, roots: WorkspaceRoots | None = None, **more: Any)
     given = {
         "session_command": ("/bin/session",),
         "environ": {"PATH": "/usr/bin:/bin"},
-        "titled": False,
+        "sets_title": False,
         **more,
     }
     return RunnerOptions(home, access, "machine-1", roots or WorkspaceRoots(), **given)

@@ -11,7 +11,7 @@ from hapi.agents import configured_agents
 from hapi.hub.options import read_list, read_port
 from hapi.log import LEVELS
 from hapi.runner.config.limits import AdmissionLimits
-from hapi.runner.config.options import read_revival, read_roots, read_session_limits
+from hapi.runner.config.options import read_revive_mode, read_roots, read_session_limits
 from hapi.settings import ConfigurationError, json_type, origin
 
 STRING_KEYS = (
@@ -46,7 +46,9 @@ def settings_problems(settings: Mapping[str, Any]) -> list[str]:
     named = settings.get("defaultAgent")
     if isinstance(named, str) and named and named not in configured_agents(settings):
         found.append(f"defaultAgent is {named!r}, but there is no such agent")
-    found += _raised(lambda: read_roots((), settings)) + _raised(lambda: read_revival({}, settings))
+    found += _raised(lambda: read_roots((), settings)) + _raised(
+        lambda: read_revive_mode({}, settings)
+    )
     for key in ("maxSessions", "minFreeMemory", "spawnQueue"):
         found += _raised(lambda key=key: AdmissionLimits.read({}, {}, {key: settings.get(key)}))  # type: ignore[misc]
     return found + _session_limits(settings)

@@ -1,4 +1,5 @@
-"""What the sessions of this machine are doing, by their own reports: what a restart has to wait for."""
+"""What the sessions of this machine are doing, by their own reports: what a restart has to wait
+for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Adoption: at its start, a runner makes children of what the attempt folders prove, whoever started it."""
+"""Adoption: at its start, a runner makes children of what the attempt folders prove, whoever
+started it."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""One attempt at a session: what was asked of it, what is known of its life, and the machine of its states.
+"""One attempt at a session: what was asked of it, what is known of its life, and its state machine.
 
 requested → launched → announced → ready → ended, and refused from the first two (design.md §5).
-*Announced* is the session's POST to the runner, *ready* its agent able to take a prompt; a start is
-answered when the session is announced. *Unknown* is a session of an earlier runner that lives and of
-whose announcement nothing is left: it ends by itself or on request.
+*Announced* means that the session has posted its id to the runner, *ready* that its agent can take
+a prompt. A start is answered when the session is announced. *Unknown* is a session of an earlier
+runner that lives, but of whose announcement nothing is left: it ends by itself or on request.
 """
 
 from __future__ import annotations

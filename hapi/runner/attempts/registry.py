@@ -1,4 +1,5 @@
-"""The sessions of this machine: found by any of their names, watched until they end, ended on request."""
+"""The sessions of this machine: found by any of their names, watched until they end, ended on
+request."""
 
 from __future__ import annotations
 

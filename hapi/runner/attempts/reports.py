@@ -1,4 +1,5 @@
-"""The reports of sessions: read when a caller asks, at each heartbeat, and soon after an announcement."""
+"""The reports of sessions: read when a caller asks, at each heartbeat, and soon after an
+announcement."""
 
 from __future__ import annotations
 

@@ -19,7 +19,8 @@ class Retention:
 
     @classmethod
     def read(cls, settings: Mapping[str, Any]) -> Retention:
-        """`keepAttempts` of settings.json (`count` and `days`); an invalid value counts as missing."""
+        """`keepAttempts` of settings.json (`count` and `days`); an invalid value counts as
+        missing."""
         given = settings.get("keepAttempts")
         found = given if isinstance(given, Mapping) else {}
         count, days = found.get("count"), found.get("days")

@@ -1,4 +1,5 @@
-"""Stalled sessions: a turn without a sign of life, an unanswered permission request, prompts that stay queued."""
+"""Stalled sessions: a turn without a sign of life, an unanswered permission request, prompts
+that stay queued."""
 
 from __future__ import annotations
 

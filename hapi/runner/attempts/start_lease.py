@@ -1,4 +1,5 @@
-"""The start lease: how long a session may take to announce itself, counted from its last sign of life."""
+"""The start lease: how long a session may take to announce itself, counted from its last sign
+of life."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Limits of admission: how many sessions run at once, how much memory stays free, how long the queue is."""
+"""Limits of admission: how many sessions run at once, how much memory stays free, how long the
+queue is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a runner is told before it starts: its home, its hub, its roots, the program its sessions run."""
+"""The options of a runner, read from flags, environment and settings.json before it starts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from attrs import field, frozen
 from hapi.home import Home
 from hapi.process.child_limits import SessionLimits
 from hapi.runner.config.limits import AdmissionLimits, parse_size
-from hapi.runner.workspace.roots import RootUnusable, WorkspaceRoots
+from hapi.runner.workspace.roots import RootUnusable, WorkspaceRoots, has_undecodable_bytes
 from hapi.settings import (
     ConfigurationError,
     HubAccess,
@@ -25,39 +25,37 @@ from hapi.settings import (
     read_settings,
 )
 
-OWN_SESSIONS = (
-    sys.executable,
-    "-P",
-    "-m",
-    "hapi",
-)  # -P: a project that holds a hapi.py or json.py is not imported
-ANNOUNCE_WITHIN, BEAT = 15.0, 60.0  # seconds, npm's defaults
-START_WITHIN = 60.0  # seconds a session may take to announce itself while it shows life
+# -P: a hapi.py or json.py in the project's directory is not imported.
+OWN_SESSION_COMMAND = (sys.executable, "-P", "-m", "hapi")
+ANNOUNCE_TIMEOUT = 15.0  # seconds, npm's default
+HEARTBEAT_INTERVAL = 60.0  # seconds, npm's default
+START_TIMEOUT = 60.0  # seconds a session may take to announce itself while it shows life
 
 
 @frozen
 class RunnerOptions:
-    """Everything that differs between two runners. `argv` is told in the state file, from the word `runner` on."""
+    """Everything that differs between two runners. `argv` is the command line in the state file,
+    from the word `runner` on."""
 
     home: Home
     access: HubAccess
     machine_id: str
     roots: WorkspaceRoots = field(factory=WorkspaceRoots)
-    session_command: tuple[str, ...] = OWN_SESSIONS
+    session_command: tuple[str, ...] = OWN_SESSION_COMMAND
     environ: Mapping[str, str] = field(factory=lambda: dict(os.environ), repr=False)
     settings: Mapping[str, Any] = field(factory=dict, repr=False)
     argv: tuple[str, ...] = ("runner", "start-sync")
     limits: AdmissionLimits = field(factory=AdmissionLimits)
     session_limits: SessionLimits = field(factory=SessionLimits)
-    revive: str = "offer"  # or "auto": interrupted sessions come back by themselves
-    announce_within: float = ANNOUNCE_WITHIN
-    start_within: float = START_WITHIN
-    heartbeat: float = BEAT
+    revive: str = "offer"  # or "auto": interrupted sessions are revived automatically
+    announce_timeout: float = ANNOUNCE_TIMEOUT  # seconds without a sign of life
+    start_timeout: float = START_TIMEOUT  # seconds in any case
+    heartbeat: float = HEARTBEAT_INTERVAL  # seconds
     hostname: str = ""
     supervised: bool = False
     handoff_disabled: bool = False
     control_port: int = 0
-    titled: bool = True  # whether the process title may be ours: an embedder says no
+    sets_title: bool = True  # whether the runner sets the process title; embedders say no
     log_path: str | None = None
 
     @property
@@ -65,12 +63,14 @@ class RunnerOptions:
         return self.roots.given
 
     @property
-    def own_sessions(self) -> bool:
-        """Whether sessions are this package's program; npm's know other agents and need other executables."""
-        return self.session_command == OWN_SESSIONS
+    def uses_own_sessions(self) -> bool:
+        """Whether sessions run this package's program. npm's knows other agents, and looks for
+        other executables."""
+        return self.session_command == OWN_SESSION_COMMAND
 
-    def for_children(self) -> dict[str, str]:
-        """The environment that tells a session whose it is, whatever our own environment says."""
+    def session_environment(self) -> dict[str, str]:
+        """The variables that tell a session its home, hub and token, whatever the environment of
+        the runner says."""
         found = {
             "HAPI_HOME": str(self.home.path),
             "HAPI_API_URL": self.access.url,
@@ -99,9 +99,11 @@ class RunnerOptions:
         session_memory: str | int | None = None,
         **more: Any,
     ) -> RunnerOptions:
-        """Options from environment, `settings.json` and flags. Makes the home and, the first time, the machine id.
+        """Read options from flags, environment and `settings.json`. Creates the home and, the first
+        time, the machine id.
 
-        Raises HomeUnusable, InvalidSettings or ConfigurationError, each with one sentence for the user.
+        Raises HomeUnusable, InvalidSettings or ConfigurationError, each with one sentence for the
+        user.
         """
         home = Home.find(environ).prepare()
         settings = read_settings(home)
@@ -112,16 +114,18 @@ class RunnerOptions:
         flags = {"max_sessions": max_sessions, "min_free_memory": min_free_memory, "queue": queue}
         flags |= {"revive": revive, "session_memory": session_memory}
         given = {
-            "revive": read_revival(environ, settings, revive),
+            "revive": read_revive_mode(environ, settings, revive),
             "session_limits": read_session_limits(environ, settings, session_memory),
             "limits": AdmissionLimits.read(flags, environ, settings),
-            "announce_within": _milliseconds(
-                environ, "HAPI_RUNNER_WEBHOOK_TIMEOUT_MS", ANNOUNCE_WITHIN
+            "announce_timeout": _milliseconds(
+                environ, "HAPI_RUNNER_WEBHOOK_TIMEOUT_MS", ANNOUNCE_TIMEOUT
             ),
-            "start_within": _milliseconds(
+            "start_timeout": _milliseconds(
                 environ, "HAPI_RUNNER_START_CAP_MS", _start_cap(settings)
             ),
-            "heartbeat": _milliseconds(environ, "HAPI_RUNNER_HEARTBEAT_INTERVAL", BEAT),
+            "heartbeat": _milliseconds(
+                environ, "HAPI_RUNNER_HEARTBEAT_INTERVAL", HEARTBEAT_INTERVAL
+            ),
             "hostname": environ.get("HAPI_HOSTNAME", ""),
             "supervised": environ.get("HAPI_RUNNER_SUPERVISED") == "1",
             "handoff_disabled": environ.get("HAPI_DISABLE_VERSION_HANDOFF") == "1",
@@ -129,7 +133,7 @@ class RunnerOptions:
         words = (
             tuple(argv)
             if argv is not None
-            else words_for(roots if flagged else WorkspaceRoots(), session_command, flags)
+            else command_line_of(roots if flagged else WorkspaceRoots(), session_command, flags)
         )
         identity = machine_id(home)
         return cls(
@@ -145,12 +149,12 @@ class RunnerOptions:
         )
 
 
-def words_for(
+def command_line_of(
     roots: WorkspaceRoots,
     session_command: str | Iterable[str] | None,
     more: Mapping[str, str | int | None] | None = None,
 ) -> tuple[str, ...]:
-    """The command line that starts the same runner again, from `runner` on."""
+    """The command line that starts the same runner again, from the word `runner` on."""
     words = ["runner", "start-sync"]
     for root in roots.given:
         words += ["--workspace-root", root]
@@ -166,12 +170,11 @@ def words_for(
 
 
 def read_command(given: str | Iterable[str] | None, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The program that sessions run: the flag, HAPI_CLI_EXECUTABLE (an absolute path), else our own. Raises ConfigurationError."""
+    """The program that sessions run: the flag `given`, else HAPI_CLI_EXECUTABLE (an absolute path),
+    else this package's. Raises ConfigurationError."""
     named = environ.get("HAPI_CLI_EXECUTABLE")
     for name, text in (("--session-command", given), ("HAPI_CLI_EXECUTABLE", named)):
-        if text and any(
-            "\udc80" <= character <= "\udcff" for character in "".join(text)
-        ):  # bytes that are no text
+        if text and has_undecodable_bytes("".join(text)):
             raise ConfigurationError(
                 f"{name} {text!r} is not valid UTF-8, so folders and journal could not name it"
             )
@@ -185,7 +188,7 @@ def read_command(given: str | Iterable[str] | None, environ: Mapping[str, str]) 
             raise ConfigurationError(f"--session-command {given!r}: there is no such program")
         return (os.path.abspath(program), *words[1:])
     if not named:
-        return OWN_SESSIONS
+        return OWN_SESSION_COMMAND
     if not os.path.isabs(named) or not Path(named).is_file() or not os.access(named, os.X_OK):
         raise ConfigurationError(
             f"HAPI_CLI_EXECUTABLE {named!r} must be the absolute path of an executable file"
@@ -194,7 +197,8 @@ def read_command(given: str | Iterable[str] | None, environ: Mapping[str, str]) 
 
 
 def read_roots(flagged: Iterable[str], settings: Mapping[str, Any]) -> WorkspaceRoots:
-    """The flags' roots, else those of `workspaceRoots` in the settings: a list of absolute paths. Raises ConfigurationError."""
+    """The roots of the flags, else `workspaceRoots` of the settings, a list of absolute paths.
+    Raises ConfigurationError."""
     given, name = list(flagged), "--workspace-root"
     if not given and (kept := settings.get("workspaceRoots")) is not None:
         name = "workspaceRoots in settings.json"
@@ -209,10 +213,10 @@ def read_roots(flagged: Iterable[str], settings: Mapping[str, Any]) -> Workspace
         raise ConfigurationError(f"{name}: {error}") from error
 
 
-def read_revival(
+def read_revive_mode(
     environ: Mapping[str, str], settings: Mapping[str, Any], flag: str | None = None
 ) -> str:
-    """What becomes of interrupted sessions: `offer` or `auto`. Raises ConfigurationError."""
+    """What is done with interrupted sessions: `offer` or `auto`. Raises ConfigurationError."""
     kept = "revive in settings.json", settings.get("revive")
     for name, wanted in (
         ("--revive", flag),
@@ -230,7 +234,7 @@ def read_revival(
 def read_session_limits(
     environ: Mapping[str, str], settings: Mapping[str, Any], memory: str | int | None = None
 ) -> SessionLimits:
-    """What one session may take; `memory` is the flag. Raises ConfigurationError."""
+    """The limits of one session; `memory` is the flag. Raises ConfigurationError."""
     named = {
         "--session-memory": memory,
         "HAPI_RUNNER_SESSION_MEMORY": environ.get("HAPI_RUNNER_SESSION_MEMORY"),
@@ -255,12 +259,13 @@ def _start_cap(settings: Mapping[str, Any]) -> float:
     return (
         float(found)
         if isinstance(found, int | float) and not isinstance(found, bool) and 0 < found < 1e9
-        else START_WITHIN
+        else START_TIMEOUT
     )
 
 
 def _milliseconds(environ: Mapping[str, str], name: str, default: float) -> float:
-    """Seconds from a variable in milliseconds; as npm does, anything but a number above zero counts as not there."""
+    """Seconds from a variable in milliseconds. Like npm, anything but a positive number counts as
+    missing."""
     try:
         value = float(environ.get(name, ""))
     except ValueError:

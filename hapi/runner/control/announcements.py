@@ -67,7 +67,7 @@ class Announcements:
     )  # asked each time: a daemon gets another after it was made
     _now: Callable[[], float] = time.time
     _holds_socket: Callable[[int, int], bool | None] = holds_socket
-    announce_within: float = 15.0
+    announce_timeout: float = 15.0
     record_event: RecordEvent = discard_event
     _disk: Disk = field(factory=SynchronousDisk)
     _one_by_one: DeferredLock = field(factory=DeferredLock)

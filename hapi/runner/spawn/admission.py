@@ -1,4 +1,5 @@
-"""Admission of starts: a session limit, memory that must stay free, a bounded queue, and draining."""
+"""Admission of starts: a session limit, memory that must stay free, a bounded queue, and
+draining."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ MEMORY_POLL_INTERVAL = 1.0  # seconds between readings of the free memory while 
 def capacity_refusal(limits: AdmissionLimits, live: int, free: int | None) -> SpawnRefused | None:
     """Why one more session does not fit, None if it does.
 
-    `live` sessions run, `free` bytes of memory are available (None: unknown, which refuses nothing).
+    `live` sessions run, and `free` bytes of memory are available. If that number is unknown (None),
+    no start is refused for lack of memory.
     """
     if limits.sessions is not None and live >= limits.sessions:
         return SpawnRefused(

@@ -19,7 +19,8 @@ Reason = str  # not_found | invalid_configuration
 
 
 def npm_unavailable_reason(name: str, environ: Mapping[str, str]) -> Reason | None:
-    """Why npm's session program could not run the agent `name`; None if it could (runner.md §14)."""
+    """Why npm's session program could not run the agent `name`; None if it could (runner.md
+    §14)."""
     agent = agent_named(name)
     if agent.npm_program is None:
         return "not_found"
@@ -54,7 +55,7 @@ class AgentAvailability:
     def of(cls, options: RunnerOptions) -> AgentAvailability:
         """For sessions of this package the table of agents decides; for npm's, what that program
         would look for."""
-        if not options.own_sessions:
+        if not options.uses_own_sessions:
             npm = {name: agent for name, agent in AGENTS.items() if agent.npm_program is not None}
             return cls(lambda agent: npm_unavailable_reason(agent, options.environ), lambda: npm)
 
@@ -68,11 +69,13 @@ class AgentAvailability:
         return cls(reason, table)
 
     def local_agents(self) -> list[Agent]:
-        """The agents that npm's hub has no name for: hubs learn of them from the machine's capabilities."""
+        """The agents that npm's hub has no name for: hubs learn of them from the machine's
+        capabilities."""
         return [agent for agent in self._table().values() if not agent.form]
 
     def response(self, params: object = None) -> dict[str, Any]:
-        """The result of `agent-availability`. npm's hub takes no agent it has no name for: those are for a caller of `all`."""
+        """The result of `agent-availability`. npm's hub takes no agent it has no name for:
+        those are for a caller of `all`."""
         everything = isinstance(params, Mapping) and params.get("all") is True
         listed = []
         # npm's runner does not list every agent that its hub accepts: the others come last.

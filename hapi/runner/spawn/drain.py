@@ -1,4 +1,5 @@
-"""Draining: no more sessions are started until `resume`. Saved, so that it outlives restarts and hand-offs."""
+"""Draining: no more sessions are started until `resume`. Saved, so that it outlives restarts
+and hand-offs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Interrupted sessions: ended by a reboot or a kill that nobody asked for, offered for revival, and revived."""
+"""Interrupted sessions: ended by a reboot or a kill that nobody asked for, offered for revival,
+and revived."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""From a request to a running session: join the session or the start that exists, else check and launch."""
+"""From a request to a running session: join the session or the start that exists, else check
+and launch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A start as one frozen value: what was asked, by whom, and everything that was resolved from it."""
+"""A start as one frozen value: what was asked, by whom, and everything that was resolved from
+it."""
 
 from __future__ import annotations
 
@@ -104,8 +105,8 @@ class PreparedStart:
             directory=request.cwd,
             started_at=self.started_at,
             requested_id=request.session_id,
-            announce_timeout=request.options.announce_within,
-            start_timeout=request.options.start_within,
+            announce_timeout=request.options.announce_timeout,
+            start_timeout=request.options.start_timeout,
             worktree=request.worktree,
             keeps_worktree=request.keeps_worktree,
             private_directory=self.codex_home,
@@ -117,7 +118,7 @@ class PreparedStart:
         environment = environment_for(
             request.wanted,
             request.options.environ,
-            identity={**request.options.for_children(), ATTEMPT_VARIABLE: self.folder.id},
+            identity={**request.options.session_environment(), ATTEMPT_VARIABLE: self.folder.id},
             worktree=request.worktree,
             codex_home=self.codex_home,
         )

@@ -1,4 +1,5 @@
-"""Browsing the disk for the new-session form: `path-exists` and `list-directory` (runner.md §5.1)."""
+"""Browsing the disk for the new-session form: `path-exists` and `list-directory` (runner.md
+§5.1)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """`cursor-chat-store-status`: whether Cursor still has the chat from which a session is to resume.
 
-Cursor keeps chats as `~/.cursor/acp-sessions/<chat>/store.db` or `~/.cursor/chats/<md5 of the workspace>/<chat>/store.db`.
+Cursor keeps chats as `~/.cursor/acp-sessions/<chat>/store.db` or
+`~/.cursor/chats/<md5 of the workspace>/<chat>/store.db`.
 """
 
 from __future__ import annotations

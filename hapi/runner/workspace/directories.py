@@ -1,4 +1,5 @@
-"""The directory of a session: inspected, created when allowed, refused with a reason (runner.md §17.2)."""
+"""The directory of a session: inspected, created when allowed, refused with a reason (runner.md
+§17.2)."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ class _Finding(Enum):
 def prepare_directory(
     path: str, may_create: bool, makedirs: Callable[[str], None] = os.makedirs
 ) -> NeedsDirectory | SpawnRefused | None:
-    """Make sure that `path` is a directory; None when it is. Nothing that is in the way is removed."""
+    """Make sure that `path` is a directory; None when it is. Nothing that is in the way is
+    removed."""
     found = _inspect(path)
     if found is not _Finding.MISSING:
         return found if isinstance(found, SpawnRefused) else None

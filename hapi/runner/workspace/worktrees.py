@@ -1,4 +1,5 @@
-"""Git worktrees for sessions: made beside the repository, removed only when ours, clean and left by their session."""
+"""Git worktrees for sessions: made beside the repository, removed only when ours, clean and
+left by their session."""
 
 from __future__ import annotations
 

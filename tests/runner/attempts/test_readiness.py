@@ -1,4 +1,5 @@
-"""Readiness and the start lease: what a session shows in its folder decides how long it may take and when it is ready."""
+"""Readiness and the start lease: what a session shows in its folder decides how long it may
+take and when it is ready."""
 
 import pytest
 
@@ -113,7 +114,7 @@ def test_a_report_is_a_sign_of_life_too__W01(stage):
 
 
 def test_life_without_an_announcement_has_an_end__W01(home):
-    stage = Stage(home, options={"start_within": 30.0})
+    stage = Stage(home, options={"start_timeout": 30.0})
     answer = stage.spawn()
     for second in range(31):
         with stage.folder.output.open("a") as file:

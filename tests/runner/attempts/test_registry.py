@@ -1,4 +1,5 @@
-"""Tracked sessions: found by any name, stopped with a truthful answer, taken over after a restart."""
+"""Tracked sessions: found by any name, stopped with a truthful answer, taken over after a
+restart."""
 
 import pytest
 

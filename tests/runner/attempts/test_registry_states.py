@@ -1,7 +1,9 @@
-"""Whatever happens to sessions in whatever order: each live one is listed once, each end is recorded once with its true reason.
+"""Whatever happens to sessions, in whatever order: each live session is listed once, and each end
+is recorded once with its true reason.
 
-Hypothesis plays the world: starts, announcements of every kind, ends that a runner sees and ends while none runs, stops, new
-runners over the same folders, strangers that are given a pid, and folders that are given up. HAPI_FAULTS=release plays longer.
+Hypothesis plays the world: starts, announcements of every kind, ends that a runner sees and ends
+while none runs, stops, new runners over the same folders, other processes that are given a pid, and
+folders that are removed. HAPI_FAULTS=release plays longer.
 """
 
 from __future__ import annotations
@@ -261,7 +263,8 @@ class World(RuleBasedStateMachine):
 
     @rule(dying=st.lists(numbers, max_size=3), reused=st.booleans())
     def another_runner(self, dying: list[int], reused: bool) -> None:
-        """This one leaves or is killed; some sessions end meanwhile, and pids come round; the next one reads the folders."""
+        """This one leaves or is killed; some sessions end meanwhile, and pids come round; the
+        next one reads the folders."""
         self.stage.children.detach()
         for one in self.those(alive=True):
             one.answer = None  # its caller was told that the runner leaves

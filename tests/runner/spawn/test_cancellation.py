@@ -1,4 +1,5 @@
-"""Starts that somebody stops before there is a process, and callers who wait no longer than a hub does."""
+"""Starts that somebody stops before there is a process, and callers who wait no longer than a
+hub does."""
 
 import pytest
 from twisted.internet.defer import Deferred

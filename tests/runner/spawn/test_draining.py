@@ -1,4 +1,5 @@
-"""Draining: no more sessions, those there are go on, and what still works is told by the sessions themselves."""
+"""Draining: no more sessions, those there are go on, and what still works is told by the
+sessions themselves."""
 
 import pytest
 from twisted.internet.defer import Deferred

@@ -110,7 +110,10 @@ def test_a_child_that_dies_young_is_told_at_once_with_its_code_and_last_words__C
     pid = stage.pid
     stage.folder.output.write_text("boom on stderr\nline two\n")
     stage.processes.exit(stage.folder.process.child, 1)
-    expected = f"Session process exited before webhook for PID {pid} (exit code 1). stderr: boom on stderr line two"
+    expected = (
+        f"Session process exited before webhook for PID {pid} (exit code 1). "
+        "stderr: boom on stderr line two"
+    )
     assert result_of(answer) == SpawnRefused(expected)
     assert stage.folder.end.exit_code == 1
 

@@ -128,7 +128,7 @@ def test_a_start_is_answered_when_its_announcement_is_on_the_disk__S12(disk, sta
 
 
 def test_a_session_that_has_spoken_in_time_is_not_ended_because_the_disk_is_slow__S12(home):
-    stage = Stage(home, options={"start_within": 60.0})
+    stage = Stage(home, options={"start_timeout": 60.0})
     stage.announcements._disk = disk = SlowDisk()
     starting = stage.spawn()
     stage.clock.advance(14.0)

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from hapi.net.common.rpc import RpcTable
 from hapi.protocol.agents import AGENTS
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused
-from hapi.runner.config.options import OWN_SESSIONS, RunnerOptions
+from hapi.runner.config.options import OWN_SESSION_COMMAND, RunnerOptions
 from hapi.runner.spawn.agents import AgentAvailability, npm_unavailable_reason
 from hapi.runner.uplink.rpc_methods import register_methods
 from hapi.runner.workspace.cursor import chat_store_status
@@ -101,7 +101,7 @@ def test_malformed_params_are_an_error_answer__N20(runner, params):
 
 
 def test_our_own_agents_are_named_only_to_who_asks_for_all(home):
-    availability = AgentAvailability.of(options_for(home, session_command=OWN_SESSIONS))
+    availability = AgentAvailability.of(options_for(home, session_command=OWN_SESSION_COMMAND))
     known = {entry["agent"] for entry in availability.response({})["agents"]}
     assert known <= {name for name, agent in AGENTS.items() if agent.form}
     everything = {
@@ -183,22 +183,22 @@ def test_options_come_from_the_environment(home, tmp_path):
         ),
         workspace_roots=[str(tmp_path)],
     )
-    assert (found.announce_within, found.heartbeat, found.hostname) == (3.0, 0.5, "box")
-    assert (found.handoff_disabled, found.supervised, found.own_sessions) == (True, True, True)
+    assert (found.announce_timeout, found.heartbeat, found.hostname) == (3.0, 0.5, "box")
+    assert (found.handoff_disabled, found.supervised, found.uses_own_sessions) == (True, True, True)
     assert found.argv == ("runner", "start-sync", "--workspace-root", str(tmp_path))
-    assert found.for_children()["HAPI_EXTRA_HEADERS_JSON"] == '{"X-A": "1"}'
+    assert found.session_environment()["HAPI_EXTRA_HEADERS_JSON"] == '{"X-A": "1"}'
     assert found.machine_id == RunnerOptions.from_environment(environment(home)).machine_id
 
 
 @pytest.mark.parametrize("value", ["", "x", "-1", "0", "nan", "inf", "1e300"])
 def test_a_timeout_that_is_no_number_above_zero_counts_as_not_there(home, value):
     found = RunnerOptions.from_environment(environment(home, HAPI_RUNNER_WEBHOOK_TIMEOUT_MS=value))
-    assert found.announce_within == 15.0
+    assert found.announce_timeout == 15.0
 
 
 def test_the_session_program_is_a_setting(home):
     named = RunnerOptions.from_environment(environment(home, HAPI_CLI_EXECUTABLE="/bin/true"))
-    assert (named.session_command, named.own_sessions) == (("/bin/true",), False)
+    assert (named.session_command, named.uses_own_sessions) == (("/bin/true",), False)
     given = RunnerOptions.from_environment(environment(home), session_command="true --flag 'a b'")
     assert given.session_command == ("/bin/true", "--flag", "a b")
     assert given.argv == ("runner", "start-sync", "--session-command", "true --flag 'a b'")

@@ -1,4 +1,5 @@
-"""Worktrees of sessions on real repositories: never outside the workspace roots, and none is forgotten."""
+"""Worktrees of sessions on real repositories: never outside the workspace roots, and none is
+forgotten."""
 
 import os
 import subprocess

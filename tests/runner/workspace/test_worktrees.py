@@ -1,4 +1,5 @@
-"""Git worktrees on real repositories: where they go, what they are called, when they are removed."""
+"""Git worktrees on real repositories: where they go, what they are called, when they are
+removed."""
 
 import os
 import subprocess
@@ -15,7 +16,7 @@ ENVIRON = {
     "PATH": os.environ["PATH"],
     "HOME": "/nonexistent",
     "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_DIR": "/nowhere",  # of the runner's own surroundings: never meant for the session's repository
+    "GIT_DIR": "/nowhere",  # of the runner's environment, not meant for the session's repository
 }
 
 
