@@ -179,7 +179,7 @@ def test_the_readme_shows_the_embedding_example_that_is_run(pytestconfig):
         ),
         (
             "completion",
-            "Missing argument '{bash|zsh|fish}'. Choose from: bash, zsh, fish",
+            "Missing argument '{bash|zsh|fish}'. Choose from: bash, zsh, fish.",
             "completion",
         ),
         (
@@ -191,7 +191,7 @@ def test_the_readme_shows_the_embedding_example_that_is_run(pytestconfig):
 )
 def test_wrong_usage_is_one_sentence_and_status_2(words, sentence, verb):
     result = run(*words.split())
-    told = f"hapi: {sentence} (see `hapi {verb} --help`)\n"
+    told = f"hapi: {sentence} Try `hapi {verb} --help`.\n"
     assert (result.exit_code, result.stderr, result.stdout) == (2, told, "")
 
 

@@ -21,13 +21,15 @@ def dropped_flags(argv: Sequence[str], options: Any) -> str:
     ours = parse_flags(options.argv[1:], "start-sync") or RunnerFlags()
     roots = tuple(root for root in flags.workspace_roots if root not in options.workspace_roots)
     command = flags.session_command if flags.session_command != ours.session_command else None
-    more = {name: value for name, value in flags.more.items() if not _has(options, name, value)}
+    more = {
+        name: value for name, value in flags.more.items() if not has_value(options, name, value)
+    }
     dropped = evolve(flags, workspace_roots=roots, session_command=command, more=more)
     return escape_control(shlex.join(dropped.words()))
 
 
-def _has(options: Any, name: str, value: str) -> bool:
-    """Whether `options` have this value, whether from a flag, a variable or the settings."""
+def has_value(options: Any, name: str, value: str) -> bool:
+    """Whether `options` have the `value` of a VALUE_FLAGS keyword, wherever they got it from."""
     from hapi.runner.config.limits import AdmissionLimits
     from hapi.runner.config.options import read_session_limits
 

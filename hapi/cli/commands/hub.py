@@ -44,7 +44,6 @@ def command(relay: bool, as_json: bool, **values: Any) -> None:
 def serve_hub(flags: dict[str, Any], as_json: bool) -> int:
     """Serve until asked to leave; the exit code."""
     from twisted.internet import reactor
-    from twisted.internet.defer import Deferred
 
     from hapi.cli.base.process_host import ProcessHost
     from hapi.cli.checks.settings_check import log_problems
@@ -74,7 +73,7 @@ def serve_hub(flags: dict[str, Any], as_json: bool) -> int:
             _print_addresses(home, service, options.public_url, other_hub)
 
     try:
-        return host.run(lambda: Deferred.fromCoroutine(start()))
+        return host.run(start)
     finally:
         logging.stop()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -12,8 +14,9 @@ from attrs import define
 
 from hapi import __version__
 from hapi.cli.base.agents import agents_sentence, detect_agents
+from hapi.cli.base.dropped_flags import has_value
 from hapi.cli.base.errors import HELD, SUPERSEDED, CommandError, exit_codes_epilog
-from hapi.cli.base.flags import RunnerFlags
+from hapi.cli.base.flags import VALUE_FLAGS, RunnerFlags
 from hapi.cli.base.home_option import home_option
 from hapi.cli.base.hub_options import hub_flags, hub_options
 from hapi.cli.base.output import echo, json_flag, print_json
@@ -84,7 +87,6 @@ class Up:
     def serve(self) -> int:
         """Serve until asked to leave; the exit code. Invalid options are raised before that."""
         from twisted.internet import reactor
-        from twisted.internet.defer import Deferred
 
         from hapi.cli.base.process_host import ProcessHost
         from hapi.hub import HubOptions
@@ -95,9 +97,7 @@ class Up:
         logging = start_logging("up", self.home, terminal=sys.stderr, quiet_start=True)
         host = ProcessHost(reactor)
         try:
-            return host.run(
-                lambda: Deferred.fromCoroutine(self._start(reactor, host, logging, options))
-            )
+            return host.run(lambda: self._start(reactor, host, logging, options))
         finally:
             logging.stop()
 
@@ -193,7 +193,13 @@ class Up:
             if not running_roots:
                 return "without workspace roots"
             return f"with the workspace roots {', '.join(map(str, running_roots))}"
-        return ""
+        differing = [
+            flag
+            for flag, name in VALUE_FLAGS.items()
+            if name in self.runner_flags.more
+            and not has_value(_options_of(status), name, self.runner_flags.more[name])
+        ]
+        return f"with another value of {', '.join(differing)}" if differing else ""
 
     def _print_address(self, hub: Any, logging: Logging) -> None:
         """Print the address of the page, the agents found, and where home and log are."""
@@ -221,3 +227,17 @@ class Up:
         echo(agents_sentence(available))
         echo(f"Home: {escape_control(home)}")
         echo(f"Log:  {escape_control(log)}")
+
+
+def _options_of(status: Mapping[str, Any]) -> Any:
+    """The options of the runner with `status`, as far as `has_value` reads them."""
+    from hapi.runner.config.limits import AdmissionLimits
+
+    admission = status.get("admission") or {}
+    return SimpleNamespace(
+        limits=AdmissionLimits(
+            admission.get("maxSessions"), admission.get("minFreeMemory"), admission.get("queue", 0)
+        ),
+        session_limits=SimpleNamespace(memory=status.get("sessionMemory")),
+        revive=status.get("revive"),
+    )
