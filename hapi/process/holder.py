@@ -278,7 +278,7 @@ class Below:
         """End what the session left behind, and wait until it is gone."""
         deadline, pause, quiet = time.monotonic() + GRACE, GLANCE, 0
         told: set[int] = set()
-        while self.reap():
+        while self.reap() or system.has_orphans():
             left = below_us()
             quiet = 0 if left else quiet + 1
             if quiet > QUIET:
@@ -429,6 +429,10 @@ class Linux:
                 stats = [(each, self.stat(each)) for each in pids]
                 return [child for child, seen in stats if seen is not None and seen[1] == pid]
         return found
+
+    def has_orphans(self) -> bool:
+        """Whether descendants have become children of another process: none can, below a subreaper."""
+        return False
 
     def words(self, pid: int) -> list[bytes]:
         """The command line of a process, [] if it is gone or hidden."""

@@ -1,8 +1,8 @@
 """What the holder asks of systems other than Linux, by psutil. Loaded by `holder.py` when the runner says so.
 
-Weaker than on Linux: there is no subreaper, so a process that leaves its parent becomes a child of
-process 1 and is no longer seen here; the runner finds it by the mark in its environment, where the
-system shows that. psutil costs some 8 MB of memory for each session.
+Weaker than on Linux: there is no subreaper, so a process that loses its parent becomes a child of
+process 1. It is found by the mark in its environment, where the system shows that, and counts as a
+child of the holder. psutil costs some 8 MB of memory for each session.
 """
 
 import _signal  # type: ignore[import-not-found]
@@ -11,6 +11,8 @@ import select
 
 import psutil
 
+ATTEMPT_VARIABLE = "HAPI_ATTEMPT"  # as in `hapi.attempts`
+INIT = 1  # the pid of the process that gets the children of those that ended
 STATES = {psutil.STATUS_ZOMBIE: b"Z", psutil.STATUS_DEAD: b"X"}
 
 
@@ -23,6 +25,7 @@ class Portable:
         self.awaited = awaited
         self.own_descriptors: tuple[int, ...] = ()
         self.boot = os.environ.pop("HAPI_HOLDER_BOOT_ID", "")
+        self.mark = os.environ.get(ATTEMPT_VARIABLE)
 
     def prepare(self) -> None:
         """Have `awaited` signals write their number into a pipe, for systems without sigtimedwait(2)."""
@@ -55,7 +58,8 @@ class Portable:
         try:
             process = psutil.Process(pid)
             state = STATES.get(process.status(), b"R")
-            return state, process.ppid() or 0, round(process._ident[1] * 1_000_000)
+            parent = os.getpid() if self._is_orphan(process) else process.ppid() or 0
+            return state, parent, round(process._ident[1] * 1_000_000)
         except (psutil.Error, OSError):
             return None
 
@@ -66,9 +70,34 @@ class Portable:
 
     def children_of(self, pid: int) -> list[int]:
         try:
-            return [each.pid for each in psutil.Process(pid).children()]
+            found = [each.pid for each in psutil.Process(pid).children()]
         except (psutil.Error, OSError):
             return []
+        return found + self._orphans() if pid == os.getpid() else found
+
+    def has_orphans(self) -> bool:
+        """Whether descendants that lost their parents run; runners and other holders do not count."""
+        lines = [self.words(pid) for pid in self._orphans()]
+        return any(
+            not (b"runner" in line and b"start-sync" in line) and b"hapi-holder" not in line[:7]
+            for line in lines
+        )
+
+    def _orphans(self) -> list[int]:
+        return [each.pid for each in psutil.process_iter() if self._is_orphan(each)]
+
+    def _is_orphan(self, process: psutil.Process) -> bool:
+        """Whether the process carries the mark of our attempt and has lost its parent."""
+        try:
+            return (
+                self.mark is not None
+                and process.pid != os.getpid()
+                and process.ppid() == INIT
+                and process.environ().get(ATTEMPT_VARIABLE) == self.mark
+                and process.status() != psutil.STATUS_ZOMBIE
+            )
+        except (psutil.Error, OSError):
+            return False
 
     def words(self, pid: int) -> list[bytes]:
         """The command line of a process, [] if it is gone or hidden."""

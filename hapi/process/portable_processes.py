@@ -18,7 +18,7 @@ from hapi.process.system import SystemProcesses
 class PortableProcesses(SystemProcesses):
     """SystemProcesses by psutil and waitpid(2).
 
-    Weaker than on Linux: what leaves its parents (a daemon below a session) is found by its mark
+    Weaker than on Linux: a process that loses its parent (a daemon below a session) is found by its mark
     alone, a signal can in theory meet a pid that was given to another process a moment before, and
     no resource limits are set from outside.
     """
