@@ -6,6 +6,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .cache/peers
+PAGE_TOOLS := .cache/page-tools
 # How many processes share the tests, a file of them at a time; 0 runs them in one, where a debugger can look in.
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 4 ] && echo $$n || echo 4)
 ifdef HAPI_PEERS
@@ -25,7 +26,7 @@ help:
 	@echo "make test   the test suite, npm programs and browser included (ARGS='tests/cli' for a part)"
 	@echo "make faults the tests that name a fault, at release level (hours); ARGS='tests/runner' for a part"
 	@echo "make coverage  the branches of lock, hand-off, processes, guard and codec that their tests take"
-	@echo "make lint   ruff and mypy"
+	@echo "make lint   ruff and mypy; TypeScript, ESLint and Prettier for the page's scripts"
 	@echo "make docs   the documentation, as docs/_build/html"
 	@echo "make dist   source distribution and wheel in dist/, checked"
 	@echo "make bench  the figures beside those of the npm programs"
@@ -47,6 +48,7 @@ coverage: $(VENV)/.ready-test
 lint: $(VENV)/.ready-lint
 	$(BIN)/ruff check hapi tests benchmarks twisted docs
 	$(BIN)/mypy hapi
+	.ci/lint-page $(PAGE_TOOLS)
 
 docs: $(VENV)/.ready-docs
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html

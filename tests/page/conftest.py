@@ -15,6 +15,7 @@ from attrs import define, field
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
 import hapi.hub.pages
+from hapi.protocol.agents import agent_catalog
 from tests.support.page_sessions import ScriptedMachine, ScriptedSession
 from tests.support.peers import NPM, OURS, Cast, Running, User
 from tests.support.programs import CANARY
@@ -22,16 +23,16 @@ from tests.support.programs import CANARY
 Scripted = TypeVar("Scripted", bound=ScriptedSession)
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-PATIENCE = 10_000.0  # ms
+BROWSER_TIMEOUT = 10_000.0  # ms
 PAGES = Path(hapi.hub.pages.__file__).parent
-KINDS = {
+CONTENT_TYPES = {
     ".html": "text/html",
     ".js": "text/javascript",
     ".css": "text/css",
     ".svg": "image/svg+xml",
     ".webmanifest": "application/manifest+json",
 }
-OF_THE_HUB = ("/api/", "/cli/", "/socket.io", "/health")
+HUB_PATHS = ("/api/", "/cli/", "/socket.io", "/health")
 
 
 @define(eq=False)
@@ -82,17 +83,18 @@ class Place:
         made = self.browser.new_context(
             **{"viewport": {"width": 1280, "height": 800}, "locale": "en-US", **context}
         )
-        made.set_default_timeout(PATIENCE)
+        made.set_default_timeout(BROWSER_TIMEOUT)
         self.contexts.append(made)
         if self.make == NPM:
-            made.route(lambda url: not urlsplit(url).path.startswith(OF_THE_HUB), served_from_disk)
+            made.route(lambda url: not urlsplit(url).path.startswith(HUB_PATHS), serve_from_disk)
+            made.route("**/api/agents", lambda route: route.fulfill(json=agent_catalog()))
         page = made.new_page()
         page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
         page.on(
             "console",
-            lambda said: (
-                self.complaints.append(said.text)
-                if "Content Security Policy" in said.text
+            lambda message: (
+                self.complaints.append(message.text)
+                if "Content Security Policy" in message.text
                 else None
             ),
         )
@@ -107,18 +109,18 @@ class Place:
         return page
 
 
-def served_from_disk(route: Route) -> None:
-    """As our hub serves the page: every path that is no file of the page is the page."""
+def serve_from_disk(route: Route) -> None:
+    """Serve the page beside npm's hub: a path that names no file of the page gets `index.html`."""
     wanted = PAGES / urlsplit(route.request.url).path.lstrip("/")
     path = wanted if wanted.is_file() else PAGES / "index.html"
-    headers = {"content-type": KINDS[path.suffix], "content-security-policy": "default-src 'self'"}
+    headers = {"content-type": CONTENT_TYPES[path.suffix], "content-security-policy": "default-src 'self'"}
     route.fulfill(body=path.read_bytes(), headers=headers)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Closed with the module: Playwright keeps an event loop running in this thread, which other tests must not meet."""
-    expect.set_options(timeout=PATIENCE)
+    expect.set_options(timeout=BROWSER_TIMEOUT)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         yield started

@@ -179,7 +179,7 @@ def test_a_queued_message_shows_that_it_waits_and_turns_into_a_sent_one(place):
     session = place.session(consume=False)
     page = place.open(session)
     write(page, "later")
-    expect(page.locator(".user.queued")).to_contain_text("Waits for the agent")
+    expect(page.locator(".user.queued")).to_contain_text("Waiting for the agent")
     session.take(session.until(lambda: session.prompts, "the prompt")[0]["localId"])
     expect(page.locator(".user.sent")).to_contain_text("later")
     expect(page.locator(".user")).to_have_count(1)
@@ -202,7 +202,7 @@ def test_a_message_that_the_agent_has_already_can_not_be_taken_back(place):
     write(page, "too late")
     page.locator(".user.queued").get_by_role("button", name="Cancel").click()
     expect(page.locator(".user.sent")).to_contain_text("too late")
-    expect(page.locator(".toast")).to_contain_text("Too late")
+    expect(page.locator(".toast")).to_contain_text("already received")
 
 
 @both_hubs
@@ -234,7 +234,7 @@ def test_who_reads_further_up_is_not_pulled_down_by_new_messages(place):
     expect(page.locator(".block.text")).to_have_count(40)
     log = page.get_by_role("log")
     log.evaluate("log => { log.scrollTop = 300; }")
-    jump = page.get_by_role("button", name="Go to the newest message")
+    jump = page.get_by_role("button", name="Jump to latest")
     expect(jump).to_be_visible()
     session.record(type="message", message="news.")
     expect(page.locator(".block.text")).to_have_count(41)

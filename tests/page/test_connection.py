@@ -103,7 +103,7 @@ def test_the_banner_shows_while_the_hub_is_away(place):
     page = place.visit()
     expect(page.get_by_role("button", name="New session").first).to_be_visible()
     place.running.program.end()
-    expect(page.locator(".banner")).to_contain_text("The hub is out of reach")
+    expect(page.locator(".banner")).to_contain_text("The hub can't be reached")
     place.restart_hub()
     page.get_by_role("button", name="Try now").click()
     expect(page.locator(".banner")).to_be_hidden()
@@ -124,11 +124,11 @@ def test_events_missed_in_a_short_gap_are_replayed_without_reading_all_again(pla
 def test_a_stream_of_events_in_pieces_is_put_together(place):
     page = place.visit(logged_in=False)
     frames = """async () => {
-      const {Frames} = await import('/events.js');
+      const {FrameParser} = await import('/data/events.js');
       const whole = 'data: {"a":1}\\nid: x:1:y\\n\\n: note\\n\\ndata: line one\\r\\ndata: line two\\r\\n\\r\\ndata: unfinished';
       const results = [];
       for (let cut = 1; cut < whole.length; cut += 1) {
-        const frames = new Frames();
+        const frames = new FrameParser();
         results.push(JSON.stringify([...frames.feed(whole.slice(0, cut)), ...frames.feed(whole.slice(cut))]));
       }
       return [...new Set(results)];
@@ -182,7 +182,7 @@ def test_a_conversation_that_could_not_be_read_is_read_when_it_can_be(place):
     page = place.visit()
     page.route("**/api/sessions/**", lambda route: route.abort())
     page.goto(f"{place.url}/sessions/{session.id}")
-    expect(page.locator(".notice")).to_contain_text("hub does not answer")
+    expect(page.locator(".notice")).to_contain_text("hub does not respond")
     page.unroute("**/api/sessions/**")
     expect(page.locator(".block.text")).to_have_text("here")
     expect(page.locator(".notice")).to_be_hidden()

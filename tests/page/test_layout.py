@@ -60,7 +60,7 @@ def test_everything_fits_a_small_phone(place):
     expect(page.get_by_role("dialog")).to_be_visible()
     fits(page)
     page.keyboard.press("Escape")
-    page.get_by_role("button", name="Back to the list").click()
+    page.get_by_role("button", name="Back to sessions").click()
     page.get_by_role("button", name="New session").click()
     page.get_by_role("button", name="Browse").click()
     expect(page.get_by_role("button", name="shop")).to_be_visible()
@@ -72,7 +72,7 @@ def test_a_desktop_shows_list_and_conversation_side_by_side(place):
     page = place.open(session)
     expect(page.get_by_role("complementary")).to_be_visible()
     expect(page.get_by_role("main")).to_be_visible()
-    expect(page.get_by_role("button", name="Back to the list")).to_be_hidden()
+    expect(page.get_by_role("button", name="Back to sessions")).to_be_hidden()
     fits(page)
 
 
@@ -82,7 +82,7 @@ def test_a_phone_shows_one_pane_at_a_time_and_goes_back(place):
     page.get_by_role("link", name="Shop").click()
     expect(page.get_by_role("main")).to_be_visible()
     expect(page.get_by_role("complementary")).to_be_hidden()
-    page.get_by_role("button", name="Back to the list").click()
+    page.get_by_role("button", name="Back to sessions").click()
     expect(page.get_by_role("complementary")).to_be_visible()
     expect(page.get_by_role("main")).to_be_hidden()
     page.go_back()

@@ -29,7 +29,7 @@ def test_a_wrong_token_is_told_in_words_and_can_be_corrected(place):
     page = place.visit(logged_in=False)
     page.get_by_label("Access token").fill("wrong")
     page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("alert")).to_contain_text("does not accept this token")
+    expect(page.get_by_role("alert")).to_contain_text("rejected this token")
     expect(page.get_by_label("Access token")).to_be_focused()
     page.get_by_label("Access token").fill(CANARY)
     page.keyboard.press("Enter")
@@ -44,7 +44,7 @@ def test_the_token_of_a_link_is_taken_out_of_the_address_and_the_history(place):
 
 def test_a_link_with_a_wrong_token_says_so(place):
     page = place.visit("/#token=wrong", logged_in=False)
-    expect(page.get_by_role("alert")).to_contain_text("does not accept this token")
+    expect(page.get_by_role("alert")).to_contain_text("rejected this token")
     assert page.url == f"{place.url}/"
 
 
@@ -77,7 +77,7 @@ def test_a_token_that_is_no_longer_valid_leads_back_to_the_log_in(place):
         "localStorage.setItem('hapi.accessToken', 'revoked'); localStorage.removeItem('hapi.jwt')"
     )
     page.reload()
-    expect(page.get_by_role("alert")).to_contain_text("does not accept your token any more")
+    expect(page.get_by_role("alert")).to_contain_text("no longer valid")
     assert page.evaluate("localStorage.getItem('hapi.accessToken')") is None
 
 

@@ -68,11 +68,11 @@ def test_a_request_that_appears_shows_on_the_open_card_and_in_the_list(place):
     expect(page.locator(".tool")).to_contain_text("Waiting")
     session.ask("c", "Run", {"command": "ls"})
     expect(page.locator(".tool")).to_contain_text("Allow this?")
-    expect(page.get_by_role("region", name="Needs you")).to_contain_text("Shop")
-    expect(page.get_by_label("1 open question")).to_be_visible()
+    expect(page.get_by_role("region", name="Needs attention")).to_contain_text("Shop")
+    expect(page.get_by_label("1 pending request")).to_be_visible()
     session.answered("c", "denied")
     expect(page.locator(".tool")).to_contain_text("Denied")
-    expect(page.get_by_role("region", name="Needs you")).to_have_count(0)
+    expect(page.get_by_role("region", name="Needs attention")).to_have_count(0)
 
 
 def test_a_request_without_a_card_gets_one_of_its_own(place):
@@ -103,7 +103,7 @@ def test_an_answer_that_does_not_arrive_can_be_given_again(place):
     page = place.open(session)
     page.route("**/permissions/**", lambda route: route.abort())
     page.get_by_role("button", name="Allow", exact=True).click()
-    expect(page.get_by_role("alert").filter(has_text="hub does not answer")).to_be_visible()
+    expect(page.get_by_role("alert").filter(has_text="hub does not respond")).to_be_visible()
     page.unroute("**/permissions/**")
     page.get_by_role("button", name="Allow", exact=True).click()
     session.wait_for_call("permission")

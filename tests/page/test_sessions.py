@@ -29,7 +29,7 @@ def test_sessions_stand_in_the_order_in_which_they_need_somebody(place):
     ended.record(type="message", message="bye")
     ended.end()
     page = place.visit()
-    expect(page.get_by_role("region", name="Needs you").locator(".row-title")).to_have_text(
+    expect(page.get_by_role("region", name="Needs attention").locator(".row-title")).to_have_text(
         ["Asking"]
     )
     expect(page.get_by_role("region", name="Active").locator(".row-title")).to_have_text(["Quiet"])
@@ -62,7 +62,7 @@ def test_sessions_are_found_by_a_word_of_their_title(place):
     page.get_by_role("searchbox").fill("apple")
     expect(page.locator(".row-title").filter(visible=True)).to_have_text(["Apple pie", "Apple"])
     page.get_by_role("searchbox").fill("zzz")
-    expect(page.get_by_text("No session matches.")).to_be_visible()
+    expect(page.get_by_text("No matching sessions.")).to_be_visible()
 
 
 @both_hubs
@@ -83,7 +83,7 @@ def test_a_name_of_blanks_is_refused_in_words(place):
     dialog = settings(page)
     dialog.get_by_label("Name").fill("   ")
     dialog.get_by_role("button", name="Save").click()
-    expect(dialog.get_by_text("Blanks alone are no name.")).to_be_visible()
+    expect(dialog.get_by_text("The name can't be blank.")).to_be_visible()
 
 
 @both_hubs
@@ -125,7 +125,7 @@ def test_a_session_is_archived_after_a_question(place):
     expect(page.locator(".notice")).to_contain_text("Ended: User terminated")
     expect(page.get_by_role("dialog")).to_have_count(0)
     expect(page.get_by_role("textbox", name="Message")).to_have_attribute(
-        "placeholder", "Message, to resume this session"
+        "placeholder", "Send a message to resume this session"
     )
 
 
@@ -140,7 +140,7 @@ def test_a_session_is_deleted_after_a_question_and_the_page_goes_home(place):
     page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
     settings(page).get_by_role("button", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
-    expect(page.get_by_role("heading", name="What shall we work on?")).to_be_visible()
+    expect(page.get_by_role("heading", name="What do you want to work on?")).to_be_visible()
     expect(page.get_by_text("Away with it")).to_have_count(0)
     with pytest.raises(Refused, match="404"):
         place.user.session(session.id)
@@ -159,7 +159,7 @@ def test_writing_to_an_ended_session_resumes_it_and_then_sends(place):
 
     machine.answers["spawn-happy-session"] = resumed
     page = place.visit(f"/sessions/{session.id}")
-    expect(page.locator(".notice")).to_contain_text("Write to resume it.")
+    expect(page.locator(".notice")).to_contain_text("Send a message to resume the session.")
     page.get_by_role("textbox", name="Message").fill("go on")
     page.keyboard.press("Enter")
     expect(page.locator(".user.sent")).to_contain_text("go on", timeout=20_000)
@@ -175,9 +175,9 @@ def test_a_resume_that_fails_keeps_the_message_and_says_why(place):
     page = place.visit(f"/sessions/{session.id}")
     page.get_by_role("textbox", name="Message").fill("go on")
     page.keyboard.press("Enter")
-    expect(page.locator(".user.failed")).to_contain_text("machine of this session is not online")
+    expect(page.locator(".user.failed")).to_contain_text("machine of this session is offline")
     page.locator(".user.failed").get_by_role("button", name="Try again").click()
-    expect(page.locator(".user.failed")).to_contain_text("machine of this session is not online")
+    expect(page.locator(".user.failed")).to_contain_text("machine of this session is offline")
     page.locator(".user.failed").get_by_role("button", name="Discard").click()
     expect(page.get_by_role("textbox", name="Message")).to_have_value("go on")
 
@@ -255,6 +255,6 @@ def test_a_row_whose_process_has_not_come_yet_is_called_starting(place):
     expect(page.locator(".notice")).to_contain_text("Starting the agent")
     page.get_by_role("textbox", name="Message").fill("early")
     page.keyboard.press("Enter")
-    expect(page.locator(".user.held")).to_contain_text("Waits for the session")
+    expect(page.locator(".user.held")).to_contain_text("Waiting for the session to start")
     place.session(session=session.id, opencodeSessionId="oc")
     expect(page.locator(".user.sent")).to_contain_text("early")

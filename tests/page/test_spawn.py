@@ -82,7 +82,7 @@ def test_agents_that_are_missing_say_why(place, machine):
     _, dialog = dialog_of(place)
     expect(dialog.get_by_role("radio")).to_have_count(1)
     dialog.get_by_text("2 more agents not available").click()
-    expect(dialog.get_by_role("listitem").filter(has_text="Claude Code")).to_contain_text(
+    expect(dialog.get_by_role("listitem").filter(has_text="Claude")).to_contain_text(
         "not installed on this machine"
     )
     expect(dialog.get_by_role("listitem").filter(has_text="Codex")).to_contain_text(
@@ -112,12 +112,12 @@ def test_a_directory_is_found_by_walking(place, machine):
     expect(dialog.get_by_label("Directory", exact=True)).to_have_value("~/code")
     dialog.get_by_role("button", name="web git").click()
     expect(dialog.get_by_label("Directory", exact=True)).to_have_value("~/code/web")
-    expect(dialog).to_contain_text("No directories in here.")
+    expect(dialog).to_contain_text("No subdirectories.")
     expect(dialog).to_contain_text("This directory will be created.")
     for where in ("~/code", "~", "/home", "/"):
-        dialog.get_by_role("button", name="One level up").click()
+        dialog.get_by_role("button", name="Parent directory").click()
         expect(dialog.get_by_label("Directory", exact=True)).to_have_value(where)
-    expect(dialog.get_by_role("button", name="One level up")).to_have_count(0)
+    expect(dialog.get_by_role("button", name="Parent directory")).to_have_count(0)
 
 
 def test_a_directory_that_cannot_be_listed_says_why(place, machine):
@@ -128,7 +128,7 @@ def test_a_directory_that_cannot_be_listed_says_why(place, machine):
     _, dialog = dialog_of(place)
     dialog.get_by_label("Directory", exact=True).fill("/root")
     dialog.get_by_role("button", name="Browse").click()
-    expect(dialog).to_contain_text("The runner may not read this directory.")
+    expect(dialog).to_contain_text("The runner has no permission to read this directory.")
 
 
 @pytest.mark.parametrize(
@@ -178,11 +178,11 @@ def test_a_machine_that_went_away_is_told(place, machine):
 def test_nothing_is_asked_of_the_machine_without_a_directory(place, machine):
     _, dialog = dialog_of(place)
     dialog.get_by_role("button", name="Start session").click()
-    expect(dialog.get_by_role("alert")).to_have_text("Choose a directory first.")
+    expect(dialog.get_by_role("alert")).to_have_text("Enter a directory.")
     dialog.get_by_label("Directory", exact=True).fill("relative")
     dialog.get_by_role("button", name="Start session").click()
     expect(dialog.get_by_role("alert")).to_have_text(
-        "Type the whole path of the directory, beginning with / or ~/."
+        "Enter an absolute path, starting with / or ~/."
     )
     expect(dialog.get_by_label("Directory", exact=True)).to_be_focused()
 

@@ -36,7 +36,7 @@ TEXT_TYPES = frozenset({"application/json", "application/manifest+json", "image/
 STATIC_IMPORT = re.compile(r'^(?:import|export)\b[^;"]*"(\.[^"]+)"', re.MULTILINE)
 LOCAL_ADDRESS = re.compile(r'(href|src)="/([^"]+)"')
 LINE_COMMENT = re.compile(r"^[ \t]*//.*$", re.MULTILINE)
-BLOCK_COMMENT = re.compile(r"^[ \t]*/\*.*?\*/[ \t]*$", re.MULTILINE | re.DOTALL)
+BLOCK_COMMENT = re.compile(r"^[ \t]*/\*(?:(?!\*/).)*\*/[ \t]*$", re.MULTILINE | re.DOTALL)
 INDENTATION = re.compile(r"^[ \t]+", re.MULTILINE)
 
 

@@ -192,9 +192,11 @@ def test_comments_and_indentation_stay_at_home_and_lines_keep_their_numbers():
     script = (
         "/**\n * @param {string} a\n */\nexport function f(a) {\n  // why\n"
         '  return "// kept" + a; // kept\n}\n'
+        "/** @type {A} */ (b).c = d;\n/** gone */\n"
     )
     assert without_comments("a.js", script.encode()).decode() == (
         '\n\n\nexport function f(a) {\n\nreturn "// kept" + a; // kept\n}\n'
+        "/** @type {A} */ (b).c = d;\n\n"
     )
     assert without_comments("a.css", b"/* why */\na { b: c; }\n") == b"\na { b: c; }\n"
     assert without_comments("icon.svg", b"  <!-- a -->") == b"  <!-- a -->"

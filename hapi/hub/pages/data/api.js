@@ -1,100 +1,230 @@
-// The hub's REST API, one method per route that this page uses.
+// The hub's REST API: one method for each route that the page uses.
 
-import { ApiError, Unreachable } from "../lib/errors.js";
+import { ApiError, statusOf, Unreachable } from "../lib/errors.js";
 
-const PATIENCE = 60_000; // ms; archive, spawn and resume may take the hub 30 s
+/**
+ * @import { AgentAvailability, AgentCatalogAnswer, Json, Machine, MessagePage, PagePosition, QueuedStates, Session } from "./types.js"
+ * @import { Identity } from "./identity.js"
+ */
+
+const REQUEST_TIMEOUT = 60_000; // ms; the hub may take 30 s to archive, spawn or resume a session
+const GATEWAY_STATUSES = [502, 503, 504];
+
+const segment = encodeURIComponent;
+/** @param {string} id */
+const sessionPath = (id) => `/api/sessions/${segment(id)}`;
+/** @param {string} id */
+const machinePath = (id) => `/api/machines/${segment(id)}`;
 
 export class Api {
+  /** @param {Identity} identity */
   constructor(identity) {
     this._identity = identity;
-    this.onRefused = () => {}; // called when not even a new login helps
+    /** Called when the hub refuses the access token itself. */
+    this.onRefused = () => {};
   }
 
-  sessions = () => this.get("/api/sessions?limit=500").then((answer) => answer.sessions);
-  session = (id) => this.get(`/api/sessions/${seg(id)}`).then((answer) => answer.session);
-  machines = () => this.get("/api/machines").then((answer) => answer.machines);
-  rename = (id, name) => this.ask("PATCH", `/api/sessions/${seg(id)}`, { name });
-  remove = (id) => this.ask("DELETE", `/api/sessions/${seg(id)}`);
-  archive = (id) => this.ask("POST", `/api/sessions/${seg(id)}/archive`, {});
-  reopen = (id) => this.ask("POST", `/api/sessions/${seg(id)}/reopen`, {});
-  resume = (id) => this.ask("POST", `/api/sessions/${seg(id)}/resume`, {});
-  abort = (id) => this.ask("POST", `/api/sessions/${seg(id)}/abort`, {});
-  permissionMode = (id, mode) => this.ask("POST", `/api/sessions/${seg(id)}/permission-mode`, { mode });
-  model = (id, model) => this.ask("POST", `/api/sessions/${seg(id)}/model`, { model });
-
-  /** `position`: {} for the newest, {beforeSeq, beforeAt} or {afterSeq, afterAt, epoch}. Answer {messages, page}. */
-  messages = (id, limit, position = {}) =>
-    this.get(`/api/sessions/${seg(id)}/messages?${new URLSearchParams({ limit, ...position })}`);
-  /** Safe to repeat: the hub keeps one message per `localId`. */
-  send = (id, text, localId) => this.ask("POST", `/api/sessions/${seg(id)}/messages`, { text, localId });
-  queuedState = (id, localIds) => this.ask("POST", `/api/sessions/${seg(id)}/messages/queued-state`, { localIds });
-  cancel = (id, localId) => this.ask("DELETE", `/api/sessions/${seg(id)}/messages/${seg(localId)}`);
-  retryQueued = (id, messageId) => this.ask("POST", `/api/sessions/${seg(id)}/messages/${seg(messageId)}/retry`, {});
-
-  /** `verdict` is "approve" or "deny". */
-  answer = (id, request, verdict, body) => this.ask("POST", `/api/sessions/${seg(id)}/permissions/${seg(request)}/${verdict}`, body);
-
-  renameMachine = (id, displayName) => this.ask("PATCH", `/api/machines/${seg(id)}`, { displayName });
-  agents = (id) => this.get(`/api/machines/${seg(id)}/agent-availability`).then((answer) => answer.agents);
-  listDirectory = (id, path) => this.ask("POST", `/api/machines/${seg(id)}/list-directory`, { path });
-  exists = (id, path) => this.ask("POST", `/api/machines/${seg(id)}/paths/exists`, { paths: [path] });
-  spawn = (id, wish) => this.ask("POST", `/api/machines/${seg(id)}/spawn`, wish);
-
-  visibility = (subscriptionId, visibility) => this.ask("POST", "/api/visibility", { subscriptionId, visibility });
-  generatedImage = (id, image) => this.fetch("GET", `/api/sessions/${seg(id)}/generated-images/${seg(image)}`).then((answer) => answer.blob());
-
-  get(path) {
-    return this.ask("GET", path);
+  /** @returns {Promise<AgentCatalogAnswer>} */
+  agentCatalog() {
+    return this.request("GET", "/api/agents");
   }
 
-  /** The JSON answer. Throws ApiError or Unreachable. */
-  async ask(method, path, body) {
-    const answer = await this.fetch(method, path, { body });
-    const text = await answer.text().catch(() => { throw new Unreachable(); });
+  /** @returns {Promise<Session[]>} */
+  async sessions() {
+    return (await this.request("GET", "/api/sessions?limit=500")).sessions;
+  }
+
+  /** @param {string} id @returns {Promise<Session>} */
+  async session(id) {
+    return (await this.request("GET", sessionPath(id))).session;
+  }
+
+  /** @param {string} id @param {string} name */
+  renameSession(id, name) {
+    return this.request("PATCH", sessionPath(id), { name });
+  }
+
+  /** @param {string} id */
+  deleteSession(id) {
+    return this.request("DELETE", sessionPath(id));
+  }
+
+  /** @param {string} id */
+  archiveSession(id) {
+    return this.request("POST", `${sessionPath(id)}/archive`, {});
+  }
+
+  /** Starts the session's agent again. @param {string} id @returns {Promise<{ sessionId: string }>} */
+  reopenSession(id) {
+    return this.request("POST", `${sessionPath(id)}/reopen`, {});
+  }
+
+  /** @param {string} id */
+  abort(id) {
+    return this.request("POST", `${sessionPath(id)}/abort`, {});
+  }
+
+  /** @param {string} id @param {string} mode */
+  setPermissionMode(id, mode) {
+    return this.request("POST", `${sessionPath(id)}/permission-mode`, { mode });
+  }
+
+  /** @param {string} id @param {string | null} model null: the agent's default */
+  setModel(id, model) {
+    return this.request("POST", `${sessionPath(id)}/model`, { model });
+  }
+
+  /**
+   * @param {string} id
+   * @param {number} limit
+   * @param {PagePosition} position {} for the newest, {beforeSeq, beforeAt} or {afterSeq, afterAt, epoch}
+   * @returns {Promise<MessagePage>}
+   */
+  messages(id, limit, position = {}) {
+    const query = new URLSearchParams(
+      Object.entries({ limit, ...position }).map(([name, value]) => [name, String(value)]),
+    );
+    return this.request("GET", `${sessionPath(id)}/messages?${query}`);
+  }
+
+  /** Safe to repeat: the hub keeps one message per `localId`. @param {string} id @param {string} text @param {string} localId */
+  sendMessage(id, text, localId) {
+    return this.request("POST", `${sessionPath(id)}/messages`, { text, localId });
+  }
+
+  /** @param {string} id @param {string[]} localIds @returns {Promise<QueuedStates>} */
+  queuedStates(id, localIds) {
+    return this.request("POST", `${sessionPath(id)}/messages/queued-state`, { localIds });
+  }
+
+  /** @param {string} id @param {string} localId @returns {Promise<{ status: string }>} */
+  cancelMessage(id, localId) {
+    return this.request("DELETE", `${sessionPath(id)}/messages/${segment(localId)}`);
+  }
+
+  /** @param {string} id @param {string} messageId @returns {Promise<{ status: string }>} */
+  retryMessage(id, messageId) {
+    return this.request("POST", `${sessionPath(id)}/messages/${segment(messageId)}/retry`, {});
+  }
+
+  /** @param {string} id @param {string} requestId @param {"approve" | "deny"} verdict @param {Json} body */
+  answerPermission(id, requestId, verdict, body) {
+    return this.request(
+      "POST",
+      `${sessionPath(id)}/permissions/${segment(requestId)}/${verdict}`,
+      body,
+    );
+  }
+
+  /** @param {string} id @param {string} imageId */
+  async generatedImage(id, imageId) {
+    const response = await this.fetch(
+      "GET",
+      `${sessionPath(id)}/generated-images/${segment(imageId)}`,
+    );
+    return response.blob();
+  }
+
+  /** @returns {Promise<Machine[]>} */
+  async machines() {
+    return (await this.request("GET", "/api/machines")).machines;
+  }
+
+  /** @param {string} id @param {string} displayName */
+  renameMachine(id, displayName) {
+    return this.request("PATCH", machinePath(id), { displayName });
+  }
+
+  /** @param {string} id @returns {Promise<AgentAvailability[]>} */
+  async agentAvailability(id) {
+    return (await this.request("GET", `${machinePath(id)}/agent-availability`)).agents;
+  }
+
+  /** @param {string} id @param {string} path */
+  listDirectory(id, path) {
+    return this.request("POST", `${machinePath(id)}/list-directory`, { path });
+  }
+
+  /** @param {string} id @param {string} path */
+  pathExists(id, path) {
+    return this.request("POST", `${machinePath(id)}/paths/exists`, { paths: [path] });
+  }
+
+  /** @param {string} id @param {Json} parameters */
+  spawn(id, parameters) {
+    return this.request("POST", `${machinePath(id)}/spawn`, parameters);
+  }
+
+  /** @param {string} subscriptionId @param {DocumentVisibilityState} visibility */
+  reportVisibility(subscriptionId, visibility) {
+    return this.request("POST", "/api/visibility", { subscriptionId, visibility });
+  }
+
+  /**
+   * The JSON of a successful response. Throws ApiError or Unreachable.
+   * @param {string} method
+   * @param {string} path
+   * @param {Json} [body]
+   * @returns {Promise<Json>}
+   */
+  async request(method, path, body) {
+    const response = await this.fetch(method, path, { body });
+    const text = await response.text().catch(() => {
+      throw new Unreachable();
+    });
     try {
       return text ? JSON.parse(text) : {};
     } catch {
-      throw new ApiError(answer.status, "not_json", "That address answers, but not as a HAPI hub does.");
+      throw new ApiError(
+        response.status,
+        "not_json",
+        "The server at this address is not a HAPI hub.",
+      );
     }
   }
 
-  /** A successful Response; logs in again, once, when the JWT is refused. */
-  async fetch(method, path, { body, headers, signal = AbortSignal.timeout(PATIENCE) } = {}) {
+  /**
+   * A successful response; requests a new JWT, once, when the hub refuses the present one. Throws ApiError or Unreachable.
+   * @param {string} method
+   * @param {string} path
+   * @param {{ body?: Json, headers?: Record<string, string>, signal?: AbortSignal }} [options]
+   */
+  async fetch(method, path, { body, headers, signal = AbortSignal.timeout(REQUEST_TIMEOUT) } = {}) {
+    /** @type {string | null} */
     let refused = null;
     for (;;) {
       const jwt = await this._jwt(refused);
-      let answer;
-      try {
-        answer = await fetch(path, {
-          method,
-          signal,
-          headers: { Authorization: `Bearer ${jwt}`, ...(body && { "Content-Type": "application/json" }), ...headers },
-          body: body && JSON.stringify(body),
-        });
-      } catch {
+      const init = {
+        method,
+        signal,
+        headers: {
+          Authorization: `Bearer ${jwt}`,
+          ...(body && { "Content-Type": "application/json" }),
+          ...headers,
+        },
+        body: body && JSON.stringify(body),
+      };
+      const response = await fetch(path, init).catch(() => {
         throw new Unreachable();
-      }
-      if (answer.status === 401 && refused === null) {
+      });
+      if (response.ok) return response;
+      if (response.status === 401 && refused === null) {
         refused = jwt;
         continue;
       }
-      if ([502, 503, 504].includes(answer.status)) {
-        const error = await ApiError.of(answer);
-        throw error.code ? error : new Unreachable();
-      }
-      if (!answer.ok) throw await ApiError.of(answer);
-      return answer;
+      const error = await ApiError.of(response);
+      const isFromGateway = GATEWAY_STATUSES.includes(response.status) && !error.code;
+      throw isFromGateway ? new Unreachable() : error;
     }
   }
 
+  /** @param {string | null} refused */
   async _jwt(refused) {
     try {
       return await this._identity.jwt(refused);
     } catch (error) {
-      if (error.status === 401 || error.status === 400) this.onRefused(error);
+      if (statusOf(error) === 401 || statusOf(error) === 400) this.onRefused();
       throw error;
     }
   }
 }
-
-const seg = encodeURIComponent;

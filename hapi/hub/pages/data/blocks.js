@@ -3,179 +3,369 @@
 import { claudeRecords } from "./claude.js";
 import { isQueued } from "./transcript.js";
 
+/** @import { AgentState, Block, CompletedRequest, Json, Message, OutgoingMessage, PlanBlock, TextBlock, ThoughtBlock, ToolBlock, UserBlock } from "./types.js" */
+
 /**
- * Blocks have `key` (stable), `version` (changes with the content), `kind` and `at` (ms), and by kind:
- * user {text, state, localId, messageId, error} · text {text} · thought {text, live} · tool {name, title, toolKind, input, status, output, failed,
- * requestId, request, decision} · plan {entries} · event {text, tone} · image {imageId, fileName} · request {requestId, request}.
+ * The blocks of a conversation, in the order in which they are shown.
+ * @param {Message[]} messages
+ * @param {OutgoingMessage[]} outgoing messages that the hub has not confirmed yet
+ * @param {AgentState | null | undefined} agentState
+ * @returns {Block[]}
  */
 export function blocksOf(messages, outgoing, agentState) {
-  const draft = new Draft();
-  for (const message of messages) take(draft, message);
-  for (const entry of outgoing) if (!draft.locals.has(entry.localId)) draft.add(outgoingBlock(entry));
-  return withRequests(draft, agentState ?? {});
+  const builder = new BlockBuilder();
+  for (const message of messages) builder.addMessage(message);
+  for (const message of outgoing) builder.addOutgoing(message);
+  builder.joinRequests(agentState ?? {});
+  return builder.blocks();
 }
 
-class Draft {
+/**
+ * `blocks` with a block for each new day between them.
+ * @param {Block[]} blocks
+ * @returns {Block[]}
+ */
+export function withDays(blocks) {
+  const today = new Date().toDateString();
+  /** @type {string | null} */
+  let last = null;
+  return blocks.flatMap((block) => {
+    const date = new Date(block.at).toDateString();
+    if (date === last || block.kind === "request" || !block.at) return [block];
+    const isOnlyToday = last === null && date === today;
+    last = date;
+    return isOnlyToday
+      ? [block]
+      : [{ key: `day:${date}`, version: "", kind: "day", at: block.at }, block];
+  });
+}
+
+class BlockBuilder {
   constructor() {
-    this.blocks = [];
-    this.queued = [];
-    this.byId = new Map(); // "text:<id>", "thought:<id>", "tool:<callId>" -> block
-    this.locals = new Set();
-    this.plan = null; // of the turn at hand
+    /** @type {Block[]} */
+    this._shown = [];
+    /** @type {Block[]} */
+    this._queued = [];
+    /** @type {Block[]} requests without a tool call */
+    this._requests = [];
+    /** @type {Map<string, Block>} */
+    this._byKey = new Map();
+    /** @type {Set<string>} tool calls that are shown as a plan */
+    this._planCalls = new Set();
+    /** @type {Set<string>} */
+    this._localIds = new Set();
+    /** @type {PlanBlock | null} the plan of the current turn */
+    this._plan = null;
   }
 
-  add(block) {
-    (block.kind === "user" && block.state !== "sent" ? this.queued : this.blocks).push(block);
-    return block;
+  blocks() {
+    return [...this._shown, ...this._requests, ...this._queued];
   }
 
-  /** The block of `id`, made by `make` at its first sight; its version moves with each message that touches it. */
-  upsert(id, message, make) {
-    let block = this.byId.get(id);
+  /** @param {Message} message */
+  addMessage(message) {
+    const { role, content } = message.content ?? {};
+    if (role === "user") {
+      this._addPrompt(message, content);
+    } else if (role === "agent" && content?.type === "codex") {
+      this._addRecord(message, content.data ?? {});
+    } else if (role === "agent" && content?.type === "event") {
+      this._addEvent(message, content.data ?? {});
+    } else if (role === "agent" && content?.type === "output") {
+      claudeRecords(content.data ?? {}).forEach((data, index) =>
+        this._addRecord({ ...message, id: `${message.id}/${index}` }, data),
+      );
+    } else if (role === undefined || content === undefined) {
+      this._addText(message, `\`\`\`json\n${JSON.stringify(message.content, null, 2)}\n\`\`\``);
+    }
+  }
+
+  /** @param {OutgoingMessage} message */
+  addOutgoing(message) {
+    if (this._localIds.has(message.localId)) return;
+    this._queued.push({
+      key: `user:${message.localId}`,
+      kind: "user",
+      version: `${message.state} ${message.error}`,
+      at: message.createdAt,
+      text: message.text,
+      files: [],
+      state: message.state,
+      localId: message.localId,
+      error: message.error,
+    });
+  }
+
+  /**
+   * Join permission requests and tool calls; a request without a tool call becomes a block of its own at the end.
+   * @param {AgentState} agentState
+   */
+  joinRequests({ requests = {}, completedRequests = {} }) {
+    for (const [requestId, request] of Object.entries(requests)) {
+      const tool = this._toolBlock(request.toolCallId) ?? this._toolBlock(requestId);
+      if (tool) Object.assign(tool, { requestId, request, version: `${tool.version} asks` });
+      else
+        this._requests.push({
+          key: `request:${requestId}`,
+          version: "asks",
+          kind: "request",
+          at: request.createdAt ?? 0,
+          requestId,
+          request,
+        });
+    }
+    for (const [requestId, answered] of Object.entries(completedRequests))
+      this._addDecision(requestId, answered);
+  }
+
+  /** @param {string} requestId @param {CompletedRequest} answered */
+  _addDecision(requestId, answered) {
+    const tool = this._toolBlock(answered.toolCallId ?? requestId);
+    if (tool && !tool.request) {
+      Object.assign(tool, {
+        decision: answered,
+        version: `${tool.version} ${answered.status} ${answered.decision}`,
+      });
+    }
+  }
+
+  /** @param {string | undefined} callId */
+  _toolBlock(callId) {
+    return /** @type {ToolBlock | undefined} */ (this._byKey.get(`tool:${callId}`));
+  }
+
+  /** @param {Block} block */
+  _add(block) {
+    this._shown.push(block);
+  }
+
+  /**
+   * The block of `key`, made of `initial` when it is new. Its version changes with each message that belongs to it.
+   * @template {ToolBlock | TextBlock | ThoughtBlock} Kind
+   * @param {Message} message
+   * @param {Kind} initial
+   * @returns {Kind}
+   */
+  _upsert(message, initial) {
+    let block = /** @type {Kind | undefined} */ (this._byKey.get(initial.key));
     if (!block) {
-      block = this.add({ key: id, at: message.createdAt, ...make });
-      this.byId.set(id, block);
+      block = initial;
+      this._add(block);
+      this._byKey.set(block.key, block);
     }
     block.version = message.id;
     return block;
   }
-}
 
-function take(draft, message) {
-  const { role, content } = message.content ?? {};
-  if (role === "user") return person(draft, message, content);
-  if (role === "agent" && content?.type === "codex") return record(draft, message, content.data ?? {});
-  if (role === "agent" && content?.type === "event") return event(draft, message, content.data ?? {});
-  if (role === "agent" && content?.type === "output") {
-    return claudeRecords(content.data ?? {}).forEach((data, index) => record(draft, { ...message, id: `${message.id}/${index}` }, data));
+  /** @param {Message} message @param {Json} content */
+  _addPrompt(message, content) {
+    if (message.localId) this._localIds.add(message.localId);
+    const state = promptState(message);
+    /** @type {UserBlock} */
+    const block = {
+      key: `user:${message.localId ?? message.id}`,
+      kind: "user",
+      version: `${message.id} ${state}`,
+      at: message.invokedAt ?? message.createdAt,
+      text: typeof content === "string" ? content : (content?.text ?? ""),
+      files: (content?.attachments ?? []).map((/** @type {Json} */ file) => String(file.filename)),
+      state,
+      localId: message.localId ?? "",
+      messageId: message.id,
+      scheduledAt: message.scheduledAt,
+    };
+    if (state === "sent") {
+      this._add(block);
+      this._plan = null;
+    } else {
+      this._queued.push(block);
+    }
   }
-  if (role === undefined || content === undefined) return draft.add(text(message, "```json\n" + JSON.stringify(message.content, null, 2) + "\n```"));
-  return undefined;
+
+  /** @param {Message} message @param {Json} data a record of an agent */
+  _addRecord(message, data) {
+    switch (data.type) {
+      case "message":
+        if (data.id)
+          this._upsert(message, textBlock(message, `text:${data.id}`, data.side)).text = asText(
+            data.message,
+          );
+        else this._addText(message, asText(data.message), data.side);
+        break;
+      case "reasoning":
+        this._addThought(message, data);
+        break;
+      case "tool-call":
+        this._addToolCall(message, data);
+        break;
+      case "tool-call-result":
+        this._addToolResult(message, data);
+        break;
+      case "plan":
+        this._setPlan(message, data.entries);
+        break;
+      case "error":
+        this._addNote(message, asText(data.message), "bad");
+        break;
+      case "note":
+        this._addNote(message, data.message);
+        break;
+      case "generated-image":
+        this._add({
+          key: `image:${data.imageId}`,
+          version: "",
+          kind: "image",
+          at: message.createdAt,
+          imageId: data.imageId,
+          fileName: asText(data.fileName),
+        });
+        break;
+      default: // records of other kinds show nothing
+    }
+  }
+
+  /** @param {Message} message @param {Json} data */
+  _addThought(message, data) {
+    /** @type {ThoughtBlock} */
+    const initial = {
+      key: `thought:${data.id ?? message.id}`,
+      kind: "thought",
+      version: "",
+      at: message.createdAt,
+      text: "",
+      live: false,
+    };
+    Object.assign(this._upsert(message, initial), {
+      text: asText(data.message),
+      live: Boolean(data.live),
+    });
+  }
+
+  /** @param {Message} message @param {Json} data */
+  _addToolCall(message, data) {
+    if (data.name === "TodoWrite" && Array.isArray(data.input?.todos)) {
+      this._planCalls.add(data.callId);
+      this._setPlan(message, data.input.todos);
+      return;
+    }
+    const block = this._upsert(message, toolBlock(message, data));
+    block.name = asText(data.name ?? block.name);
+    block.toolKind = data.nativeKind ?? block.toolKind;
+    block.title = asText(data.nativeTitle ?? data.description ?? block.title ?? "");
+    if (data.input !== undefined && data.input !== null) block.input = data.input;
+    if (data.progress) block.progress = asText(data.progress);
+    if (!block.done) block.status = data.status ?? block.status ?? "pending";
+  }
+
+  /** @param {Message} message @param {Json} data */
+  _addToolResult(message, data) {
+    if (this._planCalls.has(data.callId)) return; // the plan shows all there is
+    const failed = Boolean(data.is_error);
+    const block = this._upsert(message, toolBlock(message, data));
+    Object.assign(block, {
+      output: data.output,
+      failed,
+      status: failed ? "failed" : "completed",
+      done: true,
+    });
+  }
+
+  /** One plan per turn, shown where it first stood, with its newest entries. @param {Message} message @param {Json} entries */
+  _setPlan(message, entries) {
+    if (!Array.isArray(entries)) return;
+    if (!this._plan) {
+      this._plan = {
+        key: `plan:${message.id}`,
+        kind: "plan",
+        version: "",
+        at: message.createdAt,
+        entries: [],
+      };
+      this._add(this._plan);
+    }
+    this._plan.version = message.id;
+    this._plan.entries = entries.map((entry) => ({
+      content: asText(entry?.content),
+      status: entry?.status ?? "pending",
+    }));
+  }
+
+  /** @param {Message} message @param {Json} data an event of a session */
+  _addEvent(message, data) {
+    const text = eventText(data);
+    if (text === null) return;
+    const isBad =
+      ["error", "limit-reached"].includes(data.type) ||
+      (data.type === "message" && /failed|error/i.test(text));
+    this._addNote(message, text, isBad ? "bad" : "plain");
+  }
+
+  /** @param {Message} message @param {string} text @param {string} [tone] */
+  _addNote(message, text, tone = "plain") {
+    this._add({
+      key: `event:${message.id}`,
+      version: "",
+      kind: "event",
+      at: message.createdAt,
+      text,
+      tone,
+    });
+  }
+
+  /** @param {Message} message @param {string} text @param {boolean} [side] */
+  _addText(message, text, side = false) {
+    this._add({ ...textBlock(message, `text:${message.id}`, side), text });
+  }
 }
 
-function person(draft, message, content) {
-  if (message.localId) draft.locals.add(message.localId);
-  const state = !isQueued(message) ? "sent"
-    : message.deliveryState === "indeterminate" ? "indeterminate"
-    : message.scheduledAt > Date.now() ? "scheduled" : "queued";
-  draft.add({
-    key: `user:${message.localId ?? message.id}`,
-    kind: "user",
-    version: `${message.id} ${state}`,
-    at: message.invokedAt ?? message.createdAt,
-    text: typeof content === "string" ? content : content?.text ?? "",
-    files: (content?.attachments ?? []).map((file) => String(file.filename)),
-    state,
-    localId: message.localId,
-    messageId: message.id,
-    scheduledAt: message.scheduledAt,
-  });
-  if (state === "sent") draft.plan = null;
+/** @param {Message} message @returns {"sent" | "queued" | "scheduled" | "indeterminate"} */
+function promptState(message) {
+  if (!isQueued(message)) return "sent";
+  if (message.deliveryState === "indeterminate") return "indeterminate";
+  return (message.scheduledAt ?? 0) > Date.now() ? "scheduled" : "queued";
 }
 
-function outgoingBlock(entry) {
+/** @param {Message} message @param {string} key @param {boolean} [side] @returns {TextBlock} */
+function textBlock(message, key, side) {
+  return { key, kind: "text", version: "", at: message.createdAt, text: "", side };
+}
+
+/** @param {Message} message @param {Json} data @returns {ToolBlock} */
+function toolBlock(message, data) {
   return {
-    key: `user:${entry.localId}`, kind: "user", version: `${entry.state} ${entry.error}`, at: entry.createdAt,
-    text: entry.text, files: [], state: entry.state, localId: entry.localId, error: entry.error, code: entry.code,
+    key: `tool:${data.callId}`,
+    kind: "tool",
+    version: "",
+    at: message.createdAt,
+    callId: data.callId,
+    name: "Tool",
+    side: data.side,
   };
 }
 
-function record(draft, message, data) {
-  switch (data.type) {
-    case "message": {
-      if (!data.id) return draft.add(text(message, asText(data.message), data.side));
-      const block = draft.upsert(`text:${data.id}`, message, { kind: "text", side: data.side });
-      block.text = asText(data.message);
-      return block;
-    }
-    case "reasoning": {
-      const block = draft.upsert(`thought:${data.id ?? message.id}`, message, { kind: "thought" });
-      return Object.assign(block, { text: asText(data.message), live: Boolean(data.live) });
-    }
-    case "tool-call":
-      return toolCall(draft, message, data);
-    case "tool-call-result": {
-      const block = draft.upsert(`tool:${data.callId}`, message, { kind: "tool", callId: data.callId, name: "Tool" });
-      return Object.assign(block, { output: data.output, failed: Boolean(data.is_error), status: data.is_error ? "failed" : "completed", done: true });
-    }
-    case "plan":
-      return plan(draft, message, data.entries);
-    case "error":
-      return draft.add(note(message, asText(data.message), "bad"));
-    case "note":
-      return draft.add(note(message, data.message, data.tone));
-    case "generated-image":
-      return draft.add({ key: `image:${data.imageId}`, version: "", kind: "image", at: message.createdAt, imageId: data.imageId, fileName: asText(data.fileName) });
-    default:
-      return undefined;
-  }
-}
-
-function toolCall(draft, message, data) {
-  if (data.name === "TodoWrite" && Array.isArray(data.input?.todos)) {
-    draft.byId.set(`tool:${data.callId}`, { kind: "tool" }); // its result has nothing to show
-    return plan(draft, message, data.input.todos);
-  }
-  const block = draft.upsert(`tool:${data.callId}`, message, { kind: "tool", callId: data.callId, side: data.side });
-  Object.assign(block, { name: asText(data.name ?? block.name ?? "Tool"), toolKind: data.nativeKind ?? block.toolKind });
-  block.title = asText(data.nativeTitle ?? data.description ?? block.title ?? "");
-  if (data.input !== undefined && data.input !== null) block.input = data.input;
-  if (data.progress) block.progress = asText(data.progress);
-  if (!block.done) block.status = data.status ?? block.status ?? "pending";
-  return block;
-}
-
-/** One plan per turn, shown where it first stood, always with its newest entries. */
-function plan(draft, message, entries) {
-  if (!Array.isArray(entries)) return;
-  draft.plan ??= draft.add({ key: `plan:${message.id}`, kind: "plan", at: message.createdAt });
-  draft.plan.version = message.id;
-  draft.plan.entries = entries.map((entry) => ({ content: asText(entry?.content), status: entry?.status ?? "pending" }));
-}
-
-function event(draft, message, data) {
-  const say = (words, tone) => draft.add(note(message, words, tone));
+/** The line for an event; null if it shows nothing. @param {Json} data @returns {string | null} */
+function eventText(data) {
   switch (data.type) {
     case "message":
-      return say(asText(data.message), /failed|error/i.test(asText(data.message)) ? "bad" : "plain");
     case "error":
-      return say(asText(data.message), "bad");
+      return asText(data.message);
     case "switch":
-      return say(data.mode === "local" ? "Now driven from its terminal" : "Now driven from here", "plain");
+      return data.mode === "local"
+        ? "Control moved to the terminal"
+        : "Control moved to the web page";
     case "permission-mode-changed":
-      return say(`Permission mode: ${asText(data.mode)}`, "plain");
+      return `Permission mode changed to ${asText(data.mode)}`;
     case "title-changed":
-      return say(`Title: ${asText(data.title)}`, "plain");
+      return `Title changed to “${asText(data.title)}”`;
     case "limit-reached":
-      return say("The agent's usage limit is reached", "bad");
+      return "The agent's usage limit has been reached";
     default:
-      return undefined;
+      return null;
   }
 }
 
-function text(message, words, side = false) {
-  return { key: `text:${message.id}`, version: "", kind: "text", at: message.createdAt, text: words, side };
-}
-
-function note(message, words, tone = "plain") {
-  return { key: `event:${message.id}`, version: "", kind: "event", at: message.createdAt, text: words, tone };
-}
-
+/** A text as it is, any other value as JSON. @param {Json} value @returns {string} */
 export function asText(value) {
-  return typeof value === "string" ? value : value === null || value === undefined ? "" : JSON.stringify(value, null, 2);
-}
-
-/** Join permission requests and tool cards; a request without a card gets a block of its own at the end. */
-function withRequests(draft, { requests = {}, completedRequests = {} }) {
-  const loose = [];
-  for (const [requestId, request] of Object.entries(requests)) {
-    const card = draft.byId.get(`tool:${request.toolCallId ?? requestId}`) ?? draft.byId.get(`tool:${requestId}`);
-    if (card && card.key) Object.assign(card, { requestId, request, version: `${card.version} asks` });
-    else loose.push({ key: `request:${requestId}`, version: "asks", kind: "request", at: request.createdAt, requestId, request });
-  }
-  for (const [requestId, answered] of Object.entries(completedRequests)) {
-    const card = draft.byId.get(`tool:${answered.toolCallId ?? requestId}`);
-    if (card?.key && !card.request) Object.assign(card, { decision: answered, version: `${card.version} ${answered.status} ${answered.decision}` });
-  }
-  return [...draft.blocks, ...loose, ...draft.queued];
+  if (typeof value === "string") return value;
+  return value === null || value === undefined ? "" : JSON.stringify(value, null, 2);
 }

@@ -1,42 +1,78 @@
-// Claude's own records (`output`) in the words of the generic ones, so that only one kind has to be drawn.
+// Claude's own records (`output`) translated into the generic records, so that only one kind has to be shown.
 
-import { seconds } from "../lib/words.js";
+import { duration } from "../lib/format.js";
 
-/** The generic records that one Claude record amounts to; [] for those that show nothing. */
+/** @import { Json } from "./types.js" */
+
+/**
+ * The generic records that one record of Claude amounts to; none if it shows nothing.
+ * @param {Json} data
+ * @returns {Json[]}
+ */
 export function claudeRecords(data) {
   if (data.isMeta || data.isCompactSummary) return [];
   const side = Boolean(data.isSidechain); // the work of a sub-agent
-  if (data.type === "assistant") return parts(data).flatMap((part) => assistantPart(part, side, data));
+  if (data.type === "assistant")
+    return parts(data).flatMap((part) => assistantPart(part, side, data));
   if (data.type === "user") return parts(data).flatMap((part) => userPart(part, side));
-  if (data.type === "system" && data.subtype === "turn_duration") return [{ type: "note", message: `Turn took ${seconds(data.durationMs ?? 0)}` }];
+  if (data.type === "system" && data.subtype === "turn_duration") {
+    return [{ type: "note", message: `Turn took ${duration(data.durationMs ?? 0)}` }];
+  }
   return [];
 }
 
+/** @param {Json} data @returns {Json[]} */
 function parts({ message }) {
   const content = message?.content;
-  return Array.isArray(content) ? content : typeof content === "string" ? [{ type: "text", text: content }] : [];
+  if (Array.isArray(content)) return content;
+  return typeof content === "string" ? [{ type: "text", text: content }] : [];
 }
 
+/** @param {Json} part @param {boolean} side @param {Json} data @returns {Json[]} */
 function assistantPart(part, side, data) {
   switch (part.type) {
     case "text":
       return part.text ? [{ type: "message", message: part.text, side }] : [];
     case "thinking":
-      return part.thinking ? [{ type: "reasoning", message: part.thinking, id: data.uuid && `${data.uuid}/thinking` }] : [];
+      return part.thinking
+        ? [{ type: "reasoning", message: part.thinking, id: data.uuid && `${data.uuid}/thinking` }]
+        : [];
     case "tool_use":
-      return [{ type: "tool-call", callId: part.id, name: part.name, input: part.input, description: part.input?.description, status: "in_progress", side }];
+      return [
+        {
+          type: "tool-call",
+          callId: part.id,
+          name: part.name,
+          input: part.input,
+          description: part.input?.description,
+          status: "in_progress",
+          side,
+        },
+      ];
     default:
       return [];
   }
 }
 
+/** @param {Json} part @param {boolean} side @returns {Json[]} */
 function userPart(part, side) {
-  if (part.type === "tool_result") return [{ type: "tool-call-result", callId: part.tool_use_id, output: flat(part.content), is_error: part.is_error }];
-  if (part.type === "text" && side) return [{ type: "note", message: `Sub-agent asked: ${part.text}` }];
+  if (part.type === "tool_result") {
+    return [
+      {
+        type: "tool-call-result",
+        callId: part.tool_use_id,
+        output: resultText(part.content),
+        is_error: part.is_error,
+      },
+    ];
+  }
+  if (part.type === "text" && side)
+    return [{ type: "note", message: `Sub-agent task: ${part.text}` }];
   return [];
 }
 
-function flat(content) {
+/** @param {Json} content */
+function resultText(content) {
   if (!Array.isArray(content)) return content ?? "";
   return content.map((part) => (part.type === "text" ? part.text : `[${part.type}]`)).join("\n");
 }

@@ -1,17 +1,22 @@
-// What was written and not sent yet, kept per session.
+// Messages that are being written: one per session, kept as long as the tab.
 
-/** Texts begun and not sent, by session, as long as the tab lives. */
+/** @param {string} sessionId */
+const keyOf = (sessionId) => `hapi.draft.${sessionId}`;
+
 export class Drafts {
+  /** @param {Storage} storage */
   constructor(storage) {
     this._storage = storage;
   }
 
-  get(id) {
-    return this._storage.getItem(`hapi.draft.${id}`) ?? "";
+  /** @param {string} sessionId */
+  get(sessionId) {
+    return this._storage.getItem(keyOf(sessionId)) ?? "";
   }
 
-  set(id, text) {
-    if (text) this._storage.setItem(`hapi.draft.${id}`, text);
-    else this._storage.removeItem(`hapi.draft.${id}`);
+  /** @param {string} sessionId @param {string} text */
+  set(sessionId, text) {
+    if (text) this._storage.setItem(keyOf(sessionId), text);
+    else this._storage.removeItem(keyOf(sessionId));
   }
 }

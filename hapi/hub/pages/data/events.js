@@ -1,43 +1,68 @@
-// The hub's event stream (SSE), read with fetch so that the JWT travels in a header and never in a URL.
+// The hub's event stream (SSE), read with fetch, so that the JWT travels in a header and never in an address.
 
-const SILENCE = 75_000; // ms; the hub's heartbeat comes every 30 s
-const DELAYS = [500, 1000, 2000, 4000, 8000, 15000]; // ms between attempts, each shortened by up to a third at random
+import { statusOf } from "../lib/errors.js";
 
-/** Cuts a stream of text into SSE frames {data, id}; keeps an unfinished frame for the next piece. */
-export class Frames {
+/**
+ * @import { Api } from "./api.js"
+ * @import { Connection, HubEvent } from "./types.js"
+ */
+
+/** @typedef {{ data: string, id: string | null }} Frame */
+
+const CONNECT_TIMEOUT = 20_000; // ms
+const SILENCE_TIMEOUT = 75_000; // ms; the hub's heartbeat comes every 30 s
+const RETRY_DELAYS = [500, 1000, 2000, 4000, 8000, 15_000]; // ms, each shortened by up to a third at random
+
+/** Cuts a stream of text into SSE frames; keeps an unfinished frame for the next piece. */
+export class FrameParser {
   constructor() {
     this._rest = "";
   }
 
+  /** @param {string} text */
   feed(text) {
     const pieces = (this._rest + text.replaceAll("\r", "")).split("\n\n");
-    this._rest = pieces.pop();
-    return pieces.map(frameOf).filter((frame) => frame.data !== "");
+    this._rest = pieces.pop() ?? "";
+    return pieces.map(parsedFrame).filter((frame) => frame.data !== "");
   }
 }
 
-function frameOf(piece) {
+/** @param {string} piece @returns {Frame} */
+function parsedFrame(piece) {
+  /** @type {Frame} */
   const frame = { data: "", id: null };
   for (const line of piece.split("\n")) {
-    const [, field, value] = /^([^:]*):? ?(.*)$/s.exec(line);
+    const [, field, value] = /** @type {RegExpExecArray} */ (/^([^:]*):? ?(.*)$/s.exec(line));
     if (field === "data") frame.data += (frame.data && "\n") + value;
     if (field === "id") frame.id = value;
   }
   return frame;
 }
 
+/**
+ * @typedef {object} Listener
+ * @property {(event: HubEvent) => void} onEvent
+ * @property {(resumed: boolean) => void} onOpen comes first on every connection; `resumed` false: events may have been missed
+ * @property {(connection: Connection) => void} onStatus
+ */
+
 export class EventStream {
   /**
-   * `onEvent(event)` gets each event; `onOpen(resumed)` comes first on every connection, `resumed` false when events may
-   * have been missed; `onStatus({phase, since, attempt})` with phase "connecting", "live" or "lost".
+   * @param {Api} api
+   * @param {Listener} listener
    */
-  constructor(api, { onEvent, onOpen, onStatus }) {
-    Object.assign(this, { _api: api, _onEvent: onEvent, _onOpen: onOpen, _onStatus: onStatus });
+  constructor(api, listener) {
+    this._api = api;
+    this._listener = listener;
+    /** @type {Connection} */
     this.status = { phase: "connecting", since: Date.now(), attempt: 0 };
+    /** @type {string | null} */
     this.subscriptionId = null;
+    /** @type {string | null} */
     this._lastId = null;
     this._running = false;
-    this._wake = () => {};
+    this._endPause = () => {};
+    /** @type {AbortController | null} */
     this._abort = null;
   }
 
@@ -50,44 +75,49 @@ export class EventStream {
   stop() {
     this._running = false;
     this._abort?.abort();
-    this._wake();
+    this._endPause();
   }
 
-  /** Don't wait for the next attempt. */
+  /** Make the next attempt now. */
   retryNow() {
-    this._wake();
+    this._endPause();
   }
 
   async _run() {
     while (this._running) {
-      const refused = await this._listen().catch((error) => error.status === 401);
+      const refused = await this._listen().then(
+        () => false,
+        (error) => statusOf(error) === 401,
+      );
       if (!this._running) return;
       const attempt = this.status.attempt + 1;
-      this._say(refused ? "refused" : "lost", attempt);
-      const delay = DELAYS[Math.min(attempt - 1, DELAYS.length - 1)] * (1 - Math.random() / 3);
-      await new Promise((resolve) => {
-        this._wake = resolve;
-        setTimeout(resolve, delay);
-      });
+      this._setPhase(refused ? "refused" : "lost", attempt);
+      const delay =
+        RETRY_DELAYS[Math.min(attempt, RETRY_DELAYS.length) - 1] * (1 - Math.random() / 3);
+      await /** @type {Promise<void>} */ (
+        new Promise((resolve) => {
+          this._endPause = resolve;
+          setTimeout(resolve, delay);
+        })
+      );
     }
   }
 
+  /** Read one connection to its end. */
   async _listen() {
     const abort = (this._abort = new AbortController());
-    let watchdog = setTimeout(() => abort.abort(), 20_000);
+    let watchdog = setTimeout(() => abort.abort(), CONNECT_TIMEOUT);
     try {
-      const answer = await this._api.fetch("GET", `/api/events?all=true&visibility=${document.visibilityState === "visible" ? "visible" : "hidden"}`, {
-        signal: abort.signal,
-        headers: { Accept: "text/event-stream", ...(this._lastId && { "Last-Event-ID": this._lastId }) },
-      });
-      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-      const frames = new Frames();
+      const response = await this._connect(abort.signal);
+      if (!response.body) return;
+      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+      const frames = new FrameParser();
       for (;;) {
         clearTimeout(watchdog);
-        watchdog = setTimeout(() => abort.abort(), SILENCE);
+        watchdog = setTimeout(() => abort.abort(), SILENCE_TIMEOUT);
         const { done, value } = await reader.read();
         if (done) return;
-        for (const frame of frames.feed(value)) this._take(frame);
+        for (const frame of frames.feed(value)) this._receive(frame);
       }
     } finally {
       clearTimeout(watchdog);
@@ -95,26 +125,45 @@ export class EventStream {
     }
   }
 
-  _take({ data, id }) {
-    let event;
-    try {
-      event = JSON.parse(data);
-    } catch {
-      return;
-    }
+  /** @param {AbortSignal} signal */
+  _connect(signal) {
+    const headers = {
+      Accept: "text/event-stream",
+      ...(this._lastId && { "Last-Event-ID": this._lastId }),
+    };
+    return this._api.fetch("GET", `/api/events?all=true&visibility=${document.visibilityState}`, {
+      signal,
+      headers,
+    });
+  }
+
+  /** @param {Frame} frame */
+  _receive({ data, id }) {
+    const event = parsedEvent(data);
+    if (event === null) return;
     if (event.type === "connection-changed") {
       this.subscriptionId = event.data?.subscriptionId ?? null;
-      this._say("live", 0);
-      this._onOpen(event.data?.resume === "ok" && this._lastId !== null);
+      this._setPhase("live", 0);
+      this._listener.onOpen(event.data?.resume === "ok" && this._lastId !== null);
     } else if (event.type !== "heartbeat") {
-      this._onEvent(event);
+      this._listener.onEvent(event);
     }
     if (id) this._lastId = id;
   }
 
-  _say(phase, attempt) {
+  /** @param {Connection["phase"]} phase @param {number} attempt */
+  _setPhase(phase, attempt) {
     const since = phase === this.status.phase ? this.status.since : Date.now();
     this.status = { phase, since, attempt };
-    this._onStatus(this.status);
+    this._listener.onStatus(this.status);
+  }
+}
+
+/** @param {string} data @returns {HubEvent | null} */
+function parsedEvent(data) {
+  try {
+    return JSON.parse(data);
+  } catch {
+    return null; // one broken frame does not end the stream
   }
 }

@@ -1,97 +1,134 @@
-// Who is looking: the access token the person gave, and the hub's short-lived JWT that is fetched with it.
+// The access token that a person entered, and the hub's short-lived JWT that is requested with it.
 
 import { ApiError, Unreachable } from "../lib/errors.js";
 
-const TOKEN = "hapi.accessToken";
-const JWT = "hapi.jwt";
+/** @typedef {{ jwt: string, until: number }} Grant a JWT and the time it expires (ms) */
+
+const TOKEN_KEY = "hapi.accessToken";
+const JWT_KEY = "hapi.jwt";
+const LOGIN_TIMEOUT = 20_000; // ms
+const MIN_REMAINING = 60_000; // ms; a JWT with less to live is renewed
+const DEFAULT_LIFETIME = 3_600_000; // ms
 
 export class Identity {
-  /** `kept` outlives the tab (localStorage), `brief` doesn't (sessionStorage). */
-  constructor(kept, brief) {
-    this._places = [kept, brief];
-    this._login = null;
+  /**
+   * @param {Storage} persistent outlives the tab (localStorage)
+   * @param {Storage} perTab ends with the tab (sessionStorage)
+   */
+  constructor(persistent, perTab) {
+    this._storages = [persistent, perTab];
+    /** @type {Promise<string> | null} */
+    this._renewal = null;
   }
 
   get accessToken() {
-    return this._places.map((place) => place.getItem(TOKEN)).find(Boolean) ?? null;
+    return this._storages.map((storage) => storage.getItem(TOKEN_KEY)).find(Boolean) ?? null;
   }
 
-  /** Exchange `accessToken` for a JWT and remember both; `keep`: beyond this tab. Throws ApiError (401: wrong) or Unreachable. */
+  /**
+   * Exchange `accessToken` for a JWT and remember both. Throws ApiError (401: wrong token) or Unreachable.
+   * @param {string} accessToken
+   * @param {boolean} keep whether to stay logged in when the tab is closed
+   */
   async login(accessToken, keep) {
-    const granted = await askForJwt(accessToken);
+    const grant = await requestJwt(accessToken);
     this.forget();
-    const place = this._places[keep ? 0 : 1];
-    place.setItem(TOKEN, accessToken);
-    place.setItem(JWT, JSON.stringify(granted));
+    const storage = this._storages[keep ? 0 : 1];
+    storage.setItem(TOKEN_KEY, accessToken);
+    storage.setItem(JWT_KEY, JSON.stringify(grant));
   }
 
   forget() {
-    for (const place of this._places) {
-      place.removeItem(TOKEN);
-      place.removeItem(JWT);
+    for (const storage of this._storages) {
+      storage.removeItem(TOKEN_KEY);
+      storage.removeItem(JWT_KEY);
     }
   }
 
-  /** A JWT with at least a minute to live; logs in again when it has less, or when `refused` is the one the hub just refused. */
+  /**
+   * A JWT with at least a minute to live; requests a new one if there is none.
+   * @param {string | null} refused a JWT that the hub has just refused
+   */
   async jwt(refused = null) {
-    const place = this._places.find((candidate) => candidate.getItem(TOKEN));
-    if (!place) throw new ApiError(401, "not_logged_in", "Please log in.");
-    const granted = read(place.getItem(JWT));
-    if (granted && granted.jwt !== refused && Date.now() < granted.until - 60_000) return granted.jwt;
-    this._login ??= this._again(place).finally(() => { this._login = null; });
-    return this._login;
+    const storage = this._storages.find((candidate) => candidate.getItem(TOKEN_KEY));
+    if (!storage) throw new ApiError(401, "not_logged_in", "You are not logged in.");
+    const grant = parsedGrant(storage.getItem(JWT_KEY));
+    if (grant && grant.jwt !== refused && Date.now() < grant.until - MIN_REMAINING)
+      return grant.jwt;
+    this._renewal ??= this._renew(storage).finally(() => {
+      this._renewal = null;
+    });
+    return this._renewal;
   }
 
-  async _again(place) {
-    const granted = await askForJwt(place.getItem(TOKEN));
-    place.setItem(JWT, JSON.stringify(granted));
-    return granted.jwt;
+  /** @param {Storage} storage */
+  async _renew(storage) {
+    const grant = await requestJwt(storage.getItem(TOKEN_KEY) ?? "");
+    storage.setItem(JWT_KEY, JSON.stringify(grant));
+    return grant.jwt;
   }
 }
 
-async function askForJwt(accessToken) {
-  let answer;
-  try {
-    answer = await fetch("/api/auth", {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ accessToken }),
-      signal: AbortSignal.timeout(20_000),
-    });
-  } catch {
+/**
+ * @param {string} accessToken
+ * @returns {Promise<Grant>}
+ */
+async function requestJwt(accessToken) {
+  const request = {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ accessToken }),
+    signal: AbortSignal.timeout(LOGIN_TIMEOUT),
+  };
+  const response = await fetch("/api/auth", request).catch(() => {
     throw new Unreachable();
-  }
-  if (answer.status >= 500) throw new Unreachable();
-  if (!answer.ok) throw await ApiError.of(answer);
-  const { token } = await answer.json();
+  });
+  if (response.status >= 500) throw new Unreachable();
+  if (!response.ok) throw await ApiError.of(response);
+  const { token } = await response.json();
   return { jwt: token, until: Date.now() + lifetime(token) };
 }
 
-/** How long the hub meant the JWT to live (ms): by its own two claims, so that a wrong clock here does not matter. */
-function lifetime(jwt) {
+/**
+ * How long the hub meant a JWT to live (ms), by the difference of its own claims: a wrong clock here does not matter.
+ * @param {string} jwt
+ */
+export function lifetime(jwt) {
   try {
     const claims = JSON.parse(atob(jwt.split(".")[1].replaceAll("-", "+").replaceAll("_", "/")));
-    return (claims.exp - claims.iat) * 1000 || 3_600_000;
+    return (claims.exp - claims.iat) * 1000 || DEFAULT_LIFETIME;
   } catch {
-    return 3_600_000;
+    return DEFAULT_LIFETIME;
   }
 }
 
-function read(text) {
+/**
+ * @param {string | null} text
+ * @returns {Grant | null}
+ */
+function parsedGrant(text) {
   try {
-    return JSON.parse(text);
+    return JSON.parse(text ?? "null");
   } catch {
     return null;
   }
 }
 
-/** The token of a link such as `/#token=…`; it is taken out of the address at once, and out of the history. */
-export function tokenFromAddress(location, history) {
+/**
+ * The token of a link such as `/#token=…`. It is removed from the address bar and from the history at once.
+ * @param {Pick<Location, "hash" | "pathname" | "search">} location
+ * @param {Pick<History, "state" | "replaceState">} history
+ */
+export function takeTokenFromAddress(location, history) {
   const fragment = new URLSearchParams(location.hash.slice(1));
   const token = fragment.get("token");
   if (token === null) return null;
   fragment.delete("token");
   const rest = fragment.toString();
-  history.replaceState(history.state, "", location.pathname + location.search + (rest ? `#${rest}` : ""));
+  history.replaceState(
+    history.state,
+    "",
+    location.pathname + location.search + (rest ? `#${rest}` : ""),
+  );
   return token.trim() || null;
 }

@@ -1,117 +1,164 @@
-// Messages on their way to the hub. Each has a localId, so sending again never doubles it; they survive a reload of the page.
+// Messages on their way to the hub. Each has a localId, so that sending one again never doubles it; they survive a reload.
 
-import { ApiError, inWords } from "../lib/errors.js";
-import { randomId } from "../lib/dom.js";
+import { ApiError, errorMessage } from "../lib/errors.js";
+
+/**
+ * @import { Api } from "./api.js"
+ * @import { OutgoingMessage } from "./types.js"
+ */
 
 const KEY = "hapi.outbox";
-const INACTIVE = "session_inactive"; // the hub's code
-const DELAYS = [1000, 2000, 4000, 8000, 15000]; // ms
+const SESSION_INACTIVE = "session_inactive"; // an error code of the hub
+const RETRY_DELAYS = [1000, 2000, 4000, 8000, 15_000]; // ms
 
 export class Outbox {
+  /**
+   * @param {Pick<Api, "sendMessage">} api
+   * @param {Storage} storage
+   */
   constructor(api, storage) {
-    Object.assign(this, { _api: api, _storage: storage });
+    this._api = api;
+    this._storage = storage;
     this.onChange = () => {};
-    this._entries = new Map(); // localId -> {localId, sessionId, text, createdAt, state, error, attempts}
-    this._busy = new Set(); // session ids with a request under way: messages keep their order
-    for (const entry of restored(storage)) this._entries.set(entry.localId, { ...entry, state: "waiting", attempts: 0 });
-  }
-
-  /** The entries of a session; state: "sending", "waiting" (will be tried again), "held" (until the session is active), "posted" (the hub has it), "failed" (with `error`). */
-  of(sessionId) {
-    return [...this._entries.values()].filter((entry) => entry.sessionId === sessionId);
-  }
-
-  add(sessionId, text, { held = false } = {}) {
-    const entry = { localId: randomId(), sessionId, text, createdAt: Date.now(), state: held ? "held" : "waiting", error: null, code: held ? INACTIVE : null, attempts: 0 };
-    this._entries.set(entry.localId, entry);
-    this._changed();
-    this._pump(sessionId);
-    return entry.localId;
-  }
-
-  retry(localId, { held = false } = {}) {
-    const entry = this._entries.get(localId);
-    if (!entry) return;
-    Object.assign(entry, { state: held ? "held" : "waiting", error: null, code: held ? INACTIVE : null, attempts: 0 });
-    this._changed();
-    this._pump(entry.sessionId);
-  }
-
-  /** Give up on a message that the hub does not have; returns its text. */
-  discard(localId) {
-    const entry = this._entries.get(localId);
-    this._entries.delete(localId);
-    this._changed();
-    return entry?.text ?? "";
-  }
-
-  /** The message turned up among those of the hub. */
-  seen(localId) {
-    if (this._entries.delete(localId)) this._changed();
-  }
-
-  /** After the messages of a session were read: what the hub took and no longer has was cancelled elsewhere. */
-  forgetPosted(sessionId, isThere) {
-    for (const entry of this.of(sessionId)) if (entry.state === "posted" || isThere(entry.localId)) this._entries.delete(entry.localId);
-    this._changed();
-  }
-
-  /** A session goes on under another id. */
-  moved(from, to) {
-    for (const entry of this.of(from)) entry.sessionId = to;
-    this._changed();
-  }
-
-  /** A session came to life: what it was too early for is tried again. */
-  activated(sessionId) {
-    for (const entry of this.of(sessionId)) if (entry.code === INACTIVE) Object.assign(entry, { state: "waiting", error: null, code: null });
-    this._pump(sessionId);
-  }
-
-  /** The session can't be brought to life, as `error` says. */
-  refused(sessionId, error) {
-    for (const entry of this.of(sessionId)) if (entry.state === "held") Object.assign(entry, { state: "failed", error });
-    this._changed();
-  }
-
-  /** The connection is back: try everything that waits. */
-  wake() {
-    for (const sessionId of new Set([...this._entries.values()].map((entry) => entry.sessionId))) this._pump(sessionId);
-  }
-
-  clear() {
-    this._entries.clear();
-    this._changed();
-  }
-
-  async _pump(sessionId) {
-    if (this._busy.has(sessionId)) return;
-    this._busy.add(sessionId);
-    try {
-      for (;;) {
-        const entry = this.of(sessionId).find((candidate) => candidate.state === "waiting");
-        if (!entry || !(await this._send(entry))) return;
-      }
-    } finally {
-      this._busy.delete(sessionId);
+    /** @type {Map<string, OutgoingMessage>} by localId */
+    this._messages = new Map();
+    /** @type {Set<string>} sessions with a request under way: messages keep their order */
+    this._sending = new Set();
+    for (const stored of storedMessages(storage)) {
+      this._messages.set(stored.localId, {
+        ...stored,
+        state: "waiting",
+        error: null,
+        code: null,
+        attempts: 0,
+      });
     }
   }
 
-  async _send(entry) {
-    entry.state = "sending";
+  /**
+   * The messages of a session. States: "sending", "waiting" (for the next attempt), "held" (until the session is active),
+   * "posted" (the hub has it), "failed" (see `error`).
+   * @param {string} sessionId
+   */
+  of(sessionId) {
+    return [...this._messages.values()].filter((message) => message.sessionId === sessionId);
+  }
+
+  /** @param {string} sessionId @param {string} text @param {{ held?: boolean }} options `held`: until the session is active */
+  add(sessionId, text, { held = false } = {}) {
+    const localId = randomId();
+    this._messages.set(localId, {
+      localId,
+      sessionId,
+      text,
+      createdAt: Date.now(),
+      ...initialState(held),
+    });
+    this._changed();
+    this._sendAll(sessionId);
+    return localId;
+  }
+
+  /** @param {string} localId @param {{ held?: boolean }} options */
+  retry(localId, { held = false } = {}) {
+    const message = this._messages.get(localId);
+    if (!message) return;
+    Object.assign(message, initialState(held));
+    this._changed();
+    this._sendAll(message.sessionId);
+  }
+
+  /** Give up a message that the hub does not have; returns its text. @param {string} localId */
+  discard(localId) {
+    const message = this._messages.get(localId);
+    this._messages.delete(localId);
+    this._changed();
+    return message?.text ?? "";
+  }
+
+  /** The message is among those that the hub returned. @param {string} localId */
+  confirm(localId) {
+    if (this._messages.delete(localId)) this._changed();
+  }
+
+  /**
+   * The messages of a session have been read: what the hub took and no longer has was cancelled elsewhere.
+   * @param {string} sessionId
+   * @param {(localId: string) => boolean} isAtHub
+   */
+  forgetPosted(sessionId, isAtHub) {
+    for (const message of this.of(sessionId)) {
+      if (message.state === "posted" || isAtHub(message.localId))
+        this._messages.delete(message.localId);
+    }
+    this._changed();
+  }
+
+  /** A session goes on under another id. @param {string} from @param {string} to */
+  moveSession(from, to) {
+    for (const message of this.of(from)) message.sessionId = to;
+    this._changed();
+  }
+
+  /** A session has become active: send what was too early for it. @param {string} sessionId */
+  releaseHeld(sessionId) {
+    for (const message of this.of(sessionId)) {
+      if (message.code === SESSION_INACTIVE) Object.assign(message, initialState(false));
+    }
+    this._sendAll(sessionId);
+  }
+
+  /** The session can't be resumed. @param {string} sessionId @param {string} error */
+  failHeld(sessionId, error) {
+    for (const message of this.of(sessionId))
+      if (message.state === "held") Object.assign(message, { state: "failed", error });
+    this._changed();
+  }
+
+  /** The connection is back: send everything that waits. */
+  retryAll() {
+    for (const sessionId of new Set(
+      [...this._messages.values()].map((message) => message.sessionId),
+    ))
+      this._sendAll(sessionId);
+  }
+
+  clear() {
+    this._messages.clear();
+    this._changed();
+  }
+
+  /** @param {string} sessionId */
+  async _sendAll(sessionId) {
+    if (this._sending.has(sessionId)) return;
+    this._sending.add(sessionId);
+    try {
+      for (;;) {
+        const message = this.of(sessionId).find((candidate) => candidate.state === "waiting");
+        if (!message || !(await this._send(message))) return;
+      }
+    } finally {
+      this._sending.delete(sessionId);
+    }
+  }
+
+  /** Whether the next message may follow. @param {OutgoingMessage} message */
+  async _send(message) {
+    message.state = "sending";
     this._changed();
     try {
-      await this._api.send(entry.sessionId, entry.text, entry.localId);
-      entry.state = "posted";
+      await this._api.sendMessage(message.sessionId, message.text, message.localId);
+      message.state = "posted";
       return true;
     } catch (error) {
-      entry.attempts += 1;
+      message.attempts += 1;
       if (error instanceof ApiError && error.status < 500 && error.status !== 429) {
-        Object.assign(entry, { state: "failed", error: inWords(error), code: error.code });
+        Object.assign(message, { state: "failed", error: errorMessage(error), code: error.code });
         return true;
       }
-      entry.state = "waiting";
-      setTimeout(() => this._pump(entry.sessionId), DELAYS[Math.min(entry.attempts, DELAYS.length) - 1]);
+      message.state = "waiting";
+      const delay = RETRY_DELAYS[Math.min(message.attempts, RETRY_DELAYS.length) - 1];
+      setTimeout(() => this._sendAll(message.sessionId), delay);
       return false;
     } finally {
       this._changed();
@@ -119,18 +166,56 @@ export class Outbox {
   }
 
   _changed() {
-    const keep = [...this._entries.values()].filter((entry) => entry.state !== "posted");
+    const kept = [...this._messages.values()].filter((message) => message.state !== "posted");
+    const stored = kept.map(({ localId, sessionId, text, createdAt }) => ({
+      localId,
+      sessionId,
+      text,
+      createdAt,
+    }));
     try {
-      this._storage.setItem(KEY, JSON.stringify(keep.map(({ localId, sessionId, text, createdAt }) => ({ localId, sessionId, text, createdAt }))));
-    } catch { /* storage full or forbidden: the page still sends, it only can't survive a reload */ }
+      this._storage.setItem(KEY, JSON.stringify(stored));
+    } catch {
+      // The storage is full or forbidden: messages are still sent, they only don't survive a reload.
+    }
     this.onChange();
   }
 }
 
-function restored(storage) {
+/** @param {boolean} held @returns {Pick<OutgoingMessage, "state" | "error" | "code" | "attempts">} */
+function initialState(held) {
+  return {
+    state: held ? "held" : "waiting",
+    error: null,
+    code: held ? SESSION_INACTIVE : null,
+    attempts: 0,
+  };
+}
+
+/** @param {Storage} storage @returns {Pick<OutgoingMessage, "localId" | "sessionId" | "text" | "createdAt">[]} */
+function storedMessages(storage) {
   try {
-    return JSON.parse(storage.getItem(KEY) ?? "[]").filter((entry) => entry.localId && entry.sessionId && typeof entry.text === "string");
+    /** @type {OutgoingMessage[]} */
+    const stored = JSON.parse(storage.getItem(KEY) ?? "[]");
+    return stored.filter(
+      (message) => message.localId && message.sessionId && typeof message.text === "string",
+    );
   } catch {
     return [];
   }
+}
+
+/** A random UUID, also on pages that came over plain HTTP, where crypto.randomUUID is missing. */
+export function randomId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6] & 0x0f) | 0x40;
+  bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return [
+    hex.slice(0, 8),
+    hex.slice(8, 12),
+    hex.slice(12, 16),
+    hex.slice(16, 20),
+    hex.slice(20),
+  ].join("-");
 }

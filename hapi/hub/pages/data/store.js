@@ -1,87 +1,177 @@
-// What the page knows: sessions, machines, the connection. Read by REST, kept current by events.
+// What the page knows: sessions, machines, agents, the connection. Read by REST, kept current by events.
 
-import { coalesced } from "../lib/dom.js";
+import { AgentCatalog } from "./agents.js";
 import { Transcript } from "./transcript.js";
 
-const VERSIONED = ["metadata", "agentState", "todos", "teamState"];
+/**
+ * @import { Api } from "./api.js"
+ * @import { Outbox } from "./outbox.js"
+ * @import { SeenSessions } from "./seen.js"
+ * @import { AgentAvailability, Connection, HubEvent, Json, Machine, Message, Session, Toast } from "./types.js"
+ */
+
+const FIRST_PAGE = 50; // messages
+const CATCH_UP_PAGE = 200; // messages
+const MAX_QUEUED_IDS = 1000; // in one request
+const HIDDEN_REDRAW_DELAY = 200; // ms
+const VERSION_KEYS = /** @type {Record<string, string>} */ ({
+  metadata: "metadataVersion",
+  agentState: "agentStateVersion",
+  todos: "todosUpdatedAt",
+  teamState: "teamStateUpdatedAt",
+});
 
 export class Store {
+  /**
+   * @param {Api} api
+   * @param {Outbox} outbox
+   * @param {SeenSessions} seen
+   */
   constructor(api, outbox, seen) {
-    Object.assign(this, { _api: api, outbox, seen });
-    this.sessions = new Map(); // id -> session object of the hub, as complete as it is known; `detailed` when read in full
+    this._api = api;
+    this.outbox = outbox;
+    this.seen = seen;
+    this.catalog = new AgentCatalog();
+    /** @type {Promise<void> | null} */
+    this._catalogRead = null;
+    /** @type {Map<string, Session>} */
+    this.sessions = new Map();
+    /** @type {Map<string, Machine>} */
     this.machines = new Map();
-    this.agents = new Map(); // machine id -> [{agent, available, reason}]
-    this.transcripts = new Map(); // session id -> Transcript
+    /** @type {Map<string, AgentAvailability[]>} by machine id */
+    this.agents = new Map();
+    /** @type {Map<string, Transcript>} by session id */
+    this.transcripts = new Map();
+    /** @type {Connection} */
     this.connection = { phase: "connecting", since: Date.now(), attempt: 0 };
     this.loaded = false;
-    this.openId = null; // the session on screen
+    /** @type {string | null} the session on screen */
+    this.openId = null;
+    /** @type {(toast: Toast) => void} */
     this.onToast = () => {};
+    /** @type {(sessionId: string) => void} */
     this.onRemoved = () => {};
+    /** @type {Set<() => void>} */
     this._watchers = new Set();
+    /** @type {Set<HubEvent[]>} per read under way, the events that came meanwhile */
     this._reads = new Set();
-    this.changed = coalesced(() => { for (const watcher of this._watchers) watcher(); });
+    /** Announces a change to the watchers, once for all changes before the next frame. */
+    this.changed = coalesced(() => {
+      for (const watcher of this._watchers) watcher();
+    });
     outbox.onChange = this.changed;
   }
 
-  /** Call `watcher` after changes; returns the way to stop. */
+  /**
+   * Call `watcher` after changes; returns a function that ends this.
+   * @param {() => void} watcher
+   */
   watch(watcher) {
     this._watchers.add(watcher);
     return () => this._watchers.delete(watcher);
   }
 
-  /** Read everything on screen again: at the first connection and whenever events may have been missed. */
+  /** Read everything on screen again: at the first connection, and whenever events may have been missed. */
   async refresh() {
-    await Promise.all([this.readSessions(), this.readMachines(), this.openId && this.readSession(this.openId), this.openId && this.catchUp(this.openId)]);
-    for (const [id, transcript] of this.transcripts) if (id !== this.openId) transcript.stale = true;
+    const open =
+      this.openId === null ? [] : [this.readSession(this.openId), this.catchUp(this.openId)];
+    await Promise.all([this.readCatalog(), this.readSessions(), this.readMachines(), ...open]);
+    for (const [id, transcript] of this.transcripts)
+      if (id !== this.openId) transcript.stale = true;
     this.loaded = true;
     this.changed();
   }
 
+  /** Read the table of agents, once. */
+  readCatalog() {
+    this._catalogRead ??= this._api.agentCatalog().then(
+      (answer) => {
+        this.catalog = new AgentCatalog(answer);
+        this.changed();
+      },
+      (error) => {
+        this._catalogRead = null;
+        throw error;
+      },
+    );
+    return this._catalogRead;
+  }
+
   readSessions() {
-    return this._read(() => this._api.sessions(), (summaries) => {
-      const present = new Set(summaries.map((summary) => summary.id));
-      for (const id of this.sessions.keys()) if (!present.has(id)) this.sessions.delete(id);
-      for (const summary of summaries) this.sessions.set(summary.id, withSummary(this.sessions.get(summary.id), summary));
-    });
+    return this._read(
+      () => this._api.sessions(),
+      (summaries) => {
+        const present = new Set(summaries.map((summary) => summary.id));
+        for (const id of this.sessions.keys()) if (!present.has(id)) this.sessions.delete(id);
+        for (const summary of summaries)
+          this.sessions.set(summary.id, withSummary(this.sessions.get(summary.id), summary));
+      },
+    );
   }
 
   readMachines() {
-    return this._read(() => this._api.machines(), (machines) => {
-      this.machines = new Map(machines.map((machine) => [machine.id, machine]));
-      for (const id of this.machines.keys()) this.readAgents(id);
-    });
+    return this._read(
+      () => this._api.machines(),
+      (machines) => {
+        this.machines = new Map(machines.map((machine) => [machine.id, machine]));
+        for (const id of this.machines.keys()) this.readAgents(id);
+      },
+    );
   }
 
-  readAgents(id) {
-    return this._api.agents(id).then((agents) => { this.agents.set(id, agents); this.changed(); }, () => {});
+  /** Read which agents a machine has; a machine that can't say keeps what was known. @param {string} id */
+  async readAgents(id) {
+    const agents = await this._api.agentAvailability(id).catch(() => null);
+    if (agents === null) return;
+    this.agents.set(id, agents);
+    this.changed();
   }
 
+  /** @param {string} id */
   readSession(id) {
-    return this._read(() => this._api.session(id), (session) => this._keep(session));
+    return this._read(
+      () => this._api.session(id),
+      (session) => this._putSession(session),
+    );
   }
 
+  /** @param {string} id */
   transcript(id) {
-    if (!this.transcripts.has(id)) this.transcripts.set(id, new Transcript());
-    return this.transcripts.get(id);
+    const known = this.transcripts.get(id);
+    if (known) return known;
+    const transcript = new Transcript();
+    this.transcripts.set(id, transcript);
+    return transcript;
   }
 
-  /** Bring the messages of a session up to date: the newest page at first, what was missed afterwards. */
+  /** Bring the messages of a session up to date: the newest page at first, later what was missed. @param {string} id */
   async catchUp(id) {
     const transcript = this.transcript(id);
     for (;;) {
       const position = transcript.catchUpPosition();
-      const answer = await this._read(() => this._api.messages(id, position ? 200 : 50, position ?? {}), (page) => transcript.take(page));
-      this._sent(id, answer.messages);
-      if (!position || !answer.page.hasMore || answer.page.reset) break;
+      const limit = position ? CATCH_UP_PAGE : FIRST_PAGE;
+      const { messages, page } = await this._read(
+        () => this._api.messages(id, limit, position ?? {}),
+        (answer) => transcript.addPage(answer),
+      );
+      this._confirmSent(messages);
+      if (!position || !page.hasMore || page.reset) break;
     }
-    const waiting = transcript.queued().map((message) => message.localId).slice(0, 1000);
-    if (waiting.length > 0) await this._read(() => this._api.queuedState(id, waiting), (states) => transcript.settle(states));
+    const queued = transcript
+      .queued()
+      .map((message) => String(message.localId))
+      .slice(0, MAX_QUEUED_IDS);
+    if (queued.length > 0)
+      await this._read(
+        () => this._api.queuedStates(id, queued),
+        (states) => transcript.settleQueued(states),
+      );
     transcript.stale = false;
-    this.outbox.forgetPosted(id, (localId) => transcript.hasLocal(localId));
+    this.outbox.forgetPosted(id, (localId) => transcript.hasLocalId(localId));
     this.changed();
   }
 
-  /** Read the page before the oldest message that is known. */
+  /** Read the page before the oldest message that is known. @param {string} id */
   async readOlder(id) {
     const transcript = this.transcript(id);
     const position = transcript.olderPosition();
@@ -89,20 +179,29 @@ export class Store {
     transcript.loadingOlder = true;
     this.changed();
     try {
-      await this._read(() => this._api.messages(id, 50, position), (page) => transcript.takeOlder(page));
+      await this._read(
+        () => this._api.messages(id, FIRST_PAGE, position),
+        (answer) => transcript.addOlderPage(answer),
+      );
     } finally {
       transcript.loadingOlder = false;
       this.changed();
     }
   }
 
-  /** Do a read and take its answer; events that came in meanwhile are applied once more, as the answer may be older than they are. */
-  async _read(ask, take) {
+  /**
+   * Do a read and apply its answer, then once more the events that came meanwhile: the answer may be older than they are.
+   * @template Answer
+   * @param {() => Promise<Answer>} request
+   * @param {(answer: Answer) => void} apply
+   */
+  async _read(request, apply) {
+    /** @type {HubEvent[]} */
     const meanwhile = [];
     this._reads.add(meanwhile);
     try {
-      const answer = await ask();
-      take(answer);
+      const answer = await request();
+      apply(answer);
       for (const event of meanwhile) this._apply(event);
       return answer;
     } finally {
@@ -111,65 +210,98 @@ export class Store {
     }
   }
 
-  event(event) {
+  /** @param {HubEvent} event */
+  receive(event) {
     for (const meanwhile of this._reads) meanwhile.push(event);
     this._apply(event);
     this.changed();
   }
 
+  /** @param {HubEvent} event */
   _apply(event) {
-    const id = event.sessionId;
-    const transcript = this.transcripts.get(id);
+    const id = event.sessionId ?? "";
     switch (event.type) {
       case "session-added":
       case "session-updated":
-        return event.data && this._update(id, event.data);
+        if (event.data) this._update(id, event.data);
+        break;
       case "session-ended":
-        return this._update(id, { active: false, thinking: false });
+        this._update(id, { active: false, thinking: false });
+        break;
       case "session-removed":
         this.sessions.delete(id);
         this.transcripts.delete(id);
-        return this.onRemoved(id);
-      case "message-received":
-        this._sent(id, [event.message]);
-        this._update(id, { updatedAt: Math.max(event.message.createdAt, this.sessions.get(id)?.updatedAt ?? 0) });
-        return transcript?.upsert(event.message);
-      case "messages-consumed":
-        for (const localId of event.localIds) this.outbox.seen(localId);
-        return transcript?.consumed(event.localIds, event.invokedAt);
-      case "message-cancelled":
-        if (event.localId) this.outbox.seen(event.localId);
-        return transcript?.remove(event.messageId, event.localId);
-      case "messages-indeterminate":
-      case "messages-requeued":
-        return transcript?.mark(event.localIds, event.type === "messages-indeterminate" ? "indeterminate" : undefined);
-      case "messages-invalidated":
-        if (!transcript) return undefined;
-        transcript.stale = true;
-        transcript.forgetPosition();
-        return id === this.openId && this.catchUp(id).catch(() => {});
+        this.onRemoved(id);
+        break;
       case "machine-updated":
-        return this._machine(event);
+        this._updateMachine(event.machineId, event.data);
+        break;
       case "toast":
-        return this.onToast(event.data);
+        this.onToast(event.data);
+        break;
       default:
-        return undefined;
+        this._applyToMessages(id, event);
     }
   }
 
+  /** @param {string} id @param {HubEvent} event */
+  _applyToMessages(id, event) {
+    const transcript = this.transcripts.get(id);
+    switch (event.type) {
+      case "message-received":
+        this._confirmSent([event.message]);
+        this._update(id, {
+          updatedAt: Math.max(event.message.createdAt, this.sessions.get(id)?.updatedAt ?? 0),
+        });
+        transcript?.upsert(event.message);
+        break;
+      case "messages-consumed":
+        for (const localId of event.localIds) this.outbox.confirm(localId);
+        transcript?.markConsumed(event.localIds, event.invokedAt);
+        break;
+      case "message-cancelled":
+        if (event.localId) this.outbox.confirm(event.localId);
+        transcript?.remove(event.messageId, event.localId);
+        break;
+      case "messages-indeterminate":
+        transcript?.markDelivery(event.localIds, "indeterminate");
+        break;
+      case "messages-requeued":
+        transcript?.markDelivery(event.localIds, undefined);
+        break;
+      case "messages-invalidated":
+        if (transcript) this._invalidate(id, transcript);
+        break;
+      default: // events of other kinds change nothing here
+    }
+  }
+
+  /** @param {string} id @param {Transcript} transcript */
+  _invalidate(id, transcript) {
+    transcript.stale = true;
+    transcript.forgetPosition();
+    if (id === this.openId) this.catchUp(id).catch(() => {}); // else, and after a failure, when it is opened
+  }
+
+  /** @param {string} id @param {Json} data a whole session, or some of its fields */
   _update(id, data) {
-    if (data.id) return this._keep(data);
-    const session = this.sessions.get(id);
-    if (session) {
-      this.sessions.set(id, lived(session, patched(session, data)));
-      if (data.active && !session.active) this.outbox.activated(id);
-      return undefined;
+    if (data.id) {
+      this._putSession(data);
+      return;
     }
-    return this.readSession(id).catch(() => {}); // a session of which only a patch came
+    const session = this.sessions.get(id);
+    if (!session) {
+      this.readSession(id).catch(() => {}); // the next event of the session tries again
+      return;
+    }
+    this.sessions.set(id, withActivity(session, patched(session, data)));
+    if (data.active && !session.active) this.outbox.releaseHeld(id);
   }
 
-  _keep(session) {
+  /** @param {Session} session */
+  _putSession(session) {
     const known = this.sessions.get(session.id);
+    /** @type {Session} */
     const next = { ...known, ...session, detailed: true };
     for (const key of ["metadata", "agentState"]) {
       if (known?.detailed && known[`${key}Version`] > session[`${key}Version`]) {
@@ -177,88 +309,91 @@ export class Store {
         next[`${key}Version`] = known[`${key}Version`];
       }
     }
-    this.sessions.set(session.id, lived(known, next));
-    if (next.active && !known?.active) this.outbox.activated(session.id);
+    this.sessions.set(session.id, withActivity(known, next));
+    if (next.active && !known?.active) this.outbox.releaseHeld(session.id);
   }
 
-  _machine({ machineId, data }) {
-    const known = this.machines.get(machineId);
-    if (!data) return this.machines.delete(machineId);
-    if (!data.id && !known) return data.active && this.readMachines().catch(() => {});
-    const machine = { ...known, ...data };
-    this.machines.set(machineId, machine);
-    if (machine.active && !known?.active) this.readAgents(machineId);
-    return undefined;
+  /** @param {string} id @param {Json} data a whole machine, some of its fields, or null when it is gone */
+  _updateMachine(id, data) {
+    const known = this.machines.get(id);
+    if (!data) {
+      this.machines.delete(id);
+    } else if (!data.id && !known) {
+      if (data.active) this.readMachines().catch(() => {}); // the next event of the machine tries again
+    } else {
+      const machine = { ...known, ...data };
+      this.machines.set(id, machine);
+      if (machine.active && !known?.active) this.readAgents(id);
+    }
   }
 
-  _sent(id, messages) {
-    for (const message of messages) if (message.localId) this.outbox.seen(message.localId);
+  /** @param {Message[]} messages */
+  _confirmSent(messages) {
+    for (const message of messages) if (message.localId) this.outbox.confirm(message.localId);
   }
 }
 
-/** A session after a list was read: the list has less detail than what may be known already. */
+/**
+ * A session after the list was read: an entry of the list has less detail than what may be known already.
+ * @param {Session | undefined} known
+ * @param {Session} summary
+ * @returns {Session}
+ */
 function withSummary(known, summary) {
   if (!known) return summary;
   const next = { ...known, ...summary };
-  if (known.metadataVersion >= summary.metadataVersion) next.metadata = known.metadata;
-  else next.metadata = { ...known.metadata, ...summary.metadata };
-  if (known.metadataVersion > summary.metadataVersion) next.metadataVersion = known.metadataVersion;
+  const knownVersion = known.metadataVersion ?? -1;
+  const version = summary.metadataVersion ?? -1;
+  const isKnown = known.metadataVersion !== undefined && knownVersion >= version;
+  next.metadata = isKnown ? known.metadata : { ...known.metadata, ...summary.metadata };
+  if (knownVersion > version) next.metadataVersion = known.metadataVersion;
   return next;
 }
 
-/** `next` with the mark `wasActive` if it was seen alive before: then it is not one that is only starting. */
-function lived(before, next) {
+/**
+ * `next`, with the mark that the session has been active, if it was.
+ * @param {Session | undefined} before
+ * @param {Session} next
+ * @returns {Session}
+ */
+function withActivity(before, next) {
   return { ...next, wasActive: !next.active && Boolean(before?.active || before?.wasActive) };
 }
 
-/** A session after a patch; versioned parts only ever move forward. */
+/**
+ * A session after a patch; versioned fields never go back to an older version.
+ * @param {Session} session
+ * @param {Json} patch
+ * @returns {Session}
+ */
 function patched(session, patch) {
   const next = { ...session };
   for (const [key, value] of Object.entries(patch)) {
-    if (!VERSIONED.includes(key)) {
+    const versionKey = VERSION_KEYS[key];
+    if (versionKey === undefined) {
       next[key] = value;
-    } else if (value && "version" in value) {
-      if (value.version >= (session[versionKey(key)] ?? 0)) {
-        next[key] = value.value;
-        next[versionKey(key)] = value.version;
-      }
+    } else if (value && "version" in value && value.version >= (session[versionKey] ?? 0)) {
+      next[key] = value.value;
+      next[versionKey] = value.version;
     }
   }
   return next;
 }
 
-function versionKey(key) {
-  return key === "todos" || key === "teamState" ? `${key}UpdatedAt` : `${key}Version`;
-}
-
-/** What a session waits for a person to decide: [[request id, request], …], oldest first; null while only the count is known. */
-export function requestsOf(session) {
-  if (!session.agentState?.requests) return session.detailed || session.agentState === null ? [] : null;
-  return Object.entries(session.agentState.requests).sort(([, one], [, other]) => (one.createdAt ?? 0) - (other.createdAt ?? 0));
-}
-
-export function pendingCount(session) {
-  if (!session.active) return 0;
-  return (session.agentState !== undefined ? requestsOf(session)?.length : null) ?? session.pendingRequestsCount ?? 0;
-}
-
-export function progressOf(session) {
-  if (!session.todos) return session.todoProgress ?? null;
-  if (session.todos.length === 0) return null;
-  return { completed: session.todos.filter((todo) => todo.status === "completed").length, total: session.todos.length };
-}
-
-export function titleOf(session) {
-  const { name, summary, path } = session.metadata ?? {};
-  return name || summary?.text || path?.split(/[\\/]/).filter(Boolean).at(-1) || `Session ${session.id.slice(0, 8)}`;
-}
-
-/** Rows that never came to anything are not listed. */
-export function isWorthListing(session) {
-  const { name, summary, agentSessionId, lifecycleState } = session.metadata ?? {};
-  return Boolean(session.active || session.hasConversationContent !== false || name || summary || agentSessionId || lifecycleState === undefined);
-}
-
-export function machineName(machine) {
-  return machine?.metadata?.displayName || machine?.metadata?.host || (machine ? `Machine ${machine.id.slice(0, 8)}` : "");
+/**
+ * A function that calls `run` once, soon, however often it is called.
+ * @param {() => void} run
+ */
+function coalesced(run) {
+  let isScheduled = false;
+  const go = () => {
+    isScheduled = false;
+    run();
+  };
+  return () => {
+    if (isScheduled) return;
+    isScheduled = true;
+    if (document.visibilityState === "visible") requestAnimationFrame(go);
+    else setTimeout(go, HIDDEN_REDRAW_DELAY);
+  };
 }

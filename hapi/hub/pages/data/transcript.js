@@ -1,41 +1,48 @@
 // The messages of one session, as far as they have been read: a window that grows at both ends.
 
+/** @import { Message, MessagePage, PageInfo, PagePosition, QueuedStates } from "./types.js" */
+
 export class Transcript {
   constructor() {
-    this.messages = new Map(); // id -> message object of the hub
-    this.revision = 0; // moves with every change
+    /** @type {Map<string, Message>} */
+    this.messages = new Map();
+    this.revision = 0; // changes with every change
     this.ready = false; // the first page has arrived
     this.hasOlder = false;
     this.loadingOlder = false;
-    this.stale = false; // something may have been missed
+    this.stale = false; // changes may have been missed
+    /** @type {string | number | null} */
     this._epoch = null;
-    this._older = null; // position of the oldest page read
-    this._live = new Map(); // id of a reasoning stream -> id of the row that holds its newest snapshot
+    /** @type {PagePosition | null} where the oldest page that was read begins */
+    this._oldest = null;
+    /** @type {Map<string, string>} id of a stream of reasoning -> id of the message that holds its newest snapshot */
+    this._snapshots = new Map();
   }
 
-  /** Where to read on after what is known; null: the newest page. */
+  /** Where to read on after what is known; null: with the newest page. @returns {PagePosition | null} */
   catchUpPosition() {
     if (!this.ready || this._epoch === null) return null;
     const newest = this.ordered().findLast((message) => !isQueued(message));
     if (!newest) return null;
-    return { afterSeq: newest.seq, afterAt: at(newest), epoch: this._epoch };
+    return { afterSeq: newest.seq, afterAt: positionTime(newest), epoch: this._epoch };
   }
 
   olderPosition() {
-    return this.hasOlder ? this._older : null;
+    return this.hasOlder ? this._oldest : null;
   }
 
-  /** The next read starts over with the newest page. */
+  /** Let the next read start over with the newest page. */
   forgetPosition() {
     this._epoch = null;
   }
 
-  take({ messages, page }) {
+  /** @param {MessagePage} answer */
+  addPage({ messages, page }) {
     if (page.direction === "latest" || page.reset) {
       this.messages.clear();
-      this._live.clear();
+      this._snapshots.clear();
       this.hasOlder = page.hasMore;
-      this._older = older(page);
+      this._oldest = olderPosition(page);
     }
     this._epoch = page.epoch;
     this.ready = true;
@@ -43,61 +50,94 @@ export class Transcript {
     this.revision += 1;
   }
 
-  takeOlder({ messages, page }) {
+  /** @param {MessagePage} answer */
+  addOlderPage({ messages, page }) {
     this.hasOlder = page.hasMore;
-    this._older = older(page);
+    this._oldest = olderPosition(page);
     for (const message of messages) if (!this.messages.has(message.id)) this._put(message);
     this.revision += 1;
   }
 
+  /** @param {Message} message */
   upsert(message) {
     this._put(message);
     this.revision += 1;
   }
 
+  /** @param {Message} message */
   _put(message) {
     const known = this.messages.get(message.id);
-    this.messages.set(message.id, known?.invokedAt && !message.invokedAt ? { ...message, invokedAt: known.invokedAt } : message);
+    this.messages.set(
+      message.id,
+      known?.invokedAt && !message.invokedAt ? { ...message, invokedAt: known.invokedAt } : message,
+    );
     const data = message.content?.content?.data;
-    if (data?.type !== "reasoning" || !data.id) return;
-    const before = this._live.get(data.id);
-    if (before && before !== message.id) {
-      // The hub has dropped the older snapshot too. The text stays where its first snapshot stood.
-      const first = this.messages.get(before);
-      if (first?.content.content.data.live) {
-        this.messages.delete(before);
-        this.messages.set(message.id, { ...message, createdAt: first.createdAt, invokedAt: first.invokedAt, standsAt: first.standsAt ?? first.seq });
-      }
-    }
-    this._live.set(data.id, message.id);
+    if (data?.type === "reasoning" && data.id) this._putSnapshot(message, data.id);
   }
 
-  consumed(localIds, invokedAt) {
-    for (const message of this._withLocal(localIds)) {
-      this.messages.set(message.id, { ...message, invokedAt: message.invokedAt ?? invokedAt, deliveryState: undefined });
+  /**
+   * A newer snapshot replaces the one before, as it does at the hub. The text stays where its first snapshot stood.
+   * @param {Message} message
+   * @param {string} streamId
+   */
+  _putSnapshot(message, streamId) {
+    const earlierId = this._snapshots.get(streamId);
+    const earlier =
+      earlierId !== undefined && earlierId !== message.id
+        ? this.messages.get(earlierId)
+        : undefined;
+    if (earlier?.content.content.data.live) {
+      this.messages.delete(earlier.id);
+      const { createdAt, invokedAt } = earlier;
+      this.messages.set(message.id, {
+        ...message,
+        createdAt,
+        invokedAt,
+        standsAt: earlier.standsAt ?? earlier.seq,
+      });
+    }
+    this._snapshots.set(streamId, message.id);
+  }
+
+  /** The agent has received these messages. @param {string[]} localIds @param {number} invokedAt */
+  markConsumed(localIds, invokedAt) {
+    for (const message of this._withLocalIds(localIds)) {
+      this.messages.set(message.id, {
+        ...message,
+        invokedAt: message.invokedAt ?? invokedAt,
+        deliveryState: undefined,
+      });
     }
     this.revision += 1;
   }
 
-  mark(localIds, deliveryState) {
-    for (const message of this._withLocal(localIds)) this.messages.set(message.id, { ...message, deliveryState });
+  /** @param {string[]} localIds @param {string | undefined} deliveryState */
+  markDelivery(localIds, deliveryState) {
+    for (const message of this._withLocalIds(localIds))
+      this.messages.set(message.id, { ...message, deliveryState });
     this.revision += 1;
   }
 
+  /** @param {string | undefined} messageId @param {string | null | undefined} localId */
   remove(messageId, localId) {
-    this.messages.delete(messageId);
-    for (const message of this._withLocal(localId ? [localId] : [])) this.messages.delete(message.id);
+    if (messageId !== undefined) this.messages.delete(messageId);
+    for (const message of this._withLocalIds(localId ? [localId] : []))
+      this.messages.delete(message.id);
     this.revision += 1;
   }
 
-  /** What became of the messages that wait for the agent, as the hub tells it; those it does not know are gone. */
-  settle({ queuedLocalIds, indeterminateLocalIds, invokedLocalMessages }) {
-    const invoked = new Map(invokedLocalMessages.map(({ localId, invokedAt }) => [localId, invokedAt]));
+  /** Update the queued messages to what the hub reports; those that the hub does not know are removed. @param {QueuedStates} states */
+  settleQueued({ queuedLocalIds, indeterminateLocalIds, invokedLocalMessages }) {
+    const invoked = new Map(
+      invokedLocalMessages.map(({ localId, invokedAt }) => [localId, invokedAt]),
+    );
     for (const message of this.queued()) {
-      const { localId } = message;
-      if (invoked.has(localId)) this.consumed([localId], invoked.get(localId));
-      else if (indeterminateLocalIds.includes(localId)) this.mark([localId], "indeterminate");
-      else if (queuedLocalIds.includes(localId)) this.mark([localId], undefined);
+      const localId = String(message.localId);
+      const invokedAt = invoked.get(localId);
+      if (invokedAt !== undefined) this.markConsumed([localId], invokedAt);
+      else if (indeterminateLocalIds.includes(localId))
+        this.markDelivery([localId], "indeterminate");
+      else if (queuedLocalIds.includes(localId)) this.markDelivery([localId], undefined);
       else this.remove(message.id, localId);
     }
   }
@@ -106,31 +146,41 @@ export class Transcript {
     return [...this.messages.values()].filter(isQueued);
   }
 
-  hasLocal(localId) {
-    return this._withLocal([localId]).length > 0;
+  /** @param {string} localId */
+  hasLocalId(localId) {
+    return this._withLocalIds([localId]).length > 0;
   }
 
-  _withLocal(localIds) {
-    return [...this.messages.values()].filter((message) => message.localId && localIds.includes(message.localId));
+  /** @param {string[]} localIds */
+  _withLocalIds(localIds) {
+    return [...this.messages.values()].filter(
+      (message) => message.localId && localIds.includes(message.localId),
+    );
   }
 
-  /** All messages, oldest first, those still waiting for the agent last. */
+  /** All messages, oldest first, with queued ones last. */
   ordered() {
     return [...this.messages.values()].sort(
-      (one, other) => isQueued(one) - isQueued(other) || at(one) - at(other) || (one.standsAt ?? one.seq) - (other.standsAt ?? other.seq),
+      (one, other) =>
+        Number(isQueued(one)) - Number(isQueued(other)) ||
+        positionTime(one) - positionTime(other) ||
+        (one.standsAt ?? one.seq) - (other.standsAt ?? other.seq),
     );
   }
 }
 
-/** A message of a person that the agent has not been given yet. */
+/** Whether a message is a person's that the agent has not received yet. @param {Message} message */
 export function isQueued(message) {
   return Boolean(message.localId) && !message.invokedAt;
 }
 
-function at(message) {
+/** @param {Message} message */
+function positionTime(message) {
   return message.invokedAt ?? message.createdAt;
 }
 
-function older(page) {
-  return page.nextBeforeSeq === null || page.nextBeforeSeq === undefined ? null : { beforeSeq: page.nextBeforeSeq, beforeAt: page.nextBeforeAt };
+/** @param {PageInfo} page @returns {PagePosition | null} */
+function olderPosition({ nextBeforeSeq, nextBeforeAt }) {
+  if (nextBeforeSeq === null || nextBeforeSeq === undefined) return null;
+  return { beforeSeq: nextBeforeSeq, beforeAt: nextBeforeAt ?? 0 };
 }

@@ -1,92 +1,186 @@
-// Modal dialogs on the browser's own <dialog>: it traps the focus, closes on Escape and gives the focus back.
+// Modal dialogs and toasts. The browser's <dialog> traps the focus, closes on Escape and gives the focus back.
 
-import { fill, h, iconButton } from "./dom.js";
-import { inWords } from "./errors.js";
+import { append, button, fill, h, iconButton, linkButton, problemLine } from "./dom.js";
+import { errorMessage } from "./errors.js";
 
-/** Open a dialog titled `title`; `build(close)` makes its content. Returns {node, close, body}. */
-export function openDialog(title, build, { wide = false, onClose = () => {} } = {}) {
-  const node = h("dialog", { class: wide ? "dialog wide" : "dialog", "aria-labelledby": "dialog-title" });
+/** @import { Child } from "./dom.js" */
+
+const TOAST_DURATION = 7000; // ms
+
+/**
+ * Open a dialog with the content that `build` creates.
+ * @param {string} title
+ * @param {(close: () => void) => Child} build
+ */
+export function openDialog(title, build, { wide = false } = {}) {
+  const node = h("dialog", {
+    class: wide ? "dialog wide" : "dialog",
+    "aria-labelledby": "dialog-title",
+  });
   const close = () => node.close();
   const body = h("div", { class: "dialog-body" });
-  node.append(
-    h("header", { class: "dialog-head" }, h("h2", { id: "dialog-title" }, title), iconButton("close", "Close", { on: { click: close } })),
+  append(
+    node,
+    h(
+      "header",
+      { class: "dialog-head" },
+      h("h2", { id: "dialog-title" }, title),
+      iconButton("close", "Close", { on: { click: close } }),
+    ),
     body,
   );
   node.addEventListener("close", () => {
     const shelf = node.querySelector("#toasts");
     node.remove();
-    if (shelf) place(shelf);
-    onClose();
+    if (shelf instanceof HTMLElement) raiseToasts(shelf);
   });
-  node.addEventListener("mousedown", (event) => { if (event.target === node) close(); }); // the backdrop
+  // A press on the backdrop has the dialog itself as its target.
+  node.addEventListener("mousedown", (event) => {
+    if (event.target === node) close();
+  });
   fill(body, build(close));
   document.body.append(node);
   node.showModal();
-  body.querySelector("[data-first]")?.focus();
-  return { node, body, close };
+  const first = body.querySelector("[data-first]");
+  if (first instanceof HTMLElement) first.focus();
 }
 
-/** Ask before doing something that can't be undone; `act` may be async, its error stays readable in the dialog. */
+/**
+ * Ask for a confirmation. An error of `act` is shown in the dialog, which then stays open.
+ * @param {{ title: string, text: string, action: string, danger?: boolean, act: () => unknown }} question
+ */
 export function confirmDialog({ title, text, action, danger = true, act }) {
-  return openDialog(title, (close) => {
-    const problem = h("p", { class: "problem", role: "alert", hidden: true });
-    const go = h("button", { type: "button", class: danger ? "button danger" : "button primary" }, action);
-    go.addEventListener("click", () => busy(go, async () => { await act(); close(); }, problem));
-    return [
-      h("p", null, text),
-      problem,
-      h("div", { class: "buttons" }, h("button", { type: "button", class: "button", "data-first": true, on: { click: close } }, "Cancel"), go),
-    ];
+  openDialog(title, (close) => {
+    const problem = problemLine();
+    const confirm = button(action, { class: danger ? "danger" : "primary" });
+    confirm.addEventListener("click", () =>
+      runBusy(confirm, problem, async () => {
+        await act();
+        close();
+      }),
+    );
+    const cancel = button("Cancel", { "data-first": true, on: { click: close } });
+    return [h("p", null, text), problem, h("div", { class: "buttons" }, cancel, confirm)];
   });
 }
 
-/** A dialog that asks for a name. */
+/**
+ * Ask for a name.
+ * @param {{ title: string, label: string, value: string, limit: number, optional?: boolean, save: (name: string) => unknown }} question
+ */
 export function nameDialog({ title, label, value, limit, optional = false, save }) {
-  return openDialog(title, (close) => {
-    const name = h("input", { id: "new-name", value, maxlength: limit, required: !optional, "data-first": true });
-    const go = h("button", { type: "submit", class: "button primary" }, "Save");
-    const problem = h("p", { class: "problem", role: "alert", hidden: true });
-    const form = h("form", { class: "field" }, h("label", { for: "new-name" }, label), name, problem,
-      h("div", { class: "buttons" }, h("button", { type: "button", class: "button", on: { click: close } }, "Cancel"), go));
+  openDialog(title, (close) => {
+    const name = h("input", {
+      id: "new-name",
+      value,
+      maxlength: limit,
+      required: !optional,
+      "data-first": true,
+    });
+    const submit = button("Save", { type: "submit", class: "primary" });
+    const problem = problemLine();
+    const form = h(
+      "form",
+      { class: "field" },
+      h("label", { for: "new-name" }, label),
+      name,
+      problem,
+      h("div", { class: "buttons" }, button("Cancel", { on: { click: close } }), submit),
+    );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      if (name.value.trim() || optional) busy(go, async () => { await save(name.value.trim()); close(); }, problem, inWords);
+      const wanted = name.value.trim();
+      if (wanted || optional)
+        runBusy(submit, problem, async () => {
+          await save(wanted);
+          close();
+        });
     });
     return form;
   });
 }
 
-/** Run `act` with `button` disabled and marked busy; an error goes into the element `problem` (or is thrown on without one). */
-export async function busy(button, act, problem, words = (error) => error.message) {
-  button.disabled = true;
-  button.classList.add("is-busy");
-  if (problem) problem.hidden = true;
+/**
+ * Run `act` with `control` disabled and marked as busy; show an error in `problem`.
+ * @param {HTMLButtonElement | HTMLSelectElement} control
+ * @param {HTMLElement} problem
+ * @param {() => unknown} act
+ * @param {(error: unknown) => string} message
+ */
+export async function runBusy(control, problem, act, message = errorMessage) {
+  control.disabled = true;
+  control.classList.add("is-busy");
+  problem.hidden = true;
   try {
-    return await act();
+    await act();
   } catch (error) {
-    if (!problem) throw error;
-    problem.textContent = words(error);
-    problem.hidden = false;
-    return undefined;
+    showProblem(problem, message(error));
   } finally {
-    button.disabled = false;
-    button.classList.remove("is-busy");
+    control.disabled = false;
+    control.classList.remove("is-busy");
   }
 }
 
-/** Put the toasts above everything and within reach: a modal dialog lets nothing outside itself be used. */
-function place(shelf) {
+/**
+ * @param {HTMLElement} problem
+ * @param {string} text
+ */
+export function showProblem(problem, text) {
+  problem.textContent = text;
+  problem.hidden = false;
+}
+
+/**
+ * Put the toasts above everything and within reach: a modal dialog makes all outside itself inert.
+ * @param {HTMLElement} shelf
+ */
+function raiseToasts(shelf) {
   ([...document.querySelectorAll("dialog[open]")].at(-1) ?? document.body).append(shelf);
   shelf.showPopover();
 }
 
-/** A short notice at the edge of the screen; `action` = [label, function]. */
+/**
+ * Show a short notice at the edge of the screen.
+ * @param {string} text
+ * @param {{ tone?: "plain" | "bad", action?: [label: string, run: () => void] | null }} [options]
+ */
 export function toast(text, { tone = "plain", action = null } = {}) {
-  const shelf = document.getElementById("toasts") ?? h("div", { id: "toasts", class: "toasts", role: "status", "aria-live": "polite", popover: "manual" });
-  place(shelf);
+  const shelf =
+    document.getElementById("toasts") ??
+    h("div", {
+      id: "toasts",
+      class: "toasts",
+      role: "status",
+      "aria-live": "polite",
+      popover: "manual",
+    });
+  raiseToasts(shelf);
   const node = h("div", { class: `toast ${tone}` }, h("span", null, text));
-  if (action) node.append(h("button", { type: "button", class: "link", on: { click: () => { node.remove(); action[1](); } } }, action[0]));
-  node.append(iconButton("close", "Dismiss", { on: { click: () => node.remove() } }));
+  const dismiss = () => node.remove();
+  append(
+    node,
+    action &&
+      linkButton(action[0], () => {
+        dismiss();
+        action[1]();
+      }),
+    iconButton("close", "Dismiss", { on: { click: dismiss } }),
+  );
   shelf.append(node);
-  setTimeout(() => node.remove(), 7000);
+  setTimeout(dismiss, TOAST_DURATION);
+}
+
+/**
+ * Run `act`; show an error as a toast. Returns what `act` returns, undefined after an error.
+ * @template Result
+ * @param {() => Promise<Result>} act
+ * @returns {Promise<Result | undefined>}
+ */
+export async function orToast(act) {
+  try {
+    return await act();
+  } catch (error) {
+    toast(errorMessage(error), { tone: "bad" });
+    return undefined;
+  }
 }

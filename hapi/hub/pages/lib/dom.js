@@ -1,50 +1,71 @@
-// Making and updating DOM nodes. Text becomes text nodes; there is no way from here to markup.
+// Creating and updating DOM nodes. Text becomes text nodes: nothing here can produce markup.
 
-const SVG = "http://www.w3.org/2000/svg";
-const AS_PROPERTY = new Set(["value", "checked", "disabled", "selected", "hidden", "readOnly", "open", "indeterminate"]);
+/** @typedef {any} Child a node, a text, a (nested) list of them; null, undefined and false are left out */
+/** @typedef {Record<string, any>} Props */
 
-/** An element. `props`: attributes, `on` = {event: listener}, properties such as `value`; null and false leave an attribute out. */
+const SVG_NAMESPACE = "http://www.w3.org/2000/svg";
+const PROPERTIES = new Set([
+  "value",
+  "checked",
+  "disabled",
+  "selected",
+  "hidden",
+  "readOnly",
+  "open",
+  "indeterminate",
+]);
+
+/**
+ * Create an element. `props` holds attributes, properties such as `value`, and `on` = {event: listener}.
+ * A null or false attribute is left out.
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Props | null} [props]
+ * @param {...Child} children
+ * @returns {HTMLElementTagNameMap[Tag]}
+ */
 export function h(tag, props, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(props ?? {})) {
     if (name === "on") {
-      for (const [event, listener] of Object.entries(value)) node.addEventListener(event, listener);
-    } else if (AS_PROPERTY.has(name)) {
-      node[name] = value;
+      for (const [event, listener] of Object.entries(value))
+        node.addEventListener(event, /** @type {EventListener} */ (listener));
+    } else if (PROPERTIES.has(name)) {
+      /** @type {Record<string, any>} */ (node)[name] = value;
     } else if (value !== null && value !== undefined && value !== false) {
       node.setAttribute(name, value === true ? "" : String(value));
     }
   }
-  return put(node, ...children);
+  return append(node, ...children);
 }
 
-/** Append strings, nodes and (nested) lists of them; null, undefined and false are left out. */
-export function put(node, ...children) {
+/**
+ * Append strings, nodes and (nested) lists of them.
+ * @template {Node} Parent
+ * @param {Parent} parent
+ * @param {...Child} children
+ * @returns {Parent}
+ */
+export function append(parent, ...children) {
   for (const child of children.flat(Infinity)) {
     if (child === null || child === undefined || child === false) continue;
-    node.append(child instanceof Node ? child : document.createTextNode(String(child)));
+    parent.appendChild(child instanceof Node ? child : document.createTextNode(String(child)));
   }
-  return node;
+  return parent;
 }
 
-/** Replace everything in `node`. */
-export function fill(node, ...children) {
-  node.replaceChildren();
-  return put(node, ...children);
+/**
+ * Replace everything in `parent`.
+ * @param {Element} parent
+ * @param {...Child} children
+ */
+export function fill(parent, ...children) {
+  keyedNodes.delete(parent);
+  parent.replaceChildren();
+  append(parent, ...children);
 }
 
-/** A line icon from a path of a 24x24 grid. Decorative: the button around it carries the name. */
-export function icon(name) {
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("viewBox", "0 0 24 24");
-  svg.setAttribute("class", "icon");
-  svg.setAttribute("aria-hidden", "true");
-  const path = document.createElementNS(SVG, "path");
-  path.setAttribute("d", ICONS[name]);
-  svg.append(path);
-  return svg;
-}
-
+/** @typedef {keyof typeof ICONS} IconName */
 const ICONS = {
   plus: "M12 5v14M5 12h14",
   back: "M15 5l-7 7 7 7",
@@ -56,91 +77,187 @@ const ICONS = {
   folder: "M3.500 7.500a2 2 0 012-2h4l2 2.500h7a2 2 0 012 2v7.500a2 2 0 01-2 2h-13a2 2 0 01-2-2z",
   up: "M12 19V6M6 11l6-6 6 6",
   down: "M12 5v13M6 13l6 6 6-6",
-  chevron: "M9 6l6 6-6 6",
   check: "M5 12.500l4.500 4.500L19 7.500",
   cross: "M7 7l10 10M17 7L7 17",
   tool: "M5 17l6-5-6-5M13 18h7",
   edit: "M4 20h4L19 9l-4-4L4 16zM13 7l4 4",
-  machine: "M4 5h16v10H4zM9 19h6M12 15v4",
   thought: "M12 4a6 6 0 00-3.500 10.900V17h7v-2.100A6 6 0 0012 4zM9.500 20h5",
   list: "M9 6h11M9 12h11M9 18h11M4.500 6h.01M4.500 12h.01M4.500 18h.01",
   shield: "M12 3.500l7 2.500v5.500c0 4.300-3 7.500-7 9-4-1.500-7-4.700-7-9V6z",
   copy: "M9 9h10v11H9zM15 9V4H5v11h4",
-  leave: "M10 4H5v16h5M15 8l4 4-4 4M19 12H9",
-  theme: "M12 4a8 8 0 108 8 6 6 0 01-8-8z",
   search: "M11 5a6 6 0 100 12 6 6 0 000-12zM20 20l-4.500-4.500",
 };
 
-/** A button with an icon and a name for readers; `props` as in `h`. */
-export function iconButton(name, label, props = {}) {
-  return h("button", { type: "button", "aria-label": label, title: label, ...props, class: `icon-button ${props.class ?? ""}`.trim() }, icon(name));
+/**
+ * A line icon on a 24x24 grid. It is decorative: the control around it carries the name.
+ * @param {IconName} name
+ */
+export function icon(name) {
+  const svg = document.createElementNS(SVG_NAMESPACE, "svg");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS(SVG_NAMESPACE, "path");
+  path.setAttribute("d", ICONS[name]);
+  svg.append(path);
+  return svg;
 }
 
 /**
- * Make `parent` hold one node per item, in order, keeping the nodes of items that stay.
- * `draw(item)` makes a node; `version(item)` tells whether the kept node still shows the item.
+ * A button; `props` as in `h`, with `class` added to the class of every button.
+ * @param {Child} content
+ * @param {Props} props
+ */
+export function button(content, { class: extra = "", ...props }) {
+  return h("button", { type: "button", ...props, class: `button ${extra}`.trim() }, content);
+}
+
+/**
+ * A button that looks like a link.
+ * @param {Child} content
+ * @param {() => void} click
+ * @param {Props} [props]
+ */
+export function linkButton(content, click, props = {}) {
+  return h("button", { type: "button", class: "link", on: { click }, ...props }, content);
+}
+
+/**
+ * A button with an icon and an accessible name.
+ * @param {IconName} name
+ * @param {string} label
+ * @param {Props} [props]
+ */
+export function iconButton(name, label, props = {}) {
+  const extra = `icon-button ${props.class ?? ""}`.trim();
+  return h(
+    "button",
+    { type: "button", "aria-label": label, title: label, ...props, class: extra },
+    icon(name),
+  );
+}
+
+/**
+ * A paragraph for an error message, hidden until there is one.
+ * @param {Props} [props]
+ */
+export function problemLine(props = {}) {
+  return h("p", { class: "problem", role: "alert", hidden: true, ...props });
+}
+
+/** @typedef {{ node: Element, version: unknown }} KeyedNode */
+/** @type {WeakMap<Element, Map<string, KeyedNode>>} */
+const keyedNodes = new WeakMap();
+
+/**
+ * Make `parent` hold one node per item, in order. The node of an item that stays is kept until the item's version changes.
+ * @template Item
+ * @param {Element} parent
+ * @param {readonly Item[]} items
+ * @param {(item: Item) => string} key identifies an item
+ * @param {(item: Item) => unknown} version tells whether the node still shows the item
+ * @param {(item: Item) => Element} draw creates the node of an item
  */
 export function keyed(parent, items, key, version, draw) {
-  const kept = parent.keyedNodes ?? new Map();
+  const kept = keyedNodes.get(parent) ?? new Map();
+  if (kept.size === 0) parent.replaceChildren();
   const next = new Map();
   const staying = new Set(items.map(key));
-  for (const [id, entry] of kept) if (!staying.has(id)) entry.node.remove(); // first: so that no other node has to move
+  // Leaving nodes go first, so that no other node has to move.
+  for (const [id, entry] of kept) if (!staying.has(id)) entry.node.remove();
   let place = parent.firstChild;
   for (const item of items) {
     const id = key(item);
-    const seen = version(item);
-    let entry = kept.get(id);
-    if (!entry || entry.seen !== seen) {
-      const node = draw(item, entry?.node);
-      if (entry && entry.node !== node) {
-        const hadFocus = entry.node.contains(document.activeElement) ? focusName(document.activeElement) : null;
+    const entry = { node: kept.get(id)?.node, version: version(item) };
+    if (!entry.node || kept.get(id)?.version !== entry.version) {
+      const node = draw(item);
+      if (entry.node) {
         if (place === entry.node) place = node;
-        entry.node.replaceWith(node);
-        if (hadFocus) refocus(node, hadFocus);
+        replaceKeepingFocus(entry.node, node);
       }
-      entry = { node, seen };
+      entry.node = node;
     }
     next.set(id, entry);
-    if (entry.node === place) place = place.nextSibling;
+    if (place !== null && entry.node === place) place = place.nextSibling;
     else parent.insertBefore(entry.node, place);
   }
-  parent.keyedNodes = next;
+  keyedNodes.set(parent, next);
 }
 
+/**
+ * The node that `keyed` made for a key.
+ * @param {Element} parent
+ * @param {string} key
+ */
+export function keyedNode(parent, key) {
+  return keyedNodes.get(parent)?.get(key)?.node ?? null;
+}
+
+/**
+ * @param {Element} before
+ * @param {Element} after
+ */
+function replaceKeepingFocus(before, after) {
+  const focused = document.activeElement;
+  const name = focused && before.contains(focused) ? focusName(focused) : null;
+  before.replaceWith(after);
+  if (name === null) return;
+  const controls = [
+    after,
+    ...after.querySelectorAll("button, a, input, textarea, select, summary"),
+  ];
+  const same = controls.find((control) => focusName(control) === name);
+  if (same instanceof HTMLElement) same.focus({ preventScroll: true });
+}
+
+/** @param {Element} element */
 function focusName(element) {
-  return element.dataset?.focus ?? element.getAttribute("aria-label") ?? element.tagName;
+  return (
+    element.getAttribute("data-focus") ?? element.getAttribute("aria-label") ?? element.tagName
+  );
 }
 
-/** Give the focus back to the control that stands where the focused one stood before a redraw. */
-export function refocus(node, name) {
-  const controls = [node, ...node.querySelectorAll("button, a, input, textarea, select, summary")];
-  controls.find((control) => focusName(control) === name)?.focus({ preventScroll: true });
-}
-
-/** Say `text` to screen readers. */
+/**
+ * Let screen readers announce `text`.
+ * @param {string} text
+ */
 export function announce(text) {
   const announcer = document.getElementById("announcer");
+  if (!announcer) return;
   announcer.textContent = "";
-  setTimeout(() => { announcer.textContent = text; }, 50);
+  setTimeout(() => {
+    announcer.textContent = text;
+  }, 50);
 }
 
-/** Call `draw` once, soon, however often the returned function is called. */
-export function coalesced(draw) {
-  let waiting = false;
-  return () => {
-    if (waiting) return;
-    waiting = true;
-    const go = () => { waiting = false; draw(); };
-    if (document.visibilityState === "visible") requestAnimationFrame(go);
-    else setTimeout(go, 200);
+/** Whether the device has a mouse or the like, and so probably a keyboard. */
+export function hasFinePointer() {
+  return matchMedia("(pointer: fine)").matches;
+}
+
+/**
+ * A click listener that follows a link inside the page; with a modifier key the browser follows it.
+ * @param {(path: string) => void} go
+ * @param {string} path
+ * @returns {(event: MouseEvent) => void}
+ */
+export function followLink(go, path) {
+  return (event) => {
+    if (event.metaKey || event.ctrlKey || event.shiftKey || event.button > 0) return;
+    event.preventDefault();
+    go(path);
   };
 }
 
-/** A random id, also on pages that came over plain HTTP (where crypto.randomUUID is missing). */
-export function randomId() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[6] = (bytes[6] & 0x0f) | 0x40;
-  bytes[8] = (bytes[8] & 0x3f) | 0x80;
-  const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
+/**
+ * A term and its description for each row that has a value.
+ * @param {[string, Child][]} rows
+ */
+export function factList(rows) {
+  const known = rows.filter(([, value]) => value);
+  return h(
+    "dl",
+    { class: "facts" },
+    known.map(([label, value]) => [h("dt", null, label), h("dd", null, value)]),
+  );
 }

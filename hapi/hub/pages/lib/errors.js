@@ -1,53 +1,95 @@
-// What can go wrong when asking the hub: it said no (ApiError) or it did not answer (Unreachable).
+// What can go wrong in a request to the hub: it refuses (ApiError) or it does not respond (Unreachable).
 
-import { own } from "./words.js";
+import { ownValue } from "./format.js";
 
 export class ApiError extends Error {
-  /** `status` of HTTP, `code` of the hub's JSON when it gives one, `message` in words. */
+  /**
+   * @param {number} status the HTTP status
+   * @param {string | null} code the code in the hub's JSON, if it has one
+   * @param {string} message
+   */
   constructor(status, code, message) {
     super(message);
     this.status = status;
     this.code = code;
+    /** @type {number | null} seconds */
+    this.retryAfter = null;
   }
 
-  static async of(answer) {
-    const text = await answer.text().catch(() => "");
-    let body = null;
-    try {
-      body = JSON.parse(text);
-    } catch { /* some refusals are plain text */ }
-    const said = body?.error ?? body?.message ?? (text.length < 300 && !text.trimStart().startsWith("<") ? text : "");
-    const error = new ApiError(answer.status, body?.code ?? null, String(said || `The hub answered ${answer.status}.`));
-    error.retryAfter = Number(answer.headers.get("Retry-After")) || null;
+  /**
+   * The error that a response describes.
+   * @param {Response} response
+   */
+  static async of(response) {
+    const text = await response.text().catch(() => "");
+    const body = parsed(text);
+    const isPlainText = text.length < 300 && !text.trimStart().startsWith("<");
+    const message = body?.error ?? body?.message ?? (isPlainText ? text : "");
+    const error = new ApiError(
+      response.status,
+      body?.code ?? null,
+      String(message || `The hub returned status ${response.status}.`),
+    );
+    error.retryAfter = Number(response.headers.get("Retry-After")) || null;
     return error;
+  }
+}
+
+/** @param {string} text */
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null; // some errors are plain text
   }
 }
 
 export class Unreachable extends Error {
   constructor() {
-    super("The hub does not answer. Check that it runs and that this device reaches it.");
+    super("The hub does not respond. Check that it is running and that this device can reach it.");
   }
 }
 
-const BY_CODE = {
-  no_machine_online: "The machine of this session is not online. Start its runner and try again.",
+/** @type {Record<string, string>} */
+const MESSAGES = {
+  no_machine_online: "The machine of this session is offline. Start its runner and try again.",
   session_inactive: "This session has ended. Resume it first.",
-  runner_upgrade_required: "The runner on that machine is too old for this. Update it and try again.",
-  resume_unavailable: "The agent left nothing behind to resume this session from.",
+  runner_upgrade_required:
+    "The runner on that machine is too old for this. Update it and try again.",
+  resume_unavailable: "This session can't be resumed: the agent saved no conversation.",
   rpc_target_missing: "The machine or session is not connected right now.",
 };
 
-/** One sentence for a person about a failed request. */
-export function inWords(error) {
-  if (error instanceof Unreachable) return error.message;
-  if (error.status === 429) return `Too many attempts. Try again in ${error.retryAfter ?? 60} seconds.`;
-  if (own(BY_CODE, error.code)) return BY_CODE[error.code];
-  return plain(error.message);
+/**
+ * The HTTP status of an error, null when it has none.
+ * @param {unknown} error
+ */
+export function statusOf(error) {
+  return error instanceof ApiError ? error.status : null;
 }
 
-/** Replace the hub's wording of technical failures by what they mean. */
-export function plain(message) {
-  if (/RPC handler not registered|RPC socket disconnected/.test(message)) return "The machine or session is not connected right now. Try again in a moment.";
-  if (/operation has timed out/.test(message)) return "The machine did not answer in time. Try again.";
+/**
+ * What a person reads about a failed request.
+ * @param {unknown} error
+ * @returns {string}
+ */
+export function errorMessage(error) {
+  if (error instanceof ApiError) {
+    if (error.status === 429)
+      return `Too many attempts. Try again in ${error.retryAfter ?? 60} seconds.`;
+    return ownValue(MESSAGES, error.code) ?? explained(error.message);
+  }
+  return error instanceof Error ? explained(error.message) : String(error);
+}
+
+/**
+ * The hub's message, with the wording of technical failures replaced by what they mean.
+ * @param {string} message
+ */
+export function explained(message) {
+  if (/RPC handler not registered|RPC socket disconnected/.test(message))
+    return "The machine or session is not connected right now. Try again in a moment.";
+  if (/operation has timed out/.test(message))
+    return "The machine did not respond in time. Try again.";
   return message;
 }

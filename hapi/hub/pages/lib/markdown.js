@@ -2,25 +2,25 @@
 
 import { h, icon } from "./dom.js";
 
-const DEPTH = 8; // of nested quotes, lists and emphasis; deeper ones stay text
-const LONG = 50_000; // characters of one paragraph beyond which inline marks stay text
+/** @typedef {(Node | string)[]} Inline */
+/** @typedef {[node: HTMLElement | null, next: number]} BlockResult the node and the first line after it */
 
-/** A div.markdown with `text` drawn. */
+const MAX_DEPTH = 8; // nested quotes, lists and emphasis; deeper ones stay text
+const MAX_PARAGRAPH = 50_000; // characters; in longer paragraphs inline marks stay text
+
+/**
+ * A div.markdown that shows `text`.
+ * @param {string} text
+ */
 export function markdown(text) {
-  return h("div", { class: "markdown" }, blocks(String(text).replaceAll("\r\n", "\n").split("\n"), 0));
+  return h(
+    "div",
+    { class: "markdown" },
+    blockNodes(String(text).replaceAll("\r\n", "\n").split("\n"), 0),
+  );
 }
 
 // --- blocks ---
-
-function blocks(lines, depth) {
-  const nodes = [];
-  for (let at = 0; at < lines.length; ) {
-    const [node, next] = block(lines, at, depth);
-    if (node) nodes.push(node);
-    at = next;
-  }
-  return nodes;
-}
 
 const FENCE = /^ {0,3}(`{3,}|~{3,})\s*([^\s`]*)[^`]*$/;
 const HEADING = /^ {0,3}(#{1,6})\s+(.*?)\s*#*\s*$/;
@@ -29,106 +29,268 @@ const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])(\s+)(.*)$/;
 const QUOTE = /^ {0,3}> ?/;
 const DIVIDER = /^\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*$/;
 
-function block(lines, at, depth) {
+/**
+ * @param {string[]} lines
+ * @param {number} depth
+ */
+function blockNodes(lines, depth) {
+  const nodes = [];
+  for (let at = 0; at < lines.length;) {
+    const [node, next] = blockNode(lines, at, depth);
+    if (node) nodes.push(node);
+    at = next;
+  }
+  return nodes;
+}
+
+/**
+ * The block that begins at line `at`.
+ * @param {string[]} lines
+ * @param {number} at
+ * @param {number} depth
+ * @returns {BlockResult}
+ */
+function blockNode(lines, at, depth) {
   const line = lines[at];
   if (!line.trim()) return [null, at + 1];
-  let match;
-  if ((match = FENCE.exec(line))) return fence(lines, at, match);
-  if ((match = HEADING.exec(line))) return [h(`h${Math.min(match[1].length + 2, 6)}`, null, inline(match[2])), at + 1];
+  const fence = FENCE.exec(line);
+  if (fence) return fencedCode(lines, at, fence);
+  const heading = HEADING.exec(line);
+  if (heading) return [headingNode(heading[1].length, heading[2]), at + 1];
   if (RULE.test(line)) return [h("hr"), at + 1];
-  if (QUOTE.test(line) && depth < DEPTH) return quote(lines, at, depth);
-  if (ITEM.test(line) && depth < DEPTH) return list(lines, at, depth);
-  if (line.includes("|") && at + 1 < lines.length && lines[at + 1].includes("-") && DIVIDER.test(lines[at + 1])) return table(lines, at);
+  if (QUOTE.test(line) && depth < MAX_DEPTH) return quote(lines, at, depth);
+  if (ITEM.test(line) && depth < MAX_DEPTH) return list(lines, at, depth);
+  if (
+    line.includes("|") &&
+    at + 1 < lines.length &&
+    lines[at + 1].includes("-") &&
+    DIVIDER.test(lines[at + 1])
+  )
+    return table(lines, at);
   return paragraph(lines, at);
 }
 
-function fence(lines, at, [, mark, language]) {
+/**
+ * @param {number} level
+ * @param {string} text
+ */
+function headingNode(level, text) {
+  const tag = /** @type {"h3" | "h4" | "h5" | "h6"} */ (`h${Math.min(level + 2, 6)}`);
+  return h(tag, null, inline(text));
+}
+
+/**
+ * @param {string[]} lines
+ * @param {number} at
+ * @param {string[]} match
+ * @returns {BlockResult}
+ */
+function fencedCode(lines, at, [, mark, language]) {
+  const closes = (/** @type {string} */ line) =>
+    line.trim().startsWith(mark) && !line.trim().replaceAll(mark[0], "");
   let end = at + 1;
-  while (end < lines.length && !(lines[end].trim().startsWith(mark) && !lines[end].trim().replaceAll(mark[0], ""))) end += 1;
+  while (end < lines.length && !closes(lines[end])) end += 1;
   return [codeBlock(lines.slice(at + 1, end).join("\n"), language), end + 1];
 }
 
-/** A block of code with its language and a button that copies it. */
-export function codeBlock(code, language = "") {
-  const copy = h("button", { type: "button", class: "icon-button copy", "aria-label": "Copy code", title: "Copy code", on: { click: () => copyText(code, copy) } }, icon("copy"));
-  return h("div", { class: "code" }, language && h("span", { class: "language" }, language), copy, h("pre", { tabindex: "0" }, h("code", null, code)));
+/**
+ * Code with the name of its language and a button that copies it.
+ * @param {string} code
+ * @param {string} language
+ */
+function codeBlock(code, language) {
+  const copy = h(
+    "button",
+    { type: "button", class: "icon-button copy", "aria-label": "Copy code", title: "Copy code" },
+    icon("copy"),
+  );
+  copy.addEventListener("click", () => copyText(code, copy));
+  return h(
+    "div",
+    { class: "code" },
+    language && h("span", { class: "language" }, language),
+    copy,
+    h("pre", { tabindex: "0" }, h("code", null, code)),
+  );
 }
 
-async function copyText(text, button) {
+/**
+ * @param {string} text
+ * @param {HTMLButtonElement} control
+ */
+async function copyText(text, control) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    return;
+    return; // the browser does not allow it; the text can still be selected
   }
-  button.replaceChildren(icon("check"));
-  setTimeout(() => button.replaceChildren(icon("copy")), 1500);
+  control.replaceChildren(icon("check"));
+  setTimeout(() => control.replaceChildren(icon("copy")), 1500);
 }
 
+/**
+ * @param {string[]} lines
+ * @param {number} at
+ * @param {number} depth
+ * @returns {BlockResult}
+ */
 function quote(lines, at, depth) {
   let end = at;
   while (end < lines.length && QUOTE.test(lines[end])) end += 1;
-  return [h("blockquote", null, blocks(lines.slice(at, end).map((line) => line.replace(QUOTE, "")), depth + 1)), end];
+  const content = lines.slice(at, end).map((line) => line.replace(QUOTE, ""));
+  return [h("blockquote", null, blockNodes(content, depth + 1)), end];
 }
 
+/**
+ * @param {string[]} lines
+ * @param {number} at
+ * @param {number} depth
+ * @returns {BlockResult}
+ */
 function list(lines, at, depth) {
-  const [, indent, first] = ITEM.exec(lines[at]);
-  const ordered = /\d/.test(first);
+  const [, indent, marker] = /** @type {RegExpExecArray} */ (ITEM.exec(lines[at]));
+  const ordered = /\d/.test(marker);
   const items = [];
   let end = at;
   while (end < lines.length) {
     const match = ITEM.exec(lines[end]);
-    if (!match || match[1].length > indent.length + 1 || match[1].length < indent.length || /\d/.test(match[2]) !== ordered || RULE.test(lines[end])) break;
-    const inset = match[1].length + match[2].length + Math.min(match[3].length, 4);
-    const content = [match[4]];
-    for (end += 1; end < lines.length && belongs(lines, end, inset); end += 1) content.push(lines[end].slice(Math.min(inset, leading(lines[end]))));
-    while (content.length > 1 && !content.at(-1).trim()) content.pop();
-    items.push(item(content, depth));
-    while (end < lines.length && !lines[end].trim() && end + 1 < lines.length && ITEM.test(lines[end + 1])) end += 1;
+    if (!match || RULE.test(lines[end])) break;
+    const [, itemIndent, itemMarker, gap, text] = match;
+    const isSibling = itemIndent.length >= indent.length && itemIndent.length <= indent.length + 1;
+    if (!isSibling || /\d/.test(itemMarker) !== ordered) break;
+    const inset = itemIndent.length + itemMarker.length + Math.min(gap.length, 4);
+    const content = [text];
+    for (end += 1; end < lines.length && continuesItem(lines, end, inset); end += 1) {
+      content.push(lines[end].slice(Math.min(inset, leading(lines[end]))));
+    }
+    while (content.length > 1 && !content.at(-1)?.trim()) content.pop();
+    items.push(listItem(content, depth));
+    while (end + 1 < lines.length && !lines[end].trim() && ITEM.test(lines[end + 1])) end += 1;
   }
-  const start = parseInt(first, 10);
+  const start = parseInt(marker, 10);
   return [h(ordered ? "ol" : "ul", ordered && start !== 1 ? { start } : null, items), end];
 }
 
-/** Whether a line continues a list item whose text starts at column `inset`. */
-function belongs(lines, at, inset) {
+/**
+ * Whether a line continues a list item whose text starts at column `inset`.
+ * @param {string[]} lines
+ * @param {number} at
+ * @param {number} inset
+ */
+function continuesItem(lines, at, inset) {
   const line = lines[at];
-  if (!line.trim()) return at + 1 < lines.length && leading(lines[at + 1]) >= Math.min(inset, 2) && Boolean(lines[at + 1].trim());
-  if (leading(line) >= Math.min(inset, 2)) return true;
-  return Boolean(lines[at - 1].trim()) && !ITEM.test(line) && !FENCE.test(line) && !HEADING.test(line) && !QUOTE.test(line) && !RULE.test(line);
+  const column = Math.min(inset, 2);
+  if (!line.trim())
+    return (
+      at + 1 < lines.length && leading(lines[at + 1]) >= column && Boolean(lines[at + 1].trim())
+    );
+  if (leading(line) >= column) return true;
+  return (
+    Boolean(lines[at - 1].trim()) &&
+    ![ITEM, FENCE, HEADING, QUOTE, RULE].some((form) => form.test(line))
+  );
 }
 
+/** @param {string} line */
 function leading(line) {
   return line.length - line.trimStart().length;
 }
 
-function item(content, depth) {
+/**
+ * @param {string[]} content
+ * @param {number} depth
+ */
+function listItem(content, depth) {
   const task = /^\[([ xX])\]\s+(.*)$/s.exec(content[0]);
   if (task) content[0] = task[2];
-  const inner = blocks(content, depth + 1);
-  if (inner[0]?.tagName === "P") inner.splice(0, 1, ...inner[0].childNodes); // a tight list
-  const box = task && h("input", { type: "checkbox", disabled: true, checked: task[1] !== " ", "aria-label": task[1] === " " ? "open" : "done" });
+  /** @type {Node[]} */
+  const inner = blockNodes(content, depth + 1);
+  const first = inner[0];
+  if (first instanceof HTMLElement && first.tagName === "P")
+    inner.splice(0, 1, ...first.childNodes); // a tight list
+  const done = task && task[1] !== " ";
+  const box =
+    task &&
+    h("input", {
+      type: "checkbox",
+      disabled: true,
+      checked: done,
+      "aria-label": done ? "done" : "open",
+    });
   return h("li", task ? { class: "task" } : null, box, inner);
 }
 
+/**
+ * @param {string[]} lines
+ * @param {number} at
+ * @returns {BlockResult}
+ */
 function table(lines, at) {
   const head = cells(lines[at]);
-  let end = at + 2;
   const rows = [];
-  for (; end < lines.length && lines[end].includes("|") && lines[end].trim(); end += 1) rows.push(cells(lines[end]));
-  const row = (texts, tag) => h("tr", null, head.map((_, column) => h(tag, null, inline(texts[column] ?? ""))));
-  return [h("div", { class: "table", tabindex: "0" }, h("table", null, h("thead", null, row(head, "th")), h("tbody", null, rows.map((texts) => row(texts, "td"))))), end];
+  let end = at + 2;
+  for (; end < lines.length && lines[end].includes("|") && lines[end].trim(); end += 1)
+    rows.push(cells(lines[end]));
+  /** @type {(texts: string[], tag: "th" | "td") => HTMLElement} */
+  const row = (texts, tag) =>
+    h(
+      "tr",
+      null,
+      head.map((_, column) => h(tag, null, inline(texts[column] ?? ""))),
+    );
+  const grid = h(
+    "table",
+    null,
+    h("thead", null, row(head, "th")),
+    h(
+      "tbody",
+      null,
+      rows.map((texts) => row(texts, "td")),
+    ),
+  );
+  return [h("div", { class: "table", tabindex: "0" }, grid), end];
 }
 
+/** @param {string} line */
 function cells(line) {
-  return line.trim().replace(/^\||\|$/g, "").split("|").map((cell) => cell.trim());
+  return line
+    .trim()
+    .replace(/^\||\|$/g, "")
+    .split("|")
+    .map((cell) => cell.trim());
 }
 
+/**
+ * @param {string[]} lines
+ * @param {number} at
+ * @returns {BlockResult}
+ */
 function paragraph(lines, at) {
+  const ends = (/** @type {string} */ line) =>
+    !line.trim() ||
+    [FENCE, HEADING, RULE, QUOTE].some((form) => form.test(line)) ||
+    startsList(line);
   let end = at + 1;
-  while (end < lines.length && lines[end].trim() && ![FENCE, HEADING, RULE, QUOTE].some((form) => form.test(lines[end])) && !startsList(lines[end])) end += 1;
-  return [h("p", null, inline(lines.slice(at, end).map((line) => line.trimStart()).join("\n"))), end];
+  while (end < lines.length && !ends(lines[end])) end += 1;
+  return [
+    h(
+      "p",
+      null,
+      inline(
+        lines
+          .slice(at, end)
+          .map((line) => line.trimStart())
+          .join("\n"),
+      ),
+    ),
+    end,
+  ];
 }
 
+/**
+ * Whether a list may interrupt a paragraph with this line: a bullet, or the number 1.
+ * @param {string} line
+ */
 function startsList(line) {
   const match = ITEM.exec(line);
   return match !== null && (!/\d/.test(match[2]) || /^1[.)]/.test(match[2]));
@@ -136,76 +298,156 @@ function startsList(line) {
 
 // --- inside a line ---
 
-const MARKS = [["**", "strong"], ["__", "strong"], ["~~", "s"], ["*", "em"], ["_", "em"]];
-const LINK = /\[([^[\]\n]{1,1000})\]\(\s*<?([^\s<>()]{1,2000}(?:\([^\s<>()]{0,200}\)[^\s<>()]{0,200})?)>?(?:\s+"[^"\n]{0,500}")?\s*\)/y;
+/** @type {[mark: string, tag: "strong" | "s" | "em"][]} */
+const EMPHASIS = [
+  ["**", "strong"],
+  ["__", "strong"],
+  ["~~", "s"],
+  ["*", "em"],
+  ["_", "em"],
+];
+const LINK =
+  /\[([^[\]\n]{1,1000})\]\(\s*<?([^\s<>()]{1,2000}(?:\([^\s<>()]{0,200}\)[^\s<>()]{0,200})?)>?(?:\s+"[^"\n]{0,500}")?\s*\)/y;
 const ADDRESS = /https?:\/\/[^\s<>"'`]{1,2000}/y;
+const ESCAPABLE = /[\\`*_{}[\]()#+\-.!~|<>]/;
 
-/** Nodes of a run of text. Every character is looked at a bounded number of times, whatever the text. */
-export function inline(text, depth = 0) {
-  if (text.length > LONG || depth > DEPTH) return [text];
-  const nodes = [];
-  const unclosed = new Set(); // marks that don't occur again
-  let plain = 0;
-  const emit = (node, from, to) => {
-    if (from > plain) nodes.push(...broken(text.slice(plain, from)));
-    nodes.push(node);
-    plain = to;
+/**
+ * Reads one run of text from left to right. Every character is examined a bounded number of times, whatever the text.
+ */
+class InlineScanner {
+  /**
+   * @param {string} text
+   * @param {number} depth
+   */
+  constructor(text, depth) {
+    this._text = text;
+    this._depth = depth;
+    /** @type {Inline} */
+    this._nodes = [];
+    /** @type {Set<string>} marks that do not occur again */
+    this._unclosed = new Set();
+    this._plainFrom = 0;
+  }
+
+  /** @returns {Inline} */
+  scan() {
+    for (let at = 0; at < this._text.length;) at = this._special(at) ?? at + 1;
+    this._nodes.push(...withLineBreaks(this._text.slice(this._plainFrom)));
+    return this._nodes;
+  }
+
+  /**
+   * `node` stands for the text between `from` and `to`; returns `to`.
+   * @param {Node | string} node
+   * @param {number} from
+   * @param {number} to
+   */
+  _emit(node, from, to) {
+    if (from > this._plainFrom)
+      this._nodes.push(...withLineBreaks(this._text.slice(this._plainFrom, from)));
+    this._nodes.push(node);
+    this._plainFrom = to;
     return to;
-  };
-  for (let at = 0; at < text.length; ) {
-    const next = special(text, at, depth, unclosed, emit);
-    at = next ?? at + 1;
   }
-  nodes.push(...broken(text.slice(plain)));
-  return nodes;
-}
 
-function special(text, at, depth, unclosed, emit) {
-  const character = text[at];
-  if (character === "\\" && /[\\`*_{}[\]()#+\-.!~|<>]/.test(text[at + 1] ?? "")) return emit(text[at + 1], at, at + 2);
-  if (character === "`") return codeSpan(text, at, unclosed, emit);
-  if (character === "[" || (character === "!" && text[at + 1] === "[")) return link(text, at, depth, emit);
-  if (character === "h" && !/\w/.test(text[at - 1] ?? "")) return address(text, at, emit);
-  if (character === "*" || character === "_" || character === "~") return emphasis(text, at, depth, unclosed, emit);
-  return null;
-}
-
-function codeSpan(text, at, unclosed, emit) {
-  let marks = 1;
-  while (text[at + marks] === "`") marks += 1;
-  const mark = "`".repeat(Math.min(marks, 50));
-  const end = unclosed.has(mark) ? -1 : text.indexOf(mark, at + marks);
-  if (end < 0) {
-    unclosed.add(mark);
-    return at + marks;
+  /**
+   * Where to read on if something other than plain text begins at `at`; null if not.
+   * @param {number} at
+   */
+  _special(at) {
+    const text = this._text;
+    const character = text[at];
+    const next = text[at + 1] ?? "";
+    if (character === "\\" && ESCAPABLE.test(next)) return this._emit(next, at, at + 2);
+    if (character === "`") return this._codeSpan(at);
+    if (character === "[" || (character === "!" && next === "[")) return this._link(at);
+    if (character === "h" && !/\w/.test(text[at - 1] ?? "")) return this._address(at);
+    if (character === "*" || character === "_" || character === "~") return this._emphasis(at);
+    return null;
   }
-  const code = text.slice(at + marks, end);
-  return emit(h("code", null, code.trim() && /^ .* $/s.test(code) ? code.slice(1, -1) : code), at, end + marks);
+
+  /** @param {number} at */
+  _codeSpan(at) {
+    const text = this._text;
+    let length = 1;
+    while (text[at + length] === "`") length += 1;
+    const mark = "`".repeat(Math.min(length, 50));
+    const end = this._unclosed.has(mark) ? -1 : text.indexOf(mark, at + length);
+    if (end < 0) {
+      this._unclosed.add(mark);
+      return at + length;
+    }
+    const code = text.slice(at + length, end);
+    const isPadded = code.trim() && /^ .* $/s.test(code);
+    return this._emit(h("code", null, isPadded ? code.slice(1, -1) : code), at, end + length);
+  }
+
+  /** @param {number} at */
+  _link(at) {
+    LINK.lastIndex = this._text[at] === "!" ? at + 1 : at;
+    const match = LINK.exec(this._text);
+    if (!match) return null;
+    const end = LINK.lastIndex;
+    const address = safeAddress(match[2]);
+    return address ? this._emit(anchor(address, inline(match[1], this._depth + 1)), at, end) : null;
+  }
+
+  /** @param {number} at */
+  _address(at) {
+    ADDRESS.lastIndex = at;
+    const match = ADDRESS.exec(this._text);
+    if (!match) return null;
+    let found = match[0].replace(/[.,;:!?*_~]+$/, "");
+    if (found.endsWith(")") && !found.includes("(")) found = found.slice(0, -1);
+    const address = safeAddress(found);
+    return address ? this._emit(anchor(address, [found]), at, at + found.length) : null;
+  }
+
+  /** @param {number} at */
+  _emphasis(at) {
+    const text = this._text;
+    for (const [mark, tag] of EMPHASIS) {
+      if (!text.startsWith(mark, at)) continue;
+      const from = at + mark.length;
+      const isInsideWord = mark[0] === "_" && /\w/.test(text[at - 1] ?? "");
+      if (isInsideWord || this._unclosed.has(mark) || !/\S/.test(text[from] ?? " ")) return from;
+      const end = closingMark(text, from, mark);
+      if (end < 0) {
+        this._unclosed.add(mark);
+        if (mark.length > 1 && mark[0] !== "~") continue;
+        return from;
+      }
+      return this._emit(
+        h(tag, null, inline(text.slice(from, end), this._depth + 1)),
+        at,
+        end + mark.length,
+      );
+    }
+    return null;
+  }
 }
 
-function link(text, at, depth, emit) {
-  LINK.lastIndex = text[at] === "!" ? at + 1 : at;
-  const match = LINK.exec(text);
-  if (!match) return null;
-  const to = safeAddress(match[2]);
-  return to ? emit(anchor(to, inline(match[1], depth + 1)), at, LINK.lastIndex) : null;
+/**
+ * @param {string} text
+ * @returns {Inline}
+ */
+function inline(text, depth = 0) {
+  if (text.length > MAX_PARAGRAPH || depth > MAX_DEPTH) return [text];
+  return new InlineScanner(text, depth).scan();
 }
 
-function address(text, at, emit) {
-  ADDRESS.lastIndex = at;
-  const match = ADDRESS.exec(text);
-  if (!match) return null;
-  let found = match[0].replace(/[.,;:!?*_~]+$/, "");
-  if (found.endsWith(")") && !found.includes("(")) found = found.slice(0, -1);
-  const to = safeAddress(found);
-  return to ? emit(anchor(to, [found]), at, at + found.length) : null;
+/**
+ * @param {string} address
+ * @param {Inline} content
+ */
+function anchor(address, content) {
+  return h("a", { href: address, target: "_blank", rel: "noopener noreferrer" }, content);
 }
 
-function anchor(to, content) {
-  return h("a", { href: to, target: "_blank", rel: "noopener noreferrer" }, content);
-}
-
-/** The address if it is one that may be followed: http, https, mailto. Everything else (javascript:, data:, relative) is not. */
+/**
+ * The address if it may be followed: http, https or mailto. All others (javascript:, data:, relative) may not.
+ * @param {string} text
+ */
 export function safeAddress(text) {
   try {
     const url = new URL(text);
@@ -215,26 +457,17 @@ export function safeAddress(text) {
   }
 }
 
-function emphasis(text, at, depth, unclosed, emit) {
-  for (const [mark, tag] of MARKS) {
-    if (!text.startsWith(mark, at)) continue;
-    const word = mark[0] === "_" && /\w/.test(text[at - 1] ?? "");
-    if (word || unclosed.has(mark) || !/\S/.test(text[at + mark.length] ?? " ")) return at + mark.length;
-    const end = closing(text, at + mark.length, mark);
-    if (end < 0) {
-      unclosed.add(mark);
-      if (mark.length > 1 && mark[0] !== "~") continue;
-      return at + mark.length;
-    }
-    return emit(h(tag, null, inline(text.slice(at + mark.length, end), depth + 1)), at, end + mark.length);
-  }
-  return null;
-}
-
-function closing(text, from, mark) {
+/**
+ * Where the emphasis that `mark` opened before `from` ends; -1 if it does not.
+ * @param {string} text
+ * @param {number} from
+ * @param {string} mark
+ */
+function closingMark(text, from, mark) {
   for (let at = text.indexOf(mark, from + 1); at >= 0; at = text.indexOf(mark, at + 1)) {
-    const doubled = mark.length === 1 && (text[at + 1] === mark || (text[at - 1] === mark && at - 1 > from));
-    if (doubled) {
+    const isDoubled =
+      mark.length === 1 && (text[at + 1] === mark || (text[at - 1] === mark && at - 1 > from));
+    if (isDoubled) {
       at += text[at + 1] === mark ? 1 : 0;
       continue;
     }
@@ -245,8 +478,13 @@ function closing(text, from, mark) {
   return -1;
 }
 
-/** Text with its line breaks kept. */
-function broken(text) {
-  const lines = text.split("\n");
-  return lines.flatMap((line, index) => (index ? [h("br"), line] : [line])).filter((part) => part !== "");
+/**
+ * @param {string} text
+ * @returns {Inline}
+ */
+function withLineBreaks(text) {
+  return text
+    .split("\n")
+    .flatMap((line, index) => (index ? [h("br"), line] : [line]))
+    .filter((part) => part !== "");
 }

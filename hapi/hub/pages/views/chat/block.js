@@ -1,78 +1,169 @@
-// Drawing the blocks of a conversation, one function per kind.
+// Drawing the blocks of a conversation, one function for each kind.
 
-import { h, icon } from "../../lib/dom.js";
+import { h, icon, linkButton } from "../../lib/dom.js";
 import { markdown } from "../../lib/markdown.js";
-import { requestBlock } from "./permission.js";
-import { toolBlock } from "./tool.js";
-import { clock, day, own } from "../../lib/words.js";
+import { dateAndTime, dayLabel, timeOfDay } from "../../lib/format.js";
+import { describeTool } from "../../data/tools.js";
+import { permissionPrompt } from "./permission.js";
+import { planList, planTitle } from "./plan.js";
+import { toolCard } from "./tool.js";
 
-/** A node for `block`. `chat` offers what a block may ask for: cancel, retry, discard, decide, expanded, flavor, image. */
-export function drawBlock(block, chat) {
-  const node = DRAW[block.kind](block, chat);
+/** @import { Block, BlockContext, PlanBlock, RequestBlock, ThoughtBlock, UserBlock } from "../../data/types.js" */
+
+const MAX_GLIMPSE = 140; // characters
+
+/**
+ * A node for `block`.
+ * @param {Block} block
+ * @param {BlockContext} context
+ */
+export function drawBlock(block, context) {
+  const node = nodeOf(block, context);
   if (block.side) node.classList.add("side-work");
   node.dataset.kind = block.kind;
   return node;
 }
 
-const DRAW = {
-  user: userBlock,
-  text: (block) => h("article", { class: "block text", "aria-label": "Agent" }, markdown(block.text)),
-  thought: thoughtBlock,
-  tool: toolBlock,
-  request: requestBlock,
-  plan: (block) => h("section", { class: "block plan", "aria-label": "Plan" }, h("div", { class: "plan-head" }, icon("list"), planTitle(block.entries)), planList(block.entries)),
-  event: (block) => h("p", { class: `block event ${block.tone}` }, block.text),
-  image: (block, chat) => h("figure", { class: "block image" }, chat.image(block), h("figcaption", { class: "muted" }, block.fileName)),
-  day: (block) => h("p", { class: "block day" }, h("span", null, day(block.at))),
-};
+/** @param {Block} block @param {BlockContext} context @returns {HTMLElement} */
+function nodeOf(block, context) {
+  switch (block.kind) {
+    case "user":
+      return userNode(block, context);
+    case "text":
+      return h("article", { class: "block text", "aria-label": "Agent" }, markdown(block.text));
+    case "thought":
+      return thoughtNode(block, context);
+    case "tool":
+      return toolCard(block, context);
+    case "request":
+      return requestNode(block, context);
+    case "plan":
+      return planNode(block);
+    case "event":
+      return h("p", { class: `block event ${block.tone}` }, block.text);
+    case "image":
+      return h(
+        "figure",
+        { class: "block image" },
+        context.image(block),
+        h("figcaption", { class: "muted" }, block.fileName),
+      );
+    case "day":
+      return h("p", { class: "block day" }, h("span", null, dayLabel(block.at)));
+  }
+}
 
-const STATES = {
+/** @type {Record<UserBlock["state"], string>} */
+const DELIVERY_LABELS = {
+  sent: "",
   sending: "Sending…",
   posted: "Sending…",
   waiting: "Waiting for the connection…",
-  held: "Waits for the session",
-  queued: "Waits for the agent",
-  indeterminate: "Not certain that the agent got this",
+  held: "Waiting for the session to start",
+  queued: "Waiting for the agent",
+  scheduled: "Scheduled",
+  indeterminate: "Delivery not confirmed",
   failed: "Not sent",
 };
 
-function userBlock(block, chat) {
-  const act = (label, run) => h("button", { type: "button", class: "link", on: { click: run } }, label);
-  const actions = {
-    held: [act("Discard", () => chat.discard(block))],
-    waiting: [act("Discard", () => chat.discard(block))],
-    failed: [act("Try again", () => chat.retry(block)), act("Discard", () => chat.discard(block))],
-    queued: [act("Cancel", () => chat.cancel(block))],
-    scheduled: [act("Cancel", () => chat.cancel(block))],
-    indeterminate: [act("Send again", () => chat.retryQueued(block)), act("Cancel", () => chat.cancel(block))],
-  }[block.state] ?? [];
-  const state = block.state === "scheduled" ? `Scheduled for ${day(block.scheduledAt)}, ${clock(block.scheduledAt)}` : block.error || STATES[block.state];
-  return h("article", { class: `block user ${block.state}`, "aria-label": "You", "data-state": block.state },
-    h("div", { class: "bubble" }, block.text),
-    block.files.length > 0 && h("p", { class: "files muted" }, block.files.join(", ")),
-    h("p", { class: "under" }, state ? [h("span", null, state), actions] : h("time", { datetime: new Date(block.at).toISOString() }, clock(block.at))));
+/** The line below a message of a person that has not been received yet. @param {UserBlock} block */
+export function deliveryLabel(block) {
+  if (block.state === "scheduled") return `Scheduled for ${dateAndTime(block.scheduledAt ?? 0)}`;
+  return block.error || DELIVERY_LABELS[block.state];
 }
 
-function thoughtBlock(block, chat) {
-  const open = chat.expanded.get(block.key) ?? false;
-  const node = h("details", { class: "block thought", open },
-    h("summary", null, icon("thought"), h("span", null, block.live ? "Thinking…" : "Thought"), h("span", { class: "glimpse" }, glimpse(block.text))),
-    markdown(block.text));
-  node.addEventListener("toggle", () => chat.expanded.set(block.key, node.open));
+/** @param {UserBlock} block @param {BlockContext} context */
+function userNode(block, context) {
+  const label = deliveryLabel(block);
+  const time = h("time", { datetime: new Date(block.at).toISOString() }, timeOfDay(block.at));
+  return h(
+    "article",
+    { class: `block user ${block.state}`, "aria-label": "You", "data-state": block.state },
+    h("div", { class: "bubble" }, block.text),
+    block.files.length > 0 && h("p", { class: "files muted" }, block.files.join(", ")),
+    h(
+      "p",
+      { class: "under" },
+      label ? [h("span", null, label), userActions(block, context)] : time,
+    ),
+  );
+}
+
+/** @param {UserBlock} block @param {BlockContext} context */
+function userActions(block, context) {
+  const discard = () => linkButton("Discard", () => context.discard(block));
+  const cancel = () => linkButton("Cancel", () => context.cancel(block));
+  switch (block.state) {
+    case "held":
+    case "waiting":
+      return [discard()];
+    case "failed":
+      return [linkButton("Try again", () => context.retry(block)), discard()];
+    case "queued":
+    case "scheduled":
+      return [cancel()];
+    case "indeterminate":
+      return [linkButton("Send again", () => context.retryQueued(block)), cancel()];
+    default:
+      return [];
+  }
+}
+
+/** @param {ThoughtBlock} block @param {BlockContext} context */
+function thoughtNode(block, context) {
+  const node = h(
+    "details",
+    { class: "block thought", open: context.expanded.get(block.key) ?? false },
+    h(
+      "summary",
+      null,
+      icon("thought"),
+      h("span", null, block.live ? "Thinking…" : "Thought"),
+      h("span", { class: "glimpse" }, glimpse(block.text)),
+    ),
+    markdown(block.text),
+  );
+  node.addEventListener("toggle", () => context.expanded.set(block.key, node.open));
   return node;
 }
 
+/** @param {string} text */
 function glimpse(text) {
-  return text.replace(/[*_`#>\s]+/g, " ").trim().slice(0, 140);
+  return text
+    .replace(/[*_`#>\s]+/g, " ")
+    .trim()
+    .slice(0, MAX_GLIMPSE);
 }
 
-export function planTitle(entries) {
-  return `Plan · ${entries.filter((entry) => entry.status === "completed").length} of ${entries.length} done`;
+/** @param {PlanBlock} block */
+function planNode({ entries }) {
+  return h(
+    "section",
+    { class: "block plan", "aria-label": "Plan" },
+    h("div", { class: "plan-head" }, icon("list"), planTitle(entries)),
+    planList(entries),
+  );
 }
 
-const MARK = { completed: "done", in_progress: "in progress", pending: "to do" };
-
-export function planList(entries) {
-  return h("ol", { class: "plan-list" }, entries.map((entry) =>
-    h("li", { class: entry.status }, h("span", { class: "mark", role: "img", "aria-label": own(MARK, entry.status) ?? entry.status }, entry.status === "completed" && icon("check")), h("span", null, entry.content))));
+/** A request that belongs to no tool call. @param {RequestBlock} block @param {BlockContext} context */
+function requestNode(block, context) {
+  const { tool, arguments: input } = block.request;
+  if (typeof input?.plan === "string") {
+    return h(
+      "section",
+      { class: "block tool asks", "aria-label": "Plan of the agent" },
+      h(
+        "header",
+        { class: "tool-head" },
+        h("span", { class: "tool-name" }, describeTool({ name: tool }).title),
+      ),
+      h("div", { class: "tool-plan" }, markdown(input.plan)),
+      permissionPrompt(block.requestId, block.request, context),
+    );
+  }
+  const hasQuestions = Array.isArray(input?.questions);
+  return toolCard(
+    { ...block, kind: "tool", name: tool, input: hasQuestions ? undefined : input },
+    context,
+  );
 }

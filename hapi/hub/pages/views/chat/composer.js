@@ -1,56 +1,93 @@
-// The place to write: grows with the text, keeps a draft per session, sends on Enter (with a keyboard) or on the button.
+// The place to write: it grows with the text and sends on Enter (with a keyboard) or with the button.
 
-import { h, iconButton } from "../../lib/dom.js";
+import { h, hasFinePointer, iconButton } from "../../lib/dom.js";
 
-export function composer({ drafts, id, send, stop }) {
-  const text = h("textarea", { rows: "1", "aria-label": "Message", placeholder: "Message", enterkeyhint: "enter", value: drafts.get(id) });
-  const go = iconButton("send", "Send", { type: "submit", class: "send" });
-  const halt = iconButton("stop", "Stop the agent", { class: "stop", hidden: true });
-  const node = h("form", { class: "composer" }, text, halt, go);
-  halt.addEventListener("click", async () => { halt.disabled = true; await stop(); halt.disabled = false; });
+const MAX_HEIGHT = 220; // px
 
-  function submit() {
-    const words = text.value.trim();
-    if (!words || text.disabled) return;
-    text.value = "";
-    drafts.set(id, "");
-    changed();
-    send(words);
+/**
+ * @typedef {object} ComposerOptions
+ * @property {string} text
+ * @property {(text: string) => void} onDraft called after each change by the person
+ * @property {(text: string) => void} onSend
+ * @property {() => Promise<unknown>} onStop
+ */
+
+/** @param {ComposerOptions} options */
+export function composer({ text, onDraft, onSend, onStop }) {
+  const box = h("textarea", {
+    rows: "1",
+    "aria-label": "Message",
+    placeholder: "Message",
+    enterkeyhint: "enter",
+    value: text,
+  });
+  const submit = iconButton("send", "Send", { type: "submit", class: "send" });
+  const stop = iconButton("stop", "Stop the agent", { class: "stop", hidden: true });
+  const node = h("form", { class: "composer" }, box, stop, submit);
+
+  function send() {
+    const written = box.value.trim();
+    if (!written || box.disabled) return;
+    setText("");
+    onSend(written);
   }
 
-  function changed() {
-    text.style.height = "auto";
-    text.style.height = `${Math.min(text.scrollHeight, 220)}px`;
-    go.disabled = !text.value.trim() || text.disabled;
+  /** @param {string} value */
+  function setText(value) {
+    box.value = value;
+    onDraft(value);
+    resize();
   }
 
-  node.addEventListener("submit", (event) => { event.preventDefault(); submit(); });
-  text.addEventListener("input", () => { drafts.set(id, text.value); changed(); });
-  text.addEventListener("keydown", (event) => {
+  function resize() {
+    box.style.height = "auto";
+    box.style.height = `${Math.min(box.scrollHeight, MAX_HEIGHT)}px`;
+    submit.disabled = !box.value.trim() || box.disabled;
+  }
+
+  stop.addEventListener("click", async () => {
+    stop.disabled = true;
+    await onStop();
+    stop.disabled = false;
+  });
+  node.addEventListener("submit", (event) => {
+    event.preventDefault();
+    send();
+  });
+  box.addEventListener("input", () => setText(box.value));
+  box.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.isComposing) return;
-    const keyboard = matchMedia("(pointer: fine)").matches;
-    if (event.ctrlKey || event.metaKey || (keyboard && !event.shiftKey)) {
+    if (event.ctrlKey || event.metaKey || (hasFinePointer() && !event.shiftKey)) {
       event.preventDefault();
-      submit();
+      send();
     }
   });
-  requestAnimationFrame(changed);
+  requestAnimationFrame(resize);
 
   return {
     node,
-    focus: () => text.focus(),
-    keep: () => drafts.set(id, text.value),
-    /** Put a text that was not sent back, before what is being written. */
-    restore(words) {
-      text.value = text.value.trim() ? `${words}\n${text.value}` : words;
-      drafts.set(id, text.value);
-      changed();
-      text.focus();
+    text: () => box.value,
+    focus: () => box.focus(),
+    /** Put a text that was not sent before what is being written. @param {string | null} unsent */
+    restore(unsent) {
+      if (unsent === null) return;
+      setText(box.value.trim() ? `${unsent}\n${box.value}` : unsent);
+      box.focus();
     },
+    /** @param {{ enabled: boolean, thinking: boolean, resumes: boolean }} state `resumes`: a message resumes the session */
     update({ enabled, thinking, resumes }) {
-      if (text.disabled !== !enabled) { text.disabled = !enabled; changed(); }
-      text.placeholder = resumes && enabled ? "Message, to resume this session" : enabled ? "Message" : "This session has ended";
-      halt.hidden = !thinking;
+      if (box.disabled === enabled) {
+        box.disabled = !enabled;
+        resize();
+      }
+      box.placeholder = placeholderOf(enabled, resumes);
+      stop.hidden = !thinking;
     },
   };
+}
+
+/** @param {boolean} enabled @param {boolean} resumes */
+function placeholderOf(enabled, resumes) {
+  if (!enabled) return "This session has ended";
+  return resumes ? "Send a message to resume this session" : "Message";
 }

@@ -1,65 +1,145 @@
-// A question of the agent to the person: may I? Buttons on the tool's card, or a card of its own.
+// A permission request of the agent: buttons to answer it, or a form when the agent asks questions.
 
-import { h, icon } from "../../lib/dom.js";
-import { describe, toolBlock } from "./tool.js";
-import { markdown } from "../../lib/markdown.js";
+import { button, h, icon } from "../../lib/dom.js";
 
-/** Allow / Allow for session / Deny for the request of `block`. */
-export function permissionRow(block, chat) {
-  const { requestId, request } = block;
-  if (Array.isArray(request.arguments?.questions)) return questionForm(block, chat);
-  const deciding = chat.deciding.get(requestId);
-  const button = (choice, label, look) => h("button", {
-    type: "button", class: `button ${look}${deciding?.choice === choice && !deciding.error ? " is-busy" : ""}`, disabled: Boolean(deciding && !deciding.error) || !chat.active,
-    "data-focus": `${requestId}/${choice}`, on: { click: () => chat.decide(block, choice) },
-  }, label);
-  return h("div", { class: "permission", role: "group", "aria-label": `Permission for ${request.tool}` },
-    h("p", { class: "permission-ask" }, icon("shield"), h("span", null, `Allow this?`)),
-    h("div", { class: "permission-buttons" }, button("allow", "Allow", "primary"), button("session", "Allow for session", ""), button("deny", "Deny", "danger")),
-    deciding?.error && h("p", { class: "problem", role: "alert" }, deciding.error));
+/** @import { Answers, BlockContext, Choice, Decision, Json, PermissionRequest } from "../../data/types.js" */
+
+/**
+ * The way to answer a request.
+ * @param {string} requestId
+ * @param {PermissionRequest} request
+ * @param {BlockContext} context
+ */
+export function permissionPrompt(requestId, request, context) {
+  if (Array.isArray(request.arguments?.questions)) return questionForm(requestId, request, context);
+  const decision = context.decisions.get(requestId);
+  const isDisabled = isBusy(decision) || !context.active;
+  /** @param {Choice} choice @param {string} label @param {string} look */
+  const answer = (choice, label, look) =>
+    button(label, {
+      class: `${look}${isBusy(decision) && decision?.choice === choice ? " is-busy" : ""}`,
+      disabled: isDisabled,
+      "data-focus": `${requestId}/${choice}`,
+      on: { click: () => context.decide(requestId, request, choice) },
+    });
+  return h(
+    "div",
+    { class: "permission", role: "group", "aria-label": `Permission for ${request.tool}` },
+    h("p", { class: "permission-ask" }, icon("shield"), h("span", null, "Allow this?")),
+    h(
+      "div",
+      { class: "permission-buttons" },
+      answer("allow", "Allow", "primary"),
+      answer("session", "Allow for session", ""),
+      answer("deny", "Deny", "danger"),
+    ),
+    problemOf(decision),
+  );
 }
 
-/** A request that no tool card shows. */
-export function requestBlock(block, chat) {
-  const input = block.request.arguments;
-  if (typeof input?.plan === "string") {
-    return h("section", { class: "block tool asks", "aria-label": "The agent's plan" }, h("header", { class: "tool-head" }, h("span", { class: "tool-name" }, describe({ name: block.request.tool }).head)),
-      h("div", { class: "tool-plan" }, markdown(input.plan)), permissionRow(block, chat));
-  }
-  return toolBlock({ ...block, name: block.request.tool, input: Array.isArray(input?.questions) ? undefined : input }, chat);
+/** Whether an answer is on its way. @param {Decision | undefined} decision */
+function isBusy(decision) {
+  return Boolean(decision && !decision.error);
 }
 
-/** Questions with options; the answers go back as {question: [label, …]}. */
-function questionForm(block, chat) {
-  const { requestId, request } = block;
-  const deciding = chat.deciding.get(requestId);
-  const questions = request.arguments.questions.filter((question) => typeof question?.question === "string");
-  const fields = questions.map((question, index) => questionField(question, `${requestId}-${index}`, index));
-  const waiting = Boolean(deciding && !deciding.error) || !chat.active;
-  const form = h("form", { class: "permission questions", "aria-label": "Questions of the agent" }, fields.map((field) => field.node),
-    h("div", { class: "permission-buttons" }, h("button", { type: "submit", class: "button primary", disabled: waiting }, "Answer"),
-      h("button", { type: "button", class: "button danger", disabled: waiting, on: { click: () => chat.decide(block, "deny") } }, "Decline")),
-    deciding?.error && h("p", { class: "problem", role: "alert" }, deciding.error));
+/** @param {Decision | undefined} decision */
+function problemOf(decision) {
+  return decision?.error && h("p", { class: "problem", role: "alert" }, decision.error);
+}
+
+/** @param {string} requestId @param {PermissionRequest} request @param {BlockContext} context */
+function questionForm(requestId, request, context) {
+  const decision = context.decisions.get(requestId);
+  const disabled = isBusy(decision) || !context.active;
+  /** @type {Json[]} */
+  const questions = request.arguments.questions.filter(
+    (/** @type {Json} */ question) => typeof question?.question === "string",
+  );
+  const fields = questions.map((question, index) =>
+    questionField(question, `${requestId}-${index}`),
+  );
+  const form = h(
+    "form",
+    { class: "permission questions", "aria-label": "Questions of the agent" },
+    fields.map((field) => field.node),
+    h(
+      "div",
+      { class: "permission-buttons" },
+      button("Answer", { type: "submit", class: "primary", disabled }),
+      button("Decline", {
+        class: "danger",
+        disabled,
+        on: { click: () => context.decide(requestId, request, "deny") },
+      }),
+    ),
+    problemOf(decision),
+  );
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const missing = fields.find((field) => field.value().length === 0);
-    if (missing) return missing.focus();
-    const byId = questions.every((question) => typeof question.id === "string");
-    return chat.decide(block, "allow", Object.fromEntries(fields.map((field, index) =>
-      (byId ? [questions[index].id, { answers: field.value() }] : [questions[index].question, field.value()]))));
+    if (missing) missing.focus();
+    else
+      context.decide(
+        requestId,
+        request,
+        "allow",
+        answersOf(
+          questions,
+          fields.map((field) => field.value()),
+        ),
+      );
   });
   return form;
 }
 
+/**
+ * Answers in the form that the agent wants: by id where every question has one, else by the text of the question.
+ * @param {Json[]} questions
+ * @param {string[][]} values
+ * @returns {Answers}
+ */
+export function answersOf(questions, values) {
+  const haveIds = questions.every((question) => typeof question.id === "string");
+  return Object.fromEntries(
+    questions.map((question, index) =>
+      haveIds ? [question.id, { answers: values[index] }] : [question.question, values[index]],
+    ),
+  );
+}
+
+/** @param {Json} question @param {string} name */
 function questionField({ question, header, options = [], multiSelect = false }, name) {
   const type = multiSelect ? "checkbox" : "radio";
-  const other = h("input", { class: "other", placeholder: "Another answer", "aria-label": `Another answer to: ${question}` });
-  const boxes = options.map((option) => h("input", { type, name, value: option.label ?? String(option) }));
-  const node = h("fieldset", { class: "field" }, h("legend", null, header && h("span", { class: "tag" }, header), question),
-    boxes.map((box, index) => h("label", { class: "check" }, box, h("span", null, box.value, options[index].description && h("span", { class: "hint" }, ` ${options[index].description}`)))), other);
+  const other = h("input", {
+    class: "other",
+    placeholder: "Other answer",
+    "aria-label": `Other answer to: ${question}`,
+  });
+  /** @type {{ box: HTMLInputElement, description?: string }[]} */
+  const choices = options.map((/** @type {Json} */ option) => ({
+    box: h("input", { type, name, value: option.label ?? String(option) }),
+    description: option.description,
+  }));
+  const node = h(
+    "fieldset",
+    { class: "field" },
+    h("legend", null, header && h("span", { class: "tag" }, header), question),
+    choices.map(({ box, description }) =>
+      h(
+        "label",
+        { class: "check" },
+        box,
+        h("span", null, box.value, description && h("span", { class: "hint" }, ` ${description}`)),
+      ),
+    ),
+    other,
+  );
   return {
     node,
-    value: () => [...boxes.filter((box) => box.checked).map((box) => box.value), ...(other.value.trim() ? [other.value.trim()] : [])],
-    focus: () => (boxes[0] ?? other).focus(),
+    value() {
+      const chosen = choices.filter(({ box }) => box.checked).map(({ box }) => box.value);
+      return other.value.trim() ? [...chosen, other.value.trim()] : chosen;
+    },
+    focus: () => (choices[0]?.box ?? other).focus(),
   };
 }

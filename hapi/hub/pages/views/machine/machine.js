@@ -1,111 +1,177 @@
-// One machine: is it online, how is it, which agents does it have. Also the start screen, which shows all of them.
+// One machine: whether it is online, how loaded it is, which agents it has.
 
-import { fill, h, icon, iconButton } from "../../lib/dom.js";
-import { agentLabel } from "../../lib/flavors.js";
-import { inWords } from "../../lib/errors.js";
-import { nameDialog, toast } from "../../lib/dialog.js";
-import { machineName } from "../../data/store.js";
-import { follow } from "../sessions/sessions.js";
-import { ago, plural, whyNot } from "../../lib/words.js";
+import { button, factList, fill, h, icon, iconButton } from "../../lib/dom.js";
+import { nameDialog, orToast } from "../../lib/dialog.js";
+import { plural, relativeTime, unavailableReason } from "../../lib/format.js";
+import { machineName } from "../../data/sessions.js";
 
-/** What to see when no session is open. */
-export function homeView({ store, go, newSession }) {
-  const node = h("main", { class: "main home" });
-  let shown = "";
-  function draw() {
-    const machines = [...store.machines.values()];
-    const version = JSON.stringify([machines, [...store.agents], store.loaded]);
-    if (version === shown) return;
-    shown = version;
-    fill(node, h("div", { class: "home-inner" },
-      h("img", { src: "/icon.svg", alt: "", width: "64", height: "64" }),
-      h("h1", null, "What shall we work on?"),
-      machines.length > 0
-        ? [h("p", { class: "muted" }, "Start a session on one of your machines, or pick one from the list."),
-          h("button", { type: "button", class: "button primary large", on: { click: () => newSession() } }, icon("plus"), "New session"),
-          h("div", { class: "cards" }, machines.map((machine) => machineCard(machine, store, go)))]
-        : store.loaded && [h("p", { class: "muted" }, "No machine is online yet. On the machine with your code, run"), h("pre", { class: "copy-me" }, "hapi runner start"),
-          h("p", { class: "muted" }, "It appears here by itself.")]));
-  }
-  return { node, draw };
-}
+/**
+ * @import { Api } from "../../data/api.js"
+ * @import { Store } from "../../data/store.js"
+ * @import { AgentAvailability, Go, Machine, MachineHealth, View } from "../../data/types.js"
+ */
 
-function machineCard(machine, store, go) {
-  const to = `/machines/${machine.id}`;
-  const ready = (store.agents.get(machine.id) ?? []).filter((agent) => agent.available);
-  return h("a", { class: "card", href: to, on: { click: follow(go, to) } },
-    h("span", { class: "card-title" }, h("span", { class: `dot ${machine.active ? "active" : "ended"}` }), machineName(machine)),
-    h("span", { class: "muted" }, machine.active ? healthLine(machine.health) : "offline"),
-    h("span", { class: "muted" }, ready.length ? ready.map((agent) => agentLabel(agent.agent)).join(", ") : "no agents found"));
-}
-
-function healthLine(health) {
-  if (!health) return "online";
-  const parts = [];
-  if (typeof health.cpuPercent === "number") parts.push(`CPU ${Math.round(health.cpuPercent)} %`);
-  if (typeof health.memoryPercent === "number") parts.push(`memory ${Math.round(health.memoryPercent)} %`);
-  return parts.join(" · ") || "online";
-}
-
+/**
+ * @param {{ store: Store, api: Api, go: Go, newSession: (machineId: string) => void, id: string }} options
+ * @returns {View}
+ */
 export function machineView({ store, api, go, newSession, id }) {
   const node = h("main", { class: "main" });
   let shown = "";
+
   function draw() {
     const machine = store.machines.get(id);
-    const agents = store.agents.get(id);
+    const agents = labelledAgents(store.agents.get(id), store);
     const version = JSON.stringify([machine, agents, store.loaded]);
     if (version === shown) return;
     shown = version;
-    const back = iconButton("back", "Back to the list", { class: "only-phone", on: { click: () => go("/") } });
-    if (!machine) {
-      fill(node, h("header", { class: "main-head" }, back, h("h1", null, "Machine")), h("p", { class: "empty-note" }, store.loaded ? "This machine is not online." : "Loading…"));
-      return;
-    }
-    fill(node,
-      h("header", { class: "main-head" }, back, h("div", { class: "head-main" }, h("h1", null, machineName(machine)), h("p", { class: "muted" }, machine.active ? "Online" : "Offline")),
-        h("button", { type: "button", class: "button", on: { click: () => rename(machine, api, store) } }, "Rename")),
-      h("div", { class: "page" },
-        h("button", { type: "button", class: "button primary", disabled: !machine.active, on: { click: () => newSession(id) } }, icon("plus"), "New session here"),
-        healthSection(machine.health), agentSection(agents), factSection(machine)));
+    fill(
+      node,
+      machine
+        ? [
+            head(
+              h(
+                "div",
+                { class: "head-main" },
+                h("h1", null, machineName(machine)),
+                h("p", { class: "muted" }, machine.active ? "Online" : "Offline"),
+              ),
+              button("Rename", { on: { click: () => renameDialog(machine, api, store) } }),
+            ),
+            h(
+              "div",
+              { class: "page" },
+              button([icon("plus"), "New session here"], {
+                class: "primary",
+                disabled: !machine.active,
+                on: { click: () => newSession(id) },
+              }),
+              healthSection(machine.health),
+              agentSection(agents),
+              factSection(machine),
+            ),
+          ]
+        : [
+            head(h("h1", null, "Machine")),
+            h(
+              "p",
+              { class: "empty-note" },
+              store.loaded ? "This machine is not connected." : "Loading…",
+            ),
+          ],
+    );
   }
+
+  /** @param {...Node} content */
+  function head(...content) {
+    return h(
+      "header",
+      { class: "main-head" },
+      iconButton("back", "Back to sessions", { class: "only-phone", on: { click: () => go("/") } }),
+      content,
+    );
+  }
+
   return { node, draw };
 }
 
-function rename(machine, api, store) {
+/** @param {Machine} machine @param {Api} api @param {Store} store */
+function renameDialog(machine, api, store) {
   nameDialog({
-    title: "Rename machine", label: "Name", value: machine.metadata?.displayName ?? "", limit: 64, optional: true,
-    save: async (name) => {
+    title: "Rename machine",
+    label: "Name",
+    value: machine.metadata?.displayName ?? "",
+    limit: 64,
+    optional: true,
+    async save(name) {
       await api.renameMachine(machine.id, name);
-      await store.readMachines().catch((error) => toast(inWords(error)));
+      await orToast(() => store.readMachines());
     },
   });
 }
 
+/** @param {MachineHealth | null | undefined} health */
 function healthSection(health) {
   if (!health) return null;
-  const meter = (label, percent) => typeof percent === "number" &&
-    h("div", { class: "meter" }, h("span", null, label), h("meter", { value: percent, min: "0", max: "100", high: "85", "aria-label": label }), h("span", { class: "muted" }, `${Math.round(percent)} %`));
-  return h("section", null, h("h2", null, "Health"), meter("CPU", health.cpuPercent), meter("Memory", health.memoryPercent),
-    h("p", { class: "muted" }, [
-      health.cpuCount && plural(health.cpuCount, "core"),
-      typeof health.load1m === "number" && `load ${health.load1m.toFixed(1)}`,
-      health.uptimeSeconds && `up for ${ago(0, health.uptimeSeconds * 1000)}`,
-    ].filter(Boolean).join(" · ")));
+  const { cpuPercent, memoryPercent, cpuCount, load1m, uptimeSeconds } = health;
+  const facts = [
+    cpuCount && plural(cpuCount, "core"),
+    typeof load1m === "number" && `load ${load1m.toFixed(1)}`,
+    uptimeSeconds && `up for ${relativeTime(0, uptimeSeconds * 1000)}`,
+  ];
+  return h(
+    "section",
+    null,
+    h("h2", null, "Health"),
+    meter("CPU", cpuPercent),
+    meter("Memory", memoryPercent),
+    h("p", { class: "muted" }, facts.filter(Boolean).join(" · ")),
+  );
 }
 
+/** @param {string} label @param {number | undefined} percent */
+function meter(label, percent) {
+  if (typeof percent !== "number") return null;
+  return h(
+    "div",
+    { class: "meter" },
+    h("span", null, label),
+    h("meter", { value: percent, min: "0", max: "100", high: "85", "aria-label": label }),
+    h("span", { class: "muted" }, `${Math.round(percent)} %`),
+  );
+}
+
+/** The agents of a machine, available ones first. @param {AgentAvailability[] | undefined} agents @param {Store} store */
+function labelledAgents(agents, store) {
+  const labelled = agents?.map((agent) => ({ ...agent, label: store.catalog.label(agent.agent) }));
+  return labelled?.sort(
+    (one, other) =>
+      Number(other.available) - Number(one.available) || one.label.localeCompare(other.label),
+  );
+}
+
+/** @param {ReturnType<typeof labelledAgents>} agents */
 function agentSection(agents) {
-  if (!agents) return h("section", null, h("h2", null, "Agents"), h("p", { class: "muted" }, "This runner doesn't tell which agents it has."));
-  const sorted = [...agents].sort((one, other) => other.available - one.available || one.agent.localeCompare(other.agent));
-  return h("section", null, h("h2", null, "Agents"),
-    h("ul", { class: "agent-list" }, sorted.map((agent) =>
-      h("li", { class: agent.available ? "" : "off" }, icon(agent.available ? "check" : "cross"), h("span", null, agentLabel(agent.agent)),
-        h("span", { class: "muted" }, agent.available ? "ready" : whyNot(agent.reason))))));
+  if (!agents)
+    return h(
+      "section",
+      null,
+      h("h2", null, "Agents"),
+      h("p", { class: "muted" }, "The runner on this machine does not report its agents."),
+    );
+  return h(
+    "section",
+    null,
+    h("h2", null, "Agents"),
+    h(
+      "ul",
+      { class: "agent-list" },
+      agents.map(({ label, available, reason }) =>
+        h(
+          "li",
+          { class: available ? "" : "off" },
+          icon(available ? "check" : "cross"),
+          h("span", null, label),
+          h("span", { class: "muted" }, available ? "ready" : unavailableReason(reason)),
+        ),
+      ),
+    ),
+  );
 }
 
+/** @param {Machine} machine */
 function factSection({ metadata, runnerState }) {
-  const rows = [
-    ["Host", metadata?.host], ["System", metadata?.platform], ["Runner", metadata?.happyCliVersion], ["Runner state", runnerState?.status],
-    ["Home", metadata?.homeDir], ["Works in", metadata?.workspaceRoots?.join(", ")],
-  ].filter(([, value]) => value);
-  return h("section", null, h("h2", null, "About"), h("dl", { class: "facts" }, rows.map(([label, value]) => [h("dt", null, label), h("dd", null, value)])));
+  return h(
+    "section",
+    null,
+    h("h2", null, "About"),
+    factList([
+      ["Host", metadata?.host],
+      ["System", metadata?.platform],
+      ["Runner version", metadata?.happyCliVersion],
+      ["Runner state", runnerState?.status],
+      ["Home directory", metadata?.homeDir],
+      ["Workspace roots", metadata?.workspaceRoots?.join(", ")],
+    ]),
+  );
 }

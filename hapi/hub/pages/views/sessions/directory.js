@@ -1,86 +1,207 @@
-// The field for a directory on a machine: typed, picked from earlier ones, or found by walking through directories.
+// The field for a directory on a machine: typed, chosen from earlier ones, or found by browsing.
 
-import { fill, h, icon } from "../../lib/dom.js";
-import { inWords } from "../../lib/errors.js";
-import { tilde, untilde } from "../../lib/words.js";
+import { button, fill, h, icon } from "../../lib/dom.js";
+import { errorMessage } from "../../lib/errors.js";
+import { abbreviateHome, expandHome, isAbsolute } from "../../lib/format.js";
 
+/**
+ * @import { IconName } from "../../lib/dom.js"
+ * @import { Api } from "../../data/api.js"
+ * @import { Json, Machine } from "../../data/types.js"
+ */
+
+const TYPING_PAUSE = 350; // ms
+export const ABSOLUTE_PATH_HINT = "Enter an absolute path, starting with / or ~/.";
+
+/**
+ * @param {object} options
+ * @param {Api} options.api
+ * @param {Machine} options.machine
+ * @param {string} options.start the directory to begin with
+ * @param {string[]} options.recent directories to offer
+ */
 export function directoryField({ api, machine, start, recent }) {
   const home = machine.metadata?.homeDir;
   const roots = machine.metadata?.workspaceRoots ?? [];
   const input = h("input", {
-    id: "spawn-directory", autocomplete: "off", autocapitalize: "off", spellcheck: "false", placeholder: roots[0] ?? "~/project", value: tilde(start || roots[0] || "", home),
-    "aria-describedby": "directory-state", "data-first": true,
+    id: "spawn-directory",
+    autocomplete: "off",
+    autocapitalize: "off",
+    spellcheck: "false",
+    placeholder: roots[0] ?? "~/project",
+    value: abbreviateHome(start || roots[0] || "", home),
+    "aria-describedby": "directory-state",
+    "data-first": true,
   });
-  const browse = h("button", { type: "button", class: "button", "aria-expanded": "false", "aria-controls": "directory-list" }, icon("folder"), "Browse");
   const state = h("p", { id: "directory-state", class: "hint", role: "status" });
-  const list = h("div", { id: "directory-list", class: "directory-list", hidden: true });
-  const chips = h("div", { class: "chips" }, recent.map((path) => h("button", { type: "button", class: "chip", on: { click: () => set(path) } }, h("bdi", null, tilde(path, home)))));
-  const node = h("div", { class: "field" }, h("label", { for: "spawn-directory" }, "Directory"), h("div", { class: "with-button" }, input, browse), state, list, recent.length > 0 && chips);
-  let timer;
-  let asked = 0;
-
-  const path = () => untilde(input.value, home);
-
-  function set(to) {
-    input.value = tilde(to, home);
-    check();
-    if (!list.hidden) walk(to);
-  }
-
-  async function check() {
-    clearTimeout(timer);
-    const mine = ++asked;
-    const wanted = path();
-    if (!wanted) return say("");
-    if (!wanted.startsWith("/") && !/^[A-Za-z]:[\\/]/.test(wanted)) return say("Give the whole path, from / or ~ on.", "caution");
-    try {
-      const answer = await api.exists(machine.id, wanted);
-      if (mine !== asked) return undefined;
-      if (answer.outsideWorkspaceRoots?.includes(wanted)) return say(`This machine only allows ${roots.join(", ")}.`, "caution");
-      return answer.exists?.[wanted] ? say("Directory found.", "good") : say("This directory will be created.");
-    } catch (error) {
-      return mine === asked ? say(inWords(error), "caution") : undefined;
-    }
-  }
-
-  function say(text, tone = "") {
+  const path = () => expandHome(input.value, home);
+  const check = pathCheck(api, machine, path, (text, tone) => {
     state.textContent = text;
     state.className = `hint ${tone}`;
-  }
+  });
+  const browser = directoryBrowser(api, machine, setPath);
+  const browse = button([icon("folder"), "Browse"], {
+    "aria-expanded": "false",
+    "aria-controls": "directory-list",
+  });
+  const chips = h(
+    "div",
+    { class: "chips" },
+    recent.map((directory) =>
+      h(
+        "button",
+        { type: "button", class: "chip", on: { click: () => setPath(directory) } },
+        h("bdi", null, abbreviateHome(directory, home)),
+      ),
+    ),
+  );
+  const node = h(
+    "div",
+    { class: "field" },
+    h("label", { for: "spawn-directory" }, "Directory"),
+    h("div", { class: "with-button" }, input, browse),
+    state,
+    browser.node,
+    recent.length > 0 && chips,
+  );
 
-  async function walk(to) {
-    list.hidden = false;
-    browse.setAttribute("aria-expanded", "true");
-    const head = h("div", { class: "directory-head" }, h("bdi", null, tilde(to, home)));
-    fill(list, head, h("p", { class: "hint" }, "Looking…"));
-    let answer;
-    try {
-      answer = await api.listDirectory(machine.id, to);
-    } catch (error) {
-      answer = { success: false, error: inWords(error) };
-    }
-    const above = to === "/" ? null : to.replace(/\/[^/]*$/, "") || "/";
-    const step = (label, target, sign, note) => h("li", null, h("button", { type: "button", class: "entry", on: { click: () => { set(target); } } }, icon(sign), h("span", null, label), note && h("span", { class: "tag" }, note)));
-    const inside = (answer.entries ?? []).filter((entry) => entry.type === "directory");
-    fill(list, head,
-      !answer.success && h("p", { class: "problem" }, listProblem(answer.error)),
-      h("ul", null, above && step("One level up", above, "up"), inside.map((entry) => step(entry.name, `${to === "/" ? "" : to}/${entry.name}`, "folder", entry.isGitRepo && "git"))),
-      answer.success && inside.length === 0 && h("p", { class: "hint" }, "No directories in here."));
+  /** @param {string} directory */
+  function setPath(directory) {
+    input.value = abbreviateHome(directory, home);
+    check.now();
+    if (!browser.node.hidden) browser.show(directory);
   }
 
   browse.addEventListener("click", () => {
-    if (list.hidden) return walk(path() || roots[0] || home || "/");
-    list.hidden = true;
-    return browse.setAttribute("aria-expanded", "false");
+    if (browser.node.hidden) browser.show(path() || roots[0] || home || "/");
+    else browser.node.hidden = true;
+    browse.setAttribute("aria-expanded", String(!browser.node.hidden));
   });
-  input.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(check, 350); });
-  if (input.value) check();
+  input.addEventListener("input", check.soon);
+  if (input.value) check.now();
   return { node, value: () => input.value, focus: () => input.focus() };
 }
 
-function listProblem(error = "") {
+/**
+ * Says below the field what the machine knows of the path in it.
+ * @param {Api} api
+ * @param {Machine} machine
+ * @param {() => string} currentPath
+ * @param {(text: string, tone: string) => void} show
+ */
+function pathCheck(api, machine, currentPath, show) {
+  let timer = 0;
+  let latest = 0; // number of the latest check: answers to earlier ones are dropped
+
+  async function now() {
+    clearTimeout(timer);
+    const number = ++latest;
+    const path = currentPath();
+    if (!path) return show("", "");
+    if (!isAbsolute(path)) return show(ABSOLUTE_PATH_HINT, "caution");
+    const [text, tone] = await pathState(api, machine, path);
+    if (number === latest) show(text, tone);
+    return undefined;
+  }
+
+  return {
+    now,
+    /** After a pause in typing. */
+    soon() {
+      clearTimeout(timer);
+      timer = setTimeout(now, TYPING_PAUSE);
+    },
+  };
+}
+
+/** @param {Api} api @param {Machine} machine @param {string} path @returns {Promise<[text: string, tone: string]>} */
+async function pathState(api, machine, path) {
+  try {
+    const answer = await api.pathExists(machine.id, path);
+    if (answer.outsideWorkspaceRoots?.includes(path)) {
+      return [
+        `This machine only allows directories in ${machine.metadata?.workspaceRoots?.join(", ")}.`,
+        "caution",
+      ];
+    }
+    return answer.exists?.[path]
+      ? ["Directory found.", "good"]
+      : ["This directory will be created.", ""];
+  } catch (error) {
+    return [errorMessage(error), "caution"];
+  }
+}
+
+/**
+ * A list of the directories in a directory.
+ * @param {Api} api
+ * @param {Machine} machine
+ * @param {(path: string) => void} select called with the directory that a person chose
+ */
+function directoryBrowser(api, machine, select) {
+  const node = h("div", { id: "directory-list", class: "directory-list", hidden: true });
+
+  /** @param {string} path */
+  async function show(path) {
+    node.hidden = false;
+    const head = h(
+      "div",
+      { class: "directory-head" },
+      h("bdi", null, abbreviateHome(path, machine.metadata?.homeDir)),
+    );
+    fill(node, head, h("p", { class: "hint" }, "Loading…"));
+    /** @type {Json} */
+    const answer = await api
+      .listDirectory(machine.id, path)
+      .catch((error) => ({ success: false, error: errorMessage(error) }));
+    /** @type {Json[]} */
+    const directories = (answer.entries ?? []).filter(
+      (/** @type {Json} */ entry) => entry.type === "directory",
+    );
+    fill(
+      node,
+      head,
+      !answer.success && h("p", { class: "problem" }, listProblem(answer.error)),
+      h(
+        "ul",
+        null,
+        path !== "/" && entryItem("Parent directory", parentOf(path), "up", false),
+        directories.map(({ name, isGitRepo }) =>
+          entryItem(name, `${path === "/" ? "" : path}/${name}`, "folder", isGitRepo),
+        ),
+      ),
+      answer.success && directories.length === 0 && h("p", { class: "hint" }, "No subdirectories."),
+    );
+  }
+
+  /** @param {string} label @param {string} path @param {IconName} sign @param {boolean} isRepository */
+  function entryItem(label, path, sign, isRepository) {
+    return h(
+      "li",
+      null,
+      h(
+        "button",
+        { type: "button", class: "entry", on: { click: () => select(path) } },
+        icon(sign),
+        h("span", null, label),
+        isRepository && h("span", { class: "tag" }, "git"),
+      ),
+    );
+  }
+
+  return { node, show };
+}
+
+/** @param {string} path */
+export function parentOf(path) {
+  return path.replace(/\/[^/]*$/, "") || "/";
+}
+
+/** @param {string} [error] */
+export function listProblem(error = "") {
   if (/ENOENT|not found|no such/i.test(error)) return "This directory does not exist yet.";
-  if (/EACCES|EPERM|permission/i.test(error)) return "The runner may not read this directory.";
-  if (/outside/i.test(error)) return "This machine does not allow sessions here.";
+  if (/EACCES|EPERM|permission/i.test(error))
+    return "The runner has no permission to read this directory.";
+  if (/outside/i.test(error)) return "This machine does not allow sessions in this directory.";
   return error || "The machine could not list this directory.";
 }

@@ -1,128 +1,273 @@
-// The side pane: new session, sessions in the order in which they need a person, machines.
+// The side pane: sessions in the order in which they need a person, and machines.
 
-import { fill, h, icon, iconButton, keyed } from "../../lib/dom.js";
-import { agentLabel } from "../../lib/flavors.js";
-import { isWorthListing, machineName, pendingCount, progressOf, titleOf } from "../../data/store.js";
-import { ago, plural, tilde } from "../../lib/words.js";
+import { button, fill, followLink, h, icon, iconButton, keyed, keyedNode } from "../../lib/dom.js";
+import { abbreviateHome, plural, relativeTime } from "../../lib/format.js";
+import {
+  isWorthListing,
+  machineName,
+  pendingCount,
+  progressOf,
+  STATE_LABELS,
+  stateOf,
+  titleOf,
+} from "../../data/sessions.js";
 
-const MANY = 7; // sessions from which a search field helps
+/**
+ * @import { Store } from "../../data/store.js"
+ * @import { Go, Machine, Session } from "../../data/types.js"
+ */
 
-export function sessionsView({ store, go, newSession, menu }) {
-  const search = h("input", { type: "search", placeholder: "Search sessions", "aria-label": "Search sessions", on: { input: () => draw() } });
+const MIN_SEARCHABLE = 7; // sessions; with fewer a search field is of no help
+
+/** @param {{ store: Store, go: Go, newSession: () => void, openMenu: () => void }} options */
+export function sessionsView({ store, go, newSession, openMenu }) {
+  const search = h("input", {
+    type: "search",
+    placeholder: "Search sessions",
+    "aria-label": "Search sessions",
+    on: { input: () => draw() },
+  });
   const searchRow = h("div", { class: "search", hidden: true }, icon("search"), search);
   const groups = h("div", { class: "groups" });
   const machines = h("div", { class: "machine-rows" });
-  const node = h("aside", { class: "side", "aria-label": "Sessions and machines" },
-    h("header", { class: "side-head" },
-      h("a", { class: "brand", href: "/", on: { click: follow(go, "/") } }, h("img", { src: "/icon.svg", alt: "", width: "28", height: "28" }), "HAPI"),
+  const node = h(
+    "aside",
+    { class: "side", "aria-label": "Sessions and machines" },
+    h(
+      "header",
+      { class: "side-head" },
+      h(
+        "a",
+        { class: "brand", href: "/", on: { click: followLink(go, "/") } },
+        h("img", { src: "/icon.svg", alt: "", width: "28", height: "28" }),
+        "HAPI",
+      ),
       h("span", { class: "spring" }),
-      iconButton("more", "Menu", { on: { click: menu } }),
-      h("button", { type: "button", class: "button primary", on: { click: () => newSession() } }, icon("plus"), "New session")),
+      iconButton("more", "Menu", { on: { click: openMenu } }),
+      button([icon("plus"), "New session"], { class: "primary", on: { click: newSession } }),
+    ),
     searchRow,
-    h("nav", { class: "side-scroll", "aria-label": "Sessions" }, groups, h("h2", { class: "group-title" }, "Machines"), machines),
+    h(
+      "nav",
+      { class: "side-scroll", "aria-label": "Sessions" },
+      groups,
+      h("h2", { class: "group-title" }, "Machines"),
+      machines,
+    ),
   );
 
   function draw() {
-    const worth = [...store.sessions.values()].filter(isWorthListing);
-    searchRow.hidden = worth.length < MANY && !search.value;
+    const listed = [...store.sessions.values()].filter(isWorthListing);
+    searchRow.hidden = listed.length < MIN_SEARCHABLE && !search.value;
     const wanted = search.value.trim().toLowerCase();
-    const found = worth.filter((session) => !wanted || words(session).includes(wanted)).sort(byNeed(store));
-    const parts = [
-      ["Needs you", found.filter((session) => pendingCount(session) > 0)],
-      ["Active", found.filter((session) => session.active && pendingCount(session) === 0)],
-      ["Earlier", found.filter((session) => !session.active)],
-    ].filter(([, sessions]) => sessions.length > 0);
-    if (parts.length === 0) {
-      groups.keyedNodes = undefined;
-      fill(groups, h("p", { class: "empty-note" }, !store.loaded ? "Loading…" : wanted ? "No session matches." : "No sessions yet."));
-    } else {
-      if (!groups.keyedNodes) fill(groups);
-      keyed(groups, parts, ([title]) => title, () => 1, ([title]) => h("section", { "aria-label": title }, h("h2", { class: "group-title" }, title), h("ul", { class: "rows" })));
-      for (const [title, sessions] of parts) keyed(groups.keyedNodes.get(title).node.lastChild, sessions, (session) => session.id, (session) => version(session, store), (session) => row(session, store, go));
-    }
+    const found = listed
+      .filter((session) => !wanted || searchText(session, store).includes(wanted))
+      .sort(byNeed(store));
+    drawGroups(groups, groupsOf(found), store, go);
+    if (found.length === 0) fill(groups, h("p", { class: "empty-note" }, emptyText(wanted)));
     drawMachines(machines, store, go);
   }
+
+  /** @param {string} wanted */
+  function emptyText(wanted) {
+    if (!store.loaded) return "Loading…";
+    return wanted ? "No matching sessions." : "No sessions yet.";
+  }
+
   return { node, draw };
 }
 
-/** The newest first; within what is alive, unread before read. */
+/** @typedef {{ title: string, sessions: Session[] }} Group */
+
+/** @param {Session[]} sessions @returns {Group[]} */
+export function groupsOf(sessions) {
+  const groups = [
+    { title: "Needs attention", sessions: sessions.filter((session) => pendingCount(session) > 0) },
+    {
+      title: "Active",
+      sessions: sessions.filter((session) => session.active && pendingCount(session) === 0),
+    },
+    { title: "Earlier", sessions: sessions.filter((session) => !session.active) },
+  ];
+  return groups.filter(({ sessions: members }) => members.length > 0);
+}
+
+/** @param {Element} parent @param {Group[]} groups @param {Store} store @param {Go} go */
+function drawGroups(parent, groups, store, go) {
+  keyed(
+    parent,
+    groups,
+    (group) => group.title,
+    () => "",
+    ({ title }) =>
+      h(
+        "section",
+        { "aria-label": title },
+        h("h2", { class: "group-title" }, title),
+        h("ul", { class: "rows" }),
+      ),
+  );
+  for (const { title, sessions } of groups) {
+    const rows = keyedNode(parent, title)?.lastElementChild;
+    if (!rows) continue;
+    keyed(
+      rows,
+      sessions,
+      (session) => session.id,
+      (session) => JSON.stringify(rowFacts(session, store)),
+      (session) => sessionRow(session, store, go),
+    );
+  }
+}
+
+/** Pinned sessions first, then unread ones among the active, then the latest. @param {Store} store */
 function byNeed(store) {
+  /** @param {Session} one @param {Session} other */
   return (one, other) =>
-    (other.globalPinned ?? false) - (one.globalPinned ?? false) ||
-    (other.active ? isUnread(store, other) - isUnread(store, one) : 0) ||
+    Number(other.globalPinned ?? false) - Number(one.globalPinned ?? false) ||
+    (other.active ? Number(isUnread(store, other)) - Number(isUnread(store, one)) : 0) ||
     other.updatedAt - one.updatedAt;
 }
 
+/** @param {Store} store @param {Session} session */
 function isUnread(store, session) {
   return session.id !== store.openId && store.seen.isUnread(session.id, session.updatedAt);
 }
 
-function words(session) {
+/** @param {Session} session @param {Store} store */
+function searchText(session, store) {
   const { path, flavor } = session.metadata ?? {};
-  return `${titleOf(session)} ${path} ${agentLabel(flavor)}`.toLowerCase();
+  return `${titleOf(session)} ${path} ${store.catalog.label(flavor)}`.toLowerCase();
 }
 
-function facts(session, store) {
-  const machine = store.machines.get(session.metadata?.machineId);
+/** What the row of a session shows. @param {Session} session @param {Store} store */
+function rowFacts(session, store) {
+  const { metadata } = session;
+  const machine = store.machines.get(metadata?.machineId ?? "");
   return {
     title: titleOf(session),
-    agent: agentLabel(session.metadata?.flavor),
-    path: tilde(session.metadata?.path, machine?.metadata?.homeDir ?? session.metadata?.homeDir),
-    state: !session.active ? "ended" : session.thinking ? "thinking" : "active",
+    agent: store.catalog.label(metadata?.flavor),
+    path: abbreviateHome(metadata?.path, machine?.metadata?.homeDir ?? metadata?.homeDir),
+    state: stateOf(session),
     pending: pendingCount(session),
     unread: isUnread(store, session),
-    when: ago(session.updatedAt),
-    progress: progressOf(session),
+    when: relativeTime(session.updatedAt),
+    progress: session.active ? progressOf(session) : null,
     open: store.openId === session.id,
   };
 }
 
-const version = (session, store) => JSON.stringify(facts(session, store));
-
-const STATES = { ended: "ended", thinking: "working", active: "ready" };
-
-function row(session, store, go) {
-  const { title, agent, path, state, pending, unread, when, progress, open } = facts(session, store);
-  const to = `/sessions/${session.id}`;
-  return h("li", null,
-    h("a", { class: `row ${unread ? "unread" : ""}`, href: to, "aria-current": open ? "page" : null, "data-session": session.id, on: { click: follow(go, to) } },
-      h("span", { class: `dot ${state}`, role: "img", "aria-label": STATES[state] }),
-      h("span", { class: "row-main" },
-        h("span", { class: "row-title" }, title),
-        h("span", { class: "row-more" }, h("span", { class: "agent" }, agent), h("span", { class: "path" }, h("bdi", null, path)))),
-      h("span", { class: "row-side" },
-        h("time", { datetime: new Date(session.updatedAt).toISOString() }, when),
-        pending > 0 ? h("span", { class: "badge", "aria-label": plural(pending, "open question") }, pending)
-          : unread ? h("span", { class: "unread-dot", role: "img", "aria-label": "unread" })
-          : progress && session.active ? h("span", { class: "progress", "aria-label": `${progress.completed} of ${progress.total} steps done` }, `${progress.completed}/${progress.total}`)
-          : null)));
+/** @param {Session} session @param {Store} store @param {Go} go */
+function sessionRow(session, store, go) {
+  const facts = rowFacts(session, store);
+  const { title, agent, path, state, unread, when, open } = facts;
+  const address = `/sessions/${session.id}`;
+  const link = h("a", {
+    class: `row ${unread ? "unread" : ""}`,
+    href: address,
+    "aria-current": open ? "page" : null,
+    "data-session": session.id,
+    on: { click: followLink(go, address) },
+  });
+  link.append(
+    h("span", { class: `dot ${state}`, role: "img", "aria-label": STATE_LABELS[state] }),
+    h(
+      "span",
+      { class: "row-main" },
+      h("span", { class: "row-title" }, title),
+      h(
+        "span",
+        { class: "row-more" },
+        h("span", { class: "agent" }, agent),
+        h("span", { class: "path" }, h("bdi", null, path)),
+      ),
+    ),
+    h(
+      "span",
+      { class: "row-side" },
+      h("time", { datetime: new Date(session.updatedAt).toISOString() }, when),
+      rowMark(facts),
+    ),
+  );
+  return h("li", null, link);
 }
 
+/** What a row tells beside the time: requests, news or progress. @param {ReturnType<typeof rowFacts>} facts */
+function rowMark({ pending, unread, progress }) {
+  if (pending > 0)
+    return h("span", { class: "badge", "aria-label": plural(pending, "pending request") }, pending);
+  if (unread) return h("span", { class: "unread-dot", role: "img", "aria-label": "unread" });
+  if (!progress) return null;
+  const { completed, total } = progress;
+  return h(
+    "span",
+    { class: "progress", "aria-label": `${completed} of ${total} steps done` },
+    `${completed}/${total}`,
+  );
+}
+
+/** @param {Element} parent @param {Store} store @param {Go} go */
 function drawMachines(parent, store, go) {
-  const machines = [...store.machines.values()].sort((one, other) => other.active - one.active || machineName(one).localeCompare(machineName(other)));
+  const machines = [...store.machines.values()].sort(
+    (one, other) =>
+      Number(other.active) - Number(one.active) ||
+      machineName(one).localeCompare(machineName(other)),
+  );
   if (machines.length === 0) {
-    parent.keyedNodes = undefined;
-    fill(parent, store.loaded && h("p", { class: "empty-note" }, "No machine is online. Start one with ", h("code", null, "hapi runner start"), "."));
+    fill(
+      parent,
+      store.loaded &&
+        h(
+          "p",
+          { class: "empty-note" },
+          "No machine is online. To connect one, run ",
+          h("code", null, "hapi runner start"),
+          " on it.",
+        ),
+    );
     return;
   }
-  if (!parent.keyedNodes) fill(parent);
-  const running = (machine) => [...store.sessions.values()].filter((session) => session.active && session.metadata?.machineId === machine.id).length;
-  const shown = (machine) => [machineName(machine), machine.active, running(machine), location.pathname === `/machines/${machine.id}`];
-  keyed(parent, machines, (machine) => machine.id, (machine) => JSON.stringify(shown(machine)), (machine) => {
-    const to = `/machines/${machine.id}`;
-    const [name, active, count, open] = shown(machine);
-    return h("a", { class: "row machine", href: to, "aria-current": open ? "page" : null, on: { click: follow(go, to) } },
-      h("span", { class: `dot ${active ? "active" : "ended"}`, role: "img", "aria-label": active ? "online" : "offline" }),
-      h("span", { class: "row-main" }, h("span", { class: "row-title" }, name)),
-      h("span", { class: "row-side" }, h("span", { class: "muted" }, !active ? "offline" : count ? plural(count, "session") : "online")));
-  });
+  keyed(
+    parent,
+    machines,
+    (machine) => machine.id,
+    (machine) => JSON.stringify(machineFacts(machine, store)),
+    (machine) => machineRow(machine, store, go),
+  );
 }
 
-/** Follow a link inside the page; with a modifier key the browser does it. */
-export function follow(go, to) {
-  return (event) => {
-    if (event.metaKey || event.ctrlKey || event.shiftKey || event.button > 0) return;
-    event.preventDefault();
-    go(to);
+/** @param {Machine} machine @param {Store} store */
+function machineFacts(machine, store) {
+  const running = [...store.sessions.values()].filter(
+    (session) => session.active && session.metadata?.machineId === machine.id,
+  );
+  return {
+    name: machineName(machine),
+    active: machine.active,
+    count: running.length,
+    open: location.pathname === `/machines/${machine.id}`,
   };
+}
+
+/** @param {Machine} machine @param {Store} store @param {Go} go */
+function machineRow(machine, store, go) {
+  const { name, active, count, open } = machineFacts(machine, store);
+  const address = `/machines/${machine.id}`;
+  const state = active ? "online" : "offline";
+  return h(
+    "a",
+    {
+      class: "row machine",
+      href: address,
+      "aria-current": open ? "page" : null,
+      on: { click: followLink(go, address) },
+    },
+    h("span", { class: `dot ${active ? "active" : "ended"}`, role: "img", "aria-label": state }),
+    h("span", { class: "row-main" }, h("span", { class: "row-title" }, name)),
+    h(
+      "span",
+      { class: "row-side" },
+      h("span", { class: "muted" }, active && count > 0 ? plural(count, "session") : state),
+    ),
+  );
 }

@@ -1,110 +1,224 @@
 // Settings of one session: name, permission mode, model; resume, archive, delete.
 
-import { h } from "../../lib/dom.js";
-import { busy, confirmDialog, openDialog, toast } from "../../lib/dialog.js";
-import { inWords } from "../../lib/errors.js";
-import { agentLabel, hasModel, isUnbounded, knownModels, modeLabel, permissionModes } from "../../lib/flavors.js";
-import { machineName, titleOf } from "../../data/store.js";
-import { clock, day, tilde } from "../../lib/words.js";
+import { button, factList, h, problemLine } from "../../lib/dom.js";
+import { confirmDialog, openDialog, runBusy, showProblem, toast } from "../../lib/dialog.js";
+import { abbreviateHome, dateAndTime } from "../../lib/format.js";
+import { machineName, titleOf } from "../../data/sessions.js";
 
-export function settingsDialog({ api, store, id, go, resume }) {
+/**
+ * @import { Api } from "../../data/api.js"
+ * @import { Store } from "../../data/store.js"
+ * @import { Go, Session } from "../../data/types.js"
+ */
+
+/**
+ * @typedef {object} SettingsOptions
+ * @property {Api} api
+ * @property {Store} store
+ * @property {string} id of the session
+ * @property {Go} go
+ * @property {() => Promise<void>} resume
+ */
+
+/** @param {SettingsOptions} options */
+export function settingsDialog(options) {
+  const { api, store, id } = options;
   const session = store.sessions.get(id);
-  if (!session) return undefined;
-  return openDialog("Session", (close) => [
+  if (!session) return;
+  openDialog("Session", (close) => [
     nameSection(session, api),
-    modeSection(session, api),
-    hasModel(session.metadata?.flavor) && modelSection(session, api),
+    permissionSection(session, options),
+    store.catalog.hasModel(session.metadata?.flavor) && modelSection(session, options),
     factSection(session, store),
-    endSection(session, { api, store, go, close, resume }),
+    endSection(session, options, close),
   ]);
 }
 
-function saver(button, act, done) {
-  const problem = h("p", { class: "problem", role: "alert", hidden: true });
-  const run = () => busy(button, async () => { await act(); if (done) toast(done); }, problem, inWords);
-  return [problem, run];
-}
-
+/** @param {Session} session @param {Api} api */
 function nameSection(session, api) {
-  const name = h("input", { id: "session-name", maxlength: "255", value: session.metadata?.name ?? titleOf(session), required: true, "data-first": true });
-  const save = h("button", { type: "submit", class: "button" }, "Save");
-  const [problem, run] = saver(save, () => api.rename(session.id, name.value.trim()), "Renamed");
-  const form = h("form", { class: "field" }, h("label", { for: "session-name" }, "Name"), h("div", { class: "with-button" }, name, save), problem);
+  const name = h("input", {
+    id: "session-name",
+    maxlength: "255",
+    value: session.metadata?.name ?? titleOf(session),
+    required: true,
+    "data-first": true,
+  });
+  const save = button("Save", { type: "submit" });
+  const problem = problemLine();
+  const form = h(
+    "form",
+    { class: "field" },
+    h("label", { for: "session-name" }, "Name"),
+    h("div", { class: "with-button" }, name, save),
+    problem,
+  );
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    if (name.value.trim()) return run();
-    problem.textContent = "Blanks alone are no name.";  // an empty field is told by the browser
-    problem.hidden = false;
-    return name.focus();
+    const wanted = name.value.trim();
+    if (wanted) {
+      runBusy(save, problem, async () => {
+        await api.renameSession(session.id, wanted);
+        toast("Session renamed");
+      });
+    } else {
+      showProblem(problem, "The name can't be blank."); // the browser itself refuses an empty field
+      name.focus();
+    }
   });
   return form;
 }
 
-function modeSection(session, api) {
-  const modes = permissionModes(session.metadata?.flavor);
+/** @param {Session} session @param {SettingsOptions} options */
+function permissionSection(session, { api, store: { catalog } }) {
+  const modes = catalog.permissionModes(session.metadata?.flavor);
   if (modes.length === 0) return null;
   const current = session.permissionMode ?? session.metadata?.preferredPermissionMode ?? modes[0];
-  const choice = h("select", { id: "session-mode" }, modes.map((mode) => h("option", { value: mode, selected: mode === current }, modeLabel(mode))));
-  const caution = h("p", { class: "hint caution", hidden: !isUnbounded(current) }, "The agent acts without asking you.");
-  const [problem, run] = saver(choice, () => api.permissionMode(session.id, choice.value), "Permission mode changed");
-  choice.addEventListener("change", () => { caution.hidden = !isUnbounded(choice.value); run(); });
-  return h("div", { class: "field" }, h("label", { for: "session-mode" }, "Permissions"), choice, caution, problem);
+  const choice = h(
+    "select",
+    { id: "session-mode" },
+    modes.map((mode) =>
+      h("option", { value: mode, selected: mode === current }, catalog.modeLabel(mode)),
+    ),
+  );
+  const caution = h(
+    "p",
+    { class: "hint caution", hidden: !catalog.isUnrestricted(current) },
+    "The agent acts without asking for permission.",
+  );
+  const problem = problemLine();
+  choice.addEventListener("change", () => {
+    caution.hidden = !catalog.isUnrestricted(choice.value);
+    runBusy(choice, problem, async () => {
+      await api.setPermissionMode(session.id, choice.value);
+      toast("Permission mode changed");
+    });
+  });
+  return h(
+    "div",
+    { class: "field" },
+    h("label", { for: "session-mode" }, "Permissions"),
+    choice,
+    caution,
+    problem,
+  );
 }
 
-function modelSection(session, api) {
-  const current = typeof session.model === "object" && session.model ? session.model.modelId : session.model ?? "";
-  const list = knownModels(session.metadata?.flavor);
-  const model = h("input", { id: "session-model", value: current, placeholder: "the agent's default", autocomplete: "off", spellcheck: "false", list: list.length ? "known-models" : null, disabled: !session.active });
-  const save = h("button", { type: "submit", class: "button", disabled: !session.active }, "Set");
-  const [problem, run] = saver(save, () => api.model(session.id, model.value.trim() || null), "Model changed");
-  const form = h("form", { class: "field" }, h("label", { for: "session-model" }, "Model"), h("div", { class: "with-button" }, model, save),
-    list.length > 0 && h("datalist", { id: "known-models" }, list.map((value) => h("option", { value }))), problem);
-  form.addEventListener("submit", (event) => { event.preventDefault(); run(); });
+/** @param {Session} session @param {SettingsOptions} options */
+function modelSection(session, { api, store: { catalog } }) {
+  const current = typeof session.model === "object" ? session.model?.modelId : session.model;
+  const suggestions = catalog.models(session.metadata?.flavor);
+  const disabled = !session.active;
+  const model = h("input", {
+    id: "session-model",
+    value: current ?? "",
+    placeholder: "Agent's default",
+    autocomplete: "off",
+    spellcheck: "false",
+    list: suggestions.length > 0 ? "known-models" : null,
+    disabled,
+  });
+  const save = button("Set", { type: "submit", disabled });
+  const problem = problemLine();
+  const form = h(
+    "form",
+    { class: "field" },
+    h("label", { for: "session-model" }, "Model"),
+    h("div", { class: "with-button" }, model, save),
+    suggestions.length > 0 &&
+      h(
+        "datalist",
+        { id: "known-models" },
+        suggestions.map((value) => h("option", { value })),
+      ),
+    problem,
+  );
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    runBusy(save, problem, async () => {
+      await api.setModel(session.id, model.value.trim() || null);
+      toast("Model changed");
+    });
+  });
   return form;
 }
 
+/** @param {Session} session @param {Store} store */
 function factSection(session, store) {
   const meta = session.metadata ?? {};
-  const rows = [
-    ["Agent", agentLabel(meta.flavor)], ["Machine", machineName(store.machines.get(meta.machineId)) || meta.host], ["Directory", tilde(meta.path, meta.homeDir)],
-    ["Worktree", meta.worktree && `${meta.worktree.name ?? ""} (${meta.worktree.branch ?? "?"})`], ["Started by", meta.startedBy],
-    ["Created", session.createdAt && `${day(session.createdAt)}, ${clock(session.createdAt)}`],
-    ["Agent's session", meta.agentSessionId ?? meta[`${meta.flavor}SessionId`]], ["Session", session.id],
-  ].filter(([, value]) => value);
-  return h("dl", { class: "facts" }, rows.map(([label, value]) => [h("dt", null, label), h("dd", null, value)]));
+  const { worktree } = meta;
+  return factList([
+    ["Agent", store.catalog.label(meta.flavor)],
+    ["Machine", machineName(store.machines.get(meta.machineId ?? "")) || meta.host],
+    ["Directory", abbreviateHome(meta.path, meta.homeDir)],
+    [
+      "Worktree",
+      worktree &&
+        [worktree.name, worktree.branch && `(${worktree.branch})`].filter(Boolean).join(" "),
+    ],
+    ["Started by", meta.startedBy],
+    ["Created", session.createdAt && dateAndTime(session.createdAt)],
+    ["Agent's session ID", meta.agentSessionId ?? meta[`${meta.flavor}SessionId`]],
+    ["Session ID", session.id],
+  ]);
 }
 
-function endSection(session, { api, store, go, close, resume }) {
-  const renamed = () => store.sessions.get(session.id) ?? session;
-  const archive = h("button", { type: "button", class: "button", hidden: !session.active && session.metadata?.lifecycleState !== "running" }, "Archive");
-  archive.addEventListener("click", () => { close(); archiveDialog(renamed(), api); });
-  const again = h("button", { type: "button", class: "button primary", hidden: session.active }, "Resume");
-  const [problem, run] = saver(again, async () => { await resume(); close(); });
-  again.addEventListener("click", run);
-  const remove = h("button", { type: "button", class: "button danger", hidden: session.active }, "Delete…");
-  remove.addEventListener("click", () => { close(); deleteDialog(renamed(), api, go); });
-  return [problem, h("div", { class: "buttons" }, remove, h("span", { class: "spring" }), archive, again)];
+/** @param {Session} session @param {SettingsOptions} options @param {() => void} close */
+function endSection(session, { api, store, go, resume }, close) {
+  const current = () => store.sessions.get(session.id) ?? session; // it may have been renamed meanwhile
+  const isRunning = session.active || session.metadata?.lifecycleState === "running";
+  const problem = problemLine();
+  const archive = button("Archive", {
+    hidden: !isRunning,
+    on: {
+      click: () => {
+        close();
+        archiveDialog(current(), api);
+      },
+    },
+  });
+  const remove = button("Delete…", {
+    class: "danger",
+    hidden: session.active,
+    on: {
+      click: () => {
+        close();
+        deleteDialog(current(), api, go);
+      },
+    },
+  });
+  const again = button("Resume", { class: "primary", hidden: session.active });
+  again.addEventListener("click", () =>
+    runBusy(again, problem, async () => {
+      await resume();
+      close();
+    }),
+  );
+  return [
+    problem,
+    h("div", { class: "buttons" }, remove, h("span", { class: "spring" }), archive, again),
+  ];
 }
 
-export function archiveDialog(session, api) {
-  return confirmDialog({
+/** @param {Session} session @param {Api} api */
+function archiveDialog(session, api) {
+  confirmDialog({
     title: "Archive this session?",
-    text: `“${titleOf(session)}” stops working now. Its conversation stays, and it can be resumed later.`,
+    text: `“${titleOf(session)}” will be stopped. Its conversation is kept, and you can resume it later.`,
     action: "Archive",
     danger: false,
-    act: () => api.archive(session.id).catch(spoken),
+    act: () => api.archiveSession(session.id),
   });
 }
 
+/** @param {Session} session @param {Api} api @param {Go} go */
 function deleteDialog(session, api, go) {
-  return confirmDialog({
+  confirmDialog({
     title: "Delete this session?",
-    text: `“${titleOf(session)}” and its whole conversation will be gone for good. Files in its directory stay.`,
+    text: `“${titleOf(session)}” and its conversation will be permanently deleted. Files in its directory are kept.`,
     action: "Delete",
-    act: async () => { await api.remove(session.id).catch(spoken); go("/"); },
+    act: async () => {
+      await api.deleteSession(session.id);
+      go("/");
+    },
   });
-}
-
-function spoken(error) {
-  throw new Error(inWords(error));
 }

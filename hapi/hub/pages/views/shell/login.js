@@ -1,46 +1,79 @@
-// The first screen: give the access token.
+// The first screen: enter the access token.
 
-import { h } from "../../lib/dom.js";
-import { busy } from "../../lib/dialog.js";
-import { inWords } from "../../lib/errors.js";
+import { button, h, linkButton, problemLine } from "../../lib/dom.js";
+import { runBusy } from "../../lib/dialog.js";
+import { errorMessage, statusOf } from "../../lib/errors.js";
 
-/** `login(token, keep)` throws when the hub refuses; `notice` is shown at once, e.g. why one is asked again. */
+/**
+ * @param {object} options
+ * @param {(token: string, keep: boolean) => Promise<void>} options.login throws when the hub refuses the token
+ * @param {string} [options.notice] why a token is needed again
+ */
 export function loginView({ login, notice = "" }) {
   const token = h("input", {
-    id: "token", name: "token", type: "password", autocomplete: "current-password", autocapitalize: "off", spellcheck: "false", required: true,
+    id: "token",
+    name: "token",
+    type: "password",
+    autocomplete: "current-password",
+    autocapitalize: "off",
+    spellcheck: "false",
+    required: true,
     "aria-describedby": "token-hint login-problem",
   });
-  const show = h("button", { type: "button", class: "link", "aria-pressed": "false", "aria-controls": "token" }, "Show");
-  show.addEventListener("click", () => {
-    token.type = token.type === "password" ? "text" : "password";
-    show.textContent = token.type === "password" ? "Show" : "Hide";
-    show.setAttribute("aria-pressed", String(token.type === "text"));
-  });
+  const show = linkButton("Show", toggle, { "aria-pressed": "false", "aria-controls": "token" });
   const keep = h("input", { id: "keep", type: "checkbox", checked: true });
-  const problem = h("p", { id: "login-problem", class: "problem", role: "alert", hidden: !notice }, notice);
-  const go = h("button", { type: "submit", class: "button primary large" }, "Log in");
-  const form = h("form", { class: "login-card" },
+  const problem = problemLine({ id: "login-problem", hidden: !notice });
+  problem.textContent = notice;
+  const submit = button("Log in", { type: "submit", class: "primary large" });
+  const hint =
+    "The hub prints the token when it starts, and keeps it in its settings.json as “cliApiToken”.";
+  const form = h(
+    "form",
+    { class: "login-card" },
     h("img", { src: "/icon.svg", alt: "", width: "56", height: "56" }),
     h("h1", null, "HAPI"),
     h("p", { class: "muted" }, "Your coding agents, from anywhere."),
-    h("div", { class: "field" }, h("div", { class: "field-head" }, h("label", { for: "token" }, "Access token"), show), token,
-      h("p", { id: "token-hint", class: "hint" }, "The hub printed it when it started. It is also in its settings.json, as “cliApiToken”.")),
+    h(
+      "div",
+      { class: "field" },
+      h("div", { class: "field-head" }, h("label", { for: "token" }, "Access token"), show),
+      token,
+      h("p", { id: "token-hint", class: "hint" }, hint),
+    ),
     h("label", { class: "check" }, keep, "Stay logged in on this device"),
     problem,
-    go,
+    submit,
   );
+
+  function toggle() {
+    const isHidden = token.type === "password";
+    token.type = isHidden ? "text" : "password";
+    show.textContent = isHidden ? "Hide" : "Show";
+    show.setAttribute("aria-pressed", String(isHidden));
+  }
+
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    if (!token.value.trim()) return token.focus();
-    return busy(go, () => login(token.value.trim(), keep.checked), problem, (error) => {
-      token.focus();
-      token.select();
-      return loginProblem(error);
-    });
+    const entered = token.value.trim();
+    if (!entered) token.focus();
+    else
+      runBusy(
+        submit,
+        problem,
+        () => login(entered, keep.checked),
+        (error) => {
+          token.focus();
+          token.select();
+          return loginProblem(error);
+        },
+      );
   });
   return { node: h("main", { class: "login" }, form), focus: () => token.focus() };
 }
 
+/** @param {unknown} error */
 export function loginProblem(error) {
-  return error.status === 401 ? "The hub does not accept this token. Check for missing characters and try again." : inWords(error);
+  if (statusOf(error) === 401)
+    return "The hub rejected this token. Check it for missing characters and try again.";
+  return errorMessage(error);
 }

@@ -1,0 +1,109 @@
+// What can be said of a session or a machine from its data. Pure.
+
+import { sentence } from "../lib/format.js";
+
+/** @import { Machine, PermissionRequest, Progress, Session } from "./types.js" */
+
+const START_TIMEOUT = 20_000; // ms after which a session that never became active is not called starting
+
+/**
+ * What a person has to decide, oldest first; null while only the number of requests is known.
+ * @param {Session} session
+ * @returns {[requestId: string, request: PermissionRequest][] | null}
+ */
+export function pendingRequests(session) {
+  if (!session.agentState?.requests)
+    return session.detailed || session.agentState === null ? [] : null;
+  return Object.entries(session.agentState.requests).sort(
+    ([, one], [, other]) => (one.createdAt ?? 0) - (other.createdAt ?? 0),
+  );
+}
+
+/** @param {Session} session */
+export function pendingCount(session) {
+  if (!session.active) return 0;
+  const requests = session.agentState === undefined ? null : pendingRequests(session);
+  return requests?.length ?? session.pendingRequestsCount ?? 0;
+}
+
+/** How far the agent's plan is done. @param {Session} session @returns {Progress | null} */
+export function progressOf(session) {
+  if (!session.todos) return session.todoProgress ?? null;
+  if (session.todos.length === 0) return null;
+  return {
+    completed: session.todos.filter((todo) => todo.status === "completed").length,
+    total: session.todos.length,
+  };
+}
+
+/** @param {Session} session */
+export function titleOf(session) {
+  const { name, summary, path } = session.metadata ?? {};
+  const directory = path?.split(/[\\/]/).filter(Boolean).at(-1);
+  return name || summary?.text || directory || `Session ${session.id.slice(0, 8)}`;
+}
+
+/** Whether a session has anything to show; a start that failed at once has not. @param {Session} session */
+export function isWorthListing(session) {
+  const { name, summary, agentSessionId, lifecycleState } = session.metadata ?? {};
+  const hasContent = session.hasConversationContent !== false;
+  return Boolean(
+    session.active ||
+    hasContent ||
+    name ||
+    summary ||
+    agentSessionId ||
+    lifecycleState === undefined,
+  );
+}
+
+/** Whether the process of a session was started a moment ago and has not reported yet. @param {Session | undefined} session */
+export function isStarting(session) {
+  if (
+    !session ||
+    session.active ||
+    session.wasActive ||
+    session.metadata?.lifecycleState !== "running"
+  )
+    return false;
+  const since = Math.max(session.createdAt ?? 0, session.metadata.lifecycleStateSince ?? 0);
+  return Date.now() - since < START_TIMEOUT;
+}
+
+/** @param {Session | undefined} session */
+export function canResume(session) {
+  if (!session || session.active) return false;
+  const { agentSessionId, flavor } = session.metadata ?? {};
+  return Boolean(
+    agentSessionId ||
+    session.metadata?.[`${flavor ?? "claude"}SessionId`] ||
+    session.hasConversationContent === false,
+  );
+}
+
+/** @typedef {"ended" | "thinking" | "active"} SessionState */
+
+/** @param {Session} session @returns {SessionState} */
+export function stateOf(session) {
+  if (!session.active) return "ended";
+  return session.thinking ? "thinking" : "active";
+}
+
+/** @type {Record<SessionState, string>} */
+export const STATE_LABELS = { ended: "ended", thinking: "working", active: "ready" };
+
+/** Why a session is not running. @param {Session} session */
+export function endReason(session) {
+  const { lifecycleState, archiveReason } = session.metadata ?? {};
+  if (lifecycleState === "archived")
+    return sentence(archiveReason ? `Ended: ${archiveReason}` : "Archived");
+  return "Not connected: the session's process has ended, or its machine is offline.";
+}
+
+/** @param {Machine | undefined} machine */
+export function machineName(machine) {
+  if (!machine) return "";
+  return (
+    machine.metadata?.displayName || machine.metadata?.host || `Machine ${machine.id.slice(0, 8)}`
+  );
+}

@@ -1,0 +1,74 @@
+// What a tool call shows of its input and output. Pure.
+
+import { asText } from "./blocks.js";
+
+/** @import { Json, ToolBlock } from "./types.js" */
+
+/** @typedef {{ text: string, form: "plain" | "command" | "path" | "diff" }} Detail */
+
+/**
+ * A title, and the interesting parts of the input.
+ * @param {Pick<ToolBlock, "name" | "title" | "input">} block
+ * @returns {{ title: string, details: Detail[] }}
+ */
+export function describeTool({ name, title: given, input }) {
+  const title = given || name;
+  if (input === undefined || input === null) return { title, details: [] };
+  if (typeof input !== "object")
+    return { title, details: [{ text: asText(input), form: "plain" }] };
+  const command = Array.isArray(input.command) ? input.command.join(" ") : input.command;
+  if (typeof command === "string")
+    return {
+      title: title === command ? name : title,
+      details: [{ text: command, form: "command" }],
+    };
+  if (typeof input.plan === "string")
+    return { title, details: [{ text: input.plan, form: "plain" }] };
+  const path = input.file_path ?? input.path ?? input.filePath ?? input.filepath;
+  /** @type {Detail[]} */
+  const location =
+    typeof path === "string" && !title.includes(path) ? [{ text: path, form: "path" }] : [];
+  const before = input.old_string ?? input.oldString ?? input.oldText;
+  const after = input.new_string ?? input.newString ?? input.newText ?? input.content;
+  if (typeof after === "string") {
+    return {
+      title,
+      details: [
+        ...location,
+        { text: diffText(typeof before === "string" ? before : "", after), form: "diff" },
+      ],
+    };
+  }
+  const keys = Object.keys(input).length;
+  if (typeof path === "string" && keys === 1) return { title, details: location };
+  return { title, details: keys === 0 ? [] : [{ text: asText(input), form: "plain" }] };
+}
+
+/** @param {string} before @param {string} after */
+function diffText(before, after) {
+  /** @param {string} text @param {string} sign */
+  const signed = (text, sign) =>
+    text === ""
+      ? []
+      : text
+          .replace(/\n$/, "")
+          .split("\n")
+          .map((line) => sign + line);
+  return [...signed(before, "-"), ...signed(after, "+")].join("\n");
+}
+
+/**
+ * The readable part of an output, which may be any JSON.
+ * @param {Json} output
+ * @returns {string}
+ */
+export function outputText(output) {
+  if (Array.isArray(output)) return output.map(outputText).join("\n");
+  if (output && typeof output === "object") {
+    for (const key of ["text", "output", "stdout", "content"]) {
+      if (typeof output[key] === "string" || Array.isArray(output[key]))
+        return outputText(output[key]);
+    }
+  }
+  return asText(output);
+}

@@ -1,0 +1,327 @@
+// The shapes that the page shares with the hub, as far as the page reads them. Types only: nothing here is served.
+
+/** JSON that agents and other programs wrote: any shape may come. */
+export type Json = any;
+
+export interface SessionMetadata {
+  name?: string;
+  summary?: { text?: string } | null;
+  path?: string;
+  host?: string;
+  homeDir?: string;
+  machineId?: string;
+  flavor?: string;
+  agentSessionId?: string;
+  lifecycleState?: string;
+  lifecycleStateSince?: number;
+  archiveReason?: string;
+  startedBy?: string;
+  preferredPermissionMode?: string;
+  worktree?: { name?: string; branch?: string; basePath?: string };
+  /** `claudeSessionId` and the like. */
+  [key: string]: Json;
+}
+
+export interface PermissionRequest {
+  tool: string;
+  arguments?: Json;
+  createdAt?: number;
+  toolCallId?: string;
+}
+
+export interface CompletedRequest {
+  status?: string;
+  decision?: string;
+  toolCallId?: string;
+}
+
+export interface AgentState {
+  requests?: Record<string, PermissionRequest>;
+  completedRequests?: Record<string, CompletedRequest>;
+}
+
+export interface Todo {
+  content: string;
+  status: string;
+}
+
+export interface Progress {
+  completed: number;
+  total: number;
+}
+
+export interface Session {
+  id: string;
+  active: boolean;
+  thinking?: boolean;
+  createdAt?: number;
+  updatedAt: number;
+  activeTurnStartedAt?: number;
+  metadata?: SessionMetadata | null;
+  metadataVersion?: number;
+  agentState?: AgentState | null;
+  agentStateVersion?: number;
+  todos?: Todo[] | null;
+  todoProgress?: Progress | null;
+  permissionMode?: string;
+  model?: string | { modelId: string } | null;
+  pendingRequestsCount?: number;
+  hasConversationContent?: boolean;
+  globalPinned?: boolean;
+  /** The page has read the whole session, not only its entry in the list. */
+  detailed?: boolean;
+  /** The page has seen the session active, so it is not merely starting. */
+  wasActive?: boolean;
+  [key: string]: Json;
+}
+
+export interface MachineHealth {
+  cpuPercent?: number;
+  memoryPercent?: number;
+  cpuCount?: number;
+  load1m?: number;
+  uptimeSeconds?: number;
+}
+
+export interface Machine {
+  id: string;
+  active: boolean;
+  metadata?: {
+    displayName?: string;
+    host?: string;
+    platform?: string;
+    homeDir?: string;
+    happyCliVersion?: string;
+    workspaceRoots?: string[];
+  } | null;
+  runnerState?: { status?: string } | null;
+  health?: MachineHealth | null;
+}
+
+/** Whether a machine can start an agent. */
+export interface AgentAvailability {
+  agent: string;
+  available: boolean;
+  reason?: string;
+}
+
+export interface Message {
+  id: string;
+  seq: number;
+  createdAt: number;
+  content: Json;
+  localId?: string | null;
+  invokedAt?: number | null;
+  deliveryState?: string;
+  scheduledAt?: number | null;
+  /** The `seq` of the first snapshot, where this message is a later snapshot of the same text. */
+  standsAt?: number;
+}
+
+export interface PageInfo {
+  direction: string;
+  hasMore: boolean;
+  epoch: string | number | null;
+  reset?: boolean;
+  nextBeforeSeq?: number | null;
+  nextBeforeAt?: number | null;
+}
+
+export interface MessagePage {
+  messages: Message[];
+  page: PageInfo;
+}
+
+/** Parameters of the route for messages. */
+export type PagePosition = Record<string, string | number>;
+
+export interface QueuedStates {
+  queuedLocalIds: string[];
+  indeterminateLocalIds: string[];
+  invokedLocalMessages: { localId: string; invokedAt: number }[];
+}
+
+export type OutgoingState = "sending" | "waiting" | "held" | "posted" | "failed";
+
+/** A message that the hub has not confirmed yet. */
+export interface OutgoingMessage {
+  localId: string;
+  sessionId: string;
+  text: string;
+  createdAt: number;
+  state: OutgoingState;
+  error: string | null;
+  code: string | null;
+  attempts: number;
+}
+
+export interface Connection {
+  phase: "connecting" | "live" | "lost" | "refused";
+  since: number;
+  attempt: number;
+}
+
+export interface HubEvent {
+  type: string;
+  sessionId?: string;
+  data?: Json;
+  [key: string]: Json;
+}
+
+export interface Toast {
+  title?: string;
+  body?: string;
+  sessionId?: string;
+}
+
+interface BlockBase {
+  /** Identifies the block across redraws. */
+  key: string;
+  /** Changes with the content. */
+  version: string;
+  at: number;
+  /** Work of a sub-agent. */
+  side?: boolean;
+  requestId?: string;
+  request?: PermissionRequest;
+}
+
+export interface UserBlock extends BlockBase {
+  kind: "user";
+  text: string;
+  files: string[];
+  state: OutgoingState | "sent" | "queued" | "scheduled" | "indeterminate";
+  localId: string;
+  messageId?: string;
+  scheduledAt?: number | null;
+  error?: string | null;
+}
+
+export interface TextBlock extends BlockBase {
+  kind: "text";
+  text: string;
+}
+
+export interface ThoughtBlock extends BlockBase {
+  kind: "thought";
+  text: string;
+  live: boolean;
+}
+
+export interface ToolBlock extends BlockBase {
+  kind: "tool";
+  callId?: string;
+  name: string;
+  title?: string;
+  toolKind?: string;
+  input?: Json;
+  status?: string;
+  output?: Json;
+  failed?: boolean;
+  done?: boolean;
+  progress?: string;
+  decision?: CompletedRequest;
+}
+
+export interface PlanBlock extends BlockBase {
+  kind: "plan";
+  entries: Todo[];
+}
+
+export interface EventBlock extends BlockBase {
+  kind: "event";
+  text: string;
+  tone: string;
+}
+
+export interface ImageBlock extends BlockBase {
+  kind: "image";
+  imageId: string;
+  fileName: string;
+}
+
+/** A permission request that no tool call of the conversation belongs to. */
+export interface RequestBlock extends BlockBase {
+  kind: "request";
+  requestId: string;
+  request: PermissionRequest;
+}
+
+export interface DayBlock extends BlockBase {
+  kind: "day";
+}
+
+export type Block =
+  | UserBlock
+  | TextBlock
+  | ThoughtBlock
+  | ToolBlock
+  | PlanBlock
+  | EventBlock
+  | ImageBlock
+  | RequestBlock
+  | DayBlock;
+
+/** A button of a permission request. */
+export type Choice = "allow" | "session" | "deny";
+
+/** A choice on its way to the hub, or one that could not be delivered. */
+export interface Decision {
+  choice: Choice;
+  error?: string;
+}
+
+/** Answers to the agent's questions, by question. */
+export type Answers = Record<string, string[] | { answers: string[] }>;
+
+/** What the blocks of a conversation need from the view that shows them. */
+export interface BlockContext {
+  active: boolean;
+  /** Whether a person opened (true) or closed (false) a fold, by its key. */
+  expanded: Map<string, boolean>;
+  decisions: Map<string, Decision>;
+  cancel(block: UserBlock): void;
+  retry(block: UserBlock): void;
+  discard(block: UserBlock): void;
+  retryQueued(block: UserBlock): void;
+  decide(requestId: string, request: PermissionRequest, choice: Choice, answers?: Answers): void;
+  image(block: ImageBlock): Node;
+}
+
+/** One agent of `GET /api/agents`. */
+export interface Agent {
+  name: string;
+  label: string;
+  permissionModes: string[];
+  hasModel: boolean;
+  models: string[];
+  settings: string[];
+  approvalStyle: string;
+  steerable: boolean;
+}
+
+export interface PermissionMode {
+  name: string;
+  label: string;
+  unrestricted: boolean;
+}
+
+/** The answer of `GET /api/agents`. */
+export interface AgentCatalogAnswer {
+  agents: Agent[];
+  generic: Agent;
+  permissionModes: PermissionMode[];
+}
+
+/** One screen of the main pane. */
+export interface View {
+  node: HTMLElement;
+  /** Shows the present state of the store. */
+  draw?(): void;
+  start?(): unknown;
+  focus?(): void;
+  leave?(): void;
+  title?(): string;
+}
+
+export type Go = (path: string, options?: { replace?: boolean }) => void;

@@ -1,0 +1,119 @@
+// Times, paths, counts and reasons as text for people.
+
+const MINUTE = 60_000; // ms
+
+/**
+ * A time in the past as "now", "5 min", "3 h", "2 d", or its date.
+ * @param {number} then
+ */
+export function relativeTime(then, now = Date.now()) {
+  const minutes = Math.floor((now - then) / MINUTE);
+  if (minutes < 1) return "now";
+  if (minutes < 60) return `${minutes} min`;
+  if (minutes < 24 * 60) return `${Math.floor(minutes / 60)} h`;
+  if (minutes < 7 * 24 * 60) return `${Math.floor(minutes / 1440)} d`;
+  return new Date(then).toLocaleDateString();
+}
+
+/**
+ * Hours and minutes of a time.
+ * @param {number} time
+ */
+export function timeOfDay(time) {
+  return new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+}
+
+/**
+ * "Today", or the date of a time.
+ * @param {number} time
+ */
+export function dayLabel(time) {
+  const date = new Date(time);
+  if (date.toDateString() === new Date().toDateString()) return "Today";
+  return date.toLocaleDateString([], { weekday: "short", day: "numeric", month: "short" });
+}
+
+/** @param {number} time */
+export function dateAndTime(time) {
+  return `${dayLabel(time)}, ${timeOfDay(time)}`;
+}
+
+/**
+ * A duration as "42 s" or "3 min 5 s".
+ * @param {number} ms
+ */
+export function duration(ms) {
+  const total = Math.max(0, Math.floor(ms / 1000));
+  return total < 60 ? `${total} s` : `${Math.floor(total / 60)} min ${total % 60} s`;
+}
+
+/**
+ * The table's own value for `key`, not one that every object inherits, such as "constructor".
+ * @template Value
+ * @param {Record<string, Value>} table
+ * @param {string | null | undefined} key
+ * @returns {Value | undefined}
+ */
+export function ownValue(table, key) {
+  return key !== null && key !== undefined && Object.hasOwn(table, key) ? table[key] : undefined;
+}
+
+/**
+ * `path` with the home directory of its machine written as ~.
+ * @param {string | null | undefined} path
+ * @param {string | null | undefined} home
+ */
+export function abbreviateHome(path, home) {
+  if (!path || !home || home === "/") return path ?? "";
+  if (path === home) return "~";
+  return path.startsWith(`${home}/`) ? `~${path.slice(home.length)}` : path;
+}
+
+/**
+ * The absolute form of a path that a person typed.
+ * @param {string} path
+ * @param {string | null | undefined} home
+ */
+export function expandHome(path, home) {
+  const typed = path.trim();
+  if (home && (typed === "~" || typed.startsWith("~/"))) return home + typed.slice(1);
+  return typed.length > 1 ? typed.replace(/\/+$/, "") || "/" : typed;
+}
+
+/**
+ * Whether `path` is absolute, on Unix or on Windows.
+ * @param {string} path
+ */
+export function isAbsolute(path) {
+  return /^(\/|[A-Za-z]:[\\/])/.test(path);
+}
+
+/** @type {Record<string, string>} */
+const UNAVAILABLE = {
+  not_found: "not installed on this machine",
+  invalid_configuration: "invalid configuration on this machine",
+};
+
+/**
+ * Why an agent can't be started, from the code that its machine reports.
+ * @param {string | undefined} reason
+ */
+export function unavailableReason(reason) {
+  return ownValue(UNAVAILABLE, reason) ?? reason ?? "not available";
+}
+
+/**
+ * @param {number} count
+ * @param {string} one
+ */
+export function plural(count, one, many = `${one}s`) {
+  return `${count} ${count === 1 ? one : many}`;
+}
+
+/**
+ * `text` with a full stop at its end, unless it ends a sentence already.
+ * @param {string} text
+ */
+export function sentence(text) {
+  return /[.!?…]$/.test(text) ? text : `${text}.`;
+}

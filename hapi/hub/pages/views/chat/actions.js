@@ -1,0 +1,204 @@
+// What a person does with the open session. No DOM: the view shows what comes of it.
+
+import { errorMessage, statusOf } from "../../lib/errors.js";
+import { canResume, isStarting } from "../../data/sessions.js";
+
+/**
+ * @import { Api } from "../../data/api.js"
+ * @import { Outbox } from "../../data/outbox.js"
+ * @import { Store } from "../../data/store.js"
+ * @import { Answers, Choice, Decision, Go, PermissionRequest, UserBlock } from "../../data/types.js"
+ */
+
+const READ_RETRY_DELAY = 2000; // ms
+/** @type {Record<number, string>} */
+const FINAL_PROBLEMS = {
+  403: "You don't have access to this session.",
+  404: "This session does not exist or has been deleted.",
+};
+
+/**
+ * @typedef {object} Surroundings
+ * @property {Store} store
+ * @property {Api} api
+ * @property {Outbox} outbox
+ * @property {string} id of the session
+ * @property {Go} go
+ * @property {(text: string | null) => void} showStatus for an action that takes a while
+ * @property {(text: string, options?: { tone?: "plain" | "bad" }) => void} notify
+ */
+
+export class SessionActions {
+  /** @param {Surroundings} surroundings */
+  constructor({ store, api, outbox, id, go, showStatus, notify }) {
+    this._store = store;
+    this._api = api;
+    this._outbox = outbox;
+    this._id = id;
+    this._go = go;
+    this._showStatus = showStatus;
+    this._notify = notify;
+    this._closed = false;
+    /** @type {string | null} why the session can't be shown */
+    this.problem = null;
+    /** @type {Map<string, Decision>} by request id */
+    this.decisions = new Map();
+  }
+
+  get session() {
+    return this._store.sessions.get(this._id);
+  }
+
+  /** Read the session and its messages, again and again while that fails. */
+  async open() {
+    try {
+      await this._read();
+      this.problem = null;
+    } catch (error) {
+      const final = FINAL_PROBLEMS[statusOf(error) ?? 0];
+      this.problem = final ?? errorMessage(error);
+      if (!final && !this._closed)
+        setTimeout(() => {
+          if (!this._closed) this.open();
+        }, READ_RETRY_DELAY);
+    }
+    this._store.changed();
+  }
+
+  /** The session is no longer on screen. */
+  close() {
+    this._closed = true;
+  }
+
+  async _read() {
+    await Promise.all([this._store.readSession(this._id), this._store.catchUp(this._id)]);
+  }
+
+  /** Whether a message can be written. */
+  get acceptsMessages() {
+    const { session } = this;
+    if (!session || this.problem !== null) return false;
+    return session.active || isStarting(session) || canResume(session);
+  }
+
+  /** @param {string} text */
+  send(text) {
+    this._deliver(() => this._outbox.add(this._id, text, { held: !this.session?.active }));
+  }
+
+  /** @param {UserBlock} block */
+  retry(block) {
+    this._deliver(() => this._outbox.retry(block.localId, { held: !this.session?.active }));
+  }
+
+  /** Hand a message to the outbox; a session that has ended is resumed for it. @param {() => void} put */
+  _deliver(put) {
+    const session = this.session;
+    put();
+    if (canResume(session) && !isStarting(session)) {
+      this.resume().catch((error) => this._outbox.failHeld(this._id, errorMessage(error)));
+    }
+  }
+
+  /** Start the session's agent again. It may go on as another session. */
+  async resume() {
+    this._showStatus("Resuming…");
+    try {
+      const { sessionId } = await this._api.reopenSession(this._id);
+      this._outbox.moveSession(this._id, sessionId);
+      if (sessionId !== this._id) this._go(`/sessions/${sessionId}`, { replace: true });
+      else await this._read();
+      this._outbox.releaseHeld(sessionId);
+    } catch (error) {
+      this._notify(errorMessage(error), { tone: "bad" });
+      throw error;
+    } finally {
+      this._showStatus(null);
+    }
+  }
+
+  abort() {
+    return this._orNotify(() => this._api.abort(this._id));
+  }
+
+  loadOlder() {
+    return this._orNotify(() => this._store.readOlder(this._id));
+  }
+
+  /** Take back a message that the agent has not received. Returns its text, null if it could not be taken back. @param {UserBlock} block */
+  async cancel(block) {
+    return this._orNotify(async () => {
+      const { status } = await this._api.cancelMessage(this._id, block.localId);
+      if (status === "cancelled") {
+        this._store.transcript(this._id).remove(block.messageId, block.localId);
+        this._store.changed();
+        return block.text;
+      }
+      const isReceived = status === "invoked";
+      this._notify(
+        isReceived
+          ? "The agent has already received this message."
+          : "It is not known yet whether the agent has received this message.",
+      );
+      await this._store.catchUp(this._id);
+      return null;
+    });
+  }
+
+  /** Send a message again of which it is not known whether the agent has it. @param {UserBlock} block */
+  retryQueued(block) {
+    return this._orNotify(async () => {
+      const { status } = await this._api.retryMessage(this._id, block.messageId ?? "");
+      if (status === "retry-unavailable")
+        this._notify("The session can't take this message again right now.");
+    });
+  }
+
+  /**
+   * Answer a permission request.
+   * @param {string} requestId
+   * @param {PermissionRequest} request
+   * @param {Choice} choice
+   * @param {Answers} [answers] to the agent's questions
+   */
+  async decide(requestId, request, choice, answers) {
+    this.decisions.set(requestId, { choice });
+    this._store.changed();
+    try {
+      await this._store.readCatalog();
+      const [verdict, body] = this._store.catalog.approval(
+        this.session?.metadata?.flavor,
+        choice,
+        request,
+      );
+      await this._api.answerPermission(
+        this._id,
+        requestId,
+        verdict,
+        answers ? { ...body, answers } : body,
+      );
+    } catch (error) {
+      if (statusOf(error) === 404) {
+        this.decisions.delete(requestId); // answered elsewhere
+        this._store.readSession(this._id).catch(() => {}); // an event brings the same news
+      } else {
+        this.decisions.set(requestId, { choice, error: errorMessage(error) });
+      }
+    }
+    this._store.changed();
+  }
+
+  /**
+   * @template Result
+   * @param {() => Promise<Result>} act
+   * @returns {Promise<Result | null>}
+   */
+  async _orNotify(act) {
+    try {
+      return await act();
+    } catch (error) {
+      this._notify(errorMessage(error), { tone: "bad" });
+      return null;
+    }
+  }
+}

@@ -1,0 +1,68 @@
+// The head of a session: its title, its state, where it runs, and the way to its settings.
+
+import { fill, h, iconButton } from "../../lib/dom.js";
+import { abbreviateHome } from "../../lib/format.js";
+import { isStarting, machineName, STATE_LABELS, stateOf, titleOf } from "../../data/sessions.js";
+
+/**
+ * @import { Store } from "../../data/store.js"
+ * @import { Go, Session } from "../../data/types.js"
+ */
+
+/** @param {{ store: Store, go: Go, openSettings: () => void }} options */
+export function chatHeader({ store, go, openSettings }) {
+  const main = h("div", { class: "head-main" });
+  const node = h(
+    "header",
+    { class: "main-head" },
+    iconButton("back", "Back to sessions", { class: "only-phone", on: { click: () => go("/") } }),
+    main,
+    iconButton("sliders", "Session settings", { on: { click: openSettings } }),
+  );
+  let shown = "";
+
+  /** @param {Session | undefined} session */
+  function draw(session) {
+    if (!session) return;
+    const facts = headerFacts(session, store);
+    const version = JSON.stringify(facts);
+    if (version === shown) return;
+    shown = version;
+    const { title, state, places, mode, unrestricted } = facts;
+    fill(
+      main,
+      h(
+        "h1",
+        null,
+        h("span", { class: `dot ${state}`, role: "img", "aria-label": STATE_LABELS[state] }),
+        h("span", { class: "title" }, title),
+      ),
+      h(
+        "p",
+        { class: "muted" },
+        h("span", { class: "subline" }, places.join(" · ")),
+        mode && h("span", { class: `tag ${unrestricted ? "caution" : ""}` }, mode),
+      ),
+    );
+  }
+
+  return { node, draw };
+}
+
+/** @param {Session} session @param {Pick<Store, "catalog" | "machines">} store */
+export function headerFacts(session, store) {
+  const meta = session.metadata ?? {};
+  const machine = store.machines.get(meta.machineId ?? "");
+  const mode = session.permissionMode;
+  return {
+    title: titleOf(session),
+    state: isStarting(session) ? /** @type {const} */ ("thinking") : stateOf(session),
+    places: [
+      store.catalog.label(meta.flavor),
+      machineName(machine) || meta.host,
+      abbreviateHome(meta.path, machine?.metadata?.homeDir ?? meta.homeDir),
+    ].filter(Boolean),
+    mode: mode && mode !== "default" ? store.catalog.modeLabel(mode) : null,
+    unrestricted: Boolean(mode && store.catalog.isUnrestricted(mode)),
+  };
+}

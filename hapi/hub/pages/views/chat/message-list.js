@@ -1,0 +1,77 @@
+// The conversation: a list of blocks that is redrawn where it changes.
+
+import { append, button, h, keyed } from "../../lib/dom.js";
+import { blocksOf, withDays } from "../../data/blocks.js";
+import { drawBlock } from "./block.js";
+
+/**
+ * @import { Outbox } from "../../data/outbox.js"
+ * @import { Store } from "../../data/store.js"
+ * @import { Block, BlockContext, Session } from "../../data/types.js"
+ */
+
+/** @param {{ store: Store, outbox: Outbox, id: string, context: BlockContext, onOlder: () => void, footer: Node }} options */
+export function messageList({ store, outbox, id, context, onOlder, footer }) {
+  const older = button("Load earlier messages", {
+    class: "older",
+    hidden: true,
+    on: { click: onOlder },
+  });
+  const content = h("div", { class: "blocks" });
+  const node = h("div", {
+    class: "log",
+    role: "log",
+    "aria-label": "Conversation",
+    "aria-live": "off",
+    tabindex: "0",
+  });
+  append(node, older, content, footer);
+  let shown = "";
+
+  /** @param {Session | undefined} session */
+  function draw(session) {
+    const transcript = store.transcript(id);
+    const outgoing = outbox.of(id);
+    const { active, decisions } = context;
+    const label = store.catalog.label(session?.metadata?.flavor);
+    const { revision, hasOlder, loadingOlder, ready } = transcript;
+    const state = [
+      revision,
+      session?.agentStateVersion,
+      session?.agentState === undefined,
+      outgoing,
+      active,
+      [...decisions],
+      hasOlder,
+      loadingOlder,
+      label,
+    ];
+    const version = JSON.stringify(state);
+    if (version === shown) return;
+    shown = version;
+    const agentState = active ? session?.agentState : { ...session?.agentState, requests: {} };
+    for (const requestId of decisions.keys())
+      if (!(requestId in (agentState?.requests ?? {}))) decisions.delete(requestId);
+    older.hidden = !hasOlder;
+    older.disabled = loadingOlder;
+    older.textContent = loadingOlder ? "Loading…" : "Load earlier messages";
+    const blocks = withDays(blocksOf(transcript.ordered(), outgoing, agentState));
+    keyed(
+      content,
+      blocks,
+      (block) => block.key,
+      (block) => versionOf(block, context),
+      (block) => drawBlock(block, context),
+    );
+    content.classList.toggle("is-empty", ready && blocks.length === 0);
+    content.dataset.empty = `Tell ${label} what to do.`;
+  }
+
+  return { node, content, draw };
+}
+
+/** @param {Block} block @param {BlockContext} context */
+function versionOf(block, { active, decisions }) {
+  if (!block.requestId) return block.version;
+  return `${block.version} ${active} ${JSON.stringify(decisions.get(block.requestId))}`;
+}

@@ -1,0 +1,46 @@
+// Why nothing happens in a session, and the way to resume it.
+
+import { button, fill, h } from "../../lib/dom.js";
+import { sentence } from "../../lib/format.js";
+import { canResume, endReason, isStarting } from "../../data/sessions.js";
+
+/** @import { Session } from "../../data/types.js" */
+
+/**
+ * The notice of a session; null while it is active or not known yet.
+ * @param {Session | undefined} session
+ * @param {string | null} problem why the session can't be shown
+ * @returns {{ text: string, resumable: boolean } | null}
+ */
+export function noticeOf(session, problem) {
+  if (problem !== null) return { text: sentence(problem), resumable: false };
+  if (!session || session.active) return null;
+  if (isStarting(session)) return { text: "Starting the agent…", resumable: false };
+  const resumable = canResume(session);
+  const hint = resumable
+    ? "Send a message to resume the session."
+    : "This session can't be resumed: the agent saved no conversation.";
+  return { text: `${endReason(session)} ${hint}`, resumable };
+}
+
+/** @param {() => void} resume */
+export function sessionNotice(resume) {
+  const node = h("div", { class: "notice", hidden: true });
+  let shown = "";
+
+  /** @param {Session | undefined} session @param {string | null} problem */
+  function draw(session, problem) {
+    const notice = noticeOf(session, problem);
+    const version = JSON.stringify(notice);
+    if (version === shown) return;
+    shown = version;
+    node.hidden = notice === null;
+    fill(
+      node,
+      h("p", null, notice?.text),
+      notice?.resumable && button("Resume", { on: { click: resume } }),
+    );
+  }
+
+  return { node, draw };
+}

@@ -1,0 +1,66 @@
+// The agent's plan: a list of steps, in the conversation and above the place to write.
+
+import { fill, h, icon } from "../../lib/dom.js";
+import { ownValue } from "../../lib/format.js";
+
+/** @import { Todo } from "../../data/types.js" */
+
+/** @type {Record<string, string>} */
+const STATUS_LABELS = { completed: "done", in_progress: "in progress", pending: "to do" };
+
+/** @param {Todo[]} entries */
+export function planTitle(entries) {
+  return `Plan · ${entries.filter((entry) => entry.status === "completed").length} of ${entries.length} done`;
+}
+
+/** @param {Todo[]} entries */
+export function planList(entries) {
+  return h(
+    "ol",
+    { class: "plan-list" },
+    entries.map(({ content, status }) =>
+      h(
+        "li",
+        { class: status },
+        h(
+          "span",
+          { class: "mark", role: "img", "aria-label": ownValue(STATUS_LABELS, status) ?? status },
+          status === "completed" && icon("check"),
+        ),
+        h("span", null, content),
+      ),
+    ),
+  );
+}
+
+/** The current plan on one line that opens; hidden when there is none or all of it is done. */
+export function planStrip() {
+  const node = h("details", { class: "plan-strip", hidden: true });
+  let shown = "";
+
+  /** @param {Todo[]} todos */
+  function draw(todos) {
+    const version = JSON.stringify(todos);
+    if (version === shown) return;
+    shown = version;
+    node.hidden = todos.every((todo) => todo.status === "completed");
+    const current =
+      todos.find((todo) => todo.status === "in_progress") ??
+      todos.find((todo) => todo.status === "pending");
+    const { open } = node;
+    fill(
+      node,
+      h(
+        "summary",
+        null,
+        icon("list"),
+        h("strong", null, planTitle(todos)),
+        h("span", { class: "glimpse" }, current?.content),
+      ),
+      planList(todos),
+    );
+    node.open = open;
+  }
+
+  return { node, draw };
+}

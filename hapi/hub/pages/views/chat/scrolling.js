@@ -1,0 +1,65 @@
+// Scrolling of a conversation: it follows new messages while its end is in view, and stays where a person reads otherwise.
+
+import { h, icon } from "../../lib/dom.js";
+
+const END_DISTANCE = 80; // px; closer than this counts as at the end
+const TOP_DISTANCE = 200; // px; closer than this loads earlier messages
+
+/**
+ * @param {HTMLElement} log scrolls
+ * @param {HTMLElement} content may grow or shrink
+ * @param {() => void} onTop called when the top comes near
+ */
+export function followEnd(log, content, onTop) {
+  const jump = h(
+    "button",
+    {
+      type: "button",
+      class: "jump",
+      hidden: true,
+      "aria-label": "Jump to latest",
+      on: { click: toEnd },
+    },
+    icon("down"),
+  );
+  let atEnd = true;
+
+  log.addEventListener(
+    "scroll",
+    () => {
+      atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < END_DISTANCE;
+      jump.hidden = atEnd;
+      if (log.scrollTop < TOP_DISTANCE) onTop();
+    },
+    { passive: true },
+  );
+  const resized = new ResizeObserver(() => {
+    if (atEnd) toEnd();
+  });
+  resized.observe(log);
+  resized.observe(content);
+
+  function toEnd() {
+    log.scrollTop = log.scrollHeight;
+  }
+
+  return {
+    jump,
+    /** Show the end from now on. */
+    follow: () => {
+      atEnd = true;
+    },
+    /** To be called after each redraw. */
+    update() {
+      if (atEnd) toEnd();
+      jump.hidden = atEnd;
+    },
+    /** Run `load`, which adds messages at the top, and keep what is on screen where it is. @param {() => Promise<void>} load */
+    async keepPosition(load) {
+      const fromEnd = log.scrollHeight - log.scrollTop;
+      await load();
+      log.scrollTop = log.scrollHeight - fromEnd;
+    },
+    disconnect: () => resized.disconnect(),
+  };
+}

@@ -1,0 +1,270 @@
+// The frame of the page: the side pane, the main pane with one view at a time, and what keeps them current.
+
+import { Api } from "../../data/api.js";
+import { Drafts } from "../../data/drafts.js";
+import { EventStream } from "../../data/events.js";
+import { Outbox } from "../../data/outbox.js";
+import { SeenSessions } from "../../data/seen.js";
+import { pendingCount } from "../../data/sessions.js";
+import { Store } from "../../data/store.js";
+import { fill, h } from "../../lib/dom.js";
+import { toast } from "../../lib/dialog.js";
+import { homeView } from "../machine/home.js";
+import { machineView } from "../machine/machine.js";
+import { sessionsView } from "../sessions/sessions.js";
+import { menuDialog } from "../settings/menu.js";
+import { banner } from "./banner.js";
+import { loadingView } from "./loading.js";
+
+/**
+ * @import { Identity } from "../../data/identity.js"
+ * @import { Toast, View } from "../../data/types.js"
+ */
+
+const REFRESH_RETRY_DELAY = 2000; // ms
+const REDRAW_INTERVAL = 30_000; // ms; relative times grow older
+const REMOVED_DELAY = 1000; // ms; a session that was removed may just have got another id
+
+// These parts are loaded when they are first needed.
+const loadChat = () => import("../chat/chat.js");
+const loadSessionSettings = () => import("../settings/session.js");
+const loadSpawn = () => import("../sessions/spawn.js");
+
+/**
+ * What the path of the page shows.
+ * @param {string} pathname
+ * @returns {{ kind: "home" } | { kind: "sessions" | "machines", id: string }}
+ */
+export function routeOf(pathname) {
+  const match = /^\/(sessions|machines)\/([^/]+)\/?$/.exec(pathname);
+  if (!match) return { kind: "home" };
+  return {
+    kind: match[1] === "sessions" ? "sessions" : "machines",
+    id: decodeURIComponent(match[2]),
+  };
+}
+
+export class Shell {
+  /**
+   * @param {Identity} identity
+   * @param {(notice?: string) => void} onLoggedOut
+   */
+  constructor(identity, onLoggedOut) {
+    this._identity = identity;
+    this._onLoggedOut = onLoggedOut;
+    this._api = new Api(identity);
+    this._outbox = new Outbox(this._api, localStorage);
+    this._store = new Store(this._api, this._outbox, new SeenSessions(localStorage));
+    this._drafts = new Drafts(sessionStorage);
+    this._stream = new EventStream(this._api, {
+      onEvent: (event) => this._store.receive(event),
+      onStatus: (status) => {
+        this._store.connection = status;
+        this._store.changed();
+      },
+      onOpen: (resumed) => {
+        this._outbox.retryAll();
+        if (!resumed) this._readAll(this._stream.status.since);
+      },
+    });
+    /** @type {View | null} */
+    this._view = null;
+    /** @type {string | null} */
+    this._status = null;
+    this._ended = new AbortController();
+    this.go = this.go.bind(this);
+    this._banner = banner({ store: this._store, retry: () => this._stream.retryNow() });
+    this._side = sessionsView({
+      store: this._store,
+      go: this.go,
+      newSession: () => this._newSession(),
+      openMenu: () => menuDialog({ storage: localStorage, logOut: () => this._logOut() }),
+    });
+    this._panes = h("div", { class: "shell" });
+    this.nodes = [this._banner.node, this._panes];
+  }
+
+  start() {
+    const { signal } = this._ended;
+    const redraw = () => this._draw();
+    const unwatch = this._store.watch(redraw);
+    const ticking = setInterval(redraw, REDRAW_INTERVAL);
+    signal.addEventListener("abort", () => {
+      unwatch();
+      clearInterval(ticking);
+    });
+    document.addEventListener("visibilitychange", () => this._onVisibility(), { signal });
+    addEventListener("online", () => this._stream.retryNow(), { signal });
+    addEventListener("popstate", () => this._route(), { signal });
+    this._api.onRefused = () => this._logOut("Your access token is no longer valid. Log in again.");
+    this._store.onToast = (message) => this._showToast(message);
+    this._store.onRemoved = (id) => this._onRemoved(id);
+    this._route();
+    this._stream.start();
+  }
+
+  stop() {
+    this._ended.abort();
+    this._stream.stop();
+    this._view?.leave?.();
+    this._view = null;
+  }
+
+  /** @param {string} path @param {{ replace?: boolean }} [options] */
+  go(path, { replace = false } = {}) {
+    if (path !== location.pathname) history[replace ? "replaceState" : "pushState"](null, "", path);
+    this._route();
+  }
+
+  /** Read everything; again when that fails, while the same connection lives. @param {number} since */
+  _readAll(since) {
+    this._store.refresh().catch(() =>
+      setTimeout(() => {
+        const { status } = this._stream;
+        if (status.phase === "live" && status.since === since) this._readAll(since);
+      }, REFRESH_RETRY_DELAY),
+    );
+  }
+
+  _route() {
+    const route = routeOf(location.pathname);
+    this._view?.leave?.();
+    this._store.openId = route.kind === "sessions" ? route.id : null;
+    this._panes.dataset.pane = route.kind === "home" ? "list" : "main";
+    const { go, _store: store, _api: api } = this;
+    switch (route.kind) {
+      case "sessions":
+        this._openChat(route.id);
+        break;
+      case "machines":
+        this._show(
+          machineView({ store, api, go, newSession: (id) => this._newSession(id), id: route.id }),
+        );
+        break;
+      default:
+        this._show(homeView({ store, go, newSession: () => this._newSession() }));
+    }
+  }
+
+  /** @param {View} view */
+  _show(view) {
+    this._view = view;
+    fill(this._panes, this._side.node, view.node);
+    this._draw();
+    view.start?.();
+    view.focus?.();
+  }
+
+  /** @param {string} id */
+  async _openChat(id) {
+    const placeholder = loadingView();
+    this._show(placeholder);
+    const module = await loaded(loadChat);
+    if (!module || this._view !== placeholder) return;
+    this._show(
+      new module.ChatView({
+        store: this._store,
+        api: this._api,
+        outbox: this._outbox,
+        drafts: this._drafts,
+        go: this.go,
+        id,
+        showStatus: (text) => this._showStatus(text),
+        openSettings: (resume) => this._openSettings(id, resume),
+      }),
+    );
+  }
+
+  /** @param {string} id @param {() => Promise<void>} resume */
+  async _openSettings(id, resume) {
+    const module = await loaded(loadSessionSettings);
+    module?.settingsDialog({ api: this._api, store: this._store, id, go: this.go, resume });
+  }
+
+  /** @param {string} [machineId] */
+  async _newSession(machineId) {
+    const module = await loaded(loadSpawn);
+    module?.spawnDialog({
+      api: this._api,
+      store: this._store,
+      machineId,
+      storage: localStorage,
+      done: (id) => this.go(`/sessions/${id}`),
+    });
+  }
+
+  /** @param {string | null} text */
+  _showStatus(text) {
+    this._status = text;
+    this._draw();
+  }
+
+  _draw() {
+    const store = this._store;
+    const open = store.openId === null ? undefined : store.sessions.get(store.openId);
+    if (open && document.visibilityState === "visible") store.seen.mark(open.id, open.updatedAt);
+    this._banner.draw(this._status);
+    this._side.draw();
+    this._view?.draw?.();
+    const asking = [...store.sessions.values()].filter(
+      (session) => pendingCount(session) > 0,
+    ).length;
+    document.title = pageTitle(this._view?.title?.() ?? "", asking);
+  }
+
+  _onVisibility() {
+    if (document.visibilityState === "visible" && this._store.connection.phase === "lost")
+      this._stream.retryNow();
+    const { subscriptionId } = this._stream;
+    if (subscriptionId)
+      this._api.reportVisibility(subscriptionId, document.visibilityState).catch(() => {}); // the next connection reports it too
+    this._draw();
+  }
+
+  /** @param {Toast} message */
+  _showToast({ title, body, sessionId }) {
+    if (sessionId && sessionId === this._store.openId) return;
+    const text = [title, body].filter(Boolean).join(": ");
+    toast(text, { action: sessionId ? ["Open", () => this.go(`/sessions/${sessionId}`)] : null });
+  }
+
+  /** @param {string} id */
+  _onRemoved(id) {
+    const isOpen = () => id === this._store.openId;
+    if (isOpen())
+      setTimeout(() => {
+        if (isOpen() && !this._ended.signal.aborted) this.go("/");
+      }, REMOVED_DELAY);
+  }
+
+  /** @param {string} [notice] */
+  _logOut(notice) {
+    this._identity.forget();
+    this._outbox.clear();
+    history.replaceState(null, "", "/");
+    this._onLoggedOut(notice);
+  }
+}
+
+/** @param {string} view @param {number} asking sessions that need a person */
+export function pageTitle(view, asking) {
+  const title = view ? `${view} · HAPI` : "HAPI";
+  return asking > 0 ? `(${asking}) ${title}` : title;
+}
+
+/**
+ * A part of the page; null, with a way to reload, when the hub can't be reached or serves a newer build by now.
+ * @template Module
+ * @param {() => Promise<Module>} load
+ */
+async function loaded(load) {
+  try {
+    return await load();
+  } catch {
+    toast("This part of the page could not be loaded.", {
+      tone: "bad",
+      action: ["Reload", () => location.reload()],
+    });
+    return null;
+  }
+}

@@ -1,0 +1,147 @@
+import assert from "node:assert/strict";
+import { mock, test } from "node:test";
+import { deferred, load, MemoryStorage, settle } from "./support.js";
+
+const { Outbox, randomId } = await load("data/outbox.js");
+const { ApiError, Unreachable } = await load("lib/errors.js");
+
+/** An API that keeps what it is sent; `answers` are taken one after the other. */
+function api(...answers) {
+  const sent = [];
+  return {
+    sent,
+    async sendMessage(_, text) {
+      sent.push(text);
+      const answer = answers.shift();
+      if (answer instanceof Error) throw answer;
+      return answer;
+    },
+  };
+}
+
+const states = (outbox, id = "s") => outbox.of(id).map(({ text, state }) => [text, state]);
+
+test("messages of a session go out one after the other, in their order", async () => {
+  const first = deferred();
+  const hub = api(first.promise);
+  const outbox = new Outbox(hub, new MemoryStorage());
+  outbox.add("s", "one");
+  outbox.add("s", "two");
+  assert.deepEqual(hub.sent, ["one"]);
+  first.resolve();
+  await settle();
+  assert.deepEqual(hub.sent, ["one", "two"]);
+  assert.deepEqual(states(outbox), [
+    ["one", "posted"],
+    ["two", "posted"],
+  ]);
+});
+
+test("a message that does not reach the hub is sent again, and those behind it wait", async () => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  try {
+    const hub = api(new Unreachable());
+    const outbox = new Outbox(hub, new MemoryStorage());
+    outbox.add("s", "one");
+    outbox.add("s", "two");
+    await settle();
+    assert.deepEqual(states(outbox), [
+      ["one", "waiting"],
+      ["two", "waiting"],
+    ]);
+    mock.timers.tick(1000);
+    await settle();
+    assert.deepEqual(hub.sent, ["one", "one", "two"]);
+  } finally {
+    mock.timers.reset();
+  }
+});
+
+test("a message that the hub refuses has failed, can be tried again, and holds up no other", async () => {
+  const hub = api(new ApiError(400, "bad", "Not like this"));
+  const outbox = new Outbox(hub, new MemoryStorage());
+  const localId = outbox.add("s", "one");
+  outbox.add("s", "two");
+  await settle();
+  assert.deepEqual(states(outbox), [
+    ["one", "failed"],
+    ["two", "posted"],
+  ]);
+  assert.equal(outbox.of("s")[0].error, "Not like this");
+  outbox.retry(localId);
+  await settle();
+  assert.equal(outbox.of("s")[0].state, "posted");
+});
+
+test("a held message waits until its session is active", async () => {
+  const hub = api();
+  const outbox = new Outbox(hub, new MemoryStorage());
+  outbox.add("s", "one", { held: true });
+  await settle();
+  assert.deepEqual(hub.sent, []);
+  outbox.releaseHeld("s");
+  await settle();
+  assert.deepEqual(hub.sent, ["one"]);
+});
+
+test("a held message fails with the reason why its session could not be resumed", () => {
+  const outbox = new Outbox(api(), new MemoryStorage());
+  outbox.add("s", "one", { held: true });
+  outbox.failHeld("s", "offline");
+  assert.deepEqual(
+    outbox.of("s").map(({ state, error }) => [state, error]),
+    [["failed", "offline"]],
+  );
+});
+
+test("what the hub does not have survives a reload, and what it has does not", async () => {
+  const storage = new MemoryStorage();
+  const before = new Outbox(api(undefined, new ApiError(400, null, "no")), storage);
+  before.add("s", "posted");
+  before.add("s", "failed");
+  before.add("s", "held", { held: true });
+  await settle();
+  const after = new Outbox(api(), storage);
+  assert.deepEqual(states(after), [
+    ["failed", "waiting"],
+    ["held", "waiting"],
+  ]);
+});
+
+test("storage that is broken, full or forbidden does not keep a message from being sent", async () => {
+  const hub = api();
+  const storage = new MemoryStorage({ "hapi.outbox": "{not json" });
+  storage.setItem = () => {
+    throw new Error("full");
+  };
+  new Outbox(hub, storage).add("s", "one");
+  await settle();
+  assert.deepEqual(hub.sent, ["one"]);
+});
+
+test("messages follow a session that goes on under another id", () => {
+  const outbox = new Outbox(api(), new MemoryStorage());
+  outbox.add("s", "one", { held: true });
+  outbox.moveSession("s", "t");
+  assert.deepEqual(states(outbox, "t"), [["one", "held"]]);
+});
+
+test("a message that the hub has confirmed, or cancelled elsewhere, is gone", async () => {
+  const outbox = new Outbox(api(), new MemoryStorage());
+  const localId = outbox.add("s", "confirmed");
+  outbox.add("s", "cancelled elsewhere");
+  outbox.add("s", "held", { held: true });
+  await settle();
+  outbox.confirm(localId);
+  outbox.forgetPosted("s", () => false);
+  assert.deepEqual(states(outbox), [["held", "held"]]);
+  assert.equal(outbox.discard(outbox.of("s")[0].localId), "held");
+  assert.deepEqual(states(outbox), []);
+});
+
+test("ids are UUIDs and differ", () => {
+  const ids = new Set(Array.from({ length: 50 }, randomId));
+  assert.equal(ids.size, 50);
+  for (const id of ids)
+    assert.match(id, /^[\da-f]{8}-[\da-f]{4}-4[\da-f]{3}-[89ab][\da-f]{3}-[\da-f]{12}$/);
+});

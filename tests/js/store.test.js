@@ -1,0 +1,243 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import {
+  deferred,
+  installDom,
+  load,
+  MemoryStorage,
+  page,
+  prompt,
+  record,
+  settle,
+} from "./support.js";
+
+installDom();
+const { Outbox } = await load("data/outbox.js");
+const { SeenSessions } = await load("data/seen.js");
+const { Store } = await load("data/store.js");
+
+const EMPTY_CATALOG = { agents: [], generic: {}, permissionModes: [] };
+
+/** A store on an API whose answers are `answers`, a value or a function per method. */
+function storeWith(answers = {}) {
+  const calls = [];
+  const defaults = {
+    sessions: [],
+    machines: [],
+    agentCatalog: EMPTY_CATALOG,
+    agentAvailability: [],
+    messages: () => page([]),
+    queuedStates: { queuedLocalIds: [], indeterminateLocalIds: [], invokedLocalMessages: [] },
+    sendMessage: {},
+    ...answers,
+  };
+  const api = Object.fromEntries(
+    Object.entries(defaults).map(([name, answer]) => [
+      name,
+      async (...parameters) => {
+        calls.push([name, ...parameters]);
+        return typeof answer === "function" ? answer(...parameters) : answer;
+      },
+    ]),
+  );
+  const store = new Store(
+    api,
+    new Outbox(api, new MemoryStorage()),
+    new SeenSessions(new MemoryStorage()),
+  );
+  return { store, calls };
+}
+
+const session = (more = {}) => ({
+  id: "s",
+  active: true,
+  updatedAt: 1,
+  metadata: { name: "S" },
+  metadataVersion: 1,
+  ...more,
+});
+
+test("events that come during a read are applied to its answer, which may be older", async () => {
+  const answer = deferred();
+  const { store } = storeWith({ session: () => answer.promise });
+  const reading = store.readSession("s");
+  store.sessions.set("s", session());
+  store.receive({ type: "session-updated", sessionId: "s", data: { thinking: true } });
+  answer.resolve(session({ thinking: false }));
+  await reading;
+  assert.equal(store.sessions.get("s").thinking, true);
+});
+
+test("a versioned field never goes back to an older version", () => {
+  const { store } = storeWith();
+  store.sessions.set("s", session({ metadataVersion: 5, detailed: true }));
+  const update = (version, name) =>
+    store.receive({
+      type: "session-updated",
+      sessionId: "s",
+      data: { metadata: { version, value: { name } } },
+    });
+  update(4, "older");
+  assert.equal(store.sessions.get("s").metadata.name, "S");
+  update(6, "newer");
+  assert.equal(store.sessions.get("s").metadata.name, "newer");
+  store.receive({
+    type: "session-updated",
+    sessionId: "s",
+    data: session({ metadataVersion: 2, metadata: { name: "whole" } }),
+  });
+  assert.equal(store.sessions.get("s").metadata.name, "newer");
+});
+
+test("the list does not take away what is known of a session in detail", async () => {
+  const summary = session({ metadata: { name: "S" }, metadataVersion: 1 });
+  const { store } = storeWith({ sessions: [summary] });
+  store.sessions.set(
+    "s",
+    session({ metadata: { name: "S", path: "/a" }, agentState: {}, detailed: true }),
+  );
+  store.sessions.set("gone", session({ id: "gone" }));
+  await store.readSessions();
+  assert.equal(store.sessions.get("s").metadata.path, "/a");
+  assert.equal(store.sessions.get("s").detailed, true);
+  assert.equal(store.sessions.has("gone"), false);
+});
+
+test("a patch of an unknown session reads the session", async () => {
+  const { store } = storeWith({ session: session() });
+  store.receive({ type: "session-updated", sessionId: "s", data: { thinking: true } });
+  await settle();
+  assert.equal(store.sessions.get("s").metadata.name, "S");
+});
+
+test("a session that ends has been active and is not called starting", () => {
+  const { store } = storeWith();
+  store.sessions.set("s", session());
+  store.receive({ type: "session-ended", sessionId: "s" });
+  assert.equal(store.sessions.get("s").active, false);
+  assert.equal(store.sessions.get("s").wasActive, true);
+});
+
+test("held messages are sent when their session becomes active", async () => {
+  const { store, calls } = storeWith();
+  store.sessions.set("s", session({ active: false }));
+  store.outbox.add("s", "early", { held: true });
+  store.receive({ type: "session-updated", sessionId: "s", data: { active: true } });
+  await settle();
+  assert.deepEqual(
+    calls.filter(([name]) => name === "sendMessage").map((call) => call[2]),
+    ["early"],
+  );
+});
+
+test("catching up reads page after page, then what became of queued messages", async () => {
+  const first = record({ type: "message", message: "1" });
+  const queued = prompt("q", { localId: "q" });
+  const pages = [
+    page([first, queued]),
+    page([], { direction: "after", hasMore: true }),
+    page([], { direction: "after" }),
+  ];
+  const { store, calls } = storeWith({ messages: () => pages.shift() });
+  await store.catchUp("s");
+  await store.catchUp("s");
+  assert.deepEqual(
+    calls.map(([name, , parameter]) => [name, parameter]),
+    [
+      ["messages", 50],
+      ["queuedStates", ["q"]],
+      ["messages", 200],
+      ["messages", 200],
+    ],
+  );
+  assert.equal(store.transcript("s").hasLocalId("q"), false); // the hub did not know it any more
+});
+
+test("messages of events are confirmed in the outbox and added to the conversation", async () => {
+  const { store } = storeWith();
+  store.sessions.set("s", session());
+  const localId = store.outbox.add("s", "hi");
+  await settle();
+  store.transcript("s");
+  store.receive({
+    type: "message-received",
+    sessionId: "s",
+    message: prompt("hi", { localId, createdAt: 99 }),
+  });
+  assert.deepEqual(store.outbox.of("s"), []);
+  assert.equal(store.sessions.get("s").updatedAt, 99);
+  store.receive({ type: "messages-consumed", sessionId: "s", localIds: [localId], invokedAt: 100 });
+  assert.equal(store.transcript("s").ordered()[0].invokedAt, 100);
+  store.receive({ type: "message-cancelled", sessionId: "s", localId, messageId: "none" });
+  assert.equal(store.transcript("s").messages.size, 0);
+});
+
+test("a conversation that was changed is read anew when it is on screen", async () => {
+  const { store, calls } = storeWith();
+  store.openId = "s";
+  await store.catchUp("s");
+  store.receive({ type: "messages-invalidated", sessionId: "s" });
+  await settle();
+  assert.deepEqual(
+    calls.map(([name, , limit]) => [name, limit]),
+    [
+      ["messages", 50],
+      ["messages", 50],
+    ],
+  );
+});
+
+test("machines come, change and go, and their agents are asked for when they come online", async () => {
+  const { store, calls } = storeWith({ machines: [{ id: "m", active: true }] });
+  store.receive({ type: "machine-updated", machineId: "m", data: { active: true } });
+  await settle();
+  assert.deepEqual([...store.machines.keys()], ["m"]);
+  assert.deepEqual([...store.agents.keys()], ["m"]);
+  store.receive({ type: "machine-updated", machineId: "m", data: { active: false } });
+  store.receive({ type: "machine-updated", machineId: "m", data: { active: true } });
+  await settle();
+  assert.equal(calls.filter(([name]) => name === "agentAvailability").length, 2);
+  store.receive({ type: "machine-updated", machineId: "m", data: null });
+  assert.equal(store.machines.size, 0);
+});
+
+test("the table of agents is read once, and again after a failure", async () => {
+  let attempts = 0;
+  const { store } = storeWith({
+    agentCatalog() {
+      attempts += 1;
+      if (attempts === 1) throw new Error("lost");
+      return EMPTY_CATALOG;
+    },
+  });
+  await assert.rejects(store.readCatalog());
+  await Promise.all([store.readCatalog(), store.readCatalog()]);
+  assert.equal(attempts, 2);
+});
+
+test("a session that is removed takes its conversation with it, and the view is told", () => {
+  const { store } = storeWith();
+  const removed = [];
+  store.onRemoved = (id) => removed.push(id);
+  store.sessions.set("s", session());
+  store.transcript("s");
+  store.receive({ type: "session-removed", sessionId: "s" });
+  assert.deepEqual([store.sessions.size, store.transcripts.size, removed], [0, 0, ["s"]]);
+});
+
+test("watchers are called once for changes that come together", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { store } = storeWith();
+  let draws = 0;
+  const unwatch = store.watch(() => {
+    draws += 1;
+  });
+  store.changed();
+  store.changed();
+  t.mock.timers.tick(200);
+  assert.equal(draws, 1);
+  unwatch();
+  store.changed();
+  t.mock.timers.tick(200);
+  assert.equal(draws, 1);
+});

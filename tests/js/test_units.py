@@ -1,0 +1,65 @@
+"""The unit tests of the page's scripts (`*.test.js`), run by Node.js on the files as the hub serves them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hapi.hub.http.page_build import PageBuilds
+from hapi.hub.http.static import PAGES
+from tests.support.paths import ROOT
+
+pytestmark = pytest.mark.peer("node")
+RUN_TIMEOUT = 300.0  # seconds
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Path:
+    """A directory with the page's scripts without their comments."""
+    root = tmp_path / "pages"
+    for path, file in PageBuilds(os.path.realpath(PAGES)).current().files.items():
+        target = root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.content)
+    shutil.copy(PAGES / "package.json", root)
+    return root
+
+
+def test_the_scripts_of_the_page_pass_their_unit_tests(served):
+    tests = sorted(str(path) for path in (ROOT / "tests/js").glob("*.test.js"))
+    done = subprocess.run(
+        ["node", "--test", *tests],
+        env={**os.environ, "HAPI_PAGE_ROOT": str(served)},
+        capture_output=True,
+        text=True,
+        timeout=RUN_TIMEOUT,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+
+
+def test_folders_of_the_page_import_in_one_direction():
+    """`data` builds on `lib`, `views` on both, and the views of one folder on no other folder."""
+    builds = PageBuilds(os.path.realpath(PAGES)).current()
+    allowed = {"lib": {"lib"}, "data": {"lib", "data"}}
+    wrong = []
+    for path, file in builds.files.items():
+        room = path.split("/")[0]
+        if not path.endswith(".js") or room not in ("lib", "data", "views"):
+            continue
+        for line in file.content.decode().splitlines():
+            if line.startswith(("import", "export", "}")) and ' from "' in line:
+                target = os.path.normpath(
+                    os.path.join(os.path.dirname(path), line.split(' from "')[1].split('"')[0])
+                )
+                if room in allowed and target.split("/")[0] not in allowed[room]:
+                    wrong.append((path, target))
+                elif room == "views" and target.startswith("views/"):
+                    folder, other = path.split("/")[1], target.split("/")[1]
+                    if folder not in (other, "shell"):
+                        wrong.append((path, target))
+    assert wrong == []

@@ -1,0 +1,381 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { installDom, load, settle } from "./support.js";
+
+installDom();
+const { append, fill, h, keyed, keyedNode } = await load("lib/dom.js");
+const { SessionActions } = await load("views/chat/actions.js");
+const { announcementOf } = await load("views/chat/announcements.js");
+const { deliveryLabel, drawBlock } = await load("views/chat/block.js");
+const { headerFacts } = await load("views/chat/header.js");
+const { noticeOf } = await load("views/chat/notice.js");
+const { planTitle } = await load("views/chat/plan.js");
+const { answersOf } = await load("views/chat/permission.js");
+const { healthLine } = await load("views/machine/home.js");
+const { listProblem, parentOf } = await load("views/sessions/directory.js");
+const { groupsOf } = await load("views/sessions/sessions.js");
+const { refusalText } = await load("views/sessions/spawn.js");
+const { loginProblem } = await load("views/shell/login.js");
+const { pageTitle, routeOf } = await load("views/shell/shell.js");
+const { AgentCatalog } = await load("data/agents.js");
+const { ApiError, Unreachable } = await load("lib/errors.js");
+
+const catalog = new AgentCatalog();
+const session = (more = {}) => ({
+  id: "s",
+  active: true,
+  updatedAt: 1,
+  metadata: { flavor: "codex" },
+  ...more,
+});
+
+// --- DOM ---
+
+test("children are nodes, texts and lists of them; what is absent is left out", () => {
+  const node = h(
+    "p",
+    { class: "a", title: null, hidden: false, "data-x": true },
+    "1",
+    [null, ["<b>", false]],
+    2,
+    undefined,
+  );
+  assert.equal(node.outerHTML, '<p class="a" data-x="">1&lt;b&gt;2</p>');
+  assert.equal(append(h("i"), 0).textContent, "0");
+});
+
+test("a keyed list keeps the nodes of items that stay and redraws those that changed", () => {
+  const parent = h("ul");
+  fill(parent, "nothing yet");
+  const draw = (items) =>
+    keyed(
+      parent,
+      items,
+      ([key]) => key,
+      ([, version]) => version,
+      ([key, version]) => h("li", null, `${key}${version}`),
+    );
+  draw([
+    ["a", 1],
+    ["b", 1],
+    ["c", 1],
+  ]);
+  const [a, b, c] = parent.childNodes;
+  draw([
+    ["c", 1],
+    ["x", 1],
+    ["a", 2],
+  ]);
+  assert.equal(parent.textContent, "c1x1a2");
+  assert.equal(parent.childNodes[0], c);
+  assert.notEqual(parent.childNodes[2], a);
+  assert.equal(b.parentNode, null);
+  assert.equal(keyedNode(parent, "c"), c);
+  fill(parent, "empty");
+  assert.equal(keyedNode(parent, "c"), null);
+  draw([["a", 1]]);
+  assert.equal(parent.textContent, "a1");
+});
+
+// --- blocks ---
+
+const context = { active: true, expanded: new Map(), decisions: new Map() };
+
+test("a tool call that needs approval has its three buttons, none once it is on its way", () => {
+  const request = { tool: "Run", arguments: {} };
+  const block = {
+    kind: "tool",
+    key: "tool:c",
+    version: "",
+    at: 1,
+    name: "Run",
+    requestId: "c",
+    request,
+  };
+  const html = () => drawBlock(block, context).outerHTML;
+  assert.match(html(), /Needs approval.*Allow this\?.*Allow.*Allow for session.*Deny/);
+  assert.doesNotMatch(html(), /is-busy/);
+  context.decisions.set("c", { choice: "deny" });
+  assert.match(html(), /button danger is-busy/);
+  context.decisions.set("c", { choice: "deny", error: "lost" });
+  assert.doesNotMatch(html(), /is-busy/);
+  assert.match(html(), /role="alert">lost/);
+});
+
+test("each state of a message has its words and its ways out", () => {
+  const block = (state, more = {}) => ({
+    kind: "user",
+    key: "u",
+    version: "",
+    at: 1,
+    text: "hi",
+    files: [],
+    localId: "l",
+    state,
+    ...more,
+  });
+  const buttons = (state) =>
+    drawBlock(block(state), context)
+      .outerHTML.match(/class="link">[^<]*/g)
+      ?.map((text) => text.slice(13)) ?? [];
+  assert.deepEqual(buttons("sent"), []);
+  assert.deepEqual(buttons("queued"), ["Cancel"]);
+  assert.deepEqual(buttons("waiting"), ["Discard"]);
+  assert.deepEqual(buttons("failed"), ["Try again", "Discard"]);
+  assert.deepEqual(buttons("indeterminate"), ["Send again", "Cancel"]);
+  assert.equal(deliveryLabel(block("indeterminate")), "Delivery not confirmed");
+  assert.equal(deliveryLabel(block("failed", { error: "Too long" })), "Too long");
+  assert.match(
+    deliveryLabel(block("scheduled", { scheduledAt: Date.now() })),
+    /^Scheduled for Today, /,
+  );
+});
+
+test("answers are given by the ids of the questions where all have one", () => {
+  assert.deepEqual(answersOf([{ id: "a" }, { id: "b" }], [["1"], ["2", "3"]]), {
+    a: { answers: ["1"] },
+    b: { answers: ["2", "3"] },
+  });
+  assert.deepEqual(answersOf([{ id: "a", question: "A?" }, { question: "B?" }], [["1"], ["2"]]), {
+    "A?": ["1"],
+    "B?": ["2"],
+  });
+});
+
+test("a plan counts what is done", () => {
+  assert.equal(planTitle([{ status: "completed" }, { status: "pending" }]), "Plan · 1 of 2 done");
+});
+
+// --- parts of the chat ---
+
+test("a session that is not active says why and whether a message resumes it", () => {
+  assert.equal(noticeOf(session(), null), null);
+  assert.equal(noticeOf(undefined, null), null);
+  assert.deepEqual(noticeOf(undefined, "Gone"), { text: "Gone.", resumable: false });
+  const ended = session({
+    active: false,
+    metadata: { lifecycleState: "archived", archiveReason: "User terminated", agentSessionId: "a" },
+  });
+  assert.deepEqual(noticeOf(ended, null), {
+    text: "Ended: User terminated. Send a message to resume the session.",
+    resumable: true,
+  });
+  assert.match(noticeOf(session({ active: false }), null).text, /can't be resumed/);
+  const starting = session({
+    active: false,
+    createdAt: Date.now(),
+    metadata: { lifecycleState: "running" },
+  });
+  assert.equal(noticeOf(starting, null).text, "Starting the agent…");
+});
+
+test("screen readers hear of requests first, then of work that begins and ends", () => {
+  const at = (more) => announcementOf(session(more), catalog);
+  const idle = at({});
+  const working = at({ thinking: true });
+  const asking = at({ thinking: true, agentState: { requests: { a: { tool: "Run" } } } });
+  assert.equal(working.after(idle), "codex is working");
+  assert.equal(asking.after(working), "codex asks for permission: Run");
+  assert.equal(working.after(asking), null);
+  assert.equal(idle.after(working), "codex is ready");
+  assert.equal(announcementOf(undefined, catalog).after(idle), null);
+});
+
+test("the head of a session names agent, machine and directory, and a mode that is not the default", () => {
+  const machines = new Map([["m", { id: "m", metadata: { host: "box", homeDir: "/home/dev" } }]]);
+  const metadata = { flavor: "codex", machineId: "m", path: "/home/dev/shop" };
+  const facts = headerFacts(session({ metadata, permissionMode: "plan" }), { catalog, machines });
+  assert.deepEqual(facts, {
+    title: "shop",
+    state: "active",
+    places: ["codex", "box", "~/shop"],
+    mode: "plan",
+    unrestricted: false,
+  });
+  assert.equal(
+    headerFacts(session({ permissionMode: "default" }), { catalog, machines }).mode,
+    null,
+  );
+});
+
+function actionsWith(api, known = session()) {
+  const log = [];
+  const store = {
+    catalog,
+    sessions: new Map([["s", known]]),
+    changed() {},
+    readSession: async () => {},
+    catchUp: async () => {},
+    readCatalog: async () => {},
+    transcript: () => ({ remove: (...ids) => log.push(["removed", ...ids]) }),
+  };
+  const outbox = new Proxy(
+    {},
+    {
+      get:
+        (_, name) =>
+        (...call) =>
+          log.push([name, ...call]),
+    },
+  );
+  const actions = new SessionActions({
+    store,
+    api,
+    outbox,
+    id: "s",
+    go: (path, options) => log.push(["go", path, options]),
+    showStatus: (text) => log.push(["status", text]),
+    notify: (text) => log.push(["notify", text]),
+  });
+  return { actions, log, store };
+}
+
+test("a message to an active session goes to the outbox and nowhere else", () => {
+  const { actions, log } = actionsWith({});
+  actions.send("hi");
+  assert.deepEqual(log, [["add", "s", "hi", { held: false }]]);
+});
+
+test("a message to an ended session resumes it, and follows it to another id", async () => {
+  const ended = session({ active: false, metadata: { agentSessionId: "a" } });
+  const { actions, log } = actionsWith({ reopenSession: async () => ({ sessionId: "t" }) }, ended);
+  assert.equal(actions.acceptsMessages, true);
+  actions.send("go on");
+  await settle();
+  assert.deepEqual(log, [
+    ["add", "s", "go on", { held: true }],
+    ["status", "Resuming…"],
+    ["moveSession", "s", "t"],
+    ["go", "/sessions/t", { replace: true }],
+    ["releaseHeld", "t"],
+    ["status", null],
+  ]);
+});
+
+test("a resume that fails says why, and the message has failed with it", async () => {
+  const ended = session({ active: false, metadata: { agentSessionId: "a" } });
+  const refused = async () => {
+    throw new ApiError(409, null, "Not now");
+  };
+  const { actions, log } = actionsWith({ reopenSession: refused }, ended);
+  actions.send("go on");
+  await settle();
+  assert.deepEqual(log.slice(1), [
+    ["status", "Resuming…"],
+    ["notify", "Not now"],
+    ["status", null],
+    ["failHeld", "s", "Not now"],
+  ]);
+});
+
+test("a message that the agent has received can't be taken back", async () => {
+  const block = { text: "hi", localId: "l", messageId: "m" };
+  const taken = actionsWith({ cancelMessage: async () => ({ status: "cancelled" }) });
+  assert.equal(await taken.actions.cancel(block), "hi");
+  assert.deepEqual(taken.log, [["removed", "m", "l"]]);
+  const late = actionsWith({ cancelMessage: async () => ({ status: "invoked" }) });
+  assert.equal(await late.actions.cancel(block), null);
+  assert.deepEqual(late.log, [["notify", "The agent has already received this message."]]);
+});
+
+test("a decision that is not delivered can be made again, one that came too late is dropped", async () => {
+  const request = { tool: "Run" };
+  const failing = (error) => ({
+    answerPermission: async () => {
+      throw error;
+    },
+  });
+  const lost = actionsWith(failing(new Unreachable()));
+  await lost.actions.decide("r", request, "allow");
+  assert.match(lost.actions.decisions.get("r").error, /hub does not respond/);
+  const late = actionsWith(failing(new ApiError(404, null, "gone")));
+  await late.actions.decide("r", request, "allow");
+  assert.equal(late.actions.decisions.size, 0);
+});
+
+test("a session that can't be read says so; one that does not exist for good", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { actions, store } = actionsWith({});
+  store.readSession = async () => {
+    throw new Unreachable();
+  };
+  await actions.open();
+  assert.match(actions.problem, /hub does not respond/);
+  assert.equal(actions.acceptsMessages, false);
+  store.readSession = async () => {};
+  t.mock.timers.tick(2000);
+  await settle();
+  assert.equal(actions.problem, null);
+  store.readSession = async () => {
+    throw new ApiError(404, null, "Session not found");
+  };
+  await actions.open();
+  assert.match(actions.problem, /does not exist/);
+});
+
+// --- lists, forms, the frame ---
+
+test("sessions stand in groups by what they need", () => {
+  const asking = session({ id: "a", agentState: { requests: { r: { tool: "Run" } } } });
+  const active = session({ id: "b" });
+  const ended = session({ id: "c", active: false });
+  const titles = groupsOf([ended, active, asking]).map(({ title, sessions }) => [
+    title,
+    sessions.map(({ id }) => id),
+  ]);
+  assert.deepEqual(titles, [
+    ["Needs attention", ["a"]],
+    ["Active", ["b"]],
+    ["Earlier", ["c"]],
+  ]);
+  assert.deepEqual(groupsOf([]), []);
+});
+
+test("a machine's line shows its load, or only that it is online", () => {
+  assert.equal(healthLine({ cpuPercent: 12.4, memoryPercent: 50 }), "CPU 12 % · memory 50 %");
+  assert.equal(healthLine(null), "online");
+});
+
+test("a directory has a parent, and a listing that fails a reason", () => {
+  assert.deepEqual(["/a/b", "/a"].map(parentOf), ["/a", "/"]);
+  assert.match(listProblem("EACCES: permission denied"), /no permission/);
+  assert.match(listProblem("ENOENT"), /does not exist yet/);
+  assert.match(listProblem(), /could not list/);
+});
+
+test("a refused start is explained", () => {
+  const choice = {
+    machine: { id: "m", metadata: { host: "box", workspaceRoots: ["/a", "/b"] } },
+    agent: "codex",
+  };
+  const text = (answer) => refusalText(answer, choice, catalog, "/new");
+  assert.equal(
+    text({ code: "agent_unavailable", message: "not found" }),
+    "codex can't start on box: not found",
+  );
+  assert.equal(text({ code: "outside_workspace_roots" }), "box only allows sessions in /a, /b.");
+  assert.match(
+    text({ message: "Directory creation requires approval: x" }),
+    /^\/new does not exist on box/,
+  );
+  assert.equal(text({ message: "process 7 exited (1)" }), "process 7 exited (1)");
+  assert.equal(text({}), "The machine could not start the session.");
+});
+
+test("a login that fails says whether it was the token", () => {
+  assert.match(loginProblem(new ApiError(401, null, "x")), /rejected this token/);
+  assert.match(loginProblem(new Unreachable()), /hub does not respond/);
+});
+
+test("the path says what the page shows", () => {
+  assert.deepEqual(routeOf("/"), { kind: "home" });
+  assert.deepEqual(routeOf("/sessions/a%20b"), { kind: "sessions", id: "a b" });
+  assert.deepEqual(routeOf("/machines/m/"), { kind: "machines", id: "m" });
+  assert.deepEqual(routeOf("/sessions/a/files"), { kind: "home" });
+});
+
+test("the title of the page begins with the sessions that need a person", () => {
+  assert.equal(pageTitle("", 0), "HAPI");
+  assert.equal(pageTitle("Shop", 0), "Shop · HAPI");
+  assert.equal(pageTitle("Shop", 2), "(2) Shop · HAPI");
+});
