@@ -70,6 +70,7 @@ WHERE: dict[str, list[Path | str]] = {  # a path, or a program to be found on PA
     "claude": [PEERS / ".bin/claude", PEERS / ".bin/claude-agent-acp"],
     "socket.io": [PEERS / "socket.io", PEERS / "socket.io-client", "node"],
     "chromium": ["chromium"],
+    "node": ["node"],
     "strace": ["strace"],
 }
 

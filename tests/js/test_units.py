@@ -1,4 +1,4 @@
-"""The unit tests of the page's scripts (`*.test.js`), run by Node.js on the files as the hub serves them."""
+"""Unit tests of the page's scripts (`*.test.js`), run by Node.js on the files as the hub serves them."""
 
 from __future__ import annotations
 

@@ -113,7 +113,10 @@ def serve_from_disk(route: Route) -> None:
     """Serve the page beside npm's hub: a path that names no file of the page gets `index.html`."""
     wanted = PAGES / urlsplit(route.request.url).path.lstrip("/")
     path = wanted if wanted.is_file() else PAGES / "index.html"
-    headers = {"content-type": CONTENT_TYPES[path.suffix], "content-security-policy": "default-src 'self'"}
+    headers = {
+        "content-type": CONTENT_TYPES[path.suffix],
+        "content-security-policy": "default-src 'self'",
+    }
     route.fulfill(body=path.read_bytes(), headers=headers)
 
 
