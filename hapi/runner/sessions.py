@@ -28,6 +28,7 @@ from hapi.runner.spawn.checks import StartChecks
 from hapi.runner.spawn.drain import Drain
 from hapi.runner.spawn.revive import Reviver
 from hapi.runner.spawn.spawner import Spawner
+from hapi.runner.spawn.turns import turns_for
 from hapi.runner.storage.counters import Counters
 from hapi.runner.storage.disk import disk_for
 from hapi.runner.storage.journal import RecordEvent, read_journal
@@ -99,6 +100,7 @@ class Sessions:
             record_event,
             now=now,
             disk=self.disk,
+            turns=turns_for(reactor),
         )
         self.reviver = Reviver(self.children, self.spawn, call_later, now, record_event)
         self.children.subscribe(SessionAnnounced, lambda event: self.reports.follow(event.child))
