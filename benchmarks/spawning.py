@@ -1,9 +1,10 @@
-"""How long a spawn through the hub takes, one after another and many at once."""
+"""Time of a spawn through the hub, alone and many at once, and the control API's silence meanwhile."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+from benchmarks.calling import silences
 from benchmarks.frame import MAKES, Bench, Limit, Running, median, timed
 
 
@@ -17,11 +18,13 @@ def measure(bench: Bench) -> None:
             bench.end([session])
     count = bench.arguments.at_once
     together: dict[str, list[float]] = {make: [] for make in MAKES}
+    silence: dict[str, list[float]] = {make: [] for make in MAKES}
     for _ in range(max(bench.arguments.rounds // 2, 1)):
         for make, running in runners.items():
-            seconds, sessions = at_once(bench, running, count)
+            seconds, longest, sessions = at_once(bench, running, count)
             assert len(set(sessions)) == count
             together[make].append(seconds)
+            silence[make].append(longest)
             bench.end(sessions)
     for make, running in runners.items():
         bench.note(
@@ -33,9 +36,20 @@ def measure(bench: Bench) -> None:
             median(together[make]),
             Limit(ratio=1.0),
         )
+        bench.note(
+            "… longest silence of the control API meanwhile (s)",
+            make,
+            median(silence[make]),
+            Limit(most=0.05),
+        )
         bench.leave(running)
 
 
-def at_once(bench: Bench, running: Running, count: int) -> tuple[float, list[str]]:
-    with ThreadPoolExecutor(count) as pool:
-        return timed(lambda: list(pool.map(lambda _: bench.spawn(running), range(count))))
+def at_once(bench: Bench, running: Running, count: int) -> tuple[float, float, list[str]]:
+    """Seconds until all are answered, the longest time without an answer to `/list`, the sessions."""
+    port = int(running.state["httpPort"])
+    with ThreadPoolExecutor(count) as pool, silences(port, pause=0.0) as found:
+        seconds, sessions = timed(
+            lambda: list(pool.map(lambda _: bench.spawn(running), range(count)))
+        )
+    return seconds, found["longest"], sessions
