@@ -57,7 +57,8 @@ NAMES = {
 
 
 def main(folder: str, directory: str, argv: list[str]) -> None:
-    os.setsid()  # first of all: what is sent to the runner's process group or terminal passes us by
+    if os.getsid(0) != os.getpid():
+        os.setsid()  # first: signals to the runner's process group or terminal must not reach us
     for number in DEAF_TO:
         _signal.signal(number, _signal.SIG_IGN)
     choose_system(os.environ.pop("HAPI_HOLDER_LIBRARY", ""))

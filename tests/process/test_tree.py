@@ -291,6 +291,19 @@ async def test_the_session_gets_no_descriptor_and_no_word_that_is_meant_for_the_
     assert "['0', '1', '2', '3'] True 0 /dev/null set() True" in said  # 3 is the listing itself
 
 
+@pytest.mark.parametrize("is_installed", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_holder_and_session_lead_sessions_of_their_own_with_or_without_setsid__C18(
+    system, plan, monkeypatch, is_installed
+):
+    if not is_installed:
+        monkeypatch.setattr("hapi.process.launch.session_prefix", lambda: ())
+    launched = await system.launch(sleeper := plan("/bin/sleep", "60"))
+    for each in (launched.holder, launched.child):
+        assert os.getsid(each.pid) == os.getpgid(each.pid) == each.pid
+    await system.end_tree(launched.child, sleeper.attempt.id)
+
+
 @pytest_twisted.ensureDeferred
 async def test_files_of_an_attempt_are_private_whatever_the_umask__K04(system, plan):
     before = os.umask(0)
