@@ -10,11 +10,6 @@ from attrs import frozen
 
 from hapi.runner.control.peer_credentials import Caller, admits
 
-OPEN_WITHOUT_PROOF = frozenset(
-    {b"/session-started"}
-)  # where callers cannot be looked up, npm's sessions still must get through
-
-
 READ_ONLY = frozenset(
     {b"/healthz", b"/readyz", b"/metrics"}
 )  # for monitors: asked with GET, and with nothing else
@@ -60,14 +55,11 @@ def check_request(
         return refusal
     if headers(b"origin") or headers(b"sec-fetch-site"):
         return Denied(403, "web pages may not call the runner")
-    if (
-        not peer.is_verifiable
-        and path not in OPEN_WITHOUT_PROOF
-        and not _knows(token, headers(b"authorization"))
-    ):
+    if not peer.is_verifiable and not _knows(token, headers(b"authorization")):
         return Denied(
             401,
-            "this system does not tell who is calling, so the token of runner.state.json is needed",
+            "this system does not tell which user is calling: "
+            "use the unix socket runner.sock, or send the token of runner.state.json",
         )
     if method != (b"GET" if path in READ_ONLY else b"POST"):
         return Denied(405, f"Route {method.decode('latin-1')}:{path.decode('latin-1')} not found")

@@ -152,7 +152,7 @@ def test_where_callers_cannot_be_looked_up_the_token_decides__X15():
     assert verdict(unknown) == 401
     assert verdict(unknown, authorization=b"Bearer wrong") == 401
     assert verdict(unknown, authorization=b"Bearer " + TOKEN.encode()) is None
-    assert verdict(unknown, path=b"/session-started") is None
+    assert verdict(unknown, path=b"/session-started") == 401
 
 
 def test_the_unix_socket_needs_no_host():
