@@ -331,13 +331,6 @@ def read_permission_request(params: Mapping[str, Any]) -> PermissionRequest:
     return PermissionRequest(call, options)
 
 
-def permission_outcome(option_id: str | None) -> dict[str, Any]:
-    """The result of a permission request; None: cancelled."""
-    if option_id is None:
-        return {"outcome": {"outcome": "cancelled"}}
-    return {"outcome": {"outcome": "selected", "optionId": option_id}}
-
-
 @frozen
 class Usage:
     """Tokens of a turn. `input` counts what was read from and written to the cache too."""

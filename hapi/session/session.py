@@ -335,7 +335,7 @@ class Session:
             return ending
         order = folder.stop
         if order is not None:
-            return ending.told(order.reason)
+            return ending.with_stop_reason(order.reason)
         try:
             folder.stop = StopOrder(ending.archive_reason, "session", ending.reason, time.time())
         except OSError as error:

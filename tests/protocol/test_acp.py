@@ -20,7 +20,6 @@ from hapi.protocol.acp import (
     ToolCall,
     Usage,
     UserText,
-    permission_outcome,
     read_introduction,
     read_offer,
     read_permission_request,
@@ -273,11 +272,6 @@ def test_a_permission_request_names_its_call_and_options():
     assert found.options == (PermissionOption("once", "allow_once", "Yes"),)
     with pytest.raises(Malformed):
         read_permission_request({"options": []})
-
-
-def test_an_outcome_is_an_option_or_cancelled():
-    assert permission_outcome("once") == {"outcome": {"outcome": "selected", "optionId": "once"}}
-    assert permission_outcome(None) == {"outcome": {"outcome": "cancelled"}}
 
 
 def test_usage_counts_what_was_cached_as_input():

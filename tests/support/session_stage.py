@@ -264,7 +264,7 @@ class MemoryHost:
         self.starts += 1
         self.agent = self.make()
         self._gone = gone
-        driver = Driver(self.agent.ours, turns.updated, turns.asked)
+        driver = Driver(self.agent.ours, turns.updated, turns.request_permission)
         await driver.open("/w", resume, fork)
         return driver
 

@@ -20,7 +20,6 @@ from hapi.protocol.acp import (
     Select,
     Update,
     Usage,
-    permission_outcome,
     prompt_blocks,
     read_introduction,
     read_offer,
@@ -58,11 +57,11 @@ class TurnEnd:
 
 @define(eq=False)
 class Driver:
-    """One agent session. `updated` hears what happens in it, `asked` answers its permission requests with an option's id."""
+    """One agent session. `updated` is called with each update; `request_permission` gives the ACP answer to a permission request."""
 
     peer: JsonRpcPeer
     _updated: Callable[[Update], object]
-    _asked: Callable[[PermissionRequest], Awaitable[str | None]]
+    _request_permission: Callable[[PermissionRequest], Awaitable[Any]]
     session_id: str | None = None
     introduction: AgentIntroduction | None = None
     offer: Offer = field(factory=Offer)
@@ -196,4 +195,4 @@ class Driver:
             self._updated(update)
 
     async def _permission(self, params: Mapping[str, Any]) -> Any:
-        return permission_outcome(await self._asked(read_permission_request(params)))
+        return await self._request_permission(read_permission_request(params))

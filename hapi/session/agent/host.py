@@ -48,7 +48,7 @@ class AgentHost:
         more = agent_environment(self._agent, self._environ, os.geteuid() == 0)
         environment = environment_of_agent(self._environ, session_id, {**more, "PWD": self._cwd})
         process = self._process = AgentProcess(self._reactor, self._agent.label, self._errors)
-        driver = Driver(process.peer, turns.updated, turns.asked)
+        driver = Driver(process.peer, turns.updated, turns.request_permission)
         try:
             process.start(argv, self._cwd, environment, self._own_group)
         except OSError as error:

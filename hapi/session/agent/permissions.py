@@ -11,18 +11,19 @@ from twisted.logger import Logger
 
 from hapi.net.client.versioned import VersionedDocument
 from hapi.protocol.acp import PermissionRequest
-from hapi.protocol.session import (
+from hapi.protocol.permissions import (
     ABORTED,
+    CANCELLED,
     PermissionAnswer,
     PermissionOutcome,
+    acp_permission_answer,
     automatic_decision,
-    option_for_decision,
-    read_answer,
+    read_permission_answer,
     with_all_requests_canceled,
     with_completed_request,
     with_request,
 )
-from hapi.session.hub.uplink import now_ms
+from hapi.session.hub.uplink import Json, now_ms
 
 
 @define(eq=False)
@@ -33,7 +34,7 @@ class PendingPermission:
     tool: str
     arguments: Any
     asked: PermissionRequest
-    chosen: Deferred[str | None]  # the agent's option
+    answer: Deferred[Json]  # for the agent, in ACP
 
 
 @define(eq=False)
@@ -46,7 +47,7 @@ class Permissions:
     cancel_turn: Callable[[], object] = field(default=lambda: None)
     on_asked: Callable[[PendingPermission], object] = field(default=lambda pending: None)
     on_settled: Callable[[PendingPermission, PermissionOutcome], object] = field(
-        default=lambda pending, settled: None
+        default=lambda pending, outcome: None
     )
     _pending: dict[str, PendingPermission] = field(factory=dict)
     _now: Callable[[], int] = now_ms
@@ -56,42 +57,42 @@ class Permissions:
     def waiting(self) -> tuple[PendingPermission, ...]:
         return tuple(self._pending.values())
 
-    def ask(self, request: PermissionRequest, tool: str, arguments: Any) -> Deferred[str | None]:
-        """Fires with the id of the agent's option that was chosen, None for `cancelled`."""
+    def request(self, request: PermissionRequest, tool: str, arguments: Any) -> Deferred[Json]:
+        """Fires with the answer for the agent, in ACP."""
         decision = automatic_decision(self._mode(), tool, request.call.kind)
-        chosen: Deferred[str | None] = Deferred()
+        answer: Deferred[Json] = Deferred()
         if decision is not None:
-            option = option_for_decision(decision, request.options)
-            settled = ABORTED if option is None else PermissionOutcome("approved", decision)
+            response = acp_permission_answer(decision, request.options)
+            outcome = ABORTED if response is CANCELLED else PermissionOutcome("approved", decision)
             at = self._now()
             entry = {"tool": tool, "arguments": arguments, "createdAt": at}
             self._write(
                 lambda state: with_completed_request(
-                    state, request.call.call_id, settled, at, entry
+                    state, request.call.call_id, outcome, at, entry
                 )
             )
-            chosen.callback(option)
-            return chosen
+            answer.callback(response)
+            return answer
         pending = PendingPermission(
-            self._free_id(request.call.call_id), tool, arguments, request, chosen
+            self._free_id(request.call.call_id), tool, arguments, request, answer
         )
         self._pending[pending.request_id] = pending
         at = self._now()
         self._write(lambda state: with_request(state, pending.request_id, tool, arguments, at))
         self.on_asked(pending)
-        return chosen
+        return answer
 
     async def answer(self, params: Any) -> None:
         """The `permission` RPC. An id that is not waiting was answered already; raises ValueError for nonsense."""
-        await self.decide(read_answer(params))
+        await self.decide(read_permission_answer(params))
 
     async def decide(self, answer: PermissionAnswer) -> bool:
         """Settle the request that `answer` names; False when it waits no more."""
         pending = self._pending.get(answer.request_id)
         if pending is None:
             return False
-        option = option_for_decision(answer.decision, pending.asked.options)
-        self._settle(pending, answer.settled, option)
+        response = acp_permission_answer(answer.decision, pending.asked.options)
+        self._settle(pending, answer.outcome, response)
         if answer.decision == "abort":
             self.cancel_turn()
             self.cancel_all()
@@ -106,23 +107,23 @@ class Permissions:
                 )
         return True
 
-    def cancel_all(self, settled: PermissionOutcome = ABORTED) -> None:
+    def cancel_all(self, outcome: PermissionOutcome = ABORTED) -> None:
         """Nobody will answer any more; the agent hears `cancelled`."""
         at = self._now()
         for pending in self.waiting:
             del self._pending[pending.request_id]
-            pending.chosen.callback(None)
-            self.on_settled(pending, settled)
-        self._write(lambda state: with_all_requests_canceled(state, settled, at))
+            pending.answer.callback(CANCELLED)
+            self.on_settled(pending, outcome)
+        self._write(lambda state: with_all_requests_canceled(state, outcome, at))
 
     def _settle(
-        self, pending: PendingPermission, settled: PermissionOutcome, option: str | None
+        self, pending: PendingPermission, outcome: PermissionOutcome, response: Json
     ) -> None:
         del self._pending[pending.request_id]
         at = self._now()
-        self._write(lambda state: with_completed_request(state, pending.request_id, settled, at))
-        pending.chosen.callback(option)
-        self.on_settled(pending, settled)
+        self._write(lambda state: with_completed_request(state, pending.request_id, outcome, at))
+        pending.answer.callback(response)
+        self.on_settled(pending, outcome)
 
     def _free_id(self, call_id: str) -> str:
         """The page ties a request to the tool card of the same id; a second request for one call gets a number."""

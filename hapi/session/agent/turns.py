@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from hapi.protocol.acp import Commands, Context, ModeChanged, PermissionRequest, Titled, Update
+from hapi.protocol.permissions import CANCELLED
 from hapi.protocol.records import READY, Transcript, mode_event, new_id, token_count
 from hapi.session.agent.configuration import SessionSettings
 from hapi.session.agent.driver import (
@@ -165,15 +166,16 @@ class Turns:
                 records = self._transcript.update(update, self._clock.seconds())
                 self._show(records if self.busy else records + self._transcript.finish())
 
-    def asked(self, request: PermissionRequest) -> Deferred[str | None]:
+    def request_permission(self, request: PermissionRequest) -> Deferred[dict[str, Any]]:
         """A permission request: its tool card first, then the question."""
         records, tool, arguments = self._transcript.asked(request.call)
         self._show(records)
-        chosen = self._permissions.ask(request, tool, arguments)
-        return chosen.addErrback(self._unanswered)
+        answer = self._permissions.request(request, tool, arguments)
+        return answer.addErrback(self._cancel_permission)
 
-    def _unanswered(self, failure: Failure) -> None:
+    def _cancel_permission(self, failure: Failure) -> dict[str, Any]:
         self.log.failure("A permission request failed", failure)
+        return CANCELLED
 
     def _show(self, records: list[dict[str, Any]]) -> None:
         for record in records:

@@ -12,7 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from hapi.protocol.acp import Text, Thought, Update
-from hapi.protocol.session import BY_INTERRUPT, COMPLETED, PermissionAnswer, PermissionOutcome
+from hapi.protocol.permissions import PermissionAnswer, PermissionOutcome
+from hapi.protocol.session import BY_INTERRUPT, COMPLETED
 from hapi.redaction import escape_control
 from hapi.session.agent.permissions import PendingPermission
 

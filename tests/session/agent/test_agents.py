@@ -36,7 +36,9 @@ class Heard:
 
     async def ask(self, request):
         self.asked.append(request)
-        return self.choose
+        if self.choose is None:
+            return {"outcome": {"outcome": "cancelled"}}
+        return {"outcome": {"outcome": "selected", "optionId": self.choose}}
 
 
 @pytest.fixture

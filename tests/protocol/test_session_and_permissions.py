@@ -7,25 +7,28 @@ import pytest
 from hapi.protocol import machine
 from hapi.protocol import session_metadata as sessionfacts
 from hapi.protocol.acp import PermissionOption
-from hapi.protocol.session import (
+from hapi.protocol.permissions import (
     ABORTED,
+    CANCELLED,
+    MAX_COMPLETED_REQUESTS,
+    PermissionAnswer,
+    PermissionOutcome,
+    acp_permission_answer,
+    automatic_decision,
+    read_permission_answer,
+    with_all_requests_canceled,
+    with_completed_request,
+    with_request,
+)
+from hapi.protocol.session import (
     BY_INTERRUPT,
     BY_SIGNAL,
     BY_USER,
     COMPLETED,
     CRASHED,
-    KEPT_REQUESTS,
     Ending,
-    PermissionAnswer,
-    PermissionOutcome,
-    automatic_decision,
     initial_state,
     launch_failed,
-    option_for_decision,
-    read_answer,
-    with_all_requests_canceled,
-    with_completed_request,
-    with_request,
 )
 from hapi.protocol.session_metadata import (
     SessionFacts,
@@ -158,12 +161,12 @@ def test_a_request_that_somebody_else_settled_is_left_as_it_is():
 
 def test_old_answers_are_let_go():
     state = initial_state()
-    for number in range(KEPT_REQUESTS + 5):
+    for number in range(MAX_COMPLETED_REQUESTS + 5):
         state = with_completed_request(
             state, str(number), ABORTED, number, {"tool": "t", "arguments": {}, "createdAt": 0}
         )
     assert next(iter(state["completedRequests"])) == "5"
-    assert len(state["completedRequests"]) == KEPT_REQUESTS
+    assert len(state["completedRequests"]) == MAX_COMPLETED_REQUESTS
 
 
 # --- answers
@@ -192,8 +195,8 @@ OPTIONS = (
     ],
 )
 def test_answers_of_both_families_of_pages_are_understood(params, decision, status):
-    answer = read_answer(params)
-    assert (answer.decision, answer.settled.status) == (decision, status)
+    answer = read_permission_answer(params)
+    assert (answer.decision, answer.outcome.status) == (decision, status)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +205,7 @@ def test_answers_of_both_families_of_pages_are_understood(params, decision, stat
 )
 def test_an_answer_that_decides_nothing_is_refused(params):
     with pytest.raises(ValueError, match="permission needs"):
-        read_answer(params)
+        read_permission_answer(params)
 
 
 @pytest.mark.parametrize(
@@ -216,12 +219,14 @@ def test_an_answer_that_decides_nothing_is_refused(params):
     ],
 )
 def test_a_decision_chooses_the_first_option_of_its_kind(decision, option):
-    assert option_for_decision(decision, OPTIONS) == option
+    selected = {"outcome": {"outcome": "selected", "optionId": option}}
+    assert acp_permission_answer(decision, OPTIONS) == (selected if option else CANCELLED)
 
 
 def test_the_next_best_option_stands_in():
-    assert option_for_decision("approved_for_session", OPTIONS[:1]) == "once"
-    assert option_for_decision("denied", OPTIONS[:2]) is None
+    once = {"outcome": {"outcome": "selected", "optionId": "once"}}
+    assert acp_permission_answer("approved_for_session", OPTIONS[:1]) == once
+    assert acp_permission_answer("denied", OPTIONS[:2]) == {"outcome": {"outcome": "cancelled"}}
 
 
 @pytest.mark.parametrize(
@@ -246,7 +251,7 @@ def test_modes_decide_without_a_person(mode, tool, kind, decision):
 def test_an_answer_keeps_what_came_with_it():
     settled = PermissionAnswer(
         "c", True, "approved_for_session", None, "acceptEdits", ("Edit",), {"q": ["a"]}
-    ).settled
+    ).outcome
     assert settled.entry() == {
         "status": "approved",
         "decision": "approved_for_session",
@@ -275,7 +280,7 @@ def test_an_answer_keeps_what_came_with_it():
     ],
 )
 def test_the_archive_tells_the_true_reason__R08(ending, order, expected):
-    told: Ending = ending.told(order)
+    told: Ending = ending.with_stop_reason(order)
     assert (told.reason, told.archive_reason, told.exit_code) == expected
 
 
