@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-LONGEST_DIFF = 20_000  # lines of both versions together; comparing takes their product
+MAX_DIFF_LINES = 20_000  # lines of both versions together; comparing takes their product
 
 
 def block_text(block: Any) -> str:
@@ -55,7 +55,7 @@ def _diff(path: str, old: Any, new: Any) -> str:
     from difflib import unified_diff  # loaded when an agent shows its first change
 
     before, after = (value.splitlines() if isinstance(value, str) else [] for value in (old, new))
-    if len(before) + len(after) > LONGEST_DIFF:
+    if len(before) + len(after) > MAX_DIFF_LINES:
         return f"{path}: {len(before)} lines became {len(after)}"
     return "\n".join(
         unified_diff(before, after, path if old is not None else "/dev/null", path, lineterm="")

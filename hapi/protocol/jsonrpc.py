@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 
 from hapi.protocol.json import Malformed, from_json, to_json
 
-LONGEST_LINE = 64 * 1024 * 1024  # bytes; a tool that prints a file may fill a few megabytes
+MAX_LINE_SIZE = 64 * 1024 * 1024  # bytes; a tool that prints a file may fill a few megabytes
 METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR = -32601, -32602, -32603
 
 Id = int | str
@@ -23,7 +23,7 @@ class LineTooLong(Exception):
 class LineBuffer:
     """Bytes in, whole lines out."""
 
-    limit: int = LONGEST_LINE
+    limit: int = MAX_LINE_SIZE
     _parts: list[bytes] = field(factory=list)
     _size: int = 0
 

@@ -13,7 +13,7 @@ from attrs import define, evolve, field
 
 from hapi.protocol.acp import Plan, Text, Thought, ToolCall, Update, Usage
 
-SNAPSHOT_EVERY = 0.25  # seconds between two snapshots of one stream of thought, at least
+SNAPSHOT_INTERVAL = 0.25  # seconds between two snapshots of one stream of thought, at least
 FINISHED = ("completed", "failed")
 
 Data = dict[str, Any]
@@ -128,7 +128,7 @@ class _Call:
     def name(self) -> str:
         return self.title or self.kind or "tool"
 
-    def learn(self, call: ToolCall) -> None:
+    def merge(self, call: ToolCall) -> None:
         self.title = call.title or self.title
         self.kind = call.kind or self.kind
         self.status = call.status or self.status
@@ -174,7 +174,7 @@ class Transcript:
                 return [*self._end_blocks(), plan(entries)]
         return []
 
-    def asked(self, call: ToolCall) -> tuple[list[Data], str, Any]:
+    def permission_requested(self, call: ToolCall) -> tuple[list[Data], str, Any]:
         """The agent asks before `call`: records to show first, the name of the tool, its arguments."""
         records = self._tool(
             evolve(call, status=None)
@@ -194,7 +194,7 @@ class Transcript:
         self._calls = {}
         return records
 
-    def said_so_far(self) -> list[Data]:
+    def flush(self) -> list[Data]:
         """What was said and thought until now, so that it stands before what comes next."""
         return self._end_blocks()
 
@@ -202,7 +202,7 @@ class Transcript:
         self._thought.append(text)
         if self._stream is None:
             self._stream = self._new_id()
-        elif now - self._snapshot_at < SNAPSHOT_EVERY:
+        elif now - self._snapshot_at < SNAPSHOT_INTERVAL:
             return []
         self._snapshot_at = now
         said = "".join(self._thought)
@@ -212,7 +212,7 @@ class Transcript:
         call = self._calls.setdefault(update.call_id, _Call(update.call_id))
         if call.finished:
             return []
-        call.learn(update)
+        call.merge(update)
         records: list[Data] = []
         ends = call.status in FINISHED
         state = (

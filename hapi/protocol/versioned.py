@@ -8,13 +8,13 @@ from typing import Any
 
 from attrs import frozen
 
-QUICK_TRIES = 5
-SHORTEST, LONGEST, FULL_AT = (
+QUICK_RETRIES = 5
+INITIAL_MAX_DELAY, MAX_DELAY, RAMP_LENGTH = (
     0.265,
     1.0,
     50,
 )  # seconds; runner.md 4.3: uniform in 0…U, U grows over 50 failures
-SLOW_LONGEST = 30.0  # seconds: after the quick tries of a write that is refused each time
+SLOW_MAX_DELAY = 30.0  # seconds: after the quick tries of a write that is refused each time
 
 
 @frozen
@@ -60,8 +60,11 @@ def read_update_answer(answer: Any, field: str, sent: Any) -> Stored | Mismatch 
 
 def retry_delay(failures: int, random: Random) -> float:
     """Seconds before the next try after `failures` ones in a row (1, 2 …): a few quick, then slower and slower."""
-    if failures <= QUICK_TRIES:
-        upper = SHORTEST + (LONGEST - SHORTEST) * min(failures - 1, FULL_AT) / FULL_AT
+    if failures <= QUICK_RETRIES:
+        upper = (
+            INITIAL_MAX_DELAY
+            + (MAX_DELAY - INITIAL_MAX_DELAY) * min(failures - 1, RAMP_LENGTH) / RAMP_LENGTH
+        )
         return random.uniform(0, upper)
-    upper = min(LONGEST * 2.0 ** min(failures - QUICK_TRIES, 10), SLOW_LONGEST)
+    upper = min(MAX_DELAY * 2.0 ** min(failures - QUICK_RETRIES, 10), SLOW_MAX_DELAY)
     return random.uniform(upper / 2, upper)

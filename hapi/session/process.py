@@ -116,7 +116,7 @@ class SessionProcess:
             self._terminal.attach(session)
         session.ended.when_fired().addCallback(self._ended)
         await session.run()
-        if self._terminal is not None and session.agent_is_there:
+        if self._terminal is not None and session.is_accepting_prompts:
             self._terminal.ready(self.access.url)
 
     def _make_session(self, row: Mapping[str, Any]) -> Session:
@@ -222,7 +222,7 @@ class SessionProcess:
             file=sys.stderr,
         )
         if self._session is not None:
-            self._session.crashed()
+            self._session.crash()
         else:
             self._stop()
 

@@ -22,7 +22,7 @@ from hapi.protocol.attempt import AttemptReport
 if TYPE_CHECKING:
     from hapi.session.session import Session
 
-AT_MOST_EVERY = 1.0  # seconds between two signs of life
+TOUCH_INTERVAL = 1.0  # seconds between two signs of life
 
 
 @define(eq=False)
@@ -32,14 +32,14 @@ class ReportWriter:
     _session: Session
     _now: Callable[[], float] = time.time
     _last: AttemptReport | None = None
-    _shown: float = field(default=-AT_MOST_EVERY)
+    _touched_at: float = field(default=-TOUCH_INTERVAL)
     log = Logger()
 
     def begin(self) -> ReportWriter:
         """From now on. For sessions without a terminal: it has the same places to be told."""
         session = self._session
         session.hub.on_change = self.write
-        session.hub.on_written = session.turns.on_update = self.show_life
+        session.hub.on_written = session.turns.on_update = self.touch
         session.permissions.on_asked = lambda pending: self.write()
         session.permissions.on_settled = lambda pending, settled: self.write()
         self.write()
@@ -51,13 +51,13 @@ class ReportWriter:
             self._last is not None
             and msgspec.structs.replace(report, at=self._last.at) == self._last
         ):
-            self.show_life()
+            self.touch()
             return
         try:
             self._folder.report = self._last = report
         except OSError as error:
             self.log.warn("The report of this session was not saved: {reason}", reason=str(error))
-        self._shown = self._clock.seconds()
+        self._touched_at = self._clock.seconds()
 
     def _facts(self) -> AttemptReport:
         session, now, last = self._session, self._now(), self._last
@@ -76,12 +76,12 @@ class ReportWriter:
             agent_session_id=session.agent_session,
         )
 
-    def show_life(self, *_: Any) -> None:
+    def touch(self, *_: Any) -> None:
         """The agent has done something."""
         now = self._clock.seconds()
-        if now - self._shown < AT_MOST_EVERY:
+        if now - self._touched_at < TOUCH_INTERVAL:
             return
-        self._shown = now
+        self._touched_at = now
         try:
             os.utime(self._folder.report_path)
         except OSError:

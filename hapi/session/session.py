@@ -40,17 +40,19 @@ from hapi.session.agent.turns import Turns
 from hapi.session.hub.inbox import Inbox, UserMessage
 from hapi.session.hub.uplink import SessionUplink, now_ms
 from hapi.session.rpc.files import Files
-from hapi.session.rpc.methods import offer_files, offer_session
+from hapi.session.rpc.methods import register_file_methods, register_session_methods
 from hapi.session.rpc.paths import AllowedPaths
 from hapi.session.startup.command_line import Arguments
 
-FLUSH = 5.0  # seconds the hub has to store the agent's session id before the first prompt goes on
-LEAVING, HURRIED = (
+FLUSH_TIMEOUT = (
+    5.0  # seconds the hub has to store the agent's session id before the first prompt goes on
+)
+END_TIMEOUT, SIGNAL_END_TIMEOUT = (
     5.0,
     1.7,
 )  # seconds for the whole end; after a signal, whose sender kills after two
-LEAVING_ALONE = 0.1  # seconds for the last words to a hub that is away
-TITLE = 80  # characters
+OFFLINE_END_TIMEOUT = 0.1  # seconds for the last words to a hub that is away
+MAX_TITLE_LENGTH = 80  # characters
 
 
 @frozen
@@ -95,7 +97,12 @@ class Session:
         )
         effort = arguments.effort or arguments.model_reasoning_effort
         self.settings = SessionSettings(
-            agent, self._agent_ready, self.start.mode, arguments.model, effort, self.hub.beat
+            agent,
+            self._agent_ready,
+            self.start.mode,
+            arguments.model,
+            effort,
+            self.hub.send_keepalive,
         )
         self.permissions = Permissions(
             self.hub.state, lambda: self.settings.mode, self.settings.set_mode
@@ -110,15 +117,17 @@ class Session:
             self.host.end_soon,
         )
         self.permissions.cancel_turn = self.turns.cancel
-        self.hub.arrived = self.turns.arrived
+        self.hub.on_queued = self.turns.start_next
         self.turns.on_prompt, self.turns.on_title = self._title_from_prompt, self._title_from_agent
         self._agent_session = arguments.resume
         place = Path(self.start.facts.path)
         uploads = self.start.home.path / "uploads" / self.hub.session_id
         self._files = Files(AllowedPaths(place, uploads), uploads)
         rpc: RpcTable = self.link.rpc
-        offer_files(rpc, self._reactor, self._files.places, self._files, self.start.environ)
-        offer_session(rpc, self)
+        register_file_methods(
+            rpc, self._reactor, self._files.paths, self._files, self.start.environ
+        )
+        register_session_methods(rpc, self)
 
     @property
     def agent(self) -> Agent:
@@ -130,21 +139,21 @@ class Session:
         return self._agent_session
 
     @property
-    def agent_is_there(self) -> bool:
+    def is_accepting_prompts(self) -> bool:
         """Whether prompts are taken."""
         return not self.turns.closed
 
     # --- coming up
     async def run(self) -> None:
         """Connect, start the agent, take prompts. Returns when the agent is ready or the session has begun to end."""
-        self._write_first()
+        self._write_initial_state()
         self.link.startService()
         self.hub.start()
         try:
             await self._agent_ready()
         except Exception as problem:
             if self._ending is None:
-                self.hub.status(f"{self.agent.label} could not be started: {problem}")
+                self.hub.publish_status(f"{self.agent.label} could not be started: {problem}")
                 self.log.error(
                     "{label} could not be started: {reason}",
                     label=self.agent.label,
@@ -152,17 +161,17 @@ class Session:
                 )
                 await self.end(launch_failed(str(problem)))
             return
-        self.hub.settings = self.settings.alive
-        self.hub.ready()
-        self.hub.beat()
+        self.hub.settings = self.settings.keepalive_fields
+        self.hub.announce_ready()
+        self.hub.send_keepalive()
         self.turns.open()
 
-    def _write_first(self) -> None:
+    def _write_initial_state(self) -> None:
         fresh = {**self.start.facts.metadata(), "startingMode": "remote"}
         existing = self.start.arguments.existing_session_id is not None
         self._store(self.hub.state.change(lambda state: initial_state()))
 
-        def first(stored: Any) -> Any:
+        def initial_metadata(stored: Any) -> Any:
             if existing:
                 return take_over_metadata(fresh, stored)
             if (stored or {}).get(
@@ -172,7 +181,7 @@ class Session:
                 return stored
             return {**(stored or {}), **fresh}
 
-        self._store(self.hub.metadata.change(first))
+        self._store(self.hub.metadata.change(initial_metadata))
 
     def _agent_ready(self) -> Deferred[Driver]:
         """The agent; started, or started again, if it does not run. Errs with what kept it from starting."""
@@ -191,24 +200,24 @@ class Session:
         first = self.host.starts == 0
         fork = self.start.arguments.fork and first
         driver = await self.host.open(
-            self.hub.session_id, self._agent_session, fork, self.turns, self._agent_gone
+            self.hub.session_id, self._agent_session, fork, self.turns, self._agent_exited
         )
         for problem in await self.settings.begin(driver):
-            self.hub.status(f"Not set: {problem}")
+            self.hub.publish_status(f"Not set: {problem}")
         for name, value in self.start.arguments.beyond_acp.items() if first else ():
-            self.hub.status(
+            self.hub.publish_status(
                 f"Not set: {name} {value}".rstrip()
                 + f": {self.agent.label} cannot be told so over ACP"
             )
         wanted = self._agent_session
         if wanted is not None and not fork and not driver.resumed:
-            self.hub.status(
+            self.hub.publish_status(
                 f"{self.agent.label} cannot go on with its session {wanted}; this is a new one"
             )
-        await self._keep(driver.session_id)
+        await self._store_resume_key(driver.session_id)
         return driver
 
-    async def _keep(self, agent_session: str | None) -> None:
+    async def _store_resume_key(self, agent_session: str | None) -> None:
         """The resume key must be at the hub before the first prompt: a kill in the first turn leaves a resumable row."""
         self._agent_session, name = agent_session, self.agent.session_id_field
         if (self.hub.metadata.value or {}).get(name) == agent_session and self.hub.metadata.settled:
@@ -216,14 +225,14 @@ class Session:
         self._store(
             self.hub.metadata.change(lambda stored: {**(stored or {}), name: agent_session})
         )
-        if not await self.hub.metadata.flushed(FLUSH):
+        if not await self.hub.metadata.flushed(FLUSH_TIMEOUT):
             self.log.warn(
                 "The hub has not stored {name} within {seconds:g} s; going on without",
                 name=name,
-                seconds=FLUSH,
+                seconds=FLUSH_TIMEOUT,
             )
 
-    def _agent_gone(self, words: str, exit_code: int | None) -> None:
+    def _agent_exited(self, words: str, exit_code: int | None) -> None:
         """Its process ended. By itself and in order: so does the session. Otherwise it comes back with the next prompt."""
         if self._ending is not None or self._driver is None or not self._driver.has_fired:
             return
@@ -231,19 +240,24 @@ class Session:
         if exit_code == 0 and not self.turns.busy:
             self.begin_end(COMPLETED)
         elif not self.turns.busy:
-            self.hub.status(f"{self.agent.label} {words}; it starts again with the next prompt")
+            self.hub.publish_status(
+                f"{self.agent.label} {words}; it starts again with the next prompt"
+            )
 
     # --- titles
     def _title_from_prompt(self, text: str) -> None:
         words = " ".join(text.split())
         stored = self.hub.metadata.value or {}
         if words and not stored.get("name") and not stored.get("summary"):
-            self._summarize(words if len(words) <= TITLE else f"{words[: TITLE - 1]}…", keep=True)
+            self._summarize(
+                words if len(words) <= MAX_TITLE_LENGTH else f"{words[: MAX_TITLE_LENGTH - 1]}…",
+                keep=True,
+            )
 
     def _title_from_agent(self, title: str) -> None:
         stored = self.hub.metadata.value or {}
         if (stored.get("summary") or {}).get("text") != title:
-            self.hub.write(summary_record(title))
+            self.hub.publish(summary_record(title))
             self._summarize(title, keep=False)
 
     def _summarize(self, text: str, keep: bool) -> None:
@@ -266,19 +280,19 @@ class Session:
         )
 
     # --- from the terminal and the hub
-    def say(self, text: str) -> None:
+    def submit_prompt(self, text: str) -> None:
         """A prompt typed at the terminal."""
         from hapi.protocol.records import user_record
 
-        self.hub.write(user_record(text))
+        self.hub.publish(user_record(text))
         self.hub.inbox.put(UserMessage(text))
-        self.turns.arrived()
+        self.turns.start_next()
 
     async def models(self, _: Any = None) -> dict[str, Any]:
         """The answer to `list…Models`."""
         return model_list((await self._agent_ready()).offer)
 
-    def killed(self, _: Any = None) -> dict[str, Any]:
+    def kill(self, _: Any = None) -> dict[str, Any]:
         """The `killSession` RPC: answered first, then the session ends."""
         self._reactor.callLater(0, self.begin_end, BY_USER)
         return {"success": True, "message": "Killing hapi CLI process"}
@@ -294,13 +308,13 @@ class Session:
         if self._ending is not None:
             return
         deadline = self._reactor.seconds() + (
-            HURRIED if ending in (BY_SIGNAL, BY_INTERRUPT) else LEAVING
+            SIGNAL_END_TIMEOUT if ending in (BY_SIGNAL, BY_INTERRUPT) else END_TIMEOUT
         )
-        self._ending = ending = self._in_the_folder(ending)
+        self._ending = ending = self._with_stop_order(ending)
         self.log.info("The session ends: {reason}", reason=ending.archive_reason)
         self.turns.close()
         self.permissions.cancel_all()
-        self.hub.fall_silent(ending.reason)
+        self.hub.announce_end(ending.reason)
         # The archive comes last: whoever sees it may start the session anew at once, and we are as good as gone.
         try:
             await self.host.end()
@@ -308,13 +322,11 @@ class Session:
             self.log.failure("Ending the agent failed")
         try:
             seconds = (
-                max(deadline - self._reactor.seconds(), LEAVING_ALONE)
+                max(deadline - self._reactor.seconds(), OFFLINE_END_TIMEOUT)
                 if self.link.connected
-                else LEAVING_ALONE
+                else OFFLINE_END_TIMEOUT
             )
-            await Deferred.fromCoroutine(self._last_words(ending)).addTimeout(
-                seconds, self._reactor
-            )
+            await Deferred.fromCoroutine(self._archive(ending)).addTimeout(seconds, self._reactor)
         except Exception as problem:
             self.log.warn(
                 "The hub did not hear the end of the session: {reason}",
@@ -325,10 +337,10 @@ class Session:
         await maybeDeferred(self.link.stopService).addErrback(
             lambda failure: failure.trap(ConnectionDone)
         )
-        self._files.forget_uploads()
+        self._files.delete_uploads()
         self.ended.fire(ending)
 
-    def _in_the_folder(self, ending: Ending) -> Ending:
+    def _with_stop_order(self, ending: Ending) -> Ending:
         """The reason that whoever ends this session has left in its folder; else ours is left there: it is being ended."""
         folder = self.start.attempt
         if folder is None:
@@ -342,21 +354,21 @@ class Session:
             self.log.warn("The reason of the end was not saved: {reason}", reason=str(error))
         return ending
 
-    async def _last_words(self, ending: Ending) -> None:
+    async def _archive(self, ending: Ending) -> None:
         at = now_ms()
         self._store(
             self.hub.metadata.change(
                 lambda stored: archived_metadata(stored or {}, ending.archive_reason, at)
             )
         )
-        await self.hub.metadata.flushed(LEAVING)
-        await self.hub.state.flushed(LEAVING)
+        await self.hub.metadata.flushed(END_TIMEOUT)
+        await self.hub.state.flushed(END_TIMEOUT)
         try:
-            await self.link.call("ping", timeout=LEAVING)
+            await self.link.call("ping", timeout=END_TIMEOUT)
         except (LinkLost, AckTimeout):
             return
         await self.link.leave()
 
-    def crashed(self) -> None:
+    def crash(self) -> None:
         """Something of ours broke."""
         self.begin_end(CRASHED)

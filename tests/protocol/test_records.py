@@ -108,7 +108,7 @@ def test_a_permission_request_shows_the_card_first_and_does_not_turn_it_back():
     made.update(
         ToolCall("c", "bash", "execute", "in_progress", {"command": "ls", "description": "list"}), 0
     )
-    records, tool, arguments = made.asked(
+    records, tool, arguments = made.permission_requested(
         ToolCall("c", "ls", "execute", "pending", {"command": "ls"})
     )
     assert [(record["name"], record["status"]) for record in records] == [("ls", "in_progress")]
@@ -116,7 +116,7 @@ def test_a_permission_request_shows_the_card_first_and_does_not_turn_it_back():
 
 
 def test_a_permission_request_for_an_unknown_call_makes_its_card():
-    records, tool, arguments = transcript().asked(ToolCall("c", "Write", "edit"))
+    records, tool, arguments = transcript().permission_requested(ToolCall("c", "Write", "edit"))
     assert [record["type"] for record in records] == ["tool-call"]
     assert (tool, arguments) == ("Write", {})
 

@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from hapi.protocol.versioned import (
-    QUICK_TRIES,
+    QUICK_RETRIES,
     Mismatch,
     NotStored,
     Stored,
@@ -52,7 +52,9 @@ def test_every_recorded_answer_is_understood():
 
 def test_a_few_tries_are_quick_and_later_ones_slow_down__N07():
     random = Random(1)
-    quick = [retry_delay(tries, random) for tries in range(1, QUICK_TRIES + 1) for _ in range(200)]
+    quick = [
+        retry_delay(tries, random) for tries in range(1, QUICK_RETRIES + 1) for _ in range(200)
+    ]
     assert max(quick) <= 0.4
     assert (
         15.0

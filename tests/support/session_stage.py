@@ -185,7 +185,7 @@ class MemoryAgent:
             "session/set_mode": lambda params: self._called("session/set_mode", params, {}),
             "session/set_config_option": self._option,
         }
-        self.peer.hear = lambda method, params: self.calls.append((method, params))
+        self.peer.on_notification = lambda method, params: self.calls.append((method, params))
 
     def _to_agent(self, data):
         self.peer.received(data)
@@ -216,7 +216,7 @@ class MemoryAgent:
 
     # --- for the test
     def update(self, kind, /, **fields):
-        self.peer.tell(
+        self.peer.notify(
             "session/update", {"sessionId": "agent-1", "update": {"sessionUpdate": kind, **fields}}
         )
 

@@ -45,8 +45,8 @@ class Connection:
     _socket: ClientSocket
     _listener: ConnectionListener
     _channel: ClientChannel
-    _look: IDelayedCall | None = None
-    _why: str | None = None
+    _deadline_call: IDelayedCall | None = None
+    _reason: str | None = None
     writable: bool = True
 
     @classmethod
@@ -61,7 +61,7 @@ class Connection:
         connection = cls(
             clock, socket, listener, ClientChannel.start(namespace, auth, clock.seconds())
         )
-        connection._watch()
+        connection._schedule_check()
         return connection
 
     @property
@@ -73,13 +73,13 @@ class Connection:
 
     def leave(self) -> None:
         """Say `41` and close with 1000."""
-        self._do(self._channel.leave())
+        self._execute(self._channel.leave())
         self._socket.close()
 
     def end(self, reason: str) -> None:
         """Close because of `reason`, which becomes the reason told to the owner."""
-        self._why = self._why or reason
-        self._rest()
+        self._reason = self._reason or reason
+        self._finish()
         self._socket.close()
 
     # --- Holder
@@ -87,7 +87,7 @@ class Connection:
         """The upgrade is done; the hub speaks first."""
 
     def received(self, text: str) -> None:
-        self._do(self._channel.receive(text, self._clock.seconds()))
+        self._execute(self._channel.receive(text, self._clock.seconds()))
 
     def received_binary(self) -> None:
         self.end("the hub sent a binary message")
@@ -97,10 +97,10 @@ class Connection:
         self._listener.connection_writable_changed(self, writable)
 
     def closed(self, code: int | None, reason: str, cause: Failure | None) -> None:
-        self._rest()
-        self._listener.connection_ended(self, self._why or reason or None, cause)
+        self._finish()
+        self._listener.connection_ended(self, self._reason or reason or None, cause)
 
-    def _do(self, steps: list[Step]) -> None:
+    def _execute(self, steps: list[Step]) -> None:
         for step in steps:
             match step:
                 case Send(text):
@@ -120,22 +120,22 @@ class Connection:
                 case Close(reason):
                     self.end(reason)
 
-    def _rest(self) -> None:
+    def _finish(self) -> None:
         """Nothing more is said or timed; the socket has its own time for closing."""
         self._channel.closed = True
-        if self._look is not None and self._look.active():
-            self._look.cancel()
+        if self._deadline_call is not None and self._deadline_call.active():
+            self._deadline_call.cancel()
 
-    def _watch(self) -> None:
+    def _schedule_check(self) -> None:
         """One timer, set anew when it comes too early: the deadline moves with every message."""
-        self._look = self._clock.callLater(
-            max(0.0, self._channel.deadline - self._clock.seconds()), self._glance
+        self._deadline_call = self._clock.callLater(
+            max(0.0, self._channel.deadline - self._clock.seconds()), self._check_deadline
         )
 
-    def _glance(self) -> None:
+    def _check_deadline(self) -> None:
         steps = self._channel.check_deadline(self._clock.seconds())
         if steps:
-            self._do(steps)
+            self._execute(steps)
             self._socket.abort()  # a peer that is silent answers no closing handshake either
         elif not self._channel.closed:
-            self._watch()
+            self._schedule_check()

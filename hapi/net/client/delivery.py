@@ -14,18 +14,18 @@ from hapi.net.client.connection import Connection
 from hapi.net.client.outbox import Entry, Outbox
 from hapi.net.common.errors import AckTimeout, LinkLost
 
-MOST_TRIES = 5  # losses in a row after which a message is taken for the cause of them (N10)
+MAX_ATTEMPTS = 5  # losses in a row after which a message is taken for the cause of them (N10)
 
 
 @frozen(eq=False)
 class UnconfirmedEvent:
-    """A kept event whose arrival is unsure."""
+    """A kept event whose arrival is unconfirmed."""
 
     event: str
     args: tuple[Any, ...]
 
 
-Review = Callable[[list[UnconfirmedEvent]], Awaitable[list[UnconfirmedEvent]]]
+Reconcile = Callable[[list[UnconfirmedEvent]], Awaitable[list[UnconfirmedEvent]]]
 
 
 @define(eq=False)
@@ -34,95 +34,99 @@ class Delivery:
 
     _ask: Callable[[], Deferred[Any]]
     outbox: Outbox = field(factory=Outbox)
-    review: Review | None = None
+    reconcile: Reconcile | None = None
     _connection: Connection | None = None
-    _reviewing: bool = False
+    _reconciling: bool = False
     _probing: bool = False
     log = Logger()
 
     @property
-    def way(self) -> Connection | None:
+    def writable_connection(self) -> Connection | None:
         """The connection, if a message can go out on it now, after all older ones."""
         connection = self._connection
         return (
             connection
-            if connection is not None and connection.writable and not self._reviewing
+            if connection is not None and connection.writable and not self._reconciling
             else None
         )
 
-    def post(self, entry: Entry) -> None:
+    def deliver(self, entry: Entry) -> None:
         """Send it now, or when its turn comes."""
-        if (way := self.way) is not None:
-            way.send(entry.text)
-            self.outbox.went(entry)
+        if (writable_connection := self.writable_connection) is not None:
+            writable_connection.send(entry.text)
+            self.outbox.mark_sent(entry)
             self._probe()
         else:
             self.outbox.put(entry)
 
-    def joined(self, connection: Connection, greet: Callable[[], None]) -> None:
-        """A new connection: `greet` goes first, then what the last one may have swallowed, then what waits."""
-        unsure = self.outbox.unsure
-        self._connection, self._reviewing = connection, False
-        greet()
-        if not unsure:
+    def connection_joined(
+        self, connection: Connection, register_methods: Callable[[], None]
+    ) -> None:
+        """A new connection: `register_methods` first, then unconfirmed entries, then waiting ones."""
+        unconfirmed = self.outbox.unconfirmed
+        self._connection, self._reconciling = connection, False
+        register_methods()
+        if not unconfirmed:
             self.flush()
         elif connection is self._connection:
-            self._reviewing = True
-            again = Deferred.fromCoroutine(self._send_again(connection, unsure))
+            self._reconciling = True
+            again = Deferred.fromCoroutine(self._send_again(connection, unconfirmed))
             again.addErrback(lambda failure: self.log.failure("Sending again failed", failure))
 
-    def lost(self) -> None:
+    def connection_lost(self) -> None:
         self._connection = None
 
     def flush(self) -> None:
-        while (way := self.way) is not None and (entry := self.outbox.next()) is not None:
-            way.send(entry.text)
-            self.outbox.went(entry)
+        while (writable_connection := self.writable_connection) is not None and (
+            entry := self.outbox.next()
+        ) is not None:
+            writable_connection.send(entry.text)
+            self.outbox.mark_sent(entry)
         self._probe()
 
     def _probe(self) -> None:
-        """One question is under way at a time; its answer confirms all that went before it."""
-        if self._probing or self.way is None or not self.outbox.unsure:
+        """Ask one question at a time; its answer confirms everything that was sent before it."""
+        if self._probing or self.writable_connection is None or not self.outbox.unconfirmed:
             return
         self._probing = True
-        serial = self.outbox.latest
+        serial = self.outbox.last_serial
 
-        def seen(_: Any) -> None:
+        def confirmed(_: Any) -> None:
             self._probing = False
             self.outbox.confirm(serial)
             self._probe()
 
-        def unseen(failure: Failure) -> None:
+        def not_confirmed(failure: Failure) -> None:
             self._probing = False
             failure.trap(LinkLost, AckTimeout)
 
-        self._ask().addCallbacks(seen, unseen)
+        self._ask().addCallbacks(confirmed, not_confirmed)
 
-    async def _send_again(self, connection: Connection, unsure: tuple[Entry, ...]) -> None:
-        wanted = await self._missing(unsure)
+    async def _send_again(self, connection: Connection, unconfirmed: tuple[Entry, ...]) -> None:
+        wanted = await self._missing(unconfirmed)
         if connection is not self._connection:  # lost once more: reviewed once more
             return
-        self.outbox.confirm(unsure[-1].serial)
+        self.outbox.confirm(unconfirmed[-1].serial)
         for entry in wanted:
-            entry.tries += 1
-        self.outbox.again([entry for entry in wanted if entry.tries < MOST_TRIES])
+            entry.attempts += 1
+        self.outbox.requeue([entry for entry in wanted if entry.attempts < MAX_ATTEMPTS])
         for entry in wanted:
-            if entry.tries >= MOST_TRIES:
-                self.outbox.lost += 1
+            if entry.attempts >= MAX_ATTEMPTS:
+                self.outbox.dropped_count += 1
                 self.log.error(
-                    "A {event} of {size} characters is dropped: the connection was lost {tries} times after it",
-                    event=entry.event, size=len(entry.text), tries=entry.tries,
+                    "A {event} of {size} characters is dropped: the connection was lost {attempts} times after it",
+                    event=entry.event, size=len(entry.text), attempts=entry.attempts,
                 )  # fmt: skip
-        self._reviewing = False
+        self._reconciling = False
         self.flush()
 
-    async def _missing(self, unsure: tuple[Entry, ...]) -> list[Entry]:
-        if self.review is None:
-            return list(unsure)
-        asked = {UnconfirmedEvent(entry.event or "", entry.args): entry for entry in unsure}
+    async def _missing(self, unconfirmed: tuple[Entry, ...]) -> list[Entry]:
+        if self.reconcile is None:
+            return list(unconfirmed)
+        entries = {UnconfirmedEvent(entry.event or "", entry.args): entry for entry in unconfirmed}
         try:
-            missing = set(await self.review(list(asked)))
+            missing = set(await self.reconcile(list(entries)))
         except Exception:
             self.log.failure("What the hub has could not be reviewed")
-            return list(unsure)
-        return [entry for sent, entry in asked.items() if sent in missing]
+            return list(unconfirmed)
+        return [entry for sent, entry in entries.items() if sent in missing]

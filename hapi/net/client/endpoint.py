@@ -30,9 +30,9 @@ def hub_endpoint(reactor: Any, origin: str) -> IStreamClientEndpoint:
         return endpoint
     from twisted.internet.endpoints import wrapClientTLS  # OpenSSL only for those who need it
 
-    from hapi.net.client.tls import Checked
+    from hapi.net.client.tls import VerifiedTlsClient
 
-    wrapped: IStreamClientEndpoint = wrapClientTLS(Checked(parts.hostname), endpoint)
+    wrapped: IStreamClientEndpoint = wrapClientTLS(VerifiedTlsClient(parts.hostname), endpoint)
     return wrapped
 
 
@@ -42,7 +42,7 @@ def websocket_url(origin: str) -> str:
 
 
 # The upgrade's own; a second one of these breaks it. An Origin would be judged as a browser's (transport.md 2).
-_OURS = frozenset(
+_RESERVED_HEADERS = frozenset(
     {
         "host",
         "connection",
@@ -62,7 +62,7 @@ def extra_upgrade_headers(extra: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in extra.items()
-        if name.lower() not in _OURS
+        if name.lower() not in _RESERVED_HEADERS
         and not name.lower().startswith("sec-websocket-")
         and is_valid_header(name, value)
     }

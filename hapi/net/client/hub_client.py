@@ -16,7 +16,7 @@ from hapi.settings import HubAccess
 __all__ = ["HubClient", "HubRefused", "HubUnreachable"]
 
 TIMEOUT = 60.0  # seconds for a whole exchange (runner.md 2)
-ANSWER_LIMIT = 68 * 1024 * 1024  # bytes
+MAX_RESPONSE_SIZE = 68 * 1024 * 1024  # bytes
 
 
 class HubClient:
@@ -76,8 +76,8 @@ class HubClient:
         def collect(data: bytes) -> None:
             nonlocal size
             size += len(data)
-            if size > ANSWER_LIMIT:
-                raise HubRefused(response.code, f"its answer is over {ANSWER_LIMIT} bytes")
+            if size > MAX_RESPONSE_SIZE:
+                raise HubRefused(response.code, f"its answer is over {MAX_RESPONSE_SIZE} bytes")
             chunks.append(data)
 
         try:
@@ -126,9 +126,9 @@ def _make_http(reactor: Any, secure: bool) -> Any:
     from twisted.web.client import Agent
 
     if secure:
-        from hapi.net.client.tls import CheckedPolicy
+        from hapi.net.client.tls import VerifyingPolicy
 
-        return HTTPClient(Agent(reactor, CheckedPolicy(), connectTimeout=20.0))
+        return HTTPClient(Agent(reactor, VerifyingPolicy(), connectTimeout=20.0))
     return HTTPClient(Agent(reactor, connectTimeout=20.0))
 
 

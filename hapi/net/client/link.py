@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from hapi.net.client.backoff import Backoff
 from hapi.net.client.connection import Connection
-from hapi.net.client.delivery import Delivery, Review, UnconfirmedEvent
+from hapi.net.client.delivery import Delivery, Reconcile, UnconfirmedEvent
 from hapi.net.client.endpoint import (
     ObservedEndpoint,
     extra_upgrade_headers,
@@ -43,12 +43,12 @@ from hapi.settings import HubAccess
 __all__ = ["AckTimeout", "FrameTooLarge", "HubLink", "LinkLost", "LinkStatus", "UnconfirmedEvent"]
 
 NAMESPACE = "/cli"
-FAREWELL = 1.0  # seconds for the last messages, `41` and the closing handshake together
-BARRIER, BARRIER_SECONDS = (
+LEAVE_TIMEOUT = 1.0  # seconds for the last messages, `41` and the closing handshake together
+BARRIER, BARRIER_TIMEOUT = (
     "ping",
     60.0,
 )  # the hub's own helper for "everything before this was handled"
-OWED_MOST = 64 * 1024 * 1024  # characters of answers for a hub that asks and does not read
+MAX_UNREAD_ANSWERS = 64 * 1024 * 1024  # characters of answers for a hub that asks and does not read
 
 
 @frozen
@@ -83,20 +83,22 @@ class HubLink(Service):
         self._clock, self._access, self.rpc = reactor, access, rpc
         self._auth = {"token": access.token, **auth}
         self._backoff = Backoff(random or Random())
-        self._delivery = Delivery(lambda: self.call(BARRIER, timeout=BARRIER_SECONDS))
+        self._delivery = Delivery(lambda: self.call(BARRIER, timeout=BARRIER_TIMEOUT))
         self._calls = PendingCalls(reactor)
         self._next_ack = 0
-        self._owed = 0
+        self._unread_answers = 0
         self._leaving = False
         self._joined: Connection | None = None
         self._latest: Connection | None = None
-        self._ended: list[Deferred[None]] = []
+        self._end_waiters: list[Deferred[None]] = []
         self._on_connect: list[Callable[[], object]] = []
         self._on_status: list[Callable[[LinkStatus], object]] = []
         self._on_event: dict[str, Callable[..., Any]] = {}
         self.status = LinkStatus("stopped", None, reactor.seconds())
         headers = extra_upgrade_headers(access.headers)
-        factory = ClientSocketFactory(reactor, websocket_url(access.url), headers, self._begin)
+        factory = ClientSocketFactory(
+            reactor, websocket_url(access.url), headers, self._connection_opened
+        )
         watched = ObservedEndpoint(
             endpoint or hub_endpoint(reactor, access.url), self._attempt_failed
         )
@@ -106,13 +108,13 @@ class HubLink(Service):
         rpc.on_added = self._register
 
     # --- for the program that uses the link
-    def reconcile_with(self, review: Review) -> None:
-        """Ask `review` after a reconnect: of these kept events, sent before the connection was lost, which did the hub not get?
+    def reconcile_with(self, reconcile: Reconcile) -> None:
+        """Ask `reconcile` after a reconnect: of these kept events, sent before the connection was lost, which did the hub not get?
 
         They are sent again, before anything newer. Without it, or when it fails, all of them are: none is lost, and the few
         of the last round trip may arrive twice. For programs that can ask the hub what it has.
         """
-        self._delivery.review = review
+        self._delivery.reconcile = reconcile
 
     @property
     def connected(self) -> bool:
@@ -133,11 +135,11 @@ class HubLink(Service):
         """Send an event. Offline, or while the hub reads slowly, it waits in order (keep) or is dropped.
 
         What is kept leaves the outbox when the hub shows that it has it, and goes again when the connection is lost before
-        (see `review`). Raises FrameTooLarge, and TypeError or ValueError for arguments without a JSON form.
+        (see `reconcile`). Raises FrameTooLarge, and TypeError or ValueError for arguments without a JSON form.
         """
         text = self._text(event, args, None)
         if keep:
-            self._delivery.post(Entry(text, event=event, args=args))
+            self._delivery.deliver(Entry(text, event=event, args=args))
         elif self._joined is not None and self._joined.writable:
             self._joined.send(text)
 
@@ -159,7 +161,7 @@ class HubLink(Service):
         answer = self._calls.begin(
             number, event, timeout, lambda: self._delivery.outbox.withdraw(entry)
         )
-        self._delivery.post(entry)
+        self._delivery.deliver(entry)
         return answer.addCallback(lambda arguments: arguments[0] if arguments else None)
 
     def register_again(self) -> None:
@@ -172,29 +174,29 @@ class HubLink(Service):
         if (connection := self._joined) is not None:
             self._delivery.flush()
             ended: Deferred[None] = Deferred()
-            self._ended.append(ended)
+            self._end_waiters.append(ended)
             self._leaving = True
-            self._lose()
+            self._disconnected()
             connection.leave()
-            await ended.addTimeout(FAREWELL, self._clock).addErrback(lambda _: None)
+            await ended.addTimeout(LEAVE_TIMEOUT, self._clock).addErrback(lambda _: None)
         await maybeDeferred(self.stopService)
 
     # --- Service
     def startService(self) -> None:
         self._leaving = False
         super().startService()  # type: ignore[no-untyped-call]
-        self._say("connecting", None)
+        self._set_status("connecting", None)
         self._client.startService()
 
     def stopService(self) -> Deferred[None]:
         if not self.running:
             return succeed(None)
         super().stopService()  # type: ignore[no-untyped-call]
-        self._lose()
+        self._disconnected()
         self._calls.fail_sent(LinkLost("the link was stopped"))
         for entry in self._delivery.outbox.clear():
             entry.dropped()
-        self._say("stopped", None)
+        self._set_status("stopped", None)
         if self._latest is not None:
             self._latest.end("the link was stopped")
         return maybeDeferred(self._client.stopService)
@@ -203,27 +205,27 @@ class HubLink(Service):
     def connection_joined(self, connection: Connection) -> None:
         if not self.running:
             return
-        self._backoff.greeted()
-        self._joined, self._owed = connection, 0
-        self._delivery.joined(connection, self._greet)
+        self._backoff.connected()
+        self._joined, self._unread_answers = connection, 0
+        self._delivery.connection_joined(connection, self._register_methods)
 
-    def _greet(self) -> None:
+    def _register_methods(self) -> None:
         for method in self.rpc.methods:
             self._register(method)
-        self._say("connected", None)
+        self._set_status("connected", None)
         for call in self._on_connect:
             maybeDeferred(call).addErrback(
                 lambda failure: self.log.failure("A link's on_connect failed", failure)
             )
 
     def connection_refused(self, connection: Connection, message: str) -> None:
-        self._lose()
+        self._disconnected()
         self._backoff.refused()
-        self._say("refused", f"the hub refused us: {message}")
+        self._set_status("refused", f"the hub refused us: {message}")
 
     def connection_writable_changed(self, connection: Connection, writable: bool) -> None:
         if writable and connection is self._joined:
-            self._owed = 0
+            self._unread_answers = 0
             self._delivery.flush()
 
     def connection_event(self, connection: Connection, event: EventReceived) -> None:
@@ -247,7 +249,7 @@ class HubLink(Service):
     ) -> None:
         was_joined = connection is self._joined
         if was_joined:
-            self._lose()
+            self._disconnected()
         self._latest = None
         self._backoff.failed()
         problem = cause.value if cause is not None else None
@@ -258,24 +260,26 @@ class HubLink(Service):
         )
         self._calls.fail_sent(LinkLost(words))
         if self.running and not self._leaving and (self.status.phase != "refused" or was_joined):
-            self._say("connecting", words)
-        ended, self._ended = self._ended, []
+            self._set_status("connecting", words)
+        ended, self._end_waiters = self._end_waiters, []
         for waiting in ended:
             waiting.callback(None)
 
     # --- inside
-    def _lose(self) -> None:
+    def _disconnected(self) -> None:
         self._joined = None
-        self._delivery.lost()
+        self._delivery.connection_lost()
 
-    def _begin(self, socket: ClientSocket) -> Connection:
+    def _connection_opened(self, socket: ClientSocket) -> Connection:
         self._latest = Connection.begin(self._clock, socket, self, NAMESPACE, self._auth)
         return self._latest
 
     def _attempt_failed(self, failure: Failure) -> None:
         self._backoff.failed()
         if self.running:
-            self._say("connecting", describe_connection_error(failure.value, self._access.url))
+            self._set_status(
+                "connecting", describe_connection_error(failure.value, self._access.url)
+            )
 
     def _register(self, method: str) -> None:
         if self._joined is not None:
@@ -301,13 +305,13 @@ class HubLink(Service):
             )
             text = ack_text(NAMESPACE, event.ack, [problem])
         if not connection.writable:
-            self._owed += len(text)
-            if self._owed > OWED_MOST:
+            self._unread_answers += len(text)
+            if self._unread_answers > MAX_UNREAD_ANSWERS:
                 connection.end("the hub does not read its answers")
                 return
         connection.send(text)
 
-    def _say(
+    def _set_status(
         self, phase: Literal["connecting", "connected", "refused", "stopped"], reason: str | None
     ) -> None:
         self.status = LinkStatus(phase, reason, self._clock.seconds(), self._backoff.failures)

@@ -20,18 +20,18 @@ class Entry:
     args: tuple[Any, ...] = ()
     withdrawn: bool = False
     serial: int = 0
-    tries: int = 0  # connections lost after it was sent
+    attempts: int = 0  # connections lost after it was sent
 
 
 @define(eq=False)
 class Outbox:
-    """At most `most` entries and `room` characters, waiting and unsure ones together, whichever is reached first."""
+    """At most `most` entries and `room` characters, waiting and unconfirmed ones together, whichever is reached first."""
 
-    most: int = 10_000
-    room: int = 64 * 1024 * 1024
-    lost: int = 0  # entries dropped for want of room
+    max_entries: int = 10_000
+    max_size: int = 64 * 1024 * 1024
+    dropped_count: int = 0  # entries dropped for want of room
     _waiting: deque[Entry] = field(factory=deque)
-    _unsure: deque[Entry] = field(factory=deque)
+    _unconfirmed: deque[Entry] = field(factory=deque)
     _size: int = 0
     _serial: int = 0
 
@@ -39,12 +39,12 @@ class Outbox:
         return len(self._waiting)
 
     @property
-    def unsure(self) -> tuple[Entry, ...]:
+    def unconfirmed(self) -> tuple[Entry, ...]:
         """Sent, and nothing shows yet that the hub has it; oldest first."""
-        return tuple(self._unsure)
+        return tuple(self._unconfirmed)
 
     @property
-    def latest(self) -> int:
+    def last_serial(self) -> int:
         """The serial of the entry sent last; what `confirm` wants once the hub has answered something sent after it."""
         return self._serial
 
@@ -66,22 +66,22 @@ class Outbox:
                 return entry
         return None
 
-    def went(self, entry: Entry) -> None:
+    def mark_sent(self, entry: Entry) -> None:
         """It was sent; one with an `event` stays until it is confirmed."""
         entry.sent()
         if entry.event is not None:
             self._serial = entry.serial = self._serial + 1
-            self._unsure.append(entry)
+            self._unconfirmed.append(entry)
             self._size += len(entry.text)
             self._make_room()
 
     def confirm(self, serial: int) -> None:
         """The hub has everything up to `serial`."""
-        while self._unsure and self._unsure[0].serial <= serial:
-            self._take(self._unsure)
+        while self._unconfirmed and self._unconfirmed[0].serial <= serial:
+            self._take(self._unconfirmed)
 
-    def again(self, entries: list[Entry]) -> None:
-        """Send these, which are neither waiting nor unsure, before all others."""
+    def requeue(self, entries: list[Entry]) -> None:
+        """Send these, which are neither waiting nor unconfirmed, before all others."""
         self._waiting.extendleft(reversed(entries))
         self._size += sum(len(entry.text) for entry in entries)
 
@@ -89,18 +89,21 @@ class Outbox:
         """Empty the box; the waiting entries that were still wanted."""
         entries = [entry for entry in self._waiting if not entry.withdrawn]
         self._waiting.clear()
-        self._unsure.clear()
+        self._unconfirmed.clear()
         self._size = 0
         return entries
 
     def _make_room(self) -> None:
-        while len(self._waiting) + len(self._unsure) > self.most or self._size > self.room:
-            if self._unsure:  # most probably arrived
-                self._take(self._unsure)
+        while (
+            len(self._waiting) + len(self._unconfirmed) > self.max_entries
+            or self._size > self.max_size
+        ):
+            if self._unconfirmed:  # most probably arrived
+                self._take(self._unconfirmed)
                 continue
             oldest = self._take(self._waiting)
             if not oldest.withdrawn:
-                self.lost += 1
+                self.dropped_count += 1
                 oldest.dropped()
 
     def _take(self, entries: deque[Entry]) -> Entry:

@@ -25,17 +25,17 @@ _ALERTS = {
 
 @implementer(IOpenSSLClientConnectionCreator)
 @define(eq=False)
-class Checked:
+class VerifiedTlsClient:
     """A TLS client for `host`: certificate and name are checked, by the platform's authorities (or SSL_CERT_FILE)."""
 
     _host: str
 
     def clientConnectionForTLS(self, tlsProtocol: Any) -> Connection:
-        roots: Any = _TellingRoots(partial(_explain, tlsProtocol))
+        roots: Any = _ObservedTrustRoots(partial(_explain, tlsProtocol))
         return optionsForClientTLS(self._host, trustRoot=roots).clientConnectionForTLS(tlsProtocol)
 
 
-class _TellingRoots:
+class _ObservedTrustRoots:
     """The platform's authorities; `tell` hears what OpenSSL does on the way."""
 
     def __init__(self, tell: Callable[[Connection, int, int], None]) -> None:
@@ -55,8 +55,8 @@ def _explain(tls_protocol: Any, connection: Connection, where: int, result: int)
 
 
 @implementer(IPolicyForHTTPS)
-class CheckedPolicy:
+class VerifyingPolicy:
     """The same for `twisted.web.client.Agent`."""
 
-    def creatorForNetloc(self, hostname: bytes, port: int) -> Checked:
-        return Checked(hostname.decode("ascii"))
+    def creatorForNetloc(self, hostname: bytes, port: int) -> VerifiedTlsClient:
+        return VerifiedTlsClient(hostname.decode("ascii"))

@@ -44,7 +44,7 @@ class VersionedDocument:
         self.value, self.version = value, version
         self._random = random or Random()
         self._waiting: list[_Change] = []
-        self._flying: list[_Change] = []
+        self._in_flight: list[_Change] = []
         self._failures = 0
         self._retry: IDelayedCall | None = None
         self._flushes: list[Deferred[bool]] = []
@@ -53,7 +53,7 @@ class VersionedDocument:
     @property
     def settled(self) -> bool:
         """Whether the hub has everything."""
-        return not self._waiting and not self._flying
+        return not self._waiting and not self._in_flight
 
     def change(self, rebuild: Callable[[Any], Any]) -> Deferred[Any]:
         """Write `rebuild(current value)`; fires with the stored value when the hub has it, however long that takes.
@@ -63,7 +63,7 @@ class VersionedDocument:
         """
         change = _Change(rebuild, Deferred(self._withdraw))
         self._waiting.append(change)
-        self._go()
+        self._send_next()
         return change.stored
 
     def adopt(self, value: Any, version: int) -> None:
@@ -77,7 +77,7 @@ class VersionedDocument:
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
-            self._go()
+            self._send_next()
 
     def flushed(self, seconds: float) -> Deferred[bool]:
         """True as soon as the hub has every change asked for so far, False after `seconds`."""
@@ -101,15 +101,15 @@ class VersionedDocument:
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
-        lost, self._waiting, self._flying = [*self._flying, *self._waiting], [], []
+        lost, self._waiting, self._in_flight = [*self._in_flight, *self._waiting], [], []
         for change in lost:
             change.stored.errback(LinkLost("stopped before the hub had the change"))
         for done in self._flushes[:]:
             self._give_up_flush(done)
 
     # --- inside
-    def _go(self) -> None:
-        if self._flying or self._retry is not None or self._stopped:
+    def _send_next(self) -> None:
+        if self._in_flight or self._retry is not None or self._stopped:
             return
         value = self.value
         for change in self._waiting[:]:
@@ -118,11 +118,11 @@ class VersionedDocument:
             except Exception:
                 self._waiting.remove(change)
                 change.stored.errback(Failure())
-        self._flying, self._waiting = self._waiting, []
-        if not self._flying:
-            self._tell_flushed()
+        self._in_flight, self._waiting = self._waiting, []
+        if not self._in_flight:
+            self._notify_flushed()
         elif value == self.value:
-            self._landed()
+            self._stored()
         else:
             self._attempt(value)
 
@@ -130,48 +130,48 @@ class VersionedDocument:
         try:
             answer = self._send(value, self.version)
         except Exception:
-            self._hold(Failure())
+            self._retry_failed(Failure())
             return
-        answer.addCallback(self._judge, value)
-        answer.addErrback(self._hold)
+        answer.addCallback(self._read_answer, value)
+        answer.addErrback(self._retry_failed)
 
-    def _judge(self, answer: Any, sent: Any) -> None:
-        if not self._flying:  # stopped meanwhile
+    def _read_answer(self, answer: Any, sent: Any) -> None:
+        if not self._in_flight:  # stopped meanwhile
             return
         match read_update_answer(answer, self._field, sent):
             case Stored(value, version):
                 self.adopt(value, version)
                 self._failures = 0
-                self._landed()
+                self._stored()
             case Mismatch(value, version):
                 self.value, self.version = value, version
-                self._again(
+                self._retry_later(
                     "version mismatch", at_once=self._failures == 0
                 )  # one other write is no storm
             case NotStored(reason):
-                self._again(reason or "malformed")
+                self._retry_later(reason or "malformed")
 
-    def _hold(self, failure: Failure) -> None:
+    def _retry_failed(self, failure: Failure) -> None:
         """An attempt without an answer: its changes wait for the next."""
         if isinstance(
             failure.value, ValueError | TypeError
         ):  # too large, or no JSON: it never will go
-            refused, self._flying = self._flying, []
+            refused, self._in_flight = self._in_flight, []
             for change in refused:
                 change.stored.errback(failure)
-            self._go()
+            self._send_next()
             return
         if not isinstance(failure.value, LinkLost | AckTimeout):
             self.log.failure("A versioned update of {field} failed", failure, field=self._field)
-        self._again(str(failure.value))
+        self._retry_later(str(failure.value))
 
-    def _again(self, reason: str, at_once: bool = False) -> None:
+    def _retry_later(self, reason: str, at_once: bool = False) -> None:
         if self._stopped:
             return
         self._failures += 1
-        self._waiting, self._flying = [*self._flying, *self._waiting], []
+        self._waiting, self._in_flight = [*self._in_flight, *self._waiting], []
         if at_once:
-            self._go()
+            self._send_next()
             return
         seconds = retry_delay(self._failures, self._random)
         self.log.debug(
@@ -184,19 +184,19 @@ class VersionedDocument:
 
     def _retry_due(self) -> None:
         self._retry = None
-        self._go()
+        self._send_next()
 
-    def _landed(self) -> None:
-        landed, self._flying = self._flying, []
+    def _stored(self) -> None:
+        landed, self._in_flight = self._in_flight, []
         for change in landed:
             change.stored.callback(self.value)
-        self._go()
+        self._send_next()
 
     def _withdraw(self, stored: Deferred[Any]) -> None:
         self._waiting = [change for change in self._waiting if change.stored is not stored]
-        self._flying = [change for change in self._flying if change.stored is not stored]
+        self._in_flight = [change for change in self._in_flight if change.stored is not stored]
 
-    def _tell_flushed(self) -> None:
+    def _notify_flushed(self) -> None:
         if self.settled:
             flushes, self._flushes = self._flushes, []
             for done in flushes:

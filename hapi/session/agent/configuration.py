@@ -54,7 +54,7 @@ class SessionSettings:
     changed: Callable[[], object] = field(default=lambda: None)
     log = Logger()
 
-    def alive(self) -> dict[str, Any]:
+    def keepalive_fields(self) -> dict[str, Any]:
         """The part of `session-alive`; an agent without permission modes or models reports none."""
         found: dict[str, Any] = {}
         if self._agent.permission_modes:
@@ -92,7 +92,7 @@ class SessionSettings:
             if value not in self._agent.permission_modes:
                 raise SettingRefused(f"{self._agent.label} has no permission mode {value}")
             driver = await self._driver()
-            await self._tell(
+            await self._set(
                 driver, "mode", agent_mode(value, driver.select("mode"), driver.initial.mode)
             )
             self.mode = value
@@ -110,14 +110,14 @@ class SessionSettings:
         """None goes back to what the agent began with."""
         driver = await self._driver()
         initial: Select | None = getattr(driver.initial, part)
-        await self._tell(
+        await self._set(
             driver,
             part,
             value if value is not None else initial.current if initial is not None else None,
         )
         return value
 
-    async def _tell(self, driver: Driver, part: str, value: str | None) -> None:
+    async def _set(self, driver: Driver, part: str, value: str | None) -> None:
         if value is None or (driver.select(part) is None and part == "mode"):
             return
         try:
@@ -137,13 +137,13 @@ class SessionSettings:
                     if part == "mode"
                     else value
                 )
-                await self._tell(driver, part, wanted)
+                await self._set(driver, part, wanted)
             except SettingRefused as problem:
                 problems.append(f"{part} {value}: {problem}")
                 setattr(self, part, self._agent.permission_modes[0] if part == "mode" else None)
         return problems
 
-    def mode_told(self, mode: str) -> bool:
+    def mode_changed_by_agent(self, mode: str) -> bool:
         """The agent changed its mode by itself; whether that changes ours."""
         if mode == self.mode or mode not in self._agent.permission_modes:
             return False

@@ -33,14 +33,14 @@ from hapi.session.agent.jsonrpc_peer import AgentError, AgentExited, AgentTimeou
 
 __all__ = ["AgentError", "AgentExited", "AgentSessionError", "AgentTimeout", "Driver", "TurnEnd"]
 
-INTRODUCE_WITHIN, OPEN_WITHIN, SET_WITHIN = (
+INITIALIZE_TIMEOUT, OPEN_TIMEOUT, SET_TIMEOUT = (
     60.0,
     120.0,
     30.0,
 )  # seconds; agents load models, servers and plugins meanwhile
 CLIENT = {"name": "hapi", "title": "HAPI", "version": __version__}
 # Reading, writing and terminals are the agent's own business: it runs on this machine as this user.
-ABILITIES = {"fs": {"readTextFile": False, "writeTextFile": False}, "terminal": False}
+CAPABILITIES = {"fs": {"readTextFile": False, "writeTextFile": False}, "terminal": False}
 
 
 class AgentSessionError(Exception):
@@ -72,7 +72,7 @@ class Driver:
 
     def __attrs_post_init__(self) -> None:
         self.peer.handlers["session/request_permission"] = self._permission
-        self.peer.hear = self._hear
+        self.peer.on_notification = self._notified
 
     async def open(self, cwd: str, resume: str | None, fork: bool = False) -> None:
         """Open a session in `cwd`, the agent's own session `resume` where it can be had again, or a copy of it (`fork`).
@@ -81,12 +81,12 @@ class Driver:
         """
         words = {
             "protocolVersion": PROTOCOL_VERSION,
-            "clientCapabilities": ABILITIES,
+            "clientCapabilities": CAPABILITIES,
             "clientInfo": CLIENT,
         }
         try:
             self.introduction = read_introduction(
-                await self.peer.call("initialize", words, INTRODUCE_WITHIN)
+                await self.peer.call("initialize", words, INITIALIZE_TIMEOUT)
             )
         except (Malformed, AgentError) as problem:
             raise AgentSessionError(str(problem)) from problem
@@ -103,10 +103,10 @@ class Driver:
         try:
             if fork and resume is not None:
                 opened = await self.peer.call(
-                    "session/fork", {"sessionId": resume, **place}, OPEN_WITHIN
+                    "session/fork", {"sessionId": resume, **place}, OPEN_TIMEOUT
                 )
             else:
-                opened = await self.peer.call("session/new", place, OPEN_WITHIN)
+                opened = await self.peer.call("session/new", place, OPEN_TIMEOUT)
         except AgentError as problem:
             raise AgentSessionError(self._words(problem)) from problem
         session_id = opened.get("sessionId") if isinstance(opened, dict) else None
@@ -119,7 +119,7 @@ class Driver:
         self._replaying = True
         try:
             loaded = await self.peer.call(
-                "session/load", {"sessionId": resume, **place}, OPEN_WITHIN
+                "session/load", {"sessionId": resume, **place}, OPEN_TIMEOUT
             )
         except AgentError as problem:
             if problem.code == AUTH_REQUIRED:
@@ -155,7 +155,7 @@ class Driver:
     def cancel(self) -> None:
         """Ask for the end of the turn; `prompt` then ends with `cancelled`."""
         if self.session_id is not None:
-            self.peer.tell("session/cancel", {"sessionId": self.session_id})
+            self.peer.notify("session/cancel", {"sessionId": self.session_id})
 
     def select(self, part: str) -> Select | None:
         """What the agent offers for `part`: mode, model or effort."""
@@ -170,9 +170,9 @@ class Driver:
         if select.current == value:
             return
         method, params = setting_call(self.session_id, part, select, value)
-        self._learn(await self.peer.call(method, params, SET_WITHIN), part, value)
+        self._apply_setting(await self.peer.call(method, params, SET_TIMEOUT), part, value)
 
-    def _learn(self, answer: Any, part: str, value: str) -> None:
+    def _apply_setting(self, answer: Any, part: str, value: str) -> None:
         from attrs import evolve
 
         select = self.select(part)
@@ -181,7 +181,7 @@ class Driver:
         self.offer = read_offer(answer, self.offer)
 
     # --- what the agent says
-    def _hear(self, method: str, params: Mapping[str, Any]) -> None:
+    def _notified(self, method: str, params: Mapping[str, Any]) -> None:
         if method != "session/update":
             return
         update = read_update(params)
@@ -191,7 +191,7 @@ class Driver:
             not self._replaying or type(update).__name__ in ("Commands", "Context")
         ):
             if isinstance(update, ModeChanged):
-                self._learn({}, "mode", update.mode)
+                self._apply_setting({}, "mode", update.mode)
             self._updated(update)
 
     async def _permission(self, params: Mapping[str, Any]) -> Any:

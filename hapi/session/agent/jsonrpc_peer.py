@@ -48,12 +48,14 @@ class AgentTimeout(Exception):
 
 @define(eq=False)
 class JsonRpcPeer:
-    """`send` writes bytes to the other side. `handlers` answer its requests (sync or async), `hear` gets its notifications."""
+    """`send` writes bytes to the other side. `handlers` answer its requests (sync or async), `on_notification` gets its notifications."""
 
     _clock: IReactorTime
     _send: Callable[[bytes], object]
     handlers: dict[str, Callable[[Mapping[str, Any]], Any]] = field(factory=dict)
-    hear: Callable[[str, Mapping[str, Any]], object] = field(default=lambda method, params: None)
+    on_notification: Callable[[str, Mapping[str, Any]], object] = field(
+        default=lambda method, params: None
+    )
     _buffer: LineBuffer = field(factory=LineBuffer)
     _waiting: dict[int, Deferred[Any]] = field(factory=dict)
     _next: int = 0
@@ -72,7 +74,7 @@ class JsonRpcPeer:
         self._send(request(number, method, params))
         if seconds is not None:
             late = self._clock.callLater(
-                seconds, self._late, number, f"no answer to {method} within {seconds:g} s"
+                seconds, self._timed_out, number, f"no answer to {method} within {seconds:g} s"
             )
 
             def in_time(value: Any) -> Any:
@@ -83,7 +85,7 @@ class JsonRpcPeer:
             answer.addBoth(in_time)
         return answer
 
-    def tell(self, method: str, params: Mapping[str, Any]) -> None:
+    def notify(self, method: str, params: Mapping[str, Any]) -> None:
         """Send a notification; nothing happens when the other side is gone."""
         if self._closed is None:
             self._send(notification(method, params))
@@ -116,7 +118,7 @@ class JsonRpcPeer:
             case Request() as asked:
                 self._answer(asked)
             case Notification(method, params):
-                self.hear(method, params)
+                self.on_notification(method, params)
             case Result(number, value):
                 if (answer := self._pop(number)) is not None:
                     answer.callback(value)
@@ -134,7 +136,7 @@ class JsonRpcPeer:
     def _forget(self, number: int) -> None:
         self._waiting.pop(number, None)
 
-    def _late(self, number: int, words: str) -> None:
+    def _timed_out(self, number: int, words: str) -> None:
         if (answer := self._waiting.pop(number, None)) is not None:
             answer.errback(AgentTimeout(words))
 
@@ -144,11 +146,11 @@ class JsonRpcPeer:
             self._send(problem(asked.id, METHOD_NOT_FOUND, f"Method not found: {asked.method}"))
             return
 
-        def could(value: Any) -> None:
+        def send_result(value: Any) -> None:
             if self._closed is None:
                 self._send(result(asked.id, value))
 
-        def could_not(failure: Failure) -> None:
+        def send_error(failure: Failure) -> None:
             code = INVALID_PARAMS if failure.check(Malformed) else INTERNAL_ERROR
             if isinstance(failure.value, AgentError):
                 code = failure.value.code
@@ -159,7 +161,7 @@ class JsonRpcPeer:
             if self._closed is None:
                 self._send(problem(asked.id, code, failure.getErrorMessage()))
 
-        maybeDeferred(handler, asked.params).addCallbacks(could, could_not)
+        maybeDeferred(handler, asked.params).addCallbacks(send_result, send_error)
 
 
 __all__ = ["AgentError", "AgentExited", "AgentTimeout", "JsonRpcPeer", "LineTooLong"]

@@ -20,10 +20,10 @@ from twisted.python.failure import Failure
 from hapi.one_shot import OneShotObserver
 from hapi.session.agent.jsonrpc_peer import JsonRpcPeer, LineTooLong
 
-KEPT_ERRORS = 4096  # bytes of standard error that explain an end
-DRAIN = 0.1  # seconds for what an ended process has left in its pipes
-MUTE = 2.0  # seconds it may go on after it has closed its output
-PATIENCE = 0.5  # seconds the agent has to end by itself before its tree is killed
+MAX_STDERR_TAIL = 4096  # bytes of standard error that explain an end
+DRAIN_TIMEOUT = 0.1  # seconds for what an ended process has left in its pipes
+CLOSED_OUTPUT_TIMEOUT = 2.0  # seconds it may go on after it has closed its output
+END_TIMEOUT = 0.5  # seconds the agent has to end by itself before its tree is killed
 
 
 @define(eq=False)
@@ -41,7 +41,7 @@ class AgentProcess(ProcessProtocol):
     pid: int | None = None
     _tail: bytes = b""
     _drained: IDelayedCall | None = None
-    _mute: IDelayedCall | None = None
+    _output_timer: IDelayedCall | None = None
     _identity: Any = None
     log = Logger()
 
@@ -62,28 +62,30 @@ class AgentProcess(ProcessProtocol):
     def running(self) -> bool:
         return self.pid is not None and not self.exited.has_fired
 
-    async def end(self, patience: float = PATIENCE) -> None:
-        """Close its input and end it with everything below it, within about `patience` seconds."""
+    async def end(self, timeout: float = END_TIMEOUT) -> None:
+        """Close its input and end it with everything below it, within about `timeout` seconds."""
         if not self.running:
             return
         assert self.transport is not None
         self.transport.closeStdin()
         if self._identity is None:  # the kernel tells nothing about processes: this one at least
-            await self._end_alone(patience)
+            await self._end_alone(timeout)
             return
         from hapi.session.agent.tree import end_agent  # only at the end
 
-        if not await end_agent(self._reactor, self._identity, patience):
+        if not await end_agent(self._reactor, self._identity, timeout):
             self.log.warn("{label} (process {pid}) would not end", label=self.label, pid=self.pid)
-        await self.exited.when_fired().addTimeout(DRAIN * 2, self._reactor, lambda _, seconds: None)
+        await self.exited.when_fired().addTimeout(
+            DRAIN_TIMEOUT * 2, self._reactor, lambda _, seconds: None
+        )
 
-    async def _end_alone(self, patience: float) -> None:
+    async def _end_alone(self, timeout: float) -> None:
         for name in ("TERM", "KILL"):
             with suppress(ProcessExitedAlready):
                 assert self.transport is not None
                 self.transport.signalProcess(name)
             await self.exited.when_fired().addTimeout(
-                patience, self._reactor, lambda _, seconds: None
+                timeout, self._reactor, lambda _, seconds: None
             )
 
     # --- ProcessProtocol
@@ -106,9 +108,11 @@ class AgentProcess(ProcessProtocol):
     def outConnectionLost(self) -> None:
         """It closed its output: most often it is about to exit. One that stays can answer nothing any more."""
         if self.running:
-            self._mute = self._reactor.callLater(MUTE, self._is_mute)
+            self._output_timer = self._reactor.callLater(
+                CLOSED_OUTPUT_TIMEOUT, self._output_closed_timeout
+            )
 
-    def _is_mute(self) -> None:
+    def _output_closed_timeout(self) -> None:
         if self.running:
             self.log.error("{label} has closed its output; it is ended", label=self.label)
             self._end_soon()
@@ -119,12 +123,12 @@ class AgentProcess(ProcessProtocol):
         )
 
     def errReceived(self, data: bytes) -> None:
-        self._tail = (self._tail + data)[-KEPT_ERRORS:]
+        self._tail = (self._tail + data)[-MAX_STDERR_TAIL:]
         self._errors(data)
 
     def processExited(self, reason: Failure) -> None:
         """What it has written may still be in the pipes, and what it has started may hold them open."""
-        self._drained = self._reactor.callLater(DRAIN, self._conclude, reason)
+        self._drained = self._reactor.callLater(DRAIN_TIMEOUT, self._conclude, reason)
 
     def processEnded(self, reason: Failure) -> None:
         if self._drained is not None and self._drained.active():
@@ -132,8 +136,8 @@ class AgentProcess(ProcessProtocol):
         self._conclude(reason)
 
     def _conclude(self, reason: Failure) -> None:
-        if self._mute is not None and self._mute.active():
-            self._mute.cancel()
+        if self._output_timer is not None and self._output_timer.active():
+            self._output_timer.cancel()
         if self.exited.has_fired:
             return
         how = reason.value

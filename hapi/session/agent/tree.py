@@ -17,22 +17,22 @@ from hapi.process.tree import ProcessScanner, descendants, members
 from hapi.protocol.attempt import ProcessIdentity
 
 
-async def end_agent(reactor: Any, agent: ProcessIdentity, patience: float) -> bool:
-    """Ask the agent, then what it has started, kill the rest after `patience` seconds. Whether all of them are gone.
+async def end_agent(reactor: Any, agent: ProcessIdentity, timeout: float) -> bool:
+    """Ask the agent, then what it has started, kill the rest after `timeout` seconds. Whether all of them are gone.
 
     The agent is alone for the first half: one that ends in order ends its own.
     """
     exits, begun = exit_watcher(reactor), reactor.seconds()
     seen = await _below(reactor, agent)
     _signal([agent], signal.SIGTERM, signal.SIGCONT)
-    await _gone(reactor, exits, [agent], begun + patience / 2)
+    await _gone(reactor, exits, [agent], begun + timeout / 2)
     left = [one for one in {*seen, *await _below(reactor, agent)} if kernel().is_running(one)]
     _signal(left, signal.SIGTERM, signal.SIGCONT)
-    if await _gone(reactor, exits, left, begun + patience):
+    if await _gone(reactor, exits, left, begun + timeout):
         return True
     found = [each for one in left for each in await _below(reactor, one)]
     _signal(found, signal.SIGKILL)
-    return await _gone(reactor, exits, found, reactor.seconds() + patience)
+    return await _gone(reactor, exits, found, reactor.seconds() + timeout)
 
 
 async def _below(reactor: Any, root: ProcessIdentity) -> list[ProcessIdentity]:

@@ -26,8 +26,8 @@ from hapi.session.agent.permissions import Permissions
 from hapi.session.hub.inbox import Batch
 from hapi.session.hub.uplink import SessionUplink
 
-STUBBORN = 15.0  # seconds after an abort until the agent itself is ended
-STOPS = {
+CANCEL_TIMEOUT = 15.0  # seconds after an abort until the agent itself is ended
+STOP_REASONS = {
     "max_tokens": "The answer was cut: the model's limit of tokens is reached",
     "max_turn_requests": "The turn was ended: the limit of model requests is reached",
     "refusal": "The agent refuses to go on with this prompt",
@@ -56,15 +56,15 @@ class Turns:
     _context: tuple[int, int] | None = None
     _aborted: bool = False
     _current: Driver | None = None
-    _stubborn: IDelayedCall | None = None
+    _cancel_timeout: IDelayedCall | None = None
     log = Logger()
 
     def open(self) -> None:
         """The agent is there: begin with what has come meanwhile."""
         self.closed = False
-        self.arrived()
+        self.start_next()
 
-    def arrived(self) -> None:
+    def start_next(self) -> None:
         """There may be a prompt."""
         if self.busy or self.closed:
             return
@@ -74,16 +74,16 @@ class Turns:
         self.busy = True
         turn = Deferred.fromCoroutine(self._turn(batch))
         turn.addErrback(lambda failure: self.log.failure("A turn failed", failure))
-        turn.addBoth(self._over)
+        turn.addBoth(self._turn_ended)
 
-    def _over(self, _: object) -> None:
+    def _turn_ended(self, _: object) -> None:
         self.busy = False
-        self.arrived()
+        self.start_next()
 
     async def _turn(self, batch: Batch) -> None:
         self._aborted = False
-        self._hub.consumed(batch.local_ids)
-        self._hub.think(True)
+        self._hub.acknowledge_prompts(batch.local_ids)
+        self._hub.set_thinking(True)
         self.on_prompt(batch.text)
         interrupted = True
         try:
@@ -91,24 +91,26 @@ class Turns:
             if not self._aborted:
                 end = await driver.prompt(batch.text)
                 interrupted = end.stop == "cancelled"
-                self._show(self._transcript.finish(interrupted))
+                self._publish(self._transcript.finish(interrupted))
                 if end.usage is not None:
-                    self._hub.say(token_count(end.usage, self._model(driver), self._context))
-                if end.stop in STOPS:
-                    self._hub.status(STOPS[end.stop])
+                    self._hub.publish_agent_record(
+                        token_count(end.usage, self._model(driver), self._context)
+                    )
+                if end.stop in STOP_REASONS:
+                    self._hub.publish_status(STOP_REASONS[end.stop])
         except (AgentError, AgentExited, AgentTimeout, AgentSessionError) as problem:
-            self._show(self._transcript.finish(interrupted=True))
+            self._publish(self._transcript.finish(interrupted=True))
             if not (self._aborted and isinstance(problem, AgentError)):
-                self._hub.status(f"{self._label} prompt failed: {problem}")
+                self._hub.publish_status(f"{self._label} prompt failed: {problem}")
         finally:
-            self._calm()
+            self._stop_cancel_timeout()
             self._current = None
             if self._permissions.waiting:
                 self._permissions.cancel_all()
             if not self.closed:
-                self._hub.think(False)
+                self._hub.set_thinking(False)
                 if not len(self._hub.inbox):
-                    self._hub.event(READY)
+                    self._hub.publish_event(READY)
                     self.on_idle()
 
     def _model(self, driver: Driver) -> str | None:
@@ -118,9 +120,9 @@ class Turns:
     def abort(self) -> None:
         """Stop the turn. Prompts that wait stay, and are next."""
         self._permissions.cancel_all()
-        self._show(self._transcript.said_so_far())
+        self._publish(self._transcript.flush())
         self.cancel()
-        self._hub.status("Session aborted")
+        self._hub.publish_status("Session aborted")
 
     def cancel(self) -> None:
         if not self.busy:
@@ -128,26 +130,28 @@ class Turns:
         self._aborted = True
         if self._current is not None:
             self._current.cancel()
-        if self._stubborn is None:
-            self._stubborn = self._clock.callLater(STUBBORN, self._end_stubborn)
+        if self._cancel_timeout is None:
+            self._cancel_timeout = self._clock.callLater(
+                CANCEL_TIMEOUT, self._end_agent_after_timeout
+            )
 
     def close(self) -> None:
         """The session ends: no more turns. What was said so far is kept."""
         self.closed = True
-        self._show(self._transcript.finish(interrupted=True))
-        self._calm()
+        self._publish(self._transcript.finish(interrupted=True))
+        self._stop_cancel_timeout()
 
-    def _end_stubborn(self) -> None:
-        self._stubborn = None
-        self._hub.status(
+    def _end_agent_after_timeout(self) -> None:
+        self._cancel_timeout = None
+        self._hub.publish_status(
             f"{self._label} did not stop; it is ended and starts again with the next prompt"
         )
         self._end_agent()
 
-    def _calm(self) -> None:
-        if self._stubborn is not None:
-            self._stubborn.cancel()
-            self._stubborn = None
+    def _stop_cancel_timeout(self) -> None:
+        if self._cancel_timeout is not None:
+            self._cancel_timeout.cancel()
+            self._cancel_timeout = None
 
     # --- what the agent does
     def updated(self, update: Update) -> None:
@@ -158,18 +162,18 @@ class Turns:
             case Context(used, size):
                 self._context = used, size
             case ModeChanged(mode):
-                if self._settings.mode_told(mode):
-                    self._hub.event(mode_event(mode))
+                if self._settings.mode_changed_by_agent(mode):
+                    self._hub.publish_event(mode_event(mode))
             case Titled(title):
                 self.on_title(title)
             case _:
                 records = self._transcript.update(update, self._clock.seconds())
-                self._show(records if self.busy else records + self._transcript.finish())
+                self._publish(records if self.busy else records + self._transcript.finish())
 
     def request_permission(self, request: PermissionRequest) -> Deferred[dict[str, Any]]:
         """A permission request: its tool card first, then the question."""
-        records, tool, arguments = self._transcript.asked(request.call)
-        self._show(records)
+        records, tool, arguments = self._transcript.permission_requested(request.call)
+        self._publish(records)
         answer = self._permissions.request(request, tool, arguments)
         return answer.addErrback(self._cancel_permission)
 
@@ -177,6 +181,6 @@ class Turns:
         self.log.failure("A permission request failed", failure)
         return CANCELLED
 
-    def _show(self, records: list[dict[str, Any]]) -> None:
+    def _publish(self, records: list[dict[str, Any]]) -> None:
         for record in records:
-            self._hub.say(record)
+            self._hub.publish_agent_record(record)

@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-REMEMBERED = 2048  # ids of messages seen; the hub sends what it holds as queued again and again
+MAX_KNOWN_IDS = 2048  # ids of messages seen; the hub sends what it holds as queued again and again
 
 
 @frozen
@@ -158,5 +158,5 @@ def _remember(names: OrderedDict[str, None], name: str | None) -> None:
         return
     names[name] = None
     names.move_to_end(name)
-    while len(names) > REMEMBERED:
+    while len(names) > MAX_KNOWN_IDS:
         names.popitem(last=False)

@@ -14,7 +14,7 @@ HEAD, TAIL = 40 * 1024, 8 * 1024  # what is compared of such a string
 
 
 class UnconfirmedEvent(Protocol):
-    """An event whose arrival is unsure, as `hapi.net.client.delivery.UnconfirmedEvent` has it."""
+    """An event whose arrival is unconfirmed, as `hapi.net.client.delivery.UnconfirmedEvent` has it."""
 
     @property
     def event(self) -> str: ...
@@ -25,15 +25,15 @@ class UnconfirmedEvent(Protocol):
 S = TypeVar("S", bound=UnconfirmedEvent)
 
 
-def missing(unsure: Iterable[S], rows: Iterable[Any]) -> list[S]:
-    """What has to be sent again. `rows`: the conversation as the hub has it, from before the first unsure record on.
+def missing(unconfirmed: Iterable[S], rows: Iterable[Any]) -> list[S]:
+    """What has to be sent again. `rows`: the conversation as the hub has it, from before the first unconfirmed record on.
 
     Records of the conversation are looked for among the rows; snapshots of a thought that is over are not wanted any more.
     All other events may come twice.
     """
     there = Counter(_key(row.get("content")) for row in rows if isinstance(row, Mapping))
     found = []
-    for sent in unsure:
+    for sent in unconfirmed:
         if sent.event == "message":
             content = (
                 sent.args[0].get("message")

@@ -19,9 +19,9 @@ from hapi.protocol.records import agent_record, event_record, message_event
 from hapi.session.hub.inbox import Inbox, sequence
 from hapi.session.hub.reconciliation import missing
 
-ALIVE_EVERY = 2.0  # seconds (session.md 3.2)
-BACKFILL = 200  # rows a request
-MARGIN = 500  # rows: a prompt may have been stored after a record that is unsure
+KEEPALIVE_INTERVAL = 2.0  # seconds (session.md 3.2)
+PAGE_SIZE = 200  # rows a request
+RECONCILIATION_MARGIN = 500  # rows: a prompt may have been stored after a record that is unsure
 Json = dict[str, Any]
 
 
@@ -44,7 +44,7 @@ def now_ms() -> int:
 
 @define(eq=False)
 class SessionUplink:
-    """`settings` gives what `session-alive` reports beside the turn; `arrived` is called when there is a new prompt."""
+    """`settings` gives what `session-alive` reports beside the turn; `on_queued` is called when there is a new prompt."""
 
     _clock: IReactorTime
     _link: Link
@@ -54,7 +54,7 @@ class SessionUplink:
     inbox: Inbox
     _rows_after: Callable[[int], Any]  # async: rows of the conversation above a sequence number
     settings: Callable[[], Mapping[str, Any]] = dict
-    arrived: Callable[[], object] = field(default=lambda: None)
+    on_queued: Callable[[], object] = field(default=lambda: None)
     on_written: Callable[[Mapping[str, Any]], object] = field(
         default=lambda content: None
     )  # what goes into the conversation
@@ -62,10 +62,10 @@ class SessionUplink:
     on_change: Callable[[], object] = field(default=lambda: None)  # ready, a turn, a prompt
     thinking: bool = False
     is_ready: bool = False
-    _alive: LoopingCall = field(init=False)
+    _keepalives: LoopingCall = field(init=False)
     _connects: int = 0
-    _reviewed: int = 0  # sequence number up to which rows were compared with what was sent
-    _silent: bool = False
+    _reconciled: int = 0  # sequence number up to which rows were compared with what was sent
+    _is_ended: bool = False
     log = Logger()
 
     @classmethod
@@ -95,27 +95,27 @@ class SessionUplink:
         return cls(clock, link, sid, metadata, state, inbox, rows_after)
 
     def __attrs_post_init__(self) -> None:
-        self._alive = LoopingCall(self._beat)
-        self._alive.clock = self._clock
+        self._keepalives = LoopingCall(self._keepalive)
+        self._keepalives.clock = self._clock
         self._link.on_connect(self._connected)
         self._link.on_event("update", self._update)
         self._link.on_event("error", self._error)
-        self._link.reconcile_with(self._review)
+        self._link.reconcile_with(self._reconcile)
 
     # --- out
-    def say(self, data: Mapping[str, Any]) -> None:
+    def publish_agent_record(self, data: Mapping[str, Any]) -> None:
         """Add a record of the agent to the conversation."""
-        self.write(agent_record(data))
+        self.publish(agent_record(data))
 
-    def event(self, data: Mapping[str, Any]) -> None:
-        self.write(event_record(data))
+    def publish_event(self, data: Mapping[str, Any]) -> None:
+        self.publish(event_record(data))
 
-    def status(self, text: str) -> None:
+    def publish_status(self, text: str) -> None:
         """A status line in the conversation."""
-        self.event(message_event(text))
+        self.publish_event(message_event(text))
 
-    def write(self, content: Mapping[str, Any]) -> None:
-        if self._silent:
+    def publish(self, content: Mapping[str, Any]) -> None:
+        if self._is_ended:
             return
         try:
             self._link.emit("message", {"sid": self.session_id, "message": content})
@@ -123,27 +123,27 @@ class SessionUplink:
             self.log.error("A record cannot be sent: {reason}", reason=str(problem))
         self.on_written(content)
 
-    def consumed(self, local_ids: tuple[str, ...]) -> None:
+    def acknowledge_prompts(self, local_ids: tuple[str, ...]) -> None:
         """The agent has these prompts."""
         if local_ids:
             self._link.emit(
                 "messages-consumed", {"sid": self.session_id, "localIds": list(local_ids)}
             )
 
-    def ready(self) -> None:
+    def announce_ready(self) -> None:
         self.is_ready = True
         self.on_change()
         self._link.emit("session-ready", {"sid": self.session_id, "time": now_ms()})
 
-    def think(self, thinking: bool) -> None:
+    def set_thinking(self, thinking: bool) -> None:
         """The turn began, or is over: the hub hears at once."""
         self.thinking = thinking
         self.on_change()
-        self.beat()
+        self.send_keepalive()
 
-    def beat(self) -> None:
+    def send_keepalive(self) -> None:
         """Say now that we are alive, and with which settings."""
-        if self._silent:
+        if self._is_ended:
             return
         alive = {
             "sid": self.session_id,
@@ -155,41 +155,41 @@ class SessionUplink:
         self._link.emit("session-alive", alive, keep=False)
 
     def start(self) -> None:
-        self._alive.start(ALIVE_EVERY, now=False)
+        self._keepalives.start(KEEPALIVE_INTERVAL, now=False)
 
-    def fall_silent(self, reason: str) -> None:
+    def announce_end(self, reason: str) -> None:
         """No more keep-alives or records; tell the end of the session."""
-        if self._alive.running:
-            self._alive.stop()
+        if self._keepalives.running:
+            self._keepalives.stop()
         self._link.emit("session-end", {"sid": self.session_id, "time": now_ms(), "reason": reason})
-        self._silent = True
+        self._is_ended = True
 
-    def _beat(self) -> None:
+    def _keepalive(self) -> None:
         try:
-            self.beat()
+            self.send_keepalive()
         except Exception:
             self.log.failure("A keep-alive failed")
 
     # --- in
     def _connected(self) -> Deferred[None] | None:
         self._connects += 1
-        self.beat()
+        self.send_keepalive()
         self.metadata.retry_now()
         self.state.retry_now()
         if self._connects == 1 or not self.inbox.highest:
             return None
         return Deferred.fromCoroutine(self._backfill())
 
-    async def _review(self, unsure: list[Any]) -> list[Any]:
+    async def _reconcile(self, unsure: list[Any]) -> list[Any]:
         """Of what was sent before the connection was lost: what the hub does not have."""
         rows: list[Any] = []
         if any(sent.event == "message" for sent in unsure):
-            after = max(self._reviewed, self.inbox.highest - MARGIN, 0)
+            after = max(self._reconciled, self.inbox.highest - RECONCILIATION_MARGIN, 0)
             while True:
                 page = await self._rows_after(after)
                 rows += page
-                self._reviewed = after = max([after, *map(sequence, page)])
-                if len(page) < BACKFILL:
+                self._reconciled = after = max([after, *map(sequence, page)])
+                if len(page) < PAGE_SIZE:
                     break
         return missing(unsure, rows)
 
@@ -207,13 +207,13 @@ class SessionUplink:
                 return
             for row in rows:
                 self._offer(row)
-            if len(rows) < BACKFILL or self.inbox.highest == before:
+            if len(rows) < PAGE_SIZE or self.inbox.highest == before:
                 return
 
     def _offer(self, row: Any) -> None:
-        if not self._silent and (message := self.inbox.offer(row)) is not None:
+        if not self._is_ended and (message := self.inbox.offer(row)) is not None:
             self.on_prompt(message.prompt)
-            self.arrived()
+            self.on_queued()
             self.on_change()
 
     def _update(self, update: Any = None, *_: Any) -> Any:
@@ -231,14 +231,14 @@ class SessionUplink:
             case "retry-queued-message":
                 answer = self.inbox.retry(body)
                 if answer["accepted"]:
-                    self.arrived()
+                    self.on_queued()
                 return answer
         return None
 
     @staticmethod
-    def _adopt(document: VersionedDocument, told: Any) -> None:
-        if isinstance(told, Mapping) and isinstance(told.get("version"), int):
-            document.adopt(told.get("value"), told["version"])
+    def _adopt(document: VersionedDocument, received: Any) -> None:
+        if isinstance(received, Mapping) and isinstance(received.get("version"), int):
+            document.adopt(received.get("value"), received["version"])
 
-    def _error(self, told: Any = None, *_: Any) -> None:
-        self.log.warn("The hub says: {told}", told=told)
+    def _error(self, received: Any = None, *_: Any) -> None:
+        self.log.warn("The hub says: {received}", received=received)

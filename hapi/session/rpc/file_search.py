@@ -15,8 +15,10 @@ from twisted.internet.threads import deferToThread
 from hapi.process.command import run_command
 from hapi.session.rpc.paths import AllowedPaths, PathNotAllowed
 
-MANY, LIMIT = 200_000, 200  # files looked at; files answered
-SKIPPED = frozenset({".git", "node_modules", ".venv", "__pycache__", ".mypy_cache", ".cache"})
+MAX_FILES, MAX_RESULTS = 200_000, 200  # files looked at; files answered
+SKIPPED_DIRECTORIES = frozenset(
+    {".git", "node_modules", ".venv", "__pycache__", ".mypy_cache", ".cache"}
+)
 Json = dict[str, Any]
 
 
@@ -25,7 +27,7 @@ class FileSearch:
     """The `ripgrep` RPC, as far as it looks for files. Its `args` are not used: ripgrep can be told to run programs."""
 
     _reactor: Any
-    _places: AllowedPaths
+    _paths: AllowedPaths
     _environ: Mapping[str, str]
 
     async def ripgrep(self, params: Any) -> Json:
@@ -33,9 +35,9 @@ class FileSearch:
         if not isinstance(asked, Mapping):
             return {"success": False, "error": "Only searches for files are served"}
         query, limit, cwd = asked.get("query"), asked.get("limit"), params.get("cwd")
-        limit = min(limit, LIMIT) if isinstance(limit, int) and limit > 0 else LIMIT
+        limit = min(limit, MAX_RESULTS) if isinstance(limit, int) and limit > 0 else MAX_RESULTS
         try:
-            root = self._places.inside(cwd if isinstance(cwd, str) else "")
+            root = self._paths.resolve(cwd if isinstance(cwd, str) else "")
         except PathNotAllowed as problem:
             return {"success": False, "error": str(problem)}
         if shutil.which("rg", path=self._environ.get("PATH")):
@@ -73,9 +75,9 @@ def files_below(root: Path) -> Iterator[str]:
     """Relative paths of the files below `root`; directories of tools and caches are passed over."""
     seen = 0
     for directory, names, files in os.walk(root):
-        names[:] = sorted(name for name in names if name not in SKIPPED)
+        names[:] = sorted(name for name in names if name not in SKIPPED_DIRECTORIES)
         for name in sorted(files):
             seen += 1
-            if seen > MANY:
+            if seen > MAX_FILES:
                 return
             yield os.path.relpath(os.path.join(directory, name), root)

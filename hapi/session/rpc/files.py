@@ -17,10 +17,10 @@ from attrs import define
 
 from hapi.session.rpc.paths import AllowedPaths, PathNotAllowed
 
-READ_LIMIT = UPLOAD_LIMIT = (
+MAX_READ_SIZE = MAX_UPLOAD_SIZE = (
     32 * 1024 * 1024
 )  # bytes; as base64 it must fit into one message to the hub
-MANY_FILES = 20_000  # entries of a listing
+MAX_ENTRIES = 20_000  # entries of a listing
 Json = dict[str, Any]
 
 
@@ -44,20 +44,20 @@ def answering(method: Callable[[Any, Any], Json]) -> Callable[[Any, Any], Json]:
 class Files:
     """The file RPC methods. `uploads`: where uploaded files go; made when the first one comes."""
 
-    places: AllowedPaths
+    paths: AllowedPaths
     _uploads: Path
 
     @answering
     def read(self, params: Any) -> Json:
-        path = self.places.inside(_text(params, "path"))
+        path = self.paths.resolve(_text(params, "path"))
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
         facts = os.fstat(descriptor)
-        if not stat.S_ISREG(facts.st_mode) or facts.st_size > READ_LIMIT:
+        if not stat.S_ISREG(facts.st_mode) or facts.st_size > MAX_READ_SIZE:
             os.close(descriptor)
-            large = f"File is too large ({facts.st_size} bytes; the limit is {READ_LIMIT})"
+            large = f"File is too large ({facts.st_size} bytes; the limit is {MAX_READ_SIZE})"
             raise ValueError(large if stat.S_ISREG(facts.st_mode) else "Not a file")
         with os.fdopen(descriptor, "rb") as file:
-            content = file.read(READ_LIMIT)
+            content = file.read(MAX_READ_SIZE)
         return {
             "success": True,
             "content": base64.b64encode(content).decode(),
@@ -67,12 +67,12 @@ class Files:
 
     @answering
     def list_directory(self, params: Any) -> Json:
-        path = self.places.inside(_text(params, "path", needed=False))
+        path = self.paths.resolve(_text(params, "path", needed=False))
         entries = []
         with os.scandir(path) as found:
             for entry in found:
                 entries.append(_listed(entry))
-                if len(entries) >= MANY_FILES:
+                if len(entries) >= MAX_ENTRIES:
                     break
         entries.sort(key=lambda entry: (entry["type"] != "directory", entry["name"]))
         return {"success": True, "entries": entries}
@@ -84,7 +84,7 @@ class Files:
         for name in paths if isinstance(paths, list) else ():
             if isinstance(name, str):
                 try:
-                    facts = self.places.inside(name).stat()
+                    facts = self.paths.resolve(name).stat()
                 except (OSError, PathNotAllowed):
                     continue
                 entries.append({"path": name, "size": facts.st_size, "modified": _ms(facts)})
@@ -97,8 +97,8 @@ class Files:
             or "file"
         )
         encoded = _text(params, "content", needed=False)
-        if len(encoded) > UPLOAD_LIMIT * 4 // 3 + 4:
-            raise ValueError(f"File is too large (the limit is {UPLOAD_LIMIT} bytes)")
+        if len(encoded) > MAX_UPLOAD_SIZE * 4 // 3 + 4:
+            raise ValueError(f"File is too large (the limit is {MAX_UPLOAD_SIZE} bytes)")
         try:
             content = base64.b64decode(encoded, validate=True)
         except binascii.Error as error:
@@ -120,7 +120,7 @@ class Files:
         path.unlink(missing_ok=True)
         return {"success": True}
 
-    def forget_uploads(self) -> None:
+    def delete_uploads(self) -> None:
         """Remove them all; the session is over."""
         shutil.rmtree(self._uploads, ignore_errors=True)
 

@@ -21,7 +21,7 @@ class GitMethods:
     of the repository runs."""
 
     _reactor: Any
-    _places: AllowedPaths
+    _paths: AllowedPaths
     _environ: Mapping[str, str]
     _git: Git = field(init=False)
 
@@ -44,7 +44,7 @@ class GitMethods:
         if not isinstance(path, str) or not path:
             return {"success": False, "error": "filePath is required"}
         try:
-            self._places.inside(path)
+            self._paths.resolve(path)
         except PathNotAllowed as problem:
             return {"success": False, "error": str(problem)}
         return await self._run(params, "diff", *_safe_diff(params), "--", path)
@@ -52,7 +52,7 @@ class GitMethods:
     async def _run(self, params: Any, *arguments: str) -> dict[str, Any]:
         cwd = params.get("cwd") if isinstance(params, Mapping) else None
         try:
-            place = self._places.inside(cwd if isinstance(cwd, str) else "")
+            place = self._paths.resolve(cwd if isinstance(cwd, str) else "")
         except PathNotAllowed as problem:
             return {"success": False, "error": str(problem)}
         if not Path(place).is_dir():

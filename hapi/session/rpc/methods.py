@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from hapi.session.session import Session
 
 
-def offer_files(
-    rpc: RpcTable, reactor: Any, places: AllowedPaths, files: Files, environ: Mapping[str, str]
+def register_file_methods(
+    rpc: RpcTable, reactor: Any, paths: AllowedPaths, files: Files, environ: Mapping[str, str]
 ) -> None:
     """Files, git and search, confined to the session's directory."""
-    git, search = GitMethods(reactor, places, environ), FileSearch(reactor, places, environ)
-    offered: Mapping[str, Callable[[Any], Any]] = {
+    git, search = GitMethods(reactor, paths, environ), FileSearch(reactor, paths, environ)
+    methods: Mapping[str, Callable[[Any], Any]] = {
         "readFile": files.read,
         "listDirectory": files.list_directory,
         "statFiles": files.stat,
@@ -31,11 +31,11 @@ def offer_files(
         "git-diff-numstat": git.numstat,
         "git-diff-file": git.diff_file,
     }
-    for name, handler in offered.items():
+    for name, handler in methods.items():
         rpc.add(name, handler)
 
 
-def offer_session(rpc: RpcTable, session: Session) -> None:
+def register_session_methods(rpc: RpcTable, session: Session) -> None:
     """The agent's methods."""
 
     def abort(_: Any) -> None:
@@ -55,8 +55,8 @@ def offer_session(rpc: RpcTable, session: Session) -> None:
     def switch(_: Any) -> None:
         """A session of ours is always open to the page, and to its terminal if it has one."""
 
-    offered: Mapping[str, Callable[[Any], Any]] = {
-        "killSession": session.killed,
+    methods: Mapping[str, Callable[[Any], Any]] = {
+        "killSession": session.kill,
         "abort": abort,
         "permission": session.permissions.answer,
         "set-session-config": session.settings.configure,
@@ -64,7 +64,7 @@ def offer_session(rpc: RpcTable, session: Session) -> None:
         "listSlashCommands": commands,
         "listSkills": lambda _: {"success": True, "skills": []},
     }
-    for name, handler in offered.items():
+    for name, handler in methods.items():
         rpc.add(name, handler)
     if session.agent.lists_models:
         rpc.add(session.agent.model_list_method, session.models)

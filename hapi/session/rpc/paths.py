@@ -1,4 +1,4 @@
-"""Which paths the page may see: those in the session's directory, and what was uploaded to it."""
+"""The paths that the page may see: the session's directory and the files uploaded to it."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ class PathNotAllowed(Exception):
 
 @define
 class AllowedPaths:
-    """`root`: the working directory; `also`: a directory of ours whose files may be seen as well."""
+    """`root`: the working directory; `uploads`: where uploaded files are, allowed as well."""
 
     root: Path
-    also: Path | None = None
+    uploads: Path | None = None
 
-    def inside(self, path: str) -> Path:
-        """`path` (relative to the root, or absolute) with its links followed. Raises Outside."""
+    def resolve(self, path: str) -> Path:
+        """`path` (relative to the root, or absolute) with its links followed. Raises PathNotAllowed."""
         if "\0" in path:
             raise PathNotAllowed(path.replace("\0", "?"))
         try:
             found = (self.root / path).resolve()
         except (OSError, RuntimeError) as error:
             raise PathNotAllowed(path) from error
-        allowed = [self.root.resolve()] + ([self.also.resolve()] if self.also is not None else [])
+        allowed = [self.root.resolve()] + (
+            [self.uploads.resolve()] if self.uploads is not None else []
+        )
         if not any(found == place or place in found.parents for place in allowed):
             raise PathNotAllowed(path)
         return found

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from hapi.net.common.errors import HubRefused, HubUnreachable
 from hapi.session.startup.early_registration import Json, RegistrationOutcome
 
-FIRST, LONGEST, ANNOUNCE_FOR = 0.25, 15.0, 600.0  # seconds
+INITIAL_DELAY, MAX_DELAY, ANNOUNCE_TIMEOUT = 0.25, 15.0, 600.0  # seconds
 
 
 @define
@@ -28,10 +28,10 @@ class Announcer:
 
     async def run(self, body: Json) -> bool:
         """Announce until the runner has it, or says no, or ten minutes are over. Whether it has it."""
-        deadline, pause = self._clock.seconds() + ANNOUNCE_FOR, FIRST
+        deadline, delay = self._clock.seconds() + ANNOUNCE_TIMEOUT, INITIAL_DELAY
         while self._clock.seconds() < deadline:
-            await deferLater(self._clock, pause)
-            pause = min(pause * 2, LONGEST)
+            await deferLater(self._clock, delay)
+            delay = min(delay * 2, MAX_DELAY)
             port = self._port()
             status = None if port is None else await self._announce(port, body)
             if status == 200:
@@ -42,7 +42,7 @@ class Announcer:
                 )
                 return False
         self.log.warn(
-            "No runner took our announcement within {seconds:.0f} s", seconds=ANNOUNCE_FOR
+            "No runner took our announcement within {seconds:.0f} s", seconds=ANNOUNCE_TIMEOUT
         )
         return False
 
@@ -57,15 +57,15 @@ async def wait_for_row(
 
     Raises HubRefused; HubUnreachable when giving up.
     """
-    pause = FIRST
+    delay = INITIAL_DELAY
     while outcome.row is None:
         problem: Any = outcome.problem
         if isinstance(problem, HubRefused) or (give_up and isinstance(problem, HubUnreachable)):
             raise problem
         Announcer.log.warn(
-            "{problem}; trying again in {seconds:g} s", problem=str(problem), seconds=pause
+            "{problem}; trying again in {seconds:g} s", problem=str(problem), seconds=delay
         )
-        await deferLater(clock, pause)
-        pause = min(pause * 2, LONGEST)
+        await deferLater(clock, delay)
+        delay = min(delay * 2, MAX_DELAY)
         outcome = await again()
     return outcome

@@ -1,8 +1,8 @@
-"""The first words of a session, said while the rest of the program is still being loaded.
+"""Early registration: a session registers itself while the rest of the program is still being loaded.
 
-A caller waits for the announcement, and loading Twisted takes most of a start. So a thread makes the row at the hub and tells the
-runner, with plain sockets, and the main thread loads meanwhile. One try only: what does not work at once is tried again
-by `announcing.py`, with back-off and in the reactor.
+Whoever started the session waits for its announcement, and loading Twisted takes most of a start. So a thread creates the
+row at the hub and announces it to the runner over plain sockets while the main thread loads. It tries once only: what fails
+is tried again by `hapi.session.startup.announcement`, on the reactor and with back-off.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class HttpConnection:
         }
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         if self._socket is None:
-            self._socket = _connected(parts.scheme == "https", str(parts.hostname), parts.port)
+            self._socket = _connect(parts.scheme == "https", str(parts.hostname), parts.port)
         self._socket.sendall(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + content)
         try:
             return self._reply(deadline)
@@ -132,7 +132,7 @@ class HttpConnection:
         return bool(data)
 
 
-def _connected(secure: bool, host: str, port: int | None) -> Any:
+def _connect(secure: bool, host: str, port: int | None) -> Any:
     plain = socket.create_connection((host, port or (443 if secure else 80)), EXCHANGE_TIMEOUT)
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if not secure:
@@ -187,15 +187,15 @@ def part_of(reply: HttpResponse, name: str) -> Json:
             found = json.loads(reply.body)
         except (ValueError, RecursionError) as problem:
             raise HubRefused(reply.status, "its answer is no JSON") from problem
-    said = (
+    error = (
         found.get("error")
         if isinstance(found, dict) and isinstance(found.get("error"), str)
         else None
     )
     if reply.status >= 500 or reply.status in (408, 425, 429):
-        raise HubUnreachable(f"HTTP {reply.status}" + (f": {said}" if said else ""))
+        raise HubUnreachable(f"HTTP {reply.status}" + (f": {error}" if error else ""))
     if reply.status >= 400:
-        raise HubRefused(reply.status, said or "no reason given")
+        raise HubRefused(reply.status, error or "no reason given")
     value = found.get(name) if isinstance(found, dict) else None
     if not isinstance(value, dict):
         raise HubRefused(
@@ -287,7 +287,7 @@ def register(plan: RegistrationPlan) -> RegistrationOutcome:
     except (HubRefused, HubUnreachable) as problem:
         return RegistrationOutcome(problem=problem)
     except Exception as problem:  # network, TLS, no HTTP
-        return RegistrationOutcome(problem=HubUnreachable(_words(problem, plan.access.url)))
+        return RegistrationOutcome(problem=HubUnreachable(_describe(problem, plan.access.url)))
     finally:
         hub.close()
     return RegistrationOutcome(
@@ -298,7 +298,7 @@ def register(plan: RegistrationPlan) -> RegistrationOutcome:
     )
 
 
-def _words(problem: Exception, url: str) -> str:
+def _describe(problem: Exception, url: str) -> str:
     """As `hapi.net.common.errors.describe_connection_error` says it for Twisted's errors."""
     if isinstance(problem, socket.gaierror):
         return f"the name {urlsplit(url).hostname} cannot be resolved"
@@ -318,24 +318,24 @@ class EarlyRegistration:
     _plan: RegistrationPlan
     _lock: threading.Lock = field(factory=threading.Lock)
     _outcome: RegistrationOutcome | None = None
-    _tell: Callable[[RegistrationOutcome], object] | None = None
+    _callback: Callable[[RegistrationOutcome], object] | None = None
 
     def begin(self) -> EarlyRegistration:
-        threading.Thread(target=self._run, name="first words", daemon=True).start()
+        threading.Thread(target=self._run, name="early registration", daemon=True).start()
         return self
 
-    def when_done(self, tell: Callable[[RegistrationOutcome], object]) -> None:
-        """Call `tell` once, from whatever thread, as soon as there is an outcome."""
+    def when_done(self, callback: Callable[[RegistrationOutcome], object]) -> None:
+        """Call `callback` once, from whatever thread, as soon as there is an outcome."""
         with self._lock:
             outcome = self._outcome
             if outcome is None:
-                self._tell = tell
+                self._callback = callback
         if outcome is not None:
-            tell(outcome)
+            callback(outcome)
 
     def _run(self) -> None:
         outcome = register(self._plan)
         with self._lock:
-            self._outcome, tell = outcome, self._tell
-        if tell is not None:
-            tell(outcome)
+            self._outcome, callback = outcome, self._callback
+        if callback is not None:
+            callback(outcome)

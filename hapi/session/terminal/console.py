@@ -20,7 +20,7 @@ from hapi.session.agent.permissions import PendingPermission
 if TYPE_CHECKING:
     from hapi.session.session import Session
 
-ANSWERS = {
+PERMISSION_KEYS = {
     "y": ("approved", True),
     "yes": ("approved", True),
     "a": ("approved_for_session", True),
@@ -28,10 +28,10 @@ ANSWERS = {
     "n": ("denied", False),
     "no": ("denied", False),
 }
-SHOWN_LINES = 12  # of a tool's output
+MAX_OUTPUT_LINES = 12  # of a tool's output
 
 
-def shown(text: str) -> str:
+def printable(text: str) -> str:
     """`text` with its lines kept and whatever else steers a terminal made visible."""
     return "\n".join("\t".join(map(escape_control, line.split("\t"))) for line in text.split("\n"))
 
@@ -53,7 +53,10 @@ class Terminal:
 
     def attach(self, session: Session) -> None:
         self._session = session
-        session.hub.on_written, session.hub.on_prompt = self._written, self._from_page
+        session.hub.on_written, session.hub.on_prompt = (
+            self._record_published,
+            self._from_page,
+        )
         session.turns.on_update, session.turns.on_idle = self._updated, self._idle
         session.permissions.on_asked, session.permissions.on_settled = self._asked, self._settled
 
@@ -61,9 +64,9 @@ class Terminal:
         """The agent is there: greet, and send what was typed meanwhile."""
         assert self._session is not None
         start = self._session.start
-        self.note(f"{start.agent.label} in {start.facts.path}; also on the page at {page}")
+        self.print_line(f"{start.agent.label} in {start.facts.path}; also on the page at {page}")
         if self.interactive:
-            self.note(
+            self.print_line(
                 "Type a prompt. Ctrl+C stops a turn, a second one ends the session; so does Ctrl+D."
             )
         typed, self._typed = self._typed, []
@@ -83,13 +86,13 @@ class Terminal:
 
     def typed(self, text: str) -> None:
         """A line from the person, or all of a piped input."""
-        if self._session is None or not self._session.agent_is_there:
+        if self._session is None or not self._session.is_accepting_prompts:
             self._typed.append(text)
         elif self._session.permissions.waiting and self.interactive:
             self._answer(text.strip().lower())
         elif text.strip():
             self._streaming, self._stopping = "", False
-            self._session.say(text)
+            self._session.submit_prompt(text)
         elif not self._session.turns.busy:
             self._prompt()
 
@@ -98,12 +101,12 @@ class Terminal:
         self._ended_input = True
         if (
             self._session is not None
-            and self._session.agent_is_there
+            and self._session.is_accepting_prompts
             and not self._session.turns.busy
         ):
             self._finish()
         elif self.interactive:
-            self.note("The session ends with this turn; Ctrl+C ends it now.")
+            self.print_line("The session ends with this turn; Ctrl+C ends it now.")
 
     def interrupt(self) -> None:
         """Ctrl+C: the first stops the turn, the next ends the session."""
@@ -111,15 +114,15 @@ class Terminal:
             self._stopping = True
             self._session.turns.abort()
         elif self._session is not None:
-            self.note("")
+            self.print_line("")
             self._leave(BY_INTERRUPT)
 
     def _answer(self, word: str) -> None:
         assert self._session is not None
-        if word not in ANSWERS:
-            self.note("Please answer y (yes), a (always) or n (no).")
+        if word not in PERMISSION_KEYS:
+            self.print_line("Please answer y (yes), a (always) or n (no).")
             return
-        decision, approved = ANSWERS[word]
+        decision, approved = PERMISSION_KEYS[word]
         request_id = self._session.permissions.waiting[0].request_id
         Deferred.fromCoroutine(
             self._session.permissions.decide(
@@ -128,7 +131,7 @@ class Terminal:
         ).addErrback(lambda failure: self.log.failure("Answering failed", failure))
 
     def _finish(self) -> None:
-        self._break()
+        self._end_line()
         self._leave(COMPLETED)
 
     def _leave(self, ending: Any) -> None:
@@ -136,10 +139,10 @@ class Terminal:
         self._session.begin_end(ending)
 
     # --- out
-    def note(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """A line that is not the agent's answer."""
-        self._break()
-        self._write(self._out if self.interactive else self._err, shown(text) + "\n")
+        self._end_line()
+        self._write(self._out if self.interactive else self._err, printable(text) + "\n")
 
     def _updated(self, update: Update) -> None:
         match update:
@@ -152,66 +155,66 @@ class Terminal:
         if not text:
             return
         if self._streaming != kind:
-            self._break()
+            self._end_line()
             if kind == "thought":
                 self._write(self._out, "(thinking) ")
         self._streaming = kind
-        self._write(self._out, shown(text))
+        self._write(self._out, printable(text))
 
-    def _break(self) -> None:
+    def _end_line(self) -> None:
         """End a line that output has begun."""
         if self._streaming:
             self._write(self._out, "\n")
         self._streaming = ""
 
-    def _written(self, content: Mapping[str, Any]) -> None:
+    def _record_published(self, content: Mapping[str, Any]) -> None:
         inner = content.get("content")
         data = inner.get("data") if isinstance(inner, Mapping) else None
         if not isinstance(data, Mapping):
             return
         match data.get("type"):
             case "tool-call" if data.get("status") in ("pending", "in_progress"):
-                self.note(f"[{data['status'].replace('_', ' ')}] {data['name']}")
+                self.print_line(f"[{data['status'].replace('_', ' ')}] {data['name']}")
             case "tool-call-result":
-                self._result(data)
+                self._print_result(data)
             case "plan":
                 marks = {"completed": "x", "in_progress": "~"}
                 for entry in data["entries"]:
-                    self.note(f"  [{marks.get(entry['status'], ' ')}] {entry['content']}")
+                    self.print_line(f"  [{marks.get(entry['status'], ' ')}] {entry['content']}")
             case "message" if inner is not None and inner.get("type") == "event":
-                self.note(f"* {data['message']}")
+                self.print_line(f"* {data['message']}")
 
-    def _result(self, data: Mapping[str, Any]) -> None:
+    def _print_result(self, data: Mapping[str, Any]) -> None:
         output = data.get("output")
         lines = (output if isinstance(output, str) else str(output)).rstrip().splitlines()
-        for line in lines[:SHOWN_LINES]:
-            self.note(f"  | {line}")
-        if len(lines) > SHOWN_LINES:
-            self.note(f"  | … {len(lines) - SHOWN_LINES} more lines")
+        for line in lines[:MAX_OUTPUT_LINES]:
+            self.print_line(f"  | {line}")
+        if len(lines) > MAX_OUTPUT_LINES:
+            self.print_line(f"  | … {len(lines) - MAX_OUTPUT_LINES} more lines")
 
     def _from_page(self, text: str) -> None:
         self._stopping = False
-        self.note(f"[page] {text}")
+        self.print_line(f"[page] {text}")
 
     def _asked(self, pending: PendingPermission) -> None:
-        self.note(f"? May {self._label} do this: {pending.tool}")
+        self.print_line(f"? May {self._label} do this: {pending.tool}")
         arguments = pending.arguments
         for name, value in arguments.items() if isinstance(arguments, dict) else ():
-            self.note(f"    {name}: {str(value)[:500]}")
+            self.print_line(f"    {name}: {str(value)[:500]}")
         if self.interactive:
             self._write(self._out, "  y (yes), a (always), n (no), or on the page: ")
         else:
-            self.note("  (to be answered on the page)")
+            self.print_line("  (to be answered on the page)")
 
     def _settled(self, pending: PendingPermission, settled: PermissionOutcome) -> None:
-        self.note(f"  {settled.status}: {pending.tool}")
+        self.print_line(f"  {settled.status}: {pending.tool}")
 
     @property
     def _label(self) -> str:
         return self._session.start.agent.label if self._session is not None else "the agent"
 
     def _idle(self) -> None:
-        self._break()
+        self._end_line()
         self._stopping = False
         if self._ended_input:
             self._finish()

@@ -426,7 +426,7 @@ def test_what_the_hub_has_shown_to_have_is_not_sent_again__N05(hub, link):
     back(hub)
     assert hub.heard("42") == ['42/cli,["message",2]']
     hub.answer_probes()
-    assert link._delivery.outbox.unsure == ()
+    assert link._delivery.outbox.unconfirmed == ()
     hub.drop()
     back(hub)
     assert hub.heard("42") == []
@@ -439,7 +439,7 @@ def test_one_probe_is_under_way_at_a_time_and_the_last_one_covers_all(hub, link)
     hub.settle()
     assert sum(text.endswith('["ping"]') for text in hub.visit.texts) == 1
     hub.answer_probes()
-    assert link._delivery.outbox.unsure == ()
+    assert link._delivery.outbox.unconfirmed == ()
 
 
 def test_the_program_may_say_which_ones_the_hub_lacks__N05(hub, link):

@@ -131,7 +131,7 @@ async def test_an_agent_that_is_none_is_told_by_its_last_words(started, tmp_path
 
 @pytest_twisted.ensureDeferred
 async def test_an_agent_that_closes_its_output_and_stays_is_ended(started, tmp_path, monkeypatch):
-    monkeypatch.setattr(agentprocess, "MUTE", 0.1)
+    monkeypatch.setattr(agentprocess, "CLOSED_OUTPUT_TIMEOUT", 0.1)
     process, driver, _ = started(
         (sys.executable, "-c", "import os, time; os.close(1); time.sleep(600)")
     )

@@ -114,7 +114,7 @@ def test_an_upload_that_is_no_base64_is_refused(files):
 
 def test_uploads_are_gone_after_the_session(files, tmp_path):
     files.upload({"filename": "x", "content": ""})
-    files.forget_uploads()
+    files.delete_uploads()
     assert not (tmp_path / "uploads").exists()
 
 
@@ -228,7 +228,7 @@ async def test_files_are_found_without_ripgrep(reactor, project):
 
 
 def test_places_know_their_bounds(project, tmp_path):
-    places = AllowedPaths(project, tmp_path / "uploads")
-    assert places.inside("") == project
+    paths = AllowedPaths(project, tmp_path / "uploads")
+    assert paths.resolve("") == project
     with pytest.raises(PathNotAllowed):
-        places.inside("..")
+        paths.resolve("..")

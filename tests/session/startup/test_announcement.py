@@ -5,7 +5,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
 from hapi.net.common.errors import HubRefused, HubUnreachable
-from hapi.session.startup.announcement import ANNOUNCE_FOR, Announcer, wait_for_row
+from hapi.session.startup.announcement import ANNOUNCE_TIMEOUT, Announcer, wait_for_row
 from hapi.session.startup.early_registration import RegistrationOutcome
 
 
@@ -39,7 +39,7 @@ def test_a_runner_that_says_no_is_asked_once():
 def test_the_runners_port_is_looked_up_each_time_and_after_ten_minutes_it_is_enough__W09():
     clock, ports = Clock(), iter([None, 81])
     told, done = announcing(clock, [None], lambda: next(ports, 82))
-    clock.pump([1.0] * int(ANNOUNCE_FOR + 20))
+    clock.pump([1.0] * int(ANNOUNCE_TIMEOUT + 20))
     assert [port for _, port in told[:2]] == [81, 82]
     assert done == [False]
     assert len(told) < 60

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from hapi.protocol.session import BY_INTERRUPT, COMPLETED
-from hapi.session.terminal.console import Terminal, shown
+from hapi.session.terminal.console import Terminal, printable
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_nothing_that_an_agent_says_steers_the_terminal__K03(at_terminal):
     stage.said()
     stage.agent.say("a\x1b[2Jb\tc\r\nd")
     assert stage.said() == "a\\x1b[2Jb\tc\\r\nd"
-    assert shown("\x9b31m") == "\\x9b31m"
+    assert printable("\x9b31m") == "\\x9b31m"
 
 
 def test_the_first_interrupt_stops_the_turn_and_the_second_ends_the_session(at_terminal):
