@@ -1,8 +1,9 @@
-"""The coding agents of this machine: the table `hapi.protocol.agents` with the changes of `settings.json`, and what is installed.
+"""The coding agents of this machine.
 
-`settings.json` adds agents or changes known ones under the key `agents`, an object by agent name:
-`{"qwen": {"command": ["qwen", "--acp"], "label": "Qwen Code", "permissionModes": ["default", "yolo"], "environment": {}}}`.
-Everything but `command` is optional, and a known agent keeps what its entry leaves out. An agent must speak ACP over stdio.
+The table is `hapi.protocol.agents`. `settings.json` adds agents or changes known ones under the key
+`agents`, an object by agent name, e.g. `{"qwen": {"command": ["qwen", "--acp"], "label": "Qwen
+Code", "permissionModes": ["default", "yolo"], "environment": {}}}`. Everything but `command` is
+optional, and a known agent keeps what its entry leaves out. An agent must speak ACP over stdio.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ def configured_agents(settings: Mapping[str, Any]) -> dict[str, Agent]:
 
 
 def default_agent(settings: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> str:
-    """The agent that plain `hapi` starts: `defaultAgent` of the settings, else claude if it is installed, else the demo agent."""
+    """The agent that plain `hapi` starts.
+
+    It is the setting `defaultAgent`, else claude if it is installed, else the demo agent.
+    """
     named = settings.get("defaultAgent")
     if isinstance(named, str) and named:
         return named
@@ -76,7 +80,7 @@ def resolve_command(
 
 
 def agent_environment(agent: Agent, environ: Mapping[str, str], is_root: bool) -> dict[str, str]:
-    """The variables that the process of `agent` needs besides `environ`. Variables of `environ` take precedence."""
+    """The variables that the process of `agent` needs besides `environ`, which takes precedence."""
     wanted = {
         theirs: environ[ours] for ours, theirs in agent.forwarded_variables if environ.get(ours)
     }

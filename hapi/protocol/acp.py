@@ -18,7 +18,7 @@ PROTOCOL_VERSION = 1
 AUTH_REQUIRED = -32000  # the code of an error that means: log in first
 
 
-# --- what an agent is and offers ------------------------------------------------------------------------------------------
+# --- what an agent is and offers ----------------------------------------------------------------
 
 
 @frozen
@@ -146,7 +146,7 @@ def setting_call(
     return "session/set_model", {"sessionId": session_id, "modelId": value}
 
 
-# --- session/update --------------------------------------------------------------------------------------------------------
+# --- session/update -----------------------------------------------------------------------------
 
 
 @frozen
@@ -300,7 +300,7 @@ def _entry(entry: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-# --- permission, usage, prompt -------------------------------------------------------------------------------------------
+# --- permission, usage, prompt ------------------------------------------------------------------
 
 
 @frozen
@@ -365,7 +365,7 @@ def prompt_blocks(text: str) -> list[dict[str, Any]]:
     return [{"type": "text", "text": text}]
 
 
-# --- reading what may be anything ------------------------------------------------------------------------------------------
+# --- reading what may be anything ---------------------------------------------------------------
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

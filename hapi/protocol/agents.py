@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
-# --- permission modes ----------------------------------------------------------------------------------------------------
+# --- permission modes ----------------------------------------------------------------------------
 
 
 @frozen
@@ -52,7 +52,7 @@ UNRESTRICTED_MODES = ("yolo", "bypassPermissions", "always-proceed")  # what `--
 SANDBOX_MODES = ("default", "read-only", "safe-yolo", "yolo")
 GENERIC_MODES = ("default", "plan", "acceptEdits", "bypassPermissions", "yolo")
 
-# --- the form for a new session (runnerState.capabilities.agentConfigs) ---------------------------------------------------
+# --- the form for a new session (runnerState.capabilities.agentConfigs) --------------------------
 
 
 @frozen
@@ -78,7 +78,7 @@ MANAGED_PERMISSION_FIELD = FormField("permission", "permission", "status")
 SERVICE_TIER_FIELD = FormField("serviceTier", "settings", "select", "model")
 COLLABORATION_FIELD = FormField("collaborationMode", "settings", "select", "static")
 
-# --- agents --------------------------------------------------------------------------------------------------------------
+# --- agents --------------------------------------------------------------------------------------
 
 EFFORT_SETTINGS = ("effort", "modelReasoningEffort")  # two wire names of the reasoning effort
 

@@ -23,7 +23,7 @@ class Body(Struct, frozen=True, rename="camel"):
     """A JSON object of a request. Keys we do not know are ignored."""
 
 
-# --- /cli ------------------------------------------------------------------------------------------------------------
+# --- /cli ---------------------------------------------------------------------------------------
 
 
 class RegisterMachine(Body, frozen=True):
@@ -45,7 +45,7 @@ class CreateSession(Body, frozen=True):
     machine: RegisterMachine | None = None
 
 
-# --- /api ------------------------------------------------------------------------------------------------------------
+# --- /api ---------------------------------------------------------------------------------------
 
 
 class Login(Body, frozen=True):
@@ -148,7 +148,7 @@ class HubSettingsChange(Body, frozen=True):
     session_summary_in_chat: bool | None = None
 
 
-# --- flavors ---------------------------------------------------------------------------------------------------------
+# --- flavors ------------------------------------------------------------------------------------
 
 FLAVORS = frozenset(AGENTS)
 STEERED = frozenset(name for name, agent in AGENTS.items() if agent.is_steerable)
@@ -182,7 +182,7 @@ def modes_of(flavor: str) -> frozenset[str]:
     return frozenset(PERMISSION_MODES if known is None else known.permission_modes)
 
 
-# --- metadata --------------------------------------------------------------------------------------------------------
+# --- metadata -----------------------------------------------------------------------------------
 
 # fmt: off
 _TEXTS = (

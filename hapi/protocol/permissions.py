@@ -19,7 +19,7 @@ MAX_COMPLETED_REQUESTS = 100  # completed permission requests that stay in the s
 Json = dict[str, Any]
 CANCELLED: Json = {"outcome": {"outcome": "cancelled"}}  # the ACP answer when nobody will decide
 
-# --- agent state: permission requests --------------------------------------------------------------------------------------
+# --- agent state: permission requests ------------------------------------------------------------
 
 
 def with_request(state: Any, request_id: str, tool: str, arguments: Any, now: int) -> Json:
@@ -98,7 +98,7 @@ def _completed(state: Mapping[str, Any], more: Mapping[str, Any]) -> Json:
     return dict(list(both.items())[-MAX_COMPLETED_REQUESTS:])
 
 
-# --- permission: answers and automatic approval ------------------------------------------------------------------------------
+# --- permission: answers and automatic approval -------------------------------------------------
 
 Decision = Literal["approved", "approved_for_session", "denied", "abort"]
 DECISIONS = ("approved", "approved_for_session", "denied", "abort")

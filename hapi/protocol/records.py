@@ -23,7 +23,7 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
-# --- envelopes ---------------------------------------------------------------------------------------------------------
+# --- envelopes ----------------------------------------------------------------------------------
 
 
 def agent_record(data: Mapping[str, Any]) -> Data:
@@ -65,7 +65,7 @@ def mode_event(mode: str) -> Data:
     return {"type": "permission-mode-changed", "mode": mode}
 
 
-# --- records -------------------------------------------------------------------------------------------------------------
+# --- records ------------------------------------------------------------------------------------
 
 
 def message(text: str, name: str) -> Data:
@@ -108,7 +108,7 @@ def token_count(usage: Usage, model: str | None, context: tuple[int, int] | None
     return {"type": "token_count", **named, **semantics, "info": info}
 
 
-# --- from updates to records ---------------------------------------------------------------------------------------------------
+# --- from updates to records --------------------------------------------------------------------
 
 
 @define

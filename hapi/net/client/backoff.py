@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt to reach the hub."""
+"""The delay before the next attempt to reach the hub."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from attrs import define, field
 
 # transport.md 7: 1000 ms · 2^k, ±50 % random, capped at 5000 ms, anew after each success.
 INITIAL_DELAY, MAX_DELAY, JITTER = 1.0, 5.0, 0.5  # seconds; a fraction
-REFUSED_INITIAL_DELAY, REFUSED_MAX_DELAY = 10.0, 300.0  # seconds, after the hub refused us by word
+REFUSED_INITIAL_DELAY, REFUSED_MAX_DELAY = 10.0, 300.0  # seconds, after a refusal by the hub
 
 
 @define
 class Backoff:
-    """Counts failures since the hub last took us in; a TCP connection alone clears nothing."""
+    """Counts the failures since the hub last accepted us; a TCP connection alone resets nothing."""
 
     _random: Random = field(factory=Random)
     failures: int = 0
@@ -26,11 +26,11 @@ class Backoff:
         return self._with_jitter(INITIAL_DELAY, self.failures, MAX_DELAY)
 
     def failed(self) -> None:
-        """The attempt, or the connection, ended."""
+        """An attempt or a connection ended."""
         self.failures += 1
 
     def refused(self) -> None:
-        """The hub is there and does not want us: a wrong token, or we were put out."""
+        """The hub refused us: a wrong token, or it removed us from the namespace."""
         self.refusals += 1
 
     def connected(self) -> None:
@@ -41,5 +41,6 @@ class Backoff:
         seconds = (
             first * 2.0 ** min(max(times - 1, 0), 20) * self._random.uniform(1 - JITTER, 1 + JITTER)
         )
-        # The real client waits exactly the longest from then on; a thousand machines should not come back together.
+        # npm's client waits exactly the maximum from then on. The spread keeps a thousand machines
+        # from coming back at the same time.
         return seconds if seconds < longest else longest * self._random.uniform(1 - JITTER, 1)

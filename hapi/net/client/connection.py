@@ -1,4 +1,4 @@
-"""One attempt to reach the hub: the sans-IO channel held between a socket and the clock."""
+"""One connection to the hub: the sans-IO channel between a socket and the clock."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from hapi.protocol.channel import (
 
 
 class ConnectionListener(Protocol):
-    """What a connection tells the link; `connection_ended` exactly once, last."""
+    """Receives the events of a connection; `connection_ended` comes exactly once, last."""
 
     def connection_joined(self, connection: Connection) -> None: ...
     def connection_refused(self, connection: Connection, message: str) -> None: ...
@@ -34,12 +34,12 @@ class ConnectionListener(Protocol):
     def connection_ended(
         self, connection: Connection, reason: str | None, cause: Failure | None
     ) -> None:
-        """`reason` is ours or the WebSocket's; None when only `cause` tells."""
+        """`reason` is ours or the WebSocket's; None if only `cause` says why."""
 
 
 @define(eq=False)
 class Connection:
-    """Holder of a ClientSocket."""
+    """The handler of a ClientSocket."""
 
     _clock: IReactorTime
     _socket: ClientSocket
@@ -72,19 +72,19 @@ class Connection:
         self._socket.send_text(text)
 
     def leave(self) -> None:
-        """Say `41` and close with 1000."""
+        """Send `41` and close with code 1000."""
         self._execute(self._channel.leave())
         self._socket.close()
 
     def end(self, reason: str) -> None:
-        """Close because of `reason`, which becomes the reason told to the owner."""
+        """Close because of `reason`, which the listener then receives."""
         self._reason = self._reason or reason
         self._finish()
         self._socket.close()
 
-    # --- Holder
+    # --- WebSocketHandler
     def opened(self) -> None:
-        """The upgrade is done; the hub speaks first."""
+        """The upgrade is complete; the hub sends the first message."""
 
     def received(self, text: str) -> None:
         self._execute(self._channel.receive(text, self._clock.seconds()))
@@ -115,19 +115,19 @@ class Connection:
                     self._listener.connection_refused(self, message)
                     self.end(f"the hub refused us: {message}")
                 case PeerLeft():
-                    self._listener.connection_refused(self, "the hub put us out of the namespace")
-                    self.end("the hub put us out of the namespace")
+                    self._listener.connection_refused(self, "the hub removed us from the namespace")
+                    self.end("the hub removed us from the namespace")
                 case Close(reason):
                     self.end(reason)
 
     def _finish(self) -> None:
-        """Nothing more is said or timed; the socket has its own time for closing."""
+        """Stop the channel and its timer; the socket has its own timeout for closing."""
         self._channel.closed = True
         if self._deadline_call is not None and self._deadline_call.active():
             self._deadline_call.cancel()
 
     def _schedule_check(self) -> None:
-        """One timer, set anew when it comes too early: the deadline moves with every message."""
+        """Keep one timer, and set it again if it fires early: each message moves the deadline."""
         self._deadline_call = self._clock.callLater(
             max(0.0, self._channel.deadline - self._clock.seconds()), self._check_deadline
         )

@@ -1,4 +1,4 @@
-"""Getting what must arrive to the hub: in order, once a connection is there, again after a connection that was lost."""
+"""Reliable delivery to the hub: in order, and again after a lost connection."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from hapi.net.client.connection import Connection
 from hapi.net.client.outbox import Entry, Outbox
 from hapi.net.common.errors import AckTimeout, LinkLost
 
-MAX_ATTEMPTS = 5  # losses in a row after which a message is taken for the cause of them (N10)
+MAX_ATTEMPTS = 5  # lost connections in a row after which the message is taken for their cause (N10)
 
 
 @frozen(eq=False)
 class UnconfirmedEvent:
-    """A kept event whose arrival is unconfirmed."""
+    """A kept event that the hub has not confirmed."""
 
     event: str
     args: tuple[Any, ...]
@@ -30,7 +30,11 @@ Reconcile = Callable[[list[UnconfirmedEvent]], Awaitable[list[UnconfirmedEvent]]
 
 @define(eq=False)
 class Delivery:
-    """`ask` puts a question to the hub that it answers after all that was sent before (the event `ping`, session.md 3.3)."""
+    """Sends entries while the hub reads and keeps them until they are confirmed.
+
+    `ask` sends an event that the hub answers after everything sent before it (`ping`, session.md
+    3.3).
+    """
 
     _ask: Callable[[], Deferred[Any]]
     outbox: Outbox = field(factory=Outbox)
@@ -42,7 +46,7 @@ class Delivery:
 
     @property
     def writable_connection(self) -> Connection | None:
-        """The connection, if a message can go out on it now, after all older ones."""
+        """The connection, if a message can be sent on it now, after all older ones."""
         connection = self._connection
         return (
             connection
@@ -51,7 +55,7 @@ class Delivery:
         )
 
     def deliver(self, entry: Entry) -> None:
-        """Send it now, or when its turn comes."""
+        """Send `entry` now or in its turn."""
         if (writable_connection := self.writable_connection) is not None:
             writable_connection.send(entry.text)
             self.outbox.mark_sent(entry)
@@ -62,7 +66,7 @@ class Delivery:
     def connection_joined(
         self, connection: Connection, register_methods: Callable[[], None]
     ) -> None:
-        """A new connection: `register_methods` first, then unconfirmed entries, then waiting ones."""
+        """A new connection: `register_methods`, then unconfirmed entries, then waiting ones."""
         unconfirmed = self.outbox.unconfirmed
         self._connection, self._reconciling = connection, False
         register_methods()
@@ -104,7 +108,7 @@ class Delivery:
 
     async def _send_again(self, connection: Connection, unconfirmed: tuple[Entry, ...]) -> None:
         wanted = await self._missing(unconfirmed)
-        if connection is not self._connection:  # lost once more: reviewed once more
+        if connection is not self._connection:  # lost again: it is reconciled again
             return
         self.outbox.confirm(unconfirmed[-1].serial)
         for entry in wanted:
@@ -114,7 +118,7 @@ class Delivery:
             if entry.attempts >= MAX_ATTEMPTS:
                 self.outbox.dropped_count += 1
                 self.log.error(
-                    "A {event} of {size} characters is dropped: the connection was lost {attempts} times after it",
+                    "Dropped {event} ({size} characters): {attempts} connections ended after it",
                     event=entry.event, size=len(entry.text), attempts=entry.attempts,
                 )  # fmt: skip
         self._reconciling = False
@@ -127,6 +131,6 @@ class Delivery:
         try:
             missing = set(await self.reconcile(list(entries)))
         except Exception:
-            self.log.failure("What the hub has could not be reviewed")
+            self.log.failure("The reconciliation with the hub failed")
             return list(unconfirmed)
         return [entry for sent, entry in entries.items() if sent in missing]

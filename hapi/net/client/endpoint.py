@@ -1,4 +1,4 @@
-"""Where the hub is: a TCP or TLS endpoint for its origin, resolved anew at each attempt."""
+"""The hub's endpoint: TCP or TLS, with its name resolved at each attempt."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONNECT_TIMEOUT = 20.0  # seconds for name, TCP and TLS
 
 
 def hub_endpoint(reactor: Any, origin: str) -> IStreamClientEndpoint:
-    """An endpoint for `http(s)://host[:port]`; with https the certificate must be valid for that host."""
+    """An endpoint for `http(s)://host[:port]`; https needs a certificate for that host."""
     parts = urlsplit(origin)
     assert parts.hostname is not None
     secure = parts.scheme == "https"
@@ -37,11 +37,12 @@ def hub_endpoint(reactor: Any, origin: str) -> IStreamClientEndpoint:
 
 
 def websocket_url(origin: str) -> str:
-    """The Socket.IO address at `origin`. The slash before `?` is needed (transport.md 1)."""
+    """The Socket.IO URL at `origin`. The slash before `?` is required (transport.md 1)."""
     return "ws" + origin.removeprefix("http") + "/socket.io/?EIO=4&transport=websocket"
 
 
-# The upgrade's own; a second one of these breaks it. An Origin would be judged as a browser's (transport.md 2).
+# Headers of the upgrade itself, which must not be sent twice. With an Origin the hub would
+# take us for a browser (transport.md 2).
 _RESERVED_HEADERS = frozenset(
     {
         "host",
@@ -69,21 +70,21 @@ def extra_upgrade_headers(extra: Mapping[str, str]) -> dict[str, str]:
 
 
 def is_valid_header(name: str, value: str) -> bool:
-    """Whether these two can stand in an HTTP head."""
+    """Whether `name` and `value` are valid in an HTTP head."""
     return bool(_NAME.fullmatch(name)) and value.isprintable() and value.isascii()
 
 
 @implementer(IStreamClientEndpoint)
 @define(eq=False)
 class ObservedEndpoint:
-    """An endpoint that tells why an attempt failed; ClientService keeps that to itself."""
+    """An endpoint that reports why an attempt failed, which ClientService does not."""
 
     _endpoint: IStreamClientEndpoint
     _failed: Callable[[Failure], None]
 
     def connect(self, protocolFactory: Any) -> Deferred[Any]:
-        def tell(failure: Failure) -> Failure:
+        def report(failure: Failure) -> Failure:
             self._failed(failure)
             return failure
 
-        return self._endpoint.connect(protocolFactory).addErrback(tell)
+        return self._endpoint.connect(protocolFactory).addErrback(report)

@@ -1,4 +1,7 @@
-"""The hub's REST side for machines and sessions (`/cli`): typed failures, no redirects, treq loaded at the first request."""
+"""The client of the hub's REST API for machines and sessions (`/cli`).
+
+Failures are typed, redirects are not followed, and treq is loaded at the first request.
+"""
 
 from __future__ import annotations
 
@@ -15,23 +18,27 @@ from hapi.settings import HubAccess
 
 __all__ = ["HubClient", "HubRefused", "HubUnreachable"]
 
-TIMEOUT = 60.0  # seconds for a whole exchange (runner.md 2)
+REQUEST_TIMEOUT = 60.0  # seconds for a whole exchange (runner.md 2)
 MAX_RESPONSE_SIZE = 68 * 1024 * 1024  # bytes
 
 
 class HubClient:
-    """Each method raises HubRefused (the hub said no, or is no hub) or HubUnreachable (worth another try)."""
+    """Requests to the hub.
+
+    Each method raises HubRefused (the hub refused, or is not a hub) or HubUnreachable (worth a
+    retry).
+    """
 
     def __init__(self, reactor: Any, access: HubAccess, http: Any = None) -> None:
-        """`http`: a treq-like client (`treq.client.HTTPClient`, `treq.testing.StubTreq`); by default one of our own."""
+        """`http`: a client like `treq.client.HTTPClient`; by default one is made."""
         self._reactor, self._access, self._http = reactor, access, http
 
     async def register_machine(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Create or load a machine; the `machine` object."""
+        """Create or load a machine; returns its `machine` object."""
         return _part(await self._exchange("POST", "/cli/machines", body), "machine")
 
     async def create_session(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Create or load a session; the `session` object."""
+        """Create or load a session; returns its `session` object."""
         return _part(await self._exchange("POST", "/cli/sessions", body), "session")
 
     async def session(self, session_id: str) -> dict[str, Any]:
@@ -43,8 +50,9 @@ class HubClient:
     async def messages(
         self, session_id: str, after_seq: int, limit: int = 200
     ) -> list[dict[str, Any]]:
-        """Messages with a `seq` above `after_seq`, oldest first; at most `limit` (1-200)."""
-        path = f"/cli/sessions/{quote(session_id, safe='')}/messages?afterSeq={after_seq}&limit={limit}"
+        """Messages with a `seq` above `after_seq`, oldest first; at most `limit` (1 to 200)."""
+        session = quote(session_id, safe="")
+        path = f"/cli/sessions/{session}/messages?afterSeq={after_seq}&limit={limit}"
         found = (await self._exchange("GET", path)).get("messages")
         if not isinstance(found, list) or not all(isinstance(message, dict) for message in found):
             raise HubRefused(200, "its answer has no list of messages")
@@ -56,9 +64,9 @@ class HubClient:
         content = to_json(body).encode() if body is not None else None
         exchange = Deferred.fromCoroutine(self._request(method, path, content))
         try:
-            status, kind, answer = await exchange.addTimeout(TIMEOUT, self._reactor)
+            status, kind, answer = await exchange.addTimeout(REQUEST_TIMEOUT, self._reactor)
         except (TimeoutError, CancelledError) as problem:
-            raise HubUnreachable(f"no answer within {TIMEOUT:.0f} s") from problem
+            raise HubUnreachable(f"no answer within {REQUEST_TIMEOUT:.0f} s") from problem
         return _read(status, kind, answer)
 
     async def _request(
@@ -102,7 +110,8 @@ class HubClient:
         return response.code, kind, b"".join(chunks)
 
     def _headers(self) -> dict[str, str]:
-        """The built-in ones win over the user's (transport.md 2)."""
+        """The request's headers; the built-in ones take precedence over the user's (transport.md
+        2)."""
         own = {
             "Authorization": f"Bearer {self._access.token}",
             "Content-Type": "application/json",
@@ -133,7 +142,7 @@ def _make_http(reactor: Any, secure: bool) -> Any:
 
 
 def _read(status: int, kind: str, content: bytes) -> dict[str, Any]:
-    """The JSON object of a 200 answer; everything else is a refusal or a failure."""
+    """The JSON object of a 200 response. Raises HubRefused or HubUnreachable for anything else."""
     named = kind.partition(";")[0].strip().lower()
     is_json = named == "application/json"
     if 300 <= status < 400:

@@ -1,4 +1,4 @@
-"""The live connection to the hub: connects for ever, joins `/cli`, answers RPC, keeps what must arrive until it is sent."""
+"""The hub link: connects and reconnects, joins `/cli`, answers RPC and delivers events reliably."""
 
 from __future__ import annotations
 
@@ -53,7 +53,10 @@ MAX_UNREAD_ANSWERS = 64 * 1024 * 1024  # characters of answers for a hub that as
 
 @frozen
 class LinkStatus:
-    """How the link is. `since`: seconds of the reactor's clock; `failures`: attempts since the hub last took us in."""
+    """The state of the link.
+
+    `since`: seconds of the reactor's clock; `failures`: attempts since the hub last accepted us.
+    """
 
     phase: Literal["connecting", "connected", "refused", "stopped"]
     reason: str | None
@@ -62,10 +65,11 @@ class LinkStatus:
 
 
 class HubLink(Service):
-    """One Socket.IO connection, made anew whenever it ends.
+    """One Socket.IO connection, made again whenever it ends.
 
-    `auth` goes into CONNECT beside the token, e.g. `{"clientType": "machine-scoped", "machineId": …}`. On each CONNECT all
-    methods of `rpc` are registered, then the `on_connect` callbacks run, then the outbox is sent.
+    `auth` is sent with CONNECT besides the token, e.g. `{"clientType": "machine-scoped",
+    "machineId": …}`. After each CONNECT all methods of `rpc` are registered, then the `on_connect`
+    callbacks run, then the outbox is sent.
     """
 
     log = Logger()
@@ -107,12 +111,14 @@ class HubLink(Service):
         )
         rpc.on_added = self._register
 
-    # --- for the program that uses the link
+    # --- the interface of the link
     def reconcile_with(self, reconcile: Reconcile) -> None:
-        """Ask `reconcile` after a reconnect: of these kept events, sent before the connection was lost, which did the hub not get?
+        """After a reconnect, call `reconcile` with the unconfirmed events: it returns those the hub
+        lacks.
 
-        They are sent again, before anything newer. Without it, or when it fails, all of them are: none is lost, and the few
-        of the last round trip may arrive twice. For programs that can ask the hub what it has.
+        These are sent again before anything newer. Without `reconcile`, or if it fails, all
+        unconfirmed events are: none is lost, and those of the last round trip may arrive twice. It
+        is for programs that can ask the hub what it has.
         """
         self._delivery.reconcile = reconcile
 
@@ -121,21 +127,23 @@ class HubLink(Service):
         return self._joined is not None
 
     def on_connect(self, call: Callable[[], object]) -> None:
-        """`call` after each CONNECT, its result awaited by nobody, its failure logged."""
+        """Run `call` after each CONNECT. Its result is not awaited; its failure is logged."""
         self._on_connect.append(call)
 
     def on_status(self, call: Callable[[LinkStatus], object]) -> None:
         self._on_status.append(call)
 
     def on_event(self, name: str, handle: Callable[..., object]) -> None:
-        """Give the arguments of each event `name` to `handle`; what it returns (awaited) answers a hub that asks."""
+        """Call `handle` with the arguments of each event `name`; its (awaited) result is the
+        answer."""
         self._on_event[name] = handle
 
     def emit(self, event: str, *args: Any, keep: bool = True) -> None:
-        """Send an event. Offline, or while the hub reads slowly, it waits in order (keep) or is dropped.
+        """Send an event. Offline, or while the hub reads slowly, it waits (`keep`) or is dropped.
 
-        What is kept leaves the outbox when the hub shows that it has it, and goes again when the connection is lost before
-        (see `reconcile`). Raises FrameTooLarge, and TypeError or ValueError for arguments without a JSON form.
+        A kept event leaves the outbox when the hub has confirmed it, and is sent again if the
+        connection is lost before (see `reconcile_with`). Raises FrameTooLarge, and TypeError or
+        ValueError for arguments without a JSON form.
         """
         text = self._text(event, args, None)
         if keep:
@@ -146,8 +154,8 @@ class HubLink(Service):
     def call(self, event: str, *args: Any, timeout: float = 10.0) -> Deferred[Any]:
         """Send an event and fire with the first argument of the hub's answer (None if it has none).
 
-        Offline it waits for the connection. Errs with AckTimeout after `timeout` seconds from now, with LinkLost when the
-        connection ends between sending and answer, with FrameTooLarge.
+        Offline it waits for the connection. Fails with AckTimeout `timeout` seconds from now, with
+        LinkLost if the connection ends between sending and answer, and with FrameTooLarge.
         """
         number, self._next_ack = self._next_ack, self._next_ack + 1
         try:
@@ -165,12 +173,12 @@ class HubLink(Service):
         return answer.addCallback(lambda arguments: arguments[0] if arguments else None)
 
     def register_again(self) -> None:
-        """Claim our methods: another socket of this machine or session may have had them meanwhile."""
+        """Register all methods again: another socket of this machine may have taken them."""
         for method in self.rpc.methods:
             self._register(method)
 
     async def leave(self) -> None:
-        """Send what waits, leave the namespace, close politely (1 s at most for the hub's half), then stop."""
+        """Send what waits, leave the namespace, close politely (within 1 s), and stop."""
         if (connection := self._joined) is not None:
             self._delivery.flush()
             ended: Deferred[None] = Deferred()
@@ -201,7 +209,7 @@ class HubLink(Service):
             self._latest.end("the link was stopped")
         return maybeDeferred(self._client.stopService)
 
-    # --- what a Connection tells
+    # --- ConnectionListener
     def connection_joined(self, connection: Connection) -> None:
         if not self.running:
             return

@@ -1,4 +1,7 @@
-"""What waits for the connection, and what was sent but may not have arrived: bounded, in order, the oldest goes first."""
+"""The outbox: what waits for the connection and what is sent but not confirmed.
+
+It is bounded and in order; the oldest entries are dropped first.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from attrs import define, field
 
 @define(eq=False)
 class Entry:
-    """A message to be sent. `event` and `args` are kept for one that is to be sent again after a lost connection."""
+    """A message to be sent. `event` and `args` are kept if it may have to be sent again."""
 
     text: str
     sent: Callable[[], object] = field(default=lambda: None)
@@ -25,11 +28,11 @@ class Entry:
 
 @define(eq=False)
 class Outbox:
-    """At most `most` entries and `room` characters, waiting and unconfirmed ones together, whichever is reached first."""
+    """At most `max_entries` entries and `max_size` characters, waiting and unconfirmed together."""
 
     max_entries: int = 10_000
     max_size: int = 64 * 1024 * 1024
-    dropped_count: int = 0  # entries dropped for want of room
+    dropped_count: int = 0  # entries dropped to make room
     _waiting: deque[Entry] = field(factory=deque)
     _unconfirmed: deque[Entry] = field(factory=deque)
     _size: int = 0
@@ -40,26 +43,27 @@ class Outbox:
 
     @property
     def unconfirmed(self) -> tuple[Entry, ...]:
-        """Sent, and nothing shows yet that the hub has it; oldest first."""
+        """Sent entries that the hub has not confirmed, oldest first."""
         return tuple(self._unconfirmed)
 
     @property
     def last_serial(self) -> int:
-        """The serial of the entry sent last; what `confirm` wants once the hub has answered something sent after it."""
+        """The serial of the last sent entry, for `confirm` once the hub answers something sent
+        later."""
         return self._serial
 
     def put(self, entry: Entry) -> None:
-        """Append to those that wait; the oldest ones make room and hear of it."""
+        """Append to the waiting entries; the oldest ones are dropped to make room."""
         self._waiting.append(entry)
         self._size += len(entry.text)
         self._make_room()
 
     def withdraw(self, entry: Entry) -> None:
-        """Its sender gave up; it keeps its place until its turn, and is skipped then."""
+        """The sender gave up: the entry is skipped when its turn comes."""
         entry.withdrawn = True
 
     def next(self) -> Entry | None:
-        """Take the oldest waiting entry that is still wanted."""
+        """Take the oldest waiting entry that was not withdrawn."""
         while self._waiting:
             entry = self._take(self._waiting)
             if not entry.withdrawn:
@@ -67,7 +71,7 @@ class Outbox:
         return None
 
     def mark_sent(self, entry: Entry) -> None:
-        """It was sent; one with an `event` stays until it is confirmed."""
+        """The entry was sent. One with an `event` is kept until it is confirmed."""
         entry.sent()
         if entry.event is not None:
             self._serial = entry.serial = self._serial + 1
@@ -81,12 +85,12 @@ class Outbox:
             self._take(self._unconfirmed)
 
     def requeue(self, entries: list[Entry]) -> None:
-        """Send these, which are neither waiting nor unconfirmed, before all others."""
+        """Put `entries`, which are neither waiting nor unconfirmed, before all others."""
         self._waiting.extendleft(reversed(entries))
         self._size += sum(len(entry.text) for entry in entries)
 
     def clear(self) -> list[Entry]:
-        """Empty the box; the waiting entries that were still wanted."""
+        """Empty the outbox; returns the waiting entries that were not withdrawn."""
         entries = [entry for entry in self._waiting if not entry.withdrawn]
         self._waiting.clear()
         self._unconfirmed.clear()

@@ -1,4 +1,4 @@
-"""Certificate checks whose failures say what is wrong. Loaded for https hubs only: OpenSSL costs start-up time."""
+"""TLS clients that say why a certificate was refused. Loaded for https hubs only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from zope.interface import directlyProvides, implementer, providedBy
 
 from hapi.net.common.errors import CertificateRefused
 
-# OpenSSL tells Twisted no more than "certificate verify failed"; the alert it sends to the server tells why (RFC 8446 6.2).
+# OpenSSL's error is only "certificate verify failed"; the alert that it sends to the server has
+# the reason (RFC 8446 6.2).
 _ALERTS = {
     45: "its certificate has expired",
     48: "its certificate is self-signed, or from an authority that is not trusted here",
@@ -26,7 +27,10 @@ _ALERTS = {
 @implementer(IOpenSSLClientConnectionCreator)
 @define(eq=False)
 class VerifiedTlsClient:
-    """A TLS client for `host`: certificate and name are checked, by the platform's authorities (or SSL_CERT_FILE)."""
+    """A TLS client for `host` that checks certificate and name.
+
+    The authorities are the platform's, or those of SSL_CERT_FILE.
+    """
 
     _host: str
 
@@ -36,17 +40,17 @@ class VerifiedTlsClient:
 
 
 class _ObservedTrustRoots:
-    """The platform's authorities; `tell` hears what OpenSSL does on the way."""
+    """The platform's authorities; `observe` is called with each state of the handshake."""
 
-    def __init__(self, tell: Callable[[Connection, int, int], None]) -> None:
-        self._roots, self._tell = platformTrust(), tell
+    def __init__(self, observe: Callable[[Connection, int, int], None]) -> None:
+        self._roots, self._observe = platformTrust(), observe
         directlyProvides(self, providedBy(self._roots))
 
     def _addCACertsToContext(
         self, context: Context
     ) -> None:  # Twisted's IOpenSSLTrustRoot; the one hook before first use
         self._roots._addCACertsToContext(context)
-        context.set_info_callback(self._tell)
+        context.set_info_callback(self._observe)
 
 
 def _explain(tls_protocol: Any, connection: Connection, where: int, result: int) -> None:

@@ -1,4 +1,4 @@
-"""A value the hub keeps under a version: adopt what others wrote, rebuild our change on it, send again until it is there."""
+"""Versioned documents at the hub: changes are rebuilt on the latest value until they are stored."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ class _Change:
 class VersionedDocument:
     """The metadata or state of one machine or session.
 
-    `send(value, expected_version)` makes one attempt and fires with the hub's ack argument; `field` is the key under which
-    the answer holds the value. One write is in flight at a time; changes that come meanwhile go together into the next.
+    `send(value, expected_version)` makes one attempt and fires with the hub's answer; `field` is
+    the key under which the answer holds the value. One write is in flight at a time; changes made
+    meanwhile go into the next one together.
     """
 
     log = Logger()
@@ -52,14 +53,15 @@ class VersionedDocument:
 
     @property
     def settled(self) -> bool:
-        """Whether the hub has everything."""
+        """Whether the hub has all changes."""
         return not self._waiting and not self._in_flight
 
     def change(self, rebuild: Callable[[Any], Any]) -> Deferred[Any]:
-        """Write `rebuild(current value)`; fires with the stored value when the hub has it, however long that takes.
+        """Write `rebuild(current value)`; fires with the stored value when the hub has it.
 
-        `rebuild` may run several times, each time on the latest value, and must not alter its argument; when it returns an
-        equal value nothing is sent. What it raises errs the Deferred. Cancelling withdraws a change that was not sent yet.
+        `rebuild` may run several times, each time on the latest value, and must not alter its
+        argument; if it returns an equal value nothing is sent. What it raises fails the Deferred.
+        Cancelling withdraws a change that was not sent yet.
         """
         change = _Change(rebuild, Deferred(self._withdraw))
         self._waiting.append(change)
@@ -67,12 +69,13 @@ class VersionedDocument:
         return change.stored
 
     def adopt(self, value: Any, version: int) -> None:
-        """The hub told a newer value: an `update` push, or a REST answer. An older or equal version is ignored."""
+        """Take over a value from the hub (an `update` or a REST answer) unless its version is not
+        newer."""
         if version > self.version:
             self.value, self.version = value, version
 
     def retry_now(self) -> None:
-        """Something changed for the better, e.g. the link is back: don't wait for the back-off."""
+        """Retry without delay, e.g. because the link is back."""
         self._failures = 0
         if self._retry is not None:
             self._retry.cancel()
@@ -80,7 +83,7 @@ class VersionedDocument:
             self._send_next()
 
     def flushed(self, seconds: float) -> Deferred[bool]:
-        """True as soon as the hub has every change asked for so far, False after `seconds`."""
+        """Fires with True once the hub has all changes so far, with False after `seconds`."""
         done: Deferred[bool] = Deferred()
         if self.settled:
             done.callback(True)
@@ -96,14 +99,14 @@ class VersionedDocument:
         return done.addCallback(stop_timer)
 
     def stop(self) -> None:
-        """Send nothing more. Changes that are not stored err with LinkLost."""
+        """Send nothing more. Changes that are not stored fail with LinkLost."""
         self._stopped = True
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
         lost, self._waiting, self._in_flight = [*self._in_flight, *self._waiting], [], []
         for change in lost:
-            change.stored.errback(LinkLost("stopped before the hub had the change"))
+            change.stored.errback(LinkLost("stopped before the hub stored the change"))
         for done in self._flushes[:]:
             self._give_up_flush(done)
 
@@ -147,12 +150,12 @@ class VersionedDocument:
                 self.value, self.version = value, version
                 self._retry_later(
                     "version mismatch", at_once=self._failures == 0
-                )  # one other write is no storm
+                )  # a single concurrent write needs no back-off
             case NotStored(reason):
                 self._retry_later(reason or "malformed")
 
     def _retry_failed(self, failure: Failure) -> None:
-        """An attempt without an answer: its changes wait for the next."""
+        """An attempt failed: its changes are retried, unless they cannot be sent at all."""
         if isinstance(
             failure.value, ValueError | TypeError
         ):  # too large, or no JSON: it never will go
@@ -175,7 +178,7 @@ class VersionedDocument:
             return
         seconds = retry_delay(self._failures, self._random)
         self.log.debug(
-            "{field} goes again in {seconds:.2f} s: {reason}",
+            "{field} is sent again in {seconds:.2f} s: {reason}",
             field=self._field,
             seconds=seconds,
             reason=reason,

@@ -1,4 +1,4 @@
-"""What can go wrong between us and a hub, in words a person can use."""
+"""Errors between a program and its hub, with explanations for people."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class AckTimeout(Exception):
 
 
 class PeerGone(Exception):
-    """The client's socket dropped, or was gone already."""
+    """The client's socket is gone."""
 
 
 class FrameTooLarge(ValueError):
@@ -22,15 +22,15 @@ class FrameTooLarge(ValueError):
 
 
 class CertificateRefused(Exception):
-    """The hub's certificate is not to be trusted; says why."""
+    """The hub's certificate cannot be trusted; the text says why."""
 
 
 class ConnectRefused(Exception):
-    """Raised by a namespace to keep a client out; the text goes to the client."""
+    """Raised by a namespace to refuse a client; the text is sent to the client."""
 
 
 class HubRefused(Exception):
-    """The hub answered and will not: 4xx, or something that is no hub. Trying again as it is changes nothing."""
+    """The hub refused (4xx), or the answer is not a hub's. A retry would fail the same way."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(f"the hub refused: {reason} (HTTP {status})")
@@ -38,7 +38,7 @@ class HubRefused(Exception):
 
 
 class HubUnreachable(Exception):
-    """No usable answer: network, time-out, 5xx. Worth trying again."""
+    """No usable answer: network, timeout, 5xx. Worth a retry."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"the hub cannot be reached: {reason}")
@@ -46,7 +46,7 @@ class HubUnreachable(Exception):
 
 
 def describe_connection_error(error: BaseException | None, host: str) -> str:
-    """Why a connection to `host` failed, as one clause. Knows DNS, refused ports, time-outs and certificates."""
+    """Why a connection to `host` failed, as one clause."""
     from twisted.internet import error as network
 
     seen = _innermost(error)
@@ -69,7 +69,7 @@ def describe_connection_error(error: BaseException | None, host: str) -> str:
 
 
 def _innermost(error: BaseException | None) -> BaseException | None:
-    """Look through the lists that twisted.web and endpoints wrap round a reason."""
+    """The innermost error: twisted.web and endpoints wrap reasons in lists."""
     for _ in range(5):
         reasons = getattr(error, "reasons", None)
         if not reasons:
@@ -80,7 +80,7 @@ def _innermost(error: BaseException | None) -> BaseException | None:
 
 
 def describe_certificate_error(error: BaseException | None, host: str) -> str | None:
-    """What is wrong with the TLS of `host`, as one clause; None when `error` is about something else."""
+    """What is wrong with the TLS of `host`, as one clause; None if `error` is something else."""
     seen = _innermost(error)
     if isinstance(seen, CertificateRefused):
         return str(seen)

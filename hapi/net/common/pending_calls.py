@@ -1,4 +1,4 @@
-"""Events whose answer is awaited: by number, each with a deadline of its own."""
+"""Events whose answer is awaited, by number, each with its own deadline."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Call:
 
 @define(eq=False)
 class PendingCalls:
-    """Shared by both ends. An answer that comes twice, late, or to nothing is ignored (N09)."""
+    """For both ends. An answer that is repeated, late or unknown is ignored (N09)."""
 
     _clock: IReactorTime
     _waiting: dict[int, _Call] = field(factory=dict)
@@ -31,9 +31,10 @@ class PendingCalls:
     def begin(
         self, number: int, event: str, timeout: float, dropped: Callable[[], object] = lambda: None
     ) -> Deferred[list[Any]]:
-        """Wait for answer `number`: fires with its arguments, errs with AckTimeout after `timeout` seconds.
+        """Wait for answer `number`; fires with its arguments.
 
-        `dropped` is told when the caller or the clock gives up. An answer counts only after `sent`.
+        Fails with AckTimeout after `timeout` seconds. `dropped` is called when the caller or the
+        clock gives up. An answer counts only after `sent`.
         """
         answer: Deferred[list[Any]] = Deferred(lambda _: self._give_up(number))
         late = AckTimeout(f"no answer to {event} within {timeout:g} s")
@@ -42,7 +43,7 @@ class PendingCalls:
         return answer
 
     def sent(self, number: int) -> None:
-        """The question left us; from now on an answer may come."""
+        """The call was sent; from now on it may be answered."""
         if (call := self._waiting.get(number)) is not None:
             call.sent = True
 
@@ -58,7 +59,7 @@ class PendingCalls:
             call.answer.errback(Failure(problem))
 
     def fail_sent(self, problem: Exception) -> None:
-        """Nobody will answer what was asked so far."""
+        """Fail all calls that were sent."""
         for number in [number for number, call in self._waiting.items() if call.sent]:
             self.fail(number, problem)
 

@@ -1,4 +1,4 @@
-"""The methods a machine or a session offers to the hub."""
+"""The RPC methods that a machine or a session offers to the hub."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hapi.protocol.rpc import METHOD_NOT_FOUND, read_request, rpc_error
 
 
 class RpcTable:
-    """Handlers by wire name, `<prefix>:<name>`, where the prefix is the machine's or session's id."""
+    """Handlers by wire name: `<prefix>:<name>` with the machine's or session's id as prefix."""
 
     log = Logger()
 
@@ -28,8 +28,12 @@ class RpcTable:
         return tuple(self._handlers)
 
     def add(self, name: str, handler: Callable[[Any], Any]) -> None:
-        """Offer `name`. The handler gets the decoded parameters (None when they were no JSON) and returns, or awaits,
-        something that has a JSON form, or None. An exception becomes `{"error": its text}` for the caller."""
+        """Offer the method `name`.
+
+        The handler is called with the decoded parameters (None if they were not JSON) and returns,
+        or awaits, a value with a JSON form or None. An exception becomes `{"error": its text}` for
+        the caller.
+        """
         method = f"{self.prefix}:{name}"
         new = method not in self._handlers
         self._handlers[method] = handler
@@ -37,7 +41,7 @@ class RpcTable:
             self.on_added(method)
 
     async def answer(self, request: Any) -> str:
-        """The JSON text for the ack of one `rpc-request`. Never raises but for cancellation."""
+        """The JSON text that answers one `rpc-request`. Raises nothing but a cancellation."""
         try:
             call = read_request(request)
         except Malformed:

@@ -1,7 +1,11 @@
-"""WebSockets by Autobahn's Twisted binding, with what Socket.IO needs: text messages, deflate, size limits, back-pressure.
+"""WebSockets by Autobahn's Twisted binding, as Socket.IO needs them.
 
-Two things differ from the binding. Masks are applied to a whole frame by `int` arithmetic, because Autobahn does it byte by
-byte without its native helpers; and timers run on the clock that the factory was given.
+Text messages, deflate, size limits, back-pressure. Two things differ from the binding: masks are
+applied to a whole frame by `int` arithmetic, because Autobahn masks byte by byte without its native
+helpers; and timers run on the given clock.
+
+The binding costs 0.2 MB (PSS and RSS) and no measurable time over Autobahn's bare protocol if it is
+imported by `trimmed_autobahn`; whole, it costs 2.5 MB (PSS), 7.5 MB (RSS) and 40 ms.
 """
 
 from __future__ import annotations
@@ -42,13 +46,13 @@ NORMAL, TOO_BIG, INVALID_TEXT, POLICY = 1000, 1009, 1007, 1008  # close codes (R
 
 
 class WebSocketHandler(Protocol):
-    """Receives what happens to one WebSocket, in this order; `closed` is called exactly once, last."""
+    """Receives the events of one WebSocket, in this order; `closed` exactly once, last."""
 
     def opened(self) -> None: ...
     def received(self, text: str) -> None: ...
     def received_binary(self) -> None: ...
     def writable_changed(self, writable: bool) -> None:
-        """False: the peer reads slowly and the transport's buffer is full. True: the buffer has drained."""
+        """False: the peer reads slowly, the buffer is full. True: the buffer has drained."""
 
     def closed(self, code: int | None, reason: str, cause: Failure | None) -> None: ...
 
@@ -59,7 +63,7 @@ def message_size(text: str) -> int:
 
 
 def apply_mask(payload: bytes, mask: bytes, offset: int = 0) -> bytes:
-    """RFC 6455 5.3: `payload` XOR `mask` repeated, after `offset` bytes of the same frame. Its own inverse."""
+    """`payload` XOR `mask` repeated (RFC 6455 5.3), `offset` bytes into a frame; self-inverse."""
     length = len(payload)
     key = (mask[offset % 4 :] + mask[: offset % 4]) * (length // 4 + 1)
     return (int.from_bytes(payload, "little") ^ int.from_bytes(key[:length], "little")).to_bytes(
@@ -82,7 +86,10 @@ class _WebSocket(WebSocketAdapterProtocol, WebSocketProtocol):
 
     # --- for the handler's owner
     def send_text(self, text: str) -> None:
-        """Send one message; it is dropped if the socket is no longer open. Raises ValueError beyond MAX_PAYLOAD."""
+        """Send one message, or drop it if the socket is not open.
+
+        Raises ValueError beyond MAX_PAYLOAD.
+        """
         payload = text.encode("utf-8", "replace")
         if len(payload) > MAX_PAYLOAD:
             raise ValueError(
@@ -244,7 +251,10 @@ def _connected(
 
 
 class ClientSocketFactory(WebSocketClientFactory):
-    """Makes a ClientSocket per connection. `headers` go into the upgrade request; there is never an Origin."""
+    """Makes a ClientSocket per connection.
+
+    `headers` are sent with the upgrade request; there is never an Origin.
+    """
 
     noisy = False
 
