@@ -80,7 +80,7 @@ class StopOrder(Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class AttemptEndReported(Struct, frozen=True, rename="camel"):
-    """`told.json`: the hub knows how the session ended, from itself or from the runner."""
+    """`told.json`: the hub knows how the session ended, from the session or from the runner."""
 
     at: float
 

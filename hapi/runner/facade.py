@@ -53,7 +53,7 @@ class RunnerApi:
         return self._status()
 
     def list(self) -> list[ListedSession]:
-        """The live sessions, with what their reports say by now."""
+        """The live sessions with the current content of their reports."""
         children = self._sessions.children
         self._sessions.reports.refresh(child for child in children if child.is_live)
         return children.listed()
@@ -115,7 +115,7 @@ class RunnerApi:
     # --- callers
 
     def describe_caller(self, peer: PeerInfo) -> str:
-        """Who calls, for the journal: the pid if the kernel tells it, and the session it is in.
+        """Who calls, for the journal: the pid if the kernel reveals it, and its session.
 
         Raises CallerForbidden for a process of a session if the settings say so
         (`sessionsMayControl`).

@@ -34,7 +34,7 @@ from hapi.runner.heartbeat import Heartbeat, HeartbeatTasks
 from hapi.runner.lock.home_lock import HomeHeld, LockUnusable, RunnerLock
 from hapi.runner.reload import SettingsReloader
 from hapi.runner.sessions import Sessions
-from hapi.runner.status import overview
+from hapi.runner.status import runner_status
 from hapi.runner.storage.counters import Counters
 from hapi.runner.storage.disk import flush
 from hapi.runner.storage.journal import Journal
@@ -195,7 +195,7 @@ class RunnerService(Service):
 
     def status(self) -> Mapping[str, Any]:
         """What `/status` answers."""
-        return overview(self, self._now())
+        return runner_status(self, self._now())
 
     def list(self) -> list[ListedSession]:
         return self.api.list()

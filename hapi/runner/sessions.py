@@ -154,7 +154,7 @@ class Sessions:
             self.log.info("{count} live sessions adopted", count=count)
 
     def resynchronize(self) -> None:
-        """Take in what another runner of this home started or was told during a hand-off."""
+        """Take in what another runner of this home started or received during a hand-off."""
         self.adopt()
         for child in self.children.live():
             session = child.folder.session if child.session_id is None else None

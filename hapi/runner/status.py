@@ -21,7 +21,7 @@ from hapi.runner.uplink.uplink import Uplink
 
 
 class Runner(Protocol):
-    """What is told of it."""
+    """The parts of a runner that its status describes."""
 
     @property
     def options(self) -> RunnerOptions: ...
@@ -42,8 +42,8 @@ class Runner(Protocol):
     def list(self) -> list[ListedSession]: ...
 
 
-def overview(runner: Runner, now: float) -> Mapping[str, Any]:
-    """JSON; times in milliseconds since the epoch, durations in seconds."""
+def runner_status(runner: Runner, now: float) -> Mapping[str, Any]:
+    """The answer of `/status`: times in epoch milliseconds, durations in seconds."""
     options, heartbeat, sessions = runner.options, runner.heartbeat, runner.list()
     last_ago, next_in = heartbeat.last_ago, heartbeat.next_in
     return {
@@ -62,7 +62,7 @@ def overview(runner: Runner, now: float) -> Mapping[str, Any]:
         "revive": options.revive,
         "sessionMemory": options.session_limits.memory,
         "sessionScopes": runner.scope_check is not None and runner.scope_check.scoped,
-        "stuck": _stuck(sessions),
+        "stuck": _stalls(sessions),
         "phase": runner.phase,
         "home": str(options.home.path),
         "httpPort": runner.port,
@@ -84,8 +84,8 @@ def overview(runner: Runner, now: float) -> Mapping[str, Any]:
     }
 
 
-def _stuck(sessions: Iterable[ListedSession]) -> dict[str, str]:
-    """Session id → what it is stuck in."""
+def _stalls(sessions: Iterable[ListedSession]) -> dict[str, str]:
+    """Why sessions are stalled, by session id."""
     found = {
         session.happy_session_id: (session.activity or {}).get("stuck") for session in sessions
     }

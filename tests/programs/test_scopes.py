@@ -58,7 +58,9 @@ def test_a_session_with_a_limit_of_memory_is_started_through_systemd__V01_P10(
     assert machine.attempt(session).end is not None
 
 
-def test_without_a_systemd_a_session_runs_under_its_resource_limits_and_that_is_said__V01(machine):
+def test_without_systemd_a_session_runs_under_its_resource_limits_and_status_warns_of_it__V01(
+    machine,
+):
     machine.start(
         "hapi", "--session-memory", "1G", XDG_RUNTIME_DIR="/nowhere", PATH=os.environ["PATH"]
     )

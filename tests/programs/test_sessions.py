@@ -33,7 +33,7 @@ def test_what_was_killed_with_its_runner_comes_back_under_its_id__V06_P04(machin
     machine.stop(stopped)
     process = machine.attempt(session).process
     runner.end(signal.SIGKILL)
-    for identity in (process.holder, process.child):  # nobody is left who could tell the end
+    for identity in (process.holder, process.child):  # no process is left that could report the end
         with contextlib.suppress(ProcessLookupError):
             os.kill(identity.pid, signal.SIGKILL)
     machine.start(HAPI_DSH_ACP_COMMAND="/bin/true")
@@ -49,7 +49,7 @@ def test_what_was_killed_with_its_runner_comes_back_under_its_id__V06_P04(machin
     assert machine.stop(session) == "stopped"
 
 
-def test_a_limit_holds_and_the_journal_tells_it__M01(machine):
+def test_a_limit_holds_and_its_refusal_is_in_the_journal__M01(machine):
     machine.start("twistd", "--max-sessions", "1")
     session = machine.session("plain-1")
     refused = machine.spawn("plain-2")
@@ -60,7 +60,7 @@ def test_a_limit_holds_and_the_journal_tells_it__M01(machine):
     assert machine.post("/resume")["accepting"] is True
     machine.stop(machine.session("plain-2"))
     assert len(attempts(machine.home)) == 2
-    told = [event["event"] for event in events(machine)]
+    recorded = [event["event"] for event in events(machine)]
     for one in (
         "runner-started",
         "spawn",
@@ -71,5 +71,5 @@ def test_a_limit_holds_and_the_journal_tells_it__M01(machine):
         "ended",
         "resume",
     ):
-        assert one in told
+        assert one in recorded
     assert all("pid" in event for event in events(machine) if event["event"] == "ended")

@@ -105,7 +105,7 @@ def test_a_session_may_not_control_its_runner_where_the_settings_forbid_it__X18(
     assert machine.stop(session) == "stopped"
 
 
-def test_any_locale_and_time_zone_will_do_and_the_log_file_says_utc__M05(machine):
+def test_the_runner_works_in_any_locale_and_time_zone_and_logs_in_utc__M05(machine):
     program = machine.start("hapi", LC_ALL="C", TZ="Pacific/Kiritimati")
     session = machine.session("plain-\u00fc\u4e2d")
     assert machine.attempt(session).request.cwd.endswith("plain-\u00fc\u4e2d")
@@ -154,7 +154,7 @@ def can_be_apart() -> bool:
 
 
 @pytest.mark.skipif(not can_be_apart(), reason="no namespaces may be made here")
-def test_a_session_in_another_network_is_ended_when_its_lease_is_over_and_that_is_said__M07(
+def test_a_session_in_another_network_is_ended_when_its_lease_expires_and_the_start_refused__M07(
     machine,
 ):
     Path(machine.environment["HAPI_CLI_EXECUTABLE"]).write_text(

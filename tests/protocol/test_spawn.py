@@ -73,7 +73,7 @@ def test_an_agent_of_our_own_gets_the_general_options():
 
 
 @pytest.mark.parametrize("params", [None, {}, [], "x", {"directory": ""}, {"directory": None}])
-def test_a_spawn_without_directory_says_so(params):
+def test_a_spawn_without_directory_is_refused(params):
     with pytest.raises(MalformedSpawn, match="Directory is required"):
         parse_spawn(params)
 

@@ -158,7 +158,7 @@ class Adoption:
             self._finish_stop(child, order)
 
     def _is_at_work(self, child: Child) -> bool:
-        """Whether it must have announced itself, though no record tells so: its report says so, or
+        """Whether it must have announced itself, though no record of that exists: its report shows it, or
         it outlived the lease of its start."""
         if child.identity is None or self._processes.is_running(child.identity) is False:
             return False
@@ -185,7 +185,7 @@ class Adoption:
             self._children.record_end(child, how)
 
     def _save_unseen_end(self, folder: AttemptFolder, reason: str) -> None:
-        """Save an end that nobody saw. A reason that was saved before stands."""
+        """Save an end that no runner saw. A reason that was saved before stands."""
         if folder.stop is None:
             self._save(folder, "stop", StopOrder(reason, "machine", "found at start", self._now()))
         self._save(folder, "end", AttemptEnd(None, None, self._now()))
@@ -229,7 +229,7 @@ class Adoption:
 
 
 def _reconstruct_request(folder: AttemptFolder, now: float) -> AttemptRequest:
-    """What was asked for, as far as the other records of the folder tell."""
+    """What was asked for, as far as the other records of the folder show."""
     metadata = {} if folder.session is None else folder.session.metadata
     agent, directory = (str(metadata.get(key) or "") for key in ("flavor", "path"))
     times = (entry.stat(follow_symlinks=False).st_mtime for entry in os.scandir(folder.path))

@@ -44,7 +44,7 @@ class ChildLife(Protocol):
         """Its agent can take a prompt."""
 
     def announcement_lost(self) -> None:
-        """It lives longer than a start may take, or does its work, but nothing tells its name."""
+        """It lives longer than a start may take, or does its work, but its announcement is lost."""
 
     def lease_expired(self) -> None:
         """The session did not announce itself in time."""
@@ -314,7 +314,7 @@ def _record_exit(child: Child, how: Exit) -> None:
 
 
 def describe_exit(how: Exit) -> str:
-    """` (exit code 1)`, ` (signal SIGTERM)`, or "" when nobody knows."""
+    """` (exit code 1)`, ` (signal SIGTERM)`, or "" when neither is known."""
     if how.signal is not None:
         return f" (signal {how.signal})"
     return "" if how.exit_code is None else f" (exit code {how.exit_code})"

@@ -280,7 +280,7 @@ class ChildRegistry:
         return seen if end is None else Exit(end.exit_code, end.signal)
 
     async def process_vanished(self, child: Child) -> None:
-        """Its process was found gone, and no descriptor told its end."""
+        """Its process was found gone, and no descriptor had reported its end."""
         await self._save_end(child, await self._reported_exit(child, Exit(None, None)))
 
     async def launch_failed(self, child: Child) -> None:

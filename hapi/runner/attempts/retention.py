@@ -34,7 +34,7 @@ class Retention:
     def outdated(self, children: Sequence[Child], now: float) -> list[Child]:
         """The ended attempts to remove, the oldest first. `now`: epoch seconds.
 
-        `children` are in the order in which they began; their names tell times as well, but a
+        `children` are in the order in which they began; their names hold times as well, but the
         clock may have been set back.
         """
         ended = [child for child in children if not child.is_live]

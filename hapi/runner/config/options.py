@@ -69,8 +69,8 @@ class RunnerOptions:
         return self.session_command == OWN_SESSION_COMMAND
 
     def session_environment(self) -> dict[str, str]:
-        """The variables that tell a session its home, hub and token, whatever the environment of
-        the runner says."""
+        """The variables that give a session its home, hub and token, whatever the environment of
+        the runner holds."""
         found = {
             "HAPI_HOME": str(self.home.path),
             "HAPI_API_URL": self.access.url,

@@ -35,7 +35,7 @@ class Drain:
 
     @property
     def is_temporary(self) -> bool:
-        """Whether draining ends with this runner, because no order on the disk tells the next."""
+        """Whether draining ends with this runner, because no order is saved for the next one."""
         return self._admission.draining is not None and self._saved is None
 
     def restore(self) -> None:
@@ -54,7 +54,7 @@ class Drain:
             content = read_capped(path)
             return None if content is None else msgspec.json.decode(content, type=DrainOrder)
         except (OSError, ValueError, RecursionError) as error:
-            # No session at all is better than one that nobody wants.
+            # A drained runner is the safer mistake.
             self.log.warn("{path} cannot be read: {reason}", path=str(path), reason=str(error))
             return DrainOrder("an unknown caller", self._now())
 

@@ -31,7 +31,7 @@ class StartRequest:
     options: RunnerOptions  # roots, limits, start lease and environment that apply to it
     worktree: Worktree | None = None  # the worktree it runs in, if this runner made one for it
     keeps_worktree: bool = False  # the worktree was made for an earlier process of the session
-    in_linked_worktree: bool = False  # `directory` is a worktree already, which Cursor is told
+    in_linked_worktree: bool = False  # `directory` is a worktree already, so Cursor makes none
 
     @property
     def session_id(self) -> str | None:

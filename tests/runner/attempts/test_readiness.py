@@ -32,14 +32,14 @@ def test_a_session_is_ready_when_its_report_says_so(stage):
     assert stage.ready == [child]
 
 
-def test_a_session_that_never_reports_stays_announced_and_is_not_looked_at_for_ever(stage):
+def test_a_session_that_never_reports_stays_announced_and_is_not_polled_for_ever(stage):
     child = stage.started("s1")
     in_steps(stage, 125)
     assert child.state == "announced"
     assert stage.clock.getDelayedCalls() == []
 
 
-def test_a_report_after_the_looking_is_found_by_whoever_asks(stage):
+def test_a_report_written_after_the_polling_is_read_on_request(stage):
     child = stage.started("s1")
     in_steps(stage, 125)
     child.folder.report = AttemptReport(at=200.0, ready=True)
@@ -124,7 +124,7 @@ def test_life_without_an_announcement_has_an_end__W01(home):
     assert stage.folder.stop.reason == "start lease over"
 
 
-def test_an_announcement_an_hour_late_is_never_promoted__W01(home):
+def test_an_announcement_an_hour_late_is_never_accepted__W01(home):
     stage = Stage(home, programs={"session": FakeProgram(unkillable=True)})
     answer = stage.spawn()
     in_steps(stage, 60)

@@ -20,7 +20,7 @@ def stage(home):
     return Stage(home)
 
 
-def test_a_stop_ends_the_tree_and_says_why_first__C19(home, monkeypatch):
+def test_a_stop_records_its_reason_before_it_ends_the_tree__C19(home, monkeypatch):
     stage = Stage(home, programs={"session": FakeProgram(children=3)})
     child = stage.started("s1")
     seen = []
@@ -37,7 +37,7 @@ def test_a_stop_ends_the_tree_and_says_why_first__C19(home, monkeypatch):
     assert stage.children.listed() == []
 
 
-def test_a_session_that_is_deaf_is_killed__C01(home):
+def test_a_session_that_ignores_sigterm_is_killed__C01(home):
     stage = Stage(home, programs={"session": FakeProgram(ignores_sigterm=True)})
     child = stage.started("s1")
     answer = stage.stop("s1")
@@ -75,7 +75,7 @@ def test_the_first_reason_stands__C19(home):
 @pytest.mark.parametrize(
     "name", ["", "nobody", "PID-0", "PID-1", "PID-x", "PID--1", "PID-" + "9" * 400, "PID-²"]
 )
-def test_what_is_not_tracked_is_never_signalled_nor_called_gone__X12(stage, name):
+def test_an_untracked_process_is_never_signalled_nor_called_gone__X12(stage, name):
     stranger = stage.processes.add("stranger", pid=1)
     assert result_of(stage.stop(name)) == "still_alive"
     assert stage.processes.entry(stranger).signals == []
@@ -99,18 +99,18 @@ def test_a_session_that_ended_by_itself_is_already_gone(stage):
     assert result_of(stage.stop("s1")) == "already_gone"
 
 
-@pytest.mark.parametrize(("told", "exit_code"), [(True, 3), (False, None)])
-def test_an_exit_without_its_holder_is_recorded_as_the_kernel_tells_it_or_as_unknown__C15(
-    stage, told, exit_code
+@pytest.mark.parametrize(("reports", "exit_code"), [(True, 3), (False, None)])
+def test_an_exit_without_its_holder_is_recorded_as_the_kernel_reports_it_or_as_unknown__C15(
+    stage, reports, exit_code
 ):
-    stage.processes.reports_exit_status = told
+    stage.processes.reports_exit_status = reports
     child = stage.started("s1")
     del stage.processes.table[child.holder.pid]
     stage.processes.exit(child.identity, 3)
     assert (child.folder.end.exit_code, child.folder.end.signal) == (exit_code, None)
 
 
-def test_how_a_session_of_a_terminal_ended_is_what_the_kernel_tells__C15(stage):
+def test_the_end_of_a_terminal_session_is_recorded_as_the_kernel_reports_it__C15(stage):
     terminal = stage.processes.add("hapi")
     stage.announce(terminal.pid, "t", startedBy="terminal")
     child = stage.children.find_live("t")
@@ -243,7 +243,7 @@ def lose(stage, *names):
     stage.adopt()
 
 
-def test_a_session_whose_announcement_was_lost_is_listed_stoppable_and_never_overdue__S02_S05(
+def test_a_session_whose_announcement_was_lost_is_listed_stoppable_and_never_ended_by_its_lease__S02_S05(
     stage,
 ):
     child = stage.started("s1")
@@ -261,7 +261,7 @@ def test_a_session_whose_announcement_was_lost_is_listed_stoppable_and_never_ove
     assert stage.children.listed() == []
 
 
-def test_one_that_works_is_not_overdue_however_young__S02_S05(stage):
+def test_a_young_session_that_works_is_not_ended_by_its_lease__S02_S05(stage):
     child = stage.started("s1")
     child.folder.report = AttemptReport(at=1.0, ready=True)
     lose(stage, "session.json")
@@ -270,7 +270,7 @@ def test_one_that_works_is_not_overdue_however_young__S02_S05(stage):
     assert [one.state for one in stage.children.listed()] == ["unknown"]
 
 
-def test_one_that_was_just_started_and_shows_nothing_has_its_lease__S11(stage):
+def test_a_session_just_started_without_a_sign_of_life_has_its_lease__S11(stage):
     stage.spawn()
     stage.children.detach()
     stage.restart()
@@ -279,7 +279,7 @@ def test_one_that_was_just_started_and_shows_nothing_has_its_lease__S11(stage):
     assert stage.children.live() == []
 
 
-def test_a_session_of_unknown_name_is_known_again_when_it_speaks_and_is_not_started_twice__S05(
+def test_a_session_of_unknown_id_is_recognized_by_its_announcement_and_not_started_twice__S05(
     stage,
 ):
     child = stage.started("s1", existingSessionId="s1")
@@ -400,7 +400,7 @@ def test_what_was_not_saved_of_a_folder_that_is_gone_is_no_trouble__S02(stage, m
     assert stage.children.trouble is None
 
 
-def test_every_end_is_told_once(stage):
+def test_every_end_is_published_once(stage):
     answer = stage.spawn()
     child = stage.children.live()[0]
     ends = []

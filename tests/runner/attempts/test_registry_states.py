@@ -122,7 +122,7 @@ class World(RuleBasedStateMachine):
         one.reason = one.reason or reason
 
     def pass_time(self, seconds: float) -> None:
-        """Leases that may be over are let run out, and whoever was deaf is killed."""
+        """Leases that may be over are let run out, and sessions that ignore SIGTERM are killed."""
         now = self.stage.clock.seconds() + seconds
         late = [one for one in self.waiting() if now - one.since > SOON]
         self.stage.clock.pump([0.5] * int((seconds + (2 * LEASE if late else 0)) * 2))
@@ -179,7 +179,7 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: self.those(alive=False))
     @rule(number=numbers, by=st.sampled_from(["runner", "terminal"]))
     def announce_too_late(self, number: int, by: str) -> None:
-        """Its process is gone, and perhaps a stranger has the pid; who posts is somebody else."""
+        """Its process is gone, and perhaps a stranger has the pid; another process posts."""
         gone = self.those(alive=False)
         verdict = self.stage.announce(
             gone[number % len(gone)].identity.pid, "late", caller=4242, startedBy=by
@@ -189,7 +189,7 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: self.strangers)
     @rule(number=numbers, by=st.sampled_from(["runner", "terminal"]), forged=st.booleans())
     def announce_for_a_stranger(self, number: int, by: str, forged: bool) -> None:
-        """A stranger says that the runner started it, or somebody says so for it."""
+        """A foreign process claims that the runner started it, or another claims it for that process."""
         pid = self.strangers[number % len(self.strangers)].pid
         if by == "terminal" and not forged:
             return  # that would be true: it is a session of its user's then
@@ -252,7 +252,7 @@ class World(RuleBasedStateMachine):
         assert answer in (
             "already_gone",
             "still_alive",
-        )  # the latter: nobody knows that name any more
+        )  # the latter when the name is not known any more
 
     @precondition(lambda self: self.those(alive=False))
     @rule(number=numbers)
@@ -267,12 +267,12 @@ class World(RuleBasedStateMachine):
         next one reads the folders."""
         self.stage.children.detach()
         for one in self.those(alive=True):
-            one.answer = None  # its caller was told that the runner leaves
+            one.answer = None  # its caller was answered when the runner left
         for number in dying:
             if alive := self.those(alive=True):
                 one = alive[number % len(alive)]
                 self.exits(one, 5, None)
-                one.code = None if one.terminal else 5  # nobody waited for a person's process
+                one.code = None if one.terminal else 5  # a terminal's process has no holder
                 if reused:
                     self.strangers.append(
                         self.stage.processes.add("stranger", pid=one.identity.pid)
@@ -289,7 +289,7 @@ class World(RuleBasedStateMachine):
         if process.holder is not None:
             self.stage.processes.table.pop(process.holder.pid, None)
         self.stage.processes.exit(one.identity, code)
-        self.ended(one, code)  # the kernel tells
+        self.ended(one, code)  # as the kernel reports it
 
     @rule(seconds=st.sampled_from([1.0, 5.0, 40.0]))
     def time_passes(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Stuck sessions: alive but silent, waiting for a permission, prompts nobody takes."""
+"""Stalled sessions: alive but silent, waiting for a permission, prompts that stay queued."""
 
 import os
 
@@ -41,7 +41,7 @@ def test_what_counts_as_a_stall__N17(facts, last_sign, now, expected):
     assert stall_reason(report(**facts), last_sign, now, AFTER) == expected
 
 
-def test_a_session_that_does_not_report_is_not_judged():
+def test_a_session_that_does_not_report_is_never_stalled():
     assert stall_reason(None, 0.0, 1e9, AFTER) is None
     assert describe_activity(None, None) == {"doing": "unknown"}
 
@@ -55,19 +55,19 @@ def test_a_session_that_does_not_report_is_not_judged():
         ({"turn_since": 1.5, "waiting_since": 2.0}, "approval", 2000),
     ],
 )
-def test_what_a_session_does_is_told_with_its_beginning(facts, doing, since):
-    told = describe_activity(report(**facts), None)
-    assert (told["doing"], told.get("since")) == (doing, since)
+def test_the_activity_of_a_session_is_listed_with_its_beginning(facts, doing, since):
+    activity = describe_activity(report(**facts), None)
+    assert (activity["doing"], activity.get("since")) == (doing, since)
 
 
-def test_thresholds_are_settings_and_nonsense_is_left_out():
+def test_thresholds_come_from_the_settings_and_invalid_ones_are_ignored():
     assert StallThresholds.read(
         {"stuckAfter": {"silent": 30, "approval": "x", "queued": -1, "other": 5}}
     ) == StallThresholds(silent=30.0)
     assert StallThresholds.read({"stuckAfter": []}) == StallThresholds.read({}) == StallThresholds()
 
 
-def test_the_list_says_what_a_session_does_and_that_it_is_stuck(home):
+def test_the_list_shows_what_a_session_does_and_why_it_is_stalled(home):
     stage = Stage(home)
     child = stage.started("s1")
     stage.started("npm")

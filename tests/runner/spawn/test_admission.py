@@ -16,7 +16,7 @@ def staged(home, **limits):
     return Stage(home, limits=AdmissionLimits(**limits))
 
 
-def test_no_more_sessions_than_allowed_and_the_refusal_says_so__M01(home):
+def test_a_start_beyond_the_session_limit_is_refused_with_the_figures__M01(home):
     stage = staged(home, sessions=2)
     stage.started("s1"), stage.started("s2")
     refused = result_of(stage.spawn())
@@ -35,13 +35,13 @@ def test_starts_count_before_they_have_announced_themselves__M01(home):
     assert result_of(first) == Spawned("s1")
 
 
-def test_a_start_that_fails_gives_its_place_back__C08(home):
+def test_a_start_that_fails_releases_its_slot__C08(home):
     stage = Stage(home, programs=(), limits=AdmissionLimits(sessions=1))
     for _ in range(3):
         assert "no PID returned" in result_of(stage.spawn()).message
 
 
-def test_joining_a_session_that_lives_needs_no_place__C16(home):
+def test_joining_a_live_session_needs_no_slot__C16(home):
     stage = staged(home, sessions=1)
     stage.started("e1", existingSessionId="e1")
     assert result_of(stage.spawn(existingSessionId="e1")) == Spawned("e1")
@@ -63,7 +63,7 @@ def test_refused_starts_leave_no_directory_behind__D07(home, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_the_queue_lets_in_in_order_and_refuses_beyond_its_length__M01(home):
+def test_the_queue_admits_in_order_and_refuses_beyond_its_length__M01(home):
     stage = staged(home, sessions=1, queue=2)
     stage.started("s1")
     first, second, third = stage.spawn(asked_by="1"), stage.spawn(asked_by="2"), stage.spawn()
@@ -82,7 +82,7 @@ def test_the_queue_lets_in_in_order_and_refuses_beyond_its_length__M01(home):
     stage.clock.advance(1)
 
 
-def test_whoever_waits_is_answered_before_the_hub_gives_up__M01(home):
+def test_a_queued_start_is_answered_before_the_hub_gives_up__M01(home):
     stage = staged(home, sessions=1, queue=1)
     stage.started("s1")
     answer = stage.spawn()
@@ -97,7 +97,7 @@ def test_whoever_waits_is_answered_before_the_hub_gives_up__M01(home):
     assert stage.clock.getDelayedCalls() == []
 
 
-def test_memory_that_becomes_free_is_noticed_while_somebody_waits(home):
+def test_memory_that_becomes_free_is_noticed_while_a_start_waits(home):
     stage = staged(home, free_memory=1000, queue=1)
     stage.free = 10
     answer = stage.spawn()
@@ -108,7 +108,7 @@ def test_memory_that_becomes_free_is_noticed_while_somebody_waits(home):
     assert result_of(answer) == Spawned("s1")
 
 
-def test_a_new_start_does_not_pass_those_that_wait(home):
+def test_a_new_start_does_not_overtake_queued_starts(home):
     stage = staged(home, free_memory=1000, queue=2)
     stage.free = 10
     stage.spawn(asked_by="first")
@@ -123,7 +123,7 @@ def test_a_new_start_does_not_pass_those_that_wait(home):
     stage.children.detach()
 
 
-def test_draining_refuses_and_answers_those_that_wait(home):
+def test_draining_refuses_new_and_queued_starts(home):
     stage = staged(home, sessions=1, queue=1)
     stage.started("s1")
     waiting = stage.spawn()
@@ -153,7 +153,7 @@ def test_sizes_are_read_as_people_write_them(text, size):
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5G", "G", "much", "1X", "９", "1" * 40])
-def test_sizes_that_are_none_are_refused(text):
+def test_invalid_sizes_are_refused(text):
     with pytest.raises(ValueError, match="number of bytes"):
         parse_size(text)
 
@@ -183,7 +183,7 @@ def test_the_flag_wins_over_the_variable_over_the_setting():
         ({}, {"spawnQueue": -1}, "spawnQueue"),
     ],
 )
-def test_a_limit_that_is_none_names_where_it_stands(environ, settings, names):
+def test_an_invalid_limit_is_reported_with_its_source(environ, settings, names):
     with pytest.raises(ConfigurationError, match=names):
         AdmissionLimits.read({}, environ, settings)
 
@@ -220,6 +220,6 @@ def test_free_memory_is_what_the_machine_and_the_control_group_leave(tmp_path):
     assert available_memory(tmp_path) == 2048 * 1024
 
 
-def test_this_machine_tells_its_memory():
+def test_this_machine_has_available_memory():
     if Path("/proc/meminfo").exists():
         assert (available_memory() or 0) > 0

@@ -24,7 +24,7 @@ def stage(home):
 def stopped(stage, name):
     """What `stop-session` answers."""
     after, counters = ScheduledCalls(stage.clock), Counters(stage.clock)
-    told = (lambda *_: None, lambda *_: None)
+    callbacks = (lambda *_: None, lambda *_: None)
     sessions = Sessions(
         stage.clock,
         stage.spawner.checks.options,
@@ -33,13 +33,13 @@ def stopped(stage, name):
         lambda *_, **__: None,
         after,
         counters,
-        *told,
+        *callbacks,
     )
     sessions.spawner, sessions.children = stage.spawner, stage.children
     return Deferred.fromCoroutine(sessions.stop(name, reason="archived", actor="hub", method="hub"))
 
 
-def test_a_start_in_the_queue_is_called_off_by_a_stop__C17(home):
+def test_a_stop_cancels_a_start_in_the_queue__C17(home):
     stage = Stage(home, limits=AdmissionLimits(sessions=1, queue=1))
     stage.started("s1")
     answer = stage.spawn(existingSessionId="e1")
@@ -53,7 +53,9 @@ def test_a_start_in_the_queue_is_called_off_by_a_stop__C17(home):
     stage.started("e1", existingSessionId="e1")
 
 
-def test_a_start_whose_worktree_is_being_made_is_called_off_and_the_worktree_removed__C17_D07(home):
+def test_a_stop_cancels_a_start_whose_worktree_is_being_made_and_removes_the_worktree__C17_D07(
+    home,
+):
     class Slow(NoWorktrees):
         made_at_last = Deferred()
 
@@ -70,7 +72,7 @@ def test_a_start_whose_worktree_is_being_made_is_called_off_and_the_worktree_rem
     assert stage.spawner.pending == 0
 
 
-def test_a_start_that_waits_for_the_last_process_to_go_is_called_off__C17_C16(stage):
+def test_a_stop_cancels_a_start_that_waits_for_the_end_of_the_last_process__C17_C16(stage):
     stage.programs = {}
     child = stage.started("e1", existingSessionId="e1")
     stage.processes.entry(child.identity).ignores_sigterm = True
@@ -84,7 +86,7 @@ def test_a_start_that_waits_for_the_last_process_to_go_is_called_off__C17_C16(st
     assert len(stage.processes.launched) == 1
 
 
-def test_a_start_that_was_called_off_does_not_stand_in_the_way_of_the_next__C17(home):
+def test_a_cancelled_start_does_not_block_the_next__C17(home):
     stage = Stage(home, limits=AdmissionLimits(sessions=1, queue=2))
     stage.started("s1")
     first = stage.spawn(existingSessionId="e1")
@@ -96,7 +98,7 @@ def test_a_start_that_was_called_off_does_not_stand_in_the_way_of_the_next__C17(
     assert result_of(second) == Spawned("e1")
 
 
-def test_a_hub_hears_before_its_time_is_over_that_a_start_takes_longer__X13(home):
+def test_a_hub_is_answered_within_its_timeout_when_a_start_takes_longer__X13(home):
     stage = Stage(home, limits=AdmissionLimits(sessions=1, queue=1))
     stage.started("s1")
     request = parse_spawn({"directory": str(home.path), "agent": "claude"})

@@ -18,7 +18,7 @@ def runner(home):
     return admission, drained
 
 
-def test_a_drained_runner_stays_drained_over_a_restart_until_somebody_resumes(home):
+def test_a_drained_runner_stays_drained_over_a_restart_until_it_is_resumed(home):
     _, first = runner(home)
     assert first.begin("control: pid 1", keep=True)
     assert not first.begin("control: pid 2", keep=True)  # no news

@@ -24,7 +24,7 @@ def reviver(stage):
 
 
 def after_a_reboot(stage):
-    """Everything is gone, and nobody saw it go."""
+    """Every process is gone, and no runner saw its end."""
     stage.children.detach()
     stage.processes.table.clear()
     stage.restart()
@@ -93,7 +93,7 @@ def test_it_comes_back_as_the_same_session_with_what_was_asked__V06(stage):
         ),
     ],
 )
-def test_only_an_end_that_nobody_wanted_is_an_interruption__C19(stop, end, reason):
+def test_only_an_end_that_was_not_asked_for_is_an_interruption__C19(stop, end, reason):
     assert interruption(stop, end) == reason
 
 
@@ -206,9 +206,7 @@ def test_a_worktree_stays_when_a_revival_in_it_fails__D07_D08(home, tmp_path):
     assert stage.worktrees.removed == []
 
 
-def test_a_session_goes_on_in_its_worktree_beside_the_workspace_root_and_nobody_else_does__X17(
-    home, tmp_path
-):
+def test_only_its_own_session_goes_on_in_a_worktree_beside_the_workspace_root__X17(home, tmp_path):
     root, beside = tmp_path / "repo", tmp_path / "repo-worktrees/x"
     root.mkdir(), beside.mkdir(parents=True)
     tree = Worktree(str(root), "hapi-x", "x", str(beside), 1)

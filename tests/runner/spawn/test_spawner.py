@@ -42,7 +42,7 @@ def test_an_announcement_from_below_the_launched_program_is_its_own(stage):
     assert stage.children.listed()[0].pid == inner.pid
 
 
-def test_the_folder_says_what_was_asked_and_holds_no_token(stage):
+def test_the_folder_holds_the_request_without_its_token(stage):
     stage.spawn(agent="codex", token="very-secret", model="m", existingSessionId="e1")
     request = stage.folder.request
     assert request.argv[:2] == ("/bin/session", "codex")
@@ -64,7 +64,7 @@ def test_a_codex_token_lies_in_a_private_directory_that_goes_with_the_child__K06
     assert not os.path.exists(made)
 
 
-def test_the_child_learns_whose_it_is(stage):
+def test_the_child_gets_home_hub_token_and_attempt_in_its_environment(stage):
     stage.spawn()
     environment = stage.processes.launched[-1].environment
     assert environment["HAPI_ATTEMPT"] == stage.folder.id
@@ -73,7 +73,7 @@ def test_the_child_learns_whose_it_is(stage):
     assert environment["HAPI_CLI_EXECUTABLE"] == "/bin/session"
 
 
-def test_a_silent_session_is_ended_with_its_tree_and_said_so__W01(stage):
+def test_a_silent_session_is_ended_with_its_tree_and_the_start_refused__W01(stage):
     answer = stage.spawn()
     pid = stage.pid
     (stage.folder.output).write_text("still\n starting")
@@ -105,7 +105,9 @@ def test_a_late_announcement_is_refused_and_the_rest_of_its_tree_ended__W01(home
     assert not stage.processes.is_running(child)
 
 
-def test_a_child_that_dies_young_is_told_at_once_with_its_code_and_last_words__C07(stage):
+def test_a_child_that_exits_before_its_announcement_is_reported_at_once_with_code_and_output__C07(
+    stage,
+):
     answer = stage.spawn()
     pid = stage.pid
     stage.folder.output.write_text("boom on stderr\nline two\n")
@@ -118,7 +120,7 @@ def test_a_child_that_dies_young_is_told_at_once_with_its_code_and_last_words__C
     assert stage.folder.end.exit_code == 1
 
 
-def test_a_child_killed_young_is_told_with_the_signal__C07(stage):
+def test_a_child_killed_before_its_announcement_is_reported_with_the_signal__C07(stage):
     answer = stage.spawn()
     pid = stage.pid
     stage.processes.exit(stage.folder.process.child, None, "SIGKILL")
@@ -181,7 +183,7 @@ def test_spawns_without_an_id_are_never_merged(stage):
     stage.children.detach()
 
 
-def test_a_caller_that_hangs_up_cancels_nothing__X13(stage):
+def test_a_caller_that_disconnects_cancels_nothing__X13(stage):
     impatient, patient = stage.spawn(existingSessionId="e1"), stage.spawn(existingSessionId="e1")
     impatient.addErrback(lambda _: None)
     impatient.cancel()
@@ -263,13 +265,13 @@ def test_a_worktree_stays_after_a_session_that_came__D07(home):
     assert stage.worktrees.removed == []
 
 
-def test_nothing_is_started_while_leaving(stage):
+def test_no_session_is_started_while_the_runner_leaves(stage):
     stage.spawner.closed_reason = "leaving"
     assert result_of(stage.spawn()) == SpawnRefused("leaving")
     assert stage.processes.launched == []
 
 
-def test_who_waits_while_the_runner_leaves_is_answered(stage):
+def test_a_caller_that_waits_while_the_runner_leaves_is_answered(stage):
     answer = stage.spawn()
     stage.children.detach()
     assert "stopping" in result_of(answer).message
@@ -301,7 +303,7 @@ def test_a_symlink_turned_elsewhere_before_the_start_is_refused__D03(home, tmp_p
     assert stage.processes.launched == []
 
 
-def test_the_child_starts_in_the_directory_that_was_judged__D03(home, tmp_path, monkeypatch):
+def test_the_child_starts_in_the_directory_that_was_checked__D03(home, tmp_path, monkeypatch):
     root = tmp_path / "root"
     (root / "a").mkdir(parents=True)
     stage, places = Stage(home, roots=WorkspaceRoots.parse([str(root)])), []
@@ -317,17 +319,17 @@ def test_the_child_starts_in_the_directory_that_was_judged__D03(home, tmp_path, 
     stage.children.detach()
 
 
-def test_a_session_that_was_ended_because_its_launch_failed_is_told_with_its_end__P05_C15(home):
+def test_a_session_that_was_ended_because_its_launch_failed_is_recorded_with_its_end__P05_C15(home):
     class Silent(MemoryProcesses):
         def launch(self, plan):
             child = result_of(super().launch(plan)).child
             self.exit(child, signal="SIGKILL")
             return fail(LaunchFailed("session", "its holder did not report within 10 s"))
 
-    stage, told = Stage(home), []
+    stage, recorded = Stage(home), []
     stage.processes = Silent(stage.programs, stage.clock)
     stage.restart()
-    stage.children.record_event = lambda event, ids=None, **facts: told.append(
+    stage.children.record_event = lambda event, ids=None, **facts: recorded.append(
         (event, ids.pid, facts["signal"])
     )
     answer = stage.spawn(existingSessionId="e1")
@@ -339,4 +341,4 @@ def test_a_session_that_was_ended_because_its_launch_failed_is_told_with_its_end
         Exit(None, "SIGKILL"),
         False,
     )
-    assert told == [("ended", child.pid, "SIGKILL")]
+    assert recorded == [("ended", child.pid, "SIGKILL")]

@@ -1,4 +1,4 @@
-"""Roots, directories and looking around: what callers may name, and what they are told."""
+"""Workspace roots, directories and browsing: which paths callers may name."""
 
 import errno
 import json
@@ -83,7 +83,7 @@ def test_nothing_held_resolves_to_the_outside__D01(work, roots, parts):
 
 
 @pytest.mark.parametrize("path", ["/\0", "x" * 10_000, "\ud800"])
-def test_a_path_that_cannot_be_looked_at_is_outside__D05(roots, path):
+def test_a_path_that_cannot_be_resolved_is_outside__D05(roots, path):
     assert not roots.contains(path)
 
 
@@ -124,7 +124,7 @@ def test_a_directory_is_used_and_a_missing_one_made_or_asked_for(work):
         ("a\0b", "Unable to inspect"),
     ],
 )
-def test_what_is_in_the_way_is_named__D02(work, path, words):
+def test_a_file_or_link_in_the_way_is_named__D02(work, path, words):
     refused = prepare_directory(str(work / path), True)
     assert isinstance(refused, SpawnRefused)
     assert words in refused.message
@@ -142,7 +142,7 @@ def test_what_is_in_the_way_is_named__D02(work, path, words):
         (errno.EEXIST, "appeared there meanwhile"),
     ],
 )
-def test_a_directory_that_cannot_be_made_says_which_reason__D09(work, number, words):
+def test_a_directory_that_cannot_be_created_is_refused_with_the_reason__D09(work, number, words):
     def fail(path):
         raise OSError(number, os.strerror(number), path)
 
@@ -159,7 +159,7 @@ def test_a_directory_that_appears_meanwhile_is_used__D09(work):
     assert prepare_directory(str(work / "new"), True, somebody_else_does) is None
 
 
-# --- looking around
+# --- browsing
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,7 @@ async def test_a_worktree_whose_runner_was_killed_while_git_made_it_goes_with_th
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_worktree_that_somebody_else_made_at_the_chosen_place_stays__D07(
+async def test_a_worktree_that_another_program_made_at_the_chosen_path_stays__D07(
     reactor, repository
 ):
     worktrees = Worktrees(Git(reactor, ENVIRON))

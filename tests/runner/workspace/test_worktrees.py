@@ -157,7 +157,7 @@ async def test_a_linked_worktree_is_known(worktrees, repository, tmp_path):
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_git_that_hangs_is_ended__D06(reactor, tmp_path):
+async def test_a_git_that_hangs_is_killed__D06(reactor, tmp_path):
     program = tmp_path / "git"
     program.write_text("#!/bin/sh\nexec sleep 600\n")
     program.chmod(0o755)
@@ -169,6 +169,6 @@ async def test_a_git_that_hangs_is_ended__D06(reactor, tmp_path):
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_missing_git_is_said__D06(reactor, tmp_path):
+async def test_a_missing_git_is_reported__D06(reactor, tmp_path):
     refused = await Worktrees(Git(reactor, {"PATH": str(tmp_path)})).choose(str(tmp_path), "x")
     assert "git is not installed" in refused.message
