@@ -1,4 +1,4 @@
-"""Running coroutines on the reactor: in the background with a log, and steps that have a deadline."""
+"""Coroutines on the reactor: in the background with a log, and steps that have a deadline."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ T = TypeVar("T")
 def run_in_background(
     coroutine: Coroutine[Deferred[Any], Any, T], log: Logger, message: str, **facts: Any
 ) -> Deferred[T | None]:
-    """Start `coroutine`. A failure is logged as `message` with `facts`; the Deferred then fires with None."""
+    """Start `coroutine`.
+
+    A failure is logged as `message` with `facts`; the Deferred then fires with None.
+    """
 
     def failed(reason: Failure) -> None:
         log.failure(message, reason, **facts)

@@ -13,7 +13,9 @@ T = TypeVar("T")
 
 @define(eq=False)
 class OneShotObserver(Generic[T]):
-    """Each caller of `when_fired` gets a Deferred of its own: one that gives up cancels nothing for the others."""
+    """Each caller of `when_fired` gets a Deferred of its own: one that gives up cancels nothing for
+    the others.
+    """
 
     _waiting: list[Deferred[T]] = field(factory=list)
     _fired: bool = False
@@ -33,7 +35,10 @@ class OneShotObserver(Generic[T]):
         return waiter
 
     def fire(self, result: T | Failure) -> None:
-        """Give the result to every waiter, now and later. A second call changes nothing: the first result stands."""
+        """Give the result to every waiter, now and later.
+
+        A second call changes nothing: the first result stands.
+        """
         if self._fired:
             return
         self._fired, self._result = True, result

@@ -53,22 +53,20 @@ def makeService(options: Any) -> IService:
     from hapi.home import HomeUnusable
     from hapi.hub.service import CannotServe, HubService
     from hapi.hub.store.interface import StoreRefused
+    from hapi.process_host import TwistdHost
     from hapi.settings import ConfigurationError, InvalidSettings, save_hub_address
 
-    class Daemon(HubService):
-        """Says in one sentence why it cannot start, and ends with status 1."""
+    class SavedHub(HubService):
+        """A hub that writes its address into the settings of its home."""
 
         def startService(self) -> None:
-            try:
-                super().startService()
-                save_hub_address(self.options.home, self.url)
-            except (
-                CannotServe,
-                StoreRefused,
-                ConfigurationError,
-                InvalidSettings,
-                HomeUnusable,
-            ) as error:
-                raise SystemExit(f"hapi-hub: {error}") from error
+            super().startService()
+            save_hub_address(self.options.home, self.url)
 
-    return Daemon(reactor, options["options"])
+    host = TwistdHost(
+        reactor,
+        name="hapi-hub",
+        expected=(CannotServe, StoreRefused, ConfigurationError, InvalidSettings, HomeUnusable),
+    )
+    SavedHub(reactor, options["options"]).setServiceParent(host.services)  # type: ignore[no-untyped-call]
+    return host.services

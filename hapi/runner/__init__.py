@@ -1,4 +1,6 @@
-"""The runner of a machine: for embedding, `RunnerOptions` and `runner_service`; loaded when asked for."""
+"""The runner of a machine: for embedding, `RunnerOptions` and `runner_service`; loaded when asked
+for.
+"""
 
 from typing import TYPE_CHECKING, Any
 

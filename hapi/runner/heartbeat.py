@@ -1,4 +1,4 @@
-"""The runner's heartbeat: a loop that never overlaps itself, and the checks that each beat makes."""
+"""The runner's heartbeat: a loop that never overlaps itself, and what each beat checks."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ from hapi.runner.storage.state_file import OwnState
 
 
 class Heartbeat(Service):
-    """Call `beat` every `interval` seconds. A beat that fails is logged and the next one still comes;
-    ticks that fall into a running beat are skipped. The counts are shown by `status`."""
+    """Call `beat` every `interval` seconds.
+
+    A beat that fails is logged and the next one still comes; ticks that fall into a running beat
+    are skipped. The counts are shown by `status`.
+    """
 
     log = Logger()
 
@@ -82,7 +85,10 @@ class UpgradeCheck(Protocol):
 
 @define(eq=False)
 class HeartbeatTasks:
-    """Everything one heartbeat does. `superseded(pid)` is called when another process owns the home."""
+    """Everything one heartbeat does.
+
+    `superseded(pid)` is called when another process owns the home.
+    """
 
     _processes: IProcesses
     _children: ChildRegistry
@@ -98,7 +104,7 @@ class HeartbeatTasks:
 
     async def __call__(self) -> None:
         if self._handoff.in_progress:
-            return  # whose the files are is being settled
+            return  # the files may belong to the other runner of the hand-off
         lock = self._lock()
         verdict = lock.verify_ownership() if lock is not None else "ours"
         if isinstance(verdict, Superseded):

@@ -1,4 +1,4 @@
-"""What a process that is a runner and nothing else does besides: it uses its limits and speaks to its supervisor."""
+"""What a process does that is a runner and nothing else: it raises limits and notifies systemd."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 from twisted.application.service import MultiService
 
 from hapi.runner.supervision.rlimits import raise_descriptor_limit
-from hapi.runner.supervision.sd_notify import SystemdNotifier, notifier
+from hapi.runner.supervision.sd_notify import SystemdNotifier, systemd_notifier
 
 
-def host(
+def supervise_process(
     reactor: Any,
     runner: Any,
     services: MultiService,
@@ -20,12 +20,13 @@ def host(
     replaces: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> SystemdNotifier | None:
-    """Make `services`, to which `runner` belongs, those of a process of its own. The result, if any, hears of reloads too.
+    """Set up the process of `runner`, which belongs to `services`.
 
-    `replaces`: this process took over from another by hand-off.
+    The notifier, if systemd listens, must be told of reloads. `replaces`: this process took over
+    from another one by a hand-off.
     """
     raise_descriptor_limit()
-    telling = notifier(reactor, runner, environ, replaces=replaces)
-    if telling is not None:
-        telling.setServiceParent(services)  # type: ignore[no-untyped-call]
-    return telling
+    found = systemd_notifier(reactor, runner, environ, replaces=replaces)
+    if found is not None:
+        found.setServiceParent(services)  # type: ignore[no-untyped-call]
+    return found

@@ -1,4 +1,7 @@
-"""SIGHUP: read `settings.json` again; another hub, token or headers make a new link. In any case the hub is tried at once."""
+"""Reload on SIGHUP: read `settings.json` again, and retry the hub.
+
+Another hub, token or headers make a new link.
+"""
 
 from __future__ import annotations
 
@@ -6,43 +9,43 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from attrs import define, evolve
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from hapi.deferreds import run_in_background
 from hapi.runner.config.options import RunnerOptions
 from hapi.settings import ConfigurationError, InvalidSettings, hub_access, read_settings
 
 
 def reread(options: RunnerOptions) -> RunnerOptions:
-    """`options` as they would be now. The environment of a process does not change, and it wins over the settings.
+    """`options` with the settings read again. The environment stays, and overrides the settings.
 
-    Raises InvalidSettings or ConfigurationError. The machine id stays: another one is another machine, and that takes a restart.
+    Another machine id takes effect at the next start. Raises InvalidSettings, ConfigurationError.
     """
     settings = read_settings(options.home)
     return evolve(options, settings=settings, access=hub_access(options.environ, settings))
 
 
-class Reloaded(Protocol):
-    """What is asked of the runner."""
+class ReloadableRunner(Protocol):
+    """The runner, as far as a reload needs it."""
 
     @property
     def options(self) -> RunnerOptions: ...
     def try_hub(self) -> None: ...
     def use(self, options: RunnerOptions) -> None:
-        """Go on with these: sessions that start from now on get them."""
+        """Use these options, for sessions from the next start on."""
 
     def unlink(self) -> Awaitable[None]:
-        """Take leave of the hub, in a bounded time."""
+        """Leave the hub, in a bounded time."""
 
     def link_again(self) -> None:
-        """Register at the hub of the options, unless we have left meanwhile."""
+        """Register at the hub of the options, unless this runner has left."""
 
 
 @define
 class SettingsReloader:
-    """One after another, however often it is asked for."""
+    """Reloads one after another, however often `reload` is called."""
 
-    _runner: Reloaded
+    _runner: ReloadableRunner
     _busy: bool = False
     _again: bool = False
     log = Logger()
@@ -52,9 +55,7 @@ class SettingsReloader:
             self._again = True
             return
         self._busy = True
-        Deferred.fromCoroutine(self._work()).addErrback(
-            lambda reason: self.log.failure("Reading the settings again failed", reason)
-        )
+        run_in_background(self._work(), self.log, "Reading the settings again failed")
 
     async def _work(self) -> None:
         try:
@@ -84,11 +85,11 @@ class SettingsReloader:
 
 
 def _changes(before: RunnerOptions, now: RunnerOptions) -> str:
-    """What is different, without saying what a token is or was."""
-    looks: tuple[tuple[str, Callable[[RunnerOptions], object]], ...] = (
+    """What has changed, without revealing tokens."""
+    getters: tuple[tuple[str, Callable[[RunnerOptions], object]], ...] = (
         ("hub", lambda options: options.access.url),
         ("access token", lambda options: options.access.token),
         ("headers", lambda options: options.access.headers),
     )
-    found = [name for name, look in looks if look(before) != look(now)]
+    found = [name for name, get in getters if get(before) != get(now)]
     return f": {', '.join(found)} changed" if found else ""

@@ -1,4 +1,4 @@
-"""The runner as a service: comes up in order, serves, leaves in order. Its sessions outlive it."""
+"""The runner as a Twisted service: starts and leaves in order. Its sessions outlive it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from hapi.runner.config.options import RunnerOptions
 from hapi.runner.control.peer_credentials import PeerLookup
 from hapi.runner.endpoints import Endpoints
 from hapi.runner.facade import RunnerApi
-from hapi.runner.handoff.coordinator import LOAD_BUILD_DELAY, HandoffCoordinator
+from hapi.runner.handoff.coordinator import EXIT_RESTART, LOAD_BUILD_DELAY, HandoffCoordinator
 from hapi.runner.heartbeat import Heartbeat, HeartbeatTasks
 from hapi.runner.lock.home_lock import HomeHeld, LockUnusable, RunnerLock
 from hapi.runner.reload import SettingsReloader
@@ -51,30 +51,23 @@ if TYPE_CHECKING:
     from hapi.runner.handoff.factories import MakeCoordinator
     from hapi.runner.handoff.outgoing import IQuiescable
 
-STOPPED, FAILED, HELD, SUPERSEDED, RESTART = (
-    0,
-    1,
-    3,
-    4,
-    75,
-)  # exit codes of a program that is this service
+# The exit codes of a program that is this service.
+STOPPED, FAILED, HELD, SUPERSEDED, RESTART = 0, 1, 3, 4, EXIT_RESTART
 
-END_REPLACEMENT, CLOSE_PORTS, LAST_WRITES = (
-    0.3,
-    0.2,
-    0.05,
-)  # seconds; with those of hubside.py less than 1.5
-REVIVE_AFTER = (
-    2.0  # seconds from registration: until then the ends of what died meanwhile are known
-)
-SCOPE_CHECK_DELAY = 3.0  # seconds: nobody waits for it
+# Seconds for the steps of leaving. With those of uplink.py less than 1.5: npm's programs kill a
+# runner 2 s after they asked it to stop.
+END_REPLACEMENT_TIMEOUT, CLOSE_PORTS_TIMEOUT, LAST_WRITES_TIMEOUT = 0.3, 0.2, 0.05
+# Until then the ends of interrupted sessions are known.
+REVIVE_DELAY = 2.0  # seconds from the registration
+SCOPE_CHECK_DELAY = 3.0  # seconds from the start
 
 
 class RunnerService(Service):
-    """One runner of one home. `on_retired(exit_code)` is called when it has left by itself; the reactor is the host's.
+    """The runner of one home. `on_retired(exit_code)` is called when it leaves by itself.
 
-    Coming up: lock, control port and socket, state file, adoption, then registration and link in the background.
-    Leaving, in less than 1.5 s whatever the hub does: hub told, link closed, ports closed, state and lock removed.
+    Start: lock, control port and socket, state file, adoption; then registration and link in the
+    background. End, in less than 1.5 s whatever the hub does: report to the hub, close the link and
+    the ports, remove state and lock. The reactor belongs to the host program.
     """
 
     log = Logger()
@@ -122,9 +115,16 @@ class RunnerService(Service):
             self.handoff.is_peer,
             self._is_registered,
         )
-        told = self.hub.spawn_failed, self.hub.spawned
+        on_spawned = self.hub.spawn_failed, self.hub.spawned
         self.sessions = Sessions(
-            reactor, options, processes, now, self.record_event, self.after, self.counters, *told
+            reactor,
+            options,
+            processes,
+            now,
+            self.record_event,
+            self.after,
+            self.counters,
+            *on_spawned,
         )
         self.children = self.sessions.children
         self.own_state = OwnState(StateFile(options.home), self.sessions.disk)
@@ -178,7 +178,7 @@ class RunnerService(Service):
 
     @property
     def token(self) -> str:
-        """Of the control API."""
+        """The token of the control API."""
         return self.endpoints.token
 
     @property
@@ -186,15 +186,15 @@ class RunnerService(Service):
         return self.hub.registered
 
     def when_up(self) -> Deferred[None]:
-        """Fires when the control API answers; errs with HomeHeld, LockUnusable … when it never will."""
+        """Fire when the control API answers. Errs with the reason when it never will."""
         return self._up.when_fired()
 
     def when_registered(self) -> Deferred[None]:
-        """Fires when the hub knows this machine."""
+        """Fire when the machine is registered at the hub."""
         return self.hub.first_registered.when_fired()
 
     def status(self) -> Mapping[str, Any]:
-        """What `/status` answers."""
+        """The answer to `/status`."""
         return runner_status(self, self._now())
 
     def list(self) -> list[ListedSession]:
@@ -213,7 +213,7 @@ class RunnerService(Service):
         self._coming_up.addErrback(self._could_not_come_up)
 
     def stopService(self) -> Deferred[None]:
-        """Leave in order; whoever asks while we do waits for the same leaving."""
+        """Leave in order. Callers that ask again wait for the same end."""
         super().stopService()  # type: ignore[no-untyped-call]
         if self._left is not None:
             if not self._left.has_fired:
@@ -222,22 +222,20 @@ class RunnerService(Service):
             self._left = OneShotObserver()
             leaving = Deferred.fromCoroutine(self._leave())
             leaving.addErrback(
-                lambda reason: self.log.failure("Leaving failed", reason)
+                lambda reason: self.log.failure("The runner did not leave in order", reason)
             ).addCallback(self._left.fire)
         return self._left.when_fired()
 
     def retire(self, source: ShutdownSource, exit_code: int) -> None:
-        """End of our own accord, then tell the host."""
+        """Leave without being stopped by the host program, then call `on_retired`."""
         self._source = source
         first = self._left is None
         left = self.stopService()
         if first and self._on_retired is not None:
-            left.addCallback(self._tell_host, self._on_retired, exit_code)
-            left.addErrback(
-                lambda reason: self.log.failure("The host did not take our leave", reason)
-            )
+            left.addCallback(self._notify_host, self._on_retired, exit_code)
+            left.addErrback(lambda reason: self.log.failure("`on_retired` failed", reason))
 
-    def _tell_host(self, _: None, on_retired: Callable[[int], object], exit_code: int) -> None:
+    def _notify_host(self, _: None, on_retired: Callable[[int], object], exit_code: int) -> None:
         on_retired(exit_code)
 
     def _asked_to_leave(self, actor: str) -> None:
@@ -248,7 +246,7 @@ class RunnerService(Service):
         self.retire("hapi-app" if from_hub else "hapi-cli", code)
 
     def _superseded(self, pid: int | None) -> None:
-        """Another process has this home."""
+        """Another runner owns this home."""
         self._keeps_files = True
         self.record_event("superseded", pid=pid)
         self.retire("exception", SUPERSEDED)
@@ -256,14 +254,17 @@ class RunnerService(Service):
     # --- settings read again (reloading.py)
 
     def reload(self) -> None:
-        """Read the settings again: another hub or token makes a new link. The hub is tried at once."""
+        """Read the settings again: another hub or token makes a new link.
+
+        The hub is tried at once.
+        """
         self._reloader.reload()
 
     def try_hub(self) -> None:
         self.hub.retry_now()
 
     def use(self, options: RunnerOptions) -> None:
-        """Go on with these options, as far as a running runner can: hub, token, headers, agents."""
+        """Use these options as far as a running runner can: hub, token, headers, agents."""
         self.sessions.reconfigure(options)
         self.own_state.use(options.access, options.machine_id)
 
@@ -285,7 +286,7 @@ class RunnerService(Service):
         self._step("lock held")
         self.endpoints.open(self.options, self.handoff.inherited)
         self._step("control open")
-        self._say_who_we_are()
+        self._write_state()
         self._step("state written")
         self.record_event(
             "runner-started", pid=os.getpid(), version=__version__, argv=list(self.options.argv)
@@ -300,12 +301,12 @@ class RunnerService(Service):
         self._up.fire(None)
 
     def _step(self, name: str) -> None:
-        """Where we are: for `status`, and for tests that end the process right there."""
+        """Name the current step, for `status` and for tests that end the process there."""
         self.phase = name
         if self._on_step is not None:
             self._on_step(name)
 
-    def _say_who_we_are(self) -> None:
+    def _write_state(self) -> None:
         options = self.options
         state = own_runner_state(
             access=options.access,
@@ -318,7 +319,7 @@ class RunnerService(Service):
             log_path=options.log_path,
             handoff_disabled=options.handoff_disabled,
         )
-        self.own_state.begin(state, self._now())
+        self.own_state.create(state, self._now())
 
     def _control(self) -> IResource:
         from hapi.runner.control.api import control_resource
@@ -336,7 +337,7 @@ class RunnerService(Service):
     def _is_registered(self) -> None:
         if not self.hub.first_registered.has_fired:
             self.after(
-                REVIVE_AFTER, lambda: self.sessions.reviver.offer(self.options.revive == "auto")
+                REVIVE_DELAY, lambda: self.sessions.reviver.offer(self.options.revive == "auto")
             )
         self.hub.first_registered.fire(None)
         self.after(LOAD_BUILD_DELAY, self.handoff.load_running_build)
@@ -358,7 +359,7 @@ class RunnerService(Service):
     # --- leaving
 
     async def _leave(self) -> None:
-        """Each step has its own time, and later ones come whatever the earlier did."""
+        """Each step has its own deadline, and the later ones run whatever the earlier did."""
         self._step("leaving")
         if self.own_state.value is not None:
             self.record_event("runner-left", pid=os.getpid(), reason=self._source)
@@ -370,7 +371,7 @@ class RunnerService(Service):
         self.heartbeat.stopService()
         await run_step(
             self._clock,
-            END_REPLACEMENT,
+            END_REPLACEMENT_TIMEOUT,
             "Ending the replacement",
             lambda: self.handoff.leave(self._source),
             self.log,
@@ -380,10 +381,16 @@ class RunnerService(Service):
         if silent:
             self.endpoints.leave_open()
         await run_step(
-            self._clock, CLOSE_PORTS, "Closing the control port", self.endpoints.close, self.log
+            self._clock,
+            CLOSE_PORTS_TIMEOUT,
+            "Closing the control port",
+            self.endpoints.close,
+            self.log,
         )
         self.children.detach()
-        await run_step(self._clock, LAST_WRITES, "The last write", self._last_writes, self.log)
+        await run_step(
+            self._clock, LAST_WRITES_TIMEOUT, "The last write", self._last_writes, self.log
+        )
         if not self._keeps_files and not silent:
             self.own_state.remove()
             if self.lock is not None:
@@ -408,7 +415,10 @@ def runner_service(
     on_retired: Callable[[int], object] | None = None,
     **more: Any,
 ) -> RunnerService:
-    """The runner that `options` describe, on the processes of this machine. Start it by `startService` or a parent service."""
+    """A runner with these options on this machine.
+
+    Start it with `startService`, or by adding it to a parent service.
+    """
     from hapi.process.kernel import local_processes
 
     around = make_scope_check(reactor, options.environ, options.session_limits)

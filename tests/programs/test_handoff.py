@@ -211,7 +211,8 @@ def test_generations_under_load_lose_no_request_no_session_and_never_the_lock__G
     machine.assert_left()
     with capsys.disabled():
         print(
-            f" [{GENERATIONS} hand-offs, {load.requests} requests, {load.probes} probes of the lock]",
+            f" [{GENERATIONS} hand-offs, {load.requests} requests, "
+            f"{load.probes} probes of the lock]",
             end="",
         )
 

@@ -49,7 +49,7 @@ def on_both(machines, work, cases):
         )
 
 
-def test_killed_at_any_point_of_start_spawn_stop_beat_and_leave_the_next_one_knows_everything__P04_L12_L13_S01_S11_C14_C17(
+def test_killed_at_any_point_the_next_runner_knows_everything__P04_L12_L13_S01_S11_C14_C17(
     machines, capsys
 ):
     starts = [("start", point) for point in points("start", *SIDES)] * ROUNDS
@@ -105,7 +105,7 @@ def test_killed_at_any_point_of_a_hand_off_one_runner_has_it_all__P04_H01_H02_G6
             machine.install_another_build()
             until(machine.has_fallen, what=f"somebody to come to {point}")
             if point in (
-                "before:Handoff.run",
+                "before:OutgoingHandoff.run",
                 "before:start_replacement",
             ):  # then there is nobody else yet
                 until(lambda: not machine.runners())
@@ -130,7 +130,7 @@ def test_killed_at_any_point_of_a_hand_off_one_runner_has_it_all__P04_H01_H02_G6
         print(f" [{len(cases)} kills]", end="")
 
 
-def test_killed_at_random_with_live_sessions_each_is_adopted_once_and_no_end_is_missed__G7_C14_P04_C11(
+def test_killed_at_random_each_session_is_adopted_once_and_no_end_is_missed__G7_C14_P04_C11(
     machines, capsys
 ):
     sessions, kills = level(10, 50), level(5, 50)
@@ -162,7 +162,8 @@ def test_killed_at_random_with_live_sessions_each_is_adopted_once_and_no_end_is_
     strangers = sum(len(machine.strangers) - 2 for machine in machines)
     with capsys.disabled():
         print(
-            f" [{2 * kills} kills, {sum(adopted)} adoptions, {strangers} strangers with a dead one's pid, seed {SEED}]",
+            f" [{2 * kills} kills, {sum(adopted)} adoptions, "
+            f"{strangers} strangers with a dead one's pid, seed {SEED}]",
             end="",
         )
 
@@ -187,7 +188,7 @@ def end_while_nobody_looks(machine, attempt, number):
 
 
 def end_rest(machine, attempt):
-    """Without a holder what it had started lives on, and is found by its mark: here it must go too."""
+    """End what a session without a holder had started; it is found by its mark."""
     for pid in machine.living().get(attempt, ()):
         os.kill(pid, signal.SIGKILL)
     return attempt not in machine.living()

@@ -49,7 +49,7 @@ class Struck(Doomed):
         self.straces: list[subprocess.Popen] = []
 
     def put_on(self, program, *faults):
-        """Put strace on a program with all its threads and children; it is there when this returns."""
+        """Attach strace to a program with all its threads and children, and wait for that."""
         argv = [
             "strace",
             "-f",
@@ -217,7 +217,7 @@ def machines(on_stage, tmp_path):
             strace.wait()
 
 
-def test_whatever_call_of_a_start_or_a_leave_kills_or_fails_the_next_start_works__G3_S01_S02_S03_S04_S13_L13(
+def test_whichever_call_of_a_start_or_leave_fails_the_next_start_works__G3_S01_S02_S03_S04_S13_L13(
     machines, capsys
 ):
     """Lock and state; a session lives all the time."""
@@ -260,13 +260,14 @@ def test_whatever_call_of_a_start_or_a_leave_kills_or_fails_the_next_start_works
     )
     with capsys.disabled():
         print(
-            f" [{sum(hits.values())} faults: {told}; the slowest next start took {max(taken):.1f} s]",
+            f" [{sum(hits.values())} faults: {told}; "
+            f"the slowest next start took {max(taken):.1f} s]",
             end="",
         )
 
 
 @pytest.mark.parametrize("what", ["spawn_under", "hand_over_under"])
-def test_whatever_call_of_a_spawn_or_a_hand_off_kills_or_fails_every_session_is_known_afterwards__G3_S01_S02_S11_S13_C14_H02(
+def test_whichever_call_of_a_spawn_or_hand_off_fails_sessions_are_known__G3_S01_S02_S11_S13_C14_H02(
     machines, hub, what, capsys
 ):
     """The calls of the runners, of the holder and of the session; by default a few of them."""

@@ -1,4 +1,6 @@
-"""How a runner ends, in numbers that supervisors act on: one table for code, commands and documentation."""
+"""How a runner ends, in numbers that supervisors act on: one table for code, commands and
+documentation.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What hours, months and crowds do to a runner, on a Clock: late words, sleep, clocks that are set, storms, and growth.
+"""What hours, months and crowds do to a runner, on a Clock: late words, sleep, clocks that are set,
+storms, and growth.
 
 HAPI_FAULTS=release lives through thirty days and a thousand sessions.
 """
@@ -226,7 +227,7 @@ def test_five_hundred_short_losses_of_the_hub_leave_one_registration_and_the_usu
 
 @define(eq=False)
 class Month:
-    """A runner with fifty sessions that come and go, and a hub that is restarted every ten minutes."""
+    """A runner with fifty changing sessions, and a hub that restarts every ten minutes."""
 
     home: Home
     reactor: Reactor = field(factory=Reactor)
@@ -282,7 +283,9 @@ class Month:
         assert result_of(answer) == Spawned(f"s{self.names}")
 
     def hour(self) -> None:
-        """Sixty beats, six restarts of the hub; two sessions end, two begin, one of them is asked to end."""
+        """Sixty beats, six restarts of the hub; two sessions end, two begin, one of them is asked
+        to end.
+        """
         for _ in range(6):
             self.link.connected = False
             self.reactor.pump([0.5, 1.5])
@@ -383,10 +386,10 @@ def work(monkeypatch) -> Work:
     return made
 
 
-def test_a_crowd_of_sessions_is_listed_adopted_and_stopped_with_work_that_grows_with_its_number_alone__M01_G16(
-    quick_home, work
-):
-    """Never one look at all processes for each session, nor one file read for each session and caller."""
+def test_the_work_for_many_sessions_grows_with_their_number_alone__M01_G16(quick_home, work):
+    """Never one look at all processes for each session, nor one file read for each session and
+    caller.
+    """
     count = 1000 if RELEASE else 200
     stage = Stage(quick_home)
     for number in range(count):

@@ -1,4 +1,7 @@
-"""The runner as a service: up in order, leaving in time, beats, exit codes. Hub and processes are in memory, files are real."""
+"""The runner as a service: up in order, leaving in time, beats, exit codes.
+
+Hub and processes are in memory, files are real.
+"""
 
 import hashlib
 import json

@@ -188,7 +188,8 @@ class Doomed(Machine):
         ended = Counter(line["attempt"] for line in self.journal() if line["event"] == "ended")
         for folder in attempts(self.home):
             if (folder.id in living) == (folder.end is not None):
-                return f"{folder.id} is {'living' if folder.id in living else 'gone'}, and its end is {folder.end}"
+                state = "living" if folder.id in living else "gone"
+                return f"{folder.id} is {state}, and its end is {folder.end}"
             if ended[folder.id] != (folder.id not in living):
                 return f"{folder.id} ended {ended[folder.id]} times by the journal"
         return ""

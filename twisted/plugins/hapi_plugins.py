@@ -1,4 +1,6 @@
-"""The `twistd` commands of HAPI. Modules are named as text, so that `twistd --help` loads none of them."""
+"""The `twistd` commands of HAPI. Modules are named as text, so that `twistd --help` loads none of
+them.
+"""
 
 from twisted.application.service import ServiceMaker
 

@@ -60,18 +60,18 @@ def serve(options: Any, own: Any, inherited: Any, detached: bool, lock: Any) -> 
     """Run the runner with its home locked; the exit code."""
     from twisted.internet import reactor
 
-    from hapi.cli.base.process_host import ProcessHost
+    from hapi.cli.base.process_host import process_host
     from hapi.log import start_logging
     from hapi.runner import runner_service
     from hapi.runner.handoff.factories import program_coordinator
-    from hapi.runner.process import host as host_runner
+    from hapi.runner.process import supervise_process
 
     terminal = None if detached else sys.stderr
     logging = start_logging(
         "runner", options.home, terminal=terminal, quiet_start=True, secrets=[options.access.token]
     )
     options = evolve(options, log_path=str(logging.path))
-    host = ProcessHost(reactor)
+    host = process_host(reactor)
     if not sys.stdin.isatty():  # SIGHUP then means: reload
         host.on_hangup = lambda: None  # settings and log are being read just now
 
@@ -82,7 +82,7 @@ def serve(options: Any, own: Any, inherited: Any, detached: bool, lock: Any) -> 
         )
         runner.when_up().addCallbacks(lambda _: up(runner, supervision), host.fail)
         runner.setServiceParent(host.services)
-        supervision: Any = host_runner(
+        supervision: Any = supervise_process(
             reactor, runner, host.services, replaces=inherited is not None
         )
         host.services.startService()

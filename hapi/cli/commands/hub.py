@@ -45,7 +45,7 @@ def serve_hub(flags: dict[str, Any], as_json: bool) -> int:
     """Serve until asked to leave; the exit code."""
     from twisted.internet import reactor
 
-    from hapi.cli.base.process_host import ProcessHost
+    from hapi.cli.base.process_host import process_host
     from hapi.cli.checks.settings_check import log_problems
     from hapi.hub import HubOptions, hub_service
     from hapi.log import start_logging
@@ -53,7 +53,7 @@ def serve_hub(flags: dict[str, Any], as_json: bool) -> int:
     home = Home.find().prepare()
     options = HubOptions.from_environment(os.environ, **flags)
     logging = start_logging("hub", home, terminal=sys.stderr, quiet_start=True)
-    host = ProcessHost(reactor)
+    host = process_host(reactor)
     service: Any = hub_service(reactor, options)
     if not sys.stdin.isatty():  # SIGHUP then comes from no terminal
         host.on_hangup = logging.reopen

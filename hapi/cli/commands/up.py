@@ -27,8 +27,8 @@ from hapi.redaction import escape_control
 from hapi.settings import read_settings, save_hub_address
 
 if TYPE_CHECKING:
-    from hapi.cli.base.process_host import ProcessHost
     from hapi.log import Logging
+    from hapi.process_host import ForegroundHost
 
 
 @click.command(
@@ -88,20 +88,22 @@ class Up:
         """Serve until asked to leave; the exit code. Invalid options are raised before that."""
         from twisted.internet import reactor
 
-        from hapi.cli.base.process_host import ProcessHost
+        from hapi.cli.base.process_host import process_host
         from hapi.hub import HubOptions
         from hapi.log import start_logging
 
         read_settings(self.home)
         options = HubOptions.from_environment(os.environ, **self.hub_flags)
         logging = start_logging("up", self.home, terminal=sys.stderr, quiet_start=True)
-        host = ProcessHost(reactor)
+        host = process_host(reactor)
         try:
             return host.run(lambda: self._start(reactor, host, logging, options))
         finally:
             logging.stop()
 
-    async def _start(self, reactor: Any, host: ProcessHost, logging: Logging, options: Any) -> None:
+    async def _start(
+        self, reactor: Any, host: ForegroundHost, logging: Logging, options: Any
+    ) -> None:
         from twisted.internet.task import deferLater
 
         from hapi.cli.base.background_runner import POLL_INTERVAL
@@ -111,7 +113,7 @@ class Up:
         from hapi.hub import hub_service
         from hapi.runner import RunnerOptions, runner_service
         from hapi.runner.handoff.factories import embedded_coordinator
-        from hapi.runner.process import host as host_runner
+        from hapi.runner.process import supervise_process
 
         if await self._is_already_up(reactor):
             host.leave()
@@ -129,7 +131,7 @@ class Up:
         handoff = embedded_coordinator(reactor, "`hapi up`, which serves the hub as well")
         runner: Any = runner_service(reactor, wanted, on_retired=host.leave, handoff=handoff)
         runner.setServiceParent(host.services)
-        supervision = host_runner(reactor, runner, host.services)
+        supervision = supervise_process(reactor, runner, host.services)
         if not sys.stdin.isatty():  # SIGHUP then comes from no terminal
             host.on_hangup = lambda: reload(logging, None, supervision)
         await runner.when_up()

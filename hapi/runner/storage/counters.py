@@ -1,4 +1,4 @@
-"""What the runner counts of itself, for /metrics: plain numbers, kept whether anybody asks or not."""
+"""What the runner counts about itself, for `/metrics`."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from twisted.internet.interfaces import IReactorTime
 
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnResult
 
-LAG_EVERY = 5.0  # seconds between two looks
+LAG_INTERVAL = 5.0  # seconds between two measurements
 
 
-class Stated(Protocol):
-    """A link that tells how it is (hapi.net.client.link.HubLink)."""
+class LinkStatusSource(Protocol):
+    """A link that reports its status (hapi.net.client.link.HubLink)."""
 
     def on_status(self, call: Callable[[Any], object]) -> None: ...
 
 
 def outcome_of(result: SpawnResult) -> str:
-    """`spawned`, `needs_directory`, or why not: the refusal's code, `failed` when it has none."""
+    """`spawned`, `needs_directory`, or the code of the refusal, `failed` when it has none."""
     match result:
         case Spawned():
             return "spawned"
@@ -33,18 +33,20 @@ def outcome_of(result: SpawnResult) -> str:
 
 @define
 class Counters:
+    """The counters of one runner; they count whether or not `/metrics` is asked for."""
+
     _clock: IReactorTime
     spawns: Counter[str] = field(factory=Counter)
-    connects: int = 0  # how often the hub took the link in
-    lag: float = 0.0  # seconds by which the last timer came late
+    connects: int = 0  # how often the link was connected
+    lag: float = 0.0  # seconds by which the last timer was late
     worst_lag: float = 0.0
-    _watches_lag: bool = False
+    _measures_lag: bool = False
 
     def spawned(self, result: SpawnResult) -> SpawnResult:
         self.spawns[outcome_of(result)] += 1
         return result
 
-    def follow(self, link: Stated) -> None:
+    def follow(self, link: LinkStatusSource) -> None:
         link.on_status(self._linked)
 
     def _linked(self, status: Any) -> None:
@@ -52,19 +54,19 @@ class Counters:
             self.connects += 1
 
     def measure_lag(self, after: Callable[[float, Callable[[], object]], object]) -> None:
-        """Begin to measure how late timers come. `after(seconds, call)` must give up with the runner."""
-        if self._watches_lag:
+        """Begin to measure how late timers are. `after(seconds, call)` must end with the runner."""
+        if self._measures_lag:
             return
-        self._watches_lag = True
+        self._measures_lag = True
 
-        def plan() -> None:
-            due = self._clock.seconds() + LAG_EVERY
+        def schedule() -> None:
+            due = self._clock.seconds() + LAG_INTERVAL
 
             def measure() -> None:
                 self.lag = max(self._clock.seconds() - due, 0.0)
                 self.worst_lag = max(self.worst_lag, self.lag)
-                plan()
+                schedule()
 
-            after(LAG_EVERY, measure)
+            after(LAG_INTERVAL, measure)
 
-        plan()
+        schedule()

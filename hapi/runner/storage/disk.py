@@ -1,6 +1,7 @@
-"""Files that the running runner writes: in order, off the reactor, so that a slow disk delays only who waits for it (S12).
+"""File work of the running runner: in order and off the reactor thread.
 
-Coming up, nobody is answered yet, and what is written then is written at once.
+A slow disk then delays only the callers that wait for it (S12). While the runner starts, nothing is
+answered yet, and files are written at once.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ T = TypeVar("T")
 
 
 class Disk(Protocol):
-    """Does file work."""
+    """Does file work, one after the other."""
 
     def do(self, work: Callable[[], T]) -> Deferred[T]:
-        """Fires with the result of `work`, or errs with what it raised; each work begins when the one before is over."""
+        """Fire with the result of `work`, or err with what it raised, after all earlier work."""
 
 
 class SynchronousDisk:
-    """For a reactor without threads: a Clock, say."""
+    """Does the work at once: for a reactor without threads, such as a Clock."""
 
     def do(self, work: Callable[[], T]) -> Deferred[T]:
         return execute(work)
@@ -34,18 +35,18 @@ class SynchronousDisk:
 
 @define(eq=False)
 class ThreadedDisk:
-    """A thread that lives as long as there is something to do. It is no reason for the process to stay."""
+    """Does the work in a thread that lives while there is work, and never keeps the process."""
 
     _reactor: IReactorFromThreads
     _lock: Any = field(factory=Lock)
     _waiting: deque[tuple[Callable[[], Any], Deferred[Any]]] = field(factory=deque)
-    _works: bool = False
+    _is_working: bool = False
 
     def do(self, work: Callable[[], T]) -> Deferred[T]:
         done: Deferred[T] = Deferred()
         with self._lock:
             self._waiting.append((work, done))
-            begins, self._works = not self._works, True
+            begins, self._is_working = not self._is_working, True
         if begins:
             Thread(target=self._work, name="disk", daemon=True).start()
         return done
@@ -54,7 +55,7 @@ class ThreadedDisk:
         while True:
             with self._lock:
                 if not self._waiting:
-                    self._works = False
+                    self._is_working = False
                     return
                 work, done = self._waiting.popleft()
             try:
@@ -67,9 +68,10 @@ class ThreadedDisk:
 
 
 def disk_for(reactor: Any) -> Disk:
+    """The disk for this reactor."""
     return ThreadedDisk(reactor) if IReactorFromThreads.providedBy(reactor) else SynchronousDisk()
 
 
 async def flush(disk: Disk) -> None:
-    """Until all that was begun is on the disk."""
+    """Wait until all work that was begun is done."""
     await disk.do(lambda: None)

@@ -1,7 +1,8 @@
-"""`events.jsonl`: what happened to sessions and runner, why, and who wanted it. Appended to; one JSON object a line.
+"""`events.jsonl`, the journal: what happened to sessions and runner, why, and who asked for it.
 
-For people and audits. The folders of the attempts are the truth. The journal decides whether an end is yet to be told, and fills
-in for the files of a folder that a full disk refused and whose runner was killed before it could write them.
+It is appended to, one JSON object a line, for people and audits. The attempt folders are the truth.
+The journal decides whether an end has been recorded, and stands in for the files of a folder that a
+full disk refused and whose runner was killed before it could write them again.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def discard_event(event: str, ids: AttemptIds | None = None, **facts: Any) -> No
 
 @frozen
 class JournalFacts:
-    """What the last lines of a journal tell of attempts, by their names."""
+    """What the last lines of the journal say about attempts, by their names."""
 
     since: float  # epoch seconds; what ended before is told by lines that were not read
     ended: Mapping[str, AttemptEnd] = field(factory=dict)
@@ -64,7 +65,10 @@ class JournalFacts:
 
 
 def read_journal(home: Home) -> JournalFacts:
-    """Look what the journal tells: who was killed after an end and before its line leaves the line to the next runner."""
+    """Read the end of the journal.
+
+    A runner that was killed between an end and its line leaves the line to the next runner.
+    """
     lines = [
         *_last_lines(home.events.with_name(f"{home.events.name}.1")),
         *_last_lines(home.events),
@@ -94,7 +98,7 @@ def read_journal(home: Home) -> JournalFacts:
 
 
 class _Line(msgspec.Struct, frozen=True, rename="camel"):
-    """What is read of a line again."""
+    """The fields of a line that are read back."""
 
     time: float
     event: str
@@ -112,7 +116,7 @@ _OF_ATTEMPTS = re.compile(rb'"event":"(ended|stop-asked|announced)"')
 
 
 def _last_lines(path: Path) -> list[bytes]:
-    """The last whole lines of a file, none when it cannot be read."""
+    """The last complete lines of a file, none when it cannot be read."""
     try:
         with open(
             os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb"
@@ -135,7 +139,7 @@ class Journal:
     log = Logger()
 
     def record(self, event: str, ids: AttemptIds | None = None, **facts: Any) -> None:
-        """Add a line. A disk that refuses is told once, and stops nothing."""
+        """Append a line. A write error is logged once and stops nothing."""
         line: dict[str, Any] = {"time": round(self._now(), 3), "event": event}
         if ids is not None:
             line |= asdict(ids)

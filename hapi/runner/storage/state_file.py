@@ -1,4 +1,6 @@
-"""`runner.state.json`: what npm's CLI, session processes and our own CLI read to find and judge this runner (runner.md §10)."""
+"""`runner.state.json`: what npm's CLI, session processes and our own CLI read to find and judge
+this runner (runner.md §10).
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,9 @@ from typing import Annotated, Any
 import msgspec
 from attrs import define, field
 from msgspec import Meta, Struct
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from hapi.deferreds import run_in_background
 from hapi.home import PRIVATE_FILE_MODE, Home, read_capped, write_atomically
 from hapi.protocol.machine import COMPATIBLE_VERSION
 from hapi.runner.storage.disk import Disk, SynchronousDisk
@@ -24,7 +26,10 @@ from hapi.settings import HubAccess
 
 
 class RunnerState(Struct, frozen=True, rename="camel", omit_defaults=True):
-    """The part that decides something. The keys are npm's; `version`, `handoffDisabled` and `controlToken` are ours."""
+    """The fields that programs decide on.
+
+    The keys are npm's, except `version`, `handoffDisabled` and `controlToken`.
+    """
 
     pid: Annotated[int, Meta(gt=0)]
     http_port: Annotated[int, Meta(gt=0, lt=65536)]
@@ -45,7 +50,7 @@ class RunnerState(Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 def hub_identity(access: HubAccess, machine_id: str) -> dict[str, Any]:
-    """The fields by which an npm program decides whether this runner is the one it wants."""
+    """The fields by which npm's programs decide whether a runner serves their hub and machine."""
     found = {
         "started_with_api_url": access.url,
         "started_with_machine_id": machine_id,
@@ -64,14 +69,14 @@ def hub_identity(access: HubAccess, machine_id: str) -> dict[str, Any]:
 
 
 def identity_digest(access: HubAccess, machine_id: str) -> str:
-    """The identity at the hub, comparable and telling nothing: hub, machine, hashes of token and headers."""
+    """A digest of hub, machine, token and headers: comparable, without revealing any of them."""
     return hashlib.sha256(
         json.dumps(hub_identity(access, machine_id), sort_keys=True).encode()
     ).hexdigest()[:32]
 
 
 def npm_timestamp(now: float) -> str:
-    """A moment (epoch seconds) in the form of npm's state file, `11/20/2026, 11:22:00 AM`: for people only."""
+    """A time (epoch seconds) as in npm's state file, `11/20/2026, 11:22:00 AM`: for people."""
     at = time.localtime(now)
     clock = (
         f"{at.tm_hour % 12 or 12}:{at.tm_min:02}:{at.tm_sec:02} {'AM' if at.tm_hour < 12 else 'PM'}"
@@ -92,11 +97,11 @@ def own_runner_state(
     handoff_disabled: bool = False,
     pid: int | None = None,
 ) -> RunnerState:
-    """The state of a runner that starts now.
+    """The state of this runner at its start.
 
-    The version hand-off of npm's programs is always off: they compare the modification time of *their* program with ours,
-    and would stop a runner that is not theirs. Ours has a hand-off of its own, by version and content; whether that one is off
-    stands in `handoffDisabled`.
+    The version hand-off of npm's programs is always off: they compare the modification time of
+    their own program with ours, and would stop this runner. Our hand-off compares version and
+    content; `handoffDisabled` says whether it is off.
     """
     return RunnerState(
         pid=os.getpid() if pid is None else pid,
@@ -116,7 +121,7 @@ def own_runner_state(
 
 @define
 class StateFile:
-    """Read, written whole, and removed only while it is ours."""
+    """`runner.state.json`: read, written atomically, and removed only by the runner it names."""
 
     _home: Home
     trouble: str | None = None  # why the last write failed
@@ -128,7 +133,7 @@ class StateFile:
         return self._home.runner_state
 
     def read(self) -> RunnerState | None:
-        """What the file says; None when there is none or it cannot be read. Nothing is logged: anybody may look."""
+        """The state in the file, None when there is none or it cannot be read. Logs nothing."""
         try:
             content = read_capped(self.path)
             return None if content is None else msgspec.json.decode(content, type=RunnerState)
@@ -136,7 +141,10 @@ class StateFile:
             return None
 
     def set_aside_if_broken(self, now: float) -> Path | None:
-        """Before the first write: a file that cannot be read is kept under another name. The lock alone decides who runs."""
+        """Before the first write: keep a file that cannot be read under another name.
+
+        The lock alone decides which runner runs.
+        """
         if self.read() is not None or not os.path.lexists(self.path):
             return None
         aside = self.path.with_name(f"{self.path.name}.corrupt-{int(now)}")
@@ -144,7 +152,7 @@ class StateFile:
             os.rename(self.path, aside)
         except OSError as error:
             self.log.warn(
-                "{path} is broken and could not be set aside: {reason}",
+                "{path} cannot be read and could not be moved aside: {reason}",
                 path=str(self.path),
                 reason=str(error),
             )
@@ -152,47 +160,51 @@ class StateFile:
         with suppress(OSError):
             if aside.is_file() and not aside.is_symlink():
                 aside.chmod(PRIVATE_FILE_MODE)
-        self.log.warn("{path} was broken and is now {aside}", path=str(self.path), aside=str(aside))
+        self.log.warn(
+            "{path} could not be read and was moved to {aside}",
+            path=str(self.path),
+            aside=str(aside),
+        )
         return aside
 
     def write(self, state: RunnerState) -> bool:
-        """Put `state` in place; False when the disk refused. Told once for each change of the condition."""
+        """Write `state`; False when that failed. The log has the first failure and the recovery."""
         try:
             write_atomically(self.path, _in_json(state))
         except OSError as error:
-            return self._refused(error)
-        return self._saved()
+            return self._write_failed(error)
+        return self._written()
 
     async def save(self, state: RunnerState, disk: Disk) -> bool:
-        """The same when it is its turn."""
+        """`write`, after the earlier work of `disk`."""
         content = _in_json(state)
         try:
             await disk.do(lambda: self._put(content, state.pid))
         except OSError as error:
-            return self._refused(error)
-        return self._saved()
+            return self._write_failed(error)
+        return self._written()
 
     def _put(self, content: bytes, pid: int) -> None:
         if not self._removed:
             write_atomically(self.path, content)
-        if self._removed:  # meanwhile: a disk this slow, and a runner that has left
+        if self._removed:  # the disk was so slow that the runner has left meanwhile
             self.remove_if(pid)
 
-    def _refused(self, error: OSError) -> bool:
-        trouble = f"{self.path} was not saved: {error.strerror or error}"
+    def _write_failed(self, error: OSError) -> bool:
+        trouble = f"{self.path} could not be written: {error.strerror or error}"
         if trouble != self.trouble:
             self.log.error("{trouble}", trouble=trouble)
         self.trouble = trouble
         return False
 
-    def _saved(self) -> bool:
+    def _written(self) -> bool:
         if self.trouble:
-            self.log.info("{path} is saved again", path=str(self.path))
+            self.log.info("{path} is written again", path=str(self.path))
         self.trouble = None
         return True
 
     def remove_if(self, pid: int) -> None:
-        """Take the file away if it is that of process `pid`."""
+        """Remove the file if it is that of process `pid`."""
         self._removed = True
         found = self.read()
         if found is not None and found.pid == pid:
@@ -210,14 +222,14 @@ def _in_json(state: RunnerState) -> bytes:
 
 @define
 class OwnState:
-    """What this run says of itself, in memory and on the disk."""
+    """The state of this runner, in memory and in the file."""
 
     file: StateFile
     disk: Disk = field(factory=SynchronousDisk)
-    value: RunnerState | None = None  # None: nothing has been said yet
+    value: RunnerState | None = None  # None: not written yet
 
-    def begin(self, state: RunnerState, now: float) -> None:
-        """Say it for the first time."""
+    def create(self, state: RunnerState, now: float) -> None:
+        """Write the file for the first time."""
         self.file.set_aside_if_broken(now)
         self.value = state
         self.file.write(state)
@@ -226,19 +238,20 @@ class OwnState:
         await self._change(last_heartbeat=npm_timestamp(now))
 
     def use(self, access: HubAccess, machine_id: str) -> None:
-        """Another hub, token or headers."""
-        self._soon(**{"started_with_extra_headers_hash": None, **hub_identity(access, machine_id)})
+        """Write another hub, token or headers."""
+        self._write_in_background(
+            **{"started_with_extra_headers_hash": None, **hub_identity(access, machine_id)}
+        )
 
     async def quiesce(self) -> None:
         """Nothing to do: the file is written by heartbeats alone, which rest during a hand-off."""
 
     def resume(self) -> None:
         """Write the file again, over that of another runner."""
-        self._soon()
+        self._write_in_background()
 
-    def _soon(self, **changes: Any) -> None:
-        writing = Deferred.fromCoroutine(self._change(**changes))
-        writing.addErrback(lambda reason: self.file.log.failure("Writing the state failed", reason))
+    def _write_in_background(self, **changes: Any) -> None:
+        run_in_background(self._change(**changes), self.file.log, "The state could not be written")
 
     async def _change(self, **changes: Any) -> None:
         if self.value is not None:
@@ -246,6 +259,6 @@ class OwnState:
             await self.file.save(self.value, self.disk)
 
     def remove(self) -> None:
-        """Take the file away, if it is still ours."""
+        """Remove the file if it is still this runner's."""
         if self.value is not None:
             self.file.remove_if(self.value.pid)

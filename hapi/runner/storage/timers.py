@@ -1,4 +1,4 @@
-"""Calls to come, for as long as the runner serves."""
+"""Delayed calls that end with the runner."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 @define
 class ScheduledCalls:
-    """`later(seconds, call)`: as callLater, unless everything was cancelled by then."""
+    """`schedule(seconds, call)`: like callLater, until `cancel_all`."""
 
     _clock: IReactorTime
     _calls: list[IDelayedCall] = field(factory=list)

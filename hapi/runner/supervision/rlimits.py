@@ -1,21 +1,20 @@
-"""The limits of the runner's own process."""
+"""The resource limits of the runner's process."""
 
 from __future__ import annotations
 
 import resource
 
-MOST_DESCRIPTORS = (
-    1 << 20
-)  # beyond it some programs that inherit the limit take minutes to close "all" descriptors
+# Beyond it, some programs take minutes to close "all" descriptors.
+MAX_DESCRIPTORS = 1 << 20
 
 
 def raise_descriptor_limit() -> tuple[int, int]:
-    """Let this process, and the sessions it starts, open as many files as the system allows; the limits before and after.
+    """Raise the limit of open files for this process and its sessions; the limits before and after.
 
     A runner holds two descriptors for each session, besides some twenty of its own.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    wanted = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return soft, soft
     try:

@@ -1,6 +1,7 @@
-"""Telling systemd how the runner is (sd_notify(3)): ready, alive, reading its settings again, leaving.
+"""Reports the runner's state to systemd (sd_notify(3)): ready, alive, reloading, leaving.
 
-Whoever owns the process makes a `SystemdNotifier`, never an embedded runner: in a host's process the words are the host's to say.
+The owner of the process creates the `SystemdNotifier`. An embedded runner has none: its host
+program reports for itself.
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ from twisted.logger import Logger
 
 from hapi.redaction import escape_control
 
-STATUS_EVERY = 5.0  # seconds between two looks at what the status line should say
-STATUS_LIMIT = 400  # characters of it
+STATUS_INTERVAL = 5.0  # seconds between two checks of the status line
+MAX_STATUS_CHARACTERS = 400
 
 
-class Handed(Protocol):
-    handed_over_to: int | None  # pid of the successor
+class HandoffState(Protocol):
+    handed_over_to: int | None  # pid of the replacement
 
 
-class Told(Protocol):
-    """What is asked of the runner."""
+class NotifyingRunner(Protocol):
+    """The runner, as far as the notifier needs it."""
 
     @property
-    def handoff(self) -> Handed: ...
+    def handoff(self) -> HandoffState: ...
 
     def when_up(self) -> Deferred[None]: ...
     def status(self) -> Mapping[str, Any]: ...
@@ -40,19 +41,19 @@ class Told(Protocol):
 
 @define
 class NotifySocket:
-    """A datagram for each message to the socket that NOTIFY_SOCKET names: a path, or `@name` for an abstract one."""
+    """The socket that NOTIFY_SOCKET names: a path, or `@name` for an abstract socket."""
 
     _address: str
     _socket: socket.socket | None = field(default=None, repr=False)
 
     @classmethod
     def named_by(cls, environ: Mapping[str, str]) -> NotifySocket | None:
-        """None when nobody listens, or when the address is of a kind we cannot speak to."""
+        """The socket, None when the variable is not set or its kind of address is not supported."""
         address = environ.get("NOTIFY_SOCKET", "")
         return cls(address) if address.startswith(("/", "@")) and len(address) > 1 else None
 
     def send(self, *lines: str) -> bool:
-        """One message of several assignments; False when it could not be delivered. Never waits."""
+        """Send assignments in one message; False when it could not be delivered. Never waits."""
         name = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         try:
             if self._socket is None:
@@ -72,33 +73,36 @@ class NotifySocket:
 
 
 def watchdog_interval(environ: Mapping[str, str], pid: int, replaces: bool = False) -> float | None:
-    """Seconds between two signs of life, half of what systemd allows; None when it does not watch this process.
+    """Seconds between two watchdog messages, half of what systemd allows.
 
-    One that `replaces` the unit's first process is watched too, although WATCHDOG_PID still names that one.
+    None when systemd does not watch this process. A process that `replaces` the unit's main process
+    is watched as well, although WATCHDOG_PID still names the other one.
     """
     try:
         allowed = int(environ.get("WATCHDOG_USEC", "")) / 1_000_000
-        meant = int(environ.get("WATCHDOG_PID") or pid)
+        watched_pid = int(environ.get("WATCHDOG_PID") or pid)
     except ValueError:
         return None
-    return allowed / 2 if allowed > 0 and (meant == pid or replaces) else None
+    return allowed / 2 if allowed > 0 and (watched_pid == pid or replaces) else None
 
 
 def status_line(status: Mapping[str, Any]) -> str:
-    """The runner in one line, for `systemctl status`: `connected to http://hub:3006, 3 sessions`."""
+    """The runner in one line for `systemctl status`: `connected to http://hub:3006, 3 sessions`."""
     hub = status.get("hub") or {}
     phase, url, reason = hub.get("phase"), hub.get("url"), hub.get("reason")
     link = f"{'connected to' if phase == 'connected' else f'{phase}:'} {url}" + (
         f" ({reason})" if reason else ""
     )
     count = status.get("children") or 0
-    return escape_control(f"{link}, {count} session{'' if count == 1 else 's'}")[:STATUS_LIMIT]
+    return escape_control(f"{link}, {count} session{'' if count == 1 else 's'}")[
+        :MAX_STATUS_CHARACTERS
+    ]
 
 
 class SystemdNotifier(Service):
-    """READY when the control API answers, STATUS when link or sessions change, WATCHDOG while this reactor turns.
+    """Sends READY when the control API answers, STATUS when it changes, and WATCHDOG.
 
-    A reactor that is blocked feeds nobody: systemd ends the runner then and starts it again, and the sessions live on.
+    A blocked reactor sends no WATCHDOG: systemd then restarts the runner, and sessions live on.
     """
 
     log = Logger()
@@ -106,86 +110,84 @@ class SystemdNotifier(Service):
     def __init__(
         self,
         clock: IReactorTime,
-        runner: Told,
+        runner: NotifyingRunner,
         to: NotifySocket,
         watchdog: float | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._clock, self._runner, self._to, self._watchdog, self._monotonic = (
+        self._clock, self._runner, self._socket, self._watchdog, self._monotonic = (
             clock,
             runner,
             to,
             watchdog,
             monotonic,
         )
-        self._alive, self._look = LoopingCall(self._feed), LoopingCall(self._tell)
-        self._alive.clock = self._look.clock = clock
-        self._said = ""
+        self._watchdog_loop = LoopingCall(self._send_watchdog)
+        self._status_loop = LoopingCall(self._send_status)
+        self._watchdog_loop.clock = self._status_loop.clock = clock
+        self._sent_status = ""
         self._is_up = False
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
         if self._watchdog is not None:
-            self._alive.start(self._watchdog).addErrback(
-                lambda reason: self.log.failure("The watchdog is not fed", reason)
+            self._watchdog_loop.start(self._watchdog).addErrback(
+                lambda reason: self.log.failure("The watchdog messages stopped", reason)
             )
-        self._runner.when_up().addCallbacks(self._soon_up, self._failed)
+        self._runner.when_up().addCallbacks(self._start_soon, self._failed)
 
     def stopService(self) -> None:
         super().stopService()  # type: ignore[no-untyped-call]
-        for loop in (self._alive, self._look):
+        for loop in (self._watchdog_loop, self._status_loop):
             if loop.running:
                 loop.stop()
-        if (
-            self._runner.handoff.handed_over_to is None
-        ):  # else the unit's main process is another one by now
-            self._to.send("STOPPING=1", "STATUS=leaving; sessions go on")
-        self._to.close()
+        if self._runner.handoff.handed_over_to is None:
+            self._socket.send("STOPPING=1", "STATUS=leaving; sessions go on")
+        self._socket.close()
 
     def reload(self) -> None:
-        """Say that the settings are read again, and that this is over: reading is done before this returns to the reactor."""
+        """Report a reload. It is over when this returns, so both messages are sent at once."""
         if self._is_up and self.running:
-            self._to.send("RELOADING=1", f"MONOTONIC_USEC={int(self._monotonic() * 1_000_000)}")
-            self._to.send("READY=1", self._line())
+            self._socket.send("RELOADING=1", f"MONOTONIC_USEC={int(self._monotonic() * 1_000_000)}")
+            self._socket.send("READY=1", self._line())
 
-    def _soon_up(self, _: None) -> None:
-        """Under twistd the listeners may be open before the reactor turns; only then anybody is answered."""
-        self._clock.callLater(0, self._up)
+    def _start_soon(self, _: None) -> None:
+        """Under twistd the listeners may be open before the reactor runs and answers."""
+        self._clock.callLater(0, self._ready)
 
-    def _up(self) -> None:
+    def _ready(self) -> None:
         if self.running:
             self._is_up = True
-            self._said = self._line()
-            self._to.send("READY=1", self._said)
-            self._look.start(STATUS_EVERY, now=False).addErrback(
-                lambda reason: self.log.failure("Status is not told", reason)
+            self._sent_status = self._line()
+            self._socket.send("READY=1", self._sent_status)
+            self._status_loop.start(STATUS_INTERVAL, now=False).addErrback(
+                lambda reason: self.log.failure("The status messages stopped", reason)
             )
 
     def _failed(self, reason: Any) -> None:
-        self._to.send(
-            f"STATUS={escape_control('cannot start: ' + reason.getErrorMessage())[:STATUS_LIMIT]}"
-        )
+        status = escape_control(f"cannot start: {reason.getErrorMessage()}")
+        self._socket.send(f"STATUS={status[:MAX_STATUS_CHARACTERS]}")
 
-    def _feed(self) -> None:
-        self._to.send("WATCHDOG=1")
+    def _send_watchdog(self) -> None:
+        self._socket.send("WATCHDOG=1")
 
     def _line(self) -> str:
         return "STATUS=" + status_line(self._runner.status())
 
-    def _tell(self) -> None:
+    def _send_status(self) -> None:
         line = self._line()
-        if line != self._said and self._to.send(line):
-            self._said = line
+        if line != self._sent_status and self._socket.send(line):
+            self._sent_status = line
 
 
-def notifier(
+def systemd_notifier(
     clock: IReactorTime,
-    runner: Told,
+    runner: NotifyingRunner,
     environ: Mapping[str, str] = os.environ,
     *,
     replaces: bool = False,
 ) -> SystemdNotifier | None:
-    """The one for this process, None when nobody listens."""
+    """The notifier for this process, None when systemd does not listen."""
     to = NotifySocket.named_by(environ)
     return (
         None

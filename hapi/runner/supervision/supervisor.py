@@ -1,8 +1,9 @@
-"""Who starts this runner again when it ends, and what that means for a new build: one owner of restarts, never two.
+"""Which supervisor restarts this runner, and what that means for a new build.
 
-A runner that a supervisor keeps does not replace itself: the supervisor would see its child end and start another beside the
-replacement. It exits with 75 ("restart me") once no session is live, or, where systemd takes notice (Type=notify), hands over and
-names the new main process.
+Only one party may restart a runner. A supervised runner does not replace itself: the supervisor
+would see its child exit and start another beside the replacement. It exits with code 75 ("restart
+me") once no session is live, or, under systemd with Type=notify, hands over and reports the new
+main process.
 """
 
 from __future__ import annotations
@@ -26,15 +27,18 @@ INITS = frozenset(
 
 @frozen
 class Supervision:
-    """`mode`: what a new build leads to. `self`: a hand-off; `notify`: a hand-off that systemd is told of; `restart`: exit 75;
-    `none`: nothing. `by` names the one who owns our restarts, None when nobody does."""
+    """What a new build leads to, in `mode`, and who restarts this runner, in `by`.
+
+    `self`: a hand-off; `notify`: a hand-off that is reported to systemd; `restart`: exit code 75;
+    `none`: nothing. `by` is None when no supervisor restarts it.
+    """
 
     mode: Mode = "self"
     by: str | None = None
 
 
 def name_of(pid: int) -> str:
-    """The kernel's name of a process, "" if it does not show."""
+    """The kernel's name of a process, "" if it is not readable."""
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
@@ -42,7 +46,7 @@ def name_of(pid: int) -> str:
 
 
 def in_foreground(descriptor: int = 0) -> bool:
-    """Whether a terminal's foreground is ours."""
+    """Whether this process is in the foreground of the terminal on `descriptor`."""
     try:
         return os.isatty(descriptor) and os.tcgetpgrp(descriptor) == os.getpgrp()
     except OSError:
@@ -61,8 +65,8 @@ def supervision(
 ) -> Supervision:
     """Who supervises the process `pid` with that parent and environment.
 
-    `detached`: `hapi runner start` made it; then what the environment says is of that command's surroundings, not of ours.
-    `terminal`: somebody watches it in the foreground of a terminal, whose shell waits for this process and no other.
+    `detached`: `hapi runner start` created it, so that the environment describes the supervisor of
+    that command. `terminal`: it runs in the foreground of a terminal, whose shell waits for it.
     """
     pid, parent = pid or os.getpid(), parent if parent is not None else os.getppid()
     if environ.get("HAPI_RUNNER_SUPERVISED") == "1":
@@ -94,7 +98,7 @@ def supervision(
 
 
 def notify(environ: Mapping[str, str], text: str) -> bool:
-    """Tell systemd (sd_notify(3)), `MAINPID=4711` for instance; False when there is nobody to tell."""
+    """Send one assignment, such as `MAINPID=4711`, to systemd; False when that failed."""
     to = NotifySocket.named_by(environ)
     if to is None:
         return False

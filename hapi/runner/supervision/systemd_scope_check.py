@@ -1,5 +1,8 @@
-"""Whether systemd would end our sessions together with us, or all of us when the user logs out. Looked up once, and only where
-systemd runs: for a warning in `status`, nothing else depends on it. Also makes the scopes that keep sessions apart from us."""
+"""Whether systemd ends the sessions together with the runner, or both when the user logs out.
+
+Checked once, where systemd runs, for a warning in `status`. The check also provides the scopes that
+separate sessions from the runner.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +20,15 @@ from twisted.logger import Logger
 from hapi.process.child_limits import SessionLimits
 from hapi.process.systemd_scopes import ScopeManager, Unit, detect_systemd, unit_of
 
-ENDS_ALL = (
-    "control-group",
-    "mixed",
-)  # systemd.kill(5): the values of KillMode that reach every process of a unit
-PATIENCE = 5.0  # seconds for systemctl and loginctl
+# The values of KillMode that end every process of a unit: systemd.kill(5).
+KILL_MODES_ENDING_ALL = ("control-group", "mixed")
+COMMAND_TIMEOUT = 5.0  # seconds for systemctl and loginctl
 
 Ask = Callable[[Sequence[str]], Awaitable[str]]  # argv → what it printed
 
 
 def properties(text: str) -> dict[str, str]:
-    """What `systemctl show` and `loginctl show-user` print: `Name=value` a line."""
+    """The output of `systemctl show` and `loginctl show-user`: one `Name=value` in each line."""
     return {
         name: value
         for name, equals, value in (line.partition("=") for line in text.splitlines())
@@ -35,12 +36,17 @@ def properties(text: str) -> dict[str, str]:
     }
 
 
-def warnings(unit: Unit, found: Mapping[str, str], lingers: bool, apart: bool = False) -> list[str]:
-    """Sentences for the user; [] when sessions outlive both the runner and a log-out. `apart`: they have scopes of their own."""
-    said = []
+def warnings(
+    unit: Unit, found: Mapping[str, str], lingers: bool, scoped: bool = False
+) -> list[str]:
+    """Sentences for the user; [] when sessions outlive both the runner and a log-out.
+
+    `scoped`: sessions have scopes of their own.
+    """
+    found_warnings = []
     mode = found.get("KillMode", "")
-    if unit.name.endswith(".service") and mode in ENDS_ALL and not apart:
-        said.append(
+    if unit.name.endswith(".service") and mode in KILL_MODES_ENDING_ALL and not scoped:
+        found_warnings.append(
             f"systemd ends the sessions together with the runner: {unit.name} has KillMode={mode}; "
             "set KillMode=process (`hapi runner install-service` shows a unit)"
         )
@@ -48,15 +54,16 @@ def warnings(unit: Unit, found: Mapping[str, str], lingers: bool, apart: bool = 
         unit.name.startswith("session-") and found.get("KillUserProcesses") == "yes"
     )
     if at_log_out and not lingers:
-        said.append(
-            "systemd ends runner and sessions when you log out: `loginctl enable-linger` keeps them"
+        found_warnings.append(
+            "systemd ends the runner and its sessions when you log out; `loginctl enable-linger` "
+            "prevents that"
         )
-    return said
+    return found_warnings
 
 
 @define
 class SystemdScopeCheck:
-    """`warnings` is empty until `start` has come back, and stays so where there is no systemd."""
+    """`warnings` is empty until the check that `start` begins is done, and without systemd."""
 
     _ask: Ask
     _root: Path = Path("/")
@@ -67,7 +74,7 @@ class SystemdScopeCheck:
 
     @property
     def scoped(self) -> bool:
-        """Whether sessions get control groups of their own."""
+        """Whether sessions run in scopes of their own."""
         return self.scopes is not None and self.scopes.in_use
 
     @property
@@ -77,7 +84,7 @@ class SystemdScopeCheck:
 
     @property
     def is_booted(self) -> bool:
-        """sd_booted(3)."""
+        """Whether systemd runs: sd_booted(3)."""
         return (self._root / "run/systemd/system").is_dir()
 
     def start(self) -> None:
@@ -123,7 +130,10 @@ def _found(program: str, environ: Mapping[str, str]) -> str:
 def make_scope_check(
     reactor: Any, environ: Mapping[str, str], limits: SessionLimits | None = None
 ) -> SystemdScopeCheck:
-    """Those of this process, with scopes for sessions under `limits`; programs are asked without blocking the reactor."""
+    """The check for this process, with scopes for sessions under `limits`.
+
+    Programs run without blocking the reactor.
+    """
 
     async def ask(argv: Sequence[str]) -> str:
         from twisted.internet.utils import getProcessOutput
@@ -131,7 +141,7 @@ def make_scope_check(
         output = getProcessOutput(
             _found(argv[0], environ), argv[1:], env=dict(environ), reactor=reactor
         )
-        return bytes(await output.addTimeout(PATIENCE, reactor)).decode(errors="replace")
+        return bytes(await output.addTimeout(COMMAND_TIMEOUT, reactor)).decode(errors="replace")
 
     scopes = ScopeManager(detect_systemd(environ), limits or SessionLimits(), reactor.seconds)
     return SystemdScopeCheck(ask, scopes=scopes)

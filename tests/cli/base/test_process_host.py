@@ -18,7 +18,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from hapi.cli.base.errors import SUPERSEDED, CommandError
-from hapi.cli.base.process_host import ProcessHost
+from hapi.cli.base.process_host import process_host
 from hapi.log import start_logging
 
 class Patient(Service):
@@ -28,7 +28,7 @@ class Patient(Service):
 
 how = sys.argv[1]
 logging = start_logging("test", terminal=sys.stderr)
-host = ProcessHost(reactor)
+host = process_host(reactor)
 
 async def start():
     host.services.addService(Patient())

@@ -4,7 +4,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from hapi.cli.base.process_host import ReverseOrderServices
+from hapi.process_host import ReverseOrderServices
 
 case = SynchronousTestCase()
 

@@ -1,4 +1,6 @@
-"""The runner around a hand-off, on a Clock: when it begins, what callers get meanwhile, and what is left afterwards."""
+"""The runner around a hand-off, on a Clock: when it begins, what callers get meanwhile, and what is
+left afterwards.
+"""
 
 import json
 import os

@@ -1,4 +1,6 @@
-"""Both ends of a hand-off's channel: the new runner that waits to be given the home, and the program that the old one starts."""
+"""Both ends of a hand-off's channel: the new runner that waits to be given the home, and the
+program that the old one starts.
+"""
 
 import json
 import os
@@ -225,12 +227,16 @@ names = [name for name in os.environ if name.startswith(("LISTEN_", "WATCHDOG_PI
 given = os.environ[{DESCRIPTORS!r}]
 channel = socket.socket(fileno=int(given.split(",")[-1]))
 if sys.argv[1] == "brood":
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+    sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+    child = subprocess.Popen(sleep, start_new_session=True)
     names.append(child.pid)
 if sys.argv[1] == "facts":
-    descriptors = [number for number in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{{number}}")]
-    names = [os.getsid(0) == os.getpid(), os.getcwd(), [*signal.pthread_sigmask(0, ())], descriptors]
-channel.sendall(json.dumps({{"word": "here", "from": os.environ[{FROM_PID!r}], "names": names}}).encode() + b"\\n")
+    place = "/proc/self/fd"
+    descriptors = [name for name in os.listdir(place) if os.path.exists(f"{{place}}/{{name}}")]
+    mask = [*signal.pthread_sigmask(0, ())]
+    names = [os.getsid(0) == os.getpid(), os.getcwd(), mask, descriptors]
+message = {{"word": "here", "from": os.environ[{FROM_PID!r}], "names": names}}
+channel.sendall(json.dumps(message).encode() + b"\\n")
 if sys.argv[1] == "exit":
     sys.exit(7)
 time.sleep(600)
@@ -287,10 +293,12 @@ async def test_a_replacement_is_ended_with_what_it_started__H03(begin):
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_replacement_leads_its_own_session_with_fresh_signals_and_no_descriptor_but_its_own__C18(
+async def test_a_replacement_leads_a_session_with_default_signals_and_only_its_descriptors__C18(
     begin, reactor
 ):
-    """Nothing that reaches the old runner's process group reaches it, and it holds nothing of ours open."""
+    """Nothing that reaches the old runner's process group reaches it, and it holds nothing of ours
+    open.
+    """
     leaked = os.open(os.devnull, os.O_RDONLY)
     os.set_inheritable(leaked, True)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})

@@ -1,4 +1,6 @@
-"""The old side of a hand-off on a Clock: whatever the replacement does, one of both serves, and it is the right one (G6)."""
+"""The old side of a hand-off on a Clock: whatever the replacement does, one of both serves, and it
+is the right one (G6).
+"""
 
 from typing import Any
 
@@ -229,7 +231,9 @@ def test_the_old_one_is_stopped_in_the_middle__H13(step):
 def test_who_leaves_waits_a_bounded_time_for_the_end_of_the_new_one__H13_P01(
     monkeypatch, waits_for
 ):
-    """A machine so busy that the killed one is not gone in time: our files are ours again all the same, and nothing broke."""
+    """A machine so busy that the killed one is not gone in time: our files are ours again all the
+    same, and nothing broke.
+    """
     one = Try(Deferred())
     one.send("ready")
     monkeypatch.setattr(Fake, "end", lambda _: waits_for())

@@ -1,4 +1,6 @@
-"""The parts of a runner that pause for a hand-off: each quiesces and resumes, as often as it is told."""
+"""The parts of a runner that pause for a hand-off: each quiesces and resumes, as often as it is
+told.
+"""
 
 from types import SimpleNamespace
 

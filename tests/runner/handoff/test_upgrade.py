@@ -1,4 +1,7 @@
-"""When a build is due, how often a replacement is tried, and who owns the restarts. Time is a Clock, files are in memory."""
+"""When a build is due, how often a replacement is tried, and who owns the restarts.
+
+Time is a Clock, files are in memory.
+"""
 
 import os
 import socket

@@ -1,4 +1,6 @@
-"""What others do to npm's lock file between two of our steps: theirs ends up in place, ours never beside a living one's."""
+"""What others do to npm's lock file between two of our steps: theirs ends up in place, ours never
+beside a living one's.
+"""
 
 import errno
 import os
@@ -17,7 +19,9 @@ case = SynchronousTestCase()
 
 
 class Scene:
-    """Our starter, a stale lock, and an npm runner with pid 4321 that acts once at each of `acts`' steps."""
+    """Our starter, a stale lock, and an npm runner with pid 4321 that acts once at each of `acts`'
+    steps.
+    """
 
     def __init__(self, home, acts):
         self.home, self.acts, self.clock, self.seen = home, dict(acts), Clock(), []
@@ -88,7 +92,9 @@ def test_a_lock_that_is_gone_meanwhile_leaves_the_home_to_us__L02(home, exchange
 
 
 def test_a_living_runners_lock_goes_back_even_when_ours_was_taken_away_in_between__L02(home):
-    """We exchanged for a lock that was not the judged one; before we exchange back, somebody's clean-up deletes ours."""
+    """We exchanged for a lock that was not the judged one; before we exchange back, somebody's
+    clean-up deletes ours.
+    """
     scene = Scene(home, {"judged stale": theirs_instead, "exchanged": gone})
     held = scene.run()
     assert isinstance(held, HomeHeld)
@@ -110,7 +116,9 @@ def test_of_two_living_ones_the_one_in_place_stays__L02(home):
 
 
 def test_whoever_is_faster_while_the_path_is_empty_has_the_home__L02(home, monkeypatch):
-    """Where names cannot be exchanged, npm's starter makes its lock just after the stale one was set aside."""
+    """Where names cannot be exchanged, npm's starter makes its lock just after the stale one was
+    set aside.
+    """
 
     def refuse(*_):
         raise OSError(errno.ENOSYS, "Function not implemented")

@@ -1,4 +1,4 @@
-"""The lock of a home on a Clock and a process table in memory: taking it, keeping it, giving it up."""
+"""The lock of a home on a Clock and a process table in memory: acquire, keep, release it."""
 
 import errno
 import fcntl
@@ -310,7 +310,9 @@ def test_what_dead_starters_left_is_swept__L13(locks, clock, home):
 
 
 def test_a_live_runners_lock_in_a_dead_starters_hand_goes_back__L13(locks, clock, home, processes):
-    """A starter died right after the exchange: the path holds its own pid, its sibling the lock of a live npm runner."""
+    """A starter died right after the exchange: the path holds its own pid, its sibling the lock of
+    a live npm runner.
+    """
     npm_runner(processes, home)
     home.npm_lock.write_text("999")
     home.npm_lock.with_name(f"{home.npm_lock.name}.999.abcd").write_text("4321")

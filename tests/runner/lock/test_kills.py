@@ -1,4 +1,6 @@
-"""SIGKILL at every step of taking and giving up the lock: the next start wins, and nothing is left over (faults.md G3)."""
+"""SIGKILL at every step of taking and giving up the lock: the next start wins, and nothing is left
+over (faults.md G3).
+"""
 
 import os
 import signal
@@ -49,7 +51,9 @@ def whole_life(home, start, step):
 
 
 def in_a_process(work) -> int:
-    """Run `work` in a process of its own; how it ended: the exit code, or the signal's number, negative."""
+    """Run `work` in a process of its own; how it ended: the exit code, or the signal's number,
+    negative.
+    """
     pid = os.fork()
     if pid == 0:
         try:
@@ -102,7 +106,10 @@ def test_killed_while_holding_the_next_start_wins_without_help__L12(home):
 
 @pytest_twisted.ensureDeferred
 async def test_a_session_that_outlives_its_runner_holds_no_lock__L14_C05(home, reactor, tmp_path):
-    """A runner takes the home, starts a session and is killed. The session writes on, and the next runner comes up."""
+    """A runner takes the home, starts a session and is killed.
+
+    The session writes on, and the next runner comes up.
+    """
     folder = AttemptFolder.create(home, AttemptRequest(("sh",), str(tmp_path), time.time()))
     program = """
 import os, signal, sys
@@ -115,8 +122,9 @@ from hapi.process.system import SystemProcesses
 from hapi.runner.lock.home_lock import RunnerLock
 
 home, processes = Home(Path(sys.argv[1])), SystemProcesses(reactor)
-plan = LaunchPlan(("/bin/sh", "-c", "echo ready; read line < fifo; echo $line; head -c 1000000 /dev/zero; echo end"),
-                  sys.argv[3], dict(os.environ), AttemptFolder(Path(sys.argv[2])))
+script = "echo ready; read line < fifo; echo $line; head -c 1000000 /dev/zero; echo end"
+argv, folder = ("/bin/sh", "-c", script), AttemptFolder(Path(sys.argv[2]))
+plan = LaunchPlan(argv, sys.argv[3], dict(os.environ), folder)
 lock = RunnerLock(home, processes)
 taking = lock.acquire()
 taking.addCallback(lambda _: processes.launch(plan))

@@ -1,4 +1,6 @@
-"""The lock when the system refuses: said in words, nothing half done, and the home is never had by two."""
+"""The lock when the system refuses: said in words, nothing half done, and the home is never had by
+two.
+"""
 
 import errno
 import os
@@ -188,9 +190,7 @@ def test_without_renameat2_the_exchange_says_that_there_is_none(home, monkeypatc
     assert refused.value.errno in npmlock.NO_EXCHANGE
 
 
-def test_a_lock_that_others_change_each_time_keeps_nothing_else_waiting_and_is_given_up_with_words__L02(
-    home, locks
-):
+def test_a_lock_that_others_keep_changing_blocks_nothing_and_ends_in_an_error__L02(home, locks):
     def restless(step):
         if step == "judged stale":
             home.npm_lock.unlink()

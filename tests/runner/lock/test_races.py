@@ -1,4 +1,7 @@
-"""Many starters at once: exactly one wins (faults.md G1, G2). HAPI_FAULTS says how many rounds (see support.level)."""
+"""Many starters at once: exactly one wins (faults.md G1, G2).
+
+HAPI_FAULTS says how many rounds (see support.level).
+"""
 
 import json
 import os

@@ -1,4 +1,6 @@
-"""The journal: every event once, with who and why; bounded, private, and no reason to stop anything."""
+"""The journal: every event once, with who and why; bounded, private, and no reason to stop
+anything.
+"""
 
 import json
 import os
@@ -77,7 +79,9 @@ def ends(home):
 
 
 def test_an_end_that_no_runner_told_is_told_once_by_a_later_one__C19_P04(stage, home):
-    """It ended while no runner ran, or the runner was killed between the end and the line that tells it."""
+    """It ended while no runner ran, or the runner was killed between the end and the line that
+    tells it.
+    """
     child = stage.started("s1")
     stage.children.detach()
     stage.processes.exit(child.identity, 3)
@@ -110,9 +114,7 @@ def lose(stage, *names):
     stage.adopt()
 
 
-def test_an_end_and_a_stop_that_only_the_journal_tells_are_not_told_again_and_nothing_is_offered__S02_C19(
-    stage, home
-):
+def test_an_end_that_only_the_journal_has_is_not_recorded_again__S02_C19(stage, home):
     child = stage.started("s1")
     at = stage.now()
     result_of(stage.stop("s1", "enough"))

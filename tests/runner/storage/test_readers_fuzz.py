@@ -1,7 +1,7 @@
 """20,000 changed files for each reader at every change, a million at release (G11).
 
-Whatever lies in the home, a reader gives what it read or the one answer it has for files that make no sense, and a runner that
-comes up over it signals nobody who is not its own.
+Whatever lies in the home, a reader gives what it read or the one answer it has for files that make
+no sense, and a runner that comes up over it signals nobody who is not its own.
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ SETTINGS = {
 
 @pytest.fixture
 def disk(home, monkeypatch):
-    """Readers find what the test puts in `disk[0]`: files that are written and read 100,000 times would be most of the time."""
+    """Readers find what the test puts in `disk[0]`: files that are written and read 100,000 times
+    would be most of the time.
+    """
     content = [b""]
 
     def read(path: object, limit: int = 1 << 20) -> bytes:
@@ -182,7 +184,9 @@ def test_a_changed_memory_of_refusals_is_a_count_or_none__V08(home, disk):
 
 
 def test_a_runner_comes_up_over_any_folders_and_signals_no_stranger__S11_P04(home):
-    """Folders whose records are changed, exchanged or missing, beside processes some of which are theirs."""
+    """Folders whose records are changed, exchanged or missing, beside processes some of which are
+    theirs.
+    """
     garbage, seen = Garbage("adoption"), Counter()
     samples = {name: msgspec.to_builtins(record) for name, record in RECORDS.items()}
     for _ in inputs(50_000, 300):

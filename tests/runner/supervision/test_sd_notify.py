@@ -1,4 +1,6 @@
-"""What systemd hears of a runner: a fake NOTIFY_SOCKET, a Clock, and one real child that prints what it inherited."""
+"""What systemd hears of a runner: a fake NOTIFY_SOCKET, a Clock, and one real child that prints
+what it inherited.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,8 @@ from hapi.process.launch import session_environment
 from hapi.runner.supervision.sd_notify import (
     NotifySocket,
     SystemdNotifier,
-    notifier,
     status_line,
+    systemd_notifier,
     watchdog_interval,
 )
 
@@ -90,7 +92,7 @@ def told(systemd, clock):
         "WATCHDOG_USEC": "20000000",
         "WATCHDOG_PID": str(os.getpid()),
     }
-    made = notifier(clock, runner, environ)
+    made = systemd_notifier(clock, runner, environ)
     assert made is not None
     made.startService()
     yield runner, made
@@ -187,7 +189,7 @@ def test_a_start_that_fails_tells_why__V10(told, systemd):
     "environ", [{}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "vsock:2:1"}, {"NOTIFY_SOCKET": "@"}]
 )
 def test_without_a_socket_that_can_be_spoken_to_there_is_no_notifier(environ, clock):
-    assert notifier(clock, Runner(), environ) is None
+    assert systemd_notifier(clock, Runner(), environ) is None
 
 
 def test_a_socket_that_is_gone_harms_nothing(tmp_path):

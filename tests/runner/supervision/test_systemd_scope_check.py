@@ -1,4 +1,6 @@
-"""Warnings about a systemd that would take the sessions down, from what it says of the unit we are in."""
+"""Warnings about a systemd that would take the sessions down, from what it says of the unit we are
+in.
+"""
 
 from __future__ import annotations
 
