@@ -98,6 +98,14 @@ def test_every_error_class_in_the_table_exists():
         assert issubclass(getattr(import_module(module), kind), Exception)
 
 
+def test_a_runner_in_the_foreground_loads_no_click():
+    modules = "hapi.cli.base.foreground_runner, hapi.cli.base.process_host"
+    code = f"import sys, {modules}; print('click' in sys.modules)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 def test_the_module_tells_the_version_of_the_package():
     command = [sys.executable, "-m", "hapi", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

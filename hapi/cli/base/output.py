@@ -1,4 +1,4 @@
-"""What commands print: JSON for programs, tables and lines for people."""
+"""What commands print: JSON for programs, tables and lines for people. Loads no click."""
 
 from __future__ import annotations
 
@@ -7,11 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import click
-
 from hapi.redaction import escape_control
-
-json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 
 
 def echo(text: str = "") -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
+from hapi.cli.base.common_options import home_option, json_flag
 from hapi.cli.base.errors import REFUSED, UNREACHABLE, USAGE, CommandError, exit_codes_epilog
-from hapi.cli.base.home_option import home_option
-from hapi.cli.base.output import echo, json_flag, mask_token, print_json
+from hapi.cli.base.output import echo, mask_token, print_json
 from hapi.cli.base.run import run_once
 from hapi.cli.checks.hub_check import HubVerdict, check_hub
 from hapi.home import Home

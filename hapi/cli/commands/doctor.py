@@ -11,9 +11,9 @@ import click
 from attrs import asdict
 
 from hapi import __version__
+from hapi.cli.base.common_options import home_option, json_flag
 from hapi.cli.base.errors import CommandError, exit_codes_epilog
-from hapi.cli.base.home_option import home_option
-from hapi.cli.base.output import echo, json_flag, plural, print_json
+from hapi.cli.base.output import echo, plural, print_json
 from hapi.cli.base.run import run_once
 from hapi.cli.checks.check import Check, failed_check, run_checks
 from hapi.home import Home

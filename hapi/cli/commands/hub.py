@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
+from hapi.cli.base.common_options import home_option, json_flag
 from hapi.cli.base.errors import exit_codes_epilog
-from hapi.cli.base.home_option import home_option
 from hapi.cli.base.hub_options import hub_flags, hub_options
-from hapi.cli.base.output import echo, json_flag, print_json
+from hapi.cli.base.output import echo, print_json
 from hapi.home import Home
 from hapi.redaction import escape_control
 from hapi.settings import read_settings, save_hub_address

@@ -14,12 +14,12 @@ from attrs import define
 
 from hapi import __version__
 from hapi.cli.base.agents import agents_sentence, detect_agents
+from hapi.cli.base.common_options import home_option, json_flag
 from hapi.cli.base.dropped_flags import has_value
 from hapi.cli.base.errors import HELD, SUPERSEDED, CommandError, exit_codes_epilog
 from hapi.cli.base.flags import VALUE_FLAGS, RunnerFlags
-from hapi.cli.base.home_option import home_option
 from hapi.cli.base.hub_options import hub_flags, hub_options
-from hapi.cli.base.output import echo, json_flag, print_json
+from hapi.cli.base.output import echo, print_json
 from hapi.cli.base.page_address import page_address, qr_code, reachable_url
 from hapi.cli.base.runner_options import runner_flags, runner_options
 from hapi.home import Home

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from hapi.cli.base.command_group import CommandGroup
-from hapi.cli.base.home_option import home_option
+from hapi.cli.base.common_options import home_option
 from hapi.cli.base.runner_options import runner_flags, runner_options
 
 _MODULES = {

@@ -9,8 +9,9 @@ from pathlib import Path
 import click
 
 from hapi.attempts import AttemptFolder, attempts
+from hapi.cli.base.common_options import json_flag
 from hapi.cli.base.errors import CommandError, exit_codes_epilog
-from hapi.cli.base.output import echo, json_flag, print_json, warn
+from hapi.cli.base.output import echo, print_json, warn
 from hapi.cli.base.tail import follow, last_lines
 from hapi.home import Home
 from hapi.redaction import escape_control

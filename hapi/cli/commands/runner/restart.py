@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from hapi.cli.base.background_runner import Readiness, start_in_background, wait_until_ready
+from hapi.cli.base.common_options import json_flag
 from hapi.cli.base.errors import HELD, NOT_RUNNING, CommandError, exit_codes_epilog
-from hapi.cli.base.output import echo, json_flag, print_json
+from hapi.cli.base.output import echo, print_json
 from hapi.cli.base.run import run_once
 from hapi.cli.base.running_runner import (
     CONTROL_URL,

@@ -14,10 +14,11 @@ from hapi.cli.base.background_runner import (
     start_in_background,
     wait_until_ready,
 )
+from hapi.cli.base.common_options import json_flag
 from hapi.cli.base.dropped_flags import dropped_flags
 from hapi.cli.base.errors import HELD, REFUSED, UNREACHABLE, CommandError, exit_codes_epilog
 from hapi.cli.base.flags import RunnerFlags
-from hapi.cli.base.output import echo, json_flag, print_json, warn
+from hapi.cli.base.output import echo, print_json, warn
 from hapi.cli.base.run import run_once
 from hapi.cli.base.runner_options import runner_flags, runner_options
 from hapi.cli.base.running_runner import (

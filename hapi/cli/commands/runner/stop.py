@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
+from hapi.cli.base.common_options import json_flag
 from hapi.cli.base.errors import exit_codes_epilog
-from hapi.cli.base.output import echo, json_flag, print_json
+from hapi.cli.base.output import echo, print_json
 from hapi.cli.base.run import run_once
 from hapi.home import Home
 from hapi.startup import block_tls_imports

@@ -1,4 +1,4 @@
-"""The option `--home`, shared by the root verbs."""
+"""Options that many commands share: `--home` and `--json`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+
+json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 
 
 def _use_home(_context: click.Context, _parameter: click.Parameter, path: str | None) -> None:
