@@ -4,12 +4,14 @@ in memory."""
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from hapi.attempts import AttemptFolder, attempts
@@ -43,6 +45,28 @@ def result_of(waiting: Any) -> Any:
 
 def assert_waiting(waiting: Deferred[Any]) -> None:
     CHECK.assertNoResult(waiting)
+
+
+class SlowDisk:
+    """A disk that does its work when the test calls `go`."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[Any] = deque()
+
+    def do(self, work: Any) -> Deferred[Any]:
+        done: Deferred[Any] = Deferred()
+        self.waiting.append((work, done))
+        return done
+
+    def go(self) -> None:
+        """Do the work that waits, and what follows from it."""
+        while self.waiting:
+            work, done = self.waiting.popleft()
+            try:
+                result: Any = work()
+            except OSError:
+                result = Failure()
+            done.callback(result)
 
 
 class NoWorktrees:

@@ -117,15 +117,7 @@ class RunnerOptions:
             "revive": read_revive_mode(environ, settings, revive),
             "session_limits": read_session_limits(environ, settings, session_memory),
             "limits": AdmissionLimits.read(flags, environ, settings),
-            "announce_timeout": _milliseconds(
-                environ, "HAPI_RUNNER_WEBHOOK_TIMEOUT_MS", ANNOUNCE_TIMEOUT
-            ),
-            "start_timeout": _milliseconds(
-                environ, "HAPI_RUNNER_START_CAP_MS", _start_cap(settings)
-            ),
-            "heartbeat": _milliseconds(
-                environ, "HAPI_RUNNER_HEARTBEAT_INTERVAL", HEARTBEAT_INTERVAL
-            ),
+            **_read_times(environ, settings),
             "hostname": environ.get("HAPI_HOSTNAME", ""),
             "supervised": environ.get("HAPI_RUNNER_SUPERVISED") == "1",
             "handoff_disabled": environ.get("HAPI_DISABLE_VERSION_HANDOFF") == "1",
@@ -136,17 +128,8 @@ class RunnerOptions:
             else command_line_of(roots if flagged else WorkspaceRoots(), session_command, flags)
         )
         identity = machine_id(home)
-        return cls(
-            home,
-            access,
-            identity,
-            roots,
-            command,
-            dict(environ),
-            settings,
-            words,
-            **{**given, **more},
-        )
+        facts = (home, access, identity, roots, command, dict(environ), settings, words)
+        return cls(*facts, **{**given, **more})
 
 
 def command_line_of(
@@ -252,6 +235,17 @@ def read_session_limits(
         return SessionLimits.read(settings, size, scopes)
     except ValueError as error:
         raise ConfigurationError(f"settings.json: {error}") from error
+
+
+def _read_times(environ: Mapping[str, str], settings: Mapping[str, Any]) -> dict[str, float]:
+    """The options in seconds."""
+    return {
+        "announce_timeout": _milliseconds(
+            environ, "HAPI_RUNNER_WEBHOOK_TIMEOUT_MS", ANNOUNCE_TIMEOUT
+        ),
+        "start_timeout": _milliseconds(environ, "HAPI_RUNNER_START_CAP_MS", _start_cap(settings)),
+        "heartbeat": _milliseconds(environ, "HAPI_RUNNER_HEARTBEAT_INTERVAL", HEARTBEAT_INTERVAL),
+    }
 
 
 def _start_cap(settings: Mapping[str, Any]) -> float:

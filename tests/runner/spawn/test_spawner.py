@@ -5,13 +5,15 @@ import os
 import pytest
 from twisted.internet.defer import fail
 
+from hapi.attempts import attempts
 from hapi.process import Exit, LaunchFailed
 from hapi.process.in_memory import FakeProgram, MemoryProcesses
 from hapi.protocol.attempt import StopOrder
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused, Worktree
 from hapi.runner.control.announcements import Accepted, Rejected
+from hapi.runner.spawn.spawner import CANCELLED
 from hapi.runner.workspace.roots import WorkspaceRoots
-from tests.support.runner_stage import NoWorktrees, Stage, assert_waiting, result_of
+from tests.support.runner_stage import NoWorktrees, SlowDisk, Stage, assert_waiting, result_of
 
 TREE = Worktree("/repo", "hapi-x", "x", "/repo-worktrees/x", 1)
 
@@ -342,3 +344,26 @@ def test_a_session_that_was_ended_because_its_launch_failed_is_recorded_with_its
         False,
     )
     assert recorded == [("ended", child.pid, "SIGKILL")]
+
+
+def test_a_start_whose_private_directory_cannot_be_made_leaves_no_attempt__S02(
+    home, stage, monkeypatch
+):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("hapi.runner.spawn.start_request.create_codex_home", full)
+    refused = result_of(stage.spawn(agent="codex", token="T"))
+    assert "No space left on device" in refused.message
+    assert (attempts(home), stage.children.live(), stage.spawner.pending) == ([], [], 0)
+
+
+def test_a_cancelled_start_leaves_no_private_directory__K06_C17(home):
+    stage = Stage(home)
+    stage.spawner._disk = disk = SlowDisk()
+    answer = stage.spawn(agent="codex", token="T", existingSessionId="e1")
+    assert stage.spawner.cancel("e1")
+    disk.go(), disk.go()
+    assert result_of(answer).message == CANCELLED
+    assert list(home.directory("tmp").iterdir()) == []
+    assert attempts(home) == []

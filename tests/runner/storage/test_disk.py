@@ -2,42 +2,18 @@
 
 import os
 import threading
-from collections import deque
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import gatherResults
 from twisted.internet.task import Clock
-from twisted.python.failure import Failure
 
 from hapi.attempts import attempts
 from hapi.protocol.spawn import Spawned, SpawnRefused
 from hapi.runner.attempts.child import RUNNER_LEAVES, Child
 from hapi.runner.control.announcements import Accepted, Rejected
 from hapi.runner.storage.disk import SynchronousDisk, ThreadedDisk, disk_for
-from tests.support.runner_stage import Stage, assert_waiting, result_of
-
-
-class SlowDisk:
-    """Does a piece of work when the test says so."""
-
-    def __init__(self):
-        self.waiting = deque()
-
-    def do(self, work):
-        done = Deferred()
-        self.waiting.append((work, done))
-        return done
-
-    def go(self):
-        """All that waits, and what comes of it."""
-        while self.waiting:
-            work, done = self.waiting.popleft()
-            try:
-                result = work()
-            except OSError:
-                result = Failure()
-            done.callback(result)
+from tests.support.runner_stage import SlowDisk, Stage, assert_waiting, result_of
 
 
 @pytest.fixture
