@@ -14,6 +14,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from hapi.attempts import AttemptFolder
+from hapi.deferreds import run_in_background
 from hapi.home import Home
 from hapi.log import Logging, start_logging
 from hapi.net.client.link import HubLink
@@ -166,8 +167,8 @@ class SessionProcess:
             lambda: control_port(self.home),
             lambda port, body: deferToThread(announce, port, body),
         )
-        announcing = Deferred.fromCoroutine(announcer.run(self.plan.announcement(dict(row))))
-        announcing.addErrback(lambda failure: self.log.failure("Announcing failed", failure))
+        announcement = self.plan.announcement(dict(row))
+        run_in_background(announcer.run(announcement), self.log, "The announcement failed")
 
     def _start_runner(self) -> None:
         import subprocess

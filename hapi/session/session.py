@@ -14,13 +14,15 @@ from twisted.internet.error import ConnectionDone
 from twisted.logger import Logger
 
 from hapi.attempts import AttemptFolder
+from hapi.deferreds import run_in_background
 from hapi.home import Home
 from hapi.net.common.errors import AckTimeout, LinkLost
 from hapi.net.common.rpc import RpcTable
 from hapi.one_shot import OneShotObserver
 from hapi.protocol.agents import Agent
 from hapi.protocol.attempt import StopOrder
-from hapi.protocol.records import summary_record
+from hapi.protocol.events import PING
+from hapi.protocol.records import summary_record, user_record
 from hapi.protocol.session import (
     BY_INTERRUPT,
     BY_SIGNAL,
@@ -282,8 +284,6 @@ class Session:
     # --- from the terminal and the hub
     def submit_prompt(self, text: str) -> None:
         """A prompt typed at the terminal."""
-        from hapi.protocol.records import user_record
-
         self.hub.publish(user_record(text))
         self.hub.inbox.put(UserMessage(text))
         self.turns.start_next()
@@ -299,9 +299,7 @@ class Session:
 
     # --- the end
     def begin_end(self, ending: Ending) -> None:
-        Deferred.fromCoroutine(self.end(ending)).addErrback(
-            lambda failure: self.log.failure("Ending failed", failure)
-        )
+        run_in_background(self.end(ending), self.log, "The session could not be ended in order")
 
     async def end(self, ending: Ending) -> None:
         """Archive the row with the true reason, end the agent, and tell `ended`. The first caller's reason counts."""
@@ -364,7 +362,7 @@ class Session:
         await self.hub.metadata.flushed(END_TIMEOUT)
         await self.hub.state.flushed(END_TIMEOUT)
         try:
-            await self.link.call("ping", timeout=END_TIMEOUT)
+            await self.link.call(PING, timeout=END_TIMEOUT)
         except (LinkLost, AckTimeout):
             return
         await self.link.leave()

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from hapi.deferreds import run_in_background
 from hapi.net.client.connection import Connection
 from hapi.net.client.outbox import Entry, Outbox
 from hapi.net.common.errors import AckTimeout, LinkLost
@@ -74,8 +75,8 @@ class Delivery:
             self.flush()
         elif connection is self._connection:
             self._reconciling = True
-            again = Deferred.fromCoroutine(self._send_again(connection, unconfirmed))
-            again.addErrback(lambda failure: self.log.failure("Sending again failed", failure))
+            sending = self._send_again(connection, unconfirmed)
+            run_in_background(sending, self.log, "Sending again failed")
 
     def connection_lost(self) -> None:
         self._connection = None

@@ -36,6 +36,7 @@ from hapi.net.common.rpc import RpcTable
 from hapi.net.common.websocket import ClientSocket, ClientSocketFactory, message_size
 from hapi.protocol.channel import AckReceived, EventReceived, ack_text, event_text
 from hapi.protocol.engineio import MAX_PAYLOAD
+from hapi.protocol.events import PING
 from hapi.protocol.json import to_json
 from hapi.protocol.rpc import REGISTER, REQUEST, rpc_error
 from hapi.settings import HubAccess
@@ -44,10 +45,9 @@ __all__ = ["AckTimeout", "FrameTooLarge", "HubLink", "LinkLost", "LinkStatus", "
 
 NAMESPACE = "/cli"
 LEAVE_TIMEOUT = 1.0  # seconds for the last messages, `41` and the closing handshake together
-BARRIER, BARRIER_TIMEOUT = (
-    "ping",
-    60.0,
-)  # the hub's own helper for "everything before this was handled"
+BARRIER_TIMEOUT = (
+    60.0  # seconds for the answer to a `ping`, which comes after everything sent before it
+)
 MAX_UNREAD_ANSWERS = 64 * 1024 * 1024  # characters of answers for a hub that asks and does not read
 
 
@@ -87,7 +87,7 @@ class HubLink(Service):
         self._clock, self._access, self.rpc = reactor, access, rpc
         self._auth = {"token": access.token, **auth}
         self._backoff = Backoff(random or Random())
-        self._delivery = Delivery(lambda: self.call(BARRIER, timeout=BARRIER_TIMEOUT))
+        self._delivery = Delivery(lambda: self.call(PING, timeout=BARRIER_TIMEOUT))
         self._calls = PendingCalls(reactor)
         self._next_ack = 0
         self._unread_answers = 0

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from hapi.agents import agent_environment, resolve_command
+from hapi.deferreds import run_in_background
 from hapi.protocol.agents import Agent
 from hapi.session.agent.driver import AgentSessionError, Driver
 from hapi.session.agent.jsonrpc_peer import AgentExited
@@ -64,9 +64,7 @@ class AgentHost:
         return driver
 
     def end_soon(self) -> None:
-        Deferred.fromCoroutine(self.end()).addErrback(
-            lambda failure: self.log.failure("Ending the agent failed", failure)
-        )
+        run_in_background(self.end(), self.log, "The agent could not be ended")
 
     async def end(self) -> None:
         """End the process with everything below it, if it runs."""

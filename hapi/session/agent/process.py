@@ -10,13 +10,13 @@ from contextlib import suppress
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessExitedAlready
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from hapi.deferreds import run_in_background
 from hapi.one_shot import OneShotObserver
 from hapi.session.agent.jsonrpc_peer import JsonRpcPeer, LineTooLong
 
@@ -118,9 +118,7 @@ class AgentProcess(ProcessProtocol):
             self._end_soon()
 
     def _end_soon(self) -> None:
-        Deferred.fromCoroutine(self.end()).addErrback(
-            lambda failure: self.log.failure("Ending the agent failed", failure)
-        )
+        run_in_background(self.end(), self.log, "The agent could not be ended")
 
     def errReceived(self, data: bytes) -> None:
         self._tail = (self._tail + data)[-MAX_STDERR_TAIL:]

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from hapi.deferreds import run_in_background
 from hapi.protocol.acp import Commands, Context, ModeChanged, PermissionRequest, Titled, Update
 from hapi.protocol.permissions import CANCELLED
 from hapi.protocol.records import READY, Transcript, mode_event, new_id, token_count
@@ -72,8 +73,7 @@ class Turns:
         if batch is None:
             return
         self.busy = True
-        turn = Deferred.fromCoroutine(self._turn(batch))
-        turn.addErrback(lambda failure: self.log.failure("A turn failed", failure))
+        turn = run_in_background(self._turn(batch), self.log, "A turn failed")
         turn.addBoth(self._turn_ended)
 
     def _turn_ended(self, _: object) -> None:

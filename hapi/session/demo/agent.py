@@ -14,17 +14,22 @@ import threading
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from hapi.session.demo.conversation import ID, Cancelled, Session, transcript_path
-from hapi.session.demo.jsonrpc import Json, Refused, Wire
+from hapi.session.demo.conversation import (
+    CONVERSATION_ID,
+    Cancelled,
+    DemoConversation,
+    transcript_path,
+)
+from hapi.session.demo.jsonrpc import Json, JsonRpcStream, RpcError
 from hapi.session.demo.texts import MODELS, MODES, SLASH
 
 
-class Demo:
+class DemoAgent:
     """The agent: reads calls, answers them, runs turns in threads."""
 
     def __init__(self) -> None:
-        self._wire = Wire()
-        self._sessions: dict[str, Session] = {}
+        self._stream = JsonRpcStream()
+        self._sessions: dict[str, DemoConversation] = {}
         self._calls: dict[str, Callable[[Json], Any]] = {
             "initialize": self._initialize,
             "authenticate": lambda params: {},
@@ -40,7 +45,7 @@ class Demo:
             try:
                 message = json.loads(line)
             except ValueError:
-                self._wire.send({"id": None, "error": {"code": -32700, "message": "Parse error"}})
+                self._stream.send({"id": None, "error": {"code": -32700, "message": "Parse error"}})
                 continue
             if isinstance(message, dict):
                 self._take(message)
@@ -51,7 +56,7 @@ class Demo:
         method, number, params = message.get("method"), message.get("id"), message.get("params")
         params = params if isinstance(params, dict) else {}
         if method is None:
-            self._wire.answered(message)
+            self._stream.answered(message)
         elif method == "session/cancel":
             if session := self._sessions.get(str(params.get("sessionId"))):
                 session.cancel()
@@ -62,20 +67,20 @@ class Demo:
 
     def _call(self, method: str, params: Json) -> Any:
         if method not in self._calls:
-            raise Refused(-32601, f"Method not found: {method}")
+            raise RpcError(-32601, f"Method not found: {method}")
         return self._calls[method](params)
 
     def _reply(self, number: Any, make: Callable[[], Any]) -> None:
         try:
             reply: Json = {"id": number, "result": make()}
-        except Refused as problem:
+        except RpcError as problem:
             reply = {"id": number, "error": {"code": problem.code, "message": str(problem)}}
         except Exception as problem:
             reply = {
                 "id": number,
                 "error": {"code": -32603, "message": f"{type(problem).__name__}: {problem}"},
             }
-        self._wire.send(reply)
+        self._stream.send(reply)
 
     def _initialize(self, params: Json) -> Json:
         return {
@@ -94,28 +99,30 @@ class Demo:
 
     def _load(self, params: Json) -> Json:
         session_id = str(params.get("sessionId"))
-        if ID.fullmatch(session_id) is None or not os.path.exists(transcript_path(session_id)):
-            raise Refused(-32602, f"There is no conversation {session_id}")
+        if CONVERSATION_ID.fullmatch(session_id) is None or not os.path.exists(
+            transcript_path(session_id)
+        ):
+            raise RpcError(-32602, f"There is no conversation {session_id}")
         session = self._open(session_id, params)
         session.load()
-        for entry in session.said:
+        for entry in session.transcript:
             kind = "user_message_chunk" if entry["role"] == "user" else "agent_message_chunk"
-            self._wire.update(session.id, kind, content={"type": "text", "text": entry["text"]})
+            self._stream.update(session.id, kind, content={"type": "text", "text": entry["text"]})
         return self._settings(session)
 
-    def _open(self, session_id: str, params: Json) -> Session:
-        session = Session(self._wire, session_id, str(params.get("cwd") or os.getcwd()))
+    def _open(self, session_id: str, params: Json) -> DemoConversation:
+        session = DemoConversation(self._stream, session_id, str(params.get("cwd") or os.getcwd()))
         self._sessions[session_id] = session
         commands = [{"name": name, "description": description} for name, description in SLASH]
         threading.Timer(
             0.05,
-            self._wire.update,
+            self._stream.update,
             (session.id, "available_commands_update"),
             {"availableCommands": commands},
         ).start()
         return session
 
-    def _settings(self, session: Session) -> Json:
+    def _settings(self, session: DemoConversation) -> Json:
         modes = [{"id": name, "name": name, "description": text} for name, text in MODES]
         return {
             "modes": {"currentModeId": session.mode, "availableModes": modes},
@@ -125,16 +132,16 @@ class Demo:
             ],
         }
 
-    def _session(self, params: Json) -> Session:
+    def _session(self, params: Json) -> DemoConversation:
         found = self._sessions.get(str(params.get("sessionId")))
         if found is None:
-            raise Refused(-32602, "No such session")
+            raise RpcError(-32602, "No such session")
         return found
 
     def _set_mode(self, params: Json) -> Json:
         session = self._session(params)
         if params.get("modeId") not in dict(MODES):
-            raise Refused(-32602, f"There is no mode {params.get('modeId')}")
+            raise RpcError(-32602, f"There is no mode {params.get('modeId')}")
         session.mode = params["modeId"]
         return {}
 
@@ -147,7 +154,7 @@ class Demo:
             case "model" if value in dict(MODELS):
                 session.model = value
             case _:
-                raise Refused(-32602, f"There is no {params.get('configId')} {value}")
+                raise RpcError(-32602, f"There is no {params.get('configId')} {value}")
         return {"configOptions": self._settings(session)["configOptions"]}
 
     def _begin(self, number: Any, params: Json) -> None:
@@ -166,7 +173,7 @@ class Demo:
             target=self._reply, args=(number, lambda: self._turn(session, text)), daemon=True
         ).start()
 
-    def _turn(self, session: Session, text: str) -> Json:
+    def _turn(self, session: DemoConversation, text: str) -> Json:
         try:
             session.answer(text)
             reason = "end_turn"
@@ -175,10 +182,10 @@ class Demo:
         finally:
             session.busy = False
         size = (
-            sum(len(entry["text"]) for entry in session.said) // 4 + 1
+            sum(len(entry["text"]) for entry in session.transcript) // 4 + 1
         )  # four letters a token, as a rule of thumb
-        answer = len(session.said[-1]["text"]) // 4 + 1
-        self._wire.update(session.id, "usage_update", used=size, size=100_000)
+        answer = len(session.transcript[-1]["text"]) // 4 + 1
+        self._stream.update(session.id, "usage_update", used=size, size=100_000)
         usage = {
             "inputTokens": size - answer if size > answer else 0,
             "outputTokens": answer,
@@ -188,7 +195,7 @@ class Demo:
 
 
 def _refuse(problem: str) -> NoReturn:
-    raise Refused(-32602, problem)
+    raise RpcError(-32602, problem)
 
 
 def _option(name: str, label: str, current: str, choices: tuple[tuple[str, str], ...]) -> Json:
@@ -205,7 +212,7 @@ def _option(name: str, label: str, current: str, choices: tuple[tuple[str, str],
 
 if __name__ == "__main__":
     try:
-        Demo().serve()
+        DemoAgent().serve()
     except (KeyboardInterrupt, BrokenPipeError):
         pass
     os._exit(0)  # turns that still run end with us

@@ -9,63 +9,63 @@ import threading
 import time
 from collections.abc import Iterator
 
-from hapi.session.demo.jsonrpc import Json, Refused, Wire
+from hapi.session.demo.jsonrpc import Json, JsonRpcStream, RpcError
 from hapi.session.demo.texts import PLAN, UNASKED, abilities, command_in, pieces
 
-PAUSE = {"swift": 0.01, "thorough": 0.06}  # seconds between two pieces of text
-COMMAND_SECONDS, OUTPUT_LIMIT = 20.0, 32_000
-KEPT = 100  # conversations; the oldest go first
-ID = re.compile(r"demo-[0-9a-f]{16}")
+PIECE_INTERVAL = {"swift": 0.01, "thorough": 0.06}  # seconds between two pieces of text
+COMMAND_TIMEOUT, MAX_OUTPUT = 20.0, 32_000
+MAX_CONVERSATIONS = 100  # conversations; the oldest go first
+CONVERSATION_ID = re.compile(r"demo-[0-9a-f]{16}")
 
 
 class Cancelled(Exception):
     """The user stopped the turn."""
 
 
-class Session:
+class DemoConversation:
     """One conversation."""
 
-    def __init__(self, wire: Wire, session_id: str, cwd: str) -> None:
-        self.id, self.cwd, self._wire = session_id, cwd, wire
+    def __init__(self, stream: JsonRpcStream, session_id: str, cwd: str) -> None:
+        self.id, self.cwd, self._stream = session_id, cwd, stream
         self.mode, self.model = "default", "swift"
         self.cancelled, self._wake = threading.Event(), threading.Event()
         self._outcome: Json = {}
         self._always: set[str] = set()
         self._calls = 0
-        self.said: list[Json] = []
+        self.transcript: list[Json] = []
         self.busy = False
 
     # --- memory
     def load(self) -> None:
         with open(transcript_path(self.id), encoding="utf-8") as file:
-            self.said = [json.loads(line) for line in file]
+            self.transcript = [json.loads(line) for line in file]
 
-    def remember(self, role: str, text: str) -> None:
-        self.said.append({"role": role, "text": text})
+    def record(self, role: str, text: str) -> None:
+        self.transcript.append({"role": role, "text": text})
         path = transcript_path(self.id)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(json.dumps(self.said[-1]) + "\n")
+            file.write(json.dumps(self.transcript[-1]) + "\n")
 
     # --- speaking
     def pause(self, seconds: float) -> None:
         if self.cancelled.wait(seconds):
             raise Cancelled
 
-    def say(self, text: str) -> str:
+    def send_text(self, text: str) -> str:
         for piece in pieces(text):
-            self._wire.update(
+            self._stream.update(
                 self.id, "agent_message_chunk", content={"type": "text", "text": piece}
             )
-            self.pause(PAUSE[self.model])
+            self.pause(PIECE_INTERVAL[self.model])
         return text
 
-    def think(self, text: str) -> None:
+    def send_thought(self, text: str) -> None:
         for piece in pieces(text):
-            self._wire.update(
+            self._stream.update(
                 self.id, "agent_thought_chunk", content={"type": "text", "text": piece}
             )
-            self.pause(PAUSE[self.model] / 2)
+            self.pause(PIECE_INTERVAL[self.model] / 2)
 
     def plan(self, done: int, now: str = "in_progress") -> None:
         """Show the plan with its first `done` steps completed; `now`: the state of the next one."""
@@ -74,26 +74,26 @@ class Session:
             {"content": text, "priority": priority, "status": state}
             for (text, priority), state in zip(PLAN, states, strict=False)
         ]
-        self._wire.update(self.id, "plan", entries=entries)
+        self._stream.update(self.id, "plan", entries=entries)
 
     # --- acting
     def run(self, argv: list[str]) -> tuple[bool, str]:
         """Ask, run, report; whether it was run, and what to say about it."""
         self._calls += 1
-        line, call_id = " ".join(argv), f"call-{len(self.said)}-{self._calls}"
+        line, call_id = " ".join(argv), f"call-{len(self.transcript)}-{self._calls}"
         call: Json = {
             "toolCallId": call_id,
             "title": f"Shell: {line}",
             "kind": "execute",
             "rawInput": {"command": line},
         }
-        self._wire.update(self.id, "tool_call", status="pending", **call)
+        self._stream.update(self.id, "tool_call", status="pending", **call)
         if (
             self.mode not in UNASKED
             and argv[0] not in self._always
             and not self._allowed(call, argv[0])
         ):
-            self._wire.update(
+            self._stream.update(
                 self.id,
                 "tool_call_update",
                 toolCallId=call_id,
@@ -101,11 +101,11 @@ class Session:
                 rawOutput="The user said no.",
             )
             return False, f"Then I leave `{line}` alone."
-        self._wire.update(self.id, "tool_call_update", toolCallId=call_id, status="in_progress")
+        self._stream.update(self.id, "tool_call_update", toolCallId=call_id, status="in_progress")
         code, output = self._execute(argv)
         status = "completed" if code == 0 else "failed"
         content = [{"type": "content", "content": {"type": "text", "text": output}}]
-        self._wire.update(
+        self._stream.update(
             self.id, "tool_call_update", toolCallId=call_id, status=status, content=content
         )
         count = len(output.splitlines())
@@ -126,7 +126,7 @@ class Session:
             "toolCall": {**call, "status": "pending"},
             "options": options,
         }
-        self._wire.ask("session/request_permission", params, self._permission_answered)
+        self._stream.call("session/request_permission", params, self._permission_answered)
         while not (self._wake.wait(0.5) or self.cancelled.is_set()):
             pass
         outcome = self._outcome
@@ -159,7 +159,7 @@ class Session:
             )
         except OSError as error:
             return 127, f"{argv[0]}: {error.strerror}"
-        deadline = time.monotonic() + COMMAND_SECONDS
+        deadline = time.monotonic() + COMMAND_TIMEOUT
         said: list[bytes] = []
         reader = threading.Thread(target=lambda: said.append(child.stdout.read()), daemon=True)  # type: ignore[union-attr]
         reader.start()
@@ -169,43 +169,43 @@ class Session:
         reader.join(1.0)
         if self.cancelled.is_set():
             raise Cancelled
-        return child.returncode, b"".join(said)[:OUTPUT_LIMIT].decode(errors="replace").rstrip("\n")
+        return child.returncode, b"".join(said)[:MAX_OUTPUT].decode(errors="replace").rstrip("\n")
 
     # --- one turn
     def answer(self, prompt: str) -> None:
-        first = not any(entry["role"] == "agent" for entry in self.said)
-        self.remember("user", prompt)
+        first = not any(entry["role"] == "agent" for entry in self.transcript)
+        self.record("user", prompt)
         said: list[str] = []
         try:
             for sentence in self._answer(prompt, first):
-                said.append(self.say(sentence))
+                said.append(self.send_text(sentence))
         finally:
             if said:
-                self.remember("agent", "".join(said))
+                self.record("agent", "".join(said))
 
     def _answer(self, prompt: str, first: bool) -> Iterator[str]:
         words = prompt.strip().lower()
         argv, why_not = command_in(prompt)
         if re.search(r"\bfail\b", words):
-            raise Refused(-32603, "The demo agent was asked to fail")
+            raise RpcError(-32603, "The demo agent was asked to fail")
         if found := re.search(r"count to (\d{1,4})", words):
             for number in range(1, int(found[1]) + 1):
                 yield f"{number} "
                 self.pause(0.1)
             return
         if why_not is not None:
-            self.think("That is none of the commands I may run.")
+            self.send_thought("That is none of the commands I may run.")
             yield why_not
         elif argv is not None:
             yield from self._with_command(argv)
         elif re.search(r"\bplan\b", words):
-            self.think("A plan helps.")
+            self.send_thought("A plan helps.")
             self.plan(0)
             yield "This is how I would go about it. In plan mode I would stop here."
         elif re.search(r"\bmode\b", words):
             yield f"I am in the mode `{self.mode}`, with the model `{self.model}`."
         elif re.search(r"\b(said|say|remember|history)\b", words):
-            earlier = [entry["text"] for entry in self.said[:-1] if entry["role"] == "user"]
+            earlier = [entry["text"] for entry in self.transcript[:-1] if entry["role"] == "user"]
             yield (
                 "You said: " + "; ".join(f"“{text}”" for text in earlier) + "."
                 if earlier
@@ -214,12 +214,12 @@ class Session:
         elif first or re.search(r"\b(tour|show|everything)\b", words):
             yield from self._tour()
         else:
-            self.think("Nothing to do but answer.")
+            self.send_thought("Nothing to do but answer.")
             yield f"You said: {prompt.strip().splitlines()[-1] if prompt.strip() else 'nothing'}\n\n"
             yield abilities(self.mode)
 
     def _tour(self) -> Iterator[str]:
-        self.think("Somebody new. I show a thought, a plan, a question and a command.")
+        self.send_thought("Somebody new. I show a thought, a plan, a question and a command.")
         yield "Hello! I am the demo agent of HAPI. Watch: first a plan, then I ask you before I look into this directory.\n\n"
         self.plan(0)
         if self.mode == "plan":
@@ -233,7 +233,7 @@ class Session:
             self.plan(0)
             yield f"In plan mode I run nothing. Otherwise I would run `{' '.join(argv)}`. "
             return
-        self.think("A command is wanted; I ask before I run it.")
+        self.send_thought("A command is wanted; I ask before I run it.")
         self.plan(1)
         was_run, said = self.run(argv)
         self.plan(
@@ -251,9 +251,9 @@ def transcript_path(session_id: str) -> str:
     if not os.path.exists(path):
         os.makedirs(directory, mode=0o700, exist_ok=True)
         found = sorted(
-            (entry for entry in os.scandir(directory) if ID.match(entry.name)),
+            (entry for entry in os.scandir(directory) if CONVERSATION_ID.match(entry.name)),
             key=lambda entry: entry.stat().st_mtime,
         )
-        for entry in found[: max(0, len(found) - KEPT)]:
+        for entry in found[: max(0, len(found) - MAX_CONVERSATIONS)]:
             os.unlink(entry.path)
     return path

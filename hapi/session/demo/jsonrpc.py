@@ -11,7 +11,7 @@ from typing import Any
 Json = dict[str, Any]
 
 
-class Refused(Exception):
+class RpcError(Exception):
     """Becomes a JSON-RPC error."""
 
     def __init__(self, code: int, message: str) -> None:
@@ -19,7 +19,7 @@ class Refused(Exception):
         self.code = code
 
 
-class Wire:
+class JsonRpcStream:
     """JSON-RPC on standard input and output; turns run in threads and share it."""
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Wire:
             }
         )
 
-    def ask(self, method: str, params: Json, answered: Callable[[Json], None]) -> None:
+    def call(self, method: str, params: Json, answered: Callable[[Json], None]) -> None:
         with self._lock:
             self._next += 1
             number = self._next

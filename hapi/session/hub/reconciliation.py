@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
+from hapi.protocol.events import MESSAGE
+
 CUT_FROM = (
     48 * 1024
 )  # characters; hubs keep that much of the head of a long string, and 12 KiB of its tail
@@ -34,7 +36,7 @@ def missing(unconfirmed: Iterable[S], rows: Iterable[Any]) -> list[S]:
     there = Counter(_key(row.get("content")) for row in rows if isinstance(row, Mapping))
     found = []
     for sent in unconfirmed:
-        if sent.event == "message":
+        if sent.event == MESSAGE:
             content = (
                 sent.args[0].get("message")
                 if sent.args and isinstance(sent.args[0], Mapping)

@@ -15,6 +15,18 @@ from twisted.logger import Logger
 
 from hapi.net.client.versioned import VersionedDocument
 from hapi.net.common.errors import HubRefused, HubUnreachable
+from hapi.protocol import events
+from hapi.protocol.events import (
+    ERROR,
+    MESSAGE,
+    MESSAGES_CONSUMED,
+    SESSION_ALIVE,
+    SESSION_END,
+    SESSION_READY,
+    UPDATE,
+    UPDATE_METADATA,
+    UPDATE_STATE,
+)
 from hapi.protocol.records import agent_record, event_record, message_event
 from hapi.session.hub.inbox import Inbox, sequence
 from hapi.session.hub.reconciliation import missing
@@ -90,16 +102,16 @@ class SessionUplink:
                 clock, send, key, row.get(name), version if isinstance(version, int) else 1, random
             )
 
-        metadata = document("metadata", "update-metadata", "metadata")
-        state = document("agentState", "update-state", "agentState")
+        metadata = document("metadata", UPDATE_METADATA, "metadata")
+        state = document("agentState", UPDATE_STATE, "agentState")
         return cls(clock, link, sid, metadata, state, inbox, rows_after)
 
     def __attrs_post_init__(self) -> None:
         self._keepalives = LoopingCall(self._keepalive)
         self._keepalives.clock = self._clock
         self._link.on_connect(self._connected)
-        self._link.on_event("update", self._update)
-        self._link.on_event("error", self._error)
+        self._link.on_event(UPDATE, self._update)
+        self._link.on_event(ERROR, self._error)
         self._link.reconcile_with(self._reconcile)
 
     # --- out
@@ -118,7 +130,7 @@ class SessionUplink:
         if self._is_ended:
             return
         try:
-            self._link.emit("message", {"sid": self.session_id, "message": content})
+            self._link.emit(MESSAGE, {"sid": self.session_id, "message": content})
         except (ValueError, TypeError, RecursionError) as problem:  # too large, or no JSON
             self.log.error("A record cannot be sent: {reason}", reason=str(problem))
         self.on_written(content)
@@ -127,13 +139,13 @@ class SessionUplink:
         """The agent has these prompts."""
         if local_ids:
             self._link.emit(
-                "messages-consumed", {"sid": self.session_id, "localIds": list(local_ids)}
+                MESSAGES_CONSUMED, {"sid": self.session_id, "localIds": list(local_ids)}
             )
 
     def announce_ready(self) -> None:
         self.is_ready = True
         self.on_change()
-        self._link.emit("session-ready", {"sid": self.session_id, "time": now_ms()})
+        self._link.emit(SESSION_READY, {"sid": self.session_id, "time": now_ms()})
 
     def set_thinking(self, thinking: bool) -> None:
         """The turn began, or is over: the hub hears at once."""
@@ -152,7 +164,7 @@ class SessionUplink:
             "mode": "remote",
             **self.settings(),
         }
-        self._link.emit("session-alive", alive, keep=False)
+        self._link.emit(SESSION_ALIVE, alive, keep=False)
 
     def start(self) -> None:
         self._keepalives.start(KEEPALIVE_INTERVAL, now=False)
@@ -161,7 +173,7 @@ class SessionUplink:
         """No more keep-alives or records; tell the end of the session."""
         if self._keepalives.running:
             self._keepalives.stop()
-        self._link.emit("session-end", {"sid": self.session_id, "time": now_ms(), "reason": reason})
+        self._link.emit(SESSION_END, {"sid": self.session_id, "time": now_ms(), "reason": reason})
         self._is_ended = True
 
     def _keepalive(self) -> None:
@@ -183,7 +195,7 @@ class SessionUplink:
     async def _reconcile(self, unsure: list[Any]) -> list[Any]:
         """Of what was sent before the connection was lost: what the hub does not have."""
         rows: list[Any] = []
-        if any(sent.event == "message" for sent in unsure):
+        if any(sent.event == MESSAGE for sent in unsure):
             after = max(self._reconciled, self.inbox.highest - RECONCILIATION_MARGIN, 0)
             while True:
                 page = await self._rows_after(after)
@@ -221,14 +233,14 @@ class SessionUplink:
         if not isinstance(body, Mapping) or body.get("sid") not in (self.session_id, None):
             return None
         match body.get("t"):
-            case "new-message":
+            case events.UPDATE_NEW_MESSAGE:
                 self._offer(body.get("message"))
-            case "update-session":
+            case events.UPDATE_SESSION:
                 self._adopt(self.metadata, body.get("metadata"))
                 self._adopt(self.state, body.get("agentState"))
-            case "cancel-queued-message":
+            case events.UPDATE_CANCEL_QUEUED_MESSAGE:
                 return self.inbox.cancel(body)
-            case "retry-queued-message":
+            case events.UPDATE_RETRY_QUEUED_MESSAGE:
                 answer = self.inbox.retry(body)
                 if answer["accepted"]:
                     self.on_queued()

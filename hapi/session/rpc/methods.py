@@ -1,47 +1,63 @@
-"""What a session offers to the hub: the table of its RPC methods."""
+"""The RPC methods of a session: the table by which the hub and the page reach its parts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from hapi.net.common.rpc import RpcTable
+from hapi.protocol import rpc_methods as names
+from hapi.protocol.agents import Agent
+from hapi.session.agent.configuration import SessionSettings
+from hapi.session.agent.permissions import Permissions
+from hapi.session.agent.turns import Turns
 from hapi.session.rpc.file_search import FileSearch
 from hapi.session.rpc.files import Files
 from hapi.session.rpc.git import GitMethods
 from hapi.session.rpc.paths import AllowedPaths
 
-if TYPE_CHECKING:
-    from hapi.session.session import Session
+
+class SessionParts(Protocol):
+    """The parts of a session that its methods use."""
+
+    settings: SessionSettings
+    permissions: Permissions
+    turns: Turns
+
+    @property
+    def agent(self) -> Agent: ...
+    def kill(self, params: Any = None, /) -> dict[str, Any]: ...
+    async def models(self, params: Any = None, /) -> dict[str, Any]: ...
 
 
 def register_file_methods(
     rpc: RpcTable, reactor: Any, paths: AllowedPaths, files: Files, environ: Mapping[str, str]
 ) -> None:
-    """Files, git and search, confined to the session's directory."""
+    """Register the methods for files, git and search, confined to the session's directory."""
     git, search = GitMethods(reactor, paths, environ), FileSearch(reactor, paths, environ)
-    methods: Mapping[str, Callable[[Any], Any]] = {
-        "readFile": files.read,
-        "listDirectory": files.list_directory,
-        "statFiles": files.stat,
-        "uploadFile": files.upload,
-        "deleteUpload": files.delete_upload,
-        "ripgrep": search.ripgrep,
-        "git-status": git.status,
-        "git-diff-numstat": git.numstat,
-        "git-diff-file": git.diff_file,
-    }
-    for name, handler in methods.items():
-        rpc.add(name, handler)
+    _register(
+        rpc,
+        {
+            names.READ_FILE: files.read,
+            names.LIST_DIRECTORY: files.list_directory,
+            names.STAT_FILES: files.stat,
+            names.UPLOAD_FILE: files.upload,
+            names.DELETE_UPLOAD: files.delete_upload,
+            names.RIPGREP: search.ripgrep,
+            names.GIT_STATUS: git.status,
+            names.GIT_DIFF_NUMSTAT: git.numstat,
+            names.GIT_DIFF_FILE: git.diff_file,
+        },
+    )
 
 
-def register_session_methods(rpc: RpcTable, session: Session) -> None:
-    """The agent's methods."""
+def register_session_methods(rpc: RpcTable, session: SessionParts) -> None:
+    """Register the methods of the agent's session."""
 
     def abort(_: Any) -> None:
         session.turns.abort()
 
-    def commands(_: Any) -> Any:
+    def slash_commands(_: Any) -> Any:
         listed = [
             {
                 "name": name,
@@ -53,18 +69,24 @@ def register_session_methods(rpc: RpcTable, session: Session) -> None:
         return {"success": True, "commands": listed}
 
     def switch(_: Any) -> None:
-        """A session of ours is always open to the page, and to its terminal if it has one."""
+        """Do nothing: a session is always open to the page, and to its terminal if it has one."""
 
-    methods: Mapping[str, Callable[[Any], Any]] = {
-        "killSession": session.kill,
-        "abort": abort,
-        "permission": session.permissions.answer,
-        "set-session-config": session.settings.configure,
-        "switch": switch,
-        "listSlashCommands": commands,
-        "listSkills": lambda _: {"success": True, "skills": []},
-    }
-    for name, handler in methods.items():
-        rpc.add(name, handler)
+    _register(
+        rpc,
+        {
+            names.KILL_SESSION: session.kill,
+            names.ABORT: abort,
+            names.PERMISSION: session.permissions.answer,
+            names.SET_SESSION_CONFIG: session.settings.configure,
+            names.SWITCH: switch,
+            names.LIST_SLASH_COMMANDS: slash_commands,
+            names.LIST_SKILLS: lambda _: {"success": True, "skills": []},
+        },
+    )
     if session.agent.lists_models:
         rpc.add(session.agent.model_list_method, session.models)
+
+
+def _register(rpc: RpcTable, methods: Mapping[str, Callable[[Any], Any]]) -> None:
+    for name, handler in methods.items():
+        rpc.add(name, handler)

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from hapi.deferreds import run_in_background
 from hapi.protocol.acp import Text, Thought, Update
 from hapi.protocol.permissions import PermissionAnswer, PermissionOutcome
 from hapi.protocol.session import BY_INTERRUPT, COMPLETED
@@ -124,11 +124,9 @@ class Terminal:
             return
         decision, approved = PERMISSION_KEYS[word]
         request_id = self._session.permissions.waiting[0].request_id
-        Deferred.fromCoroutine(
-            self._session.permissions.decide(
-                PermissionAnswer(request_id, approved, decision, decision)
-            )
-        ).addErrback(lambda failure: self.log.failure("Answering failed", failure))
+        answer = PermissionAnswer(request_id, approved, decision, decision)
+        deciding = self._session.permissions.decide(answer)
+        run_in_background(deciding, self.log, "A permission could not be answered")
 
     def _finish(self) -> None:
         self._end_line()
