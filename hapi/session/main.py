@@ -1,4 +1,4 @@
-"""The program `hapi <agent>`: reads its arguments, says its first words, and loads the rest meanwhile."""
+"""The program `hapi AGENT`: reads its arguments, registers early, and loads the rest meanwhile."""
 
 from __future__ import annotations
 
@@ -34,9 +34,10 @@ WRONG_USAGE, FAILED = 2, 1
 
 
 def run(argv: list[str], environ: Mapping[str, str]) -> int:
-    """Run a session until it ends; the exit code. `argv`: the words after `hapi`.
+    """Run a session until it ends; returns the exit code. `argv`: the words after `hapi`.
 
-    What is wrong with home, settings or token is raised (`hapi.cli.base.errors` has the sentences and codes).
+    Errors of home, settings or token are raised; `hapi.cli.base.errors` has their sentences and
+    exit codes.
     """
     home = Home.find(environ).prepare()
     settings = read_settings(home)
@@ -46,7 +47,8 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
         agent = known.get(arguments.agent)
         if agent is None:
             raise WrongUsage(
-                f"the setting defaultAgent names {arguments.agent!r}, which is no agent (agents: {', '.join(known)})"
+                f"defaultAgent in settings.json is {arguments.agent!r}, but there is no such agent"
+                f" (agents: {', '.join(known)})"
             )
         if arguments.help:
             print(
@@ -67,7 +69,7 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
     try:
         facts = facts_of(arguments, home, environ, machine_id(home))
     except FileNotFoundError:
-        print("hapi: the current directory does not exist any more", file=sys.stderr)
+        print("hapi: the current directory no longer exists", file=sys.stderr)
         return FAILED
     early = EarlySignals()
     plan = first_plan(arguments, access, facts, home)
@@ -129,7 +131,7 @@ def facts_of(
 def first_plan(
     arguments: Arguments, access: HubAccess, facts: SessionFacts, home: Home
 ) -> RegistrationPlan:
-    """What to say first, to hub and runner."""
+    """The plan of the early registration at hub and runner."""
     metadata, existing = facts.metadata(), arguments.existing_session_id
 
     def announcement(row: dict[str, Any]) -> dict[str, Any]:
@@ -156,7 +158,7 @@ def first_plan(
 
 
 class EarlySignals:
-    """Signals that come before there is a session to end are kept for it."""
+    """Keeps signals that arrive before there is a session to end."""
 
     def __init__(self) -> None:
         self.noted: list[int] = []

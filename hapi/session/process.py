@@ -1,4 +1,4 @@
-"""A session process at work: reactor, signals, log, terminal, and the session between them."""
+"""The session process: reactor, signals, log and terminal around one session."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ UNREACHABLE, REFUSED, FAILED = 6, 7, 1  # exit codes, those of the command line
 
 @define(eq=False)
 class SessionProcess:
-    """Everything a process is given; `main` runs it."""
+    """One session process; `main` runs it."""
 
     agent: Agent
     arguments: Arguments
@@ -132,7 +132,8 @@ class SessionProcess:
             terminal,
             self._log_errors if terminal else _pass_errors,
         )
-        # Inherited by a session that somebody starts in an agent's shell, the mark is that of the session around it.
+        # Only a runner sets HAPI_ATTEMPT for this process; inherited from an agent's shell it
+        # belongs to the session around it.
         attempt = (
             AttemptFolder.of_this_process(self.home, self.environ)
             if self.arguments.by_runner
@@ -153,7 +154,7 @@ class SessionProcess:
         return session
 
     def _agents_environment(self) -> dict[str, str]:
-        """The home is named, so that the demo agent and every `hapi` below find this one."""
+        """The agent's environment: HAPI_HOME is set, so that every `hapi` below finds this home."""
         return {**self.environ, "HAPI_HOME": str(self.home.path)}
 
     def _announce_later(self, row: Mapping[str, Any]) -> None:
@@ -237,7 +238,7 @@ class SessionProcess:
 
 
 def _pass_errors(data: bytes) -> None:
-    """To our own standard error: the session's output log."""
+    """Pass the agent's standard error on to ours, which is the session's log."""
     try:
         os.write(2, data)
     except OSError:

@@ -1,7 +1,7 @@
-"""What a session tells of itself in its attempt's folder: whether it is ready, works, waits; and that it is alive at all.
+"""The session's report in its attempt folder: whether it is ready, works or waits, and is alive.
 
-`report.json` is written when one of its facts changes. In between only its time moves, at most once a second: that is the
-sign of life a runner goes by.
+`report.json` is written when one of its facts changes. Otherwise only its modification time
+changes, at most once a second; the runner takes that as a sign of life.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class ReportWriter:
     log = Logger()
 
     def begin(self) -> ReportWriter:
-        """From now on. For sessions without a terminal: it has the same places to be told."""
+        """Start reporting. For sessions without a terminal, which uses the same callbacks."""
         session = self._session
         session.hub.on_change = self.write
         session.hub.on_written = session.turns.on_update = self.touch
@@ -77,7 +77,7 @@ class ReportWriter:
         )
 
     def touch(self, *_: Any) -> None:
-        """The agent has done something."""
+        """The agent did something: update the modification time."""
         now = self._clock.seconds()
         if now - self._touched_at < TOUCH_INTERVAL:
             return

@@ -1,4 +1,4 @@
-"""One session: a row at the hub, an agent, and everything between them, from the first words to the archive."""
+"""One session: a row at the hub, an agent, and what connects them, from registration to archive."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ END_TIMEOUT, SIGNAL_END_TIMEOUT = (
     5.0,
     1.7,
 )  # seconds for the whole end; after a signal, whose sender kills after two
-OFFLINE_END_TIMEOUT = 0.1  # seconds for the last words to a hub that is away
+OFFLINE_END_TIMEOUT = 0.1  # seconds for the archive at a hub that is away
 MAX_TITLE_LENGTH = 80  # characters
 
 
 @frozen
 class SessionStart:
-    """What a session is started with."""
+    """The start parameters of a session."""
 
     agent: Agent
     arguments: Arguments
@@ -72,7 +72,7 @@ class SessionStart:
 
 @define(eq=False)
 class Session:
-    """`link` is a HubLink (or its twin in a test) for the row `row`, not started yet; `host` starts the agent."""
+    """`link` is the HubLink of the row `row`, not started yet; `host` starts the agent."""
 
     _reactor: Any
     start: SessionStart
@@ -137,7 +137,7 @@ class Session:
 
     @property
     def agent_session(self) -> str | None:
-        """The agent's own name of it, by which it is resumed."""
+        """The agent's own session id, by which it is resumed."""
         return self._agent_session
 
     @property
@@ -147,7 +147,10 @@ class Session:
 
     # --- coming up
     async def run(self) -> None:
-        """Connect, start the agent, take prompts. Returns when the agent is ready or the session has begun to end."""
+        """Connect, start the agent, accept prompts.
+
+        Returns when the agent is ready or the session has begun to end.
+        """
         self._write_initial_state()
         self.link.startService()
         self.hub.start()
@@ -178,7 +181,7 @@ class Session:
                 return take_over_metadata(fresh, stored)
             if (stored or {}).get(
                 "lifecycleState"
-            ) == "archived":  # by a person, before we could be asked
+            ) == "archived":  # a person archived it before this process could be asked to end
                 self._reactor.callLater(0, self.begin_end, BY_USER)
                 return stored
             return {**(stored or {}), **fresh}
@@ -186,7 +189,7 @@ class Session:
         self._store(self.hub.metadata.change(initial_metadata))
 
     def _agent_ready(self) -> Deferred[Driver]:
-        """The agent; started, or started again, if it does not run. Errs with what kept it from starting."""
+        """The running agent, started if necessary. Fails with the reason why it could not start."""
         once = self._driver
         if once is None:
             self._driver = once = OneShotObserver()
@@ -209,18 +212,21 @@ class Session:
         for name, value in self.start.arguments.beyond_acp.items() if first else ():
             self.hub.publish_status(
                 f"Not set: {name} {value}".rstrip()
-                + f": {self.agent.label} cannot be told so over ACP"
+                + f": {self.agent.label} has no such setting over ACP"
             )
         wanted = self._agent_session
         if wanted is not None and not fork and not driver.resumed:
             self.hub.publish_status(
-                f"{self.agent.label} cannot go on with its session {wanted}; this is a new one"
+                f"{self.agent.label} cannot resume its session {wanted}; this is a new session"
             )
         await self._store_resume_key(driver.session_id)
         return driver
 
     async def _store_resume_key(self, agent_session: str | None) -> None:
-        """The resume key must be at the hub before the first prompt: a kill in the first turn leaves a resumable row."""
+        """Store the resume key at the hub before the first prompt.
+
+        A kill in the first turn then leaves a row that can be resumed.
+        """
         self._agent_session, name = agent_session, self.agent.session_id_field
         if (self.hub.metadata.value or {}).get(name) == agent_session and self.hub.metadata.settled:
             return
@@ -229,22 +235,23 @@ class Session:
         )
         if not await self.hub.metadata.flushed(FLUSH_TIMEOUT):
             self.log.warn(
-                "The hub has not stored {name} within {seconds:g} s; going on without",
+                "The hub did not store {name} within {seconds:g} s; continuing without it",
                 name=name,
                 seconds=FLUSH_TIMEOUT,
             )
 
     def _agent_exited(self, words: str, exit_code: int | None) -> None:
-        """Its process ended. By itself and in order: so does the session. Otherwise it comes back with the next prompt."""
+        """The agent's process ended. After a regular exit the session ends as well.
+
+        Otherwise the agent restarts with the next prompt.
+        """
         if self._ending is not None or self._driver is None or not self._driver.has_fired:
             return
         self._driver = None
         if exit_code == 0 and not self.turns.busy:
             self.begin_end(COMPLETED)
         elif not self.turns.busy:
-            self.hub.publish_status(
-                f"{self.agent.label} {words}; it starts again with the next prompt"
-            )
+            self.hub.publish_status(f"{self.agent.label} {words}. It restarts with the next prompt")
 
     # --- titles
     def _title_from_prompt(self, text: str) -> None:
@@ -283,7 +290,7 @@ class Session:
 
     # --- from the terminal and the hub
     def submit_prompt(self, text: str) -> None:
-        """A prompt typed at the terminal."""
+        """Take a prompt that was typed in the terminal."""
         self.hub.publish(user_record(text))
         self.hub.inbox.put(UserMessage(text))
         self.turns.start_next()
@@ -302,7 +309,8 @@ class Session:
         run_in_background(self.end(ending), self.log, "The session could not be ended in order")
 
     async def end(self, ending: Ending) -> None:
-        """Archive the row with the true reason, end the agent, and tell `ended`. The first caller's reason counts."""
+        """End the agent, archive the row with the reason, and fire `ended`. The first reason
+        counts."""
         if self._ending is not None:
             return
         deadline = self._reactor.seconds() + (
@@ -313,7 +321,7 @@ class Session:
         self.turns.close()
         self.permissions.cancel_all()
         self.hub.announce_end(ending.reason)
-        # The archive comes last: whoever sees it may start the session anew at once, and we are as good as gone.
+        # The archive comes last: whoever sees it may restart the session at once.
         try:
             await self.host.end()
         except Exception:
@@ -327,7 +335,7 @@ class Session:
             await Deferred.fromCoroutine(self._archive(ending)).addTimeout(seconds, self._reactor)
         except Exception as problem:
             self.log.warn(
-                "The hub did not hear the end of the session: {reason}",
+                "The end of the session could not be stored at the hub: {reason}",
                 reason=str(problem) or type(problem).__name__,
             )
         self.hub.metadata.stop()
@@ -339,7 +347,7 @@ class Session:
         self.ended.fire(ending)
 
     def _with_stop_order(self, ending: Ending) -> Ending:
-        """The reason that whoever ends this session has left in its folder; else ours is left there: it is being ended."""
+        """The stop order in the attempt folder gives the reason; without one, ours is stored."""
         folder = self.start.attempt
         if folder is None:
             return ending
@@ -349,7 +357,10 @@ class Session:
         try:
             folder.stop = StopOrder(ending.archive_reason, "session", ending.reason, time.time())
         except OSError as error:
-            self.log.warn("The reason of the end was not saved: {reason}", reason=str(error))
+            self.log.warn(
+                "The reason for the end of the session could not be saved: {reason}",
+                reason=str(error),
+            )
         return ending
 
     async def _archive(self, ending: Ending) -> None:
@@ -368,5 +379,5 @@ class Session:
         await self.link.leave()
 
     def crash(self) -> None:
-        """Something of ours broke."""
+        """End the session after an error of this program."""
         self.begin_end(CRASHED)

@@ -116,7 +116,7 @@ def test_an_agent_that_cannot_resume_begins_anew_and_says_so(staged):
     assert stage.link.records == [
         {
             "type": "message",
-            "message": "OpenCode cannot go on with its session old; this is a new one",
+            "message": "OpenCode cannot resume its session old; this is a new session",
         }
     ]
 
@@ -170,8 +170,8 @@ def test_settings_of_the_command_line_reach_the_agent(staged):
 def test_what_no_agent_can_be_told_is_said(staged):
     stage = staged(arguments=Arguments("opencode", service_tier="fast", cursor_worktree="")).up()
     assert [record["message"] for record in stage.link.records] == [
-        "Not set: serviceTier fast: OpenCode cannot be told so over ACP",
-        "Not set: cursorWorktree: OpenCode cannot be told so over ACP",
+        "Not set: serviceTier fast: OpenCode has no such setting over ACP",
+        "Not set: cursorWorktree: OpenCode has no such setting over ACP",
     ]
 
 
@@ -303,7 +303,7 @@ def test_an_agent_that_dies_comes_back_with_the_next_prompt_and_remembers(up):
     up.host.die("exited with code 3: out of memory")
     assert (
         up.link.records[-1]["message"]
-        == "OpenCode exited with code 3: out of memory; it starts again with the next prompt"
+        == "OpenCode exited with code 3: out of memory. It restarts with the next prompt"
     )
     up.link.message("still there?")
     assert up.host.starts == 2

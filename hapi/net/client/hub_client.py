@@ -161,13 +161,13 @@ def _read(status: int, kind: str, content: bytes) -> dict[str, Any]:
     if status >= 400:
         raise HubRefused(status, said or "no reason given")
     if broken is not None:
-        raise HubRefused(status, "its answer is no JSON") from broken
+        raise HubRefused(status, "its answer is not JSON") from broken
     if not is_json:
         raise HubRefused(
             status, f"it answers {named or 'without a type'} instead of JSON; is this a hub?"
         )
     if not isinstance(found, dict):
-        raise HubRefused(status, "its answer is no JSON object")
+        raise HubRefused(status, "its answer is not a JSON object")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Settings of a running session: permission mode, model and effort, as far as its agent offers them."""
+"""The settings of a running session: permission mode, model, effort, if its agent offers them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ OTHER_SETTINGS = ("serviceTier", "collaborationMode", "copilotAgentMode")
 
 
 class SettingRefused(Exception):
-    """A setting that this session cannot have; the text is for the person who asked."""
+    """The session cannot have this setting; the text is for the person who asked for it."""
 
 
 def agent_mode(mode: str, select: Select | None, initial: Select | None) -> str | None:
-    """The agent's own mode that `mode` means, None when the agent has to change nothing. Raises NotApplied."""
+    """The agent's own mode that `mode` means, None if it keeps its own. Raises SettingRefused."""
     if select is not None:
         for choice in select.choices:
             if choice.value.lower() == mode.lower() or choice.value.endswith(
@@ -44,7 +44,10 @@ def agent_mode(mode: str, select: Select | None, initial: Select | None) -> str 
 
 @define(eq=False)
 class SessionSettings:
-    """What `session-alive` reports and `set-session-config` changes. `driver` waits until there is an agent to tell."""
+    """The settings that `session-alive` reports and `set-session-config` changes.
+
+    `driver` waits until there is an agent to set them on.
+    """
 
     _agent: Agent
     _driver: Callable[[], Awaitable[Driver]]
@@ -55,7 +58,8 @@ class SessionSettings:
     log = Logger()
 
     def keepalive_fields(self) -> dict[str, Any]:
-        """The part of `session-alive`; an agent without permission modes or models reports none."""
+        """The settings in `session-alive`; an agent without permission modes or models reports
+        none."""
         found: dict[str, Any] = {}
         if self._agent.permission_modes:
             found["permissionMode"] = self.mode
@@ -66,7 +70,10 @@ class SessionSettings:
         return found
 
     async def configure(self, params: Any) -> dict[str, Any]:
-        """The `set-session-config` RPC: `{"applied": …}` or `{"error": …}`. What was applied before an error stays."""
+        """The `set-session-config` RPC: `{"applied": …}` or `{"error": …}`.
+
+        What was applied before an error stays.
+        """
         wanted = params if isinstance(params, Mapping) else {}
         applied: dict[str, Any] = {}
         try:
@@ -87,7 +94,7 @@ class SessionSettings:
 
     async def _apply(self, name: str, value: Any) -> Any:
         if value is not None and not isinstance(value, str):
-            raise SettingRefused(f"{name} must be a text")
+            raise SettingRefused(f"{name} must be a string")
         if name == "permissionMode":
             if value not in self._agent.permission_modes:
                 raise SettingRefused(f"{self._agent.label} has no permission mode {value}")
@@ -103,11 +110,11 @@ class SessionSettings:
         elif name in (*OTHER_SETTINGS, *EFFORT_SETTINGS, "model"):
             raise SettingRefused(f"{self._agent.label} has no setting {name}")
         else:
-            raise SettingRefused(f"there is no setting {name}")
+            raise SettingRefused(f"there is no setting named {name}")
         return value
 
     async def _select(self, part: str, value: str | None) -> str | None:
-        """None goes back to what the agent began with."""
+        """Set `part` to `value`; None means what the agent began with."""
         driver = await self._driver()
         initial: Select | None = getattr(driver.initial, part)
         await self._set(
@@ -126,7 +133,8 @@ class SessionSettings:
             raise SettingRefused(str(problem)) from problem
 
     async def begin(self, driver: Driver) -> list[str]:
-        """Bring a new or resumed agent session to these settings; what could not be had, in words."""
+        """Apply these settings to a new or resumed agent session; returns the failures as
+        sentences."""
         problems = []
         for part, value in (("mode", self.mode), ("model", self.model), ("effort", self.effort)):
             if value is None:

@@ -1,4 +1,4 @@
-"""Drives one agent over ACP: introduces itself, opens or resumes the agent's session, prompts, cancels, changes settings."""
+"""The driver of one agent over ACP: opens or resumes its session, prompts, cancels, configures."""
 
 from __future__ import annotations
 
@@ -39,17 +39,20 @@ INITIALIZE_TIMEOUT, OPEN_TIMEOUT, SET_TIMEOUT = (
     30.0,
 )  # seconds; agents load models, servers and plugins meanwhile
 CLIENT = {"name": "hapi", "title": "HAPI", "version": __version__}
-# Reading, writing and terminals are the agent's own business: it runs on this machine as this user.
+# The agent reads, writes and runs terminals itself: it runs on this machine as this user.
 CAPABILITIES = {"fs": {"readTextFile": False, "writeTextFile": False}, "terminal": False}
 
 
 class AgentSessionError(Exception):
-    """The agent runs, but there is no session with it; the text says why."""
+    """The agent runs, but no session could be opened; the text says why."""
 
 
 @frozen
 class TurnEnd:
-    """How a turn ended. `stop`: end_turn, cancelled, max_tokens, max_turn_requests, refusal."""
+    """How a turn ended.
+
+    `stop`: end_turn, cancelled, max_tokens, max_turn_requests or refusal.
+    """
 
     stop: str
     usage: Usage | None
@@ -57,7 +60,11 @@ class TurnEnd:
 
 @define(eq=False)
 class Driver:
-    """One agent session. `updated` is called with each update; `request_permission` gives the ACP answer to a permission request."""
+    """One agent session.
+
+    `updated` is called with each update; `request_permission` returns the ACP answer to a
+    permission request.
+    """
 
     peer: JsonRpcPeer
     _updated: Callable[[Update], object]
@@ -75,9 +82,11 @@ class Driver:
         self.peer.on_notification = self._notified
 
     async def open(self, cwd: str, resume: str | None, fork: bool = False) -> None:
-        """Open a session in `cwd`, the agent's own session `resume` where it can be had again, or a copy of it (`fork`).
+        """Open a session in `cwd`: a new one, the agent's own session `resume`, or a copy of it
+        (`fork`).
 
-        Afterwards `session_id`, `resumed` and `offer` tell. Raises AgentGone, AgentSilent, CouldNotOpen.
+        Sets `session_id`, `resumed` and `offer`. Raises AgentExited, AgentTimeout,
+        AgentSessionError.
         """
         words = {
             "protocolVersion": PROTOCOL_VERSION,
@@ -92,7 +101,7 @@ class Driver:
             raise AgentSessionError(str(problem)) from problem
         place = {"cwd": cwd, "mcpServers": []}
         if fork and resume is not None and not self.introduction.forks_sessions:
-            raise AgentSessionError("it cannot copy a session (fork)")
+            raise AgentSessionError("the agent cannot copy a session (fork)")
         if (
             not fork
             and resume is not None
@@ -111,11 +120,11 @@ class Driver:
             raise AgentSessionError(self._words(problem)) from problem
         session_id = opened.get("sessionId") if isinstance(opened, dict) else None
         if not isinstance(session_id, str) or not session_id:
-            raise AgentSessionError("its answer to session/new names no session")
+            raise AgentSessionError("the agent's answer to session/new has no session id")
         self._opened(session_id, opened)
 
     async def _load(self, place: Mapping[str, Any], resume: str) -> bool:
-        """Resume. What the agent replays is in the conversation already and is passed over."""
+        """Resume. What the agent replays is in the conversation already and is ignored."""
         self._replaying = True
         try:
             loaded = await self.peer.call(
@@ -145,7 +154,7 @@ class Driver:
         return f"{problem} ({hint})" if problem.code == AUTH_REQUIRED and hint else str(problem)
 
     async def prompt(self, text: str) -> TurnEnd:
-        """One turn, however long it takes. Raises AgentGone, AgentProblem."""
+        """Run one turn, without a time limit. Raises AgentExited, AgentError."""
         answer = await self.peer.call(
             "session/prompt", {"sessionId": self.session_id, "prompt": prompt_blocks(text)}
         )
@@ -153,17 +162,20 @@ class Driver:
         return TurnEnd(stop if isinstance(stop, str) else "end_turn", read_usage(answer))
 
     def cancel(self) -> None:
-        """Ask for the end of the turn; `prompt` then ends with `cancelled`."""
+        """Cancel the turn; `prompt` then ends with `cancelled`."""
         if self.session_id is not None:
             self.peer.notify("session/cancel", {"sessionId": self.session_id})
 
     def select(self, part: str) -> Select | None:
-        """What the agent offers for `part`: mode, model or effort."""
+        """What the agent offers for `part` (mode, model or effort)."""
         found: Select | None = getattr(self.offer, part)
         return found
 
     async def set(self, part: str, value: str) -> None:
-        """Set mode, model or effort. Raises CouldNotOpen when there is no choice, AgentProblem, AgentGone, AgentSilent."""
+        """Set mode, model or effort.
+
+        Raises AgentSessionError if there is no choice, and AgentError, AgentExited, AgentTimeout.
+        """
         select = self.select(part)
         if select is None or self.session_id is None:
             raise AgentSessionError(f"the agent offers no choice of {part}")
@@ -180,7 +192,7 @@ class Driver:
             self.offer = evolve(self.offer, **{part: evolve(select, current=value)})
         self.offer = read_offer(answer, self.offer)
 
-    # --- what the agent says
+    # --- messages of the agent
     def _notified(self, method: str, params: Mapping[str, Any]) -> None:
         if method != "session/update":
             return

@@ -1,4 +1,4 @@
-"""Starts the agent's process and brings its driver up; one start after another for as long as the session lives."""
+"""The agent host: starts the agent's process and its driver, again after each exit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hapi.session.agent.turns import Turns
 
 @define(eq=False)
 class AgentHost:
-    """`own_group`: the terminal's Ctrl+C must not reach the agent. `errors` gets its standard error."""
+    """`own_group`: keep the terminal's Ctrl+C from the agent. `errors` receives its stderr."""
 
     _reactor: Any
     _agent: Agent
@@ -40,7 +40,11 @@ class AgentHost:
         turns: Turns,
         gone: Callable[[str, int | None], object],
     ) -> Driver:
-        """A driver whose session is open. `gone` hears how the process ended. Raises CouldNotOpen, AgentGone, AgentSilent."""
+        """Start the agent and open its session.
+
+        `gone` is called with how the process ended. Raises AgentSessionError, AgentExited,
+        AgentTimeout.
+        """
         self.starts += 1
         argv = resolve_command(self._agent, self._environ)
         if argv is None:

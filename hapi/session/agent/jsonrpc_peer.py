@@ -1,4 +1,4 @@
-"""One side of a JSON-RPC conversation over lines, met with Deferreds. Knows nothing of processes."""
+"""One end of a JSON-RPC connection over lines, with Deferreds. It knows nothing of processes."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from hapi.protocol.jsonrpc import (
 
 
 class AgentExited(Exception):
-    """The agent's process ended, or its pipe was closed; the text says how."""
+    """The agent's process ended or closed its pipe; the text says how."""
 
 
 class AgentError(Exception):
-    """The agent answered with an error; a handler that raises it answers with one."""
+    """The agent answered with an error. A request handler raises it to answer with an error."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -48,7 +48,10 @@ class AgentTimeout(Exception):
 
 @define(eq=False)
 class JsonRpcPeer:
-    """`send` writes bytes to the other side. `handlers` answer its requests (sync or async), `on_notification` gets its notifications."""
+    """`send` writes bytes to the other end.
+
+    `handlers` answer its requests (sync or async); `on_notification` receives its notifications.
+    """
 
     _clock: IReactorTime
     _send: Callable[[bytes], object]
@@ -65,7 +68,11 @@ class JsonRpcPeer:
     def call(
         self, method: str, params: Mapping[str, Any], seconds: float | None = None
     ) -> Deferred[Any]:
-        """Fires with the result. Errs with AgentProblem, AgentGone, AgentSilent (after `seconds`; None waits for ever)."""
+        """Call `method`; fires with the result.
+
+        Fails with AgentError, AgentExited, AgentTimeout (after `seconds`; None waits without
+        limit).
+        """
         if self._closed is not None:
             return fail(AgentExited(self._closed))
         number, self._next = self._next, self._next + 1
@@ -86,18 +93,18 @@ class JsonRpcPeer:
         return answer
 
     def notify(self, method: str, params: Mapping[str, Any]) -> None:
-        """Send a notification; nothing happens when the other side is gone."""
+        """Send a notification; nothing happens if the other end is gone."""
         if self._closed is None:
             self._send(notification(method, params))
 
     def received(self, data: bytes) -> None:
-        """Bytes from the other side. Raises LineTooLong."""
+        """Take bytes from the other end. Raises LineTooLong."""
         for line in self._buffer.feed(data):
             try:
                 self._take(line)
             except Malformed as error:
                 self.log.warn(
-                    "The agent wrote what is no message: {reason}: {line}",
+                    "The agent wrote a line that is not a message: {reason}: {line}",
                     reason=str(error),
                     line=line[:200].decode(errors="replace"),
                 )
@@ -105,7 +112,7 @@ class JsonRpcPeer:
                 self.log.failure("A message of the agent could not be handled")
 
     def closed(self, reason: str) -> None:
-        """The other side is gone: whoever waits hears of it."""
+        """The other end is gone: all pending calls fail."""
         if self._closed is not None:
             return
         self._closed = reason

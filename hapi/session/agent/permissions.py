@@ -1,4 +1,4 @@
-"""Permission requests: from the agent to whoever may answer (the page, the terminal), and the answer back."""
+"""Permission requests: from the agent to the page or the terminal, and the answers back."""
 
 from __future__ import annotations
 
@@ -39,7 +39,11 @@ class PendingPermission:
 
 @define(eq=False)
 class Permissions:
-    """`mode` is the permission mode of the moment; `set_mode` goes on in another; `cancel_turn` stops the agent's turn."""
+    """The permission requests of one session.
+
+    `mode` returns the current permission mode, `set_mode` changes it, `cancel_turn` cancels the
+    agent's turn.
+    """
 
     _state: VersionedDocument
     _mode: Callable[[], str | None]
@@ -58,7 +62,8 @@ class Permissions:
         return tuple(self._pending.values())
 
     def request(self, request: PermissionRequest, tool: str, arguments: Any) -> Deferred[Json]:
-        """Fires with the answer for the agent, in ACP."""
+        """Ask for a permission, unless the mode decides; fires with the answer for the agent, in
+        ACP."""
         decision = automatic_decision(self._mode(), tool, request.call.kind)
         answer: Deferred[Json] = Deferred()
         if decision is not None:
@@ -83,11 +88,11 @@ class Permissions:
         return answer
 
     async def answer(self, params: Any) -> None:
-        """The `permission` RPC. An id that is not waiting was answered already; raises ValueError for nonsense."""
+        """The `permission` RPC. Ignores a request that was answered already. Raises ValueError."""
         await self.decide(read_permission_answer(params))
 
     async def decide(self, answer: PermissionAnswer) -> bool:
-        """Settle the request that `answer` names; False when it waits no more."""
+        """Settle the request that `answer` names; False if it no longer waits."""
         pending = self._pending.get(answer.request_id)
         if pending is None:
             return False
@@ -108,7 +113,7 @@ class Permissions:
         return True
 
     def cancel_all(self, outcome: PermissionOutcome = ABORTED) -> None:
-        """Nobody will answer any more; the agent hears `cancelled`."""
+        """Cancel all waiting requests; the agent receives `cancelled` for each."""
         at = self._now()
         for pending in self.waiting:
             del self._pending[pending.request_id]
@@ -126,7 +131,8 @@ class Permissions:
         self.on_settled(pending, outcome)
 
     def _free_id(self, call_id: str) -> str:
-        """The page ties a request to the tool card of the same id; a second request for one call gets a number."""
+        """A free request id. The page shows a request at the tool card of the same id, so a second
+        request for one call gets a number."""
         name, number = call_id, 2
         while name in self._pending:
             name, number = f"{call_id}#{number}", number + 1

@@ -1,4 +1,4 @@
-"""The agent's process: JSON-RPC on its standard input and output, its standard error kept for people, its tree ended with it."""
+"""The agent's process: JSON-RPC on its standard streams; ended with its whole process tree."""
 
 from __future__ import annotations
 
@@ -68,13 +68,15 @@ class AgentProcess(ProcessProtocol):
             return
         assert self.transport is not None
         self.transport.closeStdin()
-        if self._identity is None:  # the kernel tells nothing about processes: this one at least
+        if self._identity is None:  # without /proc only the process itself can be ended
             await self._end_alone(timeout)
             return
         from hapi.session.agent.tree import end_agent  # only at the end
 
         if not await end_agent(self._reactor, self._identity, timeout):
-            self.log.warn("{label} (process {pid}) would not end", label=self.label, pid=self.pid)
+            self.log.warn(
+                "{label} (process {pid}) could not be ended", label=self.label, pid=self.pid
+            )
         await self.exited.when_fired().addTimeout(
             DRAIN_TIMEOUT * 2, self._reactor, lambda _, seconds: None
         )
@@ -101,12 +103,13 @@ class AgentProcess(ProcessProtocol):
             self.peer.received(data)
         except LineTooLong as problem:
             self.log.error(
-                "{label} sends {reason}; it is ended", label=self.label, reason=str(problem)
+                "{label} sent {reason} and is ended", label=self.label, reason=str(problem)
             )
             self._end_soon()
 
     def outConnectionLost(self) -> None:
-        """It closed its output: most often it is about to exit. One that stays can answer nothing any more."""
+        """The agent closed its output: it usually exits next. If it stays, it cannot answer any
+        more."""
         if self.running:
             self._output_timer = self._reactor.callLater(
                 CLOSED_OUTPUT_TIMEOUT, self._output_closed_timeout
@@ -114,7 +117,7 @@ class AgentProcess(ProcessProtocol):
 
     def _output_closed_timeout(self) -> None:
         if self.running:
-            self.log.error("{label} has closed its output; it is ended", label=self.label)
+            self.log.error("{label} closed its output and is ended", label=self.label)
             self._end_soon()
 
     def _end_soon(self) -> None:
@@ -125,7 +128,7 @@ class AgentProcess(ProcessProtocol):
         self._errors(data)
 
     def processExited(self, reason: Failure) -> None:
-        """What it has written may still be in the pipes, and what it has started may hold them open."""
+        """Its output may still be in the pipes, and a child of it may hold them open."""
         self._drained = self._reactor.callLater(DRAIN_TIMEOUT, self._conclude, reason)
 
     def processEnded(self, reason: Failure) -> None:
@@ -153,7 +156,7 @@ class AgentProcess(ProcessProtocol):
 
 
 def _detached() -> tuple[str, ...]:
-    """What goes before a command so that it leads a session of its own and keeps its pid."""
+    """The prefix that makes a command lead a session of its own and keep its pid."""
     if program := shutil.which("setsid"):
         return (program,)
     return (
@@ -167,7 +170,7 @@ def _detached() -> tuple[str, ...]:
 def environment_of_agent(
     environ: Mapping[str, str], session_id: str, more: Mapping[str, str]
 ) -> dict[str, str]:
-    """The agent's environment: ours without the access token, which an agent has no need of, and with the session's id."""
+    """The agent's environment: ours without the access token, with the session's id."""
     kept = {
         name: value
         for name, value in environ.items()

@@ -1,4 +1,4 @@
-"""The end of an agent and of all it has started, remembered before the first signal: afterwards nobody knows whose they were."""
+"""Ending an agent with all its descendants, which are recorded before the first signal."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from hapi.protocol.attempt import ProcessIdentity
 
 
 async def end_agent(reactor: Any, agent: ProcessIdentity, timeout: float) -> bool:
-    """Ask the agent, then what it has started, kill the rest after `timeout` seconds. Whether all of them are gone.
+    """End the agent with SIGTERM, then its descendants, and kill the rest after `timeout` seconds.
 
-    The agent is alone for the first half: one that ends in order ends its own.
+    Returns whether all of them are gone. For the first half only the agent is signalled: an agent
+    that exits in order ends its own children.
     """
     exits, begun = exit_watcher(reactor), reactor.seconds()
     seen = await _below(reactor, agent)
@@ -57,7 +58,7 @@ def _signal(identities: Iterable[ProcessIdentity], *signals: signal.Signals) -> 
 async def _gone(
     reactor: Any, exits: ExitWatcher, identities: Iterable[ProcessIdentity], until: float
 ) -> bool:
-    """Wait until all of them have ended, at most to that time. Whether they have."""
+    """Wait until all of them have ended, at most until that time. Whether they have."""
     left = [identity for identity in identities if kernel().is_running(identity)]
     if left:
         ended = DeferredList([exits.when_exited(identity) for identity in left], consumeErrors=True)

@@ -1,4 +1,7 @@
-"""From prompts to turns: one at a time, what the agent does becomes records, an abort or a dead agent ends no session."""
+"""Turns: prompts go to the agent one at a time, and its updates become records.
+
+An aborted turn or a dead agent does not end the session.
+"""
 
 from __future__ import annotations
 
@@ -29,15 +32,16 @@ from hapi.session.hub.uplink import SessionUplink
 
 CANCEL_TIMEOUT = 15.0  # seconds after an abort until the agent itself is ended
 STOP_REASONS = {
-    "max_tokens": "The answer was cut: the model's limit of tokens is reached",
-    "max_turn_requests": "The turn was ended: the limit of model requests is reached",
-    "refusal": "The agent refuses to go on with this prompt",
+    "max_tokens": "The answer was cut off: the model reached its token limit",
+    "max_turn_requests": "The turn was ended: the agent reached its limit of model requests",
+    "refusal": "The agent refused to continue with this prompt",
 }
 
 
 @define(eq=False)
 class Turns:
-    """`driver` gives the agent, started anew if it has died; `end_agent` ends one that does not obey."""
+    """`driver` returns the agent, restarted if it has died; `end_agent` ends one that ignores a
+    cancel."""
 
     _clock: IReactorTime
     _label: str
@@ -52,7 +56,7 @@ class Turns:
     on_prompt: Callable[[str], object] = field(default=lambda text: None)
     commands: tuple[tuple[str, str | None], ...] = ()
     busy: bool = False
-    closed: bool = True  # until the agent is there
+    closed: bool = True  # until the agent is ready
     _transcript: Transcript = field(factory=lambda: Transcript(new_id))
     _context: tuple[int, int] | None = None
     _aborted: bool = False
@@ -61,12 +65,12 @@ class Turns:
     log = Logger()
 
     def open(self) -> None:
-        """The agent is there: begin with what has come meanwhile."""
+        """The agent is ready: begin with the prompts that have arrived."""
         self.closed = False
         self.start_next()
 
     def start_next(self) -> None:
-        """There may be a prompt."""
+        """Start the next turn if there is a prompt and no turn runs."""
         if self.busy or self.closed:
             return
         batch = self._hub.inbox.take()
@@ -118,7 +122,7 @@ class Turns:
         return select.current if select is not None else self._settings.model
 
     def abort(self) -> None:
-        """Stop the turn. Prompts that wait stay, and are next."""
+        """Cancel the turn. Waiting prompts stay and are next."""
         self._permissions.cancel_all()
         self._publish(self._transcript.flush())
         self.cancel()
@@ -136,7 +140,7 @@ class Turns:
             )
 
     def close(self) -> None:
-        """The session ends: no more turns. What was said so far is kept."""
+        """The session ends: no more turns. What was published so far is kept."""
         self.closed = True
         self._publish(self._transcript.finish(interrupted=True))
         self._stop_cancel_timeout()
@@ -144,7 +148,7 @@ class Turns:
     def _end_agent_after_timeout(self) -> None:
         self._cancel_timeout = None
         self._hub.publish_status(
-            f"{self._label} did not stop; it is ended and starts again with the next prompt"
+            f"{self._label} did not stop. It is ended and restarts with the next prompt"
         )
         self._end_agent()
 
@@ -171,7 +175,7 @@ class Turns:
                 self._publish(records if self.busy else records + self._transcript.finish())
 
     def request_permission(self, request: PermissionRequest) -> Deferred[dict[str, Any]]:
-        """A permission request: its tool card first, then the question."""
+        """Publish the tool's card, then ask; fires with the answer for the agent, in ACP."""
         records, tool, arguments = self._transcript.permission_requested(request.call)
         self._publish(records)
         answer = self._permissions.request(request, tool, arguments)

@@ -1,8 +1,9 @@
-"""The built-in demo agent: speaks ACP on stdio and shows what a session can do, on a machine without any coding agent.
+"""The built-in demo agent: shows what a session can do on a machine without a coding agent.
 
-Run as `python -m hapi.session.demo.agent`. Standard library only, so that it is there at once. It has no model: it answers from what
-the prompt says, asks before it runs one of a few harmless commands (without a shell), and keeps its conversations in files
-below HAPI_HOME, so that they can be resumed.
+Run as `python -m hapi.session.demo.agent`; it speaks ACP on stdio. It uses the standard library
+only, so that it starts at once. It has no model: it answers from what the prompt says, asks before
+it runs one of a few harmless commands (without a shell), and keeps its conversations in files below
+HAPI_HOME, so that they can be resumed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from hapi.session.demo.texts import MODELS, MODES, SLASH
 
 
 class DemoAgent:
-    """The agent: reads calls, answers them, runs turns in threads."""
+    """The agent: reads calls, answers them, and runs turns in threads."""
 
     def __init__(self) -> None:
         self._stream = JsonRpcStream()

@@ -1,4 +1,4 @@
-"""One conversation of the demo agent: what it says, asks and runs, and what is remembered of it in a file."""
+"""One conversation of the demo agent: its answers, permission requests, commands and transcript."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class DemoConversation:
 
     # --- acting
     def run(self, argv: list[str]) -> tuple[bool, str]:
-        """Ask, run, report; whether it was run, and what to say about it."""
+        """Ask, run, report; returns whether it was run, and a sentence about it."""
         self._calls += 1
         line, call_id = " ".join(argv), f"call-{len(self.transcript)}-{self._calls}"
         call: Json = {
@@ -194,7 +194,7 @@ class DemoConversation:
                 self.pause(0.1)
             return
         if why_not is not None:
-            self.send_thought("That is none of the commands I may run.")
+            self.send_thought("That is not one of the commands I may run.")
             yield why_not
         elif argv is not None:
             yield from self._with_command(argv)
@@ -215,12 +215,14 @@ class DemoConversation:
             yield from self._tour()
         else:
             self.send_thought("Nothing to do but answer.")
-            yield f"You said: {prompt.strip().splitlines()[-1] if prompt.strip() else 'nothing'}\n\n"
+            last_line = prompt.strip().splitlines()[-1] if prompt.strip() else "nothing"
+            yield f"You said: {last_line}\n\n"
             yield abilities(self.mode)
 
     def _tour(self) -> Iterator[str]:
         self.send_thought("Somebody new. I show a thought, a plan, a question and a command.")
-        yield "Hello! I am the demo agent of HAPI. Watch: first a plan, then I ask you before I look into this directory.\n\n"
+        yield "Hello! I am the demo agent of HAPI. "
+        yield "First comes a plan, then I ask you before I list this directory.\n\n"
         self.plan(0)
         if self.mode == "plan":
             yield "In plan mode I only plan. "
@@ -243,7 +245,10 @@ class DemoConversation:
 
 
 def transcript_path(session_id: str) -> str:
-    """Below HAPI_HOME, else in the user's state directory; made private, the oldest conversations cleared away."""
+    """The transcript's path, below HAPI_HOME or else in the user's state directory.
+
+    The directory is made private, and the oldest conversations are removed.
+    """
     home = os.environ.get("HAPI_HOME")
     state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     directory = os.path.join(home, "demo") if home else os.path.join(state, "hapi", "demo")

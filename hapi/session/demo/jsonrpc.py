@@ -1,4 +1,4 @@
-"""JSON-RPC for the demo agent: lines on standard input and output, shared by the threads of its turns."""
+"""JSON-RPC for the demo agent: lines on stdin and stdout, shared by the threads of its turns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the demo agent knows: its words, its modes, and which commands are harmless enough to run."""
+"""The demo agent's texts and modes, and the harmless commands that it may run."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ The mode is `{mode}`; change it or the model in the session's settings."""
 
 
 def command_in(prompt: str) -> tuple[list[str] | None, str | None]:
-    """The command that `prompt` asks for, or why it is not run; (None, None) when it asks for none."""
+    """The command that `prompt` asks for, or why it is refused; (None, None) for no command."""
     found = re.search(r"(?:^|\b|/)run:? +`?([^`\n]+)", prompt) or re.search(r"^\$ *(.+)", prompt)
     if found is None:
         return None, None

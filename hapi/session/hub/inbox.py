@@ -1,4 +1,4 @@
-"""The user's messages on their way to the agent: each once, cancellable until it is handed over. Pure."""
+"""The inbox: the user's prompts, each once, cancellable until the agent has it. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ MAX_KNOWN_IDS = 2048  # ids of messages seen; the hub sends what it holds as que
 
 @frozen
 class UserMessage:
-    """One prompt. `local_id` None: nobody waits for an acknowledgement (the terminal's prompts have no `id` either)."""
+    """One prompt. Without a `local_id` nobody waits for an acknowledgement.
+
+    Prompts from the terminal have no `id` either.
+    """
 
     text: str
     id: str | None = None
@@ -28,7 +31,7 @@ class UserMessage:
         return f"{' '.join(f'@{path}' for path in self.attachments)}\n\n{self.text}".rstrip()
 
     def is_called(self, name: Any) -> bool:
-        """Hubs name messages by id or by local id."""
+        """Whether this message has that id; hubs use the id or the local id."""
         return isinstance(name, str) and name in (self.id, self.local_id)
 
 
@@ -41,7 +44,10 @@ class Batch:
 
 
 def read_message(row: Any) -> UserMessage | None:
-    """The prompt in a message row or a `new-message` update; None when it is no user's, or our own from the terminal."""
+    """The prompt in a message row or a `new-message` update.
+
+    None if it is not a user's, or if it is our own from the terminal.
+    """
     if not isinstance(row, Mapping):
         return None
     content, row_id, local_id = row.get("content"), row.get("id"), row.get("localId")
@@ -78,7 +84,7 @@ def sequence(row: Any) -> int:
 
 @define
 class Inbox:
-    """Prompts that wait, and the names of those that are known."""
+    """The prompts that wait, and the ids of known ones."""
 
     highest: int = 0  # sequence number of the last row seen
     _waiting: list[UserMessage] = field(factory=list)
@@ -132,7 +138,7 @@ class Inbox:
         }
 
     def retry(self, question: Mapping[str, Any]) -> dict[str, bool]:
-        """The answer to `retry-queued-message`: queued again though it was seen before, unless the agent has it."""
+        """The answer to `retry-queued-message`: queued again unless the agent has the message."""
         row = question.get("message")
         message = read_message(row)
         if message is None and isinstance(row, Mapping) and "role" in row:  # the content alone

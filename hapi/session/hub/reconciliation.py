@@ -1,4 +1,4 @@
-"""After a lost connection: which of the events that may have been swallowed does the hub not have? Pure."""
+"""Reconciliation after a lost connection: the unconfirmed events that the hub lacks. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEAD, TAIL = 40 * 1024, 8 * 1024  # what is compared of such a string
 
 
 class UnconfirmedEvent(Protocol):
-    """An event whose arrival is unconfirmed, as `hapi.net.client.delivery.UnconfirmedEvent` has it."""
+    """An unconfirmed event, as in `hapi.net.client.delivery`."""
 
     @property
     def event(self) -> str: ...
@@ -28,10 +28,11 @@ S = TypeVar("S", bound=UnconfirmedEvent)
 
 
 def missing(unconfirmed: Iterable[S], rows: Iterable[Any]) -> list[S]:
-    """What has to be sent again. `rows`: the conversation as the hub has it, from before the first unconfirmed record on.
+    """The events that must be sent again.
 
-    Records of the conversation are looked for among the rows; snapshots of a thought that is over are not wanted any more.
-    All other events may come twice.
+    `rows`: the conversation as the hub has it, from before the first unconfirmed record on. Records
+    are compared with the rows; snapshots of a finished thought are not sent again. All other events
+    may arrive twice.
     """
     there = Counter(_key(row.get("content")) for row in rows if isinstance(row, Mapping))
     found = []
@@ -63,7 +64,7 @@ def _key(content: Any) -> str:
 
 
 def _shortened(value: Any) -> Any:
-    """Strings that a hub may have cut are compared by what it keeps of them."""
+    """Long strings reduced to what a hub keeps of them, for comparison."""
     if isinstance(value, str):
         return value if len(value) <= CUT_FROM else [value[:HEAD], value[-TAIL:]]
     if isinstance(value, Mapping):

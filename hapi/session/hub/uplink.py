@@ -1,4 +1,4 @@
-"""The session's side of the hub: records and events out, keep-alives, versioned metadata and state, prompts in."""
+"""The session's uplink: records, events and keep-alives out, versioned documents, prompts in."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from hapi.session.hub.reconciliation import missing
 
 KEEPALIVE_INTERVAL = 2.0  # seconds (session.md 3.2)
 PAGE_SIZE = 200  # rows a request
-RECONCILIATION_MARGIN = 500  # rows: a prompt may have been stored after a record that is unsure
+RECONCILIATION_MARGIN = 500  # rows: a prompt may have been stored after an unconfirmed record
 Json = dict[str, Any]
 
 
@@ -56,7 +56,11 @@ def now_ms() -> int:
 
 @define(eq=False)
 class SessionUplink:
-    """`settings` gives what `session-alive` reports beside the turn; `on_queued` is called when there is a new prompt."""
+    """The uplink of one session.
+
+    `settings` returns what `session-alive` reports besides the turn; `on_queued` is called for each
+    new prompt.
+    """
 
     _clock: IReactorTime
     _link: Link
@@ -90,7 +94,7 @@ class SessionUplink:
         rows_after: Callable[[int], Any],
         random: Random | None = None,
     ) -> SessionUplink:
-        """For the session object that the hub's REST gave."""
+        """The uplink for the session object from the hub's REST API."""
         sid = str(row["id"])
 
         def document(name: str, event: str, key: str) -> VersionedDocument:
@@ -116,14 +120,14 @@ class SessionUplink:
 
     # --- out
     def publish_agent_record(self, data: Mapping[str, Any]) -> None:
-        """Add a record of the agent to the conversation."""
+        """Publish a record of the agent in the conversation."""
         self.publish(agent_record(data))
 
     def publish_event(self, data: Mapping[str, Any]) -> None:
         self.publish(event_record(data))
 
     def publish_status(self, text: str) -> None:
-        """A status line in the conversation."""
+        """Publish a status line in the conversation."""
         self.publish_event(message_event(text))
 
     def publish(self, content: Mapping[str, Any]) -> None:
@@ -136,7 +140,7 @@ class SessionUplink:
         self.on_written(content)
 
     def acknowledge_prompts(self, local_ids: tuple[str, ...]) -> None:
-        """The agent has these prompts."""
+        """Acknowledge prompts that the agent has."""
         if local_ids:
             self._link.emit(
                 MESSAGES_CONSUMED, {"sid": self.session_id, "localIds": list(local_ids)}
@@ -148,13 +152,13 @@ class SessionUplink:
         self._link.emit(SESSION_READY, {"sid": self.session_id, "time": now_ms()})
 
     def set_thinking(self, thinking: bool) -> None:
-        """The turn began, or is over: the hub hears at once."""
+        """The turn began or ended; the hub is told at once."""
         self.thinking = thinking
         self.on_change()
         self.send_keepalive()
 
     def send_keepalive(self) -> None:
-        """Say now that we are alive, and with which settings."""
+        """Send a keep-alive with the settings now."""
         if self._is_ended:
             return
         alive = {
@@ -170,7 +174,7 @@ class SessionUplink:
         self._keepalives.start(KEEPALIVE_INTERVAL, now=False)
 
     def announce_end(self, reason: str) -> None:
-        """No more keep-alives or records; tell the end of the session."""
+        """Announce the end of the session; afterwards nothing more is sent."""
         if self._keepalives.running:
             self._keepalives.stop()
         self._link.emit(SESSION_END, {"sid": self.session_id, "time": now_ms(), "reason": reason})
@@ -192,10 +196,10 @@ class SessionUplink:
             return None
         return Deferred.fromCoroutine(self._backfill())
 
-    async def _reconcile(self, unsure: list[Any]) -> list[Any]:
-        """Of what was sent before the connection was lost: what the hub does not have."""
+    async def _reconcile(self, unconfirmed: list[Any]) -> list[Any]:
+        """Of the unconfirmed events, those that the hub does not have."""
         rows: list[Any] = []
-        if any(sent.event == MESSAGE for sent in unsure):
+        if any(sent.event == MESSAGE for sent in unconfirmed):
             after = max(self._reconciled, self.inbox.highest - RECONCILIATION_MARGIN, 0)
             while True:
                 page = await self._rows_after(after)
@@ -203,17 +207,17 @@ class SessionUplink:
                 self._reconciled = after = max([after, *map(sequence, page)])
                 if len(page) < PAGE_SIZE:
                     break
-        return missing(unsure, rows)
+        return missing(unconfirmed, rows)
 
     async def _backfill(self) -> None:
-        """Fetch what was said while we were away."""
+        """Fetch the prompts that arrived while the link was down."""
         while True:
             before = self.inbox.highest
             try:
                 rows = await self._rows_after(before)
             except (HubRefused, HubUnreachable) as problem:
                 self.log.warn(
-                    "Messages from before the reconnect are not fetched: {problem}",
+                    "Prompts from before the reconnect could not be fetched: {problem}",
                     problem=str(problem),
                 )
                 return
@@ -253,4 +257,4 @@ class SessionUplink:
             document.adopt(received.get("value"), received["version"])
 
     def _error(self, received: Any = None, *_: Any) -> None:
-        self.log.warn("The hub says: {received}", received=received)
+        self.log.warn("The hub sent an error: {received}", received=received)

@@ -1,4 +1,4 @@
-"""Files by name for the page's `@` completion: with ripgrep's listing where it is installed, else by walking the directory."""
+"""File search by name for the page's `@` completion, by ripgrep or by walking the directory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ Json = dict[str, Any]
 
 @define
 class FileSearch:
-    """The `ripgrep` RPC, as far as it looks for files. Its `args` are not used: ripgrep can be told to run programs."""
+    """The `ripgrep` RPC for file names. Its `args` are ignored: ripgrep can be told to run
+    programs."""
 
     _reactor: Any
     _paths: AllowedPaths
@@ -53,7 +54,7 @@ class FileSearch:
 
 
 def ranked(paths: Iterable[str], query: str, limit: int) -> list[str]:
-    """The paths that hold the letters of `query` in their order: names that hold it whole first, then the closest."""
+    """The paths that contain the letters of `query` in order, the closest matches first."""
     wanted = query.lower()
     letters = re.compile(".*?".join(map(re.escape, wanted)))
     found = []
@@ -72,7 +73,7 @@ def ranked(paths: Iterable[str], query: str, limit: int) -> list[str]:
 
 
 def files_below(root: Path) -> Iterator[str]:
-    """Relative paths of the files below `root`; directories of tools and caches are passed over."""
+    """Relative paths of the files below `root`, without directories of tools and caches."""
     seen = 0
     for directory, names, files in os.walk(root):
         names[:] = sorted(name for name in names if name not in SKIPPED_DIRECTORIES)

@@ -22,7 +22,7 @@ class AllowedPaths:
     uploads: Path | None = None
 
     def resolve(self, path: str) -> Path:
-        """`path` (relative to the root, or absolute) with its links followed. Raises PathNotAllowed."""
+        """`path`, relative to the root or absolute, with links resolved. Raises PathNotAllowed."""
         if "\0" in path:
             raise PathNotAllowed(path.replace("\0", "?"))
         try:

@@ -1,4 +1,4 @@
-"""What could not be said at once is said again: the row at a hub that is away, the announcement to a runner that restarts."""
+"""Retries of the early registration: at a hub that is away, and at a runner that restarts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ INITIAL_DELAY, MAX_DELAY, ANNOUNCE_TIMEOUT = 0.25, 15.0, 600.0  # seconds
 
 @define
 class Announcer:
-    """`announce(port, body)` fires with the runner's status, None for no answer."""
+    """Announces a session to the runner.
+
+    `announce(port, body)` fires with the HTTP status of the runner, None for no answer.
+    """
 
     _clock: IReactorTime
     _port: Callable[[], int | None]
@@ -27,7 +30,8 @@ class Announcer:
     log = Logger()
 
     async def run(self, body: Json) -> bool:
-        """Announce until the runner has it, or says no, or ten minutes are over. Whether it has it."""
+        """Announce until the runner accepts or refuses, for ten minutes at most. Whether it
+        accepted."""
         deadline, delay = self._clock.seconds() + ANNOUNCE_TIMEOUT, INITIAL_DELAY
         while self._clock.seconds() < deadline:
             await deferLater(self._clock, delay)
@@ -37,12 +41,10 @@ class Announcer:
             if status == 200:
                 return True
             if status is not None and 400 <= status < 500:
-                self.log.warn(
-                    "The runner does not take our announcement: HTTP {status}", status=status
-                )
+                self.log.warn("The runner refused the announcement: HTTP {status}", status=status)
                 return False
         self.log.warn(
-            "No runner took our announcement within {seconds:.0f} s", seconds=ANNOUNCE_TIMEOUT
+            "No runner accepted the announcement within {seconds:.0f} s", seconds=ANNOUNCE_TIMEOUT
         )
         return False
 
@@ -53,9 +55,10 @@ async def wait_for_row(
     again: Callable[[], Deferred[RegistrationOutcome]],
     give_up: bool,
 ) -> RegistrationOutcome:
-    """The outcome that has a row: this one, or that of a later try. `give_up`: don't wait for a hub that is away.
+    """The first outcome with a row: this one, or that of a later attempt.
 
-    Raises HubRefused; HubUnreachable when giving up.
+    `give_up`: do not wait for a hub that is away. Raises HubRefused, and HubUnreachable when giving
+    up.
     """
     delay = INITIAL_DELAY
     while outcome.row is None:
@@ -63,7 +66,7 @@ async def wait_for_row(
         if isinstance(problem, HubRefused) or (give_up and isinstance(problem, HubUnreachable)):
             raise problem
         Announcer.log.warn(
-            "{problem}; trying again in {seconds:g} s", problem=str(problem), seconds=delay
+            "{problem}; retrying in {seconds:g} s", problem=str(problem), seconds=delay
         )
         await deferLater(clock, delay)
         delay = min(delay * 2, MAX_DELAY)

@@ -1,4 +1,4 @@
-"""`hapi <agent> …`: the arguments of a session, as runners write them and as people do."""
+"""The arguments of `hapi AGENT …`, as runners and people write them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from attrs import frozen
 
 
 class WrongUsage(Exception):
-    """The arguments make no sense; the text is for the person or program that wrote them."""
+    """The arguments are invalid; the text is for whoever wrote them."""
 
 
 @frozen
 class Arguments:
-    """What was asked for. Empty texts count as absent."""
+    """The arguments of a session. Empty strings count as absent."""
 
     agent: str
     resume: str | None = None  # the agent's own session id
@@ -39,7 +39,7 @@ class Arguments:
 
     @property
     def beyond_acp(self) -> dict[str, str]:
-        """What was asked for that no agent can be told over ACP, by its name on the wire."""
+        """The settings that no agent can be given over ACP, by their wire names."""
         asked = {
             "serviceTier": self.service_tier,
             "collaborationMode": self.collaboration_mode,
@@ -74,34 +74,38 @@ _ALLOWED = {
 USAGE = """\
 Usage: hapi [AGENT] [OPTIONS]
 
-Start a session with a coding agent: a chat in this terminal and, at the same time, on the hub's page.
-Without AGENT: the setting defaultAgent, else claude if it is here, else demo.
+Start a session with a coding agent, in this terminal and on the hub's page at the same time.
+Without AGENT: `defaultAgent` of settings.json, else claude if it is installed, else demo.
 
 Agents: {agents}
 
 Options:
-  --resume ID               go on with the agent's own session ID (codex: hapi codex resume ID)
+  --resume ID               resume the agent's own session ID (codex: hapi codex resume ID)
   --model NAME              the model to use
-  --effort LEVEL            how much the model thinks (also --model-reasoning-effort)
+  --effort LEVEL            the reasoning effort (also --model-reasoning-effort)
   --permission-mode MODE    {modes}
-  --yolo                    allow everything without asking
-  --existing-session-id ID  take over this session of the hub
-  -h, --help                show this
+  --yolo                    allow everything without asking for permission
+  --existing-session-id ID  continue this session of the hub
+  -h, --help                show this help
 
-Exit codes: 0 the session ended, 1 it could not start or crashed, 2 wrong usage,
+Exit codes: 0 the session ended, 1 it could not start or crashed, 2 usage error,
 6 the hub cannot be reached, 7 the hub refused the access token.
 """
 
 
 def read_arguments(words: Sequence[str], known: Mapping[str, Any], default: str) -> Arguments:
-    """Read the words after `hapi`. `known`: the agents by name; `default`: what plain `hapi` starts. Raises WrongUsage."""
+    """Read the words after `hapi`. Raises WrongUsage.
+
+    `known`: the agents by name; `default`: the agent that plain `hapi` starts.
+    """
     rest = list(words)
     agent = default
     if rest and not rest[0].startswith("-"):
         agent = rest.pop(0)
         if agent not in known:
             raise WrongUsage(
-                f"there is no command or agent {agent!r} (agents: {', '.join(known)}; see hapi --help)"
+                f"there is no command or agent named {agent!r}"
+                f" (agents: {', '.join(known)}; see hapi --help)"
             )
     found: dict[str, Any] = {"agent": agent}
     if agent == "codex" and rest[:1] == ["resume"]:
@@ -128,12 +132,15 @@ def read_arguments(words: Sequence[str], known: Mapping[str, Any], default: str)
             raise WrongUsage(f"unknown {kind} {word!r} (see hapi {agent} --help)")
     for field, allowed in _ALLOWED.items():
         if found.get(field, allowed[0]) not in allowed:
-            raise WrongUsage(f"{found[field]!r} is none of {', '.join(allowed)}")
+            raise WrongUsage(f"{found[field]!r} is not one of {', '.join(allowed)}")
     return Arguments(**found)
 
 
 def initial_mode(arguments: Arguments, modes: Sequence[str], yolo_mode: str | None) -> str | None:
-    """The permission mode to start in: what was asked, else the agent's first; None for agents without. Raises WrongUsage."""
+    """The initial permission mode: the requested one, else the agent's first. Raises WrongUsage.
+
+    None for an agent without permission modes.
+    """
     wanted = arguments.permission_mode
     if wanted is None and arguments.yolo:
         if yolo_mode is None:

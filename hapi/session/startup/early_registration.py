@@ -1,8 +1,9 @@
-"""Early registration: a session registers itself while the rest of the program is still being loaded.
+"""Early registration: a session registers itself while the rest of the program is loaded.
 
-Whoever started the session waits for its announcement, and loading Twisted takes most of a start. So a thread creates the
-row at the hub and announces it to the runner over plain sockets while the main thread loads. It tries once only: what fails
-is tried again by `hapi.session.startup.announcement`, on the reactor and with back-off.
+The caller waits for the announcement, and loading Twisted takes most of a start. So a thread
+creates the row at the hub and announces it to the runner over plain sockets while the main thread
+loads. It tries once; what fails is retried by `hapi.session.startup.announcement`, on the reactor
+and with back-off.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class HttpConnection:
     _rest: bytes = b""
 
     def exchange(self, method: str, path: str, body: Json | None = None) -> HttpResponse:
-        """Raises OSError, ValueError for an answer that is no HTTP."""
+        """Send a request, return the response. Raises OSError; ValueError if it is not HTTP."""
         deadline = time.monotonic() + EXCHANGE_TIMEOUT
         content = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
         parts = urlsplit(self._origin)
@@ -75,7 +76,7 @@ class HttpConnection:
         first, *lines = head.split("\r\n")
         version, _, status = first.partition(" ")
         if not version.startswith("HTTP/1.") or not status[:3].isdigit():
-            raise ValueError("the answer is no HTTP")
+            raise ValueError("the response is not HTTP")
         headers = {
             name.strip().lower(): value.strip()
             for name, _, value in (line.partition(":") for line in lines)
@@ -159,7 +160,7 @@ _OWN_HEADERS = frozenset(
 
 
 def hub_connection(access: HubAccess) -> HttpConnection:
-    """The built-in headers win over the user's (transport.md 2)."""
+    """A connection to the hub; the built-in headers take precedence (transport.md 2)."""
     extra = {
         name: value
         for name, value in access.headers.items()
@@ -186,7 +187,7 @@ def part_of(reply: HttpResponse, name: str) -> Json:
         try:
             found = json.loads(reply.body)
         except (ValueError, RecursionError) as problem:
-            raise HubRefused(reply.status, "its answer is no JSON") from problem
+            raise HubRefused(reply.status, "its answer is not JSON") from problem
     error = (
         found.get("error")
         if isinstance(found, dict) and isinstance(found.get("error"), str)
@@ -208,7 +209,7 @@ def part_of(reply: HttpResponse, name: str) -> Json:
 
 
 def control_port(home: Home) -> int | None:
-    """The port of the runner that `runner.state.json` names, None if there is none or its process does not run."""
+    """The control port in `runner.state.json`, None if there is no running runner."""
     with suppress(OSError, ValueError, RecursionError):
         found = json.loads(read_capped(home.runner_state) or b"null")
         found = found if isinstance(found, dict) else {}
@@ -225,7 +226,7 @@ def control_port(home: Home) -> int | None:
 
 
 def _runs(pid: int) -> bool:
-    """Whether there is such a process; one of another user counts, a zombie does not matter here."""
+    """Whether process `pid` exists, as any user. A zombie does not matter here."""
     try:
         os.kill(pid, 0)
     except PermissionError:
@@ -236,7 +237,7 @@ def _runs(pid: int) -> bool:
 
 
 def announce(port: int, body: Json) -> int | None:
-    """Tell the runner on `port`: the status it answers with, None for no answer."""
+    """Announce to the runner on `port`; returns the HTTP status, None for no answer."""
     runner = HttpConnection(
         f"http://127.0.0.1:{port}", {"Content-Type": "application/json", "Connection": "close"}
     )
@@ -253,7 +254,7 @@ def announce(port: int, body: Json) -> int | None:
 
 @frozen
 class RegistrationPlan:
-    """What to say, and to whom."""
+    """What to register, and where."""
 
     access: HubAccess
     machine: Json  # body of POST /cli/machines
@@ -265,7 +266,8 @@ class RegistrationPlan:
 
 @frozen
 class RegistrationOutcome:
-    """`row`: the session at the hub, None when `problem` says why there is none. `announced`: the runner knows."""
+    """`row`: the session at the hub, None if there is a `problem`. `announced`: the runner knows
+    it."""
 
     row: Json | None = None
     problem: HubRefused | HubUnreachable | None = None
@@ -273,7 +275,7 @@ class RegistrationOutcome:
 
 
 def register(plan: RegistrationPlan) -> RegistrationOutcome:
-    """One try at everything, in this thread. Never raises."""
+    """Try everything once, in this thread. Never raises."""
     hub = hub_connection(plan.access)
     try:
         part_of(hub.exchange("POST", "/cli/machines", plan.machine), "machine")
@@ -299,7 +301,7 @@ def register(plan: RegistrationPlan) -> RegistrationOutcome:
 
 
 def _describe(problem: Exception, url: str) -> str:
-    """As `hapi.net.common.errors.describe_connection_error` says it for Twisted's errors."""
+    """The same sentences as `describe_connection_error` has for Twisted's errors."""
     if isinstance(problem, socket.gaierror):
         return f"the name {urlsplit(url).hostname} cannot be resolved"
     if isinstance(problem, ConnectionRefusedError):
@@ -313,7 +315,7 @@ def _describe(problem: Exception, url: str) -> str:
 
 @define(eq=False)
 class EarlyRegistration:
-    """`register`, in a thread of its own."""
+    """Runs `register` in a thread of its own."""
 
     _plan: RegistrationPlan
     _lock: threading.Lock = field(factory=threading.Lock)
@@ -325,7 +327,7 @@ class EarlyRegistration:
         return self
 
     def when_done(self, callback: Callable[[RegistrationOutcome], object]) -> None:
-        """Call `callback` once, from whatever thread, as soon as there is an outcome."""
+        """Call `callback` once, from any thread, as soon as there is an outcome."""
         with self._lock:
             outcome = self._outcome
             if outcome is None:

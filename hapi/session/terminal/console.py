@@ -1,4 +1,4 @@
-"""The session in a terminal: lines typed are prompts, the agent's output streams, questions are answered with y, a or n."""
+"""The session in a terminal: typed lines are prompts, output streams, y, a or n give permission."""
 
 from __future__ import annotations
 
@@ -32,13 +32,14 @@ MAX_OUTPUT_LINES = 12  # of a tool's output
 
 
 def printable(text: str) -> str:
-    """`text` with its lines kept and whatever else steers a terminal made visible."""
+    """`text` with its lines kept and every other control character made visible."""
     return "\n".join("\t".join(map(escape_control, line.split("\t"))) for line in text.split("\n"))
 
 
 @define(eq=False)
 class Terminal:
-    """`interactive`: a person types lines. Otherwise all of the input is one prompt, and only the answer goes to `out`."""
+    """`interactive`: a person types lines. Otherwise the whole input is one prompt, and only the
+    answer goes to `out`."""
 
     _reactor: Any
     _out: TextIO
@@ -61,13 +62,14 @@ class Terminal:
         session.permissions.on_asked, session.permissions.on_settled = self._asked, self._settled
 
     def ready(self, page: str) -> None:
-        """The agent is there: greet, and send what was typed meanwhile."""
+        """The agent is ready: greet, and submit what was typed meanwhile."""
         assert self._session is not None
         start = self._session.start
-        self.print_line(f"{start.agent.label} in {start.facts.path}; also on the page at {page}")
+        self.print_line(f"{start.agent.label} in {start.facts.path}, also on the page at {page}")
         if self.interactive:
             self.print_line(
-                "Type a prompt. Ctrl+C stops a turn, a second one ends the session; so does Ctrl+D."
+                "Type a prompt. Ctrl+C cancels the turn; "
+                "Ctrl+D or a second Ctrl+C ends the session."
             )
         typed, self._typed = self._typed, []
         for text in typed:
@@ -97,7 +99,7 @@ class Terminal:
             self._prompt()
 
     def end_of_input(self) -> None:
-        """End when the turns that were asked for are over."""
+        """End after the turns that were asked for."""
         self._ended_input = True
         if (
             self._session is not None
@@ -106,7 +108,7 @@ class Terminal:
         ):
             self._finish()
         elif self.interactive:
-            self.print_line("The session ends with this turn; Ctrl+C ends it now.")
+            self.print_line("The session ends after this turn. Press Ctrl+C to end it now.")
 
     def interrupt(self) -> None:
         """Ctrl+C: the first stops the turn, the next ends the session."""
@@ -138,7 +140,7 @@ class Terminal:
 
     # --- out
     def print_line(self, text: str) -> None:
-        """A line that is not the agent's answer."""
+        """Print a line that is not the agent's answer."""
         self._end_line()
         self._write(self._out if self.interactive else self._err, printable(text) + "\n")
 
@@ -195,14 +197,14 @@ class Terminal:
         self.print_line(f"[page] {text}")
 
     def _asked(self, pending: PendingPermission) -> None:
-        self.print_line(f"? May {self._label} do this: {pending.tool}")
+        self.print_line(f"? {self._label} asks for permission: {pending.tool}")
         arguments = pending.arguments
         for name, value in arguments.items() if isinstance(arguments, dict) else ():
             self.print_line(f"    {name}: {str(value)[:500]}")
         if self.interactive:
-            self._write(self._out, "  y (yes), a (always), n (no), or on the page: ")
+            self._write(self._out, "  y (yes), a (always), n (no), or answer on the page: ")
         else:
-            self.print_line("  (to be answered on the page)")
+            self.print_line("  (answer on the page)")
 
     def _settled(self, pending: PendingPermission, settled: PermissionOutcome) -> None:
         self.print_line(f"  {settled.status}: {pending.tool}")
@@ -228,7 +230,7 @@ class Terminal:
             stream.write(text)
             stream.flush()
         except (OSError, ValueError):  # the terminal is gone; the session goes on
-            self.log.debug("The terminal takes no output")
+            self.log.debug("The terminal accepts no output")
 
 
 def _read_lines(reactor: Any, terminal: Terminal) -> None:
@@ -253,7 +255,7 @@ def _read_all(reactor: Any, terminal: Terminal) -> None:
 
 
 def _read_some() -> bytes:
-    """Straight from the descriptor: a thread that waits in sys.stdin would hold its lock while the program ends."""
+    """Read from the descriptor: a thread that waits in sys.stdin would hold its lock at exit."""
     try:
         return os.read(0, 65536)
     except OSError:

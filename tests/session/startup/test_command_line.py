@@ -81,8 +81,8 @@ def test_empty_values_count_as_absent():
         (["demo", "hello"], "unknown argument 'hello'"),
         (["demo", "--model"], "--model needs a value"),
         (["codex", "resume"], "needs the id"),
-        (["demo", "--started-by", "cron"], "'cron' is none of runner, terminal"),
-        (["demo", "--hapi-starting-mode", "pty"], "'pty' is none of"),
+        (["demo", "--started-by", "cron"], "'cron' is not one of runner, terminal"),
+        (["demo", "--hapi-starting-mode", "pty"], "'pty' is not one of"),
     ],
 )
 def test_what_makes_no_sense_is_said_in_a_sentence(words, said):

@@ -151,7 +151,7 @@ def test_extra_headers_go_along_and_replace_none_of_ours(server):
         (404, "application/json", {"error": "Session not found"}, HubRefused, "Session not found"),
         (302, "text/html", b"", HubRefused, "redirects elsewhere"),
         (200, "text/html", b"<html>", HubRefused, "is this a hub?"),
-        (200, "application/json", b"{", HubRefused, "no JSON"),
+        (200, "application/json", b"{", HubRefused, "not JSON"),
         (200, "application/json", {"machine": 3}, HubRefused, "without a machine"),
         (503, "application/json", {"error": "Not ready"}, HubUnreachable, "HTTP 503: Not ready"),
         (500, "text/plain", b"oh", HubUnreachable, "HTTP 500"),

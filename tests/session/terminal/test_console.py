@@ -67,7 +67,7 @@ def test_a_question_is_answered_with_a_letter(at_terminal, word, option):
     stage = at_terminal()
     stage.terminal.typed("go")
     answers = stage.agent.ask()
-    assert "? May OpenCode do this: Shell: ls" in stage.said()
+    assert "? OpenCode asks for permission: Shell: ls" in stage.said()
     stage.terminal.typed("hm")
     assert "Please answer" in stage.said()
     assert answers == []
@@ -148,7 +148,7 @@ def test_the_end_of_input_during_a_turn_says_what_it_does(at_terminal):
     stage.terminal.typed("go")
     stage.said()
     stage.terminal.end_of_input()
-    assert "The session ends with this turn; Ctrl+C ends it now." in stage.said()
+    assert "The session ends after this turn. Press Ctrl+C to end it now." in stage.said()
     stage.agent.finish()
 
 
