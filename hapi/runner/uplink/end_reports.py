@@ -1,8 +1,8 @@
-"""Tells the hub how a session ended that could not say so itself: killed, crashed, out of memory.
+"""Reports to the hub how a session ended that cannot report it: killed, crashed, out of memory.
 
-A session takes its leave by itself where it can. Of one that could not, the hub would show `running` for half a minute and never
-learn why. Its row is changed only while it still names the very process that died, and the change is versioned: whoever goes on
-with the session elsewhere wins.
+Without a report the hub would show the session as running for half a minute and never learn why it
+ended. The session's row is changed only while it names the process that ended, and the change is
+versioned: a process that continues the session elsewhere wins.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from hapi.deferreds import run_in_background
 from hapi.net.common.errors import AckTimeout, HubRefused, HubUnreachable, LinkLost
 from hapi.process import Exit, IProcesses
 from hapi.protocol.attempt import AttemptEndReported, StopOrder
@@ -21,15 +22,19 @@ from hapi.redaction import escape_control
 from hapi.runner.attempts.child import Child
 from hapi.runner.attempts.registry import ChildRegistry
 
-TRIES = 5  # writes of one row that others write as well
-BY_A_SIGNAL = "Hub restart"  # what a session says that was sent SIGTERM and found no order
-GONE = (403, 404)  # answers of a hub that has no such session for us
-AT_MOST = 86400.0  # seconds: an end that is older is no news
+MAX_TRIES = 5  # of writing one row that other programs write as well
+# The archive reason of a session that received SIGTERM and found no stop order.
+REASON_WITHOUT_ORDER = "Hub restart"
+UNKNOWN_SESSION_STATUSES = (403, 404)  # of a hub that has no such session for this user
+MAX_AGE = 86400.0  # seconds: older ends are not reported
 
 
 @frozen
 class EndReport:
-    """What is known of it. `pids`: of the process that spoke for the session, and of the one that we started."""
+    """How a session ended.
+
+    `pids`: of the process that announced the session, and of the one that the runner started.
+    """
 
     session_id: str
     pids: frozenset[int]
@@ -37,13 +42,12 @@ class EndReport:
     how: Exit
     order: StopOrder | None
     at: int  # ms since the epoch
-    unread: bool = (
-        False  # the order never was in its folder: the session cannot know who ended it and why
-    )
+    # The stop order could not be written, so the session cannot know who ended it and why.
+    order_unread: bool = False
 
     @property
     def end_reason(self) -> str:
-        """For `session-end`."""
+        """The `reason` of the `session-end` event."""
         return (
             "terminated"
             if self.order is not None
@@ -59,7 +63,7 @@ class EndReport:
         if self.how.signal is not None:
             return f"Session crashed ({self.how.signal})"
         if self.how.exit_code is None:
-            return "Session ended, nobody saw how"
+            return "Session ended (exit status unknown)"
         return (
             f"Session crashed (exit code {self.how.exit_code})"
             if self.how.exit_code
@@ -69,34 +73,38 @@ class EndReport:
 
 @frozen
 class Archive:
-    """Write this metadata, then say that it ended."""
+    """Write this metadata, then send the end."""
 
     metadata: dict[str, Any]
 
 
 @frozen
 class SendEnd:
-    """The row says the rest; it only counts as active still."""
+    """The row is archived already and only counts as active still."""
 
 
 @frozen
 class Skip:
-    """It is told, or it is not ours to tell."""
+    """The end has been reported, or another program has to report it."""
 
     reason: str
 
 
-def decide(metadata: Any, active: bool, death: EndReport) -> Archive | SendEnd | Skip:
-    """What is to be done about a row with this `metadata`."""
-    if not isinstance(metadata, Mapping) or metadata.get("hostPid") not in death.pids:
-        return Skip("another process speaks for it")
-    if metadata.get("machineId") not in (None, death.machine_id):
-        return Skip("it is on another machine")
-    is_mistaken = death.unread and metadata.get("archiveReason") == BY_A_SIGNAL
+def decide(metadata: Any, active: bool, report: EndReport) -> Archive | SendEnd | Skip:
+    """Decide what to do about a row with this `metadata`."""
+    if not isinstance(metadata, Mapping) or metadata.get("hostPid") not in report.pids:
+        return Skip("the row names another process")
+    if metadata.get("machineId") not in (None, report.machine_id):
+        return Skip("the session is on another machine")
+    is_mistaken = report.order_unread and metadata.get("archiveReason") == REASON_WITHOUT_ORDER
     if metadata.get("lifecycleState") == "archived" and not is_mistaken:
-        return SendEnd() if active else Skip("it has said so itself")
-    told = {"lifecycleState": "archived", "lifecycleStateSince": death.at, "archivedBy": "runner"}
-    return Archive({**metadata, **told, "archiveReason": escape_control(death.archive_reason)})
+        return SendEnd() if active else Skip("the session has reported its end itself")
+    archived = {
+        "lifecycleState": "archived",
+        "lifecycleStateSince": report.at,
+        "archivedBy": "runner",
+    }
+    return Archive({**metadata, **archived, "archiveReason": escape_control(report.archive_reason)})
 
 
 class Link(Protocol):
@@ -111,7 +119,10 @@ class Client(Protocol):
 
 
 class Hub(Protocol):
-    """Our machine at its hub. Both makes of hub take these two events from any socket of the namespace."""
+    """This machine at its hub.
+
+    npm's hub and ours accept both events from any socket of the namespace.
+    """
 
     @property
     def link(self) -> Link: ...
@@ -121,7 +132,10 @@ class Hub(Protocol):
 
 @define(eq=False)
 class EndReports:
-    """One end after another; those that could not be told wait for the link. `_starting(id)`: somebody goes on with it here."""
+    """Reports one end after another; reports that could not be sent wait for the link.
+
+    `_starting(session_id)` tells whether a process that continues the session is being started.
+    """
 
     _processes: IProcesses
     _children: ChildRegistry
@@ -134,11 +148,14 @@ class EndReports:
     log = Logger()
 
     def ended(self, child: Child) -> None:
-        """Its process is gone. What the machine's end interrupted is no news: the hub has noticed, and it may come back."""
-        if not _names(child):
+        """The process of `child` has ended.
+
+        Sessions that the machine's shutdown interrupted are not reported: they may be resumed.
+        """
+        if not _session_ids(child):
             return
         end, order = child.folder.end, child.folder.stop
-        if (end is not None and self._now() - end.at > AT_MOST) or (
+        if (end is not None and self._now() - end.at > MAX_AGE) or (
             order is not None and order.actor == "machine"
         ):
             return
@@ -147,68 +164,69 @@ class EndReports:
             self.send_pending()
 
     def send_pending(self) -> None:
-        """Tell what is to be told, if the hub listens."""
+        """Send the pending reports if the link is up."""
         hub = self._hub()
         if self._busy or not self._waiting or hub is None or not hub.link.connected:
             return
         self._busy = True
-        telling = Deferred.fromCoroutine(self._tell_all(hub))
-        telling.addErrback(
-            lambda reason: self.log.failure("The hub was not told how a session ended", reason)
+        run_in_background(
+            self._send_all(hub), self.log, "The end of a session was not reported to the hub"
         )
 
-    async def _tell_all(self, hub: Hub) -> None:
+    async def _send_all(self, hub: Hub) -> None:
         try:
             while self._waiting:
                 attempt, child = next(iter(self._waiting.items()))
-                for session_id in _names(child):
-                    await self._tell(hub, child, session_id)
+                for session_id in _session_ids(child):
+                    await self._send(hub, child, session_id)
                 self._waiting.pop(attempt, None)
-                self._keep(child)
+                self._save(child)
         except (LinkLost, AckTimeout, HubUnreachable, HubRefused) as error:
-            self.log.debug("How sessions ended waits for the hub: {reason}", reason=str(error))
+            self.log.debug(
+                "The reports of ended sessions wait for the hub: {reason}", reason=str(error)
+            )
         finally:
             self._busy = False
 
-    def _keep(self, child: Child) -> None:
+    def _save(self, child: Child) -> None:
         try:
             child.folder.end_reported = AttemptEndReported(self._now())
         except OSError as error:
             self.log.debug(
-                "That the end of {attempt} was told is not kept: {reason}",
+                "It is not saved that the end of {attempt} was reported: {reason}",
                 attempt=child.attempt,
                 reason=str(error),
             )
 
-    async def _tell(self, hub: Hub, child: Child, session_id: str) -> None:
+    async def _send(self, hub: Hub, child: Child, session_id: str) -> None:
         pids = frozenset(one.pid for one in (child.identity, child.host) if one is not None)
         if child.host is not None and self._processes.is_running(child.host) is not False:
-            return  # what we started is gone, and the one that spoke for the session is not
-        how, unread = child.exit or Exit(None, None), "stop.json" in child.folder.unsaved
-        death = EndReport(
+            return  # the process that announced the session still runs
+        how, order_unread = child.exit or Exit(None, None), "stop.json" in child.folder.unsaved
+        report = EndReport(
             session_id,
             pids,
             self._machine_id(),
             how,
             child.folder.stop,
             int(self._now() * 1000),
-            unread,
+            order_unread,
         )
         try:
             row = await hub.client.session(session_id)
         except HubRefused as error:
-            if error.status not in GONE:
+            if error.status not in UNKNOWN_SESSION_STATUSES:
                 raise
             self.log.debug(
-                "Session {session_id} is not told about: {reason}",
+                "The end of session {session_id} is not reported: {reason}",
                 session_id=session_id,
                 reason=str(error),
             )
             return
         metadata, version = row.get("metadata"), row.get("metadataVersion")
-        for _ in range(TRIES):
-            verdict = decide(metadata, row.get("active") is True, death)
-            if isinstance(verdict, Skip) or self._goes_on(session_id):
+        for _ in range(MAX_TRIES):
+            verdict = decide(metadata, row.get("active") is True, report)
+            if isinstance(verdict, Skip) or self._is_continued(session_id):
                 return
             if isinstance(verdict, SendEnd):
                 break
@@ -222,25 +240,28 @@ class EndReports:
             metadata, version = answer.get("metadata"), answer.get("version")
         else:
             return
-        if not self._goes_on(session_id):
+        if not self._is_continued(session_id):
             hub.link.emit(
                 "session-end",
-                {"sid": session_id, "time": death.at, "reason": death.end_reason},
+                {"sid": session_id, "time": report.at, "reason": report.end_reason},
                 keep=False,
             )
             self.log.info(
-                "The hub is told how session {session_id} ended: {reason}",
+                "The end of session {session_id} is reported to the hub: {reason}",
                 session_id=session_id,
-                reason=death.archive_reason,
+                reason=report.archive_reason,
             )
 
-    def _goes_on(self, session_id: str) -> bool:
-        """Whether a process of this machine is, or is about to be, this session."""
+    def _is_continued(self, session_id: str) -> bool:
+        """Whether a process of this machine is, or is about to become, this session."""
         return self._children.find_live(session_id) is not None or self._starting(session_id)
 
 
-def _names(child: Child) -> list[str]:
-    """The sessions it was, and the one that it was started to go on with: it may have said so to the hub alone."""
+def _session_ids(child: Child) -> list[str]:
+    """The sessions that `child` was, and the one that it was started to continue.
+
+    It may have reported the latter to the hub alone.
+    """
     return sorted(
         {*child.session_ids, *([child.spec.requested_id] if child.spec.requested_id else [])}
     )

@@ -1,4 +1,4 @@
-"""The machine's keep-alive at its hub, with how loaded it is."""
+"""The machine's keep-alive at its hub, with the machine's load."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from twisted.logger import Logger
 from hapi.net.client.link import HubLink
 from hapi.runner.uplink.health import HealthGauge
 
-EVERY, FIRST = 20.0, 0.05  # seconds
+INTERVAL, FIRST_DELAY = 20.0, 0.05  # seconds
 
 
 @define(eq=False)
 class KeepAlive:
-    """Said while the link stands: `begin` on each connect, `stop` when we leave."""
+    """Sends `machine-alive` while the link is up: `start` on each connect, `stop` when leaving."""
 
     _clock: IReactorTime
     _link: HubLink
@@ -32,16 +32,16 @@ class KeepAlive:
 
     def __attrs_post_init__(self) -> None:
         self._gauge = HealthGauge(self._now)
-        self._loop = LoopingCall(self._say)
+        self._loop = LoopingCall(self._send)
         self._loop.clock = self._clock
 
-    def begin(self) -> None:
+    def start(self) -> None:
         self.stop()
-        self._first = self._clock.callLater(FIRST, self._begin)
+        self._first = self._clock.callLater(FIRST_DELAY, self._start_loop)
 
-    def _begin(self) -> None:
+    def _start_loop(self) -> None:
         self._first = None
-        self._loop.start(EVERY).addErrback(
+        self._loop.start(INTERVAL).addErrback(
             lambda reason: self.log.failure("The keep-alive stopped", reason)
         )
 
@@ -52,7 +52,7 @@ class KeepAlive:
         if self._loop.running:
             self._loop.stop()
 
-    def _say(self) -> None:
+    def _send(self) -> None:
         health: Any
         try:
             health = msgspec.to_builtins(self._gauge.read())

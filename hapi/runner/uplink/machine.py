@@ -1,7 +1,7 @@
-"""This machine at its hub: registered, linked, its state published, its keep-alive sent.
+"""This machine at its hub: its registration, link, published state and keep-alive.
 
-Registration is tried for ever; `status` tells why it has not come about. What must survive a lost connection is said again on
-each CONNECT: methods (by the link), runner state, workspace roots.
+Registration is retried for ever; `status` tells why it has not succeeded. What must survive a lost
+connection is sent again on each CONNECT: methods (by the link), runner state, workspace roots.
 """
 
 from __future__ import annotations
@@ -38,26 +38,27 @@ from hapi.runner.uplink.duplicates import DuplicateRunners
 from hapi.runner.uplink.keepalive import KeepAlive
 from hapi.runner.uplink.refusals import RegistrationRefusals, first_delay
 
-REGISTER_FIRST, REGISTER_LONGEST = (
-    1.0,
-    3.5,
-)  # seconds: with what is added, a hub that comes back sees us within five
-REFUSED_FIRST, REFUSED_LONGEST = 5.0, 300.0  # seconds: a hub that refuses our token is not pestered
-REGISTER_AGAIN = 5.0  # seconds at least between two registrations of a running link
+# With the random addition, a hub that comes back sees this machine within five seconds.
+FIRST_DELAY, MAX_DELAY = 1.0, 3.5  # seconds between registrations
+FIRST_REFUSED_DELAY, MAX_REFUSED_DELAY = 5.0, 300.0  # seconds, if the hub refuses the token
+MIN_REGISTER_INTERVAL = 5.0  # seconds between two registrations while the link is up
 
 
 def retry_delay(error: Exception, attempt: int, random: Random) -> float:
-    """Seconds before registration number `attempt` + 1: doubling, and 0-30 % more so that machines do not come together."""
+    """Seconds before registration number `attempt` + 1: doubling, plus 0 to 30 percent at random.
+
+    The random part keeps machines from registering all at once.
+    """
     first, longest = (
-        (REFUSED_FIRST, REFUSED_LONGEST)
+        (FIRST_REFUSED_DELAY, MAX_REFUSED_DELAY)
         if isinstance(error, HubRefused)
-        else (REGISTER_FIRST, REGISTER_LONGEST)
+        else (FIRST_DELAY, MAX_DELAY)
     )
     return float(min(first * 2.0 ** min(attempt - 1, 30), longest) * (1 + 0.3 * random.random()))
 
 
 class Machine:
-    """`facts` are what this run of the runner says of itself; they are known once the control port is open."""
+    """`facts` describe this run of the runner; they are known once the control port is open."""
 
     log = Logger()
 
@@ -81,7 +82,7 @@ class Machine:
         self.link = link or HubLink(reactor, options.access, auth, rpc)
         self.link.on_connect(self._connected)
         self.link.on_event("update", self._updated)
-        self.link.on_event("error", self._told_error)
+        self.link.on_event("error", self._error_received)
         self._alive = KeepAlive(reactor, self.link, options.machine_id, now)
         self.duplicates = DuplicateRunners(
             facts, options.machine_id, str(options.home.path), self._publish
@@ -91,9 +92,9 @@ class Machine:
         self._spawn_error: dict[str, Any] | None = None
         self._registering: Deferred[None] | None = None
         self._pause: Deferred[None] | None = None
-        self._registered_at = -REGISTER_AGAIN
+        self._registered_at = -MIN_REGISTER_INTERVAL
         self.registered = False
-        self.trouble: str | None = None  # why it is not registered
+        self.registration_error: str | None = None  # why it is not registered
         self.refused = False
         self.refused_status: int | None = None  # the HTTP status of the last refusal
         self.on_registered: Callable[[], object] = lambda: None
@@ -103,7 +104,7 @@ class Machine:
 
     def start(self) -> None:
         """Register, however long that takes, then open the link."""
-        self._register(self.link.startService, *self._refusals.earlier())
+        self._register(self.link.startService, *self._refusals.load())
 
     def status(self) -> dict[str, Any]:
         """For people: where the link is and why."""
@@ -111,7 +112,7 @@ class Machine:
         if self.registered:
             phase, reason = status.phase, status.reason
         else:
-            phase, reason = ("refused" if self.refused else "connecting"), self.trouble
+            phase, reason = ("refused" if self.refused else "connecting"), self.registration_error
         return {
             "url": self._options.access.url,
             "phase": phase,
@@ -171,11 +172,11 @@ class Machine:
             self.log.failure("Registration failed", reason)
 
     async def _keep_registering(self, then: Callable[[], object], refused: int, ago: float) -> None:
-        """`refused` times in a row, the last one `ago` seconds ago, the hub refused the run before this one."""
+        """The hub refused earlier runs `refused` times in a row, the last one `ago` seconds ago."""
         attempt = refused
         if refused:
-            self.trouble, self.refused = (
-                "the hub refused this runner before it was started again; it waits a little",
+            self.registration_error, self.refused = (
+                "the hub refused this runner before its restart; it waits before it tries again",
                 True,
             )
             await self._wait(
@@ -191,15 +192,20 @@ class Machine:
             except Exception as error:
                 if self.stopped:
                     return
-                self._note_trouble(error)
+                self._record_error(error)
                 if isinstance(error, HubRefused):
-                    self._refusals.note(attempt)
+                    self._refusals.save(attempt)
                 await self._wait(retry_delay(error, attempt, self._random))
         self._registering = None
         if attempt > 1:
-            self._refusals.forget()
+            self._refusals.clear()
         self._adopt(machine)
-        self.registered, self.trouble, self.refused, self.refused_status = True, None, False, None
+        self.registered, self.registration_error, self.refused, self.refused_status = (
+            True,
+            None,
+            False,
+            None,
+        )
         self._registered_at = self._clock.seconds()
         url, machine_id = self._options.access.url, self._options.machine_id
         self.log.info("Machine {machine_id} is registered at {url}", machine_id=machine_id, url=url)
@@ -221,14 +227,14 @@ class Machine:
         if self._pause is not None and not self._pause.called:
             self._pause.callback(None)
 
-    def _note_trouble(self, error: Exception) -> None:
+    def _record_error(self, error: Exception) -> None:
         """Told when it changes, not at each try."""
-        if str(error) != self.trouble:
+        if str(error) != self.registration_error:
             if isinstance(error, HubRefused | HubUnreachable):
                 self.log.warn("This machine is not registered: {reason}", reason=str(error))
             else:
                 self.log.failure("This machine cannot be registered")
-        self.trouble, self.refused = str(error), isinstance(error, HubRefused)
+        self.registration_error, self.refused = str(error), isinstance(error, HubRefused)
         self.refused_status = error.status if isinstance(error, HubRefused) else None
 
     def _registration(self) -> dict[str, Any]:
@@ -259,7 +265,7 @@ class Machine:
                 field: value,
                 "expectedVersion": expected,
             }
-            return self.link.call(event, message).addCallback(self._look_for_unknown)
+            return self.link.call(event, message).addCallback(self._check_known)
 
         version = machine.get(version_field)
         return VersionedDocument(
@@ -271,13 +277,13 @@ class Machine:
             self._random,
         )
 
-    def _look_for_unknown(self, answer: Any) -> Any:
+    def _check_known(self, answer: Any) -> Any:
         """A hub whose database was replaced does not know us any more."""
         if isinstance(answer, Mapping) and answer.get("reason") == "not-found":
             self._register_again()
         return answer
 
-    def _told_error(self, problem: Any = None, *_: Any) -> None:
+    def _error_received(self, problem: Any = None, *_: Any) -> None:
         if (
             isinstance(problem, Mapping)
             and problem.get("code") == "not-found"
@@ -289,7 +295,7 @@ class Machine:
         if (
             self._registering is None
             and not self.stopped
-            and self._clock.seconds() - self._registered_at >= REGISTER_AGAIN
+            and self._clock.seconds() - self._registered_at >= MIN_REGISTER_INTERVAL
         ):
             self.log.warn("The hub does not know this machine; registering it again")
             self._registered_at = self._clock.seconds()
@@ -298,7 +304,7 @@ class Machine:
     # --- what is published
 
     def _connected(self) -> None:
-        self._alive.begin()
+        self._alive.start()
         self._publish_all()
 
     def _publish_all(self) -> None:
@@ -345,7 +351,7 @@ class Machine:
             ):
                 document.adopt(pushed.get("value"), pushed["version"])
         if isinstance(body.get("runnerState"), Mapping) and not self.stopped:
-            self.duplicates.heard(
+            self.duplicates.check(
                 body["runnerState"].get("value"),
                 self._metadata.value if self._metadata is not None else None,
             )

@@ -1,4 +1,7 @@
-"""How often the hub refused us lately, kept on disk: a runner that is started again and again does not pester it (V08)."""
+"""The hub's recent refusals to register this machine, kept on disk (faults.md V08).
+
+A runner that is restarted again and again does not overload the hub with them.
+"""
 
 from __future__ import annotations
 
@@ -11,32 +14,33 @@ from attrs import define
 from hapi.home import Home, read_capped, write_atomically
 from hapi.settings import HubAccess
 
-FORGOTTEN_AFTER = 600.0  # seconds without a further refusal
-LONGEST_FIRST_WAIT = 15.0  # seconds before the first try of a start: whoever mended it at the hub does not wait for minutes
+EXPIRY = 600.0  # seconds without a further refusal
+# A user who has mended the cause at the hub does not wait for minutes after a restart.
+MAX_FIRST_DELAY = 15.0  # seconds
 
 
 @define
 class RegistrationRefusals:
-    """Of one way of access: with another hub or token nothing is known, and nobody waits."""
+    """Refusals of one hub and token: with another hub or token there are none."""
 
     _home: Home
     _access: HubAccess
     _now: Callable[[], float]  # epoch seconds
 
-    def earlier(self) -> tuple[int, float]:
-        """How many refusals came in a row, and how many seconds ago the last one was; (0, 0.0) when there were none."""
+    def load(self) -> tuple[int, float]:
+        """The number of refusals in a row, and the age of the last one in seconds; or (0, 0.0)."""
         try:
             found = json.loads(read_capped(self._home.refusals, 4096) or b"{}")
             ago = self._now() - float(found["at"])
             count = found["count"] if found["access"] == self._fingerprint() else 0
         except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError):
             return 0, 0.0
-        if type(count) is not int or count < 1 or not -FORGOTTEN_AFTER < ago < FORGOTTEN_AFTER:
+        if type(count) is not int or count < 1 or not -EXPIRY < ago < EXPIRY:
             return 0, 0.0
         return count, max(ago, 0.0)
 
-    def note(self, count: int) -> None:
-        """Remember the refusal number `count`. A disk that takes nothing costs the memory, no more."""
+    def save(self, count: int) -> None:
+        """Save that `count` refusals came in a row. If the disk refuses it, they are forgotten."""
         content = json.dumps(
             {"access": self._fingerprint(), "count": count, "at": self._now()}
         ).encode()
@@ -45,14 +49,14 @@ class RegistrationRefusals:
         except OSError:
             pass
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         try:
             self._home.refusals.unlink(missing_ok=True)
         except OSError:
             pass
 
     def _fingerprint(self) -> str:
-        """Tells one way of access from another and nothing else."""
+        """A hash that differs between hubs and tokens and reveals neither."""
         words = json.dumps(
             [self._access.url, self._access.token, sorted(self._access.headers.items())]
         )
@@ -60,5 +64,8 @@ class RegistrationRefusals:
 
 
 def first_delay(delay: float, ago: float) -> float:
-    """Seconds until the first try of this start, when the last refusal was `ago` and called for a pause of `delay` seconds."""
-    return min(max(delay - ago, 0.0), LONGEST_FIRST_WAIT)
+    """Seconds until the first try after a start.
+
+    The last refusal was `ago` seconds ago and called for a pause of `delay` seconds.
+    """
+    return min(max(delay - ago, 0.0), MAX_FIRST_DELAY)

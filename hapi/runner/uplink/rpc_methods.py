@@ -1,4 +1,4 @@
-"""The machine's RPC methods, as the hub calls them (runner.md §5.1)."""
+"""The machine's RPC methods, which the hub calls (runner.md §5.1)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from hapi.runner.workspace.browse import list_directory, path_exists
 from hapi.runner.workspace.cursor import chat_store_status
 
 HUB = "hub"
-ANSWER_WITHIN = 28.0  # seconds: a hub waits 30, and then knows nothing
+ANSWER_TIMEOUT = 28.0  # seconds; a hub waits 30 and would then learn nothing
 
 
-class Runner(Protocol):
+class RunnerMethods(Protocol):
     """What the methods ask of the runner."""
 
     @property
@@ -36,8 +36,8 @@ class Runner(Protocol):
     def stop_soon(self, actor: str) -> None: ...
 
 
-def register_methods(rpc: RpcTable, runner: Runner) -> None:
-    """Add them in the order in which the reference runner registers them."""
+def register_methods(rpc: RpcTable, runner: RunnerMethods) -> None:
+    """Add the methods to `rpc` in the order in which the reference runner registers them."""
     options = runner.options
 
     async def spawn(params: Any) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def register_methods(rpc: RpcTable, runner: Runner) -> None:
             request = parse_spawn(params)
         except MalformedSpawn as error:
             return {"error": str(error)}
-        return rpc_spawn_answer(await runner.spawn(request, HUB, ANSWER_WITHIN))
+        return rpc_spawn_answer(await runner.spawn(request, HUB, ANSWER_TIMEOUT))
 
     async def stop_session(params: Any) -> dict[str, Any]:
         name = params.get("sessionId") if isinstance(params, Mapping) else None

@@ -1,4 +1,4 @@
-"""The runner's side towards its hub: which machine it is there, from one link to the next."""
+"""The runner's connection to its hub: the registered machine and its link."""
 
 from __future__ import annotations
 
@@ -21,28 +21,32 @@ from hapi.runner.storage.counters import Counters
 from hapi.runner.storage.journal import RecordEvent
 from hapi.runner.uplink.machine import Machine
 
-FAREWELL, CLOSE_LINK = 0.5, 0.4  # seconds; npm's `runner stop` sends SIGKILL after 2.0
+# npm's `runner stop` sends SIGKILL after 2 seconds.
+LEAVE_TIMEOUT, CLOSE_TIMEOUT = 0.5, 0.4  # seconds
 
 MakeMachine = Callable[[Any, RunnerOptions, RunnerFacts, RpcTable], Machine]
 
 
 @define(eq=False)
 class Uplink:
-    """`_offer` adds the methods of this machine to a table; `on_registered` hears each time the hub has taken us in."""
+    """`_register_methods` adds the methods of this machine to a table.
+
+    `on_registered` is called after each registration, `on_linked` when the link is up.
+    """
 
     log = Logger()
 
     _clock: IReactorTime
     _make: MakeMachine
-    _tally: Counters
+    _counters: Counters
     _now: Callable[[], float]
-    _offer: Callable[[RpcTable], object]
+    _register_methods: Callable[[RpcTable], object]
     _record_event: RecordEvent
     _is_ours: Callable[[int], bool]  # whether a process is the other side of a hand-off
     on_registered: Callable[[], object] = field(default=lambda: None)
     machine: Machine | None = None
     first_registered: OneShotObserver[None] = field(factory=OneShotObserver)
-    left: bool = False  # for good
+    left: bool = False  # this runner shuts down and does not register again
     on_linked: Callable[[], object] = field(default=lambda: None)
 
     @property
@@ -50,11 +54,11 @@ class Uplink:
         return self.machine is not None and self.machine.registered
 
     def connect(self, options: RunnerOptions, facts: RunnerFacts) -> None:
-        """Register there and stay linked, in the background."""
+        """Register the machine and keep the link up, in the background."""
         rpc = RpcTable(options.machine_id)
-        self._offer(rpc)
+        self._register_methods(rpc)
         self.machine = self._make(self._clock, options, facts, rpc)
-        self._tally.follow(self.machine.link)
+        self._counters.follow(self.machine.link)
         self.machine.link.on_status(self._linked)
         self.machine.on_registered = self.on_registered
         self.machine.duplicates.record_event, self.machine.duplicates.is_ours = (
@@ -67,7 +71,7 @@ class Uplink:
         """Nothing to do: the link stays until this runner leaves."""
 
     def resume(self) -> None:
-        """Claim the machine again, after another runner spoke for it. Does nothing after leaving."""
+        """Claim the machine again after another runner used it. Does nothing after leaving."""
         if self.machine is not None and not self.left:
             self.machine.republish()
 
@@ -83,19 +87,22 @@ class Uplink:
             self.machine.retry_now()
 
     async def disconnect(self, source: ShutdownSource, *, silently: bool = False) -> None:
-        """Take leave, in a bounded time. The machine it was stays ours until the next one comes."""
+        """Tell the hub that the runner leaves, unless `silently`, and close the link.
+
+        The time is bounded. `machine` stays set until the next `connect`.
+        """
         machine = self.machine
         if machine is None:
             return
         if not silently:
             await run_step(
                 self._clock,
-                FAREWELL,
-                "Telling the hub",
-                lambda: machine.leave(source, FAREWELL - 0.05),
+                LEAVE_TIMEOUT,
+                "Telling the hub that the runner leaves",
+                lambda: machine.leave(source, LEAVE_TIMEOUT - 0.05),
                 self.log,
             )
-        await run_step(self._clock, CLOSE_LINK, "Closing the link", machine.close, self.log)
+        await run_step(self._clock, CLOSE_TIMEOUT, "Closing the link", machine.close, self.log)
         maybeDeferred(machine.link.stopService).addErrback(lambda _: None)
 
     def status(self, options: RunnerOptions) -> dict[str, Any]:
@@ -105,7 +112,7 @@ class Uplink:
             else {"url": options.access.url, "phase": "connecting", "reason": None}
         )
 
-    # --- what starts tell
+    # --- results of spawns
 
     def spawn_failed(self, refusal: SpawnRefused, child: Child | None) -> None:
         if self.machine is None or self.left:
@@ -126,7 +133,7 @@ class Uplink:
 
 
 def load_client() -> None:
-    """The module that is needed a moment later, to register."""
+    """Import the HTTP client in advance: registration needs it a moment later."""
     import treq
 
     del treq

@@ -171,11 +171,11 @@ def test_changed_settings_are_used_or_refused_in_words__S16(home, disk):
 def test_a_changed_memory_of_refusals_is_a_count_or_none__V08(home, disk):
     garbage, seen = Garbage("refusals"), Counter()
     refusals = RegistrationRefusals(home, HubAccess("http://h", "t"), lambda: 100.0)
-    refusals.note(3)
+    refusals.save(3)
     sample = json.loads(home.refusals.read_bytes())
     for _ in inputs():
         disk[0] = garbage.json_bytes(sample, kept=0.2)
-        count, ago = refusals.earlier()
+        count, ago = refusals.load()
         assert type(count) is int
         assert count >= 0
         assert 0 <= ago < 601

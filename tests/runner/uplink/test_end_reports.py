@@ -1,4 +1,4 @@
-"""Ends that a session could not tell itself: what the hub is told, of whom, and of whom not. Hub and processes in memory."""
+"""Which ends of sessions the hub is told, and which not. Hub and processes are in memory."""
 
 import pytest
 from attrs import define, field
@@ -137,7 +137,7 @@ def test_a_killed_session_is_shown_as_ended_at_once_and_why__R08(scene):
         (Exit(None, "SIGSEGV"), None, "Session crashed (SIGSEGV)", "error"),
         (Exit(7, None), None, "Session crashed (exit code 7)", "error"),
         (Exit(0, None), None, "Session completed", "completed"),
-        (Exit(None, None), None, "Session ended, nobody saw how", "error"),
+        (Exit(None, None), None, "Session ended (exit status unknown)", "error"),
         (Exit(None, "SIGKILL"), "Stopped by runner", "Stopped by runner", "terminated"),
         (Exit(None, "SIGKILL"), "start lease over", "start lease over", "terminated"),
     ],

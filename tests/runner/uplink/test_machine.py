@@ -1,4 +1,4 @@
-"""This machine at its hub, on a Clock: registration for ever, state on each connect, mismatches, a hub that forgot us."""
+"""This machine at its hub: registration, published state and link, on a clock."""
 
 import json
 from random import Random
@@ -97,7 +97,7 @@ def test_a_start_after_refusals_comes_through_within_seconds_of_the_mending__V08
 
 
 def test_with_another_token_nobody_waits__V08_N06(home):
-    RegistrationRefusals(home, HubAccess("http://127.0.0.1:1", "other"), lambda: 1000.0).note(9)
+    RegistrationRefusals(home, HubAccess("http://127.0.0.1:1", "other"), lambda: 1000.0).save(9)
     _, hub, _, machine = build(home)
     machine.start()
     assert len(hub.bodies) == 1
@@ -110,7 +110,7 @@ def test_a_broken_memory_of_refusals_is_none__V08(home, content):
     home.refusals.write_text(content)
     assert RegistrationRefusals(
         home, HubAccess("http://127.0.0.1:1", "token"), lambda: 1000.0
-    ).earlier() == (
+    ).load() == (
         0,
         0.0,
     )
@@ -439,7 +439,7 @@ def pushed(link, version, **state):
 
 def noted(machine):
     told = []
-    machine.namesakes.record_event = lambda event, ids=None, **facts: told.append(
+    machine.duplicates.record_event = lambda event, ids=None, **facts: told.append(
         (event, facts["pid"])
     )
     return told
@@ -453,13 +453,13 @@ def test_another_runner_of_this_machine_is_told_of_and_answered_once__N19(built)
     said = len(link.states())
     for version in range(10, 20):  # it writes again and again
         pushed(link, version, status="running", pid=77, startedAt=5)
-    assert told == [("namesake", 77)]
+    assert told == [("duplicate-runner", 77)]
     assert len(link.states()) == said + 1  # so that it hears of us; and no storm comes of it
     assert link.states()[-1]["pid"] == FACTS.pid
     (warning,) = machine.duplicates.warnings()
-    assert "process 77 is a runner with this machine's id (machine-1)" in warning
+    assert "process 77 is a runner with the same machine id (machine-1)" in warning
     pushed(link, 30, status="shutting-down", pid=77, startedAt=5)
-    assert (told[1:], machine.duplicates.warnings()) == ([("namesake-left", 77)], [])
+    assert (told[1:], machine.duplicates.warnings()) == ([("duplicate-runner-left", 77)], [])
 
 
 @pytest.mark.parametrize(
@@ -471,7 +471,7 @@ def test_another_runner_of_this_machine_is_told_of_and_answered_once__N19(built)
         {"status": "running"},
     ],
 )
-def test_ourselves_a_runner_that_leaves_and_garbage_are_no_namesakes__N19(built, state):
+def test_ourselves_a_runner_that_leaves_and_garbage_are_no_duplicates__N19(built, state):
     _, _, link, machine = built
     told = noted(machine)
     machine.start()
@@ -480,7 +480,7 @@ def test_ourselves_a_runner_that_leaves_and_garbage_are_no_namesakes__N19(built,
     assert (told, machine.duplicates.warnings()) == ([], [])
 
 
-def test_the_other_side_of_a_hand_off_is_no_namesake__N19_H11(built):
+def test_the_other_side_of_a_hand_off_is_no_duplicate__N19_H11(built):
     _, _, link, machine = built
     told = noted(machine)
     machine.duplicates.is_ours = lambda pid: pid == 77
@@ -488,10 +488,10 @@ def test_the_other_side_of_a_hand_off_is_no_namesake__N19_H11(built):
     link.connect()
     pushed(link, 10, status="running", pid=77, startedAt=5)
     pushed(link, 11, status="running", pid=78, startedAt=5)
-    assert told == [("namesake", 78)]
+    assert told == [("duplicate-runner", 78)]
 
 
-def test_a_crowd_of_namesakes_is_remembered_up_to_a_bound__N19(built):
+def test_a_crowd_of_duplicates_is_remembered_up_to_a_bound__N19(built):
     _, _, link, machine = built
     told = noted(machine)
     machine.start()

@@ -77,8 +77,10 @@ def test_answers_are_the_recorded_ones(runner, line):
 def test_the_methods_a_hub_looks_for_are_there_in_order(runner):
     table = RpcTable("m")
     register_methods(table, runner)
-    names = "agent-availability path-exists cursor-chat-store-status list-directory spawn-happy-session stop-session stop-runner"
-    assert table.methods == tuple(f"m:{name}" for name in names.split())
+    assert table.methods == (
+        *("m:agent-availability", "m:path-exists", "m:cursor-chat-store-status"),
+        *("m:list-directory", "m:spawn-happy-session", "m:stop-session", "m:stop-runner"),
+    )
 
 
 def test_the_hub_is_named_as_the_one_who_asks(runner):
