@@ -18,7 +18,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load a part when it is asked for: `import hapi.hub` alone costs nothing."""
+    """Load an attribute on first use, so that `import hapi.hub` itself is cheap."""
     from importlib import import_module
 
     if name not in _HOMES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -20,6 +20,8 @@ from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
 from hapi.net.common.errors import ConnectRefused
 from hapi.net.server.peers import INamespace, Peer
+from hapi.protocol import events as protocol_events
+from hapi.protocol import rpc
 from hapi.protocol.json import Malformed
 
 MAX_LOCAL_IDS = 1000  # local ids in one event
@@ -29,8 +31,10 @@ Ack = Callable[..., None]
 
 
 @frozen
-class Principal:
-    """Who a socket belongs to, and the one thing it speaks for, if it said so."""
+class PeerIdentity:
+    """The namespace of a socket, and the id of the session or machine that it represents, if it
+    named one.
+    """
 
     namespace: str
     owner: str | None
@@ -49,7 +53,9 @@ def read_local_ids(value: Any) -> list[str]:
 @implementer(INamespace)
 @define(eq=False)
 class CliNamespace:
-    """Each event is looked up, judged and handed to the part of the hub it concerns. What is malformed is ignored."""
+    """Validates each event and passes it to the part of the hub that it concerns. Malformed events
+    are ignored.
+    """
 
     registry: HubRegistry
     token_issuer: TokenIssuer
@@ -57,22 +63,20 @@ class CliNamespace:
     presence: Presence
     messages: Messages
     documents: Documents
-    _peers: set[Peer] = field(factory=set)
 
     log = Logger()
 
-    # --- INamespace --------------------------------------------------------------------------------------------------
+    # --- INamespace -------------------------------------------------------------------------------
 
     def connect(self, peer: Peer, auth: Any) -> None:
         registry, given = self.registry, auth if isinstance(auth, dict) else {}
         address, now = peer.address or "", registry.clock.seconds()
         if self.login_rate_limit.retry_after(address, now):
-            peer.hang_up(
-                "too many wrong tokens"
-            )  # a refusal would keep the real clients away for good
+            # Real clients never try again after a refusal.
+            peer.hang_up("too many wrong tokens")
             raise ConnectRefused("Too many wrong tokens")
-        caller = self.token_issuer.check_access_token(given.get("token"))
-        if caller is None:
+        principal = self.token_issuer.check_access_token(given.get("token"))
+        if principal is None:
             self.login_rate_limit.record_failure(address, now)
             raise ConnectRefused("Invalid token")
         owner = None
@@ -80,14 +84,15 @@ class CliNamespace:
             if isinstance(given.get(name), str):
                 owner = owner or given[name]
                 try:
-                    peer.join(find(given[name], caller.namespace).room)
+                    peer.join(find(given[name], principal.namespace).room)
                 except (NotFound, AccessDenied):
-                    self.log.debug("A socket named {id}, which is not there", id=given[name])
-        peer.principal = Principal(caller.namespace, owner)
-        self._peers.add(peer)
+                    self.log.debug(
+                        "A socket names {id}, which does not exist or belongs to another namespace",
+                        id=given[name],
+                    )
+        peer.principal = PeerIdentity(principal.namespace, owner)
 
     def disconnected(self, peer: Peer, reason: str) -> None:
-        self._peers.discard(peer)
         self.registry.rpc.forget(peer)
 
     def event(self, peer: Peer, name: str, args: list[Any], ack: Ack | None) -> None:
@@ -104,7 +109,7 @@ class CliNamespace:
     ) -> None:
         try:
             answer = await handle(self, peer, given)
-        except Unreachable as error:
+        except TargetUnavailable as error:
             if error.answered and ack is not None:
                 ack({"result": "error", "reason": error.code})
             else:
@@ -114,8 +119,8 @@ class CliNamespace:
                     "scope": error.scope,
                     "id": error.id,
                 }
-                peer.emit("error", problem)
-        except (NotFound, AccessDenied):  # it went while the event waited its turn
+                peer.emit(protocol_events.ERROR, problem)
+        except (NotFound, AccessDenied):  # deleted while the event waited for earlier ones
             if ack is not None:
                 ack({"result": "error", "reason": "not-found"})
         else:
@@ -125,14 +130,14 @@ class CliNamespace:
     def _failed(self, failure: Any, name: str, ack: Ack | None) -> None:
         if failure.check(StoreBusy, StoreFull, StoreFailed):
             self.log.error(
-                "Event {name} could not be kept: {reason}", name=name, reason=str(failure.value)
+                "Event {name} could not be stored: {reason}", name=name, reason=str(failure.value)
             )
         else:
             self.log.failure("Event {name} failed", failure, name=name)
         if ack is not None:
             ack({"result": "error"})
 
-    # --- what an event is about --------------------------------------------------------------------------------------
+    # --- sessions and machines of events ---------------------------------------------------------
 
     def session(self, peer: Peer, given: dict[str, Any], answered: bool = False) -> HubSession:
         found: HubSession = self._found(
@@ -154,17 +159,17 @@ class CliNamespace:
         try:
             return find(name, peer.principal.namespace)
         except NotFound:
-            raise Unreachable(
+            raise TargetUnavailable(
                 scope, name[:MAX_ID_LENGTH], "not-found", f"{scope} not found", answered
             ) from None
         except AccessDenied:
-            raise Unreachable(
+            raise TargetUnavailable(
                 scope, name[:MAX_ID_LENGTH], "access-denied", f"{scope} access denied", answered
             ) from None
 
 
-class Unreachable(Exception):
-    """The session or machine of an event is missing or foreign."""
+class TargetUnavailable(Exception):
+    """The session or machine of an event does not exist or belongs to another namespace."""
 
     def __init__(self, scope: str, name: str, code: str, text: str, answered: bool) -> None:
         super().__init__(text)
@@ -174,8 +179,8 @@ class Unreachable(Exception):
 Handler = Callable[[CliNamespace, Peer, dict[str, Any]], Awaitable[tuple[Any, ...] | None]]
 
 
-def tolerant(answer: tuple[Any, ...] | None) -> Callable[[Handler], Handler]:
-    """Answer `answer` to an event that is malformed."""
+def malformed_answer(answer: tuple[Any, ...] | None) -> Callable[[Handler], Handler]:
+    """Make a handler answer malformed events with `answer`."""
 
     def decorate(handle: Handler) -> Handler:
         async def handled(
@@ -194,17 +199,17 @@ def tolerant(answer: tuple[Any, ...] | None) -> Callable[[Handler], Handler]:
 ERROR = ({"result": "error"},)
 
 
-@tolerant(None)
+@malformed_answer(None)
 async def session_alive(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
     await cli.presence.session_alive(cli.session(peer, given), given)
 
 
-@tolerant(None)
+@malformed_answer(None)
 async def session_ready(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
     await cli.presence.session_ready(cli.session(peer, given), given)
 
 
-@tolerant(None)
+@malformed_answer(None)
 async def session_end(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
     session = cli.session(peer, given)
     await cli.presence.session_end(
@@ -212,14 +217,14 @@ async def session_end(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> N
     )
 
 
-@tolerant(None)
+@malformed_answer(None)
 async def message(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
     session = cli.session(peer, given)
     if given.get("message") is not None:
         await cli.messages.receive(session, given, peer)
 
 
-@tolerant(None)
+@malformed_answer(None)
 async def messages_consumed(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
     session, names = cli.session(peer, given), read_local_ids(given.get("localIds"))
     if names:
@@ -230,14 +235,14 @@ async def messages_consumed(cli: CliNamespace, peer: Peer, given: dict[str, Any]
         await cli.messages.consumed(session, names, clears, steered)
 
 
-@tolerant(None)
+@malformed_answer(None)
 async def messages_indeterminate(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
     await cli.messages.indeterminate(
         cli.session(peer, given), read_local_ids(given.get("localIds"))
     )
 
 
-@tolerant(({"ok": False},))
+@malformed_answer(({"ok": False},))
 async def messages_steer_state(
     cli: CliNamespace, peer: Peer, given: dict[str, Any]
 ) -> tuple[Any, ...]:
@@ -245,24 +250,24 @@ async def messages_steer_state(
     return ({"ok": True},)
 
 
-@tolerant(ERROR)
+@malformed_answer(ERROR)
 async def update_metadata(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> tuple[Any, ...]:
     return (
         await cli.documents.update_metadata(cli.session(peer, given, answered=True), given, peer),
     )
 
 
-@tolerant(ERROR)
+@malformed_answer(ERROR)
 async def update_state(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> tuple[Any, ...]:
     return (await cli.documents.update_state(cli.session(peer, given, answered=True), given, peer),)
 
 
-@tolerant(None)
+@malformed_answer(None)
 async def machine_alive(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
     cli.presence.machine_alive(cli.machine(peer, given), given)
 
 
-@tolerant(ERROR)
+@malformed_answer(ERROR)
 async def machine_update_metadata(
     cli: CliNamespace, peer: Peer, given: dict[str, Any]
 ) -> tuple[Any, ...]:
@@ -270,7 +275,7 @@ async def machine_update_metadata(
     return (await cli.documents.update_machine(machine, given, "metadata", peer),)
 
 
-@tolerant(ERROR)
+@malformed_answer(ERROR)
 async def machine_update_state(
     cli: CliNamespace, peer: Peer, given: dict[str, Any]
 ) -> tuple[Any, ...]:
@@ -282,7 +287,7 @@ async def machine_update_state(
 
 
 async def ping(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> tuple[Any, ...]:
-    """Answered after everything that this socket sent about its session before."""
+    """Answer after all earlier events of this socket about its session have been handled."""
     session = cli.registry.sessions.get(peer.principal.owner)
     if session is not None:
         await cli.registry.serialized(session, _nothing)
@@ -293,19 +298,21 @@ async def _nothing() -> None: ...
 
 
 async def rpc_register(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
-    """Only the owner of an id serves its methods: a socket that speaks for one session or machine, or at least its namespace."""
+    """Register a method. A socket may serve methods of the session or machine it represents; a
+    socket that represents none, those of its namespace.
+    """
     method = given.get("method")
     if not isinstance(method, str) or len(method) > MAX_ID_LENGTH:
         return
     owner, _, name = method.rpartition(":")
-    principal: Principal = peer.principal
-    mine = principal.owner is None or principal.owner == owner
-    if owner and name and mine and cli.registry.owns(principal.namespace, owner):
+    identity: PeerIdentity = peer.principal
+    mine = identity.owner is None or identity.owner == owner
+    if owner and name and mine and cli.registry.owns(identity.namespace, owner):
         cli.registry.rpc.register(peer, method)
     else:
         cli.log.warn(
-            "A socket of {namespace} wanted to serve what is not its own",
-            namespace=principal.namespace,
+            "A socket of {namespace} asked to serve a method that belongs to another owner",
+            namespace=identity.namespace,
         )
 
 
@@ -315,19 +322,19 @@ async def rpc_unregister(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -
 
 
 EVENTS: dict[str, Handler] = {
-    "session-alive": session_alive,
-    "session-ready": session_ready,
-    "session-end": session_end,
-    "message": message,
-    "messages-consumed": messages_consumed,
-    "messages-indeterminate": messages_indeterminate,
-    "messages-steer-state": messages_steer_state,
-    "update-metadata": update_metadata,
-    "update-state": update_state,
-    "machine-alive": machine_alive,
-    "machine-update-metadata": machine_update_metadata,
-    "machine-update-state": machine_update_state,
-    "ping": ping,
-    "rpc-register": rpc_register,
-    "rpc-unregister": rpc_unregister,
+    protocol_events.SESSION_ALIVE: session_alive,
+    protocol_events.SESSION_READY: session_ready,
+    protocol_events.SESSION_END: session_end,
+    protocol_events.MESSAGE: message,
+    protocol_events.MESSAGES_CONSUMED: messages_consumed,
+    protocol_events.MESSAGES_INDETERMINATE: messages_indeterminate,
+    protocol_events.MESSAGES_STEER_STATE: messages_steer_state,
+    protocol_events.UPDATE_METADATA: update_metadata,
+    protocol_events.UPDATE_STATE: update_state,
+    protocol_events.MACHINE_ALIVE: machine_alive,
+    protocol_events.MACHINE_UPDATE_METADATA: machine_update_metadata,
+    protocol_events.MACHINE_UPDATE_STATE: machine_update_state,
+    protocol_events.PING: ping,
+    rpc.REGISTER: rpc_register,
+    rpc.UNREGISTER: rpc_unregister,
 }

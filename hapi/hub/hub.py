@@ -44,7 +44,9 @@ class _LateRooms:
 
 
 class Hub:
-    """`make_sockets` gets the `/cli` namespace and returns an object that knows its rooms (a SocketServer)."""
+    """`make_sockets` gets the `/cli` namespace and returns an object that knows its rooms (a
+    SocketServer).
+    """
 
     def __init__(
         self,

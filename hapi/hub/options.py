@@ -1,4 +1,4 @@
-"""What a hub is told at its start: environment first, then `settings.json`, then the default."""
+"""Options of the hub: from flags, the environment, `settings.json`, and defaults, in this order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOKEN_BYTES = 32
 
 
 class NoPort(ConfigurationError):
-    """What should be a port is none."""
+    """The value of a port option is not a port."""
 
 
 @frozen
@@ -30,9 +30,8 @@ class HubOptions:
     home: Home
     host: str = HOST
     port: int = PORT
-    token: str | None = field(
-        default=None, repr=False
-    )  # None: the one in settings.json, made if there is none
+    # None: the token in settings.json, generated if there is none
+    token: str | None = field(default=None, repr=False)
     database: Path | None = None  # None: hub.db in the home
     public_url: str | None = None
     cors_origins: tuple[str, ...] = ()
@@ -45,7 +44,9 @@ class HubOptions:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], **flags: Any) -> HubOptions:
-        """`flags` are fields; those that are None are not given. Raises ConfigurationError, InvalidSettings, HomeUnusable."""
+        """`flags` are fields of the class; None means that the flag was not given. Raises
+        ConfigurationError, InvalidSettings, HomeUnusable.
+        """
         given = {name: value for name, value in flags.items() if value is not None}
         home = given.pop("home", None) or Home.find(environ)
         settings = read_settings(home)
@@ -78,10 +79,10 @@ class HubOptions:
         )
         if web_root is not None and not Path(web_root).is_dir():
             raise ConfigurationError(
-                f"the page's directory {str(web_root)!r} (--web-root, HAPI_WEB_ROOT) is not there"
+                f"the page's directory {str(web_root)!r} (--web-root, HAPI_WEB_ROOT) does not exist"
             )
         if not isinstance(host, str):
-            raise ConfigurationError(f"listenHost {host!r} is no text")
+            raise ConfigurationError(f"listenHost {host!r} must be a string")
         return cls(
             home=home,
             host=host,
@@ -104,13 +105,14 @@ def read_port(value: object) -> int:
         text.isascii() and text.isdigit() and len(text) < 6 and int(text) < 65536
     ):
         raise NoPort(
-            f"port {value!r} (HAPI_LISTEN_PORT, listenPort in settings.json) must be a number from 0 to 65535"
+            f"port {value!r} (HAPI_LISTEN_PORT, listenPort in settings.json) "
+            "must be a number from 0 to 65535"
         )
     return int(text)
 
 
 def read_list(value: object, name: str) -> list[str]:
-    """A list of texts, or one text with commas. Raises ConfigurationError."""
+    """A list of strings, also given as one string with commas. Raises ConfigurationError."""
     items = (
         value.split(",")
         if isinstance(value, str)
@@ -119,12 +121,14 @@ def read_list(value: object, name: str) -> list[str]:
         else None
     )
     if items is None or not all(isinstance(item, str) for item in items):
-        raise ConfigurationError(f"{name} must be a list of texts")
+        raise ConfigurationError(f"{name} must be a list of strings")
     return [item.strip() for item in items if item.strip()]
 
 
 def base_token(options: HubOptions) -> str:
-    """The access token of this hub; one of 256 random bits is made and saved the first time. Raises ConfigurationError."""
+    """The access token of this hub; at the first start a token of 256 random bits is generated and
+    saved. Raises ConfigurationError.
+    """
     token = options.token or read_settings(options.home).get("cliApiToken")
     if not token:
         made = secrets.token_urlsafe(TOKEN_BYTES)
@@ -134,24 +138,27 @@ def base_token(options: HubOptions) -> str:
         token = settings["cliApiToken"]
     if not isinstance(token, str) or not token.strip():
         raise ConfigurationError(
-            "the access token (CLI_API_TOKEN, cliApiToken in settings.json) is no text"
+            "the access token (CLI_API_TOKEN, cliApiToken in settings.json) must be a string"
         )
     token = token.strip()
     if ":" in token:
         raise ConfigurationError(
-            "the access token of a hub must not contain a colon: what follows the colon is a namespace"
+            "the access token of a hub must not contain a colon: "
+            "the part after a colon is a namespace"
         )
     return token
 
 
 def signing_secret(home: Home) -> bytes:
-    """The 32 bytes that sign the tokens of web pages, kept in `jwt-secret.json`. Raises ConfigurationError."""
+    """The 32 bytes that sign the tokens of web pages, kept in `jwt-secret.json`. Raises
+    ConfigurationError.
+    """
     path = home.jwt_secret
     try:
         content = read_capped(path)
     except OSError as error:
         raise ConfigurationError(
-            f"{path} cannot be read: {error.strerror or 'it is no regular file'}"
+            f"{path} cannot be read: {error.strerror or 'not a regular file'}"
         ) from error
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
@@ -166,7 +173,7 @@ def signing_secret(home: Home) -> bytes:
         found = base64.b64decode(json.loads(content)["secretBase64"], validate=True)
     except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
         raise ConfigurationError(
-            f"{path} holds no secret: remove it, and everybody logs in again"
+            f"{path} does not contain a secret: remove the file, and all users have to log in again"
         ) from error
     if len(found) < TOKEN_BYTES:
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""The hub as a Twisted service: comes up, serves, and leaves within 5 seconds."""
+"""The hub as a Twisted service, which stops within 5 seconds."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HEARTBEAT_INTERVAL = 30.0  # seconds
 
 
 class CannotServe(Exception):
-    """The address cannot be had; the text says which and why."""
+    """The hub cannot listen on its address; the message says which address and why."""
 
 
 def is_loopback(host: str) -> bool:
@@ -38,9 +38,10 @@ def is_loopback(host: str) -> bool:
 
 
 class HubService(Service):
-    """`url` and `token` are there once the service was started; `when_listening` fires with the URL.
+    """`url` and `token` are set when the service has started; `when_listening` fires with the URL.
 
-    `startService` raises CannotServe, StoreRefused, ConfigurationError, HomeUnusable, InvalidSettings: sentences for people.
+    `startService` raises CannotServe, StoreRefused, ConfigurationError, HomeUnusable,
+    InvalidSettings: sentences for people.
     """
 
     log = Logger()
@@ -64,10 +65,10 @@ class HubService(Service):
 
     @property
     def port(self) -> int:
-        """The port that is served, 0 while none is."""
+        """The port on which the hub listens, 0 while it does not listen."""
         return self._port.getHost().port if self._port is not None else 0
 
-    # --- coming up ---------------------------------------------------------------------------------------------------
+    # --- starting --------------------------------------------------------------------------------
 
     def startService(self) -> None:
         options = self.options
@@ -92,7 +93,7 @@ class HubService(Service):
             store.close()
             raise
         super().startService()  # type: ignore[no-untyped-call]
-        self.url = f"http://{self._shown_host()}:{self.port}"
+        self.url = f"http://{self._display_host()}:{self.port}"
         for beat, seconds in (
             (self.hub.presence.sweep, SWEEP_INTERVAL),
             (self._heartbeat, HEARTBEAT_INTERVAL),
@@ -136,7 +137,7 @@ class HubService(Service):
         )
         return HostPolicy(names, origins)
 
-    def _shown_host(self) -> str:
+    def _display_host(self) -> str:
         host = self.options.host
         if host in ("*", "0.0.0.0", "::", ""):
             return "127.0.0.1"
@@ -145,13 +146,13 @@ class HubService(Service):
     def _warn(self) -> None:
         if not is_loopback(self.options.host):
             self.log.warn(
-                "The hub listens on {host} without TLS: whoever can read the network can read the token. "
-                "Put a TLS proxy in front, or listen on 127.0.0.1",
+                "The hub listens on {host} without TLS, so that the access token can be read on "
+                "the network. Put a TLS proxy in front of the hub, or listen on 127.0.0.1",
                 host=self.options.host,
             )
 
     def _load(self) -> None:
-        """Know the rows before anybody can ask. Raises StoreRefused."""
+        """Load all rows before the first request. Raises StoreRefused."""
         assert self.hub is not None
         troubles: list[Any] = []
         Deferred.fromCoroutine(self.hub.registry.load()).addErrback(troubles.append)
@@ -159,7 +160,7 @@ class HubService(Service):
             path, reason = self.options.database_path, troubles[0].getErrorMessage()
             raise StoreRefused(f"database {path} cannot be read: {reason}") from troubles[0].value
 
-    # --- while it runs -----------------------------------------------------------------------------------------------
+    # --- running ---------------------------------------------------------------------------------
 
     async def _heartbeat(self) -> None:
         if self.hub is not None:
@@ -169,16 +170,18 @@ class HubService(Service):
         try:
             await beat()
         except Exception:
-            self.log.failure("A beat of the hub failed; the next one comes")
+            self.log.failure("A periodic task of the hub failed and will run again")
 
-    # --- leaving -----------------------------------------------------------------------------------------------------
+    # --- stopping --------------------------------------------------------------------------------
 
     def stopService(self) -> Deferred[None]:
-        """Take nobody new, tell listeners and sockets, write everything out. Sessions stay as they are."""
+        """Accept no new connections, close event streams and sockets, write everything to disk.
+        Sessions keep running.
+        """
         super().stopService()  # type: ignore[no-untyped-call]
-        return Deferred.fromCoroutine(self._leave())
+        return Deferred.fromCoroutine(self._stop())
 
-    async def _leave(self) -> None:
+    async def _stop(self) -> None:
         for loop in self._loops:
             if loop.running:
                 loop.stop()
@@ -187,7 +190,7 @@ class HubService(Service):
                 self._reactor, 1.0, "Closing the port", self._port.stopListening, self.log
             )
             await run_step(
-                self._reactor, 1.0, "Ending event streams", self._let_listeners_go, self.log
+                self._reactor, 1.0, "Ending event streams", self._close_event_streams, self.log
             )
             await run_step(self._reactor, 2.0, "Closing sockets", self.server.stop, self.log)
             self._site.close_connections()
@@ -196,11 +199,11 @@ class HubService(Service):
             self._store.close()
         self._port = None
 
-    async def _let_listeners_go(self) -> None:
+    async def _close_event_streams(self) -> None:
         assert self.hub is not None
         self.hub.streams.stop()
 
 
 def hub_service(reactor: Any, options: HubOptions) -> HubService:
-    """A hub as `options` say."""
+    """A hub with these options."""
     return HubService(reactor, options)

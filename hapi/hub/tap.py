@@ -10,7 +10,7 @@ from twisted.python import usage
 
 
 class Options(usage.Options):
-    """Flags stand above the environment and settings.json."""
+    """Flags take precedence over the environment and settings.json."""
 
     synopsis = "[options]"
     optParameters = [  # noqa: RUF012 (usage.Options wants it so)
@@ -26,7 +26,7 @@ class Options(usage.Options):
         self["cors_origins"] = []
 
     def opt_cors_origin(self, origin: str) -> None:
-        """Origin whose pages may use the hub; may be repeated."""
+        """Another origin whose pages may use the hub; can be repeated."""
         self["cors_origins"].append(origin)
 
     def postOptions(self) -> None:

@@ -1,4 +1,6 @@
-"""The runner's local control API: what npm's programs post to it, and the shapes of its answers (runner.md §9)."""
+"""The runner's local control API: the requests of npm's programs, and the shapes of the replies
+(runner.md §9).
+"""
 
 from __future__ import annotations
 
@@ -21,14 +23,16 @@ SessionId = Annotated[str, Meta(max_length=512)]
 
 
 class SessionStarted(Struct, frozen=True, rename="camel"):
-    """POST /session-started: a session process tells that it has its row at the hub."""
+    """POST /session-started: a session process reports that the hub has created its session."""
 
     session_id: Annotated[str, Meta(min_length=1, max_length=512)]
     metadata: dict[str, Any] | None
 
     @property
     def host_pid(self) -> int | None:
-        """The pid the caller claims, None when it names none. Raises ValueError when it is no pid at all."""
+        """The pid that the caller claims, None if it names none. Raises ValueError if the value is
+        not a pid.
+        """
         claimed = (self.metadata or {}).get("hostPid")
         if claimed is None or (claimed == 0 and not isinstance(claimed, bool)):
             return None
@@ -49,7 +53,7 @@ class StopSession(Struct, frozen=True, rename="camel"):
 
 
 class ListedSession(Struct, frozen=True, rename="camel", omit_defaults=True):
-    """One entry of /list. The first three keys are npm's, the others ours."""
+    """One entry of /list. The first three keys are npm's, the others are our own."""
 
     started_by: str
     happy_session_id: str
@@ -65,11 +69,12 @@ class ListedSession(Struct, frozen=True, rename="camel", omit_defaults=True):
     )
 
 
-STARTED_BY_USER = "hapi directly - likely by user from terminal"  # npm's words for a session nobody but its user started
+# npm's term for a session that its user started
+STARTED_BY_USER = "hapi directly - likely by user from terminal"
 
 
 class MalformedRequest(Malformed):
-    """A request that cannot be read; becomes a 400 with npm's error body."""
+    """A request body that cannot be read; answered with 400 and npm's error body."""
 
     def __init__(self, message: str, code: str = "FST_ERR_VALIDATION") -> None:
         super().__init__(message)
@@ -77,7 +82,9 @@ class MalformedRequest(Malformed):
 
 
 def read_object(body: bytes, has_type: bool) -> dict[str, Any]:
-    """The JSON object of a request; {} for a request without body and without Content-Type. Raises MalformedRequest."""
+    """The JSON object of a request; {} for a request without body and without Content-Type. Raises
+    MalformedRequest.
+    """
     if not body:
         if has_type:
             raise MalformedRequest(
@@ -113,7 +120,9 @@ def _is_shallow(value: object) -> bool:
 
 
 def hub_connection_problem(status: Mapping[str, Any]) -> str | None:
-    """Why nothing of what the hub asks for arrives, from an answer to `/status`, as a clause; None when it does."""
+    """Why requests of the hub do not arrive, from a reply of `/status`, as a clause; None if they
+    do.
+    """
     hub = status.get("hub") or {}
     reason = hub.get("reason") or hub.get("phase") or "no answer yet"
     if not status.get("registered"):

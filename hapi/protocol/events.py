@@ -1,4 +1,6 @@
-"""Names of events: those of the Socket.IO namespace `/cli`, and those that the hub publishes to web pages."""
+"""Names of events: those of the Socket.IO namespace `/cli`, and those that the hub publishes to web
+pages.
+"""
 
 from __future__ import annotations
 

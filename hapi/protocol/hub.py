@@ -1,4 +1,6 @@
-"""The hub's REST on the wire: request bodies, flavors with their modes, what of a session's metadata is shown and kept."""
+"""The hub's REST API on the wire: request bodies, flavors with their modes, and which metadata are
+public and which are kept.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,12 @@ PROTOCOL_VERSION = 1
 
 Text = Annotated[str, Meta(min_length=1)]
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
-Time = Annotated[
-    int, Meta(ge=0, le=1 << 53)
-]  # milliseconds since the epoch, as JavaScript counts exactly
+# Milliseconds since the epoch, up to the integers that JavaScript represents exactly.
+Time = Annotated[int, Meta(ge=0, le=1 << 53)]
 
 
 class Body(Struct, frozen=True, rename="camel"):
-    """A JSON object of a request. Keys we do not know are ignored."""
+    """A JSON object in a request. Unknown keys are ignored."""
 
 
 # --- /cli ---------------------------------------------------------------------------------------
@@ -154,7 +155,8 @@ FLAVORS = frozenset(AGENTS)
 STEERED = frozenset(name for name, agent in AGENTS.items() if agent.is_steerable)
 WITHOUT_MODEL = frozenset(name for name, agent in AGENTS.items() if not agent.has_model)
 
-# Which settings a flavor has besides its permission mode; the text is the hub's answer to the others.
+# Which settings a flavor has besides its permission mode; the text is the hub's answer to the
+# others.
 SETTINGS: Mapping[str, tuple[frozenset[str], str]] = {
     "effort": (agents_with("effort"), "Effort selection is not supported for this session type"),
     "model_reasoning_effort": (
@@ -177,21 +179,46 @@ SETTINGS: Mapping[str, tuple[frozenset[str], str]] = {
 
 
 def modes_of(flavor: str) -> frozenset[str]:
-    """The permission modes of `flavor`. An agent that only its runner knows may have any mode and checks it itself."""
+    """The permission modes of `flavor`. An agent that only its runner knows may have any mode and
+    checks it itself.
+    """
     known = AGENTS.get(flavor)
     return frozenset(PERMISSION_MODES if known is None else known.permission_modes)
 
 
 # --- metadata -----------------------------------------------------------------------------------
 
-# fmt: off
 _TEXTS = (
-    "path", "host", "version", "os", "machineId", "flavor", "homeDir", "happyHomeDir", "happyLibDir", "happyToolsDir",
-    "startedBy", "startingMode", "lifecycleState", "archivedBy", "archiveReason", "name", "cursorSessionProtocol",
-    "hapiMcpUrl", "preferredPermissionMode", "cursorMigrationState",
+    "path",
+    "host",
+    "version",
+    "os",
+    "machineId",
+    "flavor",
+    "homeDir",
+    "happyHomeDir",
+    "happyLibDir",
+    "happyToolsDir",
+    "startedBy",
+    "startingMode",
+    "lifecycleState",
+    "archivedBy",
+    "archiveReason",
+    "name",
+    "cursorSessionProtocol",
+    "hapiMcpUrl",
+    "preferredPermissionMode",
+    "cursorMigrationState",
 )
-_MACHINE_TEXTS = ("host", "platform", "happyCliVersion", "displayName", "homeDir", "happyHomeDir", "happyLibDir")
-# fmt: on
+_MACHINE_TEXTS = (
+    "host",
+    "platform",
+    "happyCliVersion",
+    "displayName",
+    "homeDir",
+    "happyHomeDir",
+    "happyLibDir",
+)
 _SHOWN: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(_TEXTS, (str,)),
     **dict.fromkeys(("hostPid", "lifecycleStateSince"), (int, float)),
@@ -219,7 +246,9 @@ def _fits(value: object, kinds: tuple[type, ...]) -> bool:
 
 
 def public_metadata(stored: Any) -> dict[str, Any] | None:
-    """The metadata of a session as every view has it; None without `path` and `host`. Keys of a wrong type are left out."""
+    """The metadata of a session that clients may see; None without `path` and `host`. Values of a
+    wrong type are left out.
+    """
     if not isinstance(stored, dict) or not (
         isinstance(stored.get("path"), str) and isinstance(stored.get("host"), str)
     ):
@@ -252,7 +281,8 @@ def public_runner_state(stored: Any) -> dict[str, Any] | None:
 
 
 def merged_metadata(stored: Any, written: dict[str, Any]) -> dict[str, Any]:
-    """What a session process's write makes of the stored metadata: keys it omits go, except those that name the session.
+    """The stored metadata after a write of the session process: omitted keys are removed, except
+    those that identify the session.
 
     An explicit null removes such a key; what belongs to the hub stays as the hub has it.
     """
@@ -280,16 +310,32 @@ def flavor_of(metadata: Any) -> str:
 
 
 def agent_session_id(metadata: Any) -> str | None:
-    """The agent's own id of the session: the key to resume it."""
+    """The agent's own id of the session, by which it is resumed."""
     found = metadata.get(f"{flavor_of(metadata)}SessionId") if isinstance(metadata, dict) else None
     return found if isinstance(found, str) and found else None
 
 
-# What a `session-updated` patch may hold; with any other key the web page discards it and reads the session again.
-# fmt: off
-PATCH_KEYS = frozenset({
-    "active", "thinking", "activeTurnStartedAt", "activeAt", "updatedAt", "metadata", "agentState", "todos", "teamState",
-    "model", "modelReasoningEffort", "effort", "serviceTier", "permissionMode", "collaborationMode", "copilotAgentMode",
-    "backgroundTaskCount", "scratchlistUpdatedAt",
-})
-# fmt: on
+# What a `session-updated` patch may hold; with any other key the web page discards it and reads the
+# session again. fmt: off
+PATCH_KEYS = frozenset(
+    {
+        "active",
+        "thinking",
+        "activeTurnStartedAt",
+        "activeAt",
+        "updatedAt",
+        "metadata",
+        "agentState",
+        "todos",
+        "teamState",
+        "model",
+        "modelReasoningEffort",
+        "effort",
+        "serviceTier",
+        "permissionMode",
+        "collaborationMode",
+        "copilotAgentMode",
+        "backgroundTaskCount",
+        "scratchlistUpdatedAt",
+    }
+)

@@ -1,4 +1,6 @@
-"""Names of the methods that runners and session processes serve; on the wire each has its owner's id and a colon in front."""
+"""Names of the methods that runners and session processes serve; on the wire each has its owner's
+id and a colon in front.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""20,000 changed requests and as many changed socket events at every change, a million of each at release (G11).
+"""20,000 changed requests and as many changed socket events at every change, a million of each at
+release (G11).
 
-Bodies, queries and arguments that are right, each changed in a few places: the hub answers them all, none with a failure of
-its own, and goes on serving.
+Bodies, queries and arguments that are right, each changed in a few places: the hub answers them
+all, none with a failure of its own, and goes on serving.
 """
 
 from __future__ import annotations
@@ -145,7 +146,10 @@ class World:
 
     def ask(self, method: str, path: str, body: bytes) -> tuple[Any, Wire]:
         secret = TOKEN if path.startswith("/cli") else self.jwt
-        head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:3006\r\nAuthorization: Bearer {secret}\r\n"
+        head = (
+            f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:3006\r\n"
+            f"Authorization: Bearer {secret}\r\n"
+        )
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         channel, wire = self.site.buildProtocol(None), Wire()
         channel.makeConnection(wire)
@@ -183,7 +187,8 @@ def test_no_request_makes_the_hub_fail__U10():
         world.runner.send("machine-alive", {"machineId": world.machine, "time": stage.now()})
         status, said = int(wire.value()[9:12] or 0), wire.value().partition(b"\r\n\r\n")[2]
         seen[status] += 1
-        # 500 and more with another reason are answers: a process said nonsense, a machine is offline.
+        # 500 and more with another reason are answers: a process said nonsense, a machine is
+        # offline.
         assert status, (route, body)
         assert status < 500 or not any(words in said for words in OUR_OWN), (route, body, said)
         channel.connectionLost(Failure(ConnectionDone()))

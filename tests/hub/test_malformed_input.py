@@ -31,11 +31,48 @@ json_values = st.recursive(
 
 # Names that mean something, so that garbage gets past the first check.
 WORDS = [
-    "sid", "machineId", "time", "thinking", "message", "localId", "localIds", "createdAt", "expectedVersion", "metadata",
-    "agentState", "runnerState", "method", "reason", "permissionMode", "model", "effort", "health", "mode", "text", "name",
-    "attachments", "scheduledAt", "deliveryMode", "directory", "agent", "path", "paths", "decision", "answers", "tag", "id",
-    "displayName", "machine", "accessToken", "subscriptionId", "visibility", "filename", "content", "mimeType", "steered",
-]  # fmt: skip
+    "sid",
+    "machineId",
+    "time",
+    "thinking",
+    "message",
+    "localId",
+    "localIds",
+    "createdAt",
+    "expectedVersion",
+    "metadata",
+    "agentState",
+    "runnerState",
+    "method",
+    "reason",
+    "permissionMode",
+    "model",
+    "effort",
+    "health",
+    "mode",
+    "text",
+    "name",
+    "attachments",
+    "scheduledAt",
+    "deliveryMode",
+    "directory",
+    "agent",
+    "path",
+    "paths",
+    "decision",
+    "answers",
+    "tag",
+    "id",
+    "displayName",
+    "machine",
+    "accessToken",
+    "subscriptionId",
+    "visibility",
+    "filename",
+    "content",
+    "mimeType",
+    "steered",
+]
 objects = st.dictionaries(st.sampled_from(WORDS) | texts, json_values, max_size=6)
 
 
@@ -87,8 +124,8 @@ def test_no_body_makes_a_route_fail(
     }
     path = route.path
     for name, value in fill.items():
-        path = path.replace(f"<{name}>", quote(data.draw(st.just(value) | texts.filter(lambda t: t not in ("", "..")))
-                                               .encode("utf-8", "surrogatepass"), safe=""))  # fmt: skip
+        given = data.draw(st.just(value) | texts.filter(lambda t: t not in ("", "..")))
+        path = path.replace(f"<{name}>", quote(given.encode("utf-8", "surrogatepass"), safe=""))
     query = data.draw(
         st.dictionaries(
             st.sampled_from(
@@ -129,7 +166,8 @@ def test_no_body_makes_a_route_fail(
     stage.alive(world.peer, world.session)
     world.runner.send("machine-alive", {"machineId": world.machine, "time": stage.now()})
     answer = stage.finish(pending)
-    # 500, 502 and 503 with a reason are answers: nobody serves a method, its process said nonsense, a machine is offline.
+    # 500, 502 and 503 with a reason are answers: nobody serves a method, its process said nonsense,
+    # a machine is offline.
     assert answer.status < 500 or (
         isinstance(answer.body, dict) and answer.body["error"] != "The database failed"
     ), answer

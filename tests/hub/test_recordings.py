@@ -1,4 +1,6 @@
-"""The requests and frames recorded at the real hub, played again to ours: same statuses, same bodies, same answers."""
+"""The requests and frames recorded at the real hub, played again to ours: same statuses, same
+bodies, same answers.
+"""
 
 from __future__ import annotations
 
@@ -154,7 +156,9 @@ class Replay:
         return self.stage.begin(request["method"], path, body, None, headers)
 
     def namespace_of(self, path: str, line: dict[str, Any]) -> str:
-        """Recordings don't say whose JWT it was; an answer that denies access was to somebody else's."""
+        """Recordings don't say whose JWT it was; an answer that denies access was to somebody
+        else's.
+        """
         body = line["response"]["body"]
         return (
             "stranger"
@@ -208,7 +212,9 @@ class Replay:
             self.peers[name].answer(given[0])
 
     def heard(self, name: str, frame: str) -> None:
-        """What the real hub sent here ours must have sent, too: the answers exactly, the updates somewhere."""
+        """What the real hub sent here ours must have sent, too: the answers exactly, the updates
+        somewhere.
+        """
         found = re.fullmatch(r"4([23])/cli,(\d*)(.*)", frame, re.DOTALL)
         if found is None:
             return

@@ -26,7 +26,7 @@ EPOCH = 1_795_000_000_000  # ms
 
 
 def waits(deferred: Deferred[Any]) -> bool:
-    """Whether it has no result yet; `called` is true as well while a chained Deferred still waits."""
+    """Whether it has no result; `called` is true even while a chained Deferred waits."""
     found: list[Any] = []
 
     def look(result: Any) -> Any:

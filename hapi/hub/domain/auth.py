@@ -1,4 +1,6 @@
-"""Who may come in: the access token, the tokens of web pages (JWT), and the price of guessing."""
+"""Authentication: the access token, the web tokens (JWT) of people, and a rate limit for wrong
+tokens.
+"""
 
 from __future__ import annotations
 
@@ -20,23 +22,23 @@ CLOCK_LEEWAY = 60  # seconds that another clock may be ahead
 MAX_TOKEN_LENGTH = 4096  # characters
 HEADER = {"alg": "HS256"}
 
-FREE_ATTEMPTS, REFILL_PERIOD = (
-    10,
-    60.0,
-)  # wrong tokens per address; seconds until that many are forgotten
+FREE_ATTEMPTS = 10  # wrong tokens per address
+REFILL_PERIOD = 60.0  # seconds until that many are forgotten
 FREE_ATTEMPTS_TOTAL = 200  # wrong tokens of all addresses together
 MAX_ADDRESSES = 10_000
 
 
 @frozen
 class Principal:
-    """Who is on the other side of a request or a socket."""
+    """The authenticated sender of a request."""
 
     namespace: str
 
 
 def equal_in_constant_time(given: str, expected: str) -> bool:
-    """Compare without telling by the time how much was right, nor how long the right one is."""
+    """Compare in a time that reveals neither how much of `given` is right nor the length of
+    `expected`.
+    """
     key = b"hapi"
     first = hmac.new(key, given.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
     second = hmac.new(key, expected.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
@@ -45,13 +47,13 @@ def equal_in_constant_time(given: str, expected: str) -> bool:
 
 @define(eq=False)
 class TokenIssuer:
-    """`token` is the base access token; `secret` signs the tokens of web pages (32 bytes)."""
+    """`token` is the base access token; `secret` (32 bytes) signs web tokens."""
 
     token: str = field(repr=False)
     _secret: bytes = field(repr=False)
 
     def check_access_token(self, text: object) -> Principal | None:
-        """Who `text` is the access token of; None when it is none."""
+        """The principal of the access token `text`, None if the token is wrong."""
         if not isinstance(text, str) or len(text) > MAX_TOKEN_LENGTH:
             return None
         try:
@@ -62,7 +64,7 @@ class TokenIssuer:
             Principal(found.namespace) if equal_in_constant_time(found.base, self.token) else None
         )
 
-    # --- tokens of web pages -----------------------------------------------------------------------------------------
+    # --- tokens of web pages ----------------------------------------------------------------------
 
     def issue_web_token(self, caller: Principal, now: float) -> str:
         """A JWT (HS256) for `caller`, good for four hours from `now` (seconds since the epoch)."""
@@ -129,7 +131,7 @@ def _decoded(text: str) -> dict[str, Any] | None:
 
 @define
 class _Bucket:
-    """Wrong tokens that count now; `free` of them are forgotten every minute, evenly."""
+    """The number of wrong tokens, which decreases evenly by `free` per minute."""
 
     free: int
     _wrong: float = 0.0
@@ -142,7 +144,7 @@ class _Bucket:
         self._wrong, self._at = min(self.count(now) + 1, 2.0 * self.free), now
 
     def retry_after(self, now: float) -> float:
-        """Seconds until fewer than `free` count."""
+        """Seconds until the number is below `free`."""
         return (
             max(0.0, (self.count(now) - self.free + 1) * REFILL_PERIOD / self.free)
             if self.count(now) >= self.free
@@ -152,13 +154,16 @@ class _Bucket:
 
 @define(eq=False)
 class LoginRateLimit:
-    """Counts wrong tokens, by address and altogether. An address that never gave a wrong one is never kept waiting."""
+    """Counts wrong tokens per address and in total.
+
+    An address without a wrong token never waits.
+    """
 
     _addresses: OrderedDict[str, _Bucket] = field(factory=OrderedDict)
     _all: _Bucket = field(factory=lambda: _Bucket(FREE_ATTEMPTS_TOTAL))
 
     def retry_after(self, address: str, now: float) -> int:
-        """Whole seconds this address must wait before a token of its is looked at; 0: none."""
+        """Seconds that this address must wait before another token is checked, 0 for none."""
         bucket = self._addresses.get(address)
         if bucket is None or bucket.count(now) == 0:
             return 0

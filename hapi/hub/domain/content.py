@@ -1,24 +1,27 @@
-"""What message content means to the hub: long strings cut, reasoning streams, to-dos, readiness. Pure."""
+"""What the hub reads from the content of messages: reasoning streams, to-do lists, readiness; long
+strings are cut. Pure.
+"""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-MAX_STRING_LENGTH, KEPT_HEAD, KEPT_TAIL = (
-    64 * 1024,
-    48 * 1024,
-    12 * 1024,
-)  # characters of one string
+# Characters of one string: the limit, and what is kept of a longer one.
+MAX_STRING_LENGTH, KEPT_HEAD, KEPT_TAIL = 64 * 1024, 48 * 1024, 12 * 1024
 MAX_DEPTH = 64  # levels of a document; deeper ones are cut
 
 
 def cut(value: Any, depth: int = 0) -> Any:
-    """`value` with every string over 64 KiB cut in its middle, and nothing deeper than 64 levels."""
+    """`value` with the middle of every string over 64 KiB removed, and nothing nested deeper than
+    64 levels.
+    """
     if isinstance(value, str):
         if len(value) <= MAX_STRING_LENGTH:
             return value
-        return f"{value[:KEPT_HEAD]}\n…[hapi: truncated {len(value) - KEPT_HEAD - KEPT_TAIL} chars]…\n{value[-KEPT_TAIL:]}"
+        removed = len(value) - KEPT_HEAD - KEPT_TAIL
+        mark = f"\n…[hapi: truncated {removed} chars]…\n"
+        return f"{value[:KEPT_HEAD]}{mark}{value[-KEPT_TAIL:]}"
     if isinstance(value, (dict, list)) and depth >= MAX_DEPTH:
         return None
     if isinstance(value, dict):
@@ -29,7 +32,7 @@ def cut(value: Any, depth: int = 0) -> Any:
 
 
 def content_of(message: Any) -> Any:
-    """The content of a `message` event: an object, or the JSON text of one."""
+    """The content of a `message` event, given as an object or as its JSON text."""
     if isinstance(message, str):
         try:
             parsed = json.loads(message)
@@ -40,7 +43,9 @@ def content_of(message: Any) -> Any:
 
 
 def record(content: Any) -> tuple[str, dict[str, Any]]:
-    """Kind of the inner content (`codex`, `output`, `event`, `text`, …) and its data; ("", {}) if it has none."""
+    """Kind of the inner content (`codex`, `output`, `event`, `text`, …) and its data; ("", {}) if
+    it has none.
+    """
     inner = content.get("content") if isinstance(content, dict) else None
     if not isinstance(inner, dict) or not isinstance(inner.get("type"), str):
         return "", {}
@@ -66,7 +71,7 @@ def is_ready(content: Any) -> bool:
 
 
 def todos_of(content: Any) -> list[dict[str, Any]] | None:
-    """The to-do list that a `plan` record or a TodoWrite call sets, None if this is neither."""
+    """The to-do list that a `plan` record or a TodoWrite call sets, None for any other content."""
     kind, data = record(content)
     if kind == "codex" and data.get("type") == "plan":
         return _todos(data.get("entries"))

@@ -1,4 +1,4 @@
-"""Versioned documents: metadata and agent state of sessions, metadata and state of machines, who may write them and how."""
+"""Versioned documents: metadata and agent state of sessions, metadata and state of machines."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.domain.views import machine_view
 from hapi.hub.store.interface import IdTaken
 from hapi.hub.store.rows import MachineRow, VersionMismatch, Written
+from hapi.protocol import events as protocol_events
 from hapi.protocol.hub import RegisterMachine, agent_session_id, merged_metadata, public_metadata
 
 MAX_ATTEMPTS = 5  # of a write by the hub that meets newer versions
@@ -37,7 +38,7 @@ class Documents:
 
     log = Logger()
 
-    # --- written by session processes --------------------------------------------------------------------------------
+    # --- written by session processes -------------------------------------------------------------
 
     async def update_metadata(
         self, session: HubSession, event: dict[str, Any], sender: Any
@@ -64,7 +65,7 @@ class Documents:
         if isinstance(outcome, VersionMismatch):
             return {"result": "version-mismatch", "version": version, "metadata": stored}
         body = {
-            "t": "update-session",
+            "t": protocol_events.UPDATE_SESSION,
             "sid": session.id,
             "metadata": {"version": version, "value": stored},
             "agentState": None,
@@ -107,7 +108,12 @@ class Documents:
         document = {"version": version, "value": stored}
         registry.emit_update(
             session.room,
-            {"t": "update-session", "sid": session.id, "metadata": None, "agentState": document},
+            {
+                "t": protocol_events.UPDATE_SESSION,
+                "sid": session.id,
+                "metadata": None,
+                "agentState": document,
+            },
             sender,
         )
         registry.publish_patch(session, agentState=document, updatedAt=now)
@@ -115,7 +121,7 @@ class Documents:
             call(session)
         return {"result": "success", "version": version, "agentState": stored}
 
-    # --- written by the hub ------------------------------------------------------------------------------------------
+    # --- written by the hub -----------------------------------------------------------------------
 
     async def rewrite(
         self,
@@ -163,12 +169,14 @@ class Documents:
 
         await self.registry.serialized(session, change)
 
-    # --- machines ----------------------------------------------------------------------------------------------------
+    # --- machines ---------------------------------------------------------------------------------
 
     async def register(self, namespace: str, request: RegisterMachine) -> HubMachine:
-        """Create or load a machine. Raises AccessDenied when the id belongs to another namespace, or to a session."""
+        """Create or update a machine. Raises AccessDenied if the id belongs to another namespace or
+        to a session, ConcurrentChange.
+        """
         registry, now = self.registry, self.registry.now()
-        if request.id in registry.sessions:  # methods are told apart by the id alone
+        if request.id in registry.sessions:  # RPC methods are distinguished by the id alone
             raise AccessDenied("Machine access denied")
         if request.id not in registry.machines:
             row = MachineRow(
@@ -203,7 +211,9 @@ class Documents:
     async def update_machine(
         self, machine: HubMachine, event: dict[str, Any], name: str, sender: Any
     ) -> dict[str, Any]:
-        """The answer to `machine-update-metadata` and `machine-update-state`; `name`: `metadata` or `runnerState`."""
+        """The answer to `machine-update-metadata` and `machine-update-state`; `name` is `metadata`
+        or `runnerState`.
+        """
         registry, now, expected, value = (
             self.registry,
             self.registry.now(),
@@ -236,7 +246,7 @@ class Documents:
             return {"result": "version-mismatch", "version": version, name: stored}
         document = {"version": version, "value": stored}
         body = {
-            "t": "update-machine",
+            "t": protocol_events.UPDATE_MACHINE,
             "machineId": machine.id,
             "metadata": None,
             "runnerState": None,
@@ -247,7 +257,7 @@ class Documents:
         return {"result": "success", "version": version, name: stored}
 
     async def name_machine(self, machine: HubMachine, name: str) -> None:
-        """Give the machine a name people chose; "" takes it away. Raises Concurrent."""
+        """Set the display name of the machine; "" removes it. Raises ConcurrentChange."""
         for _ in range(MAX_ATTEMPTS):
             row = machine.row
             metadata = dict(row.metadata) if isinstance(row.metadata, dict) else {}
@@ -270,7 +280,9 @@ class Documents:
 
 
 def merged_registration(row: MachineRow, request: RegisterMachine, now: int) -> MachineRow:
-    """What a registration makes of a machine that is known: its metadata merged over, of its state only capabilities."""
+    """The row of a known machine after its registration: metadata are merged, and of the runner
+    state only the capabilities.
+    """
     metadata, version = row.metadata, row.metadata_version
     if isinstance(request.metadata, dict):
         stored = metadata if isinstance(metadata, dict) else {}

@@ -1,4 +1,6 @@
-"""One object per session and per machine the hub knows: what is stored of it and what is only known while the hub runs."""
+"""Sessions and machines of the hub: the stored row of each, and what is known only while the hub
+runs.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +12,26 @@ from twisted.internet.defer import DeferredLock
 from hapi.hub.store.rows import MachineRow, SessionRow
 from hapi.protocol.hub import flavor_of, public_metadata
 
-MAX_EVENT_AGE = 10 * 60 * 1000  # ms: an alive that was under way for longer says nothing
+MAX_EVENT_AGE = 10 * 60 * 1000  # ms: older alives are ignored
 SESSION_TIMEOUT, MACHINE_TIMEOUT = 30.0, 45.0  # seconds
-REBROADCAST_INTERVAL = 10.0  # seconds between broadcasts of an alive that changes nothing
-THINKING_GRACE = 15.0  # seconds a session counts as thinking after a prompt was posted
+REBROADCAST_INTERVAL = 10.0  # seconds between broadcasts of unchanged alives
+THINKING_GRACE = 15.0  # seconds that a session counts as thinking after a prompt
 
 
 def admissible(time: object, now: int) -> int | None:
-    """The time of an alive or an end in ms: never in the future; None when it is no time or older than 10 minutes."""
-    if (
-        isinstance(time, bool)
-        or not isinstance(time, (int, float))
-        or not time >= now - MAX_EVENT_AGE
-    ):  # NaN compares false
+    """The time of an alive or an end in ms, at most `now`; None if it is not a time or older than
+    10 minutes.
+    """
+    if isinstance(time, bool) or not isinstance(time, (int, float)):
+        return None
+    if not time >= now - MAX_EVENT_AGE:  # also true for NaN
         return None
     return int(time) if time < now else now
 
 
 @define
 class HubSettings:
-    """What the owner may change while the hub runs."""
+    """Settings that the owner may change while the hub runs."""
 
     session_summary_contract: bool = False
     session_summary_in_chat: bool = False
@@ -51,15 +53,14 @@ class HubSession:
     thinking_at: int = 0
     turn_started_at: int | None = None
     grace_until: float = 0.0  # clock seconds
-    expected_until: float = 0.0  # clock seconds: its process is coming up, and prompts wait for it
+    expected_until: float = 0.0  # clock seconds: until then its process may be starting
     last_broadcast: float = float("-inf")  # clock seconds of the last broadcast of an alive
     ready: bool = False  # `session-ready` since it became active
     has_queue: bool = True  # there may be prompts waiting for delivery
     applied: dict[str, int] = field(factory=dict)  # setting -> ms when REST applied it
-    answered: dict[str, Any] = field(
-        factory=dict
-    )  # permission request -> the one that somebody answers, or has answered
-    lock: DeferredLock = field(factory=DeferredLock)  # what happens to one session happens in order
+    # id of a permission request -> the request as it was when it was answered
+    answered: dict[str, Any] = field(factory=dict)
+    lock: DeferredLock = field(factory=DeferredLock)  # serializes the work on the session
 
     @property
     def id(self) -> str:
@@ -97,11 +98,13 @@ class HubSession:
         return f"session:{self.row.id}"
 
     def is_thinking(self, reported: bool, now: float) -> bool:
-        """Whether it counts as thinking, its process having reported `reported` at clock second `now`."""
+        """Whether the session counts as thinking when its process has reported `reported` at clock
+        second `now`.
+        """
         return reported or now < self.grace_until
 
     def deactivate(self, now: int) -> bool:
-        """It is inactive from now (ms) on; False if it was already."""
+        """Mark the session inactive at `now` (ms). False if it was inactive already."""
         was = self.active
         self.active = self.thinking = self.ready = False
         self.turn_started_at = None
@@ -130,7 +133,7 @@ class HubMachine:
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The name of the machine for people."""
         metadata = self.row.metadata if isinstance(self.row.metadata, dict) else {}
         names = (metadata.get("displayName"), metadata.get("host"))
         return next((name for name in names if isinstance(name, str) and name), self.row.id)
@@ -151,7 +154,7 @@ class HubMachine:
 
     @property
     def flavors(self) -> frozenset[str]:
-        """Agents that the runner advertises in its state, beside those everybody knows."""
+        """Agents that the runner advertises in its state, in addition to the built-in ones."""
         state = self.row.runner_state if isinstance(self.row.runner_state, dict) else {}
         capabilities = state.get("capabilities")
         configs = capabilities.get("agentConfigs") if isinstance(capabilities, dict) else None
@@ -172,7 +175,7 @@ HEALTH_FIELDS = {
 
 
 def checked_health(value: Any) -> dict[str, Any] | None:
-    """The health of a `machine-alive`; None when anything in it is not as it should be."""
+    """The health of a `machine-alive`, None if any part of it is invalid."""
     if not isinstance(value, dict) or not {"collectedAt"} <= set(value) <= HEALTH_FIELDS:
         return None
     numbers = all(

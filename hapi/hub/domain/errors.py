@@ -1,4 +1,6 @@
-"""What the hub refuses and what can fail in it. HTTP statuses are assigned in `hapi.hub.http.responses`."""
+"""What the hub refuses and what can fail in it. HTTP statuses are assigned in
+`hapi.hub.http.responses`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,8 @@ from typing import Any
 class DomainError(Exception):
     """A request that the hub does not carry out.
 
-    `str()` is the message for people, `code` a word for programs, `details` further keys of the reply.
+    `str()` is the message for people, `code` a word for programs, `details` further keys of the
+    reply.
     """
 
     def __init__(self, message: str, code: str | None = None, **details: Any) -> None:

@@ -1,4 +1,6 @@
-"""What happens at the hub, told to whoever listens: numbered, filtered by namespace, kept for a while for those who come back."""
+"""Events for web pages: numbered, filtered by namespace, and kept for a while for pages that
+reconnect.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +8,18 @@ import hashlib
 import json
 import secrets
 from collections import deque
-from collections.abc import Callable
 from typing import Any, Protocol
 
 from attrs import define, field, frozen
+
+from hapi.protocol import events as protocol_events
 
 MAX_KEPT_EVENTS, MAX_KEPT_BYTES = 256, 2 << 20
 
 
 @frozen
 class HubEvent:
-    """One event as it goes out, with what decides who gets it."""
+    """One published event, with what decides who receives it."""
 
     number: int
     namespace: str
@@ -27,7 +30,7 @@ class HubEvent:
 
 @frozen
 class Subscription:
-    """What a listener wants of its namespace."""
+    """The events of a namespace that a listener wants."""
 
     namespace: str
     everything: bool = False
@@ -52,14 +55,15 @@ class Listener(Protocol):
 
 @define(eq=False)
 class EventBus:
-    """The numbers of this process's events start at 1 below a random epoch; a frame's id proves both and the namespace."""
+    """Numbers of events start at 1 in each process, under a random epoch. The id of a frame
+    contains both and a tag of the namespace.
+    """
 
     epoch: str = field(factory=lambda: secrets.token_hex(4))
     _number: int = 0
     _kept: deque[HubEvent] = field(factory=deque)
     _size: int = 0
     _listeners: dict[str, Listener] = field(factory=dict)
-    _watchers: list[Callable[[str, dict[str, Any]], None]] = field(factory=list)
 
     def tag(self, namespace: str) -> str:
         return hashlib.blake2b(
@@ -67,7 +71,9 @@ class EventBus:
         ).hexdigest()
 
     def publish(self, namespace: str, kind: str, **fields: Any) -> None:
-        """Tell everybody who wants it; `fields` are the wire's own names, `sessionId` and `machineId` among them."""
+        """Send an event to each listener that wants it. `fields` are keys of the wire, such as
+        `sessionId` and `machineId`.
+        """
         body = {"type": kind, **fields, "namespace": namespace}
         self._number += 1
         text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
@@ -85,20 +91,16 @@ class EventBus:
             if listener.subscription.matches(event):
                 frame = frame or self.frame(event)
                 listener.send(frame)
-        for watch in self._watchers:
-            watch(namespace, body)
 
     def frame(self, event: HubEvent) -> bytes:
         name = f"{self.epoch}:{event.number}:{self.tag(event.namespace)}"
         return f"data: {event.text}\nid: {name}\n\n".encode("utf-8", "replace")
 
-    def watch(self, call: Callable[[str, dict[str, Any]], None]) -> None:
-        """Call with namespace and body of every event, inside the hub."""
-        self._watchers.append(call)
-
     def publish_notification(self, namespace: str, data: dict[str, Any]) -> None:
-        """Told to those who are looking at a page of this namespace, whatever they filter; not kept."""
-        frame = unnumbered({"type": "toast", "data": data})
+        """Send a notification to all visible pages of the namespace, whatever they subscribe to. It
+        is not kept.
+        """
+        frame = unnumbered({"type": protocol_events.TOAST, "data": data})
         for listener in list(self._listeners.values()):
             if listener.subscription.namespace == namespace and listener.visible:
                 listener.send(frame)
@@ -108,11 +110,15 @@ class EventBus:
             namespace = listener.subscription.namespace
             listener.send(
                 unnumbered(
-                    {"type": "heartbeat", "namespace": namespace, "data": {"timestamp": now}}
+                    {
+                        "type": protocol_events.HEARTBEAT,
+                        "namespace": namespace,
+                        "data": {"timestamp": now},
+                    }
                 )
             )
 
-    # --- listeners ---------------------------------------------------------------------------------------------------
+    # --- listeners --------------------------------------------------------------------------------
 
     def listen(self, name: str, listener: Listener) -> None:
         self._listeners[name] = listener
@@ -128,7 +134,9 @@ class EventBus:
         return len(self._listeners)
 
     def missed_frames(self, last: str | None, subscription: Subscription) -> list[bytes] | None:
-        """The frames after the one named `last`; None when that cannot be told, so that everything must be read again."""
+        """The frames after the one with the id `last`; None if they are not known, so that the page
+        must read everything again.
+        """
         parts = (last or "").split(":")
         if (
             len(parts) != 3
@@ -150,7 +158,7 @@ class EventBus:
 
 
 def unnumbered(body: dict[str, Any]) -> bytes:
-    """A frame that no resume point comes from."""
+    """A frame without an id, from which a page cannot resume."""
     return f"data: {json.dumps(body, ensure_ascii=False, separators=(',', ':'))}\n\n".encode(
         "utf-8", "replace"
     )

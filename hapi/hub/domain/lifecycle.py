@@ -1,4 +1,4 @@
-"""How sessions come, go and come back: create, archive, reopen, resume, merge, delete."""
+"""Lifecycle of sessions: create, archive, reopen, resume, merge, delete."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.domain.spawn import RESUMED_SETTINGS, request_spawn, spawn_request
 from hapi.hub.store.interface import IdTaken, TagTaken
 from hapi.hub.store.rows import SessionRow
+from hapi.protocol import events as protocol_events
+from hapi.protocol import rpc_methods
 from hapi.protocol.agents import DEFAULT_AGENT, agent_named
 from hapi.protocol.hub import FLAVORS, CreateSession, agent_session_id
 
-ACTIVE_POLL_INTERVAL, ACTIVE_TIMEOUT = (
-    0.25,
-    15.0,
-)  # seconds: between looks, and at most, for a session to become active
-START_TIMEOUT = 30.0  # seconds from making its row that a process may take to say that it lives
-STOP_TIMEOUT = 10.0  # seconds: a runner ends a whole tree in that time
+ACTIVE_TIMEOUT = 15.0  # seconds that a resumed session may take to become active
+ACTIVE_POLL_INTERVAL = 0.25  # seconds
+START_TIMEOUT = 30.0  # seconds from the creation of a session to the first alive of its process
+STOP_TIMEOUT = 10.0  # seconds in which a runner ends a whole process tree
 ARCHIVED_UNREACHABLE = "Archived from hub (CLI unreachable)"
 ARCHIVE_KEYS = ("lifecycleState", "lifecycleStateSince", "archivedBy", "archiveReason")
 
@@ -47,20 +47,20 @@ class Lifecycle:
     documents: Documents
     presence: Presence
     on_removed: list[Callable[[str], None]] = field(factory=list)  # called with the session's id
-    _resuming: dict[str, str | None] = field(
-        factory=dict
-    )  # session → the machine that was asked to start it
+    _resuming: dict[str, str | None] = field(factory=dict)  # session id -> machine id
 
     log = Logger()
 
-    # --- create ------------------------------------------------------------------------------------------------------
+    # --- create -----------------------------------------------------------------------------------
 
     async def create(self, namespace: str, request: CreateSession) -> HubSession:
-        """The session of this tag; a known tag answers the old row, unchanged. Raises Refusal, Denied."""
+        """Create the session of a tag. If the tag is known, its session is returned unchanged.
+        Raises Conflict, AccessDenied.
+        """
         registry, now = self.registry, self.registry.now()
         if request.machine is not None:
             await self.documents.register(namespace, request.machine)
-        if request.id in registry.machines:  # methods are told apart by the id alone
+        if request.id in registry.machines:  # RPC methods are distinguished by the id alone
             raise Conflict("Session id is already bound to a machine")
         row = SessionRow(
             request.id or str(uuid.uuid4()),
@@ -85,17 +85,18 @@ class Lifecycle:
         if session is None:
             session = registry.sessions[row.id] = HubSession(row, active_at=row.active_at)
         if new:
-            registry.publish_session(session, "session-added")
-        if (
-            not session.active and "hostPid" in session.metadata
-        ):  # a process makes its own row, as a rule
+            registry.publish_session(session, protocol_events.SESSION_ADDED)
+        if not session.active and "hostPid" in session.metadata:
+            # The process itself creates its session, as a rule.
             session.expected_until = registry.clock.seconds() + START_TIMEOUT
         return session
 
-    # --- archive -----------------------------------------------------------------------------------------------------
+    # --- archive ----------------------------------------------------------------------------------
 
     async def archive(self, session: HubSession) -> dict[str, Any]:
-        """End the session. Raises Refusal 409, CallFailed when its process does not answer, Concurrent."""
+        """End the session. Raises Conflict, ConcurrentChange, and CallFailed if its process does
+        not answer.
+        """
         state = session.metadata.get("lifecycleState")
         starting = session.id in self._resuming
         if not session.active and state == "archived" and not starting:
@@ -103,7 +104,7 @@ class Lifecycle:
         if not session.active and state != "running" and not starting:
             raise Conflict("Session is inactive")
         try:
-            await self.registry.rpc.call(session.id, "killSession")
+            await self.registry.rpc.call(session.id, rpc_methods.KILL_SESSION)
         except TargetMissing:
             await self._stop_at_machine(session)
             await self.registry.serialized(session, lambda: self._archive_by_hub(session))
@@ -116,13 +117,15 @@ class Lifecycle:
         return {"ok": True}
 
     async def _stop_at_machine(self, session: HubSession) -> None:
-        """Its process may be on its way, and would call the session running again: its runner is asked to end it (C17)."""
+        """Ask the runner to end the session's process, which may still be starting and would report
+        the session as running again (C17).
+        """
         machine = self._resuming.get(session.id) or session.public_metadata.get("machineId")
         if not isinstance(machine, str) or not self.registry.owns(session.namespace, machine):
             return
         try:
             status = await self.registry.rpc.call(
-                machine, "stop-session", {"sessionId": session.id}, STOP_TIMEOUT
+                machine, rpc_methods.STOP_SESSION, {"sessionId": session.id}, STOP_TIMEOUT
             )
             self.log.debug(
                 "The runner's answer about {session_id}: {status}",
@@ -139,7 +142,9 @@ class Lifecycle:
             )
 
     async def _archive_by_hub(self, session: HubSession) -> None:
-        """The process cannot be reached: write what it would have written. A reason that is there already stands."""
+        """Write the archive fields for a process that cannot be reached. An existing archive reason
+        is kept.
+        """
         now = self.registry.now()
 
         def archived(metadata: dict[str, Any]) -> dict[str, Any]:
@@ -152,10 +157,10 @@ class Lifecycle:
             await self.documents.rewrite_locked(session, archived)
         await self.presence.end(session, None)
 
-    # --- delete ------------------------------------------------------------------------------------------------------
+    # --- delete -----------------------------------------------------------------------------------
 
     async def delete(self, session: HubSession) -> None:
-        """Raises Refusal 409 while it is active."""
+        """Delete the session. Raises Conflict while it is active."""
 
         async def delete() -> None:
             if session.active:
@@ -169,14 +174,15 @@ class Lifecycle:
         self.registry.sessions.pop(session.id, None)
         for call in self.on_removed:
             call(session.id)
-        self.registry.publish(session, "session-removed")
+        self.registry.publish(session, protocol_events.SESSION_REMOVED)
 
-    # --- reopen and resume -------------------------------------------------------------------------------------------
+    # --- reopen and resume ------------------------------------------------------------------------
 
     async def resume(
         self, session: HubSession, mode: str | None = None, reopen: bool = False
     ) -> tuple[HubSession, bool]:
-        """Bring the session back to life: the session that lives now (perhaps another row), and whether it had to be started.
+        """Resume the session. Returns the active session, which may be another row, and whether it
+        had to be started.
 
         Raises Refusal. When nothing comes of it, archive fields are as before.
         """
@@ -211,7 +217,9 @@ class Lifecycle:
         return {**_without_archive_fields(metadata), "lifecycleStateSince": self.registry.now()}
 
     def _find_machine(self, session: HubSession) -> HubMachine:
-        """The machine to resume it on. Raises Refusal when it cannot be resumed."""
+        """The machine to resume the session on. Raises Conflict, Unprocessable, Unavailable if it
+        cannot be resumed.
+        """
         if not session.public_metadata.get("path"):
             raise Conflict("Session metadata missing path", "resume_unavailable")
         agent_id = agent_session_id(session.metadata)
@@ -280,10 +288,10 @@ class Lifecycle:
                 return None
             await deferLater(clock, ACTIVE_POLL_INTERVAL)
 
-    # --- merge -------------------------------------------------------------------------------------------------------
+    # --- merge ------------------------------------------------------------------------------------
 
     async def merge(self, old: HubSession, new: HubSession) -> None:
-        """Move what `old` holds into `new` and delete `old`."""
+        """Move the messages and documents of `old` into `new` and delete `old`."""
         await self.registry.serialized(new, lambda: self._merge(old, new))
 
     async def _merge(self, old: HubSession, new: HubSession) -> None:
@@ -291,16 +299,17 @@ class Lifecycle:
             row = merged_row(old.row, new.row, self.registry.now())
             new.row = await self.registry.store.merge_session(old.id, new.id, row)
             new.has_queue = True
-            self.registry.publish(new, "messages-invalidated")
+            self.registry.publish(new, protocol_events.MESSAGES_INVALIDATED)
             self._removed(old)
             self.registry.publish_session(new)
 
         await self.registry.serialized(old, merge)
 
     async def merge_duplicates(self, session: HubSession) -> None:
-        """An active row took an agent session id that an inactive one of its namespace has: they are one session.
+        """Merge inactive sessions with the same agent session id into `session`: they are one
+        session.
 
-        Called in the lane of `session`.
+        The caller holds the lock of `session`.
         """
         agent_id = agent_session_id(session.metadata)
         if agent_id is None or not session.active or session.flavor == "kimi":
@@ -329,7 +338,9 @@ class Lifecycle:
 
 
 def _with_archive_restored(metadata: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
-    """As it was before it was reopened, unless somebody has archived it meanwhile."""
+    """The archive fields as before the session was reopened, unless it was archived again
+    meanwhile.
+    """
     return (
         metadata
         if metadata.get("lifecycleState") == "archived"

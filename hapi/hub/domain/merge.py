@@ -1,4 +1,4 @@
-"""What two rows of one session become: pure."""
+"""Merging of two rows that are one session. Pure."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def merged_row(old: SessionRow, new: SessionRow, now: int) -> SessionRow:
 
 
 def merged_documents(old: Any, new: Any) -> tuple[Any, bool]:
-    """Metadata of both, and whether the newer one changed."""
+    """The merged metadata, and whether it differs from the newer one."""
     if not isinstance(old, dict) or not isinstance(new, dict):
         return new, False
     kept = {
@@ -64,7 +64,9 @@ def merged_documents(old: Any, new: Any) -> tuple[Any, bool]:
 
 
 def merged_state(old: Any, new: Any) -> tuple[Any, bool]:
-    """Agent state of both: the older row's requests are over, what was completed there is remembered."""
+    """The merged agent state, and whether it differs from the newer one. Open requests of the older
+    row are dropped, completed ones kept.
+    """
     if not isinstance(old, dict):
         return new, False
     before = old.get("completedRequests")

@@ -1,4 +1,4 @@
-"""Messages: taken in from processes and people, delivered, consumed, cancelled, retried."""
+"""Messages: received from processes and people, delivered, consumed, cancelled, retried."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.domain.views import delivery_view, message_view, new_message_update
 from hapi.hub.store.rows import INDETERMINATE, QUEUED, MessageRow
 from hapi.net.common.errors import AckTimeout, PeerGone
+from hapi.protocol import events as protocol_events
 from hapi.protocol.hub import STEERED, PostMessage
 
-CANCEL_TIMEOUT = 0.5  # seconds a process has to say what became of a prompt
+CANCEL_TIMEOUT = 0.5  # seconds that a process has to answer about a prompt
 
 
 @frozen
@@ -50,10 +51,10 @@ class Messages:
 
     log = Logger()
 
-    # --- from session processes --------------------------------------------------------------------------------------
+    # --- from session processes ------------------------------------------------------------------
 
     async def receive(self, session: HubSession, event: dict[str, Any], sender: Any) -> None:
-        """Keep what a process says, and tell everybody else."""
+        """Store a message of a session process and publish it to everybody else."""
         local_id = event.get("localId")
         named = (
             local_id
@@ -77,10 +78,16 @@ class Messages:
         created = int(given or now) if dated and local_id is None else now
         by_person = contents.role(content) == "user"
         row = MessageRow(
-            str(uuid.uuid4()), session.id, 0, content, created, local_id,
-            invoked_at=None if local_id else created, delivery=QUEUED if local_id else None,
+            str(uuid.uuid4()),
+            session.id,
+            0,
+            content,
+            created,
+            local_id,
+            invoked_at=None if local_id else created,
+            delivery=QUEUED if local_id else None,
             stream=contents.stream_of(content),
-        )  # fmt: skip
+        )
         first = not session.row.has_content
         added = await registry.store.add_message(row, now if by_person else None)
         if not added.new:
@@ -91,12 +98,14 @@ class Messages:
             registry.publish_patch(session, updatedAt=session.row.updated_at)
         if first and session.row.has_content:
             registry.publish_session(session)
-        registry.publish(session, "message-received", message=message_view(added.message))
+        registry.publish(
+            session, protocol_events.MESSAGE_RECEIVED, message=message_view(added.message)
+        )
         if local_id:
             session.has_queue = True
         registry.rooms.emit(
             session.room,
-            "update",
+            protocol_events.UPDATE,
             new_message_update(added.message),
             without=None if local_id else sender,
         )
@@ -110,24 +119,33 @@ class Messages:
             for call in self.on_ready:
                 call(session)
 
-    # --- from people -------------------------------------------------------------------------------------------------
+    # --- from people -----------------------------------------------------------------------------
 
     async def post(self, session: HubSession, posted: PostMessage) -> MessageRow:
-        """Keep a prompt and deliver it, unless it is scheduled. A known local id is only delivered again."""
+        """Store a prompt and deliver it, unless it is scheduled. A prompt with a known local id is
+        only delivered again.
+        """
         return await self.registry.serialized(session, lambda: self._post(session, posted))
 
     async def _post(self, session: HubSession, posted: PostMessage) -> MessageRow:
         registry, now = self.registry, self.registry.now()
         steers = session.flavor in STEERED or session.metadata.get("cursorSessionProtocol") == "acp"
         mode = posted.delivery_mode if steers else "queue"
-        local_id = posted.local_id or (
-            None if session.active else str(uuid.uuid4())
-        )  # nobody hears it yet: it has to wait
+        local_id = posted.local_id
+        if local_id is None and not session.active:
+            local_id = str(uuid.uuid4())  # no process is connected: the prompt has to wait
         queued = local_id is not None
         row = MessageRow(
-            str(uuid.uuid4()), session.id, 0, contents.cut(contents.prompt(posted.text, posted.attachments, mode)), now,
-            local_id, None if queued else now, posted.scheduled_at, QUEUED if queued else None,
-        )  # fmt: skip
+            str(uuid.uuid4()),
+            session.id,
+            0,
+            contents.cut(contents.prompt(posted.text, posted.attachments, mode)),
+            now,
+            local_id,
+            None if queued else now,
+            posted.scheduled_at,
+            QUEUED if queued else None,
+        )
         first = not session.row.has_content
         added = await registry.store.add_message(row, now)
         message = added.message
@@ -143,7 +161,7 @@ class Messages:
         registry.publish_patch(session, updatedAt=session.row.updated_at)
         if first:
             registry.publish_session(session)
-        registry.publish(session, "message-received", message=message_view(message))
+        registry.publish(session, protocol_events.MESSAGE_RECEIVED, message=message_view(message))
         if message.scheduled_at is None or message.scheduled_at <= now:
             session.has_queue = session.has_queue or queued
             self._deliver(session, message)
@@ -163,20 +181,22 @@ class Messages:
             )
         return message
 
-    # --- delivery ----------------------------------------------------------------------------------------------------
+    # --- delivery --------------------------------------------------------------------------------
 
     def _deliver(self, session: HubSession, message: MessageRow) -> None:
-        self.registry.rooms.emit(session.room, "update", new_message_update(message))
+        self.registry.rooms.emit(session.room, protocol_events.UPDATE, new_message_update(message))
 
     async def redeliver(self, session: HubSession) -> None:
-        """Send again every immediate prompt that waits; scheduled ones come with the tick."""
+        """Deliver all waiting immediate prompts again; `deliver_due` delivers scheduled ones."""
         queued = await self.registry.store.queued(session.id, 0)
         session.has_queue = bool(queued)
         for message in queued:
             self._deliver(session, message)
 
     async def deliver_due(self) -> None:
-        """Deliver scheduled prompts that are due, at every tick until they are consumed; the first time with an event."""
+        """Deliver scheduled prompts that are due, at each sweep until they are consumed; the first
+        delivery publishes an event.
+        """
         registry, now = self.registry, self.registry.now()
         since = now if self._last_due_check is None else self._last_due_check
         self._last_due_check = now
@@ -185,14 +205,14 @@ class Messages:
             if session is None:
                 continue
             if since < (message.scheduled_at or 0) <= now:
-                registry.publish(session, "scheduled-matured")
+                registry.publish(session, protocol_events.SCHEDULED_MATURED)
             if session.active:
                 self._deliver(session, message)
 
     async def consumed(
         self, session: HubSession, local_ids: list[str], clears_grace: bool, steered: bool
     ) -> None:
-        """The process took these prompts."""
+        """The session process has taken these prompts."""
         await self.registry.serialized(
             session, lambda: self._consumed(session, local_ids, clears_grace, steered)
         )
@@ -213,7 +233,10 @@ class Messages:
                 registry.publish_patch(session, thinking=False, activeTurnStartedAt=None)
 
     async def consume_all(self, session: HubSession) -> None:
-        """The session ended: its immediate prompts count as taken. Called in its lane."""
+        """The session has ended: its immediate prompts count as taken.
+
+        The caller holds its lock.
+        """
         now = self.registry.now()
         taken = await self.registry.store.consume_all(session.id, now)
         session.has_queue = False
@@ -225,11 +248,11 @@ class Messages:
     ) -> None:
         extra = {"steered": True} if steered else {}
         self.registry.publish(
-            session, "messages-consumed", localIds=local_ids, invokedAt=at, **extra
+            session, protocol_events.MESSAGES_CONSUMED, localIds=local_ids, invokedAt=at, **extra
         )
 
     async def indeterminate(self, session: HubSession, local_ids: list[str]) -> None:
-        """A process says that it cannot know whether these reached the agent."""
+        """The session process reports that these prompts may or may not have reached the agent."""
 
         async def mark() -> None:
             rows = await self.registry.store.local_messages(session.id, local_ids)
@@ -239,16 +262,20 @@ class Messages:
                 if await self.registry.store.set_delivery(row.id, INDETERMINATE)
             ]
             if marked:
-                self.registry.publish(session, "messages-indeterminate", localIds=marked)
+                self.registry.publish(
+                    session, protocol_events.MESSAGES_INDETERMINATE, localIds=marked
+                )
 
         await self.registry.serialized(session, mark)
 
-    # --- second thoughts ---------------------------------------------------------------------------------------------
+    # --- cancelling and retrying -----------------------------------------------------------------
 
     async def cancel(
         self, session: HubSession, name: str
     ) -> PromptCancelled | PromptInvoked | PromptBusy:
-        """Take a prompt back, if its process has not handed it over; `name` is its id or local id."""
+        """Cancel a prompt that its process has not passed to the agent; `name` is its id or local
+        id.
+        """
         store, now = self.registry.store, self.registry.now
         message = await store.message(session.id, name)
         if message is None:
@@ -257,14 +284,18 @@ class Messages:
             return PromptInvoked(message)
         if (message.scheduled_at or 0) > now():
             return await self._delete(session, message, name)
-        answer = await self._ask(session, "cancel-queued-message", message, messageId=name)
+        answer = await self._ask(
+            session, protocol_events.UPDATE_CANCEL_QUEUED_MESSAGE, message, messageId=name
+        )
         if answer is None or answer.get("removed") is True:
             return await self._delete(session, message, name)
         if answer.get("consumed") is True:
             return await self._invoke(session, message)
         knows = answer.get("inFlight") is True or answer.get("indeterminate") is True
         if not knows and await store.set_delivery(message.id, INDETERMINATE):
-            self.registry.publish(session, "messages-indeterminate", localIds=[message.local_id])
+            self.registry.publish(
+                session, protocol_events.MESSAGES_INDETERMINATE, localIds=[message.local_id]
+            )
         return PromptBusy(message.local_id)
 
     async def _delete(
@@ -280,7 +311,7 @@ class Messages:
             if had and not row.has_content:
                 self.registry.publish_session(session)
             self.registry.publish(
-                session, "message-cancelled", messageId=name, localId=message.local_id
+                session, protocol_events.MESSAGE_CANCELLED, messageId=name, localId=message.local_id
             )
             return PromptCancelled(message.local_id)
 
@@ -300,7 +331,9 @@ class Messages:
     async def _ask(
         self, session: HubSession, question: str, about: MessageRow, **extra: Any
     ) -> dict[str, Any] | None:
-        """Ask the process about a prompt. None: there is no process; {}: it gave no answer in half a second."""
+        """Ask the session process about a prompt. None: no process is connected; {}: it did not
+        answer within CANCEL_TIMEOUT.
+        """
         peers = self.registry.rooms.room(session.room)
         if not peers:
             return None
@@ -312,14 +345,16 @@ class Messages:
             "localId": about.local_id,
             **extra,
         }
-        plain = question == "cancel-queued-message"
+        plain = question == protocol_events.UPDATE_CANCEL_QUEUED_MESSAGE
         update = {
             "id": str(uuid.uuid4()) if plain else about.id,
             "seq": 0 if plain else about.seq,
             "createdAt": now if plain else about.created_at,
             "body": body,
         }
-        waiting = [peer.call("update", update, timeout=CANCEL_TIMEOUT) for peer in peers]
+        waiting = [
+            peer.call(protocol_events.UPDATE, update, timeout=CANCEL_TIMEOUT) for peer in peers
+        ]
         best: dict[str, Any] = {}
         gone = 0
         for answer in waiting:
@@ -338,7 +373,7 @@ class Messages:
         return None if gone == len(waiting) else best
 
     async def retry(self, session: HubSession, name: str) -> RetryResult:
-        """Queue an indeterminate prompt again, if its process can say that it does not have it."""
+        """Queue an indeterminate prompt again, if its process confirms that it does not have it."""
         store = self.registry.store
         message = await store.message(session.id, name)
         if message is None:
@@ -348,7 +383,10 @@ class Messages:
         if message.delivery != INDETERMINATE:
             return RetryResult("already-queued", message.local_id)
         answer = await self._ask(
-            session, "cancel-queued-message", message, messageId=message.local_id
+            session,
+            protocol_events.UPDATE_CANCEL_QUEUED_MESSAGE,
+            message,
+            messageId=message.local_id,
         )
         if answer is not None and answer.get("consumed") is True:
             invoked = await self._invoke(session, message)
@@ -356,7 +394,10 @@ class Messages:
         if answer is None or answer.get("removed") is not True:
             return RetryResult("retry-unavailable", message.local_id)
         accepted = await self._ask(
-            session, "retry-queued-message", message, message=delivery_view(message)
+            session,
+            protocol_events.UPDATE_RETRY_QUEUED_MESSAGE,
+            message,
+            message=delivery_view(message),
         )
         if not accepted or accepted.get("accepted") is not True:
             return RetryResult("retry-unavailable", message.local_id)
@@ -364,5 +405,7 @@ class Messages:
             found = await store.message(session.id, message.id)
             return RetryResult("not-found" if found is None else "invoked", message.local_id, found)
         session.has_queue = True
-        self.registry.publish(session, "messages-requeued", localIds=[message.local_id])
+        self.registry.publish(
+            session, protocol_events.MESSAGES_REQUEUED, localIds=[message.local_id]
+        )
         return RetryResult("retried", message.local_id)

@@ -1,4 +1,6 @@
-"""Notifications to people who have a page in view: a permission request, an agent that waits for input."""
+"""Notifications to people who have a page in view: a permission request, an agent that waits for
+input.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,7 @@ class Notifications:
 
 
 def session_label(session: HubSession) -> str:
-    """The name of the session for people: its name, its summary, or the last part of its directory."""
+    """What people call the session: its name, its summary, or the last part of its path."""
     name, summary, path = (
         session.public_metadata.get("name"),
         session.public_metadata.get("summary"),

@@ -1,4 +1,6 @@
-"""Who is there: alives, ends, settings that sessions report, and the sweep that notices silence."""
+"""Presence of sessions and machines: their alives and ends, the settings they report, and the sweep
+that detects silence.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +22,14 @@ from hapi.hub.domain.messages import Messages
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.domain.views import SETTING_COLUMNS, alive_view, machine_view
 from hapi.hub.store.rows import Written
+from hapi.protocol import events as protocol_events
 
-SWEEP_INTERVAL = 5.0  # seconds between looks for silence and due prompts
+SWEEP_INTERVAL = 5.0  # seconds
 ENDED = {"active": False, "thinking": False, "activeTurnStartedAt": None, "backgroundTaskCount": 0}
 
 
 def reported_settings(event: dict[str, Any]) -> dict[str, Any]:
-    """Columns and values of the settings in an alive; what has a wrong type is left out."""
+    """Columns and values of the settings in an alive; values of a wrong type are left out."""
     found = {}
     for name, column in SETTING_COLUMNS.items():
         if name in event:
@@ -48,7 +51,7 @@ class Presence:
 
     log = Logger()
 
-    # --- sessions ----------------------------------------------------------------------------------------------------
+    # --- sessions ---------------------------------------------------------------------------------
 
     async def session_alive(self, session: HubSession, event: dict[str, Any]) -> None:
         registry = self.registry
@@ -86,7 +89,9 @@ class Presence:
             await self.messages.redeliver(session)
 
     async def _adopt(self, session: HubSession, settings: dict[str, Any]) -> None:
-        """Keep settings that the session reports; a new permission mode is also what it prefers from now on."""
+        """Store settings that the session reports; a new permission mode also becomes its preferred
+        one.
+        """
         registry = self.registry
         mode = settings.get("permission_mode")
         if mode is not None and session.metadata.get("preferredPermissionMode") != mode:
@@ -106,7 +111,9 @@ class Presence:
     async def session_end(
         self, session: HubSession, event: dict[str, Any], by_machine: bool = False
     ) -> None:
-        """`by_machine`: its runner found it dead. The prompts that it had not taken wait for the one that goes on with it."""
+        """`by_machine`: its runner reports that the process is dead. Prompts not yet taken then
+        wait for the process that continues the session.
+        """
         reason, time = event.get("reason"), admissible(event.get("time"), self.registry.now())
         if time is not None:
             shown = reason if isinstance(reason, str) and len(reason) <= 64 else None
@@ -117,7 +124,9 @@ class Presence:
     async def end(
         self, session: HubSession, reason: str | None, keeps_prompts: bool = False
     ) -> None:
-        """It is over: inactive, its immediate prompts taken off the queue, everybody told. Called in its lane."""
+        """Mark the session inactive, remove its immediate prompts from the queue, and publish the
+        end. The caller holds its lock.
+        """
         registry = self.registry
         if session.deactivate(registry.now()):
             registry.publish_patch(session, **ENDED)
@@ -125,7 +134,7 @@ class Presence:
         if reason != "cleared" and not keeps_prompts:
             await self.messages.consume_all(session)
         extra = {} if reason is None else {"reason": reason}
-        registry.publish(session, "session-ended", **extra)
+        registry.publish(session, protocol_events.SESSION_ENDED, **extra)
 
     async def _keep_active_at(self, session: HubSession) -> None:
         try:
@@ -137,7 +146,7 @@ class Presence:
                 "When session {session_id} was last alive could not be kept", session_id=session.id
             )
 
-    # --- machines ----------------------------------------------------------------------------------------------------
+    # --- machines ---------------------------------------------------------------------------------
 
     def machine_alive(self, machine: HubMachine, event: dict[str, Any]) -> None:
         time = admissible(event.get("time"), self.registry.now())
@@ -146,7 +155,7 @@ class Presence:
             self.machine_seen(machine, time)
 
     def machine_seen(self, machine: HubMachine, time: int) -> None:
-        """The machine gave a sign of life at `time` (ms)."""
+        """The machine was alive at `time` (ms)."""
         now, was = self.registry.clock.seconds(), machine.active
         machine.active, machine.last_seen, machine.active_at = (
             True,
@@ -169,10 +178,12 @@ class Presence:
         }
         self.registry.publish_machine(machine, patch)
 
-    # --- silence -----------------------------------------------------------------------------------------------------
+    # --- silence ----------------------------------------------------------------------------------
 
     async def sweep(self) -> None:
-        """Notice who fell silent, and bring prompts that have become due. Nothing is deleted, nothing archived."""
+        """Mark silent sessions and machines inactive, and deliver prompts that have become due.
+        Nothing is deleted or archived.
+        """
         registry, now = self.registry, self.registry.clock.seconds()
         for session in list(registry.sessions.values()):
             if (

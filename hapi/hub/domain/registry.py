@@ -56,7 +56,7 @@ class HubRegistry:
                 machine, active_at=machine.active_at or machine.created_at
             )
 
-    # --- finding -----------------------------------------------------------------------------------------------------
+    # --- finding ----------------------------------------------------------------------------------
 
     def session(self, session_id: object, namespace: str) -> HubSession:
         """Raises NotFound, AccessDenied."""
@@ -80,16 +80,18 @@ class HubRegistry:
         return [session for session in self.sessions.values() if session.namespace == namespace]
 
     def owns(self, namespace: str, owner: str) -> bool:
-        """Whether `owner` is the id of a session or machine of `namespace`, and of nobody else's."""
+        """Whether `owner` is the id of a session or machine of `namespace` and of no other."""
         named = [
             row for row in (self.sessions.get(owner), self.machines.get(owner)) if row is not None
         ]
         return bool(named) and all(row.namespace == namespace for row in named)
 
-    # --- serialization ---------------------------------------------------------------------------------------
+    # --- serialization ----------------------------------------------------------------------------
 
     async def serialized(self, session: HubSession, work: Callable[[], Awaitable[T]]) -> T:
-        """Run `work` when all earlier work on this session is done. Raises NotFound if the session was deleted meanwhile."""
+        """Run `work` when all earlier work on this session is done. Raises NotFound if the session
+        was deleted meanwhile.
+        """
         await session.lock.acquire()
         try:
             if self.sessions.get(session.id) is not session:
@@ -98,7 +100,7 @@ class HubRegistry:
         finally:
             session.lock.release()
 
-    # --- publishing -----------------------------------------------------------------------------------------------------
+    # --- publishing -------------------------------------------------------------------------------
 
     def publish_patch(self, session: HubSession, **values: Any) -> None:
         """Publish a `session-updated` event with only what changed."""

@@ -19,13 +19,15 @@ MAX_METHODS_PER_SOCKET = 512  # methods of one socket; runners register 34
 
 @define(eq=False)
 class RpcRouter:
-    """Who serves which method. The last socket that registers a method gets its calls, until it leaves."""
+    """Routes calls to the sockets that serve them. The socket that registered a method last gets
+    its calls.
+    """
 
     _methods: dict[str, Peer] = field(factory=dict)
     _served: dict[Peer, set[str]] = field(factory=dict)
 
     def register(self, peer: Peer, method: str) -> bool:
-        """Whether the method was taken; a socket has at most 512."""
+        """Whether the method was registered; a socket may serve MAX_METHODS_PER_SOCKET."""
         served = self._served.setdefault(peer, set())
         if method not in served and len(served) >= MAX_METHODS_PER_SOCKET:
             return False
@@ -42,7 +44,7 @@ class RpcRouter:
             self._served[peer].discard(method)
 
     def forget(self, peer: Peer) -> None:
-        """The socket is gone, and with it whatever it served."""
+        """Remove all methods of a socket that has closed."""
         for method in self._served.pop(peer, ()):
             if self._methods.get(method) is peer:
                 del self._methods[method]
@@ -73,7 +75,7 @@ class RpcRouter:
 
 
 def decode_answer(answer: Any) -> Any:
-    """The result inside an acknowledgement: JSON text, or a value (or text that is not JSON) as it is."""
+    """The result in an acknowledgement: decoded if it is JSON text, otherwise the value itself."""
     try:
         return read_answer(answer)
     except Malformed:
@@ -81,6 +83,6 @@ def decode_answer(answer: Any) -> Any:
 
 
 def error_text(answer: Any) -> str | None:
-    """The text of an answer that is a failure."""
+    """The error message of an answer, None if the answer is not an error."""
     found = answer.get("error") if isinstance(answer, dict) else None
     return found if isinstance(found, str) else None

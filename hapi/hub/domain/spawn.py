@@ -1,4 +1,4 @@
-"""Starting sessions through a machine's runner: the request, and what its answer means."""
+"""Starting sessions through the runner of a machine: the request, and the meaning of its answer."""
 
 from __future__ import annotations
 
@@ -9,18 +9,24 @@ from hapi.hub.domain.entities import HubMachine
 from hapi.hub.domain.errors import CallFailed, TargetMissing
 from hapi.hub.domain.rpc import RpcRouter, error_text
 from hapi.protocol.rpc_methods import SPAWN_SESSION
+from hapi.protocol.spawn import RefusalCode
 
-WIRE_CODES = frozenset({"agent_unavailable", "outside_workspace_roots"})
-OUR_CODES = frozenset(
-    {"session_limit", "memory_limit", "queue_full", "draining", "still_starting"}
-)  # of our runners
-PASSED_CODES = WIRE_CODES | OUR_CODES
-# fmt: off
+PASSED_CODES = frozenset(RefusalCode) - {RefusalCode.NOT_INTERRUPTED}
 SPAWN_FIELDS = (
-    "directory", "agent", "model", "effort", "modelReasoningEffort", "yolo", "sessionType", "worktreeName", "permissionMode",
-    "serviceTier", "collaborationMode", "copilotAgentMode", "startingMode",
+    "directory",
+    "agent",
+    "model",
+    "effort",
+    "modelReasoningEffort",
+    "yolo",
+    "sessionType",
+    "worktreeName",
+    "permissionMode",
+    "serviceTier",
+    "collaborationMode",
+    "copilotAgentMode",
+    "startingMode",
 )
-# fmt: on
 RESUMED_SETTINGS = {
     "model": "model",
     "effort": "effort",
@@ -34,7 +40,7 @@ RESUMED_SETTINGS = {
 def spawn_request(
     wanted: dict[str, Any], resume: str | None = None, existing: str | None = None
 ) -> dict[str, Any]:
-    """The parameters of the RPC; what is not asked for is left out."""
+    """The parameters of the RPC, without those that were not requested."""
     request: dict[str, Any] = {"type": "spawn-in-directory"}
     request |= {name: wanted[name] for name in SPAWN_FIELDS if wanted.get(name) is not None}
     if resume is not None:
@@ -68,11 +74,16 @@ def spawn_body(result: Any) -> dict[str, Any]:
 async def request_spawn(
     rpc: RpcRouter, machine: HubMachine, request: dict[str, Any]
 ) -> dict[str, Any]:
-    """Ask the machine's runner; the body of the HTTP answer, whatever happened."""
+    """Ask the runner of the machine to start a session. Failed calls are returned as a body as
+    well.
+    """
     try:
         return spawn_body(await rpc.call(machine.id, SPAWN_SESSION, request))
     except TargetMissing:
-        message = f"The machine {machine.name} is not connected; start its runner there: hapi runner start"
+        message = (
+            f"The machine {machine.name} is not connected; "
+            "start its runner there: hapi runner start"
+        )
     except CallFailed as error:
         message = (
             f"The machine {machine.name} lost its connection during the start"

@@ -1,4 +1,4 @@
-"""How sessions, machines and messages look from outside: REST answers, events, summaries in lists."""
+"""Views of sessions, machines and messages: for REST, for events, and for lists."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from hapi.hub.domain.entities import HubMachine, HubSession
 from hapi.hub.store.rows import INDETERMINATE, MessageRow
+from hapi.protocol import events as protocol_events
 from hapi.protocol.hub import (
     agent_session_id,
     public_machine_metadata,
@@ -55,7 +56,7 @@ def settings_view(session: HubSession) -> dict[str, Any]:
 
 
 def session_view(session: HubSession) -> dict[str, Any]:
-    """The whole session."""
+    """All that clients may see of a session."""
     row = session.row
     view: dict[str, Any] = {
         "hasConversationContent": row.has_content,
@@ -88,7 +89,7 @@ def session_view(session: HubSession) -> dict[str, Any]:
 
 
 def alive_view(session: HubSession) -> dict[str, Any]:
-    """The patch that an alive broadcasts."""
+    """The patch that is published for an alive."""
     return {
         "active": session.active,
         "activeAt": session.active_at,
@@ -103,7 +104,9 @@ def request_kind(request: dict[str, Any]) -> str:
 
 
 def summary_view(session: HubSession, scheduled: tuple[int, int] | None) -> dict[str, Any]:
-    """One line of the list of sessions; `scheduled`: how many prompts are due later, and when the next one is."""
+    """One entry in the list of sessions; `scheduled`: the number of scheduled prompts, and when the
+    next one is due (ms).
+    """
     row, shown = session.row, public_metadata(session.row.metadata)
     metadata = None
     if shown is not None:
@@ -156,7 +159,7 @@ def summary_view(session: HubSession, scheduled: tuple[int, int] | None) -> dict
 
 
 def list_sort_key(session: HubSession) -> tuple[bool, bool, bool, int, int]:
-    """Sort key of the list: pinned everywhere, pinned, active, most requests waiting, newest."""
+    """Sort key of the list: pinned globally, pinned, active, most open requests, newest."""
     row, waiting = session.row, len(session.requests) if session.active else 0
     return (not row.global_pinned, not row.pinned, not session.active, -waiting, -row.updated_at)
 
@@ -193,7 +196,7 @@ def message_view(row: MessageRow) -> dict[str, Any]:
 
 
 def delivery_view(row: MessageRow) -> dict[str, Any]:
-    """A message as a session process gets it."""
+    """A message as it is delivered to a session process."""
     return {
         "id": row.id,
         "seq": row.seq,
@@ -204,10 +207,14 @@ def delivery_view(row: MessageRow) -> dict[str, Any]:
 
 
 def new_message_update(row: MessageRow) -> dict[str, Any]:
-    """The `update` that brings a message to the sockets of its session."""
+    """The `update` that delivers a message to the sockets of its session."""
     return {
         "id": row.id,
         "seq": row.seq,
         "createdAt": row.created_at,
-        "body": {"t": "new-message", "sid": row.session_id, "message": delivery_view(row)},
+        "body": {
+            "t": protocol_events.UPDATE_NEW_MESSAGE,
+            "sid": row.session_id,
+            "message": delivery_view(row),
+        },
     }

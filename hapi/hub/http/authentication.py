@@ -1,4 +1,6 @@
-"""Who sends a request: the access token of programs below `/cli`, the web token of people below `/api`."""
+"""Who sends a request: the access token of programs below `/cli`, the web token of people below
+`/api`.
+"""
 
 from __future__ import annotations
 

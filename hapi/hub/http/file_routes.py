@@ -1,4 +1,4 @@
-"""REST for people: files, git, models and composer helpers of a session, answered by its process."""
+"""REST for people: files, git, models and commands of a session, answered by its process."""
 
 # mypy: disable-error-code="untyped-decorator"
 
@@ -192,7 +192,9 @@ def _file_entry(path: str) -> dict[str, Any]:
 
 
 def _decode_image(content: object, kind: object) -> tuple[bytes, str]:
-    """The bytes and the type of a bitmap; SVG is refused because it can contain scripts. Raises NotFound."""
+    """The bytes and the type of a bitmap; SVG is refused because it can contain scripts. Raises
+    NotFound.
+    """
     is_bitmap = isinstance(kind, str) and kind.startswith("image/") and "svg" not in kind
     try:
         if isinstance(content, str) and is_bitmap:

@@ -119,7 +119,7 @@ class MessageRoutes(Routes):
             return {"status": status, "localId": message.local_id}
         return _steer_failed(message, "The session did not steer")
 
-    # --- permissions ---------------------------------------------------------------------------
+    # --- permissions ------------------------------------------------------------------------------
 
     @app.route("/api/sessions/<session_id>/permissions/<request_id>/approve", methods=["POST"])
     @api

@@ -1,4 +1,4 @@
-"""Pages of a conversation: what a query asks for, and the answer with the marks from which to go on."""
+"""Pages of a conversation: the query, and the reply with the positions from which to continue."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PageQuery:
 def read_integer(
     query: Mapping[str, str], name: str, lowest: int = 0, highest: int = MAX_SAFE_INTEGER
 ) -> int | None:
-    """A whole number of the query, None if it is not there. Raises BadQuery."""
+    """An integer parameter of the query, None if it is missing. Raises InvalidQuery."""
     text = query.get(name)
     if text is None:
         return None
@@ -55,7 +55,7 @@ def _position(query: Mapping[str, str], name: str) -> tuple[int, int] | None:
 
 
 def page_query(query: Mapping[str, str]) -> PageQuery:
-    """Raises BadQuery."""
+    """The page that a query asks for. Raises InvalidQuery."""
     limit = read_integer(query, "limit", 1, MAX_LIMIT)
     context = PageQuery(
         DEFAULT_LIMIT if limit is None else limit,
@@ -74,7 +74,9 @@ def page_query(query: Mapping[str, str]) -> PageQuery:
 
 
 async def page(store: IStore, session: HubSession, context: PageQuery) -> dict[str, Any]:
-    """One page, ascending by position. A catch-up from before the history was changed gets the latest page instead."""
+    """One page, ascending by position. If the history has changed since the epoch of the query, it
+    is the latest page.
+    """
     epoch, reset, rows = session.row.epoch, False, []
     newest = await store.latest(session.id, 1)
     if context.after is not None:
@@ -119,7 +121,7 @@ async def page(store: IStore, session: HubSession, context: PageQuery) -> dict[s
 
 
 def _marks(direction: str, rows: list[MessageRow]) -> dict[str, int | None]:
-    """From where the next page goes on."""
+    """The positions from which the next page continues."""
     back = rows[0].position if rows and direction != "after" else None
     on = rows[-1].position if rows and direction == "after" else None
     return {

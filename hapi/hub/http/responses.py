@@ -1,4 +1,6 @@
-"""Replies of the REST API: typed values, compressed for clients that accept it, and a status for each error."""
+"""Replies of the REST API: typed values, compressed for clients that accept it, and a status for
+each error.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ class Response:
 
 
 def error_response(error: Exception, operation: str) -> Response:
-    """The reply to an exception raised by `operation`; unexpected ones are logged and not shown to the client."""
+    """The reply to an exception raised by `operation`; unexpected ones are logged and not shown to
+    the client.
+    """
     status = status_of(error, STATUSES)
     if status is None:
         log.failure("{operation} failed", Failure(error), operation=operation)
@@ -81,7 +85,9 @@ def error_response(error: Exception, operation: str) -> Response:
 
 
 def render_response(request: IRequest, response: Response) -> bytes:
-    """Set status and headers on `request` and return the body, compressed if the client accepts gzip."""
+    """Set status and headers on `request` and return the body, compressed if the client accepts
+    gzip.
+    """
     request.setResponseCode(response.status)
     request.setHeader("Content-Type", response.kind)
     for name, value in response.headers.items():

@@ -1,4 +1,6 @@
-"""Klein applications of the REST API: authentication, typed bodies, and errors, the same for every route."""
+"""Klein applications of the REST API: authentication, typed bodies, and errors, the same for every
+route.
+"""
 
 # mypy: disable-error-code="untyped-decorator"
 
@@ -57,7 +59,9 @@ class RequestContext:
         with_issues: bool = False,
         limit: int = MAX_BODY_SIZE,
     ) -> T:
-        """The JSON body. Raises InvalidRequest with `message`, `with_issues` naming the field, or BodyTooLarge."""
+        """The JSON body. Raises InvalidRequest with `message`, `with_issues` naming the field, or
+        BodyTooLarge.
+        """
         try:
             return read_json(self.request, limit, kind)
         except InvalidBody as error:
@@ -67,7 +71,9 @@ class RequestContext:
     def session(
         self, session_id: str, active: bool = False, or_starting: bool = False
     ) -> HubSession:
-        """Raises NotFound, AccessDenied, and Conflict if it must be active (or starting) and is not."""
+        """Raises NotFound, AccessDenied, and Conflict if it must be active (or starting) and is
+        not.
+        """
         session = self.registry.session(session_id, self.namespace)
         starting = or_starting and self.registry.clock.seconds() < session.expected_until
         if active and not session.active and not starting:
@@ -123,7 +129,9 @@ class Dispatcher:
             return error_response(error, handler_name(handler))
 
     def unknown_route(self, request: IRequest, failure: Failure) -> bytes:
-        """The reply to a path or method without a route; clients without a valid token learn nothing."""
+        """The reply to a path or method without a route; clients without a valid token learn
+        nothing.
+        """
         is_api = request.path.startswith(b"/api")
         try:
             if is_api:

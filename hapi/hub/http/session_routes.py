@@ -155,7 +155,7 @@ class SessionRoutes(Routes):
     @api
     async def abort(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         session = context.session(session_id, active=True)
-        # The wire's own words, whoever aborts.
+        # npm's hub sends this reason for every abort.
         reason = {"reason": "User aborted via Telegram Bot"}
         await context.registry.rpc.call(session.id, rpc_methods.ABORT, reason)
         return OK
@@ -167,7 +167,7 @@ class SessionRoutes(Routes):
         await context.registry.rpc.call(session.id, rpc_methods.SWITCH, {"to": "remote"})
         return OK
 
-    # --- settings ------------------------------------------------------------------------------
+    # --- settings ---------------------------------------------------------------------------------
 
     @app.route("/api/sessions/<session_id>/permission-mode", methods=["POST"])
     @api

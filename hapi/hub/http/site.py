@@ -1,4 +1,6 @@
-"""The root resource of the hub: one address for REST, events, sockets and the page, and which names and origins may use it."""
+"""The root resource of the hub: one address for REST, events, sockets and the page, and which names
+and origins may use it.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +79,9 @@ def _is_utf8(path: bytes) -> bool:
 
 
 class RootResource(Resource):
-    """Checks the host name and the origin, then hands each request to the resource that serves its path."""
+    """Checks the host name and the origin, then hands each request to the resource that serves its
+    path.
+    """
 
     def __init__(
         self,

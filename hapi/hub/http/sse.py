@@ -1,4 +1,6 @@
-"""`GET /api/events`: server-sent events for web pages. A page that reads too slowly is disconnected and can resume."""
+"""`GET /api/events`: server-sent events for web pages. A page that reads too slowly is disconnected
+and can resume.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,7 @@ class EventStream:
         self._size += len(frame)
         if self._size > MAX_UNREAD:
             self.log.info(
-                "A page reads its events too slowly and is disconnected; it can resume where it stopped"
+                "A page reads its events too slowly and is disconnected; it can resume later"
             )
             self.cut()
 

@@ -1,1 +1,3 @@
-"""What the hub keeps: sessions, machines, messages. `IStore` says what, `SqliteStore` does it in one file."""
+"""The store of the hub for sessions, machines and messages: `IStore`, implemented by `SqliteStore`
+in one file.
+"""

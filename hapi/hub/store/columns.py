@@ -1,4 +1,4 @@
-"""How rows become values and values columns: documents are kept as JSON, flags as 0 and 1."""
+"""Conversion between rows and columns: documents are stored as JSON, flags as 0 and 1."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MACHINE = tuple(attribute.name for attribute in fields(MachineRow))
 
 
 def as_json(value: Document) -> str:
-    """Compact JSON that every encoding can write: a lone surrogate, which UTF-8 has no place for, stays an escape."""
+    """Compact JSON; a lone surrogate, which UTF-8 cannot encode, becomes an escape sequence."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     try:
         text.encode()
@@ -29,7 +29,7 @@ def as_json(value: Document) -> str:
 
 
 def packed(name: str, value: Any) -> Any:
-    """A value as its column holds it."""
+    """`value` as it is stored in its column."""
     if name in JSON_COLUMNS:
         return None if value is None else as_json(value)
     return int(value) if name in FLAGS else value

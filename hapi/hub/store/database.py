@@ -1,4 +1,6 @@
-"""The SQLite file itself: opened with care, migrated whole or not at all, written in transactions that wait without blocking."""
+"""The SQLite file: checks when it is opened, migrations in one transaction, and writes that wait
+for a lock without blocking.
+"""
 
 from __future__ import annotations
 
@@ -19,23 +21,21 @@ from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull, StoreRef
 from hapi.hub.store.schema import APPLICATION, MIGRATIONS
 
 T = TypeVar("T")
-LEFT = "it was left as it is: put a backup in its place or move it away"
+UNCHANGED = "it was not changed: replace it by a backup or move it away"
 MEMORY = ":memory:"
 SQLITE_BUSY_TIMEOUT = (
     0.02  # seconds that SQLite itself may wait for a lock: the reactor stands still meanwhile
 )
-LOCK_TIMEOUT, LOCK_POLL_INTERVAL = (
-    5.0,
-    0.1,
-)  # seconds: how long a writer waits for a lock held by others, and how often it looks
+LOCK_TIMEOUT = 5.0  # seconds that a writer waits for a lock of another program
+LOCK_POLL_INTERVAL = 0.1  # seconds
 
 
 def store_error(error: sqlite3.Error) -> Exception:
-    """`error` as one of the store's own."""
+    """The exception of the store that corresponds to `error`."""
     code = getattr(error, "sqlite_errorcode", None)
     primary = code & 0xFF if isinstance(code, int) else None
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return StoreBusy("the database is held by another program")
+        return StoreBusy("the database is locked by another program")
     if primary == sqlite3.SQLITE_FULL:
         return StoreFull("no space left for the database")
     return StoreFailed(str(error))
@@ -43,9 +43,11 @@ def store_error(error: sqlite3.Error) -> Exception:
 
 @define(eq=False)
 class Database:
-    """One connection in the reactor's thread. A write is one transaction; it has been committed when it is answered."""
+    """One connection, used in the reactor's thread. Each write is one transaction, committed before
+    its result is returned.
+    """
 
-    path: Path | str  # MEMORY for a database that is gone with the process
+    path: Path | str  # MEMORY: a database in memory
     _clock: IReactorTime
     migrations: Sequence[Sequence[str]] = MIGRATIONS
     _connection: sqlite3.Connection | None = None
@@ -54,7 +56,7 @@ class Database:
     log = Logger()
 
     def open(self) -> None:
-        """Open, check and migrate. Raises StoreRefused with a sentence; the file is then as it was."""
+        """Open, check and migrate. Raises StoreRefused, in which case the file is unchanged."""
         if self._connection is not None:
             return
         try:
@@ -74,15 +76,15 @@ class Database:
     def _refusal(self, error: sqlite3.Error) -> str:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            return f"database {self.path} is damaged or no database ({error}); {LEFT}"
+            return f"database {self.path} is damaged or not a database ({error}); {UNCHANGED}"
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            return f"database {self.path} is held by another program"
+            return f"database {self.path} is locked by another program"
         return f"database {self.path}: {error}"
 
     def _opened(self) -> sqlite3.Connection:
         if self.path != MEMORY:
             path = Path(self.path)
-            with suppress(FileExistsError):  # private from its first byte on
+            with suppress(FileExistsError):  # readable by its owner only, from the start
                 os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
         connection = sqlite3.connect(
             str(self.path), timeout=SQLITE_BUSY_TIMEOUT, isolation_level=None
@@ -90,7 +92,8 @@ class Database:
         try:
             self._check(connection)
             connection.execute("PRAGMA foreign_keys = ON")
-            # A killed process loses nothing that was committed; a power cut may cost the last moments, never the file.
+            # A killed process loses nothing that was committed; a power cut may cost the last
+            # moments, never the file.
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA journal_mode = WAL")
             self._migrate(connection)
@@ -101,7 +104,7 @@ class Database:
         return connection
 
     def _check(self, connection: sqlite3.Connection) -> None:
-        """Refuse what is not ours before anything is written."""
+        """Refuse a database of another program or a newer version before anything is written."""
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         (application,) = connection.execute("PRAGMA application_id").fetchone()
@@ -120,7 +123,7 @@ class Database:
             )
         (health,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if health != "ok":
-            raise StoreRefused(f"database {self.path} is damaged ({health}); {LEFT}")
+            raise StoreRefused(f"database {self.path} is damaged ({health}); {UNCHANGED}")
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -130,7 +133,7 @@ class Database:
         try:
             (version,) = connection.execute(
                 "PRAGMA user_version"
-            ).fetchone()  # another hub may have been faster
+            ).fetchone()  # another hub may have migrated it meanwhile
             for statements in self.migrations[version:]:
                 for statement in statements:
                     connection.execute(statement)
@@ -149,14 +152,16 @@ class Database:
         return self._connection
 
     def read(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
-        """Rows of a query. A reader is never kept waiting in WAL mode."""
+        """The rows of a query. Readers never wait in WAL mode."""
         try:
             return self.connection.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise store_error(error) from error
 
     async def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `change` in a transaction of its own, waiting up to 5 s for a database that another program holds."""
+        """Run `change` in a transaction. Waits up to LOCK_TIMEOUT for a database that another
+        program has locked.
+        """
         await self._writing.acquire()
         try:
             deadline = self._clock.seconds() + LOCK_TIMEOUT

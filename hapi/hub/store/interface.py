@@ -1,4 +1,4 @@
-"""What the engine asks of a store. Every method may take its time; what it answers has been committed."""
+"""The interface of a store. A method returns its result after the change has been committed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from hapi.hub.store.rows import Added, MachineRow, MessageRow, SessionRow, Versi
 
 
 class StoreRefused(Exception):
-    """The store cannot be used: the text says which file and why. Nothing in it was changed."""
+    """The store cannot be used; the message says which file and why. Nothing in it has been
+    changed.
+    """
 
 
 class StoreBusy(Exception):
-    """Somebody else holds the database. Trying again later may work."""
+    """Another program has locked the database. A later attempt may succeed."""
 
 
 class StoreFull(Exception):
@@ -25,7 +27,7 @@ class StoreFull(Exception):
 
 
 class StoreFailed(Exception):
-    """The database reported an error of its own."""
+    """The database reported an error."""
 
 
 class TagTaken(Exception):
@@ -37,13 +39,16 @@ class IdTaken(Exception):
 
 
 class IStore(Interface):
-    """Sessions, machines and messages of all namespaces. Raises StoreBusy, StoreFull, StoreFailed."""
+    """Sessions, machines and messages of all namespaces.
+
+    Raises StoreBusy, StoreFull, StoreFailed.
+    """
 
     def open() -> None:
         """Open and migrate, synchronously. Raises StoreRefused."""
 
     def close() -> None:
-        """Write everything out and let go. Idempotent."""
+        """Write everything to disk and close. Idempotent."""
 
     def sessions() -> Awaitable[list[SessionRow]]:
         """All sessions of all namespaces."""
@@ -52,7 +57,8 @@ class IStore(Interface):
         """All machines of all namespaces."""
 
     def create_session(row: SessionRow, any_id: bool = False) -> Awaitable[tuple[SessionRow, bool]]:
-        """The session of this tag and namespace, and whether it is new. `any_id`: the caller did not choose the id.
+        """The session of this tag and namespace, and whether it is new. `any_id`: the caller has
+        not chosen the id.
 
         Raises TagTaken, IdTaken.
         """
@@ -60,7 +66,9 @@ class IStore(Interface):
     def write_metadata(
         session_id: str, expected: int, value: Any, changes: dict[str, Any]
     ) -> Awaitable[Written[SessionRow] | VersionMismatch[SessionRow]]:
-        """Replace the metadata if its version is `expected`; `changes` are other columns set by the same write."""
+        """Replace the metadata if its version is `expected`; `changes` are other columns set by the
+        same write.
+        """
 
     def write_agent_state(
         session_id: str, expected: int, value: Any, changes: dict[str, Any]
@@ -68,56 +76,71 @@ class IStore(Interface):
         """Replace the agent state if its version is `expected`."""
 
     def change_session(session_id: str, changes: dict[str, Any]) -> Awaitable[SessionRow]:
-        """Set columns. Raises KeyError when the session is gone."""
+        """Set columns. Raises KeyError if the session does not exist."""
 
     def delete_session(session_id: str) -> Awaitable[bool]:
-        """The session and its messages go. False if it was gone already."""
+        """Delete a session with its messages. False if it did not exist."""
 
     def merge_session(old: str, new: str, row: SessionRow) -> Awaitable[SessionRow]:
-        """Move all messages of `old` in front of those of `new`, write `row` as the new session, delete the old one."""
+        """Insert the messages of `old` before those of `new`, write `row` as the new session, and
+        delete the old one.
+        """
 
     def create_machine(row: MachineRow) -> Awaitable[MachineRow]:
-        """Keep a new machine. Raises IdTaken."""
+        """Store a new machine. Raises IdTaken."""
 
     def write_machine(
         row: MachineRow, expected: MachineRow
     ) -> Awaitable[Written[MachineRow] | VersionMismatch[MachineRow]]:
-        """Replace a machine if both its versions still are those of `expected`."""
+        """Replace a machine if both versions are still those of `expected`."""
 
     def add_message(row: MessageRow, touch: int | None) -> Awaitable[Added]:
-        """Append; `row.seq` is chosen here. A known `local_id` answers the row that is there.
+        """Append a message; the store chooses `row.seq`. A known `local_id` returns the existing
+        row.
 
         Older live snapshots of `row.stream` go. `touch` becomes the session's updated_at.
         """
 
     def message(session_id: str, name: str) -> Awaitable[MessageRow | None]:
-        """By id or local id."""
+        """The message with this id or local id."""
 
     def local_messages(session_id: str, local_ids: Sequence[str]) -> Awaitable[list[MessageRow]]:
-        """Those with one of these local ids."""
+        """The messages with one of these local ids."""
 
     def queued(session_id: str, due: int) -> Awaitable[list[MessageRow]]:
-        """Prompts that wait for delivery, oldest first: not consumed, not indeterminate, not scheduled after `due`."""
+        """Prompts that wait for delivery, oldest first: not consumed, not indeterminate, not
+        scheduled after `due`.
+        """
 
     def due(after: int, until: int) -> Awaitable[list[MessageRow]]:
-        """Scheduled prompts of all sessions with after < scheduled_at <= until that wait for delivery."""
+        """Scheduled prompts of all sessions with after < scheduled_at <= until that wait for
+        delivery.
+        """
 
     def scheduled(namespace: str, after: int) -> Awaitable[dict[str, tuple[int, int]]]:
-        """By session id: how many prompts are scheduled after that time, and when the next one is due."""
+        """By session id: the number of prompts scheduled after that time, and when the next one is
+        due.
+        """
 
     def consume(
         session_id: str, local_ids: Sequence[str], at: int, touch: bool
     ) -> Awaitable[list[str]]:
-        """Mark prompts as taken; answers the local ids that had not been."""
+        """Mark prompts as consumed; returns the local ids of those that were not before."""
 
     def consume_all(session_id: str, at: int) -> Awaitable[list[str]]:
-        """Mark all immediate queued prompts as taken; scheduled and indeterminate ones stay."""
+        """Mark all immediate queued prompts as consumed; scheduled and indeterminate ones stay
+        queued.
+        """
 
     def set_delivery(message_id: str, delivery: str) -> Awaitable[bool]:
-        """Change the delivery state of a prompt that is not consumed."""
+        """Set the delivery state of a prompt that is not consumed. False if there is no such
+        prompt.
+        """
 
     def delete_message(message_id: str) -> Awaitable[SessionRow | None]:
-        """Delete a prompt that is not consumed; the session as it is then, None if there was nothing to delete."""
+        """Delete a prompt that is not consumed; returns the session's new row, None if there is no
+        such prompt.
+        """
 
     def after_seq(session_id: str, seq: int, limit: int, due: int) -> Awaitable[list[MessageRow]]:
         """Messages with a higher seq, ascending; without prompts scheduled after `due`."""

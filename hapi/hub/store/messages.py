@@ -23,7 +23,9 @@ MAX_VARIABLES = 500  # values in one statement; SQLite takes at least 999
 
 
 def shows(content: Document) -> bool:
-    """A user or agent message, as opposed to an event: it makes a session one with a conversation."""
+    """A user or agent message, as opposed to an event; a session with such a message has a
+    conversation.
+    """
     if not isinstance(content, dict) or content.get("role") not in ("user", "agent"):
         return False
     inner = content.get("content")
@@ -31,7 +33,7 @@ def shows(content: Document) -> bool:
 
 
 class MessageTable:
-    """Methods of IStore about messages; see there."""
+    """The methods of IStore that concern messages; documented there."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -69,10 +71,18 @@ class MessageTable:
             connection.execute(
                 f"INSERT INTO messages ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    stored.id, session, stored.seq, content, stored.created_at, stored.local_id,
-                    stored.invoked_at, stored.scheduled_at, stored.delivery, stored.stream,
+                    stored.id,
+                    session,
+                    stored.seq,
+                    content,
+                    stored.created_at,
+                    stored.local_id,
+                    stored.invoked_at,
+                    stored.scheduled_at,
+                    stored.delivery,
+                    stored.stream,
                 ),
-            )  # fmt: skip
+            )
             if row.stream is not None:
                 connection.execute(
                     "DELETE FROM messages WHERE session_id = ? AND stream = ? AND seq < ?",
@@ -84,7 +94,8 @@ class MessageTable:
                     )
             earlier = end is not None and stored.position[0] < end
             (updated_at, has_content, epoch) = connection.execute(
-                "UPDATE sessions SET updated_at = max(updated_at, ?), has_content = max(has_content, ?), epoch = epoch + ?"
+                "UPDATE sessions SET updated_at = max(updated_at, ?),"
+                " has_content = max(has_content, ?), epoch = epoch + ?"
                 " WHERE id = ? RETURNING updated_at, has_content, epoch",
                 (touch or 0, int(shows(stored.content)), int(earlier), session),
             ).fetchone()
@@ -113,21 +124,24 @@ class MessageTable:
 
     async def queued(self, session_id: str, due: int) -> list[MessageRow]:
         return self._rows(
-            "session_id = ? AND invoked_at IS NULL AND local_id IS NOT NULL AND coalesce(delivery, '') <> ?"
+            "session_id = ? AND invoked_at IS NULL AND local_id IS NOT NULL"
+            " AND coalesce(delivery, '') <> ?"
             " AND coalesce(scheduled_at, 0) <= ? ORDER BY seq",
             (session_id, INDETERMINATE, due),
         )
 
     async def due(self, after: int, until: int) -> list[MessageRow]:
         return self._rows(
-            "invoked_at IS NULL AND scheduled_at > ? AND scheduled_at <= ? AND coalesce(delivery, '') <> ?"
+            "invoked_at IS NULL AND scheduled_at > ? AND scheduled_at <= ?"
+            " AND coalesce(delivery, '') <> ?"
             " ORDER BY scheduled_at, seq",
             (after, until, INDETERMINATE),
         )
 
     async def scheduled(self, namespace: str, after: int) -> dict[str, tuple[int, int]]:
         rows = self.database.read(
-            "SELECT session_id, count(*), min(scheduled_at) FROM messages JOIN sessions ON sessions.id = session_id"
+            "SELECT session_id, count(*), min(scheduled_at)"
+            " FROM messages JOIN sessions ON sessions.id = session_id"
             " WHERE invoked_at IS NULL AND scheduled_at > ? AND namespace = ? GROUP BY session_id",
             (after, namespace),
         )
@@ -141,7 +155,8 @@ class MessageTable:
             for local_id in local_ids:
                 taken += connection.execute(
                     "UPDATE messages SET invoked_at = ?, delivery = NULL"
-                    " WHERE session_id = ? AND local_id = ? AND invoked_at IS NULL RETURNING local_id",
+                    " WHERE session_id = ? AND local_id = ? AND invoked_at IS NULL"
+                    " RETURNING local_id",
                     (at, session_id, local_id),
                 ).fetchall()
             if taken and touch:
@@ -156,8 +171,10 @@ class MessageTable:
     async def consume_all(self, session_id: str, at: int) -> list[str]:
         def consume(connection: sqlite3.Connection) -> list[str]:
             rows = connection.execute(
-                "UPDATE messages SET invoked_at = ?, delivery = NULL WHERE session_id = ? AND invoked_at IS NULL"
-                " AND local_id IS NOT NULL AND scheduled_at IS NULL AND coalesce(delivery, '') <> ? RETURNING local_id",
+                "UPDATE messages SET invoked_at = ?, delivery = NULL"
+                " WHERE session_id = ? AND invoked_at IS NULL"
+                " AND local_id IS NOT NULL AND scheduled_at IS NULL"
+                " AND coalesce(delivery, '') <> ? RETURNING local_id",
                 (at, session_id, INDETERMINATE),
             ).fetchall()
             return [row[0] for row in rows]
@@ -188,7 +205,8 @@ class MessageTable:
                 "SELECT EXISTS (SELECT 1 FROM messages WHERE session_id = ?)", (session_id,)
             ).fetchone()
             connection.execute(
-                "UPDATE sessions SET epoch = epoch + 1, has_content = min(has_content, ?) WHERE id = ?",
+                "UPDATE sessions SET epoch = epoch + 1, has_content = min(has_content, ?)"
+                " WHERE id = ?",
                 (left, session_id),
             )
             return session_from(
@@ -198,7 +216,8 @@ class MessageTable:
         return await self.database.write(delete)
 
     async def after_seq(self, session_id: str, seq: int, limit: int, due: int) -> list[MessageRow]:
-        # What a merge moved here and was taken before is history: a process must not meet it as a new prompt.
+        # What a merge moved here and was taken before is history: a process must not meet it as a
+        # new prompt.
         return self._rows(
             "session_id = ? AND seq > ? AND NOT (moved AND invoked_at IS NOT NULL)"
             " AND (invoked_at IS NOT NULL OR coalesce(scheduled_at, 0) <= ?) ORDER BY seq LIMIT ?",

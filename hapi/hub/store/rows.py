@@ -1,4 +1,4 @@
-"""The rows of the store as values: what is kept of a session, a machine, a message. Times are ms since the epoch."""
+"""The rows of the store: sessions, machines, messages. Times are ms since the epoch."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ class MessageRow:
 
     @property
     def position(self) -> tuple[int, int]:
-        """Where it stands in the conversation."""
+        """The position of the message in the conversation."""
         return (self.created_at if self.invoked_at is None else self.invoked_at, self.seq)
 
 
 @frozen
 class Added:
-    """A message was appended, or its local id was known already."""
+    """The result of appending a message, or of finding its local id in the store."""
 
     message: MessageRow
     new: bool
@@ -91,13 +91,13 @@ Row = TypeVar("Row", SessionRow, MachineRow)
 
 @frozen
 class Written(Generic[Row]):
-    """A versioned write that took place."""
+    """A versioned write that has succeeded."""
 
     row: Row
 
 
 @frozen
 class VersionMismatch(Generic[Row]):
-    """Nothing was written: the document has another version by now."""
+    """Nothing was written, because the document has another version by now."""
 
     row: Row

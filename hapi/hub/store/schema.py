@@ -1,7 +1,7 @@
 """The tables, and how a database of an older version becomes one of today.
 
-`user_version` counts the migrations that were applied; `application_id` marks the file as ours, so that a database of
-another program (npm's `hapi.db` among them) is never opened for writing.
+`user_version` counts the migrations that were applied; `application_id` marks the file as ours, so
+that a database of another program (npm's `hapi.db` among them) is never opened for writing.
 """
 
 from __future__ import annotations
@@ -37,17 +37,21 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         """
         CREATE TABLE messages (
-            id TEXT PRIMARY KEY, session_id TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+            id TEXT PRIMARY KEY,
+            session_id TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
             seq INTEGER NOT NULL, content TEXT NOT NULL, created_at INTEGER NOT NULL,
             local_id TEXT, invoked_at INTEGER, scheduled_at INTEGER, delivery TEXT, stream TEXT,
             moved INTEGER NOT NULL DEFAULT 0
         ) STRICT
         """,
         "CREATE UNIQUE INDEX messages_by_seq ON messages (session_id, seq)",
-        "CREATE INDEX messages_by_position ON messages (session_id, coalesce(invoked_at, created_at), seq)",
-        "CREATE UNIQUE INDEX messages_by_local_id ON messages (session_id, local_id) WHERE local_id IS NOT NULL",
+        "CREATE INDEX messages_by_position"
+        " ON messages (session_id, coalesce(invoked_at, created_at), seq)",
+        "CREATE UNIQUE INDEX messages_by_local_id"
+        " ON messages (session_id, local_id) WHERE local_id IS NOT NULL",
         "CREATE INDEX messages_waiting ON messages (session_id, seq) WHERE invoked_at IS NULL",
-        "CREATE INDEX messages_scheduled ON messages (scheduled_at) WHERE invoked_at IS NULL AND scheduled_at IS NOT NULL",
+        "CREATE INDEX messages_scheduled ON messages (scheduled_at)"
+        " WHERE invoked_at IS NULL AND scheduled_at IS NOT NULL",
         "CREATE INDEX messages_live ON messages (session_id, stream) WHERE stream IS NOT NULL",
     ),
 )

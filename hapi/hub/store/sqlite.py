@@ -52,7 +52,7 @@ class SqliteStore(MessageTable):
     def close(self) -> None:
         self.database.close()
 
-    # --- sessions ---------------------------------------------------------------------------------------------------
+    # --- sessions ---------------------------------------------------------------------------------
 
     async def sessions(self) -> list[SessionRow]:
         return [session_from(row) for row in self.database.read("SELECT * FROM sessions")]
@@ -126,13 +126,16 @@ class SqliteStore(MessageTable):
             (count,) = connection.execute(
                 "SELECT coalesce(max(seq), 0) FROM messages WHERE session_id = ?", (old,)
             ).fetchone()
-            # Two steps: the numbers are unique, and an update that shifts them one by one would meet its own neighbours.
+            # Two steps: the numbers are unique, and an update that shifts them one by one would
+            # meet its own neighbours.
             connection.execute(
                 "UPDATE messages SET seq = -(seq + ?) WHERE session_id = ?", (count, new)
             )
             connection.execute("UPDATE messages SET seq = -seq WHERE session_id = ?", (new,))
             connection.execute(
-                "UPDATE messages SET local_id = NULL, invoked_at = coalesce(invoked_at, created_at) WHERE session_id = ?"
+                "UPDATE messages"
+                " SET local_id = NULL, invoked_at = coalesce(invoked_at, created_at)"
+                " WHERE session_id = ?"
                 " AND local_id IN (SELECT local_id FROM messages WHERE session_id = ?)",
                 (old, new),
             )
@@ -150,7 +153,7 @@ class SqliteStore(MessageTable):
 
         return await self.database.write(merge)
 
-    # --- machines ---------------------------------------------------------------------------------------------------
+    # --- machines ---------------------------------------------------------------------------------
 
     async def machines(self) -> list[MachineRow]:
         return [machine_from(row) for row in self.database.read("SELECT * FROM machines")]
@@ -194,7 +197,7 @@ class SqliteStore(MessageTable):
 
 
 def memory_store(clock: IReactorTime) -> SqliteStore:
-    """An open store that is gone with the process."""
+    """An open store in memory."""
     store = SqliteStore(MEMORY, clock)
     store.open()
     return store

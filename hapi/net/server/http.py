@@ -1,4 +1,6 @@
-"""HTTP for both servers: typed JSON bodies in, JSON replies out, and one way from an error to its status."""
+"""HTTP for both servers: typed JSON bodies in, JSON replies out, and one way from an error to its
+status.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ class BodyTooLarge(Exception):
 
 
 class InvalidBody(Exception):
-    """The body of a request is not JSON or does not have the expected shape; the text says where."""
+    """The body of a request is not JSON or has another shape; the message says where."""
 
 
 STATUSES: StatusTable = {
@@ -32,7 +34,9 @@ STATUSES: StatusTable = {
 
 
 def status_of(error: BaseException, statuses: StatusTable) -> int | None:
-    """The status of the most specific class of `error` that `statuses` lists, None if it lists none."""
+    """The status of the most specific class of `error` that `statuses` lists, None if it lists
+    none.
+    """
     return next((statuses[kind] for kind in type(error).__mro__ if kind in statuses), None)
 
 
@@ -95,7 +99,9 @@ def json_reply(
 
 
 def raw_json_reply(status: int, value: Any) -> bytes:
-    """A whole HTTP/1.1 response that closes the connection, for a request that never becomes an IRequest."""
+    """A whole HTTP/1.1 response that closes the connection, for a request that never becomes an
+    IRequest.
+    """
     body = encode_json(value)
     phrase = http.RESPONSES.get(status, b"Request Header Fields Too Large")
     return (

@@ -1,4 +1,6 @@
-"""The server's side of one Socket.IO client: its peers, acknowledgements, and a limit on unread data."""
+"""The server's side of one Socket.IO client: its peers, acknowledgements, and a limit on unread
+data.
+"""
 
 from __future__ import annotations
 
@@ -35,14 +37,18 @@ class INamespace(Interface):
     """How a program treats the clients of one namespace. No method may block."""
 
     def connect(peer, auth) -> None:  # type: ignore[no-untyped-def]
-        """A client asks to connect with `auth` (an object or None). Raises ConnectRefused to refuse it;
-        may set `peer.principal` and call `peer.join`. Events emitted here arrive after the CONNECT reply."""
+        """A client asks to connect with `auth` (an object or None). Raises ConnectRefused to refuse
+        it;
+        may set `peer.principal` and call `peer.join`. Events emitted here arrive after the CONNECT
+        reply."""
 
     def event(peer, name, args, ack) -> None:  # type: ignore[no-untyped-def]
-        """An event arrived. `ack(*answer)` answers it, once; None when the client sent no ack id."""
+        """An event arrived. `ack(*answer)` answers it once; None if the client sent no ack id."""
 
     def disconnected(peer, reason) -> None:  # type: ignore[no-untyped-def]
-        """A connected client has left or its socket has closed. `peer.rooms` still lists its rooms; its calls have failed."""
+        """A connected client has left or its socket has closed. `peer.rooms` still lists its rooms;
+        its calls have failed.
+        """
 
 
 class ConnectionOwner(Protocol):
@@ -99,13 +105,16 @@ class Peer:
         self._socket.server.exit(room, self)
 
     def emit(self, event: str, *args: Any) -> None:
-        """Send an event; nothing happens when the client is gone. Raises FrameTooLarge, TypeError, ValueError."""
+        """Send an event; nothing happens when the client is gone. Raises FrameTooLarge, TypeError,
+        ValueError.
+        """
         self.send(checked(event_text(self.namespace, event, args)))
 
     def call(self, event: str, *args: Any, timeout: float) -> Deferred[list[Any]]:
         """Send an event and fire with the arguments of the client's answer.
 
-        Errs with PeerGone as soon as the socket drops, with AckTimeout after `timeout` seconds, with FrameTooLarge.
+        Errs with PeerGone as soon as the socket drops, with AckTimeout after `timeout` seconds,
+        with FrameTooLarge.
         """
         if self.gone:
             return fail(PeerGone("the client is gone"))
@@ -193,7 +202,9 @@ class ClientConnection:
         return self._channel.handshake.sid if self._channel is not None else None
 
     def send(self, text: str) -> None:
-        """Send, or queue while the client reads slowly; beyond the server's `max_backlog` it is disconnected."""
+        """Send, or queue while the client reads slowly; beyond the server's `max_backlog` it is
+        disconnected.
+        """
         if self._flowing and not self._backlog:
             self._socket.send_text(text)
             return
@@ -294,7 +305,7 @@ class ClientConnection:
         ack = peer.answer(event.ack) if event.ack is not None else None
         try:
             self.server.namespaces[event.namespace].event(peer, event.name, event.args, ack)
-        except Exception:  # one client's event ends nobody's connection
+        except Exception:  # an event of one client must not end any connection
             self.log.failure("Event {name} failed", name=event.name)
 
     def _drop(self, peer: Peer, reason: str) -> None:

@@ -1,4 +1,5 @@
-"""The Site of both servers: absolute deadlines for the head and the body of a request, and a limit on its size.
+"""The Site of both servers: absolute deadlines for the head and the body of a request, and a limit
+on its size.
 
 Who may send requests is decided by the root resource that the site is given.
 """

@@ -1,4 +1,6 @@
-"""A Socket.IO server over WebSocket: one resource for `/socket.io/`, namespaces, rooms, limits and deadlines."""
+"""A Socket.IO server over WebSocket: one resource for `/socket.io/`, namespaces, rooms, limits and
+deadlines.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +44,9 @@ def same_host(origin: str, host: str) -> bool:
 class SocketServer:
     """`namespaces` maps a name to the INamespace that serves it.
 
-    `allow_origin(origin, host)` checks a browser's Origin header; requests without one are accepted.
-    `max_backlog`: characters that a client may leave unread before it is disconnected. Times in seconds.
+    `allow_origin(origin, host)` checks a browser's Origin header; requests without one are
+    accepted. `max_backlog`: characters that a client may leave unread before it is disconnected.
+    Times in seconds.
     """
 
     def __init__(
@@ -120,7 +123,9 @@ class SocketServer:
         return token_urlsafe(15)
 
     def next_ack(self, namespace: str) -> int:
-        """Ack numbers count per namespace over all clients, as those of npm's hub do (transport.md 4.3)."""
+        """Ack numbers count per namespace over all clients, as those of npm's hub do (transport.md
+        4.3).
+        """
         return next(self._acks.setdefault(namespace, count()))
 
     def enter(self, room: str, peer: Peer) -> None:
@@ -167,7 +172,8 @@ class SocketResource(Resource):
         return NOT_DONE_YET
 
     def _hand_over(self, request: Any) -> None:
-        """Take the transport from the HTTP channel, as autobahn.twisted.resource does, and replay the head
+        """Take the transport from the HTTP channel, as autobahn.twisted.resource does, and replay
+        the head
         of the request."""
         channel = request.channel
         socket = self._server.factory.buildProtocol(None)

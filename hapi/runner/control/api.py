@@ -1,4 +1,5 @@
-"""The control API: the five paths of npm's runner, our own ones, and three for monitors (runner.md §9).
+"""The control API: the five paths of npm's runner, our own ones, and three for monitors (runner.md
+§9).
 
 Who may call is decided beforehand, in guard.py.
 """
@@ -50,7 +51,7 @@ STATUSES: StatusTable = {
 
 
 class ControlledRunner(Protocol):
-    """What the API asks of the runner."""
+    """The runner, as the API uses it."""
 
     counters: Counters
 
@@ -74,7 +75,7 @@ def _peer(request: IRequest) -> PeerInfo:
 
 
 class ControlApi:
-    """One answer for each path; errors have npm's shapes."""
+    """One route for each path; errors have the shapes of npm's server."""
 
     app = Klein()
     log = Logger()
@@ -85,6 +86,10 @@ class ControlApi:
         self._metrics: Metrics | None = None
         self._listed: Any = None
         self._listing = b""
+
+    def _caller(self, request: IRequest) -> str:
+        """Who sends the request, for the journal."""
+        return self._runner.describe_caller(_peer(request))
 
     def resource(self) -> IResource:
         return Shortcut(self, self.app.resource())
@@ -112,21 +117,21 @@ class ControlApi:
 
     @app.route("/healthz", methods=["GET"])
     def healthz(self, request: IRequest) -> bytes:
-        """The reactor turns and the control API answers."""
+        """Liveness: the reactor runs and the control API answers."""
         return _reply(request, 200, {"status": "ok"})
 
     @app.route("/readyz", methods=["GET"])
     def readyz(self, request: IRequest) -> bytes:
-        """What the hub asks for arrives: registered, and linked."""
+        """Readiness: requests of the hub arrive, as the runner is registered and connected."""
         status = self._runner.status()
         reason = hub_connection_problem(status)
-        told = {
+        readiness = {
             "ready": reason is None,
             "reason": reason,
             "registered": status.get("registered"),
             "hub": status.get("hub") or {},
         }
-        return _reply(request, 503 if reason else 200, told)
+        return _reply(request, 503 if reason else 200, readiness)
 
     @app.route("/metrics", methods=["GET"])
     def metrics(self, request: IRequest) -> bytes:
@@ -140,7 +145,7 @@ class ControlApi:
     @app.route("/stop-session", methods=["POST"])
     async def stop_session(self, request: IRequest) -> bytes:
         name = _read(request, StopSession).session_id
-        status = await self._runner.stop_session(name, self._runner.describe_caller(_peer(request)))
+        status = await self._runner.stop_session(name, self._caller(request))
         return _reply(request, 200, {"status": status})
 
     @app.route("/spawn-session", methods=["POST"])
@@ -155,17 +160,11 @@ class ControlApi:
         except MalformedSpawn as error:
             raise MalformedRequest(f"body {error}") from error
         if self._waiting >= MAX_WAITING_SPAWNS:
-            return _reply(
-                request,
-                503,
-                {
-                    "success": False,
-                    "error": f"{MAX_WAITING_SPAWNS} spawns are being waited for; try again",
-                },
-            )
+            message = f"{MAX_WAITING_SPAWNS} spawns are already pending; try again later"
+            return _reply(request, 503, {"success": False, "error": message})
         self._waiting += 1
         try:
-            result = await self._runner.spawn(wanted, self._runner.describe_caller(_peer(request)))
+            result = await self._runner.spawn(wanted, self._caller(request))
         finally:
             self._waiting -= 1
         return _reply(request, *http_spawn_answer(result))
@@ -178,31 +177,23 @@ class ControlApi:
     @app.route("/revive", methods=["POST"])
     async def revive(self, request: IRequest) -> bytes:
         name = _read(request, StopSession).session_id
-        return _reply(
-            request,
-            *http_spawn_answer(
-                await self._runner.revive(name, self._runner.describe_caller(_peer(request)))
-            ),
-        )
+        result = await self._runner.revive(name, self._caller(request))
+        return _reply(request, *http_spawn_answer(result))
 
     @app.route("/drain", methods=["POST"])
     def drain(self, request: IRequest) -> bytes:
         keep = _body(request).get("keep") is not False
-        return _reply(
-            request, 200, self._runner.drain(self._runner.describe_caller(_peer(request)), keep)
-        )
+        return _reply(request, 200, self._runner.drain(self._caller(request), keep))
 
     @app.route("/resume", methods=["POST"])
     def resume(self, request: IRequest) -> bytes:
         _body(request)
-        return _reply(
-            request, 200, self._runner.resume(self._runner.describe_caller(_peer(request)))
-        )
+        return _reply(request, 200, self._runner.resume(self._caller(request)))
 
     @app.route("/stop", methods=["POST"])
     def stop(self, request: IRequest) -> bytes:
         _body(request)
-        self._runner.stop_soon(self._runner.describe_caller(_peer(request)))
+        self._runner.stop_soon(self._caller(request))
         request.setHeader(b"connection", b"close")
         return _reply(request, 200, {"status": "stopping"})
 
@@ -221,7 +212,8 @@ class ControlApi:
                 message = "the runner failed to answer; its log says why"
             case _:
                 message = str(error)
-        return _reply(request, status, error_body(status, message, getattr(error, "code", None)))
+        code = error.code if isinstance(error, MalformedRequest) else None
+        return _reply(request, status, error_body(status, message, code))
 
 
 def _body(request: IRequest) -> dict[str, Any]:
@@ -241,8 +233,8 @@ def _reply(request: IRequest, status: int, value: Any) -> bytes:
 
 
 class Shortcut(Resource):
-    """Klein's resource, except that `/list`, the most frequent request, is not routed: routing takes
-    longer than the reply."""
+    """Klein's resource, except that `/list`, the most frequent request, is not routed: routing
+    takes longer than the reply."""
 
     isLeaf = True
 

@@ -1,4 +1,5 @@
-"""Connections to the control API: callers are looked up at accept, and every request is checked by the guard."""
+"""Connections to the control API: callers are looked up at accept, and every request is checked by
+the guard."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_settings_that_make_sense_pass():
         ("apiUrl", "https://hub/path", "apiUrl: hub URL 'https://hub/path' must be an origin"),
         ("listenPort", "x", "port 'x'"),
         ("listenPort", "9" * 5000, "port '9"),
-        ("corsOrigins", 5, "corsOrigins must be a list of texts"),
+        ("corsOrigins", 5, "corsOrigins must be a list of strings"),
         ("extraHeaders", {"X": 5}, "extraHeaders.X is a number but must be a string"),
         ("extraHeaders", "X: y", "extraHeaders is a string but must be an object"),
         ("startRunner", "yes", "startRunner is a string but must be true or false"),

@@ -46,7 +46,8 @@ def made(
     """A JWT with these parts, signed properly."""
     whole = {"uid": 1, "ns": "default", "iat": int(NOW), "exp": int(NOW) + 3600}
     whole = {key: value for key, value in {**whole, **changes}.items() if value is not ...}
-    body = f"{packed({'alg': 'HS256'} if header is None else header)}.{packed(whole if claims is None else claims)}"
+    first = packed({"alg": "HS256"} if header is None else header)
+    body = f"{first}.{packed(whole if claims is None else claims)}"
     return f"{body}.{packed(hmac.new(secret, body.encode(), digest).digest())}"
 
 
@@ -61,7 +62,7 @@ def test_a_token_of_ours_says_whose_it_is() -> None:
     "token",
     [
         made({"alg": "none"}),
-        f"{packed({'alg': 'none'})}.{packed({'uid': 1, 'ns': 'default', 'iat': int(NOW), 'exp': int(NOW) + 9})}.",
+        made({"alg": "none"}).rpartition(".")[0] + ".",
         made({"alg": "RS256"}),
         made({"alg": "HS384"}, digest="sha384"),
         made({"alg": "HS256", "typ": "JWT", "kid": "../../dev/null"}),
@@ -157,7 +158,7 @@ def test_tokens_of_any_length_are_compared_by_their_digest__U07() -> None:
     assert not equal_in_constant_time("", "a" * 10_000)
 
 
-# --- guessing --------------------------------------------------------------------------------------------------------
+# --- guessing -------------------------------------------------------------------------------------
 
 
 def test_guessing_costs_waiting_and_the_right_token_works_again_later__U07() -> None:
@@ -200,7 +201,7 @@ def test_a_socket_that_guesses_is_hung_up_on_rather_than_refused__U07() -> None:
     assert stage.refused(token=TOKEN) == "hung up"
 
 
-# --- where tokens come from ------------------------------------------------------------------------------------------
+# --- where tokens come from -----------------------------------------------------------------------
 
 
 def test_a_generated_token_has_256_bits_and_is_kept_private__U14(home: Any) -> None:

@@ -61,7 +61,7 @@ def archive(stage: Stage, session: str) -> Any:
     return stage.rest("POST", f"/api/sessions/{session}/archive", {})
 
 
-# --- archive ---------------------------------------------------------------------------------------------------------
+# --- archive --------------------------------------------------------------------------------------
 
 
 def test_archiving_asks_the_process_to_end() -> None:
@@ -173,7 +173,7 @@ def test_a_write_against_a_newer_version_is_tried_five_times__R07(what: str, tim
         assert "concurrently" in answer.body["error"]
 
 
-# --- delete and rename -----------------------------------------------------------------------------------------------
+# --- delete and rename ----------------------------------------------------------------------------
 
 
 def test_only_an_inactive_session_is_deleted() -> None:
@@ -213,7 +213,7 @@ def test_a_name_is_wanted(body: Any) -> None:
     assert (answer.status, answer.body) == (400, {"error": "Invalid body: name is required"})
 
 
-# --- reopen and resume -----------------------------------------------------------------------------------------------
+# --- reopen and resume ----------------------------------------------------------------------------
 
 
 def archived(stage: Stage, **more: Any) -> str:
@@ -300,9 +300,15 @@ def test_a_resumed_session_gets_its_settings_along() -> None:
     pending = stage.begin("POST", f"/api/sessions/{session}/resume", {"permissionMode": "yolo"})
     params = spawn_params(runner)
     assert params == {
-        "type": "spawn-in-directory", "directory": "/home/dev/project", "agent": "opencode", "permissionMode": "yolo",
-        "resumeSessionId": "oc-1", "existingSessionId": session, "sessionId": session, "forkSession": False,
-    }  # fmt: skip
+        "type": "spawn-in-directory",
+        "directory": "/home/dev/project",
+        "agent": "opencode",
+        "permissionMode": "yolo",
+        "resumeSessionId": "oc-1",
+        "existingSessionId": session,
+        "sessionId": session,
+        "forkSession": False,
+    }
     again = stage.rest("POST", f"/api/sessions/{session}/resume", {})
     assert (again.status, again.body["code"]) == (409, "resume_in_progress")
     runner.answer('{"type":"error","errorMessage":"no"}')
@@ -396,24 +402,42 @@ def test_a_row_that_takes_over_an_agent_s_session_absorbs_the_old_one() -> None:
     assert again["result"] == "version-mismatch"  # the merge was a write of the hub's
 
 
-# --- spawn -----------------------------------------------------------------------------------------------------------
+# --- spawn ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("answer", "body"),
     [
         ({"type": "success", "sessionId": "s"}, {"type": "success", "sessionId": "s"}),
-        ({"type": "error", "errorMessage": "m", "code": "agent_unavailable", "agent": "kimi"},
-         {"type": "error", "message": "m", "code": "agent_unavailable", "agent": "kimi"}),
-        *(({"type": "error", "errorMessage": "m", "code": code}, {"type": "error", "message": "m", "code": code})
-          for code in (RefusalCode.SESSION_LIMIT, RefusalCode.MEMORY_LIMIT, RefusalCode.QUEUE_FULL, RefusalCode.DRAINING, RefusalCode.STILL_STARTING)),
-        ({"type": "error", "errorMessage": "m", "code": "secret", "agent": "kimi"}, {"type": "error", "message": "m"}),
-        ({"type": "requestToApproveDirectoryCreation", "directory": "/d"},
-         {"type": "error", "message": "Directory creation requires approval: /d"}),
+        (
+            {"type": "error", "errorMessage": "m", "code": "agent_unavailable", "agent": "kimi"},
+            {"type": "error", "message": "m", "code": "agent_unavailable", "agent": "kimi"},
+        ),
+        *(
+            (
+                {"type": "error", "errorMessage": "m", "code": code},
+                {"type": "error", "message": "m", "code": code},
+            )
+            for code in (
+                RefusalCode.SESSION_LIMIT,
+                RefusalCode.MEMORY_LIMIT,
+                RefusalCode.QUEUE_FULL,
+                RefusalCode.DRAINING,
+                RefusalCode.STILL_STARTING,
+            )
+        ),
+        (
+            {"type": "error", "errorMessage": "m", "code": "secret", "agent": "kimi"},
+            {"type": "error", "message": "m"},
+        ),
+        (
+            {"type": "requestToApproveDirectoryCreation", "directory": "/d"},
+            {"type": "error", "message": "Directory creation requires approval: /d"},
+        ),
         ({"error": "no"}, {"type": "error", "message": "no"}),
         ([1], {"type": "error", "message": "Unexpected spawn result: [1]"}),
     ],
-)  # fmt: skip
+)
 def test_what_a_runner_says_about_a_spawn(answer: Any, body: dict[str, Any]) -> None:
     stage = Stage()
     machine, runner = stage.machine()
@@ -455,8 +479,18 @@ def test_a_spawn_on_a_machine_that_is_away_says_what_to_start_where() -> None:
     )
 
 
-@pytest.mark.parametrize("body", [{}, {"directory": ""}, {"directory": "/", "agent": "nope"}, {"directory": "/", "yolo": 1},
-                                  {"directory": "/", "agent": "dsh", "startingMode": "pty"}, None, b"["])  # fmt: skip
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"directory": ""},
+        {"directory": "/", "agent": "nope"},
+        {"directory": "/", "yolo": 1},
+        {"directory": "/", "agent": "dsh", "startingMode": "pty"},
+        None,
+        b"[",
+    ],
+)
 def test_a_spawn_that_makes_no_sense_is_refused(body: Any) -> None:
     stage = Stage()
     machine, _runner = stage.machine()

@@ -1,4 +1,6 @@
-"""Messages: taken in, cut, replaced, queued, delivered until taken, cancelled, scheduled, counted in pages."""
+"""Messages: taken in, cut, replaced, queued, delivered until taken, cancelled, scheduled, counted
+in pages.
+"""
 
 from __future__ import annotations
 
@@ -306,9 +308,20 @@ def test_what_waits_is_on_the_newest_page_whatever_its_place() -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["beforeSeq=1", "afterAt=1", "beforeSeq=1&beforeAt=1&afterSeq=1&afterAt=1", "untilSeq=1&untilAt=1", "epoch=1", "limit=0",
-     "limit=x", "limit=1.5", "afterSeq=-1&afterAt=0", "beforeSeq=1&beforeAt=99999999999999999999", "limit="],
-)  # fmt: skip
+    [
+        "beforeSeq=1",
+        "afterAt=1",
+        "beforeSeq=1&beforeAt=1&afterSeq=1&afterAt=1",
+        "untilSeq=1&untilAt=1",
+        "epoch=1",
+        "limit=0",
+        "limit=x",
+        "limit=1.5",
+        "afterSeq=-1&afterAt=0",
+        "beforeSeq=1&beforeAt=99999999999999999999",
+        "limit=",
+    ],
+)
 def test_a_wrong_query_is_refused(query: str) -> None:
     stage = Stage()
     session = stage.session()
@@ -342,12 +355,48 @@ def test_a_steer_goes_only_to_those_who_can() -> None:
         (agent("", type="plan", entries="x"), None),
         (agent("x"), None),
         ("text", None),
-        (agent("", type="tool-call", name="TodoWrite", input={"todos": [{"content": "a", "status": "in_progress"}]}), 1),
-        ({"role": "agent", "content": {"type": "output", "data": {"type": "assistant", "message": {"content": [
-            {"type": "tool_use", "name": "TodoWrite", "input": {"todos": [{"content": "a"}, {"no": 1}, 7]}}]}}}}, 1),
-        ({"role": "agent", "content": {"type": "output", "data": {"type": "assistant", "message": {"content": "x"}}}}, None),
+        (
+            agent(
+                "",
+                type="tool-call",
+                name="TodoWrite",
+                input={"todos": [{"content": "a", "status": "in_progress"}]},
+            ),
+            1,
+        ),
+        (
+            {
+                "role": "agent",
+                "content": {
+                    "type": "output",
+                    "data": {
+                        "type": "assistant",
+                        "message": {
+                            "content": [
+                                {
+                                    "type": "tool_use",
+                                    "name": "TodoWrite",
+                                    "input": {"todos": [{"content": "a"}, {"no": 1}, 7]},
+                                }
+                            ]
+                        },
+                    },
+                },
+            },
+            1,
+        ),
+        (
+            {
+                "role": "agent",
+                "content": {
+                    "type": "output",
+                    "data": {"type": "assistant", "message": {"content": "x"}},
+                },
+            },
+            None,
+        ),
     ],
-)  # fmt: skip
+)
 def test_to_dos_come_from_plans_and_todo_tools(content: Any, expected: int | None) -> None:
     found = todos_of(content)
     assert (None if found is None else len(found)) == expected

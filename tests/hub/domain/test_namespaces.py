@@ -42,7 +42,9 @@ BODIES: dict[str, Any] = {
 
 
 def scene() -> tuple[Stage, str, str, MemoryPeer]:
-    """Alice has a machine and a live session with a message, a pending request and a process that would answer anything."""
+    """Alice has a machine and a live session with a message, a pending request and a process that
+    would answer anything.
+    """
     stage = Stage()
     machine, runner = stage.machine("alice", "alice-machine", host="alice-box")
     session, peer = stage.live(
@@ -200,11 +202,22 @@ def test_a_stranger_s_stream_hears_nothing__U04() -> None:
 def payload(name: str, session: str, machine: str, stage: Stage) -> dict[str, Any]:
     """An event that would do something if it were let through."""
     return {
-        "sid": session, "machineId": machine, "time": stage.now(), "thinking": True, "permissionMode": "yolo", "model": "x",
-        "message": {"role": "user", "content": {"type": "text", "text": "bob"}}, "localIds": ["L1"], "state": "queued",
-        "expectedVersion": stage.registry.sessions[session].row.metadata_version, "metadata": {"path": "/bob", "host": "bob"},
-        "agentState": {"bob": 1}, "runnerState": {"status": "bob"}, "reason": "completed", "method": f"{session}:abort",
-    }  # fmt: skip
+        "sid": session,
+        "machineId": machine,
+        "time": stage.now(),
+        "thinking": True,
+        "permissionMode": "yolo",
+        "model": "x",
+        "message": {"role": "user", "content": {"type": "text", "text": "bob"}},
+        "localIds": ["L1"],
+        "state": "queued",
+        "expectedVersion": stage.registry.sessions[session].row.metadata_version,
+        "metadata": {"path": "/bob", "host": "bob"},
+        "agentState": {"bob": 1},
+        "runnerState": {"status": "bob"},
+        "reason": "completed",
+        "method": f"{session}:abort",
+    }
 
 
 @pytest.mark.parametrize("name", sorted(EVENTS))

@@ -1,4 +1,6 @@
-"""Permission requests answered over REST: the first answer counts, and those who come too late are told so."""
+"""Permission requests answered over REST: the first answer counts, and those who come too late are
+told so.
+"""
 
 from typing import Any
 

@@ -195,7 +195,7 @@ def test_a_hub_that_starts_again_knows_its_rows_and_nobody_is_there_yet(tmp_path
     store.close()
 
 
-# --- documents -------------------------------------------------------------------------------------------------------
+# --- documents ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -275,9 +275,11 @@ def test_a_write_is_told_to_the_others_in_the_room_and_not_to_the_writer() -> No
     assert answer == {"result": "success", "version": 2, "runnerState": {"status": "running"}}
     assert runner.events() == []
     assert other.events()[0]["body"] == {
-        "t": "update-machine", "machineId": machine, "metadata": None,
+        "t": "update-machine",
+        "machineId": machine,
+        "metadata": None,
         "runnerState": {"version": 2, "value": {"status": "running"}},
-    }  # fmt: skip
+    }
     stale = runner.ask(
         "machine-update-state", {"machineId": machine, "expectedVersion": 1, "runnerState": None}
     )
@@ -357,7 +359,7 @@ def test_health_is_taken_whole_or_not_at_all(given: Any, taken: bool) -> None:
     assert checked_health(given) == (given if taken else None)
 
 
-# --- notes to people --------------------------------------------------------------------------------------------------
+# --- notes to people ------------------------------------------------------------------------------
 
 
 def test_a_request_that_stays_open_is_noted_after_half_a_second() -> None:
@@ -377,8 +379,11 @@ def test_a_request_that_stays_open_is_noted_after_half_a_second() -> None:
     )
     stage.tick(0.5)
     assert page.of("toast")[0]["data"] == {
-        "title": "Permission Request", "body": "project (Shell)", "sessionId": session, "url": f"/sessions/{session}",
-    }  # fmt: skip
+        "title": "Permission Request",
+        "body": "project (Shell)",
+        "sessionId": session,
+        "url": f"/sessions/{session}",
+    }
     assert hidden.of("toast") == []
 
 
@@ -453,8 +458,11 @@ def test_the_list_says_what_waits() -> None:
     )
     assert line["todoProgress"] == {"completed": 1, "total": 2}
     assert stage.get(f"/api/sessions/{session}")["session"]["todos"][1] == {
-        "content": "b", "status": "pending", "priority": "medium", "id": "todo-2",
-    }  # fmt: skip
+        "content": "b",
+        "status": "pending",
+        "priority": "medium",
+        "id": "todo-2",
+    }
 
 
 def test_the_list_is_in_the_order_people_want() -> None:

@@ -1,4 +1,6 @@
-"""Two sockets of one machine while its runner is replaced: methods are the newer one's, and the older one takes none along."""
+"""Two sockets of one machine while its runner is replaced: methods are the newer one's, and the
+older one takes none along.
+"""
 
 from hapi.hub.domain.rpc import RpcRouter
 from tests.support.hub_stage import Stage

@@ -117,8 +117,13 @@ def test_a_merge_puts_the_older_history_first_and_out_of_a_process_s_way(
     run(store.merge_session("old", "new", session("new", epoch=1)))
     rows = run(store.latest("new", 10))
     assert [(row.id, row.seq) for row in rows] == [
-        ("old0", 1), ("old1", 2), ("old2", 3), ("new0", 4), ("new1", 5), ("new2", 6),
-    ]  # fmt: skip
+        ("old0", 1),
+        ("old1", 2),
+        ("old2", 3),
+        ("new0", 4),
+        ("new1", 5),
+        ("new2", 6),
+    ]
     assert [row.id for row in run(store.after_seq("new", 0, 100, EPOCH))] == [
         "new0",
         "new1",
@@ -156,7 +161,7 @@ def test_pages_one_after_the_other_are_the_whole_conversation(times: list[int], 
     store.close()
 
 
-# --- SQL is never put together from what people say --------------------------------------------------------------------
+# --- SQL is never put together from what people say -----------------------------------------------
 
 NASTY = [
     "'",
@@ -201,7 +206,7 @@ def test_texts_are_values_not_statements__U01(store: SqliteStore, text: str) -> 
     assert len(run(store.machines())) == 1
 
 
-# --- files that are not ours, newer, damaged ----------------------------------------------------------------------------
+# --- files that are not ours, newer, damaged ------------------------------------------------------
 
 
 def refusal(path: Path, **more: Any) -> str:
@@ -306,12 +311,14 @@ def test_the_file_is_private(tmp_path: Path) -> None:
     store.open()
     run(store.create_session(session()))
     assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}.items() <= {
-        "hub.db": 0o600, "hub.db-wal": 0o600, "hub.db-shm": 0o600,
-    }.items()  # fmt: skip
+        "hub.db": 0o600,
+        "hub.db-wal": 0o600,
+        "hub.db-shm": 0o600,
+    }.items()
     store.close()
 
 
-# --- trouble while it runs -----------------------------------------------------------------------------------------------
+# --- trouble while it runs ------------------------------------------------------------------------
 
 
 def test_a_write_waits_for_a_database_that_is_held_and_then_says_so__R03(tmp_path: Path) -> None:
@@ -373,7 +380,8 @@ store.open()
 Deferred.fromCoroutine(store.create_session(SessionRow("s1", "default", "t", 1, 1)))
 start = int(sys.argv[2])
 for number in range(start, start + 100000):
-    done = Deferred.fromCoroutine(store.add_message(MessageRow(f"m{number}", "s1", 0, "x" * 200, number), None))
+    row = MessageRow(f"m{number}", "s1", 0, "x" * 200, number)
+    done = Deferred.fromCoroutine(store.add_message(row, None))
     done.addCallback(lambda added: (sys.stdout.write(f"{added.message.id}\\n"), sys.stdout.flush()))
 """
 

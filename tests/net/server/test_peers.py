@@ -222,7 +222,12 @@ async def main():
     client = socketio.AsyncClient(reconnection=False)
     @client.on("ask", namespace="/cli")
     async def ask(question): return {"question": question}
-    await client.connect(sys.argv[1], auth={"token": sys.argv[2]}, transports=["websocket"], namespaces=["/cli"])
+    await client.connect(
+        sys.argv[1],
+        auth={"token": sys.argv[2]},
+        transports=["websocket"],
+        namespaces=["/cli"],
+    )
     say("connect")
     say("echo", await client.call("echo", ("x" * 5000, {"a": [1, None]}), namespace="/cli"))
     await client.emit("bye", namespace="/cli")

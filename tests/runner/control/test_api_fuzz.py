@@ -1,6 +1,8 @@
-"""20,000 changed requests to the control API at every change, a million at release (G11): a whole runner answers them.
+"""20,000 changed requests to the control API at every change, a million at release (G11): a whole
+runner answers them.
 
-Hub and processes are in memory, time is a Clock; the site, the guard and everything behind them are those of the program.
+Hub and processes are in memory, time is a Clock; the site, the guard and everything behind them are
+those of the program.
 """
 
 from __future__ import annotations
@@ -98,7 +100,9 @@ class Wire(StringTransport):
 
 
 class World:
-    """A runner on a clock with one workspace root, a session that runs, and a stranger that nobody may signal."""
+    """A runner on a clock with one workspace root, a session that runs, and a stranger that nobody
+    may signal.
+    """
 
     def __init__(self, home: Home, root: Path) -> None:
         self.home, self.root, self.reactor = home, root, Reactor()
@@ -144,7 +148,9 @@ class World:
         return channel, wire
 
     def newcomer(self) -> dict[str, Any] | None:
-        """The announcement of the session launched last, which posts it itself; None when it is gone."""
+        """The announcement of the session launched last, which posts it itself; None when it is
+        gone.
+        """
         process = self.processes.launched[-1].attempt.process if self.processes.launched else None
         if process is None or self.processes.entry(process.child) is None:
             return None
@@ -298,16 +304,17 @@ def judge(wire: Wire, seen: Counter[int]) -> None:
         seen[status] += 1
         assert b"access-control" not in answer.lower()
         assert b"Traceback" not in answer
-        if (
-            status >= 500
-        ):  # npm's word for a start that was refused, a monitor's for a runner whose hub is away, or too many waiting
+        if status >= 500:
+            # A refused start, a runner without its hub (for monitors), or too many waiting spawns.
             assert b'"success":false' in answer or status in (501, 503), answer
             assert b"its log says why" not in answer
 
 
 @pytest_twisted.ensureDeferred
 async def test_garbage_on_a_real_socket_harms_nobody_who_asks_afterwards__X10_X11(reactor, world):
-    """A few hundred of the same requests through the kernel: who they come from is looked up as always."""
+    """A few hundred of the same requests through the kernel: who they come from is looked up as
+    always.
+    """
     garbage, samples = Garbage("sockets"), bodies(world)
     right = [body for listed in samples.values() for body in listed]
     resource = control_resource(world.service.api)

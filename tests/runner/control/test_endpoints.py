@@ -1,4 +1,6 @@
-"""Every way in to the control API: each route, each refusal, endpoints inherited and endpoints that cannot be opened."""
+"""Every way in to the control API: each route, each refusal, endpoints inherited and endpoints that
+cannot be opened.
+"""
 
 import errno
 import json
@@ -301,7 +303,7 @@ def test_an_error_of_the_kernel_is_nobody_or_no_answer__X01_X15(monkeypatch, cod
             by_sock_diag(("127.0.0.1", 1), ("127.0.0.1", 2))
 
 
-def test_who_holds_a_socket_is_unknown_where_descriptors_are_hidden_and_one_that_closes_is_passed_over(
+def test_the_holder_of_a_socket_is_unknown_where_descriptors_are_hidden_or_close_meanwhile(
     tmp_path, monkeypatch
 ):
     folder = tmp_path / "7" / "fd"

@@ -1,4 +1,6 @@
-"""Who may call the control API: the connection, the headers, the limits; on values first, then on real sockets."""
+"""Who may call the control API: the connection, the headers, the limits; on values first, then on
+real sockets.
+"""
 
 import json
 import os
@@ -301,7 +303,10 @@ def test_a_body_that_is_too_long_is_refused_before_it_is_read__X06():
 
 def test_a_chunked_body_without_end_is_refused__X06():
     channel, transport = connect(Clock())
-    head = f"POST /list HTTP/1.1\r\nHost: 127.0.0.1:{PORT}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = (
+        f"POST /list HTTP/1.1\r\nHost: 127.0.0.1:{PORT}\r\n"
+        "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
     channel.dataReceived(head.encode())
     for _ in range(20):
         channel.dataReceived(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
@@ -560,7 +565,8 @@ async def test_both_listeners_answer_and_the_socket_is_private__K09(reactor, hom
     ):
         client = await connectProtocol(endpoint, Collector())
         client.transport.write(
-            f"POST /list HTTP/1.1\r\nHost: localhost:{listeners.port}\r\nConnection: close\r\n\r\n".encode()
+            f"POST /list HTTP/1.1\r\nHost: localhost:{listeners.port}\r\n"
+            "Connection: close\r\n\r\n".encode()
         )
         assert (await client.done).startswith(b"HTTP/1.1 200 OK")
     await listeners.close()
