@@ -45,13 +45,19 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) STRICT
         """,
         "CREATE UNIQUE INDEX messages_by_seq ON messages (session_id, seq)",
-        "CREATE INDEX messages_by_position"
-        " ON messages (session_id, coalesce(invoked_at, created_at), seq)",
-        "CREATE UNIQUE INDEX messages_by_local_id"
-        " ON messages (session_id, local_id) WHERE local_id IS NOT NULL",
+        (
+            "CREATE INDEX messages_by_position"
+            " ON messages (session_id, coalesce(invoked_at, created_at), seq)"
+        ),
+        (
+            "CREATE UNIQUE INDEX messages_by_local_id"
+            " ON messages (session_id, local_id) WHERE local_id IS NOT NULL"
+        ),
         "CREATE INDEX messages_waiting ON messages (session_id, seq) WHERE invoked_at IS NULL",
-        "CREATE INDEX messages_scheduled ON messages (scheduled_at)"
-        " WHERE invoked_at IS NULL AND scheduled_at IS NOT NULL",
+        (
+            "CREATE INDEX messages_scheduled ON messages (scheduled_at)"
+            " WHERE invoked_at IS NULL AND scheduled_at IS NOT NULL"
+        ),
         "CREATE INDEX messages_live ON messages (session_id, stream) WHERE stream IS NOT NULL",
     ),
 )
