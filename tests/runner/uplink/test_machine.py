@@ -1,9 +1,15 @@
 """This machine at its hub: registration, published state and link, on a clock."""
 
+import errno
 import json
+import os
+import time
+from collections import namedtuple
 from random import Random
+from types import SimpleNamespace
 
 import msgspec
+import psutil
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -392,19 +398,32 @@ def test_a_hub_that_answers_strangely_does_not_end_the_trying(built):
     assert machine.registered
 
 
-def test_health_is_read_from_proc(tmp_path):
-    (tmp_path / "uptime").write_text("12.5 1\n")
-    (tmp_path / "meminfo").write_text("MemTotal: 1000 kB\nMemFree: 1 kB\nMemAvailable: 250 kB\n")
-    (tmp_path / "stat").write_text("cpu 10 0 10 70 10 0 0 0\n")
-    gauge = HealthGauge(lambda: 5.0, tmp_path)
+def test_health_is_what_the_system_says_and_what_it_does_not_say_is_left_out(monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    times = {"user": 10.0, "system": 10.0, "idle": 70.0, "iowait": 10.0, "guest": 5.0}
+    cpu_times = namedtuple("cpu_times", times)
+    monkeypatch.setattr(psutil, "boot_time", lambda: 100.0)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(percent=75.2))
+    monkeypatch.setattr(psutil, "cpu_times", lambda: cpu_times(**times))
+    gauge = HealthGauge(lambda: 112.5)
     first = msgspec.to_builtins(gauge.read())
-    assert (first["collectedAt"], first["uptimeSeconds"], first["memoryPercent"]) == (5000, 12, 75)
+    assert first["collectedAt"] == 112500
+    assert (first["uptimeSeconds"], first["memoryPercent"]) == (12, 75)
     assert "cpuPercent" not in first
-    (tmp_path / "stat").write_text("cpu 40 0 10 130 20 0 0 0\n")
+    times |= {"user": 40.0, "idle": 130.0, "iowait": 20.0, "guest": 30.0}
     assert gauge.read().cpu_percent == 30
-    for name in ("uptime", "meminfo", "stat"):
-        (tmp_path / name).unlink()
+    for name in ("boot_time", "virtual_memory", "cpu_times"):
+        monkeypatch.setattr(psutil, name, refuse)
     assert set(msgspec.to_builtins(gauge.read())) <= {"collectedAt", "cpuCount", "load1m"}
+
+
+def test_the_health_of_this_machine_can_be_read():
+    health = HealthGauge(time.time).read()
+    assert health.cpu_count >= 1
+    assert 0 <= health.memory_percent <= 100
+    assert health.uptime_seconds > 0
 
 
 def test_a_failing_gauge_stops_no_keep_alive__P07(built, monkeypatch, logged_failures):
