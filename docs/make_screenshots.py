@@ -31,8 +31,8 @@ PHONE = {
     "has_touch": True,
     "color_scheme": "dark",
 }
-PATIENCE = 20_000.0  # ms
-LARGEST = 200_000  # bytes of one picture
+BROWSER_TIMEOUT = 20_000.0  # ms
+MAX_IMAGE_SIZE = 200_000  # bytes
 
 
 @contextmanager
@@ -58,16 +58,16 @@ def hapi_up(place: Path) -> Iterator[str]:
         )
     try:
         assert program.stdout is not None
-        told = ""
+        printed = ""
         for line in program.stdout:
-            told += line
+            printed += line
             try:
-                yield str(json.loads(told)["page"])
+                yield str(json.loads(printed)["page"])
                 break
             except json.JSONDecodeError:
                 continue
         else:
-            raise SystemExit(f"hapi up did not come up:\n{told}{(place / 'up.log').read_text()}")
+            raise SystemExit(f"hapi up did not come up:\n{printed}{(place / 'up.log').read_text()}")
     finally:
         end_sessions(environment)
         program.send_signal(signal.SIGTERM)
@@ -96,20 +96,20 @@ class Album:
         page.wait_for_timeout(400)  # ms; let transitions come to rest
         path = self._directory / f"{name}.png"
         page.screenshot(path=path, animations="disabled")
-        assert path.stat().st_size < LARGEST, f"{path} is too large"
+        assert path.stat().st_size < MAX_IMAGE_SIZE, f"{path} is too large"
         print(path)
 
 
 def open_page(browser: Browser, address: str, **context: object) -> Page:
     made = browser.new_context(locale="en-GB", **context)  # type: ignore[arg-type]
-    made.set_default_timeout(PATIENCE)
+    made.set_default_timeout(BROWSER_TIMEOUT)
     page = made.new_page()
     page.goto(address)
     return page
 
 
 def walk(browser: Browser, address: str, album: Album) -> None:
-    """Log in, start the demo agent in a new directory, chat, approve, look from a phone, archive."""
+    """Log in, start the demo agent, chat, approve, continue on a phone, archive."""
     page = open_page(browser, address, **DESKTOP)
     expect(page.get_by_role("main").get_by_role("link", name="workshop")).to_contain_text("Demo")
     album.take(page, "start")

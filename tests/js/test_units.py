@@ -1,4 +1,4 @@
-"""Unit tests of the page's scripts (`*.test.js`), run by Node.js on the files as the hub serves them."""
+"""Unit tests of the page's scripts (`*.test.js`), which Node.js runs on the files as served."""
 
 from __future__ import annotations
 

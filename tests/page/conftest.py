@@ -1,4 +1,4 @@
-"""Fixtures of the page's tests: a hub of either make that serves our page, a browser, scripted sessions."""
+"""Fixtures of the page's tests: a hub of either kind, our page, a browser, scripted sessions."""
 
 from __future__ import annotations
 
@@ -122,7 +122,10 @@ def serve_from_disk(route: Route) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Closed with the module: Playwright keeps an event loop running in this thread, which other tests must not meet."""
+    """A browser for the tests of one module.
+
+    Playwright keeps an event loop running in this thread, which other modules must not meet.
+    """
     expect.set_options(timeout=BROWSER_TIMEOUT)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)

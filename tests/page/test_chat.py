@@ -1,4 +1,4 @@
-"""The page: a conversation, as the records of both makes of session draw it, live and after a reload."""
+"""The page: a conversation, as records of both kinds of sessions draw it, also after a reload."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def test_a_message_not_yet_sent_survives_a_reload_of_the_page(place):
 
 
 @both_hubs
-def test_a_restart_of_the_hub_is_told_and_what_was_missed_is_read(place):
+def test_a_restart_of_the_hub_is_shown_and_missed_messages_are_read(place):
     session = place.session()
     page = place.open(session)
     session.record(type="message", message="before")
@@ -125,11 +125,13 @@ def test_a_stream_of_events_in_pieces_is_put_together(place):
     page = place.visit(logged_in=False)
     frames = """async () => {
       const {FrameParser} = await import('/data/events.js');
-      const whole = 'data: {"a":1}\\nid: x:1:y\\n\\n: note\\n\\ndata: line one\\r\\ndata: line two\\r\\n\\r\\ndata: unfinished';
+      const whole = 'data: {"a":1}\\nid: x:1:y\\n\\n: note\\n\\n'
+        + 'data: line one\\r\\ndata: line two\\r\\n\\r\\ndata: unfinished';
       const results = [];
       for (let cut = 1; cut < whole.length; cut += 1) {
         const frames = new FrameParser();
-        results.push(JSON.stringify([...frames.feed(whole.slice(0, cut)), ...frames.feed(whole.slice(cut))]));
+        const found = [whole.slice(0, cut), whole.slice(cut)].flatMap(text => frames.feed(text));
+        results.push(JSON.stringify(found));
       }
       return [...new Set(results)];
     }"""

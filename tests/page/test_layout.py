@@ -11,13 +11,18 @@ pytestmark = pytest.mark.peer("chromium")
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 SMALL = {"viewport": {"width": 360, "height": 640}, "has_touch": True, "is_mobile": True}
 LONG = "an_identifier_that_does_not_end_" * 8
-TOO_WIDE = """() => [document.documentElement, ...document.querySelectorAll('.side, .main, .dialog, .log, .dialog-body')]
-  .filter(node => node.scrollWidth > node.clientWidth + 1).map(node => node.className || node.tagName)"""
+TOO_WIDE = """() => [document.documentElement,
+    ...document.querySelectorAll('.side, .main, .dialog, .log, .dialog-body')]
+  .filter(node => node.scrollWidth > node.clientWidth + 1)
+  .map(node => node.className || node.tagName)"""
 UNNAMED = """() => [...document.querySelectorAll('button, a, input, select, textarea')]
   .filter(node => node.checkVisibility())
-  .filter(node => !node.ariaLabel && !node.textContent.trim() && !node.labels?.length).map(node => node.outerHTML)"""
-SMALL_TARGETS = """() => [...document.querySelectorAll('button:not(.link), a.row, select, textarea')]
-  .filter(node => node.checkVisibility() && node.getBoundingClientRect().height < 30).map(node => node.outerHTML)"""
+  .filter(node => !node.ariaLabel && !node.textContent.trim() && !node.labels?.length)
+  .map(node => node.outerHTML)"""
+SMALL_TARGETS = """() => [
+    ...document.querySelectorAll('button:not(.link), a.row, select, textarea')]
+  .filter(node => node.checkVisibility() && node.getBoundingClientRect().height < 30)
+  .map(node => node.outerHTML)"""
 
 
 def full_of_everything(place):
@@ -27,7 +32,8 @@ def full_of_everything(place):
     )
     session.record(
         type="message",
-        message=f"{LONG}\n\n```\n{LONG}\n```\n\n| {LONG} | b |\n|---|---|\n| `{LONG}` | {LONG} |\n\n- {LONG}\n\n# {LONG}",
+        message=f"{LONG}\n\n```\n{LONG}\n```\n\n"
+        f"| {LONG} | b |\n|---|---|\n| `{LONG}` | {LONG} |\n\n- {LONG}\n\n# {LONG}",
     )
     session.record(type="reasoning", id="r", message=LONG)
     session.record(
@@ -148,7 +154,8 @@ def test_text_stands_out_from_its_ground(place, scheme):
         canvas.fillStyle = getComputedStyle(probe).color;
         canvas.fillRect(0, 0, 1, 1);
         const linear = value => value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
-        const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map(value => linear(value / 255));
+        const pixel = [...canvas.getImageData(0, 0, 1, 1).data];
+        const [r, g, b] = pixel.map(value => linear(value / 255));
         return 0.2126 * r + 0.7152 * g + 0.0722 * b;
       };
       return PAIRS.map(([one, other]) => {

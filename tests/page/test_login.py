@@ -25,7 +25,7 @@ def test_a_typed_token_logs_in_and_survives_a_reload(place):
 
 
 @both_hubs
-def test_a_wrong_token_is_told_in_words_and_can_be_corrected(place):
+def test_a_wrong_token_is_reported_and_can_be_corrected(place):
     page = place.visit(logged_in=False)
     page.get_by_label("Access token").fill("wrong")
     page.get_by_role("button", name="Log in").click()

@@ -101,7 +101,7 @@ def test_permission_mode_and_model_are_changed_in_the_settings(place):
     expect(page.locator(".head-main .tag")).to_have_text("Allow everything")
 
 
-def test_a_setting_that_the_agent_refuses_is_told(place):
+def test_a_setting_that_the_agent_refuses_is_reported(place):
     session = place.session()
     session.answers["set-session-config"] = {"error": "this model does not exist"}
     page = place.open(session)

@@ -64,7 +64,7 @@ def test_the_demo_agent_is_offered_like_any_other(place):
     place.machine(host="devbox")
     _, dialog = dialog_of(place)
     expect(dialog.get_by_role("radio", name="Demo")).to_be_checked()
-    expect(dialog).to_contain_text("try HAPI without an agent")
+    expect(dialog).to_contain_text("built in, to try HAPI")
 
 
 def test_everything_may_be_allowed_from_the_start(place, machine):
@@ -86,7 +86,7 @@ def test_agents_that_are_missing_say_why(place, machine):
         "not installed on this machine"
     )
     expect(dialog.get_by_role("listitem").filter(has_text="Codex")).to_contain_text(
-        "set up wrongly on this machine"
+        "invalid configuration on this machine"
     )
 
 
@@ -145,7 +145,7 @@ def test_a_directory_that_cannot_be_listed_says_why(place, machine):
         ({"errorMessage": "process 7 exited (1)"}, "process 7 exited (1)"),
     ],
 )
-def test_a_start_that_fails_is_told_in_words(place, machine, refusal, words):
+def test_a_start_that_fails_is_explained(place, machine, refusal, words):
     machine.answers["spawn-happy-session"] = {"type": "error", **refusal}
     _, dialog = dialog_of(place)
     dialog.get_by_label("Directory", exact=True).fill("/home/dev/shop")
@@ -154,7 +154,7 @@ def test_a_start_that_fails_is_told_in_words(place, machine, refusal, words):
     expect(dialog.get_by_role("button", name="Start session")).to_be_enabled()
 
 
-def test_a_directory_that_the_runner_will_not_make_is_told(place, machine):
+def test_a_directory_that_the_runner_does_not_create_is_reported(place, machine):
     machine.answers["spawn-happy-session"] = {
         "type": "requestToApproveDirectoryCreation",
         "directory": "/new",
@@ -165,7 +165,7 @@ def test_a_directory_that_the_runner_will_not_make_is_told(place, machine):
     expect(dialog.get_by_role("alert")).to_contain_text("/new does not exist on devbox")
 
 
-def test_a_machine_that_went_away_is_told(place, machine):
+def test_a_machine_that_went_offline_is_reported(place, machine):
     _, dialog = dialog_of(place)
     machine.close()
     dialog.get_by_label("Directory", exact=True).fill("/home/dev/shop")

@@ -67,10 +67,14 @@ PAYLOADS = [
     f"\u202e<script>{RUN}</script>",
     f"<scr\x00ipt>{RUN}</scr\x00ipt>",
 ]
-NEVER_MADE = "script, iframe, object, embed, style, base, video, marquee, math, template, meta[http-equiv], img:not([src='/icon.svg'])"
+NEVER_MADE = (
+    "script, iframe, object, embed, style, base, video, marquee, math, template,"
+    " meta[http-equiv], img:not([src='/icon.svg'])"
+)
 FOREIGN = f"""() => [
   ...document.body.querySelectorAll({NEVER_MADE!r}),
-  ...[...document.querySelectorAll('*')].filter(node => [...node.attributes].some(attribute => attribute.name.startsWith('on'))),
+  ...[...document.querySelectorAll('*')].filter(
+    node => [...node.attributes].some(attribute => attribute.name.startsWith('on'))),
   ...[...document.querySelectorAll('[style]')].filter(node => !node.matches('textarea')),
   ...[...document.querySelectorAll('a')].filter(link => !/^(https?|mailto):/.test(link.href)),
 ].map(node => node.outerHTML)"""
@@ -116,7 +120,11 @@ def test_nothing_that_is_written_becomes_markup__U02(place):
     page = place.open(session)
     expect(page.locator(".block.text").last).to_be_visible()
     page.wait_for_function(
-        "() => { const older = document.querySelector('.older'); older.click(); return older.hidden; }"
+        """() => {
+          const older = document.querySelector('.older');
+          older.click();
+          return older.hidden;
+        }"""
     )
     for payload in PAYLOADS[:4]:
         page.get_by_role("textbox", name="Message").fill(payload)
@@ -130,9 +138,11 @@ def test_nothing_that_is_written_becomes_markup__U02(place):
     expect(page.locator(".block.text").first).to_have_text(PAYLOADS[0])
 
 
+IMPORT = "const {markdown} = await import('/lib/markdown.js');"
 LINK = 'href="https://a.example/x" target="_blank" rel="noopener noreferrer"'
 HEAD, ROW = "<tr><th>a</th><th>b</th></tr>", "<tr><td>1</td><td>2</td></tr>"
-TABLE = f'<div class="table" tabindex="0"><table><thead>{HEAD}</thead><tbody>{ROW}</tbody></table></div>'
+GRID = f"<table><thead>{HEAD}</thead><tbody>{ROW}</tbody></table>"
+TABLE = f'<div class="table" tabindex="0">{GRID}</div>'
 MARKDOWN = {
     "# Title": "<h3>Title</h3>",
     "**bold** and *thin*": "<p><strong>bold</strong> and <em>thin</em></p>",
@@ -173,7 +183,7 @@ def draws_the_word(place, word):
 
 def test_markdown_is_drawn_as_it_is_meant(place):
     page = place.visit(logged_in=False)
-    draw = "async text => { const {markdown} = await import('/lib/markdown.js'); return markdown(text).innerHTML; }"
+    draw = f"async text => {{ {IMPORT} return markdown(text).innerHTML; }}"
     assert {text: page.evaluate(draw, text) for text in MARKDOWN} == MARKDOWN
 
 
@@ -201,5 +211,5 @@ HOSTILE = [
 
 def test_hostile_markdown_costs_no_more_than_its_length(place):
     page = place.visit(logged_in=False)
-    count = "async text => { const {markdown} = await import('/lib/markdown.js'); return markdown(text).textContent.length; }"
+    count = f"async text => {{ {IMPORT} return markdown(text).textContent.length; }}"
     assert [piece for piece in HOSTILE if page.evaluate(count, piece * 20000) is None] == []

@@ -1,4 +1,4 @@
-"""The walk of docs/walkthrough.md: `hapi up`, the page, the demo agent, from log-in to archive and back to life."""
+"""The walk of docs/walkthrough.md: `hapi up`, the page, the demo agent, from login to archive."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def test_the_walk_through_the_page_goes_as_the_documentation_says(tour, browser,
     album = tour.Album(tmp_path / "images")
     with tour.hapi_up(tmp_path / "walk") as address:
         tour.walk(browser, address, album)
-    told = (ROOT / "docs/walkthrough.md").read_text()
+    text = (ROOT / "docs/walkthrough.md").read_text()
     assert sorted(path.stem for path in (tmp_path / "images").iterdir()) == sorted(
-        name.split(".png")[0] for name in told.split("](images/")[1:]
+        name.split(".png")[0] for name in text.split("](images/")[1:]
     )
 
 
