@@ -69,13 +69,13 @@ class AgentAvailability:
         return cls(reason, table)
 
     def local_agents(self) -> list[Agent]:
-        """The agents that npm's hub has no name for: hubs learn of them from the machine's
-        capabilities."""
+        """The agents that npm's hub has no name for; hubs learn of them from the capabilities of
+        the machine."""
         return [agent for agent in self._table().values() if not agent.form]
 
     def response(self, params: object = None) -> dict[str, Any]:
-        """The result of `agent-availability`. npm's hub takes no agent it has no name for:
-        those are for a caller of `all`."""
+        """The result of `agent-availability`. Agents that npm's hub has no name for are listed
+        only if `params` ask for `all`."""
         everything = isinstance(params, Mapping) and params.get("all") is True
         listed = []
         # npm's runner does not list every agent that its hub accepts: the others come last.
