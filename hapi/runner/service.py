@@ -114,6 +114,7 @@ class RunnerService(Service):
             self.record_event,
             self.handoff.is_peer,
             self._is_registered,
+            on_linked=lambda: self.end_reports.send_pending(),
         )
         on_spawned = self.hub.spawn_failed, self.hub.spawned
         self.sessions = Sessions(
@@ -128,7 +129,7 @@ class RunnerService(Service):
         )
         self.children = self.sessions.children
         self.own_state = OwnState(StateFile(options.home), self.sessions.disk)
-        self.end_reports = EndReports(
+        self.end_reports: EndReports = EndReports(
             processes,
             self.children,
             lambda: self.options.machine_id,
@@ -137,7 +138,6 @@ class RunnerService(Service):
             now,
         )
         self.children.subscribe(SessionEnded, lambda event: self.end_reports.ended(event.child))
-        self.hub.on_linked = self.end_reports.send_pending
         self.api = RunnerApi(
             self.sessions,
             self.counters,
