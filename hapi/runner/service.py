@@ -114,7 +114,7 @@ class RunnerService(Service):
             self.record_event,
             self.handoff.is_peer,
             self._is_registered,
-            on_linked=lambda: self.end_reports.send_pending(),
+            on_linked=self._is_linked,
         )
         on_spawned = self.hub.spawn_failed, self.hub.spawned
         self.sessions = Sessions(
@@ -129,7 +129,7 @@ class RunnerService(Service):
         )
         self.children = self.sessions.children
         self.own_state = OwnState(StateFile(options.home), self.sessions.disk)
-        self.end_reports: EndReports = EndReports(
+        self.end_reports = EndReports(
             processes,
             self.children,
             lambda: self.options.machine_id,
@@ -333,6 +333,9 @@ class RunnerService(Service):
 
     def _offer_methods(self, rpc: RpcTable) -> None:
         register_methods(rpc, self.api)
+
+    def _is_linked(self) -> None:
+        self.end_reports.send_pending()
 
     def _is_registered(self) -> None:
         if not self.hub.first_registered.has_fired:
