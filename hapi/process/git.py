@@ -1,4 +1,5 @@
-"""Running `git`: with a deadline, without questions, and without the variables that name another repository."""
+"""Running `git`: with a deadline, without questions, and without the variables that name another
+repository."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the process layer asks of the operating system, and which of two answers it: Linux's own interfaces, or psutil.
+"""What the process layer asks of the operating system, and which of its two layers answers.
 
 `hapi.process.identity` uses pidfds and `/proc` (Linux 5.3 or later). `hapi.process.portable` uses
 psutil and kill(2) and works on macOS as well. `HAPI_PROCESSES` chooses between them.
@@ -57,7 +57,7 @@ def choose_layer(environ: Mapping[str, str] = os.environ) -> Layer:
         raise ConfigurationError(f"{VARIABLE} is {wanted!r}: it must be auto, linux or portable")
     if wanted == "linux" and not _is_linux():
         raise ConfigurationError(
-            f"{VARIABLE} is 'linux', but this system has no pidfds or no /proc; use auto or portable"
+            f"{VARIABLE} is 'linux', but this system lacks pidfds or /proc: use auto or portable"
         )
     return cast(Layer, wanted)
 

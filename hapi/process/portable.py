@@ -45,7 +45,7 @@ def _boot_session() -> str | None:
 
 
 def _start_ticks(process: psutil.Process) -> int:
-    """Microseconds of the clock that psutil itself compares: setting the system's clock moves none."""
+    """Start time in microseconds of a clock that setting the system's clock does not change."""
     started: float = process._ident[1]
     return round(started * 1_000_000)
 
@@ -74,7 +74,7 @@ def identify(pid: int) -> ProcessIdentity | None:
 
 
 def identity_of(stat: Stat) -> ProcessIdentity:
-    """The identity of the process that was seen; whether it still runs is checked when it is used."""
+    """The identity of the process that was seen; its uses check whether it still runs."""
     return ProcessIdentity(stat.pid, stat.start_ticks, boot_id())
 
 
@@ -116,7 +116,7 @@ def read_command_line(pid: int) -> bytes | None:
 
 
 def read_environment(pid: int) -> bytes | None:
-    """The entries `NAME=value`, each followed by a NUL byte; None if the process is gone or hidden."""
+    """The entries `NAME=value`, each followed by a NUL byte; None if gone or hidden."""
     try:
         found = psutil.Process(pid).environ()
     except (psutil.Error, OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Noticing that a process ended without a pidfd: by kqueue where the system has it, else by polling."""
+"""Notices exits of processes without pidfds: by kqueue where there is one, else by polling."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hapi.process import portable
 from hapi.process.exit_watch import ExitWatcher
 from hapi.protocol.attempt import ProcessIdentity
 
-_kqueue: Any = select  # its kqueue names are missing on Linux, where mypy runs
+_kqueue: Any = select  # the kqueue names are missing where mypy runs
 FIRST_INTERVAL, MAX_INTERVAL = 0.02, 0.5  # seconds between two polls of one process; doubling
 KQUEUE_INTERVAL = 30.0  # seconds between polls of a process that kqueue reports
 MAX_EVENTS = 64  # taken from the kernel at once
@@ -24,7 +24,7 @@ MAX_EVENTS = 64  # taken from the kernel at once
 
 @define(eq=False)
 class PollingExitWatcher(ExitWatcher):
-    """Polls each process that is waited for: often at first, and again when somebody else waits too.
+    """Polls each process that is waited for: often at first, and again for each new caller.
 
     The exit status is never known: only the parent of a process learns it.
     """
@@ -65,7 +65,7 @@ class PollingExitWatcher(ExitWatcher):
 
 @define(eq=False)
 class KqueueExitWatcher(PollingExitWatcher):
-    """One kqueue reports the exits (EVFILT_PROC, NOTE_EXIT); a rare poll finds what it might miss."""
+    """One kqueue reports exits (EVFILT_PROC, NOTE_EXIT); rare polls find what it might miss."""
 
     _queue: Any = field(init=False, default=None)
     _by_pid: dict[int, ProcessIdentity] = field(init=False, factory=dict)

@@ -1,4 +1,4 @@
-"""What the holder asks of systems other than Linux, by psutil. Loaded by `holder.py` when the runner says so.
+"""What the holder asks of systems other than Linux, by psutil; loaded if the runner says so.
 
 Weaker than on Linux: there is no subreaper, so a process that loses its parent becomes a child of
 process 1. It is found by the mark in its environment, where the system shows that, and counts as a
@@ -28,7 +28,7 @@ class Portable:
         self.mark = os.environ.get(ATTEMPT_VARIABLE)
 
     def prepare(self) -> None:
-        """Have `awaited` signals write their number into a pipe, for systems without sigtimedwait(2)."""
+        """Have signals write their number into a pipe: not all systems have sigtimedwait(2)."""
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
         os.set_blocking(writing, False)
@@ -42,7 +42,7 @@ class Portable:
         """The name in `ps` stays that of Python; the argument `hapi-holder` marks holders."""
 
     def wait(self, seconds: float) -> int | None:
-        """The signal that arrived within `seconds`; the one of a runner in a hurry before all others."""
+        """The signal that arrived within `seconds`; SIGUSR1 before all others."""
         select.select([self.reading], [], [], seconds)
         try:
             arrived = os.read(self.reading, 1 << 12)
@@ -76,7 +76,7 @@ class Portable:
         return found + self._orphans() if pid == os.getpid() else found
 
     def has_orphans(self) -> bool:
-        """Whether descendants that lost their parents run; runners and other holders do not count."""
+        """Whether descendants that lost their parents run; runners and holders do not count."""
         lines = [self.words(pid) for pid in self._orphans()]
         return any(
             not (b"runner" in line and b"start-sync" in line) and b"hapi-holder" not in line[:7]

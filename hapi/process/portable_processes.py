@@ -18,9 +18,9 @@ from hapi.process.system import SystemProcesses
 class PortableProcesses(SystemProcesses):
     """SystemProcesses by psutil and waitpid(2).
 
-    Weaker than on Linux: a process that loses its parent (a daemon below a session) is found by its mark
-    alone, a signal can in theory meet a pid that was given to another process a moment before, and
-    no resource limits are set from outside.
+    Weaker than on Linux: a process that loses its parent (a daemon below a session) is found by its
+    mark alone, a signal can in theory meet a pid that was given to another process a moment before,
+    and no hard resource limits are set.
     """
 
     _kernel: Kernel = portable  # type: ignore[assignment]

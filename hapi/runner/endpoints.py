@@ -40,7 +40,10 @@ class Endpoints:
         return self.listeners.port if self.listeners is not None else None
 
     def open(self, options: RunnerOptions, inherited: InheritedDescriptors | None) -> None:
-        """Listen, on what another runner left us if it did. Raises CannotListenError when the port cannot be had."""
+        """Listen, on the sockets that another runner handed over if there are any.
+
+        Raises CannotListenError if the port is taken.
+        """
         if inherited is not None and inherited.token:
             self.token = inherited.token
         path = options.home.runner_socket

@@ -36,7 +36,7 @@ def test_an_unknown_layer_and_one_that_the_system_lacks_are_refused(monkeypatch)
     with pytest.raises(ConfigurationError, match="'windows': it must be auto, linux or portable"):
         choose_layer({"HAPI_PROCESSES": "windows"})
     monkeypatch.delattr(os, "pidfd_open")
-    with pytest.raises(ConfigurationError, match="no pidfds"):
+    with pytest.raises(ConfigurationError, match="lacks pidfds"):
         choose_layer({"HAPI_PROCESSES": "linux"})
 
 

@@ -37,7 +37,8 @@ def lowest_free(pid: int) -> int:
 
 
 def use_up_descriptors(pid: int, hard: int) -> None:
-    """Leave `pid` no descriptor to open. One that was open only for a moment lowers the limit again."""
+    """Leave `pid` no descriptor to open. A descriptor that was open only for a moment lowers the
+    limit again."""
 
     def is_used_up() -> bool:
         limit = lowest_free(pid)

@@ -158,8 +158,8 @@ class Adoption:
             self._finish_stop(child, order)
 
     def _is_at_work(self, child: Child) -> bool:
-        """Whether it must have announced itself, though no record of that exists: its report shows it, or
-        it outlived the lease of its start."""
+        """Whether it must have announced itself, though no record of that exists: its report shows
+        it, or it outlived the lease of its start."""
         if child.identity is None or self._processes.is_running(child.identity) is False:
             return False
         report, age = child.folder.report, self._now() - child.spec.started_at

@@ -1,7 +1,8 @@
-"""Holders that were killed: nobody keeps together any more what their sessions let loose.
+"""Holders that were killed: daemons of their sessions can be out of reach from then on.
 
-What a session starts is found by its parents and by the mark in its environment. A daemon without that environment belongs to the
-holder, by parentage alone; when the holder is gone it is process 1's like any other, and an end of the session passes it by.
+What a session starts is found by its parents and by the mark in its environment. A daemon without
+that environment is a descendant of the holder and nothing else; when the holder is gone, process 1
+adopts the daemon, and an end of the session does not reach it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ log = Logger()
 
 
 def check_holder(processes: IProcesses, child: Child, record_event: RecordEvent) -> None:
-    """Notice, and tell once, that the holder of this live session is gone."""
+    """Record and log, once, that the holder of this live session is gone."""
     if child.holder is None or child.identity is None or child.holder_lost or not child.is_live:
         return
     if processes.is_running(child.holder) is False and processes.is_running(
@@ -25,7 +26,8 @@ def check_holder(processes: IProcesses, child: Child, record_event: RecordEvent)
         child.holder_lost = True
         record_event("holder-lost", child.ids, holder=child.holder.pid)
         log.warn(
-            "The holder of session {session_id} was killed: what it lets loose without its environment cannot be found any more",
+            "The holder of session {session_id} was killed: daemons of the session that dropped "
+            "its environment cannot be found any more",
             session_id=child.session_id or child.attempt,
             pid=child.holder.pid,
         )

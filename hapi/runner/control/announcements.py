@@ -1,7 +1,9 @@
-"""`/session-started`: a process says that it is a session. Believed as far as the kernel bears it out, never a reason to signal.
+"""`/session-started`: a process announces that it is a session.
 
-The claim names a pid; which child that is, is decided by identity and by the tree it lives in. A late announcement is not
-promoted: its attempt is over, and what is left of its tree is ended because it is ours, not because a request named it.
+The announcement is believed as far as the kernel confirms it, and it is never a reason to signal a
+process. It names a pid; which child that is follows from the process's identity and its tree. An
+announcement after the start lease is refused: the rest of its tree is ended because the runner
+started it, not because a request named it.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from hapi.runner.control.peer_credentials import holds_socket
 from hapi.runner.storage.disk import Disk, SynchronousDisk
 from hapi.runner.storage.journal import RecordEvent, discard_event
 
-LAUNCH_WITHIN = 5.0  # seconds
+LAUNCH_TIMEOUT = 5.0  # seconds
 KEPT_METADATA = (
     "path",
     "flavor",
@@ -118,7 +120,7 @@ class Announcements:
         return Rejected(403, f"metadata.hostPid: {reason}")
 
     def _proof(self, identity: ProcessIdentity, peer: PeerInfo) -> bool | None:
-        """Whether the caller is the process it names, or of its tree. None: that cannot be found out here."""
+        """Whether the caller is the process it names, or of its tree; None if that is unknown."""
         caller = peer.caller
         if caller is None or not peer.is_verifiable:
             return None
@@ -137,10 +139,10 @@ class Announcements:
         return True if True in below else None if None in below else False
 
     async def _child_around(self, identity: ProcessIdentity) -> Child | None:
-        """The start in whose tree this process is: what we launched may have started the one that speaks.
+        """The child in whose tree this process runs: a launched program may start the session.
 
-        Everything below a launch carries its mark. A child can be faster than the launch that is still being written down:
-        then that is waited for.
+        Every process of the tree carries the mark of the attempt. A session that is announced
+        before its launch is recorded waits for that.
         """
         environment = self._processes.environment(identity.pid)
         if environment is not None:
@@ -161,7 +163,7 @@ class Announcements:
 
     async def _is_launched(self, child: Child) -> bool:
         try:
-            return await child.launching.when_fired().addTimeout(LAUNCH_WITHIN, self._clock)
+            return await child.launching.when_fired().addTimeout(LAUNCH_TIMEOUT, self._clock)
         except TimeoutError:
             return False
 
@@ -199,7 +201,7 @@ class Announcements:
 
     def _too_late(self, child: Child, message: SessionStarted) -> Rejected:
         self.log.warn(
-            "Session {session_id} announced itself after its start was over; its process {pid} is ended",
+            "Session {session_id} was announced too late; its process {pid} is ended",
             session_id=message.session_id,
             pid=child.pid,
             attempt=child.attempt,
@@ -233,7 +235,7 @@ class Announcements:
     async def _adopt(
         self, identity: ProcessIdentity, message: SessionStarted, proof: bool | None
     ) -> None:
-        """A person started it in a terminal: from now on it is listed, stopped and recorded like the others."""
+        """List, stop and record a session that a person started in a terminal like any other."""
         metadata: Mapping[str, Any] = message.metadata or {}
         command = self._processes.command_line(identity.pid) or []
         directory, agent = metadata.get("path"), metadata.get("flavor")

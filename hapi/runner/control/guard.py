@@ -1,4 +1,4 @@
-"""Who may call the control API, judged from the connection and the headers alone (faults.md §4). Pure."""
+"""Who may call the control API, decided from connection and headers (faults.md §4). Pure."""
 
 from __future__ import annotations
 
@@ -12,27 +12,30 @@ from hapi.runner.control.peer_credentials import Caller, admits
 
 READ_ONLY = frozenset(
     {b"/healthz", b"/readyz", b"/metrics"}
-)  # for monitors: asked with GET, and with nothing else
+)  # for monitors: GET and no other method
 
 
 @frozen
 class Denied:
-    """The answer to a caller who is not let in."""
+    """The answer to a caller whose request is refused."""
 
     status: int
     reason: str
 
 
 class CallerForbidden(Exception):
-    """Who calls may not ask for this; the text says why."""
+    """The caller may not make this request; the text says why."""
 
 
 @frozen
 class PeerInfo:
-    """How one connection came in: `caller` is None when the kernel knows no such socket or would not tell."""
+    """The other end of a connection.
+
+    `caller` is None if the kernel knows no such socket or does not tell.
+    """
 
     caller: Caller | None
-    is_verifiable: bool  # whether the kernel could be asked at all
+    is_verifiable: bool  # whether the kernel can tell who calls
     is_unix: bool = False
 
 
@@ -48,7 +51,10 @@ def check_request(
     path: bytes,
     headers: Headers,
 ) -> Denied | None:
-    """None lets the request in. The order is that of faults.md: connection, Host, browser, method, path, type of the body."""
+    """Check a request; None accepts it.
+
+    The order is that of faults.md: connection, Host, browser, method, path, type of the body.
+    """
     if peer.is_verifiable and not admits(peer.caller, own_uid):
         return Denied(403, "only the user who runs this runner may call it")
     if not peer.is_unix and (refusal := _foreign_host(headers(b"host"), port)):
@@ -69,7 +75,7 @@ def check_request(
 
 
 def _is_text(path: bytes) -> bool:
-    """Klein logs a failure for a path that is none."""
+    """Whether `path` is valid UTF-8: Klein logs a failure for others."""
     try:
         unquote_to_bytes(path).decode("utf-8")
     except UnicodeDecodeError:
@@ -78,10 +84,10 @@ def _is_text(path: bytes) -> bool:
 
 
 def _foreign_host(hosts: Sequence[bytes], port: int | None) -> Denied | None:
-    """Exactly one Host, ours: a page that rebinds its name to 127.0.0.1 still sends its own."""
+    """Refuse any other Host: a page that rebinds its name to 127.0.0.1 sends that name."""
     allowed = {f"127.0.0.1:{port}".encode(), f"localhost:{port}".encode()}
     if len(hosts) != 1 or hosts[0].lower() not in allowed:
-        return Denied(421, "the Host header is not that of the runner")
+        return Denied(421, "the Host header does not name the runner")
     return None
 
 

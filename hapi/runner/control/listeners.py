@@ -1,4 +1,4 @@
-"""The two listeners of the control API: a port on 127.0.0.1, which npm's programs know, and a unix socket for us alone."""
+"""The listeners of the control API: a TCP port for npm's programs, and a unix socket."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ BACKLOG = 128
 
 @contextmanager
 def reachable(path: Path) -> Iterator[str]:
-    """A name for `path` that fits into a socket address: Linux reaches a long one by its directory's descriptor.
+    """A name for `path` that fits into a socket address.
+
+    Linux reaches a long path by a descriptor of its directory.
 
     Raises OSError where that is not possible.
     """
@@ -41,14 +43,17 @@ def reachable(path: Path) -> Iterator[str]:
 
 
 class PrivatePort(unix.Port):
-    """Twisted's port, without its removing whatever lies at the path when it closes: that may be a successor's by then."""
+    """A port that does not remove its path when it closes: a later runner may use it by then."""
 
     def connectionLost(self, reason: Any) -> None:
         tcp.Port.connectionLost(self, reason)
 
 
 def listen_unix(reactor: Any, path: Path, factory: Any) -> PrivatePort:
-    """Listen at `path` for its owner alone. Replaces what is there: the caller holds the lock. Raises OSError."""
+    """Listen at `path` for its owner alone. Raises OSError.
+
+    Replaces what is there: the caller holds the lock of the home.
+    """
     with suppress(FileNotFoundError):
         path.unlink()
     before = os.umask(0o177)
@@ -62,10 +67,10 @@ def listen_unix(reactor: Any, path: Path, factory: Any) -> PrivatePort:
 
 
 def adopt_unix(reactor: Any, descriptor: int, factory: Any) -> PrivatePort:
-    """Listen on an inherited socket; it has its file and mode already."""
+    """Listen on an inherited socket, whose file and mode exist already."""
     port = PrivatePort(
         b"\0adopted", factory, BACKLOG, PRIVATE_FILE_MODE, reactor
-    )  # no path: nothing to chmod or remove
+    )  # without a path nothing is chmodded or removed
     port._preexistingSocket = socket.fromfd(descriptor, socket.AF_UNIX, socket.SOCK_STREAM)
     os.close(descriptor)
     port.startListening()  # type: ignore[no-untyped-call]
@@ -74,7 +79,7 @@ def adopt_unix(reactor: Any, descriptor: int, factory: Any) -> PrivatePort:
 
 @define
 class Listeners:
-    """What listens, and the inode of our socket file, so that nobody else's is removed."""
+    """The open listeners, and the inode of the socket file, so that no other is removed."""
 
     _reactor: Any
     _path: Path
@@ -99,7 +104,10 @@ class Listeners:
         tcp_descriptor: int,
         unix_descriptor: int | None,
     ) -> Listeners:
-        """Listen on what another runner listened on; the descriptors are ours from now on. Raises OSError."""
+        """Listen on the sockets of another runner; the descriptors are this one's from now on.
+
+        Raises OSError.
+        """
         adopted = cls(
             reactor, path, [reactor.adoptStreamPort(tcp_descriptor, socket.AF_INET, factory)]
         )
@@ -111,11 +119,11 @@ class Listeners:
         return adopted
 
     def descriptors(self) -> tuple[int, ...]:
-        """Of the TCP listener, and of the unix one if there is one."""
+        """Descriptors of the TCP listener, and of the unix listener if there is one."""
         return tuple(port.fileno() for port in self._ports)
 
     def pause(self) -> None:
-        """Accept nobody for now: callers wait in the kernel."""
+        """Accept no connections for now: callers wait in the kernel's queue."""
         for port in self._ports:
             port.stopReading()
 
@@ -124,7 +132,7 @@ class Listeners:
             port.startReading()
 
     def leave_open(self) -> None:
-        """Another runner listens on them: when we close ours, theirs are neither shut down nor lose their file."""
+        """Another runner has the sockets now: closing these must not end its listening."""
         self._inode = None
         for port in self._ports:
             port._shouldShutdown = (
@@ -136,7 +144,7 @@ class Listeners:
         return int(self._ports[0].getHost().port)
 
     def open_unix(self, factory: Any) -> None:
-        """Raises OSError or CannotListenError: a file system without sockets, say."""
+        """Raises OSError or CannotListenError, for example on a file system without sockets."""
         self._ports.append(listen_unix(self._reactor, self._path, factory))
         self._inode = os.stat(self._path).st_ino
 

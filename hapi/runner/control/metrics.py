@@ -1,4 +1,4 @@
-"""`/metrics`: the runner in Prometheus's text form. Loaded with the first request for it; one registry for each runner."""
+"""`/metrics`: figures in the text format of Prometheus. Imported by the first request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST.encode()
 
 
 class MetricsSource(Protocol):
-    """What is asked of the runner."""
+    """What the metrics need of the runner."""
 
     counters: Counters
 
@@ -29,7 +29,11 @@ class MetricsSource(Protocol):
 
 
 class Metrics:
-    """`text()` is the answer. Process figures (memory, descriptors, CPU) are those of the process, whoever else lives in it."""
+    """One registry for each runner; `text()` is the answer.
+
+    Process figures (memory, descriptors, CPU) are those of the whole process, in which other
+    services may run as well.
+    """
 
     def __init__(self, runner: MetricsSource) -> None:
         self._runner = runner

@@ -1,8 +1,9 @@
-"""Who is at the other end of a loopback connection: asked of the kernel by the exact four numbers of the connection.
+"""Who is at the other end of a loopback connection: the kernel is asked by its two addresses.
 
-`sock_diag` over netlink answers in microseconds; where it is not to be had, `/proc/net/tcp` and `tcp6` say the same more
-slowly. What comes out is judged by `admits`: a socket that is closed already shows uid 0 and inode 0, so the uid alone
-proves nothing.
+`sock_diag` over netlink answers in microseconds. Where it is missing, `/proc/net/tcp` and `tcp6`
+tell the same more slowly, and where those are missing, psutil tells which process of this user has
+the socket. `admits` decides: a socket that is closed already shows uid 0 and inode 0, so the uid
+alone proves nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, NLMSG_ERROR = (
 SOL_LOCAL, LOCAL_PEERCRED, LOCAL_PEERPID = 0, 1, 2  # sys/un.h of macOS
 XUCRED_VERSION, XUCRED_SIZE = 0, 76  # struct xucred of sys/ucred.h: version, uid, groups
 OVERFLOW_UID = 65534  # what a user namespace shows for users it does not know
-ANSWER_WITHIN = 1.0  # seconds; netlink answers from the kernel, at once or never
+NETLINK_TIMEOUT = 1.0  # seconds; the kernel answers at once or never
 
 Address = tuple[str, int]
 
@@ -56,7 +57,7 @@ def admits(caller: Caller | None, own_uid: int) -> bool:
 
 
 def by_sock_diag(caller: Address, listener: Address) -> Caller | None:
-    """The socket whose own end is `caller` and whose other end is `listener`. Raises PeerUnknown without netlink."""
+    """The socket that connects `caller`, its own end, with `listener`. Raises PeerUnknown."""
     family, ours, theirs = _packed(caller[0], listener[0])
     ident = (
         struct.pack(">HH", caller[1], listener[1])
@@ -70,7 +71,7 @@ def by_sock_diag(caller: Address, listener: Address) -> Caller | None:
         with socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG
         ) as netlink:
-            netlink.settimeout(ANSWER_WITHIN)
+            netlink.settimeout(NETLINK_TIMEOUT)
             netlink.send(message)
             answer = netlink.recv(4096)
     except (OSError, AttributeError) as error:
@@ -88,7 +89,10 @@ def by_sock_diag(caller: Address, listener: Address) -> Caller | None:
 
 
 def _packed(caller: str, listener: str) -> tuple[int, bytes, bytes]:
-    """Both addresses in the form of one family, 16 bytes each: mapped ones stay in IPv6, where the kernel finds them too."""
+    """Both addresses in one family, 16 bytes each.
+
+    IPv4 addresses mapped into IPv6 stay so: the kernel finds them too.
+    """
     ours, theirs = ipaddress.ip_address(caller), ipaddress.ip_address(listener)
     if ours.version == theirs.version == 4:
         return socket.AF_INET, ours.packed.ljust(16, b"\0"), theirs.packed.ljust(16, b"\0")
@@ -142,7 +146,7 @@ def _end(text: str) -> tuple[bytes, int]:
 
 
 def listening_inode(port: int, net: Path = Path("/proc/net")) -> int | None:
-    """The inode of the socket that listens on 127.0.0.1:`port`, None when none does. Raises PeerUnknown."""
+    """The inode of the socket that listens on 127.0.0.1:`port`, or None. Raises PeerUnknown."""
     try:
         lines = (net / "tcp").read_text().splitlines()[1:]
     except OSError as error:
@@ -187,7 +191,7 @@ def _by_local_peercred(connection: socket.socket) -> Caller:
 
 @define(eq=False)
 class PsutilLookup:
-    """Finds the process of this user that has the calling socket open: recent callers are tried first.
+    """Finds the process of this user that has the calling socket open, recent callers first.
 
     Without /proc, the sockets of other users' processes cannot be seen without a privilege: the
     answer for a caller of another user, root among them, is None.
@@ -267,7 +271,7 @@ class PeerLookup:
 
 
 def holds_socket(pid: int, inode: int, proc: Path = Path("/proc")) -> bool | None:
-    """Whether process `pid` has the socket `inode` open; None when its descriptors cannot be read."""
+    """Whether process `pid` has the socket `inode` open; None if its descriptors are hidden."""
     wanted = f"socket:[{inode}]"
     try:
         with os.scandir(proc / str(pid) / "fd") as descriptors:
@@ -286,7 +290,7 @@ def holds_socket(pid: int, inode: int, proc: Path = Path("/proc")) -> bool | Non
 
 @define(eq=False)
 class SocketOwners:
-    """Finds the process of ours that has a socket open: who called before is looked at first, then the youngest."""
+    """Finds the process that has a socket open: recent callers first, then the youngest."""
 
     _proc: Path = Path("/proc")
     _known: deque[int] = field(factory=lambda: deque(maxlen=16))

@@ -1,4 +1,5 @@
-"""Turns of the reactor: heavy work of many callers is spread, so that requests are served between."""
+"""Turns of the reactor: the heavy work of many callers is spread over several, with other requests
+served in between."""
 
 from __future__ import annotations
 

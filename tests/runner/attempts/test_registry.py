@@ -243,7 +243,7 @@ def lose(stage, *names):
     stage.adopt()
 
 
-def test_a_session_whose_announcement_was_lost_is_listed_stoppable_and_never_ended_by_its_lease__S02_S05(
+def test_a_session_whose_announcement_was_lost_is_listed_and_never_ended_by_its_lease__S02_S05(
     stage,
 ):
     child = stage.started("s1")

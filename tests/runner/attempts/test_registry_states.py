@@ -189,7 +189,7 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: self.strangers)
     @rule(number=numbers, by=st.sampled_from(["runner", "terminal"]), forged=st.booleans())
     def announce_for_a_stranger(self, number: int, by: str, forged: bool) -> None:
-        """A foreign process claims that the runner started it, or another claims it for that process."""
+        """A foreign process claims that the runner started it, or another process claims so."""
         pid = self.strangers[number % len(self.strangers)].pid
         if by == "terminal" and not forged:
             return  # that would be true: it is a session of its user's then
