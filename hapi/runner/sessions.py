@@ -71,7 +71,7 @@ class Sessions:
             record_event,
             StallThresholds.read(options.settings),
             disk=self.disk,
-            recorded_ends=lambda: read_journal(options.home).tells,
+            recorded_ends=lambda: read_journal(options.home).has_end_of,
         )
         self.reports = ReportMonitor(reactor, call_later, self._became_ready, self.disk)
         self.admission = Admission(

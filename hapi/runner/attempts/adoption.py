@@ -181,7 +181,7 @@ class Adoption:
         end = child.folder.end
         how = Exit(None, None) if end is None else Exit(end.exit_code, end.signal)
         self._children.mark_ended(child, how, is_news=False)
-        if end is not None and not self._read_journal().tells(child.attempt, end.at):
+        if end is not None and not self._read_journal().has_end_of(child.attempt, end.at):
             self._children.record_end(child, how)
 
     def _save_unseen_end(self, folder: AttemptFolder, reason: str) -> None:

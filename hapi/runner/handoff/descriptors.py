@@ -76,16 +76,16 @@ def take_handoff_environment(environ: MutableMapping[str, str]) -> tuple[str, st
     return pid, descriptors
 
 
-def verify_inherited(words: tuple[str, str] | None, home: Home) -> InheritedDescriptors | None:
-    """The descriptors that `words` name, None when they are not a hand-off's (faults.md H12).
+def verify_inherited(names: tuple[str, str] | None, home: Home) -> InheritedDescriptors | None:
+    """The descriptors that `names` lists, None when they are not a hand-off's (faults.md H12).
 
     Never raises.
     """
-    if words is None:
+    if names is None:
         return None
     try:
-        pid = int(words[0])
-        lock, tcp, unix, channel = (int(word) for word in words[1].split(","))
+        pid = int(names[0])
+        lock, tcp, unix, channel = (int(word) for word in names[1].split(","))
         found = InheritedDescriptors(pid, lock, tcp, unix, channel)
     except ValueError:
         wrong: str | None = "its value is invalid"
@@ -122,7 +122,7 @@ def _reason_invalid(found: InheritedDescriptors, home: Home) -> str | None:
         ):
             return "the listeners were not handed over"
         if not stat.S_ISSOCK(os.fstat(found.channel).st_mode):
-            return "there is nobody to channel to"
+            return "the channel was not handed over"
     except (OSError, ValueError, OverflowError) as error:
         return f"the descriptors are not open: {error}"
     return None

@@ -23,8 +23,9 @@ from hapi.home import PRIVATE_FILE_MODE, Home
 from hapi.protocol.attempt import AttemptEnd, AttemptSession, StopOrder
 from hapi.redaction import Secrets
 
-LARGEST = 4 << 20  # bytes; then it becomes events.jsonl.1, and the one before that is gone
-LONGEST = 2000  # characters of a reason
+# A larger journal becomes events.jsonl.1, in place of the one before.
+MAX_JOURNAL_BYTES = 4 << 20
+MAX_FACT_CHARACTERS = 2000
 READ_BACK = 256 << 10  # bytes of the last lines that are looked at for ends
 
 
@@ -55,12 +56,12 @@ def discard_event(event: str, ids: AttemptIds | None = None, **facts: Any) -> No
 class JournalFacts:
     """What the last lines of the journal say about attempts, by their names."""
 
-    since: float  # epoch seconds; what ended before is told by lines that were not read
+    since: float  # epoch seconds; earlier events are in lines that were not read
     ended: Mapping[str, AttemptEnd] = field(factory=dict)
     stopped: Mapping[str, StopOrder] = field(factory=dict)  # the first order for each
     announced: Mapping[str, AttemptSession] = field(factory=dict)  # under its last name
 
-    def tells(self, attempt: str, ended_at: float) -> bool:
+    def has_end_of(self, attempt: str, ended_at: float) -> bool:
         return ended_at < self.since or attempt in self.ended
 
 
@@ -80,19 +81,22 @@ def read_journal(home: Home) -> JournalFacts:
     for line in lines:
         if since == float("inf") or _OF_ATTEMPTS.search(line):
             try:
-                told = _LINE.decode(line)
+                line_read = _LINE.decode(line)
             except (msgspec.DecodeError, ValueError):
                 continue
-            since = min(since, told.time)
-            if told.event == "ended":
-                ended[told.attempt] = AttemptEnd(told.exit_code, told.signal, told.time)
-            elif told.event == "stop-asked":
-                stopped.setdefault(
-                    told.attempt, StopOrder(told.reason, told.actor, "journal", told.time)
+            since = min(since, line_read.time)
+            if line_read.event == "ended":
+                ended[line_read.attempt] = AttemptEnd(
+                    line_read.exit_code, line_read.signal, line_read.time
                 )
-            elif told.event == "announced" and told.session is not None:
-                announced[told.attempt] = AttemptSession(
-                    told.session, host_pid=told.pid, at=told.time
+            elif line_read.event == "stop-asked":
+                stopped.setdefault(
+                    line_read.attempt,
+                    StopOrder(line_read.reason, line_read.actor, "journal", line_read.time),
+                )
+            elif line_read.event == "announced" and line_read.session is not None:
+                announced[line_read.attempt] = AttemptSession(
+                    line_read.session, host_pid=line_read.pid, at=line_read.time
                 )
     return JournalFacts(since, ended, stopped, announced)
 
@@ -134,7 +138,7 @@ class Journal:
     _home: Home
     _secrets: Secrets = field(factory=Secrets)
     _now: Callable[[], float] = time.time
-    _largest: int = LARGEST
+    _max_bytes: int = MAX_JOURNAL_BYTES
     trouble: str | None = None  # why the last line was not written
     log = Logger()
 
@@ -144,13 +148,13 @@ class Journal:
         if ids is not None:
             line |= asdict(ids)
         line |= facts
-        told = {
-            key: value[:LONGEST] if isinstance(value, str) else value
+        known = {
+            key: value[:MAX_FACT_CHARACTERS] if isinstance(value, str) else value
             for key, value in line.items()
             if value is not None
         }
         try:
-            self._append(self._secrets.redact(msgspec.json.encode(told).decode()).encode() + b"\n")
+            self._append(self._secrets.redact(msgspec.json.encode(known).decode()).encode() + b"\n")
         except OSError as error:
             trouble = f"{self._home.events} was not written: {error.strerror or error}"
             if trouble != self.trouble:
@@ -164,7 +168,7 @@ class Journal:
         flags = (
             os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         )
-        if (seen := self._size()) and seen + len(line) > self._largest:
+        if (seen := self._size()) and seen + len(line) > self._max_bytes:
             os.replace(path, path.with_name(f"{path.name}.1"))
             seen = 0
         descriptor = os.open(path, flags, PRIVATE_FILE_MODE)

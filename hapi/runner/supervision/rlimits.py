@@ -19,6 +19,6 @@ def raise_descriptor_limit() -> tuple[int, int]:
         return soft, soft
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    except (OSError, ValueError):  # macOS: kern.maxfilesperproc is below what the hard limit says
+    except (OSError, ValueError):  # macOS: kern.maxfilesperproc is below the hard limit
         return soft, soft
     return soft, wanted

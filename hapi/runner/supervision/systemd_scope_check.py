@@ -91,7 +91,8 @@ class SystemdScopeCheck:
         if self.is_booted:
             Deferred.fromCoroutine(self.check()).addErrback(
                 lambda reason: self.log.debug(
-                    "systemd did not tell: {reason}", reason=reason.getErrorMessage()
+                    "The unit of this runner could not be checked: {reason}",
+                    reason=reason.getErrorMessage(),
                 )
             )
 

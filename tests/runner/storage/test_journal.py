@@ -185,7 +185,7 @@ def test_a_stop_notices_that_the_holder_is_gone__C15(stage, home):
 )
 def test_a_journal_of_garbage_tells_nothing_and_stops_nothing(home, lines):
     home.events.write_text(lines)
-    assert read_journal(home).tells("any", 1e9)
+    assert read_journal(home).has_end_of("any", 1e9)
 
 
 def test_while_a_replacement_tells_of_ends_the_old_runner_does_not__H09(stage, home):
@@ -200,7 +200,7 @@ def test_while_a_replacement_tells_of_ends_the_old_runner_does_not__H09(stage, h
     Journal(home, now=stage.now).record(
         "ended", other.ids, exitCode=4
     )  # the replacement did, and then failed
-    stage.children._recorded_ends = lambda: read_journal(home).tells
+    stage.children._recorded_ends = lambda: read_journal(home).has_end_of
     for _ in range(2):
         stage.children.resume()
     assert ends(home) == [(other.attempt, 4), (child.attempt, 3)]
@@ -248,7 +248,7 @@ def test_the_journal_is_private_and_holds_no_token__K02(home):
 
 
 def test_the_journal_is_bounded_and_keeps_the_newest__S14(home):
-    journal = Journal(home, largest=2000)
+    journal = Journal(home, max_bytes=2000)
     for number in range(200):
         journal.record("ended", number=number)
     older = home.events.with_name("events.jsonl.1")
