@@ -1,7 +1,7 @@
-"""The Agent Client Protocol: what agents say in JSON-RPC, as values.
+"""The Agent Client Protocol: what agents send in JSON-RPC, as values.
 
-Version 1 of https://agentclientprotocol.com. We are the client. Keys and kinds that we do not know are passed over, so an
-agent of a later version still talks to us.
+Version 1 of https://agentclientprotocol.com; we are the client. Unknown keys and kinds are ignored,
+so that an agent of a later version still works.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class AgentIntroduction:
 
 
 def read_introduction(value: Any) -> AgentIntroduction:
-    """Raises Malformed when the answer is no object or the version is none we speak."""
+    """Read the answer to `initialize`. Raises Malformed, also for an unknown version."""
     if not isinstance(value, dict):
-        raise Malformed("the answer to initialize is no object")
+        raise Malformed("the answer to initialize is not an object")
     version = value.get("protocolVersion")
     if version != PROTOCOL_VERSION:
         raise Malformed(f"the agent speaks version {version!r} of ACP, we speak {PROTOCOL_VERSION}")
@@ -66,7 +66,10 @@ class Choice:
 
 @frozen
 class Select:
-    """Something that can be chosen. `option` names the config option; None: the older `modes` and `models`."""
+    """A choice that the agent offers.
+
+    `option` is the id of the config option; None for the older `modes` and `models`.
+    """
 
     option: str | None
     current: str | None
@@ -89,7 +92,7 @@ CATEGORIES = {"mode": "mode", "model": "model", "thought_level": "effort"}
 
 
 def read_offer(value: Any, before: Offer | None = None) -> Offer:
-    """What a `session/new`, `session/load` or `set_config_option` answer, or a `config_option_update`, offers."""
+    """What an answer or a `config_option_update` offers, merged into `before`."""
     before = before or Offer()
     found = _mapping(value)
     parts: dict[str, Select | None] = {
@@ -119,7 +122,7 @@ def read_offer(value: Any, before: Offer | None = None) -> Offer:
 
 
 def _choices(listed: Any, key: str) -> tuple[Choice, ...]:
-    """Flat lists and grouped ones alike."""
+    """The choices of a list, flat or grouped."""
     found: list[Choice] = []
     for item in objects(listed):
         if isinstance(item.get("options"), list):
@@ -164,14 +167,14 @@ class Thought:
 
 @frozen
 class UserText:
-    """What the user once said, replayed by `session/load`."""
+    """A prompt of the past, replayed by `session/load`."""
 
     text: str
 
 
 @frozen
 class ToolCall:
-    """A tool call or a change of one; None where nothing was said."""
+    """A tool call or a change of one; None for what was left out."""
 
     call_id: str
     title: str | None = None
@@ -233,7 +236,7 @@ Update = (
 
 
 def read_update(params: Mapping[str, Any]) -> Update | None:
-    """The update in a `session/update`, None for a kind we do not know or one that makes no sense."""
+    """The update in a `session/update`; None if its kind is unknown or it is malformed."""
     found = _mapping(params.get("update"))
     match found.get("sessionUpdate"):
         case "agent_message_chunk":
@@ -317,7 +320,7 @@ class PermissionRequest:
 
 
 def read_permission_request(params: Mapping[str, Any]) -> PermissionRequest:
-    """Raises Malformed when it is about no tool call."""
+    """Read a permission request. Raises Malformed if it has no tool call."""
     call = read_tool_call(_mapping(params.get("toolCall")))
     if call is None:
         raise Malformed("a permission request without a tool call")

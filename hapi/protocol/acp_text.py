@@ -1,4 +1,4 @@
-"""Content of the Agent Client Protocol as text: what a block says, what a tool gave back."""
+"""Content blocks and tool output of the Agent Client Protocol as text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MAX_DIFF_LINES = 20_000  # lines of both versions together; comparing takes thei
 
 
 def block_text(block: Any) -> str:
-    """A content block as text; what is no text is named."""
+    """A content block as text; other kinds are named."""
     found = block if isinstance(block, dict) else {}
     match found.get("type"):
         case "text":
@@ -27,7 +27,11 @@ def block_text(block: Any) -> str:
 
 
 def tool_output(found: Mapping[str, Any]) -> Any:
-    """What a tool gave back: its raw output where that is text or holds one, else its content as text, else the raw value."""
+    """A tool's output.
+
+    It is the raw output where that is or contains text, else the content as text, else the raw
+    output.
+    """
     raw = found.get("rawOutput")
     if isinstance(raw, str) and raw:
         return raw
@@ -63,5 +67,5 @@ def _diff(path: str, old: Any, new: Any) -> str:
 
 
 def objects(value: Any) -> Sequence[Mapping[str, Any]]:
-    """The objects in what should be a list of them."""
+    """The objects in a value that should be a list of objects."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

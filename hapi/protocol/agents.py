@@ -1,7 +1,7 @@
 """The table of coding agents: everything that HAPI knows of each one. Pure data.
 
-A new agent is one entry in `AGENTS`; the runner, the hub, the session, the command line and the page all read this table.
-Users add agents of their own in `settings.json` (`hapi.agents`), with the defaults of `Agent` for what they leave out.
+A new agent is one entry in `AGENTS`, which the runner, the hub, the session, the command line and
+the page read. Users add agents in `settings.json` (`hapi.agents`), with the defaults of `Agent`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from attrs import field, frozen
 class PermissionMode:
     """A permission mode: its label on the page and who enforces it.
 
-    `enforced_by`: "session" when HAPI answers the agent's requests itself and the agent keeps its initial mode, "agent" when
-    the agent has a mode of its own. `grants`: what HAPI approves without asking a person; None: it always asks.
+    `enforced_by`: "session" if HAPI answers the agent's requests and the agent keeps its initial
+    mode, "agent" if the agent has a mode of its own. `grants`: what HAPI approves without asking a
+    person; None: it always asks.
     """
 
     name: str
@@ -57,7 +58,10 @@ GENERIC_MODES = ("default", "plan", "acceptEdits", "bypassPermissions", "yolo")
 
 @frozen
 class FormField:
-    """One field of the page's form for a new session. `source`: where its choices come from; None: the agent manages it."""
+    """One field of the page's form for a new session.
+
+    `source`: where its choices come from; None: the agent manages it.
+    """
 
     id: str
     section: str

@@ -1,4 +1,7 @@
-"""One Socket.IO connection as values: texts and the time go in, what to do comes out. Both roles; no reactor, no socket."""
+"""One Socket.IO connection without I/O: texts and the time go in, steps to execute come out.
+
+Both roles; no reactor, no socket.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ from hapi.protocol.socketio import (
 HANDSHAKE_TIMEOUT = 20.0  # seconds from the start of an attempt to the CONNECT reply
 
 
-# What a channel asks of whoever holds it.
+# The steps that a channel asks its holder to execute, and what it reports.
 @frozen
 class Send:
     """Send this text message."""
@@ -49,7 +52,7 @@ class Close:
 
 @frozen
 class Joined:
-    """Client: the hub took us in."""
+    """Client: the hub accepted us."""
 
     sid: str
 
@@ -136,7 +139,7 @@ class ClientChannel:
         return steps
 
     def check_deadline(self, now: float) -> list[Step]:
-        """Look at the clock: [] while `deadline` is ahead, else the end of this channel."""
+        """Check the time: returns the end of this channel once `deadline` has passed, else []."""
         if self.closed or now < self.deadline:
             return []
         if not self.joined:
@@ -245,13 +248,13 @@ class ServerChannel:
             steps = self._receive(text)
         except Malformed as error:
             return self._close(str(error))
-        if self._dead_at is not None:  # whatever came, the client lives
+        if self._dead_at is not None:  # any message shows that the client is alive
             self._dead_at, self._ping_at = None, now + self.handshake.ping_interval
         self._settle()
         return steps
 
     def check_deadline(self, now: float) -> list[Step]:
-        """Look at the clock: a ping when one is due, the end when the client is silent or joins nothing."""
+        """Check the time: returns a ping when one is due, the end when the client is silent."""
         if self.closed or now < self.deadline:
             return []
         if self._dead_at is not None and now >= self._dead_at:
@@ -283,7 +286,7 @@ class ServerChannel:
         return [Send(MESSAGE + encode(Packet(CONNECT_ERROR, namespace, data={"message": message})))]
 
     def leave(self, namespace: str) -> list[Step]:
-        """Put the client out of a namespace."""
+        """Remove the client from a namespace."""
         if self.closed or namespace not in self._joined:
             return []
         self._joined.discard(namespace)

@@ -1,4 +1,4 @@
-"""Engine.IO v4, the layer below Socket.IO: the open packet, the packet codes, and what a server refuses before it upgrades."""
+"""Engine.IO v4, below Socket.IO: open packet, packet codes, and refusals before the upgrade."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Open(msgspec.Struct, frozen=True, rename="camel"):
 
 @frozen
 class Handshake:
-    """What the server says first. Times in seconds, size in bytes."""
+    """The open packet. Times in seconds, size in bytes."""
 
     sid: str
     ping_interval: float = PING_INTERVAL
@@ -42,7 +42,7 @@ class Handshake:
             raise Malformed(f"open packet: {error}") from error
         if not (0 < found.ping_interval <= 86_400_000 and 0 < found.ping_timeout <= 86_400_000):
             raise Malformed(
-                "open packet: pingInterval and pingTimeout must be milliseconds between 0 and one day"
+                "open packet: pingInterval and pingTimeout must be between 0 and one day (in ms)"
             )
         return cls(
             found.sid, found.ping_interval / 1000, found.ping_timeout / 1000, found.max_payload
@@ -62,7 +62,7 @@ class Handshake:
 
 @frozen
 class Refusal:
-    """Why a request is not upgraded: HTTP status and the JSON body that goes with it."""
+    """Why a request is not upgraded: HTTP status and JSON body."""
 
     status: int
     code: int
@@ -86,9 +86,9 @@ def refusal(
     origin_allowed: bool,
     open_sids: Collection[str] = (),
 ) -> Refusal | None:
-    """Judge a request for `/socket.io/`; None lets it in. Only the websocket transport is offered.
+    """Why a request for `/socket.io/` is refused; None accepts it. Only websocket is offered.
 
-    `query` maps each parameter to its values; `origin_allowed` is False for a foreign Origin header.
+    `query` maps each parameter to its values; `origin_allowed` is False for a foreign Origin.
     """
 
     def first(name: str) -> str | None:

@@ -9,11 +9,14 @@ import msgspec
 
 
 class Malformed(ValueError):
-    """A peer sent what the protocol does not allow. The text says what, and quotes a few characters at most."""
+    """A peer sent what the protocol does not allow. The text quotes a few characters at most."""
 
 
 def to_json(value: Any) -> str:
-    """`value` as JSON on one line; Struct and attrs values by their fields. Raises TypeError, ValueError, RecursionError."""
+    """`value` as JSON on one line; Struct and attrs values by their fields.
+
+    Raises TypeError, ValueError, RecursionError.
+    """
     try:
         return msgspec.json.encode(value).decode()
     except UnicodeEncodeError:

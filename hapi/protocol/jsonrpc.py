@@ -16,7 +16,7 @@ Id = int | str
 
 
 class LineTooLong(Exception):
-    """The agent sends a line without end."""
+    """The agent sent a line beyond the limit."""
 
 
 @define
@@ -28,7 +28,7 @@ class LineBuffer:
     _size: int = 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that `data` completes, without their ends; empty ones are left out. Raises LineTooLong."""
+        """The lines that `data` completes, stripped; empty ones are left out. Raises LineTooLong."""
         *lines, rest = data.split(b"\n")
         if lines:
             lines[0] = b"".join((*self._parts, lines[0]))
@@ -44,7 +44,7 @@ class LineBuffer:
 
 @frozen
 class Request:
-    """Wants an answer with the same id."""
+    """A call that expects an answer with the same id."""
 
     id: Id
     method: str
@@ -86,7 +86,7 @@ def read_message(line: bytes) -> Message:
         raise Malformed("not a JSON-RPC object")
     number = found.get("id")
     if isinstance(number, bool) or not isinstance(number, int | str | None):
-        raise Malformed("an id that is no number and no text")
+        raise Malformed("an id that is neither a number nor a string")
     method = found.get("method")
     if isinstance(method, str):
         params = found.get("params")
@@ -107,7 +107,7 @@ def read_message(line: bytes) -> Message:
 
 
 def _problem_text(text: Any, error: Mapping[str, Any]) -> str:
-    """The agent's words; a bare `Internal error` gets the detail that came with it."""
+    """The agent's error text; a bare `Internal error` gets the detail that came with it."""
     said = text if isinstance(text, str) and text else "unknown error"
     data = error.get("data")
     detail = (

@@ -1,6 +1,6 @@
 """A machine as hubs know it: its metadata, the state of its runner, its health.
 
-Keys and rules are those of runner.md §3 and §4; recordings in machine-connect.jsonl and state-update.jsonl.
+Keys and rules are those of runner.md §3 and §4.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from hapi.protocol.agents import AGENTS, Agent, agent_form
 
 COMPATIBLE_VERSION = "0.30.7"
-"""The release of the npm programs whose wire we speak. Hubs and pages compare it with versions of their own."""
+"""The npm release whose wire protocol we speak; hubs and pages compare it with their own."""
 
 PROTOCOL_VERSION = 1
 
 CAPABILITIES = ("agent-availability", "cursor-chat-store-status", "stop-runner")
-"""Machine methods whose presence hubs and pages look for; without the first a hub refuses every spawn."""
+"""Machine methods that hubs look for; without the first a hub refuses every spawn."""
 
 ShutdownSource = Literal["os-signal", "hapi-cli", "hapi-app", "exception"]
 
 
 class MachineMetadata(Struct, frozen=True, rename="camel"):
-    """What a runner tells about its machine. Readers drop keys they do not know."""
+    """A runner's description of its machine. Readers ignore unknown keys."""
 
     host: str
     platform: str
@@ -38,7 +38,7 @@ class MachineMetadata(Struct, frozen=True, rename="camel"):
 
 
 class MachineHealth(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """The load of the machine, sent with every keep-alive. An unknown key makes hubs drop all of it."""
+    """The load of the machine, sent with every keep-alive. Hubs drop it if a key is unknown."""
 
     collected_at: Annotated[int, Meta(ge=0)]
     cpu_count: Annotated[int, Meta(gt=0)]
@@ -65,7 +65,7 @@ SHUTDOWN_KEYS = ("shutdownRequestedAt", "shutdownSource")
 
 
 class RunnerFacts(Struct, frozen=True, rename="camel"):
-    """What one run of the runner says of itself in `runnerState`."""
+    """What one run of the runner reports of itself in `runnerState`."""
 
     pid: int
     http_port: int
@@ -77,7 +77,7 @@ class RunnerFacts(Struct, frozen=True, rename="camel"):
         return {"status": "offline"} | self._own()
 
     def running(self, stored: object) -> dict[str, Any]:
-        """The state after a connect: what is stored, our own facts over it, and nothing left of an earlier shutdown."""
+        """The state after a connect: the stored one, our facts, and no trace of a shutdown."""
         kept = dict(stored) if isinstance(stored, Mapping) else {}
         for key in SHUTDOWN_KEYS:
             kept.pop(key, None)
@@ -108,7 +108,7 @@ def spawn_error(
 
 
 def with_roots(stored: object, roots: Sequence[str] | None) -> dict[str, Any]:
-    """Machine metadata with its workspace roots replaced, or the key removed when there are none."""
+    """The stored machine metadata with other workspace roots; without the key if there are none."""
     kept = dict(stored) if isinstance(stored, Mapping) else {}
     kept.pop("workspaceRoots", None)
     return kept | ({"workspaceRoots": list(roots)} if roots else {})

@@ -1,4 +1,4 @@
-"""Permission requests: how they stand in the agent state at the hub, how answers are read, and what the agent is told in ACP.
+"""Permission requests: the agent state at the hub, people's answers, and the answer in ACP.
 
 Keys and rules are those of session.md 6. Pure; times are milliseconds since the epoch.
 """
@@ -30,7 +30,7 @@ def with_request(state: Any, request_id: str, tool: str, arguments: Any, now: in
 
 @frozen
 class PermissionOutcome:
-    """How a request ended. `status`: approved, denied, canceled; `decision`: as received."""
+    """The outcome of a request. `status`: approved, denied, canceled; `decision`: as received."""
 
     status: str
     decision: str | None = None
@@ -61,7 +61,7 @@ def with_completed_request(
     now: int,
     request: Mapping[str, Any] | None = None,
 ) -> Json:
-    """Move a request to the answered ones; `request` stands in for one that was never shown."""
+    """Move a request to the completed ones; `request` stands in for one that was never shown."""
     found = _state(state)
     waiting = dict(found.get("requests", {}))
     entry = waiting.pop(request_id, None) or request
@@ -75,7 +75,7 @@ def with_completed_request(
 
 
 def with_all_requests_canceled(state: Any, outcome: PermissionOutcome, now: int) -> Json:
-    """No request is left waiting."""
+    """Cancel all waiting requests."""
     found = _state(state)
     waiting = found.get("requests") or {}
     if not waiting:
@@ -93,7 +93,7 @@ def _closed(entry: Mapping[str, Any], outcome: PermissionOutcome, now: int) -> J
 
 
 def _completed(state: Mapping[str, Any], more: Mapping[str, Any]) -> Json:
-    """The newest ones: the state is sent whole each time, and arguments may be files."""
+    """The newest completed requests: the state is sent whole, and arguments may be large."""
     both = {**(state.get("completedRequests") or {}), **more}
     return dict(list(both.items())[-MAX_COMPLETED_REQUESTS:])
 
@@ -106,7 +106,7 @@ DECISIONS = ("approved", "approved_for_session", "denied", "abort")
 
 @frozen
 class PermissionAnswer:
-    """What a person decided about a request. `mode`: a permission mode to go on with."""
+    """A person's answer to a request. `mode`: a permission mode to continue with."""
 
     request_id: str
     approved: bool
@@ -163,7 +163,10 @@ _OPTION_KINDS = {
 
 
 def acp_permission_answer(decision: str, options: Sequence[PermissionOption]) -> Json:
-    """The ACP result of `session/request_permission` that means `decision`: one of the agent's options, or CANCELLED."""
+    """The ACP answer to a permission request that means `decision`.
+
+    It selects the first of the agent's options of a fitting kind; without one it is CANCELLED.
+    """
     for kind in _OPTION_KINDS.get(decision, ()):
         for option in options:
             if option.kind == kind:
@@ -189,9 +192,9 @@ _READING_KINDS = ("read", "search", "fetch", "think", "other", None)
 
 
 def automatic_decision(mode: str | None, tool: str, kind: str | None) -> Decision | None:
-    """What `mode` decides without asking a person; None: ask. Modes that are not here are the agent's own business.
+    """What `mode` decides without asking a person; None: ask.
 
-    A tool of kind `execute` is no reading, whatever its title says: it is asked about in `read-only`.
+    A tool of kind `execute` does not count as reading, whatever its title says.
     """
     known = PERMISSION_MODES.get(mode or "")
     match known.grants if known is not None else None:

@@ -1,6 +1,7 @@
-"""What a session writes into its conversation at the hub (session.md 5), and how an agent's updates become it.
+"""The records of a session's conversation (session.md 5), and how they follow from updates.
 
-Text goes out per finished block, thoughts as growing snapshots. Pure: the time is an argument, ids come from a callable.
+Text is sent per finished block, thoughts as growing snapshots. Pure: the time is an argument, ids
+come from a callable.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def new_id() -> str:
 
 
 def agent_record(data: Mapping[str, Any]) -> Data:
-    """A record of any agent; the name `codex` is historical."""
+    """A record of the agent; the type `codex` is historical."""
     return {
         "role": "agent",
         "content": {"type": "codex", "data": data},
@@ -49,7 +50,7 @@ def event_record(data: Mapping[str, Any]) -> Data:
 
 
 def user_record(text: str) -> Data:
-    """What the user typed at the terminal."""
+    """A prompt that was typed at the terminal."""
     return {"role": "user", "content": {"type": "text", "text": text}, "meta": {"sentFrom": "cli"}}
 
 
@@ -113,7 +114,7 @@ def token_count(usage: Usage, model: str | None, context: tuple[int, int] | None
 
 @define
 class _Call:
-    """A tool call as far as it is known."""
+    """What is known of a tool call."""
 
     call_id: str
     title: str | None = None
@@ -147,7 +148,7 @@ class _Call:
 
 @define
 class Transcript:
-    """The records that come of one agent's updates, in the order in which the page is to show them."""
+    """The records that follow from one agent's updates, in the page's order."""
 
     _new_id: Callable[[], str] = new_id
     _text: list[str] = field(factory=list)
@@ -158,7 +159,7 @@ class Transcript:
     _calls: dict[str, _Call] = field(factory=dict)
 
     def update(self, update: Update, now: float) -> list[Data]:
-        """The records that `update` completes. `now`: seconds of a steady clock."""
+        """The records that `update` completes. `now`: seconds of a monotonic clock."""
         match update:
             case Text(text, said_in):
                 other = self._text and said_in != self._message
@@ -175,7 +176,7 @@ class Transcript:
         return []
 
     def permission_requested(self, call: ToolCall) -> tuple[list[Data], str, Any]:
-        """The agent asks before `call`: records to show first, the name of the tool, its arguments."""
+        """The agent asks for permission: records to send first, the tool's name, its arguments."""
         records = self._tool(
             evolve(call, status=None)
         )  # requests say `pending` of calls that run already
@@ -183,7 +184,7 @@ class Transcript:
         return records, known.name, {} if known.input is None else known.input
 
     def finish(self, interrupted: bool = False) -> list[Data]:
-        """The turn is over. `interrupted`: calls that are still open will never end, and are closed as failed."""
+        """End the turn. `interrupted`: open calls will never end, and are closed as failed."""
         records = self._end_blocks()
         if interrupted:
             for call in self._calls.values():
@@ -195,7 +196,7 @@ class Transcript:
         return records
 
     def flush(self) -> list[Data]:
-        """What was said and thought until now, so that it stands before what comes next."""
+        """The text and thoughts so far, so that they come before what is next."""
         return self._end_blocks()
 
     def _think(self, text: str, now: float) -> list[Data]:

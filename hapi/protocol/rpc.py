@@ -1,4 +1,4 @@
-"""RPC between hub and machine or session: Socket.IO events whose parameters and answers are JSON inside a text."""
+"""The RPC envelope between hub and machine or session: JSON texts inside Socket.IO events."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ REGISTER, UNREGISTER, REQUEST = "rpc-register", "rpc-unregister", "rpc-request"
 
 @frozen
 class RpcRequest:
-    """One call. `params` is what the caller's JSON held, None when it was no JSON."""
+    """One call. `params` is the decoded JSON, None if it was not JSON."""
 
     method: str
     params: Any = None
 
 
 def read_request(argument: Any) -> RpcRequest:
-    """The call in the argument of an `rpc-request` event. Raises Malformed when it names no method."""
+    """The call in an `rpc-request` event. Raises Malformed if it names no method."""
     method = argument.get("method") if isinstance(argument, dict) else None
     if not isinstance(method, str):
         raise Malformed("rpc-request without a method")
@@ -39,7 +39,7 @@ def rpc_request(method: str, params: Any) -> dict[str, str]:
 
 
 def read_answer(argument: Any) -> Any:
-    """What the ack argument of an `rpc-request` says: JSON in a text; another value is used as it is. Raises Malformed."""
+    """The answer to an `rpc-request`: a JSON text, or another value as it is. Raises Malformed."""
     return from_json(argument) if isinstance(argument, str) else argument
 
 

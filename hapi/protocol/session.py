@@ -1,4 +1,4 @@
-"""A session as hubs know it: its first agent state and how it ends. Keys and rules are those of session.md 6 and 11. Pure."""
+"""A session as hubs know it: its first agent state and how it ends (session.md 6, 11). Pure."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ Json = dict[str, Any]
 
 
 def initial_state() -> Json:
-    """In a session of ours the page may always write, whoever started it."""
+    """The first agent state: the page may always write, whoever started the session."""
     return {"controlledByUser": False, "startingMode": "remote"}
 
 
 @frozen
 class Ending:
-    """`reason` goes into `session-end`, `archive_reason` into the metadata."""
+    """How a session ends.
+
+    `reason` goes into `session-end`, `archive_reason` into the metadata.
+    """
 
     reason: Literal["completed", "terminated", "error"]
     archive_reason: str
@@ -24,7 +27,7 @@ class Ending:
     explicit: bool = False
 
     def with_stop_reason(self, stop_reason: str | None) -> Ending:
-        """An explicit reason, left in the session's folder by whoever ends it, wins over a default."""
+        """This ending with the reason of a stop order, unless it has an explicit reason already."""
         if self.explicit or not stop_reason:
             return self
         return Ending("terminated", stop_reason, 0, explicit=True)

@@ -1,4 +1,4 @@
-"""What a session process says of itself: the metadata of its row (session.md 7). Pure, and quick to load: it is said first."""
+"""The metadata of a session's row (session.md 7). Pure and quick to load: it is sent first."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class SessionFacts:
     worktree: Mapping[str, Any] | None = None
 
     def machine(self) -> Json:
-        """The body of `POST /cli/machines`: makes the row, or merges these keys into one that a runner made."""
+        """The body of `POST /cli/machines`; its keys are merged into a row made by a runner."""
         metadata = {
             "host": self.host,
             "platform": self.os,
@@ -80,7 +80,7 @@ _KEPT_PREFIXES = ("conversationHistory", "pi")
 
 
 def take_over_metadata(fresh: Mapping[str, Any], stored: Any) -> Json:
-    """Metadata for a row that another process had before: ours, and what belongs to the conversation of the row's own."""
+    """The metadata for a row of another process: ours, and what belongs to the conversation."""
     before = stored if isinstance(stored, Mapping) else {}
     kept = {
         key: value
@@ -93,7 +93,7 @@ def take_over_metadata(fresh: Mapping[str, Any], stored: Any) -> Json:
 
 
 def worktree_of(environ: Mapping[str, str]) -> Json | None:
-    """What the runner says about the worktree it made for this session."""
+    """The worktree that the runner made for this session."""
     base, branch, name = (
         environ.get(f"HAPI_WORKTREE_{part}") for part in ("BASE_PATH", "BRANCH", "NAME")
     )
@@ -108,7 +108,11 @@ def worktree_of(environ: Mapping[str, str]) -> Json | None:
 
 
 def archived_metadata(metadata: Mapping[str, Any], reason: str, now: int) -> Json:
-    """`reason` may hold what an agent or a caller said: it is shown on pages and terminals, so it steers none."""
+    """The metadata of an archived session.
+
+    `reason` may contain text of an agent: control characters are escaped, because terminals show
+    it.
+    """
     return {
         **metadata,
         "lifecycleState": "archived",

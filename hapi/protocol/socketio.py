@@ -11,10 +11,10 @@ from hapi.protocol.json import Malformed, from_json, to_json
 
 CONNECT, DISCONNECT, EVENT, ACK, CONNECT_ERROR = range(5)
 
-# Kind, namespace up to its comma, ack id; the JSON follows. Kinds 5 and 6 are binary, which neither side uses.
+# Kind, namespace up to its comma, ack id; JSON follows. Kinds 5 and 6, binary, are not used.
 _HEAD = re.compile(r"([0-4])(?:(/[^,]*)(?:,|$))?(\d{1,15})?")
 
-# socket.io's own events: a client that could send them would speak for the library (socket.io-parser, CVE-2024-38355).
+# socket.io's own events, which no client may send (socket.io-parser, CVE-2024-38355).
 RESERVED = frozenset(
     {
         "connect",
@@ -30,7 +30,11 @@ RESERVED = frozenset(
 
 @frozen
 class Packet:
-    """One packet. `data`: auth or sid for CONNECT, [name, *args] for EVENT, [*args] for ACK, {"message"} for CONNECT_ERROR."""
+    """One packet.
+
+    `data`: auth or sid for CONNECT, [name, *args] for EVENT, [*args] for ACK, {"message"} for
+    CONNECT_ERROR.
+    """
 
     kind: int
     namespace: str = "/"
@@ -49,10 +53,10 @@ def encode(packet: Packet) -> str:
 
 
 def decode(text: str) -> Packet:
-    """Read one packet. Raises Malformed for anything that socket.io v5 without binary does not have."""
+    """Read one packet. Raises Malformed for anything but socket.io v5 without binary."""
     head = _HEAD.match(text)
     if head is None:
-        raise Malformed(f"no Socket.IO packet: {text[:12]!r}")
+        raise Malformed(f"not a Socket.IO packet: {text[:12]!r}")
     kind, namespace = int(head[1]), head[2] or "/"
     ack = int(head[3]) if head[3] is not None else None
     rest = text[head.end() :]
@@ -79,4 +83,4 @@ def _check(kind: int, ack: int | None, data: Any, has_data: bool) -> None:
         if has_data:
             raise Malformed("DISCONNECT carries nothing")
     elif not isinstance(data, dict | str):
-        raise Malformed("CONNECT_ERROR carries an object or a text")
+        raise Malformed("CONNECT_ERROR carries an object or a string")

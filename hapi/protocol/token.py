@@ -16,12 +16,12 @@ class AccessToken:
 
     @classmethod
     def parse(cls, text: str) -> AccessToken:
-        """Split at the last colon, after trimming the whole. Raises ValueError, which never quotes the token.
+        """Split at the last colon. Raises ValueError, which never quotes the token.
 
-        Both halves must be there, without white space next to the colon (hub 0.30: anything else is an invalid token).
+        Both halves must exist, without white space at the colon (hub 0.30 takes no other token).
         """
         if not isinstance(text, str):
-            raise ValueError("the access token is no text")
+            raise ValueError("the access token must be a string")
         text = text.strip()
         if not text:
             raise ValueError("the access token is empty")

@@ -1,4 +1,4 @@
-"""Versioned updates: what the hub's answer to a write means for the writer."""
+"""Versioned updates: what the hub's answer to a write means, and when to retry."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Stored:
 
 @frozen
 class Mismatch:
-    """Somebody else wrote first: take `value` and `version`, compute the change from them, send again."""
+    """Someone else wrote first: rebuild the change on `value` and `version` and send it again."""
 
     value: Any
     version: int
@@ -35,13 +35,16 @@ class Mismatch:
 
 @frozen
 class NotStored:
-    """The hub could not; the same write may be tried later. `reason`: not-found, access-denied, namespace-missing or None."""
+    """The hub did not store it; the write may be retried.
+
+    `reason`: not-found, access-denied, namespace-missing or None.
+    """
 
     reason: str | None
 
 
 def read_update_answer(answer: Any, field: str, sent: Any) -> Stored | Mismatch | NotStored:
-    """Read the first ack argument of a versioned update of `field` that carried the value `sent`."""
+    """Read the hub's answer to a versioned update of `field` with the value `sent`."""
     if not isinstance(answer, Mapping):
         return NotStored("malformed answer")
     version = answer.get("version")
@@ -59,7 +62,7 @@ def read_update_answer(answer: Any, field: str, sent: Any) -> Stored | Mismatch 
 
 
 def retry_delay(failures: int, random: Random) -> float:
-    """Seconds before the next try after `failures` ones in a row (1, 2 …): a few quick, then slower and slower."""
+    """The delay in seconds after `failures` failed tries in a row: first short, then longer."""
     if failures <= QUICK_RETRIES:
         upper = (
             INITIAL_MAX_DELAY

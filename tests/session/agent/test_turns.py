@@ -136,7 +136,7 @@ def test_a_failed_prompt_is_told_and_the_session_is_ready_again(up):
 def test_an_answer_that_was_cut_says_so(up):
     up.link.message("long")
     up.agent.finish("max_tokens")
-    assert "limit of tokens" in up.link.records[-2]["message"]
+    assert "token limit" in up.link.records[-2]["message"]
 
 
 def test_abort_stops_the_turn_and_leaves_the_session(up):
@@ -335,8 +335,8 @@ def test_what_the_session_cannot_have_is_refused_in_words(up):
         ({"model": "x"}, "the agent offers no choice of model"),
         ({"effort": "high"}, "OpenCode has no setting effort"),
         ({"serviceTier": "fast"}, "OpenCode has no setting serviceTier"),
-        ({"colour": "red"}, "there is no setting colour"),
-        ({"model": 3}, "model must be a text"),
+        ({"colour": "red"}, "there is no setting named colour"),
+        ({"model": 3}, "model must be a string"),
     ]:
         assert up.link.rpc_call("set-session-config", params) == {"error": words}
     assert up.link.rpc_call("set-session-config", None) == {"applied": {}}

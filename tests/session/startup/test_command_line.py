@@ -76,7 +76,7 @@ def test_empty_values_count_as_absent():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["nobody"], "no command or agent 'nobody'"),
+        (["nobody"], "no command or agent named 'nobody'"),
         (["demo", "--frobnicate"], "unknown option '--frobnicate'"),
         (["demo", "hello"], "unknown argument 'hello'"),
         (["demo", "--model"], "--model needs a value"),

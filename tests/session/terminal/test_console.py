@@ -34,7 +34,7 @@ def at_terminal(staged):
 
 def test_a_person_is_greeted_and_asked(at_terminal):
     said = at_terminal().said()
-    assert "OpenCode in /w; also on the page at http://hub" in said
+    assert "OpenCode in /w, also on the page at http://hub" in said
     assert said.endswith("\n> ")
 
 
