@@ -350,7 +350,7 @@ def test_a_runner_with_the_hand_off_off_stays_and_later_commands_leave_it__H08(m
     assert started.returncode == 0
     assert started.stdout.endswith(f"with this version and these flags (pid {program.pid})\n")
     shown = machine.command("runner", "status").stdout
-    assert "outdated, another one is installed (HAPI_DISABLE_VERSION_HANDOFF=1)" in shown
+    assert "outdated: another build is installed, HAPI_DISABLE_VERSION_HANDOFF=1" in shown
     assert machine.look()["pid"] == program.pid
 
 
