@@ -1,4 +1,4 @@
-"""One folder per session attempt below `$HAPI_HOME/sessions`: the truth about sessions, readable by programs and people."""
+"""One folder for each session attempt below `$HAPI_HOME/sessions`: the record of all sessions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ from hapi.protocol.attempt import (
     StopOrder,
 )
 
-ATTEMPT_VARIABLE = "HAPI_ATTEMPT"  # the variable in a session's environment, and in that of everything it starts, that names its attempt
+# Names the attempt in the environment of a session and of everything it starts.
+ATTEMPT_VARIABLE = "HAPI_ATTEMPT"
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
 REPORT = "report.json"
 _UNFINISHED = ".new-"  # folders begin so until their request is on the disk
@@ -43,10 +44,11 @@ log = Logger()
 
 
 class _Record(Generic[T]):
-    """One file of the folder as an attribute: reads as None when there is none or it makes no sense, is written whole.
+    """One file of the folder as an attribute; None if it is missing or malformed.
 
-    What is `kept` and could not be written is read from memory until `retry_writes` has written it. A file that `stands` wins
-    over what was kept: another has written it meanwhile who knows better.
+    A value that is `kept` and could not be written is read from memory until `retry_writes` has
+    written it. A file that `stands` takes precedence over the value in memory: another process that
+    knows better has written it meanwhile.
     """
 
     def __init__(
@@ -113,7 +115,7 @@ class _Record(Generic[T]):
 
 @frozen
 class _Unsaved:
-    """What stands in no file yet, and why."""
+    """A value that is in no file yet, and why."""
 
     value: Any
     reason: str
@@ -124,8 +126,8 @@ class _Unsaved:
 class AttemptFolder:
     """The folder at `path`. Setting one of the records writes its file (raises OSError).
 
-    How the session is called, why it is stopped and how it ended are known all the same when the disk refuses them: this very
-    object tells them, and `retry_writes` writes them.
+    Session id, stop order and end are known to this object even if the disk refuses them;
+    `retry_writes` writes them later.
     """
 
     path: Path = field(on_setattr=setters.frozen)
@@ -162,7 +164,7 @@ class AttemptFolder:
     def of_this_process(
         cls, home: Home, environ: Mapping[str, str] = os.environ
     ) -> AttemptFolder | None:
-        """The folder of the attempt that this session process is, None when nobody's runner started it."""
+        """The folder of this session process's attempt, None if no runner started it."""
         return cls.find(home, environ.get(ATTEMPT_VARIABLE, ""))
 
     @classmethod
@@ -194,12 +196,15 @@ class AttemptFolder:
 
     @property
     def write_error(self) -> str | None:
-        """Why something of it is not on the disk; None if all is."""
+        """Why a record is not on the disk; None if all are."""
         name, unsaved = next(iter(self.unsaved.items()), ("", None))
         return None if unsaved is None else f"{self.path / name} was not written: {unsaved.reason}"
 
     def retry_writes(self) -> None:
-        """Write what could not be written. Raises OSError with the first that is refused still; a folder that is gone is done."""
+        """Write the values that could not be written. Raises OSError for the first that fails.
+
+        For a folder that was removed there is nothing to do.
+        """
         if not self.path.is_dir():
             self.unsaved.clear()
         for unsaved in list(self.unsaved.values()):
@@ -224,11 +229,12 @@ class AttemptFolder:
 def new_id(now: float | None = None) -> str:
     """A name for an attempt that sorts by time: `20261120-140612-345-9f3ac2d1` (UTC)."""
     now = time.time() if now is None else now
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{int(now * 1000) % 1000:03}-{os.urandom(4).hex()}"
+    second = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
+    return f"{second}-{int(now * 1000) % 1000:03}-{os.urandom(4).hex()}"
 
 
 def attempts(home: Home) -> list[AttemptFolder]:
-    """All attempts, the oldest first. Folders that are still being made, and whatever else lies there, are left out."""
+    """All attempts, the oldest first, without unfinished folders and foreign files."""
     try:
         with os.scandir(home.attempts) as entries:
             names = [
@@ -242,7 +248,7 @@ def attempts(home: Home) -> list[AttemptFolder]:
 
 
 def remove_partial_attempts(home: Home) -> None:
-    """Remove what runners left behind that died half-way. For whoever holds the home's lock."""
+    """Remove the unfinished files of runners that were killed. Needs the home's lock."""
     try:
         with os.scandir(home.attempts) as entries:
             unfinished = [entry.path for entry in entries if entry.name.startswith(_UNFINISHED)]

@@ -1,4 +1,7 @@
-"""Which build runs and which one is installed: version and content decide, times of files only say when to look."""
+"""The running and the installed build, told apart by version and content.
+
+Times of files only tell when the content has to be read again.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ class Build:
 
 @frozen
 class Stamp:
-    """What a look at the file system shows without reading a file; the same as long as nobody touches the package."""
+    """What can be seen without reading a file: it stays the same while the package does."""
 
     files: int
     size: int  # bytes
@@ -34,24 +37,24 @@ class Stamp:
 
 
 def mtime_ms(nanoseconds: int) -> float:
-    """A file's time in milliseconds exactly as the npm programs compute it: seconds·1000 + nanoseconds/10⁶, in doubles."""
+    """A file's time in milliseconds as npm's programs compute it: s·1000 + ns/10⁶, in doubles."""
     seconds, rest = divmod(nanoseconds, 10**9)
     return seconds * 1000.0 + rest / 1e6
 
 
 @define
 class Installation:
-    """The package at `root`. What is made first thing by a program tells it later which build it runs.
+    """The package at `root`. A program creates it at its start, to know later which build it runs.
 
-    The digest is not computed at the start but when it is first asked for. If the files were touched before that, the running
-    build is unknown, and unknown is not the same.
+    The digest is computed when it is first needed. If the files changed before that, the running
+    build is unknown and equals no other.
     """
 
     root: Path = PACKAGE
     version: str = hapi.__version__  # of the program that runs
     at_start: Stamp = field(init=False)
     _running: Build | None = None
-    _looked: tuple[Stamp, Build] | None = None
+    _last_installed: tuple[Stamp, Build] | None = None
 
     def __attrs_post_init__(self) -> None:
         self.at_start = self.stamp()
@@ -73,28 +76,30 @@ class Installation:
         return self._running
 
     def installed(self) -> Build | None:
-        """The build on the disk; None while files are missing or unreadable (a copy that is still going on). Reads files only
-        when their times or sizes changed since the last look."""
+        """The build on the disk; None while files are missing or unreadable, as during a copy.
+
+        Reads the files only if their times or sizes have changed since the last call.
+        """
         try:
             stamp = self.stamp()
-            if self._looked is None or self._looked[0] != stamp:
+            if self._last_installed is None or self._last_installed[0] != stamp:
                 found = _VERSION.search((self.root / "__init__.py").read_text("utf-8"))
                 if found is None:
                     return None
-                self._looked = stamp, Build(found[1], self._digest())
-            return self._looked[1]
+                self._last_installed = stamp, Build(found[1], self._digest())
+            return self._last_installed[1]
         except (OSError, ValueError):
             return None
 
     def has_changed(self) -> bool:
-        """Whether another build is installed than the one that runs. False while the one on the disk cannot be read."""
+        """Whether the installed build differs from the running one; False if it is unreadable."""
         if self.stamp() == self.at_start:
             return False
         installed = self.installed()
         return installed is not None and installed != self.running()
 
     def stamp(self) -> Stamp:
-        """One look at all files; about a millisecond."""
+        """Count, size and newest time of all files; takes about a millisecond."""
         count = size = newest = 0
         for entry in self._entries():
             facts = entry.stat()
@@ -110,7 +115,7 @@ class Installation:
         while directories:
             try:
                 entries = list(os.scandir(directories.pop()))
-            except OSError:  # it is being exchanged
+            except OSError:  # it is being replaced
                 continue
             for entry in entries:
                 if entry.name.startswith(".") or entry.name.endswith(".pyc"):

@@ -14,7 +14,7 @@ PRIVATE_FILE_MODE, PRIVATE_DIRECTORY_MODE = 0o600, 0o700
 
 
 class HomeUnusable(Exception):
-    """HAPI_HOME cannot be used; says the path, the reason and, where there is one, the next step."""
+    """HAPI_HOME cannot be used; the text names the path and the reason."""
 
     def __init__(self, path: Path | str, reason: str) -> None:
         super().__init__(f"HAPI home {str(path)!r} cannot be used: {reason}")
@@ -23,23 +23,26 @@ class HomeUnusable(Exception):
 
 @frozen
 class Home:
-    """The directory that belongs to one runner, and to the hub beside it. Resolved once, absolute from then on."""
+    """The directory of one runner and the hub beside it: absolute, without symbolic links."""
 
     path: Path
 
     @classmethod
     def find(cls, environ: Mapping[str, str] = os.environ) -> Home:
-        """The home that `environ` names: HAPI_HOME with a leading `~`, else `~/.hapi`. Nothing is created."""
+        """The home that HAPI_HOME names (`~` is expanded), else `~/.hapi`. Creates nothing."""
         named = environ.get("HAPI_HOME") or "~/.hapi"
         if "\0" in named:
-            raise HomeUnusable(named, "its name holds a NUL byte")
+            raise HomeUnusable(named, "its name contains a NUL byte")
         try:
             return cls(Path(named).expanduser().resolve())
         except (OSError, RuntimeError) as error:
             raise HomeUnusable(named, str(error)) from error
 
     def check(self) -> Home:
-        """Itself, for whoever only looks: nothing is made or changed. Raises HomeUnusable for what can be no home of ours."""
+        """Check that this can be a home of this user, and return it. Changes nothing.
+
+        Raises HomeUnusable.
+        """
         try:
             found = self.path.stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -56,11 +59,11 @@ class Home:
                 self.path, f"it belongs to the user with uid {found.st_uid}, not to us"
             )
         if not os.access(self.path, os.R_OK | os.X_OK):
-            raise HomeUnusable(self.path, "it cannot be read")
+            raise HomeUnusable(self.path, "it is not readable")
         return self
 
     def prepare(self) -> Home:
-        """Make the directory if it is missing and close it to other users. Raises HomeUnusable."""
+        """Create a missing directory, and deny other users access. Raises HomeUnusable."""
         try:
             self.path.mkdir(mode=PRIVATE_DIRECTORY_MODE, parents=True, exist_ok=True)
             found = self.path.stat()
@@ -71,11 +74,11 @@ class Home:
                     self.path, f"it belongs to the user with uid {found.st_uid}, not to us"
                 )
             if os.statvfs(self.path).f_flag & os.ST_RDONLY:
-                raise HomeUnusable(self.path, "it lies on a read-only file system")
+                raise HomeUnusable(self.path, "it is on a read-only file system")
             if stat.S_IMODE(found.st_mode) & 0o077:
                 self.path.chmod(PRIVATE_DIRECTORY_MODE)
             if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
-                raise HomeUnusable(self.path, "it cannot be read and written")
+                raise HomeUnusable(self.path, "it is not readable and writable")
         except (FileExistsError, NotADirectoryError) as error:
             raise HomeUnusable(self.path, "it is not a directory") from error
         except OSError as error:
@@ -111,7 +114,7 @@ class Home:
 
     @property
     def runner_drained(self) -> Path:
-        """There while the runner is to start no sessions."""
+        """Exists while the runner starts no sessions."""
         return self.path / "runner.drained.json"
 
     @property
@@ -146,9 +149,9 @@ class Home:
 def write_atomically(
     path: Path, content: bytes, mode: int = PRIVATE_FILE_MODE, durable: bool = True
 ) -> None:
-    """Replace `path` by `content`: afterwards it is old or new, never torn, and on the disk. Raises OSError.
+    """Replace the content of `path` in one step, and sync it to the disk. Raises OSError.
 
-    Not `durable`: a power cut may take it back; for what is of no use after one.
+    A reader sees the old or the new content. Without `durable` a power cut may lose it.
     """
     sibling = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -174,7 +177,8 @@ def write_atomically(
 def remove_partial_writes(*paths: Path) -> None:
     """Remove what `write_atomically` left beside `paths` when its process was killed.
 
-    For whoever alone writes these files: the runner of a home, and while it hands over its parent.
+    Only the sole writer of these files may call it: the runner of a home, whose parent may still
+    write them during a hand-off.
     """
     writers = {str(os.getpid()), str(os.getppid())}
     for path in paths:
@@ -188,7 +192,7 @@ def remove_partial_writes(*paths: Path) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Bring a rename in `path` to the disk. The new content is in place already, so a failure here is only logged."""
+    """Sync a rename in the directory `path` to the disk. A failure is only logged."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -206,7 +210,10 @@ def sync_directory(path: Path) -> None:
 
 
 def read_capped(path: Path, limit: int = 1 << 20) -> bytes | None:
-    """The content of a regular file, None if there is none. Raises OSError; ValueError beyond `limit` bytes."""
+    """The content of a regular file, None if it is missing.
+
+    Raises OSError, and ValueError if it is larger than `limit` bytes.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:

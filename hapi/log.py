@@ -1,4 +1,4 @@
-"""Logs: JSON lines to files under HAPI_HOME/logs, text to terminals. One event is one line, and secrets never get in."""
+"""Logs: JSON lines in files below HAPI_HOME/logs, text on terminals; never a secret."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from hapi.redaction import CONTROL, Secrets, escape_control
 
 LINE_LIMIT, FAILURE_LIMIT = 8_192, 32_768  # characters
 FILE_LIMIT, GENERATIONS = 10 << 20, 3  # bytes of one file; older ones are kept as .1 .2 .3
-KEPT_FILES = 40  # of all programs together; the oldest go first
+MAX_FILES = 40  # of all programs together; the oldest are removed first
 
 _LEGACY = frozenset(
     [
@@ -45,7 +45,7 @@ _LEGACY = frozenset(
         "logger",
     ]
 )
-_CHATTER = ("log_legacy", "twisted.")  # ports opening, factories starting: of interest to few
+_VERBOSE_NAMESPACES = ("log_legacy", "twisted.")  # ports opening, factories starting
 LEVELS = {
     "debug": LogLevel.debug,
     "info": LogLevel.info,
@@ -55,7 +55,10 @@ LEVELS = {
 
 
 def json_line(event: LogEvent, secrets: Secrets) -> str:
-    """The event as one line of JSON: `time` (RFC 3339, UTC), `level`, `system`, `message`, its named fields, `failure`."""
+    """The event as one line of JSON.
+
+    Fields: `time` (RFC 3339, UTC), `level`, `system`, `message`, those of the event, `failure`.
+    """
     failure = event.get("log_failure") or event.get("failure")
     line: dict[str, Any] = {
         "time": datetime.fromtimestamp(event.get("log_time", 0.0), UTC)
@@ -83,13 +86,14 @@ def json_line(event: LogEvent, secrets: Secrets) -> str:
 
 
 def text_line(event: LogEvent, secrets: Secrets) -> str:
-    """The event as one line for a person: local time, level unless info, message, and of a failure its type and words."""
+    """The event as one line for a person: local time, level unless info, message, failure."""
     clock = time.strftime("%H:%M:%S", time.localtime(event.get("log_time", 0.0)))
     level = _level_name(event)
     failure = event.get("log_failure") or event.get("failure")
     message = formatEvent(event)
     if failure is not None:
-        message = f"{message.partition(chr(10))[0]} ({getattr(failure.type, '__name__', failure.type)}: {failure.getErrorMessage()})"
+        kind = getattr(failure.type, "__name__", failure.type)
+        message = f"{message.partition(chr(10))[0]} ({kind}: {failure.getErrorMessage()})"
     shown = escape_control(secrets.redact(_shortened(message, LINE_LIMIT)))
     return f"{clock} {'' if level == 'info' else level + ': '}{shown}\n"
 
@@ -119,7 +123,10 @@ def _shortened(text: str, limit: int) -> str:
 
 @define
 class RotatingFile:
-    """An append-only file, private to us. Beyond `limit` bytes it becomes `.1`, the former `.1` becomes `.2`, and so on."""
+    """An append-only file that only its owner can read.
+
+    Beyond `limit` bytes it is renamed to `.1`, the former `.1` to `.2`, and so on.
+    """
 
     path: Path
     limit: int = FILE_LIMIT
@@ -166,7 +173,7 @@ class FileLog:
     level: Any = LogLevel.info
 
     def __call__(self, event: LogEvent) -> None:
-        if _wanted(event, self.level):
+        if _is_logged(event, self.level):
             self.file.write(json_line(event, self.secrets))
 
 
@@ -180,7 +187,7 @@ class TerminalLog:
     level: Any = LogLevel.warn
 
     def __call__(self, event: LogEvent) -> None:
-        if _wanted(event, self.level):
+        if _is_logged(event, self.level):
             with suppress(OSError, ValueError):  # the terminal is gone, or closed
                 self.stream.write(
                     text_line(event, self.secrets)
@@ -190,16 +197,18 @@ class TerminalLog:
                 self.stream.flush()
 
 
-def _wanted(event: LogEvent, level: Any) -> bool:
+def _is_logged(event: LogEvent, level: Any) -> bool:
     found = event.get("log_level") or (LogLevel.error if event.get("isError") else LogLevel.info)
-    if found == LogLevel.info and str(event.get("log_namespace", "")).startswith(_CHATTER):
+    if found == LogLevel.info and str(event.get("log_namespace", "")).startswith(
+        _VERBOSE_NAMESPACES
+    ):
         found = LogLevel.debug
     return bool(found >= level)
 
 
 @define(eq=False)
 class Logging:
-    """What `start_logging` set up; `secrets` may learn more values at any time."""
+    """What `start_logging` has set up; more values can be added to `secrets` at any time."""
 
     secrets: Secrets
     path: Path | None
@@ -207,13 +216,13 @@ class Logging:
     _terminal_level: Any = LogLevel.warn
 
     def enable_terminal(self) -> None:
-        """Let the terminal have what it was kept from while starting."""
+        """End `quiet_start`: log to the terminal at its own level from now on."""
         for observer in self._observers:
             if isinstance(observer, TerminalLog):
                 observer.level = self._terminal_level
 
     def reopen(self) -> None:
-        """Go on in a new file of the same name when somebody has moved ours away."""
+        """Continue in a new file of the same name, after the old one was moved away."""
         for observer in self._observers:
             if isinstance(observer, FileLog):
                 observer.file.close()  # the next line opens it again
@@ -237,10 +246,10 @@ def start_logging(
 ) -> Logging:
     """Log `program` from now on: to `home`/logs (when given) and to `terminal` (when given).
 
-    With `quiet_start` the terminal gets nothing below critical until `enable_terminal`: a start that fails is told once, by
-    whoever started it.
-    HAPI_LOG_LEVEL (debug, info, warn, error) is the level of the file, info by default. Raises OSError when the
-    directory cannot be made; CLI_API_TOKEN of `environ` is always among the secrets.
+    With `quiet_start` the terminal gets nothing below critical until `enable_terminal`: the program
+    that starts this one reports a failed start once. HAPI_LOG_LEVEL (debug, info, warn, error) is
+    the level of the file, info by default. CLI_API_TOKEN is always among the secrets. Raises
+    OSError if the directory cannot be created.
     """
     hidden = Secrets()
     hidden.add(environ.get("CLI_API_TOKEN"), *secrets)
@@ -259,11 +268,11 @@ def start_logging(
 
 
 def new_log_file(home: Home, program: str) -> Path:
-    """A name for this process's log, in the npm CLI's manner, after clearing away the oldest of too many."""
+    """A path for this process's log, named as the npm CLI does; removes the oldest files."""
     directory = home.directory("logs")
     found = sorted((path for path in directory.iterdir() if path.is_file()), key=_age_key)
-    for old in found[: max(0, len(found) - KEPT_FILES)]:
-        if not _belongs_to_the_living(old):
+    for old in found[: max(0, len(found) - MAX_FILES)]:
+        if not _is_in_use(old):
             with suppress(OSError):
                 old.unlink()
     return directory / f"{time.strftime('%Y-%m-%d-%H-%M-%S')}-pid-{os.getpid()}-{program}.log"
@@ -276,7 +285,7 @@ def _age_key(path: Path) -> float:
         return 0.0
 
 
-def _belongs_to_the_living(path: Path) -> bool:
+def _is_in_use(path: Path) -> bool:
     named = re.search(r"-pid-(\d+)", path.name)
     if named is None:
         return False
@@ -286,7 +295,7 @@ def _belongs_to_the_living(path: Path) -> bool:
 
 
 def json_logger() -> Any:
-    """An observer for `twistd --logger=hapi.log.json_logger`: JSON lines to standard output, secrets hidden."""
+    """An observer for `twistd --logger=hapi.log.json_logger`: JSON lines on standard output."""
     from hapi.settings import InvalidSettings, read_settings
 
     secrets = Secrets()

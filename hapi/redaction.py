@@ -1,4 +1,4 @@
-"""What may be shown: text that stays on its line and steers no terminal, and text without secrets."""
+"""Makes text safe to show: on one line, without control characters, without secrets."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ CONTROL = re.compile(
 )
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _HIDDEN = "[hidden]"
-# Whatever the token is: web tokens (three base64url parts), bearer headers, and tokens in a query or a fragment.
-_SHAPED = re.compile(
-    r"\beyJ[\w-]{4,}\.[\w-]{4,}\.[\w-]{4,}|(?i:(?<=\bbearer )[^\s\"'\\,]{4,})|(?i:(?<=[?&#]token=)[^\s\"'&\\]+)"
+# Any token: web tokens (three base64url parts), bearer headers, tokens in a query or a fragment.
+_TOKEN_PATTERNS = re.compile(
+    r"\beyJ[\w-]{4,}\.[\w-]{4,}\.[\w-]{4,}"
+    r"|(?i:(?<=\bbearer )[^\s\"'\\,]{4,})|(?i:(?<=[?&#]token=)[^\s\"'&\\]+)"
 )
 
 
 def escape_control(text: object) -> str:
-    """`text` on one line and without anything that steers a terminal: control characters become escapes like `\\n`, `\\x1b`."""
+    """`text` with control characters replaced by escapes like `\\n`, on one line."""
     return CONTROL.sub(
         lambda found: (
             _NAMED.get(found[0]) or found[0].encode("unicode_escape", "backslashreplace").decode()
@@ -32,13 +33,16 @@ def escape_control(text: object) -> str:
 
 @define
 class Secrets:
-    """The values that no log may hold: access tokens (with and without namespace) and their quoted forms."""
+    """The values that no log may contain: access tokens and their quoted forms."""
 
     _forms: set[str] = field(factory=set, repr=False)
     _pattern: re.Pattern[str] | None = field(default=None, repr=False)
 
     def add(self, *values: str | None) -> None:
-        """Hide `values` from now on. A `base:namespace` hides the base alone as well; below 4 characters nothing is hidden."""
+        """Hide `values` from now on, and the base of a value like `base:namespace`.
+
+        Values below 4 characters are not hidden.
+        """
         for value in values:
             whole = (value or "").strip()
             for secret in (whole, whole.rpartition(":")[0].strip()):
@@ -52,4 +56,4 @@ class Secrets:
     def redact(self, text: str) -> str:
         if self._pattern is not None:
             text = self._pattern.sub(_HIDDEN, text)
-        return _SHAPED.sub(_HIDDEN, text)
+        return _TOKEN_PATTERNS.sub(_HIDDEN, text)

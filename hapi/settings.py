@@ -1,7 +1,7 @@
-"""Who we are and which hub is ours: environment first, then `settings.json`, then the default.
+"""Machine id and hub: from the environment, else from `settings.json`, else the default.
 
-The file is shared with the npm CLI and hub, so keys we do not know are kept, and their lock is honoured: a directory
-`settings.json.hapi.lock`, made by mkdir, renewed by its mtime, stale after 30 s.
+The npm CLI and hub share the file, so unknown keys are kept and their lock is respected: the
+directory `settings.json.hapi.lock`, made by mkdir, renewed by its mtime, stale after 30 seconds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from attrs import field, frozen
 from hapi.home import Home, read_capped, write_atomically
 
 DEFAULT_HUB = "http://localhost:3006"
-LOCK_STALE, LOCK_PATIENCE, LOCK_GLANCE = 30.0, 5.0, 0.1  # seconds; the npm CLI's own numbers
+# As in the npm CLI, in seconds.
+LOCK_STALE_AFTER, LOCK_TIMEOUT, LOCK_POLL_INTERVAL = 30.0, 5.0, 0.1
 
 
 class InvalidSettings(Exception):
@@ -29,20 +30,20 @@ class InvalidSettings(Exception):
 
 
 class ConfigurationError(Exception):
-    """Something that has no default is missing or malformed; the text names the variable and the key."""
+    """A setting is missing or invalid; the text names its variable and key."""
 
 
 class InvalidFlag(ConfigurationError):
-    """The same of a flag: the command line is used wrongly."""
+    """A flag of the command line is invalid."""
 
 
 def configuration_error(name: str, sentence: str) -> ConfigurationError:
-    """What to raise for a value under `name`: a flag (`--…`), a variable, or a key of the settings."""
+    """The error for an invalid value of `name`: a flag (`--…`), a variable, or a settings key."""
     return InvalidFlag(sentence) if name.startswith("--") else ConfigurationError(sentence)
 
 
 def read_settings(home: Home) -> dict[str, Any]:
-    """What `settings.json` holds, {} if there is none. Raises InvalidSettings with line and column."""
+    """The content of `settings.json`, {} if it is missing. Raises InvalidSettings."""
     try:
         content = read_capped(home.settings)
         found = json.loads(content) if content is not None else {}
@@ -62,7 +63,7 @@ def read_settings(home: Home) -> dict[str, Any]:
 
 
 def json_type(value: object) -> str:
-    """What JSON calls it."""
+    """The name of the value's type in JSON."""
     names = {
         type(None): "null",
         bool: "boolean",
@@ -78,9 +79,10 @@ def json_type(value: object) -> str:
 def update_settings(
     home: Home, change: Callable[[dict[str, Any]], Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Replace the settings by what `change` makes of them, under the lock. Blocks up to 5 s while another writer holds it.
+    """Replace the settings by the result of `change`, under the lock.
 
-    Meant for start-up and for commands, before a reactor serves anybody. Raises InvalidSettings.
+    Blocks for up to 5 seconds while another writer holds the lock, so it must not be called while a
+    reactor serves requests. Raises InvalidSettings.
     """
     home.prepare()
     with _locked(home):
@@ -93,15 +95,15 @@ def update_settings(
         return after
 
 
-def _took_away_stale(lock: Path) -> bool:
-    """Move a lock aside that nobody renews any more.
+def _remove_stale(lock: Path) -> bool:
+    """Remove a lock that is no longer renewed.
 
-    Of several that judge it stale one moves it, and the next may meet a fresh one under the same name: what was moved
-    is compared with what was judged, and put back if it is another.
+    Another program may do the same and place a new lock under the same name: the directory that was
+    moved is compared with the one that was judged stale, and put back if it is another.
     """
     with suppress(OSError):
         judged = lock.stat()
-        if time.time() - judged.st_mtime <= LOCK_STALE:
+        if time.time() - judged.st_mtime <= LOCK_STALE_AFTER:
             return False
         aside = lock.with_name(f"{lock.name}.{os.getpid()}.stale")
         lock.rename(aside)
@@ -115,21 +117,21 @@ def _took_away_stale(lock: Path) -> bool:
 
 @contextmanager
 def _locked(home: Home) -> Iterator[None]:
-    lock, deadline = home.settings_lock, time.monotonic() + LOCK_PATIENCE
+    lock, deadline = home.settings_lock, time.monotonic() + LOCK_TIMEOUT
     while True:
         try:
             lock.mkdir(mode=0o700)
             break
         except FileExistsError:
-            if _took_away_stale(lock):
+            if _remove_stale(lock):
                 continue
         except OSError as error:
             raise InvalidSettings(f"{lock}: {error.strerror}") from error
         if time.monotonic() > deadline:
             raise InvalidSettings(
-                f"{home.settings}: another program has been holding {lock} for {LOCK_PATIENCE:.0f} s"
+                f"{home.settings}: another program has held {lock} for {LOCK_TIMEOUT:.0f} s"
             )
-        time.sleep(LOCK_GLANCE)
+        time.sleep(LOCK_POLL_INTERVAL)
     try:
         yield
     finally:
@@ -138,7 +140,10 @@ def _locked(home: Home) -> Iterator[None]:
 
 
 def machine_id(home: Home) -> str:
-    """This home's machine id; a random one is made and kept the first time. Raises ConfigurationError when it is no text."""
+    """This home's machine id; a random one is saved the first time.
+
+    Raises ConfigurationError if the saved one is not a string.
+    """
     found = read_settings(home).get("machineId")
     if isinstance(found, str) and found:
         return found
@@ -153,10 +158,10 @@ def machine_id(home: Home) -> str:
 
 
 def save_hub_address(home: Home, url: str) -> str | None:
-    """Have this home's other programs find the hub that serves at `url`; None when they do.
+    """Save the hub's address `url` for the other programs of this home. Raises InvalidSettings.
 
-    The address of another hub that somebody chose is left alone, and told: only what a hub noted itself is replaced.
-    Raises InvalidSettings.
+    Only an address that a hub saved itself is replaced. The result is None, or the address of
+    another hub that the user chose, which stays.
     """
 
     def noted(now: dict[str, Any]) -> dict[str, Any]:
@@ -195,14 +200,14 @@ class HubAccess:
 
 
 def hub_access(environ: Mapping[str, str], settings: Mapping[str, Any]) -> HubAccess:
-    """The hub that `environ` or `settings` name. Raises ConfigurationError with a sentence for the user."""
+    """The hub that `environ` or `settings` name. Raises ConfigurationError."""
     named = {"HAPI_API_URL": environ.get("HAPI_API_URL")}
     named |= {f"{key} in settings.json": settings.get(key) for key in ("apiUrl", "serverUrl")}
     name, url = next(((name, value) for name, value in named.items() if value), ("", DEFAULT_HUB))
     token = environ.get("CLI_API_TOKEN") or settings.get("cliApiToken") or ""
     if not isinstance(token, str):
         raise ConfigurationError(
-            "the access token (CLI_API_TOKEN, cliApiToken in settings.json) is no text"
+            "the access token (CLI_API_TOKEN, cliApiToken in settings.json) must be a string"
         )
     if not (token := token.strip()):
         raise ConfigurationError("no access token: set CLI_API_TOKEN or run `hapi auth login`")
@@ -210,7 +215,10 @@ def hub_access(environ: Mapping[str, str], settings: Mapping[str, Any]) -> HubAc
 
 
 def origin(url: object, name: str = "") -> str:
-    """`url`, which stands under `name`, as a bare origin. Raises ConfigurationError when it has a path or is no http(s) URL."""
+    """The origin `url` of the setting `name`, normalized.
+
+    Raises ConfigurationError if it has a path or is not an http or https URL.
+    """
     told = f"{name}: hub URL {url!r}" if name else f"hub URL {url!r}"
     try:
         parts = urlsplit(url if isinstance(url, str) else "")
@@ -232,7 +240,9 @@ def _extra_headers(environ: Mapping[str, str], settings: Mapping[str, Any]) -> d
         try:
             found = json.loads(environ["HAPI_EXTRA_HEADERS_JSON"] or "{}")
         except ValueError as error:
-            raise ConfigurationError(f"HAPI_EXTRA_HEADERS_JSON is no JSON: {error}") from error
+            raise ConfigurationError(
+                f"HAPI_EXTRA_HEADERS_JSON is not valid JSON: {error}"
+            ) from error
     else:
         found = settings.get("extraHeaders") or {}
     if not isinstance(found, dict):

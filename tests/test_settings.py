@@ -87,7 +87,7 @@ def test_no_update_is_lost_between_two_writers__S15(place):
 
 
 def test_a_lock_that_is_renewed_is_waited_for_and_then_named__S15(place, monkeypatch):
-    monkeypatch.setattr("hapi.settings.LOCK_PATIENCE", 0.0)
+    monkeypatch.setattr("hapi.settings.LOCK_TIMEOUT", 0.0)
     place.settings_lock.mkdir()
     with pytest.raises(InvalidSettings, match=r"settings\.json\.hapi\.lock"):
         update_settings(place, dict)

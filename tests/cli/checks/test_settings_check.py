@@ -252,7 +252,7 @@ def test_a_home_on_a_read_only_file_system_is_named_so__S03(home, monkeypatch):
     from hapi.home import HomeUnusable, os
 
     monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_flag=os.ST_RDONLY))
-    with pytest.raises(HomeUnusable, match="it lies on a read-only file system"):
+    with pytest.raises(HomeUnusable, match="it is on a read-only file system"):
         home.prepare()
 
 
