@@ -1,4 +1,4 @@
-"""Time of a spawn through the hub, alone and many at once, and the control API's silence meanwhile."""
+"""Time of a spawn through the hub, alone and many at once, and the control API's silence then."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def measure(bench: Bench) -> None:
 
 
 def at_once(bench: Bench, running: Running, count: int) -> tuple[float, float, list[str]]:
-    """Seconds until all are answered, the longest time without an answer to `/list`, the sessions."""
+    """Seconds until all are answered, longest wait for an answer to `/list`, session ids."""
     port = int(running.state["httpPort"])
     with ThreadPoolExecutor(count) as pool, silences(port, pause=0.0) as found:
         seconds, sessions = timed(

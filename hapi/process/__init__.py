@@ -1,4 +1,7 @@
-"""The operating system's processes: launch, identity, exits, ends of whole trees. The only place where a signal is sent."""
+"""The operating system's processes: launch, identity, exit, and termination of whole trees.
+
+Signals are sent from this package only.
+"""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,7 +1,8 @@
-"""What one session may take of the machine, and that it goes before the runner when memory runs out.
+"""Resource limits of a session, and its preference as a victim when memory runs out.
 
-Resource limits: its holder begins the session with the soft ones, and the hard ones are set from outside a moment later. Linux
-only; elsewhere nothing is limited. Limits of a control group need systemd, see `hapi.process.systemd_scopes`.
+The holder starts the session under the soft limits; the runner sets the hard limits right after the
+launch. Both work on Linux only. Limits of a control group need systemd: see
+`hapi.process.systemd_scopes`.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ log = Logger()
 
 @frozen
 class SessionLimits:
-    """`most`: the kernel's name → value. `oom_score_adj` is added to by the kernel's own badness, -1000 to 1000.
+    """`rlimits`: the kernel's name → value. `oom_score_adj`: see proc(5), -1000 to 1000.
 
-    `memory` (bytes) and `extra_properties` (properties of systemd) hold for all of a session together; they need a scope. `scopes`:
-    whether sessions get one (`auto`: when something needs it).
+    `memory` (bytes) and `extra_properties` (of systemd) apply to the whole session, by a scope.
+    `scopes`: `always`, `never`, or `auto` for sessions that need one.
     """
 
     rlimits: Mapping[str, int] = {"RLIMIT_CORE": 0}
@@ -56,7 +57,7 @@ class SessionLimits:
     def read(
         cls, settings: Mapping[str, Any], memory: int | None = None, scopes: str = "auto"
     ) -> SessionLimits:
-        """The settings' `sessionLimits` (whole numbers) over the defaults. Raises ValueError naming the key."""
+        """Merge the settings' `sessionLimits` into the defaults. ValueError names a wrong key."""
         given = settings.get("sessionLimits") or {}
         if not isinstance(given, Mapping):
             raise ValueError("sessionLimits must be an object")
@@ -76,7 +77,8 @@ class SessionLimits:
                 extra_properties.append(SCOPE_PROPERTIES[name].format(value))
             else:
                 raise ValueError(
-                    f"sessionLimits.{name} is none of {', '.join([*RLIMIT_NAMES, 'oomScoreAdj', *SCOPE_PROPERTIES])}"
+                    f"sessionLimits.{name} is unknown; known are "
+                    + ", ".join([*RLIMIT_NAMES, "oomScoreAdj", *SCOPE_PROPERTIES])
                 )
         if scopes not in SCOPE_MODES:
             raise ValueError(
@@ -87,13 +89,14 @@ class SessionLimits:
         found = cls(most, score, memory, tuple(extra_properties), scopes)
         if scopes == "never" and found.scope_properties:
             raise ValueError(
-                "sessionMemory, sessionLimits.tasks and .cpuPercent need scopes, and sessionScopes says never"
+                "sessionMemory, sessionLimits.tasks and sessionLimits.cpuPercent require "
+                "systemd scopes, but sessionScopes is 'never'"
             )
         return found
 
 
 def holder_environment(limits: SessionLimits | None) -> dict[str, str]:
-    """The variable that tells a holder what to begin the session with, so that it is under limits from its first moment.
+    """The variable that tells a holder under which soft limits it must start the session.
 
     Not the number of processes: the kernel would let the holder itself start nothing.
     """
@@ -107,7 +110,7 @@ def holder_environment(limits: SessionLimits | None) -> dict[str, str]:
 
 
 def apply_limits(pid: int, limits: SessionLimits) -> None:
-    """Put process `pid`, and what it will start, under `limits`. What the system refuses is logged; the session goes on."""
+    """Put process `pid`, and its future children, under `limits`. Refusals are logged."""
     if not hasattr(resource, "prlimit"):
         return
     for name, value in limits.rlimits.items():

@@ -1,8 +1,9 @@
 """The program that starts a hand-off's replacement apart from the runner that it replaces.
 
-Run as `python -I -S -E detached_exec.py DIRECTORY PROGRAM ARGUMENT…`. It becomes the leader of a new
-session, resets signals, changes to DIRECTORY and becomes PROGRAM, with the same pid, environment and
-descriptors. Twisted cannot do this between fork and exec without giving up `posix_spawn`.
+Run as `python -I -S -E detached_exec.py DIRECTORY PROGRAM ARGUMENT…`. It becomes the leader of a
+new session, resets signals, changes to DIRECTORY and becomes PROGRAM, with the same pid,
+environment and descriptors. Twisted cannot do this between fork and exec without giving up
+`posix_spawn`.
 """
 
 import os

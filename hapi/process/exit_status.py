@@ -1,4 +1,7 @@
-"""How a process ended, asked of the kernel: for one that is not our child, and whose parent may not tell."""
+"""The exit status of a process that is not a child of this program, read from the kernel.
+
+By hand because psutil knows the exit status of children only.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,9 @@ STATE, WCHAN, EXIT_CODE = (
 
 
 def wait_status(pidfd: int, pid: int) -> int | None:
-    """The wait status of the process of `pidfd`, which has ended; None when the kernel does not tell.
+    """The wait status of the process of `pidfd`, which has ended; None if it is not available.
 
-    It is known while nobody has waited for the process, from /proc, and afterwards from Linux 6.15 on.
+    /proc shows it until the process is reaped. Linux 6.15 and later keep it for the pidfd.
     """
     found = _of_zombie(pid)
     return _of_reaped(pidfd) if found is None else found

@@ -1,4 +1,7 @@
-"""Noticing that a process ended, be it our child or not, and how: its pidfd becomes readable, and the kernel is asked."""
+"""Watch for the exit of any process, child or not: its pidfd becomes readable.
+
+By hand because psutil cannot watch a process without polling.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ class _PidfdReader:
         return "process"
 
     def doRead(self) -> None:
-        # An event that was collected for a closed descriptor of the same number is none of ours: the kernel is asked again.
+        # The event may have been collected for a closed descriptor of the same number: poll again.
         look = select.poll()
         look.register(self.pidfd, select.POLLIN)
         if look.poll(0):
@@ -51,7 +54,7 @@ class _PidfdReader:
 
 @define(eq=False)
 class ExitWatcher:
-    """One descriptor for each process that anybody waits for; they are told its wait status, None when nobody knows."""
+    """Watches each process by one pidfd. Callers get its wait status, None if it is unknown."""
 
     _reactor: IReactorFDSet
     _clock: IReactorTime

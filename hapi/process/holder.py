@@ -1,13 +1,14 @@
-"""The program that holds one session: starts it, waits for it, writes down how it ended, and lets nothing below escape.
+"""The holder of one session: starts it, records its end, and ends what it leaves behind.
 
-Run as `python -I -S -E -X hapi-holder holder.py FOLDER DIRECTORY PROGRAM ARGUMENT…` with the session's environment, its
-output as descriptors 1 and 2, and a pipe as descriptor 3 on which one line comes back: `held PID TICKS INODE PID TICKS INODE`
-(holder, session) or `failed ERRNO WHAT`. Standard library only and few modules of it (`signal` would bring `enum`, `json` would
-bring `re`): one of these stays in memory for each session. It is deaf to everything but SIGKILL, for it ends with its session.
+Run as `python -I -S -E -X hapi-holder holder.py FOLDER DIRECTORY PROGRAM ARGUMENT…` with the
+session's environment, its output as descriptors 1 and 2, and a pipe as descriptor 3 for one line:
+`held PID TICKS INODE PID TICKS INODE` (holder, session) or `failed ERRNO WHAT`. It imports little
+(`signal` would bring `enum`, `json` would bring `re`), because one holder stays in memory for each
+session. It ignores all signals that can be ignored, because it ends with its session.
 
-When the session has ended, `end.json` is written at once; what it left running gets SIGTERM, two seconds later SIGKILL, and then
-the holder ends; it tries for two more minutes if the disk refused `end.json`. Runners that were started from within a session,
-and sessions of those, are no part of it and are let go.
+When the session has ended, the holder writes `end.json` at once, sends SIGTERM to what the session
+left running and SIGKILL two seconds later, and exits. If the disk refuses `end.json`, it retries
+for two minutes. Runners that were started from within a session, and their sessions, are left alone.
 """
 
 import _signal  # type: ignore[import-not-found]
@@ -91,7 +92,7 @@ def main(folder: str, directory: str, argv: list[str]) -> None:
 
 
 def choose_system(library: str) -> None:
-    """Use psutil in place of Linux's own interfaces if `library` names the directories to import from."""
+    """Use psutil instead of Linux's interfaces if `library` names directories to import from."""
     global system
     if library:
         sys.path += library.split(":")
@@ -112,7 +113,7 @@ def close_others() -> None:
 
 
 def start(directory: str, argv: list[str]) -> int:
-    """The pid of the session: leader of its own session and group, all signals as in a fresh process."""
+    """Start the session program as leader of a session, with default signals. Returns its pid."""
     try:
         os.chdir(directory)
     except OSError as error:
@@ -132,7 +133,7 @@ def start(directory: str, argv: list[str]) -> int:
 
 
 def narrow(wanted: list[str]) -> list[tuple[int, tuple[int, int]]]:
-    """Put us under the soft limits that the session is to begin with: `kind=value`. What they were before."""
+    """Set the session's soft limits (`kind=value`) for this process. Returns the old limits."""
     before = []
     for kind, value in (map(int, word.split("=")) for word in wanted):
         try:
@@ -161,7 +162,8 @@ def report(line: str) -> None:
 
 def in_json(who: tuple[int, int, int]) -> str:
     pid, ticks, inode = who
-    return f'{{"pid":{pid},"startTicks":{ticks},"bootId":"{system.boot_id()}","pidfdInode":{inode or "null"}}}'
+    boot = system.boot_id()
+    return f'{{"pid":{pid},"startTicks":{ticks},"bootId":"{boot}","pidfdInode":{inode or "null"}}}'
 
 
 def write(folder: str, name: str, content: str) -> bool:
@@ -212,7 +214,7 @@ def tell(line: str) -> None:
 
 
 class Log:
-    """Keeps output.log small. The session appends to it by descriptor, so it is copied and cut, never renamed."""
+    """Keeps output.log small. The session has it open for appending: it is copied and truncated."""
 
     def __init__(self, folder: str) -> None:
         self.path, self.size, self.pause = f"{folder}/output.log", 0, QUICKEST
@@ -250,7 +252,7 @@ class Log:
 
 
 class Below:
-    """Our descendants: the session and all it started. Nobody leaves, for whoever loses its parent becomes our child."""
+    """The session and all that it started: a process that loses its parent becomes our child."""
 
     def __init__(self, session: int) -> None:
         self.session, self.hurried = session, False
@@ -264,7 +266,7 @@ class Below:
         self.reap()
 
     def reap(self) -> bool:
-        """Take everybody who has ended. False if nobody is left: the kernel knows that, however fast they fork."""
+        """Reap all children that have ended. Returns False when no child is left."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -295,10 +297,9 @@ class Below:
             self.wait(pause)
 
     def kill(self) -> bool:
-        """Kill our children again and again for a while: what is further below becomes our child by that. True if none is left.
+        """Kill our children repeatedly, since their own children become ours by that.
 
-        A child's pid cannot be another's before we have reaped it; and it takes microseconds to see them all, so that they do
-        not get far in forking.
+        Returns True if none is left. A child's pid is not reused before we have reaped the child.
         """
         until = time.monotonic() + GLANCE
         while time.monotonic() < until:
@@ -317,7 +318,7 @@ class Below:
 def below_us() -> set[int]:
     """Pids of all our descendants, without runners and other holders and what is below those.
 
-    Our own children count even if they are gone a moment later: who lives so short a time has successors.
+    Our own children count even if they end at once: a process that lives so briefly has successors.
     """
     last = [pid for pid in system.children_of(os.getpid()) if not is_independent(pid)]
     found = set(last)
@@ -367,7 +368,7 @@ class Linux:
     own_descriptors = ()
 
     def prepare(self) -> None:
-        """Block what `wait` waits for, and become the parent of every descendant that loses its own."""
+        """Block the signals that `wait` waits for, and become the subreaper of all descendants."""
         _signal.pthread_sigmask(_signal.SIG_SETMASK, AWAITED)
         self._prctl(PR_SET_CHILD_SUBREAPER, 1)
 
@@ -432,7 +433,7 @@ class Linux:
         return found
 
     def has_orphans(self) -> bool:
-        """Whether descendants have become children of another process: none can, below a subreaper."""
+        """Whether descendants have escaped to another parent: impossible below a subreaper."""
         return False
 
     def words(self, pid: int) -> list[bytes]:
@@ -444,7 +445,7 @@ class Linux:
             return []
 
     def send(self, pid: int, is_meant: object, signals: tuple[int, ...]) -> None:
-        """The pid may be another's by now: its pidfd is opened first, then `is_meant(pid)` is asked.
+        """The pid may have been reused: its pidfd is opened first, then `is_meant(pid)` is asked.
 
         Raises OSError.
         """

@@ -1,4 +1,8 @@
-"""Who a process is: pid, start ticks, boot id and pidfd inode, read from the kernel. Signals go to that process or to nobody."""
+"""The identity of a process: pid, start ticks, boot id and pidfd inode.
+
+Signals are sent to exactly that process or not at all. By hand because psutil knows neither pidfds
+nor start times finer than 10 ms, and because a scan of all processes takes it several times longer.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +54,10 @@ HIDDEN_OR_GONE = frozenset((errno.ENOENT, errno.ESRCH, errno.EACCES, errno.EPERM
 
 
 def read_proc(pid: int, name: str, proc: str = "/proc") -> bytes | None:
-    """The whole of `/proc/<pid>/<name>`, None if there is none or it is hidden. Raises OSError when we cannot look (EMFILE)."""
+    """The content of `/proc/<pid>/<name>`, None if the process is gone or hidden.
+
+    Raises OSError when the file cannot be opened for another reason (EMFILE).
+    """
     try:
         descriptor = os.open(f"{proc}/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -97,7 +104,7 @@ def is_portable(boot_id: str) -> bool:
 
 @cache
 def has_pidfs() -> bool:
-    """Whether pidfds have inodes of their own (Linux 6.9): before, they shared one with all other anonymous descriptors."""
+    """Whether each process has a pidfd inode of its own (Linux 6.9 and later)."""
     try:
         with open_pidfd(os.getpid()) as pidfd:
             anonymous = os.eventfd(0, os.EFD_CLOEXEC)
@@ -111,7 +118,7 @@ def has_pidfs() -> bool:
 
 @contextmanager
 def open_pidfd(pid: int) -> Iterator[int]:
-    """A descriptor of the process that has this pid now. Raises ProcessLookupError, other OSError."""
+    """Open a pidfd of the process that has this pid now. Raises ProcessLookupError or OSError."""
     try:
         descriptor = os.pidfd_open(pid)
     except OSError as error:
@@ -129,7 +136,10 @@ def inode_of(pidfd: int) -> int | None:
 
 
 def identify(pid: int) -> ProcessIdentity | None:
-    """Who has this pid now; None if nobody has, it has ended, or it is hidden. Raises OSError when we cannot look (EMFILE)."""
+    """The process that has this pid now; None if there is none, it has ended, or it is hidden.
+
+    Raises OSError when no descriptor is free (EMFILE).
+    """
     if not 0 < pid < 1 << 31:
         return None
     try:
@@ -153,7 +163,7 @@ def read_command_line(pid: int) -> bytes | None:
 
 
 def read_environment(pid: int) -> bytes | None:
-    """The entries `NAME=value`, each followed by a NUL byte; None if the process is gone or hidden."""
+    """Entries `NAME=value`, each followed by a NUL byte; None if the process is gone or hidden."""
     return read_proc(pid, "environ")
 
 
@@ -218,13 +228,13 @@ def holder_variables() -> dict[str, str]:
 
 
 def started_at(identity: ProcessIdentity) -> float:
-    """When the process started, in epoch seconds of the clock as it stands now; good for comparing with a file's time."""
+    """Start time in seconds since the epoch by the wall clock: comparable with file times."""
     now = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     return now + identity.start_ticks / os.sysconf("SC_CLK_TCK")
 
 
 def is_same(pidfd: int, identity: ProcessIdentity) -> bool | None:
-    """Whether `pidfd`, opened by the pid of `identity`, is that process. None when it cannot be told."""
+    """Whether `pidfd`, opened by the pid of `identity`, is that process. None if it is unknown."""
     if identity.boot_id != boot_id():
         return False
     if identity.pidfd_inode is not None and has_pidfs():
@@ -254,7 +264,10 @@ def is_running(identity: ProcessIdentity) -> bool | None:
 
 
 def send(identity: ProcessIdentity, *signals: signal.Signals) -> bool:
-    """Send `signals` to this very process; False if it is gone. Raises PermissionError, and OSError when it cannot be told."""
+    """Send `signals` to this very process. Returns False if it is gone.
+
+    Raises PermissionError, and OSError when the process cannot be identified.
+    """
     try:
         with open_pidfd(identity.pid) as pidfd:
             same = is_same(pidfd, identity)

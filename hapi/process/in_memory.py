@@ -28,7 +28,7 @@ BOOT = "00000000-0000-4000-8000-000000000000"
 
 @frozen
 class FakeProgram:
-    """What a program does in the table: it ends by itself with `exit_code`, or runs until it is ended."""
+    """What a program does in the table: it exits with `exit_code`, or runs until it is ended."""
 
     exit_code: int | None = None
     ignores_sigterm: bool = False
@@ -63,8 +63,8 @@ def _known(programs: Mapping[str, FakeProgram] | Iterable[str]) -> Mapping[str, 
 class MemoryProcesses:
     """Programs are known by their name; whoever starts another gets LaunchFailed.
 
-    With a `clock`, a program that ignores SIGTERM is killed when the grace period is over; without one, at once. A test moves the
-    table itself by `exit`, `add` and `reuse`.
+    With a `clock`, a program that ignores SIGTERM is killed when the grace period is over; without
+    one, at once. A test moves the table itself by `exit`, `add` and `reuse`.
     """
 
     programs: Mapping[str, FakeProgram] = field(factory=dict, converter=_known)

@@ -18,7 +18,10 @@ TerminationResult = Literal["stopped", "already_gone", "still_alive"]
 
 @frozen
 class LaunchPlan:
-    """What to start: `argv` in the directory `cwd` with `environment` alone; its output goes into the attempt's folder."""
+    """What to start: `argv` in the directory `cwd` with exactly `environment`.
+
+    Its output goes into the attempt's folder.
+    """
 
     argv: tuple[str, ...]
     cwd: str
@@ -52,12 +55,16 @@ class LaunchFailed(Exception):
 
 
 class IProcesses(Interface):
-    """The operating system's processes, as far as HAPI needs them. No signal ever reaches a process other than the one meant."""
+    """The operating system's processes, as far as HAPI needs them.
+
+    A signal reaches exactly the process that is meant, or none.
+    """
 
     def launch(plan: LaunchPlan) -> Deferred[Launched]:
         """Start `plan` below a holder that leads its own session and outlives us.
 
-        `process.json` is in the attempt's folder when this fires, `end.json` once the process has ended. Errs with LaunchFailed.
+        `process.json` is in the attempt's folder when this fires, and `end.json` once the process
+        has ended. Errs with LaunchFailed.
         """
 
     def identify(pid: int) -> ProcessIdentity | None:
@@ -69,7 +76,7 @@ class IProcesses(Interface):
     def when_exited(identity: ProcessIdentity) -> Deferred[Exit]:
         """Fires when the process has ended, at once if it is gone; it need not be a child of ours.
 
-        The result is how it ended as far as the kernel tells: only of one that ends while it is waited for.
+        The exit status is known only for a process that ends while it is waited for.
         """
 
     def end_tree(
@@ -77,12 +84,16 @@ class IProcesses(Interface):
     ) -> Deferred[TerminationResult]:
         """End the process and everything below it or marked with `attempt_id`.
 
-        The process itself gets SIGTERM first, the others when it is gone or half of `grace_period` (seconds) is over; whoever is
-        left after `grace_period` is killed. "still_alive" also when it cannot be found out.
+        The process itself gets SIGTERM first; the others follow when it is gone or half of
+        `grace_period` (seconds) is over. What is left after `grace_period` is killed.
+        "still_alive" is also the answer when the state of the process cannot be read.
         """
 
     def tree(identity: ProcessIdentity, attempt_id: str) -> list[ProcessIdentity]:
-        """The process, everything below it and everything marked with `attempt_id`, the holder too, parents first."""
+        """The process, its descendants and all that is marked with `attempt_id`, parents first.
+
+        The holder is included.
+        """
 
     def command_line(pid: int) -> list[str] | None:
         """The words it was started with; None if it is gone or hidden."""

@@ -72,7 +72,7 @@ class ChildProtocol(ProcessProtocol):
     def reap(self) -> bool:
         """Take the exit status of the child, for a program without Twisted's SIGCHLD handler.
 
-        Returns False while the child runs. Calls `processExited` and `processEnded` as Twisted does.
+        Returns False while it runs. Calls `processExited` and `processEnded` as Twisted does.
         """
         if self.exited.has_fired:
             return True
@@ -115,7 +115,7 @@ class HolderProtocol(ChildProtocol):
         if self._received.endswith(b"\n") or len(self._received) > MAX_REPORT_SIZE:
             self._reported()
 
-    # `childConnectionLost` decides nothing: a reactor that stops closes the pipe of a living holder.
+    # `childConnectionLost` decides nothing: a stopping reactor closes the pipe of a living holder.
     # Its session comes up and belongs to the next runner, so no failed launch may be recorded.
 
     def processEnded(self, reason: Failure) -> None:
@@ -141,7 +141,7 @@ class HolderProtocol(ChildProtocol):
             self._timer.cancel()
 
     def _overdue(self) -> None:
-        """One more turn: after SIGCONT a reactor runs overdue calls before it reads what arrived."""
+        """Wait one more turn: after SIGCONT a reactor runs overdue calls before it reads."""
         self._timer = self._reactor.callLater(0, self._timed_out)
 
     def _timed_out(self) -> None:
@@ -199,8 +199,8 @@ def start_holder(
 
 @cache
 def session_prefix() -> tuple[str, ...]:
-    """`setsid` of util-linux, where it is installed: the holder then leaves the runner's session before
-    its interpreter starts, not after.
+    """`setsid` of util-linux, where it is installed: the holder then leaves the runner's session
+    before its interpreter starts, not after.
 
     Under `sched_autogroup` a session is one party to the CPU's time, so that starting holders would
     take the runner's part. 20 starts at once on a busy 2-core machine: the longest silence of the
@@ -211,7 +211,7 @@ def session_prefix() -> tuple[str, ...]:
 
 
 def encoded(environment: Mapping[str, str]) -> dict[bytes, bytes]:
-    """`environment` as the kernel gets it: Twisted itself refuses names that are not valid UTF-8."""
+    """`environment` as the kernel gets it: Twisted refuses text that is not valid UTF-8."""
     return {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
 
 
@@ -234,7 +234,7 @@ def reap_on_exit(
     identify: Callable[[int], ProcessIdentity | None],
     when_exited: Callable[[ProcessIdentity], Deferred[Any]],
 ) -> None:
-    """Reap `child` once it has exited, in a program whose reactor does not (`reactor_reaps_children`).
+    """Reap `child` once it has exited, where the reactor does not (see `reactor_reaps_children`).
 
     `identify` and `when_exited` are those of IProcesses; `when_exited` must not depend on `child`.
     """
@@ -256,7 +256,7 @@ def reap_on_exit(
 
 @cache
 def holder_program() -> str:
-    """Path of the holder's byte code: it starts in half the time and needs 1 MB less than the source."""
+    """Path of the holder's byte code: twice as fast to start as the source, and 1 MB less."""
     source = Path(__file__).with_name("holder.py")
     try:
         importlib.import_module(
@@ -278,7 +278,7 @@ def holder_program() -> str:
 
 
 def session_environment(plan: LaunchPlan) -> dict[str, str]:
-    """The environment of `plan` without the runner's own variables, with the mark of the attempt."""
+    """The environment of `plan` without the runner's own variables, with the attempt's mark."""
     kept = {
         name: value
         for name, value in plan.environment.items()

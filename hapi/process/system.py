@@ -38,8 +38,8 @@ from hapi.protocol.attempt import ProcessIdentity
 class SystemProcesses:
     """`reactor` provides IReactorTime, IReactorProcess and IReactorFDSet.
 
-    With `scopes`, a session gets a control group of its own where `scopes` decides so. The exit of a
-    holder that was launched here is reported by Twisted (`processExited`), every other exit by a
+    With `scopes`, a session gets a control group of its own where `scopes` decides so. The exit of
+    a holder that was launched here is reported by Twisted (`processExited`), every other exit by a
     pidfd: that of a session, which is its holder's child, and that of an earlier runner's holder.
     """
 

@@ -1,7 +1,8 @@
-"""A control group for each session, made by systemd: what ends or limits the runner's unit then leaves the session alone.
+"""A systemd scope for each session, so that the end or the limits of the runner's unit spare it.
 
-`systemd-run --scope` puts itself into a new scope and becomes the holder, so that pid and descriptors stay what they are. Where
-no manager can be asked, or one refuses, a session starts without: it has the resource limits alone, and that is said.
+`systemd-run --scope` puts itself into a new scope and becomes the holder, with the same pid and
+descriptors. Without a systemd manager, or when it refuses, a session starts without a scope: only
+resource limits apply, and `status` shows a warning.
 """
 
 from __future__ import annotations
@@ -53,7 +54,10 @@ class SystemdManager:
 
 @frozen
 class SystemdContext:
-    """What decides about scopes: `manager` None for `reason`; `in_service`: systemd started us, and ends what our unit holds."""
+    """The systemd that can make scopes; `manager` is None for `reason`.
+
+    `in_service`: this program is a systemd service, whose stop ends all processes of its unit.
+    """
 
     manager: SystemdManager | None
     reason: str = ""
@@ -63,7 +67,7 @@ class SystemdContext:
 def detect_systemd(
     environ: Mapping[str, str], root: Path = Path("/"), uid: int | None = None
 ) -> SystemdContext:
-    """Which manager is there for us. Where we live in a user's unit it is that user's, for root else the system's."""
+    """Find the manager to ask: the user's in a user's unit, otherwise for root the system's."""
     try:
         unit = unit_of((root / "proc/self/cgroup").read_text())
     except OSError:
@@ -102,7 +106,7 @@ class ScopeManager:
 
     @property
     def wanted(self) -> bool:
-        """Whether sessions are to have scopes: asked for, or needed because our own unit would take them down."""
+        """Whether sessions get scopes: on request, or because the runner's unit would end them."""
         mode = self.limits.scopes
         return (
             mode == "always"
@@ -137,7 +141,11 @@ class ScopeManager:
         return (*found, "--")
 
     def creation_failed(self, reason: str) -> None:
-        """systemd made no scope. Too old for what was asked: then less is asked. Else sessions start without for a while."""
+        """Record that systemd made no scope.
+
+        An old systemd is asked for less next time; otherwise sessions start without scopes for
+        RETRY_INTERVAL.
+        """
         if self._knows_oom_policy and OOM_POLICY in reason:
             self._knows_oom_policy = False
             return
@@ -147,7 +155,7 @@ class ScopeManager:
         )
 
     def verify(self, pid: int, attempt_id: str) -> None:
-        """Look whether process `pid` is where it belongs, and under the limit of memory that was asked for."""
+        """Check that process `pid` is in its scope and under the wanted memory limit."""
         try:
             cgroups = (self.root / f"proc/{pid}/cgroup").read_text()
         except OSError:
@@ -160,7 +168,7 @@ class ScopeManager:
             and (self._memory_of(cgroups) or 1 << 62) > self.limits.memory
         ):
             self._set_problem(
-                "systemd does not hold sessions to --session-memory: it has no control over memory here"
+                "--session-memory has no effect: systemd does not control memory here"
             )
         else:
             self.problem = None
@@ -193,7 +201,8 @@ class ScopeManager:
             asked = self.limits.scope_properties or self.limits.scopes == "always"
             return (
                 [
-                    f"sessions are held by resource limits alone, without control groups: {self.context.reason}"
+                    "sessions have resource limits alone, without control groups: "
+                    f"{self.context.reason}"
                 ]
                 if asked
                 else []

@@ -1,8 +1,7 @@
-"""Ending a session with everything below it: first it is asked, then the others are, then all that is left is killed.
+"""Terminate a session with all its descendants: SIGTERM to it, then to the others, then SIGKILL.
 
-All at once, not one after another: a tree of processes that are deaf to SIGTERM takes no longer than one of them. What may
-have been started meanwhile is found by looking again; a process is only ever signalled through a pidfd that was compared with
-what had been seen.
+All are signalled at once: a tree that ignores SIGTERM takes no longer than one process. Repeated
+scans find what was started meanwhile. Signals go through pidfds that are compared with the scan.
 """
 
 from __future__ import annotations
@@ -75,7 +74,7 @@ class TreeTermination:
         return "stopped"
 
     async def _kill(self, seen: Members) -> TerminationResult:
-        """Kill all that is seen until nobody is; the holder does the same, and it sees its children in microseconds."""
+        """Kill all that scans find until they find none. The holder does the same, and faster."""
         refused: set[int] = set()
         for again in range(MAX_KILL_PASSES):
             everybody = [stat for stat in (*reversed(seen.others), seen.root) if stat is not None]
@@ -102,7 +101,7 @@ class TreeTermination:
         return "still_alive"
 
     async def _is_over(self, seen: Members) -> bool:
-        """Nobody was seen, but who forks fast is rarely seen. The proof is that the holder ended, or that it has no children."""
+        """A scan can miss fast forks: the proof is a holder that ended or has no children."""
         identity = None if seen.holder is None else self._kernel.identity_of(seen.holder)
         if identity is None:
             return True
@@ -116,7 +115,7 @@ class TreeTermination:
     def _signal(
         self, stats: list[Any], sent: set[tuple[int, int]], *signals: signal.Signals
     ) -> set[int]:
-        """Send `signals` to those who did not get them yet; the pids of those that we may not signal."""
+        """Signal those that are not in `sent` yet. Returns the pids that we may not signal."""
         refused = set()
         for stat in stats:
             who = (stat.pid, stat.start_ticks)

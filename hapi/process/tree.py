@@ -1,4 +1,7 @@
-"""Which processes belong to a session: what runs below its holder, below itself, or carries its mark."""
+"""The processes of a session: descendants of its holder or of itself, or marked with its attempt.
+
+By hand because psutil takes several times longer for a scan of all processes.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,7 @@ class ProcessTable:
 
 @define(eq=False)
 class ProcessScanner:
-    """Scans all processes, once for all callers that ask at the same time, in slices between which the reactor is served."""
+    """Scans all processes, once for all callers that ask together, and in slices of SCAN_SLICE."""
 
     _clock: IReactorTime
     _kernel: Kernel
@@ -111,9 +114,11 @@ class Members:
 def members(
     table: ProcessTable, identity: ProcessIdentity, attempt_id: str, own_pid: int
 ) -> Members:
-    """Who in `table` belongs to the session whose process or holder is `identity`; never `own_pid` and what is below it.
+    """The processes in `table` of the session whose process or holder is `identity`.
 
-    Left out as well: runners started from within the session, other sessions' holders, and what is below those.
+    `own_pid` and its descendants are never among them.
+
+    Nor are runners that the session started, other sessions' holders, and descendants of these.
     """
     marked = table.marked.get(attempt_id, set()) if attempt_id else set()
     root = table.stats.get(identity.pid)

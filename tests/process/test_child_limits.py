@@ -1,4 +1,4 @@
-"""Limits of a session: what the settings may say, and that the process and what it starts are under them."""
+"""Limits of a session: valid settings, and their effect on the process and its children."""
 
 import os
 import resource
@@ -45,7 +45,7 @@ async def test_a_session_is_confined_and_goes_before_the_runner__P10_K07(reactor
 
 @linux
 @pytest_twisted.ensureDeferred
-async def test_a_session_is_under_its_limits_before_its_first_instruction_and_its_holder_is_not__P10(
+async def test_limits_apply_to_a_session_before_its_first_instruction_and_not_to_its_holder__P10(
     reactor, home, tmp_path
 ):
     processes = SystemProcesses(reactor)

@@ -1,4 +1,4 @@
-"""What every IProcesses does: the machine's own processes and the table in memory, held to the same sentences."""
+"""What every IProcesses does: one set of tests over all implementations."""
 
 import os
 import time
@@ -160,6 +160,7 @@ async def test_a_process_of_an_earlier_boot_is_gone(processes, plan):
 @pytest_twisted.ensureDeferred
 async def test_a_running_process_tells_its_words_its_owner_and_its_environment(processes, plan):
     launched = await processes.launch(sleeper := plan("deaf"))
+    await ready(processes, sleeper)  # before that the program may not have been executed yet
     assert processes.owner(launched.child.pid) == os.geteuid()
     assert processes.command_line(launched.child.pid)
     assert processes.environment(launched.child.pid) is not None

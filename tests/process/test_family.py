@@ -23,9 +23,11 @@ NOBODY = (1 << 22) + 1  # no pid of Linux is so high
 FAMILY = """
 import os, subprocess, sys
 sleep = [sys.executable, "-I", "-S", "-c", "input()"]
-plain = subprocess.Popen(["/bin/sh", "-c", "sleep 600 & echo $!; wait"], stdout=subprocess.PIPE, text=True)
+pipe = subprocess.PIPE
+plain = subprocess.Popen(["/bin/sh", "-c", "sleep 600 & echo $!; wait"], stdout=pipe, text=True)
 runner = subprocess.Popen([*sleep, "runner", "start-sync"], stdin=subprocess.PIPE)
-holder = subprocess.Popen([sys.executable, "-I", "-S", "-E", "-X", "hapi-holder", "-c", "input()"], stdin=subprocess.PIPE)
+options = ["-I", "-S", "-E", "-X", "hapi-holder"]
+holder = subprocess.Popen([sys.executable, *options, "-c", "input()"], stdin=pipe)
 dead = subprocess.Popen(["/bin/true"])
 os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)
 print(plain.pid, plain.stdout.readline().strip(), runner.pid, holder.pid, dead.pid, flush=True)
@@ -175,7 +177,7 @@ def test_a_kernel_without_pidfds_has_no_inodes_for_them(monkeypatch):
     assert identity.has_pidfs.__wrapped__() is False
 
 
-def test_a_file_that_cannot_be_opened_for_want_of_descriptors_does_not_look_like_a_process_that_is_gone__M03(
+def test_without_a_free_descriptor_a_process_does_not_look_as_if_it_had_ended__M03(
     monkeypatch,
 ):
     def refuse(*_):
@@ -195,7 +197,7 @@ def test_a_start_is_told_in_seconds_of_our_clock(sleeper):
 
 
 def test_a_status_of_nought_that_hides_the_true_one_is_not_believed(monkeypatch):
-    """The kernel shows 0 to those who may not know; who may know is also shown where the process waits (wchan)."""
+    """The kernel shows 0 to callers without permission; others also see wchan as 1."""
     fields = ["Z", *["0"] * 49]
     monkeypatch.setattr(
         status, "read_proc", lambda pid, name: b"7 (a name) " + " ".join(fields).encode()
@@ -226,7 +228,7 @@ def test_without_a_descriptor_an_end_is_looked_for_again_and_again_and_told_to_a
 
 @pytest.fixture
 def child(reactor):
-    """Makes a child process that Twisted started, and that runs until its standard input is closed."""
+    """Makes a child process of Twisted that runs until its standard input is closed."""
     made = []
 
     def make():

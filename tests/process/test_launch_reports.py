@@ -1,4 +1,4 @@
-"""A launch whose holder's word comes late or not at all: no session is ended because the runner was stopped itself."""
+"""Launches whose holder reports late or never, and runners that were suspended meanwhile."""
 
 import os
 import select

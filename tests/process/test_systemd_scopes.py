@@ -1,4 +1,4 @@
-"""Sessions in control groups of their own: who is asked for one and how, and what happens when nobody makes one."""
+"""Sessions in systemd scopes: which manager is asked and how, and what happens without one."""
 
 import os
 import time
@@ -26,10 +26,12 @@ from hapi.protocol.attempt import AttemptRequest
 GIB = 1 << 30
 LIMITED = SessionLimits.read({"sessionLimits": {"tasks": 99, "cpuPercent": 150}}, GIB)
 
-# Stands in for systemd-run: writes down its words, "makes" the scope below a directory that stands in for /, becomes the command.
+# Stands in for systemd-run: records its arguments, "makes" the scope in {root}, runs the command.
 FAKE = """#!/bin/sh
 echo "$@" >> {root}/asked
-case $* in *OOMPolicy*) [ -e {root}/old ] && echo "Unknown assignment: OOMPolicy=continue" >&2 && exit 1 ;; esac
+case $* in
+  *OOMPolicy*) [ -e {root}/old ] && echo "Unknown assignment: OOMPolicy=continue" >&2 && exit 1 ;;
+esac
 [ -e {root}/refuses ] && echo "Failed to start transient scope unit: Access denied" >&2 && exit 1
 limit=max
 for word; do case $word in
@@ -132,7 +134,7 @@ async def test_a_session_is_held_in_a_scope_by_the_very_process_that_was_started
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_systemd_that_refuses_keeps_no_session_from_starting_and_is_left_alone_for_a_while__V01(
+async def test_a_session_starts_although_systemd_refuses_and_systemd_is_not_asked_for_a_while__V01(
     systemd, run
 ):
     (systemd / "refuses").touch()
@@ -158,7 +160,7 @@ async def test_a_limit_that_systemd_cannot_hold_is_told__P10(systemd, run):
     made = scopes(systemd)
     await run(made, "sleep 0.1")
     assert made.warnings() == [
-        "systemd does not hold sessions to --session-memory: it has no control over memory here"
+        "--session-memory has no effect: systemd does not control memory here"
     ]
 
 

@@ -273,8 +273,9 @@ async def test_the_session_gets_no_descriptor_and_no_word_that_is_meant_for_the_
         "WATCHDOG_USEC": "1",
         "KEPT": "yes",
     }
-    script = "import os, resource, signal; print(sorted(os.environ), os.listdir('/proc/self/fd'), os.getsid(0) == os.getpid(), "
-    script += "resource.getrlimit(resource.RLIMIT_CORE)[0], os.readlink('/proc/self/fd/0'), signal.pthread_sigmask(0, []), "
+    script = "import os, resource, signal; print(sorted(os.environ), os.listdir('/proc/self/fd'), "
+    script += "os.getsid(0) == os.getpid(), resource.getrlimit(resource.RLIMIT_CORE)[0], "
+    script += "os.readlink('/proc/self/fd/0'), signal.pthread_sigmask(0, []), "
     script += "signal.getsignal(signal.SIGHUP) == signal.SIG_DFL)"
     try:
         launched = await system.launch(
@@ -411,7 +412,8 @@ async def test_a_runner_started_within_a_session_is_no_part_of_it(system, plan, 
 @pytest_twisted.ensureDeferred
 async def test_zombies_count_as_gone__C06(system, plan, reactor):
     """The parent never reaps: what has ended is no part of the tree, and does not keep it alive."""
-    script = "import os, signal; os.posix_spawn('/bin/true', ['true'], {}); print('ready', flush=True); signal.pause()"
+    script = "import os, signal; os.posix_spawn('/bin/true', ['true'], {}); "
+    script += "print('ready', flush=True); signal.pause()"
     launched = await system.launch(careless := plan(sys.executable, "-I", "-S", "-c", script))
     await until(lambda: "ready" in careless.attempt.tail(), reactor)
     (zombie,) = await until(
@@ -504,7 +506,7 @@ async def test_identities_stay_apart_while_pids_come_and_go__M04(system, plan):
 )
 @pytest_twisted.ensureDeferred
 async def test_a_stranger_with_a_reused_pid_is_never_signalled__C11(system, plan, reactor):
-    """The same pid comes round at once, mostly within the same tick: only the pidfd's inode tells them apart."""
+    """The same pid is reused at once, mostly within one tick: only the pidfd's inode differs."""
     for _ in range(20):
         launched = await system.launch(short := plan("/bin/true"))
         await system.when_exited(launched.holder)
@@ -561,7 +563,7 @@ async def test_a_pid_that_is_a_threads_by_now_is_nobodys__C11_L04(system, home):
 async def test_a_look_at_the_processes_lets_others_have_their_turn__M01(
     system, plan, reactor, monkeypatch
 ):
-    """Ending works in slices: with a clock that shows the slice is over at each process, a timer of ours runs in between."""
+    """A scan works in slices: when each process ends a slice, timers run in between."""
     launched = await system.launch(sleeper := plan("sleep", "60"))
     monkeypatch.setattr("hapi.process.tree.SCAN_SLICE", -1.0)
     turns = 0
