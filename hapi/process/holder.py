@@ -8,7 +8,7 @@ session. It ignores all signals that can be ignored, because it ends with its se
 
 When the session has ended, the holder writes `end.json` at once, sends SIGTERM to what the session
 left running and SIGKILL two seconds later, and exits. If the disk refuses `end.json`, it retries
-for two minutes. Runners that were started from within a session, and their sessions, are left alone.
+for two minutes. Runners that a session started, and their sessions, are left alone.
 """
 
 import _signal  # type: ignore[import-not-found]

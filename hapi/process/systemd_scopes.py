@@ -151,7 +151,7 @@ class ScopeManager:
             return
         self._retry_at = self._clock() + RETRY_INTERVAL
         self._set_problem(
-            f"systemd gave a session no scope ({reason}); resource limits alone hold it"
+            f"systemd made no scope for a session ({reason}): only resource limits apply"
         )
 
     def verify(self, pid: int, attempt_id: str) -> None:
@@ -162,7 +162,7 @@ class ScopeManager:
             return  # it has ended already
         unit = unit_of(cgroups)
         if unit is None or unit.name != unit_name(attempt_id):
-            self._set_problem("systemd gave a session no scope of its own")
+            self._set_problem("systemd made no scope for a session")
         elif (
             self.limits.memory is not None
             and (self._memory_of(cgroups) or 1 << 62) > self.limits.memory
@@ -200,10 +200,7 @@ class ScopeManager:
         if self.context.manager is None:
             asked = self.limits.scope_properties or self.limits.scopes == "always"
             return (
-                [
-                    "sessions have resource limits alone, without control groups: "
-                    f"{self.context.reason}"
-                ]
+                [f"sessions have resource limits, but no control groups: {self.context.reason}"]
                 if asked
                 else []
             )

@@ -144,7 +144,7 @@ async def test_a_session_starts_although_systemd_refuses_and_systemd_is_not_aske
     assert not made.in_use
     (said,) = made.warnings()
     assert "Access denied" in said
-    assert "resource limits alone" in said
+    assert "only resource limits apply" in said
     await run(made, "exit 0")
     assert len(asked(systemd)) == 1
     (systemd / "refuses").unlink()
@@ -224,7 +224,7 @@ def test_the_manager_of_the_system_is_asked_without_user(systemd):
 def test_without_a_manager_limits_that_do_not_hold_are_told__V01(systemd, limits, in_service, said):
     made = scopes(systemd, limits, in_service=in_service, manager=False)
     assert [
-        sentence for sentence in made.warnings() if "resource limits alone" in sentence
+        sentence for sentence in made.warnings() if "but no control groups" in sentence
     ] == made.warnings()
     assert len(made.warnings()) == said
     assert not made.in_use
