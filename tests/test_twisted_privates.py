@@ -1,4 +1,4 @@
-"""The private parts of Twisted and Autobahn that HAPI uses: a release without one of them fails here and says which."""
+"""The private parts of Twisted and Autobahn that HAPI uses: a test says which one is gone."""
 
 import ast
 import importlib

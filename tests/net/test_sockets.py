@@ -256,7 +256,7 @@ async def test_a_hub_that_stops_reading_makes_the_link_wait_and_lose_nothing__N1
 
 
 def certificate(host: str, days: int, trusted: bool, folder):
-    """A certificate for `host` that ends in `days` days, signed by an authority that is trusted here or not at all."""
+    """A certificate for `host` that expires in `days` days; whether its authority is trusted."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -300,7 +300,7 @@ def certificate(host: str, days: int, trusted: bool, folder):
 
 @pytest.fixture
 def secured(tmp_path, monkeypatch, reactor):
-    """Makes a hub whose certificate is as told; the authority is the only one trusted in this test."""
+    """Makes a hub with such a certificate; its authority is the only one trusted in this test."""
     hubs = []
 
     def make(host, days, trusted):

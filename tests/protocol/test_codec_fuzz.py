@@ -1,7 +1,7 @@
-"""20,000 changed inputs for each reader at every change; at release ten million frames, a million of the others (G11).
+"""20,000 changed inputs for each reader at every change; ten million frames for a release (G11).
 
-A reader gives what it read, or says Malformed; a channel answers with steps. Nothing else leaves them, and what was read can
-be written again.
+A reader returns a value or raises Malformed; a channel returns steps. Nothing else leaves them, and
+what was read can be written again.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ OPEN = Handshake("t1").packet()
 
 
 def recorded() -> list[str]:
-    """Every kind of text message that was recorded between npm's programs, the long ones left out."""
+    """Every kind of text message recorded between npm's programs, without the long ones."""
     lines = [
         json.loads(line)
         for path in sorted(FIXTURES.glob("*.jsonl"))
@@ -77,7 +77,7 @@ def test_a_changed_packet_is_read_or_malformed__N11_N12():
 
 
 def test_a_changed_conversation_gives_steps_to_a_client__N11():
-    """Each conversation opens as it should or nearly so, then hears anything, until the channel closes."""
+    """Each conversation opens correctly or nearly so, then receives anything until it closes."""
     garbage, seen = Garbage("client"), Counter()
     channel = None
     for number in inputs(RELEASE):

@@ -9,7 +9,10 @@ from hapi.protocol.json import Malformed
 
 
 def test_the_recorded_open_packet_is_read_in_seconds():
-    text = '{"sid":"XhBl6qlfYcI-KiLNkg5L","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":50331648}'
+    text = (
+        '{"sid":"XhBl6qlfYcI-KiLNkg5L","upgrades":[],"pingInterval":25000,"pingTimeout":20000,'
+        '"maxPayload":50331648}'
+    )
     assert Handshake.parse(text) == Handshake("XhBl6qlfYcI-KiLNkg5L", 25.0, 20.0, 50_331_648)
 
 

@@ -173,7 +173,7 @@ def test_the_first_turn_of_the_recording_comes_out_as_recorded():
 
 
 def comparable(content):
-    """Without ids of the moment; the real process tells a call's native names once, ours each time."""
+    """Without generated ids; npm's process sends a call's native names once, ours each time."""
     copy = json.loads(json.dumps(content))
     inner = copy["content"]
     inner.pop("id", None)

@@ -1,4 +1,4 @@
-"""The Socket.IO codec against the recordings, against another implementation, and against garbage."""
+"""The Socket.IO codec against recordings, another implementation, and garbage."""
 
 import json
 from random import Random
@@ -206,11 +206,11 @@ def test_recorded_messages_with_broken_characters_are_refused_or_are_packets__N1
         "2/cli,",  # an event without a list
         "2/cli,{}",
         "2/cli,[]",
-        '2/cli,[{"toString":"x"}]',  # CVE-2023-32695: the name is no text
+        '2/cli,[{"toString":"x"}]',  # CVE-2023-32695: the name is not a string
         "2/cli,[1]",
         "2/cli,[null]",
         '2/cli,["__proto__"]',
-        '2/cli,["connect"]',  # the library's own names; "error" without a listener ended a server, CVE-2024-38355
+        '2/cli,["connect"]',  # a name of the library, CVE-2024-38355
         '2/cli,["newListener"]',
         '51-/cli,["a",{"_placeholder":true,"num":0}]',  # binary event
         '61-/cli,3[{"_placeholder":true,"num":9}]',  # binary ack, CVE-2022-2421

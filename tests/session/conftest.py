@@ -7,7 +7,7 @@ from tests.support.session_stage import SessionStage
 
 @pytest.fixture
 def staged(home):
-    """Makes a session in memory. What still runs when the test is over is ended: left to the garbage collector it complains."""
+    """Makes a session in memory; what still runs after the test is ended."""
     stages = []
 
     def make(**more):

@@ -1,4 +1,4 @@
-"""The session's report in its attempt's folder: ready, turns, permissions, prompts that wait, signs of life."""
+"""The session's report in its attempt folder: ready, turns, permissions, waiting prompts, life."""
 
 import os
 

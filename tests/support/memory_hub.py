@@ -22,7 +22,7 @@ ADDRESS = IPv4Address("TCP", "127.0.0.1", 3006)
 
 @define(eq=False)
 class Visit:
-    """One connection as the hub sees it; a Holder that keeps what it gets."""
+    """One connection at the hub's end: a handler that keeps what it receives."""
 
     socket: ServerSocket
     texts: list[str] = field(factory=list)

@@ -8,7 +8,7 @@ from twisted.web.resource import Resource
 from hapi.net.client.link import LinkStatus
 from hapi.net.server.site import LimitedSite
 from hapi.net.server.socket_server import SocketServer
-from tests.support.memory_guest import Desk
+from tests.support.memory_client import Desk
 
 
 class RealHub:

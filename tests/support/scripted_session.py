@@ -40,7 +40,8 @@ def ask(path: str, directory: Path) -> None:
     state = json.loads((Path(os.environ["HAPI_HOME"]) / "runner.state.json").read_text())
     body = json.dumps({"directory": str(directory)})
     code = "import http.client,sys\nc=http.client.HTTPConnection('127.0.0.1',int(sys.argv[1]))\n"
-    code += "c.request('POST',sys.argv[2],sys.argv[3],{'Content-Type':'application/json'})\nc.getresponse().read()"
+    code += "c.request('POST',sys.argv[2],sys.argv[3],{'Content-Type':'application/json'})\n"
+    code += "c.getresponse().read()"
     subprocess.Popen([sys.executable, "-c", code, str(state["httpPort"]), path, body])
 
 
@@ -52,7 +53,8 @@ def main() -> None:
     if kind.startswith("deaf"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if "brood" in kind:
-        leave = "import os,time\nif os.fork()==0:\n os.setsid()\n if os.fork()==0: time.sleep(600)\n os._exit(0)"
+        leave = "import os,time\nif os.fork()==0:\n os.setsid()\n"
+        leave += " if os.fork()==0: time.sleep(600)\n os._exit(0)"
         subprocess.Popen([sys.executable, "-c", leave])
     argv = sys.argv[1:]
     known = (

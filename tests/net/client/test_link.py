@@ -266,7 +266,10 @@ def test_a_binary_message_closes_and_the_link_comes_back__N12(hub, link):
         (b"\xff\xfe\x00 garbage\r\n\r\n", ""),
         (b"x" * 100_000, "too long"),
         (
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: no\r\n\r\n",
+            (
+                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                b"Connection: Upgrade\r\nSec-WebSocket-Accept: no\r\n\r\n"
+            ),
             "",
         ),
     ],

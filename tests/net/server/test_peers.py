@@ -18,7 +18,7 @@ from twisted.internet.task import deferLater
 from hapi.net.client.link import HubLink, LinkLost
 from hapi.net.common.rpc import RpcTable
 from hapi.settings import HubAccess
-from tests.support.memory_guest import Desk
+from tests.support.memory_client import Desk
 from tests.support.paths import SUPPORT
 from tests.support.real_hub import RealHub, status_of
 

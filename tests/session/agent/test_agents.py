@@ -1,4 +1,4 @@
-"""Our driver with an agent on the public ACP package, and our demo agent with that package's client: real processes and pipes."""
+"""Our driver with an agent on the public ACP package, and our demo agent with its client."""
 
 import asyncio
 import os

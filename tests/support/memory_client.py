@@ -1,4 +1,4 @@
-"""Clients of a SocketServer in memory: they say what the test says and keep what they hear."""
+"""Clients of a SocketServer in memory, which send what the test says and keep what they receive."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hapi.net.server.socket_server import SocketServer
 
 
 @define(eq=False)
-class Guest:
-    """One client; a Holder."""
+class MemoryClient:
+    """One client: the handler of a ClientSocket."""
 
     socket: ClientSocket
     texts: list[str] = field(factory=list)
@@ -21,21 +21,21 @@ class Guest:
     pump: iosim.IOPump | None = None
 
     @classmethod
-    def of(cls, server: SocketServer) -> Guest:
+    def of(cls, server: SocketServer) -> MemoryClient:
         factory = ClientSocketFactory(
             server.clock, "ws://127.0.0.1:3006/socket.io/?EIO=4&transport=websocket", {}, cls
         )
         theirs, ours = server.factory.buildProtocol(None), factory.buildProtocol(None)
-        guest = ours.handler
-        guest.pump = iosim.connect(
+        client = ours.handler
+        client.pump = iosim.connect(
             theirs,
             iosim.FakeTransport(theirs, True),
             ours,
             iosim.FakeTransport(ours, False),
             greet=False,
         )
-        guest.settle()
-        return guest
+        client.settle()
+        return client
 
     def settle(self) -> None:
         self.pump.flush(advanceClock=False)
@@ -108,16 +108,16 @@ class Place:
     desk: Desk = field(factory=Desk)
     terminal: Desk = field(factory=Desk)
     server: SocketServer = None
-    guests: list[Guest] = field(factory=list)
+    clients: list[MemoryClient] = field(factory=list)
 
     def __attrs_post_init__(self):
         self.server = SocketServer(
             self.clock, {"/cli": self.desk, "/terminal": self.terminal}, max_backlog=10_000
         )
 
-    def guest(self, joined: bool = True) -> Guest:
-        made = Guest.of(self.server)
-        self.guests.append(made)
+    def connect(self, joined: bool = True) -> MemoryClient:
+        made = MemoryClient.of(self.server)
+        self.clients.append(made)
         if joined:
             made.join()
             made.texts.clear()
@@ -125,5 +125,5 @@ class Place:
 
     def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
-        for guest in self.guests:
-            guest.settle()
+        for client in self.clients:
+            client.settle()
