@@ -51,7 +51,8 @@ def test_each_guard_fails_the_test_that_deserves_it__K01_K02(suite):
             (tmp_path / "our.log").write_text("Bearer " + canary)
 
         def test_program(stage, canary):
-            assert stage.start("talker", ["sh", "-c", "echo $WORD"], {"WORD": canary}).exit_code() == 0
+            talker = stage.start("talker", ["sh", "-c", "echo $WORD"], {"WORD": canary})
+            assert talker.exit_code() == 0
 
         def test_command_line(stage, canary):
             stage.start("shower", ["sh", "-c", "sleep 60", "x", canary])

@@ -1,4 +1,4 @@
-"""Files are old or new, never torn: with the process killed, or a call failing, at every step of a write (faults.md §6)."""
+"""Files are old or new, never torn, if the process is killed or a call fails (faults.md §6)."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ TROUBLES = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE)
 
 
 def at_call(monkeypatch, act):
-    """Before each file system call of hapi.home, `act(number, name)` is called; it may kill or raise."""
+    """Calls `act(number, name)` before each file system call of hapi.home; it may kill or raise."""
     count = 0
 
     def wrapped(name, really):

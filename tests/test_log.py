@@ -1,4 +1,4 @@
-"""Logs: one event is one line, fields are kept, secrets stay out, files stay bounded and private."""
+"""Logs: an event is a line, fields are kept, secrets stay out, files are bounded and private."""
 
 import io
 import json

@@ -73,14 +73,14 @@ class Endpoints:
         if self.listeners is not None:
             self.listeners.pause()
         if self.site is not None:
-            self.site.parting = True
+            self.site.closes_after_reply = True
             while self.site.busy:
                 await deferLater(self._reactor, QUIESCE_POLL_INTERVAL)
 
     def resume(self) -> None:
         """Accept connections again, unless closed."""
         if self.site is not None:
-            self.site.parting = False
+            self.site.closes_after_reply = False
         if self.listeners is not None:
             self.listeners.resume()
 

@@ -66,7 +66,7 @@ class ControlSite(LimitedSite):
         self._open: dict[str, dict[ControlChannel, None]] = {
             kind: {} for kind in MAX_CONNECTIONS
         }  # the oldest first
-        self.parting = False  # each reply is the last one of its connection
+        self.closes_after_reply = False  # each reply is the last one of its connection
 
     @property
     def busy(self) -> bool:
@@ -150,7 +150,7 @@ class Guarded(Resource):
         refused = check_request(
             peer, self._own_uid, self._port(), self._token, request.method, path, headers
         )
-        if request.channel.site.parting:
+        if request.channel.site.closes_after_reply:
             request.setHeader(b"connection", b"close")
             request.channel.persistent = False
         if refused is None:

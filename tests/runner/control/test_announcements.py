@@ -1,4 +1,4 @@
-"""`/session-started`: what is believed, what is refused, and that no request ever chooses a process to signal."""
+"""`/session-started`: what is believed and refused; no request chooses a process to signal."""
 
 import os
 

@@ -225,7 +225,7 @@ def test_a_runner_that_parts_gives_each_connection_its_last_answer__H10(runner):
     assert channel.site.busy
     runner.spawned.callback(Spawned("s1"))
     assert not channel.site.busy
-    channel.site.parting = True
+    channel.site.closes_after_reply = True
     transport.clear()
     channel.dataReceived(post("/list"))
     assert b"connection: close" in transport.value().lower()

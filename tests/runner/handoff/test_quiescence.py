@@ -39,7 +39,7 @@ def test_every_part_quiesces_and_resumes_repeatedly(scene):
     assert scene.reactor.port.reading
     assert scene.service.sessions.spawner.closed_reason is None
     assert scene.service.children.deferred_ends is None
-    assert not scene.service.endpoints.site.parting
+    assert not scene.service.endpoints.site.closes_after_reply
 
 
 def test_a_runner_that_has_closed_its_sessions_does_not_resume_them(scene):
@@ -76,10 +76,10 @@ def test_starts_that_take_long_are_finished_and_no_more_begin__H10(scene, monkey
 
 
 def test_callers_who_are_being_answered_get_their_answer_first__H10():
-    clock, site = Clock(), SimpleNamespace(parting=False, busy=True)
+    clock, site = Clock(), SimpleNamespace(closes_after_reply=False, busy=True)
     quiet = quiesce(Endpoints(clock, lambda: None, site=site))
     clock.advance(60)
-    assert site.parting
+    assert site.closes_after_reply
     assert_waiting(quiet)
     site.busy = False
     clock.advance(0.5)
