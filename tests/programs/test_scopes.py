@@ -52,7 +52,7 @@ def test_a_session_with_a_limit_of_memory_is_started_through_systemd__V01_P10(
     status = machine.post("/status")
     assert status["sessionMemory"] == 1 << 30
     assert any(
-        "no scope of its own" in sentence for sentence in status["warnings"]
+        "systemd made no scope" in sentence for sentence in status["warnings"]
     )  # it looks, and that one made none
     assert machine.stop(session) == "stopped"
     assert machine.attempt(session).end is not None
