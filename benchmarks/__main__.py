@@ -1,7 +1,8 @@
 """Compares our runner and session with npm's on one hub, in one run. Prints figures, ratios and
 limits, writes JSON.
 
-    python -m benchmarks [--hub npm|ours] [--rounds N] [--at-once N] [--only SUBJECT …] [--json FILE] [--markdown]
+    python -m benchmarks [--hub npm|ours] [--rounds N] [--at-once N] [--only SUBJECT …]
+        [--json FILE] [--markdown]
 
 Each number is taken of both makes in turn, on the same hub and with the same scripted agent; times
 are medians. A figure of ours that is beyond its limit is marked MISSED. The load of the machine is

@@ -23,7 +23,8 @@ def announce(port, started_by):
         "flavor": "kimi",
     }
     body = json.dumps({"sessionId": str(uuid.uuid4()), "metadata": metadata}).encode()
-    head = f"POST /session-started HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+    head = f"POST /session-started HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+    head += "Content-Type: application/json\r\n"
     with socket.create_connection(("127.0.0.1", port), 60) as connection:
         connection.sendall(
             f"{head}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body

@@ -51,8 +51,8 @@ os.environ["HAPI_PEERS"] = str(PEERS)
 
 def pytest_configure(config: pytest.Config) -> None:
     for line in (
-        "leaves_failures(reason): the test ends with failures in the log, and this is why that is right",
-        "leaves_timers(reason): the test ends with delayed calls pending, and this is why that is right",
+        "leaves_failures(reason): the test ends with failures in the log, and why that is right",
+        "leaves_timers(reason): the test ends with delayed calls pending, and why that is right",
     ):
         config.addinivalue_line("markers", line)
 
@@ -85,7 +85,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("peer"):
         missing = [name for name in mark.args if not all(present(where) for where in WHERE[name])]
         if missing:
-            reason = f"not on this machine: {', '.join(missing)} (`make peers` installs npm's; chromium, strace are packages)"
+            reason = f"not on this machine: {', '.join(missing)} (`make peers` installs npm's)"
             (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
 
 

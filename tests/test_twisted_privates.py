@@ -1,4 +1,4 @@
-"""The private parts of Twisted, Autobahn and psutil that HAPI uses; a test says which one is gone."""
+"""The private parts of Twisted, Autobahn and psutil that HAPI uses; a test says which is gone."""
 
 import ast
 import importlib

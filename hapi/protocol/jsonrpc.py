@@ -28,7 +28,7 @@ class LineBuffer:
     _size: int = 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that `data` completes, stripped; empty ones are left out. Raises LineTooLong."""
+        """The stripped lines that `data` completes, without empty ones. Raises LineTooLong."""
         *lines, rest = data.split(b"\n")
         if lines:
             lines[0] = b"".join((*self._parts, lines[0]))

@@ -46,7 +46,7 @@ def picture(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[Page, s
 
 
 def open_page(browser: Browser, hub: User, served_from: User) -> Page:
-    """The npm page on `hub`; its static files come from the npm hub `served_from` at this moment."""
+    """The npm page on `hub`; its static files come from the npm hub `served_from`."""
     context = browser.new_context(
         viewport={"width": 1280, "height": 900}, locale="en-US", service_workers="block"
     )

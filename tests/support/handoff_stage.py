@@ -10,7 +10,7 @@ OLD, NEW, NEWER = Build("1", "a"), Build("1", "b"), Build("2", "c")
 
 @define
 class Disk:
-    """A package that is installed, or being copied (None); `broken`: files vanish under the look."""
+    """A package: installed, or being copied (None); `broken`: files vanish during the check."""
 
     now: Build | None = OLD
     touched: bool = False

@@ -28,7 +28,8 @@ EMBEDDED = """
 import sys
 from twisted.internet import reactor
 from hapi.runner import RunnerOptions, runner_service
-service = runner_service(reactor, RunnerOptions.from_environment(), on_retired=lambda code: reactor.stop())
+options = RunnerOptions.from_environment()
+service = runner_service(reactor, options, on_retired=lambda code: reactor.stop())
 reactor.callWhenRunning(service.startService)
 reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
 reactor.run()

@@ -5,7 +5,7 @@ What it answers follows from the last message alone, so any number of agents may
 
 | the prompt contains | the answer |
 | --- | --- |
-| `run: <command>` | a thought, a sentence, a call of the agent's shell tool with that command; then `Output: <what came back>` |
+| `run: <command>` | a thought, a sentence, a shell call; then `Output: <result>` |
 | `hold` | begins to speak, and ends when the test calls `release()` |
 | `fail` | status 400 with an error |
 | anything else | `You said: <last line of the prompt>` |

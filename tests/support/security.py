@@ -178,7 +178,7 @@ class World:
                 process.kill()
 
     def written(self) -> dict[str, bytes]:
-        """Every file below the home and what the program printed, npm's unpacked runtime left out."""
+        """Every file below the home and the program's output, without npm's unpacked runtime."""
         paths = [
             path for path in self.home.rglob("*") if path.is_file() and "runtime" not in path.parts
         ]
@@ -266,7 +266,8 @@ for _ in range({times}):
     caller = socket.socket()
     caller.settimeout(5)
     caller.connect(("127.0.0.1", {world.port}))
-    head = "POST {path} HTTP/1.1\\r\\nHost: 127.0.0.1:{world.port}\\r\\nContent-Type: application/json\\r\\n"
+    head = "POST {path} HTTP/1.1\\r\\nHost: 127.0.0.1:{world.port}\\r\\n"
+    head += "Content-Type: application/json\\r\\n"
     caller.sendall((head + "Content-Length: 2\\r\\n\\r\\n{{}}").encode())
     if {read}:
         print(caller.recv(99).split()[1].decode())
@@ -421,7 +422,8 @@ def stop_a_stranger(world: World) -> Seen:
         lives = process.poll() is None
     return Seen(
         lives,
-        f"{'lives' if lives else 'was killed'}, {', '.join(str(answer.get('status')) for answer in answers)}",
+        f"{'lives' if lives else 'was killed'}, "
+        + ", ".join(str(answer.get("status")) for answer in answers),
     )
 
 
@@ -443,7 +445,8 @@ def hang_up(world: World) -> Seen:
     directory = world.root / "hung-up"
     directory.mkdir()
     body = json.dumps({"directory": str(directory), "agent": "opencode"}).encode()
-    head = f"POST /spawn-session HTTP/1.1\r\nHost: 127.0.0.1:{world.port}\r\nContent-Type: application/json\r\n"
+    head = f"POST /spawn-session HTTP/1.1\r\nHost: 127.0.0.1:{world.port}\r\n"
+    head += "Content-Type: application/json\r\n"
     with socket.create_connection(("127.0.0.1", world.port)) as connection:
         connection.sendall((head + f"Content-Length: {len(body)}\r\n\r\n").encode() + body)
         time.sleep(0.05)  # it has been read

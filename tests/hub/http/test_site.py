@@ -688,5 +688,6 @@ async def test_a_hub_under_twistd_is_found_by_its_home_and_an_embedded_one_notes
     options.parseOptions(["--port", "0"])
     daemon = tap.makeService(options)
     daemon.startService()
-    assert read_settings(home)["apiUrl"] == daemon.url
+    (hub,) = daemon
+    assert read_settings(home)["apiUrl"] == hub.url
     await daemon.stopService()
