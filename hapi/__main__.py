@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(words: list[str], is_program: bool) -> int:
     if words[:1] == ["runner"] and "start-sync" in words:
         pause_garbage_collection()
-        from hapi.cli.base.foreground_runner import run_words
+        from hapi.cli.runner.foreground import run_words
 
         done = run_words(words[1:])
         if done is not None:

@@ -16,10 +16,7 @@ from hapi.protocol.attempt import ProcessIdentity
 from hapi.settings import ConfigurationError
 
 if TYPE_CHECKING:
-    from hapi.process.exit_watch import ExitWatcher
     from hapi.process.identity import Stat
-    from hapi.process.interface import IProcesses
-    from hapi.process.systemd_scopes import ScopeManager
 
 VARIABLE = "HAPI_PROCESSES"
 Layer = Literal["linux", "portable"]
@@ -78,25 +75,3 @@ def kernel(layer: Layer | None = None) -> Kernel:
     else:
         from hapi.process import portable as found
     return cast(Kernel, found)
-
-
-def exit_watcher(reactor: Any) -> ExitWatcher:
-    """What notices the exits of processes that are not ours, on the chosen layer."""
-    from hapi.process.exit_watch import ExitWatcher
-
-    if choose_layer() == "linux":
-        return ExitWatcher(reactor, reactor)
-    from hapi.process.portable_exits import portable_exit_watcher
-
-    return portable_exit_watcher(reactor)
-
-
-def local_processes(reactor: Any, scopes: ScopeManager | None = None) -> IProcesses:
-    """The processes of this machine, on the chosen layer. `scopes`: see SystemProcesses."""
-    if choose_layer() == "linux":
-        from hapi.process.system import SystemProcesses
-
-        return cast("IProcesses", SystemProcesses(reactor, scopes))
-    from hapi.process.portable_processes import PortableProcesses
-
-    return cast("IProcesses", PortableProcesses(reactor, scopes))

@@ -422,7 +422,7 @@ def runner_service(
 
     Start it with `startService`, or by adding it to a parent service.
     """
-    from hapi.process.kernel import local_processes
+    from hapi.process.local import local_processes
 
     around = make_scope_check(reactor, options.environ, options.session_limits)
     processes = local_processes(reactor, around.scopes)

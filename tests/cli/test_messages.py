@@ -99,7 +99,7 @@ def test_every_error_class_in_the_table_exists():
 
 
 def test_a_runner_in_the_foreground_loads_no_click():
-    modules = "hapi.cli.base.foreground_runner, hapi.cli.base.process_host"
+    modules = "hapi.cli.runner.foreground, hapi.cli.base.process_host"
     code = f"import sys, {modules}; print('click' in sys.modules)"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

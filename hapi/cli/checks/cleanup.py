@@ -18,7 +18,8 @@ from attrs import field, frozen
 
 from hapi.attempts import AttemptFolder, attempts
 from hapi.home import Home
-from hapi.process.kernel import kernel, local_processes
+from hapi.process.kernel import kernel
+from hapi.process.local import local_processes
 from hapi.process.tree import ProcessTable
 from hapi.protocol.attempt import ProcessIdentity
 from hapi.runner.storage.state_file import StateFile

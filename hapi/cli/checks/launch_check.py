@@ -49,7 +49,7 @@ async def check_launch(reactor: Any, home: Home, scopes: ScopeManager | None = N
 async def _launch(reactor: Any, directory: Path, scopes: ScopeManager | None) -> TrialResult:
     from hapi.attempts import AttemptFolder
     from hapi.process import LaunchPlan
-    from hapi.process.kernel import local_processes
+    from hapi.process.local import local_processes
     from hapi.protocol.attempt import AttemptRequest
 
     begun = time.monotonic()

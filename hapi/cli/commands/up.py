@@ -106,10 +106,10 @@ class Up:
     ) -> None:
         from twisted.internet.task import deferLater
 
-        from hapi.cli.base.background_runner import POLL_INTERVAL
-        from hapi.cli.base.foreground_runner import reload
-        from hapi.cli.base.running_runner import is_reachable
         from hapi.cli.checks.settings_check import log_problems
+        from hapi.cli.runner.background import POLL_INTERVAL
+        from hapi.cli.runner.foreground import reload
+        from hapi.cli.runner.running import is_reachable
         from hapi.hub import hub_service
         from hapi.runner import RunnerOptions, runner_service
         from hapi.runner.handoff.factories import embedded_coordinator

@@ -32,11 +32,12 @@ from hapi.runner.storage.state_file import identity_digest
 from hapi.runner.supervision.supervisor import Supervision, notify
 
 if TYPE_CHECKING:
-    from hapi.runner.endpoints import Endpoints
+    from hapi.runner.attempts.registry import ChildRegistry
+    from hapi.runner.control.listeners import Listeners
     from hapi.runner.handoff.outgoing import IQuiescable, Outcome, OutgoingHandoff
     from hapi.runner.handoff.replacement import IReplacement
     from hapi.runner.lock.home_lock import RunnerLock
-    from hapi.runner.sessions import Sessions
+    from hapi.runner.spawn.drain import Drain
     from hapi.runner.uplink.uplink import Uplink
 
 # The running build is read so many seconds after the start, unless a caller asks for it before.
@@ -45,14 +46,35 @@ EXIT_RESTART = 75  # exit code: the supervisor is to start this runner again
 EMBEDDED = Supervision("none", "the program that it is part of")
 
 
+class ControlEndpoints(Protocol):
+    """The runner's control endpoints, as its hand-off uses them."""
+
+    token: str
+    listeners: Listeners | None
+
+    @property
+    def port(self) -> int | None: ...
+
+
+class RunnerSessions(Protocol):
+    """The runner's sessions, as its hand-off uses them."""
+
+    @property
+    def children(self) -> ChildRegistry: ...
+    @property
+    def drain(self) -> Drain: ...
+
+
 class HandoffRunner(Protocol):
     """The runner, as its hand-off uses it."""
 
-    endpoints: Endpoints
     hub: Uplink
     lock: RunnerLock | None
-    sessions: Sessions
 
+    @property
+    def endpoints(self) -> ControlEndpoints: ...
+    @property
+    def sessions(self) -> RunnerSessions: ...
     @property
     def options(self) -> RunnerOptions: ...
     @property

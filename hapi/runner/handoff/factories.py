@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hapi.process.kernel import local_processes
+from hapi.process.local import local_processes
 from hapi.runner.handoff.coordinator import HandoffCoordinator, HandoffRunner
 from hapi.runner.handoff.descriptors import InheritedDescriptors, StartCommand
 from hapi.runner.supervision.supervisor import Supervision, in_foreground, supervision

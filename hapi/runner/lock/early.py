@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from hapi import __version__
 from hapi.home import Home
-from hapi.process.kernel import local_processes
+from hapi.process.local import local_processes
 from hapi.runner.lock.home_lock import RunnerLock
 
 

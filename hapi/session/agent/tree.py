@@ -12,7 +12,8 @@ from twisted.internet.defer import DeferredList, race
 from twisted.internet.task import deferLater
 
 from hapi.process.exit_watch import ExitWatcher
-from hapi.process.kernel import exit_watcher, kernel
+from hapi.process.kernel import kernel
+from hapi.process.local import exit_watcher
 from hapi.process.tree import ProcessScanner, descendants, members
 from hapi.protocol.attempt import ProcessIdentity
 

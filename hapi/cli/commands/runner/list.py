@@ -9,7 +9,7 @@ import click
 from hapi.cli.base.common_options import json_flag
 from hapi.cli.base.errors import NOT_RUNNING, exit_codes_epilog
 from hapi.cli.base.output import echo, print_json, table
-from hapi.cli.base.running_runner import call_runner
+from hapi.cli.runner.running import call_runner
 from hapi.home import Home
 
 COLUMNS = {  # field of a session → heading of its column

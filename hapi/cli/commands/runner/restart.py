@@ -7,18 +7,18 @@ from typing import Any
 
 import click
 
-from hapi.cli.base.background_runner import Readiness, start_in_background, wait_until_ready
 from hapi.cli.base.common_options import json_flag
 from hapi.cli.base.errors import HELD, NOT_RUNNING, CommandError, exit_codes_epilog
 from hapi.cli.base.output import echo, print_json
 from hapi.cli.base.run import run_once
-from hapi.cli.base.running_runner import (
+from hapi.cli.commands.runner.drain import wait_until_idle
+from hapi.cli.runner.background import Readiness, start_in_background, wait_until_ready
+from hapi.cli.runner.running import (
     CONTROL_URL,
     query_runner,
     refuse_foreign_runner,
     stop_replaced_runner,
 )
-from hapi.cli.commands.runner.drain import wait_until_idle
 from hapi.home import Home
 from hapi.redaction import Secrets
 from hapi.startup import block_tls_imports

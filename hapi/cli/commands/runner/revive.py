@@ -11,7 +11,7 @@ import click
 from hapi.cli.base.common_options import json_flag
 from hapi.cli.base.errors import NOT_RUNNING, CommandError, exit_codes_epilog
 from hapi.cli.base.output import echo, print_json, table
-from hapi.cli.base.running_runner import call_runner
+from hapi.cli.runner.running import call_runner
 from hapi.home import Home
 from hapi.redaction import escape_control
 

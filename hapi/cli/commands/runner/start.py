@@ -7,13 +7,6 @@ from typing import Any
 
 import click
 
-from hapi.cli.base.background_runner import (
-    BackgroundProcess,
-    ForeignProcess,
-    Readiness,
-    start_in_background,
-    wait_until_ready,
-)
 from hapi.cli.base.common_options import json_flag
 from hapi.cli.base.dropped_flags import dropped_flags
 from hapi.cli.base.errors import HELD, REFUSED, UNREACHABLE, CommandError, exit_codes_epilog
@@ -21,15 +14,22 @@ from hapi.cli.base.flags import RunnerFlags
 from hapi.cli.base.output import echo, print_json, warn
 from hapi.cli.base.run import run_once
 from hapi.cli.base.runner_options import runner_flags, runner_options
-from hapi.cli.base.running_runner import (
+from hapi.cli.checks.hub_check import HubVerdict, check_hub
+from hapi.cli.runner.background import (
+    BackgroundProcess,
+    ForeignProcess,
+    Readiness,
+    start_in_background,
+    wait_until_ready,
+)
+from hapi.cli.runner.running import (
     PERMANENT_SETTINGS,
     STOP_TIMEOUT,
     matches_options,
     query_runner,
     stop_replaced_runner,
 )
-from hapi.cli.base.wait_for_start import wait_for_other_start
-from hapi.cli.checks.hub_check import HubVerdict, check_hub
+from hapi.cli.runner.wait_for_start import wait_for_other_start
 from hapi.home import Home
 from hapi.redaction import Secrets
 from hapi.startup import block_tls_imports

@@ -32,6 +32,6 @@ def command(
     Under systemd the runner reports readiness and feeds the watchdog (NOTIFY_SOCKET,
     WATCHDOG_USEC). `hapi runner install-service` creates the unit.
     """
-    from hapi.cli.base.foreground_runner import run_runner
+    from hapi.cli.runner.foreground import run_runner
 
     sys.exit(run_runner(runner_flags(roots, session_command, more, context.obj)))

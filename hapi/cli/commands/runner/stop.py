@@ -16,7 +16,7 @@ from hapi.startup import block_tls_imports
 @json_flag
 def command(as_json: bool) -> None:
     """Stop the runner and wait until it has exited. Its sessions keep running."""
-    from hapi.cli.base.running_runner import CONTROL_URL, stop_runner
+    from hapi.cli.runner.running import CONTROL_URL, stop_runner
 
     home = Home.find().check()
     block_tls_imports(CONTROL_URL)

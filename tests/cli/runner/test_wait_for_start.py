@@ -13,9 +13,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hapi.cli.base.background_runner import Readiness
 from hapi.cli.base.errors import HELD, CommandError
-from hapi.cli.base.wait_for_start import wait_for_other_start
+from hapi.cli.runner.background import Readiness
+from hapi.cli.runner.wait_for_start import wait_for_other_start
 from hapi.process.identity import read_stat
 from tests.support.programs import Stage, until
 

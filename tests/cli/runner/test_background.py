@@ -8,9 +8,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hapi.cli.base.background_runner import BackgroundProcess, Readiness, wait_until_ready
 from hapi.cli.base.errors import CommandError
 from hapi.cli.checks.hub_check import HubVerdict
+from hapi.cli.runner.background import BackgroundProcess, Readiness, wait_until_ready
 from hapi.redaction import Secrets
 
 result_of = SynchronousTestCase().successResultOf

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from hapi import __version__
-from hapi.cli.base.background_runner import POLL_INTERVAL, Readiness
 from hapi.cli.base.errors import HELD, CommandError
 from hapi.cli.base.output import echo, print_json, warn
 from hapi.cli.base.run import run_once
+from hapi.cli.runner.background import POLL_INTERVAL, Readiness
 from hapi.home import Home
 from hapi.redaction import escape_control
 from hapi.startup import block_tls_imports
@@ -137,7 +137,7 @@ async def stop_runner(reactor: Any, home: Home) -> int | None:
     """
     from twisted.internet.task import deferLater
 
-    from hapi.process.kernel import local_processes
+    from hapi.process.local import local_processes
     from hapi.runner.control.client import ControlClient, RunnerNotRunning
     from hapi.runner.storage.state_file import StateFile
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from hapi.cli.base.background_runner import POLL_INTERVAL, Readiness
 from hapi.cli.base.errors import HELD, CommandError
+from hapi.cli.runner.background import POLL_INTERVAL, Readiness
 
 
 async def wait_for_other_start(
