@@ -17,6 +17,9 @@ PIP := $(BIN)/pip install -qq --disable-pip-version-check
 # Plugins of twistd are looked up by directory, so the development install has to put this directory on sys.path.
 EDITABLE := --config-settings editable_mode=compat --editable
 
+# The tests start some hundred programs: without bytecode each of them would compile HAPI anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help up test faults coverage lint docs dist bench peers clean
