@@ -80,7 +80,7 @@ class Root(CommandGroup):
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         found = super().shell_complete(ctx, incomplete)
         with suppress(Exception):  # completion in a shell shows no errors
-            from hapi.cli.base.agents import detect_agents
+            from hapi.cli.base.agent_summary import detect_agents
 
             agents, _ = detect_agents(read_settings(Home.find()), os.environ)
             found += [

@@ -1,7 +1,8 @@
 """The table of coding agents: everything that HAPI knows of each one. Pure data.
 
 A new agent is one entry in `AGENTS`, which the runner, the hub, the session, the command line and
-the page read. Users add agents in `settings.json` (`hapi.agents`), with the defaults of `Agent`.
+the page read. Users add agents in `settings.json` (`hapi.configured_agents`), with the defaults of
+`Agent`.
 """
 
 from __future__ import annotations

@@ -23,12 +23,12 @@ from hapi.protocol.control import ListedSession
 from hapi.protocol.machine import RunnerFacts, ShutdownSource, runner_capabilities
 from hapi.protocol.spawn import SpawnRequest, SpawnResult
 from hapi.redaction import Secrets
+from hapi.runner.api import RunnerApi
 from hapi.runner.attempts.registry import SessionEnded
 from hapi.runner.attempts.retention import Retention
 from hapi.runner.config.options import RunnerOptions
 from hapi.runner.control.peer_credentials import PeerLookup
 from hapi.runner.endpoints import Endpoints
-from hapi.runner.facade import RunnerApi
 from hapi.runner.handoff.coordinator import EXIT_RESTART, LOAD_BUILD_DELAY, HandoffCoordinator
 from hapi.runner.heartbeat import Heartbeat, HeartbeatTasks
 from hapi.runner.lock.home_lock import HomeHeld, LockUnusable, RunnerLock

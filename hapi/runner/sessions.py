@@ -23,12 +23,12 @@ from hapi.runner.attempts.stall import StallThresholds
 from hapi.runner.config.options import RunnerOptions
 from hapi.runner.control.announcements import Announcements
 from hapi.runner.spawn.admission import Admission
-from hapi.runner.spawn.agents import AgentAvailability
+from hapi.runner.spawn.agent_availability import AgentAvailability
 from hapi.runner.spawn.checks import StartChecks
 from hapi.runner.spawn.drain import Drain
+from hapi.runner.spawn.reactor_pacing import pacer_for
 from hapi.runner.spawn.revive import Reviver
 from hapi.runner.spawn.spawner import Spawner
-from hapi.runner.spawn.turns import turns_for
 from hapi.runner.storage.counters import Counters
 from hapi.runner.storage.disk import disk_for
 from hapi.runner.storage.journal import RecordEvent, read_journal
@@ -100,7 +100,7 @@ class Sessions:
             record_event,
             now=now,
             disk=self.disk,
-            turns=turns_for(reactor),
+            pacer=pacer_for(reactor),
         )
         self.reviver = Reviver(self.children, self.spawn, call_later, now, record_event)
         self.children.subscribe(SessionAnnounced, lambda event: self.reports.follow(event.child))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hapi.agents import configured_agents, default_agent, unavailable_reason
+from hapi.configured_agents import configured_agents, default_agent, unavailable_reason
 from hapi.home import Home
 from hapi.protocol.agents import Agent
 from hapi.protocol.session_metadata import SessionFacts, take_over_metadata, worktree_of

@@ -8,11 +8,8 @@ from twisted.internet.task import Clock
 
 from hapi.one_shot import OneShotObserver
 from hapi.runner.handoff.channel import HandoffChannel
-from hapi.runner.handoff.outgoing import (
-    HANDOFF_TIMEOUT,
-    Failed,
-    OutgoingHandoff,
-)
+from hapi.runner.handoff.outcome import Failed
+from hapi.runner.handoff.outgoing import HANDOFF_TIMEOUT, OutgoingHandoff
 from hapi.runner.handoff.verification import ExpectedStatus
 from tests.support.runner_stage import result_of
 

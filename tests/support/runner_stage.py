@@ -23,13 +23,13 @@ from hapi.runner.attempts.adoption import Adoption
 from hapi.runner.attempts.child import Child
 from hapi.runner.attempts.registry import ChildRegistry, SessionAnnounced, SessionEnded
 from hapi.runner.attempts.reports import ReportMonitor
-from hapi.runner.config.limits import AdmissionLimits
+from hapi.runner.config.admission_limits import AdmissionLimits
 from hapi.runner.config.options import RunnerOptions
 from hapi.runner.control.announcements import Announcements
 from hapi.runner.control.guard import PeerInfo
 from hapi.runner.control.peer_credentials import Caller
 from hapi.runner.spawn.admission import Admission
-from hapi.runner.spawn.agents import AgentAvailability
+from hapi.runner.spawn.agent_availability import AgentAvailability
 from hapi.runner.spawn.checks import StartChecks
 from hapi.runner.spawn.spawner import Spawner
 from hapi.runner.workspace.roots import WorkspaceRoots

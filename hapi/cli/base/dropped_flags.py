@@ -30,7 +30,7 @@ def dropped_flags(argv: Sequence[str], options: Any) -> str:
 
 def has_value(options: Any, name: str, value: str) -> bool:
     """Whether `options` have the `value` of a VALUE_FLAGS keyword, wherever they got it from."""
-    from hapi.runner.config.limits import AdmissionLimits
+    from hapi.runner.config.admission_limits import AdmissionLimits
     from hapi.runner.config.options import read_session_limits
 
     limits: AdmissionLimits = options.limits

@@ -69,7 +69,7 @@ def check_state_file(home: Home) -> Check:
 
 
 def check_agents(settings: Mapping[str, Any], environ: Mapping[str, str]) -> Check:
-    from hapi.cli.base.agents import detect_agents
+    from hapi.cli.base.agent_summary import detect_agents
 
     available, missing = detect_agents(settings, environ)
     text = f"found: {', '.join(available)}"

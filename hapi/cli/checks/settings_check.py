@@ -7,10 +7,10 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from hapi.agents import configured_agents
+from hapi.configured_agents import configured_agents
 from hapi.hub.options import read_list, read_port
 from hapi.log import LEVELS
-from hapi.runner.config.limits import AdmissionLimits
+from hapi.runner.config.admission_limits import AdmissionLimits
 from hapi.runner.config.options import read_revive_mode, read_roots, read_session_limits
 from hapi.settings import ConfigurationError, json_type, origin
 

@@ -13,7 +13,7 @@ import click
 from attrs import define
 
 from hapi import __version__
-from hapi.cli.base.agents import agents_sentence, detect_agents
+from hapi.cli.base.agent_summary import agents_sentence, detect_agents
 from hapi.cli.base.common_options import home_option, json_flag
 from hapi.cli.base.dropped_flags import has_value
 from hapi.cli.base.errors import HELD, SUPERSEDED, CommandError, exit_codes_epilog
@@ -233,7 +233,7 @@ class Up:
 
 def _options_of(status: Mapping[str, Any]) -> Any:
     """The options of the runner with `status`, as far as `has_value` reads them."""
-    from hapi.runner.config.limits import AdmissionLimits
+    from hapi.runner.config.admission_limits import AdmissionLimits
 
     admission = status.get("admission") or {}
     return SimpleNamespace(

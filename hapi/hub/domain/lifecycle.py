@@ -35,7 +35,7 @@ from hapi.protocol.hub import FLAVORS, CreateSession, agent_session_id
 
 ACTIVE_TIMEOUT = 15.0  # seconds that a resumed session may take to become active
 ACTIVE_POLL_INTERVAL = 0.25  # seconds
-START_TIMEOUT = 30.0  # seconds from the creation of a session to the first alive of its process
+FIRST_ALIVE_TIMEOUT = 30.0  # seconds from a session's creation to its first keep-alive
 STOP_TIMEOUT = 10.0  # seconds in which a runner ends a whole process tree
 ARCHIVED_UNREACHABLE = "Archived from hub (CLI unreachable)"
 ARCHIVE_KEYS = ("lifecycleState", "lifecycleStateSince", "archivedBy", "archiveReason")
@@ -88,7 +88,7 @@ class Lifecycle:
             registry.publish_session(session, protocol_events.SESSION_ADDED)
         if not session.active and "hostPid" in session.metadata:
             # The process itself creates its session, as a rule.
-            session.expected_until = registry.clock.seconds() + START_TIMEOUT
+            session.expected_until = registry.clock.seconds() + FIRST_ALIVE_TIMEOUT
         return session
 
     # --- archive ----------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from hapi.process import Exit, IProcesses, ProcessIdentity
 from hapi.protocol.attempt import AttemptEnd, StopOrder
 from hapi.protocol.control import ListedSession, StopStatus
 from hapi.runner.attempts.child import Child, ChildSpec
-from hapi.runner.attempts.holders import check_holder
+from hapi.runner.attempts.holder_check import check_holder
 from hapi.runner.attempts.stall import StallThresholds, describe_activity, stall_reason
 from hapi.runner.attempts.start_lease import last_sign_of_life
 from hapi.runner.storage.disk import Disk, SynchronousDisk, flush

@@ -14,7 +14,7 @@ from attrs import field, frozen
 
 from hapi.home import Home
 from hapi.process.child_limits import SessionLimits
-from hapi.runner.config.limits import AdmissionLimits, parse_size
+from hapi.runner.config.admission_limits import AdmissionLimits, parse_size
 from hapi.runner.workspace.roots import RootUnusable, WorkspaceRoots, has_undecodable_bytes
 from hapi.settings import (
     ConfigurationError,
@@ -243,12 +243,14 @@ def _read_times(environ: Mapping[str, str], settings: Mapping[str, Any]) -> dict
         "announce_timeout": _milliseconds(
             environ, "HAPI_RUNNER_WEBHOOK_TIMEOUT_MS", ANNOUNCE_TIMEOUT
         ),
-        "start_timeout": _milliseconds(environ, "HAPI_RUNNER_START_CAP_MS", _start_cap(settings)),
+        "start_timeout": _milliseconds(
+            environ, "HAPI_RUNNER_START_CAP_MS", _start_timeout(settings)
+        ),
         "heartbeat": _milliseconds(environ, "HAPI_RUNNER_HEARTBEAT_INTERVAL", HEARTBEAT_INTERVAL),
     }
 
 
-def _start_cap(settings: Mapping[str, Any]) -> float:
+def _start_timeout(settings: Mapping[str, Any]) -> float:
     found = settings.get("startCapSeconds")
     return (
         float(found)

@@ -34,7 +34,8 @@ from hapi.runner.supervision.supervisor import Supervision, notify
 if TYPE_CHECKING:
     from hapi.runner.attempts.registry import ChildRegistry
     from hapi.runner.control.listeners import Listeners
-    from hapi.runner.handoff.outgoing import IQuiescable, Outcome, OutgoingHandoff
+    from hapi.runner.handoff.outcome import Outcome
+    from hapi.runner.handoff.outgoing import IQuiescable, OutgoingHandoff
     from hapi.runner.handoff.replacement import IReplacement
     from hapi.runner.lock.home_lock import RunnerLock
     from hapi.runner.spawn.drain import Drain
@@ -90,7 +91,7 @@ class HandoffRunner(Protocol):
 
 @define(eq=False)
 class HandoffCoordinator:
-    """Decides on hand-offs. `_make_replacement` and `_query_status` are replaced by tests.
+    """Starts hand-offs and acts on their outcome.
 
     `start` is the command line that starts this program again; without it no hand-off is possible.
     """
@@ -281,7 +282,7 @@ class HandoffCoordinator:
         return await ControlClient(self._clock, options.home, options.environ).status()
 
     def _finished(self, outcome: Outcome) -> None:
-        from hapi.runner.handoff.outgoing import Failed, HandedOver, Stopped
+        from hapi.runner.handoff.outcome import Failed, HandedOver, Stopped
 
         record, replacement = self._runner.record_event, None
         if self._outgoing is not None:

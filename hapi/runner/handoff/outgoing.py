@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.defer import (
     CancelledError,
     Deferred,
@@ -46,6 +46,13 @@ from hapi.runner.handoff.channel import (
     TAKE_OVER,
     ChannelClosed,
 )
+from hapi.runner.handoff.outcome import (
+    HandedOver,
+    HandoffFailed,
+    Outcome,
+    ReplacementStopped,
+    outcome_of_failure,
+)
 from hapi.runner.handoff.progress import HandoffProgress, HandoffStates, progress_of
 from hapi.runner.handoff.replacement import IReplacement, ReplacementNotStarted
 from hapi.runner.handoff.verification import (
@@ -59,54 +66,6 @@ from hapi.runner.handoff.verification import (
 HANDOFF_TIMEOUT = 30.0  # seconds for the whole hand-off
 STATUS_POLL_INTERVAL = 0.05  # seconds between two requests for the replacement's status
 LAST_MESSAGE_TIMEOUT = 0.2  # seconds for what a replacement sent before it ended
-
-
-# --- outcomes
-
-
-@frozen
-class HandedOver:
-    """The replacement owns the home: this runner retires."""
-
-    pid: int
-
-
-@frozen
-class Failed:
-    """The replacement was ended: this runner keeps serving."""
-
-    reason: str
-
-
-@frozen
-class Stopped:
-    """The replacement was asked to stop, by someone who meant the runner: this runner stops too."""
-
-    reason: str
-
-
-Outcome = HandedOver | Failed | Stopped
-
-
-class HandoffFailed(Exception):
-    """A step of the hand-off did not succeed; the message is the reason."""
-
-
-class ReplacementStopped(Exception):
-    """The replacement left because it was asked to stop; the message says by whom."""
-
-
-def outcome_of_failure(reason: Failure) -> Failed | Stopped:
-    """Decide what the failure of any step means for this runner."""
-    error = reason.value
-    if isinstance(error, ReplacementStopped):
-        return Stopped(str(error))
-    if isinstance(error, HandoffFailed | ReplacementNotStarted):
-        return Failed(str(error))
-    return Failed(f"unexpected error: {error}")
-
-
-# --- the hand-off
 
 
 class IQuiescable(Protocol):

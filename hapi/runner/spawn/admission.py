@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from hapi.protocol.spawn import RefusalCode, SpawnRefused
-from hapi.runner.config.limits import AdmissionLimits, format_size
+from hapi.runner.config.admission_limits import AdmissionLimits, format_size
 from hapi.runner.spawn.memory import available_memory
 
 QUEUE_TIMEOUT = 20.0  # seconds; a hub waits 30 s for its answer, and the start itself takes time

@@ -16,7 +16,7 @@ from hapi.runner.attempts.child import Child
 from hapi.runner.attempts.registry import ChildRegistry
 from hapi.runner.config.options import RunnerOptions
 from hapi.runner.spawn.admission import Admission, Slot
-from hapi.runner.spawn.agents import AgentAvailability
+from hapi.runner.spawn.agent_availability import AgentAvailability
 from hapi.runner.spawn.start_request import StartRequest
 from hapi.runner.workspace.directories import prepare_directory
 from hapi.runner.workspace.worktrees import Worktrees

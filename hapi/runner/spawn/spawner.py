@@ -27,10 +27,10 @@ from hapi.protocol.spawn import (
 from hapi.runner.attempts.child import Child
 from hapi.runner.attempts.registry import ChildRegistry
 from hapi.runner.config.options import RunnerOptions
-from hapi.runner.spawn.agents import AgentAvailability
+from hapi.runner.spawn.agent_availability import AgentAvailability
 from hapi.runner.spawn.checks import Start, StartChecks
+from hapi.runner.spawn.reactor_pacing import Pacer, Unpaced
 from hapi.runner.spawn.start_request import PreparedStart, StartRequest
-from hapi.runner.spawn.turns import Turns, Unlimited
 from hapi.runner.storage.disk import Disk, SynchronousDisk
 from hapi.runner.storage.journal import RecordEvent, discard_event
 from hapi.runner.workspace.worktrees import Worktrees
@@ -56,7 +56,7 @@ class Spawner:
     record_event: RecordEvent = discard_event
     _now: Callable[[], float] = time.time
     _disk: Disk = field(factory=SynchronousDisk)
-    _turns: Turns = field(factory=Unlimited)
+    _pacer: Pacer = field(factory=Unpaced)
     pending: int = 0  # starts that are not over yet
     _starts: dict[str, Start] = field(factory=dict)  # by session id
     log = Logger()
@@ -194,7 +194,7 @@ class Spawner:
             prepared = await self._disk.do(partial(start.request.prepare, self._now()))
         except OSError as error:
             return SpawnRefused(f"Failed to spawn session: its folder cannot be made: {error}")
-        await self._turns.take()  # a launch blocks for milliseconds: others are answered between
+        await self._pacer.take()  # a launch blocks for milliseconds: others are answered between
         refusal = await self._add_worktree(start)
         if refusal is not None:
             await self._disk.do(prepared.discard)

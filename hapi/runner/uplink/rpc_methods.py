@@ -14,7 +14,7 @@ from hapi.protocol.spawn import (
     rpc_spawn_answer,
 )
 from hapi.runner.config.options import RunnerOptions
-from hapi.runner.spawn.agents import AgentAvailability
+from hapi.runner.spawn.agent_availability import AgentAvailability
 from hapi.runner.workspace.browse import list_directory, path_exists
 from hapi.runner.workspace.cursor import chat_store_status
 

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import define, field
 from twisted.logger import Logger
 
-from hapi.agents import agent_environment, resolve_command
+from hapi.configured_agents import agent_environment, resolve_command
 from hapi.deferreds import run_in_background
 from hapi.protocol.agents import Agent
 from hapi.session.agent.driver import AgentSessionError, Driver

@@ -10,10 +10,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hapi.agents import BUILT_IN
 from hapi.cli.checks.check import Check
 from hapi.cli.checks.settings_check import environment_problems, log_problems, settings_problems
 from hapi.cli.commands.doctor import examine
+from hapi.configured_agents import BUILT_IN
 from hapi.settings import ConfigurationError, machine_id
 
 SOUND = {

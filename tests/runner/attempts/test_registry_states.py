@@ -32,7 +32,7 @@ from hapi.home import Home
 from hapi.process import ProcessIdentity
 from hapi.protocol.spawn import Spawned, SpawnRefused
 from hapi.runner.attempts.retention import Retention
-from hapi.runner.config.limits import AdmissionLimits
+from hapi.runner.config.admission_limits import AdmissionLimits
 from hapi.runner.control.announcements import Accepted, Rejected
 from tests.support.garbage import RELEASE
 from tests.support.runner_stage import Stage, result_of

@@ -8,12 +8,8 @@ import pytest
 from twisted.internet.defer import Deferred, race
 
 from hapi.runner.handoff.channel import ChannelClosed, HandoffChannel
-from hapi.runner.handoff.outgoing import (
-    HANDOFF_TIMEOUT,
-    Failed,
-    HandedOver,
-    Stopped,
-)
+from hapi.runner.handoff.outcome import Failed, HandedOver, Stopped
+from hapi.runner.handoff.outgoing import HANDOFF_TIMEOUT
 from hapi.runner.handoff.replacement import ReplacementNotStarted
 from hapi.runner.handoff.verification import (
     Mismatch,

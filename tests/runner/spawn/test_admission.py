@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from hapi.protocol.spawn import Spawned, SpawnRefused
-from hapi.runner.config.limits import AdmissionLimits, format_size, parse_size
+from hapi.runner.config.admission_limits import AdmissionLimits, format_size, parse_size
 from hapi.runner.config.options import RunnerOptions
 from hapi.runner.spawn.memory import available_memory
 from hapi.settings import ConfigurationError

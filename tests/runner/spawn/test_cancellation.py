@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 
 from hapi.attempts import attempts
 from hapi.protocol.spawn import Spawned, Worktree, parse_spawn
-from hapi.runner.config.limits import AdmissionLimits
+from hapi.runner.config.admission_limits import AdmissionLimits
 from hapi.runner.sessions import Sessions
 from hapi.runner.spawn.spawner import CANCELLED, STILL_STARTING
 from hapi.runner.storage.counters import Counters

@@ -5,7 +5,7 @@ import json
 import pytest
 from twisted.internet.task import Clock
 
-from hapi.runner.config.limits import AdmissionLimits
+from hapi.runner.config.admission_limits import AdmissionLimits
 from hapi.runner.spawn.admission import Admission
 from hapi.runner.spawn.drain import DRAINED, Drain
 

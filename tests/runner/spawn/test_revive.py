@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from hapi.process.in_memory import FakeProgram
 from hapi.protocol.attempt import AttemptEnd, AttemptReport, StopOrder
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused, Worktree
-from hapi.runner.config.limits import AdmissionLimits
+from hapi.runner.config.admission_limits import AdmissionLimits
 from hapi.runner.spawn.revive import MAX_TRIES, MIN_RETRY_DELAY, Reviver, interruption
 from hapi.runner.workspace.roots import WorkspaceRoots
 from tests.support.runner_stage import NoWorktrees, Stage, result_of

@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred
 from hapi.process.in_memory import FakeProgram
 from hapi.protocol.attempt import AttemptEnd, AttemptReport
 from hapi.redaction import Secrets
-from hapi.runner.attempts.holders import check_holder
-from hapi.runner.config.limits import AdmissionLimits
+from hapi.runner.attempts.holder_check import check_holder
+from hapi.runner.config.admission_limits import AdmissionLimits
 from hapi.runner.spawn.revive import Reviver
 from hapi.runner.storage.journal import Journal, read_journal
 from tests.support.runner_stage import Stage, result_of

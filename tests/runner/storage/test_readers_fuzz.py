@@ -13,8 +13,8 @@ from collections import Counter
 import msgspec
 import pytest
 
-from hapi.agents import configured_agents
 from hapi.attempts import AttemptFolder
+from hapi.configured_agents import configured_agents
 from hapi.protocol.attempt import (
     AttemptEnd,
     AttemptProcess,

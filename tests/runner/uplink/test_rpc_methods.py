@@ -9,7 +9,7 @@ from hapi.net.common.rpc import RpcTable
 from hapi.protocol.agents import AGENTS
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused
 from hapi.runner.config.options import OWN_SESSION_COMMAND, RunnerOptions
-from hapi.runner.spawn.agents import AgentAvailability, npm_unavailable_reason
+from hapi.runner.spawn.agent_availability import AgentAvailability, npm_unavailable_reason
 from hapi.runner.uplink.rpc_methods import register_methods
 from hapi.runner.workspace.cursor import chat_store_status
 from hapi.runner.workspace.roots import WorkspaceRoots

@@ -11,7 +11,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
 
-from hapi.agents import BUILT_IN
+from hapi.configured_agents import BUILT_IN
 from hapi.protocol.acp import Plan, Text, Thought, ToolCall
 from hapi.protocol.agents import DEMO
 from hapi.session.agent import process as agentprocess

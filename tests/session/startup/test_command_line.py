@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hapi.agents import BUILT_IN
+from hapi.configured_agents import BUILT_IN
 from hapi.protocol.spawn import parse_spawn, session_arguments
 from hapi.session.startup.command_line import Arguments, WrongUsage, initial_mode, read_arguments
 from tests.support.paths import FIXTURES

@@ -10,7 +10,7 @@ def detect_agents(
     settings: Mapping[str, Any], environ: Mapping[str, str]
 ) -> tuple[list[str], list[str]]:
     """The names of the agents that can run here, `demo` always among them, and of the others."""
-    from hapi.agents import configured_agents, unavailable_reason
+    from hapi.configured_agents import configured_agents, unavailable_reason
 
     problems = {
         name: unavailable_reason(agent, environ)

@@ -1,5 +1,5 @@
-"""Turns of the reactor: the heavy work of many callers is spread over several, with other requests
-served in between."""
+"""Spreads the heavy work of many callers over several turns of the reactor, which serves other
+requests in between."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 MIN_PAUSE = 0.001  # seconds between two callers; with 0 the reactor may run both in one turn
 
 
-class Turns(Protocol):
+class Pacer(Protocol):
     """Decides when a caller may do its piece of work."""
 
     def take(self) -> Deferred[None]:
         """Fires when it is the caller's turn."""
 
 
-class Unlimited:
+class Unpaced:
     """For a Clock, which has no turns: every caller goes on at once."""
 
     def take(self) -> Deferred[None]:
@@ -28,7 +28,7 @@ class Unlimited:
 
 
 @define(eq=False)
-class OnePerTurn:
+class OnePerReactorTurn:
     """Lets about one caller go on in each turn of the reactor, in the order in which they came."""
 
     _clock: IReactorTime
@@ -52,7 +52,7 @@ class OnePerTurn:
             self._is_taken = False
 
 
-def turns_for(reactor: Any) -> Turns:
+def pacer_for(reactor: Any) -> Pacer:
     """One caller in each turn on a real reactor, no limit on a Clock."""
     has_turns = IReactorFromThreads.providedBy(reactor)
-    return OnePerTurn(reactor) if has_turns else Unlimited()
+    return OnePerReactorTurn(reactor) if has_turns else Unpaced()

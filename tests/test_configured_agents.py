@@ -2,7 +2,7 @@
 
 import pytest
 
-from hapi.agents import (
+from hapi.configured_agents import (
     BUILT_IN,
     agent_environment,
     configured_agents,

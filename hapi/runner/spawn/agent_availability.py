@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import define
 
-from hapi.agents import configured_agents, unavailable_reason
+from hapi.configured_agents import configured_agents, unavailable_reason
 from hapi.protocol.agents import AGENTS, Agent, agent_named
 from hapi.protocol.spawn import RefusalCode, SpawnRefused
 from hapi.runner.config.options import RunnerOptions

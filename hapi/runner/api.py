@@ -18,7 +18,7 @@ from hapi.runner.control.announcements import Verdict
 from hapi.runner.control.guard import CallerForbidden, PeerInfo
 from hapi.runner.control.peer_credentials import SocketOwners
 from hapi.runner.sessions import Sessions
-from hapi.runner.spawn.agents import AgentAvailability
+from hapi.runner.spawn.agent_availability import AgentAvailability
 from hapi.runner.storage.counters import Counters
 from hapi.runner.storage.journal import RecordEvent
 from hapi.runner.storage.timers import ScheduledCalls

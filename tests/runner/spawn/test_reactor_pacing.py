@@ -1,12 +1,12 @@
-"""Turns: of many callers at once, one goes on in each turn of the reactor."""
+"""Pacing: of many callers at once, one goes on in each turn of the reactor."""
 
 from twisted.internet.task import Clock
 
-from hapi.runner.spawn.turns import MIN_PAUSE, OnePerTurn, Unlimited, turns_for
+from hapi.runner.spawn.reactor_pacing import MIN_PAUSE, OnePerReactorTurn, Unpaced, pacer_for
 
 
 def test_of_callers_at_once_one_goes_on_in_each_turn_in_order():
-    turns, done = OnePerTurn(clock := Clock()), []
+    turns, done = OnePerReactorTurn(clock := Clock()), []
     for number in range(3):
         turns.take().addCallback(lambda _, number=number: done.append(number))
     assert done == [0]
@@ -21,7 +21,7 @@ def test_of_callers_at_once_one_goes_on_in_each_turn_in_order():
 
 
 def test_a_caller_that_comes_while_others_wait_comes_last():
-    turns, done = OnePerTurn(clock := Clock()), []
+    turns, done = OnePerReactorTurn(clock := Clock()), []
     turns.take(), turns.take().addCallback(lambda _: done.append("second"))
     clock.advance(MIN_PAUSE)
     turns.take().addCallback(lambda _: done.append("third"))
@@ -31,4 +31,4 @@ def test_a_caller_that_comes_while_others_wait_comes_last():
 
 
 def test_a_clock_has_no_turns():
-    assert isinstance(turns_for(Clock()), Unlimited)
+    assert isinstance(pacer_for(Clock()), Unpaced)
