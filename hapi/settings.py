@@ -219,17 +219,17 @@ def origin(url: object, name: str = "") -> str:
 
     Raises ConfigurationError if it has a path or is not an http or https URL.
     """
-    told = f"{name}: hub URL {url!r}" if name else f"hub URL {url!r}"
+    label = f"{name}: hub URL {url!r}" if name else f"hub URL {url!r}"
     try:
         parts = urlsplit(url if isinstance(url, str) else "")
         port = parts.port
     except ValueError as error:
-        raise ConfigurationError(f"{told}: {error}") from error
+        raise ConfigurationError(f"{label}: {error}") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigurationError(f"{told} must look like http://host:port or https://host")
+        raise ConfigurationError(f"{label} must look like http://host:port or https://host")
     if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username:
         raise ConfigurationError(
-            f"{told} must be an origin alone: scheme, host and port, no path, query or user name"
+            f"{label} must be an origin alone: scheme, host and port, no path, query or user name"
         )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}" + (f":{port}" if port is not None else "")

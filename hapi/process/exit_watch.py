@@ -38,9 +38,9 @@ class _PidfdReader:
 
     def doRead(self) -> None:
         # The event may have been collected for a closed descriptor of the same number: poll again.
-        look = select.poll()
-        look.register(self.pidfd, select.POLLIN)
-        if look.poll(0):
+        poller = select.poll()
+        poller.register(self.pidfd, select.POLLIN)
+        if poller.poll(0):
             self._over()
 
     def connectionLost(self, reason: Failure) -> None:

@@ -20,15 +20,15 @@ import time
 PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 15, 36
 REPORT = 3  # the pipe's descriptor
 LARGEST = 4 << 20  # bytes of output.log before it is moved to output.log.1
-TRIES = 120  # of writing down how it ended, a second apart
-QUICKEST, SLOWEST = 0.02, 1.0  # seconds between looks at its size
+TRIES = 120  # attempts to write `end.json`
+RETRY_INTERVAL = 1.0  # seconds between them
+MIN_LOG_POLL_INTERVAL, MAX_LOG_POLL_INTERVAL = 0.02, 1.0  # seconds between checks of its size
 GRACE = 2.0  # seconds that what a session left behind has between SIGTERM and SIGKILL
-GLANCE, RARELY = (
-    0.05,
-    5.0,
-)  # seconds between looks at what is left; and between kills of what cannot be killed
-QUIET = 5  # looks that find nobody but runners, before that is believed
-DEAF_TO = (
+END_POLL_INTERVAL = 0.05  # seconds between scans for what the session left behind
+MAX_END_POLL_INTERVAL = 5.0  # seconds between attempts to kill what cannot be killed
+KILL_TIMEOUT = 0.05  # seconds that one attempt to kill may take
+MAX_EMPTY_SCANS = 5  # scans that find only runners; one more ends the search
+IGNORED_SIGNALS = (
     _signal.SIGTERM,
     _signal.SIGINT,
     _signal.SIGHUP,
@@ -60,7 +60,7 @@ NAMES = {
 def main(folder: str, directory: str, argv: list[str]) -> None:
     if os.getsid(0) != os.getpid():
         os.setsid()  # first: signals to the runner's process group or terminal must not reach us
-    for number in DEAF_TO:
+    for number in IGNORED_SIGNALS:
         _signal.signal(number, _signal.SIG_IGN)
     choose_system(os.environ.pop("HAPI_HOLDER_LIBRARY", ""))
     system.prepare()
@@ -73,21 +73,21 @@ def main(folder: str, directory: str, argv: list[str]) -> None:
     mine, its = system.identity(os.getpid()), system.identity(child)
     write(folder, "process.json", f'{{"child":{in_json(its)},"holder":{in_json(mine)}}}\n')
     report("held " + " ".join(str(part) for part in mine + its))
-    log, below = Log(folder), Below(child)
-    while below.code is None:
-        below.wait(log.pause)
-        log.look()
+    log, descendants = Log(folder), Descendants(child)
+    while descendants.code is None:
+        descendants.wait(log.pause)
+        log.check_size()
     log.close()
-    code = below.code
+    code = descendants.code
     how = (
         f'"exitCode":{code},"signal":null'
         if code >= 0
         else f'"exitCode":null,"signal":"{NAMES.get(-code, f"SIG{-code}")}"'
     )
     end = f'{{{how},"at":{time.time():.3f}}}\n'
-    is_told = write(folder, "end.json", end)
-    below.end()
-    if not is_told:
+    is_end_saved = write(folder, "end.json", end)
+    descendants.end()
+    if not is_end_saved:
         write_sooner_or_later(folder, "end.json", end)
 
 
@@ -182,7 +182,7 @@ def write(folder: str, name: str, content: str) -> bool:
         finally:
             os.close(file)
     except OSError as error:
-        tell(f"hapi: {folder}/{name} was not written: {error}\n")
+        write_to_output(f"hapi: {folder}/{name} was not written: {error}\n")
         return False
     sync(folder)
     return True
@@ -195,7 +195,7 @@ def sync(folder: str) -> None:
         os.fsync(directory)
         os.close(directory)
     except OSError as error:
-        tell(f"hapi: {folder} was not synced: {error}\n")
+        write_to_output(f"hapi: {folder} was not synced: {error}\n")
 
 
 def write_sooner_or_later(folder: str, name: str, content: str) -> None:
@@ -203,10 +203,10 @@ def write_sooner_or_later(folder: str, name: str, content: str) -> None:
     for _ in range(TRIES):
         if write(folder, name, content) or not os.path.isdir(folder):
             return
-        time.sleep(SLOWEST)
+        time.sleep(RETRY_INTERVAL)
 
 
-def tell(line: str) -> None:
+def write_to_output(line: str) -> None:
     try:
         os.write(2, line.encode())
     except OSError:
@@ -217,11 +217,14 @@ class Log:
     """Keeps output.log small. The session has it open for appending: it is copied and truncated."""
 
     def __init__(self, folder: str) -> None:
-        self.path, self.size, self.pause = f"{folder}/output.log", 0, QUICKEST
+        self.path, self.size, self.pause = f"{folder}/output.log", 0, MIN_LOG_POLL_INTERVAL
 
-    def look(self) -> None:
+    def check_size(self) -> None:
         size = os.fstat(1).st_size
-        self.pause = QUICKEST if size - self.size > LARGEST // 8 else min(self.pause * 2, SLOWEST)
+        if size - self.size > LARGEST // 8:
+            self.pause = MIN_LOG_POLL_INTERVAL
+        else:
+            self.pause = min(self.pause * 2, MAX_LOG_POLL_INTERVAL)
         self.size = size
         if size > LARGEST:
             self.rotate(size)
@@ -244,14 +247,14 @@ class Log:
         self.size = 0
 
     def close(self) -> None:
-        self.look()
+        self.check_size()
         nothing = os.open("/dev/null", os.O_RDWR)
         for descriptor in (1, 2):
             os.dup2(nothing, descriptor)
         os.close(nothing)
 
 
-class Below:
+class Descendants:
     """The session and all that it started: a process that loses its parent becomes our child."""
 
     def __init__(self, session: int) -> None:
@@ -279,21 +282,20 @@ class Below:
 
     def end(self) -> None:
         """End what the session left behind, and wait until it is gone."""
-        deadline, pause, quiet = time.monotonic() + GRACE, GLANCE, 0
-        told: set[int] = set()
+        deadline, pause, empty_scans = time.monotonic() + GRACE, END_POLL_INTERVAL, 0
+        signalled: set[int] = set()
         while self.reap() or system.has_orphans():
-            left = below_us()
-            quiet = 0 if left else quiet + 1
-            if quiet > QUIET:
+            left = our_descendants()
+            empty_scans = 0 if left else empty_scans + 1
+            if empty_scans > MAX_EMPTY_SCANS:
                 return  # only runners are below us
             if self.hurried or time.monotonic() >= deadline:
                 if left and not self.kill():
-                    pause = min(
-                        pause * 2, RARELY
-                    )  # another user's, or the kernel does not let it go
+                    # another user's, or the kernel does not let it go
+                    pause = min(pause * 2, MAX_END_POLL_INTERVAL)
             else:
-                send(left - told, _signal.SIGTERM, _signal.SIGCONT)
-                told |= left
+                send(left - signalled, _signal.SIGTERM, _signal.SIGCONT)
+                signalled |= left
             self.wait(pause)
 
     def kill(self) -> bool:
@@ -301,7 +303,7 @@ class Below:
 
         Returns True if none is left. A child's pid is not reused before we have reaped the child.
         """
-        until = time.monotonic() + GLANCE
+        until = time.monotonic() + KILL_TIMEOUT
         while time.monotonic() < until:
             there = [pid for pid in system.children_of(os.getpid()) if not is_independent(pid)]
             if not there:
@@ -315,7 +317,7 @@ class Below:
         return False
 
 
-def below_us() -> set[int]:
+def our_descendants() -> set[int]:
     """Pids of all our descendants, without runners and other holders and what is below those.
 
     Our own children count even if they end at once: a process that lives so briefly has successors.
@@ -347,12 +349,12 @@ def is_independent(pid: int) -> bool:
 def send(pids: set[int], *signals: int) -> None:
     for pid in pids:
         try:
-            system.send(pid, is_below_us, signals)
+            system.send(pid, is_descendant, signals)
         except OSError:
             pass  # gone, or another user's
 
 
-def is_below_us(pid: int) -> bool:
+def is_descendant(pid: int) -> bool:
     while pid > 1:
         seen = system.stat(pid)
         pid = 0 if seen is None else seen[1]

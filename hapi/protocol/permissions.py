@@ -40,7 +40,7 @@ class PermissionOutcome:
     answers: Any = None
 
     def entry(self) -> Json:
-        told = {
+        fields = {
             "status": self.status,
             "reason": self.reason,
             "mode": self.mode,
@@ -48,7 +48,7 @@ class PermissionOutcome:
             "allowTools": None if self.allow_tools is None else list(self.allow_tools),
             "answers": self.answers,
         }
-        return {key: value for key, value in told.items() if value is not None}
+        return {key: value for key, value in fields.items() if value is not None}
 
 
 ABORTED = PermissionOutcome("canceled", "abort", "User aborted")

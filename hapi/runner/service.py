@@ -209,8 +209,8 @@ class RunnerService(Service):
             set_title()
         if self.lock is None:  # not before: a daemon is another process than the one that made us
             self.lock = RunnerLock(self.options.home, self._processes, self._clock, __version__)
-        self._coming_up = Deferred.fromCoroutine(self._come_up(self.lock))
-        self._coming_up.addErrback(self._could_not_come_up)
+        self._coming_up = Deferred.fromCoroutine(self._start(self.lock))
+        self._coming_up.addErrback(self._start_failed)
 
     def stopService(self) -> Deferred[None]:
         """Leave in order. Callers that ask again wait for the same end."""
@@ -251,7 +251,7 @@ class RunnerService(Service):
         self.record_event("superseded", pid=pid)
         self.retire("exception", SUPERSEDED)
 
-    # --- settings read again (reloading.py)
+    # --- settings read again (reload.py)
 
     def reload(self) -> None:
         """Read the settings again: another hub or token makes a new link.
@@ -277,7 +277,7 @@ class RunnerService(Service):
 
     # --- coming up
 
-    async def _come_up(self, lock: RunnerLock) -> None:
+    async def _start(self, lock: RunnerLock) -> None:
         self._step("locking")
         await self.handoff.take_over(lock)
         if lock.try_acquire():
@@ -346,7 +346,7 @@ class RunnerService(Service):
         self.after(LOAD_BUILD_DELAY, self.handoff.load_running_build)
         self.after(1.0, self.endpoints.resource)  # the first caller need not wait for its modules
 
-    def _could_not_come_up(self, reason: Failure) -> None:
+    def _start_failed(self, reason: Failure) -> None:
         if reason.check(CancelledError) is not None:
             return
         self._up.fire(reason)

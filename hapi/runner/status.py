@@ -70,9 +70,9 @@ def runner_status(runner: Runner, now: float) -> Mapping[str, Any]:
         "handoffDisabled": options.handoff_disabled,
         **runner.handoff.status(),
         "callersKnownBy": runner.lookup.means,
-        "trouble": runner.own_state.file.trouble
-        or runner.sessions.children.trouble
-        or runner.journal.trouble,
+        "trouble": runner.own_state.file.write_error
+        or runner.sessions.children.write_error
+        or runner.journal.write_error,
         "warnings": (runner.scope_check.warnings if runner.scope_check is not None else [])
         + runner.hub.warnings(),
         "failedBeats": heartbeat.failures,

@@ -135,8 +135,8 @@ def first_plan(
     metadata, existing = facts.metadata(), arguments.existing_session_id
 
     def announcement(row: dict[str, Any]) -> dict[str, Any]:
-        told = take_over_metadata(metadata, row.get("metadata")) if existing else metadata
-        return {"sessionId": row.get("id"), "metadata": told}
+        row_metadata = take_over_metadata(metadata, row.get("metadata")) if existing else metadata
+        return {"sessionId": row.get("id"), "metadata": row_metadata}
 
     body = None
     if existing is None:

@@ -95,12 +95,12 @@ class SessionProcess:
             signal.signal(number, self._signalled)
         signal.signal(signal.SIGHUP, signal.SIG_IGN if self._terminal is None else self._signalled)
         if self.early_signals:
-            self._reactor.callLater(0, self._obey, self.early_signals[0])
+            self._reactor.callLater(0, self._handle_signal, self.early_signals[0])
         if self._terminal is not None:
             self._terminal.read()
         said: Deferred[RegistrationOutcome] = Deferred()
         self.first.when_done(lambda outcome: self._reactor.callFromThread(said.callback, outcome))
-        Deferred.fromCoroutine(self._live(said)).addErrback(self._broke)
+        Deferred.fromCoroutine(self._live(said)).addErrback(self._failed)
 
     async def _live(self, said: Deferred[RegistrationOutcome]) -> None:
         outcome = await wait_for_row(
@@ -191,9 +191,9 @@ class SessionProcess:
 
     # --- signals and ends
     def _signalled(self, number: int, frame: object) -> None:
-        self._reactor.callFromThread(self._obey, number)
+        self._reactor.callFromThread(self._handle_signal, number)
 
-    def _obey(self, number: int) -> None:
+    def _handle_signal(self, number: int) -> None:
         if self._session is None:
             self.exit_code = 0
             self._stop()
@@ -202,7 +202,7 @@ class SessionProcess:
         else:
             self._session.begin_end(BY_SIGNAL if number == signal.SIGTERM else BY_INTERRUPT)
 
-    def _broke(self, failure: Any) -> None:
+    def _failed(self, failure: Any) -> None:
         problem = failure.value
         if isinstance(problem, HubRefused | HubUnreachable):
             refused = isinstance(problem, HubRefused) and problem.status in (401, 403)

@@ -50,7 +50,7 @@ def test_text_and_thoughts_of_one_id_replace_one_another_in_place(place):
     session.record(type="reasoning", id="r", message="Let me see", live=True)
     session.record(type="reasoning", id="r", message="Let me see it.")
     session.record(type="message", id="m", message="First and last")
-    expect(page.locator(".thought .glimpse")).to_have_text("Let me see it.")
+    expect(page.locator(".thought .excerpt")).to_have_text("Let me see it.")
     expect(page.locator(".thought")).not_to_contain_text("Thinking…")
     expect(page.locator(".block.text")).to_have_text(["First and last"])
     assert [block.get_attribute("data-kind") for block in page.locator(".block").all()] == [

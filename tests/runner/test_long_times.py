@@ -174,7 +174,7 @@ def test_a_thousand_new_builds_cost_three_tries_an_hour_at_most__H06(fails):
     for number in range(1000):
         disk.now = (NEW, NEWER)[number % 2]
         for _ in range(12):
-            if watch.check() is not None and throttle.hindrance() is None:
+            if watch.check() is not None and throttle.reason_to_wait() is None:
                 tries.append(clock.seconds())
                 if fails:
                     throttle.failed()

@@ -128,7 +128,7 @@ class Up:
         wanted = RunnerOptions.from_environment(
             os.environ, **self.runner_flags.given(), argv=("up",), log_path=str(logging.path)
         )
-        handoff = embedded_coordinator(reactor, "`hapi up`, which serves the hub as well")
+        handoff = embedded_coordinator(reactor, "`hapi up` (which also serves the hub)")
         runner: Any = runner_service(reactor, wanted, on_retired=host.leave, handoff=handoff)
         runner.setServiceParent(host.services)
         supervision = supervise_process(reactor, runner, host.services)

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 COLUMNS = (
     "id, session_id, seq, content, created_at, local_id, invoked_at, scheduled_at, delivery, stream"
 )
-PLACE = "coalesce(invoked_at, created_at)"
+SORT_TIME = "coalesce(invoked_at, created_at)"
 MAX_VARIABLES = 500  # values in one statement; SQLite takes at least 999
 
 
-def shows(content: Document) -> bool:
+def is_conversation(content: Document) -> bool:
     """A user or agent message, as opposed to an event; a session with such a message has a
     conversation.
     """
@@ -63,7 +63,7 @@ class MessageTable:
                 "SELECT coalesce(max(seq), 0) FROM messages WHERE session_id = ?", (session,)
             ).fetchone()
             (end,) = connection.execute(
-                f"SELECT max({PLACE}) FROM messages WHERE session_id = ?",
+                f"SELECT max({SORT_TIME}) FROM messages WHERE session_id = ?",
                 (session,),
             ).fetchone()
             stored = evolve(row, seq=last + 1)
@@ -97,7 +97,7 @@ class MessageTable:
                 "UPDATE sessions SET updated_at = max(updated_at, ?),"
                 " has_content = max(has_content, ?), epoch = epoch + ?"
                 " WHERE id = ? RETURNING updated_at, has_content, epoch",
-                (touch or 0, int(shows(stored.content)), int(earlier), session),
+                (touch or 0, int(is_conversation(stored.content)), int(earlier), session),
             ).fetchone()
             return Added(
                 stored,
@@ -226,27 +226,25 @@ class MessageTable:
 
     async def latest(self, session_id: str, limit: int) -> list[MessageRow]:
         return self._rows(
-            f"session_id = ? ORDER BY {PLACE} DESC, seq DESC LIMIT ?", (session_id, limit)
+            f"session_id = ? ORDER BY {SORT_TIME} DESC, seq DESC LIMIT ?", (session_id, limit)
         )[::-1]
 
     async def waiting(self, session_id: str) -> list[MessageRow]:
         return self._rows(
-            f"session_id = ? AND invoked_at IS NULL ORDER BY {PLACE}, seq", (session_id,)
+            f"session_id = ? AND invoked_at IS NULL ORDER BY {SORT_TIME}, seq", (session_id,)
         )
 
     async def before(
         self, session_id: str, position: tuple[int, int], limit: int
     ) -> list[MessageRow]:
-        where = (
-            f"session_id = ? AND ({PLACE}, seq) < (?, ?) ORDER BY {PLACE} DESC, seq DESC LIMIT ?"
-        )
+        where = f"session_id = ? AND ({SORT_TIME}, seq) < (?, ?) ORDER BY {SORT_TIME} DESC, seq DESC LIMIT ?"
         return self._rows(where, (session_id, *position, limit))[::-1]
 
     async def after(
         self, session_id: str, position: tuple[int, int], until: tuple[int, int] | None, limit: int
     ) -> list[MessageRow]:
-        bound, values = ("", ()) if until is None else (f" AND ({PLACE}, seq) <= (?, ?)", until)
-        where = f"session_id = ? AND ({PLACE}, seq) > (?, ?){bound} ORDER BY {PLACE}, seq LIMIT ?"
+        bound, values = ("", ()) if until is None else (f" AND ({SORT_TIME}, seq) <= (?, ?)", until)
+        where = f"session_id = ? AND ({SORT_TIME}, seq) > (?, ?){bound} ORDER BY {SORT_TIME}, seq LIMIT ?"
         return self._rows(where, (session_id, *position, *values, limit))
 
 

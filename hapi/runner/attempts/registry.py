@@ -378,7 +378,7 @@ class ChildRegistry:
     # --- what a disk did not take
 
     @property
-    def trouble(self) -> str | None:
+    def write_error(self) -> str | None:
         """Why something that is known of a session is not on the disk; None if everything is."""
         unsaved = (child.folder for child in self._by_attempt.values() if child.folder.unsaved)
         return next((folder.write_error for folder in unsaved), None)

@@ -258,9 +258,9 @@ class PeerLookup:
     def __call__(self, caller: Address, listener: Address) -> Caller | None:
         """The caller, None when the kernel knows no such socket. Raises PeerUnknown."""
         reasons = []
-        for name, look in self._ways:
+        for name, lookup in self._ways:
             try:
-                found = look(caller, listener)
+                found = lookup(caller, listener)
             except PeerUnknown as error:
                 reasons.append(f"{name}: {error}")
                 continue

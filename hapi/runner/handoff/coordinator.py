@@ -228,7 +228,7 @@ class HandoffCoordinator:
             return "the hub is not connected, so a replacement could not prove that it works"
         if runner.sessions.drain.is_temporary:
             return "this runner is drained for a restart (`hapi runner resume` ends it)"
-        return self.throttle.hindrance()
+        return self.throttle.reason_to_wait()
 
     def _hand_over_to(self, build: Build) -> None:
         from hapi.runner.handoff.outgoing import OutgoingHandoff

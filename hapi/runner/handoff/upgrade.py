@@ -106,7 +106,7 @@ class UpgradeThrottle:
         """The throttle of a replacement, after hand-offs that were `ages` seconds ago."""
         return cls(clock, [clock.seconds() - max(age, 0.0) for age in ages])
 
-    def hindrance(self) -> str | None:
+    def reason_to_wait(self) -> str | None:
         """Why no hand-off may be tried now, None when one may. Only called when one is due."""
         now = self._clock.seconds()
         self._successes, self._failures = (

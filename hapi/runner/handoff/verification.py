@@ -77,9 +77,9 @@ def verify_replacement(
         "process id": (expected.pid, status.get("pid")),
         "version": (expected.version, status.get("version")),
         "build": (expected.digest, build.get("digest") if isinstance(build, Mapping) else None),
-        "arguments": (expected.argv, _words(status.get("argv"))),
-        "workspace roots": (expected.workspace_roots, _words(status.get("workspaceRoots"))),
-        "session command": (expected.session_command, _words(status.get("sessionCommand"))),
+        "arguments": (expected.argv, _as_tuple(status.get("argv"))),
+        "workspace roots": (expected.workspace_roots, _as_tuple(status.get("workspaceRoots"))),
+        "session command": (expected.session_command, _as_tuple(status.get("sessionCommand"))),
         "hub": (expected.hub, hub.get("url") if isinstance(hub, Mapping) else None),
         "machine id": (expected.machine_id, status.get("machineId")),
         "identity at the hub": (expected.identity, status.get("identity")),
@@ -95,5 +95,5 @@ def verify_replacement(
     return Verified()
 
 
-def _words(value: Any) -> tuple[Any, ...] | None:
+def _as_tuple(value: Any) -> tuple[Any, ...] | None:
     return tuple(value) if isinstance(value, list | tuple) else None

@@ -139,7 +139,7 @@ class Journal:
     _secrets: Secrets = field(factory=Secrets)
     _now: Callable[[], float] = time.time
     _max_bytes: int = MAX_JOURNAL_BYTES
-    trouble: str | None = None  # why the last line was not written
+    write_error: str | None = None  # why the last line was not written
     log = Logger()
 
     def record(self, event: str, ids: AttemptIds | None = None, **facts: Any) -> None:
@@ -156,12 +156,12 @@ class Journal:
         try:
             self._append(self._secrets.redact(msgspec.json.encode(known).decode()).encode() + b"\n")
         except OSError as error:
-            trouble = f"{self._home.events} was not written: {error.strerror or error}"
-            if trouble != self.trouble:
-                self.log.error("{trouble}", trouble=trouble)
-            self.trouble = trouble
+            write_error = f"{self._home.events} was not written: {error.strerror or error}"
+            if write_error != self.write_error:
+                self.log.error("{write_error}", write_error=write_error)
+            self.write_error = write_error
         else:
-            self.trouble = None
+            self.write_error = None
 
     def _append(self, line: bytes) -> None:
         path = self._home.events

@@ -124,7 +124,7 @@ class StateFile:
     """`runner.state.json`: read, written atomically, and removed only by the runner it names."""
 
     _home: Home
-    trouble: str | None = None  # why the last write failed
+    write_error: str | None = None  # why the last write failed
     _removed: bool = False
     log = Logger()
 
@@ -191,16 +191,16 @@ class StateFile:
             self.remove_if(pid)
 
     def _write_failed(self, error: OSError) -> bool:
-        trouble = f"{self.path} could not be written: {error.strerror or error}"
-        if trouble != self.trouble:
-            self.log.error("{trouble}", trouble=trouble)
-        self.trouble = trouble
+        write_error = f"{self.path} could not be written: {error.strerror or error}"
+        if write_error != self.write_error:
+            self.log.error("{write_error}", write_error=write_error)
+        self.write_error = write_error
         return False
 
     def _written(self) -> bool:
-        if self.trouble:
+        if self.write_error:
             self.log.info("{path} is written again", path=str(self.path))
-        self.trouble = None
+        self.write_error = None
         return True
 
     def remove_if(self, pid: int) -> None:

@@ -364,7 +364,7 @@ def test_what_a_full_disk_refused_is_known_all_the_same_and_is_saved_later__S02(
     assert result_of(stage.stop("s1", reason="enough")) == "stopped"
     assert child.folder.stop.reason == "enough"
     assert child.folder.end.signal == "SIGTERM"
-    assert "No space left" in stage.children.trouble
+    assert "No space left" in stage.children.write_error
     result_of(stage.children.retry_writes())
     assert AttemptFolder(child.folder.path).end is None, "as long as there is no space"
     make_room()
@@ -375,7 +375,7 @@ def test_what_a_full_disk_refused_is_known_all_the_same_and_is_saved_later__S02(
         "enough",
         "SIGTERM",
     )
-    assert stage.children.trouble is None
+    assert stage.children.write_error is None
 
 
 def test_an_end_that_the_holder_wrote_later_stands__S02_C15(stage, monkeypatch):
@@ -389,7 +389,7 @@ def test_an_end_that_the_holder_wrote_later_stands__S02_C15(stage, monkeypatch):
     AttemptFolder(child.folder.path).end = AttemptEnd(7, None, 5.0)
     result_of(stage.children.retry_writes())
     assert child.folder.end == AttemptEnd(7, None, 5.0)
-    assert stage.children.trouble is None
+    assert stage.children.write_error is None
 
 
 def test_what_was_not_saved_of_a_folder_that_is_gone_is_no_trouble__S02(stage, monkeypatch):
@@ -397,7 +397,7 @@ def test_what_was_not_saved_of_a_folder_that_is_gone_is_no_trouble__S02(stage, m
     child = stage.started("s1")
     child.folder.remove()
     result_of(stage.children.retry_writes())
-    assert stage.children.trouble is None
+    assert stage.children.write_error is None
 
 
 def test_every_end_is_published_once(stage):

@@ -87,19 +87,19 @@ def test_whether_the_running_build_is_current(watch, disk):
 
 def test_after_a_failure_there_are_five_minutes_of_peace__H01(clock):
     throttle = UpgradeThrottle(clock)
-    assert throttle.hindrance() is None
+    assert throttle.reason_to_wait() is None
     throttle.failed()
-    assert "less than 5 minutes" in throttle.hindrance()
+    assert "less than 5 minutes" in throttle.reason_to_wait()
     assert throttle.next_try_in() == FAILURE_DELAY
     clock.advance(FAILURE_DELAY)
-    assert throttle.hindrance() is None
+    assert throttle.reason_to_wait() is None
     assert throttle.next_try_in() is None
 
 
 def test_there_are_at_most_three_tries_an_hour__H01(clock):
     throttle, tries = UpgradeThrottle(clock), []
     while clock.seconds() < 10 * THROTTLE_PERIOD:
-        if throttle.hindrance() is None:
+        if throttle.reason_to_wait() is None:
             tries.append(clock.seconds())
             throttle.failed()
         clock.advance(60)
@@ -113,7 +113,7 @@ def test_there_are_at_most_three_tries_an_hour__H01(clock):
 def test_a_drift_loop_ends_after_three_hand_offs__H06(clock):
     """Each replacement finds itself outdated at once: the fourth stays."""
     generation, throttle = 0, UpgradeThrottle(clock)
-    while throttle.hindrance() is None and generation < 10:
+    while throttle.reason_to_wait() is None and generation < 10:
         generation += 1
         clock.advance(20)
         successors_clock = Clock()  # each process has a clock of its own
@@ -125,13 +125,13 @@ def test_a_drift_loop_ends_after_three_hand_offs__H06(clock):
     assert generation == 3
     assert "off until the runner is restarted" in throttle.off
     clock.advance(10 * THROTTLE_PERIOD)
-    assert throttle.hindrance() == throttle.off
+    assert throttle.reason_to_wait() == throttle.off
 
 
 def test_upgrades_that_are_hours_apart_are_no_loop__H06(clock):
     throttle = UpgradeThrottle(clock)
     for _ in range(20):
-        assert throttle.hindrance() is None
+        assert throttle.reason_to_wait() is None
         clock.advance(THROTTLE_PERIOD)
         throttle = UpgradeThrottle.after(clock, throttle.success_ages())
 

@@ -266,10 +266,10 @@ def test_a_disk_that_refuses_stops_nothing__S02(home):
     home.events.mkdir()
     journal = Journal(home)
     journal.record("ended")
-    assert "events.jsonl was not written" in journal.trouble
+    assert "events.jsonl was not written" in journal.write_error
     home.events.rmdir()
     journal.record("ended")
-    assert journal.trouble is None
+    assert journal.write_error is None
 
 
 def test_nothing_is_written_through_a_link__L08(home, tmp_path):
@@ -277,7 +277,7 @@ def test_nothing_is_written_through_a_link__L08(home, tmp_path):
     home.events.symlink_to(tmp_path / "stranger")
     journal = Journal(home)
     journal.record("ended")
-    assert journal.trouble
+    assert journal.write_error
     assert (tmp_path / "stranger").read_text() == ""
 
 
@@ -288,7 +288,7 @@ def test_a_line_that_fits_in_part_leaves_no_torn_line__S02(home, monkeypatch):
         write = os.write
         full.setattr(os, "write", lambda descriptor, line: write(descriptor, line[:9]))
         journal.record("ended", number=1)
-        assert "No space left" in journal.trouble
+        assert "No space left" in journal.write_error
     journal.record("ended", number=2)
     lines = [json.loads(line) for line in home.events.read_text().splitlines()]
     assert [line.get("number", line["event"]) for line in lines] == ["spawned", 2]

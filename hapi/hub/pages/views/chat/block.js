@@ -10,7 +10,7 @@ import { toolCard } from "./tool.js";
 
 /** @import { Block, BlockContext, PlanBlock, RequestBlock, ThoughtBlock, UserBlock } from "../../data/types.js" */
 
-const MAX_GLIMPSE = 140; // characters
+const MAX_EXCERPT = 140; // characters
 
 /**
  * A node for `block`.
@@ -119,7 +119,7 @@ function thoughtNode(block, context) {
       null,
       icon("thought"),
       h("span", null, block.live ? "Thinking…" : "Thought"),
-      h("span", { class: "glimpse" }, glimpse(block.text)),
+      h("span", { class: "excerpt" }, excerpt(block.text)),
     ),
     markdown(block.text),
   );
@@ -128,11 +128,11 @@ function thoughtNode(block, context) {
 }
 
 /** @param {string} text */
-function glimpse(text) {
+function excerpt(text) {
   return text
     .replace(/[*_`#>\s]+/g, " ")
     .trim()
-    .slice(0, MAX_GLIMPSE);
+    .slice(0, MAX_EXCERPT);
 }
 
 /** @param {PlanBlock} block */

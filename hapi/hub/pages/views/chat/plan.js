@@ -55,7 +55,7 @@ export function planStrip() {
         null,
         icon("list"),
         h("strong", null, planTitle(todos)),
-        h("span", { class: "glimpse" }, current?.content),
+        h("span", { class: "excerpt" }, current?.content),
       ),
       planList(todos),
     );
