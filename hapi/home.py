@@ -56,7 +56,7 @@ class Home:
             raise HomeUnusable(self.path, "it is not a directory")
         if found.st_uid != os.geteuid():
             raise HomeUnusable(
-                self.path, f"it belongs to the user with uid {found.st_uid}, not to us"
+                self.path, f"it is owned by uid {found.st_uid}, not by the current user"
             )
         if not os.access(self.path, os.R_OK | os.X_OK):
             raise HomeUnusable(self.path, "it is not readable")
@@ -71,7 +71,7 @@ class Home:
                 raise HomeUnusable(self.path, "it is not a directory")
             if found.st_uid != os.geteuid():
                 raise HomeUnusable(
-                    self.path, f"it belongs to the user with uid {found.st_uid}, not to us"
+                    self.path, f"it is owned by uid {found.st_uid}, not by the current user"
                 )
             if os.statvfs(self.path).f_flag & os.ST_RDONLY:
                 raise HomeUnusable(self.path, "it is on a read-only file system")

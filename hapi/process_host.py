@@ -41,7 +41,7 @@ class ProcessHost:
         return self.exit_code is not None
 
     def leave(self, exit_code: int = 0) -> None:
-        """End the process in order. The first caller's exit code is kept."""
+        """Shut the process down cleanly. The first caller's exit code is kept."""
         if self.exit_code is None:
             self.exit_code = exit_code
             self._stop()
@@ -84,7 +84,7 @@ class ReverseOrderServices(MultiService):
                 await maybeDeferred(service.stopService)
             except Exception:
                 self.log.failure(
-                    "{service} did not shut down in order", service=type(service).__name__
+                    "{service} did not shut down cleanly", service=type(service).__name__
                 )
 
 
@@ -114,13 +114,13 @@ class ForegroundHost(ProcessHost):
         maybeDeferred(start).addErrback(self.fail)
 
     def _stop(self) -> None:
-        """Stop the services in order, then the reactor."""
+        """Stop the services, the last first, then the reactor."""
         stopped = maybeDeferred(
             self.services.stopService if self.services.running else lambda: None
         )
         stopped.addTimeout(SHUTDOWN_TIMEOUT, self._reactor)
         stopped.addErrback(
-            lambda failure: self.log.failure("The services did not shut down in order", failure)
+            lambda failure: self.log.failure("The services did not shut down cleanly", failure)
         )
         stopped.addBoth(lambda _: self._reactor.stop())
 

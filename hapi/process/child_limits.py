@@ -138,7 +138,7 @@ def apply_limits(pid: int, limits: SessionLimits) -> None:
         return
     except (OSError, ValueError) as error:
         log.warn(
-            "Process {pid} cannot be made to go first when memory is short: {reason}",
+            "Could not raise the OOM score of process {pid}: {reason}",
             pid=pid,
             reason=str(error),
         )

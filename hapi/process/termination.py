@@ -94,7 +94,7 @@ class TreeTermination:
                 return "stopped"
         left = [stat.pid for stat in seen.stats if stat is not seen.holder]
         self.log.warn(
-            "Processes {pids} could not be ended, {refused} of them are not ours",
+            "Could not end processes {pids}; this user cannot signal {refused} of them",
             pids=left,
             refused=len(refused),
         )

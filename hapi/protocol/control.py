@@ -37,7 +37,7 @@ class SessionStarted(Struct, frozen=True, rename="camel"):
         if claimed is None or (claimed == 0 and not isinstance(claimed, bool)):
             return None
         if isinstance(claimed, bool) or not isinstance(claimed, int) or not 1 < claimed <= MAX_PID:
-            raise ValueError("metadata.hostPid is no process id")
+            raise ValueError("metadata.hostPid is not a process id")
         return claimed
 
     @property

@@ -58,7 +58,7 @@ class Endpoints:
             self.listeners.open_unix(site)
         except (OSError, CannotListenError) as error:
             self.log.warn(
-                "{path} cannot be opened, callers have the port alone: {reason}",
+                "Cannot open {path}; the control API is available on its TCP port only: {reason}",
                 path=str(path),
                 reason=str(error),
             )

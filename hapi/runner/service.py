@@ -1,4 +1,4 @@
-"""The runner as a Twisted service: starts and leaves in order. Its sessions outlive it."""
+"""The runner as a Twisted service: starts and shuts down cleanly. Its sessions outlive it."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ class RunnerService(Service):
         self._coming_up.addErrback(self._start_failed)
 
     def stopService(self) -> Deferred[None]:
-        """Leave in order. Callers that ask again wait for the same end."""
+        """Shut down cleanly. Callers that ask again wait for the same end."""
         super().stopService()  # type: ignore[no-untyped-call]
         if self._left is not None:
             if not self._left.has_fired:
@@ -222,7 +222,7 @@ class RunnerService(Service):
             self._left = OneShotObserver()
             leaving = Deferred.fromCoroutine(self._leave())
             leaving.addErrback(
-                lambda reason: self.log.failure("The runner did not leave in order", reason)
+                lambda reason: self.log.failure("The runner did not shut down cleanly", reason)
             ).addCallback(self._left.fire)
         return self._left.when_fired()
 

@@ -306,7 +306,7 @@ class Session:
 
     # --- the end
     def begin_end(self, ending: Ending) -> None:
-        run_in_background(self.end(ending), self.log, "The session could not be ended in order")
+        run_in_background(self.end(ending), self.log, "The session did not shut down cleanly")
 
     async def end(self, ending: Ending) -> None:
         """End the agent, archive the row with the reason, and fire `ended`. The first reason

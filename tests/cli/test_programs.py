@@ -493,7 +493,7 @@ def test_a_hub_takes_all_its_settings_as_flags(stage):
     assert program.end() == 0
     code, sentence = Ran(stage, "hub", "--web-root", str(stage.path / "none")).refusal()
     assert code == 1
-    assert "is not there" in sentence
+    assert "does not exist" in sentence
 
 
 def test_an_unknown_word_is_one_sentence(stage):

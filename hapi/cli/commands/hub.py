@@ -35,7 +35,7 @@ def command(relay: bool, as_json: bool, **values: Any) -> None:
     """Run the hub: API, database and web page.
 
     Runners of the same home find the hub on any port, unless settings.json names another hub
-    (apiUrl). Ctrl+C or SIGTERM shuts the hub down in order. Without a terminal, SIGHUP makes it
+    (apiUrl). Ctrl+C or SIGTERM shuts the hub down cleanly. Without a terminal, SIGHUP makes it
     reopen its log file; changed settings take effect after a restart.
     """
     sys.exit(serve_hub(hub_flags(values), as_json))

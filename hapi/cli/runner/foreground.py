@@ -116,7 +116,7 @@ def reload(logging: Any, runner: Any, supervision: Any) -> None:
 
 
 def print_if_read(text: str) -> None:
-    """Print `text`. A closed standard output is no failure of the runner, which runs on."""
+    """Print `text`. A closed standard output is not a failure of the runner, which runs on."""
     try:
         print(text, flush=True)
     except (OSError, ValueError):

@@ -143,7 +143,7 @@ class Presence:
             )
         except Exception:
             self.log.failure(
-                "When session {session_id} was last alive could not be kept", session_id=session.id
+                "Could not save when session {session_id} was last alive", session_id=session.id
             )
 
     # --- machines ---------------------------------------------------------------------------------

@@ -69,7 +69,9 @@ def error_response(error: Exception, operation: str) -> Response:
         log.failure("{operation} failed", Failure(error), operation=operation)
         return Response(http.INTERNAL_SERVER_ERROR, "Internal Server Error", kind=TEXT)
     if isinstance(error, KeyError):
-        log.failure("{operation} met a deleted row", Failure(error), operation=operation)
+        log.failure(
+            "{operation} failed: the row was deleted meanwhile", Failure(error), operation=operation
+        )
     elif isinstance(error, StoreFailed):
         log.error("{operation}: {reason}", operation=operation, reason=str(error))
     body: dict[str, Any] = {"error": MESSAGES.get(type(error)) or str(error)}

@@ -237,14 +237,20 @@ class MessageTable:
     async def before(
         self, session_id: str, position: tuple[int, int], limit: int
     ) -> list[MessageRow]:
-        where = f"session_id = ? AND ({SORT_TIME}, seq) < (?, ?) ORDER BY {SORT_TIME} DESC, seq DESC LIMIT ?"
+        where = (
+            f"session_id = ? AND ({SORT_TIME}, seq) < (?, ?)"
+            f" ORDER BY {SORT_TIME} DESC, seq DESC LIMIT ?"
+        )
         return self._rows(where, (session_id, *position, limit))[::-1]
 
     async def after(
         self, session_id: str, position: tuple[int, int], until: tuple[int, int] | None, limit: int
     ) -> list[MessageRow]:
         bound, values = ("", ()) if until is None else (f" AND ({SORT_TIME}, seq) <= (?, ?)", until)
-        where = f"session_id = ? AND ({SORT_TIME}, seq) > (?, ?){bound} ORDER BY {SORT_TIME}, seq LIMIT ?"
+        where = (
+            f"session_id = ? AND ({SORT_TIME}, seq) > (?, ?){bound}"
+            f" ORDER BY {SORT_TIME}, seq LIMIT ?"
+        )
         return self._rows(where, (session_id, *position, *values, limit))
 
 

@@ -119,7 +119,8 @@ class Delivery:
             if entry.attempts >= MAX_ATTEMPTS:
                 self.outbox.dropped_count += 1
                 self.log.error(
-                    "Dropped {event} ({size} characters): {attempts} connections ended after it",
+                    "Dropped {event} ({size} characters): "
+                    "the connection was lost all {attempts} times it was sent",
                     event=entry.event, size=len(entry.text), attempts=entry.attempts,
                 )  # fmt: skip
         self._reconciling = False

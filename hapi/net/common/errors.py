@@ -86,7 +86,7 @@ def describe_certificate_error(error: BaseException | None, host: str) -> str | 
         return str(seen)
     kind = type(seen).__module__.partition(".")[0]
     if kind == "service_identity":
-        return f"its certificate is for another host than {host}"
+        return f"its certificate is not valid for {host}"
     if kind != "OpenSSL":
         return None
     text = str(seen)

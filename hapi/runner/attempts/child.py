@@ -292,7 +292,8 @@ def _accept_unannounced(life: ChildLife, child: Child, awaited: _Awaited) -> Non
     child.state = "unknown"
     child.outcome.fire(
         SpawnRefused(
-            f"Process {awaited.pid} may be this session already: stop PID-{awaited.pid} first"
+            f"Process {awaited.pid} may already be running this session; "
+            f"stop PID-{awaited.pid} first"
         )
     )
 

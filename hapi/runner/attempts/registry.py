@@ -462,7 +462,9 @@ class ChildRegistry:
         try:
             await child.gone.when_fired().addTimeout(END_RECORD_TIMEOUT, self._clock)
         except TimeoutError:
-            self.log.warn("Process {pid} is gone, but its end was not noticed", pid=child.pid)
+            self.log.warn(
+                "Process {pid} has exited, but its exit was not recorded in time", pid=child.pid
+            )
 
     def _log_termination(self, child: Child, status: StopStatus) -> None:
         unseen = " (processes that left the tree cannot be found without the holder)"
@@ -492,9 +494,9 @@ class ChildRegistry:
 
     def _start_timed_out(self, child: Child) -> None:
         self.log.warn(
-            "Process {pid} announced no session in time", pid=child.pid, attempt=child.attempt
+            "Process {pid} did not announce a session in time", pid=child.pid, attempt=child.attempt
         )
-        self.terminate_in_background(child, "start lease over", "runner", "lease")
+        self.terminate_in_background(child, "did not start in time", "runner", "lease")
 
 
 def _is_listed(child: Child) -> bool:

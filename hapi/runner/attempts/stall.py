@@ -21,7 +21,7 @@ class StallThresholds:
 
     @classmethod
     def read(cls, settings: Mapping[str, Any]) -> StallThresholds:
-        """The thresholds of the settings; a value that is no positive number counts as missing."""
+        """The thresholds of the settings; anything but a positive number counts as missing."""
         given = settings.get("stuckAfter")
         found = given if isinstance(given, Mapping) else {}
         numbers = {

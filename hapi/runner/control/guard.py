@@ -64,8 +64,8 @@ def check_request(
     if not peer.is_verifiable and not _knows(token, headers(b"authorization")):
         return Denied(
             401,
-            "this system does not tell which user is calling: "
-            "use the unix socket runner.sock, or send the token of runner.state.json",
+            "this system cannot identify the calling user; "
+            "use the Unix socket runner.sock, or send the token from runner.state.json",
         )
     if method != (b"GET" if path in READ_ONLY else b"POST"):
         return Denied(405, f"Route {method.decode('latin-1')}:{path.decode('latin-1')} not found")

@@ -1,7 +1,7 @@
 """Whether another build is installed and a hand-off to it is due, and how often one may be tried.
 
 Version and content decide. Modification times only cause a check: files that were touched, or
-built again with the same content, are no upgrade.
+built again with the same content, are not an upgrade.
 """
 
 from __future__ import annotations

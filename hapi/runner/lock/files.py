@@ -95,7 +95,7 @@ def reason_unusable(facts: os.stat_result) -> str | None:
     if not stat.S_ISREG(facts.st_mode):
         return "it is not a regular file; move it away"
     if facts.st_uid != os.geteuid():
-        return f"it belongs to the user with uid {facts.st_uid}, not to the user of the runner"
+        return f"it is owned by uid {facts.st_uid}, not by the current user"
     return None
 
 

@@ -112,16 +112,18 @@ class StartChecks:
         return None if reason is None else SpawnRefused(reason)
 
     async def refuse_unmounted_root(self, start: Start) -> SpawnResult | None:
-        """The workspace root is not there: it may be unmounted while the runner runs."""
+        """The workspace root does not exist: it may be unmounted while the runner runs."""
         request = start.request
         if request.keeps_worktree or request.options.roots.is_mounted(request.directory):
             return None
         if not request.options.roots.contains(request.directory):
             return OUTSIDE_ROOTS
-        return SpawnRefused(f"The workspace root of {request.directory} is not there")
+        return SpawnRefused(
+            f"The workspace root that contains {request.directory} does not exist; is it mounted?"
+        )
 
     async def refuse_unusable_directory(self, start: Start) -> SpawnResult | None:
-        """The directory is missing, cannot be made, or is no directory."""
+        """The directory is missing, cannot be made, or is not a directory."""
         request = start.request
         if request.keeps_worktree:
             return None

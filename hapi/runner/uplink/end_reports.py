@@ -193,7 +193,7 @@ class EndReports:
             child.folder.end_reported = AttemptEndReported(self._now())
         except OSError as error:
             self.log.debug(
-                "It is not saved that the end of {attempt} was reported: {reason}",
+                "Could not record that the end of {attempt} was reported to the hub: {reason}",
                 attempt=child.attempt,
                 reason=str(error),
             )

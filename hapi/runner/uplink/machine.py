@@ -151,7 +151,9 @@ class Machine:
             )
             if not await state.flushed(seconds):
                 self.log.warn(
-                    "The hub did not confirm within {seconds} s that we leave", seconds=seconds
+                    "The hub did not acknowledge within {seconds} s "
+                    "that this runner is shutting down",
+                    seconds=seconds,
                 )
 
     async def close(self) -> None:

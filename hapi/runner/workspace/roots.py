@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 
 class RootUnusable(ValueError):
-    """A `--workspace-root` that is no existing directory; the message says which and why."""
+    """A `--workspace-root` that is not an existing directory; the message says which and why."""
 
 
 @frozen
@@ -71,7 +71,7 @@ class WorkspaceRoots:
         the check and the start.
 
         `top` is the repository whose worktree the directory is. Raises OSError when it is no
-        directory any more or not inside.
+        longer a directory or no longer inside.
         """
         if not (self.given and os.path.isdir("/proc/self/fd")):
             yield directory

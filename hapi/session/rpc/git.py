@@ -56,7 +56,7 @@ class GitMethods:
         except PathNotAllowed as problem:
             return {"success": False, "error": str(problem)}
         if not Path(place).is_dir():
-            return {"success": False, "error": f"{place} is no directory"}
+            return {"success": False, "error": f"{place} is not a directory"}
         result = await self._git.run(str(place), *SAFE_CONFIG, *arguments)
         answer: dict[str, Any] = {
             "success": result.exit_code == 0,

@@ -174,7 +174,7 @@ def asked(monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("s1", "is still alive"), ("PID-7", "is still alive"), ("s2", "no session s2 is known")],
+    [("s1", "is still running"), ("PID-7", "is still running"), ("s2", "no session s2 is known")],
 )
 def test_a_session_that_was_not_ended_is_said_to_live_or_to_be_unknown(home, asked, name, says):
     with pytest.raises(CommandError, match=says):

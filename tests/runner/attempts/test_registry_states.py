@@ -130,7 +130,7 @@ class World(RuleBasedStateMachine):
             self.ended(
                 one,
                 signal="SIGKILL" if self.deaf.get(one) else "SIGTERM",
-                reason="start lease over",
+                reason="did not start in time",
             )
             if one.answer is not None:
                 assert isinstance(result_of(one.answer), SpawnRefused)

@@ -86,7 +86,7 @@ def test_a_silent_session_is_ended_with_its_tree_and_the_start_refused__W01(stag
     assert result_of(answer) == SpawnRefused(
         f"Session webhook timeout for PID {pid}. stderr: still starting"
     )
-    assert stage.folder.stop.reason == "start lease over"
+    assert stage.folder.stop.reason == "did not start in time"
     assert stage.folder.end.signal == "SIGTERM"
     assert stage.children.listed() == []
     assert len(stage.failed) == 1
@@ -226,7 +226,7 @@ def test_a_root_that_is_gone_refuses_spawns__D04(home, tmp_path):
     root.mkdir()
     stage = Stage(home, roots=WorkspaceRoots.parse([str(root)]))
     root.rmdir()
-    assert "is not there" in result_of(stage.spawn(root / "x")).message
+    assert "does not exist; is it mounted?" in result_of(stage.spawn(root / "x")).message
     assert not root.exists()
 
 

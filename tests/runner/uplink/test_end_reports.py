@@ -139,7 +139,7 @@ def test_a_killed_session_is_shown_as_ended_at_once_and_why__R08(scene):
         (Exit(0, None), None, "Session completed", "completed"),
         (Exit(None, None), None, "Session ended (exit status unknown)", "error"),
         (Exit(None, "SIGKILL"), "Stopped by runner", "Stopped by runner", "terminated"),
-        (Exit(None, "SIGKILL"), "start lease over", "start lease over", "terminated"),
+        (Exit(None, "SIGKILL"), "did not start in time", "did not start in time", "terminated"),
     ],
 )
 def test_every_end_reads_differently_at_the_hub__C19_R08(how, order, archived, reason):
@@ -327,7 +327,7 @@ def test_one_that_spoke_to_the_hub_and_never_to_us_is_told_of_too__C17_R08(home)
     scene.stage.pass_time(20)
     assert result_of(answer).message.startswith("Session webhook timeout")
     assert (scene.hub.metadata["archiveReason"], scene.hub.ended) == (
-        "start lease over",
+        "did not start in time",
         ["terminated"],
     )
 

@@ -165,7 +165,7 @@ async def _make_room(reactor: Any, options: Any, running: Readiness, quiet: bool
         dropped = dropped_flags(running.status.get("argv") or (), options)
         await stop_replaced_runner(reactor, options.home, running.status, quiet, dropped)
         return
-    # A state file without a runner: a runner that shuts down in order removes its file.
+    # A state file without a runner: a runner that shuts down cleanly removes its file.
     state = StateFile(options.home).read()
     dropped = dropped_flags(() if state is None else state.started_with_argv, options)
     if dropped:

@@ -26,7 +26,7 @@ def command(
 ) -> None:
     """Run the runner in the foreground.
 
-    Ctrl+C or SIGTERM shuts the runner down in order; its sessions keep running. Without a
+    Ctrl+C or SIGTERM shuts the runner down cleanly; its sessions keep running. Without a
     terminal, SIGHUP makes the runner reload settings.json and reopen its log file.
 
     Under systemd the runner reports readiness and feeds the watchdog (NOTIFY_SOCKET,

@@ -54,6 +54,6 @@ def end_session(home: Home, session_id: str, as_json: bool) -> None:
         )
     if result not in ENDED:
         raise CommandError(
-            f"the session {escape_control(session_id)} is still alive; it did not exit when it was "
-            "asked to and then killed"
+            f"the session {escape_control(session_id)} is still running: "
+            "it ignored the request to exit and could not be killed"
         )
