@@ -1,7 +1,8 @@
 """The identity of a process: pid, start ticks, boot id and pidfd inode.
 
-Signals are sent to exactly that process or not at all. By hand because psutil knows neither pidfds
-nor start times finer than 10 ms, and because a scan of all processes takes it several times longer.
+Signals are sent to exactly that process or not at all. By hand because psutil knows no pidfds,
+gives start times in wall-clock time, and takes four times as long to scan all processes (99 against
+26 µs of processor time for each).
 """
 
 from __future__ import annotations
