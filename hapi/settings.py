@@ -210,7 +210,7 @@ def hub_access(environ: Mapping[str, str], settings: Mapping[str, Any]) -> HubAc
             "the access token (CLI_API_TOKEN, cliApiToken in settings.json) must be a string"
         )
     if not (token := token.strip()):
-        raise ConfigurationError("no access token: set CLI_API_TOKEN or run `hapi auth login`")
+        raise ConfigurationError("no access token: run `hapi up` here first, or `hapi auth login`")
     return HubAccess(origin(url, name), token, _extra_headers(environ, settings))
 
 

@@ -13,9 +13,8 @@ from hapi.process.in_memory import FakeProgram
 from hapi.protocol.spawn import SpawnRequest
 from hapi.runner import RunnerOptions, RunnerService
 
-SESSION = os.path.basename(
-    sys.executable
-)  # the program that sessions run; the table knows programs by name
+# The program that sessions run; the table knows programs by name.
+SESSION = os.path.basename(sys.executable)
 
 
 async def refused_when_the_session_dies(reactor, home):
@@ -28,7 +27,7 @@ async def refused_when_the_session_dies(reactor, home):
         "PATH": "/bin",
     }
     runner = RunnerService(
-        reactor, RunnerOptions.from_environment(environ, titled=False), processes
+        reactor, RunnerOptions.from_environment(environ, sets_title=False), processes
     )
     runner.startService()
     await runner.when_up()

@@ -18,7 +18,7 @@ async def begin(services, home, name):
     hub.setServiceParent(services)
     await hub.when_listening
     found = {**environ, "HAPI_API_URL": hub.url, "CLI_API_TOKEN": hub.token}
-    options = RunnerOptions.from_environment(found, titled=False)
+    options = RunnerOptions.from_environment(found, sets_title=False)
     runner = runner_service(
         reactor, options, on_retired=lambda code: print(f"{name} has left ({code})", flush=True)
     )

@@ -46,7 +46,7 @@ def _exit_code(run: Callable[[], Any]) -> int:
         return DONE
     except click.UsageError as error:
         name = error.ctx.command_path if error.ctx is not None else "hapi"
-        message = escape_control(" ".join(error.format_message().split())).rstrip(".")
+        message = escape_control(" ".join(error.format_message().split())).rstrip(".?")
         print(f"hapi: {message}. Try `{name} --help`.", file=sys.stderr)
         return USAGE
     except click.ClickException as error:

@@ -16,11 +16,11 @@ from hapi.home import Home
 from hapi.protocol.agents import Agent
 from hapi.protocol.session_metadata import SessionFacts, take_over_metadata, worktree_of
 from hapi.session.startup.command_line import (
-    USAGE,
     Arguments,
     WrongUsage,
     initial_mode,
     read_arguments,
+    usage_text,
 )
 from hapi.session.startup.early_registration import (
     EarlyRegistration,
@@ -51,12 +51,7 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
                 f" (agents: {', '.join(known)})"
             )
         if arguments.help:
-            print(
-                USAGE.format(
-                    agents=", ".join(known),
-                    modes=", ".join(agent.permission_modes) or "(managed by the agent)",
-                )
-            )
+            print(usage_text(known, agent.permission_modes))
             return 0
         mode = initial_mode(arguments, agent.permission_modes, agent.unrestricted_mode)
     except WrongUsage as problem:

@@ -211,7 +211,10 @@ def test_escape_codes_in_an_argument_do_not_reach_the_terminal__K03():
 
 def test_a_session_id_is_required():
     result = run("runner", "stop-session")
-    assert (result.exit_code, result.stderr) == (2, "hapi: Session ID required\n")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "hapi: which session? `hapi runner list` shows the ids\n",
+    )
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -347,7 +350,7 @@ def test_status_without_a_token_says_what_to_do(home):
     result = run("auth", "status", "--no-check", HAPI_HOME=str(home.path))
     assert (result.exit_code, result.stderr) == (
         1,
-        "hapi: no access token: set CLI_API_TOKEN or run `hapi auth login`\n",
+        "hapi: no access token: run `hapi up` here first, or `hapi auth login`\n",
     )
 
 

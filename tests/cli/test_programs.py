@@ -315,7 +315,7 @@ def test_a_start_says_which_flags_of_the_runner_before_are_gone(hub, stage, kill
         os.kill(first["pid"], signal.SIGKILL)
     second = Ran(stage, "runner", "start")
     assert second.code == 0
-    assert f"ran with --workspace-root {root} --max-sessions 2, the new one does not" in second.err
+    assert f"had --workspace-root {root} --max-sessions 2, this one does not" in second.err
     assert Ran(stage, "runner", "start").err == ""
     assert Ran(stage, "runner", "stop").code == 0
 

@@ -125,7 +125,7 @@ def test_a_session_is_archived_after_a_question(place):
     expect(page.locator(".notice")).to_contain_text("Ended: User terminated")
     expect(page.get_by_role("dialog")).to_have_count(0)
     expect(page.get_by_role("textbox", name="Message")).to_have_attribute(
-        "placeholder", "Send a message to resume this session"
+        "placeholder", "Message to resume"
     )
 
 

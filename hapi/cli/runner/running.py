@@ -125,7 +125,7 @@ async def stop_replaced_runner(
         version = escape_control(status.get("version"))
         echo(f"Replacing the running runner (pid {pid}, version {version})")
     if dropped:
-        warn(f"the previous runner ran with {dropped}, the new one does not ({PERMANENT_SETTINGS})")
+        warn(f"note: the previous runner had {dropped}, this one does not ({PERMANENT_SETTINGS})")
     await stop_runner(reactor, home)
 
 

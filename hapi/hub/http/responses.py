@@ -16,7 +16,7 @@ from twisted.web.iweb import IRequest
 
 from hapi.hub.domain import errors
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
-from hapi.net.server.http import BodyTooLarge, StatusTable, encode_json, status_of
+from hapi.net.server.http import BodyTooLarge, StatusTable, accepts_gzip, encode_json, status_of
 
 MIN_GZIP_SIZE = 1400  # bytes: a smaller reply fits one packet anyway
 TEXT = "text/plain; charset=UTF-8"
@@ -101,9 +101,9 @@ def render_response(request: IRequest, response: Response) -> bytes:
         body = encode_json(response.body)
     else:
         body = str(response.body).encode()
-    accepted = (request.getHeader("accept-encoding") or "").lower()
+    accepted = accepts_gzip(request.getHeader("accept-encoding") or "")
     is_api = request.path.startswith(b"/api")
-    if len(body) > MIN_GZIP_SIZE and "gzip" in accepted and is_api:
+    if len(body) > MIN_GZIP_SIZE and accepted and is_api:
         request.setHeader("Content-Encoding", "gzip")
         request.responseHeaders.addRawHeader("Vary", "Accept-Encoding")
         body = gzip.compress(body, 4)

@@ -9,6 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from attrs import frozen
 from twisted.web.resource import Resource
+from werkzeug.http import parse_etags
 
 from hapi.hub.http.page_build import (
     MAX_FILE_SIZE,
@@ -18,6 +19,7 @@ from hapi.hub.http.page_build import (
     content_type,
     entity_tag,
 )
+from hapi.net.server.http import accepts_gzip
 
 PAGES = Path(__file__).parents[1] / "pages"
 CONTENT_POLICY = (
@@ -130,7 +132,8 @@ class PageResource(Resource):
             request.setHeader("Content-Security-Policy", found.policy)
         if file.gzipped is not None:
             request.setHeader("Vary", "Accept-Encoding")
-        if found.cache == REVALIDATE and request.getHeader("if-none-match") == file.etag:
+        known = parse_etags(request.getHeader("if-none-match"))
+        if found.cache == REVALIDATE and known.contains_weak(file.etag.strip('"')):
             request.setResponseCode(304)
             return b""
         if file.gzipped is not None and accepts_gzip(request.getHeader("accept-encoding") or ""):
@@ -143,19 +146,6 @@ class PageResource(Resource):
         request.setHeader("Referrer-Policy", "no-referrer")
         request.setHeader("Content-Type", "text/plain; charset=utf-8")
         return b"404 Not Found"
-
-
-def accepts_gzip(accept_encoding: str) -> bool:
-    """Whether a client with this Accept-Encoding header takes gzip (RFC 9110, section 12.5.3)."""
-    weights = {}
-    for offer in accept_encoding.lower().split(","):
-        coding, _, parameters = offer.partition(";")
-        _, _, weight = parameters.partition("q=")
-        try:
-            weights[coding.strip()] = float(weight) if weight else 1.0
-        except ValueError:
-            weights[coding.strip()] = 0.0
-    return weights.get("gzip", weights.get("*", 0.0)) > 0
 
 
 def relative_path(raw: bytes) -> str | None:

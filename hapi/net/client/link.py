@@ -324,10 +324,11 @@ class HubLink(Service):
     ) -> None:
         self.status = LinkStatus(phase, reason, self._clock.seconds(), self._backoff.failures)
         self.log.info(
-            "Link to {url}: {phase} ({reason})",
+            "Link to {url}: {phase}{because}",
             url=self._access.url,
             phase=phase,
-            reason=reason or "",
+            reason=reason,
+            because=f" ({reason})" if reason else "",
         )
         for call in self._on_status:
             try:

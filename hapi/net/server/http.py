@@ -108,3 +108,16 @@ def raw_json_reply(status: int, value: Any) -> bytes:
         b"HTTP/1.1 %d %s\r\ncontent-type: %s\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
         % (status, phrase, JSON, len(body), body)
     )
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Whether a client with this Accept-Encoding header takes gzip (RFC 9110, section 12.5.3)."""
+    weights = {}
+    for offer in accept_encoding.lower().split(","):
+        coding, _, parameters = offer.partition(";")
+        _, _, weight = parameters.partition("q=")
+        try:
+            weights[coding.strip()] = float(weight) if weight else 1.0
+        except ValueError:
+            weights[coding.strip()] = 0.0
+    return weights.get("gzip", weights.get("*", 0.0)) > 0

@@ -65,6 +65,9 @@ class LimitedChannel(http.HTTPChannel):
         if self.length is not None and self.length > self.site.max_body_size:
             self.refuse_body()
             return
+        if not all(map(_is_utf8, self._header_values())):
+            self.refuse(http.BAD_REQUEST, "a header is not valid UTF-8")
+            return
         self._start_deadline("body", self.site.body_timeout)
         super().allHeadersReceived()  # type: ignore[no-untyped-call]
 
@@ -95,6 +98,10 @@ class LimitedChannel(http.HTTPChannel):
         self.transport.write(raw_json_reply(status, {"error": message}))  # type: ignore[union-attr]
         self.loseConnection()  # type: ignore[no-untyped-call]
 
+    def _header_values(self) -> list[bytes]:
+        headers = self.requests[-1].requestHeaders
+        return [value for _, values in headers.getAllRawHeaders() for value in values]
+
     def _start_deadline(self, part: str, seconds: float) -> None:
         self._cancel_deadline()
         self._deadline = self.site.clock.callLater(seconds, self._timed_out, part, seconds)
@@ -106,6 +113,15 @@ class LimitedChannel(http.HTTPChannel):
 
     def _timed_out(self, part: str, seconds: float) -> None:
         self.refuse(http.REQUEST_TIMEOUT, f"the request's {part} did not come within {seconds:g} s")
+
+
+def _is_utf8(value: bytes) -> bool:
+    """Twisted's `getHeader` raises for a value that is not."""
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 class LimitedSite(Site):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -74,16 +74,21 @@ _ALLOWED = {
 USAGE = """\
 Usage: hapi [AGENT] [OPTIONS]
 
-Start a session with a coding agent, in this terminal and on the hub's page at the same time.
-Without AGENT: `defaultAgent` of settings.json, else claude if it is installed, else demo.
+Start a session with a coding agent, in this terminal and on the hub's page at
+the same time. Without AGENT: `defaultAgent` of settings.json, else claude if it
+is installed, else demo. Piped standard input is one prompt; its answer goes to
+standard output.
 
-Agents: {agents}
+Agents:
+{agents}
 
 Options:
-  --resume ID               resume the agent's own session ID (codex: hapi codex resume ID)
+  --resume ID               resume the agent's own session ID
+                            (codex: hapi codex resume ID)
   --model NAME              the model to use
   --effort LEVEL            the reasoning effort (also --model-reasoning-effort)
-  --permission-mode MODE    {modes}
+  --permission-mode MODE    the initial permission mode:
+{modes}
   --yolo                    allow everything without asking for permission
   --existing-session-id ID  continue this session of the hub
   -h, --help                show this help
@@ -91,6 +96,18 @@ Options:
 Exit codes: 0 the session ended, 1 it could not start or crashed, 2 usage error,
 6 the hub cannot be reached, 7 the hub refused the access token.
 """
+
+
+def usage_text(agents: Iterable[str], modes: Iterable[str]) -> str:
+    """The help of `hapi AGENT`, for 80 columns."""
+    from textwrap import fill  # here: only a person who asks for help waits for it
+
+    def listed(words: Iterable[str], indent: int) -> str:
+        margin = " " * indent
+        return fill(", ".join(words), 79, initial_indent=margin, subsequent_indent=margin)
+
+    modes = listed(modes, 28) or f"{'':28}(managed by the agent)"
+    return USAGE.format(agents=listed(agents, 2), modes=modes)
 
 
 def read_arguments(words: Sequence[str], known: Mapping[str, Any], default: str) -> Arguments:
@@ -129,7 +146,8 @@ def read_arguments(words: Sequence[str], known: Mapping[str, Any], default: str)
             found["cursor_worktree"] = rest.pop(0) if rest and not rest[0].startswith("-") else ""
         else:
             kind = "option" if word.startswith("-") else "argument"
-            raise WrongUsage(f"unknown {kind} {word!r} (see hapi {agent} --help)")
+            help_command = f"hapi {agent}" if words and words[0] == agent else "hapi"
+            raise WrongUsage(f"unknown {kind} {word!r} (see {help_command} --help)")
     for field, allowed in _ALLOWED.items():
         if found.get(field, allowed[0]) not in allowed:
             raise WrongUsage(f"{found[field]!r} is not one of {', '.join(allowed)}")

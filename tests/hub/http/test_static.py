@@ -17,7 +17,8 @@ from hapi.hub.http.page_build import (
     static_imports,
     without_comments,
 )
-from hapi.hub.http.static import PAGES, PageResource, accepts_gzip
+from hapi.hub.http.static import PAGES, PageResource
+from hapi.net.server.http import accepts_gzip
 from tests.support.hub_stage import Stage
 
 ASSET = re.compile(r'(?:href|src)="(/assets/[^"]+)"')
@@ -75,6 +76,13 @@ def test_scripts_and_styles_are_kept_for_good_and_the_document_is_asked_for_each
     assert "default-src 'self'" in request.sent["content-security-policy"]
     again, content = get(page, "/", if_none_match=request.sent["etag"])
     assert (again.code, content) == (304, b"")
+
+
+@pytest.mark.parametrize("form", ["W/{}", '"other", {}', "*"])
+def test_a_validator_counts_in_every_form_that_a_client_may_send(page, form):
+    known = get(page, "/")[0].sent["etag"]
+    assert get(page, "/", if_none_match=form.format(known))[0].code == 304
+    assert get(page, "/", if_none_match='"other"')[0].code == 200
 
 
 def test_every_script_and_style_of_the_document_has_the_address_of_the_build(page):

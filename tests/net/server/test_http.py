@@ -233,6 +233,13 @@ def test_smuggling_is_refused__X10(caller, head):
     assert caller.transport.disconnecting
 
 
+@pytest.mark.parametrize("header", [b"Host: \xff", b"Host: x\r\nAuthorization: Bearer \xe9"])
+def test_a_header_that_is_not_utf8_is_refused(caller, header):
+    caller.say(b"GET / HTTP/1.1\r\n" + header + b"\r\n\r\n")
+    assert caller.status == 400
+    assert b"not valid UTF-8" in caller.heard
+
+
 def test_connections_beyond_the_limit_are_not_taken__X08(clock):
     site = LimitedSite(Echo(), clock, max_connections=3)
     callers = [Caller(clock, site) for _ in range(4)]

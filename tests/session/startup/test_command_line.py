@@ -6,7 +6,13 @@ import pytest
 
 from hapi.configured_agents import BUILT_IN
 from hapi.protocol.spawn import parse_spawn, session_arguments
-from hapi.session.startup.command_line import Arguments, WrongUsage, initial_mode, read_arguments
+from hapi.session.startup.command_line import (
+    Arguments,
+    WrongUsage,
+    initial_mode,
+    read_arguments,
+    usage_text,
+)
 from tests.support.paths import FIXTURES
 
 FIXTURE = FIXTURES / "spawn-argv.jsonl"
@@ -112,3 +118,9 @@ def test_the_permission_mode_is_checked_against_the_agent():
         mode("pi", "--permission-mode", "default")
     with pytest.raises(WrongUsage, match="no mode that allows everything"):
         mode("dsh", "--yolo")
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_the_help_of_every_agent_fits_80_columns(name):
+    text = usage_text(BUILT_IN, BUILT_IN[name].permission_modes)
+    assert max(map(len, text.splitlines())) <= 80

@@ -60,7 +60,7 @@ def command(session_id: str | None, following: bool, lines: int | None, as_json:
     if as_json:
         print_json({"path": None if path is None else str(path)})
     elif path is None:
-        echo("No runner logs found")
+        raise CommandError("no runner has written a log in this HAPI home")
     elif following or lines is not None:
         show_log(path, lines, following)
     else:

@@ -170,6 +170,6 @@ async def _make_room(reactor: Any, options: Any, running: Readiness, quiet: bool
     dropped = dropped_flags(() if state is None else state.started_with_argv, options)
     if dropped:
         warn(
-            f"the previous runner was killed; it ran with {dropped}, the new one does not "
+            f"note: the previous runner was killed; it had {dropped}, this one does not "
             f"({PERMANENT_SETTINGS})"
         )

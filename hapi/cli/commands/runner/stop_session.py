@@ -26,7 +26,7 @@ def command(session_id: str | None, as_json: bool) -> None:
     id n.
     """
     if not session_id:
-        raise CommandError("Session ID required", USAGE)
+        raise CommandError("which session? `hapi runner list` shows the ids", USAGE)
     end_session(Home.find().check(), session_id, as_json)
 
 

@@ -89,5 +89,5 @@ export function composer({ text, onDraft, onSend, onStop }) {
 /** @param {boolean} enabled @param {boolean} resumes */
 function placeholderOf(enabled, resumes) {
   if (!enabled) return "This session has ended";
-  return resumes ? "Send a message to resume this session" : "Message";
+  return resumes ? "Message to resume" : "Message";
 }
