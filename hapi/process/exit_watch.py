@@ -76,7 +76,8 @@ class ExitWatcher:
         except OSError:  # no descriptors left, or an old kernel
             self._poll(identity)
             return
-        if kernel.is_same(pidfd, identity) is False:
+        # A process that the portable layer recorded is not the same by its identity, but may run.
+        if kernel.is_same(pidfd, identity) is False and kernel.is_running(identity) is False:
             os.close(pidfd)
             self._gone(identity)
             return

@@ -10,10 +10,12 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+import pytest_twisted
 from twisted.internet.task import Clock
 
 from hapi.attempts import AttemptFolder
 from hapi.process import identity, portable, portable_exits
+from hapi.process.exit_watch import ExitWatcher
 from hapi.process.kernel import choose_layer
 from hapi.process.launch import INTERPRETER_OPTIONS
 from hapi.process.portable_exits import KqueueExitWatcher, PollingExitWatcher
@@ -66,6 +68,18 @@ def test_a_process_that_the_other_layer_recorded_may_run_and_is_not_signalled__C
     assert portable.is_running(of_linux) is None
     with pytest.raises(OSError, match="hidden"):
         portable.send(of_linux, signal.SIGKILL)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_exit_of_a_process_that_the_portable_layer_recorded_is_seen_when_it_comes(
+    reactor,
+):
+    process = subprocess.Popen(["sleep", "600"])
+    exited = ExitWatcher(reactor, reactor).when_exited(portable.identify(process.pid))
+    assert not exited.called
+    process.kill()
+    await exited
+    process.wait()
 
 
 def test_identities_survive_a_clock_that_is_set(monkeypatch):
