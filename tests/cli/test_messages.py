@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from hapi.cli.base.errors import (
     _HINTS,
     EXIT_CODE_MEANINGS,
     CommandError,
+    KnownFailure,
     known_failure,
 )
 from hapi.cli.base.flags import RunnerFlags, parse_flags
@@ -469,3 +471,9 @@ def test_a_setting_that_starts_nothing_is_named_with_its_file(home, settings, sa
     with pytest.raises(ConfigurationError) as told:
         options_of(home, settings=settings)
     assert str(told.value).startswith(says)
+
+
+def test_a_full_disk_is_one_sentence_and_status_1():
+    full = known_failure(OSError(errno.ENOSPC, "No space left on device", "/home/settings.json"))
+    assert full == KnownFailure("cannot write /home/settings.json: No space left on device", 1)
+    assert known_failure(OSError(errno.EBADF, "Bad file descriptor")) is None

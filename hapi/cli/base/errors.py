@@ -5,6 +5,9 @@ Error classes are named as text, so that this module imports none of theirs.
 
 from __future__ import annotations
 
+import errno
+import os
+
 from attrs import frozen
 
 from hapi.redaction import escape_control
@@ -66,6 +69,8 @@ _EXIT_CODES = {
     "hapi.hub.store.interface.StoreRefused": ERROR,
 }
 
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+
 _HINTS = {
     "hapi.hub.service.CannotServe": " (use --port to choose another port)",
     "hapi.runner.control.client.RunnerNotRunning": "; start one with `hapi runner start`",
@@ -86,6 +91,9 @@ def known_failure(error: BaseException | None) -> KnownFailure | None:
         if name in _EXIT_CODES:
             sentence = escape_control(error) or kind.__name__
             return KnownFailure(sentence + _HINTS.get(name, ""), _EXIT_CODES[name])
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        where = f" {escape_control(error.filename)}" if error.filename else ""
+        return KnownFailure(f"cannot write{where}: {os.strerror(error.errno)}", ERROR)
     return None
 
 
