@@ -2,8 +2,8 @@
 
 Run as `python -I -S -E detached_exec.py DIRECTORY PROGRAM ARGUMENT…`. It becomes the leader of a
 new session, resets signals, changes to DIRECTORY and becomes PROGRAM, with the same pid,
-environment and descriptors. Twisted cannot do this between fork and exec without giving up
-`posix_spawn`.
+environment and descriptors. Twisted itself can do this only after a fork of the runner, which
+its spawning without `path` and `uid` avoids.
 """
 
 import os

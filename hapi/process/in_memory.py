@@ -110,10 +110,10 @@ class MemoryProcesses:
             return
         del self.table[identity.pid]
         entry.exit = Exit(exit_code, signal)
-        heir = entry.parent if entry.parent in self.table else 1
+        new_parent = entry.parent if entry.parent in self.table else 1
         for other in self.table.values():
             if other.parent == identity.pid:
-                other.parent = heir
+                other.parent = new_parent
         holder = self.table.get(entry.parent)
         plan = next((plan for plan in self.launched if plan.attempt.id == entry.attempt_id), None)
         if (

@@ -79,9 +79,8 @@ class TreeTermination:
         for again in range(MAX_KILL_PASSES):
             everybody = [stat for stat in (*reversed(seen.others), seen.root) if stat is not None]
             if again:
-                self._signal(
-                    everybody, set(), signal.SIGSTOP
-                )  # who forks faster than we look is frozen first
+                # Freeze them first: they may fork faster than they are found.
+                self._signal(everybody, set(), signal.SIGSTOP)
             refused = self._signal(everybody, set(), signal.SIGKILL)
             if seen.holder is not None:
                 self._signal([seen.holder], set(), KILL_ALL_BELOW, signal.SIGCONT)
