@@ -5,8 +5,9 @@ from hapi import __version__
 project = "HAPI for Twisted"
 author = "the HAPI for Twisted authors"
 release = version = __version__
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinxcontrib.mermaid"]
 myst_enable_extensions = ["colon_fence", "deflist"]
+myst_fence_as_directive = ["mermaid"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build", "examples"]
 html_theme = "alabaster"
