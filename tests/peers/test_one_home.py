@@ -62,7 +62,7 @@ def test_two_runners_with_one_machine_id_are_both_told_and_both_go_on__N19(cast,
     program.ready(lambda: two.state.get("pid") == program.pid)
     for mine, other in ((one, two), (two, one)):
         (warning,) = until(lambda mine=mine: mine.control("/status")["warnings"])
-        assert f"process {other.state['pid']} is a runner with this machine's id" in warning
+        assert f"process {other.state['pid']} is a runner with the same machine id" in warning
     assert one.program.running
     assert program.running
 

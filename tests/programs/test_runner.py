@@ -300,7 +300,7 @@ async def test_our_client_sends_nothing_to_a_port_that_is_another_programs__X14(
         machine.home.runner_state.write_text(
             json.dumps({"pid": 1, "httpPort": port, "controlToken": "t"})
         )
-        with pytest.raises(RunnerNotRunning, match="another program"):
+        with pytest.raises(RunnerNotRunning, match="does not listen on port"):
             await ControlClient(reactor, machine.home, {}).status()
         squatter.setblocking(False)
         with pytest.raises(BlockingIOError):
