@@ -10,7 +10,7 @@ import atexit
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import define, field
@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from hapi.redaction import escape_control
 from hapi.startup import use_monotonic_time
 
 SHUTDOWN_TIMEOUT = 15.0  # seconds for all services; each step inside has less
@@ -130,11 +131,11 @@ class TwistdHost(ProcessHost):
     """Lives in a process of twistd, which starts and stops `services`.
 
     An error of the classes `expected` that a service raises at the start becomes one line on
-    standard error, begun with `name`, and exit code 1.
+    standard error, begun with `name`, and the exit code that `expected` has for its class.
     """
 
     name: str = field(kw_only=True)
-    expected: tuple[type[Exception], ...] = field(kw_only=True, default=())
+    expected: Mapping[type[Exception], int] = field(kw_only=True, factory=dict)
     services: MultiService = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -146,8 +147,10 @@ class TwistdHost(ProcessHost):
             self.handle(signal.SIGHUP)  # first: unhandled, it would end the process
         try:
             start_services()
-        except self.expected as error:
-            raise SystemExit(f"{self.name}: {error}") from error
+        except tuple(self.expected) as error:
+            print(f"{self.name}: {escape_control(error)}", file=sys.stderr, flush=True)
+            codes = (code for kind, code in self.expected.items() if isinstance(error, kind))
+            raise SystemExit(next(codes)) from error
         self._reactor.callWhenRunning(self.handle, signal.SIGTERM, signal.SIGINT)
 
     def _stop(self) -> None:

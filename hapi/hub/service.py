@@ -19,6 +19,7 @@ from hapi.hub.domain.presence import SWEEP_INTERVAL
 from hapi.hub.http.site import LOOPBACK_NAMES, HostPolicy, RootResource, host_name, hub_site
 from hapi.hub.http.static import PageResource
 from hapi.hub.hub import Hub
+from hapi.hub.lock import HubLock
 from hapi.hub.options import HubOptions, base_token, signing_secret
 from hapi.hub.store.interface import StoreRefused
 from hapi.hub.store.sqlite import SqliteStore
@@ -40,8 +41,8 @@ def is_loopback(host: str) -> bool:
 class HubService(Service):
     """`url` and `token` are set when the service has started; `when_listening` fires with the URL.
 
-    `startService` raises CannotServe, StoreRefused, ConfigurationError, HomeUnusable,
-    InvalidSettings: sentences for people.
+    `startService` raises HubAlreadyRunning, CannotServe, StoreRefused, LockUnusable,
+    ConfigurationError, HomeUnusable, InvalidSettings: sentences for people.
     """
 
     log = Logger()
@@ -54,6 +55,7 @@ class HubService(Service):
         self._listening: OneShotObserver[str] = OneShotObserver()
         self._port: Any = None
         self._store: SqliteStore | None = None
+        self._lock = HubLock(options.home, options.database_path)
         self._loops: list[LoopingCall] = []
         self.hub: Hub | None = None
         self.url = ""
@@ -71,8 +73,16 @@ class HubService(Service):
     # --- starting --------------------------------------------------------------------------------
 
     def startService(self) -> None:
+        self.options.home.prepare()
+        self._lock.acquire()
+        try:
+            self._serve()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _serve(self) -> None:
         options = self.options
-        options.home.prepare()
         self.token = base_token(options)
         token_issuer = TokenIssuer(self.token, signing_secret(options.home))
         store = self._store = SqliteStore(options.database_path, self._reactor)
@@ -94,6 +104,7 @@ class HubService(Service):
             raise
         super().startService()  # type: ignore[no-untyped-call]
         self.url = f"http://{self._display_host()}:{self.port}"
+        self._lock.announce(self.url)
         for beat, seconds in (
             (self.hub.presence.sweep, SWEEP_INTERVAL),
             (self._heartbeat, HEARTBEAT_INTERVAL),
@@ -197,6 +208,7 @@ class HubService(Service):
             self.hub.notifications.stop()
         if self._store is not None:
             self._store.close()
+        self._lock.release()
         self._port = None
 
     async def _close_event_streams(self) -> None:

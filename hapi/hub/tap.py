@@ -50,7 +50,9 @@ class Options(usage.Options):
 def makeService(options: Any) -> IService:
     from twisted.internet import reactor
 
+    from hapi.file_lock import LockUnusable
     from hapi.home import HomeUnusable
+    from hapi.hub.lock import HubAlreadyRunning
     from hapi.hub.service import CannotServe, HubService
     from hapi.hub.store.interface import StoreRefused
     from hapi.process_host import TwistdHost
@@ -66,7 +68,11 @@ def makeService(options: Any) -> IService:
     host = TwistdHost(
         reactor,
         name="hapi-hub",
-        expected=(CannotServe, StoreRefused, ConfigurationError, InvalidSettings, HomeUnusable),
+        expected={
+            HubAlreadyRunning: 3,  # as `hapi hub`
+            **dict.fromkeys((CannotServe, StoreRefused, LockUnusable), 1),
+            **dict.fromkeys((ConfigurationError, InvalidSettings, HomeUnusable), 1),
+        },
     )
     SavedHub(reactor, options["options"]).setServiceParent(host.services)  # type: ignore[no-untyped-call]
     return host.services

@@ -91,8 +91,8 @@ def makeService(options: Options) -> IService:
     lock = None
     # A daemon is another process than this one.
     if options.parent is not None and options.parent.get("nodaemon"):
+        from hapi.file_lock import LockUnusable
         from hapi.runner.lock.early import lock_home_early
-        from hapi.runner.lock.files import LockUnusable
 
         try:
             lock = lock_home_early(options["runner"].home)

@@ -7,24 +7,16 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from attrs import frozen
 
+from hapi.file_lock import LockUnusable, describe_open_error, reason_unusable
 from hapi.runner.lock.stale import MAX_LOCK_BYTES
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # fcntl.h, renameat2(2)
-
-
-class LockUnusable(Exception):
-    """No runner can start on this home. The message names the file and the reason."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.path, self.reason = path, reason
 
 
 def ignore_step(step: str) -> None:
@@ -88,36 +80,3 @@ def open_lock_file(path: Path) -> Iterator[LockFile]:
         )
     finally:
         os.close(descriptor)
-
-
-def reason_unusable(facts: os.stat_result) -> str | None:
-    """Why a file with these facts cannot be a lock file of ours, None if it can."""
-    if not stat.S_ISREG(facts.st_mode):
-        return "it is not a regular file; move it away"
-    if facts.st_uid != os.geteuid():
-        return f"it is owned by uid {facts.st_uid}, not by the current user"
-    return None
-
-
-def describe_open_error(path: Path, error: OSError) -> str:
-    """Why the lock file at `path` could not be opened, for a person."""
-    if error.errno == errno.ELOOP:
-        return "it is a symbolic link; move it away"
-    with suppress(OSError):
-        wrong = reason_unusable(path.lstat())
-        if wrong is not None:
-            return wrong
-    return f"it cannot be opened: {error.strerror}"
-
-
-def inode_of(descriptor: int) -> tuple[int, int]:
-    facts = os.fstat(descriptor)
-    return facts.st_dev, facts.st_ino
-
-
-def inode_at(path: Path) -> tuple[int, int] | None:
-    try:
-        facts = path.lstat()
-    except OSError:
-        return None
-    return facts.st_dev, facts.st_ino

@@ -6,7 +6,6 @@ Each method is one step that never waits; `hapi.runner.lock.home_lock` does the 
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -17,19 +16,11 @@ from pathlib import Path
 
 from attrs import define, frozen
 
+from hapi.file_lock import LockUnusable, describe_lock_error, inode_at, inode_of, open_for_locking
 from hapi.home import PRIVATE_FILE_MODE, Home
 from hapi.process.kernel import kernel
-from hapi.runner.lock.files import (
-    LockUnusable,
-    describe_open_error,
-    ignore_step,
-    inode_at,
-    inode_of,
-    reason_unusable,
-)
+from hapi.runner.lock.files import ignore_step
 from hapi.runner.lock.stale import may_run_on_another_host
-
-NO_LOCKS = frozenset((errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL))
 
 
 @frozen
@@ -60,7 +51,7 @@ class FlockFile:
         if self.is_locked:
             return None
         if self.descriptor == -1:
-            self.descriptor = self._open()
+            self.descriptor = open_for_locking(self.path)
         self._step("opened")
         try:
             fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -69,12 +60,8 @@ class FlockFile:
             return FlockBusy(pid if isinstance(pid, int) else None)
         except OSError as error:
             self.close()
-            reason = (
-                "the file system does not support locks"
-                if error.errno in NO_LOCKS
-                else f"it cannot be locked: {error.strerror}"
-            )
-            raise LockUnusable(self.path, f"{reason}; put HAPI_HOME on a local disk") from error
+            reason = f"{describe_lock_error(error)}; put HAPI_HOME on a local disk"
+            raise LockUnusable(self.path, reason) from error
         self._step("flocked")
         if (
             not self.is_ours_on_disk()
@@ -83,18 +70,6 @@ class FlockFile:
             return FlockBusy(None)
         self.is_locked = True
         return None
-
-    def _open(self) -> int:
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        try:
-            descriptor = os.open(self.path, flags, PRIVATE_FILE_MODE)
-        except OSError as error:
-            raise LockUnusable(self.path, describe_open_error(self.path, error)) from error
-        wrong = reason_unusable(os.fstat(descriptor))
-        if wrong is not None:
-            os.close(descriptor)
-            raise LockUnusable(self.path, wrong)
-        return descriptor
 
     def owner(self) -> dict[str, object]:
         """What the last owner wrote about itself, {} if that cannot be read."""

@@ -21,9 +21,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from hapi.file_lock import LockUnusable, inode_at, inode_of
 from hapi.home import Home, read_capped
 from hapi.process import IProcesses
-from hapi.runner.lock.files import LockUnusable, ignore_step, inode_at, inode_of
+from hapi.runner.lock.files import ignore_step
 from hapi.runner.lock.flock import FlockBusy, FlockFile
 from hapi.runner.lock.npm_lock import NpmLockFile, RaceLost
 from hapi.runner.lock.owner import OwnerInspector

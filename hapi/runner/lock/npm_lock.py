@@ -17,15 +17,9 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 
+from hapi.file_lock import LockUnusable, inode_at, inode_of
 from hapi.home import PRIVATE_FILE_MODE, Home
-from hapi.runner.lock.files import (
-    LockUnusable,
-    exchange,
-    ignore_step,
-    inode_at,
-    inode_of,
-    open_lock_file,
-)
+from hapi.runner.lock.files import exchange, ignore_step, open_lock_file
 from hapi.runner.lock.owner import OwnerInspector
 from hapi.runner.lock.stale import Held, Stale, Unfinished, pid_in
 

@@ -1,0 +1,103 @@
+"""The lock of a hub: one hub serves a home, and one hub opens a database.
+
+It consists of two files, `hub.lock` in the home and `<database>.lock` beside the database, so that
+neither two databases share the settings of one home nor two homes share one database. Symbolic
+links to either count as the same.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+
+from hapi.file_lock import FileLock, LockOwner, LockUnusable
+from hapi.home import Home
+from hapi.hub.store.interface import StoreRefused
+
+LOCK, DATABASE_LOCK_SUFFIX = "hub.lock", ".lock"
+# For so long a hub that has just taken the lock may need to write who it is, in seconds.
+OWNER_TIMEOUT, OWNER_POLL_INTERVAL = 0.2, 0.01
+MEMORY = Path(":memory:")  # SQLite's name for a database without a file
+
+
+class HubAlreadyRunning(Exception):
+    """Another hub uses the home or the database. `pid` is None if it is unknown."""
+
+    def __init__(self, what: str, owner: LockOwner) -> None:
+        url = owner.facts.get("url")
+        who = "another hub" if owner.pid is None else f"the hub with process id {owner.pid}"
+        if owner.pid == os.getpid():
+            who = f"another hub of this process ({owner.pid})"
+        if isinstance(url, str) and url:
+            who += f" at {url}"
+        super().__init__(f"{what} is in use by {who}; stop that hub first")
+        self.pid = owner.pid
+
+
+def database_lock_path(database: Path) -> Path:
+    """The lock file of a database, the same for every name of the file that symbolic links give."""
+    resolved = Path(os.path.realpath(database))
+    return resolved.with_name(resolved.name + DATABASE_LOCK_SUFFIX)
+
+
+@define(eq=False)
+class HubLock:
+    """The lock of the hub that uses `home` and `database`. The kernel releases it when the process
+    ends, however it ends.
+    """
+
+    home: Home
+    database: Path
+    _locks: list[FileLock] = field(factory=list)
+
+    def acquire(self) -> None:
+        """Acquire both files or none. Raises HubAlreadyRunning, StoreRefused, LockUnusable.
+
+        Waits only for a hub that took the lock a moment ago to say who it is.
+        """
+        try:
+            self._acquire(self.home.path / LOCK, f"HAPI home {self.home.path}")
+            if self.database != MEMORY:
+                try:
+                    self._acquire(database_lock_path(self.database), f"database {self.database}")
+                except LockUnusable as error:
+                    raise StoreRefused(
+                        f"database {self.database} cannot be locked: {error}"
+                    ) from error
+        except BaseException:
+            self.release()
+            raise
+
+    def _acquire(self, path: Path, what: str) -> None:
+        lock, deadline = FileLock(path), time.monotonic() + OWNER_TIMEOUT
+        while (owner := lock.try_acquire(**self._facts())) is not None:
+            if _is_running(owner) or time.monotonic() >= deadline:
+                raise HubAlreadyRunning(what, owner)
+            time.sleep(OWNER_POLL_INTERVAL)
+        self._locks.append(lock)
+
+    def _facts(self, **more: Any) -> dict[str, Any]:
+        return {"database": os.path.realpath(self.database), **more}
+
+    def announce(self, url: str) -> None:
+        """Write the address of the hub into both files, for whoever meets the lock."""
+        for lock in self._locks:
+            lock.describe(**self._facts(url=url))
+
+    def restore(self) -> None:
+        """Create lock files again that another program has deleted."""
+        for lock in self._locks:
+            lock.restore()
+
+    def release(self) -> None:
+        while self._locks:
+            self._locks.pop().release()
+
+
+def _is_running(owner: LockOwner) -> bool:
+    """Whether `owner` is known, and not a process that was killed before this lock was taken."""
+    return owner.pid is not None and os.path.exists(f"/proc/{owner.pid}")
