@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from attrs import field, frozen
 
 from hapi.home import Home, read_capped, write_atomically
+from hapi.protocol.token import AccessToken
 
 DEFAULT_HUB = "http://localhost:3006"
 # As in the npm CLI, in seconds.
@@ -211,6 +212,10 @@ def hub_access(environ: Mapping[str, str], settings: Mapping[str, Any]) -> HubAc
         )
     if not (token := token.strip()):
         raise ConfigurationError("no access token: run `hapi up` here first, or `hapi auth login`")
+    try:
+        AccessToken.parse(token)
+    except ValueError as error:
+        raise ConfigurationError(f"CLI_API_TOKEN, cliApiToken in settings.json: {error}") from error
     return HubAccess(origin(url, name), token, _extra_headers(environ, settings))
 
 

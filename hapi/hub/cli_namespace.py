@@ -10,12 +10,13 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from hapi.hub.domain.auth import LoginRateLimit, TokenIssuer
+from hapi.hub.domain.auth import TokenIssuer
 from hapi.hub.domain.documents import Documents
 from hapi.hub.domain.entities import HubMachine, HubSession
 from hapi.hub.domain.errors import AccessDenied, NotFound
 from hapi.hub.domain.messages import Messages
 from hapi.hub.domain.presence import Presence
+from hapi.hub.domain.rate_limits import LoginRateLimit
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
 from hapi.net.common.errors import ConnectRefused
@@ -23,6 +24,7 @@ from hapi.net.server.peers import INamespace, Peer
 from hapi.protocol import events as protocol_events
 from hapi.protocol import rpc
 from hapi.protocol.json import Malformed
+from hapi.protocol.token import InvalidNamespace
 
 MAX_LOCAL_IDS = 1000  # local ids in one event
 MAX_ID_LENGTH = 512  # characters of an id or a method
@@ -70,14 +72,15 @@ class CliNamespace:
 
     def connect(self, peer: Peer, auth: Any) -> None:
         registry, given = self.registry, auth if isinstance(auth, dict) else {}
-        address, now = peer.address or "", registry.clock.seconds()
-        if self.login_rate_limit.retry_after(address, now):
-            # Real clients never try again after a refusal.
-            peer.hang_up("too many wrong tokens")
-            raise ConnectRefused("Too many wrong tokens")
-        principal = self.token_issuer.check_access_token(given.get("token"))
+        try:
+            principal = self.token_issuer.check_access_token(given.get("token"))
+        except InvalidNamespace as error:
+            raise ConnectRefused(f"Invalid token: {error}") from error
         if principal is None:
-            self.login_rate_limit.record_failure(address, now)
+            if self.login_rate_limit.record_failure(peer.address or "", registry.clock.seconds()):
+                # Real clients never try again after a refusal.
+                peer.hang_up("too many wrong tokens")
+                raise ConnectRefused("Too many wrong tokens")
             raise ConnectRefused("Invalid token")
         owner = None
         for name, find in (("sessionId", registry.session), ("machineId", registry.machine)):

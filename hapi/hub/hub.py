@@ -9,13 +9,14 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource
 
 from hapi.hub.cli_namespace import CliNamespace
-from hapi.hub.domain.auth import LoginRateLimit, TokenIssuer
+from hapi.hub.domain.auth import TokenIssuer
 from hapi.hub.domain.documents import Documents
 from hapi.hub.domain.entities import HubSettings
 from hapi.hub.domain.lifecycle import Lifecycle
 from hapi.hub.domain.messages import Messages
 from hapi.hub.domain.notifications import Notifications
 from hapi.hub.domain.presence import Presence
+from hapi.hub.domain.rate_limits import LoginRateLimit
 from hapi.hub.domain.registry import HubRegistry, Rooms
 from hapi.hub.http.auth_routes import AuthRoutes
 from hapi.hub.http.authentication import Authenticator
@@ -23,6 +24,7 @@ from hapi.hub.http.cli_routes import CliRoutes
 from hapi.hub.http.file_routes import FileRoutes
 from hapi.hub.http.machine_routes import MachineRoutes
 from hapi.hub.http.message_routes import MessageRoutes
+from hapi.hub.http.proxies import NO_PROXIES, TrustedProxies
 from hapi.hub.http.routing import Dispatcher, combine
 from hapi.hub.http.session_routes import SessionRoutes
 from hapi.hub.http.sse import EventsResource
@@ -55,6 +57,7 @@ class Hub:
         store: IStore,
         token_issuer: TokenIssuer,
         make_sockets: Callable[[CliNamespace], Rooms],
+        trusted_proxies: TrustedProxies = NO_PROXIES,
     ) -> None:
         late = _LateRooms()
         self.registry = registry = HubRegistry(clock, now, store, late)
@@ -72,7 +75,7 @@ class Hub:
             registry, token_issuer, rate_limit, self.presence, messages, documents
         )
         self.sockets = late.rooms = make_sockets(self.cli)
-        authenticator = Authenticator(token_issuer, rate_limit, clock, now)
+        authenticator = Authenticator(token_issuer, rate_limit, trusted_proxies, clock, now)
         dispatcher, settings = Dispatcher(authenticator, registry), HubSettings()
         self.streams = EventsResource(registry, authenticator)
         application = combine(

@@ -14,7 +14,14 @@ from typing import Any
 from attrs import field, frozen
 
 from hapi.home import Home, read_capped, write_atomically
-from hapi.settings import ConfigurationError, origin, read_settings, update_settings
+from hapi.hub.http.proxies import NO_PROXIES, TrustedProxies
+from hapi.settings import (
+    ConfigurationError,
+    configuration_error,
+    origin,
+    read_settings,
+    update_settings,
+)
 
 HOST, PORT = "127.0.0.1", 3006
 DATABASE = "hub.db"
@@ -37,6 +44,7 @@ class HubOptions:
     cors_origins: tuple[str, ...] = ()
     web_root: Path | None = None  # None: our own page
     allowed_hosts: tuple[str, ...] = ()
+    trusted_proxies: TrustedProxies = NO_PROXIES
 
     @property
     def database_path(self) -> Path:
@@ -95,7 +103,27 @@ class HubOptions:
             ),
             web_root=None if web_root is None else Path(web_root),
             allowed_hosts=tuple(item.lower() for item in read_list(hosts, "allowedHosts")),
+            trusted_proxies=_trusted_proxies(given, environ, settings),
         )
+
+
+def _trusted_proxies(
+    flags: Mapping[str, Any], environ: Mapping[str, str], settings: Mapping[str, Any]
+) -> TrustedProxies:
+    named = {
+        "--trusted-proxy": flags.get("trusted_proxies"),
+        "HAPI_TRUSTED_PROXIES": environ.get("HAPI_TRUSTED_PROXIES"),
+        "trustedProxies in settings.json": settings.get("trustedProxies"),
+    }
+    return next((read_proxies(value, name) for name, value in named.items() if value), NO_PROXIES)
+
+
+def read_proxies(value: object, name: str) -> TrustedProxies:
+    """The trusted proxies of the setting `name`. Raises ConfigurationError."""
+    try:
+        return TrustedProxies.parse(read_list(value, name))
+    except ValueError as error:
+        raise configuration_error(name, f"{name}: {error}") from error
 
 
 def read_port(value: object) -> int:

@@ -28,6 +28,7 @@ from hapi.net.server.socket_server import SocketServer
 from hapi.one_shot import OneShotObserver
 
 HEARTBEAT_INTERVAL = 30.0  # seconds
+MIN_TOKEN_LENGTH = 20  # characters; a shorter access token is warned about
 
 
 class CannotServe(Exception):
@@ -88,7 +89,8 @@ class HubService(Service):
         store = self._store = SqliteStore(options.database_path, self._reactor)
         store.open()
         try:
-            self.hub = Hub(self._reactor, self._now, store, token_issuer, self._sockets)
+            proxies = options.trusted_proxies
+            self.hub = Hub(self._reactor, self._now, store, token_issuer, self._sockets, proxies)
             root = RootResource(
                 self._host_policy(),
                 self.hub.rest,
@@ -119,7 +121,10 @@ class HubService(Service):
 
     def _sockets(self, cli: CliNamespace) -> SocketServer:
         self.server = SocketServer(
-            self._reactor, {"/cli": cli}, allow_origin=self._host_policy().allows_origin
+            self._reactor,
+            {"/cli": cli},
+            allow_origin=self._host_policy().allows_origin,
+            client_address=self.options.trusted_proxies.client_address,
         )
         return self.server
 
@@ -160,6 +165,14 @@ class HubService(Service):
                 "The hub listens on {host} without TLS, so that the access token can be read on "
                 "the network. Put a TLS proxy in front of the hub, or listen on 127.0.0.1",
                 host=self.options.host,
+            )
+
+        if len(self.token) < MIN_TOKEN_LENGTH:
+            self.log.warn(
+                "The access token has only {length} characters, so that whoever reaches the hub "
+                "can guess it. Use one of at least {least} random characters",
+                length=len(self.token),
+                least=MIN_TOKEN_LENGTH,
             )
 
     def _load(self) -> None:

@@ -24,10 +24,17 @@ class Options(usage.Options):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self["cors_origins"] = []
+        self["trusted_proxies"] = []
 
     def opt_cors_origin(self, origin: str) -> None:
         """Another origin whose pages may use the hub; can be repeated."""
         self["cors_origins"].append(origin)
+
+    def opt_trusted_proxy(self, address: str) -> None:
+        """Address or network of a reverse proxy whose Forwarded and X-Forwarded-For headers are
+        believed; can be repeated.
+        """
+        self["trusted_proxies"].append(address)
 
     def postOptions(self) -> None:
         from hapi.home import HomeUnusable
@@ -40,6 +47,7 @@ class Options(usage.Options):
             "public_url": self["public-url"],
             "web_root": self["web-root"],
             "cors_origins": self["cors_origins"] or None,
+            "trusted_proxies": self["trusted_proxies"] or None,
         }
         try:
             self["options"] = HubOptions.from_environment(os.environ, **flags)

@@ -2,9 +2,39 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 from attrs import field, frozen
 
 DEFAULT_NAMESPACE = "default"
+MAX_NAMESPACE_LENGTH = 128  # characters
+
+
+class InvalidNamespace(ValueError):
+    """The namespace of an access token is not in its one normal form; the text says why."""
+
+
+def check_namespace(text: str) -> str:
+    """Return `text` if it is a namespace in its one normal form. Raises InvalidNamespace.
+
+    Two namespaces are the same only if their texts are equal. Forms that a person could take for
+    one another are therefore refused: white space around the name, characters that cannot be seen,
+    and all Unicode normal forms but NFC. (npm's hub takes any text, and trims it.)
+    """
+    name = "the namespace of the access token"
+    if not text:
+        raise InvalidNamespace(f"{name} is empty")
+    if len(text) > MAX_NAMESPACE_LENGTH:
+        raise InvalidNamespace(f"{name} is longer than {MAX_NAMESPACE_LENGTH} characters")
+    if text != text.strip():
+        raise InvalidNamespace(f"{name} has white space around it")
+    if not text.isprintable():  # control characters, lone surrogates, spaces other than U+0020
+        raise InvalidNamespace(f"{name} contains characters that cannot be printed")
+    if ":" in text:
+        raise InvalidNamespace(f"{name} contains a colon")
+    if not unicodedata.is_normalized("NFC", text):
+        raise InvalidNamespace(f"{name} is not in the Unicode normal form NFC")
+    return text
 
 
 @frozen
@@ -16,20 +46,21 @@ class AccessToken:
 
     @classmethod
     def parse(cls, text: str) -> AccessToken:
-        """Split at the last colon. Raises ValueError, which never quotes the token.
+        """Split at the last colon. Raises ValueError, which never quotes the token, and
+        InvalidNamespace.
 
-        Both halves must exist, without white space at the colon (hub 0.30 takes no other token).
+        White space around a token without a namespace is ignored. Both halves of a token with a
+        colon must exist, and neither may have white space around it (hub 0.30 ignores it there).
         """
         if not isinstance(text, str):
             raise ValueError("the access token must be a string")
-        text = text.strip()
-        if not text:
-            raise ValueError("the access token is empty")
         base, colon, namespace = text.rpartition(":")
         if not colon:
-            return cls(text)
-        if not base or not namespace:
+            if not (base := text.strip()):
+                raise ValueError("the access token is empty")
+            return cls(base)
+        if not base.strip() or not namespace.strip():
             raise ValueError("the access token has nothing on one side of its last colon")
-        if base != base.strip() or namespace != namespace.strip():
-            raise ValueError("the access token has white space next to its last colon")
-        return cls(base, namespace)
+        if base != base.strip():
+            raise ValueError("the access token has white space around the part before its colon")
+        return cls(base, check_namespace(namespace))

@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 
 from hapi.hub.domain.auth import TokenIssuer
+from hapi.hub.http.proxies import NO_PROXIES, TrustedProxies
 from hapi.hub.http.site import HostPolicy, RootResource
 from hapi.hub.http.static import PageResource
 from hapi.hub.hub import Hub
@@ -165,7 +166,11 @@ class Stage:
     """One hub, and the people and programs around it."""
 
     def __init__(
-        self, store: Any = None, host_policy: HostPolicy | None = None, start: int = EPOCH
+        self,
+        store: Any = None,
+        host_policy: HostPolicy | None = None,
+        start: int = EPOCH,
+        trusted_proxies: TrustedProxies = NO_PROXIES,
     ) -> None:
         self.clock, self.start = Clock(), start
         self.store = store or memory_store(self.clock)
@@ -176,6 +181,7 @@ class Stage:
             self.store,
             self.token_issuer,
             lambda cli: MemorySockets(self.clock, cli),
+            trusted_proxies,
         )
         self.registry, self.sockets = self.hub.registry, self.hub.sockets
         result_of(Deferred.fromCoroutine(self.registry.load()))

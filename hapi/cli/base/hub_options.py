@@ -43,6 +43,14 @@ _OPTIONS = (
         "--public-url; repeatable. [env: HAPI_ALLOWED_HOSTS; default: none]",
     ),
     click.option(
+        "--trusted-proxy",
+        "trusted_proxies",
+        multiple=True,
+        metavar="ADDRESS[/PREFIX]",
+        help="Take the addresses of clients from the Forwarded or X-Forwarded-For header of the "
+        "reverse proxy ADDRESS; repeatable. [env: HAPI_TRUSTED_PROXIES; default: none]",
+    ),
+    click.option(
         "--web-root",
         metavar="DIR",
         help="Serve the web page in DIR. [env: HAPI_WEB_ROOT; default: the built-in page]",

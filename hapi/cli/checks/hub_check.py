@@ -14,10 +14,21 @@ PROBE_SESSION_ID = "hapi-token-check"  # no session has this id: ids are UUIDs
 
 @frozen
 class HubVerdict:
-    """`ok`: the hub accepts the token; `refused`: it does not; `unreachable`: no hub answers."""
+    """`ok`: the hub accepts the token; `refused`: it does not; `busy`: it wants to be asked again
+    later; `unreachable`: no hub answers.
+    """
 
-    finding: Literal["ok", "refused", "unreachable"]
+    finding: Literal["ok", "refused", "busy", "unreachable"]
     reason: str = ""
+
+    def problem(self, hub: str) -> str:
+        """What is wrong with `hub`, as a sentence that begins with it."""
+        words = {
+            "refused": "refused the access token",
+            "busy": "asks to try again later",
+            "unreachable": "cannot be reached",
+        }
+        return f"{hub} {words[self.finding]}: {self.reason}"
 
 
 async def check_hub(reactor: Any, access: HubAccess, seconds: float = HUB_TIMEOUT) -> HubVerdict:
@@ -25,7 +36,7 @@ async def check_hub(reactor: Any, access: HubAccess, seconds: float = HUB_TIMEOU
     from twisted.internet.defer import Deferred
     from twisted.internet.defer import TimeoutError as DeferTimeout
 
-    from hapi.net.client.hub_client import HubClient, HubRefused, HubUnreachable
+    from hapi.net.client.hub_client import HubBusy, HubClient, HubRefused, HubUnreachable
 
     request = Deferred.fromCoroutine(HubClient(reactor, access).session(PROBE_SESSION_ID))
     try:
@@ -36,6 +47,8 @@ async def check_hub(reactor: Any, access: HubAccess, seconds: float = HUB_TIMEOU
         if refusal.status in (401, 403):
             return HubVerdict("refused", refusal.reason)
         return HubVerdict("unreachable", refusal.reason)
+    except HubBusy as error:
+        return HubVerdict("busy", error.reason)
     except HubUnreachable as error:
         return HubVerdict("unreachable", error.reason)
     except DeferTimeout:

@@ -61,7 +61,7 @@ def hub_finding(url: str, verdict: HubVerdict) -> Check:
             text = f"{url} refused the access token ({verdict.reason}); run `hapi auth login`"
             return Check("hub", "broken", text)
         case _:
-            return Check("hub", "broken", f"{url} cannot be reached: {verdict.reason}")
+            return Check("hub", "broken", verdict.problem(url))
 
 
 async def check_runner(reactor: Any, home: Home) -> Check:

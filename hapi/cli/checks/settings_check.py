@@ -8,7 +8,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from hapi.configured_agents import configured_agents
-from hapi.hub.options import read_list, read_port
+from hapi.hub.options import read_list, read_port, read_proxies
 from hapi.log import LEVELS
 from hapi.runner.config.admission_limits import AdmissionLimits
 from hapi.runner.config.options import read_revive_mode, read_roots, read_session_limits
@@ -189,6 +189,10 @@ def _listed(key: str) -> Callable[[object], list[str]]:
     return lambda value: _raised(lambda: read_list(value, key))
 
 
+def _proxies(value: object) -> list[str]:
+    return _raised(lambda: read_proxies(value, "trustedProxies"))
+
+
 def _port(value: object) -> list[str]:
     return _raised(lambda: read_port(value))
 
@@ -211,4 +215,5 @@ _KEY_CHECKS: Mapping[str, Callable[[Any], list[str]]] = {
     "listenPort": _port,
     "corsOrigins": _listed("corsOrigins"),
     "allowedHosts": _listed("allowedHosts"),
+    "trustedProxies": _proxies,
 }

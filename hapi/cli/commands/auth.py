@@ -56,12 +56,9 @@ def login(url: str | None, no_check: bool) -> None:
             raise CommandError(
                 f"the hub at {access.url} refused this token: {verdict.reason}", REFUSED
             )
-        if verdict.finding == "unreachable":
-            raise CommandError(
-                f"the hub at {access.url} cannot be reached: {verdict.reason} "
-                "(--no-check saves the token anyway)",
-                UNREACHABLE,
-            )
+        if verdict.finding != "ok":
+            problem = verdict.problem(f"the hub at {access.url}")
+            raise CommandError(f"{problem} (--no-check saves the token anyway)", UNREACHABLE)
     update_settings(home, lambda now: {**now, **login_values})
     echo(f"Token {mask_token(token)} for {access.url} saved in {home.settings}")
     if os.environ.get("CLI_API_TOKEN", "").strip() not in ("", token):
@@ -101,10 +98,8 @@ def status(no_check: bool, as_json: bool) -> None:
         echo(f"Token:  {report['token']} (from {report['tokenFrom']})")
     if verdict.finding == "refused":
         raise CommandError(f"the hub at {access.url} refused the token: {verdict.reason}", REFUSED)
-    if verdict.finding == "unreachable":
-        raise CommandError(
-            f"the hub at {access.url} cannot be reached: {verdict.reason}", UNREACHABLE
-        )
+    if verdict.finding != "ok":
+        raise CommandError(verdict.problem(f"the hub at {access.url}"), UNREACHABLE)
     if not (as_json or no_check):
         echo("The hub accepts the token.")
 

@@ -1,49 +1,45 @@
-"""Authentication: the access token, the web tokens (JWT) of people, and a rate limit for wrong
-tokens.
-"""
+"""Authentication: the access token, and the web tokens (JWT) of people."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import re
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import lru_cache
-from math import ceil
-from typing import Annotated, Any
+from math import inf
+from typing import Any
 
 import msgspec
 from attrs import define, field, frozen
 
-from hapi.protocol.token import AccessToken
+from hapi.protocol.token import AccessToken, InvalidNamespace, check_namespace
 
 WEB_TOKEN_LIFETIME = 4 * 3600  # seconds
 CLOCK_LEEWAY = 60  # seconds that another clock may be ahead
-MAX_TOKEN_LENGTH = 4096  # characters
+MAX_TOKEN_LENGTH = 4096  # characters, without the namespace of an access token
 MAX_CACHED_TOKENS = 256
 ALGORITHM = "HS256"
 HEADER = {"alg": ALGORITHM}
 COMPACT_JWS = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+){2}")
 
-FREE_ATTEMPTS = 10  # wrong tokens per address
-REFILL_PERIOD = 60.0  # seconds until that many are forgotten
-FREE_ATTEMPTS_TOTAL = 200  # wrong tokens of all addresses together
-MAX_ADDRESSES = 10_000
-
 
 @frozen
 class Principal:
-    """The authenticated sender of a request."""
+    """The authenticated sender of a request. Principals of one namespace are equal."""
 
     namespace: str
+    # When the web token expires, in seconds since the epoch; an access token never does.
+    expires_at: float = field(default=inf, eq=False)
+    # Tells web tokens from one another in memory; "" for an access token.
+    token_id: str = field(default="", eq=False, repr=False)
 
 
 class WebClaims(msgspec.Struct, frozen=True):
     """The claims of a web token. Times in seconds since the epoch."""
 
     uid: int
-    ns: Annotated[str, msgspec.Meta(min_length=1)]
+    ns: str
     iat: int
     exp: int
 
@@ -60,23 +56,40 @@ def equal_in_constant_time(given: str, expected: str) -> bool:
 
 @define(eq=False)
 class TokenIssuer:
-    """`token` is the base access token; `secret` (32 bytes) signs web tokens."""
+    """`token` is the base access token.
+
+    Web tokens are signed with a key derived from it and from `secret` (32 bytes), so that another
+    access token or another secret ends all of them.
+    """
 
     token: str = field(repr=False)
     _secret: bytes = field(repr=False)
+    _key: bytes = field(init=False, repr=False)
     # A page sends the same token with every request. Verifying one takes PyJWT 96 µs, a third of
     # the time of a small request; invalid tokens raise and are not kept.
     _verified: Callable[[str], WebClaims] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
+        purpose = b"HAPI web tokens\0" + self.token.encode("utf-8", "surrogatepass")
+        self._key = hmac.digest(self._secret, purpose, "sha256")
         self._verified = lru_cache(maxsize=MAX_CACHED_TOKENS)(self._verify)
 
     def check_access_token(self, text: object) -> Principal | None:
-        """The principal of the access token `text`, None if the token is wrong."""
-        if not isinstance(text, str) or len(text) > MAX_TOKEN_LENGTH:
+        """The principal of the access token `text`, None if the token is wrong.
+
+        Raises InvalidNamespace if the token is right, but its namespace is not in normal form.
+        """
+        if not isinstance(text, str):
+            return None
+        base = text.rpartition(":")[0] or text
+        if len(base) > MAX_TOKEN_LENGTH:
             return None
         try:
             found = AccessToken.parse(text)
+        except InvalidNamespace:
+            if equal_in_constant_time(base, self.token):
+                raise
+            return None
         except ValueError:
             return None
         return (
@@ -91,7 +104,7 @@ class TokenIssuer:
         claims = WebClaims(1, principal.namespace, issued, issued + WEB_TOKEN_LIFETIME)
         import jwt  # see `_verify`
 
-        token: str = jwt.encode(msgspec.to_builtins(claims), self._secret, ALGORITHM, {"typ": None})
+        token: str = jwt.encode(msgspec.to_builtins(claims), self._key, ALGORITHM, {"typ": None})
         return token
 
     def read_web_token(self, text: str, now: float) -> Principal | None:
@@ -104,7 +117,8 @@ class TokenIssuer:
             return None
         is_current = claims.iat <= now + CLOCK_LEEWAY and now < claims.exp
         is_ours = claims.exp - claims.iat <= WEB_TOKEN_LIFETIME
-        return Principal(claims.ns) if is_current and is_ours else None
+        token_id = text.rpartition(".")[2]
+        return Principal(claims.ns, claims.exp, token_id) if is_current and is_ours else None
 
     def _verify(self, text: str) -> WebClaims:
         """The claims of a token with a valid signature, whenever it expires.
@@ -119,58 +133,11 @@ class TokenIssuer:
         # `read_web_token` checks the times, against the clock of the hub.
         options: Any = {"verify_exp": False, "verify_iat": False}
         try:
-            token = jwt.decode_complete(text, self._secret, [ALGORITHM], options=options)
+            token = jwt.decode_complete(text, self._key, [ALGORITHM], options=options)
         except jwt.InvalidTokenError as error:
             raise ValueError(str(error)) from error
         if token["header"] != HEADER:
             raise ValueError("not a header of this hub")
-        return msgspec.convert(token["payload"], WebClaims)
-
-
-@define
-class _Bucket:
-    """The number of wrong tokens, which decreases evenly by `free` per minute."""
-
-    free: int
-    _wrong: float = 0.0
-    _at: float = 0.0
-
-    def count(self, now: float) -> float:
-        return max(0.0, self._wrong - (now - self._at) * self.free / REFILL_PERIOD)
-
-    def add(self, now: float) -> None:
-        self._wrong, self._at = min(self.count(now) + 1, 2.0 * self.free), now
-
-    def retry_after(self, now: float) -> float:
-        """Seconds until the number is below `free`."""
-        return (
-            max(0.0, (self.count(now) - self.free + 1) * REFILL_PERIOD / self.free)
-            if self.count(now) >= self.free
-            else 0.0
-        )
-
-
-@define(eq=False)
-class LoginRateLimit:
-    """Counts wrong tokens per address and in total.
-
-    An address without a wrong token never waits.
-    """
-
-    _addresses: OrderedDict[str, _Bucket] = field(factory=OrderedDict)
-    _all: _Bucket = field(factory=lambda: _Bucket(FREE_ATTEMPTS_TOTAL))
-
-    def retry_after(self, address: str, now: float) -> int:
-        """Seconds that this address must wait before another token is checked, 0 for none."""
-        bucket = self._addresses.get(address)
-        if bucket is None or bucket.count(now) == 0:
-            return 0
-        return ceil(max(bucket.retry_after(now), self._all.retry_after(now)))
-
-    def record_failure(self, address: str, now: float) -> None:
-        bucket = self._addresses.setdefault(address, _Bucket(FREE_ATTEMPTS))
-        self._addresses.move_to_end(address)
-        while len(self._addresses) > MAX_ADDRESSES:
-            self._addresses.popitem(last=False)
-        bucket.add(now)
-        self._all.add(now)
+        claims = msgspec.convert(token["payload"], WebClaims)
+        check_namespace(claims.ns)
+        return claims

@@ -34,12 +34,36 @@ class Unauthenticated(DomainError):
     """The request carries no valid token."""
 
 
-class LoginRateLimited(DomainError):
-    """The address of the client has sent too many wrong tokens."""
+class TryLater(DomainError):
+    """The hub does not carry out the request now; the same request may succeed later."""
+
+    def __init__(self, message: str, code: str, retry_after: int) -> None:
+        super().__init__(message, code)
+        self.retry_after = retry_after  # seconds
+
+
+class LoginRateLimited(TryLater):
+    """Too many wrong access tokens came from the address of the client, or from all addresses."""
 
     def __init__(self, retry_after: int) -> None:
-        super().__init__(f"Too many wrong tokens: wait {retry_after} s")
-        self.retry_after = retry_after  # seconds
+        message = f"Too many wrong access tokens: try again in {retry_after} s"
+        super().__init__(message, "too_many_wrong_tokens", retry_after)
+
+
+class RequestRateLimited(TryLater):
+    """The namespace of the client sends too many expensive requests."""
+
+    def __init__(self, retry_after: int) -> None:
+        message = f"Too many requests of this kind: try again in {retry_after} s"
+        super().__init__(message, "too_many_requests", retry_after)
+
+
+class NoPlace(TryLater):
+    """Too many connections or requests of the client's namespace are open at once."""
+
+    def __init__(self, what: str, retry_after: int) -> None:
+        message = f"Too many {what} are open at once: try again in {retry_after} s"
+        super().__init__(message, "too_many_at_once", retry_after)
 
 
 class AccessDenied(DomainError):

@@ -15,7 +15,6 @@ from hapi.hub.domain.errors import (
     AccessDenied,
     InvalidRequest,
     NotFound,
-    Unauthenticated,
     Unavailable,
 )
 from hapi.hub.http.routing import OK, RequestContext, Routes, api, public
@@ -51,9 +50,9 @@ class AuthRoutes(Routes):
                 )
             raise InvalidRequest("Invalid body")
         authenticator = self.dispatcher.authenticator
-        principal = authenticator.check_access_token(context.request, body.access_token)
-        if principal is None:
-            raise Unauthenticated("Invalid access token")
+        principal = authenticator.check_access_token(
+            context.request, body.access_token, "Invalid access token"
+        )
         token = self.token_issuer.issue_web_token(principal, context.registry.now() / 1000)
         return {"token": token, "user": {"id": 1, "firstName": "Web User"}}
 

@@ -10,19 +10,31 @@ from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
 
-from hapi.hub.domain.auth import LoginRateLimit, Principal, TokenIssuer
+from hapi.hub.domain.auth import Principal, TokenIssuer
 from hapi.hub.domain.errors import LoginRateLimited, Unauthenticated
-
-
-def client_address(request: IRequest) -> str:
-    return str(getattr(request.getClientAddress(), "host", "") or "")
+from hapi.hub.domain.rate_limits import LoginRateLimit
+from hapi.hub.http.proxies import TrustedProxies
+from hapi.protocol.token import InvalidNamespace
 
 
 def bearer_token(header: str | None, exact: bool) -> str | None:
     """The token of an Authorization header. `exact`: the scheme must be spelled `Bearer`."""
     scheme, _, token = (header or "").partition(" ")
     matches = scheme == "Bearer" if exact else scheme.lower() == "bearer"
-    return (token.strip() or None) if matches else None
+    return (token.strip(" \t") or None) if matches else None
+
+
+def authorization(request: IRequest) -> str | None:
+    """The Authorization header, None if there is none. Node.js sends it as Latin-1, others as
+    UTF-8.
+    """
+    values = request.requestHeaders.getRawHeaders(b"authorization")
+    if not values:
+        return None
+    try:
+        return str(values[-1], "utf-8")
+    except UnicodeDecodeError:
+        return str(values[-1], "latin-1")
 
 
 @frozen(eq=False)
@@ -31,37 +43,44 @@ class Authenticator:
 
     _token_issuer: TokenIssuer
     _login_rate_limit: LoginRateLimit
+    _trusted_proxies: TrustedProxies
     _clock: IReactorTime
     _now: Callable[[], int]
 
-    def check_access_token(self, request: IRequest, token: object) -> Principal | None:
-        """The principal of an access token, None if the token is wrong. Raises LoginRateLimited."""
-        address, now = client_address(request), self._clock.seconds()
-        retry_after = self._login_rate_limit.retry_after(address, now)
-        if retry_after:
-            raise LoginRateLimited(retry_after)
-        principal = self._token_issuer.check_access_token(token)
+    def check_access_token(self, request: IRequest, token: object, refusal: str) -> Principal:
+        """The principal of an access token. A right token is accepted however many wrong ones came
+        from the same address.
+
+        Raises Unauthenticated, whose text begins with `refusal`, and LoginRateLimited.
+        """
+        try:
+            principal = self._token_issuer.check_access_token(token)
+        except InvalidNamespace as error:
+            raise Unauthenticated(f"{refusal}: {error}") from error
         if principal is None:
-            self._login_rate_limit.record_failure(address, now)
+            address = self._trusted_proxies.client_address(request)
+            retry_after = self._login_rate_limit.record_failure(address, self._clock.seconds())
+            raise LoginRateLimited(retry_after) if retry_after else Unauthenticated(refusal)
         return principal
 
     def authenticate_cli(self, request: IRequest) -> Principal:
         """Raises Unauthenticated, LoginRateLimited."""
-        header = request.getHeader("authorization")
+        header = authorization(request)
         if header is None:
             raise Unauthenticated("Missing Authorization header")
         token = bearer_token(header, exact=False)
         if token is None:
             raise Unauthenticated("Invalid Authorization header")
-        principal = self.check_access_token(request, token)
-        if principal is None:
-            raise Unauthenticated("Invalid token")
-        return principal
+        return self.check_access_token(request, token, "Invalid token")
 
     def authenticate_api(self, request: IRequest, token: str | None = None) -> Principal:
-        """`token` replaces the Authorization header. Raises Unauthenticated."""
+        """`token` replaces the Authorization header. Raises Unauthenticated.
+
+        Wrong web tokens are not counted: nobody can guess a signature of 256 bits, and a page must
+        be told by 401 that its web token has ended.
+        """
         if token is None:
-            token = bearer_token(request.getHeader("authorization"), exact=True)
+            token = bearer_token(authorization(request), exact=True)
         if token is None:
             raise Unauthenticated("Missing authorization token")
         principal = self._token_issuer.read_web_token(token, self._now() / 1000)

@@ -30,7 +30,8 @@ STATUSES: StatusTable = {
     BodyTooLarge: http.REQUEST_ENTITY_TOO_LARGE,
     errors.TooLarge: http.REQUEST_ENTITY_TOO_LARGE,
     errors.Unprocessable: 422,
-    errors.LoginRateLimited: 429,
+    errors.NoPlace: http.SERVICE_UNAVAILABLE,
+    errors.TryLater: 429,
     errors.OperationFailed: http.INTERNAL_SERVER_ERROR,
     errors.RpcError: http.INTERNAL_SERVER_ERROR,
     StoreFailed: http.INTERNAL_SERVER_ERROR,
@@ -79,7 +80,7 @@ def error_response(error: Exception, operation: str) -> Response:
     if isinstance(error, errors.DomainError):
         body |= {"code": error.code} if error.code else {}
         body |= error.details
-    if isinstance(error, errors.LoginRateLimited):
+    if isinstance(error, errors.TryLater):
         headers["Retry-After"] = str(error.retry_after)
     elif isinstance(error, StoreBusy):
         headers["Retry-After"] = "1"

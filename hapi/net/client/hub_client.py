@@ -12,11 +12,11 @@ from urllib.parse import quote
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 
 from hapi.net.client.endpoint import is_valid_header
-from hapi.net.common.errors import HubRefused, HubUnreachable, describe_connection_error
+from hapi.net.common.errors import HubBusy, HubRefused, HubUnreachable, describe_connection_error
 from hapi.protocol.json import Malformed, from_json, to_json
 from hapi.settings import HubAccess
 
-__all__ = ["HubClient", "HubRefused", "HubUnreachable"]
+__all__ = ["HubBusy", "HubClient", "HubRefused", "HubUnreachable"]
 
 REQUEST_TIMEOUT = 60.0  # seconds for a whole exchange (runner.md 2)
 MAX_RESPONSE_SIZE = 68 * 1024 * 1024  # bytes
@@ -26,7 +26,7 @@ class HubClient:
     """Requests to the hub.
 
     Each method raises HubRefused (the hub refused, or is not a hub) or HubUnreachable (worth a
-    retry).
+    retry; HubBusy if the hub answered).
     """
 
     def __init__(self, reactor: Any, access: HubAccess, http: Any = None) -> None:
@@ -156,7 +156,9 @@ def _read(status: int, kind: str, content: bytes) -> dict[str, Any]:
             broken = problem
     said = found.get("error") if isinstance(found, dict) else None
     said = said if isinstance(said, str) else None
-    if status >= 500 or status in (408, 425, 429):
+    if status in (408, 425, 429):
+        raise HubBusy(status, said or "no reason given")
+    if status >= 500:
         raise HubUnreachable(f"HTTP {status}" + (f": {said}" if said else ""))
     if status >= 400:
         raise HubRefused(status, said or "no reason given")

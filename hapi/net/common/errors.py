@@ -40,9 +40,16 @@ class HubRefused(Exception):
 class HubUnreachable(Exception):
     """No usable answer: network, timeout, 5xx. Worth a retry."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"the hub cannot be reached: {reason}")
+    def __init__(self, reason: str, summary: str = "the hub cannot be reached") -> None:
+        super().__init__(f"{summary}: {reason}")
         self.reason = reason
+
+
+class HubBusy(HubUnreachable):
+    """The hub answers, but wants to be asked again later (408, 425, 429). Worth a retry."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(f"{reason} (HTTP {status})", "the hub asks to try again later")
 
 
 def describe_connection_error(error: BaseException | None, host: str) -> str:

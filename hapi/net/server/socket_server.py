@@ -41,12 +41,17 @@ def same_host(origin: str, host: str) -> bool:
     return origin.partition("://")[2].lower() == host.lower()
 
 
+def peer_address(request: IRequest) -> str:
+    """The address that the connection comes from, "" if it has none."""
+    return str(getattr(request.getClientAddress(), "host", None) or "")
+
+
 class SocketServer:
     """`namespaces` maps a name to the INamespace that serves it.
 
     `allow_origin(origin, host)` checks a browser's Origin header; requests without one are
-    accepted. `max_backlog`: characters that a client may leave unread before it is disconnected.
-    Times in seconds.
+    accepted. `client_address` is what `Peer.address` will be. `max_backlog`: characters that a
+    client may leave unread before it is disconnected. Times in seconds.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class SocketServer:
         namespaces: Mapping[str, INamespace],
         *,
         allow_origin: Callable[[str, str], bool] = same_host,
+        client_address: Callable[[IRequest], str] = peer_address,
         ping_interval: float = PING_INTERVAL,
         ping_timeout: float = PING_TIMEOUT,
         max_backlog: int = MAX_BACKLOG,
@@ -65,6 +71,7 @@ class SocketServer:
             allow_origin,
             max_backlog,
         )
+        self.client_address = client_address
         self._ping_interval, self._ping_timeout = ping_interval, ping_timeout
         self._rooms: dict[tuple[str, str], set[Peer]] = {}
         self._acks: dict[str, Iterator[int]] = {}
@@ -177,9 +184,7 @@ class SocketResource(Resource):
         of the request."""
         channel = request.channel
         socket = self._server.factory.buildProtocol(None)
-        socket.address = (
-            request.getClientAddress().host if hasattr(request.getClientAddress(), "host") else None
-        )
+        socket.address = self._server.client_address(request)
         transport, channel.transport = channel.transport, None
         if isinstance(transport, ProtocolWrapper):
             transport.wrappedProtocol = socket

@@ -21,7 +21,7 @@ from urllib.parse import quote, urlsplit
 from attrs import define, field, frozen
 
 from hapi.home import Home, read_capped
-from hapi.net.common.errors import HubRefused, HubUnreachable
+from hapi.net.common.errors import HubBusy, HubRefused, HubUnreachable
 from hapi.settings import HubAccess
 
 EXCHANGE_TIMEOUT = 10.0  # seconds for one exchange
@@ -193,7 +193,9 @@ def part_of(reply: HttpResponse, name: str) -> Json:
         if isinstance(found, dict) and isinstance(found.get("error"), str)
         else None
     )
-    if reply.status >= 500 or reply.status in (408, 425, 429):
+    if reply.status in (408, 425, 429):
+        raise HubBusy(reply.status, error or "no reason given")
+    if reply.status >= 500:
         raise HubUnreachable(f"HTTP {reply.status}" + (f": {error}" if error else ""))
     if reply.status >= 400:
         raise HubRefused(reply.status, error or "no reason given")

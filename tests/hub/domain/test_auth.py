@@ -13,12 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hapi.hub.domain.auth import (
-    FREE_ATTEMPTS,
+from hapi.hub.domain.auth import Principal, TokenIssuer, equal_in_constant_time
+from hapi.hub.domain.rate_limits import (
+    MAX_KEYS,
+    WRONG_TOKENS,
+    WRONG_TOKENS_IN_ALL,
     LoginRateLimit,
-    Principal,
-    TokenIssuer,
-    equal_in_constant_time,
+    TokenBuckets,
+    address_group,
 )
 from hapi.hub.options import HubOptions, base_token, signing_secret
 from hapi.settings import ConfigurationError, read_settings
@@ -27,6 +29,7 @@ from tests.support.hub_stage import EPOCH, TOKEN, Stage
 NOW = EPOCH / 1000
 SECRET = b"s" * 32
 GATE = TokenIssuer(TOKEN, SECRET)
+KEY = hmac.digest(SECRET, b"HAPI web tokens\0" + TOKEN.encode(), "sha256")
 
 
 def packed(value: Any) -> str:
@@ -39,7 +42,7 @@ def packed(value: Any) -> str:
 def made(
     header: Any = None,
     claims: Any = None,
-    secret: bytes = SECRET,
+    secret: bytes = KEY,
     digest: str = "sha256",
     **changes: Any,
 ) -> str:
@@ -69,6 +72,7 @@ def test_a_token_of_ours_says_whose_it_is() -> None:
         made({"alg": "HS256", "jwk": {"kty": "oct", "k": packed(b"x")}}),
         made(secret=b"x" * 32),
         made(secret=b""),
+        made(secret=SECRET),
         made(exp=int(NOW)),
         made(exp=int(NOW) - 1),
         made(exp=...),
@@ -76,6 +80,11 @@ def test_a_token_of_ours_says_whose_it_is() -> None:
         made(ns=...),
         made(uid=...),
         made(ns=""),
+        made(ns="a\n"),
+        made(ns=" a"),
+        made(ns="a\x07"),
+        made(ns="a:b"),
+        made(ns="x" * 129),
         made(ns=7),
         made(ns=None),
         made(uid="1"),
@@ -127,7 +136,13 @@ def test_a_web_token_lasts_four_hours() -> None:
 
 @pytest.mark.parametrize(
     ("text", "namespace"),
-    [(TOKEN, "default"), (f" {TOKEN}\n", "default"), (f"{TOKEN}:a", "a"), (f"{TOKEN}:x y", "x y")],
+    [
+        (TOKEN, "default"),
+        (f" {TOKEN}\n", "default"),
+        (f"{TOKEN}:default", "default"),
+        (f"{TOKEN}:a", "a"),
+        (f"{TOKEN}:x y", "x y"),
+    ],
 )
 def test_an_access_token_names_a_namespace(text: str, namespace: str) -> None:
     assert GATE.check_access_token(text) == Principal(namespace)
@@ -142,6 +157,9 @@ def test_an_access_token_names_a_namespace(text: str, namespace: str) -> None:
         f"{TOKEN}:",
         f":{TOKEN}",
         f"{TOKEN}:a:b",
+        f" {TOKEN}:a",
+        f"{TOKEN}x:a\n",
+        "x" * 1_000_000,
         None,
         7,
         [TOKEN],
@@ -161,44 +179,145 @@ def test_tokens_of_any_length_are_compared_by_their_digest__U07() -> None:
 # --- guessing -------------------------------------------------------------------------------------
 
 
-def test_guessing_costs_waiting_and_the_right_token_works_again_later__U07() -> None:
+def log_in(stage: Stage, token: object, **headers: str) -> Any:
+    return stage.rest("POST", "/api/auth", {"accessToken": token}, namespace=None, **headers)
+
+
+def test_a_right_token_is_let_in_however_many_wrong_ones_came_from_its_address__U07() -> None:
     stage = Stage()
-    for _ in range(FREE_ATTEMPTS):
-        assert stage.rest("POST", "/api/auth", {"accessToken": "wrong"}).status == 401
-    refused = stage.rest("POST", "/api/auth", {"accessToken": TOKEN})
+    for _ in range(WRONG_TOKENS.burst):
+        assert log_in(stage, "wrong").status == 401
+    refused = log_in(stage, "wrong")
     assert refused.status == 429
-    retry_after = int(refused.headers["retry-after"])
-    assert 0 < retry_after <= 60
-    assert (
-        stage.rest("GET", "/cli/sessions/x", namespace=None, Authorization=f"Bearer {TOKEN}").status
-        == 429
-    )
-    assert stage.rest("GET", "/api/sessions").status == 200  # whoever is in stays in
+    assert 0 < int(refused.headers["retry-after"]) <= 60
+    assert refused.body["error"].startswith("Too many wrong access tokens: try again in")
+    guess = stage.rest("GET", "/cli/sessions/x", namespace=None, Authorization="Bearer wrong")
+    assert guess.status == 429
+    assert stage.refused(token="wrong") == "hung up"
+
+    assert log_in(stage, TOKEN).status == 200
+    right = {"Authorization": f"Bearer {TOKEN}"}
+    assert stage.rest("GET", "/cli/sessions/x", namespace=None, **right).status == 404
+    assert stage.connect().principal.namespace == "default"
+    assert stage.rest("GET", "/api/sessions").status == 200
+
+
+def test_a_wrong_token_is_called_wrong_again_when_the_time_is_over__U07() -> None:
+    stage = Stage()
+    for _ in range(WRONG_TOKENS.burst):
+        log_in(stage, "wrong")
+    retry_after = int(log_in(stage, "wrong").headers["retry-after"])
     stage.tick(retry_after)
-    assert stage.rest("POST", "/api/auth", {"accessToken": TOKEN}).status == 200
+    assert log_in(stage, "wrong").status == 401
+    assert log_in(stage, "wrong").status == 429
 
 
 def test_a_missing_token_is_no_guess__U07() -> None:
     stage = Stage()
-    for _ in range(3 * FREE_ATTEMPTS):
+    for _ in range(3 * WRONG_TOKENS.burst):
         assert stage.rest("GET", "/cli/sessions/x", namespace=None).status == 401
-    assert stage.rest("POST", "/api/auth", {"accessToken": TOKEN}).status == 200
+    assert log_in(stage, "wrong").status == 401
 
 
-def test_many_addresses_together_are_slowed_and_a_stranger_to_them_is_not__U07() -> None:
-    limit = LoginRateLimit()
-    for number in range(400):
-        limit.record_failure(f"10.0.{number // 200}.{number % 200}", now=1.0)
-    assert limit.retry_after("10.0.0.1", 1.0) > 0
-    assert limit.retry_after("192.168.0.1", 1.0) == 0
-    assert limit.retry_after("10.0.0.1", 120.0) == 0
-
-
-def test_a_socket_that_guesses_is_hung_up_on_rather_than_refused__U07() -> None:
+def test_a_web_token_that_has_ended_is_always_called_invalid_so_that_the_page_renews_it() -> None:
     stage = Stage()
-    for _ in range(FREE_ATTEMPTS):
-        assert stage.refused(token="wrong") == "Invalid token"
-    assert stage.refused(token=TOKEN) == "hung up"
+    old = TokenIssuer("another", b"s" * 32).issue_web_token(Principal("default"), NOW)
+    for _ in range(3 * WRONG_TOKENS.burst):
+        answer = stage.rest("GET", "/api/sessions", namespace=None, Authorization=f"Bearer {old}")
+        assert answer.status == 401
+        assert stage.rest("GET", f"/api/events?token={old}", namespace=None).status == 401
+
+
+def test_all_addresses_together_are_limited__U07() -> None:
+    limit = LoginRateLimit()
+    answers = [limit.record_failure(f"10.0.{n // 200}.{n % 200}", now=1.0) for n in range(2000)]
+    assert answers.count(0) == WRONG_TOKENS_IN_ALL.burst
+    assert limit.record_failure("192.168.0.1", 1.0) > 0
+    assert limit.record_failure("192.168.0.1", 61.0) == 0
+
+
+def test_a_limit_that_is_reached_is_not_extended_by_further_guesses__U07() -> None:
+    limit = LoginRateLimit()
+    waits = [limit.record_failure("10.0.0.1", 1.0) for _ in range(1000)]
+    assert waits[WRONG_TOKENS.burst :] == [6] * (1000 - WRONG_TOKENS.burst)
+
+
+@pytest.mark.parametrize(
+    ("address", "group"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("::ffff:c000:201", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::1", "::/64"),
+        ("", ""),
+        ("/run/hub.sock", "/run/hub.sock"),
+    ],
+)
+def test_addresses_that_one_guesser_has_count_as_one__U07(address: str, group: str) -> None:
+    assert address_group(address) == group
+
+
+def test_a_guesser_who_changes_the_address_within_a_network_is_still_limited__U07() -> None:
+    limit = LoginRateLimit()
+    answers = [limit.record_failure(f"2001:db8::{n:x}", 1.0) for n in range(100)]
+    assert answers.count(0) == WRONG_TOKENS.burst
+
+
+def test_a_limit_remembers_a_bounded_number_of_addresses() -> None:
+    buckets = TokenBuckets(WRONG_TOKENS)
+    for number in range(MAX_KEYS + 100):
+        buckets.add(f"address {number}", 1.0)
+    assert len(buckets) == MAX_KEYS
+
+
+# --- namespaces -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("namespace", ["a\n", "a ", "a\x00", "\u200ba", "x" * 5000])
+def test_an_odd_namespace_is_refused_in_words_at_every_door__U01(namespace: str) -> None:
+    stage = Stage()
+    stage.session("a")
+    token = f"{TOKEN}:{namespace}"
+    answer = log_in(stage, token)
+    assert answer.status == 401
+    assert answer.body["error"].startswith("Invalid access token: the namespace of the access")
+    assert stage.refused(token=token).startswith("Invalid token: the namespace of the access")
+    if namespace.isascii() and namespace.isprintable() and namespace == namespace.strip():
+        answer = stage.rest("GET", "/cli/sessions/x", None, None, Authorization=f"Bearer {token}")
+        assert answer.body["error"].startswith("Invalid token: the namespace of the access token")
+    assert log_in(stage, f"wrong:{namespace}").body["error"] == "Invalid access token"
+
+
+def test_half_a_character_in_a_namespace_is_refused_at_every_door__U01() -> None:
+    stage = Stage()
+    assert log_in(stage, f"{TOKEN}:\ud800").status == 400
+    assert "cannot be printed" in stage.refused(token=f"{TOKEN}:\ud800")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_namespace_in_a_header_is_the_same_in_either_encoding(encoding: str) -> None:
+    stage = Stage()
+    session = stage.session("zoë")
+    header = b"Bearer " + f"{TOKEN}:zoë".encode(encoding)
+    pending = stage.stub.request(
+        "GET",
+        f"http://127.0.0.1:3006/cli/sessions/{session}",
+        headers={b"Authorization": [header]},
+    )
+    assert stage.finish(pending).status == 200
+
+
+# --- changing the access token --------------------------------------------------------------------
+
+
+def test_another_access_token_or_secret_ends_every_web_token() -> None:
+    token = GATE.issue_web_token(Principal("default"), NOW)
+    assert TokenIssuer(TOKEN, SECRET).read_web_token(token, NOW) == Principal("default")
+    assert TokenIssuer(TOKEN + "t", SECRET).read_web_token(token, NOW) is None
+    assert TokenIssuer(TOKEN, b"x" * 32).read_web_token(token, NOW) is None
 
 
 # --- where tokens come from -----------------------------------------------------------------------

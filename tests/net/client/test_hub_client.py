@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import ResponseNeverReceived
 from twisted.web.resource import Resource
 
-from hapi.net.client.hub_client import HubClient, HubRefused, HubUnreachable
+from hapi.net.client.hub_client import HubBusy, HubClient, HubRefused, HubUnreachable
 from hapi.settings import HubAccess
 from tests.support.programs import free_port
 
@@ -139,6 +139,16 @@ def test_what_will_not_change_by_itself_is_a_refusal__N15(answer, status, words)
 )
 def test_what_may_pass_is_unreachable(answer):
     case.failureResultOf(ask(answer, register), HubUnreachable)
+
+
+@pytest.mark.parametrize("status", [408, 425, 429])
+def test_a_hub_that_asks_to_wait_is_not_called_unreachable(status):
+    answer = Answer(status, b'{"error":"Too many wrong access tokens: try again in 6 s"}')
+    busy = case.failureResultOf(ask(answer, register), HubBusy).value
+    assert str(busy) == (
+        "the hub asks to try again later: Too many wrong access tokens: try again in 6 s "
+        f"(HTTP {status})"
+    )
 
 
 @pytest.mark.parametrize(
