@@ -3,6 +3,8 @@ limits, writes JSON.
 
     python -m benchmarks [--hub npm|ours] [--rounds N] [--at-once N] [--only SUBJECT …]
         [--json FILE] [--markdown]
+    python -m benchmarks hub …     the two hubs, `--help` tells more
+    python -m benchmarks soak …    what grows in the two hubs
 
 Each number is taken of both makes in turn, on the same hub and with the same scripted agent; times
 are medians. A figure of ours that is beyond its limit is marked MISSED. The load of the machine is
@@ -25,6 +27,7 @@ from attrs import asdict
 
 from benchmarks.frame import AGENT, HERE, MAKES, NPM, Bench, Cast, markdown, table
 
+PROGRAMS = ("hub", "soak")  # suites of their own
 SUBJECTS = ("start", "memory", "spawning", "stopping", "control", "beats", "waiting")
 
 
@@ -91,4 +94,7 @@ def tell(bench: Bench, arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] and sys.argv[1] in PROGRAMS:
+        import_module(f"benchmarks.{sys.argv[1]}").main(sys.argv[2:])
+    else:
+        main()

@@ -53,11 +53,13 @@ class Limit:
     most: float | None = None
     least: float | None = None
     ratio: float | None = None  # ours / npm
+    times: float | None = None  # ours / npm at least
 
     def __str__(self) -> str:
         told = [
             f"≤ {self.most:g}" if self.most is not None else "",
             f"≥ {self.least:g}" if self.least is not None else "",
+            f"ratio ≥ {self.times:g}" if self.times is not None else "",
         ]
         return ", ".join(
             filter(None, [*told, f"ratio ≤ {self.ratio:g}" if self.ratio is not None else ""])
@@ -67,6 +69,8 @@ class Limit:
         if self.most is not None and ours > self.most:
             return True
         if self.least is not None and ours < self.least:
+            return True
+        if self.times is not None and npm is not None and ours < self.times * npm:
             return True
         return self.ratio is not None and npm is not None and ours > self.ratio * npm
 
