@@ -21,7 +21,7 @@ from hapi.hub.http.static import PageResource
 from hapi.hub.hub import Hub
 from hapi.hub.lock import HubLock
 from hapi.hub.options import HubOptions, base_token, signing_secret
-from hapi.hub.store.interface import StoreRefused
+from hapi.hub.store.interface import StoreLost, StoreRefused
 from hapi.hub.store.sqlite import SqliteStore
 from hapi.net.server.site import LimitedSite
 from hapi.net.server.socket_server import SocketServer
@@ -29,6 +29,7 @@ from hapi.one_shot import OneShotObserver
 
 HEARTBEAT_INTERVAL = 30.0  # seconds
 MIN_TOKEN_LENGTH = 20  # characters; a shorter access token is warned about
+FILES_CHECK_INTERVAL = 1.0  # seconds
 
 
 class CannotServe(Exception):
@@ -110,6 +111,7 @@ class HubService(Service):
         for beat, seconds in (
             (self.hub.presence.sweep, SWEEP_INTERVAL),
             (self._heartbeat, HEARTBEAT_INTERVAL),
+            (self._check_files, FILES_CHECK_INTERVAL),
         ):
             loop = LoopingCall(self._guarded, beat)
             loop.clock = self._reactor
@@ -190,9 +192,17 @@ class HubService(Service):
         if self.hub is not None:
             self.hub.registry.events.heartbeat(self.hub.registry.now())
 
+    async def _check_files(self) -> None:
+        """Notice files that were deleted, replaced or moved under this hub."""
+        self._lock.restore()
+        if self._store is not None:
+            self._store.database.verify_files()
+
     async def _guarded(self, beat: Callable[[], Awaitable[None]]) -> None:
         try:
             await beat()
+        except StoreLost:
+            pass  # logged once, where it was noticed
         except Exception:
             self.log.failure("A periodic task of the hub failed and will run again")
 

@@ -15,7 +15,7 @@ from twisted.web import http
 from twisted.web.iweb import IRequest
 
 from hapi.hub.domain import errors
-from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
+from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull, StoreLost
 from hapi.net.server.http import BodyTooLarge, StatusTable, accepts_gzip, encode_json, status_of
 
 MIN_GZIP_SIZE = 1400  # bytes: a smaller reply fits one packet anyway
@@ -35,6 +35,7 @@ STATUSES: StatusTable = {
     errors.OperationFailed: http.INTERNAL_SERVER_ERROR,
     errors.RpcError: http.INTERNAL_SERVER_ERROR,
     StoreFailed: http.INTERNAL_SERVER_ERROR,
+    StoreLost: http.SERVICE_UNAVAILABLE,
     errors.RestartFailed: http.BAD_GATEWAY,
     errors.Unavailable: http.SERVICE_UNAVAILABLE,
     StoreBusy: http.SERVICE_UNAVAILABLE,
@@ -46,6 +47,8 @@ MESSAGES: Mapping[type[Exception], str] = {
     StoreBusy: "The database is busy, try again",
     StoreFull: "No space left for the database",
     StoreFailed: "The database failed",
+    StoreLost: "The hub's database was deleted, replaced or moved, so nothing can be saved; "
+    "the hub's log says how its owner gets it back",
 }
 
 log = Logger()
@@ -73,7 +76,7 @@ def error_response(error: Exception, operation: str) -> Response:
         log.failure(
             "{operation} failed: the row was deleted meanwhile", Failure(error), operation=operation
         )
-    elif isinstance(error, StoreFailed):
+    elif isinstance(error, StoreFailed) and not isinstance(error, StoreLost):
         log.error("{operation}: {reason}", operation=operation, reason=str(error))
     body: dict[str, Any] = {"error": MESSAGES.get(type(error)) or str(error)}
     headers: dict[str, str] = {}

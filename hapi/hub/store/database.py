@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from hapi.hub.store.database_files import DatabaseFiles
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull, StoreRefused
 from hapi.hub.store.schema import APPLICATION, MIGRATIONS
 
@@ -51,6 +52,7 @@ class Database:
     _clock: IReactorTime
     migrations: Sequence[Sequence[str]] = MIGRATIONS
     _connection: sqlite3.Connection | None = None
+    _files: DatabaseFiles | None = None  # None for a database in memory
     _writing: DeferredLock = field(factory=DeferredLock)
 
     log = Logger()
@@ -61,6 +63,7 @@ class Database:
             return
         try:
             self._connection = self._opened()
+            self._files = None if self.path == MEMORY else DatabaseFiles(Path(self.path))
         except sqlite3.Error as error:
             raise StoreRefused(self._refusal(error)) from error
         except OSError as error:
@@ -71,7 +74,14 @@ class Database:
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.execute("PRAGMA optimize")
+            if self._files is not None:
+                self._files.detach()
             connection.close()
+
+    def verify_files(self) -> None:
+        """Raises StoreLost if the files of the database are not where they were opened."""
+        if self._files is not None:
+            self._files.verify()
 
     def _refusal(self, error: sqlite3.Error) -> str:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
@@ -177,6 +187,7 @@ class Database:
 
     def _transaction(self, change: Callable[[sqlite3.Connection], T]) -> T:
         connection = self.connection
+        self.verify_files()
         try:
             connection.execute("BEGIN IMMEDIATE")
             try:

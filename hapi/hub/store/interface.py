@@ -30,6 +30,12 @@ class StoreFailed(Exception):
     """The database reported an error."""
 
 
+class StoreLost(StoreFailed):
+    """The files of the database are not where they were opened, so that nothing written to them
+    would last. It has been logged.
+    """
+
+
 class TagTaken(Exception):
     """The tag belongs to a session with another id."""
 

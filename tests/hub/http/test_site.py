@@ -691,3 +691,27 @@ async def test_a_hub_under_twistd_is_found_by_its_home_and_an_embedded_one_notes
     (hub,) = daemon
     assert read_settings(home)["apiUrl"] == hub.url
     await daemon.stopService()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_deleted_database_is_noticed_within_a_beat_and_refused_in_words__A3(
+    reactor: Any, home: Any, service: Any
+) -> None:
+    lines: list[str] = []
+    watch = lambda event: lines.append(str(formatEvent(event)))  # noqa: E731
+    globalLogPublisher.addObserver(watch)
+    create = {"tag": "t", "metadata": {"path": "/", "host": "h"}}
+    try:
+        (home.path / "hub.db").unlink()
+        await deferLater(reactor, 1.2)
+        assert len([line for line in lines if "hub.db was deleted while" in line]) == 1
+        for _ in range(3):
+            answer = await ask(
+                reactor, service, "POST", "/cli/sessions", create, Authorization=f"Bearer {TOKEN}"
+            )
+            assert answer.status == 503
+            assert "was deleted, replaced or moved" in answer.body["error"]
+        assert (await ask(reactor, service, "GET", "/health")).status == 200
+    finally:
+        globalLogPublisher.removeObserver(watch)
+    assert len([line for line in lines if "hub.db" in line]) == 1
