@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from hapi.hub.domain.auth import TokenIssuer
+from hapi.hub.domain.auth import Principal, TokenIssuer
 from hapi.hub.domain.documents import Documents
 from hapi.hub.domain.entities import HubMachine, HubSession
-from hapi.hub.domain.errors import AccessDenied, NotFound
+from hapi.hub.domain.errors import AccessDenied, NoPlace, NotFound
 from hapi.hub.domain.messages import Messages
+from hapi.hub.domain.places import SOCKETS, Places
 from hapi.hub.domain.presence import Presence
 from hapi.hub.domain.rate_limits import LoginRateLimit
 from hapi.hub.domain.registry import HubRegistry
@@ -65,6 +66,7 @@ class CliNamespace:
     presence: Presence
     messages: Messages
     documents: Documents
+    places: Places = field(factory=lambda: Places("sockets", SOCKETS))
 
     log = Logger()
 
@@ -82,6 +84,12 @@ class CliNamespace:
                 peer.hang_up("too many wrong tokens")
                 raise ConnectRefused("Too many wrong tokens")
             raise ConnectRefused("Invalid token")
+        try:
+            self.places.take(principal)
+        except NoPlace as error:
+            peer.hang_up("no place")  # so that the client tries again
+            self.log.warn("A socket was closed: {reason}", reason=str(error))
+            raise ConnectRefused(str(error)) from error
         owner = None
         for name, find in (("sessionId", registry.session), ("machineId", registry.machine)):
             if isinstance(given.get(name), str):
@@ -96,6 +104,7 @@ class CliNamespace:
         peer.principal = PeerIdentity(principal.namespace, owner)
 
     def disconnected(self, peer: Peer, reason: str) -> None:
+        self.places.leave(Principal(peer.principal.namespace))
         self.registry.rpc.forget(peer)
 
     def event(self, peer: Peer, name: str, args: list[Any], ack: Ack | None) -> None:

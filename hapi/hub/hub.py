@@ -15,6 +15,7 @@ from hapi.hub.domain.entities import HubSettings
 from hapi.hub.domain.lifecycle import Lifecycle
 from hapi.hub.domain.messages import Messages
 from hapi.hub.domain.notifications import Notifications
+from hapi.hub.domain.places import RequestLimits
 from hapi.hub.domain.presence import Presence
 from hapi.hub.domain.rate_limits import LoginRateLimit
 from hapi.hub.domain.registry import HubRegistry, Rooms
@@ -76,7 +77,9 @@ class Hub:
         )
         self.sockets = late.rooms = make_sockets(self.cli)
         authenticator = Authenticator(token_issuer, rate_limit, trusted_proxies, clock, now)
-        dispatcher, settings = Dispatcher(authenticator, registry), HubSettings()
+        self.limits = RequestLimits()
+        dispatcher = Dispatcher(authenticator, registry, self.limits)
+        settings = HubSettings()
         self.streams = EventsResource(registry, authenticator)
         application = combine(
             dispatcher,

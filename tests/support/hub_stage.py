@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 
 from hapi.hub.domain.auth import TokenIssuer
+from hapi.hub.domain.places import RequestLimits
 from hapi.hub.http.proxies import NO_PROXIES, TrustedProxies
 from hapi.hub.http.site import HostPolicy, RootResource
 from hapi.hub.http.static import PageResource
@@ -189,6 +190,11 @@ class Stage:
             host_policy or HostPolicy(), self.hub.rest, self.hub.streams, Resource(), PageResource()
         )
         self.stub = StubTreq(root)
+
+    @property
+    def limits(self) -> RequestLimits:
+        """The limits of expensive requests."""
+        return self.hub.limits
 
     def now(self) -> int:
         return self.start + int(self.clock.seconds() * 1000)

@@ -59,11 +59,18 @@ class RequestRateLimited(TryLater):
 
 
 class NoPlace(TryLater):
-    """Too many connections or requests of the client's namespace are open at once."""
+    """Too many connections or requests of the client's token or namespace are open at once."""
+
+    def __init__(self, what: str, whose: str, retry_after: int) -> None:
+        message = f"Too many {what} of {whose} are open at once: try again in {retry_after} s"
+        super().__init__(message, "too_many_at_once", retry_after)
+
+
+class HubFull(NoPlace):
+    """Too many connections or requests of all clients are open at once."""
 
     def __init__(self, what: str, retry_after: int) -> None:
-        message = f"Too many {what} are open at once: try again in {retry_after} s"
-        super().__init__(message, "too_many_at_once", retry_after)
+        super().__init__(what, "this hub", retry_after)
 
 
 class AccessDenied(DomainError):

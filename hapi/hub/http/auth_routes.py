@@ -17,6 +17,7 @@ from hapi.hub.domain.errors import (
     NotFound,
     Unavailable,
 )
+from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.http.routing import OK, RequestContext, Routes, api, public
 from hapi.protocol.hub import PROTOCOL_VERSION, HubSettingsChange, Login, Visibility
 from hapi.protocol.token import DEFAULT_NAMESPACE
@@ -53,6 +54,7 @@ class AuthRoutes(Routes):
         principal = authenticator.check_access_token(
             context.request, body.access_token, "Invalid access token"
         )
+        self.dispatcher.limits.count(Cost.LOGIN, principal, context.registry.clock.seconds())
         token = self.token_issuer.issue_web_token(principal, context.registry.now() / 1000)
         return {"token": token, "user": {"id": 1, "firstName": "Web User"}}
 

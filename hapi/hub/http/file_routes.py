@@ -14,10 +14,11 @@ from klein import Klein
 
 from hapi.hub.domain.entities import HubSession
 from hapi.hub.domain.errors import InvalidQuery, InvalidRequest, NotFound, RpcError, TooLarge
+from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.domain.rpc import RPC_TIMEOUT, SLOW_RPC_TIMEOUT, error_text
 from hapi.hub.http.paging import read_integer
 from hapi.hub.http.responses import Response
-from hapi.hub.http.routing import MAX_UPLOAD_SIZE, RequestContext, Routes, api
+from hapi.hub.http.routing import MAX_UPLOAD_SIZE, RequestContext, Routes, api, limited
 from hapi.protocol import rpc_methods
 from hapi.protocol.hub import DeleteUpload, Upload
 
@@ -67,6 +68,7 @@ class FileRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/git-status", methods=["GET"])
     @api
+    @limited(Cost.FILES)
     async def git_status(self, context: RequestContext, session_id: str) -> Any:
         session = context.session(session_id)
         params = {"cwd": _directory(session)}
@@ -74,6 +76,7 @@ class FileRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/git-diff-numstat", methods=["GET"])
     @api
+    @limited(Cost.FILES)
     async def git_diff_numstat(self, context: RequestContext, session_id: str) -> Any:
         session = context.session(session_id)
         params = {"cwd": _directory(session), "staged": _is_set(context, "staged")}
@@ -81,6 +84,7 @@ class FileRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/git-diff-file", methods=["GET"])
     @api
+    @limited(Cost.FILES)
     async def git_diff_file(self, context: RequestContext, session_id: str) -> Any:
         session = context.session(session_id)
         params = {
@@ -92,6 +96,7 @@ class FileRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/file", methods=["GET"])
     @api
+    @limited(Cost.FILES)
     async def read_file(self, context: RequestContext, session_id: str) -> Any:
         session = context.session(session_id)
         params = {"path": _file_path(context)}
@@ -99,6 +104,7 @@ class FileRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/directory", methods=["GET"])
     @api
+    @limited(Cost.FILES)
     async def list_directory(self, context: RequestContext, session_id: str) -> Any:
         session = context.session(session_id)
         params = {"path": context.query.get("path", "")}
@@ -106,6 +112,7 @@ class FileRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/files", methods=["GET"])
     @api
+    @limited(Cost.SEARCH)
     async def find_files(self, context: RequestContext, session_id: str) -> Any:
         session = context.session(session_id)
         try:
@@ -142,6 +149,7 @@ class FileRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/upload", methods=["POST"])
     @api
+    @limited(Cost.UPLOAD)
     async def upload(self, context: RequestContext, session_id: str) -> Any:
         session = context.session(session_id, active=True)
         body = context.body(Upload, limit=MAX_UPLOAD_SIZE)
@@ -165,6 +173,7 @@ class FileRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/generated-images/<image_id>", methods=["GET"])
     @api
+    @limited(Cost.FILES)
     async def read_generated_image(
         self, context: RequestContext, session_id: str, image_id: str
     ) -> Response:

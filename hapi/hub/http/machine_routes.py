@@ -22,11 +22,12 @@ from hapi.hub.domain.errors import (
     TargetMissing,
     Unavailable,
 )
+from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.domain.rpc import RPC_TIMEOUT, SLOW_RPC_TIMEOUT, error_text
 from hapi.hub.domain.spawn import request_spawn, spawn_request
 from hapi.hub.domain.views import machine_view
 from hapi.hub.http.responses import Response
-from hapi.hub.http.routing import OK, RequestContext, Routes, api
+from hapi.hub.http.routing import OK, RequestContext, Routes, api, limited
 from hapi.protocol import rpc_methods
 from hapi.protocol.agents import agent_catalog, agent_named
 from hapi.protocol.hub import FLAVORS, DisplayName, ListDirectory, PathsExist, Spawn
@@ -79,6 +80,7 @@ class MachineRoutes(Routes):
 
     @app.route("/api/machines/<machine_id>/spawn", methods=["POST"])
     @api
+    @limited(Cost.SPAWN)
     async def spawn(self, context: RequestContext, machine_id: str) -> dict[str, Any]:
         machine = context.machine(machine_id)
         body = context.body(Spawn)
@@ -101,6 +103,7 @@ class MachineRoutes(Routes):
 
     @app.route("/api/machines/<machine_id>/list-directory", methods=["POST"])
     @api
+    @limited(Cost.FILES)
     async def list_directory(self, context: RequestContext, machine_id: str) -> Any:
         machine = context.machine(machine_id)
         body = context.body(ListDirectory)
@@ -109,6 +112,7 @@ class MachineRoutes(Routes):
 
     @app.route("/api/machines/<machine_id>/paths/exists", methods=["POST"])
     @api
+    @limited(Cost.FILES)
     async def paths_exist(self, context: RequestContext, machine_id: str) -> Any:
         machine = context.machine(machine_id)
         paths = [path.strip() for path in context.body(PathsExist).paths if path.strip()]

@@ -30,7 +30,7 @@ STATUSES: StatusTable = {
     BodyTooLarge: http.REQUEST_ENTITY_TOO_LARGE,
     errors.TooLarge: http.REQUEST_ENTITY_TOO_LARGE,
     errors.Unprocessable: 422,
-    errors.NoPlace: http.SERVICE_UNAVAILABLE,
+    errors.HubFull: http.SERVICE_UNAVAILABLE,
     errors.TryLater: 429,
     errors.OperationFailed: http.INTERNAL_SERVER_ERROR,
     errors.RpcError: http.INTERNAL_SERVER_ERROR,

@@ -20,6 +20,8 @@ from twisted.web.iweb import IRequest
 from hapi.hub.domain.auth import Principal
 from hapi.hub.domain.entities import HubMachine, HubSession
 from hapi.hub.domain.errors import Conflict, InvalidRequest
+from hapi.hub.domain.places import RequestLimits
+from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.http.authentication import Authenticator
 from hapi.hub.http.responses import TEXT, Response, error_response, render_response
@@ -108,6 +110,7 @@ class Dispatcher:
 
     authenticator: Authenticator
     _registry: HubRegistry
+    limits: RequestLimits
 
     def dispatch(
         self, authenticate: Authenticate, handler: Handler, request: IRequest, ids: dict[str, str]
@@ -175,6 +178,23 @@ def _authenticated_by(authenticate: Authenticate) -> Callable[[Handler], Callabl
 api = _authenticated_by(Authenticator.authenticate_api)  # people: a web token
 cli = _authenticated_by(Authenticator.authenticate_cli)  # programs: the access token
 public = _authenticated_by(lambda authenticator, request: Principal(""))  # anybody
+
+
+def limited(cost: Cost) -> Callable[[Handler], Handler]:
+    """Make a handler, below `api`, count as a request of this cost. It raises RequestRateLimited,
+    NoPlace, HubFull.
+    """
+
+    def decorate(handler: Handler) -> Handler:
+        @wraps(handler)
+        async def serve(routes: Routes, context: RequestContext, **ids: str) -> Any:
+            now = context.registry.clock.seconds()
+            with routes.dispatcher.limits.admitted(cost, context.principal, now):
+                return await handler(routes, context, **ids)
+
+        return serve
+
+    return decorate
 
 
 def combine(dispatcher: Dispatcher, *parts: Any) -> Klein:

@@ -14,10 +14,11 @@ from hapi.hub.domain.documents import Documents
 from hapi.hub.domain.entities import HubSession
 from hapi.hub.domain.errors import Conflict, InvalidQuery, InvalidRequest, RpcError
 from hapi.hub.domain.lifecycle import Lifecycle
+from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.domain.rpc import error_text
 from hapi.hub.domain.views import list_sort_key, session_view, summary_view
 from hapi.hub.http.paging import MAX_SAFE_INTEGER, read_integer
-from hapi.hub.http.routing import OK, RequestContext, Routes, api
+from hapi.hub.http.routing import OK, RequestContext, Routes, api, limited
 from hapi.protocol import rpc_methods
 from hapi.protocol.hub import (
     SETTINGS,
@@ -134,6 +135,7 @@ class SessionRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/reopen", methods=["POST"])
     @api
+    @limited(Cost.SPAWN)
     async def reopen(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         session = context.session(session_id)
         active, resumed = await self.lifecycle.resume(session, reopen=True)
@@ -143,6 +145,7 @@ class SessionRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/resume", methods=["POST"])
     @api
+    @limited(Cost.SPAWN)
     async def resume(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         session = context.session(session_id)
         mode = context.body(Resume).permission_mode

@@ -9,29 +9,32 @@ from collections import deque
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IDelayedCall, IPushProducer
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
+from hapi.hub.domain.auth import Principal
 from hapi.hub.domain.errors import Unavailable
 from hapi.hub.domain.events import Subscription, unnumbered
+from hapi.hub.domain.places import EVENT_STREAMS, Places
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.http.authentication import Authenticator
 from hapi.hub.http.responses import error_response, render_response
 from hapi.protocol import events
 
 MAX_UNREAD = 1 << 20  # bytes that one page may leave unread
-MAX_STREAMS = 512  # at once
+MAX_EXPIRY_WAIT = 60.0  # seconds; the wall clock may jump meanwhile
 
 
 @implementer(IPushProducer)
 @define(eq=False)
 class EventStream:
-    """The event stream of one page."""
+    """The event stream of one page. It ends when the web token of the page expires."""
 
     request: Any
+    principal: Principal
     subscription: Subscription
     visible: bool
     _registry: HubRegistry
@@ -40,6 +43,7 @@ class EventStream:
     _unread: deque[bytes] = field(factory=deque)
     _size: int = 0
     _ended: bool = False
+    _expiry_call: IDelayedCall | None = None
 
     log = Logger()
 
@@ -60,6 +64,16 @@ class EventStream:
         for frame in missed or ():
             self.send(frame)
         self._registry.events.listen(self.name, self)
+        self._watch_expiry()
+
+    def _watch_expiry(self) -> None:
+        remaining = self.principal.expires_at - self._registry.now() / 1000
+        if remaining <= 0:
+            self.finish()
+        elif not self._ended:
+            self._expiry_call = self._registry.clock.callLater(
+                min(remaining, MAX_EXPIRY_WAIT), self._watch_expiry
+            )
 
     def send(self, frame: bytes) -> None:
         if self._ended:
@@ -96,7 +110,7 @@ class EventStream:
             channel.forceAbortClient()
 
     def finish(self) -> None:
-        """End the stream in an orderly way, as the hub stops."""
+        """End the stream in an orderly way; the page connects again with a valid token."""
         if not self._ended:
             self._end()
             if self._paused:
@@ -110,6 +124,8 @@ class EventStream:
 
     def _end(self) -> None:
         self._ended = True
+        if self._expiry_call is not None and self._expiry_call.active():
+            self._expiry_call.cancel()
         self._unread.clear()
         self._registry.events.leave(self.name)
 
@@ -123,6 +139,7 @@ class EventsResource(Resource):
         super().__init__()  # type: ignore[no-untyped-call]
         self._registry, self._authenticator = registry, authenticator
         self._streams: set[EventStream] = set()
+        self._places = Places("event streams", EVENT_STREAMS)
         self.stopped = False
 
     def render_GET(self, request: Any) -> Any:
@@ -131,7 +148,7 @@ class EventsResource(Resource):
         except Exception as error:
             return render_response(request, error_response(error, "GET /api/events"))
         self._streams.add(stream)
-        request.notifyFinish().addBoth(lambda _: self._streams.discard(stream))
+        request.notifyFinish().addBoth(lambda _: self._forget(stream))
         stream.start(request.getHeader("last-event-id") or _parameter(request, "lastEventId"))
         return NOT_DONE_YET
 
@@ -141,8 +158,8 @@ class EventsResource(Resource):
 
     def _stream(self, request: Any) -> EventStream:
         principal = self._authenticator.authenticate_api(request, _parameter(request, "token"))
-        if self.stopped or len(self._streams) >= MAX_STREAMS:
-            raise Unavailable("The hub is stopping" if self.stopped else "Too many event streams")
+        if self.stopped:
+            raise Unavailable("The hub is stopping")
         namespace = principal.namespace
         session_id, machine_id = _parameter(request, "sessionId"), _parameter(request, "machineId")
         if session_id is not None:
@@ -152,7 +169,12 @@ class EventsResource(Resource):
         everything = _parameter(request, "all") in ("true", "1")
         subscription = Subscription(namespace, everything, session_id, machine_id)
         visible = _parameter(request, "visibility") == "visible"
-        return EventStream(request, subscription, visible, self._registry)
+        self._places.take(principal)
+        return EventStream(request, principal, subscription, visible, self._registry)
+
+    def _forget(self, stream: EventStream) -> None:
+        self._streams.discard(stream)
+        self._places.leave(stream.principal)
 
     def stop(self) -> None:
         self.stopped = True

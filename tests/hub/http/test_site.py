@@ -20,6 +20,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import formatEvent, globalLogPublisher
 
 from hapi.hub import HubOptions, hub_service, tap
+from hapi.hub.domain.auth import Principal
 from hapi.hub.domain.events import MAX_KEPT_EVENTS, EventBus, Subscription
 from hapi.hub.http.site import HostPolicy, host_name
 from hapi.hub.http.sse import MAX_UNREAD, EventStream
@@ -243,7 +244,8 @@ def stream(
     stage: Stage, last: str | None = None, namespace: str = "default"
 ) -> tuple[EventStream, Wire]:
     wire = Wire()
-    found = EventStream(wire, Subscription(namespace, everything=True), True, stage.registry)
+    wanted = Subscription(namespace, everything=True)
+    found = EventStream(wire, Principal(namespace), wanted, True, stage.registry)
     found.start(last)
     return found, wire
 
