@@ -245,6 +245,14 @@ def _fits(value: object, kinds: tuple[type, ...]) -> bool:
     return isinstance(value, kinds) and not (isinstance(value, bool) and bool not in kinds)
 
 
+def metadata_kinds(key: str) -> tuple[type, ...]:
+    """The types of the values of a session's metadata that clients may see; () if they see none."""
+    kinds = _SHOWN.get(key)
+    if kinds is not None:
+        return kinds
+    return (str,) if key.endswith("SessionId") else (object,) if _SPECIAL.match(key) else ()
+
+
 def public_metadata(stored: Any) -> dict[str, Any] | None:
     """The metadata of a session that clients may see; None without `path` and `host`. Values of a
     wrong type are left out.
@@ -253,16 +261,11 @@ def public_metadata(stored: Any) -> dict[str, Any] | None:
         isinstance(stored.get("path"), str) and isinstance(stored.get("host"), str)
     ):
         return None
-    shown = {}
-    for key, value in stored.items():
-        kinds = _SHOWN.get(key)
-        if kinds is None:
-            kinds = (
-                (str,) if key.endswith("SessionId") else (object,) if _SPECIAL.match(key) else ()
-            )
-        if kinds and value is not None and _fits(value, kinds):
-            shown[key] = value
-    return shown
+    return {
+        key: value
+        for key, value in stored.items()
+        if value is not None and (kinds := metadata_kinds(key)) and _fits(value, kinds)
+    }
 
 
 def public_machine_metadata(stored: Any) -> dict[str, Any] | None:

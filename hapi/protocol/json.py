@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import msgspec
+
+MAX_DEPTH = 64  # levels of a document that is kept
+# Integers beyond these are read by few programs as what they are.
+MIN_INTEGER, MAX_INTEGER = -(1 << 63), (1 << 64) - 1
 
 
 class Malformed(ValueError):
@@ -47,3 +52,55 @@ def from_json(text: str) -> Any:
 def _refuse_constant(name: str) -> Any:
     """NaN and the infinities, which Python's decoder would take."""
     raise ValueError(f"{name} is not JSON")
+
+
+def bounded(value: Any) -> Any:
+    """`value` in a form that every program can read and write again: what lies deeper than
+    MAX_DEPTH levels becomes None, as do numbers that JSON has none of (NaN, infinities); integers
+    that do not fit 64 bits become floating-point numbers. The same object if nothing is to change.
+    """
+    return value if _is_bounded(value) else _bounded(value, 0)
+
+
+def _is_bounded(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        inner: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner.extend(item.values())
+            elif isinstance(item, list):
+                inner.extend(item)
+            elif isinstance(item, (int, float)) and not _is_plain(item):
+                return False
+        if not inner:
+            return True
+        level = inner
+    return False
+
+
+def _is_plain(number: float) -> bool:
+    if isinstance(number, float):
+        return math.isfinite(number)
+    return MIN_INTEGER <= number <= MAX_INTEGER
+
+
+def plain_number(number: float) -> float | None:
+    """`number`, as near as JSON and other programs can have it; None if there is nothing near."""
+    if _is_plain(number):
+        return number
+    try:
+        near = float(number)
+    except OverflowError:
+        return None
+    return near if math.isfinite(near) else None
+
+
+def _bounded(value: Any, depth: int) -> Any:
+    if isinstance(value, (dict, list)):
+        if depth >= MAX_DEPTH:
+            return None
+        if isinstance(value, dict):
+            return {key: _bounded(item, depth + 1) for key, item in value.items()}
+        return [_bounded(item, depth + 1) for item in value]
+    return plain_number(value) if isinstance(value, (int, float)) else value

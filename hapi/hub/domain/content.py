@@ -7,14 +7,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from hapi.protocol.json import MAX_DEPTH, plain_number
+
 # Characters of one string: the limit, and what is kept of a longer one.
 MAX_STRING_LENGTH, KEPT_HEAD, KEPT_TAIL = 64 * 1024, 48 * 1024, 12 * 1024
-MAX_DEPTH = 64  # levels of a document; deeper ones are cut
 
 
 def cut(value: Any, depth: int = 0) -> Any:
     """`value` with the middle of every string over 64 KiB removed, and nothing nested deeper than
-    64 levels.
+    64 levels. Numbers that other programs could not read become what is nearest.
     """
     if isinstance(value, str):
         if len(value) <= MAX_STRING_LENGTH:
@@ -28,7 +29,7 @@ def cut(value: Any, depth: int = 0) -> Any:
         return {key: cut(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list):
         return [cut(item, depth + 1) for item in value]
-    return value
+    return plain_number(value) if isinstance(value, (int, float)) else value
 
 
 def content_of(message: Any) -> Any:

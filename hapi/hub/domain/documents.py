@@ -8,6 +8,7 @@ from typing import Any
 from attrs import define, evolve, field
 from twisted.logger import Logger
 
+from hapi.hub.domain.damage import shown_agent_state
 from hapi.hub.domain.entities import HubMachine, HubSession
 from hapi.hub.domain.errors import AccessDenied, ConcurrentChange
 from hapi.hub.domain.registry import HubRegistry
@@ -16,6 +17,7 @@ from hapi.hub.store.interface import IdTaken
 from hapi.hub.store.rows import MachineRow, VersionMismatch, Written
 from hapi.protocol import events as protocol_events
 from hapi.protocol.hub import RegisterMachine, agent_session_id, merged_metadata, public_metadata
+from hapi.protocol.json import bounded
 
 MAX_ATTEMPTS = 5  # of a write by the hub that meets newer versions
 ADVERTISED = ("capabilities", "supervisedRestart", "startedCliMtimeMs", "installedCliMtimeMs")
@@ -56,7 +58,7 @@ class Documents:
     ) -> dict[str, Any]:
         registry, now = self.registry, self.registry.now()
         before = agent_session_id(session.metadata)
-        merged = merged_metadata(session.row.metadata, value)
+        merged = merged_metadata(session.row.metadata, bounded(value))
         outcome = await registry.store.write_metadata(
             session.id, expected, merged, {"updated_at": now}
         )
@@ -73,6 +75,7 @@ class Documents:
         registry.emit_update(session.room, body, without=sender)
         shown = {"version": version, "value": public_metadata(stored)}
         registry.publish_patch(session, metadata=shown, updatedAt=now)
+        registry.report_damage(session)
         found = agent_session_id(stored)
         if found is not None and found != before:
             for call in self.on_agent_id:
@@ -99,7 +102,7 @@ class Documents:
     ) -> dict[str, Any]:
         registry, now = self.registry, self.registry.now()
         outcome = await registry.store.write_agent_state(
-            session.id, expected, value, {"updated_at": now}
+            session.id, expected, bounded(value), {"updated_at": now}
         )
         session.row = outcome.row
         version, stored = outcome.row.agent_state_version, outcome.row.agent_state
@@ -116,9 +119,10 @@ class Documents:
             },
             sender,
         )
-        registry.publish_patch(session, agentState=document, updatedAt=now)
-        for call in self.on_state:
-            call(session)
+        shown = {"version": version, "value": shown_agent_state(stored)}
+        registry.publish_patch(session, agentState=shown, updatedAt=now)
+        registry.report_damage(session)
+        registry.notify(self.on_state, session)
         return {"result": "success", "version": version, "agentState": stored}
 
     # --- written by the hub -----------------------------------------------------------------------
@@ -184,8 +188,8 @@ class Documents:
                 namespace,
                 now,
                 now,
-                metadata=request.metadata,
-                runner_state=request.runner_state,
+                metadata=bounded(request.metadata),
+                runner_state=bounded(request.runner_state),
                 active_at=now,
             )
             try:
@@ -235,7 +239,7 @@ class Documents:
                 name: getattr(before, column),
             }
         changes: dict[str, Any] = {
-            column: value,
+            column: bounded(value),
             f"{column}_version": expected + 1,
             "updated_at": now,
         }
@@ -286,7 +290,7 @@ def merged_registration(row: MachineRow, request: RegisterMachine, now: int) -> 
     metadata, version = row.metadata, row.metadata_version
     if isinstance(request.metadata, dict):
         stored = metadata if isinstance(metadata, dict) else {}
-        metadata = {**stored, **request.metadata}
+        metadata = {**stored, **bounded(request.metadata)}
         if request.runner_state is not None:
             metadata = {
                 key: value
@@ -303,7 +307,7 @@ def merged_registration(row: MachineRow, request: RegisterMachine, now: int) -> 
         known = before.get("capabilities")
         merged = {
             **before,
-            "capabilities": {**(known if isinstance(known, dict) else {}), **advertised},
+            "capabilities": {**(known if isinstance(known, dict) else {}), **bounded(advertised)},
         }
         state_version += merged != state
         state = merged

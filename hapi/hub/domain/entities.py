@@ -9,6 +9,7 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.defer import DeferredLock
 
+from hapi.hub.domain.damage import machine_damage, session_damage, shown_requests
 from hapi.hub.store.rows import MachineRow, SessionRow
 from hapi.protocol.hub import flavor_of, public_metadata
 
@@ -61,6 +62,8 @@ class HubSession:
     # id of a permission request -> the request as it was when it was answered
     answered: dict[str, Any] = field(factory=dict)
     lock: DeferredLock = field(factory=DeferredLock)  # serializes the work on the session
+    reported_damage: tuple[str, ...] = ()  # what has been logged
+    _damage: tuple[SessionRow | None, tuple[str, ...]] = (None, ())  # of the row that was checked
 
     @property
     def id(self) -> str:
@@ -87,11 +90,15 @@ class HubSession:
         """The permission requests that wait for an answer."""
         state = self.row.agent_state
         found = state.get("requests") if isinstance(state, dict) else None
-        return (
-            {key: value for key, value in found.items() if isinstance(value, dict)}
-            if isinstance(found, dict)
-            else {}
-        )
+        return shown_requests(found)
+
+    @property
+    def damage(self) -> tuple[str, ...]:
+        """The damaged places of the row."""
+        checked, found = self._damage
+        if checked is not self.row:
+            self._damage = self.row, found = self.row, session_damage(self.row)
+        return found
 
     @property
     def room(self) -> str:
@@ -122,6 +129,12 @@ class HubMachine:
     last_seen: float = 0.0
     last_broadcast: float = float("-inf")
     health: dict[str, Any] | None = None
+    reported_damage: tuple[str, ...] = ()  # what has been logged
+
+    @property
+    def damage(self) -> tuple[str, ...]:
+        """The damaged places of the row."""
+        return machine_damage(self.row)
 
     @property
     def id(self) -> str:

@@ -11,6 +11,7 @@ from collections import deque
 from typing import Any, Protocol
 
 from attrs import define, field, frozen
+from twisted.logger import Logger
 
 from hapi.protocol import events as protocol_events
 
@@ -65,6 +66,8 @@ class EventBus:
     _size: int = 0
     _listeners: dict[str, Listener] = field(factory=dict)
 
+    log = Logger()
+
     def tag(self, namespace: str) -> str:
         return hashlib.blake2b(
             namespace.encode("utf-8", "replace"), key=self.epoch.encode(), digest_size=4
@@ -90,7 +93,7 @@ class EventBus:
         for listener in list(self._listeners.values()):
             if listener.subscription.matches(event):
                 frame = frame or self.frame(event)
-                listener.send(frame)
+                self._send(listener, frame)
 
     def frame(self, event: HubEvent) -> bytes:
         name = f"{self.epoch}:{event.number}:{self.tag(event.namespace)}"
@@ -103,19 +106,27 @@ class EventBus:
         frame = unnumbered({"type": protocol_events.TOAST, "data": data})
         for listener in list(self._listeners.values()):
             if listener.subscription.namespace == namespace and listener.visible:
-                listener.send(frame)
+                self._send(listener, frame)
+
+    def _send(self, listener: Listener, frame: bytes) -> None:
+        """Send a frame to one listener, whose failure is not that of the others."""
+        try:
+            listener.send(frame)
+        except Exception:
+            self.log.failure("An event could not be sent to a page")
 
     def heartbeat(self, now: int) -> None:
         for listener in list(self._listeners.values()):
             namespace = listener.subscription.namespace
-            listener.send(
+            self._send(
+                listener,
                 unnumbered(
                     {
                         "type": protocol_events.HEARTBEAT,
                         "namespace": namespace,
                         "data": {"timestamp": now},
                     }
-                )
+                ),
             )
 
     # --- listeners --------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from hapi.protocol import events as protocol_events
 from hapi.protocol import rpc_methods
 from hapi.protocol.agents import DEFAULT_AGENT, agent_named
 from hapi.protocol.hub import FLAVORS, CreateSession, agent_session_id
+from hapi.protocol.json import bounded
 
 ACTIVE_TIMEOUT = 15.0  # seconds that a resumed session may take to become active
 ACTIVE_POLL_INTERVAL = 0.25  # seconds
@@ -68,8 +69,10 @@ class Lifecycle:
             request.tag,
             now,
             now,
-            metadata=request.metadata,
-            agent_state=request.agent_state if isinstance(request.agent_state, dict) else None,
+            metadata=bounded(request.metadata),
+            agent_state=bounded(request.agent_state)
+            if isinstance(request.agent_state, dict)
+            else None,
             model=request.model,
             model_reasoning_effort=request.model_reasoning_effort,
             effort=request.effort,
@@ -84,6 +87,7 @@ class Lifecycle:
         session = registry.sessions.get(row.id)
         if session is None:
             session = registry.sessions[row.id] = HubSession(row, active_at=row.active_at)
+            registry.report_damage(session)
         if new:
             registry.publish_session(session, protocol_events.SESSION_ADDED)
         if not session.active and "hostPid" in session.metadata:
@@ -326,6 +330,12 @@ class Lifecycle:
                     await self._merge(other, session)
                 except NotFound:
                     continue
+                except Exception:
+                    self.log.failure(
+                        "Session {other} could not be merged into {session_id}",
+                        other=other.id,
+                        session_id=session.id,
+                    )
 
     async def pin(self, session: HubSession, mode: str) -> None:
         changes = {"pinned": mode == "project", "global_pinned": mode == "global"}

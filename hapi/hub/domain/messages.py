@@ -116,8 +116,7 @@ class Messages:
             )
             registry.publish_patch(session, todos={"version": now, "value": todos})
         if contents.is_ready(content):
-            for call in self.on_ready:
-                call(session)
+            registry.notify(self.on_ready, session)
 
     # --- from people -----------------------------------------------------------------------------
 
@@ -204,10 +203,17 @@ class Messages:
             session = registry.sessions.get(message.session_id)
             if session is None:
                 continue
-            if since < (message.scheduled_at or 0) <= now:
-                registry.publish(session, protocol_events.SCHEDULED_MATURED)
-            if session.active:
-                self._deliver(session, message)
+            try:
+                if since < (message.scheduled_at or 0) <= now:
+                    registry.publish(session, protocol_events.SCHEDULED_MATURED)
+                if session.active:
+                    self._deliver(session, message)
+            except Exception:
+                self.log.failure(
+                    "The scheduled prompt {id} of session {session_id} could not be delivered",
+                    id=message.id,
+                    session_id=session.id,
+                )
 
     async def consumed(
         self, session: HubSession, local_ids: list[str], clears_grace: bool, steered: bool

@@ -186,17 +186,20 @@ class Presence:
         """
         registry, now = self.registry, self.registry.clock.seconds()
         for session in list(registry.sessions.values()):
-            if (
-                session.active
-                and now - session.last_seen > SESSION_TIMEOUT
-                and session.deactivate(registry.now())
-            ):
-                registry.publish_patch(
-                    session, active=False, thinking=False, activeTurnStartedAt=None
-                )
-                await self._keep_active_at(session)
-        for machine in registry.machines.values():
+            try:
+                await self._check_session(session, now)
+            except Exception:
+                self.log.failure("Could not check session {session_id}", session_id=session.id)
+        for machine in list(registry.machines.values()):
             if machine.active and now - machine.last_seen > MACHINE_TIMEOUT:
                 machine.active, machine.health = False, None
                 self._patch(machine)
         await self.messages.deliver_due()
+
+    async def _check_session(self, session: HubSession, now: float) -> None:
+        """Mark the session inactive if it has been silent for too long at clock second `now`."""
+        registry = self.registry
+        is_silent = session.active and now - session.last_seen > SESSION_TIMEOUT
+        if is_silent and session.deactivate(registry.now()):
+            registry.publish_patch(session, active=False, thinking=False, activeTurnStartedAt=None)
+            await self._keep_active_at(session)

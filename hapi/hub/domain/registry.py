@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
 from attrs import define, evolve, field
@@ -50,11 +50,25 @@ class HubRegistry:
     async def load(self) -> None:
         """Load all rows of the store. No session or machine is active until it reports."""
         for row in await self.store.sessions():
-            self.sessions[row.id] = HubSession(row, active_at=row.active_at or row.created_at)
+            session = HubSession(row, active_at=row.active_at or row.created_at)
+            self.sessions[row.id] = session
+            self.report_damage(session)
         for machine in await self.store.machines():
-            self.machines[machine.id] = HubMachine(
+            self.machines[machine.id] = found = HubMachine(
                 machine, active_at=machine.active_at or machine.created_at
             )
+            self.report_damage(found)
+
+    def report_damage(self, entity: HubSession | HubMachine) -> None:
+        """Log what is damaged in a row that has been read or written, once for each change."""
+        if entity.damage != entity.reported_damage:
+            entity.reported_damage = entity.damage
+            if entity.damage:
+                self.log.warn(
+                    "The row {id} has values of the wrong type, which are not shown: {damage}",
+                    id=entity.id,
+                    damage=", ".join(entity.damage),
+                )
 
     # --- finding ----------------------------------------------------------------------------------
 
@@ -112,6 +126,18 @@ class HubRegistry:
                 sessionId=session.id,
                 data=values,
             )
+
+    def notify(self, calls: Iterable[Callable[[HubSession], object]], session: HubSession) -> None:
+        """Call each of `calls` with `session`. One that fails is logged; the others still run."""
+        for call in calls:
+            try:
+                call(session)
+            except Exception:
+                self.log.failure(
+                    "{name} failed for session {session_id}",
+                    name=getattr(call, "__qualname__", str(call)),
+                    session_id=session.id,
+                )
 
     def publish_session(
         self, session: HubSession, kind: str = protocol_events.SESSION_UPDATED

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from twisted.logger import Logger
+
+from hapi.hub.domain.damage import shown_agent_state, shown_model, shown_todos
 from hapi.hub.domain.entities import HubMachine, HubSession
 from hapi.hub.store.rows import INDETERMINATE, MessageRow
 from hapi.protocol import events as protocol_events
@@ -13,6 +18,49 @@ from hapi.protocol.hub import (
     public_metadata,
     public_runner_state,
 )
+
+P = ParamSpec("P")
+Entity = TypeVar("Entity", HubSession, HubMachine)
+UNREADABLE = ("row",)  # the damage of a row of which nothing but its id can be shown
+
+log = Logger()
+
+
+def _total(
+    view: Callable[Concatenate[Entity, P], dict[str, Any]],
+) -> Callable[Concatenate[Entity, P], dict[str, Any]]:
+    """Make a view that shows what it can of any row: a list never fails because of one of them."""
+
+    @wraps(view)
+    def shown(entity: Entity, /, *args: P.args, **kwargs: P.kwargs) -> dict[str, Any]:
+        try:
+            found = view(entity, *args, **kwargs)
+            return {**found, "damaged": list(entity.damage)} if entity.damage else found
+        except Exception:
+            if entity.reported_damage != UNREADABLE:
+                entity.reported_damage = UNREADABLE
+                log.failure("The row {id} cannot be shown", id=entity.id)
+            return _remains(entity)
+
+    return shown
+
+
+def _remains(entity: HubSession | HubMachine) -> dict[str, Any]:
+    """What is shown of a row that no view can show."""
+    row = entity.row
+    return {
+        "id": row.id,
+        "namespace": row.namespace,
+        "createdAt": row.created_at,
+        "updatedAt": row.updated_at,
+        "active": entity.active,
+        "activeAt": entity.active_at,
+        "thinking": False,
+        "metadata": None,
+        "metadataVersion": row.metadata_version,
+        "damaged": list(UNREADABLE),
+    }
+
 
 INPUT_TOOLS = frozenset(
     {"AskUserQuestion", "ask_user_question", "request_user_input", "ExitPlanMode", "exit_plan_mode"}
@@ -47,16 +95,19 @@ def permission_mode(session: HubSession) -> str | None:
 def settings_view(session: HubSession) -> dict[str, Any]:
     shown = {}
     for name, column in SETTING_COLUMNS.items():
-        value = (
-            permission_mode(session) if name == "permissionMode" else getattr(session.row, column)
-        )
+        value = getattr(session.row, column)
+        if name == "permissionMode":
+            value = permission_mode(session)
+        elif name == "model":
+            value = shown_model(value)
         if value is not None or name in ALWAYS_INCLUDED:
             shown[name] = value
     return shown
 
 
+@_total
 def session_view(session: HubSession) -> dict[str, Any]:
-    """All that clients may see of a session."""
+    """All that clients may see of a session. `damaged`, if anything is, names what is left out."""
     row = session.row
     view: dict[str, Any] = {
         "hasConversationContent": row.has_content,
@@ -71,7 +122,7 @@ def session_view(session: HubSession) -> dict[str, Any]:
         "activeAt": session.active_at,
         "metadata": public_metadata(row.metadata),
         "metadataVersion": row.metadata_version,
-        "agentState": row.agent_state,
+        "agentState": shown_agent_state(row.agent_state),
         "agentStateVersion": row.agent_state_version,
         "thinking": session.thinking,
         "thinkingAt": session.thinking_at,
@@ -81,8 +132,8 @@ def session_view(session: HubSession) -> dict[str, Any]:
         "teamStateUpdatedAt": row.team_state_updated_at,
         **settings_view(session),
     }
-    if row.todos is not None:
-        view["todos"] = row.todos
+    if (todos := shown_todos(row.todos)) is not None:
+        view["todos"] = todos
     if row.team_state is not None:
         view["teamState"] = row.team_state
     return view
@@ -100,9 +151,11 @@ def alive_view(session: HubSession) -> dict[str, Any]:
 
 
 def request_kind(request: dict[str, Any]) -> str:
-    return "input" if request.get("tool") in INPUT_TOOLS else "permission"
+    tool = request.get("tool")
+    return "input" if isinstance(tool, str) and tool in INPUT_TOOLS else "permission"
 
 
+@_total
 def summary_view(session: HubSession, scheduled: tuple[int, int] | None) -> dict[str, Any]:
     """One entry in the list of sessions; `scheduled`: the number of scheduled prompts, and when the
     next one is due (ms).
@@ -112,11 +165,12 @@ def summary_view(session: HubSession, scheduled: tuple[int, int] | None) -> dict
     if shown is not None:
         metadata = {key: shown[key] for key in SUMMARY_FIELDS if key in shown}
         if "summary" in metadata:
-            metadata["summary"] = {"text": metadata["summary"].get("text")}
+            text = metadata["summary"].get("text")
+            metadata["summary"] = {"text": text if isinstance(text, str) else None}
         agent = agent_session_id(shown)
         if agent is not None:
             metadata["agentSessionId"] = agent
-    todos = row.todos if isinstance(row.todos, list) else []
+    todos = shown_todos(row.todos) or []
     requests = session.requests
     kinds = sorted({request_kind(request) for request in requests.values()}, reverse=True)
     return {
@@ -152,7 +206,7 @@ def summary_view(session: HubSession, scheduled: tuple[int, int] | None) -> dict
         "backgroundTaskCount": 0,
         "futureScheduledMessageCount": scheduled[0] if scheduled else 0,
         "nextScheduledAt": scheduled[1] if scheduled else None,
-        "model": row.model,
+        "model": shown_model(row.model),
         "modelReasoningEffort": row.model_reasoning_effort,
         "effort": row.effort,
     }
@@ -164,6 +218,7 @@ def list_sort_key(session: HubSession) -> tuple[bool, bool, bool, int, int]:
     return (not row.global_pinned, not row.pinned, not session.active, -waiting, -row.updated_at)
 
 
+@_total
 def machine_view(machine: HubMachine) -> dict[str, Any]:
     row = machine.row
     return {

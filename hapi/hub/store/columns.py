@@ -6,9 +6,11 @@ import json
 import sqlite3
 from typing import Any
 
+import msgspec
 from attrs import fields
 
 from hapi.hub.store.rows import Document, MachineRow, MessageRow, SessionRow
+from hapi.protocol.json import bounded
 
 JSON_COLUMNS = frozenset(
     {"metadata", "agent_state", "model", "todos", "team_state", "runner_state"}
@@ -28,6 +30,19 @@ def as_json(value: Document) -> str:
     return text
 
 
+def read_document(text: str) -> Document:
+    """The value of a column with JSON. A damaged text is returned as it is, so that its row can be
+    loaded and shown beside all others.
+    """
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        try:  # lone surrogates, and what earlier versions stored
+            return bounded(json.loads(text))
+        except (ValueError, RecursionError):
+            return text
+
+
 def packed(name: str, value: Any) -> Any:
     """`value` as it is stored in its column."""
     if name in JSON_COLUMNS:
@@ -37,7 +52,7 @@ def packed(name: str, value: Any) -> Any:
 
 def unpacked(name: str, value: Any) -> Any:
     if name in JSON_COLUMNS:
-        return None if value is None else json.loads(value)
+        return None if value is None else read_document(value)
     return bool(value) if name in FLAGS else value
 
 
@@ -51,5 +66,5 @@ def machine_from(row: sqlite3.Row) -> MachineRow:
 
 def message_from(row: sqlite3.Row) -> MessageRow:
     return MessageRow(
-        **{**dict(zip(row.keys(), row, strict=True)), "content": json.loads(row["content"])}
+        **{**dict(zip(row.keys(), row, strict=True)), "content": read_document(row["content"])}
     )

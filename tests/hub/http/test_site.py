@@ -618,16 +618,33 @@ def test_a_foreign_database_is_one_sentence(reactor: Any, home: Any) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_row_that_cannot_be_read_is_one_sentence(reactor: Any, home: Any) -> None:
+async def test_rows_that_the_disk_has_damaged_are_loaded_and_named(reactor: Any, home: Any) -> None:
     first = hub_service(reactor, HubOptions(home, port=0))
     first.startService()
-    first.hub.registry.store.database.connection.execute(
-        "INSERT INTO sessions (id, tag, created_at, updated_at, metadata)"
-        " VALUES ('s', 't', 1, 1, '{broken')"
+    connection = first.hub.registry.store.database.connection
+    for name, metadata in (("s", "{broken"), ("n", '{"a": NaN}'), ("d", '{"a":' * 5000)):
+        connection.execute(
+            "INSERT INTO sessions (id, tag, created_at, updated_at, metadata)"
+            f" VALUES ('{name}', '{name}', 1, 1, '{metadata}')"
+        )
+    connection.execute(
+        "INSERT INTO messages (id, session_id, seq, content, created_at)"
+        " VALUES ('m', 's', 1, '{broken', 1)"
     )
     await first.stopService()
-    with pytest.raises(StoreRefused, match="cannot be read"):
-        hub_service(reactor, HubOptions(home, port=0)).startService()
+    again = hub_service(reactor, HubOptions(home, port=0))
+    again.startService()
+    try:
+        registry = again.hub.registry
+        assert {name: session.damage for name, session in registry.sessions.items()} == {
+            "s": ("metadata",),
+            "n": (),
+            "d": ("metadata",),
+        }
+        (message,) = await registry.store.latest("s", 5)
+        assert message.content == "{broken"
+    finally:
+        await again.stopService()
 
 
 @pytest_twisted.ensureDeferred
