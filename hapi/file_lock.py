@@ -182,6 +182,23 @@ class FileLock:
             self._descriptor = -1
 
 
+def lock_owner(path: Path) -> LockOwner | None:
+    """Who holds the lock of the file at `path`; None if nobody does, or if it cannot be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _owner(descriptor)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return None
+
+
 def _write(descriptor: int, content: bytes) -> None:
     os.pwrite(descriptor, content, 0)
     os.ftruncate(descriptor, len(content))

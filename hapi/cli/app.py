@@ -28,7 +28,7 @@ from hapi.settings import read_settings
 
 COMMAND_MODULES = {
     "up": "hapi.cli.commands.up",
-    "hub": "hapi.cli.commands.hub",
+    "hub": "hapi.cli.commands.hub.group",
     "runner": "hapi.cli.commands.runner.group",
     "auth": "hapi.cli.commands.auth",
     "doctor": "hapi.cli.commands.doctor",

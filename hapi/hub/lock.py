@@ -14,7 +14,7 @@ from typing import Any
 
 from attrs import define, field
 
-from hapi.file_lock import FileLock, LockOwner, LockUnusable
+from hapi.file_lock import FileLock, LockOwner, LockUnusable, lock_owner
 from hapi.home import Home
 from hapi.hub.store.interface import StoreRefused
 
@@ -96,6 +96,11 @@ class HubLock:
     def release(self) -> None:
         while self._locks:
             self._locks.pop().release()
+
+
+def running_hub(home: Home, database: Path | None) -> LockOwner | None:
+    """The hub that uses `database`, or without one the hub of `home`; None if none runs."""
+    return lock_owner(home.path / LOCK if database is None else database_lock_path(database))
 
 
 def _is_running(owner: LockOwner) -> bool:

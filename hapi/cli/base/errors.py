@@ -68,6 +68,7 @@ _EXIT_CODES = {
     "hapi.hub.lock.HubAlreadyRunning": HELD,
     "hapi.hub.service.CannotServe": ERROR,
     "hapi.hub.store.interface.StoreRefused": ERROR,
+    "hapi.hub.store.backup.BackupFailed": ERROR,
 }
 
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}

@@ -7,6 +7,12 @@ from typing import Any
 
 import click
 
+database_option = click.option(
+    "--database",
+    metavar="FILE",
+    help="Database file. [env: DB_PATH; default: hub.db in the home directory]",
+)
+
 _OPTIONS = (
     click.option(
         "--host",
@@ -55,11 +61,7 @@ _OPTIONS = (
         metavar="DIR",
         help="Serve the web page in DIR. [env: HAPI_WEB_ROOT; default: the built-in page]",
     ),
-    click.option(
-        "--database",
-        metavar="FILE",
-        help="Database file. [env: DB_PATH; default: hub.db in the home directory]",
-    ),
+    database_option,
 )
 
 

@@ -1,4 +1,4 @@
-"""`hapi hub`: the hub in the foreground."""
+"""`hapi hub`: the hub in the foreground, and the commands for its database."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
+from hapi.cli.base.command_group import CommandGroup
 from hapi.cli.base.common_options import home_option, json_flag
-from hapi.cli.base.errors import exit_codes_epilog
+from hapi.cli.base.errors import HELD, exit_codes_epilog
 from hapi.cli.base.hub_options import hub_flags, hub_options
 from hapi.cli.base.output import echo, print_json
 from hapi.home import Home
@@ -17,9 +18,13 @@ from hapi.redaction import escape_control
 from hapi.settings import read_settings, save_hub_address
 
 
-@click.command(
+@click.group(
     "hub",
-    epilog=exit_codes_epilog(serves=True),
+    cls=CommandGroup,
+    modules={name: f"hapi.cli.commands.hub.{name}" for name in ("backup",)},
+    invoke_without_command=True,
+    subcommand_metavar="[COMMAND]",
+    epilog=exit_codes_epilog(HELD, serves=True),
     short_help="Run the hub: API, database and web page.",
 )
 @hub_options
@@ -31,14 +36,20 @@ from hapi.settings import read_settings, save_hub_address
     help="Accepted for compatibility with the npm CLI; there is no relay.",
 )
 @json_flag
-def command(relay: bool, as_json: bool, **values: Any) -> None:
-    """Run the hub: API, database and web page.
+@click.pass_context
+def command(context: click.Context, /, relay: bool, as_json: bool, **values: Any) -> None:
+    """Run the hub: API, database and web page. The commands below act on its database.
 
     Runners of the same home find the hub on any port, unless settings.json names another hub
     (apiUrl). Ctrl+C or SIGTERM shuts the hub down cleanly. Without a terminal, SIGHUP makes it
     reopen its log file; changed settings take effect after a restart.
     """
-    sys.exit(serve_hub(hub_flags(values), as_json))
+    flags = hub_flags(values)
+    if context.invoked_subcommand is None:
+        sys.exit(serve_hub(flags, as_json))
+    context.obj = flags.pop("database", None)
+    if flags or as_json:
+        raise click.UsageError("Only --home and --database may precede a command of `hapi hub`")
 
 
 def serve_hub(flags: dict[str, Any], as_json: bool) -> int:
