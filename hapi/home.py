@@ -134,6 +134,11 @@ class Home:
         return self.path / "sessions"
 
     @property
+    def uploads(self) -> Path:
+        """One directory for each session to which files were uploaded."""
+        return self.path / "uploads"
+
+    @property
     def logs(self) -> Path:
         return self.path / "logs"
 

@@ -3,6 +3,7 @@ repository."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from hapi.process.command import CommandResult, run_command
 
 RETRY_DELAY = 1.0  # seconds
 NO_QUESTIONS = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C.UTF-8"}
+NO_SURPRISES = ("-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false")
 
 
 @define
@@ -23,15 +25,20 @@ class Git:
     _environ: Mapping[str, str]
     _timeout: float = 10.0  # seconds for one command; a hub waits 30 for a whole spawn
 
-    async def run(self, directory: str, *arguments: str) -> CommandResult:
-        """`git -C directory …`. Never raises."""
+    async def run(
+        self, directory: str, *arguments: str, environ: Mapping[str, str] | None = None
+    ) -> CommandResult:
+        """`git -C directory …` with `environ` added. Never raises.
+
+        No hook and no file system monitor runs. Other programs that the repository's configuration
+        names do, where the command needs them: filters when files are checked out.
+        """
         inherited = {
             name: value for name, value in self._environ.items() if not name.startswith("GIT_")
         }
-        argv = ["git", "-C", directory, *arguments]
-        return await run_command(
-            self._reactor, argv, inherited | NO_QUESTIONS, timeout=self._timeout
-        )
+        argv = ["git", "-C", directory, *NO_SURPRISES, *arguments]
+        variables = inherited | NO_QUESTIONS | dict(environ or {})
+        return await run_command(self._reactor, argv, variables, timeout=self._timeout)
 
     async def pause(self) -> None:
         """Wait until a command that another git process made fail may succeed."""

@@ -14,6 +14,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.logger import Logger
 
 from hapi.attempts import AttemptFolder
+from hapi.confined_directory import ConfinedDirectory
 from hapi.deferreds import run_in_background
 from hapi.home import Home
 from hapi.net.common.errors import AckTimeout, LinkLost
@@ -43,8 +44,8 @@ from hapi.session.hub.inbox import Inbox, UserMessage
 from hapi.session.hub.uplink import SessionUplink, now_ms
 from hapi.session.rpc.files import Files
 from hapi.session.rpc.methods import register_file_methods, register_session_methods
-from hapi.session.rpc.paths import AllowedPaths
 from hapi.session.startup.command_line import Arguments
+from hapi.uploads import SessionUploads
 
 FLUSH_TIMEOUT = (
     5.0  # seconds the hub has to store the agent's session id before the first prompt goes on
@@ -87,6 +88,7 @@ class Session:
     permissions: Permissions = field(init=False)
     turns: Turns = field(init=False)
     _files: Files = field(init=False)
+    _uploads: SessionUploads = field(init=False)
     _driver: OneShotObserver[Driver] | None = None
     _agent_session: str | None = None
     _ending: Ending | None = None
@@ -123,11 +125,11 @@ class Session:
         self.turns.on_prompt, self.turns.on_title = self._title_from_prompt, self._title_from_agent
         self._agent_session = arguments.resume
         place = Path(self.start.facts.path)
-        uploads = self.start.home.path / "uploads" / self.hub.session_id
-        self._files = Files(AllowedPaths(place, uploads), uploads)
+        self._uploads = SessionUploads(self.start.home, self.hub.session_id)
+        self._files = Files(ConfinedDirectory(place, (self._uploads.path,)), self._uploads)
         rpc: RpcTable = self.link.rpc
         register_file_methods(
-            rpc, self._reactor, self._files.paths, self._files, self.start.environ
+            rpc, self._reactor, self._files.directory, self._files, self.start.environ
         )
         register_session_methods(rpc, self)
 
@@ -343,7 +345,7 @@ class Session:
         await maybeDeferred(self.link.stopService).addErrback(
             lambda failure: failure.trap(ConnectionDone)
         )
-        self._files.delete_uploads()
+        self._uploads.remove()
         self.ended.fire(ending)
 
     def _with_stop_order(self, ending: Ending) -> Ending:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
@@ -11,6 +12,7 @@ from attrs import frozen
 from twisted.web.resource import Resource
 from werkzeug.http import parse_etags
 
+from hapi.confined_directory import ConfinedDirectory, PathNotAllowed
 from hapi.hub.http.page_build import (
     MAX_FILE_SIZE,
     VERSIONED_SUFFIXES,
@@ -77,17 +79,16 @@ class Directory:
     """The files below `root`, read at each request and sent without a content policy."""
 
     def __init__(self, root: Path) -> None:
-        self._root = os.path.realpath(root)
+        self._directory = ConfinedDirectory(root, follow_links=False)
 
     def find(self, path: str) -> Found | None:
         """A regular file below the root, with no symbolic link on its way."""
         try:
-            place = os.path.join(self._root, path)
-            if os.path.realpath(place) != place:
-                return None
-            with open(place, "rb", opener=_open_without_links) as file:
+            with open(path, "rb", opener=self._directory.open) as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    return None
                 content = file.read(MAX_FILE_SIZE)
-        except (OSError, ValueError):
+        except (OSError, ValueError, PathNotAllowed):
             return None
         return Found(PageFile(content, content_type(path), entity_tag(content)))
 
@@ -165,7 +166,3 @@ def relative_path(raw: bytes) -> str | None:
 def names_a_file(path: str) -> bool:
     """Whether a path can only mean a file, so that it is answered with 404 when there is none."""
     return path.partition("/")[0] == "assets" or Path(path).suffix.lower() in FILE_SUFFIXES
-
-
-def _open_without_links(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

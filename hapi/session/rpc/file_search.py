@@ -6,14 +6,13 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from attrs import define
 from twisted.internet.threads import deferToThread
 
+from hapi.confined_directory import ConfinedDirectory, PathNotAllowed
 from hapi.process.command import run_command
-from hapi.session.rpc.paths import AllowedPaths, PathNotAllowed
 
 MAX_FILES, MAX_RESULTS = 200_000, 200  # files looked at; files answered
 SKIPPED_DIRECTORIES = frozenset(
@@ -28,7 +27,7 @@ class FileSearch:
     programs."""
 
     _reactor: Any
-    _paths: AllowedPaths
+    _directory: ConfinedDirectory
     _environ: Mapping[str, str]
 
     async def ripgrep(self, params: Any) -> Json:
@@ -36,21 +35,41 @@ class FileSearch:
         if not isinstance(asked, Mapping):
             return {"success": False, "error": "Only searches for files are served"}
         query, limit, cwd = asked.get("query"), asked.get("limit"), params.get("cwd")
+        query, cwd = (text if isinstance(text, str) else "" for text in (query, cwd))
         limit = min(limit, MAX_RESULTS) if isinstance(limit, int) and limit > 0 else MAX_RESULTS
         try:
-            root = self._paths.resolve(cwd if isinstance(cwd, str) else "")
+            found = await self._find(cwd, query, limit)
         except PathNotAllowed as problem:
             return {"success": False, "error": str(problem)}
-        if shutil.which("rg", path=self._environ.get("PATH")):
-            command = ["rg", "--no-config", "--files", "--hidden", "-g", "!.git"]
-            listed = await run_command(self._reactor, command, self._environ, str(root))
-            names = listed.stdout.splitlines()
-            found = ranked(names, query if isinstance(query, str) else "", limit)
-        else:
-            found = await deferToThread(
-                lambda: ranked(files_below(root), query if isinstance(query, str) else "", limit)
-            )
+        except OSError as error:
+            return {"success": False, "error": error.strerror or str(error)}
         return {"success": True, "stdout": "\n".join(found), "stderr": "", "exitCode": 0}
+
+    async def _find(self, cwd: str, query: str, limit: int) -> list[str]:
+        if not shutil.which("rg", path=self._environ.get("PATH")):
+            return await deferToThread(self._walk, cwd, query, limit)
+        command = ["rg", "--no-config", "--files", "--hidden", "-g", "!.git"]
+        with self._directory.pinned(cwd) as directory:
+            listed = await run_command(self._reactor, command, self._environ, directory)
+        names = ranked(listed.stdout.splitlines(), query, limit)
+        return [name for name in names if self._is_inside(cwd, name)]
+
+    def _walk(self, cwd: str, query: str, limit: int) -> list[str]:
+        descriptor = self._directory.open(cwd, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            return ranked(files_below(descriptor), query, limit)
+        finally:
+            os.close(descriptor)
+
+    def _is_inside(self, cwd: str, name: str) -> bool:
+        """Whether the file exists inside: ripgrep opens directories by their names, and a link may
+        have taken the place of one."""
+        try:
+            parent = os.path.join(cwd, os.path.dirname(name))
+            os.close(self._directory.open(parent, os.O_RDONLY | os.O_DIRECTORY))
+        except (OSError, PathNotAllowed):
+            return False
+        return True
 
 
 def ranked(paths: Iterable[str], query: str, limit: int) -> list[str]:
@@ -72,13 +91,14 @@ def ranked(paths: Iterable[str], query: str, limit: int) -> list[str]:
     return [path for *_, path in sorted(found)[:limit]]
 
 
-def files_below(root: Path) -> Iterator[str]:
-    """Relative paths of the files below `root`, without directories of tools and caches."""
+def files_below(directory: int) -> Iterator[str]:
+    """Relative paths of the files below the open `directory`, without directories of tools and
+    caches. No symbolic link is followed, also if it takes the place of a directory meanwhile."""
     seen = 0
-    for directory, names, files in os.walk(root):
+    for place, names, files, _ in os.fwalk(".", dir_fd=directory):
         names[:] = sorted(name for name in names if name not in SKIPPED_DIRECTORIES)
         for name in sorted(files):
             seen += 1
             if seen > MAX_FILES:
                 return
-            yield os.path.relpath(os.path.join(directory, name), root)
+            yield os.path.normpath(os.path.join(place, name))

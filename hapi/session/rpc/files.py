@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 import os
-import re
-import secrets
-import shutil
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,12 +13,14 @@ from typing import Any
 
 from attrs import define
 
-from hapi.session.rpc.paths import AllowedPaths, PathNotAllowed
+from hapi.confined_directory import ConfinedDirectory, PathNotAllowed
+from hapi.uploads import SessionUploads
 
 MAX_READ_SIZE = MAX_UPLOAD_SIZE = (
     32 * 1024 * 1024
 )  # bytes; as base64 it must fit into one message to the hub
 MAX_ENTRIES = 20_000  # entries of a listing
+MAX_STATS = 5000  # paths of one `statFiles` call
 Json = dict[str, Any]
 
 
@@ -42,22 +42,25 @@ def answering(method: Callable[[Any, Any], Json]) -> Callable[[Any, Any], Json]:
 
 @define
 class Files:
-    """The file RPC methods. `uploads`: where uploaded files go; made when the first one comes."""
+    """The file RPC methods, within `directory`."""
 
-    paths: AllowedPaths
-    _uploads: Path
+    directory: ConfinedDirectory
+    _uploads: SessionUploads
 
     @answering
     def read(self, params: Any) -> Json:
-        path = self.paths.resolve(_text(params, "path"))
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
-        facts = os.fstat(descriptor)
-        if not stat.S_ISREG(facts.st_mode) or facts.st_size > MAX_READ_SIZE:
+        descriptor = self.directory.open(_text(params, "path"))
+        try:
+            facts = os.fstat(descriptor)
+            if not stat.S_ISREG(facts.st_mode):
+                raise ValueError("Not a file")
+            if facts.st_size > MAX_READ_SIZE:
+                size = facts.st_size
+                raise ValueError(f"File is too large ({size} bytes; the limit is {MAX_READ_SIZE})")
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                content = file.read(MAX_READ_SIZE)
+        finally:
             os.close(descriptor)
-            large = f"File is too large ({facts.st_size} bytes; the limit is {MAX_READ_SIZE})"
-            raise ValueError(large if stat.S_ISREG(facts.st_mode) else "Not a file")
-        with os.fdopen(descriptor, "rb") as file:
-            content = file.read(MAX_READ_SIZE)
         return {
             "success": True,
             "content": base64.b64encode(content).decode(),
@@ -67,24 +70,43 @@ class Files:
 
     @answering
     def list_directory(self, params: Any) -> Json:
-        path = self.paths.resolve(_text(params, "path", needed=False))
-        entries = []
-        with os.scandir(path) as found:
-            for entry in found:
-                entries.append(_listed(entry))
-                if len(entries) >= MAX_ENTRIES:
-                    break
+        path = _text(params, "path", needed=False)
+        descriptor = self.directory.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            with os.scandir(descriptor) as found:
+                entries = [
+                    self._listed(path, entry) for entry in itertools.islice(found, MAX_ENTRIES)
+                ]
+        finally:
+            os.close(descriptor)
         entries.sort(key=lambda entry: (entry["type"] != "directory", entry["name"]))
         return {"success": True, "entries": entries}
+
+    def _listed(self, path: str, entry: os.DirEntry[str]) -> Json:
+        """The facts of one entry; those of a link's target only if it is inside."""
+        # A name that is not UTF-8 could not be sent.
+        name = os.fsencode(entry.name).decode(errors="replace")
+        try:
+            facts = entry.stat(follow_symlinks=False)
+            if stat.S_ISLNK(facts.st_mode):
+                facts = self.directory.stat(os.path.join(path, entry.name))
+        except (OSError, PathNotAllowed):
+            return {"name": name, "type": "other"}
+        return {
+            "name": name,
+            "type": _kind(facts.st_mode),
+            "size": facts.st_size,
+            "modified": _ms(facts),
+        }
 
     @answering
     def stat(self, params: Any) -> Json:
         entries = []
         paths = params.get("paths")
-        for name in paths if isinstance(paths, list) else ():
+        for name in paths[:MAX_STATS] if isinstance(paths, list) else ():
             if isinstance(name, str):
                 try:
-                    facts = self.paths.resolve(name).stat()
+                    facts = self.directory.stat(name)
                 except (OSError, PathNotAllowed):
                     continue
                 entries.append({"path": name, "size": facts.st_size, "modified": _ms(facts)})
@@ -92,53 +114,23 @@ class Files:
 
     @answering
     def upload(self, params: Any) -> Json:
-        name = (
-            re.sub(r"[^\w.-]+", "_", os.path.basename(_text(params, "filename")))[-100:].lstrip(".")
-            or "file"
-        )
-        encoded = _text(params, "content", needed=False)
+        name, encoded = _text(params, "filename"), _text(params, "content", needed=False)
         if len(encoded) > MAX_UPLOAD_SIZE * 4 // 3 + 4:
             raise ValueError(f"File is too large (the limit is {MAX_UPLOAD_SIZE} bytes)")
         try:
             content = base64.b64decode(encoded, validate=True)
-        except binascii.Error as error:
+        except (binascii.Error, ValueError) as error:
             raise ValueError("content must be base64") from error
-        self._uploads.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._uploads / f"{secrets.token_hex(4)}-{name}"
-        descriptor = os.open(
-            path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-        )
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        return {"success": True, "path": str(path)}
+        return {"success": True, "path": str(self._uploads.store(name, content))}
 
     @answering
     def delete_upload(self, params: Any) -> Json:
-        path = Path(_text(params, "path"))
-        if path.parent != self._uploads or not path.name:
-            raise ValueError("Not an uploaded file of this session")
-        path.unlink(missing_ok=True)
+        self._uploads.delete(Path(_text(params, "path")))
         return {"success": True}
 
-    def delete_uploads(self) -> None:
-        """Remove them all; the session is over."""
-        shutil.rmtree(self._uploads, ignore_errors=True)
 
-
-def _listed(entry: os.DirEntry[str]) -> Json:
-    found: Json = {"name": entry.name, "type": "other"}
-    try:
-        facts = entry.stat()
-    except OSError:
-        return found
-    kind = (
-        "directory"
-        if stat.S_ISDIR(facts.st_mode)
-        else "file"
-        if stat.S_ISREG(facts.st_mode)
-        else "other"
-    )
-    return {**found, "type": kind, "size": facts.st_size, "modified": _ms(facts)}
+def _kind(mode: int) -> str:
+    return "directory" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "other"
 
 
 def _ms(facts: os.stat_result) -> int:

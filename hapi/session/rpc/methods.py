@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from twisted.internet.threads import deferToThread
+
+from hapi.confined_directory import ConfinedDirectory
 from hapi.net.common.rpc import RpcTable
 from hapi.protocol import rpc_methods as names
 from hapi.protocol.agents import Agent
@@ -14,7 +17,6 @@ from hapi.session.agent.turns import Turns
 from hapi.session.rpc.file_search import FileSearch
 from hapi.session.rpc.files import Files
 from hapi.session.rpc.git import GitMethods
-from hapi.session.rpc.paths import AllowedPaths
 
 
 class SessionParts(Protocol):
@@ -31,24 +33,37 @@ class SessionParts(Protocol):
 
 
 def register_file_methods(
-    rpc: RpcTable, reactor: Any, paths: AllowedPaths, files: Files, environ: Mapping[str, str]
+    rpc: RpcTable,
+    reactor: Any,
+    directory: ConfinedDirectory,
+    files: Files,
+    environ: Mapping[str, str],
 ) -> None:
     """Register the methods for files, git and search, confined to the session's directory."""
-    git, search = GitMethods(reactor, paths, environ), FileSearch(reactor, paths, environ)
+    git, search = GitMethods(reactor, directory, environ), FileSearch(reactor, directory, environ)
     _register(
         rpc,
         {
-            names.READ_FILE: files.read,
-            names.LIST_DIRECTORY: files.list_directory,
-            names.STAT_FILES: files.stat,
-            names.UPLOAD_FILE: files.upload,
-            names.DELETE_UPLOAD: files.delete_upload,
+            names.READ_FILE: _in_a_thread(files.read),
+            names.LIST_DIRECTORY: _in_a_thread(files.list_directory),
+            names.STAT_FILES: _in_a_thread(files.stat),
+            names.UPLOAD_FILE: _in_a_thread(files.upload),
+            names.DELETE_UPLOAD: _in_a_thread(files.delete_upload),
             names.RIPGREP: search.ripgrep,
             names.GIT_STATUS: git.status,
             names.GIT_DIFF_NUMSTAT: git.numstat,
             names.GIT_DIFF_FILE: git.diff_file,
         },
     )
+
+
+def _in_a_thread(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """`method` without delaying the session: a disk may be slow, and a file large."""
+
+    def start(params: Any) -> Any:
+        return deferToThread(method, params)
+
+    return start
 
 
 def register_session_methods(rpc: RpcTable, session: SessionParts) -> None:

@@ -56,11 +56,13 @@ def outside(tmp_path):
     return path
 
 
-def at_post_checkout(repository, script):
-    hook = repository / ".git/hooks/post-checkout"
-    hook.parent.mkdir(exist_ok=True)
-    hook.write_text(f"#!/bin/sh\nunset $(git rev-parse --local-env-vars)\n{script}\n")
-    hook.chmod(0o755)
+def at_checkout(repository, script):
+    """Run `script` when git checks files out. (A hook would not run: the runner runs none.)"""
+    program = repository.parent / "filter"
+    program.write_text(f"#!/bin/sh\nunset $(git rev-parse --local-env-vars)\n{script}\nexec cat\n")
+    program.chmod(0o755)
+    git(repository, "config", "filter.script.smudge", str(program))
+    (repository / ".git/info/attributes").write_text("* filter=script\n")
 
 
 def stage_in(home, reactor, root):
@@ -137,7 +139,7 @@ async def test_a_worktree_that_is_moved_out_of_the_roots_while_it_is_made_gets_n
     home, reactor, repository, outside
 ):
     beside = f"{repository}-worktrees"
-    at_post_checkout(repository, f"mv {beside} {outside}/moved && ln -s {outside}/moved {beside}")
+    at_checkout(repository, f"mv {beside} {outside}/moved && ln -s {outside}/moved {beside}")
     stage = Stage(
         home, roots=WorkspaceRoots.parse([str(repository.parent)]), worktrees=Told(reactor)
     )
@@ -212,7 +214,7 @@ async def test_a_worktree_that_an_orphaned_git_still_makes_is_removed_when_that_
 @pytest_twisted.ensureDeferred
 async def test_a_worktree_that_takes_too_long_to_make_leaves_nothing__D06(reactor, repository):
     sleeper, clock = repository.parent / "sleeper", Clock()
-    at_post_checkout(
+    at_checkout(
         repository,
         f"sleep 600 >/dev/null 2>&1 & echo $! > {sleeper}.new; mv {sleeper}.new {sleeper}; wait",
     )
