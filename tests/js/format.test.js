@@ -84,6 +84,8 @@ test("errors are sentences that say what to do", () => {
   const limited = new ApiError(429, null, "x");
   limited.retryAfter = 7;
   assert.equal(errorMessage(limited), "Too many attempts. Try again in 7 seconds.");
+  const sentence = "Too many requests of this kind: try again in 7 s";
+  assert.equal(errorMessage(new ApiError(429, "too_many_requests", sentence)), sentence);
   assert.match(
     errorMessage(new ApiError(409, "no_machine_online", "x")),
     /offline. Start its runner/,

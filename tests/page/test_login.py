@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from playwright.sync_api import expect
 
@@ -12,6 +14,14 @@ pytestmark = pytest.mark.peer("chromium")
 both_hubs = pytest.mark.parametrize(
     "place", [OURS, pytest.param(NPM, marks=pytest.mark.peer("hapi"))], indirect=True
 )
+
+
+def until_paused(page, check, seconds=30.0):
+    """Wait until `check` holds, while the browser goes on."""
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        page.wait_for_timeout(50)
 
 
 @both_hubs
@@ -100,3 +110,72 @@ def test_without_staying_logged_in_the_token_ends_with_the_tab(place):
     other = page.context.new_page()
     other.goto(place.url)
     expect(other.get_by_label("Access token")).to_be_visible()
+
+
+def test_the_jwt_of_the_event_stream_is_renewed_before_it_expires_without_a_visible_gap(place):
+    session = place.session()
+    page = place.open(session)
+    session.record(type="message", message="before")
+    expect(page.locator(".block.text")).to_have_text(["before"])
+    streams = []
+    page.on(
+        "request",
+        lambda request: streams.append(request) if "/api/events" in request.url else None,
+    )
+    page.evaluate(
+        """() => {
+          const grant = JSON.parse(localStorage.getItem('hapi.jwt'));
+          grant.until = Date.now() + 62_000; // the page renews a minute before
+          localStorage.setItem('hapi.jwt', JSON.stringify(grant));
+        }"""
+    )
+    old = page.evaluate("localStorage.getItem('hapi.jwt')")
+    page.reload()
+    page.evaluate(
+        """() => {
+          window.alarms = [];
+          const banner = document.querySelector('.banner');
+          const note = () => banner.hidden || window.alarms.push(banner.textContent);
+          new MutationObserver(note).observe(banner, { attributes: true, childList: true });
+        }"""
+    )
+    until_paused(page, lambda: len(streams) == 2)
+    session.record(type="message", message="after")
+    expect(page.locator(".block.text")).to_have_text(["before", "after"])
+    first, second = (request.all_headers() for request in streams)
+    assert first["authorization"] != second["authorization"]
+    assert page.evaluate("localStorage.getItem('hapi.jwt')") != old
+    assert page.evaluate("window.alarms") == []
+
+
+def test_a_changed_access_token_leads_to_the_log_in_and_back_to_the_same_place(place):
+    session = place.session()
+    page = place.open(session)
+    page.context.set_offline(True)
+    page.get_by_role("textbox", name="Message").fill("written before")
+    page.keyboard.press("Enter")
+    expect(page.locator(".user.waiting")).to_contain_text("written before")
+    page.evaluate(
+        "localStorage.setItem('hapi.accessToken', 'old'); localStorage.removeItem('hapi.jwt')"
+    )
+    page.context.set_offline(False)
+    expect(page.get_by_role("alert")).to_contain_text("no longer valid")
+    page.get_by_label("Access token").fill(CANARY)
+    page.keyboard.press("Enter")
+    expect(page.locator(".user.sent")).to_contain_text("written before")
+    assert page.url == f"{place.url}/sessions/{session.id}"
+
+
+def test_a_hub_that_refuses_the_event_stream_is_quoted(place):
+    page = place.visit()
+    words = "Too many event streams of this login are open at once: try again in 5 s"
+    page.route(
+        "**/api/events**",
+        lambda route: route.fulfill(
+            status=429,
+            headers={"Retry-After": "5"},
+            json={"error": words, "code": "too_many_at_once"},
+        ),
+    )
+    page.reload()
+    expect(page.locator(".banner")).to_contain_text(words)

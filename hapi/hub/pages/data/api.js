@@ -24,6 +24,11 @@ export class Api {
     this.onRefused = () => {};
   }
 
+  /** How long the present JWT can still be used, in ms. */
+  get jwtRemaining() {
+    return this._identity.remaining;
+  }
+
   /** @returns {Promise<AgentCatalogAnswer>} */
   agentCatalog() {
     return this.request("GET", "/api/agents");
@@ -223,7 +228,8 @@ export class Api {
     try {
       return await this._identity.jwt(refused);
     } catch (error) {
-      if (statusOf(error) === 401 || statusOf(error) === 400) this.onRefused();
+      const isWrong = error instanceof ApiError && error.code === "too_many_wrong_tokens"; // a right token is always accepted
+      if (isWrong || statusOf(error) === 401 || statusOf(error) === 400) this.onRefused();
       throw error;
     }
   }

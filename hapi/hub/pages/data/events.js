@@ -1,6 +1,6 @@
 // The hub's event stream (SSE), read with fetch, so that the JWT travels in a header and never in an address.
 
-import { statusOf } from "../lib/errors.js";
+import { ApiError, errorMessage, statusOf } from "../lib/errors.js";
 
 /**
  * @import { Api } from "./api.js"
@@ -11,6 +11,7 @@ import { statusOf } from "../lib/errors.js";
 
 const CONNECT_TIMEOUT = 20_000; // ms
 const SILENCE_TIMEOUT = 75_000; // ms; the hub's heartbeat comes every 30 s
+const MIN_LIFE = 5000; // ms; a connection that lived longer is made again at once when it ends
 const RETRY_DELAYS = [500, 1000, 2000, 4000, 8000, 15_000]; // ms, each shortened by up to a third at random
 
 /** Cuts a stream of text into SSE frames; keeps an unfinished frame for the next piece. */
@@ -85,15 +86,26 @@ export class EventStream {
 
   async _run() {
     while (this._running) {
-      const refused = await this._listen().then(
-        () => false,
-        (error) => statusOf(error) === 401,
-      );
+      /** @type {unknown} */
+      let problem = null;
+      const started = Date.now();
+      try {
+        await this._listen();
+        // The hub ends the stream of a JWT that has expired, and the page ends it shortly before.
+        if (this._running && this.status.phase === "live" && Date.now() - started > MIN_LIFE)
+          continue;
+      } catch (error) {
+        problem = error;
+      }
       if (!this._running) return;
       const attempt = this.status.attempt + 1;
-      this._setPhase(refused ? "refused" : "lost", attempt);
-      const delay =
-        RETRY_DELAYS[Math.min(attempt, RETRY_DELAYS.length) - 1] * (1 - Math.random() / 3);
+      const answer = problem instanceof ApiError ? problem : null;
+      const reason = answer && errorMessage(answer);
+      this._setPhase(statusOf(problem) === 401 ? "refused" : "lost", attempt, reason);
+      const delay = Math.max(
+        RETRY_DELAYS[Math.min(attempt, RETRY_DELAYS.length) - 1] * (1 - Math.random() / 3),
+        (answer?.retryAfter ?? 0) * 1000,
+      );
       await /** @type {Promise<void>} */ (
         new Promise((resolve) => {
           this._endPause = resolve;
@@ -103,14 +115,16 @@ export class EventStream {
     }
   }
 
-  /** Read one connection to its end. */
+  /** Read one connection until the hub ends it or its JWT must be renewed. Throws when it breaks. */
   async _listen() {
     const abort = (this._abort = new AbortController());
     let watchdog = setTimeout(() => abort.abort(), CONNECT_TIMEOUT);
+    let renewal;
     try {
       const response = await this._connect(abort.signal);
       if (!response.body) return;
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+      renewal = setTimeout(() => reader.cancel(), Math.max(MIN_LIFE, this._api.jwtRemaining) + 1);
       const frames = new FrameParser();
       for (;;) {
         clearTimeout(watchdog);
@@ -121,6 +135,7 @@ export class EventStream {
       }
     } finally {
       clearTimeout(watchdog);
+      clearTimeout(renewal);
       abort.abort();
     }
   }
@@ -151,10 +166,10 @@ export class EventStream {
     if (id) this._lastId = id;
   }
 
-  /** @param {Connection["phase"]} phase @param {number} attempt */
-  _setPhase(phase, attempt) {
+  /** @param {Connection["phase"]} phase @param {number} attempt @param {string | null} [reason] */
+  _setPhase(phase, attempt, reason = null) {
     const since = phase === this.status.phase ? this.status.since : Date.now();
-    this.status = { phase, since, attempt };
+    this.status = { phase, since, attempt, reason };
     this._listener.onStatus(this.status);
   }
 }

@@ -45,6 +45,13 @@ export class Identity {
     }
   }
 
+  /** How long the present JWT can still be used (ms), 0 if it must be renewed first. */
+  get remaining() {
+    const storage = this._storages.find((candidate) => candidate.getItem(TOKEN_KEY));
+    const grant = parsedGrant(storage?.getItem(JWT_KEY) ?? null);
+    return grant ? Math.max(0, grant.until - MIN_REMAINING - Date.now()) : 0;
+  }
+
   /**
    * A JWT with at least a minute to live; requests a new one if there is none.
    * @param {string | null} refused a JWT that the hub has just refused

@@ -159,6 +159,7 @@ export interface Connection {
   phase: "connecting" | "live" | "lost" | "refused";
   since: number;
   attempt: number;
+  reason?: string | null; // what the hub says if it answers but refuses
 }
 
 export interface HubEvent {

@@ -75,7 +75,7 @@ export function statusOf(error) {
  */
 export function errorMessage(error) {
   if (error instanceof ApiError) {
-    if (error.status === 429)
+    if (error.status === 429 && error.code === null)
       return `Too many attempts. Try again in ${error.retryAfter ?? 60} seconds.`;
     return ownValue(MESSAGES, error.code) ?? explained(error.message);
   }

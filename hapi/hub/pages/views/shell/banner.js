@@ -15,7 +15,7 @@ export function banner({ store, retry }) {
   /** @param {string | null} status */
   function draw(status) {
     const isLost = store.connection.phase === "lost";
-    const text = isLost ? UNREACHABLE : (status ?? "");
+    const text = isLost ? (store.connection.reason ?? UNREACHABLE) : (status ?? "");
     if (text === shown) return;
     shown = text;
     node.hidden = !text;

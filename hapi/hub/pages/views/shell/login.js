@@ -2,7 +2,7 @@
 
 import { button, h, linkButton, problemLine } from "../../lib/dom.js";
 import { runBusy } from "../../lib/dialog.js";
-import { errorMessage, statusOf } from "../../lib/errors.js";
+import { ApiError, errorMessage, statusOf } from "../../lib/errors.js";
 
 /**
  * @param {object} options
@@ -73,6 +73,11 @@ export function loginView({ login, notice = "" }) {
 
 /** @param {unknown} error */
 export function loginProblem(error) {
+  const refusal = error instanceof ApiError ? error : null;
+  if (refusal?.code === "too_many_wrong_tokens")
+    return `The hub rejected this token. ${refusal.message}.`;
+  const reason = refusal?.message.split("Invalid access token: ")[1];
+  if (reason) return `The hub rejected this token: ${reason}.`;
   if (statusOf(error) === 401)
     return "The hub rejected this token. Check it for missing characters and try again.";
   return errorMessage(error);

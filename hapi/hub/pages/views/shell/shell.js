@@ -237,11 +237,13 @@ export class Shell {
       }, REMOVED_DELAY);
   }
 
-  /** @param {string} [notice] */
+  /** @param {string} [notice] why the person has to log in again; what was written then stays */
   _logOut(notice) {
     this._identity.forget();
-    this._outbox.clear();
-    history.replaceState(null, "", "/");
+    if (notice === undefined) {
+      this._outbox.clear();
+      history.replaceState(null, "", "/");
+    }
     this._onLoggedOut(notice);
   }
 }
