@@ -75,6 +75,10 @@ class RunnerApi:
             name, reason="Stopped by runner", actor=actor, method=method
         )
 
+    def knows_session(self, name: str) -> bool:
+        """Whether a session of that name may have a process on this machine."""
+        return self._sessions.children.find_live(name) is not None
+
     def stop_soon(self, actor: str) -> None:
         """Stop the runner a moment after the answer to this request has been sent."""
         self.log.info("Stopping on request of {actor}", actor=actor)

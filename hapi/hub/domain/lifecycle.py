@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from enum import Enum, auto
 from typing import Any
 
 from attrs import define, field
@@ -37,9 +38,41 @@ from hapi.protocol.json import bounded
 ACTIVE_TIMEOUT = 15.0  # seconds that a resumed session may take to become active
 ACTIVE_POLL_INTERVAL = 0.25  # seconds
 FIRST_ALIVE_TIMEOUT = 30.0  # seconds from a session's creation to its first keep-alive
+KILL_TIMEOUT = 5.0  # seconds that a process has to answer that it ends
 STOP_TIMEOUT = 10.0  # seconds in which a runner ends a whole process tree
 ARCHIVED_UNREACHABLE = "Archived from hub (CLI unreachable)"
+ENDED_BY_RUNNER = "Ended by the runner (the session did not respond)"
 ARCHIVE_KEYS = ("lifecycleState", "lifecycleStateSince", "archivedBy", "archiveReason")
+
+
+class ProcessEnd(Enum):
+    """How the process of a session was ended."""
+
+    BY_ITSELF = auto()  # it has answered that it ends
+    BY_RUNNER = auto()  # it did not answer
+    UNREACHABLE = auto()  # it has no connection; its runner knows no process, or is away as well
+
+
+class RunnerStop(Enum):
+    """What a runner did about a process that it was asked to end."""
+
+    ENDED = auto()
+    ALIVE = auto()  # it could not end it
+    NOT_KNOWN = auto()
+    NO_ANSWER = auto()
+    AWAY = auto()  # it is not connected
+
+
+def read_stop_answer(answer: Any) -> RunnerStop:
+    """The answer to `stop-session`. `still_alive` is also said of a session that the runner does
+    not know; `known` is our runner's own.
+    """
+    status = answer.get("status") if isinstance(answer, dict) else None
+    if status in ("stopped", "already_gone"):
+        return RunnerStop.ENDED
+    if status == "still_alive":
+        return RunnerStop.ALIVE if answer.get("known") is True else RunnerStop.NOT_KNOWN
+    return RunnerStop.NO_ANSWER
 
 
 @define(eq=False)
@@ -98,8 +131,9 @@ class Lifecycle:
     # --- archive ----------------------------------------------------------------------------------
 
     async def archive(self, session: HubSession) -> dict[str, Any]:
-        """End the session. Raises Conflict, ConcurrentChange, and CallFailed if its process does
-        not answer.
+        """End the session. `endedBy` in the answer: its process did not respond and was ended by
+        the runner of its machine. Raises Conflict, ConcurrentChange, and Unavailable if the process
+        still runs afterwards.
         """
         state = session.metadata.get("lifecycleState")
         starting = session.id in self._resuming
@@ -107,46 +141,82 @@ class Lifecycle:
             return {"ok": True, "alreadyArchived": True}
         if not session.active and state != "running" and not starting:
             raise Conflict("Session is inactive")
-        try:
-            await self.registry.rpc.call(session.id, rpc_methods.KILL_SESSION)
-        except TargetMissing:
-            await self._stop_at_machine(session)
-            await self.registry.serialized(session, lambda: self._archive_by_hub(session))
-        except CallFailed as error:
-            if not error.gone:
-                raise
-            await self.registry.serialized(session, lambda: self._archive_by_hub(session))
-        else:
-            await self.registry.serialized(session, lambda: self.presence.end(session, None))
-        return {"ok": True}
+        match await self._end_process(session):
+            case ProcessEnd.BY_ITSELF:
+                await self.registry.serialized(session, lambda: self.presence.end(session, None))
+                return {"ok": True}
+            case ProcessEnd.BY_RUNNER:
+                reason, answer = ENDED_BY_RUNNER, {"ok": True, "endedBy": "runner"}
+            case ProcessEnd.UNREACHABLE:
+                reason, answer = ARCHIVED_UNREACHABLE, {"ok": True}
+        await self.registry.serialized(session, lambda: self._archive_by_hub(session, reason))
+        return answer
 
-    async def _stop_at_machine(self, session: HubSession) -> None:
-        """Ask the runner to end the session's process, which may still be starting and would report
-        the session as running again (C17).
+    async def _end_process(self, session: HubSession) -> ProcessEnd:
+        """End the process of a session: by its own means, or else by the runner of its machine.
+        Raises Unavailable if it runs on.
         """
+        try:
+            await self.registry.rpc.call(session.id, rpc_methods.KILL_SESSION, timeout=KILL_TIMEOUT)
+        except TargetMissing:
+            is_connected = False
+        except CallFailed as error:
+            is_connected = not error.gone
+        else:
+            return ProcessEnd.BY_ITSELF
+        # Its process may also be starting, and would report the session as running again (C17).
+        match await self._stop_at_machine(session):
+            case RunnerStop.ENDED if is_connected:
+                return ProcessEnd.BY_RUNNER
+            case RunnerStop.ALIVE:
+                raise self._still_running(session, "its runner could not end it")
+            case RunnerStop.AWAY if is_connected:
+                raise self._still_running(session, "the runner of its machine is not connected")
+            case RunnerStop.NOT_KNOWN if is_connected:
+                raise self._still_running(session, "the runner of its machine does not know it")
+            case RunnerStop.NO_ANSWER if is_connected:
+                raise self._still_running(session, "the runner of its machine does not answer")
+        return ProcessEnd.UNREACHABLE
+
+    def _still_running(self, session: HubSession, why: str) -> Unavailable:
+        metadata = session.public_metadata
+        machine = self.registry.machines.get(metadata.get("machineId", ""))
+        where = metadata.get("host", "its machine") if machine is None else machine.name
+        pid = metadata.get("hostPid")
+        process = f"process {pid}" if isinstance(pid, int) else "its process"
+        return Unavailable(
+            f"The session does not respond, and {why}. Start the runner on {where} (hapi runner "
+            f"start) and archive the session again, or end {process} there.",
+            "session_not_responding",
+        )
+
+    async def _stop_at_machine(self, session: HubSession) -> RunnerStop:
+        """Have the runner of its machine end the session's process."""
         machine = self._resuming.get(session.id) or session.public_metadata.get("machineId")
         if not isinstance(machine, str) or not self.registry.owns(session.namespace, machine):
-            return
+            return RunnerStop.AWAY
         try:
-            status = await self.registry.rpc.call(
+            answer = await self.registry.rpc.call(
                 machine, rpc_methods.STOP_SESSION, {"sessionId": session.id}, STOP_TIMEOUT
             )
-            self.log.debug(
-                "The runner's answer about {session_id}: {status}",
-                session_id=session.id,
-                status=status,
-            )
         except TargetMissing:
-            pass  # the machine is away
+            return RunnerStop.AWAY
         except CallFailed as error:
             self.log.warn(
                 "The runner did not stop {session_id}: {reason}",
                 session_id=session.id,
                 reason=str(error),
             )
+            return RunnerStop.NO_ANSWER
+        self.log.debug(
+            "The runner's answer about {session_id}: {answer}",
+            session_id=session.id,
+            answer=answer,
+        )
+        return read_stop_answer(answer)
 
-    async def _archive_by_hub(self, session: HubSession) -> None:
-        """Write the archive fields for a process that cannot be reached. An existing archive reason
+    async def _archive_by_hub(self, session: HubSession, reason: str) -> None:
+        """Write the archive fields for a process that cannot write them. An existing archive reason
         is kept.
         """
         now = self.registry.now()
@@ -155,7 +225,7 @@ class Lifecycle:
             if metadata.get("lifecycleState") == "archived":
                 return metadata
             stamp = {"lifecycleState": "archived", "lifecycleStateSince": now, "archivedBy": "hub"}
-            return {**metadata, **stamp, "archiveReason": ARCHIVED_UNREACHABLE}
+            return {**metadata, **stamp, "archiveReason": reason}
 
         if session.metadata.get("lifecycleState") != "archived":
             await self.documents.rewrite_locked(session, archived)
@@ -164,7 +234,13 @@ class Lifecycle:
     # --- delete -----------------------------------------------------------------------------------
 
     async def delete(self, session: HubSession) -> None:
-        """Delete the session. Raises Conflict while it is active."""
+        """Delete the session. Raises Conflict while it is active, and Unavailable if its process,
+        which has fallen silent, cannot be ended.
+        """
+        is_connected = self.registry.rpc.serves(session.id, rpc_methods.KILL_SESSION)
+        is_running = session.metadata.get("lifecycleState") == "running"
+        if not session.active and (is_connected or is_running):
+            await self._end_process(session)
 
         async def delete() -> None:
             if session.active:

@@ -14,6 +14,8 @@ from hapi.protocol.json import Malformed
 from hapi.protocol.rpc import REQUEST, read_answer, rpc_request
 
 RPC_TIMEOUT, SLOW_RPC_TIMEOUT = 30.0, 120.0  # seconds
+# Seconds for what a session process answers at once, such as an abort or a permission.
+QUICK_RPC_TIMEOUT = 10.0
 MAX_METHODS_PER_SOCKET = 512  # methods of one socket; runners register 34
 
 
@@ -68,7 +70,10 @@ class RpcRouter:
                 self.forget(peer)
             raise CallFailed(f"RPC socket disconnected: {method}", gone=True) from error
         except (AckTimeout, DeferredTimeout) as error:
-            raise CallFailed("operation has timed out") from error
+            raise CallFailed(
+                f"The operation has timed out: no answer within {timeout:.0f} s. The process that "
+                "is to answer may be stopped or overloaded."
+            ) from error
         except FrameTooLarge as error:
             raise CallFailed(f"{error}") from error
         return decode_answer(answer[0] if answer else None)

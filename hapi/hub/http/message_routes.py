@@ -13,6 +13,7 @@ from klein import Klein
 from hapi.hub.domain.entities import HubSession
 from hapi.hub.domain.errors import InvalidRequest, NotFound, field_issues
 from hapi.hub.domain.messages import Messages, PromptBusy, PromptCancelled, PromptInvoked
+from hapi.hub.domain.rpc import QUICK_RPC_TIMEOUT
 from hapi.hub.domain.views import message_view
 from hapi.hub.http.paging import page, page_query
 from hapi.hub.http.routing import OK, RequestContext, Routes, api
@@ -112,7 +113,10 @@ class MessageRoutes(Routes):
         if session.flavor not in STEERED and session.metadata.get("cursorSessionProtocol") != "acp":
             return _steer_failed(message, "Steering is not supported for this session type")
         answer = await context.registry.rpc.call(
-            session.id, rpc_methods.STEER_QUEUED_MESSAGE, {"localId": message.local_id}
+            session.id,
+            rpc_methods.STEER_QUEUED_MESSAGE,
+            {"localId": message.local_id},
+            QUICK_RPC_TIMEOUT,
         )
         status = answer.get("status") if isinstance(answer, dict) else None
         if status in ("steered", "invoked"):
@@ -158,7 +162,9 @@ class MessageRoutes(Routes):
         }
         session.answered[request_id] = request
         try:
-            await context.registry.rpc.call(session.id, rpc_methods.PERMISSION, answer)
+            await context.registry.rpc.call(
+                session.id, rpc_methods.PERMISSION, answer, QUICK_RPC_TIMEOUT
+            )
         except Exception:
             session.answered.pop(request_id, None)
             raise

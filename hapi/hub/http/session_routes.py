@@ -15,7 +15,7 @@ from hapi.hub.domain.entities import HubSession
 from hapi.hub.domain.errors import Conflict, InvalidQuery, InvalidRequest, RpcError
 from hapi.hub.domain.lifecycle import Lifecycle
 from hapi.hub.domain.rate_limits import Cost
-from hapi.hub.domain.rpc import error_text
+from hapi.hub.domain.rpc import QUICK_RPC_TIMEOUT, error_text
 from hapi.hub.domain.views import list_sort_key, session_view, summary_view
 from hapi.hub.http.paging import MAX_SAFE_INTEGER, read_integer
 from hapi.hub.http.routing import OK, RequestContext, Routes, api, limited
@@ -160,14 +160,16 @@ class SessionRoutes(Routes):
         session = context.session(session_id, active=True)
         # npm's hub sends this reason for every abort.
         reason = {"reason": "User aborted via Telegram Bot"}
-        await context.registry.rpc.call(session.id, rpc_methods.ABORT, reason)
+        rpc = context.registry.rpc
+        await rpc.call(session.id, rpc_methods.ABORT, reason, QUICK_RPC_TIMEOUT)
         return OK
 
     @app.route("/api/sessions/<session_id>/switch", methods=["POST"])
     @api
     async def switch(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         session = context.session(session_id, active=True)
-        await context.registry.rpc.call(session.id, rpc_methods.SWITCH, {"to": "remote"})
+        rpc = context.registry.rpc
+        await rpc.call(session.id, rpc_methods.SWITCH, {"to": "remote"}, QUICK_RPC_TIMEOUT)
         return OK
 
     # --- settings ---------------------------------------------------------------------------------

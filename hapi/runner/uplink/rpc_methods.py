@@ -33,6 +33,7 @@ class RunnerMethods(Protocol):
         self, request: SpawnRequest, asked_by: str, within: float | None = None
     ) -> SpawnResult: ...
     async def stop_session(self, name: str, actor: str) -> str: ...
+    def knows_session(self, name: str) -> bool: ...
     def stop_soon(self, actor: str) -> None: ...
 
 
@@ -51,7 +52,10 @@ def register_methods(rpc: RpcTable, runner: RunnerMethods) -> None:
         name = params.get("sessionId") if isinstance(params, Mapping) else None
         if not isinstance(name, str) or not name:
             return {"error": "Session ID is required"}
-        return {"status": await runner.stop_session(name, HUB)}
+        status = await runner.stop_session(name, HUB)
+        # `still_alive` is also the answer about a session that the runner does not know.
+        is_alive = status == "still_alive" and runner.knows_session(name)
+        return {"status": status} | ({"known": True} if is_alive else {})
 
     def stop_runner(params: Any) -> dict[str, Any]:
         runner.stop_soon(HUB)

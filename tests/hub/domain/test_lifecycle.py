@@ -131,16 +131,119 @@ def test_a_failing_write_is_never_called_archived__R06() -> None:
     assert archive(stage, session).status == 200
 
 
-def test_a_process_that_does_not_answer_stays_active__R06() -> None:
+# --- a process that hangs
+
+
+def hanging(**more: Any) -> tuple[Stage, str, Any]:
+    """A hub with a session whose process never answers, and the machine that it is on."""
+    stage = Stage()
+    _, runner = stage.machine()
+    session, peer = stage.live(machineId="m1", hostPid=4711, **more)
+    peer.serve(session, "killSession")
+    return stage, session, runner
+
+
+def ask_to_end(stage: Stage, session: str, method: str = "POST") -> Any:
+    """A request to archive or delete the session, when its process has had time to answer."""
+    path = f"/api/sessions/{session}" + ("/archive" if method == "POST" else "")
+    pending = stage.begin(method, path, {} if method == "POST" else None)
+    stage.tick(5.0)
+    return pending
+
+
+@pytest.mark.parametrize("status", ["stopped", "already_gone"])
+def test_a_process_that_does_not_answer_is_ended_by_its_runner__R06(status: str) -> None:
+    stage, session, runner = hanging()
+    runner.serve("m1", "stop-session")
+    pending = ask_to_end(stage, session)
+    runner.answer(json.dumps({"status": status}))
+    assert stage.finish(pending).body == {"ok": True, "endedBy": "runner"}
+    found = metadata(stage, session)
+    assert (found["lifecycleState"], found["archivedBy"]) == ("archived", "hub")
+    assert found["archiveReason"] == "Ended by the runner (the session did not respond)"
+    assert stage.registry.sessions[session].active is False
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ({"status": "still_alive", "known": True}, "its runner could not end it"),
+        ({"status": "still_alive"}, "the runner of its machine does not know it"),
+        ({"error": "no"}, "the runner of its machine does not answer"),
+        ("late", "the runner of its machine does not answer"),
+        ("away", "the runner of its machine is not connected"),
+    ],
+)
+def test_a_process_that_nobody_can_end_keeps_its_row__R06(
+    answer: Any, why: str, method: str
+) -> None:
+    stage, session, runner = hanging()
+    if method == "DELETE":
+        stage.tick(40.0)  # what is active cannot be deleted anyway
+    if answer != "away":
+        runner.serve("m1", "stop-session")
+    pending = ask_to_end(stage, session, method)
+    if isinstance(answer, dict):
+        runner.answer(json.dumps(answer))
+    elif answer == "late":
+        stage.tick(10.0)
+    reply = stage.finish(pending)
+    assert (reply.status, reply.body["code"]) == (503, "session_not_responding")
+    assert reply.body["error"] == (
+        f"The session does not respond, and {why}. Start the runner on devbox (hapi runner start)"
+        " and archive the session again, or end process 4711 there."
+    )
+    assert metadata(stage, session)["lifecycleState"] == "running"
+
+
+def test_a_session_that_fell_silent_is_deleted_when_its_process_is_ended() -> None:
+    stage, session, runner = hanging()
+    runner.serve("m1", "stop-session")
+    stage.tick(40.0)
+    pending = ask_to_end(stage, session, "DELETE")
+    runner.answer('{"status":"stopped"}')
+    assert stage.finish(pending).status == 200
+    assert session not in stage.registry.sessions
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+def test_a_process_without_a_connection_that_its_runner_cannot_end_keeps_its_row(
+    method: str,
+) -> None:
+    stage = Stage()
+    session = stage.session(machineId="m1", lifecycleState="running")
+    machine, runner = stage.machine()
+    runner.serve(machine, "stop-session")
+    pending = ask_to_end(stage, session, method)
+    runner.answer('{"status":"still_alive","known":true}')
+    assert stage.finish(pending).status == 503
+    assert metadata(stage, session)["lifecycleState"] == "running"
+
+
+@pytest.mark.parametrize(
+    ("path", "rpc"),
+    [
+        ("abort", "abort"),
+        ("switch", "switch"),
+        ("permissions/r1/approve", "permission"),
+        ("permissions/r1/deny", "permission"),
+    ],
+)
+def test_a_hanging_process_is_asked_for_ten_seconds_and_named(path: str, rpc: str) -> None:
     stage = Stage()
     session, peer = stage.live()
-    peer.serve(session, "killSession")
-    pending = stage.begin("POST", f"/api/sessions/{session}/archive", {})
-    for _ in range(15):
-        stage.tick(2.0)
-        stage.alive(peer, session)
-    assert stage.finish(pending).status == 500
-    assert stage.registry.sessions[session].active is True
+    peer.serve(session, rpc)
+    state = {"requests": {"r1": {"tool": "Bash", "createdAt": 1}}}
+    peer.ask("update-state", {"sid": session, "expectedVersion": 1, "agentState": state})
+    pending = stage.begin("POST", f"/api/sessions/{session}/{path}", {})
+    stage.tick(10.0)
+    reply = stage.finish(pending)
+    assert reply.status == 500
+    assert reply.body["error"] == (
+        "The operation has timed out: no answer within 10 s. The process that is to answer may be"
+        " stopped or overloaded."
+    )
 
 
 @pytest.mark.parametrize("times", [0, 4, 5])

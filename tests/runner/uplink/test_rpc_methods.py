@@ -48,6 +48,9 @@ class Runner:
     async def stop_session(self, name, actor):
         return "still_alive"
 
+    def knows_session(self, name):
+        return name == "known"
+
     def stop_soon(self, actor):
         self.stopped_by.append(actor)
 

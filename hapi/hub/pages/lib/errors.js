@@ -90,6 +90,6 @@ export function explained(message) {
   if (/RPC handler not registered|RPC socket disconnected/.test(message))
     return "The machine or session is not connected right now. Try again in a moment.";
   if (/operation has timed out/.test(message))
-    return "The machine did not respond in time. Try again.";
+    return "The machine or session did not respond in time. Try again; a session that stays silent can be archived, which ends it.";
   return message;
 }

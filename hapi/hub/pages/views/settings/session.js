@@ -206,7 +206,11 @@ function archiveDialog(session, api) {
     text: `“${titleOf(session)}” will be stopped. Its conversation is kept, and you can resume it later.`,
     action: "Archive",
     danger: false,
-    act: () => api.archiveSession(session.id),
+    act: async () => {
+      const { endedBy } = await api.archiveSession(session.id);
+      if (endedBy === "runner")
+        toast("The session did not respond. The runner of its machine has ended it.");
+    },
   });
 }
 
