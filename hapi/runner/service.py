@@ -130,6 +130,7 @@ class RunnerService(Service):
         self.children = self.sessions.children
         self.own_state = OwnState(StateFile(options.home), self.sessions.disk)
         self.end_reports = EndReports(
+            reactor,
             processes,
             self.children,
             lambda: self.options.machine_id,

@@ -167,7 +167,7 @@ def test_a_session_in_another_network_is_ended_when_its_lease_expires_and_the_st
     assert "webhook timeout" in answer["error"]
     (folder,) = attempts(machine.home)
     until(lambda: folder.end is not None)
-    assert folder.stop.reason == "did not start in time"
+    assert folder.stop.reason == "Start timed out"
 
 
 def test_a_runner_that_was_stopped_for_a_while_goes_on_with_its_sessions__P05(machine):

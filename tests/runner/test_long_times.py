@@ -73,7 +73,7 @@ def test_an_announcement_that_comes_an_hour_late_is_refused_and_its_tree_is_ende
     )
     assert stage.processes.entry(entry.identity) is None
     assert stage.children.listed() == []
-    assert stage.folder.stop.reason == "did not start in time"
+    assert stage.folder.stop.reason == "Start timed out"
     assert (stage.folder.end.signal, stage.folder.session) == ("SIGTERM", None)
 
 

@@ -58,11 +58,37 @@ class HubClient:
             raise HubRefused(200, "its answer has no list of messages")
         return found
 
+    async def recent_sessions(self, limit: int) -> list[dict[str, Any]]:
+        """The entries of the hub's list of sessions that changed last, the latest first."""
+        path = f"/api/sessions?order=updatedAt&limit={limit}"
+        found = (await self._exchange("GET", path, token=await self._web_token())).get("sessions")
+        if not isinstance(found, list):
+            raise HubRefused(200, "its answer has no list of sessions")
+        listed = [one for one in found if isinstance(one, dict)]
+        return listed[:limit]
+
+    async def delete_session(self, session_id: str) -> None:
+        """Delete an inactive session with its messages."""
+        path = f"/api/sessions/{quote(session_id, safe='')}"
+        await self._exchange("DELETE", path, token=await self._web_token())
+
+    async def _web_token(self) -> str:
+        """A token for the routes that people use."""
+        answer = await self._exchange("POST", "/api/auth", {"accessToken": self._access.token})
+        token = answer.get("token")
+        if not isinstance(token, str):
+            raise HubRefused(200, "its answer has no token")
+        return token
+
     async def _exchange(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        token: str | None = None,
     ) -> dict[str, Any]:
         content = to_json(body).encode() if body is not None else None
-        exchange = Deferred.fromCoroutine(self._request(method, path, content))
+        exchange = Deferred.fromCoroutine(self._request(method, path, content, token))
         try:
             status, kind, answer = await exchange.addTimeout(REQUEST_TIMEOUT, self._reactor)
         except (TimeoutError, CancelledError) as problem:
@@ -70,7 +96,7 @@ class HubClient:
         return _read(status, kind, answer)
 
     async def _request(
-        self, method: str, path: str, content: bytes | None
+        self, method: str, path: str, content: bytes | None, token: str | None
     ) -> tuple[int, str, bytes]:
         from twisted.web.client import ResponseFailed
         from twisted.web.error import Error
@@ -92,7 +118,7 @@ class HubClient:
             response = await http.request(
                 method,
                 self._access.url + path,
-                headers=self._headers(),
+                headers=self._headers(token),
                 data=content,
                 allow_redirects=False,
                 unbuffered=True,
@@ -109,11 +135,11 @@ class HubClient:
         kind = (response.headers.getRawHeaders("content-type") or [""])[0]
         return response.code, kind, b"".join(chunks)
 
-    def _headers(self) -> dict[str, str]:
+    def _headers(self, token: str | None) -> dict[str, str]:
         """The request's headers; the built-in ones take precedence over the user's (transport.md
         2)."""
         own = {
-            "Authorization": f"Bearer {self._access.token}",
+            "Authorization": f"Bearer {token or self._access.token}",
             "Content-Type": "application/json",
             "Accept": "application/json",
         }

@@ -31,6 +31,7 @@ from hapi.runner.workspace.worktrees import Worktrees
 HOLDER_REPORT_TIMEOUT = 1.0  # seconds for the holder to write the end after the process is gone
 END_RECORD_TIMEOUT = 5.0  # seconds until the end of a stopped process must be recorded
 LISTING_TTL = 0.25  # seconds for which a listing that did not change is used again
+START_TIMED_OUT = "Start timed out"  # the archive reason of a start that took too long
 GRACE_PERIOD = 2.0  # seconds between SIGTERM and SIGKILL
 
 
@@ -496,7 +497,7 @@ class ChildRegistry:
         self.log.warn(
             "Process {pid} did not announce a session in time", pid=child.pid, attempt=child.attempt
         )
-        self.terminate_in_background(child, "did not start in time", "runner", "lease")
+        self.terminate_in_background(child, START_TIMED_OUT, "runner", "lease")
 
 
 def _is_listed(child: Child) -> bool:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from hapi.deferreds import run_in_background
@@ -21,12 +22,16 @@ from hapi.protocol.attempt import AttemptEndReported, StopOrder
 from hapi.redaction import escape_control
 from hapi.runner.attempts.child import Child
 from hapi.runner.attempts.registry import ChildRegistry
+from hapi.runner.uplink.orphan_rows import OrphanRows, RowClient, may_have_left_a_row
 
 MAX_TRIES = 5  # of writing one row that other programs write as well
 # The archive reason of a session that received SIGTERM and found no stop order.
 REASON_WITHOUT_ORDER = "Hub restart"
 UNKNOWN_SESSION_STATUSES = (403, 404)  # of a hub that has no such session for this user
 MAX_AGE = 86400.0  # seconds: older ends are not reported
+# Seconds after which a row is looked for once more: the request that makes it may have been on its
+# way when the session was killed.
+SECOND_SEARCH_DELAY = 2.0
 
 
 @frozen
@@ -114,10 +119,6 @@ class Link(Protocol):
     def emit(self, event: str, *args: Any, keep: bool = True) -> None: ...
 
 
-class Client(Protocol):
-    async def session(self, session_id: str) -> dict[str, Any]: ...
-
-
 class Hub(Protocol):
     """This machine at its hub.
 
@@ -127,7 +128,7 @@ class Hub(Protocol):
     @property
     def link(self) -> Link: ...
     @property
-    def client(self) -> Client: ...
+    def client(self) -> RowClient: ...
 
 
 @define(eq=False)
@@ -137,6 +138,7 @@ class EndReports:
     `_starting(session_id)` tells whether a process that continues the session is being started.
     """
 
+    _clock: IReactorTime
     _processes: IProcesses
     _children: ChildRegistry
     _machine_id: Callable[[], str]
@@ -144,7 +146,17 @@ class EndReports:
     _starting: Callable[[str], bool]
     _now: Callable[[], float]
     _waiting: dict[str, Child] = field(factory=dict)  # attempt → child
+    _searched: set[str] = field(factory=set)  # attempts whose rows were looked for in vain
     _busy: bool = False
+    _orphans: OrphanRows = field(
+        init=False,
+        default=Factory(
+            lambda self: OrphanRows(
+                self._clock, self._machine_id, self._is_running, self._is_known
+            ),
+            takes_self=True,
+        ),
+    )
     log = Logger()
 
     def ended(self, child: Child) -> None:
@@ -152,7 +164,7 @@ class EndReports:
 
         Sessions that the machine's shutdown interrupted are not reported: they may be resumed.
         """
-        if not _session_ids(child):
+        if not _session_ids(child) and not may_have_left_a_row(child):
             return
         end, order = child.folder.end, child.folder.stop
         if (end is not None and self._now() - end.at > MAX_AGE) or (
@@ -177,16 +189,50 @@ class EndReports:
         try:
             while self._waiting:
                 attempt, child = next(iter(self._waiting.items()))
-                for session_id in _session_ids(child):
-                    await self._send(hub, child, session_id)
+                is_known = await self._send_reports(hub, child)
                 self._waiting.pop(attempt, None)
-                self._save(child)
+                if is_known or attempt in self._searched:
+                    self._searched.discard(attempt)
+                    self._save(child)
+                else:
+                    self._searched.add(attempt)
+                    self._clock.callLater(SECOND_SEARCH_DELAY, self._search_again, child)
         except (LinkLost, AckTimeout, HubUnreachable, HubRefused) as error:
             self.log.debug(
                 "The reports of ended sessions wait for the hub: {reason}", reason=str(error)
             )
         finally:
             self._busy = False
+
+    def _search_again(self, child: Child) -> None:
+        self._waiting[child.attempt] = child
+        self.send_pending()
+
+    async def _send_reports(self, hub: Hub, child: Child) -> bool:
+        """Report the end of each session that `child` was, and remove what a failed start has left.
+        Returns whether there is a session.
+        """
+        session_ids = _session_ids(child)
+        for session_id in session_ids:
+            await self._send(hub, child, session_id)
+        if not may_have_left_a_row(child):
+            return True
+        if not session_ids:
+            for row in await self._orphans.find(hub.client, child):
+                session_ids.append(row["id"])
+                await self._send(hub, child, row["id"], row["metadata"]["hostPid"])
+        elif child.state != "refused":
+            return True  # the start had succeeded
+        for session_id in session_ids:
+            if not self._is_continued(session_id):
+                await self._orphans.remove_if_empty(hub.client, session_id)
+        return bool(session_ids)
+
+    def _is_running(self, pid: int) -> bool:
+        return self._processes.identify(pid) is not None
+
+    def _is_known(self, session_id: str, child: Child) -> bool:
+        return any(other is not child for other in self._children.find_all(session_id))
 
     def _save(self, child: Child) -> None:
         try:
@@ -198,8 +244,12 @@ class EndReports:
                 reason=str(error),
             )
 
-    async def _send(self, hub: Hub, child: Child, session_id: str) -> None:
-        pids = frozenset(one.pid for one in (child.identity, child.host) if one is not None)
+    async def _send(
+        self, hub: Hub, child: Child, session_id: str, row_pid: int | None = None
+    ) -> None:
+        """Report one end. `row_pid`: the process in the row, if the row was found by it."""
+        known = (None if one is None else one.pid for one in (child.identity, child.host))
+        pids = frozenset(pid for pid in (*known, row_pid) if pid is not None)
         if child.host is not None and self._processes.is_running(child.host) is not False:
             return  # the process that announced the session still runs
         how, order_unread = child.exit or Exit(None, None), "stop.json" in child.folder.unsaved

@@ -100,7 +100,7 @@ def test_a_session_that_stays_silent_after_the_runner_was_stopped_is_ended_in_th
     stage.clock.advance(8 * 3600)
     in_steps(stage, 16)
     assert isinstance(result_of(answer), SpawnRefused)
-    assert stage.folder.stop.reason == "did not start in time"
+    assert stage.folder.stop.reason == "Start timed out"
 
 
 def test_a_report_is_a_sign_of_life_too__W01(stage):
@@ -121,7 +121,7 @@ def test_life_without_an_announcement_has_an_end__W01(home):
             file.write(f"going round {second}\n")
         in_steps(stage, 1)
     assert isinstance(result_of(answer), SpawnRefused)
-    assert stage.folder.stop.reason == "did not start in time"
+    assert stage.folder.stop.reason == "Start timed out"
 
 
 def test_an_announcement_an_hour_late_is_never_accepted__W01(home):
@@ -150,7 +150,7 @@ def test_the_lease_runs_on_when_the_runner_restarts__W08(stage):
     in_steps(stage, 4)
     assert stage.children.live()
     in_steps(stage, 2)
-    assert stage.folder.stop.reason == "did not start in time"
+    assert stage.folder.stop.reason == "Start timed out"
 
 
 def test_a_session_launched_before_the_restart_may_still_announce_itself__W08(stage):

@@ -130,7 +130,7 @@ class World(RuleBasedStateMachine):
             self.ended(
                 one,
                 signal="SIGKILL" if self.deaf.get(one) else "SIGTERM",
-                reason="did not start in time",
+                reason="Start timed out",
             )
             if one.answer is not None:
                 assert isinstance(result_of(one.answer), SpawnRefused)

@@ -82,7 +82,7 @@ def test_it_comes_back_as_the_same_session_with_what_was_asked__V06(stage):
         ),
         (StopOrder("Stopped by runner", "hub", "hub", 1.0), AttemptEnd(None, "SIGTERM", 1.0), None),
         (
-            StopOrder("did not start in time", "runner", "lease", 1.0),
+            StopOrder("Start timed out", "runner", "lease", 1.0),
             AttemptEnd(None, "SIGKILL", 1.0),
             None,
         ),

@@ -86,7 +86,7 @@ def test_a_silent_session_is_ended_with_its_tree_and_the_start_refused__W01(stag
     assert result_of(answer) == SpawnRefused(
         f"Session webhook timeout for PID {pid}. stderr: still starting"
     )
-    assert stage.folder.stop.reason == "did not start in time"
+    assert stage.folder.stop.reason == "Start timed out"
     assert stage.folder.end.signal == "SIGTERM"
     assert stage.children.listed() == []
     assert len(stage.failed) == 1

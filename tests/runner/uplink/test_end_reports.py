@@ -38,15 +38,40 @@ class Hub:
     def client(self):
         return self
 
+    rows: list = field(factory=lambda: ["s1"])  # the ids in the list
+    stored: list = field(factory=list)  # its messages
+    deleted: list = field(factory=list)
+    keeps_active: bool = False  # it takes its time over `session-end`
+    searches: int = 0
+
     async def session(self, session_id):
         self.asked += 1
         if self.trouble is not None:
             raise self.trouble
+        if session_id in self.deleted:
+            raise HubRefused(404, "Session not found")
         return {
             "metadata": dict(self.metadata),
             "metadataVersion": self.version,
             "active": self.active,
+            "hasConversationContent": bool(self.stored),
         }
+
+    async def recent_sessions(self, limit):
+        self.searches += 1
+        if self.trouble is not None:
+            raise self.trouble
+        machine = {"machineId": self.metadata.get("machineId")}
+        rows = [name for name in self.rows if name not in self.deleted]
+        return [{"id": name, "metadata": machine} for name in rows]
+
+    async def messages(self, session_id, after_seq, limit=200):
+        return self.stored[:limit]
+
+    async def delete_session(self, session_id):
+        if self.active:
+            raise HubRefused(409, "Cannot delete active session. Archive it first.")
+        self.deleted.append(session_id)
 
     def call(self, event, message, timeout=10.0):
         assert event == "update-metadata"
@@ -71,7 +96,7 @@ class Hub:
             False,
         )  # never kept for a later connection: it may live again by then
         self.ended.append(message["reason"])
-        self.active = False
+        self.active = self.keeps_active
 
     def change(self, **changes):
         self.metadata, self.version = {**self.metadata, **changes}, self.version + 1
@@ -89,6 +114,7 @@ class Scene:
 
     def restart(self):
         self.end_reports = EndReports(
+            self.stage.clock,
             self.stage.processes,
             self.stage.children,
             lambda: "machine-1",
@@ -139,7 +165,7 @@ def test_a_killed_session_is_shown_as_ended_at_once_and_why__R08(scene):
         (Exit(0, None), None, "Session completed", "completed"),
         (Exit(None, None), None, "Session ended (exit status unknown)", "error"),
         (Exit(None, "SIGKILL"), "Stopped by runner", "Stopped by runner", "terminated"),
-        (Exit(None, "SIGKILL"), "did not start in time", "did not start in time", "terminated"),
+        (Exit(None, "SIGKILL"), "Start timed out", "Start timed out", "terminated"),
     ],
 )
 def test_every_end_reads_differently_at_the_hub__C19_R08(how, order, archived, reason):
@@ -327,7 +353,7 @@ def test_one_that_spoke_to_the_hub_and_never_to_us_is_told_of_too__C17_R08(home)
     scene.stage.pass_time(20)
     assert result_of(answer).message.startswith("Session webhook timeout")
     assert (scene.hub.metadata["archiveReason"], scene.hub.ended) == (
-        "did not start in time",
+        "Start timed out",
         ["terminated"],
     )
 
@@ -340,3 +366,129 @@ def test_a_hub_that_does_not_know_our_token_just_now_is_asked_again__N06(scene):
     scene.hub.trouble = None
     scene.end_reports.send_pending()
     assert scene.hub.ended == ["error"]
+
+
+# --- rows that failed starts leave behind
+
+
+def failed_start(home, **changes):
+    """A start that the hub has a row of, and the runner no announcement."""
+    scene = Scene(Stage(home, programs={"session": FakeProgram(ignores_sigterm=True)}))
+    answer = scene.stage.spawn()
+    metadata = {
+        "hostPid": scene.stage.pid,
+        "machineId": "machine-1",
+        "lifecycleState": "running",
+        "lifecycleStateSince": int(scene.stage.now() * 1000),
+        "startedBy": "runner",
+        "path": scene.stage.folder.request.cwd,
+    }
+    scene.hub = Hub({**metadata, **changes})
+    return scene, answer
+
+
+def only_child(scene):
+    (child,) = scene.stage.children
+    return child
+
+
+def test_the_empty_row_of_a_start_that_timed_out_is_ended_and_removed(home):
+    scene, answer = failed_start(home)
+    scene.stage.pass_time(20)
+    assert result_of(answer).message.startswith("Session webhook timeout")
+    assert scene.hub.metadata["archiveReason"] == "Start timed out"
+    assert (scene.hub.ended, scene.hub.deleted) == (["terminated"], ["s1"])
+
+
+def test_the_row_of_a_start_that_crashed_before_its_announcement_is_removed(home):
+    scene, answer = failed_start(home)
+    scene.stage.processes.exit(only_child(scene).identity, None, "SIGKILL")
+    scene.stage.pass_time(2)
+    assert "signal SIGKILL" in result_of(answer).message
+    assert scene.hub.metadata["archiveReason"] == "Session crashed (SIGKILL)"
+    assert scene.hub.deleted == ["s1"]
+
+
+def test_a_row_with_a_message_is_ended_and_kept(home):
+    scene, _ = failed_start(home)
+    scene.hub.stored.append({"seq": 1})
+    scene.stage.pass_time(20)
+    assert scene.hub.metadata["archiveReason"] == "Start timed out"
+    assert (scene.hub.ended, scene.hub.deleted) == (["terminated"], [])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"machineId": "another"},
+        {"hostPid": "7"},
+        {"hostPid": None},
+        {"lifecycleStateSince": -1_000_000},
+        {"lifecycleStateSince": "now"},
+        {"hostPid": 999_999, "path": "/elsewhere"},
+        {"hostPid": 999_999, "startedBy": "terminal"},
+    ],
+    ids=repr,
+)
+def test_a_row_of_another_start_is_left_alone(home, changes):
+    scene, _ = failed_start(home, **changes)
+    scene.stage.pass_time(30)
+    assert (scene.hub.ended, scene.hub.deleted) == ([], [])
+    assert scene.hub.metadata["lifecycleState"] == "running"
+
+
+def test_a_row_of_a_program_that_started_the_session_is_known_by_directory_and_time(home):
+    scene, _ = failed_start(home, hostPid=999_999)  # no such process is left
+    scene.stage.pass_time(20)
+    assert scene.hub.deleted == ["s1"]
+
+
+def test_a_hub_that_is_away_when_a_start_fails_is_told_later(home):
+    scene, _ = failed_start(home)
+    scene.hub.connected = False
+    scene.stage.pass_time(20)
+    assert scene.hub.searches == 0
+    scene.hub.connected, scene.hub.trouble = True, HubUnreachable("not yet")
+    scene.end_reports.send_pending()
+    scene.hub.trouble = None
+    scene.end_reports.send_pending()
+    assert scene.hub.deleted == ["s1"]
+
+
+def test_a_row_that_was_on_its_way_to_the_hub_is_found_a_moment_later(home):
+    scene, _ = failed_start(home)
+    scene.hub.rows = []
+    scene.stage.pass_time(17.5)
+    assert scene.hub.searches == 1
+    scene.hub.rows = ["s1"]
+    scene.stage.pass_time(3)
+    assert scene.hub.deleted == ["s1"]
+    scene.stage.pass_time(30)
+    assert scene.hub.searches == 2
+
+
+def test_a_hub_that_takes_its_time_over_the_end_is_waited_for(home):
+    scene, _ = failed_start(home)
+    scene.hub.keeps_active = True
+    scene.stage.pass_time(17.5)
+    assert scene.hub.deleted == []
+    scene.hub.active = False
+    scene.stage.pass_time(1)
+    assert scene.hub.deleted == ["s1"]
+
+
+def test_the_next_runner_removes_the_row_of_a_start_that_ended_without_one(home):
+    scene, _ = failed_start(home)
+    hub, scene.hub = scene.hub, None
+    scene.stage.processes.exit(only_child(scene).identity, None, "SIGKILL")
+    scene.stage.pass_time(2)
+    scene.hub = hub
+    scene.stage.restart()
+    scene.restart()
+    scene.stage.adopt()
+    assert scene.hub.deleted == ["s1"]
+
+
+def test_an_announced_session_that_ends_without_a_message_keeps_its_row(scene):
+    scene.die(scene.session())
+    assert (scene.hub.ended, scene.hub.deleted, scene.hub.searches) == (["error"], [], 0)
