@@ -19,6 +19,8 @@ from hapi.hub.domain.places import RequestLimits
 from hapi.hub.domain.presence import Presence
 from hapi.hub.domain.rate_limits import LoginRateLimit
 from hapi.hub.domain.registry import HubRegistry, Rooms
+from hapi.hub.domain.retention import Retention
+from hapi.hub.domain.retention_limits import NO_LIMITS, RetentionLimits
 from hapi.hub.http.auth_routes import AuthRoutes
 from hapi.hub.http.authentication import Authenticator
 from hapi.hub.http.cli_routes import CliRoutes
@@ -59,6 +61,7 @@ class Hub:
         token_issuer: TokenIssuer,
         make_sockets: Callable[[CliNamespace], Rooms],
         trusted_proxies: TrustedProxies = NO_PROXIES,
+        retention: RetentionLimits = NO_LIMITS,
     ) -> None:
         late = _LateRooms()
         self.registry = registry = HubRegistry(clock, now, store, late)
@@ -71,6 +74,7 @@ class Hub:
         documents.on_state.append(self.notifications.state_changed)
         documents.on_agent_id.append(lifecycle.merge_duplicates)
         lifecycle.on_removed.append(self.notifications.forget)
+        self.retention = Retention(registry, lifecycle, retention)
         rate_limit = LoginRateLimit()
         self.cli = CliNamespace(
             registry, token_issuer, rate_limit, self.presence, messages, documents

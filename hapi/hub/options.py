@@ -14,6 +14,7 @@ from typing import Any
 from attrs import field, frozen
 
 from hapi.home import Home, read_capped, write_atomically
+from hapi.hub.domain.retention_limits import NO_LIMITS, RetentionLimits
 from hapi.hub.http.proxies import NO_PROXIES, TrustedProxies
 from hapi.settings import (
     ConfigurationError,
@@ -45,6 +46,7 @@ class HubOptions:
     web_root: Path | None = None  # None: our own page
     allowed_hosts: tuple[str, ...] = ()
     trusted_proxies: TrustedProxies = NO_PROXIES
+    retention: RetentionLimits = NO_LIMITS
 
     @property
     def database_path(self) -> Path:
@@ -52,7 +54,8 @@ class HubOptions:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], **flags: Any) -> HubOptions:
-        """`flags` are fields of the class; None means that the flag was not given. Raises
+        """`flags` are fields of the class, and those of RetentionLimits.read; None means that the
+        flag was not given. Raises
         ConfigurationError, InvalidSettings, HomeUnusable.
         """
         given = {name: value for name, value in flags.items() if value is not None}
@@ -104,6 +107,7 @@ class HubOptions:
             web_root=None if web_root is None else Path(web_root),
             allowed_hosts=tuple(item.lower() for item in read_list(hosts, "allowedHosts")),
             trusted_proxies=_trusted_proxies(given, environ, settings),
+            retention=RetentionLimits.read(given, environ, settings),
         )
 
 

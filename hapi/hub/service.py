@@ -16,6 +16,7 @@ from hapi.deferreds import run_step
 from hapi.hub.cli_namespace import CliNamespace
 from hapi.hub.domain.auth import TokenIssuer
 from hapi.hub.domain.presence import SWEEP_INTERVAL
+from hapi.hub.domain.retention import SWEEP_INTERVAL as RETENTION_INTERVAL
 from hapi.hub.http.site import LOOPBACK_NAMES, HostPolicy, RootResource, host_name, hub_site
 from hapi.hub.http.static import PageResource
 from hapi.hub.hub import Hub
@@ -91,7 +92,15 @@ class HubService(Service):
         store.open()
         try:
             proxies = options.trusted_proxies
-            self.hub = Hub(self._reactor, self._now, store, token_issuer, self._sockets, proxies)
+            self.hub = Hub(
+                self._reactor,
+                self._now,
+                store,
+                token_issuer,
+                self._sockets,
+                proxies,
+                options.retention,
+            )
             root = RootResource(
                 self._host_policy(),
                 self.hub.rest,
@@ -112,6 +121,7 @@ class HubService(Service):
             (self.hub.presence.sweep, SWEEP_INTERVAL),
             (self._heartbeat, HEARTBEAT_INTERVAL),
             (self._check_files, FILES_CHECK_INTERVAL),
+            (self.hub.retention.sweep, RETENTION_INTERVAL),
         ):
             loop = LoopingCall(self._guarded, beat)
             loop.clock = self._reactor
@@ -219,6 +229,8 @@ class HubService(Service):
         for loop in self._loops:
             if loop.running:
                 loop.stop()
+        if self.hub is not None:
+            self.hub.retention.stop()
         if self._port is not None and self.hub is not None:
             await run_step(
                 self._reactor, 1.0, "Closing the port", self._port.stopListening, self.log

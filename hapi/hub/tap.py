@@ -19,6 +19,8 @@ class Options(usage.Options):
         ["database", None, None, "SQLite file [hub.db in HAPI_HOME]"],
         ["public-url", None, None, "Origin under which people reach the hub"],
         ["web-root", None, None, "Directory of another web page"],
+        ["keep-sessions", None, None, "Remove sessions not used for this long, e.g. 90d [all]"],
+        ["max-database-size", None, None, "Remove old sessions beyond this size, e.g. 2G [none]"],
     ]
 
     def __init__(self) -> None:
@@ -46,6 +48,8 @@ class Options(usage.Options):
         flags |= {
             "public_url": self["public-url"],
             "web_root": self["web-root"],
+            "keep_sessions": self["keep-sessions"],
+            "max_database_size": self["max-database-size"],
             "cors_origins": self["cors_origins"] or None,
             "trusted_proxies": self["trusted_proxies"] or None,
         }

@@ -62,6 +62,18 @@ _OPTIONS = (
         help="Serve the web page in DIR. [env: HAPI_WEB_ROOT; default: the built-in page]",
     ),
     database_option,
+    click.option(
+        "--keep-sessions",
+        metavar="AGE",
+        help="Remove sessions that are inactive and were not used for AGE, e.g. 90d, 12w or 36h; "
+        "pinned ones are kept. [env: HAPI_KEEP_SESSIONS; default: keep all]",
+    ),
+    click.option(
+        "--max-database-size",
+        metavar="SIZE",
+        help="Remove inactive sessions, archived ones first, while the database holds more than "
+        "SIZE, e.g. 2G; pinned ones are kept. [env: HAPI_MAX_DATABASE_SIZE; default: no limit]",
+    ),
 )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from hapi.configured_agents import configured_agents
+from hapi.hub.domain.retention_limits import RetentionLimits
 from hapi.hub.options import read_list, read_port, read_proxies
 from hapi.log import LEVELS
 from hapi.runner.config.admission_limits import AdmissionLimits
@@ -51,6 +52,8 @@ def settings_problems(settings: Mapping[str, Any]) -> list[str]:
     )
     for key in ("maxSessions", "minFreeMemory", "spawnQueue"):
         found += _raised(lambda key=key: AdmissionLimits.read({}, {}, {key: settings.get(key)}))  # type: ignore[misc]
+    for key in ("keepSessions", "maxDatabaseSize"):
+        found += _raised(lambda key=key: RetentionLimits.read({}, {}, {key: settings.get(key)}))  # type: ignore[misc]
     return found + _session_limits(settings)
 
 
@@ -89,7 +92,7 @@ def environment_problems(environ: Mapping[str, str]) -> list[str]:
     found += _raised(lambda: AdmissionLimits.read({}, environ, {})) + _raised(
         lambda: read_session_limits(environ, {})
     )
-    return found
+    return found + _raised(lambda: RetentionLimits.read({}, environ, {}))
 
 
 def log_problems(environ: Mapping[str, str], settings: Mapping[str, Any]) -> None:

@@ -250,6 +250,30 @@ class Lifecycle:
 
         await self.registry.serialized(session, delete)
 
+    async def discard(self, session: HubSession) -> int | None:
+        """Remove a session that retention does not keep; the number of its messages.
+
+        None if it has become active, is being resumed, was pinned, or is gone meanwhile.
+        """
+
+        async def discard() -> int | None:
+            if (
+                session.active
+                or self.registry.clock.seconds() < session.expected_until
+                or session.id in self._resuming
+                or session.row.pinned
+                or session.row.global_pinned
+            ):
+                return None
+            count = await self.registry.store.discard_session(session.id)
+            self._removed(session)
+            return count
+
+        try:
+            return await self.registry.serialized(session, discard)
+        except NotFound:
+            return None
+
     def _removed(self, session: HubSession) -> None:
         self.registry.sessions.pop(session.id, None)
         for call in self.on_removed:

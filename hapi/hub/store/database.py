@@ -105,6 +105,8 @@ class Database:
             # A killed process loses nothing that was committed; a power cut may cost the last
             # moments, never the file.
             connection.execute("PRAGMA synchronous = NORMAL")
+            if connection.execute("PRAGMA user_version").fetchone()[0] == 0:  # a new database
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # see maintenance.py
             connection.execute("PRAGMA journal_mode = WAL")
             self._migrate(connection)
         except BaseException:

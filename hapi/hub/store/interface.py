@@ -7,7 +7,15 @@ from typing import Any
 
 from zope.interface import Interface
 
-from hapi.hub.store.rows import Added, MachineRow, MessageRow, SessionRow, VersionMismatch, Written
+from hapi.hub.store.rows import (
+    Added,
+    DatabaseSize,
+    MachineRow,
+    MessageRow,
+    SessionRow,
+    VersionMismatch,
+    Written,
+)
 
 # mypy: disable-error-code="empty-body"
 
@@ -86,6 +94,22 @@ class IStore(Interface):
 
     def delete_session(session_id: str) -> Awaitable[bool]:
         """Delete a session with its messages. False if it did not exist."""
+
+    def discard_session(session_id: str) -> Awaitable[int | None]:
+        """Delete a session in a short turn, whatever its size; the number of its messages, None if
+        it did not exist. Its messages may remain, unseen, until `purge` has deleted them.
+        """
+
+    def purge() -> Awaitable[bool]:
+        """Delete one portion of what was discarded; whether there may be more."""
+
+    def reclaim(keep: int) -> Awaitable[bool]:
+        """Give one portion of the free space beyond `keep` bytes back to the system; whether there
+        may be more.
+        """
+
+    def size() -> Awaitable[DatabaseSize]:
+        """How much the store holds."""
 
     def merge_session(old: str, new: str, row: SessionRow) -> Awaitable[SessionRow]:
         """Insert the messages of `old` before those of `new`, write `row` as the new session, and

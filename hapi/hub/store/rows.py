@@ -101,3 +101,16 @@ class VersionMismatch(Generic[Row]):
     """Nothing was written, because the document has another version by now."""
 
     row: Row
+
+
+@frozen
+class DatabaseSize:
+    """Bytes. `used` is without free pages, which the database fills before it grows."""
+
+    used: int
+    free: int
+    shrinks: bool  # free pages can be given back while the hub runs
+
+    @property
+    def total(self) -> int:
+        return self.used + self.free

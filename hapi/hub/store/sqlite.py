@@ -13,6 +13,7 @@ from zope.interface import implementer
 from hapi.hub.store.columns import MACHINE, SESSION, machine_from, packed, session_from
 from hapi.hub.store.database import MEMORY, Database
 from hapi.hub.store.interface import IdTaken, IStore, TagTaken
+from hapi.hub.store.maintenance import DISCARDED, Maintenance
 from hapi.hub.store.messages import MessageTable
 from hapi.hub.store.rows import Document, MachineRow, SessionRow, VersionMismatch, Written
 
@@ -40,7 +41,7 @@ def _session(connection: sqlite3.Connection, session_id: str) -> SessionRow | No
 
 
 @implementer(IStore)
-class SqliteStore(MessageTable):
+class SqliteStore(MessageTable, Maintenance):
     """`path` is the file, or MEMORY."""
 
     def __init__(self, path: Path | str, clock: IReactorTime) -> None:
@@ -55,7 +56,8 @@ class SqliteStore(MessageTable):
     # --- sessions ---------------------------------------------------------------------------------
 
     async def sessions(self) -> list[SessionRow]:
-        return [session_from(row) for row in self.database.read("SELECT * FROM sessions")]
+        rows = self.database.read("SELECT * FROM sessions WHERE namespace <> ?", (DISCARDED,))
+        return [session_from(row) for row in rows]
 
     async def create_session(
         self, row: SessionRow, any_id: bool = False

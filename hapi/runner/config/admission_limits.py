@@ -3,13 +3,13 @@ queue is."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import frozen
 
 from hapi.settings import configuration_error
+from hapi.units import parse_size
 
 
 @frozen
@@ -53,19 +53,3 @@ def parse_count(text: str) -> int:
     if not text.isascii() or not text.isdecimal() or len(text) > 9:
         raise ValueError("it must be a whole number, 0 or more")
     return int(text)
-
-
-def parse_size(text: str) -> int:
-    """Read a number of bytes such as `1048576`, `512M` or `2G`. Raises ValueError."""
-    found = re.fullmatch(r"(\d{1,15})\s*([KMGT]?)(?:i?B)?", text.strip(), re.ASCII | re.IGNORECASE)
-    if found is None:
-        raise ValueError("it must be a number of bytes, optionally followed by K, M, G or T")
-    return int(found[1]) << (10 * " KMGT".index(found[2].upper() or " "))
-
-
-def format_size(size: int) -> str:
-    """Write a number of bytes as people do: `1.5G`, `512M`, `5`."""
-    for letter, shift in (("G", 30), ("M", 20), ("K", 10)):
-        if size >= 1 << shift:
-            return f"{size / (1 << shift):.1f}".removesuffix(".0") + letter
-    return str(size)

@@ -14,7 +14,7 @@ from attrs import field, frozen
 
 from hapi.home import Home
 from hapi.process.child_limits import SessionLimits
-from hapi.runner.config.admission_limits import AdmissionLimits, parse_size
+from hapi.runner.config.admission_limits import AdmissionLimits
 from hapi.runner.workspace.roots import RootUnusable, WorkspaceRoots, has_undecodable_bytes
 from hapi.settings import (
     ConfigurationError,
@@ -24,6 +24,7 @@ from hapi.settings import (
     machine_id,
     read_settings,
 )
+from hapi.units import parse_size
 
 # -P: a hapi.py or json.py in the project's directory is not imported.
 OWN_SESSION_COMMAND = (sys.executable, "-P", "-m", "hapi")

@@ -13,8 +13,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from hapi.protocol.spawn import RefusalCode, SpawnRefused
-from hapi.runner.config.admission_limits import AdmissionLimits, format_size
+from hapi.runner.config.admission_limits import AdmissionLimits
 from hapi.runner.spawn.memory import available_memory
+from hapi.units import format_size
 
 QUEUE_TIMEOUT = 20.0  # seconds; a hub waits 30 s for its answer, and the start itself takes time
 MEMORY_POLL_INTERVAL = 1.0  # seconds between readings of the free memory while a start waits

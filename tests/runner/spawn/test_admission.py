@@ -8,10 +8,11 @@ import psutil
 import pytest
 
 from hapi.protocol.spawn import Spawned, SpawnRefused
-from hapi.runner.config.admission_limits import AdmissionLimits, format_size, parse_size
+from hapi.runner.config.admission_limits import AdmissionLimits
 from hapi.runner.config.options import RunnerOptions
 from hapi.runner.spawn.memory import available_memory
 from hapi.settings import ConfigurationError
+from hapi.units import format_size, parse_size
 from tests.support.runner_stage import Stage, assert_waiting, result_of
 
 

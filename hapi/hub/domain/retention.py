@@ -1,0 +1,178 @@
+"""Which sessions are kept: by age, by the size of the database, or all of them (the default).
+
+Only sessions without a process go, never pinned ones, the one that was used least recently first.
+Everything happens in portions with pauses between them, so that nobody waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from attrs import define, field
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from hapi.hub.domain.entities import HubSession
+from hapi.hub.domain.lifecycle import Lifecycle
+from hapi.hub.domain.notifications import session_label
+from hapi.hub.domain.registry import HubRegistry
+from hapi.hub.domain.retention_limits import NO_LIMITS, RetentionLimits
+from hapi.redaction import escape_control
+from hapi.units import format_duration, format_size
+
+SWEEP_INTERVAL = 60.0  # seconds
+# After the start, processes need a while to report that they live.
+FIRST_REMOVAL = 15 * 60.0  # seconds
+PAUSE = 0.02  # seconds between two portions of work
+# A full database removes nothing that was used within this time, and a clock that is set forward
+# ages no session by more than this.
+RECENT = 24 * 3600 * 1000  # ms
+CLOCK_TOLERANCE = 3600.0  # seconds that the wall clock may differ from the monotonic one in a sweep
+FREE_RESERVE = 4 << 20  # bytes of free space that stay in the database for what comes next
+NAMES_SHOWN = 20  # in one line of the log
+
+
+# --- deciding -------------------------------------------------------------------------------------
+
+
+def last_used(session: HubSession) -> int:
+    """When the session was last used, in ms."""
+    return max(session.active_at, session.row.active_at, session.row.updated_at)
+
+
+def is_archived(session: HubSession) -> bool:
+    return bool(session.metadata.get("lifecycleState") == "archived")
+
+
+def removable(session: HubSession) -> bool:
+    """Whether retention may remove the session at all."""
+    return not (session.active or session.row.pinned or session.row.global_pinned)
+
+
+def expired(sessions: Iterable[HubSession], now: int, keep: float) -> list[HubSession]:
+    """The sessions that were not used for `keep` seconds, the oldest first. `now` is in ms.
+
+    Time is taken to be at most a day after the newest use of any session: a clock that is wrong by
+    years removes nothing.
+    """
+    everything = list(sessions)
+    newest = max(map(last_used, everything), default=now)
+    limit = min(now, newest + RECENT) - keep * 1000
+    found = [one for one in everything if removable(one) and last_used(one) < limit]
+    return sorted(found, key=last_used)
+
+
+def least_needed(sessions: Iterable[HubSession], now: int) -> HubSession | None:
+    """The session that goes first when the database is too large: archived ones before others, the
+    oldest first; None if none may go.
+    """
+    found = [one for one in sessions if removable(one) and last_used(one) < now - RECENT]
+    return min(found, key=lambda one: (not is_archived(one), last_used(one)), default=None)
+
+
+# --- acting ---------------------------------------------------------------------------------------
+
+
+@define(eq=False)
+class Retention:
+    """Removes sessions beyond the limits, and gives the space back."""
+
+    registry: HubRegistry
+    lifecycle: Lifecycle
+    limits: RetentionLimits = NO_LIMITS
+    is_stopped: bool = False
+    _started_at: float = field(init=False)  # clock seconds
+    _last: tuple[float, int] = field(init=False)  # clock seconds and ms of the last sweep
+    _is_too_large: bool = False  # the log says so already
+
+    log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self._started_at = self.registry.clock.seconds()
+        self._last = (self._started_at, self.registry.now())
+
+    def stop(self) -> None:
+        self.is_stopped = True
+
+    async def sweep(self) -> None:
+        """Remove what is beyond the limits. Call this every SWEEP_INTERVAL."""
+        await self._purge()
+        if self._may_remove():
+            if self.limits.keep_sessions is not None:
+                await self._remove_expired(self.limits.keep_sessions)
+            if self.limits.database_size is not None:
+                await self._remove_for_space(self.limits.database_size)
+        while not self.is_stopped and await self.registry.store.reclaim(FREE_RESERVE):
+            await self._pause()
+
+    def _may_remove(self) -> bool:
+        """Not soon after the start, and not in the minute in which the clock was set."""
+        clock, now = self.registry.clock.seconds(), self.registry.now()
+        before, then = self._last
+        self._last = (clock, now)
+        if abs((now - then) / 1000 - (clock - before)) > CLOCK_TOLERANCE:
+            return False
+        return not self.is_stopped and clock - self._started_at >= FIRST_REMOVAL
+
+    async def _pause(self) -> None:
+        await deferLater(self.registry.clock, PAUSE)
+
+    async def _purge(self) -> None:
+        while not self.is_stopped and await self.registry.store.purge():
+            await self._pause()
+
+    async def _remove_expired(self, keep: float) -> None:
+        removed = []
+        for session in expired(self.registry.sessions.values(), self.registry.now(), keep):
+            if self.is_stopped:
+                break
+            if (count := await self.lifecycle.discard(session)) is not None:
+                removed.append((session, count))
+            await self._purge()
+            await self._pause()
+        self._tell(removed, f"they were not used for {format_duration(keep)} (--keep-sessions)")
+
+    async def _remove_for_space(self, limit: int) -> None:
+        removed: list[tuple[HubSession, int]] = []
+        reason = f"the database exceeded {format_size(limit)} (--max-database-size)"
+        skipped: set[str] = set()
+        while not self.is_stopped and (await self.registry.store.size()).used > limit:
+            sessions = (one for one in self.registry.sessions.values() if one.id not in skipped)
+            session = least_needed(sessions, self.registry.now())
+            if session is None:
+                self._tell(removed, reason)
+                await self._report_size(limit)
+                return
+            skipped.add(session.id)
+            if (count := await self.lifecycle.discard(session)) is not None:
+                removed.append((session, count))
+            await self._purge()
+            await self._pause()
+        self._is_too_large = False
+        self._tell(removed, reason)
+
+    async def _report_size(self, limit: int) -> None:
+        if not self._is_too_large:
+            self._is_too_large = True
+            self.log.warn(
+                "The database takes {size}, more than {limit} (--max-database-size), and no "
+                "session can be removed: all are active, pinned, or were used within a day",
+                size=format_size((await self.registry.store.size()).used),
+                limit=format_size(limit),
+            )
+
+    def _tell(self, removed: list[tuple[HubSession, int]], reason: str) -> None:
+        """One line for each NAMES_SHOWN removed sessions."""
+        for start in range(0, len(removed), NAMES_SHOWN):
+            part = removed[start : start + NAMES_SHOWN]
+            self.log.info(
+                "Retention removed {count} sessions with {messages} messages, because {reason}: "
+                "{names}",
+                count=len(part),
+                messages=sum(count for _, count in part),
+                reason=reason,
+                names=", ".join(
+                    f"{escape_control(session_label(session))!r} ({session.id}, {count} messages)"
+                    for session, count in part
+                ),
+            )

@@ -1,0 +1,128 @@
+"""Removing sessions and giving space back, in turns that are short whatever the size of a session.
+
+A large session is first marked as discarded, in one small write, and nobody sees it any more; its
+messages are deleted in portions. A hub that is killed meanwhile goes on with that.
+
+Space is given back by incremental vacuum (https://www.sqlite.org/pragma.html#pragma_auto_vacuum),
+which moves a few pages at a time. A database needs it from its creation on, or a VACUUM once, for
+which nobody may use it (`compact`).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from hapi.hub.store.database import Database, store_error
+from hapi.hub.store.interface import StoreRefused
+from hapi.hub.store.rows import DatabaseSize
+
+DISCARDED = "\x1fdiscarded"  # the namespace of discarded sessions; no token opens it
+WHOLE_LIMIT = 200  # messages that are deleted with their session in one write
+PURGE_BUDGET = 0.004  # seconds that one portion may keep the reactor's thread busy
+INCREMENTAL = 2  # of PRAGMA auto_vacuum
+VACUUM_PAGES = 8  # pages per step of an incremental vacuum, between two looks at the clock
+
+
+def database_size(connection: sqlite3.Connection) -> DatabaseSize:
+    pages, free, size, vacuum = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("page_count", "freelist_count", "page_size", "auto_vacuum")
+    )
+    return DatabaseSize((pages - free) * size, free * size, vacuum == INCREMENTAL)
+
+
+class Maintenance:
+    """The part of a store that removes sessions and gives space back."""
+
+    database: Database
+
+    async def size(self) -> DatabaseSize:
+        """How large the database is."""
+        return await self.database.write(database_size)
+
+    async def discard_session(self, session_id: str) -> int | None:
+        """Delete a session; how many messages it had, None if it did not exist.
+
+        The messages of a large session remain until `purge` has deleted them, but nobody sees them.
+        """
+
+        def discard(connection: sqlite3.Connection) -> int | None:
+            # The highest number, since counting takes long where it matters.
+            (count,) = connection.execute(
+                "SELECT coalesce(max(seq), 0) FROM messages WHERE session_id = ?", (session_id,)
+            ).fetchone()
+            if count > WHOLE_LIMIT:
+                found = connection.execute(
+                    "UPDATE sessions SET namespace = ?, tag = id WHERE id = ? AND namespace != ?",
+                    (DISCARDED, session_id, DISCARDED),
+                )
+            else:
+                found = connection.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
+            return int(count) if found.rowcount > 0 else None
+
+        return await self.database.write(discard)
+
+    async def purge(self) -> bool:
+        """Delete one portion of what was discarded; whether there may be more."""
+        if not self.database.read("SELECT 1 FROM sessions WHERE namespace = ?", (DISCARDED,)):
+            return False
+
+        def purge(connection: sqlite3.Connection) -> bool:
+            deadline = time.perf_counter() + PURGE_BUDGET
+            while time.perf_counter() < deadline:
+                found = connection.execute(
+                    "SELECT id FROM sessions WHERE namespace = ? LIMIT 1", (DISCARDED,)
+                ).fetchone()
+                if found is None:
+                    return False
+                deleted = connection.execute(
+                    "DELETE FROM messages WHERE rowid = "
+                    "(SELECT rowid FROM messages WHERE session_id = ? LIMIT 1)",
+                    (found[0],),
+                )
+                if not deleted.rowcount:
+                    connection.execute("DELETE FROM sessions WHERE id = ?", (found[0],))
+            return True
+
+        return await self.database.write(purge)
+
+    async def reclaim(self, keep: int) -> bool:
+        """Give one portion of the free space beyond `keep` bytes back to the file system; whether
+        there may be more.
+        """
+
+        def reclaim(connection: sqlite3.Connection) -> bool:
+            deadline = time.perf_counter() + PURGE_BUDGET
+            while (size := database_size(connection)).shrinks and size.free > keep:
+                if time.perf_counter() >= deadline:
+                    return True
+                connection.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
+            return False
+
+        return await self.database.write(reclaim)
+
+
+def compact(path: Path, check: Callable[[sqlite3.Connection], None]) -> tuple[int, int]:
+    """Rewrite a database that nobody uses without its free pages, so that it can give space back
+    while a hub runs from now on. The bytes before and after.
+
+    `check` refuses a database that is not ours. An interrupted rewrite changes nothing. Raises
+    StoreRefused, StoreFull, StoreBusy, StoreFailed.
+    """
+    if not path.exists():
+        raise StoreRefused(f"there is no database {path}")
+    before = path.stat().st_size
+    try:
+        connection = sqlite3.connect(path, isolation_level=None)
+        with closing(connection):
+            check(connection)
+            connection.execute(f"PRAGMA auto_vacuum = {INCREMENTAL}")
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.Error as error:
+        raise store_error(error) from error
+    return before, path.stat().st_size

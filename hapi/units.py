@@ -1,0 +1,37 @@
+"""Sizes and durations as people write them."""
+
+from __future__ import annotations
+
+import re
+
+SECONDS = {"h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+
+
+def parse_size(text: str) -> int:
+    """Read a number of bytes such as `1048576`, `512M` or `2G`. Raises ValueError."""
+    found = re.fullmatch(r"(\d{1,15})\s*([KMGT]?)(?:i?B)?", text.strip(), re.ASCII | re.IGNORECASE)
+    if found is None:
+        raise ValueError("it must be a number of bytes, optionally followed by K, M, G or T")
+    return int(found[1]) << (10 * " KMGT".index(found[2].upper() or " "))
+
+
+def format_size(size: int) -> str:
+    """Write a number of bytes as people do: `1.5G`, `512M`, `5`."""
+    for letter, shift in (("G", 30), ("M", 20), ("K", 10)):
+        if size >= 1 << shift:
+            return f"{size / (1 << shift):.1f}".removesuffix(".0") + letter
+    return str(size)
+
+
+def parse_duration(text: str) -> float:
+    """Read a duration such as `12h`, `90d` or `4w`; the seconds. Raises ValueError."""
+    found = re.fullmatch(r"(\d{1,6})\s*([hdw])", text.strip(), re.ASCII | re.IGNORECASE)
+    if found is None:
+        raise ValueError("it must be a number followed by h (hours), d (days) or w (weeks)")
+    return int(found[1]) * SECONDS[found[2].lower()]
+
+
+def format_duration(seconds: float) -> str:
+    """Write a duration as `parse_duration` reads it: `90d`, `36h`."""
+    unit = "d" if seconds % SECONDS["d"] == 0 else "h"
+    return f"{seconds / SECONDS[unit]:.0f}{unit}"
