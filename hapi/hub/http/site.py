@@ -15,9 +15,11 @@ from twisted.web.resource import IResource, Resource
 
 from hapi.hub.http.routing import MAX_UPLOAD_SIZE
 from hapi.hub.http.static import PageResource
-from hapi.net.server.http import json_reply
-from hapi.net.server.site import LimitedSite
+from hapi.net.server.http import HeadRefused, json_reply
+from hapi.net.server.site import LimitedRequest, LimitedSite
+from hapi.protocol import engineio
 
+SOCKETS_PATH = b"/socket.io/"
 METHODS = b"GET, POST, PUT, PATCH, DELETE, OPTIONS"
 HEADERS = b"authorization, content-type, last-event-id"
 IDLE_TIMEOUT, HEAD_TIMEOUT, BODY_TIMEOUT = 65.0, 15.0, 300.0  # seconds
@@ -59,11 +61,18 @@ class HostPolicy:
         )
 
 
+def body_limit(request: LimitedRequest) -> int:
+    """How large the body of a request may be, by its head. Raises HeadRefused."""
+    if request.path == SOCKETS_PATH:
+        raise HeadRefused(engineio.BAD_REQUEST.status, engineio.BAD_REQUEST.body())
+    return MAX_UPLOAD_SIZE
+
+
 def hub_site(root: RootResource, clock: IReactorTime) -> LimitedSite:
     return LimitedSite(
         root,
         clock,
-        max_body_size=MAX_UPLOAD_SIZE,
+        body_limit=body_limit,
         head_timeout=HEAD_TIMEOUT,
         body_timeout=BODY_TIMEOUT,
         idle_timeout=IDLE_TIMEOUT,
@@ -101,7 +110,7 @@ class RootResource(Resource):
         request.setHeader("X-Content-Type-Options", "nosniff")
         if not self._host_policy.allows_host(host):
             return _FixedResponse(421, {"error": WRONG_NAME})
-        if path == b"/socket.io/":
+        if path == SOCKETS_PATH:
             request.postpath = []
             return self._sockets
         if path.split(b"/", 2)[1:2] not in ([b"api"], [b"cli"], [b"health"]):

@@ -57,6 +57,19 @@ class WebSocketHandler(Protocol):
     def closed(self, code: int | None, reason: str, cause: Failure | None) -> None: ...
 
 
+class _NoHandler:
+    """The handler of a socket that is closed."""
+
+    def opened(self) -> None: ...
+    def received(self, text: str) -> None: ...
+    def received_binary(self) -> None: ...
+    def writable_changed(self, writable: bool) -> None: ...
+    def closed(self, code: int | None, reason: str, cause: Failure | None) -> None: ...
+
+
+_NO_HANDLER = _NoHandler()
+
+
 def message_size(text: str) -> int:
     """The size of `text` as a message, in bytes."""
     return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
@@ -140,6 +153,9 @@ class _WebSocket(WebSocketAdapterProtocol, WebSocketProtocol):
         if self._abort_call is not None and self._abort_call.active():
             self._abort_call.cancel()
         super().connectionLost(reason)
+        # The socket and its handler know each other, and Autobahn's Deferred knows the socket: let
+        # go of them at once instead of leaving them to the garbage collection.
+        self.handler, self.is_closed = _NO_HANDLER, None
 
     # --- IPushProducer: the transport says whether the peer reads
     def pauseProducing(self) -> None:
@@ -232,11 +248,6 @@ class ClientSocket(_WebSocket, WebSocketClientProtocol):
 
 class ServerSocket(_WebSocket, WebSocketServerProtocol):
     """The server's end of a WebSocket."""
-
-    def connectionMade(self) -> None:
-        # The HTTP channel that had the connection before is its producer until now.
-        cast(Any, self.transport).unregisterProducer()
-        super().connectionMade()
 
 
 S = TypeVar("S", bound=_WebSocket)

@@ -23,6 +23,18 @@ class BodyTooLarge(Exception):
         super().__init__(f"the body is over {limit} bytes")
 
 
+class HeadRefused(Exception):
+    """A request is refused by its head, before any of its body is kept.
+
+    `body`: the reply's JSON, as a value or already in bytes; `headers`: further headers of the
+    reply.
+    """
+
+    def __init__(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(f"{status}: {body!r}")
+        self.status, self.body, self.headers = status, body, dict(headers or {})
+
+
 class InvalidBody(Exception):
     """The body of a request is not JSON or has another shape; the message says where."""
 
@@ -98,16 +110,23 @@ def json_reply(
     return body
 
 
-def raw_json_reply(status: int, value: Any) -> bytes:
+PHRASES = {421: b"Misdirected Request", 431: b"Request Header Fields Too Large"}
+
+
+def raw_json_reply(status: int, value: Any, headers: Mapping[str, str] | None = None) -> bytes:
     """A whole HTTP/1.1 response that closes the connection, for a request that never becomes an
-    IRequest.
+    IRequest; `value` in bytes is JSON already.
     """
-    body = encode_json(value)
-    phrase = http.RESPONSES.get(status, b"Request Header Fields Too Large")
-    return (
-        b"HTTP/1.1 %d %s\r\ncontent-type: %s\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
-        % (status, phrase, JSON, len(body), body)
-    )
+    body: bytes = value if isinstance(value, bytes) else encode_json(value)
+    phrase = http.RESPONSES.get(status) or PHRASES.get(status, b"Refused")
+    lines = [
+        b"HTTP/1.1 %d %s" % (status, phrase),
+        b"content-type: " + JSON,
+        b"content-length: %d" % len(body),
+        *(f"{name}: {value}".encode() for name, value in (headers or {}).items()),
+        b"connection: close",
+    ]
+    return b"\r\n".join([*lines, b"", body])
 
 
 def accepts_gzip(accept_encoding: str) -> bool:

@@ -6,15 +6,16 @@ Who may send requests is decided by the root resource that the site is given.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
-from weakref import WeakSet
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.web import http
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
-from hapi.net.server.http import raw_json_reply
+from hapi.net.server.http import HeadRefused, raw_json_reply
 
 MAX_HEAD_SIZE = 16 * 1024  # bytes of request line and headers together
 MAX_BODY_SIZE = 1024 * 1024  # bytes
@@ -24,14 +25,37 @@ HEAD_TIMEOUT, BODY_TIMEOUT, IDLE_TIMEOUT = 5.0, 10.0, 60.0  # seconds
 class LimitedRequest(Request):
     """Counts the body while it arrives: a chunked body does not announce its length."""
 
-    channel: LimitedChannel
+    channel: LimitedChannel | None  # type: ignore[assignment]
+    max_body_size = MAX_BODY_SIZE  # bytes
     _received = 0  # bytes
 
+    def read_target(self, method: bytes, uri: bytes) -> None:
+        """Set what is known of a request as soon as its head has arrived."""
+        self.method, self.uri = method, uri
+        self.path, _, query = uri.partition(b"?")
+        self.args = http.parse_qs(query, True)
+
+    def forget(self) -> None:
+        """Release what the request holds: its body, and the channel."""
+        self.channel = None
+        if self.content is not None:
+            self.content.close()
+
+    def finish(self) -> None:
+        super().finish()  # type: ignore[no-untyped-call]
+        self.transport = None
+
+    def connectionLost(self, reason: Any) -> None:
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+        self.transport = self.producer = None
+
     def handleContentChunk(self, data: bytes) -> None:
+        if self.channel is None:
+            return
         self._received += len(data)
-        if self._received > self.channel.site.max_body_size:
-            self.channel.refuse_body()
-        if not self.channel.refused:
+        if self._received > self.max_body_size:
+            self.channel.refuse_body(self.max_body_size)
+        else:
             super().handleContentChunk(data)  # type: ignore[no-untyped-call]
 
 
@@ -42,6 +66,7 @@ class LimitedChannel(http.HTTPChannel):
     site: LimitedSite
     totalHeadersSize = MAX_HEAD_SIZE
     _deadline: IDelayedCall | None = None
+    _successor: Any = None  # the protocol that has taken the connection over
     refused = False
 
     @property
@@ -61,12 +86,23 @@ class LimitedChannel(http.HTTPChannel):
             self._start_deadline("head", self.site.head_timeout)
         super().dataReceived(data)  # type: ignore[no-untyped-call]
 
+    def lineReceived(self, line: bytes) -> None:
+        if not self.refused:
+            super().lineReceived(line)  # type: ignore[no-untyped-call]
+
+    def rawDataReceived(self, data: bytes) -> None:
+        if self._successor is not None:
+            self._successor.dataReceived(data)
+        elif not self.refused:
+            super().rawDataReceived(data)
+
     def allHeadersReceived(self) -> None:
-        if self.length is not None and self.length > self.site.max_body_size:
-            self.refuse_body()
-            return
         if not all(map(_is_utf8, self._header_values())):
             self.refuse(http.BAD_REQUEST, "a header is not valid UTF-8")
+            return
+        request = self.requests[-1]
+        request.read_target(self._command, self._path)
+        if self.length != 0 and not self._accepts_body(request):
             return
         self._start_deadline("body", self.site.body_timeout)
         super().allHeadersReceived()  # type: ignore[no-untyped-call]
@@ -81,22 +117,65 @@ class LimitedChannel(http.HTTPChannel):
         self._cancel_deadline()
         self.site.forget(self)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
+        self._transferDecoder = self._requestProducer = None
+        self.requests.clear()
 
     def lineLengthExceeded(self, line: bytes) -> None:
         self.refuse(431, f"the request's head is over {MAX_HEAD_SIZE} bytes")
 
-    def refuse_body(self) -> None:
-        limit = self.site.max_body_size
+    def refuse_body(self, limit: int) -> None:
         self.refuse(http.REQUEST_ENTITY_TOO_LARGE, f"the body is over {limit} bytes")
 
     def refuse(self, status: int, message: str) -> None:
         """Answer with an error and close; any further data is discarded."""
-        if self.refused:
+        self.refuse_by(HeadRefused(status, {"error": message}))
+
+    def refuse_by(self, refusal: HeadRefused) -> None:
+        """Answer with `refusal` and close; any further data is discarded."""
+        if self.refused or self.transport is None:
             return
         self._cancel_deadline()
         self.refused = True
-        self.transport.write(raw_json_reply(status, {"error": message}))  # type: ignore[union-attr]
+        self._forget_requests()
+        self.transport.write(raw_json_reply(refusal.status, refusal.body, refusal.headers))
         self.loseConnection()  # type: ignore[no-untyped-call]
+
+    def hand_over(self, successor: Any) -> None:
+        """Give the connection to another protocol. Nothing of this channel and of the request that
+        it serves stays: no reference, no body, no delayed call.
+        """
+        transport: Any = self.transport
+        self._cancel_deadline()
+        self.setTimeout(None)  # type: ignore[no-untyped-call]
+        transport.unregisterProducer()
+        self.transport, self._successor = None, successor
+        self._forget_requests()
+        self.site.forget(self)
+        if isinstance(transport, ProtocolWrapper):
+            transport.wrappedProtocol = successor
+        elif isinstance(getattr(transport, "protocol", None), ProtocolWrapper):
+            transport.protocol.wrappedProtocol = successor
+        else:
+            transport.protocol = successor
+        successor.makeConnection(transport)
+
+    def _accepts_body(self, request: LimitedRequest) -> bool:
+        """Whether the request may send its body, as far as its head tells; False: it is refused."""
+        try:
+            request.max_body_size = self.site.body_limit(request)
+        except HeadRefused as refusal:
+            self.refuse_by(refusal)
+            return False
+        if self.length is not None and self.length > request.max_body_size:
+            self.refuse_body(request.max_body_size)
+            return False
+        return True
+
+    def _forget_requests(self) -> None:
+        for request in self.requests:
+            request.forget()
+        self.requests.clear()
+        self._transferDecoder, self._dataBuffer = None, []
 
     def _header_values(self) -> list[bytes]:
         headers = self.requests[-1].requestHeaders
@@ -127,6 +206,10 @@ def _is_utf8(value: bytes) -> bool:
 class LimitedSite(Site):
     """Sizes in bytes, timeouts in seconds; `max_connections` None: any number.
 
+    `body_limit` is asked about each request that announces a body, when its head has arrived: it
+    returns the greatest size of that body, or raises HeadRefused. Without it the limit is
+    `max_body_size`. The request it is given has headers, method, URI, path and arguments.
+
     A connection that a WebSocket has taken over has no deadline and does not count.
     """
 
@@ -139,6 +222,7 @@ class LimitedSite(Site):
         clock: IReactorTime,
         *,
         max_body_size: int = MAX_BODY_SIZE,
+        body_limit: Callable[[LimitedRequest], int] | None = None,
         max_connections: int | None = None,
         head_timeout: float = HEAD_TIMEOUT,
         body_timeout: float = BODY_TIMEOUT,
@@ -151,28 +235,29 @@ class LimitedSite(Site):
             reactor=clock,
             parsePOSTFormSubmission=False,
         )
-        self.clock, self.max_body_size = clock, max_body_size
+        self.clock = clock
+        self.body_limit = body_limit or (lambda _: max_body_size)
         self.max_connections = max_connections
         self.head_timeout, self.body_timeout = head_timeout, body_timeout
-        self._channels: WeakSet[LimitedChannel] = WeakSet()
+        self._channels: dict[LimitedChannel, None] = {}  # the oldest first
 
     @property
     def open_channels(self) -> list[LimitedChannel]:
         """The connections, without those that a WebSocket has taken over."""
-        return [channel for channel in self._channels if channel.transport is not None]
+        return list(self._channels)
 
     def buildProtocol(self, addr: Any) -> LimitedChannel | None:  # type: ignore[override]
-        if self.max_connections is not None and len(self.open_channels) >= self.max_connections:
+        if self.max_connections is not None and len(self._channels) >= self.max_connections:
             return None
         channel: Any = self.channel_type()
         channel.requestFactory, channel.site, channel.factory = self.requestFactory, self, self
         channel.timeOut, channel.callLater = self.timeOut, self.clock.callLater
-        self._channels.add(channel)
+        self._channels[channel] = None
         return channel  # type: ignore[no-any-return]
 
     def forget(self, channel: LimitedChannel) -> None:
         """The connection of `channel` has ended and no longer counts."""
-        self._channels.discard(channel)
+        self._channels.pop(channel, None)
 
     def close_connections(self) -> None:
         """Close every connection as soon as what was written to it has been sent."""

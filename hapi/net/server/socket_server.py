@@ -11,7 +11,6 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
-from twisted.protocols.policies import ProtocolWrapper
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
@@ -179,20 +178,10 @@ class SocketResource(Resource):
         return NOT_DONE_YET
 
     def _hand_over(self, request: Any) -> None:
-        """Take the transport from the HTTP channel, as autobahn.twisted.resource does, and replay
-        the head
-        of the request."""
-        channel = request.channel
+        """Give the connection to a ServerSocket and replay the head of the request to it."""
         socket = self._server.factory.buildProtocol(None)
         socket.address = self._server.client_address(request)
-        transport, channel.transport = channel.transport, None
-        if isinstance(transport, ProtocolWrapper):
-            transport.wrappedProtocol = socket
-        elif isinstance(getattr(transport, "protocol", None), ProtocolWrapper):
-            transport.protocol.wrappedProtocol = socket
-        else:
-            transport.protocol = socket
-        socket.makeConnection(transport)
+        request.channel.hand_over(socket)
         head = [request.method + b" " + request.uri + b" HTTP/1.1"]
         head += [
             name + b": " + b",".join(values)

@@ -51,7 +51,7 @@ class ControlChannel(LimitedChannel):
         if line[:1] in (b" ", b"\t") or b"\n" in line or b"\r" in line:
             self.refuse(400, "malformed header")
             return
-        super().lineReceived(line)  # type: ignore[no-untyped-call]
+        super().lineReceived(line)
 
 
 class ControlSite(LimitedSite):

@@ -392,10 +392,11 @@ def test_whatever_comes_after_a_refusal_is_thrown_away__X10(runner):
 
 def test_a_body_that_is_refused_reaches_no_request__X06():
     taken = []
-    channel = SimpleNamespace(site=SimpleNamespace(max_body_size=3), refused=False)
-    channel.refuse_body = lambda: setattr(channel, "refused", True)
+    channel = SimpleNamespace(refused=False)
+    channel.refuse_body = lambda limit: setattr(channel, "refused", True)
     request = LimitedRequest.__new__(LimitedRequest)
     request.channel, request.content = channel, SimpleNamespace(write=taken.append)
+    request.max_body_size = 3
     for part in (b"ab", b"cd", b"e"):
         request.handleContentChunk(part)
     assert taken == [b"ab"]
