@@ -14,6 +14,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support.peers import User
@@ -182,6 +183,28 @@ def test_a_port_in_use_is_one_sentence(stage):
                 sentence == f"cannot listen on 127.0.0.1:{port}: Address already in use "
                 "(use --port to choose another port)"
             )
+
+
+@pytest.mark.parametrize("verb", ["up", "hub"])
+def test_an_address_that_is_no_trusted_proxy_is_one_sentence(stage, verb):
+    code, sentence = Ran(stage, verb, "--port", "0", "--trusted-proxy", "10.0.0.300").refusal()
+    assert code == 2
+    assert (
+        sentence == "--trusted-proxy: '10.0.0.300' must be an IP address or a network such as "
+        "10.0.0.0/8 or fd00::/8"
+    )
+
+
+def test_a_hub_raises_its_limit_of_open_files(stage, canary):
+    program = stage.start(
+        "hub",
+        ["sh", "-c", 'ulimit -S -n 256; exec "$@"', "sh", *HAPI, "hub", "--port", "0"],
+        {"CLI_API_TOKEN": canary},
+        output=".printed",
+    )
+    program.ready(lambda: "Page:" in program.output)
+    soft, hard = psutil.Process(program.pid).rlimit(psutil.RLIMIT_NOFILE)
+    assert soft == min(hard, 1 << 20) > 256
 
 
 def test_a_hub_ends_in_order_on_a_signal(stage, canary):

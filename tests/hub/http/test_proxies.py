@@ -6,15 +6,20 @@ import json
 from typing import Any
 
 import pytest
+import pytest_twisted
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.task import deferLater
 
-from hapi.hub import tap
+from hapi.hub import hub_service, tap
 from hapi.hub.domain.rate_limits import WRONG_TOKENS
 from hapi.hub.http.proxies import NO_PROXIES, TrustedProxies
 from hapi.hub.options import HubOptions
-from hapi.settings import ConfigurationError
+from hapi.net.client.link import HubLink
+from hapi.net.common.rpc import RpcTable
+from hapi.settings import ConfigurationError, HubAccess
 from tests.support.hub_stage import TOKEN, Stage
+from tests.support.real_hub import status_of
 
 PROXIES = TrustedProxies.parse(["127.0.0.1", "10.0.0.0/8", "fd00::/8"])
 
@@ -132,6 +137,50 @@ def test_without_a_trusted_proxy_a_header_gives_no_further_attempts__U07():
     assert guesses(stage, "192.0.2.1")[-1] == 429
     assert guesses(stage, "192.0.2.2")[0] == 429
     assert stage.rest("POST", "/api/auth", {"accessToken": TOKEN}).status == 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_sockets_have_the_address_of_their_client_too(reactor, home):
+    proxies = TrustedProxies.parse(["127.0.0.1"])
+    service = hub_service(reactor, HubOptions(home, port=0, token=TOKEN, trusted_proxies=proxies))
+    service.startService()
+    await service.when_listening
+    links = [
+        HubLink(reactor, HubAccess(service.url, TOKEN, headers), {}, RpcTable("m1"))
+        for headers in ({"X-Forwarded-For": "203.0.113.9, 192.0.2.1"}, {})
+    ]
+    for link in links:
+        link.startService()
+        await status_of(link, "connected")
+    addresses = sorted(connection.address for connection in service.server.connections)
+    assert addresses == ["127.0.0.1", "192.0.2.1"]
+    for link in links:
+        await link.stopService()
+    await service.stopService()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_runner_gets_in_while_another_one_with_a_wrong_token_keeps_asking__U07(
+    reactor, home
+):
+    service = hub_service(reactor, HubOptions(home, port=0, token=TOKEN))
+    service.startService()
+    await service.when_listening
+    for number in range(WRONG_TOKENS.burst + 2):
+        wrong = HubLink(reactor, HubAccess(service.url, f"wrong {number}"), {}, RpcTable("m1"))
+        wrong.startService()
+        if number < WRONG_TOKENS.burst:
+            assert (await status_of(wrong, "refused")).reason == "the hub refused us: Invalid token"
+        else:
+            while not wrong.status.failures:
+                await deferLater(reactor, 0.01)
+            assert wrong.status.phase == "connecting"  # it goes on trying
+        await wrong.stopService()
+    right = HubLink(reactor, HubAccess(service.url, TOKEN), {}, RpcTable("m1"))
+    right.startService()
+    assert (await status_of(right, "connected")).phase == "connected"
+    await right.stopService()
+    await service.stopService()
 
 
 # --- the option -----------------------------------------------------------------------------------

@@ -60,10 +60,12 @@ def serve_hub(flags: dict[str, Any], as_json: bool) -> int:
     from hapi.cli.checks.settings_check import log_problems
     from hapi.hub import HubOptions, hub_service
     from hapi.log import start_logging
+    from hapi.runner.supervision.rlimits import raise_descriptor_limit
 
     home = Home.find().prepare()
     options = HubOptions.from_environment(os.environ, **flags)
     logging = start_logging("hub", home, terminal=sys.stderr, quiet_start=True)
+    raise_descriptor_limit()
     host = process_host(reactor)
     service: Any = hub_service(reactor, options)
     if not sys.stdin.isatty():  # SIGHUP then comes from no terminal
