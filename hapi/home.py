@@ -139,6 +139,11 @@ class Home:
         return self.path / "uploads"
 
     @property
+    def spool(self) -> Path:
+        """Events of sessions that their hub has not confirmed (`hapi.spool`)."""
+        return self.path / "spool"
+
+    @property
     def logs(self) -> Path:
         return self.path / "logs"
 

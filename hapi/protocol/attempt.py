@@ -57,6 +57,18 @@ class AttemptSession(Struct, frozen=True, rename="camel", omit_defaults=True):
     metadata: dict[str, Any] = {}
 
 
+class AttemptHub(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """A session's connection to its hub.
+
+    `phase`: `connected`, `connecting`, or `refused` by the hub; `since` when it is in that phase.
+    """
+
+    url: str
+    phase: str
+    since: float
+    reason: str | None = None
+
+
 class AttemptReport(Struct, frozen=True, rename="camel", omit_defaults=True):
     """`report.json`: what the session is doing, written by the session at each change. Programs of
     the npm make write none."""
@@ -68,6 +80,8 @@ class AttemptReport(Struct, frozen=True, rename="camel", omit_defaults=True):
     queued: int = 0  # prompts in the queue
     queued_since: float | None = None
     agent_session_id: str | None = None
+    hub: AttemptHub | None = None
+    problem: str | None = None  # why its records do not reach the hub although it is connected
 
 
 class StopOrder(Struct, frozen=True, rename="camel", omit_defaults=True):

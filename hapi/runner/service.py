@@ -45,6 +45,7 @@ from hapi.runner.supervision.title import set_title
 from hapi.runner.uplink.end_reports import EndReports
 from hapi.runner.uplink.machine import Machine
 from hapi.runner.uplink.rpc_methods import register_methods
+from hapi.runner.uplink.spool_delivery import SpoolDelivery
 from hapi.runner.uplink.uplink import MakeMachine, Uplink, load_client
 
 if TYPE_CHECKING:
@@ -129,6 +130,15 @@ class RunnerService(Service):
         )
         self.children = self.sessions.children
         self.own_state = OwnState(StateFile(options.home), self.sessions.disk)
+        self.spool_delivery = SpoolDelivery(
+            reactor,
+            options.home,
+            self.sessions.disk,
+            lambda: self.options.access,
+            lambda: self.hub.machine is not None and self.hub.machine.link.connected,
+            self.after,
+            now,
+        )
         self.end_reports = EndReports(
             reactor,
             processes,
@@ -137,6 +147,7 @@ class RunnerService(Service):
             lambda: self.hub.machine,
             self.sessions.spawner.is_starting,
             now,
+            self.spool_delivery.deliver,
         )
         self.children.subscribe(SessionEnded, lambda event: self.end_reports.ended(event.child))
         self.api = RunnerApi(
@@ -298,6 +309,7 @@ class RunnerService(Service):
         if self.scope_check is not None:
             self.after(SCOPE_CHECK_DELAY, self.scope_check.start)
         self._link()
+        self.spool_delivery.start()
         self._step("serving")
         self._up.fire(None)
 
@@ -337,6 +349,7 @@ class RunnerService(Service):
 
     def _is_linked(self) -> None:
         self.end_reports.send_pending()
+        self.spool_delivery.deliver_soon()
 
     def _is_registered(self) -> None:
         if not self.hub.first_registered.has_fired:

@@ -39,6 +39,7 @@ from hapi.session.startup.early_registration import (
 )
 from hapi.session.terminal.console import Terminal
 from hapi.settings import HubAccess
+from hapi.spool import DELIVERED_BY_OTHERS, SpoolFile, SpoolHeader, claim_spools
 from hapi.startup import resume_garbage_collection, use_monotonic_time
 
 UNREACHABLE, REFUSED, FAILED = 6, 7, 1  # exit codes, those of the command line
@@ -149,9 +150,29 @@ class SessionProcess:
             return await HubClient(self._reactor, self.access).messages(str(row["id"]), sequence)
 
         session = Session(self._reactor, start, row, link, host, rows_after)
+        self._spool(session)
         if attempt is not None and not terminal:
             ReportWriter(self._reactor, attempt, session).begin()
         return session
+
+    def _spool(self, session: Session) -> None:
+        """Keep what the hub does not confirm on the disk, and deliver what an earlier process of
+        this session has left there."""
+        hub, link, home = session.hub, session.link, self.home
+
+        def header() -> SpoolHeader:
+            return SpoolHeader(hub.session_id, os.getpid(), link.access.url, hub.reconcile_from)
+
+        link.spool_to(SpoolFile(home, hub.session_id, header), deferToThread)
+        for claimed in claim_spools(home, hub.session_id):
+            texts = [event.text for event in claimed.events if event.event in DELIVERED_BY_OTHERS]
+            self.log.info(
+                "{count} events that an earlier process of this session could not deliver are "
+                "delivered now",
+                count=len(texts),
+            )
+            hub.compare_from(claimed.header.after_seq)
+            link.adopt(texts, claimed.remove)
 
     def _agents_environment(self) -> dict[str, str]:
         """The agent's environment: HAPI_HOME is set, so that every `hapi` below finds this home."""

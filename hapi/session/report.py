@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from hapi.attempts import AttemptFolder
-from hapi.protocol.attempt import AttemptReport
+from hapi.protocol.attempt import AttemptHub, AttemptReport
 
 if TYPE_CHECKING:
     from hapi.session.session import Session
@@ -39,6 +39,7 @@ class ReportWriter:
         """Start reporting. For sessions without a terminal, which uses the same callbacks."""
         session = self._session
         session.hub.on_change = self.write
+        session.link.on_status(lambda status: self.write())
         session.hub.on_written = session.turns.on_update = self.touch
         session.permissions.on_asked = lambda pending: self.write()
         session.permissions.on_settled = lambda pending, settled: self.write()
@@ -74,7 +75,16 @@ class ReportWriter:
             queued=queued,
             queued_since=_since(queued > 0, last.queued_since if last else None, now),
             agent_session_id=session.agent_session,
+            hub=self._hub(now),
+            problem=session.hub.delivery_problem,
         )
+
+    def _hub(self, now: float) -> AttemptHub:
+        link, last = self._session.link, self._last.hub if self._last is not None else None
+        url, status = link.access.url, link.status
+        if last is not None and (last.url, last.phase) == (url, status.phase):
+            return last  # a reason that changes with each attempt is not worth a write
+        return AttemptHub(url, status.phase, now, status.reason)
 
     def touch(self, *_: Any) -> None:
         """The agent did something: update the modification time."""

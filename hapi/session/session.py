@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from attrs import define, field, frozen
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, maybeDeferred
 from twisted.internet.error import ConnectionDone
 from twisted.logger import Logger
 
@@ -17,12 +17,10 @@ from hapi.attempts import AttemptFolder
 from hapi.confined_directory import ConfinedDirectory
 from hapi.deferreds import run_in_background
 from hapi.home import Home
-from hapi.net.common.errors import AckTimeout, LinkLost
 from hapi.net.common.rpc import RpcTable
 from hapi.one_shot import OneShotObserver
 from hapi.protocol.agents import Agent
 from hapi.protocol.attempt import StopOrder
-from hapi.protocol.events import PING
 from hapi.protocol.records import summary_record, user_record
 from hapi.protocol.session import (
     BY_INTERRUPT,
@@ -335,6 +333,12 @@ class Session:
                 else OFFLINE_END_TIMEOUT
             )
             await Deferred.fromCoroutine(self._archive(ending)).addTimeout(seconds, self._reactor)
+        except (TimeoutError, CancelledError):
+            self.log.warn(
+                "The hub has not confirmed the end of the session within {seconds:g} s. What it "
+                "lacks is kept on the disk and delivered later",
+                seconds=seconds,
+            )
         except Exception as problem:
             self.log.warn(
                 "The end of the session could not be stored at the hub: {reason}",
@@ -374,10 +378,7 @@ class Session:
         )
         await self.hub.metadata.flushed(END_TIMEOUT)
         await self.hub.state.flushed(END_TIMEOUT)
-        try:
-            await self.link.call(PING, timeout=END_TIMEOUT)
-        except (LinkLost, AckTimeout):
-            return
+        await self.link.when_confirmed()
         await self.link.leave()
 
     def crash(self) -> None:

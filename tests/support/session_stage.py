@@ -11,6 +11,8 @@ from twisted.internet.task import Clock
 
 from hapi.configured_agents import BUILT_IN
 from hapi.home import Home
+from hapi.net.client.delivery import DeliveryStatus
+from hapi.net.client.link import LinkStatus
 from hapi.net.common.errors import AckTimeout, LinkLost
 from hapi.net.common.rpc import RpcTable
 from hapi.protocol.session_metadata import SessionFacts
@@ -18,6 +20,7 @@ from hapi.session.agent.driver import Driver
 from hapi.session.agent.jsonrpc_peer import AgentError, AgentExited, JsonRpcPeer
 from hapi.session.session import Session, SessionStart
 from hapi.session.startup.command_line import Arguments
+from hapi.settings import HubAccess
 
 SID = "5b0cf2a6-27e5-4f6e-9a39-58a3d9c1c111"
 
@@ -42,6 +45,26 @@ class MemoryLink:
     review: Any = None
 
     # --- as HubLink
+    delivery_status: DeliveryStatus = field(factory=DeliveryStatus)
+    delivery_changed: Any = None
+    delivery_confirmed: Any = None
+
+    access: HubAccess = field(factory=lambda: HubAccess("http://127.0.0.1:3006", "t"))
+    on_status_calls: list[Any] = field(factory=list)
+
+    @property
+    def status(self):
+        return LinkStatus("connected" if self.connected else "connecting", None, 0.0)
+
+    def on_status(self, call):
+        self.on_status_calls.append(call)
+
+    def on_delivery(self, changed, confirmed):
+        self.delivery_changed, self.delivery_confirmed = changed, confirmed
+
+    def when_confirmed(self):
+        return self.call("ping")
+
     def on_connect(self, call):
         self._on_connect.append(call)
 

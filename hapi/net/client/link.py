@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from hapi.net.client.backoff import Backoff
 from hapi.net.client.connection import Connection
-from hapi.net.client.delivery import Delivery, Reconcile, UnconfirmedEvent
+from hapi.net.client.delivery import Delivery, DeliveryStatus, Reconcile, UnconfirmedEvent
 from hapi.net.client.endpoint import (
     ObservedEndpoint,
     extra_upgrade_headers,
@@ -24,6 +24,7 @@ from hapi.net.client.endpoint import (
     websocket_url,
 )
 from hapi.net.client.outbox import Entry
+from hapi.net.client.spooling import InThread, Spool, Spooling
 from hapi.net.common.errors import (
     AckTimeout,
     FrameTooLarge,
@@ -37,17 +38,25 @@ from hapi.net.common.websocket import ClientSocket, ClientSocketFactory, message
 from hapi.protocol.channel import AckReceived, EventReceived, ack_text, event_text
 from hapi.protocol.engineio import MAX_PAYLOAD
 from hapi.protocol.events import PING
-from hapi.protocol.json import to_json
+from hapi.protocol.json import from_json, to_json
 from hapi.protocol.rpc import REGISTER, REQUEST, rpc_error
 from hapi.settings import HubAccess
 
-__all__ = ["AckTimeout", "FrameTooLarge", "HubLink", "LinkLost", "LinkStatus", "UnconfirmedEvent"]
+__all__ = [
+    "AckTimeout",
+    "DeliveryStatus",
+    "FrameTooLarge",
+    "HubLink",
+    "LinkLost",
+    "LinkStatus",
+    "UnconfirmedEvent",
+]
 
 NAMESPACE = "/cli"
 LEAVE_TIMEOUT = 1.0  # seconds for the last messages, `41` and the closing handshake together
-BARRIER_TIMEOUT = (
-    60.0  # seconds for the answer to a `ping`, which comes after everything sent before it
-)
+# Seconds for the answer to a `ping`, which comes after everything sent before it. Then it is asked
+# again: the hub may have no room for what was sent, or may have lost the question.
+PROBE_TIMEOUT = 10.0
 MAX_UNREAD_ANSWERS = 64 * 1024 * 1024  # characters of answers for a hub that asks and does not read
 
 
@@ -87,7 +96,7 @@ class HubLink(Service):
         self._clock, self._access, self.rpc = reactor, access, rpc
         self._auth = {"token": access.token, **auth}
         self._backoff = Backoff(random or Random())
-        self._delivery = Delivery(lambda: self.call(PING, timeout=BARRIER_TIMEOUT))
+        self._delivery = Delivery(reactor, lambda: self.call(PING, timeout=PROBE_TIMEOUT))
         self._calls = PendingCalls(reactor)
         self._next_ack = 0
         self._unread_answers = 0
@@ -99,17 +108,22 @@ class HubLink(Service):
         self._on_status: list[Callable[[LinkStatus], object]] = []
         self._on_event: dict[str, Callable[..., Any]] = {}
         self.status = LinkStatus("stopped", None, reactor.seconds())
-        headers = extra_upgrade_headers(access.headers)
+        self._endpoint = endpoint
+        self._client = self._make_client()
+        rpc.on_added = self._register
+
+    def _make_client(self) -> ClientService:
+        access = self._access
         factory = ClientSocketFactory(
-            reactor, websocket_url(access.url), headers, self._connection_opened
+            self._clock,
+            websocket_url(access.url),
+            extra_upgrade_headers(access.headers),
+            self._connection_opened,
         )
         watched = ObservedEndpoint(
-            endpoint or hub_endpoint(reactor, access.url), self._attempt_failed
+            self._endpoint or hub_endpoint(self._clock, access.url), self._attempt_failed
         )
-        self._client = ClientService(
-            watched, factory, retryPolicy=self._backoff.delay, clock=reactor
-        )
-        rpc.on_added = self._register
+        return ClientService(watched, factory, retryPolicy=self._backoff.delay, clock=self._clock)
 
     # --- the interface of the link
     def reconcile_with(self, reconcile: Reconcile) -> None:
@@ -121,6 +135,61 @@ class HubLink(Service):
         is for programs that can ask the hub what it has.
         """
         self._delivery.reconcile = reconcile
+
+    def spool_to(self, spool: Spool, in_thread: InThread) -> None:
+        """Keep events on the disk while the hub does not confirm them; `in_thread` runs the syncs.
+
+        What is unconfirmed when the link stops stays there.
+        """
+        self._delivery.spooling = Spooling(
+            self._clock,
+            self._delivery.outbox,
+            spool,
+            self._delivery.spool_changed,
+            in_thread,
+        )
+
+    def adopt(self, events: Iterable[str], delivered: Callable[[], object]) -> None:
+        """Deliver events of an earlier process, each as the JSON of an array, before all others.
+
+        They are compared with what the hub has (`reconcile_with`). To be called before the start;
+        `delivered` is called when the hub has them all.
+        """
+        texts = ((from_json(text)[0], f"42{NAMESPACE},{text}") for text in events)
+        self._delivery.adopt(texts, delivered)
+
+    @property
+    def delivery_status(self) -> DeliveryStatus:
+        return self._delivery.status
+
+    def on_delivery(self, changed: Callable[[], object], confirmed: Callable[[], object]) -> None:
+        """Call `changed` when `delivery_status` changes, `confirmed` when the hub confirms."""
+        self._delivery.on_change, self._delivery.on_confirmed = changed, confirmed
+
+    def when_confirmed(self) -> Deferred[None]:
+        """Fire when the hub has confirmed all events; never, if the link is stopped before."""
+        return self._delivery.when_confirmed()
+
+    @property
+    def access(self) -> HubAccess:
+        """Where the hub is, and the token for it."""
+        return self._access
+
+    def use(self, access: HubAccess) -> None:
+        """Go to another hub, or to the same one with another token, at once."""
+        self._access, self._auth = access, {**self._auth, "token": access.token}
+        self._backoff.connected()
+        old, self._client = self._client, self._make_client()
+        if not self.running:
+            return
+        self._disconnected()
+        if self._latest is not None:
+            self._latest.end(f"the hub is at {access.url} now")
+        maybeDeferred(old.stopService).addErrback(
+            lambda failure: self.log.debug("The old connection: {failure}", failure=failure)
+        )
+        self._set_status("connecting", None)
+        self._client.startService()
 
     @property
     def connected(self) -> bool:
@@ -147,7 +216,7 @@ class HubLink(Service):
         """
         text = self._text(event, args, None)
         if keep:
-            self._delivery.deliver(Entry(text, event=event, args=args))
+            self._delivery.deliver(Entry(text, event=event))
         elif self._joined is not None and self._joined.writable:
             self._joined.send(text)
 
@@ -202,8 +271,7 @@ class HubLink(Service):
         super().stopService()  # type: ignore[no-untyped-call]
         self._disconnected()
         self._calls.fail_sent(LinkLost("the link was stopped"))
-        for entry in self._delivery.outbox.clear():
-            entry.dropped()
+        self._delivery.stop()
         self._set_status("stopped", None)
         if self._latest is not None:
             self._latest.end("the link was stopped")

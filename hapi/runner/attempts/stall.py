@@ -60,7 +60,8 @@ def stall_reason(
 
 def describe_activity(report: AttemptReport | None, stall: str | None) -> dict[str, Any]:
     """What `list` shows of a session: `doing` (`turn`, `approval`, `idle`, `starting`, `unknown`),
-    `since` (epoch milliseconds), `queued`, and `stuck` with the reason of a stall.
+    `since` (epoch milliseconds), `queued`, `stuck` with the reason of a stall, `hub` with the
+    reason why it is not connected to its hub, and `problem` if its records are not stored there.
 
     Sessions of the npm make and those that a person started do not report and are `unknown`.
     """
@@ -72,8 +73,18 @@ def describe_activity(report: AttemptReport | None, stall: str | None) -> dict[s
         "since": None if since is None else int(since * 1000),
         "queued": report.queued or None,
         "stuck": stall,
+        "hub": describe_disconnection(report),
+        "problem": report.problem,
     }
     return {key: value for key, value in fields.items() if value is not None}
+
+
+def describe_disconnection(report: AttemptReport | None) -> str | None:
+    """Why a session is not connected to its hub, as a clause; None if it is, or does not say."""
+    hub = None if report is None else report.hub
+    if hub is None or hub.phase == "connected":
+        return None
+    return f"not connected to {hub.url}" + (f": {hub.reason}" if hub.reason else "")
 
 
 def _doing(report: AttemptReport) -> tuple[str, float | None]:

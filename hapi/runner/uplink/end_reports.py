@@ -7,11 +7,11 @@ versioned: a process that continues the session elsewhere wins.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from attrs import Factory, define, field, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -145,6 +145,10 @@ class EndReports:
     _hub: Callable[[], Hub | None]
     _starting: Callable[[str], bool]
     _now: Callable[[], float]
+    # Delivers what a session left in the spool, which comes before its end.
+    _deliver_spool: Callable[[str], Awaitable[None]] = field(
+        default=lambda session_id: succeed(None)
+    )
     _waiting: dict[str, Child] = field(factory=dict)  # attempt → child
     _searched: set[str] = field(factory=set)  # attempts whose rows were looked for in vain
     _busy: bool = False
@@ -214,6 +218,7 @@ class EndReports:
         """
         session_ids = _session_ids(child)
         for session_id in session_ids:
+            await self._deliver_spool(session_id)
             await self._send(hub, child, session_id)
         if not may_have_left_a_row(child):
             return True

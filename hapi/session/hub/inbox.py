@@ -8,6 +8,8 @@ from typing import Any
 
 from attrs import define, field, frozen
 
+from hapi.net.client.reconciliation import sequence
+
 MAX_KNOWN_IDS = 2048  # ids of messages seen; the hub sends what it holds as queued again and again
 
 
@@ -74,12 +76,6 @@ def read_message(row: Any) -> UserMessage | None:
         local_id if isinstance(local_id, str) else None,
         paths,
     )
-
-
-def sequence(row: Any) -> int:
-    """The row's place in the conversation, 0 if it has none."""
-    found = row.get("seq") if isinstance(row, Mapping) else None
-    return found if isinstance(found, int) and not isinstance(found, bool) else 0
 
 
 @define

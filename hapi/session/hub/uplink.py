@@ -13,6 +13,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from hapi.net.client.delivery import DeliveryStatus
+from hapi.net.client.reconciliation import PAGE_SIZE, missing, read_rows, sequence
 from hapi.net.client.versioned import VersionedDocument
 from hapi.net.common.errors import HubRefused, HubUnreachable
 from hapi.protocol import events
@@ -28,12 +30,16 @@ from hapi.protocol.events import (
     UPDATE_STATE,
 )
 from hapi.protocol.records import agent_record, event_record, message_event
-from hapi.session.hub.inbox import Inbox, sequence
-from hapi.session.hub.reconciliation import missing
+from hapi.session.hub.inbox import Inbox
 
 KEEPALIVE_INTERVAL = 2.0  # seconds (session.md 3.2)
-PAGE_SIZE = 200  # rows a request
 RECONCILIATION_MARGIN = 500  # rows: a prompt may have been stored after an unconfirmed record
+# The codes of the `error` event of a hub that cannot keep what it is sent, and what they mean.
+STORE_PROBLEMS = {
+    "store-full": "the hub's disk is full",
+    "store-busy": "the hub's database is locked by another program",
+    "store-failed": "the hub's database does not work",
+}
 Json = dict[str, Any]
 
 
@@ -44,6 +50,11 @@ class Link(Protocol):
 
     def on_connect(self, call: Callable[[], object]) -> None: ...
     def on_event(self, name: str, handle: Callable[..., object]) -> None: ...
+    @property
+    def delivery_status(self) -> DeliveryStatus: ...
+    def on_delivery(
+        self, changed: Callable[[], object], confirmed: Callable[[], object]
+    ) -> None: ...
     def reconcile_with(self, review: Callable[[list[Any]], Awaitable[list[Any]]]) -> None: ...
     def emit(self, event: str, *args: Any, keep: bool = True) -> None: ...
     def call(self, event: str, *args: Any, timeout: float = 10.0) -> Deferred[Any]: ...
@@ -75,12 +86,19 @@ class SessionUplink:
         default=lambda content: None
     )  # what goes into the conversation
     on_prompt: Callable[[str], object] = field(default=lambda text: None)  # a prompt from the page
-    on_change: Callable[[], object] = field(default=lambda: None)  # ready, a turn, a prompt
+    # ready, a turn, a prompt, the delivery to the hub
+    on_change: Callable[[], object] = field(default=lambda: None)
+    on_delivery_problem: Callable[[str | None], object] = field(default=lambda problem: None)
     thinking: bool = False
     is_ready: bool = False
     _keepalives: LoopingCall = field(init=False)
     _connects: int = 0
-    _reconciled: int = 0  # sequence number up to which rows were compared with what was sent
+    _reconciled: int = 0  # sequence number up to which all rows belong to confirmed records
+    _compare_from: int | None = None  # `reconcile_from` since the last confirmation
+    _last_row: int = 0  # sequence number of the last row that was compared
+    _store_problem: str | None = None  # a key of STORE_PROBLEMS
+    _delivery_problem: str | None = None
+    _reported_drops: int = 0  # dropped events of which the conversation tells
     _is_ended: bool = False
     log = Logger()
 
@@ -116,7 +134,63 @@ class SessionUplink:
         self._link.on_connect(self._connected)
         self._link.on_event(UPDATE, self._update)
         self._link.on_event(ERROR, self._error)
+        self._link.on_delivery(self._delivery_changed, self._delivery_confirmed)
         self._link.reconcile_with(self._reconcile)
+
+    # --- delivery
+    @property
+    def delivery_problem(self) -> str | None:
+        """Why records of this session are not at the hub although it is connected, or could be
+        lost, as a sentence without its period; None if all is well."""
+        status = self._link.delivery_status
+        if self._store_problem is not None:
+            cause = STORE_PROBLEMS[self._store_problem]
+            return f"The hub does not store this session's records at the moment: {cause}"
+        if status.stalled_since is not None:
+            return "The hub is connected but does not confirm this session's records"
+        if status.spool_problem is not None:
+            return (
+                "Records for the hub are kept in memory only, because they cannot be written to "
+                f"the disk: {status.spool_problem}"
+            )
+        return None
+
+    @property
+    def reconcile_from(self) -> int:
+        """The sequence number above which the hub's rows are compared with unconfirmed records."""
+        if self._compare_from is not None:
+            return self._compare_from
+        return max(self._reconciled, self.inbox.highest - RECONCILIATION_MARGIN, 0)
+
+    def compare_from(self, sequence: int) -> None:
+        """Events of an earlier process are to be delivered: compare them with the rows above
+        `sequence` as well."""
+        self._compare_from = min(self.reconcile_from, sequence)
+
+    def _delivery_changed(self) -> None:
+        problem = self.delivery_problem
+        if problem == self._delivery_problem:
+            return
+        self._delivery_problem = problem
+        if problem is not None:
+            self.log.warn("{problem}", problem=problem)
+        else:
+            self.log.info("The hub confirms this session's records again")
+        self.on_change()
+        self.on_delivery_problem(problem)
+
+    def _delivery_confirmed(self) -> None:
+        self._store_problem, self._compare_from = None, None
+        self._reconciled = max(self._reconciled, self._last_row)
+        self._delivery_changed()
+        lost = self._link.delivery_status.dropped - self._reported_drops
+        if lost > 0 and not self._is_ended:
+            self._reported_drops += lost
+            self.log.error("{count} records of this session are lost", count=lost)
+            self.publish_status(
+                f"{lost} records of this session are missing here: the hub did not accept them, "
+                "and there was no more room to keep them"
+            )
 
     # --- out
     def publish_agent_record(self, data: Mapping[str, Any]) -> None:
@@ -200,13 +274,10 @@ class SessionUplink:
         """Of the unconfirmed events, those that the hub does not have."""
         rows: list[Any] = []
         if any(sent.event == MESSAGE for sent in unconfirmed):
-            after = max(self._reconciled, self.inbox.highest - RECONCILIATION_MARGIN, 0)
-            while True:
-                page = await self._rows_after(after)
-                rows += page
-                self._reconciled = after = max([after, *map(sequence, page)])
-                if len(page) < PAGE_SIZE:
-                    break
+            # The comparison may have to be repeated, and the inbox grows meanwhile.
+            self._compare_from = after = self.reconcile_from
+            rows = await read_rows(self._rows_after, after)
+            self._last_row = max([after, *map(sequence, rows)])
         return missing(unconfirmed, rows)
 
     async def _backfill(self) -> None:
@@ -257,4 +328,9 @@ class SessionUplink:
             document.adopt(received.get("value"), received["version"])
 
     def _error(self, received: Any = None, *_: Any) -> None:
-        self.log.warn("The hub sent an error: {received}", received=received)
+        code = received.get("code") if isinstance(received, Mapping) else None
+        if code not in STORE_PROBLEMS:
+            self.log.warn("The hub sent an error: {received}", received=received)
+        elif self._store_problem != code:
+            self._store_problem = code
+            self._delivery_changed()

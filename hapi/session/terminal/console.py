@@ -58,8 +58,12 @@ class Terminal:
             self._record_published,
             self._from_page,
         )
+        session.hub.on_delivery_problem = self._delivery_changed
         session.turns.on_update, session.turns.on_idle = self._updated, self._idle
         session.permissions.on_asked, session.permissions.on_settled = self._asked, self._settled
+
+    def _delivery_changed(self, problem: str | None) -> None:
+        self.print_line(f"{problem or 'The hub stores the records of this session again'}.")
 
     def ready(self, page: str) -> None:
         """The agent is ready: greet, and submit what was typed meanwhile."""

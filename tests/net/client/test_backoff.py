@@ -35,20 +35,34 @@ def test_a_million_failures_are_no_longer_than_the_longest():
     assert 150.0 <= backoff.delay() <= 300.0
 
 
-def test_an_outbox_is_bounded_by_count_and_by_size():
+def test_a_full_outbox_refuses_what_is_new_and_keeps_what_it_has():
     lost = []
     box = Outbox(max_entries=3, max_size=100)
-    for number in range(5):
+    taken = [
         box.put(Entry(f"{number}", dropped=lambda number=number: lost.append(number)))
-    assert lost == [0, 1]
-    box.put(Entry("x" * 99))
-    assert lost == [0, 1, 2, 3]
-    assert box.dropped_count == 4
-    assert [box.next().text[:1], box.next().text[:1], box.next()] == ["4", "x", None]
+        for number in range(5)
+    ]
+    assert taken == [True, True, True, False, False]
+    assert lost == [3, 4]
+    assert box.dropped_count == 2
+    assert [box.next().text for _ in range(3)] == ["0", "1", "2"]
+    assert box.put(Entry("x" * 99))
+    assert not box.put(Entry("yy"))
+
+
+def test_room_is_made_by_confirmations():
+    box = Outbox(max_entries=2)
+    for text in ("a", "b"):
+        box.put(Entry(text, event="n"))
+        box.mark_sent(box.next())
+    assert not box.put(Entry("c", event="n"))
+    box.confirm(1)
+    assert box.put(Entry("c", event="n"))
+    assert [entry.text for entry in box] == ["b", "c"]
 
 
 def test_a_withdrawn_entry_is_skipped_and_counts_as_no_loss():
-    box = Outbox(max_entries=1)
+    box = Outbox(max_entries=2)
     gone = Entry("a")
     box.put(gone)
     box.withdraw(gone)
@@ -57,8 +71,12 @@ def test_a_withdrawn_entry_is_skipped_and_counts_as_no_loss():
     assert box.next().text == "b"
 
 
-def test_an_entry_larger_than_the_room_is_lost_alone():
-    box = Outbox(max_size=10)
-    box.put(Entry("x" * 11))
-    box.put(Entry("y"))
-    assert (box.dropped_count, len(box), box.next().text) == (1, 1, "y")
+def test_only_so_many_events_are_sent_ahead_of_their_confirmation():
+    box = Outbox(max_unconfirmed=2)
+    for number in range(4):
+        box.put(Entry(f"{number}", event="n"))
+    for _ in range(2):
+        box.mark_sent(box.next())
+    assert box.next() is None
+    box.confirm(1)
+    assert box.next().text == "2"

@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from hapi.net.client.link import AckTimeout, FrameTooLarge, HubLink, LinkLost
+from hapi.net.common.errors import HubUnreachable
 from hapi.net.common.rpc import RpcTable
 from hapi.protocol.engineio import MAX_PAYLOAD, Handshake
 from hapi.settings import HubAccess
@@ -73,7 +74,7 @@ def test_connect_carries_token_and_auth_and_then_all_methods_in_order(hub, link,
 def test_methods_register_first_then_callbacks_run_then_the_outbox_goes(hub, link, rpc):
     rpc.add("a", lambda _: None)
     link.emit("kept", 1)
-    link.on_connect(lambda: link.emit("state"))
+    link.on_connect(lambda: link.emit("state", keep=False))
     hub.open()
     assert [json.loads(text[7:])[0] for text in hub.heard("42/cli,")] == [
         "rpc-register",
@@ -361,13 +362,28 @@ def test_what_is_kept_waits_in_order_and_what_is_not_is_dropped(hub, link):
     assert hub.heard("42")[-1] == '42/cli,["alive"]'
 
 
-def test_the_outbox_is_bounded_and_the_oldest_go_first__N13(hub, link):
+def test_the_outbox_is_bounded_and_keeps_the_oldest__N13(hub, link, logged_failures):
+    link._delivery.outbox.max_entries = 3
+    changes = []
+    link.on_delivery(lambda: changes.append(link.delivery_status.dropped), lambda: None)
+    for number in range(5):
+        link.emit("n", number)
+    assert changes == [1, 2]
+    hub.open()
+    assert hub.heard("42") == [f'42/cli,["n",{number}]' for number in range(3)]
+    hub.answer_probes()
+    link.emit("n", 5)
+    assert hub.heard("42")[-1] == '42/cli,["n",5]'
+
+
+def test_ten_thousand_events_of_a_long_absence_arrive_in_order__N13(hub, link):
     for number in range(10_500):
         link.emit("n", number)
     hub.open()
-    heard = hub.heard("42")
-    assert len(heard) == 10_000
-    assert heard[0] == '42/cli,["n",500]'
+    for _ in range(11):
+        hub.answer_probes()
+    assert hub.heard("42") == [f'42/cli,["n",{number}]' for number in range(10_500)]
+    assert link._delivery.outbox.is_empty
 
 
 def test_a_hub_that_reads_slowly_fills_the_outbox_and_no_more__N13(hub, link):
@@ -499,29 +515,101 @@ def test_a_review_that_fails_sends_all_again(hub, link, logged_failures):
     assert logged_failures.take(ValueError)
 
 
-def test_a_message_that_costs_the_connection_each_time_is_given_up__N10(hub, link):
+def test_a_message_that_costs_the_connection_each_time_is_given_up_and_counted__N10(hub, link):
     hub.open()
     link.emit("poison")
-    for _ in range(10):
+    link.emit("fine")
+    for _ in range(12):
         hub.settle()
         hub.drop()
         back(hub)
-    assert hub.heard("42") == []
-    assert sum('42/cli,["poison"]' in visit.texts for visit in hub.visits) == 5
-    link.emit("fine")
+    sent = [
+        sum(f'42/cli,["{name}"]' in visit.texts for visit in hub.visits) for name in ("poison",)
+    ]
+    assert sent == [10]
+    assert link.delivery_status.dropped == 1
     assert hub.heard("42") == ['42/cli,["fine"]']
 
 
-def test_a_hub_that_never_answers_a_probe_is_asked_again_with_the_next_event(hub, link):
+def test_a_suspected_message_is_sent_alone_and_costs_no_other__N10(hub, link):
+    hub.open()
+    link.emit("poison")
+    link.emit("fine")
+    for _ in range(5):
+        hub.settle()
+        hub.drop()
+        back(hub)
+    assert hub.heard("42") == ['42/cli,["poison"]']
+    hub.answer_probes()
+    assert hub.heard("42") == ['42/cli,["poison"]', '42/cli,["fine"]']
+    assert link.delivery_status.dropped == 0
+
+
+def test_a_hub_that_is_restarted_again_and_again_costs_no_message(hub, link):
     hub.open()
     link.emit("message", 1)
-    for _ in range(3):
-        hub.advance(20)
+    for _ in range(40):
+        hub.settle()
+        hub.advance(6)  # up for a while each time, and gone before it confirmed anything
+        hub.drop()
+        back(hub)
+    assert hub.heard("42") == ['42/cli,["message",1]']
+    hub.answer_probes()
+    assert link.delivery_status.dropped == 0
+    assert link._delivery.outbox.is_empty
+
+
+def test_a_hub_that_confirms_nothing_for_a_minute_is_asked_again_until_it_does(hub, link):
+    hub.open()
+    stalls = []
+    link.on_delivery(lambda: stalls.append(link.delivery_status.stalled_since), lambda: None)
+    confirmed = link.when_confirmed()
+    assert confirmed.called  # nothing has been sent
+    for number in range(6):
+        link.emit("message", number)
+        hub.advance(10)
         hub.say("2")
-    link.emit("message", 2)
-    hub.settle()
-    assert sum(text.endswith('["ping"]') for text in hub.visit.texts) == 2
+    confirmed = link.when_confirmed()
     assert link.connected
+    assert stalls == [0.0]
+    assert sum(text.endswith('["ping"]') for text in hub.visit.texts) == 7
+    case.assertNoResult(confirmed)
+    hub.answer_probes()
+    assert stalls == [0.0, None]
+    assert case.successResultOf(confirmed) is None
+    assert hub.heard("42") == [f'42/cli,["message",{number}]' for number in range(6)]
+
+
+def test_newer_events_wait_when_a_thousand_are_not_confirmed(hub, link):
+    hub.open()
+    for number in range(1500):
+        link.emit("message", number)
+    answer = link.call("ask")  # a call does not wait for confirmations
+    assert len(hub.heard("42/cli,[")) == 1000
+    hub.say("43/cli,1[7]")
+    assert case.successResultOf(answer) == 7
+    hub.answer_probes()
+    assert len(hub.heard("42/cli,[")) == 1500
+
+
+def test_a_hub_whose_rows_cannot_be_read_yet_is_asked_again_before_anything_is_sent(hub, link):
+    problems = [HubUnreachable("HTTP 503"), HubUnreachable("HTTP 503")]
+
+    async def review(sent):
+        if problems:
+            raise problems.pop()
+        return []
+
+    link.reconcile_with(review)
+    hub.open()
+    link.emit("message", 1)
+    hub.drop()
+    back(hub)
+    link.emit("message", 2)
+    assert hub.heard("42") == []
+    hub.advance(0.5)
+    hub.advance(1.0)
+    assert hub.heard("42") == ['42/cli,["message",2]']
 
 
 # --- acknowledgements

@@ -1,10 +1,10 @@
-"""Reconciliation after a lost connection: the unconfirmed events that the hub lacks. Pure."""
+"""Reconciliation after a lost connection: the unconfirmed events that the hub lacks."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
 from hapi.protocol.events import MESSAGE
@@ -24,7 +24,30 @@ class UnconfirmedEvent(Protocol):
     def args(self) -> tuple[Any, ...]: ...
 
 
+PAGE_SIZE = 200  # rows of one request
 S = TypeVar("S", bound=UnconfirmedEvent)
+
+
+def sequence(row: Any) -> int:
+    """The row's place in the conversation, 0 if it has none."""
+    found = row.get("seq") if isinstance(row, Mapping) else None
+    return found if isinstance(found, int) and not isinstance(found, bool) else 0
+
+
+async def read_rows(
+    rows_after: Callable[[int], Awaitable[list[dict[str, Any]]]], after: int
+) -> list[dict[str, Any]]:
+    """All rows of a conversation above the sequence number `after`.
+
+    `rows_after(n)` returns the first `PAGE_SIZE` of them above n. Raises what it raises.
+    """
+    rows: list[dict[str, Any]] = []
+    while True:
+        page = await rows_after(after)
+        rows += page
+        before, after = after, max([after, *map(sequence, page)])
+        if len(page) < PAGE_SIZE or after == before:
+            return rows
 
 
 def missing(unconfirmed: Iterable[S], rows: Iterable[Any]) -> list[S]:
