@@ -75,6 +75,7 @@ class Hub:
         documents.on_agent_id.append(lifecycle.merge_duplicates)
         lifecycle.on_removed.append(self.notifications.forget)
         self.retention = Retention(registry, lifecycle, retention)
+        lifecycle.on_removed.append(self.retention.purge_soon)
         rate_limit = LoginRateLimit()
         self.cli = CliNamespace(
             registry, token_issuer, rate_limit, self.presence, messages, documents

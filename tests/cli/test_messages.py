@@ -129,6 +129,7 @@ FURTHER = {
     **dict.fromkeys(["runner resume", "runner revive"], (5,)),
     **dict.fromkeys(["runner stop", "runner logs", "runner events", "runner install-service"], ()),
     **dict.fromkeys(["doctor", "doctor clean", "completion", "hub backup"], ()),
+    "hub compact": (3,),
 }  # fmt: skip
 
 

@@ -37,8 +37,8 @@ def command(context: click.Context, as_json: bool) -> None:
     """Check everything that a runner needs on this machine.
 
     Checks the home directory, settings, variables, hub, access token, clock, runner, agents,
-    disk, open files and PATH, and starts and stops a process the way a session is started. Exits
-    with status 1 if something does not work.
+    database, disk, open files and PATH, and starts and stops a process the way a session is
+    started. Exits with status 1 if something does not work.
     """
     if context.invoked_subcommand is not None:
         return
@@ -99,6 +99,7 @@ def _summary(count: int, failed: int, is_done: bool) -> str:
 def examine(environ: Mapping[str, str]) -> list[Check]:
     """All checks; one that depends on another comes after it."""
     from hapi.cli.checks import local_checks as local
+    from hapi.cli.checks.database_check import check_database
     from hapi.cli.checks.live_checks import live_checks
 
     try:
@@ -123,5 +124,7 @@ def examine(environ: Mapping[str, str]) -> list[Check]:
     checks += run_checks("state", lambda: [local.check_state_file(home)])
     checks += run_checks("runner", lambda: live_checks(home, environ, settings))
     checks += run_checks("agents", lambda: [local.check_agents(settings or {}, environ)])
+    if settings is not None:
+        checks += run_checks("database", lambda: check_database(home, environ))
     checks += run_checks("disk", lambda: [local.check_disk(home)])
     return [*checks, local.check_descriptors(), local.check_path(environ)]

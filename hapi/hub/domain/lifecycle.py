@@ -245,7 +245,7 @@ class Lifecycle:
         async def delete() -> None:
             if session.active:
                 raise Conflict("Cannot delete active session. Archive it first.")
-            await self.registry.store.delete_session(session.id)
+            await self.registry.store.discard_session(session.id)
             self._removed(session)
 
         await self.registry.serialized(session, delete)

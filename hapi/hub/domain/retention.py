@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from attrs import define, field
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -84,6 +85,7 @@ class Retention:
     _started_at: float = field(init=False)  # clock seconds
     _last: tuple[float, int] = field(init=False)  # clock seconds and ms of the last sweep
     _is_too_large: bool = False  # the log says so already
+    _is_purging: bool = False
 
     log = Logger()
 
@@ -93,6 +95,16 @@ class Retention:
 
     def stop(self) -> None:
         self.is_stopped = True
+
+    def purge_soon(self, _session_id: str) -> None:
+        """Delete what is left of a large session that somebody has deleted."""
+        if not self._is_purging:
+            Deferred.fromCoroutine(self._purge()).addErrback(
+                lambda failure: self.log.warn(
+                    "A deleted session will be purged later: {reason}",
+                    reason=failure.getErrorMessage(),
+                )
+            )
 
     async def sweep(self) -> None:
         """Remove what is beyond the limits. Call this every SWEEP_INTERVAL."""
@@ -118,8 +130,12 @@ class Retention:
         await deferLater(self.registry.clock, PAUSE)
 
     async def _purge(self) -> None:
-        while not self.is_stopped and await self.registry.store.purge():
-            await self._pause()
+        self._is_purging = True
+        try:
+            while not self.is_stopped and await self.registry.store.purge():
+                await self._pause()
+        finally:
+            self._is_purging = False
 
     async def _remove_expired(self, keep: float) -> None:
         removed = []

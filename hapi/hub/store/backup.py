@@ -22,6 +22,7 @@ from attrs import field, frozen
 
 from hapi.home import PRIVATE_DIRECTORY_MODE, PRIVATE_FILE_MODE, sync_directory
 from hapi.hub.store.database_files import DELETED, INDEX, LOG, open_files
+from hapi.hub.store.interface import StoreRefused
 from hapi.hub.store.schema import APPLICATION, VERSION
 
 TABLES = ("sessions", "machines", "messages")
@@ -45,7 +46,7 @@ class Backup:
 
 
 @frozen
-class _OpenDatabase:
+class OpenDatabase:
     """The open files of a process whose database is no longer in place."""
 
     pid: int
@@ -60,7 +61,7 @@ def back_up(database: Path, target: Path, *, force: bool = False, hub: int | Non
     """
     database, target = Path(os.path.realpath(database)), target.absolute()
     _check_target(database, target, force)
-    rescue = _lost_database(database, hub)
+    rescue = lost_database(database, hub)
     try:
         with _scratch_directory(target) as scratch:
             source = database if rescue is None else _copy_open_files(rescue, scratch)
@@ -68,6 +69,8 @@ def back_up(database: Path, target: Path, *, force: bool = False, hub: int | Non
             counts = _copy(source, copy, read_only=rescue is None)
             _verify(copy, counts)
             size = _publish(copy, target, force)
+    except StoreRefused as error:
+        raise BackupFailed(str(error)) from error
     except sqlite3.Error as error:
         raise BackupFailed(_describe(error, database, target)) from error
     except OSError as error:
@@ -154,7 +157,7 @@ def _copy(source: Path, copy: Path, read_only: bool) -> dict[str, int]:
         raise BackupFailed(f"there is no database {source}")
     os.close(os.open(copy, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, PRIVATE_FILE_MODE))
     with closing(_connect(source, read_only)) as original:
-        _check_identity(original, source)
+        check_identity(original, source)
         original.execute("BEGIN")  # one moment for the counts and every step of the copy
         counts = _counts(original)
         with closing(_connect(copy, read_only=False)) as written:
@@ -163,15 +166,16 @@ def _copy(source: Path, copy: Path, read_only: bool) -> dict[str, int]:
     return counts
 
 
-def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
+def check_identity(connection: sqlite3.Connection, path: Path) -> None:
+    """Raises StoreRefused if the database is not one of a hub, or of a newer one."""
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION:
         whose = "is empty" if not tables else f"belongs to another program (id {application})"
-        raise BackupFailed(f"{path} {whose}: it is not a database of this hub")
+        raise StoreRefused(f"{path} {whose}: it is not a database of this hub")
     if version > VERSION:
-        raise BackupFailed(
+        raise StoreRefused(
             f"database {path} has version {version}, this program knows up to {VERSION}: "
             "use the newer hapi"
         )
@@ -185,7 +189,7 @@ def _counts(connection: sqlite3.Connection) -> dict[str, int]:
 
 def _verify(copy: Path, expected: dict[str, int]) -> None:
     with closing(_connect(copy, read_only=True)) as connection:
-        _check_identity(connection, copy)
+        check_identity(connection, copy)
         (health,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if health != "ok":
             raise BackupFailed(
@@ -210,7 +214,7 @@ def _describe(error: sqlite3.Error, database: Path, target: Path) -> str:
 # --- a database that is not in place --------------------------------------------------------------
 
 
-def _lost_database(database: Path, hub: int | None) -> _OpenDatabase | None:
+def lost_database(database: Path, hub: int | None) -> OpenDatabase | None:
     """The process that has the database open while a file of it was deleted or replaced.
 
     With `hub`, only that process is considered.
@@ -230,7 +234,7 @@ def _lost_database(database: Path, hub: int | None) -> _OpenDatabase | None:
                     files.setdefault(suffix, link)
                     is_lost = is_lost or name.endswith(DELETED)
         if is_lost and "" in files and _is_database(files[""]):
-            return _OpenDatabase(pid, files)
+            return OpenDatabase(pid, files)
     return None
 
 
@@ -241,7 +245,7 @@ def _is_database(link: str) -> bool:
     return False
 
 
-def _copy_open_files(rescue: _OpenDatabase, scratch: Path) -> Path:
+def _copy_open_files(rescue: OpenDatabase, scratch: Path) -> Path:
     """Copy database and log, which the hub no longer changes. Raises BackupFailed."""
     source = scratch / "rescued.db"
     links = {suffix: link for suffix, link in rescue.files.items() if suffix != INDEX}

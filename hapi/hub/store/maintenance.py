@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from hapi.hub.store.backup import check_identity
 from hapi.hub.store.database import Database, store_error
 from hapi.hub.store.interface import StoreRefused
 from hapi.hub.store.rows import DatabaseSize
@@ -106,23 +106,24 @@ class Maintenance:
         return await self.database.write(reclaim)
 
 
-def compact(path: Path, check: Callable[[sqlite3.Connection], None]) -> tuple[int, int]:
+def compact(path: Path) -> tuple[int, int]:
     """Rewrite a database that nobody uses without its free pages, so that it can give space back
     while a hub runs from now on. The bytes before and after.
 
-    `check` refuses a database that is not ours. An interrupted rewrite changes nothing. Raises
-    StoreRefused, StoreFull, StoreBusy, StoreFailed.
+    An interrupted rewrite changes nothing. Raises StoreRefused.
     """
     if not path.exists():
         raise StoreRefused(f"there is no database {path}")
     before = path.stat().st_size
     try:
-        connection = sqlite3.connect(path, isolation_level=None)
-        with closing(connection):
-            check(connection)
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            check_identity(connection, path)
             connection.execute(f"PRAGMA auto_vacuum = {INCREMENTAL}")
             connection.execute("VACUUM")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except sqlite3.Error as error:
-        raise store_error(error) from error
+        reason = store_error(error)
+        raise StoreRefused(
+            f"database {path} was not compacted and is unchanged: {reason}"
+        ) from error
     return before, path.stat().st_size

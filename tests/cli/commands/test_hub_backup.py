@@ -147,3 +147,70 @@ def test_a_deleted_database_comes_back_from_the_running_hub__A3(stage: Stage, ho
     assert sessions(home.path / "hub.db") == 6
     log = "".join(path.read_text() for path in (home.path / "logs").iterdir())
     assert log.count("was deleted while the hub") == 1
+
+
+@pytest.mark.program
+def test_compact_gives_the_space_of_an_older_database_back_while_the_hub_is_stopped(
+    stage: Stage, home: Home
+) -> None:
+    hub, url = started(stage, home, "hub")
+    for number in range(20):
+        create(url, f"s{number}")
+    running = stage.start("running", [*HAPI, "hub", "compact"], {"HAPI_HOME": str(home.path)})
+    assert running.exit_code(60) == 3
+    assert f"is in use by the hub with process id {hub.pid} at {url}" in running.output
+    assert hub.end() == 0
+    path = home.path / "hub.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA auto_vacuum = NONE")  # as versions before this one made it
+        connection.execute("VACUUM")
+        connection.execute(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)"
+            " INSERT INTO sessions (id, tag, created_at, updated_at, metadata)"
+            " SELECT 'x' || i, 'x' || i, 1, 1, json_object('p', hex(randomblob(4000))) FROM n"
+        )
+        connection.execute("DELETE FROM sessions WHERE id LIKE 'x%'")
+    before = path.stat().st_size
+    assert before > 4_000_000
+    compact = stage.start("compact", [*HAPI, "hub", "compact"], {"HAPI_HOME": str(home.path)})
+    assert compact.exit_code(60) == 0, compact.output
+    assert compact.output.startswith(f"Compacted {path}: ")
+    assert path.stat().st_size < 500_000
+    assert sessions(path) == 20
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA auto_vacuum").fetchone() == (2,)
+    again, url = started(stage, home, "again")
+    assert create(url, "s0")[0] == 200
+    assert again.end() == 0
+
+
+@pytest.mark.program
+@pytest.mark.parametrize("content", ["none", "npm's", "text"])
+def test_compact_touches_no_database_of_another_program(
+    stage: Stage, home: Home, content: str
+) -> None:
+    path = stage.path / "other.db"
+    if content == "npm's":
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("CREATE TABLE sessions (id)")
+    elif content == "text":
+        path.write_text("no database" * 1000)
+    before = path.read_bytes() if path.exists() else None
+    command = [*HAPI, "hub", "compact", "--database", str(path)]
+    refused = stage.start("refused", command, {"HAPI_HOME": str(home.path)})
+    assert refused.exit_code(60) == 1
+    assert len(refused.output.splitlines()) == 1, refused.output
+    assert (path.read_bytes() if path.exists() else None) == before
+
+
+@pytest.mark.program
+@pytest.mark.parametrize(
+    "words", [["--keep-sessions", "90"], ["--max-database-size", "1M"], ["--keep-sessions", "0d"]]
+)
+def test_a_bad_limit_is_one_sentence_and_status_2(
+    stage: Stage, home: Home, words: list[str]
+) -> None:
+    refused = stage.start("refused", [*HAPI, "hub", *words], {"HAPI_HOME": str(home.path)})
+    assert refused.exit_code(60) == 2
+    assert refused.output.startswith(f"hapi: {words[0]} '{words[1]}': it must be")
+    assert len(refused.output.splitlines()) == 1

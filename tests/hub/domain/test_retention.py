@@ -284,3 +284,17 @@ def test_flag_variable_and_setting_come_in_this_order() -> None:
     assert RetentionLimits.read({}, {"HAPI_KEEP_SESSIONS": ""}, settings).keep_sessions == 3 * 86400
     with pytest.raises(InvalidFlag, match=r"^--keep-sessions .x.: it must be"):
         RetentionLimits.read({"keep_sessions": "x"}, environ, settings)
+
+
+def test_a_large_session_that_a_person_deletes_is_gone_at_once_and_purged_in_portions(
+    kept: Kept,
+) -> None:
+    kept.add("large", 100, messages=3000)
+    assert kept.stage.rest("DELETE", "/api/sessions/large").status == 200
+    assert kept.left == set()
+    rows = kept.store.database.read("SELECT count(*) FROM messages")[0][0]
+    assert 0 < rows < 3000
+    for _ in range(1000):
+        kept.stage.clock.advance(0.02)
+    assert kept.store.database.read("SELECT count(*) FROM messages")[0][0] == 0
+    assert kept.store.database.read("SELECT count(*) FROM sessions")[0][0] == 0

@@ -10,9 +10,9 @@ import click
 
 from hapi.cli.base.common_options import home_option, json_flag
 from hapi.cli.base.errors import exit_codes_epilog
+from hapi.cli.base.hub_database import used_database
 from hapi.cli.base.hub_options import database_option
 from hapi.cli.base.output import echo, plural, print_json, warn
-from hapi.cli.commands.hub.database import used_database
 from hapi.redaction import escape_control
 
 

@@ -21,7 +21,7 @@ from hapi.settings import read_settings, save_hub_address
 @click.group(
     "hub",
     cls=CommandGroup,
-    modules={name: f"hapi.cli.commands.hub.{name}" for name in ("backup",)},
+    modules={name: f"hapi.cli.commands.hub.{name}" for name in ("backup", "compact")},
     invoke_without_command=True,
     subcommand_metavar="[COMMAND]",
     epilog=exit_codes_epilog(HELD, serves=True),

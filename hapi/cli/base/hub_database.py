@@ -1,4 +1,4 @@
-"""Which database the commands of `hapi hub` mean."""
+"""Which database of a hub a command means."""
 
 from __future__ import annotations
 
