@@ -180,6 +180,10 @@ class AttemptFolder:
         return self.path.name
 
     @property
+    def home(self) -> Home:
+        return Home(self.path.parents[1])
+
+    @property
     def output(self) -> Path:
         """Standard output and error of the session."""
         return self.path / "output.log"

@@ -173,7 +173,8 @@ class _Walk:
             self._chain.append((open_without_links(root), True))
             path = path[len(root) :] if is_absolute else path
         else:
-            self._chain.append((os.open("/", _DIRECTORY), False))
+            top = os.open("/", _DIRECTORY)
+            self._chain.append((top, self._is_allowed(top)))
         self.is_at_start = False
         return path.split("/")[::-1]
 

@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from attrs import define, field, frozen
+from twisted.logger import Logger
 
 from hapi.confined_directory import open_without_links
 from hapi.home import PRIVATE_DIRECTORY_MODE, PRIVATE_FILE_MODE, Home
@@ -27,6 +28,7 @@ MAX_NAME_SIZE = 120  # bytes of a kept name; eCryptfs, the strictest file system
 MAX_SUFFIX_SIZE = 20  # bytes; a longer "suffix" is part of the name
 LOCK_ATTEMPTS, LOCK_INTERVAL = 50, 0.02  # tries; seconds between them
 _PARTIAL = ".part-"  # files begin so until all of their bytes are written
+log = Logger()
 _PLAIN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
 
 
@@ -155,10 +157,11 @@ class SessionUploads:
                 descriptor = _open_directory(self.path)
             except FileNotFoundError:  # another process took it for unused
                 continue
-            with suppress(BlockingIOError):
+            with suppress(OSError):  # another process of the session holds it
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 _remove_partial(descriptor)  # of a process that was killed
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            with suppress(OSError):  # a file system without locks: nobody will remove it as unused
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
             self._lock = descriptor
         return self._lock
 
@@ -175,11 +178,19 @@ def unused_uploads(home: Home) -> list[Path]:
 
 
 def remove_unused(directory: Path) -> bool:
-    """Remove the uploads at `directory` unless a process holds them. Raises OSError."""
+    """Remove the uploads at `directory` unless a process holds them; returns whether there are none
+    now. A failure is logged."""
     with _unused(directory) as is_unused:
         if is_unused:
-            shutil.rmtree(directory)
-        return is_unused
+            try:
+                shutil.rmtree(directory)
+            except OSError as error:
+                log.warn(
+                    "The uploads in {path} stay: {reason}",
+                    path=str(directory),
+                    reason=error.strerror or str(error),
+                )
+    return not os.path.lexists(directory)
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from hapi.confined_directory import MAX_LINKS, ConfinedDirectory, PathNotAllowed
 from hapi.hub.http.static import Directory
+from hapi.runner.workspace.browse import list_directory
+from hapi.runner.workspace.roots import WorkspaceRoots
 from hapi.session.rpc.file_search import files_below
 from tests.support.paths import SUPPORT
 
@@ -266,6 +268,18 @@ def test_the_web_page_holds_nothing_outside_while_links_are_exchanged(swapped):
         return found.file.content.decode()
 
     assert set(reads(read_page)) == {"inside"}
+
+
+def test_the_form_for_a_new_session_lists_nothing_outside_while_links_are_exchanged(swapped):
+    roots = WorkspaceRoots.parse([str(swapped)])
+
+    def names(path: str) -> str:
+        answer = list_directory(roots, {"path": f"{swapped}{path}"})
+        if not answer["success"]:
+            raise FileNotFoundError
+        return " ".join(entry["name"] for entry in answer["entries"])
+
+    assert not [found for found in reads(names, ("/folder",)) if "only-outside" in found]
 
 
 def test_a_device_or_pipe_is_opened_without_waiting(confined, root):

@@ -178,7 +178,7 @@ def test_a_live_session_s_uploads_are_not_unused(home, uploads):
     assert unused_uploads(home) == [uploads.path]
     assert remove_unused(uploads.path)
     assert not uploads.path.exists()
-    assert not remove_unused(uploads.path)
+    assert remove_unused(uploads.path)
 
 
 def test_uploads_go_with_the_session(uploads):

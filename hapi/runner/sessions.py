@@ -34,6 +34,7 @@ from hapi.runner.storage.disk import disk_for
 from hapi.runner.storage.journal import RecordEvent, read_journal
 from hapi.runner.storage.timers import ScheduledCalls
 from hapi.runner.workspace.worktrees import Worktrees
+from hapi.uploads import remove_unused, unused_uploads, uploads_directory
 
 BEING_REPLACED = "The runner is being replaced by a newer build; try again in a moment"
 QUIESCE_DELAY = 5.0  # seconds for which new starts are accepted while earlier ones finish
@@ -136,6 +137,15 @@ class Sessions:
         remove_partial_attempts(self.options.home)
         self.drain.restore()
         self.adopt()
+        self._remove_unused_uploads()
+
+    def _remove_unused_uploads(self) -> None:
+        """Remove the uploads of sessions that ended while no runner was there."""
+        home = self.options.home
+        live = {uploads_directory(home, child.session_id or "") for child in self.children.live()}
+        for directory in unused_uploads(home):
+            if directory not in live:
+                remove_unused(directory)
 
     def adopt(self) -> None:
         """Take attempts into the registry that it does not know yet."""

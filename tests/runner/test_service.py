@@ -22,6 +22,7 @@ from hapi.runner.lock.home_lock import HomeHeld
 from hapi.runner.service import HELD, STOPPED, SUPERSEDED
 from hapi.runner.storage.state_file import StateFile, hub_identity, npm_timestamp, own_runner_state
 from hapi.settings import HubAccess
+from hapi.uploads import SessionUploads
 from tests.support.runner_service import Reactor, Run
 from tests.support.runner_stage import assert_waiting, result_of
 
@@ -298,6 +299,16 @@ def test_old_attempts_go_with_the_beat__S14(home):
     run.service.sessions.recover()
     run.reactor.advance(60.0)
     assert attempts(home) == []
+    run.stop()
+
+
+def test_uploads_of_sessions_that_ended_while_no_runner_was_there_are_removed(home):
+    killed, living = SessionUploads(home, "killed"), SessionUploads(home, "living")
+    left, kept = killed.store("picture.png", b"png"), living.store("picture.png", b"png")
+    os.close(killed._lock)
+    run = Run(home).up()
+    assert not left.parent.exists()
+    assert kept.exists()
     run.stop()
 
 

@@ -23,6 +23,7 @@ from hapi.process.local import local_processes
 from hapi.process.tree import ProcessTable
 from hapi.protocol.attempt import ProcessIdentity
 from hapi.runner.storage.state_file import StateFile
+from hapi.uploads import remove_unused, unused_uploads, uploads_directory
 
 STALE_AGE = 3600.0  # seconds after which an unfinished write or check is abandoned
 
@@ -45,6 +46,7 @@ class Leftover:
 
     path: Path
     why: str
+    is_uploads: bool = False  # removed unless a session has taken them meanwhile
 
     def __str__(self) -> str:
         return f"{self.path}: {self.why}"
@@ -54,7 +56,8 @@ class Leftover:
 class Findings:
     strays: list[StrayProcess] = field(factory=list)
     leftovers: list[Leftover] = field(factory=list)
-    runs: bool = False  # a runner holds the home; its files are left alone
+    # A runner holds the home: its files are left alone, uploads without a session are not.
+    runs: bool = False
 
 
 @contextmanager
@@ -85,12 +88,11 @@ def scan(home: Home, alone: bool, now: float | None = None) -> Findings:
     of_npm = (
         state is not None and kernel().identify(state.pid) is not None
     )  # alive: npm's runner holds no lock of ours
+    uploads = list(_find_uploads(home))
     if not alone or of_npm:
-        return Findings(find_stray_processes(home), [], runs=True)
-    return Findings(
-        find_stray_processes(home),
-        sorted(_find_leftovers(home, now or time.time()), key=lambda found: found.path),
-    )
+        return Findings(find_stray_processes(home), uploads, runs=True)
+    found = [*uploads, *_find_leftovers(home, now or time.time())]
+    return Findings(find_stray_processes(home), sorted(found, key=lambda leftover: leftover.path))
 
 
 def find_stray_processes(home: Home) -> list[StrayProcess]:
@@ -143,6 +145,18 @@ def _command(pid: int) -> str:
     return os.fsdecode((kernel().read_command_line(pid) or b"?").split(b"\0")[0])
 
 
+def _find_uploads(home: Home) -> Iterator[Leftover]:
+    """Uploads that no process holds, less those of sessions that may be alive nevertheless."""
+    known = {
+        uploads_directory(home, folder.session.session_id)
+        for folder in attempts(home)
+        if folder.session is not None and not has_ended(folder)
+    }
+    for path in unused_uploads(home):
+        if path not in known:
+            yield Leftover(path, "uploads of a session that has ended", is_uploads=True)
+
+
 def _find_leftovers(home: Home, now: float) -> Iterator[Leftover]:
     state = home.runner_state
     if state.is_file() and StateFile(home).read() is not None:
@@ -188,7 +202,10 @@ async def clean_up(reactor: Any, findings: Findings) -> list[str]:
             troubles.append(f"process {stray.identity.pid} could not be stopped")
     for leftover in findings.leftovers:
         try:
-            if leftover.path.is_dir() and not leftover.path.is_symlink():
+            if leftover.is_uploads:
+                if not remove_unused(leftover.path):
+                    troubles.append(f"{leftover.path} could not be removed")
+            elif leftover.path.is_dir() and not leftover.path.is_symlink():
                 shutil.rmtree(leftover.path)
             else:
                 leftover.path.unlink(missing_ok=True)

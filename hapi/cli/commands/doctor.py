@@ -63,9 +63,9 @@ def command(context: click.Context, as_json: bool) -> None:
 def clean(yes: bool, as_json: bool) -> None:
     """List or remove what dead sessions and runners left behind in this home.
 
-    These are processes of sessions that have ended, and files of a runner that no longer exists.
-    Processes are recognized by pid, start time and the mark of their session, never by name. Live
-    sessions and other homes are not touched.
+    These are processes of sessions that have ended, files that were uploaded to them, and files of
+    a runner that no longer exists. Processes are recognized by pid, start time and the mark of
+    their session, never by name. Live sessions and other homes are not touched.
     """
     from hapi.cli.checks.cleanup import clean_up, exclusive_home, scan
 

@@ -27,6 +27,7 @@ from hapi.runner.attempts.start_lease import last_sign_of_life
 from hapi.runner.storage.disk import Disk, SynchronousDisk, flush
 from hapi.runner.storage.journal import RecordEvent, discard_event
 from hapi.runner.workspace.worktrees import Worktrees
+from hapi.uploads import remove_unused, uploads_directory
 
 HOLDER_REPORT_TIMEOUT = 1.0  # seconds for the holder to write the end after the process is gone
 END_RECORD_TIMEOUT = 5.0  # seconds until the end of a stopped process must be recorded
@@ -373,6 +374,11 @@ class ChildRegistry:
         spec = child.spec
         if (private := spec.private_directory) is not None:
             await self.disk.do(lambda: shutil.rmtree(private, ignore_errors=True))
+        session_id = child.session_id
+        if session_id is not None and self.find_live(session_id) is None:
+            # A session removes them itself, unless it was killed.
+            uploads = uploads_directory(child.folder.home, session_id)
+            await self.disk.do(lambda: remove_unused(uploads))
         if spec.worktree is not None and not spec.keeps_worktree and child.state == "refused":
             await self._worktrees.remove(spec.worktree)
 

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+from hapi.confined_directory import PathNotAllowed
 from hapi.runner.workspace.directories import describe_error
 from hapi.runner.workspace.roots import WorkspaceRoots
 
@@ -25,10 +27,14 @@ def path_exists(roots: WorkspaceRoots, params: object) -> dict[str, Any]:
         path = entry.strip() if isinstance(entry, str) else ""
         if not path or path in exists:
             continue
-        inside = roots.contains(path)
-        if not inside:
-            outside.append(path)
-        exists[path] = inside and _is_directory(path)
+        try:
+            exists[path] = stat.S_ISDIR(roots.confined.stat(_absolute(path)).st_mode)
+        except PathNotAllowed:
+            exists[path] = False
+            if roots.given:  # otherwise it is no path at all
+                outside.append(path)
+        except OSError:
+            exists[path] = False
     return {"exists": exists} | ({"outsideWorkspaceRoots": outside} if outside else {})
 
 
@@ -39,13 +45,17 @@ def list_directory(roots: WorkspaceRoots, params: object) -> dict[str, Any]:
         return _failure("Path is required")
     path = path.strip()
     hidden = isinstance(params, Mapping) and params.get("includeHidden") is True
-    if not roots.contains(path):
-        return _failure("Path is outside workspace roots")
     try:
-        if not stat.S_ISDIR(os.stat(path).st_mode):
+        if not stat.S_ISDIR(roots.confined.stat(_absolute(path)).st_mode):
             return _failure("Path is not a directory")
-        with os.scandir(path) as scanned:
-            entries = list(islice(_entries(roots, path, scanned, hidden), MAX_ENTRIES))
+        descriptor = roots.confined.open(_absolute(path), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            with os.scandir(descriptor) as scanned:
+                entries = list(islice(_entries(roots, path, scanned, hidden), MAX_ENTRIES))
+        finally:
+            os.close(descriptor)
+    except PathNotAllowed:
+        return _failure("Path is outside workspace roots")
     except (OSError, ValueError) as error:
         return _failure(describe_error(error))
     entries.sort(
@@ -58,11 +68,8 @@ def _failure(error: str) -> dict[str, Any]:
     return {"success": False, "error": error}
 
 
-def _is_directory(path: str) -> bool:
-    try:
-        return os.path.isdir(path)
-    except ValueError:  # a NUL in the path
-        return False
+def _absolute(path: str) -> str:
+    return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
 
 
 def _entries(
@@ -71,14 +78,18 @@ def _entries(
     for entry in scanned:
         if entry.name.startswith(".") and not hidden:
             continue
-        if entry.is_symlink() and not roots.contains(entry.path):
-            continue
         # A name that is not UTF-8 could not be sent.
         name = os.fsencode(entry.name).decode(errors="replace")
+        place = os.path.join(_absolute(path), entry.name)
         try:
-            found = entry.stat()
-        except OSError:
-            yield {"name": name, "type": "other", "isGitRepo": False}
+            found = entry.stat(follow_symlinks=False)
+            if stat.S_ISLNK(found.st_mode):
+                found = roots.confined.stat(place)
+        except PathNotAllowed:
+            continue
+        except OSError as error:
+            if error.errno != errno.ELOOP:  # where a loop leads is nowhere
+                yield {"name": name, "type": "other", "isGitRepo": False}
             continue
         kind = _kind(found.st_mode)
         facts = {
@@ -87,9 +98,18 @@ def _entries(
             "size": found.st_size,
             "modified": int(found.st_mtime * 1000),
         }
-        yield facts | {
-            "isGitRepo": kind == "directory" and os.path.lexists(os.path.join(entry.path, ".git"))
-        }
+        yield facts | {"isGitRepo": kind == "directory" and _is_repository(roots, place)}
+
+
+def _is_repository(roots: WorkspaceRoots, directory: str) -> bool:
+    try:
+        roots.confined.act(
+            os.path.join(directory, ".git"),
+            lambda name, parent: os.stat(name, dir_fd=parent, follow_symlinks=False),
+        )
+    except (OSError, PathNotAllowed):
+        return False
+    return True
 
 
 def _kind(mode: int) -> str:

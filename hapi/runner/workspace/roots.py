@@ -9,6 +9,8 @@ from pathlib import Path
 
 from attrs import field, frozen
 
+from hapi.confined_directory import ConfinedDirectory
+
 
 class RootUnusable(ValueError):
     """A `--workspace-root` that is not an existing directory; the message says which and why."""
@@ -21,6 +23,13 @@ class WorkspaceRoots:
 
     given: tuple[str, ...] = ()  # absolute, as advertised to the hub
     resolved: tuple[Path, ...] = field(default=())
+    # For opening what is inside, whatever links are exchanged meanwhile. Paths are absolute.
+    confined: ConfinedDirectory = field(init=False, eq=False, repr=False)
+
+    @confined.default
+    def _make_confined(self) -> ConfinedDirectory:
+        first, *others = self.resolved or (Path("/"),)
+        return ConfinedDirectory(first, tuple(others))
 
     @classmethod
     def parse(cls, given: Iterable[str]) -> WorkspaceRoots:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import pytest_twisted
@@ -18,7 +19,8 @@ from hapi.cli.checks.clock_check import check_clock, fetch_hub_time
 from hapi.cli.checks.launch_check import check_launch
 from hapi.home import Home
 from hapi.process.identity import identify
-from hapi.protocol.attempt import AttemptEnd, AttemptProcess, AttemptRequest
+from hapi.protocol.attempt import AttemptEnd, AttemptProcess, AttemptRequest, AttemptSession
+from hapi.uploads import SessionUploads
 
 SLEEP = (sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)")
 
@@ -119,6 +121,36 @@ def test_while_a_runner_holds_the_home_its_files_are_its_own_business__S07(home)
         f'{{"pid": {os.getpid()}, "httpPort": 1}}'
     )  # npm's runner holds no lock of ours
     assert scan(home, alone=True).runs
+
+
+def upload(home: Home, session_id: str) -> Path:
+    """An upload of a process that was killed."""
+    uploads = SessionUploads(home, session_id)
+    uploads.store("picture.png", b"png")
+    os.close(uploads._lock)
+    return uploads.path
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("alone", [True, False])
+async def test_uploads_of_sessions_that_have_ended_are_removed_and_of_live_ones_not(
+    reactor, home, sleeper, alone
+):
+    over, alive, unknown = (attempt_in(home), attempt_in(home), upload(home, "unknown"))
+    over.session, alive.session = AttemptSession("over"), AttemptSession("alive")
+    over.end = AttemptEnd(exit_code=None, signal="SIGKILL", at=1.0)
+    alive.process = AttemptProcess(identify(sleeper(alive.id).pid))
+    ended, living = upload(home, "over"), upload(home, "alive")
+    holder = SessionUploads(home, "held")
+    held = holder.store("picture.png", b"png")
+    found = scan(home, alone)
+    assert [leftover.path for leftover in found.leftovers] == [ended, unknown]
+    taken = SessionUploads(home, "unknown")  # a session begins to use it after the scan
+    taken.store("more.png", b"png")
+    (trouble,) = await clean_up(reactor, Findings(leftovers=found.leftovers))
+    assert "unknown could not be removed" in trouble
+    assert not ended.exists()
+    assert all(path.exists() for path in (living, held, unknown))
 
 
 @pytest_twisted.ensureDeferred

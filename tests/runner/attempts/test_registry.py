@@ -1,6 +1,8 @@
 """Tracked sessions: found by any name, stopped with a truthful answer, taken over after a
 restart."""
 
+import os
+
 import pytest
 
 from hapi.attempts import AttemptFolder
@@ -12,6 +14,7 @@ from hapi.protocol.spawn import SpawnRefused
 from hapi.runner.attempts.adoption import MACHINE_STOPPED, NEVER_LAUNCHED
 from hapi.runner.attempts.retention import Retention
 from hapi.runner.control.announcements import Accepted
+from hapi.uploads import SessionUploads
 from tests.support.runner_stage import Stage, assert_waiting, result_of
 
 
@@ -438,3 +441,28 @@ def test_the_list_is_made_anew_when_anything_of_it_has_changed__M01(stage):
 )
 def test_how_many_ended_sessions_are_kept_and_how_long_is_a_setting__S14(given, kept):
     assert Retention.read({"keepAttempts": given}) == kept
+
+
+# --- uploads
+
+
+def upload(home, session_id):
+    """An upload of a process; returns the file and the lock that the process holds."""
+    uploads = SessionUploads(home, session_id)
+    return uploads.store("picture.png", b"png"), uploads._lock
+
+
+def test_uploads_of_a_session_that_was_killed_are_removed(home, stage):
+    child = stage.started("s1")
+    (own, lock), (other, _) = upload(home, "s1"), upload(home, "s2")
+    os.close(lock)
+    stage.processes.exit(child.identity, signal="SIGKILL")
+    assert not own.parent.exists()
+    assert other.exists()
+
+
+def test_uploads_that_another_process_of_the_session_holds_stay(home, stage):
+    child = stage.started("s1")
+    own, _ = upload(home, "s1")
+    stage.processes.exit(child.identity, signal="SIGKILL")
+    assert own.exists()
