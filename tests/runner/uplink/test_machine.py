@@ -14,7 +14,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from hapi.net.common.errors import HubRefused, HubUnreachable
+from hapi.net.common.errors import HubBusy, HubRefused, HubUnreachable
 from hapi.net.common.rpc import RpcTable
 from hapi.protocol.machine import (
     MachineHealth,
@@ -153,6 +153,17 @@ def test_registration_is_tried_for_ever_and_the_status_tells_why__N01(built):
     assert machine.registered
     assert len(hub.bodies) == 31
     assert link.started
+
+
+def test_a_hub_that_asks_to_wait_is_asked_again_and_is_not_called_unreachable__N01(built):
+    clock, hub, _, machine = built
+    hub.refusals = [HubBusy(429, "Too many wrong access tokens: try again in 6 s")] * 3
+    machine.start()
+    reason = "the hub asks to try again later: Too many wrong access tokens: try again in 6 s"
+    assert machine.status()["reason"] == f"{reason} (HTTP 429)"
+    for _ in range(20):
+        clock.advance(1.0)
+    assert machine.registered
 
 
 def test_a_hub_that_is_back_sees_us_within_five_seconds__N02():

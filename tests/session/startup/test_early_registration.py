@@ -9,7 +9,7 @@ import pytest
 from attrs import define, field
 
 from hapi.home import Home
-from hapi.net.common.errors import HubRefused, HubUnreachable
+from hapi.net.common.errors import HubBusy, HubRefused, HubUnreachable
 from hapi.session.startup.early_registration import (
     EarlyRegistration,
     RegistrationPlan,
@@ -155,6 +155,7 @@ def test_extra_headers_go_along_and_replace_none_of_ours(server):
         (200, "application/json", {"machine": 3}, HubRefused, "without a machine"),
         (503, "application/json", {"error": "Not ready"}, HubUnreachable, "HTTP 503: Not ready"),
         (500, "text/plain", b"oh", HubUnreachable, "HTTP 500"),
+        (429, "application/json", {"error": "Wait"}, HubBusy, "try again later: Wait (HTTP 429)"),
     ],
 )
 def test_other_answers_are_refusals_or_worth_another_try__N15(
