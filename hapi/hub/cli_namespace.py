@@ -84,12 +84,6 @@ class CliNamespace:
                 peer.hang_up("too many wrong tokens")
                 raise ConnectRefused("Too many wrong tokens")
             raise ConnectRefused("Invalid token")
-        try:
-            self.places.take(principal)
-        except NoPlace as error:
-            peer.hang_up("no place")  # so that the client tries again
-            self.log.warn("A socket was closed: {reason}", reason=str(error))
-            raise ConnectRefused(str(error)) from error
         owner = None
         for name, find in (("sessionId", registry.session), ("machineId", registry.machine)):
             if isinstance(given.get(name), str):
@@ -101,6 +95,12 @@ class CliNamespace:
                         "A socket names {id}, which does not exist or belongs to another namespace",
                         id=given[name],
                     )
+        try:
+            self.places.take(principal)
+        except NoPlace as error:
+            peer.hang_up("no place")  # so that the client tries again
+            self.log.warn("A socket was closed: {reason}", reason=str(error))
+            raise ConnectRefused(str(error)) from error
         peer.principal = PeerIdentity(principal.namespace, owner)
 
     def disconnected(self, peer: Peer, reason: str) -> None:

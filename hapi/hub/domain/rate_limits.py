@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from math import ceil
 
 from attrs import define, field, frozen
+from twisted.logger import Logger
 
 from hapi.hub.domain.errors import RequestRateLimited
 
@@ -23,6 +24,8 @@ class Rate:
     burst: int
     per_second: float
 
+
+WARNING_INTERVAL = 60.0  # seconds between two warnings about wrong access tokens
 
 WRONG_TOKENS = Rate(10, 10 / 60)  # from one address
 WRONG_TOKENS_IN_ALL = Rate(200, 200 / 60)  # from all addresses together
@@ -97,6 +100,9 @@ class LoginRateLimit:
 
     _by_address: TokenBuckets = field(factory=lambda: TokenBuckets(WRONG_TOKENS))
     _in_all: TokenBucket = field(factory=TokenBucket)
+    _next_warning_at: float = 0.0
+
+    log = Logger()
 
     def record_failure(self, address: str, now: float) -> int:
         """Count a wrong token. The result is 0, or, if there were too many, the seconds until
@@ -111,6 +117,9 @@ class LoginRateLimit:
             return ceil(wait)
         self._by_address.add(group, now)
         self._in_all.add(WRONG_TOKENS_IN_ALL, now)
+        if self._by_address.retry_after(group, now) > 0 and now >= self._next_warning_at:
+            self._next_warning_at = now + WARNING_INTERVAL
+            self.log.warn("{address} sends too many wrong access tokens", address=address)
         return 0
 
 

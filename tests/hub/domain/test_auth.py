@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.logger import formatEvent, globalLogPublisher
 
 from hapi.hub.domain.auth import Principal, TokenIssuer, equal_in_constant_time
 from hapi.hub.domain.rate_limits import (
@@ -258,6 +259,19 @@ def test_a_limit_that_is_reached_is_not_extended_by_further_guesses__U07() -> No
 )
 def test_addresses_that_one_guesser_has_count_as_one__U07(address: str, group: str) -> None:
     assert address_group(address) == group
+
+
+def test_an_address_that_guesses_is_named_in_the_log_once_a_minute__U07() -> None:
+    limit, lines = LoginRateLimit(), []
+    observer = lambda event: lines.append(formatEvent(event))  # noqa: E731
+    globalLogPublisher.addObserver(observer)
+    try:
+        for second in range(61):
+            for _ in range(20):
+                limit.record_failure("192.0.2.1", float(second))
+    finally:
+        globalLogPublisher.removeObserver(observer)
+    assert lines == ["192.0.2.1 sends too many wrong access tokens"] * 2
 
 
 def test_a_guesser_who_changes_the_address_within_a_network_is_still_limited__U07() -> None:
