@@ -129,7 +129,8 @@ class FileLock:
                 return owner
             except OSError as error:
                 os.close(descriptor)
-                raise LockUnusable(self.path, describe_lock_error(error)) from error
+                reason = f"{describe_lock_error(error)}; put it on a local disk"
+                raise LockUnusable(self.path, reason) from error
             if inode_at(self.path) == inode_of(descriptor):
                 self._descriptor = descriptor
                 self._describe(facts)

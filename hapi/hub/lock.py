@@ -8,6 +8,7 @@ links to either count as the same.
 from __future__ import annotations
 
 import os
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,9 @@ class HubAlreadyRunning(Exception):
             who = f"another hub of this process ({owner.pid})"
         if isinstance(url, str) and url:
             who += f" at {url}"
+        host = owner.facts.get("host")
+        if isinstance(host, str) and host != socket.gethostname():
+            who += f" on {host}"
         super().__init__(f"{what} is in use by {who}; stop that hub first")
         self.pid = owner.pid
 

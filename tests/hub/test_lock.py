@@ -251,3 +251,11 @@ def test_of_two_hubs_started_at_once_exactly_one_serves(stage: Stage, home: Home
         serving.ready(lambda serving=serving: '"url"' in serving.output)
         assert serving.end() == 0
         gate.unlink()
+
+
+def test_an_owner_on_another_host_is_named_with_it(locks: Any, home: Home) -> None:
+    locks().acquire()
+    facts = {"pid": 1 << 30, "host": "elsewhere", "url": "http://10.0.0.7:3006"}
+    (home.path / "hub.lock").write_text(json.dumps(facts))
+    with pytest.raises(HubAlreadyRunning, match=r"at http://10\.0\.0\.7:3006 on elsewhere; stop"):
+        locks().acquire()

@@ -66,7 +66,7 @@ def back_up(database: Path, target: Path, *, force: bool = False, hub: int | Non
         with _scratch_directory(target) as scratch:
             source = database if rescue is None else _copy_open_files(rescue, scratch)
             copy = scratch / "copy.db"
-            counts = _copy(source, copy, read_only=rescue is None)
+            counts = _copy(source, copy)
             _verify(copy, counts)
             size = _publish(copy, target, force)
     except StoreRefused as error:
@@ -151,8 +151,10 @@ def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
     )
 
 
-def _copy(source: Path, copy: Path, read_only: bool) -> dict[str, int]:
+def _copy(source: Path, copy: Path) -> dict[str, int]:
     """Copy one moment of `source`; the number of rows by table at that moment."""
+    # Who may only read would leave the files behind that SQLite creates beside a closed database.
+    read_only = os.path.exists(f"{source}{LOG}") and not source.is_relative_to(copy.parent)
     if not source.exists():
         raise BackupFailed(f"there is no database {source}")
     os.close(os.open(copy, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, PRIVATE_FILE_MODE))

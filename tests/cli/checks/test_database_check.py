@@ -58,7 +58,7 @@ def test_the_database_is_read_and_nothing_is_left_beside_it(home: Home, is_open:
         store.close()
 
 
-def test_a_database_that_is_gone_under_a_running_hub_is_broken__A3(home: Home) -> None:
+def test_a_database_that_is_gone_under_a_running_hub_is_broken(home: Home) -> None:
     lock = HubLock(home, home.path / "hub.db")
     lock.acquire()
     store = SqliteStore(home.path / "hub.db", Clock())

@@ -125,7 +125,7 @@ def test_the_database_that_a_running_hub_uses_is_backed_up_without_naming_it(
 
 
 @pytest.mark.program
-def test_a_deleted_database_comes_back_from_the_running_hub__A3(stage: Stage, home: Home) -> None:
+def test_a_deleted_database_comes_back_from_the_running_hub(stage: Stage, home: Home) -> None:
     hub, url = started(stage, home, "hub")
     for number in range(5):
         assert create(url, f"s{number}")[0] == 200

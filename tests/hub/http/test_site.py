@@ -713,7 +713,7 @@ async def test_a_hub_under_twistd_is_found_by_its_home_and_an_embedded_one_notes
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_deleted_database_is_noticed_within_a_beat_and_refused_in_words__A3(
+async def test_a_deleted_database_is_noticed_within_a_beat_and_refused_in_words(
     reactor: Any, home: Any, service: Any
 ) -> None:
     lines: list[str] = []

@@ -120,7 +120,7 @@ def home_moved(path: Path) -> None:
         (home_moved, "home/hub.db was moved to .*/elsewhere/hub.db while"),
     ],
 )
-def test_every_write_is_refused_and_the_log_says_once_what_to_do__A3(
+def test_every_write_is_refused_and_the_log_says_once_what_to_do(
     opened: OpenStore, change: Callable[[Path], None], words: str
 ) -> None:
     change(opened.path)
@@ -135,7 +135,7 @@ def test_every_write_is_refused_and_the_log_says_once_what_to_do__A3(
     assert "The hub refuses every change" in error
 
 
-def test_a_database_that_is_moved_back_is_used_again__A3(opened: OpenStore) -> None:
+def test_a_database_that_is_moved_back_is_used_again(opened: OpenStore) -> None:
     moved(opened.path)
     with pytest.raises(StoreLost):
         opened.write()
@@ -147,7 +147,7 @@ def test_a_database_that_is_moved_back_is_used_again__A3(opened: OpenStore) -> N
     assert opened.rows() == 2
 
 
-def test_a_home_that_is_moved_back_is_used_again__A3(opened: OpenStore) -> None:
+def test_a_home_that_is_moved_back_is_used_again(opened: OpenStore) -> None:
     home_moved(opened.path)
     with pytest.raises(StoreLost):
         opened.write()
@@ -155,7 +155,7 @@ def test_a_home_that_is_moved_back_is_used_again__A3(opened: OpenStore) -> None:
     opened.write()
 
 
-def test_a_directory_that_cannot_be_read_for_a_moment_costs_nothing__A3(
+def test_a_directory_that_cannot_be_read_for_a_moment_costs_nothing(
     opened: OpenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from hapi.hub.store import database_files
@@ -169,7 +169,7 @@ def test_a_directory_that_cannot_be_read_for_a_moment_costs_nothing__A3(
 
 
 @pytest.mark.parametrize("change", [without_log, without_index])
-def test_the_orderly_end_writes_what_was_only_in_a_deleted_log__A3(
+def test_the_orderly_end_writes_what_was_only_in_a_deleted_log(
     opened: OpenStore, change: Callable[[Path], None]
 ) -> None:
     change(opened.path)
@@ -183,7 +183,7 @@ def test_the_orderly_end_writes_what_was_only_in_a_deleted_log__A3(
 
 @pytest.mark.parametrize("change", [replaced, moved_and_replaced])
 @pytest.mark.parametrize("end", ["close", "kill"])
-def test_the_log_of_the_old_database_is_never_replayed_into_the_new_one__A3(
+def test_the_log_of_the_old_database_is_never_replayed_into_the_new_one(
     opened: OpenStore, change: Callable[[Path], None], end: str
 ) -> None:
     change(opened.path)
@@ -197,7 +197,7 @@ def test_the_log_of_the_old_database_is_never_replayed_into_the_new_one__A3(
     connection.close()
 
 
-def test_a_database_that_is_put_in_place_of_a_deleted_one_is_not_hurt__A3(
+def test_a_database_that_is_put_in_place_of_a_deleted_one_is_not_hurt(
     opened: OpenStore,
 ) -> None:
     deleted(opened.path)
@@ -212,7 +212,7 @@ def test_a_database_that_is_put_in_place_of_a_deleted_one_is_not_hurt__A3(
 
 
 @pytest.mark.parametrize("change", [moved, moved_and_replaced])
-def test_a_moved_database_keeps_everything__A3(
+def test_a_moved_database_keeps_everything(
     opened: OpenStore, change: Callable[[Path], None]
 ) -> None:
     change(opened.path)
@@ -224,7 +224,7 @@ def test_a_moved_database_keeps_everything__A3(
     assert opened.rows() == 1
 
 
-def test_a_symbolic_link_to_the_database_is_followed_to_where_it_was_opened__A3(
+def test_a_symbolic_link_to_the_database_is_followed_to_where_it_was_opened(
     tmp_path: Path, opened: OpenStore
 ) -> None:
     opened.store.close()
