@@ -148,10 +148,20 @@ class TwistdHost(ProcessHost):
         try:
             start_services()
         except tuple(self.expected) as error:
-            print(f"{self.name}: {escape_control(error)}", file=sys.stderr, flush=True)
-            codes = (code for kind, code in self.expected.items() if isinstance(error, kind))
-            raise SystemExit(next(codes)) from error
+            raise SystemExit(self._report(error)) from error
         self._reactor.callWhenRunning(self.handle, signal.SIGTERM, signal.SIGINT)
+
+    def fail(self, failure: Failure) -> None:
+        """Leave because of what a service met after it was started, as at the start."""
+        if failure.check(*self.expected):
+            self.leave(self._report(failure.value))
+        else:
+            self.log.failure("The program cannot continue", failure)
+            self.leave(1)
+
+    def _report(self, error: BaseException) -> int:
+        print(f"{self.name}: {escape_control(error)}", file=sys.stderr, flush=True)
+        return next(code for kind, code in self.expected.items() if isinstance(error, kind))
 
     def _stop(self) -> None:
         if self.exit_code:  # twistd itself knows 0, 1 and signals only

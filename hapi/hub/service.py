@@ -1,4 +1,4 @@
-"""The hub as a Twisted service, which stops within 5 seconds."""
+"""The hub as a Twisted service, which stops within 8 seconds."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from hapi.deferreds import run_step
 from hapi.hub.cli_namespace import CliNamespace
@@ -23,7 +24,7 @@ from hapi.hub.hub import Hub
 from hapi.hub.lock import HubLock
 from hapi.hub.options import HubOptions, base_token, signing_secret
 from hapi.hub.store.interface import StoreLost, StoreRefused
-from hapi.hub.store.sqlite import SqliteStore
+from hapi.hub.store.sqlite import SqliteStore, file_store
 from hapi.net.server.site import LimitedSite
 from hapi.net.server.socket_server import SocketServer
 from hapi.one_shot import OneShotObserver
@@ -42,10 +43,13 @@ def is_loopback(host: str) -> bool:
 
 
 class HubService(Service):
-    """`url` and `token` are set when the service has started; `when_listening` fires with the URL.
+    """`when_listening` fires with the URL when the database is loaded and the hub listens; `url`
+    and `token` are set by then. It fails with what keeps the hub from serving: HubAlreadyRunning,
+    CannotServe, StoreRefused, LockUnusable, ConfigurationError, HomeUnusable, InvalidSettings:
+    sentences for people.
 
-    `startService` raises HubAlreadyRunning, CannotServe, StoreRefused, LockUnusable,
-    ConfigurationError, HomeUnusable, InvalidSettings: sentences for people.
+    `startService` raises these errors itself if it meets them before it returns; before the reactor
+    runs, it meets them all.
     """
 
     log = Logger()
@@ -56,6 +60,8 @@ class HubService(Service):
         self._reactor, self.options = reactor, options
         self._now = now or (lambda: int(time.time() * 1000))
         self._listening: OneShotObserver[str] = OneShotObserver()
+        self._started: OneShotObserver[None] = OneShotObserver()  # or failed to start
+        self._failure: Failure | None = None
         self._port: Any = None
         self._store: SqliteStore | None = None
         self._lock = HubLock(options.home, options.database_path)
@@ -76,45 +82,48 @@ class HubService(Service):
     # --- starting --------------------------------------------------------------------------------
 
     def startService(self) -> None:
-        self.options.home.prepare()
+        options = self.options
+        options.home.prepare()
         self._lock.acquire()
         try:
-            self._serve()
+            self.token = base_token(options)
+            token_issuer = TokenIssuer(self.token, signing_secret(options.home))
         except BaseException:
             self._lock.release()
             raise
-
-    def _serve(self) -> None:
-        options = self.options
-        self.token = base_token(options)
-        token_issuer = TokenIssuer(self.token, signing_secret(options.home))
-        store = self._store = SqliteStore(options.database_path, self._reactor)
-        store.open()
-        try:
-            proxies = options.trusted_proxies
-            self.hub = Hub(
-                self._reactor,
-                self._now,
-                store,
-                token_issuer,
-                self._sockets,
-                proxies,
-                options.retention,
-            )
-            root = RootResource(
-                self._host_policy(),
-                self.hub.rest,
-                self.hub.streams,
-                self.server.resource,
-                PageResource(options.web_root),
-            )
-            site = self._site = hub_site(root, self._reactor)
-            self._load()
-            self._port = self._listen(site)
-        except BaseException:
-            store.close()
-            raise
         super().startService()  # type: ignore[no-untyped-call]
+        Deferred.fromCoroutine(self._start(token_issuer)).addCallbacks(
+            self._started.fire, self._not_started
+        )
+        if self._failure is not None:
+            self._failure.raiseException()
+
+    async def _start(self, token_issuer: TokenIssuer) -> None:
+        options = self.options
+        store = self._store = file_store(options.database_path, self._reactor)
+        await store.open()
+        proxies = options.trusted_proxies
+        self.hub = Hub(
+            self._reactor,
+            self._now,
+            store,
+            token_issuer,
+            self._sockets,
+            proxies,
+            options.retention,
+        )
+        root = RootResource(
+            self._host_policy(),
+            self.hub.rest,
+            self.hub.streams,
+            self.server.resource,
+            PageResource(options.web_root),
+        )
+        self._site = hub_site(root, self._reactor)
+        await self._load()
+        if not self.running:  # stopped meanwhile
+            return
+        self._port = self._listen(self._site)
         self.url = f"http://{self._display_host()}:{self.port}"
         self._lock.announce(self.url)
         for beat, seconds in (
@@ -130,6 +139,14 @@ class HubService(Service):
         self.log.info("Hub serves {url}", url=self.url)
         self._warn()
         self._listening.fire(self.url)
+
+    def _not_started(self, failure: Failure) -> None:
+        self._failure, self.running = failure, False
+        if self._store is not None:
+            self._store.close()
+        self._lock.release()
+        self._started.fire(None)
+        self._listening.fire(failure)
 
     def _sockets(self, cli: CliNamespace) -> SocketServer:
         self.server = SocketServer(
@@ -187,14 +204,14 @@ class HubService(Service):
                 least=MIN_TOKEN_LENGTH,
             )
 
-    def _load(self) -> None:
+    async def _load(self) -> None:
         """Load all rows before the first request. Raises StoreRefused."""
         assert self.hub is not None
-        troubles: list[Any] = []
-        Deferred.fromCoroutine(self.hub.registry.load()).addErrback(troubles.append)
-        if troubles:
-            path, reason = self.options.database_path, troubles[0].getErrorMessage()
-            raise StoreRefused(f"database {path} cannot be read: {reason}") from troubles[0].value
+        try:
+            await self.hub.registry.load()
+        except Exception as error:
+            path = self.options.database_path
+            raise StoreRefused(f"database {path} cannot be read: {error}") from error
 
     # --- running ---------------------------------------------------------------------------------
 
@@ -226,6 +243,9 @@ class HubService(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        await run_step(
+            self._reactor, 2.0, "Opening the database", self._started.when_fired, self.log
+        )
         for loop in self._loops:
             if loop.running:
                 loop.stop()
@@ -242,7 +262,7 @@ class HubService(Service):
             self._site.close_connections()
             self.hub.notifications.stop()
         if self._store is not None:
-            self._store.close()
+            await run_step(self._reactor, 2.0, "Closing the database", self._store.close, self.log)
         self._lock.release()
         self._port = None
 

@@ -75,7 +75,13 @@ def makeService(options: Any) -> IService:
 
         def startService(self) -> None:
             super().startService()
-            save_hub_address(self.options.home, self.url)
+            if self.url:
+                save_hub_address(self.options.home, self.url)
+            else:
+                self.when_listening.addCallback(self._save).addErrback(host.fail)
+
+        def _save(self, url: str) -> None:
+            save_hub_address(self.options.home, url)
 
     host = TwistdHost(
         reactor,

@@ -31,6 +31,11 @@ OTHERWISE = {
     ("hub-sse", "POST /api/visibility"): "the stream that it names is not played",
 }
 
+# The recorded hub gave the number of a cancelled prompt to the next message; ours never gives a
+# number twice, since a process that asks for what came after it would miss the message.
+REUSES_NUMBERS = {"hub-cancel", "hub-messages"}
+NUMBERS = {"seq", "nextBeforeSeq", "nextAfterSeq", "snapshotHeadSeq"}
+
 # A socket that drops leaves no frame: (recording, ms) -> whose it is.
 DROPS = {("hub-archive", 639): "session-b"}
 
@@ -89,9 +94,10 @@ class Replay:
                 key: self.plain(item)
                 for key, item in value.items()
                 if key not in ("nextAfterAt", "nextBeforeAt")
+                and not (self.name in REUSES_NUMBERS and key in NUMBERS)
             }
             if "thinkingAt" in found:
-                del found["seq"]  # counts the hub's own writes, for information
+                found.pop("seq", None)  # counts the hub's own writes, for information
             if found.get("agentState") == {
                 "requests": {},
                 "completedRequests": {},
@@ -147,6 +153,8 @@ class Replay:
             lambda found: self.times.get(found[0], found[0]),
             self.ours(request["path"]),
         )
+        if self.name in REUSES_NUMBERS:  # one prompt was cancelled before
+            path = re.sub(r"(?<=Seq=)[1-9]\d*", lambda found: str(int(found[0]) + 1), path)
         if "<JWT>" in given:
             namespace = self.namespace_of(path, line)
             headers["Authorization"] = f"Bearer {self.stage.jwt(namespace)}"

@@ -84,7 +84,7 @@ class Messages:
             content,
             created,
             local_id,
-            invoked_at=None if local_id else created,
+            invoked_at=None if local_id else now,
             delivery=QUEUED if local_id else None,
             stream=contents.stream_of(content),
         )
@@ -228,10 +228,10 @@ class Messages:
     ) -> None:
         registry, now = self.registry, self.registry.now()
         taken = await registry.store.consume(session.id, local_ids, now, True)
-        if taken:
-            registry.apply_changes(session, {"updated_at": max(session.row.updated_at, now)})
+        if taken.local_ids:
+            registry.apply_changes(session, {"updated_at": max(session.row.updated_at, taken.at)})
             registry.publish_patch(session, updatedAt=session.row.updated_at)
-            self._publish_consumed(session, taken, now, steered)
+            self._publish_consumed(session, taken.local_ids, taken.at, steered)
         if clears_grace and session.grace_until:
             session.grace_until = 0.0
             if session.thinking:
@@ -246,8 +246,8 @@ class Messages:
         now = self.registry.now()
         taken = await self.registry.store.consume_all(session.id, now)
         session.has_queue = False
-        if taken:
-            self._publish_consumed(session, taken, now, False)
+        if taken.local_ids:
+            self._publish_consumed(session, taken.local_ids, taken.at, False)
 
     def _publish_consumed(
         self, session: HubSession, local_ids: list[str], at: int, steered: bool
@@ -327,8 +327,9 @@ class Messages:
         async def invoke() -> PromptInvoked:
             now = self.registry.now()
             assert message.local_id is not None
-            if await self.registry.store.consume(session.id, [message.local_id], now, False):
-                self._publish_consumed(session, [message.local_id], now, False)
+            taken = await self.registry.store.consume(session.id, [message.local_id], now, False)
+            if taken.local_ids:
+                self._publish_consumed(session, taken.local_ids, taken.at, False)
             found = await self.registry.store.message(session.id, message.id)
             return PromptInvoked(found or evolve(message, invoked_at=now))
 

@@ -1,5 +1,5 @@
-"""The SQLite file: checks when it is opened, migrations in one transaction, and writes that wait
-for a lock without blocking.
+"""The SQLite file: checks when it is opened, migrations in one transaction, a connection for
+writing and one for reading.
 """
 
 from __future__ import annotations
@@ -12,71 +12,91 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from attrs import define, field
-from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
-from twisted.logger import Logger
 
 from hapi.hub.store.database_files import DatabaseFiles
-from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull, StoreRefused
+from hapi.hub.store.disk_thread import CallerThread, Worker
+from hapi.hub.store.group_commit import GroupCommit, store_error
+from hapi.hub.store.interface import StoreFailed, StoreRefused
 from hapi.hub.store.schema import APPLICATION, MIGRATIONS
+from hapi.one_shot import OneShotObserver
 
 T = TypeVar("T")
 UNCHANGED = "it was not changed: replace it by a backup or move it away"
 MEMORY = ":memory:"
-SQLITE_BUSY_TIMEOUT = (
+READ_TIMEOUT = (
     0.02  # seconds that SQLite itself may wait for a lock: the reactor stands still meanwhile
 )
-LOCK_TIMEOUT = 5.0  # seconds that a writer waits for a lock of another program
-LOCK_POLL_INTERVAL = 0.1  # seconds
-
-
-def store_error(error: sqlite3.Error) -> Exception:
-    """The exception of the store that corresponds to `error`."""
-    code = getattr(error, "sqlite_errorcode", None)
-    primary = code & 0xFF if isinstance(code, int) else None
-    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return StoreBusy("the database is locked by another program")
-    if primary == sqlite3.SQLITE_FULL:
-        return StoreFull("no space left for the database")
-    return StoreFailed(str(error))
+OPEN_TIMEOUT = 1.0  # seconds: the same while the database is opened, in the worker
+MAX_KEPT_WAL = 64 << 20  # bytes of the write-ahead log that are kept for reuse
 
 
 @define(eq=False)
 class Database:
-    """One connection, used in the reactor's thread. Each write is one transaction, committed before
-    its result is returned.
+    """Each change is committed, and on the disk, before its result is returned. Reads see what has
+    been committed.
+
+    `worker` runs what waits for the disk; without one, everything runs in the caller's thread.
     """
 
     path: Path | str  # MEMORY: a database in memory
     _clock: IReactorTime
     migrations: Sequence[Sequence[str]] = MIGRATIONS
-    _connection: sqlite3.Connection | None = None
-    _files: DatabaseFiles | None = None  # None for a database in memory
-    _writing: DeferredLock = field(factory=DeferredLock)
+    worker: Worker = field(factory=CallerThread)
+    _writer: GroupCommit | None = field(default=None, init=False)
+    _reader: sqlite3.Connection | None = field(default=None, init=False)
+    _closing: bool = field(default=False, init=False)
+    _closed: OneShotObserver[None] = field(factory=OneShotObserver, init=False)
+    _files: DatabaseFiles | None = field(default=None, init=False)  # None: a database in memory
 
-    log = Logger()
+    def open(self) -> Deferred[None]:
+        """Open, check and migrate. Errs with StoreRefused, in which case the file is unchanged.
+        Idempotent.
+        """
+        if self._writer is not None:
+            return succeed(None)
+        opened: Deferred[Any] = self.worker.run(self._connect)
+        return opened.addCallback(self._opened)
 
-    def open(self) -> None:
-        """Open, check and migrate. Raises StoreRefused, in which case the file is unchanged."""
-        if self._connection is not None:
-            return
+    def close(self) -> Deferred[None]:
+        """Finish all changes, then close. Idempotent."""
+        if not self._closing:
+            self._closing = True
+            Deferred.fromCoroutine(self._close()).addBoth(self._closed.fire)
+        return self._closed.when_fired()
+
+    async def _close(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            await writer.drained()
+            reader, self._reader = self._reader, None
+            await self.worker.run(lambda: self._disconnect(writer.connection, reader))
+        self.worker.stop()
+
+    def _disconnect(self, writer: sqlite3.Connection, reader: sqlite3.Connection | None) -> None:
+        with suppress(sqlite3.Error):
+            writer.execute("PRAGMA optimize")
+        if self._files is not None:
+            self._files.detach()
+        if reader is not None:
+            reader.close()
+        writer.close()
+
+    # --- opening ----------------------------------------------------------------------------------
+
+    def _connect(self) -> tuple[sqlite3.Connection, sqlite3.Connection]:
         try:
-            self._connection = self._opened()
-            self._files = None if self.path == MEMORY else DatabaseFiles(Path(self.path))
+            return self._connections()
         except sqlite3.Error as error:
             raise StoreRefused(self._refusal(error)) from error
         except OSError as error:
             raise StoreRefused(f"database {self.path}: {error.strerror or error}") from error
 
-    def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(sqlite3.Error):
-                connection.execute("PRAGMA optimize")
-            if self._files is not None:
-                self._files.detach()
-            connection.close()
+    def _opened(self, connections: tuple[sqlite3.Connection, sqlite3.Connection]) -> None:
+        self._files = None if self.path == MEMORY else DatabaseFiles(Path(self.path))
+        writer, self._reader = connections
+        self._writer = GroupCommit(writer, self._clock, self.worker, self.verify_files)
 
     def verify_files(self) -> None:
         """Raises StoreLost if the files of the database are not where they were opened."""
@@ -91,27 +111,37 @@ class Database:
             return f"database {self.path} is locked by another program"
         return f"database {self.path}: {error}"
 
-    def _opened(self) -> sqlite3.Connection:
+    def _connections(self) -> tuple[sqlite3.Connection, sqlite3.Connection]:
         if self.path != MEMORY:
             path = Path(self.path)
             with suppress(FileExistsError):  # readable by its owner only, from the start
                 os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(
-            str(self.path), timeout=SQLITE_BUSY_TIMEOUT, isolation_level=None
-        )
+        writer = self._connection(OPEN_TIMEOUT)
         try:
-            self._check(connection)
-            connection.execute("PRAGMA foreign_keys = ON")
-            # A killed process loses nothing that was committed; a power cut may cost the last
-            # moments, never the file.
-            connection.execute("PRAGMA synchronous = NORMAL")
-            if connection.execute("PRAGMA user_version").fetchone()[0] == 0:  # a new database
-                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # see maintenance.py
-            connection.execute("PRAGMA journal_mode = WAL")
-            self._migrate(connection)
+            self._check(writer)
+            writer.execute("PRAGMA foreign_keys = ON")
+            # What is committed survives a power cut as well as the end of the process.
+            writer.execute("PRAGMA synchronous = FULL")
+            if writer.execute("PRAGMA user_version").fetchone()[0] == 0:  # a new database
+                writer.execute("PRAGMA auto_vacuum = INCREMENTAL")  # see maintenance.py
+            writer.execute("PRAGMA journal_mode = WAL")
+            writer.execute(f"PRAGMA journal_size_limit = {MAX_KEPT_WAL}")
+            self._migrate(writer)
+            writer.execute("PRAGMA busy_timeout = 0")  # waiting is done on the reactor's clock
+            if self.path == MEMORY:
+                return writer, writer
+            reader = self._connection(READ_TIMEOUT)
+            reader.execute("PRAGMA query_only = ON")
         except BaseException:
-            connection.close()
+            writer.close()
             raise
+        return writer, reader
+
+    def _connection(self, timeout: float) -> sqlite3.Connection:
+        # The reactor and the worker use a connection in turns, never at the same time.
+        connection = sqlite3.connect(
+            str(self.path), timeout=timeout, isolation_level=None, check_same_thread=False
+        )
         connection.row_factory = sqlite3.Row
         return connection
 
@@ -157,48 +187,32 @@ class Database:
                 connection.execute("ROLLBACK")
             raise
 
+    # --- reading and writing ----------------------------------------------------------------------
+
     @property
     def connection(self) -> sqlite3.Connection:
-        if self._connection is None:
+        """The connection that writes."""
+        return self.writer.connection
+
+    @property
+    def writer(self) -> GroupCommit:
+        if self._writer is None:
             raise StoreFailed("the database is closed")
-        return self._connection
+        return self._writer
 
     def read(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
         """The rows of a query. Readers never wait in WAL mode."""
+        if self._reader is None:
+            raise StoreFailed("the database is closed")
         try:
-            return self.connection.execute(query, values).fetchall()
+            return self._reader.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise store_error(error) from error
 
-    async def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `change` in a transaction. Waits up to LOCK_TIMEOUT for a database that another
-        program has locked.
-        """
-        await self._writing.acquire()
-        try:
-            deadline = self._clock.seconds() + LOCK_TIMEOUT
-            while True:
-                try:
-                    return self._transaction(change)
-                except StoreBusy:
-                    if self._clock.seconds() >= deadline:
-                        raise
-                    await deferLater(self._clock, LOCK_POLL_INTERVAL)
-        finally:
-            self._writing.release()
-
-    def _transaction(self, change: Callable[[sqlite3.Connection], T]) -> T:
-        connection = self.connection
-        self.verify_files()
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                result = change(connection)
-                connection.execute("COMMIT")
-                return result
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-        except sqlite3.Error as error:
-            raise store_error(error) from error
+    async def write(
+        self,
+        change: Callable[[sqlite3.Connection], T],
+        committed: Callable[[T], object] = lambda result: None,
+    ) -> T:
+        """Run `change` in a transaction; see GroupCommit.write."""
+        return await self.writer.write(change, committed)

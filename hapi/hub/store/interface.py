@@ -1,21 +1,29 @@
-"""The interface of a store. A method returns its result after the change has been committed."""
+"""The interface of a store. A method returns its result after the change has been committed.
+
+Changes are turns: a turn is one transaction for its caller, and the events that it publishes belong
+to it. How many turns share a transaction of the database is the store's own business.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 from zope.interface import Interface
 
 from hapi.hub.store.rows import (
     Added,
+    Consumed,
     DatabaseSize,
     MachineRow,
     MessageRow,
     SessionRow,
+    TurnEvent,
     VersionMismatch,
     Written,
 )
+
+T = TypeVar("T")
 
 # mypy: disable-error-code="empty-body"
 
@@ -52,17 +60,72 @@ class IdTaken(Exception):
     """The id belongs to another session, or to another namespace."""
 
 
+class ITransaction(Interface):
+    """The changes of one turn. Nothing here waits: a turn is made up in one go.
+
+    What it reads includes the turns before it that are not committed yet.
+    """
+
+    def publish(namespace: str, kind: str, **fields: Any) -> None:
+        """Publish an event after the COMMIT. `fields` are keys of the wire; they must be JSON,
+        since a store may keep the event in the same transaction.
+        """
+
+    def session(session_id: str) -> SessionRow | None:
+        """The row of a session."""
+
+    def create_session(row: SessionRow, any_id: bool = False) -> tuple[SessionRow, bool]:
+        """See IStore, as for the other methods."""
+
+    def write_metadata(
+        session_id: str, expected: int, value: Any, changes: dict[str, Any]
+    ) -> Written[SessionRow] | VersionMismatch[SessionRow]: ...
+    def write_agent_state(
+        session_id: str, expected: int, value: Any, changes: dict[str, Any]
+    ) -> Written[SessionRow] | VersionMismatch[SessionRow]: ...
+    def change_session(session_id: str, changes: dict[str, Any]) -> SessionRow: ...
+    def delete_session(session_id: str) -> bool: ...
+    def merge_session(old: str, new: str, row: SessionRow) -> SessionRow: ...
+    def create_machine(row: MachineRow) -> MachineRow: ...
+    def write_machine(
+        row: MachineRow, expected: MachineRow
+    ) -> Written[MachineRow] | VersionMismatch[MachineRow]: ...
+    def add_message(row: MessageRow, touch: int | None) -> Added: ...
+    def local_messages(session_id: str, local_ids: Sequence[str]) -> list[MessageRow]: ...
+    def consume(session_id: str, local_ids: Sequence[str], at: int, touch: bool) -> Consumed: ...
+    def consume_all(session_id: str, at: int) -> Consumed: ...
+    def set_delivery(message_id: str, delivery: str) -> bool: ...
+    def delete_message(message_id: str) -> SessionRow | None: ...
+
+
 class IStore(Interface):
     """Sessions, machines and messages of all namespaces.
 
-    Raises StoreBusy, StoreFull, StoreFailed.
+    Changes are committed in the order in which they were begun, and their callers go on in that
+    order. When a turn cannot be stored (StoreBusy, StoreFull, StoreFailed), the turns that wait
+    behind it fail as well: a caller that begins several turns without waiting never finds a later
+    one stored without an earlier one. Nothing of a turn that failed is stored.
     """
 
-    def open() -> None:
-        """Open and migrate, synchronously. Raises StoreRefused."""
+    def open() -> Awaitable[None]:
+        """Open and migrate. Raises StoreRefused."""
 
-    def close() -> None:
-        """Write everything to disk and close. Idempotent."""
+    def close() -> Awaitable[None]:
+        """Finish all turns, write everything to disk and close. Idempotent."""
+
+    def turn(owner: str, change: Callable[[Any], T]) -> Awaitable[T]:
+        """Run `change` with an ITransaction and return its result after the COMMIT.
+
+        `owner` is the id of the session or machine that the change belongs to: a store that several
+        hubs share refuses the turn if the owner is served by another hub. `change` may be called
+        later than now, and must not alter anything but the transaction. What it raises undoes the
+        turn and is raised here.
+        """
+
+    def follow(call: Callable[[TurnEvent], object]) -> None:
+        """Call `call` with each event of a turn after its COMMIT, in the order of the commits,
+        before the caller of the turn goes on.
+        """
 
     def sessions() -> Awaitable[list[SessionRow]]:
         """All sessions of all namespaces."""
@@ -125,8 +188,9 @@ class IStore(Interface):
         """Replace a machine if both versions are still those of `expected`."""
 
     def add_message(row: MessageRow, touch: int | None) -> Awaitable[Added]:
-        """Append a message; the store chooses `row.seq`. A known `local_id` returns the existing
-        row.
+        """Append a message; the store chooses `row.seq`, and times that are not earlier than those
+        of the message before. A known `local_id` returns the existing row. Raises KeyError if the
+        session does not exist.
 
         Older live snapshots of `row.stream` go. `touch` becomes the session's updated_at.
         """
@@ -154,10 +218,12 @@ class IStore(Interface):
 
     def consume(
         session_id: str, local_ids: Sequence[str], at: int, touch: bool
-    ) -> Awaitable[list[str]]:
-        """Mark prompts as consumed; returns the local ids of those that were not before."""
+    ) -> Awaitable[Consumed]:
+        """Mark prompts as consumed at `at`, or just after the last message of the conversation;
+        returns those that were not before. `touch`: `at` becomes the session's updated_at.
+        """
 
-    def consume_all(session_id: str, at: int) -> Awaitable[list[str]]:
+    def consume_all(session_id: str, at: int) -> Awaitable[Consumed]:
         """Mark all immediate queued prompts as consumed; scheduled and indeterminate ones stay
         queued.
         """

@@ -16,7 +16,8 @@ from contextlib import closing
 from pathlib import Path
 
 from hapi.hub.store.backup import check_identity
-from hapi.hub.store.database import Database, store_error
+from hapi.hub.store.database import Database
+from hapi.hub.store.group_commit import store_error
 from hapi.hub.store.interface import StoreRefused
 from hapi.hub.store.rows import DatabaseSize
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 from attrs import evolve
 
 from hapi.hub.store.columns import as_json, message_from, session_from
-from hapi.hub.store.rows import INDETERMINATE, Added, Document, MessageRow
-
-if TYPE_CHECKING:
-    from hapi.hub.store.database import Database
-    from hapi.hub.store.rows import SessionRow
+from hapi.hub.store.database import Database
+from hapi.hub.store.rows import INDETERMINATE, Added, Consumed, Document, MessageRow, SessionRow
 
 COLUMNS = (
     "id, session_id, seq, content, created_at, local_id, invoked_at, scheduled_at, delivery, stream"
 )
 SORT_TIME = "coalesce(invoked_at, created_at)"
+PLACE = "SELECT last_seq, last_time, has_content FROM sessions WHERE id = ?"
+INSERT = f"INSERT INTO messages ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+ADVANCE = (
+    "UPDATE sessions SET last_seq = ?, last_time = max(last_time, ?),"
+    " updated_at = max(updated_at, ?), has_content = max(has_content, ?)"
+    " WHERE id = ? RETURNING updated_at, has_content, epoch"
+)
 MAX_VARIABLES = 500  # values in one statement; SQLite takes at least 999
 
 
@@ -32,8 +35,163 @@ def is_conversation(content: Document) -> bool:
     return not (isinstance(inner, dict) and inner.get("type") == "event")
 
 
+class MessageChanges:
+    """The methods of ITransaction that concern messages; documented there."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+
+    def add_message(self, row: MessageRow, touch: int | None) -> Added:
+        execute, session = self.connection.execute, row.session_id
+        if row.local_id is not None:
+            known = execute(
+                f"SELECT {COLUMNS} FROM messages WHERE session_id = ? AND local_id = ?",
+                (session, row.local_id),
+            ).fetchone()
+            if known is not None:
+                return Added(message_from(known), False, {})
+        content = as_json(row.content)
+        place = execute(PLACE, (session,)).fetchone()
+        if place is None:
+            raise KeyError(session)
+        last_seq, last_time, had_content = place
+        stored = placed(row, last_seq + 1, last_time)
+        execute(
+            INSERT,
+            (
+                stored.id,
+                session,
+                stored.seq,
+                content,
+                stored.created_at,
+                stored.local_id,
+                stored.invoked_at,
+                stored.scheduled_at,
+                stored.delivery,
+                stored.stream if row.stream is None or _is_live(row.content) else None,
+            ),
+        )
+        if row.stream is not None:
+            execute(
+                "DELETE FROM messages WHERE session_id = ? AND stream = ? AND seq < ?",
+                (session, row.stream, stored.seq),
+            )
+        (updated_at, has_content, epoch) = execute(
+            ADVANCE,
+            (
+                stored.seq,
+                stored.position[0],
+                touch or 0,
+                int(is_conversation(row.content)),
+                session,
+            ),
+        ).fetchone()
+        changes = {"updated_at": updated_at, "has_content": bool(has_content), "epoch": epoch}
+        return Added(stored, True, changes, first=bool(has_content) and not had_content)
+
+    def consume(self, session_id: str, local_ids: Sequence[str], at: int, touch: bool) -> Consumed:
+        at = self._time(session_id, at)
+        taken: list[str] = []
+        for local_id in local_ids:
+            taken += (
+                row[0]
+                for row in self.connection.execute(
+                    "UPDATE messages SET invoked_at = ?, delivery = NULL"
+                    " WHERE session_id = ? AND local_id = ? AND invoked_at IS NULL"
+                    " RETURNING local_id",
+                    (at, session_id, local_id),
+                ).fetchall()
+            )
+        return self._consumed(session_id, taken, at, touch)
+
+    def consume_all(self, session_id: str, at: int) -> Consumed:
+        at = self._time(session_id, at)
+        rows = self.connection.execute(
+            "UPDATE messages SET invoked_at = ?, delivery = NULL"
+            " WHERE session_id = ? AND invoked_at IS NULL"
+            " AND local_id IS NOT NULL AND scheduled_at IS NULL"
+            " AND coalesce(delivery, '') <> ? RETURNING local_id",
+            (at, session_id, INDETERMINATE),
+        ).fetchall()
+        return self._consumed(session_id, [row[0] for row in rows], at, False)
+
+    def _time(self, session_id: str, at: int) -> int:
+        """The time of a prompt that is consumed at `at`: after all that stands in the conversation,
+        since the prompt has a lower seq than what came after it.
+        """
+        row = self.connection.execute(PLACE, (session_id,)).fetchone()
+        return at if row is None else max(at, row[1] + 1)
+
+    def _consumed(self, session_id: str, local_ids: list[str], at: int, touch: bool) -> Consumed:
+        if local_ids:
+            self.connection.execute(
+                "UPDATE sessions SET last_time = max(last_time, ?),"
+                " updated_at = max(updated_at, ?) WHERE id = ?",
+                (at, at if touch else 0, session_id),
+            )
+        return Consumed(local_ids, at)
+
+    def set_delivery(self, message_id: str, delivery: str) -> bool:
+        return (
+            self.connection.execute(
+                "UPDATE messages SET delivery = ? WHERE id = ? AND invoked_at IS NULL",
+                (delivery, message_id),
+            ).rowcount
+            > 0
+        )
+
+    def delete_message(self, message_id: str) -> SessionRow | None:
+        gone = self.connection.execute(
+            "DELETE FROM messages WHERE id = ? AND invoked_at IS NULL RETURNING session_id",
+            (message_id,),
+        ).fetchall()
+        if not gone:
+            return None
+        session_id = gone[0][0]
+        (left,) = self.connection.execute(
+            "SELECT EXISTS (SELECT 1 FROM messages WHERE session_id = ?)", (session_id,)
+        ).fetchone()
+        self.connection.execute(
+            "UPDATE sessions SET epoch = epoch + 1, has_content = min(has_content, ?) WHERE id = ?",
+            (left, session_id),
+        )
+        return session_from(
+            self.connection.execute("SELECT * FROM sessions WHERE id = ?", (session_id,)).fetchone()
+        )
+
+    def local_messages(self, session_id: str, local_ids: Sequence[str]) -> list[MessageRow]:
+        found: list[MessageRow] = []
+        for query, values in _by_local_id(session_id, local_ids):
+            found += map(message_from, self.connection.execute(query, values).fetchall())
+        return found
+
+
+def placed(row: MessageRow, seq: int, last_time: int) -> MessageRow:
+    """`row` at the end of its conversation. Times are those of a clock that may have been put back,
+    so none is earlier than that of the message before: the order is that of the seq.
+    """
+    created_at, invoked_at = row.created_at, row.invoked_at
+    if invoked_at is None:
+        created_at = max(created_at, last_time)
+    else:
+        invoked_at = max(invoked_at, last_time)
+        created_at = invoked_at if created_at == row.invoked_at else created_at
+    return evolve(row, seq=seq, created_at=created_at, invoked_at=invoked_at)
+
+
+def _by_local_id(
+    session_id: str, local_ids: Sequence[str]
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The queries for the messages with these local ids."""
+    for start in range(0, len(local_ids), MAX_VARIABLES):
+        part = local_ids[start : start + MAX_VARIABLES]
+        marks = ", ".join("?" * len(part))
+        where = f"session_id = ? AND local_id IN ({marks}) ORDER BY seq"
+        yield f"SELECT {COLUMNS} FROM messages WHERE {where}", (session_id, *part)
+
+
 class MessageTable:
-    """The methods of IStore that concern messages; documented there."""
+    """The methods of IStore that read messages; documented there."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -44,69 +202,6 @@ class MessageTable:
             for row in self.database.read(f"SELECT {COLUMNS} FROM messages WHERE {where}", values)
         ]
 
-    async def add_message(self, row: MessageRow, touch: int | None) -> Added:
-        def add(connection: sqlite3.Connection) -> Added:
-            session = row.session_id
-            if (
-                connection.execute("SELECT 1 FROM sessions WHERE id = ?", (session,)).fetchone()
-                is None
-            ):
-                raise KeyError(session)
-            if row.local_id is not None:
-                known = connection.execute(
-                    f"SELECT {COLUMNS} FROM messages WHERE session_id = ? AND local_id = ?",
-                    (session, row.local_id),
-                ).fetchone()
-                if known is not None:
-                    return Added(message_from(known), False, {})
-            (last,) = connection.execute(
-                "SELECT coalesce(max(seq), 0) FROM messages WHERE session_id = ?", (session,)
-            ).fetchone()
-            (end,) = connection.execute(
-                f"SELECT max({SORT_TIME}) FROM messages WHERE session_id = ?",
-                (session,),
-            ).fetchone()
-            stored = evolve(row, seq=last + 1)
-            content = as_json(stored.content)
-            connection.execute(
-                f"INSERT INTO messages ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    stored.id,
-                    session,
-                    stored.seq,
-                    content,
-                    stored.created_at,
-                    stored.local_id,
-                    stored.invoked_at,
-                    stored.scheduled_at,
-                    stored.delivery,
-                    stored.stream,
-                ),
-            )
-            if row.stream is not None:
-                connection.execute(
-                    "DELETE FROM messages WHERE session_id = ? AND stream = ? AND seq < ?",
-                    (session, row.stream, stored.seq),
-                )
-                if not _is_live(stored.content):
-                    connection.execute(
-                        "UPDATE messages SET stream = NULL WHERE id = ?", (stored.id,)
-                    )
-            earlier = end is not None and stored.position[0] < end
-            (updated_at, has_content, epoch) = connection.execute(
-                "UPDATE sessions SET updated_at = max(updated_at, ?),"
-                " has_content = max(has_content, ?), epoch = epoch + ?"
-                " WHERE id = ? RETURNING updated_at, has_content, epoch",
-                (touch or 0, int(is_conversation(stored.content)), int(earlier), session),
-            ).fetchone()
-            return Added(
-                stored,
-                True,
-                {"updated_at": updated_at, "has_content": bool(has_content), "epoch": epoch},
-            )
-
-        return await self.database.write(add)
-
     async def message(self, session_id: str, name: str) -> MessageRow | None:
         where = "session_id = ? AND (local_id = ? OR id = ?) ORDER BY local_id = ? DESC LIMIT 1"
         found = self._rows(where, (session_id, name, name, name))
@@ -114,12 +209,8 @@ class MessageTable:
 
     async def local_messages(self, session_id: str, local_ids: Sequence[str]) -> list[MessageRow]:
         found: list[MessageRow] = []
-        for start in range(0, len(local_ids), MAX_VARIABLES):
-            part = local_ids[start : start + MAX_VARIABLES]
-            marks = ", ".join("?" * len(part))
-            found += self._rows(
-                f"session_id = ? AND local_id IN ({marks}) ORDER BY seq", (session_id, *part)
-            )
+        for query, values in _by_local_id(session_id, local_ids):
+            found += map(message_from, self.database.read(query, values))
         return found
 
     async def queued(self, session_id: str, due: int) -> list[MessageRow]:
@@ -146,74 +237,6 @@ class MessageTable:
             (after, namespace),
         )
         return {row[0]: (row[1], row[2]) for row in rows}
-
-    async def consume(
-        self, session_id: str, local_ids: Sequence[str], at: int, touch: bool
-    ) -> list[str]:
-        def consume(connection: sqlite3.Connection) -> list[str]:
-            taken = []
-            for local_id in local_ids:
-                taken += connection.execute(
-                    "UPDATE messages SET invoked_at = ?, delivery = NULL"
-                    " WHERE session_id = ? AND local_id = ? AND invoked_at IS NULL"
-                    " RETURNING local_id",
-                    (at, session_id, local_id),
-                ).fetchall()
-            if taken and touch:
-                connection.execute(
-                    "UPDATE sessions SET updated_at = max(updated_at, ?) WHERE id = ?",
-                    (at, session_id),
-                )
-            return [row[0] for row in taken]
-
-        return await self.database.write(consume)
-
-    async def consume_all(self, session_id: str, at: int) -> list[str]:
-        def consume(connection: sqlite3.Connection) -> list[str]:
-            rows = connection.execute(
-                "UPDATE messages SET invoked_at = ?, delivery = NULL"
-                " WHERE session_id = ? AND invoked_at IS NULL"
-                " AND local_id IS NOT NULL AND scheduled_at IS NULL"
-                " AND coalesce(delivery, '') <> ? RETURNING local_id",
-                (at, session_id, INDETERMINATE),
-            ).fetchall()
-            return [row[0] for row in rows]
-
-        return await self.database.write(consume)
-
-    async def set_delivery(self, message_id: str, delivery: str) -> bool:
-        return await self.database.write(
-            lambda connection: (
-                connection.execute(
-                    "UPDATE messages SET delivery = ? WHERE id = ? AND invoked_at IS NULL",
-                    (delivery, message_id),
-                ).rowcount
-                > 0
-            )
-        )
-
-    async def delete_message(self, message_id: str) -> SessionRow | None:
-        def delete(connection: sqlite3.Connection) -> SessionRow | None:
-            gone = connection.execute(
-                "DELETE FROM messages WHERE id = ? AND invoked_at IS NULL RETURNING session_id",
-                (message_id,),
-            ).fetchall()
-            if not gone:
-                return None
-            session_id = gone[0][0]
-            (left,) = connection.execute(
-                "SELECT EXISTS (SELECT 1 FROM messages WHERE session_id = ?)", (session_id,)
-            ).fetchone()
-            connection.execute(
-                "UPDATE sessions SET epoch = epoch + 1, has_content = min(has_content, ?)"
-                " WHERE id = ?",
-                (left, session_id),
-            )
-            return session_from(
-                connection.execute("SELECT * FROM sessions WHERE id = ?", (session_id,)).fetchone()
-            )
-
-        return await self.database.write(delete)
 
     async def after_seq(self, session_id: str, seq: int, limit: int, due: int) -> list[MessageRow]:
         # What a merge moved here and was taken before is history: a process must not meet it as a

@@ -37,6 +37,8 @@ class SessionRow:
     seq: int = 0  # changes of metadata and agent state made by the hub
     epoch: int = 0  # changes of the history other than by appending
     has_content: bool = False  # a user or agent message exists
+    last_seq: int = 0  # the highest seq that a message of the session ever had
+    last_time: int = 0  # ms; no message of the session has a later position
 
 
 @frozen
@@ -84,6 +86,24 @@ class Added:
     message: MessageRow
     new: bool
     session: dict[str, Any]  # columns of the session that changed with it
+    first: bool = False  # it is the first user or agent message of the session
+
+
+@frozen
+class Consumed:
+    """Prompts that were marked as consumed, and the time that they got (ms)."""
+
+    local_ids: list[str]
+    at: int
+
+
+@frozen
+class TurnEvent:
+    """An event for web pages that a turn has produced; `fields` are keys of the wire."""
+
+    namespace: str
+    kind: str
+    fields: dict[str, Any]
 
 
 Row = TypeVar("Row", SessionRow, MachineRow)

@@ -60,6 +60,23 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ),
         "CREATE INDEX messages_live ON messages (session_id, stream) WHERE stream IS NOT NULL",
     ),
+    (
+        "ALTER TABLE sessions ADD COLUMN last_seq INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE sessions ADD COLUMN last_time INTEGER NOT NULL DEFAULT 0",
+        """
+        UPDATE sessions SET
+            last_seq = coalesce(
+                (SELECT max(seq) FROM messages WHERE session_id = sessions.id), 0
+            ),
+            last_time = coalesce(
+                (
+                    SELECT max(coalesce(invoked_at, created_at))
+                    FROM messages WHERE session_id = sessions.id
+                ),
+                0
+            )
+        """,
+    ),
 )
 
 VERSION = len(MIGRATIONS)

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import evolve
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from hapi.hub.store.columns import MACHINE, SESSION, machine_from, packed, session_from
 from hapi.hub.store.database import MEMORY, Database
-from hapi.hub.store.interface import IdTaken, IStore, TagTaken
+from hapi.hub.store.disk_thread import CallerThread, DiskThread, Worker
+from hapi.hub.store.interface import IdTaken, IStore, ITransaction, TagTaken
 from hapi.hub.store.maintenance import DISCARDED, Maintenance
-from hapi.hub.store.messages import MessageTable
-from hapi.hub.store.rows import Document, MachineRow, SessionRow, VersionMismatch, Written
+from hapi.hub.store.messages import MessageChanges, MessageTable
+from hapi.hub.store.rows import (
+    Added,
+    Consumed,
+    Document,
+    MachineRow,
+    MessageRow,
+    SessionRow,
+    TurnEvent,
+    VersionMismatch,
+    Written,
+)
+
+T = TypeVar("T")
 
 FIXED = frozenset({"id", "namespace", "tag", "created_at"})
 
@@ -40,18 +55,170 @@ def _session(connection: sqlite3.Connection, session_id: str) -> SessionRow | No
     return None if row is None else session_from(row)
 
 
+@implementer(ITransaction)
+class SqliteTransaction(MessageChanges):
+    """One turn, on the connection that has its transaction open."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__(connection)
+        self.events: list[TurnEvent] = []
+
+    def publish(self, namespace: str, kind: str, **fields: Any) -> None:
+        self.events.append(TurnEvent(namespace, kind, fields))
+
+    # --- sessions ---------------------------------------------------------------------------------
+
+    def session(self, session_id: str) -> SessionRow | None:
+        return _session(self.connection, session_id)
+
+    def create_session(self, row: SessionRow, any_id: bool = False) -> tuple[SessionRow, bool]:
+        found = self.connection.execute(
+            "SELECT * FROM sessions WHERE namespace = ? AND tag = ?", (row.namespace, row.tag)
+        ).fetchone()
+        if found is not None:
+            if not any_id and found["id"] != row.id:
+                raise TagTaken(row.tag)
+            return session_from(found), False
+        if self.session(row.id) is not None:
+            raise IdTaken(row.id)
+        _insert(self.connection, "sessions", row)
+        return row, True
+
+    def write_metadata(
+        self, session_id: str, expected: int, value: Document, changes: dict[str, Any]
+    ) -> Written[SessionRow] | VersionMismatch[SessionRow]:
+        return self._versioned(session_id, "metadata", expected, value, changes)
+
+    def write_agent_state(
+        self, session_id: str, expected: int, value: Document, changes: dict[str, Any]
+    ) -> Written[SessionRow] | VersionMismatch[SessionRow]:
+        return self._versioned(session_id, "agent_state", expected, value, changes)
+
+    def _versioned(
+        self, session_id: str, name: str, expected: int, value: Document, changes: dict[str, Any]
+    ) -> Written[SessionRow] | VersionMismatch[SessionRow]:
+        row = self.session(session_id)
+        if row is None:
+            raise KeyError(session_id)
+        if getattr(row, f"{name}_version") != expected:
+            return VersionMismatch(row)
+        everything = {name: value, f"{name}_version": expected + 1, **changes}
+        _update(self.connection, "sessions", session_id, everything)
+        return Written(evolve(row, **everything))
+
+    def change_session(self, session_id: str, changes: dict[str, Any]) -> SessionRow:
+        row = self.session(session_id)
+        if row is None:
+            raise KeyError(session_id)
+        _update(self.connection, "sessions", session_id, changes)
+        return evolve(row, **changes)
+
+    def delete_session(self, session_id: str) -> bool:
+        return (
+            self.connection.execute("DELETE FROM sessions WHERE id = ?", (session_id,)).rowcount > 0
+        )
+
+    def merge_session(self, old: str, new: str, row: SessionRow) -> SessionRow:
+        execute = self.connection.execute
+        earlier, later = self.session(old), self.session(new)
+        if earlier is None or later is None:
+            raise KeyError(old)
+        # Two steps: the numbers are unique, and an update that shifts them one by one would meet
+        # its own neighbours.
+        execute(
+            "UPDATE messages SET seq = -(seq + ?), created_at = max(created_at, ?),"
+            " invoked_at = max(invoked_at, ?) WHERE session_id = ?",
+            (earlier.last_seq, earlier.last_time, earlier.last_time, new),
+        )
+        execute("UPDATE messages SET seq = -seq WHERE session_id = ?", (new,))
+        execute(
+            "UPDATE messages"
+            " SET local_id = NULL, invoked_at = coalesce(invoked_at, created_at)"
+            " WHERE session_id = ?"
+            " AND local_id IN (SELECT local_id FROM messages WHERE session_id = ?)",
+            (old, new),
+        )
+        execute("UPDATE messages SET session_id = ?, moved = 1 WHERE session_id = ?", (new, old))
+        execute("DELETE FROM sessions WHERE id = ?", (old,))
+        merged = evolve(
+            row,
+            last_seq=earlier.last_seq + later.last_seq,
+            last_time=max(earlier.last_time, later.last_time),
+        )
+        _update(
+            self.connection,
+            "sessions",
+            new,
+            {name: getattr(merged, name) for name in SESSION if name not in FIXED},
+        )
+        return merged
+
+    # --- machines ---------------------------------------------------------------------------------
+
+    def _machine(self, machine_id: str) -> MachineRow | None:
+        row = self.connection.execute(
+            "SELECT * FROM machines WHERE id = ?", (machine_id,)
+        ).fetchone()
+        return None if row is None else machine_from(row)
+
+    def create_machine(self, row: MachineRow) -> MachineRow:
+        if self._machine(row.id) is not None:
+            raise IdTaken(row.id)
+        _insert(self.connection, "machines", row)
+        return row
+
+    def write_machine(
+        self, row: MachineRow, expected: MachineRow
+    ) -> Written[MachineRow] | VersionMismatch[MachineRow]:
+        now = self._machine(row.id)
+        if now is None:
+            raise KeyError(row.id)
+        if (now.metadata_version, now.runner_state_version) != (
+            expected.metadata_version,
+            expected.runner_state_version,
+        ):
+            return VersionMismatch(now)
+        _update(
+            self.connection,
+            "machines",
+            row.id,
+            {name: getattr(row, name) for name in MACHINE if name not in FIXED},
+        )
+        return Written(row)
+
+
 @implementer(IStore)
 class SqliteStore(MessageTable, Maintenance):
-    """`path` is the file, or MEMORY."""
+    """`path` is the file, or MEMORY. `worker` runs what waits for the disk (see Database)."""
 
-    def __init__(self, path: Path | str, clock: IReactorTime) -> None:
-        super().__init__(Database(path, clock))
+    def __init__(self, path: Path | str, clock: IReactorTime, worker: Worker | None = None) -> None:
+        super().__init__(Database(path, clock, worker=worker or CallerThread()))
+        self._listeners: list[Callable[[TurnEvent], object]] = []
 
-    def open(self) -> None:
-        self.database.open()
+    def open(self) -> Deferred[None]:
+        return self.database.open()
 
-    def close(self) -> None:
-        self.database.close()
+    def close(self) -> Deferred[None]:
+        return self.database.close()
+
+    def follow(self, call: Callable[[TurnEvent], object]) -> None:
+        self._listeners.append(call)
+
+    async def turn(self, owner: str, change: Callable[[SqliteTransaction], T]) -> T:
+        transaction: SqliteTransaction | None = None
+
+        def apply(connection: sqlite3.Connection) -> T:
+            nonlocal transaction
+            transaction = SqliteTransaction(connection)
+            return change(transaction)
+
+        def committed(result: T) -> None:
+            assert transaction is not None
+            for event in transaction.events:
+                for call in self._listeners:
+                    call(event)
+
+        return await self.database.write(apply, committed)
 
     # --- sessions ---------------------------------------------------------------------------------
 
@@ -62,98 +229,30 @@ class SqliteStore(MessageTable, Maintenance):
     async def create_session(
         self, row: SessionRow, any_id: bool = False
     ) -> tuple[SessionRow, bool]:
-        def create(connection: sqlite3.Connection) -> tuple[SessionRow, bool]:
-            found = connection.execute(
-                "SELECT * FROM sessions WHERE namespace = ? AND tag = ?", (row.namespace, row.tag)
-            ).fetchone()
-            if found is not None:
-                if not any_id and found["id"] != row.id:
-                    raise TagTaken(row.tag)
-                return session_from(found), False
-            if _session(connection, row.id) is not None:
-                raise IdTaken(row.id)
-            _insert(connection, "sessions", row)
-            return row, True
-
-        return await self.database.write(create)
+        return await self.turn(row.id, lambda turn: turn.create_session(row, any_id))
 
     async def write_metadata(
         self, session_id: str, expected: int, value: Document, changes: dict[str, Any]
     ) -> Written[SessionRow] | VersionMismatch[SessionRow]:
-        return await self._versioned(session_id, "metadata", expected, value, changes)
+        return await self.turn(
+            session_id, lambda turn: turn.write_metadata(session_id, expected, value, changes)
+        )
 
     async def write_agent_state(
         self, session_id: str, expected: int, value: Document, changes: dict[str, Any]
     ) -> Written[SessionRow] | VersionMismatch[SessionRow]:
-        return await self._versioned(session_id, "agent_state", expected, value, changes)
-
-    async def _versioned(
-        self, session_id: str, name: str, expected: int, value: Document, changes: dict[str, Any]
-    ) -> Written[SessionRow] | VersionMismatch[SessionRow]:
-        def write(
-            connection: sqlite3.Connection,
-        ) -> Written[SessionRow] | VersionMismatch[SessionRow]:
-            row = _session(connection, session_id)
-            if row is None:
-                raise KeyError(session_id)
-            if getattr(row, f"{name}_version") != expected:
-                return VersionMismatch(row)
-            everything = {name: value, f"{name}_version": expected + 1, **changes}
-            _update(connection, "sessions", session_id, everything)
-            return Written(evolve(row, **everything))
-
-        return await self.database.write(write)
-
-    async def change_session(self, session_id: str, changes: dict[str, Any]) -> SessionRow:
-        def change(connection: sqlite3.Connection) -> SessionRow:
-            row = _session(connection, session_id)
-            if row is None:
-                raise KeyError(session_id)
-            _update(connection, "sessions", session_id, changes)
-            return evolve(row, **changes)
-
-        return await self.database.write(change)
-
-    async def delete_session(self, session_id: str) -> bool:
-        return await self.database.write(
-            lambda connection: (
-                connection.execute("DELETE FROM sessions WHERE id = ?", (session_id,)).rowcount > 0
-            )
+        return await self.turn(
+            session_id, lambda turn: turn.write_agent_state(session_id, expected, value, changes)
         )
 
-    async def merge_session(self, old: str, new: str, row: SessionRow) -> SessionRow:
-        def merge(connection: sqlite3.Connection) -> SessionRow:
-            if _session(connection, old) is None or _session(connection, new) is None:
-                raise KeyError(old)
-            (count,) = connection.execute(
-                "SELECT coalesce(max(seq), 0) FROM messages WHERE session_id = ?", (old,)
-            ).fetchone()
-            # Two steps: the numbers are unique, and an update that shifts them one by one would
-            # meet its own neighbours.
-            connection.execute(
-                "UPDATE messages SET seq = -(seq + ?) WHERE session_id = ?", (count, new)
-            )
-            connection.execute("UPDATE messages SET seq = -seq WHERE session_id = ?", (new,))
-            connection.execute(
-                "UPDATE messages"
-                " SET local_id = NULL, invoked_at = coalesce(invoked_at, created_at)"
-                " WHERE session_id = ?"
-                " AND local_id IN (SELECT local_id FROM messages WHERE session_id = ?)",
-                (old, new),
-            )
-            connection.execute(
-                "UPDATE messages SET session_id = ?, moved = 1 WHERE session_id = ?", (new, old)
-            )
-            connection.execute("DELETE FROM sessions WHERE id = ?", (old,))
-            _update(
-                connection,
-                "sessions",
-                new,
-                {name: getattr(row, name) for name in SESSION if name not in FIXED},
-            )
-            return row
+    async def change_session(self, session_id: str, changes: dict[str, Any]) -> SessionRow:
+        return await self.turn(session_id, lambda turn: turn.change_session(session_id, changes))
 
-        return await self.database.write(merge)
+    async def delete_session(self, session_id: str) -> bool:
+        return await self.turn(session_id, lambda turn: turn.delete_session(session_id))
+
+    async def merge_session(self, old: str, new: str, row: SessionRow) -> SessionRow:
+        return await self.turn(new, lambda turn: turn.merge_session(old, new, row))
 
     # --- machines ---------------------------------------------------------------------------------
 
@@ -161,41 +260,38 @@ class SqliteStore(MessageTable, Maintenance):
         return [machine_from(row) for row in self.database.read("SELECT * FROM machines")]
 
     async def create_machine(self, row: MachineRow) -> MachineRow:
-        def create(connection: sqlite3.Connection) -> MachineRow:
-            if (
-                connection.execute("SELECT 1 FROM machines WHERE id = ?", (row.id,)).fetchone()
-                is not None
-            ):
-                raise IdTaken(row.id)
-            _insert(connection, "machines", row)
-            return row
-
-        return await self.database.write(create)
+        return await self.turn(row.id, lambda turn: turn.create_machine(row))
 
     async def write_machine(
         self, row: MachineRow, expected: MachineRow
     ) -> Written[MachineRow] | VersionMismatch[MachineRow]:
-        def write(
-            connection: sqlite3.Connection,
-        ) -> Written[MachineRow] | VersionMismatch[MachineRow]:
-            found = connection.execute("SELECT * FROM machines WHERE id = ?", (row.id,)).fetchone()
-            if found is None:
-                raise KeyError(row.id)
-            now = machine_from(found)
-            if (now.metadata_version, now.runner_state_version) != (
-                expected.metadata_version,
-                expected.runner_state_version,
-            ):
-                return VersionMismatch(now)
-            _update(
-                connection,
-                "machines",
-                row.id,
-                {name: getattr(row, name) for name in MACHINE if name not in FIXED},
-            )
-            return Written(row)
+        return await self.turn(row.id, lambda turn: turn.write_machine(row, expected))
 
-        return await self.database.write(write)
+    # --- messages ---------------------------------------------------------------------------------
+
+    async def add_message(self, row: MessageRow, touch: int | None) -> Added:
+        return await self.turn(row.session_id, lambda turn: turn.add_message(row, touch))
+
+    async def consume(
+        self, session_id: str, local_ids: Sequence[str], at: int, touch: bool
+    ) -> Consumed:
+        return await self.turn(
+            session_id, lambda turn: turn.consume(session_id, local_ids, at, touch)
+        )
+
+    async def consume_all(self, session_id: str, at: int) -> Consumed:
+        return await self.turn(session_id, lambda turn: turn.consume_all(session_id, at))
+
+    async def set_delivery(self, message_id: str, delivery: str) -> bool:
+        return await self.turn(message_id, lambda turn: turn.set_delivery(message_id, delivery))
+
+    async def delete_message(self, message_id: str) -> SessionRow | None:
+        return await self.turn(message_id, lambda turn: turn.delete_message(message_id))
+
+
+def file_store(path: Path, reactor: Any) -> SqliteStore:
+    """The store in a file, which leaves waiting for the disk to a thread of its own."""
+    return SqliteStore(path, reactor, DiskThread(reactor))
 
 
 def memory_store(clock: IReactorTime) -> SqliteStore:

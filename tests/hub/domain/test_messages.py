@@ -273,18 +273,19 @@ def test_a_cancel_whose_process_drops_meanwhile_is_a_cancel() -> None:
     assert stage.get(f"/api/sessions/{session}/messages")["page"]["epoch"] == 1
 
 
-def test_a_backdated_message_makes_a_new_epoch() -> None:
+def test_a_message_with_a_time_of_its_own_stands_where_it_arrived() -> None:
     stage = Stage()
     session, peer = stage.live()
-    peer.send("message", {"sid": session, "message": agent("two")})
-    assert stage.get(f"/api/sessions/{session}/messages")["page"]["epoch"] == 0
-    peer.send("message", {"sid": session, "message": agent("one"), "createdAt": stage.now() - 5000})
+    peer.send("message", {"sid": session, "message": agent("one")})
+    earlier = stage.now() - 5000
+    peer.send("message", {"sid": session, "message": agent("two"), "createdAt": earlier})
     page = stage.get(f"/api/sessions/{session}/messages")
     assert [row["content"]["content"]["data"]["message"] for row in page["messages"]] == [
         "one",
         "two",
     ]
-    assert page["page"]["epoch"] == 1
+    assert page["messages"][1]["createdAt"] == earlier
+    assert page["page"]["epoch"] == 0
     peer.send(
         "message", {"sid": session, "message": agent("three"), "createdAt": stage.now() + 50_000}
     )

@@ -513,6 +513,7 @@ async def test_a_token_in_a_query_opens_only_the_event_stream(reactor: Any, serv
 async def test_leaving_tells_listeners_and_archives_nothing__R12(reactor: Any, home: Any) -> None:
     service = hub_service(reactor, HubOptions(home, port=0, token=TOKEN))
     service.startService()
+    await service.when_listening
     jwt = await logged_in(reactor, service)
     metadata = {"path": "/", "host": "h", "lifecycleState": "running"}
     made = await ask(
@@ -548,6 +549,7 @@ async def test_leaving_tells_listeners_and_archives_nothing__R12(reactor: Any, h
     await peer.ended
     again = hub_service(reactor, HubOptions(home, port=0, token=TOKEN))
     again.startService()
+    await again.when_listening
     kept = again.hub.registry.sessions[session].metadata
     assert kept["lifecycleState"] == "running"
     await again.stopService()
@@ -599,7 +601,19 @@ def test_a_hub_is_on_the_loopback_address_unless_told_and_warns_without_tls_else
     assert any("without TLS" in line for line in heard) is warned
 
 
-def test_a_port_that_is_taken_is_one_sentence(reactor: Any, home: Any) -> None:
+async def not_serving(reactor: Any, home: Any, port: int = 0) -> Any:
+    """What a hub says that cannot serve; it does not run afterwards."""
+    service = hub_service(reactor, HubOptions(home, port=port))
+    service.startService()
+    try:
+        await service.when_listening
+    finally:
+        assert not service.running
+        await service.stopService()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_port_that_is_taken_is_one_sentence(reactor: Any, home: Any) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -607,20 +621,22 @@ def test_a_port_that_is_taken_is_one_sentence(reactor: Any, home: Any) -> None:
         with pytest.raises(
             CannotServe, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"
         ):
-            hub_service(reactor, HubOptions(home, port=port)).startService()
+            await not_serving(reactor, home, port)
 
 
-def test_a_foreign_database_is_one_sentence(reactor: Any, home: Any) -> None:
+@pytest_twisted.ensureDeferred
+async def test_a_foreign_database_is_one_sentence(reactor: Any, home: Any) -> None:
     path = home.path / "hub.db"
     path.write_bytes(b"something else" * 1000)
     with pytest.raises(StoreRefused, match="was not changed"):
-        hub_service(reactor, HubOptions(home, port=0)).startService()
+        await not_serving(reactor, home)
 
 
 @pytest_twisted.ensureDeferred
 async def test_rows_that_the_disk_has_damaged_are_loaded_and_named(reactor: Any, home: Any) -> None:
     first = hub_service(reactor, HubOptions(home, port=0))
     first.startService()
+    await first.when_listening
     connection = first.hub.registry.store.database.connection
     for name, metadata in (("s", "{broken"), ("n", '{"a": NaN}'), ("d", '{"a":' * 5000)):
         connection.execute(
@@ -634,6 +650,7 @@ async def test_rows_that_the_disk_has_damaged_are_loaded_and_named(reactor: Any,
     await first.stopService()
     again = hub_service(reactor, HubOptions(home, port=0))
     again.startService()
+    await again.when_listening
     try:
         registry = again.hub.registry
         assert {name: session.damage for name, session in registry.sessions.items()} == {
@@ -645,6 +662,20 @@ async def test_rows_that_the_disk_has_damaged_are_loaded_and_named(reactor: Any,
         assert message.content == "{broken"
     finally:
         await again.stopService()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_hub_that_is_stopped_while_it_opens_its_database_never_listens(
+    reactor: Any, home: Any
+) -> None:
+    service = hub_service(reactor, HubOptions(home, port=0))
+    service.startService()
+    await service.stopService()
+    assert (service.port, service.url) == (0, "")
+    again = hub_service(reactor, HubOptions(home, port=0))
+    again.startService()
+    await again.when_listening
+    await again.stopService()
 
 
 @pytest_twisted.ensureDeferred
@@ -700,6 +731,7 @@ async def test_a_hub_under_twistd_is_found_by_its_home_and_an_embedded_one_notes
 ) -> None:
     embedded = hub_service(reactor, HubOptions(home, port=0, token=TOKEN))
     embedded.startService()
+    await embedded.when_listening
     await embedded.stopService()
     assert not home.settings.exists()
     monkeypatch.setenv("HAPI_HOME", str(home.path))
@@ -708,6 +740,7 @@ async def test_a_hub_under_twistd_is_found_by_its_home_and_an_embedded_one_notes
     daemon = tap.makeService(options)
     daemon.startService()
     (hub,) = daemon
+    await hub.when_listening
     assert read_settings(home)["apiUrl"] == hub.url
     await daemon.stopService()
 

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
-from hapi.hub.store.database import LOCK_TIMEOUT, Database
+from hapi.hub.store.database import Database
+from hapi.hub.store.group_commit import LOCK_TIMEOUT
 from hapi.hub.store.interface import IdTaken, IStore, StoreBusy, StoreFull, StoreRefused, TagTaken
 from hapi.hub.store.rows import MachineRow, MessageRow, SessionRow, VersionMismatch, Written
 from hapi.hub.store.schema import APPLICATION, MIGRATIONS
@@ -195,12 +197,12 @@ def test_texts_are_values_not_statements__U01(store: SqliteStore, text: str) -> 
     run(store.create_session(row))
     run(store.create_machine(MachineRow(text, text, EPOCH, EPOCH, metadata={text: text})))
     run(store.add_message(MessageRow("m", text, 0, text, EPOCH, local_id=text), None))
-    assert run(store.sessions()) == [row]
+    assert run(store.sessions()) == [evolve(row, last_seq=1, last_time=EPOCH)]
     assert [found.local_id for found in run(store.local_messages(text, [text, "no"]))] == [text]
     found = run(store.message(text, text))
     assert found is not None
     assert found.content == text
-    assert run(store.consume(text, [text], EPOCH, True)) == [text]
+    assert run(store.consume(text, [text], EPOCH, True)).local_ids == [text]
     assert run(store.scheduled(text, 0)) == {}
     assert run(store.delete_session("nobody" + text)) is False
     assert len(run(store.machines())) == 1
@@ -212,7 +214,7 @@ def test_texts_are_values_not_statements__U01(store: SqliteStore, text: str) -> 
 def refusal(path: Path, **more: Any) -> str:
     before = path.read_bytes()
     with pytest.raises(StoreRefused) as caught:
-        Database(path, Clock(), **more).open()
+        result_of(Database(path, Clock(), **more).open())
     assert path.read_bytes() == before
     assert str(path) in str(caught.value)
     return str(caught.value)
@@ -242,7 +244,7 @@ def test_a_migration_that_fails_leaves_nothing_behind__R05(tmp_path: Path, broke
     statements = list(MIGRATIONS[0])
     statements[broken] = "CREATE GARBAGE"
     with pytest.raises(StoreRefused):
-        Database(path, Clock(), [statements]).open()
+        result_of(Database(path, Clock(), [statements]).open())
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
     assert connection.execute("PRAGMA user_version").fetchone() == (0,)
@@ -260,7 +262,9 @@ def test_a_migration_that_fails_on_a_database_with_rows_leaves_them__R05(tmp_pat
     run(store.create_session(session()))
     store.close()
     with pytest.raises(StoreRefused):
-        Database(path, Clock(), [*MIGRATIONS, ["DROP TABLE messages", "CREATE GARBAGE"]]).open()
+        result_of(
+            Database(path, Clock(), [*MIGRATIONS, ["DROP TABLE messages", "CREATE GARBAGE"]]).open()
+        )
     store = SqliteStore(path, Clock())
     store.open()
     assert run(store.sessions()) == [session()]
@@ -303,7 +307,7 @@ def test_a_place_that_cannot_be_a_database_is_named(tmp_path: Path, make: str) -
     else:
         path = tmp_path / "missing" / "hub.db"
     with pytest.raises(StoreRefused, match=str(path)):
-        Database(path, Clock()).open()
+        result_of(Database(path, Clock()).open())
 
 
 def test_the_file_is_private(tmp_path: Path) -> None:
@@ -413,3 +417,73 @@ def test_everything_acknowledged_survives_being_killed__R01(tmp_path: Path) -> N
     assert set(acknowledged) <= there
     with contextlib.closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+# --- an older database ----------------------------------------------------------------------------
+
+
+def test_a_database_of_before_gets_the_end_of_each_conversation(tmp_path: Path) -> None:
+    path = tmp_path / "hub.db"
+    older = Database(path, Clock(), MIGRATIONS[:1])
+    result_of(older.open())
+    execute = older.connection.execute
+    for name in ("s1", "empty"):
+        execute(
+            "INSERT INTO sessions (id, tag, created_at, updated_at) VALUES (?, ?, 1, 1)",
+            (name, name),
+        )
+    for seq, at in ((3, 50), (7, 40)):
+        execute(
+            "INSERT INTO messages (id, session_id, seq, content, created_at)"
+            " VALUES (?, 's1', ?, '1', ?)",
+            (f"m{seq}", seq, at),
+        )
+    older.close()
+    store = SqliteStore(path, Clock())
+    store.open()
+    assert {row.id: (row.last_seq, row.last_time) for row in run(store.sessions())} == {
+        "s1": (7, 50),
+        "empty": (0, 0),
+    }
+    assert run(store.add_message(message("m8", created_at=45), None)).message.position == (50, 8)
+    store.close()
+
+
+# --- the order is that of the numbers -------------------------------------------------------------
+
+
+def test_a_number_is_never_given_twice(store: SqliteStore) -> None:
+    run(store.create_session(session()))
+    run(store.add_message(message("m1", local_id="L1"), None))
+    assert run(store.delete_message("m1")) is not None
+    assert run(store.add_message(message("m2"), None)).message.seq == 2
+
+
+def test_a_clock_that_jumps_reorders_nothing(store: SqliteStore) -> None:
+    run(store.create_session(session()))
+    day, hour = 86_400_000, 3_600_000
+    run(store.add_message(message("prompt", local_id="L1"), None))
+    for number, now in enumerate([EPOCH, EPOCH + day, EPOCH - hour, EPOCH + 1, EPOCH - day]):
+        row = message(f"m{number}", created_at=now, invoked_at=now)
+        run(store.add_message(row, now))
+    taken = run(store.consume("s1", ["L1"], EPOCH - hour, True))
+    run(store.add_message(message("last", created_at=EPOCH, invoked_at=EPOCH), None))
+    rows = run(store.latest("s1", 100))
+    assert [row.id for row in rows] == ["m0", "m1", "m2", "m3", "m4", "prompt", "last"]
+    assert taken.at == rows[-2].invoked_at == EPOCH + day + 1
+    times = [row.position[0] for row in rows]
+    assert times == sorted(times)
+
+
+def test_a_merge_puts_the_older_history_first_whatever_its_clock_said(store: SqliteStore) -> None:
+    for name, at in (("old", EPOCH + 1000), ("new", EPOCH)):
+        run(store.create_session(session(name)))
+        for number in range(2):
+            row = message(f"{name}{number}", name, created_at=at, invoked_at=at)
+            run(store.add_message(row, None))
+    run(store.merge_session("old", "new", session("new", epoch=1)))
+    assert [row.id for row in run(store.latest("new", 10))] == ["old0", "old1", "new0", "new1"]
+    assert run(store.add_message(message("next", "new"), None)).message.position == (
+        EPOCH + 1000,
+        5,
+    )
