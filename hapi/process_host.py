@@ -153,8 +153,9 @@ class TwistdHost(ProcessHost):
 
     def fail(self, failure: Failure) -> None:
         """Leave because of what a service met after it was started, as at the start."""
-        if failure.check(*self.expected):
-            self.leave(self._report(failure.value))
+        error = failure.value
+        if error is not None and isinstance(error, tuple(self.expected)):
+            self.leave(self._report(error))
         else:
             self.log.failure("The program cannot continue", failure)
             self.leave(1)

@@ -132,6 +132,8 @@ class Database:
                 return writer, writer
             reader = self._connection(READ_TIMEOUT)
             reader.execute("PRAGMA query_only = ON")
+            # The first read opens the log and its index; later they may have no name any more.
+            reader.execute("SELECT 1 FROM sqlite_master").fetchone()
         except BaseException:
             writer.close()
             raise
