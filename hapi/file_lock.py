@@ -139,8 +139,8 @@ class FileLock:
         raise LockUnusable(self.path, "other programs keep replacing it")
 
     def describe(self, **facts: Any) -> None:
-        """Write into the file, for people, who holds the lock: pid, host, and `facts`. Raises
-        LockUnusable.
+        """Write into the file, for people, who holds the lock: pid, host, and `facts`. On a full
+        disk the lock is held without that.
         """
         if self.is_held:
             self._describe(facts)
@@ -148,12 +148,8 @@ class FileLock:
     def _describe(self, facts: dict[str, Any]) -> None:
         everything = {"pid": os.getpid(), "host": socket.gethostname(), **facts}
         self._content = json.dumps(everything).encode() + b"\n"
-        try:
+        with suppress(OSError):
             _write(self._descriptor, self._content)
-        except OSError as error:
-            self.release()
-            reason = f"it cannot be written: {error.strerror}"
-            raise LockUnusable(self.path, reason) from error
 
     def restore(self) -> None:
         """Create the file again, locked, if another program has deleted it. Does nothing if there

@@ -259,3 +259,16 @@ def test_an_owner_on_another_host_is_named_with_it(locks: Any, home: Home) -> No
     (home.path / "hub.lock").write_text(json.dumps(facts))
     with pytest.raises(HubAlreadyRunning, match=r"at http://10\.0\.0\.7:3006 on elsewhere; stop"):
         locks().acquire()
+
+
+def test_a_full_disk_keeps_no_hub_from_starting(
+    locks: Any, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", full)
+        locks().acquire()
+        with pytest.raises(HubAlreadyRunning, match="is in use by another hub; stop that hub"):
+            locks().acquire()

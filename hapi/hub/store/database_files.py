@@ -62,6 +62,7 @@ class DatabaseFiles:
     _given: Path
     path: Path = field(init=False)  # without symbolic links, as SQLite names the files beside it
     gone: Gone | None = None
+    _names: dict[str, str] = field(init=False)  # suffix -> path
     _inodes: dict[str, Inode] = field(factory=dict)  # suffix -> what was opened
     _seen: dict[str, Inode | None] = field(factory=dict)  # suffix -> what was there last time
 
@@ -69,7 +70,8 @@ class DatabaseFiles:
 
     def __attrs_post_init__(self) -> None:
         self.path = Path(os.path.realpath(self._given))
-        self._inodes = {"": _inode(self.path) or (0, 0)}
+        self._names = {suffix: f"{self.path}{suffix}" for suffix in ("", LOG, INDEX)}
+        self._inodes = {"": self._at("") or (0, 0)}
 
     def verify(self) -> None:
         """Raises StoreLost if a file is not in place. Logs when that begins and when it ends."""
@@ -96,7 +98,7 @@ class DatabaseFiles:
         if ours is None or ours.is_at(self.path) or self._at("") == self._inodes[""]:
             return
         for suffix in (LOG, INDEX):
-            place = Path(f"{self.path}{suffix}")
+            place = Path(self._names[suffix])
             if suffix not in self._inodes or self._at(suffix) != self._inodes[suffix]:
                 continue
             with suppress(OSError):
@@ -108,7 +110,7 @@ class DatabaseFiles:
     # --- looking ----------------------------------------------------------------------------------
 
     def _at(self, suffix: str) -> Inode | None:
-        return _inode(Path(f"{self.path}{suffix}"))
+        return _inode(self._names[suffix])
 
     def _judge(self, seen: Mapping[str, Inode | None]) -> Gone:
         """What has happened to files of which not all are in place."""
@@ -159,7 +161,7 @@ class DatabaseFiles:
             )
 
 
-def _inode(path: Path) -> Inode | None:
+def _inode(path: str) -> Inode | None:
     try:
         found = os.stat(path)
     except OSError:

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_twisted
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock, deferLater
 from twisted.logger import formatEvent, globalLogPublisher
 
+from hapi.hub.domain.entities import HubSession
 from hapi.hub.domain.retention import FIRST_REMOVAL, SWEEP_INTERVAL
 from hapi.hub.domain.retention_limits import RetentionLimits
 from hapi.hub.store.interface import IdTaken
@@ -229,8 +232,6 @@ def test_a_hub_that_stops_goes_no_further(kept: Kept) -> None:
 
 
 def test_free_space_is_given_back_while_the_hub_runs(tmp_path: Path) -> None:
-    from twisted.internet.task import Clock
-
     path = tmp_path / "hub.db"
     store = SqliteStore(path, Clock())
     store.open()
@@ -298,3 +299,34 @@ def test_a_large_session_that_a_person_deletes_is_gone_at_once_and_purged_in_por
         kept.stage.clock.advance(0.02)
     assert kept.store.database.read("SELECT count(*) FROM messages")[0][0] == 0
     assert kept.store.database.read("SELECT count(*) FROM sessions")[0][0] == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_running_hub_sweeps_by_itself(
+    reactor: Any, home: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hapi.hub import HubOptions, hub_service, service
+    from hapi.hub.domain import retention
+
+    monkeypatch.setattr(service, "RETENTION_INTERVAL", 0.05)
+    monkeypatch.setattr(retention, "FIRST_REMOVAL", 0.0)
+    environ = {"HAPI_HOME": str(home.path), "HAPI_KEEP_SESSIONS": "90d", "HAPI_LISTEN_PORT": "0"}
+    hub = hub_service(reactor, HubOptions.from_environment(environ))
+    hub.startService()
+    await hub.when_listening
+    try:
+        registry = hub.hub.registry
+        now = registry.now()
+        for name, age in {"new": 0, "old": 100}.items():
+            at = now - age * DAY
+            row = SessionRow(name, "default", name, at, at, metadata={"path": "/", "host": "h"})
+            await registry.store.create_session(row)
+            registry.sessions[name] = HubSession(row, active_at=at)
+        for _ in range(600):
+            if "old" not in registry.sessions:
+                break
+            await deferLater(reactor, 0.05)
+        assert set(registry.sessions) == {"new"}
+        assert [row.id for row in await registry.store.sessions()] == ["new"]
+    finally:
+        await hub.stopService()
