@@ -324,6 +324,8 @@ def test_login_keeps_the_token_private_and_the_other_keys(home):
         ("--url nonsense", "token\n", 1, "must look like http"),
         ("", "\n", 2, "the access token is empty"),
         ("", "a:\n", 2, "the access token has nothing on one side of its last colon"),
+        ("", "a: b\n", 2, "the namespace of the access token has white space around it"),
+        ("", "a:b\x07\n", 2, "the namespace of the access token contains characters that cannot"),
     ],
 )
 def test_login_refuses_what_cannot_be_used(home, words, stdin, code, sentence):
@@ -334,6 +336,23 @@ def test_login_refuses_what_cannot_be_used(home, words, stdin, code, sentence):
     assert sentence in result.stderr
     assert result.stderr.count("\n") == 1
     assert not home.settings.exists()
+
+
+def test_login_takes_the_line_break_off_a_token_with_a_namespace(home):
+    result = run(
+        "auth", "login", "--no-check", stdin="secret-secret:team\n", HAPI_HOME=str(home.path)
+    )
+    assert result.exit_code == 0
+    assert read_settings(home)["cliApiToken"] == "secret-secret:team"
+
+
+def test_a_saved_token_with_an_odd_namespace_is_one_sentence(home):
+    home.settings.write_text(json.dumps({"cliApiToken": "secret:a\x00"}))
+    result = run("auth", "status", "--no-check", HAPI_HOME=str(home.path))
+    assert result.stderr == (
+        "hapi: CLI_API_TOKEN, cliApiToken in settings.json: the namespace of the access token "
+        "contains characters that cannot be printed\n"
+    )
 
 
 def test_logout_removes_the_token_and_nothing_else(home):

@@ -135,11 +135,12 @@ def _read_token() -> str:
         token = str(click.prompt("Access token", hide_input=True))
     else:
         token = sys.stdin.readline()
+    token = token.strip()  # a line of standard input ends with a line break
     try:
         AccessToken.parse(token)
     except ValueError as error:
         raise CommandError(str(error), USAGE) from error
-    return token.strip()
+    return token
 
 
 def _without_login(environ: Mapping[str, str], url: str | None) -> dict[str, str]:
