@@ -135,7 +135,7 @@ class Visibility(Body, frozen=True):
 
 
 class Upload(Body, frozen=True):
-    filename: Name
+    filename: Annotated[str, Meta(min_length=1, max_length=4096)]  # the session shortens it
     content: str  # base64
     mime_type: Name
 

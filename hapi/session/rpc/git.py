@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 from attrs import define, field
@@ -14,7 +16,12 @@ from twisted.internet.threads import deferToThread
 from hapi.confined_directory import ConfinedDirectory, PathNotAllowed
 from hapi.process.command import CommandResult
 from hapi.process.git import Git
-from hapi.session.rpc.git_directory import Repository, read_settings, stand_in
+from hapi.session.rpc.git_directory import (
+    Repository,
+    StandIn,
+    read_settings,
+    stand_in,
+)
 
 # A directory with the files of a bare repository is none: whoever wrote the files wrote it.
 DISCOVERY = ("-c", "safe.bareRepository=explicit")
@@ -22,6 +29,8 @@ DISCOVERY = ("-c", "safe.bareRepository=explicit")
 # configuration of the submodule.
 SUBMODULES = ("--ignore-submodules=dirty",)
 DIFF = ("diff", "--no-ext-diff", "--no-textconv", "--submodule=short", *SUBMODULES)
+OPTIONS = ("--no-pager", "--literal-pathspecs")
+MAX_FILE_SIZE = 32 << 20  # bytes of a file whose differences are shown
 STATUS = ("status", "--porcelain=v2", "--branch", "--untracked-files=all", *SUBMODULES)
 
 
@@ -52,19 +61,17 @@ class GitMethods:
         if not isinstance(path, str) or not path:
             return {"success": False, "error": "filePath is required"}
         path = os.path.normpath(path)  # as git reads it, which follows no links
-        try:
-            self._directory.stat(path)
-        except PathNotAllowed as problem:
-            return {"success": False, "error": str(problem)}
-        except OSError:  # the file may have been deleted
-            pass
-        return await self._answer(params, *DIFF, *_staged(params), "--", path)
+        return await self._answer(params, *DIFF, *_staged(params), path=path)
 
-    async def _answer(self, params: Any, *command: str) -> dict[str, Any]:
+    async def _answer(self, params: Any, *command: str, path: str | None = None) -> dict[str, Any]:
         cwd = params.get("cwd") if isinstance(params, Mapping) else None
+        cwd = cwd if isinstance(cwd, str) else ""
         try:
-            with self._directory.pinned(cwd if isinstance(cwd, str) else "") as directory:
-                result = await self._run(directory, command)
+            if path is not None:
+                with suppress(FileNotFoundError, NotADirectoryError):  # it may have been deleted
+                    self._directory.act(os.path.join(cwd, path), _stat)
+            with self._directory.pinned(cwd) as directory:
+                result = await self._run(cwd, directory, command, path)
         except PathNotAllowed as problem:
             return {"success": False, "error": str(problem)}
         except OSError as error:
@@ -79,8 +86,13 @@ class GitMethods:
             answer["error"] = result.error or _git_error(result.stderr, result.exit_code)
         return answer
 
-    async def _run(self, directory: str, command: Sequence[str]) -> CommandResult:
-        """Run `command` with a stand-in for the git directory. Raises PathNotAllowed and OSError"""
+    async def _run(
+        self, cwd: str, directory: str, command: Sequence[str], path: str | None
+    ) -> CommandResult:
+        """Run `command` with a stand-in for the git directory, for one file if `path` is given.
+
+        `directory` is the pinned name of `cwd`. Raises PathNotAllowed and OSError.
+        """
         asked = (
             ("rev-parse", "--show-toplevel", "--absolute-git-dir", "--git-common-dir"),
             ("config", "--list", "-z"),
@@ -99,14 +111,73 @@ class GitMethods:
         repository = _repository(found.stdout, real)
         if repository is None:
             raise PathNotAllowed(found.stdout.splitlines()[0])
+        settings = read_settings(listed.stdout)
         with ExitStack() as stack:
-            environ = await deferToThread(
-                stack.enter_context,
-                stand_in(repository, read_settings(listed.stdout), self._environ),
+            made: StandIn = await deferToThread(
+                stack.enter_context, stand_in(repository, settings, self._environ)
             )
-            return await self._git.run(
-                directory, "--no-pager", "--literal-pathspecs", *command, environ=environ
-            )
+            words, worktree = [*OPTIONS, *command], repository.worktree
+            if path is not None:
+                name = _name_in(repository, real, path)
+                words += ["--", name]
+                if await deferToThread(self._copy_file, os.path.join(cwd, path), name, made.tree):
+                    worktree = str(made.tree)
+                directory = worktree
+            return await self._git.run(directory, *words, environ=made.environment(worktree))
+
+    def _copy_file(self, path: str, name: str, tree: Path) -> bool:
+        """Copy the file at `path`, a link as a link, to the place `name` in `tree`, with the
+        attributes on its way: git opens files by their names, and a link could take the place of
+        one. False when it is a directory, which is not copied. Raises PathNotAllowed and OSError.
+        """
+        try:
+            facts = self._directory.act(path, _stat)
+        except (FileNotFoundError, NotADirectoryError):
+            return True  # the file was deleted
+        if stat.S_ISDIR(facts.st_mode):
+            return False
+        copy = tree / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if stat.S_ISLNK(facts.st_mode):
+            copy.symlink_to(self._directory.act(path, _read_link))
+        else:
+            self._copy(path, copy)
+        for parent in copy.relative_to(tree).parents:
+            depth = len(Path(name).parts) - len(parent.parts) - 1
+            attributes = os.path.join(os.path.dirname(path), *[".."] * depth, ".gitattributes")
+            with suppress(OSError, PathNotAllowed):
+                self._copy(attributes, tree / parent / ".gitattributes")
+        return True
+
+    def _copy(self, path: str, copy: Path) -> None:
+        with open(path, "rb", opener=self._directory.open) as source:
+            facts = os.fstat(source.fileno())
+            if not stat.S_ISREG(facts.st_mode):
+                raise OSError("Not a file")
+            if facts.st_size > MAX_FILE_SIZE:
+                raise OSError(f"File is too large (the limit is {MAX_FILE_SIZE} bytes)")
+            copy.write_bytes(source.read(MAX_FILE_SIZE))
+        copy.chmod(0o700 if facts.st_mode & stat.S_IXUSR else 0o600)
+
+
+def _stat(name: str, parent: int) -> os.stat_result:
+    return os.stat(name, dir_fd=parent, follow_symlinks=False)
+
+
+def _read_link(name: str, parent: int) -> str:
+    return os.readlink(name, dir_fd=parent)
+
+
+def _name_in(repository: Repository, cwd: str, path: str) -> str:
+    """The name of `path`, which is relative to `cwd` or absolute, in the repository. Raises
+    PathNotAllowed."""
+    place = os.path.join(cwd, path)
+    if os.path.isabs(path):  # it may lead through links above the repository
+        place = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+    name = os.path.relpath(place, repository.worktree)
+    if name.split(os.sep)[0] == "..":
+        raise PathNotAllowed(path)
+    return name
 
 
 def _repository(found: str, directory: str) -> Repository | None:

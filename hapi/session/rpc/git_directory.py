@@ -93,12 +93,33 @@ def _quoted(text: str) -> str:
     return '"' + escaped.replace("\n", "\\n") + '"'
 
 
+@frozen
+class StandIn:
+    """A stand-in and, beside it, an empty directory that can be used as the working tree."""
+
+    directory: Path
+    tree: Path
+
+    def environment(self, worktree: str | Path) -> dict[str, str]:
+        """The variables by which git uses the stand-in for the files in `worktree`."""
+        nowhere = str(self.directory)
+        return {
+            "GIT_DIR": str(self.directory),
+            "GIT_WORK_TREE": str(worktree),
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_CONFIG_GLOBAL": os.devnull,  # since 2.32; HOME does the same for older versions
+            "HOME": nowhere,
+            "XDG_CONFIG_HOME": nowhere,
+            "GIT_NO_LAZY_FETCH": "1",
+        }
+
+
 @contextmanager
 def stand_in(
     repository: Repository, settings: Iterable[Setting], environ: Mapping[str, str]
-) -> Iterator[dict[str, str]]:
-    """The variables by which git uses a stand-in for the git directory of `repository`, which
-    exists until the end of the `with` block. Raises OSError.
+) -> Iterator[StandIn]:
+    """A stand-in for the git directory of `repository`, until the end of the `with` block. Raises
+    OSError.
 
     `settings`: those of the repository, of the user and of the system.
     """
@@ -110,9 +131,11 @@ def stand_in(
     ]
     kept = harmless_settings([*defaults, *settings], home)
     always: list[Setting] = [("core.bare", "false"), ("core.quotepath", "false")]
-    place = Path(tempfile.mkdtemp(prefix="hapi-git-"))
+    top = Path(tempfile.mkdtemp(prefix="hapi-git-"))
+    place, tree = top / "git", top / "tree"
     try:
-        (place / "info").mkdir()
+        (place / "info").mkdir(parents=True)
+        tree.mkdir()
         text = format_settings([*kept, *always])
         (place / "config").write_bytes(text.encode(errors="surrogateescape"))
         (place / "HEAD").write_bytes(_read_head(repository.own))
@@ -121,17 +144,9 @@ def stand_in(
                 if os.path.lexists(target := os.path.join(source, name)):
                     (place / name).symlink_to(target)
         _copy_index(repository.own, place)
-        yield {
-            "GIT_DIR": str(place),
-            "GIT_WORK_TREE": repository.worktree,
-            "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_CONFIG_GLOBAL": os.devnull,  # since 2.32; HOME does the same for older versions
-            "HOME": str(place),
-            "XDG_CONFIG_HOME": str(place),
-            "GIT_NO_LAZY_FETCH": "1",
-        }
+        yield StandIn(place, tree)
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(top, ignore_errors=True)
 
 
 def _read_head(directory: str) -> bytes:

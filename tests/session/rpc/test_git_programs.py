@@ -5,6 +5,7 @@ import ast
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 import pytest_twisted
@@ -25,7 +26,7 @@ from tests.support.hostile_repository import (
     set_keys,
     set_traps,
 )
-from tests.support.paths import ROOT
+from tests.support.paths import ROOT, SUPPORT
 
 PLAIN_LOOKS = (
     ("status", "--porcelain=v2", "--branch", "--untracked-files=all"),
@@ -343,6 +344,64 @@ async def test_a_path_is_a_name_and_no_pattern(reactor, tmp_path, environ, path)
     methods = GitMethods(reactor, ConfinedDirectory(project), environ)
     answer = await methods.diff_file({"cwd": "", "filePath": path})
     assert (answer["success"], answer["stdout"]) == (True, "")
+
+
+@pytest_twisted.ensureDeferred
+async def test_links_executables_and_deleted_files_are_compared_as_what_they_are(
+    reactor, tmp_path, environ
+):
+    project = make_repository(tmp_path / "project")
+    for name in ("program", "deep/er/text", "gone"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text("one\n")
+    (project / "link").symlink_to("/one")
+    git(project, "add", ".")
+    git(project, "commit", "-q", "-m", "second")
+    (project / "program").chmod(0o755)
+    (project / "link").unlink()
+    (project / "link").symlink_to("/two")
+    (project / "gone").unlink()
+    (project / "deep/er/text").write_bytes(b"one\r\ntwo\r\n")
+    (project / "deep/.gitattributes").write_text("text text\n")
+    methods = GitMethods(reactor, ConfinedDirectory(project), environ)
+
+    async def difference(path):
+        answer = await methods.diff_file({"cwd": "", "filePath": path})
+        assert answer["success"], answer
+        return answer["stdout"]
+
+    assert "old mode 100644\nnew mode 100755\n" in await difference("program")
+    assert "-/one\n" in await difference("link")
+    assert "+/two\n" in await difference("link")
+    assert "deleted file mode 100644" in await difference("gone")
+    assert (await difference(str(project / "deep/er/text"))).endswith(" one\n+two\n")
+    assert await difference("nothing") == ""
+    assert await difference("file.txt") == ""
+    assert "+two" in await difference("deep/er")
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_difference_shows_the_outside_while_links_are_exchanged(
+    reactor, tmp_path, environ
+):
+    project, outside = make_repository(tmp_path / "project"), tmp_path / "outside"
+    for directory in (project, project / "folder", outside):
+        directory.mkdir(exist_ok=True)
+        (directory / "file").write_text("secret\n" if directory == outside else "committed\n")
+    git(project, "add", ".")
+    git(project, "commit", "-q", "-m", "second")
+    for directory in (project, project / "folder"):
+        (directory / "file").write_text("changed\n")
+    command = [sys.executable, "-I", SUPPORT / "link_swapper.py", project, outside]
+    methods, shown = GitMethods(reactor, ConfinedDirectory(project), environ), []
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        for number in range(100):
+            path = ("file", "folder/file")[number % 2]
+            shown.append(str(await methods.diff_file({"cwd": "", "filePath": path})))
+        process.kill()
+    assert not [text for text in shown if "secret" in text]
+    assert any("+changed" in text for text in shown)
 
 
 @pytest_twisted.ensureDeferred
