@@ -26,6 +26,7 @@ from hapi.home import (
 from hapi.protocol.attempt import (
     AttemptEnd,
     AttemptEndReported,
+    AttemptHubAccess,
     AttemptProcess,
     AttemptReport,
     AttemptRequest,
@@ -36,7 +37,7 @@ from hapi.protocol.attempt import (
 # Names the attempt in the environment of a session and of everything it starts.
 ATTEMPT_VARIABLE = "HAPI_ATTEMPT"
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
-REPORT = "report.json"
+REPORT, HUB = "report.json", "hub.json"
 _UNFINISHED = ".new-"  # folders begin so until their request is on the disk
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -139,6 +140,7 @@ class AttemptFolder:
     report = _Record(REPORT, AttemptReport, durable=False)
     stop = _Record("stop.json", StopOrder, kept=True)
     end = _Record("end.json", AttemptEnd, kept=True, stands=True)
+    hub = _Record(HUB, AttemptHubAccess, durable=False)
     end_reported = _Record("told.json", AttemptEndReported, durable=False)
 
     @classmethod
@@ -192,6 +194,15 @@ class AttemptFolder:
     def report_path(self) -> Path:
         """Its time is that of the last sign of life; what stands in it is `report`."""
         return self.path / REPORT
+
+    @property
+    def hub_path(self) -> Path:
+        """The file of `hub`, which holds an access token."""
+        return self.path / HUB
+
+    def remove_hub(self) -> None:
+        """Remove `hub`. Raises OSError."""
+        self.hub_path.unlink(missing_ok=True)
 
     @property
     def earlier_output(self) -> Path:

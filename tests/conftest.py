@@ -218,7 +218,8 @@ def stage(on_stage: Callable[[Stage], Stage], tmp_path: Path) -> Stage:
 
 # --- K02: the token is nowhere but where it belongs -----------------------------------------------
 
-MAY_HOLD_IT = {"settings.json"}  # where the token is kept, private to its owner
+# Where the token is kept, private to its owner; `hub.json` for as long as a session needs it.
+MAY_HOLD_IT = {"settings.json", "hub.json"}
 NOT_OURS = "npm-"  # directories that begin so are written by other people's programs
 # what `hapi up` prints for the person who started it: the address to open holds the token
 FOR_PEOPLE = ".printed"

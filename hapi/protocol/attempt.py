@@ -69,6 +69,18 @@ class AttemptHub(Struct, frozen=True, rename="camel", omit_defaults=True):
     reason: str | None = None
 
 
+class AttemptHubAccess(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """`hub.json`: the hub of the runner, for a session that is not connected to it. It holds the
+    access token, and exists only until the session is connected."""
+
+    url: str
+    token: str
+    headers: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"AttemptHubAccess({self.url!r})"  # without the token
+
+
 class AttemptReport(Struct, frozen=True, rename="camel", omit_defaults=True):
     """`report.json`: what the session is doing, written by the session at each change. Programs of
     the npm make write none."""

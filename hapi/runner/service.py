@@ -45,6 +45,7 @@ from hapi.runner.supervision.title import set_title
 from hapi.runner.uplink.end_reports import EndReports
 from hapi.runner.uplink.machine import Machine
 from hapi.runner.uplink.rpc_methods import register_methods
+from hapi.runner.uplink.session_access import SessionAccess
 from hapi.runner.uplink.spool_delivery import SpoolDelivery
 from hapi.runner.uplink.uplink import MakeMachine, Uplink, load_client
 
@@ -133,6 +134,15 @@ class RunnerService(Service):
         self.spool_delivery = SpoolDelivery(
             reactor,
             options.home,
+            self.sessions.disk,
+            lambda: self.options.access,
+            lambda: self.hub.machine is not None and self.hub.machine.link.connected,
+            self.after,
+            now,
+        )
+        self.session_access = SessionAccess(
+            self.children,
+            self.sessions.reports,
             self.sessions.disk,
             lambda: self.options.access,
             lambda: self.hub.machine is not None and self.hub.machine.link.connected,
@@ -310,6 +320,7 @@ class RunnerService(Service):
             self.after(SCOPE_CHECK_DELAY, self.scope_check.start)
         self._link()
         self.spool_delivery.start()
+        self.session_access.start()
         self._step("serving")
         self._up.fire(None)
 
@@ -350,6 +361,7 @@ class RunnerService(Service):
     def _is_linked(self) -> None:
         self.end_reports.send_pending()
         self.spool_delivery.deliver_soon()
+        self.session_access.check()
 
     def _is_registered(self) -> None:
         if not self.hub.first_registered.has_fired:

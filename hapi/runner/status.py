@@ -17,6 +17,7 @@ from hapi.runner.sessions import Sessions
 from hapi.runner.storage.journal import Journal
 from hapi.runner.storage.state_file import OwnState
 from hapi.runner.supervision.systemd_scope_check import SystemdScopeCheck
+from hapi.runner.uplink.session_access import SessionAccess
 from hapi.runner.uplink.uplink import Uplink
 
 
@@ -38,6 +39,7 @@ class Runner(Protocol):
     started_at: float
     handoff: HandoffCoordinator
     scope_check: SystemdScopeCheck | None
+    session_access: SessionAccess
 
     def list(self) -> list[ListedSession]: ...
 
@@ -74,7 +76,8 @@ def runner_status(runner: Runner, now: float) -> Mapping[str, Any]:
         or runner.sessions.children.write_error
         or runner.journal.write_error,
         "warnings": (runner.scope_check.warnings if runner.scope_check is not None else [])
-        + runner.hub.warnings(),
+        + runner.hub.warnings()
+        + runner.session_access.warnings(),
         "failedBeats": heartbeat.failures,
         "beats": heartbeat.beats,
         "lastBeatSeconds": heartbeat.seconds,

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
@@ -25,6 +25,7 @@ from hapi.protocol.session import BY_INTERRUPT, BY_SIGNAL, Ending
 from hapi.protocol.session_metadata import SessionFacts
 from hapi.redaction import escape_control
 from hapi.session.agent.host import AgentHost
+from hapi.session.hub.access import AccessSources, HubFollower
 from hapi.session.report import ReportWriter
 from hapi.session.session import Session, SessionStart
 from hapi.session.startup.announcement import Announcer, wait_for_row
@@ -61,11 +62,27 @@ class SessionProcess:
     first: EarlyRegistration
     early_signals: list[int]
     exit_code: int = FAILED
+    _attempt: AttemptFolder | None = None
+    _sources: AccessSources = field(init=False)
     _session: Session | None = None
     _terminal: Terminal | None = None
     _logging: Logging | None = None
     _reactor: Any = None
     log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        # Only a runner sets HAPI_ATTEMPT for this process; inherited from an agent's shell it
+        # belongs to the session around it.
+        by_runner = self.arguments.by_runner
+        if by_runner:
+            self._attempt = AttemptFolder.of_this_process(self.home, self.environ)
+        self._sources = AccessSources(
+            self.home,
+            self.environ,
+            self._attempt,
+            by_runner,
+            lambda: control_port(self.home) is not None,
+        )
 
     def main(self) -> int:
         """Run the reactor until the session has ended."""
@@ -107,7 +124,7 @@ class SessionProcess:
         outcome = await wait_for_row(
             self._reactor,
             await said,
-            lambda: deferToThread(register, self.plan),
+            lambda: deferToThread(register, self._current_plan()),
             give_up=self._terminal is not None,
         )
         assert outcome.row is not None
@@ -123,7 +140,9 @@ class SessionProcess:
 
     def _make_session(self, row: Mapping[str, Any]) -> Session:
         auth = {"clientType": "session-scoped", "sessionId": str(row["id"])}
-        link = HubLink(self._reactor, self.access, auth, RpcTable(str(row["id"])))
+        access = self._sources.current() or self.access
+        self._hide(access)
+        link = HubLink(self._reactor, access, auth, RpcTable(str(row["id"])))
         terminal = self._terminal is not None
         host = AgentHost(
             self._reactor,
@@ -133,13 +152,7 @@ class SessionProcess:
             terminal,
             self._log_errors if terminal else _pass_errors,
         )
-        # Only a runner sets HAPI_ATTEMPT for this process; inherited from an agent's shell it
-        # belongs to the session around it.
-        attempt = (
-            AttemptFolder.of_this_process(self.home, self.environ)
-            if self.arguments.by_runner
-            else None
-        )
+        attempt = self._attempt
         start = SessionStart(
             self.agent, self.arguments, self.facts, self.mode, self.home, self.environ, attempt
         )
@@ -147,13 +160,29 @@ class SessionProcess:
         async def rows_after(sequence: int) -> list[dict[str, Any]]:
             from hapi.net.client.hub_client import HubClient  # after a lost connection only
 
-            return await HubClient(self._reactor, self.access).messages(str(row["id"]), sequence)
+            return await HubClient(self._reactor, link.access).messages(str(row["id"]), sequence)
 
         session = Session(self._reactor, start, row, link, host, rows_after)
         self._spool(session)
+        follower = HubFollower(
+            self._reactor, link, session.hub.session_id, self._sources.current, self._hide
+        )
+        follower.start()
+        session.ended.when_fired().addCallback(lambda _: follower.stop())
         if attempt is not None and not terminal:
             ReportWriter(self._reactor, attempt, session).begin()
         return session
+
+    def _current_plan(self) -> RegistrationPlan:
+        """The registration at the hub that is named now."""
+        access = self._sources.current() or self.access
+        self._hide(access)
+        return evolve(self.plan, access=access, control_port=control_port(self.home))
+
+    def _hide(self, access: HubAccess) -> None:
+        """Keep the token of `access` out of the log."""
+        if self._logging is not None:
+            self._logging.secrets.add(access.token)
 
     def _spool(self, session: Session) -> None:
         """Keep what the hub does not confirm on the disk, and deliver what an earlier process of

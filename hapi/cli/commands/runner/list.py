@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import click
 
@@ -11,6 +13,7 @@ from hapi.cli.base.errors import NOT_RUNNING, exit_codes_epilog
 from hapi.cli.base.output import echo, print_json, table
 from hapi.cli.runner.running import call_runner
 from hapi.home import Home
+from hapi.redaction import escape_control
 
 COLUMNS = {  # field of a session → heading of its column
     "happySessionId": "SESSION",
@@ -44,6 +47,23 @@ def show_sessions(home: Home, as_table: bool, as_json: bool) -> None:
     elif as_table or sys.stdout.isatty():
         rows = [[session.get(key) or "-" for key in COLUMNS] for session in sessions]
         table(tuple(COLUMNS.values()), rows)
+        for note in notes(sessions):
+            echo(note)
     else:
         echo("Active sessions:")
         print_json(sessions)
+
+
+def notes(sessions: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A sentence for each session whose records do not reach the hub."""
+    found = []
+    for session in sessions:
+        activity, name = session.get("activity") or {}, session.get("happySessionId")
+        if reason := activity.get("hub"):
+            found.append(
+                f"Session {name} is {reason}. It follows the runner's hub and token; see "
+                "`hapi runner status`."
+            )
+        elif problem := activity.get("problem"):
+            found.append(f"Session {name}: {problem}.")
+    return list(map(escape_control, found))
