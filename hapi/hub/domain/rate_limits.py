@@ -131,7 +131,7 @@ class Cost(Enum):
     """
 
     LOGIN = Rate(2_000, 50.0)
-    FILES = Rate(600, 20.0)  # lists, files, diffs: a session or runner reads its disk
+    RPC = Rate(600, 20.0)  # files, diffs, models and so on: a session or runner answers
     SEARCH = Rate(300, 10.0)  # a session runs a search over its whole directory
     UPLOAD = Rate(120, 2.0)
     SPAWN = Rate(300, 5.0)  # starts a process

@@ -68,7 +68,7 @@ class FileRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/git-status", methods=["GET"])
     @api
-    @limited(Cost.FILES)
+    @limited(Cost.RPC)
     async def git_status(self, context: RequestContext, session_id: str) -> Any:
         session = context.session(session_id)
         params = {"cwd": _directory(session)}
@@ -76,7 +76,7 @@ class FileRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/git-diff-numstat", methods=["GET"])
     @api
-    @limited(Cost.FILES)
+    @limited(Cost.RPC)
     async def git_diff_numstat(self, context: RequestContext, session_id: str) -> Any:
         session = context.session(session_id)
         params = {"cwd": _directory(session), "staged": _is_set(context, "staged")}
@@ -84,7 +84,7 @@ class FileRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/git-diff-file", methods=["GET"])
     @api
-    @limited(Cost.FILES)
+    @limited(Cost.RPC)
     async def git_diff_file(self, context: RequestContext, session_id: str) -> Any:
         session = context.session(session_id)
         params = {
@@ -96,7 +96,7 @@ class FileRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/file", methods=["GET"])
     @api
-    @limited(Cost.FILES)
+    @limited(Cost.RPC)
     async def read_file(self, context: RequestContext, session_id: str) -> Any:
         session = context.session(session_id)
         params = {"path": _file_path(context)}
@@ -104,7 +104,7 @@ class FileRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/directory", methods=["GET"])
     @api
-    @limited(Cost.FILES)
+    @limited(Cost.RPC)
     async def list_directory(self, context: RequestContext, session_id: str) -> Any:
         session = context.session(session_id)
         params = {"path": context.query.get("path", "")}
@@ -135,6 +135,7 @@ class FileRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/slash-commands", methods=["GET"])
     @api
+    @limited(Cost.RPC)
     async def list_slash_commands(self, context: RequestContext, session_id: str) -> Any:
         session = context.session(session_id)
         params = {"agent": session.flavor}
@@ -142,6 +143,7 @@ class FileRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/skills", methods=["GET"])
     @api
+    @limited(Cost.RPC)
     async def list_skills(self, context: RequestContext, session_id: str) -> Any:
         session = context.session(session_id)
         params = {"flavor": session.flavor}
@@ -173,7 +175,7 @@ class FileRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/generated-images/<image_id>", methods=["GET"])
     @api
-    @limited(Cost.FILES)
+    @limited(Cost.RPC)
     async def read_generated_image(
         self, context: RequestContext, session_id: str, image_id: str
     ) -> Response:
@@ -189,6 +191,7 @@ class FileRoutes(Routes):
 
     @app.route(f"/api/sessions/<session_id>/<any({_MODEL_PATHS}):path>", methods=["GET"])
     @api
+    @limited(Cost.RPC)
     async def list_models(self, context: RequestContext, session_id: str, path: str) -> Any:
         session = context.session(session_id)
         method = rpc_methods.SESSION_MODELS[path]

@@ -103,7 +103,7 @@ class MachineRoutes(Routes):
 
     @app.route("/api/machines/<machine_id>/list-directory", methods=["POST"])
     @api
-    @limited(Cost.FILES)
+    @limited(Cost.RPC)
     async def list_directory(self, context: RequestContext, machine_id: str) -> Any:
         machine = context.machine(machine_id)
         body = context.body(ListDirectory)
@@ -112,7 +112,7 @@ class MachineRoutes(Routes):
 
     @app.route("/api/machines/<machine_id>/paths/exists", methods=["POST"])
     @api
-    @limited(Cost.FILES)
+    @limited(Cost.RPC)
     async def paths_exist(self, context: RequestContext, machine_id: str) -> Any:
         machine = context.machine(machine_id)
         paths = [path.strip() for path in context.body(PathsExist).paths if path.strip()]
@@ -126,6 +126,7 @@ class MachineRoutes(Routes):
 
     @app.route("/api/machines/<machine_id>/agent-availability", methods=["GET"])
     @api
+    @limited(Cost.RPC)
     async def agent_availability(self, context: RequestContext, machine_id: str) -> Any:
         machine = context.machine(machine_id)
         method = rpc_methods.AGENT_AVAILABILITY
@@ -168,6 +169,7 @@ class MachineRoutes(Routes):
 
     @app.route(f"/api/machines/<machine_id>/<any({_MODEL_PATHS}):path>", methods=["GET"])
     @api
+    @limited(Cost.RPC)
     async def list_models(self, context: RequestContext, machine_id: str, path: str) -> Any:
         machine = context.machine(machine_id)
         params: dict[str, Any] = {}

@@ -96,7 +96,7 @@ def test_a_kind_of_request_is_limited_by_namespace_and_comes_back_with_time() ->
             pass
     with pytest.raises(RequestRateLimited), limits.admitted(Cost.SPAWN, stranger, 1.0):
         pass
-    with limits.admitted(Cost.SPAWN, OWNER, 1.0), limits.admitted(Cost.FILES, stranger, 1.0):
+    with limits.admitted(Cost.SPAWN, OWNER, 1.0), limits.admitted(Cost.RPC, stranger, 1.0):
         pass
     with limits.admitted(Cost.SPAWN, stranger, 1.0 + 1 / rate.per_second):
         pass
@@ -124,19 +124,24 @@ def test_requests_that_are_under_way_have_places_and_give_them_back() -> None:
 
 
 EXPENSIVE = [
-    ("GET", "/api/sessions/{session}/git-status", Cost.FILES),
-    ("GET", "/api/sessions/{session}/git-diff-numstat", Cost.FILES),
-    ("GET", "/api/sessions/{session}/git-diff-file?path=x", Cost.FILES),
-    ("GET", "/api/sessions/{session}/file?path=x", Cost.FILES),
-    ("GET", "/api/sessions/{session}/directory", Cost.FILES),
-    ("GET", "/api/sessions/{session}/generated-images/x", Cost.FILES),
+    ("GET", "/api/sessions/{session}/git-status", Cost.RPC),
+    ("GET", "/api/sessions/{session}/git-diff-numstat", Cost.RPC),
+    ("GET", "/api/sessions/{session}/git-diff-file?path=x", Cost.RPC),
+    ("GET", "/api/sessions/{session}/file?path=x", Cost.RPC),
+    ("GET", "/api/sessions/{session}/directory", Cost.RPC),
+    ("GET", "/api/sessions/{session}/generated-images/x", Cost.RPC),
+    ("GET", "/api/sessions/{session}/slash-commands", Cost.RPC),
+    ("GET", "/api/sessions/{session}/skills", Cost.RPC),
+    ("GET", "/api/sessions/{session}/codex-models", Cost.RPC),
+    ("GET", "/api/machines/{machine}/agent-availability", Cost.RPC),
+    ("GET", "/api/machines/{machine}/opencode-models", Cost.RPC),
     ("GET", "/api/sessions/{session}/files", Cost.SEARCH),
     ("POST", "/api/sessions/{session}/upload", Cost.UPLOAD),
     ("POST", "/api/sessions/{session}/reopen", Cost.SPAWN),
     ("POST", "/api/sessions/{session}/resume", Cost.SPAWN),
     ("POST", "/api/machines/{machine}/spawn", Cost.SPAWN),
-    ("POST", "/api/machines/{machine}/list-directory", Cost.FILES),
-    ("POST", "/api/machines/{machine}/paths/exists", Cost.FILES),
+    ("POST", "/api/machines/{machine}/list-directory", Cost.RPC),
+    ("POST", "/api/machines/{machine}/paths/exists", Cost.RPC),
 ]
 
 
