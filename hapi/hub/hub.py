@@ -24,9 +24,11 @@ from hapi.hub.domain.retention_limits import NO_LIMITS, RetentionLimits
 from hapi.hub.http.auth_routes import AuthRoutes
 from hapi.hub.http.authentication import Authenticator
 from hapi.hub.http.cli_routes import CliRoutes
+from hapi.hub.http.compression import Compressor
 from hapi.hub.http.file_routes import FileRoutes
 from hapi.hub.http.machine_routes import MachineRoutes
 from hapi.hub.http.message_routes import MessageRoutes
+from hapi.hub.http.paging import PageReader
 from hapi.hub.http.proxies import NO_PROXIES, TrustedProxies
 from hapi.hub.http.routing import Dispatcher, combine
 from hapi.hub.http.session_routes import SessionRoutes
@@ -82,8 +84,8 @@ class Hub:
         )
         self.sockets = late.rooms = make_sockets(self.cli)
         authenticator = Authenticator(token_issuer, rate_limit, trusted_proxies, clock, now)
-        self.limits = RequestLimits()
-        dispatcher = Dispatcher(authenticator, registry, self.limits)
+        self.limits, self.compressor = RequestLimits(), Compressor(clock)
+        dispatcher = Dispatcher(authenticator, registry, self.limits, self.compressor)
         settings = HubSettings()
         self.streams = EventsResource(registry, authenticator)
         application = combine(
@@ -91,7 +93,7 @@ class Hub:
             AuthRoutes(dispatcher, token_issuer, settings),
             CliRoutes(dispatcher, lifecycle, documents, settings),
             SessionRoutes(dispatcher, lifecycle, documents),
-            MessageRoutes(dispatcher, messages),
+            MessageRoutes(dispatcher, messages, PageReader(clock)),
             MachineRoutes(dispatcher, documents),
             FileRoutes(dispatcher),
         )

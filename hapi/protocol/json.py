@@ -18,7 +18,7 @@ class Malformed(ValueError):
 
 
 def to_json(value: Any) -> str:
-    """`value` as JSON on one line; Struct and attrs values by their fields.
+    """`value` as JSON on one line; Struct and attrs values by their fields, `msgspec.Raw` as it is.
 
     Raises TypeError, ValueError, RecursionError.
     """
@@ -26,7 +26,20 @@ def to_json(value: Any) -> str:
         return msgspec.json.encode(value).decode()
     except UnicodeEncodeError:
         # A lone surrogate, as in text that was cut inside an emoji, is written as an escape.
-        return json.dumps(msgspec.to_builtins(value), separators=(",", ":"), allow_nan=False)
+        return json.dumps(plain(value), separators=(",", ":"), allow_nan=False)
+
+
+def plain(value: Any) -> Any:
+    """`value` in Python's own types, with `msgspec.Raw` decoded."""
+    return msgspec.to_builtins(_without_raw(value))
+
+
+def _without_raw(value: Any) -> Any:
+    if isinstance(value, msgspec.Raw):
+        return json.loads(bytes(value))
+    if isinstance(value, dict):
+        return {name: _without_raw(item) for name, item in value.items()}
+    return [_without_raw(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def from_json(text: str) -> Any:

@@ -22,6 +22,7 @@ from hapi.hub.http.static import PageResource
 from hapi.hub.hub import Hub
 from hapi.hub.store.sqlite import memory_store
 from hapi.net.common.errors import AckTimeout, ConnectRefused, PeerGone
+from hapi.protocol.json import to_json
 
 TOKEN = "t" * 40
 EPOCH = 1_795_000_000_000  # ms
@@ -69,8 +70,8 @@ class MemoryPeer:
         self.rooms.add(room)
 
     def emit(self, event: str, *args: Any) -> None:
-        json.dumps(args).encode()
-        self.heard.append((event, args[0] if args else None))
+        given = json.loads(to_json(list(args)))
+        self.heard.append((event, given[0] if given else None))
 
     def call(self, event: str, *args: Any, timeout: float) -> Deferred[list[Any]]:
         if self.gone:

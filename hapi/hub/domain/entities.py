@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet.defer import DeferredLock
 
 from hapi.hub.domain.damage import machine_damage, session_damage, shown_requests
@@ -44,6 +44,15 @@ class HubSettings:
         }
 
 
+@frozen(eq=False)
+class KeptSummary:
+    """What the list of sessions shows of a row."""
+
+    row: SessionRow
+    rest: bytes  # JSON without its opening brace
+    waiting: int  # open permission requests
+
+
 @define(eq=False)
 class HubSession:
     row: SessionRow
@@ -64,6 +73,7 @@ class HubSession:
     lock: DeferredLock = field(factory=DeferredLock)  # serializes the work on the session
     reported_damage: tuple[str, ...] = ()  # what has been logged
     _damage: tuple[SessionRow | None, tuple[str, ...]] = (None, ())  # of the row that was checked
+    kept_summary: KeptSummary | None = None  # of `row`, or of an earlier one
 
     @property
     def id(self) -> str:

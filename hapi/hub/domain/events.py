@@ -5,7 +5,6 @@ reconnect.
 from __future__ import annotations
 
 import hashlib
-import json
 import secrets
 from collections import deque
 from typing import Any, Protocol
@@ -14,6 +13,7 @@ from attrs import define, field, frozen
 from twisted.logger import Logger
 
 from hapi.protocol import events as protocol_events
+from hapi.protocol.json import to_json
 
 MAX_KEPT_EVENTS, MAX_KEPT_BYTES = 256, 2 << 20
 
@@ -79,7 +79,7 @@ class EventBus:
         """
         body = {"type": kind, **fields, "namespace": namespace}
         self._number += 1
-        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+        text = to_json(body)
         event = HubEvent(
             self._number, namespace, fields.get("sessionId"), fields.get("machineId"), text
         )
@@ -170,6 +170,4 @@ class EventBus:
 
 def unnumbered(body: dict[str, Any]) -> bytes:
     """A frame without an id, from which a page cannot resume."""
-    return f"data: {json.dumps(body, ensure_ascii=False, separators=(',', ':'))}\n\n".encode(
-        "utf-8", "replace"
-    )
+    return f"data: {to_json(body)}\n\n".encode("utf-8", "replace")

@@ -212,12 +212,6 @@ def summary_view(session: HubSession, scheduled: tuple[int, int] | None) -> dict
     }
 
 
-def list_sort_key(session: HubSession) -> tuple[bool, bool, bool, int, int]:
-    """Sort key of the list: pinned globally, pinned, active, most open requests, newest."""
-    row, waiting = session.row, len(session.requests) if session.active else 0
-    return (not row.global_pinned, not row.pinned, not session.active, -waiting, -row.updated_at)
-
-
 @_total
 def machine_view(machine: HubMachine) -> dict[str, Any]:
     row = machine.row

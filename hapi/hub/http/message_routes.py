@@ -15,7 +15,8 @@ from hapi.hub.domain.errors import InvalidRequest, NotFound, field_issues
 from hapi.hub.domain.messages import Messages, PromptBusy, PromptCancelled, PromptInvoked
 from hapi.hub.domain.rpc import QUICK_RPC_TIMEOUT
 from hapi.hub.domain.views import message_view
-from hapi.hub.http.paging import page, page_query
+from hapi.hub.http.paging import PageReader, page_query
+from hapi.hub.http.responses import Response
 from hapi.hub.http.routing import OK, RequestContext, Routes, api
 from hapi.hub.store.rows import INDETERMINATE, MessageRow
 from hapi.protocol import rpc_methods
@@ -31,14 +32,16 @@ def _invalid(field: str, reason: str) -> InvalidRequest:
 @define(eq=False)
 class MessageRoutes(Routes):
     messages: Messages
+    pages: PageReader
 
     app: ClassVar[Klein] = Klein()
 
     @app.route("/api/sessions/<session_id>/messages", methods=["GET"])
     @api
-    async def list_messages(self, context: RequestContext, session_id: str) -> dict[str, Any]:
+    async def list_messages(self, context: RequestContext, session_id: str) -> Response:
         session = context.session(session_id)
-        return await page(context.registry.store, session, page_query(context.query))
+        query = page_query(context.query)
+        return Response(200, await self.pages.read(context.registry.store, session, query))
 
     @app.route("/api/sessions/<session_id>/messages", methods=["POST"])
     @api

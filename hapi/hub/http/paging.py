@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from attrs import frozen
+from attrs import define, field, frozen
+from twisted.internet.defer import DeferredLock
+from twisted.internet.interfaces import IReactorTime
 
 from hapi.hub.domain.entities import HubSession
 from hapi.hub.domain.errors import InvalidQuery
 from hapi.hub.domain.views import message_view
 from hapi.hub.store.interface import IStore
 from hapi.hub.store.rows import MessageRow
+from hapi.net.server.http import encode_json
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200
 MAX_SAFE_INTEGER = 1 << 53
+FIRST_PIECE = 4  # messages that are read at once; later more or fewer, by their size
+LARGE_PIECE = 1024 * 1024  # bytes: 2 ms to read
 
 
 @frozen
@@ -73,54 +77,108 @@ def page_query(query: Mapping[str, str]) -> PageQuery:
     return context
 
 
-async def page(store: IStore, session: HubSession, context: PageQuery) -> dict[str, Any]:
-    """One page, ascending by position. If the history has changed since the epoch of the query, it
-    is the latest page.
+@frozen
+class _Entry:
+    """A message of a page, as it is sent."""
+
+    id: str
+    position: tuple[int, int]
+    json: bytes
+
+    @classmethod
+    def of(cls, row: MessageRow) -> _Entry:
+        return cls(row.id, row.position, encode_json(message_view(row)))
+
+
+@define(eq=False)
+class PageReader:
+    """Reads pages in pieces. Between the pieces of large pages, of which a turn of the reactor
+    reads one, the reactor serves others; small pages do not wait for large ones.
     """
-    epoch, reset, rows = session.row.epoch, False, []
-    newest = await store.latest(session.id, 1)
-    if context.after is not None:
-        reset = context.epoch is not None and context.epoch != epoch
-    if context.before is not None:
-        direction = "before"
-        rows = await store.before(session.id, context.before, context.limit + 1)
-    elif context.after is not None and not reset:
-        direction = "after"
-        rows = await store.after(session.id, context.after, context.until, context.limit + 1)
-    else:
-        direction = "latest"
-        rows = await store.latest(session.id, context.limit + 1)
-    more = len(rows) > context.limit
-    if direction == "after":
-        rows = rows[: context.limit]
-    elif more:
-        rows = rows[1:]
-    marks = _marks(direction, rows)
-    if direction == "latest":
-        there = {row.id for row in rows}
-        waiting = [
-            row
-            for row in await store.waiting(session.id)
-            if row.local_id is not None and row.id not in there
-        ]
-        rows = sorted([*rows, *waiting], key=lambda row: row.position)
-    head = newest[0].position if newest else None
-    return {
-        "messages": [message_view(row) for row in rows],
-        "page": {
+
+    _clock: IReactorTime
+    _turns: DeferredLock = field(factory=DeferredLock)
+
+    async def read(self, store: IStore, session: HubSession, query: PageQuery) -> bytes:
+        """One page as JSON, ascending by position. If the history has changed since the epoch of
+        the query, it is the latest page.
+        """
+        epoch, reset = session.row.epoch, False
+        newest = await store.latest(session.id, 1)
+        if query.after is not None:
+            reset = query.epoch is not None and query.epoch != epoch
+        if query.before is not None:
+            direction = "before"
+        elif query.after is not None and not reset:
+            direction = "after"
+        else:
+            direction = "latest"
+        entries = await self._entries(store, session.id, query, direction)
+        more = len(entries) > query.limit
+        if direction == "after":
+            entries = entries[: query.limit]
+        elif more:
+            entries = entries[1:]
+        marks = _marks(direction, entries)
+        if direction == "latest":
+            there = {entry.id for entry in entries}
+            waiting = [
+                _Entry.of(row)
+                for row in await store.waiting(session.id)
+                if row.local_id is not None and row.id not in there
+            ]
+            entries = sorted([*entries, *waiting], key=lambda entry: entry.position)
+        head = newest[0].position if newest else None
+        position = {
             "direction": direction,
-            "limit": context.limit,
+            "limit": query.limit,
             "epoch": epoch,
             "reset": reset,
             **marks,
             "snapshotHeadSeq": head[1] if head else None,
             "snapshotHeadAt": head[0] if head else None,
             "hasMore": more,
-        },
-    }
+        }
+        messages = b",".join([entry.json for entry in entries])
+        return b"".join((b'{"messages":[', messages, b'],"page":', encode_json(position), b"}"))
+
+    async def _entries(
+        self, store: IStore, session_id: str, query: PageQuery, direction: str
+    ) -> list[_Entry]:
+        """One more than the query asks for, if there are so many."""
+        count, backwards = query.limit + 1, direction != "after"
+        at = query.after if direction == "after" else query.before
+        found: list[_Entry] = []
+        piece = FIRST_PIECE
+        while True:
+            asked = min(piece, count - len(found))
+            if not backwards:
+                assert at is not None
+                rows = await store.after(session_id, at, query.until, asked)
+            elif at is not None:
+                rows = await store.before(session_id, at, asked)
+            else:
+                rows = await store.latest(session_id, asked)
+            entries = [_Entry.of(row) for row in rows]
+            found = [*entries, *found] if backwards else [*found, *entries]
+            if len(rows) < asked or len(found) >= count:
+                return found
+            at = entries[0 if backwards else -1].position
+            size = sum(len(entry.json) for entry in entries)
+            if size > LARGE_PIECE:
+                piece = max(1, piece // 2)
+            elif size < LARGE_PIECE // 2:
+                piece *= 2
+            if size > LARGE_PIECE // 4:
+                await self._turn()
+
+    async def _turn(self) -> None:
+        """Wait for a turn of the reactor in which no other large page is read."""
+        await self._turns.acquire()
+        self._clock.callLater(0, self._turns.release)
 
 
-def _marks(direction: str, rows: list[MessageRow]) -> dict[str, int | None]:
+def _marks(direction: str, rows: Sequence[_Entry]) -> dict[str, int | None]:
     """The positions from which the next page continues."""
     back = rows[0].position if rows and direction != "after" else None
     on = rows[-1].position if rows and direction == "after" else None

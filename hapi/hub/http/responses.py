@@ -4,17 +4,18 @@ each error.
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Mapping
 from typing import Any
 
 from attrs import field, frozen
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.iweb import IRequest
 
 from hapi.hub.domain import errors
+from hapi.hub.http.compression import Compressor
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull, StoreLost
 from hapi.net.server.http import BodyTooLarge, StatusTable, accepts_gzip, encode_json, status_of
 
@@ -91,25 +92,38 @@ def error_response(error: Exception, operation: str) -> Response:
 
 
 def render_response(request: IRequest, response: Response) -> bytes:
-    """Set status and headers on `request` and return the body, compressed if the client accepts
-    gzip.
-    """
+    """Set status and headers on `request` and return the body, uncompressed."""
+    body = _encoded(request, response)
+    request.setHeader("Content-Length", str(len(body)))
+    return body
+
+
+def render_compressed(
+    request: IRequest, response: Response, compressor: Compressor
+) -> Deferred[bytes]:
+    """The same, with the body compressed if the client accepts gzip and it is worth it."""
+    body = _encoded(request, response)
+    accepted = accepts_gzip(request.getHeader("accept-encoding") or "")
+    if len(body) <= MIN_GZIP_SIZE or not accepted or not request.path.startswith(b"/api"):
+        request.setHeader("Content-Length", str(len(body)))
+        return succeed(body)
+    request.setHeader("Content-Encoding", "gzip")
+    request.responseHeaders.addRawHeader("Vary", "Accept-Encoding")
+
+    def compressed(body: bytes) -> bytes:
+        request.setHeader("Content-Length", str(len(body)))
+        return body
+
+    return compressor.compress(body).addCallback(compressed)
+
+
+def _encoded(request: IRequest, response: Response) -> bytes:
     request.setResponseCode(response.status)
     request.setHeader("Content-Type", response.kind)
     for name, value in response.headers.items():
         request.setHeader(name, value)
-    body: bytes
     if isinstance(response.body, bytes):
-        body = response.body
-    elif response.kind == "application/json":
-        body = encode_json(response.body)
-    else:
-        body = str(response.body).encode()
-    accepted = accepts_gzip(request.getHeader("accept-encoding") or "")
-    is_api = request.path.startswith(b"/api")
-    if len(body) > MIN_GZIP_SIZE and accepted and is_api:
-        request.setHeader("Content-Encoding", "gzip")
-        request.responseHeaders.addRawHeader("Vary", "Accept-Encoding")
-        body = gzip.compress(body, 4)
-    request.setHeader("Content-Length", str(len(body)))
-    return body
+        return response.body
+    if response.kind == "application/json":
+        return encode_json(response.body)
+    return str(response.body).encode()

@@ -24,7 +24,14 @@ from hapi.hub.domain.places import RequestLimits
 from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.http.authentication import Authenticator
-from hapi.hub.http.responses import TEXT, Response, error_response, render_response
+from hapi.hub.http.compression import Compressor
+from hapi.hub.http.responses import (
+    TEXT,
+    Response,
+    error_response,
+    render_compressed,
+    render_response,
+)
 from hapi.net.server.http import InvalidBody, read_json
 from hapi.one_shot import OneShotObserver
 
@@ -111,15 +118,20 @@ class Dispatcher:
     authenticator: Authenticator
     _registry: HubRegistry
     limits: RequestLimits
+    _compressor: Compressor
 
     def dispatch(
         self, authenticate: Authenticate, handler: Handler, request: IRequest, ids: dict[str, str]
     ) -> Deferred[bytes]:
-        """The body of the reply. The handler runs to its end even when the client disconnects."""
+        """The body of the reply. The handler runs to its end even when the client disconnects; the
+        compression of its reply does not.
+        """
         done: OneShotObserver[Response] = OneShotObserver()
         running = Deferred.fromCoroutine(self._run(authenticate, handler, request, ids))
         running.addBoth(done.fire)
-        return done.when_fired().addCallback(lambda response: render_response(request, response))
+        return done.when_fired().addCallback(
+            lambda response: render_compressed(request, response, self._compressor)
+        )
 
     async def _run(
         self, authenticate: Authenticate, handler: Handler, request: IRequest, ids: dict[str, str]

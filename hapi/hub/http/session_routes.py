@@ -16,7 +16,8 @@ from hapi.hub.domain.errors import Conflict, InvalidQuery, InvalidRequest, RpcEr
 from hapi.hub.domain.lifecycle import Lifecycle
 from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.domain.rpc import QUICK_RPC_TIMEOUT, error_text
-from hapi.hub.domain.views import list_sort_key, session_view, summary_view
+from hapi.hub.domain.summaries import keep_summaries, list_json, list_sort_key, summary_json
+from hapi.hub.domain.views import session_view
 from hapi.hub.http.paging import MAX_SAFE_INTEGER, read_integer
 from hapi.hub.http.routing import OK, RequestContext, Routes, api, limited
 from hapi.protocol import rpc_methods
@@ -78,6 +79,7 @@ class SessionRoutes(Routes):
         except InvalidQuery:
             limit = None
         sessions = registry.sessions_of(context.namespace)
+        await keep_summaries(sessions, registry.clock)
         if context.query.get("order") == "updatedAt":
             sessions.sort(key=lambda session: -session.row.updated_at)
         else:
@@ -85,8 +87,8 @@ class SessionRoutes(Routes):
         if limit is not None:
             sessions = sessions[: min(max(limit, 1), MAX_SESSIONS)]
         scheduled = await registry.store.scheduled(context.namespace, registry.now())
-        summaries = [summary_view(session, scheduled.get(session.id)) for session in sessions]
-        return {"sessions": summaries}
+        shown = (summary_json(session, scheduled.get(session.id)) for session in sessions)
+        return {"sessions": list_json(shown)}
 
     @app.route("/api/sessions/<session_id>", methods=["GET"])
     @api

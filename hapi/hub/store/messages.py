@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 
+import msgspec
 from attrs import evolve
 
 from hapi.hub.store.columns import as_json, message_from, session_from
@@ -87,6 +88,7 @@ class MessageChanges:
             ),
         ).fetchone()
         changes = {"updated_at": updated_at, "has_content": bool(has_content), "epoch": epoch}
+        stored = evolve(stored, content=msgspec.Raw(content))
         return Added(stored, True, changes, first=bool(has_content) and not had_content)
 
     def consume(self, session_id: str, local_ids: Sequence[str], at: int, touch: bool) -> Consumed:

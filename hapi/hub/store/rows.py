@@ -60,7 +60,10 @@ QUEUED, INDETERMINATE = "queued", "indeterminate"
 
 @frozen
 class MessageRow:
-    """One message. `invoked_at` None: a prompt that no session process has taken yet."""
+    """One message. `invoked_at` None: a prompt that no session process has taken yet.
+
+    The content of a row that was read from the store is a `msgspec.Raw`, its JSON.
+    """
 
     id: str
     session_id: str

@@ -11,6 +11,8 @@ import msgspec
 from twisted.web import http
 from twisted.web.iweb import IRequest
 
+from hapi.protocol.json import plain
+
 T = TypeVar("T")
 JSON = b"application/json"
 StatusTable = Mapping[type[BaseException], int]
@@ -82,7 +84,7 @@ def encode_json(value: Any) -> bytes:
     try:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:
-        return msgspec.json.encode(_without_surrogates(msgspec.to_builtins(value)))
+        return msgspec.json.encode(_without_surrogates(plain(value)))
 
 
 def _without_surrogates(value: Any) -> Any:
