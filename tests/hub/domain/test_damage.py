@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from twisted.logger import globalLogPublisher
 
 from hapi.hub.domain.entities import HubMachine, HubSession
+from hapi.hub.domain.summaries import list_sort_key
 from hapi.hub.domain.views import (
-    list_sort_key,
     machine_view,
     message_view,
     session_view,
