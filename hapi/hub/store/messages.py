@@ -5,10 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 
-import msgspec
 from attrs import evolve
 
-from hapi.hub.store.columns import as_json, message_from, session_from
+from hapi.hub.store.columns import as_json, message_from, read_content, session_from
 from hapi.hub.store.database import Database
 from hapi.hub.store.rows import INDETERMINATE, Added, Consumed, Document, MessageRow, SessionRow
 
@@ -88,7 +87,7 @@ class MessageChanges:
             ),
         ).fetchone()
         changes = {"updated_at": updated_at, "has_content": bool(has_content), "epoch": epoch}
-        stored = evolve(stored, content=msgspec.Raw(content))
+        stored = evolve(stored, content=read_content(content))
         return Added(stored, True, changes, first=bool(has_content) and not had_content)
 
     def consume(self, session_id: str, local_ids: Sequence[str], at: int, touch: bool) -> Consumed:
