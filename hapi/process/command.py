@@ -1,4 +1,4 @@
-"""Short commands: run to their end without input, with a deadline and a limit of output."""
+"""Short commands: run to their end, with a deadline and a limit of output."""
 
 from __future__ import annotations
 
@@ -33,13 +33,19 @@ class CommandResult:
 
 
 class _CommandProtocol(ProcessProtocol):
-    def __init__(self) -> None:
+    def __init__(self, stdin: bytes = b"") -> None:
+        self._stdin = stdin
         self.exited: Deferred[int | None] = Deferred(lambda _: self.kill())
         self.stdout, self.stderr = bytearray(), bytearray()
 
     @property
     def has_too_much_output(self) -> bool:
         return len(self.stdout) > MAX_OUTPUT
+
+    def connectionMade(self) -> None:
+        if self._stdin and self.transport is not None:
+            self.transport.write(self._stdin)
+            self.transport.closeStdin()
 
     def outReceived(self, data: bytes) -> None:
         if not self.has_too_much_output:
@@ -67,16 +73,20 @@ async def run_command(
     environ: Mapping[str, str],
     directory: str | None = None,
     timeout: float = 10.0,
+    stdin: bytes = b"",
 ) -> CommandResult:
-    """Run `argv` in `directory` for at most `timeout` seconds. Never raises: a program that is
-    missing, late or too talkative gives a result whose `error` says so."""
+    """Run `argv` in `directory` for at most `timeout` seconds, with `stdin` as its input.
+
+    Never raises: a program that is missing, late or too talkative gives a result whose `error` says
+    so.
+    """
     program = shutil.which(argv[0], path=environ.get("PATH"))
     if program is None:
         return CommandResult(None, error=f"{argv[0]} is not installed or is not on PATH")
-    command = _CommandProtocol()
+    command = _CommandProtocol(stdin)
     try:
         with open(os.devnull, "rb") as no_input:
-            files = {0: no_input.fileno(), 1: "r", 2: "r"}
+            files = {0: "w" if stdin else no_input.fileno(), 1: "r", 2: "r"}
             reactor.spawnProcess(command, program, argv, dict(environ), directory, childFDs=files)
     except OSError as error:
         return CommandResult(None, error=f"{argv[0]} could not be started: {error.strerror}")

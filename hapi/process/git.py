@@ -26,9 +26,13 @@ class Git:
     _timeout: float = 10.0  # seconds for one command; a hub waits 30 for a whole spawn
 
     async def run(
-        self, directory: str, *arguments: str, environ: Mapping[str, str] | None = None
+        self,
+        directory: str,
+        *arguments: str,
+        environ: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
     ) -> CommandResult:
-        """`git -C directory …` with `environ` added. Never raises.
+        """`git -C directory …` with `environ` added and `stdin` as its input. Never raises.
 
         No hook and no file system monitor runs. Other programs that the repository's configuration
         names do, where the command needs them: filters when files are checked out.
@@ -38,7 +42,7 @@ class Git:
         }
         argv = ["git", "-C", directory, *NO_SURPRISES, *arguments]
         variables = inherited | NO_QUESTIONS | dict(environ or {})
-        return await run_command(self._reactor, argv, variables, timeout=self._timeout)
+        return await run_command(self._reactor, argv, variables, timeout=self._timeout, stdin=stdin)
 
     async def pause(self) -> None:
         """Wait until a command that another git process made fail may succeed."""

@@ -23,6 +23,13 @@ async def test_a_command_gives_its_exit_code_and_output_and_reads_nothing(reacto
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_command_reads_what_it_is_given_and_may_ignore_it(reactor):
+    text = b"line\n" * 100_000
+    assert (await shell(reactor, "cat", stdin=text)).stdout == text.decode()
+    assert (await shell(reactor, "exit 4", stdin=text)).exit_code == 4
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_command_that_is_missing_says_so(reactor):
     result = await run_command(reactor, ["no-such-program"], ENVIRON)
     assert result.exit_code is None

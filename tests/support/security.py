@@ -595,7 +595,8 @@ def repository(world: World, name: str) -> Path:
     path = world.root / name
     path.mkdir()
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@example", "-C", str(path)]
-    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
+    (path / "file").write_text("x\n")
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
         subprocess.run(
             [*git, *words], check=True, env={**world.cast.base, "GIT_CONFIG_GLOBAL": os.devnull}
         )
@@ -621,7 +622,8 @@ def worktree_left(world: World) -> Seen:
 def worktree_dirty(world: World) -> Seen:
     path = repository(world, "repo-dirty")
     with (path / ".git/config").open("a") as config:
-        config.write('[filter "work"]\n\tsmudge = echo work > unsaved && cat\n')
+        config.write('[filter "work"]\n\tsmudge = "echo work > unsaved && cat"\n')
+    (path / ".git/info").mkdir(exist_ok=True)
     (path / ".git/info/attributes").write_text("* filter=work\n")
     world.spawn(path, sessionType="worktree", worktreeName="exit-3")
     time.sleep(1.0)  # it would be removed by now

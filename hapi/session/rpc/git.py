@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 
@@ -21,6 +22,13 @@ from hapi.session.rpc.git_directory import (
     StandIn,
     read_settings,
     stand_in,
+)
+from hapi.session.rpc.git_lfs import (
+    filtered_names,
+    modified_blobs,
+    pointers,
+    unchanged_files,
+    without_unchanged,
 )
 
 # A directory with the files of a bare repository is none: whoever wrote the files wrote it.
@@ -123,7 +131,43 @@ class GitMethods:
                 if await deferToThread(self._copy_file, os.path.join(cwd, path), name, made.tree):
                     worktree = str(made.tree)
                 directory = worktree
-            return await self._git.run(directory, *words, environ=made.environment(worktree))
+            environ = made.environment(worktree)
+            result = await self._git.run(directory, *words, environ=environ)
+            uses_lfs = any(key.startswith("filter.lfs.") for key, _ in settings)
+            if uses_lfs and _shows_modified(command, result.stdout):
+                names = () if path is None else (name,)
+                unchanged = await self._unchanged_of_lfs(directory, environ, repository, names)
+                return _without(result, unchanged, names)
+            return result
+
+    async def _unchanged_of_lfs(
+        self,
+        directory: str,
+        environ: Mapping[str, str],
+        repository: Repository,
+        names: Sequence[str],
+    ) -> set[str]:
+        """The names of the files of Git LFS that seem to be modified and are not, of all or of
+        `names`."""
+
+        async def ask(*words: str, about: Iterable[str] = (), end: str = "") -> str:
+            text = "".join(f"{line}{end}" for line in about)
+            answer = await self._git.run(
+                directory, *OPTIONS, *words, environ=environ, stdin=text.encode(errors="replace")
+            )
+            return answer.stdout if answer.exit_code == 0 else ""
+
+        listing = ("--raw", "-z", "--no-abbrev", "--no-renames", "--", *names)
+        blobs = modified_blobs(await ask(*DIFF, *listing))
+        if not blobs:
+            return set()
+        attributes = await ask("check-attr", "-z", "--stdin", "filter", about=blobs, end="\0")
+        wanted = {name: blobs[name] for name in filtered_names(attributes) if name in blobs}
+        if not wanted:
+            return set()
+        known = pointers(await ask("cat-file", "--batch", about=wanted.values(), end="\n"))
+        files = {name: known[blob] for name, blob in wanted.items() if blob in known}
+        return await deferToThread(unchanged_files, self._directory, repository.worktree, files)
 
     def _copy_file(self, path: str, name: str, tree: Path) -> bool:
         """Copy the file at `path`, a link as a link, to the place `name` in `tree`, with the
@@ -187,6 +231,21 @@ def _repository(found: str, directory: str) -> Repository | None:
     if os.path.commonpath([worktree, directory]) != worktree:
         return None
     return Repository(worktree, own, os.path.join(directory, common))
+
+
+def _shows_modified(command: Sequence[str], output: str) -> bool:
+    """Whether the output of `command` shows a file as modified in the working tree."""
+    if command[0] == "status":
+        return re.search(r"^1 .M ", output, re.MULTILINE) is not None
+    return bool(output) and "--cached" not in command
+
+
+def _without(result: CommandResult, unchanged: set[str], names: Sequence[str]) -> CommandResult:
+    """The result without files that are unchanged; `names`: of which it is the difference."""
+    if names:
+        return evolve(result, stdout="") if unchanged.issuperset(names) else result
+    lines = result.stdout.splitlines(keepends=True)
+    return evolve(result, stdout=without_unchanged(lines, unchanged))
 
 
 def _git_error(stderr: str, exit_code: int | None) -> str:

@@ -2,6 +2,7 @@
 no hook."""
 
 import ast
+import hashlib
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from hapi.process.git import Git
 from hapi.runner.workspace.worktrees import Worktrees
 from hapi.session.rpc.git import GitMethods
 from hapi.session.rpc.git_directory import format_settings, harmless_settings, read_settings
+from hapi.session.rpc.git_lfs import Pointer, pointers
 from tests.support.hostile_repository import (
     ATTRIBUTES,
     FILTERS,
@@ -424,6 +426,89 @@ async def test_a_look_changes_nothing_and_leaves_nothing(reactor, tmp_path, envi
     await look(reactor, path, environ)
     assert contents() == before
     assert list(temporary.iterdir()) == []
+
+
+# --- Git LFS, without its program
+
+
+def with_lfs(path, traps, *names, key="filter.lfs.clean"):
+    """A repository in which the files called `names` are pointers, and lie on the disk."""
+    make_repository(path)
+    (path / ".gitattributes").write_text("*.bin filter=lfs diff=lfs merge=lfs -text\n")
+    for name in names:
+        content = f"the large file {name}\n".encode()
+        digest = hashlib.sha256(content).hexdigest()
+        (path / name).write_text(
+            "version https://git-lfs.github.com/spec/v1\n"
+            f"oid sha256:{digest}\nsize {len(content)}\n"
+        )
+    git(path, "add", ".")
+    git(path, "commit", "-q", "-m", "pointers")
+    for name in names:
+        (path / name).write_bytes(f"the large file {name}\n".encode())
+    set_keys(path, [(key, traps.command("clean"))])
+    return path
+
+
+@pytest_twisted.ensureDeferred
+async def test_large_files_that_are_unchanged_are_not_shown_as_modified(
+    reactor, tmp_path, traps, environ
+):
+    path = with_lfs(tmp_path / "project", traps, "same.bin", "a b.bin", "changed.bin")
+    (path / "changed.bin").write_bytes(b"another content")
+    (path / "file.txt").write_text("changed\n")
+    status, numstat, _, _, _ = await look(reactor, path, environ)
+    assert [line.split(" ", 8)[1::7] for line in status["stdout"].splitlines()[2:]] == [
+        [".M", "changed.bin"],
+        [".M", "file.txt"],
+    ]
+    assert [line.split("\t")[2] for line in numstat["stdout"].splitlines()] == [
+        "changed.bin",
+        "file.txt",
+    ]
+    methods = GitMethods(reactor, ConfinedDirectory(path), environ)
+    same = await methods.diff_file({"cwd": "", "filePath": "same.bin"})
+    changed = await methods.diff_file({"cwd": "", "filePath": "changed.bin"})
+    assert (same["success"], same["stdout"]) == (True, "")
+    assert "+another content" in changed["stdout"]
+    assert traps.sprung == set()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_large_file_that_is_staged_and_unchanged_since_is_shown_as_staged(
+    reactor, tmp_path, traps, environ
+):
+    path = with_lfs(tmp_path / "project", traps, "same.bin")
+    git(path, "reset", "-q", "--soft", "HEAD~1")
+    status = (await look(reactor, path, environ))[0]["stdout"]
+    assert [line[:4] for line in status.splitlines() if "same.bin" in line] == ["1 A."]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_pointer_decides_only_for_files_of_git_lfs(reactor, tmp_path, traps, environ):
+    path = with_lfs(tmp_path / "project", traps, "same.bin")
+    (path / ".gitattributes").write_text("")
+    assert "1 .M N... " in (await look(reactor, path, environ))[0]["stdout"]
+    (path / ".gitattributes").write_text("*.bin filter=lfs\n")
+    (path / "same.bin").unlink()
+    (path / "same.bin").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").write_text("the large file same.bin\n")
+    assert "same.bin" in (await look(reactor, path, environ))[0]["stdout"]
+
+
+def test_only_plain_pointers_are_read():
+    oid, digest = "a" * 40, "b" * 64
+    head = "version https://git-lfs.github.com/spec/v1\n"
+    plain = f"{head}oid sha256:{digest}\nsize 12\n"
+    assert pointers(f"{oid} blob 127\n{plain}\n") == {oid: Pointer(digest, 12)}
+    for other in (
+        f"{head}ext-0-x sha256:{digest}\noid sha256:{digest}\nsize 12\n",
+        f"{plain}more\n",
+        f"x{plain}",
+        f"{head}oid sha256:{digest}\nsize -1\n",
+    ):
+        assert pointers(f"{oid} blob 127\n{other}\n") == {}
+    assert pointers(f"{oid} missing\n") == {}
 
 
 # --- what is kept of a configuration
