@@ -64,7 +64,7 @@ def _size(path: Path) -> DatabaseSize:
     more = "" if os.path.exists(f"{path}-wal") else "&immutable=1"
     uri = f"file:{quote(str(path))}?mode=ro{more}"
     with closing(sqlite3.connect(uri, uri=True, timeout=1.0)) as connection:
-        return database_size(connection)
+        return database_size(lambda query: int(connection.execute(query).fetchone()[0]))
 
 
 def _log_size(path: Path) -> int:

@@ -18,6 +18,7 @@ from hapi.hub.domain.lifecycle import Lifecycle
 from hapi.hub.domain.notifications import session_label
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.domain.retention_limits import NO_LIMITS, RetentionLimits
+from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull, StoreLost
 from hapi.redaction import escape_control
 from hapi.units import format_duration, format_size
 
@@ -108,6 +109,15 @@ class Retention:
 
     async def sweep(self) -> None:
         """Remove what is beyond the limits. Call this every SWEEP_INTERVAL."""
+        try:
+            await self._sweep()
+        except StoreLost:
+            raise  # logged where it was noticed
+        except (StoreBusy, StoreFull, StoreFailed) as error:
+            if not self.is_stopped:
+                self.log.warn("Retention goes on in a minute: {reason}", reason=str(error))
+
+    async def _sweep(self) -> None:
         await self._purge()
         if self._may_remove():
             if self.limits.keep_sessions is not None:
@@ -138,46 +148,52 @@ class Retention:
             self._is_purging = False
 
     async def _remove_expired(self, keep: float) -> None:
-        removed = []
-        for session in expired(self.registry.sessions.values(), self.registry.now(), keep):
-            if self.is_stopped:
-                break
-            if (count := await self.lifecycle.discard(session)) is not None:
-                removed.append((session, count))
-            await self._purge()
-            await self._pause()
-        self._tell(removed, f"they were not used for {format_duration(keep)} (--keep-sessions)")
+        removed: list[tuple[HubSession, int]] = []
+        try:
+            for session in expired(self.registry.sessions.values(), self.registry.now(), keep):
+                if self.is_stopped:
+                    break
+                await self._remove(session, removed)
+        finally:
+            reason = f"they were not used for {format_duration(keep)} (--keep-sessions)"
+            self._report(removed, reason)
 
     async def _remove_for_space(self, limit: int) -> None:
         removed: list[tuple[HubSession, int]] = []
-        reason = f"the database exceeded {format_size(limit)} (--max-database-size)"
-        skipped: set[str] = set()
-        while not self.is_stopped and (await self.registry.store.size()).used > limit:
-            sessions = (one for one in self.registry.sessions.values() if one.id not in skipped)
-            session = least_needed(sessions, self.registry.now())
-            if session is None:
-                self._tell(removed, reason)
-                await self._report_size(limit)
-                return
-            skipped.add(session.id)
-            if (count := await self.lifecycle.discard(session)) is not None:
-                removed.append((session, count))
-            await self._purge()
-            await self._pause()
-        self._is_too_large = False
-        self._tell(removed, reason)
+        tried: set[str] = set()
+        is_too_large = False
+        try:
+            while not self.is_stopped and (await self.registry.store.size()).used > limit:
+                sessions = (one for one in self.registry.sessions.values() if one.id not in tried)
+                session = least_needed(sessions, self.registry.now())
+                if session is None:
+                    is_too_large = True
+                    break
+                tried.add(session.id)
+                await self._remove(session, removed)
+        finally:
+            reason = f"the database exceeded {format_size(limit)} (--max-database-size)"
+            self._report(removed, reason)
+        if is_too_large and not self._is_too_large:
+            await self._report_size(limit)
+        self._is_too_large = is_too_large
+
+    async def _remove(self, session: HubSession, removed: list[tuple[HubSession, int]]) -> None:
+        count = await self.lifecycle.discard(session)
+        if count is not None:
+            removed.append((session, count))
+        await self._purge()
+        await self._pause()
 
     async def _report_size(self, limit: int) -> None:
-        if not self._is_too_large:
-            self._is_too_large = True
-            self.log.warn(
-                "The database takes {size}, more than {limit} (--max-database-size), and no "
-                "session can be removed: all are active, pinned, or were used within a day",
-                size=format_size((await self.registry.store.size()).used),
-                limit=format_size(limit),
-            )
+        self.log.warn(
+            "The database takes {size}, more than {limit} (--max-database-size), and no session "
+            "can be removed: all are active, pinned, or were used within a day",
+            size=format_size((await self.registry.store.size()).used),
+            limit=format_size(limit),
+        )
 
-    def _tell(self, removed: list[tuple[HubSession, int]], reason: str) -> None:
+    def _report(self, removed: list[tuple[HubSession, int]], reason: str) -> None:
         """One line for each NAMES_SHOWN removed sessions."""
         for start in range(0, len(removed), NAMES_SHOWN):
             part = removed[start : start + NAMES_SHOWN]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -28,9 +29,10 @@ INCREMENTAL = 2  # of PRAGMA auto_vacuum
 VACUUM_PAGES = 8  # pages per step of an incremental vacuum, between two looks at the clock
 
 
-def database_size(connection: sqlite3.Connection) -> DatabaseSize:
+def database_size(value: Callable[[str], int]) -> DatabaseSize:
+    """`value` runs a query for one number."""
     pages, free, size, vacuum = (
-        connection.execute(f"PRAGMA {name}").fetchone()[0]
+        value(f"PRAGMA {name}")
         for name in ("page_count", "freelist_count", "page_size", "auto_vacuum")
     )
     return DatabaseSize((pages - free) * size, free * size, vacuum == INCREMENTAL)
@@ -43,7 +45,7 @@ class Maintenance:
 
     async def size(self) -> DatabaseSize:
         """How large the database is."""
-        return await self.database.write(database_size)
+        return database_size(lambda query: self.database.read(query)[0][0])
 
     async def discard_session(self, session_id: str) -> int | None:
         """Delete a session; how many messages it had, None if it did not exist.
@@ -97,14 +99,18 @@ class Maintenance:
         """
 
         def reclaim(connection: sqlite3.Connection) -> bool:
+            def value(query: str) -> int:
+                return int(connection.execute(query).fetchone()[0])
+
             deadline = time.perf_counter() + PURGE_BUDGET
-            while (size := database_size(connection)).shrinks and size.free > keep:
+            while database_size(value).free > keep:
                 if time.perf_counter() >= deadline:
                     return True
                 connection.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
             return False
 
-        return await self.database.write(reclaim)
+        size = await self.size()
+        return size.shrinks and size.free > keep and await self.database.write(reclaim)
 
 
 def compact(path: Path) -> tuple[int, int]:

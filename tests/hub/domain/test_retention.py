@@ -17,7 +17,7 @@ from twisted.logger import formatEvent, globalLogPublisher
 from hapi.hub.domain.entities import HubSession
 from hapi.hub.domain.retention import FIRST_REMOVAL, SWEEP_INTERVAL
 from hapi.hub.domain.retention_limits import RetentionLimits
-from hapi.hub.store.interface import IdTaken
+from hapi.hub.store.interface import IdTaken, StoreFull
 from hapi.hub.store.maintenance import DISCARDED, PURGE_BUDGET, WHOLE_LIMIT
 from hapi.hub.store.rows import MessageRow, SessionRow
 from hapi.hub.store.sqlite import SqliteStore
@@ -330,3 +330,22 @@ async def test_a_running_hub_sweeps_by_itself(
         assert [row.id for row in await registry.store.sessions()] == ["new"]
     finally:
         await hub.stopService()
+
+
+def test_a_store_that_cannot_write_is_one_line_and_tried_again(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(_: str) -> int:
+        raise StoreFull("no space left for the database")
+
+    kept.add("old", 100)
+    kept.add("new", 0)
+    kept.retention.limits = RetentionLimits(keep_sessions=90 * DAY / 1000)
+    with monkeypatch.context() as patched:
+        patched.setattr(kept.store, "discard_session", full)
+        kept.sweep()
+    assert [line for line in kept.lines if "no space left for the database" in line] == [
+        "Retention goes on in a minute: no space left for the database"
+    ]
+    kept.sweep(SWEEP_INTERVAL)
+    assert kept.left == {"new"}
