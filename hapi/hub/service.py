@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -142,8 +142,10 @@ class HubService(Service):
 
     def _not_started(self, failure: Failure) -> None:
         self._failure, self.running = failure, False
-        if self._store is not None:
-            self._store.close()
+        closed = succeed(None) if self._store is None else self._store.close()
+        closed.addBoth(lambda _: self._release(failure))
+
+    def _release(self, failure: Failure) -> None:
         self._lock.release()
         self._started.fire(None)
         self._listening.fire(failure)

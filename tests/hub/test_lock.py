@@ -171,6 +171,7 @@ def test_a_lock_file_that_was_replaced_is_left_alone(home: Home) -> None:
 async def test_two_hubs_of_one_process_do_not_share_a_home(reactor: Any, home: Home) -> None:
     first = hub_service(reactor, HubOptions(home, port=0))
     first.startService()
+    await first.when_listening
     before = home.settings.read_bytes() if home.settings.exists() else None
     second = hub_service(reactor, HubOptions(home, port=0, database=home.path / "second.db"))
     with pytest.raises(HubAlreadyRunning, match=f"{os.getpid()}.* at {first.url}"):
@@ -180,6 +181,7 @@ async def test_two_hubs_of_one_process_do_not_share_a_home(reactor: Any, home: H
     await first.stopService()
     second = hub_service(reactor, HubOptions(home, port=0))
     second.startService()
+    await second.when_listening
     await second.stopService()
 
 
@@ -188,11 +190,14 @@ async def test_a_hub_that_could_not_start_leaves_the_home_to_the_next(
     reactor: Any, home: Home
 ) -> None:
     (home.path / "hub.db").write_bytes(b"something else" * 1000)
+    refused = hub_service(reactor, HubOptions(home, port=0))
+    refused.startService()
     with pytest.raises(StoreRefused):
-        hub_service(reactor, HubOptions(home, port=0)).startService()
+        await refused.when_listening
     (home.path / "hub.db").unlink()
     service = hub_service(reactor, HubOptions(home, port=0))
     service.startService()
+    await service.when_listening
     await service.stopService()
 
 
