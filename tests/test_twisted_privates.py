@@ -46,6 +46,11 @@ PRIVATES = {  # private name: (class that has it, who uses it, what for)
         "net/common/websocket.py",
         "text that is not UTF-8 is answered with the close code for it",
     ),
+    "_isMessageCompressed": (
+        "autobahn.websocket.protocol.WebSocketProtocol",
+        "net/common/websocket.py",
+        "what a compressed message becomes counts before its client is authenticated",
+    ),
     "_ident": (
         "psutil.Process",
         "process/portable.py, process/portable_holder.py",

@@ -83,7 +83,9 @@ class Hub:
             registry, token_issuer, rate_limit, self.presence, messages, documents
         )
         self.sockets = late.rooms = make_sockets(self.cli)
-        authenticator = Authenticator(token_issuer, rate_limit, trusted_proxies, clock, now)
+        self.authenticator = authenticator = Authenticator(
+            token_issuer, rate_limit, trusted_proxies, clock, now
+        )
         self.limits, self.compressor = RequestLimits(), Compressor(clock)
         dispatcher = Dispatcher(authenticator, registry, self.limits, self.compressor)
         settings = HubSettings()

@@ -119,7 +119,7 @@ class HubService(Service):
             self.server.resource,
             PageResource(options.web_root),
         )
-        self._site = hub_site(root, self._reactor)
+        self._site = hub_site(root, self._reactor, self.hub.authenticator)
         await self._load()
         if not self.running:  # stopped meanwhile
             return

@@ -28,7 +28,8 @@ class Visit:
     texts: list[str] = field(factory=list)
     ended: tuple[int | None, str] | None = None
 
-    def opened(self) -> None: ...
+    def opened(self) -> None:
+        self.socket.authenticated()
 
     def received(self, text: str) -> None:
         self.texts.append(text)

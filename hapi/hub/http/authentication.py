@@ -14,6 +14,7 @@ from hapi.hub.domain.auth import Principal, TokenIssuer
 from hapi.hub.domain.errors import LoginRateLimited, Unauthenticated
 from hapi.hub.domain.rate_limits import LoginRateLimit
 from hapi.hub.http.proxies import TrustedProxies
+from hapi.net.server.site import mark_authenticated
 from hapi.protocol.token import InvalidNamespace
 
 
@@ -61,6 +62,7 @@ class Authenticator:
             address = self._trusted_proxies.client_address(request)
             retry_after = self._login_rate_limit.record_failure(address, self._clock.seconds())
             raise LoginRateLimited(retry_after) if retry_after else Unauthenticated(refusal)
+        mark_authenticated(request)
         return principal
 
     def authenticate_cli(self, request: IRequest) -> Principal:
@@ -86,4 +88,5 @@ class Authenticator:
         principal = self._token_issuer.read_web_token(token, self._now() / 1000)
         if principal is None:
             raise Unauthenticated("Invalid token")
+        mark_authenticated(request)
         return principal

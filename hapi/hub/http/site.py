@@ -13,13 +13,12 @@ from twisted.web import http
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, Resource
 
-from hapi.hub.http.routing import MAX_UPLOAD_SIZE
+from hapi.hub.http.authentication import Authenticator
+from hapi.hub.http.body_limits import SOCKETS_PATH, BodyLimits
 from hapi.hub.http.static import PageResource
-from hapi.net.server.http import HeadRefused, json_reply
-from hapi.net.server.site import LimitedRequest, LimitedSite
-from hapi.protocol import engineio
+from hapi.net.server.http import json_reply
+from hapi.net.server.site import LimitedSite
 
-SOCKETS_PATH = b"/socket.io/"
 METHODS = b"GET, POST, PUT, PATCH, DELETE, OPTIONS"
 HEADERS = b"authorization, content-type, last-event-id"
 IDLE_TIMEOUT, HEAD_TIMEOUT, BODY_TIMEOUT = 65.0, 15.0, 300.0  # seconds
@@ -61,18 +60,11 @@ class HostPolicy:
         )
 
 
-def body_limit(request: LimitedRequest) -> int:
-    """How large the body of a request may be, by its head. Raises HeadRefused."""
-    if request.path == SOCKETS_PATH:
-        raise HeadRefused(engineio.BAD_REQUEST.status, engineio.BAD_REQUEST.body())
-    return MAX_UPLOAD_SIZE
-
-
-def hub_site(root: RootResource, clock: IReactorTime) -> LimitedSite:
+def hub_site(root: RootResource, clock: IReactorTime, authenticator: Authenticator) -> LimitedSite:
     return LimitedSite(
         root,
         clock,
-        body_limit=body_limit,
+        body_limit=BodyLimits(authenticator),
         head_timeout=HEAD_TIMEOUT,
         body_timeout=BODY_TIMEOUT,
         idle_timeout=IDLE_TIMEOUT,

@@ -42,6 +42,8 @@ with trimmed_autobahn():
 COMPRESS_FROM = 1024  # bytes; the real client sends shorter messages uncompressed
 CLOSE_TIMEOUT = 1.0  # seconds for the peer's half of the closing handshake
 MAX_HEADER_SIZE = 64 * 1024  # bytes of an HTTP head
+UNAUTHENTICATED_SIZE = 64 * 1024  # bytes that a client may send in all before it is authenticated
+MAX_FRAGMENTS = 4096  # frames of one message; real clients send each message in one
 NORMAL, TOO_BIG, INVALID_TEXT, POLICY = 1000, 1009, 1007, 1008  # close codes (RFC 6455 7.4.1)
 
 
@@ -94,7 +96,10 @@ class _WebSocket(WebSocketAdapterProtocol, WebSocketProtocol):
     state = WebSocketProtocol.STATE_CLOSED  # until there is a transport
     address: str | None = None  # of the peer, where the caller knows it
     _abort_call: IDelayedCall | None = None
+    failedByMe: bool  # Autobahn's: nothing more of this connection is kept
     _is_closed = False
+    _is_writable = True
+    _fragments = 0  # of the message that is being received
     _cause: Failure | None = None
 
     # --- for the handler's owner
@@ -159,9 +164,11 @@ class _WebSocket(WebSocketAdapterProtocol, WebSocketProtocol):
 
     # --- IPushProducer: the transport says whether the peer reads
     def pauseProducing(self) -> None:
+        self._is_writable = False
         self.handler.writable_changed(False)
 
     def resumeProducing(self) -> None:
+        self._is_writable = True
         self.handler.writable_changed(True)
 
     def stopProducing(self) -> None:
@@ -212,6 +219,22 @@ class _WebSocket(WebSocketAdapterProtocol, WebSocketProtocol):
             head, payload = head + key, apply_mask(payload, key)
         self.sendData(head + payload)
 
+    def onMessageBegin(self, isBinary: bool) -> None:
+        super().onMessageBegin(isBinary)
+        self._fragments = 0
+
+    def onMessageFrameBegin(self, length: int) -> None:
+        super().onMessageFrameBegin(length)
+        self._fragments += 1
+        if self._fragments > MAX_FRAGMENTS and not self.failedByMe:
+            self.failedByMe = True
+            self.close(TOO_BIG, f"a message of more than {MAX_FRAGMENTS} frames")
+
+    def onPing(self, payload: bytes) -> None:
+        """Answer, but not a client that leaves our answers unread."""
+        if self._is_writable:
+            super().onPing(payload)
+
     def onFrameData(self, payload: bytes) -> Any:
         if self.current_frame.mask:
             offset = self.current_frame_masker.pointer() - len(payload)
@@ -246,8 +269,59 @@ class ClientSocket(_WebSocket, WebSocketClientProtocol):
     """The client's end of a WebSocket."""
 
 
+class SizeObserver(Protocol):
+    """Is told how many bytes the client of a socket has sent before it was authenticated."""
+
+    def hold(self, connection: Any, size: int) -> None: ...
+    def remove(self, connection: Any) -> None: ...
+
+
 class ServerSocket(_WebSocket, WebSocketServerProtocol):
-    """The server's end of a WebSocket."""
+    """The server's end of a WebSocket.
+
+    Until `authenticated` is called, the client may send UNAUTHENTICATED_SIZE bytes in all: frames,
+    messages that have no end yet, control frames, and what compressed messages become.
+    """
+
+    is_answering = False  # it can be ended at any time
+    observer: SizeObserver | None = None
+    _unauthenticated_size: int | None = 0  # bytes; None once the client is authenticated
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.maxFramePayloadSize = self.maxMessagePayloadSize = UNAUTHENTICATED_SIZE
+
+    def authenticated(self) -> None:
+        """The client has shown a token: the limits of the wire apply."""
+        self._unauthenticated_size = None
+        self.maxFramePayloadSize = self.maxMessagePayloadSize = MAX_PAYLOAD
+        if self.observer is not None:
+            self.observer.remove(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.state == self.STATE_CONNECTING or self._may_receive(len(data)):
+            super().dataReceived(data)
+
+    def connectionLost(self, reason: Failure) -> None:
+        if self.observer is not None:
+            self.observer.remove(self)
+        super().connectionLost(reason)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        if not self._isMessageCompressed or self._may_receive(len(payload)):
+            super().onMessage(payload, isBinary)
+
+    def _may_receive(self, size: int) -> bool:
+        if self._unauthenticated_size is None:
+            return True
+        self._unauthenticated_size += size
+        if self._unauthenticated_size > UNAUTHENTICATED_SIZE:
+            self.wasNotCleanReason = f"over {UNAUTHENTICATED_SIZE} bytes before authentication"
+            self.close(POLICY, self.wasNotCleanReason)
+            return False
+        if self.observer is not None:
+            self.observer.hold(self, self._unauthenticated_size)
+        return True
 
 
 S = TypeVar("S", bound=_WebSocket)

@@ -295,6 +295,7 @@ class ClientConnection:
             self._do(self._channel.refuse(namespace, "Internal error"))
             return
         self._peers[namespace] = peer
+        self._socket.authenticated()
         self._do(self._channel.accept(namespace, peer.id))
         peer.admitted()
 

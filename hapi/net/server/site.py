@@ -7,19 +7,26 @@ Who may send requests is decided by the root resource that the site is given.
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableDescriptor, IReactorTime
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.web import http
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from hapi.net.server.http import HeadRefused, raw_json_reply
+from hapi.net.server.unauthenticated import UnauthenticatedConnections
 
 MAX_HEAD_SIZE = 16 * 1024  # bytes of request line and headers together
 MAX_BODY_SIZE = 1024 * 1024  # bytes
+SMALL_BODY_SIZE = 64 * 1024  # bytes: bodies up to this size stay in memory and need no token
+MAX_BODIES_SIZE = 512 * 1024 * 1024  # bytes of all larger bodies at once
 HEAD_TIMEOUT, BODY_TIMEOUT, IDLE_TIMEOUT = 5.0, 10.0, 60.0  # seconds
+SMALL_BODY_TIMEOUT = 15.0  # seconds
+LINGER_TIMEOUT = 2.0  # seconds that a refused client may take to stop sending
+TOO_MANY_BODIES = HeadRefused(503, {"error": "Too many uploads at once"}, {"Retry-After": "5"})
 
 
 class LimitedRequest(Request):
@@ -27,7 +34,7 @@ class LimitedRequest(Request):
 
     channel: LimitedChannel | None  # type: ignore[assignment]
     max_body_size = MAX_BODY_SIZE  # bytes
-    _received = 0  # bytes
+    _received = _reserved = 0  # bytes
 
     def read_target(self, method: bytes, uri: bytes) -> None:
         """Set what is known of a request as soon as its head has arrived."""
@@ -37,17 +44,47 @@ class LimitedRequest(Request):
 
     def forget(self) -> None:
         """Release what the request holds: its body, and the channel."""
+        self.release_body()
         self.channel = None
         if self.content is not None:
             self.content.close()
 
+    def gotLength(self, length: int | None) -> None:
+        if self.max_body_size <= SMALL_BODY_SIZE:
+            self.content = BytesIO()  # a file would be made for each chunked body
+        else:
+            super().gotLength(length)  # type: ignore[no-untyped-call]
+
     def finish(self) -> None:
+        self.release_body()
         super().finish()  # type: ignore[no-untyped-call]
         self.transport = None
 
     def connectionLost(self, reason: Any) -> None:
+        self.release_body()
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
         self.transport = self.producer = None
+
+    def reserve_body(self, size: int) -> None:
+        """Count `size` bytes of this body among all bodies. Raises HeadRefused beyond their limit.
+
+        Small bodies are counted by connection.
+        """
+        assert self.channel is not None
+        site = self.channel.site
+        if self.max_body_size <= SMALL_BODY_SIZE:
+            site.unauthenticated.hold(self.channel, size)
+            return
+        if site.bodies_size + size - self._reserved > site.max_bodies_size:
+            raise TOO_MANY_BODIES
+        site.bodies_size += size - self._reserved
+        self._reserved = size
+
+    def release_body(self) -> None:
+        if self.channel is not None:
+            self.channel.site.bodies_size -= self._reserved
+            self.channel.site.unauthenticated.hold(self.channel, 0)
+        self._reserved = 0
 
     def handleContentChunk(self, data: bytes) -> None:
         if self.channel is None:
@@ -55,7 +92,14 @@ class LimitedRequest(Request):
         self._received += len(data)
         if self._received > self.max_body_size:
             self.channel.refuse_body(self.max_body_size)
-        else:
+            return
+        if self._received > self._reserved:  # a chunked body
+            try:
+                self.reserve_body(self._received)
+            except HeadRefused as refusal:
+                self.channel.refuse_by(refusal)
+                return
+        if self.channel is not None:  # the connection may have been ended for what it holds
             super().handleContentChunk(data)  # type: ignore[no-untyped-call]
 
 
@@ -76,6 +120,8 @@ class LimitedChannel(http.HTTPChannel):
 
     def connectionMade(self) -> None:
         super().connectionMade()  # type: ignore[no-untyped-call]
+        peer = self.transport.getPeer()  # type: ignore[union-attr]
+        self.site.unauthenticated.add(self, str(getattr(peer, "host", "")))
         self._start_deadline("head", self.site.head_timeout)
 
     def dataReceived(self, data: bytes) -> None:
@@ -104,7 +150,9 @@ class LimitedChannel(http.HTTPChannel):
         request.read_target(self._command, self._path)
         if self.length != 0 and not self._accepts_body(request):
             return
-        self._start_deadline("body", self.site.body_timeout)
+        is_small = request.max_body_size <= SMALL_BODY_SIZE
+        limit = self.site.body_timeout
+        self._start_deadline("body", min(SMALL_BODY_TIMEOUT, limit) if is_small else limit)
         super().allHeadersReceived()  # type: ignore[no-untyped-call]
 
     def allContentReceived(self) -> None:
@@ -116,6 +164,7 @@ class LimitedChannel(http.HTTPChannel):
     def connectionLost(self, reason: Any) -> None:  # type: ignore[override]
         self._cancel_deadline()
         self.site.forget(self)
+        self.site.unauthenticated.remove(self)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
         self._transferDecoder = self._requestProducer = None
         self.requests.clear()
@@ -138,7 +187,27 @@ class LimitedChannel(http.HTTPChannel):
         self.refused = True
         self._forget_requests()
         self.transport.write(raw_json_reply(refusal.status, refusal.body, refusal.headers))
-        self.loseConnection()  # type: ignore[no-untyped-call]
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close our half of the connection, and the other as soon as the client has stopped
+        sending: a client whose data meets a closed connection loses the answer (RFC 9112, 9.6).
+        """
+        transport: Any = self.transport
+        is_half_closeable: bool = IHalfCloseableDescriptor.providedBy(transport)
+        if not is_half_closeable:
+            self.loseConnection()  # type: ignore[no-untyped-call]
+            return
+        self.setTimeout(None)  # type: ignore[no-untyped-call]
+        transport.unregisterProducer()
+        transport.resumeProducing()
+        transport.loseWriteConnection()
+        self._deadline = self.site.clock.callLater(LINGER_TIMEOUT, self.abort)
+
+    def abort(self) -> None:
+        """End the connection now; nothing more is sent."""
+        if self.transport is not None:
+            self.transport.abortConnection()  # type: ignore[attr-defined]
 
     def hand_over(self, successor: Any) -> None:
         """Give the connection to another protocol. Nothing of this channel and of the request that
@@ -148,6 +217,7 @@ class LimitedChannel(http.HTTPChannel):
         self._cancel_deadline()
         self.setTimeout(None)  # type: ignore[no-untyped-call]
         transport.unregisterProducer()
+        self.site.unauthenticated.remove(self)
         self.transport, self._successor = None, successor
         self._forget_requests()
         self.site.forget(self)
@@ -162,14 +232,14 @@ class LimitedChannel(http.HTTPChannel):
     def _accepts_body(self, request: LimitedRequest) -> bool:
         """Whether the request may send its body, as far as its head tells; False: it is refused."""
         try:
-            request.max_body_size = self.site.body_limit(request)
+            request.max_body_size = limit = self.site.body_limit(request)
+            if self.length is not None and self.length > limit:
+                self.refuse_body(limit)
+                return False
+            request.reserve_body(self.length or 0)
         except HeadRefused as refusal:
             self.refuse_by(refusal)
-            return False
-        if self.length is not None and self.length > request.max_body_size:
-            self.refuse_body(request.max_body_size)
-            return False
-        return True
+        return not self.refused
 
     def _forget_requests(self) -> None:
         for request in self.requests:
@@ -194,6 +264,13 @@ class LimitedChannel(http.HTTPChannel):
         self.refuse(http.REQUEST_TIMEOUT, f"the request's {part} did not come within {seconds:g} s")
 
 
+def mark_authenticated(request: Any) -> None:
+    """The client of this request has shown a token: its connection is one of the known."""
+    channel = getattr(request, "channel", None)
+    if isinstance(channel, LimitedChannel):
+        channel.site.unauthenticated.remove(channel)
+
+
 def _is_utf8(value: bytes) -> bool:
     """Twisted's `getHeader` raises for a value that is not."""
     try:
@@ -209,6 +286,7 @@ class LimitedSite(Site):
     `body_limit` is asked about each request that announces a body, when its head has arrived: it
     returns the greatest size of that body, or raises HeadRefused. Without it the limit is
     `max_body_size`. The request it is given has headers, method, URI, path and arguments.
+    `max_bodies_size`: of all bodies at once that are not small.
 
     A connection that a WebSocket has taken over has no deadline and does not count.
     """
@@ -223,6 +301,7 @@ class LimitedSite(Site):
         *,
         max_body_size: int = MAX_BODY_SIZE,
         body_limit: Callable[[LimitedRequest], int] | None = None,
+        max_bodies_size: int = MAX_BODIES_SIZE,
         max_connections: int | None = None,
         head_timeout: float = HEAD_TIMEOUT,
         body_timeout: float = BODY_TIMEOUT,
@@ -239,6 +318,8 @@ class LimitedSite(Site):
         self.body_limit = body_limit or (lambda _: max_body_size)
         self.max_connections = max_connections
         self.head_timeout, self.body_timeout = head_timeout, body_timeout
+        self.max_bodies_size, self.bodies_size = max_bodies_size, 0
+        self.unauthenticated = UnauthenticatedConnections()
         self._channels: dict[LimitedChannel, None] = {}  # the oldest first
 
     @property

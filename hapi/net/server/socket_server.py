@@ -181,6 +181,8 @@ class SocketResource(Resource):
         """Give the connection to a ServerSocket and replay the head of the request to it."""
         socket = self._server.factory.buildProtocol(None)
         socket.address = self._server.client_address(request)
+        socket.observer = unauthenticated = request.channel.site.unauthenticated
+        unauthenticated.add(socket, socket.address or "")
         request.channel.hand_over(socket)
         head = [request.method + b" " + request.uri + b" HTTP/1.1"]
         head += [

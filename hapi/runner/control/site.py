@@ -42,10 +42,6 @@ class ControlChannel(LimitedChannel):
         else:
             self.abort()
 
-    def abort(self) -> None:
-        if self.transport is not None:
-            self.transport.abortConnection()  # type: ignore[attr-defined]
-
     def lineReceived(self, line: bytes) -> None:
         """Refuse folded headers and bare line feeds, which are used for request smuggling."""
         if line[:1] in (b" ", b"\t") or b"\n" in line or b"\r" in line:

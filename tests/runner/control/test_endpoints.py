@@ -7,6 +7,7 @@ import json
 import os
 import socket
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import pytest_twisted
@@ -392,11 +393,12 @@ def test_whatever_comes_after_a_refusal_is_thrown_away__X10(runner):
 
 def test_a_body_that_is_refused_reaches_no_request__X06():
     taken = []
-    channel = SimpleNamespace(refused=False)
-    channel.refuse_body = lambda limit: setattr(channel, "refused", True)
+    site = Mock(bodies_size=0, max_bodies_size=9)
+    channel = Mock(site=site)
+    channel.refuse_body = lambda limit: request.forget()
     request = LimitedRequest.__new__(LimitedRequest)
-    request.channel, request.content = channel, SimpleNamespace(write=taken.append)
-    request.max_body_size = 3
+    request.content = SimpleNamespace(write=taken.append, close=lambda: None)
+    request.channel, request.max_body_size = channel, 3
     for part in (b"ab", b"cd", b"e"):
         request.handleContentChunk(part)
     assert taken == [b"ab"]
