@@ -148,6 +148,12 @@ class FakeElement extends FakeNode {
   attributes = new Map();
   dataset = {};
   listeners = {};
+  value = "";
+  classes = new Set();
+  classList = {
+    add: (name) => this.classes.add(name),
+    toggle: (name, on) => (on ? this.classes.add(name) : this.classes.delete(name)),
+  };
 
   constructor(tag) {
     super();

@@ -191,6 +191,7 @@ test("the head of a session names agent, machine and directory, and a mode that 
     places: ["codex", "box", "~/shop"],
     mode: "plan",
     unrestricted: false,
+    damaged: null,
   });
   assert.equal(
     headerFacts(session({ permissionMode: "default" }), { catalog, machines }).mode,

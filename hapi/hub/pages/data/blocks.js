@@ -1,6 +1,7 @@
 // From the hub's messages to what a conversation shows: a list of blocks. Pure; one pass, oldest message first.
 
 import { claudeRecords } from "./claude.js";
+import { isObject } from "./json.js";
 import { isQueued } from "./transcript.js";
 
 /** @import { AgentState, Block, CompletedRequest, Json, Message, OutgoingMessage, PlanBlock, TextBlock, ThoughtBlock, ToolBlock, UserBlock } from "./types.js" */
@@ -16,8 +17,23 @@ export function blocksOf(messages, outgoing, agentState) {
   const builder = new BlockBuilder();
   for (const message of messages) builder.addMessage(message);
   for (const message of outgoing) builder.addOutgoing(message);
-  builder.joinRequests(agentState ?? {});
-  return builder.blocks();
+  builder.joinRequests(agentState);
+  return withOwnKeys(builder.blocks());
+}
+
+/**
+ * `blocks`, where a key that an earlier block has already is changed.
+ * @param {Block[]} blocks
+ */
+function withOwnKeys(blocks) {
+  /** @type {Map<string, number>} */
+  const counts = new Map();
+  for (const block of blocks) {
+    const count = (counts.get(block.key) ?? 0) + 1;
+    counts.set(block.key, count);
+    if (count > 1) block.key = `${block.key}#${count}`;
+  }
+  return blocks;
 }
 
 /**
@@ -62,22 +78,44 @@ class BlockBuilder {
     return [...this._shown, ...this._requests, ...this._queued];
   }
 
-  /** @param {Message} message */
+  /** Add what a message shows. One that is malformed shows itself, and nothing of it is lost. @param {Message} message */
   addMessage(message) {
-    const { role, content } = message.content ?? {};
+    try {
+      this._addContent(message);
+    } catch {
+      this._addOdd(message);
+    }
+  }
+
+  /** @param {Message} message */
+  _addContent(message) {
+    if (!isWellFormed(message.content)) {
+      this._addOdd(message);
+      return;
+    }
+    const { role, content } = message.content;
     if (role === "user") {
       this._addPrompt(message, content);
-    } else if (role === "agent" && content?.type === "codex") {
-      this._addRecord(message, content.data ?? {});
-    } else if (role === "agent" && content?.type === "event") {
-      this._addEvent(message, content.data ?? {});
-    } else if (role === "agent" && content?.type === "output") {
-      claudeRecords(content.data ?? {}).forEach((data, index) =>
+    } else if (role === "agent" && content.type === "codex") {
+      this._addRecord(message, content.data);
+    } else if (role === "agent" && content.type === "event") {
+      this._addEvent(message, content.data);
+    } else if (role === "agent" && content.type === "output") {
+      claudeRecords(content.data).forEach((data, index) =>
         this._addRecord({ ...message, id: `${message.id}/${index}` }, data),
       );
-    } else if (role === undefined || content === undefined) {
-      this._addText(message, `\`\`\`json\n${JSON.stringify(message.content, null, 2)}\n\`\`\``);
     }
+  }
+
+  /** @param {Message} message */
+  _addOdd(message) {
+    this._add({
+      key: `odd:${message.id}`,
+      version: message.id,
+      kind: "odd",
+      at: message.createdAt,
+      value: message.content,
+    });
   }
 
   /** @param {OutgoingMessage} message */
@@ -98,10 +136,10 @@ class BlockBuilder {
 
   /**
    * Join permission requests and tool calls; a request without a tool call becomes a block of its own at the end.
-   * @param {AgentState} agentState
+   * @param {AgentState | null | undefined} agentState
    */
-  joinRequests({ requests = {}, completedRequests = {} }) {
-    for (const [requestId, request] of Object.entries(requests)) {
+  joinRequests(agentState) {
+    for (const [requestId, request] of objectsIn(agentState?.requests)) {
       const tool = this._toolBlock(request.toolCallId) ?? this._toolBlock(requestId);
       if (tool) Object.assign(tool, { requestId, request, version: `${tool.version} asks` });
       else
@@ -109,12 +147,12 @@ class BlockBuilder {
           key: `request:${requestId}`,
           version: "asks",
           kind: "request",
-          at: request.createdAt ?? 0,
+          at: typeof request.createdAt === "number" ? request.createdAt : 0,
           requestId,
           request,
         });
     }
-    for (const [requestId, answered] of Object.entries(completedRequests))
+    for (const [requestId, answered] of objectsIn(agentState?.completedRequests))
       this._addDecision(requestId, answered);
   }
 
@@ -167,8 +205,10 @@ class BlockBuilder {
       kind: "user",
       version: `${message.id} ${state}`,
       at: message.invokedAt ?? message.createdAt,
-      text: typeof content === "string" ? content : (content?.text ?? ""),
-      files: (content?.attachments ?? []).map((/** @type {Json} */ file) => String(file.filename)),
+      text: asText(typeof content === "string" ? content : content.text),
+      files: (Array.isArray(content.attachments) ? content.attachments : []).map(
+        (/** @type {Json} */ file) => asText(file?.filename ?? file),
+      ),
       state,
       localId: message.localId ?? "",
       messageId: message.id,
@@ -208,7 +248,7 @@ class BlockBuilder {
         this._addNote(message, asText(data.message), "bad");
         break;
       case "note":
-        this._addNote(message, data.message);
+        this._addNote(message, asText(data.message));
         break;
       case "generated-image":
         this._add({
@@ -250,11 +290,11 @@ class BlockBuilder {
     }
     const block = this._upsert(message, toolBlock(message, data));
     block.name = asText(data.name ?? block.name);
-    block.toolKind = data.nativeKind ?? block.toolKind;
+    if (typeof data.nativeKind === "string") block.toolKind = data.nativeKind;
     block.title = asText(data.nativeTitle ?? data.description ?? block.title ?? "");
     if (data.input !== undefined && data.input !== null) block.input = data.input;
     if (data.progress) block.progress = asText(data.progress);
-    if (!block.done) block.status = data.status ?? block.status ?? "pending";
+    if (!block.done) block.status = asText(data.status ?? block.status ?? "pending");
   }
 
   /** @param {Message} message @param {Json} data */
@@ -286,7 +326,7 @@ class BlockBuilder {
     this._plan.version = message.id;
     this._plan.entries = entries.map((entry) => ({
       content: asText(entry?.content),
-      status: entry?.status ?? "pending",
+      status: asText(entry?.status ?? "pending"),
     }));
   }
 
@@ -316,6 +356,39 @@ class BlockBuilder {
   _addText(message, text, side = false) {
     this._add({ ...textBlock(message, `text:${message.id}`, side), text });
   }
+}
+
+/** The entries of a table that are objects. @param {Json} table @returns {[string, Json][]} */
+function objectsIn(table) {
+  return isObject(table) ? Object.entries(table).filter(([, value]) => isObject(value)) : [];
+}
+
+/**
+ * Whether a record has the shape of those that sessions write. One of an unknown kind has, and shows nothing.
+ * @param {Json} record
+ */
+function isWellFormed(record) {
+  if (!isObject(record)) return false;
+  const { role, content } = record;
+  if (role === "user") return typeof content === "string" || isPromptContent(content);
+  return (
+    role === "agent" &&
+    isObject(content) &&
+    typeof content.type === "string" &&
+    (!["codex", "event", "output"].includes(content.type) || isRecordData(content.data))
+  );
+}
+
+/** @param {Json} content */
+function isPromptContent(content) {
+  return (
+    isObject(content) && (typeof content.text === "string" || Array.isArray(content.attachments))
+  );
+}
+
+/** @param {Json} data */
+function isRecordData(data) {
+  return isObject(data) && typeof data.type === "string";
 }
 
 /** @param {Message} message @returns {"sent" | "queued" | "scheduled" | "indeterminate"} */
@@ -368,4 +441,13 @@ function eventText(data) {
 export function asText(value) {
   if (typeof value === "string") return value;
   return value === null || value === undefined ? "" : JSON.stringify(value, null, 2);
+}
+
+/** A value as JSON, whatever it is, for a person who wants to see it. @param {Json} value */
+export function rawText(value) {
+  try {
+    return JSON.stringify(value, null, 2) ?? String(value);
+  } catch {
+    return String(value); // nested more deeply than this browser can write
+  }
 }

@@ -1,6 +1,7 @@
 // Claude's own records (`output`) translated into the generic records, so that only one kind has to be shown.
 
 import { duration } from "../lib/format.js";
+import { isObject } from "./json.js";
 
 /** @import { Json } from "./types.js" */
 
@@ -24,7 +25,7 @@ export function claudeRecords(data) {
 /** @param {Json} data @returns {Json[]} */
 function parts({ message }) {
   const content = message?.content;
-  if (Array.isArray(content)) return content;
+  if (Array.isArray(content)) return content.filter(isObject);
   return typeof content === "string" ? [{ type: "text", text: content }] : [];
 }
 
@@ -74,5 +75,5 @@ function userPart(part, side) {
 /** @param {Json} content */
 function resultText(content) {
   if (!Array.isArray(content)) return content ?? "";
-  return content.map((part) => (part.type === "text" ? part.text : `[${part.type}]`)).join("\n");
+  return content.map((part) => (part?.type === "text" ? part.text : `[${part?.type}]`)).join("\n");
 }

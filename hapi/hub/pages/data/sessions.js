@@ -1,10 +1,62 @@
 // What can be said of a session or a machine from its data. Pure.
 
 import { sentence } from "../lib/format.js";
+import { isObject } from "./json.js";
 
-/** @import { Machine, PermissionRequest, Progress, Session } from "./types.js" */
+/** @import { Json, Machine, PermissionRequest, Progress, Session } from "./types.js" */
 
 const START_TIMEOUT = 20_000; // ms after which a session that never became active is not called starting
+
+/** Metadata that are texts. */
+const TEXTS = [
+  ...["name", "path", "host", "flavor", "machineId", "homeDir"],
+  ...["lifecycleState", "archiveReason", "agentSessionId"],
+];
+
+/**
+ * A session as the views can read it: what has a type that they do not expect is left out.
+ * @param {Json} session
+ * @returns {Session}
+ */
+export function readable(session) {
+  const next = { ...session };
+  if (!Number.isFinite(next.updatedAt)) next.updatedAt = 0;
+  if ("metadata" in next) next.metadata = readableMetadata(next.metadata);
+  if (next.agentState !== undefined) next.agentState = readableState(next.agentState);
+  if ("todos" in next) next.todos = Array.isArray(next.todos) ? next.todos.filter(isObject) : null;
+  if (next.todoProgress !== undefined && !isObject(next.todoProgress)) next.todoProgress = null;
+  return next;
+}
+
+/** @param {Json} metadata */
+function readableMetadata(metadata) {
+  if (!isObject(metadata)) return null;
+  const next = { ...metadata };
+  for (const key of TEXTS) if (typeof next[key] !== "string") delete next[key];
+  const { summary } = next;
+  if (!isObject(summary) || typeof summary.text !== "string") delete next.summary;
+  return next;
+}
+
+/** @param {Json} state */
+function readableState(state) {
+  if (!isObject(state)) return null;
+  const next = { ...state };
+  for (const key of ["requests", "completedRequests"])
+    if (next[key] !== undefined) next[key] = isObject(next[key]) ? readableRequests(next[key]) : {};
+  return next;
+}
+
+/** @param {Record<string, Json>} requests */
+function readableRequests(requests) {
+  const found = Object.entries(requests).filter(([, request]) => isObject(request));
+  return Object.fromEntries(
+    found.map(([id, request]) => [
+      id,
+      typeof request.tool === "string" ? request : { ...request, tool: "Unknown tool" },
+    ]),
+  );
+}
 
 /**
  * What a person has to decide, oldest first; null while only the number of requests is known.
@@ -91,6 +143,12 @@ export function stateOf(session) {
 
 /** @type {Record<SessionState, string>} */
 export const STATE_LABELS = { ended: "ended", thinking: "working", active: "ready" };
+
+/** What of a session the hub could not read, for a person; null if nothing. @param {Session} session */
+export function damageText({ damaged }) {
+  if (!Array.isArray(damaged) || damaged.length === 0) return null;
+  return `The hub cannot read all of this session: ${damaged.join(", ")}.`;
+}
 
 /** Why a session is not running. @param {Session} session */
 export function endReason(session) {

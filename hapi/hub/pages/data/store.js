@@ -1,6 +1,8 @@
 // What the page knows: sessions, machines, agents, the connection. Read by REST, kept current by events.
 
+import { attempt } from "../lib/errors.js";
 import { AgentCatalog } from "./agents.js";
+import { readable } from "./sessions.js";
 import { Transcript } from "./transcript.js";
 
 /**
@@ -57,7 +59,7 @@ export class Store {
     this._reads = new Set();
     /** Announces a change to the watchers, once for all changes before the next frame. */
     this.changed = coalesced(() => {
-      for (const watcher of this._watchers) watcher();
+      for (const watcher of this._watchers) attempt("A part of the page cannot be drawn", watcher);
     });
     outbox.onChange = this.changed;
   }
@@ -101,9 +103,10 @@ export class Store {
     return this._read(
       () => this._api.sessions(),
       (summaries) => {
-        const present = new Set(summaries.map((summary) => summary.id));
+        const found = summaries.filter(hasId).map(readable);
+        const present = new Set(found.map((summary) => summary.id));
         for (const id of this.sessions.keys()) if (!present.has(id)) this.sessions.delete(id);
-        for (const summary of summaries)
+        for (const summary of found)
           this.sessions.set(summary.id, withSummary(this.sessions.get(summary.id), summary));
       },
     );
@@ -113,7 +116,7 @@ export class Store {
     return this._read(
       () => this._api.machines(),
       (machines) => {
-        this.machines = new Map(machines.map((machine) => [machine.id, machine]));
+        this.machines = new Map(machines.filter(hasId).map((machine) => [machine.id, machine]));
         for (const id of this.machines.keys()) this.readAgents(id);
       },
     );
@@ -202,7 +205,7 @@ export class Store {
     try {
       const answer = await request();
       apply(answer);
-      for (const event of meanwhile) this._apply(event);
+      for (const event of meanwhile) this._applySafely(event);
       return answer;
     } finally {
       this._reads.delete(meanwhile);
@@ -213,8 +216,13 @@ export class Store {
   /** @param {HubEvent} event */
   receive(event) {
     for (const meanwhile of this._reads) meanwhile.push(event);
-    this._apply(event);
+    this._applySafely(event);
     this.changed();
+  }
+
+  /** An event that is malformed changes nothing, and those after it are heard. @param {HubEvent} event */
+  _applySafely(event) {
+    attempt(`An event of type ${event?.type} is malformed`, () => this._apply(event));
   }
 
   /** @param {HubEvent} event */
@@ -294,7 +302,7 @@ export class Store {
       this.readSession(id).catch(() => {}); // the next event of the session tries again
       return;
     }
-    this.sessions.set(id, withActivity(session, patched(session, data)));
+    this.sessions.set(id, withActivity(session, readable(patched(session, data))));
     if (data.active && !session.active) this.outbox.releaseHeld(id);
   }
 
@@ -302,7 +310,7 @@ export class Store {
   _putSession(session) {
     const known = this.sessions.get(session.id);
     /** @type {Session} */
-    const next = { ...known, ...session, detailed: true };
+    const next = readable({ ...known, ...session, damaged: session.damaged, detailed: true });
     for (const key of ["metadata", "agentState"]) {
       if (known?.detailed && known[`${key}Version`] > session[`${key}Version`]) {
         next[key] = known[key];
@@ -333,6 +341,11 @@ export class Store {
   }
 }
 
+/** Whether an entry of a list can be told from the others. @param {Json} entry */
+function hasId(entry) {
+  return typeof entry?.id === "string";
+}
+
 /**
  * A session after the list was read: an entry of the list has less detail than what may be known already.
  * @param {Session | undefined} known
@@ -341,7 +354,7 @@ export class Store {
  */
 function withSummary(known, summary) {
   if (!known) return summary;
-  const next = { ...known, ...summary };
+  const next = { ...known, ...summary, damaged: summary.damaged };
   const knownVersion = known.metadataVersion ?? -1;
   const version = summary.metadataVersion ?? -1;
   const isKnown = known.metadataVersion !== undefined && knownVersion >= version;

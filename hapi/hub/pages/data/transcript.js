@@ -46,7 +46,7 @@ export class Transcript {
     }
     this._epoch = page.epoch;
     this.ready = true;
-    for (const message of messages) this._put(message);
+    for (const message of messages.filter(hasId)) this._put(message);
     this.revision += 1;
   }
 
@@ -54,7 +54,8 @@ export class Transcript {
   addOlderPage({ messages, page }) {
     this.hasOlder = page.hasMore;
     this._oldest = olderPosition(page);
-    for (const message of messages) if (!this.messages.has(message.id)) this._put(message);
+    for (const message of messages.filter(hasId))
+      if (!this.messages.has(message.id)) this._put(message);
     this.revision += 1;
   }
 
@@ -72,7 +73,8 @@ export class Transcript {
       known?.invokedAt && !message.invokedAt ? { ...message, invokedAt: known.invokedAt } : message,
     );
     const data = message.content?.content?.data;
-    if (data?.type === "reasoning" && data.id) this._putSnapshot(message, data.id);
+    if (data?.type === "reasoning" && typeof data.id === "string")
+      this._putSnapshot(message, data.id);
   }
 
   /**
@@ -86,7 +88,7 @@ export class Transcript {
       earlierId !== undefined && earlierId !== message.id
         ? this.messages.get(earlierId)
         : undefined;
-    if (earlier?.content.content.data.live) {
+    if (earlier?.content?.content?.data?.live) {
       this.messages.delete(earlier.id);
       const { createdAt, invokedAt } = earlier;
       this.messages.set(message.id, {
@@ -167,6 +169,11 @@ export class Transcript {
         (one.standsAt ?? one.seq) - (other.standsAt ?? other.seq),
     );
   }
+}
+
+/** @param {Message} message */
+function hasId(message) {
+  return typeof message?.id === "string";
 }
 
 /** Whether a message is a person's that the agent has not received yet. @param {Message} message */

@@ -248,6 +248,12 @@ export interface RequestBlock extends BlockBase {
   request: PermissionRequest;
 }
 
+/** A record that has none of the shapes that can be shown. */
+export interface OddBlock extends BlockBase {
+  kind: "odd";
+  value: Json;
+}
+
 export interface DayBlock extends BlockBase {
   kind: "day";
 }
@@ -261,6 +267,7 @@ export type Block =
   | EventBlock
   | ImageBlock
   | RequestBlock
+  | OddBlock
   | DayBlock;
 
 /** A button of a permission request. */

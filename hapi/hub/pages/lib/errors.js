@@ -93,3 +93,30 @@ export function explained(message) {
     return "The machine or session did not respond in time. Try again; a session that stays silent can be archived, which ends it.";
   return message;
 }
+
+/** @type {Set<string>} */
+const reported = new Set();
+
+/**
+ * Write a failure to the browser's console, once for each `what`.
+ * @param {string} what
+ * @param {unknown} error
+ */
+export function reportOnce(what, error) {
+  if (reported.has(what)) return;
+  reported.add(what);
+  console.error(what, error);
+}
+
+/**
+ * Do `act`; a failure is reported, and the caller goes on.
+ * @param {string} what a sentence about the failure
+ * @param {() => void} act
+ */
+export function attempt(what, act) {
+  try {
+    act();
+  } catch (error) {
+    reportOnce(what, error);
+  }
+}

@@ -24,6 +24,15 @@ export function timeOfDay(time) {
 }
 
 /**
+ * A time as machines read it; null for what is no time.
+ * @param {number} time
+ */
+export function isoTime(time) {
+  const date = new Date(time);
+  return Number.isNaN(date.getTime()) ? null : date.toISOString();
+}
+
+/**
  * "Today", or the date of a time.
  * @param {number} time
  */

@@ -2,15 +2,18 @@
 
 import { h, icon, linkButton } from "../../lib/dom.js";
 import { markdown } from "../../lib/markdown.js";
-import { dateAndTime, dayLabel, timeOfDay } from "../../lib/format.js";
+import { dateAndTime, dayLabel, isoTime, timeOfDay } from "../../lib/format.js";
+import { reportOnce } from "../../lib/errors.js";
+import { rawText } from "../../data/blocks.js";
 import { describeTool } from "../../data/tools.js";
 import { permissionPrompt } from "./permission.js";
 import { planList, planTitle } from "./plan.js";
 import { toolCard } from "./tool.js";
 
-/** @import { Block, BlockContext, PlanBlock, RequestBlock, ThoughtBlock, UserBlock } from "../../data/types.js" */
+/** @import { Block, BlockContext, Json, PlanBlock, RequestBlock, ThoughtBlock, UserBlock } from "../../data/types.js" */
 
 const MAX_EXCERPT = 140; // characters
+const MAX_RAW = 20_000; // characters of a record that cannot be shown
 
 /**
  * A node for `block`.
@@ -18,9 +21,38 @@ const MAX_EXCERPT = 140; // characters
  * @param {BlockContext} context
  */
 export function drawBlock(block, context) {
-  const node = nodeOf(block, context);
+  const node = guardedNode(block, context);
   if (block.side) node.classList.add("side-work");
   node.dataset.kind = block.kind;
+  return node;
+}
+
+/** A node for `block`, also for one that cannot be shown as what it is. @param {Block} block @param {BlockContext} context */
+function guardedNode(block, context) {
+  try {
+    return nodeOf(block, context);
+  } catch (error) {
+    reportOnce(`A block of kind ${block.kind} cannot be drawn`, error);
+    return oddNode(block, block.key, context);
+  }
+}
+
+/**
+ * A record that cannot be shown; what it holds can be unfolded.
+ * @param {Json} value
+ * @param {string} key
+ * @param {BlockContext} context
+ */
+function oddNode(value, key, context) {
+  const raw = rawText(value);
+  const shown = raw.length > MAX_RAW ? `${raw.slice(0, MAX_RAW)}…` : raw;
+  const node = h(
+    "details",
+    { class: "block odd", open: context.expanded.get(key) ?? false },
+    h("summary", { class: "muted" }, "This record cannot be shown."),
+    h("pre", { class: "tool-text plain", tabindex: "0" }, shown),
+  );
+  node.addEventListener("toggle", () => context.expanded.set(key, node.open));
   return node;
 }
 
@@ -48,6 +80,8 @@ function nodeOf(block, context) {
         context.image(block),
         h("figcaption", { class: "muted" }, block.fileName),
       );
+    case "odd":
+      return oddNode(block.value, block.key, context);
     case "day":
       return h("p", { class: "block day" }, h("span", null, dayLabel(block.at)));
   }
@@ -75,7 +109,7 @@ export function deliveryLabel(block) {
 /** @param {UserBlock} block @param {BlockContext} context */
 function userNode(block, context) {
   const label = deliveryLabel(block);
-  const time = h("time", { datetime: new Date(block.at).toISOString() }, timeOfDay(block.at));
+  const time = h("time", { datetime: isoTime(block.at) }, timeOfDay(block.at));
   return h(
     "article",
     { class: `block user ${block.state}`, "aria-label": "You", "data-state": block.state },

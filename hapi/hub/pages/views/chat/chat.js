@@ -12,6 +12,7 @@ import { planStrip } from "./plan.js";
 import { workingLine } from "./working-line.js";
 import { announce, h, hasFinePointer } from "../../lib/dom.js";
 import { toast } from "../../lib/dialog.js";
+import { attempt } from "../../lib/errors.js";
 import { isStarting, titleOf } from "../../data/sessions.js";
 
 /**
@@ -120,16 +121,16 @@ export class ChatView {
     const isAsking = active && Object.keys(session?.agentState?.requests ?? {}).length > 0;
     const label = catalog.label(session?.metadata?.flavor);
     this._context.active = active;
-    this._header.draw(session);
-    this._messages.draw(session);
-    this._plan.draw(session?.todos ?? []);
-    this._notice.draw(session, this._actions.problem);
-    this._working.draw(thinking && !isAsking, label, session?.activeTurnStartedAt);
-    this._composer.update({
-      enabled: this._actions.acceptsMessages,
-      thinking,
-      resumes: Boolean(session) && !active && !isStarting(session),
-    });
+    const enabled = this._actions.acceptsMessages;
+    const resumes = Boolean(session) && !active && !isStarting(session);
+    const isWorking = thinking && !isAsking;
+    // Each part on its own: what one of them cannot show keeps nobody from reading and writing.
+    attempt("The header cannot be drawn", () => this._header.draw(session));
+    attempt("The messages cannot be drawn", () => this._messages.draw(session));
+    attempt("The plan cannot be drawn", () => this._plan.draw(session?.todos ?? []));
+    attempt("The notice cannot be drawn", () => this._notice.draw(session, this._actions.problem));
+    this._working.draw(isWorking, label, session?.activeTurnStartedAt);
+    this._composer.update({ enabled, thinking, resumes });
     this._scroll.update();
     this._announce(announcementOf(session, catalog));
   }

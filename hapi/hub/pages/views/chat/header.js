@@ -2,7 +2,14 @@
 
 import { fill, h, iconButton } from "../../lib/dom.js";
 import { abbreviateHome } from "../../lib/format.js";
-import { isStarting, machineName, STATE_LABELS, stateOf, titleOf } from "../../data/sessions.js";
+import {
+  damageText,
+  isStarting,
+  machineName,
+  STATE_LABELS,
+  stateOf,
+  titleOf,
+} from "../../data/sessions.js";
 
 /**
  * @import { Store } from "../../data/store.js"
@@ -28,7 +35,7 @@ export function chatHeader({ store, go, openSettings }) {
     const version = JSON.stringify(facts);
     if (version === shown) return;
     shown = version;
-    const { title, state, places, mode, unrestricted } = facts;
+    const { title, state, places, mode, unrestricted, damaged } = facts;
     fill(
       main,
       h(
@@ -42,6 +49,7 @@ export function chatHeader({ store, go, openSettings }) {
         { class: "muted" },
         h("span", { class: "subline" }, places.join(" · ")),
         mode && h("span", { class: `tag ${unrestricted ? "caution" : ""}` }, mode),
+        damaged && h("span", { class: "tag caution", title: damaged }, "damaged"),
       ),
     );
   }
@@ -64,5 +72,6 @@ export function headerFacts(session, store) {
     ].filter(Boolean),
     mode: mode && mode !== "default" ? store.catalog.modeLabel(mode) : null,
     unrestricted: Boolean(mode && store.catalog.isUnrestricted(mode)),
+    damaged: damageText(session),
   };
 }

@@ -116,9 +116,9 @@ function questionField({ question, header, options = [], multiSelect = false }, 
     "aria-label": `Other answer to: ${question}`,
   });
   /** @type {{ box: HTMLInputElement, description?: string }[]} */
-  const choices = options.map((/** @type {Json} */ option) => ({
-    box: h("input", { type, name, value: option.label ?? String(option) }),
-    description: option.description,
+  const choices = (Array.isArray(options) ? options : []).map((/** @type {Json} */ option) => ({
+    box: h("input", { type, name, value: option?.label ?? String(option) }),
+    description: option?.description,
   }));
   const node = h(
     "fieldset",

@@ -1,8 +1,10 @@
 // The side pane: sessions in the order in which they need a person, and machines.
 
 import { button, fill, followLink, h, icon, iconButton, keyed, keyedNode } from "../../lib/dom.js";
-import { abbreviateHome, plural, relativeTime } from "../../lib/format.js";
+import { reportOnce } from "../../lib/errors.js";
+import { abbreviateHome, isoTime, plural, relativeTime } from "../../lib/format.js";
 import {
+  damageText,
   isWorthListing,
   machineName,
   pendingCount,
@@ -114,8 +116,8 @@ function drawGroups(parent, groups, store, go) {
       rows,
       sessions,
       (session) => session.id,
-      (session) => JSON.stringify(rowFacts(session, store)),
-      (session) => sessionRow(session, store, go),
+      (session) => versionOf(session, store),
+      (session) => guardedRow(session, store, go),
     );
   }
 }
@@ -154,13 +156,36 @@ function rowFacts(session, store) {
     when: relativeTime(session.updatedAt),
     progress: session.active ? progressOf(session) : null,
     open: store.openId === session.id,
+    damaged: damageText(session),
   };
+}
+
+/** @param {Session} session @param {Store} store */
+function versionOf(session, store) {
+  try {
+    return JSON.stringify(rowFacts(session, store));
+  } catch {
+    return "unreadable";
+  }
+}
+
+/** The row of a session, also of one that cannot be shown as what it is. @param {Session} session @param {Store} store @param {Go} go */
+function guardedRow(session, store, go) {
+  try {
+    return sessionRow(session, store, go);
+  } catch (error) {
+    reportOnce("The row of a session cannot be drawn", error);
+    const address = `/sessions/${session.id}`;
+    const props = { class: "row", href: address, on: { click: followLink(go, address) } };
+    const text = `Session ${session.id} cannot be shown.`;
+    return h("li", null, h("a", props, h("span", { class: "row-main muted" }, text)));
+  }
 }
 
 /** @param {Session} session @param {Store} store @param {Go} go */
 function sessionRow(session, store, go) {
   const facts = rowFacts(session, store);
-  const { title, agent, path, state, unread, when, open } = facts;
+  const { title, agent, path, state, unread, when, open, damaged } = facts;
   const address = `/sessions/${session.id}`;
   const link = h("a", {
     class: `row ${unread ? "unread" : ""}`,
@@ -179,13 +204,14 @@ function sessionRow(session, store, go) {
         "span",
         { class: "row-more" },
         h("span", { class: "agent" }, agent),
+        damaged && h("span", { class: "tag caution", title: damaged }, "damaged"),
         h("span", { class: "path" }, h("bdi", null, path)),
       ),
     ),
     h(
       "span",
       { class: "row-side" },
-      h("time", { datetime: new Date(session.updatedAt).toISOString() }, when),
+      h("time", { datetime: isoTime(session.updatedAt) }, when),
       rowMark(facts),
     ),
   );
