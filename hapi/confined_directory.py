@@ -21,7 +21,7 @@ from attrs import define, field, frozen
 
 MAX_LINKS = 40  # symbolic links on the way of one path, the limit of Linux (path_resolution(7))
 # A directory on the way has to be searchable, not readable, where the system can express that.
-_DIRECTORY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+DIRECTORY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LAST = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _LINK_ERRORS = frozenset({errno.ELOOP, errno.ENOTDIR, errno.EMLINK})  # EMLINK: FreeBSD
 
@@ -173,13 +173,13 @@ class _Walk:
             self._chain.append((open_without_links(root), True))
             path = path[len(root) :] if is_absolute else path
         else:
-            top = os.open("/", _DIRECTORY)
+            top = os.open("/", DIRECTORY)
             self._chain.append((top, self._is_allowed(top)))
         self.is_at_start = False
         return path.split("/")[::-1]
 
     def _enter(self, name: str) -> None:
-        descriptor = os.open(name, _DIRECTORY, dir_fd=self._chain[-1][0])
+        descriptor = os.open(name, DIRECTORY, dir_fd=self._chain[-1][0])
         self._chain.append((descriptor, self.is_inside or self._is_allowed(descriptor)))
 
     def _leave(self) -> None:
@@ -187,7 +187,7 @@ class _Walk:
         descriptor, _ = self._chain.pop()
         try:
             if not self._chain:  # above the root
-                parent = os.open("..", _DIRECTORY, dir_fd=descriptor)
+                parent = os.open("..", DIRECTORY, dir_fd=descriptor)
                 self._chain.append((parent, self._is_allowed(parent)))
         finally:
             os.close(descriptor)
@@ -208,10 +208,10 @@ class _Walk:
 def open_without_links(path: str) -> int:
     """A descriptor of the directory at the absolute `path`, for opening what is in it. Raises
     OSError, also for a symbolic link on the way."""
-    descriptor = os.open("/", _DIRECTORY)
+    descriptor = os.open("/", DIRECTORY)
     for name in filter(None, path.split("/")):
         try:
-            below = os.open(name, _DIRECTORY, dir_fd=descriptor)
+            below = os.open(name, DIRECTORY, dir_fd=descriptor)
         finally:
             os.close(descriptor)
         descriptor = below

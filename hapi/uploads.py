@@ -17,6 +17,7 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 
 from attrs import define, field, frozen
 from twisted.logger import Logger
@@ -59,7 +60,12 @@ def uploads_directory(home: Home, session_id: str) -> Path:
     """Where the uploads of a session are. An id that is no plain name is replaced by its hash."""
     if _PLAIN_ID.fullmatch(session_id) is None:
         session_id = hashlib.sha256(session_id.encode(errors="replace")).hexdigest()
-    return home.uploads / session_id
+    return _all_uploads(home) / session_id
+
+
+def _all_uploads(home: Home) -> Path:
+    """The directory of all uploads; a user may have put a link to another disk there."""
+    return home.uploads.resolve()
 
 
 def file_name(name: str) -> str:
@@ -82,6 +88,8 @@ class SessionUploads:
     session_id: str
     quota: UploadQuota = UploadQuota()
     _lock: int | None = field(default=None, init=False)  # descriptor of the locked directory
+    _ended: bool = field(default=False, init=False)
+    _threads: Lock = field(factory=Lock, init=False, repr=False, eq=False)
 
     @property
     def path(self) -> Path:
@@ -89,11 +97,14 @@ class SessionUploads:
 
     def store(self, name: str, content: bytes) -> Path:
         """Keep an upload; returns where. Raises UploadRefused and OSError."""
-        directory = self._locked_directory()
+        with self._threads:
+            if self._ended:
+                raise UploadRefused("The session has ended.")
+            directory = self._locked_directory()
         kept = f"{secrets.token_hex(4)}-{file_name(name)}"
         partial = _PARTIAL + kept
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with _counting(self.home.uploads):
+        with _counting(_all_uploads(self.home)):
             self._check_quota(len(content))
             descriptor = os.open(partial, flags, PRIVATE_FILE_MODE, dir_fd=directory)
             with suppress(OSError):
@@ -120,14 +131,16 @@ class SessionUploads:
                 os.close(directory)
 
     def remove(self) -> None:
-        """Remove all of them; the session is over."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        """Remove all of them, and take no more; the session is over."""
+        with self._threads:
+            self._ended = True
+            shutil.rmtree(self.path, ignore_errors=True)
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
 
     def _check_quota(self, size: int) -> None:
-        quota, own, all_sessions = self.quota, _usage(self.path), _usage(self.home.uploads)
+        quota, own, all_sessions = self.quota, _usage(self.path), _usage(_all_uploads(self.home))
         if own.size + size > quota.session_size:
             raise UploadRefused(
                 f"The uploads of this session would exceed {_megabytes(quota.session_size)}. "
@@ -170,7 +183,7 @@ def unused_uploads(home: Home) -> list[Path]:
     """The directories of sessions that have no process."""
     found = []
     with suppress(OSError):
-        for path in sorted(home.uploads.iterdir()):
+        for path in sorted(_all_uploads(home).iterdir()):
             with _unused(path) as is_unused:
                 if is_unused:
                     found.append(path)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hapi.confined_directory import ConfinedDirectory
 from hapi.uploads import (
     MAX_NAME_SIZE,
     SessionUploads,
@@ -186,6 +187,22 @@ def test_uploads_go_with_the_session(uploads):
     uploads.remove()
     assert not uploads.path.exists()
     uploads.remove()
+    with pytest.raises(UploadRefused, match="The session has ended"):
+        uploads.store("late", b"x")
+    assert not uploads.path.exists()
+
+
+def test_uploads_may_lie_on_another_disk(home, tmp_path):
+    (tmp_path / "disk").mkdir()
+    home.uploads.symlink_to(tmp_path / "disk")
+    uploads = SessionUploads(home, "first")
+    path = uploads.store("a", b"x")
+    with open(path, opener=ConfinedDirectory(tmp_path / "none", (uploads.path,)).open) as file:
+        assert file.read() == "x"
+    uploads.delete(path)
+    assert not path.exists()
+    os.close(uploads._lock)
+    assert unused_uploads(home) == [uploads.path]
 
 
 def test_a_directory_that_was_removed_meanwhile_is_made_again(home, uploads):

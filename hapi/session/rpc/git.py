@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import define, evolve, field
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
 from twisted.internet.threads import deferToThread
 
 from hapi.confined_directory import ConfinedDirectory, PathNotAllowed
@@ -38,6 +38,7 @@ DISCOVERY = ("-c", "safe.bareRepository=explicit")
 SUBMODULES = ("--ignore-submodules=dirty",)
 DIFF = ("diff", "--no-ext-diff", "--no-textconv", "--submodule=short", *SUBMODULES)
 OPTIONS = ("--no-pager", "--literal-pathspecs")
+MAX_LOOKS = 4  # looks at a time; others wait
 MAX_FILE_SIZE = 32 << 20  # bytes of a file whose differences are shown
 STATUS = ("status", "--porcelain=v2", "--branch", "--untracked-files=all", *SUBMODULES)
 
@@ -51,9 +52,11 @@ class GitMethods:
     _directory: ConfinedDirectory
     _environ: Mapping[str, str]
     _git: Git = field(init=False)
+    _slots: DeferredSemaphore = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._git = Git(self._reactor, self._environ)
+        self._slots = DeferredSemaphore(MAX_LOOKS)
 
     async def status(self, params: Any) -> dict[str, Any]:
         """The state of the working tree, as `git status --porcelain=v2` writes it."""
@@ -78,8 +81,9 @@ class GitMethods:
             if path is not None:
                 with suppress(FileNotFoundError, NotADirectoryError):  # it may have been deleted
                     self._directory.act(os.path.join(cwd, path), _stat)
-            with self._directory.pinned(cwd) as directory:
-                result = await self._run(cwd, directory, command, path)
+            async with self._slots:
+                with self._directory.pinned(cwd) as directory:
+                    result = await self._run(cwd, directory, command, path)
         except PathNotAllowed as problem:
             return {"success": False, "error": str(problem)}
         except OSError as error:

@@ -7,7 +7,7 @@ forbidding the known keys, a look gets a git directory of its own: objects, refe
 files are those of the repository, the index is a copy, and the configuration holds only the keys
 listed here, none of which names a program. There are no hooks. The configurations of the user and
 the system are not read either, because the repository's attributes choose from what they define.
-This works with every version of git that has worktrees (2.5).
+This needs git 2.13, for `rev-parse --absolute-git-dir`.
 """
 
 from __future__ import annotations
