@@ -1,15 +1,14 @@
 """`GET /api/events`: server-sent events for web pages. A page that reads too slowly is disconnected
-and can resume.
+and can resume. While much happens, the frames of a stream are written together.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections import deque
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.interfaces import IDelayedCall, IPushProducer
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
@@ -26,6 +25,53 @@ from hapi.protocol import events
 
 MAX_UNREAD = 1 << 20  # bytes that one page may leave unread
 MAX_EXPIRY_WAIT = 60.0  # seconds; the wall clock may jump meanwhile
+# Seconds between two writes to one stream. At 50 ms with 4,000 messages a second, ten pages take a
+# third of the time that they take when each frame is written alone; at 200 a second, each is.
+MIN_INTERVAL, MAX_INTERVAL = 0.002, 0.05
+MANY_FRAMES, FEW_FRAMES = 8, 2  # in one write: above, the interval grows; below, it shrinks
+MAX_WAITING = 128 * 1024  # bytes that wait for the interval to end
+
+
+def next_interval(interval: float, frames: int) -> float:
+    """The interval after one in which the busiest stream collected that many frames."""
+    if frames >= MANY_FRAMES:
+        return min(MAX_INTERVAL, interval * 2)
+    return max(MIN_INTERVAL, interval / 2) if frames <= FEW_FRAMES else interval
+
+
+@define(eq=False)
+class WritePace:
+    """Decides for all streams when they write: the first frame at once, those that follow within
+    the interval together at its end.
+    """
+
+    _clock: IReactorTime
+    interval: float = MIN_INTERVAL
+    _waiting: dict[EventStream, None] = field(factory=dict)
+    _call: IDelayedCall | None = None
+
+    def seconds(self) -> float:
+        return float(self._clock.seconds())
+
+    def wait(self, stream: EventStream) -> None:
+        """Have `stream` write what it has when the interval ends."""
+        self._waiting[stream] = None
+        if self._call is None:
+            self._call = self._clock.callLater(self.interval, self._write)
+
+    def forget(self, stream: EventStream) -> None:
+        self._waiting.pop(stream, None)
+        if not self._waiting and self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def _write(self) -> None:
+        self._call = None
+        waiting, self._waiting = self._waiting, {}
+        frames = max(stream.waiting_frames for stream in waiting)
+        for stream in waiting:
+            stream.write_waiting()
+        self.interval = next_interval(self.interval, frames)
 
 
 @implementer(IPushProducer)
@@ -38,10 +84,12 @@ class EventStream:
     subscription: Subscription
     visible: bool
     _registry: HubRegistry
+    _pace: WritePace | None = None  # None: each frame is written at once
     name: str = field(factory=lambda: str(uuid.uuid4()))
     _paused: bool = False
-    _unread: deque[bytes] = field(factory=deque)
-    _size: int = 0
+    _unread: list[bytes] = field(factory=list)  # not written yet
+    _size: int = 0  # bytes of these
+    _written_at: float = float("-inf")  # clock seconds
     _ended: bool = False
     _expiry_call: IDelayedCall | None = None
 
@@ -78,26 +126,41 @@ class EventStream:
     def send(self, frame: bytes) -> None:
         if self._ended:
             return
-        if not self._paused:
-            self.request.write(frame)
-            return
         self._unread.append(frame)
         self._size += len(frame)
-        if self._size > MAX_UNREAD:
-            self.log.info(
-                "A page reads its events too slowly and is disconnected; it can resume later"
-            )
-            self.cut()
+        if self._paused:
+            if self._size > MAX_UNREAD:
+                self.log.info(
+                    "A page reads its events too slowly and is disconnected; it can resume later"
+                )
+                self.cut()
+        elif self._pace is None or self._size > MAX_WAITING or self._is_due(self._pace):
+            self.write_waiting()
+        elif len(self._unread) == 1:
+            self._pace.wait(self)
+
+    def _is_due(self, pace: WritePace) -> bool:
+        return pace.seconds() - self._written_at >= pace.interval
+
+    @property
+    def waiting_frames(self) -> int:
+        return len(self._unread)
+
+    def write_waiting(self) -> None:
+        """Write all frames that wait, unless the page reads too slowly."""
+        if self._paused or self._ended or not self._unread:
+            return
+        frames, self._unread, self._size = self._unread, [], 0
+        if self._pace is not None:
+            self._written_at = self._pace.seconds()
+        self.request.write(frames[0] if len(frames) == 1 else b"".join(frames))
 
     def pauseProducing(self) -> None:
         self._paused = True
 
     def resumeProducing(self) -> None:
         self._paused = False
-        while self._unread and not self._paused and not self._ended:
-            frame = self._unread.popleft()
-            self._size -= len(frame)
-            self.request.write(frame)
+        self.write_waiting()
 
     def stopProducing(self) -> None:
         self._end()
@@ -112,8 +175,10 @@ class EventStream:
     def finish(self) -> None:
         """End the stream in an orderly way; the page connects again with a valid token."""
         if not self._ended:
+            self.write_waiting()
+            paused = self._paused
             self._end()
-            if self._paused:
+            if paused:
                 self.cut()
                 return
             channel = self.request.channel
@@ -127,6 +192,8 @@ class EventStream:
         if self._expiry_call is not None and self._expiry_call.active():
             self._expiry_call.cancel()
         self._unread.clear()
+        if self._pace is not None:
+            self._pace.forget(self)
         self._registry.events.leave(self.name)
 
 
@@ -140,6 +207,7 @@ class EventsResource(Resource):
         self._registry, self._authenticator = registry, authenticator
         self._streams: set[EventStream] = set()
         self._places = Places("event streams", EVENT_STREAMS)
+        self._pace = WritePace(registry.clock)
         self.stopped = False
 
     def render_GET(self, request: Any) -> Any:
@@ -170,7 +238,7 @@ class EventsResource(Resource):
         subscription = Subscription(namespace, everything, session_id, machine_id)
         visible = _parameter(request, "visibility") == "visible"
         self._places.take(principal)
-        return EventStream(request, principal, subscription, visible, self._registry)
+        return EventStream(request, principal, subscription, visible, self._registry, self._pace)
 
     def _forget(self, stream: EventStream) -> None:
         self._streams.discard(stream)
