@@ -166,5 +166,8 @@ class HubRegistry:
         )
 
     def apply_changes(self, session: HubSession, changes: dict[str, Any]) -> None:
-        """Update the row of `session` with columns that the store has changed."""
-        session.row = evolve(session.row, **changes)
+        """Update the row of `session` with columns that the store has changed. It stays the same
+        object if they have the same values.
+        """
+        if any(getattr(session.row, name) != value for name, value in changes.items()):
+            session.row = evolve(session.row, **changes)

@@ -22,12 +22,10 @@ MACHINE = tuple(attribute.name for attribute in fields(MachineRow))
 
 def as_json(value: Document) -> str:
     """Compact JSON; a lone surrogate, which UTF-8 cannot encode, becomes an escape sequence."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     try:
-        text.encode()
+        return msgspec.json.encode(value).decode()
     except UnicodeEncodeError:
         return json.dumps(value, separators=(",", ":"))
-    return text
 
 
 def read_document(text: str) -> Document:

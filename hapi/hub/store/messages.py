@@ -5,8 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 
-from attrs import evolve
-
 from hapi.hub.store.columns import as_json, message_from, read_content, session_from
 from hapi.hub.store.database import Database
 from hapi.hub.store.rows import INDETERMINATE, Added, Consumed, Document, MessageRow, SessionRow
@@ -55,7 +53,7 @@ class MessageChanges:
         if place is None:
             raise KeyError(session)
         last_seq, last_time, had_content = place
-        stored = placed(row, last_seq + 1, last_time)
+        stored = placed(row, last_seq + 1, last_time, read_content(content))
         execute(
             INSERT,
             (
@@ -87,7 +85,6 @@ class MessageChanges:
             ),
         ).fetchone()
         changes = {"updated_at": updated_at, "has_content": bool(has_content), "epoch": epoch}
-        stored = evolve(stored, content=read_content(content))
         return Added(stored, True, changes, first=bool(has_content) and not had_content)
 
     def consume(self, session_id: str, local_ids: Sequence[str], at: int, touch: bool) -> Consumed:
@@ -167,9 +164,11 @@ class MessageChanges:
         return found
 
 
-def placed(row: MessageRow, seq: int, last_time: int) -> MessageRow:
-    """`row` at the end of its conversation. Times are those of a clock that may have been put back,
-    so none is earlier than that of the message before: the order is that of the seq.
+def placed(row: MessageRow, seq: int, last_time: int, content: Document) -> MessageRow:
+    """`row` at the end of its conversation, with the content as it is stored.
+
+    Times are those of a clock that may have been put back, so none is earlier than that of the
+    message before: the order is that of the seq.
     """
     created_at, invoked_at = row.created_at, row.invoked_at
     if invoked_at is None:
@@ -177,7 +176,18 @@ def placed(row: MessageRow, seq: int, last_time: int) -> MessageRow:
     else:
         invoked_at = max(invoked_at, last_time)
         created_at = invoked_at if created_at == row.invoked_at else created_at
-    return evolve(row, seq=seq, created_at=created_at, invoked_at=invoked_at)
+    return MessageRow(
+        row.id,
+        row.session_id,
+        seq,
+        content,
+        created_at,
+        row.local_id,
+        invoked_at,
+        row.scheduled_at,
+        row.delivery,
+        row.stream,
+    )
 
 
 def _by_local_id(
