@@ -180,6 +180,9 @@ class SessionUplink:
         self.on_delivery_problem(problem)
 
     def _delivery_confirmed(self) -> None:
+        if self._store_problem is not None:  # the hub refused to store the documents as well
+            self.metadata.retry_now()
+            self.state.retry_now()
         self._store_problem, self._compare_from = None, None
         self._reconciled = max(self._reconciled, self._last_row)
         self._delivery_changed()

@@ -316,6 +316,49 @@ def test_being_put_out_is_a_refusal_and_not_the_end__N06(hub, link):
     assert link.connected
 
 
+def test_a_link_that_is_given_another_token_uses_it_at_once_and_keeps_what_it_has__N06(hub, link):
+    hub.open()
+    link.emit("message", 1)
+    hub.settle()
+    hub.say("41/cli,")
+    assert link.status.phase == "refused"
+    before = len(hub.visits)
+    link.use(HubAccess("http://127.0.0.1:3006", "canary-second"))
+    hub.settle()
+    assert len(hub.visits) == before + 1
+    hub.open()
+    connect, sent = hub.heard()
+    assert json.loads(connect.removeprefix("40/cli,"))["token"] == "canary-second"
+    assert sent == '42/cli,["message",1]'
+    assert link.status.phase == "connected"
+    hub.advance(20)
+    assert len(hub.visits) == before + 1
+
+
+def test_a_connected_link_leaves_the_old_hub_for_the_new_one(hub, link):
+    hub.open()
+    old = hub.visit
+    link.use(HubAccess("http://127.0.0.1:4000", "canary-second"))
+    hub.settle()
+    assert old.ended is not None
+    hub.open()
+    assert link.connected
+    assert link.access.url == "http://127.0.0.1:4000"
+    hub.advance(20)
+    assert len(hub.visits) == 2
+
+
+def test_a_link_that_is_not_started_yet_starts_at_the_new_hub(hub, rpc):
+    link = HubLink(hub.clock, HubAccess("http://127.0.0.1:3006", "t"), AUTH, rpc, endpoint=hub)
+    link.use(HubAccess("http://127.0.0.1:4000", "u"))
+    assert hub.attempts == 0
+    link.startService()
+    hub.open()
+    assert link.connected
+    link.stopService()
+    hub.settle()
+
+
 # --- events
 
 
