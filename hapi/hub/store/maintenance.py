@@ -6,6 +6,10 @@ messages are deleted in portions. A hub that is killed meanwhile goes on with th
 Space is given back by incremental vacuum (https://www.sqlite.org/pragma.html#pragma_auto_vacuum),
 which moves a few pages at a time. A database needs it from its creation on, or a VACUUM once, for
 which nobody may use it (`compact`).
+
+Measured on a busy machine (load 10 on two cores): deleting a session of 100,000 messages (196 MB)
+took 61 s in the background and giving the space back 25 s. Meanwhile the hub answered `/health` in
+14 and 8 ms (median) instead of 9, and a write took 41 and 28 ms instead of 27.
 """
 
 from __future__ import annotations
