@@ -232,7 +232,7 @@ def origin(url: object, name: str = "") -> str:
         raise ConfigurationError(f"{label}: {error}") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigurationError(f"{label} must look like http://host:port or https://host")
-    if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username:
+    if parts.path not in ("", "/") or parts.query or parts.fragment or "@" in parts.netloc:
         raise ConfigurationError(
             f"{label} must be an origin alone: scheme, host and port, no path, query or user name"
         )

@@ -18,7 +18,7 @@ from hapi.hub.cli_namespace import CliNamespace
 from hapi.hub.domain.auth import TokenIssuer
 from hapi.hub.domain.presence import SWEEP_INTERVAL
 from hapi.hub.domain.retention import SWEEP_INTERVAL as RETENTION_INTERVAL
-from hapi.hub.http.site import LOOPBACK_NAMES, HostPolicy, RootResource, host_name, hub_site
+from hapi.hub.http.site import HostPolicy, RootResource, host_name, hub_site
 from hapi.hub.http.static import PageResource
 from hapi.hub.hub import Hub
 from hapi.hub.lock import HubLock
@@ -28,6 +28,7 @@ from hapi.hub.store.sqlite import SqliteStore, file_store
 from hapi.net.server.site import LimitedSite
 from hapi.net.server.socket_server import SocketServer
 from hapi.one_shot import OneShotObserver
+from hapi.protocol.authority import is_loopback
 
 HEARTBEAT_INTERVAL = 30.0  # seconds
 MIN_TOKEN_LENGTH = 20  # characters; a shorter access token is warned about
@@ -36,10 +37,6 @@ FILES_CHECK_INTERVAL = 1.0  # seconds
 
 class CannotServe(Exception):
     """The hub cannot listen on its address; the message says which address and why."""
-
-
-def is_loopback(host: str) -> bool:
-    return host in LOOPBACK_NAMES or (host.startswith("127.") and host.replace(".", "").isdigit())
 
 
 class HubService(Service):
@@ -175,7 +172,7 @@ class HubService(Service):
             {host_name(options.public_url.partition("://")[2])} if options.public_url else set()
         )
         names = (
-            frozenset({*LOOPBACK_NAMES, *public, *options.allowed_hosts})
+            frozenset({*public, *(host_name(host) or host for host in options.allowed_hosts)})
             if is_loopback(options.host)
             else None
         )

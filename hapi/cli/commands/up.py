@@ -205,7 +205,7 @@ class Up:
 
     def _print_address(self, hub: Any, logging: Logging) -> None:
         """Print the address of the page, the agents found, and where home and log are."""
-        from hapi.hub.service import is_loopback
+        from hapi.protocol.authority import is_loopback
 
         available, _ = detect_agents(read_settings(self.home), os.environ)
         url = reachable_url(hub.url, hub.options.host, hub.options.public_url)

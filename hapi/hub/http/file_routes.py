@@ -21,6 +21,7 @@ from hapi.hub.http.responses import Response
 from hapi.hub.http.routing import MAX_UPLOAD_SIZE, RequestContext, Routes, api, limited
 from hapi.protocol import rpc_methods
 from hapi.protocol.hub import DeleteUpload, Upload
+from hapi.protocol.media_type import BITMAPS, essence
 
 MAX_FILE_SIZE = 50 << 20  # bytes of an uploaded file
 DEFAULT_FILES, MAX_FILES = 200, 500  # in one list
@@ -184,7 +185,11 @@ class FileRoutes(Routes):
         answer = await forward_rpc(context, session, rpc_methods.READ_GENERATED_IMAGE, params)
         image, kind = _decode_image(answer.get("content"), answer.get("mimeType"))
         tag = f'"{hashlib.sha256(image).hexdigest()[:32]}"'
-        headers = {"ETag": tag, "Cache-Control": "private, max-age=86400"}
+        headers = {
+            "ETag": tag,
+            "Cache-Control": "private, max-age=86400",
+            "Content-Security-Policy": "default-src 'none'; sandbox",
+        }
         if context.request.getHeader("if-none-match") == tag:
             return Response(304, b"", headers, kind)
         return Response(200, image, headers, kind)
@@ -204,13 +209,13 @@ def _file_entry(path: str) -> dict[str, Any]:
 
 
 def _decode_image(content: object, kind: object) -> tuple[bytes, str]:
-    """The bytes and the type of a bitmap; SVG is refused because it can contain scripts. Raises
-    NotFound.
+    """The bytes and the media type of a bitmap. Raises NotFound for anything else: SVG and other
+    documents can contain scripts.
     """
-    is_bitmap = isinstance(kind, str) and kind.startswith("image/") and "svg" not in kind
+    media_type = essence(kind)
     try:
-        if isinstance(content, str) and is_bitmap:
-            return base64.b64decode(content, validate=True), str(kind)
+        if isinstance(content, str) and media_type in BITMAPS:
+            return base64.b64decode(content, validate=True), media_type
     except binascii.Error:
         pass
     raise NotFound("Image not found")

@@ -5,7 +5,7 @@ and origins may use it.
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import unquote_to_bytes
 
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
@@ -18,11 +18,11 @@ from hapi.hub.http.body_limits import SOCKETS_PATH, BodyLimits
 from hapi.hub.http.static import PageResource
 from hapi.net.server.http import json_reply
 from hapi.net.server.site import LimitedSite
+from hapi.protocol.authority import Authority, Origin, same_host
 
 METHODS = b"GET, POST, PUT, PATCH, DELETE, OPTIONS"
 HEADERS = b"authorization, content-type, last-event-id"
 IDLE_TIMEOUT, HEAD_TIMEOUT, BODY_TIMEOUT = 65.0, 15.0, 300.0  # seconds
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 WRONG_NAME = (
     "This hub does not answer to that name: set HAPI_PUBLIC_URL or HAPI_ALLOWED_HOSTS to accept it"
 )
@@ -30,10 +30,8 @@ WRONG_NAME = (
 
 def host_name(header: str) -> str:
     """The name in a Host header, in lower case, without the port; "" if the header is malformed."""
-    try:
-        return (urlsplit(f"//{header}").hostname or "").lower().rstrip(".")
-    except ValueError:
-        return ""
+    found = Authority.parse(header)
+    return "" if found is None else found.host
 
 
 @frozen
@@ -44,20 +42,18 @@ class HostPolicy:
     origins: frozenset[str] = frozenset()  # "*": all of them
 
     def allows_host(self, host: str) -> bool:
-        name = host_name(host)
-        return (
-            self.names is None
-            or name in self.names
-            or (name.startswith("127.") and name.replace(".", "").isdigit())
-        )
+        """Whether the hub answers to the Host header `host`, "" if the request has none."""
+        if self.names is None:
+            return not host or Authority.parse(host) is not None
+        found = Authority.parse(host)
+        return found is not None and (found.host in self.names or found.is_loopback)
 
     def allows_origin(self, origin: str, host: str) -> bool:
         """Whether a page of `origin` may use the hub that it reached as `host`."""
-        return (
-            "*" in self.origins
-            or origin in self.origins
-            or origin.partition("://")[2].lower() == host.lower()
-        )
+        if "*" in self.origins or same_host(origin, host):
+            return True
+        found = Origin.parse(origin)
+        return found is not None and found in map(Origin.parse, self.origins)
 
 
 def hub_site(root: RootResource, clock: IReactorTime, authenticator: Authenticator) -> LimitedSite:
@@ -100,6 +96,11 @@ class RootResource(Resource):
         path = request.path
         host = request.getHeader("host") or ""
         request.setHeader("X-Content-Type-Options", "nosniff")
+        if len(request.requestHeaders.getRawHeaders(b"host") or ()) > 1:
+            return _FixedResponse(http.BAD_REQUEST, {"error": "More than one Host header"})
+        if not path.startswith(b"/") and path != b"*":
+            # A proxy and the hub could understand a whole URL differently (RFC 9112, 3.2.2).
+            return _FixedResponse(http.BAD_REQUEST, {"error": "The request target is not a path"})
         if not self._host_policy.allows_host(host):
             return _FixedResponse(421, {"error": WRONG_NAME})
         if path == SOCKETS_PATH:

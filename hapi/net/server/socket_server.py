@@ -20,6 +20,7 @@ from hapi.net.common.errors import ConnectRefused, PeerGone
 from hapi.net.common.websocket import CLOSE_TIMEOUT, ServerSocketFactory
 from hapi.net.server.http import json_reply
 from hapi.net.server.peers import ClientConnection, INamespace, Peer, checked
+from hapi.protocol.authority import same_host
 from hapi.protocol.channel import event_text
 from hapi.protocol.engineio import (
     BAD_REQUEST,
@@ -33,11 +34,6 @@ from hapi.protocol.engineio import (
 __all__ = ["ConnectRefused", "INamespace", "Peer", "PeerGone", "SocketServer"]
 
 MAX_BACKLOG = 64 * 1024 * 1024  # characters; more than one message of the greatest size
-
-
-def same_host(origin: str, host: str) -> bool:
-    """Whether a page of `origin` comes from the address it talks to (the Host header)."""
-    return origin.partition("://")[2].lower() == host.lower()
 
 
 def peer_address(request: IRequest) -> str:

@@ -54,6 +54,10 @@ LOOPBACK = HostPolicy(
         ("[::1", False),
         ("a b", False),
         ("192.168.0.7:3006", False),
+        ("127.0.0.1#.evil", False),
+        ("127.0.0.1?.evil", False),
+        ("evil@127.0.0.1", False),
+        ("127.0.0.1:99999", False),
     ],
 )
 def test_a_loopback_hub_answers_to_its_own_names_only__U09(host: str, known: bool) -> None:
@@ -65,6 +69,8 @@ def test_a_loopback_hub_answers_to_its_own_names_only__U09(host: str, known: boo
 
 def test_a_public_hub_answers_to_any_name() -> None:
     assert HostPolicy(None).allows_host("whatever.example:1")
+    assert HostPolicy(None).allows_host("")  # HTTP/1.0
+    assert not HostPolicy(None).allows_host("whatever.example#1")
     assert host_name("[bad") == ""
 
 

@@ -218,6 +218,27 @@ async def test_all_bodies_together_have_a_limit_and_give_their_room_back(
     assert service._site.bodies_size == 0
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: evil.example\r\n\r\n",
+        b"GET http://evil.example/health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        b"GET http://127.0.0.1/api/sessions HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        b"GET @127.0.0.1/health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_head_that_can_be_read_in_two_ways_is_refused(
+    reactor: Any, service: Any, sent: bytes
+) -> None:
+    def visit() -> bytes:
+        with connect(service.port) as wire:
+            wire.sendall(sent)
+            return read_until(wire, b"\r\n")
+
+    assert b" 400 " in await deferToThread(visit)
+
+
 def read_health(port: int) -> None:
     """Wait until the hub has read what was sent before."""
     with connect(port) as wire:
