@@ -6,12 +6,15 @@ import signal
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
 from hapi.attempts import AttemptFolder
 from hapi.home import Home
 from hapi.protocol.attempt import AttemptRequest, StopOrder
+from hapi.uploads import remove_unused, unused_uploads
+from tests.support.hostile_repository import Traps, change, initialize, set_traps
 from tests.support.peers import OUR_HAPI, OURS, Cast
 from tests.support.programs import CANARY, free_port, until
 
@@ -333,3 +336,30 @@ def test_help_names_the_agents_and_needs_no_hub(cast):
     assert done.returncode == 0
     assert "opencode" in done.stdout
     assert "default, plan, yolo" in done.stdout
+
+
+def test_a_killed_session_holds_its_uploads_no_more_and_they_can_be_removed(session, cast):
+    home = Home(cast.home(OURS, "session"))
+    program, sid = session()
+    upload = {"filename": "報告" * 80 + ".txt", "content": "eA==", "mimeType": "text/plain"}
+    path = Path(session.user.post(f"/api/sessions/{sid}/upload", upload)["path"])
+    assert path.read_text() == "x"
+    assert unused_uploads(home) == []
+    os.kill(program.pid, signal.SIGKILL)
+    until(lambda: unused_uploads(home) == [path.parent])
+    assert remove_unused(path.parent)
+
+
+def test_the_page_sees_changes_and_files_without_a_program_of_the_repository(session, cast):
+    project = cast.directory("project")
+    traps = Traps(project.parent / "traps")
+    change(initialize(project))
+    set_traps(project, traps)
+    traps.reset()
+    _, sid = session()
+    for request in ("git-status", "git-diff-numstat", "git-diff-file?path=file.txt"):
+        assert "file.txt" in session.user.get(f"/api/sessions/{sid}/{request}")["stdout"]
+    (project / "escape").symlink_to(traps.program)
+    answer = session.user.get(f"/api/sessions/{sid}/file?path=escape")
+    assert "outside the working directory" in answer["error"]
+    assert traps.sprung == set()

@@ -119,8 +119,13 @@ def git(directory: Path, *words: str) -> str:
 
 
 def make_repository(path: Path) -> Path:
-    """A repository with a committed file."""
+    """A repository with a committed file, in a new directory."""
     path.mkdir(parents=True)
+    return initialize(path)
+
+
+def initialize(path: Path) -> Path:
+    """Make the directory at `path` a repository with a committed file."""
     git(path, "init", "-q", "-b", "main")
     (path / "file.txt").write_text("committed\n")
     git(path, "add", ".")

@@ -24,6 +24,7 @@ from pathlib import Path
 from attrs import frozen
 
 MAX_HEAD_SIZE = 4096  # bytes
+MAX_INDEX_SIZE = 256 << 20  # bytes; 2 million files have about as much
 # What decides how files are compared and shown. git-config(1) lists all keys.
 _HARMLESS = re.compile(
     r"""
@@ -165,11 +166,13 @@ def _copy_index(directory: str, place: Path) -> None:
             open(source_path, "rb", opener=_open_at_once) as source,
             open(place / "index", "xb") as copy,
         ):
-            if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
-                raise OSError(f"{source_path} is not a file")
-            shutil.copyfileobj(source, copy, 1 << 20)
+            facts = os.fstat(source.fileno())
+            if not stat.S_ISREG(facts.st_mode) or facts.st_size > MAX_INDEX_SIZE:
+                raise OSError(f"{source_path} is too large or not a file")
+            rest = MAX_INDEX_SIZE  # it may grow meanwhile
+            while rest > 0 and (chunk := source.read(min(1 << 20, rest))):
+                rest -= copy.write(chunk)
         # What is as new as the index has to be compared by its content (git's racy-git.txt).
-        facts = os.stat(source_path)
         os.utime(place / "index", ns=(facts.st_atime_ns, facts.st_mtime_ns))
         for name in os.listdir(directory):
             if name.startswith("sharedindex."):

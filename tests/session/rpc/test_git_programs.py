@@ -339,6 +339,15 @@ async def test_programs_of_a_git_directory_to_which_a_file_points_do_not_run(
 
 
 @pytest_twisted.ensureDeferred
+async def test_an_index_without_end_does_not_fill_the_disk(reactor, tmp_path, environ):
+    path = make_repository(tmp_path / "project")
+    os.truncate(path / ".git/index", 1 << 40)  # a sparse file
+    answer = (await look(reactor, path, environ))[0]
+    assert "too large" in answer["error"]
+    (path / ".git/index").unlink()
+
+
+@pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("path", [":/", ":(top)", "*", ":!file.txt"])
 async def test_a_path_is_a_name_and_no_pattern(reactor, tmp_path, environ, path):
     project = make_repository(tmp_path / "project")
