@@ -61,6 +61,7 @@ STOPPED, FAILED, HELD, SUPERSEDED, RESTART = 0, 1, 3, 4, EXIT_RESTART
 END_REPLACEMENT_TIMEOUT, CLOSE_PORTS_TIMEOUT, LAST_WRITES_TIMEOUT = 0.3, 0.2, 0.05
 # Until then the ends of interrupted sessions are known.
 REVIVE_DELAY = 2.0  # seconds from the registration
+RETRY_DELIVERIES_INTERVAL = 30.0  # seconds
 SCOPE_CHECK_DELAY = 3.0  # seconds from the start
 
 
@@ -137,7 +138,6 @@ class RunnerService(Service):
             self.sessions.disk,
             lambda: self.options.access,
             lambda: self.hub.machine is not None and self.hub.machine.link.connected,
-            self.after,
             now,
         )
         self.session_access = SessionAccess(
@@ -319,7 +319,7 @@ class RunnerService(Service):
         if self.scope_check is not None:
             self.after(SCOPE_CHECK_DELAY, self.scope_check.start)
         self._link()
-        self.spool_delivery.start()
+        self._retry_deliveries()
         self.session_access.start()
         self._step("serving")
         self._up.fire(None)
@@ -357,6 +357,12 @@ class RunnerService(Service):
 
     def _offer_methods(self, rpc: RpcTable) -> None:
         register_methods(rpc, self.api)
+
+    def _retry_deliveries(self) -> None:
+        """What the hub did not accept, and what nobody reported, is tried again now and then."""
+        self.end_reports.send_pending()
+        self.spool_delivery.deliver_soon()
+        self.after(RETRY_DELIVERIES_INTERVAL, self._retry_deliveries)
 
     def _is_linked(self) -> None:
         self.end_reports.send_pending()

@@ -63,11 +63,12 @@ class Absence:
         return sum(path.read_bytes().count(b'"tool-call"') for path in spooled_sessions(self.home))
 
     @property
+    def folder(self):
+        return next(one for one in attempts(self.home) if one.session.session_id == self.session_id)
+
+    @property
     def pid(self):
-        folder = next(
-            one for one in attempts(self.home) if one.session.session_id == self.session_id
-        )
-        return folder.process.child.pid
+        return self.folder.process.child.pid
 
     def kill(self):
         os.kill(self.pid, signal.SIGKILL)

@@ -58,8 +58,14 @@ class SessionAccess:
 
     def start(self) -> None:
         """Check now and again, as long as the runner serves."""
+        for child in self._children:
+            if not child.is_live:  # a session that ended while no runner ran
+                self._remove(child)
+        self._poll()
+
+    def _poll(self) -> None:
         self.check()
-        self._call_later(POLL_INTERVAL, self.start)
+        self._call_later(POLL_INTERVAL, self._poll)
 
     def check(self) -> None:
         """Tell the sessions that are not at this runner's hub where it is."""

@@ -29,7 +29,6 @@ from hapi.settings import HubAccess
 from hapi.spool import DELIVERED_BY_OTHERS, ClaimedSpool, claim_spools, spooled_sessions
 
 DELIVERY_TIMEOUT = 120.0  # seconds for the events of one process
-POLL_INTERVAL = 30.0  # seconds between two looks for files that nobody reported
 UNKNOWN_SESSION_STATUSES = (403, 404)  # of a hub that has no such session for this user
 MAX_AGE = 14 * 86400.0  # seconds: older files of sessions that this hub does not know are removed
 
@@ -63,17 +62,11 @@ class SpoolDelivery:
     _disk: Disk
     _access: Callable[[], HubAccess]
     _is_linked: Callable[[], bool]
-    _call_later: Callable[[float, Callable[[], object]], object]
     _now: Callable[[], float]
     _make_link: Callable[[Any, HubAccess, str], Link] = session_link
     _make_client: Callable[[Any, HubAccess], Client] = HubClient
     _lock: DeferredLock = field(factory=DeferredLock)
     log = Logger()
-
-    def start(self) -> None:
-        """Look for files now and again, as long as the runner serves."""
-        self.deliver_soon()
-        self._call_later(POLL_INTERVAL, self.start)
 
     def deliver_soon(self) -> None:
         """Deliver what ended processes have left, if the hub is connected."""

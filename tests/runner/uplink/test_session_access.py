@@ -4,7 +4,7 @@ import stat
 
 import pytest
 
-from hapi.protocol.attempt import AttemptHub, AttemptReport
+from hapi.protocol.attempt import AttemptHub, AttemptHubAccess, AttemptReport
 from hapi.runner.attempts.reports import ReportMonitor
 from hapi.runner.storage.disk import SynchronousDisk
 from hapi.runner.uplink.session_access import SessionAccess
@@ -117,4 +117,11 @@ def test_what_an_earlier_runner_told_is_removed_when_the_session_is_connected(ca
 def test_the_file_goes_with_the_session(case):
     case.report(NEW.url, "refused")
     case.stage.processes.exit(case.child.identity, 0)
+    assert not case.folder.hub_path.exists()
+
+
+def test_the_file_of_a_session_that_ended_while_no_runner_ran_is_removed_at_the_start(case):
+    case.stage.processes.exit(case.child.identity, 0)
+    case.folder.hub = AttemptHubAccess(NEW.url, NEW.token)
+    case.session_access.start()
     assert not case.folder.hub_path.exists()

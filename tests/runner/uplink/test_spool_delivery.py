@@ -33,7 +33,6 @@ class Case:
             SynchronousDisk(),
             lambda: HubAccess(self.url, "t"),
             lambda: True,
-            self.clock.callLater,
             lambda: self.now,
             self.link,
             lambda clock, access: self,
