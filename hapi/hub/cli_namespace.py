@@ -14,6 +14,7 @@ from hapi.hub.domain.auth import Principal, TokenIssuer
 from hapi.hub.domain.documents import Documents
 from hapi.hub.domain.entities import HubMachine, HubSession
 from hapi.hub.domain.errors import AccessDenied, NoPlace, NotFound
+from hapi.hub.domain.event_queue import STORE_PROBLEMS, store_code
 from hapi.hub.domain.messages import Messages
 from hapi.hub.domain.places import SOCKETS, Places
 from hapi.hub.domain.presence import Presence
@@ -41,6 +42,7 @@ class PeerIdentity:
 
     namespace: str
     owner: str | None
+    sessions: set[str] = field(factory=set, eq=False)  # whose events it has sent
 
 
 def read_local_ids(value: Any) -> list[str]:
@@ -84,6 +86,9 @@ class CliNamespace:
                 peer.hang_up("too many wrong tokens")
                 raise ConnectRefused("Too many wrong tokens")
             raise ConnectRefused("Invalid token")
+        if (queue := registry.queues.find(given.get("sessionId"))) is not None and queue.is_crowded:
+            peer.hang_up("no room")  # so that the client tries again
+            raise ConnectRefused(STORE_PROBLEMS[queue.code or "store-failed"])
         owner = None
         for name, find in (("sessionId", registry.session), ("machineId", registry.machine)):
             if isinstance(given.get(name), str):
@@ -112,9 +117,27 @@ class CliNamespace:
         if handle is None:
             return
         given = args[0] if args and isinstance(args[0], dict) else {}
+        if name in STORED and (session := self._session_of(peer, given)) is not None:
+            peer.principal.sessions.add(session.id)
+            if name == protocol_events.MESSAGES_CONSUMED:  # not delivered again meanwhile
+                session.taking.update(read_local_ids(given.get("localIds")))
+            self.registry.queues.of(session.id).put(
+                lambda: self._handled(handle, peer, given, ack),
+                peer,
+                given,
+                is_exclusive=name == protocol_events.SESSION_END,
+            )
+            return
         Deferred.fromCoroutine(self._handled(handle, peer, given, ack)).addErrback(
             self._failed, name, ack
         )
+
+    def _session_of(self, peer: Peer, given: dict[str, Any]) -> HubSession | None:
+        """The session of an event, if the socket may send events for it."""
+        try:
+            return self.registry.session(given.get("sid"), peer.principal.namespace)
+        except (NotFound, AccessDenied):
+            return None
 
     async def _handled(
         self, handle: Handler, peer: Peer, given: dict[str, Any], ack: Ack | None
@@ -147,7 +170,8 @@ class CliNamespace:
         else:
             self.log.failure("Event {name} failed", failure, name=name)
         if ack is not None:
-            ack({"result": "error"})
+            code = store_code(failure.value)
+            ack({"result": "error"} if code is None else {"result": "error", "reason": code})
 
     # --- sessions and machines of events ---------------------------------------------------------
 
@@ -213,7 +237,11 @@ ERROR = ({"result": "error"},)
 
 @malformed_answer(None)
 async def session_alive(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
-    await cli.presence.session_alive(cli.session(peer, given), given)
+    session = cli.session(peer, given)
+    queue = cli.registry.queues.find(session.id)
+    if queue is not None:  # the page hears of what was sent before first
+        await queue.settled(accepts_hold=True)
+    await cli.presence.session_alive(session, given)
 
 
 @malformed_answer(None)
@@ -299,8 +327,14 @@ async def machine_update_state(
 
 
 async def ping(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> tuple[Any, ...]:
-    """Answer after all earlier events of this socket about its session have been handled."""
-    session = cli.registry.sessions.get(peer.principal.owner)
+    """Answer after all earlier events of this socket have been handled, and what they bring is
+    stored.
+    """
+    identity: PeerIdentity = peer.principal
+    queues = [cli.registry.queues.find(name) for name in identity.sessions]
+    for settled in [queue.settled() for queue in queues if queue is not None]:
+        await settled
+    session = cli.registry.sessions.get(identity.owner or "")
     if session is not None:
         await cli.registry.serialized(session, _nothing)
     return ()
@@ -333,6 +367,15 @@ async def rpc_unregister(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -
         cli.registry.rpc.unregister(peer, given["method"])
 
 
+# Kept until they are stored, in the order in which they came.
+STORED = frozenset(
+    {
+        protocol_events.MESSAGE,
+        protocol_events.MESSAGES_CONSUMED,
+        protocol_events.MESSAGES_INDETERMINATE,
+        protocol_events.SESSION_END,
+    }
+)
 EVENTS: dict[str, Handler] = {
     protocol_events.SESSION_ALIVE: session_alive,
     protocol_events.SESSION_READY: session_ready,

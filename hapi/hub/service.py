@@ -261,6 +261,7 @@ class HubService(Service):
             self._site.close_connections()
             self.hub.notifications.stop()
             self.hub.compressor.stop()
+            self.hub.registry.queues.stop()
         if self._store is not None:
             await run_step(self._reactor, 2.0, "Closing the database", self._store.close, self.log)
         self._lock.release()

@@ -175,7 +175,8 @@ class Stage:
         trusted_proxies: TrustedProxies = NO_PROXIES,
     ) -> None:
         self.clock, self.start = Clock(), start
-        self.store = store or memory_store(self.clock)
+        # `store` may be a function that makes one on the stage's clock.
+        self.store = store(self.clock) if callable(store) else store or memory_store(self.clock)
         self.token_issuer = TokenIssuer(TOKEN, b"s" * 32)
         self.hub = Hub(
             self.clock,

@@ -4,6 +4,7 @@ runs.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from attrs import define, field, frozen
@@ -13,21 +14,24 @@ from hapi.hub.domain.damage import machine_damage, session_damage, shown_request
 from hapi.hub.store.rows import MachineRow, SessionRow
 from hapi.protocol.hub import flavor_of, public_metadata
 
-MAX_EVENT_AGE = 10 * 60 * 1000  # ms: older alives are ignored
+MAX_EVENT_AGE = 10 * 60 * 1000  # ms: of an older event the arrival counts
+APPLIED_WINDOW = 10.0  # seconds in which an alive from before a setting was applied may arrive
 SESSION_TIMEOUT, MACHINE_TIMEOUT = 30.0, 45.0  # seconds
 REBROADCAST_INTERVAL = 10.0  # seconds between broadcasts of unchanged alives
 THINKING_GRACE = 15.0  # seconds that a session counts as thinking after a prompt
 
 
 def admissible(time: object, now: int) -> int | None:
-    """The time of an alive or an end in ms, at most `now`; None if it is not a time or older than
-    10 minutes.
+    """The time of an alive or an end in ms, at most `now`; None if it is not a time.
+
+    A time that is older than 10 minutes comes from a clock that was put back, or forward here, so
+    that the arrival counts: a socket has just brought the event.
     """
     if isinstance(time, bool) or not isinstance(time, (int, float)):
         return None
-    if not time >= now - MAX_EVENT_AGE:  # also true for NaN
+    if isinstance(time, float) and math.isnan(time):
         return None
-    return int(time) if time < now else now
+    return int(time) if now - MAX_EVENT_AGE <= time < now else now
 
 
 @define
@@ -67,7 +71,9 @@ class HubSession:
     last_broadcast: float = float("-inf")  # clock seconds of the last broadcast of an alive
     ready: bool = False  # `session-ready` since it became active
     has_queue: bool = True  # there may be prompts waiting for delivery
-    applied: dict[str, int] = field(factory=dict)  # setting -> ms when REST applied it
+    # setting -> when REST applied it: ms of the wall clock, seconds of the registry's clock
+    applied: dict[str, tuple[int, float]] = field(factory=dict)
+    taking: set[str] = field(factory=set)  # local ids of prompts whose consumption is being stored
     # id of a permission request -> the request as it was when it was answered
     answered: dict[str, Any] = field(factory=dict)
     lock: DeferredLock = field(factory=DeferredLock)  # serializes the work on the session
@@ -119,6 +125,13 @@ class HubSession:
         second `now`.
         """
         return reported or now < self.grace_until
+
+    def is_outdated(self, column: str, time: int, now: float) -> bool:
+        """Whether an alive of `time` (ms) that arrives at clock second `now` reports the setting as
+        it was before REST applied another one.
+        """
+        at, clock = self.applied.get(column, (0, float("-inf")))
+        return time < at and now - clock < APPLIED_WINDOW
 
     def deactivate(self, now: int) -> bool:
         """Mark the session inactive at `now` (ms). False if it was inactive already."""

@@ -13,7 +13,7 @@ from hapi.hub.domain import content as contents
 from hapi.hub.domain.entities import THINKING_GRACE, HubSession
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.domain.views import delivery_view, message_view, new_message_update
-from hapi.hub.store.rows import INDETERMINATE, QUEUED, MessageRow
+from hapi.hub.store.rows import INDETERMINATE, QUEUED, Added, Consumed, MessageRow
 from hapi.net.common.errors import AckTimeout, PeerGone
 from hapi.protocol import events as protocol_events
 from hapi.protocol.hub import STEERED, PostMessage
@@ -47,7 +47,8 @@ class RetryResult:
 class Messages:
     registry: HubRegistry
     on_ready: list[Callable[[HubSession], None]] = field(factory=list)
-    _last_due_check: int | None = None  # ms until which due prompts were announced
+    # ids of the waiting prompts whose time had come at the last check; None before the first
+    _due: frozenset[str] | None = None
 
     log = Logger()
 
@@ -64,59 +65,68 @@ class Messages:
             and local_id.isprintable()
             else None
         )
-        await self.registry.serialized(
-            session, lambda: self._receive(session, event, named, sender)
-        )
-
-    async def _receive(
-        self, session: HubSession, event: dict[str, Any], local_id: str | None, sender: Any
-    ) -> None:
         registry, now = self.registry, self.registry.now()
         content = contents.content_of(event.get("message"))
         given = event.get("createdAt")
         dated = isinstance(given, (int, float)) and not isinstance(given, bool) and 0 < given <= now
-        created = int(given or now) if dated and local_id is None else now
         by_person = contents.role(content) == "user"
         row = MessageRow(
             str(uuid.uuid4()),
             session.id,
             0,
             content,
-            created,
-            local_id,
-            invoked_at=None if local_id else now,
-            delivery=QUEUED if local_id else None,
+            int(given or now) if dated and named is None else now,
+            named,
+            invoked_at=None if named else now,
+            delivery=QUEUED if named else None,
             stream=contents.stream_of(content),
         )
-        first = not session.row.has_content
-        added = await registry.store.add_message(row, now if by_person else None)
+        todos = contents.todos_of(content)
+
+        def receive(turn: Any) -> Added:
+            added: Added = turn.add_message(row, now if by_person else None)
+            if added.new:
+                self._publish_added(turn, session, added, by_person)
+                if todos is not None:
+                    columns = {"todos": todos, "todos_updated_at": now}
+                    turn.change_session(session.id, columns)
+                    patch = {"todos": {"version": now, "value": todos}}
+                    turn.publish(
+                        session.namespace,
+                        protocol_events.SESSION_UPDATED,
+                        sessionId=session.id,
+                        data=patch,
+                    )
+                    return evolve(added, session={**added.session, **columns})
+            return added
+
+        added = await registry.turn(session, receive)
         if not added.new:
             self._deliver(session, added.message)
             return
         registry.apply_changes(session, added.session)
-        if by_person:
-            registry.publish_patch(session, updatedAt=session.row.updated_at)
-        if first and session.row.has_content:
-            registry.publish_session(session)
-        registry.publish(
-            session, protocol_events.MESSAGE_RECEIVED, message=message_view(added.message)
-        )
-        if local_id:
+        if named:
             session.has_queue = True
         registry.rooms.emit(
             session.room,
             protocol_events.UPDATE,
             new_message_update(added.message),
-            without=None if local_id else sender,
+            without=None if named else sender,
         )
-        todos = contents.todos_of(content)
-        if todos is not None:
-            session.row = await registry.store.change_session(
-                session.id, {"todos": todos, "todos_updated_at": now}
-            )
-            registry.publish_patch(session, todos={"version": now, "value": todos})
         if contents.is_ready(content):
             registry.notify(self.on_ready, session)
+
+    def _publish_added(self, turn: Any, session: HubSession, added: Added, with_time: bool) -> None:
+        """The events of a new message. `with_time`: the session's updated_at has changed."""
+        namespace, name = session.namespace, session.id
+        if with_time:
+            patch = {"updatedAt": added.session["updated_at"]}
+            turn.publish(namespace, protocol_events.SESSION_UPDATED, sessionId=name, data=patch)
+        if added.first:
+            view = self.registry.view_of(session, turn.session(name))
+            turn.publish(namespace, protocol_events.SESSION_UPDATED, sessionId=name, data=view)
+        message = message_view(added.message)
+        turn.publish(namespace, protocol_events.MESSAGE_RECEIVED, sessionId=name, message=message)
 
     # --- from people -----------------------------------------------------------------------------
 
@@ -145,8 +155,14 @@ class Messages:
             posted.scheduled_at,
             QUEUED if queued else None,
         )
-        first = not session.row.has_content
-        added = await registry.store.add_message(row, now)
+
+        def post(turn: Any) -> Added:
+            added: Added = turn.add_message(row, now)
+            if added.new:
+                self._publish_added(turn, session, added, with_time=True)
+            return added
+
+        added = await registry.turn(session, post)
         message = added.message
         if not added.new:
             if (
@@ -157,10 +173,6 @@ class Messages:
                 self._deliver(session, message)
             return message
         registry.apply_changes(session, added.session)
-        registry.publish_patch(session, updatedAt=session.row.updated_at)
-        if first:
-            registry.publish_session(session)
-        registry.publish(session, protocol_events.MESSAGE_RECEIVED, message=message_view(message))
         if message.scheduled_at is None or message.scheduled_at <= now:
             session.has_queue = session.has_queue or queued
             self._deliver(session, message)
@@ -190,21 +202,22 @@ class Messages:
         queued = await self.registry.store.queued(session.id, 0)
         session.has_queue = bool(queued)
         for message in queued:
-            self._deliver(session, message)
+            if message.local_id not in session.taking:
+                self._deliver(session, message)
 
     async def deliver_due(self) -> None:
         """Deliver scheduled prompts that are due, at each sweep until they are consumed; the first
         delivery publishes an event.
         """
         registry, now = self.registry, self.registry.now()
-        since = now if self._last_due_check is None else self._last_due_check
-        self._last_due_check = now
-        for message in await registry.store.due(0, now):
+        due = await registry.store.due(0, now)
+        known, self._due = self._due, frozenset(message.id for message in due)
+        for message in due:
             session = registry.sessions.get(message.session_id)
             if session is None:
                 continue
             try:
-                if since < (message.scheduled_at or 0) <= now:
+                if known is not None and message.id not in known:
                     registry.publish(session, protocol_events.SCHEDULED_MATURED)
                 if session.active:
                     self._deliver(session, message)
@@ -219,19 +232,25 @@ class Messages:
         self, session: HubSession, local_ids: list[str], clears_grace: bool, steered: bool
     ) -> None:
         """The session process has taken these prompts."""
-        await self.registry.serialized(
-            session, lambda: self._consumed(session, local_ids, clears_grace, steered)
-        )
-
-    async def _consumed(
-        self, session: HubSession, local_ids: list[str], clears_grace: bool, steered: bool
-    ) -> None:
         registry, now = self.registry, self.registry.now()
-        taken = await registry.store.consume(session.id, local_ids, now, True)
+        session.taking.update(local_ids)
+
+        def consume(turn: Any) -> Consumed:
+            taken: Consumed = turn.consume(session.id, local_ids, now, True)
+            if taken.local_ids:
+                turn.publish(
+                    session.namespace,
+                    protocol_events.SESSION_UPDATED,
+                    sessionId=session.id,
+                    data={"updatedAt": max(session.row.updated_at, taken.at)},
+                )
+                self._publish_consumed(turn, session, taken, steered)
+            return taken
+
+        taken = await registry.turn(session, consume)
+        session.taking.difference_update(local_ids)
         if taken.local_ids:
             registry.apply_changes(session, {"updated_at": max(session.row.updated_at, taken.at)})
-            registry.publish_patch(session, updatedAt=session.row.updated_at)
-            self._publish_consumed(session, taken.local_ids, taken.at, steered)
         if clears_grace and session.grace_until:
             session.grace_until = 0.0
             if session.thinking:
@@ -244,35 +263,45 @@ class Messages:
         The caller holds its lock.
         """
         now = self.registry.now()
-        taken = await self.registry.store.consume_all(session.id, now)
+
+        def consume(turn: Any) -> None:
+            self._publish_consumed(turn, session, turn.consume_all(session.id, now), False)
+
+        await self.registry.turn(session, consume)
         session.has_queue = False
-        if taken.local_ids:
-            self._publish_consumed(session, taken.local_ids, taken.at, False)
 
     def _publish_consumed(
-        self, session: HubSession, local_ids: list[str], at: int, steered: bool
+        self, turn: Any, session: HubSession, taken: Consumed, steered: bool
     ) -> None:
         extra = {"steered": True} if steered else {}
-        self.registry.publish(
-            session, protocol_events.MESSAGES_CONSUMED, localIds=local_ids, invokedAt=at, **extra
-        )
+        if taken.local_ids:
+            turn.publish(
+                session.namespace,
+                protocol_events.MESSAGES_CONSUMED,
+                sessionId=session.id,
+                localIds=taken.local_ids,
+                invokedAt=taken.at,
+                **extra,
+            )
 
     async def indeterminate(self, session: HubSession, local_ids: list[str]) -> None:
         """The session process reports that these prompts may or may not have reached the agent."""
 
-        async def mark() -> None:
-            rows = await self.registry.store.local_messages(session.id, local_ids)
+        def mark(turn: Any) -> None:
             marked = [
                 row.local_id
-                for row in rows
-                if await self.registry.store.set_delivery(row.id, INDETERMINATE)
+                for row in turn.local_messages(session.id, local_ids)
+                if turn.set_delivery(row.id, INDETERMINATE)
             ]
             if marked:
-                self.registry.publish(
-                    session, protocol_events.MESSAGES_INDETERMINATE, localIds=marked
+                turn.publish(
+                    session.namespace,
+                    protocol_events.MESSAGES_INDETERMINATE,
+                    sessionId=session.id,
+                    localIds=marked,
                 )
 
-        await self.registry.serialized(session, mark)
+        await self.registry.turn(session, mark)
 
     # --- cancelling and retrying -----------------------------------------------------------------
 
@@ -325,11 +354,14 @@ class Messages:
 
     async def _invoke(self, session: HubSession, message: MessageRow) -> PromptInvoked:
         async def invoke() -> PromptInvoked:
-            now = self.registry.now()
-            assert message.local_id is not None
-            taken = await self.registry.store.consume(session.id, [message.local_id], now, False)
-            if taken.local_ids:
-                self._publish_consumed(session, taken.local_ids, taken.at, False)
+            now, local_id = self.registry.now(), message.local_id
+            assert local_id is not None
+
+            def consume(turn: Any) -> None:
+                taken = turn.consume(session.id, [local_id], now, False)
+                self._publish_consumed(turn, session, taken, False)
+
+            await self.registry.turn(session, consume)
             found = await self.registry.store.message(session.id, message.id)
             return PromptInvoked(found or evolve(message, invoked_at=now))
 

@@ -69,7 +69,7 @@ class Presence:
         settings = {
             column: value
             for column, value in reported_settings(event).items()
-            if value != getattr(session.row, column) and session.applied.get(column, -1) <= time
+            if value != getattr(session.row, column) and not session.is_outdated(column, time, now)
         }
         changed = not session.active or thinking != session.thinking or bool(settings)
         if settings:
@@ -81,7 +81,7 @@ class Presence:
         if not session.active:
             session.ready, session.has_queue, session.thinking_at = False, True, time
         session.active, session.thinking, session.last_seen = True, thinking, now
-        session.active_at = max(session.active_at, time)
+        session.active_at = min(max(session.active_at, time), registry.now())
         if changed or now - session.last_broadcast >= REBROADCAST_INTERVAL:
             session.last_broadcast = now
             registry.publish_patch(session, **alive_view(session))
@@ -160,7 +160,7 @@ class Presence:
         machine.active, machine.last_seen, machine.active_at = (
             True,
             now,
-            max(machine.active_at, time),
+            min(max(machine.active_at, time), self.registry.now()),
         )
         if not was:
             self.registry.publish_machine(machine, machine_view(machine))

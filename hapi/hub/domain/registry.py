@@ -12,10 +12,12 @@ from twisted.logger import Logger
 
 from hapi.hub.domain.entities import HubMachine, HubSession
 from hapi.hub.domain.errors import AccessDenied, NotFound
+from hapi.hub.domain.event_queue import STORE_ERRORS, STORE_PROBLEMS, EventQueues, Sender
 from hapi.hub.domain.events import EventBus
 from hapi.hub.domain.rpc import RpcRouter
 from hapi.hub.domain.views import machine_view, session_view
 from hapi.hub.store.interface import IStore
+from hapi.hub.store.rows import SessionRow, TurnEvent
 from hapi.protocol import events as protocol_events
 from hapi.protocol.hub import PATCH_KEYS
 
@@ -44,8 +46,13 @@ class HubRegistry:
     rpc: RpcRouter = field(factory=RpcRouter)
     sessions: dict[str, HubSession] = field(factory=dict)
     machines: dict[str, HubMachine] = field(factory=dict)
+    queues: EventQueues = field(init=False)
 
     log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self.queues = EventQueues(self.clock, self._report_hold)
+        self.store.follow(self._publish_stored)
 
     async def load(self) -> None:
         """Load all rows of the store. No session or machine is active until it reports."""
@@ -114,7 +121,36 @@ class HubRegistry:
         finally:
             session.lock.release()
 
+    async def turn(self, session: HubSession, change: Callable[[Any], T]) -> T:
+        """Run `change` with a transaction of the store; see IStore.turn. Raises NotFound if the
+        session was deleted meanwhile.
+        """
+        if self.sessions.get(session.id) is not session:
+            raise NotFound("Session not found")
+        try:
+            return await self.store.turn(session.id, change)
+        except KeyError:
+            raise NotFound("Session not found") from None
+
+    async def require_settled(self, session: HubSession) -> None:
+        """Wait until everything that the processes of the session have sent is stored. Raises
+        StoreBusy, StoreFull, StoreFailed if it is held back.
+        """
+        queue = self.queues.find(session.id)
+        if queue is not None:
+            await queue.settled(accepts_hold=True)
+            if queue.code is not None:
+                raise STORE_ERRORS[queue.code](STORE_PROBLEMS[queue.code])
+
+    def _report_hold(self, session_id: str, sender: Sender, code: str) -> None:
+        """Tell the socket that its events cannot be stored."""
+        problem = {"message": STORE_PROBLEMS[code], "code": code}
+        sender.emit(protocol_events.ERROR, {**problem, "scope": "session", "id": session_id})
+
     # --- publishing -------------------------------------------------------------------------------
+
+    def _publish_stored(self, event: TurnEvent) -> None:
+        self.events.publish(event.namespace, event.kind, **event.fields)
 
     def publish_patch(self, session: HubSession, **values: Any) -> None:
         """Publish a `session-updated` event with only what changed."""
@@ -164,6 +200,10 @@ class HubRegistry:
             {"id": str(uuid.uuid4()), "seq": now, "createdAt": now, "body": body},
             without=without,
         )
+
+    def view_of(self, session: HubSession, row: SessionRow) -> dict[str, Any]:
+        """The view of `session` with another row: one that is about to be committed."""
+        return session_view(evolve(session, row=row))
 
     def apply_changes(self, session: HubSession, changes: dict[str, Any]) -> None:
         """Update the row of `session` with columns that the store has changed. It stays the same

@@ -53,6 +53,8 @@ class CliRoutes(Routes):
             seq = None
         if seq is None:
             raise InvalidRequest("Invalid query")
+        # A process compares this with what it has sent, and sends again what is missing.
+        await context.registry.require_settled(session)
         store, now = context.registry.store, context.registry.now()
         rows = await store.after_seq(session.id, seq, limit or MAX_LIMIT, now)
         return {"messages": [message_view(row) for row in rows]}

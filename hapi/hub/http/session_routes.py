@@ -252,4 +252,4 @@ class SessionRoutes(Routes):
         applied = answer.get("applied") if isinstance(answer, dict) else None
         if not isinstance(applied, dict) or name not in applied:
             raise Conflict(f"Session did not apply {name}")
-        session.applied[column] = registry.now()
+        session.applied[column] = (registry.now(), registry.clock.seconds())
