@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from playwright.sync_api import expect
 
@@ -127,6 +129,27 @@ def test_a_session_is_archived_after_a_question(place):
     expect(page.get_by_role("textbox", name="Message")).to_have_attribute(
         "placeholder", "Message to resume"
     )
+
+
+@pytest.mark.parametrize("can_end", [True, False])
+def test_archiving_a_session_that_hangs_says_who_ended_it_or_what_to_do(place, can_end):
+    machine = place.machine()
+    if not can_end:
+        machine.answers["stop-session"] = {"status": "still_alive", "known": True}
+    session = place.session(machineId=machine.machine_id, hostPid=4711)
+    is_over = threading.Event()
+    session.answers["killSession"] = lambda params: is_over.wait(60)
+    page = place.open(session)
+    settings(page).get_by_role("button", name="Archive").click()
+    page.get_by_role("dialog").get_by_role("button", name="Archive", exact=True).click()
+    if can_end:
+        expect(page.locator(".toast")).to_contain_text("The runner of its machine has ended it.")
+        expect(page.locator(".notice")).to_contain_text("Ended by the runner")
+    else:
+        problem = page.get_by_role("alert").filter(visible=True)
+        expect(problem).to_contain_text("its runner could not end it")
+        expect(problem).to_contain_text("end process 4711 there")
+    is_over.set()
 
 
 @both_hubs

@@ -314,6 +314,7 @@ class ScriptedMachine(ScriptedSession):
                 "entries": [{"name": "shop", "type": "directory", "isGitRepo": True}],
             },
             "spawn-happy-session": {"type": "error", "errorMessage": "not scripted"},
+            "stop-session": {"status": "stopped"},
         }
         given = {
             name: value

@@ -32,6 +32,19 @@ OPEN_TIMEOUT = 1.0  # seconds: the same while the database is opened, in the wor
 MAX_KEPT_WAL = 64 << 20  # bytes of the write-ahead log that are kept for reuse
 
 
+def _read_leniently(
+    connection: sqlite3.Connection, query: str, values: Sequence[Any]
+) -> list[sqlite3.Row]:
+    """The rows of a query, some of which hold a text that is damaged: not UTF-8."""
+    connection.text_factory = lambda content: content.decode("utf-8", "replace")
+    try:
+        return connection.execute(query, values).fetchall()
+    except sqlite3.Error as error:
+        raise store_error(error) from error
+    finally:
+        connection.text_factory = str
+
+
 @define(eq=False)
 class Database:
     """Each change is committed, and on the disk, before its result is returned. Reads see what has
@@ -208,6 +221,10 @@ class Database:
             raise StoreFailed("the database is closed")
         try:
             return self._reader.execute(query, values).fetchall()
+        except sqlite3.OperationalError as error:
+            if "decode" not in str(error):
+                raise store_error(error) from error
+            return _read_leniently(self._reader, query, values)
         except sqlite3.Error as error:
             raise store_error(error) from error
 

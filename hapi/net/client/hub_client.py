@@ -50,13 +50,15 @@ class HubClient:
     async def messages(
         self, session_id: str, after_seq: int, limit: int = 200
     ) -> list[dict[str, Any]]:
-        """Messages with a `seq` above `after_seq`, oldest first; at most `limit` (1 to 200)."""
+        """Messages with a `seq` above `after_seq`, oldest first; at most `limit` (1 to 200). What
+        is not an object is left out.
+        """
         session = quote(session_id, safe="")
         path = f"/cli/sessions/{session}/messages?afterSeq={after_seq}&limit={limit}"
         found = (await self._exchange("GET", path)).get("messages")
-        if not isinstance(found, list) or not all(isinstance(message, dict) for message in found):
+        if not isinstance(found, list):
             raise HubRefused(200, "its answer has no list of messages")
-        return found
+        return [message for message in found if isinstance(message, dict)]
 
     async def recent_sessions(self, limit: int) -> list[dict[str, Any]]:
         """The entries of the hub's list of sessions that changed last, the latest first."""

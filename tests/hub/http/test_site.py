@@ -644,10 +644,12 @@ async def test_rows_that_the_disk_has_damaged_are_loaded_and_named(reactor: Any,
     first.startService()
     await first.when_listening
     connection = first.hub.registry.store.database.connection
-    for name, metadata in (("s", "{broken"), ("n", '{"a": NaN}'), ("d", '{"a":' * 5000)):
+    damaged = {"s": b"{broken", "n": b'{"a": NaN}', "d": b'{"a":' * 5000, "u": b'{"a": "\xff"}'}
+    for name, metadata in damaged.items():
         connection.execute(
             "INSERT INTO sessions (id, tag, created_at, updated_at, metadata)"
-            f" VALUES ('{name}', '{name}', 1, 1, '{metadata}')"
+            " VALUES (?, ?, 1, 1, CAST(? AS TEXT))",
+            (name, name, metadata),
         )
     connection.execute(
         "INSERT INTO messages (id, session_id, seq, content, created_at)"
@@ -662,6 +664,7 @@ async def test_rows_that_the_disk_has_damaged_are_loaded_and_named(reactor: Any,
         assert {name: session.damage for name, session in registry.sessions.items()} == {
             "s": ("metadata",),
             "n": (),
+            "u": (),
             "d": ("metadata",),
         }
         (message,) = await registry.store.latest("s", 5)

@@ -189,3 +189,28 @@ def test_a_hub_that_never_answers_is_unreachable_after_a_minute__N03():
 async def test_a_refused_port_is_said(reactor):
     with pytest.raises(HubUnreachable, match="connection refused"):
         await HubClient(reactor, HubAccess(f"http://127.0.0.1:{free_port()}", "t")).session("s")
+
+
+def test_a_malformed_entry_of_a_list_hurts_only_itself():
+    answer = Answer(body=b'{"messages":[null,{"seq":1},7],"sessions":["x",{"id":"s"}],"token":"j"}')
+    messages = case.successResultOf(ask(answer, lambda client: client.messages("s", 0)))
+    assert messages == [{"seq": 1}]
+    sessions = case.successResultOf(ask(answer, lambda client: client.recent_sessions(5)))
+    assert sessions == [{"id": "s"}]
+
+
+def test_routes_of_people_get_a_web_token_that_the_access_token_opens():
+    answer = Answer(body=b'{"token":"jwt","sessions":[]}')
+    case.successResultOf(ask(answer, lambda client: client.recent_sessions(5)))
+    case.successResultOf(ask(answer, lambda client: client.delete_session("a b")))
+    seen = [
+        (method, uri, headers[b"Authorization"][0], body)
+        for method, uri, headers, body in answer.requests
+    ]
+    login = (b"POST", b"/api/auth", b"Bearer canary-secret", b'{"accessToken":"canary-secret"}')
+    assert seen == [
+        login,
+        (b"GET", b"/api/sessions?order=updatedAt&limit=5", b"Bearer jwt", b""),
+        login,
+        (b"DELETE", b"/api/sessions/a%20b", b"Bearer jwt", b""),
+    ]
