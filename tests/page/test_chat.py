@@ -171,7 +171,7 @@ def test_what_has_no_known_shape_is_shown_as_what_it_is(place):
     session = place.session()
     page = place.open(session)
     session.raw({"strange": ["shape"]})
-    expect(page.locator(".block.text code")).to_contain_text('"strange"')
+    expect(page.locator(".block.odd pre")).to_contain_text('"strange"')
 
 
 @both_hubs
