@@ -130,10 +130,10 @@ class Cost(Enum):
     A person with several pages stays far below these rates; a program in a loop does not.
     """
 
-    LOGIN = Rate(2_000, 50.0)
+    LOGIN = Rate(5_000, 100.0)
     RPC = Rate(600, 20.0)  # files, diffs, models and so on: a session or runner answers
     SEARCH = Rate(300, 10.0)  # a session runs a search over its whole directory
-    UPLOAD = Rate(120, 2.0)
+    UPLOAD = Rate(1_000, 20.0)  # besides the quota of bytes
     SPAWN = Rate(300, 5.0)  # starts a process
 
 
