@@ -11,7 +11,7 @@ imported by `trimmed_autobahn`; whole, it costs 2.5 MB (PSS), 7.5 MB (RSS) and 4
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from secrets import token_bytes
 from typing import Any, Protocol, TypeVar, cast
 
@@ -91,6 +91,10 @@ class _WebSocket(WebSocketAdapterProtocol, WebSocketProtocol):
     """What both ends have in common: Autobahn's protocol with a handler and a clock."""
 
     our_log = Logger()  # `log` is Autobahn's own, silent unless the host starts txaio's logging
+    # Autobahn would copy these options of the factory, and format all of them for a debug message
+    # that nobody reads: a third of the processor time of a connection. `_connected` copies them.
+    CONFIG_ATTRS: Sequence[str] = ()
+    option_names: Sequence[str]
     handler: WebSocketHandler
     clock: IReactorTime
     state = WebSocketProtocol.STATE_CLOSED  # until there is a transport
@@ -268,6 +272,8 @@ OPTIONS: Mapping[str, Any] = {
 class ClientSocket(_WebSocket, WebSocketClientProtocol):
     """The client's end of a WebSocket."""
 
+    option_names = WebSocketClientProtocol.CONFIG_ATTRS
+
 
 class SizeObserver(Protocol):
     """Is told how many bytes the client of a socket has sent before it was authenticated."""
@@ -283,6 +289,7 @@ class ServerSocket(_WebSocket, WebSocketServerProtocol):
     messages that have no end yet, control frames, and what compressed messages become.
     """
 
+    option_names = WebSocketServerProtocol.CONFIG_ATTRS
     is_answering = False  # it can be ended at any time
     observer: SizeObserver | None = None
     _unauthenticated_size: int | None = 0  # bytes; None once the client is authenticated
@@ -331,6 +338,8 @@ def _connected(
     socket: S, factory: Any, clock: IReactorTime, make_handler: Callable[[S], WebSocketHandler]
 ) -> S:
     socket.factory, socket.clock = factory, clock
+    for name in socket.option_names:
+        setattr(socket, name, getattr(factory, name))
     socket.handler = make_handler(socket)
     return socket
 

@@ -113,6 +113,10 @@ class SocketServer:
             connection.end("the hub stops")
         await DeferredList(waiting)
 
+    def sids(self) -> set[str]:
+        """The ids of all open connections."""
+        return {connection.sid for connection in self.connections if connection.sid is not None}
+
     @property
     def stopped(self) -> bool:
         return self._stopped
@@ -160,9 +164,7 @@ class SocketResource(Resource):
         query = {
             _text(name): [_text(value) for value in values] for name, values in request.args.items()
         }
-        sids = {
-            connection.sid for connection in self._server.connections if connection.sid is not None
-        }
+        sids = self._server.sids() if "sid" in query else ()
         problem = refusal(_text(request.method), query, allowed, sids)
         if problem is None and (request.getHeader("upgrade") or "").lower() != "websocket":
             problem = BAD_REQUEST
