@@ -79,6 +79,22 @@ class ConfinedDirectory:
 
         return self.act(path, facts)
 
+    def makedirs(self, path: str) -> None:
+        """Make a directory and those above it that are missing, as `os.makedirs` does."""
+
+        def make(name: str, parent: int) -> None:
+            os.mkdir(name, dir_fd=parent)
+
+        try:
+            self.act(path, make)
+        except FileNotFoundError:
+            above = os.path.dirname(path.rstrip("/"))
+            if above in ("", "/"):
+                raise
+            with suppress(FileExistsError):  # another process may have made it
+                self.makedirs(above)
+            self.act(path, make)
+
     @contextmanager
     def pinned(self, path: str) -> Iterator[str]:
         """A name of the very directory that `path` names, for a program that is to run in it.

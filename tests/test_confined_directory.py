@@ -2,6 +2,7 @@
 while they are followed."""
 
 import errno
+import itertools
 import os
 import stat
 import subprocess
@@ -179,6 +180,22 @@ def test_what_is_opened_is_what_the_system_resolves_and_inside(root, parts):
         assert os.path.samestat(found, os.stat(real))
 
 
+def test_missing_directories_are_made_inside_only(confined, root, tmp_path):
+    confined.makedirs("a/b/c")
+    confined.makedirs(str(root / "absolute/d/"))
+    assert (root / "a/b/c").is_dir()
+    assert (root / "src/d").is_dir()
+    with pytest.raises(FileExistsError):
+        confined.makedirs("a/b")
+    with pytest.raises(NotADirectoryError):
+        confined.makedirs("notes.txt/d")
+    for path in ("escape/made", "../made", "escape/made/below", str(tmp_path / "made/below")):
+        with pytest.raises(PathNotAllowed):
+            confined.makedirs(path)
+    assert not (tmp_path / "outside/made").exists()
+    assert not (tmp_path / "made").exists()
+
+
 # --- links that are exchanged meanwhile
 
 
@@ -261,7 +278,18 @@ def test_a_search_lists_nothing_outside_while_links_are_exchanged(swapped):
     assert not [found for found in reads(names, ("", "folder")) if "only-outside" in found]
 
 
-def test_the_web_page_holds_nothing_outside_while_links_are_exchanged(swapped):
+def test_no_directory_is_made_outside_while_links_are_exchanged__D03(swapped, tmp_path):
+    confined, numbers = ConfinedDirectory(swapped), itertools.count()
+
+    def make(path: str) -> str:
+        confined.makedirs(f"{path}/made{next(numbers)}/below")
+        return path
+
+    reads(make, ("folder",))
+    assert not list((tmp_path / "secret").glob("made*"))
+
+
+def test_the_web_page_holds_nothing_outside_while_links_are_exchanged__U12(swapped):
     page = Directory(swapped)
 
     def read_page(path: str) -> str:
@@ -273,7 +301,7 @@ def test_the_web_page_holds_nothing_outside_while_links_are_exchanged(swapped):
     assert set(reads(read_page)) == {"inside"}
 
 
-def test_the_form_for_a_new_session_lists_nothing_outside_while_links_are_exchanged(swapped):
+def test_the_form_for_a_new_session_lists_nothing_outside_while_links_are_exchanged__D03(swapped):
     roots = WorkspaceRoots.parse([str(swapped)])
 
     def names(path: str) -> str:

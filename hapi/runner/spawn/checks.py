@@ -10,6 +10,7 @@ from attrs import define, field
 from twisted.internet.defer import TimeoutError
 from twisted.internet.interfaces import IReactorTime
 
+from hapi.confined_directory import PathNotAllowed
 from hapi.one_shot import OneShotObserver
 from hapi.protocol.spawn import RefusalCode, SpawnRefused, SpawnResult, Worktree
 from hapi.runner.attempts.child import Child
@@ -128,7 +129,14 @@ class StartChecks:
         if request.keeps_worktree:
             return None
         if request.wanted.session_type != "worktree":
-            return prepare_directory(request.directory, request.wanted.create_directory)
+            roots = request.options.roots
+            makedirs = roots.confined.makedirs if roots.given else os.makedirs
+            try:
+                return prepare_directory(
+                    request.directory, request.wanted.create_directory, makedirs
+                )
+            except PathNotAllowed:  # a link has taken the place of a directory
+                return OUTSIDE_ROOTS
         if not os.path.isdir(request.directory):
             return SpawnRefused(
                 "Worktree sessions require an existing Git repository. Directory not found: "

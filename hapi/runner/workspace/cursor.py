@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from hapi.confined_directory import ConfinedDirectory, PathNotAllowed
 from hapi.runner.workspace.roots import WorkspaceRoots
 
 MAX_WORKSPACES = 10_000
@@ -34,20 +35,38 @@ def chat_store_status(roots: WorkspaceRoots, params: object) -> dict[str, Any]:
         and os.path.isabs(home)
         and (os.path.normpath(home) == own or roots.contains(home))
     )
-    base = os.path.join(str(home) if is_allowed else own, ".cursor")
-    if os.path.exists(os.path.join(base, "acp-sessions", chat, "store.db")):
+    is_own = not is_allowed or os.path.normpath(str(home)) == own
+    place = _everywhere() if is_own else roots.confined
+    base = os.path.join(own if is_own else str(home), ".cursor")
+    if _exists(place, os.path.join(base, "acp-sessions", chat, "store.db")):
         return {"onDisk": True, "store": "acp"}
     chats = os.path.join(base, "chats")
     digest = hashlib.md5(workspace.encode(errors="replace"), usedforsecurity=False).hexdigest()
-    for place in (digest, *_workspace_directories(chats)):
-        if os.path.exists(os.path.join(chats, place, chat, "store.db")):
+    for workspace_name in (digest, *_workspace_directories(place, chats)):
+        if _exists(place, os.path.join(chats, workspace_name, chat, "store.db")):
             return {"onDisk": True, "store": "legacy"}
     return {"onDisk": False, "store": None}
 
 
-def _workspace_directories(chats: str) -> list[str]:
+def _everywhere() -> ConfinedDirectory:
+    return WorkspaceRoots().confined
+
+
+def _exists(place: ConfinedDirectory, path: str) -> bool:
+    try:
+        place.stat(path)
+    except (OSError, PathNotAllowed):
+        return False
+    return True
+
+
+def _workspace_directories(place: ConfinedDirectory, chats: str) -> list[str]:
     """The directories of all workspaces: a chat is found even if its workspace was moved."""
     try:
-        return os.listdir(chats)[:MAX_WORKSPACES]
-    except OSError:
+        descriptor = place.open(chats, os.O_RDONLY | os.O_DIRECTORY)
+    except (OSError, PathNotAllowed):
         return []
+    try:
+        return os.listdir(descriptor)[:MAX_WORKSPACES]
+    finally:
+        os.close(descriptor)
