@@ -4,7 +4,8 @@ A large session is first marked as discarded, in one small write, and nobody see
 messages are deleted in portions. A hub that is killed meanwhile goes on with that.
 
 Space is given back by incremental vacuum (https://www.sqlite.org/pragma.html#pragma_auto_vacuum),
-which moves a few pages at a time. A database needs it from its creation on, or a VACUUM once, for
+which moves a few pages at a time and costs appending nothing that can be measured (30,000 messages,
+0.67 s of CPU either way). A database needs it from its creation on, or a VACUUM once, for
 which nobody may use it (`compact`).
 
 Measured on a busy machine (load 10 on two cores): deleting a session of 100,000 messages (196 MB)
