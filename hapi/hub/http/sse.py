@@ -21,9 +21,11 @@ from hapi.hub.domain.places import EVENT_STREAMS, Places
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.http.authentication import Authenticator
 from hapi.hub.http.responses import error_response, render_response
+from hapi.net.server.unread import UnreadLimit
 from hapi.protocol import events
 
 MAX_UNREAD = 1 << 20  # bytes that one page may leave unread
+MAX_ALL_UNREAD = 64 << 20  # bytes that all pages together may leave unread
 MAX_EXPIRY_WAIT = 60.0  # seconds; the wall clock may jump meanwhile
 # Seconds between two writes to one stream. At 50 ms with 4,000 messages a second, ten pages take a
 # third of the time that they take when each frame is written alone; at 200 a second, each is.
@@ -49,6 +51,7 @@ class WritePace:
     interval: float = MIN_INTERVAL
     _waiting: dict[EventStream, None] = field(factory=dict)
     _call: IDelayedCall | None = None
+    unread: UnreadLimit = field(factory=lambda: UnreadLimit(MAX_ALL_UNREAD))
 
     def seconds(self) -> float:
         return float(self._clock.seconds())
@@ -134,6 +137,8 @@ class EventStream:
                     "A page reads its events too slowly and is disconnected; it can resume later"
                 )
                 self.cut()
+            elif self._pace is not None:
+                self._pace.unread.hold(self, self._size)
         elif self._pace is None or self._size > MAX_WAITING or self._is_due(self._pace):
             self.write_waiting()
         elif len(self._unread) == 1:
@@ -153,6 +158,7 @@ class EventStream:
         frames, self._unread, self._size = self._unread, [], 0
         if self._pace is not None:
             self._written_at = self._pace.seconds()
+            self._pace.unread.hold(self, 0)
         self.request.write(frames[0] if len(frames) == 1 else b"".join(frames))
 
     def pauseProducing(self) -> None:
@@ -194,6 +200,7 @@ class EventStream:
         self._unread.clear()
         if self._pace is not None:
             self._pace.forget(self)
+            self._pace.unread.hold(self, 0)
         self._registry.events.leave(self.name)
 
 

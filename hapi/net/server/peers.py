@@ -18,6 +18,7 @@ from zope.interface import Interface
 from hapi.net.common.errors import ConnectRefused, FrameTooLarge, PeerGone
 from hapi.net.common.pending_calls import PendingCalls
 from hapi.net.common.websocket import ServerSocket, message_size
+from hapi.net.server.unread import UnreadLimit
 from hapi.protocol.channel import (
     AckReceived,
     Close,
@@ -55,6 +56,7 @@ class ConnectionOwner(Protocol):
     """The server of connections and peers, as they use it (a SocketServer)."""
 
     max_backlog: int
+    unread: UnreadLimit
     connections: set[ClientConnection]
 
     @property
@@ -211,8 +213,20 @@ class ClientConnection:
         self._backlog.append(text)
         self._backlog_size += len(text)
         if self._backlog_size > self.server.max_backlog:
-            self._backlog.clear()
-            self.end(f"slow reader: over {self.server.max_backlog} characters unread", cut=True)
+            self.cut()
+        else:
+            self.server.unread.hold(self, self._backlog_size)
+
+    def cut(self) -> None:
+        """End the connection without sending what its client has left unread."""
+        size = self._backlog_size
+        self._clear_backlog()
+        self.end(f"slow reader: {size} characters unread", cut=True)
+
+    def _clear_backlog(self) -> None:
+        self._backlog.clear()
+        self._backlog_size = 0
+        self.server.unread.hold(self, 0)
 
     def disconnect(self, peer: Peer) -> None:
         if self._channel is not None and not peer.gone:
@@ -252,11 +266,12 @@ class ClientConnection:
             text = self._backlog.popleft()
             self._backlog_size -= len(text)
             self._socket.send_text(text)
+        self.server.unread.hold(self, self._backlog_size)
 
     def closed(self, code: int | None, reason: str, cause: Failure | None) -> None:
         self._silence()
         self.server.connections.discard(self)
-        self._backlog.clear()
+        self._clear_backlog()
         for peer in list(self._peers.values()):
             self._drop(peer, self._reason or reason or "transport closed")
         self.server.connection_closed(self)

@@ -18,6 +18,7 @@ from twisted.web.server import Request, Site
 
 from hapi.net.server.http import HeadRefused, raw_json_reply
 from hapi.net.server.unauthenticated import UnauthenticatedConnections
+from hapi.net.server.unread import MAX_UNREAD_ANSWERS, PIECE_SIZE, AnswerProducer, UnreadLimit
 
 MAX_HEAD_SIZE = 16 * 1024  # bytes of request line and headers together
 MAX_BODY_SIZE = 1024 * 1024  # bytes
@@ -35,6 +36,7 @@ class LimitedRequest(Request):
     channel: LimitedChannel | None  # type: ignore[assignment]
     max_body_size = MAX_BODY_SIZE  # bytes
     _received = _reserved = 0  # bytes
+    _answer: AnswerProducer | None = None
 
     def read_target(self, method: bytes, uri: bytes) -> None:
         """Set what is known of a request as soon as its head has arrived."""
@@ -55,13 +57,46 @@ class LimitedRequest(Request):
         else:
             super().gotLength(length)  # type: ignore[no-untyped-call]
 
+    def write(self, data: bytes) -> None:
+        """Write a part of the answer. A large one is sent as fast as the client reads it."""
+        if self._answer is None and len(data) > PIECE_SIZE and self._can_produce():
+            assert self.channel is not None
+            site = self.channel.site
+            self._answer = AnswerProducer(self, site.clock, site.unread, self.channel.is_paused)
+            self.registerProducer(self._answer, True)  # type: ignore[no-untyped-call]
+        if self._answer is None:
+            self.write_piece(data)
+        else:
+            self._answer.add(data)
+
     def finish(self) -> None:
+        """The answer is complete; the request ends when the transport has all of it."""
         self.release_body()
+        if self._answer is not None:
+            self._answer.finish()
+        else:
+            self.finish_sent()
+
+    def write_piece(self, data: bytes) -> None:
+        super().write(data)  # type: ignore[no-untyped-call]
+
+    def finish_sent(self) -> None:
+        if self._answer is not None:
+            self._answer = None
+            self.unregisterProducer()  # type: ignore[no-untyped-call]
         super().finish()  # type: ignore[no-untyped-call]
         self.transport = None
 
+    def _can_produce(self) -> bool:
+        has_body = self.method != b"HEAD" and self.code not in http.NO_BODY_CODES
+        is_connected = self.channel is not None and not self._disconnected
+        return has_body and is_connected and self.producer is None
+
     def connectionLost(self, reason: Any) -> None:
         self.release_body()
+        if self._answer is not None:
+            self._answer.stop()
+            self._answer = None
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
         self.transport = self.producer = None
 
@@ -112,6 +147,7 @@ class LimitedChannel(http.HTTPChannel):
     _deadline: IDelayedCall | None = None
     _successor: Any = None  # the protocol that has taken the connection over
     refused = False
+    is_paused = False  # the client reads slowly, the transport's buffer is full
 
     @property
     def is_answering(self) -> bool:
@@ -141,6 +177,14 @@ class LimitedChannel(http.HTTPChannel):
             self._successor.dataReceived(data)
         elif not self.refused:
             super().rawDataReceived(data)
+
+    def pauseProducing(self) -> None:
+        self.is_paused = True
+        super().pauseProducing()  # type: ignore[no-untyped-call]
+
+    def resumeProducing(self) -> None:
+        self.is_paused = False
+        super().resumeProducing()  # type: ignore[no-untyped-call]
 
     def allHeadersReceived(self) -> None:
         if not all(map(_is_utf8, self._header_values())):
@@ -320,6 +364,7 @@ class LimitedSite(Site):
         self.head_timeout, self.body_timeout = head_timeout, body_timeout
         self.max_bodies_size, self.bodies_size = max_bodies_size, 0
         self.unauthenticated = UnauthenticatedConnections()
+        self.unread = UnreadLimit(MAX_UNREAD_ANSWERS)
         self._channels: dict[LimitedChannel, None] = {}  # the oldest first
 
     @property

@@ -20,6 +20,7 @@ from hapi.net.common.errors import ConnectRefused, PeerGone
 from hapi.net.common.websocket import CLOSE_TIMEOUT, ServerSocketFactory
 from hapi.net.server.http import json_reply
 from hapi.net.server.peers import ClientConnection, INamespace, Peer, checked
+from hapi.net.server.unread import UnreadLimit
 from hapi.protocol.authority import same_host
 from hapi.protocol.channel import event_text
 from hapi.protocol.engineio import (
@@ -34,6 +35,7 @@ from hapi.protocol.engineio import (
 __all__ = ["ConnectRefused", "INamespace", "Peer", "PeerGone", "SocketServer"]
 
 MAX_BACKLOG = 64 * 1024 * 1024  # characters; more than one message of the greatest size
+MAX_BACKLOGS = 4 * MAX_BACKLOG  # characters that all clients together may leave unread
 
 
 def peer_address(request: IRequest) -> str:
@@ -68,6 +70,7 @@ class SocketServer:
         )
         self.client_address = client_address
         self._ping_interval, self._ping_timeout = ping_interval, ping_timeout
+        self.unread = UnreadLimit(MAX_BACKLOGS)
         self._rooms: dict[tuple[str, str], set[Peer]] = {}
         self._acks: dict[str, Iterator[int]] = {}
         self.connections: set[ClientConnection] = set()
