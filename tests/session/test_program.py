@@ -199,7 +199,9 @@ def test_a_runner_is_started_beside_a_terminal_session_if_the_settings_say_so(se
     home.settings.chmod(0o600)
     program, told = pty_session(session, cast)
     state = until(lambda: home.runner_state.exists() and json.loads(home.runner_state.read_text()))
-    machine = until(lambda: next(iter(session.user.machines()), None))
+    machine = until(
+        lambda: next((one for one in session.user.machines() if one["runnerState"]), None)
+    )
     assert machine["runnerState"]["pid"] == state["pid"]
     until(lambda: b"on the page" in told())
     program.send_signal(signal.SIGTERM)

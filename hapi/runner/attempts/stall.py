@@ -10,6 +10,8 @@ from attrs import frozen
 
 from hapi.protocol.attempt import AttemptReport
 
+SETTLE_TIME = 3.0  # seconds in which a session reconnects to its hub by itself
+
 
 @frozen
 class StallThresholds:
@@ -85,6 +87,12 @@ def describe_disconnection(report: AttemptReport | None) -> str | None:
     if hub is None or hub.phase == "connected":
         return None
     return f"not connected to {hub.url}" + (f": {hub.reason}" if hub.reason else "")
+
+
+def is_disconnected(report: AttemptReport | None, now: float) -> bool:
+    """Whether a session has not been connected to its hub for longer than a reconnection takes."""
+    hub = None if report is None else report.hub
+    return hub is not None and hub.phase != "connected" and now - hub.since >= SETTLE_TIME
 
 
 def _doing(report: AttemptReport) -> tuple[str, float | None]:

@@ -26,7 +26,7 @@ from hapi.protocol.spawn import (
 )
 from hapi.runner.attempts.child import Child
 from hapi.runner.attempts.registry import ChildRegistry
-from hapi.runner.attempts.stall import describe_disconnection
+from hapi.runner.attempts.stall import describe_disconnection, is_disconnected
 from hapi.runner.config.options import RunnerOptions
 from hapi.runner.spawn.agent_availability import AgentAvailability
 from hapi.runner.spawn.checks import Start, StartChecks
@@ -116,12 +116,12 @@ class Spawner:
         session_id = start.request.session_id
         running = self.checks.find_running(session_id)
         if running is not None and not self._children.is_ending(running):
-            reason = describe_disconnection(running.report)
-            if reason is not None and running.outcome.has_fired:
+            report = running.folder.report
+            if running.outcome.has_fired and is_disconnected(report, self._now()):
                 return SpawnRefused(
-                    f"The session runs on this machine (pid {running.pid}) but is {reason}. It "
-                    "follows the hub and the token of its runner within seconds; "
-                    "`hapi runner status` on that machine tells more"
+                    f"The session runs on this machine (pid {running.pid}) but is "
+                    f"{describe_disconnection(report)}. It follows the hub and the token of its "
+                    "runner within seconds; `hapi runner status` on that machine tells more"
                 )
             return await running.outcome.when_fired()
         if session_id is not None and session_id in self._starts:

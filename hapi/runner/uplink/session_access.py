@@ -18,7 +18,7 @@ from hapi.protocol.attempt import AttemptHubAccess, AttemptReport
 from hapi.runner.attempts.child import Child
 from hapi.runner.attempts.registry import ChildRegistry, SessionEnded
 from hapi.runner.attempts.reports import ReportMonitor
-from hapi.runner.attempts.stall import describe_disconnection
+from hapi.runner.attempts.stall import describe_disconnection, is_disconnected
 from hapi.runner.storage.disk import Disk
 from hapi.settings import HubAccess
 
@@ -27,7 +27,6 @@ REMEDY = (
     "If the hub has another address or another access token now, run `hapi auth login` "
     "(`--url` for the address) and then `hapi runner restart`: the sessions follow the runner"
 )
-SETTLE_TIME = 3.0  # seconds in which a session reconnects by itself
 
 
 def is_elsewhere(report: AttemptReport | None, access: HubAccess, now: float) -> bool:
@@ -36,7 +35,7 @@ def is_elsewhere(report: AttemptReport | None, access: HubAccess, now: float) ->
     hub = None if report is None else report.hub
     if hub is None:
         return False
-    return hub.url != access.url or (hub.phase != "connected" and now - hub.since >= SETTLE_TIME)
+    return hub.url != access.url or is_disconnected(report, now)
 
 
 @define(eq=False)

@@ -8,7 +8,7 @@ from twisted.internet.defer import fail
 from hapi.attempts import attempts
 from hapi.process import Exit, LaunchFailed
 from hapi.process.in_memory import FakeProgram, MemoryProcesses
-from hapi.protocol.attempt import StopOrder
+from hapi.protocol.attempt import AttemptHub, AttemptReport, StopOrder
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused, Worktree
 from hapi.runner.control.announcements import Accepted, Rejected
 from hapi.runner.spawn.spawner import CANCELLED
@@ -32,6 +32,22 @@ def test_a_spawn_is_answered_when_the_session_announces_itself(stage):
     assert [(one.happy_session_id, one.started_by, one.pid) for one in stage.children.listed()] == [
         ("s1", "runner", stage.pid)
     ]
+
+
+def test_a_session_that_runs_without_its_hub_is_not_resumed_and_the_answer_says_why(stage):
+    child = stage.started("e1", existingSessionId="e1")
+
+    def report(phase, ago):
+        hub = AttemptHub("http://hub", phase, stage.now() - ago, "the hub refused us: no")
+        child.folder.report = AttemptReport(at=stage.now(), ready=True, hub=hub)
+        return result_of(stage.spawn(existingSessionId="e1"))
+
+    refused = report("refused", 10)
+    assert f"pid {child.pid}) but is not connected to http://hub: the hub refused us" in (
+        refused.message
+    )
+    assert report("connecting", 1) == Spawned("e1")  # it reconnects by itself
+    assert report("connected", 10) == Spawned("e1")
 
 
 def test_an_announcement_from_below_the_launched_program_is_its_own(stage):
