@@ -40,6 +40,7 @@ SETTLE = 3.0  # seconds before what grows is read
 UPLOAD_SIZE = 200_000  # bytes
 MESSAGES = 5  # in the life of a session
 KIND_TIMEOUT = 3600.0  # seconds
+RATE_LIMIT_TIMEOUT = 30.0  # seconds for one request that the hub answers with 429
 
 
 @frozen
@@ -100,11 +101,16 @@ class Soak:
         return found  # type: ignore[no-any-return]
 
     def call(self, method: str, path: str, *args: Any, expect: int = 200, **options: Any) -> bytes:
-        try:
-            status, body = self.rest.call(method, path, *args, **options)
-        except Exception:
-            self.kept.pop("rest").close()
-            raise
+        deadline = time.monotonic() + RATE_LIMIT_TIMEOUT
+        while True:
+            try:
+                status, body = self.rest.call(method, path, *args, **options)
+            except Exception:
+                self.kept.pop("rest").close()
+                raise
+            if status != 429 or time.monotonic() > deadline:
+                break
+            time.sleep(0.1)  # our hub limits expensive requests
         if status != expect:
             raise Refused(f"{method} {path}: {status} {body[:200]!r}")
         return body

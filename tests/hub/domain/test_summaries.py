@@ -152,7 +152,7 @@ def test_an_entry_is_made_once_for_each_row(monkeypatch: pytest.MonkeyPatch) -> 
     assert made[5:] == [ids[1]]
 
 
-def test_many_entries_are_made_in_pieces_between_which_others_are_served__S11(
+def test_many_entries_are_made_in_pieces_between_which_others_are_served__M01(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(summaries, "MADE_AT_ONCE", 4)

@@ -33,7 +33,7 @@ def compressor(reactor: Any) -> Any:
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_reactor_serves_others_while_a_large_reply_is_compressed__S11(
+async def test_the_reactor_serves_others_while_a_large_reply_is_compressed(
     reactor: Any, compressor: Compressor
 ) -> None:
     pending = compressor.compress(TEXT * 4)
@@ -111,7 +111,7 @@ def seqs(body: Any) -> list[int]:
     return [message["seq"] for message in body["messages"]]
 
 
-def test_a_large_page_is_read_in_pieces_and_others_are_served_between_them__S11(
+def test_a_large_page_is_read_in_pieces_and_others_are_served_between_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     turns: list[None] = []
@@ -136,7 +136,7 @@ def test_a_large_page_is_read_in_pieces_and_others_are_served_between_them__S11(
 
 
 @pytest.mark.parametrize("limit", [1, 3, 4, 5, 11, 12, 13, 30, 200])
-def test_pages_in_pieces_are_whole__R13(limit: int) -> None:
+def test_pages_in_pieces_are_whole(limit: int) -> None:
     stage = Stage()
     session_id = fill(stage, 30, 1, "tag")
     path = f"/api/sessions/{session_id}/messages?limit={limit}"
