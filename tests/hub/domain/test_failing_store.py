@@ -86,7 +86,7 @@ def hub(tmp_path: Path) -> Any:
     made.stage.store.close()
 
 
-def test_a_disk_that_is_full_for_a_while_costs_no_record_and_no_order__A1(hub: Hub) -> None:
+def test_a_disk_that_is_full_for_a_while_costs_no_record_and_no_order__R02(hub: Hub) -> None:
     expected = [f"record {number} " + "x" * 300 for number in range(400)]
     page = hub.stage.listen()
     for number, text in enumerate(expected):
@@ -107,7 +107,7 @@ def test_a_disk_that_is_full_for_a_while_costs_no_record_and_no_order__A1(hub: H
     assert hub.errors() == ["store-full"]
 
 
-def test_a_database_that_another_program_locks_for_8_s_costs_no_record__A1(hub: Hub) -> None:
+def test_a_database_that_another_program_locks_for_8_s_costs_no_record__R03(hub: Hub) -> None:
     holder = sqlite3.connect(hub.path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     expected = [f"record {number}" for number in range(20)]
@@ -125,7 +125,7 @@ def test_a_database_that_another_program_locks_for_8_s_costs_no_record__A1(hub: 
     assert hub.errors() == ["store-busy"]
 
 
-def test_nothing_is_confirmed_while_it_is_not_stored__A1(hub: Hub) -> None:
+def test_nothing_is_confirmed_while_it_is_not_stored__R02(hub: Hub) -> None:
     hub.send("one")
     assert hub.ping() == [1]
     hub.fill()
@@ -141,7 +141,7 @@ def test_nothing_is_confirmed_while_it_is_not_stored__A1(hub: Hub) -> None:
     assert len(hub.texts()) == 2
 
 
-def test_ends_and_taken_prompts_wait_in_their_turn__A1(hub: Hub) -> None:
+def test_ends_and_taken_prompts_wait_in_their_turn__R02(hub: Hub) -> None:
     for name in ("L1", "L2"):
         hub.stage.rest(
             "POST", f"/api/sessions/{hub.session}/messages", {"text": "x", "localId": name}
@@ -170,7 +170,7 @@ def test_ends_and_taken_prompts_wait_in_their_turn__A1(hub: Hub) -> None:
     assert hub.stage.registry.sessions[hub.session].active is False
 
 
-def test_a_process_that_comes_back_is_not_told_that_what_is_held_is_missing__A1(hub: Hub) -> None:
+def test_a_process_that_comes_back_is_not_told_that_what_is_held_is_missing__R02(hub: Hub) -> None:
     """It compares the rows with what it has sent, and would send again what is held here."""
     hub.fill()
     hub.send("x" * 10_000)
@@ -185,7 +185,7 @@ def test_a_process_that_comes_back_is_not_told_that_what_is_held_is_missing__A1(
     assert len(hub.stage.rest("GET", path).body["messages"]) == 1
 
 
-def test_what_people_send_while_the_disk_is_full_is_refused_and_not_half_stored__A1(
+def test_what_people_send_while_the_disk_is_full_is_refused_and_not_half_stored__R02(
     hub: Hub,
 ) -> None:
     hub.fill()
@@ -200,7 +200,7 @@ def test_what_people_send_while_the_disk_is_full_is_refused_and_not_half_stored_
 
 
 @pytest.mark.parametrize("name", ["metadata", "agentState"])
-def test_a_document_that_cannot_be_stored_is_answered_with_the_reason__A1(
+def test_a_document_that_cannot_be_stored_is_answered_with_the_reason__R02(
     hub: Hub, name: str
 ) -> None:
     hub.fill()
@@ -218,7 +218,7 @@ def test_a_document_that_cannot_be_stored_is_answered_with_the_reason__A1(
         ("MAX_SIZE", lambda hub: [hub.send("x" * 3000) for _ in range(7)]),
     ],
 )
-def test_a_session_without_room_is_cut_off_and_comes_back_when_there_is_room__A1(
+def test_a_session_without_room_is_cut_off_and_comes_back_when_there_is_room__R02(
     hub: Hub, monkeypatch: pytest.MonkeyPatch, limit: str, send: Callable[[Hub], Any]
 ) -> None:
     monkeypatch.setattr(event_queue, limit, {"MAX_EVENTS": 4, "MAX_SIZE": 10_000}[limit])
@@ -238,7 +238,7 @@ def test_a_session_without_room_is_cut_off_and_comes_back_when_there_is_room__A1
     assert hub.ping(again) == [1]
 
 
-def test_a_hub_that_ends_confirms_nothing_of_what_it_holds__A1(hub: Hub) -> None:
+def test_a_hub_that_ends_confirms_nothing_of_what_it_holds__R02(hub: Hub) -> None:
     hub.send("one")
     hub.fill()
     hub.send("x" * 10_000)
@@ -253,7 +253,7 @@ def test_a_hub_that_ends_confirms_nothing_of_what_it_holds__A1(hub: Hub) -> None
     again.stage.store.close()
 
 
-def test_a_removed_session_holds_nothing_back__A1(hub: Hub) -> None:
+def test_a_removed_session_holds_nothing_back__R02(hub: Hub) -> None:
     hub.fill()
     hub.send("x" * 10_000)
     answers = hub.ping()
