@@ -5,6 +5,7 @@ writing and one for reading.
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -28,6 +29,7 @@ MEMORY = ":memory:"
 READ_TIMEOUT = (
     0.02  # seconds that SQLite itself may wait for a lock: the reactor stands still meanwhile
 )
+MIN_FREE_SPACE = 128 << 10  # bytes: what SQLite creates beside a database, twice
 OPEN_TIMEOUT = 1.0  # seconds: the same while the database is opened, in the worker
 MAX_KEPT_WAL = 64 << 20  # bytes of the write-ahead log that are kept for reuse
 
@@ -43,6 +45,14 @@ def _read_leniently(
         raise store_error(error) from error
     finally:
         connection.text_factory = str
+
+
+def free_space(path: Path) -> int:
+    """The bytes that are free on the disk of a file."""
+    try:
+        return shutil.disk_usage(path.parent).free
+    except OSError:
+        return 0
 
 
 @define(eq=False)
@@ -122,6 +132,11 @@ class Database:
             return f"database {self.path} is damaged or not a database ({error}); {UNCHANGED}"
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return f"database {self.path} is locked by another program"
+        # SQLite reports an I/O error if there is no room for the files beside the database.
+        if code == sqlite3.SQLITE_FULL or (
+            code == sqlite3.SQLITE_IOERR and free_space(Path(self.path)) < MIN_FREE_SPACE
+        ):
+            return f"database {self.path}: no space left on its disk"
         return f"database {self.path}: {error}"
 
     def _connections(self) -> tuple[sqlite3.Connection, sqlite3.Connection]:

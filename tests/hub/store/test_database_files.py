@@ -17,7 +17,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
-from hapi.hub.store.interface import StoreLost
+from hapi.hub.store import database
+from hapi.hub.store.interface import StoreLost, StoreRefused
 from hapi.hub.store.rows import SessionRow
 from hapi.hub.store.sqlite import SqliteStore
 from tests.support.hub_stage import EPOCH, result_of
@@ -238,3 +239,27 @@ def test_a_symbolic_link_to_the_database_is_followed_to_where_it_was_opened(
     (tmp_path / "home/hub.db").unlink()
     with pytest.raises(StoreLost):
         opened.write()
+
+
+@pytest.mark.parametrize(
+    ("code", "free", "words"),
+    [
+        (sqlite3.SQLITE_FULL, 1 << 30, "no space left on its disk"),
+        (sqlite3.SQLITE_IOERR_SHMSIZE, 0, "no space left on its disk"),
+        (sqlite3.SQLITE_IOERR_SHMSIZE, 1 << 30, "disk I/O error"),
+    ],
+)
+def test_a_full_disk_at_the_start_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, free: int, words: str
+) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = code
+
+    def failing(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(database, "free_space", lambda _: free)
+    monkeypatch.setattr(database.sqlite3, "connect", failing)
+    store = SqliteStore(tmp_path / "hub.db", Clock())
+    with pytest.raises(StoreRefused, match=f"hub.db: {words}$"):
+        result_of(store.open())
