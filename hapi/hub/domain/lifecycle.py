@@ -11,6 +11,7 @@ from attrs import define, field
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from hapi.deferreds import run_in_background
 from hapi.hub.domain.documents import Documents
 from hapi.hub.domain.entities import HubMachine, HubSession
 from hapi.hub.domain.errors import (
@@ -39,6 +40,7 @@ ACTIVE_TIMEOUT = 15.0  # seconds that a resumed session may take to become activ
 ACTIVE_POLL_INTERVAL = 0.25  # seconds
 FIRST_ALIVE_TIMEOUT = 30.0  # seconds from a session's creation to its first keep-alive
 KILL_TIMEOUT = 5.0  # seconds that a process has to answer that it ends
+EXIT_TIMEOUT = 15.0  # seconds that a process may take to end after it has answered
 STOP_TIMEOUT = 10.0  # seconds in which a runner ends a whole process tree
 ARCHIVED_UNREACHABLE = "Archived from hub (CLI unreachable)"
 ENDED_BY_RUNNER = "Ended by the runner (the session did not respond)"
@@ -156,13 +158,16 @@ class Lifecycle:
         """End the process of a session: by its own means, or else by the runner of its machine.
         Raises Unavailable if it runs on.
         """
+        rpc = self.registry.rpc
+        peer = rpc.server(session.id, rpc_methods.KILL_SESSION)
         try:
-            await self.registry.rpc.call(session.id, rpc_methods.KILL_SESSION, timeout=KILL_TIMEOUT)
+            await rpc.call(session.id, rpc_methods.KILL_SESSION, timeout=KILL_TIMEOUT)
         except TargetMissing:
             is_connected = False
         except CallFailed as error:
             is_connected = not error.gone
         else:
+            self.registry.clock.callLater(EXIT_TIMEOUT, self._check_exit, session, peer)
             return ProcessEnd.BY_ITSELF
         # Its process may also be starting, and would report the session as running again (C17).
         match await self._stop_at_machine(session):
@@ -177,6 +182,20 @@ class Lifecycle:
             case RunnerStop.NO_ANSWER if is_connected:
                 raise self._still_running(session, "the runner of its machine does not answer")
         return ProcessEnd.UNREACHABLE
+
+    def _check_exit(self, session: HubSession, peer: Any) -> None:
+        """Have a process ended by its runner that has answered that it ends, and is still there."""
+        if self.registry.rpc.server(session.id, rpc_methods.KILL_SESSION) is not peer:
+            return
+        self.log.warn(
+            "The process of session {session_id} has not ended within {seconds:.0f} s; its runner "
+            "is asked to end it",
+            session_id=session.id,
+            seconds=EXIT_TIMEOUT,
+        )
+        message = "The process of session {session_id} could not be ended"
+        stopping = self._stop_at_machine(session)
+        run_in_background(stopping, self.log, message, session_id=session.id)
 
     def _still_running(self, session: HubSession, why: str) -> Unavailable:
         metadata = session.public_metadata

@@ -54,6 +54,10 @@ class RpcRouter:
     def serves(self, owner: str, name: str) -> bool:
         return f"{owner}:{name}" in self._methods
 
+    def server(self, owner: str, name: str) -> Peer | None:
+        """The socket that serves the method."""
+        return self._methods.get(f"{owner}:{name}")
+
     async def call(
         self, owner: str, name: str, params: Any = None, timeout: float = RPC_TIMEOUT
     ) -> Any:

@@ -207,6 +207,27 @@ def test_a_session_that_fell_silent_is_deleted_when_its_process_is_ended() -> No
     assert session not in stage.registry.sessions
 
 
+@pytest.mark.parametrize("how", ["stays", "leaves", "replaced"])
+def test_a_process_that_says_it_ends_and_does_not_is_ended_by_its_runner(how: str) -> None:
+    stage = Stage()
+    _, runner = stage.machine()
+    runner.serve("m1", "stop-session")
+    session, peer = stage.live(machineId="m1")
+    peer.serve(session, "killSession")
+    pending = stage.begin("POST", f"/api/sessions/{session}/archive", {})
+    peer.answer('{"success":true}')
+    assert stage.finish(pending).body == {"ok": True}
+    if how == "leaves":
+        peer.drop()
+    elif how == "replaced":  # resumed meanwhile
+        stage.connect(sessionId=session).serve(session, "killSession")
+    stage.tick(14.0)
+    assert runner.events("rpc-request") == []
+    stage.tick(2.0)
+    asked = [json.loads(call["params"]) for call in runner.events("rpc-request")]
+    assert asked == ([{"sessionId": session}] if how == "stays" else [])
+
+
 @pytest.mark.parametrize("method", ["POST", "DELETE"])
 def test_a_process_without_a_connection_that_its_runner_cannot_end_keeps_its_row(
     method: str,
