@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 
 SECONDS = {"h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+MAX_DURATION_DIGITS, MAX_SIZE_DIGITS = 6, 15
 
 
 def parse_size(text: str) -> int:
     """Read a number of bytes such as `1048576`, `512M` or `2G`. Raises ValueError."""
-    found = re.fullmatch(r"(\d{1,15})\s*([KMGT]?)(?:i?B)?", text.strip(), re.ASCII | re.IGNORECASE)
+    found = re.fullmatch(r"(\d+)\s*([KMGT]?)(?:i?B)?", text.strip(), re.ASCII | re.IGNORECASE)
     if found is None:
         raise ValueError("it must be a number of bytes, optionally followed by K, M, G or T")
+    if len(found[1]) > MAX_SIZE_DIGITS:
+        raise ValueError("it is too large")
     return int(found[1]) << (10 * " KMGT".index(found[2].upper() or " "))
 
 
@@ -25,9 +28,11 @@ def format_size(size: int) -> str:
 
 def parse_duration(text: str) -> float:
     """Read a duration such as `12h`, `90d` or `4w`; the seconds. Raises ValueError."""
-    found = re.fullmatch(r"(\d{1,6})\s*([hdw])", text.strip(), re.ASCII | re.IGNORECASE)
+    found = re.fullmatch(r"(\d+)\s*([hdw])", text.strip(), re.ASCII | re.IGNORECASE)
     if found is None:
         raise ValueError("it must be a number followed by h (hours), d (days) or w (weeks)")
+    if len(found[1]) > MAX_DURATION_DIGITS:
+        raise ValueError("it is too large")
     return int(found[1]) * SECONDS[found[2].lower()]
 
 

@@ -80,13 +80,14 @@ class HubService(Service):
 
     def startService(self) -> None:
         options = self.options
-        options.home.prepare()
-        self._lock.acquire()
         try:
+            options.home.prepare()
+            self._lock.acquire()
             self.token = base_token(options)
             token_issuer = TokenIssuer(self.token, signing_secret(options.home))
         except BaseException:
             self._lock.release()
+            self._started.fire(None)  # nothing is under way for which `stopService` has to wait
             raise
         super().startService()  # type: ignore[no-untyped-call]
         Deferred.fromCoroutine(self._start(token_issuer)).addCallbacks(

@@ -16,7 +16,8 @@ class Options(usage.Options):
     optParameters = [  # noqa: RUF012 (usage.Options wants it so)
         ["host", None, None, "Address to listen on [127.0.0.1]"],
         ["port", None, None, "Port to listen on [3006]", int],
-        ["database", None, None, "SQLite file [hub.db in HAPI_HOME]"],
+        ["database", None, None, "Database file [hub.db in the home directory]"],
+        ["home", None, None, "Directory for settings, logs and data [~/.hapi]"],
         ["public-url", None, None, "Origin under which people reach the hub"],
         ["web-root", None, None, "Directory of another web page"],
         ["keep-sessions", None, None, "Remove sessions not used for this long, e.g. 90d [all]"],
@@ -25,8 +26,13 @@ class Options(usage.Options):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self["allowed_hosts"] = []
         self["cors_origins"] = []
         self["trusted_proxies"] = []
+
+    def opt_allowed_host(self, name: str) -> None:
+        """Another host name that the hub answers to; can be repeated."""
+        self["allowed_hosts"].append(name)
 
     def opt_cors_origin(self, origin: str) -> None:
         """Another origin whose pages may use the hub; can be repeated."""
@@ -50,11 +56,15 @@ class Options(usage.Options):
             "web_root": self["web-root"],
             "keep_sessions": self["keep-sessions"],
             "max_database_size": self["max-database-size"],
+            "allowed_hosts": self["allowed_hosts"] or None,
             "cors_origins": self["cors_origins"] or None,
             "trusted_proxies": self["trusted_proxies"] or None,
         }
+        environ = dict(os.environ)
+        if self["home"]:
+            environ["HAPI_HOME"] = os.path.abspath(os.path.expanduser(self["home"]))
         try:
-            self["options"] = HubOptions.from_environment(os.environ, **flags)
+            self["options"] = HubOptions.from_environment(environ, **flags)
         except (ConfigurationError, InvalidSettings, HomeUnusable) as error:
             raise SystemExit(f"hapi-hub: {escape_control(error)}") from error
 

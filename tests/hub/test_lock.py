@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet.task import Clock
 
 from hapi.file_lock import FileLock, LockUnusable
 from hapi.home import Home
@@ -183,6 +184,19 @@ async def test_two_hubs_of_one_process_do_not_share_a_home(reactor: Any, home: H
     second.startService()
     await second.when_listening
     await second.stopService()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_refused_hub_stops_at_once(reactor: Any, home: Home) -> None:
+    first = HubLock(home, home.path / "hub.db")
+    first.acquire()
+    try:
+        refused = hub_service(Clock(), HubOptions(home=home, port=0))
+        with pytest.raises(HubAlreadyRunning):
+            refused.startService()
+        assert refused.stopService().called  # though no time passes on its clock
+    finally:
+        first.release()
 
 
 @pytest_twisted.ensureDeferred

@@ -36,7 +36,7 @@ class RetentionLimits:
                 (variable, environ.get(variable)),
                 (f"{key} in settings.json", settings.get(key)),
             ):
-                if value is None or value == "":
+                if value is None or (value == "" and name == variable):
                     continue
                 try:
                     return parse(str(value))

@@ -88,7 +88,7 @@ def _check_target(database: Path, target: Path, force: bool) -> None:
     if os.path.realpath(target) in own or _is_same(target, database):
         raise BackupFailed(f"{target} is the database itself: give the backup another name")
     if os.path.lexists(target) and not force:
-        raise BackupFailed(f"{target} exists already: choose another name, or use --force")
+        raise BackupFailed(f"{target} already exists: choose another name, or use --force")
     if not target.parent.is_dir():
         raise BackupFailed(f"{target.parent} is not an existing directory")
 
@@ -133,7 +133,7 @@ def _rename_to_new(copy: Path, target: Path) -> None:
         os.link(copy, target)
     except FileExistsError:
         raise BackupFailed(
-            f"{target} exists already: choose another name, or use --force"
+            f"{target} already exists: choose another name, or use --force"
         ) from None
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):

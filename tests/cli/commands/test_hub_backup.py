@@ -100,7 +100,7 @@ def test_a_backup_of_a_hub_that_writes_has_all_that_was_acknowledged_before(
         writer.stop()
     output = backed_up(stage, home, "again", str(stage.path / "copy0.db"), status=1)
     assert output.splitlines() == [
-        f"hapi: {stage.path}/copy0.db exists already: choose another name, or use --force"
+        f"hapi: {stage.path}/copy0.db already exists: choose another name, or use --force"
     ]
 
 

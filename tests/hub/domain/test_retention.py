@@ -264,6 +264,9 @@ def test_free_space_is_given_back_while_the_hub_runs(tmp_path: Path) -> None:
     [
         ("keepSessions", "90", "must be a number followed by h"),
         ("keepSessions", "0d", "must be at least 1h"),
+        ("keepSessions", "", "must be a number followed by h"),
+        ("keepSessions", "99999999999d", "is too large"),
+        ("maxDatabaseSize", "9" * 16, "is too large"),
         ("keepSessions", True, "must be a number followed by h"),
         ("keepSessions", "-5d", "must be a number followed by h"),
         ("keepSessions", ["90d"], "must be a number followed by h"),

@@ -95,7 +95,7 @@ def test_what_a_killed_hub_left_in_its_log_is_backed_up(database: Path, tmp_path
 def test_a_file_is_replaced_with_force_only(database: Path, tmp_path: Path) -> None:
     target = tmp_path / "copy.db"
     target.write_text("precious")
-    with pytest.raises(BackupFailed, match="exists already: choose another name, or use --force"):
+    with pytest.raises(BackupFailed, match="already exists: choose another name, or use --force"):
         back_up(database, target)
     assert target.read_text() == "precious"
     back_up(database, target, force=True)
@@ -112,7 +112,7 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(
         target.write_text("precious")
 
     monkeypatch.setattr(backup_module, "_verify", verified)
-    with pytest.raises(BackupFailed, match="exists already"):
+    with pytest.raises(BackupFailed, match="already exists"):
         back_up(database, target)
     assert target.read_text() == "precious"
     assert left_in(tmp_path) == ["copy.db", "home"]

@@ -158,7 +158,7 @@ def test_sizes_are_read_as_people_write_them(text, size):
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5G", "G", "much", "1X", "９", "1" * 40])
 def test_invalid_sizes_are_refused(text):
-    with pytest.raises(ValueError, match="number of bytes"):
+    with pytest.raises(ValueError, match=r"number of bytes|too large"):
         parse_size(text)
 
 

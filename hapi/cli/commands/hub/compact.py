@@ -28,8 +28,8 @@ from hapi.units import format_size
 def command(before: str | None, /, database: str | None, as_json: bool) -> None:
     """Rewrite the database without its free space. The hub must be stopped.
 
-    A database that was created by this version gives free space back while the hub runs, and needs
-    this command never. An older one needs it once. For a moment the database takes twice its size
+    A database that was created by this version gives free space back while the hub runs, and never
+    needs this command. An older one needs it once. For a moment the database takes twice its size
     on the disk. An interrupted rewrite changes nothing.
     """
     from hapi.hub.lock import HubLock
