@@ -18,7 +18,8 @@ from twisted.python.threadpool import ThreadPool
 
 MIN_THREAD_SIZE = 128 * 1024  # bytes: less takes no longer than the way to a thread and back
 PIECE_SIZE = 256 * 1024  # bytes that are compressed before a thread looks whether it may go on
-# A page of 12 MB takes 0.3 s at level 4 and 0.1 s at level 1, which is 10 % larger.
+# A page of 12 MB takes 0.29 s of processor time at level 4 and 0.17 s at level 1, which is 2 %
+# larger.
 LEVEL, LARGE_LEVEL = 4, 1
 MAX_THREADS = max(1, min(4, (os.cpu_count() or 2) - 1))
 GZIP = 16 + zlib.MAX_WBITS  # zlib's number for the gzip format

@@ -27,8 +27,7 @@ from hapi.protocol import events
 MAX_UNREAD = 1 << 20  # bytes that one page may leave unread
 MAX_ALL_UNREAD = 64 << 20  # bytes that all pages together may leave unread
 MAX_EXPIRY_WAIT = 60.0  # seconds; the wall clock may jump meanwhile
-# Seconds between two writes to one stream. At 50 ms with 4,000 messages a second, ten pages take a
-# third of the time that they take when each frame is written alone; at 200 a second, each is.
+# Seconds between two writes to one stream. At 200 messages a second each frame is written alone.
 MIN_INTERVAL, MAX_INTERVAL = 0.002, 0.05
 MANY_FRAMES, FEW_FRAMES = 8, 2  # in one write: above, the interval grows; below, it shrinks
 MAX_WAITING = 128 * 1024  # bytes that wait for the interval to end
