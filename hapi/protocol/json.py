@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from typing import Any
 
 import msgspec
 
 MAX_DEPTH = 64  # levels of a document that is kept
-MAX_VALUES = 1_000_000  # in one text: 40 MB of empty lists would become 2 GB and take seconds
-_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# In one text: 40 MB of empty lists would become 2 GB and take seconds. The largest that is needed,
+# a list of 20,000 files with five fields each, has 120,000.
+MAX_VALUES = 300_000
 # Integers beyond these are read by few programs as what they are.
 MIN_INTEGER, MAX_INTEGER = -(1 << 63), (1 << 64) - 1
 
@@ -50,7 +50,7 @@ def from_json(text: str) -> Any:
 
     A lone surrogate, which JavaScript sends and UTF-8 cannot express, becomes `?`.
     """
-    _check_number_of_values(text)
+    check_number_of_values(text)
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError) as error:
@@ -66,20 +66,28 @@ def from_json(text: str) -> Any:
         raise Malformed(f"not JSON: {str(error)[:80]}") from error
 
 
-def _check_number_of_values(text: str) -> None:
-    """Refuse a text of more than MAX_VALUES values, by its commas; those in strings do not count.
+def check_number_of_values(text: str | bytes) -> None:
+    """Refuse JSON of more than MAX_VALUES values before any of them is made. Raises Malformed.
 
-    The strings are looked at only if all commas together are too many. Raises Malformed.
+    Each value but the first follows a comma or an opening bracket, so that an empty list counts
+    twice. Those in strings do not count; the strings are looked at only if there are too many with
+    them. Takes time in proportion to the length: at most half a second for 40 MB.
     """
-    commas = text.count(",")
-    if commas <= MAX_VALUES:
+    if len(text) <= MAX_VALUES:
         return
-    for number, string in enumerate(_STRING.finditer(text)):
-        commas -= text.count(",", *string.span())
-        if number > 2 * MAX_VALUES or commas <= MAX_VALUES:
-            break
-    if commas > MAX_VALUES:
+    content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    if _separators(content) < MAX_VALUES:
+        return
+    content = content.replace(rb"\\", b"").replace(rb"\"", b"")  # quotes only around strings now
+    # A value has two strings at most, its name and itself.
+    if content.count(b'"') <= 4 * MAX_VALUES:
+        content = b"".join(content.split(b'"')[::2])
+    if _separators(content) >= MAX_VALUES:
         raise Malformed(f"the JSON has more than {MAX_VALUES} values")
+
+
+def _separators(content: bytes) -> int:
+    return sum(map(content.count, b",[{"))
 
 
 def _refuse_constant(name: str) -> Any:

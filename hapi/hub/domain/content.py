@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hapi.protocol.json import MAX_DEPTH, plain_number
+from hapi.protocol.json import MAX_DEPTH, check_number_of_values, plain_number
 
 # Characters of one string: the limit, and what is kept of a longer one.
 MAX_STRING_LENGTH, KEPT_HEAD, KEPT_TAIL = 64 * 1024, 48 * 1024, 12 * 1024
@@ -36,6 +36,7 @@ def content_of(message: Any) -> Any:
     """The content of a `message` event, given as an object or as its JSON text."""
     if isinstance(message, str):
         try:
+            check_number_of_values(message)
             parsed = json.loads(message)
         except (ValueError, RecursionError):
             return cut(message)

@@ -11,7 +11,7 @@ import msgspec
 from twisted.web import http
 from twisted.web.iweb import IRequest
 
-from hapi.protocol.json import plain
+from hapi.protocol.json import Malformed, check_number_of_values, plain
 
 T = TypeVar("T")
 JSON = b"application/json"
@@ -65,12 +65,13 @@ def read_body(request: IRequest, limit: int) -> bytes:
 def read_json(request: IRequest, limit: int, type: type[T]) -> T:
     """The request's body as a `type` (a msgspec Struct, dict …); an empty body counts as `{}`.
 
-    Raises BodyTooLarge, and InvalidBody from the msgspec error.
+    Raises BodyTooLarge, and InvalidBody also for more values than any request has.
     """
     content = read_body(request, limit)
     try:
+        check_number_of_values(content)
         return msgspec.json.decode(content or b"{}", type=type)
-    except msgspec.ValidationError as problem:
+    except (msgspec.ValidationError, Malformed) as problem:
         raise InvalidBody(str(problem)) from problem
     except (msgspec.DecodeError, UnicodeError) as problem:
         raise InvalidBody(f"not JSON: {problem}") from problem

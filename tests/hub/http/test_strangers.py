@@ -12,7 +12,7 @@ import pytest_twisted
 from twisted.internet.threads import deferToThread
 
 from hapi.hub import HubOptions, hub_service
-from hapi.net.common.websocket import UNAUTHENTICATED_SIZE
+from hapi.net.common.websocket import MAX_FRAGMENTS, TOO_BIG, UNAUTHENTICATED_SIZE
 from hapi.net.server.site import SMALL_BODY_SIZE
 from tests.support.hub_stage import TOKEN
 from tests.support.raw_http import (
@@ -90,6 +90,29 @@ async def test_a_socket_may_send_large_messages_after_its_connect(
             return read_until(wire, b"43/cli,7[]")
 
     assert b"43/cli,7[]" in await deferToThread(visit)
+
+
+@pytest.mark.parametrize("further", [0, 1])
+@pytest_twisted.ensureDeferred
+async def test_a_message_after_the_connect_may_have_4096_frames_and_no_more(
+    reactor: Any, service: Any, further: int
+) -> None:
+    head, tail = b'42/cli,7["ping"', b"]"
+    spaces = frame(b" ", 0, is_final=False) * (MAX_FRAGMENTS - 2 + further)
+    message = frame(head, is_final=False) + spaces + frame(tail, 0)
+
+    def visit() -> bytes:
+        with open_socket(service.port) as wire:
+            assert b'"sid"' in join(wire, {"token": TOKEN})
+            wire.sendall(message)
+            return read_until(wire, end)
+
+    answered = b"43/cli,7[]"
+    refused = TOO_BIG.to_bytes(2, "big") + b"a message of more than 4096 frames"
+    end = refused if further else answered
+    answer = await deferToThread(visit)
+    assert answer.endswith(end)
+    assert not further or answered not in answer
 
 
 @pytest_twisted.ensureDeferred
