@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 import sqlite3
@@ -18,6 +19,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil
 from attrs import field, frozen
 
 from hapi.home import PRIVATE_DIRECTORY_MODE, PRIVATE_FILE_MODE, sync_directory
@@ -102,13 +104,26 @@ def _is_same(first: Path, second: Path) -> bool:
 
 @contextmanager
 def _scratch_directory(target: Path) -> Iterator[Path]:
-    """A private directory beside `target`, on the same file system, removed in the end."""
+    """A private directory beside `target`, on the same file system, removed in the end. Those of
+    killed backups to the same name are removed first.
+    """
+    _remove_leftovers(target)
     path = target.with_name(f".{target.name[:200]}.{os.getpid()}.{secrets.token_hex(4)}")
     path.mkdir(PRIVATE_DIRECTORY_MODE)
     try:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _remove_leftovers(target: Path) -> None:
+    pattern = re.compile(re.escape(f".{target.name[:200]}.") + r"([1-9][0-9]{0,9})\.[0-9a-f]{8}")
+    with os.scandir(target.parent) as entries:
+        for entry in entries:
+            found = pattern.fullmatch(entry.name)
+            is_ours = found is not None and entry.is_dir(follow_symlinks=False)
+            if found is not None and is_ours and not psutil.pid_exists(int(found[1])):
+                shutil.rmtree(entry.path, ignore_errors=True)
 
 
 def _publish(copy: Path, target: Path, force: bool) -> int:

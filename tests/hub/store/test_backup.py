@@ -9,6 +9,7 @@ import shutil
 import signal
 import sqlite3
 import stat
+import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -223,6 +224,21 @@ def test_an_interrupted_backup_leaves_nothing(
     with pytest.raises(KeyboardInterrupt):
         back_up(database, tmp_path / "copy")
     assert left_in(tmp_path) == ["home"]
+
+
+def test_what_killed_backups_left_is_removed_by_the_next_one(
+    database: Path, tmp_path: Path
+) -> None:
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    left = tmp_path / f".copy.db.{ended.pid}.0123abcd"
+    kept = [tmp_path / f".copy.db.{os.getpid()}.0123abcd", tmp_path / ".copy.db.mine"]
+    for directory in (left, *kept):
+        directory.mkdir()
+        (directory / "copy.db").touch()
+    back_up(database, tmp_path / "copy.db")
+    assert not left.exists()
+    assert all((directory / "copy.db").exists() for directory in kept)
 
 
 def test_a_copy_that_is_not_the_same_is_not_published(
