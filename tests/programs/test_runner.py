@@ -294,13 +294,25 @@ async def test_our_client_prefers_the_unix_socket__X14(machine, reactor):
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_runner_that_was_killed_is_said_to_have_ended(machine, reactor):
+    with subprocess.Popen(["true"]) as ended, socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        ended.wait()
+        machine.home.runner_state.write_text(
+            json.dumps({"pid": ended.pid, "httpPort": port, "controlToken": "t"})
+        )
+        with pytest.raises(RunnerNotRunning, match=f"process {ended.pid}, has ended"):
+            await ControlClient(reactor, machine.home, {}).status()
+
+
+@pytest_twisted.ensureDeferred
 async def test_our_client_sends_nothing_to_a_port_that_is_another_programs__X14(machine, reactor):
     with socket.create_server(("127.0.0.1", 0)) as squatter:
         port = squatter.getsockname()[1]
         machine.home.runner_state.write_text(
             json.dumps({"pid": 1, "httpPort": port, "controlToken": "t"})
         )
-        with pytest.raises(RunnerNotRunning, match="does not listen on port"):
+        with pytest.raises(RunnerNotRunning, match="process 1, does not listen on its port"):
             await ControlClient(reactor, machine.home, {}).status()
         squatter.setblocking(False)
         with pytest.raises(BlockingIOError):

@@ -214,10 +214,14 @@ class ControlClient:
     def _verify_port_owner(self, state: RunnerState) -> None:
         """Raise RunnerNotRunning if the port now belongs to another program."""
         if listens_on(state.pid, state.http_port) is False:
-            raise RunnerNotRunning(
-                f"no runner is running in {self._home.path} "
-                f"(its process {state.pid} does not listen on port {state.http_port})"
-            )
+            import psutil  # here: the commands that find a runner do without it
+
+            last = f"the last one, process {state.pid},"
+            if psutil.pid_exists(state.pid):
+                reason = f"{last} does not listen on its port {state.http_port}"
+            else:
+                reason = f"{last} has ended"
+            raise RunnerNotRunning(f"no runner is running in {self._home.path} ({reason})")
 
     async def _post(
         self,
