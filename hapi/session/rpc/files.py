@@ -116,7 +116,9 @@ class Files:
     def upload(self, params: Any) -> Json:
         name, encoded = _text(params, "filename"), _text(params, "content", needed=False)
         if len(encoded) > MAX_UPLOAD_SIZE * 4 // 3 + 4:
-            raise ValueError(f"The file is too large: an upload may have {MAX_UPLOAD_SIZE >> 20} MB at most")
+            raise ValueError(
+                f"The file is too large: an upload may have {MAX_UPLOAD_SIZE >> 20} MB at most"
+            )
         try:
             content = base64.b64decode(encoded, validate=True)
         except (binascii.Error, ValueError) as error:
