@@ -211,7 +211,9 @@ def hub_access(environ: Mapping[str, str], settings: Mapping[str, Any]) -> HubAc
             "the access token (CLI_API_TOKEN, cliApiToken in settings.json) must be a string"
         )
     if not (token := token.strip()):
-        raise ConfigurationError("no access token: run `hapi up` here first, or `hapi auth login`")
+        raise ConfigurationError(
+            "no access token: run `hapi auth login`, or `hapi up` if no hub runs here yet"
+        )
     try:
         AccessToken.parse(token)
     except ValueError as error:

@@ -372,7 +372,7 @@ def test_status_without_a_token_says_what_to_do(home):
     result = run("auth", "status", "--no-check", HAPI_HOME=str(home.path))
     assert (result.exit_code, result.stderr) == (
         1,
-        "hapi: no access token: run `hapi up` here first, or `hapi auth login`\n",
+        "hapi: no access token: run `hapi auth login`, or `hapi up` if no hub runs here yet\n",
     )
 
 

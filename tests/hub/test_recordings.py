@@ -29,6 +29,16 @@ OTHERWISE = {
     ): "one bad key of the metadata hides that key, not all of it",
     ("hub-reopen", "POST /api/sessions/1ad1813b"): "so that the path is known",
     ("hub-sse", "POST /api/visibility"): "the stream that it names is not played",
+    (
+        "hub-archive",
+        "POST /api/sessions/6ce75ca5",
+    ): "a process that hangs is named after 5 s (503), not called an error of the hub after 30 s",
+}
+
+# Texts that ours words otherwise. Pages only show them, and ours says what may be wrong.
+REWORDED = {
+    "operation has timed out": "The operation has timed out: no answer within 30 s. The process "
+    "that is to answer may be stopped or overloaded.",
 }
 
 # The recorded hub gave the number of a cancelled prompt to the next message; ours never gives a
@@ -108,7 +118,7 @@ class Replay:
             return [self.plain(item) for item in value]
         if isinstance(value, int) and not isinstance(value, bool) and TIME.match(str(value)):
             return "<time>"
-        return value
+        return REWORDED.get(value, value) if isinstance(value, str) else value
 
     def compare(self, what: str, theirs: Any, ours: Any) -> None:
         self.compared += 1

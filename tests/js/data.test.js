@@ -161,6 +161,16 @@ test("why a session is not running is a sentence", () => {
     sessions.endReason(session({ metadata: { lifecycleState: "archived" } })),
     "Archived.",
   );
+  const reasonOf = (archiveReason) =>
+    sessions.endReason(session({ metadata: { lifecycleState: "archived", archiveReason } }));
+  assert.equal(
+    reasonOf("Archived from hub (CLI unreachable)"),
+    "Archived. Its process was gone or could not be reached.",
+  );
+  assert.equal(
+    reasonOf("Ended by the runner (the session did not respond)"),
+    "Archived. Its process did not respond, so the runner of its machine ended it.",
+  );
   assert.match(sessions.endReason(session()), /^Not connected: .*\.$/);
 });
 

@@ -3,7 +3,8 @@ import { test } from "node:test";
 import { load } from "./support.js";
 
 const format = await load("lib/format.js");
-const { ApiError, errorMessage, explained, statusOf, Unreachable } = await load("lib/errors.js");
+const { ApiError, errorMessage, explained, problemOf, statusOf, Unreachable } =
+  await load("lib/errors.js");
 
 test("times in the past are short", () => {
   const minutes = (count) => format.relativeTime(0, count * 60_000);
@@ -78,6 +79,16 @@ test("the error of a response is its JSON, its text, or its status", async () =>
   assert.equal((await of("plain")).message, "plain");
   assert.equal((await of("<html>")).message, "The hub returned status 500.");
   assert.equal((await of("{}", 429, { "Retry-After": "7" })).retryAfter, 7);
+});
+
+test("a refusal of the hub is told from a proxy that does not reach it", async () => {
+  const of = (text, status) => problemOf(new Response(text, { status }));
+  const stored = await of('{"error":"The database is busy, try again"}', 503);
+  assert.deepEqual([stored.status, stored.message], [503, "The database is busy, try again"]);
+  for (const text of ["", "<h1>503</h1>", "no healthy upstream", '{"message":"x"}'])
+    assert.ok((await of(text, 503)) instanceof Unreachable);
+  assert.equal((await of("Internal Server Error", 500)).status, 500);
+  assert.match(explained("Internal Server Error"), /log says more/);
 });
 
 test("errors are sentences that say what to do", () => {

@@ -57,6 +57,70 @@ test("a message that does not reach the hub is sent again, and those behind it w
   }
 });
 
+test("a message that the hub cannot store is kept with the hub's own sentence, and sent again", async () => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  try {
+    const hub = api(
+      new ApiError(503, null, "The hub's database was deleted"),
+      new ApiError(507, null, "No space left for the database"),
+      new Unreachable(),
+    );
+    const outbox = new Outbox(hub, new MemoryStorage());
+    outbox.add("s", "one");
+    await settle();
+    assert.deepEqual(states(outbox), [["one", "waiting"]]);
+    assert.equal(outbox.of("s")[0].error, "The hub's database was deleted");
+    assert.equal(outbox.refusal, "The hub's database was deleted");
+    mock.timers.tick(1000);
+    await settle();
+    assert.equal(outbox.refusal, "No space left for the database");
+    mock.timers.tick(2000);
+    await settle();
+    assert.deepEqual([outbox.of("s")[0].error, outbox.refusal], [null, null]);
+    mock.timers.tick(4000);
+    await settle();
+    assert.deepEqual(states(outbox), [["one", "posted"]]);
+    assert.equal(outbox.refusal, null);
+  } finally {
+    mock.timers.reset();
+  }
+});
+
+test("a message waits for a session that has not yet connected to a hub that was restarted", async () => {
+  mock.timers.enable({ apis: ["setTimeout", "Date"], now: 1_000_000 });
+  const inactive = () => new ApiError(409, "session_inactive", "Session is inactive");
+  try {
+    const hub = api(inactive(), undefined);
+    const outbox = new Outbox(hub, new MemoryStorage());
+    outbox.add("s", "one");
+    await settle();
+    assert.deepEqual(states(outbox), [["one", "waiting"]]);
+    assert.equal(outbox.refusal, null);
+    mock.timers.tick(1000);
+    await settle();
+    assert.deepEqual(hub.sent, ["one", "one"]);
+    assert.deepEqual(states(outbox), [["one", "posted"]]);
+
+    const never = new Outbox(api(...Array.from({ length: 20 }, inactive)), new MemoryStorage());
+    never.add("s", "two");
+    for (let second = 0; second < 90; second += 1) {
+      await settle();
+      mock.timers.tick(1000);
+    }
+    await settle();
+    assert.match(never.of("s")[0].error, /has ended. Resume it first/);
+    assert.deepEqual(states(never), [["two", "failed"]]);
+
+    const ended = new Outbox(api(inactive()), new MemoryStorage());
+    ended.hasEnded = () => true;
+    ended.add("s", "three");
+    await settle();
+    assert.deepEqual(states(ended), [["three", "failed"]]);
+  } finally {
+    mock.timers.reset();
+  }
+});
+
 test("a message that the hub refuses has failed, can be tried again, and holds up no other", async () => {
   const hub = api(new ApiError(400, "bad", "Not like this"));
   const outbox = new Outbox(hub, new MemoryStorage());

@@ -15,6 +15,7 @@ const { healthLine } = await load("views/machine/home.js");
 const { listProblem, parentOf } = await load("views/sessions/directory.js");
 const { groupsOf } = await load("views/sessions/sessions.js");
 const { refusalText } = await load("views/sessions/spawn.js");
+const { hubProblem } = await load("views/shell/banner.js");
 const { loginProblem } = await load("views/shell/login.js");
 const { pageTitle, routeOf } = await load("views/shell/shell.js");
 const { AgentCatalog } = await load("data/agents.js");
@@ -125,6 +126,15 @@ test("each state of a message has its words and its ways out", () => {
   assert.deepEqual(buttons("indeterminate"), ["Send again", "Cancel"]);
   assert.equal(deliveryLabel(block("indeterminate")), "Delivery not confirmed");
   assert.equal(deliveryLabel(block("failed", { error: "Too long" })), "Too long");
+  assert.equal(deliveryLabel(block("waiting")), "Waiting for the connection…");
+  assert.equal(
+    deliveryLabel(block("waiting", { error: "No space left for the database" })),
+    "No space left for the database. The message is kept here and sent again.",
+  );
+  assert.equal(
+    deliveryLabel(block("waiting", { error: "x", code: "session_inactive" })),
+    "Waiting for the session to connect to the hub…",
+  );
   assert.match(
     deliveryLabel(block("scheduled", { scheduledAt: Date.now() })),
     /^Scheduled for Today, /,
@@ -161,6 +171,10 @@ test("a session that is not active says why and whether a message resumes it", (
     resumable: true,
   });
   assert.match(noticeOf(session({ active: false }), null).text, /can't be resumed/);
+  assert.deepEqual(noticeOf(session({ active: false }), null, true), {
+    text: "Resuming the session…",
+    resumable: false,
+  });
   const starting = session({
     active: false,
     createdAt: Date.now(),
@@ -366,6 +380,17 @@ test("a refused start is explained", () => {
 test("a login that fails says whether it was the token", () => {
   assert.match(loginProblem(new ApiError(401, null, "x")), /rejected this token/);
   assert.match(loginProblem(new Unreachable()), /hub does not respond/);
+});
+
+test("the line across the top says why the hub takes no messages although it answers", () => {
+  const live = { connection: { phase: "live" }, outbox: { refusal: null }, readProblem: null };
+  assert.equal(hubProblem(live), null);
+  assert.equal(
+    hubProblem({ ...live, outbox: { refusal: "No space left" } }),
+    "No space left. Your messages are kept here and sent again.",
+  );
+  assert.equal(hubProblem({ ...live, readProblem: "Failed." }), "Failed.");
+  assert.match(hubProblem({ ...live, connection: { phase: "lost" } }), /can't be reached/);
 });
 
 test("the path says what the page shows", () => {

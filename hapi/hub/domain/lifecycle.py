@@ -59,6 +59,7 @@ class RunnerStop(Enum):
     """What a runner did about a process that it was asked to end."""
 
     ENDED = auto()
+    GONE = auto()  # it had ended before
     ALIVE = auto()  # it could not end it
     NOT_KNOWN = auto()
     NO_ANSWER = auto()
@@ -70,8 +71,10 @@ def read_stop_answer(answer: Any) -> RunnerStop:
     not know; `known` is our runner's own.
     """
     status = answer.get("status") if isinstance(answer, dict) else None
-    if status in ("stopped", "already_gone"):
+    if status == "stopped":
         return RunnerStop.ENDED
+    if status == "already_gone":
+        return RunnerStop.GONE
     if status == "still_alive":
         return RunnerStop.ALIVE if answer.get("known") is True else RunnerStop.NOT_KNOWN
     return RunnerStop.NO_ANSWER
@@ -159,6 +162,7 @@ class Lifecycle:
         Raises Unavailable if it runs on.
         """
         rpc = self.registry.rpc
+        may_be_starting = self._may_be_starting(session)
         peer = rpc.server(session.id, rpc_methods.KILL_SESSION)
         try:
             await rpc.call(session.id, rpc_methods.KILL_SESSION, timeout=KILL_TIMEOUT)
@@ -171,7 +175,9 @@ class Lifecycle:
             return ProcessEnd.BY_ITSELF
         # Its process may also be starting, and would report the session as running again (C17).
         match await self._stop_at_machine(session):
-            case RunnerStop.ENDED if is_connected:
+            case RunnerStop.ENDED if is_connected or not may_be_starting:
+                return ProcessEnd.BY_RUNNER  # a hanging process loses its connection after a while
+            case RunnerStop.GONE if is_connected:
                 return ProcessEnd.BY_RUNNER
             case RunnerStop.ALIVE:
                 raise self._still_running(session, "its runner could not end it")
@@ -182,6 +188,11 @@ class Lifecycle:
             case RunnerStop.NO_ANSWER if is_connected:
                 raise self._still_running(session, "the runner of its machine does not answer")
         return ProcessEnd.UNREACHABLE
+
+    def _may_be_starting(self, session: HubSession) -> bool:
+        """Whether a process that has no connection is only on its way."""
+        is_expected = self.registry.clock.seconds() < session.expected_until
+        return session.id in self._resuming or (is_expected and not session.active)
 
     def _check_exit(self, session: HubSession, peer: Any) -> None:
         """Have a process ended by its runner that has answered that it ends, and is still there."""
@@ -236,17 +247,18 @@ class Lifecycle:
 
     async def _archive_by_hub(self, session: HubSession, reason: str) -> None:
         """Write the archive fields for a process that cannot write them. An existing archive reason
-        is kept.
+        is kept, except that of a process that was ended by its runner: a stopped one goes on when
+        it receives the signal, and knows only that it was told to end.
         """
         now = self.registry.now()
 
         def archived(metadata: dict[str, Any]) -> dict[str, Any]:
-            if metadata.get("lifecycleState") == "archived":
+            if metadata.get("lifecycleState") == "archived" and reason != ENDED_BY_RUNNER:
                 return metadata
             stamp = {"lifecycleState": "archived", "lifecycleStateSince": now, "archivedBy": "hub"}
             return {**metadata, **stamp, "archiveReason": reason}
 
-        if session.metadata.get("lifecycleState") != "archived":
+        if session.metadata.get("lifecycleState") != "archived" or reason == ENDED_BY_RUNNER:
             await self.documents.rewrite_locked(session, archived)
         await self.presence.end(session, None)
 

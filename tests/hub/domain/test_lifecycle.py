@@ -164,6 +164,47 @@ def test_a_process_that_does_not_answer_is_ended_by_its_runner__R06(status: str)
     assert stage.registry.sessions[session].active is False
 
 
+@pytest.mark.parametrize("drops", ["before", "meanwhile"])
+def test_the_reason_says_so_too_when_the_hanging_process_has_lost_its_connection(
+    drops: str,
+) -> None:
+    stage = Stage()
+    _, runner = stage.machine()
+    session, peer = stage.live(machineId="m1", hostPid=4711)
+    peer.serve(session, "killSession")
+    runner.serve("m1", "stop-session")
+    stage.tick(60.0 if drops == "before" else 0.0)
+    if drops == "before":
+        peer.drop()
+    pending = stage.begin("POST", f"/api/sessions/{session}/archive", {})
+    if drops == "meanwhile":
+        peer.drop()
+    runner.answer('{"status":"stopped"}')
+    assert stage.finish(pending).body == {"ok": True, "endedBy": "runner"}
+    reason = metadata(stage, session)["archiveReason"]
+    assert reason == "Ended by the runner (the session did not respond)"
+
+
+def test_a_stopped_process_that_ends_when_it_is_signalled_does_not_hide_that_it_hung() -> None:
+    stage = Stage()
+    _, runner = stage.machine()
+    session, peer = stage.live(machineId="m1", hostPid=4711)
+    peer.serve(session, "killSession")
+    runner.serve("m1", "stop-session")
+    pending = ask_to_end(stage, session)
+    stamp = {
+        "lifecycleState": "archived",
+        "archivedBy": "cli",
+        "archiveReason": "Stopped by runner",
+    }
+    peer.ask("update-metadata", {"sid": session, "expectedVersion": 1, "metadata": stamp})
+    peer.drop()
+    runner.answer('{"status":"stopped"}')
+    assert stage.finish(pending).status == 200
+    reason = metadata(stage, session)["archiveReason"]
+    assert reason == "Ended by the runner (the session did not respond)"
+
+
 @pytest.mark.parametrize("method", ["POST", "DELETE"])
 @pytest.mark.parametrize(
     ("answer", "why"),

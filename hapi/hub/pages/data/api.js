@@ -1,6 +1,6 @@
 // The hub's REST API: one method for each route that the page uses.
 
-import { ApiError, statusOf, Unreachable } from "../lib/errors.js";
+import { ApiError, problemOf, statusOf, Unreachable } from "../lib/errors.js";
 
 /**
  * @import { AgentAvailability, AgentCatalogAnswer, Json, Machine, MessagePage, PagePosition, QueuedStates, Session } from "./types.js"
@@ -8,7 +8,6 @@ import { ApiError, statusOf, Unreachable } from "../lib/errors.js";
  */
 
 const REQUEST_TIMEOUT = 60_000; // ms; the hub may take 30 s to archive, spawn or resume a session
-const GATEWAY_STATUSES = [502, 503, 504];
 
 const segment = encodeURIComponent;
 /** @param {string} id */
@@ -217,9 +216,7 @@ export class Api {
         refused = jwt;
         continue;
       }
-      const error = await ApiError.of(response);
-      const isFromGateway = GATEWAY_STATUSES.includes(response.status) && !error.code;
-      throw isFromGateway ? new Unreachable() : error;
+      throw await problemOf(response);
     }
   }
 

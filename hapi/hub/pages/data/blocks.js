@@ -124,13 +124,14 @@ class BlockBuilder {
     this._queued.push({
       key: `user:${message.localId}`,
       kind: "user",
-      version: `${message.state} ${message.error}`,
+      version: `${message.state} ${message.error} ${message.code}`,
       at: message.createdAt,
       text: message.text,
       files: [],
       state: message.state,
       localId: message.localId,
       error: message.error,
+      code: message.code,
     });
   }
 

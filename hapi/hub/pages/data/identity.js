@@ -1,6 +1,6 @@
 // The access token that a person entered, and the hub's short-lived JWT that is requested with it.
 
-import { ApiError, Unreachable } from "../lib/errors.js";
+import { ApiError, problemOf, Unreachable } from "../lib/errors.js";
 
 /** @typedef {{ jwt: string, until: number }} Grant a JWT and the time it expires (ms) */
 
@@ -90,8 +90,7 @@ async function requestJwt(accessToken) {
   const response = await fetch("/api/auth", request).catch(() => {
     throw new Unreachable();
   });
-  if (response.status >= 500) throw new Unreachable();
-  if (!response.ok) throw await ApiError.of(response);
+  if (!response.ok) throw await problemOf(response);
   const { token } = await response.json();
   return { jwt: token, until: Date.now() + lifetime(token) };
 }

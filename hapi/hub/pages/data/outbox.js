@@ -1,6 +1,6 @@
 // Messages on their way to the hub. Each has a localId, so that sending one again never doubles it; they survive a reload.
 
-import { ApiError, errorMessage } from "../lib/errors.js";
+import { ApiError, errorMessage, isTemporary } from "../lib/errors.js";
 
 /**
  * @import { Api } from "./api.js"
@@ -9,6 +9,7 @@ import { ApiError, errorMessage } from "../lib/errors.js";
 
 const KEY = "hapi.outbox";
 const SESSION_INACTIVE = "session_inactive"; // an error code of the hub
+const CONNECT_PATIENCE = 60_000; // ms that a session may take to connect to a hub that has been restarted
 const RETRY_DELAYS = [1000, 2000, 4000, 8000, 15_000]; // ms
 
 export class Outbox {
@@ -20,6 +21,8 @@ export class Outbox {
     this._api = api;
     this._storage = storage;
     this.onChange = () => {};
+    /** Whether a session is known to have ended for good. @type {(sessionId: string) => boolean} */
+    this.hasEnded = () => false;
     /** @type {Map<string, OutgoingMessage>} by localId */
     this._messages = new Map();
     /** @type {Set<string>} sessions with a request under way: messages keep their order */
@@ -31,8 +34,15 @@ export class Outbox {
         error: null,
         code: null,
         attempts: 0,
+        inactiveSince: null,
       });
     }
+  }
+
+  /** Why the hub does not take messages although it answers; null when it takes them. */
+  get refusal() {
+    const refused = [...this._messages.values()].find(isRefused);
+    return refused?.error ?? null;
   }
 
   /**
@@ -115,7 +125,7 @@ export class Outbox {
     this._changed();
   }
 
-  /** The connection is back: send everything that waits. */
+  /** Send everything that waits, without waiting for its time. */
   retryAll() {
     for (const sessionId of new Set(
       [...this._messages.values()].map((message) => message.sessionId),
@@ -148,14 +158,17 @@ export class Outbox {
     this._changed();
     try {
       await this._api.sendMessage(message.sessionId, message.text, message.localId);
-      message.state = "posted";
+      Object.assign(message, { state: "posted", error: null, code: null });
       return true;
     } catch (error) {
       message.attempts += 1;
-      if (error instanceof ApiError && error.status < 500 && error.status !== 429) {
-        Object.assign(message, { state: "failed", error: errorMessage(error), code: error.code });
-        return true;
-      }
+      if (error instanceof ApiError) {
+        Object.assign(message, { error: errorMessage(error), code: error.code });
+        if (!this._mayPassLater(message, error)) {
+          message.state = "failed";
+          return true;
+        }
+      } else Object.assign(message, { error: null, code: null });
       message.state = "waiting";
       const delay = RETRY_DELAYS[Math.min(message.attempts, RETRY_DELAYS.length) - 1];
       setTimeout(() => this._sendAll(message.sessionId), delay);
@@ -163,6 +176,19 @@ export class Outbox {
     } finally {
       this._changed();
     }
+  }
+
+  /**
+   * Whether a refusal may be over soon: the hub's own failures, its limits, and a session that has not yet connected to a hub
+   * that was restarted.
+   * @param {OutgoingMessage} message
+   * @param {ApiError} error
+   */
+  _mayPassLater(message, error) {
+    if (error.code !== SESSION_INACTIVE) return isTemporary(error);
+    message.inactiveSince ??= Date.now();
+    const isPatient = Date.now() - message.inactiveSince < CONNECT_PATIENCE;
+    return isPatient && !this.hasEnded(message.sessionId);
   }
 
   _changed() {
@@ -182,13 +208,19 @@ export class Outbox {
   }
 }
 
-/** @param {boolean} held @returns {Pick<OutgoingMessage, "state" | "error" | "code" | "attempts">} */
+/** Whether the hub itself does not take the message at present. @param {OutgoingMessage} message */
+function isRefused({ state, error, code }) {
+  return (state === "waiting" || state === "sending") && Boolean(error) && code !== SESSION_INACTIVE;
+}
+
+/** @param {boolean} held @returns {Pick<OutgoingMessage, "state" | "error" | "code" | "attempts" | "inactiveSince">} */
 function initialState(held) {
   return {
     state: held ? "held" : "waiting",
     error: null,
     code: held ? SESSION_INACTIVE : null,
     attempts: 0,
+    inactiveSince: null,
   };
 }
 

@@ -1,6 +1,6 @@
 // What can be said of a session or a machine from its data. Pure.
 
-import { sentence } from "../lib/format.js";
+import { ownValue, sentence } from "../lib/format.js";
 import { isObject } from "./json.js";
 
 /** @import { Json, Machine, PermissionRequest, Progress, Session } from "./types.js" */
@@ -150,11 +150,25 @@ export function damageText({ damaged }) {
   return `The hub cannot read all of this session: ${damaged.join(", ")}.`;
 }
 
+/** Archive reasons that programs write, and what they mean to a person. @type {Record<string, string>} */
+const END_REASONS = {
+  "Archived from hub (CLI unreachable)": "Archived. Its process was gone or could not be reached.",
+  "Ended by the runner (the session did not respond)":
+    "Archived. Its process did not respond, so the runner of its machine ended it.",
+};
+
+/** Whether a session has ended for good, until somebody resumes it. @param {Session | undefined} session */
+export function isArchived(session) {
+  return Boolean(session && !session.active && session.metadata?.lifecycleState === "archived");
+}
+
 /** Why a session is not running. @param {Session} session */
 export function endReason(session) {
   const { lifecycleState, archiveReason } = session.metadata ?? {};
-  if (lifecycleState === "archived")
-    return sentence(archiveReason ? `Ended: ${archiveReason}` : "Archived");
+  if (lifecycleState === "archived") {
+    const known = ownValue(END_REASONS, archiveReason);
+    return known ?? sentence(archiveReason ? `Ended: ${archiveReason}` : "Archived");
+  }
   return "Not connected: the session's process has ended, or its machine is offline.";
 }
 

@@ -2,7 +2,7 @@
 
 import { attempt } from "../lib/errors.js";
 import { AgentCatalog } from "./agents.js";
-import { readable } from "./sessions.js";
+import { isArchived, readable } from "./sessions.js";
 import { Transcript } from "./transcript.js";
 
 /**
@@ -47,6 +47,8 @@ export class Store {
     /** @type {Connection} */
     this.connection = { phase: "connecting", since: Date.now(), attempt: 0 };
     this.loaded = false;
+    /** @type {string | null} why what is on screen could not be read from a hub that answers */
+    this.readProblem = null;
     /** @type {string | null} the session on screen */
     this.openId = null;
     /** @type {(toast: Toast) => void} */
@@ -62,6 +64,7 @@ export class Store {
       for (const watcher of this._watchers) attempt("A part of the page cannot be drawn", watcher);
     });
     outbox.onChange = this.changed;
+    outbox.hasEnded = (id) => isArchived(this.sessions.get(id));
   }
 
   /**
@@ -81,6 +84,7 @@ export class Store {
     for (const [id, transcript] of this.transcripts)
       if (id !== this.openId) transcript.stale = true;
     this.loaded = true;
+    this.readProblem = null;
     this.changed();
   }
 

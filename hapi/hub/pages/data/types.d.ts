@@ -153,6 +153,8 @@ export interface OutgoingMessage {
   error: string | null;
   code: string | null;
   attempts: number;
+  /** ms since the epoch of the first refusal because the session is not active */
+  inactiveSince: number | null;
 }
 
 export interface Connection {
@@ -196,6 +198,7 @@ export interface UserBlock extends BlockBase {
   messageId?: string;
   scheduledAt?: number | null;
   error?: string | null;
+  code?: string | null;
 }
 
 export interface TextBlock extends BlockBase {

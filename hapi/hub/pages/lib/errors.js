@@ -2,6 +2,8 @@
 
 import { ownValue } from "./format.js";
 
+const GATEWAY_STATUSES = [502, 503, 504];
+
 export class ApiError extends Error {
   /**
    * @param {number} status the HTTP status
@@ -21,18 +23,34 @@ export class ApiError extends Error {
    * @param {Response} response
    */
   static async of(response) {
-    const text = await response.text().catch(() => "");
-    const body = parsed(text);
-    const isPlainText = text.length < 300 && !text.trimStart().startsWith("<");
-    const message = body?.error ?? body?.message ?? (isPlainText ? text : "");
-    const error = new ApiError(
-      response.status,
-      body?.code ?? null,
-      String(message || `The hub returned status ${response.status}.`),
-    );
-    error.retryAfter = Number(response.headers.get("Retry-After")) || null;
-    return error;
+    return (await refusalOf(response)).error;
   }
+}
+
+/**
+ * What the answer of a failed request means: the hub's own refusal, or that the hub cannot be reached. A proxy before the hub
+ * answers with other bodies than the hub, whose errors are JSON with the key `error`.
+ * @param {Response} response
+ * @returns {Promise<ApiError | Unreachable>}
+ */
+export async function problemOf(response) {
+  const { error, isFromHub } = await refusalOf(response);
+  return GATEWAY_STATUSES.includes(response.status) && !isFromHub ? new Unreachable() : error;
+}
+
+/** @param {Response} response @returns {Promise<{ error: ApiError, isFromHub: boolean }>} */
+async function refusalOf(response) {
+  const text = await response.text().catch(() => "");
+  const body = parsed(text);
+  const isPlainText = text.length < 300 && !text.trimStart().startsWith("<");
+  const message = body?.error ?? body?.message ?? (isPlainText ? text : "");
+  const error = new ApiError(
+    response.status,
+    body?.code ?? null,
+    String(message || `The hub returned status ${response.status}.`),
+  );
+  error.retryAfter = Number(response.headers.get("Retry-After")) || null;
+  return { error, isFromHub: typeof body?.error === "string" };
 }
 
 /** @param {string} text */
@@ -48,6 +66,11 @@ export class Unreachable extends Error {
   constructor() {
     super("The hub does not respond. Check that it is running and that this device can reach it.");
   }
+}
+
+/** Whether a refusal is a failure or a limit of the hub, so that the same request may pass later. @param {ApiError} error */
+export function isTemporary({ status }) {
+  return status >= 500 || status === 429;
 }
 
 /** @type {Record<string, string>} */
@@ -89,6 +112,8 @@ export function errorMessage(error) {
 export function explained(message) {
   if (/RPC handler not registered|RPC socket disconnected/.test(message))
     return "The machine or session is not connected right now. Try again in a moment.";
+  if (message === "Internal Server Error")
+    return "The hub could not do this because of an error of its own. Its log says more.";
   if (/operation has timed out/.test(message))
     return "The machine or session did not respond in time. Try again; a session that stays silent can be archived, which ends it.";
   return message;

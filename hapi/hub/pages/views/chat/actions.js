@@ -39,6 +39,7 @@ export class SessionActions {
     this._showStatus = showStatus;
     this._notify = notify;
     this._closed = false;
+    this.resuming = false;
     /** @type {string | null} why the session can't be shown */
     this.problem = null;
     /** @type {Map<string, Decision>} by request id */
@@ -102,6 +103,7 @@ export class SessionActions {
 
   /** Start the session's agent again. It may go on as another session. */
   async resume() {
+    this.resuming = true;
     this._showStatus("Resuming…");
     try {
       const { sessionId } = await this._api.reopenSession(this._id);
@@ -113,6 +115,7 @@ export class SessionActions {
       this._notify(errorMessage(error), { tone: "bad" });
       throw error;
     } finally {
+      this.resuming = false;
       this._showStatus(null);
     }
   }

@@ -2,7 +2,7 @@
 
 import { h, icon, linkButton } from "../../lib/dom.js";
 import { markdown } from "../../lib/markdown.js";
-import { dateAndTime, dayLabel, isoTime, timeOfDay } from "../../lib/format.js";
+import { dateAndTime, dayLabel, isoTime, sentence, timeOfDay } from "../../lib/format.js";
 import { reportOnce } from "../../lib/errors.js";
 import { rawText } from "../../data/blocks.js";
 import { describeTool } from "../../data/tools.js";
@@ -103,6 +103,10 @@ const DELIVERY_LABELS = {
 /** The line below a message of a person that has not been received yet. @param {UserBlock} block */
 export function deliveryLabel(block) {
   if (block.state === "scheduled") return `Scheduled for ${dateAndTime(block.scheduledAt ?? 0)}`;
+  if (block.error && (block.state === "waiting" || block.state === "sending"))
+    return block.code === "session_inactive"
+      ? "Waiting for the session to connect to the hub…"
+      : `${sentence(block.error)} The message is kept here and sent again.`;
   return block.error || DELIVERY_LABELS[block.state];
 }
 

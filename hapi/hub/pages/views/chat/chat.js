@@ -128,7 +128,7 @@ export class ChatView {
     attempt("The header cannot be drawn", () => this._header.draw(session));
     attempt("The messages cannot be drawn", () => this._messages.draw(session));
     attempt("The plan cannot be drawn", () => this._plan.draw(session?.todos ?? []));
-    attempt("The notice cannot be drawn", () => this._notice.draw(session, this._actions.problem));
+    attempt("The notice cannot be drawn", () => this._notice.draw(session, this._actions));
     this._working.draw(isWorking, label, session?.activeTurnStartedAt);
     this._composer.update({ enabled, thinking, resumes });
     this._scroll.update();

@@ -10,11 +10,13 @@ import { canResume, endReason, isStarting } from "../../data/sessions.js";
  * The notice of a session; null while it is active or not known yet.
  * @param {Session | undefined} session
  * @param {string | null} problem why the session can't be shown
+ * @param {boolean} [resuming] its agent is being started again
  * @returns {{ text: string, resumable: boolean } | null}
  */
-export function noticeOf(session, problem) {
+export function noticeOf(session, problem, resuming = false) {
   if (problem !== null) return { text: sentence(problem), resumable: false };
   if (!session || session.active) return null;
+  if (resuming) return { text: "Resuming the session…", resumable: false };
   if (isStarting(session)) return { text: "Starting the agent…", resumable: false };
   const resumable = canResume(session);
   const hint = resumable
@@ -28,9 +30,9 @@ export function sessionNotice(resume) {
   const node = h("div", { class: "notice", hidden: true });
   let shown = "";
 
-  /** @param {Session | undefined} session @param {string | null} problem */
-  function draw(session, problem) {
-    const notice = noticeOf(session, problem);
+  /** @param {Session | undefined} session @param {{ problem: string | null, resuming: boolean }} actions */
+  function draw(session, { problem, resuming }) {
+    const notice = noticeOf(session, problem, resuming);
     const version = JSON.stringify(notice);
     if (version === shown) return;
     shown = version;

@@ -86,10 +86,20 @@ function permissionSection(session, { api, store: { catalog } }) {
     "The agent acts without asking for permission.",
   );
   const problem = problemLine();
-  choice.addEventListener("change", () => {
+  let set = current;
+  const showCaution = () => {
     caution.hidden = !catalog.isUnrestricted(choice.value);
+  };
+  choice.addEventListener("change", () => {
+    showCaution();
     runBusy(choice, problem, async () => {
-      await api.setPermissionMode(session.id, choice.value);
+      try {
+        await api.setPermissionMode(session.id, choice.value);
+        set = choice.value;
+      } finally {
+        choice.value = set; // a mode that was refused is not shown as the one in use
+        showCaution();
+      }
       toast("Permission mode changed");
     });
   });

@@ -1,26 +1,38 @@
-// The line across the top while the hub can't be reached, or while something is under way.
+// The line across the top while the hub can't be reached or refuses to work, or while something is under way.
 
 import { fill, h, linkButton } from "../../lib/dom.js";
+import { sentence } from "../../lib/format.js";
 
 /** @import { Store } from "../../data/store.js" */
 
 const UNREACHABLE =
   "The hub can't be reached. Your messages are kept and will be sent when it is back.";
 
-/** @param {{ store: Pick<Store, "connection">, retry: () => void }} options */
+/**
+ * What is wrong between the page and the hub; null if nothing.
+ * @param {Pick<Store, "connection" | "readProblem"> & { outbox: { refusal: string | null } }} store
+ */
+export function hubProblem({ connection, outbox, readProblem }) {
+  if (connection.phase === "lost") return connection.reason ?? UNREACHABLE;
+  if (outbox.refusal !== null)
+    return `${sentence(outbox.refusal)} Your messages are kept here and sent again.`;
+  return readProblem;
+}
+
+/** @param {{ store: Pick<Store, "connection" | "outbox" | "readProblem">, retry: () => void }} options */
 export function banner({ store, retry }) {
   const node = h("div", { class: "banner", role: "alert", hidden: true });
   let shown = "";
 
   /** @param {string | null} status */
   function draw(status) {
-    const isLost = store.connection.phase === "lost";
-    const text = isLost ? (store.connection.reason ?? UNREACHABLE) : (status ?? "");
+    const problem = hubProblem(store);
+    const text = problem ?? status ?? "";
     if (text === shown) return;
     shown = text;
     node.hidden = !text;
-    node.classList.toggle("calm", !isLost);
-    fill(node, h("span", null, text), isLost && linkButton("Try now", retry));
+    node.classList.toggle("calm", problem === null);
+    fill(node, h("span", null, text), problem !== null && linkButton("Try now", retry));
   }
 
   return { node, draw };

@@ -26,7 +26,7 @@ export function loginView({ login, notice = "" }) {
   problem.textContent = notice;
   const submit = button("Log in", { type: "submit", class: "primary large" });
   const hint =
-    "The hub prints the token when it starts, and keeps it in its settings.json as “cliApiToken”.";
+    "The hub keeps the token in its settings.json as “cliApiToken”. A hub that is started in a terminal also prints a link with it.";
   const form = h(
     "form",
     { class: "login-card" },

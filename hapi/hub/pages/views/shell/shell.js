@@ -9,6 +9,7 @@ import { pendingCount } from "../../data/sessions.js";
 import { Store } from "../../data/store.js";
 import { fill, h } from "../../lib/dom.js";
 import { toast } from "../../lib/dialog.js";
+import { ApiError, errorMessage, isTemporary } from "../../lib/errors.js";
 import { homeView } from "../machine/home.js";
 import { machineView } from "../machine/machine.js";
 import { sessionsView } from "../sessions/sessions.js";
@@ -73,7 +74,7 @@ export class Shell {
     this._status = null;
     this._ended = new AbortController();
     this.go = this.go.bind(this);
-    this._banner = banner({ store: this._store, retry: () => this._stream.retryNow() });
+    this._banner = banner({ store: this._store, retry: () => this._retryNow() });
     this._side = sessionsView({
       store: this._store,
       go: this.go,
@@ -116,14 +117,22 @@ export class Shell {
     this._route();
   }
 
+  _retryNow() {
+    this._stream.retryNow();
+    this._outbox.retryAll();
+  }
+
   /** Read everything; again when that fails, while the same connection lives. @param {number} since */
   _readAll(since) {
-    this._store.refresh().catch(() =>
+    this._store.refresh().catch((error) => {
+      const isRefused = error instanceof ApiError && !isTemporary(error); // the view says so, as of a deleted session
+      this._store.readProblem = isRefused ? null : errorMessage(error);
+      this._store.changed();
       setTimeout(() => {
         const { status } = this._stream;
         if (status.phase === "live" && status.since === since) this._readAll(since);
-      }, REFRESH_RETRY_DELAY),
-    );
+      }, REFRESH_RETRY_DELAY);
+    });
   }
 
   _route() {
