@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from hapi.hub.store.disk_thread import Worker
-from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
+from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull, StoreLost
 
 T = TypeVar("T")
 LOCK_TIMEOUT = 5.0  # seconds that changes wait for a lock of another program
@@ -86,6 +86,7 @@ class GroupCommit:
     _waiting: deque[_Change[Any]] = field(factory=deque)
     _idle: list[Deferred[None]] = field(factory=list)
     _running: bool = False
+    _is_failing: bool = False  # the last transaction failed, which was logged
 
     log = Logger()
 
@@ -137,12 +138,22 @@ class GroupCommit:
         except Exception as problem:
             self._roll_back()
             error = store_error(problem) if isinstance(problem, sqlite3.Error) else problem
+            self._log_failure(error)
             failed, self._waiting = [*batch, *self._waiting], deque()
             for change in failed:
                 change.done.errback(Failure(error))
             return
+        if self._is_failing:
+            self._is_failing = False
+            self.log.info("The database can be written again")
         for change in batch:
             self._finish(change)
+
+    def _log_failure(self, error: Exception) -> None:
+        """Once, until something can be written again; StoreLost is logged where it is noticed."""
+        if not self._is_failing and not isinstance(error, StoreLost):
+            self._is_failing = True
+            self.log.error("The database cannot be written: {reason}", reason=str(error))
 
     async def _begin(self) -> None:
         self._verify()

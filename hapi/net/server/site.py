@@ -191,6 +191,12 @@ class LimitedChannel(http.HTTPChannel):
             self.refuse(http.BAD_REQUEST, "a header is not valid UTF-8")
             return
         request = self.requests[-1]
+        codings = request.requestHeaders.getRawHeaders(b"transfer-encoding", [b"chunked"])
+        if [coding.strip().lower() for coding in codings] != [b"chunked"]:
+            # Whoever takes another coding for none reads the body as the next request
+            # (RFC 9112, section 6.3).
+            self.refuse(http.BAD_REQUEST, "the transfer coding of the body is not supported")
+            return
         request.read_target(self._command, self._path)
         if self.length != 0 and not self._accepts_body(request):
             return

@@ -15,10 +15,11 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
+from twisted.logger import Logger, formatEvent
 from twisted.python.failure import Failure
 
 from hapi.hub.store.disk_thread import DiskThread
-from hapi.hub.store.group_commit import LOCK_TIMEOUT, MAX_BATCH
+from hapi.hub.store.group_commit import LOCK_TIMEOUT, MAX_BATCH, GroupCommit
 from hapi.hub.store.interface import IdTaken, StoreBusy, StoreFailed, StoreFull
 from hapi.hub.store.rows import MessageRow, SessionRow
 from hapi.hub.store.sqlite import SqliteStore
@@ -178,9 +179,15 @@ def test_events_come_out_after_the_commit_in_its_order(
 
 @pytest.mark.parametrize("moment", ["statement", "commit"])
 def test_a_full_disk_fails_all_that_waits_and_stores_none_of_it(
-    store: SqliteStore, worker: StoppedWorker, moment: str
+    store: SqliteStore, worker: StoppedWorker, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever was begun before the failure fails, so that no later change overtakes it."""
+    logged: list[str] = []
+    monkeypatch.setattr(
+        GroupCommit,
+        "log",
+        Logger(observer=lambda event: logged.append(formatEvent(event))),
+    )
     connection = store.database.connection
     done = [add(store, "m0"), add(store, "m1")]
     worker.go_on()
@@ -206,6 +213,10 @@ def test_a_full_disk_fails_all_that_waits_and_stores_none_of_it(
     again = add(store, "again")
     worker.go_on()
     assert result_of(again).message.seq == len(kept) + 1
+    assert logged == [
+        "The database cannot be written: no space left for the database",
+        "The database can be written again",
+    ]
 
 
 def test_a_locked_database_fails_all_that_waits_after_a_time(
