@@ -210,7 +210,9 @@ export class Outbox {
 
 /** Whether the hub itself does not take the message at present. @param {OutgoingMessage} message */
 function isRefused({ state, error, code }) {
-  return (state === "waiting" || state === "sending") && Boolean(error) && code !== SESSION_INACTIVE;
+  return (
+    (state === "waiting" || state === "sending") && Boolean(error) && code !== SESSION_INACTIVE
+  );
 }
 
 /** @param {boolean} held @returns {Pick<OutgoingMessage, "state" | "error" | "code" | "attempts" | "inactiveSince">} */
