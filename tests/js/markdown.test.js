@@ -8,6 +8,7 @@ const { markdown, safeAddress } = await load("lib/markdown.js");
 const LINK = 'href="https://a.example/x" target="_blank" rel="noopener noreferrer"';
 const CASES = {
   "# Title": "<h3>Title</h3>",
+  "##  Title ## ": "<h4>Title</h4>",
   "**bold** and *thin*": "<p><strong>bold</strong> and <em>thin</em></p>",
   "~~gone~~ and `code`": "<p><s>gone</s> and <code>code</code></p>",
   "snake_case_name and 2 * 3 * 4": "<p>snake_case_name and 2 * 3 * 4</p>",
@@ -42,6 +43,21 @@ test("a fence keeps its text, also where it is not closed", () => {
 test("a table has as many cells per row as its head", () => {
   const html = markdown("| a | b |\n|---|:-:|\n| 1 |\n| 2 | 3 | 4 |").innerHTML;
   assert.equal(html.match(/<td>/g).length, 4);
+});
+
+test("a long line takes no longer than others of its length", () => {
+  const [spaces, marks] = [" ".repeat(100_000), "#".repeat(100_000)];
+  for (const line of [
+    `# a${spaces}x`,
+    `# ${marks}x`,
+    `\`\`\`${spaces}\``,
+    `\`\`\`${"x".repeat(100_000)}\``,
+    `| a |\n|-${spaces}x`,
+    `| a |\n${spaces}-x`,
+    `${"- ".repeat(50_000)}x`,
+  ]) {
+    assert.ok(markdown(line).textContent.length > 0);
+  }
 });
 
 test("only web and mail addresses may be followed", () => {

@@ -22,12 +22,35 @@ export function markdown(text) {
 
 // --- blocks ---
 
-const FENCE = /^ {0,3}(`{3,}|~{3,})\s*([^\s`]*)[^`]*$/;
-const HEADING = /^ {0,3}(#{1,6})\s+(.*?)\s*#*\s*$/;
+// Agents write lines of any length, so the time of each form grows with the length only, not faster.
+const FENCE = /^ {0,3}(`{3,}|~{3,})\s{0,9}([^\s`]*)(?:\s[^`]*)?$/;
+const HEADING = /^ {0,3}(#{1,6})\s+(.*)$/;
 const RULE = /^ {0,3}([-*_])(?:\s*\1){2,}\s*$/;
 const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])(\s+)(.*)$/;
 const QUOTE = /^ {0,3}> ?/;
-const DIVIDER = /^\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*$/;
+const DIVIDER_CELL = /^:?-+:?$/;
+
+/**
+ * Whether `line` divides the head of a table from its rows.
+ * @param {string} line
+ */
+function isDivider(line) {
+  const parts = line.trim().split("|");
+  if (parts.length > 1 && !parts[0]) parts.shift();
+  if (parts.length > 1 && !parts[parts.length - 1]) parts.pop();
+  return parts.every((cell) => DIVIDER_CELL.test(cell.trim()));
+}
+
+/**
+ * The text of a heading, without the marks that may close it.
+ * @param {string} rest
+ */
+function headingText(rest) {
+  const text = rest.trim();
+  let end = text.length;
+  while (end > 0 && text[end - 1] === "#") end -= 1;
+  return text.slice(0, end).trimEnd();
+}
 
 /**
  * @param {string[]} lines
@@ -56,16 +79,11 @@ function blockNode(lines, at, depth) {
   const fence = FENCE.exec(line);
   if (fence) return fencedCode(lines, at, fence);
   const heading = HEADING.exec(line);
-  if (heading) return [headingNode(heading[1].length, heading[2]), at + 1];
+  if (heading) return [headingNode(heading[1].length, headingText(heading[2])), at + 1];
   if (RULE.test(line)) return [h("hr"), at + 1];
   if (QUOTE.test(line) && depth < MAX_DEPTH) return quote(lines, at, depth);
   if (ITEM.test(line) && depth < MAX_DEPTH) return list(lines, at, depth);
-  if (
-    line.includes("|") &&
-    at + 1 < lines.length &&
-    lines[at + 1].includes("-") &&
-    DIVIDER.test(lines[at + 1])
-  )
+  if (line.includes("|") && at + 1 < lines.length && isDivider(lines[at + 1]))
     return table(lines, at);
   return paragraph(lines, at);
 }

@@ -89,7 +89,7 @@ function statusIcon(status) {
 
 /** @param {ToolBlock} block @param {BlockContext} context */
 function outputNode(block, context) {
-  const text = outputText(block.output).replace(/\s+$/, "");
+  const text = outputText(block.output).trimEnd();
   if (!text) return null;
   return h(
     "div",
