@@ -139,12 +139,19 @@ def test_archiving_a_session_that_hangs_says_who_ended_it_or_what_to_do(place, c
     session = place.session(machineId=machine.machine_id, hostPid=4711)
     is_over = threading.Event()
     session.answers["killSession"] = lambda params: is_over.wait(60)
+    if can_end:
+
+        def end_process(params):
+            session.close()
+            return {"status": "stopped"}
+
+        machine.answers["stop-session"] = end_process
     page = place.open(session)
     settings(page).get_by_role("button", name="Archive").click()
     page.get_by_role("dialog").get_by_role("button", name="Archive", exact=True).click()
     if can_end:
         expect(page.locator(".toast")).to_contain_text("The runner of its machine has ended it.")
-        expect(page.locator(".notice")).to_contain_text("Ended by the runner")
+        expect(page.locator(".notice")).to_contain_text("so the runner of its machine ended it")
     else:
         problem = page.get_by_role("alert").filter(visible=True)
         expect(problem).to_contain_text("its runner could not end it")
