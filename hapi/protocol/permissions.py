@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from attrs import frozen
 
-from hapi.protocol.acp import PermissionOption
+from hapi.protocol.acp.permission_requests import PermissionOption
 from hapi.protocol.agents import PERMISSION_MODES
 from hapi.protocol.session import initial_state
 

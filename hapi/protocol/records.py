@@ -12,7 +12,8 @@ from typing import Any
 
 from attrs import define, evolve, field
 
-from hapi.protocol.acp import Plan, Text, Thought, ToolCall, Update, Usage
+from hapi.protocol.acp.prompts import Usage
+from hapi.protocol.acp.updates import Plan, Text, Thought, ToolCall, Update
 
 SNAPSHOT_INTERVAL = 0.25  # seconds between two snapshots of one stream of thought, at least
 FINISHED = ("completed", "failed")

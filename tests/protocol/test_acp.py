@@ -4,28 +4,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hapi.protocol.acp import (
-    Choice,
+from hapi.protocol.acp.introduction import read_introduction
+from hapi.protocol.acp.offers import Choice, Offer, Select, read_offer, setting_call
+from hapi.protocol.acp.permission_requests import PermissionOption, read_permission_request
+from hapi.protocol.acp.prompts import Usage, read_usage
+from hapi.protocol.acp.updates import (
     Commands,
     Context,
     ModeChanged,
-    Offer,
     OptionsChanged,
-    PermissionOption,
     Plan,
-    Select,
     Text,
     Thought,
     Titled,
     ToolCall,
-    Usage,
     UserText,
-    read_introduction,
-    read_offer,
-    read_permission_request,
     read_update,
-    read_usage,
-    setting_call,
 )
 from hapi.protocol.json import Malformed
 

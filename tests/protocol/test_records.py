@@ -3,7 +3,8 @@
 import json
 from itertools import count
 
-from hapi.protocol.acp import Plan, Text, Thought, ToolCall, Usage
+from hapi.protocol.acp.prompts import Usage
+from hapi.protocol.acp.updates import Plan, Text, Thought, ToolCall
 from hapi.protocol.records import (
     READY,
     Transcript,

@@ -6,7 +6,7 @@ import pytest
 
 from hapi.protocol import machine
 from hapi.protocol import session_metadata as sessionfacts
-from hapi.protocol.acp import PermissionOption
+from hapi.protocol.acp.permission_requests import PermissionOption
 from hapi.protocol.permissions import (
     ABORTED,
     CANCELLED,

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import define, field
 from twisted.logger import Logger
 
-from hapi.protocol.acp import Offer, Select
+from hapi.protocol.acp.offers import Offer, Select
 from hapi.protocol.agents import EFFORT_SETTINGS, PERMISSION_MODES, Agent
 from hapi.session.agent.driver import (
     AgentError,

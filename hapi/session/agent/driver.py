@@ -9,25 +9,16 @@ from attrs import define, field, frozen
 from twisted.logger import Logger
 
 from hapi import __version__
-from hapi.protocol.acp import (
+from hapi.protocol.acp.introduction import (
     AUTH_REQUIRED,
     PROTOCOL_VERSION,
     AgentIntroduction,
-    ModeChanged,
-    Offer,
-    OptionsChanged,
-    PermissionRequest,
-    Select,
-    Update,
-    Usage,
-    prompt_blocks,
     read_introduction,
-    read_offer,
-    read_permission_request,
-    read_update,
-    read_usage,
-    setting_call,
 )
+from hapi.protocol.acp.offers import Offer, Select, read_offer, setting_call
+from hapi.protocol.acp.permission_requests import PermissionRequest, read_permission_request
+from hapi.protocol.acp.prompts import Usage, prompt_blocks, read_usage
+from hapi.protocol.acp.updates import ModeChanged, OptionsChanged, Update, read_update
 from hapi.protocol.json import Malformed
 from hapi.session.agent.jsonrpc_peer import AgentError, AgentExited, AgentTimeout, JsonRpcPeer
 

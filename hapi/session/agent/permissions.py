@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from hapi.net.client.versioned import VersionedDocument
-from hapi.protocol.acp import PermissionRequest
+from hapi.protocol.acp.permission_requests import PermissionRequest
 from hapi.protocol.permissions import (
     ABORTED,
     CANCELLED,

@@ -15,7 +15,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from hapi.deferreds import run_in_background
-from hapi.protocol.acp import Commands, Context, ModeChanged, PermissionRequest, Titled, Update
+from hapi.protocol.acp.permission_requests import PermissionRequest
+from hapi.protocol.acp.updates import Commands, Context, ModeChanged, Titled, Update
 from hapi.protocol.permissions import CANCELLED
 from hapi.protocol.records import READY, Transcript, mode_event, new_id, token_count
 from hapi.session.agent.configuration import SessionSettings

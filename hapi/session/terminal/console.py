@@ -11,7 +11,7 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from hapi.deferreds import run_in_background
-from hapi.protocol.acp import Text, Thought, Update
+from hapi.protocol.acp.updates import Text, Thought, Update
 from hapi.protocol.permissions import PermissionAnswer, PermissionOutcome
 from hapi.protocol.session import BY_INTERRUPT, COMPLETED
 from hapi.redaction import escape_control

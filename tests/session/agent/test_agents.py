@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
 
 from hapi.configured_agents import BUILT_IN
-from hapi.protocol.acp import Plan, Text, Thought, ToolCall
+from hapi.protocol.acp.updates import Plan, Text, Thought, ToolCall
 from hapi.protocol.agents import DEMO
 from hapi.session.agent import process as agentprocess
 from hapi.session.agent.configuration import SessionSettings

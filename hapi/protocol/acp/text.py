@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+
+from hapi.protocol.acp.values import objects
 
 MAX_DIFF_LINES = 20_000  # lines of both versions together; comparing takes their product
 
@@ -64,8 +66,3 @@ def _diff(path: str, old: Any, new: Any) -> str:
     return "\n".join(
         unified_diff(before, after, path if old is not None else "/dev/null", path, lineterm="")
     )
-
-
-def objects(value: Any) -> Sequence[Mapping[str, Any]]:
-    """The objects in a value that should be a list of objects."""
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
