@@ -17,7 +17,8 @@ const { groupsOf } = await load("views/sessions/sessions.js");
 const { refusalText } = await load("views/sessions/spawn.js");
 const { hubProblem } = await load("views/shell/banner.js");
 const { loginProblem } = await load("views/shell/login.js");
-const { pageTitle, routeOf } = await load("views/shell/shell.js");
+const { pageTitle } = await load("views/shell/shell.js");
+const { machineAddress, routeOf, sessionAddress } = await load("data/addresses.js");
 const { AgentCatalog } = await load("data/agents.js");
 const { ApiError, Unreachable } = await load("lib/errors.js");
 
@@ -306,6 +307,11 @@ test("a decision that is not delivered can be made again, one that came too late
   const late = actionsWith(failing(new ApiError(404, null, "gone")));
   await late.actions.decide("r", request, "allow");
   assert.equal(late.actions.decisions.size, 0);
+  assert.match(String(late.log), /notify,.*answered elsewhere/);
+  const waiting = session({ agentState: { requests: { r: request } } });
+  const unknown = actionsWith(failing(new ApiError(404, null, "gone")), waiting);
+  await unknown.actions.decide("r", request, "allow");
+  assert.match(unknown.actions.decisions.get("r").error, /did not take this answer/);
 });
 
 test("a session that can't be read says so; one that does not exist for good", async (t) => {
@@ -398,6 +404,11 @@ test("the path says what the page shows", () => {
   assert.deepEqual(routeOf("/sessions/a%20b"), { kind: "sessions", id: "a b" });
   assert.deepEqual(routeOf("/machines/m/"), { kind: "machines", id: "m" });
   assert.deepEqual(routeOf("/sessions/a/files"), { kind: "home" });
+  assert.deepEqual(routeOf("/sessions/100%"), { kind: "home" });
+  for (const id of ["turn/call", "a b?c#d", "100%", "日本語"]) {
+    assert.deepEqual(routeOf(sessionAddress(id)), { kind: "sessions", id });
+    assert.deepEqual(routeOf(machineAddress(id)), { kind: "machines", id });
+  }
 });
 
 test("the title of the page begins with the sessions that need a person", () => {

@@ -10,6 +10,7 @@ import re
 from collections.abc import Awaitable, Callable
 from functools import partial, wraps
 from typing import Any, TypeVar
+from urllib.parse import quote_from_bytes, unquote, unquote_to_bytes
 
 from attrs import define, frozen
 from klein import Klein
@@ -209,6 +210,17 @@ def limited(cost: Cost) -> Callable[[Handler], Handler]:
     return decorate
 
 
+def path_segments(path: bytes) -> list[bytes]:
+    """The segments of a request's path for Klein: each percent-encoded in one way.
+
+    Klein matches the segments joined by slashes. A segment that were decoded before could hold a
+    slash itself, as the permission requests `turn/call` of some agents do (`turn%2Fcall`), and
+    would match no route.
+    """
+    segments = path.removeprefix(b"/").split(b"/")
+    return [quote_from_bytes(unquote_to_bytes(part), safe="").encode() for part in segments]
+
+
 def combine(dispatcher: Dispatcher, *parts: Any) -> Klein:
     """One application with the routes of every part, so that a request is matched once."""
     combined = Klein()
@@ -223,6 +235,8 @@ def combine(dispatcher: Dispatcher, *parts: Any) -> Klein:
 
 def _endpoint(app: Klein, name: str) -> Callable[..., Any]:
     def serve(request: IRequest, **ids: str) -> Any:
-        return app.execute_endpoint(name, request, **ids)
+        """`ids` are percent-encoded, as `path_segments` gives them."""
+        decoded = {parameter: unquote(value) for parameter, value in ids.items()}
+        return app.execute_endpoint(name, request, **decoded)
 
     return serve

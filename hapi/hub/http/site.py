@@ -15,6 +15,7 @@ from twisted.web.resource import IResource, Resource
 
 from hapi.hub.http.authentication import Authenticator
 from hapi.hub.http.body_limits import SOCKETS_PATH, BodyLimits
+from hapi.hub.http.routing import path_segments
 from hapi.hub.http.static import PageResource
 from hapi.net.server.http import json_reply
 from hapi.net.server.site import LimitedSite
@@ -116,7 +117,7 @@ class RootResource(Resource):
         if path == b"/api/events" and request.method in (b"GET", b"HEAD"):
             return self._events
         # Klein routes the whole path.
-        request.postpath, request.prepath = [name, *request.postpath], []
+        request.postpath, request.prepath = path_segments(path), []
         return self._rest
 
     def _set_headers(self, request: Any, path: bytes, host: str) -> None:

@@ -2,12 +2,27 @@
 told so.
 """
 
+import json
 from typing import Any
+
+from urllib.parse import quote
 
 import pytest
 
 from tests.support.hub_stage import MemoryPeer, Stage
 
+ODD_IDS = [
+    "turn/call",  # kimi
+    "/",
+    "a//b/",
+    "a b+c&d=e?f#g;h:i",
+    "100%",
+    "%2F",
+    "..%2f..",
+    "日本語 🎈",
+    "line\nbreak\x00",
+    "x" * 3000,
+]
 REQUEST = {"tool": "Bash", "arguments": {}, "createdAt": 1}
 
 
@@ -68,3 +83,49 @@ def test_a_later_request_of_the_same_name_is_another_one() -> None:
         assert stage.finish(pending).status == 200
         show(peer, session, {"r1": {**REQUEST, "createdAt": created}}, version)
     assert stage.rest("POST", path, {"decision": "nonsense"}).status == 400
+
+
+@pytest.mark.parametrize("verdict", ["approve", "deny"])
+@pytest.mark.parametrize("request_id", ODD_IDS)
+def test_a_request_of_any_id_is_answered(request_id: str, verdict: str) -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    peer.serve(session, "permission")
+    show(peer, session, {request_id: REQUEST}, 1)
+    path = f"/api/sessions/{session}/permissions/{quote(request_id, safe='')}/{verdict}"
+    pending = stage.begin("POST", path, {})
+    assert [json.loads(call["params"])["id"] for _, _, call in peer.calls] == [request_id]
+    peer.answer("{}")
+    assert stage.finish(pending).status == 200
+
+
+@pytest.mark.parametrize("name", ODD_IDS[:-1])  # the names of machines are at most 255 long
+def test_machines_and_queued_prompts_of_any_id_are_found(name: str) -> None:
+    stage = Stage()
+    stage.machine(name=name)
+    encoded = quote(name, safe="")
+    assert stage.get(f"/cli/machines/{encoded}")["machine"]["id"] == name
+    answer = stage.rest("PATCH", f"/api/machines/{encoded}", {"displayName": "Desk"})
+    assert answer.status == 200, answer
+    session, _ = stage.live()
+    path = f"/api/sessions/{session}/messages"
+    assert stage.rest("POST", path, {"text": "hi", "localId": name}).status == 200
+    cancelled = stage.begin("DELETE", f"{path}/{encoded}")
+    stage.tick(30)
+    assert "status" in stage.finish(cancelled).body
+
+
+def test_a_slash_that_is_not_encoded_separates_segments() -> None:
+    stage = Stage()
+    session, peer = asking(stage)
+    show(peer, session, {"a/b": REQUEST}, 2)
+    answer = stage.rest("POST", f"/api/sessions/{session}/permissions/a/b/approve", {})
+    assert answer.status == 404
+    assert peer.calls == []
+
+
+def test_a_route_may_be_written_with_escape_sequences() -> None:
+    """RFC 3986, section 6.2.2.2: an encoded unreserved character is the same path."""
+    stage = Stage()
+    session, _ = stage.live()
+    assert stage.rest("GET", f"/api/%73essions/{session}").status == 200

@@ -1,6 +1,7 @@
 // What a person does with the open session. No DOM: the view shows what comes of it.
 
 import { errorMessage, statusOf } from "../../lib/errors.js";
+import { sessionAddress } from "../../data/addresses.js";
 import { canResume, isStarting } from "../../data/sessions.js";
 
 /**
@@ -11,6 +12,8 @@ import { canResume, isStarting } from "../../data/sessions.js";
  */
 
 const READ_RETRY_DELAY = 2000; // ms
+const NOT_ANSWERABLE =
+  "The hub did not take this answer: another one is on its way, or the hub doesn't know this request. Try again.";
 /** @type {Record<number, string>} */
 const FINAL_PROBLEMS = {
   403: "You don't have access to this session.",
@@ -108,7 +111,7 @@ export class SessionActions {
     try {
       const { sessionId } = await this._api.reopenSession(this._id);
       this._outbox.moveSession(this._id, sessionId);
-      if (sessionId !== this._id) this._go(`/sessions/${sessionId}`, { replace: true });
+      if (sessionId !== this._id) this._go(sessionAddress(sessionId), { replace: true });
       else await this._read();
       this._outbox.releaseHeld(sessionId);
     } catch (error) {
@@ -182,13 +185,24 @@ export class SessionActions {
       );
     } catch (error) {
       if (statusOf(error) === 404) {
-        this.decisions.delete(requestId); // answered elsewhere
-        this._store.readSession(this._id).catch(() => {}); // an event brings the same news
+        await this._explainMissing(requestId, choice);
       } else {
         this.decisions.set(requestId, { choice, error: errorMessage(error) });
       }
     }
     this._store.changed();
+  }
+
+  /** The hub has no open request of this id: it was answered elsewhere, or it can't be answered here. @param {string} requestId @param {Choice} choice */
+  async _explainMissing(requestId, choice) {
+    await this._store.readSession(this._id).catch(() => {}); // an event brings the same news
+    const isOpen = Object.hasOwn(this.session?.agentState?.requests ?? {}, requestId);
+    if (isOpen) {
+      this.decisions.set(requestId, { choice, error: NOT_ANSWERABLE });
+    } else {
+      this.decisions.delete(requestId);
+      this._notify("This request was answered elsewhere or has been withdrawn.");
+    }
   }
 
   /**

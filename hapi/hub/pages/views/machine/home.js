@@ -1,6 +1,7 @@
 // The start screen: what to do next, and all machines.
 
 import { button, fill, followLink, h, icon } from "../../lib/dom.js";
+import { machineAddress } from "../../data/addresses.js";
 import { machineName } from "../../data/sessions.js";
 
 /**
@@ -63,7 +64,7 @@ function withoutMachines() {
 
 /** @param {Machine} machine @param {Store} store @param {Go} go */
 function machineCard(machine, store, go) {
-  const path = `/machines/${machine.id}`;
+  const path = machineAddress(machine.id);
   return h(
     "a",
     { class: "card", href: path, on: { click: followLink(go, path) } },

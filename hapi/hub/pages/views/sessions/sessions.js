@@ -1,6 +1,7 @@
 // The side pane: sessions in the order in which they need a person, and machines.
 
 import { button, fill, followLink, h, icon, iconButton, keyed, keyedNode } from "../../lib/dom.js";
+import { machineAddress, sessionAddress } from "../../data/addresses.js";
 import { reportOnce } from "../../lib/errors.js";
 import { abbreviateHome, isoTime, plural, relativeTime } from "../../lib/format.js";
 import {
@@ -175,7 +176,7 @@ function guardedRow(session, store, go) {
     return sessionRow(session, store, go);
   } catch (error) {
     reportOnce("The row of a session cannot be drawn", error);
-    const address = `/sessions/${session.id}`;
+    const address = sessionAddress(session.id);
     const props = { class: "row", href: address, on: { click: followLink(go, address) } };
     const text = `Session ${session.id} cannot be shown.`;
     return h("li", null, h("a", props, h("span", { class: "row-main muted" }, text)));
@@ -186,7 +187,7 @@ function guardedRow(session, store, go) {
 function sessionRow(session, store, go) {
   const facts = rowFacts(session, store);
   const { title, agent, path, state, unread, when, open, damaged } = facts;
-  const address = `/sessions/${session.id}`;
+  const address = sessionAddress(session.id);
   const link = h("a", {
     class: `row ${unread ? "unread" : ""}`,
     href: address,
@@ -271,14 +272,14 @@ function machineFacts(machine, store) {
     name: machineName(machine),
     active: machine.active,
     count: running.length,
-    open: location.pathname === `/machines/${machine.id}`,
+    open: location.pathname === machineAddress(machine.id),
   };
 }
 
 /** @param {Machine} machine @param {Store} store @param {Go} go */
 function machineRow(machine, store, go) {
   const { name, active, count, open } = machineFacts(machine, store);
-  const address = `/machines/${machine.id}`;
+  const address = machineAddress(machine.id);
   const state = active ? "online" : "offline";
   return h(
     "a",

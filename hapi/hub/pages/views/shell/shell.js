@@ -1,5 +1,6 @@
 // The frame of the page: the side pane, the main pane with one view at a time, and what keeps them current.
 
+import { routeOf, sessionAddress } from "../../data/addresses.js";
 import { Api } from "../../data/api.js";
 import { Drafts } from "../../data/drafts.js";
 import { EventStream } from "../../data/events.js";
@@ -30,20 +31,6 @@ const REMOVED_DELAY = 1000; // ms; a session that was removed may just have got 
 const loadChat = () => import("../chat/chat.js");
 const loadSessionSettings = () => import("../settings/session.js");
 const loadSpawn = () => import("../sessions/spawn.js");
-
-/**
- * What the path of the page shows.
- * @param {string} pathname
- * @returns {{ kind: "home" } | { kind: "sessions" | "machines", id: string }}
- */
-export function routeOf(pathname) {
-  const match = /^\/(sessions|machines)\/([^/]+)\/?$/.exec(pathname);
-  if (!match) return { kind: "home" };
-  return {
-    kind: match[1] === "sessions" ? "sessions" : "machines",
-    id: decodeURIComponent(match[2]),
-  };
-}
 
 export class Shell {
   /**
@@ -198,7 +185,7 @@ export class Shell {
       store: this._store,
       machineId,
       storage: localStorage,
-      done: (id) => this.go(`/sessions/${id}`),
+      done: (id) => this.go(sessionAddress(id)),
     });
   }
 
@@ -234,7 +221,7 @@ export class Shell {
   _showToast({ title, body, sessionId }) {
     if (sessionId && sessionId === this._store.openId) return;
     const text = [title, body].filter(Boolean).join(": ");
-    toast(text, { action: sessionId ? ["Open", () => this.go(`/sessions/${sessionId}`)] : null });
+    toast(text, { action: sessionId ? ["Open", () => this.go(sessionAddress(sessionId))] : null });
   }
 
   /** @param {string} id */
