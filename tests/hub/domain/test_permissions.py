@@ -4,7 +4,6 @@ told so.
 
 import json
 from typing import Any
-
 from urllib.parse import quote
 
 import pytest
