@@ -148,25 +148,46 @@ class _Call:
 
 
 @define
+class OpenBlock:
+    """Text or thought that may still grow. The record that ends it has the same `id`."""
+
+    id: str
+    message: str | None = None  # the agent's name of the message, where it tells messages apart
+    snapshot_at: float | None = None  # seconds of the clock; None before the first snapshot
+    _parts: list[str] = field(factory=list)
+
+    def add(self, text: str) -> None:
+        self._parts.append(text)
+
+    @property
+    def text(self) -> str:
+        """All that was said in it so far."""
+        if len(self._parts) > 1:
+            self._parts = ["".join(self._parts)]
+        return self._parts[0] if self._parts else ""
+
+
+@define
 class Transcript:
-    """The records that follow from one agent's updates, in the page's order."""
+    """The records that follow from one agent's updates, in the page's order.
+
+    `open_text` and `open_thought` exist from the first piece of a block to its last record.
+    """
 
     _new_id: Callable[[], str] = new_id
-    _text: list[str] = field(factory=list)
-    _message: str | None = None
-    _thought: list[str] = field(factory=list)
-    _stream: str | None = None
-    _snapshot_at: float = 0.0
+    open_text: OpenBlock | None = None
+    open_thought: OpenBlock | None = None
     _calls: dict[str, _Call] = field(factory=dict)
 
     def update(self, update: Update, now: float) -> list[Data]:
         """The records that `update` completes. `now`: seconds of a monotonic clock."""
         match update:
             case Text(text, said_in):
-                other = self._text and said_in != self._message
+                other = self.open_text is not None and said_in != self.open_text.message
                 records = self._end_thought() + (self._end_text() if other else [])
-                self._message = said_in
-                self._text.append(text)
+                if self.open_text is None:
+                    self.open_text = OpenBlock(self._new_id(), said_in)
+                self.open_text.add(text)
                 return records
             case Thought(text):
                 return self._end_text() + self._think(text, now)
@@ -201,14 +222,14 @@ class Transcript:
         return self._end_blocks()
 
     def _think(self, text: str, now: float) -> list[Data]:
-        self._thought.append(text)
-        if self._stream is None:
-            self._stream = self._new_id()
-        elif now - self._snapshot_at < SNAPSHOT_INTERVAL:
+        if self.open_thought is None:
+            self.open_thought = OpenBlock(self._new_id())
+        block = self.open_thought
+        block.add(text)
+        if block.snapshot_at is not None and now - block.snapshot_at < SNAPSHOT_INTERVAL:
             return []
-        self._snapshot_at = now
-        said = "".join(self._thought)
-        return [reasoning(said, self._stream, live=True)] if said.strip() else []
+        block.snapshot_at, said = now, block.text
+        return [reasoning(said, block.id, live=True)] if said.strip() else []
 
     def _tool(self, update: ToolCall) -> list[Data]:
         call = self._calls.setdefault(update.call_id, _Call(update.call_id))
@@ -235,10 +256,11 @@ class Transcript:
         return self._end_thought() + self._end_text()
 
     def _end_text(self) -> list[Data]:
-        said, self._text, self._message = "".join(self._text), [], None
-        return [message(said, self._new_id())] if said.strip() else []
+        block, self.open_text = self.open_text, None
+        return [message(block.text, block.id)] if block is not None and block.text.strip() else []
 
     def _end_thought(self) -> list[Data]:
-        said, stream = "".join(self._thought), self._stream
-        self._thought, self._stream = [], None
-        return [reasoning(said, stream, live=False)] if stream is not None and said.strip() else []
+        block, self.open_thought = self.open_thought, None
+        if block is None or not block.text.strip():
+            return []
+        return [reasoning(block.text, block.id, live=False)]

@@ -40,7 +40,8 @@ class ReportWriter:
         session = self._session
         session.hub.on_change = self.write
         session.link.on_status(lambda status: self.write())
-        session.hub.on_written = session.turns.on_update = self.touch
+        session.hub.on_written = self.touch
+        session.turns.observers.append(self.touch)
         session.permissions.on_asked = lambda pending: self.write()
         session.permissions.on_settled = lambda pending, settled: self.write()
         self.write()

@@ -39,6 +39,18 @@ def test_text_goes_out_per_finished_block():
     assert made.finish() == []
 
 
+def test_an_open_block_has_from_its_beginning_the_id_of_its_final_record():
+    made = transcript()
+    made.update(Thought("hm"), 0)
+    assert (made.open_thought.id, made.open_thought.text) == ("id-1", "hm")
+    made.update(Text("Hel"), 0)
+    made.update(Text("lo"), 0)
+    assert made.open_thought is None
+    assert (made.open_text.id, made.open_text.text) == ("id-2", "Hello")
+    assert made.finish() == [{"type": "message", "message": "Hello", "id": "id-2"}]
+    assert made.open_text is None
+
+
 def test_another_message_is_another_block():
     assert told([(0, Text("one", "a")), (0, Text("two", "b"))]) == [
         {"type": "message", "message": "one", "id": "id-1"},

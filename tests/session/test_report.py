@@ -52,9 +52,9 @@ def test_what_the_agent_does_moves_the_time_of_the_report_alone(stage):
     os.utime(path, (1, 1))
     content, inode = path.read_bytes(), path.stat().st_ino
     stage.clock.advance(2)
-    stage.session.turns.on_update(None)
+    stage.agent.say("one")
     assert path.stat().st_mtime > 1
     os.utime(path, (1, 1))
-    stage.session.turns.on_update(None)  # not more than once a second
+    stage.agent.say("two")  # not more than once a second
     assert path.stat().st_mtime == 1
     assert (path.read_bytes(), path.stat().st_ino) == (content, inode)

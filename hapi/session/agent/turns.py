@@ -42,7 +42,11 @@ STOP_REASONS = {
 @define(eq=False)
 class Turns:
     """`driver` returns the agent, restarted if it has died; `end_agent` ends one that ignores a
-    cancel."""
+    cancel.
+
+    Each of `observers` is called with every update, in order, after the records that follow from
+    it were published. `transcript` tells the blocks of text and thought that are open then.
+    """
 
     _clock: IReactorTime
     _label: str
@@ -51,14 +55,14 @@ class Turns:
     _settings: SessionSettings
     _driver: Callable[[], Awaitable[Driver]]
     _end_agent: Callable[[], object]
-    on_update: Callable[[Update], object] = field(default=lambda update: None)
+    observers: list[Callable[[Update], object]] = field(factory=list)
     on_idle: Callable[[], object] = field(default=lambda: None)
     on_title: Callable[[str], object] = field(default=lambda title: None)
     on_prompt: Callable[[str], object] = field(default=lambda text: None)
     commands: tuple[tuple[str, str | None], ...] = ()
     busy: bool = False
     closed: bool = True  # until the agent is ready
-    _transcript: Transcript = field(factory=lambda: Transcript(new_id))
+    transcript: Transcript = field(factory=lambda: Transcript(new_id))
     _context: tuple[int, int] | None = None
     _aborted: bool = False
     _current: Driver | None = None
@@ -96,7 +100,7 @@ class Turns:
             if not self._aborted:
                 end = await driver.prompt(batch.text)
                 interrupted = end.stop == "cancelled"
-                self._publish(self._transcript.finish(interrupted))
+                self._publish(self.transcript.finish(interrupted))
                 if end.usage is not None:
                     self._hub.publish_agent_record(
                         token_count(end.usage, self._model(driver), self._context)
@@ -104,7 +108,7 @@ class Turns:
                 if end.stop in STOP_REASONS:
                     self._hub.publish_status(STOP_REASONS[end.stop])
         except (AgentError, AgentExited, AgentTimeout, AgentSessionError) as problem:
-            self._publish(self._transcript.finish(interrupted=True))
+            self._publish(self.transcript.finish(interrupted=True))
             if not (self._aborted and isinstance(problem, AgentError)):
                 self._hub.publish_status(f"{self._label} prompt failed: {problem}")
         finally:
@@ -125,7 +129,7 @@ class Turns:
     def abort(self) -> None:
         """Cancel the turn. Waiting prompts stay and are next."""
         self._permissions.cancel_all()
-        self._publish(self._transcript.flush())
+        self._publish(self.transcript.flush())
         self.cancel()
         self._hub.publish_status("Session aborted")
 
@@ -143,7 +147,7 @@ class Turns:
     def close(self) -> None:
         """The session ends: no more turns. What was published so far is kept."""
         self.closed = True
-        self._publish(self._transcript.finish(interrupted=True))
+        self._publish(self.transcript.finish(interrupted=True))
         self._stop_cancel_timeout()
 
     def _end_agent_after_timeout(self) -> None:
@@ -160,7 +164,14 @@ class Turns:
 
     # --- what the agent does
     def updated(self, update: Update) -> None:
-        self.on_update(update)
+        self._apply(update)
+        for observe in self.observers:
+            try:
+                observe(update)
+            except Exception:
+                self.log.failure("An observer of the agent's updates failed")
+
+    def _apply(self, update: Update) -> None:
         match update:
             case Commands(commands):
                 self.commands = commands
@@ -172,12 +183,12 @@ class Turns:
             case Titled(title):
                 self.on_title(title)
             case _:
-                records = self._transcript.update(update, self._clock.seconds())
-                self._publish(records if self.busy else records + self._transcript.finish())
+                records = self.transcript.update(update, self._clock.seconds())
+                self._publish(records if self.busy else records + self.transcript.finish())
 
     def request_permission(self, request: PermissionRequest) -> Deferred[dict[str, Any]]:
         """Publish the tool's card, then ask; fires with the answer for the agent, in ACP."""
-        records, tool, arguments = self._transcript.permission_requested(request.call)
+        records, tool, arguments = self.transcript.permission_requested(request.call)
         self._publish(records)
         answer = self._permissions.request(request, tool, arguments)
         return answer.addErrback(self._cancel_permission)

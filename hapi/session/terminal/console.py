@@ -59,7 +59,8 @@ class Terminal:
             self._from_page,
         )
         session.hub.on_delivery_problem = self._delivery_changed
-        session.turns.on_update, session.turns.on_idle = self._updated, self._idle
+        session.turns.observers.append(self._updated)
+        session.turns.on_idle = self._idle
         session.permissions.on_asked, session.permissions.on_settled = self._asked, self._settled
 
     def _delivery_changed(self, problem: str | None) -> None:

@@ -120,6 +120,27 @@ def test_the_first_prompt_becomes_the_title_until_there_is_a_better_one(up):
     assert up.link.metadata["summary"]["text"] == "A bug fixed"
 
 
+def test_observers_get_every_update_after_its_records_and_none_can_stop_another(
+    up, logged_failures
+):
+    seen, records = [], []
+
+    def broken(update):
+        raise RuntimeError("broken")
+
+    def observe(update):
+        seen.append(type(update).__name__)
+        records.append(len(up.link.records))
+
+    up.session.turns.observers += [broken, observe]
+    up.link.message("go")
+    up.agent.say("one")
+    up.agent.update("plan", entries=[])
+    assert seen == ["Text", "Plan"]
+    assert records == [0, 2]
+    assert len(logged_failures.take(RuntimeError)) == 2
+
+
 # --- failures and aborts
 
 
