@@ -12,7 +12,9 @@ from typing import Any
 
 from attrs import define, evolve, field
 
+from hapi.protocol.acp.diffs import FileDiff, diff_of
 from hapi.protocol.acp.prompts import Usage
+from hapi.protocol.acp.tool_content import FileChange, TerminalEnd
 from hapi.protocol.acp.updates import Plan, Text, Thought, ToolCall, Update
 
 SNAPSHOT_INTERVAL = 0.25  # seconds between two snapshots of one stream of thought, at least
@@ -123,6 +125,8 @@ class _Call:
     status: str = "pending"
     input: Any = None
     output: Any = None
+    changes: tuple[FileChange, ...] = ()
+    terminal_end: TerminalEnd | None = None
     shown: tuple[Any, ...] | None = None
     finished: bool = False
 
@@ -136,6 +140,26 @@ class _Call:
         self.status = call.status or self.status
         self.input = self.input if call.input is None else call.input
         self.output = self.output if call.output is None else call.output
+        if call.output_delta:
+            said = self.output if isinstance(self.output, str) else ""
+            self.output = said + call.output_delta
+        self.changes = call.changes or self.changes
+        self.terminal_end = call.terminal_end or self.terminal_end
+
+    @property
+    def diffs(self) -> list[FileDiff]:
+        return [diff_of(change) for change in self.changes]
+
+    @property
+    def result(self) -> Any:
+        """The output, else the changes; with how a command ended, if that is not as it should."""
+        output = self.output
+        if not output and self.changes:
+            output = "\n".join(diff.text for diff in self.diffs)
+        how = None if self.terminal_end is None else self.terminal_end.problem
+        if how is None or not isinstance(output, str | None):
+            return output
+        return f"{output.rstrip()}\n{how}" if output else how
 
     def record(self) -> Data:
         data: Data = {"type": "tool-call", "name": self.name, "callId": self.call_id}
@@ -144,6 +168,7 @@ class _Call:
             data
             | ({"nativeTitle": self.title} if self.title else {})
             | ({"nativeKind": self.kind} if self.kind else {})
+            | ({"changes": [diff.as_json() for diff in self.diffs]} if self.changes else {})
         )
 
 
@@ -212,7 +237,7 @@ class Transcript:
             for call in self._calls.values():
                 if call.shown is not None and not call.finished:
                     records.append(
-                        tool_result(call.call_id, call.output or "Interrupted", failed=True)
+                        tool_result(call.call_id, call.result or "Interrupted", failed=True)
                     )
         self._calls = {}
         return records
@@ -242,6 +267,7 @@ class Transcript:
             call.name,
             call.kind,
             call.input,
+            call.changes,
             call.shown[-1] if ends and call.shown else call.status,
         )
         if state != call.shown:
@@ -249,7 +275,7 @@ class Transcript:
             records = [*self._end_blocks(), call.record()]
         if ends:
             call.finished = True
-            records.append(tool_result(call.call_id, call.output, call.status == "failed"))
+            records.append(tool_result(call.call_id, call.result, call.status == "failed"))
         return records
 
     def _end_blocks(self) -> list[Data]:

@@ -8,6 +8,7 @@ from hapi.protocol.acp.introduction import read_introduction
 from hapi.protocol.acp.offers import Choice, Offer, Select, read_offer, setting_call
 from hapi.protocol.acp.permission_requests import PermissionOption, read_permission_request
 from hapi.protocol.acp.prompts import Usage, read_usage
+from hapi.protocol.acp.tool_content import FileChange, Location, Picture, TerminalEnd
 from hapi.protocol.acp.updates import (
     Commands,
     Context,
@@ -243,13 +244,52 @@ def test_what_a_tool_gave_back_becomes_text_where_possible(fields, output):
     assert update.output == output
 
 
-def test_a_changed_file_becomes_a_diff():
-    change = {"type": "diff", "path": "a.txt", "oldText": "one\ntwo", "newText": "one\n2"}
-    update = read_update(
-        {"update": {"sessionUpdate": "tool_call_update", "toolCallId": "c", "content": [change]}}
+def tool_update(**fields):
+    found = {"sessionUpdate": "tool_call_update", "toolCallId": "c", **fields}
+    return read_update({"update": found})
+
+
+def test_changes_of_files_are_kept_as_they_came_beside_the_text():
+    change = {"type": "diff", "path": "a.txt", "oldText": "one\n", "newText": "two\n"}
+    made = {"type": "diff", "path": "b.txt", "oldText": None, "newText": "new\n"}
+    deleted = {"type": "diff", "path": "c.txt", "oldText": "gone\n", "newText": None}
+    words = {"type": "content", "content": text("Edited")}
+    update = tool_update(content=[change, words, made, deleted, {"type": "diff"}])
+    assert update.changes == (
+        FileChange("a.txt", "one\n", "two\n"),
+        FileChange("b.txt", None, "new\n"),
+        FileChange("c.txt", "gone\n", ""),
     )
-    assert "-two" in update.output.splitlines()
-    assert "+2" in update.output.splitlines()
+    assert update.output == "Edited"
+
+
+def test_an_update_that_empties_the_content_differs_from_one_that_does_not_mention_it():
+    assert tool_update(content=[]).output == ""
+    assert tool_update(status="completed").output is None
+    assert tool_update(content=[{"type": "terminal", "terminalId": "t"}]).output is None
+
+
+def test_locations_and_pictures_of_a_tool_are_read():
+    picture = {"type": "image", "mimeType": "image/jpeg", "data": "AAAA"}
+    update = tool_update(
+        locations=[{"path": "/w/a.txt", "line": 3}, {"path": "/w/b.txt"}, {"line": 1}, 5],
+        content=[{"type": "content", "content": picture}],
+    )
+    assert update.locations == (Location("/w/a.txt", 3), Location("/w/b.txt"))
+    assert update.pictures == (Picture("image/jpeg", "AAAA"),)
+
+
+@pytest.mark.parametrize("name", ["terminal_output", "terminal_output_delta"])
+def test_what_a_terminal_printed_is_read_from_the_metadata(name):
+    update = tool_update(
+        content=[{"type": "terminal", "terminalId": "t"}],
+        _meta={
+            name: {"data": "a.txt\n", "terminal_id": "t"},
+            "terminal_exit": {"exit_code": 2, "signal": None, "terminal_id": "t"},
+        },
+    )
+    assert (update.output, update.output_delta) == (None, "a.txt\n")
+    assert update.terminal_end == TerminalEnd(2)
 
 
 def test_a_permission_request_names_its_call_and_options():
@@ -295,6 +335,8 @@ json_values = st.recursive(
                     "toolCallId",
                     "entries",
                     "rawOutput",
+                    "_meta",
+                    "locations",
                     "x",
                 ]
             ),

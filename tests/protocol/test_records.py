@@ -4,6 +4,7 @@ import json
 from itertools import count
 
 from hapi.protocol.acp.prompts import Usage
+from hapi.protocol.acp.tool_content import FileChange, TerminalEnd
 from hapi.protocol.acp.updates import Plan, Text, Thought, ToolCall
 from hapi.protocol.records import (
     READY,
@@ -104,6 +105,44 @@ def test_a_tool_call_lives_from_pending_to_its_result():
         {**call, "status": "in_progress", **native},
         {"type": "tool-call-result", "callId": "c", "output": "a\nb", "is_error": False},
     ]
+
+
+def test_pieces_that_a_terminal_prints_are_put_together():
+    records = told(
+        [
+            (0, ToolCall("c", "ls", "execute", "in_progress", {"command": "ls"})),
+            (1, ToolCall("c", output_delta="a.txt\n")),
+            (2, ToolCall("c", output_delta="b.txt\n")),
+            (3, ToolCall("c", status="completed", terminal_end=TerminalEnd(0))),
+        ]
+    )
+    assert records[-1]["output"] == "a.txt\nb.txt\n"
+
+
+def test_the_exit_code_of_a_command_that_failed_is_the_last_line_of_its_output():
+    [_, result] = told(
+        [(0, ToolCall("c", "ls", None, "failed", output="x\n", terminal_end=TerminalEnd(2)))]
+    )
+    assert result["output"] == "x\nExited with code 2"
+
+
+def test_an_update_with_empty_content_takes_the_words_of_the_question_back():
+    records = told(
+        [
+            (0, ToolCall("c", "ls", output="May I run ls?")),
+            (1, ToolCall("c", status="completed", output="")),
+        ]
+    )
+    assert records[-1]["output"] == ""
+
+
+def test_changes_are_shown_in_the_card_and_are_the_result_of_a_tool_that_says_nothing():
+    change = FileChange("a.txt", "one\n", "two\n")
+    [card, result] = told([(0, ToolCall("c", "Edit", "edit", "completed", changes=(change,)))])
+    [shown] = card["changes"]
+    assert (shown["path"], shown["added"], shown["removed"]) == ("a.txt", 1, 1)
+    assert "-one\n+two" in shown["diff"]
+    assert result["output"] == shown["diff"]
 
 
 def test_a_call_that_is_first_seen_when_it_is_over_is_shown_with_its_result():

@@ -7,8 +7,6 @@ from typing import Any
 
 from hapi.protocol.acp.values import objects
 
-MAX_DIFF_LINES = 20_000  # lines of both versions together; comparing takes their product
-
 
 def block_text(block: Any) -> str:
     """A content block as text; other kinds are named."""
@@ -29,10 +27,10 @@ def block_text(block: Any) -> str:
 
 
 def tool_output(found: Mapping[str, Any]) -> Any:
-    """A tool's output.
+    """A tool's output; None if `found` says nothing of it, and empty if it has none any more.
 
     It is the raw output where that is or contains text, else the content as text, else the raw
-    output.
+    output. Changes of files and terminals in the content are not part of it.
     """
     raw = found.get("rawOutput")
     if isinstance(raw, str) and raw:
@@ -47,22 +45,18 @@ def tool_output(found: Mapping[str, Any]) -> Any:
         and all(isinstance(item, dict) and isinstance(item.get("text"), str) for item in raw)
     ):
         return "\n".join(item["text"] for item in raw)
-    parts = [_content_text(item) for item in objects(found.get("content"))]
-    return "\n".join(filter(None, parts)) or raw
-
-
-def _content_text(item: Mapping[str, Any]) -> str:
-    if item.get("type") == "diff":
-        return _diff(str(item.get("path") or ""), item.get("oldText"), item.get("newText"))
-    return block_text(item.get("content")) if item.get("type") == "content" else ""
-
-
-def _diff(path: str, old: Any, new: Any) -> str:
-    from difflib import unified_diff  # loaded when an agent shows its first change
-
-    before, after = (value.splitlines() if isinstance(value, str) else [] for value in (old, new))
-    if len(before) + len(after) > MAX_DIFF_LINES:
-        return f"{path}: {len(before)} lines became {len(after)}"
-    return "\n".join(
-        unified_diff(before, after, path if old is not None else "/dev/null", path, lineterm="")
+    content = found.get("content")
+    items = objects(content)
+    text = "\n".join(
+        filter(None, (block_text(item.get("content")) for item in items if _is_block(item)))
     )
+    if text or raw is not None:
+        return text or raw
+    replaces = isinstance(content, list) and not any(
+        item.get("type") == "terminal" for item in items
+    )
+    return "" if replaces else None
+
+
+def _is_block(item: Mapping[str, Any]) -> bool:
+    return item.get("type") == "content"

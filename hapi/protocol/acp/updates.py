@@ -8,6 +8,17 @@ from typing import Any
 from attrs import frozen
 
 from hapi.protocol.acp.text import block_text, tool_output
+from hapi.protocol.acp.tool_content import (
+    FileChange,
+    Location,
+    Picture,
+    TerminalEnd,
+    read_changes,
+    read_locations,
+    read_pictures,
+    read_terminal_end,
+    read_terminal_output,
+)
 from hapi.protocol.acp.values import count_or_none, mapping, objects, text_or_none
 
 
@@ -33,14 +44,23 @@ class UserText:
 
 @frozen
 class ToolCall:
-    """A tool call or a change of one; None for what was left out."""
+    """A tool call or a change of one; None for what was left out.
+
+    `output` replaces the output so far, and is empty if there is none any more; `output_delta`
+    continues it. `changes` are as the agent sent them: `diffs.diff_of` compares them.
+    """
 
     call_id: str
     title: str | None = None
     kind: str | None = None
     status: str | None = None  # pending, in_progress, completed, failed
     input: Any = None
-    output: Any = None  # once there is any: text where possible
+    output: Any = None  # text where possible
+    output_delta: str | None = None
+    changes: tuple[FileChange, ...] | None = None
+    locations: tuple[Location, ...] | None = None
+    pictures: tuple[Picture, ...] = ()
+    terminal_end: TerminalEnd | None = None
 
 
 @frozen
@@ -150,6 +170,11 @@ def read_tool_call(found: Mapping[str, Any]) -> ToolCall | None:
         status if status in ("pending", "in_progress", "completed", "failed") else None,
         found.get("rawInput"),
         tool_output(found),
+        read_terminal_output(found),
+        read_changes(found),
+        read_locations(found),
+        read_pictures(found),
+        read_terminal_end(found),
     )
 
 
