@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,9 @@ from hapi.protocol.json import Malformed, from_json, to_json
 
 MAX_LINE_SIZE = 64 * 1024 * 1024  # bytes; a tool that prints a file may fill a few megabytes
 METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR = -32601, -32602, -32603
+
+# A member that begins a message; JSON that is logged rarely begins so.
+MESSAGE_START = re.compile(r'\{\s*"(?:jsonrpc|method|id|result|params)"\s*:')
 
 Id = int | str
 
@@ -77,11 +81,19 @@ Message = Request | Notification | Result | Problem
 
 
 def read_message(line: bytes) -> Message:
-    """The message on one line. Raises Malformed."""
+    """The message on one line. Raises Malformed.
+
+    What stands before or after it on the line is skipped: a byte order mark, control sequences for
+    a terminal, a prompt. Bytes that are not UTF-8 become replacement characters.
+    """
+    content = line.decode("utf-8", "replace")
     try:
-        found = from_json(line.decode())
-    except UnicodeDecodeError as error:
-        raise Malformed("not UTF-8") from error
+        found = from_json(content)
+    except Malformed:
+        start, end = MESSAGE_START.search(content), content.rfind("}") + 1
+        if start is None or (start.start() == 0 and end == len(content)):
+            raise
+        found = from_json(content[start.start() : end])
     if not isinstance(found, dict):
         raise Malformed("not a JSON-RPC object")
     number = found.get("id")

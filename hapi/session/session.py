@@ -121,6 +121,7 @@ class Session:
         self.permissions.cancel_turn = self.turns.cancel
         self.hub.on_queued = self.turns.start_next
         self.turns.on_prompt, self.turns.on_title = self._title_from_prompt, self._title_from_agent
+        self.host.noise.on_first = self._tell_noise
         self._agent_session = arguments.resume
         place = Path(self.start.facts.path)
         self._uploads = SessionUploads(self.start.home, self.hub.session_id)
@@ -252,6 +253,12 @@ class Session:
             self.begin_end(COMPLETED)
         elif not self.turns.busy:
             self.hub.publish_status(f"{self.agent.label} {words}. It restarts with the next prompt")
+
+    def _tell_noise(self, line: str) -> None:
+        self.hub.publish_status(
+            f"{self.agent.label} writes more than messages on its standard output, which is "
+            f"ignored. It begins with: {line}"
+        )
 
     # --- titles
     def _title_from_prompt(self, text: str) -> None:

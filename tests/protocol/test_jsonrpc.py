@@ -83,10 +83,31 @@ def test_an_error_without_words_gets_its_detail():
 
 
 @pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"\xef\xbb\xbf", b""),
+        (b"\x1b]0;{title}\x07\x1b[?25l", b""),
+        (b"> ", b"\x1b[0m"),
+    ],
+    ids=["byte order mark", "control sequences", "prompt"],
+)
+def test_what_stands_around_a_message_on_its_line_is_skipped(before, after):
+    line = notification("session/update", {"a": {}}).strip()
+    assert read_message(before + line + after) == Notification("session/update", {"a": {}})
+
+
+def test_bytes_that_are_not_utf_8_cost_no_message():
+    line = notification("m", {"text": "?"}).replace(b"?", b"\xe4")
+    assert read_message(line) == Notification("m", {"text": "\ufffd"})
+
+
+@pytest.mark.parametrize(
     "line",
     [
         b"",
         b"\xff",
+        b'{"level":"info","id":0,"msg":"log"}',
+        b'log: {"id":"x"} {"id":"y"}',
         b"[]",
         b"3",
         b"{",

@@ -18,6 +18,7 @@ from hapi.net.common.rpc import RpcTable
 from hapi.protocol.session_metadata import SessionFacts
 from hapi.session.agent.driver import Driver
 from hapi.session.agent.jsonrpc_peer import AgentError, AgentExited, JsonRpcPeer
+from hapi.session.agent.noise import AgentNoise
 from hapi.session.session import Session, SessionStart
 from hapi.session.startup.command_line import Arguments
 from hapi.settings import HubAccess
@@ -279,6 +280,7 @@ class MemoryHost:
     make: Any
     starts: int = 0
     ended: int = 0
+    noise: AgentNoise = field(factory=AgentNoise)
     agent: MemoryAgent | None = None
     _gone: Any = None
     environ: Any = None
@@ -286,6 +288,7 @@ class MemoryHost:
     async def open(self, session_id, resume, fork, turns, gone):
         self.starts += 1
         self.agent = self.make()
+        self.agent.ours.on_noise = self.noise.add
         self._gone = gone
         driver = Driver(self.agent.ours, turns.updated, turns.request_permission)
         await driver.open("/w", resume, fork)

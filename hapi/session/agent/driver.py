@@ -20,6 +20,7 @@ from hapi.protocol.acp.permission_requests import PermissionRequest, read_permis
 from hapi.protocol.acp.prompts import Usage, prompt_blocks, read_usage
 from hapi.protocol.acp.updates import ModeChanged, OptionsChanged, Update, read_update
 from hapi.protocol.json import Malformed
+from hapi.session.agent.change_comparison import compare_changes
 from hapi.session.agent.jsonrpc_peer import AgentError, AgentExited, AgentTimeout, JsonRpcPeer
 
 __all__ = ["AgentError", "AgentExited", "AgentSessionError", "AgentTimeout", "Driver", "TurnEnd"]
@@ -71,6 +72,7 @@ class Driver:
     def __attrs_post_init__(self) -> None:
         self.peer.handlers["session/request_permission"] = self._permission
         self.peer.on_notification = self._notified
+        self.peer.prepare = compare_changes
 
     async def open(self, cwd: str, resume: str | None, fork: bool = False) -> None:
         """Open a session in `cwd`: a new one, the agent's own session `resume`, or a copy of it

@@ -14,13 +14,17 @@ from hapi.deferreds import run_in_background
 from hapi.protocol.agents import Agent
 from hapi.session.agent.driver import AgentSessionError, Driver
 from hapi.session.agent.jsonrpc_peer import AgentExited
+from hapi.session.agent.noise import AgentNoise
 from hapi.session.agent.process import AgentProcess, environment_of_agent
 from hapi.session.agent.turns import Turns
 
 
 @define(eq=False)
 class AgentHost:
-    """`own_group`: keep the terminal's Ctrl+C from the agent. `errors` receives its stderr."""
+    """`own_group`: keep the terminal's Ctrl+C from the agent. `errors` receives its stderr.
+
+    `noise` keeps what it writes on its standard output besides messages.
+    """
 
     _reactor: Any
     _agent: Agent
@@ -28,6 +32,7 @@ class AgentHost:
     _environ: Mapping[str, str] = field(repr=False)
     _own_group: bool = False
     _errors: Callable[[bytes], object] = field(default=lambda data: None)
+    noise: AgentNoise = field(factory=AgentNoise)  # of all starts
     starts: int = 0
     _process: AgentProcess | None = None
     log = Logger()
@@ -51,7 +56,9 @@ class AgentHost:
             raise AgentSessionError(f"{self._agent.programs[0]} is not installed or is not on PATH")
         more = agent_environment(self._agent, self._environ, os.geteuid() == 0)
         environment = environment_of_agent(self._environ, session_id, {**more, "PWD": self._cwd})
-        process = self._process = AgentProcess(self._reactor, self._agent.label, self._errors)
+        process = self._process = AgentProcess(
+            self._reactor, self._agent.label, self._errors, noise=self.noise
+        )
         driver = Driver(process.peer, turns.updated, turns.request_permission)
         try:
             process.start(argv, self._cwd, environment, self._own_group)

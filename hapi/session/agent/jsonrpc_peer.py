@@ -18,6 +18,7 @@ from hapi.protocol.jsonrpc import (
     METHOD_NOT_FOUND,
     LineBuffer,
     LineTooLong,
+    Message,
     Notification,
     Problem,
     Request,
@@ -28,6 +29,9 @@ from hapi.protocol.jsonrpc import (
     request,
     result,
 )
+from hapi.session.agent.message_queue import MessageQueue
+
+MAX_NOISE = 2_000  # bytes of a line that is no message
 
 
 class AgentExited(Exception):
@@ -51,6 +55,9 @@ class JsonRpcPeer:
     """`send` writes bytes to the other end.
 
     `handlers` answer its requests (sync or async); `on_notification` receives its notifications.
+    Its messages are handled strictly in order. `prepare` is called with the parameters of each call
+    and notification before that is handled; if it returns a Deferred, that is waited for.
+    `on_noise` is called with each line that is no message.
     """
 
     _clock: IReactorTime
@@ -59,11 +66,19 @@ class JsonRpcPeer:
     on_notification: Callable[[str, Mapping[str, Any]], object] = field(
         default=lambda method, params: None
     )
+    prepare: Callable[[Mapping[str, Any]], Deferred[Any] | None] = field(
+        default=lambda params: None
+    )
+    on_noise: Callable[[str], object] = field(default=lambda line: None)
+    queue: MessageQueue = field(init=False)
     _buffer: LineBuffer = field(factory=LineBuffer)
     _waiting: dict[int, Deferred[Any]] = field(factory=dict)
     _next: int = 0
     _closed: str | None = None
     log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self.queue = MessageQueue(self._clock, self._handle)
 
     def call(
         self, method: str, params: Mapping[str, Any], seconds: float | None = None
@@ -100,19 +115,13 @@ class JsonRpcPeer:
     def received(self, data: bytes) -> None:
         """Take bytes from the other end. Raises LineTooLong."""
         for line in self._buffer.feed(data):
-            try:
-                self._take(line)
-            except Malformed as error:
-                self.log.warn(
-                    "The agent wrote a line that is not a message: {reason}: {line}",
-                    reason=str(error),
-                    line=line[:200].decode(errors="replace"),
-                )
-            except Exception:
-                self.log.failure("A message of the agent could not be handled")
+            self.queue.put(line)
 
     def closed(self, reason: str) -> None:
-        """The other end is gone: all pending calls fail."""
+        """The other end is gone: when what it said is handled, all pending calls fail."""
+        self.queue.when_empty(lambda: self._close(reason))
+
+    def _close(self, reason: str) -> None:
         if self._closed is not None:
             return
         self._closed = reason
@@ -120,8 +129,28 @@ class JsonRpcPeer:
         for answer in waiting.values():
             answer.errback(AgentExited(reason))
 
-    def _take(self, line: bytes) -> None:
-        match read_message(line):
+    def _handle(self, line: bytes) -> Deferred[Any] | None:
+        try:
+            message = read_message(line)
+        except Malformed as error:
+            said = line[:MAX_NOISE].decode(errors="replace")
+            self.log.warn(
+                "The agent wrote a line that is not a message: {reason}: {line}",
+                reason=str(error),
+                line=said[:200],
+            )
+            self.on_noise(said)
+            return None
+        pending = (
+            self.prepare(message.params) if isinstance(message, Request | Notification) else None
+        )
+        if pending is None:
+            self._take(message)
+            return None
+        return pending.addBoth(lambda _: self._take(message))
+
+    def _take(self, arrived: Message) -> None:
+        match arrived:
             case Request() as asked:
                 self._answer(asked)
             case Notification(method, params):

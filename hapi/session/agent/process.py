@@ -7,11 +7,11 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from attrs import define, field
 from twisted.internet.error import ProcessDone, ProcessExitedAlready
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IPushProducer
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from hapi.deferreds import run_in_background
 from hapi.one_shot import OneShotObserver
 from hapi.session.agent.jsonrpc_peer import JsonRpcPeer, LineTooLong
+from hapi.session.agent.noise import AgentNoise
 
 MAX_STDERR_TAIL = 4096  # bytes of standard error that explain an end
 DRAIN_TIMEOUT = 0.1  # seconds for what an ended process has left in its pipes
@@ -37,6 +38,7 @@ class AgentProcess(ProcessProtocol):
     exited: OneShotObserver[str] = field(
         factory=OneShotObserver
     )  # in words: "exited with code 1: …"
+    noise: AgentNoise = field(factory=AgentNoise)  # what it said on stdout besides messages
     exit_code: int | None = None
     pid: int | None = None
     _tail: bytes = b""
@@ -47,6 +49,8 @@ class AgentProcess(ProcessProtocol):
 
     def __attrs_post_init__(self) -> None:
         self.peer = JsonRpcPeer(self._reactor, self._write)
+        self.peer.on_noise = self.noise.add
+        self.peer.queue.on_backlog = self._backlog_changed
 
     def start(
         self, argv: tuple[str, ...], cwd: str, environment: Mapping[str, str], own_group: bool
@@ -123,12 +127,19 @@ class AgentProcess(ProcessProtocol):
     def _end_soon(self) -> None:
         run_in_background(self.end(), self.log, "The agent could not be ended")
 
+    def _backlog_changed(self, is_full: bool) -> None:
+        """The agent says more than can be handled: it has to wait, as with any full pipe."""
+        if self.running:
+            pipes = cast(IPushProducer, self.transport)
+            (pipes.pauseProducing if is_full else pipes.resumeProducing)()
+
     def errReceived(self, data: bytes) -> None:
         self._tail = (self._tail + data)[-MAX_STDERR_TAIL:]
         self._errors(data)
 
     def processExited(self, reason: Failure) -> None:
         """Its output may still be in the pipes, and a child of it may hold them open."""
+        cast(IPushProducer, self.transport).resumeProducing()  # what is left in the pipes
         self._drained = self._reactor.callLater(DRAIN_TIMEOUT, self._conclude, reason)
 
     def processEnded(self, reason: Failure) -> None:

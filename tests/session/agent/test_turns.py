@@ -505,3 +505,44 @@ def test_documents_written_while_the_link_was_down_arrive_afterwards(up):
     up.clock.pump([0.1] * 10)
     assert list(up.link.state["requests"]) == ["c1"]
     up.end(BY_SIGNAL)
+
+
+def test_what_an_agent_writes_besides_messages_is_told_once_and_stops_nothing(up):
+    up.link.message("hello")
+    for line in ("Update available: 2.0", "42", '{"level":"info","id":0,"msg":"log"}', "null"):
+        up.agent.ours.received(line.encode() + b"\n")
+    up.agent.say("still here")
+    up.agent.finish()
+    noise, said = [rec["message"] for rec in up.link.records if rec["type"] == "message"]
+    assert noise.endswith("which is ignored. It begins with: Update available: 2.0")
+    assert said == "still here"
+    assert up.session.host.noise.text.splitlines()[-1] == "null"
+
+
+def test_a_large_change_is_compared_in_a_thread_and_nothing_overtakes_it(up, monkeypatch):
+    compared = []
+
+    def in_thread(call, *args):
+        compared.append((done := Deferred(), call, args))
+        return done
+
+    monkeypatch.setattr("hapi.session.agent.change_comparison.deferToThread", in_thread)
+    old = "".join(f"line {n}\n" for n in range(9800))
+    new = old.replace("line 5000\n", "other\n")
+    content = [{"type": "diff", "path": "big.txt", "oldText": old, "newText": new}]
+    up.link.message("edit it")
+    up.agent.update("tool_call", toolCallId="c", title="Edit", status="completed", content=content)
+    up.agent.say("Edited.")
+    up.agent.finish()
+    assert "tool-call" not in kinds(up)
+    assert up.link.rpc_call("listSlashCommands", {}) is not None  # others are served meanwhile
+    [(done, call, args)] = compared
+    done.callback(call(*args))
+    assert [kind for kind in kinds(up) if kind != "permission-mode-changed"] == [
+        "tool-call",
+        "tool-call-result",
+        "message",
+        "ready",
+    ]
+    [card] = [record for record in up.link.records if record["type"] == "tool-call"]
+    assert (card["changes"][0]["added"], card["changes"][0]["removed"]) == (1, 1)
