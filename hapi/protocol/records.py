@@ -6,6 +6,7 @@ come from a callable.
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,6 +20,15 @@ from hapi.protocol.acp.updates import Plan, Text, Thought, ToolCall, Update
 
 SNAPSHOT_INTERVAL = 0.25  # seconds between two snapshots of one stream of thought, at least
 FINISHED = ("completed", "failed")
+MAX_UNREPORTED_CALLS = 256  # calls that are remembered after they were closed without a result
+# Why the card of a call is closed although the agent reported no end of it.
+INTERRUPTED = "Interrupted"
+NO_RESULT = "The agent reported no result for this call"
+AGENT_ENDED = "The agent ended before it reported a result for this call"
+TURN_FAILED = "The turn failed before the agent reported a result for this call"
+SESSION_ENDED = "The session ended before the agent reported a result for this call"
+_SENTENCE_END = re.compile(r"""[.!?:;…。！？：]["'”’)\]*_`]*\s*\Z|\n\s*\Z""")
+_BACKGROUND_INPUTS = ("run_in_background", "runInBackground", "background", "is_background")
 
 Data = dict[str, Any]
 
@@ -129,6 +139,20 @@ class _Call:
     terminal_end: TerminalEnd | None = None
     shown: tuple[Any, ...] | None = None
     finished: bool = False
+    closed: str | None = None  # why the card was closed without the agent's word
+    outside: bool = False  # it was begun, or went on, outside a turn
+
+    @property
+    def is_open(self) -> bool:
+        return self.shown is not None and not self.finished and self.closed is None
+
+    @property
+    def is_background(self) -> bool:
+        """Whether it goes on when the turn ends."""
+        asked = isinstance(self.input, dict) and any(
+            self.input.get(name) is True for name in _BACKGROUND_INPUTS
+        )
+        return asked or self.outside
 
     @property
     def name(self) -> str:
@@ -191,55 +215,109 @@ class OpenBlock:
             self._parts = ["".join(self._parts)]
         return self._parts[0] if self._parts else ""
 
+    @property
+    def may_be_complete(self) -> bool:
+        """Whether it ends where a sentence or a line does."""
+        return _SENTENCE_END.search(self.text[-100:]) is not None
+
 
 @define
 class Transcript:
     """The records that follow from one agent's updates, in the page's order.
 
-    `open_text` and `open_thought` exist from the first piece of a block to its last record.
+    `open_text` and `open_thought` exist from the first piece of a block to its last record. If
+    both do, the text began first: it goes on after the thought, or ends before it.
+
+    Calls that have not ended when a turn does are closed with what is true of them, and stay known:
+    if the agent reports their end after all, their cards are opened again.
     """
 
     _new_id: Callable[[], str] = new_id
     open_text: OpenBlock | None = None
     open_thought: OpenBlock | None = None
+    in_turn: bool = True
     _calls: dict[str, _Call] = field(factory=dict)
+
+    @property
+    def has_open_calls(self) -> bool:
+        return any(call.is_open for call in self._calls.values())
+
+    @property
+    def has_unreported_calls(self) -> bool:
+        """Whether a call was closed without a result, so that it may still run."""
+        return any(call.closed == NO_RESULT for call in self._calls.values())
 
     def update(self, update: Update, now: float) -> list[Data]:
         """The records that `update` completes. `now`: seconds of a monotonic clock."""
         match update:
             case Text(text, said_in):
                 other = self.open_text is not None and said_in != self.open_text.message
-                records = self._end_thought() + (self._end_text() if other else [])
+                records = self._end_blocks() if other else self._end_thought()
                 if self.open_text is None:
                     self.open_text = OpenBlock(self._new_id(), said_in)
                 self.open_text.add(text)
                 return records
+            case Thought(""):
+                return []
             case Thought(text):
-                return self._end_text() + self._think(text, now)
+                return (self._end_text() if self._is_text_over else []) + self._think(text, now)
             case ToolCall():
                 return self._tool(update)
             case Plan(entries):
                 return [*self._end_blocks(), plan(entries)]
         return []
 
+    @property
+    def _is_text_over(self) -> bool:
+        """Whether text after a thought, or after the result of a tool, is another text.
+
+        It is the same text if the agent says that it belongs to the same message, which is known
+        only when it comes, or if what was said so far breaks off within a sentence.
+        """
+        block = self.open_text
+        return block is not None and block.message is None and block.may_be_complete
+
     def permission_requested(self, call: ToolCall) -> tuple[list[Data], str, Any]:
         """The agent asks for permission: records to send first, the tool's name, its arguments."""
-        records = self._tool(
-            evolve(call, status=None)
-        )  # requests say `pending` of calls that run already
+        # Requests say `pending` of calls that run already, and their text is the question, not what
+        # the tool has put out.
+        records = self._end_blocks() + self._tool(evolve(call, status=None, output=None))
         known = self._calls[call.call_id]
         return records, known.name, {} if known.input is None else known.input
 
-    def finish(self, interrupted: bool = False) -> list[Data]:
-        """End the turn. `interrupted`: open calls will never end, and are closed as failed."""
+    def begin_turn(self) -> list[Data]:
+        self.in_turn = True
+        return self._end_blocks()
+
+    def finish(self, interrupted: bool = False, reason: str = INTERRUPTED) -> list[Data]:
+        """End the turn. Calls that go on in the background stay open.
+
+        `interrupted`: all open calls are closed as failed; `reason` says why.
+        """
+        self.in_turn = False
+        return self._close(
+            reason if interrupted else NO_RESULT,
+            lambda call: interrupted or not call.is_background,
+            failed=interrupted,
+        )
+
+    def keep_open(self, call_id: str) -> None:
+        """The call goes on when the turn ends: it waits for a permission."""
+        if call_id in self._calls:
+            self._calls[call_id].outside = True
+
+    def finish_background(self) -> list[Data]:
+        """End the work outside a turn: nothing came for so long that no result is expected."""
+        return self._close(NO_RESULT, lambda call: call.outside, failed=False)
+
+    def _close(self, reason: str, which: Callable[[_Call], bool], failed: bool) -> list[Data]:
         records = self._end_blocks()
-        if interrupted:
-            for call in self._calls.values():
-                if call.shown is not None and not call.finished:
-                    records.append(
-                        tool_result(call.call_id, call.result or "Interrupted", failed=True)
-                    )
-        self._calls = {}
+        for call in self._calls.values():
+            if call.is_open and which(call):
+                call.closed, call.outside = reason, False
+                records.append(tool_result(call.call_id, call.result or reason, failed))
+        left = [call for call in self._calls.values() if not call.finished]
+        self._calls = {call.call_id: call for call in left[-MAX_UNREPORTED_CALLS:]}
         return records
 
     def flush(self) -> list[Data]:
@@ -258,11 +336,12 @@ class Transcript:
 
     def _tool(self, update: ToolCall) -> list[Data]:
         call = self._calls.setdefault(update.call_id, _Call(update.call_id))
-        if call.finished:
+        ends = (update.status or call.status) in FINISHED
+        if call.finished or (call.closed not in (None, NO_RESULT) and not ends):
             return []
         call.merge(update)
-        records: list[Data] = []
-        ends = call.status in FINISHED
+        call.outside |= not self.in_turn
+        begins = call.shown is None
         state = (
             call.name,
             call.kind,
@@ -270,16 +349,24 @@ class Transcript:
             call.changes,
             call.shown[-1] if ends and call.shown else call.status,
         )
-        if state != call.shown:
-            call.shown = state
-            records = [*self._end_blocks(), call.record()]
-        if ends:
-            call.finished = True
-            records.append(tool_result(call.call_id, call.result, call.status == "failed"))
-        return records
+        card = [call.record()] if state != call.shown or call.closed is not None else []
+        if call.closed is not None and not ends:
+            card[0]["reopens"] = True  # ours: the page drops the result it has
+        call.shown, call.closed = state, None
+        # What was said before the card, or before the result of one, comes before it.
+        said = self._end_blocks() if begins or (ends and self._is_result_a_border) else []
+        if not ends:
+            return said + card
+        call.finished = True
+        return [*said, *card, tool_result(call.call_id, call.result, call.status == "failed")]
+
+    @property
+    def _is_result_a_border(self) -> bool:
+        block = self.open_text
+        return block is None or block.message is None or block.may_be_complete
 
     def _end_blocks(self) -> list[Data]:
-        return self._end_thought() + self._end_text()
+        return self._end_text() + self._end_thought()
 
     def _end_text(self) -> list[Data]:
         block, self.open_text = self.open_text, None

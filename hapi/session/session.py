@@ -208,6 +208,7 @@ class Session:
         driver = await self.host.open(
             self.hub.session_id, self._agent_session, fork, self.turns, self._agent_exited
         )
+        self.turns.running_driver = driver
         for problem in await self.settings.begin(driver):
             self.hub.publish_status(f"Not set: {problem}")
         for name, value in self.start.arguments.beyond_acp.items() if first else ():
@@ -249,6 +250,7 @@ class Session:
         if self._ending is not None or self._driver is None or not self._driver.has_fired:
             return
         self._driver = None
+        self.turns.agent_exited()
         if exit_code == 0 and not self.turns.busy:
             self.begin_end(COMPLETED)
         elif not self.turns.busy:

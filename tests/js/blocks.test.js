@@ -45,6 +45,21 @@ test("the version of a block changes with each message that touches it", () => {
   assert.equal(after.status, "completed");
 });
 
+test("a call that was closed without a result, and goes on after all, is open again", () => {
+  const messages = [
+    record({ type: "tool-call", callId: "c", name: "Run", status: "pending" }),
+    record({ type: "tool-call-result", callId: "c", output: "no result was reported" }),
+    record({ type: "tool-call", callId: "c", name: "Run", status: "in_progress", reopens: true }),
+  ];
+  const [block] = blocksOf(messages, [], null);
+  assert.equal(block.status, "in_progress");
+  assert.equal(block.output, undefined);
+  const result = record({ type: "tool-call-result", callId: "c", output: "ok" });
+  const [ended] = blocksOf([...messages, result], [], null);
+  assert.equal(ended.status, "completed");
+  assert.equal(ended.output, "ok");
+});
+
 test("a status that comes after the result does not reopen a tool call", () => {
   const [block] = blocksOf(
     [

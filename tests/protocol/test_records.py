@@ -182,6 +182,145 @@ def test_an_interrupted_turn_closes_the_calls_that_will_never_end():
     ]
 
 
+def results(records):
+    return [
+        (record["callId"], record["output"], record["is_error"])
+        for record in records
+        if record["type"] == "tool-call-result"
+    ]
+
+
+def test_a_turn_that_ends_in_order_says_of_an_open_call_that_it_has_no_result():
+    made = transcript()
+    made.update(ToolCall("silent", "bash", "execute", "pending"), 0)
+    made.update(ToolCall("half", "ls", "execute", "in_progress", output="a.txt"), 0)
+    assert results(made.finish()) == [
+        ("silent", "The agent reported no result for this call", False),
+        ("half", "a.txt", False),
+    ]
+    assert made.finish() == []
+
+
+def test_a_late_end_opens_the_card_again_with_its_name_and_input():
+    made = transcript()
+    made.update(ToolCall("c", "helper", "think", "pending", {"prompt": "look"}), 0)
+    made.finish()
+    card, result = made.update(ToolCall("c", status="completed", output="4 files read"), 9)
+    assert (card["name"], card["input"]) == ("helper", {"prompt": "look"})
+    assert (result["output"], result["is_error"]) == ("4 files read", False)
+
+
+def test_a_call_that_was_asked_to_run_in_the_background_stays_open_and_ends_later():
+    made = transcript()
+    made.update(ToolCall("c", "make", "execute", "in_progress", {"run_in_background": True}), 0)
+    assert made.finish() == []
+    assert made.has_open_calls
+    made.begin_turn()
+    assert made.finish() == []
+    assert results(made.update(ToolCall("c", status="completed", output="built"), 9)) == [
+        ("c", "built", False)
+    ]
+    assert not made.has_open_calls
+
+
+def test_a_call_that_goes_on_outside_a_turn_is_not_closed_by_the_end_of_another():
+    made = transcript()
+    made.update(ToolCall("c", "helper", "think", "pending"), 0)
+    made.finish()
+    (card,) = made.update(ToolCall("c", status="in_progress"), 1)
+    assert (card["status"], card["reopens"]) == ("in_progress", True)
+    made.begin_turn()
+    assert made.finish() == []
+    assert results(made.finish_background()) == [
+        ("c", "The agent reported no result for this call", False)
+    ]
+
+
+def test_an_interrupted_call_is_not_opened_again_unless_it_has_ended():
+    made = transcript()
+    made.update(ToolCall("c", "bash", "execute", "in_progress"), 0)
+    made.finish(interrupted=True)
+    assert made.update(ToolCall("c", status="in_progress", output="more"), 1) == []
+    assert results(made.update(ToolCall("c", status="failed", output="cancelled"), 2)) == [
+        ("c", "cancelled", True)
+    ]
+
+
+def test_text_before_and_after_the_end_of_a_call_is_two_messages_in_order():
+    records = told(
+        [
+            (0, ToolCall("c", "helper", "think", "in_progress")),
+            (1, Text("Before the end. ")),
+            (2, ToolCall("c", status="completed", output="done")),
+            (3, Text("After the end.")),
+        ]
+    )
+    assert [
+        record.get("message") or record.get("output") or record["type"] for record in records
+    ] == [
+        "tool-call",
+        "Before the end. ",
+        "done",
+        "After the end.",
+    ]
+
+
+def test_a_change_of_a_card_and_the_end_of_another_call_do_not_break_a_sentence():
+    records = told(
+        [
+            (0, ToolCall("c", "helper", "think", "pending")),
+            (1, Text("One ", "m")),
+            (2, ToolCall("c", status="in_progress")),
+            (3, Text("sentence ", "m")),
+            (4, ToolCall("c", status="completed", output="done")),
+            (5, Text("only.", "m")),
+        ]
+    )
+    assert [record["message"] for record in records if record["type"] == "message"] == [
+        "One sentence only."
+    ]
+
+
+def kinds_and_texts(records):
+    return [(record["type"], record.get("message")) for record in records if not record.get("live")]
+
+
+def test_a_thought_does_not_split_the_text_of_one_message():
+    steps = [(0, Text("Two ", "m")), (1, Thought("hm")), (2, Text("words", "m"))]
+    assert kinds_and_texts(told(steps)) == [("reasoning", "hm"), ("message", "Two words")]
+
+
+def test_a_thought_splits_text_without_a_message_id_only_where_a_sentence_ends():
+    broken_off = [(0, Text("Two ")), (1, Thought("hm")), (2, Text("words."))]
+    assert kinds_and_texts(told(broken_off)) == [("reasoning", "hm"), ("message", "Two words.")]
+    complete = [(0, Text("I look. ")), (1, Thought("hm")), (2, Text("Found."))]
+    assert kinds_and_texts(told(complete)) == [
+        ("message", "I look. "),
+        ("reasoning", "hm"),
+        ("message", "Found."),
+    ]
+
+
+def test_text_that_does_not_go_on_after_a_thought_comes_before_it():
+    steps = [
+        (0, Text("Reading", "m")),
+        (1, Thought("hm")),
+        (2, ToolCall("c", "cat", "read", "pending")),
+    ]
+    assert kinds_and_texts(told(steps))[:3] == [
+        ("message", "Reading"),
+        ("reasoning", "hm"),
+        ("tool-call", None),
+    ]
+
+
+def test_the_words_of_a_question_are_not_the_output_of_the_tool():
+    made = transcript()
+    made.permission_requested(ToolCall("c", "ls", "execute", "pending", None, "Run ls here?"))
+    result = made.update(ToolCall("c", status="completed", output=""), 1)[-1]
+    assert result["output"] == ""
+
+
 def recorded():
     """What the real session process sent as `message`, in order."""
     lines = [

@@ -41,13 +41,14 @@ def test_a_turn_and_the_prompts_behind_it_are_reported(stage):
     assert report(stage).queued == 0
     stage.agent.ask()
     assert report(stage).waiting_since == 5.0
-    stage.agent.finish()
+    stage.agent.finish("cancelled")
     assert report(stage).waiting_since is None
     assert report(stage).turn_since is None
 
 
 def test_what_the_agent_does_moves_the_time_of_the_report_alone(stage):
     stage.up()
+    stage.link.message("go")
     path = stage.session.start.attempt.report_path
     os.utime(path, (1, 1))
     content, inode = path.read_bytes(), path.stat().st_ino

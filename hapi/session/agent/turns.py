@@ -1,6 +1,6 @@
 """Turns: prompts go to the agent one at a time, and its updates become records.
 
-An aborted turn or a dead agent does not end the session.
+The agent may also work outside a turn. An aborted turn or a dead agent does not end the session.
 """
 
 from __future__ import annotations
@@ -16,9 +16,30 @@ from twisted.python.failure import Failure
 
 from hapi.deferreds import run_in_background
 from hapi.protocol.acp.permission_requests import PermissionRequest
-from hapi.protocol.acp.updates import Commands, Context, ModeChanged, Titled, Update
+from hapi.protocol.acp.updates import (
+    Commands,
+    Context,
+    ModeChanged,
+    Plan,
+    Text,
+    Thought,
+    Titled,
+    ToolCall,
+    Update,
+)
 from hapi.protocol.permissions import CANCELLED
-from hapi.protocol.records import READY, Transcript, mode_event, new_id, token_count
+from hapi.protocol.records import (
+    AGENT_ENDED,
+    INTERRUPTED,
+    READY,
+    SESSION_ENDED,
+    TURN_FAILED,
+    Transcript,
+    mode_event,
+    new_id,
+    token_count,
+)
+from hapi.session.agent.background import CALL_TIMEOUT, BackgroundWork, silence_limit
 from hapi.session.agent.configuration import SessionSettings
 from hapi.session.agent.driver import (
     AgentError,
@@ -62,12 +83,45 @@ class Turns:
     commands: tuple[tuple[str, str | None], ...] = ()
     busy: bool = False
     closed: bool = True  # until the agent is ready
-    transcript: Transcript = field(factory=lambda: Transcript(new_id))
+    transcript: Transcript = field(factory=lambda: Transcript(new_id, in_turn=False))
+    running_driver: Driver | None = None  # of the agent, once its session is open
     _context: tuple[int, int] | None = None
     _aborted: bool = False
     _current: Driver | None = None
     _cancel_timeout: IDelayedCall | None = None
+    _background: BackgroundWork = field(init=False)
+    _seen_at: float = (
+        0.0  # seconds of the clock: the last time that the agent said or did something
+    )
     log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self._background = BackgroundWork(
+            self._clock,
+            self._silence_limit,
+            lambda: self._hub.set_thinking(True),
+            lambda: self._publish(self.transcript.flush()),
+            self._background_ended,
+        )
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing goes on: no turn, no work outside one, no prompt or request that waits.
+
+        A call that the agent left without a result counts as running for some time: it may go on
+        in the background.
+        """
+        may_run = self.transcript.has_open_calls or (
+            self.transcript.has_unreported_calls
+            and self._clock.seconds() - self._seen_at < CALL_TIMEOUT
+        )
+        return not (
+            self.busy
+            or self._background.is_active
+            or may_run
+            or self._permissions.waiting
+            or len(self._hub.inbox)
+        )
 
     def open(self) -> None:
         """The agent is ready: begin with the prompts that have arrived."""
@@ -91,15 +145,21 @@ class Turns:
 
     async def _turn(self, batch: Batch) -> None:
         self._aborted = False
+        self._background.stop()
+        self._publish(self.transcript.begin_turn())
         self._hub.acknowledge_prompts(batch.local_ids)
         self._hub.set_thinking(True)
         self.on_prompt(batch.text)
         interrupted = True
         try:
-            self._current = driver = await self._driver()
+            self._current = self.running_driver = driver = await self._driver()
             if not self._aborted:
                 end = await driver.prompt(batch.text)
                 interrupted = end.stop == "cancelled"
+                if not interrupted:
+                    # The agent still waits for these answers: what asked goes on in the background.
+                    for pending in self._permissions.waiting:
+                        self.transcript.keep_open(pending.asked.call.call_id)
                 self._publish(self.transcript.finish(interrupted))
                 if end.usage is not None:
                     self._hub.publish_agent_record(
@@ -108,19 +168,34 @@ class Turns:
                 if end.stop in STOP_REASONS:
                     self._hub.publish_status(STOP_REASONS[end.stop])
         except (AgentError, AgentExited, AgentTimeout, AgentSessionError) as problem:
-            self._publish(self.transcript.finish(interrupted=True))
+            reason = AGENT_ENDED if isinstance(problem, AgentExited) else TURN_FAILED
+            self._publish(self.transcript.finish(True, INTERRUPTED if self._aborted else reason))
             if not (self._aborted and isinstance(problem, AgentError)):
                 self._hub.publish_status(f"{self._label} prompt failed: {problem}")
         finally:
             self._stop_cancel_timeout()
             self._current = None
-            if self._permissions.waiting:
+            self._seen_at = self._clock.seconds()
+            if interrupted and self._permissions.waiting:
                 self._permissions.cancel_all()
-            if not self.closed:
-                self._hub.set_thinking(False)
-                if not len(self._hub.inbox):
-                    self._hub.publish_event(READY)
-                    self.on_idle()
+            if self._permissions.waiting and not self.closed:
+                self._background.seen()
+            elif not self.closed:
+                self._be_ready()
+
+    def _be_ready(self) -> None:
+        self._hub.set_thinking(False)
+        if not len(self._hub.inbox):
+            self._hub.publish_event(READY)
+            self.on_idle()
+
+    def _silence_limit(self) -> float:
+        return silence_limit(bool(self._permissions.waiting), self.transcript.has_open_calls)
+
+    def _background_ended(self) -> None:
+        self._stop_cancel_timeout()
+        self._publish(self.transcript.finish_background())
+        self._be_ready()
 
     def _model(self, driver: Driver) -> str | None:
         select = driver.select("model")
@@ -134,12 +209,18 @@ class Turns:
         self._hub.publish_status("Session aborted")
 
     def cancel(self) -> None:
-        if not self.busy:
+        """Cancel the turn, or what the agent does outside one."""
+        if self.busy:
+            self._aborted = True
+            driver = self._current
+        elif not self.is_quiet:
+            self._publish(self.transcript.finish(interrupted=True))
+            driver = self.running_driver
+        else:
             return
-        self._aborted = True
-        if self._current is not None:
-            self._current.cancel()
-        if self._cancel_timeout is None:
+        if driver is not None:
+            driver.cancel()
+        if self._cancel_timeout is None and (self.busy or self._background.is_active):
             self._cancel_timeout = self._clock.callLater(
                 CANCEL_TIMEOUT, self._end_agent_after_timeout
             )
@@ -147,8 +228,23 @@ class Turns:
     def close(self) -> None:
         """The session ends: no more turns. What was published so far is kept."""
         self.closed = True
-        self._publish(self.transcript.finish(interrupted=True))
+        self._background.stop()
+        self._publish(self.transcript.finish(True, SESSION_ENDED))
         self._stop_cancel_timeout()
+
+    def agent_exited(self) -> None:
+        """The agent's process ended. What it did outside a turn is over."""
+        self.running_driver = None
+        if self.busy or self.closed:
+            return
+        was_active = self._background.is_active
+        self._background.stop()
+        self._stop_cancel_timeout()
+        self._publish(self.transcript.finish(True, AGENT_ENDED))
+        if self._permissions.waiting:
+            self._permissions.cancel_all()
+        if was_active:
+            self._be_ready()
 
     def _end_agent_after_timeout(self) -> None:
         self._cancel_timeout = None
@@ -183,14 +279,29 @@ class Turns:
             case Titled(title):
                 self.on_title(title)
             case _:
-                records = self.transcript.update(update, self._clock.seconds())
-                self._publish(records if self.busy else records + self.transcript.finish())
+                self._seen_at = self._clock.seconds()
+                self._publish(self.transcript.update(update, self._seen_at))
+                if not self.busy and not self.closed:
+                    self._background.seen(self._begins_work(update))
+
+    def _begins_work(self, update: Update) -> bool:
+        """Whether the agent works if it sends this outside a turn; the end of a call is none."""
+        match update:
+            case Text(text) | Thought(text):
+                return bool(text)
+            case ToolCall():
+                return self.transcript.has_open_calls
+            case _:
+                return isinstance(update, Plan)
 
     def request_permission(self, request: PermissionRequest) -> Deferred[dict[str, Any]]:
         """Publish the tool's card, then ask; fires with the answer for the agent, in ACP."""
         records, tool, arguments = self.transcript.permission_requested(request.call)
         self._publish(records)
+        self._seen_at = self._clock.seconds()
         answer = self._permissions.request(request, tool, arguments)
+        if not self.busy and not self.closed:
+            self._background.seen()
         return answer.addErrback(self._cancel_permission)
 
     def _cancel_permission(self, failure: Failure) -> dict[str, Any]:

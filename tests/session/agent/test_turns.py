@@ -294,6 +294,183 @@ def test_a_request_outlives_a_lost_connection(up):
     assert len(answers) == 1
 
 
+def test_a_request_that_waits_when_its_turn_ends_can_still_be_answered(up):
+    up.link.message("go")
+    answers = up.agent.ask("c1")
+    up.agent.finish()
+    assert up.link.of("session-alive")[-1]["thinking"] is True
+    up.link.rpc_call("permission", {"id": "c1", "approved": True})
+    assert answers == [{"outcome": {"outcome": "selected", "optionId": "once"}}]
+    up.agent.update("tool_call_update", toolCallId="c1", status="completed", rawOutput="a")
+    assert up.link.records[-1]["output"] == "a"
+    advance(up, 10)
+    assert up.link.records[-1] == {"type": "ready"}
+
+
+# --- work outside a turn
+
+
+def advance(stage, seconds):
+    stage.clock.pump([0.5] * int(seconds * 2))
+
+
+def texts(stage):
+    return [
+        record["message"]
+        for record in stage.link.records
+        if record["type"] == "message" and "id" in record
+    ]
+
+
+def thinking(stage):
+    return stage.link.of("session-alive")[-1]["thinking"]
+
+
+def test_what_an_agent_says_after_its_turn_is_one_message_and_ends_with_ready(up):
+    up.link.message("go")
+    up.agent.finish()
+    assert up.session.turns.is_quiet
+    for word in ("The ", "build ", "is ", "done."):
+        up.agent.say(word)
+        up.clock.advance(0.1)
+    assert thinking(up)
+    assert not up.session.turns.is_quiet
+    advance(up, 2)
+    assert texts(up) == ["The build is done."]
+    assert thinking(up)
+    advance(up, 5)
+    assert not thinking(up)
+    assert kinds(up).count("ready") == 2
+    assert kinds(up)[-1] == "ready"
+    assert up.session.turns.is_quiet
+
+
+def test_a_call_in_progress_keeps_work_outside_a_turn_open_for_ten_minutes(up):
+    up.agent.update("tool_call", toolCallId="b", title="make", kind="execute", status="pending")
+    advance(up, 120)
+    assert thinking(up)
+    up.agent.update("tool_call_update", toolCallId="b", status="in_progress")
+    advance(up, 590)
+    assert thinking(up)
+    advance(up, 20)
+    assert not thinking(up)
+    assert up.link.records[-2]["output"] == "The agent reported no result for this call"
+
+
+def test_the_late_end_of_a_call_is_shown_without_beginning_new_work(up):
+    up.link.message("go")
+    up.agent.update(
+        "tool_call", toolCallId="l", title="helper", status="pending", rawInput={"prompt": "look"}
+    )
+    up.agent.finish()
+    assert not up.session.turns.is_quiet  # it may still run
+    up.agent.update("tool_call_update", toolCallId="l", status="completed", rawOutput="4 files")
+    card, result = up.link.records[-2:]
+    assert (card["name"], card["input"], result["output"]) == (
+        "helper",
+        {"prompt": "look"},
+        "4 files",
+    )
+    assert not thinking(up)
+    assert up.session.turns.is_quiet
+
+
+def test_a_call_that_was_left_without_a_result_counts_as_running_for_ten_minutes_only(up):
+    up.link.message("go")
+    up.agent.update("tool_call", toolCallId="l", title="bash", status="pending")
+    up.agent.finish()
+    advance(up, 590)
+    assert not up.session.turns.is_quiet
+    advance(up, 20)
+    assert up.session.turns.is_quiet
+
+
+def test_a_request_outside_a_turn_waits_for_any_time_and_outlives_another_turn(up):
+    up.link.message("go")
+    up.agent.finish()
+    answers = up.agent.ask("bg")
+    advance(up, 3600)
+    assert thinking(up)
+    assert list(up.link.state["requests"]) == ["bg"]
+    up.link.message("meanwhile", 2)
+    assert up.agent.prompts == ["go", "meanwhile"]  # sent at once
+    up.agent.finish()
+    assert list(up.link.state["requests"]) == ["bg"]
+    up.link.rpc_call("permission", {"id": "bg", "approved": True})
+    assert answers == [{"outcome": {"outcome": "selected", "optionId": "once"}}]
+    up.agent.update("tool_call_update", toolCallId="bg", status="completed", rawOutput="ok")
+    advance(up, 10)
+    assert not thinking(up)
+
+
+def test_stop_reaches_work_outside_a_turn(up):
+    up.link.message("go")
+    up.agent.finish()
+    up.agent.say("counting ")
+    up.agent.update("tool_call", toolCallId="b", title="make", status="in_progress")
+    answers = up.agent.ask("q")
+    up.link.rpc_call("abort", {})
+    assert up.agent.calls[-1][0] == "session/cancel"
+    assert answers == [{"outcome": {"outcome": "cancelled"}}]
+    closed = [
+        (record["callId"], record["output"])
+        for record in up.link.records
+        if record["type"] == "tool-call-result"
+    ]
+    assert closed == [("b", "Interrupted"), ("q", "Interrupted")]
+    assert texts(up) == ["counting "]
+    advance(up, 8)
+    assert not thinking(up)
+    assert up.host.ended == 0
+
+
+def test_an_agent_that_works_on_outside_a_turn_after_stop_is_ended(up):
+    up.link.message("go")
+    up.agent.finish()
+    up.agent.say("on ")
+    up.link.rpc_call("abort", {})
+    for _ in range(20):
+        if up.host.ended:
+            break
+        up.agent.say("and on ")
+        up.clock.advance(1)
+    assert up.host.ended == 1
+    assert not thinking(up)
+
+
+def test_an_agent_that_dies_outside_a_turn_leaves_no_open_card_and_no_request(up):
+    up.link.message("go")
+    up.agent.finish()
+    up.agent.update("tool_call", toolCallId="b", title="make", status="in_progress")
+    up.agent.ask("q")
+    up.host.die()
+    assert [
+        record["output"] for record in up.link.records if record["type"] == "tool-call-result"
+    ] == ["The agent ended before it reported a result for this call"] * 2
+    assert not up.link.state["requests"]
+    assert not thinking(up)
+
+
+def test_a_prompt_ends_the_message_that_was_said_before_it(up):
+    up.agent.say("from the background")
+    up.link.message("go")
+    up.agent.say("the answer")
+    up.agent.finish()
+    assert texts(up) == ["from the background", "the answer"]
+
+
+def test_calls_that_are_open_when_the_session_ends_are_closed_with_that(up):
+    up.link.message("go")
+    up.agent.update("tool_call", toolCallId="b", title="make", status="in_progress")
+    up.end(BY_SIGNAL)
+    assert up.link.records[-1] == {
+        "type": "tool-call-result",
+        "callId": "b",
+        "output": "The session ended before the agent reported a result for this call",
+        "is_error": True,
+    }
+
+
 # --- settings
 
 OFFER = {

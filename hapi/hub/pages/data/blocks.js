@@ -295,6 +295,7 @@ class BlockBuilder {
     block.title = asText(data.nativeTitle ?? data.description ?? block.title ?? "");
     if (data.input !== undefined && data.input !== null) block.input = data.input;
     if (data.progress) block.progress = asText(data.progress);
+    if (data.reopens) Object.assign(block, { output: undefined, failed: false, done: false });
     if (!block.done) block.status = asText(data.status ?? block.status ?? "pending");
   }
 
