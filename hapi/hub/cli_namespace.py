@@ -26,6 +26,7 @@ from hapi.net.server.peers import INamespace, Peer
 from hapi.protocol import events as protocol_events
 from hapi.protocol import rpc
 from hapi.protocol.json import Malformed
+from hapi.protocol.live import SESSION_LIVE
 from hapi.protocol.token import InvalidNamespace
 
 MAX_LOCAL_IDS = 1000  # local ids in one event
@@ -107,6 +108,8 @@ class CliNamespace:
             self.log.warn("A socket was closed: {reason}", reason=str(error))
             raise ConnectRefused(str(error)) from error
         peer.principal = PeerIdentity(principal.namespace, owner)
+        if owner in registry.sessions:
+            registry.live.ask(owner, peer)
 
     def disconnected(self, peer: Peer, reason: str) -> None:
         self.places.leave(Principal(peer.principal.namespace))
@@ -265,6 +268,17 @@ async def message(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
 
 
 @malformed_answer(None)
+async def session_live(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
+    session, registry = cli.session(peer, given), cli.registry
+    queue = registry.queues.find(session.id)
+    if queue is not None:  # readers get the records that were sent before first
+        await queue.settled(accepts_hold=True)
+    if session.id in registry.sessions:
+        is_held = queue is not None and queue.code is not None
+        registry.live.receive(session.id, given, peer, keeps_ended=is_held)
+
+
+@malformed_answer(None)
 async def messages_consumed(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
     session, names = cli.session(peer, given), read_local_ids(given.get("localIds"))
     if names:
@@ -380,6 +394,7 @@ EVENTS: dict[str, Handler] = {
     protocol_events.SESSION_ALIVE: session_alive,
     protocol_events.SESSION_READY: session_ready,
     protocol_events.SESSION_END: session_end,
+    SESSION_LIVE: session_live,
     protocol_events.MESSAGE: message,
     protocol_events.MESSAGES_CONSUMED: messages_consumed,
     protocol_events.MESSAGES_INDETERMINATE: messages_indeterminate,

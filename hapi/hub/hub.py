@@ -77,6 +77,7 @@ class Hub:
         documents.on_agent_id.append(lifecycle.merge_duplicates)
         lifecycle.on_removed.append(self.notifications.forget)
         lifecycle.on_removed.append(registry.queues.forget)
+        lifecycle.on_removed.append(registry.live.forget)
         self.retention = Retention(registry, lifecycle, retention)
         lifecycle.on_removed.append(self.retention.purge_soon)
         rate_limit = LoginRateLimit()

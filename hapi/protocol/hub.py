@@ -134,6 +134,13 @@ class Visibility(Body, frozen=True):
     visibility: Literal["visible", "hidden"]
 
 
+class ReadLive(Body, frozen=True):
+    """`session_id`: whose live text the page shows; None: of no session."""
+
+    subscription_id: str
+    session_id: str | None = None
+
+
 class Upload(Body, frozen=True):
     filename: Annotated[str, Meta(min_length=1, max_length=4096)]  # the session shortens it
     content: str  # base64

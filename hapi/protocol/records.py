@@ -17,6 +17,7 @@ from hapi.protocol.acp.diffs import FileDiff, diff_of
 from hapi.protocol.acp.prompts import Usage
 from hapi.protocol.acp.tool_content import FileChange, TerminalEnd
 from hapi.protocol.acp.updates import Plan, Text, Thought, ToolCall, Update
+from hapi.protocol.live import MESSAGE, REASONING, TOOL_OUTPUT, LiveBlock
 
 SNAPSHOT_INTERVAL = 0.25  # seconds between two snapshots of one stream of thought, at least
 FINISHED = ("completed", "failed")
@@ -89,6 +90,11 @@ def message(text: str, name: str) -> Data:
 
 def reasoning(text: str, stream: str, live: bool) -> Data:
     return {"type": "reasoning", "message": text, "id": stream} | ({"live": True} if live else {})
+
+
+def is_snapshot(data: Mapping[str, Any]) -> bool:
+    """Whether a record is a thought so far, which another one will replace."""
+    return data.get("type") == "reasoning" and data.get("live") is True
 
 
 def plan(entries: tuple[Mapping[str, str], ...]) -> Data:
@@ -323,6 +329,18 @@ class Transcript:
     def flush(self) -> list[Data]:
         """The text and thoughts so far, so that they come before what is next."""
         return self._end_blocks()
+
+    def live_blocks(self) -> list[LiveBlock]:
+        """What was said and is no record yet, in the order in which the records will come."""
+        found = []
+        if self.open_thought is not None:
+            found.append(LiveBlock(self.open_thought.id, REASONING, self.open_thought.text))
+        if self.open_text is not None:
+            found.append(LiveBlock(self.open_text.id, MESSAGE, self.open_text.text))
+        for call in self._calls.values():
+            if not call.finished and isinstance(call.output, str):
+                found.append(LiveBlock(call.call_id, TOOL_OUTPUT, call.output))
+        return found
 
     def _think(self, text: str, now: float) -> list[Data]:
         if self.open_thought is None:

@@ -118,6 +118,7 @@ class Session:
             self._agent_ready,
             self.host.end_soon,
         )
+        self.hub.live.blocks = self.turns.transcript.live_blocks
         self.permissions.cancel_turn = self.turns.cancel
         self.hub.on_queued = self.turns.start_next
         self.turns.on_prompt, self.turns.on_title = self._title_from_prompt, self._title_from_agent

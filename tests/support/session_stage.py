@@ -35,6 +35,7 @@ class MemoryLink:
     metadata: Any
     state: Any
     connected: bool = False
+    backlog: bool = False  # kept events wait to be sent
     silent: bool = False  # the hub takes events and answers nothing
     left: bool = False
     sent: list[tuple[str, Any]] = field(factory=list)
@@ -74,6 +75,10 @@ class MemoryLink:
 
     def reconcile_with(self, review):
         self.review = review
+
+    @property
+    def has_backlog(self):
+        return self.backlog or not self.connected
 
     def emit(self, event, *args, keep=True):
         if self.connected or keep:

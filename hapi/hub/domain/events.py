@@ -52,6 +52,11 @@ class Listener(Protocol):
     visible: bool
 
     def send(self, frame: bytes) -> None: ...
+    def send_live(self, frame: bytes) -> None:
+        """As `send`, for live text: it may be left out while the page reads slowly."""
+
+    def read_live(self, session: Any) -> None:
+        """Take the live text of this session (a HubSession), and of no other."""
 
 
 @define(eq=False)
@@ -65,6 +70,7 @@ class EventBus:
     _kept: deque[HubEvent] = field(factory=deque)
     _size: int = 0
     _listeners: dict[str, Listener] = field(factory=dict)
+    _live_readers: dict[str, set[str]] = field(factory=dict)  # session id -> names of listeners
 
     log = Logger()
 
@@ -115,6 +121,12 @@ class EventBus:
         except Exception:
             self.log.failure("An event could not be sent to a page")
 
+    def _send_live(self, listener: Listener, frame: bytes) -> None:
+        try:
+            listener.send_live(frame)
+        except Exception:
+            self.log.failure("Live text could not be sent to a page")
+
     def heartbeat(self, now: int) -> None:
         for listener in list(self._listeners.values()):
             namespace = listener.subscription.namespace
@@ -136,6 +148,27 @@ class EventBus:
 
     def leave(self, name: str) -> None:
         self._listeners.pop(name, None)
+        self.read_live(name, None)
+
+    def read_live(self, name: str, session_id: str | None) -> None:
+        """Send the listener the live text of this session from now on, and of no other."""
+        for other, names in list(self._live_readers.items()):
+            names.discard(name)
+            if not names:
+                del self._live_readers[other]
+        if session_id is not None:
+            self._live_readers.setdefault(session_id, set()).add(name)
+
+    def publish_live(self, session_id: str, body: dict[str, Any]) -> None:
+        """Send live text to those who read this session. It is not numbered and not kept."""
+        frame: bytes | None = None
+        for name in tuple(self._live_readers.get(session_id, ())):
+            if (listener := self._listeners.get(name)) is not None:
+                frame = frame or unnumbered(body)
+                self._send_live(listener, frame)
+
+    def has_live_readers(self, session_id: str) -> bool:
+        return session_id in self._live_readers
 
     def listener(self, name: str) -> Listener | None:
         return self._listeners.get(name)

@@ -101,6 +101,7 @@ class Messages:
             return added
 
         added = await registry.turn(session, receive)
+        registry.live.stored(session.id, content)
         if not added.new:
             self._deliver(session, added.message)
             return

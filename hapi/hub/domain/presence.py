@@ -128,6 +128,7 @@ class Presence:
         end. The caller holds its lock.
         """
         registry = self.registry
+        registry.live.forget(session.id)
         if session.deactivate(registry.now()):
             registry.publish_patch(session, **ENDED)
             await self._keep_active_at(session)
@@ -201,5 +202,6 @@ class Presence:
         registry = self.registry
         is_silent = session.active and now - session.last_seen > SESSION_TIMEOUT
         if is_silent and session.deactivate(registry.now()):
+            registry.live.forget(session.id)
             registry.publish_patch(session, active=False, thinking=False, activeTurnStartedAt=None)
             await self._keep_active_at(session)

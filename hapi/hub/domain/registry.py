@@ -14,6 +14,7 @@ from hapi.hub.domain.entities import HubMachine, HubSession
 from hapi.hub.domain.errors import AccessDenied, NotFound
 from hapi.hub.domain.event_queue import STORE_ERRORS, STORE_PROBLEMS, EventQueues, Sender
 from hapi.hub.domain.events import EventBus
+from hapi.hub.domain.live import LiveTexts
 from hapi.hub.domain.rpc import RpcRouter
 from hapi.hub.domain.views import machine_view, session_view
 from hapi.hub.store.interface import IStore
@@ -47,11 +48,13 @@ class HubRegistry:
     sessions: dict[str, HubSession] = field(factory=dict)
     machines: dict[str, HubMachine] = field(factory=dict)
     queues: EventQueues = field(init=False)
+    live: LiveTexts = field(init=False)
 
     log = Logger()
 
     def __attrs_post_init__(self) -> None:
         self.queues = EventQueues(self.clock, self._report_hold)
+        self.live = LiveTexts(self.clock, self.events)
         self.store.follow(self._publish_stored)
 
     async def load(self) -> None:

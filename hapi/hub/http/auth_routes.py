@@ -19,7 +19,7 @@ from hapi.hub.domain.errors import (
 )
 from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.http.routing import OK, RequestContext, Routes, api, public
-from hapi.protocol.hub import PROTOCOL_VERSION, HubSettingsChange, Login, Visibility
+from hapi.protocol.hub import PROTOCOL_VERSION, HubSettingsChange, Login, ReadLive, Visibility
 from hapi.protocol.token import DEFAULT_NAMESPACE
 
 
@@ -66,6 +66,17 @@ class AuthRoutes(Routes):
         if listener is None or listener.subscription.namespace != context.namespace:
             raise NotFound("Subscription not found")
         listener.visible = body.visibility == "visible"
+        return OK
+
+    @app.route("/api/live", methods=["POST"])
+    @api
+    async def read_live(self, context: RequestContext) -> dict[str, Any]:
+        """Send the live text of a session to an event stream, or that of none any more."""
+        body = context.body(ReadLive)
+        listener = context.registry.events.listener(body.subscription_id)
+        if listener is None or listener.subscription.namespace != context.namespace:
+            raise NotFound("Subscription not found")
+        listener.read_live(None if body.session_id is None else context.session(body.session_id))
         return OK
 
     @app.route("/api/hub-settings", methods=["GET"])

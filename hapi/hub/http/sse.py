@@ -15,6 +15,7 @@ from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from hapi.hub.domain.auth import Principal
+from hapi.hub.domain.entities import HubSession
 from hapi.hub.domain.errors import Unavailable
 from hapi.hub.domain.events import Subscription, unnumbered
 from hapi.hub.domain.places import EVENT_STREAMS, Places
@@ -87,12 +88,14 @@ class EventStream:
     visible: bool
     _registry: HubRegistry
     _pace: WritePace | None = None  # None: each frame is written at once
+    live_session: HubSession | None = None  # whose live text the page shows
     name: str = field(factory=lambda: str(uuid.uuid4()))
     _paused: bool = False
     _unread: list[bytes] = field(factory=list)  # not written yet
     _size: int = 0  # bytes of these
     _written_at: float = float("-inf")  # clock seconds
     _ended: bool = False
+    _missed_live: bool = False  # live text was left out
     _expiry_call: IDelayedCall | None = None
 
     log = Logger()
@@ -109,11 +112,14 @@ class EventStream:
             "status": "connected",
             "subscriptionId": self.name,
             "resume": "gap" if missed is None else "ok",
+            "live": True,  # ours: this hub has live text
         }
         self.send(unnumbered({"type": events.CONNECTION_CHANGED, "data": status}))
         for frame in missed or ():
             self.send(frame)
         self._registry.events.listen(self.name, self)
+        if self.live_session is not None:
+            self.read_live(self.live_session)
         self._watch_expiry()
 
     def _watch_expiry(self) -> None:
@@ -143,6 +149,22 @@ class EventStream:
         elif len(self._unread) == 1:
             self._pace.wait(self)
 
+    def read_live(self, session: HubSession | None) -> None:
+        """Send the live text of this session from now on, and of no other."""
+        self.live_session, self._missed_live = session, False
+        self._registry.live.read(self.name, session)
+
+    def send_live(self, frame: bytes) -> None:
+        if self._paused:
+            self._missed_live = True
+        else:
+            self.send(frame)
+
+    def _send_missed_live(self) -> None:
+        session, self._missed_live = self.live_session, False
+        if session is not None:
+            self.send(self._registry.live.whole_frame(session.id))
+
     def _is_due(self, pace: WritePace) -> bool:
         return pace.seconds() - self._written_at >= pace.interval
 
@@ -166,6 +188,8 @@ class EventStream:
     def resumeProducing(self) -> None:
         self._paused = False
         self.write_waiting()
+        if self._missed_live and not self._paused:
+            self._send_missed_live()
 
     def stopProducing(self) -> None:
         self._end()
@@ -243,8 +267,14 @@ class EventsResource(Resource):
         everything = _parameter(request, "all") in ("true", "1")
         subscription = Subscription(namespace, everything, session_id, machine_id)
         visible = _parameter(request, "visibility") == "visible"
+        live_id = _parameter(request, "live")
+        live = None if live_id is None else self._registry.sessions.get(live_id)
+        if live is not None and live.namespace != namespace:
+            live = None
         self._places.take(principal)
-        return EventStream(request, principal, subscription, visible, self._registry, self._pace)
+        return EventStream(
+            request, principal, subscription, visible, self._registry, self._pace, live
+        )
 
     def _forget(self, stream: EventStream) -> None:
         self._streams.discard(stream)

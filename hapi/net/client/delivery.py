@@ -95,6 +95,11 @@ class Delivery:
             else None
         )
 
+    @property
+    def has_backlog(self) -> bool:
+        """Whether something waits: a message that is sent now would come before it."""
+        return self.writable_connection is None or len(self.outbox) > 0
+
     def deliver(self, entry: Entry) -> None:
         """Send `entry` now or in its turn. Calls do not wait for confirmations."""
         entry.added_at = self._clock.seconds()

@@ -195,6 +195,11 @@ class HubLink(Service):
     def connected(self) -> bool:
         return self._joined is not None
 
+    @property
+    def has_backlog(self) -> bool:
+        """Whether the hub is away or reads slowly, or kept events wait to be sent."""
+        return self._delivery.has_backlog
+
     def on_connect(self, call: Callable[[], object]) -> None:
         """Run `call` after each CONNECT. Its result is not awaited; its failure is logged."""
         self._on_connect.append(call)

@@ -311,3 +311,4 @@ class Turns:
     def _publish(self, records: list[dict[str, Any]]) -> None:
         for record in records:
             self._hub.publish_agent_record(record)
+        self._hub.live.changed()

@@ -29,8 +29,9 @@ from hapi.protocol.events import (
     UPDATE_METADATA,
     UPDATE_STATE,
 )
-from hapi.protocol.records import agent_record, event_record, message_event
+from hapi.protocol.records import agent_record, event_record, is_snapshot, message_event
 from hapi.session.hub.inbox import Inbox
+from hapi.session.hub.live import LiveText
 
 KEEPALIVE_INTERVAL = 2.0  # seconds (session.md 3.2)
 RECONCILIATION_MARGIN = 500  # rows: a prompt may have been stored after an unconfirmed record
@@ -56,6 +57,8 @@ class Link(Protocol):
         self, changed: Callable[[], object], confirmed: Callable[[], object]
     ) -> None: ...
     def reconcile_with(self, review: Callable[[list[Any]], Awaitable[list[Any]]]) -> None: ...
+    @property
+    def has_backlog(self) -> bool: ...
     def emit(self, event: str, *args: Any, keep: bool = True) -> None: ...
     def call(self, event: str, *args: Any, timeout: float = 10.0) -> Deferred[Any]: ...
 
@@ -91,6 +94,7 @@ class SessionUplink:
     on_delivery_problem: Callable[[str | None], object] = field(default=lambda problem: None)
     thinking: bool = False
     is_ready: bool = False
+    live: LiveText = field(init=False)
     _keepalives: LoopingCall = field(init=False)
     _connects: int = 0
     _reconciled: int = 0  # sequence number up to which all rows belong to confirmed records
@@ -131,6 +135,7 @@ class SessionUplink:
     def __attrs_post_init__(self) -> None:
         self._keepalives = LoopingCall(self._keepalive)
         self._keepalives.clock = self._clock
+        self.live = LiveText(self._clock, self._link, self.session_id)
         self._link.on_connect(self._connected)
         self._link.on_event(UPDATE, self._update)
         self._link.on_event(ERROR, self._error)
@@ -197,8 +202,12 @@ class SessionUplink:
 
     # --- out
     def publish_agent_record(self, data: Mapping[str, Any]) -> None:
-        """Publish a record of the agent in the conversation."""
-        self.publish(agent_record(data))
+        """Publish a record of the agent in the conversation.
+
+        A hub that shows live text gets no snapshots of thoughts: it has them already.
+        """
+        if not (self.live.is_wanted and is_snapshot(data)):
+            self.publish(agent_record(data))
 
     def publish_event(self, data: Mapping[str, Any]) -> None:
         self.publish(event_record(data))
@@ -254,6 +263,7 @@ class SessionUplink:
         """Announce the end of the session; afterwards nothing more is sent."""
         if self._keepalives.running:
             self._keepalives.stop()
+        self.live.stop()
         self._link.emit(SESSION_END, {"sid": self.session_id, "time": now_ms(), "reason": reason})
         self._is_ended = True
 
