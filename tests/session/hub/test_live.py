@@ -14,6 +14,7 @@ def up(staged):
     """A session in a turn whose hub has asked for live text."""
     stage = staged().up()
     stage.link.deliver("session-live", ASK)
+    stage.clock.advance(1)
     stage.link.message("go")
     stage.clock.advance(1)
     return stage
