@@ -184,7 +184,7 @@ def test_a_page_moves_to_another_session_by_rest() -> None:
 
 
 def test_a_session_of_another_namespace_sends_and_shows_nothing() -> None:
-    stage, session, sending = started()
+    stage, session, _ = started()
     stranger = Sending(stage, stage.connect("other"), session)
     page = Page(stage, session)
     stranger.say("forged")
