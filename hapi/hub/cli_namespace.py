@@ -95,7 +95,10 @@ class CliNamespace:
             if isinstance(given.get(name), str):
                 owner = owner or given[name]
                 try:
-                    peer.join(find(given[name], principal.namespace).room)
+                    entity = find(given[name], principal.namespace)
+                    peer.join(entity.room)
+                    if isinstance(entity, HubSession):
+                        entity.long_prompts_sent.clear()
                 except (NotFound, AccessDenied):
                     self.log.debug(
                         "A socket names {id}, which does not exist or belongs to another namespace",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ MAX_DEPTH = 64  # levels of a document that is kept
 # In one text: 40 MB of empty lists would become 2 GB and take seconds. The largest that is needed,
 # a list of 20,000 files with five fields each, has 120,000.
 MAX_VALUES = 300_000
+_SURROGATE = re.compile("[\ud800-\udfff]")
 # Integers beyond these are read by few programs as what they are.
 MIN_INTEGER, MAX_INTEGER = -(1 << 63), (1 << 64) - 1
 
@@ -48,7 +50,7 @@ def _without_raw(value: Any) -> Any:
 def from_json(text: str) -> Any:
     """The value in `text`. Raises Malformed.
 
-    A lone surrogate, which JavaScript sends and UTF-8 cannot express, becomes `?`.
+    A lone surrogate, which JavaScript sends and UTF-8 cannot express, becomes U+FFFD.
     """
     check_number_of_values(text)
     try:
@@ -59,11 +61,18 @@ def from_json(text: str) -> Any:
     except RecursionError as error:
         raise Malformed("the JSON is nested too deeply") from error
     try:
-        with_surrogates = json.loads(text, parse_constant=_refuse_constant)
-        whole = json.dumps(with_surrogates, ensure_ascii=False).encode("utf-8", "replace")
-        return msgspec.json.decode(whole)
+        return msgspec.json.decode(without_surrogates(text))
     except (ValueError, RecursionError, UnicodeError) as error:
         raise Malformed(f"not JSON: {str(error)[:80]}") from error
+
+
+def without_surrogates(text: str | bytes) -> bytes:
+    """The JSON in `text` with each lone surrogate, half of an emoji for example, replaced by U+FFFD.
+
+    Raises ValueError if it is no JSON, RecursionError.
+    """
+    value = json.loads(text, parse_constant=_refuse_constant)
+    return _SURROGATE.sub("\ufffd", json.dumps(value, ensure_ascii=False)).encode()
 
 
 def check_number_of_values(text: str | bytes) -> None:

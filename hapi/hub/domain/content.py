@@ -1,5 +1,5 @@
 """What the hub reads from the content of messages: reasoning streams, to-do lists, readiness; long
-strings are cut. Pure.
+strings of agents are cut. Pure.
 """
 
 from __future__ import annotations
@@ -7,7 +7,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hapi.protocol.json import MAX_DEPTH, check_number_of_values, plain_number
+import msgspec
+
+from hapi.protocol.json import MAX_DEPTH, bounded, check_number_of_values, plain_number
 
 # Characters of one string: the limit, and what is kept of a longer one.
 MAX_STRING_LENGTH, KEPT_HEAD, KEPT_TAIL = 64 * 1024, 48 * 1024, 12 * 1024
@@ -32,16 +34,21 @@ def cut(value: Any, depth: int = 0) -> Any:
     return plain_number(value) if isinstance(value, (int, float)) else value
 
 
+def storable(content: Any) -> Any:
+    """`content` as it is stored: what a person wrote is kept whole, what an agent wrote is `cut`."""
+    return bounded(content) if role(content) == "user" else cut(content)
+
+
 def content_of(message: Any) -> Any:
-    """The content of a `message` event, given as an object or as its JSON text."""
+    """The content of a `message` event, given as an object or as its JSON text, as it is stored."""
     if isinstance(message, str):
         try:
             check_number_of_values(message)
             parsed = json.loads(message)
         except (ValueError, RecursionError):
             return cut(message)
-        return cut(parsed if isinstance(parsed, dict) else message)
-    return cut(message)
+        return storable(parsed) if isinstance(parsed, dict) else cut(message)
+    return storable(message)
 
 
 def record(content: Any) -> tuple[str, dict[str, Any]]:
@@ -58,6 +65,15 @@ def record(content: Any) -> tuple[str, dict[str, Any]]:
 def role(content: Any) -> str:
     found = content.get("role") if isinstance(content, dict) else None
     return found if isinstance(found, str) else ""
+
+
+def is_long(content: Any) -> bool:
+    """Whether the content of a prompt, read from the store or not yet, is of more than 64 KiB."""
+    if isinstance(content, msgspec.Raw):
+        return memoryview(content).nbytes > MAX_STRING_LENGTH
+    inner = content.get("content") if isinstance(content, dict) else None
+    text = inner.get("text") if isinstance(inner, dict) else inner
+    return isinstance(text, str) and len(text) > MAX_STRING_LENGTH
 
 
 def stream_of(content: Any) -> str | None:

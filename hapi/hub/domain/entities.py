@@ -74,6 +74,8 @@ class HubSession:
     # setting -> when REST applied it: ms of the wall clock, seconds of the registry's clock
     applied: dict[str, tuple[int, float]] = field(factory=dict)
     taking: set[str] = field(factory=set)  # local ids of prompts whose consumption is being stored
+    # id of a long prompt -> clock seconds of its last delivery to the processes that are connected
+    long_prompts_sent: dict[str, float] = field(factory=dict)
     # id of a permission request -> the request as it was when it was answered
     answered: dict[str, Any] = field(factory=dict)
     lock: DeferredLock = field(factory=DeferredLock)  # serializes the work on the session

@@ -18,6 +18,7 @@ from hapi.net.common.errors import AckTimeout, PeerGone
 from hapi.protocol import events as protocol_events
 from hapi.protocol.hub import STEERED, PostMessage
 
+LONG_PROMPT_INTERVAL = 30.0  # seconds until a long prompt is delivered again to the same process
 CANCEL_TIMEOUT = 0.5  # seconds that a process has to answer about a prompt
 
 
@@ -149,7 +150,7 @@ class Messages:
             str(uuid.uuid4()),
             session.id,
             0,
-            contents.cut(contents.prompt(posted.text, posted.attachments, mode)),
+            contents.storable(contents.prompt(posted.text, posted.attachments, mode)),
             now,
             local_id,
             None if queued else now,
@@ -196,6 +197,8 @@ class Messages:
     # --- delivery --------------------------------------------------------------------------------
 
     def _deliver(self, session: HubSession, message: MessageRow) -> None:
+        if contents.is_long(message.content):
+            session.long_prompts_sent[message.id] = self.registry.clock.seconds()
         self.registry.rooms.emit(session.room, protocol_events.UPDATE, new_message_update(message))
 
     async def redeliver(self, session: HubSession) -> None:
@@ -203,8 +206,14 @@ class Messages:
         queued = await self.registry.store.queued(session.id, 0)
         session.has_queue = bool(queued)
         for message in queued:
-            if message.local_id not in session.taking:
+            if message.local_id not in session.taking and self._may_redeliver(session, message):
                 self._deliver(session, message)
+
+    def _may_redeliver(self, session: HubSession, message: MessageRow) -> bool:
+        """Whether it is time to send the prompt again: a long one would otherwise be sent with
+        each alive of a turn that lasts for hours."""
+        sent = session.long_prompts_sent.get(message.id, float("-inf"))
+        return self.registry.clock.seconds() - sent >= LONG_PROMPT_INTERVAL
 
     async def deliver_due(self) -> None:
         """Deliver scheduled prompts that are due, at each sweep until they are consumed; the first
@@ -250,6 +259,7 @@ class Messages:
 
         taken = await registry.turn(session, consume)
         session.taking.difference_update(local_ids)
+        session.long_prompts_sent.clear()
         if taken.local_ids:
             registry.apply_changes(session, {"updated_at": max(session.row.updated_at, taken.at)})
         if clears_grace and session.grace_until:

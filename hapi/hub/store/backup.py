@@ -108,7 +108,7 @@ def _scratch_directory(target: Path) -> Iterator[Path]:
     killed backups to the same name are removed first.
     """
     _remove_leftovers(target)
-    path = target.with_name(f".{target.name[:200]}.{os.getpid()}.{secrets.token_hex(4)}")
+    path = target.with_name(f"{_scratch_prefix(target)}{os.getpid()}.{secrets.token_hex(4)}")
     path.mkdir(PRIVATE_DIRECTORY_MODE)
     try:
         yield path
@@ -116,8 +116,14 @@ def _scratch_directory(target: Path) -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
+def _scratch_prefix(target: Path) -> str:
+    """How the names of the scratch directories for `target` begin: at most 202 bytes, so that the
+    whole name keeps within the 255 bytes of most file systems."""
+    return f".{os.fsdecode(os.fsencode(target.name)[:200])}."
+
+
 def _remove_leftovers(target: Path) -> None:
-    pattern = re.compile(re.escape(f".{target.name[:200]}.") + r"([1-9][0-9]{0,9})\.[0-9a-f]{8}")
+    pattern = re.compile(re.escape(_scratch_prefix(target)) + r"([1-9][0-9]{0,9})\.[0-9a-f]{8}")
     with os.scandir(target.parent) as entries:
         for entry in entries:
             found = pattern.fullmatch(entry.name)

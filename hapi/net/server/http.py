@@ -4,6 +4,7 @@ status.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -11,10 +12,11 @@ import msgspec
 from twisted.web import http
 from twisted.web.iweb import IRequest
 
-from hapi.protocol.json import Malformed, check_number_of_values, plain
+from hapi.protocol.json import Malformed, check_number_of_values, plain, without_surrogates
 
 T = TypeVar("T")
 JSON = b"application/json"
+SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 StatusTable = Mapping[type[BaseException], int]
 
 
@@ -63,20 +65,35 @@ def read_body(request: IRequest, limit: int) -> bytes:
 
 
 def read_json(request: IRequest, limit: int, type: type[T]) -> T:
-    """The request's body as a `type` (a msgspec Struct, dict …); an empty body counts as `{}`.
+    """The request's body as a `type` (a msgspec Struct, dict …); an empty body counts as `{}`. Lone
+    surrogates become U+FFFD.
 
     Raises BodyTooLarge, and InvalidBody also for more values than any request has.
     """
-    content = read_body(request, limit)
+    content = read_body(request, limit) or b"{}"
     try:
         check_number_of_values(content)
-        return msgspec.json.decode(content or b"{}", type=type)
+        try:
+            return msgspec.json.decode(content, type=type)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            if SURROGATE_ESCAPE.search(content) is None:
+                raise
+        return msgspec.json.decode(_repaired(content), type=type)
     except (msgspec.ValidationError, Malformed) as problem:
         raise InvalidBody(str(problem)) from problem
     except (msgspec.DecodeError, UnicodeError) as problem:
         raise InvalidBody(f"not JSON: {problem}") from problem
     except RecursionError as problem:
         raise InvalidBody("not JSON: nested too deeply") from problem
+
+
+def _repaired(content: bytes) -> bytes:
+    try:
+        return without_surrogates(content)
+    except ValueError as problem:
+        raise InvalidBody(f"not JSON: {problem}") from problem
 
 
 def encode_json(value: Any) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from hapi.hub.domain.content import KEPT_HEAD, KEPT_TAIL, MAX_STRING_LENGTH, cut, todos_of
+from hapi.hub.domain.messages import LONG_PROMPT_INTERVAL
 from tests.support.hub_stage import MemoryPeer, Stage
 
 
@@ -401,3 +402,57 @@ def test_a_steer_goes_only_to_those_who_can() -> None:
 def test_to_dos_come_from_plans_and_todo_tools(content: Any, expected: int | None) -> None:
     found = todos_of(content)
     assert (None if found is None else len(found)) == expected
+
+
+@pytest.mark.parametrize("length", [MAX_STRING_LENGTH, MAX_STRING_LENGTH + 1, 2_000_000])
+def test_what_a_person_posts_is_stored_and_delivered_whole(length: int) -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    text = "!" + "0123456789abcdef" * (length // 16)
+    assert post(stage, session, text, localId="L1").status == 200
+    rows = stage.get(f"/api/sessions/{session}/messages")["messages"]
+    assert rows[0]["content"]["content"]["text"] == text
+    found = [one["body"]["message"] for one in peer.events() if one["body"]["t"] == "new-message"]
+    assert [one["content"]["content"]["text"] for one in found] == [text]
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_what_a_person_types_at_the_terminal_of_a_session_is_stored_whole(as_text: bool) -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    text = "word " * MAX_STRING_LENGTH
+    content = {
+        "role": "user",
+        "content": {"type": "text", "text": text},
+        "meta": {"sentFrom": "cli"},
+    }
+    peer.send(
+        "message", {"sid": session, "message": json.dumps(content) if as_text else content}
+    )
+    rows = stage.get(f"/api/sessions/{session}/messages")["messages"]
+    assert rows[0]["content"] == content
+
+
+def test_what_an_agent_writes_keeps_its_limit() -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    peer.send("message", {"sid": session, "message": agent("x" * (2 * MAX_STRING_LENGTH))})
+    rows = stage.get(f"/api/sessions/{session}/messages")["messages"]
+    assert "[hapi: truncated " in rows[0]["content"]["content"]["data"]["message"]
+
+
+def test_a_long_waiting_prompt_is_not_sent_with_every_alive() -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    post(stage, session, "x" * (MAX_STRING_LENGTH + 1), localId="L1")
+    post(stage, session, "short", localId="L2")
+    stage.alive(peer, session)
+    stage.alive(peer, session)
+    assert delivered(peer).count("L2") == 3
+    assert delivered(peer).count("L1") == 1
+    stage.clock.advance(LONG_PROMPT_INTERVAL)
+    stage.alive(peer, session)
+    assert delivered(peer).count("L1") == 2
+    another = stage.connect(sessionId=session)
+    stage.alive(another, session)
+    assert delivered(another).count("L1") == 1
