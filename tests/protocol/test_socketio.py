@@ -253,7 +253,11 @@ def test_deep_nesting_is_malformed_and_not_a_crash():
 
 
 def test_a_cut_emoji_is_read_as_a_replacement_character():
-    assert from_json(r'["half \ud83d", "whole 😀", "\\ud83d"]') == ["half \ufffd", "whole 😀", r"\ud83d"]
+    assert from_json(r'["half \ud83d", "whole 😀", "\\ud83d"]') == [
+        "half \ufffd",
+        "whole 😀",
+        r"\ud83d",
+    ]
 
 
 def test_text_with_a_lone_surrogate_goes_out_as_json():

@@ -426,9 +426,7 @@ def test_what_a_person_types_at_the_terminal_of_a_session_is_stored_whole(as_tex
         "content": {"type": "text", "text": text},
         "meta": {"sentFrom": "cli"},
     }
-    peer.send(
-        "message", {"sid": session, "message": json.dumps(content) if as_text else content}
-    )
+    peer.send("message", {"sid": session, "message": json.dumps(content) if as_text else content})
     rows = stage.get(f"/api/sessions/{session}/messages")["messages"]
     assert rows[0]["content"] == content
 
