@@ -67,7 +67,7 @@ def from_json(text: str) -> Any:
 
 
 def without_surrogates(text: str | bytes) -> bytes:
-    """The JSON in `text` with each lone surrogate, half of an emoji for example, replaced by U+FFFD.
+    """The JSON in `text` with U+FFFD for each lone surrogate, which is half an emoji for example.
 
     Raises ValueError if it is no JSON, RecursionError.
     """

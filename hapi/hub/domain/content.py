@@ -35,7 +35,7 @@ def cut(value: Any, depth: int = 0) -> Any:
 
 
 def storable(content: Any) -> Any:
-    """`content` as it is stored: what a person wrote is kept whole, what an agent wrote is `cut`."""
+    """`content` as it is stored: that of a person is kept whole, that of an agent is `cut`."""
     return bounded(content) if role(content) == "user" else cut(content)
 
 
