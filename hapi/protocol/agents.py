@@ -133,6 +133,7 @@ class Agent:
     approval_style: Literal["decision", "tools", "plain"] = (
         "plain"  # how the page words an approval
     )
+    reads_attached_paths: bool = False  # reads a file that a prompt names as `@path`
     is_steerable: bool = False  # takes messages in the middle of a turn
     slow_start: bool = False  # a resume waits until the session says that it is ready
     # --- npm's session program
@@ -196,6 +197,7 @@ AGENTS: Mapping[str, Agent] = {
             form=(_model("static"), _effort("static"), PERMISSION_FIELD),
             existing_session="fork",
             forks=True,
+            reads_attached_paths=True,
             token_variable="CLAUDE_CODE_OAUTH_TOKEN",
             approval_style="tools",
             npm_program="claude",

@@ -33,6 +33,7 @@ from hapi.protocol.session import (
     launch_failed,
 )
 from hapi.protocol.session_metadata import SessionFacts, archived_metadata, take_over_metadata
+from hapi.session.agent.attachments import PromptBlocks
 from hapi.session.agent.configuration import SessionSettings, model_list
 from hapi.session.agent.driver import Driver
 from hapi.session.agent.host import AgentHost
@@ -109,6 +110,9 @@ class Session:
         self.permissions = Permissions(
             self.hub.state, lambda: self.settings.mode, self.settings.set_mode
         )
+        place = Path(self.start.facts.path)
+        self._uploads = SessionUploads(self.start.home, self.hub.session_id)
+        self._files = Files(ConfinedDirectory(place, (self._uploads.path,)), self._uploads)
         self.turns = Turns(
             self._reactor,
             agent.label,
@@ -117,6 +121,9 @@ class Session:
             self.settings,
             self._agent_ready,
             self.host.end_soon,
+            PromptBlocks(
+                self._files.directory, agent.reads_attached_paths, self.hub.publish_status
+            ),
         )
         self.hub.live.blocks = self.turns.transcript.live_blocks
         self.permissions.cancel_turn = self.turns.cancel
@@ -124,9 +131,6 @@ class Session:
         self.turns.on_prompt, self.turns.on_title = self._title_from_prompt, self._title_from_agent
         self.host.noise.on_first = self._tell_noise
         self._agent_session = arguments.resume
-        place = Path(self.start.facts.path)
-        self._uploads = SessionUploads(self.start.home, self.hub.session_id)
-        self._files = Files(ConfinedDirectory(place, (self._uploads.path,)), self._uploads)
         rpc: RpcTable = self.link.rpc
         register_file_methods(
             rpc, self._reactor, self._files.directory, self._files, self.start.environ

@@ -193,7 +193,9 @@ class MemoryAgent:
     modes: Any = None
     loads: bool = True
     problem: AgentError | None = None  # session/new fails with it
-    prompts: list[str] = field(factory=list)
+    prompts: list[str] = field(factory=list)  # the text of each
+    blocks: list[list[dict[str, Any]]] = field(factory=list)  # of each prompt
+    prompt_capabilities: dict[str, bool] = field(factory=dict)
     calls: list[tuple[str, Any]] = field(factory=list)
     ends: int = 0
     answer: Deferred[Any] | None = None
@@ -206,7 +208,10 @@ class MemoryAgent:
         self.peer.handlers |= {
             "initialize": lambda params: {
                 "protocolVersion": 1,
-                "agentCapabilities": {"loadSession": self.loads},
+                "agentCapabilities": {
+                    "loadSession": self.loads,
+                    "promptCapabilities": self.prompt_capabilities,
+                },
             },
             "session/new": self._new,
             "session/load": self._load,
@@ -239,7 +244,10 @@ class MemoryAgent:
         return self._called("session/set_config_option", params, {"configOptions": []})
 
     def _prompt(self, params):
-        self.prompts.append(params["prompt"][0]["text"])
+        self.blocks.append(params["prompt"])
+        self.prompts.append(
+            "".join(block["text"] for block in params["prompt"] if block["type"] == "text")
+        )
         self.answer = Deferred()
         return self.answer
 

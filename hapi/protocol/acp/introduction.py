@@ -6,6 +6,7 @@ from typing import Any
 
 from attrs import frozen
 
+from hapi.protocol.acp.prompts import PromptCapabilities, read_prompt_capabilities
 from hapi.protocol.acp.values import mapping, objects, text_or_none
 from hapi.protocol.json import Malformed
 
@@ -25,6 +26,7 @@ class AgentIntroduction:
     name: str | None
     version: str | None
     login_hint: str | None  # how to log in, in the agent's words
+    prompts: PromptCapabilities
 
 
 def read_introduction(value: Any) -> AgentIntroduction:
@@ -48,4 +50,5 @@ def read_introduction(value: Any) -> AgentIntroduction:
         text_or_none(info.get("name")),
         text_or_none(info.get("version")),
         next(filter(None, hints), None),
+        read_prompt_capabilities(abilities.get("promptCapabilities")),
     )

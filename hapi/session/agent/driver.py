@@ -17,7 +17,7 @@ from hapi.protocol.acp.introduction import (
 )
 from hapi.protocol.acp.offers import Offer, Select, read_offer, setting_call
 from hapi.protocol.acp.permission_requests import PermissionRequest, read_permission_request
-from hapi.protocol.acp.prompts import Usage, prompt_blocks, read_usage
+from hapi.protocol.acp.prompts import PromptCapabilities, Usage, read_usage
 from hapi.protocol.acp.updates import ModeChanged, OptionsChanged, Update, read_update
 from hapi.protocol.json import Malformed
 from hapi.session.agent.change_comparison import compare_changes
@@ -146,10 +146,15 @@ class Driver:
         hint = self.introduction.login_hint if self.introduction is not None else None
         return f"{problem} ({hint})" if problem.code == AUTH_REQUIRED and hint else str(problem)
 
-    async def prompt(self, text: str) -> TurnEnd:
+    @property
+    def prompt_capabilities(self) -> PromptCapabilities:
+        found = self.introduction
+        return found.prompts if found is not None else PromptCapabilities()
+
+    async def prompt(self, blocks: list[dict[str, Any]]) -> TurnEnd:
         """Run one turn, without a time limit. Raises AgentExited, AgentError."""
         answer = await self.peer.call(
-            "session/prompt", {"sessionId": self.session_id, "prompt": prompt_blocks(text)}
+            "session/prompt", {"sessionId": self.session_id, "prompt": blocks}
         )
         stop = answer.get("stopReason") if isinstance(answer, dict) else None
         return TurnEnd(stop if isinstance(stop, str) else "end_turn", read_usage(answer))

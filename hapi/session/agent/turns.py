@@ -39,6 +39,7 @@ from hapi.protocol.records import (
     new_id,
     token_count,
 )
+from hapi.session.agent.attachments import PromptBlocks
 from hapi.session.agent.background import CALL_TIMEOUT, BackgroundWork, silence_limit
 from hapi.session.agent.configuration import SessionSettings
 from hapi.session.agent.driver import (
@@ -76,6 +77,7 @@ class Turns:
     _settings: SessionSettings
     _driver: Callable[[], Awaitable[Driver]]
     _end_agent: Callable[[], object]
+    _blocks: PromptBlocks
     observers: list[Callable[[Update], object]] = field(factory=list)
     on_idle: Callable[[], object] = field(default=lambda: None)
     on_title: Callable[[str], object] = field(default=lambda title: None)
@@ -153,8 +155,9 @@ class Turns:
         interrupted = True
         try:
             self._current = self.running_driver = driver = await self._driver()
+            blocks = await self._blocks.of(batch.parts, driver.prompt_capabilities)
             if not self._aborted:
-                end = await driver.prompt(batch.text)
+                end = await driver.prompt(blocks)
                 interrupted = end.stop == "cancelled"
                 if not interrupted:
                     # The agent still waits for these answers: what asked goes on in the background.

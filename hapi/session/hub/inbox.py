@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from hapi.net.client.reconciliation import sequence
+from hapi.protocol.acp.prompts import Attachment, PromptPart
 
 MAX_KNOWN_IDS = 2048  # ids of messages seen; the hub sends what it holds as queued again and again
 
@@ -23,14 +25,25 @@ class UserMessage:
     text: str
     id: str | None = None
     local_id: str | None = None
-    attachments: tuple[str, ...] = ()  # paths of uploaded files
+    attachments: tuple[Attachment, ...] = ()
 
     @property
-    def prompt(self) -> str:
-        """What the agent gets: `@path` for each attachment, an empty line, the text."""
-        if not self.attachments:
-            return self.text
-        return f"{' '.join(f'@{path}' for path in self.attachments)}\n\n{self.text}".rstrip()
+    def is_command(self) -> bool:
+        """Whether agents may take it for a command (`/compact`), which has to be a prompt of its
+        own."""
+        return self.text.lstrip().startswith("/")
+
+    @property
+    def parts(self) -> tuple[PromptPart, ...]:
+        """What the agent gets: files come before the text, but after a command."""
+        texts = (self.text,) if self.text.strip() else ()
+        return (*texts, *self.attachments) if self.is_command else (*self.attachments, *texts)
+
+    @property
+    def summary(self) -> str:
+        """The prompt on a terminal: its text, and the names of its attachments."""
+        names = ", ".join(attachment.name for attachment in self.attachments)
+        return "\n".join(filter(None, (self.text, f"(attached: {names})" if names else "")))
 
     def is_called(self, name: Any) -> bool:
         """Whether this message has that id; hubs use the id or the local id."""
@@ -39,10 +52,17 @@ class UserMessage:
 
 @frozen
 class Batch:
-    """What goes to the agent as one prompt."""
+    """What goes to the agent as one prompt. Between two texts there is an empty line."""
 
-    text: str
-    local_ids: tuple[str, ...]
+    parts: tuple[PromptPart, ...]
+    local_ids: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """Its texts; without any, the names of its attachments."""
+        texts = [part for part in self.parts if isinstance(part, str)]
+        names = [part.name for part in self.parts if isinstance(part, Attachment)]
+        return "\n\n".join(texts) or ", ".join(names)
 
 
 def read_message(row: Any) -> UserMessage | None:
@@ -63,18 +83,27 @@ def read_message(row: Any) -> UserMessage | None:
     if not isinstance(inner, Mapping) or not isinstance(inner.get("text"), str):
         return None
     attached = inner.get("attachments")
-    paths = tuple(
-        item["path"]
+    files = tuple(
+        _read_attachment(item, item["path"])
         for item in (attached if isinstance(attached, list) else ())
         if isinstance(item, Mapping) and isinstance(item.get("path"), str)
     )
-    if not inner["text"].strip() and not paths:
+    if not inner["text"].strip() and not files:
         return None
     return UserMessage(
         inner["text"],
         row_id if isinstance(row_id, str) else None,
         local_id if isinstance(local_id, str) else None,
-        paths,
+        files,
+    )
+
+
+def _read_attachment(item: Mapping[str, Any], path: str) -> Attachment:
+    name, kind = item.get("filename"), item.get("mimeType")
+    return Attachment(
+        path,
+        name if isinstance(name, str) and name else os.path.basename(path) or path,
+        kind if isinstance(kind, str) and kind else None,
     )
 
 
@@ -104,15 +133,22 @@ class Inbox:
         self._waiting.append(message)
 
     def take(self) -> Batch | None:
-        """Everything that waits, as one prompt; None if nothing does."""
+        """What goes to the agent next, as one prompt; None if nothing waits.
+
+        This is the oldest command, or everything that waits before the first one.
+        """
         if not self._waiting:
             return None
-        taken, self._waiting = self._waiting, []
+        count = next(
+            (place for place, message in enumerate(self._waiting) if message.is_command),
+            len(self._waiting),
+        )
+        taken, self._waiting = self._waiting[: count or 1], self._waiting[count or 1 :]
         for message in taken:
             _remember(self._consumed, message.id)
             _remember(self._consumed, message.local_id)
         return Batch(
-            "\n".join(message.prompt for message in taken),
+            tuple(part for message in taken for part in message.parts),
             tuple(m.local_id for m in taken if m.local_id is not None),
         )
 

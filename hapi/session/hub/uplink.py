@@ -312,7 +312,7 @@ class SessionUplink:
 
     def _offer(self, row: Any) -> None:
         if not self._is_ended and (message := self.inbox.offer(row)) is not None:
-            self.on_prompt(message.prompt)
+            self.on_prompt(message.summary)
             self.on_queued()
             self.on_change()
 

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
 
 from hapi.configured_agents import BUILT_IN
+from hapi.protocol.acp.prompts import text_block
 from hapi.protocol.acp.updates import Plan, Text, Thought, ToolCall
 from hapi.protocol.agents import DEMO
 from hapi.session.agent import process as agentprocess
@@ -74,7 +75,7 @@ async def test_a_turn_with_an_agent_of_the_public_package(started, tmp_path):
     assert driver.session_id == "partner:sid"
     assert driver.introduction.name == "partner"
     assert [choice.value for choice in driver.select("mode").choices] == ["ask", "plan"]
-    end = await driver.prompt("hello")
+    end = await driver.prompt([text_block("hello")])
     assert end.stop == "end_turn"
     kinds = [type(update) for update in heard.updates]
     assert kinds == [Thought, Plan, ToolCall, ToolCall, Text]
@@ -90,11 +91,11 @@ async def test_a_turn_with_an_agent_of_the_public_package(started, tmp_path):
 async def test_a_turn_is_cancelled_and_a_question_too(started, tmp_path):
     _, driver, heard = started(choose=None)
     await driver.open(str(tmp_path), None)
-    turn = Deferred.fromCoroutine(driver.prompt("wait"))
+    turn = Deferred.fromCoroutine(driver.prompt([text_block("wait")]))
     await heard.spoke
     driver.cancel()
     assert (await turn).stop == "cancelled"
-    await driver.prompt("hello")
+    await driver.prompt([text_block("hello")])
     assert heard.updates[-2].output == "chosen: cancelled"
 
 
@@ -110,10 +111,10 @@ async def test_an_agent_that_dies_says_how(started, tmp_path):
     process, driver, _ = started()
     await driver.open(str(tmp_path), None)
     with pytest.raises(AgentExited, match="Partner exited with code 7"):
-        await driver.prompt("die")
+        await driver.prompt([text_block("die")])
     assert process.exit_code == 7
     with pytest.raises(AgentExited):
-        await driver.prompt("hello")
+        await driver.prompt([text_block("hello")])
 
 
 @pytest_twisted.ensureDeferred
@@ -188,7 +189,7 @@ async def test_the_demo_agent_shows_everything_on_a_bare_machine(started, tmp_pa
     _, driver, heard = started(BUILT_IN[DEMO].command, choose="once")
     await driver.open(str(tmp_path), None)
     assert driver.select("model").has("thorough")
-    assert (await driver.prompt("hello")).usage.output > 0
+    assert (await driver.prompt([text_block("hello")])).usage.output > 0
     kinds = {type(update).__name__ for update in heard.updates}
     assert {"Thought", "Text", "Plan", "ToolCall", "Context", "Commands"} <= kinds
     assert [request.call.input for request in heard.asked] == [{"command": "ls -a"}]
@@ -207,12 +208,12 @@ def said_in(heard):
 async def test_the_demo_agent_remembers_after_a_restart(started, tmp_path):
     process, driver, _ = started(BUILT_IN[DEMO].command, choose="no")
     await driver.open(str(tmp_path), None)
-    await driver.prompt("the word is rhubarb")
+    await driver.prompt([text_block("the word is rhubarb")])
     await process.end()
     _, again, heard = started(BUILT_IN[DEMO].command)
     await again.open(str(tmp_path), driver.session_id)
     assert again.resumed
-    await again.prompt("what did I say?")
+    await again.prompt([text_block("what did I say?")])
     assert "rhubarb" in said_in(heard)
 
 
@@ -220,16 +221,16 @@ async def test_the_demo_agent_remembers_after_a_restart(started, tmp_path):
 async def test_the_demo_agent_is_stopped_changes_modes_and_fails_on_demand(started, tmp_path):
     _, driver, heard = started(BUILT_IN[DEMO].command)
     await driver.open(str(tmp_path), None)
-    turn = Deferred.fromCoroutine(driver.prompt("count to 999"))
+    turn = Deferred.fromCoroutine(driver.prompt([text_block("count to 999")]))
     await heard.spoke
     driver.cancel()
     assert (await turn).stop == "cancelled"
     await driver.set("mode", "plan")
-    await driver.prompt("run: ls")
+    await driver.prompt([text_block("run: ls")])
     assert "In plan mode I run nothing" in said_in(heard)
     assert heard.asked == []
     await driver.set("mode", "bypassPermissions")
-    await driver.prompt("run: pwd")
+    await driver.prompt([text_block("run: pwd")])
     assert heard.asked == []
     assert any(
         isinstance(update, ToolCall) and update.output == str(tmp_path) for update in heard.updates
@@ -237,7 +238,7 @@ async def test_the_demo_agent_is_stopped_changes_modes_and_fails_on_demand(start
     from hapi.session.agent.jsonrpc_peer import AgentError
 
     with pytest.raises(AgentError, match="asked to fail"):
-        await driver.prompt("fail")
+        await driver.prompt([text_block("fail")])
 
 
 @pytest_twisted.ensureDeferred
@@ -248,8 +249,8 @@ async def test_the_demo_agent_names_the_mode_that_the_session_was_put_in(started
         BUILT_IN[DEMO], lambda: succeed(driver), mode=BUILT_IN[DEMO].unrestricted_mode
     )
     assert await settings.begin(driver) == []
-    await driver.prompt("mode")
-    await driver.prompt("run: pwd")
+    await driver.prompt([text_block("mode")])
+    await driver.prompt([text_block("run: pwd")])
     assert "I am in the mode `yolo`" in said_in(heard)
     assert heard.asked == []
 
@@ -258,7 +259,7 @@ async def test_the_demo_agent_names_the_mode_that_the_session_was_put_in(started
 async def test_the_demo_agent_does_not_tick_off_the_step_that_was_denied(started, tmp_path):
     _, driver, heard = started(BUILT_IN[DEMO].command, choose="no")
     await driver.open(str(tmp_path), None)
-    await driver.prompt("run: pwd")
+    await driver.prompt([text_block("run: pwd")])
     last = [update for update in heard.updates if isinstance(update, Plan)][-1]
     assert [entry["status"] for entry in last.entries] == ["completed", "completed", "pending"]
     assert "I leave `pwd` alone" in said_in(heard)

@@ -64,13 +64,28 @@ def test_prompts_that_come_during_a_turn_wait_and_go_together(up):
     up.link.message("three", 3)
     assert [payload["localIds"] for payload in up.link.of("messages-consumed")] == [["l1"]]
     up.agent.finish()
-    assert up.agent.prompts == ["one", "two\nthree"]
+    assert up.agent.prompts == ["one", "two\n\nthree"]
     assert [payload["localIds"] for payload in up.link.of("messages-consumed")] == [
         ["l1"],
         ["l2", "l3"],
     ]
     assert kinds(up).count("ready") == 0
     up.agent.finish()
+    assert kinds(up).count("ready") == 1
+
+
+def test_a_command_that_waits_is_a_prompt_of_its_own(up):
+    for number, text in enumerate(["one", "two", "three", "/compact", "four"], start=1):
+        up.link.message(text, number)
+    for _ in range(4):
+        up.agent.finish()
+    assert up.agent.prompts == ["one", "two\n\nthree", "/compact", "four"]
+    assert [payload["localIds"] for payload in up.link.of("messages-consumed")] == [
+        ["l1"],
+        ["l2", "l3"],
+        ["l4"],
+        ["l5"],
+    ]
     assert kinds(up).count("ready") == 1
 
 

@@ -1,7 +1,9 @@
-"""Prompts arrive once, wait, can be taken back, and go to the agent together."""
+"""Prompts arrive once, wait, can be taken back, and go to the agent together
+unless they are commands."""
 
 import pytest
 
+from hapi.protocol.acp.prompts import Attachment
 from hapi.session.hub.inbox import Batch, Inbox, UserMessage, read_message
 
 
@@ -18,26 +20,71 @@ def test_a_prompt_is_queued_once_however_often_it_is_sent():
     inbox = Inbox()
     assert inbox.offer(row()) == UserMessage("hello", "m1", "l1")
     assert inbox.offer(row()) is None
-    assert inbox.take() == Batch("hello", ("l1",))
+    assert inbox.take() == Batch(("hello",), ("l1",))
     assert inbox.offer(row()) is None
     assert inbox.take() is None
 
 
-def test_what_waits_goes_together():
+def test_texts_that_wait_go_together_with_empty_lines_between_them():
     inbox = Inbox()
     inbox.offer(row("one", "m1", "l1", 1))
-    inbox.offer(row("two", "m2", None, 2))
+    inbox.offer(row("two\nlines", "m2", None, 2))
     inbox.offer(row("three", "m3", "l3", 3))
-    assert inbox.take() == Batch("one\ntwo\nthree", ("l1", "l3"))
+    batch = inbox.take()
+    assert batch == Batch(("one", "two\nlines", "three"), ("l1", "l3"))
+    assert batch.text == "one\n\ntwo\nlines\n\nthree"
     assert inbox.highest == 3
 
 
-def test_attachments_stand_before_the_text():
+def test_a_command_is_a_prompt_of_its_own_and_all_keep_their_order():
     inbox = Inbox()
-    inbox.offer(
-        row("look", attachments=[{"path": "/up/a.png"}, {"path": "/up/b.txt"}, {"name": "no path"}])
+    texts = ["one", "two", "/compact", "  /model opus", "three", "four", "/clear"]
+    for number, text in enumerate(texts):
+        inbox.offer(row(text, f"m{number}", f"l{number}", number))
+    taken = []
+    while (batch := inbox.take()) is not None:
+        taken.append(batch.parts)
+    assert taken == [
+        ("one", "two"),
+        ("/compact",),
+        ("  /model opus",),
+        ("three", "four"),
+        ("/clear",),
+    ]
+
+
+A_PNG = {"path": "/up/1-a.png", "filename": "a.png", "mimeType": "image/png", "size": 3}
+
+
+def test_attachments_stand_before_their_text():
+    inbox = Inbox()
+    inbox.offer(row("before", "m1", "l1"))
+    inbox.offer(row("look", "m2", "l2", attachments=[A_PNG, {"path": "/b.txt"}, {"name": "no"}]))
+    assert inbox.take() == Batch(
+        (
+            "before",
+            Attachment("/up/1-a.png", "a.png", "image/png"),
+            Attachment("/b.txt", "b.txt"),
+            "look",
+        ),
+        ("l1", "l2"),
     )
-    assert inbox.take() == Batch("@/up/a.png @/up/b.txt\n\nlook", ("l1",))
+
+
+def test_a_command_stays_at_the_beginning_of_a_prompt_with_attachments():
+    inbox = Inbox()
+    inbox.offer(row("before", "m1", "l1"))
+    inbox.offer(row("/review", "m2", "l2", attachments=[A_PNG]))
+    assert inbox.take().parts == ("before",)
+    assert inbox.take().parts == ("/review", Attachment("/up/1-a.png", "a.png", "image/png"))
+
+
+def test_attachments_alone_are_a_prompt_that_has_their_names():
+    inbox = Inbox()
+    assert inbox.offer(row("", attachments=[A_PNG])).summary == "(attached: a.png)"
+    batch = inbox.take()
+    assert batch.parts == (Attachment("/up/1-a.png", "a.png", "image/png"),)
+    assert batch.text == "a.png"
 
 
 @pytest.mark.parametrize(
@@ -103,7 +150,7 @@ def test_a_retry_is_queued_again_though_it_was_seen():
     question = {"messageId": "m1", "localId": "l1", "message": row()}
     assert inbox.retry(question) == {"removed": False, "accepted": True}
     assert inbox.retry(question) == {"removed": False, "accepted": True}
-    assert inbox.take() == Batch("hello", ("l1",))
+    assert inbox.take() == Batch(("hello",), ("l1",))
 
 
 def test_a_retry_may_bring_the_content_alone():
@@ -111,7 +158,7 @@ def test_a_retry_may_bring_the_content_alone():
     assert inbox.retry({"messageId": "m1", "localId": "l1", "message": row()["content"]})[
         "accepted"
     ]
-    assert inbox.take() == Batch("hello", ("l1",))
+    assert inbox.take() == Batch(("hello",), ("l1",))
     assert inbox.retry({"messageId": "m1", "message": None}) == {
         "removed": False,
         "accepted": False,
