@@ -12,6 +12,7 @@ from hapi.protocol.json import Malformed, from_json, to_json
 
 MAX_LINE_SIZE = 64 * 1024 * 1024  # bytes; a tool that prints a file may fill a few megabytes
 METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR = -32601, -32602, -32603
+REQUEST_CANCELLED = -32800  # of the Agent Client Protocol's `$/cancel_request`
 
 # A member that begins a message; JSON that is logged rarely begins so.
 MESSAGE_START = re.compile(r'\{\s*"(?:jsonrpc|method|id|result|params)"\s*:')

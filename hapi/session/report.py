@@ -44,6 +44,8 @@ class ReportWriter:
         session.turns.observers.append(self.touch)
         session.permissions.on_asked = lambda pending: self.write()
         session.permissions.on_settled = lambda pending, settled: self.write()
+        session.questions.on_asked = lambda pending: self.write()
+        session.questions.on_settled = lambda pending, settled: self.write()
         self.write()
         return self
 
@@ -65,7 +67,7 @@ class ReportWriter:
         session, now, last = self._session, self._now(), self._last
         turn, waiting, queued = (
             session.hub.thinking,
-            bool(session.permissions.waiting),
+            bool(session.permissions.waiting or session.questions.waiting),
             len(session.hub.inbox),
         )
         return AttemptReport(

@@ -38,6 +38,7 @@ from hapi.session.agent.configuration import SessionSettings, model_list
 from hapi.session.agent.driver import Driver
 from hapi.session.agent.host import AgentHost
 from hapi.session.agent.permissions import Permissions
+from hapi.session.agent.questions import Questions
 from hapi.session.agent.turns import Turns
 from hapi.session.hub.inbox import Inbox, UserMessage
 from hapi.session.hub.uplink import SessionUplink, now_ms
@@ -85,6 +86,7 @@ class Session:
     hub: SessionUplink = field(init=False)
     settings: SessionSettings = field(init=False)
     permissions: Permissions = field(init=False)
+    questions: Questions = field(init=False)
     turns: Turns = field(init=False)
     _files: Files = field(init=False)
     _uploads: SessionUploads = field(init=False)
@@ -127,6 +129,8 @@ class Session:
         )
         self.hub.live.blocks = self.turns.transcript.live_blocks
         self.permissions.cancel_turn = self.turns.cancel
+        self.questions = Questions(self.hub.state, self.hub.publish_agent_record, self.turns.cancel)
+        self.turns.questions = self.questions
         self.hub.on_queued = self.turns.start_next
         self.turns.on_prompt, self.turns.on_title = self._title_from_prompt, self._title_from_agent
         self.host.noise.on_first = self._tell_noise
@@ -313,6 +317,16 @@ class Session:
         """The answer to `list…Models`."""
         return model_list((await self._agent_ready()).offer)
 
+    async def answer_request(self, params: Any) -> dict[str, str] | None:
+        """The `permission` RPC: the answer to a permission request or to questions. Returns an
+        object with `error` if the answer cannot be used; the request then goes on waiting."""
+        try:
+            if not self.questions.answer(params):
+                await self.permissions.answer(params)
+        except ValueError as problem:
+            return {"error": str(problem)}
+        return None
+
     def kill(self, _: Any = None) -> dict[str, Any]:
         """The `killSession` RPC: answered first, then the session ends."""
         self._reactor.callLater(0, self.begin_end, BY_USER)
@@ -334,6 +348,7 @@ class Session:
         self.log.info("The session ends: {reason}", reason=ending.archive_reason)
         self.turns.close()
         self.permissions.cancel_all()
+        self.questions.cancel_all()
         self.hub.announce_end(ending.reason)
         # The archive comes last: whoever sees it may restart the session at once.
         try:

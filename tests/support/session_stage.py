@@ -268,6 +268,20 @@ class MemoryAgent:
         answer, self.answer = self.answer, None
         answer.errback(AgentError(-32603, message))
 
+    def elicit(self, schema=None, message="Which colour?", **more):
+        """Ask for a form, or with `mode="url"` for a visit; returns the list that gets the
+        answer."""
+        params = {"sessionId": "agent-1", "mode": "form", "message": message, **more}
+        if schema is not None:
+            params["requestedSchema"] = {"type": "object", **schema}
+        return self.call("elicitation/create", params)
+
+    def call(self, method, params):
+        """Call a method of the client; returns the list that gets the result or the failure."""
+        answers: list[Any] = []
+        self.peer.call(method, params).addBoth(answers.append)
+        return answers
+
     def ask(self, call_id="c1", title="Shell: ls", kind="execute", command="ls"):
         options = [
             {"optionId": "once", "kind": "allow_once", "name": "Yes"},
@@ -303,7 +317,7 @@ class MemoryHost:
         self.agent = self.make()
         self.agent.ours.on_noise = self.noise.add
         self._gone = gone
-        driver = Driver(self.agent.ours, turns.updated, turns.request_permission)
+        driver = Driver(self.agent.ours, turns.updated, turns.request_permission, turns.questions)
         await driver.open("/w", resume, fork)
         return driver
 

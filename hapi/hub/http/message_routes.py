@@ -11,9 +11,9 @@ from attrs import define
 from klein import Klein
 
 from hapi.hub.domain.entities import HubSession
-from hapi.hub.domain.errors import InvalidRequest, NotFound, field_issues
+from hapi.hub.domain.errors import Conflict, InvalidRequest, NotFound, field_issues
 from hapi.hub.domain.messages import Messages, PromptBusy, PromptCancelled, PromptInvoked
-from hapi.hub.domain.rpc import QUICK_RPC_TIMEOUT
+from hapi.hub.domain.rpc import QUICK_RPC_TIMEOUT, error_text
 from hapi.hub.domain.views import message_view
 from hapi.hub.http.paging import PageReader, page_query
 from hapi.hub.http.responses import Response
@@ -156,7 +156,7 @@ class MessageRoutes(Routes):
         self, context: RequestContext, session: HubSession, answer: dict[str, Any], request: Any
     ) -> dict[str, bool]:
         """Only the first answer counts: the request no longer exists for a second one that arrives
-        while the first is on its way."""
+        while the first is on its way. An answer that the session refuses does not count."""
         request_id = answer["id"]
         session.answered = {
             name: found
@@ -165,9 +165,11 @@ class MessageRoutes(Routes):
         }
         session.answered[request_id] = request
         try:
-            await context.registry.rpc.call(
+            said = await context.registry.rpc.call(
                 session.id, rpc_methods.PERMISSION, answer, QUICK_RPC_TIMEOUT
             )
+            if (problem := error_text(said)) is not None:
+                raise Conflict(problem)
         except Exception:
             session.answered.pop(request_id, None)
             raise

@@ -9,6 +9,7 @@ from attrs import define, field, frozen
 from twisted.logger import Logger
 
 from hapi import __version__
+from hapi.protocol.acp.elicitation import CAPABILITY as ELICITATION
 from hapi.protocol.acp.introduction import (
     AUTH_REQUIRED,
     PROTOCOL_VERSION,
@@ -22,6 +23,7 @@ from hapi.protocol.acp.updates import ModeChanged, OptionsChanged, Update, read_
 from hapi.protocol.json import Malformed
 from hapi.session.agent.change_comparison import compare_changes
 from hapi.session.agent.jsonrpc_peer import AgentError, AgentExited, AgentTimeout, JsonRpcPeer
+from hapi.session.agent.questions import Questions
 
 __all__ = ["AgentError", "AgentExited", "AgentSessionError", "AgentTimeout", "Driver", "TurnEnd"]
 
@@ -32,7 +34,12 @@ INITIALIZE_TIMEOUT, OPEN_TIMEOUT, SET_TIMEOUT = (
 )  # seconds; agents load models, servers and plugins meanwhile
 CLIENT = {"name": "hapi", "title": "HAPI", "version": __version__}
 # The agent reads, writes and runs terminals itself: it runs on this machine as this user.
-CAPABILITIES = {"fs": {"readTextFile": False, "writeTextFile": False}, "terminal": False}
+CAPABILITIES = {
+    "fs": {"readTextFile": False, "writeTextFile": False},
+    "terminal": False,
+    "elicitation": ELICITATION,
+    "_meta": {"qwen.askUserQuestion": True},  # Qwen Code: several questions in one request
+}
 
 
 class AgentSessionError(Exception):
@@ -61,6 +68,7 @@ class Driver:
     peer: JsonRpcPeer
     _updated: Callable[[Update], object]
     _request_permission: Callable[[PermissionRequest], Awaitable[Any]]
+    questions: Questions | None = None
     session_id: str | None = None
     introduction: AgentIntroduction | None = None
     offer: Offer = field(factory=Offer)
@@ -71,6 +79,8 @@ class Driver:
 
     def __attrs_post_init__(self) -> None:
         self.peer.handlers["session/request_permission"] = self._permission
+        if self.questions is not None:
+            self.peer.handlers["elicitation/create"] = self.questions.elicit
         self.peer.on_notification = self._notified
         self.peer.prepare = compare_changes
 
@@ -192,6 +202,8 @@ class Driver:
 
     # --- messages of the agent
     def _notified(self, method: str, params: Mapping[str, Any]) -> None:
+        if method == "elicitation/complete" and self.questions is not None:
+            self.questions.completed(params)
         if method != "session/update":
             return
         update = read_update(params)

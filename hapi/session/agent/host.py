@@ -59,7 +59,7 @@ class AgentHost:
         process = self._process = AgentProcess(
             self._reactor, self._agent.label, self._errors, noise=self.noise
         )
-        driver = Driver(process.peer, turns.updated, turns.request_permission)
+        driver = Driver(process.peer, turns.updated, turns.request_permission, turns.questions)
         try:
             process.start(argv, self._cwd, environment, self._own_group)
         except OSError as error:

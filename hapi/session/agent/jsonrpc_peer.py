@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, fail, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -16,6 +16,8 @@ from hapi.protocol.jsonrpc import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
     METHOD_NOT_FOUND,
+    REQUEST_CANCELLED,
+    Id,
     LineBuffer,
     LineTooLong,
     Message,
@@ -73,6 +75,7 @@ class JsonRpcPeer:
     queue: MessageQueue = field(init=False)
     _buffer: LineBuffer = field(factory=LineBuffer)
     _waiting: dict[int, Deferred[Any]] = field(factory=dict)
+    _served: dict[Id, Deferred[Any]] = field(factory=dict)  # the other end's calls that wait
     _next: int = 0
     _closed: str | None = None
     log = Logger()
@@ -118,7 +121,8 @@ class JsonRpcPeer:
             self.queue.put(line)
 
     def closed(self, reason: str) -> None:
-        """The other end is gone: when what it said is handled, all pending calls fail."""
+        """The other end is gone: when what it said is handled, all pending calls fail, and its own
+        are cancelled."""
         self.queue.when_empty(lambda: self._close(reason))
 
     def _close(self, reason: str) -> None:
@@ -128,6 +132,8 @@ class JsonRpcPeer:
         waiting, self._waiting = self._waiting, {}
         for answer in waiting.values():
             answer.errback(AgentExited(reason))
+        for served in tuple(self._served.values()):
+            served.cancel()
 
     def _handle(self, line: bytes) -> Deferred[Any] | None:
         try:
@@ -153,6 +159,8 @@ class JsonRpcPeer:
         match arrived:
             case Request() as asked:
                 self._answer(asked)
+            case Notification("$/cancel_request", params):
+                self._cancel(params.get("requestId"))
             case Notification(method, params):
                 self.on_notification(method, params)
             case Result(number, value):
@@ -176,6 +184,12 @@ class JsonRpcPeer:
         if (answer := self._waiting.pop(number, None)) is not None:
             answer.errback(AgentTimeout(words))
 
+    def _cancel(self, number: Any) -> None:
+        """The other end takes back a call of its own."""
+        served = self._served.get(number) if isinstance(number, int | str) else None
+        if served is not None:
+            served.cancel()
+
     def _answer(self, asked: Request) -> None:
         handler = self.handlers.get(asked.method)
         if handler is None:
@@ -190,14 +204,24 @@ class JsonRpcPeer:
             code = INVALID_PARAMS if failure.check(Malformed) else INTERNAL_ERROR
             if isinstance(failure.value, AgentError):
                 code = failure.value.code
+            elif failure.check(CancelledError):
+                code = REQUEST_CANCELLED
             elif code == INTERNAL_ERROR:
                 self.log.failure(
                     "Request {method} of the agent failed", failure, method=asked.method
                 )
             if self._closed is None:
-                self._send(problem(asked.id, code, failure.getErrorMessage()))
+                words = failure.getErrorMessage() or "The request was cancelled"
+                self._send(problem(asked.id, code, words))
 
-        maybeDeferred(handler, asked.params).addCallbacks(send_result, send_error)
+        def forget(_: object) -> None:
+            if self._served.get(asked.id) is answer:
+                del self._served[asked.id]
+
+        answer = maybeDeferred(handler, asked.params)
+        if not answer.called:
+            self._served[asked.id] = answer
+        answer.addCallbacks(send_result, send_error).addBoth(forget)
 
 
 __all__ = ["AgentError", "AgentExited", "AgentTimeout", "JsonRpcPeer", "LineTooLong"]

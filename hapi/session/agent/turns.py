@@ -50,6 +50,7 @@ from hapi.session.agent.driver import (
     Driver,
 )
 from hapi.session.agent.permissions import Permissions
+from hapi.session.agent.questions import Questions
 from hapi.session.hub.inbox import Batch
 from hapi.session.hub.uplink import SessionUplink
 
@@ -82,6 +83,7 @@ class Turns:
     on_idle: Callable[[], object] = field(default=lambda: None)
     on_title: Callable[[str], object] = field(default=lambda title: None)
     on_prompt: Callable[[str], object] = field(default=lambda text: None)
+    questions: Questions | None = None
     commands: tuple[tuple[str, str | None], ...] = ()
     busy: bool = False
     closed: bool = True  # until the agent is ready
@@ -207,6 +209,8 @@ class Turns:
     def abort(self) -> None:
         """Cancel the turn. Waiting prompts stay and are next."""
         self._permissions.cancel_all()
+        if self.questions is not None:
+            self.questions.cancel_all()
         self._publish(self.transcript.flush())
         self.cancel()
         self._hub.publish_status("Session aborted")
@@ -302,6 +306,10 @@ class Turns:
         records, tool, arguments = self.transcript.permission_requested(request.call)
         self._publish(records)
         self._seen_at = self._clock.seconds()
+        if self.questions is not None:
+            asked = self.questions.ask_by_permission(request, arguments)
+            if asked is not None:
+                return asked
         answer = self._permissions.request(request, tool, arguments)
         if not self.busy and not self.closed:
             self._background.seen()

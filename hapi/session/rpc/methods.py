@@ -12,7 +12,6 @@ from hapi.net.common.rpc import RpcTable
 from hapi.protocol import rpc_methods as names
 from hapi.protocol.agents import Agent
 from hapi.session.agent.configuration import SessionSettings
-from hapi.session.agent.permissions import Permissions
 from hapi.session.agent.turns import Turns
 from hapi.session.rpc.file_search import FileSearch
 from hapi.session.rpc.files import Files
@@ -23,11 +22,11 @@ class SessionParts(Protocol):
     """The parts of a session that its methods use."""
 
     settings: SessionSettings
-    permissions: Permissions
     turns: Turns
 
     @property
     def agent(self) -> Agent: ...
+    async def answer_request(self, params: Any, /) -> dict[str, str] | None: ...
     def kill(self, params: Any = None, /) -> dict[str, Any]: ...
     async def models(self, params: Any = None, /) -> dict[str, Any]: ...
 
@@ -91,7 +90,7 @@ def register_session_methods(rpc: RpcTable, session: SessionParts) -> None:
         {
             names.KILL_SESSION: session.kill,
             names.ABORT: abort,
-            names.PERMISSION: session.permissions.answer,
+            names.PERMISSION: session.answer_request,
             names.SET_SESSION_CONFIG: session.settings.configure,
             names.SWITCH: switch,
             names.LIST_SLASH_COMMANDS: slash_commands,
