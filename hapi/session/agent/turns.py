@@ -123,7 +123,7 @@ class Turns:
             self.busy
             or self._background.is_active
             or may_run
-            or self._permissions.waiting
+            or self._is_asking
             or len(self._hub.inbox)
         )
 
@@ -195,7 +195,7 @@ class Turns:
             self.on_idle()
 
     def _silence_limit(self) -> float:
-        return silence_limit(bool(self._permissions.waiting), self.transcript.has_open_calls)
+        return silence_limit(self._is_asking, self.transcript.has_open_calls)
 
     def _background_ended(self) -> None:
         self._stop_cancel_timeout()
@@ -205,6 +205,12 @@ class Turns:
     def _model(self, driver: Driver) -> str | None:
         select = driver.select("model")
         return select.current if select is not None else self._settings.model
+
+    @property
+    def _is_asking(self) -> bool:
+        """Whether the agent waits for a person."""
+        questions = self.questions
+        return bool(self._permissions.waiting or (questions is not None and questions.waiting))
 
     def abort(self) -> None:
         """Cancel the turn. Waiting prompts stay and are next."""
