@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 from hapi.startup import exit_process, pause_garbage_collection, resume_garbage_collection
 
@@ -19,6 +20,7 @@ OWN_FLAGS = frozenset(("--help", "-h", "--version", "-V"))
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `hapi` with `arguments` (by default those of the command line); the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _show_every_character()
     try:
         return _run(words, is_program=arguments is None)
     except (KeyboardInterrupt, BrokenPipeError) as end:
@@ -55,6 +57,13 @@ def _run(words: list[str], is_program: bool) -> int:
     from hapi.cli.app import run_click
 
     return run_click(words)
+
+
+def _show_every_character() -> None:
+    """Have output that the terminal's encoding lacks written as `\\u20ac`, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and stream.encoding.lower() != "utf-8":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _exit_silently(end: BaseException) -> int:

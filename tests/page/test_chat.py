@@ -284,3 +284,25 @@ def test_a_picture_of_the_agent_that_cannot_be_loaded_leaves_a_sentence(place):
         type="generated-image", imageId="i", fileName="cat.png", mimeType="image/png", id=str(now())
     )
     expect(page.locator(".image")).to_contain_text("could not be loaded")
+
+
+COMPOSITION_ENTER = """([keyCode, isComposing]) => {
+  const box = document.querySelector("textarea");
+  box.dispatchEvent(new CompositionEvent("compositionstart", { bubbles: true }));
+  if (!isComposing) box.dispatchEvent(new CompositionEvent("compositionend", { bubbles: true }));
+  box.dispatchEvent(new KeyboardEvent("keydown",
+    { key: "Enter", keyCode, isComposing, bubbles: true, cancelable: true }));
+}"""
+
+
+def test_the_enter_that_ends_a_composition_does_not_send(place):
+    session = place.session()
+    page = place.open(session)
+    box = page.get_by_role("textbox", name="Message")
+    box.fill("你好")
+    for key_code, is_composing in ((229, False), (13, True), (229, True)):  # Safari, others
+        page.evaluate(COMPOSITION_ENTER, [key_code, is_composing])
+        expect(box).to_have_value("你好")
+    page.keyboard.press("Enter")
+    expect(page.locator(".user.sent")).to_contain_text("你好")
+    assert len(session.prompts) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import locale
 import os
 import threading
 from collections.abc import Mapping
@@ -28,12 +30,33 @@ PERMISSION_KEYS = {
     "n": ("denied", False),
     "no": ("denied", False),
 }
+MAX_TERMINAL_LINE_SIZE = 4095  # bytes; Linux discards the rest (termios(3), "canonical mode")
 MAX_OUTPUT_LINES = 12  # of a tool's output
 
 
 def printable(text: str) -> str:
     """`text` with its lines kept and every other control character made visible."""
     return "\n".join("\t".join(map(escape_control, line.split("\t"))) for line in text.split("\n"))
+
+
+def representable(text: str, encoding: str | None) -> str:
+    """`text` with escapes such as `\\u20ac` for what `encoding` (None: any character) lacks."""
+    if encoding is None:
+        return text
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def is_unicode(encoding: str | None) -> bool:
+    """Whether a stream of that encoding can show every character."""
+    return encoding is None or codecs.lookup(encoding).name.startswith("utf-")
+
+
+def typed_text(line: bytes) -> str:
+    """What was typed or piped: UTF-8, otherwise in the encoding of the locale."""
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return line.decode(locale.getpreferredencoding(False), errors="replace")
 
 
 @define(eq=False)
@@ -71,6 +94,12 @@ class Terminal:
         assert self._session is not None
         start = self._session.start
         self.print_line(f"{start.agent.label} in {start.facts.path}, also on the page at {page}")
+        if not is_unicode(self._out.encoding):
+            self.print_line(
+                f"The output's encoding is {self._out.encoding}: characters that it lacks are "
+                "shown as \\u escapes. With a UTF-8 locale, such as LC_ALL=C.UTF-8, they are shown "
+                "as they are."
+            )
         if self.interactive:
             self.print_line(
                 "Type a prompt. Ctrl+C cancels the turn; "
@@ -102,6 +131,16 @@ class Terminal:
             self._session.submit_prompt(text)
         elif not self._session.turns.busy:
             self._prompt()
+
+    def typed_line(self, line: bytes) -> None:
+        """A line from the person, without its end."""
+        if self.interactive and len(line) >= MAX_TERMINAL_LINE_SIZE:
+            self.print_line(
+                f"The terminal passes on only the first {MAX_TERMINAL_LINE_SIZE} bytes of a line, "
+                "so this prompt was not sent. Use the page for it, or several lines, or a pipe."
+            )
+            return
+        self.typed(typed_text(line))
 
     def end_of_input(self) -> None:
         """End after the turns that were asked for."""
@@ -232,7 +271,7 @@ class Terminal:
 
     def _write(self, stream: TextIO, text: str) -> None:
         try:
-            stream.write(text)
+            stream.write(representable(text, stream.encoding))
             stream.flush()
         except (OSError, ValueError):  # the terminal is gone; the session goes on
             self.log.debug("The terminal accepts no output")
@@ -243,9 +282,9 @@ def _read_lines(reactor: Any, terminal: Terminal) -> None:
     while data := _read_some():
         *lines, rest = (rest + data).split(b"\n")
         for line in lines:
-            reactor.callFromThread(terminal.typed, line.decode(errors="replace"))
+            reactor.callFromThread(terminal.typed_line, line)
     if rest:
-        reactor.callFromThread(terminal.typed, rest.decode(errors="replace"))
+        reactor.callFromThread(terminal.typed_line, rest)
     reactor.callFromThread(terminal.end_of_input)
 
 
@@ -253,8 +292,8 @@ def _read_all(reactor: Any, terminal: Terminal) -> None:
     said = b""
     while data := _read_some():
         said += data
-    text = said.decode(errors="replace").strip()
-    if text:
+    text = typed_text(said).rstrip("\r\n")
+    if text.strip():
         reactor.callFromThread(terminal.typed, text)
     reactor.callFromThread(terminal.end_of_input)
 

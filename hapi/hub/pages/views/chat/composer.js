@@ -56,7 +56,7 @@ export function composer({ text, onDraft, onSend, onStop }) {
   });
   box.addEventListener("input", () => setText(box.value));
   box.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" || event.isComposing) return;
+    if (event.key !== "Enter" || endsComposition(event)) return;
     if (event.ctrlKey || event.metaKey || (hasFinePointer() && !event.shiftKey)) {
       event.preventDefault();
       send();
@@ -84,6 +84,17 @@ export function composer({ text, onDraft, onSend, onStop }) {
       stop.hidden = !thinking;
     },
   };
+}
+
+const IME_KEY_CODE = 229; // UI Events, "keyCode": the input method handles this key
+
+/**
+ * Whether a key belongs to an input method. Safari ends the composition before it reports the Enter that ended it, so
+ * `isComposing` is false then.
+ * @param {KeyboardEvent} event
+ */
+function endsComposition(event) {
+  return event.isComposing || event.keyCode === IME_KEY_CODE;
 }
 
 /** @param {boolean} enabled @param {boolean} resumes */
