@@ -51,6 +51,9 @@ class AgentHost:
         AgentTimeout.
         """
         self.starts += 1
+        await (
+            self.end()
+        )  # what an agent that died has left running must not work beside the new one
         argv = resolve_command(self._agent, self._environ)
         if argv is None:
             raise AgentSessionError(f"{self._agent.programs[0]} is not installed or is not on PATH")
@@ -78,6 +81,6 @@ class AgentHost:
         run_in_background(self.end(), self.log, "The agent could not be ended")
 
     async def end(self) -> None:
-        """End the process with everything below it, if it runs."""
+        """End the process, if it runs, with everything that it has started."""
         if self._process is not None:
             await self._process.end()

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, cast
+from uuid import uuid4
 
 from attrs import define, field
 from twisted.internet.error import ProcessDone, ProcessExitedAlready
@@ -22,14 +23,21 @@ from hapi.session.agent.jsonrpc_peer import JsonRpcPeer, LineTooLong
 from hapi.session.agent.noise import AgentNoise
 
 MAX_STDERR_TAIL = 4096  # bytes of standard error that explain an end
+CLEAR_TIMEOUT = 3.0  # seconds to find and end what an agent has left running
 DRAIN_TIMEOUT = 0.1  # seconds for what an ended process has left in its pipes
 CLOSED_OUTPUT_TIMEOUT = 2.0  # seconds it may go on after it has closed its output
 END_TIMEOUT = 0.5  # seconds the agent has to end by itself before its tree is killed
+RECORD_INTERVAL = 5.0  # seconds between two looks at what runs below an agent that works
+# In the environment of one start of an agent, and so of all that it starts.
+MARK = "HAPI_AGENT_START"
 
 
 @define(eq=False)
 class AgentProcess(ProcessProtocol):
-    """One start of an agent. `errors` gets what it writes to standard error, as it comes."""
+    """One start of an agent. `errors` gets what it writes to standard error, as it comes.
+
+    When its process has ended, by itself or not, what it has started is ended as well.
+    """
 
     _reactor: Any
     label: str
@@ -45,6 +53,10 @@ class AgentProcess(ProcessProtocol):
     _drained: IDelayedCall | None = None
     _output_timer: IDelayedCall | None = None
     _identity: Any = None
+    _mark: str = field(factory=lambda: f"{MARK}={uuid4()}")
+    _descendants: list[Any] = field(factory=list)  # seen below it while it lived
+    _recorded_at: float | None = None  # seconds of the clock
+    _is_cleared: OneShotObserver[None] = field(factory=OneShotObserver)
     log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -57,6 +69,8 @@ class AgentProcess(ProcessProtocol):
     ) -> AgentProcess:
         """Start the process. `own_group`: keep the terminal's Ctrl+C from it. Raises OSError."""
         command = (*_detached(), *argv) if own_group else argv
+        name, _, value = self._mark.partition("=")
+        environment = {**environment, name: value}
         self._reactor.spawnProcess(
             self, command[0], command, environment, cwd, childFDs={0: "w", 1: "r", 2: "r"}
         )
@@ -67,9 +81,18 @@ class AgentProcess(ProcessProtocol):
         return self.pid is not None and not self.exited.has_fired
 
     async def end(self, timeout: float = END_TIMEOUT) -> None:
-        """Close its input and end it with everything below it, within about `timeout` seconds."""
-        if not self.running:
-            return
+        """Close its input and end it with everything below it, within about `timeout` seconds.
+
+        If it has ended already, wait until what it has left running is ended.
+        """
+        if self.running:
+            await self._end_tree(timeout)
+        if self._identity is not None and not self.running:
+            await self._is_cleared.when_fired().addTimeout(
+                CLEAR_TIMEOUT, self._reactor, lambda _, seconds: None
+            )
+
+    async def _end_tree(self, timeout: float) -> None:
         assert self.transport is not None
         self.transport.closeStdin()
         if self._identity is None:  # without /proc only the process itself can be ended
@@ -94,6 +117,38 @@ class AgentProcess(ProcessProtocol):
                 timeout, self._reactor, lambda _, seconds: None
             )
 
+    def _record_descendants(self) -> None:
+        """While the agent works: what it has started may outlive it, and hide its origin."""
+        now = self._reactor.seconds()
+        if self._identity is None or (
+            self._recorded_at is not None and now - self._recorded_at < RECORD_INTERVAL
+        ):
+            return
+        from hapi.process.kernel import kernel
+        from hapi.session.agent.tree import descendants_of
+
+        self._recorded_at = now
+        seen = descendants_of(self._identity)
+        gone = [each for each in self._descendants if each not in seen]
+        self._descendants = seen + [each for each in gone if kernel().is_running(each)]
+
+    async def _clear(self) -> None:
+        """End what the agent has left running."""
+        from hapi.session.agent.tree import end_left_behind
+
+        try:
+            left = await end_left_behind(
+                self._reactor, self._identity, self._descendants, self._mark, END_TIMEOUT
+            )
+            if left:
+                self.log.info(
+                    "{label} left {count} processes running, which were ended",
+                    label=self.label,
+                    count=len(left),
+                )
+        finally:
+            self._is_cleared.fire(None)
+
     # --- ProcessProtocol
     def connectionMade(self) -> None:
         assert self.transport is not None
@@ -103,6 +158,7 @@ class AgentProcess(ProcessProtocol):
         self._identity = kernel().identify(self.pid) if self.pid is not None else None
 
     def outReceived(self, data: bytes) -> None:
+        self._record_descendants()
         try:
             self.peer.received(data)
         except LineTooLong as problem:
@@ -141,6 +197,8 @@ class AgentProcess(ProcessProtocol):
         """Its output may still be in the pipes, and a child of it may hold them open."""
         cast(IPushProducer, self.transport).resumeProducing()  # what is left in the pipes
         self._drained = self._reactor.callLater(DRAIN_TIMEOUT, self._conclude, reason)
+        if self._identity is not None:
+            run_in_background(self._clear(), self.log, "What the agent left could not be ended")
 
     def processEnded(self, reason: Failure) -> None:
         if self._drained is not None and self._drained.active():

@@ -1,10 +1,10 @@
-"""Ending an agent with all its descendants, which are recorded before the first signal."""
+"""Ending an agent with all its descendants, and what an agent that died has left running."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -14,8 +14,16 @@ from twisted.internet.task import deferLater
 from hapi.process.exit_watch import ExitWatcher
 from hapi.process.kernel import kernel
 from hapi.process.local import exit_watcher
-from hapi.process.tree import ProcessScanner, descendants, members
+from hapi.process.tree import (
+    ProcessScanner,
+    ProcessTable,
+    descendants,
+    is_independent,
+    members,
+)
 from hapi.protocol.attempt import ProcessIdentity
+
+SCANNED_AT_ONCE = 100  # processes whose environment is read before others get their turn
 
 
 async def end_agent(reactor: Any, agent: ProcessIdentity, timeout: float) -> bool:
@@ -29,12 +37,86 @@ async def end_agent(reactor: Any, agent: ProcessIdentity, timeout: float) -> boo
     _signal([agent], signal.SIGTERM, signal.SIGCONT)
     await _gone(reactor, exits, [agent], begun + timeout / 2)
     left = [one for one in {*seen, *await _below(reactor, agent)} if kernel().is_running(one)]
+    return await _end_all(reactor, exits, left, begun + timeout, timeout)
+
+
+async def end_left_behind(
+    reactor: Any,
+    agent: ProcessIdentity,
+    recorded: Iterable[ProcessIdentity],
+    mark: str,
+    timeout: float,
+) -> list[ProcessIdentity]:
+    """End what a dead agent has left running: SIGTERM, and SIGKILL after `timeout` seconds.
+
+    These are the processes that were `recorded` below it while it lived, those whose environment
+    contains `mark` (`NAME=value`), those of the session that it led, and everything below them; but
+    no runners and holders of other sessions. Returns what was there.
+    """
+    table = await ProcessScanner(reactor, kernel()).scan()
+    started: set[int] = set()
+    for count, pid in enumerate(table.stats):
+        if count % SCANNED_AT_ONCE == 0:
+            await deferLater(reactor, 0)
+        if _was_started_by(agent, mark, pid):
+            started.add(pid)
+    kept = {pid for pid in started if is_independent(kernel(), pid, set())}
+    orphans = [one for one in recorded if _is_in(table, one)]
+    for pid in started:
+        found = kernel().identity_of(table.stats[pid])
+        if found is not None and not kept & {pid, *_ancestors(table, pid)}:
+            orphans.append(found)
+    left = [
+        one
+        for one in {each for root in orphans for each in await _below(reactor, root)}
+        if one.pid != os.getpid()
+    ]
+    if left:
+        until = reactor.seconds() + timeout
+        await _end_all(reactor, exit_watcher(reactor), left, until, timeout)
+    return left
+
+
+def _is_in(table: ProcessTable, identity: ProcessIdentity) -> bool:
+    stat = table.stats.get(identity.pid)
+    return stat is not None and stat.start_ticks == identity.start_ticks
+
+
+def _was_started_by(agent: ProcessIdentity, mark: str, pid: int) -> bool:
+    if mark.encode() in (kernel().read_environment(pid) or b"").split(b"\0"):
+        return True
+    try:
+        return os.getsid(pid) == agent.pid != os.getsid(0)
+    except OSError:
+        return False
+
+
+def _ancestors(table: ProcessTable, pid: int) -> Iterator[int]:
+    seen = {pid}
+    while (stat := table.stats.get(pid)) is not None and stat.parent not in seen:
+        pid = stat.parent
+        seen.add(pid)
+        yield pid
+
+
+async def _end_all(
+    reactor: Any,
+    exits: ExitWatcher,
+    left: list[ProcessIdentity],
+    until: float,
+    timeout: float,
+) -> bool:
     _signal(left, signal.SIGTERM, signal.SIGCONT)
-    if await _gone(reactor, exits, left, begun + timeout):
+    if await _gone(reactor, exits, left, until):
         return True
     found = [each for one in left for each in await _below(reactor, one)]
     _signal(found, signal.SIGKILL)
     return await _gone(reactor, exits, found, reactor.seconds() + timeout)
+
+
+def descendants_of(agent: ProcessIdentity) -> list[ProcessIdentity]:
+    """What runs below the agent now; nothing where only a scan of all processes can tell."""
+    return (descendants(kernel(), agent) or [agent])[1:]
 
 
 async def _below(reactor: Any, root: ProcessIdentity) -> list[ProcessIdentity]:

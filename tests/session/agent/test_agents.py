@@ -66,6 +66,8 @@ def started(reactor, tmp_path, home):
         if process.running:
             os.kill(process.pid, signal.SIGKILL)
             pytest_twisted.blockon(process.exited.when_fired())
+        pytest_twisted.blockon(Deferred.fromCoroutine(process.end()))
+        pytest_twisted.blockon(deferLater(reactor, 0))  # whoever else waits for that end
 
 
 @pytest_twisted.ensureDeferred
@@ -160,6 +162,59 @@ time.sleep(600)
         and Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     ):
         await deferLater(reactor, 0.02)
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+LEAVES_PROCESSES = """
+import os, subprocess, sys, time
+def start(*argv, **more):
+    return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, **more).pid
+pids = [
+    start("sleep", "600"),
+    start("sleep", "601", start_new_session=True),
+    start("sh", "-c", "trap '' TERM; sleep 602 & wait", start_new_session=True),
+    start("env", "-i", "/bin/sleep", "603", start_new_session=True),  # hides its origin
+]
+open("pids", "w").write(" ".join(map(str, pids)))
+print("{}", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_agent_that_is_killed_takes_what_it_has_started_with_it(
+    reactor, started, tmp_path
+):
+    bystander, _, _ = started((sys.executable, "-c", "import time; time.sleep(600)"))
+    process, _, _ = started((sys.executable, "-c", LEAVES_PROCESSES))
+    while process._recorded_at is None:
+        await deferLater(reactor, 0.02)
+    left = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+    assert all(map(is_running, left))
+    os.kill(process.pid, signal.SIGKILL)
+    await process.exited.when_fired()
+    await process.end()  # as before the next start
+    assert not any(map(is_running, left))
+    assert bystander.running
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_agent_that_ends_by_itself_leaves_no_daemon_running(reactor, started, tmp_path):
+    script = """
+import subprocess
+pid = subprocess.Popen(["sleep", "604"], start_new_session=True).pid
+open("pids", "w").write(str(pid))
+"""
+    process, _, _ = started((sys.executable, "-c", script))
+    await process.exited.when_fired()
+    await process.end()
+    assert not is_running(int((tmp_path / "pids").read_text()))
 
 
 @pytest_twisted.ensureDeferred
