@@ -139,6 +139,11 @@ class Home:
         return self.path / "uploads"
 
     @property
+    def pictures(self) -> Path:
+        """One directory for each session whose agent showed pictures (`hapi.pictures`)."""
+        return self.path / "pictures"
+
+    @property
     def spool(self) -> Path:
         """Events of sessions that their hub has not confirmed (`hapi.spool`)."""
         return self.path / "spool"

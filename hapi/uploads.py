@@ -56,11 +56,17 @@ class _Usage:
         return _Usage(self.size + other.size, self.files + other.files)
 
 
-def uploads_directory(home: Home, session_id: str) -> Path:
-    """Where the uploads of a session are. An id that is no plain name is replaced by its hash."""
+def session_directory_name(session_id: str) -> str:
+    """The name of a directory for a session. An id that is no plain name is replaced by its
+    hash."""
     if _PLAIN_ID.fullmatch(session_id) is None:
-        session_id = hashlib.sha256(session_id.encode(errors="replace")).hexdigest()
-    return _all_uploads(home) / session_id
+        return hashlib.sha256(session_id.encode(errors="replace")).hexdigest()
+    return session_id
+
+
+def uploads_directory(home: Home, session_id: str) -> Path:
+    """Where the uploads of a session are."""
+    return _all_uploads(home) / session_directory_name(session_id)
 
 
 def _all_uploads(home: Home) -> Path:

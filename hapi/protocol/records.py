@@ -16,7 +16,7 @@ from attrs import define, evolve, field
 from hapi.protocol.acp.diffs import FileDiff, diff_of
 from hapi.protocol.acp.prompts import Usage
 from hapi.protocol.acp.tool_content import FileChange, TerminalEnd
-from hapi.protocol.acp.updates import Plan, Text, Thought, ToolCall, Update
+from hapi.protocol.acp.updates import Plan, Shown, Text, Thought, ToolCall, Update
 from hapi.protocol.live import MESSAGE, REASONING, TOOL_OUTPUT, LiveBlock
 
 SNAPSHOT_INTERVAL = 0.25  # seconds between two snapshots of one stream of thought, at least
@@ -107,6 +107,24 @@ def tool_result(call_id: str, output: Any, failed: bool) -> Data:
         "callId": call_id,
         "output": "" if output is None else output,
         "is_error": failed,
+    }
+
+
+def generated_image(
+    image_id: str, file_name: str, media_type: str, size: int, source: Mapping[str, str]
+) -> Data:
+    """A picture or file that was shown; its bytes are read by `readGeneratedImage`.
+
+    `size` in bytes. `source` says where it came from: `ingress` is `mcp` or `acp`.
+    """
+    return {
+        "type": "generated-image",
+        "imageId": image_id,
+        "fileName": file_name,
+        "mimeType": media_type,
+        "id": new_id(),
+        "source": dict(source),
+        "size": size,
     }
 
 
@@ -269,6 +287,8 @@ class Transcript:
                 return (self._end_text() if self._is_text_over else []) + self._think(text, now)
             case ToolCall():
                 return self._tool(update)
+            case Shown():  # published by whoever keeps pictures, after the text before it
+                return self._end_blocks()
             case Plan(entries):
                 return [*self._end_blocks(), plan(entries)]
         return []

@@ -11,6 +11,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from hapi.attempts import remove_partial_attempts
+from hapi.pictures import remove_expired_pictures
 from hapi.process import IProcesses
 from hapi.process.git import Git
 from hapi.protocol.control import StopStatus
@@ -138,6 +139,7 @@ class Sessions:
         self.drain.restore()
         self.adopt()
         self._remove_unused_uploads()
+        remove_expired_pictures(self.options.home)
 
     def _remove_unused_uploads(self) -> None:
         """Remove the uploads of sessions that ended while no runner was there."""

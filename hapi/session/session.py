@@ -11,6 +11,7 @@ from typing import Any
 from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, maybeDeferred
 from twisted.internet.error import ConnectionDone
+from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from hapi.attempts import AttemptFolder
@@ -19,6 +20,7 @@ from hapi.deferreds import run_in_background
 from hapi.home import Home
 from hapi.net.common.rpc import RpcTable
 from hapi.one_shot import OneShotObserver
+from hapi.pictures import SessionPictures
 from hapi.protocol.agents import Agent
 from hapi.protocol.attempt import StopOrder
 from hapi.protocol.records import summary_record, user_record
@@ -38,6 +40,7 @@ from hapi.session.agent.configuration import SessionSettings, model_list
 from hapi.session.agent.driver import Driver
 from hapi.session.agent.host import AgentHost
 from hapi.session.agent.permissions import Permissions
+from hapi.session.agent.pictures import Pictures
 from hapi.session.agent.questions import Questions
 from hapi.session.agent.turns import Turns
 from hapi.session.hub.inbox import Inbox, UserMessage
@@ -88,6 +91,7 @@ class Session:
     permissions: Permissions = field(init=False)
     questions: Questions = field(init=False)
     turns: Turns = field(init=False)
+    pictures: Pictures = field(init=False)
     _files: Files = field(init=False)
     _uploads: SessionUploads = field(init=False)
     _driver: OneShotObserver[Driver] | None = None
@@ -135,6 +139,10 @@ class Session:
         self.turns.on_prompt, self.turns.on_title = self._title_from_prompt, self._title_from_agent
         self.host.noise.on_first = self._tell_noise
         self._agent_session = arguments.resume
+        self.pictures = Pictures(
+            self.hub, SessionPictures(self.start.home, self.hub.session_id), deferToThread
+        )
+        self.turns.observers.append(self.pictures.observe)
         rpc: RpcTable = self.link.rpc
         register_file_methods(
             rpc, self._reactor, self._files.directory, self._files, self.start.environ

@@ -283,7 +283,7 @@ def test_a_picture_of_the_agent_that_cannot_be_loaded_leaves_a_sentence(place):
     session.record(
         type="generated-image", imageId="i", fileName="cat.png", mimeType="image/png", id=str(now())
     )
-    expect(page.locator(".image")).to_contain_text("could not be loaded")
+    expect(page.locator(".image")).to_contain_text("could not be loaded: Image not found")
 
 
 COMPOSITION_ENTER = """([keyCode, isComposing]) => {

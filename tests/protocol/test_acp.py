@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from hapi.protocol.acp.introduction import read_introduction
 from hapi.protocol.acp.offers import Choice, Offer, Select, read_offer, setting_call
 from hapi.protocol.acp.permission_requests import PermissionOption, read_permission_request
+from hapi.protocol.acp.pictures import Picture
 from hapi.protocol.acp.prompts import Usage, read_usage
-from hapi.protocol.acp.tool_content import FileChange, Location, Picture, TerminalEnd
+from hapi.protocol.acp.tool_content import FileChange, Location, TerminalEnd
 from hapi.protocol.acp.updates import (
     Commands,
     Context,

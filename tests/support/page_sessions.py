@@ -96,6 +96,12 @@ class ScriptedSession:
             {"role": "agent", "content": {"type": "event", "id": str(uuid.uuid4()), "data": data}}
         )
 
+    def serve(self, *names: str) -> None:
+        """Register methods, whose answers are in `answers`."""
+        for name in names:
+            call = {"method": f"{self.id}:{name}"}
+            self._run(self._io.emit("rpc-register", call, namespace="/cli"))
+
     def raw(self, message: Any) -> None:
         self._say(message)
 

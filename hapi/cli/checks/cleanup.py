@@ -18,6 +18,7 @@ from attrs import field, frozen
 
 from hapi.attempts import AttemptFolder, attempts
 from hapi.home import Home
+from hapi.pictures import expired_pictures
 from hapi.process.kernel import kernel
 from hapi.process.local import local_processes
 from hapi.process.tree import ProcessTable
@@ -89,6 +90,10 @@ def scan(home: Home, alone: bool, now: float | None = None) -> Findings:
         state is not None and kernel().identify(state.pid) is not None
     )  # alive: npm's runner holds no lock of ours
     uploads = list(_find_uploads(home))
+    uploads += [
+        Leftover(path, "pictures of a session that showed none for 30 days")
+        for path in expired_pictures(home, now)
+    ]
     if not alone or of_npm:
         return Findings(find_stray_processes(home), uploads, runs=True)
     found = [*uploads, *_find_leftovers(home, now or time.time())]

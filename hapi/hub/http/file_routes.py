@@ -4,24 +4,21 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 from typing import Any, ClassVar
 
 from attrs import define
 from klein import Klein
 
 from hapi.hub.domain.entities import HubSession
-from hapi.hub.domain.errors import InvalidQuery, InvalidRequest, NotFound, RpcError, TooLarge
+from hapi.hub.domain.errors import InvalidQuery, InvalidRequest, RpcError, TooLarge
 from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.domain.rpc import RPC_TIMEOUT, SLOW_RPC_TIMEOUT, error_text
 from hapi.hub.http.paging import read_integer
+from hapi.hub.http.pictures import read_picture
 from hapi.hub.http.responses import Response
 from hapi.hub.http.routing import MAX_UPLOAD_SIZE, RequestContext, Routes, api, limited
 from hapi.protocol import rpc_methods
 from hapi.protocol.hub import DeleteUpload, Upload
-from hapi.protocol.media_type import BITMAPS, essence
 
 MAX_FILE_SIZE = 50 << 20  # bytes of an uploaded file
 DEFAULT_FILES, MAX_FILES = 200, 500  # in one list
@@ -181,18 +178,7 @@ class FileRoutes(Routes):
         self, context: RequestContext, session_id: str, image_id: str
     ) -> Response:
         session = context.session(session_id)
-        params = {"id": image_id}
-        answer = await forward_rpc(context, session, rpc_methods.READ_GENERATED_IMAGE, params)
-        image, kind = _decode_image(answer.get("content"), answer.get("mimeType"))
-        tag = f'"{hashlib.sha256(image).hexdigest()[:32]}"'
-        headers = {
-            "ETag": tag,
-            "Cache-Control": "private, max-age=86400",
-            "Content-Security-Policy": "default-src 'none'; sandbox",
-        }
-        if context.request.getHeader("if-none-match") == tag:
-            return Response(304, b"", headers, kind)
-        return Response(200, image, headers, kind)
+        return await read_picture(context, session, image_id)
 
     @app.route(f"/api/sessions/<session_id>/<any({_MODEL_PATHS}):path>", methods=["GET"])
     @api
@@ -206,16 +192,3 @@ class FileRoutes(Routes):
 def _file_entry(path: str) -> dict[str, Any]:
     folder, _, name = path.rpartition("/")
     return {"fileName": name, "filePath": folder, "fullPath": path, "fileType": "file"}
-
-
-def _decode_image(content: object, kind: object) -> tuple[bytes, str]:
-    """The bytes and the media type of a bitmap. Raises NotFound for anything else: SVG and other
-    documents can contain scripts.
-    """
-    media_type = essence(kind)
-    try:
-        if isinstance(content, str) and media_type in BITMAPS:
-            return base64.b64decode(content, validate=True), media_type
-    except binascii.Error:
-        pass
-    raise NotFound("Image not found")

@@ -25,7 +25,8 @@ from hapi.net.server.http import accepts_gzip
 
 PAGES = Path(__file__).parents[1] / "pages"
 CONTENT_POLICY = (
-    "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none';"
+    "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; object-src 'none';"
+    " base-uri 'none';"
     " form-action 'self'; frame-ancestors 'none'"
 )
 REVALIDATE = "no-cache"

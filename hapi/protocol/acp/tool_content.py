@@ -30,12 +30,6 @@ class Location:
 
 
 @frozen
-class Picture:
-    mime_type: str
-    data_base64: str = field(repr=False)
-
-
-@frozen
 class TerminalEnd:
     """How a command in a terminal ended: its exit code, or the name of a signal."""
 
@@ -76,17 +70,6 @@ def read_locations(found: Mapping[str, Any]) -> tuple[Location, ...] | None:
         if (path := text_or_none(item.get("path")))
     )
     return locations or None
-
-
-def read_pictures(found: Mapping[str, Any]) -> tuple[Picture, ...]:
-    """The pictures in the content, in its order."""
-    return tuple(
-        Picture(text_or_none(block.get("mimeType")) or "image/png", data)
-        for item in objects(found.get("content"))
-        if item.get("type") == "content"
-        and (block := mapping(item.get("content"))).get("type") == "image"
-        and (data := text_or_none(block.get("data")))
-    )
 
 
 def read_terminal_output(found: Mapping[str, Any]) -> str | None:

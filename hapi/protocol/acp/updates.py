@@ -7,15 +7,14 @@ from typing import Any
 
 from attrs import frozen
 
+from hapi.protocol.acp.pictures import Picture, read_picture, read_pictures
 from hapi.protocol.acp.text import block_text, tool_output
 from hapi.protocol.acp.tool_content import (
     FileChange,
     Location,
-    Picture,
     TerminalEnd,
     read_changes,
     read_locations,
-    read_pictures,
     read_terminal_end,
     read_terminal_output,
 )
@@ -28,6 +27,13 @@ class Text:
 
     text: str
     message: str | None = None
+
+
+@frozen
+class Shown:
+    """A picture, a recording or a file in the answer."""
+
+    picture: Picture
 
 
 @frozen
@@ -102,6 +108,7 @@ class Titled:
 
 Update = (
     Text
+    | Shown
     | Thought
     | UserText
     | ToolCall
@@ -119,6 +126,8 @@ def read_update(params: Mapping[str, Any]) -> Update | None:
     found = mapping(params.get("update"))
     match found.get("sessionUpdate"):
         case "agent_message_chunk":
+            if (picture := read_picture(found.get("content"))) is not None:
+                return Shown(picture)
             return Text(block_text(found.get("content")), text_or_none(found.get("messageId")))
         case "agent_thought_chunk":
             return Thought(block_text(found.get("content")))

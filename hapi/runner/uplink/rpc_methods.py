@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from twisted.internet.threads import deferToThread
+
 from hapi.net.common.rpc import RpcTable
+from hapi.pictures import SessionPictures, picture_answer
+from hapi.protocol import rpc_methods
 from hapi.protocol.spawn import (
     MalformedSpawn,
     SpawnRequest,
@@ -61,6 +65,12 @@ def register_methods(rpc: RpcTable, runner: RunnerMethods) -> None:
         runner.stop_soon(HUB)
         return {"message": "Runner stop request acknowledged"}
 
+    def read_picture(params: Any) -> Any:
+        """A picture of a session without a process, which is why the hub asks the machine."""
+        given = params if isinstance(params, Mapping) else {}
+        pictures = SessionPictures(options.home, str(given.get("sessionId")))
+        return deferToThread(picture_answer, pictures, params)
+
     rpc.add("agent-availability", runner.availability.response)
     rpc.add("path-exists", lambda params: path_exists(options.roots, params))
     rpc.add("cursor-chat-store-status", lambda params: chat_store_status(options.roots, params))
@@ -68,3 +78,4 @@ def register_methods(rpc: RpcTable, runner: RunnerMethods) -> None:
     rpc.add("spawn-happy-session", spawn)
     rpc.add("stop-session", stop_session)
     rpc.add("stop-runner", stop_runner)
+    rpc.add(rpc_methods.READ_GENERATED_IMAGE, read_picture)

@@ -12,6 +12,7 @@ from hapi.net.common.rpc import RpcTable
 from hapi.protocol import rpc_methods as names
 from hapi.protocol.agents import Agent
 from hapi.session.agent.configuration import SessionSettings
+from hapi.session.agent.pictures import Pictures
 from hapi.session.agent.turns import Turns
 from hapi.session.rpc.file_search import FileSearch
 from hapi.session.rpc.files import Files
@@ -23,6 +24,7 @@ class SessionParts(Protocol):
 
     settings: SessionSettings
     turns: Turns
+    pictures: Pictures
 
     @property
     def agent(self) -> Agent: ...
@@ -93,6 +95,7 @@ def register_session_methods(rpc: RpcTable, session: SessionParts) -> None:
             names.PERMISSION: session.answer_request,
             names.SET_SESSION_CONFIG: session.settings.configure,
             names.SWITCH: switch,
+            names.READ_GENERATED_IMAGE: session.pictures.read,
             names.LIST_SLASH_COMMANDS: slash_commands,
             names.LIST_SKILLS: lambda _: {"success": True, "skills": []},
         },

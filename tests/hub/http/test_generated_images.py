@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import pytest
@@ -20,6 +21,17 @@ def image_of(kind: Any) -> Answer:
     peer.serve(session, rpc_methods.READ_GENERATED_IMAGE)
     pending = stage.begin("GET", f"/api/sessions/{session}/generated-images/i")
     peer.answer({"success": True, "content": CONTENT, "mimeType": kind})
+    return stage.finish(pending)
+
+
+def picture_of_machine(stage: Stage, session: str, namespace: str = "default") -> Answer:
+    """The reply to a page about a session without a process, with a machine that has pictures."""
+    machine, peer = stage.machine(namespace)
+    peer.serve(machine, rpc_methods.READ_GENERATED_IMAGE)
+    pending = stage.begin("GET", f"/api/sessions/{session}/generated-images/i")
+    if peer.calls:
+        assert json.loads(peer.calls[0][2]["params"]) == {"sessionId": session, "id": "i"}
+        peer.answer({"success": True, "content": CONTENT, "mimeType": "image/png"})
     return stage.finish(pending)
 
 
@@ -54,3 +66,38 @@ def test_a_bitmap_is_sent_with_its_type_and_may_run_nothing(kind: str, sent: str
     assert answer.headers["content-type"] == sent
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["content-security-policy"] == "default-src 'none'; sandbox"
+
+
+def test_a_file_that_is_no_bitmap_may_only_be_saved() -> None:
+    answer = image_of("application/octet-stream")
+    assert (answer.status, answer.headers["content-disposition"]) == (200, "attachment")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_recording_is_sent_with_its_type() -> None:
+    answer = image_of("video/mp4")
+    assert (answer.status, answer.headers["content-type"]) == (200, "video/mp4")
+
+
+def test_the_machine_serves_the_pictures_of_a_session_that_has_ended() -> None:
+    stage = Stage()
+    session = stage.session(machineId="m1")
+    answer = picture_of_machine(stage, session)
+    assert (answer.status, answer.headers["content-type"]) == (200, "image/png")
+
+
+def test_the_machine_of_another_person_is_not_asked() -> None:
+    stage = Stage()
+    session = stage.session(machineId="m1")
+    assert picture_of_machine(stage, session, "other").status == 404
+
+
+def test_a_machine_that_is_away_is_named_as_the_reason() -> None:
+    stage = Stage()
+    session = stage.session(machineId="m1")
+    stage.machine()
+    answer = stage.rest("GET", f"/api/sessions/{session}/generated-images/i")
+    assert (answer.status, answer.body["error"]) == (
+        404,
+        "The machine that keeps this picture is not connected",
+    )

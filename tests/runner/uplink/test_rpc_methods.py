@@ -83,6 +83,7 @@ def test_the_methods_a_hub_looks_for_are_there_in_order(runner):
     assert table.methods == (
         *("m:agent-availability", "m:path-exists", "m:cursor-chat-store-status"),
         *("m:list-directory", "m:spawn-happy-session", "m:stop-session", "m:stop-runner"),
+        "m:readGeneratedImage",
     )
 
 

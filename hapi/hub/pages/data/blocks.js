@@ -259,6 +259,8 @@ class BlockBuilder {
           at: message.createdAt,
           imageId: data.imageId,
           fileName: asText(data.fileName),
+          mediaType: asText(data.mimeType),
+          size: typeof data.size === "number" ? data.size : 0,
         });
         break;
       default: // records of other kinds show nothing

@@ -242,6 +242,9 @@ export interface ImageBlock extends BlockBase {
   kind: "image";
   imageId: string;
   fileName: string;
+  mediaType: string;
+  /** in bytes; 0 if it is not known */
+  size: number;
 }
 
 /** A permission request that no tool call of the conversation belongs to. */
@@ -297,6 +300,7 @@ export interface BlockContext {
   retryQueued(block: UserBlock): void;
   decide(requestId: string, request: PermissionRequest, choice: Choice, answers?: Answers): void;
   image(block: ImageBlock): Node;
+  save(block: ImageBlock): Node;
 }
 
 /** One agent of `GET /api/agents`. */

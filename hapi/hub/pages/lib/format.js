@@ -57,6 +57,16 @@ export function duration(ms) {
 }
 
 /**
+ * A number of bytes as "512 bytes", "34 kB" or "1.5 MB".
+ * @param {number} bytes
+ */
+export function fileSize(bytes) {
+  if (bytes < 1000) return `${bytes} bytes`;
+  if (bytes < 1_000_000) return `${Math.round(bytes / 1000)} kB`;
+  return `${(bytes / 1_000_000).toFixed(1)} MB`;
+}
+
+/**
  * The table's own value for `key`, not one that every object inherits, such as "constructor".
  * @template Value
  * @param {Record<string, Value>} table

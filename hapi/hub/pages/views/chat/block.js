@@ -78,7 +78,7 @@ function nodeOf(block, context) {
         "figure",
         { class: "block image" },
         context.image(block),
-        h("figcaption", { class: "muted" }, block.fileName),
+        h("figcaption", { class: "muted" }, block.fileName, " ", context.save(block)),
       );
     case "odd":
       return oddNode(block.value, block.key, context);

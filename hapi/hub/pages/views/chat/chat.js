@@ -7,7 +7,7 @@ import { followEnd } from "./scrolling.js";
 import { chatHeader } from "./header.js";
 import { messageList } from "./message-list.js";
 import { sessionNotice } from "./notice.js";
-import { picture } from "./picture.js";
+import { picture, saveButton } from "./picture.js";
 import { planStrip } from "./plan.js";
 import { workingLine } from "./working-line.js";
 import { announce, h, hasFinePointer } from "../../lib/dom.js";
@@ -105,7 +105,8 @@ export class ChatView {
         this.draw(); // the buttons are gone now, and the focus with them
         if (document.activeElement === document.body) write.focus();
       },
-      image: (block) => picture(() => api.generatedImage(id, block.imageId), block.fileName),
+      image: (block) => picture(() => api.generatedImage(id, block.imageId), block),
+      save: (block) => saveButton(() => api.generatedImage(id, block.imageId), block),
     };
   }
 

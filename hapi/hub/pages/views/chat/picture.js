@@ -1,33 +1,106 @@
-// Pictures that the agent created. They are fetched with the JWT and drawn on a canvas, so no address carries a credential.
+// What an agent showed: pictures are drawn, recordings are played, other files can be saved. All of it is fetched with the
+// JWT, so no address carries a credential, and no document of an agent is opened as a page.
 
-import { h } from "../../lib/dom.js";
+import { h, linkButton } from "../../lib/dom.js";
+import { explained } from "../../lib/errors.js";
+import { fileSize } from "../../lib/format.js";
+
+/** @import { ImageBlock } from "../../data/types.js" */
+
+const MAX_SIDE = 1600; // pixels of a drawn picture; a larger one is saved to be seen whole
+const SAVE_TIMEOUT = 60_000; // ms for which a browser may read a file that it saves
 
 /**
- * A canvas with the picture that `fetchBlob` loads; a sentence if that fails.
+ * A node for `block`, whose content `fetchBlob` loads once the node is in sight or asked for.
  * @param {() => Promise<Blob>} fetchBlob
- * @param {string} name
+ * @param {ImageBlock} block
  */
-export function picture(fetchBlob, name) {
-  const canvas = h("canvas", {
-    role: "img",
-    "aria-label": name || "Picture",
-    width: "1",
-    height: "1",
-  });
-  const frame = h("div", { class: "picture" }, canvas);
-  paint(canvas, fetchBlob).catch(() =>
-    frame.replaceChildren(h("p", { class: "muted" }, "The picture could not be loaded.")),
-  );
+export function picture(fetchBlob, block) {
+  const frame = h("div", { class: "picture" });
+  const kind = block.mediaType.split("/")[0];
+  if (kind === "image" && block.mediaType !== "image/svg+xml")
+    whenVisible(frame, () => load(frame, fetchBlob, (blob) => drawing(blob, block)));
+  else if (kind === "audio" || kind === "video")
+    frame.append(
+      linkButton("Play", () => load(frame, fetchBlob, (blob) => player(blob, block, kind))),
+    );
   return frame;
 }
 
 /**
- * @param {HTMLCanvasElement} canvas
+ * A button that saves the content of `block` as a file.
  * @param {() => Promise<Blob>} fetchBlob
+ * @param {ImageBlock} block
  */
-async function paint(canvas, fetchBlob) {
-  const bitmap = await createImageBitmap(await fetchBlob());
-  canvas.width = bitmap.width;
-  canvas.height = bitmap.height;
-  canvas.getContext("2d")?.drawImage(bitmap, 0, 0);
+export function saveButton(fetchBlob, block) {
+  const problem = h("span", { role: "alert" });
+  const save = linkButton(`Save ${block.size ? fileSize(block.size) : ""}`.trim(), async () => {
+    problem.textContent = "";
+    try {
+      const address = URL.createObjectURL(await fetchBlob());
+      h("a", { href: address, download: block.fileName || "file" }).click();
+      setTimeout(() => URL.revokeObjectURL(address), SAVE_TIMEOUT);
+    } catch (error) {
+      problem.textContent = ` ${reason(error)}`;
+    }
+  });
+  save.setAttribute("aria-label", `Save ${block.fileName}`);
+  return h("span", null, save, problem);
+}
+
+/**
+ * Replace what is in `frame` by what `show` makes of the content, or by a sentence that says why there is none.
+ * @param {HTMLElement} frame
+ * @param {() => Promise<Blob>} fetchBlob
+ * @param {(blob: Blob) => Promise<Node> | Node} show
+ */
+async function load(frame, fetchBlob, show) {
+  try {
+    frame.replaceChildren(await show(await fetchBlob()));
+  } catch (error) {
+    const again = linkButton("Try again", () => load(frame, fetchBlob, show));
+    frame.replaceChildren(h("p", { class: "muted" }, `${reason(error)} `, again));
+  }
+}
+
+/** @param {unknown} error */
+function reason(error) {
+  return error instanceof Error && !(error instanceof DOMException)
+    ? `This could not be loaded: ${explained(error.message)}`
+    : "This cannot be shown.";
+}
+
+/** @param {Blob} blob @param {ImageBlock} block */
+async function drawing(blob, block) {
+  const bitmap = await createImageBitmap(blob);
+  const scale = Math.min(1, MAX_SIDE / Math.max(bitmap.width, bitmap.height));
+  const canvas = h("canvas", { role: "img", "aria-label": block.fileName || "Picture" });
+  canvas.width = Math.max(1, Math.round(bitmap.width * scale));
+  canvas.height = Math.max(1, Math.round(bitmap.height * scale));
+  canvas.getContext("2d")?.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  bitmap.close();
+  return canvas;
+}
+
+/** @param {Blob} blob @param {ImageBlock} block @param {"audio" | "video"} kind */
+function player(blob, block, kind) {
+  return h(kind, {
+    controls: true,
+    autoplay: true,
+    "aria-label": block.fileName,
+    src: URL.createObjectURL(blob),
+  });
+}
+
+/** @param {HTMLElement} node @param {() => void} act called once `node` is about to be seen */
+function whenVisible(node, act) {
+  const observer = new IntersectionObserver(
+    (entries) => {
+      if (!entries.some((entry) => entry.isIntersecting)) return;
+      observer.disconnect();
+      act();
+    },
+    { rootMargin: "600px" },
+  );
+  observer.observe(node);
 }

@@ -1,0 +1,186 @@
+"""Pictures and other files that agents showed in their conversations: `$HAPI_HOME/pictures/`.
+
+Each session has a directory, each picture a file `ID.EXTENSION`. They outlive the session's
+process, because people come back to what was shown; the oldest are removed when there are too many.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from attrs import define, frozen
+
+from hapi.home import PRIVATE_DIRECTORY_MODE, Home, write_atomically
+from hapi.protocol.media_type import OTHER
+from hapi.uploads import session_directory_name
+
+MAX_PICTURE_SIZE = 32 << 20  # bytes; as base64 it must fit into one message to the hub
+MAX_AGE = 30 * 86400.0  # seconds since the newest picture of a session was kept
+_EXTENSIONS = {
+    OTHER: "bin",
+    "audio/aac": "aac",
+    "audio/flac": "flac",
+    "audio/mp4": "m4a",
+    "audio/mpeg": "mp3",
+    "audio/ogg": "oga",
+    "audio/wav": "wav",
+    "audio/webm": "weba",
+    "image/apng": "apng",
+    "image/avif": "avif",
+    "image/bmp": "bmp",
+    "image/gif": "gif",
+    "image/heic": "heic",
+    "image/heif": "heif",
+    "image/jpeg": "jpg",
+    "image/png": "png",
+    "image/tiff": "tif",
+    "image/webp": "webp",
+    "image/x-icon": "ico",
+    "video/mp4": "mp4",
+    "video/ogg": "ogv",
+    "video/webm": "webm",
+}
+_MEDIA_TYPES = {extension: media_type for media_type, extension in _EXTENSIONS.items()}
+_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
+
+
+def extension_of(media_type: str) -> str:
+    """The extension of a file of `media_type`: `png`; `bin` where there is no other."""
+    return _EXTENSIONS.get(media_type, "bin")
+
+
+@frozen
+class PictureQuota:
+    """How much is kept, in bytes and files, for one session and for all sessions of a home."""
+
+    session_size: int = 256 << 20
+    session_files: int = 500
+    home_size: int = 1 << 30
+    home_files: int = 5000
+
+
+@frozen
+class KeptPicture:
+    content: bytes
+    media_type: str
+
+
+@frozen
+class _File:
+    path: Path
+    size: int  # bytes
+    kept_at: float  # seconds since the epoch
+
+
+def pictures_directory(home: Home, session_id: str) -> Path:
+    """Where the pictures of a session are."""
+    return home.pictures / session_directory_name(session_id)
+
+
+@define
+class SessionPictures:
+    """The pictures of one session. Its methods block, and may be called in any thread."""
+
+    home: Home
+    session_id: str
+    quota: PictureQuota = PictureQuota()
+
+    @property
+    def path(self) -> Path:
+        return pictures_directory(self.home, self.session_id)
+
+    def store(self, picture_id: str, content: bytes, media_type: str) -> None:
+        """Keep a picture, and remove the oldest ones beyond the quota. Raises OSError."""
+        self.path.mkdir(PRIVATE_DIRECTORY_MODE, parents=True, exist_ok=True)
+        name = f"{picture_id}.{extension_of(media_type)}"
+        write_atomically(self.path / name, content, durable=False)
+        own = _remove_oldest(_files(self.path), self.quota.session_size, self.quota.session_files)
+        others = [
+            file
+            for directory in _directories(self.home)
+            if directory != self.path
+            for file in _files(directory)
+        ]
+        _remove_oldest([*own, *others], self.quota.home_size, self.quota.home_files)
+
+    def read(self, picture_id: str) -> KeptPicture | None:
+        """The picture; None if there is none (any more). Raises OSError."""
+        if _ID.fullmatch(picture_id) is None:
+            return None
+        for path in self.path.glob(f"{picture_id}.*"):
+            media_type = _MEDIA_TYPES.get(path.suffix[1:])
+            if media_type is not None:
+                with suppress(FileNotFoundError):
+                    return KeptPicture(path.read_bytes(), media_type)
+        return None
+
+
+def picture_answer(pictures: SessionPictures, params: Any) -> dict[str, Any]:
+    """The answer to `readGeneratedImage {id}`: `{success, content, mimeType}` with the content in
+    base64, or `{success: false, error}`. Blocks."""
+    name = params.get("id") if isinstance(params, Mapping) else None
+    try:
+        found = pictures.read(name) if isinstance(name, str) else None
+    except OSError as error:
+        return {"success": False, "error": error.strerror or str(error)}
+    if found is None:
+        return {"success": False, "error": "Generated image not found"}
+    content = base64.b64encode(found.content).decode()
+    return {"success": True, "content": content, "mimeType": found.media_type}
+
+
+def expired_pictures(home: Home, now: float | None = None) -> list[Path]:
+    """The directories of sessions that kept nothing for `MAX_AGE` seconds."""
+    oldest = (time.time() if now is None else now) - MAX_AGE
+    found = []
+    for directory in _directories(home):
+        with suppress(OSError):
+            newest = max(
+                (file.kept_at for file in _files(directory)), default=directory.stat().st_mtime
+            )
+            if newest < oldest:
+                found.append(directory)
+    return found
+
+
+def remove_expired_pictures(home: Home, now: float | None = None) -> None:
+    """Remove what `expired_pictures` names. What cannot be removed stays for the next time."""
+    for directory in expired_pictures(home, now):
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _directories(home: Home) -> list[Path]:
+    try:
+        return [path for path in home.pictures.iterdir() if path.is_dir() and not path.is_symlink()]
+    except OSError:
+        return []
+
+
+def _files(directory: Path) -> list[_File]:
+    found = []
+    with suppress(OSError), os.scandir(directory) as entries:
+        for entry in entries:
+            with suppress(OSError):
+                facts = entry.stat(follow_symlinks=False)
+                found.append(_File(Path(entry.path), facts.st_size, facts.st_mtime))
+    return found
+
+
+def _remove_oldest(files: list[_File], max_size: int, max_files: int) -> list[_File]:
+    """Remove the oldest of `files` until the rest is within the limits; returns the rest."""
+    kept = sorted(files, key=lambda file: file.kept_at)
+    size = sum(file.size for file in kept)
+    while len(kept) > 1 and (size > max_size or len(kept) > max_files):
+        oldest = kept.pop(0)
+        size -= oldest.size
+        with suppress(OSError):
+            oldest.path.unlink()
+    return kept
