@@ -75,6 +75,7 @@ export class AgentCatalog {
    * @returns {[verdict: "approve" | "deny", body: Json]}
    */
   approval(name, choice, request) {
+    if (choice === "decline") return ["deny", { decision: "denied" }];
     const verdict = choice === "deny" ? "deny" : "approve";
     const style = this._agent(name).approvalStyle;
     if (style === "decision") return [verdict, { decision: DECISIONS[choice] }];

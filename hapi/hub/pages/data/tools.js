@@ -16,6 +16,14 @@ export function describeTool({ name, title: given, input }) {
   if (input === undefined || input === null) return { title, details: [] };
   if (typeof input !== "object")
     return { title, details: [{ text: asText(input), form: "plain" }] };
+  if (Array.isArray(input.questions) && input.questions.length > 0)
+    return {
+      title: given || "Question",
+      details: input.questions.map((/** @type {Json} */ question) => ({
+        text: asText(question?.question ?? question),
+        form: "plain",
+      })),
+    };
   const command = Array.isArray(input.command) ? input.command.join(" ") : input.command;
   if (typeof command === "string")
     return {

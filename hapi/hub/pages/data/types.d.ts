@@ -277,7 +277,8 @@ export type Block =
   | DayBlock;
 
 /** A button of a permission request. */
-export type Choice = "allow" | "session" | "deny";
+/** `decline`: leave the agent's questions unanswered; the turn goes on. */
+export type Choice = "allow" | "session" | "deny" | "decline";
 
 /** A choice on its way to the hub, or one that could not be delivered. */
 export interface Decision {

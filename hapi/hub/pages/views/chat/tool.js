@@ -4,6 +4,7 @@ import { h, icon, linkButton } from "../../lib/dom.js";
 import { ownValue } from "../../lib/format.js";
 import { describeTool, outputText } from "../../data/tools.js";
 import { permissionPrompt } from "./permission.js";
+import { questionsOf } from "./questions.js";
 
 /**
  * @import { IconName } from "../../lib/dom.js"
@@ -31,7 +32,9 @@ const DECISION_LABELS = { denied: "Denied", canceled: "Canceled" };
 export function toolCard(block, context) {
   const { requestId, request } = block;
   const status = request ? "asks" : (block.status ?? "pending");
-  const { title, details } = describeTool(block);
+  const { title, details: described } = describeTool(block);
+  const isQuestion = questionsOf(request) !== null;
+  const details = isQuestion ? [] : described;
   return h(
     "section",
     { class: `block tool ${status}`, "aria-label": `Tool: ${title}`, "data-status": status },
@@ -40,7 +43,7 @@ export function toolCard(block, context) {
       { class: "tool-head" },
       h("span", { class: "tool-icon" }, icon(ownValue(ICONS, block.toolKind) ?? "tool")),
       h("span", { class: "tool-name" }, title),
-      statusMark(block, status),
+      statusMark(block, status, isQuestion),
     ),
     details.length > 0 &&
       h(
@@ -56,12 +59,16 @@ export function toolCard(block, context) {
   );
 }
 
-/** @param {ToolBlock} block @param {string} status */
-function statusMark({ decision }, status) {
+/** @param {ToolBlock} block @param {string} status @param {boolean} isQuestion */
+function statusMark({ decision }, status, isQuestion) {
   const refusal = ownValue(DECISION_LABELS, decision?.status);
   const isAllowedForSession = decision?.decision === "approved_for_session";
   const label =
-    status === "asks" ? STATUS_LABELS.asks : (refusal ?? ownValue(STATUS_LABELS, status) ?? status);
+    status === "asks"
+      ? isQuestion
+        ? "Needs an answer"
+        : STATUS_LABELS.asks
+      : (refusal ?? ownValue(STATUS_LABELS, status) ?? status);
   return [
     isAllowedForSession && h("span", { class: "muted tool-allowed" }, "Allowed for session"),
     h(
