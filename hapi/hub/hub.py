@@ -29,6 +29,7 @@ from hapi.hub.http.file_routes import FileRoutes
 from hapi.hub.http.machine_routes import MachineRoutes
 from hapi.hub.http.message_routes import MessageRoutes
 from hapi.hub.http.paging import PageReader
+from hapi.hub.http.permission_routes import PermissionRoutes
 from hapi.hub.http.proxies import NO_PROXIES, TrustedProxies
 from hapi.hub.http.routing import Dispatcher, combine
 from hapi.hub.http.session_routes import SessionRoutes
@@ -98,6 +99,7 @@ class Hub:
             CliRoutes(dispatcher, lifecycle, documents, settings),
             SessionRoutes(dispatcher, lifecycle, documents),
             MessageRoutes(dispatcher, messages, PageReader(clock)),
+            PermissionRoutes(dispatcher, documents),
             MachineRoutes(dispatcher, documents),
             FileRoutes(dispatcher),
         )

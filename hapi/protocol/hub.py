@@ -94,10 +94,13 @@ class Approve(Body, frozen=True, omit_defaults=True):
     allow_tools: list[str] | None = None
     decision: Decision | None = None
     answers: dict[str, Any] | None = None
+    option_id: str | None = None
 
 
 class Deny(Body, frozen=True, omit_defaults=True):
     decision: Decision | None = None
+    option_id: str | None = None
+    reason: str | None = None
 
 
 class DisplayName(Body, frozen=True):
@@ -230,7 +233,7 @@ _SHOWN: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(_TEXTS, (str,)),
     **dict.fromkeys(("hostPid", "lifecycleStateSince"), (int, float)),
     **dict.fromkeys(("startedFromRunner",), (bool,)),
-    **dict.fromkeys(("tools", "slashCommands"), (list,)),
+    **dict.fromkeys(("tools", "slashCommands", "permissionRules"), (list,)),
     **dict.fromkeys(
         ("summary", "capabilities", "worktree", "opencodeClearOperation", "ptyResumeAttempt"),
         (dict,),

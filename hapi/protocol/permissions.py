@@ -5,16 +5,19 @@ Keys and rules are those of session.md 6. Pure; times are milliseconds since the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from attrs import frozen
 
-from hapi.protocol.acp.permission_requests import PermissionOption
+from hapi.protocol.acp.permission_requests import PermissionOption, PermissionRequest
 from hapi.protocol.agents import PERMISSION_MODES
 from hapi.protocol.session import initial_state
 
 MAX_COMPLETED_REQUESTS = 100  # completed permission requests that stay in the state
+MAX_COMPLETED_LENGTH = 2_000  # characters of a text in the arguments of a completed request
+MAX_REASON_LENGTH = 100_000  # characters
+MAX_ID_LENGTH = 1_000  # characters of a request's id, which is part of a path
 
 Json = dict[str, Any]
 CANCELLED: Json = {"outcome": {"outcome": "cancelled"}}  # the ACP answer when nobody will decide
@@ -22,10 +25,28 @@ CANCELLED: Json = {"outcome": {"outcome": "cancelled"}}  # the ACP answer when n
 # --- agent state: permission requests ------------------------------------------------------------
 
 
-def with_request(state: Any, request_id: str, tool: str, arguments: Any, now: int) -> Json:
+def request_entry(
+    tool: str, arguments: Any, now: int, more: Mapping[str, Any] | None = None
+) -> Json:
+    """A request as pages get it. `more`: what PermissionRequest.as_json has besides."""
+    return {"tool": tool, "arguments": arguments, "createdAt": now, **(more or {})}
+
+
+def with_request(state: Any, request_id: str, entry: Mapping[str, Any]) -> Json:
     found = _state(state)
-    entry = {"tool": tool, "arguments": arguments, "createdAt": now}
-    return {**found, "requests": {**found.get("requests", {}), request_id: entry}}
+    return {**found, "requests": {**found.get("requests", {}), request_id: dict(entry)}}
+
+
+def can_name_request(name: str) -> bool:
+    """Whether a request can have this id: it is a segment of the path to which answers are sent.
+
+    Browsers drop the segments `.` and `..`, and lone surrogates have no form in UTF-8.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return 0 < len(name) <= MAX_ID_LENGTH and name not in (".", "..")
 
 
 @frozen
@@ -38,6 +59,8 @@ class PermissionOutcome:
     mode: str | None = None
     allow_tools: tuple[str, ...] | None = None
     answers: Any = None
+    option: PermissionOption | None = None  # the option that was chosen by its name
+    rule_id: str | None = None  # the rule that allowed it
 
     def entry(self) -> Json:
         fields = {
@@ -47,6 +70,9 @@ class PermissionOutcome:
             "decision": self.decision,
             "allowTools": None if self.allow_tools is None else list(self.allow_tools),
             "answers": self.answers,
+            "optionId": None if self.option is None else self.option.id,
+            "option": None if self.option is None else self.option.name,
+            "ruleId": self.rule_id,
         }
         return {key: value for key, value in fields.items() if value is not None}
 
@@ -88,8 +114,26 @@ def _state(state: Any) -> Json:
     return dict(state) if isinstance(state, Mapping) else initial_state()
 
 
+_ONLY_WHILE_WAITING = ("options", "kind", "locations", "changes", "text")
+
+
 def _closed(entry: Mapping[str, Any], outcome: PermissionOutcome, now: int) -> Json:
-    return {**entry, "completedAt": now, **outcome.entry()}
+    kept = {key: value for key, value in entry.items() if key not in _ONLY_WHILE_WAITING}
+    if "changes" in entry or "text" in entry:
+        kept["arguments"] = _shortened(kept.get("arguments"))
+    return {**kept, "completedAt": now, **outcome.entry()}
+
+
+def _shortened(arguments: Any) -> Any:
+    """Arguments without their long texts: the conversation's own records have them whole."""
+    if not isinstance(arguments, Mapping):
+        return arguments
+    return {
+        key: f"{value[:MAX_COMPLETED_LENGTH]}…"
+        if isinstance(value, str) and len(value) > MAX_COMPLETED_LENGTH
+        else value
+        for key, value in arguments.items()
+    }
 
 
 def _completed(state: Mapping[str, Any], more: Mapping[str, Any]) -> Json:
@@ -106,7 +150,11 @@ DECISIONS = ("approved", "approved_for_session", "denied", "abort")
 
 @frozen
 class PermissionAnswer:
-    """A person's answer to a request. `mode`: a permission mode to continue with."""
+    """A person's answer to a request.
+
+    `mode`: a permission mode to continue with; `option_id`: one of the agent's own options;
+    `reason`: what the agent shall do instead, in the person's words.
+    """
 
     request_id: str
     approved: bool
@@ -115,12 +163,18 @@ class PermissionAnswer:
     mode: str | None = None
     allow_tools: tuple[str, ...] | None = None
     answers: Any = None
+    option_id: str | None = None
+    reason: str | None = None
 
     @property
     def outcome(self) -> PermissionOutcome:
-        status = "approved" if self.approved else "denied"
         return PermissionOutcome(
-            status, self.given or self.decision, None, self.mode, self.allow_tools, self.answers
+            "approved" if self.approved else "denied",
+            self.given or self.decision,
+            self.reason,
+            self.mode,
+            self.allow_tools,
+            self.answers,
         )
 
 
@@ -138,40 +192,59 @@ def read_permission_answer(params: Any) -> PermissionAnswer:
     tools = (
         tuple(tool for tool in tools if isinstance(tool, str)) if isinstance(tools, list) else None
     )
-    mode = found.get("mode")
     decision = given or (
         "approved_for_session" if tools and approved else "approved" if approved else "denied"
     )
     if approved != decision.startswith("approved"):
         decision = "approved" if approved else "denied"
+    reason = (_text(found, "reason") or "").strip()
+    if len(reason) > MAX_REASON_LENGTH:
+        raise ValueError(f"The reason is longer than {MAX_REASON_LENGTH} characters")
     return PermissionAnswer(
         request_id,
         approved,
         decision,
         given,
-        mode if isinstance(mode, str) else None,
+        _text(found, "mode"),
         tools,
         found.get("answers"),
+        _text(found, "optionId"),
+        reason or None,
     )
 
 
-_OPTION_KINDS = {
-    "approved": ("allow_once", "allow_always"),
-    "approved_for_session": ("allow_always", "allow_once"),
-    "denied": ("reject_once", "reject_always"),
-}
+def _text(found: Mapping[str, Any], key: str) -> str | None:
+    value = found.get(key)
+    return value if isinstance(value, str) else None
 
 
-def acp_permission_answer(decision: str, options: Sequence[PermissionOption]) -> Json:
-    """The ACP answer to a permission request that means `decision`.
+def chosen_option(answer: PermissionAnswer, request: PermissionRequest) -> PermissionOption | None:
+    """The agent's option that `answer` means; None: `cancelled`.
 
-    It selects the first of the agent's options of a fitting kind; without one it is CANCELLED.
+    Raises ValueError, with a sentence, if the answer names no option of the request or could mean
+    several.
     """
-    for kind in _OPTION_KINDS.get(decision, ()):
-        for option in options:
-            if option.kind == kind:
-                return {"outcome": {"outcome": "selected", "optionId": option.id}}
-    return CANCELLED
+    names = ", ".join(option.name for option in request.options)
+    if answer.option_id is not None:
+        option = request.option(answer.option_id)
+        if option is None:
+            raise ValueError(f"The agent offers no option {answer.option_id!r} (it offers {names})")
+        rejects = option.kind.startswith("reject")
+        if (answer.approved and rejects) or (not answer.approved and option.kind[:5] == "allow"):
+            verdict = "approves" if answer.approved else "denies"
+            raise ValueError(f"The answer {verdict}, but the option {option.name!r} does not")
+        return option
+    option = request.option_for(answer.decision)
+    if option is None and answer.approved and request.options:
+        raise ValueError(f"This request has no plain Allow. Choose one of its options: {names}")
+    return option
+
+
+def acp_permission_answer(option: PermissionOption | None) -> Json:
+    """The ACP answer that selects `option`; CANCELLED without one."""
+    if option is None:
+        return CANCELLED
+    return {"outcome": {"outcome": "selected", "optionId": option.id}}
 
 
 _WRITES = (

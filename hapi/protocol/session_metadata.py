@@ -75,6 +75,7 @@ _KEPT = (
     "slashCommands",
     "worktree",
     "forkedFrom",
+    "permissionRules",
 )
 _KEPT_PREFIXES = ("conversationHistory", "pi")
 

@@ -39,6 +39,7 @@ from hapi.session.agent.attachments import PromptBlocks
 from hapi.session.agent.configuration import SessionSettings, model_list
 from hapi.session.agent.driver import Driver
 from hapi.session.agent.host import AgentHost
+from hapi.session.agent.permission_rules import PermissionRules
 from hapi.session.agent.permissions import Permissions
 from hapi.session.agent.pictures import Pictures
 from hapi.session.agent.questions import Questions
@@ -114,7 +115,10 @@ class Session:
             self.hub.send_keepalive,
         )
         self.permissions = Permissions(
-            self.hub.state, lambda: self.settings.mode, self.settings.set_mode
+            self.hub.state,
+            PermissionRules(self.hub.metadata),
+            lambda: self.settings.mode,
+            self.settings.set_mode,
         )
         place = Path(self.start.facts.path)
         self._uploads = SessionUploads(self.start.home, self.hub.session_id)
@@ -135,6 +139,7 @@ class Session:
         self.permissions.cancel_turn = self.turns.cancel
         self.questions = Questions(self.hub.state, self.hub.publish_agent_record, self.turns.cancel)
         self.turns.questions = self.questions
+        self.permissions.on_reason = self.submit_prompt
         self.hub.on_queued = self.turns.start_next
         self.turns.on_prompt, self.turns.on_title = self._title_from_prompt, self._title_from_agent
         self.host.noise.on_first = self._tell_noise

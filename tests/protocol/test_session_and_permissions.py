@@ -6,16 +6,15 @@ import pytest
 
 from hapi.protocol import machine
 from hapi.protocol import session_metadata as sessionfacts
-from hapi.protocol.acp.permission_requests import PermissionOption
 from hapi.protocol.permissions import (
     ABORTED,
-    CANCELLED,
     MAX_COMPLETED_REQUESTS,
     PermissionAnswer,
     PermissionOutcome,
-    acp_permission_answer,
     automatic_decision,
+    can_name_request,
     read_permission_answer,
+    request_entry,
     with_all_requests_canceled,
     with_completed_request,
     with_request,
@@ -121,7 +120,8 @@ def test_an_archive_says_who_why_and_since_when():
 
 
 def test_a_request_goes_from_waiting_to_answered():
-    state = with_request(initial_state(), "c", "Shell: ls", {"command": "ls"}, 5)
+    entry = request_entry("Shell: ls", {"command": "ls"}, 5)
+    state = with_request(initial_state(), "c", entry)
     assert state["requests"] == {
         "c": {"tool": "Shell: ls", "arguments": {"command": "ls"}, "createdAt": 5}
     }
@@ -144,7 +144,8 @@ def test_a_request_goes_from_waiting_to_answered():
 
 
 def test_whatever_waits_is_canceled_at_once():
-    state = with_request(with_request(None, "a", "A", {}, 1), "b", "B", {}, 2)
+    state = with_request(None, "a", request_entry("A", {}, 1))
+    state = with_request(state, "b", request_entry("B", {}, 2))
     state = with_all_requests_canceled(state, ABORTED, 3)
     assert state["requests"] == {}
     assert {entry["status"] for entry in state["completedRequests"].values()} == {"canceled"}
@@ -170,12 +171,6 @@ def test_old_answers_are_let_go():
 
 
 # --- answers
-
-OPTIONS = (
-    PermissionOption("once", "allow_once", "Yes"),
-    PermissionOption("always", "allow_always", "Always"),
-    PermissionOption("no", "reject_once", "No"),
-)
 
 
 @pytest.mark.parametrize(
@@ -208,25 +203,25 @@ def test_an_answer_that_decides_nothing_is_refused(params):
         read_permission_answer(params)
 
 
-@pytest.mark.parametrize(
-    ("decision", "option"),
-    [
-        ("approved", "once"),
-        ("approved_for_session", "always"),
-        ("denied", "no"),
-        ("abort", None),
-        ("odd", None),
-    ],
-)
-def test_a_decision_chooses_the_first_option_of_its_kind(decision, option):
-    selected = {"outcome": {"outcome": "selected", "optionId": option}}
-    assert acp_permission_answer(decision, OPTIONS) == (selected if option else CANCELLED)
+def test_an_answered_request_keeps_what_was_decided_and_not_its_long_texts():
+    more = {"kind": "edit", "options": [{"id": "x"}], "changes": [{"path": "a"}], "text": "t"}
+    entry = request_entry("Edit", {"old_string": "x" * 9000, "file_path": "a"}, 1, more)
+    state = with_completed_request(with_request(None, "c", entry), "c", ABORTED, 2)
+    done = state["completedRequests"]["c"]
+    assert done.keys() >= {"tool", "status"}
+    assert not done.keys() & {"kind", "options", "changes", "text"}
+    assert done["arguments"]["file_path"] == "a"
+    assert len(done["arguments"]["old_string"]) < 3000
 
 
-def test_the_next_best_option_stands_in():
-    once = {"outcome": {"outcome": "selected", "optionId": "once"}}
-    assert acp_permission_answer("approved_for_session", OPTIONS[:1]) == once
-    assert acp_permission_answer("denied", OPTIONS[:2]) == {"outcome": {"outcome": "cancelled"}}
+@pytest.mark.parametrize("name", ["", ".", "..", "\ud83d", "x" * 2000])
+def test_ids_that_no_path_can_hold_name_no_request(name):
+    assert not can_name_request(name)
+
+
+@pytest.mark.parametrize("name", ["turn/call", "a b", "日本", "100%", "..."])
+def test_any_other_id_names_a_request(name):
+    assert can_name_request(name)
 
 
 @pytest.mark.parametrize(

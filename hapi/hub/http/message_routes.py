@@ -1,4 +1,4 @@
-"""REST for people: the conversation, its queue, and permissions."""
+"""REST for people: the conversation and its queue."""
 
 # mypy: disable-error-code="untyped-decorator"
 
@@ -6,21 +6,19 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import msgspec
 from attrs import define
 from klein import Klein
 
-from hapi.hub.domain.entities import HubSession
-from hapi.hub.domain.errors import Conflict, InvalidRequest, NotFound, field_issues
+from hapi.hub.domain.errors import InvalidRequest, NotFound, field_issues
 from hapi.hub.domain.messages import Messages, PromptBusy, PromptCancelled, PromptInvoked
-from hapi.hub.domain.rpc import QUICK_RPC_TIMEOUT, error_text
+from hapi.hub.domain.rpc import QUICK_RPC_TIMEOUT
 from hapi.hub.domain.views import message_view
 from hapi.hub.http.paging import PageReader, page_query
 from hapi.hub.http.responses import Response
 from hapi.hub.http.routing import OK, RequestContext, Routes, api
 from hapi.hub.store.rows import INDETERMINATE, MessageRow
 from hapi.protocol import rpc_methods
-from hapi.protocol.hub import STEERED, Approve, Deny, PostMessage, QueuedState, modes_of
+from hapi.protocol.hub import STEERED, PostMessage, QueuedState
 
 MAX_SCHEDULE_AHEAD = 7 * 24 * 3600 * 1000  # ms
 
@@ -126,55 +124,6 @@ class MessageRoutes(Routes):
             return {"status": status, "localId": message.local_id}
         return _steer_failed(message, "The session did not steer")
 
-    # --- permissions ------------------------------------------------------------------------------
-
-    @app.route("/api/sessions/<session_id>/permissions/<request_id>/approve", methods=["POST"])
-    @api
-    async def approve(
-        self, context: RequestContext, session_id: str, request_id: str
-    ) -> dict[str, Any]:
-        session = context.session(session_id, active=True)
-        request = _open_request(session, request_id)
-        body = context.body(Approve)
-        if body.mode is not None and body.mode not in modes_of(session.flavor):
-            raise InvalidRequest("Invalid permission mode for session flavor")
-        answer = {"id": request_id, "approved": True, **msgspec.to_builtins(body)}
-        return await self._answer(context, session, answer, request)
-
-    @app.route("/api/sessions/<session_id>/permissions/<request_id>/deny", methods=["POST"])
-    @api
-    async def deny(
-        self, context: RequestContext, session_id: str, request_id: str
-    ) -> dict[str, Any]:
-        session = context.session(session_id, active=True)
-        request = _open_request(session, request_id)
-        body = context.body(Deny)
-        answer = {"id": request_id, "approved": False, **msgspec.to_builtins(body)}
-        return await self._answer(context, session, answer, request)
-
-    async def _answer(
-        self, context: RequestContext, session: HubSession, answer: dict[str, Any], request: Any
-    ) -> dict[str, bool]:
-        """Only the first answer counts: the request no longer exists for a second one that arrives
-        while the first is on its way. An answer that the session refuses does not count."""
-        request_id = answer["id"]
-        session.answered = {
-            name: found
-            for name, found in session.answered.items()
-            if session.requests.get(name) == found
-        }
-        session.answered[request_id] = request
-        try:
-            said = await context.registry.rpc.call(
-                session.id, rpc_methods.PERMISSION, answer, QUICK_RPC_TIMEOUT
-            )
-            if (problem := error_text(said)) is not None:
-                raise Conflict(problem)
-        except Exception:
-            session.answered.pop(request_id, None)
-            raise
-        return OK
-
 
 def _with_session(row: MessageRow) -> dict[str, Any]:
     return {**message_view(row), "sessionId": row.session_id}
@@ -182,11 +131,3 @@ def _with_session(row: MessageRow) -> dict[str, Any]:
 
 def _steer_failed(message: MessageRow, reason: str) -> dict[str, Any]:
     return {"status": "failed", "error": reason, "localId": message.local_id}
-
-
-def _open_request(session: HubSession, request_id: str) -> Any:
-    """The permission request, if no answer to it is on its way. Raises NotFound."""
-    request = session.requests.get(request_id)
-    if request is None or session.answered.get(request_id) == request:
-        raise NotFound("Request not found")
-    return request

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from hapi.net.client.versioned import VersionedDocument
-from hapi.protocol.acp.permission_requests import PermissionRequest
+from hapi.protocol.acp.permission_requests import ALLOW_ALWAYS, PermissionOption, PermissionRequest
+from hapi.protocol.permission_rules import action_of
 from hapi.protocol.permissions import (
     ABORTED,
     CANCELLED,
@@ -18,12 +19,20 @@ from hapi.protocol.permissions import (
     PermissionOutcome,
     acp_permission_answer,
     automatic_decision,
+    can_name_request,
+    chosen_option,
     read_permission_answer,
+    request_entry,
     with_all_requests_canceled,
     with_completed_request,
     with_request,
 )
+from hapi.protocol.records import new_id
+from hapi.protocol.rpc import rpc_error
+from hapi.session.agent.permission_rules import PermissionRules
 from hapi.session.hub.uplink import Json, now_ms
+
+MODES_WITHOUT_RULES = ("plan", "read-only")  # stricter than what was allowed before
 
 
 @define(eq=False)
@@ -42,13 +51,15 @@ class Permissions:
     """The permission requests of one session.
 
     `mode` returns the current permission mode, `set_mode` changes it, `cancel_turn` cancels the
-    agent's turn.
+    agent's turn, `on_reason` takes what a person said when denying, as the agent's next prompt.
     """
 
     _state: VersionedDocument
+    rules: PermissionRules
     _mode: Callable[[], str | None]
     _set_mode: Callable[[str], Awaitable[object]]
     cancel_turn: Callable[[], object] = field(default=lambda: None)
+    on_reason: Callable[[str], object] = field(default=lambda reason: None)
     on_asked: Callable[[PendingPermission], object] = field(default=lambda pending: None)
     on_settled: Callable[[PendingPermission, PermissionOutcome], object] = field(
         default=lambda pending, outcome: None
@@ -64,41 +75,67 @@ class Permissions:
     def request(self, request: PermissionRequest, tool: str, arguments: Any) -> Deferred[Json]:
         """Ask for a permission, unless the mode decides; fires with the answer for the agent, in
         ACP."""
-        decision = automatic_decision(self._mode(), tool, request.call.kind)
         answer: Deferred[Json] = Deferred()
-        if decision is not None:
-            response = acp_permission_answer(decision, request.options)
-            outcome = ABORTED if response is CANCELLED else PermissionOutcome("approved", decision)
-            at = self._now()
-            entry = {"tool": tool, "arguments": arguments, "createdAt": at}
-            self._write(
-                lambda state: with_completed_request(
-                    state, request.call.call_id, outcome, at, entry
-                )
-            )
-            answer.callback(response)
+        request_id, at = self._free_id(request.call.call_id), self._now()
+        entry = request_entry(tool, arguments, at, request.as_json())
+        if request_id != request.call.call_id:
+            entry["toolCallId"] = request.call.call_id
+        decided = self._decided_already(request, tool, arguments)
+        if decided is not None:
+            outcome, option = decided
+            self._write(lambda state: with_completed_request(state, request_id, outcome, at, entry))
+            answer.callback(acp_permission_answer(option))
             return answer
-        pending = PendingPermission(
-            self._free_id(request.call.call_id), tool, arguments, request, answer
-        )
+        pending = PendingPermission(request_id, tool, arguments, request, answer)
         self._pending[pending.request_id] = pending
-        at = self._now()
-        self._write(lambda state: with_request(state, pending.request_id, tool, arguments, at))
+        self._write(lambda state: with_request(state, pending.request_id, entry))
         self.on_asked(pending)
         return answer
 
-    async def answer(self, params: Any) -> None:
-        """The `permission` RPC. Ignores a request that was answered already. Raises ValueError."""
-        await self.decide(read_permission_answer(params))
+    def _decided_already(
+        self, request: PermissionRequest, tool: str, arguments: Any
+    ) -> tuple[PermissionOutcome, PermissionOption | None] | None:
+        """What the session's rules or the mode decide; None: a person is asked.
+
+        Neither of them can choose between options that differ by their names only.
+        """
+        mode = self._mode()
+        action = action_of(tool, request.call)
+        rule = None if mode in MODES_WITHOUT_RULES else self.rules.matching(action)
+        is_question = isinstance(arguments, Mapping) and bool(arguments.get("questions"))
+        if rule is not None and request.has_plain_options and not is_question:
+            option = request.option_for("approved")
+            if option is not None:
+                return PermissionOutcome(
+                    "approved", "approved_for_session", rule_id=rule.id
+                ), option
+        decision = automatic_decision(mode, tool, request.call.kind)
+        if decision is None or is_question:
+            return None
+        if not request.options:
+            return ABORTED, None
+        option = request.option_for(decision)
+        return None if option is None else (PermissionOutcome("approved", decision), option)
+
+    async def answer(self, params: Any) -> Json | None:
+        """The `permission` RPC: `{"error": …}` for an answer that decides nothing. Ignores a
+        request that was answered already."""
+        try:
+            await self.decide(read_permission_answer(params))
+        except ValueError as problem:
+            return rpc_error(str(problem))
+        return None
 
     async def decide(self, answer: PermissionAnswer) -> bool:
-        """Settle the request that `answer` names; False if it no longer waits."""
+        """Settle the request that `answer` names; False if it no longer waits. Raises ValueError if
+        the answer does not say which of the agent's options is meant."""
         pending = self._pending.get(answer.request_id)
         if pending is None:
             return False
-        response = acp_permission_answer(answer.decision, pending.asked.options)
-        self._settle(pending, answer.outcome, response)
-        if answer.decision == "abort":
+        option = chosen_option(answer, pending.asked)
+        outcome = self._remembered(answer, pending, option)
+        self._settle(pending, outcome, acp_permission_answer(option))
+        if answer.decision == "abort" and answer.option_id is None:
             self.cancel_turn()
             self.cancel_all()
         elif answer.approved and answer.mode is not None:
@@ -110,7 +147,27 @@ class Permissions:
                     mode=answer.mode,
                     reason=str(problem),
                 )
+        if not answer.approved and answer.reason is not None:
+            self.on_reason(answer.reason)
         return True
+
+    def _remembered(
+        self, answer: PermissionAnswer, pending: PendingPermission, option: PermissionOption | None
+    ) -> PermissionOutcome:
+        """The outcome of `answer`. What was allowed for the session becomes a rule, unless the
+        agent remembers it; where no rule can say it, the outcome is a plain approval."""
+        outcome = answer.outcome
+        if answer.option_id is not None:
+            return evolve(outcome, option=option)
+        if answer.decision != "approved_for_session" or answer.mode is not None:
+            return outcome
+        if option is not None and option.kind == ALLOW_ALWAYS:
+            return outcome
+        request = pending.asked
+        is_kept = request.has_plain_options and self.rules.allow(
+            action_of(pending.tool, request.call), answer.allow_tools
+        )
+        return outcome if is_kept else evolve(outcome, decision="approved", allow_tools=None)
 
     def cancel_all(self, outcome: PermissionOutcome = ABORTED) -> None:
         """Cancel all waiting requests; the agent receives `cancelled` for each."""
@@ -131,11 +188,12 @@ class Permissions:
         self.on_settled(pending, outcome)
 
     def _free_id(self, call_id: str) -> str:
-        """A free request id. The page shows a request at the tool card of the same id, so a second
-        request for one call gets a number."""
-        name, number = call_id, 2
+        """A free request id. Pages show a request at the tool card of the same id, so a second
+        request for one call gets a number, and `toolCallId` names the card."""
+        base = call_id if can_name_request(call_id) else new_id()
+        name, number = base, 2
         while name in self._pending:
-            name, number = f"{call_id}#{number}", number + 1
+            name, number = f"{base}#{number}", number + 1
         return name
 
     def _write(self, rebuild: Callable[[Any], Any]) -> None:

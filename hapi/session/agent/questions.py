@@ -33,6 +33,7 @@ from hapi.protocol.permissions import (
     PermissionOutcome,
     acp_permission_answer,
     read_permission_answer,
+    request_entry,
     with_completed_request,
     with_request,
 )
@@ -111,7 +112,7 @@ class Questions:
         questions = questions_of_tool(arguments)
         if not questions:
             return None
-        declined = acp_permission_answer("denied", request.options)
+        declined = acp_permission_answer(request.option_for("denied"))
         return self._ask(
             request.call.call_id,
             questions,
@@ -160,12 +161,8 @@ class Questions:
                     "status": "pending",
                 }
             )
-        at = self._now()
-        self._write(
-            lambda state: with_request(
-                state, pending.request_id, QUESTION_TOOL, pending.arguments, at
-            )
-        )
+        entry = request_entry(QUESTION_TOOL, pending.arguments, self._now())
+        self._write(lambda state: with_request(state, pending.request_id, entry))
         self.on_asked(pending)
         return pending.answer
 

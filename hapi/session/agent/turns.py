@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -51,6 +51,7 @@ from hapi.session.agent.driver import (
 )
 from hapi.session.agent.permissions import Permissions
 from hapi.session.agent.questions import Questions
+from hapi.session.agent.tool_calls import ToolCalls
 from hapi.session.hub.inbox import Batch
 from hapi.session.hub.uplink import SessionUplink
 
@@ -80,6 +81,7 @@ class Turns:
     _end_agent: Callable[[], object]
     _blocks: PromptBlocks
     observers: list[Callable[[Update], object]] = field(factory=list)
+    tool_calls: ToolCalls = field(factory=ToolCalls)
     on_idle: Callable[[], object] = field(default=lambda: None)
     on_title: Callable[[str], object] = field(default=lambda title: None)
     on_prompt: Callable[[str], object] = field(default=lambda text: None)
@@ -274,6 +276,7 @@ class Turns:
     # --- what the agent does
     def updated(self, update: Update) -> None:
         self._apply(update)
+        self.tool_calls.observe(update)
         for observe in self.observers:
             try:
                 observe(update)
@@ -309,7 +312,9 @@ class Turns:
 
     def request_permission(self, request: PermissionRequest) -> Deferred[dict[str, Any]]:
         """Publish the tool's card, then ask; fires with the answer for the agent, in ACP."""
-        records, tool, arguments = self.transcript.permission_requested(request.call)
+        request = request.completed_by(self.tool_calls.get(request.call.call_id))
+        call = evolve(request.call, input=request.arguments)
+        records, tool, arguments = self.transcript.permission_requested(call)
         self._publish(records)
         self._seen_at = self._clock.seconds()
         if self.questions is not None:

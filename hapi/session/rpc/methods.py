@@ -93,6 +93,8 @@ def register_session_methods(rpc: RpcTable, session: SessionParts) -> None:
             names.KILL_SESSION: session.kill,
             names.ABORT: abort,
             names.PERMISSION: session.answer_request,
+            names.LIST_PERMISSION_RULES: session.permissions.rules.list,
+            names.REMOVE_PERMISSION_RULE: session.permissions.rules.remove,
             names.SET_SESSION_CONFIG: session.settings.configure,
             names.SWITCH: switch,
             names.READ_GENERATED_IMAGE: session.pictures.read,

@@ -128,3 +128,70 @@ def test_a_route_may_be_written_with_escape_sequences() -> None:
     stage = Stage()
     session, _ = stage.live()
     assert stage.rest("GET", f"/api/%73essions/{session}").status == 200
+
+
+def test_an_answer_that_the_session_refuses_fails_in_its_words_and_may_be_given_again() -> None:
+    stage = Stage()
+    session, peer = asking(stage)
+    path = f"/api/sessions/{session}/permissions/r1/approve"
+    first = stage.begin("POST", path, {"decision": "approved"})
+    peer.answer('{"error": "Choose one of its options: Red, Blue"}')
+    refused = stage.finish(first)
+    assert (refused.status, refused.body["error"]) == (409, "Choose one of its options: Red, Blue")
+    again = stage.begin("POST", path, {"optionId": "red"})
+    assert json.loads(peer.calls[-1][2]["params"])["optionId"] == "red"
+    peer.answer("null")
+    assert stage.finish(again).status == 200
+
+
+def test_the_reason_of_a_denial_and_the_option_reach_the_session() -> None:
+    stage = Stage()
+    session, peer = asking(stage)
+    body = {"optionId": "no", "reason": "Not now"}
+    pending = stage.begin("POST", f"/api/sessions/{session}/permissions/r1/deny", body)
+    assert json.loads(peer.calls[-1][2]["params"]) == {"id": "r1", "approved": False, **body}
+    peer.answer("null")
+    assert stage.finish(pending).status == 200
+
+
+# --- rules
+
+RULES = [
+    {"id": "a/1", "kind": "execute", "command": "make", "createdAt": 5},
+    {"id": "b", "kind": "edit", "paths": ["/w/a"], "createdAt": 6},
+]
+
+
+def test_the_rules_of_a_session_are_listed_with_it_and_by_themselves() -> None:
+    stage = Stage()
+    session = stage.session(permissionRules=[*RULES, "odd"])
+    assert stage.get(f"/api/sessions/{session}/permission-rules") == {"rules": RULES}
+    shown = stage.get(f"/api/sessions/{session}")["session"]["metadata"]["permissionRules"]
+    assert shown[:2] == RULES
+
+
+def test_a_rule_of_a_running_session_is_removed_by_the_session() -> None:
+    stage = Stage()
+    session, peer = stage.live(permissionRules=RULES)
+    peer.serve(session, "remove-permission-rule")
+    pending = stage.begin("DELETE", f"/api/sessions/{session}/permission-rules/a%2F1")
+    assert json.loads(peer.calls[-1][2]["params"]) == {"id": "a/1"}
+    peer.answer(json.dumps({"success": True, "rules": RULES[1:]}))
+    assert stage.finish(pending).body == {"rules": RULES[1:]}
+
+
+def test_a_rule_of_a_session_that_has_ended_is_removed_by_the_hub() -> None:
+    stage = Stage()
+    session = stage.session(permissionRules=RULES)
+    path = f"/api/sessions/{session}/permission-rules"
+    assert stage.rest("DELETE", f"{path}/a%2F1").body == {"rules": RULES[1:]}
+    assert stage.get(path) == {"rules": RULES[1:]}
+    assert stage.rest("DELETE", f"{path}/a%2F1").status == 404
+
+
+def test_rules_of_other_namespaces_are_out_of_reach() -> None:
+    stage = Stage()
+    session = stage.session(permissionRules=RULES)
+    path = f"/api/sessions/{session}/permission-rules"
+    assert stage.rest("GET", path, namespace="other").status in (403, 404)
+    assert stage.rest("DELETE", f"{path}/b", namespace="other").status in (403, 404)
