@@ -23,6 +23,7 @@ from hapi.one_shot import OneShotObserver
 from hapi.pictures import SessionPictures
 from hapi.protocol.agents import Agent
 from hapi.protocol.attempt import StopOrder
+from hapi.protocol.permissions import read_permission_answer
 from hapi.protocol.records import summary_record, user_record
 from hapi.protocol.session import (
     BY_INTERRUPT,
@@ -334,8 +335,11 @@ class Session:
         """The `permission` RPC: the answer to a permission request or to questions. Returns an
         object with `error` if the answer cannot be used; the request then goes on waiting."""
         try:
-            if not self.questions.answer(params):
-                await self.permissions.answer(params)
+            answer = read_permission_answer(params)
+            if not self.questions.decide(answer):
+                await self.permissions.decide(answer)
+            elif not answer.approved and answer.reason is not None:
+                self.submit_prompt(answer.reason)
         except ValueError as problem:
             return {"error": str(problem)}
         return None

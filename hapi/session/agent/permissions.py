@@ -21,14 +21,12 @@ from hapi.protocol.permissions import (
     automatic_decision,
     can_name_request,
     chosen_option,
-    read_permission_answer,
     request_entry,
     with_all_requests_canceled,
     with_completed_request,
     with_request,
 )
 from hapi.protocol.records import new_id
-from hapi.protocol.rpc import rpc_error
 from hapi.session.agent.permission_rules import PermissionRules
 from hapi.session.hub.uplink import Json, now_ms
 
@@ -116,15 +114,6 @@ class Permissions:
             return ABORTED, None
         option = request.option_for(decision)
         return None if option is None else (PermissionOutcome("approved", decision), option)
-
-    async def answer(self, params: Any) -> Json | None:
-        """The `permission` RPC: `{"error": …}` for an answer that decides nothing. Ignores a
-        request that was answered already."""
-        try:
-            await self.decide(read_permission_answer(params))
-        except ValueError as problem:
-            return rpc_error(str(problem))
-        return None
 
     async def decide(self, answer: PermissionAnswer) -> bool:
         """Settle the request that `answer` names; False if it no longer waits. Raises ValueError if

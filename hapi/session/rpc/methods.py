@@ -12,6 +12,7 @@ from hapi.net.common.rpc import RpcTable
 from hapi.protocol import rpc_methods as names
 from hapi.protocol.agents import Agent
 from hapi.session.agent.configuration import SessionSettings
+from hapi.session.agent.permissions import Permissions
 from hapi.session.agent.pictures import Pictures
 from hapi.session.agent.turns import Turns
 from hapi.session.rpc.file_search import FileSearch
@@ -23,6 +24,7 @@ class SessionParts(Protocol):
     """The parts of a session that its methods use."""
 
     settings: SessionSettings
+    permissions: Permissions
     turns: Turns
     pictures: Pictures
 
