@@ -168,6 +168,21 @@ class FakeElement extends FakeNode {
     this.attributes.set(name, value);
   }
 
+  removeAttribute(name) {
+    this.attributes.delete(name);
+  }
+
+  querySelector(selector) {
+    const name = selector.slice(1); // a class
+    for (const child of this.childNodes.filter((node) => node instanceof FakeElement)) {
+      const found = child.getAttribute("class")?.split(" ").includes(name)
+        ? child
+        : child.querySelector(selector);
+      if (found) return found;
+    }
+    return null;
+  }
+
   addEventListener(type, listener) {
     this.listeners[type] = listener;
   }

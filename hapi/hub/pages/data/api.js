@@ -159,6 +159,11 @@ export class Api {
     return this.request("POST", `${machinePath(id)}/spawn`, parameters);
   }
 
+  /** Have an event stream carry the live text of this session only. @param {string} subscriptionId @param {string | null} sessionId */
+  readLive(subscriptionId, sessionId) {
+    return this.request("POST", "/api/live", { subscriptionId, sessionId });
+  }
+
   /** @param {string} subscriptionId @param {DocumentVisibilityState} visibility */
   reportVisibility(subscriptionId, visibility) {
     return this.request("POST", "/api/visibility", { subscriptionId, visibility });

@@ -45,6 +45,7 @@ function parsedFrame(piece) {
  * @property {(event: HubEvent) => void} onEvent
  * @property {(resumed: boolean) => void} onOpen comes first on every connection; `resumed` false: events may have been missed
  * @property {(connection: Connection) => void} onStatus
+ * @property {() => string | null} liveSession the session whose live text is wanted
  */
 
 export class EventStream {
@@ -59,6 +60,7 @@ export class EventStream {
     this.status = { phase: "connecting", since: Date.now(), attempt: 0 };
     /** @type {string | null} */
     this.subscriptionId = null;
+    this.hasLive = false; // the hub has live text
     /** @type {string | null} */
     this._lastId = null;
     this._running = false;
@@ -146,10 +148,10 @@ export class EventStream {
       Accept: "text/event-stream",
       ...(this._lastId && { "Last-Event-ID": this._lastId }),
     };
-    return this._api.fetch("GET", `/api/events?all=true&visibility=${document.visibilityState}`, {
-      signal,
-      headers,
-    });
+    const query = new URLSearchParams({ all: "true", visibility: document.visibilityState });
+    const live = this._listener.liveSession();
+    if (live !== null) query.set("live", live);
+    return this._api.fetch("GET", `/api/events?${query}`, { signal, headers });
   }
 
   /** @param {Frame} frame */
@@ -158,6 +160,7 @@ export class EventStream {
     if (event === null) return;
     if (event.type === "connection-changed") {
       this.subscriptionId = event.data?.subscriptionId ?? null;
+      this.hasLive = event.data?.live === true;
       this._setPhase("live", 0);
       this._listener.onOpen(event.data?.resume === "ok" && this._lastId !== null);
     } else if (event.type !== "heartbeat") {

@@ -2,6 +2,7 @@
 
 import { attempt } from "../lib/errors.js";
 import { AgentCatalog } from "./agents.js";
+import { LiveText } from "./live.js";
 import { isArchived, readable } from "./sessions.js";
 import { Transcript } from "./transcript.js";
 
@@ -9,7 +10,7 @@ import { Transcript } from "./transcript.js";
  * @import { Api } from "./api.js"
  * @import { Outbox } from "./outbox.js"
  * @import { SeenSessions } from "./seen.js"
- * @import { AgentAvailability, Connection, HubEvent, Json, Machine, Message, Session, Toast } from "./types.js"
+ * @import { AgentAvailability, Connection, HubEvent, Json, LiveEvent, Machine, Message, Session, Toast } from "./types.js"
  */
 
 const FIRST_PAGE = 50; // messages
@@ -51,17 +52,26 @@ export class Store {
     this.readProblem = null;
     /** @type {string | null} the session on screen */
     this.openId = null;
+    this.live = new LiveText(); // of the session on screen
+    /** Called when a part of the live text is missing. */
+    this.onLiveMissed = () => {};
     /** @type {(toast: Toast) => void} */
     this.onToast = () => {};
     /** @type {(sessionId: string) => void} */
     this.onRemoved = () => {};
     /** @type {Set<() => void>} */
     this._watchers = new Set();
+    /** @type {Set<() => void>} */
+    this._liveWatchers = new Set();
     /** @type {Set<HubEvent[]>} per read under way, the events that came meanwhile */
     this._reads = new Set();
     /** Announces a change to the watchers, once for all changes before the next frame. */
     this.changed = coalesced(() => {
       for (const watcher of this._watchers) attempt("A part of the page cannot be drawn", watcher);
+    });
+    /** Announces a change of the live text, of which there are many, to those who show it. */
+    this._liveChanged = coalesced(() => {
+      for (const watcher of this._liveWatchers) attempt("Live text cannot be drawn", watcher);
     });
     outbox.onChange = this.changed;
     outbox.hasEnded = (id) => isArchived(this.sessions.get(id));
@@ -74,6 +84,21 @@ export class Store {
   watch(watcher) {
     this._watchers.add(watcher);
     return () => this._watchers.delete(watcher);
+  }
+
+  /**
+   * Call `watcher` after changes of the live text; returns a function that ends this.
+   * @param {() => void} watcher
+   */
+  watchLive(watcher) {
+    this._liveWatchers.add(watcher);
+    return () => this._liveWatchers.delete(watcher);
+  }
+
+  /** Another session is on screen, or none. @param {string | null} id */
+  open(id) {
+    this.openId = id;
+    this.live.clear();
   }
 
   /** Read everything on screen again: at the first connection, and whenever events may have been missed. */
@@ -219,9 +244,20 @@ export class Store {
 
   /** @param {HubEvent} event */
   receive(event) {
+    if (event.type === "session-live") {
+      attempt("Live text is malformed", () => this._applyLive(event));
+      return;
+    }
     for (const meanwhile of this._reads) meanwhile.push(event);
     this._applySafely(event);
     this.changed();
+  }
+
+  /** @param {HubEvent} event */
+  _applyLive(event) {
+    if (event.sessionId !== this.openId) return; // the person has gone on
+    if (!this.live.apply(/** @type {HubEvent & LiveEvent} */ (event))) this.onLiveMissed();
+    this._liveChanged();
   }
 
   /** An event that is malformed changes nothing, and those after it are heard. @param {HubEvent} event */

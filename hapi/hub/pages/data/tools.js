@@ -4,7 +4,7 @@ import { asText } from "./blocks.js";
 
 /** @import { Json, ToolBlock } from "./types.js" */
 
-/** @typedef {{ text: string, form: "plain" | "command" | "path" | "diff" }} Detail */
+/** @typedef {{ text: string, form: "plain" | "command" | "path" | "diff", isGrowing?: boolean }} Detail */
 
 /**
  * A title, and the interesting parts of the input.

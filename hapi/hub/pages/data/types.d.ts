@@ -171,6 +171,29 @@ export interface HubEvent {
   [key: string]: Json;
 }
 
+/** Something that the agent has begun and not finished. */
+export interface LiveBlock {
+  /** That of the record it becomes, or of its tool call. */
+  id: string;
+  type: "message" | "reasoning" | "tool-output";
+  text: string;
+  /** ms since the epoch when this page first saw it */
+  at: number;
+  /** Changes with its text. */
+  revision: number;
+}
+
+/** An event of type `session-live`. */
+export interface LiveEvent {
+  epoch: string;
+  number: number;
+  /** `blocks` is all there is. */
+  whole?: boolean;
+  /** `append`: the text comes after what is known of the block. */
+  blocks: { id: string; type: LiveBlock["type"]; text: string; append?: boolean }[];
+  ended?: string[];
+}
+
 export interface Toast {
   title?: string;
   body?: string;
@@ -204,6 +227,8 @@ export interface UserBlock extends BlockBase {
 export interface TextBlock extends BlockBase {
   kind: "text";
   text: string;
+  /** The agent is still saying it. */
+  live?: boolean;
 }
 
 export interface ThoughtBlock extends BlockBase {
@@ -224,6 +249,8 @@ export interface ToolBlock extends BlockBase {
   failed?: boolean;
   done?: boolean;
   progress?: string;
+  /** While its output grows: the version of what is recorded of it. */
+  recordedVersion?: string;
   decision?: CompletedRequest;
 }
 

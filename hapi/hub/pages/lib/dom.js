@@ -157,8 +157,9 @@ const keyedNodes = new WeakMap();
  * @param {(item: Item) => string} key identifies an item
  * @param {(item: Item) => unknown} version tells whether the node still shows the item
  * @param {(item: Item) => Element} draw creates the node of an item
+ * @param {(node: Element, item: Item) => boolean} [update] makes a node show the changed item; false if it cannot
  */
-export function keyed(parent, items, key, version, draw) {
+export function keyed(parent, items, key, version, draw, update = () => false) {
   const kept = keyedNodes.get(parent) ?? new Map();
   if (kept.size === 0) parent.replaceChildren();
   const next = new Map();
@@ -169,7 +170,8 @@ export function keyed(parent, items, key, version, draw) {
   for (const item of items) {
     const id = key(item);
     const entry = { node: kept.get(id)?.node, version: version(item) };
-    if (!entry.node || kept.get(id)?.version !== entry.version) {
+    const isChanged = kept.get(id)?.version !== entry.version;
+    if (!entry.node || (isChanged && !update(entry.node, item))) {
       const node = draw(item);
       if (entry.node) {
         if (place === entry.node) place = node;

@@ -20,7 +20,47 @@ export function markdown(text) {
   );
 }
 
+/**
+ * Markdown that grows at its end. What can no longer change is not read and drawn again, so that a piece costs what
+ * the block of text at the end costs, however long the text is. It shows the same as `markdown` does.
+ */
+export class GrowingMarkdown {
+  constructor() {
+    this.node = h("div", { class: "markdown" });
+    this._text = "";
+    this._end = ""; // the text from the first block on that may still change
+    /** @type {HTMLElement[]} the nodes of these blocks */
+    this._endNodes = [];
+  }
+
+  /** Show `text`. False if it does not begin with what is shown. @param {string} text */
+  grow(text) {
+    if (!text.startsWith(this._text)) return false;
+    if (text.length === this._text.length) return true;
+    this._end = (this._end + text.slice(this._text.length)).replaceAll("\r\n", "\n");
+    this._text = text;
+    for (const node of this._endNodes) node.remove();
+    this._endNodes = [];
+    const lines = this._end.split("\n");
+    let settled = 0; // lines of blocks that nothing that follows can change
+    for (let at = 0; at < lines.length;) {
+      const [node, next] = blockNode(lines, at, 0);
+      at = next;
+      const isSettled = next + UNSETTLED_LINES <= lines.length;
+      if (isSettled) settled = next;
+      if (!node) continue;
+      this.node.append(node);
+      if (!isSettled) this._endNodes.push(node);
+    }
+    if (settled > 0) this._end = lines.slice(settled).join("\n");
+    return true;
+  }
+}
+
 // --- blocks ---
+
+// Where a block ends depends on the two lines after it at most, and the last line may not be complete.
+const UNSETTLED_LINES = 3;
 
 // Agents write lines of any length, so the time of each form grows with the length only, not faster.
 const FENCE = /^ {0,3}(`{3,}|~{3,})\s{0,9}([^\s`]*)(?:\s[^`]*)?$/;

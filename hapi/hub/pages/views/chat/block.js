@@ -1,16 +1,16 @@
 // Drawing the blocks of a conversation, one function for each kind.
 
 import { h, icon, linkButton } from "../../lib/dom.js";
-import { markdown } from "../../lib/markdown.js";
+import { GrowingMarkdown, markdown } from "../../lib/markdown.js";
 import { dateAndTime, dayLabel, isoTime, sentence, timeOfDay } from "../../lib/format.js";
 import { reportOnce } from "../../lib/errors.js";
 import { rawText } from "../../data/blocks.js";
 import { describeTool } from "../../data/tools.js";
 import { permissionPrompt } from "./permission.js";
 import { planList, planTitle } from "./plan.js";
-import { toolCard } from "./tool.js";
+import { toolCard, updateToolOutput } from "./tool.js";
 
-/** @import { Block, BlockContext, Json, PlanBlock, RequestBlock, ThoughtBlock, UserBlock } from "../../data/types.js" */
+/** @import { Block, BlockContext, Json, PlanBlock, RequestBlock, TextBlock, ThoughtBlock, UserBlock } from "../../data/types.js" */
 
 const MAX_EXCERPT = 140; // characters
 const MAX_RAW = 20_000; // characters of a record that cannot be shown
@@ -24,6 +24,48 @@ export function drawBlock(block, context) {
   const node = guardedNode(block, context);
   if (block.side) node.classList.add("side-work");
   node.dataset.kind = block.kind;
+  return node;
+}
+
+/** @type {WeakMap<Element, GrowingMarkdown>} what grows in the node of a block */
+const growing = new WeakMap();
+
+/**
+ * Make the node of a block that grows show what was added, as long as it only grows; its record too, when it has come.
+ * False if the node must be drawn anew.
+ * @param {Element} node
+ * @param {Block} block
+ * @param {BlockContext} context
+ */
+export function updateBlock(node, block, context) {
+  if (block.kind === "tool") return updateToolOutput(node, block, context);
+  if ((block.kind !== "text" && block.kind !== "thought") || block.side) return false;
+  if (!growing.get(node)?.grow(block.text)) return false;
+  markLive(node, Boolean(block.live));
+  if (block.kind === "thought") updateThoughtSummary(node, block);
+  return true;
+}
+
+/** The Markdown of a text, which grows if the agent is still saying it. @param {TextBlock | ThoughtBlock} block */
+function blockText({ text, live }) {
+  if (!live) return { content: markdown(text), growth: null };
+  const growth = new GrowingMarkdown();
+  growth.grow(text);
+  return { content: growth.node, growth };
+}
+
+/** @param {Element} node @param {boolean} isLive */
+function markLive(node, isLive) {
+  if (isLive) node.setAttribute("aria-busy", "true");
+  else node.removeAttribute("aria-busy");
+}
+
+/** @param {TextBlock} block */
+function textNode(block) {
+  const { content, growth } = blockText(block);
+  const node = h("article", { class: "block text", "aria-label": "Agent" }, content);
+  if (growth) growing.set(node, growth);
+  markLive(node, Boolean(block.live));
   return node;
 }
 
@@ -62,7 +104,7 @@ function nodeOf(block, context) {
     case "user":
       return userNode(block, context);
     case "text":
-      return h("article", { class: "block text", "aria-label": "Agent" }, markdown(block.text));
+      return textNode(block);
     case "thought":
       return thoughtNode(block, context);
     case "tool":
@@ -149,6 +191,7 @@ function userActions(block, context) {
 
 /** @param {ThoughtBlock} block @param {BlockContext} context */
 function thoughtNode(block, context) {
+  const { content, growth } = blockText(block);
   const node = h(
     "details",
     { class: "block thought", open: context.expanded.get(block.key) ?? false },
@@ -156,18 +199,34 @@ function thoughtNode(block, context) {
       "summary",
       null,
       icon("thought"),
-      h("span", null, block.live ? "Thinking…" : "Thought"),
+      h("span", { class: "thought-label" }, thoughtLabel(block)),
       h("span", { class: "excerpt" }, excerpt(block.text)),
     ),
-    markdown(block.text),
+    content,
   );
+  if (growth) growing.set(node, growth);
+  markLive(node, block.live);
   node.addEventListener("toggle", () => context.expanded.set(block.key, node.open));
   return node;
+}
+
+/** @param {ThoughtBlock} block */
+function thoughtLabel({ live }) {
+  return live ? "Thinking…" : "Thought";
+}
+
+/** @param {Element} node @param {ThoughtBlock} block */
+function updateThoughtSummary(node, block) {
+  const label = node.querySelector(".thought-label");
+  const shown = node.querySelector(".excerpt");
+  if (label) label.textContent = thoughtLabel(block);
+  if (shown) shown.textContent = excerpt(block.text);
 }
 
 /** @param {string} text */
 function excerpt(text) {
   return text
+    .slice(0, 4 * MAX_EXCERPT)
     .replace(/[*_`#>\s]+/g, " ")
     .trim()
     .slice(0, MAX_EXCERPT);

@@ -70,6 +70,7 @@ export class ChatView {
     });
     this._plan = planStrip();
     this._notice = sessionNotice(() => actions.resume().catch(() => {})); // resume() shows the error
+    this._unwatchLive = store.watchLive(() => this._drawLive());
     this._announced = announcementOf(undefined, store.catalog);
     this.node = h(
       "main",
@@ -136,6 +137,12 @@ export class ChatView {
     this._announce(announcementOf(session, catalog));
   }
 
+  /** Show what the agent has said since the last frame. */
+  _drawLive() {
+    this._messages.draw(this._actions.session);
+    this._scroll.update();
+  }
+
   /** @param {Announcement} next */
   _announce(next) {
     const text = next.after(this._announced);
@@ -167,6 +174,7 @@ export class ChatView {
 
   leave() {
     this._actions.close();
+    this._unwatchLive();
     this._options.drafts.set(this._options.id, this._composer.text());
     this._scroll.disconnect();
     this._working.stop();

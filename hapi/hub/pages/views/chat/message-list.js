@@ -2,7 +2,8 @@
 
 import { append, button, h, keyed } from "../../lib/dom.js";
 import { blocksOf, withDays } from "../../data/blocks.js";
-import { drawBlock } from "./block.js";
+import { withLive } from "../../data/live.js";
+import { drawBlock, updateBlock } from "./block.js";
 
 /**
  * @import { Outbox } from "../../data/outbox.js"
@@ -27,6 +28,9 @@ export function messageList({ store, outbox, id, context, onOlder, footer }) {
   });
   append(node, older, content, footer);
   let shown = "";
+  let shownLive = -1;
+  /** @type {Block[]} */
+  let recorded = [];
 
   /** @param {Session | undefined} session */
   function draw(session) {
@@ -47,24 +51,36 @@ export function messageList({ store, outbox, id, context, onOlder, footer }) {
       label,
     ];
     const version = JSON.stringify(state);
-    if (version === shown) return;
+    const { live } = store;
+    if (version === shown && live.revision === shownLive) return;
+    if (version !== shown) drawRecorded(session);
     shown = version;
-    const agentState = active ? session?.agentState : { ...session?.agentState, requests: {} };
-    for (const requestId of decisions.keys())
-      if (!(requestId in (agentState?.requests ?? {}))) decisions.delete(requestId);
-    older.hidden = !hasOlder;
-    older.disabled = loadingOlder;
-    older.textContent = loadingOlder ? "Loading…" : "Load earlier messages";
-    const blocks = withDays(blocksOf(transcript.ordered(), outgoing, agentState));
+    shownLive = live.revision;
+    const blocks = withDays(ready ? withLive(recorded, live.blocks.values()) : recorded);
     keyed(
       content,
       blocks,
       (block) => block.key,
       (block) => versionOf(block, context),
       (block) => drawBlock(block, context),
+      (shownNode, block) => updateBlock(shownNode, block, context),
     );
     content.classList.toggle("is-empty", ready && blocks.length === 0);
     content.dataset.empty = `Tell ${label} what to do.`;
+  }
+
+  /** Read the records and what waits. @param {Session | undefined} session */
+  function drawRecorded(session) {
+    const transcript = store.transcript(id);
+    const { active, decisions } = context;
+    const { hasOlder, loadingOlder } = transcript;
+    const agentState = active ? session?.agentState : { ...session?.agentState, requests: {} };
+    for (const requestId of decisions.keys())
+      if (!(requestId in (agentState?.requests ?? {}))) decisions.delete(requestId);
+    older.hidden = !hasOlder;
+    older.disabled = loadingOlder;
+    older.textContent = loadingOlder ? "Loading…" : "Load earlier messages";
+    recorded = blocksOf(transcript.ordered(), outbox.of(id), agentState);
   }
 
   return { node, content, draw };

@@ -28,8 +28,36 @@ const STATUS_LABELS = {
 /** @type {Record<string, string>} */
 const DECISION_LABELS = { denied: "Denied", canceled: "Canceled" };
 
+/** @type {WeakMap<Element, string>} card -> the version of the records that it shows besides its growing output */
+const recordedVersions = new WeakMap();
+
+/**
+ * Make the card of a running tool show its output so far. False if more than the output has changed.
+ * @param {Element} card
+ * @param {ToolBlock} block
+ * @param {BlockContext} context
+ */
+export function updateToolOutput(card, block, context) {
+  const { recordedVersion, request } = block;
+  if (request || recordedVersion === undefined || recordedVersions.get(card) !== recordedVersion)
+    return false;
+  const output = outputNode(block, context);
+  const shown = card.querySelector(".tool-output");
+  if (shown && output) shown.replaceWith(output);
+  else if (output) card.append(output);
+  else shown?.remove();
+  return true;
+}
+
 /** @param {ToolBlock} block @param {BlockContext} context */
 export function toolCard(block, context) {
+  const card = cardNode(block, context);
+  if (block.recordedVersion !== undefined) recordedVersions.set(card, block.recordedVersion);
+  return card;
+}
+
+/** @param {ToolBlock} block @param {BlockContext} context */
+function cardNode(block, context) {
   const { requestId, request } = block;
   const status = request ? "asks" : (block.status ?? "pending");
   const { title, details: described } = describeTool(block);
@@ -98,10 +126,11 @@ function statusIcon(status) {
 function outputNode(block, context) {
   const text = outputText(block.output).trimEnd();
   if (!text) return null;
+  const isGrowing = block.recordedVersion !== undefined;
   return h(
     "div",
     { class: block.failed ? "tool-output failed" : "tool-output", "aria-label": "Result" },
-    foldedText(`${block.key}/output`, { text, form: "plain" }, context),
+    foldedText(`${block.key}/output`, { text, form: "plain", isGrowing }, context),
   );
 }
 
@@ -113,12 +142,12 @@ function outputNode(block, context) {
  * @returns {HTMLElement}
  */
 function foldedText(key, detail, context) {
-  const { text, form } = detail;
+  const { text, form, isGrowing } = detail;
   const lines = text.split("\n");
   const isLong = lines.length > FOLDED_LINES + 2 || text.length > FOLDED_CHARACTERS;
   const open = context.expanded.get(key) ?? false;
   const isCut = isLong && !open;
-  const shown = isCut ? lines.slice(0, FOLDED_LINES).join("\n").slice(0, FOLDED_CHARACTERS) : text;
+  const shown = isCut ? cutText(lines, isGrowing) : text;
   const pre = h(
     "pre",
     { class: `tool-text ${form} ${isCut ? "cut" : ""}`, tabindex: "0" },
@@ -144,6 +173,13 @@ function foldedText(key, detail, context) {
   }
 
   return whole;
+}
+
+/** The first lines of a text, or its last ones while it grows. @param {string[]} lines @param {boolean | undefined} isGrowing */
+function cutText(lines, isGrowing) {
+  return isGrowing
+    ? lines.slice(-FOLDED_LINES).join("\n").slice(-FOLDED_CHARACTERS)
+    : lines.slice(0, FOLDED_LINES).join("\n").slice(0, FOLDED_CHARACTERS);
 }
 
 /** @param {string} text */

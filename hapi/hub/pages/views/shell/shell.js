@@ -50,6 +50,7 @@ export class Shell {
         this._store.connection = status;
         this._store.changed();
       },
+      liveSession: () => this._store.openId,
       onOpen: (resumed) => {
         this._outbox.retryAll();
         if (!resumed) this._readAll(this._stream.status.since);
@@ -85,6 +86,7 @@ export class Shell {
     addEventListener("online", () => this._stream.retryNow(), { signal });
     addEventListener("popstate", () => this._route(), { signal });
     this._api.onRefused = () => this._logOut("Your access token is no longer valid. Log in again.");
+    this._store.onLiveMissed = () => this._readLive();
     this._store.onToast = (message) => this._showToast(message);
     this._store.onRemoved = (id) => this._onRemoved(id);
     this._route();
@@ -125,7 +127,8 @@ export class Shell {
   _route() {
     const route = routeOf(location.pathname);
     this._view?.leave?.();
-    this._store.openId = route.kind === "sessions" ? route.id : null;
+    this._store.open(route.kind === "sessions" ? route.id : null);
+    this._readLive();
     this._panes.dataset.pane = route.kind === "home" ? "list" : "main";
     const { go, _store: store, _api: api } = this;
     switch (route.kind) {
@@ -140,6 +143,19 @@ export class Shell {
       default:
         this._show(homeView({ store, go, newSession: () => this._newSession() }));
     }
+  }
+
+  /** Ask for the live text of the session on screen. A stream that begins asks by itself. */
+  _readLive() {
+    const { subscriptionId, hasLive, status } = this._stream;
+    const id = this._store.openId;
+    if (!hasLive || !subscriptionId || status.phase !== "live") return;
+    this._api.readLive(subscriptionId, id).catch((error) => {
+      if (!isTemporary(error)) return; // the stream or the session is gone
+      setTimeout(() => {
+        if (id !== null && id === this._store.openId) this._readLive();
+      }, REFRESH_RETRY_DELAY);
+    });
   }
 
   /** @param {View} view */

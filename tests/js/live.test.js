@@ -1,0 +1,143 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { installDom, load, prompt, record } from "./support.js";
+
+installDom();
+const { blocksOf } = await load("data/blocks.js");
+const { LiveText, withLive } = await load("data/live.js");
+const { GrowingMarkdown, markdown } = await load("lib/markdown.js");
+const { drawBlock, updateBlock } = await load("views/chat/block.js");
+
+const said = (id, text, more = {}) => ({ id, type: "message", text, ...more });
+const update = (number, blocks, more = {}) => ({ epoch: "e", number, blocks, ...more });
+const texts = (live) => [...live.blocks.values()].map(({ text }) => text);
+const shown = (messages, live) =>
+  withLive(blocksOf(messages, [], null), live.blocks.values()).map(
+    ({ kind, text, output }) => `${kind}: ${text ?? output}`,
+  );
+
+/** Live text after updates. */
+function after(...updates) {
+  const live = new LiveText();
+  for (const one of updates) live.apply(one);
+  return live;
+}
+
+test("a text grows by what is added, and another one replaces it", () => {
+  const live = after(
+    update(1, [said("t", "Hel")], { whole: true }),
+    update(2, [said("t", "lo", { append: true })]),
+  );
+  assert.deepEqual(texts(live), ["Hello"]);
+  live.apply(update(3, [said("t", "Other")]));
+  assert.deepEqual(texts(live), ["Other"]);
+});
+
+test("a block ends when that is said, and all but those of a whole state do", () => {
+  const live = after(update(1, [said("a", "A"), said("b", "B")], { whole: true }));
+  live.apply(update(2, [said("c", "C")], { ended: ["a"] }));
+  assert.deepEqual(texts(live), ["B", "C"]);
+  live.apply(update(9, [said("d", "D")], { whole: true }));
+  assert.deepEqual(texts(live), ["D"]);
+});
+
+test("an update that does not follow changes nothing and is reported", () => {
+  const live = after(update(1, [said("t", "A")], { whole: true }));
+  assert.equal(live.apply(update(3, [said("t", "B")])), false);
+  assert.equal(live.apply({ ...update(2, [said("t", "B")]), epoch: "other" }), false);
+  assert.deepEqual(texts(live), ["A"]);
+});
+
+test("what is said now comes after what was said and before what waits", () => {
+  const live = after(update(1, [said("t", "now")], { whole: true }));
+  const messages = [
+    record({ type: "message", id: "m", message: "before" }),
+    prompt("waits", { localId: "l", deliveryState: "queued" }),
+  ];
+  assert.deepEqual(shown(messages, live), ["text: before", "text: now", "user: waits"]);
+});
+
+test("a block is left out when its record has come", () => {
+  const live = after(
+    update(
+      1,
+      [
+        said("t", "text"),
+        { id: "r", type: "reasoning", text: "thought" },
+        { id: "c", type: "tool-output", text: "output" },
+        { id: "unknown", type: "tool-output", text: "output of no card" },
+      ],
+      { whole: true },
+    ),
+  );
+  const call = record({ type: "tool-call", callId: "c", name: "make", status: "in_progress" });
+  assert.deepEqual(shown([call], live), ["tool: output", "text: text", "thought: thought"]);
+  const messages = [
+    call,
+    record({ type: "reasoning", id: "r", message: "thought, all of it" }),
+    record({ type: "message", id: "t", message: "text, all of it" }),
+    record({ type: "tool-call-result", callId: "c", output: "all of it" }),
+  ];
+  assert.deepEqual(shown(messages, live), [
+    "tool: all of it",
+    "thought: thought, all of it",
+    "text: text, all of it",
+  ]);
+});
+
+test("a text that grows keeps its node, and its record takes the place of it", () => {
+  const context = { expanded: new Map(), decisions: new Map(), active: true };
+  for (const kind of ["text", "thought"]) {
+    const block = { key: "k", kind, version: "1", at: 1, text: "One **two", live: true };
+    const node = drawBlock(block, context);
+    assert.equal(updateBlock(node, { ...block, text: "One **two** three" }, context), true);
+    assert.match(node.innerHTML, /<p>One <strong>two<\/strong> three<\/p>/);
+    const whole = { ...block, live: false, text: "One **two** three." };
+    assert.equal(updateBlock(node, whole, context), true);
+    assert.equal(node.outerHTML, drawBlock(whole, context).outerHTML);
+    assert.equal(updateBlock(node, { ...whole, text: "Other" }, context), false);
+  }
+});
+
+const DOCUMENT = [
+  "# Title\n\nA paragraph with **bold** text\nin two lines and `code`.\n\n",
+  "- one\n- two\n  - nested\n\n- three after a blank line\n\nafter\n",
+  "1. first\n2. second\n\n   more of it\n\n",
+  "```js\nlet a = 1;\n\n\nlet b;\n```\n",
+  "| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 | 4 |\n\n",
+  "> quote\n> more\n\n---\n\n",
+  "A line with CRLF\r\nand another\r\n\r\n- x\r\n- y\r\n\r\n",
+  "~~~\nunclosed\n# no title\n",
+];
+
+test("growing Markdown shows the same as all of it at once, however it is cut", () => {
+  let seed = 7;
+  const random = (below) => {
+    seed = (seed * 1103515245 + 12345) % 2147483648;
+    return seed % below;
+  };
+  for (let round = 0; round < 300; round += 1) {
+    const text = Array.from({ length: 6 }, () => DOCUMENT[random(DOCUMENT.length)]).join("");
+    const growing = new GrowingMarkdown();
+    for (let end = 0; end < text.length;) {
+      end = Math.min(text.length, end + 1 + random(20));
+      assert.equal(growing.grow(text.slice(0, end)), true);
+      if (random(10) === 0 || end === text.length)
+        assert.equal(growing.node.outerHTML, markdown(text.slice(0, end)).outerHTML);
+    }
+  }
+});
+
+test("growing Markdown reads again only what may still change", () => {
+  const growing = new GrowingMarkdown();
+  let text = "";
+  for (let number = 0; number < 50; number += 1) {
+    text += `Paragraph ${number}.\n\n`;
+    growing.grow(text);
+  }
+  const first = growing.node.childNodes[0];
+  assert.equal(growing.grow(`${text}more`), true);
+  assert.equal(growing.node.childNodes[0], first);
+  assert.ok(growing._end.length < 60, growing._end);
+  assert.equal(growing.grow("another text"), false);
+});
