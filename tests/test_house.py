@@ -59,7 +59,7 @@ ROOMS = {
         "commands": {"base", "checks", "runner"},
     },
     "net": {"common": set(), "client": {"common"}, "server": {"common"}},
-    "protocol": {"acp": {"json"}},
+    "protocol": {"acp": {"json"}, "offer": {"acp", "agents"}},
 }
 MAX_MODULES = 25  # in one room
 REACTOR_OR_SYSTEM = {"twisted", "klein", "autobahn", "treq", "psutil", "txaio", "werkzeug"}

@@ -23,6 +23,7 @@ from hapi.one_shot import OneShotObserver
 from hapi.pictures import SessionPictures
 from hapi.protocol.agents import Agent
 from hapi.protocol.attempt import StopOrder
+from hapi.protocol.offer.model_lists import effort_list, model_list
 from hapi.protocol.permissions import read_permission_answer
 from hapi.protocol.records import summary_record, user_record
 from hapi.protocol.session import (
@@ -37,9 +38,10 @@ from hapi.protocol.session import (
 )
 from hapi.protocol.session_metadata import SessionFacts, archived_metadata, take_over_metadata
 from hapi.session.agent.attachments import PromptBlocks
-from hapi.session.agent.configuration import SessionSettings, model_list
+from hapi.session.agent.configuration import SessionSettings
 from hapi.session.agent.driver import Driver
 from hapi.session.agent.host import AgentHost
+from hapi.session.agent.offer import OfferPublisher
 from hapi.session.agent.permission_rules import PermissionRules
 from hapi.session.agent.permissions import Permissions
 from hapi.session.agent.pictures import Pictures
@@ -94,6 +96,7 @@ class Session:
     questions: Questions = field(init=False)
     turns: Turns = field(init=False)
     pictures: Pictures = field(init=False)
+    offer: OfferPublisher = field(init=False)
     _files: Files = field(init=False)
     _uploads: SessionUploads = field(init=False)
     _driver: OneShotObserver[Driver] | None = None
@@ -114,11 +117,12 @@ class Session:
             arguments.model,
             effort,
             self.hub.send_keepalive,
+            others=dict(arguments.agent_settings),
         )
         self.permissions = Permissions(
             self.hub.state,
             PermissionRules(self.hub.metadata),
-            lambda: self.settings.mode,
+            lambda: self.settings.granting_mode,
             self.settings.set_mode,
         )
         place = Path(self.start.facts.path)
@@ -137,6 +141,16 @@ class Session:
             ),
         )
         self.hub.live.blocks = self.turns.transcript.live_blocks
+        self.offer = OfferPublisher(
+            agent,
+            self.settings,
+            self.hub.metadata,
+            self.hub.publish_event,
+            self.start.home,
+            self.start.environ,
+        )
+        self.settings.offer_changed = self.offer.publish
+        self.turns.observers.append(self.offer.observe)
         self.permissions.cancel_turn = self.turns.cancel
         self.questions = Questions(self.hub.state, self.hub.publish_agent_record, self.turns.cancel)
         self.turns.questions = self.questions
@@ -234,6 +248,7 @@ class Session:
         self.turns.running_driver = driver
         for problem in await self.settings.begin(driver):
             self.hub.publish_status(f"Not set: {problem}")
+        self.offer.opened()
         for name, value in self.start.arguments.beyond_acp.items() if first else ():
             self.hub.publish_status(
                 f"Not set: {name} {value}".rstrip()
@@ -329,7 +344,13 @@ class Session:
 
     async def models(self, _: Any = None) -> dict[str, Any]:
         """The answer to `list…Models`."""
-        return model_list((await self._agent_ready()).offer)
+        await self._agent_ready()
+        return model_list(self.agent.name, self.settings.metadata(()))
+
+    async def efforts(self, _: Any = None) -> dict[str, Any]:
+        """The answer to `list…ReasoningEffortOptions`."""
+        await self._agent_ready()
+        return effort_list(self.settings.metadata(()))
 
     async def answer_request(self, params: Any) -> dict[str, str] | None:
         """The `permission` RPC: the answer to a permission request or to questions. Returns an

@@ -170,7 +170,7 @@ def test_settings_of_the_command_line_reach_the_agent(staged):
 def test_what_no_agent_can_be_told_is_said(staged):
     stage = staged(arguments=Arguments("opencode", service_tier="fast", cursor_worktree="")).up()
     assert [record["message"] for record in stage.link.records] == [
-        "Not set: serviceTier fast: OpenCode has no such setting over ACP",
+        "Not set: serviceTier fast: OpenCode has no setting serviceTier",
         "Not set: cursorWorktree: OpenCode has no such setting over ACP",
     ]
 

@@ -19,7 +19,14 @@ from hapi.protocol.acp.introduction import (
 from hapi.protocol.acp.offers import Offer, Select, read_offer, setting_call
 from hapi.protocol.acp.permission_requests import PermissionRequest, read_permission_request
 from hapi.protocol.acp.prompts import PromptCapabilities, Usage, read_usage
-from hapi.protocol.acp.updates import ModeChanged, OptionsChanged, Update, read_update
+from hapi.protocol.acp.updates import (
+    Commands,
+    Context,
+    ModeChanged,
+    OptionsChanged,
+    Update,
+    read_update,
+)
 from hapi.protocol.json import Malformed
 from hapi.session.agent.change_comparison import compare_changes
 from hapi.session.agent.jsonrpc_peer import AgentError, AgentExited, AgentTimeout, JsonRpcPeer
@@ -175,12 +182,11 @@ class Driver:
             self.peer.notify("session/cancel", {"sessionId": self.session_id})
 
     def select(self, part: str) -> Select | None:
-        """What the agent offers for `part` (mode, model or effort)."""
-        found: Select | None = getattr(self.offer, part)
-        return found
+        """What the agent offers for `part`, see `Offer.select`."""
+        return self.offer.select(part)
 
     async def set(self, part: str, value: str) -> None:
-        """Set mode, model or effort.
+        """Set a part of the offer: mode, model, effort or another one.
 
         Raises AgentSessionError if there is no choice, and AgentError, AgentExited, AgentTimeout.
         """
@@ -193,12 +199,7 @@ class Driver:
         self._apply_setting(await self.peer.call(method, params, SET_TIMEOUT), part, value)
 
     def _apply_setting(self, answer: Any, part: str, value: str) -> None:
-        from attrs import evolve
-
-        select = self.select(part)
-        if select is not None:
-            self.offer = evolve(self.offer, **{part: evolve(select, current=value)})
-        self.offer = read_offer(answer, self.offer)
+        self.offer = read_offer(answer, self.offer.with_current(part, value))
 
     # --- messages of the agent
     def _notified(self, method: str, params: Mapping[str, Any]) -> None:
@@ -209,8 +210,8 @@ class Driver:
         update = read_update(params)
         if isinstance(update, OptionsChanged):
             self.offer = read_offer(update.value, self.offer)
-        elif update is not None and (
-            not self._replaying or type(update).__name__ in ("Commands", "Context")
+        if update is not None and (
+            not self._replaying or isinstance(update, Commands | Context | OptionsChanged)
         ):
             if isinstance(update, ModeChanged):
                 self._apply_setting({}, "mode", update.mode)

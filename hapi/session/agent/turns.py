@@ -20,6 +20,7 @@ from hapi.protocol.acp.updates import (
     Commands,
     Context,
     ModeChanged,
+    OptionsChanged,
     Plan,
     Text,
     Thought,
@@ -35,7 +36,6 @@ from hapi.protocol.records import (
     SESSION_ENDED,
     TURN_FAILED,
     Transcript,
-    mode_event,
     new_id,
     token_count,
 )
@@ -289,9 +289,8 @@ class Turns:
                 self.commands = commands
             case Context(used, size):
                 self._context = used, size
-            case ModeChanged(mode):
-                if self._settings.mode_changed_by_agent(mode):
-                    self._hub.publish_event(mode_event(mode))
+            case ModeChanged() | OptionsChanged():
+                pass  # an observer follows them
             case Titled(title):
                 self.on_title(title)
             case _:

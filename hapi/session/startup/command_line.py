@@ -38,14 +38,24 @@ class Arguments:
         return self.started_by == "runner"
 
     @property
-    def beyond_acp(self) -> dict[str, str]:
-        """The settings that no agent can be given over ACP, by their wire names."""
+    def continues(self) -> bool:
+        """Whether it goes on with an earlier session, whose settings come with it."""
+        return self.resume is not None or self.existing_session_id is not None
+
+    @property
+    def agent_settings(self) -> dict[str, str]:
+        """The settings besides mode, model and effort, by their wire names."""
         asked = {
             "serviceTier": self.service_tier,
             "collaborationMode": self.collaboration_mode,
             "copilotAgentMode": self.copilot_agent_mode,
-            "cursorWorktree": self.cursor_worktree,
         }
+        return {name: value for name, value in asked.items() if value is not None}
+
+    @property
+    def beyond_acp(self) -> dict[str, str]:
+        """The settings that no agent can be given over ACP, by their wire names."""
+        asked = {"cursorWorktree": self.cursor_worktree}
         return {name: value for name, value in asked.items() if value is not None}
 
 
@@ -154,19 +164,14 @@ def read_arguments(words: Sequence[str], known: Mapping[str, Any], default: str)
     return Arguments(**found)
 
 
-def initial_mode(arguments: Arguments, modes: Sequence[str], yolo_mode: str | None) -> str | None:
-    """The initial permission mode: the requested one, else the agent's first. Raises WrongUsage.
+def initial_mode(arguments: Arguments, yolo_mode: str | None) -> str | None:
+    """The permission mode that was asked for; None leaves the agent in the one it begins in.
 
-    None for an agent without permission modes.
+    `yolo_mode` is the one that `--yolo` means. Raises WrongUsage.
     """
     wanted = arguments.permission_mode
     if wanted is None and arguments.yolo:
         if yolo_mode is None:
             raise WrongUsage(f"{arguments.agent} has no mode that allows everything")
         return yolo_mode
-    if wanted is None:
-        return modes[0] if modes else None
-    if wanted not in modes:
-        choice = f"one of {', '.join(modes)}" if modes else "managed by the agent"
-        raise WrongUsage(f"{arguments.agent} has no permission mode {wanted!r}: it is {choice}")
     return wanted

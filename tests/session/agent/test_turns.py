@@ -543,8 +543,14 @@ def test_a_model_is_set_and_one_that_the_agent_refuses_is_not_applied(staged):
 
 def test_what_the_session_cannot_have_is_refused_in_words(up):
     for params, words in [
-        ({"permissionMode": "acceptEdits"}, "OpenCode has no permission mode acceptEdits"),
-        ({"permissionMode": "plan"}, "the agent offers no mode plan (it offers none)"),
+        (
+            {"permissionMode": "acceptEdits"},
+            "OpenCode has no permission mode acceptEdits (it has: default, yolo)",
+        ),
+        (
+            {"permissionMode": "plan"},
+            "OpenCode has no permission mode plan (it has: default, yolo)",
+        ),
         ({"model": "x"}, "the agent offers no choice of model"),
         ({"effort": "high"}, "OpenCode has no setting effort"),
         ({"serviceTier": "fast"}, "OpenCode has no setting serviceTier"),
