@@ -40,6 +40,7 @@ from hapi.protocol.session_metadata import SessionFacts, archived_metadata, take
 from hapi.session.agent.attachments import PromptBlocks
 from hapi.session.agent.configuration import SessionSettings
 from hapi.session.agent.driver import Driver
+from hapi.session.agent.exit_reason import without_stack_trace
 from hapi.session.agent.host import AgentHost
 from hapi.session.agent.offer import OfferPublisher
 from hapi.session.agent.permission_rules import PermissionRules
@@ -196,13 +197,14 @@ class Session:
             await self._agent_ready()
         except Exception as problem:
             if self._ending is None:
-                self.hub.publish_status(f"{self.agent.label} could not be started: {problem}")
+                reason = without_stack_trace(str(problem))
+                self.hub.publish_status(f"{self.agent.label} could not be started: {reason}")
                 self.log.error(
                     "{label} could not be started: {reason}",
                     label=self.agent.label,
-                    reason=str(problem),
+                    reason=reason,
                 )
-                await self.end(launch_failed(str(problem)))
+                await self.end(launch_failed(reason))
             return
         self.hub.settings = self.settings.keepalive_fields
         self.hub.announce_ready()

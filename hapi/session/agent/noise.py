@@ -31,3 +31,7 @@ class AgentNoise:
         if not self._is_told:
             self._is_told = True
             self.on_first(said if len(said) <= MAX_TOLD else f"{said[:MAX_TOLD]}…")
+
+    def since(self, before: str) -> str:
+        """What was added after `text` was `before`."""
+        return self.text.removeprefix(before)

@@ -49,6 +49,7 @@ from hapi.session.agent.driver import (
     AgentTimeout,
     Driver,
 )
+from hapi.session.agent.exit_reason import without_stack_trace
 from hapi.session.agent.permissions import Permissions
 from hapi.session.agent.questions import Questions
 from hapi.session.agent.tool_calls import ToolCalls
@@ -175,10 +176,11 @@ class Turns:
                 if end.stop in STOP_REASONS:
                     self._hub.publish_status(STOP_REASONS[end.stop])
         except (AgentError, AgentExited, AgentTimeout, AgentSessionError) as problem:
-            reason = AGENT_ENDED if isinstance(problem, AgentExited) else TURN_FAILED
-            self._publish(self.transcript.finish(True, INTERRUPTED if self._aborted else reason))
+            ended_by = AGENT_ENDED if isinstance(problem, AgentExited) else TURN_FAILED
+            self._publish(self.transcript.finish(True, INTERRUPTED if self._aborted else ended_by))
             if not (self._aborted and isinstance(problem, AgentError)):
-                self._hub.publish_status(f"{self._label} prompt failed: {problem}")
+                reason = without_stack_trace(str(problem))
+                self._hub.publish_status(f"{self._label} prompt failed: {reason}")
         finally:
             self._stop_cancel_timeout()
             self._current = None

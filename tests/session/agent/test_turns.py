@@ -169,6 +169,12 @@ def test_a_failed_prompt_is_told_and_the_session_is_ready_again(up):
     assert up.link.of("session-alive")[-1]["thinking"] is False
 
 
+def test_a_failed_prompt_is_told_without_the_agents_stack_trace(up):
+    up.link.message("fail")
+    up.agent.fail("the model is away\n    at run (file:///agent.js:1:2)\n    at main (x.js:3:4)")
+    assert up.link.records[-2]["message"] == "OpenCode prompt failed: the model is away"
+
+
 def test_an_answer_that_was_cut_says_so(up):
     up.link.message("long")
     up.agent.finish("max_tokens")
