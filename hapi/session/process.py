@@ -142,7 +142,13 @@ class SessionProcess:
         auth = {"clientType": "session-scoped", "sessionId": str(row["id"])}
         access = self._sources.current() or self.access
         self._hide(access)
-        link = HubLink(self._reactor, access, auth, RpcTable(str(row["id"])))
+        link = HubLink(
+            self._reactor,
+            access,
+            auth,
+            RpcTable(str(row["id"])),
+            hub_clock=self.plan.hub_clock,
+        )
         terminal = self._terminal is not None
         host = AgentHost(
             self._reactor,

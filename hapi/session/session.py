@@ -49,7 +49,7 @@ from hapi.session.agent.pictures import Pictures
 from hapi.session.agent.questions import Questions
 from hapi.session.agent.turns import Turns
 from hapi.session.hub.inbox import Inbox, UserMessage
-from hapi.session.hub.uplink import SessionUplink, now_ms
+from hapi.session.hub.uplink import SessionUplink
 from hapi.session.rpc.files import Files
 from hapi.session.rpc.methods import register_file_methods, register_session_methods
 from hapi.session.startup.command_line import Arguments
@@ -122,9 +122,10 @@ class Session:
         )
         self.permissions = Permissions(
             self.hub.state,
-            PermissionRules(self.hub.metadata),
+            PermissionRules(self.hub.metadata, now=self.hub.now_ms),
             lambda: self.settings.granting_mode,
             self.settings.set_mode,
+            now=self.hub.now_ms,
         )
         place = Path(self.start.facts.path)
         self._uploads = SessionUploads(self.start.home, self.hub.session_id)
@@ -153,7 +154,12 @@ class Session:
         self.settings.offer_changed = self.offer.publish
         self.turns.observers.append(self.offer.observe)
         self.permissions.cancel_turn = self.turns.cancel
-        self.questions = Questions(self.hub.state, self.hub.publish_agent_record, self.turns.cancel)
+        self.questions = Questions(
+            self.hub.state,
+            self.hub.publish_agent_record,
+            self.turns.cancel,
+            now=self.hub.now_ms,
+        )
         self.turns.questions = self.questions
         self.permissions.on_reason = self.submit_prompt
         self.hub.on_queued = self.turns.start_next
@@ -212,7 +218,8 @@ class Session:
         self.turns.open()
 
     def _write_initial_state(self) -> None:
-        fresh = {**self.start.facts.metadata(), "startingMode": "remote"}
+        now = {"lifecycleStateSince": self.hub.now_ms(), "startingMode": "remote"}
+        fresh = self.start.facts.metadata() | now
         existing = self.start.arguments.existing_session_id is not None
         self._store(self.hub.state.change(lambda state: initial_state()))
 
@@ -319,7 +326,7 @@ class Session:
             self._summarize(title, keep=False)
 
     def _summarize(self, text: str, keep: bool) -> None:
-        summary = {"text": text, "updatedAt": now_ms()}
+        summary = {"text": text, "updatedAt": self.hub.now_ms()}
         self._store(
             self.hub.metadata.change(
                 lambda stored: (
@@ -439,7 +446,7 @@ class Session:
         return ending
 
     async def _archive(self, ending: Ending) -> None:
-        at = now_ms()
+        at = self.hub.now_ms()
         self._store(
             self.hub.metadata.change(
                 lambda stored: archived_metadata(stored or {}, ending.archive_reason, at)

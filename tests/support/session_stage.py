@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from hapi.configured_agents import BUILT_IN
 from hapi.home import Home
 from hapi.net.client.delivery import DeliveryStatus
+from hapi.net.client.hub_clock import HubClock
 from hapi.net.client.link import LinkStatus
 from hapi.net.common.errors import AckTimeout, LinkLost
 from hapi.net.common.rpc import RpcTable
@@ -47,6 +48,7 @@ class MemoryLink:
     review: Any = None
 
     # --- as HubLink
+    hub_clock: HubClock = field(factory=HubClock)
     delivery_status: DeliveryStatus = field(factory=DeliveryStatus)
     delivery_changed: Any = None
     delivery_confirmed: Any = None
