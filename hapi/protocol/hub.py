@@ -268,7 +268,7 @@ _SHOWN: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(
         (
             *("summary", "capabilities", "worktree", "opencodeClearOperation", "ptyResumeAttempt"),
-            *("offer", "agentMemory"),
+            *("offer", "agentMemory", "agentRest"),
         ),
         (dict,),
     ),

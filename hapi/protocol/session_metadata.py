@@ -66,6 +66,7 @@ class SessionFacts:
         return found | ({"worktree": dict(self.worktree)} if self.worktree else {})
 
 
+REST_KEY = "agentRest"  # {"since": milliseconds} while the agent of a session rests
 _KEPT = (
     "name",
     "summary",
@@ -93,6 +94,12 @@ def take_over_metadata(fresh: Mapping[str, Any], stored: Any) -> Json:
     return {**fresh, **kept}
 
 
+def without_rest(stored: Any) -> Json:
+    """The metadata of a session whose agent runs, or whose process has ended."""
+    found = stored if isinstance(stored, Mapping) else {}
+    return {key: value for key, value in found.items() if key != REST_KEY}
+
+
 def worktree_of(environ: Mapping[str, str]) -> Json | None:
     """The worktree that the runner made for this session."""
     base, branch, name = (
@@ -115,7 +122,7 @@ def archived_metadata(metadata: Mapping[str, Any], reason: str, now: int) -> Jso
     it.
     """
     return {
-        **metadata,
+        **without_rest(metadata),
         "lifecycleState": "archived",
         "lifecycleStateSince": now,
         "archivedBy": "cli",

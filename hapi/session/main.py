@@ -18,6 +18,7 @@ from hapi.configured_agents import (
     unavailable_reason,
 )
 from hapi.home import Home
+from hapi.idle_limit import read_idle_limit
 from hapi.protocol.agents import Agent
 from hapi.protocol.offer.metadata import offered_ids
 from hapi.protocol.session_metadata import SessionFacts, take_over_metadata, worktree_of
@@ -72,6 +73,7 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
         print(f"hapi: {problem_text}", file=sys.stderr)
         return FAILED
     access = hub_access(environ, settings)
+    idle_limit = read_idle_limit(environ, settings, arguments.idle_agent)
     try:
         facts = facts_of(arguments, home, environ, machine_id(home))
     except FileNotFoundError:
@@ -96,6 +98,7 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
         plan,
         registration,
         early.noted,
+        idle_limit,
     ).main()
 
 

@@ -61,6 +61,7 @@ class SessionProcess:
     plan: RegistrationPlan = field(repr=False)
     first: EarlyRegistration
     early_signals: list[int]
+    idle_limit: float | None = None  # seconds until an idle agent rests; None: it never does
     exit_code: int = FAILED
     _attempt: AttemptFolder | None = None
     _sources: AccessSources = field(init=False)
@@ -160,7 +161,15 @@ class SessionProcess:
         )
         attempt = self._attempt
         start = SessionStart(
-            self.agent, self.arguments, self.facts, self.mode, self.home, self.environ, attempt
+            self.agent,
+            self.arguments,
+            self.facts,
+            self.mode,
+            self.home,
+            self.environ,
+            attempt,
+            self.idle_limit,
+            terminal,
         )
 
         async def rows_after(sequence: int) -> list[dict[str, Any]]:

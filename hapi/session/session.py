@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -36,12 +37,19 @@ from hapi.protocol.session import (
     initial_state,
     launch_failed,
 )
-from hapi.protocol.session_metadata import SessionFacts, archived_metadata, take_over_metadata
+from hapi.protocol.session_metadata import (
+    REST_KEY,
+    SessionFacts,
+    archived_metadata,
+    take_over_metadata,
+    without_rest,
+)
 from hapi.session.agent.attachments import PromptBlocks
 from hapi.session.agent.configuration import SessionSettings
 from hapi.session.agent.driver import Driver
 from hapi.session.agent.exit_reason import without_stack_trace
 from hapi.session.agent.host import AgentHost
+from hapi.session.agent.idle import IdleAgent
 from hapi.session.agent.offer import OfferPublisher
 from hapi.session.agent.permission_rules import PermissionRules
 from hapi.session.agent.permissions import Permissions
@@ -77,6 +85,8 @@ class SessionStart:
     home: Home
     environ: Mapping[str, str] = field(repr=False)
     attempt: AttemptFolder | None = None
+    idle_limit: float | None = None  # seconds until an idle agent rests; None: it never does
+    has_terminal: bool = False
 
 
 @define(eq=False)
@@ -103,6 +113,13 @@ class Session:
     _driver: OneShotObserver[Driver] | None = None
     _agent_session: str | None = None
     _ending: Ending | None = None
+    idle: IdleAgent = field(init=False)
+    resting_since: float | None = None  # epoch seconds; None while the agent runs
+    _is_resumable: bool = True  # False once the agent could not resume its session
+    _has_memory: bool = False  # whether the agent's session has had a prompt
+    _rested_with_memory: bool = False
+    _prompted_at: float = math.inf  # epoch seconds of the first prompt since the agent's start
+    _resting: Deferred[None] | None = None  # fires when a resting agent has ended
     log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -163,13 +180,23 @@ class Session:
         self.turns.questions = self.questions
         self.permissions.on_reason = self.submit_prompt
         self.hub.on_queued = self.turns.start_next
-        self.turns.on_prompt, self.turns.on_title = self._title_from_prompt, self._title_from_agent
+        self.turns.on_prompt, self.turns.on_title = self._prompted, self._title_from_agent
         self.host.noise.on_first = self._tell_noise
         self._agent_session = arguments.resume
         self.pictures = Pictures(
             self.hub, SessionPictures(self.start.home, self.hub.session_id), deferToThread
         )
         self.turns.observers.append(self.pictures.observe)
+        self._has_memory = arguments.resume is not None
+        self.idle = IdleAgent(
+            self._reactor,
+            self.start.idle_limit,
+            self._may_rest,
+            self._has_background_commands,
+            self._is_memory_wanted,
+            self._rest,
+        )
+        self.turns.observers.append(self.idle.seen)
         rpc: RpcTable = self.link.rpc
         register_file_methods(
             rpc, self._reactor, self._files.directory, self._files, self.start.environ
@@ -215,6 +242,7 @@ class Session:
         self.hub.settings = self.settings.keepalive_fields
         self.hub.announce_ready()
         self.hub.send_keepalive()
+        self.idle.start()
         self.turns.open()
 
     def _write_initial_state(self) -> None:
@@ -231,7 +259,7 @@ class Session:
             ) == "archived":  # a person archived it before this process could be asked to end
                 self._reactor.callLater(0, self.begin_end, BY_USER)
                 return stored
-            return {**(stored or {}), **fresh}
+            return {**without_rest(stored), **fresh}
 
         self._store(self.hub.metadata.change(initial_metadata))
 
@@ -249,11 +277,19 @@ class Session:
         once.fire(result)
 
     async def _open(self) -> Driver:
+        if self._resting is not None:  # two processes of an agent must not have the same session
+            await self._resting
         first = self.host.starts == 0
         fork = self.start.arguments.fork and first
+        rested = self.resting_since is not None
+        if rested and not self._rested_with_memory:
+            self._agent_session = None  # agents store no session without a prompt
         driver = await self.host.open(
             self.hub.session_id, self._agent_session, fork, self.turns, self._agent_exited
         )
+        self._prompted_at = time.time() if self.turns.busy else math.inf
+        if rested:
+            self._awake(driver)
         self.turns.running_driver = driver
         for problem in await self.settings.begin(driver):
             self.hub.publish_status(f"Not set: {problem}")
@@ -302,6 +338,62 @@ class Session:
             self.begin_end(COMPLETED)
         elif not self.turns.busy:
             self.hub.publish_status(f"{self.agent.label} {words}. It restarts with the next prompt")
+
+    # --- rest
+    def _prompted(self, text: str) -> None:
+        self.idle.seen()
+        self._has_memory = True
+        self._prompted_at = min(self._prompted_at, time.time())
+        self._title_from_prompt(text)
+
+    def _may_rest(self) -> bool:
+        """Whether the agent runs, can be resumed, and nothing goes on or waits."""
+        driver = self.turns.running_driver
+        return (
+            self._ending is None
+            and self._driver is not None
+            and self._driver.has_fired
+            and not self.start.has_terminal
+            and driver is not None
+            and driver.introduction is not None
+            and driver.introduction.loads_sessions
+            and self._is_resumable
+            and self.is_accepting_prompts
+            and self.turns.is_quiet
+            and not self.questions.waiting
+        )
+
+    async def _has_background_commands(self) -> bool:
+        return await self.host.has_background_commands(self._prompted_at)
+
+    def _is_memory_wanted(self) -> bool:
+        folder = self.start.attempt
+        return folder is not None and folder.take_rest_request()
+
+    async def _rest(self) -> None:
+        """End the agent's processes. The session stays, and the next prompt resumes the agent."""
+        self._driver = self.turns.running_driver = None
+        resting: Deferred[None] = Deferred()
+        self._resting = resting
+        self.resting_since, self._rested_with_memory = time.time(), self._has_memory
+        self.log.info("{label} rests until the next prompt", label=self.agent.label)
+        since = int(self.resting_since * 1000)
+        self._store(
+            self.hub.metadata.change(lambda stored: {**(stored or {}), REST_KEY: {"since": since}})
+        )
+        self.hub.on_change()
+        try:
+            await self.host.end()
+        finally:
+            self._resting = None
+            resting.callback(None)
+
+    def _awake(self, driver: Driver) -> None:
+        self.resting_since = None
+        self._store(self.hub.metadata.change(without_rest))
+        self.hub.on_change()
+        if self._rested_with_memory and not driver.resumed:
+            self._is_resumable = False
 
     def _tell_noise(self, line: str) -> None:
         self.hub.publish_status(
@@ -353,13 +445,18 @@ class Session:
 
     async def models(self, _: Any = None) -> dict[str, Any]:
         """The answer to `list…Models`."""
-        await self._agent_ready()
+        await self._offer_known()
         return model_list(self.agent.name, self.settings.metadata(()))
 
     async def efforts(self, _: Any = None) -> dict[str, Any]:
         """The answer to `list…ReasoningEffortOptions`."""
-        await self._agent_ready()
+        await self._offer_known()
         return effort_list(self.settings.metadata(()))
+
+    async def _offer_known(self) -> None:
+        """Wait until the agent has said what it offers. One that rests has, and is not woken."""
+        if self.resting_since is None or self._driver is not None:
+            await self._agent_ready()
 
     async def answer_request(self, params: Any) -> dict[str, str] | None:
         """The `permission` RPC: the answer to a permission request or to questions. Returns an

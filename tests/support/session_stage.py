@@ -194,6 +194,7 @@ class MemoryAgent:
     clock: Clock
     modes: Any = None
     loads: bool = True
+    forgets: bool = False  # session/load fails
     problem: AgentError | None = None  # session/new fails with it
     prompts: list[str] = field(factory=list)  # the text of each
     blocks: list[list[dict[str, Any]]] = field(factory=list)  # of each prompt
@@ -236,6 +237,8 @@ class MemoryAgent:
         return self._called("session/new", params, {"sessionId": "agent-1", **(self.modes or {})})
 
     def _load(self, params):
+        if self.forgets:
+            raise AgentError(-32603, "No previous sessions found")
         self.update("user_message_chunk", content={"type": "text", "text": "earlier"})
         self.update("agent_message_chunk", content={"type": "text", "text": "said before"})
         return self._called("session/load", params, self.modes or {})
@@ -311,6 +314,8 @@ class MemoryHost:
     ended: int = 0
     noise: AgentNoise = field(factory=AgentNoise)
     agent: MemoryAgent | None = None
+    commands: bool = False  # whether a command of the agent runs in the background
+    _held_end: Any = None
     _gone: Any = None
     environ: Any = None
 
@@ -333,8 +338,21 @@ class MemoryHost:
 
     async def end(self):
         self.ended += 1
+        if self._held_end is not None:
+            await self._held_end
         if self.agent is not None:
             self.agent.ours.closed("The agent was ended")
+
+    async def has_background_commands(self, since):
+        return self.commands
+
+    def hold_end(self):
+        """The end of an agent takes until `release_end`."""
+        self._held_end = Deferred()
+
+    def release_end(self):
+        held, self._held_end = self._held_end, None
+        held.callback(None)
 
 
 @define(eq=False)

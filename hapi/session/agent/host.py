@@ -77,6 +77,10 @@ class AgentHost:
         process.exited.when_fired().addCallback(lambda words: gone(words, process.exit_code))
         return driver
 
+    async def has_background_commands(self, since: float) -> bool:
+        """Whether a command that the agent started after `since` (epoch seconds) still runs."""
+        return self._process is not None and await self._process.has_background_commands(since)
+
     def end_soon(self) -> None:
         run_in_background(self.end(), self.log, "The agent could not be ended")
 

@@ -82,6 +82,14 @@ class AgentProcess(ProcessProtocol):
     def running(self) -> bool:
         return self.pid is not None and not self.exited.has_fired
 
+    async def has_background_commands(self, since: float) -> bool:
+        """Whether a command that the agent started after `since` (epoch seconds) still runs."""
+        if not self.running or self._identity is None:
+            return False
+        from hapi.session.agent.tree import has_background_commands  # before a rest only
+
+        return await has_background_commands(self._reactor, self._identity, since)
+
     async def end(self, timeout: float = END_TIMEOUT) -> None:
         """Close its input and end it with everything below it, within about `timeout` seconds.
 

@@ -31,6 +31,7 @@ class Arguments:
     yolo: bool = False
     fork: bool = False
     cursor_worktree: str | None = None
+    idle_agent: str | None = None
     help: bool = False
 
     @property
@@ -74,6 +75,7 @@ _VALUES = {
     "--collaboration-mode": "collaboration_mode",
     "--copilot-agent-mode": "copilot_agent_mode",
     "--permission-mode": "permission_mode",
+    "--idle-agent": "idle_agent",
 }
 _SWITCHES = {"--yolo": "yolo", "--fork-session": "fork", "--help": "help", "-h": "help"}
 _ALLOWED = {
@@ -100,6 +102,10 @@ Options:
   --permission-mode MODE    the initial permission mode:
 {modes}
   --yolo                    allow everything without asking for permission
+  --idle-agent TIME         end the agent's processes while it has been idle for
+                            TIME, e.g. 30m, and resume it with the next prompt;
+                            off: never. Only in sessions that a runner starts
+                            [env: HAPI_IDLE_AGENT; default: off]
   --existing-session-id ID  continue this session of the hub
   -h, --help                show this help
 
