@@ -377,7 +377,7 @@ class Session:
         self._resting = resting
         self.resting_since, self._rested_with_memory = time.time(), self._has_memory
         self.log.info("{label} rests until the next prompt", label=self.agent.label)
-        since = int(self.resting_since * 1000)
+        since = self.hub.now_ms()
         self._store(
             self.hub.metadata.change(lambda stored: {**(stored or {}), REST_KEY: {"since": since}})
         )
