@@ -123,6 +123,7 @@ def _configured(agent: Agent, entry: Any) -> Agent:
         label=label if isinstance(label, str) and label else agent.label,
         command=tuple(command),
         permission_modes=tuple(modes),
+        has_fixed_modes="permissionModes" in entry,
         environment=dict(environment),
     )
 

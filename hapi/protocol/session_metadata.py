@@ -67,6 +67,15 @@ class SessionFacts:
 
 
 REST_KEY = "agentRest"  # {"since": milliseconds} while the agent of a session rests
+
+
+def agent_memory(state: Literal["opening", "kept", "new"], since: int) -> Json:
+    """`agentMemory` of the metadata: whether the agent went on with its memory of the conversation
+    (`kept`) or began anew (`new`), once it is known, when the process of ms `since` continued it.
+    """
+    return {"state": state, "since": since}
+
+
 _KEPT = (
     "name",
     "summary",

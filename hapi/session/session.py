@@ -40,6 +40,7 @@ from hapi.protocol.session import (
 from hapi.protocol.session_metadata import (
     REST_KEY,
     SessionFacts,
+    agent_memory,
     archived_metadata,
     take_over_metadata,
     without_rest,
@@ -249,6 +250,8 @@ class Session:
         now = {"lifecycleStateSince": self.hub.now_ms(), "startingMode": "remote"}
         fresh = self.start.facts.metadata() | now
         existing = self.start.arguments.existing_session_id is not None
+        if self.start.arguments.continues:
+            fresh["agentMemory"] = agent_memory("opening", self.start.facts.now)
         self._store(self.hub.state.change(lambda state: initial_state()))
 
         def initial_metadata(stored: Any) -> Any:
@@ -304,8 +307,17 @@ class Session:
             self.hub.publish_status(
                 f"{self.agent.label} cannot resume its session {wanted}; this is a new session"
             )
+        if wanted is not None or (first and self.start.arguments.continues):
+            self._tell_memory(driver.resumed or (fork and wanted is not None))
         await self._store_resume_key(driver.session_id)
         return driver
+
+    def _tell_memory(self, is_kept: bool) -> None:
+        """Tell the hub whether the agent went on with its memory of the conversation."""
+        memory = agent_memory("kept" if is_kept else "new", self.start.facts.now)
+        self._store(
+            self.hub.metadata.change(lambda stored: {**(stored or {}), "agentMemory": memory})
+        )
 
     async def _store_resume_key(self, agent_session: str | None) -> None:
         """Store the resume key at the hub before the first prompt.

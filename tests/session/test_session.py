@@ -113,6 +113,19 @@ def test_a_row_that_existed_is_taken_over_and_its_agent_session_resumed(staged):
     assert stage.link.metadata["lifecycleState"] == "running"
     assert not {"archivedBy", "archiveReason"} & stage.link.metadata.keys()
     assert stage.link.records == []  # what the agent replays is there already
+    assert stage.link.metadata["agentMemory"] == {"state": "kept", "since": 1000}
+
+
+def test_an_agent_that_begins_anew_is_told_as_one(staged):
+    stage = staged(arguments=Arguments("opencode", resume="old", existing_session_id=SID))
+    stage.host.make = lambda: MemoryAgent(stage.clock, loads=False)
+    stage.up()
+    assert stage.link.metadata["agentMemory"]["state"] == "new"
+    assert "cannot resume its session old" in stage.link.records[0]["message"]
+
+
+def test_a_session_of_its_own_says_nothing_of_a_memory(up):
+    assert "agentMemory" not in up.link.metadata
 
 
 def test_a_session_that_was_archived_while_it_started_ends__C17(staged):

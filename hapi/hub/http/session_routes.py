@@ -150,10 +150,15 @@ class SessionRoutes(Routes):
     @limited(Cost.SPAWN)
     async def reopen(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         session = context.session(session_id)
-        active, resumed = await self.lifecycle.resume(session, reopen=True)
-        protocol = active.metadata.get("cursorSessionProtocol")
-        extra = {"cursorSessionProtocol": protocol} if protocol is not None and resumed else {}
-        return {"ok": True, "sessionId": active.id, "resumed": resumed, **extra}
+        resumed = await self.lifecycle.resume(session, reopen=True)
+        protocol = resumed.session.metadata.get("cursorSessionProtocol")
+        extra = {}
+        if protocol is not None and resumed.was_started:
+            extra["cursorSessionProtocol"] = protocol
+        if resumed.memory is not None:
+            extra["memory"] = resumed.memory
+        answer = {"ok": True, "sessionId": resumed.session.id, "resumed": resumed.is_resumed}
+        return answer | extra
 
     @app.route("/api/sessions/<session_id>/resume", methods=["POST"])
     @api
@@ -163,8 +168,11 @@ class SessionRoutes(Routes):
         mode = context.body(Resume).permission_mode
         if mode is not None and not has_mode(session.metadata, mode):
             raise InvalidRequest(_mode_refusal(session))
-        active, _ = await self.lifecycle.resume(session, mode)
-        return {"type": "success", "sessionId": active.id}
+        resumed = await self.lifecycle.resume(session, mode)
+        answer: dict[str, Any] = {"type": "success", "sessionId": resumed.session.id}
+        if resumed.memory is not None:
+            answer |= {"resumed": resumed.is_resumed, "memory": resumed.memory}
+        return answer
 
     @app.route("/api/sessions/<session_id>/abort", methods=["POST"])
     @api
