@@ -267,6 +267,11 @@ class Transcript:
         return any(call.is_open for call in self._calls.values())
 
     @property
+    def open_call_names(self) -> list[str]:
+        """The names of the calls that have not ended, oldest first."""
+        return [call.name for call in self._calls.values() if call.is_open]
+
+    @property
     def has_unreported_calls(self) -> bool:
         """Whether a call was closed without a result, so that it may still run."""
         return any(call.closed == NO_RESULT for call in self._calls.values())

@@ -180,6 +180,7 @@ class Session:
         )
         self.turns.questions = self.questions
         self.permissions.on_reason = self.submit_prompt
+        self.turns.silence.last_words = self.host.last_words
         self.hub.on_queued = self.turns.start_next
         self.turns.on_prompt, self.turns.on_title = self._prompted, self._title_from_agent
         self.host.noise.on_first = self._tell_noise
@@ -287,9 +288,13 @@ class Session:
         rested = self.resting_since is not None
         if rested and not self._rested_with_memory:
             self._agent_session = None  # agents store no session without a prompt
-        driver = await self.host.open(
-            self.hub.session_id, self._agent_session, fork, self.turns, self._agent_exited
-        )
+        self.turns.silence.begin(is_start=True)
+        try:
+            driver = await self.host.open(
+                self.hub.session_id, self._agent_session, fork, self.turns, self._agent_exited
+            )
+        finally:
+            self.turns.silence.end()
         self._prompted_at = time.time() if self.turns.busy else math.inf
         if rested:
             self._awake(driver)

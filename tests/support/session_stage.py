@@ -312,6 +312,7 @@ class MemoryHost:
     make: Any
     starts: int = 0
     ended: int = 0
+    words: str | None = None  # what the agent wrote besides messages
     noise: AgentNoise = field(factory=AgentNoise)
     agent: MemoryAgent | None = None
     commands: bool = False  # whether a command of the agent runs in the background
@@ -331,6 +332,9 @@ class MemoryHost:
     def die(self, words="exited with code 3", exit_code: int | None = 3):
         self._gone(words, exit_code)
         self.agent.ours.closed(f"The agent {words}")
+
+    def last_words(self):
+        return self.words
 
     def end_soon(self):
         self.ended += 1

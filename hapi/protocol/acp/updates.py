@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
+from hapi.protocol.acp.notices import Notice
 from hapi.protocol.acp.pictures import Picture, read_picture, read_pictures
 from hapi.protocol.acp.text import block_text, tool_output
 from hapi.protocol.acp.tool_content import (
@@ -118,6 +119,7 @@ Update = (
     | OptionsChanged
     | Context
     | Titled
+    | Notice
 )
 
 

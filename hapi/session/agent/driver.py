@@ -16,6 +16,7 @@ from hapi.protocol.acp.introduction import (
     AgentIntroduction,
     read_introduction,
 )
+from hapi.protocol.acp.notices import read_notice
 from hapi.protocol.acp.offers import Offer, Select, read_offer, setting_call
 from hapi.protocol.acp.permission_requests import PermissionRequest, read_permission_request
 from hapi.protocol.acp.prompts import PromptCapabilities, Usage, read_usage
@@ -205,9 +206,9 @@ class Driver:
     def _notified(self, method: str, params: Mapping[str, Any]) -> None:
         if method == "elicitation/complete" and self.questions is not None:
             self.questions.completed(params)
-        if method != "session/update":
-            return
-        update = read_update(params)
+        update: Update | None = read_update(params) if method == "session/update" else None
+        if update is None:
+            update = read_notice(method, params)
         if isinstance(update, OptionsChanged):
             self.offer = read_offer(update.value, self.offer)
         if update is not None and (

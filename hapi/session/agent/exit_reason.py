@@ -43,6 +43,9 @@ _ERROR = re.compile(
     | required|out\ of\ memory|killed)\b""",
     re.VERBOSE | re.IGNORECASE,
 )
+_LOGIN = re.compile(
+    r".*(?:https?://|\blog ?in\b|\bsign ?in\b|\bcode:|\bauthenticat|\bauthoriz)", re.IGNORECASE
+)
 _RUST_PANIC = re.compile(r"thread '.*' .*panicked at [^\n]*:$")
 _INDENTED = re.compile(r"\s")
 
@@ -64,6 +67,16 @@ def exit_reason(stderr: str, stdout: str, exit_code: int | None) -> str | None:
         if lines:
             return _short(lines[-1])
     return None
+
+
+def last_words(stderr: str, stdout: str) -> str | None:
+    """The line that a silent agent wrote last; one about a login comes first, then an error."""
+    lines = [*_lines(stdout), *_lines(stderr)]
+    for pattern in (_LOGIN, _ERROR):
+        for line in reversed(lines):
+            if pattern.match(line):
+                return _short(line)
+    return _short(lines[-1]) if lines else None
 
 
 def without_stack_trace(text: str) -> str:

@@ -81,6 +81,10 @@ class AgentHost:
         """Whether a command that the agent started after `since` (epoch seconds) still runs."""
         return self._process is not None and await self._process.has_background_commands(since)
 
+    def last_words(self) -> str | None:
+        """What the agent wrote last besides messages: where to log in, what it waits for."""
+        return None if self._process is None else self._process.last_words()
+
     def end_soon(self) -> None:
         run_in_background(self.end(), self.log, "The agent could not be ended")
 

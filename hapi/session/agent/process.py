@@ -90,6 +90,12 @@ class AgentProcess(ProcessProtocol):
 
         return await has_background_commands(self._reactor, self._identity, since)
 
+    def last_words(self) -> str | None:
+        """The last line that it wrote besides messages; first of all one about a login."""
+        from hapi.session.agent.exit_reason import last_words
+
+        return last_words(self._tail.decode(errors="replace"), self.noise.since(self._noise_before))
+
     async def end(self, timeout: float = END_TIMEOUT) -> None:
         """Close its input and end it with everything below it, within about `timeout` seconds.
 

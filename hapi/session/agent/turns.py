@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from hapi.deferreds import run_in_background
+from hapi.protocol.acp.notices import Notice
 from hapi.protocol.acp.permission_requests import PermissionRequest
 from hapi.protocol.acp.updates import (
     Commands,
@@ -52,6 +53,7 @@ from hapi.session.agent.driver import (
 from hapi.session.agent.exit_reason import without_stack_trace
 from hapi.session.agent.permissions import Permissions
 from hapi.session.agent.questions import Questions
+from hapi.session.agent.silence import SilenceWatch
 from hapi.session.agent.tool_calls import ToolCalls
 from hapi.session.hub.inbox import Batch
 from hapi.session.hub.uplink import SessionUplink
@@ -96,6 +98,7 @@ class Turns:
     _aborted: bool = False
     _current: Driver | None = None
     _cancel_timeout: IDelayedCall | None = None
+    silence: SilenceWatch = field(init=False)
     _background: BackgroundWork = field(init=False)
     _seen_at: float = (
         0.0  # seconds of the clock: the last time that the agent said or did something
@@ -109,6 +112,13 @@ class Turns:
             lambda: self._hub.set_thinking(True),
             lambda: self._publish(self.transcript.flush()),
             self._background_ended,
+        )
+        self.silence = SilenceWatch(
+            self._clock,
+            self._label,
+            self._hub.publish_status,
+            lambda: self._is_asking,
+            lambda: self.transcript.open_call_names,
         )
 
     @property
@@ -162,6 +172,7 @@ class Turns:
             self._current = self.running_driver = driver = await self._driver()
             blocks = await self._blocks.of(batch.parts, driver.prompt_capabilities)
             if not self._aborted:
+                self.silence.begin()
                 end = await driver.prompt(blocks)
                 interrupted = end.stop == "cancelled"
                 if not interrupted:
@@ -182,12 +193,13 @@ class Turns:
                 reason = without_stack_trace(str(problem))
                 self._hub.publish_status(f"{self._label} prompt failed: {reason}")
         finally:
+            self.silence.end()
             self._stop_cancel_timeout()
             self._current = None
             self._seen_at = self._clock.seconds()
             if interrupted and self._permissions.waiting:
                 self._permissions.cancel_all()
-            if self._permissions.waiting and not self.closed:
+            if self._is_asking and not self.closed:
                 self._background.seen()
             elif not self.closed:
                 self._be_ready()
@@ -245,6 +257,7 @@ class Turns:
     def close(self) -> None:
         """The session ends: no more turns. What was published so far is kept."""
         self.closed = True
+        self.silence.end()
         self._background.stop()
         self._publish(self.transcript.finish(True, SESSION_ENDED))
         self._stop_cancel_timeout()
@@ -277,6 +290,7 @@ class Turns:
 
     # --- what the agent does
     def updated(self, update: Update) -> None:
+        self.silence.seen()
         self._apply(update)
         self.tool_calls.observe(update)
         for observe in self.observers:
@@ -295,6 +309,9 @@ class Turns:
                 pass  # an observer follows them
             case Titled(title):
                 self.on_title(title)
+            case Notice(text):
+                if text is not None:
+                    self.silence.notice(text)
             case _:
                 self._seen_at = self._clock.seconds()
                 self._publish(self.transcript.update(update, self._seen_at))
@@ -318,13 +335,13 @@ class Turns:
         records, tool, arguments = self.transcript.permission_requested(call)
         self._publish(records)
         self._seen_at = self._clock.seconds()
+        if not self.busy and not self.closed:
+            self._background.seen()
         if self.questions is not None:
             asked = self.questions.ask_by_permission(request, arguments)
             if asked is not None:
                 return asked
         answer = self._permissions.request(request, tool, arguments)
-        if not self.busy and not self.closed:
-            self._background.seen()
         return answer.addErrback(self._cancel_permission)
 
     def _cancel_permission(self, failure: Failure) -> dict[str, Any]:

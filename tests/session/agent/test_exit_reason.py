@@ -2,7 +2,7 @@
 
 import pytest
 
-from hapi.session.agent.exit_reason import exit_reason, without_stack_trace
+from hapi.session.agent.exit_reason import exit_reason, last_words, without_stack_trace
 
 CODEX = """\
 WARNING: proceeding, even though we could not create PATH aliases: No such file (os error 2)
@@ -154,3 +154,10 @@ def test_the_message_of_an_error_loses_its_stack_trace():
     assert without_stack_trace(CODEX.split("\n", 1)[1]) == CODEX.splitlines()[1]
     assert without_stack_trace("one\ntwo") == "one\ntwo"
     assert without_stack_trace("    at only.frames (x.js:1:1)") == "at only.frames (x.js:1:1)"
+
+
+def test_a_login_is_what_a_silent_agent_wrote_last():
+    said = "Starting\nTo sign in, open https://example.org/device\nWaiting\n[otel] no exporter\n"
+    assert last_words(said, "") == "To sign in, open https://example.org/device"
+    assert last_words("", "Loading models\n") == "Loading models"
+    assert last_words("[otel] no exporter\n", "") is None
