@@ -21,10 +21,10 @@ MIN_IDLE_TIME = 30.0  # seconds before the runner may ask for the agent's memory
 class IdleAgent:
     """Puts the agent of one session to rest.
 
-    `limit`: seconds of idleness after which it rests; None: only when `is_wanted()` says that the
-    machine needs its memory. `may_rest()` tells whether the agent runs, can be resumed and has
-    nothing to do now; `has_background_processes()` whether it has started programs that still
-    run, and is asked only before the rest. `rest()` ends its processes.
+    `limit`: seconds of idleness after which it rests, or earlier when `is_wanted()` says that the
+    machine needs its memory; None: never. `may_rest()` tells whether the agent runs, can be resumed
+    and has nothing to do now; `has_background_processes()` whether it has started programs that
+    still run, and is asked only before the rest. `rest()` ends its processes.
     """
 
     _clock: IReactorTime
@@ -44,6 +44,8 @@ class IdleAgent:
         self._loop.clock = self._clock
 
     def start(self) -> None:
+        if self.limit is None:
+            return
         self._loop.start(CHECK_INTERVAL, now=False)
 
     def stop(self) -> None:
@@ -75,8 +77,7 @@ class IdleAgent:
             self.idle_for_since = self._clock.seconds()
             self.changed()
         idle = self._clock.seconds() - self.idle_for_since
-        is_due = self.limit is not None and idle >= self.limit
-        if is_due or (idle >= MIN_IDLE_TIME and self._is_wanted()):
+        if idle >= (self.limit or 0.0) or (idle >= MIN_IDLE_TIME and self._is_wanted()):
             self._is_resting = True
             run_in_background(self._try(), self.log, "The agent could not be put to rest")
 

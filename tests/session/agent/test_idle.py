@@ -144,7 +144,7 @@ def test_the_models_are_known_while_the_agent_rests(idle):
 
 
 def test_the_runner_may_ask_for_the_memory_of_an_agent_that_is_idle(idle):
-    stage = idle(limit=None)
+    stage = idle(limit=10 * LIMIT)
     asked = []
     stage.session.idle._is_wanted = lambda: asked.append(1) or len(asked) == 3
     wait(stage, MIN_IDLE_TIME - 4)
