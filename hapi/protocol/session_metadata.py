@@ -86,6 +86,7 @@ _KEPT = (
     "worktree",
     "forkedFrom",
     "permissionRules",
+    "usage",
 )
 _KEPT_PREFIXES = ("conversationHistory", "pi")
 

@@ -26,7 +26,7 @@ from hapi.protocol.agents import Agent
 from hapi.protocol.attempt import StopOrder
 from hapi.protocol.offer.model_lists import effort_list, model_list
 from hapi.protocol.permissions import read_permission_answer
-from hapi.protocol.records import summary_record, user_record
+from hapi.protocol.records import user_record
 from hapi.protocol.session import (
     BY_INTERRUPT,
     BY_SIGNAL,
@@ -56,6 +56,7 @@ from hapi.session.agent.permission_rules import PermissionRules
 from hapi.session.agent.permissions import Permissions
 from hapi.session.agent.pictures import Pictures
 from hapi.session.agent.questions import Questions
+from hapi.session.agent.titles import Titles
 from hapi.session.agent.turns import Turns
 from hapi.session.hub.inbox import Inbox, UserMessage
 from hapi.session.hub.uplink import SessionUplink
@@ -72,7 +73,6 @@ END_TIMEOUT, SIGNAL_END_TIMEOUT = (
     1.7,
 )  # seconds for the whole end; after a signal, whose sender kills after two
 OFFLINE_END_TIMEOUT = 0.1  # seconds for the archive at a hub that is away
-MAX_TITLE_LENGTH = 80  # characters
 
 
 @frozen
@@ -107,6 +107,7 @@ class Session:
     permissions: Permissions = field(init=False)
     questions: Questions = field(init=False)
     turns: Turns = field(init=False)
+    titles: Titles = field(init=False)
     pictures: Pictures = field(init=False)
     offer: OfferPublisher = field(init=False)
     _files: Files = field(init=False)
@@ -182,7 +183,8 @@ class Session:
         self.permissions.on_reason = self.submit_prompt
         self.turns.silence.last_words = self.host.last_words
         self.hub.on_queued = self.turns.start_next
-        self.turns.on_prompt, self.turns.on_title = self._prompted, self._title_from_agent
+        self.titles = Titles(self.hub)
+        self.turns.on_prompt, self.turns.on_title = self._prompted, self.titles.titled
         self.host.noise.on_first = self._tell_noise
         self._agent_session = arguments.resume
         self.pictures = Pictures(
@@ -361,7 +363,7 @@ class Session:
         self.idle.seen()
         self._has_memory = True
         self._prompted_at = min(self._prompted_at, time.time())
-        self._title_from_prompt(text)
+        self.titles.prompted(text)
 
     def _may_rest(self) -> bool:
         """Whether the agent runs, can be resumed, and nothing goes on or waits."""
@@ -416,34 +418,6 @@ class Session:
         self.hub.publish_status(
             f"{self.agent.label} writes more than messages on its standard output, which is "
             f"ignored. It begins with: {line}"
-        )
-
-    # --- titles
-    def _title_from_prompt(self, text: str) -> None:
-        words = " ".join(text.split())
-        stored = self.hub.metadata.value or {}
-        if words and not stored.get("name") and not stored.get("summary"):
-            self._summarize(
-                words if len(words) <= MAX_TITLE_LENGTH else f"{words[: MAX_TITLE_LENGTH - 1]}…",
-                keep=True,
-            )
-
-    def _title_from_agent(self, title: str) -> None:
-        stored = self.hub.metadata.value or {}
-        if (stored.get("summary") or {}).get("text") != title:
-            self.hub.publish(summary_record(title))
-            self._summarize(title, keep=False)
-
-    def _summarize(self, text: str, keep: bool) -> None:
-        summary = {"text": text, "updatedAt": self.hub.now_ms()}
-        self._store(
-            self.hub.metadata.change(
-                lambda stored: (
-                    stored
-                    if keep and (stored or {}).get("summary")
-                    else {**(stored or {}), "summary": summary}
-                )
-            )
         )
 
     def _store(self, stored: Deferred[Any]) -> None:

@@ -38,7 +38,6 @@ from hapi.protocol.records import (
     TURN_FAILED,
     Transcript,
     new_id,
-    token_count,
 )
 from hapi.session.agent.attachments import PromptBlocks
 from hapi.session.agent.background import CALL_TIMEOUT, BackgroundWork, silence_limit
@@ -55,6 +54,7 @@ from hapi.session.agent.permissions import Permissions
 from hapi.session.agent.questions import Questions
 from hapi.session.agent.silence import SilenceWatch
 from hapi.session.agent.tool_calls import ToolCalls
+from hapi.session.agent.usage import UsageMeter
 from hapi.session.hub.inbox import Batch
 from hapi.session.hub.uplink import SessionUplink
 
@@ -94,7 +94,7 @@ class Turns:
     closed: bool = True  # until the agent is ready
     transcript: Transcript = field(factory=lambda: Transcript(new_id, in_turn=False))
     running_driver: Driver | None = None  # of the agent, once its session is open
-    _context: tuple[int, int] | None = None
+    usage: UsageMeter = field(init=False)
     _aborted: bool = False
     _current: Driver | None = None
     _cancel_timeout: IDelayedCall | None = None
@@ -106,6 +106,8 @@ class Turns:
     log = Logger()
 
     def __attrs_post_init__(self) -> None:
+        self.usage = UsageMeter(self._hub.metadata)
+        self.observers.append(self.usage.observe)
         self._background = BackgroundWork(
             self._clock,
             self._silence_limit,
@@ -167,7 +169,7 @@ class Turns:
         self._hub.acknowledge_prompts(batch.local_ids)
         self._hub.set_thinking(True)
         self.on_prompt(batch.text)
-        interrupted = True
+        interrupted, started = True, self._clock.seconds()
         try:
             self._current = self.running_driver = driver = await self._driver()
             blocks = await self._blocks.of(batch.parts, driver.prompt_capabilities)
@@ -180,10 +182,10 @@ class Turns:
                     for pending in self._permissions.waiting:
                         self.transcript.keep_open(pending.asked.call.call_id)
                 self._publish(self.transcript.finish(interrupted))
-                if end.usage is not None:
-                    self._hub.publish_agent_record(
-                        token_count(end.usage, self._model(driver), self._context)
-                    )
+                seconds = self._clock.seconds() - started
+                self._publish(self.usage.turn_ended(end.usage, self._model(driver), seconds))
+                if (duration := self.usage.duration_record(seconds)) is not None:
+                    self._hub.publish(duration)
                 if end.stop in STOP_REASONS:
                     self._hub.publish_status(STOP_REASONS[end.stop])
         except (AgentError, AgentExited, AgentTimeout, AgentSessionError) as problem:
@@ -303,10 +305,8 @@ class Turns:
         match update:
             case Commands(commands):
                 self.commands = commands
-            case Context(used, size):
-                self._context = used, size
-            case ModeChanged() | OptionsChanged():
-                pass  # an observer follows them
+            case Context() | ModeChanged() | OptionsChanged():
+                pass  # observers follow them
             case Titled(title):
                 self.on_title(title)
             case Notice(text):
