@@ -2,7 +2,7 @@
 
 import pytest
 
-from hapi.protocol.titles import is_telling, title_of_prompt
+from hapi.protocol.acp.titles import is_telling, title_of_prompt
 
 UPLOAD = "@/tmp/hapi/uploads/s1/shot.png"
 

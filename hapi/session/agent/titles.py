@@ -9,8 +9,8 @@ from typing import Any
 from attrs import define, field
 from twisted.logger import Logger
 
+from hapi.protocol.acp.titles import is_telling, shortened, title_of_prompt
 from hapi.protocol.records import summary_record
-from hapi.protocol.titles import is_telling, shortened, title_of_prompt
 from hapi.session.hub.uplink import SessionUplink
 
 MAX_PROMPTS = 50  # the last ones, with which an agent's titles are compared
