@@ -13,7 +13,6 @@ VALUE_FLAGS = {  # flag → keyword of RunnerOptions.from_environment; each take
     "--queue": "queue",
     "--revive": "revive",
     "--session-memory": "session_memory",
-    "--idle-agent": "idle_agent",
 }
 
 

@@ -16,7 +16,6 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from hapi.deferreds import run_in_background
-from hapi.net.client.hub_clock import HubClock
 from hapi.net.common.errors import AckTimeout, HubRefused, HubUnreachable, LinkLost
 from hapi.process import Exit, IProcesses
 from hapi.protocol.attempt import AttemptEndReported, StopOrder
@@ -130,8 +129,6 @@ class Hub(Protocol):
     def link(self) -> Link: ...
     @property
     def client(self) -> RowClient: ...
-    @property
-    def hub_clock(self) -> HubClock: ...
 
 
 @define(eq=False)
@@ -267,7 +264,7 @@ class EndReports:
             self._machine_id(),
             how,
             child.folder.stop,
-            hub.hub_clock.milliseconds(),
+            int(self._now() * 1000),
             order_unread,
         )
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field, frozen
@@ -16,18 +16,10 @@ from hapi.protocol.acp.introduction import (
     AgentIntroduction,
     read_introduction,
 )
-from hapi.protocol.acp.notices import read_notice
 from hapi.protocol.acp.offers import Offer, Select, read_offer, setting_call
 from hapi.protocol.acp.permission_requests import PermissionRequest, read_permission_request
 from hapi.protocol.acp.prompts import PromptCapabilities, Usage, read_usage
-from hapi.protocol.acp.updates import (
-    Commands,
-    Context,
-    ModeChanged,
-    OptionsChanged,
-    Update,
-    read_update,
-)
+from hapi.protocol.acp.updates import ModeChanged, OptionsChanged, Update, read_update
 from hapi.protocol.json import Malformed
 from hapi.session.agent.change_comparison import compare_changes
 from hapi.session.agent.jsonrpc_peer import AgentError, AgentExited, AgentTimeout, JsonRpcPeer
@@ -77,6 +69,7 @@ class Driver:
     _updated: Callable[[Update], object]
     _request_permission: Callable[[PermissionRequest], Awaitable[Any]]
     questions: Questions | None = None
+    mcp_servers: Sequence[Mapping[str, Any]] = ()  # for the agent, as ACP names them
     session_id: str | None = None
     introduction: AgentIntroduction | None = None
     offer: Offer = field(factory=Offer)
@@ -110,7 +103,7 @@ class Driver:
             )
         except (Malformed, AgentError) as problem:
             raise AgentSessionError(str(problem)) from problem
-        place = {"cwd": cwd, "mcpServers": []}
+        place = {"cwd": cwd, "mcpServers": list(self.mcp_servers)}
         if fork and resume is not None and not self.introduction.forks_sessions:
             raise AgentSessionError("the agent cannot copy a session (fork)")
         if (
@@ -122,11 +115,9 @@ class Driver:
             return
         try:
             if fork and resume is not None:
-                opened = await self.peer.call(
-                    "session/fork", {"sessionId": resume, **place}, OPEN_TIMEOUT
-                )
+                opened = await self._call_open("session/fork", {"sessionId": resume, **place})
             else:
-                opened = await self.peer.call("session/new", place, OPEN_TIMEOUT)
+                opened = await self._call_open("session/new", place)
         except AgentError as problem:
             raise AgentSessionError(self._words(problem)) from problem
         session_id = opened.get("sessionId") if isinstance(opened, dict) else None
@@ -138,9 +129,7 @@ class Driver:
         """Resume. What the agent replays is in the conversation already and is ignored."""
         self._replaying = True
         try:
-            loaded = await self.peer.call(
-                "session/load", {"sessionId": resume, **place}, OPEN_TIMEOUT
-            )
+            loaded = await self._call_open("session/load", {"sessionId": resume, **place})
         except AgentError as problem:
             if problem.code == AUTH_REQUIRED:
                 raise AgentSessionError(self._words(problem)) from problem
@@ -155,6 +144,21 @@ class Driver:
         self.resumed = True
         self._opened(resume, loaded)
         return True
+
+    async def _call_open(self, method: str, params: Mapping[str, Any]) -> Any:
+        """Call a method that opens a session, again without MCP servers if it fails with them:
+        an agent that cannot have them is better than none. Raises AgentError."""
+        try:
+            return await self.peer.call(method, params, OPEN_TIMEOUT)
+        except AgentError as problem:
+            if problem.code == AUTH_REQUIRED or not params["mcpServers"]:
+                raise
+            self.log.warn(
+                "{method} failed and is tried again without HAPI's tools: {reason}",
+                method=method,
+                reason=str(problem),
+            )
+        return await self.peer.call(method, {**params, "mcpServers": []}, OPEN_TIMEOUT)
 
     def _opened(self, session_id: str, value: Any) -> None:
         self.session_id = session_id
@@ -183,11 +187,12 @@ class Driver:
             self.peer.notify("session/cancel", {"sessionId": self.session_id})
 
     def select(self, part: str) -> Select | None:
-        """What the agent offers for `part`, see `Offer.select`."""
-        return self.offer.select(part)
+        """What the agent offers for `part` (mode, model or effort)."""
+        found: Select | None = getattr(self.offer, part)
+        return found
 
     async def set(self, part: str, value: str) -> None:
-        """Set a part of the offer: mode, model, effort or another one.
+        """Set mode, model or effort.
 
         Raises AgentSessionError if there is no choice, and AgentError, AgentExited, AgentTimeout.
         """
@@ -200,19 +205,24 @@ class Driver:
         self._apply_setting(await self.peer.call(method, params, SET_TIMEOUT), part, value)
 
     def _apply_setting(self, answer: Any, part: str, value: str) -> None:
-        self.offer = read_offer(answer, self.offer.with_current(part, value))
+        from attrs import evolve
+
+        select = self.select(part)
+        if select is not None:
+            self.offer = evolve(self.offer, **{part: evolve(select, current=value)})
+        self.offer = read_offer(answer, self.offer)
 
     # --- messages of the agent
     def _notified(self, method: str, params: Mapping[str, Any]) -> None:
         if method == "elicitation/complete" and self.questions is not None:
             self.questions.completed(params)
-        update: Update | None = read_update(params) if method == "session/update" else None
-        if update is None:
-            update = read_notice(method, params)
+        if method != "session/update":
+            return
+        update = read_update(params)
         if isinstance(update, OptionsChanged):
             self.offer = read_offer(update.value, self.offer)
-        if update is not None and (
-            not self._replaying or isinstance(update, Commands | Context | OptionsChanged)
+        elif update is not None and (
+            not self._replaying or type(update).__name__ in ("Commands", "Context")
         ):
             if isinstance(update, ModeChanged):
                 self._apply_setting({}, "mode", update.mode)
