@@ -38,6 +38,7 @@ from hapi.protocol.attempt import (
 ATTEMPT_VARIABLE = "HAPI_ATTEMPT"
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
 REPORT, HUB = "report.json", "hub.json"
+REST = "rest"  # the runner asks the session to let its idle agent rest
 _UNFINISHED = ".new-"  # folders begin so until their request is on the disk
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -189,6 +190,18 @@ class AttemptFolder:
     def output(self) -> Path:
         """Standard output and error of the session."""
         return self.path / "output.log"
+
+    def request_rest(self) -> None:
+        """Ask the session to let its agent rest if it is idle. Raises OSError."""
+        write_atomically(self.path / REST, b"", durable=False)
+
+    def take_rest_request(self) -> bool:
+        """Whether the runner has asked since the last call."""
+        try:
+            (self.path / REST).unlink()
+        except OSError:
+            return False
+        return True
 
     @property
     def report_path(self) -> Path:

@@ -113,9 +113,6 @@ def _configured(agent: Agent, entry: Any) -> Agent:
     environment = entry.get("environment", agent.environment)
     if not isinstance(environment, Mapping) or not _is_string_list(list(environment.values())):
         return invalid(".environment", " must be an object of strings")
-    gets_tools = entry.get("mcp", agent.gets_tools)
-    if not isinstance(gets_tools, bool):
-        return invalid(".mcp", " must be true or false")
     label = entry.get("label")
     if "command" in entry:
         agent = evolve(
@@ -126,8 +123,8 @@ def _configured(agent: Agent, entry: Any) -> Agent:
         label=label if isinstance(label, str) and label else agent.label,
         command=tuple(command),
         permission_modes=tuple(modes),
+        has_fixed_modes="permissionModes" in entry,
         environment=dict(environment),
-        gets_tools=gets_tools,
     )
 
 

@@ -36,6 +36,22 @@ def parse_duration(text: str) -> float:
     return int(found[1]) * SECONDS[found[2].lower()]
 
 
+def parse_idle_time(text: str) -> float | None:
+    """Read a time such as `90s`, `30m`, `2h` or `1d`; the seconds, None for `off`. Raises
+    ValueError."""
+    if text.strip().lower() == "off":
+        return None
+    found = re.fullmatch(r"(\d+)\s*([smhd])", text.strip(), re.ASCII | re.IGNORECASE)
+    if found is None or int(found[1][:MAX_SIZE_DIGITS]) == 0:
+        raise ValueError(
+            "it must be off, or a positive number followed by s (seconds), m (minutes), h (hours) "
+            "or d (days)"
+        )
+    if len(found[1]) > MAX_DURATION_DIGITS:
+        raise ValueError("it is too large")
+    return int(found[1]) * {"s": 1.0, "m": 60.0, **SECONDS}[found[2].lower()]
+
+
 def format_duration(seconds: float) -> str:
     """Write a duration as `parse_duration` reads it: `90d`, `36h`."""
     unit = "d" if seconds % SECONDS["d"] == 0 else "h"

@@ -52,7 +52,7 @@ PERMISSION_MODES: Mapping[str, PermissionMode] = {
 UNRESTRICTED_MODES = ("yolo", "bypassPermissions", "always-proceed")  # what `--yolo` selects
 
 SANDBOX_MODES = ("default", "read-only", "safe-yolo", "yolo")
-GENERIC_MODES = ("default", "plan", "acceptEdits", "bypassPermissions", "yolo")
+GENERIC_MODES = ("default", "yolo")  # what HAPI can enforce for every agent
 
 # --- the form for a new session (runnerState.capabilities.agentConfigs) --------------------------
 
@@ -107,11 +107,11 @@ class Agent:
     root_environment: Mapping[str, str] = field(factory=dict)  # added when HAPI runs as root
     environment: Mapping[str, str] = field(factory=dict, repr=False)  # from settings.json
     configuration_error: str | None = None  # what is wrong with its entry in settings.json
-    gets_tools: bool = True  # whether our MCP server is offered to it
     # --- what can be chosen
     permission_modes: tuple[str, ...] = (
         SANDBOX_MODES  # the first one is the default; (): the agent decides
     )
+    has_fixed_modes: bool = False  # only these, whatever else the agent offers (settings.json)
     has_model: bool = True  # whether a model can be chosen
     models: tuple[str, ...] = ()  # suggestions of the page
     lists_models: bool = False  # whether hubs ask its sessions for their models
@@ -270,6 +270,7 @@ AGENTS: Mapping[str, Agent] = {
             "Gemini",
             ("gemini", "--experimental-acp"),
             ("gemini",),
+            permission_modes=(*SANDBOX_MODES, "acceptEdits", "plan"),
             form=(_model("static"), PERMISSION_FIELD),
             spawn_settings=("modelReasoningEffort",),
             approval_style="decision",
@@ -327,7 +328,7 @@ AGENTS: Mapping[str, Agent] = {
             "demo",
             "Demo",
             (sys.executable, "-P", "-m", "hapi.session.demo.agent"),
-            permission_modes=GENERIC_MODES,
+            permission_modes=("default", "plan", "acceptEdits", "bypassPermissions", "yolo"),
             models=("swift", "thorough"),
             spawn_settings=("modelReasoningEffort",),
         ),

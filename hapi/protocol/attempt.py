@@ -93,6 +93,8 @@ class AttemptReport(Struct, frozen=True, rename="camel", omit_defaults=True):
     queued_since: float | None = None
     agent_session_id: str | None = None
     hub: AttemptHub | None = None
+    idle_since: float | None = None  # since when its agent could rest
+    resting_since: float | None = None  # since when its agent's processes are ended
     problem: str | None = None  # why its records do not reach the hub although it is connected
 
 

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from hapi.protocol.agents import AGENTS, DEFAULT_AGENT, PERMISSION_MODES, agents_with
+from hapi.protocol.offer.metadata import offered_ids
+from hapi.protocol.offer.modes import is_offered
 
 PROTOCOL_VERSION = 1
 
@@ -188,12 +190,41 @@ SETTINGS: Mapping[str, tuple[frozenset[str], str]] = {
 }
 
 
-def modes_of(flavor: str) -> frozenset[str]:
-    """The permission modes of `flavor`. An agent that only its runner knows may have any mode and
-    checks it itself.
+_OFFERED_BY = {  # column of SETTINGS -> the list in the metadata's offer
+    "effort": "efforts",
+    "model_reasoning_effort": "efforts",
+    "service_tier": "serviceTiers",
+    "collaboration_mode": "collaborationModes",
+    "copilot_agent_mode": "agentModes",
+}
+
+
+def modes_of(metadata: Any) -> tuple[str, ...]:
+    """The permission modes of a session with this metadata: those that it offers, else those of its
+    flavor. An agent that only its runner knows may have any mode and checks it itself.
     """
-    known = AGENTS.get(flavor)
-    return frozenset(PERMISSION_MODES if known is None else known.permission_modes)
+    found = metadata if isinstance(metadata, dict) else {}
+    offered = offered_ids(found.get("offer"), "modes")
+    if offered is not None:
+        return tuple(offered)
+    known = AGENTS.get(flavor_of(found))
+    return tuple(PERMISSION_MODES if known is None else known.permission_modes)
+
+
+def has_mode(metadata: Any, mode: str) -> bool:
+    """Whether a session with this metadata can work in the permission mode `mode`: in that one, or
+    in one that means the same.
+    """
+    return is_offered(mode, modes_of(metadata))
+
+
+def has_setting(metadata: Any, column: str) -> bool:
+    """Whether a session with this metadata has the setting: its flavor has, or it offers it."""
+    offer = metadata.get("offer") if isinstance(metadata, dict) else None
+    offered = offered_ids(offer, _OFFERED_BY[column])
+    if offered is not None:
+        return bool(offered)
+    return flavor_of(metadata) in SETTINGS[column][0]
 
 
 # --- metadata -----------------------------------------------------------------------------------
@@ -235,7 +266,10 @@ _SHOWN: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(("startedFromRunner",), (bool,)),
     **dict.fromkeys(("tools", "slashCommands", "permissionRules"), (list,)),
     **dict.fromkeys(
-        ("summary", "capabilities", "worktree", "opencodeClearOperation", "ptyResumeAttempt"),
+        (
+            *("summary", "capabilities", "worktree", "opencodeClearOperation", "ptyResumeAttempt"),
+            *("offer", "agentMemory", "agentRest"),
+        ),
         (dict,),
     ),
     **dict.fromkeys(("forkedFrom",), (dict, str)),

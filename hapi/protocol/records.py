@@ -59,6 +59,21 @@ def summary_record(text: str) -> Data:
     }
 
 
+def turn_duration_record(milliseconds: int) -> Data:
+    """The time of a turn, in the form of Claude's own records (session.md 5.3)."""
+    data = {
+        "type": "system",
+        "subtype": "turn_duration",
+        "uuid": new_id(),
+        "durationMs": milliseconds,
+    }
+    return {
+        "role": "agent",
+        "content": {"type": "output", "data": data},
+        "meta": {"sentFrom": "cli"},
+    }
+
+
 def event_record(data: Mapping[str, Any]) -> Data:
     return {"role": "agent", "content": {"id": new_id(), "type": "event", "data": data}}
 
@@ -265,6 +280,11 @@ class Transcript:
     @property
     def has_open_calls(self) -> bool:
         return any(call.is_open for call in self._calls.values())
+
+    @property
+    def open_call_names(self) -> list[str]:
+        """The names of the calls that have not ended, oldest first."""
+        return [call.name for call in self._calls.values() if call.is_open]
 
     @property
     def has_unreported_calls(self) -> bool:

@@ -56,7 +56,15 @@ SESSION_MODELS: Mapping[str, str] = {
     "opencode-models": "listOpencodeModels",
     "opencode-reasoning-effort-options": "listOpencodeReasoningEffortOptions",
     "grok-models": "listGrokModels",
+    "grok-reasoning-effort-options": "listGrokReasoningEffortOptions",
     "copilot-models": "listCopilotModels",
     "pi-models": "listPiModels",
     "agy-models": LIST_AGY_MODELS,
 }
+
+WITH_EFFORT_LISTS = frozenset({"opencode", "grok"})  # agents whose sessions are asked for efforts
+
+
+def effort_list_method(agent: str) -> str:
+    """The method by which hubs ask a session of `agent` for its reasoning efforts."""
+    return f"list{agent.capitalize()}ReasoningEffortOptions"

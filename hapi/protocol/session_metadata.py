@@ -66,6 +66,16 @@ class SessionFacts:
         return found | ({"worktree": dict(self.worktree)} if self.worktree else {})
 
 
+REST_KEY = "agentRest"  # {"since": milliseconds} while the agent of a session rests
+
+
+def agent_memory(state: Literal["opening", "kept", "new"], since: int) -> Json:
+    """`agentMemory` of the metadata: whether the agent went on with its memory of the conversation
+    (`kept`) or began anew (`new`), once it is known, when the process of ms `since` continued it.
+    """
+    return {"state": state, "since": since}
+
+
 _KEPT = (
     "name",
     "summary",
@@ -76,6 +86,7 @@ _KEPT = (
     "worktree",
     "forkedFrom",
     "permissionRules",
+    "usage",
 )
 _KEPT_PREFIXES = ("conversationHistory", "pi")
 
@@ -91,6 +102,12 @@ def take_over_metadata(fresh: Mapping[str, Any], stored: Any) -> Json:
         or (key.endswith("SessionId") and key != "supersededBySessionId")
     }
     return {**fresh, **kept}
+
+
+def without_rest(stored: Any) -> Json:
+    """The metadata of a session whose agent runs, or whose process has ended."""
+    found = stored if isinstance(stored, Mapping) else {}
+    return {key: value for key, value in found.items() if key != REST_KEY}
 
 
 def worktree_of(environ: Mapping[str, str]) -> Json | None:
@@ -115,7 +132,7 @@ def archived_metadata(metadata: Mapping[str, Any], reason: str, now: int) -> Jso
     it.
     """
     return {
-        **metadata,
+        **without_rest(metadata),
         "lifecycleState": "archived",
         "lifecycleStateSince": now,
         "archivedBy": "cli",

@@ -61,6 +61,7 @@ class RefusalCode(StrEnum):
 
     AGENT_UNAVAILABLE = "agent_unavailable"
     OUTSIDE_WORKSPACE_ROOTS = "outside_workspace_roots"
+    UNKNOWN_MODE = "unknown_mode"  # the agent has no such permission mode
     SESSION_LIMIT = "session_limit"
     MEMORY_LIMIT = "memory_limit"
     QUEUE_FULL = "queue_full"
@@ -143,9 +144,12 @@ def rpc_spawn_answer(result: SpawnResult) -> dict[str, Any]:
 # --- the command line
 
 
-def session_arguments(request: SpawnRequest, linked_worktree: bool = False) -> list[str]:
+def session_arguments(
+    request: SpawnRequest, linked_worktree: bool = False, any_mode: bool = False
+) -> list[str]:
     """The arguments after the program's name, in the order of the wire specification.
 
+    `any_mode`: the session takes permission modes by the names that its agent has for them.
     `linked_worktree`: the directory is a git worktree already, so Cursor is not asked for another.
     """
     agent = agent_named(request.flavor)
@@ -179,8 +183,8 @@ def session_arguments(request: SpawnRequest, linked_worktree: bool = False) -> l
     for setting, option, value in settings:
         if value and agent.passes(setting):
             argv += [option, value]
-    if agent.permission_modes:
-        argv += _permission(request)
+    if agent.permission_modes or any_mode:
+        argv += _permission(request, any_mode)
     if agent.makes_worktrees and request.session_type == "worktree" and not linked_worktree:
         argv += ["--cursor-worktree", *filter(None, [(request.worktree_name or "").strip()])]
     return argv
@@ -196,9 +200,10 @@ def _unless(default: str, value: str | None) -> str | None:
     return value if value != default else None
 
 
-def _permission(request: SpawnRequest) -> list[str]:
-    if request.permission_mode in PERMISSION_MODES:
-        return ["--permission-mode", str(request.permission_mode)]
+def _permission(request: SpawnRequest, any_mode: bool) -> list[str]:
+    mode = request.permission_mode
+    if mode is not None and (any_mode or mode in PERMISSION_MODES):
+        return ["--permission-mode", mode]
     return ["--yolo"] if request.yolo else []
 
 

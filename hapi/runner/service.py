@@ -112,7 +112,6 @@ class RunnerService(Service):
             reactor,
             machine,
             self.counters,
-            now,
             self._offer_methods,
             self.record_event,
             self.handoff.is_peer,

@@ -27,6 +27,7 @@ from hapi.runner.spawn.admission import Admission
 from hapi.runner.spawn.agent_availability import AgentAvailability
 from hapi.runner.spawn.checks import StartChecks
 from hapi.runner.spawn.drain import Drain
+from hapi.runner.spawn.memory_relief import MemoryRelief
 from hapi.runner.spawn.reactor_pacing import pacer_for
 from hapi.runner.spawn.revive import Reviver
 from hapi.runner.spawn.spawner import Spawner
@@ -76,8 +77,13 @@ class Sessions:
             recorded_ends=lambda: read_journal(options.home).has_end_of,
         )
         self.reports = ReportMonitor(reactor, call_later, self._became_ready, self.disk)
+        relief = MemoryRelief(reactor, self._reported, now)
         self.admission = Admission(
-            reactor, options.limits, lambda: len(self.children.live()), call_later
+            reactor,
+            options.limits,
+            lambda: len(self.children.live()),
+            call_later,
+            relieve=relief.ask,
         )
         self.drain = Drain(options.home, self.admission, now)
         self.announcements = Announcements(
@@ -107,6 +113,12 @@ class Sessions:
         self.reviver = Reviver(self.children, self.spawn, call_later, now, record_event)
         self.children.subscribe(SessionAnnounced, lambda event: self.reports.follow(event.child))
         self.children.subscribe(SessionEnded, lambda event: self.admission.process_queue())
+
+    def _reported(self) -> list[Child]:
+        """The live sessions, with the reports that they have written by now."""
+        live = self.children.live()
+        self.reports.refresh(live)
+        return live
 
     def _became_ready(self, child: Child) -> None:
         if not child.is_adopted:

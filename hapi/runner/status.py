@@ -63,6 +63,7 @@ def runner_status(runner: Runner, now: float) -> Mapping[str, Any]:
         "admission": runner.sessions.admission.status(),
         "revive": options.revive,
         "sessionMemory": options.session_limits.memory,
+        "idleAgentSeconds": options.idle_limit,
         "sessionScopes": runner.scope_check is not None and runner.scope_check.scoped,
         "stuck": _stalls(sessions),
         "phase": runner.phase,

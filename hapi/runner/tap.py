@@ -12,7 +12,7 @@ from hapi.redaction import escape_control
 from hapi.runner.config.options import RunnerOptions
 from hapi.settings import ConfigurationError, InvalidSettings
 
-FLAGS = ("max_sessions", "min_free_memory", "queue", "revive", "session_memory")
+FLAGS = ("max_sessions", "min_free_memory", "queue", "revive", "session_memory", "idle_agent")
 
 
 class Options(usage.Options):
@@ -60,6 +60,12 @@ class Options(usage.Options):
             None,
             None,
             "Memory limit per session, e.g. 4G, requires systemd (HAPI_RUNNER_SESSION_MEMORY).",
+        ],
+        [
+            "idle-agent",
+            None,
+            None,
+            "Time after which an idle agent rests, e.g. 30m (HAPI_IDLE_AGENT; default: off).",
         ],
         ["home", None, None, "Directory of the runner's files (HAPI_HOME; default: ~/.hapi)."],
     ]

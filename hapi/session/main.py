@@ -11,10 +11,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hapi.configured_agents import configured_agents, default_agent, unavailable_reason
+from hapi.configured_agents import (
+    BUILT_IN,
+    configured_agents,
+    default_agent,
+    unavailable_reason,
+)
 from hapi.home import Home
+from hapi.idle_limit import read_idle_limit
 from hapi.protocol.agents import Agent
+from hapi.protocol.offer.metadata import offered_ids
 from hapi.protocol.session_metadata import SessionFacts, take_over_metadata, worktree_of
+from hapi.remembered_offers import mode_refusal, remembered_offer
 from hapi.session.startup.command_line import (
     Arguments,
     WrongUsage,
@@ -51,9 +59,13 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
                 f" (agents: {', '.join(known)})"
             )
         if arguments.help:
-            print(usage_text(known, agent.permission_modes))
+            print(usage_text(known, _mode_names(agent, home, environ)))
             return 0
-        mode = initial_mode(arguments, agent.permission_modes, agent.unrestricted_mode)
+        mode = initial_mode(arguments, agent.unrestricted_mode)
+        if mode is not None and not arguments.continues:
+            offer = remembered_offer(home, agent, environ)
+            if (refused := mode_refusal(agent, mode, offer, agent.name in BUILT_IN)) is not None:
+                raise WrongUsage(refused)
     except WrongUsage as problem:
         print(f"hapi: {problem}", file=sys.stderr)
         return WRONG_USAGE
@@ -61,6 +73,7 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
         print(f"hapi: {problem_text}", file=sys.stderr)
         return FAILED
     access = hub_access(environ, settings)
+    idle_limit = read_idle_limit(environ, settings, arguments.idle_agent)
     try:
         facts = facts_of(arguments, home, environ, machine_id(home))
     except FileNotFoundError:
@@ -85,7 +98,14 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
         plan,
         registration,
         early.noted,
+        idle_limit,
     ).main()
+
+
+def _mode_names(agent: Agent, home: Home, environ: Mapping[str, str]) -> list[str]:
+    """The permission modes as far as they are known before the agent runs."""
+    known = offered_ids(remembered_offer(home, agent, environ), "modes")
+    return list(agent.permission_modes) if known is None else known
 
 
 def _unavailable(agent: Agent, environ: Mapping[str, str]) -> str | None:

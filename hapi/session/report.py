@@ -42,6 +42,7 @@ class ReportWriter:
         session.link.on_status(lambda status: self.write())
         session.hub.on_written = self.touch
         session.turns.observers.append(self.touch)
+        session.idle.changed = self.write
         session.permissions.on_asked = lambda pending: self.write()
         session.permissions.on_settled = lambda pending, settled: self.write()
         session.questions.on_asked = lambda pending: self.write()
@@ -79,8 +80,18 @@ class ReportWriter:
             queued_since=_since(queued > 0, last.queued_since if last else None, now),
             agent_session_id=session.agent_session,
             hub=self._hub(now),
+            idle_since=self._idle_since(now, last),
+            resting_since=session.resting_since,
             problem=session.hub.delivery_problem,
         )
+
+    def _idle_since(self, now: float, last: AttemptReport | None) -> float | None:
+        """Since when the agent could rest; the same for the whole time, whatever the clock does."""
+        idle = self._session.idle.idle_time
+        if idle is None:
+            return None
+        before = last.idle_since if last is not None else None
+        return before if before is not None else now - idle
 
     def _hub(self, now: float) -> AttemptHub:
         link, last = self._session.link, self._last.hub if self._last is not None else None

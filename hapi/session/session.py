@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -23,8 +24,9 @@ from hapi.one_shot import OneShotObserver
 from hapi.pictures import SessionPictures
 from hapi.protocol.agents import Agent
 from hapi.protocol.attempt import StopOrder
+from hapi.protocol.offer.model_lists import effort_list, model_list
 from hapi.protocol.permissions import read_permission_answer
-from hapi.protocol.records import summary_record, user_record
+from hapi.protocol.records import user_record
 from hapi.protocol.session import (
     BY_INTERRUPT,
     BY_SIGNAL,
@@ -35,18 +37,29 @@ from hapi.protocol.session import (
     initial_state,
     launch_failed,
 )
-from hapi.protocol.session_metadata import SessionFacts, archived_metadata, take_over_metadata
+from hapi.protocol.session_metadata import (
+    REST_KEY,
+    SessionFacts,
+    agent_memory,
+    archived_metadata,
+    take_over_metadata,
+    without_rest,
+)
 from hapi.session.agent.attachments import PromptBlocks
-from hapi.session.agent.configuration import SessionSettings, model_list
+from hapi.session.agent.configuration import SessionSettings
 from hapi.session.agent.driver import Driver
+from hapi.session.agent.exit_reason import without_stack_trace
 from hapi.session.agent.host import AgentHost
+from hapi.session.agent.idle import IdleAgent
+from hapi.session.agent.offer import OfferPublisher
 from hapi.session.agent.permission_rules import PermissionRules
 from hapi.session.agent.permissions import Permissions
 from hapi.session.agent.pictures import Pictures
 from hapi.session.agent.questions import Questions
+from hapi.session.agent.titles import Titles
 from hapi.session.agent.turns import Turns
 from hapi.session.hub.inbox import Inbox, UserMessage
-from hapi.session.hub.uplink import SessionUplink, now_ms
+from hapi.session.hub.uplink import SessionUplink
 from hapi.session.rpc.files import Files
 from hapi.session.rpc.methods import register_file_methods, register_session_methods
 from hapi.session.startup.command_line import Arguments
@@ -60,7 +73,6 @@ END_TIMEOUT, SIGNAL_END_TIMEOUT = (
     1.7,
 )  # seconds for the whole end; after a signal, whose sender kills after two
 OFFLINE_END_TIMEOUT = 0.1  # seconds for the archive at a hub that is away
-MAX_TITLE_LENGTH = 80  # characters
 
 
 @frozen
@@ -74,6 +86,8 @@ class SessionStart:
     home: Home
     environ: Mapping[str, str] = field(repr=False)
     attempt: AttemptFolder | None = None
+    idle_limit: float | None = None  # seconds until an idle agent rests; None: it never does
+    has_terminal: bool = False
 
 
 @define(eq=False)
@@ -93,12 +107,21 @@ class Session:
     permissions: Permissions = field(init=False)
     questions: Questions = field(init=False)
     turns: Turns = field(init=False)
+    titles: Titles = field(init=False)
     pictures: Pictures = field(init=False)
+    offer: OfferPublisher = field(init=False)
     _files: Files = field(init=False)
     _uploads: SessionUploads = field(init=False)
     _driver: OneShotObserver[Driver] | None = None
     _agent_session: str | None = None
     _ending: Ending | None = None
+    idle: IdleAgent = field(init=False)
+    resting_since: float | None = None  # epoch seconds; None while the agent runs
+    _is_resumable: bool = True  # False once the agent could not resume its session
+    _has_memory: bool = False  # whether the agent's session has had a prompt
+    _rested_with_memory: bool = False
+    _prompted_at: float = math.inf  # epoch seconds of the first prompt since the agent's start
+    _resting: Deferred[None] | None = None  # fires when a resting agent has ended
     log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -114,12 +137,14 @@ class Session:
             arguments.model,
             effort,
             self.hub.send_keepalive,
+            others=dict(arguments.agent_settings),
         )
         self.permissions = Permissions(
             self.hub.state,
-            PermissionRules(self.hub.metadata),
-            lambda: self.settings.mode,
+            PermissionRules(self.hub.metadata, now=self.hub.now_ms),
+            lambda: self.settings.granting_mode,
             self.settings.set_mode,
+            now=self.hub.now_ms,
         )
         place = Path(self.start.facts.path)
         self._uploads = SessionUploads(self.start.home, self.hub.session_id)
@@ -137,18 +162,45 @@ class Session:
             ),
         )
         self.hub.live.blocks = self.turns.transcript.live_blocks
+        self.offer = OfferPublisher(
+            agent,
+            self.settings,
+            self.hub.metadata,
+            self.hub.publish_event,
+            self.start.home,
+            self.start.environ,
+        )
+        self.settings.offer_changed = self.offer.publish
+        self.turns.observers.append(self.offer.observe)
         self.permissions.cancel_turn = self.turns.cancel
-        self.questions = Questions(self.hub.state, self.hub.publish_agent_record, self.turns.cancel)
+        self.questions = Questions(
+            self.hub.state,
+            self.hub.publish_agent_record,
+            self.turns.cancel,
+            now=self.hub.now_ms,
+        )
         self.turns.questions = self.questions
         self.permissions.on_reason = self.submit_prompt
+        self.turns.silence.last_words = self.host.last_words
         self.hub.on_queued = self.turns.start_next
-        self.turns.on_prompt, self.turns.on_title = self._title_from_prompt, self._title_from_agent
+        self.titles = Titles(self.hub)
+        self.turns.on_prompt, self.turns.on_title = self._prompted, self.titles.titled
         self.host.noise.on_first = self._tell_noise
         self._agent_session = arguments.resume
         self.pictures = Pictures(
             self.hub, SessionPictures(self.start.home, self.hub.session_id), deferToThread
         )
         self.turns.observers.append(self.pictures.observe)
+        self._has_memory = arguments.resume is not None
+        self.idle = IdleAgent(
+            self._reactor,
+            self.start.idle_limit,
+            self._may_rest,
+            self._has_background_commands,
+            self._is_memory_wanted,
+            self._rest,
+        )
+        self.turns.observers.append(self.idle.seen)
         rpc: RpcTable = self.link.rpc
         register_file_methods(
             rpc, self._reactor, self._files.directory, self._files, self.start.environ
@@ -182,22 +234,27 @@ class Session:
             await self._agent_ready()
         except Exception as problem:
             if self._ending is None:
-                self.hub.publish_status(f"{self.agent.label} could not be started: {problem}")
+                reason = without_stack_trace(str(problem))
+                self.hub.publish_status(f"{self.agent.label} could not be started: {reason}")
                 self.log.error(
                     "{label} could not be started: {reason}",
                     label=self.agent.label,
-                    reason=str(problem),
+                    reason=reason,
                 )
-                await self.end(launch_failed(str(problem)))
+                await self.end(launch_failed(reason))
             return
         self.hub.settings = self.settings.keepalive_fields
         self.hub.announce_ready()
         self.hub.send_keepalive()
+        self.idle.start()
         self.turns.open()
 
     def _write_initial_state(self) -> None:
-        fresh = {**self.start.facts.metadata(), "startingMode": "remote"}
+        now = {"lifecycleStateSince": self.hub.now_ms(), "startingMode": "remote"}
+        fresh = self.start.facts.metadata() | now
         existing = self.start.arguments.existing_session_id is not None
+        if self.start.arguments.continues:
+            fresh["agentMemory"] = agent_memory("opening", self.start.facts.now)
         self._store(self.hub.state.change(lambda state: initial_state()))
 
         def initial_metadata(stored: Any) -> Any:
@@ -208,7 +265,7 @@ class Session:
             ) == "archived":  # a person archived it before this process could be asked to end
                 self._reactor.callLater(0, self.begin_end, BY_USER)
                 return stored
-            return {**(stored or {}), **fresh}
+            return {**without_rest(stored), **fresh}
 
         self._store(self.hub.metadata.change(initial_metadata))
 
@@ -226,14 +283,27 @@ class Session:
         once.fire(result)
 
     async def _open(self) -> Driver:
+        if self._resting is not None:  # two processes of an agent must not have the same session
+            await self._resting
         first = self.host.starts == 0
         fork = self.start.arguments.fork and first
-        driver = await self.host.open(
-            self.hub.session_id, self._agent_session, fork, self.turns, self._agent_exited
-        )
+        rested = self.resting_since is not None
+        if rested and not self._rested_with_memory:
+            self._agent_session = None  # agents store no session without a prompt
+        self.turns.silence.begin(is_start=True)
+        try:
+            driver = await self.host.open(
+                self.hub.session_id, self._agent_session, fork, self.turns, self._agent_exited
+            )
+        finally:
+            self.turns.silence.end()
+        self._prompted_at = time.time() if self.turns.busy else math.inf
+        if rested:
+            self._awake(driver)
         self.turns.running_driver = driver
         for problem in await self.settings.begin(driver):
             self.hub.publish_status(f"Not set: {problem}")
+        self.offer.opened()
         for name, value in self.start.arguments.beyond_acp.items() if first else ():
             self.hub.publish_status(
                 f"Not set: {name} {value}".rstrip()
@@ -244,8 +314,17 @@ class Session:
             self.hub.publish_status(
                 f"{self.agent.label} cannot resume its session {wanted}; this is a new session"
             )
+        if wanted is not None or (first and self.start.arguments.continues):
+            self._tell_memory(driver.resumed or (fork and wanted is not None))
         await self._store_resume_key(driver.session_id)
         return driver
+
+    def _tell_memory(self, is_kept: bool) -> None:
+        """Tell the hub whether the agent went on with its memory of the conversation."""
+        memory = agent_memory("kept" if is_kept else "new", self.start.facts.now)
+        self._store(
+            self.hub.metadata.change(lambda stored: {**(stored or {}), "agentMemory": memory})
+        )
 
     async def _store_resume_key(self, agent_session: str | None) -> None:
         """Store the resume key at the hub before the first prompt.
@@ -279,42 +358,66 @@ class Session:
         elif not self.turns.busy:
             self.hub.publish_status(f"{self.agent.label} {words}. It restarts with the next prompt")
 
+    # --- rest
+    def _prompted(self, text: str) -> None:
+        self.idle.seen()
+        self._has_memory = True
+        self._prompted_at = min(self._prompted_at, time.time())
+        self.titles.prompted(text)
+
+    def _may_rest(self) -> bool:
+        """Whether the agent runs, can be resumed, and nothing goes on or waits."""
+        driver = self.turns.running_driver
+        return (
+            self._ending is None
+            and self._driver is not None
+            and self._driver.has_fired
+            and not self.start.has_terminal
+            and driver is not None
+            and driver.introduction is not None
+            and driver.introduction.loads_sessions
+            and self._is_resumable
+            and self.is_accepting_prompts
+            and self.turns.is_quiet
+            and not self.questions.waiting
+        )
+
+    async def _has_background_commands(self) -> bool:
+        return await self.host.has_background_commands(self._prompted_at)
+
+    def _is_memory_wanted(self) -> bool:
+        folder = self.start.attempt
+        return folder is not None and folder.take_rest_request()
+
+    async def _rest(self) -> None:
+        """End the agent's processes. The session stays, and the next prompt resumes the agent."""
+        self._driver = self.turns.running_driver = None
+        resting: Deferred[None] = Deferred()
+        self._resting = resting
+        self.resting_since, self._rested_with_memory = time.time(), self._has_memory
+        self.log.info("{label} rests until the next prompt", label=self.agent.label)
+        since = self.hub.now_ms()
+        self._store(
+            self.hub.metadata.change(lambda stored: {**(stored or {}), REST_KEY: {"since": since}})
+        )
+        self.hub.on_change()
+        try:
+            await self.host.end()
+        finally:
+            self._resting = None
+            resting.callback(None)
+
+    def _awake(self, driver: Driver) -> None:
+        self.resting_since = None
+        self._store(self.hub.metadata.change(without_rest))
+        self.hub.on_change()
+        if self._rested_with_memory and not driver.resumed:
+            self._is_resumable = False
+
     def _tell_noise(self, line: str) -> None:
         self.hub.publish_status(
             f"{self.agent.label} writes more than messages on its standard output, which is "
             f"ignored. It begins with: {line}"
-        )
-
-    # --- titles
-    def _title_from_prompt(self, text: str) -> None:
-        words = " ".join(text.split())
-        stored = self.hub.metadata.value or {}
-        if words and not stored.get("name") and not stored.get("summary"):
-            self._summarize(
-                words if len(words) <= MAX_TITLE_LENGTH else f"{words[: MAX_TITLE_LENGTH - 1]}…",
-                keep=True,
-            )
-
-    def change_title(self, title: str) -> None:
-        """Set the title on behalf of the agent."""
-        self._title_from_agent(title)
-
-    def _title_from_agent(self, title: str) -> None:
-        stored = self.hub.metadata.value or {}
-        if (stored.get("summary") or {}).get("text") != title:
-            self.hub.publish(summary_record(title))
-            self._summarize(title, keep=False)
-
-    def _summarize(self, text: str, keep: bool) -> None:
-        summary = {"text": text, "updatedAt": now_ms()}
-        self._store(
-            self.hub.metadata.change(
-                lambda stored: (
-                    stored
-                    if keep and (stored or {}).get("summary")
-                    else {**(stored or {}), "summary": summary}
-                )
-            )
         )
 
     def _store(self, stored: Deferred[Any]) -> None:
@@ -333,7 +436,18 @@ class Session:
 
     async def models(self, _: Any = None) -> dict[str, Any]:
         """The answer to `list…Models`."""
-        return model_list((await self._agent_ready()).offer)
+        await self._offer_known()
+        return model_list(self.agent.name, self.settings.metadata(()))
+
+    async def efforts(self, _: Any = None) -> dict[str, Any]:
+        """The answer to `list…ReasoningEffortOptions`."""
+        await self._offer_known()
+        return effort_list(self.settings.metadata(()))
+
+    async def _offer_known(self) -> None:
+        """Wait until the agent has said what it offers. One that rests has, and is not woken."""
+        if self.resting_since is None or self._driver is not None:
+            await self._agent_ready()
 
     async def answer_request(self, params: Any) -> dict[str, str] | None:
         """The `permission` RPC: the answer to a permission request or to questions. Returns an
@@ -420,7 +534,7 @@ class Session:
         return ending
 
     async def _archive(self, ending: Ending) -> None:
-        at = now_ms()
+        at = self.hub.now_ms()
         self._store(
             self.hub.metadata.change(
                 lambda stored: archived_metadata(stored or {}, ending.archive_reason, at)

@@ -207,7 +207,7 @@ test("a tool call shows the command, the path or the change in its input", () =>
         ["diff", "+new"],
       ],
     ],
-    [{ plan: "# First" }, [["plain", "# First"]]],
+    [{ plan: "# First" }, [["markdown", "# First"]]],
     [{}, []],
     [null, []],
     ["text", [["plain", "text"]]],

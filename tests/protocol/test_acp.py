@@ -71,9 +71,36 @@ def test_another_version_of_the_protocol_is_refused(value):
 
 def test_config_options_say_what_can_be_chosen():
     offer = read_offer({"configOptions": CONFIG})
-    assert offer.model == Select("model", "a/b", (Choice("a/b", "A B"), Choice("c", "C")))
+    assert offer.model == Select(
+        "model", "a/b", (Choice("a/b", "A B"), Choice("c", "C")), name="model"
+    )
     assert offer.mode.current == "build"
     assert offer.effort.current == "low"
+    assert [(other.option, other.current) for other in offer.others] == [("verbose", "on")]
+    assert setting_call("s", "verbose", offer.select("verbose"), "off")[1] == {
+        "sessionId": "s",
+        "configId": "verbose",
+        "type": "boolean",
+        "value": False,
+    }
+
+
+def test_the_options_of_codex_are_told_apart():
+    def option(name, category, *values):
+        choices = [{"value": value, "name": value} for value in values]
+        return {"id": name, "category": category, "currentValue": values[0], "options": choices}
+
+    offer = read_offer(
+        {
+            "configOptions": [
+                option("mode", "mode", "agent", "read-only"),
+                option("collaboration_mode", "collaboration_mode", "default", "plan"),
+                option("fast-mode", "model_config", "off", "on"),
+            ]
+        }
+    )
+    assert (offer.collaboration.option, offer.speed.option) == ("collaboration_mode", "fast-mode")
+    assert offer.others == ()
 
 
 def test_older_agents_say_it_in_modes_and_models():
@@ -103,10 +130,11 @@ def test_choices_in_groups_are_choices():
     assert read_offer({"configOptions": [option]}).model.choices == (Choice("x", "X"),)
 
 
-def test_a_later_answer_changes_only_what_it_names():
-    before = read_offer({"configOptions": CONFIG})
+def test_a_later_list_of_options_is_complete():
+    modes = {"currentModeId": "ask", "availableModes": [{"id": "ask", "name": "Ask"}]}
+    before = read_offer({"modes": modes, "configOptions": CONFIG[:2]})
     after = read_offer({"configOptions": [{**CONFIG[0], "currentValue": "c"}]}, before)
-    assert (after.model.current, after.mode) == ("c", before.mode)
+    assert (after.model.current, after.effort, after.mode) == ("c", None, before.mode)
     assert read_offer({}, before) == before
 
 

@@ -114,6 +114,14 @@ def test_an_answer_that_could_mean_several_options_is_refused():
     assert acp_permission_answer(chosen_option(answer(False), asked(PLAIN[:2]))) == CANCELLED
 
 
+@pytest.mark.parametrize(
+    ("options", "by_name"),
+    [(PLAIN, False), (PLAN, True), (ALTERNATIVES, True), (AMENDMENT, True), ([], False)],
+)
+def test_pages_are_told_when_only_names_tell_the_options_apart(options, by_name):
+    assert asked(options).as_json().get("byName", False) is by_name
+
+
 # --- what is shown
 
 

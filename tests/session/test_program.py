@@ -365,3 +365,21 @@ def test_the_page_sees_changes_and_files_without_a_program_of_the_repository(ses
     answer = session.user.get(f"/api/sessions/{sid}/file?path=escape")
     assert "outside the working directory" in answer["error"]
     assert traps.sprung == set()
+
+
+def test_an_idle_agent_rests_and_the_next_prompt_wakes_it_with_its_memory(session):
+    program, sid = session(*BY_RUNNER, "--idle-agent", "1s")
+    user = session.user
+    user.say(sid, "plan: remember rhubarb")
+    user.idle(sid)
+    agents = program_children(program.pid)
+    assert agents
+    until(lambda: "agentRest" in user.session(sid)["metadata"])
+    until(lambda: not program_children(program.pid))
+    found = user.session(sid)
+    assert (found["active"], found["metadata"]["lifecycleState"]) == (True, "running")
+    user.say(sid, "what did I say?")
+    until(lambda: any("You said" in text and "rhubarb" in text for text in user.texts(sid)))
+    user.idle(sid)
+    until(lambda: not program_children(program.pid))
+    assert program.running

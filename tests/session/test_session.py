@@ -1,11 +1,15 @@
 """A session from its first write to its archive, between a hub and an agent in memory."""
 
+import time
+from email.utils import formatdate
+
 import pytest
 from twisted.internet.defer import Deferred
 
 from hapi.attempts import AttemptFolder
+from hapi.net.client.hub_clock import HubClock
 from hapi.protocol.attempt import AttemptRequest, StopOrder
-from hapi.protocol.session import BY_INTERRUPT, BY_SIGNAL, COMPLETED
+from hapi.protocol.session import BY_INTERRUPT, BY_SIGNAL, BY_USER, COMPLETED
 from hapi.session.agent.jsonrpc_peer import AgentError
 from hapi.session.startup.command_line import Arguments
 from tests.support.session_stage import SID, MemoryAgent
@@ -36,6 +40,22 @@ def test_keep_alives_come_every_two_seconds_with_the_settings(up):
         "model": None,
         "modelReasoningEffort": None,
     }
+
+
+def test_times_on_the_wire_follow_the_hubs_clock(up):
+    real = time.time()
+    up.link.hub_clock = HubClock(lambda: real - 900, lambda: 50.0)
+    up.link.hub_clock.observe(formatdate(real, usegmt=True))
+    up.clock.advance(2.0)
+    up.agent.ask()
+    waiting = up.link.state["requests"]["c1"]
+    assert up.link.of("session-alive")[-1]["time"] == pytest.approx(real * 1000, abs=1000)
+    assert waiting["createdAt"] == pytest.approx(real * 1000, abs=1000)
+    up.session.begin_end(BY_USER)
+    up.clock.pump([0.1] * 5)
+    assert up.link.of("session-end")[-1]["time"] == pytest.approx(real * 1000, abs=1000)
+    since = up.link.metadata["lifecycleStateSince"]
+    assert since == pytest.approx(real * 1000, abs=1000)
 
 
 def test_the_agents_id_is_at_the_hub_before_the_first_prompt__R09(staged):
@@ -93,6 +113,19 @@ def test_a_row_that_existed_is_taken_over_and_its_agent_session_resumed(staged):
     assert stage.link.metadata["lifecycleState"] == "running"
     assert not {"archivedBy", "archiveReason"} & stage.link.metadata.keys()
     assert stage.link.records == []  # what the agent replays is there already
+    assert stage.link.metadata["agentMemory"] == {"state": "kept", "since": 1000}
+
+
+def test_an_agent_that_begins_anew_is_told_as_one(staged):
+    stage = staged(arguments=Arguments("opencode", resume="old", existing_session_id=SID))
+    stage.host.make = lambda: MemoryAgent(stage.clock, loads=False)
+    stage.up()
+    assert stage.link.metadata["agentMemory"]["state"] == "new"
+    assert "cannot resume its session old" in stage.link.records[0]["message"]
+
+
+def test_a_session_of_its_own_says_nothing_of_a_memory(up):
+    assert "agentMemory" not in up.link.metadata
 
 
 def test_a_session_that_was_archived_while_it_started_ends__C17(staged):
@@ -170,7 +203,7 @@ def test_settings_of_the_command_line_reach_the_agent(staged):
 def test_what_no_agent_can_be_told_is_said(staged):
     stage = staged(arguments=Arguments("opencode", service_tier="fast", cursor_worktree="")).up()
     assert [record["message"] for record in stage.link.records] == [
-        "Not set: serviceTier fast: OpenCode has no such setting over ACP",
+        "Not set: serviceTier fast: OpenCode has no setting serviceTier",
         "Not set: cursorWorktree: OpenCode has no such setting over ACP",
     ]
 

@@ -7,6 +7,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 
+from hapi.net.client.hub_clock import HubClock
 from hapi.net.common.rpc import RpcTable
 from hapi.process import MemoryProcesses
 from hapi.protocol.machine import RunnerFacts
@@ -37,6 +38,7 @@ class Machine:
     registered: bool = False
     said: list = field(factory=list)
     link: Link = field(factory=Link)
+    hub_clock: HubClock = field(factory=HubClock)
     duplicates: DuplicateRunners = field(init=False)
     on_registered: object = None
 

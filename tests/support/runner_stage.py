@@ -128,6 +128,7 @@ class Stage:
     record_ready: Callable[[Child], object] = lambda child: None
     limits: AdmissionLimits = field(factory=AdmissionLimits)
     free: int | None = 1 << 40  # bytes of memory
+    relieve: Any = field(default=lambda: False)
     admission: Admission = field(init=False)
     holds: dict[tuple[int, int], bool | None] = field(
         factory=dict
@@ -145,6 +146,9 @@ class Stage:
         whole, rest = divmod(round(seconds * 10), 5)
         self.clock.pump([0.5] * whole + [rest / 10] * (rest > 0))
 
+    def _relieve(self) -> bool:
+        return bool(self.relieve())
+
     def restart(self) -> None:
         """A new runner on the same home and the same processes."""
         self.children = ChildRegistry(self.clock, self.processes, self.worktrees, self.now)
@@ -155,6 +159,7 @@ class Stage:
             lambda: len(self.children.live()),
             self.clock.callLater,
             lambda: self.free,
+            relieve=self._relieve,
         )
         options = options_for(self.home, roots=self.roots, **self.options)
         self.spawner = Spawner(

@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from hapi.configured_agents import BUILT_IN
 from hapi.home import Home
 from hapi.net.client.delivery import DeliveryStatus
+from hapi.net.client.hub_clock import HubClock
 from hapi.net.client.link import LinkStatus
 from hapi.net.common.errors import AckTimeout, LinkLost
 from hapi.net.common.rpc import RpcTable
@@ -47,6 +48,7 @@ class MemoryLink:
     review: Any = None
 
     # --- as HubLink
+    hub_clock: HubClock = field(factory=HubClock)
     delivery_status: DeliveryStatus = field(factory=DeliveryStatus)
     delivery_changed: Any = None
     delivery_confirmed: Any = None
@@ -192,6 +194,7 @@ class MemoryAgent:
     clock: Clock
     modes: Any = None
     loads: bool = True
+    forgets: bool = False  # session/load fails
     problem: AgentError | None = None  # session/new fails with it
     prompts: list[str] = field(factory=list)  # the text of each
     blocks: list[list[dict[str, Any]]] = field(factory=list)  # of each prompt
@@ -234,6 +237,8 @@ class MemoryAgent:
         return self._called("session/new", params, {"sessionId": "agent-1", **(self.modes or {})})
 
     def _load(self, params):
+        if self.forgets:
+            raise AgentError(-32603, "No previous sessions found")
         self.update("user_message_chunk", content={"type": "text", "text": "earlier"})
         self.update("agent_message_chunk", content={"type": "text", "text": "said before"})
         return self._called("session/load", params, self.modes or {})
@@ -307,8 +312,11 @@ class MemoryHost:
     make: Any
     starts: int = 0
     ended: int = 0
+    words: str | None = None  # what the agent wrote besides messages
     noise: AgentNoise = field(factory=AgentNoise)
     agent: MemoryAgent | None = None
+    commands: bool = False  # whether a command of the agent runs in the background
+    _held_end: Any = None
     _gone: Any = None
     environ: Any = None
 
@@ -325,14 +333,30 @@ class MemoryHost:
         self._gone(words, exit_code)
         self.agent.ours.closed(f"The agent {words}")
 
+    def last_words(self):
+        return self.words
+
     def end_soon(self):
         self.ended += 1
         self.die("was ended by signal 9", None)
 
     async def end(self):
         self.ended += 1
+        if self._held_end is not None:
+            await self._held_end
         if self.agent is not None:
             self.agent.ours.closed("The agent was ended")
+
+    async def has_background_commands(self, since):
+        return self.commands
+
+    def hold_end(self):
+        """The end of an agent takes until `release_end`."""
+        self._held_end = Deferred()
+
+    def release_end(self):
+        held, self._held_end = self._held_end, None
+        held.callback(None)
 
 
 @define(eq=False)

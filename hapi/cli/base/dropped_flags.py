@@ -30,6 +30,7 @@ def dropped_flags(argv: Sequence[str], options: Any) -> str:
 
 def has_value(options: Any, name: str, value: str) -> bool:
     """Whether `options` have the `value` of a VALUE_FLAGS keyword, wherever they got it from."""
+    from hapi.idle_limit import read_idle_limit
     from hapi.runner.config.admission_limits import AdmissionLimits
     from hapi.runner.config.options import read_session_limits
 
@@ -45,6 +46,8 @@ def has_value(options: Any, name: str, value: str) -> bool:
             case "session_memory":
                 wanted = read_session_limits({}, {}, value).memory
                 return bool(options.session_limits.memory == wanted)
+            case "idle_agent":
+                return bool(options.idle_limit == read_idle_limit({}, {}, value))
             case _:
                 return bool(options.revive == value)
     except ConfigurationError:

@@ -13,6 +13,7 @@ VALUE_FLAGS = {  # flag → keyword of RunnerOptions.from_environment; each take
     "--queue": "queue",
     "--revive": "revive",
     "--session-memory": "session_memory",
+    "--idle-agent": "idle_agent",
 }
 
 

@@ -48,6 +48,13 @@ _OPTIONS = (
         "[env: HAPI_RUNNER_QUEUE; default: 0]",
     ),
     click.option(
+        "--idle-agent",
+        metavar="TIME",
+        help="End the processes of an agent that has been idle for so long, e.g. 30m; the next "
+        "prompt resumes it. `off`: never. "
+        "[env: HAPI_IDLE_AGENT; default: off]",
+    ),
+    click.option(
         "--revive",
         metavar="auto|offer",
         help="Sessions interrupted by a reboot or a crash: `auto` resumes them, `offer` lists "

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from hapi.configured_agents import configured_agents
 from hapi.hub.domain.retention_limits import RetentionLimits
 from hapi.hub.options import read_list, read_port, read_proxies
+from hapi.idle_limit import read_idle_limit
 from hapi.log import LEVELS
 from hapi.runner.config.admission_limits import AdmissionLimits
 from hapi.runner.config.options import read_revive_mode, read_roots, read_session_limits
@@ -50,6 +51,7 @@ def settings_problems(settings: Mapping[str, Any]) -> list[str]:
     found += _raised(lambda: read_roots((), settings)) + _raised(
         lambda: read_revive_mode({}, settings)
     )
+    found += _raised(lambda: read_idle_limit({}, settings))
     for key in ("maxSessions", "minFreeMemory", "spawnQueue"):
         found += _raised(lambda key=key: AdmissionLimits.read({}, {}, {key: settings.get(key)}))  # type: ignore[misc]
     for key in ("keepSessions", "maxDatabaseSize"):
@@ -214,7 +216,6 @@ _KEY_CHECKS: Mapping[str, Callable[[Any], list[str]]] = {
     "keepAttempts": _numbers("keepAttempts", "count", "days"),
     "startCapSeconds": _start_cap,
     "startRunner": _switch("startRunner"),
-    "mcp": _switch("mcp"),
     "sessionsMayControl": _switch("sessionsMayControl"),
     "listenPort": _port,
     "corsOrigins": _listed("corsOrigins"),

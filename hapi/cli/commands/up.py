@@ -53,6 +53,7 @@ def command(
     min_free_memory: str | None,
     queue: str | None,
     revive: str | None,
+    idle_agent: str | None,
     **hub_values: Any,
 ) -> None:
     """Start hub, runner and web page on this machine, in one process.
@@ -68,6 +69,7 @@ def command(
         "min_free_memory": min_free_memory,
         "queue": queue,
         "revive": revive,
+        "idle_agent": idle_agent,
     }
     flags = runner_flags(roots, session_command, more)
     home = Home.find().prepare()
@@ -241,5 +243,6 @@ def _options_of(status: Mapping[str, Any]) -> Any:
             admission.get("maxSessions"), admission.get("minFreeMemory"), admission.get("queue", 0)
         ),
         session_limits=SimpleNamespace(memory=status.get("sessionMemory")),
+        idle_limit=status.get("idleAgentSeconds"),
         revive=status.get("revive"),
     )

@@ -82,6 +82,7 @@ def matches_options(status: Mapping[str, Any], options: Any) -> bool:
         and list(status.get("workspaceRoots") or ()) == list(options.workspace_roots)
         and status.get("revive") == options.revive
         and status.get("sessionMemory") == options.session_limits.memory
+        and status.get("idleAgentSeconds") == options.idle_limit
         and matches_limits(status.get("admission") or {}, options.limits)
         and list(status.get("sessionCommand") or ()) == list(options.session_command)
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -38,6 +38,10 @@ from hapi.protocol.json import bounded
 
 ACTIVE_TIMEOUT = 15.0  # seconds that a resumed session may take to become active
 ACTIVE_POLL_INTERVAL = 0.25  # seconds
+MEMORY_TIMEOUT = 15.0  # seconds that its agent may take to open the earlier session
+# Seconds in which an active session tells that its agent opens the earlier session. It sends that
+# with its first alive; npm's sessions tell nothing.
+MEMORY_NOTICE_TIMEOUT = 0.25
 FIRST_ALIVE_TIMEOUT = 30.0  # seconds from a session's creation to its first keep-alive
 KILL_TIMEOUT = 5.0  # seconds that a process has to answer that it ends
 EXIT_TIMEOUT = 15.0  # seconds that a process may take to end after it has answered
@@ -78,6 +82,24 @@ def read_stop_answer(answer: Any) -> RunnerStop:
     if status == "still_alive":
         return RunnerStop.ALIVE if answer.get("known") is True else RunnerStop.NOT_KNOWN
     return RunnerStop.NO_ANSWER
+
+
+@frozen
+class Resumed:
+    """A session that was asked to go on, and how it does.
+
+    `session` may be another row. `memory`: `kept` if the agent remembers the conversation, `new` if
+    it began anew, `unknown` if it takes long to open its session; None if nobody tells.
+    """
+
+    session: HubSession
+    was_started: bool
+    memory: str | None = None
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether it was started, and as far as anybody tells with its memory."""
+        return self.was_started and self.memory in (None, "kept")
 
 
 @define(eq=False)
@@ -315,17 +337,17 @@ class Lifecycle:
 
     async def resume(
         self, session: HubSession, mode: str | None = None, reopen: bool = False
-    ) -> tuple[HubSession, bool]:
-        """Resume the session. Returns the active session, which may be another row, and whether it
-        had to be started.
+    ) -> Resumed:
+        """Resume the session.
 
         Raises Refusal. When nothing comes of it, archive fields are as before.
         """
         if session.active:
-            return session, False
+            return Resumed(session, was_started=False)
         if session.id in self._resuming:
             raise Conflict("Session is being resumed already", "resume_in_progress")
         self._resuming[session.id] = None
+        earlier = session.metadata.get("agentMemory")
         try:
             machine = None if reopen else self._find_machine(session)
             before = {key: session.metadata[key] for key in ARCHIVE_KEYS if key in session.metadata}
@@ -336,13 +358,14 @@ class Lifecycle:
                 machine = machine or self._find_machine(session)
                 self._resuming[session.id] = machine.id
                 alive = await self._start(session, machine, mode)
+                memory = await self._when_memory_known(alive, earlier)
             except Exception:
                 if cleared and not session.active and session.id in self.registry.sessions:
                     await self.documents.rewrite(
                         session, lambda metadata: _with_archive_restored(metadata, before)
                     )
                 raise
-            return alive, True
+            return Resumed(alive, was_started=True, memory=memory)
         except ConcurrentChange as error:
             raise Conflict(str(error), "metadata_conflict") from error
         finally:
@@ -421,6 +444,26 @@ class Lifecycle:
                     return found
             if clock.seconds() >= deadline:
                 return None
+            await deferLater(clock, ACTIVE_POLL_INTERVAL)
+
+    async def _when_memory_known(self, session: HubSession, earlier: Any) -> str | None:
+        """What the session tells of its agent's memory; `earlier` is what its last process told.
+        Raises OperationFailed if its agent cannot be started.
+        """
+        clock = self.registry.clock
+        noticed_by, deadline = (
+            clock.seconds() + seconds for seconds in (MEMORY_NOTICE_TIMEOUT, MEMORY_TIMEOUT)
+        )
+        while True:
+            told = session.metadata.get("agentMemory")
+            state = told.get("state") if isinstance(told, dict) and told != earlier else None
+            if state in ("kept", "new"):
+                return str(state)
+            if not session.active:
+                reason = session.public_metadata.get("archiveReason")
+                raise OperationFailed(reason or "The session ended at its start", "resume_failed")
+            if clock.seconds() >= (deadline if state == "opening" else noticed_by):
+                return "unknown" if state == "opening" else None
             await deferLater(clock, ACTIVE_POLL_INTERVAL)
 
     # --- merge ------------------------------------------------------------------------------------

@@ -74,6 +74,7 @@ SUMMARY_FIELDS = (
     "worktree",
     "lifecycleState",
     "hapiMcpUrl",
+    "agentRest",
 )
 SETTING_COLUMNS = {  # wire name -> column of the settings that an alive may report
     "permissionMode": "permission_mode",

@@ -16,7 +16,7 @@ from hapi.hub.domain.errors import Conflict, InvalidRequest, NotFound
 from hapi.hub.domain.rpc import QUICK_RPC_TIMEOUT, error_text
 from hapi.hub.http.routing import OK, RequestContext, Routes, api
 from hapi.protocol import rpc_methods
-from hapi.protocol.hub import Approve, Deny, modes_of
+from hapi.protocol.hub import Approve, Deny, has_mode
 from hapi.protocol.permission_rules import read_rules
 
 RULES = "permissionRules"  # in a session's metadata
@@ -36,7 +36,7 @@ class PermissionRoutes(Routes):
         session = context.session(session_id, active=True)
         request = _open_request(session, request_id)
         body = context.body(Approve)
-        if body.mode is not None and body.mode not in modes_of(session.flavor):
+        if body.mode is not None and not has_mode(session.metadata, body.mode):
             raise InvalidRequest("Invalid permission mode for session flavor")
         answer = {"id": request_id, "approved": True, **msgspec.to_builtins(body)}
         return await self._answer(context, session, answer, request)

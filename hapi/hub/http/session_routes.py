@@ -29,6 +29,8 @@ from hapi.protocol.hub import (
     Rename,
     Resume,
     Summarize,
+    has_mode,
+    has_setting,
     modes_of,
 )
 
@@ -61,6 +63,14 @@ _FLAVOR_SETTINGS: Mapping[str, _Setting] = {  # by the last part of the path
     ),
 }
 _SETTING_PATHS = ",".join(f'"{path}"' for path in _FLAVOR_SETTINGS)
+
+
+def _mode_refusal(session: HubSession) -> str:
+    """npm's words, and what the session has if it tells."""
+    refusal = "Invalid permission mode for session flavor"
+    if "offer" not in session.metadata:
+        return refusal
+    return f"{refusal}: the agent has {', '.join(modes_of(session.metadata))}"
 
 
 @define(eq=False)
@@ -140,10 +150,15 @@ class SessionRoutes(Routes):
     @limited(Cost.SPAWN)
     async def reopen(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         session = context.session(session_id)
-        active, resumed = await self.lifecycle.resume(session, reopen=True)
-        protocol = active.metadata.get("cursorSessionProtocol")
-        extra = {"cursorSessionProtocol": protocol} if protocol is not None and resumed else {}
-        return {"ok": True, "sessionId": active.id, "resumed": resumed, **extra}
+        resumed = await self.lifecycle.resume(session, reopen=True)
+        protocol = resumed.session.metadata.get("cursorSessionProtocol")
+        extra = {}
+        if protocol is not None and resumed.was_started:
+            extra["cursorSessionProtocol"] = protocol
+        if resumed.memory is not None:
+            extra["memory"] = resumed.memory
+        answer = {"ok": True, "sessionId": resumed.session.id, "resumed": resumed.is_resumed}
+        return answer | extra
 
     @app.route("/api/sessions/<session_id>/resume", methods=["POST"])
     @api
@@ -151,10 +166,13 @@ class SessionRoutes(Routes):
     async def resume(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         session = context.session(session_id)
         mode = context.body(Resume).permission_mode
-        if mode is not None and mode not in modes_of(session.flavor):
-            raise InvalidRequest("Invalid permission mode for session flavor")
-        active, _ = await self.lifecycle.resume(session, mode)
-        return {"type": "success", "sessionId": active.id}
+        if mode is not None and not has_mode(session.metadata, mode):
+            raise InvalidRequest(_mode_refusal(session))
+        resumed = await self.lifecycle.resume(session, mode)
+        answer: dict[str, Any] = {"type": "success", "sessionId": resumed.session.id}
+        if resumed.memory is not None:
+            answer |= {"resumed": resumed.is_resumed, "memory": resumed.memory}
+        return answer
 
     @app.route("/api/sessions/<session_id>/abort", methods=["POST"])
     @api
@@ -181,11 +199,10 @@ class SessionRoutes(Routes):
     async def set_permission_mode(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         session = context.session(session_id)
         mode = context.body(PermissionMode).mode
-        modes = modes_of(session.flavor)
-        if not modes:
+        if not modes_of(session.metadata):
             raise InvalidRequest("Permission mode not supported for session flavor")
-        if mode not in modes:
-            raise InvalidRequest("Invalid permission mode for session flavor")
+        if not has_mode(session.metadata, mode):
+            raise InvalidRequest(_mode_refusal(session))
         if session.active:
             await self._apply(context, session, "permissionMode", "permission_mode", mode)
         preferred = {"preferredPermissionMode": mode}
@@ -217,10 +234,9 @@ class SessionRoutes(Routes):
         self, context: RequestContext, session_id: str, path: str
     ) -> dict[str, Any]:
         setting = _FLAVOR_SETTINGS[path]
-        flavors, refusal = SETTINGS[setting.column]
         session = context.session(session_id, active=True)
-        if session.flavor not in flavors:
-            raise InvalidRequest(refusal)
+        if not has_setting(session.metadata, setting.column):
+            raise InvalidRequest(SETTINGS[setting.column][1])
         value = context.body(dict).get(setting.key or setting.name)
         is_text = isinstance(value, str) and 0 < len(value) <= MAX_SETTING_LENGTH
         is_allowed = not setting.values or value in setting.values

@@ -26,6 +26,9 @@ from hapi.protocol.channel import (
 class ConnectionListener(Protocol):
     """Receives the events of a connection; `connection_ended` comes exactly once, last."""
 
+    def connection_opened(self, connection: Connection, date: str | None) -> None:
+        """The hub accepted the WebSocket; `date` is the `Date` header of its answer."""
+
     def connection_joined(self, connection: Connection) -> None: ...
     def connection_refused(self, connection: Connection, message: str) -> None: ...
     def connection_event(self, connection: Connection, event: EventReceived) -> None: ...
@@ -85,6 +88,7 @@ class Connection:
     # --- WebSocketHandler
     def opened(self) -> None:
         """The upgrade is complete; the hub sends the first message."""
+        self._listener.connection_opened(self, self._socket.date)
 
     def received(self, text: str) -> None:
         self._execute(self._channel.receive(text, self._clock.seconds()))

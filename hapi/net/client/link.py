@@ -23,6 +23,7 @@ from hapi.net.client.endpoint import (
     hub_endpoint,
     websocket_url,
 )
+from hapi.net.client.hub_clock import HubClock
 from hapi.net.client.outbox import Entry
 from hapi.net.client.spooling import InThread, Spool, Spooling
 from hapi.net.common.errors import (
@@ -78,7 +79,8 @@ class HubLink(Service):
 
     `auth` is sent with CONNECT besides the token, e.g. `{"clientType": "machine-scoped",
     "machineId": …}`. After each CONNECT all methods of `rpc` are registered, then the `on_connect`
-    callbacks run, then the outbox is sent.
+    callbacks run, then the outbox is sent. Each answer of the hub to a new connection sets
+    `hub_clock`.
     """
 
     log = Logger()
@@ -92,7 +94,9 @@ class HubLink(Service):
         *,
         random: Random | None = None,
         endpoint: IStreamClientEndpoint | None = None,
+        hub_clock: HubClock | None = None,
     ) -> None:
+        self.hub_clock = hub_clock or HubClock()
         self._clock, self._access, self.rpc = reactor, access, rpc
         self._auth = {"token": access.token, **auth}
         self._backoff = Backoff(random or Random())
@@ -283,6 +287,9 @@ class HubLink(Service):
         return maybeDeferred(self._client.stopService)
 
     # --- ConnectionListener
+    def connection_opened(self, connection: Connection, date: str | None) -> None:
+        self.hub_clock.observe(date)
+
     def connection_joined(self, connection: Connection) -> None:
         if not self.running:
             return

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from email.utils import formatdate
 from secrets import token_bytes
 from typing import Any, Protocol, TypeVar, cast
 
@@ -182,7 +183,7 @@ class _WebSocket(WebSocketAdapterProtocol, WebSocketProtocol):
     def onOpen(self) -> None:
         self._call_handler(self.handler.opened)
 
-    def onConnect(self, request_or_response: Any) -> None:
+    def onConnect(self, request_or_response: Any) -> Any:
         """Accept: the upgrade was checked before it came here, and there is no subprotocol."""
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
@@ -270,9 +271,13 @@ OPTIONS: Mapping[str, Any] = {
 
 
 class ClientSocket(_WebSocket, WebSocketClientProtocol):
-    """The client's end of a WebSocket."""
+    """The client's end of a WebSocket. `date` is the server's `Date` header, once it accepted."""
 
     option_names = WebSocketClientProtocol.CONFIG_ATTRS
+    date: str | None = None
+
+    def onConnect(self, response: Any) -> None:
+        self.date = response.headers.get("date")
 
 
 class SizeObserver(Protocol):
@@ -297,6 +302,10 @@ class ServerSocket(_WebSocket, WebSocketServerProtocol):
     def connectionMade(self) -> None:
         super().connectionMade()
         self.maxFramePayloadSize = self.maxMessagePayloadSize = UNAUTHENTICATED_SIZE
+
+    def onConnect(self, request: Any) -> tuple[None, dict[str, str]]:
+        """Accept, and say what time it is: runners and sessions correct their clocks by it."""
+        return None, {"Date": formatdate(usegmt=True)}
 
     def authenticated(self) -> None:
         """The client has shown a token: the limits of the wire apply."""

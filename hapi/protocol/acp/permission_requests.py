@@ -170,10 +170,12 @@ class PermissionRequest:
 
     def as_json(self) -> dict[str, Any]:
         """What pages need besides the arguments: `options`, `kind`, `locations`, `changes` (as
-        unified diffs) and `text`; each is left out if there is none."""
+        unified diffs) and `text`; `byName` if the options differ by their names only. Each is left
+        out if there is none."""
         call = self.call
         fields: dict[str, Any] = {
             "options": [option.as_json() for option in self.options],
+            "byName": bool(self.options) and not self.has_plain_options,
             "kind": call.kind,
             "locations": [_location(place.path, place.line) for place in call.locations or ()],
             "changes": _diffs(call.changes or ()),

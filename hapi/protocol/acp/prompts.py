@@ -25,8 +25,19 @@ class Usage:
 
 
 def read_usage(value: Any) -> Usage | None:
-    """The usage in the answer to `session/prompt`, None when it has none."""
-    found = mapping(mapping(value).get("usage"))
+    """The usage in the answer to `session/prompt`, None when it has none.
+
+    Gemini says it in `_meta.quota.token_count`.
+    """
+    answer = mapping(value)
+    found = mapping(answer.get("usage"))
+    if not found:
+        quota = mapping(mapping(answer.get("_meta")).get("quota"))
+        counted = mapping(quota.get("token_count"))
+        found = {
+            "inputTokens": counted.get("input_tokens"),
+            "outputTokens": counted.get("output_tokens"),
+        }
     fresh, output = (
         count_or_none(found.get("inputTokens")),
         count_or_none(found.get("outputTokens")),

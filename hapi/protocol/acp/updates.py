@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from attrs import frozen
 
+from hapi.protocol.acp.notices import Notice
 from hapi.protocol.acp.pictures import Picture, read_picture, read_pictures
 from hapi.protocol.acp.text import block_text, tool_output
 from hapi.protocol.acp.tool_content import (
@@ -95,10 +97,11 @@ class OptionsChanged:
 
 @frozen
 class Context:
-    """How full the model's context is, in tokens."""
+    """How full the model's context is, in tokens; `cost` of the session: amount and currency."""
 
     used: int
     size: int
+    cost: tuple[float, str] | None = None
 
 
 @frozen
@@ -118,6 +121,7 @@ Update = (
     | OptionsChanged
     | Context
     | Titled
+    | Notice
 )
 
 
@@ -159,7 +163,9 @@ def read_update(params: Mapping[str, Any]) -> Update | None:
             return OptionsChanged(found)
         case "usage_update":
             used, size = count_or_none(found.get("used")), count_or_none(found.get("size"))
-            return Context(used, size) if used is not None and size is not None else None
+            if used is None or size is None:
+                return None
+            return Context(used, size, _cost(mapping(found.get("cost"))))
         case "session_info_update":
             title = text_or_none(found.get("title"))
             return Titled(title) if title else None
@@ -185,6 +191,13 @@ def read_tool_call(found: Mapping[str, Any]) -> ToolCall | None:
         read_pictures(found),
         read_terminal_end(found),
     )
+
+
+def _cost(found: Mapping[str, Any]) -> tuple[float, str] | None:
+    amount, currency = found.get("amount"), text_or_none(found.get("currency"))
+    if isinstance(amount, bool) or not isinstance(amount, int | float) or amount < 0:
+        return None
+    return (float(amount), currency or "USD") if math.isfinite(amount) else None
 
 
 def _entry(entry: Mapping[str, Any]) -> dict[str, str]:

@@ -61,9 +61,10 @@ def stall_reason(
 
 
 def describe_activity(report: AttemptReport | None, stall: str | None) -> dict[str, Any]:
-    """What `list` shows of a session: `doing` (`turn`, `approval`, `idle`, `starting`, `unknown`),
-    `since` (epoch milliseconds), `queued`, `stuck` with the reason of a stall, `hub` with the
-    reason why it is not connected to its hub, and `problem` if its records are not stored there.
+    """What `list` shows of a session: `doing` (`turn`, `approval`, `idle`, `resting`, `starting`,
+    `unknown`), `since` (epoch milliseconds), `queued`, `stuck` with the reason of a stall, `hub`
+    with the reason why it is not connected to its hub, and `problem` if its records are not stored
+    there.
 
     Sessions of the npm make and those that a person started do not report and are `unknown`.
     """
@@ -100,4 +101,6 @@ def _doing(report: AttemptReport) -> tuple[str, float | None]:
         return "approval", report.waiting_since
     if report.turn_since is not None:
         return "turn", report.turn_since
+    if report.resting_since is not None:
+        return "resting", report.resting_since
     return ("idle" if report.ready else "starting"), None

@@ -13,6 +13,9 @@ from typing import Any
 from attrs import field, frozen
 
 from hapi.home import Home
+from hapi.idle_limit import KEY as IDLE_KEY
+from hapi.idle_limit import VARIABLE as IDLE_VARIABLE
+from hapi.idle_limit import read_idle_limit
 from hapi.process.child_limits import SessionLimits
 from hapi.runner.config.admission_limits import AdmissionLimits
 from hapi.runner.workspace.roots import RootUnusable, WorkspaceRoots, has_undecodable_bytes
@@ -48,6 +51,7 @@ class RunnerOptions:
     argv: tuple[str, ...] = ("runner", "start-sync")
     limits: AdmissionLimits = field(factory=AdmissionLimits)
     session_limits: SessionLimits = field(factory=SessionLimits)
+    idle_limit: float | None = None  # seconds until an idle agent rests; None: it never does
     revive: str = "offer"  # or "auto": interrupted sessions are revived automatically
     announce_timeout: float = ANNOUNCE_TIMEOUT  # seconds without a sign of life
     start_timeout: float = START_TIMEOUT  # seconds in any case
@@ -77,6 +81,10 @@ class RunnerOptions:
             "HAPI_API_URL": self.access.url,
             "CLI_API_TOKEN": self.access.token,
         }
+        if self.idle_limit is not None:
+            found[IDLE_VARIABLE] = f"{self.idle_limit:.0f}s"
+        elif self.settings.get(IDLE_KEY):
+            found[IDLE_VARIABLE] = "off"
         if self.access.headers:
             import json
 
@@ -98,6 +106,7 @@ class RunnerOptions:
         queue: str | int | None = None,
         revive: str | None = None,
         session_memory: str | int | None = None,
+        idle_agent: str | None = None,
         **more: Any,
     ) -> RunnerOptions:
         """Read options from flags, environment and `settings.json`. Creates the home and, the first
@@ -113,10 +122,11 @@ class RunnerOptions:
         roots = read_roots(flagged, settings)
         command = read_command(session_command, environ)
         flags = {"max_sessions": max_sessions, "min_free_memory": min_free_memory, "queue": queue}
-        flags |= {"revive": revive, "session_memory": session_memory}
+        flags |= {"revive": revive, "session_memory": session_memory, "idle_agent": idle_agent}
         given = {
             "revive": read_revive_mode(environ, settings, revive),
             "session_limits": read_session_limits(environ, settings, session_memory),
+            "idle_limit": read_idle_limit(environ, settings, idle_agent),
             "limits": AdmissionLimits.read(flags, environ, settings),
             **_read_times(environ, settings),
             "hostname": environ.get("HAPI_HOSTNAME", ""),

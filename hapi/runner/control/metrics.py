@@ -48,12 +48,18 @@ class Metrics:
     def collect(self) -> Iterable[Metric]:
         status, counters = self._runner.status(), self._runner.counters
         hub = status.get("hub") or {}
-        states = Counter(listed.state or "ready" for listed in self._runner.list())
+        sessions = self._runner.list()
+        states = Counter(listed.state or "ready" for listed in sessions)
         yield _by(
             "hapi_runner_sessions",
             "Live sessions by state.",
             "state",
             {**dict.fromkeys(STATES, 0), **states},
+        )
+        yield _gauge(
+            "hapi_runner_resting_agents",
+            "Live sessions whose idle agent rests.",
+            sum((listed.activity or {}).get("doing") == "resting" for listed in sessions),
         )
         spawns = CounterMetricFamily(
             "hapi_runner_spawns", "Answers to spawn requests by outcome.", labels=["outcome"]

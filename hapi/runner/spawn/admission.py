@@ -70,13 +70,18 @@ class QueuedStart:
 
 @define(eq=False)
 class Admission:
-    """Admits starts one by one, in the order in which they came."""
+    """Admits starts one by one, in the order in which they came.
+
+    `relieve()` asks for the memory of an idle agent and returns whether there is one: a start for
+    which memory is short then waits, whatever the length of the queue.
+    """
 
     _clock: IReactorTime
     limits: AdmissionLimits
     _live_count: Callable[[], int]  # sessions that run
     _call_later: Callable[[float, Callable[[], object]], object]
     _available_memory: Callable[[], int | None] = available_memory
+    _relieve: Callable[[], bool] = lambda: False
     draining: str | None = None  # why every start is refused; None while starts are admitted
     _entering: int = 0  # slots that are not released yet
     _queue: deque[QueuedStart] = field(factory=deque)
@@ -91,7 +96,7 @@ class Admission:
         refusal = self._refusal()
         if refusal is None and not self._queue:
             return self._take_slot()
-        if len(self._queue) >= self.limits.queue:
+        if len(self._queue) >= self.limits.queue and not self._is_relieved(refusal):
             return self._queue_full(refusal)
         queued = QueuedStart(self._clock.seconds(), is_wanted)
         self._queue.append(queued)
@@ -110,6 +115,15 @@ class Admission:
     def _refusal(self) -> SpawnRefused | None:
         free = self._available_memory() if self.limits.free_memory is not None else None
         return capacity_refusal(self.limits, self._live_count() + self._entering, free)
+
+    def _is_relieved(self, refusal: SpawnRefused | None) -> bool:
+        """Whether an idle agent gives its memory to the start that was refused."""
+        return (
+            refusal is not None
+            and refusal.code == RefusalCode.MEMORY_LIMIT
+            and len(self._queue) <= max(self.limits.queue, 1)
+            and self._relieve()
+        )
 
     def _take_slot(self) -> Slot:
         self._entering += 1
@@ -147,6 +161,7 @@ class Admission:
                 message = f"{refusal.message}; no slot became free within {QUEUE_TIMEOUT:.0f} s"
                 self._queue.popleft().answer.callback(SpawnRefused(message, refusal.code))
             else:
+                self._is_relieved(refusal)
                 break
 
     def _schedule_poll(self) -> None:

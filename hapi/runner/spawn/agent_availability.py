@@ -8,11 +8,12 @@ import shutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 
-from hapi.configured_agents import configured_agents, unavailable_reason
+from hapi.configured_agents import BUILT_IN, configured_agents, unavailable_reason
 from hapi.protocol.agents import AGENTS, Agent, agent_named
 from hapi.protocol.spawn import RefusalCode, SpawnRefused
+from hapi.remembered_offers import Offer, mode_refusal, remembered_offer
 from hapi.runner.config.options import RunnerOptions
 
 Reason = str  # not_found | invalid_configuration
@@ -50,6 +51,7 @@ class AgentAvailability:
 
     _reason: Callable[[str], Reason | None]
     _table: Callable[[], Mapping[str, Agent]]
+    _offer: Callable[[Agent], Offer | None] = field(default=lambda agent: None)
 
     @classmethod
     def of(cls, options: RunnerOptions) -> AgentAvailability:
@@ -66,7 +68,10 @@ class AgentAvailability:
             agent = table().get(name)
             return "not_found" if agent is None else unavailable_reason(agent, options.environ)
 
-        return cls(reason, table)
+        def offer(agent: Agent) -> Offer | None:
+            return remembered_offer(options.home, agent, options.environ)
+
+        return cls(reason, table, offer)
 
     def local_agents(self) -> list[Agent]:
         """The agents that npm's hub has no name for; hubs learn of them from the capabilities of
@@ -82,11 +87,37 @@ class AgentAvailability:
         for agent in sorted(self._table().values(), key=lambda agent: agent.npm_program is None):
             if agent.form or everything:
                 reason = self._reason(agent.name)
-                listed.append(
-                    {"agent": agent.name, "available": reason is None}
-                    | ({"reason": reason} if reason else {})
-                )
+                entry: dict[str, Any] = {"agent": agent.name, "available": reason is None}
+                if reason:
+                    entry["reason"] = reason
+                if everything:
+                    entry |= self._description(agent)
+                listed.append(entry)
         return {"agents": listed}
+
+    def _description(self, agent: Agent) -> dict[str, Any]:
+        """What a form for a new session needs besides: the label, the permission modes of
+        `settings.json`, and what the agent offered in its last session here."""
+        found: dict[str, Any] = {"label": agent.label}
+        if agent.has_fixed_modes:
+            found["permissionModes"] = list(agent.permission_modes)
+        if (offer := self._offer(agent)) is not None:
+            found["offer"] = offer
+        return found
+
+    def offer(self, name: str) -> Offer | None:
+        """What the agent `name` offered in its last session on this machine."""
+        agent = self._table().get(name)
+        return None if agent is None else self._offer(agent)
+
+    def mode_refusal(self, name: str, mode: str | None) -> SpawnRefused | None:
+        """Why a spawn of the agent `name` in the permission mode `mode` is refused; None when it
+        can go on."""
+        agent = self._table().get(name)
+        if mode is None or agent is None:
+            return None
+        words = mode_refusal(agent, mode, self._offer(agent), name in BUILT_IN)
+        return None if words is None else SpawnRefused(words, RefusalCode.UNKNOWN_MODE, name)
 
     def refusal(self, agent: str) -> SpawnRefused | None:
         """Why a spawn of `agent` is refused, None when it can go on."""

@@ -65,6 +65,7 @@ class StartChecks:
             self.refuse_when_closed,
             self.refuse_while_previous_process_runs,
             self.refuse_unavailable_agent,
+            self.refuse_unknown_mode,
             self.refuse_without_slot,
             self.refuse_cancelled,
             self.refuse_unmounted_root,
@@ -96,6 +97,14 @@ class StartChecks:
     async def refuse_unavailable_agent(self, start: Start) -> SpawnResult | None:
         """The agent is not installed or not configured."""
         return self.availability.refusal(start.request.wanted.flavor)
+
+    async def refuse_unknown_mode(self, start: Start) -> SpawnResult | None:
+        """The agent has no such permission mode. A session that goes on may do so in another one:
+        its mode may come from an earlier version of the agent."""
+        wanted = start.request.wanted
+        if not self.options.uses_own_sessions or wanted.resume_session_id:
+            return None
+        return self.availability.mode_refusal(wanted.flavor, wanted.permission_mode)
 
     async def refuse_without_slot(self, start: Start) -> SpawnResult | None:
         """The machine is full, or drained. A start that gets its slot goes on with the options

@@ -51,7 +51,9 @@ class StartRequest:
     @property
     def argv(self) -> tuple[str, ...]:
         """The command line of the session."""
-        arguments = session_arguments(self.wanted, self.in_linked_worktree)
+        arguments = session_arguments(
+            self.wanted, self.in_linked_worktree, self.options.uses_own_sessions
+        )
         return (*self.options.session_command, *arguments)
 
     def prepare(self, now: float) -> PreparedStart:

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from hapi.deferreds import run_in_background
+from hapi.net.client.hub_clock import HubClock
 from hapi.net.common.errors import AckTimeout, HubRefused, HubUnreachable, LinkLost
 from hapi.process import Exit, IProcesses
 from hapi.protocol.attempt import AttemptEndReported, StopOrder
@@ -129,6 +130,8 @@ class Hub(Protocol):
     def link(self) -> Link: ...
     @property
     def client(self) -> RowClient: ...
+    @property
+    def hub_clock(self) -> HubClock: ...
 
 
 @define(eq=False)
@@ -264,7 +267,7 @@ class EndReports:
             self._machine_id(),
             how,
             child.folder.stop,
-            int(self._now() * 1000),
+            hub.hub_clock.milliseconds(),
             order_unread,
         )
         try:

@@ -24,7 +24,8 @@ class KeepAlive:
     _clock: IReactorTime
     _link: HubLink
     _machine_id: str
-    _now: Callable[[], float]
+    _now: Callable[[], float]  # epoch seconds of this machine
+    _hub_now: Callable[[], int]  # epoch milliseconds of the hub, for the wire
     _gauge: HealthGauge = field(init=False)
     _loop: LoopingCall = field(init=False)
     _first: IDelayedCall | None = None
@@ -53,11 +54,12 @@ class KeepAlive:
             self._loop.stop()
 
     def _send(self) -> None:
+        now = self._hub_now()
         health: Any
         try:
-            health = msgspec.to_builtins(self._gauge.read())
+            health = msgspec.to_builtins(self._gauge.read()) | {"collectedAt": now}
         except Exception:
             self.log.failure("The machine's load cannot be read")
             health = None
-        alive = {"machineId": self._machine_id, "time": int(self._now() * 1000)}
+        alive = {"machineId": self._machine_id, "time": now}
         self._link.emit("machine-alive", alive | ({"health": health} if health else {}), keep=False)

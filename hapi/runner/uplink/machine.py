@@ -22,6 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from hapi.net.client.hub_client import HubClient
+from hapi.net.client.hub_clock import HubClock
 from hapi.net.client.link import HubLink, LinkStatus
 from hapi.net.client.versioned import VersionedDocument
 from hapi.net.common.errors import HubRefused, HubUnreachable, LinkLost
@@ -74,16 +75,19 @@ class Machine:
         random: Random | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._clock, self._options, self._facts, self._now = reactor, options, facts, now
+        self._clock, self._options, self._facts = reactor, options, facts
         self._random = random or Random()
         self._refusals = RegistrationRefusals(options.home, options.access, now)
         self.client = client or HubClient(reactor, options.access)
         auth = {"clientType": "machine-scoped", "machineId": options.machine_id}
-        self.link = link or HubLink(reactor, options.access, auth, rpc)
+        self.hub_clock = HubClock(now)
+        self.link = link or HubLink(reactor, options.access, auth, rpc, hub_clock=self.hub_clock)
         self.link.on_connect(self._connected)
         self.link.on_event("update", self._updated)
         self.link.on_event("error", self._error_received)
-        self._alive = KeepAlive(reactor, self.link, options.machine_id, now)
+        self._alive = KeepAlive(
+            reactor, self.link, options.machine_id, now, self.hub_clock.milliseconds
+        )
         self.duplicates = DuplicateRunners(
             facts, options.machine_id, str(options.home.path), self._publish
         )
@@ -146,9 +150,8 @@ class Machine:
             self._registering.cancel()
         state = self._state
         if state is not None and self.link.connected:
-            self._change(
-                state, lambda stored: self._facts.leaving(stored, source, int(self._now() * 1000))
-            )
+            at = self.hub_clock.milliseconds()
+            self._change(state, lambda stored: self._facts.leaving(stored, source, at))
             if not await state.flushed(seconds):
                 self.log.warn(
                     "The hub did not acknowledge within {seconds} s "

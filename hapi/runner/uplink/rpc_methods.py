@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from twisted.internet.threads import deferToThread
@@ -10,6 +10,9 @@ from twisted.internet.threads import deferToThread
 from hapi.net.common.rpc import RpcTable
 from hapi.pictures import SessionPictures, picture_answer
 from hapi.protocol import rpc_methods
+from hapi.protocol.agents import AGENTS
+from hapi.protocol.offer.model_lists import model_list
+from hapi.protocol.rpc_methods import MACHINE_MODELS
 from hapi.protocol.spawn import (
     MalformedSpawn,
     SpawnRequest,
@@ -23,6 +26,9 @@ from hapi.runner.workspace.browse import list_directory, path_exists
 from hapi.runner.workspace.cursor import chat_store_status
 
 HUB = "hub"
+NOTHING_KNOWN = (
+    "No session of {label} has run on this machine yet, so its models are not known here"
+)
 ANSWER_TIMEOUT = 28.0  # seconds; a hub waits 30 and would then learn nothing
 
 
@@ -71,6 +77,15 @@ def register_methods(rpc: RpcTable, runner: RunnerMethods) -> None:
         pictures = SessionPictures(options.home, str(given.get("sessionId")))
         return deferToThread(picture_answer, pictures, params)
 
+    def models_of(agent: str) -> Callable[[Any], dict[str, Any]]:
+        def answer(params: Any) -> dict[str, Any]:
+            offer = runner.availability.offer(agent)
+            if offer is None:
+                return {"success": False, "error": NOTHING_KNOWN.format(label=AGENTS[agent].label)}
+            return model_list(agent, offer)
+
+        return answer
+
     rpc.add("agent-availability", runner.availability.response)
     rpc.add("path-exists", lambda params: path_exists(options.roots, params))
     rpc.add("cursor-chat-store-status", lambda params: chat_store_status(options.roots, params))
@@ -78,4 +93,9 @@ def register_methods(rpc: RpcTable, runner: RunnerMethods) -> None:
     rpc.add("spawn-happy-session", spawn)
     rpc.add("stop-session", stop_session)
     rpc.add("stop-runner", stop_runner)
+    if options.uses_own_sessions:
+        for path, method in MACHINE_MODELS.items():
+            name = path.removesuffix("-models")
+            if name in AGENTS:
+                rpc.add(method, models_of(name))
     rpc.add(rpc_methods.READ_GENERATED_IMAGE, read_picture)

@@ -39,7 +39,6 @@ class Uplink:
     _clock: IReactorTime
     _make: MakeMachine
     _counters: Counters
-    _now: Callable[[], float]
     _register_methods: Callable[[RpcTable], object]
     _record_event: RecordEvent
     _is_ours: Callable[[int], bool]  # whether a process is the other side of a hand-off
@@ -120,7 +119,7 @@ class Uplink:
         how = child.exit if child is not None else None
         error = spawn_error(
             refusal.message,
-            int(self._now() * 1000),
+            self.machine.hub_clock.milliseconds(),
             child.pid if child is not None else None,
             how.exit_code if how is not None else None,
             how.signal if how is not None else None,

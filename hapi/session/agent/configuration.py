@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from attrs import define, field
@@ -10,6 +10,16 @@ from twisted.logger import Logger
 
 from hapi.protocol.acp.offers import Offer, Select
 from hapi.protocol.agents import EFFORT_SETTINGS, PERMISSION_MODES, Agent
+from hapi.protocol.offer.metadata import offer_metadata
+from hapi.protocol.offer.modes import (
+    OfferedMode,
+    agent_mode_name,
+    agent_mode_value,
+    current_mode,
+    find_mode,
+    offered_modes,
+    speed_value,
+)
 from hapi.session.agent.driver import (
     AgentError,
     AgentExited,
@@ -18,35 +28,21 @@ from hapi.session.agent.driver import (
     Driver,
 )
 
-OTHER_SETTINGS = ("serviceTier", "collaborationMode", "copilotAgentMode")
+SET_PROBLEMS = (AgentSessionError, AgentError, AgentExited, AgentTimeout)
+SETTING_PARTS = {"collaborationMode": "collaboration", "serviceTier": "speed"}  # of an offer
 
 
 class SettingRefused(Exception):
     """The session cannot have this setting; the text is for the person who asked for it."""
 
 
-def agent_mode(mode: str, select: Select | None, initial: Select | None) -> str | None:
-    """The agent's own mode that `mode` means, None if it keeps its own. Raises SettingRefused."""
-    if select is not None:
-        for choice in select.choices:
-            if choice.value.lower() == mode.lower() or choice.value.endswith(
-                f"#{mode}"
-            ):  # Copilot's are URLs
-                return choice.value
-    known = PERMISSION_MODES.get(mode)
-    if known is None or known.enforced_by != "session":
-        offered = (
-            ", ".join(choice.value for choice in select.choices) if select is not None else "none"
-        )
-        raise SettingRefused(f"the agent offers no mode {mode} (it offers {offered})")
-    return initial.current if initial is not None else None
-
-
 @define(eq=False)
 class SessionSettings:
     """The settings that `session-alive` reports and `set-session-config` changes.
 
-    `driver` waits until there is an agent to set them on.
+    `driver` waits until there is an agent to set them on. `mode` is the permission mode by its name
+    for people; None until the agent has said in which one it works. `changed` is called when a
+    setting changes, `offer_changed` also when the agent offers something else.
     """
 
     _agent: Agent
@@ -55,24 +51,48 @@ class SessionSettings:
     model: str | None = None
     effort: str | None = None
     changed: Callable[[], object] = field(default=lambda: None)
+    offer_changed: Callable[[], object] = field(default=lambda: None)
+    others: dict[str, str] = field(factory=dict)  # wire name of a further setting -> its value
+    _mode_is_chosen: bool = field(init=False)  # by a person, not by the agent itself
+    _offer: Offer = field(factory=Offer)
+    _initial: Offer = field(factory=Offer)
+    _modes: tuple[OfferedMode, ...] = ()
+    _current: Driver | None = None  # the driver whose offer this is
     log = Logger()
 
+    def __attrs_post_init__(self) -> None:
+        self._mode_is_chosen = self.mode is not None
+
+    @property
+    def granting_mode(self) -> str | None:
+        """The permission mode by which HAPI answers requests: one that a person has chosen."""
+        return self.mode if self._mode_is_chosen else None
+
     def keepalive_fields(self) -> dict[str, Any]:
-        """The settings in `session-alive`; an agent without permission modes or models reports
-        none."""
+        """The settings in `session-alive`; what the agent lacks is not reported."""
         found: dict[str, Any] = {}
-        if self._agent.permission_modes:
+        # npm's hub knows these modes only; `metadata.offer` tells the others.
+        if self._modes and self.mode in PERMISSION_MODES:
             found["permissionMode"] = self.mode
         if self._agent.has_model:
             found["model"] = self.model
-        for name in self._agent.effort_settings:
+        for name in self._effort_settings():
             found[name] = self.effort
-        return found
+        return found | self.others
+
+    def _effort_settings(self) -> tuple[str, ...]:
+        """The wire names of the effort: those of the table, else the common one, if offered."""
+        return self._agent.effort_settings or (("effort",) if self._offer.effort else ())
+
+    def metadata(self, commands: Iterable[tuple[str, str | None]]) -> dict[str, Any]:
+        """`metadata.offer`, with the agent's slash commands: name and description."""
+        return offer_metadata(self._agent, self._offer, self._modes, self.mode, commands)
 
     async def configure(self, params: Any) -> dict[str, Any]:
         """The `set-session-config` RPC: `{"applied": …}` or `{"error": …}`.
 
-        What was applied before an error stays.
+        What was applied before an error stays. `option`, of our own, is `{"id", "value"}` of a
+        config option that has no name on the wire.
         """
         wanted = params if isinstance(params, Mapping) else {}
         applied: dict[str, Any] = {}
@@ -84,86 +104,185 @@ class SessionSettings:
         finally:
             if applied:
                 self.changed()
+                self.offer_changed()
         return {"applied": applied}
 
     async def set_mode(self, mode: str) -> str:
-        """Raises NotApplied."""
+        """Raises SettingRefused."""
         applied: str = await self._apply("permissionMode", mode)
         self.changed()
+        self.offer_changed()
         return applied
 
     async def _apply(self, name: str, value: Any) -> Any:
+        if name == "option":
+            return await self._set_option(value)
         if value is not None and not isinstance(value, str):
             raise SettingRefused(f"{name} must be a string")
+        driver = await self._driver()
         if name == "permissionMode":
-            if value not in self._agent.permission_modes:
-                raise SettingRefused(f"{self._agent.label} has no permission mode {value}")
-            driver = await self._driver()
-            await self._set(
-                driver, "mode", agent_mode(value, driver.select("mode"), driver.initial.mode)
-            )
-            self.mode = value
+            await self._set_mode(driver, value)
         elif name == "model" and self._agent.has_model:
-            self.model = await self._select("model", value)
-        elif name in self._agent.effort_settings:
-            self.effort = await self._select("effort", value)
-        elif name in (*OTHER_SETTINGS, *EFFORT_SETTINGS, "model"):
+            self.model = await self._select(driver, "model", value)
+        elif name in EFFORT_SETTINGS and (
+            name in self._agent.effort_settings or driver.select("effort") is not None
+        ):
+            self.effort = await self._select(driver, "effort", value)
+        elif self._has_other(driver, name):
+            await self._set_other(driver, name, value)
+        elif name in (*SETTING_PARTS, *EFFORT_SETTINGS, "model", "copilotAgentMode"):
             raise SettingRefused(f"{self._agent.label} has no setting {name}")
         else:
             raise SettingRefused(f"there is no setting named {name}")
         return value
 
-    async def _select(self, part: str, value: str | None) -> str | None:
-        """Set `part` to `value`; None means what the agent began with."""
+    def _has_other(self, driver: Driver, name: str) -> bool:
+        if name == "copilotAgentMode":
+            return name in self._agent.settings and driver.select("mode") is not None
+        return name in SETTING_PARTS and driver.select(SETTING_PARTS[name]) is not None
+
+    async def _set_mode(self, driver: Driver, wanted: str | None) -> None:
+        """Set the permission mode that is called `wanted` or means the same."""
+        self._read_offer(driver)
+        mode = find_mode(wanted, self._modes) if wanted is not None else None
+        if mode is None:
+            if not self._modes:
+                raise SettingRefused(f"{self._agent.label} has no permission modes to choose from")
+            offered = ", ".join(each.id for each in self._modes)
+            raise SettingRefused(
+                f"{self._agent.label} has no permission mode {wanted} (it has: {offered})"
+            )
+        if mode.agent_mode is not None:
+            await self._set(driver, "mode", mode.agent_mode)
+        self.mode, self._mode_is_chosen = mode.id, True
+
+    async def _set_other(self, driver: Driver, name: str, value: str | None) -> None:
+        """Set `serviceTier`, `collaborationMode` or `copilotAgentMode`; None is what the agent
+        began with."""
+        part = SETTING_PARTS.get(name, "mode")
+        select, initial = driver.select(part), driver.initial.select(part)
+        if select is None or not self._has_other(driver, name):
+            raise SettingRefused(f"{self._agent.label} has no setting {name}")
+        wanted: str | None
+        if value is None:
+            wanted = initial.current if initial is not None else None
+        elif name == "serviceTier":
+            wanted = speed_value(value)
+        elif name == "copilotAgentMode":
+            wanted = agent_mode_value(select, value)
+        else:
+            wanted = value
+        if wanted is None or (select.choices and not select.has(wanted)):
+            offered = ", ".join(
+                (agent_mode_name(choice.value) or "") if part == "mode" else choice.value
+                for choice in select.choices
+            )
+            raise SettingRefused(
+                f"{self._agent.label} offers no {name} {value} (it offers {offered})"
+            )
+        await self._set(driver, part, wanted)
+        if value is None:
+            self.others.pop(name, None)
+        else:
+            self.others[name] = value
+
+    async def _set_option(self, params: Any) -> Any:
+        found = params if isinstance(params, Mapping) else {}
+        name, value = found.get("id"), found.get("value")
         driver = await self._driver()
-        initial: Select | None = getattr(driver.initial, part)
-        await self._set(
-            driver,
-            part,
-            value if value is not None else initial.current if initial is not None else None,
-        )
+        select = driver.offer.select(name) if isinstance(name, str) else None
+        if select is None or select not in driver.offer.others or not isinstance(name, str):
+            raise SettingRefused(f"{self._agent.label} has no option {name}")
+        if not isinstance(value, str) or not select.has(value):
+            offered = ", ".join(choice.value for choice in select.choices)
+            raise SettingRefused(f"{select.name} cannot be {value} (it can be {offered})")
+        await self._set(driver, name, value)
+        return {"id": name, "value": value}
+
+    async def _select(self, driver: Driver, part: str, value: str | None) -> str | None:
+        """Set `part` to `value`; None means what the agent began with."""
+        initial: Select | None = driver.initial.select(part)
+        wanted = value if value is not None else initial.current if initial is not None else None
+        if wanted is not None:
+            await self._set(driver, part, wanted)
         return value
 
-    async def _set(self, driver: Driver, part: str, value: str | None) -> None:
-        if value is None or (driver.select(part) is None and part == "mode"):
-            return
+    async def _set(self, driver: Driver, part: str, value: str) -> None:
         try:
             await driver.set(part, value)
-        except (AgentSessionError, AgentError, AgentExited, AgentTimeout) as problem:
+        except SET_PROBLEMS as problem:
             raise SettingRefused(str(problem)) from problem
+        finally:
+            self._read_offer(driver)
 
     async def begin(self, driver: Driver) -> list[str]:
         """Apply these settings to a new or resumed agent session; returns the failures as
-        sentences."""
+        sentences.
+
+        A permission mode that the agent lacks gives way to the one in which it asks.
+        """
         problems = []
-        for part, value in (("mode", self.mode), ("model", self.model), ("effort", self.effort)):
+        self._read_offer(driver)
+        if self.mode is not None:
+            is_chosen = self._mode_is_chosen
+            try:
+                await self._set_mode(driver, self.mode)
+                self._mode_is_chosen = is_chosen
+            except SettingRefused as problem:
+                problems.append(f"{problem}. It asks for each permission")
+                self.mode, self._mode_is_chosen = None, False
+                await self._begin_asking(driver)
+        self._follow_agent(driver)
+        for part, value in (("model", self.model), ("effort", self.effort)):
             if value is None:
                 continue
             try:
-                wanted = (
-                    agent_mode(value, driver.select("mode"), driver.initial.mode)
-                    if part == "mode"
-                    else value
-                )
-                await self._set(driver, part, wanted)
+                await self._set(driver, part, value)
             except SettingRefused as problem:
                 problems.append(f"{part} {value}: {problem}")
-                setattr(self, part, self._agent.permission_modes[0] if part == "mode" else None)
+                setattr(self, part, None)
+        for name, value in list(self.others.items()):
+            try:
+                await self._set_other(driver, name, value)
+            except SettingRefused as problem:
+                problems.append(f"{name} {value}: {problem}")
+                del self.others[name]
+        self._follow_agent(driver)
         return problems
 
-    def mode_changed_by_agent(self, mode: str) -> bool:
-        """The agent changed its mode by itself; whether that changes ours."""
-        if mode == self.mode or mode not in self._agent.permission_modes:
+    async def _begin_asking(self, driver: Driver) -> None:
+        if find_mode("default", self._modes) is not None:
+            try:
+                await self._set_mode(driver, "default")
+            except SettingRefused as problem:
+                self.log.warn("The agent keeps its mode: {reason}", reason=str(problem))
+
+    def _read_offer(self, driver: Driver) -> None:
+        self._current = driver
+        self._offer, self._initial = driver.offer, driver.initial
+        self._modes = offered_modes(self._agent, self._offer, self._initial)
+
+    def _follow_agent(self, driver: Driver) -> bool:
+        """Take over what the agent reports; whether its permission mode is another one now."""
+        self._read_offer(driver)
+        select = self._offer.mode if "copilotAgentMode" not in self._agent.settings else None
+        mode = current_mode(self._modes, self.mode, select.current if select is not None else None)
+        if mode == self.mode:
             return False
-        self.mode = mode
-        self.changed()
+        self.mode, self._mode_is_chosen = mode, False
         return True
 
-
-def model_list(offer: Offer) -> dict[str, Any]:
-    """The answer to the `list…Models` calls of a session."""
-    select = offer.model
-    if select is None:
-        return {"success": False, "error": "the agent offers no choice of model"}
-    models = [{"modelId": choice.value, "name": choice.name} for choice in select.choices]
-    return {"success": True, "availableModels": models, "currentModelId": select.current}
+    def agent_changed(self) -> bool:
+        """The agent changed its mode, or what it offers, by itself; whether its permission mode is
+        another one now."""
+        if self._current is None:
+            return False
+        was_other = self._follow_agent(self._current)
+        select = self._offer.mode
+        if "copilotAgentMode" in self._agent.settings and select is not None:
+            mode = agent_mode_name(select.current)
+            if mode is not None and (mode != "interactive" or "copilotAgentMode" in self.others):
+                self.others["copilotAgentMode"] = mode
+        self.changed()
+        self.offer_changed()
+        return was_other

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from attrs import define, field, frozen
@@ -16,10 +16,18 @@ from hapi.protocol.acp.introduction import (
     AgentIntroduction,
     read_introduction,
 )
+from hapi.protocol.acp.notices import read_notice
 from hapi.protocol.acp.offers import Offer, Select, read_offer, setting_call
 from hapi.protocol.acp.permission_requests import PermissionRequest, read_permission_request
 from hapi.protocol.acp.prompts import PromptCapabilities, Usage, read_usage
-from hapi.protocol.acp.updates import ModeChanged, OptionsChanged, Update, read_update
+from hapi.protocol.acp.updates import (
+    Commands,
+    Context,
+    ModeChanged,
+    OptionsChanged,
+    Update,
+    read_update,
+)
 from hapi.protocol.json import Malformed
 from hapi.session.agent.change_comparison import compare_changes
 from hapi.session.agent.jsonrpc_peer import AgentError, AgentExited, AgentTimeout, JsonRpcPeer
@@ -69,7 +77,6 @@ class Driver:
     _updated: Callable[[Update], object]
     _request_permission: Callable[[PermissionRequest], Awaitable[Any]]
     questions: Questions | None = None
-    mcp_servers: Sequence[Mapping[str, Any]] = ()  # for the agent, as ACP names them
     session_id: str | None = None
     introduction: AgentIntroduction | None = None
     offer: Offer = field(factory=Offer)
@@ -103,7 +110,7 @@ class Driver:
             )
         except (Malformed, AgentError) as problem:
             raise AgentSessionError(str(problem)) from problem
-        place = {"cwd": cwd, "mcpServers": list(self.mcp_servers)}
+        place = {"cwd": cwd, "mcpServers": []}
         if fork and resume is not None and not self.introduction.forks_sessions:
             raise AgentSessionError("the agent cannot copy a session (fork)")
         if (
@@ -115,9 +122,11 @@ class Driver:
             return
         try:
             if fork and resume is not None:
-                opened = await self._call_open("session/fork", {"sessionId": resume, **place})
+                opened = await self.peer.call(
+                    "session/fork", {"sessionId": resume, **place}, OPEN_TIMEOUT
+                )
             else:
-                opened = await self._call_open("session/new", place)
+                opened = await self.peer.call("session/new", place, OPEN_TIMEOUT)
         except AgentError as problem:
             raise AgentSessionError(self._words(problem)) from problem
         session_id = opened.get("sessionId") if isinstance(opened, dict) else None
@@ -129,7 +138,9 @@ class Driver:
         """Resume. What the agent replays is in the conversation already and is ignored."""
         self._replaying = True
         try:
-            loaded = await self._call_open("session/load", {"sessionId": resume, **place})
+            loaded = await self.peer.call(
+                "session/load", {"sessionId": resume, **place}, OPEN_TIMEOUT
+            )
         except AgentError as problem:
             if problem.code == AUTH_REQUIRED:
                 raise AgentSessionError(self._words(problem)) from problem
@@ -144,21 +155,6 @@ class Driver:
         self.resumed = True
         self._opened(resume, loaded)
         return True
-
-    async def _call_open(self, method: str, params: Mapping[str, Any]) -> Any:
-        """Call a method that opens a session, again without MCP servers if it fails with them:
-        an agent that cannot have them is better than none. Raises AgentError."""
-        try:
-            return await self.peer.call(method, params, OPEN_TIMEOUT)
-        except AgentError as problem:
-            if problem.code == AUTH_REQUIRED or not params["mcpServers"]:
-                raise
-            self.log.warn(
-                "{method} failed and is tried again without HAPI's tools: {reason}",
-                method=method,
-                reason=str(problem),
-            )
-        return await self.peer.call(method, {**params, "mcpServers": []}, OPEN_TIMEOUT)
 
     def _opened(self, session_id: str, value: Any) -> None:
         self.session_id = session_id
@@ -187,12 +183,11 @@ class Driver:
             self.peer.notify("session/cancel", {"sessionId": self.session_id})
 
     def select(self, part: str) -> Select | None:
-        """What the agent offers for `part` (mode, model or effort)."""
-        found: Select | None = getattr(self.offer, part)
-        return found
+        """What the agent offers for `part`, see `Offer.select`."""
+        return self.offer.select(part)
 
     async def set(self, part: str, value: str) -> None:
-        """Set mode, model or effort.
+        """Set a part of the offer: mode, model, effort or another one.
 
         Raises AgentSessionError if there is no choice, and AgentError, AgentExited, AgentTimeout.
         """
@@ -205,24 +200,19 @@ class Driver:
         self._apply_setting(await self.peer.call(method, params, SET_TIMEOUT), part, value)
 
     def _apply_setting(self, answer: Any, part: str, value: str) -> None:
-        from attrs import evolve
-
-        select = self.select(part)
-        if select is not None:
-            self.offer = evolve(self.offer, **{part: evolve(select, current=value)})
-        self.offer = read_offer(answer, self.offer)
+        self.offer = read_offer(answer, self.offer.with_current(part, value))
 
     # --- messages of the agent
     def _notified(self, method: str, params: Mapping[str, Any]) -> None:
         if method == "elicitation/complete" and self.questions is not None:
             self.questions.completed(params)
-        if method != "session/update":
-            return
-        update = read_update(params)
+        update: Update | None = read_update(params) if method == "session/update" else None
+        if update is None:
+            update = read_notice(method, params)
         if isinstance(update, OptionsChanged):
             self.offer = read_offer(update.value, self.offer)
-        elif update is not None and (
-            not self._replaying or type(update).__name__ in ("Commands", "Context")
+        if update is not None and (
+            not self._replaying or isinstance(update, Commands | Context | OptionsChanged)
         ):
             if isinstance(update, ModeChanged):
                 self._apply_setting({}, "mode", update.mode)

@@ -33,7 +33,6 @@ class AgentHost:
     _own_group: bool = False
     _errors: Callable[[bytes], object] = field(default=lambda data: None)
     noise: AgentNoise = field(factory=AgentNoise)  # of all starts
-    mcp_servers: Callable[[], list[dict[str, Any]]] = list  # offered to the agent at each start
     starts: int = 0
     _process: AgentProcess | None = None
     log = Logger()
@@ -64,7 +63,6 @@ class AgentHost:
             self._reactor, self._agent.label, self._errors, noise=self.noise
         )
         driver = Driver(process.peer, turns.updated, turns.request_permission, turns.questions)
-        driver.mcp_servers = self.mcp_servers()
         try:
             process.start(argv, self._cwd, environment, self._own_group)
         except OSError as error:
@@ -78,6 +76,14 @@ class AgentHost:
             raise
         process.exited.when_fired().addCallback(lambda words: gone(words, process.exit_code))
         return driver
+
+    async def has_background_commands(self, since: float) -> bool:
+        """Whether a command that the agent started after `since` (epoch seconds) still runs."""
+        return self._process is not None and await self._process.has_background_commands(since)
+
+    def last_words(self) -> str | None:
+        """What the agent wrote last besides messages: where to log in, what it waits for."""
+        return None if self._process is None else self._process.last_words()
 
     def end_soon(self) -> None:
         run_in_background(self.end(), self.log, "The agent could not be ended")

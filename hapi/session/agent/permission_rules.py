@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 from twisted.logger import Logger
 
 from hapi.net.client.versioned import VersionedDocument
@@ -18,7 +18,7 @@ from hapi.protocol.permission_rules import (
 )
 from hapi.protocol.records import new_id
 from hapi.protocol.rpc import rpc_error
-from hapi.session.hub.uplink import Json, now_ms
+from hapi.session.hub.uplink import Json
 
 KEY = "permissionRules"  # in the metadata
 
@@ -32,7 +32,7 @@ class PermissionRules:
 
     _metadata: VersionedDocument
     _new_id: Callable[[], str] = new_id
-    _now: Callable[[], int] = now_ms
+    _now: Callable[[], int] = field(kw_only=True)  # milliseconds since the epoch, for the wire
     _added: tuple[PermissionRule, ...] = ()
     _removed: frozenset[str] = frozenset()
     log = Logger()

@@ -28,7 +28,7 @@ from hapi.protocol.permissions import (
 )
 from hapi.protocol.records import new_id
 from hapi.session.agent.permission_rules import PermissionRules
-from hapi.session.hub.uplink import Json, now_ms
+from hapi.session.hub.uplink import Json
 
 MODES_WITHOUT_RULES = ("plan", "read-only")  # stricter than what was allowed before
 
@@ -63,7 +63,7 @@ class Permissions:
         default=lambda pending, outcome: None
     )
     _pending: dict[str, PendingPermission] = field(factory=dict)
-    _now: Callable[[], int] = now_ms
+    _now: Callable[[], int] = field(kw_only=True)  # milliseconds since the epoch, for the wire
     log = Logger()
 
     @property

@@ -22,7 +22,7 @@ from hapi.one_shot import OneShotObserver
 from hapi.session.agent.jsonrpc_peer import JsonRpcPeer, LineTooLong
 from hapi.session.agent.noise import AgentNoise
 
-MAX_STDERR_TAIL = 4096  # bytes of standard error that explain an end
+MAX_STDERR_TAIL = 16384  # bytes of standard error that explain an end
 CLEAR_TIMEOUT = 3.0  # seconds to find and end what an agent has left running
 DRAIN_TIMEOUT = 0.1  # seconds for what an ended process has left in its pipes
 CLOSED_OUTPUT_TIMEOUT = 2.0  # seconds it may go on after it has closed its output
@@ -50,6 +50,7 @@ class AgentProcess(ProcessProtocol):
     exit_code: int | None = None
     pid: int | None = None
     _tail: bytes = b""
+    _noise_before: str = ""  # of earlier starts
     _drained: IDelayedCall | None = None
     _output_timer: IDelayedCall | None = None
     _identity: Any = None
@@ -69,6 +70,7 @@ class AgentProcess(ProcessProtocol):
     ) -> AgentProcess:
         """Start the process. `own_group`: keep the terminal's Ctrl+C from it. Raises OSError."""
         command = (*_detached(), *argv) if own_group else argv
+        self._noise_before = self.noise.text
         name, _, value = self._mark.partition("=")
         environment = {**environment, name: value}
         self._reactor.spawnProcess(
@@ -79,6 +81,20 @@ class AgentProcess(ProcessProtocol):
     @property
     def running(self) -> bool:
         return self.pid is not None and not self.exited.has_fired
+
+    async def has_background_commands(self, since: float) -> bool:
+        """Whether a command that the agent started after `since` (epoch seconds) still runs."""
+        if not self.running or self._identity is None:
+            return False
+        from hapi.session.agent.tree import has_background_commands  # before a rest only
+
+        return await has_background_commands(self._reactor, self._identity, since)
+
+    def last_words(self) -> str | None:
+        """The last line that it wrote besides messages; first of all one about a login."""
+        from hapi.session.agent.exit_reason import last_words
+
+        return last_words(self._tail.decode(errors="replace"), self.noise.since(self._noise_before))
 
     async def end(self, timeout: float = END_TIMEOUT) -> None:
         """Close its input and end it with everything below it, within about `timeout` seconds.
@@ -214,8 +230,11 @@ class AgentProcess(ProcessProtocol):
         self.exit_code = 0 if isinstance(how, ProcessDone) else getattr(how, "exitCode", None)
         number = getattr(how, "signal", None)
         words = f"was ended by signal {number}" if number else f"exited with code {self.exit_code}"
-        last = self._tail.decode(errors="replace").strip().splitlines()
-        words += f": {last[-1][:500]}" if last and self.exit_code != 0 else ""
+        from hapi.session.agent.exit_reason import exit_reason  # only at an end
+
+        said = self._tail.decode(errors="replace")
+        reason_given = exit_reason(said, self.noise.since(self._noise_before), self.exit_code)
+        words += f": {reason_given}" if reason_given else ""
         self.exited.fire(words)
         self.peer.closed(f"{self.label} {words}")
 

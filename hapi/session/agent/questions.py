@@ -38,7 +38,7 @@ from hapi.protocol.permissions import (
     with_request,
 )
 from hapi.protocol.records import tool_result
-from hapi.session.hub.uplink import Json, now_ms
+from hapi.session.hub.uplink import Json
 
 TAKEN_BACK = PermissionOutcome("canceled", "abort", "The agent took the question back")
 COMPLETED = PermissionOutcome("approved", "approved", "The page was visited")
@@ -77,7 +77,7 @@ class Questions:
         default=lambda pending, outcome: None
     )
     _pending: dict[str, PendingQuestion] = field(factory=dict)
-    _now: Callable[[], int] = now_ms
+    _now: Callable[[], int] = field(kw_only=True)  # milliseconds since the epoch, for the wire
     log = Logger()
 
     @property

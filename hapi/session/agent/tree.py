@@ -1,4 +1,5 @@
-"""Ending an agent with all its descendants, and what an agent that died has left running."""
+"""Ending an agent with all its descendants, what an agent that died has left running, and whether
+commands run below one."""
 
 from __future__ import annotations
 
@@ -117,6 +118,36 @@ async def _end_all(
 def descendants_of(agent: ProcessIdentity) -> list[ProcessIdentity]:
     """What runs below the agent now; nothing where only a scan of all processes can tell."""
     return (descendants(kernel(), agent) or [agent])[1:]
+
+
+SHELLS = frozenset(("sh", "bash", "dash", "ksh", "zsh", "fish", "busybox"))
+
+
+async def has_background_commands(reactor: Any, agent: ProcessIdentity, since: float) -> bool:
+    """Whether the agent has a command running that it started after `since` (epoch seconds).
+
+    Agents run commands in a shell, or as a process that leads a session of its own so that it can
+    be ended with its children. Their own helpers, such as MCP servers, are neither, or start with
+    the agent's session.
+    """
+    for identity in await _below(reactor, agent):
+        if identity.pid == agent.pid or kernel().started_at(identity) <= since:
+            continue
+        if _runs_shell(identity.pid) or _leads_session(identity.pid):
+            return True
+    return False
+
+
+def _runs_shell(pid: int) -> bool:
+    program = (kernel().read_command_line(pid) or b"").split(b"\0")[0]
+    return os.path.basename(os.fsdecode(program)).lstrip("-") in SHELLS
+
+
+def _leads_session(pid: int) -> bool:
+    try:
+        return os.getsid(pid) == pid
+    except OSError:  # it has ended, or belongs to another user
+        return False
 
 
 async def _below(reactor: Any, root: ProcessIdentity) -> list[ProcessIdentity]:

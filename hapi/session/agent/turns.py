@@ -15,11 +15,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from hapi.deferreds import run_in_background
+from hapi.protocol.acp.notices import Notice
 from hapi.protocol.acp.permission_requests import PermissionRequest
 from hapi.protocol.acp.updates import (
     Commands,
     Context,
     ModeChanged,
+    OptionsChanged,
     Plan,
     Text,
     Thought,
@@ -35,9 +37,7 @@ from hapi.protocol.records import (
     SESSION_ENDED,
     TURN_FAILED,
     Transcript,
-    mode_event,
     new_id,
-    token_count,
 )
 from hapi.session.agent.attachments import PromptBlocks
 from hapi.session.agent.background import CALL_TIMEOUT, BackgroundWork, silence_limit
@@ -49,9 +49,12 @@ from hapi.session.agent.driver import (
     AgentTimeout,
     Driver,
 )
+from hapi.session.agent.exit_reason import without_stack_trace
 from hapi.session.agent.permissions import Permissions
 from hapi.session.agent.questions import Questions
+from hapi.session.agent.silence import SilenceWatch
 from hapi.session.agent.tool_calls import ToolCalls
+from hapi.session.agent.usage import UsageMeter
 from hapi.session.hub.inbox import Batch
 from hapi.session.hub.uplink import SessionUplink
 
@@ -91,10 +94,11 @@ class Turns:
     closed: bool = True  # until the agent is ready
     transcript: Transcript = field(factory=lambda: Transcript(new_id, in_turn=False))
     running_driver: Driver | None = None  # of the agent, once its session is open
-    _context: tuple[int, int] | None = None
+    usage: UsageMeter = field(init=False)
     _aborted: bool = False
     _current: Driver | None = None
     _cancel_timeout: IDelayedCall | None = None
+    silence: SilenceWatch = field(init=False)
     _background: BackgroundWork = field(init=False)
     _seen_at: float = (
         0.0  # seconds of the clock: the last time that the agent said or did something
@@ -102,12 +106,21 @@ class Turns:
     log = Logger()
 
     def __attrs_post_init__(self) -> None:
+        self.usage = UsageMeter(self._hub.metadata)
+        self.observers.append(self.usage.observe)
         self._background = BackgroundWork(
             self._clock,
             self._silence_limit,
             lambda: self._hub.set_thinking(True),
             lambda: self._publish(self.transcript.flush()),
             self._background_ended,
+        )
+        self.silence = SilenceWatch(
+            self._clock,
+            self._label,
+            self._hub.publish_status,
+            lambda: self._is_asking,
+            lambda: self.transcript.open_call_names,
         )
 
     @property
@@ -156,11 +169,12 @@ class Turns:
         self._hub.acknowledge_prompts(batch.local_ids)
         self._hub.set_thinking(True)
         self.on_prompt(batch.text)
-        interrupted = True
+        interrupted, started = True, self._clock.seconds()
         try:
             self._current = self.running_driver = driver = await self._driver()
             blocks = await self._blocks.of(batch.parts, driver.prompt_capabilities)
             if not self._aborted:
+                self.silence.begin()
                 end = await driver.prompt(blocks)
                 interrupted = end.stop == "cancelled"
                 if not interrupted:
@@ -168,24 +182,26 @@ class Turns:
                     for pending in self._permissions.waiting:
                         self.transcript.keep_open(pending.asked.call.call_id)
                 self._publish(self.transcript.finish(interrupted))
-                if end.usage is not None:
-                    self._hub.publish_agent_record(
-                        token_count(end.usage, self._model(driver), self._context)
-                    )
+                seconds = self._clock.seconds() - started
+                self._publish(self.usage.turn_ended(end.usage, self._model(driver), seconds))
+                if (duration := self.usage.duration_record(seconds)) is not None:
+                    self._hub.publish(duration)
                 if end.stop in STOP_REASONS:
                     self._hub.publish_status(STOP_REASONS[end.stop])
         except (AgentError, AgentExited, AgentTimeout, AgentSessionError) as problem:
-            reason = AGENT_ENDED if isinstance(problem, AgentExited) else TURN_FAILED
-            self._publish(self.transcript.finish(True, INTERRUPTED if self._aborted else reason))
+            ended_by = AGENT_ENDED if isinstance(problem, AgentExited) else TURN_FAILED
+            self._publish(self.transcript.finish(True, INTERRUPTED if self._aborted else ended_by))
             if not (self._aborted and isinstance(problem, AgentError)):
-                self._hub.publish_status(f"{self._label} prompt failed: {problem}")
+                reason = without_stack_trace(str(problem))
+                self._hub.publish_status(f"{self._label} prompt failed: {reason}")
         finally:
+            self.silence.end()
             self._stop_cancel_timeout()
             self._current = None
             self._seen_at = self._clock.seconds()
             if interrupted and self._permissions.waiting:
                 self._permissions.cancel_all()
-            if self._permissions.waiting and not self.closed:
+            if self._is_asking and not self.closed:
                 self._background.seen()
             elif not self.closed:
                 self._be_ready()
@@ -213,10 +229,6 @@ class Turns:
         """Whether the agent waits for a person."""
         questions = self.questions
         return bool(self._permissions.waiting or (questions is not None and questions.waiting))
-
-    def flush(self) -> None:
-        """Publish the text and the thoughts so far, so that they come before what is next."""
-        self._publish(self.transcript.flush())
 
     def abort(self) -> None:
         """Cancel the turn. Waiting prompts stay and are next."""
@@ -247,6 +259,7 @@ class Turns:
     def close(self) -> None:
         """The session ends: no more turns. What was published so far is kept."""
         self.closed = True
+        self.silence.end()
         self._background.stop()
         self._publish(self.transcript.finish(True, SESSION_ENDED))
         self._stop_cancel_timeout()
@@ -279,6 +292,7 @@ class Turns:
 
     # --- what the agent does
     def updated(self, update: Update) -> None:
+        self.silence.seen()
         self._apply(update)
         self.tool_calls.observe(update)
         for observe in self.observers:
@@ -291,13 +305,13 @@ class Turns:
         match update:
             case Commands(commands):
                 self.commands = commands
-            case Context(used, size):
-                self._context = used, size
-            case ModeChanged(mode):
-                if self._settings.mode_changed_by_agent(mode):
-                    self._hub.publish_event(mode_event(mode))
+            case Context() | ModeChanged() | OptionsChanged():
+                pass  # observers follow them
             case Titled(title):
                 self.on_title(title)
+            case Notice(text):
+                if text is not None:
+                    self.silence.notice(text)
             case _:
                 self._seen_at = self._clock.seconds()
                 self._publish(self.transcript.update(update, self._seen_at))
@@ -321,13 +335,13 @@ class Turns:
         records, tool, arguments = self.transcript.permission_requested(call)
         self._publish(records)
         self._seen_at = self._clock.seconds()
+        if not self.busy and not self.closed:
+            self._background.seen()
         if self.questions is not None:
             asked = self.questions.ask_by_permission(request, arguments)
             if asked is not None:
                 return asked
         answer = self._permissions.request(request, tool, arguments)
-        if not self.busy and not self.closed:
-            self._background.seen()
         return answer.addErrback(self._cancel_permission)
 
     def _cancel_permission(self, failure: Failure) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from random import Random
 from typing import Any, Protocol
@@ -14,6 +13,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from hapi.net.client.delivery import DeliveryStatus
+from hapi.net.client.hub_clock import HubClock
 from hapi.net.client.reconciliation import PAGE_SIZE, missing, read_rows, sequence
 from hapi.net.client.versioned import VersionedDocument
 from hapi.net.common.errors import HubRefused, HubUnreachable
@@ -61,11 +61,8 @@ class Link(Protocol):
     def has_backlog(self) -> bool: ...
     def emit(self, event: str, *args: Any, keep: bool = True) -> None: ...
     def call(self, event: str, *args: Any, timeout: float = 10.0) -> Deferred[Any]: ...
-
-
-def now_ms() -> int:
-    """Milliseconds since the epoch, for the wire."""
-    return int(time.time() * 1000)
+    @property
+    def hub_clock(self) -> HubClock: ...
 
 
 @define(eq=False)
@@ -141,6 +138,10 @@ class SessionUplink:
         self._link.on_event(ERROR, self._error)
         self._link.on_delivery(self._delivery_changed, self._delivery_confirmed)
         self._link.reconcile_with(self._reconcile)
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch by the hub's clock: the time that goes on the wire."""
+        return self._link.hub_clock.milliseconds()
 
     # --- delivery
     @property
@@ -235,7 +236,7 @@ class SessionUplink:
     def announce_ready(self) -> None:
         self.is_ready = True
         self.on_change()
-        self._link.emit(SESSION_READY, {"sid": self.session_id, "time": now_ms()})
+        self._link.emit(SESSION_READY, {"sid": self.session_id, "time": self.now_ms()})
 
     def set_thinking(self, thinking: bool) -> None:
         """The turn began or ended; the hub is told at once."""
@@ -249,7 +250,7 @@ class SessionUplink:
             return
         alive = {
             "sid": self.session_id,
-            "time": now_ms(),
+            "time": self.now_ms(),
             "thinking": self.thinking,
             "mode": "remote",
             **self.settings(),
@@ -264,7 +265,9 @@ class SessionUplink:
         if self._keepalives.running:
             self._keepalives.stop()
         self.live.stop()
-        self._link.emit(SESSION_END, {"sid": self.session_id, "time": now_ms(), "reason": reason})
+        self._link.emit(
+            SESSION_END, {"sid": self.session_id, "time": self.now_ms(), "reason": reason}
+        )
         self._is_ended = True
 
     def _keepalive(self) -> None:

@@ -33,6 +33,7 @@ class SessionParts(Protocol):
     async def answer_request(self, params: Any, /) -> dict[str, str] | None: ...
     def kill(self, params: Any = None, /) -> dict[str, Any]: ...
     async def models(self, params: Any = None, /) -> dict[str, Any]: ...
+    async def efforts(self, params: Any = None, /) -> dict[str, Any]: ...
 
 
 def register_file_methods(
@@ -104,8 +105,11 @@ def register_session_methods(rpc: RpcTable, session: SessionParts) -> None:
             names.LIST_SKILLS: lambda _: {"success": True, "skills": []},
         },
     )
-    if session.agent.lists_models:
-        rpc.add(session.agent.model_list_method, session.models)
+    agent = session.agent
+    if agent.lists_models:
+        rpc.add(agent.model_list_method, session.models)
+    if agent.name in names.WITH_EFFORT_LISTS:
+        rpc.add(names.effort_list_method(agent.name), session.efforts)
 
 
 def _register(rpc: RpcTable, methods: Mapping[str, Callable[[Any], Any]]) -> None:

@@ -31,6 +31,7 @@ class Arguments:
     yolo: bool = False
     fork: bool = False
     cursor_worktree: str | None = None
+    idle_agent: str | None = None
     help: bool = False
 
     @property
@@ -38,14 +39,24 @@ class Arguments:
         return self.started_by == "runner"
 
     @property
-    def beyond_acp(self) -> dict[str, str]:
-        """The settings that no agent can be given over ACP, by their wire names."""
+    def continues(self) -> bool:
+        """Whether it goes on with an earlier session, whose settings come with it."""
+        return self.resume is not None or self.existing_session_id is not None
+
+    @property
+    def agent_settings(self) -> dict[str, str]:
+        """The settings besides mode, model and effort, by their wire names."""
         asked = {
             "serviceTier": self.service_tier,
             "collaborationMode": self.collaboration_mode,
             "copilotAgentMode": self.copilot_agent_mode,
-            "cursorWorktree": self.cursor_worktree,
         }
+        return {name: value for name, value in asked.items() if value is not None}
+
+    @property
+    def beyond_acp(self) -> dict[str, str]:
+        """The settings that no agent can be given over ACP, by their wire names."""
+        asked = {"cursorWorktree": self.cursor_worktree}
         return {name: value for name, value in asked.items() if value is not None}
 
 
@@ -64,6 +75,7 @@ _VALUES = {
     "--collaboration-mode": "collaboration_mode",
     "--copilot-agent-mode": "copilot_agent_mode",
     "--permission-mode": "permission_mode",
+    "--idle-agent": "idle_agent",
 }
 _SWITCHES = {"--yolo": "yolo", "--fork-session": "fork", "--help": "help", "-h": "help"}
 _ALLOWED = {
@@ -90,6 +102,10 @@ Options:
   --permission-mode MODE    the initial permission mode:
 {modes}
   --yolo                    allow everything without asking for permission
+  --idle-agent TIME         end the agent's processes while it has been idle for
+                            TIME, e.g. 30m, and resume it with the next prompt;
+                            off: never. Only in sessions that a runner starts
+                            [env: HAPI_IDLE_AGENT; default: off]
   --existing-session-id ID  continue this session of the hub
   -h, --help                show this help
 
@@ -154,19 +170,14 @@ def read_arguments(words: Sequence[str], known: Mapping[str, Any], default: str)
     return Arguments(**found)
 
 
-def initial_mode(arguments: Arguments, modes: Sequence[str], yolo_mode: str | None) -> str | None:
-    """The initial permission mode: the requested one, else the agent's first. Raises WrongUsage.
+def initial_mode(arguments: Arguments, yolo_mode: str | None) -> str | None:
+    """The permission mode that was asked for; None leaves the agent in the one it begins in.
 
-    None for an agent without permission modes.
+    `yolo_mode` is the one that `--yolo` means. Raises WrongUsage.
     """
     wanted = arguments.permission_mode
     if wanted is None and arguments.yolo:
         if yolo_mode is None:
             raise WrongUsage(f"{arguments.agent} has no mode that allows everything")
         return yolo_mode
-    if wanted is None:
-        return modes[0] if modes else None
-    if wanted not in modes:
-        choice = f"one of {', '.join(modes)}" if modes else "managed by the agent"
-        raise WrongUsage(f"{arguments.agent} has no permission mode {wanted!r}: it is {choice}")
     return wanted

@@ -21,6 +21,7 @@ from urllib.parse import quote, urlsplit
 from attrs import define, field, frozen
 
 from hapi.home import Home, read_capped
+from hapi.net.client.hub_clock import HubClock
 from hapi.net.common.errors import HubBusy, HubRefused, HubUnreachable
 from hapi.settings import HubAccess
 
@@ -34,6 +35,7 @@ class HttpResponse:
     status: int
     content_type: str
     body: bytes
+    date: str | None = None  # its `Date` header
 
 
 @define
@@ -89,7 +91,9 @@ class HttpConnection:
             body = self._to_end(deadline)
         if headers.get("connection", "").lower() == "close":
             self.close()
-        return HttpResponse(int(status[:3]), headers.get("content-type", ""), body)
+        return HttpResponse(
+            int(status[:3]), headers.get("content-type", ""), body, headers.get("date")
+        )
 
     def _chunks(self, deadline: float) -> bytes:
         body = b""
@@ -264,6 +268,7 @@ class RegistrationPlan:
     existing: str | None
     announcement: Callable[[Json], Json]  # from the row to the body of /session-started
     control_port: int | None  # the runner's, if one runs
+    hub_clock: HubClock = field(factory=HubClock)  # set by the first answer
 
 
 @frozen
@@ -280,7 +285,9 @@ def register(plan: RegistrationPlan) -> RegistrationOutcome:
     """Try everything once, in this thread. Never raises."""
     hub = hub_connection(plan.access)
     try:
-        part_of(hub.exchange("POST", "/cli/machines", plan.machine), "machine")
+        machine = hub.exchange("POST", "/cli/machines", plan.machine)
+        plan.hub_clock.observe(machine.date)
+        part_of(machine, "machine")
         if plan.session is None:
             row = part_of(
                 hub.exchange("GET", f"/cli/sessions/{quote(plan.existing or '', safe='')}"),

@@ -18,18 +18,11 @@ from hapi.protocol.permissions import PermissionAnswer, PermissionOutcome
 from hapi.protocol.session import BY_INTERRUPT, COMPLETED
 from hapi.redaction import escape_control
 from hapi.session.agent.permissions import PendingPermission
+from hapi.session.terminal.permission_prompt import choices_of, request_lines, typed_answer
 
 if TYPE_CHECKING:
     from hapi.session.session import Session
 
-PERMISSION_KEYS = {
-    "y": ("approved", True),
-    "yes": ("approved", True),
-    "a": ("approved_for_session", True),
-    "always": ("approved_for_session", True),
-    "n": ("denied", False),
-    "no": ("denied", False),
-}
 MAX_TERMINAL_LINE_SIZE = 4095  # bytes; Linux discards the rest (termios(3), "canonical mode")
 MAX_OUTPUT_LINES = 12  # of a tool's output
 
@@ -125,7 +118,7 @@ class Terminal:
         if self._session is None or not self._session.is_accepting_prompts:
             self._typed.append(text)
         elif self._session.permissions.waiting and self.interactive:
-            self._answer(text.strip().lower())
+            self._answer(text.strip())
         elif text.strip():
             self._streaming, self._stopping = "", False
             self._session.submit_prompt(text)
@@ -163,16 +156,22 @@ class Terminal:
             self.print_line("")
             self._leave(BY_INTERRUPT)
 
-    def _answer(self, word: str) -> None:
+    def _answer(self, typed: str) -> None:
         assert self._session is not None
-        if word not in PERMISSION_KEYS:
-            self.print_line("Please answer y (yes), a (always) or n (no).")
+        pending = self._session.permissions.waiting[0]
+        answer = typed_answer(typed, pending.request_id, pending.asked)
+        if answer is None:
+            self.print_line(f"Please answer {choices_of(pending.asked)}.")
             return
-        decision, approved = PERMISSION_KEYS[word]
-        request_id = self._session.permissions.waiting[0].request_id
-        answer = PermissionAnswer(request_id, approved, decision, decision)
-        deciding = self._session.permissions.decide(answer)
+        deciding = self._decide(answer)
         run_in_background(deciding, self.log, "A permission could not be answered")
+
+    async def _decide(self, answer: PermissionAnswer) -> None:
+        assert self._session is not None
+        try:
+            await self._session.permissions.decide(answer)
+        except ValueError as problem:
+            self.print_line(f"{problem}.")
 
     def _finish(self) -> None:
         self._end_line()
@@ -242,16 +241,16 @@ class Terminal:
 
     def _asked(self, pending: PendingPermission) -> None:
         self.print_line(f"? {self._label} asks for permission: {pending.tool}")
-        arguments = pending.arguments
-        for name, value in arguments.items() if isinstance(arguments, dict) else ():
-            self.print_line(f"    {name}: {str(value)[:500]}")
+        for line in request_lines(pending.asked, pending.arguments):
+            self.print_line(f"    {line}")
         if self.interactive:
-            self._write(self._out, "  y (yes), a (always), n (no), or answer on the page: ")
+            self._write(self._out, f"  {choices_of(pending.asked)}, or answer on the page: ")
         else:
             self.print_line("  (answer on the page)")
 
     def _settled(self, pending: PendingPermission, settled: PermissionOutcome) -> None:
-        self.print_line(f"  {settled.status}: {pending.tool}")
+        option = f" ({settled.option.name})" if settled.option is not None else ""
+        self.print_line(f"  {settled.status}{option}: {pending.tool}")
 
     @property
     def _label(self) -> str:

@@ -35,6 +35,7 @@ SOUND = {
     "sessionLimits": {"openFiles": 100, "tasks": 50},
     "sessionMemory": "2G",
     "sessionScopes": "always",
+    "idleAgent": "30m",
     "maxSessions": 5,
     "minFreeMemory": "1G",
     "workspaceRoots": ["/"],
@@ -79,6 +80,8 @@ def test_settings_that_make_sense_pass():
         ("stuckAfter", {"loud": 5}, "stuckAfter.loud is unknown"),
         ("stuckAfter", {"silent": "5"}, "stuckAfter.silent must be a number"),
         ("sessionLimits", {"openFiles": "many"}, "sessionLimits.openFiles must be a whole number"),
+        ("idleAgent", "soon", "idleAgent is 'soon': it must be off, or"),
+        ("idleAgent", "0m", "idleAgent is '0m': it must be off, or"),
         ("sessionMemory", "lots", "sessionMemory 'lots'"),
         ("sessionScopes", "sometimes", "sessionScopes is 'sometimes'"),
         (

@@ -11,6 +11,7 @@ STATUS = {
     "workspaceRoots": ["/"],
     "admission": {"maxSessions": 3, "minFreeMemory": 1 << 30, "queue": 0},
     "sessionMemory": None,
+    "idleAgentSeconds": 1800.0,
     "revive": "offer",
 }
 
@@ -20,13 +21,13 @@ STATUS = {
     [
         ({}, RunnerFlags(), ""),
         ({"port": 24117}, RunnerFlags(("/",), None, {"max_sessions": "3"}), ""),
-        ({"port": 0}, RunnerFlags(more={"min_free_memory": "1G", "revive": "offer"}), ""),
+        ({"port": 0}, RunnerFlags(more={"min_free_memory": "1G", "idle_agent": "30m"}), ""),
         ({"port": 24118}, RunnerFlags(), "on port 24117, not 24118"),
         ({}, RunnerFlags(("/tmp",)), "with the workspace roots /"),
         (
             {},
-            RunnerFlags(more={"max_sessions": "4", "queue": "0", "revive": "auto"}),
-            "with another value of --max-sessions, --revive",
+            RunnerFlags(more={"max_sessions": "4", "queue": "0", "idle_agent": "off"}),
+            "with another value of --max-sessions, --idle-agent",
         ),
     ],
 )

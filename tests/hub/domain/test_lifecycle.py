@@ -508,6 +508,68 @@ def test_a_resume_that_opens_another_row_brings_the_history_along() -> None:
     assert [event["sessionId"] for event in page.of("session-removed")] == [session]
 
 
+@pytest.mark.parametrize("path", ["reopen", "resume"])
+@pytest.mark.parametrize(
+    ("told", "resumed", "memory"),
+    [
+        (["opening", "kept"], True, "kept"),
+        (["opening", "new"], False, "new"),
+        (["opening"], False, "unknown"),
+        (["new"], False, "new"),
+    ],
+)
+def test_the_answer_says_whether_the_agent_went_on_with_its_memory(
+    path: str, told: list[str], resumed: bool, memory: str
+) -> None:
+    stage = Stage()
+    session = archived(stage, agentMemory={"state": "kept", "since": 1})  # by an earlier process
+    machine, runner = stage.machine()
+    runner.serve(machine, "spawn-happy-session")
+    pending = stage.begin("POST", f"/api/sessions/{session}/{path}", {})
+    runner.answer(json.dumps({"type": "success", "sessionId": session}))
+    again = stage.connect(sessionId=session)
+    stage.alive(again, session)
+    for state in told:
+        found = stage.get(f"/cli/sessions/{session}")["session"]
+        value = {**found["metadata"], "agentMemory": {"state": state, "since": 2}}
+        version = found["metadataVersion"]
+        wanted = {"sid": session, "expectedVersion": version, "metadata": value}
+        assert again.ask("update-metadata", wanted)["result"] == "success"
+        stage.tick(0.5)
+        stage.alive(again, session)
+    stage.tick(15.0)
+    answer = stage.finish(pending)
+    assert (answer.status, answer.body["sessionId"]) == (200, session)
+    assert (answer.body["resumed"], answer.body["memory"]) == (resumed, memory)
+
+
+def test_a_resume_whose_agent_cannot_be_started_says_why() -> None:
+    stage = Stage()
+    session = archived(stage)
+    machine, runner = stage.machine()
+    runner.serve(machine, "spawn-happy-session")
+    pending = stage.begin("POST", f"/api/sessions/{session}/reopen", {})
+    runner.answer(json.dumps({"type": "success", "sessionId": session}))
+    again = stage.connect(sessionId=session)
+    stage.alive(again, session)
+    for extra in (
+        {"agentMemory": {"state": "opening", "since": 2}},
+        {"lifecycleState": "archived", "archiveReason": "Local launch failed: login needed"},
+    ):
+        found = stage.get(f"/cli/sessions/{session}")["session"]
+        wanted = {
+            "sid": session,
+            "expectedVersion": found["metadataVersion"],
+            "metadata": {**found["metadata"], **extra},
+        }
+        assert again.ask("update-metadata", wanted)["result"] == "success"
+        stage.tick(0.5)
+    again.send("session-end", {"sid": session, "time": stage.now(), "reason": "error"})
+    stage.tick(1.0)
+    answer = stage.finish(pending)
+    assert (answer.status, answer.body["error"]) == (500, "Local launch failed: login needed")
+
+
 def test_a_client_that_hangs_up_does_not_stop_a_resume() -> None:
     stage = Stage()
     session = archived(stage)

@@ -1,6 +1,7 @@
 """HubLink against a hub in memory, on a Clock."""
 
 import json
+import time
 from random import Random
 
 import pytest
@@ -9,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from hapi.net.client.hub_clock import HubClock
 from hapi.net.client.link import AckTimeout, FrameTooLarge, HubLink, LinkLost
 from hapi.net.common.errors import HubUnreachable
 from hapi.net.common.rpc import RpcTable
@@ -55,6 +57,17 @@ def phases(link):
 
 
 # --- joining
+
+
+def test_the_answer_to_the_upgrade_sets_the_hubs_clock(hub, rpc):
+    behind = HubClock(lambda: time.time() - 900)
+    access = HubAccess("http://127.0.0.1:3006", "t")
+    link = HubLink(hub.clock, access, AUTH, rpc, endpoint=hub, hub_clock=behind)
+    link.startService()
+    hub.settle()
+    assert link.hub_clock.seconds() == pytest.approx(time.time(), abs=2)
+    link.stopService()
+    hub.settle()
 
 
 def test_connect_carries_token_and_auth_and_then_all_methods_in_order(hub, link, rpc):

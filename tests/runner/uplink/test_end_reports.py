@@ -5,6 +5,7 @@ from attrs import define, field
 from twisted.internet.defer import fail, succeed
 
 from hapi.home import write_atomically
+from hapi.net.client.hub_clock import HubClock
 from hapi.net.common.errors import HubRefused, HubUnreachable, LinkLost
 from hapi.process import Exit
 from hapi.process.in_memory import FakeProgram
@@ -41,6 +42,7 @@ class Hub:
     rows: list = field(factory=lambda: ["s1"])  # the ids in the list
     stored: list = field(factory=list)  # its messages
     deleted: list = field(factory=list)
+    hub_clock: HubClock = field(factory=HubClock)
     keeps_active: bool = False  # it takes its time over `session-end`
     searches: int = 0
 

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from hapi.net.common.rpc import RpcTable
 from hapi.protocol.agents import AGENTS
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused
+from hapi.remembered_offers import remember_offer
 from hapi.runner.config.options import OWN_SESSION_COMMAND, RunnerOptions
 from hapi.runner.spawn.agent_availability import AgentAvailability, npm_unavailable_reason
 from hapi.runner.uplink.rpc_methods import register_methods
@@ -85,6 +86,69 @@ def test_the_methods_a_hub_looks_for_are_there_in_order(runner):
         *("m:list-directory", "m:spawn-happy-session", "m:stop-session", "m:stop-runner"),
         "m:readGeneratedImage",
     )
+
+
+@pytest.fixture
+def own_runner(home, tmp_path):
+    """A runner of our own sessions on a machine with Codex and an agent of the settings."""
+    runner = Runner(home, tmp_path)
+    for name in ("codex-acp", "mine"):
+        (tmp_path / "bin" / name).write_text("#!/bin/sh\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    settings = {"agents": {"mine": {"command": ["mine"], "permissionModes": ["default", "plan"]}}}
+    runner.options = options_for(
+        home,
+        environ=runner.options.environ,
+        session_command=OWN_SESSION_COMMAND,
+        settings=settings,
+    )
+    runner.availability = AgentAvailability.of(runner.options)
+    return runner
+
+
+CODEX_OFFER = {
+    "modes": [{"id": "default", "name": "Auto review"}, {"id": "workspace-write", "name": "W"}],
+    "models": [{"id": "m", "name": "M"}],
+    "commands": [{"name": "init"}],
+}
+
+
+def test_the_models_of_the_last_session_are_those_of_the_machine(own_runner, home):
+    before = call(own_runner, "listCodexModels", {})
+    assert before == {
+        "success": False,
+        "error": "No session of Codex has run on this machine yet, so its models are not known "
+        "here",
+    }
+    remember_offer(home, AGENTS["codex"], own_runner.options.environ, CODEX_OFFER)
+    assert call(own_runner, "listCodexModels", {})["models"][0]["id"] == "m"
+    assert call(own_runner, "listOpencodeModelsForCwd", {"cwd": "/w"})["success"] is False
+
+
+def test_the_form_for_a_new_session_is_told_what_the_machine_knows(own_runner, home):
+    remember_offer(home, AGENTS["codex"], own_runner.options.environ, CODEX_OFFER)
+    listed = {
+        each["agent"]: each for each in own_runner.availability.response({"all": True})["agents"]
+    }
+    assert listed["codex"]["offer"] == {key: CODEX_OFFER[key] for key in ("modes", "models")}
+    assert listed["mine"] == {
+        "agent": "mine",
+        "available": True,
+        "label": "Mine",
+        "permissionModes": ["default", "plan"],
+    }
+    npm = own_runner.availability.response({})["agents"]
+    assert all(set(each) <= {"agent", "available", "reason"} for each in npm)
+
+
+def test_a_mode_that_the_agent_lacks_is_refused_before_the_start(own_runner, home):
+    remember_offer(home, AGENTS["codex"], own_runner.options.environ, CODEX_OFFER)
+    refusal = own_runner.availability.mode_refusal
+    assert refusal("codex", "workspace-write") is None
+    assert refusal("codex", "plan").message == (
+        "codex has no permission mode 'plan': it is one of default, workspace-write"
+    )
+    assert refusal("mine", "yolo").code == "unknown_mode"
 
 
 def test_the_hub_is_named_as_the_one_who_asks(runner):

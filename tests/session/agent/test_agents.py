@@ -133,6 +133,14 @@ async def test_an_agent_that_is_none_is_told_by_its_last_words(started, tmp_path
 
 
 @pytest_twisted.ensureDeferred
+async def test_an_agent_that_says_why_on_stdout_and_ends_with_0_is_told_by_that(started, tmp_path):
+    script = "print('kimi-cli is no longer maintained. Please use Kimi Code.')"
+    _, driver, _ = started((sys.executable, "-c", script))
+    with pytest.raises(AgentExited, match=r"code 0: kimi-cli is no longer maintained\."):
+        await driver.open(str(tmp_path), None)
+
+
+@pytest_twisted.ensureDeferred
 async def test_an_agent_that_closes_its_output_and_stays_is_ended(started, tmp_path, monkeypatch):
     monkeypatch.setattr(agentprocess, "CLOSED_OUTPUT_TIMEOUT", 0.1)
     process, driver, _ = started(

@@ -169,6 +169,12 @@ def test_a_failed_prompt_is_told_and_the_session_is_ready_again(up):
     assert up.link.of("session-alive")[-1]["thinking"] is False
 
 
+def test_a_failed_prompt_is_told_without_the_agents_stack_trace(up):
+    up.link.message("fail")
+    up.agent.fail("the model is away\n    at run (file:///agent.js:1:2)\n    at main (x.js:3:4)")
+    assert up.link.records[-2]["message"] == "OpenCode prompt failed: the model is away"
+
+
 def test_an_answer_that_was_cut_says_so(up):
     up.link.message("long")
     up.agent.finish("max_tokens")
@@ -543,8 +549,14 @@ def test_a_model_is_set_and_one_that_the_agent_refuses_is_not_applied(staged):
 
 def test_what_the_session_cannot_have_is_refused_in_words(up):
     for params, words in [
-        ({"permissionMode": "acceptEdits"}, "OpenCode has no permission mode acceptEdits"),
-        ({"permissionMode": "plan"}, "the agent offers no mode plan (it offers none)"),
+        (
+            {"permissionMode": "acceptEdits"},
+            "OpenCode has no permission mode acceptEdits (it has: default, yolo)",
+        ),
+        (
+            {"permissionMode": "plan"},
+            "OpenCode has no permission mode plan (it has: default, yolo)",
+        ),
         ({"model": "x"}, "the agent offers no choice of model"),
         ({"effort": "high"}, "OpenCode has no setting effort"),
         ({"serviceTier": "fast"}, "OpenCode has no setting serviceTier"),

@@ -98,24 +98,16 @@ def test_what_makes_no_sense_is_said_in_a_sentence(words, said):
 
 def mode(*words):
     arguments = read(*words)
-    agent = BUILT_IN[arguments.agent]
-    return initial_mode(arguments, agent.permission_modes, agent.unrestricted_mode)
+    return initial_mode(arguments, BUILT_IN[arguments.agent].unrestricted_mode)
 
 
-def test_the_permission_mode_is_checked_against_the_agent():
-    assert mode("opencode") == "default"
+def test_the_permission_mode_is_the_one_that_was_asked_for():
+    assert mode("opencode") is None
     assert mode("opencode", "--permission-mode", "plan") == "plan"
     assert mode("opencode", "--yolo") == "yolo"
     assert mode("claude", "--yolo") == "bypassPermissions"
     assert mode("opencode", "--yolo", "--permission-mode", "plan") == "plan"
     assert mode("dsh") is None
-    with pytest.raises(
-        WrongUsage,
-        match="opencode has no permission mode 'acceptEdits': it is one of default, plan, yolo",
-    ):
-        mode("opencode", "--permission-mode", "acceptEdits")
-    with pytest.raises(WrongUsage, match="managed by the agent"):
-        mode("pi", "--permission-mode", "default")
     with pytest.raises(WrongUsage, match="no mode that allows everything"):
         mode("dsh", "--yolo")
 

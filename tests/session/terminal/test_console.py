@@ -75,6 +75,70 @@ def test_a_question_is_answered_with_a_letter(at_terminal, word, option):
     assert answers[0]["outcome"]["optionId"] == option
 
 
+PLAN = [
+    {"optionId": "auto", "kind": "allow_always", "name": "Yes, and use auto mode"},
+    {"optionId": "default", "kind": "allow_once", "name": "Yes, manually approve edits"},
+    {"optionId": "plan", "kind": "reject_once", "name": "No, keep planning"},
+]
+
+
+def ask_about_a_plan(stage):
+    answers = []
+    content = [{"type": "content", "content": {"type": "text", "text": "1. do it\n2. test it"}}]
+    call = {"toolCallId": "p", "title": "Approve plan", "kind": "switch_mode", "content": content}
+    params = {"sessionId": "agent-1", "toolCall": call, "options": PLAN}
+    stage.agent.peer.call("session/request_permission", params).addCallback(answers.append)
+    return answers
+
+
+@pytest.mark.parametrize(("typed", "option"), [("1", "auto"), ("2", "default"), ("3", "plan")])
+def test_options_that_differ_by_name_are_numbered(at_terminal, typed, option):
+    stage = at_terminal()
+    stage.terminal.typed("go")
+    answers = ask_about_a_plan(stage)
+    said = stage.said()
+    assert "    1. do it\n    2. test it\n" in said
+    assert "    2. Yes, manually approve edits\n" in said
+    stage.terminal.typed("4")
+    assert "Please answer 1-3 or n" in stage.said()
+    stage.terminal.typed(typed)
+    assert answers[0]["outcome"]["optionId"] == option
+    assert f"({PLAN[int(typed) - 1]['name']}): Approve plan" in stage.said()
+
+
+def test_no_with_words_denies_and_tells_the_agent(at_terminal):
+    stage = at_terminal()
+    stage.terminal.typed("go")
+    answers = stage.agent.ask()
+    stage.terminal.typed("No, use `make clean`: it is safer")
+    assert answers[0]["outcome"]["optionId"] == "no"
+    stage.agent.finish()
+    assert stage.agent.prompts == ["go", "use `make clean`: it is safer"]
+
+
+@pytest.mark.parametrize("typed", ["nothing", "note", "5", "maybe"])
+def test_other_words_answer_nothing(at_terminal, typed):
+    stage = at_terminal()
+    stage.terminal.typed("go")
+    answers = stage.agent.ask()
+    stage.terminal.typed(typed)
+    assert answers == []
+    assert "Please answer y (yes), a (always)" in stage.said()
+
+
+def test_a_change_is_shown_as_a_diff(at_terminal):
+    stage = at_terminal()
+    stage.terminal.typed("go")
+    change = {"type": "diff", "path": "/w/a", "oldText": "1\n", "newText": "2\n"}
+    call = {"toolCallId": "e", "title": "Edit a", "kind": "edit", "content": [change]}
+    params = {"sessionId": "agent-1", "toolCall": call, "options": PLAN[1:]}
+    stage.agent.peer.call("session/request_permission", params)
+    said = stage.said()
+    assert "    file_path: /w/a\n" in said
+    assert "    -1\n    +2\n" in said
+    assert "old_string" not in said
+
+
 def test_a_question_that_was_answered_on_the_page_is_over_in_the_terminal(at_terminal):
     stage = at_terminal()
     stage.terminal.typed("go")

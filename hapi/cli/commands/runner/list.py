@@ -45,13 +45,19 @@ def show_sessions(home: Home, as_table: bool, as_json: bool) -> None:
     elif not sessions:
         echo("No active sessions this runner is aware of.")
     elif as_table or sys.stdout.isatty():
-        rows = [[session.get(key) or "-" for key in COLUMNS] for session in sessions]
+        rows = [[shown(session).get(key) or "-" for key in COLUMNS] for session in sessions]
         table(tuple(COLUMNS.values()), rows)
         for note in notes(sessions):
             echo(note)
     else:
         echo("Active sessions:")
         print_json(sessions)
+
+
+def shown(session: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The session as the table shows it: the state of one whose agent rests is `resting`."""
+    is_resting = (session.get("activity") or {}).get("doing") == "resting"
+    return {**session, "state": "resting"} if is_resting else session
 
 
 def notes(sessions: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -78,7 +78,7 @@ export class AgentCatalog {
     if (choice === "decline") return ["deny", { decision: "denied" }];
     const verdict = choice === "deny" ? "deny" : "approve";
     const style = this._agent(name).approvalStyle;
-    if (style === "decision") return [verdict, { decision: DECISIONS[choice] }];
+    if (style === "decision") return [verdict, { decision: ownValue(DECISIONS, choice) }];
     if (choice !== "session") return [verdict, {}];
     if (style !== "tools") return [verdict, { decision: DECISIONS.session }];
     if (EDIT_TOOLS.includes(request.tool)) return [verdict, { mode: "acceptEdits" }];

@@ -120,6 +120,11 @@ export class Api {
     );
   }
 
+  /** @param {string} id @param {string} ruleId @returns {Promise<{ rules?: Json[] }>} the rules that remain */
+  removePermissionRule(id, ruleId) {
+    return this.request("DELETE", `${sessionPath(id)}/permission-rules/${segment(ruleId)}`);
+  }
+
   /** @param {string} id @param {string} imageId */
   async generatedImage(id, imageId) {
     const response = await this.fetch(

@@ -133,16 +133,22 @@ export function canResume(session) {
   );
 }
 
-/** @typedef {"ended" | "thinking" | "active"} SessionState */
+/** @typedef {"ended" | "thinking" | "resting" | "active"} SessionState `resting`: the agent's processes are ended until the next message */
 
 /** @param {Session} session @returns {SessionState} */
 export function stateOf(session) {
   if (!session.active) return "ended";
-  return session.thinking ? "thinking" : "active";
+  if (session.thinking) return "thinking";
+  return session.metadata?.agentRest ? "resting" : "active";
 }
 
 /** @type {Record<SessionState, string>} */
-export const STATE_LABELS = { ended: "ended", thinking: "working", active: "ready" };
+export const STATE_LABELS = {
+  ended: "ended",
+  thinking: "working",
+  resting: "resting",
+  active: "ready",
+};
 
 /** What of a session the hub could not read, for a person; null if nothing. @param {Session} session */
 export function damageText({ damaged }) {

@@ -4,7 +4,7 @@ import { asText } from "./blocks.js";
 
 /** @import { Json, ToolBlock } from "./types.js" */
 
-/** @typedef {{ text: string, form: "plain" | "command" | "path" | "diff", isGrowing?: boolean }} Detail */
+/** @typedef {{ text: string, form: "plain" | "command" | "path" | "diff" | "markdown", isGrowing?: boolean }} Detail */
 
 /**
  * A title, and the interesting parts of the input.
@@ -31,7 +31,7 @@ export function describeTool({ name, title: given, input }) {
       details: [{ text: command, form: "command" }],
     };
   if (typeof input.plan === "string")
-    return { title, details: [{ text: input.plan, form: "plain" }] };
+    return { title, details: [{ text: input.plan, form: "markdown" }] };
   const path = input.file_path ?? input.path ?? input.filePath ?? input.filepath;
   /** @type {Detail[]} */
   const location =

@@ -27,12 +27,42 @@ export interface PermissionRequest {
   arguments?: Json;
   createdAt?: number;
   toolCallId?: string;
+  /** The agent's own options. */
+  options?: PermissionOption[];
+  /** Whether only the names of the options say what they mean. */
+  byName?: boolean;
+  kind?: string;
+  locations?: { path: string; line?: number }[];
+  changes?: { path: string; diff: string; added?: number; removed?: number }[];
+  /** What the agent says about the request, in Markdown. */
+  text?: string;
+}
+
+export interface PermissionOption {
+  id: string;
+  name: string;
+  kind: string;
 }
 
 export interface CompletedRequest {
   status?: string;
   decision?: string;
   toolCallId?: string;
+  /** The name of the option that was chosen. */
+  option?: string;
+  reason?: string;
+}
+
+/** Something that is allowed for the rest of a session. */
+export interface PermissionRule {
+  id: string;
+  kind?: string;
+  tool?: string;
+  command?: string;
+  prefix?: string;
+  directory?: string;
+  paths?: string[];
+  createdAt?: number;
 }
 
 export interface AgentState {
@@ -305,7 +335,8 @@ export type Block =
 
 /** A button of a permission request. */
 /** `decline`: leave the agent's questions unanswered; the turn goes on. */
-export type Choice = "allow" | "session" | "deny" | "decline";
+/** `option:ID`: one of the agent's own options. */
+export type Choice = "allow" | "session" | "deny" | "decline" | `option:${string}`;
 
 /** A choice on its way to the hub, or one that could not be delivered. */
 export interface Decision {
@@ -326,7 +357,13 @@ export interface BlockContext {
   retry(block: UserBlock): void;
   discard(block: UserBlock): void;
   retryQueued(block: UserBlock): void;
-  decide(requestId: string, request: PermissionRequest, choice: Choice, answers?: Answers): void;
+  decide(
+    requestId: string,
+    request: PermissionRequest,
+    choice: Choice,
+    answers?: Answers,
+    reason?: string,
+  ): void;
   image(block: ImageBlock): Node;
   save(block: ImageBlock): Node;
 }

@@ -2,13 +2,14 @@
 
 import { errorMessage, statusOf } from "../../lib/errors.js";
 import { sessionAddress } from "../../data/addresses.js";
+import { chosenOption, isRejection } from "../../data/permissions.js";
 import { canResume, isStarting } from "../../data/sessions.js";
 
 /**
  * @import { Api } from "../../data/api.js"
  * @import { Outbox } from "../../data/outbox.js"
  * @import { Store } from "../../data/store.js"
- * @import { Answers, Choice, Decision, Go, PermissionRequest, UserBlock } from "../../data/types.js"
+ * @import { Answers, Choice, Decision, Go, Json, PermissionRequest, UserBlock } from "../../data/types.js"
  */
 
 const READ_RETRY_DELAY = 2000; // ms
@@ -166,23 +167,19 @@ export class SessionActions {
    * @param {PermissionRequest} request
    * @param {Choice} choice
    * @param {Answers} [answers] to the agent's questions
+   * @param {string} [reason] what the agent should do instead of what is denied
    */
-  async decide(requestId, request, choice, answers) {
+  async decide(requestId, request, choice, answers, reason) {
     this.decisions.set(requestId, { choice });
     this._store.changed();
     try {
       await this._store.readCatalog();
-      const [verdict, body] = this._store.catalog.approval(
-        this.session?.metadata?.flavor,
-        choice,
-        request,
-      );
-      await this._api.answerPermission(
-        this._id,
-        requestId,
-        verdict,
-        answers ? { ...body, answers } : body,
-      );
+      const [verdict, body] = this._answer(choice, request);
+      await this._api.answerPermission(this._id, requestId, verdict, {
+        ...body,
+        ...(answers && { answers }),
+        ...(reason && { reason }),
+      });
     } catch (error) {
       if (statusOf(error) === 404) {
         await this._explainMissing(requestId, choice);
@@ -191,6 +188,18 @@ export class SessionActions {
       }
     }
     this._store.changed();
+  }
+
+  /**
+   * What the hub is sent for a choice.
+   * @param {Choice} choice
+   * @param {PermissionRequest} request
+   * @returns {[verdict: "approve" | "deny", body: Json]}
+   */
+  _answer(choice, request) {
+    const option = chosenOption(request, choice);
+    if (option) return [isRejection(option) ? "deny" : "approve", { optionId: option.id }];
+    return this._store.catalog.approval(this.session?.metadata?.flavor, choice, request);
   }
 
   /** The hub has no open request of this id: it was answered elsewhere, or it can't be answered here. @param {string} requestId @param {Choice} choice */

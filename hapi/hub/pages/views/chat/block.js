@@ -260,7 +260,13 @@ function requestNode(block, context) {
   }
   const hasQuestions = Array.isArray(input?.questions);
   return toolCard(
-    { ...block, kind: "tool", name: tool, input: hasQuestions ? undefined : input },
+    {
+      ...block,
+      kind: "tool",
+      name: tool,
+      toolKind: block.request.kind,
+      input: hasQuestions ? undefined : input,
+    },
     context,
   );
 }

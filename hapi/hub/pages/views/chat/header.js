@@ -48,6 +48,12 @@ export function chatHeader({ store, go, openSettings }) {
         "p",
         { class: "muted" },
         h("span", { class: "subline" }, places.join(" · ")),
+        state === "resting" &&
+          h(
+            "span",
+            { class: "tag", title: "The agent's processes are ended. A message wakes it." },
+            "resting",
+          ),
         mode && h("span", { class: `tag ${unrestricted ? "caution" : ""}` }, mode),
         damaged && h("span", { class: "tag caution", title: damaged }, "damaged"),
       ),

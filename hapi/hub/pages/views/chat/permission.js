@@ -1,9 +1,21 @@
 // A permission request of the agent: buttons to answer it, or a form when the agent asks questions.
 
-import { button, h, icon } from "../../lib/dom.js";
+import { button, h, icon, linkButton } from "../../lib/dom.js";
+import { markdown } from "../../lib/markdown.js";
+import {
+  allowsOnce,
+  choiceOf,
+  extraContent,
+  isRejection,
+  namedOptions,
+} from "../../data/permissions.js";
 import { questionForm, questionsOf } from "./questions.js";
 
-/** @import { BlockContext, Choice, Decision, PermissionRequest } from "../../data/types.js" */
+/** @import { BlockContext, Choice, Decision, PermissionOption, PermissionRequest } from "../../data/types.js" */
+
+const MAX_DRAFTS = 50; // requests of which the reason is kept
+/** @type {Map<string, string>} reasons that were typed, by request: blocks are drawn anew */
+const drafts = new Map();
 
 /**
  * The way to answer a request.
@@ -16,35 +28,114 @@ export function permissionPrompt(requestId, request, context) {
   if (questions) return questionForm(requestId, request, questions, context);
   const decision = context.decisions.get(requestId);
   const isDisabled = isBusy(decision) || !context.active;
-  /** @param {Choice} choice @param {string} label @param {string} look */
-  const answer = (choice, label, look) =>
+  /** @param {Choice} choice @param {string} label @param {string} look @param {string} [reason] */
+  const answer = (choice, label, look, reason) =>
     button(label, {
       class: `${look}${isBusy(decision) && decision?.choice === choice ? " is-busy" : ""}`,
       disabled: isDisabled,
       "data-focus": `${requestId}/${choice}`,
-      on: { click: () => context.decide(requestId, request, choice) },
+      on: { click: () => context.decide(requestId, request, choice, undefined, reason) },
     });
+  const options = namedOptions(request);
+  const { text, paths } = extraContent(request);
   return h(
     "div",
     { class: "permission", role: "group", "aria-label": `Permission for ${request.tool}` },
-    h("p", { class: "permission-ask" }, icon("shield"), h("span", null, "Allow this?")),
+    text !== null && h("div", { class: "permission-text" }, markdown(text)),
+    paths.length > 0 && h("pre", { class: "permission-paths" }, paths.join("\n")),
+    h(
+      "p",
+      { class: "permission-ask" },
+      icon("shield"),
+      h("span", null, options.length > 0 ? "How should the agent go on?" : "Allow this?"),
+    ),
     h(
       "div",
-      { class: "permission-buttons" },
-      answer("allow", "Allow", "primary"),
-      answer("session", "Allow for session", ""),
-      answer("deny", "Deny", "danger"),
+      { class: `permission-buttons ${options.length > 0 ? "named" : ""}` },
+      options.length > 0
+        ? options.map((option) => answer(choiceOf(option), option.name, lookOf(option, options)))
+        : [
+            answer("allow", "Allow", "primary"),
+            answer("session", "Allow for session", ""),
+            answer("deny", "Deny", "danger"),
+          ],
+      options.length > 0 && !options.some(isRejection) && answer("deny", "Deny", "danger"),
     ),
-    problemOf(decision),
+    reasonField(requestId, request, isDisabled, context),
+    decision?.error && h("p", { class: "problem", role: "alert" }, decision.error),
   );
+}
+
+/** @param {PermissionOption} option @param {PermissionOption[]} options */
+function lookOf(option, options) {
+  if (isRejection(option)) return "danger";
+  return options.filter(allowsOnce).length === 1 && allowsOnce(option) ? "primary" : "";
+}
+
+/**
+ * The way to deny with words, which the agent gets as its next prompt.
+ * @param {string} requestId
+ * @param {PermissionRequest} request
+ * @param {boolean} disabled
+ * @param {BlockContext} context
+ */
+function reasonField(requestId, request, disabled, context) {
+  const key = `${requestId}/reason`;
+  const text = h("textarea", {
+    rows: "2",
+    "aria-label": "What the agent should do instead",
+    placeholder: "What should the agent do instead?",
+    "data-focus": key,
+    disabled,
+    on: { input: () => keepDraft(requestId, text.value) },
+  });
+  text.value = drafts.get(requestId) ?? "";
+  const deny = () => {
+    const reason = text.value.trim();
+    if (!reason) {
+      text.focus();
+      return;
+    }
+    context.decide(requestId, request, "deny", undefined, reason);
+  };
+  const form = h(
+    "div",
+    { class: "permission-reason", hidden: !context.expanded.get(key) },
+    text,
+    button("Deny and send", {
+      class: "danger",
+      disabled,
+      "data-focus": `${requestId}/deny-with-reason`,
+      on: { click: deny },
+    }),
+  );
+  const open = linkButton("Deny with a reason…", toggle, {
+    class: "link permission-reason-link",
+    "aria-expanded": String(!form.hidden),
+    disabled,
+  });
+
+  function toggle() {
+    form.hidden = !form.hidden;
+    context.expanded.set(key, !form.hidden);
+    open.setAttribute("aria-expanded", String(!form.hidden));
+    if (!form.hidden) text.focus();
+  }
+
+  return [open, form];
+}
+
+/** @param {string} requestId @param {string} text */
+function keepDraft(requestId, text) {
+  drafts.delete(requestId);
+  drafts.set(requestId, text);
+  for (const oldest of drafts.keys()) {
+    if (drafts.size <= MAX_DRAFTS) break;
+    drafts.delete(oldest);
+  }
 }
 
 /** Whether an answer is on its way. @param {Decision | undefined} decision */
 function isBusy(decision) {
   return Boolean(decision && !decision.error);
-}
-
-/** @param {Decision | undefined} decision */
-function problemOf(decision) {
-  return decision?.error && h("p", { class: "problem", role: "alert" }, decision.error);
 }

@@ -1,6 +1,7 @@
 // The card of a tool call: what it is, how it goes, what came out. Long texts are folded.
 
 import { h, icon, linkButton } from "../../lib/dom.js";
+import { markdown } from "../../lib/markdown.js";
 import { ownValue } from "../../lib/format.js";
 import { describeTool, outputText } from "../../data/tools.js";
 import { permissionPrompt } from "./permission.js";
@@ -83,6 +84,9 @@ function cardNode(block, context) {
       status === "in_progress" &&
       h("p", { class: "muted tool-progress" }, block.progress),
     block.output !== undefined && outputNode(block, context),
+    block.decision?.status === "denied" &&
+      block.decision.reason &&
+      h("p", { class: "muted tool-progress" }, `Reason: ${block.decision.reason}`),
     request && requestId !== undefined && permissionPrompt(requestId, request, context),
   );
 }
@@ -98,6 +102,7 @@ function statusMark({ decision }, status, isQuestion) {
         : STATUS_LABELS.asks
       : (refusal ?? ownValue(STATUS_LABELS, status) ?? status);
   return [
+    decision?.option && h("span", { class: "muted tool-allowed" }, decision.option),
     isAllowedForSession && h("span", { class: "muted tool-allowed" }, "Allowed for session"),
     h(
       "span",
@@ -143,6 +148,7 @@ function outputNode(block, context) {
  */
 function foldedText(key, detail, context) {
   const { text, form, isGrowing } = detail;
+  if (form === "markdown") return h("div", { class: "tool-plan" }, markdown(text));
   const lines = text.split("\n");
   const isLong = lines.length > FOLDED_LINES + 2 || text.length > FOLDED_CHARACTERS;
   const open = context.expanded.get(key) ?? false;

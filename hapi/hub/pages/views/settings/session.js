@@ -1,14 +1,15 @@
 // Settings of one session: name, permission mode, model; resume, archive, delete.
 
-import { button, factList, h, problemLine } from "../../lib/dom.js";
+import { button, factList, fill, h, problemLine } from "../../lib/dom.js";
 import { confirmDialog, openDialog, runBusy, showProblem, toast } from "../../lib/dialog.js";
 import { abbreviateHome, dateAndTime } from "../../lib/format.js";
+import { rulesOf, ruleText } from "../../data/permissions.js";
 import { machineName, titleOf } from "../../data/sessions.js";
 
 /**
  * @import { Api } from "../../data/api.js"
  * @import { Store } from "../../data/store.js"
- * @import { Go, Session } from "../../data/types.js"
+ * @import { Go, PermissionRule, Session } from "../../data/types.js"
  */
 
 /**
@@ -28,6 +29,7 @@ export function settingsDialog(options) {
   openDialog("Session", (close) => [
     nameSection(session, api),
     permissionSection(session, options),
+    rulesSection(session, options),
     store.catalog.hasModel(session.metadata?.flavor) && modelSection(session, options),
     factSection(session, store),
     endSection(session, options, close),
@@ -110,6 +112,49 @@ function permissionSection(session, { api, store: { catalog } }) {
     choice,
     caution,
     problem,
+  );
+}
+
+/** What is allowed without asking; nothing if there is no such rule. @param {Session} session @param {SettingsOptions} options */
+function rulesSection(session, { api }) {
+  const node = h("div", { class: "field" });
+  const problem = problemLine();
+  /** @param {PermissionRule[]} rules */
+  const draw = (rules) => {
+    node.hidden = rules.length === 0;
+    fill(
+      node,
+      h("p", { class: "field-title", id: "session-rules" }, "Allowed for this session"),
+      h(
+        "ul",
+        { class: "rules", "aria-labelledby": "session-rules" },
+        rules.map((rule) => ruleRow(rule, remove)),
+      ),
+      problem,
+    );
+  };
+  /** @param {PermissionRule} rule @param {HTMLButtonElement} control */
+  const remove = (rule, control) =>
+    runBusy(control, problem, async () => {
+      await api.removePermissionRule(session.id, rule.id);
+      shown = shown.filter((other) => other !== rule);
+      draw(shown);
+    });
+  let shown = rulesOf(session.metadata);
+  draw(shown);
+  return node;
+}
+
+/** @param {PermissionRule} rule @param {(rule: PermissionRule, control: HTMLButtonElement) => void} remove */
+function ruleRow(rule, remove) {
+  const { label, value } = ruleText(rule);
+  const control = button("Remove", { "aria-label": `Remove: ${label} ${value}`.trim() });
+  control.addEventListener("click", () => remove(rule, control));
+  return h(
+    "li",
+    null,
+    h("div", null, h("span", { class: "hint" }, label), value && h("code", null, value)),
+    control,
   );
 }
 

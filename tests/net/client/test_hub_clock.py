@@ -1,0 +1,60 @@
+"""Times on the wire follow the hub's clock, whatever is set on this machine."""
+
+from email.utils import formatdate
+
+import pytest
+
+from hapi.net.client.hub_clock import MAX_DIFFERENCE, HubClock
+
+START = 1_800_000_000.0  # epoch seconds
+
+
+class Clocks:
+    """This machine's two clocks."""
+
+    def __init__(self):
+        self.wall, self.elapsed = START, 50.0
+        self.hub = HubClock(lambda: self.wall, lambda: self.elapsed)
+
+
+@pytest.fixture
+def clocks():
+    return Clocks()
+
+
+def test_until_the_hub_has_answered_our_own_clock_counts(clocks):
+    assert clocks.hub.milliseconds() == START * 1000
+    clocks.wall += 10
+    assert clocks.hub.seconds() == START + 10
+
+
+@pytest.mark.parametrize("skew", [-5400.0, -900.0, -MAX_DIFFERENCE - 1, 900.0, 1e6])
+def test_a_clock_that_is_wrong_is_corrected_by_the_hubs(clocks, skew):
+    clocks.wall += skew
+    clocks.hub.observe(formatdate(START, usegmt=True))
+    clocks.elapsed += 7
+    assert clocks.hub.seconds() == pytest.approx(START + 7, abs=1)
+
+
+def test_two_clocks_that_agree_but_for_the_way_of_an_answer_are_left_alone(clocks):
+    clocks.wall += 1.25
+    clocks.hub.observe(formatdate(START, usegmt=True))
+    assert clocks.hub.seconds() == START + 1.25
+
+
+def test_setting_this_machines_clock_changes_nothing_once_the_hub_has_answered(clocks):
+    clocks.hub.observe(formatdate(START, usegmt=True))
+    clocks.wall, clocks.elapsed = START - 7200, clocks.elapsed + 3
+    assert clocks.hub.seconds() == START + 3
+
+
+def test_each_new_connection_takes_the_hubs_time_anew(clocks):
+    clocks.hub.observe(formatdate(START, usegmt=True))
+    clocks.hub.observe(formatdate(START + 3600, usegmt=True))  # the hub's clock was wrong before
+    assert clocks.hub.seconds() == pytest.approx(START + 3600, abs=1)
+
+
+@pytest.mark.parametrize("date", [None, "", "soon", "Thu, 99 Foo 2026 10:00:00 GMT", "\ud800"])
+def test_a_header_that_is_no_date_is_ignored(clocks, date):
+    clocks.hub.observe(date)
+    assert clocks.hub.seconds() == START
