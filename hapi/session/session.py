@@ -51,6 +51,7 @@ from hapi.session.agent.driver import Driver
 from hapi.session.agent.exit_reason import without_stack_trace
 from hapi.session.agent.host import AgentHost
 from hapi.session.agent.idle import IdleAgent
+from hapi.session.agent.noise import NoiseNotice
 from hapi.session.agent.offer import OfferPublisher
 from hapi.session.agent.permission_rules import PermissionRules
 from hapi.session.agent.permissions import Permissions
@@ -108,6 +109,7 @@ class Session:
     questions: Questions = field(init=False)
     turns: Turns = field(init=False)
     titles: Titles = field(init=False)
+    _noise_notice: NoiseNotice = field(init=False)
     pictures: Pictures = field(init=False)
     offer: OfferPublisher = field(init=False)
     _files: Files = field(init=False)
@@ -185,7 +187,10 @@ class Session:
         self.hub.on_queued = self.turns.start_next
         self.titles = Titles(self.hub)
         self.turns.on_prompt, self.turns.on_title = self._prompted, self.titles.titled
-        self.host.noise.on_first = self._tell_noise
+        self._noise_notice = NoiseNotice(
+            self._reactor, agent.label, self.host.noise, self.hub.publish_status
+        )
+        self._noise_notice.begin()
         self._agent_session = arguments.resume
         self.pictures = Pictures(
             self.hub, SessionPictures(self.start.home, self.hub.session_id), deferToThread
@@ -414,12 +419,6 @@ class Session:
         if self._rested_with_memory and not driver.resumed:
             self._is_resumable = False
 
-    def _tell_noise(self, line: str) -> None:
-        self.hub.publish_status(
-            f"{self.agent.label} writes more than messages on its standard output, which is "
-            f"ignored. It begins with: {line}"
-        )
-
     def _store(self, stored: Deferred[Any]) -> None:
         stored.addErrback(
             lambda failure: self.log.warn(
@@ -481,6 +480,7 @@ class Session:
         )
         self._ending = ending = self._with_stop_order(ending)
         self.log.info("The session ends: {reason}", reason=ending.archive_reason)
+        self._noise_notice.stop()
         self.turns.close()
         self.permissions.cancel_all()
         self.questions.cancel_all()

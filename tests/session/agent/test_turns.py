@@ -717,10 +717,14 @@ def test_what_an_agent_writes_besides_messages_is_told_once_and_stops_nothing(up
         up.agent.ours.received(line.encode() + b"\n")
     up.agent.say("still here")
     up.agent.finish()
-    noise, said = [rec["message"] for rec in up.link.records if rec["type"] == "message"]
-    assert noise.endswith("which is ignored. It begins with: Update available: 2.0")
+    up.clock.advance(3.0)
+    up.agent.ours.received(b"more\n")
+    up.clock.advance(10.0)
+    said, noise = [rec["message"] for rec in up.link.records if rec["type"] == "message"]
     assert said == "still here"
-    assert up.session.host.noise.text.splitlines()[-1] == "null"
+    assert noise.startswith("OpenCode wrote 4 lines on its standard output")
+    assert noise.endswith("The first: Update available: 2.0")
+    assert up.session.host.noise.text.splitlines()[-1] == "more"
 
 
 def test_a_large_change_is_compared_in_a_thread_and_nothing_overtakes_it(up, monkeypatch):
