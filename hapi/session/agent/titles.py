@@ -42,9 +42,14 @@ class Titles:
             or not is_telling(title, self._prompts)
         ):
             return
+        self.change(title)
+
+    def change(self, title: str) -> None:
+        """Change the title as the agent wants it, whatever it was; a person's name still counts."""
         title = shortened(title)
-        if self._summary.get("text") != title:
-            self._hub.publish(summary_record(title))
+        if not title or self._summary.get("text") == title:
+            return
+        self._hub.publish(summary_record(title))
         self._store(title, "agent")
 
     @property
