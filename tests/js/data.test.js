@@ -207,6 +207,13 @@ test("a tool call shows the command, the path or the change in its input", () =>
         ["diff", "+new"],
       ],
     ],
+    [
+      { fileName: "/w/a", diff: "--- a\n+++ a\n-1\n+2\n" },
+      [
+        ["path", "/w/a"],
+        ["diff", "--- a\n+++ a\n-1\n+2"],
+      ],
+    ],
     [{ plan: "# First" }, [["markdown", "# First"]]],
     [{}, []],
     [null, []],

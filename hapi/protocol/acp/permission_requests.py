@@ -212,9 +212,9 @@ def _changes_as_arguments(changes: tuple[FileChange, ...]) -> dict[str, Any]:
         old = change.old or ""
         if len(old) + len(change.new) <= MAX_ARGUMENT_LENGTH:
             return {"file_path": change.path, "old_string": old, "new_string": change.new}
-        return {"file_path": change.path, "diff": diff_of(change).text[:MAX_ARGUMENT_LENGTH]}
+        return {"file_path": change.path, "diff": diff_of(change).text[:MAX_TEXT_LENGTH]}
     diff = "\n".join(item["diff"] for item in _diffs(changes))
-    return {"files": [change.path for change in changes], "diff": diff[:MAX_ARGUMENT_LENGTH]}
+    return {"files": [change.path for change in changes], "diff": diff[:MAX_TEXT_LENGTH]}
 
 
 def _diffs(changes: tuple[FileChange, ...]) -> list[dict[str, Any]]:

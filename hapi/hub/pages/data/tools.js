@@ -32,7 +32,7 @@ export function describeTool({ name, title: given, input }) {
     };
   if (typeof input.plan === "string")
     return { title, details: [{ text: input.plan, form: "markdown" }] };
-  const path = input.file_path ?? input.path ?? input.filePath ?? input.filepath;
+  const path = input.file_path ?? input.path ?? input.filePath ?? input.filepath ?? input.fileName;
   /** @type {Detail[]} */
   const location =
     typeof path === "string" && !title.includes(path) ? [{ text: path, form: "path" }] : [];
@@ -47,6 +47,8 @@ export function describeTool({ name, title: given, input }) {
       ],
     };
   }
+  if (typeof input.diff === "string" && input.diff !== "")
+    return { title, details: [...location, { text: input.diff.trimEnd(), form: "diff" }] };
   const keys = Object.keys(input).length;
   if (typeof path === "string" && keys === 1) return { title, details: location };
   return { title, details: keys === 0 ? [] : [{ text: asText(input), form: "plain" }] };
