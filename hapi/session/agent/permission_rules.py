@@ -27,7 +27,8 @@ KEY = "permissionRules"  # in the metadata
 class PermissionRules:
     """`metadata` survives the process, so that a session that is resumed keeps its rules.
 
-    What was just added or removed counts at once, before the hub has stored it.
+    What was added or removed in this process counts at once, before the hub has stored it, and also
+    at a hub that does not give it back: npm's hub drops what it does not know of the metadata.
     """
 
     _metadata: VersionedDocument
@@ -72,17 +73,11 @@ class PermissionRules:
         return self.list()
 
     def _store(self) -> None:
-        added, removed = self._added, self._removed
-
         def rebuild(metadata: Any) -> Any:
             stored = read_rules((metadata or {}).get(KEY))
             return {**(metadata or {}), KEY: [rule.as_json() for rule in self._changed(stored)]}
 
-        def stored(_: Any) -> None:
-            self._added = tuple(rule for rule in self._added if rule not in added)
-            self._removed -= removed
-
-        self._metadata.change(rebuild).addCallback(stored).addErrback(
+        self._metadata.change(rebuild).addErrback(
             lambda failure: self.log.warn(
                 "The rules of this session are not stored: {reason}",
                 reason=failure.getErrorMessage(),

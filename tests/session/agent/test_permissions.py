@@ -75,7 +75,7 @@ def test_allow_for_session_never_means_another_mode(up):
 
 @pytest.mark.parametrize("mode", ["yolo", "safe-yolo"])
 def test_a_mode_that_allows_everything_does_not_choose_another_mode(staged, mode):
-    stage = staged(mode=mode).up()
+    stage = staged(agent_name="gemini", mode=mode).up()
     stage.link.message("go")
     assert ask(stage, PLAN, kind="switch_mode") == selected("default")
     only_modes = ask(stage, PLAN[:2], "c2", kind="switch_mode")
@@ -216,6 +216,13 @@ def test_rules_count_while_the_hub_is_away(up):
     assert ask_for(up, "make", "c2") == selected("once")
     up.link.connect()
     assert len(up.link.metadata["permissionRules"]) == 1
+
+
+def test_rules_count_at_a_hub_that_drops_what_it_does_not_know(up):
+    ask_for(up, "make")
+    allow_for_session(up)
+    up.session.hub.metadata.value = {"path": "/w", "host": "box"}
+    assert ask_for(up, "make", "c2") == selected("once")
 
 
 @pytest.mark.parametrize("mode", ["read-only", "plan"])
