@@ -348,7 +348,7 @@ def agent_named(name: str) -> Agent:
         name,
         name.capitalize(),
         permission_modes=GENERIC_MODES,
-        spawn_settings=("modelReasoningEffort",),
+        spawn_settings=EFFORT_SETTINGS,
     )
 
 

@@ -72,6 +72,11 @@ class PermissionMode(Body, frozen=True):
     mode: Text
 
 
+class SetOption(Body, frozen=True):
+    id: Name
+    value: Annotated[str, Meta(max_length=256)]
+
+
 class Resume(Body, frozen=True):
     permission_mode: str | None = None
 

@@ -103,6 +103,97 @@ def test_permission_mode_and_model_are_changed_in_the_settings(place):
     expect(page.locator(".head-main .tag")).to_have_text("Allow everything")
 
 
+QWEN_OFFER = {
+    "modes": [
+        {"id": "default", "name": "Ask before acting"},
+        {"id": "yolo", "name": "YOLO", "unrestricted": True},
+        {"id": "acceptEdits", "name": "Auto Edit", "description": "Edits files without asking"},
+    ],
+    "mode": "default",
+    "models": [{"id": "small", "name": "Small One"}, {"id": "big", "name": "Big One"}],
+    "model": "small",
+    "efforts": [{"id": "low", "name": "Low"}, {"id": "high", "name": "High"}],
+    "effort": "low",
+    "effortSetting": "effort",
+    "options": [
+        {
+            "id": "tone",
+            "name": "Tone",
+            "choices": [{"id": "dry", "name": "Dry"}, {"id": "warm", "name": "Warm"}],
+            "current": "dry",
+        }
+    ],
+    "commands": [
+        {"name": "init", "description": "Set up the project"},
+        {"name": "compact", "description": "Compact the conversation"},
+    ],
+}
+
+
+def test_the_settings_are_those_that_the_session_offers(place):
+    session = place.session(flavor="qwen", offer=QWEN_OFFER)
+    page = place.open(session)
+    dialog = settings(page)
+    modes = dialog.get_by_label("Permissions").get_by_role("option")
+    expect(modes).to_have_text(["Ask before acting", "YOLO", "Auto Edit"])
+    dialog.get_by_label("Permissions").select_option("acceptEdits")
+    assert session.wait_for_call("set-session-config")["permissionMode"] == "acceptEdits"
+    expect(dialog.get_by_text("Edits files without asking")).to_be_visible()
+    for label, option, sent in (
+        ("Model", "Big One", {"model": "big"}),
+        ("Reasoning effort", "High", {"effort": "high"}),
+        ("Tone", "Warm", {"option": {"id": "tone", "value": "warm"}}),
+    ):
+        dialog.get_by_label(label).select_option(label=option)
+        session.until(lambda sent=sent: session.calls[-1][1] == sent, label)
+
+
+def test_a_mode_that_the_agent_changed_itself_is_shown(place):
+    session = place.session(flavor="qwen", offer=QWEN_OFFER)
+    page = place.open(session)
+    expect(page.locator(".head-main .tag")).to_have_count(0)
+    session.describe(offer={**QWEN_OFFER, "mode": "acceptEdits"})
+    expect(page.locator(".head-main .tag")).to_have_text("Auto Edit")
+
+
+def test_a_slash_offers_the_commands_of_the_agent(place):
+    session = place.session(flavor="qwen", offer=QWEN_OFFER)
+    page = place.open(session)
+    box = page.get_by_role("textbox", name="Message")
+    box.press_sequentially("/")
+    options = page.get_by_role("listbox").get_by_role("option")
+    expect(options).to_contain_text(["/init", "/compact"])
+    box.press_sequentially("com")
+    expect(options).to_have_count(1)
+    box.press("Tab")
+    expect(box).to_have_value("/compact ")
+    expect(page.get_by_role("listbox")).to_be_hidden()
+
+
+def test_an_agent_that_began_anew_is_told_in_words(place):
+    machine = place.machine()
+    session = place.session(opencodeSessionId="oc", machineId=machine.machine_id)
+    session.record(type="message", message="before")
+    session.end()
+
+    def resumed(params):
+        memory = {"state": "new", "since": 1}
+        place.session(
+            session=session.id,
+            opencodeSessionId="oc",
+            machineId=machine.machine_id,
+            agentMemory=memory,
+        ).describe(agentMemory=memory)
+        return {"type": "success", "sessionId": session.id}
+
+    machine.answers["spawn-happy-session"] = resumed
+    page = place.visit(f"/sessions/{session.id}")
+    page.locator(".notice").get_by_role("button", name="Resume").click()
+    expect(page.get_by_text("OpenCode began anew: it does not remember")).to_be_visible(
+        timeout=20_000
+    )
+
+
 def test_a_setting_that_the_agent_refuses_is_reported(place):
     session = place.session()
     session.answers["set-session-config"] = {"error": "this model does not exist"}

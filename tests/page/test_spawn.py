@@ -194,3 +194,33 @@ def test_the_dialog_is_left_with_escape_and_gives_the_focus_back(place, machine)
     expect(
         page.get_by_role("complementary").get_by_role("button", name="New session")
     ).to_be_focused()
+
+
+def test_the_form_offers_what_the_machine_knows_of_an_agent(place, machine):
+    session = place.session()
+    machine.answers["spawn-happy-session"] = {"type": "success", "sessionId": session.id}
+    offer = {
+        "modes": [{"id": "default", "name": "Default"}, {"id": "workspace-write", "name": "Write"}],
+        "models": [{"id": "m1", "name": "Model One"}],
+        "efforts": [{"id": "high", "name": "High"}],
+        "effortSetting": "effort",
+    }
+    mine = {"agent": "kimi", "available": True, "label": "My Agent", "offer": offer}
+    fixed = {"agent": "gemini", "available": True, "permissionModes": ["default", "plan"]}
+    machine.answers["agent-availability"] = {"agents": [*AGENTS, mine, fixed]}
+    _, dialog = dialog_of(place)
+    dialog.get_by_label("Directory", exact=True).fill("~/shop")
+    dialog.get_by_role("radio", name="Gemini").check(force=True)
+    modes = dialog.get_by_label("Permissions").get_by_role("option")
+    expect(modes).to_have_text(["Ask before acting", "Plan only"])
+    dialog.get_by_role("radio", name="My Agent").check(force=True)
+    expect(modes).to_have_text(["Default", "Write"])
+    expect(dialog.get_by_text("Allow everything without asking")).to_have_count(0)
+    dialog.get_by_label("Permissions").select_option("workspace-write")
+    dialog.get_by_text("More options").click()
+    dialog.get_by_label("Model").select_option(label="Model One")
+    dialog.get_by_label("Reasoning effort").select_option(label="High")
+    dialog.get_by_role("button", name="Start session").click()
+    wish = machine.wait_for_call("spawn-happy-session")
+    chosen = {"agent": "kimi", "permissionMode": "workspace-write", "model": "m1", "effort": "high"}
+    assert chosen.items() <= wish.items()

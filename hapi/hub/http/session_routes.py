@@ -28,11 +28,13 @@ from hapi.protocol.hub import (
     Pin,
     Rename,
     Resume,
+    SetOption,
     Summarize,
     has_mode,
     has_setting,
     modes_of,
 )
+from hapi.protocol.offer.metadata import offered_ids
 
 MAX_SESSIONS = 500  # in one list
 MAX_SETTING_LENGTH = 256  # characters
@@ -243,6 +245,19 @@ class SessionRoutes(Routes):
         if not ((value is None or is_text) and is_allowed):
             raise InvalidRequest("Invalid body")
         return await self._set(context, session, setting.name, setting.column, value)
+
+    @app.route("/api/sessions/<session_id>/option", methods=["POST"])
+    @api
+    async def set_option(self, context: RequestContext, session_id: str) -> dict[str, Any]:
+        """Set an option of the agent that has no route of its own (`metadata.offer.options`)."""
+        session = context.session(session_id, active=True)
+        body = context.body(SetOption)
+        offer = session.metadata.get("offer")
+        if body.id not in (offered_ids(offer, "options") or ()):
+            raise InvalidRequest("The agent of this session has no such option")
+        option = {"id": body.id, "value": body.value}
+        await self._apply(context, session, "option", "option", option)
+        return OK
 
     async def _set(
         self, context: RequestContext, session: HubSession, name: str, column: str, value: Any

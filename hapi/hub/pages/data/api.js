@@ -58,7 +58,7 @@ export class Api {
     return this.request("POST", `${sessionPath(id)}/archive`, {});
   }
 
-  /** Starts the session's agent again. @param {string} id @returns {Promise<{ sessionId: string }>} */
+  /** Starts the session's agent again. @param {string} id @returns {Promise<{ sessionId: string, resumed?: boolean, memory?: string }>} */
   reopenSession(id) {
     return this.request("POST", `${sessionPath(id)}/reopen`, {});
   }
@@ -71,6 +71,11 @@ export class Api {
   /** @param {string} id @param {string} mode */
   setPermissionMode(id, mode) {
     return this.request("POST", `${sessionPath(id)}/permission-mode`, { mode });
+  }
+
+  /** Set a setting by the last part of its path. @param {string} id @param {string} path @param {Json} body */
+  setSetting(id, path, body) {
+    return this.request("POST", `${sessionPath(id)}/${path}`, body);
   }
 
   /** @param {string} id @param {string | null} model null: the agent's default */

@@ -133,6 +133,19 @@ export interface AgentAvailability {
   agent: string;
   available: boolean;
   reason?: string;
+  label?: string;
+  /** The permission modes that the machine's settings allow. */
+  permissionModes?: string[];
+  /** What the agent offered in its last session on the machine. */
+  offer?: Record<string, Json>;
+}
+
+/** One choice of an offer. */
+export interface OfferedChoice {
+  id: string;
+  name: string;
+  description: string;
+  unrestricted: boolean;
 }
 
 export interface Message {

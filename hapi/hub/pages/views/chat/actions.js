@@ -110,7 +110,15 @@ export class SessionActions {
     this.resuming = true;
     this._showStatus("Resuming…");
     try {
-      const { sessionId } = await this._api.reopenSession(this._id);
+      const { sessionId, memory } = await this._api.reopenSession(this._id);
+      const { hasConversationContent, metadata } = this.session ?? {};
+      if (memory === "new" && hasConversationContent) {
+        const agent = this._store.catalog.label(metadata?.flavor);
+        this._notify(
+          `${agent} began anew: it does not remember the conversation so far, which stays on this page.`,
+          { tone: "bad" },
+        );
+      }
       this._outbox.moveSession(this._id, sessionId);
       if (sessionId !== this._id) this._go(sessionAddress(sessionId), { replace: true });
       else await this._read();

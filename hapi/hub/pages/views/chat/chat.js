@@ -2,6 +2,7 @@
 
 import { SessionActions } from "./actions.js";
 import { announcementOf } from "./announcements.js";
+import { commandsOf } from "../../data/offer.js";
 import { composer } from "./composer.js";
 import { followEnd } from "./scrolling.js";
 import { chatHeader } from "./header.js";
@@ -49,6 +50,7 @@ export class ChatView {
       onDraft: (text) => drafts.set(id, text),
       onSend: (text) => this._send(text),
       onStop: () => actions.abort(),
+      commands: () => commandsOf(actions.session),
     });
     this._context = this._blockContext();
     this._header = chatHeader({

@@ -1,6 +1,9 @@
 // The place to write: it grows with the text and sends on Enter (with a keyboard) or with the button.
 
 import { h, hasFinePointer, iconButton } from "../../lib/dom.js";
+import { commandMenu } from "./command-menu.js";
+
+/** @import { OfferedChoice } from "../../data/types.js" */
 
 const MAX_HEIGHT = 220; // px
 
@@ -10,10 +13,11 @@ const MAX_HEIGHT = 220; // px
  * @property {(text: string) => void} onDraft called after each change by the person
  * @property {(text: string) => void} onSend
  * @property {() => Promise<unknown>} onStop
+ * @property {() => OfferedChoice[]} [commands] the agent's slash commands
  */
 
 /** @param {ComposerOptions} options */
-export function composer({ text, onDraft, onSend, onStop }) {
+export function composer({ text, onDraft, onSend, onStop, commands = () => [] }) {
   const box = h("textarea", {
     rows: "1",
     "aria-label": "Message",
@@ -23,7 +27,8 @@ export function composer({ text, onDraft, onSend, onStop }) {
   });
   const submit = iconButton("send", "Send", { type: "submit", class: "send" });
   const stop = iconButton("stop", "Stop the agent", { class: "stop", hidden: true });
-  const node = h("form", { class: "composer" }, box, stop, submit);
+  const menu = commandMenu({ commands, choose: setText });
+  const node = h("form", { class: "composer" }, menu.node, box, stop, submit);
 
   function send() {
     const written = box.value.trim();
@@ -36,6 +41,7 @@ export function composer({ text, onDraft, onSend, onStop }) {
   function setText(value) {
     box.value = value;
     onDraft(value);
+    menu.update(value);
     resize();
   }
 
@@ -56,6 +62,10 @@ export function composer({ text, onDraft, onSend, onStop }) {
   });
   box.addEventListener("input", () => setText(box.value));
   box.addEventListener("keydown", (event) => {
+    if (menu.handles(event)) {
+      event.preventDefault();
+      return;
+    }
     if (event.key !== "Enter" || endsComposition(event)) return;
     if (event.ctrlKey || event.metaKey || (hasFinePointer() && !event.shiftKey)) {
       event.preventDefault();

@@ -2,6 +2,7 @@
 
 import { fill, h, iconButton } from "../../lib/dom.js";
 import { abbreviateHome } from "../../lib/format.js";
+import { currentMode, sessionModes } from "../../data/offer.js";
 import {
   damageText,
   isStarting,
@@ -67,7 +68,8 @@ export function chatHeader({ store, go, openSettings }) {
 export function headerFacts(session, store) {
   const meta = session.metadata ?? {};
   const machine = store.machines.get(meta.machineId ?? "");
-  const mode = session.permissionMode;
+  const mode = currentMode(session);
+  const offered = sessionModes(session, store.catalog).find(({ id }) => id === mode);
   return {
     title: titleOf(session),
     state: isStarting(session) ? /** @type {const} */ ("thinking") : stateOf(session),
@@ -76,8 +78,8 @@ export function headerFacts(session, store) {
       machineName(machine) || meta.host,
       abbreviateHome(meta.path, machine?.metadata?.homeDir ?? meta.homeDir),
     ].filter(Boolean),
-    mode: mode && mode !== "default" ? store.catalog.modeLabel(mode) : null,
-    unrestricted: Boolean(mode && store.catalog.isUnrestricted(mode)),
+    mode: mode && mode !== "default" ? (offered?.name ?? store.catalog.modeLabel(mode)) : null,
+    unrestricted: offered?.unrestricted ?? Boolean(mode && store.catalog.isUnrestricted(mode)),
     damaged: damageText(session),
   };
 }

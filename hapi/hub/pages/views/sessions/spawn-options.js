@@ -2,7 +2,10 @@
 
 import { fill, h } from "../../lib/dom.js";
 
+import { choicesOf, startModes } from "../../data/offer.js";
+
 /** @import { AgentCatalog } from "../../data/agents.js" */
+/** @import { AgentAvailability, OfferedChoice } from "../../data/types.js" */
 
 const UNRESTRICTED_CHOICES = ["yolo", "bypassPermissions"]; // there is a checkbox for these
 
@@ -11,10 +14,12 @@ const UNRESTRICTED_CHOICES = ["yolo", "bypassPermissions"]; // there is a checkb
  * @param {Element} node
  * @param {AgentCatalog} catalog
  * @param {string | null} agent
+ * @param {AgentAvailability} [known] what the machine knows of it
  */
-export function spawnOptions(node, catalog, agent) {
-  const permissions = permissionField(agent ? catalog.permissionModes(agent) : [], catalog);
-  const model = modelField(agent, catalog);
+export function spawnOptions(node, catalog, agent, known) {
+  const permissions = permissionField(agent ? startModes(known, agent, catalog) : []);
+  const model = modelField(agent, catalog, known);
+  const effort = effortField(known);
   const worktree = worktreeField();
   fill(
     node,
@@ -23,20 +28,26 @@ export function spawnOptions(node, catalog, agent) {
       "details",
       { class: "more" },
       h("summary", null, "More options"),
-      h("div", { class: "stack" }, model.node, worktree.node),
+      h("div", { class: "stack" }, model.node, effort.node, worktree.node),
     ),
   );
-  return () => ({ ...model.parameters(), ...permissions.parameters(), ...worktree.parameters() });
+  return () => ({
+    ...model.parameters(),
+    ...effort.parameters(),
+    ...permissions.parameters(),
+    ...worktree.parameters(),
+  });
 }
 
-/** @param {string[]} modes @param {AgentCatalog} catalog */
-function permissionField(modes, catalog) {
-  const offered = modes.filter((mode) => !UNRESTRICTED_CHOICES.includes(mode));
+/** @param {OfferedChoice[]} modes */
+function permissionField(modes) {
+  const offered = modes.filter(({ id }) => !UNRESTRICTED_CHOICES.includes(id));
+  const unrestricted = modes.find(({ id }) => UNRESTRICTED_CHOICES.includes(id));
   const mode = h(
     "select",
     { id: "spawn-mode" },
-    offered.map((value, index) =>
-      h("option", { value: index ? value : "" }, catalog.modeLabel(value)),
+    offered.map(({ id, name, description }, index) =>
+      h("option", { value: index ? id : "", title: description }, name),
     ),
   );
   const yolo = h("input", {
@@ -55,17 +66,18 @@ function permissionField(modes, catalog) {
       { class: "field" },
       h("label", { for: "spawn-mode" }, "Permissions"),
       mode,
-      h(
-        "label",
-        { class: "check" },
-        yolo,
+      unrestricted &&
         h(
-          "span",
-          null,
-          "Allow everything without asking ",
-          h("span", { class: "hint" }, "(“yolo”)"),
+          "label",
+          { class: "check" },
+          yolo,
+          h(
+            "span",
+            null,
+            "Allow everything without asking ",
+            h("span", { class: "hint" }, "(“yolo”)"),
+          ),
         ),
-      ),
     );
   return {
     node,
@@ -76,8 +88,38 @@ function permissionField(modes, catalog) {
   };
 }
 
-/** @param {string | null} agent @param {AgentCatalog} catalog */
-function modelField(agent, catalog) {
+/**
+ * A choice that may be left to the agent.
+ * @param {string} id
+ * @param {string} label
+ * @param {OfferedChoice[]} choices
+ * @param {string} parameter
+ */
+function optionalChoice(id, label, choices, parameter) {
+  const select = h(
+    "select",
+    { id },
+    h("option", { value: "" }, "Agent's default"),
+    choices.map(({ id: value, name }) => h("option", { value }, name)),
+  );
+  return {
+    node: h("div", { class: "field" }, h("label", { for: id }, label), select),
+    parameters: () => (select.value ? { [parameter]: select.value } : {}),
+  };
+}
+
+/** @param {AgentAvailability} [known] */
+function effortField(known) {
+  const choices = choicesOf(known?.offer?.efforts);
+  if (choices.length === 0) return { node: null, parameters: () => ({}) };
+  const parameter = String(known?.offer?.effortSetting ?? "effort");
+  return optionalChoice("spawn-effort", "Reasoning effort", choices, parameter);
+}
+
+/** @param {string | null} agent @param {AgentCatalog} catalog @param {AgentAvailability} [known] */
+function modelField(agent, catalog, known) {
+  const listed = choicesOf(known?.offer?.models);
+  if (listed.length > 0) return optionalChoice("spawn-model", "Model", listed, "model");
   const suggestions = catalog.models(agent);
   const input = h("input", {
     id: "spawn-model",

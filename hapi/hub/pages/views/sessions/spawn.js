@@ -105,7 +105,13 @@ function spawnForm({ api, store, storage, done }, machines, choice, close) {
   }
 
   function drawOptions() {
-    parameters = spawnOptions(more, store.catalog, choice.agent);
+    const known = store.agents.get(choice.machine.id);
+    parameters = spawnOptions(
+      more,
+      store.catalog,
+      choice.agent,
+      known?.find(({ agent }) => agent === choice.agent),
+    );
   }
 
   /** What is missing, and the field to go to. @param {string} path @returns {[text: string, focus: () => void] | null} */
@@ -226,7 +232,7 @@ function drawAgentField(node, agents, catalog, choice, changed) {
         },
       },
     });
-  const choices = ready.map(({ agent }) =>
+  const choices = ready.map(({ agent, label }) =>
     h(
       "label",
       { class: "choice" },
@@ -234,7 +240,7 @@ function drawAgentField(node, agents, catalog, choice, changed) {
       h(
         "span",
         { class: "choice-face" },
-        h("span", { class: "choice-name" }, catalog.label(agent)),
+        h("span", { class: "choice-name" }, label || catalog.label(agent)),
         agent === "demo" && h("span", { class: "hint" }, "built in, to try HAPI"),
       ),
     ),
@@ -262,11 +268,11 @@ function missingAgents(missing, catalog, areOthersReady) {
     h(
       "ul",
       { class: "agent-list" },
-      missing.map(({ agent, reason }) =>
+      missing.map(({ agent, label, reason }) =>
         h(
           "li",
           { class: "off" },
-          h("span", null, catalog.label(agent)),
+          h("span", null, label || catalog.label(agent)),
           h("span", { class: "muted" }, unavailableReason(reason)),
         ),
       ),

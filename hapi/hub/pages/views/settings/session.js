@@ -3,13 +3,14 @@
 import { button, factList, fill, h, problemLine } from "../../lib/dom.js";
 import { confirmDialog, openDialog, runBusy, showProblem, toast } from "../../lib/dialog.js";
 import { abbreviateHome, dateAndTime } from "../../lib/format.js";
+import { choicesOf, currentMode, offerOf, sessionModes } from "../../data/offer.js";
 import { rulesOf, ruleText } from "../../data/permissions.js";
 import { machineName, titleOf } from "../../data/sessions.js";
 
 /**
  * @import { Api } from "../../data/api.js"
  * @import { Store } from "../../data/store.js"
- * @import { Go, PermissionRule, Session } from "../../data/types.js"
+ * @import { Go, OfferedChoice, PermissionRule, Session } from "../../data/types.js"
  */
 
 /**
@@ -31,6 +32,7 @@ export function settingsDialog(options) {
     permissionSection(session, options),
     rulesSection(session, options),
     store.catalog.hasModel(session.metadata?.flavor) && modelSection(session, options),
+    session.active && offeredSections(session, options),
     factSection(session, store),
     endSection(session, options, close),
   ]);
@@ -70,49 +72,55 @@ function nameSection(session, api) {
   return form;
 }
 
-/** @param {Session} session @param {SettingsOptions} options */
-function permissionSection(session, { api, store: { catalog } }) {
-  const modes = catalog.permissionModes(session.metadata?.flavor);
-  if (modes.length === 0) return null;
-  const current = session.permissionMode ?? session.metadata?.preferredPermissionMode ?? modes[0];
-  const choice = h(
-    "select",
-    { id: "session-mode" },
-    modes.map((mode) =>
-      h("option", { value: mode, selected: mode === current }, catalog.modeLabel(mode)),
-    ),
+/**
+ * A setting that is one of several choices.
+ * @param {object} options
+ * @param {string} options.id
+ * @param {string} options.label
+ * @param {OfferedChoice[]} options.choices
+ * @param {string | null | undefined} options.current
+ * @param {boolean} [options.disabled]
+ * @param {string} options.done the sentence when it is set
+ * @param {(value: string) => Promise<unknown>} options.set
+ */
+function choiceSection({ id, label, choices, current, disabled = false, done, set }) {
+  const known = choices.some((choice) => choice.id === current);
+  const options = choices.map(({ id: value, name }) =>
+    h("option", { value, selected: value === current }, name),
   );
-  const caution = h(
-    "p",
-    { class: "hint caution", hidden: !catalog.isUnrestricted(current) },
-    "The agent acts without asking for permission.",
-  );
+  if (!known)
+    options.unshift(h("option", { value: current ?? "", selected: true }, current ?? "–"));
+  const select = h("select", { id, disabled }, options);
+  const hint = h("p", { class: "hint" });
   const problem = problemLine();
-  let set = current;
-  const showCaution = () => {
-    caution.hidden = !catalog.isUnrestricted(choice.value);
+  let applied = current ?? "";
+  const describe = () => {
+    const choice = choices.find((each) => each.id === select.value);
+    const caution = choice?.unrestricted === true;
+    hint.className = caution ? "hint caution" : "hint";
+    hint.textContent = [
+      choice?.description,
+      caution && "The agent acts without asking for permission.",
+    ]
+      .filter(Boolean)
+      .join(" ");
+    hint.hidden = !hint.textContent;
   };
-  choice.addEventListener("change", () => {
-    showCaution();
-    runBusy(choice, problem, async () => {
+  describe();
+  select.addEventListener("change", () => {
+    describe();
+    runBusy(select, problem, async () => {
       try {
-        await api.setPermissionMode(session.id, choice.value);
-        set = choice.value;
+        await set(select.value);
+        applied = select.value;
       } finally {
-        choice.value = set; // a mode that was refused is not shown as the one in use
-        showCaution();
+        select.value = applied; // what was refused is not shown as the one in use
+        describe();
       }
-      toast("Permission mode changed");
+      toast(done);
     });
   });
-  return h(
-    "div",
-    { class: "field" },
-    h("label", { for: "session-mode" }, "Permissions"),
-    choice,
-    caution,
-    problem,
-  );
+  return h("div", { class: "field" }, h("label", { for: id }, label), select, hint, problem);
 }
 
 /** What is allowed without asking; nothing if there is no such rule. @param {Session} session @param {SettingsOptions} options */
@@ -159,7 +167,72 @@ function ruleRow(rule, remove) {
 }
 
 /** @param {Session} session @param {SettingsOptions} options */
-function modelSection(session, { api, store: { catalog } }) {
+function permissionSection(session, { api, store: { catalog } }) {
+  const choices = sessionModes(session, catalog);
+  if (choices.length === 0) return null;
+  return choiceSection({
+    id: "session-mode",
+    label: "Permissions",
+    choices,
+    current: currentMode(session) ?? choices[0]?.id,
+    done: "Permission mode changed",
+    set: (mode) => api.setPermissionMode(session.id, mode),
+  });
+}
+
+/** @param {Session} session @param {SettingsOptions} options */
+function modelSection(session, options) {
+  const { models, model } = offerOf(session);
+  const choices = choicesOf(models);
+  if (choices.length === 0) return modelInput(session, options);
+  return choiceSection({
+    id: "session-model",
+    label: "Model",
+    choices,
+    current: typeof model === "string" ? model : null,
+    disabled: !session.active,
+    done: "Model changed",
+    set: (value) => options.api.setModel(session.id, value),
+  });
+}
+
+/** The settings besides permission mode and model that the agent offers. @param {Session} session @param {SettingsOptions} options */
+function offeredSections(session, { api }) {
+  const offer = offerOf(session);
+  const effortPath = offer.effortSetting === "effort" ? "effort" : "model-reasoning-effort";
+  const lists = [
+    ["effort", "Reasoning effort", "efforts", effortPath, offer.effortSetting],
+    ["collaborationMode", "Collaboration", "collaborationModes", "collaboration-mode", "mode"],
+    ["serviceTier", "Speed", "serviceTiers", "service-tier", "serviceTier"],
+    ["agentMode", "Agent mode", "agentModes", "copilot-agent-mode", "mode"],
+  ];
+  const named = lists.map(([key = "", label = "", list = "", path = "", field = ""]) => ({
+    id: `session-${path}`,
+    label,
+    choices: choicesOf(offer[list]),
+    current: offer[key],
+    /** @param {string} value */
+    set: (value) => api.setSetting(session.id, path, { [field]: value }),
+  }));
+  const others = (Array.isArray(offer.options) ? offer.options : [])
+    .filter((option) => typeof option?.id === "string")
+    .map((option) => ({
+      id: `session-option-${option.id}`,
+      label: String(option.name ?? option.id),
+      choices: choicesOf(option.choices),
+      current: option.current,
+      /** @param {string} value */
+      set: (value) => api.setSetting(session.id, "option", { id: option.id, value }),
+    }));
+  return [...named, ...others]
+    .filter(({ choices }) => choices.length > 0)
+    .map((section) =>
+      choiceSection({ ...section, disabled: !session.active, done: `${section.label} changed` }),
+    );
+}
+
+/** The model of a session that lists none. @param {Session} session @param {SettingsOptions} options */
+function modelInput(session, { api, store: { catalog } }) {
   const current = typeof session.model === "object" ? session.model?.modelId : session.model;
   const suggestions = catalog.models(session.metadata?.flavor);
   const disabled = !session.active;
