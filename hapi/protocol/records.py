@@ -373,12 +373,12 @@ class Transcript:
     def live_blocks(self) -> list[LiveBlock]:
         """What was said and is no record yet, in the order in which the records will come."""
         found = []
-        if self.open_thought is not None:
-            found.append(LiveBlock(self.open_thought.id, REASONING, self.open_thought.text))
         if self.open_text is not None:
             found.append(LiveBlock(self.open_text.id, MESSAGE, self.open_text.text))
+        if self.open_thought is not None:
+            found.append(LiveBlock(self.open_thought.id, REASONING, self.open_thought.text))
         for call in self._calls.values():
-            if not call.finished and isinstance(call.output, str):
+            if call.is_open and isinstance(call.output, str):
                 found.append(LiveBlock(call.call_id, TOOL_OUTPUT, call.output))
         return found
 

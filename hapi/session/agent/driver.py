@@ -26,6 +26,7 @@ from hapi.protocol.acp.updates import (
     ModeChanged,
     OptionsChanged,
     Update,
+    UserText,
     read_update,
 )
 from hapi.protocol.json import Malformed
@@ -83,6 +84,7 @@ class Driver:
     initial: Offer = field(factory=Offer)  # what was current when the session was opened
     resumed: bool = False
     _replaying: bool = False
+    _may_replay: bool = False  # from session/load to the first prompt
     log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -152,7 +154,7 @@ class Driver:
             return False
         finally:
             self._replaying = False
-        self.resumed = True
+        self.resumed = self._may_replay = True
         self._opened(resume, loaded)
         return True
 
@@ -171,6 +173,7 @@ class Driver:
 
     async def prompt(self, blocks: list[dict[str, Any]]) -> TurnEnd:
         """Run one turn, without a time limit. Raises AgentExited, AgentError."""
+        self._replaying = self._may_replay = False
         answer = await self.peer.call(
             "session/prompt", {"sessionId": self.session_id, "prompt": blocks}
         )
@@ -211,6 +214,8 @@ class Driver:
             update = read_notice(method, params)
         if isinstance(update, OptionsChanged):
             self.offer = read_offer(update.value, self.offer)
+        if self._may_replay and isinstance(update, UserText):
+            self._replaying = True  # some agents answer session/load before they replay
         if update is not None and (
             not self._replaying or isinstance(update, Commands | Context | OptionsChanged)
         ):

@@ -124,6 +124,11 @@ class Turns:
         )
 
     @property
+    def is_working(self) -> bool:
+        """Whether there is something to stop: a turn, or work outside one."""
+        return self.busy or self._background.is_active
+
+    @property
     def is_quiet(self) -> bool:
         """Whether nothing goes on: no turn, no work outside one, no prompt or request that waits.
 
@@ -134,13 +139,7 @@ class Turns:
             self.transcript.has_unreported_calls
             and self._clock.seconds() - self._seen_at < CALL_TIMEOUT
         )
-        return not (
-            self.busy
-            or self._background.is_active
-            or may_run
-            or self._is_asking
-            or len(self._hub.inbox)
-        )
+        return not (self.is_working or may_run or self._is_asking or len(self._hub.inbox))
 
     def open(self) -> None:
         """The agent is ready: begin with the prompts that have arrived."""
@@ -251,7 +250,7 @@ class Turns:
             return
         if driver is not None:
             driver.cancel()
-        if self._cancel_timeout is None and (self.busy or self._background.is_active):
+        if self._cancel_timeout is None and self.is_working:
             self._cancel_timeout = self._clock.callLater(
                 CANCEL_TIMEOUT, self._end_agent_after_timeout
             )

@@ -149,7 +149,7 @@ class Terminal:
 
     def interrupt(self) -> None:
         """Ctrl+C: the first stops the turn, the next ends the session."""
-        if self._session is not None and self._session.turns.busy and not self._stopping:
+        if self._session is not None and self._session.turns.is_working and not self._stopping:
             self._stopping = True
             self._session.turns.abort()
         elif self._session is not None:

@@ -213,6 +213,36 @@ async def test_an_agent_that_is_killed_takes_what_it_has_started_with_it(
 
 
 @pytest_twisted.ensureDeferred
+async def test_an_agent_starts_again_only_when_what_the_dead_one_left_is_gone(
+    reactor, home, tmp_path
+):
+    from hapi.protocol.agents import Agent
+    from hapi.session.agent.host import AgentHost
+
+    leaves = f"setsid sleep 605 & echo $! > pid; exec {' '.join(PARTNER)}"
+    agent = Agent("x", "X", ("sh", "-c", leaves), ("sh",))
+    host = AgentHost(reactor, agent, str(tmp_path), dict(os.environ))
+    turns, ends = Heard(), []
+    turns.request_permission, turns.questions = turns.ask, None
+
+    async def open_agent():
+        await host.open("sid", None, False, turns, lambda words, code: ends.append(words))
+        return int((tmp_path / "pid").read_text())
+
+    left = await open_agent()
+    os.kill(host._process.pid, signal.SIGKILL)
+    await host._process.exited.when_fired()
+    try:
+        again = await open_agent()
+        assert not is_running(left)
+        assert is_running(again)
+        assert ends == ["was ended by signal 9"]
+    finally:
+        await host.end()
+    assert not is_running(again)
+
+
+@pytest_twisted.ensureDeferred
 async def test_an_agent_that_ends_by_itself_leaves_no_daemon_running(reactor, started, tmp_path):
     script = """
 import subprocess

@@ -4,6 +4,7 @@ from twisted.internet.defer import Deferred
 
 from hapi.net.client.delivery import UnconfirmedEvent
 from hapi.protocol.session import BY_SIGNAL
+from hapi.session.startup.command_line import Arguments
 from tests.support.session_stage import MemoryAgent
 
 
@@ -490,6 +491,18 @@ def test_calls_that_are_open_when_the_session_ends_are_closed_with_that(up):
         "output": "The session ended before the agent reported a result for this call",
         "is_error": True,
     }
+
+
+def test_what_an_agent_replays_after_it_has_resumed_is_not_said_again(staged):
+    stage = staged(arguments=Arguments("opencode", resume="old")).up()
+    stage.agent.update("user_message_chunk", content={"type": "text", "text": "earlier"})
+    stage.agent.say("said before")
+    advance(stage, 10)
+    assert texts(stage) == []
+    stage.link.message("go")
+    stage.agent.say("new")
+    stage.agent.finish()
+    assert texts(stage) == ["new"]
 
 
 # --- settings

@@ -201,6 +201,14 @@ def test_an_interrupt_after_a_stopped_turn_stops_the_next_one(at_terminal):
     assert not stage.session.ended.has_fired
 
 
+def test_an_interrupt_stops_what_the_agent_does_outside_a_turn(at_terminal):
+    stage = at_terminal()
+    stage.agent.say("still at it")
+    stage.terminal.interrupt()
+    assert stage.agent.calls[-1][0] == "session/cancel"
+    assert not stage.session.ended.has_fired
+
+
 def test_an_interrupt_between_turns_ends_the_session(at_terminal):
     stage = at_terminal()
     stage.terminal.interrupt()
