@@ -141,7 +141,7 @@ class _Helper:
 
 
 @contextlib.contextmanager
-def _helper(program: str, *arguments: object) -> Iterator[_Helper]:
+def helper_program(program: str, *arguments: object) -> Iterator[_Helper]:
     argv = [sys.executable, "-S", "-E", str(HERE / program), *map(str, arguments)]
     with subprocess.Popen(
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -156,14 +156,14 @@ def _helper(program: str, *arguments: object) -> Iterator[_Helper]:
 
 def readers(hub: HubRun, count: int) -> contextlib.AbstractContextManager[_Helper]:
     """Pages that read the event stream."""
-    return _helper("hub_readers.py", hub.client.port, hub.client.user.jwt, count)
+    return helper_program("hub_readers.py", hub.client.port, hub.client.user.jwt, count)
 
 
 @contextlib.contextmanager
 def silence(hub: HubRun, pause: float = 0.002) -> Iterator[dict[str, Any]]:
     """How long another client waits for `/health` meanwhile; in the dictionary afterwards."""
     found: dict[str, Any] = {}
-    with _helper("hub_silence.py", hub.client.port, pause) as helper:
+    with helper_program("hub_silence.py", hub.client.port, pause) as helper:
         yield found
         assert helper.process.stdin is not None
         helper.process.stdin.close()

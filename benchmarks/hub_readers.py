@@ -1,5 +1,6 @@
 """Pages that read a hub's event stream, many in one process, so that reading shares no interpreter
-with whoever sends: `hub_readers.py PORT JWT READERS`. Standard library only.
+with whoever sends: `hub_readers.py PORT JWT READERS [SESSION,…]`. Standard library only. With
+sessions, each page shows one of them, and updates of its live text are counted instead of messages.
 
 Commands come on standard input, one a line; each is answered by a line of JSON:
     reset         forget what was counted
@@ -15,14 +16,16 @@ import socket
 import sys
 import time
 
-MESSAGE = b'"message-received"'
+MESSAGE, LIVE = b'"message-received"', b'"session-live"'
 TIME = re.compile(rb"@(\d{6,20})@")  # in the text of each message: time.monotonic_ns when sent
 
 
 class Reader:
-    def __init__(self, port, jwt):
+    def __init__(self, port, jwt, session):
         self.socket = socket.create_connection(("127.0.0.1", port), 60)
-        request = f"GET /api/events?all=true&visibility=visible&token={jwt} HTTP/1.1\r\n"
+        self.marker = LIVE if session else MESSAGE
+        query = f"all=true&visibility=visible&token={jwt}{f'&live={session}' if session else ''}"
+        request = f"GET /api/events?{query} HTTP/1.1\r\n"
         head = f"{request}Host: 127.0.0.1:{port}\r\nAccept: text/event-stream\r\n\r\n"
         self.socket.sendall(head.encode())
         answer = b""
@@ -44,14 +47,14 @@ class Reader:
             self.rest = data
             return
         self.rest = data[end:]
-        count = data.count(MESSAGE, 0, end)
+        count = data.count(self.marker, 0, end)
         if count:
             self.messages, self.last = self.messages + count, now
             took += [now - int(sent) for sent in TIME.findall(data, 0, end)]
 
 
-def run(port, jwt, count):
-    readers = [Reader(port, jwt) for _ in range(count)]
+def run(port, jwt, count, sessions):
+    readers = [Reader(port, jwt, sessions[number % len(sessions)]) for number in range(count)]
     selector = selectors.DefaultSelector()
     selector.register(sys.stdin, selectors.EVENT_READ)
     for reader in readers:
@@ -96,4 +99,5 @@ def told(readers, least, took):
 
 
 if __name__ == "__main__":
-    run(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    chosen = sys.argv[4].split(",") if len(sys.argv) > 4 else [""]
+    run(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), chosen)

@@ -69,6 +69,15 @@ class FakeNode {
   parentNode = null;
   childNodes = [];
 
+  isEqualNode(other) {
+    return this.outerHTML === other.outerHTML;
+  }
+
+  replaceChild(node, old) {
+    old.replaceWith(node);
+    return old;
+  }
+
   get firstChild() {
     return this.childNodes[0] ?? null;
   }
@@ -160,6 +169,13 @@ class FakeElement extends FakeNode {
     this.tagName = tag.toUpperCase();
   }
 
+  /** Without its children, whatever is asked for. */
+  cloneNode() {
+    const node = new FakeElement(this.tagName);
+    node.attributes = new Map(this.attributes);
+    return node;
+  }
+
   getAttribute(name) {
     return this.attributes.get(name) ?? null;
   }
@@ -209,6 +225,12 @@ export function installDom() {
     visibilityState: "hidden",
     activeElement: null,
   };
-  Object.assign(globalThis, { document, Node: FakeNode, HTMLElement: FakeElement });
+  Object.assign(globalThis, {
+    document,
+    Node: FakeNode,
+    Text: FakeText,
+    Element: FakeElement,
+    HTMLElement: FakeElement,
+  });
   return document;
 }

@@ -17,6 +17,8 @@ const FIRST_PAGE = 50; // messages
 const CATCH_UP_PAGE = 200; // messages
 const MAX_QUEUED_IDS = 1000; // in one request
 const HIDDEN_REDRAW_DELAY = 200; // ms
+const MIN_LONG_DRAW = 16; // ms; after a draw of live text that takes longer
+const PAUSE_FACTOR = 3; // the next one waits for so many times as long
 const VERSION_KEYS = /** @type {Record<string, string>} */ ({
   metadata: "metadataVersion",
   agentState: "agentStateVersion",
@@ -70,7 +72,7 @@ export class Store {
       for (const watcher of this._watchers) attempt("A part of the page cannot be drawn", watcher);
     });
     /** Announces a change of the live text, of which there are many, to those who show it. */
-    this._liveChanged = coalesced(() => {
+    this._liveChanged = paced(() => {
       for (const watcher of this._liveWatchers) attempt("Live text cannot be drawn", watcher);
     });
     outbox.onChange = this.changed;
@@ -431,6 +433,32 @@ function patched(session, patch) {
     }
   }
   return next;
+}
+
+/**
+ * As `coalesced`, and after a call that took long the next one waits for several times as long.
+ * @param {() => void} run
+ */
+function paced(run) {
+  let restsUntil = 0; // ms of performance.now()
+  let isScheduled = false;
+  const soon = coalesced(() => {
+    const began = performance.now();
+    run();
+    const took = performance.now() - began;
+    restsUntil = took > MIN_LONG_DRAW ? performance.now() + PAUSE_FACTOR * took : 0;
+  });
+  const go = () => {
+    isScheduled = false;
+    soon();
+  };
+  return () => {
+    const rest = restsUntil - performance.now();
+    if (isScheduled) return;
+    isScheduled = rest > 0;
+    if (rest > 0) setTimeout(go, rest);
+    else soon();
+  };
 }
 
 /**

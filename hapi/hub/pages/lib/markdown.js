@@ -6,6 +6,7 @@ import { h, icon } from "./dom.js";
 /** @typedef {[node: HTMLElement | null, next: number]} BlockResult the node and the first line after it */
 
 const MAX_DEPTH = 8; // nested quotes, lists and emphasis; deeper ones stay text
+const PART_LINES = 100; // of a long block of code
 const MAX_PARAGRAPH = 50_000; // characters; in longer paragraphs inline marks stay text
 
 /**
@@ -39,8 +40,9 @@ export class GrowingMarkdown {
     if (text.length === this._text.length) return true;
     this._end = (this._end + text.slice(this._text.length)).replaceAll("\r\n", "\n");
     this._text = text;
-    for (const node of this._endNodes) node.remove();
+    const before = this._endNodes;
     this._endNodes = [];
+    let reused = 0;
     const lines = this._end.split("\n");
     let settled = 0; // lines of blocks that nothing that follows can change
     for (let at = 0; at < lines.length;) {
@@ -49,12 +51,48 @@ export class GrowingMarkdown {
       const isSettled = next + UNSETTLED_LINES <= lines.length;
       if (isSettled) settled = next;
       if (!node) continue;
-      this.node.append(node);
-      if (!isSettled) this._endNodes.push(node);
+      const place = before[reused];
+      if (place) reused += 1;
+      else this.node.append(node);
+      const shown = place ? updated(place, node) : node;
+      if (!isSettled) this._endNodes.push(shown);
     }
+    for (const node of before.slice(reused)) node.remove();
     if (settled > 0) this._end = lines.slice(settled).join("\n");
     return true;
   }
+}
+
+/**
+ * Make `node`, which is in the document, show what `wanted` shows, and keep what is the same in it: the browser lays
+ * out what is new only, and a selection stays. Returns the node that is in the document now.
+ * @template {Node} Shown
+ * @param {Shown} node
+ * @param {Shown} wanted
+ * @returns {Shown}
+ */
+function updated(node, wanted) {
+  if (node.isEqualNode(wanted)) return node;
+  if (node instanceof Text && wanted instanceof Text) {
+    node.data = wanted.data;
+    return node;
+  }
+  const isSame =
+    node instanceof Element &&
+    wanted instanceof Element &&
+    node.cloneNode(false).isEqualNode(wanted.cloneNode(false));
+  if (!isSame) {
+    node.parentNode?.replaceChild(wanted, node);
+    return wanted;
+  }
+  const children = [...node.childNodes];
+  const wantedChildren = [...wanted.childNodes];
+  wantedChildren.forEach((child, place) => {
+    if (place < children.length) updated(children[place], child);
+    else node.appendChild(child);
+  });
+  for (const child of children.slice(wantedChildren.length)) child.remove();
+  return node;
 }
 
 // --- blocks ---
@@ -162,14 +200,34 @@ function codeBlock(code, language) {
     { type: "button", class: "icon-button copy", "aria-label": "Copy code", title: "Copy code" },
     icon("copy"),
   );
-  copy.addEventListener("click", () => copyText(code, copy));
+  const content = h("code", null, codeParts(code));
+  copy.addEventListener("click", () => {
+    const shown = copy.parentNode?.querySelector("code"); // it may have grown, in another node
+    copyText((shown ?? content).textContent ?? "", copy);
+  });
   return h(
     "div",
     { class: "code" },
     language && h("span", { class: "language" }, language),
     copy,
-    h("pre", { tabindex: "0" }, h("code", null, code)),
+    h("pre", { tabindex: "0" }, content),
   );
+}
+
+/**
+ * Code in parts of some lines, each a box of its own: when one line is added, the browser lays out its part only.
+ * @param {string} code
+ */
+function codeParts(code) {
+  const lines = code.split("\n");
+  if (lines.length <= PART_LINES) return code;
+  const parts = [];
+  for (let at = 0; at < lines.length; at += PART_LINES) {
+    const isLast = at + PART_LINES >= lines.length;
+    const text = lines.slice(at, at + PART_LINES).join("\n") + (isLast ? "" : "\n");
+    parts.push(h("span", { class: "code-part" }, text));
+  }
+  return parts;
 }
 
 /**
