@@ -2,8 +2,9 @@
 
 The table is `hapi.protocol.agents`. `settings.json` adds agents or changes known ones under the key
 `agents`, an object by agent name, e.g. `{"qwen": {"command": ["qwen", "--acp"], "label": "Qwen
-Code", "permissionModes": ["default", "yolo"], "environment": {}}}`. Everything but `command` is
-optional, and a known agent keeps what its entry leaves out. An agent must speak ACP over stdio.
+Code", "permissionModes": ["default", "yolo"], "environment": {}, "authMethod": "openai",
+"loginCommand": "qwen"}}`. Everything but `command` is optional, and a known agent keeps what its
+entry leaves out. An agent must speak ACP over stdio.
 """
 
 from __future__ import annotations
@@ -113,6 +114,9 @@ def _configured(agent: Agent, entry: Any) -> Agent:
     environment = entry.get("environment", agent.environment)
     if not isinstance(environment, Mapping) or not _is_string_list(list(environment.values())):
         return invalid(".environment", " must be an object of strings")
+    for name in ("authMethod", "loginCommand"):
+        if not isinstance(entry.get(name, ""), str):
+            return invalid(f".{name}", " must be a string")
     label = entry.get("label")
     if "command" in entry:
         agent = evolve(
@@ -125,6 +129,8 @@ def _configured(agent: Agent, entry: Any) -> Agent:
         permission_modes=tuple(modes),
         has_fixed_modes="permissionModes" in entry,
         environment=dict(environment),
+        auth_method=entry.get("authMethod", agent.auth_method) or None,
+        login_command=entry.get("loginCommand", agent.login_command) or None,
     )
 
 

@@ -106,6 +106,8 @@ class Agent:
     ] = ()  # HAPI's variable, the agent's own name for it
     root_environment: Mapping[str, str] = field(factory=dict)  # added when HAPI runs as root
     environment: Mapping[str, str] = field(factory=dict, repr=False)  # from settings.json
+    auth_method: str | None = None  # the ACP login method to use, from settings.json
+    login_command: str | None = None  # logs in in a terminal, for agents that name no command
     configuration_error: str | None = None  # what is wrong with its entry in settings.json
     # --- what can be chosen
     permission_modes: tuple[str, ...] = (
@@ -203,6 +205,7 @@ AGENTS: Mapping[str, Agent] = {
             approval_style="tools",
             npm_program="claude",
             npm_program_variable="HAPI_CLAUDE_PATH",
+            login_command="claude /login",
         ),
         Agent(
             "codex",
@@ -224,6 +227,7 @@ AGENTS: Mapping[str, Agent] = {
             is_steerable=True,
             npm_program="codex",
             npm_server_variable="HAPI_CODEX_APP_SERVER_BIN",
+            login_command="codex login",
         ),
         Agent(
             "dsh",
@@ -252,6 +256,7 @@ AGENTS: Mapping[str, Agent] = {
             approval_style="decision",
             npm_program="copilot",
             npm_program_variable="COPILOT_CLI_PATH",
+            login_command="copilot login",
         ),
         Agent(
             "cursor",
@@ -264,6 +269,7 @@ AGENTS: Mapping[str, Agent] = {
             makes_worktrees=True,
             approval_style="decision",
             npm_program="agent",
+            login_command="cursor-agent login",
         ),
         Agent(
             "gemini",
@@ -274,6 +280,7 @@ AGENTS: Mapping[str, Agent] = {
             form=(_model("static"), PERMISSION_FIELD),
             spawn_settings=("modelReasoningEffort",),
             approval_style="decision",
+            login_command="gemini",
         ),
         Agent(
             "grok",
@@ -296,6 +303,7 @@ AGENTS: Mapping[str, Agent] = {
             existing_session="never",
             approval_style="decision",
             npm_program="kimi",
+            login_command="kimi login",
         ),
         Agent(
             "opencode",
@@ -308,6 +316,7 @@ AGENTS: Mapping[str, Agent] = {
             form=(_model("directory"), _effort("model"), PERMISSION_FIELD),
             approval_style="decision",
             npm_program="opencode",
+            login_command="opencode auth login",
         ),
         Agent(
             "pi",

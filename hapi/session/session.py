@@ -46,8 +46,9 @@ from hapi.protocol.session_metadata import (
     without_rest,
 )
 from hapi.session.agent.attachments import PromptBlocks
+from hapi.session.agent.authentication import Login
 from hapi.session.agent.configuration import SessionSettings
-from hapi.session.agent.driver import Driver
+from hapi.session.agent.driver import Driver, LoginRequired
 from hapi.session.agent.exit_reason import without_stack_trace
 from hapi.session.agent.host import AgentHost
 from hapi.session.agent.idle import IdleAgent
@@ -107,6 +108,7 @@ class Session:
     settings: SessionSettings = field(init=False)
     permissions: Permissions = field(init=False)
     questions: Questions = field(init=False)
+    login: Login = field(init=False)
     turns: Turns = field(init=False)
     titles: Titles = field(init=False)
     _noise_notice: NoiseNotice = field(init=False)
@@ -182,9 +184,18 @@ class Session:
             now=self.hub.now_ms,
         )
         self.turns.questions = self.questions
+        self.turns.log_in_again = self.log_in_again
+        self.login = Login(
+            agent.label,
+            self.start.facts.host,
+            self.questions,
+            self.hub.publish_status,
+            lambda: self.host.command,
+            agent.login_command,
+        )
         self.permissions.on_reason = self.submit_prompt
         self.turns.silence.last_words = self.host.last_words
-        self.hub.on_queued = self.turns.start_next
+        self.hub.on_queued = self._prompt_queued
         self.titles = Titles(self.hub)
         self.turns.on_prompt, self.turns.on_title = self._prompted, self.titles.titled
         self._noise_notice = NoiseNotice(
@@ -230,13 +241,20 @@ class Session:
     async def run(self) -> None:
         """Connect, start the agent, accept prompts.
 
-        Returns when the agent is ready or the session has begun to end.
+        Returns when the agent is ready, a person does not want to log in to it now, or the session
+        has begun to end.
         """
         self._write_initial_state()
         self.link.startService()
         self.hub.start()
         try:
             await self._agent_ready()
+        except LoginRequired as problem:
+            if self._ending is not None:
+                return
+            self.hub.publish_status(
+                f"{self.agent.label} has no session yet: {problem}. The next prompt tries again"
+            )
         except Exception as problem:
             if self._ending is None:
                 reason = without_stack_trace(str(problem))
@@ -295,13 +313,7 @@ class Session:
         rested = self.resting_since is not None
         if rested and not self._rested_with_memory:
             self._agent_session = None  # agents store no session without a prompt
-        self.turns.silence.begin(is_start=True)
-        try:
-            driver = await self.host.open(
-                self.hub.session_id, self._agent_session, fork, self.turns, self._agent_exited
-            )
-        finally:
-            self.turns.silence.end()
+        driver = await self._open_authenticated(fork)
         self._prompted_at = time.time() if self.turns.busy else math.inf
         if rested:
             self._awake(driver)
@@ -330,6 +342,32 @@ class Session:
         self._store(
             self.hub.metadata.change(lambda stored: {**(stored or {}), "agentMemory": memory})
         )
+
+    async def _open_authenticated(self, fork: bool) -> Driver:
+        """Start the agent; where it needs a login, as often as the person tries."""
+        while True:
+            self.turns.silence.begin(is_start=True)
+            try:
+                return await self.host.open(
+                    self.hub.session_id, self._agent_session, fork, self.turns, self._agent_exited
+                )
+            except LoginRequired as problem:
+                if self._ending is not None:
+                    raise
+                required = problem
+            finally:
+                self.turns.silence.end()
+            self.host.chosen_login = await self.login.ask(required)
+
+    async def log_in_again(self, problem: LoginRequired) -> Driver:
+        """The running agent has lost its login: ask for one, then start it again."""
+        self.host.chosen_login = await self.login.ask(problem)
+        self._driver = None
+        return await self._agent_ready()
+
+    def _prompt_queued(self) -> None:
+        self.turns.start_next()
+        self.login.try_again()
 
     async def _store_resume_key(self, agent_session: str | None) -> None:
         """Store the resume key at the hub before the first prompt.
@@ -431,7 +469,7 @@ class Session:
         """Take a prompt that was typed in the terminal."""
         self.hub.publish(user_record(text))
         self.hub.inbox.put(UserMessage(text))
-        self.turns.start_next()
+        self._prompt_queued()
 
     async def models(self, _: Any = None) -> dict[str, Any]:
         """The answer to `list…Models`."""

@@ -60,7 +60,7 @@ CONFIG = [
 def test_an_introduction_tells_abilities_and_how_to_log_in():
     found = read_introduction(OPENCODE)
     assert (found.loads_sessions, found.forks_sessions, found.name) == (True, True, "OpenCode")
-    assert found.login_hint == "Run `opencode auth login`"
+    assert [method.name for method in found.auth_methods] == ["Login"]
 
 
 @pytest.mark.parametrize("value", [None, [], {}, {"protocolVersion": 2}, {"protocolVersion": "1"}])

@@ -157,15 +157,15 @@ def test_an_agent_that_cannot_resume_begins_anew_and_says_so(staged):
 def test_an_agent_that_opens_no_session_ends_ours_with_its_words(staged):
     stage = staged()
     stage.host.make = lambda: MemoryAgent(
-        stage.clock, problem=AgentError(-32000, "Authentication required")
+        stage.clock, problem=AgentError(-32603, "no model is configured")
     )
     stage.run()
     stage.clock.advance(2)
     assert {
         "type": "message",
-        "message": "OpenCode could not be started: Authentication required",
+        "message": "OpenCode could not be started: no model is configured",
     } in stage.link.records
-    assert stage.link.metadata["archiveReason"] == "Local launch failed: Authentication required"
+    assert stage.link.metadata["archiveReason"] == "Local launch failed: no model is configured"
     assert stage.session.ended.has_fired
 
 

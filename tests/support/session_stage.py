@@ -17,6 +17,7 @@ from hapi.net.client.link import LinkStatus
 from hapi.net.common.errors import AckTimeout, LinkLost
 from hapi.net.common.rpc import RpcTable
 from hapi.protocol.session_metadata import SessionFacts
+from hapi.session.agent.authentication import Credentials
 from hapi.session.agent.driver import Driver
 from hapi.session.agent.jsonrpc_peer import AgentError, AgentExited, JsonRpcPeer
 from hapi.session.agent.noise import AgentNoise
@@ -196,6 +197,11 @@ class MemoryAgent:
     loads: bool = True
     forgets: bool = False  # session/load fails
     problem: AgentError | None = None  # session/new fails with it
+    auth_methods: list[dict[str, Any]] = field(factory=list)
+    environ: dict[str, str] = field(factory=dict)
+    auth_method: str | None = None  # as the settings name it
+    is_login_broken: bool = False
+    logins: list[str] = field(factory=list)  # the ids of `authenticate`
     prompts: list[str] = field(factory=list)  # the text of each
     blocks: list[list[dict[str, Any]]] = field(factory=list)  # of each prompt
     prompt_capabilities: dict[str, bool] = field(factory=dict)
@@ -215,7 +221,9 @@ class MemoryAgent:
                     "loadSession": self.loads,
                     "promptCapabilities": self.prompt_capabilities,
                 },
+                "authMethods": self.auth_methods,
             },
+            "authenticate": self._authenticate,
             "session/new": self._new,
             "session/load": self._load,
             "session/prompt": self._prompt,
@@ -230,6 +238,13 @@ class MemoryAgent:
     def _called(self, method, params, result):
         self.calls.append((method, params))
         return result
+
+    def _authenticate(self, params):
+        self.logins.append(params["methodId"])
+        if self.is_login_broken:
+            raise AgentError(-32603, "no key")
+        self.problem = None
+        return {}
 
     def _new(self, params):
         if self.problem is not None:
@@ -319,13 +334,22 @@ class MemoryHost:
     _held_end: Any = None
     _gone: Any = None
     environ: Any = None
+    chosen_login: str | None = None
+    command: tuple[str, ...] = ("/bin/agent", "acp")
 
     async def open(self, session_id, resume, fork, turns, gone):
         self.starts += 1
         self.agent = self.make()
         self.agent.ours.on_noise = self.noise.add
         self._gone = gone
-        driver = Driver(self.agent.ours, turns.updated, turns.request_permission, turns.questions)
+        chosen, self.chosen_login = self.chosen_login, None
+        driver = Driver(
+            self.agent.ours,
+            turns.updated,
+            turns.request_permission,
+            turns.questions,
+            Credentials(self.agent.environ, self.agent.auth_method, chosen),
+        )
         await driver.open("/w", resume, fork)
         return driver
 

@@ -6,14 +6,12 @@ from typing import Any
 
 from attrs import frozen
 
+from hapi.protocol.acp.authentication import AuthMethod, read_auth_methods
 from hapi.protocol.acp.prompts import PromptCapabilities, read_prompt_capabilities
-from hapi.protocol.acp.values import mapping, objects, text_or_none
+from hapi.protocol.acp.values import mapping, text_or_none
 from hapi.protocol.json import Malformed
 
 PROTOCOL_VERSION = 1
-
-
-AUTH_REQUIRED = -32000  # the code of an error that means: log in first
 
 
 @frozen
@@ -25,8 +23,8 @@ class AgentIntroduction:
     forks_sessions: bool
     name: str | None
     version: str | None
-    login_hint: str | None  # how to log in, in the agent's words
     prompts: PromptCapabilities
+    auth_methods: tuple[AuthMethod, ...] = ()
 
 
 def read_introduction(value: Any) -> AgentIntroduction:
@@ -39,16 +37,12 @@ def read_introduction(value: Any) -> AgentIntroduction:
     abilities = mapping(value.get("agentCapabilities"))
     sessions = mapping(abilities.get("sessionCapabilities"))
     info = mapping(value.get("agentInfo"))
-    hints = [
-        text_or_none(method.get("description")) or text_or_none(method.get("name"))
-        for method in objects(value.get("authMethods"))
-    ]
     return AgentIntroduction(
         PROTOCOL_VERSION,
         abilities.get("loadSession") is True,
         isinstance(sessions.get("fork"), dict),
         text_or_none(info.get("name")),
         text_or_none(info.get("version")),
-        next(filter(None, hints), None),
         read_prompt_capabilities(abilities.get("promptCapabilities")),
+        read_auth_methods(value.get("authMethods")),
     )

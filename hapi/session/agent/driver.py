@@ -9,9 +9,10 @@ from attrs import define, field, frozen
 from twisted.logger import Logger
 
 from hapi import __version__
+from hapi.protocol.acp.authentication import CAPABILITY as TERMINAL_LOGIN
+from hapi.protocol.acp.authentication import LEGACY_TERMINAL, AuthMethod
 from hapi.protocol.acp.elicitation import CAPABILITY as ELICITATION
 from hapi.protocol.acp.introduction import (
-    AUTH_REQUIRED,
     PROTOCOL_VERSION,
     AgentIntroduction,
     read_introduction,
@@ -30,11 +31,25 @@ from hapi.protocol.acp.updates import (
     read_update,
 )
 from hapi.protocol.json import Malformed
+from hapi.session.agent.authentication import (
+    AgentSessionError,
+    Credentials,
+    LoginRequired,
+    authenticated,
+)
 from hapi.session.agent.change_comparison import compare_changes
 from hapi.session.agent.jsonrpc_peer import AgentError, AgentExited, AgentTimeout, JsonRpcPeer
 from hapi.session.agent.questions import Questions
 
-__all__ = ["AgentError", "AgentExited", "AgentSessionError", "AgentTimeout", "Driver", "TurnEnd"]
+__all__ = [
+    "AgentError",
+    "AgentExited",
+    "AgentSessionError",
+    "AgentTimeout",
+    "Driver",
+    "LoginRequired",
+    "TurnEnd",
+]
 
 INITIALIZE_TIMEOUT, OPEN_TIMEOUT, SET_TIMEOUT = (
     60.0,
@@ -47,12 +62,12 @@ CAPABILITIES = {
     "fs": {"readTextFile": False, "writeTextFile": False},
     "terminal": False,
     "elicitation": ELICITATION,
-    "_meta": {"qwen.askUserQuestion": True},  # Qwen Code: several questions in one request
+    "auth": TERMINAL_LOGIN,
+    "_meta": {
+        "qwen.askUserQuestion": True,  # Qwen Code: several questions in one request
+        LEGACY_TERMINAL: True,
+    },
 }
-
-
-class AgentSessionError(Exception):
-    """The agent runs, but no session could be opened; the text says why."""
 
 
 @frozen
@@ -78,6 +93,7 @@ class Driver:
     _updated: Callable[[Update], object]
     _request_permission: Callable[[PermissionRequest], Awaitable[Any]]
     questions: Questions | None = None
+    credentials: Credentials = field(factory=Credentials)
     session_id: str | None = None
     introduction: AgentIntroduction | None = None
     offer: Offer = field(factory=Offer)
@@ -99,7 +115,7 @@ class Driver:
         (`fork`).
 
         Sets `session_id`, `resumed` and `offer`. Raises AgentExited, AgentTimeout,
-        AgentSessionError.
+        AgentSessionError, and of these LoginRequired if a person has to log in.
         """
         words = {
             "protocolVersion": PROTOCOL_VERSION,
@@ -124,13 +140,13 @@ class Driver:
             return
         try:
             if fork and resume is not None:
-                opened = await self.peer.call(
-                    "session/fork", {"sessionId": resume, **place}, OPEN_TIMEOUT
+                opened = await self._call_authenticated(
+                    "session/fork", {"sessionId": resume, **place}
                 )
             else:
-                opened = await self.peer.call("session/new", place, OPEN_TIMEOUT)
+                opened = await self._call_authenticated("session/new", place)
         except AgentError as problem:
-            raise AgentSessionError(self._words(problem)) from problem
+            raise AgentSessionError(str(problem)) from problem
         session_id = opened.get("sessionId") if isinstance(opened, dict) else None
         if not isinstance(session_id, str) or not session_id:
             raise AgentSessionError("the agent's answer to session/new has no session id")
@@ -140,12 +156,8 @@ class Driver:
         """Resume. What the agent replays is in the conversation already and is ignored."""
         self._replaying = True
         try:
-            loaded = await self.peer.call(
-                "session/load", {"sessionId": resume, **place}, OPEN_TIMEOUT
-            )
+            loaded = await self._call_authenticated("session/load", {"sessionId": resume, **place})
         except AgentError as problem:
-            if problem.code == AUTH_REQUIRED:
-                raise AgentSessionError(self._words(problem)) from problem
             self.log.warn(
                 "The agent cannot resume {agent_session}: {reason}",
                 agent_session=resume,
@@ -162,9 +174,17 @@ class Driver:
         self.session_id = session_id
         self.offer = self.initial = read_offer(value)
 
-    def _words(self, problem: AgentError) -> str:
-        hint = self.introduction.login_hint if self.introduction is not None else None
-        return f"{problem} ({hint})" if problem.code == AUTH_REQUIRED and hint else str(problem)
+    async def _call_authenticated(self, method: str, params: Mapping[str, Any]) -> Any:
+        return await authenticated(
+            self.peer,
+            self.auth_methods,
+            self.credentials,
+            lambda: self.peer.call(method, params, OPEN_TIMEOUT),
+        )
+
+    @property
+    def auth_methods(self) -> tuple[AuthMethod, ...]:
+        return self.introduction.auth_methods if self.introduction is not None else ()
 
     @property
     def prompt_capabilities(self) -> PromptCapabilities:

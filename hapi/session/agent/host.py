@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from hapi.configured_agents import agent_environment, resolve_command
 from hapi.deferreds import run_in_background
 from hapi.protocol.agents import Agent
+from hapi.session.agent.authentication import Credentials
 from hapi.session.agent.driver import AgentSessionError, Driver
 from hapi.session.agent.jsonrpc_peer import AgentExited
 from hapi.session.agent.noise import AgentNoise
@@ -34,6 +35,7 @@ class AgentHost:
     _errors: Callable[[bytes], object] = field(default=lambda data: None)
     noise: AgentNoise = field(factory=AgentNoise)  # of all starts
     starts: int = 0
+    chosen_login: str | None = None  # the id of the method to log in by at the next start
     _process: AgentProcess | None = None
     log = Logger()
 
@@ -62,7 +64,14 @@ class AgentHost:
         process = self._process = AgentProcess(
             self._reactor, self._agent.label, self._errors, noise=self.noise
         )
-        driver = Driver(process.peer, turns.updated, turns.request_permission, turns.questions)
+        chosen, self.chosen_login = self.chosen_login, None
+        driver = Driver(
+            process.peer,
+            turns.updated,
+            turns.request_permission,
+            turns.questions,
+            Credentials(environment, self._agent.auth_method, chosen),
+        )
         try:
             process.start(argv, self._cwd, environment, self._own_group)
         except OSError as error:
@@ -84,6 +93,11 @@ class AgentHost:
     def last_words(self) -> str | None:
         """What the agent wrote last besides messages: where to log in, what it waits for."""
         return None if self._process is None else self._process.last_words()
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The command of the agent, () if it is not installed."""
+        return resolve_command(self._agent, self._environ) or ()
 
     def end_soon(self) -> None:
         run_in_background(self.end(), self.log, "The agent could not be ended")

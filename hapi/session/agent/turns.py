@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from hapi.deferreds import run_in_background
+from hapi.protocol.acp.authentication import AUTH_REQUIRED
 from hapi.protocol.acp.notices import Notice
 from hapi.protocol.acp.permission_requests import PermissionRequest
 from hapi.protocol.acp.updates import (
@@ -48,6 +49,8 @@ from hapi.session.agent.driver import (
     AgentSessionError,
     AgentTimeout,
     Driver,
+    LoginRequired,
+    TurnEnd,
 )
 from hapi.session.agent.exit_reason import without_stack_trace
 from hapi.session.agent.permissions import Permissions
@@ -89,6 +92,7 @@ class Turns:
     on_title: Callable[[str], object] = field(default=lambda title: None)
     on_prompt: Callable[[str], object] = field(default=lambda text: None)
     questions: Questions | None = None
+    log_in_again: Callable[[LoginRequired], Awaitable[Driver]] | None = None
     commands: tuple[tuple[str, str | None], ...] = ()
     busy: bool = False
     closed: bool = True  # until the agent is ready
@@ -174,7 +178,7 @@ class Turns:
             blocks = await self._blocks.of(batch.parts, driver.prompt_capabilities)
             if not self._aborted:
                 self.silence.begin()
-                end = await driver.prompt(blocks)
+                end = await self._prompt(driver, blocks)
                 interrupted = end.stop == "cancelled"
                 if not interrupted:
                     # The agent still waits for these answers: what asked goes on in the background.
@@ -204,6 +208,18 @@ class Turns:
                 self._background.seen()
             elif not self.closed:
                 self._be_ready()
+
+    async def _prompt(self, driver: Driver, blocks: list[dict[str, Any]]) -> TurnEnd:
+        """Run the turn, again after a login if the agent has lost it meanwhile."""
+        try:
+            return await driver.prompt(blocks)
+        except AgentError as problem:
+            if problem.code != AUTH_REQUIRED or self.log_in_again is None or self._aborted:
+                raise
+            lost = LoginRequired(str(problem), driver.auth_methods)
+        self._current = None
+        self._current = self.running_driver = driver = await self.log_in_again(lost)
+        return await driver.prompt(blocks)
 
     def _be_ready(self) -> None:
         self._hub.set_thinking(False)
