@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 
 from tests.support.paths import SUPPORT
 from tests.support.peers import NPM, OURS
+from tests.support.programs import until
 
 pytestmark = [pytest.mark.peer("chromium"), pytest.mark.program]
 both_hubs = pytest.mark.parametrize(
@@ -114,9 +115,21 @@ def test_what_was_allowed_for_the_session_is_listed_and_can_be_taken_back(asked:
     expect(asked.ask("c3", rawInput=command)).to_contain_text("Allow this?")
 
 
+def test_what_was_allowed_holds_in_the_resumed_session(asked: Asked) -> None:
+    command = {"command": "touch x && echo y"}
+    asked.ask("c1", rawInput=command).get_by_role("button", name="Allow for session").click()
+    asked.expect_said("chosen: once")
+    asked.user.post(f"/api/sessions/{asked.id}/archive")
+    assert asked.user.post(f"/api/sessions/{asked.id}/reopen")["sessionId"] == asked.id
+    until(lambda: asked.user.session(asked.id)["active"], what="the resumed session")
+    question = {"toolCallId": "c2", "title": "Shell", "kind": "execute", "rawInput": command}
+    asked.user.say(asked.id, json.dumps({"call": question, "options": ONCE}))
+    asked.expect_said("chosen: once", 2)
+
+
 def test_a_denial_with_a_reason_is_the_agents_next_prompt(asked: Asked) -> None:
     card = asked.ask("c1", rawInput={"command": "rm -rf build"})
-    card.get_by_role("button", name="Deny with a reason").click()
+    card.get_by_role("button", name="Reject with a reason").click()
     reason = card.get_by_role("textbox", name="What the agent should do instead")
     expect(reason).to_be_focused()
     reason.fill("Use `make clean`.")

@@ -109,7 +109,7 @@ function reasonField(requestId, request, disabled, context) {
       on: { click: deny },
     }),
   );
-  const open = linkButton("Deny with a reason…", toggle, {
+  const open = linkButton("Reject with a reason…", toggle, {
     class: "link permission-reason-link",
     "aria-expanded": String(!form.hidden),
     disabled,
