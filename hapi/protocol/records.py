@@ -283,8 +283,10 @@ class Transcript:
 
     @property
     def open_call_names(self) -> list[str]:
-        """The names of the calls that have not ended, oldest first."""
-        return [call.name for call in self._calls.values() if call.is_open]
+        """The names of the calls that the turn waits for, oldest first."""
+        return [
+            call.name for call in self._calls.values() if call.is_open and not call.is_background
+        ]
 
     @property
     def has_unreported_calls(self) -> bool:

@@ -66,6 +66,13 @@ def test_a_running_tool_may_be_silent_for_two_minutes_and_is_named(up):
     ]
 
 
+def test_a_call_in_the_background_does_not_put_the_line_off(up):
+    up.agent.update("tool_call", toolCallId="b", title="make", status="in_progress")
+    up.link.message("go")
+    advance(up, 31)
+    assert lines(up) == ["No sign of life from OpenCode for 30 seconds"]
+
+
 def test_an_agent_that_waits_for_a_person_is_not_silent(up):
     up.link.message("go")
     up.agent.ask("c1")
