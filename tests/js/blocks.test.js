@@ -85,6 +85,14 @@ test("a turn has one plan with its newest entries, and the next prompt begins an
   assert.equal(blocks[0].entries[0].status, "pending");
 });
 
+test("an empty plan takes the plan of the turn away, and shows nothing where there is none", () => {
+  const plan = (...contents) =>
+    record({ type: "plan", entries: contents.map((content) => ({ content })) });
+  assert.deepEqual(kinds(blocksOf([plan("a"), plan()], [], null)), []);
+  assert.deepEqual(kinds(blocksOf([plan()], [], null)), []);
+  assert.deepEqual(kinds(blocksOf([plan("a"), plan(), plan("b")], [], null)), ["plan"]);
+});
+
 test("Claude's list of to-dos is a plan and its result shows nothing", () => {
   const todos = [{ content: "a", status: "completed" }];
   const blocks = blocksOf(

@@ -296,6 +296,7 @@ class BlockBuilder {
     if (typeof data.nativeKind === "string") block.toolKind = data.nativeKind;
     block.title = asText(data.nativeTitle ?? data.description ?? block.title ?? "");
     if (data.input !== undefined && data.input !== null) block.input = data.input;
+    if (Array.isArray(data.changes)) block.changes = data.changes;
     if (data.progress) block.progress = asText(data.progress);
     if (data.reopens) Object.assign(block, { output: undefined, failed: false, done: false });
     if (!block.done) block.status = asText(data.status ?? block.status ?? "pending");
@@ -317,6 +318,11 @@ class BlockBuilder {
   /** One plan per turn, shown where it first stood, with its newest entries. @param {Message} message @param {Json} entries */
   _setPlan(message, entries) {
     if (!Array.isArray(entries)) return;
+    if (entries.length === 0) {
+      this._shown = this._shown.filter((block) => block !== this._plan);
+      this._plan = null;
+      return;
+    }
     if (!this._plan) {
       this._plan = {
         key: `plan:${message.id}`,

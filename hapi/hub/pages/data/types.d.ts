@@ -287,6 +287,8 @@ export interface ToolBlock extends BlockBase {
   title?: string;
   toolKind?: string;
   input?: Json;
+  /** The changes of files: `{path, diff, added, removed}` each. */
+  changes?: Json;
   status?: string;
   output?: Json;
   failed?: boolean;

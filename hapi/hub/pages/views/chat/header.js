@@ -3,6 +3,7 @@
 import { fill, h, iconButton } from "../../lib/dom.js";
 import { abbreviateHome } from "../../lib/format.js";
 import { currentMode, sessionModes } from "../../data/offer.js";
+import { describeUsage } from "../../data/usage.js";
 import {
   damageText,
   isStarting,
@@ -36,7 +37,7 @@ export function chatHeader({ store, go, openSettings }) {
     const version = JSON.stringify(facts);
     if (version === shown) return;
     shown = version;
-    const { title, state, places, mode, unrestricted, damaged } = facts;
+    const { title, state, places, mode, unrestricted, damaged, usage } = facts;
     fill(
       main,
       h(
@@ -56,6 +57,12 @@ export function chatHeader({ store, go, openSettings }) {
             "resting",
           ),
         mode && h("span", { class: `tag ${unrestricted ? "caution" : ""}` }, mode),
+        usage &&
+          h(
+            "span",
+            { class: `tag ${usage.isNearlyFull ? "caution" : ""}`, title: usage.details },
+            usage.label,
+          ),
         damaged && h("span", { class: "tag caution", title: damaged }, "damaged"),
       ),
     );
@@ -81,5 +88,6 @@ export function headerFacts(session, store) {
     mode: mode && mode !== "default" ? (offered?.name ?? store.catalog.modeLabel(mode)) : null,
     unrestricted: offered?.unrestricted ?? Boolean(mode && store.catalog.isUnrestricted(mode)),
     damaged: damageText(session),
+    usage: describeUsage(meta.usage),
   };
 }

@@ -3,12 +3,14 @@
 import { h, icon, linkButton } from "../../lib/dom.js";
 import { markdown } from "../../lib/markdown.js";
 import { ownValue } from "../../lib/format.js";
+import { changesIn, diffFiles, diffLines, isDiff, withoutFileHead } from "../../data/diffs.js";
 import { describeTool, outputText } from "../../data/tools.js";
 import { permissionPrompt } from "./permission.js";
 import { questionsOf } from "./questions.js";
 
 /**
  * @import { IconName } from "../../lib/dom.js"
+ * @import { Change, FileCounts } from "../../data/diffs.js"
  * @import { Detail } from "../../data/tools.js"
  * @import { BlockContext, ToolBlock } from "../../data/types.js"
  */
@@ -63,7 +65,10 @@ function cardNode(block, context) {
   const status = request ? "asks" : (block.status ?? "pending");
   const { title, details: described } = describeTool(block);
   const isQuestion = questionsOf(request) !== null;
-  const details = isQuestion ? [] : described;
+  const changes = changesIn(block.changes);
+  const details = isQuestion
+    ? []
+    : described.filter(({ form }) => changes.length === 0 || !["diff", "path"].includes(form));
   return h(
     "section",
     { class: `block tool ${status}`, "aria-label": `Tool: ${title}`, "data-status": status },
@@ -78,8 +83,23 @@ function cardNode(block, context) {
       h(
         "div",
         { class: "tool-input" },
-        details.map((detail) => foldedText(`${block.key}/input/${detail.form}`, detail, context)),
+        details.map((detail) => [
+          detail.form === "diff" && diffCaption(diffFiles(detail.text)),
+          foldedText(`${block.key}/input/${detail.form}`, detail, context),
+        ]),
       ),
+    changes.map((change, index) =>
+      h(
+        "div",
+        { class: "tool-input" },
+        diffCaption([change]),
+        foldedText(
+          `${block.key}/change/${index}`,
+          { text: withoutFileHead(change.text), form: "diff" },
+          context,
+        ),
+      ),
+    ),
     block.progress &&
       status === "in_progress" &&
       h("p", { class: "muted tool-progress" }, block.progress),
@@ -127,15 +147,27 @@ function statusIcon(status) {
   }
 }
 
+/** @param {Change[]} changes */
+function allOf(changes) {
+  return changes
+    .map((change) => change.text)
+    .join("\n")
+    .trimEnd();
+}
+
 /** @param {ToolBlock} block @param {BlockContext} context */
 function outputNode(block, context) {
   const text = outputText(block.output).trimEnd();
-  if (!text) return null;
+  const changes = changesIn(block.changes);
+  const isShown = changes.length > 0 && text === allOf(changes);
+  if (!text || isShown) return null;
+  const form = isDiff(text) ? "diff" : "plain";
   const isGrowing = block.recordedVersion !== undefined;
   return h(
     "div",
     { class: block.failed ? "tool-output failed" : "tool-output", "aria-label": "Result" },
-    foldedText(`${block.key}/output`, { text, form: "plain", isGrowing }, context),
+    form === "diff" && diffCaption(diffFiles(text)),
+    foldedText(`${block.key}/output`, { text, form, isGrowing }, context),
   );
 }
 
@@ -157,7 +189,9 @@ function foldedText(key, detail, context) {
   const pre = h(
     "pre",
     { class: `tool-text ${form} ${isCut ? "cut" : ""}`, tabindex: "0" },
-    form === "diff" ? diffLines(shown) : shown,
+    form === "diff"
+      ? diffLines(shown).map(({ line, kind }) => h("span", { class: kind }, `${line}\n`))
+      : shown,
   );
   if (!isLong) return pre;
   const whole = h(
@@ -188,11 +222,15 @@ function cutText(lines, isGrowing) {
     : lines.slice(0, FOLDED_LINES).join("\n").slice(0, FOLDED_CHARACTERS);
 }
 
-/** @param {string} text */
-function diffLines(text) {
-  /** @type {Record<string, string>} */
-  const classes = { "-": "minus", "+": "plus" };
-  return text
-    .split("\n")
-    .map((line) => h("span", { class: ownValue(classes, line[0]) }, `${line}\n`));
+/** The names of the files of a diff with how many lines it adds and removes. @param {FileCounts[]} files */
+function diffCaption(files) {
+  return files.map(({ path, added, removed }) =>
+    h(
+      "p",
+      { class: "diff-caption" },
+      path && h("span", { class: "diff-path" }, path),
+      h("span", { class: "plus" }, `+${added}`),
+      h("span", { class: "minus" }, `−${removed}`),
+    ),
+  );
 }

@@ -1,0 +1,86 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { load } from "./support.js";
+
+const { changesIn, diffFiles, diffLines, isDiff, withoutFileHead } = await load("data/diffs.js");
+const { describeUsage } = await load("data/usage.js");
+
+const DIFF = [
+  "diff --git a/a.sql b/a.sql",
+  "--- a/a.sql\t2026-11-26",
+  "+++ b/a.sql\t2026-11-26",
+  "@@ -1,2 +1,3 @@",
+  " select 1;",
+  "--- a comment that goes",
+  "+++ two that come",
+  "+-- the second",
+  "--- b.txt",
+  "+++ /dev/null",
+  "@@ -1 +0,0 @@",
+  "-gone",
+  "\\ No newline at end of file",
+].join("\n");
+
+test("a diff is recognized by its beginning", () => {
+  assert.ok(isDiff(DIFF));
+  assert.ok(isDiff("--- a\n+++ b\n"));
+  assert.ok(isDiff("@@ -1,2 +1,2 @@\n a"));
+  assert.ok(!isDiff("--- a heading\ntext"));
+  assert.ok(!isDiff("- a list\n+ of things"));
+});
+
+test("lines of a hunk are no heads of files, whatever they look like", () => {
+  assert.deepEqual(
+    diffLines(DIFF).map(({ kind }) => kind),
+    ["meta", "meta", "meta", "hunk", "same", "minus", "plus", "plus"].concat([
+      "meta",
+      "meta",
+      "hunk",
+      "minus",
+      "meta",
+    ]),
+  );
+  assert.deepEqual(
+    diffLines("-old\n+new").map(({ kind }) => kind),
+    ["minus", "plus"],
+  );
+});
+
+test("the files of a diff are named with the lines they add and remove", () => {
+  assert.deepEqual(diffFiles(DIFF), [
+    { path: "a.sql", added: 2, removed: 1 },
+    { path: "b.txt", added: 0, removed: 1 },
+  ]);
+  assert.deepEqual(diffFiles("-old\n+new\n+er"), [{ path: "", added: 2, removed: 1 }]);
+  assert.deepEqual(diffFiles("text"), []);
+});
+
+test("changes in a record that are malformed are left out", () => {
+  assert.deepEqual(changesIn([{ path: 5, diff: "@@" }, { path: "a" }, null, "x"]), [
+    { path: "", text: "@@", added: 0, removed: 0 },
+  ]);
+  assert.deepEqual(changesIn("x"), []);
+  assert.equal(withoutFileHead("--- a\n+++ a\n@@ -1 +1 @@\n-a\n+b"), "@@ -1 +1 @@\n-a\n+b");
+});
+
+test("usage is a share of the context and the rest in words", () => {
+  assert.deepEqual(
+    describeUsage({
+      contextTokens: 2000,
+      contextWindow: 8000,
+      inputTokens: 12000,
+      outputTokens: 30,
+      cost: { amount: 0.25, currency: "USD" },
+      turnMs: 4000,
+    }),
+    {
+      label: "25% context",
+      details:
+        "Context: 2,000 of 8,000 tokens · Used: 12,000 tokens in, 30 out · Cost: 0.2500 USD · Last turn: 4 s",
+      isNearlyFull: false,
+    },
+  );
+  assert.equal(describeUsage({ contextTokens: 95, contextWindow: 100 })?.isNearlyFull, true);
+  for (const nothing of [undefined, null, "x", {}, { contextTokens: "1", contextWindow: 2 }])
+    assert.equal(describeUsage(nothing), null);
+});
