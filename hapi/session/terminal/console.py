@@ -15,10 +15,12 @@ from twisted.logger import Logger
 from hapi.deferreds import run_in_background
 from hapi.protocol.acp.updates import Text, Thought, Update
 from hapi.protocol.permissions import PermissionAnswer, PermissionOutcome
-from hapi.protocol.session import BY_INTERRUPT, COMPLETED
+from hapi.protocol.session import BY_INTERRUPT, COMPLETED, launch_failed
 from hapi.redaction import escape_control
 from hapi.session.agent.permissions import PendingPermission
+from hapi.session.agent.questions import PendingQuestion
 from hapi.session.terminal.permission_prompt import choices_of, request_lines, typed_answer
+from hapi.session.terminal.question_prompt import QuestionForm
 
 if TYPE_CHECKING:
     from hapi.session.session import Session
@@ -66,6 +68,7 @@ class Terminal:
     _ended_input: bool = False
     _streaming: str = ""  # the kind of output that is on the current line
     _stopping: bool = False
+    _form: QuestionForm | None = None  # questions that typed lines answer
     log = Logger()
 
     def attach(self, session: Session) -> None:
@@ -78,6 +81,8 @@ class Terminal:
         session.turns.observers.append(self._updated)
         session.turns.on_idle = self._idle
         session.permissions.on_asked, session.permissions.on_settled = self._asked, self._settled
+        session.questions.on_asked = self._questions_asked
+        session.questions.on_settled = self._questions_settled
 
     def _delivery_changed(self, problem: str | None) -> None:
         self.print_line(f"{problem or 'The hub stores the records of this session again'}.")
@@ -115,7 +120,9 @@ class Terminal:
 
     def typed(self, text: str) -> None:
         """A line from the person, or all of a piped input."""
-        if self._session is None or not self._session.is_accepting_prompts:
+        if self._form is not None:
+            self._answer_question(text.strip())
+        elif self._session is None or not self._session.is_accepting_prompts:
             self._typed.append(text)
         elif self._session.permissions.waiting and self.interactive:
             self._answer(text.strip())
@@ -251,6 +258,50 @@ class Terminal:
     def _settled(self, pending: PendingPermission, settled: PermissionOutcome) -> None:
         option = f" ({settled.option.name})" if settled.option is not None else ""
         self.print_line(f"  {settled.status}{option}: {pending.tool}")
+
+    # --- questions
+    def _questions_asked(self, pending: PendingQuestion) -> None:
+        assert self._session is not None
+        if not self.interactive:
+            if pending is self._session.login.waiting:
+                self._leave(launch_failed(pending.questions[0].text))
+                return
+            for line in QuestionForm(pending.request_id, pending.questions).lines():
+                self.print_line(f"? {line}")
+            self.print_line("  (answer on the page)")
+        elif self._form is None:
+            self._form = QuestionForm(pending.request_id, pending.questions)
+            self.print_line(f"? {self._label} asks:")
+            self._show_question(self._form)
+
+    def _show_question(self, form: QuestionForm) -> None:
+        for line in form.lines():
+            self.print_line(f"    {line}")
+        self._write(self._out, f"  {form.hint()}, or answer on the page: ")
+
+    def _answer_question(self, typed: str) -> None:
+        assert self._session is not None
+        assert self._form is not None
+        answer = self._form.take(typed)
+        if isinstance(answer, PermissionAnswer):
+            try:
+                self._session.questions.decide(answer)
+            except ValueError as problem:
+                self.print_line(f"{problem}.")
+                self._show_question(self._form)
+        elif answer is None:
+            self._show_question(self._form)
+        else:
+            self.print_line(answer)
+
+    def _questions_settled(self, pending: PendingQuestion, settled: PermissionOutcome) -> None:
+        assert self._session is not None
+        if self._form is None or self._form.request_id != pending.request_id:
+            return
+        self._form = None
+        self.print_line(f"  {settled.status}")
+        if self._session.questions.waiting:
+            self._questions_asked(self._session.questions.waiting[0])
 
     @property
     def _label(self) -> str:

@@ -5,7 +5,9 @@ import io
 import pytest
 
 from hapi.protocol.session import BY_INTERRUPT, COMPLETED
+from hapi.session.agent.jsonrpc_peer import AgentError
 from hapi.session.terminal.console import Terminal, printable
+from tests.support.session_stage import MemoryAgent
 
 
 @pytest.fixture
@@ -276,3 +278,95 @@ def test_a_closed_terminal_ends_no_session(at_terminal):
     stage.agent.say("still here")
     stage.agent.finish()
     assert stage.link.records[-1] == {"type": "ready"}
+
+
+# --- questions
+SCHEMA = {
+    "properties": {
+        "colour": {"title": "Colour", "enum": ["Red", "Blue"]},
+        "parts": {"title": "Parts", "type": "array", "items": {"enum": ["one", "two", "three"]}},
+        "port": {"title": "Port", "type": "integer", "default": 80, "maximum": 99},
+    },
+    "required": ["colour"],
+}
+
+
+def test_questions_are_answered_one_after_the_other_by_number(at_terminal):
+    stage = at_terminal()
+    got = stage.agent.elicit(SCHEMA, message="Set up")
+    said = stage.said()
+    assert "? OpenCode asks:" in said
+    assert "1. Red" in said
+    stage.terminal.typed("3")
+    assert "Please answer 1-2" in stage.said()
+    stage.terminal.typed("2")
+    assert "such as 1,3" in stage.said()
+    stage.terminal.typed("1, 3")
+    assert "Enter for 80" in stage.said()
+    stage.terminal.typed("")
+    assert got == [
+        {
+            "action": "accept",
+            "content": {"colour": "Blue", "parts": ["one", "three"], "port": 80},
+        }
+    ]
+
+
+def test_an_answer_that_does_not_fit_is_asked_for_again(at_terminal):
+    stage = at_terminal()
+    got = stage.agent.elicit(SCHEMA)
+    for line in ("Red", "", "100"):
+        stage.terminal.typed(line)
+    assert "at most 99" in stage.said()
+    for line in ("Red", "", "9"):
+        stage.terminal.typed(line)
+    assert got == [{"action": "accept", "content": {"colour": "Red", "port": 9}}]
+
+
+def test_a_question_is_declined_by_d_and_what_is_typed_then_is_a_prompt(at_terminal):
+    stage = at_terminal()
+    got = stage.agent.elicit(SCHEMA)
+    stage.terminal.typed("d")
+    assert got == [{"action": "decline"}]
+    stage.terminal.typed("hello")
+    assert stage.agent.prompts == ["hello"]
+
+
+def test_a_question_that_was_answered_on_the_page_takes_no_typed_lines(at_terminal):
+    stage = at_terminal()
+    stage.agent.elicit(SCHEMA)
+    (request_id,) = stage.link.state["requests"]
+    stage.link.rpc_call(
+        "permission", {"id": request_id, "approved": True, "answers": {"colour": ["Red"]}}
+    )
+    stage.terminal.typed("hello")
+    assert stage.agent.prompts == ["hello"]
+
+
+def login_stage(staged, interactive):
+    stage = staged()
+    problem = AgentError(-32000, "Authentication required")
+    stage.host.make = lambda: MemoryAgent(
+        stage.clock, problem=problem if stage.host.starts == 1 else None
+    )
+    out = io.StringIO()
+    terminal = Terminal(stage.clock, out, io.StringIO(), interactive)
+    terminal.attach(stage.session)
+    stage.run()
+    stage.clock.advance(1)
+    return stage, terminal, out
+
+
+def test_a_login_is_told_with_its_command_and_tried_again(staged):
+    stage, terminal, out = login_stage(staged, interactive=True)
+    assert "Run `opencode auth login` in a terminal." in out.getvalue()
+    terminal.typed("1")
+    stage.clock.advance(1)
+    assert stage.session.is_accepting_prompts
+
+
+def test_a_piped_prompt_whose_agent_needs_a_login_fails(staged):
+    stage, _, _ = login_stage(staged, interactive=False)
+    stage.clock.advance(1)
+    assert stage.session.ended.has_fired
+    assert "opencode auth login" in stage.link.metadata["archiveReason"]

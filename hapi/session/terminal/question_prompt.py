@@ -1,0 +1,90 @@
+"""An agent's questions in a terminal: one after the other, answered by typed lines. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from attrs import define, field
+
+from hapi.protocol.acp.questions import Question
+from hapi.protocol.permissions import PermissionAnswer
+
+DECLINE = ("d", "decline")
+
+
+@define
+class QuestionForm:
+    """The answers so far to the questions of one request."""
+
+    request_id: str
+    questions: tuple[Question, ...]
+    answers: dict[str, list[str]] = field(factory=dict)
+    _next: int = 0
+
+    @property
+    def current(self) -> Question:
+        return self.questions[self._next]
+
+    def lines(self) -> Iterator[str]:
+        """The current question with its numbered choices."""
+        question = self.current
+        header = f"[{question.header}] " if question.header else ""
+        first, *rest = f"{header}{question.text}".splitlines()
+        yield first
+        yield from (line for line in rest if line)
+        for number, choice in enumerate(question.choices, 1):
+            description = f" ({choice.description})" if choice.description else ""
+            yield f"{number}. {choice.label}{description}"
+
+    def hint(self) -> str:
+        """What may be typed, in words."""
+        question, count = self.current, len(self.current.choices)
+        if question.kind == "choices":
+            wanted = f"numbers from 1 to {count}, such as 1,{count}"
+        elif question.choices:
+            wanted = f"1-{count}" if count > 1 else "1"
+        else:
+            wanted = {"integer": "a whole number", "number": "a number"}.get(question.kind, "text")
+        if question.other is not None and question.choices:
+            wanted += ", or another answer"
+        if question.default:
+            wanted += f", or Enter for {', '.join(question.default)}"
+        elif not question.required:
+            wanted += ", or Enter to leave it out"
+        return f"{wanted}, or d (decline)"
+
+    def take(self, typed: str) -> PermissionAnswer | str | None:
+        """Take a typed line.
+
+        Returns the whole answer after the last question, a sentence if the line is no answer, or
+        None: the next question is current.
+        """
+        if typed.lower() in DECLINE:
+            return PermissionAnswer(self.request_id, False, "denied", "denied")
+        given = self._read(typed)
+        if given is None:
+            return f"Please answer {self.hint()}."
+        if given:
+            self.answers[self.current.id] = given
+        self._next += 1
+        if self._next < len(self.questions):
+            return None
+        self._next = 0
+        return PermissionAnswer(self.request_id, True, "approved", answers=dict(self.answers))
+
+    def _read(self, typed: str) -> list[str] | None:
+        """The answers in a typed line, [] for none; None if it is no answer."""
+        question = self.current
+        if not typed:
+            return list(question.default) if question.default or not question.required else None
+        if not question.choices:
+            return [typed]
+        words = re.split(r"[,\s]+", typed.strip(", "))
+        if all(word.isdecimal() for word in words):
+            numbers = [int(word) for word in words]
+            if all(1 <= number <= len(question.choices) for number in numbers):
+                return [question.choices[number - 1].label for number in numbers]
+        if question.choice(typed) is not None or question.other is not None:
+            return [typed]
+        return None
