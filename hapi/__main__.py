@@ -13,7 +13,7 @@ from io import TextIOWrapper
 
 from hapi.startup import exit_process, pause_garbage_collection, resume_garbage_collection
 
-VERBS = frozenset(("up", "hub", "runner", "auth", "doctor", "completion", "help"))
+VERBS = frozenset(("up", "hub", "runner", "auth", "doctor", "completion", "mcp", "help"))
 OWN_FLAGS = frozenset(("--help", "-h", "--version", "-V"))
 
 
@@ -36,6 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str], is_program: bool) -> int:
+    if words == ["mcp"] and is_program:
+        from hapi import mcp_relay
+
+        exit_process(mcp_relay.run())
     if words[:1] == ["runner"] and "start-sync" in words:
         pause_garbage_collection()
         from hapi.cli.runner.foreground import run_words

@@ -117,6 +117,9 @@ def _configured(agent: Agent, entry: Any) -> Agent:
     for name in ("authMethod", "loginCommand"):
         if not isinstance(entry.get(name, ""), str):
             return invalid(f".{name}", " must be a string")
+    gets_tools = entry.get("mcp", agent.gets_tools)
+    if not isinstance(gets_tools, bool):
+        return invalid(".mcp", " must be true or false")
     label = entry.get("label")
     if "command" in entry:
         agent = evolve(
@@ -131,6 +134,7 @@ def _configured(agent: Agent, entry: Any) -> Agent:
         environment=dict(environment),
         auth_method=entry.get("authMethod", agent.auth_method) or None,
         login_command=entry.get("loginCommand", agent.login_command) or None,
+        gets_tools=gets_tools,
     )
 
 

@@ -50,6 +50,7 @@ ROOMS = {
         "demo": set(),
         "startup": set(),
         "agent": {"hub"},
+        "mcp": {"agent"},
         "terminal": {"agent", "session"},
     },
     "cli": {
@@ -59,7 +60,7 @@ ROOMS = {
         "commands": {"base", "checks", "runner"},
     },
     "net": {"common": set(), "client": {"common"}, "server": {"common"}},
-    "protocol": {"acp": {"json"}, "offer": {"acp", "agents"}},
+    "protocol": {"mcp": set(), "acp": {"json"}, "offer": {"acp", "agents"}},
 }
 MAX_MODULES = 25  # in one room
 REACTOR_OR_SYSTEM = {"twisted", "klein", "autobahn", "treq", "psutil", "txaio", "werkzeug"}

@@ -32,6 +32,7 @@ COMMAND_MODULES = {
     "runner": "hapi.cli.commands.runner.group",
     "auth": "hapi.cli.commands.auth",
     "doctor": "hapi.cli.commands.doctor",
+    "mcp": "hapi.cli.commands.mcp",
     "completion": "hapi.cli.commands.completion",
 }
 

@@ -109,6 +109,7 @@ class Agent:
     auth_method: str | None = None  # the ACP login method to use, from settings.json
     login_command: str | None = None  # logs in in a terminal, for agents that name no command
     configuration_error: str | None = None  # what is wrong with its entry in settings.json
+    gets_tools: bool = True  # whether our MCP server is offered to it
     # --- what can be chosen
     permission_modes: tuple[str, ...] = (
         SANDBOX_MODES  # the first one is the default; (): the agent decides

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from attrs import define, evolve, field
@@ -26,6 +27,9 @@ from hapi.protocol.session_metadata import SessionFacts
 from hapi.redaction import escape_control
 from hapi.session.agent.host import AgentHost
 from hapi.session.hub.access import AccessSources, HubFollower
+from hapi.session.mcp.peers import PeerSessions
+from hapi.session.mcp.server import McpServer
+from hapi.session.mcp.tools import AgentTools
 from hapi.session.report import ReportWriter
 from hapi.session.session import Session, SessionStart
 from hapi.session.startup.announcement import Announcer, wait_for_row
@@ -178,6 +182,8 @@ class SessionProcess:
             return await HubClient(self._reactor, link.access).messages(str(row["id"]), sequence)
 
         session = Session(self._reactor, start, row, link, host, rows_after)
+        if self.agent.gets_tools and self.settings.get("mcp") is not False:
+            self._offer_tools(session)
         self._spool(session)
         follower = HubFollower(
             self._reactor, link, session.hub.session_id, self._sources.current, self._hide
@@ -187,6 +193,28 @@ class SessionProcess:
         if attempt is not None and not terminal:
             ReportWriter(self._reactor, attempt, session).begin()
         return session
+
+    def _offer_tools(self, session: Session) -> None:
+        """Serve HAPI's own tools to the agent (`hapi mcp`) until the session ends."""
+
+        def client() -> Any:
+            from hapi.net.client.hub_client import HubClient  # when other sessions are asked for
+
+            return HubClient(self._reactor, session.link.access)
+
+        tools = AgentTools(
+            self._reactor,
+            Path(self.facts.path),
+            session.pictures,
+            session.titles.change,
+            deferToThread,
+            PeerSessions(self._reactor, session.hub.session_id, client),
+            session.turns.flush,
+        )
+        server = McpServer(self._reactor, self.home, tools)
+        server.listen()
+        session.host.mcp_servers = server.offer
+        session.ended.when_fired().addCallback(lambda _: server.close())
 
     def _current_plan(self) -> RegistrationPlan:
         """The registration at the hub that is named now."""

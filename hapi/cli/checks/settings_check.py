@@ -216,6 +216,7 @@ _KEY_CHECKS: Mapping[str, Callable[[Any], list[str]]] = {
     "keepAttempts": _numbers("keepAttempts", "count", "days"),
     "startCapSeconds": _start_cap,
     "startRunner": _switch("startRunner"),
+    "mcp": _switch("mcp"),
     "sessionsMayControl": _switch("sessionsMayControl"),
     "listenPort": _port,
     "corsOrigins": _listed("corsOrigins"),

@@ -69,6 +69,12 @@ class HubClient:
         listed = [one for one in found if isinstance(one, dict)]
         return listed[:limit]
 
+    async def web_request(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """The answer of a route of the page's API (`/api/…`)."""
+        return await self._exchange(method, path, body, token=await self._web_token())
+
     async def delete_session(self, session_id: str) -> None:
         """Delete an inactive session with its messages."""
         path = f"/api/sessions/{quote(session_id, safe='')}"

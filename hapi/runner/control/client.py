@@ -19,8 +19,8 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
 
 from hapi.home import Home
+from hapi.net.server.unix_port import reachable
 from hapi.process.kernel import kernel
-from hapi.runner.control.listeners import reachable
 from hapi.runner.control.peer_credentials import listens_on
 from hapi.runner.storage.state_file import RunnerState, StateFile
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field, frozen
 from twisted.logger import Logger
 
 from hapi import __version__
+from hapi.protocol.acp.authentication import AUTH_REQUIRED, LEGACY_TERMINAL, AuthMethod
 from hapi.protocol.acp.authentication import CAPABILITY as TERMINAL_LOGIN
-from hapi.protocol.acp.authentication import LEGACY_TERMINAL, AuthMethod
 from hapi.protocol.acp.elicitation import CAPABILITY as ELICITATION
 from hapi.protocol.acp.introduction import (
     PROTOCOL_VERSION,
@@ -94,6 +94,7 @@ class Driver:
     _request_permission: Callable[[PermissionRequest], Awaitable[Any]]
     questions: Questions | None = None
     credentials: Credentials = field(factory=Credentials)
+    mcp_servers: Sequence[Mapping[str, Any]] = ()  # for the agent, as ACP names them
     session_id: str | None = None
     introduction: AgentIntroduction | None = None
     offer: Offer = field(factory=Offer)
@@ -128,7 +129,7 @@ class Driver:
             )
         except (Malformed, AgentError) as problem:
             raise AgentSessionError(str(problem)) from problem
-        place = {"cwd": cwd, "mcpServers": []}
+        place = {"cwd": cwd, "mcpServers": list(self.mcp_servers)}
         if fork and resume is not None and not self.introduction.forks_sessions:
             raise AgentSessionError("the agent cannot copy a session (fork)")
         if (
@@ -170,6 +171,21 @@ class Driver:
         self._opened(resume, loaded)
         return True
 
+    async def _call_open(self, method: str, params: Mapping[str, Any]) -> Any:
+        """Call a method that opens a session, again without MCP servers if it fails with them:
+        an agent that cannot have them is better than none. Raises AgentError."""
+        try:
+            return await self.peer.call(method, params, OPEN_TIMEOUT)
+        except AgentError as problem:
+            if problem.code == AUTH_REQUIRED or not params["mcpServers"]:
+                raise
+            self.log.warn(
+                "{method} failed and is tried again without HAPI's tools: {reason}",
+                method=method,
+                reason=str(problem),
+            )
+        return await self.peer.call(method, {**params, "mcpServers": []}, OPEN_TIMEOUT)
+
     def _opened(self, session_id: str, value: Any) -> None:
         self.session_id = session_id
         self.offer = self.initial = read_offer(value)
@@ -179,7 +195,7 @@ class Driver:
             self.peer,
             self.auth_methods,
             self.credentials,
-            lambda: self.peer.call(method, params, OPEN_TIMEOUT),
+            lambda: self._call_open(method, params),
         )
 
     @property

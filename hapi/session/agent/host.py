@@ -34,6 +34,7 @@ class AgentHost:
     _own_group: bool = False
     _errors: Callable[[bytes], object] = field(default=lambda data: None)
     noise: AgentNoise = field(factory=AgentNoise)  # of all starts
+    mcp_servers: Callable[[], list[dict[str, Any]]] = list  # offered to the agent at each start
     starts: int = 0
     chosen_login: str | None = None  # the id of the method to log in by at the next start
     _process: AgentProcess | None = None
@@ -72,6 +73,7 @@ class AgentHost:
             turns.questions,
             Credentials(environment, self._agent.auth_method, chosen),
         )
+        driver.mcp_servers = self.mcp_servers()
         try:
             process.start(argv, self._cwd, environment, self._own_group)
         except OSError as error:

@@ -44,13 +44,14 @@ class Titles:
             return
         self.change(title)
 
-    def change(self, title: str) -> None:
-        """Change the title as the agent wants it, whatever it was; a person's name still counts."""
+    def change(self, title: str) -> bool:
+        """Change the title as the agent wants it, whatever it was; a title that it tells later does
+        not replace it. Returns whether it is seen: a person's name for the session hides it."""
         title = shortened(title)
-        if not title or self._summary.get("text") == title:
-            return
-        self._hub.publish(summary_record(title))
-        self._store(title, "agent")
+        if title and self._summary.get("text") != title:
+            self._hub.publish(summary_record(title))
+            self._store(title, "agent")
+        return not self._is_named
 
     @property
     def _summary(self) -> Mapping[str, Any]:

@@ -245,6 +245,10 @@ class Turns:
         questions = self.questions
         return bool(self._permissions.waiting or (questions is not None and questions.waiting))
 
+    def flush(self) -> None:
+        """Publish the text and the thoughts so far, so that they come before what is next."""
+        self._publish(self.transcript.flush())
+
     def abort(self) -> None:
         """Cancel the turn. Waiting prompts stay and are next."""
         self._permissions.cancel_all()

@@ -6,8 +6,8 @@ import pytest
 import pytest_twisted
 from twisted.internet.protocol import Factory, Protocol
 
+from hapi.net.server.unix_port import listen_unix
 from hapi.runner.control.client import ControlClient, ControlFailed
-from hapi.runner.control.listeners import listen_unix
 
 
 class HangsUp(Protocol):

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 
+from hapi.net.server.unix_port import listen_unix, reachable
 from hapi.protocol.control import MalformedRequest, SessionStarted, StopSession, read_object
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnRefused
 from hapi.runner.control.api import control_resource
 from hapi.runner.control.guard import PeerInfo, check_request
-from hapi.runner.control.listeners import Listeners, listen_unix, reachable
+from hapi.runner.control.listeners import Listeners
 from hapi.runner.control.peer_credentials import (
     Caller,
     PeerLookup,

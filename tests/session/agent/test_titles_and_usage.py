@@ -81,3 +81,13 @@ def test_the_time_of_a_long_turn_is_told_in_the_conversation(up, seconds, told):
     up.clock.advance(seconds)
     up.agent.finish()
     assert [record["durationMs"] for record in records(up, "system")] == told
+
+
+def test_a_title_that_the_agent_sets_by_a_tool_replaces_all_but_a_persons_name(up):
+    up.agent.update("session_info_update", title="A title of its own")
+    assert up.session.titles.change("Set on purpose")
+    up.agent.update("session_info_update", title="Told later")
+    assert up.link.metadata["summary"]["text"] == "Set on purpose"
+    assert up.link.contents[-1]["content"]["data"]["summary"] == "Set on purpose"
+    up.session.hub.metadata.change(lambda stored: {**stored, "name": "Mine"})
+    assert not up.session.titles.change("Again")
