@@ -218,11 +218,15 @@ def _text(found: Mapping[str, Any], key: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
+class AmbiguousAnswer(ValueError):
+    """An answer that could mean several of the agent's options; the text names them."""
+
+
 def chosen_option(answer: PermissionAnswer, request: PermissionRequest) -> PermissionOption | None:
     """The agent's option that `answer` means; None: `cancelled`.
 
-    Raises ValueError, with a sentence, if the answer names no option of the request or could mean
-    several.
+    Raises ValueError, with a sentence, if the answer names no option of the request, and
+    AmbiguousAnswer if it could mean several.
     """
     names = ", ".join(option.name for option in request.options)
     if answer.option_id is not None:
@@ -236,7 +240,9 @@ def chosen_option(answer: PermissionAnswer, request: PermissionRequest) -> Permi
         return option
     option = request.option_for(answer.decision)
     if option is None and answer.approved and request.options:
-        raise ValueError(f"This request has no plain Allow. Choose one of its options: {names}")
+        raise AmbiguousAnswer(
+            f"This request has no plain Allow. Choose one of its options: {names}"
+        )
     return option
 
 

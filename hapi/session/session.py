@@ -25,7 +25,7 @@ from hapi.pictures import SessionPictures
 from hapi.protocol.agents import Agent
 from hapi.protocol.attempt import StopOrder
 from hapi.protocol.offer.model_lists import effort_list, model_list
-from hapi.protocol.permissions import read_permission_answer
+from hapi.protocol.permissions import AmbiguousAnswer, read_permission_answer
 from hapi.protocol.records import user_record
 from hapi.protocol.session import (
     BY_INTERRUPT,
@@ -495,6 +495,10 @@ class Session:
                 await self.permissions.decide(answer)
             elif not answer.approved and answer.reason is not None:
                 self.submit_prompt(answer.reason)
+        except AmbiguousAnswer as problem:
+            # npm's page shows neither the options nor why its answer was refused.
+            self.hub.publish_status(f"Not answered: {problem}")
+            return {"error": str(problem)}
         except ValueError as problem:
             return {"error": str(problem)}
         return None

@@ -89,6 +89,7 @@ def test_a_refused_answer_says_why_and_the_request_waits_on(up):
     answers = ask(up, PLAN[:2], kind="switch_mode")
     problem = answer(up)["error"]
     assert "Choose one of its options: Yes, and use auto mode, Yes, and bypass" in problem
+    assert up.link.records[-1] == {"type": "message", "message": f"Not answered: {problem}"}
     assert "offers no option 'x'" in answer(up, optionId="x")["error"]
     assert answers == []
     assert list(up.link.state["requests"]) == ["c1"]
