@@ -24,6 +24,7 @@ FINISHED = ("completed", "failed")
 MAX_UNREPORTED_CALLS = 256  # calls that are remembered after they were closed without a result
 # Why the card of a call is closed although the agent reported no end of it.
 INTERRUPTED = "Interrupted"
+REJECTED = "Not allowed"
 NO_RESULT = "The agent reported no result for this call"
 AGENT_ENDED = "The agent ended before it reported a result for this call"
 TURN_FAILED = "The turn failed before the agent reported a result for this call"
@@ -179,6 +180,7 @@ class _Call:
     shown: tuple[Any, ...] | None = None
     finished: bool = False
     closed: str | None = None  # why the card was closed without the agent's word
+    rejected: bool = False  # a person did not allow it
     outside: bool = False  # it was begun, or went on, outside a turn
 
     @property
@@ -349,6 +351,11 @@ class Transcript:
             failed=interrupted,
         )
 
+    def reject(self, call_id: str) -> None:
+        """A person did not allow the call: it needs no result of the agent."""
+        if call_id in self._calls:
+            self._calls[call_id].rejected = True
+
     def keep_open(self, call_id: str) -> None:
         """The call goes on when the turn ends: it waits for a permission."""
         if call_id in self._calls:
@@ -363,7 +370,11 @@ class Transcript:
         for call in self._calls.values():
             if call.is_open and which(call):
                 call.closed, call.outside = reason, False
-                records.append(tool_result(call.call_id, call.result or reason, failed))
+                if call.rejected:
+                    call.closed = REJECTED
+                records.append(
+                    tool_result(call.call_id, call.result or call.closed, failed or call.rejected)
+                )
         left = [call for call in self._calls.values() if not call.finished]
         self._calls = {call.call_id: call for call in left[-MAX_UNREPORTED_CALLS:]}
         return records

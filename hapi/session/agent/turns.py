@@ -361,7 +361,14 @@ class Turns:
             if asked is not None:
                 return asked
         answer = self._permissions.request(request, tool, arguments)
-        return answer.addErrback(self._cancel_permission)
+        answer.addErrback(self._cancel_permission)
+        return answer.addCallback(self._take_rejection, request)
+
+    def _take_rejection(self, answer: dict[str, Any], request: PermissionRequest) -> dict[str, Any]:
+        chosen = answer["outcome"].get("optionId")
+        if any(each.id == chosen and each.kind.startswith("reject") for each in request.options):
+            self.transcript.reject(request.call.call_id)
+        return answer
 
     def _cancel_permission(self, failure: Failure) -> dict[str, Any]:
         self.log.failure("A permission request failed", failure)

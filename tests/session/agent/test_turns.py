@@ -316,6 +316,15 @@ def test_a_request_outlives_a_lost_connection(up):
     assert len(answers) == 1
 
 
+def test_the_card_of_a_call_that_was_not_allowed_says_so_where_the_agent_does_not(up):
+    up.link.message("go")
+    up.agent.ask("c1")
+    up.link.rpc_call("permission", {"id": "c1", "approved": False, "decision": "denied"})
+    up.agent.finish()
+    result = up.link.records[-2]
+    assert (result["callId"], result["output"], result["is_error"]) == ("c1", "Not allowed", True)
+
+
 def test_a_request_that_waits_when_its_turn_ends_can_still_be_answered(up):
     up.link.message("go")
     answers = up.agent.ask("c1")
