@@ -17,7 +17,7 @@ def send(**message: object) -> None:
     sys.stdout.flush()
 
 
-def update(session: str, kind: str, **fields: object) -> None:
+def update(session: str, kind: str, /, **fields: object) -> None:
     send(
         method="session/update",
         params={"sessionId": session, "update": {"sessionUpdate": kind, **fields}},
