@@ -110,6 +110,11 @@ class Agent:
     login_command: str | None = None  # logs in in a terminal, for agents that name no command
     configuration_error: str | None = None  # what is wrong with its entry in settings.json
     gets_tools: bool = True  # whether our MCP server is offered to it
+    # --- where it comes from
+    package: str = ""  # npm:NAME or pypi:NAME of its program, else the address of its instructions
+    minimum_version: str | None = None  # of the package, where an older one is known not to work
+    tried_version: str | None = None  # the version with which sessions were run; None: none was
+    tried: str = ""  # what the runs of `tried_version` did not get to, for people
     # --- what can be chosen
     permission_modes: tuple[str, ...] = (
         SANDBOX_MODES  # the first one is the default; (): the agent decides
@@ -118,6 +123,10 @@ class Agent:
     has_model: bool = True  # whether a model can be chosen
     models: tuple[str, ...] = ()  # suggestions of the page
     lists_models: bool = False  # whether hubs ask its sessions for their models
+    # The shape of an entry in its list of models: id and name, or besides the efforts of each
+    # model, its provider, or all that Codex says of it
+    model_entries: Literal["plain", "efforts", "provider", "codex"] = "plain"
+    lists_efforts: bool = False  # whether hubs ask its sessions for their reasoning efforts
     settings: tuple[str, ...] = ()  # wire names of what can be changed besides mode and model
     form: tuple[FormField, ...] = ()  # fields for a new session; (): npm's hub has no name for it
     # --- the arguments a runner gives its session (runner.md §6.5)
@@ -148,6 +157,17 @@ class Agent:
     npm_server_variable: str | None = None  # environment variable that takes precedence over both
 
     @property
+    def install(self) -> str:
+        """How to install its program: a command, else the address of the instructions."""
+        registry, _, name = self.package.partition(":")
+        match registry:
+            case "npm":
+                return f"npm install -g {name}"
+            case "pypi":
+                return f"uv tool install {name}"
+        return self.package
+
+    @property
     def session_id_field(self) -> str:
         """The key of the session's metadata that holds the agent's own session id."""
         return f"{self.name}SessionId"
@@ -156,6 +176,11 @@ class Agent:
     def model_list_method(self) -> str:
         """The RPC by which hubs ask a session for its models."""
         return f"list{self.name.capitalize()}Models"
+
+    @property
+    def effort_list_method(self) -> str:
+        """The RPC by which hubs ask a session for its reasoning efforts."""
+        return f"list{self.name.capitalize()}ReasoningEffortOptions"
 
     @property
     def effort_settings(self) -> tuple[str, ...]:
@@ -207,6 +232,8 @@ AGENTS: Mapping[str, Agent] = {
             npm_program="claude",
             npm_program_variable="HAPI_CLAUDE_PATH",
             login_command="claude /login",
+            package="npm:@agentclientprotocol/claude-agent-acp",
+            tried_version="0.101.0",
         ),
         Agent(
             "codex",
@@ -214,6 +241,7 @@ AGENTS: Mapping[str, Agent] = {
             ("codex-acp",),
             ("codex-acp",),
             lists_models=True,
+            model_entries="codex",
             settings=("modelReasoningEffort", "serviceTier", "collaborationMode"),
             form=(
                 _model("machine"),
@@ -229,6 +257,8 @@ AGENTS: Mapping[str, Agent] = {
             npm_program="codex",
             npm_server_variable="HAPI_CODEX_APP_SERVER_BIN",
             login_command="codex login",
+            package="npm:@agentclientprotocol/codex-acp",
+            tried_version="2.6.0",
         ),
         Agent(
             "dsh",
@@ -258,6 +288,9 @@ AGENTS: Mapping[str, Agent] = {
             npm_program="copilot",
             npm_program_variable="COPILOT_CLI_PATH",
             login_command="copilot login",
+            package="npm:@github/copilot",
+            tried_version="1.0.102",
+            tried="with a key of one's own",
         ),
         Agent(
             "cursor",
@@ -271,6 +304,7 @@ AGENTS: Mapping[str, Agent] = {
             approval_style="decision",
             npm_program="agent",
             login_command="cursor-agent login",
+            package="https://cursor.com/docs/cli/acp",
         ),
         Agent(
             "gemini",
@@ -282,6 +316,9 @@ AGENTS: Mapping[str, Agent] = {
             spawn_settings=("modelReasoningEffort",),
             approval_style="decision",
             login_command="gemini",
+            package="npm:@google/gemini-cli",
+            tried_version="0.61.0",
+            tried="does not resume its own sessions",
         ),
         Agent(
             "grok",
@@ -290,10 +327,15 @@ AGENTS: Mapping[str, Agent] = {
             ("grok",),
             permission_modes=("default", "auto", "plan", "bypassPermissions"),
             lists_models=True,
+            model_entries="efforts",
+            lists_efforts=True,
             settings=("effort",),
             form=(_model("directory"), _effort("model"), PERMISSION_FIELD),
             approval_style="decision",
             npm_program="grok",
+            package="npm:@xai-official/grok",
+            tried_version="1.0.41",
+            tried="starts; no prompt was answered",
         ),
         Agent(
             "kimi",
@@ -305,6 +347,9 @@ AGENTS: Mapping[str, Agent] = {
             approval_style="decision",
             npm_program="kimi",
             login_command="kimi login",
+            package="npm:@moonshot-ai/kimi-code",
+            tried_version="2.1.0",
+            tried="starts and asks for a login; kimi-cli 1.49.0 of PyPI was run whole",
         ),
         Agent(
             "opencode",
@@ -313,11 +358,14 @@ AGENTS: Mapping[str, Agent] = {
             ("opencode",),
             permission_modes=("default", "plan", "yolo"),
             lists_models=True,
+            lists_efforts=True,
             settings=("modelReasoningEffort",),
             form=(_model("directory"), _effort("model"), PERMISSION_FIELD),
             approval_style="decision",
             npm_program="opencode",
             login_command="opencode auth login",
+            package="npm:opencode-ai",
+            tried_version="1.18.33",
         ),
         Agent(
             "pi",
@@ -326,6 +374,7 @@ AGENTS: Mapping[str, Agent] = {
             ("pi-acp",),
             permission_modes=(),
             lists_models=True,
+            model_entries="provider",
             settings=("effort",),
             form=(_model("machine", "grouped-select"), _effort("static"), MANAGED_PERMISSION_FIELD),
             resume_option="--session-id",
@@ -333,6 +382,138 @@ AGENTS: Mapping[str, Agent] = {
             is_steerable=True,
             slow_start=True,
             npm_program="pi",
+            package="npm:pi-acp",
+            tried_version="0.0.34",
+            tried="opened no session",
+        ),
+        # The commands of the following agents are those of the ACP registry
+        # (github.com/agentclientprotocol/registry, as of 2026-10), or were run.
+        Agent(
+            "qwen",
+            "Qwen Code",
+            ("qwen", "--acp"),
+            ("qwen",),
+            permission_modes=GENERIC_MODES,
+            spawn_settings=EFFORT_SETTINGS,
+            package="npm:@qwen-code/qwen-code",
+            tried_version="0.24.4",
+        ),
+        Agent(
+            "vibe",
+            "Mistral Vibe",
+            ("vibe-acp",),
+            ("vibe-acp",),
+            permission_modes=GENERIC_MODES,
+            spawn_settings=EFFORT_SETTINGS,
+            package="pypi:mistral-vibe",
+            tried_version="3.0.2",
+        ),
+        Agent(
+            "fast-agent",
+            "fast-agent",
+            ("fast-agent", "acp", "-x"),
+            ("fast-agent",),
+            permission_modes=GENERIC_MODES,
+            spawn_settings=EFFORT_SETTINGS,
+            package="pypi:fast-agent-mcp",
+            tried_version="0.10.48",
+            tried="asks for no permissions",
+        ),
+        Agent(
+            "kilo",
+            "Kilo",
+            ("kilo", "acp"),
+            ("kilo",),
+            permission_modes=GENERIC_MODES,
+            spawn_settings=EFFORT_SETTINGS,
+            package="npm:@kilocode/cli",
+            tried_version="7.8.1",
+            tried="resuming was not tried",
+        ),
+        Agent(
+            "cline",
+            "Cline",
+            ("cline", "--acp"),
+            ("cline",),
+            permission_modes=GENERIC_MODES,
+            spawn_settings=EFFORT_SETTINGS,
+            package="npm:cline",
+            tried_version="3.0.65",
+            tried="starts and asks for a login",
+        ),
+        Agent(
+            "droid",
+            "Factory Droid",
+            ("droid", "exec", "--output-format", "acp"),
+            ("droid",),
+            environment={
+                "DROID_DISABLE_AUTO_UPDATE": "true",
+                "FACTORY_DROID_AUTO_UPDATE_ENABLED": "false",
+            },
+            permission_modes=GENERIC_MODES,
+            spawn_settings=EFFORT_SETTINGS,
+            package="npm:droid",
+            tried_version="0.215.0",
+            tried="starts and asks for a login",
+        ),
+        Agent(
+            "auggie",
+            "Auggie",
+            ("auggie", "--acp"),
+            ("auggie",),
+            environment={"AUGMENT_DISABLE_AUTO_UPDATE": "1"},
+            permission_modes=GENERIC_MODES,
+            spawn_settings=EFFORT_SETTINGS,
+            package="npm:@augmentcode/auggie",
+            tried_version="0.36.0",
+            tried="starts and asks for a login",
+        ),
+        Agent(
+            "qoder",
+            "Qoder",
+            ("qodercli", "--acp"),
+            ("qodercli",),
+            permission_modes=GENERIC_MODES,
+            spawn_settings=EFFORT_SETTINGS,
+            package="npm:@qoder-ai/qodercli",
+            tried_version="1.1.52",
+            tried="starts and asks for a login",
+        ),
+        Agent(
+            "goose",
+            "goose",
+            ("goose", "acp"),
+            ("goose",),
+            permission_modes=GENERIC_MODES,
+            spawn_settings=EFFORT_SETTINGS,
+            package="https://github.com/block/goose",
+        ),
+        Agent(
+            "junie",
+            "Junie",
+            ("junie", "--acp=true"),
+            ("junie",),
+            permission_modes=GENERIC_MODES,
+            spawn_settings=EFFORT_SETTINGS,
+            package="https://junie.jetbrains.com",
+        ),
+        Agent(
+            "amp",
+            "Amp",
+            ("amp-acp",),
+            ("amp-acp",),
+            permission_modes=GENERIC_MODES,
+            spawn_settings=EFFORT_SETTINGS,
+            package="https://github.com/tao12345666333/amp-acp",
+        ),
+        Agent(
+            "stakpak",
+            "Stakpak",
+            ("stakpak", "acp"),
+            ("stakpak",),
+            permission_modes=GENERIC_MODES,
+            spawn_settings=EFFORT_SETTINGS,
+            package="https://github.com/stakpak/agent",
         ),
         Agent(
             "demo",

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from hapi.protocol.agents import AGENTS, DEFAULT_AGENT, PERMISSION_MODES, agents_with
+from hapi.protocol.agents import AGENTS, DEFAULT_AGENT, DEMO, PERMISSION_MODES, agents_with
 from hapi.protocol.offer.metadata import offered_ids
 from hapi.protocol.offer.modes import is_offered
 
@@ -168,7 +168,8 @@ class HubSettingsChange(Body, frozen=True):
 
 # --- flavors ------------------------------------------------------------------------------------
 
-FLAVORS = frozenset(AGENTS)
+# Runners tell their hub which further agents they have (`runnerState.capabilities`).
+FLAVORS = frozenset(name for name, agent in AGENTS.items() if agent.form or name == DEMO)
 STEERED = frozenset(name for name, agent in AGENTS.items() if agent.is_steerable)
 WITHOUT_MODEL = frozenset(name for name, agent in AGENTS.items() if not agent.has_model)
 

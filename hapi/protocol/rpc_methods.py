@@ -61,10 +61,3 @@ SESSION_MODELS: Mapping[str, str] = {
     "pi-models": "listPiModels",
     "agy-models": LIST_AGY_MODELS,
 }
-
-WITH_EFFORT_LISTS = frozenset({"opencode", "grok"})  # agents whose sessions are asked for efforts
-
-
-def effort_list_method(agent: str) -> str:
-    """The method by which hubs ask a session of `agent` for its reasoning efforts."""
-    return f"list{agent.capitalize()}ReasoningEffortOptions"

@@ -474,7 +474,7 @@ class Session:
     async def models(self, _: Any = None) -> dict[str, Any]:
         """The answer to `list…Models`."""
         await self._offer_known()
-        return model_list(self.agent.name, self.settings.metadata(()))
+        return model_list(self.agent, self.settings.metadata(()))
 
     async def efforts(self, _: Any = None) -> dict[str, Any]:
         """The answer to `list…ReasoningEffortOptions`."""

@@ -187,12 +187,12 @@ OFFER = {
 
 
 def test_models_are_listed_in_the_shape_that_npms_page_reads_for_each_agent():
-    assert model_list("opencode", OFFER) == {
+    assert model_list(AGENTS["opencode"], OFFER) == {
         "success": True,
         "availableModels": [{"modelId": "a/m", "name": "M"}, {"modelId": "a/n", "name": "N"}],
         "currentModelId": "a/n",
     }
-    codex = model_list("codex", OFFER)
+    codex = model_list(AGENTS["codex"], OFFER)
     assert codex["success"] is True
     assert codex["models"][1] == {
         "id": "a/n",
@@ -202,12 +202,12 @@ def test_models_are_listed_in_the_shape_that_npms_page_reads_for_each_agent():
         "supportedReasoningEfforts": ["low", "high"],
         "serviceTiers": ["fast"],
     }
-    assert model_list("pi", OFFER)["availableModels"][0] == {
+    assert model_list(AGENTS["pi"], OFFER)["availableModels"][0] == {
         "provider": "a",
         "modelId": "m",
         "name": "M",
     }
-    grok = model_list("grok", OFFER)["availableModels"][0]
+    grok = model_list(AGENTS["grok"], OFFER)["availableModels"][0]
     assert grok["reasoningEfforts"][0] == {"value": "low", "name": "Low", "isDefault": True}
 
 
@@ -224,7 +224,7 @@ def test_efforts_are_listed_with_the_model_that_they_are_of():
 
 @pytest.mark.parametrize("offer", [None, {}, {"models": 3}, {"models": [1, {"id": 2}]}])
 def test_without_models_the_answer_says_so(offer):
-    assert model_list("codex", offer) == {
+    assert model_list(AGENTS["codex"], offer) == {
         "success": False,
         "error": "the agent offers no choice of model",
     }

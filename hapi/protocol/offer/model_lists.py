@@ -9,21 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hapi.protocol.agents import Agent
+
 Json = dict[str, Any]
 
 NO_MODELS = "the agent offers no choice of model"
 NO_EFFORTS = "the agent offers no choice of reasoning effort"
 
 
-def model_list(agent: str, offer: Mapping[str, Any] | None) -> Json:
-    """The answer to the calls `list…Models…` for the agent `agent`."""
+def model_list(agent: Agent, offer: Mapping[str, Any] | None) -> Json:
+    """The answer to the calls `list…Models…`."""
     models = entries(offer, "models")
     if offer is None or not models:
         return {"success": False, "error": NO_MODELS}
     current = offer.get("model")
-    if agent == "codex":
+    if agent.model_entries == "codex":
         return {"success": True, "models": _codex_models(models, current, offer)}
-    efforts = _options(offer) if agent == "grok" else []
+    efforts = _options(offer) if agent.model_entries == "efforts" else []
     listed = [
         {
             **_model_id(agent, entry["id"]),
@@ -71,10 +73,9 @@ def _codex_models(
     return listed
 
 
-def _model_id(agent: str, model: str) -> Json:
-    """Pi's models have a provider besides."""
+def _model_id(agent: Agent, model: str) -> Json:
     provider, slash, rest = model.partition("/")
-    if agent == "pi" and slash:
+    if agent.model_entries == "provider" and slash:
         return {"provider": provider, "modelId": rest}
     return {"modelId": model}
 

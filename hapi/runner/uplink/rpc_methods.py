@@ -82,7 +82,7 @@ def register_methods(rpc: RpcTable, runner: RunnerMethods) -> None:
             offer = runner.availability.offer(agent)
             if offer is None:
                 return {"success": False, "error": NOTHING_KNOWN.format(label=AGENTS[agent].label)}
-            return model_list(agent, offer)
+            return model_list(AGENTS[agent], offer)
 
         return answer
 

@@ -108,8 +108,8 @@ def register_session_methods(rpc: RpcTable, session: SessionParts) -> None:
     agent = session.agent
     if agent.lists_models:
         rpc.add(agent.model_list_method, session.models)
-    if agent.name in names.WITH_EFFORT_LISTS:
-        rpc.add(names.effort_list_method(agent.name), session.efforts)
+    if agent.lists_efforts:
+        rpc.add(agent.effort_list_method, session.efforts)
 
 
 def _register(rpc: RpcTable, methods: Mapping[str, Callable[[Any], Any]]) -> None:
