@@ -17,13 +17,20 @@ from hapi.home import Home, HomeUnusable
 from hapi.process.child_limits import SessionLimits
 from hapi.settings import ConfigurationError, HubAccess, hub_access
 
+AGENTS_TIMEOUT = 300.0  # seconds for all checks if agents are started, too
 HUB_KEYS = ("cliApiToken", "apiUrl", "serverUrl", "extraHeaders")  # what a hub access is read from
 
 
 def live_checks(
-    home: Home, environ: Mapping[str, str], settings: Mapping[str, Any] | None
+    home: Home,
+    environ: Mapping[str, str],
+    settings: Mapping[str, Any] | None,
+    starts_agents: bool = False,
 ) -> list[Check]:
-    """All checks that need the reactor, which runs once. `settings` is None if unreadable."""
+    """All checks that need the reactor, which runs once. `settings` is None if unreadable.
+
+    `starts_agents`: start each agent that is found and have it open a session.
+    """
     access: HubAccess | None = None
     hub_problem: Check | None = None
     if settings is None:
@@ -48,9 +55,14 @@ def live_checks(
         child = await check_child(reactor, home, environ, settings or {})
         clock = check_clock(dates, time.time() - wall, time.monotonic() - monotonic)
         clock_finding = Check("clock", "good" if clock.ok else "note", clock.text)
-        return [*([hub] if hub is not None else []), runner, child, clock_finding]
+        agents: list[Check] = []
+        if starts_agents:
+            from hapi.cli.checks.agents_check import check_agents_by_starting
 
-    return run_once(check)
+            agents = await check_agents_by_starting(reactor, settings or {}, environ)
+        return [*([hub] if hub is not None else []), runner, child, clock_finding, *agents]
+
+    return run_once(check, AGENTS_TIMEOUT if starts_agents else 60.0)
 
 
 def hub_finding(url: str, verdict: HubVerdict) -> Check:

@@ -68,13 +68,17 @@ def check_state_file(home: Home) -> Check:
     return Check("state", "good", f"{home.runner_state}")
 
 
-def check_agents(settings: Mapping[str, Any], environ: Mapping[str, str]) -> Check:
+def check_agents(
+    settings: Mapping[str, Any], environ: Mapping[str, str], are_started: bool = False
+) -> Check:
     from hapi.cli.base.agent_summary import detect_agents
 
     available, missing = detect_agents(settings, environ)
     text = f"found: {', '.join(available)}"
     if missing:
         text += f"; not found: {', '.join(missing)}"
+    if not are_started:
+        text += ". `hapi doctor --agents` starts each and tells whether it needs a login"
     return Check("agents", "good" if len(available) > 1 else "note", text)
 
 

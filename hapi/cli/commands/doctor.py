@@ -31,18 +31,27 @@ CLEANUP_TIMEOUT = 300.0  # seconds
     short_help="Check this machine for problems.",
 )
 @home_option
+@click.option(
+    "--agents",
+    "starts_agents",
+    is_flag=True,
+    help="Also start each agent, and report its version and whether it needs a login.",
+)
 @json_flag
 @click.pass_context
-def command(context: click.Context, as_json: bool) -> None:
+def command(context: click.Context, starts_agents: bool, as_json: bool) -> None:
     """Check everything that a runner needs on this machine.
 
     Checks the home directory, settings, variables, hub, access token, clock, runner, agents,
     database, disk, open files and PATH, and starts and stops a process the way a session is
     started. Exits with status 1 if something does not work.
+
+    With --agents, each agent that is found is started in an empty directory, opens a session, and
+    is ended. It takes up to a minute, and nobody is logged in.
     """
     if context.invoked_subcommand is not None:
         return
-    checks = examine(os.environ)
+    checks = examine(os.environ, starts_agents)
     broken = [check for check in checks if check.finding == "broken"]
     if as_json:
         findings = [asdict(check) for check in checks]
@@ -96,7 +105,7 @@ def _summary(count: int, failed: int, is_done: bool) -> str:
     return f"{plural(count, 'item')} found. Run `hapi doctor clean --yes` to remove what was found."
 
 
-def examine(environ: Mapping[str, str]) -> list[Check]:
+def examine(environ: Mapping[str, str], starts_agents: bool = False) -> list[Check]:
     """All checks; one that depends on another comes after it."""
     from hapi.cli.checks import local_checks as local
     from hapi.cli.checks.database_check import check_database
@@ -122,8 +131,10 @@ def examine(environ: Mapping[str, str]) -> list[Check]:
             checks.append(failed_check("settings", error))
     checks += [local.check_environment(environ)]
     checks += run_checks("state", lambda: [local.check_state_file(home)])
-    checks += run_checks("runner", lambda: live_checks(home, environ, settings))
-    checks += run_checks("agents", lambda: [local.check_agents(settings or {}, environ)])
+    checks += run_checks("runner", lambda: live_checks(home, environ, settings, starts_agents))
+    checks += run_checks(
+        "agents", lambda: [local.check_agents(settings or {}, environ, starts_agents)]
+    )
     if settings is not None:
         checks += run_checks("database", lambda: check_database(home, environ))
     checks += run_checks("disk", lambda: [local.check_disk(home)])

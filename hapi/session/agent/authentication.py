@@ -42,12 +42,13 @@ class Credentials:
     """What the session knows for logging in.
 
     `environ` is the agent's environment, `named` the method that the settings name, `chosen` the
-    method that a person has chosen for this start.
+    method that a person has chosen for this start. `is_automatic`: log in by what needs no person.
     """
 
     environ: Mapping[str, str] = field(factory=dict, repr=False)
     named: str | None = None
     chosen: str | None = None
+    is_automatic: bool = True
 
 
 log = Logger()
@@ -71,7 +72,9 @@ async def authenticated(
             raise
         last = problem
     chosen = [method for method in methods if method.id == credentials.chosen]
-    automatic = methods_without_a_person(methods, credentials.environ, credentials.named)
+    automatic: Sequence[AuthMethod] = ()
+    if credentials.is_automatic:
+        automatic = methods_without_a_person(methods, credentials.environ, credentials.named)
     for method in dict.fromkeys((*chosen, *automatic)):
         timeout = PERSON_TIMEOUT if method in chosen else KEY_TIMEOUT
         try:
