@@ -128,11 +128,13 @@ test("a message in the outbox is shown until the hub has it", () => {
   const outgoing = {
     localId: "o",
     text: "on its way",
+    attachments: [{ filename: "a.txt", path: "/up/a.txt" }],
     createdAt: 1,
     state: "sending",
     error: null,
   };
-  assert.equal(blocksOf([], [outgoing], null)[0].text, "on its way");
+  const [block] = blocksOf([], [outgoing], null);
+  assert.deepEqual([block.text, block.files], ["on its way", ["a.txt"]]);
   assert.equal(blocksOf([prompt("on its way", { localId: "o" })], [outgoing], null).length, 1);
 });
 

@@ -209,3 +209,18 @@ test("ids are UUIDs and differ", () => {
   for (const id of ids)
     assert.match(id, /^[\da-f]{8}-[\da-f]{4}-4[\da-f]{3}-[89ab][\da-f]{3}-[\da-f]{12}$/);
 });
+
+test("attachments are sent with their message, also after a reload", async () => {
+  const storage = new MemoryStorage();
+  const attachments = [{ filename: "a.txt", path: "/up/a.txt" }];
+  const first = new Outbox({ sendMessage: () => deferred().promise }, storage);
+  first.add("s", "look", { attachments });
+  const sent = [];
+  const again = new Outbox({ sendMessage: async (...message) => sent.push(message) }, storage);
+  again.retryAll();
+  await settle();
+  assert.deepEqual(
+    sent.map(([, text, , files]) => [text, files]),
+    [["look", attachments]],
+  );
+});

@@ -249,8 +249,9 @@ function actionsWith(api, known = session()) {
 
 test("a message to an active session goes to the outbox and nowhere else", () => {
   const { actions, log } = actionsWith({});
-  actions.send("hi");
-  assert.deepEqual(log, [["add", "s", "hi", { held: false }]]);
+  const attachments = [{ filename: "a.txt", path: "/up/a.txt" }];
+  actions.send("hi", attachments);
+  assert.deepEqual(log, [["add", "s", "hi", { held: false, attachments }]]);
 });
 
 test("a message to an ended session resumes it, and follows it to another id", async () => {
@@ -260,7 +261,7 @@ test("a message to an ended session resumes it, and follows it to another id", a
   actions.send("go on");
   await settle();
   assert.deepEqual(log, [
-    ["add", "s", "go on", { held: true }],
+    ["add", "s", "go on", { held: true, attachments: [] }],
     ["status", "Resuming…"],
     ["moveSession", "s", "t"],
     ["go", "/sessions/t", { replace: true }],

@@ -379,3 +379,15 @@ def test_a_row_whose_process_has_not_come_yet_is_called_starting(place):
     expect(page.locator(".user.held")).to_contain_text("Waiting for the session to start")
     place.session(session=session.id, opencodeSessionId="oc")
     expect(page.locator(".user.sent")).to_contain_text("early")
+
+
+def test_a_session_whose_agent_rests_is_shown_as_resting(place):
+    session = place.session()
+    page = place.open(session)
+    session.describe(agentRest={"since": 1_700_000_000_000})
+    expect(page.locator(".main-head").get_by_text("resting")).to_be_visible()
+    expect(
+        page.locator(f"[data-session='{session.id}']").get_by_role("img", name="resting")
+    ).to_be_visible()
+    session.describe(agentRest=None)
+    expect(page.locator(".main-head").get_by_text("resting")).to_be_hidden()

@@ -3,11 +3,12 @@
 import { ApiError, problemOf, statusOf, Unreachable } from "../lib/errors.js";
 
 /**
- * @import { AgentAvailability, AgentCatalogAnswer, Json, Machine, MessagePage, PagePosition, QueuedStates, Session } from "./types.js"
+ * @import { AgentAvailability, AgentCatalogAnswer, Attachment, Json, Machine, MessagePage, PagePosition, QueuedStates, Session } from "./types.js"
  * @import { Identity } from "./identity.js"
  */
 
 const REQUEST_TIMEOUT = 60_000; // ms; the hub may take 30 s to archive, spawn or resume a session
+const UPLOAD_TIMEOUT = 600_000; // ms; 32 MB take a while over a mobile network
 
 const segment = encodeURIComponent;
 /** @param {string} id */
@@ -96,9 +97,34 @@ export class Api {
     return this.request("GET", `${sessionPath(id)}/messages?${query}`);
   }
 
-  /** Safe to repeat: the hub keeps one message per `localId`. @param {string} id @param {string} text @param {string} localId */
-  sendMessage(id, text, localId) {
-    return this.request("POST", `${sessionPath(id)}/messages`, { text, localId });
+  /**
+   * Safe to repeat: the hub keeps one message per `localId`.
+   * @param {string} id
+   * @param {string} text
+   * @param {string} localId
+   * @param {Attachment[]} [attachments]
+   */
+  sendMessage(id, text, localId, attachments = []) {
+    const files = attachments.length > 0 ? { attachments } : {};
+    return this.request("POST", `${sessionPath(id)}/messages`, { text, localId, ...files });
+  }
+
+  /**
+   * @param {string} id
+   * @param {string} filename
+   * @param {string} mimeType
+   * @param {string} content base64
+   * @returns {Promise<{ success: boolean, path: string, error?: string }>}
+   */
+  async uploadFile(id, filename, mimeType, content) {
+    const body = { filename, content, mimeType };
+    const signal = AbortSignal.timeout(UPLOAD_TIMEOUT);
+    return (await this.fetch("POST", `${sessionPath(id)}/upload`, { body, signal })).json();
+  }
+
+  /** @param {string} id @param {string} path */
+  deleteUpload(id, path) {
+    return this.request("POST", `${sessionPath(id)}/upload/delete`, { path });
   }
 
   /** @param {string} id @param {string[]} localIds @returns {Promise<QueuedStates>} */

@@ -127,7 +127,8 @@ class BlockBuilder {
       version: `${message.state} ${message.error} ${message.code}`,
       at: message.createdAt,
       text: message.text,
-      files: [],
+      files: message.attachments.map((file) => file.filename),
+      attachments: message.attachments,
       state: message.state,
       localId: message.localId,
       error: message.error,
@@ -200,6 +201,8 @@ class BlockBuilder {
   _addPrompt(message, content) {
     if (message.localId) this._localIds.add(message.localId);
     const state = promptState(message);
+    /** @type {Json[]} */
+    const files = Array.isArray(content.attachments) ? content.attachments : [];
     /** @type {UserBlock} */
     const block = {
       key: `user:${message.localId ?? message.id}`,
@@ -207,8 +210,9 @@ class BlockBuilder {
       version: `${message.id} ${state}`,
       at: message.invokedAt ?? message.createdAt,
       text: asText(typeof content === "string" ? content : content.text),
-      files: (Array.isArray(content.attachments) ? content.attachments : []).map(
-        (/** @type {Json} */ file) => asText(file?.filename ?? file),
+      files: files.map((file) => asText(file?.filename ?? file)),
+      attachments: files.filter(
+        (file) => typeof file?.path === "string" && typeof file.filename === "string",
       ),
       state,
       localId: message.localId ?? "",

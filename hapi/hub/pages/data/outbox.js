@@ -4,7 +4,7 @@ import { ApiError, errorMessage, isTemporary } from "../lib/errors.js";
 
 /**
  * @import { Api } from "./api.js"
- * @import { OutgoingMessage } from "./types.js"
+ * @import { Attachment, OutgoingMessage } from "./types.js"
  */
 
 const KEY = "hapi.outbox";
@@ -30,6 +30,7 @@ export class Outbox {
     for (const stored of storedMessages(storage)) {
       this._messages.set(stored.localId, {
         ...stored,
+        attachments: Array.isArray(stored.attachments) ? stored.attachments : [],
         state: "waiting",
         error: null,
         code: null,
@@ -54,13 +55,18 @@ export class Outbox {
     return [...this._messages.values()].filter((message) => message.sessionId === sessionId);
   }
 
-  /** @param {string} sessionId @param {string} text @param {{ held?: boolean }} options `held`: until the session is active */
-  add(sessionId, text, { held = false } = {}) {
+  /**
+   * @param {string} sessionId
+   * @param {string} text
+   * @param {{ held?: boolean, attachments?: Attachment[] }} options `held`: until the session is active
+   */
+  add(sessionId, text, { held = false, attachments = [] } = {}) {
     const localId = randomId();
     this._messages.set(localId, {
       localId,
       sessionId,
       text,
+      attachments,
       createdAt: Date.now(),
       ...initialState(held),
     });
@@ -157,7 +163,8 @@ export class Outbox {
     message.state = "sending";
     this._changed();
     try {
-      await this._api.sendMessage(message.sessionId, message.text, message.localId);
+      const { sessionId, text, localId, attachments } = message;
+      await this._api.sendMessage(sessionId, text, localId, attachments);
       Object.assign(message, { state: "posted", error: null, code: null });
       return true;
     } catch (error) {
@@ -193,10 +200,11 @@ export class Outbox {
 
   _changed() {
     const kept = [...this._messages.values()].filter((message) => message.state !== "posted");
-    const stored = kept.map(({ localId, sessionId, text, createdAt }) => ({
+    const stored = kept.map(({ localId, sessionId, text, attachments, createdAt }) => ({
       localId,
       sessionId,
       text,
+      attachments,
       createdAt,
     }));
     try {
@@ -226,7 +234,7 @@ function initialState(held) {
   };
 }
 
-/** @param {Storage} storage @returns {Pick<OutgoingMessage, "localId" | "sessionId" | "text" | "createdAt">[]} */
+/** @param {Storage} storage @returns {Pick<OutgoingMessage, "localId" | "sessionId" | "text" | "attachments" | "createdAt">[]} */
 function storedMessages(storage) {
   try {
     /** @type {OutgoingMessage[]} */

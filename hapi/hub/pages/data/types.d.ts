@@ -187,10 +187,21 @@ export interface QueuedStates {
 export type OutgoingState = "sending" | "waiting" | "held" | "posted" | "failed";
 
 /** A message that the hub has not confirmed yet. */
+/** A file that was uploaded for a message. */
+export interface Attachment {
+  id: string;
+  filename: string;
+  mimeType: string;
+  size: number;
+  /** on the session's machine */
+  path: string;
+}
+
 export interface OutgoingMessage {
   localId: string;
   sessionId: string;
   text: string;
+  attachments: Attachment[];
   createdAt: number;
   state: OutgoingState;
   error: string | null;
@@ -259,6 +270,8 @@ export interface UserBlock extends BlockBase {
   kind: "user";
   text: string;
   files: string[];
+  /** those of `files` that can be attached to another message */
+  attachments: Attachment[];
   state: OutgoingState | "sent" | "queued" | "scheduled" | "indeterminate";
   localId: string;
   messageId?: string;

@@ -9,7 +9,7 @@ import { canResume, isStarting } from "../../data/sessions.js";
  * @import { Api } from "../../data/api.js"
  * @import { Outbox } from "../../data/outbox.js"
  * @import { Store } from "../../data/store.js"
- * @import { Answers, Choice, Decision, Go, Json, PermissionRequest, UserBlock } from "../../data/types.js"
+ * @import { Answers, Attachment, Choice, Decision, Go, Json, PermissionRequest, UserBlock } from "../../data/types.js"
  */
 
 const READ_RETRY_DELAY = 2000; // ms
@@ -86,9 +86,10 @@ export class SessionActions {
     return session.active || isStarting(session) || canResume(session);
   }
 
-  /** @param {string} text */
-  send(text) {
-    this._deliver(() => this._outbox.add(this._id, text, { held: !this.session?.active }));
+  /** @param {string} text @param {Attachment[]} attachments */
+  send(text, attachments = []) {
+    const held = !this.session?.active;
+    this._deliver(() => this._outbox.add(this._id, text, { held, attachments }));
   }
 
   /** @param {UserBlock} block */

@@ -3,6 +3,7 @@
 import { SessionActions } from "./actions.js";
 import { announcementOf } from "./announcements.js";
 import { commandsOf } from "../../data/offer.js";
+import { AttachedFiles } from "./attachments.js";
 import { composer } from "./composer.js";
 import { followEnd } from "./scrolling.js";
 import { chatHeader } from "./header.js";
@@ -45,7 +46,12 @@ export class ChatView {
     const actions = new SessionActions({ store, api, outbox, id, go, showStatus, notify: toast });
     this._options = options;
     this._actions = actions;
+    this._files = new AttachedFiles(api, id, {
+      onChange: () => this._composer?.filesChanged(),
+      notify: toast,
+    });
     this._composer = composer({
+      files: this._files,
       text: drafts.get(id),
       onDraft: (text) => drafts.set(id, text),
       onSend: (text) => this._send(text),
@@ -99,9 +105,17 @@ export class ChatView {
       active: true,
       expanded: new Map(),
       decisions: actions.decisions,
-      cancel: async (block) => write.restore(await actions.cancel(block)),
+      cancel: async (block) => {
+        const text = await actions.cancel(block);
+        if (text === null) return;
+        this._files.restore(block.attachments);
+        write.restore(text);
+      },
       retry: (block) => actions.retry(block),
-      discard: (block) => write.restore(outbox.discard(block.localId)),
+      discard: (block) => {
+        this._files.restore(block.attachments);
+        write.restore(outbox.discard(block.localId));
+      },
       retryQueued: (block) => actions.retryQueued(block),
       decide: async (...decision) => {
         await actions.decide(...decision);
@@ -134,7 +148,7 @@ export class ChatView {
     attempt("The plan cannot be drawn", () => this._plan.draw(session?.todos ?? []));
     attempt("The notice cannot be drawn", () => this._notice.draw(session, this._actions));
     this._working.draw(isWorking, label, session?.activeTurnStartedAt);
-    this._composer.update({ enabled, thinking, resumes });
+    this._composer.update({ enabled, thinking, resumes, active });
     this._scroll.update();
     this._announce(announcementOf(session, catalog));
   }
@@ -155,7 +169,7 @@ export class ChatView {
   /** @param {string} text */
   _send(text) {
     this._scroll.follow();
-    this._actions.send(text);
+    this._actions.send(text, this._files.take());
   }
 
   _loadOlder() {

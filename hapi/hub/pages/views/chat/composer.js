@@ -5,6 +5,8 @@ import { commandMenu } from "./command-menu.js";
 
 /** @import { OfferedChoice } from "../../data/types.js" */
 
+/** @import { AttachedFiles } from "./attachments.js" */
+
 const MAX_HEIGHT = 220; // px
 
 /**
@@ -13,11 +15,19 @@ const MAX_HEIGHT = 220; // px
  * @property {(text: string) => void} onDraft called after each change by the person
  * @property {(text: string) => void} onSend
  * @property {() => Promise<unknown>} onStop
+<<<<<<< HEAD
  * @property {() => OfferedChoice[]} [commands] the agent's slash commands
  */
 
 /** @param {ComposerOptions} options */
 export function composer({ text, onDraft, onSend, onStop, commands = () => [] }) {
+=======
+ * @property {AttachedFiles} files
+ */
+
+/** @param {ComposerOptions} options */
+export function composer({ text, onDraft, onSend, onStop, files }) {
+>>>>>>> 66281bf (Let a person attach files on the page)
   const box = h("textarea", {
     rows: "1",
     "aria-label": "Message",
@@ -27,12 +37,22 @@ export function composer({ text, onDraft, onSend, onStop, commands = () => [] })
   });
   const submit = iconButton("send", "Send", { type: "submit", class: "send" });
   const stop = iconButton("stop", "Stop the agent", { class: "stop", hidden: true });
+<<<<<<< HEAD
   const menu = commandMenu({ commands, choose: setText });
   const node = h("form", { class: "composer" }, menu.node, box, stop, submit);
+=======
+  const chooser = h("input", { type: "file", multiple: true, hidden: true });
+  const attach = iconButton("clip", "Attach files", { on: { click: () => chooser.click() } });
+  const node = h("form", { class: "composer" }, files.node, chooser, attach, box, stop, submit);
+
+  function isSendable() {
+    return (box.value.trim() || !files.isEmpty) && !files.isUploading && !box.disabled;
+  }
+>>>>>>> 66281bf (Let a person attach files on the page)
 
   function send() {
     const written = box.value.trim();
-    if (!written || box.disabled) return;
+    if (!isSendable()) return;
     setText("");
     onSend(written);
   }
@@ -48,13 +68,23 @@ export function composer({ text, onDraft, onSend, onStop, commands = () => [] })
   function resize() {
     box.style.height = "auto";
     box.style.height = `${Math.min(box.scrollHeight, MAX_HEIGHT)}px`;
-    submit.disabled = !box.value.trim() || box.disabled;
+    submit.disabled = !isSendable();
   }
 
   stop.addEventListener("click", async () => {
     stop.disabled = true;
     await onStop();
     stop.disabled = false;
+  });
+  chooser.addEventListener("change", () => {
+    files.add(chooser.files ?? []);
+    chooser.value = "";
+  });
+  box.addEventListener("paste", (event) => {
+    const pasted = event.clipboardData?.files;
+    if (!pasted?.length || attach.disabled) return;
+    event.preventDefault();
+    files.add(pasted);
   });
   node.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -84,8 +114,14 @@ export function composer({ text, onDraft, onSend, onStop, commands = () => [] })
       setText(box.value.trim() ? `${unsent}\n${box.value}` : unsent);
       box.focus();
     },
-    /** @param {{ enabled: boolean, thinking: boolean, resumes: boolean }} state `resumes`: a message resumes the session */
-    update({ enabled, thinking, resumes }) {
+    /** Files have been added, uploaded or removed. */
+    filesChanged: resize,
+    /**
+     * @param {{ enabled: boolean, thinking: boolean, resumes: boolean, active: boolean }} state `resumes`: a message resumes the
+     * session; `active`: files can be uploaded to it
+     */
+    update({ enabled, thinking, resumes, active }) {
+      attach.disabled = !active;
       if (box.disabled === enabled) {
         box.disabled = !enabled;
         resize();
