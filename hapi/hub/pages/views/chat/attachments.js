@@ -146,6 +146,27 @@ export class AttachedFiles {
   }
 }
 
+/**
+ * The button with which a person chooses files; they can be pasted into `box` as well.
+ * @param {AttachedFiles} files
+ * @param {HTMLTextAreaElement} box
+ */
+export function attachButton(files, box) {
+  const chooser = h("input", { type: "file", multiple: true });
+  const attach = iconButton("clip", "Attach files", { on: { click: () => chooser.click() } });
+  chooser.addEventListener("change", () => {
+    files.add(chooser.files ?? []);
+    chooser.value = "";
+  });
+  box.addEventListener("paste", (event) => {
+    const pasted = event.clipboardData?.files;
+    if (!pasted?.length || attach.disabled) return;
+    event.preventDefault();
+    files.add(pasted);
+  });
+  return attach;
+}
+
 /** A small picture of a file, on a canvas: the page loads no addresses but the hub's. @param {File} file */
 function thumbnail(file) {
   const canvas = h("canvas", { width: THUMBNAIL_SIZE, height: THUMBNAIL_SIZE });

@@ -1,10 +1,10 @@
 // The place to write: it grows with the text and sends on Enter (with a keyboard) or with the button.
 
 import { h, hasFinePointer, iconButton } from "../../lib/dom.js";
+import { attachButton } from "./attachments.js";
 import { commandMenu } from "./command-menu.js";
 
 /** @import { OfferedChoice } from "../../data/types.js" */
-
 /** @import { AttachedFiles } from "./attachments.js" */
 
 const MAX_HEIGHT = 220; // px
@@ -15,19 +15,12 @@ const MAX_HEIGHT = 220; // px
  * @property {(text: string) => void} onDraft called after each change by the person
  * @property {(text: string) => void} onSend
  * @property {() => Promise<unknown>} onStop
-<<<<<<< HEAD
+ * @property {AttachedFiles} files
  * @property {() => OfferedChoice[]} [commands] the agent's slash commands
  */
 
 /** @param {ComposerOptions} options */
-export function composer({ text, onDraft, onSend, onStop, commands = () => [] }) {
-=======
- * @property {AttachedFiles} files
- */
-
-/** @param {ComposerOptions} options */
-export function composer({ text, onDraft, onSend, onStop, files }) {
->>>>>>> 66281bf (Let a person attach files on the page)
+export function composer({ text, onDraft, onSend, onStop, files, commands = () => [] }) {
   const box = h("textarea", {
     rows: "1",
     "aria-label": "Message",
@@ -37,18 +30,13 @@ export function composer({ text, onDraft, onSend, onStop, files }) {
   });
   const submit = iconButton("send", "Send", { type: "submit", class: "send" });
   const stop = iconButton("stop", "Stop the agent", { class: "stop", hidden: true });
-<<<<<<< HEAD
   const menu = commandMenu({ commands, choose: setText });
-  const node = h("form", { class: "composer" }, menu.node, box, stop, submit);
-=======
-  const chooser = h("input", { type: "file", multiple: true, hidden: true });
-  const attach = iconButton("clip", "Attach files", { on: { click: () => chooser.click() } });
-  const node = h("form", { class: "composer" }, files.node, chooser, attach, box, stop, submit);
+  const attach = attachButton(files, box);
+  const node = h("form", { class: "composer" }, menu.node, files.node, attach, box, stop, submit);
 
   function isSendable() {
     return (box.value.trim() || !files.isEmpty) && !files.isUploading && !box.disabled;
   }
->>>>>>> 66281bf (Let a person attach files on the page)
 
   function send() {
     const written = box.value.trim();
@@ -76,27 +64,18 @@ export function composer({ text, onDraft, onSend, onStop, files }) {
     await onStop();
     stop.disabled = false;
   });
-  chooser.addEventListener("change", () => {
-    files.add(chooser.files ?? []);
-    chooser.value = "";
-  });
-  box.addEventListener("paste", (event) => {
-    const pasted = event.clipboardData?.files;
-    if (!pasted?.length || attach.disabled) return;
-    event.preventDefault();
-    files.add(pasted);
-  });
   node.addEventListener("submit", (event) => {
     event.preventDefault();
     send();
   });
   box.addEventListener("input", () => setText(box.value));
   box.addEventListener("keydown", (event) => {
+    if (endsComposition(event)) return;
     if (menu.handles(event)) {
       event.preventDefault();
       return;
     }
-    if (event.key !== "Enter" || endsComposition(event)) return;
+    if (event.key !== "Enter") return;
     if (event.ctrlKey || event.metaKey || (hasFinePointer() && !event.shiftKey)) {
       event.preventDefault();
       send();
