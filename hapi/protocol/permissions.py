@@ -238,7 +238,9 @@ def chosen_option(answer: PermissionAnswer, request: PermissionRequest) -> Permi
             verdict = "approves" if answer.approved else "denies"
             raise ValueError(f"The answer {verdict}, but the option {option.name!r} does not")
         return option
-    option = request.option_for(answer.decision)
+    # A pattern says exactly what is allowed; what the agent remembers could be wider.
+    has_pattern = any("(" in pattern for pattern in answer.allow_tools or ())
+    option = request.option_for("approved" if has_pattern and answer.approved else answer.decision)
     if option is None and answer.approved and request.options:
         raise AmbiguousAnswer(
             f"This request has no plain Allow. Choose one of its options: {names}"

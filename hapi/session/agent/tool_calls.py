@@ -7,8 +7,9 @@ from collections import OrderedDict
 from attrs import define, evolve, field
 
 from hapi.protocol.acp.updates import ToolCall, Update
+from hapi.protocol.records import FINISHED
 
-MAX_CALLS = 256  # the newest are kept
+MAX_CALLS = 256  # open calls; the newest are kept
 
 
 @define(eq=False)
@@ -22,6 +23,8 @@ class ToolCalls:
         if not isinstance(update, ToolCall):
             return
         known = self._calls.pop(update.call_id, ToolCall(update.call_id))
+        if update.status in FINISHED:
+            return  # nothing is asked any more, and changes may be large
         self._calls[update.call_id] = evolve(
             known,
             title=update.title or known.title,

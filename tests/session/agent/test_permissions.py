@@ -169,6 +169,21 @@ def test_patterns_of_npm_s_page_are_remembered(up):
     up.session.permissions.cancel_all()
 
 
+def test_a_pattern_is_honoured_exactly_also_where_the_agent_would_remember(up):
+    answers = up.agent.ask("c1")
+    answer(up, allowTools=["Bash(ls)"])
+    assert answers[0]["outcome"]["optionId"] == "once"
+    (rule,) = up.session.permissions.rules.rules
+    assert rule.command == "ls"
+
+
+def test_a_finished_call_is_forgotten(up):
+    up.agent.update("tool_call", toolCallId="c1", title="Edit", kind="edit", status="pending")
+    assert up.session.turns.tool_calls.get("c1").title == "Edit"
+    up.agent.update("tool_call_update", toolCallId="c1", status="completed")
+    assert up.session.turns.tool_calls.get("c1") is None
+
+
 def test_an_agent_that_remembers_by_itself_is_left_to_it(up):
     answers = up.agent.ask("c1")
     allow_for_session(up)
