@@ -12,6 +12,7 @@ from attrs import frozen
 
 from hapi.protocol.acp.permission_requests import PermissionOption, PermissionRequest
 from hapi.protocol.agents import PERMISSION_MODES
+from hapi.protocol.mcp.tools import is_harmless_tool
 from hapi.protocol.session import initial_state
 
 MAX_COMPLETED_REQUESTS = 100  # completed permission requests that stay in the state
@@ -275,7 +276,8 @@ _READING_KINDS = ("read", "search", "fetch", "think", "other", None)
 def automatic_decision(mode: str | None, tool: str, kind: str | None) -> Decision | None:
     """What `mode` decides without asking a person; None: ask.
 
-    A tool of kind `execute` does not count as reading, whatever its title says.
+    A tool of kind `execute` does not count as reading, whatever its title says. Tools of our own
+    MCP server that only show something are approved in every mode.
     """
     known = PERMISSION_MODES.get(mode or "")
     match known.grants if known is not None else None:
@@ -287,4 +289,4 @@ def automatic_decision(mode: str | None, tool: str, kind: str | None) -> Decisio
             hint in tool.lower() for hint in _WRITES
         ):
             return "approved"
-    return None
+    return "approved" if kind in _READING_KINDS and is_harmless_tool(tool) else None

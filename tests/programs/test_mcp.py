@@ -6,16 +6,14 @@ import base64
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.support.paths import SUPPORT
-from tests.support.peers import OUR_HAPI, OURS, Cast
+from tests.support.peers import OUR_HAPI, Cast
 from tests.support.pictures import png
 from tests.support.programs import CANARY, until
+from tests.support.tool_sessions import ToolSessions
 
 pytestmark = pytest.mark.program
 RED = png(3, 2, b"\xff\0\0")
@@ -25,60 +23,9 @@ TOOLS = [
 ]
 
 
-class Place:
-    """A hub, a runner, and sessions whose agent does what a prompt says."""
-
-    def __init__(self, cast: Cast) -> None:
-        self.cast = cast
-        agent = cast.directory("bin") / "tool-agent"
-        agent.write_text(f"#!/bin/sh\nexec {sys.executable} {SUPPORT / 'tool_agent.py'}\n")
-        agent.chmod(0o755)
-        self.home = cast.home(OURS, "runner")
-        self.configure({})
-        self.agent = agent
-        _, self.user = cast.hub(OURS)
-        self.runner = cast.runner(OURS, self.user, HAPI_DSH_ACP_COMMAND=str(agent))
-        self.project = cast.directory("project")
-
-    def configure(self, settings: dict[str, Any]) -> None:
-        path = self.home / "settings.json"
-        before = json.loads(path.read_text()) if path.exists() else {}
-        path.write_text(json.dumps({**before, **settings}))
-
-    def session(self) -> str:
-        return self.user.started(self.runner.machine_id, self.project, "dsh")
-
-    def ask(self, session: str, **prompt: Any) -> str:
-        """What the agent says to a prompt."""
-        before = len(self.user.texts(session))
-        self.user.say(session, json.dumps(prompt))
-        return str(until(lambda: self.user.texts(session)[before:])[0])
-
-    def call(self, session: str, tool: str, **arguments: Any) -> str:
-        return self.ask(session, tool=tool, arguments=arguments)
-
-    def image(self, session: str) -> Any:
-        """The latest picture of the conversation."""
-        found = [one for one in self.user.records(session) if one["type"] == "generated-image"]
-        return found[-1]
-
-    def bytes_of(self, session: str, image: str) -> bytes:
-        from http.client import HTTPConnection
-        from urllib.parse import urlsplit
-
-        where = urlsplit(self.user.url)
-        connection = HTTPConnection(where.hostname or "", where.port, timeout=30)
-        path = f"/api/sessions/{session}/generated-images/{image}"
-        connection.request("GET", path, headers={"Authorization": f"Bearer {self.user.jwt}"})
-        answer = connection.getresponse()
-        content = answer.read()
-        assert answer.status == 200, content
-        return content
-
-
 @pytest.fixture
 def place(on_stage, tmp_path):
-    return Place(on_stage(Cast(tmp_path / "stage", token=CANARY)))
+    return ToolSessions(on_stage(Cast(tmp_path / "stage", token=CANARY)))
 
 
 def test_an_agent_uses_each_tool_of_its_session(place):
@@ -174,7 +121,7 @@ def test_a_setting_keeps_the_server_from_agents(place, settings):
 def test_an_agent_that_refuses_servers_starts_without_them(on_stage, tmp_path):
     cast = on_stage(Cast(tmp_path / "stage", token=CANARY))
     cast.environment["REFUSES_SERVERS"] = "1"
-    place = Place(cast)
+    place = ToolSessions(cast)
     session = place.session()
     place.user.say(session, "hello")
     place.user.heard(session, "You said hello")

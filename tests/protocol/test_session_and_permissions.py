@@ -237,6 +237,14 @@ def test_any_other_id_names_a_request(name):
         ("default", "Read file", "read", None),
         ("plan", "x", None, None),
         (None, "x", None, None),
+        ("default", "mcp__hapi__change_title", "other", "approved"),
+        ("default", "hapi_display_image", "other", "approved"),
+        ("plan", "display_media (hapi MCP Server)", None, "approved"),
+        ("yolo", "mcp__hapi__change_title", "other", "approved_for_session"),
+        ("default", "mcp__hapi__ping_peer", "other", None),
+        ("default", "mcp__other__change_title", "other", None),
+        ("default", "hapi_change_title", "execute", None),
+        ("default", "hapi_change_title; rm -rf /", "other", None),
     ],
 )
 def test_modes_decide_without_a_person(mode, tool, kind, decision):

@@ -5,6 +5,7 @@ Names and arguments of the tools are those of npm's session.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from attrs import frozen
@@ -125,6 +126,18 @@ TOOLS = (
         reads_only=False,
     ),
 )
+
+# Tools that nobody needs to be asked about: they change nothing but what the person sees.
+_HARMLESS = "change_title|display_image|display_video|display_media|list_peers"
+# How agents name a tool of a server: Claude and Qwen Code, OpenCode, Codex, Gemini.
+_HARMLESS_NAMES = re.compile(
+    rf"(?:mcp__hapi__|hapi_|(?:mcp\.)?hapi[./])(?:{_HARMLESS})|(?:{_HARMLESS}) \(hapi MCP Server\)"
+)
+
+
+def is_harmless_tool(title: str) -> bool:
+    """Whether an agent's title of a tool call names a tool of ours that only shows something."""
+    return _HARMLESS_NAMES.fullmatch(title) is not None
 
 
 def initialize_result(params: Any, version: str) -> Json:

@@ -34,7 +34,7 @@ export function picture(fetchBlob, block) {
  */
 export function saveButton(fetchBlob, block) {
   const problem = h("span", { role: "alert" });
-  const save = linkButton(`Save ${block.size ? fileSize(block.size) : ""}`.trim(), async () => {
+  const save = linkButton(block.size ? `Save (${fileSize(block.size)})` : "Save", async () => {
     problem.textContent = "";
     try {
       const address = URL.createObjectURL(await fetchBlob());
