@@ -1,241 +1,189 @@
-"""A model on loopback for real agents: OpenAI chat completions and Anthropic messages, streamed,
-answered from the prompt itself.
+"""A model on loopback for real agents: OpenAI chat completions and responses, Anthropic messages
+and Gemini, answered from the prompt itself.
 
 What it answers follows from the last message alone, so any number of agents may share it:
 
 | the prompt contains | the answer |
 | --- | --- |
 | `run: <command>` | a thought, a sentence, a shell call; then `Output: <result>` |
+| `write: <path> <text>` | a call of the tool that writes files or applies patches |
+| `read: <path>` | a call of the tool that reads files |
+| `edit: <path> <old>=><new>` | a call of the tool that edits files or applies patches |
+| `ask: <question>` | a question with the answers Red and Blue, if there is a tool for it |
+| `count: <n>` | n words, 50 ms apart |
 | `hold` | begins to speak, and ends when the test calls `release()` |
 | `fail` | status 400 with an error |
-| anything else | `You said: <last line of the prompt>` |
+| anything else | `You said: <last line of the prompt>`, with the number of pictures in it, if any |
 
-`python model.py [PORT]` serves until it is ended and prints its URL.
+`python model_endpoint.py [PORT]` serves until it is ended and prints its URL.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import sys
 import threading
-import uuid
-from collections.abc import Iterator
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from attrs import frozen
+from tests.support.model_requests import Json, Request, read_request
+from tests.support.model_streams import Call, Fail, Hold, Pace, Step, Text, Thought, stream, whole
+
+# The names that agents give to tools of one kind, the usual one first.
+SHELLS = (
+    *("bash", "shell", "exec_command", "run_shell_command", "execute", "shell_command", "terminal"),
+    *("run_command", "execute_command"),
+)
+WRITERS = ("write", "write_file", "writefile", "create", "create_file")
+READERS = ("read", "read_file", "readfile", "view", "read_text_file")
+EDITORS = ("edit", "replace", "edit_file", "search_replace", "strreplacefile", "str_replace")
+PATCHERS = ("apply_patch",)
+ASKERS = ("askuserquestion", "ask_user_question", "ask_user", "question", "request_user_input")
+MODELS = ("plain", "other", "gpt-5.5")
 
 
-@frozen
-class Thought:
-    text: str
-
-
-@frozen
-class Text:
-    text: str
-
-
-@frozen
-class Shell:
-    command: str
-
-
-@frozen
-class Hold:
-    """Wait for `release()`, 120 s at most."""
-
-
-@frozen
-class Fail:
-    message: str
-
-
-Step = Thought | Text | Shell | Hold | Fail
-
-
-def text_of(content: Any) -> str:
-    """The last text in a message's content, a string or a list of parts; what agents add for the
-    model alone is passed over."""
-    if isinstance(content, str):
-        return content
-    texts = [
-        part.get("text", "")
-        for part in content or []
-        if isinstance(part, dict) and part.get("type") == "text"
-    ]
-    return next(
-        (text for text in reversed(texts) if not text.lstrip().startswith("<system-reminder>")), ""
-    )
-
-
-def tool_output(message: dict[str, Any]) -> str | None:
-    """What the tool said, if `message` brings the result of a tool call."""
-    content = message.get("content")
-    if message.get("role") == "tool":
-        return text_of(content)
-    if isinstance(content, list):
-        for part in content:
-            if isinstance(part, dict) and part.get("type") == "tool_result":
-                return text_of(part.get("content"))
-    return None
-
-
-def answer(request: dict[str, Any]) -> list[Step]:
-    """What to say to a request of either API."""
-    last = [
-        message for message in request["messages"] if message["role"] not in ("system", "developer")
-    ][-1]
-    output = tool_output(last)
-    if output is not None:
-        return [Text(f"Output: {output.strip()}")]
-    prompt = text_of(last.get("content")).strip()
+def answer(request: Request) -> list[Step]:
+    """What to say to a request."""
+    if request.output is not None:
+        return [Text(f"Output: {request.output.strip()}")]
+    if request.wanted is not None and not request.tools:
+        return [Text(json.dumps(example(request.wanted)))]
+    prompt = request.prompt
     if shell_tool(request) is None:
         return [Text("A short title")]
     if "fail" in prompt:
-        return [Fail("the model is out of order")]
+        return [Fail(400, "the model is out of order")]
     if "hold" in prompt:
         return [Text("Holding "), Hold(), Text("and released.")]
-    if found := re.search(r"run: *(.+)", prompt):
-        return [Thought("A command is wanted."), Text("I will run it."), Shell(found[1])]
+    if found := re.search(r"(?m)^.*?\b(run|write|read|edit|ask|count): *(.+)$", prompt):
+        return [Thought("A tool is wanted."), *steps_for(request, found[1], found[2].strip())]
+    pictures = f" ({request.pictures} pictures)" if request.pictures else ""
+    last = (prompt.splitlines() or [""])[-1]
+    return [Thought("Nothing to do but answer."), Text(f"You said: {last}{pictures}")]
+
+
+def steps_for(request: Request, verb: str, rest: str) -> list[Step]:
+    path, _, text = rest.partition(" ")
+    match verb:
+        case "count":
+            return [Text("".join(f"word{number} " for number in range(int(rest))), 0.05)]
+        case "run":
+            call = call_of(request, SHELLS, {("command", "cmd", "commands"): rest})
+            return [Text("I will run it."), *call]
+        case "read":
+            return call_of(request, READERS, {PATHS: rest})
+        case "write":
+            known = {PATHS: path, ("content", "contents", "file_text", "text"): f"{text}\n"}
+            return call_of(request, WRITERS, known) or patched(
+                request, f"*** Add File: {path}\n+{text}"
+            )
+        case "edit":
+            old, _, new = text.partition("=>")
+            known = {
+                PATHS: path,
+                ("old_string", "oldString", "old_str", "old_text"): old,
+                ("new_string", "newString", "new_str", "new_text"): new,
+                ("edit",): {"old": old, "new": new},
+                ("content",): f"<<<<<<< SEARCH\n{old}\n=======\n{new}\n>>>>>>> REPLACE",
+            }
+            return call_of(request, EDITORS, known) or patched(
+                request, f"*** Update File: {path}\n@@\n-{old}\n+{new}"
+            )
+    return asked(request, rest)
+
+
+PATHS = ("file_path", "filePath", "path", "absolute_path")
+
+
+def call_of(
+    request: Request, names: tuple[str, ...], known: dict[tuple[str, ...], Any]
+) -> list[Step]:
+    """A call of the first tool that has one of the names; [] if the agent has none."""
+    name = tool_named(request, names)
+    if name is None:
+        return []
+    schema = request.tools[name]
+    properties, given = schema.get("properties") or {}, {}
+    for spellings, value in known.items():
+        for spelling in spellings:
+            if spelling in properties:
+                is_list = properties[spelling].get("type") == "array"
+                as_list = ["bash", "-lc", value] if is_list and isinstance(value, str) else value
+                given[spelling] = as_list
+                break
+    for missing in set(schema.get("required") or []) - set(given):
+        given[missing] = example(properties.get(missing) or {})
+    return [Call(name, given)]
+
+
+def patched(request: Request, change: str) -> list[Step]:
+    patch = f"*** Begin Patch\n{change}\n*** End Patch\n"
+    name = tool_named(request, PATCHERS)
+    if name is None:
+        return [Text(f"There is no tool for it among {', '.join(request.tools)}")]
+    if name in request.free_form:
+        return [Call(name, {}, patch)]
+    return call_of(request, PATCHERS, {("input", "patch", "patchText"): patch})
+
+
+def asked(request: Request, question: str) -> list[Step]:
+    name = tool_named(request, ASKERS)
+    if name is None:
+        return [Text("There is no tool to ask with")]
+    options = [{"label": label, "description": label} for label in ("Red", "Blue")]
+    whole_question = {
+        "id": "colour",
+        "question": question,
+        "header": "Colour",
+        "options": options,
+        "multiSelect": False,
+        "multiple": False,
+        "type": "choice",
+    }
+    properties = request.tools[name].get("properties") or {}
+    if "questions" not in properties:
+        return [Call(name, {"question": question, "options": ["Red", "Blue"]})]
+    allowed = (properties["questions"].get("items") or {}).get("properties") or whole_question
     return [
-        Thought("Nothing to do but answer."),
-        Text(f"You said: {(prompt.splitlines() or [''])[-1]}"),
+        Call(
+            name,
+            {"questions": [{key: whole_question[key] for key in whole_question if key in allowed}]},
+        )
     ]
 
 
-def shell_tool(request: dict[str, Any]) -> str | None:
+def tool_named(request: Request, names: tuple[str, ...]) -> str | None:
+    by_name = {name.lower(): name for name in request.tools}
+    return next((by_name[name] for name in names if name in by_name), None)
+
+
+def shell_tool(request: Request) -> str | None:
     """The name that the agent gave to its shell tool."""
-    names = [
-        tool.get("name") or tool.get("function", {}).get("name", "")
-        for tool in request.get("tools") or []
-    ]
-    return next((name for name in names if name.lower() in ("bash", "shell")), None)
+    return tool_named(request, SHELLS)
 
 
-def openai_stream(request: dict[str, Any], steps: list[Step], model: Model) -> Iterator[bytes]:
-    base = {
-        "id": f"chatcmpl-{uuid.uuid4().hex}",
-        "object": "chat.completion.chunk",
-        "created": 0,
-        "model": request["model"],
-    }
-
-    def chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
-        return sse({**base, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
-
-    yield chunk({"role": "assistant", "content": ""})
-    finish = "stop"
-    for step in steps:
-        match step:
-            case Thought(text):
-                yield chunk({"reasoning_content": text})
-            case Text(text):
-                yield from (chunk({"content": piece}) for piece in pieces(text))
-            case Hold():
-                model.wait()
-            case Shell(command):
-                finish = "tool_calls"
-                call = {"name": shell_tool(request), "arguments": json.dumps(shell_input(command))}
-                given = {
-                    "index": 0,
-                    "id": f"call_{uuid.uuid4().hex[:12]}",
-                    "type": "function",
-                    "function": call,
-                }
-                yield chunk({"tool_calls": [given]})
-    yield chunk({}, finish)
-    yield sse(
-        {
-            **base,
-            "choices": [],
-            "usage": {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120},
-        }
-    )
-    yield b"data: [DONE]\n\n"
-
-
-def anthropic_stream(request: dict[str, Any], steps: list[Step], model: Model) -> Iterator[bytes]:
-    def event(kind: str, **fields: Any) -> bytes:
-        return f"event: {kind}\n".encode() + sse({"type": kind, **fields})
-
-    message = {
-        "id": f"msg_{uuid.uuid4().hex}",
-        "type": "message",
-        "role": "assistant",
-        "model": request["model"],
-        "content": [],
-    }
-    usage = {
-        "input_tokens": 100,
-        "output_tokens": 1,
-        "cache_read_input_tokens": 0,
-        "cache_creation_input_tokens": 0,
-    }
-    yield event(
-        "message_start",
-        message={**message, "stop_reason": None, "stop_sequence": None, "usage": usage},
-    )
-    stop, index = "end_turn", 0
-    for step in steps:
-        match step:
-            case Thought(text):
-                block = {"type": "thinking", "thinking": "", "signature": ""}
-                deltas = [
-                    {"type": "thinking_delta", "thinking": text},
-                    {"type": "signature_delta", "signature": "c2lnbmVk"},
-                ]
-            case Text(text):
-                block, deltas = (
-                    {"type": "text", "text": ""},
-                    [{"type": "text_delta", "text": piece} for piece in pieces(text)],
-                )
-            case Shell(command):
-                stop = "tool_use"
-                block = {
-                    "type": "tool_use",
-                    "id": f"toolu_{uuid.uuid4().hex[:20]}",
-                    "name": shell_tool(request),
-                    "input": {},
-                }
-                deltas = [
-                    {"type": "input_json_delta", "partial_json": json.dumps(shell_input(command))}
-                ]
-            case _:
-                model.wait()
-                continue
-        yield event("content_block_start", index=index, content_block=block)
-        for delta in deltas:
-            yield event("content_block_delta", index=index, delta=delta)
-        yield event("content_block_stop", index=index)
-        index += 1
-    yield event(
-        "message_delta",
-        delta={"stop_reason": stop, "stop_sequence": None},
-        usage={"output_tokens": 20},
-    )
-    yield event("message_stop")
-
-
-def sse(value: dict[str, Any]) -> bytes:
-    return f"data: {json.dumps(value)}\n\n".encode()
-
-
-def pieces(text: str) -> list[str]:
-    return re.findall(r"\S*\s*", text)[:-1] or [text]
-
-
-def shell_input(command: str) -> dict[str, str]:
-    return {"command": command, "description": "what the test asked for"}
+def example(schema: Json) -> Any:
+    """A value that the JSON schema accepts."""
+    if schema.get("enum"):
+        return schema["enum"][0]
+    properties = schema.get("properties") or {}
+    if properties:
+        return {name: example(part) for name, part in properties.items()}
+    kind = schema.get("type")
+    plain: dict[str, Any] = {"boolean": False, "number": 1, "integer": 1, "array": [], "object": {}}
+    return plain.get(str(kind).lower(), "scripted")
 
 
 class Model:
     """The endpoint, serving from a thread of its own between `start` and `stop`; a context manager
-    too."""
+    too. `requests` are the bodies that came in, `asked` the same as `Request`."""
 
     def __init__(self, port: int = 0) -> None:
         self.requests: list[dict[str, Any]] = []
+        self.asked: list[Request] = []
         self.holding = threading.Event()  # somebody waits for `release`
         self._released = threading.Event()
         outer = self
@@ -247,44 +195,58 @@ class Model:
                 self._reply(200, b"")
 
             def do_GET(self) -> None:
-                self._reply(404, b"{}")
+                if self.path.split("?")[0].endswith("/models"):
+                    self._reply(200, json.dumps(model_list()).encode())
+                else:
+                    self._reply(404, b"{}")
 
             def do_POST(self) -> None:
-                body = json.loads(
-                    self.rfile.read(int(self.headers.get("content-length") or 0)) or b"{}"
-                )
-                path = self.path.split("?")[0]
-                if path.endswith("/count_tokens"):
-                    self._reply(200, b'{"input_tokens": 100}')
-                elif not path.endswith(("/chat/completions", "/messages")) or not body.get(
-                    "messages"
-                ):
+                body, path = self._body(), self.path.split("?")[0]
+                if path.endswith(("/count_tokens", ":countTokens")):
+                    self._reply(200, b'{"input_tokens": 100, "totalTokens": 100}')
+                    return
+                request = read_request(path, body)
+                if request is None:
                     self._reply(404, b"{}")
-                else:
-                    outer.requests.append(body)
-                    self._answer(
-                        body, openai_stream if path.endswith("completions") else anthropic_stream
-                    )
+                    return
+                outer.requests.append(body)
+                outer.asked.append(request)
+                self._answer(request)
 
-            def _answer(self, body: dict[str, Any], stream: Any) -> None:
-                steps = answer(body)
+            def _body(self) -> Json:
+                if "chunked" in (self.headers.get("transfer-encoding") or ""):
+                    raw = b"".join(iter(self._chunk, b""))
+                else:
+                    raw = self.rfile.read(int(self.headers.get("content-length") or 0))
+                if "gzip" in (self.headers.get("content-encoding") or ""):
+                    raw = gzip.decompress(raw)
+                value = json.loads(raw or b"{}")
+                return value if isinstance(value, dict) else {}
+
+            def _chunk(self) -> bytes:
+                size = int(self.rfile.readline().split(b";")[0].strip() or b"0", 16)
+                data = self.rfile.read(size)
+                self.rfile.readline()
+                return data
+
+            def _answer(self, request: Request) -> None:
+                steps = answer(request)
                 for step in steps:
                     if isinstance(step, Fail):
-                        kind = "invalid_request_error"
-                        self._reply(
-                            400,
-                            json.dumps(
-                                {"type": "error", "error": {"type": kind, "message": step.message}}
-                            ).encode(),
-                        )
+                        error = {"type": "invalid_request_error", "message": step.message}
+                        told = {"type": "error", "error": error | {"code": step.status}}
+                        self._reply(step.status, json.dumps(told).encode())
                         return
+                if not request.streamed:
+                    self._reply(200, json.dumps(whole(request, steps)).encode())
+                    return
                 self.send_response(200)
                 self.send_header("content-type", "text/event-stream")
                 self.send_header("connection", "close")
                 self.end_headers()
                 self.close_connection = True
                 try:
-                    for part in stream(body, steps, outer):
+                    for part in stream(request, steps, Pace(outer.wait, time.sleep)):
                         self.wfile.write(part)
                         self.wfile.flush()
                 except OSError:
@@ -332,6 +294,19 @@ class Model:
     def hold_again(self) -> None:
         self._released.clear()
         self.holding.clear()
+
+
+def model_list() -> Json:
+    """The models, in the words of OpenAI, Anthropic and Gemini at once."""
+    listed = [
+        {"id": name, "object": "model", "type": "model", "display_name": name, "created": 1}
+        for name in MODELS
+    ]
+    gemini = [
+        {"name": f"models/{name}", "supportedGenerationMethods": ["generateContent"]}
+        for name in MODELS
+    ]
+    return {"object": "list", "data": listed, "models": gemini, "has_more": False}
 
 
 LIMIT = {"context": 100000, "output": 8000}  # tokens

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from attrs import define, field
 
@@ -163,14 +163,15 @@ class User:
         return dict((self.session(session_id)["agentState"] or {}).get("requests") or {})
 
     def approve(self, session_id: str, request_id: str, decision: str = "approved") -> None:
-        self.post(
-            f"/api/sessions/{session_id}/permissions/{request_id}/approve", {"decision": decision}
-        )
+        self.decide(session_id, request_id, "approve", decision=decision)
 
     def deny(self, session_id: str, request_id: str, decision: str = "denied") -> None:
-        self.post(
-            f"/api/sessions/{session_id}/permissions/{request_id}/deny", {"decision": decision}
-        )
+        self.decide(session_id, request_id, "deny", decision=decision)
+
+    def decide(self, session_id: str, request_id: str, verdict: str, **body: Any) -> None:
+        """Answer a request; `verdict` is approve or deny."""
+        path = f"/api/sessions/{session_id}/permissions/{quote(request_id, safe='')}/{verdict}"
+        self.post(path, body)
 
 
 def flatten(content: Any) -> list[Json]:

@@ -1,0 +1,218 @@
+"""Real agents below our hub, runner and session: each does what a person expects of it.
+
+The tests of one agent share its session and run in the order of this file.
+"""
+
+from __future__ import annotations
+
+import base64
+import signal
+
+import psutil
+import pytest
+
+from tests.support.programs import marked, until
+
+PICTURE = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAoAAAAKCAIAAAACUFjqAAAAEklEQVR4nGP4z8CAB+GTG8HSALfKY52fTcuYAAAAAElFTkSu"
+    "QmCC"
+)
+
+
+@pytest.fixture
+def session(life):
+    if not life.session_id:
+        life.start()
+    return life
+
+
+def test_it_starts_and_answers(session, results):
+    session.say("hello")
+    session.wait_for_text("You said: hello")
+    session.finish_turn()
+    results.note(session.agent.name, "answer", "yes")
+
+
+def test_a_command_is_run_when_it_is_allowed(session, results):
+    session.say("Please run: touch allowed && echo so-$((20+1))")
+    if session.agent.asks:
+        request_id, request = session.wait_for_request()
+        assert "touch allowed" in str(request["arguments"])
+        session.decide(request_id, "approve", decision="approved")
+    session.wait_for_text("so-21")
+    session.finish_turn()
+    assert (session.directory / "allowed").exists()
+    cards = [r for r in session.user.records(session.session_id) if r["type"] == "tool-call"]
+    ends = [r for r in session.user.records(session.session_id) if r["type"] == "tool-call-result"]
+    assert {card["callId"] for card in cards} == {end["callId"] for end in ends}
+    assert "so-21" in str(ends[-1]["output"])
+    results.note(session.agent.name, "allow", "yes" if session.agent.asks else "never asks")
+
+
+def test_a_command_is_not_run_when_it_is_denied(session, results):
+    if not session.agent.asks:
+        results.note(session.agent.name, "deny", "never asks")
+        pytest.skip("this agent never asks")
+    session.say("Please run: touch denied && echo so")
+    request_id, _ = session.wait_for_request()
+    session.decide(request_id, "deny", decision="denied")
+    session.finish_turn()
+    assert not (session.directory / "denied").exists()
+    results.note(session.agent.name, "deny", "yes")
+
+
+def test_what_is_allowed_for_the_session_is_not_asked_again(session, results):
+    if not session.agent.asks:
+        results.note(session.agent.name, "always", "never asks")
+        pytest.skip("this agent never asks")
+    command = "Please run: touch always && echo always-$((30+1))"
+    session.say(command)
+    request_id, _ = session.wait_for_request()
+    session.decide(request_id, "approve", decision="approved_for_session")
+    session.wait_for_text("always-31")
+    session.finish_turn()
+    (session.directory / "always").unlink()
+    asked_before = set(session.session["agentState"]["completedRequests"])
+    session.say(command)
+    until((session.directory / "always").exists, what="the command, without a question")
+    session.finish_turn()
+    completed = session.session["agentState"]["completedRequests"]
+    new = [completed[name] for name in set(completed) - asked_before]
+    assert all(request["completedAt"] - request["createdAt"] < 1000 for request in new), new
+    results.note(session.agent.name, "always", "yes")
+
+
+def test_a_turn_is_stopped_while_it_asks(session, results):
+    if not session.agent.asks:
+        results.note(session.agent.name, "abort", "never asks")
+        pytest.skip("this agent never asks")
+    session.say("Please run: touch stopped && echo so")
+    session.wait_for_request()
+    session.user.post(f"/api/sessions/{session.session_id}/abort")
+    session.finish_turn()
+    assert not (session.directory / "stopped").exists()
+    assert session.user.requests(session.session_id) == {}
+    session.say("after the stop")
+    session.wait_for_text("You said: after the stop")
+    session.finish_turn()
+    results.note(session.agent.name, "abort", "yes")
+
+
+def test_an_edit_is_shown_with_its_lines(session, results):
+    path = session.directory / "a.txt"
+    session.say(f"Please read: {path}")
+    session.finish_turn()
+    count = len(session.user.records(session.session_id))
+    session.say(f"Please edit: {path} two=>2nd")
+    until(
+        lambda: (
+            session.user.requests(session.session_id) or path.read_text() != "one\ntwo\nthree\n"
+        ),
+        what="the edit or a question about it",
+    )
+    shown = [str(each) for each in session.user.requests(session.session_id).values()]
+    for asked in shown:
+        assert "two" in asked
+        assert "2nd" in asked
+    session.finish_turn()
+    assert path.read_text() == "one\n2nd\nthree\n"
+    records = str(session.user.records(session.session_id)[count:])
+    assert "two" in records
+    assert "2nd" in records
+    results.note(session.agent.name, "edit", "asked with its lines" if shown else "not asked")
+
+
+def test_the_modes_that_the_session_tells_can_be_set(session, results):
+    offer = session.session["metadata"].get("offer") or {}
+    modes = [mode["id"] for mode in offer.get("modes") or []]
+    refused = []
+    for mode in modes:
+        session.user.post(f"/api/sessions/{session.session_id}/permission-mode", {"mode": mode})
+        until(lambda mode=mode: session.session["permissionMode"] == mode, 30, f"mode {mode}")
+    assert refused == []
+    if session.agent.asking_mode:
+        session.user.post(
+            f"/api/sessions/{session.session_id}/permission-mode",
+            {"mode": session.agent.asking_mode},
+        )
+    results.note(session.agent.name, "modes", ", ".join(modes) or "none")
+
+
+def test_a_picture_reaches_the_model(session, results):
+    uploaded = session.user.post(
+        f"/api/sessions/{session.session_id}/upload",
+        {"filename": "shot.png", "content": PICTURE, "mimeType": "image/png"},
+    )
+    size = len(base64.b64decode(PICTURE))
+    attachment = {"id": "picture", "filename": "shot.png", "mimeType": "image/png", "size": size}
+    session.say("look at this", [attachment | {"path": uploaded["path"]}])
+    session.wait_for_text("look at this")
+    session.finish_turn()
+    asked = [each for each in session.model.asked if "look at this" in each]
+    seen = any(each.pictures or "image/png" in each for each in asked)
+    assert seen == session.agent.picture
+    results.note(session.agent.name, "picture", "yes" if seen else "not given to the model")
+
+
+def test_a_question_is_answered_with_the_pick_of_the_person(session, results):
+    session.say("Please ask: Which colour?")
+    if session.agent.question == "no tool":
+        session.finish_turn()
+        results.note(session.agent.name, "question", "has no tool")
+        return
+    request_id, request = session.wait_for_request()
+    (question,) = request["arguments"]["questions"]
+    assert [option["label"] for option in question["options"]][:2] == ["Red", "Blue"]
+    session.decide(request_id, "approve", answers={question["question"]: ["Blue"]})
+    said = session.wait_for_text("Blue")
+    assert "Output:" in said
+    session.finish_turn()
+    results.note(session.agent.name, "question", "yes")
+
+
+def test_a_killed_agent_leaves_nothing_behind_and_comes_back(session, results):
+    session.model.hold_again()
+    session.say("please hold")
+    assert session.model.holding.wait(120)
+    agent = agent_process(session)
+    below = [agent, *agent.children(recursive=True)]
+    agent.send_signal(signal.SIGKILL)
+    session.finish_turn()
+    session.model.release()
+    session.say("after the kill")
+    session.wait_for_text("You said: after the kill")
+    session.finish_turn()
+    left = [process for process in below if process.is_running()]
+    assert [process for process in left if process.status() != psutil.STATUS_ZOMBIE] == []
+    results.note(session.agent.name, "kill", "comes back, no process is left")
+
+
+def agent_process(session) -> psutil.Process:
+    """The agent's process: the child of the session's process with the agent's program."""
+    name = session.agent.program
+    for process in marked(session.cast.mark):
+        parent = process.parent()
+        lines = " ".join(process.cmdline())
+        is_agent = name in lines and "-m hapi" not in lines and parent is not None
+        if is_agent and "-m hapi" in " ".join(parent.cmdline()):
+            return process
+    raise AssertionError(f"no process of {name} among {session.cast.command_lines()}")
+
+
+def test_a_reopened_session_remembers(session, results):
+    session.say("The word is rhubarb")
+    session.wait_for_text("You said: The word is rhubarb")
+    session.finish_turn()
+    session.user.post(f"/api/sessions/{session.session_id}/archive")
+    session.user.archived(session.session_id)
+    answer = session.user.post(f"/api/sessions/{session.session_id}/reopen")
+    session.session_id = answer["sessionId"]
+    until(lambda: session.session["active"], what="the reopened session")
+    session.say("What was it")
+    session.wait_for_text("You said: What was it")
+    session.finish_turn()
+    asked = [each for each in session.model.asked if "What was it" in each and each.tools]
+    remembers = any("The word is rhubarb" in each for each in asked)
+    assert remembers == session.agent.resumes
+    assert answer.get("resumed") == remembers
+    results.note(session.agent.name, "resume", "yes" if remembers else "begins anew, and says so")
