@@ -7,12 +7,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .cache/peers
 PAGE_TOOLS := .cache/page-tools
+REAL_AGENTS := .cache/agents
+comma := ,
+space := $(subst ,, )
 # How many processes share the tests, a file of them at a time; 0 runs them in one, where a debugger can look in.
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 4 ] && echo $$n || echo 4)
 ifdef HAPI_PEERS
 HAVE_PEERS := 1
 endif
 export HAPI_PEERS ?= $(CURDIR)/$(PEERS)/node_modules
+ifdef HAPI_AGENTS
+HAVE_AGENTS := 1
+endif
+export HAPI_AGENTS ?= $(CURDIR)/$(REAL_AGENTS)
 PIP := $(BIN)/pip install -qq --disable-pip-version-check
 # Plugins of twistd are looked up by directory, so the development install has to put this directory on sys.path.
 EDITABLE := --config-settings editable_mode=compat --editable
@@ -22,11 +29,12 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up test faults coverage lint docs dist bench peers clean
+.PHONY: help up test agents faults coverage lint docs dist bench peers real-agents clean
 
 help:
 	@echo "make up     hub, runner and page on this machine (ARGS='--port 4000' for options)"
 	@echo "make test   the test suite, npm programs and browser included (ARGS='tests/cli' for a part)"
+	@echo "make agents the tests with every real agent (1 GB of packages); ARGS='qwen kimi' for some of them"
 	@echo "make faults the tests that name a fault, at release level (hours); ARGS='tests/runner' for a part"
 	@echo "make coverage  the branches of lock, hand-off, processes, guard and codec that their tests take"
 	@echo "make lint   ruff and mypy; TypeScript, ESLint and Prettier for the page's scripts"
@@ -37,8 +45,14 @@ help:
 up: $(VENV)/.ready-up
 	@exec $(BIN)/hapi up $(ARGS)
 
-test: $(VENV)/.ready-test peers
+test: $(VENV)/.ready-test peers real-agents
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+# What each of them did is written into the table of docs/agents.md.
+agents: $(VENV)/.ready-test peers
+	$(BIN)/python -m tests.agents.install $(HAPI_AGENTS) $(or $(ARGS),all)
+	HAPI_REAL_AGENTS=$(or $(subst $(space),$(comma),$(ARGS)),all) HAPI_WRITE_TABLES=1 $(BIN)/python -m pytest tests/agents
+	$(BIN)/python -m tests.agents.results --write
 
 # pytest's -k knows no patterns: the table spells out how the names end.
 faults: $(VENV)/.ready-test peers
@@ -70,6 +84,10 @@ bench: $(VENV)/.ready-test peers
 # HAPI_PEERS names a node_modules directory that has them already.
 peers:
 	@$(if $(HAVE_PEERS),:,.ci/peers $(PEERS))
+
+# The real agents that the tests of each change run.
+real-agents: $(VENV)/.ready-test
+	@$(if $(HAVE_AGENTS),:,$(BIN)/python -m tests.agents.install $(REAL_AGENTS))
 
 clean:
 	rm -rf $(VENV) .cache build dist docs/_build *.egg-info

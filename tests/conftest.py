@@ -40,7 +40,9 @@ LEAKS = (
     "INVOCATION_ID",
 )
 FOR_TESTS = {
+    "HAPI_AGENTS",
     "HAPI_FAULTS",
+    "HAPI_REAL_AGENTS",
     "HAPI_SEED",
     "HAPI_WRITE_TABLES",
 }  # how much the tests do; no program of ours reads them

@@ -7,6 +7,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from attrs import define
 
 from tests.agents.results import Results
 from tests.support.model_endpoint import Model
-from tests.support.peers import OURS, Cast, Json, Running, User
+from tests.support.peers import OURS, Cast, Json, Refused, Running, User
 from tests.support.programs import CANARY, until
 from tests.support.real_agents import AGENTS, RealAgent
 
@@ -75,7 +76,8 @@ class Life:
 
         def ended() -> bool:
             for request_id in self.user.requests(self.session_id):
-                self.decide(request_id, "approve", decision="approved")
+                with suppress(Refused):  # it was answered a moment ago
+                    self.decide(request_id, "approve", decision="approved")
             records = self.user.records(self.session_id)
             return bool(records) and records[-1].get("event") == {"type": "ready"}
 
