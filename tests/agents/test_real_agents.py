@@ -86,7 +86,7 @@ def test_a_turn_is_stopped_while_it_asks(session, results):
     if not session.agent.asks:
         results.note(session.agent.name, "abort", "never asks")
         pytest.skip("this agent never asks")
-    session.say("Please run: touch stopped && echo so")
+    session.say("Please run: mkdir stopped && echo so")
     session.wait_for_request()
     session.user.post(f"/api/sessions/{session.session_id}/abort")
     session.finish_turn()
