@@ -156,9 +156,9 @@ def test_a_picture_reaches_the_model(session, results):
 
 def test_a_question_is_answered_with_the_pick_of_the_person(session, results):
     session.say("Please ask: Which colour?")
-    if session.agent.question == "no tool":
+    if session.agent.question != "answered":
         session.finish_turn()
-        results.note(session.agent.name, "question", "has no tool")
+        results.note(session.agent.name, "question", session.agent.question)
         return
     request_id, request = session.wait_for_request()
     (question,) = request["arguments"]["questions"]

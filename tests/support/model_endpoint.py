@@ -71,7 +71,10 @@ def steps_for(request: Request, verb: str, rest: str) -> list[Step]:
         case "count":
             return [Text("".join(f"word{number} " for number in range(int(rest))), 0.05)]
         case "run":
-            call = call_of(request, SHELLS, {("command", "cmd", "commands"): rest})
+            known = {("command", "cmd", "commands"): rest}
+            # Codex asks only before commands that shall leave its sandbox.
+            known |= {("sandbox_permissions",): "require_escalated", ("justification",): "A test"}
+            call = call_of(request, SHELLS, known)
             return [Text("I will run it."), *call]
         case "read":
             return call_of(request, READERS, {PATHS: rest})

@@ -38,7 +38,7 @@ class RealAgent:
     in_ci: bool = False
     asking_mode: str | None = None  # the mode in which it asks before a command; None: as it starts
     asks: bool = True  # whether it asks before a command at all
-    question: Literal["answered", "no tool"] = "no tool"
+    question: str = "has no tool"  # "answered", or why the model cannot ask the person
     picture: bool = True  # whether the model is given the pictures of a prompt
     resumes: bool = True
     spawn: Mapping[str, str] = field(factory=dict)  # more of the request that starts a session
@@ -236,6 +236,7 @@ AGENTS = (
         codex,
         in_ci=True,
         asking_mode="read-only",
+        question="only in its plan mode",
     ),
     RealAgent(
         "opencode",
