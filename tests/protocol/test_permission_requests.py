@@ -167,6 +167,13 @@ def test_a_command_or_a_plan_that_is_told_in_words_becomes_an_argument():
     assert asked(content=content("`a` or `b`?")).arguments == {"description": "`a` or `b`?"}
 
 
+def test_a_command_that_is_only_the_title_becomes_an_argument():
+    told = [{"type": "content", "content": {"type": "text", "text": "[current directory /p]"}}]
+    request = asked(title="touch a && echo b", content=told)
+    assert request.arguments["command"] == "touch a && echo b"
+    assert request.arguments["description"] == "[current directory /p]"
+
+
 def test_an_input_that_tells_enough_is_left_as_it_is():
     given = {"command": "ls", "timeout": 3}
     assert asked(rawInput=given, content=content("something")).arguments == given

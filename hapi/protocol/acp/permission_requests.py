@@ -164,7 +164,10 @@ class PermissionRequest:
         command = _QUOTED_COMMAND.match(text) if text and call.kind == "execute" else None
         if command is not None:
             found["command"] = command[1]
-        elif text:
+            return found
+        if call.kind == "execute" and call.title:  # Gemini has the command nowhere else
+            found["command"] = call.title
+        if text:
             found["description"] = text
         return found
 
