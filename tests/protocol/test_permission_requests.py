@@ -164,7 +164,8 @@ def test_a_command_or_a_plan_that_is_told_in_words_becomes_an_argument():
     assert told.as_json()["text"] == "Run command `ls -l`"
     plan = asked(PLAN, kind="switch_mode", rawInput={}, content=content("# Plan\n1. do it"))
     assert plan.arguments == {"plan": "# Plan\n1. do it"}
-    assert asked(content=content("`a` or `b`?")).arguments == {"description": "`a` or `b`?"}
+    asked_about = asked(kind="other", content=content("`a` or `b`?"))
+    assert asked_about.arguments == {"description": "`a` or `b`?"}
 
 
 def test_a_command_that_is_only_the_title_becomes_an_argument():
@@ -178,7 +179,7 @@ def test_an_input_that_tells_enough_is_left_as_it_is():
     given = {"command": "ls", "timeout": 3}
     assert asked(rawInput=given, content=content("something")).arguments == given
     assert asked(rawInput="text").arguments == "text"
-    assert asked().arguments == {}
+    assert asked(kind="other").arguments == {}
 
 
 def test_huge_changes_are_cut():
