@@ -306,3 +306,33 @@ def test_the_enter_that_ends_a_composition_does_not_send(place):
     page.keyboard.press("Enter")
     expect(page.locator(".user.sent")).to_contain_text("你好")
     assert len(session.prompts) == 1
+
+
+def test_diffs_of_tools_are_drawn_with_file_names_and_counts(place):
+    session = place.session()
+    page = place.open(session)
+    diff = "--- src/a.py\n+++ src/a.py\n@@ -1,2 +1,3 @@\n <b>one</b>\n-two\n+2\n+three"
+    change = {"path": "src/a.py", "diff": diff, "added": 2, "removed": 1}
+    session.record(
+        type="tool-call", callId="c1", name="Edit", input={}, status="pending", changes=[change]
+    )
+    session.record(type="tool-call-result", callId="c1", output=diff)
+    card = page.locator(".block.tool").first
+    expect(card.locator(".diff-caption")).to_have_text(["src/a.py+2−1"])
+    expect(card.locator(".tool-text")).to_have_count(1)  # the output repeats the change
+    expect(card.locator(".tool-text .plus")).to_have_text(["+2", "+three"])
+    expect(card.locator(".tool-text .same")).to_have_text("<b>one</b>", use_inner_text=True)
+    session.record(type="tool-call", callId="c2", name="git diff", input={}, status="pending")
+    session.record(type="tool-call-result", callId="c2", output=diff)
+    output = page.locator(".block.tool").nth(1).locator(".tool-output")
+    expect(output.locator(".diff-caption")).to_have_text("src/a.py+2−1")
+    expect(output.locator(".minus").last).to_have_text("-two")
+
+
+def test_the_head_of_a_session_shows_how_full_the_context_is(place):
+    usage = {"contextTokens": 7400, "contextWindow": 8000, "turns": 1, "turnMs": 4000}
+    session = place.session(usage=usage)
+    page = place.open(session)
+    tag = page.locator(".main-head .tag", has_text="context")
+    expect(tag).to_have_text("93% context")
+    expect(tag).to_have_attribute("title", re.compile("7,400 of 8,000 tokens"))
