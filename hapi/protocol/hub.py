@@ -274,7 +274,7 @@ _SHOWN: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(
         (
             *("summary", "capabilities", "worktree", "opencodeClearOperation", "ptyResumeAttempt"),
-            *("offer", "agentMemory", "agentRest"),
+            *("offer", "agentMemory", "agentRest", "usage"),
         ),
         (dict,),
     ),

@@ -14,6 +14,8 @@ MAX_DEPTH = 64  # levels of a document that is kept
 # a list of 20,000 files with five fields each, has 120,000.
 MAX_VALUES = 300_000
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# Characters of one string: the limit, and what is kept of a longer one.
+MAX_STRING_LENGTH, KEPT_HEAD, KEPT_TAIL = 64 * 1024, 48 * 1024, 12 * 1024
 # Integers beyond these are read by few programs as what they are.
 MIN_INTEGER, MAX_INTEGER = -(1 << 63), (1 << 64) - 1
 
@@ -153,4 +155,23 @@ def _bounded(value: Any, depth: int) -> Any:
         if isinstance(value, dict):
             return {key: _bounded(item, depth + 1) for key, item in value.items()}
         return [_bounded(item, depth + 1) for item in value]
+    return plain_number(value) if isinstance(value, (int, float)) else value
+
+
+def cut(value: Any, depth: int = 0) -> Any:
+    """`value` with the middle of every string over 64 KiB removed, and nothing nested deeper than
+    64 levels. Numbers that other programs could not read become what is nearest.
+    """
+    if isinstance(value, str):
+        if len(value) <= MAX_STRING_LENGTH:
+            return value
+        removed = len(value) - KEPT_HEAD - KEPT_TAIL
+        mark = f"\n…[hapi: truncated {removed} chars]…\n"
+        return f"{value[:KEPT_HEAD]}{mark}{value[-KEPT_TAIL:]}"
+    if isinstance(value, (dict, list)) and depth >= MAX_DEPTH:
+        return None
+    if isinstance(value, dict):
+        return {key: cut(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list):
+        return [cut(item, depth + 1) for item in value]
     return plain_number(value) if isinstance(value, (int, float)) else value

@@ -9,29 +9,7 @@ from typing import Any
 
 import msgspec
 
-from hapi.protocol.json import MAX_DEPTH, bounded, check_number_of_values, plain_number
-
-# Characters of one string: the limit, and what is kept of a longer one.
-MAX_STRING_LENGTH, KEPT_HEAD, KEPT_TAIL = 64 * 1024, 48 * 1024, 12 * 1024
-
-
-def cut(value: Any, depth: int = 0) -> Any:
-    """`value` with the middle of every string over 64 KiB removed, and nothing nested deeper than
-    64 levels. Numbers that other programs could not read become what is nearest.
-    """
-    if isinstance(value, str):
-        if len(value) <= MAX_STRING_LENGTH:
-            return value
-        removed = len(value) - KEPT_HEAD - KEPT_TAIL
-        mark = f"\n…[hapi: truncated {removed} chars]…\n"
-        return f"{value[:KEPT_HEAD]}{mark}{value[-KEPT_TAIL:]}"
-    if isinstance(value, (dict, list)) and depth >= MAX_DEPTH:
-        return None
-    if isinstance(value, dict):
-        return {key: cut(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list):
-        return [cut(item, depth + 1) for item in value]
-    return plain_number(value) if isinstance(value, (int, float)) else value
+from hapi.protocol.json import MAX_STRING_LENGTH, bounded, check_number_of_values, cut
 
 
 def storable(content: Any) -> Any:

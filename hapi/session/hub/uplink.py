@@ -29,6 +29,7 @@ from hapi.protocol.events import (
     UPDATE_METADATA,
     UPDATE_STATE,
 )
+from hapi.protocol.json import cut
 from hapi.protocol.records import agent_record, event_record, is_snapshot, message_event
 from hapi.session.hub.inbox import Inbox
 from hapi.session.hub.live import LiveText
@@ -203,12 +204,13 @@ class SessionUplink:
 
     # --- out
     def publish_agent_record(self, data: Mapping[str, Any]) -> None:
-        """Publish a record of the agent in the conversation.
+        """Publish a record of the agent in the conversation. Its long strings are cut as the hub
+        would cut them: a file that a tool prints is not sent whole.
 
         A hub that shows live text gets no snapshots of thoughts: it has them already.
         """
         if not (self.live.is_wanted and is_snapshot(data)):
-            self.publish(agent_record(data))
+            self.publish(agent_record(cut(data)))
 
     def publish_event(self, data: Mapping[str, Any]) -> None:
         self.publish(event_record(data))

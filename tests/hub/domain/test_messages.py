@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from hapi.hub.domain.content import KEPT_HEAD, KEPT_TAIL, MAX_STRING_LENGTH, cut, todos_of
+from hapi.hub.domain.content import todos_of
 from hapi.hub.domain.messages import LONG_PROMPT_INTERVAL
+from hapi.protocol.json import KEPT_HEAD, KEPT_TAIL, MAX_STRING_LENGTH, cut
 from tests.support.hub_stage import MemoryPeer, Stage
 
 

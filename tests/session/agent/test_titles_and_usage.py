@@ -91,3 +91,13 @@ def test_a_title_that_the_agent_sets_by_a_tool_replaces_all_but_a_persons_name(u
     assert up.link.contents[-1]["content"]["data"]["summary"] == "Set on purpose"
     up.session.hub.metadata.change(lambda stored: {**stored, "name": "Mine"})
     assert not up.session.titles.change("Again")
+
+
+def test_what_a_tool_prints_is_cut_before_it_is_sent_as_the_hub_would_cut_it(up):
+    up.link.message("print it")
+    up.agent.update(
+        "tool_call", toolCallId="c", title="cat", status="completed", rawOutput="x" * 1_000_000
+    )
+    [result] = records(up, "tool-call-result")
+    assert len(result["output"]) < 64 * 1024
+    assert "truncated" in result["output"]
