@@ -56,7 +56,7 @@ class AgentProcess(ProcessProtocol):
     _identity: Any = None
     _mark: str = field(factory=lambda: f"{MARK}={uuid4()}")
     _descendants: list[Any] = field(factory=list)  # seen below it while it lived
-    _recorded_at: float | None = None  # seconds of the clock
+    _recorded_at: float = 0.0  # seconds of the clock: the last look, or the start
     _is_cleared: OneShotObserver[None] = field(factory=OneShotObserver)
     log = Logger()
 
@@ -136,9 +136,7 @@ class AgentProcess(ProcessProtocol):
     def _record_descendants(self) -> None:
         """While the agent works: what it has started may outlive it, and hide its origin."""
         now = self._reactor.seconds()
-        if self._identity is None or (
-            self._recorded_at is not None and now - self._recorded_at < RECORD_INTERVAL
-        ):
+        if self._identity is None or now - self._recorded_at < RECORD_INTERVAL:
             return
         from hapi.process.kernel import kernel
         from hapi.session.agent.tree import descendants_of
@@ -168,7 +166,7 @@ class AgentProcess(ProcessProtocol):
     # --- ProcessProtocol
     def connectionMade(self) -> None:
         assert self.transport is not None
-        self.pid = self.transport.pid
+        self.pid, self._recorded_at = self.transport.pid, self._reactor.seconds()
         from hapi.process.kernel import kernel
 
         self._identity = kernel().identify(self.pid) if self.pid is not None else None

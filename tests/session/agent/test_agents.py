@@ -197,11 +197,12 @@ time.sleep(600)
 
 @pytest_twisted.ensureDeferred
 async def test_an_agent_that_is_killed_takes_what_it_has_started_with_it(
-    reactor, started, tmp_path
+    reactor, started, tmp_path, monkeypatch
 ):
+    monkeypatch.setattr(agentprocess, "RECORD_INTERVAL", 0.0)
     bystander, _, _ = started((sys.executable, "-c", "import time; time.sleep(600)"))
     process, _, _ = started((sys.executable, "-c", LEAVES_PROCESSES))
-    while process._recorded_at is None:
+    while not process._descendants:
         await deferLater(reactor, 0.02)
     left = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
     assert all(map(is_running, left))
