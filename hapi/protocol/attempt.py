@@ -96,6 +96,8 @@ class AttemptReport(Struct, frozen=True, rename="camel", omit_defaults=True):
     idle_since: float | None = None  # since when its agent could rest
     resting_since: float | None = None  # since when its agent's processes are ended
     problem: str | None = None  # why its records do not reach the hub although it is connected
+    mode: str | None = None  # its permission mode
+    model: str | None = None
 
 
 class StopOrder(Struct, frozen=True, rename="camel", omit_defaults=True):

@@ -83,6 +83,8 @@ class ReportWriter:
             idle_since=self._idle_since(now, last),
             resting_since=session.resting_since,
             problem=session.hub.delivery_problem,
+            mode=session.settings.mode,
+            model=session.settings.current_model,
         )
 
     def _idle_since(self, now: float, last: AttemptReport | None) -> float | None:

@@ -140,7 +140,7 @@ class Session:
             self.start.mode,
             arguments.model,
             effort,
-            self.hub.send_keepalive,
+            self._settings_changed,
             others=dict(arguments.agent_settings),
         )
         self.permissions = Permissions(
@@ -335,6 +335,10 @@ class Session:
             self._tell_memory(driver.resumed or (fork and wanted is not None))
         await self._store_resume_key(driver.session_id)
         return driver
+
+    def _settings_changed(self) -> None:
+        self.hub.send_keepalive()
+        self.hub.on_change()
 
     def _tell_memory(self, is_kept: bool) -> None:
         """Tell the hub whether the agent went on with its memory of the conversation."""

@@ -59,3 +59,10 @@ def test_what_the_agent_does_moves_the_time_of_the_report_alone(stage):
     stage.agent.say("two")  # not more than once a second
     assert path.stat().st_mtime == 1
     assert (path.read_bytes(), path.stat().st_ino) == (content, inode)
+
+
+def test_the_permission_mode_is_reported_as_it_changes(stage):
+    stage.up()
+    assert report(stage).mode == "default"
+    stage.link.rpc_call("set-session-config", {"permissionMode": "yolo"})
+    assert report(stage).mode == "yolo"

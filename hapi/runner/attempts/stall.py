@@ -63,8 +63,8 @@ def stall_reason(
 def describe_activity(report: AttemptReport | None, stall: str | None) -> dict[str, Any]:
     """What `list` shows of a session: `doing` (`turn`, `approval`, `idle`, `resting`, `starting`,
     `unknown`), `since` (epoch milliseconds), `queued`, `stuck` with the reason of a stall, `hub`
-    with the reason why it is not connected to its hub, and `problem` if its records are not stored
-    there.
+    with the reason why it is not connected to its hub, `problem` if its records are not stored
+    there, and its permission mode (`mode`) and `model`.
 
     Sessions of the npm make and those that a person started do not report and are `unknown`.
     """
@@ -78,6 +78,8 @@ def describe_activity(report: AttemptReport | None, stall: str | None) -> dict[s
         "stuck": stall,
         "hub": describe_disconnection(report),
         "problem": report.problem,
+        "mode": report.mode,
+        "model": report.model,
     }
     return {key: value for key, value in fields.items() if value is not None}
 

@@ -68,6 +68,12 @@ class SessionSettings:
         """The permission mode by which HAPI answers requests: one that a person has chosen."""
         return self.mode if self._mode_is_chosen else None
 
+    @property
+    def current_model(self) -> str | None:
+        """The model in use, as far as the agent tells."""
+        select = self._offer.model
+        return select.current if select is not None and select.current else self.model
+
     def keepalive_fields(self) -> dict[str, Any]:
         """The settings in `session-alive`; what the agent lacks is not reported."""
         found: dict[str, Any] = {}

@@ -60,6 +60,11 @@ def test_the_activity_of_a_session_is_listed_with_its_beginning(facts, doing, si
     assert (activity["doing"], activity.get("since")) == (doing, since)
 
 
+def test_the_activity_names_the_permission_mode_and_the_model():
+    activity = describe_activity(report(mode="plan", model="m"), None)
+    assert (activity["mode"], activity["model"]) == ("plan", "m")
+
+
 def test_thresholds_come_from_the_settings_and_invalid_ones_are_ignored():
     assert StallThresholds.read(
         {"stuckAfter": {"silent": 30, "approval": "x", "queued": -1, "other": 5}}

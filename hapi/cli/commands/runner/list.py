@@ -20,6 +20,7 @@ COLUMNS = {  # field of a session → heading of its column
     "agent": "AGENT",
     "directory": "DIRECTORY",
     "state": "STATE",
+    "mode": "MODE",
     "pid": "PID",
     "startedBy": "STARTED BY",
 }
@@ -55,9 +56,11 @@ def show_sessions(home: Home, as_table: bool, as_json: bool) -> None:
 
 
 def shown(session: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The session as the table shows it: the state of one whose agent rests is `resting`."""
-    is_resting = (session.get("activity") or {}).get("doing") == "resting"
-    return {**session, "state": "resting"} if is_resting else session
+    """The session as the table shows it: with its permission mode, and the state of one whose
+    agent rests is `resting`."""
+    activity = session.get("activity") or {}
+    resting = {"state": "resting"} if activity.get("doing") == "resting" else {}
+    return {**session, "mode": activity.get("mode"), **resting}
 
 
 def notes(sessions: Iterable[Mapping[str, Any]]) -> list[str]:
