@@ -17,7 +17,7 @@ from typing import Any
 
 from hapi.configured_agents import resolve_command
 from hapi.home import Home, read_capped, write_atomically
-from hapi.protocol.agents import Agent
+from hapi.protocol.agents import GENERIC_MODES, Agent
 from hapi.protocol.offer.metadata import offered_ids
 from hapi.protocol.offer.modes import is_offered
 
@@ -75,17 +75,14 @@ def _program(agent: Agent, environ: Mapping[str, str]) -> list[Any] | None:
     return [*command, status.st_size, status.st_mtime_ns]
 
 
-def mode_refusal(
-    agent: Agent, mode: str, offer: Offer | None, is_built_in: bool = True
-) -> str | None:
-    """Why no session of `agent` can be started in the permission mode `mode`: it is neither in the
-    table, nor in `settings.json`, nor in its last offer. None if it can, or if nobody knows.
-
-    `is_built_in`: the table has an entry for it.
+def mode_refusal(agent: Agent, mode: str, offer: Offer | None) -> str | None:
+    """Why no session of `agent` can be started in the permission mode `mode`: it is neither in its
+    last offer nor, without one, in the table or in `settings.json`. None if it can, or if nobody
+    knows the agent's modes before it runs.
     """
     known = offered_ids(offer, "modes")
     if known is None:
-        if not is_built_in and not agent.has_fixed_modes:
+        if agent.permission_modes == GENERIC_MODES and not agent.has_fixed_modes:
             return None
         known = list(agent.permission_modes)
     if is_offered(mode, known):

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from hapi.configured_agents import (
-    BUILT_IN,
     configured_agents,
     default_agent,
     unavailable_reason,
@@ -64,7 +63,7 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
         mode = initial_mode(arguments, agent.unrestricted_mode)
         if mode is not None and not arguments.continues:
             offer = remembered_offer(home, agent, environ)
-            if (refused := mode_refusal(agent, mode, offer, agent.name in BUILT_IN)) is not None:
+            if (refused := mode_refusal(agent, mode, offer)) is not None:
                 raise WrongUsage(refused)
     except WrongUsage as problem:
         print(f"hapi: {problem}", file=sys.stderr)

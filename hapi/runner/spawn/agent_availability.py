@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import define, field
 
-from hapi.configured_agents import BUILT_IN, configured_agents, unavailable_reason
+from hapi.configured_agents import configured_agents, unavailable_reason
 from hapi.protocol.agents import AGENTS, Agent, agent_named
 from hapi.protocol.spawn import RefusalCode, SpawnRefused
 from hapi.remembered_offers import Offer, mode_refusal, remembered_offer
@@ -116,7 +116,7 @@ class AgentAvailability:
         agent = self._table().get(name)
         if mode is None or agent is None:
             return None
-        words = mode_refusal(agent, mode, self._offer(agent), name in BUILT_IN)
+        words = mode_refusal(agent, mode, self._offer(agent))
         return None if words is None else SpawnRefused(words, RefusalCode.UNKNOWN_MODE, name)
 
     def refusal(self, agent: str) -> SpawnRefused | None:

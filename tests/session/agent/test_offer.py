@@ -168,6 +168,8 @@ def test_a_mode_is_refused_by_name_with_what_the_agent_has():
         "codex has no permission mode 'plan': it is one of default, workspace-write"
     )
     assert mode_refusal(codex, "bypassPermissions", None) is None
+    assert mode_refusal(BUILT_IN["qwen"], "plan", None) is None  # nobody knows before it runs
+    assert mode_refusal(BUILT_IN["qwen"], "plan", {"modes": [{"id": "default"}]}) is not None
     assert mode_refusal(BUILT_IN["pi"], "default", None) == (
         "pi has no permission mode 'default': it is managed by the agent"
     )
