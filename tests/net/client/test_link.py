@@ -418,6 +418,21 @@ def test_what_is_kept_waits_in_order_and_what_is_not_is_dropped(hub, link):
     assert hub.heard("42")[-1] == '42/cli,["alive"]'
 
 
+def test_the_link_has_a_backlog_while_something_waits_that_a_message_would_overtake(hub, link):
+    assert link.has_backlog
+    hub.open()
+    assert not link.has_backlog
+    link.emit("sent")
+    assert not link.has_backlog
+    link._delivery.outbox.max_unconfirmed = 1
+    link.emit("waits")
+    assert link.has_backlog
+    hub.answer_probes()
+    assert not link.has_backlog
+    link._joined.writable_changed(False)
+    assert link.has_backlog
+
+
 def test_the_outbox_is_bounded_and_keeps_the_oldest__N13(hub, link, logged_failures):
     link._delivery.outbox.max_entries = 3
     changes = []
