@@ -132,7 +132,8 @@ def _delay(bench: HubBench, make: str) -> None:
 
 DRAW = """async ({ start, piece, size }) => {
     const { src } = document.querySelector("script[type=module]");
-    const { GrowingMarkdown, markdown } = await import(new URL("lib/markdown.js", src).href);
+    const { GrowingMarkdown } = await import(new URL("lib/growing-markdown.js", src).href);
+    const { markdown } = await import(new URL("lib/markdown.js", src).href);
     const growing = new GrowingMarkdown();
     const place = document.createElement("div");
     place.className = "block text";

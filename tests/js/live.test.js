@@ -5,7 +5,8 @@ import { installDom, load, prompt, record } from "./support.js";
 installDom();
 const { blocksOf } = await load("data/blocks.js");
 const { LiveText, withLive } = await load("data/live.js");
-const { GrowingMarkdown, markdown } = await load("lib/markdown.js");
+const { GrowingMarkdown } = await load("lib/growing-markdown.js");
+const { markdown } = await load("lib/markdown.js");
 const { drawBlock, updateBlock } = await load("views/chat/block.js");
 
 const said = (id, text, more = {}) => ({ id, type: "message", text, ...more });
@@ -103,6 +104,8 @@ const DOCUMENT = [
   "# Title\n\nA paragraph with **bold** text\nin two lines and `code`.\n\n",
   "- one\n- two\n  - nested\n\n- three after a blank line\n\nafter\n",
   "1. first\n2. second\n\n   more of it\n\n",
+  "7. seven\n 8. eight\n9. nine\n\n\n10. ten\n- other\n  text\n- [x] done\n- \n- e\n- f\n",
+  "- a\n\n- b\n\n  more\n- c\nlazy\n- d\n---\n- e\n    - deep\n    - deeper\n- f\n",
   "```js\nlet a = 1;\n\n\nlet b;\n```\n",
   "| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 | 4 |\n\n",
   "> quote\n> more\n\n---\n\n",
@@ -126,6 +129,17 @@ test("growing Markdown shows the same as all of it at once, however it is cut", 
         assert.equal(growing.node.outerHTML, markdown(text.slice(0, end)).outerHTML);
     }
   }
+});
+
+test("growing Markdown reads the items of a long list once", () => {
+  const growing = new GrowingMarkdown();
+  let text = "1. start\n";
+  for (let number = 0; number < 50; number += 1) {
+    text += `1. item ${number}\n`;
+    growing.grow(text);
+    assert.equal(growing.node.outerHTML, markdown(text).outerHTML);
+  }
+  assert.ok(growing._end.length < 60, growing._end);
 });
 
 test("growing Markdown reads again only what may still change", () => {

@@ -3,7 +3,8 @@
 import { h, icon } from "./dom.js";
 
 /** @typedef {(Node | string)[]} Inline */
-/** @typedef {[node: HTMLElement | null, next: number]} BlockResult the node and the first line after it */
+/** @typedef {{ indent: string, ordered: boolean, starts: number[] }} ListForm of a list: where its items begin, as lines */
+/** @typedef {[node: HTMLElement | null, next: number, form?: ListForm]} BlockResult the node and the first line after it */
 
 const MAX_DEPTH = 8; // nested quotes, lists and emphasis; deeper ones stay text
 const PART_LINES = 100; // of a long block of code
@@ -21,84 +22,7 @@ export function markdown(text) {
   );
 }
 
-/**
- * Markdown that grows at its end. What can no longer change is not read and drawn again, so that a piece costs what
- * the block of text at the end costs, however long the text is. It shows the same as `markdown` does.
- */
-export class GrowingMarkdown {
-  constructor() {
-    this.node = h("div", { class: "markdown" });
-    this._text = "";
-    this._end = ""; // the text from the first block on that may still change
-    /** @type {HTMLElement[]} the nodes of these blocks */
-    this._endNodes = [];
-  }
-
-  /** Show `text`. False if it does not begin with what is shown. @param {string} text */
-  grow(text) {
-    if (!text.startsWith(this._text)) return false;
-    if (text.length === this._text.length) return true;
-    this._end = (this._end + text.slice(this._text.length)).replaceAll("\r\n", "\n");
-    this._text = text;
-    const before = this._endNodes;
-    this._endNodes = [];
-    let reused = 0;
-    const lines = this._end.split("\n");
-    let settled = 0; // lines of blocks that nothing that follows can change
-    for (let at = 0; at < lines.length;) {
-      const [node, next] = blockNode(lines, at, 0);
-      at = next;
-      const isSettled = next + UNSETTLED_LINES <= lines.length;
-      if (isSettled) settled = next;
-      if (!node) continue;
-      const place = before[reused];
-      if (place) reused += 1;
-      else this.node.append(node);
-      const shown = place ? updated(place, node) : node;
-      if (!isSettled) this._endNodes.push(shown);
-    }
-    for (const node of before.slice(reused)) node.remove();
-    if (settled > 0) this._end = lines.slice(settled).join("\n");
-    return true;
-  }
-}
-
-/**
- * Make `node`, which is in the document, show what `wanted` shows, and keep what is the same in it: the browser lays
- * out what is new only, and a selection stays. Returns the node that is in the document now.
- * @template {Node} Shown
- * @param {Shown} node
- * @param {Shown} wanted
- * @returns {Shown}
- */
-function updated(node, wanted) {
-  if (node.isEqualNode(wanted)) return node;
-  if (node instanceof Text && wanted instanceof Text) {
-    node.data = wanted.data;
-    return node;
-  }
-  const isSame =
-    node instanceof Element &&
-    wanted instanceof Element &&
-    node.cloneNode(false).isEqualNode(wanted.cloneNode(false));
-  if (!isSame) {
-    node.parentNode?.replaceChild(wanted, node);
-    return wanted;
-  }
-  const children = [...node.childNodes];
-  const wantedChildren = [...wanted.childNodes];
-  wantedChildren.forEach((child, place) => {
-    if (place < children.length) updated(children[place], child);
-    else node.appendChild(child);
-  });
-  for (const child of children.slice(wantedChildren.length)) child.remove();
-  return node;
-}
-
 // --- blocks ---
-
-// Where a block ends depends on the two lines after it at most, and the last line may not be complete.
-const UNSETTLED_LINES = 3;
 
 // Agents write lines of any length, so the time of each form grows with the length only, not faster.
 const FENCE = /^ {0,3}(`{3,}|~{3,})\s{0,9}([^\s`]*)(?:\s[^`]*)?$/;
@@ -151,7 +75,7 @@ function blockNodes(lines, depth) {
  * @param {number} depth
  * @returns {BlockResult}
  */
-function blockNode(lines, at, depth) {
+export function blockNode(lines, at, depth) {
   const line = lines[at];
   if (!line.trim()) return [null, at + 1];
   const fence = FENCE.exec(line);
@@ -266,7 +190,24 @@ function quote(lines, at, depth) {
 function list(lines, at, depth) {
   const [, indent, marker] = /** @type {RegExpExecArray} */ (ITEM.exec(lines[at]));
   const ordered = /\d/.test(marker);
+  const { items, end, starts } = listItems(lines, at, depth, indent, ordered);
+  const start = parseInt(marker, 10);
+  const node = h(ordered ? "ol" : "ul", ordered && start !== 1 ? { start } : null, items);
+  return [node, end, { indent, ordered, starts }];
+}
+
+/**
+ * The items of a list from line `at` on, the line after the last one, and the lines where they begin.
+ * @param {string[]} lines
+ * @param {number} at
+ * @param {number} depth
+ * @param {string} indent of the first item
+ * @param {boolean} ordered
+ */
+export function listItems(lines, at, depth, indent, ordered) {
   const items = [];
+  /** @type {number[]} */
+  const starts = [];
   let end = at;
   while (end < lines.length) {
     const match = ITEM.exec(lines[end]);
@@ -274,6 +215,7 @@ function list(lines, at, depth) {
     const [, itemIndent, itemMarker, gap, text] = match;
     const isSibling = itemIndent.length >= indent.length && itemIndent.length <= indent.length + 1;
     if (!isSibling || /\d/.test(itemMarker) !== ordered) break;
+    starts.push(end);
     const inset = itemIndent.length + itemMarker.length + Math.min(gap.length, 4);
     const content = [text];
     for (end += 1; end < lines.length && continuesItem(lines, end, inset); end += 1) {
@@ -283,8 +225,7 @@ function list(lines, at, depth) {
     items.push(listItem(content, depth));
     while (end + 1 < lines.length && !lines[end].trim() && ITEM.test(lines[end + 1])) end += 1;
   }
-  const start = parseInt(marker, 10);
-  return [h(ordered ? "ol" : "ul", ordered && start !== 1 ? { start } : null, items), end];
+  return { items, end, starts };
 }
 
 /**

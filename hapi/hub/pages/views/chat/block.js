@@ -1,7 +1,8 @@
 // Drawing the blocks of a conversation, one function for each kind.
 
 import { h, icon, linkButton } from "../../lib/dom.js";
-import { GrowingMarkdown, markdown } from "../../lib/markdown.js";
+import { GrowingMarkdown } from "../../lib/growing-markdown.js";
+import { markdown } from "../../lib/markdown.js";
 import { dateAndTime, dayLabel, isoTime, sentence, timeOfDay } from "../../lib/format.js";
 import { reportOnce } from "../../lib/errors.js";
 import { rawText } from "../../data/blocks.js";
