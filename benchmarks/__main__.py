@@ -6,6 +6,7 @@ limits, writes JSON.
     python -m benchmarks hub …     the two hubs, `--help` tells more
     python -m benchmarks soak …    what grows in the two hubs
     python -m benchmarks live …    from the agent's words to the page
+    python -m benchmarks idle …    agents awake and at rest
 
 Each number is taken of both makes in turn, on the same hub and with the same scripted agent; times
 are medians. A figure of ours that is beyond its limit is marked MISSED. The load of the machine is
@@ -28,7 +29,7 @@ from attrs import asdict
 
 from benchmarks.frame import AGENT, HERE, MAKES, NPM, Bench, Cast, markdown, table
 
-PROGRAMS = ("hub", "soak", "live")  # suites of their own
+PROGRAMS = ("hub", "soak", "live", "idle")  # suites of their own
 SUBJECTS = ("start", "memory", "spawning", "stopping", "control", "beats", "waiting")
 
 
