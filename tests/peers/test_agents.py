@@ -64,6 +64,19 @@ def test_a_reopened_session_remembers_what_was_said(cast, user, model, agent):
     assert user.session(resumed)["metadata"]["lifecycleState"] == "running"
 
 
+@pytest.mark.parametrize(
+    ("agent", "tool"),
+    [("opencode", "hapi_change_title"), ("claude", "mcp__hapi__change_title")],
+)
+def test_an_agent_offers_the_tools_of_its_session_to_its_model(cast, model, agent, tool):
+    user = cast.hub(OURS)[1]
+    running = cast.runner(OURS, user)
+    sid = user.started(running.machine_id, cast.directory("project"), agent)
+    user.say(sid, "Hello")
+    user.heard(sid, "You said: Hello")
+    assert tool in json.dumps([request.get("tools") for request in model.requests])
+
+
 def test_the_model_and_the_permission_mode_change_while_the_session_runs(cast, user, model):
     running = cast.runner(OURS, user)
     directory = cast.directory("project")
