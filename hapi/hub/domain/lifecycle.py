@@ -459,10 +459,12 @@ class Lifecycle:
             state = told.get("state") if isinstance(told, dict) and told != earlier else None
             if state in ("kept", "new"):
                 return str(state)
-            if not session.active:
+            if not session.active and state == "opening":
                 reason = session.public_metadata.get("archiveReason")
                 raise OperationFailed(reason or "The session ended at its start", "resume_failed")
-            if clock.seconds() >= (deadline if state == "opening" else noticed_by):
+            if not session.active or clock.seconds() >= (
+                deadline if state == "opening" else noticed_by
+            ):
                 return "unknown" if state == "opening" else None
             await deferLater(clock, ACTIVE_POLL_INTERVAL)
 
