@@ -141,3 +141,37 @@ def test_a_question_survives_a_reload(place):
     page = place.open(session)
     page.reload()
     expect(page.get_by_label("Which name?")).to_be_visible()
+
+
+def test_a_login_shows_each_method_with_its_command_and_is_tried_again(place):
+    session = place.session(flavor="codex")
+    sentence = (
+        "Codex needs a login on box: Authentication required. Run `codex login` in a terminal."
+    )
+    question = {
+        "id": "login",
+        "question": sentence,
+        "header": "Login",
+        "kind": "choice",
+        "other": False,
+        "required": True,
+        "options": [{"label": "Try again"}, {"label": "Log in: ChatGPT"}],
+    }
+    login = {
+        "title": "Codex needs a login on box: Authentication required",
+        "methods": [
+            {"id": "", "name": "Log in to Codex", "command": "codex login"},
+            {"id": "chat-gpt", "name": "ChatGPT", "description": "Opens a browser"},
+        ],
+    }
+    session.ask("q", "AskUserQuestion", {"questions": [question], "login": login})
+    page = place.open(session)
+    card = page.get_by_role("group", name="Login of the agent")
+    expect(card).to_contain_text("Codex needs a login on box")
+    expect(card.locator(".command")).to_have_text("codex login")
+    expect(card).to_contain_text("Opens a browser")
+    expect(card.get_by_role("button", name="Log in: ChatGPT")).to_be_visible()
+    expect(page.get_by_role("button", name="Decline")).to_have_count(0)
+    keep(page, "login")
+    card.get_by_role("button", name="Try again").click()
+    assert session.wait_for_call("permission")["answers"] == {"login": {"answers": ["Try again"]}}
