@@ -1,69 +1,52 @@
-"""An ACP agent that asks for permission as the prompt says, while the test watches.
-
-A prompt that is JSON, `{"call": {…}, "options": […], "before": {…}}`, is a permission request;
-`before` is an update that comes first. The agent then says which option it got. It repeats any
-other prompt.
-"""
+"""An agent that needs a login while the file LOGIN is missing, and then asks a question in every
+turn."""
 
 import json
+import os
 import sys
+
+QUESTION = {
+    "mode": "form",
+    "sessionId": "s",
+    "message": "Which colour?",
+    "requestedSchema": {
+        "type": "object",
+        "properties": {"colour": {"type": "string", "enum": ["Red", "Blue"]}},
+        "required": ["colour"],
+    },
+}
 
 
 def send(**message):
-    sys.stdout.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
-    sys.stdout.flush()
+    print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
 
 
-def update(session, **fields):
-    send(method="session/update", params={"sessionId": session, "update": fields})
-
-
-def say(session, text):
+def update(text):
     content = {"type": "text", "text": text}
-    update(session, sessionUpdate="agent_message_chunk", content=content)
-
-
-def ask(session, question):
-    if "before" in question:
-        update(session, **question["before"])
-    asked = {"toolCall": question["call"], "options": question["options"]}
-    send(id="ask", method="session/request_permission", params={"sessionId": session, **asked})
-    for line in sys.stdin:
-        answer = json.loads(line)
-        if answer.get("id") == "ask":
-            outcome = answer["result"]["outcome"]
-            say(session, f"chosen: {outcome.get('optionId', outcome['outcome'])}")
-            call_id = question["call"]["toolCallId"]
-            update(
-                session, sessionUpdate="tool_call_update", toolCallId=call_id, status="completed"
-            )
-            return outcome["outcome"]
-    return "cancelled"
+    update = {"sessionUpdate": "agent_message_chunk", "content": content}
+    send(method="session/update", params={"sessionId": "s", "update": update})
 
 
 def main():
+    asking = None  # the id of the turn that waits for the answer
     for line in sys.stdin:
-        message = json.loads(line)
-        method, number = message.get("method"), message.get("id")
-        session = (message.get("params") or {}).get("sessionId")
+        call = json.loads(line)
+        method, number = call.get("method"), call.get("id")
         if method == "initialize":
-            capabilities = {"loadSession": True}
-            send(id=number, result={"protocolVersion": 1, "agentCapabilities": capabilities})
+            login = {"id": "cli", "name": "Log in", "type": "terminal", "args": ["login"]}
+            send(id=number, result={"protocolVersion": 1, "authMethods": [login]})
+        elif method == "session/new" and not os.path.exists(os.environ["LOGIN"]):
+            send(id=number, error={"code": -32000, "message": "Authentication required"})
         elif method == "session/new":
-            send(id=number, result={"sessionId": "asking"})
-        elif method == "session/load":
-            send(id=number, result={})
+            send(id=number, result={"sessionId": "s"})
         elif method == "session/prompt":
-            text = message["params"]["prompt"][0]["text"]
-            outcome = "selected"
-            if text.startswith("{"):
-                outcome = ask(session, json.loads(text))
-            else:
-                say(session, f"heard: {text}")
-            stop = "cancelled" if outcome == "cancelled" else "end_turn"
-            send(id=number, result={"stopReason": stop})
-        elif number is not None:
-            send(id=number, error={"code": -32601, "message": "Method not found"})
+            asking = number
+            send(id="question/1", method="elicitation/create", params=QUESTION)
+        elif method is None and number == "question/1":
+            update(f"got {json.dumps(call.get('result'))}")
+            send(id=asking, result={"stopReason": "end_turn"})
+        elif method is not None and number is not None:
+            send(id=number, result={})
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ import { asText } from "./blocks.js";
 
 /** @import { Json, ToolBlock } from "./types.js" */
 
+const QUESTION_TOOL = "AskUserQuestion"; // of the agent, or of HAPI for questions without a tool
+
 /** @typedef {{ text: string, form: "plain" | "command" | "path" | "diff" | "markdown", isGrowing?: boolean }} Detail */
 
 /**
@@ -12,13 +14,13 @@ import { asText } from "./blocks.js";
  * @returns {{ title: string, details: Detail[] }}
  */
 export function describeTool({ name, title: given, input }) {
-  const title = given || name;
+  const title = given || (name === QUESTION_TOOL ? "Question" : name);
   if (input === undefined || input === null) return { title, details: [] };
   if (typeof input !== "object")
     return { title, details: [{ text: asText(input), form: "plain" }] };
   if (Array.isArray(input.questions) && input.questions.length > 0)
     return {
-      title: given || "Question",
+      title,
       details: input.questions.map((/** @type {Json} */ question) => ({
         text: asText(question?.question ?? question),
         form: "plain",
