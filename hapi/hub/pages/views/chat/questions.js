@@ -263,7 +263,11 @@ function loginCard(login, question, { disabled, decision, decide }) {
   const methods = Array.isArray(login.methods) ? login.methods : [];
   return h(
     "div",
-    { class: "permission questions agent-login", role: "group", "aria-label": "Login of the agent" },
+    {
+      class: "permission questions agent-login",
+      role: "group",
+      "aria-label": "Login of the agent",
+    },
     h("p", { class: "permission-ask" }, icon("shield"), h("span", null, String(login.title ?? ""))),
     methods.map((method) =>
       h(
