@@ -7,6 +7,7 @@ import { installDom, load, message, prompt, record } from "./support.js";
 installDom();
 globalThis.location = { pathname: "/" };
 const { blocksOf, withDays } = await load("data/blocks.js");
+const { LiveText } = await load("data/live.js");
 const { drawBlock } = await load("views/chat/block.js");
 const { messageList } = await load("views/chat/message-list.js");
 const { planStrip } = await load("views/chat/plan.js");
@@ -179,7 +180,11 @@ test("records of kinds that show nothing still show nothing", () => {
 
 test("a message list draws odd records once and keeps them when others come", () => {
   const transcript = new Transcript();
-  const store = { transcript: () => transcript, catalog: new AgentCatalog() };
+  const store = {
+    live: new LiveText(),
+    transcript: () => transcript,
+    catalog: new AgentCatalog(),
+  };
   const outbox = { of: () => [] };
   const list = messageList({
     store,
