@@ -34,19 +34,21 @@ def test_it_starts_and_answers(session, results):
 
 
 def test_a_command_is_run_when_it_is_allowed(session, results):
-    session.say("Please run: touch allowed && echo so-$((20+1))")
+    session.say("Please run: touch allowed && printf so- && printf allowed")
     if session.agent.asks:
         request_id, request = session.wait_for_request()
         assert "touch allowed" in str(request["arguments"])
         session.decide(request_id, "approve", decision="approved")
-    session.wait_for_text("so-21")
+    session.wait_for_text("so-allowed")
     session.finish_turn()
     assert (session.directory / "allowed").exists()
     cards = [r for r in session.user.records(session.session_id) if r["type"] == "tool-call"]
     ends = [r for r in session.user.records(session.session_id) if r["type"] == "tool-call-result"]
     assert {card["callId"] for card in cards} == {end["callId"] for end in ends}
-    assert "so-21" in str(ends[-1]["output"])
-    results.note(session.agent.name, "allow", "yes" if session.agent.asks else "never asks")
+    assert ("so-allowed" in str(ends[-1]["output"])) == session.agent.tells_output
+    seen = "yes" if session.agent.asks else "never asks"
+    told = "" if session.agent.tells_output else ", its output is not told"
+    results.note(session.agent.name, "allow", f"{seen}{told}")
 
 
 def test_a_command_is_not_run_when_it_is_denied(session, results):
@@ -65,11 +67,11 @@ def test_what_is_allowed_for_the_session_is_not_asked_again(session, results):
     if not session.agent.asks:
         results.note(session.agent.name, "always", "never asks")
         pytest.skip("this agent never asks")
-    command = "Please run: touch always && echo always-$((30+1))"
+    command = "Please run: touch always && printf so- && printf always"
     session.say(command)
     request_id, _ = session.wait_for_request()
     session.decide(request_id, "approve", decision="approved_for_session")
-    session.wait_for_text("always-31")
+    session.wait_for_text("so-always")
     session.finish_turn()
     (session.directory / "always").unlink()
     asked_before = set(session.session["agentState"]["completedRequests"])

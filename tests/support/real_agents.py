@@ -38,6 +38,7 @@ class RealAgent:
     in_ci: bool = False
     asking_mode: str | None = None  # the mode in which it asks before a command; None: as it starts
     asks: bool = True  # whether it asks before a command at all
+    tells_output: bool = True  # whether it tells what a command printed
     question: str = "has no tool"  # "answered", or why the model cannot ask the person
     picture: bool = True  # whether the model is given the pictures of a prompt
     resumes: bool = True
@@ -256,6 +257,7 @@ AGENTS = (
         "gemini",
         gemini,
         in_ci=True,
+        tells_output=False,
         resumes=False,  # its own session/load answers "No previous sessions found"
     ),
     RealAgent(
