@@ -24,6 +24,12 @@ PLAN = [
     {"optionId": "default", "kind": "allow_once", "name": "Yes, manually approve edits"},
     {"optionId": "plan", "kind": "reject_once", "name": "No, keep planning"},
 ]
+# What Qwen Code 0.24.4 offers for a command in its automatic mode.
+SWITCH = [
+    {"optionId": "once", "kind": "allow_once", "name": "Allow"},
+    {"optionId": "mode", "kind": "allow_once", "name": "Switch to Default Mode and allow once"},
+    {"optionId": "no", "kind": "reject_once", "name": "Reject"},
+]
 ALTERNATIVES = [
     {"optionId": "pg", "kind": "allow_once", "name": "PostgreSQL"},
     {"optionId": "lite", "kind": "allow_once", "name": "SQLite"},
@@ -53,6 +59,8 @@ def asked(options=PLAIN, **call):
         (PLAIN[:1], "execute", "approved_for_session", "once"),
         (PLAIN[1:], "edit", "approved", "always"),
         (PLAIN[:2], "edit", "denied", None),
+        (SWITCH, "execute", "approved", "once"),
+        (SWITCH, "execute", "approved_for_session", "once"),
         (PLAN, "switch_mode", "approved", "default"),
         (PLAN, "switch_mode", "approved_for_session", "default"),
         (PLAN, "other", "approved_for_session", "default"),

@@ -43,7 +43,9 @@ _TELLING_KEYS = (
 )
 # Names of options that change how the agent works from then on, whatever their kind says.
 _MODE_NAMES = re.compile(
-    r"bypass|\bauto[ -]?mode\b|auto[- ]?accept|\byolo\b|clear\w* context|full[- ]access", re.I
+    r"bypass|\bauto[ -]?mode\b|auto[- ]?accept|\byolo\b|clear\w* context|full[- ]access"
+    r"|\bswitch to\b",
+    re.IGNORECASE,
 )
 _QUOTED_COMMAND = re.compile(r"\A[^`]*`([^`\n]+)`[^`]*\Z")  # "Run command `ls`"
 
@@ -110,8 +112,9 @@ class PermissionRequest:
 
     def _allowed_once(self) -> PermissionOption | None:
         if self._first(ALLOW_ONCE):
-            once = self._only(ALLOW_ONCE)
-            return None if once is None or once.changes_mode else once
+            once = [each for each in self.options if each.kind == ALLOW_ONCE]
+            plain = [each for each in once if not each.changes_mode]
+            return plain[0] if len(plain) == 1 else None
         if self.has_plain_options:
             return self._only(ALLOW_ALWAYS)
         odd = [option for option in self.options if option.kind not in OPTION_KINDS]
