@@ -5,10 +5,11 @@ Keys and rules are those of session.md 6. Pure; times are milliseconds since the
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from hapi.protocol.acp.permission_requests import PermissionOption, PermissionRequest
 from hapi.protocol.agents import PERMISSION_MODES
@@ -48,6 +49,26 @@ def can_name_request(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return 0 < len(name) <= MAX_ID_LENGTH and name not in (".", "..")
+
+
+@define
+class RequestIds:
+    """The ids of the requests that wait in one session, its permissions and questions together."""
+
+    _taken: set[str] = field(factory=set)
+
+    def take(self, call_id: str | None) -> str:
+        """A free id. Pages show a request at the tool card of the same id, so it is the id of the
+        call if it can be; a second request of one call gets a number."""
+        base = call_id if call_id is not None and can_name_request(call_id) else str(uuid.uuid4())
+        name, number = base, 2
+        while name in self._taken:
+            name, number = f"{base}#{number}", number + 1
+        self._taken.add(name)
+        return name
+
+    def release(self, name: str) -> None:
+        self._taken.discard(name)
 
 
 @frozen

@@ -25,7 +25,7 @@ from hapi.pictures import SessionPictures
 from hapi.protocol.agents import Agent
 from hapi.protocol.attempt import StopOrder
 from hapi.protocol.offer.model_lists import effort_list, model_list
-from hapi.protocol.permissions import AmbiguousAnswer, read_permission_answer
+from hapi.protocol.permissions import AmbiguousAnswer, RequestIds, read_permission_answer
 from hapi.protocol.records import user_record
 from hapi.protocol.session import (
     BY_INTERRUPT,
@@ -126,6 +126,7 @@ class Session:
     _rested_with_memory: bool = False
     _prompted_at: float = math.inf  # epoch seconds of the first prompt since the agent's start
     _resting: Deferred[None] | None = None  # fires when a resting agent has ended
+    _ambiguous_request: str | None = None  # the last one whose answer could mean several options
     log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -143,12 +144,14 @@ class Session:
             self._settings_changed,
             others=dict(arguments.agent_settings),
         )
+        request_ids = RequestIds()
         self.permissions = Permissions(
             self.hub.state,
             PermissionRules(self.hub.metadata, now=self.hub.now_ms),
             lambda: self.settings.granting_mode,
             self.settings.set_mode,
             now=self.hub.now_ms,
+            ids=request_ids,
         )
         place = Path(self.start.facts.path)
         self._uploads = SessionUploads(self.start.home, self.hub.session_id)
@@ -182,6 +185,7 @@ class Session:
             self.hub.publish_agent_record,
             self.turns.cancel,
             now=self.hub.now_ms,
+            ids=request_ids,
         )
         self.turns.questions = self.questions
         self.turns.log_in_again = self.log_in_again
@@ -501,7 +505,9 @@ class Session:
                 self.submit_prompt(answer.reason)
         except AmbiguousAnswer as problem:
             # npm's page shows neither the options nor why its answer was refused.
-            self.hub.publish_status(f"Not answered: {problem}")
+            if answer.request_id != self._ambiguous_request:  # told once, however often it is sent
+                self._ambiguous_request = answer.request_id
+                self.hub.publish_status(f"Not answered: {problem}")
             return {"error": str(problem)}
         except ValueError as problem:
             return {"error": str(problem)}

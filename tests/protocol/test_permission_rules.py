@@ -2,7 +2,7 @@
 
 import pytest
 
-from hapi.protocol.acp.updates import read_tool_call
+from hapi.protocol.acp.updates import ToolCall, read_tool_call
 from hapi.protocol.permission_rules import (
     MAX_RULES,
     Action,
@@ -114,7 +114,52 @@ def test_an_action_is_read_from_the_input_as_the_agent_gave_it():
             "locations": [{"path": "/w/a"}],
         }
     )
-    assert action_of("T", call) == Action("T", "execute", "bash -lc 'a b'", "/w", ("/w/a",))
+    assert action_of("T", call) == Action("T", "execute", "bash -lc 'a b'", "/w")
+
+
+@pytest.mark.parametrize(
+    ("kind", "allowed", "asked"),
+    [
+        ("edit", {"command": "create", "path": "/a"}, {"command": "create", "path": "/etc/passwd"}),
+        ("edit", {"command": "create", "path": "/a"}, {"command": "delete", "path": "/a"}),
+        ("read", {"command": "view", "path": "/a"}, {"command": "view", "path": "/b"}),
+        ("edit", {"path": "a"}, {"path": "a", "target_file": "b"}),
+        ("edit", {"path": "a", "cwd": "/w"}, {"path": "a", "cwd": "/etc"}),
+        ("move", {"path": "a", "destination": "b"}, {"path": "a", "destination": "/etc/passwd"}),
+        ("move", {"path": "a", "destination": "b"}, {"path": "b", "destination": "a"}),
+        ("execute", {"command": "git", "args": ["status"]}, {"command": "git", "args": ["push"]}),
+        ("execute", {"command": "npm test"}, {"command": "npm test", "unsandboxed": True}),
+        ("execute", {"command": "ls", "dir_path": "/a"}, {"command": "ls", "dir_path": "/b"}),
+        ("execute", {"command": "x"}, {"command": "x", "cmd": "y"}),
+        (None, {"script": "ls"}, {"script": "rm -rf /"}),
+        ("other", {"code": "1"}, {"code": "2"}),
+        ("fetch", {"url": "http://a"}, {"url": "http://b"}),
+    ],
+)
+def test_a_call_with_another_input_is_another_thing(kind, allowed, asked):
+    def action(given):
+        return action_of("Tool", ToolCall("c", "Tool", kind, input=given))
+
+    (rule,) = rules_of(action(allowed), None, "r", 1)
+    assert rule.allows(action(allowed))
+    assert not rule.allows(action(asked))
+
+
+def test_what_an_edit_writes_and_what_a_command_is_for_make_no_difference():
+    def action(kind, **given):
+        return action_of("Tool", ToolCall("c", "Tool", kind, input=given))
+
+    (edits,) = rules_of(action("edit", file_path="/a", old_string="1"), None, "r", 1)
+    assert edits.allows(action("edit", file_path="/a", old_string="2", new_string="3"))
+    (runs,) = rules_of(action("execute", command="ls", description="list"), None, "r", 1)
+    assert runs.allows(action("execute", command="ls", description="look", timeout=5))
+
+
+def test_a_prefix_holds_in_the_directory_in_which_it_was_allowed():
+    there = shell("npm test", directory="/w")
+    (rule,) = rules_of(there, ("Bash(npm test:*)",), "r", 1)
+    assert rule.allows(there)
+    assert not rule.allows(shell("npm test", directory="/elsewhere"))
 
 
 def test_rules_survive_their_json_and_odd_ones_are_left_out():
@@ -127,6 +172,7 @@ def test_rules_survive_their_json_and_odd_ones_are_left_out():
         "kind": "execute",
         "command": "ls",
         "directory": "/w",
+        "input": "none",
         "createdAt": 7,
     }
 

@@ -17,16 +17,15 @@ from hapi.protocol.permissions import (
     CANCELLED,
     PermissionAnswer,
     PermissionOutcome,
+    RequestIds,
     acp_permission_answer,
     automatic_decision,
-    can_name_request,
     chosen_option,
     request_entry,
     with_all_requests_canceled,
     with_completed_request,
     with_request,
 )
-from hapi.protocol.records import new_id
 from hapi.session.agent.permission_rules import PermissionRules
 from hapi.session.hub.uplink import Json
 
@@ -63,6 +62,7 @@ class Permissions:
         default=lambda pending, outcome: None
     )
     _pending: dict[str, PendingPermission] = field(factory=dict)
+    _ids: RequestIds = field(factory=RequestIds, kw_only=True)
     _now: Callable[[], int] = field(kw_only=True)  # milliseconds since the epoch, for the wire
     log = Logger()
 
@@ -74,12 +74,13 @@ class Permissions:
         """Ask for a permission, unless the mode decides; fires with the answer for the agent, in
         ACP."""
         answer: Deferred[Json] = Deferred()
-        request_id, at = self._free_id(request.call.call_id), self._now()
+        request_id, at = self._ids.take(request.call.call_id), self._now()
         entry = request_entry(tool, arguments, at, request.as_json())
         if request_id != request.call.call_id:
             entry["toolCallId"] = request.call.call_id
         decided = self._decided_already(request, tool, arguments)
         if decided is not None:
+            self._ids.release(request_id)
             outcome, option = decided
             self._write(lambda state: with_completed_request(state, request_id, outcome, at, entry))
             answer.callback(acp_permission_answer(option))
@@ -162,7 +163,7 @@ class Permissions:
         """Cancel all waiting requests; the agent receives `cancelled` for each."""
         at = self._now()
         for pending in self.waiting:
-            del self._pending[pending.request_id]
+            self._remove(pending)
             pending.answer.callback(CANCELLED)
             self.on_settled(pending, outcome)
         self._write(lambda state: with_all_requests_canceled(state, outcome, at))
@@ -170,20 +171,15 @@ class Permissions:
     def _settle(
         self, pending: PendingPermission, outcome: PermissionOutcome, response: Json
     ) -> None:
-        del self._pending[pending.request_id]
+        self._remove(pending)
         at = self._now()
         self._write(lambda state: with_completed_request(state, pending.request_id, outcome, at))
         pending.answer.callback(response)
         self.on_settled(pending, outcome)
 
-    def _free_id(self, call_id: str) -> str:
-        """A free request id. Pages show a request at the tool card of the same id, so a second
-        request for one call gets a number, and `toolCallId` names the card."""
-        base = call_id if can_name_request(call_id) else new_id()
-        name, number = base, 2
-        while name in self._pending:
-            name, number = f"{base}#{number}", number + 1
-        return name
+    def _remove(self, pending: PendingPermission) -> None:
+        del self._pending[pending.request_id]
+        self._ids.release(pending.request_id)
 
     def _write(self, rebuild: Callable[[Any], Any]) -> None:
         self._state.change(rebuild).addErrback(

@@ -6,7 +6,6 @@ back or ends, or until the person stops the turn.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -29,8 +28,10 @@ from hapi.protocol.acp.questions import (
 from hapi.protocol.permissions import (
     ABORTED,
     CANCELLED,
+    MAX_ID_LENGTH,
     PermissionAnswer,
     PermissionOutcome,
+    RequestIds,
     acp_permission_answer,
     read_permission_answer,
     request_entry,
@@ -77,6 +78,7 @@ class Questions:
         default=lambda pending, outcome: None
     )
     _pending: dict[str, PendingQuestion] = field(factory=dict)
+    _ids: RequestIds = field(factory=RequestIds, kw_only=True)
     _now: Callable[[], int] = field(kw_only=True)  # milliseconds since the epoch, for the wire
     log = Logger()
 
@@ -139,7 +141,7 @@ class Questions:
         more: Mapping[str, Any] | None = None,
     ) -> Deferred[Json]:
         pending = PendingQuestion(
-            self._free_id(call_id),
+            self._ids.take(call_id),
             QUESTION_TOOL,
             {**question_arguments(questions), **(more or {})},
             questions,
@@ -162,15 +164,11 @@ class Questions:
                 }
             )
         entry = request_entry(QUESTION_TOOL, pending.arguments, self._now())
+        if call_id is not None and pending.request_id != call_id:
+            entry["toolCallId"] = call_id[:MAX_ID_LENGTH]
         self._write(lambda state: with_request(state, pending.request_id, entry))
         self.on_asked(pending)
         return pending.answer
-
-    def _free_id(self, call_id: str | None) -> str:
-        """The id of the tool call, at whose card the page shows the questions, or a new one."""
-        if call_id is not None and call_id not in self._pending:
-            return call_id
-        return f"question-{uuid.uuid4()}"
 
     # --- from people
     def answer(self, params: Any) -> bool:
@@ -225,6 +223,7 @@ class Questions:
 
     def _conclude(self, pending: PendingQuestion, outcome: PermissionOutcome, words: str) -> None:
         del self._pending[pending.request_id]
+        self._ids.release(pending.request_id)
         at = self._now()
         self._write(lambda state: with_completed_request(state, pending.request_id, outcome, at))
         if pending.has_card:

@@ -70,6 +70,43 @@ def test_a_question_of_a_tool_call_is_asked_at_its_card(up):
     assert [record["type"] for record in up.link.records].count("tool-call") == 1
 
 
+@pytest.mark.parametrize("question_first", [True, False])
+def test_a_question_and_a_permission_of_one_call_are_both_answered(up, question_first):
+    up.link.message("hello")
+    answers = {}
+
+    def elicit():
+        answers["question"] = up.agent.elicit(SCHEMA, toolCallId="x1")
+
+    def permit():
+        call = {"toolCallId": "x1", "title": "rm -rf build", "kind": "execute"}
+        options = [{"optionId": "yes", "kind": "allow_once", "name": "Yes"}]
+        answers["permission"] = up.agent.call(
+            "session/request_permission", {"toolCall": call, "options": options}
+        )
+
+    for step in (elicit, permit) if question_first else (permit, elicit):
+        step()
+    by_tool = {entry["tool"]: name for name, entry in requests(up).items()}
+    assert len(by_tool) == 2
+    question = by_tool.pop("AskUserQuestion")
+    (permission,) = by_tool.values()
+    up.link.rpc_call("permission", {"id": permission, "approved": True})
+    assert answers["permission"][0]["outcome"]["optionId"] == "yes"
+    given = {"id": question, "approved": True, "answers": {"Which colour?": ["Red"]}}
+    up.link.rpc_call("permission", given)
+    assert answers["question"] == [{"action": "accept", "content": {"colour": "Red"}}]
+
+
+@pytest.mark.parametrize("call_id", ["..", ".", "x" * 100_000, "\ud800q"])
+def test_a_question_has_an_id_that_a_path_can_carry(up, call_id):
+    up.link.message("hello")
+    up.agent.elicit(SCHEMA, toolCallId=call_id)
+    (request_id,) = requests(up)
+    assert len(request_id) < 100
+    assert request_id != call_id
+
+
 @pytest.mark.parametrize(
     ("more", "action"), [({"decision": "denied"}, "decline"), ({"decision": "abort"}, "cancel")]
 )
