@@ -210,6 +210,7 @@ class SessionProcess:
             deferToThread,
             PeerSessions(self._reactor, session.hub.session_id, client),
             session.turns.flush,
+            self.home.path.resolve(),
         )
         server = McpServer(self._reactor, self.home, tools)
         server.listen()

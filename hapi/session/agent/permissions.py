@@ -102,7 +102,7 @@ class Permissions:
         action = action_of(tool, request.call)
         rule = None if mode in MODES_WITHOUT_RULES else self.rules.matching(action)
         is_question = isinstance(arguments, Mapping) and bool(arguments.get("questions"))
-        if rule is not None and request.has_plain_options and not is_question:
+        if rule is not None and not request.switches_mode and not is_question:
             option = request.option_for("approved")
             if option is not None:
                 return PermissionOutcome(
@@ -154,8 +154,10 @@ class Permissions:
         if option is not None and option.kind == ALLOW_ALWAYS:
             return outcome
         request = pending.asked
-        is_kept = request.has_plain_options and self.rules.allow(
-            action_of(pending.tool, request.call), answer.allow_tools
+        is_kept = (
+            option is not None
+            and not request.switches_mode
+            and self.rules.allow(action_of(pending.tool, request.call), answer.allow_tools)
         )
         return outcome if is_kept else evolve(outcome, decision="approved", allow_tools=None)
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from attrs import define, field
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -32,6 +32,7 @@ from hapi.protocol.mcp.tools import SERVER_NAME, TOOLS, initialize_result
 from hapi.session.agent.jsonrpc_peer import JsonRpcPeer, LineTooLong
 from hapi.session.mcp.tools import AgentTools
 
+MAX_NAME_LENGTH = 200  # characters of an unknown tool's name in the answer
 MAX_CONNECTIONS = 16  # an agent may start the server once for each of its own sessions
 
 
@@ -95,11 +96,11 @@ class McpServer:
         """The result of `tools/call`. Raises Malformed for a tool that there is not."""
         name, arguments = params.get("name"), params.get("arguments")
         if not isinstance(name, str) or not any(tool.name == name for tool in TOOLS):
-            raise Malformed(f"Unknown tool: {name}")
+            raise Malformed(f"Unknown tool: {str(name)[:MAX_NAME_LENGTH]}")
         return await self._tools.call(name, arguments if isinstance(arguments, dict) else {})
 
 
-@implementer(IHalfCloseableProtocol)
+@implementer(IHalfCloseableProtocol, IPushProducer)
 class McpConnection(Protocol):
     """One `hapi mcp`: JSON-RPC on lines. A client that says no more still gets its answers."""
 
@@ -115,6 +116,20 @@ class McpConnection(Protocol):
             self.close()
             return
         self._server.connections.add(self)
+        # A client that does not read its answers is not read either.
+        transport: Any = self.transport
+        transport.registerProducer(self, True)
+
+    def pauseProducing(self) -> None:
+        transport: Any = self.transport
+        transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        transport: Any = self.transport
+        transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """The connection is lost."""
 
     def dataReceived(self, data: bytes) -> None:
         try:
@@ -134,8 +149,10 @@ class McpConnection(Protocol):
         self._peer.closed("The MCP client is gone")
 
     def close(self) -> None:
-        if self.transport is not None:
-            self.transport.loseConnection()
+        transport: Any = self.transport
+        if transport is not None:
+            transport.unregisterProducer()
+            transport.loseConnection()
 
     async def _call(self, params: Mapping[str, Any]) -> dict[str, Any]:
         self._open_calls += 1

@@ -41,7 +41,7 @@ class AgentTools:
     """The tools of one session.
 
     `change_title` sets its title, and returns whether it is seen; `in_thread` runs a blocking call;
-    `directory` is where relative paths begin.
+    `directory` is where relative paths begin; files below `private` are not shown.
     """
 
     _reactor: Any
@@ -51,6 +51,7 @@ class AgentTools:
     _in_thread: Callable[..., Deferred[Any]]
     _peers: PeerSessions
     _before_display: Callable[[], object] = field(default=lambda: None)
+    _private: Path | None = None
     log = Logger()
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,8 +87,11 @@ class AgentTools:
         return await self._display(name, arguments)
 
     async def _display(self, tool: str, arguments: Mapping[str, Any]) -> str:
-        path = self._directory / Path(_text(arguments, "path")).expanduser()
-        reading = self._in_thread(read_file, path)
+        try:
+            path = self._directory / Path(_text(arguments, "path")).expanduser()
+        except RuntimeError as error:  # there is no user of that name
+            raise ToolFailed(str(error)) from error
+        reading = self._in_thread(read_file, path, self._directory, self._private)
         try:
             content = await reading.addTimeout(READ_TIMEOUT, self._reactor)
         except (TimeoutError, CancelledError):
@@ -111,15 +115,25 @@ class AgentTools:
         return f"{path} is shown in the conversation"
 
 
-def read_file(path: Path) -> bytes:
+# What the system tells of processes and devices as files; the environment of the session is there.
+SYSTEM_DIRECTORIES = (Path("/proc"), Path("/sys"), Path("/dev"))
+
+
+def read_file(path: Path, directory: Path, private: Path | None = None) -> bytes:
     """The content of a regular file. Raises ToolFailed and OSError.
 
-    A device, a pipe or a socket is not read, whatever the path names by the time it is opened.
+    A device, a pipe or a socket is not read, nor a file below SYSTEM_DIRECTORIES or below `private`
+    and not in `directory`, whatever the path names by the time it is opened.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ToolFailed(f"{path} is not a regular file")
+        place = Path(os.path.realpath(f"/proc/self/fd/{descriptor}"))
+        hidden = SYSTEM_DIRECTORIES if private is None else (*SYSTEM_DIRECTORIES, private)
+        is_own = place.is_relative_to(directory.resolve())
+        if not is_own and any(place.is_relative_to(each) for each in hidden):
+            raise ToolFailed(f"{path} cannot be shown: {place.parent} is private")
         content = file.read(MAX_PICTURE_SIZE + 1) or b""  # None: it would block
     if len(content) > MAX_PICTURE_SIZE:
         raise ToolFailed(f"{path} is larger than {format_size(MAX_PICTURE_SIZE)}B")

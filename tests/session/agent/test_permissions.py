@@ -281,3 +281,15 @@ def test_a_reason_that_is_blank_says_nothing(up):
     assert "reason" not in completed(up)
     up.agent.finish()
     assert up.agent.prompts == ["go"]
+
+
+def test_a_rule_is_kept_where_another_option_would_switch_the_mode(up):
+    options = [
+        *ONCE[:1],
+        {"optionId": "mode", "kind": "allow_once", "name": "Switch to Default Mode and allow once"},
+        *ONCE[1:],
+    ]
+    first = ask_for(up, "make", "c1", options)
+    allow_for_session(up, "c1")
+    second = ask_for(up, "make", "c2", options)
+    assert first == second == [{"outcome": {"outcome": "selected", "optionId": "once"}}]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from hapi import mcp_relay
@@ -151,3 +152,20 @@ def test_the_relay_loads_the_standard_library_only():
     command = [sys.executable, "-I", "-S", "-c", code]
     loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert not {name for name in loaded if name.split(".")[0] in ("twisted", "attrs", "hapi")}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_reads_no_answers_is_not_read_any_further(server, reactor):
+    (offered,) = server.offer()
+    path = offered["env"][0]["value"]
+    line = (json.dumps(request(1, "tools/list")) + "\n").encode()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.connect(path)
+        client.setblocking(False)
+        sent = 0
+        for _ in range(200):  # until the kernel takes no more, which it does only if nobody reads
+            try:
+                sent += client.send(line * 100)
+            except BlockingIOError:
+                await deferLater(reactor, 0.02)
+        assert sent < 2_000_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,6 +62,7 @@ class Stage:
             self.change_title,
             self.in_thread,
             PeerSessions(self.clock, SID, lambda: self.hub),
+            private=directory.parent / "home",
         )
 
     def change_title(self, title: str) -> bool:
@@ -222,3 +224,27 @@ def test_two_agents_cannot_answer_one_another_without_end(stage):
     assert [ping() for _ in range(MAX_PINGS + 1)] == [True] * MAX_PINGS + [False]
     stage.clock.advance(PING_PERIOD + 1)
     assert ping()
+
+
+@pytest.mark.parametrize("through_link", [False, True])
+def test_the_settings_of_hapi_and_what_the_system_tells_of_the_process_are_not_shown(
+    stage, tmp_path, through_link
+):
+    home = tmp_path.parent / "home"
+    home.mkdir(exist_ok=True)
+    (home / "settings.json").write_text('{"cliApiToken": "secret"}')
+    for secret in (home / "settings.json", Path("/proc/self/environ")):
+        path = secret
+        if through_link:
+            path = tmp_path / f"{secret.name}.png"
+            path.symlink_to(secret)
+        text, is_error = stage.call("display_media", path=str(path))
+        assert is_error
+        assert "is private" in text
+    assert stage.shown == []
+
+
+def test_a_home_of_an_unknown_user_is_an_error_for_the_model(stage):
+    text, is_error = stage.call("display_image", path="~nosuchuser/x.png")
+    assert is_error
+    assert "home" in text
