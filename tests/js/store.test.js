@@ -241,3 +241,18 @@ test("watchers are called once for changes that come together", async (t) => {
   t.mock.timers.tick(200);
   assert.equal(draws, 1);
 });
+
+test("a session that the hub removes while it is resumed stays until that is done", async () => {
+  const { store } = storeWith({ session: session({ active: false }) });
+  const removed = [];
+  store.onRemoved = (id) => removed.push(id);
+  await store.readSession("s");
+  const answer = deferred();
+  const resumed = store.keepDuring("s", () => answer.promise);
+  store.receive({ type: "session-removed", sessionId: "s" });
+  await store.readSessions(); // the list has it no more
+  assert.deepEqual([[...store.sessions.keys()], removed], [["s"], []]);
+  answer.resolve();
+  await resumed;
+  assert.deepEqual([[...store.sessions.keys()], removed], [[], ["s"]]);
+});

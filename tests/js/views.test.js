@@ -220,6 +220,8 @@ function actionsWith(api, known = session()) {
   const store = {
     catalog,
     sessions: new Map([["s", known]]),
+    openId: "s",
+    keepDuring: (_, resume) => resume(),
     changed() {},
     readSession: async () => {},
     catchUp: async () => {},
@@ -268,6 +270,25 @@ test("a message to an ended session resumes it, and follows it to another id", a
     ["releaseHeld", "t"],
     ["status", null],
   ]);
+});
+
+test("a resumed session is read before it is shown, and not shown to a person who has gone elsewhere", async () => {
+  const ended = session({ active: false, metadata: { agentSessionId: "a" } });
+  const reopenSession = async () => ({ sessionId: "t" });
+  const { actions, log, store } = actionsWith({ reopenSession }, ended);
+  store.catchUp = async (id) => log.push(["read", id]);
+  await actions.resume();
+  assert.deepEqual(
+    log.filter(([name]) => ["read", "go"].includes(name)),
+    [
+      ["read", "t"],
+      ["go", "/sessions/t", { replace: true }],
+    ],
+  );
+  log.length = 0;
+  store.openId = "other";
+  await actions.resume();
+  assert.ok(log.every(([name]) => name !== "go"));
 });
 
 test("a resume that fails says why, and the message has failed with it", async () => {

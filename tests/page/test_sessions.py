@@ -322,6 +322,59 @@ def test_a_resume_under_another_id_is_followed(place):
     expect(page.locator(".block.text")).to_have_text("before")
 
 
+def test_a_resumed_session_stays_on_screen_until_the_one_it_goes_on_as_is_shown(place):
+    """The hub removes the ended session as soon as the new one is there, and answers when that one
+    has told what its agent remembers."""
+    machine = place.machine()
+    session = place.session(opencodeSessionId="oc", machineId=machine.machine_id)
+    session.record(type="message", message="before")
+    session.end()
+    made = []
+
+    def resumed(params):
+        opening = {"state": "opening", "since": 1}
+        known = {"opencodeSessionId": "oc", "machineId": machine.machine_id}
+        made.append(place.session(agentMemory=opening, **known))
+        return {"type": "success", "sessionId": made[0].id}
+
+    machine.answers["spawn-happy-session"] = resumed
+    page = place.visit(f"/sessions/{session.id}")
+    expect(page.locator(".block.text")).to_have_text("before")
+    page.evaluate(WATCH_MAIN_PANE)
+    page.locator(".notice").get_by_role("button", name="Resume").click()
+    page.get_by_role("textbox", name="Message").fill("a draft")
+    expect(page.locator(".notice")).to_have_text("Resuming the session…")
+    session.until(lambda: removed(place, session), "the end of the old row")
+    page.wait_for_timeout(1500)  # longer than the page waits before it leaves a removed session
+    expect(page.locator(".notice")).to_have_text("Resuming the session…")
+    made[0].describe(agentMemory={"state": "kept", "since": 2})
+    page.wait_for_url(f"**/sessions/{made[0].id}", timeout=20_000)
+    expect(page.locator(".notice")).to_be_hidden()
+    expect(page.locator(".block.text")).to_have_text("before")
+    expect(page.get_by_role("textbox", name="Message")).to_have_value("a draft")
+    assert page.evaluate("missing") == []
+
+
+# Collects what the main pane shows in frames in which it does not show the conversation.
+WATCH_MAIN_PANE = """() => {
+  window.missing = [];
+  const look = () => {
+    const main = document.querySelector("main");
+    if (!main?.querySelector(".block.text")) window.missing.push(main?.textContent);
+    requestAnimationFrame(look);
+  };
+  look();
+}"""
+
+
+def removed(place, session):
+    try:
+        place.user.session(session.id)
+    except Refused:
+        return True
+    return False
+
+
 @both_hubs
 def test_a_machine_shows_its_health_its_agents_and_why_some_are_missing(place):
     machine = place.machine(host="devbox", displayName="Dev box")

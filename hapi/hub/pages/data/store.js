@@ -61,6 +61,8 @@ export class Store {
     this.onToast = () => {};
     /** @type {(sessionId: string) => void} */
     this.onRemoved = () => {};
+    /** @type {Map<string, boolean>} sessions that are being resumed -> whether the hub has removed them meanwhile */
+    this._resuming = new Map();
     /** @type {Set<() => void>} */
     this._watchers = new Set();
     /** @type {Set<() => void>} */
@@ -103,6 +105,23 @@ export class Store {
     this.live.clear();
   }
 
+  /**
+   * Do `resume`, and keep the session until it is done: one that goes on under another id is removed by the hub before.
+   * @param {string} id
+   * @param {() => Promise<void>} resume
+   */
+  async keepDuring(id, resume) {
+    this._resuming.set(id, false);
+    try {
+      await resume();
+    } finally {
+      const isRemoved = this._resuming.get(id);
+      this._resuming.delete(id);
+      if (isRemoved) this._remove(id);
+      this.changed();
+    }
+  }
+
   /** Read everything on screen again: at the first connection, and whenever events may have been missed. */
   async refresh() {
     const open =
@@ -136,7 +155,8 @@ export class Store {
       (summaries) => {
         const found = summaries.filter(hasId).map(readable);
         const present = new Set(found.map((summary) => summary.id));
-        for (const id of this.sessions.keys()) if (!present.has(id)) this.sessions.delete(id);
+        for (const id of this.sessions.keys())
+          if (!present.has(id) && !this._resuming.has(id)) this.sessions.delete(id);
         for (const summary of found)
           this.sessions.set(summary.id, withSummary(this.sessions.get(summary.id), summary));
       },
@@ -279,9 +299,7 @@ export class Store {
         this._update(id, { active: false, thinking: false });
         break;
       case "session-removed":
-        this.sessions.delete(id);
-        this.transcripts.delete(id);
-        this.onRemoved(id);
+        this._remove(id);
         break;
       case "machine-updated":
         this._updateMachine(event.machineId, event.data);
@@ -292,6 +310,17 @@ export class Store {
       default:
         this._applyToMessages(id, event);
     }
+  }
+
+  /** @param {string} id */
+  _remove(id) {
+    if (this._resuming.has(id)) {
+      this._resuming.set(id, true);
+      return;
+    }
+    this.sessions.delete(id);
+    this.transcripts.delete(id);
+    this.onRemoved(id);
   }
 
   /** @param {string} id @param {HubEvent} event */

@@ -28,18 +28,20 @@ const FINAL_PROBLEMS = {
  * @property {Outbox} outbox
  * @property {string} id of the session
  * @property {Go} go
+ * @property {(id: string) => void} [onMoved] called before the session is shown that this one goes on as
  * @property {(text: string | null) => void} showStatus for an action that takes a while
  * @property {(text: string, options?: { tone?: "plain" | "bad" }) => void} notify
  */
 
 export class SessionActions {
   /** @param {Surroundings} surroundings */
-  constructor({ store, api, outbox, id, go, showStatus, notify }) {
+  constructor({ store, api, outbox, id, go, onMoved = () => {}, showStatus, notify }) {
     this._store = store;
     this._api = api;
     this._outbox = outbox;
     this._id = id;
     this._go = go;
+    this._onMoved = onMoved;
     this._showStatus = showStatus;
     this._notify = notify;
     this._closed = false;
@@ -75,8 +77,8 @@ export class SessionActions {
     this._closed = true;
   }
 
-  async _read() {
-    await Promise.all([this._store.readSession(this._id), this._store.catchUp(this._id)]);
+  async _read(id = this._id) {
+    await Promise.all([this._store.readSession(id), this._store.catchUp(id)]);
   }
 
   /** Whether a message can be written. */
@@ -111,19 +113,7 @@ export class SessionActions {
     this.resuming = true;
     this._showStatus("Resuming…");
     try {
-      const { sessionId, memory } = await this._api.reopenSession(this._id);
-      const { hasConversationContent, metadata } = this.session ?? {};
-      if (memory === "new" && hasConversationContent) {
-        const agent = this._store.catalog.label(metadata?.flavor);
-        this._notify(
-          `${agent} began anew: it does not remember the conversation so far, which stays on this page.`,
-          { tone: "bad" },
-        );
-      }
-      this._outbox.moveSession(this._id, sessionId);
-      if (sessionId !== this._id) this._go(sessionAddress(sessionId), { replace: true });
-      else await this._read();
-      this._outbox.releaseHeld(sessionId);
+      await this._store.keepDuring(this._id, () => this._reopen());
     } catch (error) {
       this._notify(errorMessage(error), { tone: "bad" });
       throw error;
@@ -131,6 +121,31 @@ export class SessionActions {
       this.resuming = false;
       this._showStatus(null);
     }
+  }
+
+  /** Have the session reopened, and show the one that it goes on as once that has been read. */
+  async _reopen() {
+    const { sessionId, memory } = await this._api.reopenSession(this._id);
+    const { hasConversationContent, metadata } = this.session ?? {};
+    if (memory === "new" && hasConversationContent) {
+      const agent = this._store.catalog.label(metadata?.flavor);
+      this._notify(
+        `${agent} began anew: it does not remember the conversation so far, which stays on this page.`,
+        { tone: "bad" },
+      );
+    }
+    this._outbox.moveSession(this._id, sessionId);
+    if (sessionId === this._id) await this._read();
+    else await this._follow(sessionId);
+    this._outbox.releaseHeld(sessionId);
+  }
+
+  /** Show the session that this one goes on as, unless the person has gone elsewhere. @param {string} next */
+  async _follow(next) {
+    await this._read(next).catch(() => {}); // its view reads it again until that succeeds, and says why it fails
+    if (this._store.openId !== this._id) return;
+    this._onMoved(next);
+    this._go(sessionAddress(next), { replace: true });
   }
 
   abort() {

@@ -43,7 +43,16 @@ export class ChatView {
   /** @param {ChatOptions} options */
   constructor(options) {
     const { store, api, outbox, drafts, go, id, showStatus, openSettings } = options;
-    const actions = new SessionActions({ store, api, outbox, id, go, showStatus, notify: toast });
+    const actions = new SessionActions({
+      store,
+      api,
+      outbox,
+      id,
+      go,
+      onMoved: (next) => drafts.set(next, this._composer.text()),
+      showStatus,
+      notify: toast,
+    });
     this._options = options;
     this._actions = actions;
     this._files = new AttachedFiles(api, id, {

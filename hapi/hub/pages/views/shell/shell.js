@@ -58,6 +58,8 @@ export class Shell {
     });
     /** @type {View | null} */
     this._view = null;
+    /** @type {typeof import("../chat/chat.js") | null} once it is loaded */
+    this._chatModule = null;
     /** @type {string | null} */
     this._status = null;
     this._ended = new AbortController();
@@ -169,12 +171,14 @@ export class Shell {
 
   /** @param {string} id */
   async _openChat(id) {
-    const placeholder = loadingView();
-    this._show(placeholder);
-    const module = await loaded(loadChat);
-    if (!module || this._view !== placeholder) return;
+    if (!this._chatModule) {
+      const placeholder = loadingView();
+      this._show(placeholder);
+      this._chatModule = await loaded(loadChat);
+      if (!this._chatModule || this._view !== placeholder) return;
+    }
     this._show(
-      new module.ChatView({
+      new this._chatModule.ChatView({
         store: this._store,
         api: this._api,
         outbox: this._outbox,
