@@ -45,6 +45,10 @@ class PeerIdentity:
     owner: str | None
     sessions: set[str] = field(factory=set, eq=False)  # whose events it has sent
 
+    def may_speak_for(self, owner: str) -> bool:
+        """Whether it is `owner`'s own socket, or one that represents nobody."""
+        return self.owner is None or self.owner == owner
+
 
 def read_local_ids(value: Any) -> list[str]:
     """The usable local ids of an event."""
@@ -272,7 +276,14 @@ async def message(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
 
 @malformed_answer(None)
 async def session_live(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> None:
+    """Live text replaces what is there, so that nobody but the session itself may send it."""
     session, registry = cli.session(peer, given), cli.registry
+    if not peer.principal.may_speak_for(session.id):
+        cli.log.warn(
+            "A socket of {namespace} sent live text of another session",
+            namespace=peer.principal.namespace,
+        )
+        return
     queue = registry.queues.find(session.id)
     if queue is not None:  # readers get the records that were sent before first
         await queue.settled(accepts_hold=True)
@@ -369,7 +380,7 @@ async def rpc_register(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> 
         return
     owner, _, name = method.rpartition(":")
     identity: PeerIdentity = peer.principal
-    mine = identity.owner is None or identity.owner == owner
+    mine = identity.may_speak_for(owner)
     if owner and name and mine and cli.registry.owns(identity.namespace, owner):
         cli.registry.rpc.register(peer, method)
     else:

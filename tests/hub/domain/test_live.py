@@ -109,6 +109,16 @@ def test_a_session_that_connects_is_asked_for_its_live_text_and_a_machine_is_not
     assert stage.connect(sessionId="unknown").events("session-live") == []
 
 
+def test_only_a_session_itself_may_send_its_live_text() -> None:
+    stage, session, sending = started()
+    sending.say("mine")
+    machine, neighbour = stage.machine()[1], stage.live(tag="neighbour")[1]
+    for stranger in (machine, neighbour):
+        Sending(stage, stranger, session).say("forged")
+    sending.say(" too")
+    assert b"mine too" in stage.registry.live.whole_frame(session)
+
+
 def test_live_text_reaches_the_pages_that_show_the_session_and_no_others() -> None:
     stage, session, sending = started()
     reader, other = Page(stage, session), Page(stage)
