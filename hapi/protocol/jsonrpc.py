@@ -9,6 +9,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from hapi.protocol.json import Malformed, from_json, to_json
+from hapi.units import format_size
 
 MAX_LINE_SIZE = 64 * 1024 * 1024  # bytes; a tool that prints a file may fill a few megabytes
 METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR = -32601, -32602, -32603
@@ -43,7 +44,7 @@ class LineBuffer:
             self._size += len(rest)
         if self._size > self.limit:
             self._parts, self._size = [], 0
-            raise LineTooLong(f"a line of more than {self.limit} bytes")
+            raise LineTooLong(f"a message of more than {format_size(self.limit)}B")
         return [line for line in (line.strip() for line in lines) if line]
 
 

@@ -53,6 +53,7 @@ class AgentProcess(ProcessProtocol):
     _noise_before: str = ""  # of earlier starts
     _drained: IDelayedCall | None = None
     _output_timer: IDelayedCall | None = None
+    _fault: str | None = None  # in words: why it was ended by us
     _identity: Any = None
     _mark: str = field(factory=lambda: f"{MARK}={uuid4()}")
     _descendants: list[Any] = field(factory=list)  # seen below it while it lived
@@ -179,6 +180,7 @@ class AgentProcess(ProcessProtocol):
             self.log.error(
                 "{label} sent {reason} and is ended", label=self.label, reason=str(problem)
             )
+            self._fault = f"sent {problem} and was ended"
             self._end_soon()
 
     def outConnectionLost(self) -> None:
@@ -192,6 +194,7 @@ class AgentProcess(ProcessProtocol):
     def _output_closed_timeout(self) -> None:
         if self.running:
             self.log.error("{label} closed its output and is ended", label=self.label)
+            self._fault = "closed its output and was ended"
             self._end_soon()
 
     def _end_soon(self) -> None:
@@ -232,6 +235,7 @@ class AgentProcess(ProcessProtocol):
 
         said = self._tail.decode(errors="replace")
         reason_given = exit_reason(said, self.noise.since(self._noise_before), self.exit_code)
+        words = self._fault or words
         words += f": {reason_given}" if reason_given else ""
         self.exited.fire(words)
         self.peer.closed(f"{self.label} {words}")

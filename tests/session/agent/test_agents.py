@@ -146,7 +146,17 @@ async def test_an_agent_that_closes_its_output_and_stays_is_ended(started, tmp_p
     process, driver, _ = started(
         (sys.executable, "-c", "import os, time; os.close(1); time.sleep(600)")
     )
-    with pytest.raises(AgentExited, match="Partner was ended by signal 15"):
+    with pytest.raises(AgentExited, match="Partner closed its output and was ended"):
+        await driver.open(str(tmp_path), None)
+    assert not process.running
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_agent_that_is_ended_for_a_message_without_end_is_told_by_that(started, tmp_path):
+    script = "import sys, time; sys.stdout.write('x' * 4096); sys.stdout.flush(); time.sleep(600)"
+    process, driver, _ = started((sys.executable, "-c", script))
+    process.peer._buffer.limit = 1024
+    with pytest.raises(AgentExited, match="Partner sent a message of more than 1KB and was ended"):
         await driver.open(str(tmp_path), None)
     assert not process.running
 
