@@ -7,6 +7,7 @@ process, because people come back to what was shown; the oldest are removed when
 from __future__ import annotations
 
 import base64
+import binascii
 import os
 import re
 import shutil
@@ -23,6 +24,7 @@ from hapi.protocol.media_type import OTHER
 from hapi.uploads import session_directory_name
 
 MAX_PICTURE_SIZE = 32 << 20  # bytes; as base64 it must fit into one message to the hub
+PIECE_SIZE = 2 << 20  # bytes that are handled at once, in some 20 ms
 MAX_AGE = 30 * 86400.0  # seconds since the newest picture of a session was kept
 _EXTENSIONS = {
     OTHER: "bin",
@@ -135,6 +137,21 @@ def picture_answer(pictures: SessionPictures, params: Any) -> dict[str, Any]:
         return {"success": False, "error": "Generated image not found"}
     content = base64.b64encode(found.content).decode()
     return {"success": True, "content": content, "mimeType": found.media_type}
+
+
+def decode_base64(data: str) -> bytes:
+    """The bytes of `data`, decoded in pieces: in a thread, it leaves time for others between them.
+
+    Raises binascii.Error, ValueError.
+    """
+    length = PIECE_SIZE // 8 * 4  # characters; each call takes a few milliseconds
+    decoded = bytearray()
+    for start in range(0, len(data), length):
+        piece = base64.b64decode(data[start : start + length], validate=True)
+        if len(piece) < length // 4 * 3 and start + length < len(data):
+            raise binascii.Error("padding before the end")
+        decoded += piece
+    return bytes(decoded)
 
 
 def expired_pictures(home: Home, now: float | None = None) -> list[Path]:

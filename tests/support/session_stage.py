@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import define, evolve, field
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.task import Clock
 
 from hapi.configured_agents import BUILT_IN
@@ -214,6 +214,7 @@ class MemoryAgent:
     def __attrs_post_init__(self):
         self.ours = JsonRpcPeer(self.clock, self._to_agent)
         self.peer = JsonRpcPeer(self.clock, self.ours.received)
+        self.ours.in_thread = self.peer.in_thread = maybeDeferred
         self.peer.handlers |= {
             "initialize": lambda params: {
                 "protocolVersion": 1,

@@ -48,6 +48,8 @@ def read_pictures(found: Mapping[str, Any]) -> tuple[Picture, ...]:
     raw = found.get("rawOutput")
     blocks += objects(raw if isinstance(raw, list) else mapping(raw).get("content"))
     pictures = [picture for block in blocks if (picture := read_picture(block)) is not None]
+    if len(pictures) < 2:  # large ones are compared only if they must be
+        return tuple(pictures)
     by_data = {picture.data_base64: picture for picture in reversed(pictures)}
     return tuple(picture for picture in pictures if by_data[picture.data_base64] is picture)
 

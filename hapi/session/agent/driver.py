@@ -242,7 +242,8 @@ class Driver:
         self.offer = read_offer(answer, self.offer.with_current(part, value))
 
     # --- messages of the agent
-    def _notified(self, method: str, params: Mapping[str, Any]) -> None:
+    def _notified(self, method: str, params: Mapping[str, Any]) -> object:
+        """Handle a notification. The next message waits for a Deferred that this returns."""
         if method == "elicitation/complete" and self.questions is not None:
             self.questions.completed(params)
         update: Update | None = read_update(params) if method == "session/update" else None
@@ -257,7 +258,8 @@ class Driver:
         ):
             if isinstance(update, ModeChanged):
                 self._apply_setting({}, "mode", update.mode)
-            self._updated(update)
+            return self._updated(update)
+        return None
 
     async def _permission(self, params: Mapping[str, Any]) -> Any:
         return await self._request_permission(read_permission_request(params))

@@ -8,6 +8,7 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred, fail, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -34,6 +35,7 @@ from hapi.protocol.jsonrpc import (
 from hapi.session.agent.message_queue import MessageQueue
 
 MAX_NOISE = 2_000  # bytes of a line that is no message
+MAX_INLINE_SIZE = 512 * 1024  # bytes of a line that is read without a thread, in a few milliseconds
 
 
 class AgentExited(Exception):
@@ -59,7 +61,8 @@ class JsonRpcPeer:
     `handlers` answer its requests (sync or async); `on_notification` receives its notifications.
     Its messages are handled strictly in order. `prepare` is called with the parameters of each call
     and notification before that is handled; if it returns a Deferred, that is waited for.
-    `on_noise` is called with each line that is no message.
+    So does `on_notification`, for the message after it. `on_noise` is called with each line that is
+    no message. A long line is read by `in_thread`, which runs a blocking call.
     """
 
     _clock: IReactorTime
@@ -72,6 +75,7 @@ class JsonRpcPeer:
         default=lambda params: None
     )
     on_noise: Callable[[str], object] = field(default=lambda line: None)
+    in_thread: Callable[..., Deferred[Any]] = deferToThread
     queue: MessageQueue = field(init=False)
     _buffer: LineBuffer = field(factory=LineBuffer)
     _waiting: dict[int, Deferred[Any]] = field(factory=dict)
@@ -136,33 +140,46 @@ class JsonRpcPeer:
             served.cancel()
 
     def _handle(self, line: bytes) -> Deferred[Any] | None:
+        if len(line) > MAX_INLINE_SIZE:
+            reading = self.in_thread(read_message, line)
+            return reading.addCallbacks(self._prepare, self._not_read, errbackArgs=(line,))
         try:
             message = read_message(line)
         except Malformed as error:
-            said = line[:MAX_NOISE].decode(errors="replace")
-            self.log.warn(
-                "The agent wrote a line that is not a message: {reason}: {line}",
-                reason=str(error),
-                line=said[:200],
-            )
-            self.on_noise(said)
+            self._take_noise(line, str(error))
             return None
+        return self._prepare(message)
+
+    def _not_read(self, failure: Failure, line: bytes) -> None:
+        failure.trap(Malformed)
+        self._take_noise(line, failure.getErrorMessage())
+
+    def _take_noise(self, line: bytes, reason: str) -> None:
+        said = line[:MAX_NOISE].decode(errors="replace")
+        self.log.warn(
+            "The agent wrote a line that is not a message: {reason}: {line}",
+            reason=reason,
+            line=said[:200],
+        )
+        self.on_noise(said)
+
+    def _prepare(self, message: Message) -> Deferred[Any] | None:
         pending = (
             self.prepare(message.params) if isinstance(message, Request | Notification) else None
         )
         if pending is None:
-            self._take(message)
-            return None
+            return self._take(message)
         return pending.addBoth(lambda _: self._take(message))
 
-    def _take(self, arrived: Message) -> None:
+    def _take(self, arrived: Message) -> Deferred[Any] | None:
         match arrived:
             case Request() as asked:
                 self._answer(asked)
             case Notification("$/cancel_request", params):
                 self._cancel(params.get("requestId"))
             case Notification(method, params):
-                self.on_notification(method, params)
+                pending = self.on_notification(method, params)
+                return pending if isinstance(pending, Deferred) else None
             case Result(number, value):
                 if (answer := self._pop(number)) is not None:
                     answer.callback(value)
@@ -173,6 +190,7 @@ class JsonRpcPeer:
                     )
                 elif (answer := self._pop(number)) is not None:
                     answer.errback(AgentError(code, message))
+        return None
 
     def _pop(self, number: int | str) -> Deferred[Any] | None:
         return self._waiting.pop(number, None) if isinstance(number, int) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import hashlib
 from collections import OrderedDict
@@ -15,7 +14,14 @@ from twisted.logger import Logger
 
 from hapi.deferreds import run_in_background
 from hapi.one_shot import OneShotObserver
-from hapi.pictures import MAX_PICTURE_SIZE, SessionPictures, extension_of, picture_answer
+from hapi.pictures import (
+    MAX_PICTURE_SIZE,
+    PIECE_SIZE,
+    SessionPictures,
+    decode_base64,
+    extension_of,
+    picture_answer,
+)
 from hapi.protocol.acp.pictures import Picture
 from hapi.protocol.acp.updates import Shown, ToolCall, Update
 from hapi.protocol.media_type import BITMAPS, OTHER, RECORDINGS, essence, sniff
@@ -24,6 +30,7 @@ from hapi.session.hub.uplink import SessionUplink
 from hapi.units import format_size
 from hapi.uploads import file_name
 
+MAX_INLINE_LENGTH = 256 * 1024  # characters of base64 that are decoded without a thread
 MAX_KNOWN = 1000  # pictures of tool calls; agents repeat a call's content with each update of it
 
 
@@ -41,7 +48,8 @@ class DecodedPicture:
 def decode(picture: Picture) -> DecodedPicture:
     """The bytes of `picture`, and what they are by their own beginning. Raises PictureRefused.
 
-    What is neither a bitmap nor a recording, an SVG for example, becomes a file to save.
+    What is neither a bitmap nor a recording, an SVG for example, becomes a file to save. Blocks for
+    tenths of a second if the picture is large.
     """
     declared = essence(picture.mime_type)
     called = f"of type {declared}" if declared else "without a type"
@@ -52,7 +60,7 @@ def decode(picture: Picture) -> DecodedPicture:
             f"{format_size(MAX_PICTURE_SIZE)}B"
         )
     try:
-        content = base64.b64decode(picture.data_base64, validate=True)
+        content = decode_base64(picture.data_base64)
     except (binascii.Error, ValueError):
         content = b""
     if not content:
@@ -73,6 +81,14 @@ def _name(picture: Picture, media_type: str) -> str:
     return f"{stem}.{extension_of(media_type)}"
 
 
+def _digest(data: str) -> bytes:
+    """SHA-256, in pieces for the sake of other threads."""
+    digest = hashlib.sha256()
+    for start in range(0, len(data), PIECE_SIZE):
+        digest.update(data[start : start + PIECE_SIZE].encode(errors="replace"))
+    return digest.digest()
+
+
 @define(eq=False)
 class Pictures:
     """Publishes and keeps what the agent shows. `in_thread` runs a blocking call."""
@@ -84,16 +100,25 @@ class Pictures:
     _unwritten: dict[str, OneShotObserver[None]] = field(factory=dict)
     log = Logger()
 
-    def observe(self, update: Update) -> None:
-        """An update of the agent, after its own records were published."""
+    def observe(self, update: Update) -> Deferred[Any] | None:
+        """An update of the agent, after its own records were published. While large pictures are
+        decoded, the next update has to wait, so that they are shown in their place.
+        """
         match update:
-            case ToolCall(call_id=call_id, pictures=pictures):
-                source = {"ingress": "acp", "toolCallId": call_id}
-                for picture in pictures:
-                    if self._is_new(call_id, picture):
-                        self._show(picture, source)
+            case ToolCall(call_id=call_id, pictures=pictures) if pictures:
+                shown = self._show_of_call(call_id, pictures)
+                return run_in_background(shown, self.log, "A picture could not be shown")
             case Shown(picture):
-                self._show(picture, {"ingress": "acp"})
+                shown = self._show(picture, {"ingress": "acp"})
+                return run_in_background(shown, self.log, "A picture could not be shown")
+            case _:
+                return None
+
+    async def _show_of_call(self, call_id: str, pictures: tuple[Picture, ...]) -> None:
+        source = {"ingress": "acp", "toolCallId": call_id}
+        for picture in pictures:
+            if await self._is_new(call_id, picture):
+                await self._show(picture, source)
 
     def publish(self, picture: DecodedPicture, source: Mapping[str, str]) -> str:
         """Publish the record and keep the picture; returns its id."""
@@ -115,14 +140,19 @@ class Pictures:
         answer: dict[str, Any] = await self._in_thread(picture_answer, self._store, params)
         return answer
 
-    def _show(self, picture: Picture, source: Mapping[str, str]) -> None:
+    async def _show(self, picture: Picture, source: Mapping[str, str]) -> None:
         try:
-            self.publish(decode(picture), source)
+            self.publish(await self._run(picture, decode, picture), source)
         except PictureRefused as refusal:
             self._hub.publish_status(str(refusal))
 
-    def _is_new(self, call_id: str, picture: Picture) -> bool:
-        digest = hashlib.sha256(picture.data_base64.encode(errors="replace")).digest()
+    async def _run(self, picture: Picture, call: Callable[..., Any], *given: Any) -> Any:
+        """The result of `call`, which runs in a thread if the picture is large."""
+        is_large = len(picture.data_base64) > MAX_INLINE_LENGTH
+        return await self._in_thread(call, *given) if is_large else call(*given)
+
+    async def _is_new(self, call_id: str, picture: Picture) -> bool:
+        digest = await self._run(picture, _digest, picture.data_base64)
         if (call_id, digest) in self._known:
             return False
         self._known[call_id, digest] = None

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from attrs import define, evolve, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -75,7 +75,8 @@ class Turns:
     cancel.
 
     Each of `observers` is called with every update, in order, after the records that follow from
-    it were published. `transcript` tells the blocks of text and thought that are open then.
+    it were published. If it returns a Deferred, the agent's next message waits until that fires.
+    `transcript` tells the blocks of text and thought that are open then.
     """
 
     _clock: IReactorTime
@@ -310,15 +311,21 @@ class Turns:
             self._cancel_timeout = None
 
     # --- what the agent does
-    def updated(self, update: Update) -> None:
+    def updated(self, update: Update) -> Deferred[Any] | None:
+        """Handle an update; the next message waits for the Deferred."""
         self.silence.seen()
         self._apply(update)
         self.tool_calls.observe(update)
+        pending = []
         for observe in self.observers:
             try:
-                observe(update)
+                found = observe(update)
             except Exception:
                 self.log.failure("An observer of the agent's updates failed")
+            else:
+                if isinstance(found, Deferred) and not found.called:
+                    pending.append(found)
+        return DeferredList(pending, consumeErrors=True) if pending else None
 
     def _apply(self, update: Update) -> None:
         match update:

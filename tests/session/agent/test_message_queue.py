@@ -1,10 +1,10 @@
 """What an agent says is handled in order, and leaves the session time for everything else."""
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
 from hapi.protocol.jsonrpc import notification, result
-from hapi.session.agent.jsonrpc_peer import AgentExited, JsonRpcPeer
+from hapi.session.agent.jsonrpc_peer import MAX_INLINE_SIZE, AgentExited, JsonRpcPeer
 from hapi.session.agent.message_queue import HIGH_WATER, MAX_SLICE, MessageQueue
 from hapi.session.agent.noise import AgentNoise
 
@@ -30,6 +30,34 @@ def test_a_message_that_must_be_prepared_holds_up_those_behind_it_and_no_call_of
     prepared.callback(None)
     assert (seen, answers) == (["first", "second", "third"], ["done"])
     assert failures[0].check(AgentExited)
+
+
+def test_a_long_line_is_read_in_a_thread_and_what_follows_keeps_its_place():
+    calls, seen = [], []
+    peer = JsonRpcPeer(Clock(), lambda data: None)
+    peer.in_thread = lambda call, *given: calls.append((Deferred(), call, given)) or calls[-1][0]
+    peer.on_notification = lambda method, params: seen.append(method)
+    peer.on_noise = lambda line: seen.append(line[:4])
+    long = "x" * MAX_INLINE_SIZE
+    peer.received(notification("first", {"data": long}) + notification("second", {}))
+    peer.received(f"no message {long}\n".encode() + notification("third", {}))
+    for wanted in ([], ["first", "second"]):
+        assert seen == wanted
+        reading, call, given = calls.pop()
+        maybeDeferred(call, *given).chainDeferred(reading)
+    assert seen == ["first", "second", "no m", "third"]
+
+
+def test_a_notification_that_takes_time_holds_up_those_behind_it():
+    seen, shown = [], Deferred()
+    peer = JsonRpcPeer(Clock(), lambda data: None)
+    peer.on_notification = lambda method, params: (
+        seen.append(method) or (shown if method == "first" else None)
+    )
+    peer.received(notification("first", {}) + notification("second", {}))
+    assert seen == ["first"]
+    shown.callback(None)
+    assert seen == ["first", "second"]
 
 
 def test_a_preparation_that_fails_loses_no_message():

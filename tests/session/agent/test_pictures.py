@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
+import os
 from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import ensureDeferred, fail, succeed
+from twisted.internet.defer import Deferred, ensureDeferred, fail, maybeDeferred, succeed
 
 from hapi.pictures import MAX_PICTURE_SIZE
 from hapi.protocol.acp.pictures import Picture
+from hapi.protocol.acp.updates import Text, ToolCall
 from hapi.session.agent import pictures as session_pictures
 from tests.support.pictures import png
 from tests.support.session_stage import SessionStage
@@ -95,6 +97,42 @@ def test_a_picture_in_the_answer_stands_between_its_texts(stage):
     ]
 
 
+def test_a_large_picture_is_decoded_in_a_thread_and_the_next_update_waits_for_it(stage):
+    calls: list[Any] = []
+
+    def in_thread(call, *given):
+        calls.append((Deferred(), call, given))
+        return calls[-1][0]
+
+    stage.session.pictures._in_thread = in_thread
+    turns, large = stage.session.turns, block(RED + bytes(1 << 20))["data"]
+    tool_call = ToolCall("c1", pictures=(Picture("image/png", large),))
+    pending = turns.updated(tool_call)
+    for count in (1, 2):  # its digest, then its content
+        assert not pending.called
+        assert len(calls) == count
+        assert shown(stage) == []
+        reading, call, given = calls[-1]
+        maybeDeferred(call, *given).chainDeferred(reading)
+    assert pending.called
+    assert [record["size"] for record in shown(stage)] == [len(RED) + (1 << 20)]
+    assert turns.updated(Text("after", None)) is None
+
+
+@pytest.mark.parametrize("data", ["QUJ", "QUJD" * 400_000 + "QQ==" + "QUJD" * 400_000, "é" * 8])
+def test_what_is_no_base64_is_refused_wherever_it_is_wrong(data):
+    with pytest.raises(session_pictures.PictureRefused, match="not valid base64"):
+        session_pictures.decode(Picture("image/png", data))
+
+
+def test_a_large_picture_is_decoded_to_the_last_byte():
+    for more in range(3):
+        content = RED + os.urandom((5 << 20) + more)
+        assert (
+            session_pictures.decode(Picture("image/png", block(content)["data"])).content == content
+        )
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
@@ -141,8 +179,6 @@ def test_a_disk_that_takes_no_picture_is_told(stage):
 
 @pytest_twisted.ensureDeferred
 async def test_a_reader_that_is_quicker_than_the_disk_waits_for_it(stage):
-    from twisted.internet.defer import Deferred
-
     disk: Deferred[None] = Deferred()
     pictures = stage.session.pictures
     pictures._in_thread = lambda *_: disk
