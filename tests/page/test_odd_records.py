@@ -78,6 +78,6 @@ def test_a_session_with_an_odd_request_is_listed_marked_and_can_be_answered(plac
     expect(page.locator(".row", has_text="Odd one")).to_contain_text("damaged")
     expect(page.locator(".row", has_text="Good one")).not_to_contain_text("damaged")
     bad.answers["permission"] = None
-    card.get_by_role("button", name="Deny").click()
+    card.get_by_role("button", name="Deny", exact=True).click()
     assert bad.wait_for_call("permission")["id"] == "r1"
     assert good.id

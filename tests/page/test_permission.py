@@ -80,7 +80,7 @@ def test_a_request_without_a_card_gets_one_of_its_own(place):
     session.ask("alone", "Delete everything", {"path": "/home/dev"})
     page = place.open(session)
     expect(page.locator(".tool")).to_contain_text("Delete everything")
-    page.get_by_role("button", name="Deny").click()
+    page.get_by_role("button", name="Deny", exact=True).click()
     assert session.wait_for_call("permission")["id"] == "alone"
     session.answered("alone", "denied")
     expect(page.locator(".tool")).to_have_count(0)
@@ -118,6 +118,24 @@ def test_a_permission_is_answered_with_the_keyboard_alone(place):
     expect(page.get_by_role("button", name="Allow for session")).to_be_focused()
     page.keyboard.press("Enter")
     assert session.wait_for_call("permission")["decision"] == "approved_for_session"
+
+
+def test_the_form_for_a_reason_is_whole_in_view_and_enter_sends_it(place):
+    session = place.session()
+    for number in range(30):
+        session.record(type="message", message=f"line {number}")
+    session.ask("c", "Run", {"command": "ls"})
+    page = place.open(session)
+    page.get_by_role("button", name="Deny with a reason…").click()
+    send = page.get_by_role("button", name="Deny with this reason")
+    composer = page.locator(".chat-foot").bounding_box()
+    box = send.bounding_box()
+    assert box["y"] + box["height"] <= composer["y"]
+    page.keyboard.type("Use make")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("clean")
+    page.keyboard.press("Enter")
+    assert session.wait_for_call("permission")["reason"] == "Use make\nclean"
 
 
 def test_questions_of_the_agent_are_answered_by_choosing(place):

@@ -129,11 +129,11 @@ def test_what_was_allowed_holds_in_the_resumed_session(asked: Asked) -> None:
 
 def test_a_denial_with_a_reason_is_the_agents_next_prompt(asked: Asked) -> None:
     card = asked.ask("c1", rawInput={"command": "rm -rf build"})
-    card.get_by_role("button", name="Reject with a reason").click()
+    card.get_by_role("button", name="Deny with a reason").click()
     reason = card.get_by_role("textbox", name="What the agent should do instead")
     expect(reason).to_be_focused()
     reason.fill("Use `make clean`.")
-    card.get_by_role("button", name="Deny and send").click()
+    card.get_by_role("button", name="Deny with this reason").click()
     asked.expect_said("heard: Use make clean.")
     expect(asked.page.locator(".tool").last).to_contain_text("Reason: Use `make clean`.")
     expect(asked.page.locator(".user")).to_have_count(2)

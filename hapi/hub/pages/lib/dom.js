@@ -146,6 +146,17 @@ export function problemLine(props = {}) {
   return h("p", { class: "problem", role: "alert", hidden: true, ...props });
 }
 
+const IME_KEY_CODE = 229; // UI Events, "keyCode": the input method handles this key
+
+/**
+ * Whether a key belongs to an input method. Safari ends the composition before it reports the Enter that ended it, so
+ * `isComposing` is false then.
+ * @param {KeyboardEvent} event
+ */
+export function endsComposition(event) {
+  return event.isComposing || event.keyCode === IME_KEY_CODE;
+}
+
 /** @typedef {{ node: Element, version: unknown }} KeyedNode */
 /** @type {WeakMap<Element, Map<string, KeyedNode>>} */
 const keyedNodes = new WeakMap();

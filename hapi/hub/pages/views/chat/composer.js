@@ -1,6 +1,6 @@
 // The place to write: it grows with the text and sends on Enter (with a keyboard) or with the button.
 
-import { h, hasFinePointer, iconButton } from "../../lib/dom.js";
+import { endsComposition, h, hasFinePointer, iconButton } from "../../lib/dom.js";
 import { attachButton } from "./attachments.js";
 import { commandMenu } from "./command-menu.js";
 
@@ -109,17 +109,6 @@ export function composer({ text, onDraft, onSend, onStop, files, commands = () =
       stop.hidden = !thinking;
     },
   };
-}
-
-const IME_KEY_CODE = 229; // UI Events, "keyCode": the input method handles this key
-
-/**
- * Whether a key belongs to an input method. Safari ends the composition before it reports the Enter that ended it, so
- * `isComposing` is false then.
- * @param {KeyboardEvent} event
- */
-function endsComposition(event) {
-  return event.isComposing || event.keyCode === IME_KEY_CODE;
 }
 
 /** @param {boolean} enabled @param {boolean} resumes */

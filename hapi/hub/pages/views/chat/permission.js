@@ -1,6 +1,6 @@
 // A permission request of the agent: buttons to answer it, or a form when the agent asks questions.
 
-import { button, h, icon, linkButton } from "../../lib/dom.js";
+import { button, endsComposition, h, hasFinePointer, icon, linkButton } from "../../lib/dom.js";
 import { markdown } from "../../lib/markdown.js";
 import {
   allowsOnce,
@@ -87,7 +87,15 @@ function reasonField(requestId, request, disabled, context) {
     placeholder: "What should the agent do instead?",
     "data-focus": key,
     disabled,
-    on: { input: () => keepDraft(requestId, text.value) },
+    on: {
+      input: () => keepDraft(requestId, text.value),
+      keydown: (/** @type {KeyboardEvent} */ event) => {
+        if (event.key !== "Enter" || event.shiftKey || !hasFinePointer() || endsComposition(event))
+          return;
+        event.preventDefault();
+        deny();
+      },
+    },
   });
   text.value = drafts.get(requestId) ?? "";
   const deny = () => {
@@ -102,14 +110,14 @@ function reasonField(requestId, request, disabled, context) {
     "div",
     { class: "permission-reason", hidden: !context.expanded.get(key) },
     text,
-    button("Deny and send", {
+    button("Deny with this reason", {
       class: "danger",
       disabled,
       "data-focus": `${requestId}/deny-with-reason`,
       on: { click: deny },
     }),
   );
-  const open = linkButton("Reject with a reason…", toggle, {
+  const open = linkButton("Deny with a reason…", toggle, {
     class: "link permission-reason-link",
     "aria-expanded": String(!form.hidden),
     disabled,
@@ -119,7 +127,9 @@ function reasonField(requestId, request, disabled, context) {
     form.hidden = !form.hidden;
     context.expanded.set(key, !form.hidden);
     open.setAttribute("aria-expanded", String(!form.hidden));
-    if (!form.hidden) text.focus();
+    if (form.hidden) return;
+    form.scrollIntoView({ block: "nearest" });
+    text.focus({ preventScroll: true });
   }
 
   return [open, form];
