@@ -104,6 +104,32 @@ test("a tool call that needs approval has its three buttons, none once it is on 
   assert.match(html(), /role="alert">lost/);
 });
 
+test("a question is on its card once, also when the agent has put it into title, text and choices", () => {
+  const questions = [
+    { question: "Which colour?", options: [{ label: "Red", description: "Red" }] },
+  ];
+  const block = {
+    kind: "tool",
+    key: "tool:q",
+    version: "",
+    at: 1,
+    name: "AskUserQuestion",
+    title: "Which colour?",
+    input: { questions },
+    output: "Which colour?",
+  };
+  const asking = {
+    ...block,
+    requestId: "q",
+    request: { tool: "AskUserQuestion", arguments: { questions } },
+  };
+  const count = (shown, text) => drawBlock(shown, context).textContent.split(text).length - 1;
+  assert.equal(count(asking, "Which colour?"), 1);
+  assert.equal(count(asking, "Red"), 1);
+  assert.equal(count(block, "Which colour?"), 1);
+  assert.equal(count({ ...block, output: "Red" }, "Red"), 1);
+});
+
 test("each state of a message has its words and its ways out", () => {
   const block = (state, more = {}) => ({
     kind: "user",
@@ -187,6 +213,10 @@ test("a session that is not active says why and whether a message resumes it", (
 test("screen readers hear of requests first, then of work that begins and ends", () => {
   const at = (more) => announcementOf(session(more), catalog);
   const idle = at({});
+  const questions = [{ question: "Which colour?" }];
+  const question = { tool: "AskUserQuestion", arguments: { questions } };
+  const curious = at({ thinking: true, agentState: { requests: { q: question } } });
+  assert.equal(curious.after(idle), "codex asks a question: Which colour?");
   const working = at({ thinking: true });
   const asking = at({ thinking: true, agentState: { requests: { a: { tool: "Run" } } } });
   assert.equal(working.after(idle), "codex is working");

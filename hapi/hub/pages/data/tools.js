@@ -21,10 +21,10 @@ export function describeTool({ name, title: given, input }) {
   if (Array.isArray(input.questions) && input.questions.length > 0)
     return {
       title,
-      details: input.questions.map((/** @type {Json} */ question) => ({
-        text: asText(question?.question ?? question),
-        form: "plain",
-      })),
+      details: input.questions
+        .map((/** @type {Json} */ question) => asText(question?.question ?? question))
+        .filter((/** @type {string} */ text) => text !== title)
+        .map((/** @type {string} */ text) => ({ text, form: "plain" })),
     };
   const command = Array.isArray(input.command) ? input.command.join(" ") : input.command;
   if (typeof command === "string")
@@ -54,6 +54,14 @@ export function describeTool({ name, title: given, input }) {
   const keys = Object.keys(input).length;
   if (typeof path === "string" && keys === 1) return { title, details: location };
   return { title, details: keys === 0 ? [] : [{ text: asText(input), form: "plain" }] };
+}
+
+/**
+ * Whether a tool call asks a person questions.
+ * @param {Pick<ToolBlock, "name" | "input">} block
+ */
+export function isQuestionTool({ name, input }) {
+  return name === QUESTION_TOOL || Array.isArray(input?.questions);
 }
 
 /** @param {string} before @param {string} after */

@@ -1,8 +1,10 @@
 // What screen readers announce while a session is open.
 
+import { questionsOf } from "./questions.js";
+
 /**
  * @import { AgentCatalog } from "../../data/agents.js"
- * @import { Session } from "../../data/types.js"
+ * @import { PermissionRequest, Session } from "../../data/types.js"
  */
 
 /** @typedef {{ requests: number, thinking: boolean, after(before: Announcement): string | null }} Announcement */
@@ -21,10 +23,18 @@ export function announcementOf(session, catalog) {
     requests: requests.length,
     thinking,
     after(before) {
-      if (requests.length > before.requests)
-        return `${label} asks for permission: ${requests.at(-1)?.tool}`;
+      const newest = requests.at(-1);
+      if (newest && requests.length > before.requests) return `${label} ${wish(newest)}`;
       if (thinking === before.thinking) return null;
       return thinking ? `${label} is working` : `${label} is ready`;
     },
   };
+}
+
+/** @param {PermissionRequest} request */
+function wish(request) {
+  const questions = questionsOf(request)?.map(({ question }) => question) ?? [];
+  if (questions.length === 0) return `asks for permission: ${request.tool}`;
+  const count = questions.length === 1 ? "a question" : `${questions.length} questions`;
+  return `asks ${count}: ${questions.join(" ")}`;
 }

@@ -178,6 +178,7 @@ function choiceField(question, name, initial) {
             null,
             box.value,
             options[index]?.description &&
+              options[index].description !== box.value &&
               h("span", { class: "hint" }, ` ${options[index].description}`),
           ),
         ),

@@ -4,7 +4,7 @@ import { h, icon, linkButton } from "../../lib/dom.js";
 import { markdown } from "../../lib/markdown.js";
 import { ownValue } from "../../lib/format.js";
 import { changesIn, diffFiles, diffLines, isDiff, withoutFileHead } from "../../data/diffs.js";
-import { describeTool, outputText } from "../../data/tools.js";
+import { describeTool, isQuestionTool, outputText } from "../../data/tools.js";
 import { permissionPrompt } from "./permission.js";
 import { questionsOf } from "./questions.js";
 
@@ -63,8 +63,11 @@ export function toolCard(block, context) {
 function cardNode(block, context) {
   const { requestId, request } = block;
   const status = request ? "asks" : (block.status ?? "pending");
-  const { title, details: described } = describeTool(block);
-  const isQuestion = questionsOf(request) !== null;
+  const { title: ownTitle, details: described } = describeTool(block);
+  const questions = questionsOf(request);
+  const isQuestion = questions !== null;
+  // The form below shows the questions.
+  const title = questions?.some(({ question }) => question === ownTitle) ? "Question" : ownTitle;
   const changes = changesIn(block.changes);
   const details = isQuestion
     ? []
@@ -75,7 +78,7 @@ function cardNode(block, context) {
     h(
       "header",
       { class: "tool-head" },
-      h("span", { class: "tool-icon" }, icon(ownValue(ICONS, block.toolKind) ?? "tool")),
+      h("span", { class: "tool-icon" }, icon(iconOf(block, isQuestion))),
       h("span", { class: "tool-name" }, title),
       statusMark(block, status, isQuestion),
     ),
@@ -103,12 +106,18 @@ function cardNode(block, context) {
     block.progress &&
       status === "in_progress" &&
       h("p", { class: "muted tool-progress" }, block.progress),
-    block.output !== undefined && outputNode(block, context),
+    block.output !== undefined && !isQuestion && outputNode(block, context),
     block.decision?.status === "denied" &&
       block.decision.reason &&
       h("p", { class: "muted tool-progress" }, `Reason: ${block.decision.reason}`),
     request && requestId !== undefined && permissionPrompt(requestId, request, context),
   );
+}
+
+/** @param {ToolBlock} block @param {boolean} isQuestion @returns {IconName} */
+function iconOf(block, isQuestion) {
+  if (isQuestion || isQuestionTool(block)) return "question";
+  return ownValue(ICONS, block.toolKind) ?? "tool";
 }
 
 /** @param {ToolBlock} block @param {string} status @param {boolean} isQuestion */
@@ -127,7 +136,7 @@ function statusMark({ decision }, status, isQuestion) {
     h(
       "span",
       { class: `tool-status ${refusal ? "failed" : status}` },
-      refusal ? icon("cross") : statusIcon(status),
+      refusal ? icon("cross") : isQuestion ? icon("question") : statusIcon(status),
       label,
     ),
   ];
@@ -159,7 +168,9 @@ function allOf(changes) {
 function outputNode(block, context) {
   const text = outputText(block.output).trimEnd();
   const changes = changesIn(block.changes);
-  const isShown = changes.length > 0 && text === allOf(changes);
+  const isShown =
+    (changes.length > 0 && text === allOf(changes)) ||
+    (isQuestionTool(block) && text === describeTool(block).title);
   if (!text || isShown) return null;
   const form = isDiff(text) ? "diff" : "plain";
   const isGrowing = block.recordedVersion !== undefined;
