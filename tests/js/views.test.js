@@ -130,6 +130,18 @@ test("a question is on its card once, also when the agent has put it into title,
   assert.equal(count({ ...block, output: "Red" }, "Red"), 1);
 });
 
+test("a long text of a person is folded until they want all of it, a short one is not", () => {
+  const drawn = (text) => {
+    const block = { kind: "user", key: `u${text.length}`, version: "", at: 1, text, state: "sent" };
+    return drawBlock({ ...block, files: [], localId: "l" }, context).textContent;
+  };
+  const long = drawn("a line\n".repeat(4200));
+  assert.ok(long.length < 300);
+  assert.match(long, /Show all \(4201 lines\)/);
+  assert.match(drawn("x".repeat(112_000)), /Show all \(112000 characters\)/);
+  assert.doesNotMatch(drawn("a line\n".repeat(20)), /Show all/);
+});
+
 test("each state of a message has its words and its ways out", () => {
   const block = (state, more = {}) => ({
     kind: "user",

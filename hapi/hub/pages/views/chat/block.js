@@ -7,6 +7,7 @@ import { dateAndTime, dayLabel, isoTime, sentence, timeOfDay } from "../../lib/f
 import { reportOnce } from "../../lib/errors.js";
 import { rawText } from "../../data/blocks.js";
 import { describeTool } from "../../data/tools.js";
+import { foldable } from "./fold.js";
 import { permissionPrompt } from "./permission.js";
 import { planList, planTitle } from "./plan.js";
 import { toolCard, updateToolOutput } from "./tool.js";
@@ -14,6 +15,8 @@ import { toolCard, updateToolOutput } from "./tool.js";
 /** @import { Block, BlockContext, Json, PlanBlock, RequestBlock, TextBlock, ThoughtBlock, UserBlock } from "../../data/types.js" */
 
 const MAX_EXCERPT = 140; // characters
+const FOLDED_PROMPT_LINES = 20;
+const FOLDED_PROMPT_CHARACTERS = 2400;
 const MAX_RAW = 20_000; // characters of a record that cannot be shown
 
 /**
@@ -160,7 +163,7 @@ function userNode(block, context) {
   return h(
     "article",
     { class: `block user ${block.state}`, "aria-label": "You", "data-state": block.state },
-    h("div", { class: "bubble" }, block.text),
+    promptText(block, context),
     block.files.length > 0 && h("p", { class: "files muted" }, block.files.join(", ")),
     h(
       "p",
@@ -168,6 +171,20 @@ function userNode(block, context) {
       label ? [h("span", null, label), userActions(block, context)] : time,
     ),
   );
+}
+
+/** What a person wrote; a long text is folded. @param {UserBlock} block @param {BlockContext} context */
+function promptText({ key, text }, context) {
+  const lines = text.split("\n");
+  /** @param {boolean} isCut */
+  const draw = (isCut) => {
+    const shown = isCut
+      ? lines.slice(0, FOLDED_PROMPT_LINES).join("\n").slice(0, FOLDED_PROMPT_CHARACTERS)
+      : text;
+    return h("div", { class: `bubble ${isCut ? "cut" : ""}`.trim() }, shown);
+  };
+  const isLong = lines.length > FOLDED_PROMPT_LINES + 2 || text.length > FOLDED_PROMPT_CHARACTERS;
+  return isLong ? foldable(`${key}/prompt`, text, context, draw) : draw(false);
 }
 
 /** @param {UserBlock} block @param {BlockContext} context */

@@ -1,10 +1,11 @@
 // The card of a tool call: what it is, how it goes, what came out. Long texts are folded.
 
-import { h, icon, linkButton } from "../../lib/dom.js";
+import { h, icon } from "../../lib/dom.js";
 import { markdown } from "../../lib/markdown.js";
 import { ownValue } from "../../lib/format.js";
 import { changesIn, diffFiles, diffLines, isDiff, withoutFileHead } from "../../data/diffs.js";
 import { describeTool, isQuestionTool, outputText } from "../../data/tools.js";
+import { foldable } from "./fold.js";
 import { permissionPrompt } from "./permission.js";
 import { questionsOf } from "./questions.js";
 
@@ -194,36 +195,18 @@ function foldedText(key, detail, context) {
   if (form === "markdown") return h("div", { class: "tool-plan" }, markdown(text));
   const lines = text.split("\n");
   const isLong = lines.length > FOLDED_LINES + 2 || text.length > FOLDED_CHARACTERS;
-  const open = context.expanded.get(key) ?? false;
-  const isCut = isLong && !open;
-  const shown = isCut ? cutText(lines, isGrowing) : text;
-  const pre = h(
-    "pre",
-    { class: `tool-text ${form} ${isCut ? "cut" : ""}`, tabindex: "0" },
-    form === "diff"
-      ? diffLines(shown).map(({ line, kind }) => h("span", { class: kind }, `${line}\n`))
-      : shown,
-  );
-  if (!isLong) return pre;
-  const whole = h(
-    "div",
-    null,
-    pre,
-    linkButton(open ? "Show less" : `Show all (${lines.length} lines)`, toggle, {
-      class: "link fold",
-      "aria-expanded": String(open),
-    }),
-  );
-
-  function toggle() {
-    context.expanded.set(key, !open);
-    const redrawn = foldedText(key, detail, context);
-    whole.replaceWith(redrawn);
-    const fold = redrawn.querySelector(".fold");
-    if (fold instanceof HTMLElement) fold.focus({ preventScroll: true });
-  }
-
-  return whole;
+  /** @param {boolean} isCut */
+  const draw = (isCut) => {
+    const shown = isCut ? cutText(lines, isGrowing) : text;
+    return h(
+      "pre",
+      { class: `tool-text ${form} ${isCut ? "cut" : ""}`, tabindex: "0" },
+      form === "diff"
+        ? diffLines(shown).map(({ line, kind }) => h("span", { class: kind }, `${line}\n`))
+        : shown,
+    );
+  };
+  return isLong ? foldable(key, text, context, draw) : draw(false);
 }
 
 /** The first lines of a text, or its last ones while it grows. @param {string[]} lines @param {boolean | undefined} isGrowing */
