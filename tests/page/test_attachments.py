@@ -62,6 +62,7 @@ def test_a_chosen_and_a_pasted_file_go_with_the_message(place):
     page.get_by_role("textbox", name="Message").fill("look")
     page.keyboard.press("Enter")
     expect(page.locator(".user.sent .files")).to_have_text("报告.txt, image.png")
+    expect(page.locator(".user.sent").get_by_role("img", name="image.png")).to_be_visible()
     expect(attached).to_be_hidden()
     sent = session.prompts[0]["content"]["content"]
     assert sent["text"] == "look"

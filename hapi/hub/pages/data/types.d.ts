@@ -392,6 +392,8 @@ export interface BlockContext {
     answers?: Answers,
     reason?: string,
   ): void;
+  /** a picture that was attached on this page; null if the page does not have it */
+  attachedPicture(attachment: Attachment): Node | null;
   image(block: ImageBlock): Node;
   save(block: ImageBlock): Node;
 }

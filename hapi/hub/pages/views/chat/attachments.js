@@ -7,17 +7,37 @@ import { errorMessage } from "../../lib/errors.js";
 /** @import { Attachment } from "../../data/types.js" */
 
 const THUMBNAIL_SIZE = 68; // px
+const MAX_SENT_PICTURES = 30; // that are kept to be shown in the conversation
 const MAX_SIZE = 32 * 1024 * 1024; // bytes; the limit of a session
 
 /**
  * @typedef {object} Entry
  * @property {string} name
  * @property {HTMLElement | null} preview of a picture
+ * @property {File | null} picture
  * @property {Attachment | null} uploaded null while it is on its way
  */
 
 /** What has been attached and not sent yet, by session: it outlives a look at another session. @type {Map<string, Entry[]>} */
 const unsent = new Map();
+
+/** Pictures that were attached on this page, by the id of the attachment. @type {Map<string, File>} */
+const sentPictures = new Map();
+
+/** The content of a picture that was attached on this page. @param {Attachment} attachment */
+export function sentPicture({ id }) {
+  return sentPictures.get(id) ?? null;
+}
+
+/** @param {Entry} entry */
+function keepPicture({ picture, uploaded }) {
+  if (!picture || !uploaded) return;
+  sentPictures.set(uploaded.id, picture);
+  for (const oldest of sentPictures.keys()) {
+    if (sentPictures.size <= MAX_SENT_PICTURES) break;
+    sentPictures.delete(oldest);
+  }
+}
 
 export class AttachedFiles {
   /**
@@ -63,16 +83,17 @@ export class AttachedFiles {
   take() {
     const taken = this._entries;
     this._set(taken.filter((entry) => !entry.uploaded));
+    taken.forEach(keepPicture);
     return taken.flatMap((entry) => entry.uploaded ?? []);
   }
 
   /** Attach the files of a message that was taken back again. @param {Attachment[]} attachments */
   restore(attachments) {
-    const entries = attachments.map((uploaded) => ({
-      name: uploaded.filename,
-      preview: null,
-      uploaded,
-    }));
+    const entries = attachments.map((uploaded) => {
+      const picture = sentPicture(uploaded);
+      const preview = picture && thumbnail(picture);
+      return { name: uploaded.filename, preview, picture, uploaded };
+    });
     if (entries.length) this._set([...entries, ...this._entries]);
   }
 
@@ -83,6 +104,7 @@ export class AttachedFiles {
     const entry = {
       name: file.name || "file",
       preview: isPicture ? thumbnail(file) : null,
+      picture: isPicture ? file : null,
       uploaded: null,
     };
     this._set([...this._entries, entry]);

@@ -164,6 +164,7 @@ function userNode(block, context) {
     "article",
     { class: `block user ${block.state}`, "aria-label": "You", "data-state": block.state },
     promptText(block, context),
+    block.attachments?.map((attachment) => context.attachedPicture(attachment)),
     block.files.length > 0 && h("p", { class: "files muted" }, block.files.join(", ")),
     h(
       "p",

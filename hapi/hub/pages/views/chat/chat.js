@@ -3,7 +3,7 @@
 import { SessionActions } from "./actions.js";
 import { announcementOf } from "./announcements.js";
 import { commandsOf } from "../../data/offer.js";
-import { AttachedFiles } from "./attachments.js";
+import { AttachedFiles, sentPicture } from "./attachments.js";
 import { composer } from "./composer.js";
 import { followEnd } from "./scrolling.js";
 import { chatHeader } from "./header.js";
@@ -130,6 +130,12 @@ export class ChatView {
         await actions.decide(...decision);
         this.draw(); // the buttons are gone now, and the focus with them
         if (document.activeElement === document.body) write.focus();
+      },
+      attachedPicture: (attachment) => {
+        const file = sentPicture(attachment);
+        if (!file) return null;
+        const { filename: fileName, mimeType: mediaType } = attachment;
+        return picture(async () => file, { fileName, mediaType });
       },
       image: (block) => picture(() => api.generatedImage(id, block.imageId), block),
       save: (block) => saveButton(() => api.generatedImage(id, block.imageId), block),

@@ -10,10 +10,12 @@ import { fileSize } from "../../lib/format.js";
 const MAX_SIDE = 1600; // pixels of a drawn picture; a larger one is saved to be seen whole
 const SAVE_TIMEOUT = 60_000; // ms for which a browser may read a file that it saves
 
+/** @typedef {Pick<ImageBlock, "fileName" | "mediaType">} Showable */
+
 /**
  * A node for `block`, whose content `fetchBlob` loads once the node is in sight or asked for.
  * @param {() => Promise<Blob>} fetchBlob
- * @param {ImageBlock} block
+ * @param {Showable} block
  */
 export function picture(fetchBlob, block) {
   const frame = h("div", { class: "picture" });
@@ -70,7 +72,7 @@ function reason(error) {
     : "This cannot be shown.";
 }
 
-/** @param {Blob} blob @param {ImageBlock} block */
+/** @param {Blob} blob @param {Showable} block */
 async function drawing(blob, block) {
   const bitmap = await createImageBitmap(blob);
   const scale = Math.min(1, MAX_SIDE / Math.max(bitmap.width, bitmap.height));
@@ -82,7 +84,7 @@ async function drawing(blob, block) {
   return canvas;
 }
 
-/** @param {Blob} blob @param {ImageBlock} block @param {"audio" | "video"} kind */
+/** @param {Blob} blob @param {Showable} block @param {"audio" | "video"} kind */
 function player(blob, block, kind) {
   return h(kind, {
     controls: true,
