@@ -24,7 +24,7 @@ from hapi.protocol.media_type import OTHER
 from hapi.uploads import session_directory_name
 
 MAX_PICTURE_SIZE = 32 << 20  # bytes; as base64 it must fit into one message to the hub
-PIECE_SIZE = 2 << 20  # bytes that are handled at once, in some 20 ms
+PIECE_SIZE = 512 * 1024  # bytes that are handled at once, in some milliseconds
 MAX_AGE = 30 * 86400.0  # seconds since the newest picture of a session was kept
 _EXTENSIONS = {
     OTHER: "bin",
@@ -76,6 +76,15 @@ class KeptPicture:
 
 
 @frozen
+class PicturePiece:
+    """Bytes from the middle of a picture that has `size` bytes."""
+
+    content: bytes
+    media_type: str
+    size: int
+
+
+@frozen
 class _File:
     path: Path
     size: int  # bytes
@@ -115,28 +124,50 @@ class SessionPictures:
 
     def read(self, picture_id: str) -> KeptPicture | None:
         """The picture; None if there is none (any more). Raises OSError."""
+        found = self.read_piece(picture_id, 0, -1)
+        return None if found is None else KeptPicture(found.content, found.media_type)
+
+    def read_piece(self, picture_id: str, offset: int, limit: int) -> PicturePiece | None:
+        """At most `limit` bytes from `offset` on, or with -1 all. Otherwise as `read`."""
         if _ID.fullmatch(picture_id) is None:
             return None
         for path in self.path.glob(f"{picture_id}.*"):
             media_type = _MEDIA_TYPES.get(path.suffix[1:])
             if media_type is not None:
-                with suppress(FileNotFoundError):
-                    return KeptPicture(path.read_bytes(), media_type)
+                with suppress(FileNotFoundError), path.open("rb") as file:
+                    file.seek(offset)
+                    size = os.fstat(file.fileno()).st_size
+                    return PicturePiece(file.read(limit), media_type, size)
         return None
 
 
 def picture_answer(pictures: SessionPictures, params: Any) -> dict[str, Any]:
     """The answer to `readGeneratedImage {id}`: `{success, content, mimeType}` with the content in
-    base64, or `{success: false, error}`. Blocks."""
-    name = params.get("id") if isinstance(params, Mapping) else None
+    base64, or `{success: false, error}`. Blocks.
+
+    With `{id, offset, limit}`, which only our hub sends, the content is a piece of `limit` bytes at
+    most, and `size` tells the bytes of the whole.
+    """
+    given = params if isinstance(params, Mapping) else {}
+    name, offset, limit = given.get("id"), given.get("offset"), given.get("limit")
+    in_pieces = _is_count(offset) and _is_count(limit)
     try:
-        found = pictures.read(name) if isinstance(name, str) else None
+        found = (
+            pictures.read_piece(name, *((offset, limit) if in_pieces else (0, -1)))
+            if isinstance(name, str)
+            else None
+        )
     except OSError as error:
         return {"success": False, "error": error.strerror or str(error)}
     if found is None:
         return {"success": False, "error": "Generated image not found"}
     content = base64.b64encode(found.content).decode()
-    return {"success": True, "content": content, "mimeType": found.media_type}
+    answer = {"success": True, "content": content, "mimeType": found.media_type}
+    return answer | ({"size": found.size} if in_pieces else {})
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 53
 
 
 def decode_base64(data: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import time
 
@@ -29,6 +30,21 @@ def test_a_picture_is_kept_with_its_type_and_only_its_owner_may_read_it(home):
     assert SessionPictures(home, "s2").read("i1") is None
     (file,) = pictures.path.iterdir()
     assert (file.stat().st_mode & 0o777, pictures.path.stat().st_mode & 0o777) == (0o600, 0o700)
+
+
+def test_a_picture_is_read_in_pieces_by_those_who_ask_for_them(home):
+    pictures = SessionPictures(home, "s1")
+    pictures.store("i1", b"0123456789", "image/png")
+
+    def answered(**more):
+        answer = picture_answer(pictures, {"id": "i1", **more})
+        return base64.b64decode(answer["content"]), answer.get("size")
+
+    assert answered(offset=0, limit=4) == (b"0123", 10)
+    assert answered(offset=8, limit=4) == (b"89", 10)
+    assert answered(offset=12, limit=4) == (b"", 10)
+    for wrong in ({}, {"offset": -1, "limit": 4}, {"offset": 4}, {"offset": "4", "limit": True}):
+        assert answered(**wrong) == (b"0123456789", None)
 
 
 def test_the_oldest_pictures_of_a_session_make_room_for_new_ones(home):

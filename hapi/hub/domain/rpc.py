@@ -6,6 +6,7 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.threads import deferToThread
 
 from hapi.hub.domain.errors import CallFailed, TargetMissing
 from hapi.net.common.errors import AckTimeout, FrameTooLarge, PeerGone
@@ -16,6 +17,7 @@ from hapi.protocol.rpc import REQUEST, read_answer, rpc_request
 RPC_TIMEOUT, SLOW_RPC_TIMEOUT = 30.0, 120.0  # seconds
 # Seconds for what a session process answers at once, such as an abort or a permission.
 QUICK_RPC_TIMEOUT = 10.0
+MAX_INLINE_LENGTH = 4 << 20  # characters of an answer that is decoded without a thread
 MAX_METHODS_PER_SOCKET = 512  # methods of one socket; runners register 34
 
 
@@ -80,7 +82,11 @@ class RpcRouter:
             ) from error
         except FrameTooLarge as error:
             raise CallFailed(f"{error}") from error
-        return decode_answer(answer[0] if answer else None)
+        found = answer[0] if answer else None
+        if isinstance(found, str) and len(found) > MAX_INLINE_LENGTH:
+            decoded: Any = await deferToThread(decode_answer, found)
+            return decoded
+        return decode_answer(found)
 
 
 def decode_answer(answer: Any) -> Any:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from attrs import define
+from attrs import define, field
 from klein import Klein
 
 from hapi.hub.domain.entities import HubSession
@@ -14,7 +14,7 @@ from hapi.hub.domain.errors import InvalidQuery, InvalidRequest, RpcError, TooLa
 from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.domain.rpc import RPC_TIMEOUT, SLOW_RPC_TIMEOUT, error_text
 from hapi.hub.http.paging import read_integer
-from hapi.hub.http.pictures import read_picture
+from hapi.hub.http.pictures import PictureReads, read_picture
 from hapi.hub.http.responses import Response
 from hapi.hub.http.routing import MAX_UPLOAD_SIZE, RequestContext, Routes, api, limited
 from hapi.protocol import rpc_methods
@@ -63,6 +63,7 @@ def _file_path(context: RequestContext) -> str:
 @define(eq=False)
 class FileRoutes(Routes):
     app: ClassVar[Klein] = Klein()
+    _picture_reads: PictureReads = field(factory=PictureReads)
 
     @app.route("/api/sessions/<session_id>/git-status", methods=["GET"])
     @api
@@ -178,7 +179,7 @@ class FileRoutes(Routes):
         self, context: RequestContext, session_id: str, image_id: str
     ) -> Response:
         session = context.session(session_id)
-        return await read_picture(context, session, image_id)
+        return await read_picture(context, session, image_id, self._picture_reads)
 
     @app.route(f"/api/sessions/<session_id>/<any({_MODEL_PATHS}):path>", methods=["GET"])
     @api

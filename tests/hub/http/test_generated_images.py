@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from typing import Any
 
 import pytest
 
+from hapi.hub.http.pictures import MAX_READS
+from hapi.pictures import MAX_PICTURE_SIZE, PIECE_SIZE
 from hapi.protocol import rpc_methods
 from tests.support.hub_stage import Answer, Stage
 
@@ -30,7 +33,12 @@ def picture_of_machine(stage: Stage, session: str, namespace: str = "default") -
     peer.serve(machine, rpc_methods.READ_GENERATED_IMAGE)
     pending = stage.begin("GET", f"/api/sessions/{session}/generated-images/i")
     if peer.calls:
-        assert json.loads(peer.calls[0][2]["params"]) == {"sessionId": session, "id": "i"}
+        assert json.loads(peer.calls[0][2]["params"]) == {
+            "sessionId": session,
+            "id": "i",
+            "offset": 0,
+            "limit": PIECE_SIZE,
+        }
         peer.answer({"success": True, "content": CONTENT, "mimeType": "image/png"})
     return stage.finish(pending)
 
@@ -84,6 +92,53 @@ def test_the_machine_serves_the_pictures_of_a_session_that_has_ended() -> None:
     session = stage.session(machineId="m1")
     answer = picture_of_machine(stage, session)
     assert (answer.status, answer.headers["content-type"]) == (200, "image/png")
+
+
+def test_a_large_picture_is_read_in_pieces() -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    peer.serve(session, rpc_methods.READ_GENERATED_IMAGE)
+    pending = stage.begin("GET", f"/api/sessions/{session}/generated-images/i")
+    pieces, offset = (b"a" * PIECE_SIZE, b"b" * PIECE_SIZE, b"c"), 0
+    for piece in pieces:
+        asked = json.loads(peer.calls[-1][2]["params"])
+        assert asked == {"id": "i", "offset": offset, "limit": PIECE_SIZE}
+        offset += len(piece)
+        content = base64.b64encode(piece).decode()
+        size = 2 * PIECE_SIZE + 1
+        peer.answer({"success": True, "content": content, "mimeType": "image/png", "size": size})
+    tag = hashlib.sha256(b"".join(pieces)).hexdigest()[:32]
+    answer = stage.finish(pending)
+    assert (answer.status, answer.headers["etag"]) == (200, f'"{tag}"')
+
+
+@pytest.mark.parametrize("size", [2 * MAX_PICTURE_SIZE, PIECE_SIZE + 1])
+def test_pieces_without_end_are_given_up(size: int) -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    peer.serve(session, rpc_methods.READ_GENERATED_IMAGE)
+    pending = stage.begin("GET", f"/api/sessions/{session}/generated-images/i")
+    full = base64.b64encode(bytes(PIECE_SIZE)).decode()
+    count = MAX_PICTURE_SIZE // PIECE_SIZE + 1 if size > MAX_PICTURE_SIZE else 1
+    for content in [full] * count + ([] if count > 1 else [""]):
+        peer.answer({"success": True, "content": content, "mimeType": "image/png", "size": size})
+    assert stage.finish(pending).status == 404
+
+
+def test_few_pictures_of_a_namespace_are_read_at_once_and_the_others_wait() -> None:
+    stage = Stage()
+    session, peer = stage.live()
+    other, stranger = stage.live("other")
+    for each, name in ((peer, session), (stranger, other)):
+        each.serve(name, rpc_methods.READ_GENERATED_IMAGE)
+    path = f"/api/sessions/{session}/generated-images/i"
+    waiting = [stage.begin("GET", path) for _ in range(MAX_READS + 2)]
+    stage.begin("GET", f"/api/sessions/{other}/generated-images/i", namespace="other")
+    assert (len(peer.calls), len(stranger.calls)) == (MAX_READS, 1)
+    for number, pending in enumerate(waiting):
+        peer.answer({"success": True, "content": CONTENT, "mimeType": "image/png"})
+        assert stage.finish(pending).status == 200, number
+    peer.drop()
 
 
 def test_the_machine_of_another_person_is_not_asked() -> None:
