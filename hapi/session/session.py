@@ -200,7 +200,7 @@ class Session:
         self.permissions.on_reason = self.submit_prompt
         self.turns.silence.last_words = self.host.last_words
         self.hub.on_queued = self._prompt_queued
-        self.titles = Titles(self.hub)
+        self.titles = Titles(self.hub, arguments.continues)
         self.turns.on_prompt, self.turns.on_title = self._prompted, self.titles.titled
         self._noise_notice = NoiseNotice(
             self._reactor, agent.label, self.host.noise, self.hub.publish_status

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -234,7 +235,11 @@ class AgentProcess(ProcessProtocol):
         from hapi.session.agent.exit_reason import exit_reason  # only at an end
 
         said = self._tail.decode(errors="replace")
-        reason_given = exit_reason(said, self.noise.since(self._noise_before), self.exit_code)
+        reason_given = (
+            None  # somebody else ended it: what it wrote before has nothing to do with that
+            if number in (signal.SIGKILL, signal.SIGTERM)
+            else exit_reason(said, self.noise.since(self._noise_before), self.exit_code)
+        )
         words = self._fault or words
         words += f": {reason_given}" if reason_given else ""
         self.exited.fire(words)

@@ -21,9 +21,13 @@ MAX_COMPARED = 2_000  # characters of each
 class Titles:
     """Keeps the title steady: a name that a person gave counts for good, then the first title of
     the agent's own that says something, then the first prompt.
+
+    `continues`: the session has a conversation of an earlier process. A title that it has stays:
+    the prompts are not known with which the agent's could be compared.
     """
 
     _hub: SessionUplink
+    _continues: bool = False
     _prompts: deque[str] = field(factory=lambda: deque(maxlen=MAX_PROMPTS))
     log = Logger()
 
@@ -39,6 +43,7 @@ class Titles:
         if (
             self._is_named
             or self._summary.get("source") == "agent"
+            or (self._continues and self._summary)
             or not is_telling(title, self._prompts)
         ):
             return

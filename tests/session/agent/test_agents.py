@@ -224,6 +224,16 @@ async def test_an_agent_that_is_killed_takes_what_it_has_started_with_it(
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_an_agent_wrote_before_somebody_killed_it_is_not_told_as_the_reason(started):
+    speaks = "import sys, time; print('login failed', file=sys.stderr, flush=True); print(1)"
+    process, _, _ = started((sys.executable, "-uc", f"{speaks}; time.sleep(600)"))
+    while b"login failed" not in process._tail:
+        await deferLater(process._reactor, 0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    assert await process.exited.when_fired() == "was ended by signal 9"
+
+
+@pytest_twisted.ensureDeferred
 async def test_an_agent_starts_again_only_when_what_the_dead_one_left_is_gone(
     reactor, home, tmp_path
 ):

@@ -2,6 +2,9 @@
 
 import pytest
 
+from hapi.session.startup.command_line import Arguments
+from tests.support.session_stage import SID
+
 
 def records(stage, kind):
     return [record for record in stage.link.records if record["type"] == kind]
@@ -32,6 +35,16 @@ def test_a_name_that_a_person_gave_stands_above_every_title(up):
     up.agent.update("session_info_update", title="Login repair")
     assert up.link.metadata["name"] == "Mine"
     assert "summary" not in up.link.metadata
+    assert records(up, "summary") == []
+
+
+def test_a_resumed_conversation_keeps_its_title(staged):
+    stored = {"summary": {"text": "mend the login form", "updatedAt": 1}}
+    given = Arguments("opencode", resume="old", existing_session_id=SID)
+    up = staged(stored=stored, arguments=given).up()
+    up.link.message("now the logout", 2)
+    up.agent.update("session_info_update", title="are you back")
+    assert up.link.metadata["summary"]["text"] == "mend the login form"
     assert records(up, "summary") == []
 
 
