@@ -233,7 +233,7 @@ AGENTS: Mapping[str, Agent] = {
             npm_program_variable="HAPI_CLAUDE_PATH",
             login_command="claude /login",
             package="npm:@agentclientprotocol/claude-agent-acp",
-            tried_version="0.101.0",
+            tried_version="0.100.0",
         ),
         Agent(
             "codex",
