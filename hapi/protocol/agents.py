@@ -43,7 +43,7 @@ PERMISSION_MODES: Mapping[str, PermissionMode] = {
         PermissionMode("debug", "Debug", "agent"),
         PermissionMode("autoReview", "Review automatically", "agent"),
         PermissionMode("read-only", "Read freely, ask to write", "session", "reading"),
-        PermissionMode("safe-yolo", "Allow everything, sandboxed", "session", "each request"),
+        PermissionMode("safe-yolo", "Allow each request", "session", "each request"),
         PermissionMode("yolo", "Allow everything", "session", "everything"),
         PermissionMode("request-review", "Ask before acting", "session"),
         PermissionMode("always-proceed", "Allow everything", "session", "everything"),
@@ -147,6 +147,7 @@ class Agent:
         "plain"  # how the page words an approval
     )
     reads_attached_paths: bool = False  # reads a file that a prompt names as `@path`
+    may_rest: bool = True  # whether its session survives that its process ends and starts again
     is_steerable: bool = False  # takes messages in the middle of a turn
     slow_start: bool = False  # a resume waits until the session says that it is ready
     # --- npm's session program
@@ -319,6 +320,7 @@ AGENTS: Mapping[str, Agent] = {
             package="npm:@google/gemini-cli",
             tried_version="0.61.0",
             tried="does not resume its own sessions",
+            may_rest=False,
         ),
         Agent(
             "grok",

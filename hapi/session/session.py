@@ -421,6 +421,7 @@ class Session:
         driver = self.turns.running_driver
         return (
             self._ending is None
+            and self.agent.may_rest
             and self._driver is not None
             and self._driver.has_fired
             and not self.start.has_terminal

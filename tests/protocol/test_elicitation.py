@@ -311,3 +311,15 @@ def test_a_schema_and_answers_of_any_shape_give_an_answer_or_a_sentence(properti
     questions_of_tool({"questions": extra})
     with suppress(ValueError):
         assert accepted(questions, read_answers(questions, answers))["action"] == "accept"
+
+
+def test_a_form_with_more_choices_than_a_page_can_show_is_refused():
+    values = [str(number) for number in range(20_000)]
+    schema = {"properties": {"colour": {"type": "string", "enum": values}}}
+    with pytest.raises(Malformed, match="more than 500 choices"):
+        read_elicitation({"mode": "form", "message": "?", "requestedSchema": schema})
+
+
+def test_an_address_that_is_none_is_malformed():
+    with pytest.raises(Malformed):
+        read_elicitation({"mode": "url", "message": "?", "url": "http://[", "elicitationId": "e"})

@@ -9,6 +9,7 @@ answer is `{"action": "accept", "content": {…}}`, `decline` or `cancel`.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,6 +31,7 @@ CAPABILITY: Mapping[str, Any] = {"form": {}, "url": {}}  # for `clientCapabiliti
 DECLINE, CANCEL = {"action": "decline"}, {"action": "cancel"}
 CONTINUE, DONE = "Continue", "Done"
 MAX_QUESTIONS = 100  # of one form; more is no form for people
+MAX_CHOICES = 500  # of one question: a page shows them all
 _TYPES: Mapping[Any, Kind] = {"number": "number", "integer": "integer", "boolean": "boolean"}
 _LIMITS = (
     *("minLength", "maxLength", "pattern", "format", "minimum", "maximum"),
@@ -54,7 +56,7 @@ def read_elicitation(params: Mapping[str, Any]) -> Elicitation:
     match params.get("mode", "form"):
         case "url":
             url = text_or_none(params.get("url"))
-            if url is None or urlsplit(url).scheme not in ("http", "https"):
+            if url is None or _scheme(url) not in ("http", "https"):
                 raise Malformed("an elicitation in mode url needs an http or https address")
             question = Question(
                 "", f"{message}\n\n{url}", "confirm", "Visit", _confirm(DONE), True, url=url
@@ -108,7 +110,7 @@ def _question(name: str, item: Mapping[str, Any], required: bool) -> Question:
     elif kind == "boolean":
         choices, named = (QuestionChoice("true", YES), QuestionChoice("false", NO)), "boolean"
     else:
-        named = _TYPES.get(kind, "text")
+        named = _TYPES.get(kind if isinstance(kind, str) else None, "text")
     question = Question(
         name,
         description or title or name,
@@ -119,6 +121,13 @@ def _question(name: str, item: Mapping[str, Any], required: bool) -> Question:
         limits={key: item[key] for key in _LIMITS if item.get(key) is not None},
     )
     return evolve(question, default=_default(question, item.get("default")))
+
+
+def _scheme(url: str) -> str | None:
+    try:
+        return urlsplit(url).scheme
+    except ValueError:
+        return None
 
 
 def _choices(item: Mapping[str, Any]) -> tuple[QuestionChoice, ...]:
@@ -135,15 +144,17 @@ def _choices(item: Mapping[str, Any]) -> tuple[QuestionChoice, ...]:
     ]
     plain, names = item.get("enum"), item.get("enumNames")
     if not found and isinstance(plain, list):
-        labels = names if isinstance(names, list) and len(names) == len(plain) else plain
+        shown = names if isinstance(names, list) and len(names) == len(plain) else plain
         found = [
             QuestionChoice(value, label if isinstance(label, str) and label else value)
-            for value, label in zip(plain, labels, strict=True)
+            for value, label in zip(plain, shown, strict=True)
             if isinstance(value, str)
         ]
-    labels_seen = [choice.label for choice in found]
+    if len(found) > MAX_CHOICES:
+        raise Malformed(f"a question has more than {MAX_CHOICES} choices")
+    labels = Counter(choice.label for choice in found)
     return tuple(
-        choice if labels_seen.count(choice.label) == 1 else evolve(choice, label=choice.value)
+        choice if labels[choice.label] == 1 else evolve(choice, label=choice.value)
         for choice in found
     )
 

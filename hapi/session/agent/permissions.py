@@ -29,7 +29,7 @@ from hapi.protocol.permissions import (
 from hapi.session.agent.permission_rules import PermissionRules
 from hapi.session.hub.uplink import Json
 
-MODES_WITHOUT_RULES = ("plan", "read-only")  # stricter than what was allowed before
+MODES_WITHOUT_RULES = ("plan",)  # in which nothing shall be done
 
 
 @define(eq=False)

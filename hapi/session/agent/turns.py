@@ -175,7 +175,7 @@ class Turns:
         self.on_prompt(batch.text)
         interrupted, started = True, self._clock.seconds()
         try:
-            self._current = self.running_driver = driver = await self._driver()
+            self._current = self.running_driver = driver = await self._started()
             blocks = await self._blocks.of(batch.parts, driver.prompt_capabilities)
             if not self._aborted:
                 self.silence.begin()
@@ -209,6 +209,15 @@ class Turns:
                 self._background.seen()
             elif not self.closed:
                 self._be_ready()
+
+    async def _started(self) -> Driver:
+        """The agent, which a prompt waits for. One that ends while it starts is started again."""
+        try:
+            return await self._driver()
+        except AgentExited:
+            if self.closed or self._aborted:
+                raise
+            return await self._driver()
 
     async def _prompt(self, driver: Driver, blocks: list[dict[str, Any]]) -> TurnEnd:
         """Run the turn, again after a login if the agent has lost it meanwhile."""

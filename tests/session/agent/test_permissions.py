@@ -241,7 +241,7 @@ def test_rules_count_at_a_hub_that_drops_what_it_does_not_know(up):
     assert ask_for(up, "make", "c2") == selected("once")
 
 
-@pytest.mark.parametrize("mode", ["read-only", "plan"])
+@pytest.mark.parametrize("mode", ["plan"])
 def test_a_stricter_mode_sets_the_rules_aside(staged, mode):
     stage = staged(agent_name="gemini", mode="default").up()
     stage.link.message("go")

@@ -1,9 +1,10 @@
 """Turns: prompts in, records out, permissions between, aborts."""
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 
 from hapi.net.client.delivery import UnconfirmedEvent
 from hapi.protocol.session import BY_SIGNAL
+from hapi.session.agent.driver import AgentExited
 from hapi.session.startup.command_line import Arguments
 from tests.support.session_stage import MemoryAgent
 
@@ -776,3 +777,17 @@ def test_a_large_change_is_compared_in_a_thread_and_nothing_overtakes_it(up, mon
     ]
     [card] = [record for record in up.link.records if record["type"] == "tool-call"]
     assert (card["changes"][0]["added"], card["changes"][0]["removed"]) == (1, 1)
+
+
+def test_a_prompt_reaches_an_agent_that_died_while_it_started(up):
+    turns, starts = up.session.turns, []
+    start = turns._driver
+
+    def driver():
+        starts.append("start")
+        return fail(AgentExited("it was ended by signal 9")) if len(starts) == 1 else start()
+
+    turns._driver = driver
+    up.link.message("hello")
+    assert len(starts) == 2
+    assert up.agent.prompts[-1] == "hello"
