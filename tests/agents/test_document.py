@@ -16,7 +16,11 @@ def test_the_table_in_the_documentation_is_that_of_the_results():
 
 @pytest.mark.parametrize(
     "agent",
-    [agent for agent in AGENTS if KNOWN[agent.name].package == agent.package],
+    [
+        agent
+        for agent in AGENTS
+        if KNOWN[agent.name].package == f"{agent.registry.lower()}:{agent.package}"
+    ],
     ids=lambda agent: agent.name,
 )
 def test_the_version_that_is_run_is_the_one_that_the_table_of_agents_names(agent):
