@@ -22,6 +22,9 @@ from hapi.protocol.live import MESSAGE, REASONING, TOOL_OUTPUT, LiveBlock
 SNAPSHOT_INTERVAL = 0.25  # seconds between two snapshots of one stream of thought, at least
 FINISHED = ("completed", "failed")
 MAX_UNREPORTED_CALLS = 256  # calls that are remembered after they were closed without a result
+# Characters that are kept of what the terminal of a call prints: at its start, and at its end at
+# least. Hubs keep 64 KiB of a string.
+OUTPUT_START, OUTPUT_END = 64 * 1024, 96 * 1024
 # Why the card of a call is closed although the agent reported no end of it.
 INTERRUPTED = "Interrupted"
 REJECTED = "Not allowed"
@@ -166,6 +169,36 @@ def token_count(usage: Usage, model: str | None, context: tuple[int, int] | None
 
 
 @define
+class _Printed:
+    """What a terminal printed: its start and its end. Each piece costs no more than its length."""
+
+    _start: str = ""  # set once there is more than fits
+    _left_out: int = 0  # characters
+    _pieces: list[str] = field(factory=list)
+    _size: int = 0  # characters of the pieces
+
+    def add(self, text: str) -> None:
+        self._pieces.append(text)
+        self._size += len(text)
+        if self._size <= OUTPUT_START + 2 * OUTPUT_END:
+            return
+        kept = "".join(self._pieces)
+        if not self._start:
+            self._start, kept = kept[:OUTPUT_START], kept[OUTPUT_START:]
+        self._left_out += len(kept) - OUTPUT_END
+        self._pieces, self._size = [kept[-OUTPUT_END:]], OUTPUT_END
+
+    @property
+    def text(self) -> str:
+        if len(self._pieces) > 1:
+            self._pieces = ["".join(self._pieces)]
+        rest = "".join(self._pieces)
+        if not self._left_out:
+            return rest
+        return f"{self._start}\n… {self._left_out} characters are not shown …\n{rest}"
+
+
+@define
 class _Call:
     """What is known of a tool call."""
 
@@ -174,7 +207,6 @@ class _Call:
     kind: str | None = None
     status: str = "pending"
     input: Any = None
-    output: Any = None
     changes: tuple[FileChange, ...] = ()
     terminal_end: TerminalEnd | None = None
     shown: tuple[Any, ...] | None = None
@@ -182,6 +214,12 @@ class _Call:
     closed: str | None = None  # why the card was closed without the agent's word
     rejected: bool = False  # a person did not allow it
     outside: bool = False  # it was begun, or went on, outside a turn
+    _output: Any = None
+    _printed: _Printed | None = None  # takes the place of `_output`
+
+    @property
+    def output(self) -> Any:
+        return self._output if self._printed is None else self._printed.text
 
     @property
     def is_open(self) -> bool:
@@ -204,10 +242,13 @@ class _Call:
         self.kind = call.kind or self.kind
         self.status = call.status or self.status
         self.input = self.input if call.input is None else call.input
-        self.output = self.output if call.output is None else call.output
+        if call.output is not None:
+            self._output, self._printed = call.output, None
         if call.output_delta:
-            said = self.output if isinstance(self.output, str) else ""
-            self.output = said + call.output_delta
+            if self._printed is None:
+                self._printed = _Printed()
+                self._printed.add(self._output if isinstance(self._output, str) else "")
+            self._printed.add(call.output_delta)
         self.changes = call.changes or self.changes
         self.terminal_end = call.terminal_end or self.terminal_end
 
@@ -391,8 +432,8 @@ class Transcript:
         if self.open_thought is not None:
             found.append(LiveBlock(self.open_thought.id, REASONING, self.open_thought.text))
         for call in self._calls.values():
-            if call.is_open and isinstance(call.output, str):
-                found.append(LiveBlock(call.call_id, TOOL_OUTPUT, call.output))
+            if call.is_open and isinstance(output := call.output, str):
+                found.append(LiveBlock(call.call_id, TOOL_OUTPUT, output))
         return found
 
     def _think(self, text: str, now: float) -> list[Data]:

@@ -1,12 +1,16 @@
 """Updates of an agent become the records that the page draws."""
 
 import json
+import re
+import time
 from itertools import count
 
 from hapi.protocol.acp.prompts import Usage
 from hapi.protocol.acp.tool_content import FileChange, TerminalEnd
 from hapi.protocol.acp.updates import Plan, Text, Thought, ToolCall
 from hapi.protocol.records import (
+    OUTPUT_END,
+    OUTPUT_START,
     READY,
     Transcript,
     agent_record,
@@ -117,6 +121,48 @@ def test_pieces_that_a_terminal_prints_are_put_together():
         ]
     )
     assert records[-1]["output"] == "a.txt\nb.txt\n"
+
+
+def test_many_small_pieces_of_output_take_linear_time_and_make_no_records():
+    def seconds(count):
+        made, start = transcript(), time.process_time()
+        made.update(ToolCall("c", "make", "execute", "in_progress", {"command": "make"}), 0)
+        for number in range(count):
+            assert made.update(ToolCall("c", status="in_progress", output_delta="x" * 20), number) == []
+        return time.process_time() - start
+
+    few = min(seconds(20_000) for _ in range(3))
+    assert seconds(160_000) < 8 * 4 * few
+
+
+def test_of_endless_output_the_start_and_the_end_are_kept():
+    made = transcript()
+    made.update(ToolCall("c", "make", "execute", "in_progress", output="first line\n"), 0)
+    for number in range(100_000):
+        made.update(ToolCall("c", output_delta=f"line {number}\n"), number)
+    [live] = made.live_blocks()
+    result = made.update(ToolCall("c", status="completed"), 1)[-1]["output"]
+    assert live.text == result
+    assert len(result) < OUTPUT_START + 3 * OUTPUT_END
+    assert result.startswith("first line\nline 0\n")
+    assert result.endswith("line 99998\nline 99999\n")
+    start, words, end = re.split("\n… ([0-9]+) characters are not shown …\n", result)
+    said = "first line\n" + "".join(f"line {number}\n" for number in range(100_000))
+    assert len(start) + int(words) + len(end) == len(said)
+    assert said.startswith(start)
+    assert said.endswith(end)
+
+
+def test_output_that_replaces_what_was_printed_is_all_of_it():
+    [*_, result] = told(
+        [
+            (0, ToolCall("c", "ls", output="old")),
+            (1, ToolCall("c", output_delta=" and more")),
+            (2, ToolCall("c", output="new")),
+            (3, ToolCall("c", status="completed", output_delta="er")),
+        ]
+    )
+    assert result["output"] == "newer"
 
 
 def test_the_exit_code_of_a_command_that_failed_is_the_last_line_of_its_output():
