@@ -4,7 +4,8 @@ first text of the answer.
     python -m benchmarks idle [--agents N] [--agent NAME] [--idle-time SECONDS]
 
 Memory is the PSS of everything below the session processes, without these. The agent is the
-built-in demo unless another is named, which has to be installed and logged in.
+built-in demo unless another is named, which has to be installed and logged in. Those of the tests
+(`tests/support/real_agents.py`, such as claude) ask a scripted model on loopback instead.
 """
 
 from __future__ import annotations
@@ -15,21 +16,24 @@ import shutil
 import statistics
 import tempfile
 import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psutil
 
+from tests.support.model_endpoint import Model
 from tests.support.peers import OURS, Cast, User
 from tests.support.programs import until
+from tests.support.real_agents import AGENTS
 
 
 def memory_of_agents(sessions: set[int]) -> float:
     """MB of all processes below those of `sessions`."""
-    found = {
-        child.pid: child.memory_full_info().pss
-        for pid in sessions
-        for child in psutil.Process(pid).children(recursive=True)
-    }
+    found = {}
+    for pid in sessions:
+        for child in psutil.Process(pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # it ended a moment ago
+                found[child.pid] = child.memory_full_info().pss
     return sum(found.values()) / 1e6
 
 
@@ -40,6 +44,14 @@ def seconds_to_text(user: User, session: str, prompt: str) -> float:
     elapsed = time.monotonic() - start
     user.idle(session)
     return elapsed
+
+
+def use_scripted_model(cast: Cast, name: str, model: Model) -> None:
+    """Have the real agent called `name` ask `model`; other agents are left as they are."""
+    for agent in AGENTS:
+        if agent.name == name:
+            cast.environment.update(agent.prepare(cast.directory("user"), model.url))
+            cast.environment["PATH"] = os.pathsep.join([*agent.search_path, cast.base["PATH"]])
 
 
 def main(argv: list[str]) -> None:
@@ -54,7 +66,9 @@ def main(argv: list[str]) -> None:
     arguments = parser.parse_args(argv)
     path = Path(tempfile.mkdtemp(prefix="hapi-bench-"))
     cast = Cast(path, token="benchmark-token-of-no-value")
+    stack = ExitStack()
     try:
+        use_scripted_model(cast, arguments.agent, stack.enter_context(Model()))
         _, user = cast.hub(OURS)
         runner = cast.runner(OURS, user, HAPI_IDLE_AGENT=f"{arguments.idle_time}s")
         place = cast.directory("project")
@@ -75,6 +89,7 @@ def main(argv: list[str]) -> None:
         woken = [seconds_to_text(user, session, "plan: three") for session in sessions]
     finally:
         cast.end()
+        stack.close()
         shutil.rmtree(path, ignore_errors=True)
     print(f"{arguments.agents} agents ({arguments.agent}), load {os.getloadavg()[0]:.1f}")
     print(f"memory of the agents: awake {before:.1f} MB, at rest {after:.1f} MB")

@@ -128,6 +128,7 @@ class Spawn(Body, frozen=True, omit_defaults=True):
     collaboration_mode: Literal["default", "plan"] | None = None
     copilot_agent_mode: Literal["interactive", "plan", "autopilot"] | None = None
     starting_mode: Literal["remote", "pty"] | None = None
+    idle_agent: str | None = None  # ours: `off` or a time such as `30m`
 
 
 class ListDirectory(Body, frozen=True):

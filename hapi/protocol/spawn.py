@@ -16,6 +16,7 @@ from msgspec import Meta, Struct, field
 
 from hapi.protocol.agents import DEFAULT_AGENT, PERMISSION_MODES, Agent, agent_named
 from hapi.protocol.json import Malformed
+from hapi.units import parse_idle_time
 
 Name = Annotated[str, Meta(max_length=4096)]
 
@@ -43,6 +44,7 @@ class SpawnRequest(Struct, frozen=True, rename="camel", omit_defaults=True):
     fork_session: bool = False
     create_directory: bool = field(default=True, name="approvedNewDirectoryCreation")
     token: Annotated[str, Meta(max_length=1 << 20)] | None = None
+    idle_agent: Name | None = None  # ours: `off` or a time such as `30m`
 
     @property
     def flavor(self) -> str:
@@ -119,6 +121,11 @@ def parse_spawn(params: object) -> SpawnRequest:
     for name, value in given.items():
         if isinstance(value, str) and not _can_be_argument(value):
             raise MalformedSpawn(f"{name} contains a character that cannot be passed to a program")
+    if request.idle_agent is not None:
+        try:
+            parse_idle_time(request.idle_agent)
+        except ValueError as error:
+            raise MalformedSpawn(f"idleAgent is {request.idle_agent!r}: {error}") from error
     return request
 
 
@@ -145,11 +152,12 @@ def rpc_spawn_answer(result: SpawnResult) -> dict[str, Any]:
 
 
 def session_arguments(
-    request: SpawnRequest, linked_worktree: bool = False, any_mode: bool = False
+    request: SpawnRequest, linked_worktree: bool = False, own_session: bool = False
 ) -> list[str]:
     """The arguments after the program's name, in the order of the wire specification.
 
-    `any_mode`: the session takes permission modes by the names that its agent has for them.
+    `own_session`: the session is one of this package. It takes permission modes by the names that
+    its agent has for them, and an idle time of its own.
     `linked_worktree`: the directory is a git worktree already, so Cursor is not asked for another.
     """
     agent = agent_named(request.flavor)
@@ -183,8 +191,10 @@ def session_arguments(
     for setting, option, value in settings:
         if value and agent.passes(setting):
             argv += [option, value]
-    if agent.permission_modes or any_mode:
-        argv += _permission(request, any_mode)
+    if agent.permission_modes or own_session:
+        argv += _permission(request, own_session)
+    if request.idle_agent and own_session:
+        argv += ["--idle-agent", request.idle_agent]
     if agent.makes_worktrees and request.session_type == "worktree" and not linked_worktree:
         argv += ["--cursor-worktree", *filter(None, [(request.worktree_name or "").strip()])]
     return argv
@@ -200,9 +210,9 @@ def _unless(default: str, value: str | None) -> str | None:
     return value if value != default else None
 
 
-def _permission(request: SpawnRequest, any_mode: bool) -> list[str]:
+def _permission(request: SpawnRequest, own_session: bool) -> list[str]:
     mode = request.permission_mode
-    if mode is not None and (any_mode or mode in PERMISSION_MODES):
+    if mode is not None and (own_session or mode in PERMISSION_MODES):
         return ["--permission-mode", mode]
     return ["--yolo"] if request.yolo else []
 

@@ -41,9 +41,9 @@ class Life:
     directory: Path
     session_id: str = ""
 
-    def start(self) -> None:
+    def start(self, **more: Any) -> None:
         mode = self.agent.asking_mode
-        options = {**self.agent.spawn, **({"permissionMode": mode} if mode else {})}
+        options = {**self.agent.spawn, **({"permissionMode": mode} if mode else {}), **more}
         self.session_id = self.user.started(
             self.runner.machine_id, self.directory, self.agent.name, **options
         )

@@ -29,6 +29,7 @@ BEHAVIOURS = {
     "picture": "picture",
     "question": "question",
     "resume": "resume",
+    "rest": "rest",
     "kill": "kill -9",
 }
 

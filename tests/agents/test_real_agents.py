@@ -215,3 +215,30 @@ def test_a_reopened_session_remembers(session, results):
     until(lambda: session.session["metadata"]["agentMemory"]["state"] == told, 30, told)
     assert answer["memory"] in (told, "unknown")  # unknown: the agent was not ready yet
     results.note(session.agent.name, "resume", "yes" if remembers else "begins anew, and says so")
+
+
+def test_an_idle_agent_rests_and_wakes_with_its_memory(session, results):
+    """In a session of its own, whose agent alone has an idle time."""
+    if not session.agent.resumes:
+        results.note(session.agent.name, "rest", "begins anew")
+        pytest.skip("this agent does not load its sessions")
+    session.user.post(f"/api/sessions/{session.session_id}/archive")
+    session.start(idleAgent="3s")
+    session.say("The fruit is quince")
+    session.wait_for_text("You said: The fruit is quince")
+    session.finish_turn()
+    agent = agent_process(session)
+    below = [agent, *agent.children(recursive=True)]
+    until(lambda: "agentRest" in session.session["metadata"], what="the rest of the agent")
+    until(lambda: not any(alive(process) for process in below), what="the end of its processes")
+    assert session.session["active"]
+    session.say("What fruit was it")
+    session.wait_for_text("You said: What fruit was it")
+    session.finish_turn()
+    asked = [each for each in session.model.asked if "What fruit was it" in each and each.tools]
+    assert any("The fruit is quince" in each for each in asked)
+    results.note(session.agent.name, "rest", "wakes with its memory")
+
+
+def alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE

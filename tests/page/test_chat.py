@@ -261,6 +261,20 @@ def test_a_draft_stays_with_its_session(place):
     expect(page.get_by_role("textbox", name="Message")).to_have_value("half a thou")
 
 
+def test_a_message_keeps_the_spaces_and_lines_around_it_and_a_blank_one_is_not_sent(place):
+    session = place.session()
+    page = place.open(session)
+    box = page.get_by_role("textbox", name="Message")
+    box.fill(" \n ")
+    expect(page.get_by_role("button", name="Send")).to_be_disabled()
+    page.keyboard.press("Enter")
+    write(page, "    indented:\n  more\n\n")
+    expect(page.locator(".user.sent")).to_have_count(1)
+    assert [prompt["content"]["content"]["text"] for prompt in session.prompts] == [
+        "    indented:\n  more\n\n"
+    ]
+
+
 def test_shift_enter_begins_a_new_line(place):
     session = place.session()
     page = place.open(session)

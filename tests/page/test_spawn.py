@@ -45,6 +45,7 @@ def test_a_session_is_started_with_what_was_chosen(place, machine):
     dialog.get_by_label("Permissions").select_option("plan")
     dialog.get_by_text("More options").click()
     dialog.get_by_label("Model").fill("small-one")
+    dialog.get_by_label("Rest when idle").select_option("30m")
     dialog.get_by_label("Work in a new git worktree").check()
     dialog.get_by_label("Worktree name").fill("try")
     dialog.get_by_role("button", name="Start session").click()
@@ -57,6 +58,7 @@ def test_a_session_is_started_with_what_was_chosen(place, machine):
         "model": "small-one",
     }
     assert {**chosen, "sessionType": "worktree", "worktreeName": "try"}.items() <= wish.items()
+    assert wish.get("idleAgent") == ("30m" if place.make == OURS else None)
     expect(dialog).to_have_count(0)
 
 

@@ -128,7 +128,10 @@ def test_many_small_pieces_of_output_take_linear_time_and_make_no_records():
         made, start = transcript(), time.process_time()
         made.update(ToolCall("c", "make", "execute", "in_progress", {"command": "make"}), 0)
         for number in range(count):
-            assert made.update(ToolCall("c", status="in_progress", output_delta="x" * 20), number) == []
+            assert (
+                made.update(ToolCall("c", status="in_progress", output_delta="x" * 20), number)
+                == []
+            )
         return time.process_time() - start
 
     few = min(seconds(20_000) for _ in range(3))

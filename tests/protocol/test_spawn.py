@@ -115,6 +115,19 @@ def test_any_json_is_read_or_refused(params):
     assert all(isinstance(part, str) for part in argv)
 
 
+def test_an_idle_time_is_passed_to_sessions_of_ours_alone():
+    request = parse_spawn({"directory": "/d", "agent": "opencode", "idleAgent": "30m"})
+    assert session_arguments(request, own_session=True)[-2:] == ["--idle-agent", "30m"]
+    assert "--idle-agent" not in session_arguments(request)
+    assert parse_spawn({"directory": "/d", "idleAgent": ""}).idle_agent is None
+
+
+@pytest.mark.parametrize("idle_time", ["soon", "0m", "--yolo"])
+def test_an_idle_time_that_is_none_is_refused_in_words(idle_time):
+    with pytest.raises(MalformedSpawn, match=f"idleAgent is '{idle_time}': it must be off, or"):
+        parse_spawn({"directory": "/d", "idleAgent": idle_time})
+
+
 def test_nothing_meant_for_the_runner_reaches_the_child__C18():
     own = dict.fromkeys(
         (

@@ -26,6 +26,7 @@ SPAWN_FIELDS = (
     "collaborationMode",
     "copilotAgentMode",
     "startingMode",
+    "idleAgent",
 )
 RESUMED_SETTINGS = {
     "model": "model",

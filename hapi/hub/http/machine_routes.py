@@ -31,6 +31,7 @@ from hapi.hub.http.routing import OK, RequestContext, Routes, api, limited
 from hapi.protocol import rpc_methods
 from hapi.protocol.agents import agent_catalog, agent_named
 from hapi.protocol.hub import FLAVORS, DisplayName, ListDirectory, PathsExist, Spawn
+from hapi.units import parse_idle_time
 
 MAX_NAME_LENGTH = 64  # characters
 OUTDATED = "The runner on this machine is outdated: update and restart it"
@@ -88,6 +89,11 @@ class MachineRoutes(Routes):
             raise InvalidRequest("Invalid body")
         if agent_named(body.agent).remote_only and body.starting_mode not in (None, "remote"):
             raise InvalidRequest("Invalid body")
+        if body.idle_agent:
+            try:
+                parse_idle_time(body.idle_agent)
+            except ValueError as error:
+                raise InvalidRequest(f"Invalid body: idleAgent: {error}") from error
         if rpc_methods.AGENT_AVAILABILITY not in machine.capabilities:
             return {"type": "error", "message": OUTDATED, "code": "runner_upgrade_required"}
         wanted = msgspec.to_builtins(body) | {"agent": body.agent}

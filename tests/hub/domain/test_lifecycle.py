@@ -725,6 +725,15 @@ def test_a_spawn_that_makes_no_sense_is_refused(body: Any) -> None:
     assert (answer.status, answer.body) == (400, {"error": "Invalid body"})
 
 
+def test_an_idle_time_of_a_spawn_that_is_none_is_refused_in_words() -> None:
+    stage = Stage()
+    machine, _runner = stage.machine()
+    body = {"directory": "/", "idleAgent": "soon"}
+    answer = stage.rest("POST", f"/api/machines/{machine}/spawn", body)
+    assert answer.status == 400
+    assert "idleAgent: it must be off, or a positive number" in answer.body["error"]
+
+
 def test_an_agent_that_only_its_runner_knows_can_be_spawned() -> None:
     stage = Stage()
     machine, runner = stage.machine()

@@ -39,7 +39,7 @@ export function composer({ text, onDraft, onSend, onStop, files, commands = () =
   }
 
   function send() {
-    const written = box.value.trim();
+    const written = box.value.trim() ? box.value : "";
     if (!isSendable()) return;
     setText("");
     onSend(written);

@@ -9,6 +9,13 @@ import { choicesOf, startModes } from "../../data/offer.js";
 
 const UNRESTRICTED_CHOICES = ["yolo", "bypassPermissions"]; // there is a checkbox for these
 
+const IDLE_TIMES = [
+  { id: "5m", name: "After 5 minutes" },
+  { id: "30m", name: "After 30 minutes" },
+  { id: "2h", name: "After 2 hours" },
+  { id: "off", name: "Never" },
+];
+
 /**
  * Draw the fields for `agent` into `node`; returns a function that gives what was chosen, as parameters of a spawn.
  * @param {Element} node
@@ -20,6 +27,13 @@ export function spawnOptions(node, catalog, agent, known) {
   const permissions = permissionField(agent ? startModes(known, agent, catalog) : []);
   const model = modelField(agent, catalog, known);
   const effort = effortField(known);
+  const rest = optionalChoice(
+    "spawn-idle",
+    "Rest when idle",
+    IDLE_TIMES,
+    "idleAgent",
+    "Machine's default",
+  );
   const worktree = worktreeField();
   fill(
     node,
@@ -28,13 +42,14 @@ export function spawnOptions(node, catalog, agent, known) {
       "details",
       { class: "more" },
       h("summary", null, "More options"),
-      h("div", { class: "stack" }, model.node, effort.node, worktree.node),
+      h("div", { class: "stack" }, model.node, effort.node, rest.node, worktree.node),
     ),
   );
   return () => ({
     ...model.parameters(),
     ...effort.parameters(),
     ...permissions.parameters(),
+    ...rest.parameters(),
     ...worktree.parameters(),
   });
 }
@@ -89,17 +104,18 @@ function permissionField(modes) {
 }
 
 /**
- * A choice that may be left to the agent.
+ * A choice that may be left to the agent or to the machine.
  * @param {string} id
  * @param {string} label
- * @param {OfferedChoice[]} choices
+ * @param {{ id: string, name: string }[]} choices
  * @param {string} parameter
+ * @param {string} [unset] the words for what applies otherwise
  */
-function optionalChoice(id, label, choices, parameter) {
+function optionalChoice(id, label, choices, parameter, unset = "Agent's default") {
   const select = h(
     "select",
     { id },
-    h("option", { value: "" }, "Agent's default"),
+    h("option", { value: "" }, unset),
     choices.map(({ id: value, name }) => h("option", { value }, name)),
   );
   return {
