@@ -36,7 +36,7 @@ class Asked:
 
     def __init__(self, place: Any, tmp_path: Path) -> None:
         agent = tmp_path / "asking-agent"
-        agent.write_text(f"#!/bin/sh\nexec {sys.executable} {SUPPORT / 'asking_agent.py'}\n")
+        agent.write_text(f"#!/bin/sh\nexec {sys.executable} {SUPPORT / 'permission_agent.py'}\n")
         agent.chmod(0o755)
         place.cast.environment["HAPI_DSH_ACP_COMMAND"] = str(agent)
         runner = place.cast.runner(OURS, place.user)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.program
 def test_a_prompt_waits_for_the_login_and_its_question_is_answered(on_stage, tmp_path):
     cast: Cast = on_stage(Cast(tmp_path / "stage", token=CANARY))
     agent = cast.directory("bin") / "asking-agent"
-    agent.write_text(f'#!/bin/sh\nexec {sys.executable} {SUPPORT / "asking_agent.py"} "$@"\n')
+    agent.write_text(f'#!/bin/sh\nexec {sys.executable} {SUPPORT / "login_agent.py"} "$@"\n')
     agent.chmod(0o755)
     login = cast.directory("login") / "done"
     _, user = cast.hub(OURS)
