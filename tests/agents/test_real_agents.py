@@ -67,16 +67,17 @@ def test_what_is_allowed_for_the_session_is_not_asked_again(session, results):
     if not session.agent.asks:
         results.note(session.agent.name, "always", "never asks")
         pytest.skip("this agent never asks")
-    command = "Please run: touch always && printf so- && printf always"
+    command = "Please run: touch always"
+    made = session.directory / "always"
     session.say(command)
     request_id, _ = session.wait_for_request()
     session.decide(request_id, "approve", decision="approved_for_session")
-    session.wait_for_text("so-always")
+    until(made.exists, what="the command that was allowed")
     session.finish_turn()
-    (session.directory / "always").unlink()
+    made.unlink()
     asked_before = set(session.session["agentState"]["completedRequests"])
     session.say(command)
-    until((session.directory / "always").exists, what="the command, without a question")
+    until(made.exists, what="the command, without a question")
     session.finish_turn()
     completed = session.session["agentState"]["completedRequests"]
     new = [completed[name] for name in set(completed) - asked_before]
