@@ -28,7 +28,9 @@ def check_namespace(text: str) -> str:
         raise InvalidNamespace(f"{name} is longer than {MAX_NAMESPACE_LENGTH} characters")
     if text != text.strip():
         raise InvalidNamespace(f"{name} has white space around it")
-    if not text.isprintable():  # control characters, lone surrogates, spaces other than U+0020
+    # Control characters, spaces other than U+0020, lone surrogates; and U+FFFD, which these become
+    # where JSON is read.
+    if not text.isprintable() or "\N{REPLACEMENT CHARACTER}" in text:
         raise InvalidNamespace(f"{name} contains characters that cannot be printed")
     if ":" in text:
         raise InvalidNamespace(f"{name} contains a colon")

@@ -72,7 +72,7 @@ def chat_with_permission(user: User, events: Events, sid: str) -> None:
     assert [record["callId"] in calls for record in results] == [True]
     assert "so-21" in str(results[0]["output"])
     assert any(
-        record["type"] == "reasoning" and "A command is wanted" in record["message"]
+        record["type"] == "reasoning" and "A tool is wanted" in record["message"]
         for record in records
     )
     said = next(message for message in user.messages(sid) if message["localId"] == local)

@@ -175,7 +175,7 @@ def checks(home, monkeypatch):
         for name, content in environ.pop("files", {}).items():
             (home.path / name).write_bytes(content)
             (home.path / name).chmod(0o600)
-        monkeypatch.setattr(live_checks, "run_once", lambda check: [Check("child", "good", "")])
+        monkeypatch.setattr(live_checks, "run_once", lambda check, _: [Check("child", "good", "")])
         found = examine({"HAPI_HOME": str(home.path), "PATH": "/usr/bin:/bin", **environ})
         return {check.name: (check.finding, check.text) for check in found}
 
@@ -195,7 +195,7 @@ def test_an_invalid_hub_or_token_in_the_settings_is_told_once(home, monkeypatch,
 
     home.settings.write_text(json.dumps(value))
     home.settings.chmod(0o600)
-    monkeypatch.setattr(live_checks, "run_once", lambda check: run_coroutine(check(Clock())))
+    monkeypatch.setattr(live_checks, "run_once", lambda check, _: run_coroutine(check(Clock())))
     monkeypatch.setattr(live_checks, "check_runner", no_check)
     monkeypatch.setattr(live_checks, "check_child", no_check)
     found = examine({"HAPI_HOME": str(home.path), "PATH": "/usr/bin:/bin"})
@@ -214,7 +214,7 @@ def run_coroutine(coroutine):
 def test_a_home_that_is_a_file_is_told_once(tmp_path, monkeypatch):
     from hapi.cli.checks import live_checks
 
-    monkeypatch.setattr(live_checks, "run_once", lambda check: [])
+    monkeypatch.setattr(live_checks, "run_once", lambda check, _: [])
     (tmp_path / "file").write_text("")
     found = examine({"HAPI_HOME": str(tmp_path / "file"), "PATH": "/usr/bin:/bin"})
     assert [check.name for check in found if check.finding == "broken"] == ["home"]

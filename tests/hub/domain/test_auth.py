@@ -307,7 +307,7 @@ def test_an_odd_namespace_is_refused_in_words_at_every_door__U01(namespace: str)
 
 def test_half_a_character_in_a_namespace_is_refused_at_every_door__U01() -> None:
     stage = Stage()
-    assert log_in(stage, f"{TOKEN}:\ud800").status == 400
+    assert log_in(stage, f"{TOKEN}:\ud800").status == 401
     assert "cannot be printed" in stage.refused(token=f"{TOKEN}:\ud800")
 
 

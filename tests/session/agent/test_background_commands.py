@@ -39,9 +39,9 @@ def agent(how, command):
             yield kernel().identify(process.pid), begin
         finally:
             for pid in reversed(pids):
-                for one in kernel().children_of(pid) or []:
-                    kernel().send(kernel().identify(one), signal.SIGKILL)
-                kernel().send(kernel().identify(pid), signal.SIGKILL)
+                for one in [*(kernel().children_of(pid) or []), pid]:
+                    if (found := kernel().identify(one)) is not None:
+                        kernel().send(found, signal.SIGKILL)
 
 
 @pytest.mark.parametrize(
