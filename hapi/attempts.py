@@ -249,6 +249,8 @@ class AttemptFolder:
         """Take the folder away. What cannot be removed stays and is logged."""
 
         def stays(_call: object, path: str, reason: Any) -> None:
+            if isinstance(reason[1], FileNotFoundError):  # another process was faster
+                return
             log.warn("{path} stays: {reason}", path=path, reason=str(reason[1]))
 
         shutil.rmtree(self.path, onerror=stays)

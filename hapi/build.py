@@ -102,7 +102,10 @@ class Installation:
         """Count, size and newest time of all files; takes about a millisecond."""
         count = size = newest = 0
         for entry in self._entries():
-            facts = entry.stat()
+            try:
+                facts = entry.stat()
+            except FileNotFoundError:  # it is being replaced
+                continue
             count, size, newest = count + 1, size + facts.st_size, max(newest, facts.st_mtime_ns)
         return Stamp(count, size, newest)
 

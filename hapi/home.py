@@ -7,6 +7,7 @@ import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 
@@ -204,6 +205,24 @@ def remove_partial_writes(*paths: Path) -> None:
             ):  # whoever else has that pid now did not write it
                 with suppress(OSError):
                     sibling.unlink()
+
+
+def remove_tree(path: Path) -> None:
+    """Remove the directory `path` as far as that is possible. Raises the first OSError.
+
+    Files that another process removes meanwhile are no error.
+    """
+    import shutil  # it is not needed at the start of a program
+
+    errors: list[OSError] = []
+
+    def failed(_call: object, _path: str, found: Any) -> None:
+        if not isinstance(found[1], FileNotFoundError):
+            errors.append(found[1])
+
+    shutil.rmtree(path, onerror=failed)
+    if errors:
+        raise errors[0]
 
 
 def sync_directory(path: Path) -> None:

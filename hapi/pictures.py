@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -110,9 +110,13 @@ class SessionPictures:
 
     def store(self, picture_id: str, content: bytes, media_type: str) -> None:
         """Keep a picture, and remove the oldest ones beyond the quota. Raises OSError."""
-        self.path.mkdir(PRIVATE_DIRECTORY_MODE, parents=True, exist_ok=True)
         name = f"{picture_id}.{extension_of(media_type)}"
-        write_atomically(self.path / name, content, durable=False)
+        self.path.mkdir(PRIVATE_DIRECTORY_MODE, parents=True, exist_ok=True)
+        try:
+            write_atomically(self.path / name, content, durable=False)
+        except FileNotFoundError:  # the directory was removed as expired meanwhile
+            self.path.mkdir(PRIVATE_DIRECTORY_MODE, parents=True, exist_ok=True)
+            write_atomically(self.path / name, content, durable=False)
         own = _remove_oldest(_files(self.path), self.quota.session_size, self.quota.session_files)
         others = [
             file
@@ -187,21 +191,23 @@ def decode_base64(data: str) -> bytes:
 
 def expired_pictures(home: Home, now: float | None = None) -> list[Path]:
     """The directories of sessions that kept nothing for `MAX_AGE` seconds."""
+    return list(_expired(home, now))
+
+
+def _expired(home: Home, now: float | None) -> Iterator[Path]:
     oldest = (time.time() if now is None else now) - MAX_AGE
-    found = []
     for directory in _directories(home):
         with suppress(OSError):
             newest = max(
                 (file.kept_at for file in _files(directory)), default=directory.stat().st_mtime
             )
             if newest < oldest:
-                found.append(directory)
-    return found
+                yield directory
 
 
 def remove_expired_pictures(home: Home, now: float | None = None) -> None:
     """Remove what `expired_pictures` names. What cannot be removed stays for the next time."""
-    for directory in expired_pictures(home, now):
+    for directory in _expired(home, now):  # each is checked right before it is removed
         shutil.rmtree(directory, ignore_errors=True)
 
 

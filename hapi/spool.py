@@ -16,6 +16,7 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -262,7 +263,9 @@ def spooled_sessions(home: Home) -> list[Path]:
         with os.scandir(home.spool) as entries:
             for entry in entries:
                 if entry.name.endswith(_SUFFIX) and not entry.name.startswith("."):
-                    found.append((entry.stat(follow_symlinks=False).st_mtime, Path(entry.path)))
+                    with suppress(OSError):  # its process has delivered and removed it meanwhile
+                        modified_at = entry.stat(follow_symlinks=False).st_mtime
+                        found.append((modified_at, Path(entry.path)))
     except OSError:
         return []
     return [path for _, path in sorted(found)]

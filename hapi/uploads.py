@@ -23,7 +23,7 @@ from attrs import define, field, frozen
 from twisted.logger import Logger
 
 from hapi.confined_directory import open_without_links
-from hapi.home import PRIVATE_DIRECTORY_MODE, PRIVATE_FILE_MODE, Home
+from hapi.home import PRIVATE_DIRECTORY_MODE, PRIVATE_FILE_MODE, Home, remove_tree
 
 MAX_NAME_SIZE = 120  # bytes of a kept name; eCryptfs, the strictest file system, allows 143
 MAX_SUFFIX_SIZE = 20  # bytes; a longer "suffix" is part of the name
@@ -202,7 +202,7 @@ def remove_unused(directory: Path) -> bool:
     with _unused(directory) as is_unused:
         if is_unused:
             try:
-                shutil.rmtree(directory)
+                remove_tree(directory)
             except OSError as error:
                 log.warn(
                     "The uploads in {path} stay: {reason}",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from typing import Any
 from attrs import field, frozen
 
 from hapi.attempts import AttemptFolder, attempts
-from hapi.home import Home
+from hapi.home import Home, remove_tree
 from hapi.pictures import expired_pictures
 from hapi.process.kernel import kernel
 from hapi.process.local import local_processes
@@ -176,12 +175,20 @@ def _find_leftovers(home: Home, now: float) -> Iterator[Leftover]:
             yield Leftover(path, "a broken state file that was moved aside")
         elif (
             path.name.startswith((f".{state.name}.", f".{home.settings.name}."))
-            and now - path.lstat().st_mtime > STALE_AGE
+            and now - _modified_at(path, now) > STALE_AGE
         ):
             yield Leftover(path, "a write that did not finish")
     for path in home.path.glob(".doctor-*"):
-        if now - path.lstat().st_mtime > STALE_AGE:
+        if now - _modified_at(path, now) > STALE_AGE:
             yield Leftover(path, "a check that did not finish")
+
+
+def _modified_at(path: Path, now: float) -> float:
+    """Epoch seconds; `now` for a file that was removed meanwhile."""
+    try:
+        return path.lstat().st_mtime
+    except OSError:
+        return now
 
 
 def _files(directory: Path) -> list[Path]:
@@ -211,7 +218,7 @@ async def clean_up(reactor: Any, findings: Findings) -> list[str]:
                 if not remove_unused(leftover.path):
                     troubles.append(f"{leftover.path} could not be removed")
             elif leftover.path.is_dir() and not leftover.path.is_symlink():
-                shutil.rmtree(leftover.path)
+                remove_tree(leftover.path)
             else:
                 leftover.path.unlink(missing_ok=True)
         except OSError as error:

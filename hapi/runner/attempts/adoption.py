@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from attrs import define
@@ -232,7 +233,11 @@ def _reconstruct_request(folder: AttemptFolder, now: float) -> AttemptRequest:
     """What was asked for, as far as the other records of the folder show."""
     metadata = {} if folder.session is None else folder.session.metadata
     agent, directory = (str(metadata.get(key) or "") for key in ("flavor", "path"))
-    times = (entry.stat(follow_symlinks=False).st_mtime for entry in os.scandir(folder.path))
+    times = []
+    with suppress(OSError), os.scandir(folder.path) as entries:
+        for entry in entries:
+            with suppress(OSError):  # the session replaces its files meanwhile
+                times.append(entry.stat(follow_symlinks=False).st_mtime)
     return AttemptRequest(argv=(), cwd=directory, at=min([now, *times]), agent=agent)
 
 

@@ -19,7 +19,6 @@ from hapi.session.demo.conversation import (
     CONVERSATION_ID,
     Cancelled,
     DemoConversation,
-    transcript_path,
 )
 from hapi.session.demo.jsonrpc import Json, JsonRpcStream, RpcError
 from hapi.session.demo.texts import MODELS, MODES, SLASH
@@ -95,25 +94,28 @@ class DemoAgent:
         }
 
     def _new(self, params: Json) -> Json:
-        session = self._open(f"demo-{os.urandom(8).hex()}", params)
+        session_id = f"demo-{os.urandom(8).hex()}"
+        session = DemoConversation(self._stream, session_id, _directory(params))
+        self._open(session)
         return {"sessionId": session.id, **self._settings(session)}
 
     def _load(self, params: Json) -> Json:
         session_id = str(params.get("sessionId"))
-        if CONVERSATION_ID.fullmatch(session_id) is None or not os.path.exists(
-            transcript_path(session_id)
-        ):
+        session = DemoConversation(self._stream, session_id, _directory(params))
+        if CONVERSATION_ID.fullmatch(session_id) is None:
             raise RpcError(-32602, f"There is no conversation {session_id}")
-        session = self._open(session_id, params)
-        session.load()
+        try:
+            session.load()
+        except FileNotFoundError as error:
+            raise RpcError(-32602, f"There is no conversation {session_id}") from error
+        self._open(session)
         for entry in session.transcript:
             kind = "user_message_chunk" if entry["role"] == "user" else "agent_message_chunk"
             self._stream.update(session.id, kind, content={"type": "text", "text": entry["text"]})
         return self._settings(session)
 
-    def _open(self, session_id: str, params: Json) -> DemoConversation:
-        session = DemoConversation(self._stream, session_id, str(params.get("cwd") or os.getcwd()))
-        self._sessions[session_id] = session
+    def _open(self, session: DemoConversation) -> None:
+        self._sessions[session.id] = session
         commands = [{"name": name, "description": description} for name, description in SLASH]
         threading.Timer(
             0.05,
@@ -121,7 +123,6 @@ class DemoAgent:
             (session.id, "available_commands_update"),
             {"availableCommands": commands},
         ).start()
-        return session
 
     def _settings(self, session: DemoConversation) -> Json:
         modes = [{"id": name, "name": name, "description": text} for name, text in MODES]
@@ -193,6 +194,10 @@ class DemoAgent:
             "totalTokens": size,
         }
         return {"stopReason": reason, "usage": usage}
+
+
+def _directory(params: Json) -> str:
+    return str(params.get("cwd") or os.getcwd())
 
 
 def _refuse(problem: str) -> NoReturn:

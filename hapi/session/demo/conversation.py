@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 from hapi.session.demo.jsonrpc import Json, JsonRpcStream, RpcError
 from hapi.session.demo.texts import PLAN, UNASKED, abilities, command_in, pieces
@@ -33,19 +34,50 @@ class DemoConversation:
         self._always: set[str] = set()
         self._calls = 0
         self.transcript: list[Json] = []
+        self._saved = 0  # entries of the transcript that are in its file
+        self._save_error: str | None = None  # why the others are not
         self.busy = False
 
     # --- memory
     def load(self) -> None:
-        with open(transcript_path(self.id), encoding="utf-8") as file:
-            self.transcript = [json.loads(line) for line in file]
+        """Read the transcript. Raises OSError, FileNotFoundError if there is none (any more)."""
+        with open(transcript_path(self.id), "rb") as file:
+            self.transcript = [entry for entry in map(_read_entry, file) if entry is not None]
+        self._saved = len(self.transcript)
 
     def record(self, role: str, text: str) -> None:
+        """Add an entry. What the disk does not take is written with the next entry."""
         self.transcript.append({"role": role, "text": text})
-        path = transcript_path(self.id)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(json.dumps(self.transcript[-1]) + "\n")
+        try:
+            self._save()
+        except OSError as error:
+            self._save_error = error.strerror or str(error)
+        else:
+            self._save_error = None
+
+    def _save(self) -> None:
+        path, flags = transcript_path(self.id), os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW
+        try:
+            descriptor = os.open(path, flags)
+        except FileNotFoundError:  # new, or removed by another agent as one of the oldest
+            self._saved = 0
+            directory = os.path.dirname(path)
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+            remove_oldest_transcripts(directory, MAX_CONVERSATIONS)
+            descriptor = os.open(path, flags | os.O_CREAT, 0o600)
+        try:
+            size = os.fstat(descriptor).st_size
+            entries = self.transcript[self._saved :]
+            rest = memoryview("".join(json.dumps(entry) + "\n" for entry in entries).encode())
+            try:
+                while rest:
+                    rest = rest[os.write(descriptor, rest) :]
+            except OSError:  # a full disk takes a part, which nobody could read
+                os.ftruncate(descriptor, size)
+                raise
+        finally:
+            os.close(descriptor)
+        self._saved = len(self.transcript)
 
     # --- speaking
     def pause(self, seconds: float) -> None:
@@ -182,6 +214,11 @@ class DemoConversation:
         finally:
             if said:
                 self.record("agent", "".join(said))
+        if self._save_error is not None:
+            self.send_text(
+                f"\n\nThis conversation could not be saved ({self._save_error}): "
+                "if I am started again, I may not remember all of it."
+            )
 
     def _answer(self, prompt: str, first: bool) -> Iterator[str]:
         words = prompt.strip().lower()
@@ -244,21 +281,35 @@ class DemoConversation:
         yield said
 
 
-def transcript_path(session_id: str) -> str:
-    """The transcript's path, below HAPI_HOME or else in the user's state directory.
+def _read_entry(line: bytes) -> Json | None:
+    """The entry of a transcript's line, None if the line is torn."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    is_entry = isinstance(entry, dict) and isinstance(entry.get("text"), str) and "role" in entry
+    return entry if is_entry else None
 
-    The directory is made private, and the oldest conversations are removed.
-    """
+
+def transcript_path(session_id: str) -> str:
+    """The transcript's path, below HAPI_HOME or else in the user's state directory."""
     home = os.environ.get("HAPI_HOME")
     state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     directory = os.path.join(home, "demo") if home else os.path.join(state, "hapi", "demo")
-    path = os.path.join(directory, f"{session_id}.jsonl")
-    if not os.path.exists(path):
-        os.makedirs(directory, mode=0o700, exist_ok=True)
-        found = sorted(
-            (entry for entry in os.scandir(directory) if CONVERSATION_ID.match(entry.name)),
-            key=lambda entry: entry.stat().st_mtime,
-        )
-        for entry in found[: max(0, len(found) - MAX_CONVERSATIONS)]:
-            os.unlink(entry.path)
-    return path
+    return os.path.join(directory, f"{session_id}.jsonl")
+
+
+def remove_oldest_transcripts(directory: str, kept: int) -> None:
+    """Remove all transcripts but the newest `kept` ones. Other agents may do so at the same time.
+
+    Raises OSError if the directory cannot be read.
+    """
+    found: list[tuple[float, str]] = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if CONVERSATION_ID.match(entry.name):
+                with suppress(OSError):
+                    found.append((entry.stat(follow_symlinks=False).st_mtime, entry.path))
+    for _, path in sorted(found)[: max(0, len(found) - kept)]:
+        with suppress(OSError):
+            os.unlink(path)
