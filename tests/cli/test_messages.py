@@ -124,7 +124,7 @@ def test_a_verb_that_wants_another_word_shows_its_help(verb):
 SERVING = {"up": (3, 4), "hub": (3,), "runner start-sync": (3, 4, 75)}
 FURTHER = {
     "runner start": (3, 6, 7), "runner restart": (3, 5),
-    "auth login": (6, 7), "auth status": (6, 7), "auth logout": (),
+    "auth login": (3, 6, 7), "auth status": (6, 7), "auth logout": (),
     **dict.fromkeys(["runner status", "runner list", "runner stop-session", "runner drain"], (5,)),
     **dict.fromkeys(["runner resume", "runner revive"], (5,)),
     **dict.fromkeys(["runner stop", "runner logs", "runner events", "runner install-service"], ()),

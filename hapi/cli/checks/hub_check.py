@@ -25,7 +25,7 @@ class HubVerdict:
         """What is wrong with `hub`, as a sentence that begins with it."""
         words = {
             "refused": "refused the access token",
-            "busy": "asks to try again later",
+            "busy": "answers, but does not take this login at the moment",
             "unreachable": "cannot be reached",
         }
         return f"{hub} {words[self.finding]}: {self.reason}"

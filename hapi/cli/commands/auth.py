@@ -10,12 +10,21 @@ from typing import Any
 import click
 
 from hapi.cli.base.common_options import home_option, json_flag
-from hapi.cli.base.errors import REFUSED, UNREACHABLE, USAGE, CommandError, exit_codes_epilog
-from hapi.cli.base.output import echo, mask_token, print_json
+from hapi.cli.base.errors import (
+    DONE,
+    HELD,
+    REFUSED,
+    UNREACHABLE,
+    USAGE,
+    CommandError,
+    exit_codes_epilog,
+)
+from hapi.cli.base.output import echo, mask_token, print_json, warn
 from hapi.cli.base.run import run_once
 from hapi.cli.checks.hub_check import HubVerdict, check_hub
+from hapi.cli.runner.login import RunnerLogin, restart_runner, runner_login
 from hapi.home import Home
-from hapi.settings import hub_access, origin, read_settings, update_settings
+from hapi.settings import HubAccess, hub_access, origin, read_settings, update_settings
 
 
 @click.group("auth", short_help="Log in to a hub, log out, show the login.")
@@ -26,7 +35,7 @@ def command() -> None:
 
 @command.command(
     "login",
-    epilog=exit_codes_epilog(UNREACHABLE, REFUSED),
+    epilog=exit_codes_epilog(HELD, UNREACHABLE, REFUSED),
     short_help="Save an access token.",
 )
 @click.option(
@@ -38,11 +47,21 @@ def command() -> None:
 @click.option(
     "--no-check", is_flag=True, help="Save the token without asking the hub whether it accepts it."
 )
-def login(url: str | None, no_check: bool) -> None:
+@click.option(
+    "--restart-runner/--keep-runner",
+    "restart",
+    default=None,
+    help="Restart a runner that still uses another token or hub, or leave it as it is. "
+    "[default: ask on a terminal, otherwise leave it]",
+)
+@click.pass_context
+def login(context: click.Context, /, url: str | None, no_check: bool, restart: bool | None) -> None:
     """Save an access token in settings.json, after the hub has accepted it.
 
     The token is prompted for on a terminal and read from standard input otherwise. It cannot be
     given as an argument, because other users of the machine can read command lines.
+
+    A running runner keeps the token and hub that it has until it is restarted.
     """
     home = Home.find().prepare()
     settings = read_settings(home)
@@ -50,19 +69,45 @@ def login(url: str | None, no_check: bool) -> None:
     token = _read_token()
     login_values = {"cliApiToken": token} | ({"apiUrl": url} if url else {})
     access = hub_access(_without_login(os.environ, url), {**settings, **login_values})
-    if not no_check:
-        verdict = run_once(lambda reactor: check_hub(reactor, access))
-        if verdict.finding == "refused":
-            raise CommandError(
-                f"the hub at {access.url} refused this token: {verdict.reason}", REFUSED
-            )
-        if verdict.finding != "ok":
-            problem = verdict.problem(f"the hub at {access.url}")
-            raise CommandError(f"{problem} (--no-check saves the token anyway)", UNREACHABLE)
-    update_settings(home, lambda now: {**now, **login_values})
+
+    async def save(reactor: Any) -> RunnerLogin | None:
+        if not no_check:
+            _raise_problem(access, await check_hub(reactor, access))
+        update_settings(home, lambda now: {**now, **login_values})
+        return await runner_login(reactor, home, access)
+
+    if no_check and not home.runner_state.exists():  # nobody to ask
+        update_settings(home, lambda now: {**now, **login_values})
+        runner = None
+    else:
+        runner = run_once(save)
     echo(f"Token {mask_token(token)} for {access.url} saved in {home.settings}")
     if os.environ.get("CLI_API_TOKEN", "").strip() not in ("", token):
         echo("Note: CLI_API_TOKEN is set to another token, which takes precedence.")
+    if runner is not None and not runner.is_current:
+        context.exit(_switch(runner, restart))
+
+
+def _raise_problem(access: HubAccess, verdict: HubVerdict) -> None:
+    """Raise CommandError unless the hub has accepted the token."""
+    if verdict.finding == "refused":
+        raise CommandError(f"the hub at {access.url} refused this token: {verdict.reason}", REFUSED)
+    if verdict.finding != "ok":
+        problem = verdict.problem(f"the hub at {access.url}")
+        raise CommandError(f"{problem} (--no-check saves the token anyway)", UNREACHABLE)
+
+
+def _switch(runner: RunnerLogin, restart: bool | None) -> int:
+    """Say that the runner uses another login, and restart it if the person wants that; the exit
+    code."""
+    warn(runner.problem)
+    if restart is None and runner.can_restart and sys.stdin.isatty():
+        restart = click.confirm("Restart the runner now?", default=True, err=True)
+    if not restart:
+        return DONE
+    if not runner.can_restart:
+        raise CommandError(f"the runner was not restarted: {runner.hint}", HELD)
+    return restart_runner()
 
 
 @command.command(
@@ -77,11 +122,14 @@ def status(no_check: bool, as_json: bool) -> None:
     home = Home.find().check()
     settings = read_settings(home)
     access = hub_access(os.environ, settings)
-    verdict = (
-        HubVerdict("ok", "not asked")
-        if no_check
-        else run_once(lambda reactor: check_hub(reactor, access))
-    )
+
+    async def ask(reactor: Any) -> tuple[HubVerdict, RunnerLogin | None]:
+        verdict = HubVerdict("ok") if no_check else await check_hub(reactor, access)
+        return verdict, await runner_login(reactor, home, access)
+
+    verdict, runner = HubVerdict("ok"), None
+    if not no_check or home.runner_state.exists():
+        verdict, runner = run_once(ask)
     report: dict[str, Any] = {
         "hub": access.url,
         "hubFrom": source(os.environ, settings, "HAPI_API_URL", ("apiUrl", "serverUrl")),
@@ -90,12 +138,18 @@ def status(no_check: bool, as_json: bool) -> None:
         "settings": str(home.settings),
         "finding": None if no_check else verdict.finding,
         "reason": verdict.reason or None,
+        "runner": runner and {"pid": runner.pid, "usesThisLogin": runner.is_current},
     }
     if as_json:
         print_json(report)
     else:
         echo(f"Hub:    {access.url} (from {report['hubFrom']})")
         echo(f"Token:  {report['token']} (from {report['tokenFrom']})")
+        if runner is not None:
+            same = "uses this hub and token" if runner.is_current else "uses another hub or token"
+            echo(f"Runner: {same} (pid {runner.pid})")
+            if not runner.is_current:
+                warn(runner.problem)
     if verdict.finding == "refused":
         raise CommandError(f"the hub at {access.url} refused the token: {verdict.reason}", REFUSED)
     if verdict.finding != "ok":
@@ -115,6 +169,8 @@ def logout() -> None:
             home, lambda now: {key: value for key, value in now.items() if key != "cliApiToken"}
         )
         echo(f"Token removed from {home.settings}")
+        if home.runner_state.exists():
+            echo("A runner that is running keeps the token until it is stopped.")
     if os.environ.get("CLI_API_TOKEN", "").strip():
         echo("Note: CLI_API_TOKEN is still set.")
 
