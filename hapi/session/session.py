@@ -12,6 +12,7 @@ from typing import Any
 from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, maybeDeferred
 from twisted.internet.error import ConnectionDone
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
@@ -52,6 +53,7 @@ from hapi.session.agent.driver import Driver, LoginRequired
 from hapi.session.agent.exit_reason import without_stack_trace
 from hapi.session.agent.host import AgentHost
 from hapi.session.agent.idle import IdleAgent
+from hapi.session.agent.jsonrpc_peer import AgentExited
 from hapi.session.agent.noise import NoiseNotice
 from hapi.session.agent.offer import OfferPublisher
 from hapi.session.agent.permission_rules import PermissionRules
@@ -74,6 +76,8 @@ END_TIMEOUT, SIGNAL_END_TIMEOUT = (
     5.0,
     1.7,
 )  # seconds for the whole end; after a signal, whose sender kills after two
+MAX_STARTS = 2  # of an agent that ends while it starts
+START_AGAIN_DELAY = 0.5  # seconds, or up to twice as long, so that two sessions do not meet again
 OFFLINE_END_TIMEOUT = 0.1  # seconds for the archive at a hub that is away
 
 
@@ -352,8 +356,14 @@ class Session:
         )
 
     async def _open_authenticated(self, fork: bool) -> Driver:
-        """Start the agent; where it needs a login, as often as the person tries."""
+        """Start the agent; where it needs a login, as often as the person tries.
+
+        An agent that ends while it starts is started once more: two processes that begin in a
+        fresh home at the same time can get in each other's way (OpenCode's make its database).
+        """
+        starts = 0
         while True:
+            starts += 1
             self.turns.silence.begin(is_start=True)
             try:
                 return await self.host.open(
@@ -363,8 +373,18 @@ class Session:
                 if self._ending is not None:
                     raise
                 required = problem
+            except AgentExited as problem:
+                if starts == MAX_STARTS or self._ending is not None or self.turns.is_aborted:
+                    raise
+                self.hub.publish_status(f"{problem}. It is started again")
+                delay = START_AGAIN_DELAY * (1 + self._random.random())
+                await deferLater(self._reactor, delay)
+                if self._ending is not None:
+                    raise
+                continue
             finally:
                 self.turns.silence.end()
+            starts = 0
             self.host.chosen_login = await self.login.ask(required)
 
     async def log_in_again(self, problem: LoginRequired) -> Driver:

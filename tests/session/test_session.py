@@ -353,3 +353,57 @@ def test_an_agent_that_dies_in_a_turn_fails_the_prompt_and_not_the_session(up):
     } in up.link.records
     assert up.link.records[-1] == {"type": "ready"}
     assert not up.link.of("session-end")
+
+
+def ending_agents(stage, ends):
+    """The first `ends` agents exit while they open their session; returns all that were made."""
+    made = []
+
+    def make():
+        agent = MemoryAgent(stage.clock)
+        if len(made) < ends:
+            agent.peer.handlers["session/new"] = lambda params: agent.ours.closed(
+                "OpenCode exited with code 1: Failed query"
+            )
+        made.append(agent)
+        return agent
+
+    stage.host.make = make
+    return made
+
+
+AGAIN = {
+    "type": "message",
+    "message": "OpenCode exited with code 1: Failed query. It is started again",
+}
+
+
+def test_an_agent_that_ends_while_it_starts_is_started_again(staged):
+    """As OpenCode does when two of its processes make one database at the same time."""
+    stage = staged()
+    made = ending_agents(stage, ends=1)
+    stage.run()
+    assert stage.link.records == [AGAIN]
+    stage.link.message("hello")
+    stage.clock.advance(1)
+    assert made[1].prompts == ["hello"]
+
+
+def test_an_agent_that_ends_twice_while_it_starts_ends_the_session(staged):
+    stage = staged()
+    made = ending_agents(stage, ends=9)
+    stage.run()
+    stage.clock.advance(1)
+    stage.clock.advance(2)
+    assert len(made) == 2
+    assert stage.link.metadata["archiveReason"].endswith("OpenCode exited with code 1: Failed query")
+    assert stage.session.ended.has_fired
+
+
+def test_a_session_that_ends_meanwhile_starts_no_agent_again(staged):
+    stage = staged()
+    made = ending_agents(stage, ends=1)
+    stage.run()
+    stage.end(BY_SIGNAL)
+    stage.clock.advance(9)
+    assert len(made) == 1

@@ -196,6 +196,7 @@ class MemoryAgent:
     modes: Any = None
     loads: bool = True
     forgets: bool = False  # session/load fails
+    replays_late: bool = False  # only after it has answered session/load, when the test says so
     problem: AgentError | None = None  # session/new fails with it
     auth_methods: list[dict[str, Any]] = field(factory=list)
     environ: dict[str, str] = field(factory=dict)
@@ -255,8 +256,8 @@ class MemoryAgent:
     def _load(self, params):
         if self.forgets:
             raise AgentError(-32603, "No previous sessions found")
-        self.update("user_message_chunk", content={"type": "text", "text": "earlier"})
-        self.update("agent_message_chunk", content={"type": "text", "text": "said before"})
+        if not self.replays_late:
+            self.replay()
         return self._called("session/load", params, self.modes or {})
 
     def _option(self, params):
@@ -277,6 +278,10 @@ class MemoryAgent:
         self.peer.notify(
             "session/update", {"sessionId": "agent-1", "update": {"sessionUpdate": kind, **fields}}
         )
+
+    def replay(self):
+        self.update("user_message_chunk", content={"type": "text", "text": "earlier"})
+        self.update("agent_message_chunk", content={"type": "text", "text": "said before"})
 
     def say(self, text):
         self.update("agent_message_chunk", content={"type": "text", "text": text})

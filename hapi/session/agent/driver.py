@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field, frozen
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from hapi import __version__
@@ -56,6 +57,8 @@ INITIALIZE_TIMEOUT, OPEN_TIMEOUT, SET_TIMEOUT = (
     120.0,
     30.0,
 )  # seconds; agents load models, servers and plugins meanwhile
+REPLAY_QUIET = 0.5  # seconds without a message after which a late replay has ended
+REPLAY_TIMEOUT = 10.0  # seconds that a prompt waits for the end of a replay
 CLIENT = {"name": "hapi", "title": "HAPI", "version": __version__}
 # The agent reads, writes and runs terminals itself: it runs on this machine as this user.
 CAPABILITIES = {
@@ -102,6 +105,9 @@ class Driver:
     resumed: bool = False
     _replaying: bool = False
     _may_replay: bool = False  # from session/load to the first prompt
+    _has_replayed: bool = False  # before it answered session/load
+    _replayed_at: float = 0.0  # seconds of the clock: the last message of a replay, or the answer
+    _is_cancelled: bool = False
     log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -155,7 +161,7 @@ class Driver:
 
     async def _load(self, place: Mapping[str, Any], resume: str) -> bool:
         """Resume. What the agent replays is in the conversation already and is ignored."""
-        self._replaying = True
+        self._replaying, self._has_replayed = True, False
         try:
             loaded = await self._call_authenticated("session/load", {"sessionId": resume, **place})
         except AgentError as problem:
@@ -168,6 +174,7 @@ class Driver:
         finally:
             self._replaying = False
         self.resumed = self._may_replay = True
+        self._replayed_at = self.peer.clock.seconds()
         self._opened(resume, loaded)
         return True
 
@@ -209,6 +216,10 @@ class Driver:
 
     async def prompt(self, blocks: list[dict[str, Any]]) -> TurnEnd:
         """Run one turn, without a time limit. Raises AgentExited, AgentError."""
+        self._is_cancelled = False
+        await self._replay_ended()
+        if self._is_cancelled:
+            return TurnEnd("cancelled", None)
         self._replaying = self._may_replay = False
         answer = await self.peer.call(
             "session/prompt", {"sessionId": self.session_id, "prompt": blocks}
@@ -216,8 +227,19 @@ class Driver:
         stop = answer.get("stopReason") if isinstance(answer, dict) else None
         return TurnEnd(stop if isinstance(stop, str) else "end_turn", read_usage(answer))
 
+    async def _replay_ended(self) -> None:
+        """Wait until an agent that replays only after it has answered session/load (Gemini) has
+        done so, since what it says after a prompt counts as its answer."""
+        if not self._may_replay or self._has_replayed:
+            return
+        clock = self.peer.clock
+        latest = clock.seconds() + REPLAY_TIMEOUT
+        while (left := min(self._replayed_at + REPLAY_QUIET, latest) - clock.seconds()) > 0:
+            await deferLater(clock, left)
+
     def cancel(self) -> None:
         """Cancel the turn; `prompt` then ends with `cancelled`."""
+        self._is_cancelled = True
         if self.session_id is not None:
             self.peer.notify("session/cancel", {"sessionId": self.session_id})
 
@@ -253,6 +275,9 @@ class Driver:
             self.offer = read_offer(update.value, self.offer)
         if self._may_replay and isinstance(update, UserText):
             self._replaying = True  # some agents answer session/load before they replay
+        if self._replaying:
+            self._has_replayed |= not self._may_replay and isinstance(update, UserText)
+            self._replayed_at = self.peer.clock.seconds()
         if update is not None and (
             not self._replaying or isinstance(update, Commands | Context | OptionsChanged)
         ):

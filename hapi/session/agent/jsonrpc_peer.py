@@ -65,7 +65,7 @@ class JsonRpcPeer:
     no message. A long line is read by `in_thread`, which runs a blocking call.
     """
 
-    _clock: IReactorTime
+    clock: IReactorTime
     _send: Callable[[bytes], object]
     handlers: dict[str, Callable[[Mapping[str, Any]], Any]] = field(factory=dict)
     on_notification: Callable[[str, Mapping[str, Any]], object] = field(
@@ -85,7 +85,7 @@ class JsonRpcPeer:
     log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        self.queue = MessageQueue(self._clock, self._handle)
+        self.queue = MessageQueue(self.clock, self._handle)
 
     def call(
         self, method: str, params: Mapping[str, Any], seconds: float | None = None
@@ -102,7 +102,7 @@ class JsonRpcPeer:
         self._waiting[number] = answer
         self._send(request(number, method, params))
         if seconds is not None:
-            late = self._clock.callLater(
+            late = self.clock.callLater(
                 seconds, self._timed_out, number, f"no answer to {method} within {seconds:g} s"
             )
 

@@ -101,6 +101,7 @@ class Turns:
     running_driver: Driver | None = None  # of the agent, once its session is open
     usage: UsageMeter = field(init=False)
     _aborted: bool = False
+    _abort_unreported: bool = False  # the conversation does not say yet that a person aborted
     _current: Driver | None = None
     _cancel_timeout: IDelayedCall | None = None
     silence: SilenceWatch = field(init=False)
@@ -132,6 +133,11 @@ class Turns:
     def is_working(self) -> bool:
         """Whether there is something to stop: a turn, or work outside one."""
         return self.busy or self._background.is_active
+
+    @property
+    def is_aborted(self) -> bool:
+        """Whether a person has stopped the turn that runs."""
+        return self.busy and self._aborted
 
     @property
     def is_quiet(self) -> bool:
@@ -175,7 +181,7 @@ class Turns:
         self.on_prompt(batch.text)
         interrupted, started = True, self._clock.seconds()
         try:
-            self._current = self.running_driver = driver = await self._started()
+            self._current = self.running_driver = driver = await self._driver()
             blocks = await self._blocks.of(batch.parts, driver.prompt_capabilities)
             if not self._aborted:
                 self.silence.begin()
@@ -205,19 +211,11 @@ class Turns:
             self._seen_at = self._clock.seconds()
             if interrupted and self._permissions.waiting:
                 self._permissions.cancel_all()
+            self._report_abort()
             if self._is_asking and not self.closed:
                 self._background.seen()
             elif not self.closed:
                 self._be_ready()
-
-    async def _started(self) -> Driver:
-        """The agent, which a prompt waits for. One that ends while it starts is started again."""
-        try:
-            return await self._driver()
-        except AgentExited:
-            if self.closed or self._aborted:
-                raise
-            return await self._driver()
 
     async def _prompt(self, driver: Driver, blocks: list[dict[str, Any]]) -> TurnEnd:
         """Run the turn, again after a login if the agent has lost it meanwhile."""
@@ -260,13 +258,22 @@ class Turns:
         self._publish(self.transcript.flush())
 
     def abort(self) -> None:
-        """Cancel the turn. Waiting prompts stay and are next."""
+        """Cancel the turn. Waiting prompts stay and are next.
+
+        The conversation says so when the turn has ended, after what the agent still had to say.
+        """
         self._permissions.cancel_all()
         if self.questions is not None:
             self.questions.cancel_all()
-        self._publish(self.transcript.flush())
+        self._abort_unreported = True
         self.cancel()
-        self._hub.publish_status("Session aborted")
+        if not self.busy:
+            self._report_abort()
+
+    def _report_abort(self) -> None:
+        if self._abort_unreported:
+            self._abort_unreported = False
+            self._hub.publish_status("Session aborted")
 
     def cancel(self) -> None:
         """Cancel the turn, or what the agent does outside one."""
@@ -291,6 +298,7 @@ class Turns:
         self.silence.end()
         self._background.stop()
         self._publish(self.transcript.finish(True, SESSION_ENDED))
+        self._report_abort()
         self._stop_cancel_timeout()
 
     def agent_exited(self) -> None:
@@ -309,6 +317,8 @@ class Turns:
 
     def _end_agent_after_timeout(self) -> None:
         self._cancel_timeout = None
+        self._publish(self.transcript.flush())
+        self._report_abort()
         self._hub.publish_status(
             f"{self._label} did not stop. It is ended and restarts with the next prompt"
         )

@@ -4,7 +4,6 @@ from twisted.internet.defer import Deferred, fail
 
 from hapi.net.client.delivery import UnconfirmedEvent
 from hapi.protocol.session import BY_SIGNAL
-from hapi.session.agent.driver import AgentExited
 from hapi.session.startup.command_line import Arguments
 from tests.support.session_stage import MemoryAgent
 
@@ -201,11 +200,13 @@ def test_abort_stops_the_turn_and_leaves_the_session(up):
         "decision": "abort",
         "reason": "User aborted",
     }
-    assert up.link.records[-1] == {"type": "message", "message": "Session aborted"}
     assert up.link.of("session-alive")[-1]["thinking"] is True
     up.agent.finish("cancelled")
     assert up.link.of("session-alive")[-1]["thinking"] is False
-    assert up.link.records[-1] == {"type": "ready"}
+    assert up.link.records[-2:] == [
+        {"type": "message", "message": "Session aborted"},
+        {"type": "ready"},
+    ]
     closed = [
         record["callId"] for record in up.link.records if record["type"] == "tool-call-result"
     ]
@@ -221,15 +222,33 @@ def test_an_agent_that_answers_a_cancel_with_an_error_has_not_failed(up):
     assert [record.get("message") for record in up.link.records] == ["Session aborted", None]
 
 
-def test_what_was_said_before_an_abort_stands_before_it(up):
+def test_an_abort_stands_after_all_that_the_agent_says_in_the_turn(up):
     up.link.message("long")
     up.agent.say("one two")
     up.link.rpc_call("abort")
+    up.agent.say(" three")
     up.agent.finish("cancelled")
     assert [record.get("message") for record in up.link.records] == [
-        "one two",
+        "one two three",
         "Session aborted",
         None,
+    ]
+
+
+def test_an_abort_without_a_turn_is_told_at_once(up):
+    up.link.rpc_call("abort")
+    assert up.link.records == [{"type": "message", "message": "Session aborted"}]
+
+
+def test_an_abort_that_the_agent_ignores_is_told_before_the_agent_is_ended(up):
+    up.link.message("long")
+    up.agent.say("one")
+    up.link.rpc_call("abort")
+    up.clock.advance(15)
+    assert [record.get("message") for record in up.link.records[:3]] == [
+        "one",
+        "Session aborted",
+        "OpenCode did not stop. It is ended and restarts with the next prompt",
     ]
 
 
@@ -515,6 +534,37 @@ def test_what_an_agent_replays_after_it_has_resumed_is_not_said_again(staged):
     assert texts(stage) == ["new"]
 
 
+def late_replay(staged):
+    stage = staged(arguments=Arguments("opencode", resume="old"), make_agent=None)
+    stage.host.make = lambda: MemoryAgent(stage.clock, replays_late=True)
+    stage.up()
+    stage.link.message("go")
+    return stage
+
+
+def test_a_prompt_waits_until_an_agent_that_replays_late_has_done_so(staged):
+    """As Gemini does: it answers session/load, then replays the conversation."""
+    stage = late_replay(staged)
+    advance(stage, 0.4)
+    stage.agent.replay()
+    advance(stage, 0.4)
+    stage.agent.say("more of it")
+    assert stage.agent.prompts == []
+    advance(stage, 0.6)
+    assert stage.agent.prompts == ["go"]
+    stage.agent.say("new")
+    stage.agent.finish()
+    assert texts(stage) == ["new"]
+
+
+def test_a_prompt_that_is_stopped_while_it_waits_for_a_replay_is_not_sent(staged):
+    stage = late_replay(staged)
+    stage.link.rpc_call("abort")
+    advance(stage, 2)
+    assert stage.agent.prompts == []
+    assert stage.link.records[-1] == {"type": "ready"}
+
+
 # --- settings
 
 OFFER = {
@@ -777,17 +827,3 @@ def test_a_large_change_is_compared_in_a_thread_and_nothing_overtakes_it(up, mon
     ]
     [card] = [record for record in up.link.records if record["type"] == "tool-call"]
     assert (card["changes"][0]["added"], card["changes"][0]["removed"]) == (1, 1)
-
-
-def test_a_prompt_reaches_an_agent_that_died_while_it_started(up):
-    turns, starts = up.session.turns, []
-    start = turns._driver
-
-    def driver():
-        starts.append("start")
-        return fail(AgentExited("it was ended by signal 9")) if len(starts) == 1 else start()
-
-    turns._driver = driver
-    up.link.message("hello")
-    assert len(starts) == 2
-    assert up.agent.prompts[-1] == "hello"
