@@ -396,7 +396,9 @@ def test_an_agent_that_ends_twice_while_it_starts_ends_the_session(staged):
     stage.clock.advance(1)
     stage.clock.advance(2)
     assert len(made) == 2
-    assert stage.link.metadata["archiveReason"].endswith("OpenCode exited with code 1: Failed query")
+    assert stage.link.metadata["archiveReason"].endswith(
+        "OpenCode exited with code 1: Failed query"
+    )
     assert stage.session.ended.has_fired
 
 

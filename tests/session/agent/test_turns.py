@@ -1,6 +1,6 @@
 """Turns: prompts in, records out, permissions between, aborts."""
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred
 
 from hapi.net.client.delivery import UnconfirmedEvent
 from hapi.protocol.session import BY_SIGNAL
