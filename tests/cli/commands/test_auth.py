@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from urllib.error import HTTPError
 
 import pytest
 
@@ -14,7 +13,7 @@ from hapi.cli.checks.hub_check import HubVerdict
 from hapi.cli.runner.login import compared_login, uses
 from hapi.runner.storage.state_file import RunnerState, hub_identity
 from hapi.settings import HubAccess
-from tests.support.peers import User
+from tests.support.peers import Refused, User
 from tests.support.programs import Stage, free_port
 
 HAPI = [sys.executable, "-m", "hapi"]
@@ -132,8 +131,8 @@ def test_login_says_that_the_hub_limits_wrong_tokens(stage, hub_url):
     for number in range(30):
         try:
             User(hub_url, f"wrong{number:020}").login()
-        except HTTPError as error:
-            if error.code == 429:
+        except Refused as error:
+            if error.status == 429:
                 break
     done = command(stage, "auth", "login", "--url", hub_url, stdin="wrong-token-of-mine\n")
     assert done.returncode == 6
