@@ -87,10 +87,13 @@ class HubLock:
     def _facts(self, **more: Any) -> dict[str, Any]:
         return {"database": os.path.realpath(self.database), **more}
 
-    def announce(self, url: str) -> None:
-        """Write the address of the hub into both files, for whoever meets the lock."""
+    def announce(self, url: str, people_url: str = "", started_at: int = 0) -> None:
+        """Write into both files what whoever meets the lock wants to know: the local address of the
+        hub, the one for people, and when it was started (milliseconds since the epoch).
+        """
+        facts = self._facts(url=url, peopleUrl=people_url or url, startedAt=started_at)
         for lock in self._locks:
-            lock.describe(**self._facts(url=url))
+            lock.describe(**facts)
 
     def restore(self) -> None:
         """Create lock files again that another program has deleted."""

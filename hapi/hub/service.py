@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from hapi.deferreds import run_step
+from hapi.hub.address import reachable_url
 from hapi.hub.cli_namespace import CliNamespace
 from hapi.hub.domain.auth import TokenIssuer
 from hapi.hub.domain.presence import SWEEP_INTERVAL
@@ -76,6 +77,11 @@ class HubService(Service):
         """The port on which the hub listens, 0 while it does not listen."""
         return self._port.getHost().port if self._port is not None else 0
 
+    @property
+    def people_url(self) -> str:
+        """The address of the page for people on other devices, once the hub listens."""
+        return reachable_url(self.url, self.options.host, self.options.public_url)
+
     # --- starting --------------------------------------------------------------------------------
 
     def startService(self) -> None:
@@ -123,7 +129,7 @@ class HubService(Service):
             return
         self._port = self._listen(self._site)
         self.url = f"http://{self._display_host()}:{self.port}"
-        self._lock.announce(self.url)
+        self._lock.announce(self.url, self.people_url, self._now())
         for beat, seconds in (
             (self.hub.presence.sweep, SWEEP_INTERVAL),
             (self._heartbeat, HEARTBEAT_INTERVAL),
@@ -134,7 +140,11 @@ class HubService(Service):
             loop.clock = self._reactor
             loop.start(seconds, now=False)
             self._loops.append(loop)
-        self.log.info("Hub serves {url}", url=self.url)
+        self.log.info(
+            "Hub serves {url}; people reach it at {people_url}",
+            url=self.url,
+            people_url=self.people_url,
+        )
         self._warn()
         self._listening.fire(self.url)
 

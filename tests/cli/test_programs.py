@@ -148,7 +148,7 @@ def test_a_second_up_says_where_the_first_one_is(up, stage):
     program, port = up
     second = Ran(stage, "up", "--port", str(port))
     assert second.code == 0
-    first, page, _ = second.out.splitlines()
+    first, page, *_ = second.out.splitlines()
     assert first == f"Already running in {stage.path}/home (pid {program.pid})."
     assert page.startswith(f"Page: http://127.0.0.1:{port}/#token=")
     for words, difference in (

@@ -20,7 +20,7 @@ from hapi.cli.base.errors import HELD, SUPERSEDED, CommandError, exit_codes_epil
 from hapi.cli.base.flags import VALUE_FLAGS, RunnerFlags
 from hapi.cli.base.hub_options import hub_flags, hub_options
 from hapi.cli.base.output import echo, print_json
-from hapi.cli.base.page_address import page_address, qr_code, reachable_url
+from hapi.cli.base.page_address import page_address, qr_code
 from hapi.cli.base.runner_options import runner_flags, runner_options
 from hapi.home import Home
 from hapi.redaction import escape_control
@@ -153,6 +153,7 @@ class Up:
 
         Raises CommandError when it runs with other options, or when another runner runs.
         """
+        from hapi.hub.lock import running_hub
         from hapi.runner.control.client import ControlClient, RunnerNotRunning
 
         try:
@@ -173,14 +174,18 @@ class Up:
                 HELD,
             )
         token = os.environ.get("CLI_API_TOKEN") or read_settings(self.home).get("cliApiToken") or ""
-        page = page_address(url, token.strip())
+        owner = running_hub(self.home, None)
+        people_url = str((owner and owner.facts.get("peopleUrl")) or url)
+        page = page_address(people_url, token.strip())
         home = str(self.home.path)
         if self.as_json:
-            facts = {"alreadyRunning": True, "pid": pid, "url": url, "page": page, "home": home}
-            print_json(facts)
+            facts = {"alreadyRunning": True, "pid": pid, "url": people_url, "page": page}
+            print_json({**facts, "home": home})
         else:
             echo(f"Already running in {escape_control(home)} (pid {pid}).")
             echo(f"Page: {escape_control(page)}")
+            if self.qr:
+                echo(qr_code(page))
             echo("Stop it with `hapi runner stop`.")
         return True
 
@@ -210,7 +215,7 @@ class Up:
         from hapi.protocol.authority import is_loopback
 
         available, _ = detect_agents(read_settings(self.home), os.environ)
-        url = reachable_url(hub.url, hub.options.host, hub.options.public_url)
+        url = hub.people_url
         page = page_address(url, hub.token)
         home, log = str(self.home.path), str(logging.path)
         if self.as_json:

@@ -35,9 +35,15 @@ from hapi.settings import read_settings, save_hub_address
     hidden=True,
     help="Accepted for compatibility with the npm CLI; there is no relay.",
 )
+@click.option(
+    "--qr/--no-qr",
+    default=False,
+    show_default=True,
+    help="Show the address of the page as a QR code, on a terminal.",
+)
 @json_flag
 @click.pass_context
-def command(context: click.Context, /, relay: bool, as_json: bool, **values: Any) -> None:
+def command(context: click.Context, /, relay: bool, qr: bool, as_json: bool, **values: Any) -> None:
     """Run the hub: API, database and web page. The commands below act on its database.
 
     Runners of the same home find the hub on any port, unless settings.json names another hub
@@ -46,13 +52,13 @@ def command(context: click.Context, /, relay: bool, as_json: bool, **values: Any
     """
     flags = hub_flags(values)
     if context.invoked_subcommand is None:
-        sys.exit(serve_hub(flags, as_json))
+        sys.exit(serve_hub(flags, as_json, qr))
     context.obj = flags.pop("database", None)
     if flags or as_json:
         raise click.UsageError("Only --home and --database may precede a command of `hapi hub`")
 
 
-def serve_hub(flags: dict[str, Any], as_json: bool) -> int:
+def serve_hub(flags: dict[str, Any], as_json: bool, qr: bool = False) -> int:
     """Serve until asked to leave; the exit code."""
     from twisted.internet import reactor
 
@@ -80,10 +86,10 @@ def serve_hub(flags: dict[str, Any], as_json: bool) -> int:
         logging.enable_terminal()
         log_problems(os.environ, read_settings(home))
         if as_json:
-            facts = {"url": service.url, "pid": os.getpid()}
+            facts = {"url": service.url, "peopleUrl": service.people_url, "pid": os.getpid()}
             print_json({**facts, "home": str(home.path), "log": str(logging.path)})
         else:
-            _print_addresses(home, service, options.public_url, other_hub)
+            _print_addresses(home, service, other_hub, qr)
 
     try:
         return host.run(start)
@@ -91,20 +97,21 @@ def serve_hub(flags: dict[str, Any], as_json: bool) -> int:
         logging.stop()
 
 
-def _print_addresses(
-    home: Home, service: Any, public_url: str | None, other_hub: str | None
-) -> None:
+def _print_addresses(home: Home, service: Any, other_hub: str | None, qr: bool) -> None:
     """Where the hub listens, and how runners and people get there."""
-    from hapi.cli.base.page_address import page_address
+    from hapi.cli.base.page_address import page_address, qr_code
 
     echo(f"Hub listens on {service.url}")
-    if other_hub is not None and other_hub.rstrip("/") != public_url:
+    if other_hub is not None and other_hub.rstrip("/") != service.options.public_url:
         echo(
             f"Runners of this home use {escape_control(other_hub)} (apiUrl in settings.json). "
             "To use this hub instead:"
         )
         echo(f"  HAPI_API_URL={service.url} hapi runner start")
     if sys.stdout.isatty():
-        echo(f"Page: {page_address(service.url, service.token)}")
+        page = page_address(service.people_url, service.token)
+        echo(f"Page: {page}")
+        if qr:
+            echo(qr_code(page))
     else:  # the output may be kept in a log, so the token stays out
-        echo(f"Page: {service.url}/ (access token: cliApiToken in {home.settings})")
+        echo(f"Page: {service.people_url}/ (access token: cliApiToken in {home.settings})")
