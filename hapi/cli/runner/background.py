@@ -65,24 +65,34 @@ def start_in_background(home: Home, words: list[str]) -> BackgroundProcess:
         os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC,
         PRIVATE_FILE_MODE,
     )
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(SUPERVISOR_VARIABLES)
-    }
     try:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "hapi", *words],
+            background_command(words),
             stdin=subprocess.DEVNULL,
             stdout=descriptor,
             stderr=descriptor,
             start_new_session=True,
             close_fds=True,
-            env={**environment, DETACHED_VARIABLE: "1"},
+            env=background_environment(),
         )
     finally:
         os.close(descriptor)
     return BackgroundProcess(process, output)
+
+
+def background_command(words: list[str]) -> list[str]:
+    """The command line of `hapi WORDS` with this Python and package."""
+    return [sys.executable, "-P", "-m", "hapi", *words]
+
+
+def background_environment() -> dict[str, str]:
+    """Our environment without what a supervisor set for this command alone."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(SUPERVISOR_VARIABLES)
+    }
+    return {**kept, DETACHED_VARIABLE: "1"}
 
 
 @frozen

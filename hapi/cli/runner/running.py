@@ -109,6 +109,15 @@ def refuse_foreign_runner(status: Mapping[str, Any], if_up: str, if_supervised: 
         )
 
 
+def refuse_replacement(status: Mapping[str, Any]) -> None:
+    """Raise CommandError for a runner that no `hapi runner start` may replace."""
+    refuse_foreign_runner(
+        status,
+        "stop it before you start a runner with other flags",
+        "restart it there to change its build or flags",
+    )
+
+
 async def stop_replaced_runner(
     reactor: Any, home: Home, status: Mapping[str, Any], quiet: bool, dropped: str = ""
 ) -> None:
@@ -117,11 +126,7 @@ async def stop_replaced_runner(
     Raises CommandError for a runner that `hapi up` or a supervisor controls.
     """
     pid = status.get("pid")
-    refuse_foreign_runner(
-        status,
-        "stop it before you start a runner with other flags",
-        "restart it there to change its build or flags",
-    )
+    refuse_replacement(status)
     if not quiet:
         version = escape_control(status.get("version"))
         echo(f"Replacing the running runner (pid {pid}, version {version})")

@@ -265,11 +265,12 @@ class HandoffCoordinator:
         outcome.addErrback(lambda reason: self.log.failure("The hand-off did not finish", reason))
 
     def _start_replacement(self) -> IReplacement:
-        from hapi.runner.handoff.replacement import ReplacementNotStarted, start_replacement
+        from hapi.runner.handoff.program import ProgramNotStarted
+        from hapi.runner.handoff.replacement import start_replacement
 
         lock, listeners = self._runner.lock, self._runner.endpoints.listeners
         if lock is None or listeners is None or self._start is None:
-            raise ReplacementNotStarted("the control port is closed")
+            raise ProgramNotStarted("the control port is closed")
         descriptors = HandoverDescriptors(lock.descriptor, *listeners.descriptors())
         if self._make_replacement is not None:
             return self._make_replacement(descriptors)

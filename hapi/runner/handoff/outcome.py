@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 from twisted.python.failure import Failure
 
-from hapi.runner.handoff.replacement import ReplacementNotStarted
+from hapi.runner.handoff.program import ProgramNotStarted
 
 
 @frozen
@@ -45,6 +45,6 @@ def outcome_of_failure(reason: Failure) -> Failed | Stopped:
     error = reason.value
     if isinstance(error, ReplacementStopped):
         return Stopped(str(error))
-    if isinstance(error, HandoffFailed | ReplacementNotStarted):
+    if isinstance(error, HandoffFailed | ProgramNotStarted):
         return Failed(str(error))
     return Failed(f"unexpected error: {error}")

@@ -53,8 +53,9 @@ from hapi.runner.handoff.outcome import (
     ReplacementStopped,
     outcome_of_failure,
 )
+from hapi.runner.handoff.program import ProgramNotStarted
 from hapi.runner.handoff.progress import HandoffProgress, HandoffStates, progress_of
-from hapi.runner.handoff.replacement import IReplacement, ReplacementNotStarted
+from hapi.runner.handoff.replacement import IReplacement
 from hapi.runner.handoff.verification import (
     ExpectedStatus,
     Mismatch,
@@ -168,7 +169,7 @@ class OutgoingHandoff:
 
     def _roll_back(self, reason: Failure) -> Outcome | Deferred[Outcome]:
         outcome = outcome_of_failure(reason)
-        if reason.check(HandoffFailed, ReplacementNotStarted, ReplacementStopped) is None:
+        if reason.check(HandoffFailed, ProgramNotStarted, ReplacementStopped) is None:
             self.log.failure("The hand-off failed with an unexpected error", reason)
         self._progress.roll_back()
         if self._states.rolling_back is None:

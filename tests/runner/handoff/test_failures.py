@@ -29,7 +29,8 @@ from hapi.runner.handoff.descriptors import (
     verify_inherited,
 )
 from hapi.runner.handoff.factories import embedded_coordinator, program_coordinator
-from hapi.runner.handoff.replacement import Replacement, ReplacementNotStarted
+from hapi.runner.handoff.program import ProgramNotStarted
+from hapi.runner.handoff.replacement import Replacement
 from hapi.runner.handoff.upgrade import BuildWatch
 from hapi.runner.supervision import supervisor
 from hapi.runner.supervision.supervisor import Supervision
@@ -75,7 +76,7 @@ def test_a_replacement_that_cannot_be_started_is_a_try_that_failed__H01(home):
     scene = Scene(home)
 
     def make(descriptors):
-        raise ReplacementNotStarted("there is no memory")
+        raise ProgramNotStarted("there is no memory")
 
     scene.coordinator._make_replacement = make
     scene.upgrade()
@@ -133,7 +134,7 @@ def coordinator_of(home, clock=None, **more):
 
 def test_a_runner_whose_port_is_closed_starts_nobody__H01(home):
     old = coordinator_of(home, start=StartCommand(("runner",), "/", {}))
-    with pytest.raises(ReplacementNotStarted, match="the control port is closed"):
+    with pytest.raises(ProgramNotStarted, match="the control port is closed"):
         old._start_replacement()
 
 
@@ -303,7 +304,7 @@ class Transport:
 def replacement_of(clock, processes):
     child = ChildProtocol()
     child.makeConnection(Transport())
-    return child, Replacement(clock, processes, child, "mark", talking.HandoffChannel())
+    return child, Replacement(clock, processes, child, "mark", channel=talking.HandoffChannel())
 
 
 @pytest.mark.parametrize(
@@ -315,7 +316,7 @@ def replacement_of(clock, processes):
     ],
 )
 def test_a_replacement_that_ended_before_anybody_looked_has_ended__H01(status, words, monkeypatch):
-    monkeypatch.setattr("hapi.runner.handoff.replacement.reactor_reaps_children", lambda: True)
+    monkeypatch.setattr("hapi.runner.handoff.program.reactor_reaps_children", lambda: True)
     child, replacement = replacement_of(clock := Clock(), MemoryProcesses((), clock))
     assert not replacement.ended.has_fired  # gone, and not waited for yet
     child.exited.fire(status)
@@ -327,7 +328,7 @@ def test_a_replacement_that_ended_before_anybody_looked_has_ended__H01(status, w
 
 
 def test_a_replacement_whose_exit_status_does_not_come_is_not_waited_for__H03(monkeypatch):
-    monkeypatch.setattr("hapi.runner.handoff.replacement.reactor_reaps_children", lambda: True)
+    monkeypatch.setattr("hapi.runner.handoff.program.reactor_reaps_children", lambda: True)
     clock = Clock()
     processes = MemoryProcesses((), clock)
     processes.add("runner", pid=Transport.pid)

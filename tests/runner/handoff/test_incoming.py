@@ -28,7 +28,8 @@ from hapi.runner.handoff.descriptors import (
     StartCommand,
 )
 from hapi.runner.handoff.incoming import IncomingHandoff, OutgoingRunnerStays
-from hapi.runner.handoff.replacement import ReplacementNotStarted, start_replacement
+from hapi.runner.handoff.program import ProgramNotStarted
+from hapi.runner.handoff.replacement import start_replacement
 from tests.support.programs import alive
 from tests.support.runner_stage import assert_waiting, result_of
 
@@ -317,7 +318,7 @@ async def test_a_replacement_leads_a_session_with_default_signals_and_only_its_d
 )
 def test_what_cannot_be_started_is_said_and_leaves_no_descriptor__H01(reactor, argv, cwd):
     before = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(ReplacementNotStarted):
+    with pytest.raises(ProgramNotStarted):
         start_replacement(
             reactor,
             SystemProcesses(reactor),

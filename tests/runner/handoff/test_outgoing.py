@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, race
 from hapi.runner.handoff.channel import ChannelClosed, HandoffChannel
 from hapi.runner.handoff.outcome import Failed, HandedOver, Stopped
 from hapi.runner.handoff.outgoing import HANDOFF_TIMEOUT
-from hapi.runner.handoff.replacement import ReplacementNotStarted
+from hapi.runner.handoff.program import ProgramNotStarted
 from hapi.runner.handoff.verification import (
     Mismatch,
     NotReady,
@@ -60,7 +60,7 @@ def test_what_is_begun_is_finished_before_it_may_begin__H10():
 
 def test_it_cannot_be_started__H01():
     def missing():
-        raise ReplacementNotStarted("no such file: /usr/bin/python9")
+        raise ProgramNotStarted("no such file: /usr/bin/python9")
 
     one = Try(start=missing)
     assert result_of(one.running) == Failed("no such file: /usr/bin/python9")

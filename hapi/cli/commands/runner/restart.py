@@ -19,6 +19,7 @@ from hapi.cli.runner.running import (
     refuse_foreign_runner,
     stop_replaced_runner,
 )
+from hapi.cli.runner.trial_start import require_trial_start
 from hapi.home import Home
 from hapi.redaction import Secrets
 from hapi.startup import block_tls_imports
@@ -74,10 +75,11 @@ async def _restart(reactor: Any, home: Home, timeout: float | None, quiet: bool)
         raise RunnerNotRunning(f"no runner is running in {home.path}")
     # Before anything is drained:
     refuse_foreign_runner(running.status, "restart `hapi up` instead", "restart it there")
+    argv = [str(word) for word in running.status.get("argv") or ("runner", "start-sync")]
+    await require_trial_start(reactor, home, argv, running.status.get("pid"))
     if timeout is not None:
         was_accepting = (running.status.get("admission") or {}).get("accepting") is not False
         await _drain_first(reactor, ControlClient(reactor, home), timeout, was_accepting)
-    argv = [str(word) for word in running.status.get("argv") or ("runner", "start-sync")]
     await stop_replaced_runner(reactor, home, running.status, quiet)
     started = start_in_background(home, argv)
 

@@ -27,8 +27,10 @@ from hapi.cli.runner.running import (
     STOP_TIMEOUT,
     matches_options,
     query_runner,
+    refuse_replacement,
     stop_replaced_runner,
 )
+from hapi.cli.runner.trial_start import require_trial_start
 from hapi.cli.runner.wait_for_start import wait_for_other_start
 from hapi.home import Home
 from hapi.redaction import Secrets
@@ -162,6 +164,8 @@ async def _make_room(reactor: Any, options: Any, running: Readiness, quiet: bool
     from hapi.runner.storage.state_file import StateFile
 
     if running.answers:
+        refuse_replacement(running.status)
+        await require_trial_start(reactor, options.home, options.argv, running.status.get("pid"))
         dropped = dropped_flags(running.status.get("argv") or (), options)
         await stop_replaced_runner(reactor, options.home, running.status, quiet, dropped)
         return

@@ -1,0 +1,36 @@
+"""Prove that the installed version starts before a command ends the runner that runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from hapi.cli.base.errors import CommandError
+from hapi.cli.runner.background import background_command, background_environment
+from hapi.home import Home
+
+
+async def require_trial_start(reactor: Any, home: Home, words: Sequence[str], pid: object) -> None:
+    """Try whether `hapi WORDS` starts in `home`, beside its runner `pid`.
+
+    Raises CommandError when it does not.
+    """
+    from hapi.process.local import local_processes
+    from hapi.runner.handoff.descriptors import StartCommand
+    from hapi.runner.handoff.trial import Trial, TrialFailed
+
+    command = tuple(background_command(list(words)))
+    try:
+        directory = os.getcwd()
+    except OSError:  # it is gone, which keeps no runner from starting
+        directory = str(home.path)
+    start = StartCommand(command, directory, background_environment())
+    try:
+        await Trial(reactor, local_processes(reactor), start, home).run()
+    except TrialFailed as error:
+        place = f"; see {error.output}" if error.output is not None else ""
+        raise CommandError(
+            f"the runner (pid {pid}) was left running, because the installed version does not "
+            f"start: {error}{place}"
+        ) from error
