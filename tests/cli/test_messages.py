@@ -128,6 +128,7 @@ FURTHER = {
     **dict.fromkeys(["runner status", "runner list", "runner stop-session", "runner drain"], (5,)),
     **dict.fromkeys(["runner resume", "runner revive"], (5,)),
     **dict.fromkeys(["runner stop", "runner logs", "runner events", "runner install-service"], ()),
+    "hub install-service": (),
     **dict.fromkeys(["doctor", "doctor clean", "completion", "hub backup", "mcp"], ()),
     "hub compact": (3,),
 }  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -76,6 +76,24 @@ _OPTIONS = (
     ),
 )
 
+VARIABLES = (  # of these options; none is secret
+    "HAPI_LISTEN_HOST",
+    "HAPI_LISTEN_PORT",
+    "HAPI_PUBLIC_URL",
+    "CORS_ORIGINS",
+    "HAPI_ALLOWED_HOSTS",
+    "HAPI_TRUSTED_PROXIES",
+    "HAPI_WEB_ROOT",
+    "DB_PATH",
+    "HAPI_KEEP_SESSIONS",
+    "HAPI_MAX_DATABASE_SIZE",
+)
+_REPEATABLE = {
+    "cors_origins": "--cors-origin",
+    "allowed_hosts": "--allowed-host",
+    "trusted_proxies": "--trusted-proxy",
+}
+
 
 def hub_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of a hub."""
@@ -87,3 +105,13 @@ def hub_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def hub_flags(values: dict[str, Any]) -> dict[str, Any]:
     """The options that were given, as keyword arguments of `HubOptions.from_environment`."""
     return {name: value for name, value in values.items() if value not in (None, ())}
+
+
+def hub_words(flags: Mapping[str, Any]) -> list[str]:
+    """The flags of `hub_flags` as the words of a command line that follow `hub`."""
+    words: list[str] = []
+    for name, value in flags.items():
+        flag = _REPEATABLE.get(name) or f"--{name.replace('_', '-')}"
+        for each in value if name in _REPEATABLE else (value,):
+            words += [flag, str(each)]
+    return words

@@ -1,7 +1,8 @@
-"""Service files that make systemd, supervisord or launchd run a runner. Pure: facts in, text out.
+"""Service files that make systemd, supervisord or launchd run a runner or a hub. Pure: facts in,
+text out.
 
-With each of them the supervisor stops the runner alone, leaves its sessions running, and acts on
-the runner's exit codes.
+With each of them the supervisor stops the program alone, leaves the sessions running, and acts on
+the program's exit codes.
 """
 
 from __future__ import annotations
@@ -16,20 +17,53 @@ from attrs import field, frozen
 Kind = Literal["systemd-user", "systemd", "supervisord", "launchd"]
 KINDS: tuple[Kind, ...] = ("systemd-user", "systemd", "supervisord", "launchd")
 
-NAME = "hapi-runner"
-LABEL = "dev.hapi.runner"  # launchd: a name in reverse-domain form
-STOP_TIMEOUT = 20  # seconds; a runner takes less than two
+STOP_TIMEOUT = 20  # seconds; a runner takes less than two, a hub less than eight
 WATCHDOG = 60  # seconds without a sign of life after which systemd restarts the runner
 
 
 @frozen
+class Service:
+    """One of our programs, as far as it matters to a supervisor."""
+
+    name: str  # of the unit or section
+    description: str
+    label: str  # launchd: a name in reverse-domain form
+    final_exit_codes: Mapping[int, str]  # after which a restart does not help, and what they mean
+    has_watchdog: bool = False
+    keeps_children: bool = False  # sessions, which outlive it
+    environment: Mapping[str, str] = field(factory=dict)
+
+
+RUNNER = Service(
+    "hapi-runner",
+    "HAPI runner",
+    "dev.hapi.runner",
+    {2: "usage error", 3: "another runner in this home", 4: "another has taken over"},
+    has_watchdog=True,
+    keeps_children=True,
+    environment={"HAPI_RUNNER_SUPERVISED": "1"},
+)
+HUB = Service(
+    "hapi-hub",
+    "HAPI hub",
+    "dev.hapi.hub",
+    {2: "usage error", 3: "another hub on this home or database"},
+)
+
+
+@frozen
 class Installation:
-    """What a service runs: `argv` starts with an absolute path, `environment` has no secrets."""
+    """What a service runs: `argv` starts with an absolute path, `environment` has no secrets.
+
+    `binds_low_port`: it listens on a port that only root may listen on by default.
+    """
 
     argv: tuple[str, ...]
     environment: Mapping[str, str] = field(factory=dict)
     user: str = ""
     log: str = ""  # for launchd, which has no log of its own
+    service: Service = RUNNER
+    binds_low_port: bool = False
 
 
 def text_of(kind: Kind, what: Installation) -> str:
@@ -46,23 +80,34 @@ def text_of(kind: Kind, what: Installation) -> str:
 
 def systemd(what: Installation, *, of_user: bool) -> str:
     """A service unit (systemd.service(5)). KillMode=process: sessions survive a stop or restart."""
+    service = what.service
+    codes = service.final_exit_codes
+    meanings = ", ".join(f"{code}: {meaning}" for code, meaning in codes.items())
     lines = [
         "[Unit]",
-        "Description=HAPI runner",
+        f"Description={service.description}",
         *([] if of_user else ["Wants=network-online.target", "After=network-online.target"]),
         "",
         "[Service]",
         "Type=notify",
         *([] if of_user else [f"User={_specifiers(what.user)}"]),
         f"ExecStart={' '.join(_word(word, dollars=True) for word in what.argv)}",
+        "ExecReload=/bin/kill -HUP $MAINPID",
         *(f"Environment={_word(f'{name}={value}')}" for name, value in _environment(what)),
-        "# Sessions keep running when the runner is stopped, restarted or upgraded.",
-        "KillMode=process",
-        f"WatchdogSec={WATCHDOG}",
+    ]
+    if service.keeps_children:
+        lines += [
+            "# Sessions keep running when the runner is stopped, restarted or upgraded.",
+            "KillMode=process",
+        ]
+    if what.binds_low_port and not of_user and what.user != "root":
+        lines += ["AmbientCapabilities=CAP_NET_BIND_SERVICE"]
+    lines += [
+        *([f"WatchdogSec={WATCHDOG}"] if service.has_watchdog else []),
         "Restart=on-failure",
         "RestartSec=5",
-        "# 2: usage error, 3: another runner in this home, 4: another has taken over; 75: restart.",
-        "RestartPreventExitStatus=2 3 4",
+        f"# {meanings}; 75: restart.",
+        f"RestartPreventExitStatus={' '.join(map(str, codes))}",
         "RestartForceExitStatus=75",
         f"TimeoutStopSec={STOP_TIMEOUT}",
         "",
@@ -92,18 +137,33 @@ def _specifiers(text: str) -> str:
 
 
 def supervisord(what: Installation) -> str:
-    """A program section. Sessions lead process groups of their own, out of reach of its signals."""
+    """A program section. Sessions lead process groups of their own, out of reach of its signals.
+
+    Raises ValueError for text that such a file cannot contain.
+    """
+    service = what.service
     pairs = ",".join(f"{name}={_in_quotes(_percents(value))}" for name, value in _environment(what))
+    codes = {0: "stopped", **service.final_exit_codes}
+    meanings = ", ".join(f"{code}: {meaning}" for code, meaning in codes.items())
     lines = [
-        f"[program:{NAME}]",
+        f"[program:{service.name}]",
         f"command={_percents(shlex.join(what.argv))}",
         f"environment={pairs}",
-        *([f"user={what.user}"] if what.user else []),
+        *([f"user={_percents(what.user)}"] if what.user else []),
+    ]
+    for line in lines[1:]:
+        # supervisord's parser takes a semicolon or number sign after a space for a comment
+        if any(sign in line for sign in (" ;", " #", "\t;", "\t#")):
+            raise ValueError(
+                "supervisord takes a semicolon or a number sign after a space for the start of a "
+                f"comment, so that no section can contain {line.partition('=')[2]}"
+            )
+    lines += [
         "autostart=true",
-        "; 0: stopped, 2: usage error, 3: another runner in this home, 4: another has taken over;",
+        f"; {meanings};",
         "; any other status: restart",
         "autorestart=unexpected",
-        "exitcodes=0,2,3,4",
+        f"exitcodes={','.join(map(str, codes))}",
         "startsecs=2",
         "startretries=10",
         "stopsignal=TERM",
@@ -120,20 +180,24 @@ def _percents(text: str) -> str:
 
 def _in_quotes(text: str) -> str:
     """`text` in quotes; supervisord has two kinds of quotes and no escapes."""
+    if '"' in text and "'" in text:
+        raise ValueError(
+            f"supervisord has no way to write {text}, which contains both kinds of quotes"
+        )
     return f"'{text}'" if '"' in text else f'"{text}"'
 
 
 def launchd(what: Installation) -> str:
     """A property list (launchd.plist(5)). AbandonProcessGroup: sessions survive the runner."""
     found = {
-        "Label": LABEL,
+        "Label": what.service.label,
         "ProgramArguments": list(what.argv),
         "EnvironmentVariables": dict(_environment(what)),
         "RunAtLoad": True,
         "KeepAlive": {"SuccessfulExit": False},
         "ThrottleInterval": 10,
         "ExitTimeOut": STOP_TIMEOUT,
-        "AbandonProcessGroup": True,
+        "AbandonProcessGroup": what.service.keeps_children,
         "ProcessType": "Interactive",
         **({"StandardOutPath": what.log, "StandardErrorPath": what.log} if what.log else {}),
     }
@@ -141,4 +205,4 @@ def launchd(what: Installation) -> str:
 
 
 def _environment(what: Installation) -> list[tuple[str, str]]:
-    return sorted({**what.environment, "HAPI_RUNNER_SUPERVISED": "1"}.items())
+    return sorted({**what.environment, **what.service.environment}.items())

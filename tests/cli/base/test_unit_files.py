@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import os
 import plistlib
 import shlex
 import shutil
@@ -15,8 +16,9 @@ from click.testing import CliRunner
 from hapi.cli.app import hapi
 from hapi.cli.base.errors import CommandError
 from hapi.cli.base.flags import RunnerFlags
-from hapi.cli.base.unit_files import KINDS, Installation, text_of
-from hapi.cli.commands.runner.install_service import destination, install, installation
+from hapi.cli.base.service_installation import Target, destination, install, installation
+from hapi.cli.base.unit_files import HUB, KINDS, RUNNER, Installation, text_of
+from hapi.cli.commands.runner.install_service import absolute
 from hapi.protocol.token import AccessToken
 from hapi.runner.service import FAILED, HELD, RESTART, STOPPED, SUPERSEDED
 
@@ -33,6 +35,15 @@ WHAT = Installation(
     "me",
     "/home/me/.hapi/logs/launchd.out",
 )
+
+
+def of_runner(
+    flags: RunnerFlags,
+    environ: dict[str, str] | None = None,
+    target: Target = Target("systemd-user"),  # noqa: B008 (frozen)
+) -> Installation:
+    words = ("runner", "start-sync", *absolute(flags).words())
+    return installation(RUNNER, words, dict(os.environ) if environ is None else environ, target)
 
 
 def section(text: str, name: str) -> dict[str, str]:
@@ -67,22 +78,27 @@ def test_words_reach_the_program_through_systemd_as_they_are():
     )
 
 
-@pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="no systemd here to judge the unit"
-)
-def test_systemd_itself_finds_nothing_wrong__V01(tmp_path):
-    path = tmp_path / "hapi-runner.service"
-    path.write_text(
-        text_of("systemd-user", Installation(("/bin/true", "runner"), {"PATH": "/bin"}))
-    )
+@pytest.mark.peer("systemd")
+@pytest.mark.parametrize("service", [RUNNER, HUB], ids=["runner", "hub"])
+@pytest.mark.parametrize("kind", ["systemd", "systemd-user"])
+def test_systemd_itself_finds_nothing_wrong__V01(kind, service, tmp_path):
+    program = tmp_path / "my 50% hapi"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    path = tmp_path / f"{service.name}.service"
+    environment = {"PATH": "/bin", "HAPI_HOME": "/home/mé 50%/.hapi"}
+    words = (str(program), *ARGV[1:])
+    what = Installation(words, environment, "daemon", service=service, binds_low_port=True)
+    path.write_text(text_of(kind, what))
     judged = subprocess.run(
-        ["systemd-analyze", "verify", "--user", path],
+        ["systemd-analyze", "verify", *(["--user"] if kind == "systemd-user" else []), path],
         capture_output=True,
         text=True,
         check=False,
         timeout=30,
     )
-    assert "hapi-runner.service:" not in judged.stderr
+    assert service.name not in judged.stderr
+    assert path.name not in judged.stderr
 
 
 def test_supervisord_leaves_the_sessions_and_knows_the_exit_codes__V02_V05():
@@ -113,19 +129,21 @@ def test_no_service_file_holds_a_token__K01(kind, home, canary):
         "HOME": "/home/me",
     }
     assert AccessToken.parse(canary)
-    what = installation(RunnerFlags(("~/work",)), home, environ)
+    environ["HAPI_HOME"] = str(home.path)
+    what = of_runner(RunnerFlags(("~/work",)), environ, Target(kind))
     assert canary not in text_of(kind, what)
-    assert what.environment == {"PATH": "/bin", "HAPI_HOME": str(home.path)}
+    assert what.environment.items() >= {"PATH": "/bin", "HAPI_HOME": str(home.path)}.items()
+    assert what.environment.keys() <= {"PATH", "HAPI_HOME", "HOME", "USER", "LOGNAME"}
 
 
 def test_roots_are_absolute_since_a_service_starts_elsewhere(home, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert installation(RunnerFlags(("here",)), home, {}).argv[-1] == str(tmp_path / "here")
+    assert of_runner(RunnerFlags(("here",))).argv[-1] == str(tmp_path / "here")
 
 
 def test_every_flag_of_the_runner_is_in_the_service(home):
     flags = RunnerFlags(session_command="true --x", more={"max_sessions": "4", "queue": "2"})
-    words = installation(flags, home, {}).argv
+    words = of_runner(flags).argv
     assert words[words.index("start-sync") :][1:] == tuple(
         evolve(flags, session_command=f"{shutil.which('true')} --x").words()
     )
@@ -133,42 +151,44 @@ def test_every_flag_of_the_runner_is_in_the_service(home):
 
 def test_a_line_break_gets_into_no_service_file__K03(home):
     with pytest.raises(CommandError, match="line break"):
-        installation(RunnerFlags(("/a\nExecStart=/bin/evil",)), home, {})
-
-
-def test_a_user_that_is_none_is_warned_of(home, capsys):
-    what = installation(RunnerFlags(), home, {}, "no-such-user-here")
-    install("systemd", what, home.path / "x", write=False, force=False)
-    assert "there is no user no-such-user-here on this machine" in capsys.readouterr().err
+        of_runner(RunnerFlags(("/a\nExecStart=/bin/evil",)))
 
 
 def test_a_directory_is_once_in_the_path_of_a_service(home):
-    assert installation(RunnerFlags(), home, {"PATH": "/b:/a:/b"}).environment["PATH"] == "/b:/a"
+    environ = {"PATH": "/b:/a:/b", "HAPI_HOME": str(home.path)}
+    assert of_runner(RunnerFlags(), environ).environment["PATH"] == "/b:/a"
+
+
+@pytest.mark.parametrize("place", ["/opt/a ;b", "/opt/a #b", "/opt/a'b\"c"])
+def test_what_supervisord_would_cut_off_is_refused(place):
+    what = evolve(WHAT, environment={"HAPI_HOME": place})
+    with pytest.raises(CommandError, match="supervisord"):
+        install(Target("supervisord"), what)
 
 
 def test_it_is_printed_unless_asked_to_be_written(tmp_path, capsys):
-    install("systemd-user", WHAT, tmp_path / "unit", write=False, force=False)
+    install(Target("systemd-user", path=tmp_path / "unit"), WHAT)
     assert capsys.readouterr().out == text_of("systemd-user", WHAT)
     assert not (tmp_path / "unit").exists()
 
 
 def test_a_file_that_differs_is_never_overwritten_without_force(tmp_path, capsys):
     path = tmp_path / "user/unit"
-    install("systemd-user", WHAT, path, write=True, force=False)
-    install("systemd-user", WHAT, path, write=True, force=False)
+    install(Target("systemd-user", write=True, path=path), WHAT)
+    install(Target("systemd-user", write=True, path=path), WHAT)
     assert "is up to date" in capsys.readouterr().out
     path.write_text("mine")
     with pytest.raises(CommandError, match="exists and differs"):
-        install("systemd-user", WHAT, path, write=True, force=False)
+        install(Target("systemd-user", write=True, path=path), WHAT)
     assert path.read_text() == "mine"
-    install("systemd-user", WHAT, path, write=True, force=True)
+    install(Target("systemd-user", write=True, path=path, force=True), WHAT)
     assert path.read_text() == text_of("systemd-user", WHAT)
 
 
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CommandError, match="cannot be written"):
-        install("systemd-user", WHAT, tmp_path / "file/unit", write=True, force=False)
+        install(Target("systemd-user", write=True, path=tmp_path / "file/unit"), WHAT)
 
 
 def test_each_supervisor_has_its_place():
@@ -185,3 +205,21 @@ def test_the_command_takes_the_flags_of_the_runner(home):
     words = ["runner", "install-service", "--kind", "systemd-user", "--workspace-root", "/work"]
     done = CliRunner().invoke(hapi, words)
     assert "start-sync --workspace-root /work" in done.stdout
+
+
+def test_the_hub_command_takes_the_options_of_the_hub(home):
+    words = "hub install-service --kind systemd --port 443 --trusted-proxy ::1 --trusted-proxy ::2"
+    done = CliRunner().invoke(hapi, [*words.split(), "--database", "x.db"])
+    service = section(done.stdout, "Service")
+    assert service["ExecStart"].endswith(
+        f"hub --port 443 --trusted-proxy ::1 --trusted-proxy ::2 --database {os.getcwd()}/x.db"
+    )
+    assert service["RestartPreventExitStatus"] == "2 3"
+    assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
+    assert "KillMode" not in service
+
+
+def test_an_invalid_option_of_the_hub_gets_into_no_service(home):
+    done = CliRunner().invoke(hapi, ["hub", "install-service", "--keep-sessions", "x"])
+    assert done.exit_code == 2 or isinstance(done.exception, Exception)
+    assert not done.stdout

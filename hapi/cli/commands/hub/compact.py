@@ -19,7 +19,7 @@ from hapi.units import format_size
 @click.command(
     "compact",
     epilog=exit_codes_epilog(HELD),
-    short_help="Give the database's free space back (the hub must be stopped).",
+    short_help="Shrink the database (the hub must be stopped).",
 )
 @database_option
 @home_option

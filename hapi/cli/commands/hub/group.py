@@ -21,7 +21,10 @@ from hapi.settings import read_settings, save_hub_address
 @click.group(
     "hub",
     cls=CommandGroup,
-    modules={name: f"hapi.cli.commands.hub.{name}" for name in ("backup", "compact")},
+    modules={
+        name: f"hapi.cli.commands.hub.{name.replace('-', '_')}"
+        for name in ("backup", "compact", "install-service")
+    },
     invoke_without_command=True,
     subcommand_metavar="[COMMAND]",
     epilog=exit_codes_epilog(HELD, serves=True),
@@ -44,7 +47,7 @@ from hapi.settings import read_settings, save_hub_address
 @json_flag
 @click.pass_context
 def command(context: click.Context, /, relay: bool, qr: bool, as_json: bool, **values: Any) -> None:
-    """Run the hub: API, database and web page. The commands below act on its database.
+    """Run the hub: API, database and web page. The commands below administer it.
 
     Runners of the same home find the hub on any port, unless settings.json names another hub
     (apiUrl). Ctrl+C or SIGTERM shuts the hub down cleanly. Without a terminal, SIGHUP makes it
@@ -67,6 +70,7 @@ def serve_hub(flags: dict[str, Any], as_json: bool, qr: bool = False) -> int:
     from hapi.hub import HubOptions, hub_service
     from hapi.log import start_logging
     from hapi.runner.supervision.rlimits import raise_descriptor_limit
+    from hapi.runner.supervision.sd_notify import NotifySocket
 
     home = Home.find().prepare()
     options = HubOptions.from_environment(os.environ, **flags)
@@ -74,6 +78,7 @@ def serve_hub(flags: dict[str, Any], as_json: bool, qr: bool = False) -> int:
     raise_descriptor_limit()
     host = process_host(reactor)
     service: Any = hub_service(reactor, options)
+    systemd = NotifySocket.named_by(os.environ)
     if not sys.stdin.isatty():  # SIGHUP then comes from no terminal
         host.on_hangup = logging.reopen
 
@@ -85,6 +90,8 @@ def serve_hub(flags: dict[str, Any], as_json: bool, qr: bool = False) -> int:
         logging.secrets.add(service.token)
         logging.enable_terminal()
         log_problems(os.environ, read_settings(home))
+        if systemd is not None:  # sd_notify(3)
+            systemd.send("READY=1", f"STATUS=serves {service.url}")
         if as_json:
             facts = {"url": service.url, "peopleUrl": service.people_url, "pid": os.getpid()}
             print_json({**facts, "home": str(home.path), "log": str(logging.path)})

@@ -1,0 +1,83 @@
+"""`hapi hub install-service`: the file that makes a supervisor run this hub."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hapi.cli.base.common_options import home_option
+from hapi.cli.base.errors import exit_codes_epilog
+from hapi.cli.base.hub_options import VARIABLES, hub_flags, hub_options, hub_words
+from hapi.cli.base.service_account import Account
+from hapi.cli.base.service_installation import (
+    Target,
+    install,
+    installation,
+    installation_options,
+)
+from hapi.cli.base.unit_files import HUB
+
+LOW_PORTS = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")  # ip(7)
+DEFAULT_LOW_PORTS = 1024  # below it only root may listen
+
+
+@click.command(
+    "install-service",
+    epilog=exit_codes_epilog(),
+    short_help="Create a systemd, supervisord or launchd service.",
+)
+@hub_options
+@home_option
+@installation_options
+def command(
+    kind: Any,
+    write: bool,
+    path: Path | None,
+    force: bool,
+    user: str | None,
+    **values: Any,
+) -> None:
+    """Print or write the file that makes a supervisor run this hub.
+
+    The file contains the home directory and the options given here, never a token. With --user the
+    home is that of that user, who must be able to run this program. Stopping or restarting the
+    service leaves the sessions running.
+    """
+    from hapi.hub import HubOptions
+
+    target = Target.chosen(kind, write, path, force, user)
+    flags = absolute(hub_flags(values))
+    home = Account.find(user).home(os.environ)
+    options = HubOptions.from_environment(os.environ, home=home, **flags)  # raises what is invalid
+    words = ("hub", *hub_words(flags))
+    binds_low_port = 0 < options.port < first_free_port()
+    what = installation(
+        HUB, words, os.environ, target, variables(os.environ), binds_low_port=binds_low_port
+    )
+    install(target, what)
+
+
+def variables(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The variables of a hub that are set."""
+    return tuple(name for name in VARIABLES if environ.get(name))
+
+
+def first_free_port() -> int:
+    """The first port on which users other than root may listen."""
+    try:
+        return int(LOW_PORTS.read_text())
+    except (OSError, ValueError):
+        return DEFAULT_LOW_PORTS
+
+
+def absolute(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags with absolute paths: a service starts in another directory."""
+    paths = ("database", "web_root", "tls_cert", "tls_key")
+    return {
+        name: os.path.abspath(os.path.expanduser(value)) if name in paths else value
+        for name, value in flags.items()
+    }
