@@ -40,7 +40,7 @@ WHAT = Installation(
 def of_runner(
     flags: RunnerFlags,
     environ: dict[str, str] | None = None,
-    target: Target = Target("systemd-user"),  # noqa: B008 (frozen)
+    target: Target = Target("systemd-user"),
 ) -> Installation:
     words = ("runner", "start-sync", *absolute(flags).words())
     return installation(RUNNER, words, dict(os.environ) if environ is None else environ, target)
