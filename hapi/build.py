@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +41,19 @@ def mtime_ms(nanoseconds: int) -> float:
     """A file's time in milliseconds as npm's programs compute it: s·1000 + ns/10⁶, in doubles."""
     seconds, rest = divmod(nanoseconds, 10**9)
     return seconds * 1000.0 + rest / 1e6
+
+
+def removal(program: Path | None = None) -> str | None:
+    """That HAPI was removed under this program, as a clause; None while it is there.
+
+    What runs goes on, but can start no other program of this package. `program` is another one that
+    is needed, instead of Python and this package.
+    """
+    needed = [program] if program is not None else [Path(sys.executable), PACKAGE / "__main__.py"]
+    for path in needed:
+        if not path.exists():
+            return f"{path} no longer exists (was HAPI uninstalled or moved?)"
+    return None
 
 
 @define

@@ -48,6 +48,7 @@ def runner_status(runner: Runner, now: float) -> Mapping[str, Any]:
     """The answer of `/status`: times in epoch milliseconds, durations in seconds."""
     options, heartbeat, sessions = runner.options, runner.heartbeat, runner.list()
     last_ago, next_in = heartbeat.last_ago, heartbeat.next_in
+    problem = options.program_problem
     return {
         "pid": os.getpid(),
         "version": __version__,
@@ -78,7 +79,9 @@ def runner_status(runner: Runner, now: float) -> Mapping[str, Any]:
         or runner.journal.write_error,
         "warnings": (runner.scope_check.warnings if runner.scope_check is not None else [])
         + runner.hub.warnings()
-        + runner.session_access.warnings(),
+        + runner.session_access.warnings()
+        + ([problem] if problem is not None else []),
+        "programProblem": problem,
         "failedBeats": heartbeat.failures,
         "beats": heartbeat.beats,
         "lastBeatSeconds": heartbeat.seconds,

@@ -8,6 +8,7 @@ preload for each module that is needed at once.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import mimetypes
@@ -174,7 +175,8 @@ class PageBuilds:
     """The current build of the page below `root`, and the one before it.
 
     The files are read again when one of them has changed. A page that was opened before the change
-    keeps loading the rest of the build that it started with.
+    keeps loading the rest of the build that it started with. When the files are removed, the build
+    that was read last goes on being served.
     """
 
     def __init__(self, root: str) -> None:
@@ -185,6 +187,10 @@ class PageBuilds:
     def current(self) -> PageBuild:
         """The build of the files as they are now. Raises OSError when they cannot be read."""
         stats = page_paths(self._root)
+        if "index.html" not in stats:  # uninstalled, or being replaced
+            if not self._builds:
+                raise FileNotFoundError(errno.ENOENT, "the page is missing", self._root)
+            return self._builds[0]
         seen = {path: (stat.st_mtime_ns, stat.st_size) for path, stat in stats.items()}
         if seen != self._seen or not self._builds:
             build = PageBuild.of({path: Path(self._root, path).read_bytes() for path in stats})

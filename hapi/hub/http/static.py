@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 from attrs import frozen
+from twisted.logger import Logger
 from twisted.web.resource import Resource
 from werkzeug.http import parse_etags
 
@@ -104,6 +105,7 @@ class PageResource(Resource):
     """
 
     isLeaf = True
+    log = Logger()
 
     def __init__(self, files: Files | Path | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -115,11 +117,21 @@ class PageResource(Resource):
         request.setHeader("X-Content-Type-Options", "nosniff")
         path = relative_path(request.path)
         found = None
-        if path is not None:
-            found = self._files.find(path)
-            if found is None and not names_a_file(path):
-                found = self._files.document(path)
+        try:
+            if path is not None:
+                found = self._files.find(path)
+                if found is None and not names_a_file(path):
+                    found = self._files.document(path)
+        except OSError as error:
+            return self._unreadable(request, error)
         return self._missing(request) if found is None else self._send(request, found)
+
+    def problem(self) -> str | None:
+        """Why there is no page to serve, as a clause; None if there is one."""
+        try:
+            return None if self._files.document("") else "the directory of the page has no index.html"
+        except OSError as error:
+            return f"the page cannot be read: {error.strerror} ({error.filename})"
 
     render_HEAD = render_GET
 
@@ -142,6 +154,12 @@ class PageResource(Resource):
             request.setHeader("Content-Encoding", "gzip")
             return file.gzipped
         return file.content
+
+    def _unreadable(self, request: Any, error: OSError) -> bytes:
+        self.log.error("The page cannot be read: {reason}", reason=str(error))
+        request.setResponseCode(503)
+        request.setHeader("Content-Type", "text/plain; charset=utf-8")
+        return b"The files of the page cannot be read; the log of the hub says why"
 
     def _missing(self, request: Any) -> bytes:
         request.setResponseCode(404)

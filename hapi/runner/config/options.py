@@ -12,6 +12,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from hapi.build import removal
 from hapi.home import Home
 from hapi.idle_limit import KEY as IDLE_KEY
 from hapi.idle_limit import VARIABLE as IDLE_VARIABLE
@@ -72,6 +73,12 @@ class RunnerOptions:
         """Whether sessions run this package's program. npm's knows other agents, and looks for
         other executables."""
         return self.session_command == OWN_SESSION_COMMAND
+
+    @property
+    def program_problem(self) -> str | None:
+        """Why no session can be started, as a clause; None if its program exists."""
+        missing = removal(None if self.uses_own_sessions else Path(self.session_command[0]))
+        return missing and f"no session can be started: {missing}"
 
     def session_environment(self) -> dict[str, str]:
         """The variables that give a session its home, hub and token, whatever the environment of

@@ -122,9 +122,11 @@ class ControlApi:
 
     @app.route("/readyz", methods=["GET"])
     def readyz(self, request: IRequest) -> bytes:
-        """Readiness: requests of the hub arrive, as the runner is registered and connected."""
+        """Readiness: requests of the hub arrive, as the runner is registered and connected, and the
+        program of sessions exists.
+        """
         status = self._runner.status()
-        reason = hub_connection_problem(status)
+        reason = hub_connection_problem(status) or status.get("programProblem")
         readiness = {
             "ready": reason is None,
             "reason": reason,

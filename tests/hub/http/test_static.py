@@ -17,7 +17,7 @@ from hapi.hub.http.page_build import (
     static_imports,
     without_comments,
 )
-from hapi.hub.http.static import PAGES, PageResource
+from hapi.hub.http.static import PAGES, OwnPage, PageResource
 from hapi.net.server.http import accepts_gzip
 from tests.support.hub_stage import Stage
 
@@ -267,3 +267,21 @@ def test_the_first_load_takes_less_than_60_kb_on_the_wire():
 
 def test_a_build_without_an_index_still_is_one():
     assert PageBuild.of({"app.js": b""}).document("").content == b""
+
+
+def test_a_page_whose_files_were_removed_is_served_as_it_was_read_last(tmp_path):
+    root = tmp_path / "pages"
+    root.mkdir()
+    (root / "index.html").write_text("<html><head></head></html>")
+    page = PageResource(OwnPage(root))
+    assert page.problem() is None
+    (root / "index.html").unlink()
+    request, body = get(page, "/")
+    assert (request.code, b"<html>" in body) == (200, True)
+
+
+def test_a_page_that_was_never_there_is_not_served_as_an_empty_one(tmp_path, logged_failures):
+    page = PageResource(OwnPage(tmp_path))
+    request, body = get(page, "/")
+    assert (request.code, body[:12]) == (503, b"The files of")
+    assert page.problem() == f"the page cannot be read: the page is missing ({tmp_path})"

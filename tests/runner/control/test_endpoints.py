@@ -40,6 +40,7 @@ class Whole(Answers):
     """A runner that answers everything."""
 
     forbids = False
+    program_problem = None
 
     def __init__(self):
         super().__init__()
@@ -49,7 +50,8 @@ class Whole(Answers):
         )
 
     def status(self):
-        return {"pid": 1, "registered": self.registered, "hub": self.hub}
+        facts = {"pid": 1, "registered": self.registered, "hub": self.hub}
+        return {**facts, "programProblem": self.program_problem}
 
     def _may(self):
         if self.forbids:
@@ -136,6 +138,13 @@ def test_a_runner_is_ready_when_what_the_hub_asks_for_arrives(runner, registered
     found, said = ask(runner, "/readyz", method="GET")
     assert (found, said["ready"]) == (status, status == 200)
     assert ask(runner, "/healthz", method="GET") == (200, {"status": "ok"})
+
+
+def test_a_runner_whose_program_was_removed_is_not_ready(runner):
+    runner.registered, runner.hub = True, {"phase": "connected"}
+    runner.program_problem = "no session can be started: /x no longer exists"
+    found, said = ask(runner, "/readyz", method="GET")
+    assert (found, said["reason"]) == (503, runner.program_problem)
 
 
 def test_metrics_are_text_made_anew_for_each_look(runner, monkeypatch):
