@@ -129,7 +129,9 @@ class PageResource(Resource):
     def problem(self) -> str | None:
         """Why there is no page to serve, as a clause; None if there is one."""
         try:
-            return None if self._files.document("") else "the directory of the page has no index.html"
+            return (
+                None if self._files.document("") else "the directory of the page has no index.html"
+            )
         except OSError as error:
             return f"the page cannot be read: {error.strerror} ({error.filename})"
 
