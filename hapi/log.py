@@ -26,6 +26,7 @@ from zope.interface import implementer, provider
 
 from hapi.home import PRIVATE_FILE_MODE, Home
 from hapi.redaction import CONTROL, Secrets, escape_control
+from hapi.request_id import current_request_id
 
 LINE_LIMIT, FAILURE_LIMIT = 8_192, 32_768  # characters
 FILE_LIMIT, GENERATIONS = 10 << 20, 3  # bytes of one file; older ones are kept as .1 .2 .3
@@ -57,7 +58,8 @@ LEVELS = {
 def json_line(event: LogEvent, secrets: Secrets) -> str:
     """The event as one line of JSON.
 
-    Fields: `time` (RFC 3339, UTC), `level`, `system`, `message`, those of the event, `failure`.
+    Fields: `time` (RFC 3339, UTC), `level`, `system`, `message`, those of the event, `failure`;
+    `request_id` of an event that an HTTP request caused.
     """
     failure = event.get("log_failure") or event.get("failure")
     line: dict[str, Any] = {
@@ -77,6 +79,8 @@ def json_line(event: LogEvent, secrets: Secrets) -> str:
             )
     if failure is not None:
         line["failure"] = _shortened(_traceback(failure), FAILURE_LIMIT)
+    if (request_id := current_request_id()) is not None:
+        line.setdefault("request_id", request_id)
     hidden = {
         name: secrets.redact(value) if isinstance(value, str) else value
         for name, value in line.items()
@@ -94,6 +98,8 @@ def text_line(event: LogEvent, secrets: Secrets) -> str:
     if failure is not None:
         kind = getattr(failure.type, "__name__", failure.type)
         message = f"{message.partition(chr(10))[0]} ({kind}: {failure.getErrorMessage()})"
+    if (request_id := current_request_id()) is not None:
+        message = f"{message} [request {request_id}]"
     shown = escape_control(secrets.redact(_shortened(message, LINE_LIMIT)))
     return f"{clock} {'' if level == 'info' else level + ': '}{shown}\n"
 

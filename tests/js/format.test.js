@@ -73,7 +73,7 @@ test("the error of a response is its JSON, its text, or its status", async () =>
     ApiError.of(new Response(body, { status, headers }));
   assert.deepEqual(
     { ...(await of('{"error":"No","code":"c"}', 409)) },
-    { status: 409, code: "c", retryAfter: null },
+    { status: 409, code: "c", retryAfter: null, requestId: null },
   );
   assert.equal((await of('{"error":"No"}')).message, "No");
   assert.equal((await of("plain")).message, "plain");
@@ -89,6 +89,20 @@ test("a refusal of the hub is told from a proxy that does not reach it", async (
     assert.ok((await of(text, 503)) instanceof Unreachable);
   assert.equal((await of("Internal Server Error", 500)).status, 500);
   assert.match(explained("Internal Server Error"), /log says more/);
+});
+
+test("a failure of the hub has the id of its request, a refusal has not", async () => {
+  const of = async (body, status, headers = {}) =>
+    errorMessage(await problemOf(new Response(body, { status, headers })));
+  assert.match(
+    await of("Internal Server Error", 500, { "X-Request-Id": "4f1c" }),
+    /Its log says more\. \(Request 4f1c\)$/,
+  );
+  assert.equal(
+    await of('{"error":"No space left","requestId":"4f1c"}', 507),
+    "No space left (Request 4f1c)",
+  );
+  assert.equal(await of('{"error":"No","requestId":"4f1c"}', 409), "No");
 });
 
 test("errors are sentences that say what to do", () => {

@@ -17,7 +17,14 @@ from twisted.web.iweb import IRequest
 from hapi.hub.domain import errors
 from hapi.hub.http.compression import Compressor
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull, StoreLost
-from hapi.net.server.http import BodyTooLarge, StatusTable, accepts_gzip, encode_json, status_of
+from hapi.net.server.http import (
+    BodyTooLarge,
+    StatusTable,
+    accepts_gzip,
+    encode_json,
+    status_of,
+    with_request_id,
+)
 
 MIN_GZIP_SIZE = 1400  # bytes: a smaller reply fits one packet anyway
 TEXT = "text/plain; charset=UTF-8"
@@ -79,6 +86,13 @@ def error_response(error: Exception, operation: str) -> Response:
         )
     elif isinstance(error, StoreFailed) and not isinstance(error, StoreLost):
         log.error("{operation}: {reason}", operation=operation, reason=str(error))
+    elif status >= http.INTERNAL_SERVER_ERROR:  # people are shown the request's id
+        log.info(
+            "{operation} answered {status}: {reason}",
+            operation=operation,
+            status=status,
+            reason=str(error),
+        )
     body: dict[str, Any] = {"error": MESSAGES.get(type(error)) or str(error)}
     headers: dict[str, str] = {}
     if isinstance(error, errors.DomainError):
@@ -125,5 +139,6 @@ def _encoded(request: IRequest, response: Response) -> bytes:
     if isinstance(response.body, bytes):
         return response.body
     if response.kind == "application/json":
-        return encode_json(response.body)
+        request_id = getattr(request, "request_id", None)
+        return encode_json(with_request_id(response.body, response.status, request_id))
     return str(response.body).encode()

@@ -20,9 +20,10 @@ from hapi.hub.http.static import PageResource
 from hapi.net.server.http import json_reply
 from hapi.net.server.site import LimitedSite
 from hapi.protocol.authority import Authority, Origin, same_host
+from hapi.request_id import REQUEST_ID_HEADER
 
 METHODS = b"GET, POST, PUT, PATCH, DELETE, OPTIONS"
-HEADERS = b"authorization, content-type, last-event-id"
+HEADERS = b"authorization, content-type, last-event-id, x-request-id"
 IDLE_TIMEOUT, HEAD_TIMEOUT, BODY_TIMEOUT = 65.0, 15.0, 300.0  # seconds
 WRONG_NAME = (
     "This hub does not answer to that name: set HAPI_PUBLIC_URL or HAPI_ALLOWED_HOSTS to accept it"
@@ -129,6 +130,7 @@ class RootResource(Resource):
             request.setHeader("Cache-Control", "no-store")
         if origin is not None and self._host_policy.allows_origin(origin, host):
             request.setHeader("Access-Control-Allow-Origin", origin)
+            request.setHeader("Access-Control-Expose-Headers", REQUEST_ID_HEADER)
             if request.method == b"OPTIONS":
                 request.setHeader("Access-Control-Allow-Methods", METHODS)
                 request.setHeader("Access-Control-Allow-Headers", HEADERS)

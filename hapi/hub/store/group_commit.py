@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 
 from hapi.hub.store.disk_thread import Worker
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull, StoreLost
+from hapi.request_id import run_for_nobody
 
 T = TypeVar("T")
 LOCK_TIMEOUT = 5.0  # seconds that changes wait for a lock of another program
@@ -104,7 +105,7 @@ class GroupCommit:
         self._waiting.append(change)
         if not self._running:
             self._running = True
-            Deferred.fromCoroutine(self._run())
+            run_for_nobody(lambda: Deferred.fromCoroutine(self._run()))
         return change.done
 
     def drained(self) -> Deferred[None]:

@@ -13,6 +13,7 @@ from twisted.web import http
 from twisted.web.iweb import IRequest
 
 from hapi.protocol.json import Malformed, check_number_of_values, plain, without_surrogates
+from hapi.request_id import REQUEST_ID_HEADER
 
 T = TypeVar("T")
 JSON = b"application/json"
@@ -117,9 +118,11 @@ def json_reply(
     request: IRequest, status: int, value: Any, close: bool = False, content_type: bytes = JSON
 ) -> bytes:
     """Set status and headers of a JSON reply and return its body; `value` in bytes is JSON already.
+    An error that is an object gets the key `requestId`.
 
     `close`: nothing more is read from this connection.
     """
+    value = with_request_id(value, status, getattr(request, "request_id", None))
     body: bytes = value if isinstance(value, bytes) else encode_json(value)
     request.setResponseCode(status)
     request.setHeader(b"content-type", content_type)
@@ -130,20 +133,31 @@ def json_reply(
     return body
 
 
+def with_request_id(value: Any, status: int, request_id: str | None) -> Any:
+    """The JSON of a reply, with the id of its request if the reply is an error."""
+    if status < http.BAD_REQUEST or request_id is None or not isinstance(value, dict):
+        return value
+    return {**value, "requestId": request_id}
+
+
 PHRASES = {421: b"Misdirected Request", 431: b"Request Header Fields Too Large"}
 
 
-def raw_json_reply(status: int, value: Any, headers: Mapping[str, str] | None = None) -> bytes:
+def raw_json_reply(
+    status: int, value: Any, headers: Mapping[str, str] | None = None, request_id: str | None = None
+) -> bytes:
     """A whole HTTP/1.1 response that closes the connection, for a request that never becomes an
     IRequest; `value` in bytes is JSON already.
     """
+    value = with_request_id(value, status, request_id)
+    headers = {**(headers or {}), **({REQUEST_ID_HEADER: request_id} if request_id else {})}
     body: bytes = value if isinstance(value, bytes) else encode_json(value)
     phrase = http.RESPONSES.get(status) or PHRASES.get(status, b"Refused")
     lines = [
         b"HTTP/1.1 %d %s" % (status, phrase),
         b"content-type: " + JSON,
         b"content-length: %d" % len(body),
-        *(f"{name}: {value}".encode() for name, value in (headers or {}).items()),
+        *(f"{name}: {value}".encode() for name, value in headers.items()),
         b"connection: close",
     ]
     return b"\r\n".join([*lines, b"", body])

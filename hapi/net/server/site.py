@@ -19,6 +19,7 @@ from twisted.web.server import Request, Site
 from hapi.net.server.http import HeadRefused, raw_json_reply
 from hapi.net.server.unauthenticated import UnauthenticatedConnections
 from hapi.net.server.unread import MAX_UNREAD_ANSWERS, PIECE_SIZE, AnswerProducer, UnreadLimit
+from hapi.request_id import REQUEST_ID_HEADER, request_id_from, run_for_request
 
 MAX_HEAD_SIZE = 16 * 1024  # bytes of request line and headers together
 MAX_BODY_SIZE = 1024 * 1024  # bytes
@@ -31,8 +32,12 @@ TOO_MANY_BODIES = HeadRefused(503, {"error": "Too many uploads at once"}, {"Retr
 
 
 class LimitedRequest(Request):
-    """Counts the body while it arrives: a chunked body does not announce its length."""
+    """Counts the body while it arrives: a chunked body does not announce its length.
 
+    Has an id from its head on, which its answer and what is logged while it is served carry.
+    """
+
+    request_id: str | None = None
     channel: LimitedChannel | None  # type: ignore[assignment]
     max_body_size = MAX_BODY_SIZE  # bytes
     _received = _reserved = 0  # bytes
@@ -43,6 +48,12 @@ class LimitedRequest(Request):
         self.method, self.uri = method, uri
         self.path, _, query = uri.partition(b"?")
         self.args = http.parse_qs(query, True)
+        self.request_id = request_id_from(self.getHeader(REQUEST_ID_HEADER))
+
+    def process(self) -> None:
+        assert self.request_id is not None  # process() follows the head
+        self.responseHeaders.setRawHeaders(REQUEST_ID_HEADER, [self.request_id])
+        run_for_request(self.request_id, super().process)
 
     def forget(self) -> None:
         """Release what the request holds: its body, and the channel."""
@@ -235,8 +246,13 @@ class LimitedChannel(http.HTTPChannel):
             return
         self._cancel_deadline()
         self.refused = True
+        request_id = request_id_from(None)
+        if self.requests:
+            request_id = self.requests[-1].request_id or request_id
         self._forget_requests()
-        self.transport.write(raw_json_reply(refusal.status, refusal.body, refusal.headers))
+        self.transport.write(
+            raw_json_reply(refusal.status, refusal.body, refusal.headers, request_id)
+        )
         self._linger()
 
     def _linger(self) -> None:

@@ -16,6 +16,8 @@ export class ApiError extends Error {
     this.code = code;
     /** @type {number | null} seconds */
     this.retryAfter = null;
+    /** @type {string | null} under which the hub's log has the request */
+    this.requestId = null;
   }
 
   /**
@@ -50,6 +52,7 @@ async function refusalOf(response) {
     String(message || `The hub returned status ${response.status}.`),
   );
   error.retryAfter = Number(response.headers.get("Retry-After")) || null;
+  error.requestId = body?.requestId ?? response.headers.get("X-Request-Id");
   return { error, isFromHub: typeof body?.error === "string" };
 }
 
@@ -92,11 +95,18 @@ export function statusOf(error) {
 }
 
 /**
- * What a person reads about a failed request.
+ * What a person reads about a failed request. A failure of the hub has the id under which its log says more.
  * @param {unknown} error
  * @returns {string}
  */
 export function errorMessage(error) {
+  const message = messageOf(error);
+  const isFailure = error instanceof ApiError && error.status >= 500;
+  return isFailure && error.requestId ? `${message} (Request ${error.requestId})` : message;
+}
+
+/** @param {unknown} error @returns {string} */
+function messageOf(error) {
   if (error instanceof ApiError) {
     if (error.status === 429 && error.code === null)
       return `Too many attempts. Try again in ${error.retryAfter ?? 60} seconds.`;
