@@ -100,13 +100,18 @@ class RunnerApi:
         Sessions that run go on."""
         if self._sessions.drain.begin(actor, keep):
             self._record_event("drain", actor=actor)
-        return self.activity()
+        return self._drained()
 
     def resume(self, actor: str) -> dict[str, Any]:
         """Start sessions again."""
         if self._sessions.drain.resume():
             self._record_event("resume", actor=actor)
-        return self.activity()
+        return self._drained()
+
+    def _drained(self) -> dict[str, Any]:
+        """`activity`, and with `notSaved` why the next runner will not do the same."""
+        reason = self._sessions.drain.write_error
+        return self.activity() | ({} if reason is None else {"notSaved": reason})
 
     def interrupted(self) -> Any:
         """The interrupted sessions that can be revived, as the control API shows them."""

@@ -31,7 +31,7 @@ from hapi.runner.control.peer_credentials import PeerLookup
 from hapi.runner.endpoints import Endpoints
 from hapi.runner.handoff.coordinator import EXIT_RESTART, LOAD_BUILD_DELAY, HandoffCoordinator
 from hapi.runner.heartbeat import Heartbeat, HeartbeatTasks
-from hapi.runner.lock.home_lock import HomeHeld, LockUnusable, RunnerLock
+from hapi.runner.lock.home_lock import HomeHeld, LockUnusable, RunnerLock, Superseded
 from hapi.runner.reload import SettingsReloader
 from hapi.runner.sessions import Sessions
 from hapi.runner.status import runner_status
@@ -40,6 +40,7 @@ from hapi.runner.storage.disk import flush
 from hapi.runner.storage.journal import Journal
 from hapi.runner.storage.state_file import OwnState, StateFile, own_runner_state
 from hapi.runner.storage.timers import ScheduledCalls
+from hapi.runner.storage.write_retries import WriteRetries
 from hapi.runner.supervision.systemd_scope_check import SystemdScopeCheck, make_scope_check
 from hapi.runner.supervision.title import set_title
 from hapi.runner.uplink.end_reports import EndReports
@@ -104,7 +105,8 @@ class RunnerService(Service):
         self.after = ScheduledCalls(reactor)
         hidden = Secrets()
         hidden.add(options.access.token)
-        self.journal = Journal(options.home, hidden, now)
+        self.write_retries = WriteRetries(self.after, self._owns_files)
+        self.journal = Journal(options.home, hidden, now, on_write_error=self.write_retries.begin)
         self.record_event = self.journal.record
         self.counters = Counters(reactor)
         self.handoff = handoff(self) if handoff else HandoffCoordinator(reactor, processes, self)
@@ -128,9 +130,13 @@ class RunnerService(Service):
             self.after,
             self.counters,
             *on_spawned,
+            self.write_retries.begin,
+            self._why_not_findable,
         )
         self.children = self.sessions.children
         self.own_state = OwnState(StateFile(options.home), self.sessions.disk)
+        for writer in (self.own_state, self.children, self.sessions.drain, self.journal):
+            self.write_retries.add(writer)
         self.spool_delivery = SpoolDelivery(
             reactor,
             options.home,
@@ -272,6 +278,16 @@ class RunnerService(Service):
         self.record_event("superseded", pid=pid)
         self.retire("exception", SUPERSEDED)
 
+    async def _why_not_findable(self) -> str | None:
+        """Why sessions cannot find this runner, None if they can."""
+        return await self.own_state.ensure_saved()
+
+    def _owns_files(self) -> bool:
+        """Whether the files of this home are this runner's to write."""
+        if self.lock is None or self.handoff.in_progress or self._left is not None:
+            return False
+        return not isinstance(self.lock.verify_ownership(), Superseded)
+
     # --- settings read again (reload.py)
 
     def reload(self) -> None:
@@ -315,6 +331,8 @@ class RunnerService(Service):
         self.sessions.recover()
         self._step("adopted")
         self.heartbeat.startService()
+        if self.write_retries.write_error is not None:
+            self.write_retries.begin()
         if self.scope_check is not None:
             self.after(SCOPE_CHECK_DELAY, self.scope_check.start)
         self._link()

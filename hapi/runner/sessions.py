@@ -4,7 +4,7 @@ announcements, revival."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from twisted.internet.task import deferLater
@@ -25,14 +25,14 @@ from hapi.runner.config.options import RunnerOptions
 from hapi.runner.control.announcements import Announcements
 from hapi.runner.spawn.admission import Admission
 from hapi.runner.spawn.agent_availability import AgentAvailability
-from hapi.runner.spawn.checks import StartChecks
+from hapi.runner.spawn.checks import StartChecks, is_findable
 from hapi.runner.spawn.drain import Drain
 from hapi.runner.spawn.memory_relief import MemoryRelief
 from hapi.runner.spawn.reactor_pacing import pacer_for
 from hapi.runner.spawn.revive import Reviver
 from hapi.runner.spawn.spawner import Spawner
 from hapi.runner.storage.counters import Counters
-from hapi.runner.storage.disk import disk_for
+from hapi.runner.storage.disk import disk_for, ignore_write_error
 from hapi.runner.storage.journal import RecordEvent, read_journal
 from hapi.runner.storage.timers import ScheduledCalls
 from hapi.runner.workspace.worktrees import Worktrees
@@ -45,7 +45,8 @@ QUIESCE_POLL_INTERVAL = 0.01  # seconds
 
 class Sessions:
     """The sessions of one runner. `on_start_failed` and `on_started` are called as the Spawner
-    says."""
+    says, `on_write_error` when the disk has refused something. `why_not_findable` is that of
+    StartChecks."""
 
     log = Logger()
 
@@ -60,11 +61,13 @@ class Sessions:
         counters: Counters,
         on_start_failed: Callable[[SpawnRefused, Child | None], object],
         on_started: Callable[[Child], object],
+        on_write_error: Callable[[], object] = ignore_write_error,
+        why_not_findable: Callable[[], Awaitable[str | None]] = is_findable,
     ) -> None:
         self.options, self.availability = options, AgentAvailability.of(options)
         self._processes, self._now, self._record_event = processes, now, record_event
         self._clock, self._counters = reactor, counters
-        self.disk = disk_for(reactor)
+        self.disk = disk_for(reactor, on_write_error)
         worktrees = Worktrees(Git(reactor, options.environ))
         self.children = ChildRegistry(
             reactor,
@@ -85,7 +88,7 @@ class Sessions:
             call_later,
             relieve=relief.ask,
         )
-        self.drain = Drain(options.home, self.admission, now)
+        self.drain = Drain(options.home, self.admission, now, on_write_error)
         self.announcements = Announcements(
             reactor,
             options.home,
@@ -101,7 +104,13 @@ class Sessions:
             self.children,
             worktrees,
             StartChecks(
-                reactor, options, self.availability, self.admission, self.children, worktrees
+                reactor,
+                options,
+                self.availability,
+                self.admission,
+                self.children,
+                worktrees,
+                why_not_findable,
             ),
             on_start_failed,
             on_started,

@@ -14,8 +14,7 @@ from hapi.runner.control.peer_credentials import PeerLookup
 from hapi.runner.handoff.coordinator import HandoffCoordinator
 from hapi.runner.heartbeat import Heartbeat
 from hapi.runner.sessions import Sessions
-from hapi.runner.storage.journal import Journal
-from hapi.runner.storage.state_file import OwnState
+from hapi.runner.storage.write_retries import WriteRetries
 from hapi.runner.supervision.systemd_scope_check import SystemdScopeCheck
 from hapi.runner.uplink.session_access import SessionAccess
 from hapi.runner.uplink.uplink import Uplink
@@ -31,12 +30,11 @@ class Runner(Protocol):
 
     heartbeat: Heartbeat
     hub: Uplink
-    journal: Journal
     lookup: PeerLookup
-    own_state: OwnState
     phase: str
     sessions: Sessions
     started_at: float
+    write_retries: WriteRetries
     handoff: HandoffCoordinator
     scope_check: SystemdScopeCheck | None
     session_access: SessionAccess
@@ -74,9 +72,7 @@ def runner_status(runner: Runner, now: float) -> Mapping[str, Any]:
         "handoffDisabled": options.handoff_disabled,
         **runner.handoff.status(),
         "callersKnownBy": runner.lookup.means,
-        "trouble": runner.own_state.file.write_error
-        or runner.sessions.children.write_error
-        or runner.journal.write_error,
+        "trouble": runner.write_retries.write_error,
         "warnings": (runner.scope_check.warnings if runner.scope_check is not None else [])
         + runner.hub.warnings()
         + runner.session_access.warnings()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from attrs import define, field
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from hapi.attempts import AttemptFolder
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hapi.session.session import Session
 
 TOUCH_INTERVAL = 1.0  # seconds between two signs of life
+RETRY_INTERVAL = 2.0  # seconds until a report that the disk refused is written again
 
 
 @define(eq=False)
@@ -33,6 +34,7 @@ class ReportWriter:
     _now: Callable[[], float] = time.time
     _last: AttemptReport | None = None
     _touched_at: float = field(default=-TOUCH_INTERVAL)
+    _retry: IDelayedCall | None = None  # of a write that failed
     log = Logger()
 
     def begin(self) -> ReportWriter:
@@ -62,7 +64,12 @@ class ReportWriter:
             self._folder.report = self._last = report
         except OSError as error:
             self.log.warn("The report of this session was not saved: {reason}", reason=str(error))
+            self._retry_later()
         self._touched_at = self._clock.seconds()
+
+    def _retry_later(self) -> None:
+        if self._retry is None or not self._retry.active():
+            self._retry = self._clock.callLater(RETRY_INTERVAL, self.write)
 
     def _facts(self) -> AttemptReport:
         session, now, last = self._session, self._now(), self._last

@@ -4,11 +4,11 @@ record, in order and once."""
 import os
 import signal
 import sqlite3
-import subprocess
 
 import pytest
 
 from hapi.spool import spooled_sessions
+from tests.support.disk_small import fill, mount_small_disk, unmount
 from tests.support.hub_absence import CALLS, EVERY_CALL, Absence
 from tests.support.peers import OURS, Cast
 from tests.support.programs import CANARY, until
@@ -21,30 +21,9 @@ DISK_SIZE = "16m"
 def small_disk(tmp_path):
     """A file system of its own for the hub."""
     place = tmp_path / "stage" / f"{OURS}-hub"
-    place.mkdir(parents=True)
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={DISK_SIZE},mode=0700", "tmpfs", place],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip("only root can mount a file system")
+    mount_small_disk(place, DISK_SIZE)
     yield place
-    subprocess.run(["umount", "-l", place], check=False)
-
-
-def fill(place):
-    """Leave no room; the file that takes it."""
-    filler = place / "filler"
-    descriptor = os.open(filler, os.O_WRONLY | os.O_CREAT, 0o600)
-    for size in (1 << 20, 1 << 12, 1):
-        try:
-            while True:
-                os.write(descriptor, b"x" * size)
-        except OSError:
-            continue
-    os.close(descriptor)
-    return filler
+    unmount(place)
 
 
 @pytest.fixture

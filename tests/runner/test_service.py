@@ -18,9 +18,10 @@ from hapi.protocol.attempt import AttemptRequest
 from hapi.protocol.spawn import parse_spawn
 from hapi.runner.attempts.retention import Retention
 from hapi.runner.heartbeat import Heartbeat
-from hapi.runner.lock.home_lock import HomeHeld
+from hapi.runner.lock.home_lock import HomeHeld, RunnerLock, Superseded
 from hapi.runner.service import HELD, STOPPED, SUPERSEDED
 from hapi.runner.storage.state_file import StateFile, hub_identity, npm_timestamp, own_runner_state
+from hapi.runner.storage.write_retries import RETRY_INTERVAL
 from hapi.settings import HubAccess
 from hapi.uploads import SessionUploads
 from tests.support.runner_service import Reactor, Run
@@ -204,12 +205,39 @@ def test_a_full_disk_is_told_once_and_the_runner_serves_on__S02(run, monkeypatch
     monkeypatch.setattr("hapi.runner.storage.state_file.write_atomically", full)
     for _ in range(3):
         run.reactor.advance(60.0)
-    assert len(written) == 3
+    assert len(written) >= 3
     assert "No space left" in run.service.status()["trouble"]
     assert run.service.running
     monkeypatch.undo()
-    run.reactor.advance(60.0)
+    run.reactor.advance(RETRY_INTERVAL)
     assert run.service.status()["trouble"] is None
+
+
+def test_a_state_file_that_a_full_disk_refused_at_the_start_is_written_as_soon_as_it_can__S02(
+    run, monkeypatch, home
+):
+    with monkeypatch.context() as full:
+        full.setattr("hapi.runner.storage.state_file.write_atomically", refuse)
+        run.up()
+        run.reactor.advance(RETRY_INTERVAL)
+        assert StateFile(home).read() is None
+    run.reactor.advance(RETRY_INTERVAL)
+    assert StateFile(home).read().pid == os.getpid()
+
+
+def test_a_runner_that_lost_its_home_writes_nothing_over_the_new_owner__S02(
+    run, monkeypatch, home
+):
+    with monkeypatch.context() as full:
+        full.setattr("hapi.runner.storage.state_file.write_atomically", refuse)
+        run.up()
+    monkeypatch.setattr(RunnerLock, "verify_ownership", lambda self: Superseded(7))
+    run.reactor.advance(RETRY_INTERVAL)
+    assert StateFile(home).read() is None
+
+
+def refuse(path, content, mode=0o600, durable=True):
+    raise OSError(28, "No space left on device")
 
 
 def test_a_state_file_of_a_newer_version_is_read__S06(home):

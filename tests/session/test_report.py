@@ -6,7 +6,7 @@ import pytest
 
 from hapi.attempts import AttemptFolder
 from hapi.protocol.attempt import AttemptRequest
-from hapi.session.report import ReportWriter
+from hapi.session.report import RETRY_INTERVAL, ReportWriter
 from tests.support.session_stage import SessionStage
 
 
@@ -44,6 +44,22 @@ def test_a_turn_and_the_prompts_behind_it_are_reported(stage):
     stage.agent.finish("cancelled")
     assert report(stage).waiting_since is None
     assert report(stage).turn_since is None
+
+
+def test_a_report_that_a_full_disk_refused_is_written_as_soon_as_there_is_space(
+    stage, monkeypatch
+):
+    with monkeypatch.context() as full:
+        full.setattr("hapi.attempts.write_atomically", refuse)
+        stage.up()
+        stage.clock.advance(RETRY_INTERVAL)
+        assert report(stage).ready is False
+    stage.clock.advance(RETRY_INTERVAL)
+    assert report(stage).ready is True
+
+
+def refuse(*_, **__):
+    raise OSError(28, "No space left on device")
 
 
 def test_what_the_agent_does_moves_the_time_of_the_report_alone(stage):

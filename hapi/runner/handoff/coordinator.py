@@ -226,8 +226,8 @@ class HandoffCoordinator:
             return None
         if not runner.hub.registered or runner.hub.status(runner.options)["phase"] != "connected":
             return "the hub is not connected, so a replacement could not prove that it works"
-        if runner.sessions.drain.is_temporary:
-            return "this runner is drained for a restart (`hapi runner resume` ends it)"
+        if reason := runner.sessions.drain.reason_to_stay:
+            return reason
         return self.throttle.reason_to_wait()
 
     def _hand_over_to(self, build: Build) -> None:

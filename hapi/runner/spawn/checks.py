@@ -44,6 +44,11 @@ class Start:
     reserved: Worktree | None = None  # whose path no other start may choose
 
 
+async def is_findable() -> str | None:
+    """Sessions find this runner."""
+    return None
+
+
 Check = Callable[[Start], Awaitable[SpawnResult | None]]
 
 
@@ -57,6 +62,8 @@ class StartChecks:
     admission: Admission
     _children: ChildRegistry
     _worktrees: Worktrees
+    # Why a session could not announce itself to this runner; None if it could.
+    _why_not_findable: Callable[[], Awaitable[str | None]] = is_findable
     closed_reason: str | None = None  # why this runner starts no more sessions
 
     def in_order(self) -> tuple[Check, ...]:
@@ -68,6 +75,7 @@ class StartChecks:
             self.refuse_unknown_mode,
             self.refuse_without_slot,
             self.refuse_cancelled,
+            self.refuse_when_sessions_cannot_find_this_runner,
             self.refuse_unmounted_root,
             self.refuse_unusable_directory,
             self.refuse_outside_roots,
@@ -120,6 +128,15 @@ class StartChecks:
         """The start was stopped, or the runner was closed, while the start waited."""
         reason = start.cancelled or self.closed_reason
         return None if reason is None else SpawnRefused(reason)
+
+    async def refuse_when_sessions_cannot_find_this_runner(
+        self, start: Start
+    ) -> SpawnResult | None:
+        """A session finds the runner that it announces itself to by `runner.state.json`."""
+        reason = await self._why_not_findable()
+        if reason is None:
+            return None
+        return SpawnRefused(f"The session could not announce itself to this runner: {reason}")
 
     async def refuse_unmounted_root(self, start: Start) -> SpawnResult | None:
         """The workspace root does not exist: it may be unmounted while the runner runs."""

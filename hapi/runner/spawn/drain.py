@@ -30,21 +30,27 @@ class Drain:
     _home: Home
     _admission: Admission
     _now: Callable[[], float]
-    _saved: DrainOrder | None = None
+    _on_write_error: Callable[[], object] = lambda: None
+    _order: DrainOrder | None = None  # holds for the next runner as well
+    write_error: str | None = None  # why the file does not say what `_order` does
     log = Logger()
 
     @property
-    def is_temporary(self) -> bool:
-        """Whether draining ends with this runner, because no order is saved for the next one."""
-        return self._admission.draining is not None and self._saved is None
+    def reason_to_stay(self) -> str | None:
+        """Why this runner should not be replaced now: the next one would not be drained."""
+        if self._admission.draining is None:
+            return None
+        if self._order is None:
+            return "this runner is drained for a restart (`hapi runner resume` ends it)"
+        return self.write_error
 
     def restore(self) -> None:
         """Go on draining if the runner before this one was drained."""
-        self._saved = self._read()
-        if self._saved is not None:
+        self._order = self._read()
+        if self._order is not None:
             self.log.info(
                 "This runner is drained, by {actor} (`hapi runner resume` ends that)",
-                actor=self._saved.actor,
+                actor=self._order.actor,
             )
             self._admission.drain(DRAINED)
 
@@ -60,27 +66,50 @@ class Drain:
 
     def begin(self, actor: str, keep: bool) -> bool:
         """Start no more sessions; with `keep` until `resume`, else at most until this runner
-        ends. Whether the runner was not drained before."""
+        ends. Whether the runner was not drained before.
+
+        `write_error` says afterwards whether the order is kept for the next runner.
+        """
         is_new = self._admission.draining is None
-        if keep and self._saved is None:
-            self._saved = DrainOrder(actor, self._now())
-            try:
-                write_atomically(self._home.runner_drained, msgspec.json.encode(self._saved))
-            except OSError as error:
-                self.log.error(
-                    "The order to drain this runner was not saved: {reason}", reason=str(error)
-                )
+        if keep and (self._order is None or self.write_error is not None):
+            self._order = self._order or DrainOrder(actor, self._now())
+            self._save()
         if is_new:
             self._admission.drain(DRAINED)
         return is_new
 
     def resume(self) -> bool:
-        """Start sessions again. Whether the runner was drained before."""
-        self._saved = None
-        try:
-            self._home.runner_drained.unlink(missing_ok=True)
-        except OSError as error:
-            self.log.error("The next runner will be drained again: {reason}", reason=str(error))
+        """Start sessions again. Whether the runner was drained before.
+
+        `write_error` says afterwards whether the next runner will be drained all the same.
+        """
+        self._order = None
+        self._save()
         was_draining = self._admission.draining is not None
         self._admission.resume()
         return was_draining
+
+    async def retry_writes(self) -> None:
+        """Write or remove the file once more."""
+        self._save()
+
+    def _save(self) -> None:
+        path, order = self._home.runner_drained, self._order
+        try:
+            if order is None:
+                path.unlink(missing_ok=True)
+            else:
+                write_atomically(path, msgspec.json.encode(order))
+        except OSError as error:
+            reason = error.strerror or str(error)
+            write_error = (
+                f"{path} could not be removed: {reason}. The next runner will be drained again"
+                if order is None
+                else f"{path} could not be written: {reason}. The next runner will not be drained"
+            )
+            if write_error != self.write_error:
+                self.log.error("{write_error}", write_error=write_error)
+            self.write_error = write_error
+            self._on_write_error()
+        else:
+            self.write_error = None

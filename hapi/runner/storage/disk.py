@@ -26,11 +26,27 @@ class Disk(Protocol):
         """Fire with the result of `work`, or err with what it raised, after all earlier work."""
 
 
+def ignore_write_error() -> None:
+    """Nothing follows from a write that failed."""
+
+
+def _notifying(done: Deferred[T], on_write_error: Callable[[], object]) -> Deferred[T]:
+    def failed(reason: Failure) -> Failure:
+        if reason.check(OSError) is not None:
+            on_write_error()
+        return reason
+
+    return done.addErrback(failed)
+
+
+@define(eq=False)
 class SynchronousDisk:
     """Does the work at once: for a reactor without threads, such as a Clock."""
 
+    _on_write_error: Callable[[], object] = ignore_write_error
+
     def do(self, work: Callable[[], T]) -> Deferred[T]:
-        return execute(work)
+        return _notifying(execute(work), self._on_write_error)
 
 
 @define(eq=False)
@@ -38,6 +54,7 @@ class ThreadedDisk:
     """Does the work in a thread that lives while there is work, and never keeps the process."""
 
     _reactor: IReactorFromThreads
+    _on_write_error: Callable[[], object] = ignore_write_error
     _lock: Any = field(factory=Lock)
     _waiting: deque[tuple[Callable[[], Any], Deferred[Any]]] = field(factory=deque)
     _is_working: bool = False
@@ -49,7 +66,7 @@ class ThreadedDisk:
             begins, self._is_working = not self._is_working, True
         if begins:
             Thread(target=self._work, name="disk", daemon=True).start()
-        return done
+        return _notifying(done, self._on_write_error)
 
     def _work(self) -> None:
         while True:
@@ -67,9 +84,11 @@ class ThreadedDisk:
             )
 
 
-def disk_for(reactor: Any) -> Disk:
-    """The disk for this reactor."""
-    return ThreadedDisk(reactor) if IReactorFromThreads.providedBy(reactor) else SynchronousDisk()
+def disk_for(reactor: Any, on_write_error: Callable[[], object] = ignore_write_error) -> Disk:
+    """The disk for this reactor. `on_write_error` is called when work has raised OSError."""
+    if IReactorFromThreads.providedBy(reactor):
+        return ThreadedDisk(reactor, on_write_error)
+    return SynchronousDisk(on_write_error)
 
 
 async def flush(disk: Disk) -> None:

@@ -11,6 +11,7 @@ import errno
 import os
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +27,7 @@ from hapi.redaction import Secrets
 # A larger journal becomes events.jsonl.1, in place of the one before.
 MAX_JOURNAL_BYTES = 4 << 20
 MAX_FACT_CHARACTERS = 2000
+MAX_UNWRITTEN_LINES = 1000  # lines that are kept in memory while the disk refuses them
 READ_BACK = 256 << 10  # bytes of the last lines that are looked at for ends
 
 
@@ -139,11 +141,15 @@ class Journal:
     _secrets: Secrets = field(factory=Secrets)
     _now: Callable[[], float] = time.time
     _max_bytes: int = MAX_JOURNAL_BYTES
-    write_error: str | None = None  # why the last line was not written
+    _on_write_error: Callable[[], object] = lambda: None
+    write_error: str | None = None  # why the last lines are not written
+    _unwritten: deque[bytes] = field(factory=lambda: deque(maxlen=MAX_UNWRITTEN_LINES))
+    _dropped: int = 0  # lines that were too many to be kept
     log = Logger()
 
     def record(self, event: str, ids: AttemptIds | None = None, **facts: Any) -> None:
-        """Append a line. A write error is logged once and stops nothing."""
+        """Append a line. A write error is logged once and stops nothing: the line is written
+        later, before all that follow."""
         line: dict[str, Any] = {"time": round(self._now(), 3), "event": event}
         if ids is not None:
             line |= asdict(ids)
@@ -153,15 +159,37 @@ class Journal:
             for key, value in line.items()
             if value is not None
         }
+        self._dropped += len(self._unwritten) == self._unwritten.maxlen
+        self._unwritten.append(
+            self._secrets.redact(msgspec.json.encode(known).decode()).encode() + b"\n"
+        )
+        self._write_out()
+
+    async def retry_writes(self) -> None:
+        """Append the lines that the disk refused."""
+        self._write_out()
+
+    def _write_out(self) -> None:
         try:
-            self._append(self._secrets.redact(msgspec.json.encode(known).decode()).encode() + b"\n")
+            while self._unwritten:
+                if self._dropped:
+                    self._append(self._gap())
+                    self._dropped = 0
+                self._append(self._unwritten[0])
+                self._unwritten.popleft()
         except OSError as error:
             write_error = f"{self._home.events} was not written: {error.strerror or error}"
             if write_error != self.write_error:
                 self.log.error("{write_error}", write_error=write_error)
             self.write_error = write_error
+            self._on_write_error()
         else:
             self.write_error = None
+
+    def _gap(self) -> bytes:
+        """The line for those that were dropped."""
+        gap = {"time": round(self._now(), 3), "event": "journal-gap", "lines": self._dropped}
+        return msgspec.json.encode(gap) + b"\n"
 
     def _append(self, line: bytes) -> None:
         path = self._home.events

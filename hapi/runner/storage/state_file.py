@@ -243,6 +243,26 @@ class OwnState:
             **{"started_with_extra_headers_hash": None, **hub_identity(access, machine_id)}
         )
 
+    async def ensure_saved(self) -> str | None:
+        """Write the file again if it is missing or was never written. Why sessions cannot find
+        this runner by it; None if they can."""
+        if self.value is None:
+            return None
+        found = await self.disk.do(self.file.read)
+        if found is None or (found.pid != self.value.pid and self.file.write_error is not None):
+            await self.file.save(self.value, self.disk)
+            return self.file.write_error
+        return None
+
+    @property
+    def write_error(self) -> str | None:
+        """Why the file does not hold the last state; None if it does."""
+        return self.file.write_error
+
+    async def retry_writes(self) -> None:
+        """Write the last state."""
+        await self._change()
+
     async def quiesce(self) -> None:
         """Nothing to do: the file is written by heartbeats alone, which rest during a hand-off."""
 

@@ -15,7 +15,7 @@ from hapi.redaction import Secrets
 from hapi.runner.attempts.holder_check import check_holder
 from hapi.runner.config.admission_limits import AdmissionLimits
 from hapi.runner.spawn.revive import Reviver
-from hapi.runner.storage.journal import Journal, read_journal
+from hapi.runner.storage.journal import MAX_UNWRITTEN_LINES, Journal, read_journal
 from tests.support.runner_stage import Stage, result_of
 
 
@@ -291,4 +291,34 @@ def test_a_line_that_fits_in_part_leaves_no_torn_line__S02(home, monkeypatch):
         assert "No space left" in journal.write_error
     journal.record("ended", number=2)
     lines = [json.loads(line) for line in home.events.read_text().splitlines()]
-    assert [line.get("number", line["event"]) for line in lines] == ["spawned", 2]
+    assert [line.get("number", line["event"]) for line in lines] == ["spawned", 1, 2]
+
+
+def test_what_a_full_disk_refused_is_written_later_in_its_order__S02(home):
+    home.events.mkdir()
+    failures = []
+    journal = Journal(home, on_write_error=lambda: failures.append(1))
+    for number in range(3):
+        journal.record("ended", number=number)
+    assert len(failures) == 3
+    home.events.rmdir()
+    run_to_end(journal.retry_writes())
+    assert journal.write_error is None
+    journal.record("ended", number=3)
+    assert [line["number"] for line in events(home)] == [0, 1, 2, 3]
+
+
+def test_lines_that_are_too_many_to_be_kept_are_counted_in_the_journal__S02(home):
+    home.events.mkdir()
+    journal = Journal(home)
+    for number in range(MAX_UNWRITTEN_LINES + 5):
+        journal.record("ended", number=number)
+    home.events.rmdir()
+    run_to_end(journal.retry_writes())
+    gap, first, *_ = events(home)
+    assert (gap["event"], gap["lines"], first["number"]) == ("journal-gap", 5, 5)
+
+
+def run_to_end(coroutine):
+    with pytest.raises(StopIteration):
+        coroutine.send(None)

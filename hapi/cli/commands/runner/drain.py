@@ -33,7 +33,8 @@ POLL_INTERVAL = 0.5  # seconds
 def command(wait: bool, timeout: float, as_json: bool) -> None:
     """Make the runner accept no new sessions until `hapi runner resume`.
 
-    Running sessions continue. The runner stays drained across restarts and upgrades.
+    Running sessions continue. The runner stays drained across restarts and upgrades. If that could
+    not be saved, e.g. on a full disk, the command says so and exits with 1.
     """
 
     async def drain(client: Any) -> dict[str, Any]:
@@ -47,10 +48,17 @@ def command(wait: bool, timeout: float, as_json: bool) -> None:
     work = call_runner(Home.find().check(), drain, seconds=timeout + 15)
     if as_json:
         print_json(work)
-        return
-    echo("The runner accepts no new sessions; `hapi runner resume` undoes this")
-    for line in work_lines(work):
-        echo(line)
+    else:
+        echo("The runner accepts no new sessions; `hapi runner resume` undoes this")
+        for line in work_lines(work):
+            echo(line)
+    raise_if_not_saved(work)
+
+
+def raise_if_not_saved(work: Mapping[str, Any]) -> None:
+    """Raise CommandError if the runner has obeyed, but could not save that for the next one."""
+    if reason := work.get("notSaved"):
+        raise CommandError(f"{escape_control(reason)}. This runner keeps trying to save it")
 
 
 def is_idle(work: Mapping[str, Any]) -> bool:

@@ -7,6 +7,7 @@ import click
 from hapi.cli.base.common_options import json_flag
 from hapi.cli.base.errors import NOT_RUNNING, exit_codes_epilog
 from hapi.cli.base.output import echo, print_json
+from hapi.cli.commands.runner.drain import raise_if_not_saved
 from hapi.cli.runner.running import call_runner
 from hapi.home import Home
 
@@ -22,3 +23,4 @@ def command(as_json: bool) -> None:
         print_json(work)
     else:
         echo("The runner accepts new sessions again")
+    raise_if_not_saved(work)
