@@ -225,9 +225,7 @@ def test_a_state_file_that_a_full_disk_refused_at_the_start_is_written_as_soon_a
     assert StateFile(home).read().pid == os.getpid()
 
 
-def test_a_runner_that_lost_its_home_writes_nothing_over_the_new_owner__S02(
-    run, monkeypatch, home
-):
+def test_a_runner_that_lost_its_home_writes_nothing_over_the_new_owner__S02(run, monkeypatch, home):
     with monkeypatch.context() as full:
         full.setattr("hapi.runner.storage.state_file.write_atomically", refuse)
         run.up()

@@ -46,9 +46,7 @@ def test_a_turn_and_the_prompts_behind_it_are_reported(stage):
     assert report(stage).turn_since is None
 
 
-def test_a_report_that_a_full_disk_refused_is_written_as_soon_as_there_is_space(
-    stage, monkeypatch
-):
+def test_a_report_that_a_full_disk_refused_is_written_as_soon_as_there_is_space(stage, monkeypatch):
     with monkeypatch.context() as full:
         full.setattr("hapi.attempts.write_atomically", refuse)
         stage.up()
