@@ -74,6 +74,8 @@ WHERE: dict[str, list[Path | str]] = {  # a path, or a program to be found on PA
     "chromium": ["chromium"],
     "node": ["node"],
     "strace": ["strace"],
+    "zsh": ["zsh"],
+    "fish": ["fish"],
     "systemd": ["systemd-analyze"],
     "nginx": ["nginx"],
     "caddy": ["caddy"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -13,6 +12,7 @@ from click.shell_completion import CompletionItem
 
 from hapi import __version__
 from hapi.cli.base.command_group import CommandGroup
+from hapi.cli.base.completion import agent_command, complete_agent
 from hapi.cli.base.errors import (
     DONE,
     ERROR,
@@ -22,9 +22,7 @@ from hapi.cli.base.errors import (
     exit_codes_epilog,
     known_failure,
 )
-from hapi.home import Home
 from hapi.redaction import escape_control
-from hapi.settings import read_settings
 
 COMMAND_MODULES = {
     "up": "hapi.cli.commands.up",
@@ -76,18 +74,17 @@ class Root(CommandGroup):
         return [*self.modules, "help"]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        return _help if name == "help" else super().get_command(ctx, name)
+        if name == "help":
+            return _help
+        found = super().get_command(ctx, name)
+        if found is None and ctx.resilient_parsing:  # a shell completes `hapi AGENT …`
+            with suppress(Exception):
+                return agent_command(name)
+        return found
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         found = super().shell_complete(ctx, incomplete)
-        with suppress(Exception):  # completion in a shell shows no errors
-            from hapi.cli.base.agent_summary import detect_agents
-
-            agents, _ = detect_agents(read_settings(Home.find()), os.environ)
-            found += [
-                CompletionItem(name, help="agent") for name in agents if name.startswith(incomplete)
-            ]
-        return found
+        return [*found, *complete_agent(ctx, None, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_commands(ctx, formatter)
@@ -99,8 +96,19 @@ class Root(CommandGroup):
             )
 
 
+def _complete_verbs(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The verbs below those that precede."""
+    group: click.Command | None = context.find_root().command
+    for verb in context.params.get("verbs") or ():
+        group = group.get_command(context, verb) if isinstance(group, click.Group) else None
+    names = group.list_commands(context) if isinstance(group, click.Group) else ()
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
 @click.command("help", hidden=True, context_settings={"ignore_unknown_options": True})
-@click.argument("verbs", nargs=-1)
+@click.argument("verbs", nargs=-1, shell_complete=_complete_verbs)
 @click.pass_context
 def _help(context: click.Context, verbs: tuple[str, ...]) -> None:
     """Show the help of a command."""

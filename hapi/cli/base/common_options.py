@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from hapi.cli.base.completion import complete_directory
+
 json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 
 
@@ -21,6 +23,7 @@ def home_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--home",
         metavar="DIR",
+        shell_complete=complete_directory,
         expose_value=False,
         is_eager=True,
         callback=_use_home,

@@ -7,9 +7,12 @@ from typing import Any
 
 import click
 
+from hapi.cli.base.completion import complete_directory, complete_file
+
 database_option = click.option(
     "--database",
     metavar="FILE",
+    shell_complete=complete_file,
     help="Database file. [env: DB_PATH; default: hub.db in the home directory]",
 )
 
@@ -59,6 +62,7 @@ _OPTIONS = (
     click.option(
         "--web-root",
         metavar="DIR",
+        shell_complete=complete_directory,
         help="Serve the web page in DIR. [env: HAPI_WEB_ROOT; default: the built-in page]",
     ),
     database_option,

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from hapi.cli.base.completion import complete_choice, complete_directory, complete_file
 from hapi.cli.base.flags import RunnerFlags
 
 _OPTIONS = (
@@ -15,11 +16,13 @@ _OPTIONS = (
         "roots",
         multiple=True,
         metavar="DIR",
+        shell_complete=complete_directory,
         help="Allow sessions only in DIR and below; repeatable. [default: any directory]",
     ),
     click.option(
         "--session-command",
         metavar="COMMAND",
+        shell_complete=complete_file,
         help="Program to run for each session. [env: HAPI_CLI_EXECUTABLE; default: this hapi]",
     ),
     click.option(
@@ -57,6 +60,7 @@ _OPTIONS = (
     click.option(
         "--revive",
         metavar="auto|offer",
+        shell_complete=complete_choice(("auto", "offer")),
         help="Sessions interrupted by a reboot or a crash: `auto` resumes them, `offer` lists "
         "them. "
         "[env: HAPI_RUNNER_REVIVE; default: offer]",

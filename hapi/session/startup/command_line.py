@@ -78,6 +78,16 @@ _VALUES = {
     "--idle-agent": "idle_agent",
 }
 _SWITCHES = {"--yolo": "yolo", "--fork-session": "fork", "--help": "help", "-h": "help"}
+# What the help names, for completion in a shell.
+DOCUMENTED_VALUES = (
+    "--resume",
+    "--model",
+    "--effort",
+    "--permission-mode",
+    "--idle-agent",
+    "--existing-session-id",
+)
+DOCUMENTED_SWITCHES = ("--yolo", "--help")
 _ALLOWED = {
     "started_by": ("runner", "terminal"),
     "starting_mode": ("remote", "local"),

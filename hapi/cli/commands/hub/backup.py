@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from hapi.cli.base.common_options import home_option, json_flag
+from hapi.cli.base.completion import complete_file
 from hapi.cli.base.errors import exit_codes_epilog
 from hapi.cli.base.hub_database import used_database
 from hapi.cli.base.hub_options import database_option
@@ -21,7 +22,7 @@ from hapi.redaction import escape_control
     epilog=exit_codes_epilog(),
     short_help="Back up the database, also while the hub runs.",
 )
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="FILE", shell_complete=complete_file)
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @database_option
 @home_option

@@ -10,6 +10,7 @@ import click
 
 from hapi.attempts import AttemptFolder, attempts
 from hapi.cli.base.common_options import json_flag
+from hapi.cli.base.completion import session_completer
 from hapi.cli.base.errors import CommandError, exit_codes_epilog
 from hapi.cli.base.output import echo, print_json, warn
 from hapi.cli.base.tail import follow, last_lines
@@ -20,7 +21,7 @@ from hapi.redaction import escape_control
 @click.command(
     "logs", epilog=exit_codes_epilog(), short_help="Show the output of a session, or find the log."
 )
-@click.argument("session_id", required=False)
+@click.argument("session_id", required=False, shell_complete=session_completer("all"))
 @click.option(
     "-f",
     "--follow",

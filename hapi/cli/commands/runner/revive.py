@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from hapi.cli.base.common_options import json_flag
+from hapi.cli.base.completion import session_completer
 from hapi.cli.base.errors import NOT_RUNNING, CommandError, exit_codes_epilog
 from hapi.cli.base.output import echo, print_json, table
 from hapi.cli.runner.running import call_runner
@@ -23,7 +24,7 @@ REVIVE_TIMEOUT = 3600.0  # seconds for all sessions together
     epilog=exit_codes_epilog(NOT_RUNNING),
     short_help="List or resume interrupted sessions.",
 )
-@click.argument("session_id", required=False)
+@click.argument("session_id", required=False, shell_complete=session_completer("interrupted"))
 @click.option("--all", "everything", is_flag=True, help="Resume all interrupted sessions in turn.")
 @json_flag
 def command(session_id: str | None, everything: bool, as_json: bool) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from hapi.cli.base.common_options import json_flag
+from hapi.cli.base.completion import session_completer
 from hapi.cli.base.errors import NOT_RUNNING, USAGE, CommandError, exit_codes_epilog
 from hapi.cli.base.output import echo, print_json
 from hapi.cli.runner.running import call_runner
@@ -17,7 +18,7 @@ ENDED = ("stopped", "already_gone")
 
 
 @click.command("stop-session", epilog=exit_codes_epilog(NOT_RUNNING), short_help="End a session.")
-@click.argument("session_id", required=False)
+@click.argument("session_id", required=False, shell_complete=session_completer("live"))
 @json_flag
 def command(session_id: str | None, as_json: bool) -> None:
     """End the session SESSION_ID and every process it started.
