@@ -33,7 +33,7 @@ from hapi.protocol.authority import is_loopback
 
 HEARTBEAT_INTERVAL = 30.0  # seconds
 MIN_TOKEN_LENGTH = 20  # characters; a shorter access token is warned about
-FILES_CHECK_INTERVAL = 1.0  # seconds
+FILES_CHECK_INTERVAL = 5.0  # seconds; every write checks the files of the database itself
 
 
 class CannotServe(Exception):

@@ -77,6 +77,7 @@ def makeService(options: Any) -> IService:
     from hapi.hub.lock import HubAlreadyRunning
     from hapi.hub.service import CannotServe, HubService
     from hapi.hub.store.interface import StoreRefused
+    from hapi.process.descriptor_limit import raise_descriptor_limit
     from hapi.process_host import TwistdHost
     from hapi.settings import ConfigurationError, InvalidSettings, save_hub_address
 
@@ -93,6 +94,7 @@ def makeService(options: Any) -> IService:
         def _save(self, url: str) -> None:
             save_hub_address(self.options.home, url)
 
+    raise_descriptor_limit()
     host = TwistdHost(
         reactor,
         name="hapi-hub",

@@ -12,6 +12,7 @@ for two minutes. Runners that a session started, and their sessions, are left al
 """
 
 import _signal  # type: ignore[import-not-found]
+import fcntl
 import os
 import resource
 import sys
@@ -23,6 +24,7 @@ LARGEST = 4 << 20  # bytes of output.log before it is moved to output.log.1
 TRIES = 120  # attempts to write `end.json`
 RETRY_INTERVAL = 1.0  # seconds between them
 MIN_LOG_POLL_INTERVAL, MAX_LOG_POLL_INTERVAL = 0.02, 1.0  # seconds between checks of its size
+QUIET_LOG_POLL_INTERVAL = 30.0  # seconds, where the system reports the next write
 GRACE = 2.0  # seconds that what a session left behind has between SIGTERM and SIGKILL
 END_POLL_INTERVAL = 0.05  # seconds between scans for what the session left behind
 MAX_END_POLL_INTERVAL = 5.0  # seconds between attempts to kill what cannot be killed
@@ -218,16 +220,28 @@ class Log:
 
     def __init__(self, folder: str) -> None:
         self.path, self.size, self.pause = f"{folder}/output.log", 0, MIN_LOG_POLL_INTERVAL
+        self.folder: int | None = None  # the descriptor whose files the system watches
+        try:
+            self.folder = os.open(folder, os.O_RDONLY)
+        except OSError:
+            pass  # the size is checked more often
 
     def check_size(self) -> None:
         size = os.fstat(1).st_size
+        is_quiet = size == self.size and self.pause >= MAX_LOG_POLL_INTERVAL
         if size - self.size > LARGEST // 8:
             self.pause = MIN_LOG_POLL_INTERVAL
+        elif is_quiet and self.is_next_write_reported() and os.fstat(1).st_size == size:
+            self.pause = QUIET_LOG_POLL_INTERVAL
         else:
             self.pause = min(self.pause * 2, MAX_LOG_POLL_INTERVAL)
         self.size = size
         if size > LARGEST:
             self.rotate(size)
+
+    def is_next_write_reported(self) -> bool:
+        """Whether the next write to a file of the folder ends `system.wait`."""
+        return self.folder is not None and bool(system.report_next_write(self.folder))
 
     def rotate(self, size: int) -> None:
         try:
@@ -368,10 +382,11 @@ class Linux:
 
     descriptor_directory = "/proc/self/fd"
     own_descriptors = ()
+    awaited = (*AWAITED, _signal.SIGIO)  # what F_NOTIFY sends
 
     def prepare(self) -> None:
         """Block the signals that `wait` waits for, and become the subreaper of all descendants."""
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, AWAITED)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, self.awaited)
         self._prctl(PR_SET_CHILD_SUBREAPER, 1)
 
     def set_name(self) -> None:
@@ -384,9 +399,20 @@ class Linux:
         _ctypes.call_function(_ctypes.dlsym(libc, "prctl"), (option, value, 0, 0, 0))
 
     def wait(self, seconds: float) -> int | None:
-        """The signal of AWAITED that arrived within `seconds`."""
-        came = _signal.sigtimedwait(AWAITED, seconds)
+        """The signal of AWAITED, or SIGIO, that arrived within `seconds`."""
+        came = _signal.sigtimedwait(self.awaited, seconds)
         return None if came is None else int(came.si_signo)
+
+    def report_next_write(self, directory: int) -> bool:
+        """Have the next write to a file in the open `directory` send us SIGIO (fcntl(2), F_NOTIFY).
+
+        False where the kernel lacks that.
+        """
+        try:
+            fcntl.fcntl(directory, fcntl.F_NOTIFY, fcntl.DN_MODIFY)
+        except (OSError, AttributeError):
+            return False
+        return True
 
     def boot_id(self) -> str:
         with open("/proc/sys/kernel/random/boot_id", "rb", buffering=0) as file:

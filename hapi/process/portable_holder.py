@@ -50,6 +50,10 @@ class Portable:
             return None
         return max(arrived, key=lambda number: number == _signal.SIGUSR1)
 
+    def report_next_write(self, directory: int) -> bool:
+        """False: the size of the log is checked again and again."""
+        return False
+
     def boot_id(self) -> str:
         return self.boot
 

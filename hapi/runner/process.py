@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.application.service import MultiService
 
-from hapi.runner.supervision.rlimits import raise_descriptor_limit
+from hapi.process.descriptor_limit import raise_descriptor_limit
 from hapi.runner.supervision.sd_notify import SystemdNotifier, systemd_notifier
 
 

@@ -24,9 +24,9 @@ def test_a_new_session_writes_its_state_its_mode_and_its_agents_id(up):
     assert [name for name, _ in up.link.sent if name != "session-alive"][-1] == "session-ready"
 
 
-def test_keep_alives_come_every_two_seconds_with_the_settings(up):
+def test_an_idle_session_sends_keep_alives_every_ten_seconds_with_the_settings(up):
     before = len(up.link.of("session-alive"))
-    up.clock.pump([2.0, 2.0, 2.0])
+    up.clock.pump([10.0, 10.0, 10.0])
     alive = up.link.of("session-alive")
     assert len(alive) == before + 3
     assert {
@@ -42,11 +42,23 @@ def test_keep_alives_come_every_two_seconds_with_the_settings(up):
     }
 
 
+def test_a_session_that_works_sends_keep_alives_every_two_seconds(up):
+    up.session.hub.set_thinking(True)
+    before = len(up.link.of("session-alive"))
+    up.clock.pump([2.0, 2.0, 2.0])
+    assert len(up.link.of("session-alive")) == before + 3
+    up.session.hub.set_thinking(False)
+    assert up.link.of("session-alive")[-1]["thinking"] is False
+    before = len(up.link.of("session-alive"))
+    up.clock.pump([5.0, 4.9])
+    assert len(up.link.of("session-alive")) == before
+
+
 def test_times_on_the_wire_follow_the_hubs_clock(up):
     real = time.time()
     up.link.hub_clock = HubClock(lambda: real - 900, lambda: 50.0)
     up.link.hub_clock.observe(formatdate(real, usegmt=True))
-    up.clock.advance(2.0)
+    up.clock.advance(10.0)
     up.agent.ask()
     waiting = up.link.state["requests"]["c1"]
     assert up.link.of("session-alive")[-1]["time"] == pytest.approx(real * 1000, abs=1000)

@@ -34,7 +34,9 @@ from hapi.protocol.records import agent_record, event_record, is_snapshot, messa
 from hapi.session.hub.inbox import Inbox
 from hapi.session.hub.live import LiveText
 
-KEEPALIVE_INTERVAL = 2.0  # seconds (session.md 3.2)
+# A hub takes a session for lost after 30 s without one (hub.md 10), and delivers prompts again that
+# got lost with each of them.
+KEEPALIVE_INTERVAL, IDLE_KEEPALIVE_INTERVAL = 2.0, 10.0  # seconds; while idle
 RECONCILIATION_MARGIN = 500  # rows: a prompt may have been stored after an unconfirmed record
 # The codes of the `error` event of a hub that cannot keep what it is sent, and what they mean.
 STORE_PROBLEMS = {
@@ -245,6 +247,9 @@ class SessionUplink:
         self.thinking = thinking
         self.on_change()
         self.send_keepalive()
+        if self._keepalives.running:
+            self._keepalives.stop()
+            self.start()
 
     def send_keepalive(self) -> None:
         """Send a keep-alive with the settings now."""
@@ -260,7 +265,9 @@ class SessionUplink:
         self._link.emit(SESSION_ALIVE, alive, keep=False)
 
     def start(self) -> None:
-        self._keepalives.start(KEEPALIVE_INTERVAL, now=False)
+        """Send keep-alives from now on, fewer of them while the session is idle."""
+        interval = KEEPALIVE_INTERVAL if self.thinking else IDLE_KEEPALIVE_INTERVAL
+        self._keepalives.start(interval, now=False)
 
     def announce_end(self, reason: str) -> None:
         """Announce the end of the session; afterwards nothing more is sent."""

@@ -69,7 +69,7 @@ def serve_hub(flags: dict[str, Any], as_json: bool, qr: bool = False) -> int:
     from hapi.cli.checks.settings_check import log_problems
     from hapi.hub import HubOptions, hub_service
     from hapi.log import start_logging
-    from hapi.runner.supervision.rlimits import raise_descriptor_limit
+    from hapi.process.descriptor_limit import raise_descriptor_limit
     from hapi.runner.supervision.sd_notify import NotifySocket
 
     home = Home.find().prepare()

@@ -1,4 +1,4 @@
-"""The resource limits of the runner's process."""
+"""The limit of open files of a runner's or hub's process."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ MAX_DESCRIPTORS = 1 << 20
 
 
 def raise_descriptor_limit() -> tuple[int, int]:
-    """Raise the limit of open files for this process and its sessions; the limits before and after.
+    """Raise the limit of open files for this process and its children; the limits before and after.
 
-    A runner holds two descriptors for each session, besides some twenty of its own.
+    A runner holds two descriptors for each session, a hub one for each socket and event stream,
+    besides some twenty of their own.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
