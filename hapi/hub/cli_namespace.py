@@ -20,6 +20,7 @@ from hapi.hub.domain.places import SOCKETS, Places
 from hapi.hub.domain.presence import Presence
 from hapi.hub.domain.rate_limits import LoginRateLimit
 from hapi.hub.domain.registry import HubRegistry
+from hapi.hub.domain.tokens import DeviceToken, may_access, require_access
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
 from hapi.net.common.errors import ConnectRefused
 from hapi.net.server.peers import INamespace, Peer
@@ -27,7 +28,7 @@ from hapi.protocol import events as protocol_events
 from hapi.protocol import rpc
 from hapi.protocol.json import Malformed
 from hapi.protocol.live import SESSION_LIVE
-from hapi.protocol.token import InvalidNamespace
+from hapi.protocol.token import InvalidNamespace, Scope
 
 MAX_LOCAL_IDS = 1000  # local ids in one event
 MAX_ID_LENGTH = 512  # characters of an id or a method
@@ -43,6 +44,7 @@ class PeerIdentity:
 
     namespace: str
     owner: str | None
+    device: DeviceToken | None = field(default=None, eq=False)
     sessions: set[str] = field(factory=set, eq=False)  # whose events it has sent
 
     def may_speak_for(self, owner: str) -> bool:
@@ -74,6 +76,7 @@ class CliNamespace:
     messages: Messages
     documents: Documents
     places: Places = field(factory=lambda: Places("sockets", SOCKETS))
+    _of_devices: dict[str, set[Peer]] = field(factory=dict)  # by the id of their token
 
     log = Logger()
 
@@ -91,6 +94,8 @@ class CliNamespace:
                 peer.hang_up("too many wrong tokens")
                 raise ConnectRefused("Too many wrong tokens")
             raise ConnectRefused("Invalid token")
+        if Scope.MACHINE not in principal.scopes:
+            raise ConnectRefused("Invalid token: it may not run a machine (scope machine)")
         if (queue := registry.queues.find(given.get("sessionId"))) is not None and queue.is_crowded:
             peer.hang_up("no room")  # so that the client tries again
             raise ConnectRefused(STORE_PROBLEMS[queue.code or "store-failed"])
@@ -100,6 +105,7 @@ class CliNamespace:
                 owner = owner or given[name]
                 try:
                     entity = find(given[name], principal.namespace)
+                    require_access(principal.device, entity)
                     peer.join(entity.room)
                     if isinstance(entity, HubSession):
                         entity.long_prompts_sent.clear()
@@ -114,13 +120,25 @@ class CliNamespace:
             peer.hang_up("no place")  # so that the client tries again
             self.log.warn("A socket was closed: {reason}", reason=str(error))
             raise ConnectRefused(str(error)) from error
-        peer.principal = PeerIdentity(principal.namespace, owner)
+        peer.principal = PeerIdentity(principal.namespace, owner, principal.device)
+        if principal.device is not None:
+            self._of_devices.setdefault(principal.device.id, set()).add(peer)
         if owner in registry.sessions:
             registry.live.ask(owner, peer)
 
     def disconnected(self, peer: Peer, reason: str) -> None:
         self.places.leave(Principal(peer.principal.namespace))
         self.registry.rpc.forget(peer)
+        device: DeviceToken | None = peer.principal.device
+        if device is not None and (peers := self._of_devices.get(device.id)) is not None:
+            peers.discard(peer)
+            if not peers:
+                del self._of_devices[device.id]
+
+    def end_device(self, device: DeviceToken) -> None:
+        """Close the sockets of a token that has ended."""
+        for peer in list(self._of_devices.get(device.id, ())):
+            peer.hang_up("the token was revoked or has expired")
 
     def event(self, peer: Peer, name: str, args: list[Any], ack: Ack | None) -> None:
         handle = EVENTS.get(name)
@@ -145,7 +163,9 @@ class CliNamespace:
     def _session_of(self, peer: Peer, given: dict[str, Any]) -> HubSession | None:
         """The session of an event, if the socket may send events for it."""
         try:
-            return self.registry.session(given.get("sid"), peer.principal.namespace)
+            found = self.registry.session(given.get("sid"), peer.principal.namespace)
+            require_access(peer.principal.device, found)
+            return found
         except (NotFound, AccessDenied):
             return None
 
@@ -185,6 +205,15 @@ class CliNamespace:
 
     # --- sessions and machines of events ---------------------------------------------------------
 
+    def owns(self, identity: PeerIdentity, owner: str) -> bool:
+        """Whether a socket may serve methods of the session or machine `owner`."""
+        registry = self.registry
+        return registry.owns(identity.namespace, owner) and all(
+            may_access(identity.device, entity)
+            for entity in (registry.sessions.get(owner), registry.machines.get(owner))
+            if entity is not None
+        )
+
     def session(self, peer: Peer, given: dict[str, Any], answered: bool = False) -> HubSession:
         found: HubSession = self._found(
             self.registry.session, "session", given.get("sid"), peer, answered
@@ -203,7 +232,9 @@ class CliNamespace:
         if not isinstance(name, str) or not name:
             raise Malformed("the payload has the wrong shape")
         try:
-            return find(name, peer.principal.namespace)
+            found = find(name, peer.principal.namespace)
+            require_access(peer.principal.device, found)
+            return found
         except NotFound:
             raise TargetUnavailable(
                 scope, name[:MAX_ID_LENGTH], "not-found", f"{scope} not found", answered
@@ -320,9 +351,15 @@ async def messages_steer_state(
 
 @malformed_answer(ERROR)
 async def update_metadata(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> tuple[Any, ...]:
-    return (
-        await cli.documents.update_metadata(cli.session(peer, given, answered=True), given, peer),
-    )
+    session = cli.session(peer, given, answered=True)
+    device: DeviceToken | None = peer.principal.device
+    metadata = given.get("metadata")
+    machine_id = metadata.get("machineId") if isinstance(metadata, dict) else None
+    if device is not None and machine_id != device.row.machine_id:
+        # The hub would resume the session on that other machine.
+        cli.log.warn("A socket tried to move session {id} to another machine", id=session.id)
+        return ERROR
+    return (await cli.documents.update_metadata(session, given, peer),)
 
 
 @malformed_answer(ERROR)
@@ -381,7 +418,7 @@ async def rpc_register(cli: CliNamespace, peer: Peer, given: dict[str, Any]) -> 
     owner, _, name = method.rpartition(":")
     identity: PeerIdentity = peer.principal
     mine = identity.may_speak_for(owner)
-    if owner and name and mine and cli.registry.owns(identity.namespace, owner):
+    if owner and name and mine and cli.owns(identity, owner):
         cli.registry.rpc.register(peer, method)
     else:
         cli.log.warn(

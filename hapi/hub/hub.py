@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource
 
@@ -21,6 +22,7 @@ from hapi.hub.domain.rate_limits import LoginRateLimit
 from hapi.hub.domain.registry import HubRegistry, Rooms
 from hapi.hub.domain.retention import Retention
 from hapi.hub.domain.retention_limits import NO_LIMITS, RetentionLimits
+from hapi.hub.domain.tokens import DeviceTokens, TokenKeeper
 from hapi.hub.http.auth_routes import AuthRoutes
 from hapi.hub.http.authentication import Authenticator
 from hapi.hub.http.cli_routes import CliRoutes
@@ -34,6 +36,7 @@ from hapi.hub.http.proxies import NO_PROXIES, TrustedProxies
 from hapi.hub.http.routing import Dispatcher, combine
 from hapi.hub.http.session_routes import SessionRoutes
 from hapi.hub.http.sse import EventsResource
+from hapi.hub.http.token_routes import TokenRoutes
 from hapi.hub.store.interface import IStore
 
 
@@ -67,11 +70,15 @@ class Hub:
         retention: RetentionLimits = NO_LIMITS,
     ) -> None:
         late = _LateRooms()
+        devices = DeviceTokens(now)
+        token_issuer = evolve(token_issuer, devices=devices)
         self.registry = registry = HubRegistry(clock, now, store, late)
         self.messages = messages = Messages(registry)
         self.presence = Presence(registry, messages)
         self.documents = documents = Documents(registry)
-        self.lifecycle = lifecycle = Lifecycle(registry, documents, self.presence)
+        self.lifecycle = lifecycle = Lifecycle(
+            registry, documents, self.presence, has_own_token=devices.has_machine
+        )
         self.notifications = Notifications(registry)
         messages.on_ready.append(self.notifications.session_ready)
         documents.on_state.append(self.notifications.state_changed)
@@ -82,6 +89,7 @@ class Hub:
         self.retention = Retention(registry, lifecycle, retention)
         lifecycle.on_removed.append(self.retention.purge_soon)
         rate_limit = LoginRateLimit()
+        self.tokens = tokens = TokenKeeper(devices, store, clock)
         self.cli = CliNamespace(
             registry, token_issuer, rate_limit, self.presence, messages, documents
         )
@@ -93,10 +101,12 @@ class Hub:
         dispatcher = Dispatcher(authenticator, registry, self.limits, self.compressor)
         settings = HubSettings()
         self.streams = EventsResource(registry, authenticator)
+        tokens.on_ended += [self.cli.end_device, self.streams.end_device]
         application = combine(
             dispatcher,
             AuthRoutes(dispatcher, token_issuer, settings),
-            CliRoutes(dispatcher, lifecycle, documents, settings),
+            TokenRoutes(dispatcher, tokens),
+            CliRoutes(dispatcher, lifecycle, documents, settings, tokens),
             SessionRoutes(dispatcher, lifecycle, documents),
             MessageRoutes(dispatcher, messages, PageReader(clock)),
             PermissionRoutes(dispatcher, documents),

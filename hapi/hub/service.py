@@ -219,6 +219,7 @@ class HubService(Service):
         assert self.hub is not None
         try:
             await self.hub.registry.load()
+            await self.hub.tokens.load()
         except Exception as error:
             path = self.options.database_path
             raise StoreRefused(f"database {path} cannot be read: {error}") from error
@@ -273,6 +274,7 @@ class HubService(Service):
             self.hub.notifications.stop()
             self.hub.compressor.stop()
             self.hub.registry.queues.stop()
+            self.hub.tokens.stop()
         if self._store is not None:
             await run_step(self._reactor, 2.0, "Closing the database", self._store.close, self.log)
         self._lock.release()

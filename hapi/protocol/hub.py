@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 from hapi.protocol.agents import AGENTS, DEFAULT_AGENT, DEMO, PERMISSION_MODES, agents_with
 from hapi.protocol.offer.metadata import offered_ids
 from hapi.protocol.offer.modes import is_offered
+from hapi.protocol.token import Scope
 
 PROTOCOL_VERSION = 1
 
@@ -54,6 +55,16 @@ class CreateSession(Body, frozen=True):
 class Login(Body, frozen=True):
     access_token: str | None = None
     init_data: str | None = None
+
+
+class CreateToken(Body, frozen=True):
+    """`expires_in`: ms, None: the token does not expire. `namespace` None: that of the request."""
+
+    name: Name
+    scopes: Annotated[list[Scope], Meta(min_length=1, max_length=len(Scope))]
+    expires_in: Annotated[int, Meta(gt=0)] | None = None
+    namespace: str | None = None
+    machine_id: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
 
 
 class Rename(Body, frozen=True):

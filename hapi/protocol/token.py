@@ -1,13 +1,37 @@
-"""The hub's access token: a secret, and the namespace it opens."""
+"""Access tokens of a hub: a secret, the namespace it opens, and what it allows."""
 
 from __future__ import annotations
 
 import unicodedata
+from enum import StrEnum
 
 from attrs import field, frozen
 
 DEFAULT_NAMESPACE = "default"
 MAX_NAMESPACE_LENGTH = 128  # characters
+
+
+# How access tokens of devices and machines begin, so that scanners for secrets can find them.
+DEVICE_TOKEN_PREFIX = "hapi_"
+
+
+class Scope(StrEnum):
+    """What an access token allows. The hub's own access token allows everything."""
+
+    READ = "read"  # see sessions, messages, files and machines
+    CHAT = "chat"  # send prompts and files, interrupt turns, choose models, name sessions
+    APPROVE = "approve"  # answer permission requests, choose permission modes
+    SPAWN = "spawn"  # start, resume and archive sessions, browse directories of machines
+    MACHINE = "machine"  # for programs: a runner and its sessions
+    ADMIN = "admin"  # make and revoke tokens, delete sessions, settings, audit
+
+    @property
+    def includes(self) -> frozenset[Scope]:
+        """The scopes that a token with this one has. People need to see what they act on."""
+        return frozenset({self}) if self is Scope.MACHINE else frozenset({self, Scope.READ})
+
+
+ALL_SCOPES = frozenset(Scope)
 
 
 class InvalidNamespace(ValueError):

@@ -13,7 +13,15 @@ from typing import Any
 import msgspec
 from attrs import define, field, frozen
 
-from hapi.protocol.token import AccessToken, InvalidNamespace, check_namespace
+from hapi.hub.domain.tokens import DeviceToken, DeviceTokens
+from hapi.protocol.token import (
+    ALL_SCOPES,
+    DEFAULT_NAMESPACE,
+    AccessToken,
+    InvalidNamespace,
+    Scope,
+    check_namespace,
+)
 
 WEB_TOKEN_LIFETIME = 4 * 3600  # seconds
 CLOCK_LEEWAY = 60  # seconds that another clock may be ahead
@@ -33,15 +41,42 @@ class Principal:
     expires_at: float = field(default=inf, eq=False)
     # Tells web tokens from one another in memory; "" for an access token.
     token_id: str = field(default="", eq=False, repr=False)
+    # The access token of a device or machine; None: the access token of the hub itself.
+    device: DeviceToken | None = field(default=None, eq=False)
+
+    @property
+    def scopes(self) -> frozenset[Scope]:
+        return ALL_SCOPES if self.device is None else self.device.scopes
+
+    @property
+    def token_name(self) -> str | None:
+        """The name of the token of a device, None for the access token of the hub."""
+        return None if self.device is None else self.device.name
+
+    @property
+    def owns_hub(self) -> bool:
+        """Whether it may see and change what concerns all namespaces."""
+        return self.namespace == DEFAULT_NAMESPACE and Scope.ADMIN in self.scopes
 
 
-class WebClaims(msgspec.Struct, frozen=True):
-    """The claims of a web token. Times in seconds since the epoch."""
+class WebClaims(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The claims of a web token. Times in seconds since the epoch.
+
+    `tid` is the id of the device's token with which it was got, and `scp` that token's scopes, for
+    whoever reads the web token; the hub goes by the device's token.
+    """
 
     uid: int
     ns: str
     iat: int
     exp: int
+    tid: str = ""
+    scp: tuple[str, ...] = ()
+
+
+def device_principal(device: DeviceToken) -> Principal:
+    expires_at = device.row.expires_at
+    return Principal(device.namespace, inf if expires_at is None else expires_at / 1000, "", device)
 
 
 def equal_in_constant_time(given: str, expected: str) -> bool:
@@ -56,7 +91,7 @@ def equal_in_constant_time(given: str, expected: str) -> bool:
 
 @define(eq=False)
 class TokenIssuer:
-    """`token` is the base access token.
+    """`token` is the base access token, `devices` are the tokens beside it.
 
     Web tokens are signed with a key derived from it and from `secret` (32 bytes), so that another
     access token or another secret ends all of them.
@@ -64,6 +99,7 @@ class TokenIssuer:
 
     token: str = field(repr=False)
     _secret: bytes = field(repr=False)
+    devices: DeviceTokens = field(factory=DeviceTokens, repr=False)
     _key: bytes = field(init=False, repr=False)
     # A page sends the same token with every request. Verifying one takes PyJWT 96 µs, a third of
     # the time of a small request; invalid tokens raise and are not kept.
@@ -85,6 +121,8 @@ class TokenIssuer:
         if len(base) > MAX_TOKEN_LENGTH:
             return None
         try:
+            if (device := self.devices.find(text)) is not None:
+                return device_principal(device)
             found = AccessToken.parse(text)
         except InvalidNamespace:
             if equal_in_constant_time(base, self.token):
@@ -99,9 +137,15 @@ class TokenIssuer:
     # --- web tokens ------------------------------------------------------------------------------
 
     def issue_web_token(self, principal: Principal, now: float) -> str:
-        """A JWT for `principal`, valid for four hours from `now` (seconds since the epoch)."""
-        issued = int(now)
-        claims = WebClaims(1, principal.namespace, issued, issued + WEB_TOKEN_LIFETIME)
+        """A JWT for `principal`, valid for four hours from `now` (seconds since the epoch), and not
+        longer than its access token.
+        """
+        issued, device = int(now), principal.device
+        expires = int(min(issued + WEB_TOKEN_LIFETIME, principal.expires_at))
+        claims = WebClaims(1, principal.namespace, issued, expires)
+        if device is not None:
+            scopes = tuple(sorted(device.scopes))
+            claims = msgspec.structs.replace(claims, tid=device.id, scp=scopes)
         import jwt  # see `_verify`
 
         token: str = jwt.encode(msgspec.to_builtins(claims), self._key, ALGORITHM, {"typ": None})
@@ -118,7 +162,14 @@ class TokenIssuer:
         is_current = claims.iat <= now + CLOCK_LEEWAY and now < claims.exp
         is_ours = claims.exp - claims.iat <= WEB_TOKEN_LIFETIME
         token_id = text.rpartition(".")[2]
-        return Principal(claims.ns, claims.exp, token_id) if is_current and is_ours else None
+        if not (is_current and is_ours):
+            return None
+        if not claims.tid:
+            return Principal(claims.ns, claims.exp, token_id)
+        device = self.devices.get(claims.tid)
+        if device is None or device.namespace != claims.ns:  # revoked meanwhile
+            return None
+        return Principal(claims.ns, claims.exp, token_id, device)
 
     def _verify(self, text: str) -> WebClaims:
         """The claims of a token with a valid signature, whenever it expires.

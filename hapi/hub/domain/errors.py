@@ -77,6 +77,14 @@ class AccessDenied(DomainError):
     """The session or machine belongs to another namespace, or only the hub's owner may do this."""
 
 
+class ScopeMissing(AccessDenied):
+    """The access token does not allow the operation; `purpose` says what it would have to."""
+
+    def __init__(self, scope: str, purpose: str) -> None:
+        message = f"This access token may not {purpose} (scope {scope})"
+        super().__init__(message, "scope_missing", scope=str(scope))
+
+
 class NotFound(DomainError):
     """The session, machine, message or permission request does not exist."""
 

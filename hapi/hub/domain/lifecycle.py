@@ -108,6 +108,8 @@ class Lifecycle:
     documents: Documents
     presence: Presence
     on_removed: list[Callable[[str], None]] = field(factory=list)  # called with the session's id
+    # Whether the machine with this id has an access token of its own.
+    has_own_token: Callable[[object], bool] = lambda machine_id: False
     _resuming: dict[str, str | None] = field(factory=dict)  # session id -> machine id
 
     log = Logger()
@@ -501,6 +503,7 @@ class Lifecycle:
                 and other is not session
                 and not other.active
                 and other.id not in self._resuming
+                and self._may_merge(other, session)
             ):
                 try:
                     await self._merge(other, session)
@@ -512,6 +515,13 @@ class Lifecycle:
                         other=other.id,
                         session_id=session.id,
                     )
+
+    def _may_merge(self, other: HubSession, session: HubSession) -> bool:
+        """Whether both are of one machine, or of machines without tokens of their own. A token that
+        opens one machine must not bring messages from another one, or send them there.
+        """
+        machines = other.metadata.get("machineId"), session.metadata.get("machineId")
+        return machines[0] == machines[1] or not any(map(self.has_own_token, machines))
 
     async def pin(self, session: HubSession, mode: str) -> None:
         changes = {"pinned": mode == "project", "global_pinned": mode == "global"}

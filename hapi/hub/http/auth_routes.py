@@ -19,8 +19,8 @@ from hapi.hub.domain.errors import (
 )
 from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.http.routing import OK, RequestContext, Routes, api, public
+from hapi.hub.http.token_routes import access_view
 from hapi.protocol.hub import PROTOCOL_VERSION, HubSettingsChange, Login, ReadLive, Visibility
-from hapi.protocol.token import DEFAULT_NAMESPACE
 
 
 @define(eq=False)
@@ -56,7 +56,11 @@ class AuthRoutes(Routes):
         )
         self.dispatcher.limits.count(Cost.LOGIN, principal, context.registry.clock.seconds())
         token = self.token_issuer.issue_web_token(principal, context.registry.now() / 1000)
-        return {"token": token, "user": {"id": 1, "firstName": "Web User"}}
+        return {
+            "token": token,
+            "user": {"id": 1, "firstName": "Web User"},
+            **access_view(principal),
+        }
 
     @app.route("/api/visibility", methods=["POST"])
     @api
@@ -87,7 +91,7 @@ class AuthRoutes(Routes):
     @app.route("/api/hub-settings", methods=["PUT"])
     @api
     async def change_settings(self, context: RequestContext) -> dict[str, Any]:
-        if context.namespace != DEFAULT_NAMESPACE:
+        if not context.principal.owns_hub:
             raise AccessDenied("Only the owner of the hub may change its settings")
         body = context.body(HubSettingsChange)
         if body.session_summary_contract is not None:

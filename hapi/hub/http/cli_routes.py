@@ -11,8 +11,9 @@ from klein import Klein
 
 from hapi.hub.domain.documents import Documents
 from hapi.hub.domain.entities import HubSession, HubSettings
-from hapi.hub.domain.errors import InvalidQuery, InvalidRequest
+from hapi.hub.domain.errors import AccessDenied, InvalidQuery, InvalidRequest
 from hapi.hub.domain.lifecycle import Lifecycle
+from hapi.hub.domain.tokens import DeviceToken, TokenKeeper, require_access
 from hapi.hub.domain.views import machine_view, message_view, session_view
 from hapi.hub.http.paging import MAX_LIMIT, read_integer
 from hapi.hub.http.routing import RequestContext, Routes, cli
@@ -24,6 +25,7 @@ class CliRoutes(Routes):
     lifecycle: Lifecycle
     documents: Documents
     settings: HubSettings
+    tokens: TokenKeeper
 
     app: ClassVar[Klein] = Klein()
 
@@ -35,17 +37,44 @@ class CliRoutes(Routes):
     @cli
     async def create_session(self, context: RequestContext) -> dict[str, Any]:
         body = context.body(CreateSession)
-        return self._session_reply(await self.lifecycle.create(context.namespace, body))
+        device = context.principal.device
+        if device is not None:
+            await self._check_machine(context, device, body)
+        session = await self.lifecycle.create(context.namespace, body)
+        require_access(device, session)  # a known tag may be that of another machine's session
+        return self._session_reply(session)
+
+    async def _check_machine(
+        self, context: RequestContext, device: DeviceToken, body: CreateSession
+    ) -> None:
+        """Bind the token of a machine to the machine that brings this session. Raises
+        AccessDenied.
+        """
+        machine_id = body.metadata.get("machineId") if isinstance(body.metadata, dict) else None
+        if not isinstance(machine_id, str) or not machine_id:
+            raise AccessDenied("The token of a machine opens only sessions that name their machine")
+        if body.machine is not None and body.machine.id != machine_id:
+            raise AccessDenied("The session names another machine than the request")
+        await self.tokens.bind(device, machine_id, machine_id not in context.registry.machines)
+        for session in context.registry.sessions_of(context.namespace):
+            if session.row.tag == body.tag:
+                require_access(device, session)
+
+    def _session(self, context: RequestContext, session_id: str) -> HubSession:
+        """Raises NotFound, AccessDenied."""
+        session = context.session(session_id)
+        require_access(context.principal.device, session)
+        return session
 
     @app.route("/cli/sessions/<session_id>", methods=["GET"])
     @cli
     async def read_session(self, context: RequestContext, session_id: str) -> dict[str, Any]:
-        return self._session_reply(context.session(session_id))
+        return self._session_reply(self._session(context, session_id))
 
     @app.route("/cli/sessions/<session_id>/messages", methods=["GET"])
     @cli
     async def list_messages(self, context: RequestContext, session_id: str) -> dict[str, Any]:
-        session = context.session(session_id)
+        session = self._session(context, session_id)
         try:
             seq = read_integer(context.query, "afterSeq")
             limit = read_integer(context.query, "limit", 1, MAX_LIMIT)
@@ -62,10 +91,14 @@ class CliRoutes(Routes):
     @app.route("/cli/machines", methods=["POST"])
     @cli
     async def register_machine(self, context: RequestContext) -> dict[str, Any]:
-        body = context.body(RegisterMachine)
+        body, device = context.body(RegisterMachine), context.principal.device
+        if device is not None:
+            await self.tokens.bind(device, body.id, body.id not in context.registry.machines)
         return {"machine": machine_view(await self.documents.register(context.namespace, body))}
 
     @app.route("/cli/machines/<machine_id>", methods=["GET"])
     @cli
     async def read_machine(self, context: RequestContext, machine_id: str) -> dict[str, Any]:
-        return {"machine": machine_view(context.machine(machine_id))}
+        machine = context.machine(machine_id)
+        require_access(context.principal.device, machine)
+        return {"machine": machine_view(machine)}

@@ -28,9 +28,11 @@ from hapi.hub.domain.spawn import request_spawn, spawn_request
 from hapi.hub.domain.views import machine_view
 from hapi.hub.http.responses import Response
 from hapi.hub.http.routing import OK, RequestContext, Routes, api, limited
+from hapi.hub.http.scopes import ASKING_MODES
 from hapi.protocol import rpc_methods
 from hapi.protocol.agents import agent_catalog, agent_named
 from hapi.protocol.hub import FLAVORS, DisplayName, ListDirectory, PathsExist, Spawn
+from hapi.protocol.token import Scope
 from hapi.units import parse_idle_time
 
 MAX_NAME_LENGTH = 64  # characters
@@ -85,6 +87,9 @@ class MachineRoutes(Routes):
     async def spawn(self, context: RequestContext, machine_id: str) -> dict[str, Any]:
         machine = context.machine(machine_id)
         body = context.body(Spawn)
+        modes = {body.permission_mode, body.collaboration_mode, body.copilot_agent_mode}
+        if body.yolo or not modes <= ASKING_MODES:
+            context.require(Scope.APPROVE)
         if body.agent not in FLAVORS | machine.flavors:
             raise InvalidRequest("Invalid body")
         if agent_named(body.agent).remote_only and body.starting_mode not in (None, "remote"):

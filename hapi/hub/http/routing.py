@@ -7,7 +7,7 @@ route.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial, wraps
 from typing import Any, TypeVar
 from urllib.parse import quote_from_bytes, unquote, unquote_to_bytes
@@ -33,8 +33,10 @@ from hapi.hub.http.responses import (
     render_compressed,
     render_response,
 )
+from hapi.hub.http.scopes import require, route_scopes
 from hapi.net.server.http import InvalidBody, read_json
 from hapi.one_shot import OneShotObserver
+from hapi.protocol.token import Scope
 
 T = TypeVar("T")
 MAX_BODY_SIZE, MAX_UPLOAD_SIZE = 8 << 20, 72 << 20  # bytes
@@ -77,6 +79,12 @@ class RequestContext:
         except InvalidBody as error:
             details: dict[str, Any] = {"issues": body_issues(str(error))} if with_issues else {}
             raise InvalidRequest(message, **details) from error
+
+    def require(self, scope: Scope) -> None:
+        """Raises ScopeMissing if the token of the request does not have `scope`. The scope of its
+        route has been checked; this is for what depends on the body.
+        """
+        require(self.principal, scope)
 
     def session(
         self, session_id: str, active: bool = False, or_starting: bool = False
@@ -139,6 +147,7 @@ class Dispatcher:
     ) -> Response:
         try:
             principal = authenticate(self.authenticator, request)
+            require(principal, needed_scope(request))
             result = await handler(RequestContext(self._registry, principal, request), **ids)
             return result if isinstance(result, Response) else Response(200, result)
         except Exception as error:
@@ -228,14 +237,24 @@ def combine(dispatcher: Dispatcher, *parts: Any) -> Klein:
         for rule in part.app.url_map.iter_rules():
             name = f"{type(part).__name__}.{rule.endpoint}"
             register = combined.route(rule.rule, methods=rule.methods, endpoint=name)
-            register(_endpoint(part.app, rule.endpoint))
+            needed = route_scopes(rule.methods, rule.rule)
+            register(_endpoint(part.app, rule.endpoint, needed))
     combined.handle_errors(Exception)(dispatcher.unknown_route)
     return combined
 
 
-def _endpoint(app: Klein, name: str) -> Callable[..., Any]:
-    def serve(request: IRequest, **ids: str) -> Any:
+def needed_scope(request: Any) -> Scope | None:
+    """The scope that the route of `request` needs. Raises AttributeError for a request that came
+    past `_endpoint`, so that it is not served.
+    """
+    scope: Scope | None = request.needed_scope
+    return scope
+
+
+def _endpoint(app: Klein, name: str, needed: Mapping[bytes, Scope | None]) -> Callable[..., Any]:
+    def serve(request: Any, **ids: str) -> Any:
         """`ids` are percent-encoded, as `path_segments` gives them."""
+        request.needed_scope = needed[request.method]
         decoded = {parameter: unquote(value) for parameter, value in ids.items()}
         return app.execute_endpoint(name, request, **decoded)
 

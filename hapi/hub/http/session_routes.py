@@ -20,6 +20,7 @@ from hapi.hub.domain.summaries import keep_summaries, list_json, list_sort_key, 
 from hapi.hub.domain.views import session_view
 from hapi.hub.http.paging import MAX_SAFE_INTEGER, read_integer
 from hapi.hub.http.routing import OK, RequestContext, Routes, api, limited
+from hapi.hub.http.scopes import ASKING_MODES, PERMISSION_SETTINGS
 from hapi.protocol import rpc_methods
 from hapi.protocol.hub import (
     SETTINGS,
@@ -35,6 +36,7 @@ from hapi.protocol.hub import (
     modes_of,
 )
 from hapi.protocol.offer.metadata import offered_ids
+from hapi.protocol.token import Scope
 
 MAX_SESSIONS = 500  # in one list
 MAX_SETTING_LENGTH = 256  # characters
@@ -170,6 +172,8 @@ class SessionRoutes(Routes):
         mode = context.body(Resume).permission_mode
         if mode is not None and not has_mode(session.metadata, mode):
             raise InvalidRequest(_mode_refusal(session))
+        if mode not in ASKING_MODES:
+            context.require(Scope.APPROVE)
         resumed = await self.lifecycle.resume(session, mode)
         answer: dict[str, Any] = {"type": "success", "sessionId": resumed.session.id}
         if resumed.memory is not None:
@@ -236,6 +240,8 @@ class SessionRoutes(Routes):
         self, context: RequestContext, session_id: str, path: str
     ) -> dict[str, Any]:
         setting = _FLAVOR_SETTINGS[path]
+        if path in PERMISSION_SETTINGS:
+            context.require(Scope.APPROVE)
         session = context.session(session_id, active=True)
         if not has_setting(session.metadata, setting.column):
             raise InvalidRequest(SETTINGS[setting.column][1])

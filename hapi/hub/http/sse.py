@@ -20,8 +20,10 @@ from hapi.hub.domain.errors import Unavailable
 from hapi.hub.domain.events import Subscription, unnumbered
 from hapi.hub.domain.places import EVENT_STREAMS, Places
 from hapi.hub.domain.registry import HubRegistry
+from hapi.hub.domain.tokens import DeviceToken
 from hapi.hub.http.authentication import Authenticator
 from hapi.hub.http.responses import error_response, render_response
+from hapi.hub.http.scopes import ROUTE_SCOPES, require
 from hapi.net.server.unread import UnreadLimit
 from hapi.protocol import events
 
@@ -256,6 +258,7 @@ class EventsResource(Resource):
 
     def _stream(self, request: Any) -> EventStream:
         principal = self._authenticator.authenticate_api(request, _parameter(request, "token"))
+        require(principal, ROUTE_SCOPES["GET /api/events"])
         if self.stopped:
             raise Unavailable("The hub is stopping")
         namespace = principal.namespace
@@ -279,6 +282,12 @@ class EventsResource(Resource):
     def _forget(self, stream: EventStream) -> None:
         self._streams.discard(stream)
         self._places.leave(stream.principal)
+
+    def end_device(self, device: DeviceToken) -> None:
+        """Cut the streams of a token that has ended."""
+        for stream in list(self._streams):
+            if stream.principal.device is device:
+                stream.cut()
 
     def stop(self) -> None:
         self.stopped = True

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from attrs import fields
 
-from hapi.hub.store.rows import Document, MachineRow, MessageRow, SessionRow
+from hapi.hub.store.rows import Document, MachineRow, MessageRow, SessionRow, TokenRow
 from hapi.protocol.json import bounded
 
 JSON_COLUMNS = frozenset(
@@ -17,6 +17,7 @@ JSON_COLUMNS = frozenset(
 )
 FLAGS = frozenset({"pinned", "global_pinned", "has_content"})
 SESSION = tuple(attribute.name for attribute in fields(SessionRow))
+TOKEN = tuple(attribute.name for attribute in fields(TokenRow))
 MACHINE = tuple(attribute.name for attribute in fields(MachineRow))
 
 

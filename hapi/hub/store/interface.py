@@ -18,6 +18,7 @@ from hapi.hub.store.rows import (
     MachineRow,
     MessageRow,
     SessionRow,
+    TokenRow,
     TurnEvent,
     VersionMismatch,
     Written,
@@ -56,6 +57,10 @@ class TagTaken(Exception):
     """The tag belongs to a session with another id."""
 
 
+class NameTaken(Exception):
+    """Another access token of the namespace has this name."""
+
+
 class IdTaken(Exception):
     """The id belongs to another session, or to another namespace."""
 
@@ -90,6 +95,9 @@ class ITransaction(Interface):
     def write_machine(
         row: MachineRow, expected: MachineRow
     ) -> Written[MachineRow] | VersionMismatch[MachineRow]: ...
+    def create_token(row: TokenRow) -> TokenRow: ...
+    def change_token(token_id: str, changes: dict[str, Any]) -> TokenRow: ...
+    def delete_token(token_id: str) -> bool: ...
     def add_message(row: MessageRow, touch: int | None) -> Added: ...
     def local_messages(session_id: str, local_ids: Sequence[str]) -> list[MessageRow]: ...
     def consume(session_id: str, local_ids: Sequence[str], at: int, touch: bool) -> Consumed: ...
@@ -99,7 +107,7 @@ class ITransaction(Interface):
 
 
 class IStore(Interface):
-    """Sessions, machines and messages of all namespaces.
+    """Sessions, machines, messages and access tokens of all namespaces.
 
     Changes are committed in the order in which they were begun, and their callers go on in that
     order. When a turn cannot be stored (StoreBusy, StoreFull, StoreFailed), the turns that wait
@@ -186,6 +194,18 @@ class IStore(Interface):
         row: MachineRow, expected: MachineRow
     ) -> Awaitable[Written[MachineRow] | VersionMismatch[MachineRow]]:
         """Replace a machine if both versions are still those of `expected`."""
+
+    def tokens() -> Awaitable[list[TokenRow]]:
+        """All access tokens of all namespaces, in the order in which they were created."""
+
+    def create_token(row: TokenRow) -> Awaitable[TokenRow]:
+        """Store a new access token. Raises NameTaken."""
+
+    def change_token(token_id: str, changes: dict[str, Any]) -> Awaitable[TokenRow]:
+        """Set `machine_id` or `last_used_at`. Raises KeyError if the token does not exist."""
+
+    def delete_token(token_id: str) -> Awaitable[bool]:
+        """Delete an access token. False if it did not exist."""
 
     def add_message(row: MessageRow, touch: int | None) -> Awaitable[Added]:
         """Append a message; the store chooses `row.seq`, and times that are not earlier than those

@@ -1,4 +1,4 @@
-"""The rows of the store: sessions, machines, messages. Times are ms since the epoch."""
+"""The rows of the store: sessions, machines, messages, tokens. Times are ms since the epoch."""
 
 from __future__ import annotations
 
@@ -53,6 +53,21 @@ class MachineRow:
     runner_state_version: int = 1
     active_at: int = 0
     seq: int = 0
+
+
+@frozen
+class TokenRow:
+    """An access token of one device or machine. The token itself is not stored."""
+
+    id: str
+    namespace: str
+    name: str  # unique in its namespace
+    digest: str = field(repr=False)  # SHA-256 of the token, in hex
+    scopes: str  # words of hapi.protocol.token.Scope, separated by spaces
+    machine_id: str | None  # the only machine that may register with it; None: not known yet
+    created_at: int
+    expires_at: int | None = None
+    last_used_at: int | None = None
 
 
 QUEUED, INDETERMINATE = "queued", "indeterminate"

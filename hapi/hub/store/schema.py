@@ -77,6 +77,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             )
         """,
     ),
+    (
+        """
+        CREATE TABLE access_tokens (
+            id TEXT PRIMARY KEY, namespace TEXT NOT NULL, name TEXT NOT NULL,
+            digest TEXT NOT NULL UNIQUE, scopes TEXT NOT NULL, machine_id TEXT,
+            created_at INTEGER NOT NULL, expires_at INTEGER, last_used_at INTEGER
+        ) STRICT
+        """,
+        "CREATE UNIQUE INDEX access_tokens_by_name ON access_tokens (namespace, name)",
+    ),
 )
 
 VERSION = len(MIGRATIONS)

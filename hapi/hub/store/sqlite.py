@@ -1,4 +1,4 @@
-"""The store in one SQLite file: sessions and machines. Messages are in `messages.py`."""
+"""The store in one SQLite file: sessions, machines, tokens. Messages are in `messages.py`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from hapi.hub.store.columns import MACHINE, SESSION, machine_from, packed, session_from
+from hapi.hub.store.columns import MACHINE, SESSION, TOKEN, machine_from, packed, session_from
 from hapi.hub.store.database import MEMORY, Database
 from hapi.hub.store.disk_thread import CallerThread, DiskThread, Worker
-from hapi.hub.store.interface import IdTaken, IStore, ITransaction, TagTaken
+from hapi.hub.store.interface import IdTaken, IStore, ITransaction, NameTaken, TagTaken
 from hapi.hub.store.maintenance import DISCARDED, Maintenance
 from hapi.hub.store.messages import MessageChanges, MessageTable
 from hapi.hub.store.rows import (
@@ -25,6 +25,7 @@ from hapi.hub.store.rows import (
     MachineRow,
     MessageRow,
     SessionRow,
+    TokenRow,
     TurnEvent,
     VersionMismatch,
     Written,
@@ -186,6 +187,39 @@ class SqliteTransaction(MessageChanges):
         )
         return Written(row)
 
+    # --- access tokens ----------------------------------------------------------------------------
+
+    def create_token(self, row: TokenRow) -> TokenRow:
+        taken = self.connection.execute(
+            "SELECT 1 FROM access_tokens WHERE namespace = ? AND name = ?",
+            (row.namespace, row.name),
+        ).fetchone()
+        if taken is not None:
+            raise NameTaken(row.name)
+        marks = ", ".join("?" * len(TOKEN))
+        self.connection.execute(
+            f"INSERT INTO access_tokens ({', '.join(TOKEN)}) VALUES ({marks})",
+            [getattr(row, name) for name in TOKEN],
+        )
+        return row
+
+    def change_token(self, token_id: str, changes: dict[str, Any]) -> TokenRow:
+        assert set(changes) <= {"machine_id", "last_used_at"}, changes
+        sets = ", ".join(f"{name} = ?" for name in changes)
+        self.connection.execute(
+            f"UPDATE access_tokens SET {sets} WHERE id = ?", [*changes.values(), token_id]
+        )
+        row = self.connection.execute(
+            "SELECT * FROM access_tokens WHERE id = ?", (token_id,)
+        ).fetchone()
+        if row is None:
+            raise KeyError(token_id)
+        return TokenRow(**row)
+
+    def delete_token(self, token_id: str) -> bool:
+        deleted = self.connection.execute("DELETE FROM access_tokens WHERE id = ?", (token_id,))
+        return deleted.rowcount > 0
+
 
 @implementer(IStore)
 class SqliteStore(MessageTable, Maintenance):
@@ -266,6 +300,21 @@ class SqliteStore(MessageTable, Maintenance):
         self, row: MachineRow, expected: MachineRow
     ) -> Written[MachineRow] | VersionMismatch[MachineRow]:
         return await self.turn(row.id, lambda turn: turn.write_machine(row, expected))
+
+    # --- access tokens ----------------------------------------------------------------------------
+
+    async def tokens(self) -> list[TokenRow]:
+        rows = self.database.read("SELECT * FROM access_tokens ORDER BY created_at, id")
+        return [TokenRow(**row) for row in rows]
+
+    async def create_token(self, row: TokenRow) -> TokenRow:
+        return await self.turn(row.id, lambda turn: turn.create_token(row))
+
+    async def change_token(self, token_id: str, changes: dict[str, Any]) -> TokenRow:
+        return await self.turn(token_id, lambda turn: turn.change_token(token_id, changes))
+
+    async def delete_token(self, token_id: str) -> bool:
+        return await self.turn(token_id, lambda turn: turn.delete_token(token_id))
 
     # --- messages ---------------------------------------------------------------------------------
 

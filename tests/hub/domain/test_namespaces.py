@@ -116,7 +116,8 @@ def snapshot(stage: Stage, session: str) -> Any:
     )
 
 
-PROTECTED = [route for route in ROUTES if "<" in route.path]
+# Those of tokens answer 404 to strangers; tests/hub/domain/test_tokens.py tries them.
+PROTECTED = [route for route in ROUTES if "<" in route.path and "/tokens/" not in route.path]
 
 
 @pytest.mark.parametrize("route", PROTECTED, ids=lambda route: f"{route.method} {route.path}")

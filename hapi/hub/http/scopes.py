@@ -1,0 +1,123 @@
+"""Which scope of an access token each route needs, in one table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from hapi.hub.domain.auth import Principal
+from hapi.hub.domain.errors import ScopeMissing
+from hapi.protocol.token import Scope
+
+ANYBODY = None  # needs no token
+READ, CHAT, APPROVE = Scope.READ, Scope.CHAT, Scope.APPROVE
+SPAWN, MACHINE, ADMIN = Scope.SPAWN, Scope.MACHINE, Scope.ADMIN
+
+_SESSION, _MACHINE = "/api/sessions/<session_id>", "/api/machines/<machine_id>"
+
+# By method and rule. A route that stands in no line is served to nobody.
+ROUTE_SCOPES: Mapping[str, Scope | None] = {
+    "GET /health": ANYBODY,
+    "POST /api/auth": ANYBODY,
+    # The event stream of a page.
+    "GET /api/events": READ,
+    "POST /api/visibility": READ,
+    "POST /api/live": READ,
+    # The hub.
+    "GET /api/hub-settings": READ,
+    "PUT /api/hub-settings": ADMIN,
+    "GET /api/token": READ,
+    "GET /api/tokens": ADMIN,
+    "POST /api/tokens": ADMIN,
+    "DELETE /api/tokens/<token_id>": ADMIN,
+    # Machines.
+    "GET /api/agents": READ,
+    "GET /api/machines": READ,
+    f"PATCH {_MACHINE}": ADMIN,
+    f"POST {_MACHINE}/spawn": SPAWN,
+    f"POST {_MACHINE}/list-directory": SPAWN,
+    f"POST {_MACHINE}/paths/exists": SPAWN,
+    f"GET {_MACHINE}/agent-availability": READ,
+    f"POST {_MACHINE}/restart-runner": ADMIN,
+    f"GET {_MACHINE}/<path>": SPAWN,  # models for a new session: the runner asks its agents
+    # Sessions.
+    "GET /api/sessions": READ,
+    f"GET {_SESSION}": READ,
+    f"PATCH {_SESSION}": CHAT,
+    f"PATCH {_SESSION}/summary": CHAT,
+    f"PUT {_SESSION}/pin": CHAT,
+    f"DELETE {_SESSION}": ADMIN,
+    f"POST {_SESSION}/archive": SPAWN,
+    f"POST {_SESSION}/reopen": SPAWN,
+    f"POST {_SESSION}/resume": SPAWN,
+    f"POST {_SESSION}/abort": CHAT,
+    f"POST {_SESSION}/switch": CHAT,
+    f"POST {_SESSION}/model": CHAT,
+    # Modes and options of an agent may allow what its permission requests ask for.
+    f"POST {_SESSION}/permission-mode": APPROVE,
+    f"POST {_SESSION}/option": APPROVE,
+    f"POST {_SESSION}/<path>": CHAT,
+    # Messages.
+    f"GET {_SESSION}/messages": READ,
+    f"POST {_SESSION}/messages": CHAT,
+    f"POST {_SESSION}/messages/queued-state": READ,
+    f"DELETE {_SESSION}/messages/<name>": CHAT,
+    f"POST {_SESSION}/messages/<name>/retry": CHAT,
+    f"POST {_SESSION}/messages/<name>/steer": CHAT,
+    # Permission requests.
+    f"POST {_SESSION}/permissions/<request_id>/approve": APPROVE,
+    f"POST {_SESSION}/permissions/<request_id>/deny": APPROVE,
+    f"GET {_SESSION}/permission-rules": READ,
+    f"DELETE {_SESSION}/permission-rules/<rule_id>": APPROVE,
+    # Files.
+    f"GET {_SESSION}/git-status": READ,
+    f"GET {_SESSION}/git-diff-numstat": READ,
+    f"GET {_SESSION}/git-diff-file": READ,
+    f"GET {_SESSION}/file": READ,
+    f"GET {_SESSION}/directory": READ,
+    f"GET {_SESSION}/files": READ,
+    f"GET {_SESSION}/slash-commands": READ,
+    f"GET {_SESSION}/skills": READ,
+    f"POST {_SESSION}/upload": CHAT,
+    f"POST {_SESSION}/upload/delete": CHAT,
+    f"GET {_SESSION}/generated-images/<image_id>": READ,
+    f"GET {_SESSION}/<path>": READ,
+    # Runners and sessions.
+    "POST /cli/sessions": MACHINE,
+    "GET /cli/sessions/<session_id>": MACHINE,
+    "GET /cli/sessions/<session_id>/messages": MACHINE,
+    "POST /cli/machines": MACHINE,
+    "GET /cli/machines/<machine_id>": MACHINE,
+}
+# Which settings of `POST …/<path>` change what an agent may do without asking.
+PERMISSION_SETTINGS = frozenset({"collaboration-mode", "copilot-agent-mode"})
+# Modes in which every agent asks for what it wants to do. All others need the scope that approves.
+ASKING_MODES = frozenset({None, "default", "interactive", "plan"})
+
+NEEDED_FOR: Mapping[Scope, str] = {
+    Scope.READ: "see sessions",
+    Scope.CHAT: "write to sessions",
+    Scope.APPROVE: "answer permission requests or change permission modes",
+    Scope.SPAWN: "start, resume or archive sessions",
+    Scope.MACHINE: "run a machine's sessions",
+    Scope.ADMIN: "administer the hub",
+}
+
+
+def route_key(method: str, rule: str) -> str:
+    """The key of ROUTE_SCOPES for a rule of werkzeug."""
+    plain = re.sub(r"<any\([^)]*\):(\w+)>", r"<\1>", rule)
+    return f"{method} {plain}"
+
+
+def require(principal: Principal, scope: Scope | None) -> None:
+    """Raises ScopeMissing."""
+    if scope is not None and scope not in principal.scopes:
+        raise ScopeMissing(scope, NEEDED_FOR[scope])
+
+
+def route_scopes(methods: Iterable[str], rule: str) -> dict[bytes, Scope | None]:
+    """The scope that each method of a rule needs. Raises KeyError for a route without a line."""
+    plain = [method for method in methods if method not in ("HEAD", "OPTIONS")]
+    found = {method.encode(): ROUTE_SCOPES[route_key(method, rule)] for method in plain}
+    return {**found, **({b"HEAD": found[b"GET"]} if b"GET" in found else {})}

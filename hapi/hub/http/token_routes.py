@@ -1,0 +1,80 @@
+"""REST: the access tokens of devices and machines."""
+
+# mypy: disable-error-code="untyped-decorator"
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from attrs import define
+from klein import Klein
+
+from hapi.hub.domain.auth import Principal
+from hapi.hub.domain.errors import AccessDenied, InvalidRequest
+from hapi.hub.domain.tokens import TokenKeeper
+from hapi.hub.http.responses import Response
+from hapi.hub.http.routing import OK, RequestContext, Routes, api
+from hapi.protocol.hub import CreateToken
+from hapi.protocol.token import InvalidNamespace, Scope, check_namespace
+
+
+def access_view(principal: Principal) -> dict[str, Any]:
+    """What the token of a request allows. `name` None: it is the access token of the hub."""
+    return {
+        "access": {
+            "name": principal.token_name,
+            "namespace": principal.namespace,
+            "scopes": [scope for scope in Scope if scope in principal.scopes],
+        }
+    }
+
+
+def _administered(principal: Principal) -> str | None:
+    """The namespace whose tokens the principal administers; None: those of all namespaces."""
+    return None if principal.owns_hub else principal.namespace
+
+
+@define(eq=False)
+class TokenRoutes(Routes):
+    tokens: TokenKeeper
+
+    app: ClassVar[Klein] = Klein()
+
+    @app.route("/api/token", methods=["GET"])
+    @api
+    async def read_own(self, context: RequestContext) -> dict[str, Any]:
+        """What the token of this request allows."""
+        return access_view(context.principal)
+
+    @app.route("/api/tokens", methods=["GET"])
+    @api
+    async def list_tokens(self, context: RequestContext) -> dict[str, Any]:
+        """The tokens of the namespace; for the owner of the hub, those of all."""
+        found = self.tokens.listed(_administered(context.principal))
+        return {"tokens": [token.view() for token in found]}
+
+    @app.route("/api/tokens", methods=["POST"])
+    @api
+    async def create(self, context: RequestContext) -> Response:
+        """Make a token. The reply is the only place where the token itself ever stands."""
+        body, principal = context.body(CreateToken), context.principal
+        namespace = principal.namespace if body.namespace is None else body.namespace
+        if _administered(principal) not in (None, namespace):
+            raise AccessDenied("Only the owner of the hub may make tokens for another namespace")
+        try:
+            check_namespace(namespace)
+        except InvalidNamespace as error:
+            raise InvalidRequest(str(error)) from error
+        for scope in body.scopes:  # nobody gives away more than they have
+            context.require(scope)
+        token, text = await self.tokens.create(
+            namespace, body.name, body.scopes, body.expires_in, body.machine_id
+        )
+        return Response(201, {"token": text, **token.view()})
+
+    @app.route("/api/tokens/<token_id>", methods=["DELETE"])
+    @api
+    async def revoke(self, context: RequestContext, token_id: str) -> dict[str, Any]:
+        token = self.tokens.find(token_id, _administered(context.principal))
+        await self.tokens.revoke(token)
+        return OK

@@ -1,0 +1,102 @@
+"""The table of scopes: complete, and enforced on every route."""
+
+from __future__ import annotations
+
+import pytest
+
+from hapi.hub.http.scopes import ROUTE_SCOPES, route_key
+from hapi.protocol.token import Scope
+from tests.support.access_tokens import create_token, request, web_token
+from tests.support.hub_stage import Stage
+
+SCOPES = [scope.value for scope in Scope]
+
+
+def served() -> set[str]:
+    """The keys of all routes of the hub."""
+    return {
+        route_key(method, rule.rule)
+        for rule in Stage().hub.routes.iter_rules()
+        for method in rule.methods
+        if method not in ("HEAD", "OPTIONS")
+    } | {"GET /api/events"}
+
+
+def test_every_route_has_one_line_and_every_line_a_route() -> None:
+    assert served() == set(ROUTE_SCOPES)
+
+
+def test_only_health_and_login_are_open_to_anybody() -> None:
+    assert {key for key, scope in ROUTE_SCOPES.items() if scope is None} == {
+        "GET /health",
+        "POST /api/auth",
+    }
+
+
+def test_programs_and_people_are_kept_apart() -> None:
+    for key, scope in ROUTE_SCOPES.items():
+        assert (scope is Scope.MACHINE) == (" /cli/" in key), key
+
+
+@pytest.mark.parametrize("key", [key for key, scope in ROUTE_SCOPES.items() if scope is not None])
+def test_a_route_refuses_a_token_with_all_scopes_but_the_one_it_needs(key: str) -> None:
+    stage = Stage()
+    needed = ROUTE_SCOPES[key]
+    others = [scope for scope in SCOPES if scope != needed]
+    if needed is Scope.READ:  # which comes with all other scopes of people
+        others = ["machine"]
+    token = create_token(stage, *others)["token"]
+    method, _, path = key.partition(" ")
+    path = (
+        path.replace("<path>", "opencode-models" if method == "GET" else "effort")
+        .replace("<", "")
+        .replace(">", "")
+    )
+    bearer = token if path.startswith("/cli") else web_token(stage, token)
+    answer = request(stage, bearer, method, path, {} if method != "GET" else None)
+    assert answer.status == 403 and answer.body["code"] == "scope_missing", answer
+    assert answer.body["scope"] == needed
+
+
+def test_head_needs_what_get_needs() -> None:
+    stage = Stage()
+    token = web_token(stage, create_token(stage, "machine")["token"])
+    assert request(stage, token, "HEAD", "/api/sessions").status in (403, 404, 405)
+
+
+def test_starting_a_session_that_asks_for_nothing_needs_the_scope_that_approves() -> None:
+    stage = Stage()
+    stage.machine(name="m1")
+    token = web_token(stage, create_token(stage, "spawn")["token"])
+    for more in (
+        {"yolo": True},
+        {"permissionMode": "bypassPermissions"},
+        {"copilotAgentMode": "autopilot"},
+        {"permissionMode": "a mode of tomorrow"},
+    ):
+        body = {"directory": "/tmp", "agent": "demo", **more}
+        answer = request(stage, token, "POST", "/api/machines/m1/spawn", body)
+        assert (answer.status, answer.body["scope"]) == (403, "approve"), more
+
+
+def test_resuming_a_session_in_another_mode_needs_the_scope_that_approves() -> None:
+    stage = Stage()
+    session_id = stage.session(flavor="claude")
+    token = web_token(stage, create_token(stage, "spawn", "chat")["token"])
+    body = {"permissionMode": "bypassPermissions"}
+    path = f"/api/sessions/{session_id}"
+    answer = request(stage, token, "POST", f"{path}/resume", body)
+    assert (answer.status, answer.body["scope"]) == (403, "approve")
+
+
+@pytest.mark.parametrize(
+    "path", ["permission-mode", "option", "collaboration-mode", "copilot-agent-mode"]
+)
+def test_a_chat_token_cannot_lift_the_permissions_of_a_session(path: str) -> None:
+    stage = Stage()
+    session_id, peer = stage.live(flavor="copilot")
+    token = web_token(stage, create_token(stage, "chat", "spawn")["token"])
+    body = {"mode": "autopilot", "id": "x", "value": "y"}
+    answer = request(stage, token, "POST", f"/api/sessions/{session_id}/{path}", body)
+    assert (answer.status, answer.body["scope"]) == (403, "approve")
+    assert peer.calls == []
