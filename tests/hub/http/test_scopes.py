@@ -54,7 +54,8 @@ def test_a_route_refuses_a_token_with_all_scopes_but_the_one_it_needs(key: str) 
     )
     bearer = token if path.startswith("/cli") else web_token(stage, token)
     answer = request(stage, bearer, method, path, {} if method != "GET" else None)
-    assert answer.status == 403 and answer.body["code"] == "scope_missing", answer
+    assert answer.status == 403, answer
+    assert answer.body["code"] == "scope_missing"
     assert answer.body["scope"] == needed
 
 
