@@ -29,6 +29,14 @@ DATABASE = "hub.db"
 TOKEN_BYTES = 32
 
 
+@frozen
+class TlsFiles:
+    """Where the hub's certificate chain and private key are, both in PEM form."""
+
+    certificate: Path
+    key: Path
+
+
 class NoPort(ConfigurationError):
     """The value of a port option is not a port."""
 
@@ -47,6 +55,7 @@ class HubOptions:
     allowed_hosts: tuple[str, ...] = ()
     trusted_proxies: TrustedProxies = NO_PROXIES
     retention: RetentionLimits = NO_LIMITS
+    tls: TlsFiles | None = None  # None: plain HTTP
 
     @property
     def database_path(self) -> Path:
@@ -108,6 +117,7 @@ class HubOptions:
             allowed_hosts=tuple(item.lower() for item in read_list(hosts, "allowedHosts")),
             trusted_proxies=_trusted_proxies(given, environ, settings),
             retention=RetentionLimits.read(given, environ, settings),
+            tls=read_tls_files(given, environ, settings),
         )
 
 
@@ -128,6 +138,30 @@ def read_proxies(value: object, name: str) -> TrustedProxies:
         return TrustedProxies.parse(read_list(value, name))
     except ValueError as error:
         raise configuration_error(name, f"{name}: {error}") from error
+
+
+def read_tls_files(
+    flags: Mapping[str, Any], environ: Mapping[str, str], settings: Mapping[str, Any]
+) -> TlsFiles | None:
+    """The files of the certificate and its key; the former may hold both. Raises
+    ConfigurationError.
+    """
+    certificate = (
+        flags.get("tls_cert") or environ.get("HAPI_TLS_CERT") or settings.get("tlsCert") or None
+    )
+    key = flags.get("tls_key") or environ.get("HAPI_TLS_KEY") or settings.get("tlsKey") or None
+    for name, value in (("tlsCert", certificate), ("tlsKey", key)):
+        if value is not None and not isinstance(value, str | Path):
+            raise ConfigurationError(f"{name} in settings.json must be a string")
+    if certificate is None:
+        if key is not None:
+            raise ConfigurationError(
+                "there is a TLS key (--tls-key, HAPI_TLS_KEY, tlsKey in settings.json), but no "
+                "certificate (--tls-cert, HAPI_TLS_CERT, tlsCert in settings.json)"
+            )
+        return None
+    files = [Path(path).expanduser().absolute() for path in (certificate, key or certificate)]
+    return TlsFiles(*files)
 
 
 def read_port(value: object) -> int:

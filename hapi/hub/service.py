@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
@@ -30,6 +31,10 @@ from hapi.net.server.site import LimitedSite
 from hapi.net.server.socket_server import SocketServer
 from hapi.one_shot import OneShotObserver
 from hapi.protocol.authority import is_loopback
+from hapi.settings import ConfigurationError
+
+if TYPE_CHECKING:
+    from hapi.net.server.tls import ServerCertificate
 
 HEARTBEAT_INTERVAL = 30.0  # seconds
 MIN_TOKEN_LENGTH = 20  # characters; a shorter access token is warned about
@@ -38,6 +43,18 @@ FILES_CHECK_INTERVAL = 5.0  # seconds; every write checks the files of the datab
 
 class CannotServe(Exception):
     """The hub cannot listen on its address; the message says which address and why."""
+
+
+def _read_certificate(options: HubOptions) -> ServerCertificate | None:
+    """Raises ConfigurationError."""
+    if options.tls is None:
+        return None
+    from hapi.net.server.tls import CertificateUnusable, ServerCertificate
+
+    try:
+        return ServerCertificate(options.tls.certificate, options.tls.key)
+    except CertificateUnusable as error:
+        raise ConfigurationError(f"TLS: {error}") from error
 
 
 class HubService(Service):
@@ -64,6 +81,7 @@ class HubService(Service):
         self._store: SqliteStore | None = None
         self._lock = HubLock(options.home, options.database_path)
         self._loops: list[LoopingCall] = []
+        self._certificate: ServerCertificate | None = None
         self.hub: Hub | None = None
         self.url = ""
         self.token = ""
@@ -91,6 +109,7 @@ class HubService(Service):
             self._lock.acquire()
             self.token = base_token(options)
             token_issuer = TokenIssuer(self.token, signing_secret(options.home))
+            self._certificate = _read_certificate(options)
         except BaseException:
             self._lock.release()
             self._started.fire(None)  # nothing is under way for which `stopService` has to wait
@@ -128,7 +147,7 @@ class HubService(Service):
         if not self.running:  # stopped meanwhile
             return
         self._port = self._listen(self._site)
-        self.url = f"http://{self._display_host()}:{self.port}"
+        self.url = self._local_url()
         self._lock.announce(self.url, self.people_url, self._now())
         for beat, seconds in (
             (self.hub.presence.sweep, SWEEP_INTERVAL),
@@ -169,9 +188,12 @@ class HubService(Service):
 
     def _listen(self, site: LimitedSite) -> Any:
         host, port = self.options.host, self.options.port
+        interface = "" if host in ("*", "0.0.0.0") else host
         try:
-            return self._reactor.listenTCP(
-                port, site, backlog=512, interface="" if host in ("*", "0.0.0.0") else host
+            if self._certificate is None:
+                return self._reactor.listenTCP(port, site, backlog=512, interface=interface)
+            return self._reactor.listenSSL(
+                port, site, self._certificate, backlog=512, interface=interface
             )
         except CannotListenError as error:
             reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
@@ -183,7 +205,13 @@ class HubService(Service):
             {host_name(options.public_url.partition("://")[2])} if options.public_url else set()
         )
         names = (
-            frozenset({*public, *(host_name(host) or host for host in options.allowed_hosts)})
+            frozenset(
+                {
+                    *public,
+                    *(self._certificate.identity.names if self._certificate else ()),
+                    *(host_name(host) or host for host in options.allowed_hosts),
+                }
+            )
             if is_loopback(options.host)
             else None
         )
@@ -198,8 +226,24 @@ class HubService(Service):
             return "127.0.0.1"
         return f"[{host}]" if ":" in host else host
 
+    def _local_url(self) -> str:
+        """The address for programs on this machine; with TLS, one that the certificate covers."""
+        host = self._display_host()
+        if self._certificate is None:
+            return f"http://{host}:{self.port}"
+        identity, public_url = self._certificate.identity, self.options.public_url
+        for name in (host, *(["localhost"] if is_loopback(host) else [])):
+            if identity.covers(name.strip("[]")):
+                return f"https://{name}:{self.port}"
+        if public_url is not None and urlsplit(public_url).scheme == "https":
+            return public_url
+        names = (name for name in identity.names if not name.startswith("*"))
+        return f"https://{next(names, host)}:{self.port}"
+
     def _warn(self) -> None:
-        if not is_loopback(self.options.host):
+        if self._certificate is not None:
+            self._warn_of_certificate(self._certificate)
+        elif not is_loopback(self.options.host):
             self.log.warn(
                 "The hub listens on {host} without TLS, so that the access token can be read on "
                 "the network. Put a TLS proxy in front of the hub, or listen on 127.0.0.1",
@@ -214,6 +258,25 @@ class HubService(Service):
                 least=MIN_TOKEN_LENGTH,
             )
 
+    def _warn_of_certificate(self, certificate: ServerCertificate) -> None:
+        identity, path = certificate.identity, certificate.certificate_path
+        if identity.has_expired():
+            self.log.warn(
+                "The certificate in {path} has expired on {date}, so that no client accepts it",
+                path=str(path),
+                date=f"{identity.not_after:%Y-%m-%d}",
+            )
+        host = urlsplit(self.url).hostname or ""
+        if not identity.covers(host):
+            self.log.warn(
+                "The certificate in {path} is not valid for {host}, so that runners and browsers "
+                "refuse {url}. It names: {names}. Set --public-url to the address it is for",
+                path=str(path),
+                host=host,
+                url=self.url,
+                names=", ".join((*identity.names, *identity.addresses)) or "nothing",
+            )
+
     async def _load(self) -> None:
         """Load all rows before the first request. Raises StoreRefused."""
         assert self.hub is not None
@@ -223,6 +286,29 @@ class HubService(Service):
         except Exception as error:
             path = self.options.database_path
             raise StoreRefused(f"database {path} cannot be read: {error}") from error
+
+    def reload(self) -> None:
+        """Read certificate and key again, for new connections. What cannot be used is logged, and
+        the hub keeps the certificate that it has.
+        """
+        if self._certificate is None:
+            return
+        from hapi.net.server.tls import CertificateUnusable
+
+        try:
+            identity = self._certificate.reload()
+        except CertificateUnusable as error:
+            self.log.error(
+                "The hub keeps its certificate, valid until {date}: {reason}",
+                date=f"{self._certificate.identity.not_after:%Y-%m-%d}",
+                reason=str(error),
+            )
+        else:
+            self.log.info(
+                "New connections get the certificate in {path}, valid until {date}",
+                path=str(self._certificate.certificate_path),
+                date=f"{identity.not_after:%Y-%m-%d}",
+            )
 
     # --- running ---------------------------------------------------------------------------------
 

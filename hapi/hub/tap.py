@@ -19,6 +19,8 @@ class Options(usage.Options):
         ["database", None, None, "Database file [hub.db in the home directory]"],
         ["home", None, None, "Directory for settings, logs and data [~/.hapi]"],
         ["public-url", None, None, "Origin under which people reach the hub"],
+        ["tls-cert", None, None, "File of the certificate chain (PEM), to serve HTTPS"],
+        ["tls-key", None, None, "File of the private key (PEM) [that of --tls-cert]"],
         ["web-root", None, None, "Directory of another web page"],
         ["keep-sessions", None, None, "Remove sessions not used for this long, e.g. 90d [all]"],
         ["max-database-size", None, None, "Remove old sessions beyond this size, e.g. 2G [none]"],
@@ -54,6 +56,8 @@ class Options(usage.Options):
         flags |= {
             "public_url": self["public-url"],
             "web_root": self["web-root"],
+            "tls_cert": self["tls-cert"],
+            "tls_key": self["tls-key"],
             "keep_sessions": self["keep-sessions"],
             "max_database_size": self["max-database-size"],
             "allowed_hosts": self["allowed_hosts"] or None,
@@ -104,5 +108,8 @@ def makeService(options: Any) -> IService:
             **dict.fromkeys((ConfigurationError, InvalidSettings, HomeUnusable), 1),
         },
     )
-    SavedHub(reactor, options["options"]).setServiceParent(host.services)  # type: ignore[no-untyped-call]
+    hub = SavedHub(reactor, options["options"])
+    hub.setServiceParent(host.services)  # type: ignore[no-untyped-call]
+    if options["options"].tls is not None:  # otherwise there is nothing to read again
+        host.on_hangup = hub.reload
     return host.services

@@ -60,6 +60,18 @@ _OPTIONS = (
         "reverse proxy ADDRESS; repeatable. [env: HAPI_TRUSTED_PROXIES; default: none]",
     ),
     click.option(
+        "--tls-cert",
+        metavar="FILE",
+        help="Serve HTTPS with the certificate chain in FILE (PEM, the hub's own certificate "
+        "first). SIGHUP reads it again. [env: HAPI_TLS_CERT; default: HTTP]",
+    ),
+    click.option(
+        "--tls-key",
+        metavar="FILE",
+        help="Private key of the certificate (PEM, not encrypted). "
+        "[env: HAPI_TLS_KEY; default: in the file of --tls-cert]",
+    ),
+    click.option(
         "--web-root",
         metavar="DIR",
         shell_complete=complete_directory,
@@ -87,6 +99,8 @@ VARIABLES = (  # of these options; none is secret
     "CORS_ORIGINS",
     "HAPI_ALLOWED_HOSTS",
     "HAPI_TRUSTED_PROXIES",
+    "HAPI_TLS_CERT",
+    "HAPI_TLS_KEY",
     "HAPI_WEB_ROOT",
     "DB_PATH",
     "HAPI_KEEP_SESSIONS",

@@ -25,6 +25,8 @@ STRING_KEYS = (
     "defaultAgent",
     "listenHost",
     "publicUrl",
+    "tlsCert",
+    "tlsKey",
 )
 MILLISECOND_VARIABLES = (
     "HAPI_RUNNER_WEBHOOK_TIMEOUT_MS",

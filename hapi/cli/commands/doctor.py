@@ -110,6 +110,7 @@ def examine(environ: Mapping[str, str], starts_agents: bool = False) -> list[Che
     from hapi.cli.checks import local_checks as local
     from hapi.cli.checks.database_check import check_database
     from hapi.cli.checks.live_checks import live_checks
+    from hapi.cli.checks.tls_check import check_tls
 
     try:
         home = Home.find(environ)
@@ -137,5 +138,6 @@ def examine(environ: Mapping[str, str], starts_agents: bool = False) -> list[Che
     )
     if settings is not None:
         checks += run_checks("database", lambda: check_database(home, environ))
+        checks += run_checks("tls", lambda: check_tls(environ, settings or {}))
     checks += run_checks("disk", lambda: [local.check_disk(home)])
     return [*checks, local.check_descriptors(), local.check_path(environ)]

@@ -135,7 +135,7 @@ class Up:
         runner.setServiceParent(host.services)
         supervision = supervise_process(reactor, runner, host.services)
         if not sys.stdin.isatty():  # SIGHUP then comes from no terminal
-            host.on_hangup = lambda: reload(logging, None, supervision)
+            host.on_hangup = lambda: reload(logging, hub, supervision)
         await runner.when_up()
         logging.enable_terminal()
         self._print_address(hub, logging)

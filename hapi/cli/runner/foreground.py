@@ -103,14 +103,14 @@ def serve(options: Any, own: Any, inherited: Any, detached: bool, lock: Any) -> 
         logging.stop()
 
 
-def reload(logging: Any, runner: Any, supervision: Any) -> None:
-    """SIGHUP: reopen the log, reload the settings and tell systemd.
+def reload(logging: Any, program: Any, supervision: Any) -> None:
+    """SIGHUP: reopen the log, have `program` reload and tell systemd.
 
-    Without `runner` the settings are not reloaded: the hub and the runner of `hapi up` could not
-    change them at the same time.
+    A runner reloads its settings, a hub its certificate. In `hapi up` only the hub reloads: hub and
+    runner could not change their settings at the same time.
     """
     logging.reopen()
-    for part in (runner, supervision):
+    for part in (program, supervision):
         if part is not None:
             part.reload()
 

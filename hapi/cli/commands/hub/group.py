@@ -51,7 +51,8 @@ def command(context: click.Context, /, relay: bool, qr: bool, as_json: bool, **v
 
     Runners of the same home find the hub on any port, unless settings.json names another hub
     (apiUrl). Ctrl+C or SIGTERM shuts the hub down cleanly. Without a terminal, SIGHUP makes it
-    reopen its log file; changed settings take effect after a restart.
+    reopen its log file and read the TLS certificate again; changed settings take effect after a
+    restart.
     """
     flags = hub_flags(values)
     if context.invoked_subcommand is None:
@@ -67,6 +68,7 @@ def serve_hub(flags: dict[str, Any], as_json: bool, qr: bool = False) -> int:
 
     from hapi.cli.base.process_host import process_host
     from hapi.cli.checks.settings_check import log_problems
+    from hapi.cli.runner.foreground import reload
     from hapi.hub import HubOptions, hub_service
     from hapi.log import start_logging
     from hapi.process.descriptor_limit import raise_descriptor_limit
@@ -80,7 +82,7 @@ def serve_hub(flags: dict[str, Any], as_json: bool, qr: bool = False) -> int:
     service: Any = hub_service(reactor, options)
     systemd = NotifySocket.named_by(os.environ)
     if not sys.stdin.isatty():  # SIGHUP then comes from no terminal
-        host.on_hangup = logging.reopen
+        host.on_hangup = lambda: reload(logging, service, None)
 
     async def start() -> None:
         host.services.addService(service)
