@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from attrs import define, field
@@ -35,6 +35,8 @@ class RunnerApi:
     _record_event: RecordEvent
     _status: Callable[[], Mapping[str, Any]]
     _leave: Callable[[str], object]  # ends the runner; called with the actor
+    # Why a supervisor must not start the runner again now, None if it may.
+    _reason_not_to_restart: Callable[[], Awaitable[str | None]]
     _socket_owners: SocketOwners = field(factory=SocketOwners)
     log = Logger()
 
@@ -84,6 +86,16 @@ class RunnerApi:
         self.log.info("Stopping on request of {actor}", actor=actor)
         self._record_event("stop-runner-asked", actor=actor)
         self.after(0.1 if actor == "hub" else 0.05, lambda: self._leave(actor))
+
+    async def restart(self, actor: str) -> str | None:
+        """Stop the runner so that its supervisor starts it again; without a supervisor it stops.
+
+        Nothing is stopped if the installed version does not start; then this is the reason.
+        """
+        reason = await self._reason_not_to_restart()
+        if reason is None:
+            self.stop_soon(actor)
+        return reason
 
     # --- draining and reviving
 

@@ -173,6 +173,7 @@ class RunnerService(Service):
             self.record_event,
             self.status,
             self._asked_to_leave,
+            self.handoff.reason_not_to_restart,
         )
         self._reloader = SettingsReloader(self)
         self.scope_check = scope_check

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 
+from attrs import evolve
 from twisted.application.service import IService
 from twisted.python import usage
 
 from hapi.home import HomeUnusable
 from hapi.redaction import escape_control
 from hapi.runner.config.options import RunnerOptions
+from hapi.runner.handoff.descriptors import StartCommand
 from hapi.settings import ConfigurationError, InvalidSettings
 
 FLAGS = ("max_sessions", "min_free_memory", "queue", "revive", "session_memory", "idle_agent")
@@ -93,6 +96,14 @@ class Options(usage.Options):
             raise SystemExit(f"hapi-runner: {escape_control(error)}") from error
 
 
+def start_command(options: RunnerOptions) -> StartCommand:
+    """The command that starts the same runner in the foreground of another twistd."""
+    program = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
+    flags = options.argv[2:]  # after `runner start-sync`
+    start = StartCommand.capture()
+    return evolve(start, argv=(*program, "-n", "--pidfile=", "hapi-runner", *flags))
+
+
 def makeService(options: Options) -> IService:
     lock = None
     # A daemon is another process than this one.
@@ -115,7 +126,7 @@ def makeService(options: Options) -> IService:
 
     use_monotonic_time(reactor)
     host = TwistdHost(reactor, name="hapi-runner")
-    handoff = embedded_coordinator(reactor, "twistd", os.environ)
+    handoff = embedded_coordinator(reactor, "twistd", os.environ, start_command(options["runner"]))
     runner = runner_service(
         reactor, options["runner"], on_retired=host.leave, lock=lock, handoff=handoff
     )

@@ -1,13 +1,17 @@
 """No command ends a working runner before the installed build has proven that it starts: restarts
 and starts with builds that are broken, with a real runner and hub."""
 
+import json
 import sys
+import urllib.request
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 
-from tests.support.programs import CANARY, Stage, alive, free_port
-from tests.support.restart_machine import Installed
+from tests.support.machine import TWISTD
+from tests.support.programs import CANARY, Stage, alive, free_port, until
+from tests.support.restart_machine import SCRIPT, Installed
 
 pytestmark = pytest.mark.program
 SYNTAX_ERROR = "def broken(:\n    pass\n"
@@ -37,9 +41,14 @@ def hub(tmp_path_factory):
 
 @pytest.fixture
 def machine(stage, hub):
-    made = Installed(stage, hub)
-    made.environment["HAPI_RUNNER_HEARTBEAT_INTERVAL"] = "600000"  # no hand-off of its own
-    return made
+    return Installed(stage, hub)
+
+
+@pytest.fixture
+def quiet_machine(machine):
+    """Its runner sees no other build by itself."""
+    machine.environment["HAPI_RUNNER_HEARTBEAT_INTERVAL"] = "600000"
+    return machine
 
 
 def break_build(machine, kind):
@@ -51,7 +60,8 @@ def break_build(machine, kind):
 
 @pytest.mark.parametrize("kind", BROKEN)
 @pytest.mark.parametrize("words", [["restart"], ["start"]], ids=["restart", "start"])
-def test_a_broken_build_ends_no_runner_whatever_command_is_given(machine, kind, words):
+def test_a_broken_build_ends_no_runner_whatever_command_is_given(quiet_machine, kind, words):
+    machine = quiet_machine
     program = machine.run()
     session = machine.session()
     path = break_build(machine, kind)
@@ -69,7 +79,8 @@ def test_a_broken_build_ends_no_runner_whatever_command_is_given(machine, kind, 
     machine.assert_owned_by(program.pid)
 
 
-def test_a_working_build_replaces_the_runner_and_no_trial_is_left(machine):
+def test_a_working_build_replaces_the_runner_and_no_trial_is_left(quiet_machine):
+    machine = quiet_machine
     program = machine.run()
     machine.install("GENERATION = 1")
     done = machine.command("runner", "restart")
@@ -79,3 +90,123 @@ def test_a_working_build_replaces_the_runner_and_no_trial_is_left(machine):
     assert status["current"] is True
     assert list(machine.home.path.glob(".trial-*")) == []
     assert list(machine.home.logs.glob("*-trial.out")) == []
+
+
+def failure_of(machine):
+    return until(
+        lambda: machine.look().get("handoff", {}).get("lastFailure"), what="the upgrade to fail"
+    )
+
+
+def test_why_a_hand_off_failed_is_told_everywhere_with_the_file_of_its_output__H01(machine):
+    program = machine.run()
+    path = break_build(machine, "the service")
+    failure = failure_of(machine)
+    assert "exited with code 1" in failure["reason"]
+    assert "runner/service.py" in failure["reason"]
+    assert "SyntaxError" in failure["reason"]
+    assert "SyntaxError" in Path(failure["output"]).read_text()
+    shown = machine.command("runner", "status").stdout
+    assert f"SyntaxError: invalid syntax (output: {failure['output']})" in shown
+    doctor = machine.command("doctor")
+    assert doctor.returncode == 1
+    assert "the installed version does not start: the replacement exited" in doctor.stdout
+    journal = machine.command("runner", "events", "--json").stdout.splitlines()
+    (failed, *_) = (line for line in map(json.loads, journal) if line["event"] == "handoff-failed")
+    assert (failed["reason"], failed["output"]) == (failure["reason"], failure["output"])
+    assert "hapi_runner_upgrade_failure_timestamp_seconds{" in machine.figures()
+    path.write_text(path.read_text().replace(SYNTAX_ERROR, "GENERATION = 1\n"))
+    new = machine.new_pid(program.pid)
+    assert program.exit_code() == 0
+    # Its output has gone to a file during the hand-off and now goes where that of the old one went.
+    until(lambda: program.output.count("Hapi runner started.") == 2, what="the output to be moved")
+    assert alive(new)
+
+
+IMPATIENT_TWISTD = """
+from hapi.runner.handoff import upgrade
+upgrade.CONFIRM_DELAY, upgrade.FAILURE_DELAY, upgrade.MAX_TRIES = 0.2, 1.5, 1000
+from twisted.scripts.twistd import run
+run()
+"""
+SUPERVISED = {
+    "start-sync": [sys.executable, str(SCRIPT), "30", "runner", "start-sync"],
+    "twistd": [sys.executable, "-c", IMPATIENT_TWISTD, *TWISTD[3:]],
+}
+
+
+@pytest.mark.parametrize("mode", SUPERVISED)
+def test_a_supervised_runner_leaves_for_no_build_that_does_not_start__H01_V02(machine, mode):
+    program = machine.run(argv=SUPERVISED[mode], HAPI_RUNNER_SUPERVISED="1")
+    path = break_build(machine, "the service")
+    failure = failure_of(machine)
+    assert "SyntaxError" in failure["reason"]
+    assert program.running
+    assert machine.look()["pid"] == program.pid
+    path.write_text(path.read_text().replace(SYNTAX_ERROR, "GENERATION = 1\n"))
+    assert program.exit_code(60) == 75
+    assert list(machine.home.path.glob(".trial-*")) == []
+
+
+@pytest.fixture
+def supervisor(machine):
+    """A real supervisord that keeps the runner of `machine`."""
+    pytest.importorskip(
+        "supervisor", reason="supervisord is not installed (pip install supervisor)"
+    )
+    config = machine.stage.path / "supervisord.conf"
+    config.write_text(
+        f"""
+[supervisord]
+nodaemon=true
+logfile={machine.stage.path}/supervisord.log
+pidfile={machine.stage.path}/supervisord.pid
+[program:hapi-runner]
+command={" ".join(SUPERVISED["start-sync"])}
+environment=HAPI_RUNNER_SUPERVISED="1"
+autorestart=unexpected
+exitcodes=0,2,3,4
+startsecs=0
+stopwaitsecs=20
+stdout_logfile={machine.stage.path}/runner.out
+redirect_stderr=true
+"""
+    )
+    argv = [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)]
+    return machine.stage.start("supervisord", argv, machine.environment)
+
+
+def restart_by_the_page(hub, machine):
+    """What the button of the page asks for; the answer, or the error's body."""
+    login = ask(f"{hub}/api/auth", {"accessToken": CANARY})
+    name = machine.look()["machineId"]
+    return ask(f"{hub}/api/machines/{name}/restart-runner", {}, login["token"])
+
+
+def ask(url, body, token=""):
+    request = urllib.request.Request(url, json.dumps(body).encode())
+    request.add_header("content-type", "application/json")
+    request.add_header("authorization", f"Bearer {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+    except HTTPError as error:
+        return json.load(error)
+
+
+def test_supervisord_restarts_no_runner_into_a_build_that_does_not_start__H01_V02(
+    machine, hub, supervisor
+):
+    first = supervisor.ready(lambda: machine.look().get("registered") and machine.look()["pid"])
+    path = break_build(machine, "the service")
+    assert "SyntaxError" in failure_of(machine)["reason"]
+    refused = restart_by_the_page(hub, machine)
+    assert "The runner keeps running, because the installed version does not" in refused["error"]
+    assert machine.look()["pid"] == first
+    assert "exited" not in (machine.stage.path / "supervisord.log").read_text()
+    path.write_text(path.read_text().replace(SYNTAX_ERROR, "GENERATION = 1\n"))
+    second = machine.new_pid(first)
+    assert machine.look()["current"] is True
+    until(lambda: machine.look().get("registered"))
+    assert "message" in restart_by_the_page(hub, machine)
+    machine.new_pid(second)

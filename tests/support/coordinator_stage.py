@@ -3,12 +3,13 @@
 import json
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 
 from hapi.process import MemoryProcesses
 from hapi.protocol.spawn import parse_spawn
 from hapi.runner.handoff.coordinator import HandoffCoordinator
 from hapi.runner.handoff.descriptors import StartCommand
+from hapi.runner.handoff.trial import TrialFailed
 from hapi.runner.handoff.upgrade import CONFIRM_DELAY, BuildWatch
 from hapi.runner.supervision.supervisor import Supervision
 from tests.support.handoff_stage import NEW, Disk
@@ -45,6 +46,28 @@ class Reactor(PlainReactor):
 
 
 @define(eq=False)
+class FakeTrial:
+    """A trial start that comes up when the test says so."""
+
+    build: object
+    outcome: Deferred = field(factory=Deferred)
+    cancelled: bool = False
+
+    async def run(self):
+        try:
+            await self.outcome
+        except CancelledError:
+            self.cancelled = True
+            raise
+
+    def comes_up(self):
+        self.outcome.callback(None)
+
+    def fails(self, reason="the trial start exited with code 1: SyntaxError", output=None):
+        self.outcome.errback(TrialFailed(reason, output))
+
+
+@define(eq=False)
 class Scene:
     """A runner that is up and registered, its disk, and the replacements that it starts."""
 
@@ -53,6 +76,7 @@ class Scene:
     disk: Disk = field(factory=Disk)
     reactor: Reactor = field(factory=Reactor)
     replacements: list = field(factory=list)
+    trials: list = field(factory=list)
     answer: object = None
     run: Run = field(init=False)
 
@@ -74,6 +98,7 @@ class Scene:
             watch=BuildWatch(self.reactor, self.disk),
             make_replacement=self.make,
             query_status=lambda: self.answer or fail(ConnectionError("nobody")),
+            make_trial=self.make_trial,
         )
 
     @property
@@ -83,6 +108,10 @@ class Scene:
     @property
     def service(self):
         return self.run.service
+
+    def make_trial(self, build):
+        self.trials.append(FakeTrial(build))
+        return self.trials[-1]
 
     def make(self, descriptors):
         self.replacements.append(Fake(OTHER))

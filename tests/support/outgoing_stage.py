@@ -64,6 +64,7 @@ class Fake:
     pid: int = 7
     channel: Line = field(factory=Line)
     ended: OneShotObserver[str] = field(factory=OneShotObserver)
+    output: None = None
     killed: int = 0
     terminated: int = 0
 
@@ -72,6 +73,9 @@ class Fake:
         self.channel.close()
         self.ended.fire("the replacement was ended by SIGKILL")
         return succeed(None)
+
+    def explain(self, reason):
+        return reason
 
     def terminate(self):
         self.terminated += 1

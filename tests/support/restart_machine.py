@@ -4,7 +4,7 @@ import fcntl
 import shutil
 import subprocess
 import sys
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException
 
 import psutil
 import pytest
@@ -36,9 +36,15 @@ class Installed(Machine):
         self.first = self.site / "hapi/__init__.py"
         self.good = self.first.read_text()
 
-    def run(self, *flags: str, patience: float = 30.0, **environment: str) -> Program:
-        """A runner that is registered and knows its build."""
-        argv = [sys.executable, str(SCRIPT), str(patience), "runner", "start-sync", *flags]
+    def run(
+        self,
+        *flags: str,
+        patience: float = 30.0,
+        argv: list[str] | None = None,
+        **environment: str,
+    ) -> Program:
+        """A runner that is registered and knows its build; `argv` is another way to start one."""
+        argv = argv or [sys.executable, str(SCRIPT), str(patience), "runner", "start-sync", *flags]
         program = self.stage.start(
             f"runner-{len(self.stage.programs)}", argv, self.environment | environment
         )
@@ -54,6 +60,15 @@ class Installed(Machine):
             return self.post("/status")
         except (OSError, ValueError, HTTPException):
             return {}
+
+    def figures(self) -> str:
+        """What `/metrics` answers."""
+        state = self.state()
+        asked = HTTPConnection("127.0.0.1", state["httpPort"], timeout=20)
+        asked.request(
+            "GET", "/metrics", headers={"authorization": f"Bearer {state['controlToken']}"}
+        )
+        return asked.getresponse().read().decode()
 
     def is_calm(self) -> bool:
         """The running build is the installed one, and nobody is being replaced."""

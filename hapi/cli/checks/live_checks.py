@@ -100,6 +100,11 @@ def runner_finding(status: Mapping[str, Any]) -> Check:
     finding: Finding = "good" if registered else "note" if registered is None else "broken"
     if warnings and finding == "good":
         finding = "note"
+    failure = (status.get("handoff") or {}).get("lastFailure")
+    if failure and status.get("current") is False:  # nor would it start after a reboot
+        finding = "broken"
+        output = f" (output: {failure['output']})" if failure.get("output") else ""
+        warnings.insert(0, f"the installed version does not start: {failure['reason']}{output}")
     return Check("runner", finding, "; ".join([text, *warnings]))
 
 

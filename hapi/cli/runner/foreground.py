@@ -30,13 +30,16 @@ def run_runner(flags: RunnerFlags) -> int:
         take_handoff_environment,
         verify_inherited,
     )
+    from hapi.runner.handoff.streams import take_streams
     from hapi.runner.lock.early import lock_home_early
 
-    words = take_handoff_environment(os.environ)
+    words, streams = take_handoff_environment(os.environ), take_streams(os.environ)
     own = StartCommand.capture()
     detached = os.environ.pop("HAPI_RUNNER_DETACHED", None) is not None
     options = RunnerOptions.from_environment(os.environ, **flags.given())
     inherited = verify_inherited(words, options.home)
+    if inherited is not None:
+        inherited.streams = streams
     # The lock is settled while the reactor and the other modules are loaded.
     lock = lock_home_early(options.home) if inherited is None else None
     try:

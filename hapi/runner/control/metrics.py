@@ -14,6 +14,7 @@ from hapi.runner.storage.counters import Counters
 
 STATES = ("requested", "launched", "announced", "ready", "unknown")
 PHASES = ("connecting", "connected", "refused", "stopped")
+MAX_REASON_CHARACTERS = 300  # of a reason that is a label
 OUTCOMES = ("spawned", "needs_directory", "failed")
 CONTENT_TYPE = CONTENT_TYPE_LATEST.encode()
 
@@ -98,11 +99,37 @@ class Metrics:
         yield _gauge(
             "hapi_runner_reactor_lag_worst_seconds", "The worst of these.", counters.worst_lag
         )
+        yield from _upgrades(status)
         yield _gauge(
             "hapi_runner_uptime_seconds",
             "Since this runner started.",
             status.get("uptimeSeconds") or 0.0,
         )
+
+
+def _upgrades(status: Mapping[str, Any]) -> Iterable[Metric]:
+    """Whether the installed build runs, and why it does not."""
+    handoff = status.get("handoff") or {}
+    current = status.get("current")
+    if current is not None:  # None while no build can be read
+        yield _gauge(
+            "hapi_runner_build_current", "1 while the installed build runs.", int(bool(current))
+        )
+    yield _count(
+        "hapi_runner_upgrade_failures",
+        "Hand-offs and trial starts of an installed build that failed.",
+        handoff.get("failures") or 0,
+    )
+    failure = handoff.get("lastFailure")
+    if failure:
+        family = GaugeMetricFamily(
+            "hapi_runner_upgrade_failure_timestamp_seconds",
+            "When the installed build last failed to start, with the reason and its output file.",
+            labels=["reason", "output"],
+        )
+        reason = str(failure["reason"])[:MAX_REASON_CHARACTERS]
+        family.add_metric([reason, str(failure.get("output") or "")], failure["at"] / 1000)
+        yield family
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import Factory, define, field
@@ -18,7 +19,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from hapi.build import Build, Installation
+from hapi.deferreds import run_in_background
 from hapi.process import IProcesses
+from hapi.redaction import Secrets
 from hapi.runner.config.options import RunnerOptions
 from hapi.runner.handoff.descriptors import (
     HandoverDescriptors,
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from hapi.runner.handoff.outcome import Outcome
     from hapi.runner.handoff.outgoing import IQuiescable, OutgoingHandoff
     from hapi.runner.handoff.replacement import IReplacement
+    from hapi.runner.handoff.trial import ITrial, TrialFailed, TrialRuns
     from hapi.runner.lock.home_lock import RunnerLock
     from hapi.runner.spawn.drain import Drain
     from hapi.runner.uplink.uplink import Uplink
@@ -107,13 +111,16 @@ class HandoffCoordinator:
     )
     _make_replacement: Callable[[HandoverDescriptors], IReplacement] | None = None
     _query_status: Callable[[], Awaitable[Mapping[str, Any]]] | None = None
+    _make_trial: Callable[[Build | None], ITrial] | None = None
     _now: Callable[[], float] = time.time
     throttle: UpgradeThrottle = field(init=False)
     handed_over_to: int | None = None
     last_failure: dict[str, Any] | None = None
+    failures: int = 0  # hand-offs and trial starts that failed
     postponed_because: str | None = None  # why an installed build does not run yet
     _incoming: IncomingHandoff | None = None
     _outgoing: OutgoingHandoff | None = None
+    _trials: TrialRuns | None = None
     _leaving: bool = False
     _peers: set[int] = field(factory=set)
     log = Logger()
@@ -165,6 +172,8 @@ class HandoffCoordinator:
         self._leaving = True
         if self._incoming is not None:
             self._incoming.leave(source)
+        if self._trials is not None:
+            await self._trials.cancel()
         if self._outgoing is not None:
             await self._outgoing.abandon()
 
@@ -187,7 +196,9 @@ class HandoffCoordinator:
 
         Called by each heartbeat.
         """
-        if self._leaving or self.in_progress or self._runner.options.handoff_disabled:
+        if self._leaving or self.in_progress or self.is_trying:
+            return
+        if self._runner.options.handoff_disabled:
             return
         build = self._watch.check()
         if build is None:
@@ -203,11 +214,7 @@ class HandoffCoordinator:
                     reason=self.postponed_because,
                 )
         elif self.supervision.mode == "restart":
-            self.log.info(
-                "Another build is installed: leaving, so that {supervisor} starts it",
-                supervisor=self.supervision.by,
-            )
-            self._runner.retire("hapi-cli", EXIT_RESTART)
+            run_in_background(self._leave_for(build), self.log, "Leaving for another build failed")
         else:
             self._hand_over_to(build)
 
@@ -217,6 +224,8 @@ class HandoffCoordinator:
         if mode == "none" or (mode != "restart" and self._start is None):
             return f"only {self.supervision.by} may restart this runner"
         if mode == "restart":
+            if (wait := self.throttle.reason_to_wait()) is not None:
+                return wait
             live = len(runner.sessions.children.live())
             if live:
                 return (
@@ -229,6 +238,77 @@ class HandoffCoordinator:
         if reason := runner.sessions.drain.reason_to_stay:
             return reason
         return self.throttle.reason_to_wait()
+
+    # --- restarts by a supervisor
+
+    @property
+    def is_trying(self) -> bool:
+        """Whether a trial start is going on. It touches no file of this home."""
+        return self._trials is not None and self._trials.in_progress
+
+    async def _leave_for(self, build: Build) -> None:
+        """Have the supervisor start `build`, after a trial start of it."""
+        if await self._failure_of_trial(build) is not None or self._leaving:
+            return
+        self.postponed_because = self._reason_to_postpone()
+        if self.postponed_because is None:  # no session has been started meanwhile
+            self.log.info(
+                "Another build is installed and starts: leaving, so that {supervisor} starts it",
+                supervisor=self.supervision.by,
+            )
+            self._runner.retire("hapi-cli", EXIT_RESTART)
+
+    async def reason_not_to_restart(self) -> str | None:
+        """Why this runner must not leave for its supervisor to start it again.
+
+        None if a trial start has shown that the installed build starts, or if there is no
+        supervisor that would start it.
+        """
+        if not self.restarted_by_supervisor:
+            return None
+        failed = await self._failure_of_trial(None)
+        return None if failed is None else f"the installed version does not start: {failed}"
+
+    async def _failure_of_trial(self, build: Build | None) -> TrialFailed | None:
+        from hapi.runner.handoff.trial import TrialRuns
+
+        if self._start is None and self._make_trial is None:
+            return None  # how this program is started is not known
+        if self._trials is None:
+            self._trials = TrialRuns(self._make_trial or self._new_trial)
+        failed = await self._trials.failure_of(build)
+        if failed is not None and not self._leaving:
+            self._record_failure("trial-start-failed", str(failed), failed.output, build=build)
+        return failed
+
+    def _new_trial(self, build: Build | None) -> ITrial:
+        from hapi.runner.handoff.trial import Trial
+
+        assert self._start is not None
+        return Trial(
+            self._clock, self._processes, self._start, self._runner.options.home, expected=build
+        )
+
+    def _record_failure(
+        self,
+        event: str,
+        reason: str,
+        output: Path | None,
+        build: Build | None = None,
+        **facts: Any,
+    ) -> None:
+        """Keep why the installed build does not run, for the status, the journal and the log."""
+        where = None if output is None else str(output)
+        facts |= {"version": build.version, "digest": build.digest} if build is not None else {}
+        self._runner.record_event(event, reason=reason, output=where, **facts)
+        self.throttle.failed()
+        self.failures += 1
+        self.last_failure = {"reason": reason, "at": int(self._now() * 1000), "output": where}
+        self.log.error(
+            "The installed build does not start, so this runner keeps serving: {reason}",
+            reason=reason,
+            output=where,
+        )
 
     def _hand_over_to(self, build: Build) -> None:
         from hapi.runner.handoff.outgoing import OutgoingHandoff
@@ -274,7 +354,11 @@ class HandoffCoordinator:
         descriptors = HandoverDescriptors(lock.descriptor, *listeners.descriptors())
         if self._make_replacement is not None:
             return self._make_replacement(descriptors)
-        return start_replacement(self._clock, self._processes, self._start, descriptors)
+        options, hidden = self._runner.options, Secrets()
+        hidden.add(options.access.token)
+        return start_replacement(
+            self._clock, self._processes, self._start, descriptors, options.home, hidden
+        )
 
     async def _query_control_port(self) -> Mapping[str, Any]:
         from hapi.runner.control.client import ControlClient
@@ -284,10 +368,12 @@ class HandoffCoordinator:
 
     def _finished(self, outcome: Outcome) -> None:
         from hapi.runner.handoff.outcome import Failed, HandedOver, Stopped
+        from hapi.runner.handoff.program import remove_if_empty
+        from hapi.runner.handoff.streams import forward_output
 
-        record, replacement = self._runner.record_event, None
-        if self._outgoing is not None:
-            replacement = self._outgoing.replacement
+        record = self._runner.record_event
+        replacement = self._outgoing.replacement if self._outgoing is not None else None
+        output = replacement.output if replacement is not None else None
         pids: dict[str, Any] = {
             "pid": os.getpid(),
             "replacement": replacement.pid if replacement is not None else None,
@@ -297,6 +383,8 @@ class HandoffCoordinator:
         match outcome:
             case HandedOver(pid):
                 record("handoff-done", **pids)
+                if output is not None:
+                    forward_output(output)
                 self.log.info("Process {pid} has taken over", pid=pid)
                 if self.supervision.mode == "notify" and not notify(
                     self._runner.options.environ, f"MAINPID={pid}"
@@ -308,15 +396,16 @@ class HandoffCoordinator:
                 self.handed_over_to = pid
                 self._runner.retire("hapi-cli", 0)
             case Failed(_) if self._leaving:
+                if output is not None:
+                    remove_if_empty(output)
                 record("handoff-stopped", reason="the outgoing runner was asked to stop", **pids)
             case Failed(reason):
-                record("handoff-failed", reason=reason, **pids)
-                self.throttle.failed()
-                self.last_failure = {"reason": reason, "at": int(self._now() * 1000)}
-                self.log.error(
-                    "The hand-off failed and this runner keeps serving: {reason}", reason=reason
-                )
+                if output is not None and remove_if_empty(output):
+                    output = None
+                self._record_failure("handoff-failed", reason, output, **pids)
             case Stopped(reason):
+                if output is not None:
+                    forward_output(output)
                 record("handoff-stopped", reason=reason, **pids)
                 self.log.info(
                     "Leaving: the replacement was asked to stop ({reason})", reason=reason
@@ -343,6 +432,11 @@ class HandoffCoordinator:
             import hapi.runner.handoff.verification
 
             del hapi
+        elif self.supervision.mode == "restart":
+            import hapi.runner.control.client
+            import hapi.runner.handoff.trial
+
+            del hapi
 
     def status(self) -> dict[str, Any]:
         """The part of `/status` about builds. `current` is None while no build can be read."""
@@ -359,9 +453,10 @@ class HandoffCoordinator:
             "handoff": {
                 "mode": "disabled" if options.handoff_disabled else self.supervision.mode,
                 "restartedBy": self.supervision.by,
-                "underWay": self.in_progress,
+                "underWay": self.in_progress or self.is_trying,
                 "waitsFor": None if current else self._why_not(options.handoff_disabled),
                 "lastFailure": self.last_failure,
+                "failures": self.failures,
                 "nextTryIn": self.throttle.next_try_in(),
                 "off": self.throttle.off,
             },

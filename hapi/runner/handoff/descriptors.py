@@ -19,6 +19,7 @@ from attrs import define, field, frozen
 from twisted.logger import Logger
 
 from hapi.home import Home
+from hapi.runner.handoff.streams import OutputStreams
 
 FROM_PID, DESCRIPTORS = "HAPI_RUNNER_HANDOFF_FROM_PID", "HAPI_RUNNER_HANDOFF_FDS"
 NONE = -1  # stands for a listener that does not exist
@@ -63,6 +64,7 @@ class InheritedDescriptors:
     channel: int
     token: str | None = None  # of the control API: tokens of callers stay valid
     ages: list[float] = field(factory=list)  # of earlier hand-offs, in seconds
+    streams: OutputStreams | None = None  # where the output goes after the hand-off
 
 
 def take_handoff_environment(environ: MutableMapping[str, str]) -> tuple[str, str] | None:

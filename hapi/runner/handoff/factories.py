@@ -17,17 +17,22 @@ MakeCoordinator = Callable[[HandoffRunner], HandoffCoordinator]
 
 
 def embedded_coordinator(
-    reactor: Any, owner: str, environ: Mapping[str, str] | None = None
+    reactor: Any,
+    owner: str,
+    environ: Mapping[str, str] | None = None,
+    start: StartCommand | None = None,
 ) -> MakeCoordinator:
     """The coordinator of a runner that never replaces itself, since it is a part of `owner`.
 
     With `environ` the process is a runner and nothing else, so that a supervisor found in that
-    environment may be asked for a restart.
+    environment may be asked for a restart. `start` starts that program again, for trial starts.
     """
     found = supervision(environ) if environ is not None else Supervision()
     is_supervised = found.mode in ("notify", "restart")
     supervised = Supervision("restart" if is_supervised else "none", found.by or owner)
-    return lambda runner: HandoffCoordinator(reactor, local_processes(reactor), runner, supervised)
+    return lambda runner: HandoffCoordinator(
+        reactor, local_processes(reactor), runner, supervised, start
+    )
 
 
 def program_coordinator(

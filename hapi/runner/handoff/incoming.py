@@ -110,6 +110,9 @@ class IncomingHandoff:
 
     def _confirm(self, message: str) -> None:
         self.confirmed = True
+        if self._inherited.streams is not None:
+            self._inherited.streams.use()
+            self._inherited.streams = None
         self.log.info(message)
 
     def startup_failed(self, reason: Failure) -> None:

@@ -100,6 +100,7 @@ class OutgoingHandoff:
     _progress: HandoffProgress = field(init=False)
     _deadline: float = 0.0
     _unfinished: str = ""  # what the step in progress has not achieved, for the reason of a timeout
+    _is_loading: bool = False
     log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -140,11 +141,12 @@ class OutgoingHandoff:
         return replacement
 
     def _await_ready(self, replacement: IReplacement) -> Deferred[IReplacement]:
-        self._unfinished = "did not come up"
+        self._unfinished, self._is_loading = "did not come up", True
         ready = self._bounded(replacement, self._receive(replacement, READY))
         return ready.addCallback(self._enter, self._progress.ready)
 
     def _quiesce(self, replacement: IReplacement) -> Deferred[IReplacement]:
+        self._is_loading = False
         self._unfinished = "could not take over, since this runner was still busy"
         quiesced = self._bounded(replacement, self._quiesce_participants())
         return quiesced.addCallback(self._enter, self._progress.quiesced)
@@ -196,7 +198,8 @@ class OutgoingHandoff:
         contest: list[Deferred[Any]] = [finished, replacement.ended.when_fired(), overdue]
         first, result = await race(contest)
         if first == 2:
-            raise self._timed_out()
+            late = self._timed_out()
+            raise HandoffFailed(replacement.explain(str(late))) if self._is_loading else late
         if first == 1:
             raise await self._failure_of_ended(replacement, result)
         if isinstance(result, ChannelClosed):
@@ -247,7 +250,7 @@ class OutgoingHandoff:
             )
         except (ChannelClosed, TimeoutError):
             ended = replacement.ended.when_fired().addTimeout(LAST_MESSAGE_TIMEOUT, self._clock)
-            return HandoffFailed(await ended.addErrback(lambda _: how))
+            return HandoffFailed(replacement.explain(await ended.addErrback(lambda _: how)))
         return _failure_in(message)
 
     async def _end_replacement_and_resume(self) -> None:

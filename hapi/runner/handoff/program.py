@@ -59,6 +59,7 @@ class StartedProgram:
     _mark: str
     name: str = "the replacement"
     output: Path | None = None  # where its output goes, None if that is unknown
+    _hidden: Secrets = field(factory=Secrets)
     ended: OneShotObserver[str] = field(factory=OneShotObserver)
     _identity: ProcessIdentity | None = field(init=False)
 
@@ -72,6 +73,10 @@ class StartedProgram:
     @property
     def pid(self) -> int:
         return self._child.pid
+
+    def explain(self, reason: str) -> str:
+        """`reason`, followed by the last lines that the program printed."""
+        return with_last_lines(reason, self.output, self._hidden)
 
     def _exited(self, status: int | None) -> None:
         code, signal = decode_wait_status(status)
@@ -177,13 +182,23 @@ def open_output(home: Home, kind: str) -> tuple[int, Path]:
     return os.open(path, flags, PRIVATE_FILE_MODE), path
 
 
-def last_lines(output: Path | None, hidden: Secrets, count: int = MAX_LINES) -> str:
-    """The last lines of `output` as one line without secrets; "" if there are none."""
+def with_last_lines(reason: str, output: Path | None, hidden: Secrets) -> str:
+    """`reason`, followed by the last lines of the file `output` on one line and without secrets."""
     if output is None:
-        return ""
+        return reason
     try:
         text = output.read_bytes()[-OUTPUT_TAIL:].decode("utf-8", "replace")
     except OSError:
-        return ""
+        return reason
     lines = [line.removeprefix("hapi: ").strip() for line in text.splitlines() if line.strip()]
-    return escape_control(hidden.redact(" / ".join(lines[-count:])))
+    printed = escape_control(hidden.redact(" / ".join(lines[-MAX_LINES:])))
+    return f"{reason}: {printed}" if printed else reason
+
+
+def remove_if_empty(output: Path) -> bool:
+    """Remove the file `output` unless something was printed; whether that was done."""
+    with suppress(OSError):
+        if not output.stat().st_size:
+            output.unlink()
+            return True
+    return False

@@ -16,29 +16,31 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from attrs import define, evolve, field
-from twisted.internet.defer import Deferred, race
+from twisted.internet.defer import CancelledError, Deferred, race
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from hapi.build import Build
 from hapi.home import Home, write_atomically
+from hapi.one_shot import OneShotObserver
 from hapi.process import IProcesses
 from hapi.redaction import Secrets
 from hapi.runner.handoff.descriptors import DESCRIPTORS, FROM_PID, StartCommand
 from hapi.runner.handoff.program import (
     ProgramNotStarted,
     StartedProgram,
-    last_lines,
     open_output,
     spawn_program,
 )
+from hapi.runner.handoff.streams import STREAMS
 from hapi.settings import ConfigurationError, InvalidSettings, hub_access, read_settings
 
-TRIAL_TIMEOUT = 30.0  # seconds until the trial must have come up
+TRIAL_TIMEOUT = 20.0  # seconds until the trial must have come up; a hub waits 30 for an answer
 POLL_INTERVAL = 0.05  # seconds between two requests for its status
 STATUS_TIMEOUT = 5.0  # seconds for one of these requests
 HOME_PREFIX = ".trial-"  # of the directory in HAPI_HOME; the pid of its maker follows
@@ -47,7 +49,7 @@ HUB_OF_TRIAL = "127.0.0.1:1"  # nobody serves HTTP at this port (tcpmux)
 KEPT_FROM_TRIAL = ("cliApiToken", "apiUrl", "serverUrl", "extraHeaders")  # keys of settings.json
 NOT_FOR_TRIAL = (  # prefixes of variables that belong to the running runner alone
     *("NOTIFY_SOCKET", "LISTEN_", "WATCHDOG_", "HAPI_EXTRA_HEADERS_JSON"),
-    *(FROM_PID, DESCRIPTORS),
+    *(FROM_PID, DESCRIPTORS, STREAMS),
 )
 
 
@@ -73,8 +75,8 @@ class Trial:
     _query_status: Callable[[Home], Awaitable[Mapping[str, Any]]] | None = None
     _expected: Build | None = None  # the build that it must be; None: any
     _timeout: float = field(factory=lambda: TRIAL_TIMEOUT)
-    _hidden: Secrets = field(factory=Secrets)
-    _output: Path | None = None
+    _hidden: Secrets = field(init=False, factory=Secrets)
+    _output: Path | None = field(init=False, default=None)
     log = Logger()
 
     async def run(self) -> None:
@@ -155,6 +157,7 @@ class Trial:
             spawned.mark,
             "the trial start",
             self._output,
+            self._hidden,
         )
         self.log.info("Process {pid} tries whether the installed build starts", pid=program.pid)
         try:
@@ -174,9 +177,7 @@ class Trial:
         reason = f"the trial start did not come up within {self._timeout:g} s"
         if first != 2:
             reason = str(result)
-        if printed := last_lines(self._output, self._hidden):
-            reason += f": {printed}"
-        raise TrialFailed(reason, self._output)
+        raise TrialFailed(program.explain(reason), self._output)
 
     async def _poll(self, pid: int, directory: Home) -> str | None:
         """Wait until the process serves; a sentence if it is not what was to be tried."""
@@ -207,6 +208,54 @@ class Trial:
         if (found.get("version"), found.get("digest")) != (wanted.version, wanted.digest):
             return "the trial start ran another build than the installed one"
         return None
+
+
+class ITrial(Protocol):
+    """A trial start, as a runner uses it."""
+
+    async def run(self) -> None:
+        """Return once the build has proven that it starts. Raises TrialFailed."""
+
+
+@define(eq=False)
+class TrialRuns:
+    """The trial starts that one runner has under way. `make` makes the next one.
+
+    It gets the build that is to be tried, None for whichever is installed.
+    """
+
+    _make: Callable[[Build | None], ITrial]
+    _running: dict[Deferred[None], OneShotObserver[TrialFailed | None]] = field(factory=dict)
+    log = Logger()
+
+    @property
+    def in_progress(self) -> bool:
+        return bool(self._running)
+
+    async def failure_of(self, build: Build | None) -> TrialFailed | None:
+        """Try `build`; the reason why it does not start, None if it does."""
+        running = Deferred.fromCoroutine(self._make(build).run())
+        done = self._running[running] = OneShotObserver()
+        running.addErrback(self._failure).addCallback(done.fire)
+        try:
+            return await done.when_fired()
+        finally:
+            del self._running[running]
+
+    def _failure(self, reason: Failure) -> TrialFailed:
+        error = reason.value
+        if isinstance(error, TrialFailed):
+            return error
+        if reason.check(CancelledError) is not None:
+            return TrialFailed("the runner was stopped during the trial start")
+        self.log.failure("A trial start failed with an unexpected error", reason)
+        return TrialFailed(f"unexpected error: {error}")
+
+    async def cancel(self) -> None:
+        """End the trials under way, and return when they are gone."""
+        for running, done in list(self._running.items()):
+            running.cancel()
+            await done.when_fired()
 
 
 def without_home(argv: tuple[str, ...]) -> tuple[str, ...]:

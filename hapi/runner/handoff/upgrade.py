@@ -121,7 +121,7 @@ class UpgradeThrottle:
         if self.off is not None:
             return self.off
         if self._failures and now - self._failures[-1] < FAILURE_DELAY:
-            return f"the last hand-off failed less than {FAILURE_DELAY / 60:.0f} minutes ago"
+            return f"the last try failed less than {FAILURE_DELAY / 60:.0f} minutes ago"
         if len(self._successes) + len(self._failures) >= MAX_TRIES:
             return f"{MAX_TRIES} hand-offs were tried within the last hour"
         return None

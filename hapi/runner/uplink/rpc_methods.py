@@ -44,7 +44,7 @@ class RunnerMethods(Protocol):
     ) -> SpawnResult: ...
     async def stop_session(self, name: str, actor: str) -> str: ...
     def knows_session(self, name: str) -> bool: ...
-    def stop_soon(self, actor: str) -> None: ...
+    async def restart(self, actor: str) -> str | None: ...
 
 
 def register_methods(rpc: RpcTable, runner: RunnerMethods) -> None:
@@ -67,8 +67,9 @@ def register_methods(rpc: RpcTable, runner: RunnerMethods) -> None:
         is_alive = status == "still_alive" and runner.knows_session(name)
         return {"status": status} | ({"known": True} if is_alive else {})
 
-    def stop_runner(params: Any) -> dict[str, Any]:
-        runner.stop_soon(HUB)
+    async def stop_runner(params: Any) -> dict[str, Any]:
+        if (reason := await runner.restart(HUB)) is not None:
+            return {"error": f"The runner keeps running, because {reason}"}
         return {"message": "Runner stop request acknowledged"}
 
     def read_picture(params: Any) -> Any:

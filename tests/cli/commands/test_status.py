@@ -111,7 +111,11 @@ def test_an_outdated_build_says_what_the_replacement_waits_for():
 def test_a_failed_hand_off_is_told_with_its_age():
     failure = {"at": (NOW - 60) * 1000, "reason": "it never answered"}
     handoff = {"lastFailure": failure}
-    assert fact("Last hand-off", handoff=handoff) == "failed 1 minute ago: it never answered"
+    assert fact("Last upgrade", handoff=handoff) == "failed 1 minute ago: it never answered"
+    failure["output"] = "/home/me/.hapi/logs/1-trial.out"
+    assert fact("Last upgrade", handoff=handoff) == (
+        "failed 1 minute ago: it never answered (output: /home/me/.hapi/logs/1-trial.out)"
+    )
 
 
 def test_before_the_first_heartbeat_only_the_next_is_told():

@@ -99,6 +99,22 @@ def test_the_figures_tell_sessions_spawns_link_beats_and_process():
     assert found["process_resident_memory_bytes"] > 1e6
 
 
+def test_a_build_that_does_not_start_is_told_with_reason_and_file__H01():
+    runner = Runner(Clock(), CONNECTED | {"current": True, "handoff": {"failures": 0}})
+    assert lines(runner)["hapi_runner_build_current"] == 1
+    assert not [name for name in lines(runner) if "upgrade_failure_timestamp" in name]
+    failure = {"reason": 'no "hub"\nSyntaxError', "at": 5000, "output": "/logs/1-trial.out"}
+    runner.found |= {"current": False, "handoff": {"failures": 2, "lastFailure": failure}}
+    found = lines(runner)
+    assert found["hapi_runner_build_current"] == 0
+    assert found["hapi_runner_upgrade_failures_total"] == 2
+    name = (
+        'hapi_runner_upgrade_failure_timestamp_seconds{output="/logs/1-trial.out",'
+        'reason="no \\"hub\\"\\nSyntaxError"}'
+    )
+    assert found[name] == 5
+
+
 def test_two_runners_in_one_process_have_figures_of_their_own():
     first, second = Runner(Clock(), CONNECTED), Runner(Clock(), {})
     assert lines(first)["hapi_runner_registered"] == 1

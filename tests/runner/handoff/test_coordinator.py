@@ -14,7 +14,7 @@ from hapi.protocol.spawn import SpawnRefused
 from hapi.runner.sessions import BEING_REPLACED
 from hapi.runner.supervision.supervisor import Supervision
 from tests.support.coordinator_stage import OTHER, Scene
-from tests.support.handoff_stage import OLD
+from tests.support.handoff_stage import NEW, OLD
 from tests.support.runner_service import Run
 from tests.support.runner_stage import assert_waiting, result_of
 
@@ -246,21 +246,87 @@ def test_under_a_supervisor_it_asks_for_a_restart_once_no_session_is_live__H07_V
         "supervisord restarts this runner when its 1 live sessions have ended"
         in scene.handoff()["waitsFor"]
     )
+    assert scene.trials == []
     scene.advance(60)  # the start lease is over, and nobody is left
     scene.service.handoff.check_for_upgrade()
+    scene.advance(3)
+    assert [trial.build for trial in scene.trials] == [NEW]
+    assert scene.run.retired == []
+    assert scene.handoff()["underWay"] is True
+    scene.trials[0].comes_up()
     scene.advance(3)
     assert scene.run.retired == [75]
     assert scene.replacements == []
 
 
-@pytest.mark.parametrize(
-    ("by", "code"), [(Supervision("restart", "systemd"), 75), (Supervision(), 0)]
-)
-def test_the_pages_restart_button_ends_it_so_that_a_supervisor_starts_it_again__V02(home, by, code):
-    scene = Scene(home, by)
-    scene.service.api.stop_soon("hub")
+def test_under_a_supervisor_it_does_not_leave_for_a_build_that_does_not_start__H01(home, tmp_path):
+    scene = Scene(home, Supervision("restart", "supervisord"))
+    scene.upgrade()
+    scene.trials[0].fails(output=tmp_path / "trial.out")
     scene.advance(3)
-    assert scene.run.retired == [code]
+    assert scene.run.retired == []
+    failure = scene.handoff()["lastFailure"]
+    assert "SyntaxError" in failure["reason"]
+    assert failure["output"] == str(tmp_path / "trial.out")
+    failed = events(scene)[-1]
+    assert (failed["event"], failed["output"]) == ("trial-start-failed", failure["output"])
+    assert (failed["reason"], failed["version"]) == (failure["reason"], NEW.version)
+    scene.service.handoff.check_for_upgrade()
+    assert len(scene.trials) == 1
+    assert "the last try failed less than 5 minutes ago" in scene.handoff()["waitsFor"]
+    scene.advance(301)
+    scene.service.handoff.check_for_upgrade()
+    scene.trials[1].comes_up()
+    scene.advance(3)
+    assert scene.run.retired == [75]
+
+
+def test_a_session_that_begins_during_the_trial_start_is_waited_for__V02(home):
+    scene = Scene(home, Supervision("restart", "supervisord"))
+    scene.upgrade()
+    scene.spawn()
+    scene.advance(0.5)
+    scene.trials[0].comes_up()
+    scene.advance(3)
+    assert scene.run.retired == []
+    assert "when its 1 live sessions have ended" in scene.handoff()["waitsFor"]
+
+
+def test_a_runner_that_is_stopped_during_the_trial_start_ends_that_too__H13(home):
+    scene = Scene(home, Supervision("restart", "supervisord"))
+    scene.upgrade()
+    scene.run.stop()
+    assert scene.trials[0].cancelled
+    assert scene.files() == [False, False, False]
+    assert scene.handoff()["lastFailure"] is None
+
+
+def test_the_pages_restart_button_ends_it_so_that_a_supervisor_starts_it_again__V02(home):
+    scene = Scene(home, Supervision("restart", "systemd"))
+    answer = Deferred.fromCoroutine(scene.service.api.restart("hub"))
+    scene.advance(3)
+    assert scene.run.retired == []
+    scene.trials[0].comes_up()
+    assert result_of(answer) is None
+    scene.advance(3)
+    assert scene.run.retired == [75]
+
+
+def test_the_pages_restart_button_without_a_supervisor_ends_it(scene):
+    assert result_of(Deferred.fromCoroutine(scene.service.api.restart("hub"))) is None
+    scene.advance(3)
+    assert scene.run.retired == [0]
+    assert scene.trials == []
+
+
+def test_the_pages_restart_button_ends_no_runner_whose_next_build_does_not_start__V02_H01(home):
+    scene = Scene(home, Supervision("notify", "systemd (Type=notify)"))
+    answer = Deferred.fromCoroutine(scene.service.api.restart("hub"))
+    scene.trials[0].fails()
+    assert "does not start: the trial start exited with code 1: SyntaxError" in result_of(answer)
+    scene.advance(3)
+    assert scene.run.retired == []
+    assert "SyntaxError" in scene.handoff()["lastFailure"]["reason"]
 
 
 def test_a_runner_in_another_program_never_replaces_itself_and_says_so(home):

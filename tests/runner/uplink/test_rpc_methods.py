@@ -28,6 +28,8 @@ OURS = [
 
 
 class Runner:
+    not_restarted = None
+
     def __init__(self, home, tmp_path):
         claude = tmp_path / "bin/claude"
         claude.parent.mkdir()
@@ -52,8 +54,10 @@ class Runner:
     def knows_session(self, name):
         return name == "known"
 
-    def stop_soon(self, actor):
-        self.stopped_by.append(actor)
+    async def restart(self, actor):
+        if self.not_restarted is None:
+            self.stopped_by.append(actor)
+        return self.not_restarted
 
 
 @pytest.fixture
@@ -155,6 +159,16 @@ def test_the_hub_is_named_as_the_one_who_asks(runner):
     call(runner, "spawn-happy-session", {"directory": "/d", "agent": "claude"})
     call(runner, "stop-runner", {})
     assert (runner.asked, runner.stopped_by) == ([("/d", "hub")], ["hub"])
+
+
+def test_the_hub_is_told_why_a_runner_is_not_restarted(runner):
+    runner.not_restarted = "the installed version does not start: SyntaxError"
+    answer = call(runner, "stop-runner", {})
+    assert answer == {
+        "error": "The runner keeps running, because the installed version does not start: "
+        "SyntaxError"
+    }
+    assert runner.stopped_by == []
 
 
 def test_a_directory_is_asked_for(runner):

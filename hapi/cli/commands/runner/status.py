@@ -65,8 +65,8 @@ def status_facts(status: Mapping[str, Any], now: float) -> Iterator[tuple[str, s
     yield "Version", str(status.get("version"))
     if build := build_text(status):
         yield "Build", build
-    if handoff := failed_handoff_text(status, now):
-        yield "Last hand-off", handoff
+    if failure := failed_upgrade_text(status, now):
+        yield "Last upgrade", failure
     if started_at := status.get("startedAt"):
         yield "Started", f"{_clock(started_at)} ({_ago(started_at, now)})"
     if port := status.get("httpPort"):
@@ -112,11 +112,13 @@ def build_text(status: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def failed_handoff_text(status: Mapping[str, Any], now: float) -> str:
+def failed_upgrade_text(status: Mapping[str, Any], now: float) -> str:
+    """When and why the installed build last failed to start, and where its output is."""
     failure = (status.get("handoff") or {}).get("lastFailure")
     if not failure:
         return ""
-    return f"failed {_ago(failure['at'], now)}: {failure['reason']}"
+    output = f" (output: {failure['output']})" if failure.get("output") else ""
+    return f"failed {_ago(failure['at'], now)}: {failure['reason']}{output}"
 
 
 def heartbeat_text(status: Mapping[str, Any], now: float) -> str:

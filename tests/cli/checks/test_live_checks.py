@@ -1,0 +1,25 @@
+"""What `hapi doctor` says of the runner's answer."""
+
+from hapi.cli.checks.live_checks import runner_finding
+
+STATUS = {
+    "pid": 7,
+    "version": "1",
+    "registered": True,
+    "hub": {"url": "http://hub"},
+    "current": False,
+    "handoff": {"lastFailure": {"reason": "SyntaxError", "at": 1, "output": "/logs/1-trial.out"}},
+}
+
+
+def test_an_installed_version_that_does_not_start_is_reported_with_reason_and_file__H01():
+    found = runner_finding(STATUS)
+    assert found.finding == "broken"
+    assert found.text == (
+        "running (pid 7, version 1), registered at http://hub; the installed version does not "
+        "start: SyntaxError (output: /logs/1-trial.out)"
+    )
+
+
+def test_a_failure_of_a_version_that_is_not_installed_any_more_is_not_reported():
+    assert runner_finding({**STATUS, "current": True}).finding == "good"
