@@ -25,3 +25,17 @@ def read_idle_limit(
         except ValueError as error:
             raise configuration_error(name, f"{name} is {given!r}: {error}") from error
     return None
+
+
+def own_idle_time(given: str | None, stored: Any) -> str | None:
+    """The idle time of one session's own, such as `30m`: as it was started with, or as its row's
+    metadata has it since an earlier start. None: it has none, and the setting of the machine holds.
+    """
+    if given:
+        return given
+    found = stored.get(KEY) if isinstance(stored, Mapping) else None
+    try:
+        parse_idle_time(str(found))
+    except ValueError:
+        return None
+    return str(found)

@@ -21,6 +21,8 @@ from hapi.confined_directory import ConfinedDirectory
 from hapi.deferreds import run_in_background
 from hapi.home import Home
 from hapi.net.common.rpc import RpcTable
+from hapi.idle_limit import KEY as IDLE_TIME_KEY
+from hapi.idle_limit import own_idle_time
 from hapi.one_shot import OneShotObserver
 from hapi.pictures import SessionPictures
 from hapi.protocol.agents import Agent
@@ -67,6 +69,7 @@ from hapi.session.hub.uplink import SessionUplink
 from hapi.session.rpc.files import Files
 from hapi.session.rpc.methods import register_file_methods, register_session_methods
 from hapi.session.startup.command_line import Arguments
+from hapi.units import parse_idle_time
 from hapi.uploads import SessionUploads
 
 FLUSH_TIMEOUT = (
@@ -124,6 +127,7 @@ class Session:
     _agent_session: str | None = None
     _ending: Ending | None = None
     idle: IdleAgent = field(init=False)
+    _own_idle_time: str | None = field(init=False)
     resting_since: float | None = None  # epoch seconds; None while the agent runs
     _is_resumable: bool = True  # False once the agent could not resume its session
     _has_memory: bool = False  # whether the agent's session has had a prompt
@@ -216,9 +220,10 @@ class Session:
         )
         self.turns.observers.append(self.pictures.observe)
         self._has_memory = arguments.resume is not None
+        self._own_idle_time = own_idle_time(arguments.idle_agent, self.row.get("metadata"))
         self.idle = IdleAgent(
             self._reactor,
-            self.start.idle_limit,
+            parse_idle_time(self._own_idle_time) if self._own_idle_time else self.start.idle_limit,
             self._may_rest,
             self._has_background_commands,
             self._is_memory_wanted,
@@ -283,6 +288,8 @@ class Session:
     def _write_initial_state(self) -> None:
         now = {"lifecycleStateSince": self.hub.now_ms(), "startingMode": "remote"}
         fresh = self.start.facts.metadata() | now
+        if self._own_idle_time is not None:
+            fresh[IDLE_TIME_KEY] = self._own_idle_time
         existing = self.start.arguments.existing_session_id is not None
         if self.start.arguments.continues:
             fresh["agentMemory"] = agent_memory("opening", self.start.facts.now)

@@ -82,6 +82,15 @@ def test_what_is_allowed_for_the_session_is_not_asked_again(session, results):
     completed = session.session["agentState"]["completedRequests"]
     new = [completed[name] for name in set(completed) - asked_before]
     assert all(request["completedAt"] - request["createdAt"] < 1000 for request in new), new
+    if session.agent.always_allows_all:  # another command is not asked about either
+        other = session.directory / "other"
+        session.say("Please run: mkdir other")
+        until(other.exists, what="the other command, without a question")
+        session.finish_turn()
+        session.user.post(f"/api/sessions/{session.session_id}/archive")
+        session.start()
+        results.note(session.agent.name, "always", "yes, and all other commands")
+        return
     results.note(session.agent.name, "always", "yes")
 
 

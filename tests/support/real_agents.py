@@ -38,6 +38,7 @@ class RealAgent:
     in_ci: bool = False
     asking_mode: str | None = None  # the mode in which it asks before a command; None: as it starts
     asks: bool = True  # whether it asks before a command at all
+    always_allows_all: bool = False  # its "for this session" is for all commands, not for one
     tells_output: bool = True  # whether it tells what a command printed
     question: str = "has no tool"  # "answered", or why the model cannot ask the person
     picture: bool = True  # whether the model is given the pictures of a prompt
@@ -213,7 +214,12 @@ alias = "plain"
 
 
 def fast_agent(home: Path, url: str) -> dict[str, str]:
-    return {"GENERIC_BASE_URL": f"{url}/v1", "GENERIC_API_KEY": "none"}
+    # Without a model it ends: "No model configured".
+    return {
+        "GENERIC_BASE_URL": f"{url}/v1",
+        "GENERIC_API_KEY": "none",
+        "FAST_AGENT_MODEL": "generic.plain",
+    }
 
 
 AGENTS = (
@@ -271,7 +277,7 @@ AGENTS = (
         question="answered",
     ),
     RealAgent("copilot", "@github/copilot", "1.0.102", "npm", "copilot", copilot),
-    RealAgent("kimi", "kimi-cli", "1.49.0", "PyPI", "kimi", kimi),
+    RealAgent("kimi", "kimi-cli", "1.49.0", "PyPI", "kimi", kimi, always_allows_all=True),
     RealAgent("vibe", "mistral-vibe", "3.0.2", "PyPI", "vibe-acp", vibe, picture=False),
     RealAgent(
         "fast-agent", "fast-agent-mcp", "0.10.48", "PyPI", "fast-agent", fast_agent, asks=False

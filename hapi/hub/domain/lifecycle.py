@@ -30,6 +30,7 @@ from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.domain.spawn import RESUMED_SETTINGS, request_spawn, spawn_request
 from hapi.hub.store.interface import IdTaken, TagTaken
 from hapi.hub.store.rows import SessionRow
+from hapi.idle_limit import own_idle_time
 from hapi.protocol import events as protocol_events
 from hapi.protocol import rpc_methods
 from hapi.protocol.agents import DEFAULT_AGENT, agent_named
@@ -417,6 +418,7 @@ class Lifecycle:
         for name, column in RESUMED_SETTINGS.items():
             value = getattr(session.row, column)
             wanted[name] = value if isinstance(value, str) else None
+        wanted["idleAgent"] = own_idle_time(None, session.metadata)
         if session.public_metadata.get("startingMode") == "pty":
             wanted["startingMode"] = "pty"
         request = spawn_request(wanted, agent_session_id(session.metadata), session.id)

@@ -58,9 +58,9 @@ def exit_reason(stderr: str, stdout: str, exit_code: int | None) -> str | None:
     """
     candidates = [list(_lines(stderr)), list(_lines(stdout))]
     for lines in candidates:
-        for line in reversed(lines):
-            if _ERROR.match(line):
-                return _short(line)
+        for index in range(len(lines) - 1, -1, -1):
+            if _ERROR.match(lines[index]):
+                return _short(_with_next(lines, index))
     if exit_code is None:
         return None
     for lines in candidates:
@@ -125,6 +125,13 @@ def _of_json(row: str) -> str:
         "",
     )
     return words if level in ("error", "fatal", "critical", "50", "60", "") else ""
+
+
+def _with_next(lines: Sequence[str], index: int) -> str:
+    """The line; a heading ("Model Configuration Error:") with the line that it announces."""
+    if lines[index].endswith(":") and index + 1 < len(lines):
+        return f"{lines[index]} {lines[index + 1]}"
+    return lines[index]
 
 
 def _short(line: str) -> str:

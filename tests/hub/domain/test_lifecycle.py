@@ -480,6 +480,17 @@ def test_a_resumed_session_gets_its_settings_along() -> None:
     assert stage.finish(pending).status == 500
 
 
+def test_a_resumed_session_keeps_its_own_idle_time() -> None:
+    stage = Stage()
+    session = archived(stage, idleAgent="30m")
+    machine, runner = stage.machine()
+    runner.serve(machine, "spawn-happy-session")
+    pending = stage.begin("POST", f"/api/sessions/{session}/resume", {})
+    assert spawn_params(runner)["idleAgent"] == "30m"
+    runner.answer('{"type":"error","errorMessage":"no"}')
+    stage.finish(pending)
+
+
 def test_a_resume_that_opens_another_row_brings_the_history_along() -> None:
     stage = Stage()
     session = archived(stage)

@@ -71,9 +71,25 @@ note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
 TOMBSTONE = "kimi-cli is no longer maintained. Please use kimi-code instead.\n"
 
 
+FAST_AGENT = """
+Model Configuration Error:
+No model configured
+
+Details:
+Set an agent model, --model, FAST_AGENT_MODEL, or default_model in
+fast-agent.yaml.
+"""
+
+
 @pytest.mark.parametrize(
     ("stderr", "stdout", "exit_code", "expected"),
     [
+        (
+            FAST_AGENT,
+            "",
+            1,
+            "Model Configuration Error: No model configured",
+        ),
         (
             CODEX,
             "",
@@ -113,6 +129,7 @@ TOMBSTONE = "kimi-cli is no longer maintained. Please use kimi-code instead.\n"
         ('{"level":"info","msg":"bye"}\n{"level":"error","msg":"no model"}\n', "", 1, "no model"),
     ],
     ids=[
+        "fast-agent",
         "codex",
         "codex's log",
         "claude",

@@ -4,7 +4,8 @@ import pytest
 
 from hapi.protocol.session import BY_USER
 from hapi.session.agent.idle import CHECK_INTERVAL, MIN_IDLE_TIME
-from tests.support.session_stage import MemoryAgent
+from hapi.session.startup.command_line import Arguments
+from tests.support.session_stage import SID, MemoryAgent
 
 LIMIT = 120.0  # seconds
 
@@ -166,3 +167,22 @@ def test_a_session_that_ends_while_its_agent_rests_is_not_shown_as_resting(idle)
 def test_a_process_that_takes_over_a_session_does_not_take_over_its_rest(staged):
     stage = staged(stored={"path": "/w", "host": "box", "agentRest": {"since": 1}}).up()
     assert not rests(stage)
+
+
+def test_the_idle_time_of_one_session_stays_with_it_when_it_is_reopened(staged):
+    own = staged(arguments=Arguments("opencode", idle_agent="30m")).up()
+    stored = own.link.metadata
+    assert stored["idleAgent"] == "30m"
+    reopened = staged(
+        stored=stored, arguments=Arguments("opencode", resume="agent-1", existing_session_id=SID)
+    ).up()
+    assert reopened.session.idle.limit == 1800
+    assert reopened.link.metadata["idleAgent"] == "30m"
+
+
+def test_a_damaged_idle_time_of_a_row_is_passed_over(staged):
+    stage = staged(
+        stored={"path": "/w", "idleAgent": "soon"},
+        arguments=Arguments("opencode", resume="old", existing_session_id=SID),
+    ).up()
+    assert stage.session.idle.limit is None
