@@ -27,14 +27,24 @@ from tests.support.programs import until
 from tests.support.real_agents import AGENTS
 
 
-def memory_of_agents(sessions: set[int]) -> float:
+def memory_of_agents(user: User, sessions: list[str]) -> float:
     """MB of all processes below those of `sessions`."""
     found = {}
-    for pid in sessions:
-        for child in psutil.Process(pid).children(recursive=True):
+    for session in sessions:
+        for child in process_of(user, session).children(recursive=True):
             with suppress(psutil.NoSuchProcess):  # it ended a moment ago
                 found[child.pid] = child.memory_full_info().pss
     return sum(found.values()) / 1e6
+
+
+def process_of(user: User, session: str) -> psutil.Process:
+    row = user.session(session)
+    try:
+        return psutil.Process(row["metadata"]["hostPid"])
+    except psutil.NoSuchProcess:
+        said = [each for each in user.records(session) if each["type"] == "event"]
+        reason = row["metadata"].get("archiveReason")
+        raise RuntimeError(f"A session has ended ({reason}): {said[-3:]}") from None
 
 
 def seconds_to_text(user: User, session: str, prompt: str) -> float:
@@ -77,15 +87,14 @@ def main(argv: list[str]) -> None:
         ]
         first = [seconds_to_text(user, session, "plan: one") for session in sessions]
         awake = [seconds_to_text(user, session, "plan: two") for session in sessions]
-        pids = {user.session(session)["metadata"]["hostPid"] for session in sessions}
-        before = memory_of_agents(pids)
+        before = memory_of_agents(user, sessions)
         until(
             lambda: all("agentRest" in user.session(one)["metadata"] for one in sessions),
             arguments.idle_time + 120.0,
             "the rest of all agents",
         )
         time.sleep(2.0)
-        after = memory_of_agents(pids)
+        after = memory_of_agents(user, sessions)
         woken = [seconds_to_text(user, session, "plan: three") for session in sessions]
     finally:
         cast.end()

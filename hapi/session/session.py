@@ -502,8 +502,14 @@ class Session:
 
     # --- from the terminal and the hub
     def submit_prompt(self, text: str) -> None:
-        """Take a prompt that was typed in the terminal."""
-        self.hub.publish(user_record(text))
+        """Take a prompt that was typed in the terminal. Raises ValueError if it is too long for
+        the hub; the agent does not get it either."""
+        try:
+            self.hub.publish_prompt(user_record(text))
+        except ValueError as problem:
+            raise ValueError(
+                f"The prompt of {len(text):,} characters was not sent: {problem}"
+            ) from problem
         self.hub.inbox.put(UserMessage(text))
         self._prompt_queued()
 

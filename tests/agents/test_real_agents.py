@@ -197,13 +197,13 @@ def test_a_killed_agent_leaves_nothing_behind_and_comes_back(session, results):
 def agent_process(session) -> psutil.Process:
     """The agent's process: the child of the session's process with the agent's program.
 
-    It is not found by its environment, since some agents write their title over it.
+    It is not found by its environment, since some agents (Kimi) write their title over it.
     """
     name = session.agent.program
     ours = [each for each in marked(session.cast.mark) if "-m hapi" in command_line(each)]
     for process in (child for each in ours for child in each.children()):
         line = command_line(process)
-        if name in line and "-m hapi" not in line:
+        if name in line.lower() and "-m hapi" not in line:
             return process
     raise AssertionError(f"no process of {name} among {session.cast.command_lines()}")
 

@@ -74,12 +74,17 @@ test("usage is a share of the context and the rest in words", () => {
       turnMs: 4000,
     }),
     {
-      label: "25% context",
+      label: "2K of 8K tokens (25%)",
       details:
         "Context: 2,000 of 8,000 tokens · Used: 12,000 tokens in, 30 out · Cost: 0.2500 USD · Last turn: 4 s",
       isNearlyFull: false,
     },
   );
+  assert.equal(
+    describeUsage({ inputTokens: 12340, outputTokens: 30 })?.label,
+    "12.3K tokens in, 30 out",
+  );
+  assert.equal(describeUsage({ turnMs: 4000 })?.label, "Last turn: 4 s");
   assert.equal(describeUsage({ contextTokens: 95, contextWindow: 100 })?.isNearlyFull, true);
   for (const nothing of [undefined, null, "x", {}, { contextTokens: "1", contextWindow: 2 }])
     assert.equal(describeUsage(nothing), null);

@@ -347,6 +347,6 @@ def test_the_head_of_a_session_shows_how_full_the_context_is(place):
     usage = {"contextTokens": 7400, "contextWindow": 8000, "turns": 1, "turnMs": 4000}
     session = place.session(usage=usage)
     page = place.open(session)
-    tag = page.locator(".main-head .tag", has_text="context")
-    expect(tag).to_have_text("93% context")
+    tag = page.locator(".main-head .tag", has_text="tokens")
+    expect(tag).to_have_text("7.4K of 8K tokens (93%)")
     expect(tag).to_have_attribute("title", re.compile("7,400 of 8,000 tokens"))

@@ -214,7 +214,7 @@ def test_the_form_offers_what_the_machine_knows_of_an_agent(place, machine):
     dialog.get_by_label("Directory", exact=True).fill("~/shop")
     dialog.get_by_role("radio", name="Gemini").check(force=True)
     modes = dialog.get_by_label("Permissions").get_by_role("option")
-    expect(modes).to_have_text(["Ask before acting", "Plan only"])
+    expect(modes).to_have_text(["Agent's default", "Plan only"])  # it has not told how it asks
     dialog.get_by_role("radio", name="My Agent").check(force=True)
     expect(modes).to_have_text(["Default", "Write"])
     expect(dialog.get_by_text("Allow everything without asking")).to_have_count(0)
@@ -226,3 +226,13 @@ def test_the_form_offers_what_the_machine_knows_of_an_agent(place, machine):
     wish = machine.wait_for_call("spawn-happy-session")
     chosen = {"agent": "kimi", "permissionMode": "workspace-write", "model": "m1", "effort": "high"}
     assert chosen.items() <= wish.items()
+
+
+def test_an_agent_of_the_settings_has_its_name_wherever_a_machine_is_shown(place, machine):
+    mine = {"agent": "mine", "available": True, "label": "My Agent"}
+    machine.answers["agent-availability"] = {"agents": [mine]}
+    page = place.visit("/")
+    card = page.locator("a.card")
+    expect(card).to_contain_text("My Agent")
+    card.click()
+    expect(page.locator(".agent-list li")).to_contain_text(["My Agent"])

@@ -14,7 +14,7 @@ from hapi.home import Home
 from hapi.net.client.delivery import DeliveryStatus
 from hapi.net.client.hub_clock import HubClock
 from hapi.net.client.link import LinkStatus
-from hapi.net.common.errors import AckTimeout, LinkLost
+from hapi.net.common.errors import AckTimeout, FrameTooLarge, LinkLost
 from hapi.net.common.rpc import RpcTable
 from hapi.protocol.session_metadata import SessionFacts
 from hapi.session.agent.authentication import Credentials
@@ -38,6 +38,7 @@ class MemoryLink:
     state: Any
     connected: bool = False
     backlog: bool = False  # kept events wait to be sent
+    max_size: int | None = None  # characters of an event that can be sent
     silent: bool = False  # the hub takes events and answers nothing
     left: bool = False
     sent: list[tuple[str, Any]] = field(factory=list)
@@ -84,6 +85,8 @@ class MemoryLink:
         return self.backlog or not self.connected
 
     def emit(self, event, *args, keep=True):
+        if self.max_size is not None and len(str(args)) > self.max_size:
+            raise FrameTooLarge(f"{event} is too long; the limit is {self.max_size}")
         if self.connected or keep:
             self.sent.append((event, args[0] if args else None))
 

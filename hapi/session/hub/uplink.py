@@ -222,12 +222,18 @@ class SessionUplink:
         self.publish_event(message_event(text))
 
     def publish(self, content: Mapping[str, Any]) -> None:
-        if self._is_ended:
-            return
         try:
-            self._link.emit(MESSAGE, {"sid": self.session_id, "message": content})
+            self.publish_prompt(content)
         except (ValueError, TypeError, RecursionError) as problem:  # too large, or no JSON
             self.log.error("A record cannot be sent: {reason}", reason=str(problem))
+            self.on_written(content)
+
+    def publish_prompt(self, content: Mapping[str, Any]) -> None:
+        """Publish what a person said. Raises ValueError (FrameTooLarge), TypeError or
+        RecursionError if it cannot be sent."""
+        if self._is_ended:
+            return
+        self._link.emit(MESSAGE, {"sid": self.session_id, "message": content})
         self.on_written(content)
 
     def acknowledge_prompts(self, local_ids: tuple[str, ...]) -> None:

@@ -128,9 +128,18 @@ class Terminal:
             self._answer(text.strip())
         elif text.strip():
             self._streaming, self._stopping = "", False
-            self._session.submit_prompt(text)
+            self._submit(text)
         elif not self._session.turns.busy:
             self._prompt()
+
+    def _submit(self, text: str) -> None:
+        assert self._session is not None
+        try:
+            self._session.submit_prompt(text)
+        except ValueError as problem:
+            self.print_line(f"hapi: {problem}.")
+            if not self.interactive:  # it was all that there is to do
+                self._leave(launch_failed(str(problem)))
 
     def typed_line(self, line: bytes) -> None:
         """A line from the person, without its end."""

@@ -247,6 +247,30 @@ def test_a_piped_prompt_prints_the_answer_alone(at_terminal):
     assert "OpenCode in /w" in stage.said(stage.err)
 
 
+def test_a_piped_prompt_that_is_too_long_fails_in_words(at_terminal):
+    stage = at_terminal(interactive=False)
+    stage.link.max_size = 500
+    ended = []
+    stage.session.ended.when_fired().addCallback(ended.append)
+    stage.terminal.typed("word " * 100)
+    stage.terminal.end_of_input()
+    stage.clock.advance(5)
+    assert "hapi: The prompt of 500 characters was not sent: message is too long" in (
+        stage.err.getvalue()
+    )
+    assert [ending.exit_code for ending in ended] == [1]
+    assert stage.agent.prompts == []
+
+
+def test_a_typed_prompt_that_is_too_long_is_refused_and_the_next_one_taken(at_terminal):
+    stage = at_terminal()
+    stage.link.max_size = 500
+    stage.terminal.typed("word " * 100)
+    assert "was not sent" in stage.said()
+    stage.terminal.typed("short")
+    assert stage.agent.prompts == ["short"]
+
+
 def test_what_is_typed_before_the_agent_is_there_waits_for_it(staged):
     stage = staged()
     terminal = Terminal(stage.clock, io.StringIO(), io.StringIO(), True)

@@ -55,8 +55,12 @@ export function currentMode(session) {
   return session.permissionMode ?? session.metadata?.preferredPermissionMode;
 }
 
+const UNKNOWN_DEFAULT = "The agent tells how it asks once it has run on this machine.";
+const USUAL_MODES = ["default", "request-review"]; // what an agent does unless it is told otherwise
+
 /**
- * The permission modes that a new session of an agent may begin in.
+ * The permission modes that a new session of an agent may begin in. Before its first session the agent has not told
+ * how it asks in its usual mode, so that mode is named by what is certain.
  * @param {AgentAvailability | undefined} known what its machine knows of it
  * @param {string} agent
  * @param {AgentCatalog} catalog
@@ -64,7 +68,12 @@ export function currentMode(session) {
 export function startModes(known, agent, catalog) {
   if (Array.isArray(known?.offer?.modes)) return choicesOf(known.offer.modes);
   const named = known?.permissionModes;
-  return namedModes(Array.isArray(named) ? named : catalog.permissionModes(agent), catalog);
+  return namedModes(Array.isArray(named) ? named : catalog.permissionModes(agent), catalog).map(
+    (mode) =>
+      USUAL_MODES.includes(mode.id)
+        ? { ...mode, name: "Agent's default", description: UNKNOWN_DEFAULT }
+        : mode,
+  );
 }
 
 /** The slash commands of a session: `{id, description}`, `id` without the slash. @param {Session | undefined} session */

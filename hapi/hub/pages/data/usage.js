@@ -24,10 +24,28 @@ export function describeUsage(usage) {
   ].filter(Boolean);
   if (details.length === 0) return null;
   return {
-    label: share !== null ? `${Math.round(share * 100)}% context` : "Usage",
+    label: shortLabel(usage, share) || details[0],
     details: details.join(" · "),
     isNearlyFull: share !== null && share >= 0.9,
   };
+}
+
+/**
+ * What fits into the head of a session.
+ * @param {Record<string, Json>} usage
+ * @param {number | null} share of the context window
+ */
+function shortLabel({ contextTokens, contextWindow, inputTokens, outputTokens }, share) {
+  if (share !== null)
+    return `${compact(contextTokens)} of ${compact(contextWindow)} tokens (${Math.round(share * 100)}%)`;
+  if (isCount(inputTokens) && isCount(outputTokens))
+    return `${compact(inputTokens)} tokens in, ${compact(outputTokens)} out`;
+  return "";
+}
+
+/** @param {number} count */
+function compact(count) {
+  return count.toLocaleString("en", { notation: "compact", maximumFractionDigits: 1 });
 }
 
 /** @param {Json} value @returns {value is number} */

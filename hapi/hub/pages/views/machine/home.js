@@ -83,7 +83,7 @@ function machineCard(machine, store, go) {
 function agentLine(machine, store) {
   const ready = (store.agents.get(machine.id) ?? []).filter((agent) => agent.available);
   return ready.length > 0
-    ? ready.map(({ agent }) => store.catalog.label(agent)).join(", ")
+    ? ready.map(({ agent, label }) => label || store.catalog.label(agent)).join(", ")
     : "no agents found";
 }
 

@@ -123,7 +123,10 @@ function meter(label, percent) {
 
 /** The agents of a machine, available ones first. @param {AgentAvailability[] | undefined} agents @param {Store} store */
 function labelledAgents(agents, store) {
-  const labelled = agents?.map((agent) => ({ ...agent, label: store.catalog.label(agent.agent) }));
+  const labelled = agents?.map((agent) => ({
+    ...agent,
+    label: agent.label || store.catalog.label(agent.agent),
+  }));
   return labelled?.sort(
     (one, other) =>
       Number(other.available) - Number(one.available) || one.label.localeCompare(other.label),

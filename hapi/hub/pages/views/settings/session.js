@@ -6,6 +6,7 @@ import { abbreviateHome, dateAndTime } from "../../lib/format.js";
 import { choicesOf, currentMode, offerOf, sessionModes } from "../../data/offer.js";
 import { rulesOf, ruleText } from "../../data/permissions.js";
 import { machineName, titleOf } from "../../data/sessions.js";
+import { describeUsage } from "../../data/usage.js";
 
 /**
  * @import { Api } from "../../data/api.js"
@@ -283,6 +284,7 @@ function factSection(session, store) {
       worktree &&
         [worktree.name, worktree.branch && `(${worktree.branch})`].filter(Boolean).join(" "),
     ],
+    ["Usage", describeUsage(meta.usage)?.details],
     ["Started by", meta.startedBy],
     ["Created", session.createdAt && dateAndTime(session.createdAt)],
     ["Agent's session ID", meta.agentSessionId ?? meta[`${meta.flavor}SessionId`]],
