@@ -20,9 +20,9 @@ from hapi.attempts import AttemptFolder
 from hapi.confined_directory import ConfinedDirectory
 from hapi.deferreds import run_in_background
 from hapi.home import Home
-from hapi.net.common.rpc import RpcTable
 from hapi.idle_limit import KEY as IDLE_TIME_KEY
 from hapi.idle_limit import own_idle_time
+from hapi.net.common.rpc import RpcTable
 from hapi.one_shot import OneShotObserver
 from hapi.pictures import SessionPictures
 from hapi.protocol.agents import Agent
