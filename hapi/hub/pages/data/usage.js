@@ -24,7 +24,7 @@ export function describeUsage(usage) {
   ].filter(Boolean);
   if (details.length === 0) return null;
   return {
-    label: shortLabel(usage, share) || details[0],
+    label: shortLabel(usage, share) || String(details[0]),
     details: details.join(" · "),
     isNearlyFull: share !== null && share >= 0.9,
   };
