@@ -131,6 +131,56 @@ test("growing Markdown shows the same as all of it at once, however it is cut", 
   }
 });
 
+test("growing Markdown divides a long text and long lists as all of it at once does", () => {
+  const numbered = (/** @type {(at: number) => string} */ line) =>
+    Array.from({ length: 250 }, (_, at) => line(at)).join("");
+  const answers = {
+    prose: numbered((at) => `Part ${at}.\n\n`),
+    bullets: numbered((at) => `- item ${at}\n`),
+    loose: numbered((at) => `- item ${at}\n\n`),
+    ordered: numbered((at) => `${at + 4}. item\n`),
+    "all are 1": numbered(() => "1. item\n"),
+    nested: numbered((at) => `- item ${at}\n  - below\n`),
+    "a rule at the border": `${numbered((at) => `- item ${at % 100}\n`).slice(0, -1)}\n---\n`,
+  };
+  for (const [name, text] of Object.entries(answers)) {
+    const growing = new GrowingMarkdown();
+    for (let end = 0; end < text.length;) {
+      end = Math.min(text.length, end + 1 + (end % 37));
+      growing.grow(text.slice(0, end));
+      if (end % 5 === 0 || end === text.length)
+        assert.equal(growing.node.outerHTML, markdown(text.slice(0, end)).outerHTML, name);
+    }
+  }
+});
+
+test("a long list goes on in lists of its own with its numbers", () => {
+  const lists = (/** @type {(at: number) => string} */ line) =>
+    [...markdown(Array.from({ length: 250 }, (_, at) => line(at)).join("")).childNodes].map(
+      (list) => [list.tagName, list.getAttribute("start"), list.childNodes.length],
+    );
+  assert.deepEqual(
+    lists((at) => `${at + 4}. item\n`),
+    [
+      ["OL", "4", 100],
+      ["OL", "104", 100],
+      ["OL", "204", 50],
+    ],
+  );
+  assert.deepEqual(
+    lists(() => "- item\n"),
+    [
+      ["UL", null, 100],
+      ["UL", null, 100],
+      ["UL", null, 50],
+    ],
+  );
+  assert.deepEqual(
+    lists(() => "1. item\n"),
+    [["OL", null, 250]],
+  );
+});
+
 test("growing Markdown reads the items of a long list once", () => {
   const growing = new GrowingMarkdown();
   let text = "1. start\n";

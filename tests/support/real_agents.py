@@ -280,6 +280,14 @@ AGENTS = (
     RealAgent("kimi", "kimi-cli", "1.49.0", "PyPI", "kimi", kimi, always_allows_all=True),
     RealAgent("vibe", "mistral-vibe", "3.0.2", "PyPI", "vibe-acp", vibe, picture=False),
     RealAgent(
-        "fast-agent", "fast-agent-mcp", "0.10.48", "PyPI", "fast-agent", fast_agent, asks=False
+        "fast-agent",
+        "fast-agent-mcp",
+        "0.10.48",
+        "PyPI",
+        "fast-agent",
+        fast_agent,
+        asks=False,
+        tells_output=False,  # it sends no update at the end of a tool call
+        picture=False,  # it offers to take pictures and gives a model that it does not know none
     ),
 )

@@ -1,7 +1,7 @@
 // Markdown that grows while an agent writes it.
 
 import { h } from "./dom.js";
-import { blockNode, listItems } from "./markdown.js";
+import { blockNode, listItems, placeOfBlock } from "./markdown.js";
 
 /** @import { BlockResult, ListForm } from "./markdown.js" */
 
@@ -19,6 +19,7 @@ export class GrowingMarkdown {
     this._end = ""; // the text from the first block on that may still change
     /** @type {HTMLElement[]} the nodes of these blocks */
     this._endNodes = [];
+    this._count = 0; // blocks that are shown
     /** @type {(ListForm & { node: HTMLElement, kept: number }) | null} the list that `_end` begins in: items before it are settled */
     this._list = null;
   }
@@ -46,7 +47,7 @@ export class GrowingMarkdown {
       if (!node) continue;
       const place = before[reused];
       if (place) reused += 1;
-      else this.node.append(node);
+      else placeOfBlock(this.node, this._count++).append(node);
       const shown = place && place !== node ? updated(place, node) : node;
       if (isSettled) continue;
       if (this._endNodes.length === 0 && form) {
@@ -57,9 +58,17 @@ export class GrowingMarkdown {
       }
       this._endNodes.push(shown);
     }
-    for (const node of before.slice(reused)) node.remove();
+    for (const node of before.slice(reused).reverse()) this._remove(node);
     if (settled > 0) this._end = lines.slice(settled).join("\n");
     return true;
+  }
+
+  /** Remove the last block. @param {HTMLElement} block */
+  _remove(block) {
+    const part = block.parentElement;
+    block.remove();
+    this._count -= 1;
+    if (part !== this.node && !part?.hasChildNodes()) part?.remove();
   }
 }
 
@@ -69,15 +78,15 @@ export class GrowingMarkdown {
  * @param {ListForm & { node: HTMLElement, kept: number }} known
  * @returns {BlockResult}
  */
-function restOfList(lines, { node, kept, indent, ordered }) {
-  const { items, end, starts } = listItems(lines, 0, 0, indent, ordered);
+function restOfList(lines, { node, kept, indent, ordered, start }) {
+  const { items, end, starts } = listItems(lines, 0, 0, { indent, ordered, start }, kept);
   const shown = [...node.childNodes].slice(kept);
   items.forEach((item, place) => {
     if (place < shown.length) updated(shown[place], item);
     else node.append(item);
   });
   for (const child of shown.slice(items.length)) child.remove();
-  return [node, end, { indent, ordered, starts }];
+  return [node, end, { indent, ordered, start, starts }];
 }
 
 /**

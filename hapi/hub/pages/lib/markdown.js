@@ -3,11 +3,19 @@
 import { h, icon } from "./dom.js";
 
 /** @typedef {(Node | string)[]} Inline */
-/** @typedef {{ indent: string, ordered: boolean, starts: number[] }} ListForm of a list: where its items begin, as lines */
+/**
+ * @typedef {object} ListForm of a list
+ * @property {string} indent of its first item
+ * @property {boolean} ordered
+ * @property {number} start the number of its first item
+ * @property {number[]} starts where its items begin, as lines
+ */
 /** @typedef {[node: HTMLElement | null, next: number, form?: ListForm]} BlockResult the node and the first line after it */
 
 const MAX_DEPTH = 8; // nested quotes, lists and emphasis; deeper ones stay text
 const PART_LINES = 100; // of a long block of code
+const PART_ITEMS = 100; // of a long list
+const PART_BLOCKS = 50; // of a long text
 const MAX_PARAGRAPH = 50_000; // characters; in longer paragraphs inline marks stay text
 
 /**
@@ -15,11 +23,22 @@ const MAX_PARAGRAPH = 50_000; // characters; in longer paragraphs inline marks s
  * @param {string} text
  */
 export function markdown(text) {
-  return h(
-    "div",
-    { class: "markdown" },
-    blockNodes(String(text).replaceAll("\r\n", "\n").split("\n"), 0),
-  );
+  const node = h("div", { class: "markdown" });
+  const blocks = blockNodes(String(text).replaceAll("\r\n", "\n").split("\n"), 0);
+  blocks.forEach((block, index) => placeOfBlock(node, index).append(block));
+  return node;
+}
+
+/**
+ * Where the block of that index goes that is added to a div.markdown. A long text is divided into parts: when a block
+ * is added, the browser goes through the blocks of its part and not through all of them.
+ * @param {HTMLElement} node
+ * @param {number} index
+ */
+export function placeOfBlock(node, index) {
+  if (index < PART_BLOCKS) return node;
+  if (index % PART_BLOCKS === 0) node.append(h("div", { class: "part" }));
+  return /** @type {HTMLElement} */ (node.lastElementChild);
 }
 
 // --- blocks ---
@@ -190,21 +209,23 @@ function quote(lines, at, depth) {
 function list(lines, at, depth) {
   const [, indent, marker] = /** @type {RegExpExecArray} */ (ITEM.exec(lines[at]));
   const ordered = /\d/.test(marker);
-  const { items, end, starts } = listItems(lines, at, depth, indent, ordered);
   const start = parseInt(marker, 10);
+  const { items, end, starts } = listItems(lines, at, depth, { indent, ordered, start });
   const node = h(ordered ? "ol" : "ul", ordered && start !== 1 ? { start } : null, items);
-  return [node, end, { indent, ordered, starts }];
+  return [node, end, { indent, ordered, start, starts }];
 }
 
 /**
- * The items of a list from line `at` on, the line after the last one, and the lines where they begin.
+ * The items of a list from line `at` on, the line after the last one, and the lines where they begin. A long list
+ * ends after PART_ITEMS, and what follows is a list of its own that goes on with its numbers: the browser goes
+ * through all items of a list when one is added.
  * @param {string[]} lines
  * @param {number} at
  * @param {number} depth
- * @param {string} indent of the first item
- * @param {boolean} ordered
+ * @param {Omit<ListForm, "starts">} form
+ * @param {number} kept its items before line `at`
  */
-export function listItems(lines, at, depth, indent, ordered) {
+export function listItems(lines, at, depth, { indent, ordered, start }, kept = 0) {
   const items = [];
   /** @type {number[]} */
   const starts = [];
@@ -215,6 +236,9 @@ export function listItems(lines, at, depth, indent, ordered) {
     const [, itemIndent, itemMarker, gap, text] = match;
     const isSibling = itemIndent.length >= indent.length && itemIndent.length <= indent.length + 1;
     if (!isSibling || /\d/.test(itemMarker) !== ordered) break;
+    const count = kept + items.length;
+    const isFull = count > 0 && count % PART_ITEMS === 0 && depth === 0;
+    if (isFull && (!ordered || parseInt(itemMarker, 10) === start + count)) break;
     starts.push(end);
     const inset = itemIndent.length + itemMarker.length + Math.min(gap.length, 4);
     const content = [text];
