@@ -188,7 +188,12 @@ def draw(bench: HubBench) -> None:
                 took = page.evaluate(DRAW, {"start": start, "piece": piece, "size": 100_000})
                 what = f"a frame of an answer of 100 kB, {name}"
                 bench.note(f"{what}, p50 (ms)", OURS, took["p50"], Limit(most=16))
-                bench.note(f"{what}, times one of 1 kB, p50", OURS, took["p50"] / took["short"], Limit(most=3))
+                bench.note(
+                    f"{what}, times one of 1 kB, p50",
+                    OURS,
+                    took["p50"] / took["short"],
+                    Limit(most=3),
+                )
                 bench.note(f"{what}, longest (ms)", OURS, took["longest"])
                 bench.note(f"{what}, drawn anew (ms)", OURS, took["whole"])
 
