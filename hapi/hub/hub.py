@@ -30,12 +30,13 @@ from hapi.hub.http.compression import Compressor
 from hapi.hub.http.file_routes import FileRoutes
 from hapi.hub.http.machine_routes import MachineRoutes
 from hapi.hub.http.message_routes import MessageRoutes
+from hapi.hub.http.openapi.document_routes import DocumentRoutes
 from hapi.hub.http.paging import PageReader
 from hapi.hub.http.permission_routes import PermissionRoutes
 from hapi.hub.http.proxies import NO_PROXIES, TrustedProxies
-from hapi.hub.http.routing import Dispatcher, combine
+from hapi.hub.http.routing import Dispatcher, Routes, combine
 from hapi.hub.http.session_routes import SessionRoutes
-from hapi.hub.http.sse import EventsResource
+from hapi.hub.http.sse import EVENTS_ROUTE, EventsResource
 from hapi.hub.http.token_routes import TokenRoutes
 from hapi.hub.store.interface import IStore
 
@@ -102,8 +103,7 @@ class Hub:
         settings = HubSettings()
         self.streams = EventsResource(registry, authenticator)
         tokens.on_ended += [self.cli.end_device, self.streams.end_device]
-        application = combine(
-            dispatcher,
+        parts: list[Routes] = [
             AuthRoutes(dispatcher, token_issuer, settings),
             TokenRoutes(dispatcher, tokens),
             CliRoutes(dispatcher, lifecycle, documents, settings, tokens),
@@ -112,6 +112,8 @@ class Hub:
             PermissionRoutes(dispatcher, documents),
             MachineRoutes(dispatcher, documents),
             FileRoutes(dispatcher),
-        )
+        ]
+        self.description = DocumentRoutes(dispatcher, parts, [EVENTS_ROUTE])
+        application = combine(dispatcher, *parts, self.description)
         self.rest: IResource = application.resource()
         self.routes = application.url_map

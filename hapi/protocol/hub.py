@@ -19,6 +19,7 @@ PROTOCOL_VERSION = 1
 
 Text = Annotated[str, Meta(min_length=1)]
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
+Setting = Annotated[str, Meta(min_length=1, max_length=256)]
 # Milliseconds since the epoch, up to the integers that JavaScript represents exactly.
 Time = Annotated[int, Meta(ge=0, le=1 << 53)]
 
@@ -86,6 +87,32 @@ class PermissionMode(Body, frozen=True):
 class SetOption(Body, frozen=True):
     id: Name
     value: Annotated[str, Meta(max_length=256)]
+
+
+class SetModel(Body, frozen=True):
+    """An object has at least the keys `provider` and `modelId`; None: the agent's own choice."""
+
+    model: Text | dict[str, Any] | None
+
+
+class SetEffort(Body, frozen=True):
+    effort: Setting | None = None
+
+
+class SetReasoningEffort(Body, frozen=True):
+    model_reasoning_effort: Setting | None = None
+
+
+class SetServiceTier(Body, frozen=True):
+    service_tier: Literal["fast", "standard"]
+
+
+class SetCollaborationMode(Body, frozen=True):
+    mode: Literal["default", "plan"]
+
+
+class SetAgentMode(Body, frozen=True):
+    mode: Literal["interactive", "plan", "autopilot"]
 
 
 class Resume(Body, frozen=True):

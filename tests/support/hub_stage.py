@@ -23,6 +23,7 @@ from hapi.hub.hub import Hub
 from hapi.hub.store.sqlite import memory_store
 from hapi.net.common.errors import AckTimeout, ConnectRefused, PeerGone
 from hapi.protocol.json import to_json
+from tests.support.openapi_replies import described_api
 
 TOKEN = "t" * 40
 EPOCH = 1_795_000_000_000  # ms
@@ -192,6 +193,7 @@ class Stage:
             host_policy or HostPolicy(), self.hub.rest, self.hub.streams, Resource(), PageResource()
         )
         self.stub = StubTreq(root)
+        self._requests: dict[Any, tuple[str, str]] = {}
 
     @property
     def limits(self) -> RequestLimits:
@@ -229,10 +231,12 @@ class Stage:
         pending = self.stub.request(
             method, f"http://127.0.0.1:3006{path}", data=data, headers=given
         )
+        self._requests[pending] = method, path
         self.stub.flush()
         return pending
 
     def finish(self, pending: Deferred[Any]) -> Answer:
+        """The reply, which is one that the OpenAPI document describes."""
         for _ in range(4):
             self.stub.flush()
         response = result_of(pending)
@@ -242,11 +246,11 @@ class Stage:
             for name, values in response.headers.getAllRawHeaders()
         }
         kind = headers.get("content-type", "")
-        return Answer(
-            response.code,
-            json.loads(content) if "json" in kind and content else content.decode(),
-            headers,
-        )
+        body = json.loads(content) if "json" in kind and content else content.decode()
+        method, path = self._requests.pop(pending)
+        if method != "OPTIONS":
+            described_api().check(method, path, response.code, kind, body)
+        return Answer(response.code, body, headers)
 
     def rest(
         self,

@@ -14,13 +14,18 @@ from hapi.hub.domain.entities import HubSettings
 from hapi.hub.domain.errors import (
     AccessDenied,
     InvalidRequest,
+    LoginRateLimited,
     NotFound,
+    RequestRateLimited,
+    Unauthenticated,
     Unavailable,
 )
 from hapi.hub.domain.rate_limits import Cost
+from hapi.hub.http.openapi.operation import operation
 from hapi.hub.http.routing import OK, RequestContext, Routes, api, public
 from hapi.hub.http.token_routes import access_view
 from hapi.protocol.hub import PROTOCOL_VERSION, HubSettingsChange, Login, ReadLive, Visibility
+from hapi.protocol.rest import replies
 
 
 @define(eq=False)
@@ -32,7 +37,9 @@ class AuthRoutes(Routes):
 
     @app.route("/health", methods=["GET"])
     @public
+    @operation(replies.Health)
     async def health(self, context: RequestContext) -> dict[str, Any]:
+        """Show that the hub answers."""
         capabilities = {"workGraph": False, "titleSuggestion": False}
         return {
             "status": "ok",
@@ -42,7 +49,13 @@ class AuthRoutes(Routes):
 
     @app.route("/api/auth", methods=["POST"])
     @public
+    @operation(
+        replies.LoginReply,
+        body=Login,
+        errors=(Unauthenticated, LoginRateLimited, RequestRateLimited, Unavailable),
+    )
     async def log_in(self, context: RequestContext) -> dict[str, Any]:
+        """Exchange an access token for a web token."""
         body = context.body(Login)
         if body.access_token is None:
             if body.init_data is not None:
@@ -64,7 +77,9 @@ class AuthRoutes(Routes):
 
     @app.route("/api/visibility", methods=["POST"])
     @api
+    @operation(replies.Done, body=Visibility, errors=(NotFound,))
     async def set_visibility(self, context: RequestContext) -> dict[str, Any]:
+        """Tell whether the page of an event stream is visible."""
         body = context.body(Visibility)
         listener = context.registry.events.listener(body.subscription_id)
         if listener is None or listener.subscription.namespace != context.namespace:
@@ -74,6 +89,7 @@ class AuthRoutes(Routes):
 
     @app.route("/api/live", methods=["POST"])
     @api
+    @operation(replies.Done, body=ReadLive, errors=(NotFound,))
     async def read_live(self, context: RequestContext) -> dict[str, Any]:
         """Send the live text of a session to an event stream, or that of none any more."""
         body = context.body(ReadLive)
@@ -85,12 +101,16 @@ class AuthRoutes(Routes):
 
     @app.route("/api/hub-settings", methods=["GET"])
     @api
+    @operation(replies.HubSettingsReply)
     async def read_settings(self, context: RequestContext) -> dict[str, Any]:
+        """Show the settings of the hub."""
         return self.settings.view()
 
     @app.route("/api/hub-settings", methods=["PUT"])
     @api
+    @operation(replies.HubSettingsReply, body=HubSettingsChange, errors=(AccessDenied,))
     async def change_settings(self, context: RequestContext) -> dict[str, Any]:
+        """Change settings of the hub, as its owner."""
         if not context.principal.owns_hub:
             raise AccessDenied("Only the owner of the hub may change its settings")
         body = context.body(HubSettingsChange)

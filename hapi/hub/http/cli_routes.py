@@ -11,13 +11,17 @@ from klein import Klein
 
 from hapi.hub.domain.documents import Documents
 from hapi.hub.domain.entities import HubSession, HubSettings
-from hapi.hub.domain.errors import AccessDenied, InvalidQuery, InvalidRequest
+from hapi.hub.domain.errors import AccessDenied, Conflict, InvalidQuery, InvalidRequest
 from hapi.hub.domain.lifecycle import Lifecycle
 from hapi.hub.domain.tokens import DeviceToken, TokenKeeper, require_access
 from hapi.hub.domain.views import machine_view, message_view, session_view
-from hapi.hub.http.paging import MAX_LIMIT, read_integer
+from hapi.hub.http.openapi.operation import Integer, operation
+from hapi.hub.http.paging import LIMIT, MAX_LIMIT
 from hapi.hub.http.routing import RequestContext, Routes, cli
 from hapi.protocol.hub import CreateSession, RegisterMachine
+from hapi.protocol.rest import replies
+
+AFTER_SEQ = Integer("afterSeq", "Messages with a greater number.", is_required=True)
 
 
 @define(eq=False)
@@ -35,7 +39,9 @@ class CliRoutes(Routes):
 
     @app.route("/cli/sessions", methods=["POST"])
     @cli
+    @operation(replies.CliSessionReply, body=CreateSession, errors=(Conflict,))
     async def create_session(self, context: RequestContext) -> dict[str, Any]:
+        """Register a session, or find the one with this tag."""
         body = context.body(CreateSession)
         device = context.principal.device
         if device is not None:
@@ -68,16 +74,20 @@ class CliRoutes(Routes):
 
     @app.route("/cli/sessions/<session_id>", methods=["GET"])
     @cli
+    @operation(replies.CliSessionReply)
     async def read_session(self, context: RequestContext, session_id: str) -> dict[str, Any]:
+        """Show a session."""
         return self._session_reply(self._session(context, session_id))
 
     @app.route("/cli/sessions/<session_id>/messages", methods=["GET"])
     @cli
+    @operation(replies.Messages, query=(AFTER_SEQ, LIMIT), errors=(InvalidRequest,))
     async def list_messages(self, context: RequestContext, session_id: str) -> dict[str, Any]:
+        """List the messages that came after a number."""
         session = self._session(context, session_id)
         try:
-            seq = read_integer(context.query, "afterSeq")
-            limit = read_integer(context.query, "limit", 1, MAX_LIMIT)
+            seq = AFTER_SEQ.read(context.query)
+            limit = LIMIT.read(context.query)
         except InvalidQuery:
             seq = None
         if seq is None:
@@ -90,7 +100,9 @@ class CliRoutes(Routes):
 
     @app.route("/cli/machines", methods=["POST"])
     @cli
+    @operation(replies.MachineReply, body=RegisterMachine, errors=(Conflict,))
     async def register_machine(self, context: RequestContext) -> dict[str, Any]:
+        """Register a machine."""
         body, device = context.body(RegisterMachine), context.principal.device
         if device is not None:
             await self.tokens.bind(device, body.id, body.id not in context.registry.machines)
@@ -98,7 +110,9 @@ class CliRoutes(Routes):
 
     @app.route("/cli/machines/<machine_id>", methods=["GET"])
     @cli
+    @operation(replies.MachineReply)
     async def read_machine(self, context: RequestContext, machine_id: str) -> dict[str, Any]:
+        """Show a machine."""
         machine = context.machine(machine_id)
         require_access(context.principal.device, machine)
         return {"machine": machine_view(machine)}

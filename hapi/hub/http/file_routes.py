@@ -10,18 +10,31 @@ from attrs import define, field
 from klein import Klein
 
 from hapi.hub.domain.entities import HubSession
-from hapi.hub.domain.errors import InvalidQuery, InvalidRequest, RpcError, TooLarge
+from hapi.hub.domain.errors import (
+    Conflict,
+    InvalidQuery,
+    InvalidRequest,
+    NoPlace,
+    RpcError,
+    TooLarge,
+)
 from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.domain.rpc import RPC_TIMEOUT, SLOW_RPC_TIMEOUT, error_text
-from hapi.hub.http.paging import read_integer
+from hapi.hub.http.openapi.operation import Flag, Integer, Parameter, operation
 from hapi.hub.http.pictures import PictureReads, read_picture
 from hapi.hub.http.responses import Response
 from hapi.hub.http.routing import MAX_UPLOAD_SIZE, RequestContext, Routes, api, limited
 from hapi.protocol import rpc_methods
 from hapi.protocol.hub import DeleteUpload, Upload
+from hapi.protocol.rest import replies
 
 MAX_FILE_SIZE = 50 << 20  # bytes of an uploaded file
 DEFAULT_FILES, MAX_FILES = 200, 500  # in one list
+STAGED = Flag("staged", "The changes that are staged.")
+PATH = Parameter("path", "The path of the file, from the directory of the session.", True)
+DIRECTORY = Parameter("path", "The path of the directory, from that of the session.")
+SEARCHED = Parameter("query", "What the names contain.")
+FILES_LIMIT = Integer("limit", f"{DEFAULT_FILES} if missing.", lowest=1, highest=MAX_FILES)
 _MODEL_PATHS = ",".join(f'"{path}"' for path in rpc_methods.SESSION_MODELS)
 
 
@@ -49,12 +62,8 @@ def _directory(session: HubSession) -> str:
     return str(session.public_metadata.get("path") or "")
 
 
-def _is_set(context: RequestContext, name: str) -> bool:
-    return context.query.get(name) in ("true", "1")
-
-
 def _file_path(context: RequestContext) -> str:
-    path = context.query.get("path")
+    path = context.query.get(PATH.name)
     if not path:
         raise InvalidRequest("Invalid file path")
     return path
@@ -68,7 +77,9 @@ class FileRoutes(Routes):
     @app.route("/api/sessions/<session_id>/git-status", methods=["GET"])
     @api
     @limited(Cost.RPC)
+    @operation(replies.RpcReply)
     async def git_status(self, context: RequestContext, session_id: str) -> Any:
+        """Show the changed files, as `git status` does."""
         session = context.session(session_id)
         params = {"cwd": _directory(session)}
         return await forward_rpc(context, session, rpc_methods.GIT_STATUS, params)
@@ -76,27 +87,33 @@ class FileRoutes(Routes):
     @app.route("/api/sessions/<session_id>/git-diff-numstat", methods=["GET"])
     @api
     @limited(Cost.RPC)
+    @operation(replies.RpcReply, query=(STAGED,))
     async def git_diff_numstat(self, context: RequestContext, session_id: str) -> Any:
+        """Show the numbers of changed lines, as `git diff --numstat` does."""
         session = context.session(session_id)
-        params = {"cwd": _directory(session), "staged": _is_set(context, "staged")}
+        params = {"cwd": _directory(session), "staged": STAGED.read(context.query)}
         return await forward_rpc(context, session, rpc_methods.GIT_DIFF_NUMSTAT, params)
 
     @app.route("/api/sessions/<session_id>/git-diff-file", methods=["GET"])
     @api
     @limited(Cost.RPC)
+    @operation(replies.RpcReply, query=(PATH, STAGED), errors=(InvalidRequest,))
     async def git_diff_file(self, context: RequestContext, session_id: str) -> Any:
+        """Show the changes of a file, as `git diff` does."""
         session = context.session(session_id)
         params = {
             "cwd": _directory(session),
             "filePath": _file_path(context),
-            "staged": _is_set(context, "staged"),
+            "staged": STAGED.read(context.query),
         }
         return await forward_rpc(context, session, rpc_methods.GIT_DIFF_FILE, params)
 
     @app.route("/api/sessions/<session_id>/file", methods=["GET"])
     @api
     @limited(Cost.RPC)
+    @operation(replies.RpcReply, query=(PATH,), errors=(InvalidRequest,))
     async def read_file(self, context: RequestContext, session_id: str) -> Any:
+        """Read a file."""
         session = context.session(session_id)
         params = {"path": _file_path(context)}
         return await forward_rpc(context, session, rpc_methods.READ_FILE, params)
@@ -104,21 +121,25 @@ class FileRoutes(Routes):
     @app.route("/api/sessions/<session_id>/directory", methods=["GET"])
     @api
     @limited(Cost.RPC)
+    @operation(replies.RpcReply, query=(DIRECTORY,))
     async def list_directory(self, context: RequestContext, session_id: str) -> Any:
+        """List a directory."""
         session = context.session(session_id)
-        params = {"path": context.query.get("path", "")}
+        params = {"path": context.query.get(DIRECTORY.name, "")}
         return await forward_rpc(context, session, rpc_methods.LIST_DIRECTORY, params)
 
     @app.route("/api/sessions/<session_id>/files", methods=["GET"])
     @api
     @limited(Cost.SEARCH)
+    @operation(replies.FilesReply, query=(SEARCHED, FILES_LIMIT), errors=(InvalidRequest,))
     async def find_files(self, context: RequestContext, session_id: str) -> Any:
+        """Find files by their names."""
         session = context.session(session_id)
         try:
-            limit = read_integer(context.query, "limit", 1, MAX_FILES) or DEFAULT_FILES
+            limit = FILES_LIMIT.read(context.query) or DEFAULT_FILES
         except InvalidQuery:
             raise InvalidRequest("Invalid query") from None
-        query = context.query.get("query", "").strip()
+        query = context.query.get(SEARCHED.name, "").strip()
         params = {
             "args": ["--files"],
             "cwd": _directory(session),
@@ -135,7 +156,9 @@ class FileRoutes(Routes):
     @app.route("/api/sessions/<session_id>/slash-commands", methods=["GET"])
     @api
     @limited(Cost.RPC)
+    @operation(replies.RpcReply)
     async def list_slash_commands(self, context: RequestContext, session_id: str) -> Any:
+        """List the slash commands of the agent."""
         session = context.session(session_id)
         params = {"agent": session.flavor}
         return await forward_rpc(context, session, rpc_methods.LIST_SLASH_COMMANDS, params)
@@ -143,7 +166,9 @@ class FileRoutes(Routes):
     @app.route("/api/sessions/<session_id>/skills", methods=["GET"])
     @api
     @limited(Cost.RPC)
+    @operation(replies.RpcReply)
     async def list_skills(self, context: RequestContext, session_id: str) -> Any:
+        """List the skills of the agent."""
         session = context.session(session_id)
         params = {"flavor": session.flavor}
         return await forward_rpc(context, session, rpc_methods.LIST_SKILLS, params)
@@ -151,7 +176,9 @@ class FileRoutes(Routes):
     @app.route("/api/sessions/<session_id>/upload", methods=["POST"])
     @api
     @limited(Cost.UPLOAD)
+    @operation(replies.RpcReply, body=Upload, errors=(Conflict, TooLarge))
     async def upload(self, context: RequestContext, session_id: str) -> Any:
+        """Upload a file for the agent."""
         session = context.session(session_id, active=True)
         body = context.body(Upload, limit=MAX_UPLOAD_SIZE)
         if len(body.content) * 3 // 4 > MAX_FILE_SIZE:
@@ -167,7 +194,9 @@ class FileRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/upload/delete", methods=["POST"])
     @api
+    @operation(replies.RpcReply, body=DeleteUpload, errors=(Conflict,))
     async def delete_upload(self, context: RequestContext, session_id: str) -> Any:
+        """Delete an uploaded file."""
         session = context.session(session_id, active=True)
         params = {"sessionId": session.id, "path": context.body(DeleteUpload).path}
         return await forward_rpc(context, session, rpc_methods.DELETE_UPLOAD, params)
@@ -175,16 +204,20 @@ class FileRoutes(Routes):
     @app.route("/api/sessions/<session_id>/generated-images/<image_id>", methods=["GET"])
     @api
     @limited(Cost.RPC)
+    @operation(None, media_type="*/*", replies={304: None}, errors=(NoPlace,))
     async def read_generated_image(
         self, context: RequestContext, session_id: str, image_id: str
     ) -> Response:
+        """Read a picture of the conversation."""
         session = context.session(session_id)
         return await read_picture(context, session, image_id, self._picture_reads)
 
     @app.route(f"/api/sessions/<session_id>/<any({_MODEL_PATHS}):path>", methods=["GET"])
     @api
     @limited(Cost.RPC)
+    @operation(replies.RpcReply)
     async def list_models(self, context: RequestContext, session_id: str, path: str) -> Any:
+        """List the models of the agent, or its reasoning efforts."""
         session = context.session(session_id)
         method = rpc_methods.SESSION_MODELS[path]
         return await forward_rpc(context, session, method, {}, SLOW_RPC_TIMEOUT)

@@ -26,25 +26,29 @@ from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.domain.rpc import RPC_TIMEOUT, SLOW_RPC_TIMEOUT, error_text
 from hapi.hub.domain.spawn import request_spawn, spawn_request
 from hapi.hub.domain.views import machine_view
+from hapi.hub.http.openapi.operation import Flag, Parameter, operation
 from hapi.hub.http.responses import Response
 from hapi.hub.http.routing import OK, RequestContext, Routes, api, limited
 from hapi.hub.http.scopes import ASKING_MODES
 from hapi.protocol import rpc_methods
 from hapi.protocol.agents import agent_catalog, agent_named
 from hapi.protocol.hub import FLAVORS, DisplayName, ListDirectory, PathsExist, Spawn
+from hapi.protocol.rest import replies
 from hapi.protocol.token import Scope
 from hapi.units import parse_idle_time
 
 MAX_NAME_LENGTH = 64  # characters
+REFRESH = Flag("refresh", "Ask the agent anew.")
+CWD = Parameter("cwd", "The directory in which the agent would work.")
 OUTDATED = "The runner on this machine is outdated: update and restart it"
 UNEXPECTED = "Unexpected answer of the runner"
 _MODEL_PATHS = ",".join(f'"{path}"' for path in rpc_methods.MACHINE_MODELS)
-_MODEL_PARAMETERS: Mapping[str, str] = {  # the query parameter that goes along
-    "agy-models": "refresh",
-    "opencode-models": "cwd",
-    "opencode-model-variants": "cwd",
-    "grok-models": "cwd",
-    "copilot-models": "cwd",
+_MODEL_PARAMETERS: Mapping[str, Parameter] = {  # the query parameter that goes along
+    "agy-models": REFRESH,
+    "opencode-models": CWD,
+    "opencode-model-variants": CWD,
+    "grok-models": CWD,
+    "copilot-models": CWD,
 }
 _QUICK_MODELS = frozenset({"opencode-models", "grok-models"})
 
@@ -57,12 +61,16 @@ class MachineRoutes(Routes):
 
     @app.route("/api/agents", methods=["GET"])
     @api
+    @operation(replies.AgentCatalog)
     async def list_agents(self, context: RequestContext) -> dict[str, Any]:
+        """List the built-in agents."""
         return agent_catalog()
 
     @app.route("/api/machines", methods=["GET"])
     @api
+    @operation(replies.MachineList)
     async def list_machines(self, context: RequestContext) -> dict[str, Any]:
+        """List the connected machines."""
         machines = [
             machine
             for machine in context.registry.machines.values()
@@ -72,7 +80,9 @@ class MachineRoutes(Routes):
 
     @app.route("/api/machines/<machine_id>", methods=["PATCH"])
     @api
+    @operation(replies.Done, body=DisplayName, errors=(Conflict,))
     async def rename(self, context: RequestContext, machine_id: str) -> dict[str, Any]:
+        """Rename a machine."""
         machine = context.machine(machine_id)
         body = context.body(DisplayName, "Invalid body: displayName is required")
         name = body.display_name.strip()
@@ -84,7 +94,9 @@ class MachineRoutes(Routes):
     @app.route("/api/machines/<machine_id>/spawn", methods=["POST"])
     @api
     @limited(Cost.SPAWN)
+    @operation(replies.SpawnReply, body=Spawn)
     async def spawn(self, context: RequestContext, machine_id: str) -> dict[str, Any]:
+        """Start a session on a machine."""
         machine = context.machine(machine_id)
         body = context.body(Spawn)
         modes = {body.permission_mode, body.collaboration_mode, body.copilot_agent_mode}
@@ -115,7 +127,9 @@ class MachineRoutes(Routes):
     @app.route("/api/machines/<machine_id>/list-directory", methods=["POST"])
     @api
     @limited(Cost.RPC)
+    @operation(replies.RpcReply, body=ListDirectory, errors=(OperationFailed,))
     async def list_directory(self, context: RequestContext, machine_id: str) -> Any:
+        """List a directory of a machine."""
         machine = context.machine(machine_id)
         body = context.body(ListDirectory)
         params = {"path": body.path, "includeHidden": body.include_hidden}
@@ -124,7 +138,9 @@ class MachineRoutes(Routes):
     @app.route("/api/machines/<machine_id>/paths/exists", methods=["POST"])
     @api
     @limited(Cost.RPC)
+    @operation(replies.PathsReply, body=PathsExist, errors=(OperationFailed,))
     async def paths_exist(self, context: RequestContext, machine_id: str) -> Any:
+        """Tell which directories exist on a machine."""
         machine = context.machine(machine_id)
         paths = [path.strip() for path in context.body(PathsExist).paths if path.strip()]
         if not paths:
@@ -138,7 +154,9 @@ class MachineRoutes(Routes):
     @app.route("/api/machines/<machine_id>/agent-availability", methods=["GET"])
     @api
     @limited(Cost.RPC)
+    @operation(replies.AvailabilityReply, errors=(Conflict, OperationFailed))
     async def agent_availability(self, context: RequestContext, machine_id: str) -> Any:
+        """Tell which agents a machine has."""
         machine = context.machine(machine_id)
         method = rpc_methods.AGENT_AVAILABILITY
         if method not in machine.capabilities:
@@ -158,7 +176,9 @@ class MachineRoutes(Routes):
 
     @app.route("/api/machines/<machine_id>/restart-runner", methods=["POST"])
     @api
+    @operation(replies.RestartReply, errors=(Unavailable, RestartFailed))
     async def restart_runner(self, context: RequestContext, machine_id: str) -> Any:
+        """Restart the runner of a machine."""
         machine = context.machine(machine_id)
         if not machine.active:
             raise Unavailable("Machine is offline", "machine_offline")
@@ -181,12 +201,20 @@ class MachineRoutes(Routes):
     @app.route(f"/api/machines/<machine_id>/<any({_MODEL_PATHS}):path>", methods=["GET"])
     @api
     @limited(Cost.RPC)
+    @operation(
+        replies.RpcReply,
+        query=(REFRESH, CWD),
+        replies={500: replies.RpcReply, 503: replies.RpcReply},
+    )
     async def list_models(self, context: RequestContext, machine_id: str, path: str) -> Any:
+        """List the models of an agent on a machine."""
         machine = context.machine(machine_id)
         params: dict[str, Any] = {}
-        if (name := _MODEL_PARAMETERS.get(path)) is not None:
-            value = context.query.get(name)
-            params[name] = value in ("true", "1") if name == "refresh" else value
+        match _MODEL_PARAMETERS.get(path):
+            case Flag() as flag:
+                params[flag.name] = flag.read(context.query)
+            case Parameter(name=name):
+                params[name] = context.query.get(name)
         timeout = RPC_TIMEOUT if path in _QUICK_MODELS else SLOW_RPC_TIMEOUT
         try:
             return await context.registry.rpc.call(

@@ -9,16 +9,24 @@ from typing import Any, ClassVar
 from attrs import define
 from klein import Klein
 
-from hapi.hub.domain.errors import InvalidRequest, NotFound, field_issues
+from hapi.hub.domain.errors import (
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    RpcError,
+    field_issues,
+)
 from hapi.hub.domain.messages import Messages, PromptBusy, PromptCancelled, PromptInvoked
 from hapi.hub.domain.rpc import QUICK_RPC_TIMEOUT
 from hapi.hub.domain.views import message_view
-from hapi.hub.http.paging import PageReader, page_query
+from hapi.hub.http.openapi.operation import operation
+from hapi.hub.http.paging import PAGE_PARAMETERS, PageReader, page_query
 from hapi.hub.http.responses import Response
 from hapi.hub.http.routing import OK, RequestContext, Routes, api
 from hapi.hub.store.rows import INDETERMINATE, MessageRow
 from hapi.protocol import rpc_methods
 from hapi.protocol.hub import STEERED, PostMessage, QueuedState
+from hapi.protocol.rest import replies
 
 MAX_SCHEDULE_AHEAD = 7 * 24 * 3600 * 1000  # ms
 
@@ -36,13 +44,16 @@ class MessageRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/messages", methods=["GET"])
     @api
+    @operation(replies.MessagePage, query=PAGE_PARAMETERS, errors=(InvalidRequest,))
     async def list_messages(self, context: RequestContext, session_id: str) -> Response:
+        """List the messages of a session, a page of them."""
         session = context.session(session_id)
         query = page_query(context.query)
         return Response(200, await self.pages.read(context.registry.store, session, query))
 
     @app.route("/api/sessions/<session_id>/messages", methods=["POST"])
     @api
+    @operation(replies.Done, body=PostMessage, errors=(Conflict,))
     async def post(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Keep a prompt. A prompt for a session whose process is still starting waits for it."""
         session = context.session(session_id, active=True, or_starting=True)
@@ -63,7 +74,9 @@ class MessageRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/messages/queued-state", methods=["POST"])
     @api
+    @operation(replies.QueuedStateReply, body=QueuedState)
     async def queued_state(self, context: RequestContext, session_id: str) -> dict[str, Any]:
+        """Tell what became of prompts."""
         session = context.session(session_id)
         local_ids = list(dict.fromkeys(context.body(QueuedState).local_ids))
         rows = await context.registry.store.local_messages(session.id, local_ids)
@@ -82,7 +95,9 @@ class MessageRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/messages/<name>", methods=["DELETE"])
     @api
+    @operation(replies.CancelReply, errors=(Conflict,))
     async def cancel(self, context: RequestContext, session_id: str, name: str) -> dict[str, Any]:
+        """Cancel a prompt that the agent does not have yet."""
         session = context.session(session_id)
         match await self.messages.cancel(session, name):
             case PromptCancelled(local_id):
@@ -94,7 +109,9 @@ class MessageRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/messages/<name>/retry", methods=["POST"])
     @api
+    @operation(replies.RetryReply)
     async def retry(self, context: RequestContext, session_id: str, name: str) -> dict[str, Any]:
+        """Queue a prompt again that may not have reached the agent."""
         session = context.session(session_id)
         result = await self.messages.retry(session, name)
         body: dict[str, Any] = {"status": result.status, "localId": result.local_id}
@@ -104,7 +121,9 @@ class MessageRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/messages/<name>/steer", methods=["POST"])
     @api
+    @operation(replies.SteerReply, errors=(Conflict, RpcError))
     async def steer(self, context: RequestContext, session_id: str, name: str) -> dict[str, Any]:
+        """Give a queued prompt to the agent during its turn."""
         session = context.session(session_id, active=True)
         message = await context.registry.store.message(session.id, name)
         if message is None:

@@ -11,12 +11,12 @@ from twisted.internet.interfaces import IReactorTime
 from hapi.hub.domain.entities import HubSession
 from hapi.hub.domain.errors import InvalidQuery
 from hapi.hub.domain.views import message_view
+from hapi.hub.http.openapi.operation import Integer
 from hapi.hub.store.interface import IStore
 from hapi.hub.store.rows import MessageRow
 from hapi.net.server.http import encode_json
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200
-MAX_SAFE_INTEGER = 1 << 53
 FIRST_PIECE = 4  # messages that are read at once; later more or fewer, by their size
 LARGE_PIECE = 1024 * 1024  # bytes: 2 ms to read
 
@@ -30,26 +30,23 @@ class PageQuery:
     epoch: int | None = None
 
 
-def read_integer(
-    query: Mapping[str, str], name: str, lowest: int = 0, highest: int = MAX_SAFE_INTEGER
-) -> int | None:
-    """An integer parameter of the query, None if it is missing. Raises InvalidQuery."""
-    text = query.get(name)
-    if text is None:
-        return None
-    digits = text[1:] if text.startswith("-") else text
-    if not (digits.isascii() and digits.isdigit() and len(digits) <= 16):
-        raise InvalidQuery(name, "Invalid input: expected number, received NaN")
-    value = int(text)
-    if value < lowest:
-        raise InvalidQuery(name, f"Too small: expected number to be >={lowest}")
-    if value > highest:
-        raise InvalidQuery(name, f"Too big: expected number to be <={highest}")
-    return value
+LIMIT = Integer("limit", "How many messages at most.", lowest=1, highest=MAX_LIMIT)
+EPOCH = Integer("epoch", "The epoch of an earlier page, together with `after…`.")
+SEQS = {
+    "before": Integer("beforeSeq", "Messages before this number, together with `beforeAt`."),
+    "after": Integer("afterSeq", "Messages after this number, together with `afterAt`."),
+    "until": Integer("untilSeq", "Messages up to this number, together with `untilAt`."),
+}
+TIMES = {
+    "before": Integer("beforeAt", "The time of the message `beforeSeq`."),
+    "after": Integer("afterAt", "The time of the message `afterSeq`."),
+    "until": Integer("untilAt", "The time of the message `untilSeq`."),
+}
+PAGE_PARAMETERS = (LIMIT, *SEQS.values(), *TIMES.values(), EPOCH)
 
 
 def _position(query: Mapping[str, str], name: str) -> tuple[int, int] | None:
-    seq, at = read_integer(query, f"{name}Seq"), read_integer(query, f"{name}At")
+    seq, at = SEQS[name].read(query), TIMES[name].read(query)
     if seq is None and at is None:
         return None
     if seq is None or at is None:
@@ -60,13 +57,13 @@ def _position(query: Mapping[str, str], name: str) -> tuple[int, int] | None:
 
 def page_query(query: Mapping[str, str]) -> PageQuery:
     """The page that a query asks for. Raises InvalidQuery."""
-    limit = read_integer(query, "limit", 1, MAX_LIMIT)
+    limit = LIMIT.read(query)
     context = PageQuery(
         DEFAULT_LIMIT if limit is None else limit,
         _position(query, "before"),
         _position(query, "after"),
         _position(query, "until"),
-        read_integer(query, "epoch"),
+        EPOCH.read(query),
     )
     if context.before and context.after:
         raise InvalidQuery("beforeSeq", "before and after cursors are mutually exclusive")

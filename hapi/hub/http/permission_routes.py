@@ -12,12 +12,14 @@ from klein import Klein
 
 from hapi.hub.domain.documents import Documents
 from hapi.hub.domain.entities import HubSession
-from hapi.hub.domain.errors import Conflict, InvalidRequest, NotFound
+from hapi.hub.domain.errors import Conflict, InvalidRequest, NotFound, RpcError
 from hapi.hub.domain.rpc import QUICK_RPC_TIMEOUT, error_text
+from hapi.hub.http.openapi.operation import operation
 from hapi.hub.http.routing import OK, RequestContext, Routes, api
 from hapi.protocol import rpc_methods
 from hapi.protocol.hub import Approve, Deny, has_mode
 from hapi.protocol.permission_rules import read_rules
+from hapi.protocol.rest import replies
 
 RULES = "permissionRules"  # in a session's metadata
 
@@ -30,9 +32,11 @@ class PermissionRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/permissions/<request_id>/approve", methods=["POST"])
     @api
+    @operation(replies.Done, body=Approve, errors=(Conflict, RpcError))
     async def approve(
         self, context: RequestContext, session_id: str, request_id: str
     ) -> dict[str, Any]:
+        """Approve a permission request, or answer a question."""
         session = context.session(session_id, active=True)
         request = _open_request(session, request_id)
         body = context.body(Approve)
@@ -43,9 +47,11 @@ class PermissionRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/permissions/<request_id>/deny", methods=["POST"])
     @api
+    @operation(replies.Done, body=Deny, errors=(Conflict, RpcError))
     async def deny(
         self, context: RequestContext, session_id: str, request_id: str
     ) -> dict[str, Any]:
+        """Deny a permission request."""
         session = context.session(session_id, active=True)
         request = _open_request(session, request_id)
         body = context.body(Deny)
@@ -80,15 +86,18 @@ class PermissionRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/permission-rules", methods=["GET"])
     @api
+    @operation(replies.Rules)
     async def list_rules(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """What is allowed for the rest of the session, also of one that has ended."""
         return _rules(context.session(session_id))
 
     @app.route("/api/sessions/<session_id>/permission-rules/<rule_id>", methods=["DELETE"])
     @api
+    @operation(replies.Rules, errors=(Conflict, RpcError))
     async def remove_rule(
         self, context: RequestContext, session_id: str, rule_id: str
     ) -> dict[str, Any]:
+        """Remove a permission rule."""
         session = context.session(session_id)
         rules = read_rules(session.metadata.get(RULES))
         if not any(rule.id == rule_id for rule in rules):

@@ -26,6 +26,8 @@ from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.http.authentication import Authenticator
 from hapi.hub.http.compression import Compressor
+from hapi.hub.http.openapi.operation import Operation, UndeclaredBody, operation_of
+from hapi.hub.http.openapi.routes import Route, routes_of
 from hapi.hub.http.responses import (
     TEXT,
     Response,
@@ -50,6 +52,7 @@ class RequestContext:
     registry: HubRegistry
     principal: Principal
     request: IRequest
+    operation: Operation | None = None  # what the route declares
 
     @property
     def namespace(self) -> str:
@@ -57,12 +60,15 @@ class RequestContext:
 
     @property
     def query(self) -> dict[str, str]:
-        """The last value of each parameter."""
+        """The last value of each parameter, of those that the route declares."""
         arguments = self.request.args or {}
-        return {
+        query = {
             name.decode("utf-8", "replace"): values[-1].decode("utf-8", "replace")
             for name, values in arguments.items()
         }
+        if self.operation is None:
+            return query
+        return {name: query[name] for name in self.operation.parameter_names & query.keys()}
 
     def body(
         self,
@@ -72,8 +78,11 @@ class RequestContext:
         limit: int = MAX_BODY_SIZE,
     ) -> T:
         """The JSON body. Raises InvalidRequest with `message`, `with_issues` naming the field, or
-        BodyTooLarge.
+        BodyTooLarge, and UndeclaredBody if the route declares another type.
         """
+        declared = self.operation
+        if declared is not None and not declared.takes(kind):
+            raise UndeclaredBody(f"the route declares another body than {kind!r}")
         try:
             return read_json(self.request, limit, kind)
         except InvalidBody as error:
@@ -148,7 +157,8 @@ class Dispatcher:
         try:
             principal = authenticate(self.authenticator, request)
             require(principal, needed_scope(request))
-            result = await handler(RequestContext(self._registry, principal, request), **ids)
+            context = RequestContext(self._registry, principal, request, operation_of(handler))
+            result = await handler(context, **ids)
             return result if isinstance(result, Response) else Response(200, result)
         except Exception as error:
             return error_response(error, handler_name(handler))
@@ -178,12 +188,16 @@ def handler_name(handler: Handler) -> str:
 @define(eq=False)
 class Routes:
     """A part of the REST API. `app` of a subclass is a Klein whose handlers are decorated with
-    `api`, `cli` or `public`, below `app.route`."""
+    `api`, `cli` or `public`, below `app.route`, and below that with `operation`, which declares
+    what the route takes and replies. The first line of a handler's docstring is its summary in the
+    OpenAPI document."""
 
     dispatcher: Dispatcher
 
 
-def _authenticated_by(authenticate: Authenticate) -> Callable[[Handler], Callable[..., Any]]:
+def _authenticated_by(
+    name: str, authenticate: Authenticate
+) -> Callable[[Handler], Callable[..., Any]]:
     """Make a coroutine method that takes a RequestContext and ids a handler for Klein."""
 
     def decorate(handler: Handler) -> Callable[..., Any]:
@@ -192,14 +206,15 @@ def _authenticated_by(authenticate: Authenticate) -> Callable[[Handler], Callabl
             bound = partial(handler, routes)
             return routes.dispatcher.dispatch(authenticate, bound, request, ids)
 
+        serve.authentication = name  # type: ignore[attr-defined]
         return serve
 
     return decorate
 
 
-api = _authenticated_by(Authenticator.authenticate_api)  # people: a web token
-cli = _authenticated_by(Authenticator.authenticate_cli)  # programs: the access token
-public = _authenticated_by(lambda authenticator, request: Principal(""))  # anybody
+api = _authenticated_by("api", Authenticator.authenticate_api)  # people: a web token
+cli = _authenticated_by("cli", Authenticator.authenticate_cli)  # programs: the access token
+public = _authenticated_by("public", lambda authenticator, request: Principal(""))  # anybody
 
 
 def limited(cost: Cost) -> Callable[[Handler], Handler]:
@@ -214,6 +229,7 @@ def limited(cost: Cost) -> Callable[[Handler], Handler]:
             with routes.dispatcher.limits.admitted(cost, context.principal, now):
                 return await handler(routes, context, **ids)
 
+        serve.cost = cost  # type: ignore[attr-defined]
         return serve
 
     return decorate
@@ -241,6 +257,16 @@ def combine(dispatcher: Dispatcher, *parts: Any) -> Klein:
             register(_endpoint(part.app, rule.endpoint, needed))
     combined.handle_errors(Exception)(dispatcher.unknown_route)
     return combined
+
+
+def declared_routes(*parts: Any) -> list[Route]:
+    """The routes of every part, as they are described in the OpenAPI document."""
+    return [
+        route
+        for part in parts
+        for rule in part.app.url_map.iter_rules()
+        for route in routes_of(rule, getattr(part, rule.endpoint))
+    ]
 
 
 def needed_scope(request: Any) -> Scope | None:

@@ -19,6 +19,7 @@ _SESSION, _MACHINE = "/api/sessions/<session_id>", "/api/machines/<machine_id>"
 ROUTE_SCOPES: Mapping[str, Scope | None] = {
     "GET /health": ANYBODY,
     "POST /api/auth": ANYBODY,
+    "GET /api/openapi.json": ANYBODY,
     # The event stream of a page.
     "GET /api/events": READ,
     "POST /api/visibility": READ,

@@ -7,39 +7,58 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import msgspec
 from attrs import define, frozen
 from klein import Klein
 
 from hapi.hub.domain.documents import Documents
 from hapi.hub.domain.entities import HubSession
-from hapi.hub.domain.errors import Conflict, InvalidQuery, InvalidRequest, RpcError
+from hapi.hub.domain.errors import (
+    Conflict,
+    InvalidQuery,
+    InvalidRequest,
+    OperationFailed,
+    RpcError,
+    Unavailable,
+    Unprocessable,
+)
 from hapi.hub.domain.lifecycle import Lifecycle
 from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.domain.rpc import QUICK_RPC_TIMEOUT, error_text
 from hapi.hub.domain.summaries import keep_summaries, list_json, list_sort_key, summary_json
 from hapi.hub.domain.views import session_view
-from hapi.hub.http.paging import MAX_SAFE_INTEGER, read_integer
+from hapi.hub.http.openapi.operation import MAX_SAFE_INTEGER, Integer, Parameter, operation
 from hapi.hub.http.routing import OK, RequestContext, Routes, api, limited
 from hapi.hub.http.scopes import ASKING_MODES, PERMISSION_SETTINGS
 from hapi.protocol import rpc_methods
 from hapi.protocol.hub import (
     SETTINGS,
     WITHOUT_MODEL,
+    Body,
     PermissionMode,
     Pin,
     Rename,
     Resume,
+    SetAgentMode,
+    SetCollaborationMode,
+    SetEffort,
+    SetModel,
     SetOption,
+    SetReasoningEffort,
+    SetServiceTier,
     Summarize,
     has_mode,
     has_setting,
     modes_of,
 )
 from hapi.protocol.offer.metadata import offered_ids
+from hapi.protocol.rest import replies
 from hapi.protocol.token import Scope
 
 MAX_SESSIONS = 500  # in one list
-MAX_SETTING_LENGTH = 256  # characters
+LIST_LIMIT = Integer("limit", f"How many at most, up to {MAX_SESSIONS}.", lowest=-MAX_SAFE_INTEGER)
+ORDER = Parameter("order", "`updatedAt` lists those first that changed last.")
+REOPEN_ERRORS = (Conflict, Unprocessable, Unavailable, OperationFailed)
 
 
 @frozen
@@ -48,25 +67,20 @@ class _Setting:
 
     name: str  # in the RPC and in events
     column: str
-    values: frozenset[str] | None = None  # None: any text
-    key: str | None = None  # in the request, if it differs from `name`
+    body: type[Body]  # of the request, with one field
 
 
 _FLAVOR_SETTINGS: Mapping[str, _Setting] = {  # by the last part of the path
-    "effort": _Setting("effort", "effort"),
-    "model-reasoning-effort": _Setting("modelReasoningEffort", "model_reasoning_effort"),
-    "service-tier": _Setting("serviceTier", "service_tier", frozenset({"fast", "standard"})),
-    "collaboration-mode": _Setting(
-        "collaborationMode", "collaboration_mode", frozenset({"default", "plan"}), "mode"
+    "effort": _Setting("effort", "effort", SetEffort),
+    "model-reasoning-effort": _Setting(
+        "modelReasoningEffort", "model_reasoning_effort", SetReasoningEffort
     ),
-    "copilot-agent-mode": _Setting(
-        "copilotAgentMode",
-        "copilot_agent_mode",
-        frozenset({"interactive", "plan", "autopilot"}),
-        "mode",
-    ),
+    "service-tier": _Setting("serviceTier", "service_tier", SetServiceTier),
+    "collaboration-mode": _Setting("collaborationMode", "collaboration_mode", SetCollaborationMode),
+    "copilot-agent-mode": _Setting("copilotAgentMode", "copilot_agent_mode", SetAgentMode),
 }
 _SETTING_PATHS = ",".join(f'"{path}"' for path in _FLAVOR_SETTINGS)
+_SETTING_BODIES = {path: setting.body for path, setting in _FLAVOR_SETTINGS.items()}
 
 
 def _mode_refusal(session: HubSession) -> str:
@@ -86,15 +100,17 @@ class SessionRoutes(Routes):
 
     @app.route("/api/sessions", methods=["GET"])
     @api
+    @operation(replies.SessionList, query=(LIST_LIMIT, ORDER))
     async def list_sessions(self, context: RequestContext) -> dict[str, Any]:
+        """List the sessions."""
         registry = context.registry
         try:
-            limit = read_integer(context.query, "limit", -MAX_SAFE_INTEGER)
+            limit = LIST_LIMIT.read(context.query)
         except InvalidQuery:
             limit = None
         sessions = registry.sessions_of(context.namespace)
         await keep_summaries(sessions, registry.clock)
-        if context.query.get("order") == "updatedAt":
+        if context.query.get(ORDER.name) == "updatedAt":
             sessions.sort(key=lambda session: -session.row.updated_at)
         else:
             sessions.sort(key=list_sort_key)
@@ -106,12 +122,16 @@ class SessionRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>", methods=["GET"])
     @api
+    @operation(replies.SessionReply)
     async def read_session(self, context: RequestContext, session_id: str) -> dict[str, Any]:
+        """Show a session."""
         return {"session": session_view(context.session(session_id))}
 
     @app.route("/api/sessions/<session_id>", methods=["PATCH"])
     @api
+    @operation(replies.Done, body=Rename, errors=(Conflict,))
     async def rename(self, context: RequestContext, session_id: str) -> dict[str, Any]:
+        """Rename a session."""
         session = context.session(session_id)
         name = context.body(Rename, "Invalid body: name is required").name.strip()
         if not name:
@@ -121,7 +141,9 @@ class SessionRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/summary", methods=["PATCH"])
     @api
+    @operation(replies.Done, body=Summarize, errors=(Conflict,))
     async def summarize(self, context: RequestContext, session_id: str) -> dict[str, Any]:
+        """Set the summary of a session."""
         session = context.session(session_id)
         text = context.body(Summarize, "Invalid body: text is required").text.strip()
         if not text:
@@ -132,7 +154,9 @@ class SessionRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/pin", methods=["PUT"])
     @api
+    @operation(replies.Done, body=Pin)
     async def pin(self, context: RequestContext, session_id: str) -> dict[str, Any]:
+        """Pin a session in the list, or unpin it."""
         session = context.session(session_id)
         mode = context.body(Pin, "Invalid body: mode must be none, project, or global").mode
         await self.lifecycle.pin(session, mode)
@@ -140,19 +164,25 @@ class SessionRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>", methods=["DELETE"])
     @api
+    @operation(replies.Done, errors=(Conflict, Unavailable))
     async def delete(self, context: RequestContext, session_id: str) -> dict[str, Any]:
+        """Delete a session with its messages."""
         await self.lifecycle.delete(context.session(session_id))
         return OK
 
     @app.route("/api/sessions/<session_id>/archive", methods=["POST"])
     @api
+    @operation(replies.ArchiveReply, errors=(Conflict, Unavailable))
     async def archive(self, context: RequestContext, session_id: str) -> dict[str, Any]:
+        """End the process of a session; its messages are kept."""
         return await self.lifecycle.archive(context.session(session_id))
 
     @app.route("/api/sessions/<session_id>/reopen", methods=["POST"])
     @api
     @limited(Cost.SPAWN)
+    @operation(replies.ReopenReply, errors=REOPEN_ERRORS)
     async def reopen(self, context: RequestContext, session_id: str) -> dict[str, Any]:
+        """Start a session again, with its conversation."""
         session = context.session(session_id)
         resumed = await self.lifecycle.resume(session, reopen=True)
         protocol = resumed.session.metadata.get("cursorSessionProtocol")
@@ -167,7 +197,9 @@ class SessionRoutes(Routes):
     @app.route("/api/sessions/<session_id>/resume", methods=["POST"])
     @api
     @limited(Cost.SPAWN)
+    @operation(replies.ResumeReply, body=Resume, errors=REOPEN_ERRORS)
     async def resume(self, context: RequestContext, session_id: str) -> dict[str, Any]:
+        """Start the process of a session again."""
         session = context.session(session_id)
         mode = context.body(Resume).permission_mode
         if mode is not None and not has_mode(session.metadata, mode):
@@ -182,7 +214,9 @@ class SessionRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/abort", methods=["POST"])
     @api
+    @operation(replies.Done, errors=(Conflict, RpcError))
     async def abort(self, context: RequestContext, session_id: str) -> dict[str, Any]:
+        """Stop the turn of a session."""
         session = context.session(session_id, active=True)
         # npm's hub sends this reason for every abort.
         reason = {"reason": "User aborted via Telegram Bot"}
@@ -192,7 +226,9 @@ class SessionRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/switch", methods=["POST"])
     @api
+    @operation(replies.Done, errors=(Conflict, RpcError))
     async def switch(self, context: RequestContext, session_id: str) -> dict[str, Any]:
+        """Take the control of a session from its terminal."""
         session = context.session(session_id, active=True)
         rpc = context.registry.rpc
         await rpc.call(session.id, rpc_methods.SWITCH, {"to": "remote"}, QUICK_RPC_TIMEOUT)
@@ -202,7 +238,9 @@ class SessionRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/permission-mode", methods=["POST"])
     @api
+    @operation(replies.Done, body=PermissionMode, errors=(Conflict,))
     async def set_permission_mode(self, context: RequestContext, session_id: str) -> dict[str, Any]:
+        """Set the permission mode of a session."""
         session = context.session(session_id)
         mode = context.body(PermissionMode).mode
         if not modes_of(session.metadata):
@@ -222,13 +260,12 @@ class SessionRoutes(Routes):
 
     @app.route("/api/sessions/<session_id>/model", methods=["POST"])
     @api
+    @operation(replies.Done, body=SetModel, errors=(Conflict,))
     async def set_model(self, context: RequestContext, session_id: str) -> dict[str, Any]:
+        """Set the model of a session."""
         session = context.session(session_id, active=True)
-        body = context.body(dict)
-        value = body.get("model")
-        with_provider = isinstance(value, dict) and set(value) >= {"provider", "modelId"}
-        is_valid = value is None or (isinstance(value, str) and value) or with_provider
-        if "model" not in body or not is_valid:
+        value = context.body(SetModel).model
+        if isinstance(value, dict) and not set(value) >= {"provider", "modelId"}:
             raise InvalidRequest("Invalid body")
         if session.flavor in WITHOUT_MODEL:
             raise InvalidRequest("Model selection is not supported for this session type")
@@ -236,24 +273,23 @@ class SessionRoutes(Routes):
 
     @app.route(f"/api/sessions/<session_id>/<any({_SETTING_PATHS}):path>", methods=["POST"])
     @api
+    @operation(replies.Done, body_by_path=_SETTING_BODIES, errors=(Conflict,))
     async def set_flavor_setting(
         self, context: RequestContext, session_id: str, path: str
     ) -> dict[str, Any]:
+        """Set a setting that only some agents have."""
         setting = _FLAVOR_SETTINGS[path]
         if path in PERMISSION_SETTINGS:
             context.require(Scope.APPROVE)
         session = context.session(session_id, active=True)
         if not has_setting(session.metadata, setting.column):
             raise InvalidRequest(SETTINGS[setting.column][1])
-        value = context.body(dict).get(setting.key or setting.name)
-        is_text = isinstance(value, str) and 0 < len(value) <= MAX_SETTING_LENGTH
-        is_allowed = not setting.values or value in setting.values
-        if not ((value is None or is_text) and is_allowed):
-            raise InvalidRequest("Invalid body")
+        (value,) = msgspec.structs.astuple(context.body(setting.body))
         return await self._set(context, session, setting.name, setting.column, value)
 
     @app.route("/api/sessions/<session_id>/option", methods=["POST"])
     @api
+    @operation(replies.Done, body=SetOption, errors=(Conflict,))
     async def set_option(self, context: RequestContext, session_id: str) -> dict[str, Any]:
         """Set an option of the agent that has no route of its own (`metadata.offer.options`)."""
         session = context.session(session_id, active=True)

@@ -16,17 +16,26 @@ from zope.interface import implementer
 
 from hapi.hub.domain.auth import Principal
 from hapi.hub.domain.entities import HubSession
-from hapi.hub.domain.errors import Unavailable
+from hapi.hub.domain.errors import AccessDenied, NoPlace, NotFound, Unavailable
 from hapi.hub.domain.events import Subscription, unnumbered
 from hapi.hub.domain.places import EVENT_STREAMS, Places
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.domain.tokens import DeviceToken
 from hapi.hub.http.authentication import Authenticator
+from hapi.hub.http.openapi.operation import Flag, Parameter, operation
+from hapi.hub.http.openapi.routes import Route
 from hapi.hub.http.responses import error_response, render_response
 from hapi.hub.http.scopes import ROUTE_SCOPES, require
 from hapi.net.server.unread import UnreadLimit
 from hapi.protocol import events
 
+TOKEN = Parameter("token", "The web token, in place of the header Authorization.")
+SESSION_ID = Parameter("sessionId", "Events of this session only.")
+MACHINE_ID = Parameter("machineId", "Events of this machine only.")
+ALL = Flag("all", "Events of all sessions and machines.")
+VISIBILITY = Parameter("visibility", "`visible`: the page is on the screen.")
+LIVE = Parameter("live", "The session whose live text is sent as well.")
+LAST_EVENT_ID = Parameter("lastEventId", "In place of the header Last-Event-ID.")
 MAX_UNREAD = 1 << 20  # bytes that one page may leave unread
 MAX_ALL_UNREAD = 64 << 20  # bytes that all pages together may leave unread
 MAX_EXPIRY_WAIT = 60.0  # seconds; the wall clock may jump meanwhile
@@ -242,14 +251,21 @@ class EventsResource(Resource):
         self._pace = WritePace(registry.clock)
         self.stopped = False
 
+    @operation(
+        None,
+        query=(TOKEN, SESSION_ID, MACHINE_ID, ALL, VISIBILITY, LIVE, LAST_EVENT_ID),
+        errors=(AccessDenied, NotFound, NoPlace, Unavailable),
+        media_type="text/event-stream",
+    )
     def render_GET(self, request: Any) -> Any:
+        """Send the events of sessions and machines as they happen."""
         try:
             stream = self._stream(request)
         except Exception as error:
             return render_response(request, error_response(error, "GET /api/events"))
         self._streams.add(stream)
         request.notifyFinish().addBoth(lambda _: self._forget(stream))
-        stream.start(request.getHeader("last-event-id") or _parameter(request, "lastEventId"))
+        stream.start(request.getHeader("last-event-id") or _parameter(request, LAST_EVENT_ID))
         return NOT_DONE_YET
 
     def render_HEAD(self, request: Any) -> Any:
@@ -257,20 +273,20 @@ class EventsResource(Resource):
         return b""
 
     def _stream(self, request: Any) -> EventStream:
-        principal = self._authenticator.authenticate_api(request, _parameter(request, "token"))
+        principal = self._authenticator.authenticate_api(request, _parameter(request, TOKEN))
         require(principal, ROUTE_SCOPES["GET /api/events"])
         if self.stopped:
             raise Unavailable("The hub is stopping")
         namespace = principal.namespace
-        session_id, machine_id = _parameter(request, "sessionId"), _parameter(request, "machineId")
+        session_id, machine_id = _parameter(request, SESSION_ID), _parameter(request, MACHINE_ID)
         if session_id is not None:
             self._registry.session(session_id, namespace)
         if machine_id is not None:
             self._registry.machine(machine_id, namespace)
-        everything = _parameter(request, "all") in ("true", "1")
+        everything = ALL.is_set(_parameter(request, ALL))
         subscription = Subscription(namespace, everything, session_id, machine_id)
-        visible = _parameter(request, "visibility") == "visible"
-        live_id = _parameter(request, "live")
+        visible = _parameter(request, VISIBILITY) == "visible"
+        live_id = _parameter(request, LIVE)
         live = None if live_id is None else self._registry.sessions.get(live_id)
         if live is not None and live.namespace != namespace:
             live = None
@@ -295,6 +311,16 @@ class EventsResource(Resource):
             stream.finish()
 
 
-def _parameter(request: Any, name: str) -> str | None:
-    values = (request.args or {}).get(name.encode())
+EVENTS_ROUTE = Route(
+    "/api/events",
+    "get",
+    None,
+    EventsResource.render_GET,
+    "api",
+    ROUTE_SCOPES["GET /api/events"],
+)
+
+
+def _parameter(request: Any, parameter: Parameter) -> str | None:
+    values = (request.args or {}).get(parameter.name.encode())
     return values[-1].decode("utf-8", "replace") or None if values else None

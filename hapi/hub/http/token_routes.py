@@ -10,11 +10,13 @@ from attrs import define
 from klein import Klein
 
 from hapi.hub.domain.auth import Principal
-from hapi.hub.domain.errors import AccessDenied, InvalidRequest
+from hapi.hub.domain.errors import AccessDenied, Conflict, InvalidRequest
 from hapi.hub.domain.tokens import TokenKeeper
+from hapi.hub.http.openapi.operation import operation
 from hapi.hub.http.responses import Response
 from hapi.hub.http.routing import OK, RequestContext, Routes, api
 from hapi.protocol.hub import CreateToken
+from hapi.protocol.rest import replies
 from hapi.protocol.token import InvalidNamespace, Scope, check_namespace
 
 
@@ -42,21 +44,29 @@ class TokenRoutes(Routes):
 
     @app.route("/api/token", methods=["GET"])
     @api
+    @operation(replies.AccessReply)
     async def read_own(self, context: RequestContext) -> dict[str, Any]:
-        """What the token of this request allows."""
+        """Show what the token of this request allows."""
         return access_view(context.principal)
 
     @app.route("/api/tokens", methods=["GET"])
     @api
+    @operation(replies.AccessTokenList)
     async def list_tokens(self, context: RequestContext) -> dict[str, Any]:
-        """The tokens of the namespace; for the owner of the hub, those of all."""
+        """List the tokens of the namespace; for the owner of the hub, those of all."""
         found = self.tokens.listed(_administered(context.principal))
         return {"tokens": [token.view() for token in found]}
 
     @app.route("/api/tokens", methods=["POST"])
     @api
+    @operation(
+        replies.NewAccessToken, body=CreateToken, errors=(AccessDenied, Conflict), status=201
+    )
     async def create(self, context: RequestContext) -> Response:
-        """Make a token. The reply is the only place where the token itself ever stands."""
+        """Make a token.
+
+        The reply is the only place where the token itself ever stands.
+        """
         body, principal = context.body(CreateToken), context.principal
         namespace = principal.namespace if body.namespace is None else body.namespace
         if _administered(principal) not in (None, namespace):
@@ -74,7 +84,9 @@ class TokenRoutes(Routes):
 
     @app.route("/api/tokens/<token_id>", methods=["DELETE"])
     @api
+    @operation(replies.Done)
     async def revoke(self, context: RequestContext, token_id: str) -> dict[str, Any]:
+        """Revoke a token."""
         token = self.tokens.find(token_id, _administered(context.principal))
         await self.tokens.revoke(token)
         return OK

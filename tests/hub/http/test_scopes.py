@@ -26,10 +26,11 @@ def test_every_route_has_one_line_and_every_line_a_route() -> None:
     assert served() == set(ROUTE_SCOPES)
 
 
-def test_only_health_and_login_are_open_to_anybody() -> None:
+def test_only_health_login_and_the_description_are_open_to_anybody() -> None:
     assert {key for key, scope in ROUTE_SCOPES.items() if scope is None} == {
         "GET /health",
         "POST /api/auth",
+        "GET /api/openapi.json",
     }
 
 

@@ -1,0 +1,351 @@
+"""Replies of the hub's REST API, as JSON objects: with the keys that stand here, and possibly with
+further ones. Times are milliseconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+
+class ErrorReply(TypedDict):
+    """Why a request was refused or failed: a sentence for people, a word for programs."""
+
+    error: str
+    code: NotRequired[str]
+
+
+class Done(TypedDict):
+    """The request was carried out."""
+
+    ok: bool
+
+
+# --- the hub ------------------------------------------------------------------------------------
+
+
+class Health(TypedDict):
+    status: str
+    protocolVersion: int
+    capabilities: dict[str, bool]
+
+
+class User(TypedDict):
+    id: int
+    firstName: str
+
+
+class Access(TypedDict):
+    """What a token allows. `name` None: it is the access token of the hub."""
+
+    name: str | None
+    namespace: str
+    scopes: list[str]
+
+
+class AccessReply(TypedDict):
+    access: Access
+
+
+class LoginReply(TypedDict):
+    """The web token, which expires after some hours."""
+
+    token: str
+    user: User
+    access: NotRequired[Access]
+
+
+class AccessToken(TypedDict):
+    """An access token of a device or machine, without its secret."""
+
+    id: str
+    name: str
+    namespace: str
+    scopes: list[str]
+    machineId: str | None
+    createdAt: int
+    expiresAt: int | None
+    lastUsedAt: int | None
+
+
+class AccessTokenList(TypedDict):
+    tokens: list[AccessToken]
+
+
+class NewAccessToken(AccessToken):
+    """`token`: the secret, which is shown this once."""
+
+    token: str
+
+
+class HubSettingsReply(TypedDict):
+    sessionSummaryContract: bool
+    sessionSummaryInChat: bool
+
+
+# --- sessions -----------------------------------------------------------------------------------
+
+
+class _Entity(TypedDict):
+    """What is known of each session and machine, however damaged its row is."""
+
+    id: str
+    active: bool
+    activeAt: int
+    updatedAt: int
+    metadata: dict[str, Any] | None
+    metadataVersion: int
+    damaged: NotRequired[list[str]]  # what is malformed and left out
+
+
+class Session(_Entity, total=False):
+    namespace: str
+    seq: int
+    createdAt: int
+    thinking: bool
+    thinkingAt: int
+    hasConversationContent: bool
+    pinned: bool
+    globalPinned: bool
+    agentState: dict[str, Any] | None
+    agentStateVersion: int
+    activeTurnStartedAt: int | None
+    backgroundTaskCount: int
+    todos: list[dict[str, Any]]
+    todosUpdatedAt: int | None
+    teamState: Any
+    teamStateUpdatedAt: int | None
+    permissionMode: str | None
+    model: str | dict[str, Any] | None
+    modelReasoningEffort: str | None
+    effort: str | None
+    serviceTier: str | None
+    collaborationMode: str | None
+    copilotAgentMode: str | None
+
+
+class SessionReply(TypedDict):
+    session: Session
+
+
+class PendingRequest(TypedDict):
+    """An open permission request (`permission`) or question (`input`) of an agent."""
+
+    id: str
+    kind: Literal["permission", "input"]
+    tool: Any
+    since: Any
+
+
+class TodoProgress(TypedDict):
+    completed: int
+    total: int
+
+
+class SessionSummary(_Entity, total=False):
+    """One entry in the list of sessions. `pendingRequests` holds at most five."""
+
+    thinking: bool
+    hasConversationContent: bool
+    pinned: bool
+    globalPinned: bool
+    agentStateVersion: int
+    todosUpdatedAt: int | None
+    todoProgress: TodoProgress | None
+    pendingRequestsCount: int
+    pendingRequestKinds: list[str]
+    pendingRequests: list[PendingRequest]
+    backgroundTaskCount: int
+    futureScheduledMessageCount: int
+    nextScheduledAt: int | None
+    model: str | dict[str, Any] | None
+    modelReasoningEffort: str | None
+    effort: str | None
+
+
+class SessionList(TypedDict):
+    sessions: list[SessionSummary]
+
+
+class ArchiveReply(TypedDict):
+    """`endedBy`: who ended a process that did not answer."""
+
+    ok: bool
+    alreadyArchived: NotRequired[bool]
+    endedBy: NotRequired[str]
+
+
+class ReopenReply(TypedDict):
+    """`memory`: whether the agent remembers the conversation (`kept`, `new`, `unknown`)."""
+
+    ok: bool
+    sessionId: str
+    resumed: bool
+    memory: NotRequired[str]
+    cursorSessionProtocol: NotRequired[str]
+
+
+class ResumeReply(TypedDict):
+    type: Literal["success"]
+    sessionId: str
+    resumed: NotRequired[bool]
+    memory: NotRequired[str]
+
+
+# --- messages -----------------------------------------------------------------------------------
+
+
+class Message(TypedDict):
+    """A message of a conversation. A prompt whose `invokedAt` is null is still queued."""
+
+    id: str
+    seq: int
+    localId: str | None
+    content: Any
+    createdAt: int
+    invokedAt: int | None
+    scheduledAt: int | None
+    deliveryState: NotRequired[str]  # `indeterminate`: the agent may or may not have the prompt
+    sessionId: NotRequired[str]
+
+
+class Page(TypedDict):
+    """Where a page of messages lies, and the positions from which the next ones continue."""
+
+    direction: Literal["before", "after", "latest"]
+    limit: int
+    epoch: int
+    reset: bool
+    nextBeforeSeq: int | None
+    nextBeforeAt: int | None
+    nextAfterSeq: int | None
+    nextAfterAt: int | None
+    snapshotHeadSeq: int | None
+    snapshotHeadAt: int | None
+    hasMore: bool
+
+
+class MessagePage(TypedDict):
+    messages: list[Message]
+    page: Page
+
+
+class InvokedMessage(TypedDict):
+    localId: str | None
+    invokedAt: int
+
+
+class QueuedStateReply(TypedDict):
+    queuedLocalIds: list[str | None]
+    indeterminateLocalIds: list[str | None]
+    invokedLocalMessages: list[InvokedMessage]
+
+
+class CancelReply(TypedDict):
+    status: Literal["cancelled", "busy", "invoked"]
+    localId: NotRequired[str | None]
+    message: NotRequired[Message]
+
+
+class RetryReply(TypedDict):
+    status: Literal["retried", "invoked", "already-queued", "retry-unavailable", "not-found"]
+    localId: str | None
+    message: NotRequired[Message]
+
+
+class SteerReply(TypedDict):
+    status: Literal["steered", "invoked", "failed"]
+    localId: str | None
+    error: NotRequired[str]
+
+
+class Rules(TypedDict, total=False):
+    """The permission rules that remain. `ok` alone: a session that does not tell them."""
+
+    ok: bool
+    rules: list[dict[str, Any]]
+
+
+# --- machines -----------------------------------------------------------------------------------
+
+
+class Machine(_Entity, total=False):
+    namespace: str
+    seq: int
+    createdAt: int
+    thinking: bool  # of a row that cannot be read
+    runnerState: dict[str, Any] | None
+    runnerStateVersion: int
+    health: Any
+
+
+class MachineList(TypedDict):
+    machines: list[Machine]
+
+
+class MachineReply(TypedDict):
+    machine: Machine
+
+
+class AgentCatalog(TypedDict):
+    agents: list[dict[str, Any]]
+    generic: dict[str, Any]
+    permissionModes: list[dict[str, Any]]
+
+
+class SpawnReply(TypedDict):
+    """What came of a start; the status is 200 in both cases."""
+
+    type: Literal["success", "error"]
+    sessionId: NotRequired[str]
+    message: NotRequired[str]
+    code: NotRequired[str]
+    agent: NotRequired[str]
+
+
+class PathsReply(TypedDict):
+    exists: dict[str, Any]
+
+
+class AgentAvailability(TypedDict):
+    agent: str
+    available: NotRequired[bool]
+
+
+class AvailabilityReply(TypedDict):
+    agents: list[AgentAvailability]
+
+
+class RestartReply(TypedDict):
+    message: str
+
+
+class RpcReply(TypedDict, total=False):
+    """The answer of a session process or runner, which adds keys of its own."""
+
+    success: bool
+    error: str | None
+
+
+class FileEntry(TypedDict):
+    fileName: str
+    filePath: str
+    fullPath: str
+    fileType: str
+
+
+class FilesReply(TypedDict):
+    success: bool
+    error: NotRequired[str]
+    files: NotRequired[list[FileEntry]]
+
+
+# --- /cli ---------------------------------------------------------------------------------------
+
+
+class CliSessionReply(TypedDict):
+    session: Session
+    sessionSummaryContract: bool
+
+
+class Messages(TypedDict):
+    messages: list[Message]
