@@ -6,7 +6,10 @@ import re
 from functools import cache
 from typing import Any
 
-import jsonschema_rs
+try:
+    import jsonschema_rs
+except ImportError:  # no extra "test": statuses and types are compared, shapes are not
+    jsonschema_rs = None
 
 
 class UndeclaredReply(AssertionError):
@@ -43,6 +46,8 @@ class DescribedApi:
 
     def is_valid(self, schema: dict[str, Any], value: Any) -> str | None:
         """What is wrong with `value`; None if nothing is."""
+        if jsonschema_rs is None:
+            return None
         validator = self._validators.get(id(schema))
         if validator is None:
             whole = {**schema, "components": self.document["components"]}
