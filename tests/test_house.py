@@ -60,7 +60,7 @@ ROOMS = {
         "commands": {"base", "checks", "runner"},
     },
     "net": {"common": set(), "client": {"common"}, "server": {"common"}},
-    "protocol": {"mcp": set(), "acp": {"json"}, "offer": {"acp", "agents"}},
+    "protocol": {"mcp": set(), "acp": {"json"}, "offer": {"acp", "agents"}, "rest": set()},
 }
 MAX_MODULES = 25  # in one room
 REACTOR_OR_SYSTEM = {"twisted", "klein", "autobahn", "treq", "psutil", "txaio", "werkzeug"}
