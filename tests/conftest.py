@@ -76,6 +76,7 @@ WHERE: dict[str, list[Path | str]] = {  # a path, or a program to be found on PA
     "strace": ["strace"],
     "zsh": ["zsh"],
     "fish": ["fish"],
+    "curl": ["curl"],
     "systemd": ["systemd-analyze"],
     "nginx": ["nginx"],
     "caddy": ["caddy"],

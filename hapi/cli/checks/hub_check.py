@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from attrs import frozen
+from attrs import define, frozen
 
 from hapi.settings import HubAccess
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+    from twisted.python.failure import Failure
 
 HUB_TIMEOUT = 10.0  # seconds
 PROBE_SESSION_ID = "hapi-token-check"  # no session has this id: ids are UUIDs
@@ -54,3 +58,53 @@ async def check_hub(reactor: Any, access: HubAccess, seconds: float = HUB_TIMEOU
     except DeferTimeout:
         return HubVerdict("unreachable", f"no answer within {seconds:.0f} s")
     return HubVerdict("ok")
+
+
+async def websocket_problem(
+    reactor: Any, access: HubAccess, seconds: float = HUB_TIMEOUT
+) -> str | None:
+    """Why no WebSocket can be opened to a hub that answers requests; None if one can."""
+    from twisted.internet.defer import Deferred
+    from twisted.internet.defer import TimeoutError as DeferTimeout
+
+    from hapi.net.client.endpoint import extra_upgrade_headers, hub_endpoint, websocket_url
+    from hapi.net.common.errors import describe_connection_error
+    from hapi.net.common.websocket import ClientSocketFactory
+
+    probe = _WebSocketProbe(Deferred())
+    factory = ClientSocketFactory(
+        reactor, websocket_url(access.url), extra_upgrade_headers(access.headers), lambda _: probe
+    )
+    try:
+        socket: Any = await hub_endpoint(reactor, access.url).connect(factory)
+    except Exception as error:
+        return describe_connection_error(error, access.url)
+    try:
+        return await probe.outcome.addTimeout(seconds, reactor)
+    except DeferTimeout:
+        return f"the WebSocket was not opened within {seconds:.0f} s"
+    finally:
+        socket.abort()
+
+
+@define(eq=False)
+class _WebSocketProbe:
+    """A WebSocketHandler whose `outcome` fires when the WebSocket is open, or with the reason why
+    it is not.
+    """
+
+    outcome: Deferred[str | None]
+
+    def opened(self) -> None:
+        self._finish(None)
+
+    def received(self, text: str) -> None: ...
+    def received_binary(self) -> None: ...
+    def writable_changed(self, writable: bool) -> None: ...
+
+    def closed(self, code: int | None, reason: str, cause: Failure | None) -> None:
+        self._finish(reason or "the connection was closed")
+
+    def _finish(self, problem: str | None) -> None:
+        if not self.outcome.called:
+            self.outcome.callback(problem)

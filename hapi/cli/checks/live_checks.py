@@ -10,7 +10,7 @@ from hapi.cli.base.errors import known_failure
 from hapi.cli.base.run import run_once
 from hapi.cli.checks.check import Check, Finding, failed_check
 from hapi.cli.checks.clock_check import check_clock, fetch_hub_time
-from hapi.cli.checks.hub_check import HubVerdict, check_hub
+from hapi.cli.checks.hub_check import HubVerdict, check_hub, websocket_problem
 from hapi.cli.checks.launch_check import check_launch
 from hapi.cli.checks.settings_check import settings_problems
 from hapi.home import Home, HomeUnusable
@@ -50,6 +50,9 @@ def live_checks(
         if access is not None:
             hub = hub_finding(access.url, await check_hub(reactor, access))
             if hub.finding == "good":
+                if (problem := await websocket_problem(reactor, access)) is not None:
+                    text = f"{access.url} answers, but no runner or session can connect: {problem}"
+                    hub = Check("hub", "broken", text)
                 dates = await fetch_hub_time(reactor, access.url)
         runner = await check_runner(reactor, home)
         child = await check_child(reactor, home, environ, settings or {})
@@ -98,6 +101,9 @@ def runner_finding(status: Mapping[str, Any]) -> Check:
         text += f"not registered at {url}: {hub.get('reason') or 'no reason given'}"
     warnings = [str(warning) for warning in status.get("warnings") or ()]
     finding: Finding = "good" if registered else "note" if registered is None else "broken"
+    if registered and hub.get("phase") not in (None, "connected"):
+        finding = "broken"
+        text += f", connection lost: {hub.get('reason') or hub.get('phase')}"
     if warnings and finding == "good":
         finding = "note"
     failure = (status.get("handoff") or {}).get("lastFailure")

@@ -10,6 +10,7 @@ imported by `trimmed_autobahn`; whole, it costs 2.5 MB (PSS), 7.5 MB (RSS) and 4
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
@@ -46,6 +47,27 @@ MAX_HEADER_SIZE = 64 * 1024  # bytes of an HTTP head
 UNAUTHENTICATED_SIZE = 64 * 1024  # bytes that a client may send in all before it is authenticated
 MAX_FRAGMENTS = 4096  # frames of one message; real clients send each message in one
 NORMAL, TOO_BIG, INVALID_TEXT, POLICY = 1000, 1009, 1007, 1008  # close codes (RFC 6455 7.4.1)
+
+
+_REFUSED = re.compile(r"WebSocket connection upgrade failed \[(\d+)\]: ?(.*)")  # Autobahn's
+# How servers answer a WebSocket request that has lost its Upgrade header, as ordinary GET requests.
+_WITHOUT_UPGRADE = {200, 400, 404, 405, 426, 501}
+
+
+def handshake_reason(reason: str) -> str:
+    """Why a server did not accept a WebSocket, from Autobahn's words for it."""
+    lost = "a proxy in front of the hub must pass on the headers Upgrade and Connection"
+    if reason.startswith("Unsupported HTTP version"):
+        return f"the WebSocket was answered in an old version of HTTP: {lost}"
+    if (found := _REFUSED.match(reason)) is None:
+        return reason
+    status = int(found[1])
+    told = f"the WebSocket was refused with HTTP {status} {found[2]}".rstrip()
+    if status in _WITHOUT_UPGRADE:
+        return f"{told}: {lost}"
+    if status in (502, 503, 504):
+        return f"{told}: a proxy is there, and the hub behind it does not answer"
+    return told
 
 
 class WebSocketHandler(Protocol):
@@ -278,6 +300,9 @@ class ClientSocket(_WebSocket, WebSocketClientProtocol):
 
     def onConnect(self, response: Any) -> None:
         self.date = response.headers.get("date")
+
+    def failHandshake(self, reason: str) -> None:
+        super().failHandshake(handshake_reason(reason))
 
 
 class SizeObserver(Protocol):

@@ -11,6 +11,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
@@ -51,6 +52,8 @@ class SocketServer:
     client may leave unread before it is disconnected. Times in seconds.
     """
 
+    log = Logger()
+
     def __init__(
         self,
         clock: IReactorTime,
@@ -69,6 +72,7 @@ class SocketServer:
             max_backlog,
         )
         self.client_address = client_address
+        self._warned_of_upgrade = False
         self._ping_interval, self._ping_timeout = ping_interval, ping_timeout
         self.unread = UnreadLimit(MAX_BACKLOGS)
         self._rooms: dict[tuple[str, str], set[Peer]] = {}
@@ -137,6 +141,18 @@ class SocketServer:
         """
         return next(self._acks.setdefault(namespace, count()))
 
+    def upgrade_missing(self, request: IRequest) -> None:
+        """A client wants a WebSocket, but its request lacks the headers of one; warn once."""
+        if self._warned_of_upgrade:
+            return
+        self._warned_of_upgrade = True
+        self.log.warn(
+            "A request for a WebSocket from {address} asked for no upgrade. If a proxy in front of "
+            "the hub drops the headers Upgrade and Connection, the page works, but no runner can "
+            "connect",
+            address=self.client_address(request),
+        )
+
     def enter(self, room: str, peer: Peer) -> None:
         self._rooms.setdefault((peer.namespace, room), set()).add(peer)
 
@@ -169,8 +185,9 @@ class SocketResource(Resource):
         }
         sids = self._server.sids() if "sid" in query else ()
         problem = refusal(_text(request.method), query, allowed, sids)
-        if problem is None and (request.getHeader("upgrade") or "").lower() != "websocket":
+        if problem is None and not _wants_upgrade(request):
             problem = BAD_REQUEST
+            self._server.upgrade_missing(request)
         if problem is None and self._server.stopped:
             problem = Refusal(503, 3, "The hub stops")
         if problem is not None:
@@ -191,6 +208,14 @@ class SocketResource(Resource):
             for name, values in request.requestHeaders.getAllRawHeaders()
         ]
         socket.dataReceived(b"\r\n".join(head) + b"\r\n\r\n")
+
+
+def _wants_upgrade(request: IRequest) -> bool:
+    """Whether the request has the two headers of an upgrade (RFC 6455, 4.2.1)."""
+    options = (request.getHeader("connection") or "").lower().split(",")
+    return (request.getHeader("upgrade") or "").lower() == "websocket" and "upgrade" in (
+        option.strip() for option in options
+    )
 
 
 def _refuse(request: Any, problem: Refusal, origin: str | None) -> bytes:

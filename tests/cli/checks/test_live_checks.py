@@ -21,5 +21,12 @@ def test_an_installed_version_that_does_not_start_is_reported_with_reason_and_fi
     )
 
 
+def test_a_registered_runner_without_a_connection_is_reported_with_the_reason():
+    status = {**STATUS, "current": True, "hub": {"phase": "connecting", "reason": "no way"}}
+    found = runner_finding(status)
+    assert found.finding == "broken"
+    assert found.text.endswith("connection lost: no way")
+
+
 def test_a_failure_of_a_version_that_is_not_installed_any_more_is_not_reported():
     assert runner_finding({**STATUS, "current": True}).finding == "good"
