@@ -38,6 +38,8 @@ class RunnerApi:
     # Why a supervisor must not start the runner again now, None if it may.
     _reason_not_to_restart: Callable[[], Awaitable[str | None]]
     _socket_owners: SocketOwners = field(factory=SocketOwners)
+    _leased: bool = False  # draining ends with the lease
+    _renewals: int = 0  # of the lease
     log = Logger()
 
     @property
@@ -107,15 +109,33 @@ class RunnerApi:
         is_accepting = sessions.admission.draining is None
         return summarize_activity(live, sessions.spawner.pending, is_accepting)
 
-    def drain(self, actor: str, keep: bool = True) -> dict[str, Any]:
+    def drain(self, actor: str, keep: bool = True, lease: float | None = None) -> dict[str, Any]:
         """Start no more sessions until `resume`; without `keep`, at most until this runner ends.
-        Sessions that run go on."""
+        Sessions that run go on.
+
+        With `lease` draining ends by itself so many seconds after the last call, unless it had
+        begun without one: a caller that is killed leaves no drained runner behind.
+        """
         if self._sessions.drain.begin(actor, keep):
             self._record_event("drain", actor=actor)
+            self._leased = lease is not None
+        self._renewals += 1
+        if lease is not None and self._leased:
+            renewal = self._renewals
+            self.after(lease, lambda: self._lease_over(renewal))
         return self._drained()
+
+    def _lease_over(self, renewal: int) -> None:
+        """End draining unless a later call has renewed the lease, or asked for more than that."""
+        if renewal == self._renewals and self._sessions.drain.is_temporary:
+            self.log.warn(
+                "Sessions are started again: the command that drained this runner is gone"
+            )
+            self.resume("the end of the lease")
 
     def resume(self, actor: str) -> dict[str, Any]:
         """Start sessions again."""
+        self._leased = False
         if self._sessions.drain.resume():
             self._record_event("resume", actor=actor)
         return self._drained()

@@ -2,15 +2,19 @@
 and starts with builds that are broken, with a real runner and hub."""
 
 import json
+import shutil
+import signal
 import sys
 import urllib.request
 from pathlib import Path
 from urllib.error import HTTPError
 
+import psutil
 import pytest
 
+from hapi.protocol.attempt import AttemptReport
 from tests.support.machine import TWISTD
-from tests.support.programs import CANARY, Stage, alive, free_port, until
+from tests.support.programs import CANARY, ROOT, Stage, alive, free_port, until
 from tests.support.restart_machine import SCRIPT, Installed
 
 pytestmark = pytest.mark.program
@@ -210,3 +214,38 @@ def test_supervisord_restarts_no_runner_into_a_build_that_does_not_start__H01_V0
     until(lambda: machine.look().get("registered"))
     assert "message" in restart_by_the_page(hub, machine)
     machine.new_pid(second)
+
+
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "SIGKILL"])
+def test_an_interrupted_restart_leaves_no_drained_runner(quiet_machine, how):
+    machine = quiet_machine
+    program = machine.run()
+    session = machine.session()
+    machine.attempt(session).report = AttemptReport(at=1.0, ready=True, turn_since=1.0)
+    argv = [sys.executable, "-m", "hapi", "runner", "restart"]
+    restart = machine.stage.start("restart", argv, machine.environment)
+    waits = f"Waiting for running turns to end: {session} ("
+    restart.ready(lambda: waits in restart.output)
+    assert machine.look()["admission"]["accepting"] is False
+    code = restart.end(signal.Signals[how])
+    until(lambda: machine.look()["admission"]["accepting"], what="sessions to be accepted")
+    if how != "SIGKILL":
+        assert code == 130
+        assert restart.output.endswith("hapi: interrupted: the runner was not restarted\n")
+    assert machine.look()["pid"] == program.pid
+
+
+def test_a_trial_start_ends_with_the_command_that_is_killed(quiet_machine):
+    machine = quiet_machine
+    program = machine.run()
+    (machine.site / "hapi/runner/sessions.py").write_text("import time\ntime.sleep(1000)\n")
+    argv = [sys.executable, "-m", "hapi", "runner", "restart"]
+    restart = machine.stage.start("restart", argv, machine.environment)
+    trial = until(lambda: psutil.Process(restart.pid).children(), what="the trial start")[0]
+    until(lambda: list(machine.home.path.glob(".trial-*")), what="its directory")
+    restart.end(signal.SIGKILL)
+    until(lambda: not alive(trial.pid), what="the trial start to end")
+    assert machine.look()["pid"] == program.pid
+    shutil.copy(ROOT / "hapi/runner/sessions.py", machine.site / "hapi/runner/sessions.py")
+    assert machine.command("runner", "restart").returncode == 0
+    assert list(machine.home.path.glob(".trial-*")) == []

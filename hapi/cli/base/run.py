@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+import signal
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -35,3 +37,20 @@ def run_once(ask: Callable[[Any], Coroutine[Any, Any, T]], seconds: float = 60.0
             raise TimeoutError(f"no answer within {seconds:.0f} s") from error
         raise error
     return result  # type: ignore[no-any-return]
+
+
+@contextmanager
+def on_interrupt(reactor: Any, call: Callable[[], object]) -> Iterator[None]:
+    """Inside, SIGINT and SIGTERM do `call` on the reactor instead of ending the command."""
+
+    def interrupted(*_: object) -> None:
+        reactor.callFromThread(call)
+
+    before = {
+        number: signal.signal(number, interrupted) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

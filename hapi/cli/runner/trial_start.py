@@ -6,7 +6,8 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from hapi.cli.base.errors import CommandError
+from hapi.cli.base.errors import INTERRUPTED, CommandError
+from hapi.cli.base.run import on_interrupt
 from hapi.cli.runner.background import background_command, background_environment
 from hapi.home import Home
 
@@ -16,6 +17,8 @@ async def require_trial_start(reactor: Any, home: Home, words: Sequence[str], pi
 
     Raises CommandError when it does not.
     """
+    from twisted.internet.defer import CancelledError, Deferred
+
     from hapi.process.local import local_processes
     from hapi.runner.handoff.descriptors import StartCommand
     from hapi.runner.handoff.trial import Trial, TrialFailed
@@ -26,8 +29,12 @@ async def require_trial_start(reactor: Any, home: Home, words: Sequence[str], pi
     except OSError:  # it is gone, which keeps no runner from starting
         directory = str(home.path)
     start = StartCommand(command, directory, background_environment())
+    trial = Deferred.fromCoroutine(Trial(reactor, local_processes(reactor), start, home).run())
     try:
-        await Trial(reactor, local_processes(reactor), start, home).run()
+        with on_interrupt(reactor, trial.cancel):
+            await trial
+    except CancelledError as error:
+        raise CommandError(f"interrupted: the runner (pid {pid}) runs on", INTERRUPTED) from error
     except TrialFailed as error:
         place = f"; see {error.output}" if error.output is not None else ""
         raise CommandError(

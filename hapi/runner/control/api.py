@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MAX_WAITING_SPAWNS = 16
+MAX_DRAIN_LEASE = 3600.0  # seconds
 CONTENT_TYPE = b"application/json; charset=utf-8"
 STATUSES: StatusTable = {
     MalformedRequest: http.BAD_REQUEST,
@@ -64,7 +65,9 @@ class ControlledRunner(Protocol):
     def stop_soon(self, actor: str) -> None: ...
     def interrupted(self) -> Any: ...
     async def revive(self, session_id: str, actor: str) -> SpawnResult: ...
-    def drain(self, actor: str, keep: bool = True) -> Mapping[str, Any]: ...
+    def drain(
+        self, actor: str, keep: bool = True, lease: float | None = None
+    ) -> Mapping[str, Any]: ...
     def resume(self, actor: str) -> Mapping[str, Any]: ...
     def describe_caller(self, peer: PeerInfo) -> str: ...
 
@@ -184,8 +187,11 @@ class ControlApi:
 
     @app.route("/drain", methods=["POST"])
     def drain(self, request: IRequest) -> bytes:
-        keep = _body(request).get("keep") is not False
-        return _reply(request, 200, self._runner.drain(self._caller(request), keep))
+        body = _body(request)
+        keep, lease = body.get("keep") is not False, body.get("leaseSeconds")
+        is_lease = isinstance(lease, int | float) and 0 < lease <= MAX_DRAIN_LEASE
+        drained = self._runner.drain(self._caller(request), keep, lease if is_lease else None)
+        return _reply(request, 200, drained)
 
     @app.route("/resume", methods=["POST"])
     def resume(self, request: IRequest) -> bytes:

@@ -137,13 +137,15 @@ class ControlClient:
         """Ask the runner to stop; it does so a moment after the answer."""
         await self._call("/stop", {})
 
-    async def drain(self, keep: bool = True) -> dict[str, Any]:
+    async def drain(self, keep: bool = True, lease: float | None = None) -> dict[str, Any]:
         """Make the runner start no more sessions until `resume`.
 
-        Without `keep` draining also ends when the runner stops. The answer has accepting, starting
+        Without `keep` draining also ends when the runner stops, and with `lease` so many seconds
+        after the last call. The answer has accepting, starting
         (a number), turns and unknown (session ids).
         """
-        return await self._call("/drain", {} if keep else {"keep": False})
+        order: dict[str, Any] = {} if keep else {"keep": False}
+        return await self._call("/drain", order | ({"leaseSeconds": lease} if lease else {}))
 
     async def resume(self) -> dict[str, Any]:
         """End draining; the answer is that of `drain`."""

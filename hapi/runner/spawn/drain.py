@@ -44,6 +44,11 @@ class Drain:
             return "this runner is drained for a restart (`hapi runner resume` ends it)"
         return self.write_error
 
+    @property
+    def is_temporary(self) -> bool:
+        """Whether draining ends with this runner, because there is no order for the next one."""
+        return self._admission.draining is not None and self._order is None
+
     def restore(self) -> None:
         """Go on draining if the runner before this one was drained."""
         self._order = self._read()

@@ -65,9 +65,9 @@ class Whole(Answers):
         self.calls.append(("revive", name, actor))
         return Spawned("s1")
 
-    def drain(self, actor, keep):
+    def drain(self, actor, keep, lease=None):
         self._may()
-        self.calls.append(("drain", actor, keep))
+        self.calls.append(("drain", actor, keep, *([lease] if lease else [])))
         return {"draining": True}
 
     def resume(self, actor):
@@ -111,6 +111,14 @@ def test_a_drain_is_kept_unless_the_caller_says_it_is_for_now(runner, body, keep
     assert ask(runner, "/drain", body) == (200, {"draining": True})
     assert ask(runner, "/resume") == (200, {"draining": False})
     assert runner.calls == [("drain", "test", keep), ("resume", "test")]
+
+
+@pytest.mark.parametrize(
+    ("lease", "given"), [(b"10", [10]), (b"0", []), (b"-1", []), (b"1e9", []), (b'"x"', [])]
+)
+def test_a_drain_may_end_when_its_caller_does_not_renew_it(runner, lease, given):
+    ask(runner, "/drain", b'{"keep":false,"leaseSeconds":' + lease + b"}")
+    assert runner.calls == [("drain", "test", False, *given)]
 
 
 def test_a_caller_who_may_not_is_told_so(runner):

@@ -150,6 +150,41 @@ def test_a_runner_that_is_drained_for_a_restart_is_not_replaced(scene):
     assert "drained" in scene.handoff()["waitsFor"]
 
 
+def accepts(scene):
+    return scene.service.status()["admission"]["accepting"]
+
+
+def test_a_runner_that_a_command_drained_accepts_sessions_again_when_that_command_is_gone(scene):
+    for _ in range(4):
+        scene.service.api.drain("control: pid 1", keep=False, lease=10)
+        scene.advance(8)
+    assert not accepts(scene)
+    scene.advance(3)
+    assert accepts(scene)
+    assert events(scene)[-1]["event"] == "resume"
+
+
+@pytest.mark.parametrize("order", [{"keep": True}, {"keep": False}])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_lease_ends_no_draining_that_was_asked_for_without_one(scene, order, is_first):
+    if is_first:
+        scene.service.api.drain("control: pid 2", **order)
+    scene.service.api.drain("control: pid 1", keep=False, lease=10)
+    if not is_first:
+        scene.service.api.drain("control: pid 2", **order)
+    scene.advance(11)
+    assert not accepts(scene)
+
+
+def test_a_lease_that_is_over_ends_nothing_that_began_after_a_resume(scene):
+    scene.service.api.drain("control: pid 1", keep=False, lease=10)
+    scene.advance(1)
+    scene.service.api.resume("control: pid 1")
+    scene.service.api.drain("control: pid 2", keep=False)
+    scene.advance(11)
+    assert not accepts(scene)
+
+
 def test_a_drained_runner_is_replaced_by_a_drained_one(scene):
     scene.service.api.drain("control: pid 1")
     scene.upgrade()

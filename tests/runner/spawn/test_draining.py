@@ -6,6 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from hapi.cli.base.errors import CommandError
+from hapi.cli.base.progress import Progress
 from hapi.cli.commands.runner.drain import wait_until_idle
 from hapi.protocol.attempt import AttemptReport
 from hapi.runner.attempts.activity import summarize_activity
@@ -46,7 +47,7 @@ class Client:
     def __init__(self, *steps):
         self.steps = list(steps)
 
-    async def drain(self, keep=True):
+    async def drain(self, keep=True, lease=None):
         return self.steps.pop(0) if len(self.steps) > 1 else self.steps[0]
 
 
@@ -70,3 +71,22 @@ def test_waiting_has_an_end_that_names_who_works():
     clock.pump([0.5] * 11)
     assert failures[0].check(CommandError)
     assert "s1" in failures[0].getErrorMessage()
+
+
+def test_a_wait_says_who_is_waited_for_every_five_seconds():
+    clock, lines = Clock(), []
+    progress = Progress(clock, lines.append)
+
+    async def wait():
+        with progress.shown():
+            client = Client(*[{"turns": ["s1", "s2"]}] * 24, {"turns": []})
+            await wait_until_idle(clock, client, 60, False, progress.busy)
+
+    waiting = Deferred.fromCoroutine(wait())
+    clock.pump([0.5] * 60)
+    result_of(waiting)
+    assert lines == [
+        "Waiting for running turns to end: s1, s2 (5 s so far)",
+        "Waiting for running turns to end: s1, s2 (10 s so far)",
+    ]
+    assert clock.getDelayedCalls() == []

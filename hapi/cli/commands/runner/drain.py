@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -10,11 +10,13 @@ import click
 from hapi.cli.base.common_options import json_flag
 from hapi.cli.base.errors import NOT_RUNNING, CommandError, exit_codes_epilog
 from hapi.cli.base.output import echo, print_json
+from hapi.cli.base.progress import Progress
 from hapi.cli.runner.running import call_runner
 from hapi.home import Home
 from hapi.redaction import escape_control
 
 POLL_INTERVAL = 0.5  # seconds
+DRAIN_LEASE = 10.0  # seconds for which a runner stays drained for a command that is gone
 
 
 @click.command(
@@ -41,7 +43,9 @@ def command(wait: bool, timeout: float, as_json: bool) -> None:
         from twisted.internet import reactor
 
         if wait:
-            return await wait_until_idle(reactor, client, timeout)
+            progress = Progress(reactor, None if as_json else echo)
+            with progress.shown():
+                return await wait_until_idle(reactor, client, timeout, True, progress.busy)
         work: dict[str, Any] = await client.drain()
         return work
 
@@ -81,23 +85,30 @@ def work_lines(work: Mapping[str, Any]) -> list[str]:
 
 
 async def wait_until_idle(
-    reactor: Any, client: Any, timeout: float, keep: bool = True
+    reactor: Any,
+    client: Any,
+    timeout: float,
+    keep: bool = True,
+    on_busy: Callable[[str], object] = lambda who: None,
 ) -> dict[str, Any]:
     """Drain the runner and wait until no turn runs.
 
     Sessions that report no activity are not waited for. `keep`: the next runner is drained as
-    well. Raises CommandError after `timeout` seconds.
+    well; otherwise draining ends a moment after this process has. `on_busy` is called with who is
+    being waited for. Raises CommandError after `timeout` seconds.
     """
     from twisted.internet.task import deferLater
 
     deadline = reactor.seconds() + timeout
+    order = (True,) if keep else (False, DRAIN_LEASE)
     work: dict[str, Any]
-    while not is_idle(work := await client.drain(keep)):
+    while not is_idle(work := await client.drain(*order)):
+        busy = ", ".join(map(escape_control, work.get("turns") or ["a session being started"]))
         if reactor.seconds() >= deadline:
-            busy = ", ".join(map(escape_control, work.get("turns") or ["a session being started"]))
             raise CommandError(
                 f"turns are still running after {timeout:.0f} s ({busy}); the runner stays drained "
                 "until `hapi runner resume`"
             )
+        on_busy(busy)
         await deferLater(reactor, POLL_INTERVAL)
     return work

@@ -7,10 +7,18 @@ from typing import Any
 
 import click
 
+from hapi.build import Installation
 from hapi.cli.base.common_options import json_flag
-from hapi.cli.base.errors import HELD, NOT_RUNNING, CommandError, exit_codes_epilog
+from hapi.cli.base.errors import (
+    HELD,
+    INTERRUPTED,
+    NOT_RUNNING,
+    CommandError,
+    exit_codes_epilog,
+)
 from hapi.cli.base.output import echo, print_json
-from hapi.cli.base.run import run_once
+from hapi.cli.base.progress import Progress
+from hapi.cli.base.run import on_interrupt, run_once
 from hapi.cli.commands.runner.drain import wait_until_idle
 from hapi.cli.runner.background import Readiness, start_in_background, wait_until_ready
 from hapi.cli.runner.running import (
@@ -50,8 +58,9 @@ READY_TIMEOUT = 20.0  # seconds for the new runner
 def command(wait: bool, timeout: float, as_json: bool) -> None:
     """Restart the runner with the flags it has.
 
-    Its sessions keep running and are adopted by the new runner. If turns are still running when
-    the time is up, nothing is restarted.
+    Its sessions keep running and are adopted by the new runner. If the installed version does not
+    start, turns are still running when the time is up, or the command is interrupted, nothing is
+    restarted.
     """
     home = Home.find().check()
     block_tls_imports(CONTROL_URL)
@@ -67,7 +76,11 @@ def command(wait: bool, timeout: float, as_json: bool) -> None:
 
 
 async def _restart(reactor: Any, home: Home, timeout: float | None, quiet: bool) -> Readiness:
-    """Restart the runner, after its turns have ended if `timeout` (seconds) is given."""
+    """Restart the runner, after its turns have ended if `timeout` (seconds) is given.
+
+    Interrupted before the runner is stopped, this changes nothing; after that, it goes on until the
+    new runner has been started.
+    """
     from hapi.runner.control.client import ControlClient, RunnerNotRunning
 
     running = await query_runner(reactor, home)
@@ -76,30 +89,59 @@ async def _restart(reactor: Any, home: Home, timeout: float | None, quiet: bool)
     # Before anything is drained:
     refuse_foreign_runner(running.status, "restart `hapi up` instead", "restart it there")
     argv = [str(word) for word in running.status.get("argv") or ("runner", "start-sync")]
-    await require_trial_start(reactor, home, argv, running.status.get("pid"))
-    if timeout is not None:
-        was_accepting = (running.status.get("admission") or {}).get("accepting") is not False
-        await _drain_first(reactor, ControlClient(reactor, home), timeout, was_accepting)
-    await stop_replaced_runner(reactor, home, running.status, quiet)
-    started = start_in_background(home, argv)
+    progress = Progress(reactor, None if quiet else echo)
+    with progress.shown():
+        progress.waits_for = "a trial start of the installed version"
+        installation = Installation()
+        await require_trial_start(reactor, home, argv, running.status.get("pid"))
+        client, admission = ControlClient(reactor, home), running.status.get("admission") or {}
+        was_accepting = admission.get("accepting") is not False
+        if timeout is not None:
+            await _drain_first(reactor, client, timeout, was_accepting, progress)
+        if installation.stamp() != installation.at_start:  # while the turns were waited for
+            progress.waits_for = "a trial start of the version that was installed meanwhile"
+            try:
+                await require_trial_start(reactor, home, argv, running.status.get("pid"))
+            except CommandError:
+                if was_accepting:
+                    await client.resume()
+                raise
+        with on_interrupt(reactor, lambda: None):
+            progress.waits_for = "the old runner to exit"
+            await stop_replaced_runner(reactor, home, running.status, quiet)
+            started = start_in_background(home, argv)
 
-    async def query() -> Readiness:
-        found = await query_runner(reactor, home)
-        is_ours = found.status.get("pid") == started.process.pid
-        return found if is_ours else Readiness(False, False, {})
+        async def query() -> Readiness:
+            found = await query_runner(reactor, home)
+            is_ours = found.status.get("pid") == started.process.pid
+            return found if is_ours else Readiness(False, False, {})
 
-    secrets = Secrets()
-    secrets.add(os.environ.get("CLI_API_TOKEN"))
-    return await wait_until_ready(reactor, started, "api-only", READY_TIMEOUT, query, secrets)
+        secrets = Secrets()
+        secrets.add(os.environ.get("CLI_API_TOKEN"))
+        progress.waits_for = f"the new runner (pid {started.process.pid}) to answer"
+        return await wait_until_ready(reactor, started, "api-only", READY_TIMEOUT, query, secrets)
 
 
-async def _drain_first(reactor: Any, client: Any, timeout: float, was_accepting: bool) -> None:
-    """Drain until no turn runs; a runner that cannot be drained in time accepts sessions again."""
+async def _drain_first(
+    reactor: Any, client: Any, timeout: float, was_accepting: bool, progress: Progress
+) -> None:
+    """Drain until no turn runs; a runner that cannot be drained in time accepts sessions again.
+
+    The same goes for an interrupted wait.
+    """
+    from twisted.internet.defer import CancelledError, Deferred
+
+    waiting = Deferred.fromCoroutine(
+        wait_until_idle(reactor, client, timeout, False, progress.busy)
+    )
     try:
-        await wait_until_idle(reactor, client, timeout, keep=False)
-    except CommandError as error:
+        with on_interrupt(reactor, waiting.cancel):
+            await waiting
+    except (CommandError, CancelledError) as error:
         if was_accepting:
             await client.resume()
+        if isinstance(error, CancelledError):
+            raise CommandError("interrupted: the runner was not restarted", INTERRUPTED) from error
         raise CommandError(
             f"the runner was not restarted: turns are still running after {timeout:.0f} s "
             "(--no-wait restarts it anyway)"

@@ -12,7 +12,7 @@ from hapi.cli.base.dropped_flags import dropped_flags
 from hapi.cli.base.errors import HELD, REFUSED, UNREACHABLE, CommandError, exit_codes_epilog
 from hapi.cli.base.flags import RunnerFlags
 from hapi.cli.base.output import echo, print_json, warn
-from hapi.cli.base.run import run_once
+from hapi.cli.base.run import on_interrupt, run_once
 from hapi.cli.base.runner_options import runner_flags, runner_options
 from hapi.cli.checks.hub_check import HubVerdict, check_hub
 from hapi.cli.runner.background import (
@@ -121,8 +121,12 @@ async def _start(
     running = await query_runner(reactor, home)
     is_new = not (running.answers and matches_options(running.status, options))
     if is_new:
-        await _make_room(reactor, options, running, quiet)
-        started = start_in_background(home, list(options.argv))
+        if running.answers:
+            refuse_replacement(running.status)
+            await require_trial_start(reactor, home, options.argv, running.status.get("pid"))
+        with on_interrupt(reactor, lambda: None):  # not between the end of one and the next
+            await _make_room(reactor, options, running, quiet)
+            started = start_in_background(home, list(options.argv))
     else:
         started = BackgroundProcess(ForeignProcess(int(running.status["pid"])))
 
@@ -164,8 +168,6 @@ async def _make_room(reactor: Any, options: Any, running: Readiness, quiet: bool
     from hapi.runner.storage.state_file import StateFile
 
     if running.answers:
-        refuse_replacement(running.status)
-        await require_trial_start(reactor, options.home, options.argv, running.status.get("pid"))
         dropped = dropped_flags(running.status.get("argv") or (), options)
         await stop_replaced_runner(reactor, options.home, running.status, quiet, dropped)
         return
