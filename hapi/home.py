@@ -158,6 +158,11 @@ class Home:
         return self.path / "hapi.db"
 
     @property
+    def hub_backup(self) -> Path:
+        """Where and when the hub's database was backed up last."""
+        return self.path / "hub.backup.json"
+
+    @property
     def jwt_secret(self) -> Path:
         return self.path / "jwt-secret.json"
 

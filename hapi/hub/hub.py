@@ -38,6 +38,7 @@ from hapi.hub.http.routing import Dispatcher, Routes, combine
 from hapi.hub.http.session_routes import SessionRoutes
 from hapi.hub.http.sse import EVENTS_ROUTE, EventsResource
 from hapi.hub.http.token_routes import TokenRoutes
+from hapi.hub.status import HubStatus
 from hapi.hub.store.interface import IStore
 
 
@@ -104,7 +105,7 @@ class Hub:
         self.streams = EventsResource(registry, authenticator)
         tokens.on_ended += [self.cli.end_device, self.streams.end_device]
         parts: list[Routes] = [
-            AuthRoutes(dispatcher, token_issuer, settings),
+            AuthRoutes(dispatcher, token_issuer, settings, HubStatus(registry, self.cli.places)),
             TokenRoutes(dispatcher, tokens),
             CliRoutes(dispatcher, lifecycle, documents, settings, tokens),
             SessionRoutes(dispatcher, lifecycle, documents),

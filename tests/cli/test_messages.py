@@ -131,6 +131,7 @@ FURTHER = {
     "hub install-service": (),
     **dict.fromkeys(["doctor", "doctor clean", "completion", "hub backup", "mcp"], ()),
     "hub compact": (3,),
+    "hub status": (5, 6, 7),
 }  # fmt: skip
 
 

@@ -69,7 +69,7 @@ def session_completer(which: Sessions) -> Completer:
 def complete_machine(_context: Any, _parameter: Any, incomplete: str) -> list[CompletionItem]:
     """The machines that the hub knows."""
     with suppress(Exception):
-        found = _ask_hub("/api/machines")["machines"]
+        found = _ask("/api/machines")["machines"]
         return _matching(((each["id"], _machine_name(each)) for each in found), incomplete)
     return []
 
@@ -77,7 +77,7 @@ def complete_machine(_context: Any, _parameter: Any, incomplete: str) -> list[Co
 def complete_hub_session(_context: Any, _parameter: Any, incomplete: str) -> list[CompletionItem]:
     """The sessions that the hub knows, on all machines."""
     with suppress(Exception):
-        found = _ask_hub("/api/sessions")["sessions"]
+        found = _ask("/api/sessions")["sessions"]
         return _matching(((each["id"], _session_name(each)) for each in found), incomplete)
     return []
 
@@ -127,6 +127,12 @@ def _is_wanted(folder: AttemptFolder, which: Sessions) -> bool:
     return which == "all" or (has_ended and folder.stop is None)
 
 
+def _ask(path: str) -> Any:
+    from hapi.cli.base.hub_request import get_json
+
+    return get_json(hub_access(os.environ, read_settings(Home.find())), path, HUB_TIMEOUT)
+
+
 def _machine_name(machine: dict[str, Any]) -> str:
     metadata = machine.get("metadata") or {}
     return str(metadata.get("displayName") or metadata.get("host") or "")
@@ -136,21 +142,3 @@ def _session_name(session: dict[str, Any]) -> str:
     metadata = session.get("metadata") or {}
     summary = metadata.get("summary") or {}
     return str(metadata.get("name") or summary.get("text") or metadata.get("path") or "")
-
-
-def _ask_hub(path: str) -> Any:
-    """The hub's answer to GET `path`, as the person whose access token is saved here."""
-    import json
-    from urllib.request import Request, urlopen
-
-    access = hub_access(os.environ, read_settings(Home.find()))
-    headers = {**access.headers, "Content-Type": "application/json"}
-
-    def ask(where: str, body: dict[str, Any] | None, **more: str) -> Any:
-        content = None if body is None else json.dumps(body).encode()
-        request = Request(access.url + where, content, {**headers, **more})
-        with urlopen(request, timeout=HUB_TIMEOUT) as answer:
-            return json.load(answer)
-
-    token = ask("/api/auth", {"accessToken": access.token})["token"]
-    return ask(path, None, Authorization=f"Bearer {token}")

@@ -29,7 +29,7 @@ EXIT_CODE_MEANINGS = {
     USAGE: "usage error: unknown command or option, or an invalid value",
     HELD: "another runner or hub is running in this HAPI home",
     SUPERSEDED: "another runner has taken over this HAPI home",
-    NOT_RUNNING: "no runner is running",
+    NOT_RUNNING: "no runner or hub is running",
     UNREACHABLE: "the hub cannot be reached",
     REFUSED: "the hub refused the access token",
     RESTART: "the program asks its supervisor to be started again",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
 HUB_TIMEOUT = 10.0  # seconds
+TOO_MANY_WRONG_TOKENS = "too_many_wrong_tokens"  # the hub's code with status 429
 PROBE_SESSION_ID = "hapi-token-check"  # no session has this id: ids are UUIDs
 
 
@@ -52,6 +53,8 @@ async def check_hub(reactor: Any, access: HubAccess, seconds: float = HUB_TIMEOU
             return HubVerdict("refused", refusal.reason)
         return HubVerdict("unreachable", refusal.reason)
     except HubBusy as error:
+        if error.code == TOO_MANY_WRONG_TOKENS:  # our hub accepts a right token in any case
+            return HubVerdict("refused", error.reason)
         return HubVerdict("busy", error.reason)
     except HubUnreachable as error:
         return HubVerdict("unreachable", error.reason)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from attrs import define
 from klein import Klein
@@ -28,10 +28,17 @@ from hapi.protocol.hub import PROTOCOL_VERSION, HubSettingsChange, Login, ReadLi
 from hapi.protocol.rest import replies
 
 
+class StatusReport(Protocol):
+    """Where the hub's status comes from."""
+
+    async def report(self) -> dict[str, Any]: ...
+
+
 @define(eq=False)
 class AuthRoutes(Routes):
     token_issuer: TokenIssuer
     settings: HubSettings
+    status: StatusReport
 
     app: ClassVar[Klein] = Klein()
 
@@ -98,6 +105,14 @@ class AuthRoutes(Routes):
             raise NotFound("Subscription not found")
         listener.read_live(None if body.session_id is None else context.session(body.session_id))
         return OK
+
+    @app.route("/api/hub-status", methods=["GET"])
+    @api
+    async def read_status(self, context: RequestContext) -> dict[str, Any]:
+        """The facts of all namespaces, for the owner."""
+        if context.namespace != DEFAULT_NAMESPACE:
+            raise AccessDenied("Only the owner of the hub may see its status")
+        return await self.status.report()
 
     @app.route("/api/hub-settings", methods=["GET"])
     @api

@@ -26,6 +26,7 @@ ROUTE_SCOPES: Mapping[str, Scope | None] = {
     "POST /api/live": READ,
     # The hub.
     "GET /api/hub-settings": READ,
+    "GET /api/hub-status": READ,
     "PUT /api/hub-settings": ADMIN,
     "GET /api/token": READ,
     "GET /api/tokens": ADMIN,

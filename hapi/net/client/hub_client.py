@@ -191,7 +191,8 @@ def _read(status: int, kind: str, content: bytes) -> dict[str, Any]:
     said = found.get("error") if isinstance(found, dict) else None
     said = said if isinstance(said, str) else None
     if status in (408, 425, 429):
-        raise HubBusy(status, said or "no reason given")
+        code = found.get("code") if isinstance(found, dict) else None
+        raise HubBusy(status, said or "no reason given", code if isinstance(code, str) else "")
     if status >= 500:
         raise HubUnreachable(f"HTTP {status}" + (f": {said}" if said else ""))
     if status >= 400:

@@ -46,9 +46,13 @@ class HubUnreachable(Exception):
 
 
 class HubBusy(HubUnreachable):
-    """The hub answers, but wants to be asked again later (408, 425, 429). Worth a retry."""
+    """The hub answers, but wants to be asked again later (408, 425, 429). Worth a retry.
 
-    def __init__(self, status: int, reason: str) -> None:
+    `code` is the hub's own for the reason, "" if it gave none.
+    """
+
+    def __init__(self, status: int, reason: str, code: str = "") -> None:
+        self.code = code
         super().__init__(f"{reason} (HTTP {status})", "the hub asks to try again later")
 
 

@@ -7,10 +7,11 @@ import pytest
 
 from hapi.cli.base.errors import CommandError
 from hapi.cli.base.output import table
+from hapi.cli.base.times import duration
 from hapi.cli.commands.runner import list as list_command
 from hapi.cli.commands.runner import stop_session
 from hapi.cli.commands.runner.list import show_sessions
-from hapi.cli.commands.runner.status import duration, status_facts, status_lines
+from hapi.cli.commands.runner.status import status_facts, status_lines
 from hapi.cli.commands.runner.stop_session import end_session
 
 REASON = "nothing listens at http://hub:1"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from hapi.cli.base.errors import exit_codes_epilog
 from hapi.cli.base.hub_database import used_database
 from hapi.cli.base.hub_options import database_option
 from hapi.cli.base.output import echo, plural, print_json, warn
+from hapi.home import Home, write_atomically
 from hapi.redaction import escape_control
 
 
@@ -49,6 +52,7 @@ def command(
         made = back_up(path, Path(file), force=force, hub=hub)
     finally:
         signal.signal(signal.SIGTERM, previous)
+    record_backup(Home.find(), made.path, made.size)
     if made.rescued_from is not None:
         warn(
             f"{path} was deleted or replaced while the hub runs: the backup is a copy of the file "
@@ -61,6 +65,15 @@ def command(
     rows = ", ".join(plural(count, name.removesuffix("s")) for name, count in made.counts.items())
     echo(f"Backed up {escape_control(path)} to {escape_control(made.path)}:")
     echo(f"  {rows}, {made.size / 1e6:.1f} MB; opened and verified.")
+
+
+def record_backup(home: Home, path: Path, size: int) -> None:
+    """Keep for `hapi hub status` where and when the last backup was made."""
+    facts = {"file": str(path), "bytes": size, "at": int(time.time() * 1000)}
+    try:
+        write_atomically(home.hub_backup, json.dumps(facts).encode())
+    except OSError as error:
+        warn(f"the time of this backup cannot be kept for `hapi hub status`: {error.strerror}")
 
 
 def _interrupt(*_: Any) -> None:

@@ -23,7 +23,7 @@ from hapi.settings import read_settings, save_hub_address
     cls=CommandGroup,
     modules={
         name: f"hapi.cli.commands.hub.{name.replace('-', '_')}"
-        for name in ("backup", "compact", "install-service")
+        for name in ("status", "backup", "compact", "install-service")
     },
     invoke_without_command=True,
     subcommand_metavar="[COMMAND]",

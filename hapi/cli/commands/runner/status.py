@@ -11,6 +11,9 @@ import click
 from hapi.cli.base.common_options import json_flag
 from hapi.cli.base.errors import NOT_RUNNING, exit_codes_epilog
 from hapi.cli.base.output import echo, plural, print_json
+from hapi.cli.base.times import ago as _ago
+from hapi.cli.base.times import duration
+from hapi.cli.base.times import local_time as _clock
 from hapi.cli.runner.running import call_runner
 from hapi.home import Home
 from hapi.protocol.control import hub_connection_problem
@@ -21,7 +24,6 @@ STUCK_REASONS = {
     "approval": "it is waiting for a permission",
     "queued": "it is idle although prompts are queued",
 }
-UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))  # seconds each
 
 
 @click.command(
@@ -160,22 +162,3 @@ def admission_text(admission: Mapping[str, Any]) -> str:
     if waiting:
         parts.append(f"{plural(waiting, 'start')} waiting")
     return ", ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """A duration in its largest unit: "1 minute", "2 hours"."""
-    seconds = max(round(seconds), 0)
-    for unit, size in UNITS:
-        if seconds >= size:
-            return plural(seconds // size, unit)
-    return "0 seconds"
-
-
-def _ago(at: float, now: float) -> str:
-    """`at` in milliseconds since the epoch, `now` in seconds."""
-    return f"{duration(now - at / 1000)} ago"
-
-
-def _clock(at: float) -> str:
-    """`at` (milliseconds since the epoch) as local time."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at / 1000))

@@ -1,0 +1,55 @@
+"""One question to the hub's REST API, without a reactor."""
+
+from __future__ import annotations
+
+import json
+from http.client import HTTPException
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+from hapi.cli.base.errors import REFUSED, UNREACHABLE, CommandError
+from hapi.redaction import escape_control
+from hapi.settings import HubAccess
+
+
+def get_json(access: HubAccess, path: str, seconds: float) -> Any:
+    """The hub's reply to GET `path`, as the person whose access token is in `access`.
+
+    Logs in first. Each of the two requests may take `seconds`. Raises CommandError.
+    """
+    try:
+        token = _ask(access, "/api/auth", {"accessToken": access.token}, seconds)["token"]
+        return _ask(access, path, None, seconds, Authorization=f"Bearer {token}")
+    except HTTPError as error:
+        if error.code in (401, 403):
+            raise CommandError(
+                f"the hub at {access.url} refused the access token; run `hapi auth login`", REFUSED
+            ) from error
+        raise CommandError(
+            f"the hub at {access.url} answered with HTTP {error.code}: {_reason(error)}",
+            UNREACHABLE,
+        ) from error
+    except (OSError, HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise CommandError(
+            f"the hub at {access.url} does not answer: {escape_control(reason)}", UNREACHABLE
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise CommandError(f"what answers at {access.url} is not a hub", UNREACHABLE) from error
+
+
+def _ask(
+    access: HubAccess, path: str, body: dict[str, Any] | None, seconds: float, **headers: str
+) -> Any:
+    content = None if body is None else json.dumps(body).encode()
+    everything = {**access.headers, "Content-Type": "application/json", **headers}
+    with urlopen(Request(access.url + path, content, everything), timeout=seconds) as reply:
+        return json.load(reply)
+
+
+def _reason(error: HTTPError) -> str:
+    try:
+        return escape_control(json.load(error)["error"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return escape_control(error.reason)

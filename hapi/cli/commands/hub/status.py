@@ -1,0 +1,165 @@
+"""`hapi hub status`: the hub of this home, what it serves, its database and its last backup."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hapi.cli.base.common_options import home_option, json_flag
+from hapi.cli.base.errors import (
+    NOT_RUNNING,
+    REFUSED,
+    UNREACHABLE,
+    CommandError,
+    exit_codes_epilog,
+)
+from hapi.cli.base.hub_database import used_database
+from hapi.cli.base.hub_options import database_option
+from hapi.cli.base.hub_request import get_json
+from hapi.cli.base.output import echo, plural, print_json
+from hapi.cli.base.times import ago, local_time
+from hapi.home import Home, read_capped
+from hapi.redaction import escape_control
+from hapi.settings import HubAccess, read_settings
+from hapi.units import format_size
+
+TIMEOUT = 10.0  # seconds for each request
+
+
+@click.command(
+    "status",
+    epilog=exit_codes_epilog(NOT_RUNNING, UNREACHABLE, REFUSED),
+    short_help="Show the hub's status, sessions and database.",
+)
+@database_option
+@home_option
+@json_flag
+@click.pass_obj
+def command(before: str | None, /, database: str | None, as_json: bool) -> None:
+    """Show the status of the hub that runs in this home.
+
+    Shows address, process, version and uptime, sessions by state, machines, connections, the size
+    of the database, the free space of its disk, and the last backup. Without a running hub it shows
+    database and backup, and exits with 5. With --json times are in milliseconds since the epoch and
+    sizes in bytes.
+    """
+    home = Home.find().check()
+    facts, problem = collect(home, database or before)
+    if as_json:
+        print_json(facts)
+    else:
+        labelled = list(status_facts(facts, time.time()))
+        width = max(len(label) for label, _ in labelled) + 1
+        for label, text in labelled:
+            echo(f"{label + ':':<{width}} {escape_control(text)}")
+    if problem is not None:
+        raise problem
+
+
+def collect(home: Home, database: str | None) -> tuple[dict[str, Any], CommandError | None]:
+    """The facts, and why those of the running hub are missing; None if they are not."""
+    from hapi.hub.lock import running_hub
+
+    path, _ = used_database(database)
+    owner = running_hub(home, Path(database) if database else None)
+    facts: dict[str, Any] = {
+        "running": owner is not None,
+        "home": str(home.path),
+        "database": {"path": str(path), **_file_facts(path)},
+        "lastBackup": last_backup(home),
+    }
+    if owner is None:
+        return facts, CommandError(f"no hub is running in {home.path}", NOT_RUNNING)
+    url = owner.facts.get("url")
+    facts |= {"pid": owner.pid, "url": url, "peopleUrl": owner.facts.get("peopleUrl") or url}
+    if not isinstance(url, str):
+        return facts, CommandError(
+            f"the hub (pid {owner.pid}) does not listen yet; try again in a moment", UNREACHABLE
+        )
+    token = os.environ.get("CLI_API_TOKEN") or read_settings(home).get("cliApiToken") or ""
+    try:
+        reported = get_json(HubAccess(url, str(token).strip()), "/api/hub-status", TIMEOUT)
+    except CommandError as error:
+        return facts, error
+    return {**facts, **reported, "database": {**reported["database"], **facts["database"]}}, None
+
+
+def _file_facts(path: Path) -> dict[str, Any]:
+    """The sizes of the database's files and the free space of their disk, None if unknown."""
+    sizes = []
+    for suffix in ("", "-wal", "-shm"):
+        try:
+            sizes.append(os.stat(f"{path}{suffix}").st_size)
+        except OSError:
+            continue
+    try:
+        free = shutil.disk_usage(path.parent).free
+    except OSError:
+        free = None
+    return {"bytes": sum(sizes) if sizes else None, "diskFreeBytes": free}
+
+
+def last_backup(home: Home) -> dict[str, Any] | None:
+    """`file`, `bytes` and `at` of the last `hapi hub backup`; `exists` tells whether it is still
+    there. None if there was none.
+    """
+    try:
+        found = json.loads(read_capped(home.hub_backup) or b"null")
+        return {**found, "exists": os.path.exists(found["file"])}
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def status_facts(facts: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
+    """Label and text of each fact; `now` in seconds since the epoch."""
+    if not facts["running"]:
+        yield "Hub", "not running"
+    else:
+        yield "Hub", f"running (pid {facts['pid']})"
+        yield "Address", str(facts["url"])
+        if facts["peopleUrl"] != facts["url"]:
+            yield "Public address", str(facts["peopleUrl"])
+    if "version" in facts:
+        started = facts["startedAt"]
+        yield "Version", str(facts["version"])
+        yield "Started", f"{local_time(started)} ({ago(started, now)})"
+        yield "Sessions", _sessions(facts["sessions"])
+        machines = facts["machines"]
+        yield "Machines", f"{machines['total']} ({machines['online']} online)"
+        sockets, streams = facts["sockets"], facts["eventStreams"]
+        of_programs = f"{plural(sockets, 'socket')} of runners and sessions"
+        yield "Connections", f"{of_programs}, {plural(streams, 'event stream')} of pages"
+    yield "Home", str(facts["home"])
+    yield "Database", _database(facts["database"])
+    if (free := facts["database"]["diskFreeBytes"]) is not None:
+        yield "Disk", f"{format_size(free)} free"
+    yield "Last backup", _backup(facts["lastBackup"], now)
+
+
+def _sessions(states: Mapping[str, int]) -> str:
+    counts = ", ".join(f"{count} {state}" for state, count in states.items())
+    total = sum(states.values())
+    return f"{total} ({counts})" if counts else "0"
+
+
+def _database(database: Mapping[str, Any]) -> str:
+    size = database["bytes"]
+    if size is None:
+        return f"{database['path']} (does not exist)"
+    free = database.get("freeBytes")
+    unused = f", {format_size(free)} of it unused" if free else ""
+    return f"{database['path']} ({format_size(size)}{unused})"
+
+
+def _backup(backup: Mapping[str, Any] | None, now: float) -> str:
+    if backup is None:
+        return "none by `hapi hub backup` from this home"
+    text = f"{local_time(backup['at'])} ({ago(backup['at'], now)}) to {backup['file']}"
+    return text if backup["exists"] else f"{text}, which no longer exists"

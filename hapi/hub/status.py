@@ -1,0 +1,60 @@
+"""What the owner of a hub wants to know of it first: `GET /api/hub-status`, `hapi hub status`."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import Any
+
+from attrs import define, field
+
+from hapi import __version__
+from hapi.hub.domain.entities import HubSession
+from hapi.hub.domain.places import Places
+from hapi.hub.domain.registry import HubRegistry
+from hapi.hub.domain.retention import is_archived
+
+
+def session_state(session: HubSession, now: float) -> str:
+    """`working`, `waiting` (for a permission or an answer), `idle`, `starting`, `inactive` or
+    `archived`; `now` in seconds of the registry's clock.
+    """
+    if session.active:
+        if session.requests:
+            return "waiting"
+        return "working" if session.thinking else "idle"
+    if now < session.expected_until:
+        return "starting"
+    return "archived" if is_archived(session) else "inactive"
+
+
+@define(eq=False)
+class HubStatus:
+    """Makes the status of a hub that was started when this object was created."""
+
+    _registry: HubRegistry
+    _sockets: Places
+    _started_at: float = field(init=False)  # clock seconds
+
+    def __attrs_post_init__(self) -> None:
+        self._started_at = self._registry.clock.seconds()
+
+    async def report(self) -> dict[str, Any]:
+        """The facts of all namespaces: times in milliseconds since the epoch, sizes in bytes."""
+        registry = self._registry
+        now = registry.clock.seconds()
+        size = await registry.store.size()
+        uptime = now - self._started_at
+        sessions = Counter(session_state(each, now) for each in registry.sessions.values())
+        machines = registry.machines.values()
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "startedAt": registry.now() - int(uptime * 1000),
+            "uptimeSeconds": round(uptime, 3),
+            "sessions": dict(sorted(sessions.items())),
+            "machines": {"total": len(machines), "online": sum(each.active for each in machines)},
+            "sockets": self._sockets.taken,
+            "eventStreams": registry.events.listening,
+            "database": {"usedBytes": size.used, "freeBytes": size.free},
+        }

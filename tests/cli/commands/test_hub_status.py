@@ -1,0 +1,157 @@
+"""`hapi hub status`: with a hub, without one, and with one that does not answer."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from hapi.cli.app import hapi as root
+from hapi.cli.commands.hub.backup import record_backup
+from hapi.cli.commands.hub.status import status_facts
+from hapi.hub.lock import HubLock
+from tests.support.hub_stage import EPOCH, Stage
+from tests.support.programs import CANARY, free_port
+from tests.support.programs import Stage as Programs
+
+HAPI = [sys.executable, "-m", "hapi"]
+NOW = 1_800_000_000.0  # seconds
+FACTS = {
+    "running": True,
+    "home": "/h",
+    "pid": 7,
+    "url": "http://127.0.0.1:3006",
+    "peopleUrl": "https://hapi.example.com",
+    "version": "1.0",
+    "startedAt": (NOW - 60) * 1000,
+    "sessions": {"archived": 2, "working": 1},
+    "machines": {"total": 2, "online": 1},
+    "sockets": 1,
+    "eventStreams": 0,
+    "database": {"path": "/h/hub.db", "bytes": 3 << 20, "freeBytes": 0, "diskFreeBytes": 5 << 30},
+    "lastBackup": {"file": "/b", "at": (NOW - 7200) * 1000, "bytes": 5, "exists": False},
+}
+
+
+def shown(**changes):
+    return dict(status_facts({**FACTS, **changes}, NOW))
+
+
+def test_a_person_reads_each_fact():
+    facts = shown()
+    started = facts.pop("Started")
+    backup = facts.pop("Last backup")
+    assert started.endswith("(1 minute ago)")
+    assert backup.endswith("(2 hours ago) to /b, which no longer exists")
+    assert facts == {
+        "Hub": "running (pid 7)",
+        "Address": "http://127.0.0.1:3006",
+        "Public address": "https://hapi.example.com",
+        "Version": "1.0",
+        "Sessions": "3 (2 archived, 1 working)",
+        "Machines": "2 (1 online)",
+        "Connections": "1 socket of runners and sessions, 0 event streams of pages",
+        "Home": "/h",
+        "Database": "/h/hub.db (3M)",
+        "Disk": "5G free",
+    }
+
+
+def test_the_hub_counts_its_sessions_by_state():
+    stage = Stage()
+    stage.session(tag="inactive")
+    stage.session(tag="archived", lifecycleState="archived")
+    stage.live(tag="idle")
+    working, other = stage.live(tag="working", namespace="team")
+    stage.alive(other, working, thinking=True)
+    stage.machine()
+    stage.listen()
+    stage.tick(2.0)
+    found = stage.get("/api/hub-status")
+    assert found["sessions"] == {"archived": 1, "idle": 1, "inactive": 1, "working": 1}
+    assert found["machines"] == {"total": 1, "online": 1}
+    assert (found["sockets"], found["eventStreams"]) == (3, 1)
+    assert (found["startedAt"], found["uptimeSeconds"]) == (EPOCH, 2.0)
+    assert found["database"]["usedBytes"] > 0
+
+
+def test_only_the_owner_sees_the_status_of_all_namespaces():
+    refused = Stage().rest("GET", "/api/hub-status", namespace="team")
+    assert (refused.status, refused.body["error"]) == (
+        403,
+        "Only the owner of the hub may see its status",
+    )
+
+
+def status(home, *words):
+    environ = {"HAPI_HOME": str(home.path), "CLI_API_TOKEN": CANARY}
+    return CliRunner(env=environ).invoke(root, ["hub", "status", *words], prog_name="hapi")
+
+
+def test_without_a_hub_database_and_backup_are_shown_and_the_exit_code_is_5(home):
+    (home.path / "hub.db").write_bytes(b"x" * 2048)
+    record_backup(home, home.path / "copy.db", 2048)
+    result = status(home)
+    assert (result.exit_code, result.stderr) == (5, f"hapi: no hub is running in {home.path}\n")
+    assert "Hub:         not running\n" in result.stdout
+    assert f"Database:    {home.path}/hub.db (2K)\n" in result.stdout
+    told = json.loads(status(home, "--json").stdout)
+    assert (told["running"], told["database"]["bytes"]) == (False, 2048)
+    assert (told["lastBackup"]["file"], told["lastBackup"]["exists"]) == (
+        f"{home.path}/copy.db",
+        False,
+    )
+
+
+def test_a_hub_that_does_not_answer_is_named_with_its_process(home):
+    lock = HubLock(home, home.path / "hub.db")
+    lock.acquire()
+    try:
+        url = f"http://127.0.0.1:{free_port()}"
+        lock.announce(url)
+        result = status(home)
+        assert result.exit_code == 6
+        assert f"the hub at {url} does not answer: " in result.stderr
+        assert "Hub:         running (pid " in result.stdout
+    finally:
+        lock.release()
+
+
+@pytest.mark.program
+def test_a_running_hub_is_described(tmp_path):
+    programs = Programs(tmp_path)
+    environ = {"HAPI_HOME": str(tmp_path / "home"), "CLI_API_TOKEN": CANARY}
+    try:
+        words = [*HAPI, "hub", "--port", "0", "--public-url", "https://hapi.example.com", "--json"]
+        hub = programs.start("hub", words, environ)
+        hub.ready(lambda: '"url"' in hub.output)
+
+        def run(*words):
+            return subprocess.run(
+                [*HAPI, "hub", *words],
+                env={**programs.base, **environ},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+
+        backup = tmp_path / "copy.db"
+        assert run("backup", str(backup)).returncode == 0
+        found = json.loads(run("status", "--json").stdout)
+        assert (found["running"], found["pid"]) == (True, hub.pid)
+        assert found["url"] == json.loads(hub.output)["url"]
+        assert found["peopleUrl"] == "https://hapi.example.com"
+        assert (found["sessions"], found["sockets"]) == ({}, 0)
+        assert found["database"]["path"] == str(Path(environ["HAPI_HOME"]) / "hub.db")
+        assert found["database"]["bytes"] >= found["database"]["usedBytes"] > 0
+        assert found["lastBackup"]["file"] == str(backup)
+        environ["CLI_API_TOKEN"] = "another-token-than-this-hub-has"
+        refused = run("status")
+        assert refused.returncode == 7
+        assert "refused the access token" in refused.stderr
+    finally:
+        programs.end()
