@@ -110,7 +110,7 @@ class AuthRoutes(Routes):
     @api
     async def read_status(self, context: RequestContext) -> dict[str, Any]:
         """The facts of all namespaces, for the owner."""
-        if context.namespace != DEFAULT_NAMESPACE:
+        if not context.principal.owns_hub:
             raise AccessDenied("Only the owner of the hub may see its status")
         return await self.status.report()
 
