@@ -108,8 +108,9 @@ class AuthRoutes(Routes):
 
     @app.route("/api/hub-status", methods=["GET"])
     @api
+    @operation(replies.HubStatusReply, errors=(AccessDenied,))
     async def read_status(self, context: RequestContext) -> dict[str, Any]:
-        """The facts of all namespaces, for the owner."""
+        """Show the state of the hub and of all namespaces, to its owner."""
         if not context.principal.owns_hub:
             raise AccessDenied("Only the owner of the hub may see its status")
         return await self.status.report()

@@ -82,6 +82,34 @@ class HubSettingsReply(TypedDict):
     sessionSummaryInChat: bool
 
 
+class MachineCounts(TypedDict):
+    total: int
+    online: int
+
+
+class DatabaseSizes(TypedDict):
+    """Bytes. `freeBytes` are filled before the file grows."""
+
+    usedBytes: int
+    freeBytes: int
+
+
+class HubStatusReply(TypedDict):
+    """`sessions` are counts by state, `sockets` those of runners and sessions, `eventStreams` those
+    of pages.
+    """
+
+    version: str
+    pid: int
+    startedAt: int
+    uptimeSeconds: float
+    sessions: dict[str, int]
+    machines: MachineCounts
+    sockets: int
+    eventStreams: int
+    database: DatabaseSizes
+
+
 # --- sessions -----------------------------------------------------------------------------------
 
 
