@@ -29,7 +29,7 @@ from hapi.protocol.agents import Agent
 from hapi.protocol.attempt import StopOrder
 from hapi.protocol.offer.model_lists import effort_list, model_list
 from hapi.protocol.permissions import AmbiguousAnswer, RequestIds, read_permission_answer
-from hapi.protocol.records import user_record
+from hapi.protocol.records import tool_result, user_record
 from hapi.protocol.session import (
     BY_INTERRUPT,
     BY_SIGNAL,
@@ -37,7 +37,6 @@ from hapi.protocol.session import (
     COMPLETED,
     CRASHED,
     Ending,
-    initial_state,
     launch_failed,
 )
 from hapi.protocol.session_metadata import (
@@ -69,6 +68,14 @@ from hapi.session.hub.uplink import SessionUplink
 from hapi.session.rpc.files import Files
 from hapi.session.rpc.methods import register_file_methods, register_session_methods
 from hapi.session.startup.command_line import Arguments
+from hapi.session.startup.interrupted_requests import (
+    UNANSWERED,
+    InterruptedRequest,
+    interrupted_requests,
+    interruption_notice,
+    prompt_to_go_on,
+    state_after_interruption,
+)
 from hapi.units import parse_idle_time
 from hapi.uploads import SessionUploads
 
@@ -134,6 +141,8 @@ class Session:
     _rested_with_memory: bool = False
     _prompted_at: float = math.inf  # epoch seconds of the first prompt since the agent's start
     _resting: Deferred[None] | None = None  # fires when a resting agent has ended
+    # Requests that an earlier process left, until the agent is asked to go on.
+    _interrupted: tuple[InterruptedRequest, ...] = ()
     _ambiguous_request: str | None = None  # the last one whose answer could mean several options
     log = Logger()
 
@@ -258,6 +267,8 @@ class Session:
         has begun to end.
         """
         self._write_initial_state()
+        if self._interrupted:
+            self._tell_interruption()
         self.link.startService()
         self.hub.start()
         try:
@@ -283,7 +294,23 @@ class Session:
         self.hub.announce_ready()
         self.hub.send_keepalive()
         self.idle.start()
+        self._ask_to_go_on()
         self.turns.open()
+
+    def _tell_interruption(self) -> None:
+        """Say in the conversation that the requests of the earlier process are over."""
+        for request in self._interrupted:
+            self.hub.publish_agent_record(tool_result(request.call_id, UNANSWERED, failed=True))
+        self.hub.publish_status(interruption_notice(self._interrupted))
+
+    def _ask_to_go_on(self) -> None:
+        """Have an agent that remembers the conversation ask again. A prompt that a person has sent
+        meanwhile stands instead."""
+        requests, self._interrupted = self._interrupted, ()
+        driver = self.turns.running_driver
+        if requests and driver is not None and driver.resumed and not len(self.hub.inbox):
+            self.hub.publish_status(f"{self.agent.label} is asked to go on")
+            self.hub.inbox.put(UserMessage(prompt_to_go_on(requests)))
 
     def _write_initial_state(self) -> None:
         now = {"lifecycleStateSince": self.hub.now_ms(), "startingMode": "remote"}
@@ -293,7 +320,9 @@ class Session:
         existing = self.start.arguments.existing_session_id is not None
         if self.start.arguments.continues:
             fresh["agentMemory"] = agent_memory("opening", self.start.facts.now)
-        self._store(self.hub.state.change(lambda state: initial_state()))
+        self._interrupted = interrupted_requests(self.hub.state.value) if existing else ()
+        at = self.hub.now_ms()
+        self._store(self.hub.state.change(lambda state: state_after_interruption(state, at)))
 
         def initial_metadata(stored: Any) -> Any:
             if existing:

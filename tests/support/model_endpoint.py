@@ -12,6 +12,7 @@ What it answers follows from the last message alone, so any number of agents may
 | `ask: <question>` | a question with the answers Red and Blue, if there is a tool for it |
 | `count: <n>` | n words, 50 ms apart |
 | `hold` | begins to speak, and ends when the test calls `release()` |
+| `Please go on with` | the answer to the prompt before |
 | `fail` | status 400 with an error |
 | anything else | `You said: <last line of the prompt>`, with the number of pictures in it, if any |
 
@@ -42,6 +43,7 @@ READERS = ("read", "read_file", "readfile", "view", "read_text_file")
 EDITORS = ("edit", "replace", "edit_file", "search_replace", "strreplacefile", "str_replace")
 PATCHERS = ("apply_patch",)
 ASKERS = ("askuserquestion", "ask_user_question", "ask_user", "question", "request_user_input")
+GO_ON = "Please go on with"
 MODELS = ("plain", "other", "gpt-5.5")
 
 
@@ -52,6 +54,8 @@ def answer(request: Request) -> list[Step]:
     if request.wanted is not None and not request.tools:
         return [Text(json.dumps(example(request.wanted)))]
     prompt = request.prompt
+    if GO_ON in prompt:
+        prompt = next((said for said in reversed(request.prompts) if GO_ON not in said), prompt)
     if shell_tool(request) is None:
         return [Text("A short title")]
     if "fail" in prompt:

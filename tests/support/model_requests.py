@@ -34,6 +34,7 @@ class Request:
     free_form: frozenset[str] = frozenset()  # tools that take a text instead of arguments
     wanted: Json | None = None  # the JSON schema that the answer itself must follow
     body: Json = field(factory=dict, repr=False)
+    prompts: tuple[str, ...] = ()  # all prompts of the conversation, the oldest first
 
     def __contains__(self, text: str) -> bool:
         """Whether the text is anywhere in the request, the history included."""
@@ -110,6 +111,7 @@ def _request(
         free_form,
         wanted,
         body,
+        tuple(filter(None, map(_own_text, found))),
     )
 
 

@@ -401,6 +401,7 @@ class SessionStage:
     arguments: Arguments = field(default=Arguments("opencode", started_by="runner"))
     mode: str | None = "default"
     stored: dict[str, Any] = field(factory=dict)  # metadata of the row, if it existed before
+    state: Any = field(factory=lambda: {"controlledByUser": False})  # agent state of the row
     attempt: Any = None
     make_agent: Any = None
     rows: list[Any] = field(factory=list)  # what the hub's REST has of the conversation
@@ -418,7 +419,7 @@ class SessionStage:
             "/w", "box", "linux", "m", "/h", "/h/.hapi", "/lib", 7, "runner", self.agent_name, 1000
         )
         metadata = self.stored or facts.metadata()
-        self.link = MemoryLink(self.clock, RpcTable(SID), metadata, {"controlledByUser": False})
+        self.link = MemoryLink(self.clock, RpcTable(SID), metadata, self.state)
         self.host = MemoryHost(self.make_agent or (lambda: MemoryAgent(self.clock)))
         row = {
             "id": SID,

@@ -222,6 +222,9 @@ class DemoConversation:
 
     def _answer(self, prompt: str, first: bool) -> Iterator[str]:
         words = prompt.strip().lower()
+        if re.search(r"\bgo on\b", words) and (unanswered := self._unanswered()) is not None:
+            yield from self._answer(unanswered, first)
+            return
         argv, why_not = command_in(prompt)
         if re.search(r"\bfail\b", words):
             raise RpcError(-32603, "The demo agent was asked to fail")
@@ -255,6 +258,11 @@ class DemoConversation:
             last_line = prompt.strip().splitlines()[-1] if prompt.strip() else "nothing"
             yield f"You said: {last_line}\n\n"
             yield abilities(self.mode)
+
+    def _unanswered(self) -> str | None:
+        """The prompt before this one, if its answer was cut off."""
+        before = self.transcript[-2:-1]
+        return before[0]["text"] if before and before[0]["role"] == "user" else None
 
     def _tour(self) -> Iterator[str]:
         self.send_thought("Somebody new. I show a thought, a plan, a question and a command.")

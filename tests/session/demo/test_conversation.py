@@ -26,7 +26,7 @@ class SilentStream:
     def __init__(self):
         self.said = []
 
-    def update(self, session_id, kind, **fields):
+    def update(self, session_id, kind, /, **fields):
         if kind == "agent_message_chunk":
             self.said.append(fields["content"]["text"])
 
@@ -181,3 +181,16 @@ def test_an_agent_on_a_full_disk_answers_and_says_that_it_may_not_remember(monke
     ours.answer("which mode is it?")
     assert "could not be saved" not in "".join(stream.said)
     assert len(texts()) == 4
+
+
+def test_an_answer_that_was_cut_off_is_given_when_the_agent_is_asked_to_go_on(home):
+    conversation().record("user", "run: echo before")
+    stream = SilentStream()
+    again = conversation(stream=stream)
+    again.load()
+    again.mode = "yolo"
+    again.answer("Please go on.")
+    assert "`echo before` ended with 0" in "".join(stream.said)
+    stream.said.clear()
+    again.answer("Please go on.")  # nothing is open any more
+    assert "ended with 0" not in "".join(stream.said)
