@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 
-from hapi.startup import exit_process, pause_garbage_collection, resume_garbage_collection
+from hapi.startup import defer_garbage_collection, exit_process, resume_garbage_collection
 
 VERBS = frozenset(("up", "hub", "runner", "auth", "doctor", "completion", "mcp", "help"))
 OWN_FLAGS = frozenset(("--help", "-h", "--version", "-V"))
@@ -40,8 +40,10 @@ def _run(words: list[str], is_program: bool) -> int:
         from hapi import mcp_relay
 
         exit_process(mcp_relay.run())
-    if words[:1] == ["runner"] and "start-sync" in words:
-        pause_garbage_collection()
+    if words[:1] in (["hub"], ["up"]):
+        defer_garbage_collection()
+    elif words[:1] == ["runner"] and "start-sync" in words:
+        defer_garbage_collection()
         from hapi.cli.runner.foreground import run_words
 
         done = run_words(words[1:])
@@ -51,7 +53,7 @@ def _run(words: list[str], is_program: bool) -> int:
     elif "_HAPI_COMPLETE" not in os.environ and not (
         words and (words[0] in VERBS or words[0] in OWN_FLAGS)
     ):
-        pause_garbage_collection()
+        defer_garbage_collection()
         from hapi.session.main import run
 
         exit_code = run(words, os.environ)

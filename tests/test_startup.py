@@ -154,11 +154,12 @@ def test_a_plain_start_loads_what_the_libraries_load():
 
 
 def test_a_plain_start_leaves_collection_and_switching_as_python_has_them(plain):
-    startup.pause_garbage_collection()
-    assert gc.isenabled()
+    thresholds = gc.get_threshold()
+    startup.defer_garbage_collection()
+    assert gc.get_threshold() == thresholds
     frozen, usual = gc.get_freeze_count(), sys.getswitchinterval()
     startup.resume_garbage_collection()
-    assert (gc.isenabled(), gc.get_freeze_count()) == (True, frozen)
+    assert (gc.get_threshold(), gc.get_freeze_count()) == (thresholds, frozen)
     with startup.quick_thread_switches():
         assert sys.getswitchinterval() == usual
 

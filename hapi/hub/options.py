@@ -6,7 +6,6 @@ import base64
 import binascii
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -197,7 +196,7 @@ def base_token(options: HubOptions) -> str:
     """
     token = options.token or read_settings(options.home).get("cliApiToken")
     if not token:
-        made = secrets.token_urlsafe(TOKEN_BYTES)
+        made = base64.urlsafe_b64encode(os.urandom(TOKEN_BYTES)).rstrip(b"=").decode()
         settings = update_settings(
             options.home, lambda now: {**now, "cliApiToken": now.get("cliApiToken") or made}
         )

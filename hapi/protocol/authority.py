@@ -93,3 +93,14 @@ def same_host(origin: str, host: str) -> bool:
     """Whether a page of `origin` comes from the address it talks to (the Host header)."""
     found = Origin.parse(origin)
     return found is not None and found.is_at(host)
+
+
+def parse_address(text: str) -> IPv4Address | IPv6Address | None:
+    """The address `text`, without a zone, as IPv4 if it is an IPv4-mapped IPv6 address."""
+    try:
+        found = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
+        return found.ipv4_mapped
+    return found

@@ -25,6 +25,7 @@ from hapi.cli.base.runner_options import runner_flags, runner_options
 from hapi.home import Home
 from hapi.redaction import escape_control
 from hapi.settings import read_settings, save_hub_address
+from hapi.startup import block_tls_imports, resume_garbage_collection
 
 if TYPE_CHECKING:
     from hapi.log import Logging
@@ -88,14 +89,17 @@ class Up:
 
     def serve(self) -> int:
         """Serve until asked to leave; the exit code. Invalid options are raised before that."""
-        from twisted.internet import reactor
-
-        from hapi.cli.base.process_host import process_host
-        from hapi.hub import HubOptions
-        from hapi.log import start_logging
+        from hapi.hub.options import HubOptions
 
         read_settings(self.home)
         options = HubOptions.from_environment(os.environ, **self.hub_flags)
+        if options.tls is None:
+            block_tls_imports(f"http://{options.host}")
+        from twisted.internet import reactor
+
+        from hapi.cli.base.process_host import process_host
+        from hapi.log import start_logging
+
         logging = start_logging("up", self.home, terminal=sys.stderr, quiet_start=True)
         host = process_host(reactor)
         try:
@@ -137,6 +141,7 @@ class Up:
         if not sys.stdin.isatty():  # SIGHUP then comes from no terminal
             host.on_hangup = lambda: reload(logging, hub, supervision)
         await runner.when_up()
+        resume_garbage_collection()
         logging.enable_terminal()
         self._print_address(hub, logging)
         log_problems(os.environ, wanted.settings)

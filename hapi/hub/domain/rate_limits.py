@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from enum import Enum
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv6Address, ip_network
 from math import ceil
 
 from attrs import define, field, frozen
 from twisted.logger import Logger
 
 from hapi.hub.domain.errors import RequestRateLimited
+from hapi.protocol.authority import parse_address
 
 MAX_KEYS = 10_000  # addresses or namespaces that one limit remembers
 
@@ -79,17 +80,6 @@ def address_group(address: str) -> str:
     if isinstance(found, IPv6Address):
         return str(ip_network((int(found), IPV6_PREFIX), strict=False))
     return address if found is None else str(found)
-
-
-def parse_address(text: str) -> IPv4Address | IPv6Address | None:
-    """The address `text`, without a zone, as IPv4 if it is an IPv4-mapped IPv6 address."""
-    try:
-        found = ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
-        return found.ipv4_mapped
-    return found
 
 
 @define(eq=False)

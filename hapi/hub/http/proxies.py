@@ -14,11 +14,14 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
+from typing import TYPE_CHECKING
 
 from attrs import frozen
-from twisted.web.iweb import IRequest
 
-from hapi.hub.domain.rate_limits import parse_address
+from hapi.protocol.authority import parse_address
+
+if TYPE_CHECKING:  # the options of a hub are read before it is known whether it needs TLS
+    from twisted.web.iweb import IRequest
 
 # RFC 7239, section 4: `for=192.0.2.43;proto=http`; pairs and elements are separated by ; and ,
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"

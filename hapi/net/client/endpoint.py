@@ -28,12 +28,9 @@ def hub_endpoint(reactor: Any, origin: str) -> IStreamClientEndpoint:
     )
     if not secure:
         return endpoint
-    from twisted.internet.endpoints import wrapClientTLS  # OpenSSL only for those who need it
+    from hapi.net.client.tls import TlsEndpoint  # OpenSSL only for those who need it
 
-    from hapi.net.client.tls import VerifiedTlsClient
-
-    wrapped: IStreamClientEndpoint = wrapClientTLS(VerifiedTlsClient(parts.hostname), endpoint)
-    return wrapped
+    return TlsEndpoint(endpoint, parts.hostname)
 
 
 def websocket_url(origin: str) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 
-from hapi.net.client.endpoint import is_valid_header
+from hapi.net.client.endpoint import CONNECT_TIMEOUT, is_valid_header
 from hapi.net.common.errors import HubBusy, HubRefused, HubUnreachable, describe_connection_error
 from hapi.protocol.json import Malformed, from_json, to_json
 from hapi.settings import HubAccess
@@ -169,10 +169,11 @@ def _make_http(reactor: Any, secure: bool) -> Any:
     from twisted.web.client import Agent
 
     if secure:
-        from hapi.net.client.tls import VerifyingPolicy
+        from hapi.net.client.tls import TlsEndpoints
 
-        return HTTPClient(Agent(reactor, VerifyingPolicy(), connectTimeout=20.0))
-    return HTTPClient(Agent(reactor, connectTimeout=20.0))
+        endpoints = TlsEndpoints(reactor, CONNECT_TIMEOUT)
+        return HTTPClient(Agent.usingEndpointFactory(reactor, endpoints))
+    return HTTPClient(Agent(reactor, connectTimeout=CONNECT_TIMEOUT))
 
 
 def _read(status: int, kind: str, content: bytes) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""TLS clients that say why a certificate was refused. Loaded for https hubs only."""
+"""TLS clients that say why a certificate was refused. Loaded for https hubs only.
+
+Twisted's `wrapClientTLS` is not used: it does not work in a process that began without OpenSSL
+(`hapi.startup.block_tls_imports`) and is told of a hub with https later.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,19 @@ from functools import partial
 from typing import Any
 
 from attrs import define
-from OpenSSL.SSL import SSL_CB_WRITE_ALERT, Connection, Context
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
-from twisted.internet.ssl import optionsForClientTLS, platformTrust
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
 from twisted.python.failure import Failure
-from twisted.web.iweb import IPolicyForHTTPS
+from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import directlyProvides, implementer, providedBy
 
 from hapi.net.common.errors import CertificateRefused
+from hapi.startup import allow_tls_imports
+
+allow_tls_imports()
+from OpenSSL.SSL import SSL_CB_WRITE_ALERT, Connection, Context  # noqa: E402
+from twisted.internet.ssl import optionsForClientTLS, platformTrust  # noqa: E402
+from twisted.protocols.tls import TLSMemoryBIOFactory  # noqa: E402
 
 # OpenSSL's error is only "certificate verify failed"; the alert that it sends to the server has
 # the reason (RFC 8446 6.2).
@@ -58,9 +67,27 @@ def _explain(tls_protocol: Any, connection: Connection, where: int, result: int)
         tls_protocol.failVerification(Failure(CertificateRefused(words)))
 
 
-@implementer(IPolicyForHTTPS)
-class VerifyingPolicy:
-    """The same for `twisted.web.client.Agent`."""
+@implementer(IStreamClientEndpoint)
+@define(eq=False)
+class TlsEndpoint:
+    """Connects by `plain` to `host`, whose certificate is verified."""
 
-    def creatorForNetloc(self, hostname: bytes, port: int) -> VerifiedTlsClient:
-        return VerifiedTlsClient(hostname.decode("ascii"))
+    _plain: Any
+    _host: str
+
+    def connect(self, protocolFactory: Any) -> Any:
+        factory = TLSMemoryBIOFactory(VerifiedTlsClient(self._host), True, protocolFactory)
+        return self._plain.connect(factory).addCallback(lambda wrapper: wrapper.wrappedProtocol)
+
+
+@implementer(IAgentEndpointFactory)
+@define(eq=False)
+class TlsEndpoints:
+    """The same for `twisted.web.client.Agent.usingEndpointFactory`. `timeout`: seconds."""
+
+    _reactor: Any
+    _timeout: float
+
+    def endpointForURI(self, uri: Any) -> TlsEndpoint:
+        plain = HostnameEndpoint(self._reactor, uri.host, uri.port, timeout=self._timeout)
+        return TlsEndpoint(plain, uri.host.decode("ascii"))

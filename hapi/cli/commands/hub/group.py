@@ -16,6 +16,7 @@ from hapi.cli.base.output import echo, print_json
 from hapi.home import Home
 from hapi.redaction import escape_control
 from hapi.settings import read_settings, save_hub_address
+from hapi.startup import block_tls_imports, resume_garbage_collection
 
 
 @click.group(
@@ -64,18 +65,22 @@ def command(context: click.Context, /, relay: bool, qr: bool, as_json: bool, **v
 
 def serve_hub(flags: dict[str, Any], as_json: bool, qr: bool = False) -> int:
     """Serve until asked to leave; the exit code."""
+    from hapi.hub.options import HubOptions
+
+    home = Home.find().prepare()
+    options = HubOptions.from_environment(os.environ, **flags)
+    if options.tls is None:
+        block_tls_imports(f"http://{options.host}")
     from twisted.internet import reactor
 
     from hapi.cli.base.process_host import process_host
     from hapi.cli.checks.settings_check import log_problems
     from hapi.cli.runner.foreground import reload
-    from hapi.hub import HubOptions, hub_service
+    from hapi.hub import hub_service
     from hapi.log import start_logging
     from hapi.process.descriptor_limit import raise_descriptor_limit
     from hapi.runner.supervision.sd_notify import NotifySocket
 
-    home = Home.find().prepare()
-    options = HubOptions.from_environment(os.environ, **flags)
     logging = start_logging("hub", home, terminal=sys.stderr, quiet_start=True)
     raise_descriptor_limit()
     host = process_host(reactor)
@@ -90,6 +95,7 @@ def serve_hub(flags: dict[str, Any], as_json: bool, qr: bool = False) -> int:
         await service.when_listening
         other_hub = save_hub_address(home, service.url)
         logging.secrets.add(service.token)
+        resume_garbage_collection()
         logging.enable_terminal()
         log_problems(os.environ, read_settings(home))
         if systemd is not None:  # sd_notify(3)
