@@ -2,35 +2,50 @@
 
 from random import Random
 
+import pytest
+
 from hapi.net.client.backoff import Backoff
 from hapi.net.client.outbox import Entry, Outbox
 
 
-def test_only_a_greeting_clears_the_count():
-    backoff = Backoff(Random(1))
-    for _ in range(10):
+def outage(backoff, seconds):
+    """The delays of an outage of so many seconds."""
+    delays = []
+    while sum(delays) < seconds:
         backoff.failed()
-    assert backoff.delay() >= 2.5
+        delays.append(backoff.delay())
+    return delays
+
+
+@pytest.mark.parametrize(("seconds", "longest"), [(2.0, 0.3), (15.0, 1.3), (600.0, 5.0)])
+def test_a_delay_is_a_small_share_of_the_outage(seconds, longest):
+    delays = outage(Backoff(Random(1)), seconds)
+    assert delays[-1] <= longest
+    assert len(delays) < 15 + 2 * seconds
+
+
+def test_only_a_greeting_makes_the_delays_short_again():
+    backoff = Backoff(Random(1))
+    assert outage(backoff, 120.0)[-1] >= 2.5
     backoff.connected()
     backoff.failed()
-    assert backoff.delay() <= 1.5
+    assert backoff.delay() <= 0.3
 
 
 def test_a_refusal_outweighs_failures_until_the_greeting():
     backoff = Backoff(Random(1))
     backoff.failed()
     backoff.refused()
-    assert 5.0 <= backoff.delay() <= 15.0
+    assert 5.0 <= backoff.delay() <= 10.0
     backoff.failed()
     assert backoff.delay() >= 5.0
     backoff.connected()
     backoff.failed()
-    assert backoff.delay() <= 1.5
+    assert backoff.delay() <= 0.3
 
 
-def test_a_million_failures_are_no_longer_than_the_longest():
+def test_a_million_refusals_are_no_longer_than_the_longest():
     backoff = Backoff(Random(1), failures=10**6)
-    assert 2.5 <= backoff.delay() <= 5.0
     backoff.refusals = 10**6
     assert 150.0 <= backoff.delay() <= 300.0
 
