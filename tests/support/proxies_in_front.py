@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import re
+import socket
+import ssl
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from attrs import define
+
 from tests.support.paths import ROOT
-from tests.support.programs import Program, Stage
+from tests.support.programs import CANARY, Program, Stage, free_port
+from tests.support.tls_authority import Authority
 
 NAME = "hub.example.com"  # in the documentation
+HAPI = [sys.executable, "-m", "hapi"]
 MANUAL = ROOT / "docs/operating.md"
 
 
@@ -67,3 +76,56 @@ def caddy(stage: Stage, port: int, hub: int, files: tuple[Path, Path]) -> Progra
     return stage.start(
         "caddy", ["caddy", "run", "--config", str(path), "--adapter", "caddyfile"], where
     )
+
+
+@define
+class Front:
+    """A hub behind a proxy."""
+
+    stage: Stage
+    authority: Authority
+    files: tuple[Path, Path]
+    url: str
+    port: int
+    hub_port: int
+    hub: Program
+
+    def run(self, name: str, *argv: str) -> Program:
+        """A program of another home than the hub's, which knows the proxy's address alone."""
+        where = {
+            "HAPI_HOME": str(self.stage.directory("elsewhere")),
+            "HAPI_API_URL": self.url,
+            "SSL_CERT_FILE": str(self.authority.roots),
+            "CURL_CA_BUNDLE": str(self.authority.roots),
+        }
+        return self.stage.start(name, [*argv], where)
+
+    @property
+    def is_served(self) -> bool:
+        """Whether somebody serves TLS at the public URL."""
+        context = ssl.create_default_context(cafile=str(self.authority.roots))
+        try:
+            with (
+                socket.create_connection(("127.0.0.1", self.port), timeout=20) as plain,
+                context.wrap_socket(plain, server_hostname="localhost"),
+            ):
+                return True
+        except OSError:
+            return False
+
+
+@contextmanager
+def hub_to_be_fronted(stage: Stage) -> Iterator[Front]:
+    """A hub whose public URL is a port on which a proxy is still to be started."""
+    stage.base["CLI_API_TOKEN"] = CANARY
+    authority = Authority(stage.directory("ca"))
+    port, hub_port = free_port(), free_port()
+    url = f"https://localhost:{port}"
+    words = ["--port", str(hub_port), "--public-url", url, "--trusted-proxy", "127.0.0.1"]
+    hub = stage.start("hub", [*HAPI, "hub", *words], {"HAPI_HOME": str(stage.path / "home")})
+    hub.ready(lambda: "Hub listens on" in hub.output)
+    files = authority.issue("localhost")
+    yield Front(stage, authority, files, url, port, hub_port, hub)
+    for program in stage.programs:  # nginx hides its environment, by which a stage finds programs
+        if program.name in ("nginx", "caddy"):
+            program.end()
