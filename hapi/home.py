@@ -12,6 +12,23 @@ from typing import Any
 from attrs import frozen
 
 PRIVATE_FILE_MODE, PRIVATE_DIRECTORY_MODE = 0o600, 0o700
+MADE_PRIVATE = (  # a message for the log
+    "{path} was readable by other users and is private now. If somebody may have read it, replace "
+    "the access token"
+)
+
+
+def make_private(path: Path) -> bool:
+    """Deny other users access to a file of ours, e.g. one that was restored from a backup; whether
+    they had it. A file that is missing, or not ours, stays as it is.
+    """
+    with suppress(OSError):
+        found = path.lstat()
+        shared = stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) & 0o077
+        if shared and found.st_uid == os.geteuid():
+            path.chmod(PRIVATE_FILE_MODE)
+            return True
+    return False
 
 
 class HomeUnusable(Exception):
@@ -85,6 +102,10 @@ class Home:
         except OSError as error:
             raise HomeUnusable(self.path, error.strerror or str(error)) from error
         return self
+
+    def make_files_private(self) -> list[Path]:
+        """Deny other users access to the files that hold secrets; those to which they had it."""
+        return [path for path in (self.settings, self.jwt_secret) if make_private(path)]
 
     def directory(self, name: str) -> Path:
         """The sub-directory `name`, private to us, made if missing."""

@@ -178,3 +178,22 @@ def test_reading_takes_regular_files_of_bounded_size_only(tmp_path):
     assert read_capped(tmp_path / "large", 101)
     with pytest.raises(ValueError, match="larger than 100 bytes"):
         read_capped(tmp_path / "large", 100)
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o606])
+def test_files_with_secrets_are_made_private(home, mode):
+    home.settings.write_text("{}")
+    home.jwt_secret.write_text("{}")
+    home.settings.chmod(mode)
+    home.jwt_secret.chmod(0o600)
+    assert home.make_files_private() == [home.settings]
+    assert home.settings.stat().st_mode & 0o777 == 0o600
+    assert home.make_files_private() == []
+
+
+def test_a_link_is_not_made_private(home, tmp_path):
+    (tmp_path / "other").write_text("")
+    (tmp_path / "other").chmod(0o644)
+    home.settings.symlink_to(tmp_path / "other")
+    assert home.make_files_private() == []
+    assert (tmp_path / "other").stat().st_mode & 0o777 == 0o644

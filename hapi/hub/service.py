@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from hapi.deferreds import run_step
+from hapi.home import MADE_PRIVATE
 from hapi.hub.address import reachable_url
 from hapi.hub.cli_namespace import CliNamespace
 from hapi.hub.domain.auth import TokenIssuer
@@ -106,6 +107,8 @@ class HubService(Service):
         options = self.options
         try:
             options.home.prepare()
+            for path in options.home.make_files_private():
+                self.log.warn(MADE_PRIVATE, path=str(path))
             self._lock.acquire()
             self.token = base_token(options)
             token_issuer = TokenIssuer(self.token, signing_secret(options.home))

@@ -16,6 +16,7 @@ from twisted.web.resource import IResource
 
 from hapi import __version__
 from hapi.deferreds import run_step
+from hapi.home import MADE_PRIVATE
 from hapi.net.common.rpc import RpcTable
 from hapi.one_shot import OneShotObserver
 from hapi.process import IProcesses
@@ -235,6 +236,8 @@ class RunnerService(Service):
         super().startService()  # type: ignore[no-untyped-call]
         if self.options.sets_title:
             set_title()
+        for path in self.options.home.make_files_private():
+            self.log.warn(MADE_PRIVATE, path=str(path))
         if self.lock is None:  # not before: a daemon is another process than the one that made us
             self.lock = RunnerLock(self.options.home, self._processes, self._clock, __version__)
         self._coming_up = Deferred.fromCoroutine(self._start(self.lock))

@@ -16,6 +16,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
+from hapi.home import make_private
 from hapi.hub.store.database_files import DatabaseFiles
 from hapi.hub.store.disk_thread import CallerThread, Worker
 from hapi.hub.store.group_commit import GroupCommit, store_error
@@ -142,8 +143,11 @@ class Database:
     def _connections(self) -> tuple[sqlite3.Connection, sqlite3.Connection]:
         if self.path != MEMORY:
             path = Path(self.path)
-            with suppress(FileExistsError):  # readable by its owner only, from the start
+            try:  # readable by its owner only, from the start
                 os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            except FileExistsError:  # SQLite gives the mode of the database to the files beside it
+                for each in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+                    make_private(each)
         writer = self._connection(OPEN_TIMEOUT)
         try:
             self._check(writer)

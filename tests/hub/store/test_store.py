@@ -311,6 +311,14 @@ def test_a_place_that_cannot_be_a_database_is_named(tmp_path: Path, make: str) -
         result_of(Database(path, Clock()).open())
 
 
+def test_a_restored_file_becomes_private(tmp_path: Path) -> None:
+    path = tmp_path / "hub.db"
+    result_of(Database(path, Clock()).open())
+    path.chmod(0o644)
+    result_of(Database(path, Clock()).open())
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 def test_the_file_is_private(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "hub.db", Clock())
     store.open()
