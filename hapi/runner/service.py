@@ -133,6 +133,7 @@ class RunnerService(Service):
             *on_spawned,
             self.write_retries.begin,
             self._why_not_findable,
+            self._publish_agents,
         )
         self.children = self.sessions.children
         self.own_state = OwnState(StateFile(options.home), self.sessions.disk)
@@ -307,7 +308,16 @@ class RunnerService(Service):
     def use(self, options: RunnerOptions) -> None:
         """Use these options as far as a running runner can: hub, token, headers, agents."""
         self.sessions.reconfigure(options)
+        self._publish_agents()
         self.own_state.use(options.access, options.machine_id)
+
+    def _publish_agents(self) -> None:
+        """Tell the hub of the agents that `settings.json` names now."""
+        if self.hub.machine is not None and self._left is None:
+            self.hub.machine.publish_capabilities(self._capabilities())
+
+    def _capabilities(self) -> dict[str, Any]:
+        return runner_capabilities(self.sessions.availability.local_agents())
 
     async def unlink(self) -> None:
         await self.hub.disconnect(self._source)
@@ -372,15 +382,19 @@ class RunnerService(Service):
         return control_resource(self.api)
 
     def _link(self) -> None:
-        capabilities = runner_capabilities(self.sessions.availability.local_agents())
-        facts = RunnerFacts(os.getpid(), self.port or 0, int(self.started_at * 1000), capabilities)
+        started_at = int(self.started_at * 1000)
+        facts = RunnerFacts(os.getpid(), self.port or 0, started_at, self._capabilities())
         self.hub.connect(self.options, facts)
 
     def _offer_methods(self, rpc: RpcTable) -> None:
         register_methods(rpc, self.api)
 
     def _retry_deliveries(self) -> None:
-        """What the hub did not accept, and what nobody reported, is tried again now and then."""
+        """What the hub did not accept, and what nobody reported, is tried again now and then.
+
+        So is the list of agents.
+        """
+        self.sessions.availability.refresh()
         self.end_reports.send_pending()
         self.spool_delivery.deliver_soon()
         self.after(RETRY_DELIVERIES_INTERVAL, self._retry_deliveries)

@@ -45,7 +45,8 @@ QUIESCE_POLL_INTERVAL = 0.01  # seconds
 
 class Sessions:
     """The sessions of one runner. `on_start_failed` and `on_started` are called as the Spawner
-    says, `on_write_error` when the disk has refused something. `why_not_findable` is that of
+    says, `on_write_error` when the disk has refused something, `on_agents_changed` when
+    `settings.json` has changed. `why_not_findable` is that of
     StartChecks."""
 
     log = Logger()
@@ -63,8 +64,10 @@ class Sessions:
         on_started: Callable[[Child], object],
         on_write_error: Callable[[], object] = ignore_write_error,
         why_not_findable: Callable[[], Awaitable[str | None]] = is_findable,
+        on_agents_changed: Callable[[], object] = lambda: None,
     ) -> None:
-        self.options, self.availability = options, AgentAvailability.of(options)
+        self.options, self._on_agents_changed = options, on_agents_changed
+        self.availability = AgentAvailability.of(options, on_agents_changed)
         self._processes, self._now, self._record_event = processes, now, record_event
         self._clock, self._counters = reactor, counters
         self.disk = disk_for(reactor, on_write_error)
@@ -135,7 +138,8 @@ class Sessions:
 
     def reconfigure(self, options: RunnerOptions) -> None:
         """Use these options for what starts from now on."""
-        self.options, self.availability = options, AgentAvailability.of(options)
+        self.options = options
+        self.availability = AgentAvailability.of(options, self._on_agents_changed)
         self.spawner.reconfigure(options, self.availability)
 
     async def spawn(

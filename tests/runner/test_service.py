@@ -17,6 +17,7 @@ from hapi.home import Home
 from hapi.protocol.attempt import AttemptRequest
 from hapi.protocol.spawn import parse_spawn
 from hapi.runner.attempts.retention import Retention
+from hapi.runner.config.options import OWN_SESSION_COMMAND
 from hapi.runner.heartbeat import Heartbeat
 from hapi.runner.lock.home_lock import HomeHeld, RunnerLock, Superseded
 from hapi.runner.service import HELD, STOPPED, SUPERSEDED
@@ -291,6 +292,48 @@ def test_a_reload_of_broken_settings_changes_nothing__S16_P03(run, home):
     run.service.reload()
     assert run.machine.said == ["start", "try now"]
     assert run.service.options.access == HubAccess("http://127.0.0.1:1", "secret-token")
+
+
+def agents(run):
+    """Whether the page gets the agent `mine`, and whether the hub is told of it."""
+    asked = Deferred.fromCoroutine(
+        run.machine.rpc.answer({"method": "machine-1:agent-availability", "params": '{"all":true}'})
+    )
+    answered = json.loads(result_of(asked))["agents"]
+    forms = run.machine.facts.capabilities["agentConfigs"]
+    return (
+        "mine" in [entry["agent"] for entry in answered],
+        "mine" in [form["flavor"] for form in forms],
+    )
+
+
+def add_agent(home, name="mine"):
+    settings = {"cliApiToken": "secret-token", "apiUrl": "http://127.0.0.1:1"}
+    settings["agents"] = {name: {"command": ["true"]}}
+    home.settings.write_text(json.dumps(settings))
+
+
+@pytest.mark.parametrize("how", ["asked", "spawned", "waited", "reload"])
+def test_a_new_agent_in_the_settings_is_used_without_a_restart(home, how):
+    run = Run(home, options={"session_command": OWN_SESSION_COMMAND}).up()
+    assert run.service.sessions.availability.refusal("mine") is not None
+    add_agent(home)
+    match how:
+        case "asked":
+            agents(run)
+        case "spawned":
+            assert run.service.sessions.availability.refusal("mine") is None
+        case "waited":
+            run.reactor.advance(31)
+        case "reload":
+            run.service.reload()
+    assert agents(run) == (True, True)
+    home.settings.write_text("{")
+    assert agents(run) == (True, True)
+    add_agent(home, "another")
+    assert agents(run) == (False, False)
+    assert run.machine.said.count("other capabilities") == 2
+    run.stop()
 
 
 def test_a_stop_while_the_link_is_made_anew_makes_none__P03_P01(home):

@@ -3,6 +3,7 @@
 import json
 import os
 
+import msgspec
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
@@ -57,6 +58,11 @@ class Machine:
     def publish_spawn_error(self, error):
         self.said.append(error)
 
+    def publish_capabilities(self, capabilities):
+        if capabilities != self.facts.capabilities:
+            self.said.append("other capabilities")
+            self.facts = msgspec.structs.replace(self.facts, capabilities=capabilities)
+
     def republish(self):
         self.said.append("claimed again")
 
@@ -98,13 +104,14 @@ class Run:
     machine: Machine | None = None
     service: RunnerService = field(init=False)
     more: dict = field(factory=dict)
+    options: dict = field(factory=dict)  # that differ from those of `options_for`
 
     def __attrs_post_init__(self):
         self.processes = MemoryProcesses(("session",), self.reactor)
         self.processes.add("runner", "start-sync", pid=os.getpid())
         self.service = RunnerService(
             self.reactor,
-            options_for(self.home),
+            options_for(self.home, **self.options),
             self.processes,
             on_retired=self.retired.append,
             on_step=self.steps.append,

@@ -9,12 +9,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import define, field
+from twisted.logger import Logger
 
 from hapi.configured_agents import configured_agents, unavailable_reason
+from hapi.home import Home
 from hapi.protocol.agents import AGENTS, Agent, agent_named
 from hapi.protocol.spawn import RefusalCode, SpawnRefused
 from hapi.remembered_offers import Offer, mode_refusal, remembered_offer
 from hapi.runner.config.options import RunnerOptions
+from hapi.settings import InvalidSettings, read_settings
 
 Reason = str  # not_found | invalid_configuration
 
@@ -46,6 +49,43 @@ def _is_executable(program: str, environ: Mapping[str, str]) -> bool:
 
 
 @define
+class CurrentSettings:
+    """`settings.json` of a home as it is now, for what is used without a restart or a reload.
+
+    `on_change` is called when the file has changed since it was last read.
+    """
+
+    _home: Home
+    _settings: Mapping[str, Any]
+    _on_change: Callable[[], object]
+    _seen: tuple[int, ...] = field(init=False)  # empty: there is no file
+    log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self._seen = self._stamp()
+
+    def read(self) -> Mapping[str, Any]:
+        """The settings; those that were read before while the file is invalid."""
+        stamp = self._stamp()
+        if stamp != self._seen:
+            self._seen = stamp
+            try:
+                self._settings = read_settings(self._home)
+            except InvalidSettings as error:
+                self.log.error("The agents stay as they were: {reason}", reason=str(error))
+            else:
+                self._on_change()
+        return self._settings
+
+    def _stamp(self) -> tuple[int, ...]:
+        try:
+            facts = self._home.settings.stat()
+        except OSError:
+            return ()
+        return facts.st_mtime_ns, facts.st_size, facts.st_ino
+
+
+@define
 class AgentAvailability:
     """Nothing is cached: agents are installed and removed while a runner runs."""
 
@@ -54,15 +94,22 @@ class AgentAvailability:
     _offer: Callable[[Agent], Offer | None] = field(default=lambda agent: None)
 
     @classmethod
-    def of(cls, options: RunnerOptions) -> AgentAvailability:
+    def of(
+        cls, options: RunnerOptions, on_change: Callable[[], object] = lambda: None
+    ) -> AgentAvailability:
         """For sessions of this package the table of agents decides; for npm's, what that program
-        would look for."""
+        would look for.
+
+        `on_change` is called when `settings.json` has changed, and with it perhaps the agents.
+        """
         if not options.uses_own_sessions:
             npm = {name: agent for name, agent in AGENTS.items() if agent.npm_program is not None}
             return cls(lambda agent: npm_unavailable_reason(agent, options.environ), lambda: npm)
 
+        settings = CurrentSettings(options.home, options.settings, on_change)
+
         def table() -> Mapping[str, Agent]:
-            return configured_agents(options.settings)
+            return configured_agents(settings.read())
 
         def reason(name: str) -> Reason | None:
             agent = table().get(name)
@@ -72,6 +119,10 @@ class AgentAvailability:
             return remembered_offer(options.home, agent, options.environ)
 
         return cls(reason, table, offer)
+
+    def refresh(self) -> None:
+        """Read the settings again if they have changed."""
+        self._table()
 
     def local_agents(self) -> list[Agent]:
         """The agents that npm's hub has no name for; hubs learn of them from the capabilities of

@@ -142,6 +142,12 @@ class Machine:
         if self.link.connected:
             self._publish_all()
 
+    def publish_capabilities(self, capabilities: Mapping[str, Any]) -> None:
+        """Tell the hub what this runner can do from now on, if that is something else."""
+        if capabilities != self._facts.capabilities:
+            self._facts = msgspec.structs.replace(self._facts, capabilities=capabilities)
+            self._publish()
+
     async def leave(self, source: ShutdownSource, seconds: float) -> None:
         """Tell the hub that we leave, as far as it listens within `seconds`."""
         self.stopped = True

@@ -78,6 +78,9 @@ def register_methods(rpc: RpcTable, runner: RunnerMethods) -> None:
         pictures = SessionPictures(options.home, str(given.get("sessionId")))
         return deferToThread(picture_answer, pictures, params)
 
+    def agent_availability(params: Any) -> dict[str, Any]:
+        return runner.availability.response(params)  # a reload replaces `availability`
+
     def models_of(agent: str) -> Callable[[Any], dict[str, Any]]:
         def answer(params: Any) -> dict[str, Any]:
             offer = runner.availability.offer(agent)
@@ -87,7 +90,7 @@ def register_methods(rpc: RpcTable, runner: RunnerMethods) -> None:
 
         return answer
 
-    rpc.add("agent-availability", runner.availability.response)
+    rpc.add("agent-availability", agent_availability)
     rpc.add("path-exists", lambda params: path_exists(options.roots, params))
     rpc.add("cursor-chat-store-status", lambda params: chat_store_status(options.roots, params))
     rpc.add("list-directory", lambda params: list_directory(options.roots, params))

@@ -16,6 +16,7 @@ from twisted.internet.task import Clock
 
 from hapi.net.common.errors import HubBusy, HubRefused, HubUnreachable
 from hapi.net.common.rpc import RpcTable
+from hapi.protocol.agents import Agent
 from hapi.protocol.machine import (
     MachineHealth,
     RunnerFacts,
@@ -294,6 +295,18 @@ def test_the_hub_is_told_of_a_failed_start_and_of_the_next_good_one(built):
     said = len(link.said)
     machine.publish_spawn_error(None)
     assert len(link.said) == said
+
+
+def test_the_hub_is_told_of_a_new_agent_once(built):
+    _, _, link, machine = built
+    machine.start()
+    link.connect()
+    told = len(link.said)
+    capabilities = runner_capabilities([Agent("mine", "Mine", ("mine",))])
+    for _ in range(2):
+        machine.publish_capabilities(capabilities)
+    assert len(link.said) == told + 1
+    assert link.states()[-1]["capabilities"] == capabilities
 
 
 def test_the_keep_alive_comes_at_once_and_every_twenty_seconds__N18(built):
