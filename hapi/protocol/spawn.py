@@ -157,7 +157,8 @@ def session_arguments(
     """The arguments after the program's name, in the order of the wire specification.
 
     `own_session`: the session is one of this package. It takes permission modes by the names that
-    its agent has for them, and an idle time of its own.
+    its agent has for them, and an idle time of its own, and goes on with its row whatever its
+    agent: npm's makes another row for some, and leaves it to the hub to merge the two.
     `linked_worktree`: the directory is a git worktree already, so Cursor is not asked for another.
     """
     agent = agent_named(request.flavor)
@@ -169,7 +170,7 @@ def session_arguments(
     if agent.has_starting_mode:
         argv += ["--hapi-starting-mode", request.starting_mode]
     argv += ["--started-by", "runner"]
-    if request.requested_id and _passes_id(agent, request):
+    if request.requested_id and (own_session or _passes_id(agent, request)):
         argv += ["--existing-session-id", request.requested_id]
     settings = (
         ("effort", "--effort", request.effort),

@@ -169,3 +169,10 @@ def test_results_on_the_wire():
         "agent": "pi",
     }
     assert rpc_spawn_answer(SpawnRefused("no")) == {"type": "error", "errorMessage": "no"}
+
+
+@pytest.mark.parametrize("agent", ["claude", "copilot", "opencode", "demo"])
+def test_a_session_of_ours_goes_on_with_its_row_whatever_its_agent(agent):
+    request = parse_spawn({"directory": "/w", "agent": agent, "existingSessionId": "row-1"})
+    argv = session_arguments(request, own_session=True)
+    assert argv[argv.index("--existing-session-id") + 1] == "row-1"
