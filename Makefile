@@ -21,6 +21,18 @@ HAVE_AGENTS := 1
 endif
 export HAPI_AGENTS ?= $(CURDIR)/$(REAL_AGENTS)
 PIP := $(BIN)/pip install -qq --disable-pip-version-check
+# The path of this directory goes into a file of the environment. pip writes it in the encoding of the locale, which may lack the
+# characters (LC_ALL=C), and each Python that starts reads it in that of its own. ASCII_PTH writes it without any such character.
+UTF8 := $(if $(findstring UTF-8,$(shell locale charmap 2>/dev/null)),,LC_ALL=C.UTF-8)
+define ASCII_PTH
+import sys
+for name in sys.argv[1:]:
+    text = open(name, "rb").read().decode()
+    if not text.isascii():
+        lines = [f"import sys; sys.path.append({ascii(path)})" for path in text.splitlines()]
+        open(name, "w").write("\n".join(lines) + "\n")
+endef
+export ASCII_PTH
 # Plugins of twistd are looked up by directory, so the development install has to put this directory on sys.path.
 EDITABLE := --config-settings editable_mode=compat --editable
 
@@ -106,7 +118,10 @@ fi
 @test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
   { rm -rf $(VENV); echo "on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 @echo "installing $(1) into $(VENV)"
-@$(PIP) $(EDITABLE) $(1) || { code=$$?; [ $$code -gt 128 ] || [ ! -e $(VENV)/.ready-up ] || rm $(UNFINISHED); exit $$code; }
+@$(UTF8) $(PIP) $(EDITABLE) $(1) || { code=$$?; [ $$code -gt 128 ] || [ ! -e $(VENV)/.ready-up ] || rm $(UNFINISHED); exit $$code; }
+@for file in $(VENV)/lib/python*/site-packages/__editable__.*.pth; do \
+  [ ! -e "$$file" ] || $(BIN)/python -S -c "$$ASCII_PTH" "$$file" || exit 1; \
+done
 @touch $@ $(VENV)/.ready-up
 @rm $(UNFINISHED)
 endef

@@ -18,6 +18,18 @@ def parse_size(text: str) -> int:
     return int(found[1]) << (10 * " KMGT".index(found[2].upper() or " "))
 
 
+def plural(count: float, noun: str) -> str:
+    """`count` and `noun` for a person: "1 minute", "2 minutes", "2 processes", "2 tries"."""
+    shown = f"{count:.0f}"
+    if shown == "1":
+        return f"{shown} {noun}"
+    if noun.endswith(("s", "x", "ch", "sh")):
+        return f"{shown} {noun}es"
+    if noun.endswith("y") and noun[-2] not in "aeiou":
+        return f"{shown} {noun[:-1]}ies"
+    return f"{shown} {noun}s"
+
+
 def format_size(size: int) -> str:
     """Write a number of bytes as people do: `1.5G`, `512M`, `5`."""
     for letter, shift in (("G", 30), ("M", 20), ("K", 10)):

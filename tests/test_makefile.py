@@ -31,19 +31,20 @@ class Place:
             (path / name).write_text(text)
             (path / name).chmod(0o755)
 
-    def begin(self, pip: str) -> subprocess.Popen[str]:
+    def begin(self, pip: str, **environ: str) -> subprocess.Popen[str]:
         words = ["make", f"PYTHON={self.path}/python", f"PIP={pip}", ".venv/.ready-up"]
         return subprocess.Popen(
             words,
             cwd=self.path,
+            env={**os.environ, **environ},
             start_new_session=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
 
-    def make(self, pip: str) -> tuple[int, str]:
-        begun = self.begin(pip)
+    def make(self, pip: str, **environ: str) -> tuple[int, str]:
+        begun = self.begin(pip, **environ)
         told, _ = begun.communicate(timeout=300)
         return begun.returncode, told
 
@@ -87,3 +88,11 @@ def test_two_makes_do_not_install_into_one_environment(place):
     code, told = place.make("true")
     assert code != 0
     assert "another make installs into .venv" in told
+
+
+@pytest.mark.parametrize("locale", ["C", "POSIX", "C.UTF-8"])
+def test_paths_of_every_language_are_installed_whatever_the_locale(place, locale):
+    (place.path / "pip").write_text("#!/bin/sh\nlocale charmap > installed-in\n")
+    (place.path / "pip").chmod(0o755)
+    code, told = place.make("./pip", LC_ALL=locale)
+    assert (code, (place.path / "installed-in").read_text()) == (0, "UTF-8\n"), told

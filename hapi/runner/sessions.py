@@ -36,6 +36,7 @@ from hapi.runner.storage.disk import disk_for, ignore_write_error
 from hapi.runner.storage.journal import RecordEvent, read_journal
 from hapi.runner.storage.timers import ScheduledCalls
 from hapi.runner.workspace.worktrees import Worktrees
+from hapi.units import plural
 from hapi.uploads import remove_unused, unused_uploads, uploads_directory
 
 BEING_REPLACED = "The runner is being replaced by a newer build; try again in a moment"
@@ -188,7 +189,7 @@ class Sessions:
             self._record_event,
         )
         if count := adoption.run():
-            self.log.info("{count} live sessions adopted", count=count)
+            self.log.info("Adopted {sessions}", sessions=plural(count, "live session"), count=count)
 
     def resynchronize(self) -> None:
         """Take in what another runner of this home started or received during a hand-off."""

@@ -46,6 +46,7 @@ from hapi.session.terminal.console import Terminal
 from hapi.settings import HubAccess
 from hapi.spool import DELIVERED_BY_OTHERS, SpoolFile, SpoolHeader, claim_spools
 from hapi.startup import resume_garbage_collection, use_monotonic_time
+from hapi.units import plural
 
 UNREACHABLE, REFUSED, FAILED = 6, 7, 1  # exit codes, those of the command line
 
@@ -240,8 +241,8 @@ class SessionProcess:
         for claimed in claim_spools(home, hub.session_id):
             texts = [event.text for event in claimed.events if event.event in DELIVERED_BY_OTHERS]
             self.log.info(
-                "{count} events that an earlier process of this session could not deliver are "
-                "delivered now",
+                "Delivering {events} that an earlier process of this session could not deliver",
+                events=plural(len(texts), "event"),
                 count=len(texts),
             )
             hub.compare_from(claimed.header.after_seq)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hapi.redaction import escape_control
+from hapi.units import plural
 
 
 def echo(text: str = "") -> None:
@@ -25,10 +26,7 @@ def print_json(value: Any) -> None:
     print(text.encode("utf-8", "backslashreplace").decode(), flush=True)
 
 
-def plural(count: float, unit: str) -> str:
-    """`count` and `unit` for a person: "1 minute", "2 minutes"."""
-    shown = f"{count:.0f}"
-    return f"{shown} {unit}" if shown == "1" else f"{shown} {unit}s"
+__all__ = ["echo", "mask_token", "plural", "print_json", "table", "warn"]
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -20,7 +20,7 @@ from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.domain.retention_limits import NO_LIMITS, RetentionLimits
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull, StoreLost
 from hapi.redaction import escape_control
-from hapi.units import format_duration, format_size
+from hapi.units import format_duration, format_size, plural
 
 SWEEP_INTERVAL = 60.0  # seconds
 # After the start, processes need a while to report that they live.
@@ -198,13 +198,13 @@ class Retention:
         for start in range(0, len(removed), NAMES_SHOWN):
             part = removed[start : start + NAMES_SHOWN]
             self.log.info(
-                "Retention removed {count} sessions with {messages} messages, because {reason}: "
-                "{names}",
-                count=len(part),
-                messages=sum(count for _, count in part),
+                "Retention removed {sessions} with {messages}, because {reason}: {names}",
+                sessions=plural(len(part), "session"),
+                messages=plural(sum(count for _, count in part), "message"),
                 reason=reason,
                 names=", ".join(
-                    f"{escape_control(session_label(session))!r} ({session.id}, {count} messages)"
+                    f"{escape_control(session_label(session))!r} "
+                    f"({session.id}, {plural(count, 'message')})"
                     for session, count in part
                 ),
             )

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from hapi.protocol.spawn import RefusalCode, SpawnRefused
 from hapi.runner.config.admission_limits import AdmissionLimits
 from hapi.runner.spawn.memory import available_memory
-from hapi.units import format_size
+from hapi.units import format_size, plural
 
 QUEUE_TIMEOUT = 20.0  # seconds; a hub waits 30 s for its answer, and the start itself takes time
 MEMORY_POLL_INTERVAL = 1.0  # seconds between readings of the free memory while a start waits
@@ -29,7 +29,8 @@ def capacity_refusal(limits: AdmissionLimits, live: int, free: int | None) -> Sp
     """
     if limits.sessions is not None and live >= limits.sessions:
         return SpawnRefused(
-            f"This machine runs {live} of at most {limits.sessions} sessions (--max-sessions)",
+            f"This machine runs {live} of at most {plural(limits.sessions, 'session')} "
+            "(--max-sessions)",
             RefusalCode.SESSION_LIMIT,
         )
     if limits.free_memory is not None and free is not None and free < limits.free_memory:
@@ -108,7 +109,8 @@ class Admission:
         if not self.limits.queue:
             return refusal or SpawnRefused(reason, RefusalCode.QUEUE_FULL)
         return SpawnRefused(
-            f"{reason}, and {len(self._queue)} starts are waiting already (--queue)",
+            f"{reason}, and the queue is full: "
+            f"{plural(len(self._queue), 'start')} waiting (--queue)",
             RefusalCode.QUEUE_FULL,
         )
 

@@ -23,6 +23,7 @@ from hapi.protocol.spawn import (
 )
 from hapi.runner.attempts.child import Child
 from hapi.runner.storage.journal import RecordEvent, discard_event
+from hapi.units import plural
 
 REVIVED_BY = "revive"  # how `asked_by` of a revival begins
 MAX_TRIES, TRIES_WINDOW = 3, 3600.0  # automatic revivals of one session within so many seconds
@@ -150,7 +151,8 @@ class Reviver:
         if not offered:
             return
         self.log.info(
-            "{count} sessions were interrupted: `hapi runner revive` brings them back",
+            "Interrupted: {sessions}; `hapi runner revive` lists and resumes what was interrupted",
+            sessions=plural(len(offered), "session"),
             count=len(offered),
         )
         if automatically:
@@ -193,7 +195,7 @@ class Reviver:
         return revived
 
     def _leave(self, session: InterruptedSession) -> None:
-        reason = f"revived {session.tries} times within the hour"
+        reason = f"revived {plural(session.tries, 'time')} within the hour"
         self.log.warn(
             "Session {session_id} is not revived: {reason}",
             session_id=session.session_id,

@@ -27,6 +27,7 @@ from hapi.protocol.events import SESSION_END
 from hapi.runner.storage.disk import Disk
 from hapi.settings import HubAccess
 from hapi.spool import DELIVERED_BY_OTHERS, ClaimedSpool, claim_spools, spooled_sessions
+from hapi.units import plural
 
 DELIVERY_TIMEOUT = 120.0  # seconds for the events of one process
 UNKNOWN_SESSION_STATUSES = (403, 404)  # of a hub that has no such session for this user
@@ -119,7 +120,8 @@ class SpoolDelivery:
             await self._send(client, access, claimed, texts)
         claimed.remove()
         self.log.info(
-            "Delivered {count} events that session {session_id} had left in the spool",
+            "Delivered {events} that session {session_id} had left in the spool",
+            events=plural(len(texts), "event"),
             count=len(texts),
             session_id=header.session_id,
         )
@@ -164,8 +166,9 @@ class SpoolDelivery:
             )
             return
         self.log.warn(
-            "{count} events of session {session_id} are dropped, because the hub does not have "
+            "Dropped {events} of session {session_id}, because the hub does not have "
             "the session any more: {reason}",
+            events=plural(len(claimed.events), "event"),
             count=len(claimed.events),
             session_id=header.session_id,
             reason=str(error),

@@ -22,6 +22,7 @@ from hapi.deferreds import run_in_background
 from hapi.one_shot import OneShotObserver
 from hapi.session.agent.jsonrpc_peer import JsonRpcPeer, LineTooLong
 from hapi.session.agent.noise import AgentNoise
+from hapi.units import plural
 
 MAX_STDERR_TAIL = 16384  # bytes of standard error that explain an end
 CLEAR_TIMEOUT = 3.0  # seconds to find and end what an agent has left running
@@ -158,8 +159,9 @@ class AgentProcess(ProcessProtocol):
             )
             if left:
                 self.log.info(
-                    "{label} left {count} processes running, which were ended",
+                    "{label} left {processes} running, which HAPI has ended",
                     label=self.label,
+                    processes=plural(len(left), "process"),
                     count=len(left),
                 )
         finally:

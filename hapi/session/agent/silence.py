@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from hapi.units import plural
+
 FIRST_SILENCE = 30.0  # seconds
 FIRST_SILENCE_OF_CALL = 120.0  # seconds: builds and tests say nothing for a while
 GROWTH = 4  # each silence that is told is so many times longer than the one before
@@ -21,8 +23,7 @@ def duration_in_words(seconds: float) -> str:
     """`45 seconds`, `2 minutes`, `3 hours`."""
     for size, unit in ((3600, "hour"), (60, "minute"), (1, "second")):
         if seconds >= size:
-            count = int(seconds // size)
-            return f"{count} {unit}{'' if count == 1 else 's'}"
+            return plural(seconds // size, unit)
     return "0 seconds"
 
 

@@ -33,6 +33,7 @@ from hapi.protocol.json import cut
 from hapi.protocol.records import agent_record, event_record, is_snapshot, message_event
 from hapi.session.hub.inbox import Inbox
 from hapi.session.hub.live import LiveText
+from hapi.units import plural
 
 # A hub takes a session for lost after 30 s without one (hub.md 10), and delivers prompts again that
 # got lost with each of them.
@@ -198,10 +199,10 @@ class SessionUplink:
         lost = self._link.delivery_status.dropped - self._reported_drops
         if lost > 0 and not self._is_ended:
             self._reported_drops += lost
-            self.log.error("{count} records of this session are lost", count=lost)
+            self.log.error("Lost {records} of this session", records=plural(lost, "record"))
             self.publish_status(
-                f"{lost} records of this session are missing here: the hub did not accept them, "
-                "and there was no more room to keep them"
+                f"{plural(lost, 'record')} of this session {'is' if lost == 1 else 'are'} missing "
+                "here: the hub did not accept more, and there was no room to keep more"
             )
 
     # --- out

@@ -73,7 +73,7 @@ def test_the_queue_admits_in_order_and_refuses_beyond_its_length__M01(home):
     first, second, third = stage.spawn(asked_by="1"), stage.spawn(asked_by="2"), stage.spawn()
     refused = result_of(third)
     assert refused.code == "queue_full"
-    assert "2 starts are waiting already" in refused.message
+    assert "the queue is full: 2 starts waiting" in refused.message
     assert_waiting(first), assert_waiting(second)
     stage.processes.exit(stage.children.find_all("s1")[0].identity, 0)
     assert stage.children.live()[-1].folder.request.asked_by == "1"

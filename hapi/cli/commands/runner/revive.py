@@ -15,6 +15,7 @@ from hapi.cli.base.output import echo, print_json, table
 from hapi.cli.runner.running import call_runner
 from hapi.home import Home
 from hapi.redaction import escape_control
+from hapi.units import plural
 
 REVIVE_TIMEOUT = 3600.0  # seconds for all sessions together
 
@@ -65,7 +66,7 @@ def revive_sessions(home: Home, session_id: str | None, everything: bool, as_jso
     if failed and len(answers) == 1:
         raise CommandError("the session was not resumed")
     if failed:
-        raise CommandError(f"{len(failed)} of {len(answers)} sessions were not resumed")
+        raise CommandError(f"not resumed: {len(failed)} of {plural(len(answers), 'session')}")
 
 
 def show_interrupted(offered: list[dict[str, Any]], as_json: bool) -> None:

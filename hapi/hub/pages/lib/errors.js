@@ -1,6 +1,6 @@
 // What can go wrong in a request to the hub: it refuses (ApiError) or it does not respond (Unreachable).
 
-import { ownValue } from "./format.js";
+import { ownValue, plural } from "./format.js";
 
 const GATEWAY_STATUSES = [502, 503, 504];
 
@@ -109,7 +109,7 @@ export function errorMessage(error) {
 function messageOf(error) {
   if (error instanceof ApiError) {
     if (error.status === 429 && error.code === null)
-      return `Too many attempts. Try again in ${error.retryAfter ?? 60} seconds.`;
+      return `Too many attempts. Try again in ${plural(error.retryAfter ?? 60, "second")}.`;
     return ownValue(MESSAGES, error.code) ?? explained(error.message);
   }
   return error instanceof Error ? explained(error.message) : String(error);
