@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from hapi.hub.domain.audit import LOGIN, AuditLog
 from hapi.hub.domain.auth import Principal, TokenIssuer
 from hapi.hub.domain.documents import Documents
 from hapi.hub.domain.entities import HubMachine, HubSession
@@ -75,6 +76,7 @@ class CliNamespace:
     presence: Presence
     messages: Messages
     documents: Documents
+    audit: AuditLog
     places: Places = field(factory=lambda: Places("sockets", SOCKETS))
     _of_devices: dict[str, set[Peer]] = field(factory=dict)  # by the id of their token
 
@@ -93,8 +95,11 @@ class CliNamespace:
                 # Real clients never try again after a refusal.
                 peer.hang_up("too many wrong tokens")
                 raise ConnectRefused("Too many wrong tokens")
+            self.audit.record(LOGIN, 401, None, peer.address or "")
             raise ConnectRefused("Invalid token")
         if Scope.MACHINE not in principal.scopes:
+            facts = {"route": "/cli (socket)", "scope": Scope.MACHINE}
+            self.audit.record("scope-missing", 403, principal, peer.address or "", facts=facts)
             raise ConnectRefused("Invalid token: it may not run a machine (scope machine)")
         if (queue := registry.queues.find(given.get("sessionId"))) is not None and queue.is_crowded:
             peer.hang_up("no room")  # so that the client tries again

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from attrs import evolve
@@ -10,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource
 
 from hapi.hub.cli_namespace import CliNamespace
+from hapi.hub.domain.audit import AuditLog
 from hapi.hub.domain.auth import TokenIssuer
 from hapi.hub.domain.documents import Documents
 from hapi.hub.domain.entities import HubSettings
@@ -37,7 +39,7 @@ from hapi.hub.http.proxies import NO_PROXIES, TrustedProxies
 from hapi.hub.http.routing import Dispatcher, Routes, combine
 from hapi.hub.http.session_routes import SessionRoutes
 from hapi.hub.http.sse import EVENTS_ROUTE, EventsResource
-from hapi.hub.http.token_routes import TokenRoutes
+from hapi.hub.http.token_routes import AuditRoutes, TokenRoutes
 from hapi.hub.status import HubStatus
 from hapi.hub.store.interface import IStore
 
@@ -70,6 +72,7 @@ class Hub:
         make_sockets: Callable[[CliNamespace], Rooms],
         trusted_proxies: TrustedProxies = NO_PROXIES,
         retention: RetentionLimits = NO_LIMITS,
+        audit_directory: Path | None = None,
     ) -> None:
         late = _LateRooms()
         devices = DeviceTokens(now)
@@ -91,22 +94,24 @@ class Hub:
         self.retention = Retention(registry, lifecycle, retention)
         lifecycle.on_removed.append(self.retention.purge_soon)
         rate_limit = LoginRateLimit()
+        self.audit = audit = AuditLog(audit_directory, now)
         self.tokens = tokens = TokenKeeper(devices, store, clock)
         self.cli = CliNamespace(
-            registry, token_issuer, rate_limit, self.presence, messages, documents
+            registry, token_issuer, rate_limit, self.presence, messages, documents, audit
         )
         self.sockets = late.rooms = make_sockets(self.cli)
         self.authenticator = authenticator = Authenticator(
             token_issuer, rate_limit, trusted_proxies, clock, now
         )
         self.limits, self.compressor = RequestLimits(), Compressor(clock)
-        dispatcher = Dispatcher(authenticator, registry, self.limits, self.compressor)
+        dispatcher = Dispatcher(authenticator, registry, self.limits, self.compressor, audit)
         settings = HubSettings()
         self.streams = EventsResource(registry, authenticator)
         tokens.on_ended += [self.cli.end_device, self.streams.end_device]
         parts: list[Routes] = [
             AuthRoutes(dispatcher, token_issuer, settings, HubStatus(registry, self.cli.places)),
             TokenRoutes(dispatcher, tokens),
+            AuditRoutes(dispatcher),
             CliRoutes(dispatcher, lifecycle, documents, settings, tokens),
             SessionRoutes(dispatcher, lifecycle, documents),
             MessageRoutes(dispatcher, messages, PageReader(clock)),

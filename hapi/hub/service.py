@@ -137,6 +137,7 @@ class HubService(Service):
             self._sockets,
             proxies,
             options.retention,
+            options.home.path,
         )
         root = RootResource(
             self._host_policy(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 from attrs import define, field, frozen
@@ -174,6 +175,7 @@ class Stage:
         host_policy: HostPolicy | None = None,
         start: int = EPOCH,
         trusted_proxies: TrustedProxies = NO_PROXIES,
+        audit_directory: Path | None = None,
     ) -> None:
         self.clock, self.start = Clock(), start
         # `store` may be a function that makes one on the stage's clock.
@@ -186,6 +188,7 @@ class Stage:
             self.token_issuer,
             lambda cli: MemorySockets(self.clock, cli),
             trusted_proxies,
+            audit_directory=audit_directory,
         )
         self.registry, self.sockets = self.hub.registry, self.hub.sockets
         result_of(Deferred.fromCoroutine(self.registry.load()))

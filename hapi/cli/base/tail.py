@@ -67,3 +67,22 @@ def _read(path: Path, position: int) -> bytes:
             return file.read(CHUNK_SIZE)
     except OSError:
         return b""
+
+
+class LineFollower:
+    """The lines that are added to a file, also while it is rotated away and begins anew."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._inode, self._position, self._rest = _inode(path), _size(path), b""
+
+    def new_lines(self) -> list[bytes]:
+        """The whole lines since the last call."""
+        if _inode(self._path) != self._inode or _size(self._path) < self._position:
+            self._inode, self._position, self._rest = _inode(self._path), 0, b""
+        content = b""
+        while piece := _read(self._path, self._position):
+            content += piece
+            self._position += len(piece)
+        *whole, self._rest = (self._rest + content).split(b"\n")
+        return whole

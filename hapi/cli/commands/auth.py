@@ -22,6 +22,7 @@ from hapi.cli.base.errors import (
 from hapi.cli.base.output import echo, mask_token, print_json, warn
 from hapi.cli.base.run import run_once
 from hapi.cli.checks.hub_check import HubVerdict, check_hub
+from hapi.cli.commands.auth_token import command as token_command
 from hapi.cli.runner.login import RunnerLogin, restart_runner, runner_login
 from hapi.home import Home
 from hapi.settings import HubAccess, hub_access, origin, read_settings, update_settings
@@ -31,6 +32,9 @@ from hapi.settings import HubAccess, hub_access, origin, read_settings, update_s
 @home_option
 def command() -> None:
     """Manage the hub's address and the access token in settings.json."""
+
+
+command.add_command(token_command)
 
 
 @command.command(

@@ -59,11 +59,17 @@ class Authenticator:
         except InvalidNamespace as error:
             raise Unauthenticated(f"{refusal}: {error}") from error
         if principal is None:
-            address = self._trusted_proxies.client_address(request)
-            retry_after = self._login_rate_limit.record_failure(address, self._clock.seconds())
+            retry_after = self._login_rate_limit.record_failure(
+                self.address(request), self._clock.seconds()
+            )
             raise LoginRateLimited(retry_after) if retry_after else Unauthenticated(refusal)
         mark_authenticated(request)
+        request.identified = principal  # type: ignore[attr-defined]  # for the audit
         return principal
+
+    def address(self, request: IRequest) -> str:
+        """The address of the client, also behind a proxy that is trusted."""
+        return self._trusted_proxies.client_address(request)
 
     def authenticate_cli(self, request: IRequest) -> Principal:
         """Raises Unauthenticated, LoginRateLimited."""

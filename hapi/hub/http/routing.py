@@ -15,15 +15,18 @@ from urllib.parse import quote_from_bytes, unquote, unquote_to_bytes
 from attrs import define, frozen
 from klein import Klein
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
+from hapi.hub.domain.audit import AuditLog
 from hapi.hub.domain.auth import Principal
 from hapi.hub.domain.entities import HubMachine, HubSession
 from hapi.hub.domain.errors import Conflict, InvalidRequest
 from hapi.hub.domain.places import RequestLimits
 from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.domain.registry import HubRegistry
+from hapi.hub.http.audit_rules import record_request
 from hapi.hub.http.authentication import Authenticator
 from hapi.hub.http.compression import Compressor
 from hapi.hub.http.openapi.operation import Operation, UndeclaredBody, operation_of
@@ -43,6 +46,8 @@ from hapi.protocol.token import Scope
 T = TypeVar("T")
 MAX_BODY_SIZE, MAX_UPLOAD_SIZE = 8 << 20, 72 << 20  # bytes
 OK = {"ok": True}
+
+log = Logger()
 
 
 @frozen
@@ -137,6 +142,7 @@ class Dispatcher:
     _registry: HubRegistry
     limits: RequestLimits
     _compressor: Compressor
+    audit: AuditLog
 
     def dispatch(
         self, authenticate: Authenticate, handler: Handler, request: IRequest, ids: dict[str, str]
@@ -154,14 +160,22 @@ class Dispatcher:
     async def _run(
         self, authenticate: Authenticate, handler: Handler, request: IRequest, ids: dict[str, str]
     ) -> Response:
+        principal: Principal | None = None
         try:
             principal = authenticate(self.authenticator, request)
             require(principal, needed_scope(request))
             context = RequestContext(self._registry, principal, request, operation_of(handler))
             result = await handler(context, **ids)
-            return result if isinstance(result, Response) else Response(200, result)
+            response = result if isinstance(result, Response) else Response(200, result)
         except Exception as error:
-            return error_response(error, handler_name(handler))
+            response = error_response(error, handler_name(handler))
+        try:
+            record_request(
+                self.audit, request, principal, self.authenticator.address(request), ids, response
+            )
+        except Exception:
+            log.failure("A request was not recorded in the audit")
+        return response
 
     def unknown_route(self, request: IRequest, failure: Failure) -> bytes:
         """The reply to a path or method without a route; clients without a valid token learn
@@ -254,7 +268,7 @@ def combine(dispatcher: Dispatcher, *parts: Any) -> Klein:
             name = f"{type(part).__name__}.{rule.endpoint}"
             register = combined.route(rule.rule, methods=rule.methods, endpoint=name)
             needed = route_scopes(rule.methods, rule.rule)
-            register(_endpoint(part.app, rule.endpoint, needed))
+            register(_endpoint(part.app, rule.endpoint, needed, rule.rule))
     combined.handle_errors(Exception)(dispatcher.unknown_route)
     return combined
 
@@ -277,10 +291,12 @@ def needed_scope(request: Any) -> Scope | None:
     return scope
 
 
-def _endpoint(app: Klein, name: str, needed: Mapping[bytes, Scope | None]) -> Callable[..., Any]:
+def _endpoint(
+    app: Klein, name: str, needed: Mapping[bytes, Scope | None], route: str
+) -> Callable[..., Any]:
     def serve(request: Any, **ids: str) -> Any:
         """`ids` are percent-encoded, as `path_segments` gives them."""
-        request.needed_scope = needed[request.method]
+        request.needed_scope, request.route = needed[request.method], route
         decoded = {parameter: unquote(value) for parameter, value in ids.items()}
         return app.execute_endpoint(name, request, **decoded)
 

@@ -32,6 +32,7 @@ ROUTE_SCOPES: Mapping[str, Scope | None] = {
     "GET /api/tokens": ADMIN,
     "POST /api/tokens": ADMIN,
     "DELETE /api/tokens/<token_id>": ADMIN,
+    "GET /api/audit": ADMIN,
     # Machines.
     "GET /api/agents": READ,
     "GET /api/machines": READ,

@@ -1,4 +1,4 @@
-"""REST: the access tokens of devices and machines."""
+"""REST: the access tokens of devices and machines, and the audit."""
 
 # mypy: disable-error-code="untyped-decorator"
 
@@ -6,18 +6,24 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import msgspec
 from attrs import define
 from klein import Klein
 
 from hapi.hub.domain.auth import Principal
 from hapi.hub.domain.errors import AccessDenied, Conflict, InvalidRequest
 from hapi.hub.domain.tokens import TokenKeeper
-from hapi.hub.http.openapi.operation import operation
+from hapi.hub.http.openapi.operation import Integer, Parameter, operation
 from hapi.hub.http.responses import Response
 from hapi.hub.http.routing import OK, RequestContext, Routes, api
 from hapi.protocol.hub import CreateToken
 from hapi.protocol.rest import replies
 from hapi.protocol.token import InvalidNamespace, Scope, check_namespace
+
+DEFAULT_AUDIT_ENTRIES, MAX_AUDIT_ENTRIES = 100, 1000  # in one reply
+LIMIT = Integer("limit", "How many entries; 100 by default.", lowest=1, highest=MAX_AUDIT_ENTRIES)
+BEFORE = Integer("before", "Only entries before this time, in ms since the epoch.")
+ACTION = Parameter("action", "Only entries of this action, such as `spawn`.")
 
 
 def access_view(principal: Principal) -> dict[str, Any]:
@@ -90,3 +96,21 @@ class TokenRoutes(Routes):
         token = self.tokens.find(token_id, _administered(context.principal))
         await self.tokens.revoke(token)
         return OK
+
+
+@define(eq=False)
+class AuditRoutes(Routes):
+    app: ClassVar[Klein] = Klein()
+
+    @app.route("/api/audit", methods=["GET"])
+    @api
+    @operation(replies.Audit, query=(LIMIT, BEFORE, ACTION), errors=(AccessDenied,))
+    async def read(self, context: RequestContext) -> dict[str, Any]:
+        """Read the newest entries of the audit, newest first."""
+        if not context.principal.owns_hub:
+            raise AccessDenied("Only the owner of the hub may read its audit")
+        query = context.query
+        limit = LIMIT.read(query) or DEFAULT_AUDIT_ENTRIES
+        action = query.get(ACTION.name, "")
+        entries = self.dispatcher.audit.newest(limit, BEFORE.read(query), action)
+        return {"entries": msgspec.to_builtins(entries)}

@@ -77,6 +77,28 @@ class NewAccessToken(AccessToken):
     token: str
 
 
+class AuditEntry(TypedDict):
+    """`time`: ms. `outcome`: `done`, `refused` or `failed`. `actor`: the name of a device's token,
+    None for the access token of the hub and for wrong tokens; the latter have no namespace.
+    """
+
+    time: int
+    action: str
+    outcome: str
+    status: int
+    namespace: NotRequired[str]
+    actor: NotRequired[str | None]
+    tokenId: NotRequired[str]
+    address: NotRequired[str]
+    subject: NotRequired[dict[str, str]]
+    facts: NotRequired[dict[str, Any]]
+    requestId: NotRequired[str]
+
+
+class Audit(TypedDict):
+    entries: list[AuditEntry]
+
+
 class HubSettingsReply(TypedDict):
     sessionSummaryContract: bool
     sessionSummaryInChat: bool

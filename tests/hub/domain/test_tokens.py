@@ -126,7 +126,7 @@ def stream(stage: Stage, token: str) -> None:
     assert response.code == 200
 
 
-@pytest.mark.leaves_failures  # the client of the test misses the end of its stream
+@pytest.mark.leaves_failures("the client of the test misses the end of its stream")
 def test_revoking_a_token_cuts_its_event_streams_and_no_others() -> None:
     stage = Stage()
     made, other = create_token(stage, "read"), create_token(stage, "read", name="other")
@@ -154,7 +154,7 @@ def test_revoking_a_token_closes_its_sockets_and_no_others() -> None:
         connect(stage, made["token"])
 
 
-@pytest.mark.leaves_failures  # the client of the test misses the end of its stream
+@pytest.mark.leaves_failures("the client of the test misses the end of its stream")
 def test_a_token_ends_by_itself_with_everything_that_it_opened() -> None:
     stage = Stage()
     made = create_token(stage, "read", "machine", expiresIn=DAY)
@@ -296,6 +296,152 @@ def test_wrong_tokens_of_this_form_count_as_wrong_tokens() -> None:
     stage = Stage()
     statuses = [log_in(stage, f"hapi_{number:043}").status for number in range(12)]
     assert statuses == [401] * 10 + [429] * 2
+
+
+# --- a machine and its sessions -------------------------------------------------------------------
+
+
+def machine_token(stage: Stage, machine: str) -> str:
+    """A token to which a new machine belongs."""
+    token = str(create_token(stage, "machine", name=machine)["token"])
+    body = {"id": machine, "metadata": {"host": machine}}
+    assert request(stage, token, "POST", "/cli/machines", body).status == 200
+    return token
+
+
+def own_session(stage: Stage, token: str, machine: str, tag: str, **more: Any) -> str:
+    metadata = {"path": "/", "host": machine, "machineId": machine, "flavor": "claude", **more}
+    body = {"tag": tag, "metadata": metadata, "agentState": {}}
+    answer = request(stage, token, "POST", "/cli/sessions", body)
+    assert answer.status == 200, answer
+    return str(answer.body["session"]["id"])
+
+
+def test_a_machine_token_opens_its_own_machine_and_sessions() -> None:
+    stage = Stage()
+    token = machine_token(stage, "m1")
+    mine = own_session(stage, token, "m1", "t1")
+    assert request(stage, token, "GET", f"/cli/sessions/{mine}").status == 200
+    assert request(stage, token, "GET", "/cli/machines/m1").status == 200
+    runner, session = connect(stage, token, machineId="m1"), connect(stage, token, sessionId=mine)
+    assert runner.rooms == {"machine:m1"}
+    assert session.rooms == {f"session:{mine}"}
+    session.serve(mine, "abort")
+    assert stage.registry.rpc.serves(mine, "abort")
+
+
+def test_a_machine_token_neither_reads_nor_serves_what_belongs_to_another_machine() -> None:
+    stage = Stage()
+    first, second = machine_token(stage, "m1"), machine_token(stage, "m2")
+    shared, _ = stage.machine(name="m3")
+    theirs, other = own_session(stage, second, "m2", "t2"), stage.session(tag="t3", machineId="m3")
+    for session_id in (theirs, other):
+        path = f"/cli/sessions/{session_id}"
+        assert request(stage, first, "GET", path).status == 403
+        assert request(stage, first, "GET", f"{path}/messages?afterSeq=0").status == 403
+        peer = connect(stage, first, sessionId=session_id)
+        assert peer.rooms == set()
+        stage.rest("POST", f"/api/sessions/{session_id}/messages", {"text": "x", "localId": "l"})
+        peer.send("message", {"sid": session_id, "message": {"role": "agent", "content": "forged"}})
+        peer.send("session-alive", {"sid": session_id, "time": stage.now()})
+        peer.send("session-end", {"sid": session_id, "time": stage.now()})
+        peer.serve(session_id, "abort", "permission")
+        state = {"sid": session_id, "expectedVersion": 1, "agentState": {"requests": {}}}
+        assert peer.ask("update-state", state) == {"result": "error", "reason": "access-denied"}
+        assert not stage.registry.rpc.serves(session_id, "abort")
+        assert not stage.registry.sessions[session_id].active
+        assert stage.get(f"/api/sessions/{session_id}/messages")["messages"] == []
+    for machine in ("m2", shared):
+        assert request(stage, first, "GET", f"/cli/machines/{machine}").status == 403
+        body = {"id": machine, "metadata": {"host": "mine"}}
+        assert request(stage, first, "POST", "/cli/machines", body).status == 403
+        peer = connect(stage, first, machineId=machine)
+        assert peer.rooms == set()
+        peer.serve(machine, "spawn-happy-session")
+        assert not stage.registry.rpc.serves(machine, "spawn-happy-session")
+        assert stage.registry.machines[machine].row.metadata["host"] != "mine"
+
+
+def test_a_machine_token_gets_no_session_of_another_machine_by_its_tag() -> None:
+    stage = Stage()
+    first, second = machine_token(stage, "m1"), machine_token(stage, "m2")
+    own_session(stage, second, "m2", "known-tag", secret="plans")
+    body = {"tag": "known-tag", "metadata": {"machineId": "m1"}, "agentState": {}}
+    answer = request(stage, first, "POST", "/cli/sessions", body)
+    assert answer.status == 403
+    assert "plans" not in json.dumps(answer.body)
+
+
+@pytest.mark.parametrize("metadata", [{}, {"machineId": "m2"}, {"machineId": ["m1"]}, None, "m1"])
+def test_a_machine_token_makes_no_session_for_another_machine_or_none(metadata: Any) -> None:
+    stage = Stage()
+    token = machine_token(stage, "m1")
+    machine_token(stage, "m2")
+    body = {"tag": "t", "metadata": metadata, "agentState": {}}
+    assert request(stage, token, "POST", "/cli/sessions", body).status == 403
+    assert stage.registry.sessions == {}
+
+
+def test_a_session_cannot_be_registered_together_with_another_machine() -> None:
+    stage = Stage()
+    token = machine_token(stage, "m1")
+    machine = {"id": "m9", "metadata": {}}
+    body = {"tag": "t", "metadata": {"machineId": "m1"}, "agentState": {}, "machine": machine}
+    assert request(stage, token, "POST", "/cli/sessions", body).status == 403
+    assert "m9" not in stage.registry.machines
+
+
+def test_a_session_of_a_machine_token_cannot_be_moved_to_another_machine() -> None:
+    stage = Stage()
+    token = machine_token(stage, "m1")
+    stage.machine(name="m2")
+    mine = own_session(stage, token, "m1", "t1")
+    peer = connect(stage, token, sessionId=mine)
+    for metadata in ({"machineId": "m2"}, {}, None):
+        event = {"sid": mine, "expectedVersion": 1, "metadata": metadata}
+        assert peer.ask("update-metadata", event) == {"result": "error"}
+    assert stage.registry.sessions[mine].metadata["machineId"] == "m1"
+
+
+def test_sessions_of_two_machines_are_not_merged_if_one_has_a_token_of_its_own() -> None:
+    stage = Stage()
+    theirs = stage.session(tag="t0", machineId="m0", flavor="claude", claudeSessionId="c1")
+    token = machine_token(stage, "m1")
+    mine = own_session(stage, token, "m1", "t1")
+    peer = connect(stage, token, sessionId=mine)
+    stage.alive(peer, mine)
+    metadata = {**stage.registry.sessions[mine].metadata, "claudeSessionId": "c1"}
+    event = {"sid": mine, "expectedVersion": 1, "metadata": metadata}
+    assert peer.ask("update-metadata", event)["result"] == "success"
+    assert set(stage.registry.sessions) == {theirs, mine}
+
+
+def test_a_machine_that_is_known_already_takes_a_token_that_names_it() -> None:
+    stage = Stage()
+    stage.machine(name="m1")
+    body = {"id": "m1", "metadata": {}}
+    unbound = create_token(stage, "machine", name="a")["token"]
+    refused = request(stage, unbound, "POST", "/cli/machines", body)
+    assert refused.status == 403
+    assert "--machine m1" in refused.body["error"]
+    bound = create_token(stage, "machine", name="b", machineId="m1")["token"]
+    assert request(stage, bound, "POST", "/cli/machines", body).status == 200
+
+
+def test_a_machine_token_may_not_use_the_page() -> None:
+    stage = Stage()
+    page = web_token(stage, machine_token(stage, "m1"))
+    for path in ("/api/sessions", "/api/machines", "/api/events?all=1", "/api/audit"):
+        assert request(stage, page, "GET", path).status == 403
+
+
+@pytest.mark.parametrize("scope", ["read", "chat", "approve", "spawn", "admin"])
+def test_a_token_of_a_person_opens_no_socket_of_a_program(scope: str) -> None:
+    stage = Stage()
+    token = create_token(stage, scope)["token"]
+    with pytest.raises(ConnectRefused, match="scope machine"):
+        connect(stage, token)
+    assert request(stage, token, "GET", "/cli/machines/m1").status == 403
 
 
 # --- secrets --------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hapi.hub.http.audit_rules import AUDITED
 from hapi.hub.http.scopes import ROUTE_SCOPES, route_key
 from hapi.protocol.token import Scope
 from tests.support.access_tokens import create_token, request, web_token
@@ -32,6 +33,23 @@ def test_only_health_login_and_the_description_are_open_to_anybody() -> None:
         "POST /api/auth",
         "GET /api/openapi.json",
     }
+
+
+def test_every_route_that_the_audit_records_exists() -> None:
+    assert set(AUDITED) <= set(ROUTE_SCOPES)
+
+
+def test_the_audit_records_all_that_takes_more_than_reading_and_writing() -> None:
+    powerful = {
+        key
+        for key, scope in ROUTE_SCOPES.items()
+        if scope in (Scope.APPROVE, Scope.SPAWN, Scope.ADMIN) and not key.startswith("GET ")
+    }
+    browsing = {
+        "POST /api/machines/<machine_id>/list-directory",
+        "POST /api/machines/<machine_id>/paths/exists",
+    }
+    assert powerful - set(AUDITED) == browsing
 
 
 def test_programs_and_people_are_kept_apart() -> None:

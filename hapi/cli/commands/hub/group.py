@@ -24,7 +24,7 @@ from hapi.startup import block_tls_imports, resume_garbage_collection
     cls=CommandGroup,
     modules={
         name: f"hapi.cli.commands.hub.{name.replace('-', '_')}"
-        for name in ("status", "backup", "compact", "install-service")
+        for name in ("status", "audit", "backup", "compact", "install-service")
     },
     invoke_without_command=True,
     subcommand_metavar="[COMMAND]",

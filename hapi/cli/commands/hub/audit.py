@@ -1,0 +1,78 @@
+"""`hapi hub audit`: who did what at the hub of this home, read from its files."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import click
+
+from hapi.cli.base.errors import exit_codes_epilog
+from hapi.cli.base.tail import POLL_INTERVAL, LineFollower
+from hapi.home import Home
+from hapi.redaction import escape_control
+
+
+@click.command("audit", epilog=exit_codes_epilog(), short_help="Show who did what.")
+@click.option("-f", "--follow", "following", is_flag=True, help="Print new entries until Ctrl+C.")
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(0),
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="Number of past entries to show.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+def command(following: bool, lines: int, as_json: bool) -> None:
+    """Show logins, tokens, starts and ends of sessions, answers to permission requests and changes
+    of settings: when, by which token, from which address, and what was refused.
+
+    The audit is read from its files, so no hub needs to be running.
+    """
+    import msgspec
+
+    from hapi.hub.domain.audit import DONE_NAME, REFUSED_NAME, AuditLog
+
+    directory = Home.find().check().path
+    past = AuditLog(directory, lambda: 0).newest(lines) if lines else []
+    for entry in reversed(past):
+        _print(msgspec.to_builtins(entry), as_json)
+    if not following:
+        return
+    followed = [LineFollower(directory / name) for name in (DONE_NAME, REFUSED_NAME)]
+    while True:
+        for file in followed:
+            for line in file.new_lines():
+                try:
+                    _print(json.loads(line), as_json)
+                except ValueError:
+                    continue  # half a line, from a power cut
+        time.sleep(POLL_INTERVAL)
+
+
+def _print(entry: dict[str, Any], as_json: bool) -> None:
+    print(json.dumps(entry, ensure_ascii=True) if as_json else entry_line(entry), flush=True)
+
+
+def entry_line(entry: dict[str, Any]) -> str:
+    """An entry for a person, on one line."""
+    at = entry.get("time")
+    when = (
+        time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at / 1000))
+        if isinstance(at, int)
+        else "?"
+    )
+    outcome = str(entry.get("outcome"))
+    words = [when, f"{escape_control(entry.get('action')):<18}"]
+    words += [outcome.upper()] if outcome != "done" else []
+    who = entry.get("actor") or ("the hub's access token" if entry.get("namespace") else "unknown")
+    words.append(f"by {escape_control(who)}")
+    if entry.get("namespace") not in (None, "", "default"):
+        words.append(f"namespace {escape_control(entry['namespace'])}")
+    words += [f"from {escape_control(entry['address'])}"] if entry.get("address") else []
+    for key, value in {**entry.get("subject", {}), **entry.get("facts", {})}.items():
+        words.append(f"{escape_control(key)}={escape_control(value)}")
+    return "  ".join(words)

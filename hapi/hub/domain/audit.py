@@ -1,0 +1,184 @@
+"""Who did what: the audit of a hub, in files beside its database.
+
+`audit.jsonl` has what was done, `audit-refused.jsonl` what was not allowed: nobody without a right
+can push the other entries out by asking often. Both are appended to, one JSON object a line, and
+rotated by size.
+"""
+
+from __future__ import annotations
+
+import errno
+import heapq
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from attrs import define, field
+from twisted.logger import Logger
+
+from hapi.hub.domain.auth import Principal
+from hapi.hub.domain.rate_limits import address_group
+
+DONE_NAME, REFUSED_NAME = "audit.jsonl", "audit-refused.jsonl"
+MAX_BYTES = 4 << 20  # a larger file becomes .1, that one .2, and so on
+GENERATIONS = 4  # earlier files that are kept
+MAX_FACT_LENGTH = 500  # characters
+REPEAT_INTERVAL = 60_000  # ms: a login by the same token and network is recorded once in that time
+MAX_REPEATS = 1000  # logins that are remembered for it
+LOGIN = "login"
+
+
+class AuditEntry(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """One line. `outcome`: `done`, `refused` or `failed`; `actor`: the token's name, None for the
+    access token of the hub or an unknown one.
+    """
+
+    time: int  # ms since the epoch
+    action: str
+    outcome: str
+    status: int  # of the reply
+    namespace: str = ""
+    actor: str | None = None
+    token_id: str = ""
+    address: str = ""
+    subject: Mapping[str, str] = {}
+    facts: Mapping[str, Any] = {}
+    request_id: str = ""
+
+
+_DECODER = msgspec.json.Decoder(AuditEntry)
+
+
+def shortened(value: Any) -> Any:
+    """`value` as a fact of an entry: a number, or a text of limited length."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return text.encode("utf-8", "replace").decode()[:MAX_FACT_LENGTH]
+
+
+@define(eq=False)
+class AuditLog:
+    """`directory` None: nothing is written. `now` is wall time in ms."""
+
+    directory: Path | None
+    _now: Callable[[], int]
+    max_bytes: int = MAX_BYTES
+    _logins: OrderedDict[tuple[str, str, str], int] = field(factory=OrderedDict)
+    _write_error: str = ""
+
+    log = Logger()
+
+    def record(
+        self,
+        action: str,
+        status: int,
+        principal: Principal | None,
+        address: str,
+        subject: Mapping[str, str] | None = None,
+        facts: Mapping[str, Any] | None = None,
+        request_id: str = "",
+    ) -> None:
+        """Append an entry. A write error is logged once and stops nothing.
+
+        `principal` None: nobody that the hub knows.
+        """
+        if self.directory is None:
+            return
+        device = None if principal is None else principal.device
+        entry = AuditEntry(
+            self._now(),
+            action,
+            "done" if status < 400 else "refused" if status in (401, 403) else "failed",
+            status,
+            "" if principal is None else principal.namespace,
+            None if device is None else device.name,
+            "" if device is None else device.id,
+            address,
+            {name: str(shortened(value)) for name, value in (subject or {}).items()},
+            {name: shortened(value) for name, value in (facts or {}).items() if value is not None},
+            request_id,
+        )
+        if action == LOGIN and entry.outcome == "done" and self._is_repeated(entry):
+            return
+        name = REFUSED_NAME if entry.outcome == "refused" else DONE_NAME
+        try:
+            self._append(self.directory / name, msgspec.json.encode(entry) + b"\n")
+        except OSError as error:
+            reason = f"{name} was not written: {error.strerror or error}"
+            if reason != self._write_error:
+                self.log.error("{reason}", reason=reason)
+            self._write_error = reason
+        else:
+            self._write_error = ""
+
+    def _is_repeated(self, entry: AuditEntry) -> bool:
+        key = (entry.namespace, entry.token_id, address_group(entry.address))
+        before = self._logins.get(key)
+        if before is not None and 0 <= entry.time - before < REPEAT_INTERVAL:
+            return True
+        self._logins[key] = entry.time
+        self._logins.move_to_end(key)
+        while len(self._logins) > MAX_REPEATS:
+            self._logins.popitem(last=False)
+        return False
+
+    def _append(self, path: Path, line: bytes) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            size = os.lstat(path).st_size
+        except FileNotFoundError:
+            size = 0
+        if size and size + len(line) > self.max_bytes:
+            for number in range(GENERATIONS - 1, 0, -1):
+                if (older := generation(path, number)).exists():
+                    os.replace(older, generation(path, number + 1))
+            os.replace(path, generation(path, 1))
+            size = 0
+        descriptor = os.open(path, flags | os.O_NONBLOCK, 0o600)
+        try:
+            if os.write(descriptor, line) < len(line):  # a full disk takes a part
+                os.ftruncate(descriptor, size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            os.close(descriptor)
+
+    def newest(self, limit: int, before: int | None = None, action: str = "") -> list[AuditEntry]:
+        """The last `limit` entries, newest first: those before a time (ms), and of one action."""
+        if self.directory is None:
+            return []
+        found: list[AuditEntry] = []
+        both = (_entries(self.directory / name) for name in (DONE_NAME, REFUSED_NAME))
+        for entry in heapq.merge(*both, key=lambda entry: -entry.time):
+            if (before is None or entry.time < before) and action in ("", entry.action):
+                found.append(entry)
+                if len(found) >= limit:
+                    break
+        return found
+
+
+def generation(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.name}.{number}")
+
+
+def audit_files(directory: Path, name: str) -> list[Path]:
+    """The files of one kind, newest first."""
+    path = directory / name
+    return [path, *(generation(path, number) for number in range(1, GENERATIONS + 1))]
+
+
+def _entries(path: Path) -> Iterator[AuditEntry]:
+    """The entries of a file and of those before it, newest first."""
+    for found in audit_files(path.parent, path.name):
+        try:
+            lines = found.read_bytes().splitlines()
+        except FileNotFoundError:
+            continue
+        for line in reversed(lines):
+            try:
+                yield _DECODER.decode(line)
+            except (msgspec.DecodeError, UnicodeError):
+                continue  # half a line, from a power cut

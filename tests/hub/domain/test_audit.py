@@ -1,0 +1,195 @@
+"""The audit: what is recorded, that it holds no secret, and that nobody can falsify or flush it."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hapi.hub.domain.audit import DONE_NAME, GENERATIONS, REFUSED_NAME, AuditLog
+from hapi.hub.domain.auth import Principal
+from tests.support.access_tokens import connect, create_token, log_in, request, web_token
+from tests.support.hub_stage import EPOCH, TOKEN, Stage
+
+OWNER = Principal("default")
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    return Stage(audit_directory=tmp_path)
+
+
+def entries(stage: Stage, query: str = "") -> list[dict[str, Any]]:
+    """Oldest first."""
+    return list(reversed(stage.get(f"/api/audit{query}")["entries"]))
+
+
+def test_every_kind_of_deed_is_recorded_with_who_when_and_on_what(stage: Stage) -> None:
+    session_id, peer = stage.live(flavor="claude")
+    _, runner = stage.machine()
+    token = web_token(stage, create_token(stage, "approve", "spawn", "admin")["token"])
+    path = f"/api/sessions/{session_id}"
+    peer.serve(session_id, "permission", "set-session-config")
+    state = {"requests": {"r1": {"tool": "Bash", "arguments": {"command": "secret"}}}}
+    peer.ask("update-state", {"sid": session_id, "expectedVersion": 1, "agentState": state})
+    body = {"directory": "/srv/app", "agent": "demo", "extra": "kept out"}
+    request(stage, token, "POST", "/api/machines/m1/spawn", body)
+    request(stage, token, "PUT", "/api/hub-settings", {"sessionSummaryContract": True})
+    pending = stage.begin(
+        "POST",
+        f"{path}/permissions/r1/approve",
+        {"decision": "approved"},
+        headers={"Authorization": f"Bearer {token}"},
+    )
+    peer.answer({"ok": True})
+    assert stage.finish(pending).status == 200
+    request(stage, token, "DELETE", path)  # it is active: refused as a conflict
+    found = {entry["action"]: entry for entry in entries(stage)}
+    assert list(found) == [
+        "token-create",
+        "login",
+        "spawn",
+        "settings",
+        "permission-approve",
+        "delete",
+    ]
+    assert found["token-create"].get("actor") is None  # the owner
+    assert found["token-create"]["facts"]["scopes"] == '["approve","spawn","admin"]'
+    spawn = found["spawn"]
+    assert (spawn["actor"], spawn["namespace"], spawn["outcome"]) == ("phone", "default", "done")
+    assert spawn["subject"] == {"machine": "m1"}
+    assert spawn["facts"]["directory"] == "/srv/app"
+    assert spawn["time"] == EPOCH
+    assert spawn["address"]
+    assert "kept out" not in json.dumps(spawn)
+    assert found["permission-approve"]["subject"] == {"session": session_id, "request": "r1"}
+    assert found["permission-approve"]["facts"] == {"decision": "approved"}
+    assert (found["delete"]["outcome"], found["delete"]["status"]) == ("failed", 409)
+    assert runner is not None
+
+
+def test_refusals_are_recorded_apart(stage: Stage, tmp_path: Path) -> None:
+    token = web_token(stage, create_token(stage, "read")["token"])
+    log_in(stage, "wrong")
+    stage.refused(token="wrong")
+    request(stage, "wrong", "GET", "/cli/machines/m1")
+    request(stage, token, "POST", "/api/machines/m1/spawn", {"directory": "/", "agent": "demo"})
+    refused = [entry for entry in entries(stage) if entry["outcome"] == "refused"]
+    assert [entry["action"] for entry in refused] == ["login"] * 3 + ["scope-missing"]
+    assert refused[3]["facts"] == {
+        "route": "POST /api/machines/<machine_id>/spawn",
+        "scope": "spawn",
+    }
+    assert refused[3]["actor"] == "phone"
+    assert len((tmp_path / REFUSED_NAME).read_text().splitlines()) == 4
+    assert '"outcome":"refused"' not in (tmp_path / DONE_NAME).read_text()
+
+
+def test_wrong_tokens_beyond_the_rate_limit_leave_no_entries(stage: Stage) -> None:
+    for number in range(30):
+        log_in(stage, f"wrong{number}")
+    assert len(entries(stage)) == 10
+
+
+def test_no_secret_and_no_text_of_a_conversation_is_recorded(stage: Stage, tmp_path: Path) -> None:
+    session_id, _ = stage.live()
+    made = create_token(stage, "chat", "machine")
+    token = web_token(stage, made["token"])
+    connect(stage, made["token"])
+    log_in(stage, made["token"] + "x")
+    log_in(stage, f"{TOKEN}:")
+    body = {"text": "my password is hunter2", "localId": "a"}
+    request(stage, token, "POST", f"/api/sessions/{session_id}/messages", body)
+    stage.rest("DELETE", f"/api/tokens/{made['id']}")
+    kept = "".join(path.read_text() for path in tmp_path.iterdir())
+    assert kept
+    for secret in (made["token"], token, TOKEN, "hunter2", stage.jwt()):
+        assert secret not in kept
+
+
+def test_only_the_owner_reads_the_audit(stage: Stage) -> None:
+    assert stage.rest("GET", "/api/audit", namespace="team").status == 403
+    admin = create_token(stage, "admin", name="a")
+    theirs = create_token(stage, "admin", name="b", namespace="team")
+    reader = create_token(stage, "read", "chat", "approve", "spawn", name="c")
+    statuses = [
+        request(stage, web_token(stage, made["token"]), "GET", "/api/audit").status
+        for made in (admin, theirs, reader)
+    ]
+    assert statuses == [200, 403, 403]
+
+
+def test_the_audit_is_read_in_parts_and_by_action(stage: Stage) -> None:
+    for number in range(5):
+        create_token(stage, "read", name=str(number))
+        stage.clock.advance(1)
+    stage.rest("PUT", "/api/hub-settings", {})
+    assert [entry["facts"]["name"] for entry in entries(stage, "?action=token-create&limit=2")] == [
+        "3",
+        "4",
+    ]
+    older = entries(stage, f"?before={EPOCH + 2000}")
+    assert [entry["facts"]["name"] for entry in older] == ["0", "1"]
+    assert stage.rest("GET", "/api/audit?limit=0").status == 400
+    assert stage.rest("GET", "/api/audit?before=x").status == 400
+
+
+# --- the files ------------------------------------------------------------------------------------
+
+
+def audit_log(path: Path, max_bytes: int = 4 << 20) -> AuditLog:
+    return AuditLog(path, lambda: 1, max_bytes)
+
+
+def test_a_line_break_in_a_fact_makes_no_second_entry(tmp_path: Path) -> None:
+    audit = audit_log(tmp_path)
+    forged = 'x"}\n{"time":1,"action":"spawn","outcome":"done","status":200}\n\x1b[2J\u2028'
+    audit.record("delete", 200, OWNER, forged, {"session": forged}, {"text": forged, "n": [forged]})
+    assert len((tmp_path / DONE_NAME).read_bytes().split(b"\n")) == 2
+    (entry,) = audit.newest(10)
+    assert entry.action == "delete"
+    assert entry.subject["session"] == forged
+
+
+def test_lone_surrogates_and_long_values_are_recorded_all_the_same(tmp_path: Path) -> None:
+    audit = audit_log(tmp_path)
+    audit.record("delete", 200, OWNER, "", {"session": "\ud800"}, {"text": "x" * 10_000})
+    (entry,) = audit.newest(10)
+    assert entry.subject == {"session": "?"}
+    assert len(entry.facts["text"]) == 500
+
+
+def test_files_are_private_rotated_and_a_bounded_number_is_kept(tmp_path: Path) -> None:
+    audit = audit_log(tmp_path, 1000)
+    for number in range(100):
+        audit.record("spawn", 200, OWNER, "", facts={"number": number})
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == sorted([DONE_NAME, *(f"{DONE_NAME}.{n + 1}" for n in range(GENERATIONS))])
+    for path in tmp_path.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert path.stat().st_size <= 1000
+    numbers = [entry.facts["number"] for entry in audit.newest(30)]
+    assert numbers == list(range(99, 69, -1))
+
+
+def test_who_may_do_nothing_cannot_push_out_what_was_done(tmp_path: Path) -> None:
+    audit = audit_log(tmp_path, 1000)
+    audit.record("delete", 200, OWNER, "10.0.0.1")
+    for number in range(1000):
+        audit.record("login", 401, None, f"10.0.0.{number}")
+        audit.record("login", 200, OWNER, "10.0.0.1")  # over and over
+    assert [entry.action for entry in audit.newest(1000, action="delete")] == ["delete"]
+
+
+def test_half_a_line_and_a_symbolic_link_are_survived(tmp_path: Path) -> None:
+    audit = audit_log(tmp_path)
+    (tmp_path / DONE_NAME).write_bytes(b'{"time":1,"acti\n\xff\xfe\n')
+    audit.record("spawn", 200, OWNER, "")
+    assert len(audit.newest(10)) == 1
+    (tmp_path / "elsewhere").write_text("")
+    (tmp_path / REFUSED_NAME).symlink_to(tmp_path / "elsewhere")
+    audit.record("login", 401, None, "")  # is logged, and stops nothing
+    assert (tmp_path / "elsewhere").read_text() == ""
