@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 from attrs import frozen
 
-from hapi.hub.domain.audit import LOGIN, AuditLog
 from hapi.hub.domain.auth import Principal
 from hapi.hub.http.responses import Response
 from hapi.hub.http.scopes import route_key
+from hapi.hub.store.audit_log import LOGIN, AuditLog
 
 MAX_BODY_READ = 1 << 16  # bytes; a larger body leaves no facts
 _SESSION, _MACHINE = "/api/sessions/<session_id>", "/api/machines/<machine_id>"

@@ -19,7 +19,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
-from hapi.hub.domain.audit import AuditLog
 from hapi.hub.domain.auth import Principal
 from hapi.hub.domain.entities import HubMachine, HubSession
 from hapi.hub.domain.errors import Conflict, InvalidRequest
@@ -39,6 +38,7 @@ from hapi.hub.http.responses import (
     render_response,
 )
 from hapi.hub.http.scopes import require, route_scopes
+from hapi.hub.store.audit_log import AuditLog
 from hapi.net.server.http import InvalidBody, read_json
 from hapi.one_shot import OneShotObserver
 from hapi.protocol.token import Scope

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from hapi.hub.domain.audit import DONE_NAME, GENERATIONS, REFUSED_NAME, AuditLog
+
 from hapi.hub.domain.auth import Principal
 from tests.support.access_tokens import connect, create_token, log_in, request, web_token
 from tests.support.hub_stage import EPOCH, TOKEN, Stage
