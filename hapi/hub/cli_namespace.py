@@ -10,8 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from hapi.hub.domain.audit import LOGIN, AuditLog
-from hapi.hub.domain.auth import Principal, TokenIssuer
+from hapi.hub.domain.auth import Principal, TokenIssuer, actor_of
 from hapi.hub.domain.documents import Documents
 from hapi.hub.domain.entities import HubMachine, HubSession
 from hapi.hub.domain.errors import AccessDenied, NoPlace, NotFound
@@ -22,6 +21,7 @@ from hapi.hub.domain.presence import Presence
 from hapi.hub.domain.rate_limits import LoginRateLimit
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.domain.tokens import DeviceToken, may_access, require_access
+from hapi.hub.store.audit_log import LOGIN, NOBODY, AuditLog
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
 from hapi.net.common.errors import ConnectRefused
 from hapi.net.server.peers import INamespace, Peer
@@ -95,11 +95,13 @@ class CliNamespace:
                 # Real clients never try again after a refusal.
                 peer.hang_up("too many wrong tokens")
                 raise ConnectRefused("Too many wrong tokens")
-            self.audit.record(LOGIN, 401, None, peer.address or "")
+            self.audit.record(LOGIN, 401, NOBODY, peer.address or "")
             raise ConnectRefused("Invalid token")
         if Scope.MACHINE not in principal.scopes:
             facts = {"route": "/cli (socket)", "scope": Scope.MACHINE}
-            self.audit.record("scope-missing", 403, principal, peer.address or "", facts=facts)
+            self.audit.record(
+                "scope-missing", 403, actor_of(principal), peer.address or "", facts=facts
+            )
             raise ConnectRefused("Invalid token: it may not run a machine (scope machine)")
         if (queue := registry.queues.find(given.get("sessionId"))) is not None and queue.is_crowded:
             peer.hang_up("no room")  # so that the client tries again

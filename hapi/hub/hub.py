@@ -11,7 +11,6 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource
 
 from hapi.hub.cli_namespace import CliNamespace
-from hapi.hub.domain.audit import AuditLog
 from hapi.hub.domain.auth import TokenIssuer
 from hapi.hub.domain.documents import Documents
 from hapi.hub.domain.entities import HubSettings
@@ -41,6 +40,7 @@ from hapi.hub.http.session_routes import SessionRoutes
 from hapi.hub.http.sse import EVENTS_ROUTE, EventsResource
 from hapi.hub.http.token_routes import AuditRoutes, TokenRoutes
 from hapi.hub.status import HubStatus
+from hapi.hub.store.audit_log import AuditLog
 from hapi.hub.store.interface import IStore
 
 

@@ -14,6 +14,7 @@ import msgspec
 from attrs import define, field, frozen
 
 from hapi.hub.domain.tokens import DeviceToken, DeviceTokens
+from hapi.hub.store.audit_log import NOBODY, Actor
 from hapi.protocol.token import (
     ALL_SCOPES,
     DEFAULT_NAMESPACE,
@@ -72,6 +73,16 @@ class WebClaims(msgspec.Struct, frozen=True, omit_defaults=True):
     exp: int
     tid: str = ""
     scp: tuple[str, ...] = ()
+
+
+def actor_of(principal: Principal | None) -> Actor:
+    """Who stands in the audit for a request."""
+    if principal is None:
+        return NOBODY
+    device = principal.device
+    if device is None:
+        return Actor(principal.namespace)
+    return Actor(principal.namespace, device.name, device.id)
 
 
 def device_principal(device: DeviceToken) -> Principal:

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 from attrs import frozen
 
-from hapi.hub.domain.auth import Principal
+from hapi.hub.domain.auth import Principal, actor_of
+from hapi.hub.domain.rate_limits import address_group
 from hapi.hub.http.responses import Response
 from hapi.hub.http.scopes import route_key
 from hapi.hub.store.audit_log import LOGIN, AuditLog
@@ -116,4 +117,13 @@ def record_request(
     if is_login:
         principal = getattr(request, "identified", None)
     request_id = getattr(request, "request_id", None) or ""
-    audit.record(action, status, principal, address, subject_of(ids), facts, request_id)
+    audit.record(
+        action,
+        status,
+        actor_of(principal),
+        address,
+        subject_of(ids),
+        facts,
+        request_id,
+        address_group(address),
+    )

@@ -16,11 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.logger import Logger
-
-from hapi.hub.domain.auth import Principal
-from hapi.hub.domain.rate_limits import address_group
 
 DONE_NAME, REFUSED_NAME = "audit.jsonl", "audit-refused.jsonl"
 MAX_BYTES = 4 << 20  # a larger file becomes .1, that one .2, and so on
@@ -29,6 +26,20 @@ MAX_FACT_LENGTH = 500  # characters
 REPEAT_INTERVAL = 60_000  # ms: a login by the same token and network is recorded once in that time
 MAX_REPEATS = 1000  # logins that are remembered for it
 LOGIN = "login"
+
+
+@frozen
+class Actor:
+    """Who asks: the namespace, and the name and id of a device's token, None and "" for the access
+    token of the hub.
+    """
+
+    namespace: str = ""
+    name: str | None = None
+    token_id: str = ""
+
+
+NOBODY = Actor()  # nobody that the hub knows
 
 
 class AuditEntry(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -76,33 +87,33 @@ class AuditLog:
         self,
         action: str,
         status: int,
-        principal: Principal | None,
+        actor: Actor,
         address: str,
         subject: Mapping[str, str] | None = None,
         facts: Mapping[str, Any] | None = None,
         request_id: str = "",
+        network: str = "",
     ) -> None:
         """Append an entry. A write error is logged once and stops nothing.
 
-        `principal` None: nobody that the hub knows.
+        `network`: what counts as one with `address` for logins that are repeated.
         """
         if self.directory is None:
             return
-        device = None if principal is None else principal.device
         entry = AuditEntry(
             self._now(),
             action,
             "done" if status < 400 else "refused" if status in (401, 403) else "failed",
             status,
-            "" if principal is None else principal.namespace,
-            None if device is None else device.name,
-            "" if device is None else device.id,
+            actor.namespace,
+            actor.name,
+            actor.token_id,
             address,
             {name: str(shortened(value)) for name, value in (subject or {}).items()},
             {name: shortened(value) for name, value in (facts or {}).items() if value is not None},
             request_id,
         )
-        if action == LOGIN and entry.outcome == "done" and self._is_repeated(entry):
+        if action == LOGIN and entry.outcome == "done" and self._is_repeated(entry, network):
             return
         name = REFUSED_NAME if entry.outcome == "refused" else DONE_NAME
         try:
@@ -115,8 +126,8 @@ class AuditLog:
         else:
             self._write_error = ""
 
-    def _is_repeated(self, entry: AuditEntry) -> bool:
-        key = (entry.namespace, entry.token_id, address_group(entry.address))
+    def _is_repeated(self, entry: AuditEntry, network: str) -> bool:
+        key = (entry.namespace, entry.token_id, network)
         before = self._logins.get(key)
         if before is not None and 0 <= entry.time - before < REPEAT_INTERVAL:
             return True

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hapi.hub.domain.audit import DONE_NAME, GENERATIONS, REFUSED_NAME, AuditLog
 
-from hapi.hub.domain.auth import Principal
+from hapi.hub.store.audit_log import DONE_NAME, GENERATIONS, NOBODY, REFUSED_NAME, Actor, AuditLog
 from tests.support.access_tokens import connect, create_token, log_in, request, web_token
 from tests.support.hub_stage import EPOCH, TOKEN, Stage
 
-OWNER = Principal("default")
+OWNER = Actor("default")
 
 
 @pytest.fixture
@@ -179,7 +178,7 @@ def test_who_may_do_nothing_cannot_push_out_what_was_done(tmp_path: Path) -> Non
     audit = audit_log(tmp_path, 1000)
     audit.record("delete", 200, OWNER, "10.0.0.1")
     for number in range(1000):
-        audit.record("login", 401, None, f"10.0.0.{number}")
+        audit.record("login", 401, NOBODY, f"10.0.0.{number}")
         audit.record("login", 200, OWNER, "10.0.0.1")  # over and over
     assert [entry.action for entry in audit.newest(1000, action="delete")] == ["delete"]
 
@@ -191,5 +190,5 @@ def test_half_a_line_and_a_symbolic_link_are_survived(tmp_path: Path) -> None:
     assert len(audit.newest(10)) == 1
     (tmp_path / "elsewhere").write_text("")
     (tmp_path / REFUSED_NAME).symlink_to(tmp_path / "elsewhere")
-    audit.record("login", 401, None, "")  # is logged, and stops nothing
+    audit.record("login", 401, NOBODY, "")  # is logged, and stops nothing
     assert (tmp_path / "elsewhere").read_text() == ""
