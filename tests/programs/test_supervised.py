@@ -111,6 +111,15 @@ def test_up_tells_systemd_when_it_is_ready_and_that_it_lives__V03(stage, systemd
     assert systemd.hears("STOPPING=1")
 
 
+def test_a_hub_tells_systemd_when_it_listens_and_when_it_stops__V03(stage, systemd):
+    told = {"CLI_API_TOKEN": "t" * 20, "NOTIFY_SOCKET": systemd.name}
+    program = stage.start("hub", [sys.executable, "-m", "hapi", "hub", "--port", "0"], told)
+    program.ready(lambda: systemd.hears("READY=1"))
+    assert "STATUS=serves http://127.0.0.1:" in systemd.heard[0]
+    assert program.end() == 0
+    assert systemd.hears("STOPPING=1")
+
+
 @MODES
 def test_systemd_hears_of_a_runner_that_has_no_hub_yet_and_of_its_leave__V03_V04_P03(
     stage, systemd, argv

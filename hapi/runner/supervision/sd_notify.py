@@ -194,3 +194,17 @@ def systemd_notifier(
         if to is None
         else SystemdNotifier(clock, runner, to, watchdog_interval(environ, os.getpid(), replaces))
     )
+
+
+class HubNotifier(Service):
+    """Sends READY when the hub listens, and STOPPING when it shuts down."""
+
+    def __init__(self, to: NotifySocket) -> None:
+        self._socket = to
+
+    def ready(self, url: str) -> None:
+        self._socket.send("READY=1", f"STATUS=serves {url}")
+
+    def stopService(self) -> None:
+        super().stopService()  # type: ignore[no-untyped-call]
+        self._socket.send("STOPPING=1")

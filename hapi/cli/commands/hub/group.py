@@ -79,18 +79,21 @@ def serve_hub(flags: dict[str, Any], as_json: bool, qr: bool = False) -> int:
     from hapi.hub import hub_service
     from hapi.log import start_logging
     from hapi.process.descriptor_limit import raise_descriptor_limit
-    from hapi.runner.supervision.sd_notify import NotifySocket
+    from hapi.runner.supervision.sd_notify import HubNotifier, NotifySocket
 
     logging = start_logging("hub", home, terminal=sys.stderr, quiet_start=True)
     raise_descriptor_limit()
     host = process_host(reactor)
     service: Any = hub_service(reactor, options)
-    systemd = NotifySocket.named_by(os.environ)
+    notify_socket = NotifySocket.named_by(os.environ)
+    systemd = None if notify_socket is None else HubNotifier(notify_socket)
     if not sys.stdin.isatty():  # SIGHUP then comes from no terminal
         host.on_hangup = lambda: reload(logging, service, None)
 
     async def start() -> None:
         host.services.addService(service)
+        if systemd is not None:
+            host.services.addService(systemd)
         host.services.startService()
         await service.when_listening
         other_hub = save_hub_address(home, service.url)
@@ -98,8 +101,8 @@ def serve_hub(flags: dict[str, Any], as_json: bool, qr: bool = False) -> int:
         resume_garbage_collection()
         logging.enable_terminal()
         log_problems(os.environ, read_settings(home))
-        if systemd is not None:  # sd_notify(3)
-            systemd.send("READY=1", f"STATUS=serves {service.url}")
+        if systemd is not None:
+            systemd.ready(service.url)
         if as_json:
             facts = {"url": service.url, "peopleUrl": service.people_url, "pid": os.getpid()}
             print_json({**facts, "home": str(home.path), "log": str(logging.path)})
