@@ -140,6 +140,19 @@ class Account:
             "it, e.g. in a virtual environment in /opt/hapi, and run this command from there"
         )
 
+    def check_can_read(self, path: Path) -> None:
+        """Try whether this account can read a file that the service needs; only root can try.
+
+        Raises CommandError.
+        """
+        if self.is_current or os.geteuid() != 0:
+            return
+        if self._run(["test", "-r", str(path)], {}).returncode != 0:
+            raise CommandError(
+                f"{self.name} cannot read {path}; copy it to a place where that user can, e.g. "
+                f"with `install -m 600 -o {self.name}`"
+            )
+
     def _run(
         self, argv: Sequence[str], environment: Mapping[str, str]
     ) -> subprocess.CompletedProcess[str]:

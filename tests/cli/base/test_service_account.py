@@ -19,6 +19,7 @@ from hapi.cli.base.service_account import STANDARD_PATH, Account
 from hapi.cli.base.service_installation import Target, installation
 from hapi.cli.base.unit_files import RUNNER
 from hapi.cli.commands.runner.install_service import absolute
+from tests.support.tls_authority import Authority
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
 OTHER = pwd.getpwnam("daemon")
@@ -152,3 +153,18 @@ def test_a_login_shell_that_gives_no_answer_leaves_the_standard_path(bob, monkey
 def test_a_tilde_is_the_home_of_the_user_who_runs_the_service(bob):
     flags = absolute(RunnerFlags(("~/work", "~")), "bob")
     assert flags.workspace_roots == (f"{bob}/work", str(bob))
+
+
+@ROOT_ONLY
+def test_a_key_that_the_user_of_the_hub_cannot_read_is_refused(
+    bob, system_program, public_directory, monkeypatch
+):
+    monkeypatch.delenv("HAPI_HOME", raising=False)
+    certificate, key = Authority(public_directory).issue("hub.example")
+    words = ["hub", "install-service", "--kind", "systemd", "--user", "bob"]
+    words += ["--tls-cert", str(certificate), "--tls-key", str(key)]
+    refused = CliRunner().invoke(hapi, words)
+    assert f"bob cannot read {key}" in refused.output
+    key.chmod(0o644)
+    shown = CliRunner().invoke(hapi, words)
+    assert f"--tls-key {key}" in shown.stdout

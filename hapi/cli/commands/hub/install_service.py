@@ -51,8 +51,12 @@ def command(
 
     target = Target.chosen(kind, write, path, force, user)
     flags = absolute(hub_flags(values))
-    home = Account.find(user).home(os.environ)
+    account = Account.find(user)
+    home = account.home(os.environ)
     options = HubOptions.from_environment(os.environ, home=home, **flags)  # raises what is invalid
+    if options.tls is not None:
+        for file in (options.tls.certificate, options.tls.key):
+            account.check_can_read(file)
     words = ("hub", *hub_words(flags))
     binds_low_port = 0 < options.port < first_free_port()
     what = installation(
