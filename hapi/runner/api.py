@@ -34,7 +34,8 @@ class RunnerApi:
     _processes: IProcesses
     _record_event: RecordEvent
     _status: Callable[[], Mapping[str, Any]]
-    _leave: Callable[[str], object]  # ends the runner; called with the actor
+    # Ends the runner; called with the actor, and whether its supervisor is to start it again.
+    _leave: Callable[[str, bool], object]
     # Why a supervisor must not start the runner again now, None if it may.
     _reason_not_to_restart: Callable[[], Awaitable[str | None]]
     _socket_owners: SocketOwners = field(factory=SocketOwners)
@@ -83,11 +84,14 @@ class RunnerApi:
         """Whether a session of that name may have a process on this machine."""
         return self._sessions.children.find_live(name) is not None
 
-    def stop_soon(self, actor: str) -> None:
-        """Stop the runner a moment after the answer to this request has been sent."""
+    def stop_soon(self, actor: str, restart: bool = False) -> None:
+        """Stop the runner a moment after the answer to this request has been sent.
+
+        With `restart` its supervisor, if there is one, starts it again.
+        """
         self.log.info("Stopping on request of {actor}", actor=actor)
         self._record_event("stop-runner-asked", actor=actor)
-        self.after(0.1 if actor == "hub" else 0.05, lambda: self._leave(actor))
+        self.after(0.1 if actor == "hub" else 0.05, lambda: self._leave(actor, restart))
 
     async def restart(self, actor: str) -> str | None:
         """Stop the runner so that its supervisor starts it again; without a supervisor it stops.
@@ -96,7 +100,7 @@ class RunnerApi:
         """
         reason = await self._reason_not_to_restart()
         if reason is None:
-            self.stop_soon(actor)
+            self.stop_soon(actor, restart=True)
         return reason
 
     # --- draining and reviving

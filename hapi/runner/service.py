@@ -270,12 +270,9 @@ class RunnerService(Service):
     def _notify_host(self, _: None, on_retired: Callable[[int], object], exit_code: int) -> None:
         on_retired(exit_code)
 
-    def _asked_to_leave(self, actor: str) -> None:
-        from_hub = actor == "hub"
-        code = (
-            RESTART if from_hub and self.handoff.restarted_by_supervisor else STOPPED
-        )  # the page's button means "restart"
-        self.retire("hapi-app" if from_hub else "hapi-cli", code)
+    def _asked_to_leave(self, actor: str, restart: bool) -> None:
+        code = RESTART if restart and self.handoff.restarted_by_supervisor else STOPPED
+        self.retire("hapi-app" if actor == "hub" else "hapi-cli", code)
 
     def _superseded(self, pid: int | None) -> None:
         """Another runner owns this home."""

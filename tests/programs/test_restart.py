@@ -249,3 +249,24 @@ def test_a_trial_start_ends_with_the_command_that_is_killed(quiet_machine):
     shutil.copy(ROOT / "hapi/runner/sessions.py", machine.site / "hapi/runner/sessions.py")
     assert machine.command("runner", "restart").returncode == 0
     assert list(machine.home.path.glob(".trial-*")) == []
+
+
+def test_the_command_has_supervisord_restart_the_runner_after_a_trial_start__H01_V02(
+    quiet_machine, supervisor
+):
+    machine = quiet_machine
+    first = supervisor.ready(lambda: machine.look().get("registered") and machine.look()["pid"])
+    path = break_build(machine, "the service")
+    refused = machine.command("runner", "restart")
+    assert refused.returncode == 1, refused
+    assert f"the runner (pid {first}) was left running, because the installed" in refused.stderr
+    assert "SyntaxError" in refused.stderr
+    assert machine.look()["pid"] == first
+    assert machine.look()["admission"]["accepting"] is True
+    path.write_text(path.read_text().replace(SYNTAX_ERROR, "GENERATION = 1\n"))
+    done = machine.command("runner", "restart")
+    assert done.returncode == 0, done
+    second = machine.look()["pid"]
+    assert second != first
+    assert done.stdout.endswith(f"Runner restarted (pid {second})\n")
+    assert "exit status 75" in (machine.stage.path / "supervisord.log").read_text()

@@ -63,6 +63,7 @@ class ControlledRunner(Protocol):
     async def spawn(self, request: SpawnRequest, asked_by: str) -> SpawnResult: ...
     async def stop_session(self, name: str, actor: str) -> str: ...
     def stop_soon(self, actor: str) -> None: ...
+    async def restart(self, actor: str) -> str | None: ...
     def interrupted(self) -> Any: ...
     async def revive(self, session_id: str, actor: str) -> SpawnResult: ...
     def drain(
@@ -202,6 +203,16 @@ class ControlApi:
     def stop(self, request: IRequest) -> bytes:
         _body(request)
         self._runner.stop_soon(self._caller(request))
+        request.setHeader(b"connection", b"close")
+        return _reply(request, 200, {"status": "stopping"})
+
+    @app.route("/restart", methods=["POST"])
+    async def restart(self, request: IRequest) -> bytes:
+        """Stop the runner, for its supervisor to start it again, after a trial start."""
+        _body(request)
+        reason = await self._runner.restart(self._caller(request))
+        if reason is not None:
+            return _reply(request, http.CONFLICT, error_body(http.CONFLICT, reason))
         request.setHeader(b"connection", b"close")
         return _reply(request, 200, {"status": "stopping"})
 

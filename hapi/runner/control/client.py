@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from treq.client import HTTPClient
 
 TIMEOUT = 10.0  # seconds, unless HAPI_RUNNER_HTTP_TIMEOUT (milliseconds) is set
+RESTART_TIMEOUT = 40.0  # seconds; a trial start has 20
 SPAWN_TIMEOUT = 60.0  # seconds: enough for a start lease, a worktree and a process tree to end
 CONNECT_TIMEOUT = 5  # seconds
 MAX_ANSWER = 64 << 20  # bytes
@@ -136,6 +137,13 @@ class ControlClient:
     async def stop(self) -> None:
         """Ask the runner to stop; it does so a moment after the answer."""
         await self._call("/stop", {})
+
+    async def restart(self) -> None:
+        """Ask the runner to exit, for its supervisor to start it again, after a trial start.
+
+        ControlFailed says why it does not, with the status 404 for one that knows no such request.
+        """
+        await self._call("/restart", {}, RESTART_TIMEOUT)
 
     async def drain(self, keep: bool = True, lease: float | None = None) -> dict[str, Any]:
         """Make the runner start no more sessions until `resume`.

@@ -41,6 +41,7 @@ class Whole(Answers):
 
     forbids = False
     program_problem = None
+    not_restarted = None  # why it is not restarted
 
     def __init__(self):
         super().__init__()
@@ -69,6 +70,11 @@ class Whole(Answers):
         self._may()
         self.calls.append(("drain", actor, keep, *([lease] if lease else [])))
         return {"draining": True}
+
+    async def restart(self, actor):
+        self._may()
+        self.calls.append(("restart", actor))
+        return self.not_restarted
 
     def resume(self, actor):
         self.calls.append(("resume", actor))
@@ -111,6 +117,14 @@ def test_a_drain_is_kept_unless_the_caller_says_it_is_for_now(runner, body, keep
     assert ask(runner, "/drain", body) == (200, {"draining": True})
     assert ask(runner, "/resume") == (200, {"draining": False})
     assert runner.calls == [("drain", "test", keep), ("resume", "test")]
+
+
+def test_a_restart_is_answered_with_the_reason_when_it_cannot_be(runner):
+    assert ask(runner, "/restart") == (200, {"status": "stopping"})
+    runner.not_restarted = "the installed version does not start: SyntaxError"
+    status, body = ask(runner, "/restart")
+    assert (status, body["message"]) == (409, runner.not_restarted)
+    assert runner.calls == [("restart", "test")] * 2
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http
 import os
 from typing import Any
 
@@ -20,7 +21,12 @@ from hapi.cli.base.output import echo, print_json
 from hapi.cli.base.progress import Progress
 from hapi.cli.base.run import on_interrupt, run_once
 from hapi.cli.commands.runner.drain import wait_until_idle
-from hapi.cli.runner.background import Readiness, start_in_background, wait_until_ready
+from hapi.cli.runner.background import (
+    POLL_INTERVAL,
+    Readiness,
+    start_in_background,
+    wait_until_ready,
+)
 from hapi.cli.runner.running import (
     CONTROL_URL,
     query_runner,
@@ -29,10 +35,11 @@ from hapi.cli.runner.running import (
 )
 from hapi.cli.runner.trial_start import require_trial_start
 from hapi.home import Home
-from hapi.redaction import Secrets
+from hapi.redaction import Secrets, escape_control
 from hapi.startup import block_tls_imports
 
 READY_TIMEOUT = 20.0  # seconds for the new runner
+SUPERVISOR_TIMEOUT = 40.0  # seconds until a supervisor must have started the runner again
 
 
 @click.command(
@@ -60,7 +67,7 @@ def command(wait: bool, timeout: float, as_json: bool) -> None:
 
     Its sessions keep running and are adopted by the new runner. If the installed version does not
     start, turns are still running when the time is up, or the command is interrupted, nothing is
-    restarted.
+    restarted. A runner under a supervisor is started again by that.
     """
     home = Home.find().check()
     block_tls_imports(CONTROL_URL)
@@ -68,7 +75,7 @@ def command(wait: bool, timeout: float, as_json: bool) -> None:
     async def go(reactor: Any) -> Readiness:
         return await _restart(reactor, home, timeout if wait else None, as_json)
 
-    status = run_once(go, timeout + READY_TIMEOUT + 60).status
+    status = run_once(go, timeout + READY_TIMEOUT + 90).status
     if as_json:
         print_json(status)
     else:
@@ -86,8 +93,15 @@ async def _restart(reactor: Any, home: Home, timeout: float | None, quiet: bool)
     running = await query_runner(reactor, home)
     if not running.answers:
         raise RunnerNotRunning(f"no runner is running in {home.path}")
-    # Before anything is drained:
-    refuse_foreign_runner(running.status, "restart `hapi up` instead", "restart it there")
+    handoff = running.status.get("handoff") or {}
+    is_supervised = handoff.get("mode") in ("restart", "notify")
+    if not is_supervised or _is_up(running):
+        # Before anything is drained:
+        refuse_foreign_runner(running.status, "restart `hapi up` instead", "restart it there")
+    else:
+        progress = Progress(reactor, None if quiet else echo)
+        with progress.shown():
+            return await _restart_supervised(reactor, home, running, timeout, progress)
     argv = [str(word) for word in running.status.get("argv") or ("runner", "start-sync")]
     progress = Progress(reactor, None if quiet else echo)
     with progress.shown():
@@ -120,6 +134,48 @@ async def _restart(reactor: Any, home: Home, timeout: float | None, quiet: bool)
         secrets.add(os.environ.get("CLI_API_TOKEN"))
         progress.waits_for = f"the new runner (pid {started.process.pid}) to answer"
         return await wait_until_ready(reactor, started, "api-only", READY_TIMEOUT, query, secrets)
+
+
+def _is_up(running: Readiness) -> bool:
+    return list(running.status.get("argv") or ())[:1] == ["up"]
+
+
+async def _restart_supervised(
+    reactor: Any, home: Home, running: Readiness, timeout: float | None, progress: Progress
+) -> Readiness:
+    """Have the supervisor of the runner start it again; the runner makes the trial start itself."""
+    from twisted.internet.task import deferLater
+
+    from hapi.runner.control.client import ControlClient, ControlFailed
+
+    client, pid = ControlClient(reactor, home), running.status.get("pid")
+    supervisor = (running.status.get("handoff") or {}).get("restartedBy")
+    was_accepting = (running.status.get("admission") or {}).get("accepting") is not False
+    if timeout is not None:
+        await _drain_first(reactor, client, timeout, was_accepting, progress)
+    progress.waits_for = "a trial start of the installed version"
+    try:
+        await client.restart()
+    except ControlFailed as error:
+        if was_accepting and timeout is not None:
+            await client.resume()
+        if error.status == http.HTTPStatus.NOT_FOUND:  # a runner from before this request
+            refuse_foreign_runner(running.status, "", "restart it there")
+        raise CommandError(
+            f"the runner (pid {pid}) was left running, because {escape_control(error)}"
+        ) from error
+    progress.waits_for = f"{supervisor} to start the runner again"
+    deadline = reactor.seconds() + SUPERVISOR_TIMEOUT
+    while True:
+        found = await query_runner(reactor, home)
+        if found.answers and found.status.get("pid") != pid:
+            return found
+        if reactor.seconds() >= deadline:
+            raise CommandError(
+                f"the runner (pid {pid}) has exited for {supervisor} to start it again, but no "
+                f"runner answers after {SUPERVISOR_TIMEOUT:.0f} s"
+            )
+        await deferLater(reactor, POLL_INTERVAL)
 
 
 async def _drain_first(
