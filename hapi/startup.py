@@ -88,7 +88,7 @@ def trimmed_autobahn() -> Iterator[None]:
         yield
         return
     os.environ.setdefault("AUTOBAHN_USE_NVX", "0")  # read once, when autobahn is imported
-    with _hidden_modules("click", "cbor2"):  # optional dependencies of txaio and WAMP
+    with hidden_modules("click", "cbor2"):  # optional dependencies of txaio and WAMP
         import autobahn
 
         package = ModuleType("autobahn.twisted")
@@ -102,7 +102,7 @@ def trimmed_autobahn() -> Iterator[None]:
 
 
 @contextmanager
-def _hidden_modules(*names: str) -> Iterator[None]:
+def hidden_modules(*names: str) -> Iterator[None]:
     """Inside, those of `names` that are not loaded cannot be imported."""
     hidden = [name for name in names if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]

@@ -239,7 +239,7 @@ class Stage:
         return pending
 
     def finish(self, pending: Deferred[Any]) -> Answer:
-        """The reply, which is one that the OpenAPI document describes."""
+        """The reply; one to a request of `begin` is one that the OpenAPI document describes."""
         for _ in range(4):
             self.stub.flush()
         response = result_of(pending)
@@ -250,7 +250,7 @@ class Stage:
         }
         kind = headers.get("content-type", "")
         body = json.loads(content) if "json" in kind and content else content.decode()
-        method, path = self._requests.pop(pending)
+        method, path = self._requests.pop(pending, ("OPTIONS", ""))
         if method != "OPTIONS":
             described_api().check(method, path, response.code, kind, body)
         return Answer(response.code, body, headers)
