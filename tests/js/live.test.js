@@ -8,6 +8,7 @@ const { LiveText, withLive } = await load("data/live.js");
 const { GrowingMarkdown } = await load("lib/growing-markdown.js");
 const { markdown } = await load("lib/markdown.js");
 const { drawBlock, updateBlock } = await load("views/chat/block.js");
+const { paced } = await load("data/store.js");
 
 const said = (id, text, more = {}) => ({ id, type: "message", text, ...more });
 const update = (number, blocks, more = {}) => ({ epoch: "e", number, blocks, ...more });
@@ -204,4 +205,35 @@ test("growing Markdown reads again only what may still change", () => {
   assert.equal(growing.node.childNodes[0], first);
   assert.ok(growing._end.length < 60, growing._end);
   assert.equal(growing.grow("another text"), false);
+});
+
+test("live text that is slow to draw twice is drawn less often, and one slow frame changes nothing", (context) => {
+  let now = 1000; // ms
+  /** @type {(() => void)[]} */
+  const frames = [];
+  const waits = [];
+  context.mock.method(performance, "now", () => now);
+  context.mock.method(globalThis, "setTimeout", (/** @type {() => void} */ go, wait) => {
+    waits.push(wait);
+    frames.push(go);
+  });
+  globalThis.requestAnimationFrame = (go) => frames.push(go);
+  document.visibilityState = "visible";
+  let takes = 0;
+  const draw = paced(() => {
+    now += takes;
+  });
+  const frame = (/** @type {number} */ ms) => {
+    takes = ms;
+    draw();
+    while (frames.length > 0) frames.shift()();
+  };
+  frame(2);
+  frame(80); // the machine was busy
+  frame(2);
+  assert.deepEqual(waits, []);
+  frame(40);
+  frame(30);
+  frame(2);
+  assert.deepEqual(waits, [90]);
 });

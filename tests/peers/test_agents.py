@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -104,6 +105,23 @@ def test_the_model_and_the_permission_mode_change_while_the_session_runs(cast, u
     with pytest.raises(Refused) as refused:
         user.post(f"/api/sessions/{sid}/permission-mode", {"mode": "acceptEdits"})
     assert refused.value.status == 400
+
+
+def test_sessions_that_start_opencode_at_once_in_a_fresh_home_all_answer(cast):
+    """OpenCode makes its database at its first start; processes that do so together may fail."""
+    _, user = cast.hub(OURS)
+    running = cast.runner(OURS, user)
+    directory = cast.directory("project")
+    with ThreadPoolExecutor(3) as together:
+        starts = [
+            together.submit(user.started, running.machine_id, directory, "opencode")
+            for _ in range(3)
+        ]
+        sessions = [start.result() for start in starts]
+    for sid in sessions:
+        user.say(sid, "Hello")
+    for sid in sessions:
+        user.heard(sid, "You said: Hello")
 
 
 def test_a_model_that_fails_is_told_and_the_session_lives_on(cast, user):

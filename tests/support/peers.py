@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import threading
 import uuid
@@ -21,6 +22,7 @@ from tests.support.programs import ROOT, Program, Stage, free_port, until
 OURS, NPM = "ours", "npm"
 PEERS = Path(os.environ.get("HAPI_PEERS") or ROOT / ".cache/peers/node_modules").absolute()
 NPM_HAPI = str(PEERS / ".bin/hapi")  # a small Node.js program that starts the next one
+OPENCODE = PEERS / ".bin/opencode"
 NPM_BINARY = str(next(iter(sorted(PEERS.glob("@twsxtd/hapi-*/bin/hapi"))), NPM_HAPI))
 OUR_HAPI = [sys.executable, "-m", "hapi"]
 Json = dict[str, Any]
@@ -335,6 +337,9 @@ class Cast(Stage):
             else [*OUR_HAPI, "runner", "start-sync"]
         )
         given = self.settings(user, home, session if session != make else "")
+        is_opencode_used = "OPENCODE_DISABLE_AUTOUPDATE" in self.environment and OPENCODE.exists()
+        if NPM in (make, session) and is_opencode_used:
+            self.prepare_opencode()
         program = self.start(f"{make}-runner", command, {**given, **environment})
         running = Running(make, program, home)
         program.ready(lambda: quietly(lambda: user.machine(running.machine_id)), 60.0)
@@ -356,6 +361,21 @@ class Cast(Stage):
             CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1",
             DISABLE_AUTOUPDATER="1",
             IS_SANDBOX="1",  # Claude Code asks for it when it is run by root
+        )
+
+    def prepare_opencode(self) -> None:
+        """Have OpenCode make its database. Two of its processes that do so at the same time get in
+        each other's way, and one may end with "Failed query". npm's programs start two at once, and
+        start none again; those of ours do, so they get a fresh home.
+        """
+        subprocess.run(
+            [OPENCODE, "session", "list"],
+            env={**self.base, **self.environment},
+            cwd=self.directory("user"),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            check=True,
+            timeout=120,
         )
 
 

@@ -465,17 +465,21 @@ function patched(session, patch) {
 }
 
 /**
- * As `coalesced`, and after a call that took long the next one waits for several times as long.
+ * As `coalesced`, and after two calls that took long the next one waits for several times as long. One alone does not
+ * count: on a busy machine any call can be held up.
  * @param {() => void} run
  */
-function paced(run) {
+export function paced(run) {
   let restsUntil = 0; // ms of performance.now()
+  let before = 0; // ms that the last call took
   let isScheduled = false;
   const soon = coalesced(() => {
     const began = performance.now();
     run();
     const took = performance.now() - began;
-    restsUntil = took > MIN_LONG_DRAW ? performance.now() + PAUSE_FACTOR * took : 0;
+    const cost = Math.min(took, before);
+    before = took;
+    restsUntil = cost > MIN_LONG_DRAW ? performance.now() + PAUSE_FACTOR * cost : 0;
   });
   const go = () => {
     isScheduled = false;
