@@ -1,5 +1,6 @@
 // The access token that a person entered, and the hub's short-lived JWT that is requested with it.
 
+import { accessOf } from "./access.js";
 import { ApiError, problemOf, Unreachable } from "../lib/errors.js";
 
 /** @typedef {{ jwt: string, until: number }} Grant a JWT and the time it expires (ms) */
@@ -32,10 +33,18 @@ export class Identity {
    */
   async login(accessToken, keep) {
     const grant = await requestJwt(accessToken);
+    const refusal = accessOf(grant.jwt).refusal("read");
+    if (refusal !== null) throw new ApiError(403, "scope_missing", refusal);
     this.forget();
     const storage = this._storages[keep ? 0 : 1];
     storage.setItem(TOKEN_KEY, accessToken);
     storage.setItem(JWT_KEY, JSON.stringify(grant));
+  }
+
+  /** What the present token allows. */
+  get access() {
+    const storage = this._storages.find((candidate) => candidate.getItem(TOKEN_KEY));
+    return accessOf(parsedGrant(storage?.getItem(JWT_KEY) ?? null)?.jwt ?? null);
   }
 
   forget() {

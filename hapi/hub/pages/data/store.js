@@ -1,6 +1,7 @@
 // What the page knows: sessions, machines, agents, the connection. Read by REST, kept current by events.
 
 import { attempt } from "../lib/errors.js";
+import { FULL_ACCESS } from "./access.js";
 import { AgentCatalog } from "./agents.js";
 import { LiveText } from "./live.js";
 import { isArchived, readable } from "./sessions.js";
@@ -36,6 +37,7 @@ export class Store {
     this._api = api;
     this.outbox = outbox;
     this.seen = seen;
+    this.access = FULL_ACCESS;
     this.catalog = new AgentCatalog();
     /** @type {Promise<void> | null} */
     this._catalogRead = null;

@@ -378,6 +378,8 @@ export type Answers = Record<string, string[] | { answers: string[] }>;
 /** What the blocks of a conversation need from the view that shows them. */
 export interface BlockContext {
   active: boolean;
+  /** why this person cannot answer permission requests; null if they can */
+  refusal: string | null;
   /** Whether a person opened (true) or closed (false) a fold, by its key. */
   expanded: Map<string, boolean>;
   decisions: Map<string, Decision>;

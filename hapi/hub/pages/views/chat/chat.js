@@ -112,6 +112,7 @@ export class ChatView {
     const write = this._composer;
     return {
       active: true,
+      refusal: this._options.store.access.refusal("approve"),
       expanded: new Map(),
       decisions: actions.decisions,
       cancel: async (block) => {
@@ -148,7 +149,7 @@ export class ChatView {
 
   draw() {
     const { session } = this._actions;
-    const { catalog } = this._options.store;
+    const { catalog, access } = this._options.store;
     const active = Boolean(session?.active);
     const thinking = Boolean(active && session?.thinking);
     const isAsking = active && Object.keys(session?.agentState?.requests ?? {}).length > 0;
@@ -163,7 +164,8 @@ export class ChatView {
     attempt("The plan cannot be drawn", () => this._plan.draw(session?.todos ?? []));
     attempt("The notice cannot be drawn", () => this._notice.draw(session, this._actions));
     this._working.draw(isWorking, label, session?.activeTurnStartedAt);
-    this._composer.update({ enabled, thinking, resumes, active });
+    const refusal = access.refusal("chat") ?? (resumes ? access.refusal("spawn") : null);
+    this._composer.update({ enabled, thinking, resumes, active, refusal });
     this._scroll.update();
     this._announce(announcementOf(session, catalog));
   }

@@ -96,17 +96,18 @@ export function composer({ text, onDraft, onSend, onStop, files, commands = () =
     /** Files have been added, uploaded or removed. */
     filesChanged: resize,
     /**
-     * @param {{ enabled: boolean, thinking: boolean, resumes: boolean, active: boolean }} state `resumes`: a message resumes the
-     * session; `active`: files can be uploaded to it
+     * @param {{ enabled: boolean, thinking: boolean, resumes: boolean, active: boolean, refusal: string | null }} state
+     * `resumes`: a message resumes the session; `active`: files can be uploaded to it; `refusal`: why this person cannot write
      */
-    update({ enabled, thinking, resumes, active }) {
-      attach.disabled = !active;
+    update({ enabled: isOpen, thinking, resumes, active, refusal }) {
+      const enabled = isOpen && refusal === null;
+      attach.disabled = !active || refusal !== null;
       if (box.disabled === enabled) {
         box.disabled = !enabled;
         resize();
       }
-      box.placeholder = placeholderOf(enabled, resumes);
-      stop.hidden = !thinking;
+      box.placeholder = isOpen && refusal !== null ? refusal : placeholderOf(isOpen, resumes);
+      stop.hidden = !thinking || refusal !== null;
     },
   };
 }

@@ -27,7 +27,7 @@ export function permissionPrompt(requestId, request, context) {
   const questions = questionsOf(request);
   if (questions) return questionForm(requestId, request, questions, context);
   const decision = context.decisions.get(requestId);
-  const isDisabled = isBusy(decision) || !context.active;
+  const isDisabled = isBusy(decision) || !context.active || Boolean(context.refusal);
   /** @param {Choice} choice @param {string} label @param {string} look @param {string} [reason] */
   const answer = (choice, label, look, reason) =>
     button(label, {
@@ -62,6 +62,7 @@ export function permissionPrompt(requestId, request, context) {
       options.length > 0 && !options.some(isRejection) && answer("deny", "Deny", "danger"),
     ),
     reasonField(requestId, request, isDisabled, context),
+    context.refusal && h("p", { class: "hint" }, context.refusal),
     decision?.error && h("p", { class: "problem", role: "alert" }, decision.error),
   );
 }

@@ -33,7 +33,8 @@ export function questionsOf(request) {
  */
 export function questionForm(requestId, request, questions, context) {
   const decision = context.decisions.get(requestId);
-  const disabled = Boolean(decision && !decision.error) || !context.active;
+  const disabled =
+    Boolean(decision && !decision.error) || !context.active || Boolean(context.refusal);
   const isOurs = questions.some((question) => typeof question.kind === "string");
   /** @param {Choice} choice @param {Answers} [answers] */
   const decide = (choice, answers) => context.decide(requestId, request, choice, answers);

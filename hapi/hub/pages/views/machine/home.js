@@ -42,7 +42,12 @@ export function homeView({ store, go, newSession }) {
         { class: "muted" },
         "Start a session on one of your machines, or select one from the list.",
       ),
-      button([icon("plus"), "New session"], { class: "primary large", on: { click: newSession } }),
+      button([icon("plus"), "New session"], {
+        class: "primary large",
+        disabled: store.access.refusal("spawn") !== null,
+        on: { click: newSession },
+      }),
+      h("p", { class: "hint" }, store.access.refusal("spawn")),
       h(
         "div",
         { class: "cards" },

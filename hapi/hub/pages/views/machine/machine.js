@@ -36,16 +36,20 @@ export function machineView({ store, api, go, newSession, id }) {
                 h("h1", null, machineName(machine)),
                 h("p", { class: "muted" }, machine.active ? "Online" : "Offline"),
               ),
-              button("Rename", { on: { click: () => renameDialog(machine, api, store) } }),
+              button("Rename", {
+                hidden: !store.access.allows("admin"),
+                on: { click: () => renameDialog(machine, api, store) },
+              }),
             ),
             h(
               "div",
               { class: "page" },
               button([icon("plus"), "New session here"], {
                 class: "primary",
-                disabled: !machine.active,
+                disabled: !machine.active || !store.access.allows("spawn"),
                 on: { click: () => newSession(id) },
               }),
+              h("p", { class: "hint" }, store.access.refusal("spawn")),
               healthSection(machine.health),
               agentSection(agents),
               factSection(machine),

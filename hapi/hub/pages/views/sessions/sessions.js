@@ -47,7 +47,11 @@ export function sessionsView({ store, go, newSession, openMenu }) {
       ),
       h("span", { class: "spring" }),
       iconButton("more", "Menu", { on: { click: openMenu } }),
-      button([icon("plus"), "New session"], { class: "primary", on: { click: newSession } }),
+      button([icon("plus"), "New session"], {
+        class: "primary",
+        hidden: !store.access.allows("spawn"),
+        on: { click: newSession },
+      }),
     ),
     searchRow,
     h(

@@ -25,11 +25,11 @@ import { describeUsage } from "../../data/usage.js";
 
 /** @param {SettingsOptions} options */
 export function settingsDialog(options) {
-  const { api, store, id } = options;
+  const { store, id } = options;
   const session = store.sessions.get(id);
   if (!session) return;
   openDialog("Session", (close) => [
-    nameSection(session, api),
+    nameSection(session, options),
     permissionSection(session, options),
     rulesSection(session, options),
     store.catalog.hasModel(session.metadata?.flavor) && modelSection(session, options),
@@ -39,16 +39,18 @@ export function settingsDialog(options) {
   ]);
 }
 
-/** @param {Session} session @param {Api} api */
-function nameSection(session, api) {
+/** @param {Session} session @param {SettingsOptions} options */
+function nameSection(session, { api, store: { access } }) {
+  const disabled = !access.allows("chat");
   const name = h("input", {
     id: "session-name",
     maxlength: "255",
     value: session.metadata?.name ?? titleOf(session),
     required: true,
+    disabled,
     "data-first": true,
   });
-  const save = button("Save", { type: "submit" });
+  const save = button("Save", { type: "submit", disabled });
   const problem = problemLine();
   const form = h(
     "form",
@@ -125,7 +127,7 @@ function choiceSection({ id, label, choices, current, disabled = false, done, se
 }
 
 /** What is allowed without asking; nothing if there is no such rule. @param {Session} session @param {SettingsOptions} options */
-function rulesSection(session, { api }) {
+function rulesSection(session, { api, store: { access } }) {
   const node = h("div", { class: "field" });
   const problem = problemLine();
   /** @param {PermissionRule[]} rules */
@@ -137,7 +139,7 @@ function rulesSection(session, { api }) {
       h(
         "ul",
         { class: "rules", "aria-labelledby": "session-rules" },
-        rules.map((rule) => ruleRow(rule, remove)),
+        rules.map((rule) => ruleRow(rule, access.allows("approve") ? remove : null)),
       ),
       problem,
     );
@@ -154,11 +156,12 @@ function rulesSection(session, { api }) {
   return node;
 }
 
-/** @param {PermissionRule} rule @param {(rule: PermissionRule, control: HTMLButtonElement) => void} remove */
+/** @param {PermissionRule} rule @param {((rule: PermissionRule, control: HTMLButtonElement) => void) | null} remove */
 function ruleRow(rule, remove) {
   const { label, value } = ruleText(rule);
   const control = button("Remove", { "aria-label": `Remove: ${label} ${value}`.trim() });
-  control.addEventListener("click", () => remove(rule, control));
+  control.hidden = remove === null;
+  control.addEventListener("click", () => remove?.(rule, control));
   return h(
     "li",
     null,
@@ -168,7 +171,7 @@ function ruleRow(rule, remove) {
 }
 
 /** @param {Session} session @param {SettingsOptions} options */
-function permissionSection(session, { api, store: { catalog } }) {
+function permissionSection(session, { api, store: { access, catalog } }) {
   const choices = sessionModes(session, catalog);
   if (choices.length === 0) return null;
   return choiceSection({
@@ -176,6 +179,7 @@ function permissionSection(session, { api, store: { catalog } }) {
     label: "Permissions",
     choices,
     current: currentMode(session) ?? choices[0]?.id,
+    disabled: !access.allows("approve"),
     done: "Permission mode changed",
     set: (mode) => api.setPermissionMode(session.id, mode),
   });
@@ -191,14 +195,14 @@ function modelSection(session, options) {
     label: "Model",
     choices,
     current: typeof model === "string" ? model : null,
-    disabled: !session.active,
+    disabled: !session.active || !options.store.access.allows("chat"),
     done: "Model changed",
     set: (value) => options.api.setModel(session.id, value),
   });
 }
 
 /** The settings besides permission mode and model that the agent offers. @param {Session} session @param {SettingsOptions} options */
-function offeredSections(session, { api }) {
+function offeredSections(session, { api, store: { access } }) {
   const offer = offerOf(session);
   const effortPath = offer.effortSetting === "effort" ? "effort" : "model-reasoning-effort";
   const lists = [
@@ -212,6 +216,7 @@ function offeredSections(session, { api }) {
     label,
     choices: choicesOf(offer[list]),
     current: offer[key],
+    disabled: !access.allows(path.endsWith("-mode") ? "approve" : "chat"),
     /** @param {string} value */
     set: (value) => api.setSetting(session.id, path, { [field]: value }),
   }));
@@ -222,21 +227,26 @@ function offeredSections(session, { api }) {
       label: String(option.name ?? option.id),
       choices: choicesOf(option.choices),
       current: option.current,
+      disabled: !access.allows("approve"),
       /** @param {string} value */
       set: (value) => api.setSetting(session.id, "option", { id: option.id, value }),
     }));
   return [...named, ...others]
     .filter(({ choices }) => choices.length > 0)
     .map((section) =>
-      choiceSection({ ...section, disabled: !session.active, done: `${section.label} changed` }),
+      choiceSection({
+        ...section,
+        disabled: !session.active || section.disabled,
+        done: `${section.label} changed`,
+      }),
     );
 }
 
 /** The model of a session that lists none. @param {Session} session @param {SettingsOptions} options */
-function modelInput(session, { api, store: { catalog } }) {
+function modelInput(session, { api, store: { access, catalog } }) {
   const current = typeof session.model === "object" ? session.model?.modelId : session.model;
   const suggestions = catalog.models(session.metadata?.flavor);
-  const disabled = !session.active;
+  const disabled = !session.active || !access.allows("chat");
   const model = h("input", {
     id: "session-model",
     value: current ?? "",
@@ -298,7 +308,7 @@ function endSection(session, { api, store, go, resume }, close) {
   const isRunning = session.active || session.metadata?.lifecycleState === "running";
   const problem = problemLine();
   const archive = button("Archive", {
-    hidden: !isRunning,
+    hidden: !isRunning || !store.access.allows("spawn"),
     on: {
       click: () => {
         close();
@@ -308,7 +318,7 @@ function endSection(session, { api, store, go, resume }, close) {
   });
   const remove = button("Delete…", {
     class: "danger",
-    hidden: session.active,
+    hidden: session.active || !store.access.allows("admin"),
     on: {
       click: () => {
         close();
@@ -316,14 +326,19 @@ function endSection(session, { api, store, go, resume }, close) {
       },
     },
   });
-  const again = button("Resume", { class: "primary", hidden: session.active });
+  const again = button("Resume", {
+    class: "primary",
+    hidden: session.active || !store.access.allows("spawn"),
+  });
   again.addEventListener("click", () =>
     runBusy(again, problem, async () => {
       await resume();
       close();
     }),
   );
+  const refusals = store.access.refusals(["chat", "approve", "spawn"]);
   return [
+    refusals.map((text) => h("p", { class: "hint" }, text)),
     problem,
     h("div", { class: "buttons" }, remove, h("span", { class: "spring" }), archive, again),
   ];

@@ -43,6 +43,7 @@ export class Shell {
     this._api = new Api(identity);
     this._outbox = new Outbox(this._api, localStorage);
     this._store = new Store(this._api, this._outbox, new SeenSessions(localStorage));
+    this._store.access = identity.access;
     this._drafts = new Drafts(sessionStorage);
     this._stream = new EventStream(this._api, {
       onEvent: (event) => this._store.receive(event),
