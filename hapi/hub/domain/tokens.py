@@ -101,6 +101,7 @@ class DeviceTokens:
     """The tokens in force, in memory. `now` is wall time in ms."""
 
     now: Callable[[], int] = lambda: int(time.time() * 1000)
+    on_used: Callable[[DeviceToken], object] = lambda token: None  # a client has shown the token
     _by_digest: dict[str, DeviceToken] = field(factory=dict)
     _by_id: dict[str, DeviceToken] = field(factory=dict)
 
@@ -138,7 +139,10 @@ class DeviceTokens:
         found = self._by_digest.get(digest(secret))
         if found is None or not found.is_current(self.now()):
             return None
-        return found if not colon or namespace == found.namespace else None
+        if colon and namespace != found.namespace:
+            return None
+        self.on_used(found)
+        return found
 
     def get(self, token_id: str) -> DeviceToken | None:
         """The token with this id, None if it is not in force."""
@@ -167,6 +171,9 @@ class TokenKeeper:
     _expiry_call: IDelayedCall | None = None
 
     log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self.devices.on_used = self.used
 
     async def load(self) -> None:
         """Read all tokens. Those that have expired stay in the list until they are revoked."""

@@ -82,6 +82,23 @@ def test_a_login_tells_what_the_token_allows() -> None:
     assert stage.get("/api/token") == {"access": owner}
 
 
+def test_the_last_use_of_a_token_is_kept_from_time_to_time() -> None:
+    stage = Stage()
+    made = create_token(stage, "read", "machine")
+    assert made["lastUsedAt"] is None
+    uses = []
+    for seconds in (1, 10, 400):
+        stage.clock.advance(seconds)
+        connect(stage, made["token"])
+        (listed,) = stage.get("/api/tokens")["tokens"]
+        (stored,) = run(stage.store.tokens())
+        assert stored.last_used_at == listed["lastUsedAt"]
+        uses.append(listed["lastUsedAt"] - EPOCH)
+    assert uses == [1000, 1000, 411_000]
+    log_in(stage, made["token"] + ":team")  # refused, so that it is no use
+    assert stage.get("/api/tokens")["tokens"][0]["lastUsedAt"] == EPOCH + 411_000
+
+
 def test_the_access_token_of_the_hub_gets_a_web_token_as_before() -> None:
     stage = Stage()
     claims = jwt.decode(web_token(stage, TOKEN), options={"verify_signature": False})
