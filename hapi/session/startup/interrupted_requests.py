@@ -92,7 +92,9 @@ def _summary(entry: Mapping[str, Any]) -> str:
         return f"“{_shortened(text)}”" if isinstance(text, str) else "a question"
     subjects = (arguments.get(name) for name in SUBJECTS)
     subject = next((found for found in subjects if isinstance(found, str) and found), None)
-    return tool if subject is None else f"{tool} `{_shortened(subject)}`"
+    if subject is None or _shortened(subject) in _shortened(tool):
+        return _shortened(tool)
+    return f"{tool} `{_shortened(subject)}`"
 
 
 def _shortened(text: str) -> str:

@@ -108,6 +108,7 @@ LOGIN = {"tool": "AskUserQuestion", "arguments": {"questions": [], "login": {"ti
             {"tool": "Bash", "arguments": {"command": "a\nb " + "x" * 300}},
             f"Bash `a b {'x' * 196}…`",
         ),
+        ({"tool": "Shell: ls -l", "arguments": {"command": "ls -l"}}, "Shell: ls -l"),
         (QUESTION, "“Which one?”"),
         ({"tool": "AskUserQuestion", "arguments": None}, "a question"),
         ({}, "a tool"),
