@@ -82,8 +82,13 @@ class HubOptions:
             or settings.get("publicUrl")
             or None
         )
-        database = given.get("database") or environ.get("DB_PATH") or None
-        web_root = given.get("web_root") or environ.get("HAPI_WEB_ROOT") or None
+        database = read_path(
+            "database", given.get("database") or environ.get("DB_PATH") or settings.get("database")
+        )
+        web_root = read_path(
+            "webRoot",
+            given.get("web_root") or environ.get("HAPI_WEB_ROOT") or settings.get("webRoot"),
+        )
         origins = (
             given.get("cors_origins")
             or environ.get("CORS_ORIGINS")
@@ -96,9 +101,10 @@ class HubOptions:
             or settings.get("allowedHosts")
             or ()
         )
-        if web_root is not None and not Path(web_root).is_dir():
+        if web_root is not None and not web_root.is_dir():
             raise ConfigurationError(
-                f"the page's directory {str(web_root)!r} (--web-root, HAPI_WEB_ROOT) does not exist"
+                f"the page's directory {str(web_root)!r} (--web-root, HAPI_WEB_ROOT, "
+                "webRoot in settings.json) does not exist"
             )
         if not isinstance(host, str):
             raise ConfigurationError(f"listenHost {host!r} must be a string")
@@ -107,12 +113,12 @@ class HubOptions:
             host=host,
             port=PORT if port is None else read_port(port),
             token=given.get("token") or (environ.get("CLI_API_TOKEN") or "").strip() or None,
-            database=None if database is None else Path(database),
+            database=database,
             public_url=None if public is None else origin(public),
             cors_origins=tuple(
                 item if item == "*" else origin(item) for item in read_list(origins, "corsOrigins")
             ),
-            web_root=None if web_root is None else Path(web_root),
+            web_root=web_root,
             allowed_hosts=tuple(item.lower() for item in read_list(hosts, "allowedHosts")),
             trusted_proxies=_trusted_proxies(given, environ, settings),
             retention=RetentionLimits.read(given, environ, settings),
@@ -161,6 +167,15 @@ def read_tls_files(
         return None
     files = [Path(path).expanduser().absolute() for path in (certificate, key or certificate)]
     return TlsFiles(*files)
+
+
+def read_path(key: str, value: object) -> Path | None:
+    """The path of the setting `key`, None if there is none. Raises ConfigurationError."""
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str | Path):
+        raise ConfigurationError(f"{key} {value!r} in settings.json must be a string")
+    return Path(value).expanduser()
 
 
 def read_port(value: object) -> int:

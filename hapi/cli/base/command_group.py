@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from hapi.cli.base.common_options import home_option, takes_home
+
 
 class CommandGroup(click.Group):
     """A group of the commands named in `modules`: each name maps to a module with a `command`."""
@@ -23,4 +25,6 @@ class CommandGroup(click.Group):
         if name not in self.modules:
             return None
         command: click.Command = import_module(self.modules[name]).command
+        if takes_home(self) and not takes_home(command):
+            home_option(command)  # it may also follow the verb
         return command

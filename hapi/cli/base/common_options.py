@@ -18,6 +18,10 @@ def _use_home(_context: click.Context, _parameter: click.Parameter, path: str | 
         os.environ["HAPI_HOME"] = os.path.abspath(os.path.expanduser(path))
 
 
+def takes_home(command: click.Command) -> bool:
+    return any("--home" in parameter.opts for parameter in command.params)
+
+
 def home_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--home`: it sets HAPI_HOME for this command and every process it starts."""
     return click.option(

@@ -24,6 +24,8 @@ STRING_KEYS = (
     "machineId",
     "defaultAgent",
     "listenHost",
+    "database",
+    "webRoot",
     "publicUrl",
     "tlsCert",
     "tlsKey",

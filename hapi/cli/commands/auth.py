@@ -58,6 +58,7 @@ command.add_command(token_command)
     help="Restart a runner that still uses another token or hub, or leave it as it is. "
     "[default: ask on a terminal, otherwise leave it]",
 )
+@home_option
 @click.pass_context
 def login(context: click.Context, /, url: str | None, no_check: bool, restart: bool | None) -> None:
     """Save an access token in settings.json, after the hub has accepted it.
@@ -121,6 +122,7 @@ def _switch(runner: RunnerLogin, restart: bool | None) -> int:
 )
 @click.option("--no-check", is_flag=True, help="Do not ask the hub whether it accepts the token.")
 @json_flag
+@home_option
 def status(no_check: bool, as_json: bool) -> None:
     """Show which hub and token are in use, where they are set, and whether the hub accepts them."""
     home = Home.find().check()
@@ -163,6 +165,7 @@ def status(no_check: bool, as_json: bool) -> None:
 
 
 @command.command("logout", epilog=exit_codes_epilog(), short_help="Remove the access token.")
+@home_option
 def logout() -> None:
     """Remove the access token from settings.json."""
     home = Home.find().check()

@@ -68,6 +68,7 @@ def command(context: click.Context, starts_agents: bool, as_json: bool) -> None:
     "clean", epilog=exit_codes_epilog(), short_help="Clean up what dead sessions and runners left."
 )
 @click.option("--yes", is_flag=True, help="Clean up. [default: only list what would be removed]")
+@home_option
 @json_flag
 def clean(yes: bool, as_json: bool) -> None:
     """List or remove what dead sessions and runners left behind in this home.
