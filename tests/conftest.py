@@ -80,6 +80,7 @@ WHERE: dict[str, list[Path | str]] = {  # a path, or a program to be found on PA
     "systemd": ["systemd-analyze"],
     "nginx": ["nginx"],
     "caddy": ["caddy"],
+    "promtool": ["promtool"],
 }
 
 

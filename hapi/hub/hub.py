@@ -31,6 +31,7 @@ from hapi.hub.http.compression import Compressor
 from hapi.hub.http.file_routes import FileRoutes
 from hapi.hub.http.machine_routes import MachineRoutes
 from hapi.hub.http.message_routes import MessageRoutes
+from hapi.hub.http.monitoring_routes import Monitoring, MonitoringRoutes
 from hapi.hub.http.openapi.document_routes import DocumentRoutes
 from hapi.hub.http.paging import PageReader
 from hapi.hub.http.permission_routes import PermissionRoutes
@@ -108,6 +109,9 @@ class Hub:
         settings = HubSettings()
         self.streams = EventsResource(registry, authenticator)
         tokens.on_ended += [self.cli.end_device, self.streams.end_device]
+        self.monitoring = Monitoring(
+            registry, messages, self.presence, self.cli.places, self.streams
+        )
         parts: list[Routes] = [
             AuthRoutes(dispatcher, token_issuer, settings, HubStatus(registry, self.cli.places)),
             TokenRoutes(dispatcher, tokens),
@@ -118,6 +122,7 @@ class Hub:
             PermissionRoutes(dispatcher, documents),
             MachineRoutes(dispatcher, documents),
             FileRoutes(dispatcher),
+            MonitoringRoutes(dispatcher, self.monitoring),
         ]
         self.description = DocumentRoutes(dispatcher, parts, [EVENTS_ROUTE])
         application = combine(dispatcher, *parts, self.description)

@@ -146,7 +146,9 @@ class HubService(Service):
             self.server.resource,
             PageResource(options.web_root),
         )
-        self._site = hub_site(root, self._reactor, self.hub.authenticator)
+        self._site = hub_site(
+            root, self._reactor, self.hub.authenticator, self.hub.monitoring.requests
+        )
         await self._load()
         if not self.running:  # stopped meanwhile
             return

@@ -24,7 +24,7 @@ class HubWire:
         root = RootResource(
             host_policy or HostPolicy(), hub.rest, hub.streams, Resource(), PageResource()
         )
-        self.site = hub_site(root, self.stage.clock, hub.authenticator)
+        self.site = hub_site(root, self.stage.clock, hub.authenticator, hub.monitoring.requests)
 
     def ask(
         self,

@@ -126,11 +126,13 @@ class TargetMissing(RpcError):
 
 
 class CallFailed(RpcError):
-    """A socket serves the method, but gave no answer. `gone`: it disconnected meanwhile."""
+    """A socket serves the method, but gave no answer. `gone`: it disconnected meanwhile;
+    `timed_out`: it was silent for too long.
+    """
 
-    def __init__(self, message: str, gone: bool = False) -> None:
+    def __init__(self, message: str, gone: bool = False, timed_out: bool = False) -> None:
         super().__init__(message)
-        self.gone = gone
+        self.gone, self.timed_out = gone, timed_out
 
 
 def field_issues(field: str, reason: str) -> dict[str, Any]:

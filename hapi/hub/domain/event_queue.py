@@ -57,6 +57,7 @@ class _Event:
     is_exclusive: bool  # runs when all before it are stored, and alone
     number: int
     size: int = 0
+    arrived_at: float = 0.0  # clock seconds
 
 
 @define(eq=False)
@@ -90,6 +91,12 @@ class EventQueue:
         return len(self._running) + len(self._failed) + len(self._waiting)
 
     @property
+    def oldest(self) -> float | None:
+        """When the oldest of the events arrived, in clock seconds; None without events."""
+        events = (*self._running.values(), *self._failed.values(), *list(self._waiting)[:1])
+        return min((event.arrived_at for event in events), default=None)
+
+    @property
     def is_crowded(self) -> bool:
         """Whether a process that comes back now would soon find no room for its events."""
         return self.code is not None and (len(self) > MAX_EVENTS // 2 or self._size > MAX_SIZE // 2)
@@ -113,7 +120,8 @@ class EventQueue:
             return
         self._number += 1
         self._size += size
-        event = _Event(attempt, sender, is_exclusive, self._number, size)
+        now = self._clock.seconds()
+        event = _Event(attempt, sender, is_exclusive, self._number, size, now)
         if self.code is not None:
             self._tell(sender)
         self._waiting.append(event)
@@ -276,6 +284,11 @@ class EventQueues:
                 lambda sender, code: self._on_hold(session_id, sender, code),
             )
         return queue
+
+    @property
+    def waiting(self) -> list[EventQueue]:
+        """The queues that have events."""
+        return [queue for queue in self._queues.values() if len(queue)]
 
     def find(self, session_id: object) -> EventQueue | None:
         """The queue of a session, if it has one."""

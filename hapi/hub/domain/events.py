@@ -174,6 +174,11 @@ class EventBus:
         return self._listeners.get(name)
 
     @property
+    def live_readers(self) -> int:
+        """How many listeners read the live text of a session."""
+        return sum(map(len, self._live_readers.values()))
+
+    @property
     def listening(self) -> int:
         return len(self._listeners)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -50,6 +51,9 @@ class Messages:
     on_ready: list[Callable[[HubSession], None]] = field(factory=list)
     # ids of the waiting prompts whose time had come at the last check; None before the first
     _due: frozenset[str] | None = None
+
+    # messages that were stored: by `agent`, and prompts of a `person`
+    stored: Counter[str] = field(factory=Counter)
 
     log = Logger()
 
@@ -106,6 +110,7 @@ class Messages:
         if not added.new:
             self._deliver(session, added.message)
             return
+        self.stored["person" if by_person else "agent"] += 1
         registry.apply_changes(session, added.session)
         if named:
             session.has_queue = True
@@ -174,6 +179,7 @@ class Messages:
             ):
                 self._deliver(session, message)
             return message
+        self.stored["person"] += 1
         registry.apply_changes(session, added.session)
         if message.scheduled_at is None or message.scheduled_at <= now:
             session.has_queue = session.has_queue or queued

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 from twisted.logger import Logger
 
 from hapi.hub.domain.entities import (
@@ -22,6 +22,7 @@ from hapi.hub.domain.messages import Messages
 from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.domain.views import SETTING_COLUMNS, alive_view, machine_view
 from hapi.hub.store.rows import Written
+from hapi.metrics import LONG_TIMES, Histogram
 from hapi.protocol import events as protocol_events
 
 SWEEP_INTERVAL = 5.0  # seconds
@@ -48,6 +49,7 @@ def reported_settings(event: dict[str, Any]) -> dict[str, Any]:
 class Presence:
     registry: HubRegistry
     messages: Messages
+    turn_seconds: Histogram = field(factory=lambda: Histogram(LONG_TIMES))  # of turns that ended
 
     log = Logger()
 
@@ -75,6 +77,9 @@ class Presence:
         if settings:
             await self._adopt(session, settings)
         if thinking != session.thinking:
+            if session.active and not thinking:
+                began_at = session.turn_started_at or session.thinking_at
+                self.turn_seconds.observe(max(time - began_at, 0) / 1000)
             session.thinking_at = time
             if not thinking:
                 session.turn_started_at = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from attrs import define, field
@@ -18,6 +19,9 @@ RPC_TIMEOUT, SLOW_RPC_TIMEOUT = 30.0, 120.0  # seconds
 # Seconds for what a session process answers at once, such as an abort or a permission.
 QUICK_RPC_TIMEOUT = 10.0
 MAX_INLINE_LENGTH = 4 << 20  # characters of an answer that is decoded without a thread
+# How a call ended: with an answer, an error as the answer, no socket that serves the method, no
+# answer in time, a socket that closed meanwhile, or in any other way.
+RESULTS = ("ok", "error", "missing", "timeout", "gone", "failed")
 MAX_METHODS_PER_SOCKET = 512  # methods of one socket; runners register 34
 
 
@@ -29,6 +33,8 @@ class RpcRouter:
 
     _methods: dict[str, Peer] = field(factory=dict)
     _served: dict[Peer, set[str]] = field(factory=dict)
+    calls: Counter[tuple[str, str]] = field(factory=Counter)  # by name and result: see RESULTS
+    open_calls: int = 0
 
     def register(self, peer: Peer, method: str) -> bool:
         """Whether the method was registered; a socket may serve MAX_METHODS_PER_SOCKET."""
@@ -64,6 +70,23 @@ class RpcRouter:
         self, owner: str, name: str, params: Any = None, timeout: float = RPC_TIMEOUT
     ) -> Any:
         """The decoded answer of `owner`'s method `name`. Raises TargetMissing, CallFailed."""
+        self.open_calls += 1
+        result = "failed"
+        try:
+            answer = await self._call(owner, name, params, timeout)
+            result = "ok" if error_text(answer) is None else "error"
+        except TargetMissing:
+            result = "missing"
+            raise
+        except CallFailed as error:
+            result = "gone" if error.gone else "timeout" if error.timed_out else "failed"
+            raise
+        finally:
+            self.open_calls -= 1
+            self.calls[name, result] += 1
+        return answer
+
+    async def _call(self, owner: str, name: str, params: Any, timeout: float) -> Any:
         method = f"{owner}:{name}"
         peer = self._methods.get(method)
         if peer is None:
@@ -78,7 +101,8 @@ class RpcRouter:
         except (AckTimeout, DeferredTimeout) as error:
             raise CallFailed(
                 f"The operation has timed out: no answer within {timeout:.0f} s. The process that "
-                "is to answer may be stopped or overloaded."
+                "is to answer may be stopped or overloaded.",
+                timed_out=True,
             ) from error
         except FrameTooLarge as error:
             raise CallFailed(f"{error}") from error

@@ -80,6 +80,7 @@ def error_response(error: Exception, operation: str) -> Response:
     if status is None:
         log.failure("{operation} failed", Failure(error), operation=operation)
         return Response(http.INTERNAL_SERVER_ERROR, "Internal Server Error", kind=TEXT)
+    reason = MESSAGES.get(type(error)) or str(error)
     if isinstance(error, KeyError):
         log.failure(
             "{operation} failed: the row was deleted meanwhile", Failure(error), operation=operation
@@ -91,9 +92,9 @@ def error_response(error: Exception, operation: str) -> Response:
             "{operation} answered {status}: {reason}",
             operation=operation,
             status=status,
-            reason=str(error),
+            reason=reason,
         )
-    body: dict[str, Any] = {"error": MESSAGES.get(type(error)) or str(error)}
+    body: dict[str, Any] = {"error": reason}
     headers: dict[str, str] = {}
     if isinstance(error, errors.DomainError):
         body |= {"code": error.code} if error.code else {}

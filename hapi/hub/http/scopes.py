@@ -18,6 +18,8 @@ _SESSION, _MACHINE = "/api/sessions/<session_id>", "/api/machines/<machine_id>"
 # By method and rule. A route that stands in no line is served to nobody.
 ROUTE_SCOPES: Mapping[str, Scope | None] = {
     "GET /health": ANYBODY,
+    "GET /ready": ANYBODY,
+    "GET /metrics": READ,  # and only in the owner's namespace
     "POST /api/auth": ANYBODY,
     "GET /api/openapi.json": ANYBODY,
     # The event stream of a page.

@@ -17,11 +17,14 @@ from hapi.hub.http.authentication import Authenticator
 from hapi.hub.http.body_limits import SOCKETS_PATH, BodyLimits
 from hapi.hub.http.routing import path_segments
 from hapi.hub.http.static import PageResource
+from hapi.metrics import RequestCounters
 from hapi.net.server.http import json_reply
 from hapi.net.server.site import LimitedSite
 from hapi.protocol.authority import Authority, Origin, same_host
 from hapi.request_id import REQUEST_ID_HEADER
 
+REST_PATHS = ([b"api"], [b"cli"], [b"health"], [b"ready"], [b"metrics"])  # first segments
+PAGE = "the page"  # the route of all files of the page
 METHODS = b"GET, POST, PUT, PATCH, DELETE, OPTIONS"
 HEADERS = b"authorization, content-type, last-event-id, x-request-id"
 IDLE_TIMEOUT, HEAD_TIMEOUT, BODY_TIMEOUT = 65.0, 15.0, 300.0  # seconds
@@ -58,7 +61,12 @@ class HostPolicy:
         return found is not None and found in map(Origin.parse, self.origins)
 
 
-def hub_site(root: RootResource, clock: IReactorTime, authenticator: Authenticator) -> LimitedSite:
+def hub_site(
+    root: RootResource,
+    clock: IReactorTime,
+    authenticator: Authenticator,
+    counters: RequestCounters | None = None,
+) -> LimitedSite:
     return LimitedSite(
         root,
         clock,
@@ -66,6 +74,7 @@ def hub_site(root: RootResource, clock: IReactorTime, authenticator: Authenticat
         head_timeout=HEAD_TIMEOUT,
         body_timeout=BODY_TIMEOUT,
         idle_timeout=IDLE_TIMEOUT,
+        counters=counters,
     )
 
 
@@ -106,9 +115,10 @@ class RootResource(Resource):
         if not self._host_policy.allows_host(host):
             return _FixedResponse(421, {"error": WRONG_NAME})
         if path == SOCKETS_PATH:
-            request.postpath = []
+            request.route, request.postpath = SOCKETS_PATH.decode(), []
             return self._sockets
-        if path.split(b"/", 2)[1:2] not in ([b"api"], [b"cli"], [b"health"]):
+        if path.split(b"/", 2)[1:2] not in REST_PATHS:
+            request.route = PAGE
             return self._page
         self._set_headers(request, path, host)
         if request.method == b"OPTIONS":
@@ -116,6 +126,7 @@ class RootResource(Resource):
         if not _is_utf8(path):
             return _FixedResponse(http.NOT_FOUND, {"error": "Not found"})
         if path == b"/api/events" and request.method in (b"GET", b"HEAD"):
+            request.route, request.is_stream = "/api/events", True
             return self._events
         # Klein routes the whole path.
         request.postpath, request.prepath = path_segments(path), []

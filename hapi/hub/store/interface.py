@@ -6,10 +6,12 @@ to it. How many turns share a transaction of the database is the store's own bus
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-from zope.interface import Interface
+from attrs import define, field
+from zope.interface import Attribute, Interface
 
 from hapi.hub.store.rows import (
     Added,
@@ -23,6 +25,7 @@ from hapi.hub.store.rows import (
     VersionMismatch,
     Written,
 )
+from hapi.metrics import Histogram
 
 T = TypeVar("T")
 
@@ -51,6 +54,9 @@ class StoreLost(StoreFailed):
     """The files of the database are not where they were opened, so that nothing written to them
     would last. It has been logged.
     """
+
+
+StoreProblem = StoreBusy | StoreFull | StoreFailed
 
 
 class TagTaken(Exception):
@@ -106,6 +112,16 @@ class ITransaction(Interface):
     def delete_message(message_id: str) -> SessionRow | None: ...
 
 
+@define(eq=False)
+class StoreStatistics:
+    """What a store counts about its turns."""
+
+    seconds: Histogram = field(factory=Histogram)  # from a turn's begin until its COMMIT
+    failures: Counter[str] = field(factory=Counter)  # turns that were not stored, by class of error
+    waiting: int = 0  # turns that have begun and are not committed
+    problem: StoreProblem | None = None  # what the last turn failed with; None: it was stored
+
+
 class IStore(Interface):
     """Sessions, machines, messages and access tokens of all namespaces.
 
@@ -114,6 +130,8 @@ class IStore(Interface):
     behind it fail as well: a caller that begins several turns without waiting never finds a later
     one stored without an earlier one. Nothing of a turn that failed is stored.
     """
+
+    statistics = Attribute("StoreStatistics since the store was made.")
 
     def open() -> Awaitable[None]:
         """Open and migrate. Raises StoreRefused."""
@@ -129,6 +147,9 @@ class IStore(Interface):
         later than now, and must not alter anything but the transaction. What it raises undoes the
         turn and is raised here.
         """
+
+    def probe() -> Awaitable[None]:
+        """Write something that changes nothing. Raises what a turn would raise."""
 
     def follow(call: Callable[[TurnEvent], object]) -> None:
         """Call `call` with each event of a turn after its COMMIT, in the order of the commits,

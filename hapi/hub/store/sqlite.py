@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +15,17 @@ from zope.interface import implementer
 from hapi.hub.store.columns import MACHINE, SESSION, TOKEN, machine_from, packed, session_from
 from hapi.hub.store.database import MEMORY, Database
 from hapi.hub.store.disk_thread import CallerThread, DiskThread, Worker
-from hapi.hub.store.interface import IdTaken, IStore, ITransaction, NameTaken, TagTaken
+from hapi.hub.store.interface import (
+    IdTaken,
+    IStore,
+    ITransaction,
+    NameTaken,
+    StoreBusy,
+    StoreFailed,
+    StoreFull,
+    StoreStatistics,
+    TagTaken,
+)
 from hapi.hub.store.maintenance import DISCARDED, Maintenance
 from hapi.hub.store.messages import MessageChanges, MessageTable
 from hapi.hub.store.rows import (
@@ -228,6 +238,8 @@ class SqliteStore(MessageTable, Maintenance):
     def __init__(self, path: Path | str, clock: IReactorTime, worker: Worker | None = None) -> None:
         super().__init__(Database(path, clock, worker=worker or CallerThread()))
         self._listeners: list[Callable[[TurnEvent], object]] = []
+        self._clock = clock
+        self.statistics = StoreStatistics()
 
     def open(self) -> Deferred[None]:
         return self.database.open()
@@ -252,7 +264,29 @@ class SqliteStore(MessageTable, Maintenance):
                 for call in self._listeners:
                     call(event)
 
-        return await self.database.write(apply, committed)
+        return await self._counted(self.database.write(apply, committed))
+
+    async def probe(self) -> None:
+        def write_again(connection: sqlite3.Connection) -> None:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            connection.execute(f"PRAGMA user_version = {int(version)}")  # writes the first page
+
+        await self._counted(self.database.write(write_again))
+
+    async def _counted(self, turn: Awaitable[T]) -> T:
+        statistics, begin = self.statistics, self._clock.seconds()
+        statistics.waiting += 1
+        try:
+            result = await turn
+        except (StoreBusy, StoreFull, StoreFailed) as error:
+            statistics.failures[type(error).__name__] += 1
+            statistics.problem = error
+            raise
+        finally:
+            statistics.waiting -= 1
+        statistics.seconds.observe(self._clock.seconds() - begin)
+        statistics.problem = None
+        return result
 
     # --- sessions ---------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from twisted.web import http
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
+from hapi.metrics import RequestCounters
 from hapi.net.server.http import HeadRefused, raw_json_reply
 from hapi.net.server.unauthenticated import UnauthenticatedConnections
 from hapi.net.server.unread import MAX_UNREAD_ANSWERS, PIECE_SIZE, AnswerProducer, UnreadLimit
@@ -28,6 +29,7 @@ MAX_BODIES_SIZE = 512 * 1024 * 1024  # bytes of all larger bodies at once
 HEAD_TIMEOUT, BODY_TIMEOUT, IDLE_TIMEOUT = 5.0, 10.0, 60.0  # seconds
 SMALL_BODY_TIMEOUT = 15.0  # seconds
 LINGER_TIMEOUT = 2.0  # seconds that a refused client may take to stop sending
+UNMATCHED, REFUSED_BY_HEAD = "unmatched", "refused by head"  # routes of what has none
 TOO_MANY_BODIES = HeadRefused(503, {"error": "Too many uploads at once"}, {"Retry-After": "5"})
 
 
@@ -38,6 +40,9 @@ class LimitedRequest(Request):
     """
 
     request_id: str | None = None
+    route: str | None = None  # the pattern that matched its path; set by the root resource
+    is_stream = False  # whether its answer lasts as long as the client wants
+    began_at = 0.0  # clock seconds at which its head had arrived
     channel: LimitedChannel | None  # type: ignore[assignment]
     max_body_size = MAX_BODY_SIZE  # bytes
     _received = _reserved = 0  # bytes
@@ -49,6 +54,8 @@ class LimitedRequest(Request):
         self.path, _, query = uri.partition(b"?")
         self.args = http.parse_qs(query, True)
         self.request_id = request_id_from(self.getHeader(REQUEST_ID_HEADER))
+        if self.channel is not None:
+            self.began_at = self.channel.site.clock.seconds()
 
     def process(self) -> None:
         assert self.request_id is not None  # process() follows the head
@@ -246,9 +253,10 @@ class LimitedChannel(http.HTTPChannel):
             return
         self._cancel_deadline()
         self.refused = True
-        request_id = request_id_from(None)
-        if self.requests:
-            request_id = self.requests[-1].request_id or request_id
+        request_id, method = request_id_from(None), b""
+        if self.requests and self.requests[-1].request_id is not None:
+            request_id, method = self.requests[-1].request_id, self.requests[-1].method
+        self.site.counters.record(method, REFUSED_BY_HEAD, refusal.status, None)
         self._forget_requests()
         self.transport.write(
             raw_json_reply(refusal.status, refusal.body, refusal.headers, request_id)
@@ -372,6 +380,7 @@ class LimitedSite(Site):
         head_timeout: float = HEAD_TIMEOUT,
         body_timeout: float = BODY_TIMEOUT,
         idle_timeout: float = IDLE_TIMEOUT,
+        counters: RequestCounters | None = None,
     ) -> None:
         super().__init__(  # type: ignore[no-untyped-call]
             resource,
@@ -381,6 +390,7 @@ class LimitedSite(Site):
             parsePOSTFormSubmission=False,
         )
         self.clock = clock
+        self.counters = counters or RequestCounters()
         self.body_limit = body_limit or (lambda _: max_body_size)
         self.max_connections = max_connections
         self.head_timeout, self.body_timeout = head_timeout, body_timeout
@@ -416,4 +426,6 @@ class LimitedSite(Site):
     # contain tokens. Twisted's own log would also wake the process every second.
     def startFactory(self) -> None: ...
     def stopFactory(self) -> None: ...
-    def log(self, request: Any) -> None: ...
+    def log(self, request: Any) -> None:
+        seconds = None if request.is_stream else self.clock.seconds() - request.began_at
+        self.counters.record(request.method, request.route or UNMATCHED, request.code, seconds)

@@ -9,9 +9,8 @@ from typing import Any, Protocol
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
+from hapi.metrics import LagMeter
 from hapi.protocol.spawn import NeedsDirectory, Spawned, SpawnResult
-
-LAG_INTERVAL = 5.0  # seconds between two measurements
 
 
 class LinkStatusSource(Protocol):
@@ -38,9 +37,19 @@ class Counters:
     _clock: IReactorTime
     spawns: Counter[str] = field(factory=Counter)
     connects: int = 0  # how often the link was connected
-    lag: float = 0.0  # seconds by which the last timer was late
-    worst_lag: float = 0.0
-    _measures_lag: bool = False
+    lag_meter: LagMeter = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.lag_meter = LagMeter(self._clock)
+
+    @property
+    def lag(self) -> float:
+        """Seconds by which the last timer was late."""
+        return self.lag_meter.last
+
+    @property
+    def worst_lag(self) -> float:
+        return self.lag_meter.worst
 
     def spawned(self, result: SpawnResult) -> SpawnResult:
         self.spawns[outcome_of(result)] += 1
@@ -55,18 +64,4 @@ class Counters:
 
     def measure_lag(self, after: Callable[[float, Callable[[], object]], object]) -> None:
         """Begin to measure how late timers are. `after(seconds, call)` must end with the runner."""
-        if self._measures_lag:
-            return
-        self._measures_lag = True
-
-        def schedule() -> None:
-            due = self._clock.seconds() + LAG_INTERVAL
-
-            def measure() -> None:
-                self.lag = max(self._clock.seconds() - due, 0.0)
-                self.worst_lag = max(self.worst_lag, self.lag)
-                schedule()
-
-            after(LAG_INTERVAL, measure)
-
-        schedule()
+        self.lag_meter.start(after)

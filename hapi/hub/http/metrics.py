@@ -1,0 +1,204 @@
+"""The hub's `/metrics`: figures in the text format of Prometheus. Imported by the first request."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+
+from hapi import __version__
+from hapi.hub.domain.entities import HubSession
+from hapi.hub.http.monitoring_routes import Monitoring
+from hapi.hub.store.rows import DatabaseSize
+from hapi.metrics import Histogram
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+SESSION_STATES = ("working", "waiting", "idle", "inactive")
+STORE_ERRORS = ("StoreBusy", "StoreFull", "StoreFailed", "StoreLost")
+SENDERS = ("agent", "person")
+
+
+def state_of(session: HubSession) -> str:
+    """`waiting`: for an answer to a permission request or question."""
+    if not session.active:
+        return "inactive"
+    if session.requests:
+        return "waiting"
+    return "working" if session.thinking else "idle"
+
+
+class Metrics:
+    """One registry for each hub; `text()` is the answer.
+
+    Process figures (memory, descriptors, CPU) are those of the whole process, in which a runner may
+    run as well.
+    """
+
+    def __init__(self, monitoring: Monitoring) -> None:
+        self._monitoring = monitoring
+        self._is_ready = True  # this and the size are those of the present answer
+        self._size: DatabaseSize | None = None
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+        monitoring.lag.start(monitoring.after)
+
+    def text(self, is_ready: bool, size: DatabaseSize | None) -> bytes:
+        """`size`: None if it is not known."""
+        self._is_ready, self._size = is_ready, size
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterable[Metric]:
+        yield InfoMetricFamily("hapi_hub_build", "This hub.", {"version": __version__})
+        yield _gauge("hapi_hub_ready", "1 if `/ready` answers 200.", int(self._is_ready))
+        yield _gauge("hapi_hub_uptime_seconds", "Since this hub started.", self._monitoring.uptime)
+        yield from self._entities()
+        yield from self._traffic()
+        yield from self._store()
+        yield from self._requests()
+        lag = self._monitoring.lag
+        yield _gauge(
+            "hapi_hub_reactor_lag_seconds",
+            "How late the last timer came; measured from the first scrape on.",
+            lag.last,
+        )
+        yield _gauge("hapi_hub_reactor_lag_worst_seconds", "The worst of these.", lag.worst)
+
+    def _entities(self) -> Iterable[Metric]:
+        registry = self._monitoring.registry
+        states = Counter(map(state_of, registry.sessions.values()))
+        yield _by(
+            "hapi_hub_sessions",
+            "Sessions by state; `waiting` ones wait for an answer of a person.",
+            "state",
+            {state: states[state] for state in SESSION_STATES},
+        )
+        online = sum(machine.active for machine in registry.machines.values())
+        yield _by(
+            "hapi_hub_machines",
+            "Machines by presence.",
+            "state",
+            {"online": online, "offline": len(registry.machines) - online},
+        )
+
+    def _traffic(self) -> Iterable[Metric]:
+        monitoring, registry = self._monitoring, self._monitoring.registry
+        yield _gauge(
+            "hapi_hub_sockets",
+            "Connected sockets of runners and session processes.",
+            monitoring.sockets.taken,
+        )
+        yield _gauge(
+            "hapi_hub_event_streams",
+            "Open event streams of pages and programs.",
+            registry.events.listening,
+        )
+        yield _gauge(
+            "hapi_hub_live_readers",
+            "Event streams that carry the live text of a session.",
+            registry.events.live_readers,
+        )
+        yield _count_by(
+            "hapi_hub_messages",
+            "Stored messages by who sent them.",
+            ("sender",),
+            {(sender,): monitoring.messages.stored[sender] for sender in SENDERS},
+        )
+        yield _histogram(
+            "hapi_hub_turn_seconds",
+            "How long turns took, from the prompt to the end of the work.",
+            monitoring.presence.turn_seconds,
+        )
+        yield _count_by(
+            "hapi_hub_rpc_calls",
+            "Calls to runners and session processes by method and result.",
+            ("method", "result"),
+            registry.rpc.calls,
+        )
+        yield _gauge("hapi_hub_rpc_open_calls", "Calls without an answer.", registry.rpc.open_calls)
+
+    def _store(self) -> Iterable[Metric]:
+        registry, statistics = self._monitoring.registry, self._monitoring.registry.store.statistics
+        yield _histogram(
+            "hapi_hub_store_seconds",
+            "How long changes took from their begin until they were on the disk.",
+            statistics.seconds,
+        )
+        yield _count_by(
+            "hapi_hub_store_failures",
+            "Changes that could not be stored, by error.",
+            ("error",),
+            {(name,): statistics.failures[name] for name in STORE_ERRORS},
+        )
+        yield _gauge(
+            "hapi_hub_store_queue_length", "Changes that are not yet stored.", statistics.waiting
+        )
+        queues = registry.queues.waiting
+        arrivals = [queue.oldest for queue in queues if queue.oldest is not None]
+        now = registry.clock.seconds()
+        yield _gauge(
+            "hapi_hub_event_queue_length",
+            "Events of session processes that are not yet stored.",
+            sum(map(len, queues)),
+        )
+        yield _gauge(
+            "hapi_hub_event_lag_seconds",
+            "Age of the oldest of these events.",
+            now - min(arrivals, default=now),
+        )
+        if self._size is not None:
+            yield _by(
+                "hapi_hub_database_bytes",
+                "Size of the database; `free` space is used again.",
+                "kind",
+                {"used": self._size.used, "free": self._size.free},
+            )
+
+    def _requests(self) -> Iterable[Metric]:
+        requests = self._monitoring.requests
+        yield _count_by(
+            "hapi_hub_requests",
+            "HTTP requests by method, route and status.",
+            ("method", "route", "status"),
+            {
+                (method, route, str(status)): count
+                for (method, route, status), count in requests.answered.items()
+            },
+        )
+        yield _histogram(
+            "hapi_hub_request_seconds",
+            "How long HTTP requests took, without event streams.",
+            requests.seconds,
+        )
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value)
+
+
+def _by(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family
+
+
+def _count_by(name: str, text: str, labels: tuple[str, ...], values: Mapping[Any, float]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for key, value in values.items():
+        family.add_metric(key, value)
+    return family
+
+
+def _histogram(name: str, text: str, values: Histogram) -> Metric:
+    return HistogramMetricFamily(name, text, buckets=values.buckets(), sum_value=values.sum)
