@@ -15,12 +15,14 @@ from hapi.hub.domain.messages import Messages
 from hapi.hub.domain.places import Places
 from hapi.hub.domain.presence import Presence
 from hapi.hub.domain.registry import HubRegistry
+from hapi.hub.http.openapi.operation import operation
 from hapi.hub.http.responses import MESSAGES, Response
 from hapi.hub.http.routing import RequestContext, Routes, cli, public
 from hapi.hub.http.sse import EventsResource
 from hapi.hub.store.interface import StoreBusy, StoreFailed, StoreFull
 from hapi.hub.store.rows import DatabaseSize
 from hapi.metrics import LagMeter, RequestCounters
+from hapi.protocol.rest import replies
 from hapi.protocol.token import DEFAULT_NAMESPACE
 
 if TYPE_CHECKING:
@@ -91,7 +93,9 @@ class MonitoringRoutes(Routes):
 
     @app.route("/ready", methods=["GET"])
     @public
+    @operation(replies.Ready, replies={http.SERVICE_UNAVAILABLE: replies.NotReady})
     async def ready(self, context: RequestContext) -> Any:
+        """Show whether the hub can store what it is sent."""
         problem = await self.monitoring.problem()
         if problem is None:
             return {"status": "ready"}
@@ -99,8 +103,9 @@ class MonitoringRoutes(Routes):
 
     @app.route("/metrics", methods=["GET"])
     @cli
+    @operation(str, media_type="text/plain", errors=(AccessDenied,))
     async def metrics(self, context: RequestContext) -> Response:
-        """With the access token of the owner: the figures are of all namespaces."""
+        """Show the hub's figures for Prometheus, of all namespaces: only its owner may read them."""
         if context.namespace != DEFAULT_NAMESPACE:
             raise AccessDenied("Only the owner of the hub may read its metrics")
         from hapi.hub.http.metrics import CONTENT_TYPE, Metrics

@@ -8,10 +8,13 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 
 class ErrorReply(TypedDict):
-    """Why a request was refused or failed: a sentence for people, a word for programs."""
+    """Why a request was refused or failed: a sentence for people, a word for programs, and the id
+    under which the hub's log has the request.
+    """
 
     error: str
     code: NotRequired[str]
+    requestId: NotRequired[str]
 
 
 class Done(TypedDict):
@@ -27,6 +30,18 @@ class Health(TypedDict):
     status: str
     protocolVersion: int
     capabilities: dict[str, bool]
+
+
+class Ready(TypedDict):
+    status: Literal["ready"]
+
+
+class NotReady(TypedDict):
+    """The hub answers, and cannot store anything."""
+
+    status: Literal["not ready"]
+    error: str
+    requestId: NotRequired[str]
 
 
 class User(TypedDict):

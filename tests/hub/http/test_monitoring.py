@@ -200,3 +200,9 @@ def test_a_hub_that_stops_is_not_ready(wire):
     wire.stage.hub.streams.stop()
     answer = wire.ask("GET", "/ready", token=False)
     assert (answer.status, answer.body["error"]) == (503, "The hub is stopping")
+
+
+def test_a_token_that_can_only_read_is_enough_for_metrics(wire):
+    made = wire.ask("POST", "/api/tokens", {"name": "prometheus", "scopes": ["read"]})
+    token = f"Bearer {made.body['token']}"
+    assert wire.ask("GET", "/metrics", headers={"Authorization": token}).status == 200

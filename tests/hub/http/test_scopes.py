@@ -27,9 +27,10 @@ def test_every_route_has_one_line_and_every_line_a_route() -> None:
     assert served() == set(ROUTE_SCOPES)
 
 
-def test_only_health_login_and_the_description_are_open_to_anybody() -> None:
+def test_only_health_readiness_login_and_the_description_are_open_to_anybody() -> None:
     assert {key for key, scope in ROUTE_SCOPES.items() if scope is None} == {
         "GET /health",
+        "GET /ready",
         "POST /api/auth",
         "GET /api/openapi.json",
     }
@@ -71,7 +72,7 @@ def test_a_route_refuses_a_token_with_all_scopes_but_the_one_it_needs(key: str) 
         .replace("<", "")
         .replace(">", "")
     )
-    bearer = token if path.startswith("/cli") else web_token(stage, token)
+    bearer = token if path.startswith(("/cli", "/metrics")) else web_token(stage, token)
     answer = request(stage, bearer, method, path, {} if method != "GET" else None)
     assert answer.status == 403, answer
     assert answer.body["code"] == "scope_missing"
