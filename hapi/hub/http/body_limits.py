@@ -16,9 +16,7 @@ from hapi.protocol import engineio
 SOCKETS_PATH = b"/socket.io/"
 UPLOAD = re.compile(rb"/api/sessions/[^/]+/upload")
 # Paths whose requests need no token, or carry it in the body.
-WITHOUT_TOKEN = re.compile(
-    rb"/health.*|/ready|/metrics|/api/auth|/api/events|/api/openapi\.json"
-)
+WITHOUT_TOKEN = re.compile(rb"/health.*|/ready|/metrics|/api/auth|/api/events|/api/openapi\.json")
 
 
 @frozen(eq=False)
