@@ -105,7 +105,7 @@ class MonitoringRoutes(Routes):
     @cli
     @operation(str, media_type="text/plain", errors=(AccessDenied,))
     async def metrics(self, context: RequestContext) -> Response:
-        """Show the hub's figures for Prometheus, of all namespaces: only its owner may read them."""
+        """Show the hub's figures for Prometheus; those of all namespaces, so only to its owner."""
         if context.namespace != DEFAULT_NAMESPACE:
             raise AccessDenied("Only the owner of the hub may read its metrics")
         from hapi.hub.http.metrics import CONTENT_TYPE, Metrics
