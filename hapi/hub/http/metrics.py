@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -18,14 +18,33 @@ from prometheus_client.metrics_core import (
 
 from hapi import __version__
 from hapi.hub.domain.entities import HubSession
-from hapi.hub.http.monitoring_routes import Monitoring
+from hapi.hub.domain.messages import Messages
+from hapi.hub.domain.places import Places
+from hapi.hub.domain.presence import Presence
+from hapi.hub.domain.registry import HubRegistry
 from hapi.hub.store.rows import DatabaseSize
-from hapi.metrics import Histogram
+from hapi.metrics import Histogram, LagMeter, RequestCounters
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 SESSION_STATES = ("working", "waiting", "idle", "inactive")
 STORE_ERRORS = ("StoreBusy", "StoreFull", "StoreFailed", "StoreLost")
 SENDERS = ("agent", "person")
+
+
+class MetricsSource(Protocol):
+    """What the metrics need of the hub."""
+
+    registry: HubRegistry
+    messages: Messages
+    presence: Presence
+    sockets: Places
+    requests: RequestCounters
+    lag: LagMeter
+
+    @property
+    def uptime(self) -> float: ...
+
+    def after(self, seconds: float, call: Callable[[], object]) -> None: ...
 
 
 def state_of(session: HubSession) -> str:
@@ -44,14 +63,14 @@ class Metrics:
     run as well.
     """
 
-    def __init__(self, monitoring: Monitoring) -> None:
-        self._monitoring = monitoring
+    def __init__(self, hub: MetricsSource) -> None:
+        self._hub = hub
         self._is_ready = True  # this and the size are those of the present answer
         self._size: DatabaseSize | None = None
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
-        monitoring.lag.start(monitoring.after)
+        hub.lag.start(hub.after)
 
     def text(self, is_ready: bool, size: DatabaseSize | None) -> bytes:
         """`size`: None if it is not known."""
@@ -61,12 +80,12 @@ class Metrics:
     def collect(self) -> Iterable[Metric]:
         yield InfoMetricFamily("hapi_hub_build", "This hub.", {"version": __version__})
         yield _gauge("hapi_hub_ready", "1 if `/ready` answers 200.", int(self._is_ready))
-        yield _gauge("hapi_hub_uptime_seconds", "Since this hub started.", self._monitoring.uptime)
+        yield _gauge("hapi_hub_uptime_seconds", "Since this hub started.", self._hub.uptime)
         yield from self._entities()
         yield from self._traffic()
         yield from self._store()
         yield from self._requests()
-        lag = self._monitoring.lag
+        lag = self._hub.lag
         yield _gauge(
             "hapi_hub_reactor_lag_seconds",
             "How late the last timer came; measured from the first scrape on.",
@@ -75,7 +94,7 @@ class Metrics:
         yield _gauge("hapi_hub_reactor_lag_worst_seconds", "The worst of these.", lag.worst)
 
     def _entities(self) -> Iterable[Metric]:
-        registry = self._monitoring.registry
+        registry = self._hub.registry
         states = Counter(map(state_of, registry.sessions.values()))
         yield _by(
             "hapi_hub_sessions",
@@ -92,11 +111,11 @@ class Metrics:
         )
 
     def _traffic(self) -> Iterable[Metric]:
-        monitoring, registry = self._monitoring, self._monitoring.registry
+        hub, registry = self._hub, self._hub.registry
         yield _gauge(
             "hapi_hub_sockets",
             "Connected sockets of runners and session processes.",
-            monitoring.sockets.taken,
+            hub.sockets.taken,
         )
         yield _gauge(
             "hapi_hub_event_streams",
@@ -112,12 +131,12 @@ class Metrics:
             "hapi_hub_messages",
             "Stored messages by who sent them.",
             ("sender",),
-            {(sender,): monitoring.messages.stored[sender] for sender in SENDERS},
+            {(sender,): hub.messages.stored[sender] for sender in SENDERS},
         )
         yield _histogram(
             "hapi_hub_turn_seconds",
             "How long turns took, from the prompt to the end of the work.",
-            monitoring.presence.turn_seconds,
+            hub.presence.turn_seconds,
         )
         yield _count_by(
             "hapi_hub_rpc_calls",
@@ -128,7 +147,7 @@ class Metrics:
         yield _gauge("hapi_hub_rpc_open_calls", "Calls without an answer.", registry.rpc.open_calls)
 
     def _store(self) -> Iterable[Metric]:
-        registry, statistics = self._monitoring.registry, self._monitoring.registry.store.statistics
+        registry, statistics = self._hub.registry, self._hub.registry.store.statistics
         yield _histogram(
             "hapi_hub_store_seconds",
             "How long changes took from their begin until they were on the disk.",
@@ -165,7 +184,7 @@ class Metrics:
             )
 
     def _requests(self) -> Iterable[Metric]:
-        requests = self._monitoring.requests
+        requests = self._hub.requests
         yield _count_by(
             "hapi_hub_requests",
             "HTTP requests by method, route and status.",

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import define, field
@@ -79,7 +80,7 @@ class Monitoring:
         except (StoreBusy, StoreFull, StoreFailed):
             return None
 
-    def after(self, seconds: float, call: Any) -> None:
+    def after(self, seconds: float, call: Callable[[], object]) -> None:
         """Call `call` after some seconds, unless the hub stops before."""
         self.registry.clock.callLater(seconds, lambda: None if self.streams.stopped else call())
 
