@@ -47,6 +47,7 @@ _LEGACY = frozenset(
     ]
 )
 _VERBOSE_NAMESPACES = ("log_legacy", "twisted.")  # ports opening, factories starting
+TEXT, JSON_LINES = FORMATS = ("text", "json")  # of what programs log to standard error
 LEVELS = {
     "debug": LogLevel.debug,
     "info": LogLevel.info,
@@ -186,19 +187,19 @@ class FileLog:
 @implementer(ILogObserver)
 @define(eq=False)
 class TerminalLog:
-    """Writes every event from `level` up as a line of text."""
+    """Writes every event from `level` up as a line of text or, with `as_json`, of JSON."""
 
     stream: TextIO
     secrets: Secrets
     level: Any = LogLevel.warn
+    as_json: bool = False
 
     def __call__(self, event: LogEvent) -> None:
         if _is_logged(event, self.level):
+            line = (json_line if self.as_json else text_line)(event, self.secrets)
             with suppress(OSError, ValueError):  # the terminal is gone, or closed
                 self.stream.write(
-                    text_line(event, self.secrets)
-                    .encode("utf-8", "backslashreplace")
-                    .decode("utf-8", "replace")
+                    line.encode("utf-8", "backslashreplace").decode("utf-8", "replace")
                 )
                 self.stream.flush()
 
@@ -240,6 +241,15 @@ class Logging:
                 observer.file.close()
 
 
+def log_format(environ: Mapping[str, str], settings: Mapping[str, Any]) -> str:
+    """How programs log to standard error: HAPI_LOG_FORMAT, `logFormat` in settings.json, or text.
+
+    An invalid value counts as none; `hapi doctor` names it.
+    """
+    given = (environ.get("HAPI_LOG_FORMAT"), settings.get("logFormat"))
+    return next((value for value in given if value in FORMATS), TEXT)
+
+
 def start_logging(
     program: str,
     home: Home | None = None,
@@ -248,6 +258,7 @@ def start_logging(
     terminal_level: Any = LogLevel.warn,
     quiet_start: bool = False,
     environ: Mapping[str, str] = os.environ,
+    settings: Mapping[str, Any] | None = None,
     secrets: Iterable[str | None] = (),
 ) -> Logging:
     """Log `program` from now on: to `home`/logs (when given) and to `terminal` (when given).
@@ -256,18 +267,27 @@ def start_logging(
     that starts this one reports a failed start once. HAPI_LOG_LEVEL (debug, info, warn, error) is
     the level of the file, info by default. CLI_API_TOKEN is always among the secrets. Raises
     OSError if the directory cannot be created.
+
+    If `log_format` is `json`, the terminal is taken for a collector of logs: it gets the lines that
+    the file gets, from the start on, instead of text for a person. What a session logs there ends
+    up in a file of its runner, beside its own log, and stays at `terminal_level`.
     """
     hidden = Secrets()
     hidden.add(environ.get("CLI_API_TOKEN"), *secrets)
     observers: list[Any] = []
     path = None
+    level = LEVELS.get(environ.get("HAPI_LOG_LEVEL", "").lower(), LogLevel.info)
+    as_json = log_format(environ, settings or {}) == JSON_LINES
+    if as_json and quiet_start:
+        terminal_level, quiet_start = level, False
     if home is not None:
         path = new_log_file(home, program)
-        level = LEVELS.get(environ.get("HAPI_LOG_LEVEL", "").lower(), LogLevel.info)
         observers.append(FileLog(RotatingFile(path), hidden, level))
     if terminal is not None:
         observers.append(
-            TerminalLog(terminal, hidden, LogLevel.critical if quiet_start else terminal_level)
+            TerminalLog(
+                terminal, hidden, LogLevel.critical if quiet_start else terminal_level, as_json
+            )
         )
     globalLogBeginner.beginLoggingTo(observers, redirectStandardIO=False, discardBuffer=False)
     return Logging(hidden, path, observers, terminal_level)

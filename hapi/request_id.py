@@ -1,12 +1,13 @@
-"""The id of the HTTP request that is being served: in its answer, and in all that is logged
-meanwhile.
+"""The id of the HTTP request that is being served: in its answer, in the calls to other programs
+that it causes, and in all that is logged meanwhile.
 """
 
 from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import Context, ContextVar
 from typing import TypeVar
 
@@ -23,9 +24,12 @@ def request_id_from(header: str | None) -> str:
     """The id that a proxy or client gave a request in the header X-Request-Id, or a new one if it
     gave none that is well-formed.
     """
-    if header is not None and WELL_FORMED.fullmatch(header):
-        return header
-    return secrets.token_hex(RANDOM_BYTES)
+    return well_formed_id(header) or secrets.token_hex(RANDOM_BYTES)
+
+
+def well_formed_id(text: str | None) -> str | None:
+    """`text` if it can be a request's id, None otherwise."""
+    return text if text is not None and WELL_FORMED.fullmatch(text) else None
 
 
 def current_request_id() -> str | None:
@@ -36,13 +40,20 @@ def current_request_id() -> str | None:
     return _current.get()
 
 
-def run_for_request(request_id: str, call: Callable[[], T]) -> T:
-    """`call()` on behalf of a request."""
+@contextmanager
+def serving_request(request_id: str | None) -> Iterator[None]:
+    """What is done inside is on behalf of this request; None: of none."""
     token = _current.set(request_id)
     try:
-        return call()
+        yield
     finally:
         _current.reset(token)
+
+
+def run_for_request(request_id: str, call: Callable[[], T]) -> T:
+    """`call()` on behalf of a request."""
+    with serving_request(request_id):
+        return call()
 
 
 def run_for_nobody(call: Callable[[], T]) -> T:

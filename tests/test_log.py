@@ -9,7 +9,16 @@ import pytest
 from twisted.logger import Logger, LogLevel, LogPublisher
 from twisted.python.failure import Failure
 
-from hapi.log import FileLog, RotatingFile, TerminalLog, json_line, new_log_file, text_line
+from hapi.log import (
+    FORMATS,
+    FileLog,
+    RotatingFile,
+    TerminalLog,
+    json_line,
+    log_format,
+    new_log_file,
+    text_line,
+)
 from hapi.redaction import Secrets
 
 
@@ -139,3 +148,39 @@ def test_the_oldest_of_too_many_log_files_go_but_not_those_of_the_living(home):
     assert len(left) == 41
     assert left[0].endswith(f"-pid-{os.getpid()}-runner.log")
     assert made.name.endswith(f"-pid-{os.getpid()}-runner.log")
+
+
+# --- the form of what goes to standard error
+
+
+@pytest.mark.parametrize(
+    ("environ", "settings", "expected"),
+    [
+        ({}, {}, "text"),
+        ({}, {"logFormat": "json"}, "json"),
+        ({"HAPI_LOG_FORMAT": "text"}, {"logFormat": "json"}, "text"),
+        ({"HAPI_LOG_FORMAT": "json"}, {}, "json"),
+        ({"HAPI_LOG_FORMAT": "xml"}, {"logFormat": 5}, "text"),
+        ({"HAPI_LOG_FORMAT": ""}, {"logFormat": "json"}, "json"),
+    ],
+)
+def test_the_variable_wins_over_the_setting_and_nonsense_counts_as_none(
+    environ, settings, expected
+):
+    assert log_format(environ, settings) == expected
+
+
+def test_the_option_offers_the_forms_that_the_log_knows():
+    from hapi.cli.base import common_options
+
+    assert common_options.FORMATS == FORMATS
+
+
+def test_a_collector_gets_the_same_line_as_the_file(tmp_path):
+    secrets, stream, path = Secrets(), io.StringIO(), tmp_path / "log"
+    secrets.add("s3cret-token")
+    seen = event("got {what}", level=LogLevel.warn, what="s3cret-token")
+    FileLog(RotatingFile(path), secrets)(seen)
+    TerminalLog(stream, secrets, as_json=True)(seen)
+    assert stream.getvalue() == path.read_text()
+    assert "s3cret" not in stream.getvalue()

@@ -13,10 +13,13 @@ REGISTER, UNREGISTER, REQUEST = "rpc-register", "rpc-unregister", "rpc-request"
 
 @frozen
 class RpcRequest:
-    """One call. `params` is the decoded JSON, None if it was not JSON."""
+    """One call. `params` is the decoded JSON, None if it was not JSON; `request_id` is that of the
+    HTTP request that caused it, as far as the hub tells.
+    """
 
     method: str
     params: Any = None
+    request_id: str | None = None
 
 
 def read_request(argument: Any) -> RpcRequest:
@@ -30,12 +33,16 @@ def read_request(argument: Any) -> RpcRequest:
             params = from_json(params)
         except Malformed:
             params = None
-    return RpcRequest(method, params)
+    request_id = argument.get("requestId")
+    return RpcRequest(method, params, request_id if isinstance(request_id, str) else None)
 
 
-def rpc_request(method: str, params: Any) -> dict[str, str]:
-    """The argument of an `rpc-request` event, as the hub sends it."""
-    return {"method": method, "params": to_json(params)}
+def rpc_request(method: str, params: Any, request_id: str | None = None) -> dict[str, str]:
+    """The argument of an `rpc-request` event, as the hub sends it. `requestId` is our own; npm's
+    programs ignore it.
+    """
+    request = {"method": method, "params": to_json(params)}
+    return request if request_id is None else {**request, "requestId": request_id}
 
 
 def read_answer(argument: Any) -> Any:

@@ -102,6 +102,7 @@ class SessionProcess:
             self.home,
             terminal=sys.stderr if by_runner else None,
             environ=self.environ,
+            settings=self.settings,
             secrets=[self.access.token],
         )
         if not by_runner:

@@ -12,7 +12,7 @@ from twisted.web.resource import Resource
 from hapi.hub.http.site import HostPolicy, RootResource, hub_site
 from hapi.hub.http.static import PageResource
 from tests.support.hub_stage import TOKEN, Stage
-from tests.support.request_wire import Answer, RequestWire
+from tests.support.request_wire import Answer, RequestWire, parse_answer
 
 
 class HubWire:
@@ -35,6 +35,17 @@ class HubWire:
         token: bool = True,
     ) -> Answer:
         """The answer, or the head of one that goes on."""
+        return parse_answer(self.begin(method, path, body, headers, token).transport.value())
+
+    def begin(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+        token: bool = True,
+    ) -> RequestWire:
+        """Send a request, whose answer may come later; the connection."""
         given = {"Host": "127.0.0.1:3006", **(headers or {})}
         if token:
             secret = TOKEN if path.startswith("/cli") else self.stage.jwt()
@@ -43,4 +54,6 @@ class HubWire:
         if data:
             given["Content-Length"] = str(len(data))
         lines = [f"{method} {path} HTTP/1.1", *(f"{key}: {given[key]}" for key in given), "", ""]
-        return RequestWire(site=self.site).ask("\r\n".join(lines).encode() + data)
+        wire = RequestWire(site=self.site)
+        wire.send("\r\n".join(lines).encode() + data)
+        return wire

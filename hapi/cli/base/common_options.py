@@ -10,6 +10,8 @@ import click
 
 from hapi.cli.base.completion import complete_directory
 
+FORMATS = ("text", "json")  # as hapi.log, which a command line without a log need not load
+
 json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 
 
@@ -32,4 +34,21 @@ def home_option(command: Callable[..., Any]) -> Callable[..., Any]:
         is_eager=True,
         callback=_use_home,
         help="Directory for settings, logs and data. [env: HAPI_HOME; default: ~/.hapi]",
+    )(command)
+
+
+def _use_log_format(_context: click.Context, _parameter: click.Parameter, name: str | None) -> None:
+    if name is not None:
+        os.environ["HAPI_LOG_FORMAT"] = name
+
+
+def log_format_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--log-format`: it sets HAPI_LOG_FORMAT for this program and every one it starts."""
+    return click.option(
+        "--log-format",
+        type=click.Choice(FORMATS),
+        expose_value=False,
+        callback=_use_log_format,
+        help="Log to standard error as text for people (warnings and errors), or as JSON lines for "
+        "a collector (all that the log file gets). [env: HAPI_LOG_FORMAT; default: text]",
     )(command)

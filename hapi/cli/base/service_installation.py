@@ -21,7 +21,7 @@ from hapi.cli.base.unit_files import KINDS, RUNNER, Installation, Kind, Service,
 from hapi.home import read_capped, write_atomically
 from hapi.redaction import escape_control
 
-COMMON_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "HAPI_LOG_LEVEL")
+COMMON_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "HAPI_LOG_LEVEL", "HAPI_LOG_FORMAT")
 _OPTIONS = (
     click.option(
         "--kind",

@@ -11,7 +11,7 @@ from hapi.configured_agents import configured_agents
 from hapi.hub.domain.retention_limits import RetentionLimits
 from hapi.hub.options import read_list, read_port, read_proxies
 from hapi.idle_limit import read_idle_limit
-from hapi.log import LEVELS
+from hapi.log import FORMATS, LEVELS
 from hapi.runner.config.admission_limits import AdmissionLimits
 from hapi.runner.config.options import read_revive_mode, read_roots, read_session_limits
 from hapi.settings import ConfigurationError, json_type, origin
@@ -85,6 +85,10 @@ def environment_problems(environ: Mapping[str, str]) -> list[str]:
     if (level := environ.get("HAPI_LOG_LEVEL", "")) and level.lower() not in LEVELS:
         found.append(
             f"HAPI_LOG_LEVEL is {level!r} but must be one of {', '.join(LEVELS)}; `info` is used"
+        )
+    if (given := environ.get("HAPI_LOG_FORMAT", "")) and given not in FORMATS:
+        found.append(
+            f"HAPI_LOG_FORMAT is {given!r} but must be one of {', '.join(FORMATS)}; `text` is used"
         )
     for name in MILLISECOND_VARIABLES:
         if name in environ and not _is_positive(environ[name]):
@@ -202,6 +206,10 @@ def _proxies(value: object) -> list[str]:
     return _raised(lambda: read_proxies(value, "trustedProxies"))
 
 
+def _log_format(value: object) -> list[str]:
+    return [] if value in FORMATS else [f"logFormat must be one of {', '.join(FORMATS)}"]
+
+
 def _port(value: object) -> list[str]:
     return _raised(lambda: read_port(value))
 
@@ -226,4 +234,5 @@ _KEY_CHECKS: Mapping[str, Callable[[Any], list[str]]] = {
     "corsOrigins": _listed("corsOrigins"),
     "allowedHosts": _listed("allowedHosts"),
     "trustedProxies": _proxies,
+    "logFormat": _log_format,
 }

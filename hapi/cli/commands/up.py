@@ -14,7 +14,7 @@ from attrs import define
 
 from hapi import __version__
 from hapi.cli.base.agent_summary import agents_sentence, detect_agents
-from hapi.cli.base.common_options import home_option, json_flag
+from hapi.cli.base.common_options import home_option, json_flag, log_format_option
 from hapi.cli.base.dropped_flags import has_value
 from hapi.cli.base.errors import HELD, SUPERSEDED, CommandError, exit_codes_epilog
 from hapi.cli.base.flags import VALUE_FLAGS, RunnerFlags
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 )
 @hub_options
 @runner_options
+@log_format_option
 @home_option
 @click.option(
     "--qr/--no-qr", default=True, show_default=True, help="Show the address as a QR code."
@@ -91,7 +92,7 @@ class Up:
         """Serve until asked to leave; the exit code. Invalid options are raised before that."""
         from hapi.hub.options import HubOptions
 
-        read_settings(self.home)
+        settings = read_settings(self.home)
         options = HubOptions.from_environment(os.environ, **self.hub_flags)
         if options.tls is None:
             block_tls_imports(f"http://{options.host}")
@@ -100,7 +101,9 @@ class Up:
         from hapi.cli.base.process_host import process_host
         from hapi.log import start_logging
 
-        logging = start_logging("up", self.home, terminal=sys.stderr, quiet_start=True)
+        logging = start_logging(
+            "up", self.home, terminal=sys.stderr, quiet_start=True, settings=settings
+        )
         host = process_host(reactor)
         try:
             return host.run(lambda: self._start(reactor, host, logging, options))

@@ -72,7 +72,12 @@ def serve(options: Any, own: Any, inherited: Any, detached: bool, lock: Any) -> 
 
     terminal = None if detached else sys.stderr
     logging = start_logging(
-        "runner", options.home, terminal=terminal, quiet_start=True, secrets=[options.access.token]
+        "runner",
+        options.home,
+        terminal=terminal,
+        quiet_start=True,
+        settings=options.settings,
+        secrets=[options.access.token],
     )
     options = evolve(options, log_path=str(logging.path))
     host = process_host(reactor)

@@ -14,6 +14,7 @@ from hapi.net.common.errors import AckTimeout, FrameTooLarge, PeerGone
 from hapi.net.server.peers import Peer
 from hapi.protocol.json import Malformed
 from hapi.protocol.rpc import REQUEST, read_answer, rpc_request
+from hapi.request_id import current_request_id
 
 RPC_TIMEOUT, SLOW_RPC_TIMEOUT = 30.0, 120.0  # seconds
 # Seconds for what a session process answers at once, such as an abort or a permission.
@@ -91,7 +92,7 @@ class RpcRouter:
         peer = self._methods.get(method)
         if peer is None:
             raise TargetMissing(f"RPC handler not registered: {method}")
-        request = rpc_request(method, {} if params is None else params)
+        request = rpc_request(method, {} if params is None else params, current_request_id())
         try:
             answer = await peer.call(REQUEST, request, timeout=timeout)
         except PeerGone as error:

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 
 from hapi.protocol.json import Malformed, to_json
 from hapi.protocol.rpc import METHOD_NOT_FOUND, read_request, rpc_error
+from hapi.request_id import serving_request, well_formed_id
 
 
 class RpcTable:
@@ -49,8 +50,9 @@ class RpcTable:
         handler = self._handlers.get(call.method)
         if handler is None:
             return to_json(METHOD_NOT_FOUND)
-        try:
-            return to_json(await maybeDeferred(handler, call.params))
-        except Exception as problem:
-            self.log.failure("RPC {method} failed", method=call.method)
-            return to_json(rpc_error(str(problem) or type(problem).__name__))
+        with serving_request(well_formed_id(call.request_id)):
+            try:
+                return to_json(await maybeDeferred(handler, call.params))
+            except Exception as problem:
+                self.log.failure("RPC {method} failed", method=call.method)
+                return to_json(rpc_error(str(problem) or type(problem).__name__))

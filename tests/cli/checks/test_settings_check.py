@@ -122,6 +122,7 @@ def test_each_value_that_makes_no_sense_is_named_beside_the_others():
     ("name", "value"),
     [
         ("HAPI_LOG_LEVEL", "loud"),
+        ("HAPI_LOG_FORMAT", "xml"),
         ("HAPI_RUNNER_WEBHOOK_TIMEOUT_MS", "soon"),
         ("HAPI_RUNNER_HEARTBEAT_INTERVAL", "-5"),
         ("HAPI_RUNNER_HTTP_TIMEOUT", ""),

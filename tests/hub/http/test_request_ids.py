@@ -85,3 +85,17 @@ def test_other_pages_may_read_the_id():
         "GET", "/health", headers={"Origin": "https://page.example"}
     )
     assert answer.headers["access-control-expose-headers"] == "X-Request-Id"
+
+
+def test_the_runner_that_is_asked_is_given_the_id():
+    wire = HubWire()
+    machine, peer = wire.stage.machine()
+    peer.serve(machine, "path-exists")
+    path = f"/api/machines/{machine}/paths/exists"
+    wire.begin("POST", path, {"paths": ["/w"]}, headers={"X-Request-Id": "proxy-1"})
+    (asked,) = peer.events("rpc-request")
+    assert asked == {
+        "method": f"{machine}:path-exists",
+        "params": '{"paths":["/w"]}',
+        "requestId": "proxy-1",
+    }

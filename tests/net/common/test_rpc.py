@@ -5,8 +5,10 @@ import json
 import msgspec
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred
 
 from hapi.net.common.rpc import RpcTable
+from hapi.request_id import current_request_id
 
 
 class Found(msgspec.Struct, rename="camel"):
@@ -82,3 +84,23 @@ async def test_a_handler_that_raises_or_returns_no_json_is_answered__N20(table, 
     assert json.loads(await table.answer(request("fail"))) == {"error": "KeyError"}
     assert "error" in json.loads(await table.answer(request("strange")))
     assert len(logged_failures.take(Exception)) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [("3f1c", "3f1c"), (None, None), ("a b", None), (5, None), ("<" * 9, None), ("x" * 129, None)],
+)
+def test_a_call_is_answered_on_behalf_of_the_request_that_caused_it(given, expected):
+    seen, waiting = [], Deferred()
+
+    async def handler(params):
+        seen.append(current_request_id())
+        await waiting
+        seen.append(current_request_id())
+
+    table = RpcTable("m1")
+    table.add("work", handler)
+    call = {"method": "m1:work", "params": "{}", "requestId": given}
+    Deferred.fromCoroutine(table.answer(call))
+    waiting.callback(None)
+    assert (seen, current_request_id()) == ([expected, expected], None)

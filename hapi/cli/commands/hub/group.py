@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from hapi.cli.base.command_group import CommandGroup
-from hapi.cli.base.common_options import home_option, json_flag
+from hapi.cli.base.common_options import home_option, json_flag, log_format_option
 from hapi.cli.base.errors import HELD, exit_codes_epilog
 from hapi.cli.base.hub_options import hub_flags, hub_options
 from hapi.cli.base.output import echo, print_json
@@ -32,6 +32,7 @@ from hapi.startup import block_tls_imports, resume_garbage_collection
     short_help="Run the hub: API, database and web page.",
 )
 @hub_options
+@log_format_option
 @home_option
 @click.option(
     "--relay/--no-relay",
@@ -81,7 +82,9 @@ def serve_hub(flags: dict[str, Any], as_json: bool, qr: bool = False) -> int:
     from hapi.process.descriptor_limit import raise_descriptor_limit
     from hapi.runner.supervision.sd_notify import HubNotifier, NotifySocket
 
-    logging = start_logging("hub", home, terminal=sys.stderr, quiet_start=True)
+    logging = start_logging(
+        "hub", home, terminal=sys.stderr, quiet_start=True, settings=read_settings(home)
+    )
     raise_descriptor_limit()
     host = process_host(reactor)
     service: Any = hub_service(reactor, options)

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from hapi.cli.base.common_options import log_format_option
 from hapi.cli.base.errors import HELD, RESTART, SUPERSEDED, exit_codes_epilog
 from hapi.cli.base.runner_options import runner_flags, runner_options
 
@@ -16,6 +17,7 @@ from hapi.cli.base.runner_options import runner_flags, runner_options
     short_help="Run the runner in the foreground.",
 )
 @runner_options
+@log_format_option
 @click.pass_context
 def command(
     context: click.Context,
