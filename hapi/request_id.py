@@ -4,8 +4,8 @@ that it causes, and in all that is logged meanwhile.
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
@@ -24,7 +24,7 @@ def request_id_from(header: str | None) -> str:
     """The id that a proxy or client gave a request in the header X-Request-Id, or a new one if it
     gave none that is well-formed.
     """
-    return well_formed_id(header) or secrets.token_hex(RANDOM_BYTES)
+    return well_formed_id(header) or os.urandom(RANDOM_BYTES).hex()
 
 
 def well_formed_id(text: str | None) -> str | None:
