@@ -4,6 +4,7 @@ and starts with builds that are broken, with a real runner and hub."""
 import json
 import shutil
 import signal
+import socket
 import sys
 import urllib.request
 from pathlib import Path
@@ -235,7 +236,8 @@ def test_an_interrupted_restart_leaves_no_drained_runner(quiet_machine, how):
     assert machine.look()["pid"] == program.pid
 
 
-def test_a_trial_start_ends_with_the_command_that_is_killed(quiet_machine):
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGINT"])
+def test_a_trial_start_ends_with_the_command_that_is_ended(quiet_machine, how):
     machine = quiet_machine
     program = machine.run()
     (machine.site / "hapi/runner/sessions.py").write_text("import time\ntime.sleep(1000)\n")
@@ -243,8 +245,12 @@ def test_a_trial_start_ends_with_the_command_that_is_killed(quiet_machine):
     restart = machine.stage.start("restart", argv, machine.environment)
     trial = until(lambda: psutil.Process(restart.pid).children(), what="the trial start")[0]
     until(lambda: list(machine.home.path.glob(".trial-*")), what="its directory")
-    restart.end(signal.SIGKILL)
+    code = restart.end(signal.Signals[how])
     until(lambda: not alive(trial.pid), what="the trial start to end")
+    if how == "SIGINT":
+        assert code == 130
+        assert f"hapi: interrupted: the runner (pid {program.pid}) runs on" in restart.output
+        assert list(machine.home.path.glob(".trial-*")) == []
     assert machine.look()["pid"] == program.pid
     shutil.copy(ROOT / "hapi/runner/sessions.py", machine.site / "hapi/runner/sessions.py")
     assert machine.command("runner", "restart").returncode == 0
@@ -270,3 +276,35 @@ def test_the_command_has_supervisord_restart_the_runner_after_a_trial_start__H01
     assert second != first
     assert done.stdout.endswith(f"Runner restarted (pid {second})\n")
     assert "exit status 75" in (machine.stage.path / "supervisord.log").read_text()
+
+
+def test_systemd_hears_nothing_of_a_trial_start_and_restarts_no_runner_into_a_broken_build__H07_V02(
+    quiet_machine, tmp_path
+):
+    machine, address = quiet_machine, str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(address)
+        systemd.setblocking(False)
+        program = machine.run(NOTIFY_SOCKET=address, INVOCATION_ID="x")
+        path = break_build(machine, "the service")
+        refused = machine.command("runner", "restart")
+        assert refused.returncode == 1, refused
+        assert "SyntaxError" in refused.stderr
+        assert program.running
+        path.write_text(path.read_text().replace(SYNTAX_ERROR, "GENERATION = 1\n"))
+        restart = machine.stage.start(
+            "restart", [sys.executable, "-m", "hapi", "runner", "restart"], machine.environment
+        )
+        assert program.exit_code(60) == 75
+        restart.end(signal.SIGKILL)  # no systemd is here that would start the next one
+        heard = b"\n".join(iter(lambda: received(systemd), b""))
+    assert heard.count(b"READY=1") == 1
+    assert heard.count(b"STOPPING=1") == 1
+    assert b"MAINPID=" not in heard
+
+
+def received(systemd):
+    try:
+        return systemd.recv(4096)
+    except BlockingIOError:
+        return b""

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 import msgspec
 from attrs import define, evolve, field
-from twisted.internet.defer import CancelledError, Deferred, race
+from twisted.internet.defer import CancelledError, Deferred, FailureGroup, race
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -171,7 +171,10 @@ class Trial:
         up = Deferred.fromCoroutine(self._poll(program.pid, directory))
         overdue: Deferred[None] = deferLater(self._reactor, self._timeout)
         contest: list[Deferred[Any]] = [up, program.ended.when_fired(), overdue]
-        first, result = await race(contest)
+        try:
+            first, result = await race(contest)
+        except FailureGroup as error:  # all of them, because this was cancelled
+            raise CancelledError from error
         if first == 0 and result is None:
             return
         reason = f"the trial start did not come up within {self._timeout:g} s"
