@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -195,12 +196,13 @@ class HubService(Service):
     def _listen(self, site: LimitedSite) -> Any:
         host, port = self.options.host, self.options.port
         interface = "" if host in ("*", "0.0.0.0") else host
+        factory: IProtocolFactory = site
+        if self._certificate is not None:
+            from hapi.net.server.tls import HttpsFactory
+
+            factory = HttpsFactory(self._certificate, site)
         try:
-            if self._certificate is None:
-                return self._reactor.listenTCP(port, site, backlog=512, interface=interface)
-            return self._reactor.listenSSL(
-                port, site, self._certificate, backlog=512, interface=interface
-            )
+            return self._reactor.listenTCP(port, factory, backlog=512, interface=interface)
         except CannotListenError as error:
             reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
             raise CannotServe(f"cannot listen on {host}:{port}: {reason}") from error

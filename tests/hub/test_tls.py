@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from cryptography import x509
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import formatEvent, globalLogPublisher
 
@@ -282,3 +283,18 @@ def test_the_option_is_a_flag_a_variable_a_key_and_one_of_twistd(home, monkeypat
 def test_half_a_pair_and_other_types_are_refused(settings):
     with pytest.raises(ConfigurationError, match=r"tls(Cert|Key)"):
         read_tls_files({}, {}, settings)
+
+
+@pytest_twisted.ensureDeferred
+async def test_http_to_the_port_of_a_hub_with_tls_is_said(reactor, authority, serve):
+    hub = await serve(authority.issue("127.0.0.1"))
+    url = f"http://127.0.0.1:{hub.port}"
+    with pytest.raises(HubRefused, match="This hub speaks HTTPS only: use https://"):
+        await HubClient(reactor, HubAccess(url, TOKEN)).session("none")
+    link = HubLink(reactor, HubAccess(url, TOKEN), {}, RpcTable("m1"))
+    link.startService()
+    while link.status.failures == 0:
+        await deferLater(reactor, 0.01)
+    assert "refused with HTTP 421 This hub speaks HTTPS only" in link.status.reason
+    await link.stopService()
+    assert await presented(hub)

@@ -14,11 +14,18 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import crypto
 from OpenSSL.SSL import Connection, Error
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IProtocolFactory
 from twisted.internet.ssl import CertificateOptions
+from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 from zope.interface import implementer
 
 MAX_PEM_SIZE = 1 << 20  # bytes
+HANDSHAKE_RECORD = b"\x16"  # the first byte of a TLS connection (RFC 8446, 5.1)
+PLAIN_REPLY = (  # RFC 9110, 15.5.20: no answer for this scheme
+    b"HTTP/1.1 421 This hub speaks HTTPS only\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 56\r\nConnection: close\r\n\r\n"
+    b'{"error": "This hub speaks HTTPS only: use https://..."}'
+)
 
 
 class CertificateUnusable(Exception):
@@ -96,6 +103,32 @@ class ServerCertificate:
 
     def serverConnectionForTLS(self, tlsProtocol: Any) -> Connection:
         return Connection(self.identity.options.getContext(), None)
+
+
+class HttpsTransport(BufferingTLSTransport):
+    """TLS that tells a client which speaks plain HTTP so, instead of ending its connection."""
+
+    _is_plain: bool | None = None  # None: nothing was received yet
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._is_plain is None:
+            self._is_plain = data[:1] != HANDSHAKE_RECORD
+            if self._is_plain:
+                transport: Any = self.transport
+                transport.write(PLAIN_REPLY)
+                transport.loseConnection()
+        if not self._is_plain:
+            super().dataReceived(data)  # type: ignore[no-untyped-call]
+
+
+class HttpsFactory(TLSMemoryBIOFactory):
+    """Serves the site `wrapped` over TLS, with the certificate of each moment."""
+
+    noisy = False
+    protocol = HttpsTransport
+
+    def __init__(self, certificate: ServerCertificate, wrapped: IProtocolFactory) -> None:
+        super().__init__(certificate, False, wrapped)
 
 
 def _read_chain(path: Path) -> list[x509.Certificate]:
