@@ -13,7 +13,9 @@ from io import TextIOWrapper
 
 from hapi.startup import defer_garbage_collection, exit_process, resume_garbage_collection
 
-VERBS = frozenset(("up", "hub", "runner", "auth", "doctor", "completion", "mcp", "help"))
+VERBS = frozenset(
+    ("up", "hub", "runner", "sessions", "auth", "doctor", "completion", "mcp", "help")
+)
 OWN_FLAGS = frozenset(("--help", "-h", "--version", "-V"))
 
 

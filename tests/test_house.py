@@ -25,7 +25,8 @@ MAY_IMPORT = {
     "runner": {"protocol", "net", "process"},
     "hub": {"protocol", "net", "process"},
     "session": {"protocol", "net", "process"},
-    "cli": {"protocol", "net", "process", "runner", "hub", "session"},
+    "client": {"protocol", "net"},
+    "cli": {"protocol", "net", "process", "runner", "hub", "session", "client"},
 }
 # Which rooms of its package a room may import; `session` is a module of the package itself.
 ROOMS = {

@@ -28,6 +28,7 @@ COMMAND_MODULES = {
     "up": "hapi.cli.commands.up",
     "hub": "hapi.cli.commands.hub.group",
     "runner": "hapi.cli.commands.runner.group",
+    "sessions": "hapi.cli.commands.sessions.group",
     "auth": "hapi.cli.commands.auth",
     "doctor": "hapi.cli.commands.doctor",
     "mcp": "hapi.cli.commands.mcp",

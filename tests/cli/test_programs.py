@@ -570,6 +570,27 @@ def test_the_rest_walk_of_the_documentation_leads_from_the_login_to_an_archived_
     assert user.archived(session["id"])["path"] == str(stage.path / "project")
 
 
+def test_the_client_of_the_documentation_walks_the_same_way(up, stage, pytestconfig):
+    _, port = up
+    url, token = (
+        f"http://127.0.0.1:{port}",
+        json.loads((stage.path / "home/settings.json").read_text())["cliApiToken"],
+    )
+    example = str(pytestconfig.rootpath / "docs/examples/client.py")
+    walk = subprocess.run(
+        [sys.executable, example, url, str(stage.directory("project"))],
+        env={**stage.base, "CLI_API_TOKEN": token},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "`echo done` ended with 0" in walk.stdout
+    user = User(url, token).login()
+    (session,) = user.sessions()
+    assert user.archived(session["id"])["path"] == str(stage.path / "project")
+
+
 def test_the_two_runners_of_the_documentation_live_and_leave_each_by_itself(stage, pytestconfig):
     program = stage.start(
         "two",

@@ -44,7 +44,7 @@ class DescribedApi:
             found = found[name]
         return found
 
-    def is_valid(self, schema: dict[str, Any], value: Any) -> str | None:
+    def problem(self, schema: dict[str, Any], value: Any) -> str | None:
         """What is wrong with `value`; None if nothing is."""
         if jsonschema_rs is None:
             return None
@@ -75,7 +75,7 @@ class DescribedApi:
             if not contents:
                 return
             raise UndeclaredReply(f"{what} has the type {kind}, described: {sorted(contents)}")
-        problem = self.is_valid(content["schema"], body) if "schema" in content else None
+        problem = self.problem(content["schema"], body) if "schema" in content else None
         if problem is not None:
             raise UndeclaredReply(f"{what}: {problem}")
 

@@ -111,7 +111,7 @@ class HubClient:
 
         http = self._http
         if http is None:
-            http = self._http = _make_http(self._reactor, self._access.url.startswith("https"))
+            http = self._http = make_http(self._reactor, self._access.url.startswith("https"))
         chunks: list[bytes] = []
         size = 0
 
@@ -164,7 +164,7 @@ class HubClient:
         }
 
 
-def _make_http(reactor: Any, secure: bool) -> Any:
+def make_http(reactor: Any, secure: bool) -> Any:
     from treq.client import HTTPClient
     from twisted.web.client import Agent
 

@@ -1,0 +1,48 @@
+"""`hapi sessions approve`: approve a permission request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from hapi.cli.base.common_options import json_flag
+from hapi.cli.base.output import echo, print_json
+from hapi.cli.commands.sessions.ask import (
+    EPILOG,
+    ask_hub,
+    find_request,
+    find_session,
+    session_argument,
+)
+
+if TYPE_CHECKING:
+    from hapi.client import ApiClient
+
+
+@click.command("approve", epilog=EPILOG, short_help="Approve a permission request.")
+@session_argument
+@click.argument("request_id", metavar="[REQUEST]", required=False)
+@click.option("--for-session", is_flag=True, help="Allow the same for the rest of the session.")
+@click.option("--option", metavar="OPTION", help="Choose the option of the request with this id.")
+@json_flag
+def command(
+    session_id: str, request_id: str | None, for_session: bool, option: str | None, as_json: bool
+) -> None:
+    """Approve the permission request REQUEST of the session ID.
+
+    REQUEST may be omitted if only one is open; `hapi sessions show ID` lists them.
+    """
+
+    async def approve(client: ApiClient) -> tuple[str, str]:
+        found = await find_session(client, session_id)
+        request = await find_request(client, found, request_id)
+        decision = "approved_for_session" if for_session else "approved"
+        await client.approve(found, request, decision, option)  # type: ignore[arg-type]
+        return found, request
+
+    found, request = ask_hub(approve)
+    if as_json:
+        print_json({"sessionId": found, "requestId": request, "approved": True})
+    else:
+        echo("Request approved")

@@ -1,0 +1,80 @@
+"""What the commands of `hapi sessions` share: the client, and how a session is named."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from hapi.cli.base.completion import complete_hub_session
+from hapi.cli.base.errors import REFUSED, UNREACHABLE, CommandError, exit_codes_epilog
+from hapi.cli.base.run import run_once
+from hapi.home import Home
+from hapi.redaction import escape_control
+from hapi.settings import ConfigurationError, hub_access, read_settings
+
+if TYPE_CHECKING:
+    from hapi.client import ApiClient
+
+T = TypeVar("T")
+WHOLE_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+TIMEOUT = 120.0  # seconds for all requests of a command
+EPILOG = exit_codes_epilog(UNREACHABLE, REFUSED)
+
+session_argument = click.argument("session_id", metavar="ID", shell_complete=complete_hub_session)
+
+
+def ask_hub(ask: Callable[[ApiClient], Awaitable[T]], seconds: float = TIMEOUT) -> T:
+    """What `ask` returns of the hub. Raises CommandError with what the hub said."""
+    access = hub_access(os.environ, read_settings(Home.find().check()))
+    if not access.token:
+        raise ConfigurationError("there is no access token; run `hapi auth login`")
+
+    async def run(reactor: Any) -> T:
+        from hapi.client import ApiClient, HubError, TokenRefused
+
+        try:
+            return await ask(ApiClient(reactor, access))
+        except TokenRefused as error:
+            raise CommandError(
+                f"the hub refused the access token ({error}); run `hapi auth login`", REFUSED
+            ) from error
+        except HubError as error:
+            raise CommandError(f"the hub at {access.url}: {error}") from error
+
+    return run_once(run, seconds)
+
+
+async def find_session(client: ApiClient, name: str) -> str:
+    """The id of the session that `name`, an id or the beginning of one, names. Raises
+    CommandError.
+    """
+    if WHOLE_ID.fullmatch(name):
+        return name
+    found = [each.id for each in await client.sessions() if each.id.startswith(name)]
+    if name in found:
+        return name
+    if len(found) == 1:
+        return found[0]
+    shown = escape_control(name)
+    if not found:
+        raise CommandError(f"the hub has no session {shown}; `hapi sessions list` shows them")
+    raise CommandError(f"{len(found)} sessions have an id that begins with {shown}")
+
+
+async def find_request(client: ApiClient, session_id: str, request_id: str | None) -> str:
+    """The id of the permission request to answer: the one named, or the only one. Raises
+    CommandError.
+    """
+    if request_id is not None:
+        return request_id
+    requests = (await client.session(session_id)).requests
+    if len(requests) == 1:
+        return requests[0].id
+    if not requests:
+        raise CommandError("no permission request is open in this session")
+    ids = ", ".join(escape_control(request.id) for request in requests)
+    raise CommandError(f"{len(requests)} permission requests are open; name one of {ids}")

@@ -1,0 +1,100 @@
+"""`hapi sessions show`: one session with its open requests and newest messages."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hapi.cli.base.common_options import json_flag
+from hapi.cli.base.output import echo, print_json
+from hapi.cli.commands.sessions.ask import EPILOG, ask_hub, find_session, session_argument
+from hapi.redaction import escape_control
+
+if TYPE_CHECKING:
+    from hapi.client import ApiClient, Message, Session
+
+DEFAULT_MESSAGES = 10
+MAX_ARGUMENTS = 500  # characters of the arguments of a request
+
+
+@click.command("show", epilog=EPILOG, short_help="Show a session and its newest messages.")
+@session_argument
+@click.option(
+    "--messages",
+    type=click.IntRange(0, 200),
+    default=DEFAULT_MESSAGES,
+    show_default=True,
+    help="How many of the newest messages.",
+)
+@json_flag
+def command(session_id: str, messages: int, as_json: bool) -> None:
+    """Show the session ID, what it waits for, and its newest messages."""
+
+    async def read(client: ApiClient) -> tuple[Session, list[Message]]:
+        found = await find_session(client, session_id)
+        newest = await client.messages(found, messages) if messages else []
+        return await client.session(found), newest
+
+    session, newest = ask_hub(read)
+    if as_json:
+        print_json(_as_report(session, newest))
+        return
+    echo(f"Session:   {escape_control(session.id)}")
+    for label, value in (
+        ("Name", session.title),
+        ("Agent", session.agent),
+        ("Directory", session.directory),
+        ("State", _state(session)),
+    ):
+        echo(f"{label + ':':10} {escape_control(value or '-')}")
+    for request in session.requests:
+        arguments = json.dumps(request.arguments, ensure_ascii=False)[:MAX_ARGUMENTS]
+        echo(
+            f"Request {escape_control(request.id)}: {escape_control(request.tool)} "
+            f"{escape_control(arguments)}"
+        )
+    for message in newest:
+        if message.text is not None:
+            echo()
+            who = "You" if message.role == "user" else "Agent"
+            lines = (escape_control(line) for line in message.text.splitlines())
+            echo(f"{who}: " + "\n".join(lines))
+
+
+def _state(session: Session) -> str:
+    if not session.active:
+        return "archived" if session.is_archived else "inactive"
+    if session.requests:
+        return "waiting for an answer"
+    return "working" if session.thinking else "idle"
+
+
+def _as_report(session: Session, newest: list[Message]) -> dict[str, Any]:
+    return {
+        "id": session.id,
+        "title": session.title,
+        "agent": session.agent,
+        "directory": session.directory,
+        "machineId": session.machine_id,
+        "active": session.active,
+        "thinking": session.thinking,
+        "archived": session.is_archived,
+        "permissionMode": session.permission_mode,
+        "requests": [
+            {"id": each.id, "tool": each.tool, "arguments": each.arguments}
+            for each in session.requests
+        ],
+        "messages": [
+            {
+                "id": each.id,
+                "role": each.role,
+                "text": each.text,
+                "content": each.content,
+                "createdAt": each.created_at,
+                "invokedAt": each.invoked_at,
+            }
+            for each in newest
+        ],
+    }

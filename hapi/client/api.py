@@ -1,0 +1,158 @@
+"""A client of a hub's REST API for programs on Twisted. It works with every hub, npm's too."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, Literal
+from urllib.parse import quote
+
+import msgspec
+
+from hapi.client.entities import Machine, Message, Session, SessionSummary, Spawned
+from hapi.client.events import EventStream
+from hapi.client.transport import Transport
+from hapi.protocol.hub import Approve, Deny, Spawn
+from hapi.settings import HubAccess
+
+Approval = Literal["approved", "approved_for_session"]
+Denial = Literal["denied", "abort"]
+
+
+class _Any(msgspec.Struct):
+    """A reply of which nothing is needed."""
+
+
+class _Sessions(msgspec.Struct):
+    sessions: list[SessionSummary]
+
+
+class _Session(msgspec.Struct):
+    session: Session
+
+
+class _Machines(msgspec.Struct):
+    machines: list[Machine]
+
+
+class _Messages(msgspec.Struct):
+    messages: list[Message]
+
+
+class _Reopened(msgspec.Struct, rename="camel"):
+    session_id: str
+
+
+def _id(text: str) -> str:
+    """`text` as one segment of a path."""
+    return quote(text, safe="")
+
+
+class ApiClient:
+    """Sessions and machines of one hub, as the owner of an access token sees them.
+
+    Every method raises HubError (`hapi.client.errors`, one class for each kind of refusal) or
+    HubUnreachable. Logging in, and logging in again when the web token has expired, is done by the
+    client.
+    """
+
+    def __init__(self, reactor: Any, access: HubAccess, http: Any = None) -> None:
+        """`http`: a client like `treq.client.HTTPClient`; by default one is made."""
+        self._transport = Transport(reactor, access, http)
+
+    # --- machines
+    async def machines(self) -> list[Machine]:
+        """The connected machines."""
+        return (await self._transport.request("GET", "/api/machines", _Machines)).machines
+
+    async def spawn(
+        self, machine_id: str, directory: str, agent: str = "claude", **settings: Any
+    ) -> Spawned:
+        """Start a session. `settings`: further fields of `hapi.protocol.hub.Spawn`, such as
+        `model` and `permission_mode`.
+        """
+        body = Spawn(directory=directory, agent=agent, **settings)
+        path = f"/api/machines/{_id(machine_id)}/spawn"
+        return await self._transport.request("POST", path, Spawned, body)
+
+    # --- sessions
+    async def sessions(self, limit: int | None = None) -> list[SessionSummary]:
+        """The sessions in the order of the page: those that wait for somebody first."""
+        query = {"limit": limit}
+        found = await self._transport.request("GET", "/api/sessions", _Sessions, query=query)
+        return found.sessions
+
+    async def session(self, session_id: str) -> Session:
+        path = f"/api/sessions/{_id(session_id)}"
+        return (await self._transport.request("GET", path, _Session)).session
+
+    async def rename(self, session_id: str, name: str) -> None:
+        path = f"/api/sessions/{_id(session_id)}"
+        await self._transport.request("PATCH", path, _Any, {"name": name})
+
+    async def stop(self, session_id: str) -> None:
+        """Stop the turn; the session goes on."""
+        await self._post(session_id, "abort")
+
+    async def archive(self, session_id: str) -> None:
+        """End the process of a session; its messages are kept."""
+        await self._post(session_id, "archive")
+
+    async def reopen(self, session_id: str) -> str:
+        """Start an archived session again; the result is its id, which may be another one."""
+        path = f"/api/sessions/{_id(session_id)}/reopen"
+        return (await self._transport.request("POST", path, _Reopened, {})).session_id
+
+    async def delete(self, session_id: str) -> None:
+        """Delete an inactive session with its messages."""
+        await self._transport.request("DELETE", f"/api/sessions/{_id(session_id)}", _Any)
+
+    # --- messages
+    async def messages(self, session_id: str, limit: int = 50) -> list[Message]:
+        """The newest messages, at most 200, oldest first."""
+        path = f"/api/sessions/{_id(session_id)}/messages"
+        found = await self._transport.request("GET", path, _Messages, query={"limit": limit})
+        return found.messages
+
+    async def send(self, session_id: str, text: str, local_id: str | None = None) -> str:
+        """Send a prompt. The result is its local id: a second call with the same one adds nothing,
+        so that a prompt can be sent again when it is not known whether it arrived.
+        """
+        local_id = local_id or str(uuid.uuid4())
+        await self._post(session_id, "messages", {"text": text, "localId": local_id})
+        return local_id
+
+    # --- permission requests
+    async def approve(
+        self,
+        session_id: str,
+        request_id: str,
+        decision: Approval = "approved",
+        option_id: str | None = None,
+        answers: dict[str, Any] | None = None,
+    ) -> None:
+        """Approve a permission request, or answer a question with `answers`."""
+        body = Approve(decision=decision, option_id=option_id, answers=answers)
+        await self._post(session_id, f"permissions/{_id(request_id)}/approve", body)
+
+    async def deny(
+        self,
+        session_id: str,
+        request_id: str,
+        decision: Denial = "denied",
+        reason: str | None = None,
+    ) -> None:
+        """Deny a permission request. `abort` stops the turn as well; `reason` is what the agent
+        gets as its next prompt.
+        """
+        body = Deny(decision=decision, reason=reason)
+        await self._post(session_id, f"permissions/{_id(request_id)}/deny", body)
+
+    # --- events
+    def events(self, session_id: str | None = None) -> EventStream:
+        """The events of one session, or of all sessions and machines, as they happen."""
+        query = {"all": "true"} if session_id is None else {"sessionId": session_id}
+        return EventStream(self._transport, query)
+
+    async def _post(self, session_id: str, action: str, body: Any = None) -> None:
+        path = f"/api/sessions/{_id(session_id)}/{action}"
+        await self._transport.request("POST", path, _Any, {} if body is None else body)
