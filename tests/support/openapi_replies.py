@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from typing import Any
+from urllib.parse import unquote
 
 try:
     import jsonschema_rs
@@ -61,7 +62,7 @@ class DescribedApi:
     def check(self, method: str, path: str, status: int, kind: str, body: Any) -> None:
         """Raises UndeclaredReply."""
         what = f"{method} {path}: {status}"
-        operation = self.operation(method, path.partition("?")[0])
+        operation = self.operation(method, unquote(path.partition("?")[0]))
         if operation is None:
             if status < 400:
                 raise UndeclaredReply(f"{what}, of a route that is not described")
