@@ -172,6 +172,9 @@ test("a session that is not active says why and whether a message resumes it", (
     resumable: true,
   });
   assert.match(noticeOf(session({ active: false }), null).text, /can't be resumed/);
+  const refused = noticeOf(ended, null, false, "You may not resume it.");
+  assert.equal(refused.resumable, false);
+  assert.match(refused.text, /You may not resume it\.$/);
   assert.deepEqual(noticeOf(session({ active: false }), null, true), {
     text: "Resuming the session…",
     resumable: false,

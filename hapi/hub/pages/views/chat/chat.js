@@ -86,7 +86,10 @@ export class ChatView {
       if (store.transcript(id).hasOlder) this._loadOlder();
     });
     this._plan = planStrip();
-    this._notice = sessionNotice(() => actions.resume().catch(() => {})); // resume() shows the error
+    this._notice = sessionNotice(
+      () => actions.resume().catch(() => {}), // resume() shows the error
+      store.access.refusal("spawn"),
+    );
     this._unwatchLive = store.watchLive(() => this._drawLive());
     this._announced = announcementOf(undefined, store.catalog);
     this.node = h(

@@ -11,13 +11,16 @@ import { canResume, endReason, isStarting } from "../../data/sessions.js";
  * @param {Session | undefined} session
  * @param {string | null} problem why the session can't be shown
  * @param {boolean} [resuming] its agent is being started again
+ * @param {string | null} [refusal] why this person cannot resume it
  * @returns {{ text: string, resumable: boolean } | null}
  */
-export function noticeOf(session, problem, resuming = false) {
+export function noticeOf(session, problem, resuming = false, refusal = null) {
   if (problem !== null) return { text: sentence(problem), resumable: false };
   if (!session || session.active) return null;
   if (resuming) return { text: "Resuming the session…", resumable: false };
   if (isStarting(session)) return { text: "Starting the agent…", resumable: false };
+  if (canResume(session) && refusal !== null)
+    return { text: `${endReason(session)} ${refusal}`, resumable: false };
   const resumable = canResume(session);
   const hint = resumable
     ? "Send a message to resume the session."
@@ -25,14 +28,14 @@ export function noticeOf(session, problem, resuming = false) {
   return { text: `${endReason(session)} ${hint}`, resumable };
 }
 
-/** @param {() => void} resume */
-export function sessionNotice(resume) {
+/** @param {() => void} resume @param {string | null} refusal why this person cannot */
+export function sessionNotice(resume, refusal) {
   const node = h("div", { class: "notice", hidden: true });
   let shown = "";
 
   /** @param {Session | undefined} session @param {{ problem: string | null, resuming: boolean }} actions */
   function draw(session, { problem, resuming }) {
-    const notice = noticeOf(session, problem, resuming);
+    const notice = noticeOf(session, problem, resuming, refusal);
     const version = JSON.stringify(notice);
     if (version === shown) return;
     shown = version;
