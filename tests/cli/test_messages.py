@@ -131,7 +131,8 @@ FURTHER = {
     "hub install-service": (),
     **dict.fromkeys(["doctor", "doctor clean", "completion", "hub backup", "mcp"], ()),
     "hub compact": (3,),
-    "hub status": (5, 6, 7),
+    "hub status": (5, 6, 7), "hub audit": (),
+    **dict.fromkeys([f"auth token {verb}" for verb in ("create", "list", "revoke")], (6, 7)),
 }  # fmt: skip
 
 
@@ -152,7 +153,7 @@ def test_no_verb_is_left_out():
             if isinstance(command, click.Group):
                 yield from verbs(command, (*before, name))
 
-    assert set(verbs(hapi)) - {"runner", "auth", "help"} == {*SERVING, *FURTHER}
+    assert set(verbs(hapi)) - {"runner", "auth", "auth token", "help"} == {*SERVING, *FURTHER}
 
 
 def test_the_documentation_has_the_same_exit_codes(pytestconfig):

@@ -25,6 +25,15 @@ class CommandGroup(click.Group):
         if name not in self.modules:
             return None
         command: click.Command = import_module(self.modules[name]).command
-        if takes_home(self) and not takes_home(command):
-            home_option(command)  # it may also follow the verb
+        if takes_home(self) or takes_home(command):
+            _add_home(command)
         return command
+
+
+def _add_home(command: click.Command) -> None:
+    """Let `--home` also follow the verbs of `command` and of the groups below it."""
+    if not takes_home(command):
+        home_option(command)
+    if isinstance(command, click.Group):
+        for each in command.commands.values():  # those of a CommandGroup are loaded later
+            _add_home(each)

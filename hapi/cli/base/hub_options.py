@@ -62,12 +62,14 @@ _OPTIONS = (
     click.option(
         "--tls-cert",
         metavar="FILE",
+        shell_complete=complete_file,
         help="Serve HTTPS with the certificate chain in FILE (PEM, the hub's own certificate "
         "first). SIGHUP reads it again. [env: HAPI_TLS_CERT; default: HTTP]",
     ),
     click.option(
         "--tls-key",
         metavar="FILE",
+        shell_complete=complete_file,
         help="Private key of the certificate (PEM, not encrypted). "
         "[env: HAPI_TLS_KEY; default: in the file of --tls-cert]",
     ),
