@@ -60,6 +60,7 @@ STOPPED, FAILED, HELD, SUPERSEDED, RESTART = 0, 1, 3, 4, EXIT_RESTART
 
 # Seconds for the steps of leaving. With those of uplink.py less than 1.5: npm's programs kill a
 # runner 2 s after they asked it to stop.
+RETRY_WRITES_TIMEOUT = 0.2  # seconds, at the end of the runner
 END_REPLACEMENT_TIMEOUT, CLOSE_PORTS_TIMEOUT, LAST_WRITES_TIMEOUT = 0.3, 0.2, 0.05
 # Until then the ends of interrupted sessions are known.
 REVIVE_DELAY = 2.0  # seconds from the registration
@@ -286,7 +287,7 @@ class RunnerService(Service):
 
     def _owns_files(self) -> bool:
         """Whether the files of this home are this runner's to write."""
-        if self.lock is None or self.handoff.in_progress or self._left is not None:
+        if self.lock is None or self.handoff.in_progress:
             return False
         return not isinstance(self.lock.verify_ownership(), Superseded)
 
@@ -430,6 +431,14 @@ class RunnerService(Service):
         self._step("leaving")
         if self.own_state.value is not None:
             self.record_event("runner-left", pid=os.getpid(), reason=self._source)
+        if self.write_retries.write_error is not None and not self._keeps_files:
+            await run_step(
+                self._clock,
+                RETRY_WRITES_TIMEOUT,
+                "Writing what the disk refused",
+                self.write_retries.finish,
+                self.log,
+            )
         self.hub.left = True
         self.sessions.close()
         self.after.cancel_all()

@@ -226,6 +226,18 @@ def test_a_state_file_that_a_full_disk_refused_at_the_start_is_written_as_soon_a
     assert StateFile(home).read().pid == os.getpid()
 
 
+def test_an_order_to_drain_is_written_at_the_latest_when_the_runner_leaves__S02(
+    run, monkeypatch, home
+):
+    run.up()
+    with monkeypatch.context() as full:
+        full.setattr("hapi.runner.spawn.drain.write_atomically", refuse)
+        assert "No space left" in run.service.api.drain("control: pid 1")["notSaved"]
+    assert not home.runner_drained.exists()
+    run.stop()
+    assert home.runner_drained.exists()
+
+
 def test_a_runner_that_lost_its_home_writes_nothing_over_the_new_owner__S02(run, monkeypatch, home):
     with monkeypatch.context() as full:
         full.setattr("hapi.runner.storage.state_file.write_atomically", refuse)

@@ -49,6 +49,14 @@ class WriteRetries:
             self._is_scheduled = True
             self._schedule(RETRY_INTERVAL, self._begin_retry)
 
+    async def finish(self) -> None:
+        """The runner leaves: try a last time, and log what is lost."""
+        for writer in self._writers:
+            if writer.write_error is not None and self._may_write():
+                await writer.retry_writes()
+                if writer.write_error is not None:
+                    self.log.error("Lost as the runner ends: {reason}", reason=writer.write_error)
+
     def _begin_retry(self) -> None:
         run_in_background(self._retry(), self.log, "Writing what the disk refused failed")
 
