@@ -27,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(words, is_program=arguments is None)
     except (KeyboardInterrupt, BrokenPipeError) as end:
         return _exit_silently(end)
+    except (ImportError, SyntaxError) as error:
+        print(f"hapi: {_broken_installation(error)}", file=sys.stderr)
+        return 1
     except Exception as error:
         from hapi.cli.base.errors import known_failure
 
@@ -35,6 +38,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"hapi: {failure.sentence}", file=sys.stderr)
         return failure.exit_code
+
+
+def _broken_installation(error: ImportError | SyntaxError) -> str:
+    """The sentence for a module that cannot be loaded. Nothing more of HAPI is imported here."""
+    if isinstance(error, SyntaxError):
+        file, line, what = error.filename, error.lineno, error.msg
+    else:
+        frame = error.__traceback__
+        while frame is not None and frame.tb_next is not None:
+            frame = frame.tb_next
+        file = frame.tb_frame.f_code.co_filename if frame is not None else None
+        line, what = frame.tb_lineno if frame is not None else None, str(error)
+    return (
+        f"this installation does not load: {what} ({file}, line {line}). Install hapi-runner "
+        "again; hubs, runners and sessions that run already are not affected."
+    )
 
 
 def _run(words: list[str], is_program: bool) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import shutil
 import subprocess
 import sys
 from importlib import import_module
@@ -30,6 +32,7 @@ from hapi.cli.base.output import mask_token
 from hapi.home import Home, HomeUnusable
 from hapi.runner import RunnerOptions
 from hapi.settings import ConfigurationError, InvalidSettings, read_settings
+from tests.support.paths import ROOT
 
 
 def run(*words, stdin="", **environ):
@@ -133,6 +136,9 @@ FURTHER = {
     "hub compact": (3,),
     "hub status": (5, 6, 7), "hub audit": (),
     **dict.fromkeys([f"auth token {verb}" for verb in ("create", "list", "revoke")], (6, 7)),
+    **dict.fromkeys(["sessions list", "sessions show", "sessions send", "sessions watch"], (6, 7)),
+    **dict.fromkeys(["sessions approve", "sessions deny", "sessions stop"], (6, 7)),
+    **dict.fromkeys(["sessions archive", "sessions delete"], (6, 7)),
 }  # fmt: skip
 
 
@@ -153,7 +159,10 @@ def test_no_verb_is_left_out():
             if isinstance(command, click.Group):
                 yield from verbs(command, (*before, name))
 
-    assert set(verbs(hapi)) - {"runner", "auth", "auth token", "help"} == {*SERVING, *FURTHER}
+    assert set(verbs(hapi)) - {"runner", "auth", "auth token", "sessions", "help"} == {
+        *SERVING,
+        *FURTHER,
+    }
 
 
 def test_the_documentation_has_the_same_exit_codes(pytestconfig):
@@ -500,3 +509,21 @@ def test_a_full_disk_is_one_sentence_and_status_1():
     full = known_failure(OSError(errno.ENOSPC, "No space left on device", "/home/settings.json"))
     assert full == KnownFailure("cannot write /home/settings.json: No space left on device", 1)
     assert known_failure(OSError(errno.EBADF, "Bad file descriptor")) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [("def (broken", "invalid syntax"), ("import klein_of_tomorrow", "No module named")],
+)
+def test_an_installation_that_does_not_load_is_one_sentence(tmp_path, line, what):
+    shutil.copytree(ROOT / "hapi", tmp_path / "hapi", ignore=shutil.ignore_patterns("pages"))
+    broken = tmp_path / "hapi/runner/__init__.py"
+    broken.write_text(f"{broken.read_text()}\n{line}\n")
+    command = [sys.executable, "-P", "-m", "hapi", "runner", "status"]
+    environ = os.environ | {"PYTHONPATH": str(tmp_path), "HAPI_HOME": str(tmp_path / "home")}
+    done = subprocess.run(command, capture_output=True, text=True, env=environ, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    [sentence] = done.stderr.splitlines()
+    assert what in sentence
+    assert f"({broken}, line " in sentence
+    assert "Install hapi-runner again" in sentence

@@ -37,7 +37,9 @@ RUNNER = {
     "--idle-agent": ("HAPI_IDLE_AGENT", "idleAgent", "x"),
     "--revive": ("HAPI_RUNNER_REVIVE", "revive", "x"),
 }
-EVERYTHING = {**HUB, **RUNNER}
+# Programs in the foreground; twistd has --logger for it.
+FOREGROUND = {"--log-format": ("HAPI_LOG_FORMAT", "logFormat", "x")}
+EVERYTHING = {**HUB, **RUNNER, **FOREGROUND}
 # What configures one run of a command, not the program.
 OF_ONE_RUN = {"--json", "--qr", "--no-qr", "--relay", "--no-relay", "--help", "-h"}
 
@@ -61,11 +63,11 @@ def twistd_options(module: str) -> set[str]:
 @pytest.mark.parametrize(
     ("words", "flags"),
     [
-        (("hub",), HUB),
+        (("hub",), HUB | FOREGROUND),
         (("up",), EVERYTHING),
         (("runner",), RUNNER),
         (("runner", "start"), RUNNER),
-        (("runner", "start-sync"), RUNNER),
+        (("runner", "start-sync"), RUNNER | FOREGROUND),
         (("runner", "install-service"), RUNNER),
         (("hub", "install-service"), HUB),
     ],
@@ -74,7 +76,7 @@ def test_each_command_that_starts_a_program_has_all_its_options(words, flags):
     assert set(flags) <= set(options_of(*words))
 
 
-@pytest.mark.parametrize(("words", "flags"), [(("hub",), HUB), (("up",), EVERYTHING)])
+@pytest.mark.parametrize(("words", "flags"), [(("hub",), HUB | FOREGROUND), (("up",), EVERYTHING)])
 def test_the_table_names_every_option(words, flags):
     assert set(options_of(*words)) - OF_ONE_RUN - {"--home"} == set(flags)
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import click
 
-from hapi.cli.base.common_options import json_flag
+from hapi.cli.base.common_options import home_option, json_flag
 from hapi.cli.base.errors import ERROR, REFUSED, UNREACHABLE, CommandError, exit_codes_epilog
 from hapi.cli.base.output import echo, print_json, table
 from hapi.cli.base.run import run_once
@@ -26,6 +26,7 @@ SCOPE_NAMES = ", ".join(scope.value for scope in Scope)
 
 
 @click.group("token", short_help="Make, list and revoke access tokens.")
+@home_option
 def command() -> None:
     """Manage access tokens of single devices and machines at the hub.
 
@@ -91,6 +92,7 @@ def _read_lifetime(
     metavar="NAME",
     help="The namespace that the token opens. [default: the one of the token in use]",
 )
+@home_option
 @json_flag
 def create(
     name: str,
@@ -123,6 +125,7 @@ def create(
 @command.command(
     "list", epilog=exit_codes_epilog(UNREACHABLE, REFUSED), short_help="List the access tokens."
 )
+@home_option
 @json_flag
 def show(as_json: bool) -> None:
     """List the access tokens that were made at the hub, without the tokens themselves."""
@@ -142,6 +145,7 @@ def show(as_json: bool) -> None:
     short_help="End an access token.",
 )
 @click.argument("name")
+@home_option
 def revoke(name: str) -> None:
     """End the access token NAME (a name or an id) and everything that was opened with it."""
 

@@ -85,16 +85,32 @@ def facts_of(audited: Audited, body: bytes, reply: Any) -> dict[str, Any]:
     return facts
 
 
+def audited_body(request: Any) -> bytes:
+    """What of the request's body the audit needs, read before the request is served: afterwards
+    it is closed if the client has hung up.
+    """
+    key = route_key(request.method.decode("ascii", "replace"), request.route)
+    audited = AUDITED.get(key)
+    if audited is None or not audited.facts:
+        return b""
+    request.content.seek(0)
+    body: bytes = request.content.read(MAX_BODY_READ)
+    request.content.seek(0)
+    return body
+
+
 def record_request(
     audit: AuditLog,
     request: Any,
+    body: bytes,
     principal: Principal | None,
     address: str,
     ids: Mapping[str, str],
     response: Response,
 ) -> None:
     """Record a request that has been answered, if it belongs in the audit: those of the table,
-    logins with wrong tokens, and all that the token of the client does not allow.
+    logins with wrong tokens, and all that the token of the client does not allow. `body` is what
+    `audited_body` gave.
     """
     key = route_key(request.method.decode("ascii", "replace"), request.route)
     audited, status, reply = AUDITED.get(key), response.status, response.body
@@ -108,9 +124,6 @@ def record_request(
     elif lacks_scope:
         action, facts = "scope-missing", {"route": key, "scope": reply["scope"]}
     elif audited is not None:
-        content = request.content
-        content.seek(0)
-        body = content.read(MAX_BODY_READ)
         action, facts = audited.action, facts_of(audited, body, reply)
     else:
         return

@@ -25,7 +25,7 @@ from hapi.hub.domain.errors import Conflict, InvalidRequest
 from hapi.hub.domain.places import RequestLimits
 from hapi.hub.domain.rate_limits import Cost
 from hapi.hub.domain.registry import HubRegistry
-from hapi.hub.http.audit_rules import record_request
+from hapi.hub.http.audit_rules import audited_body, record_request
 from hapi.hub.http.authentication import Authenticator
 from hapi.hub.http.compression import Compressor
 from hapi.hub.http.openapi.operation import Operation, UndeclaredBody, operation_of
@@ -161,6 +161,7 @@ class Dispatcher:
         self, authenticate: Authenticate, handler: Handler, request: IRequest, ids: dict[str, str]
     ) -> Response:
         principal: Principal | None = None
+        body = audited_body(request)
         try:
             principal = authenticate(self.authenticator, request)
             require(principal, needed_scope(request))
@@ -171,7 +172,13 @@ class Dispatcher:
             response = error_response(error, handler_name(handler))
         try:
             record_request(
-                self.audit, request, principal, self.authenticator.address(request), ids, response
+                self.audit,
+                request,
+                body,
+                principal,
+                self.authenticator.address(request),
+                ids,
+                response,
             )
         except Exception:
             log.failure("A request was not recorded in the audit")

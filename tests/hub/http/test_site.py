@@ -25,7 +25,7 @@ from hapi.hub.domain.events import MAX_KEPT_EVENTS, EventBus, Subscription
 from hapi.hub.http.site import HostPolicy, host_name
 from hapi.hub.http.sse import MAX_UNREAD, EventStream
 from hapi.hub.http.static import PageResource
-from hapi.hub.service import CannotServe
+from hapi.hub.service import FILES_CHECK_INTERVAL, CannotServe
 from hapi.hub.store.interface import StoreRefused
 from hapi.settings import ConfigurationError, read_settings
 from tests.support.hub_stage import TOKEN, Answer, Stage
@@ -764,7 +764,7 @@ async def test_a_deleted_database_is_noticed_within_a_beat_and_refused_in_words(
     create = {"tag": "t", "metadata": {"path": "/", "host": "h"}}
     try:
         (home.path / "hub.db").unlink()
-        await deferLater(reactor, 1.2)
+        await deferLater(reactor, FILES_CHECK_INTERVAL + 0.5)
         assert len([line for line in lines if "hub.db was deleted while" in line]) == 1
         for _ in range(3):
             answer = await ask(

@@ -77,4 +77,4 @@ async def find_request(client: ApiClient, session_id: str, request_id: str | Non
     if not requests:
         raise CommandError("no permission request is open in this session")
     ids = ", ".join(escape_control(request.id) for request in requests)
-    raise CommandError(f"{len(requests)} permission requests are open; name one of {ids}")
+    raise CommandError(f"several permission requests are open; name one of {ids}")
