@@ -15,9 +15,18 @@ FORMATS = ("text", "json")  # as hapi.log, which a command line without a log ne
 json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 
 
-def _use_home(_context: click.Context, _parameter: click.Parameter, path: str | None) -> None:
+_HOME_GIVEN = "hapi.home_given"  # key in the `meta` of a command's context
+
+
+def _use_home(context: click.Context, _parameter: click.Parameter, path: str | None) -> None:
     if path is not None:
         os.environ["HAPI_HOME"] = os.path.abspath(os.path.expanduser(path))
+        context.meta[_HOME_GIVEN] = True
+
+
+def is_home_given(context: click.Context) -> bool:
+    """Whether the command line names the home, and not the variable HAPI_HOME alone."""
+    return bool(context.meta.get(_HOME_GIVEN))
 
 
 def takes_home(command: click.Command) -> bool:

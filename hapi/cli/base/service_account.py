@@ -92,7 +92,7 @@ class Account:
         parent = next(parent for parent in path.parents if os.path.lexists(parent))
         if not parent.is_dir():
             raise HomeUnusable(path, f"{parent} is not a directory")
-        if os.geteuid() == 0 and self._run(["test", "-w", str(parent)], {}).returncode != 0:
+        if os.geteuid() == 0 and not self._may("-w", parent):
             raise CommandError(
                 f"{path} does not exist, and {self.name} cannot create it in {parent}; run "
                 f"`install -d -m 700 -o {self.name} {path}` first"
@@ -135,6 +135,13 @@ class Account:
             reason = f"no answer within {LOGIN_TIMEOUT:.0f} s"
         except OSError as error:
             reason = error.strerror or str(error)
+        python = _interpreter(argv[0])
+        if python is not None and self._may("-x", argv[0]) and not self._may("-x", python):
+            raise CommandError(
+                f"{self.name} cannot run {argv[0]}, because it needs {python}, which that user "
+                "cannot run; make the virtual environment with a Python that every user can run, "
+                "e.g. with `/usr/bin/python3 -m venv`"
+            )
         raise CommandError(
             f"{self.name} cannot run {argv[0]} ({reason}); install HAPI where that user can read "
             "it, e.g. in a virtual environment in /opt/hapi, and run this command from there"
@@ -147,11 +154,15 @@ class Account:
         """
         if self.is_current or os.geteuid() != 0:
             return
-        if self._run(["test", "-r", str(path)], {}).returncode != 0:
+        if not self._may("-r", path):
             raise CommandError(
                 f"{self.name} cannot read {path}; copy it to a place where that user can, e.g. "
                 f"with `install -m 600 -o {self.name}`"
             )
+
+    def _may(self, access: str, path: Path | str) -> bool:
+        """Whether this account has the `access` (`-r`, `-w` or `-x`, as in test(1)) to a file."""
+        return self._run(["test", access, str(path)], {}).returncode == 0
 
     def _run(
         self, argv: Sequence[str], environment: Mapping[str, str]
@@ -172,3 +183,14 @@ class Account:
             extra_groups=os.getgrouplist(self.name, self.gid),
             start_new_session=True,  # without our terminal
         )
+
+
+def _interpreter(program: str) -> Path | None:
+    """The file that the first line of a script names (execve(2)), with its links resolved."""
+    try:
+        with open(program, "rb") as script:
+            first = script.readline(256)
+    except OSError:
+        return None
+    words = first[2:].decode(errors="surrogateescape").split()
+    return Path(words[0]).resolve() if first.startswith(b"#!") and words else None

@@ -73,6 +73,22 @@ class Target:
         return cls(kind or default_kind(), write or path is not None, path, force, user)
 
 
+def service_environment(
+    environ: Mapping[str, str], user: str | None, is_home_given: bool
+) -> Mapping[str, str]:
+    """The variables that count for a service of `user`. HAPI_HOME of the current user is no
+    concern of another one: only `--home` names a home for the service of somebody else.
+    """
+    named, account = environ.get("HAPI_HOME"), Account.find(user)
+    if not named or account.is_current or is_home_given:
+        return environ
+    warn(
+        f"HAPI_HOME={escape_control(named)} is not used for the service of {account.name}; "
+        "--home DIR names another home than the .hapi of that user"
+    )
+    return {name: value for name, value in environ.items() if name != "HAPI_HOME"}
+
+
 def default_kind(platform: str = sys.platform) -> Kind:
     return "launchd" if platform == "darwin" else "systemd-user"
 

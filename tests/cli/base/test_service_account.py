@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -123,6 +124,38 @@ def test_a_program_that_the_user_cannot_run_is_refused(bob, monkeypatch, public_
     )
     with pytest.raises(CommandError, match=r"bob cannot run .*/hidden/hapi \(Permission denied\)"):
         service_of("bob")
+
+
+@ROOT_ONLY
+def test_a_program_whose_python_the_user_cannot_run_is_refused_with_that_python(
+    bob, monkeypatch, public_directory
+):
+    hidden, ours = public_directory / "hidden", public_directory / "venv"
+    hidden.mkdir(mode=0o700)
+    shutil.copy("/bin/true", hidden / "python3.11")
+    ours.mkdir()
+    (ours / "python").symlink_to(hidden / "python3.11")
+    (ours / "hapi").write_text(f"#!{ours}/python\n")
+    (ours / "hapi").chmod(0o755)
+    monkeypatch.setattr(
+        "hapi.cli.base.service_installation.our_program", lambda: (str(ours / "hapi"),)
+    )
+    with pytest.raises(CommandError, match=rf"needs {hidden}/python3.11, .*/usr/bin/python3 -m"):
+        service_of("bob")
+
+
+@pytest.mark.parametrize("program", ["runner", "hub"])
+def test_the_home_of_the_one_who_installs_a_service_is_not_that_of_another_user(
+    bob, system_program, monkeypatch, tmp_path, program
+):
+    monkeypatch.setenv("HAPI_HOME", str(tmp_path / "mine"))
+    (tmp_path / "mine").mkdir()
+    words = [program, "install-service", "--kind", "systemd", "--user", "bob"]
+    shown = CliRunner().invoke(hapi, words)
+    assert f"HAPI_HOME={bob}/.hapi" in shown.stdout
+    assert f"HAPI_HOME={tmp_path}/mine is not used for the service of bob" in shown.stderr
+    named = CliRunner().invoke(hapi, [*words, "--home", str(bob / "data")])
+    assert f"HAPI_HOME={bob}/data" in named.stdout
 
 
 @ROOT_ONLY

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from hapi.cli.base.common_options import home_option
+from hapi.cli.base.common_options import home_option, is_home_given
 from hapi.cli.base.errors import exit_codes_epilog
 from hapi.cli.base.hub_options import VARIABLES, hub_flags, hub_options, hub_words
 from hapi.cli.base.service_account import Account
@@ -18,6 +18,7 @@ from hapi.cli.base.service_installation import (
     install,
     installation,
     installation_options,
+    service_environment,
 )
 from hapi.cli.base.unit_files import HUB
 
@@ -33,7 +34,10 @@ DEFAULT_LOW_PORTS = 1024  # below it only root may listen
 @hub_options
 @home_option
 @installation_options
+@click.pass_context
 def command(
+    context: click.Context,
+    /,
     kind: Any,
     write: bool,
     path: Path | None,
@@ -52,15 +56,16 @@ def command(
     target = Target.chosen(kind, write, path, force, user)
     flags = absolute(hub_flags(values))
     account = Account.find(user)
-    home = account.home(os.environ)
-    options = HubOptions.from_environment(os.environ, home=home, **flags)  # raises what is invalid
+    environ = service_environment(os.environ, user, is_home_given(context))
+    home = account.home(environ)
+    options = HubOptions.from_environment(environ, home=home, **flags)  # raises what is invalid
     if options.tls is not None:
         for file in (options.tls.certificate, options.tls.key):
             account.check_can_read(file)
     words = ("hub", *hub_words(flags))
     binds_low_port = 0 < options.port < first_free_port()
     what = installation(
-        HUB, words, os.environ, target, variables(os.environ), binds_low_port=binds_low_port
+        HUB, words, environ, target, variables(environ), binds_low_port=binds_low_port
     )
     install(target, what)
 

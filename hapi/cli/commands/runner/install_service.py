@@ -10,11 +10,18 @@ from typing import Any
 import click
 from attrs import evolve
 
+from hapi.cli.base.common_options import is_home_given
 from hapi.cli.base.errors import exit_codes_epilog
 from hapi.cli.base.flags import RunnerFlags
 from hapi.cli.base.runner_options import runner_flags, runner_options
 from hapi.cli.base.service_account import Account
-from hapi.cli.base.service_installation import Target, install, installation, installation_options
+from hapi.cli.base.service_installation import (
+    Target,
+    install,
+    installation,
+    installation_options,
+    service_environment,
+)
 from hapi.cli.base.unit_files import RUNNER
 
 INHERITED_VARIABLES = ("HAPI_HOSTNAME", "HAPI_CLI_EXECUTABLE", "HAPI_API_URL")
@@ -52,7 +59,8 @@ def command(
     words = ("runner", "start-sync", *flags.words())
     is_own = Account.find(user).is_current
     variables = INHERITED_VARIABLES + (OWN_VARIABLES if is_own else ())
-    install(target, installation(RUNNER, words, os.environ, target, variables))
+    environ = service_environment(os.environ, user, is_home_given(context))
+    install(target, installation(RUNNER, words, environ, target, variables))
 
 
 def absolute(flags: RunnerFlags, user: str | None = None) -> RunnerFlags:
