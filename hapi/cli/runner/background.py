@@ -48,12 +48,13 @@ class BackgroundProcess:
 
     def output_tail(self, secrets: Secrets) -> str:
         """The last lines it printed, on one line and without secrets."""
+        from hapi.runner.handoff.program import told_lines
+
         try:
             text = self.output.read_bytes()[-OUTPUT_TAIL:].decode("utf-8", "replace")
         except OSError:
             return ""
-        lines = [line.removeprefix("hapi: ").strip() for line in text.splitlines() if line.strip()]
-        return escape_control(secrets.redact(" / ".join(lines[-3:])))
+        return escape_control(secrets.redact(" / ".join(told_lines(text)[-3:])))
 
 
 def start_in_background(home: Home, words: list[str]) -> BackgroundProcess:

@@ -190,9 +190,17 @@ def with_last_lines(reason: str, output: Path | None, hidden: Secrets) -> str:
         text = output.read_bytes()[-OUTPUT_TAIL:].decode("utf-8", "replace")
     except OSError:
         return reason
-    lines = [line.removeprefix("hapi: ").strip() for line in text.splitlines() if line.strip()]
-    printed = escape_control(hidden.redact(" / ".join(lines[-MAX_LINES:])))
+    printed = escape_control(hidden.redact(" / ".join(told_lines(text)[-MAX_LINES:])))
     return f"{reason}: {printed}" if printed else reason
+
+
+def told_lines(text: str) -> list[str]:
+    """The lines of a program's output that tell something, without the marks of our own errors.
+
+    Python marks the place of an error in the line above by carets and tildes.
+    """
+    lines = (line.removeprefix("hapi: ").strip() for line in text.splitlines())
+    return [line for line in lines if line.strip("^~ ")]
 
 
 def remove_if_empty(output: Path) -> bool:

@@ -109,6 +109,15 @@ async def test_a_program_that_does_not_come_up_is_killed__H03(home, trial):
 
 
 @pytest_twisted.ensureDeferred
+async def test_the_marks_below_the_place_of_an_error_are_not_told_as_lines_of_it(trial):
+    lines = ["place", "    cause", "    ~~^^~~", "^^^^^", "RuntimeError: broken"]
+    program = f"print(*{lines}, sep=chr(10)); raise SystemExit(1)"
+    failed = await failure_of(trial(program)[0])
+    told = "the trial start exited with code 1: place / cause / RuntimeError: broken"
+    assert str(failed) == told
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_program_that_never_tries_to_reach_a_hub_has_not_come_up__H04(trial):
     made, _ = trial(WAIT, UP | {"hub": {"reason": None}}, timeout=0.5)
     assert "did not come up within 0.5 s" in str(await failure_of(made))
