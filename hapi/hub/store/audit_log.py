@@ -2,7 +2,7 @@
 
 `audit.jsonl` has what was done, `audit-refused.jsonl` what was not allowed: nobody without a right
 can push the other entries out by asking often. Both are appended to, one JSON object a line, and
-rotated by size.
+rotated by size. Of what is rotated out, audit_retention chooses what a last file keeps.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from typing import Any
 import msgspec
 from attrs import define, field, frozen
 from twisted.logger import Logger
+
+from hapi.home import write_atomically
+from hapi.hub.store.audit_retention import retained
 
 DONE_NAME, REFUSED_NAME = "audit.jsonl", "audit-refused.jsonl"
 MAX_BYTES = 4 << 20  # a larger file becomes .1, that one .2, and so on
@@ -144,10 +147,7 @@ class AuditLog:
         except FileNotFoundError:
             size = 0
         if size and size + len(line) > self.max_bytes:
-            for number in range(GENERATIONS - 1, 0, -1):
-                if (older := generation(path, number)).exists():
-                    os.replace(older, generation(path, number + 1))
-            os.replace(path, generation(path, 1))
+            self._rotate(path)
             size = 0
         descriptor = os.open(path, flags | os.O_NONBLOCK, 0o600)
         try:
@@ -156,6 +156,17 @@ class AuditLog:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(descriptor)
+
+    def _rotate(self, path: Path) -> None:
+        if (oldest := generation(path, GENERATIONS)).exists():
+            kept = kept_file(path)
+            lines = [*_lines(kept), *_lines(oldest)]
+            content = b"".join(line + b"\n" for line in retained(lines, self.max_bytes))
+            write_atomically(kept, content)
+        for number in range(GENERATIONS - 1, 0, -1):
+            if (older := generation(path, number)).exists():
+                os.replace(older, generation(path, number + 1))
+        os.replace(path, generation(path, 1))
 
     def newest(self, limit: int, before: int | None = None, action: str = "") -> list[AuditEntry]:
         """The last `limit` entries, newest first: those before a time (ms), and of one action."""
@@ -175,20 +186,29 @@ def generation(path: Path, number: int) -> Path:
     return path.with_name(f"{path.name}.{number}")
 
 
+def kept_file(path: Path) -> Path:
+    """What is kept of entries older than all generations."""
+    return path.with_name(f"{path.name}.kept")
+
+
 def audit_files(directory: Path, name: str) -> list[Path]:
     """The files of one kind, newest first."""
     path = directory / name
-    return [path, *(generation(path, number) for number in range(1, GENERATIONS + 1))]
+    generations = (generation(path, number) for number in range(1, GENERATIONS + 1))
+    return [path, *generations, kept_file(path)]
+
+
+def _lines(path: Path) -> list[bytes]:
+    try:
+        return path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
 
 
 def _entries(path: Path) -> Iterator[AuditEntry]:
     """The entries of a file and of those before it, newest first."""
     for found in audit_files(path.parent, path.name):
-        try:
-            lines = found.read_bytes().splitlines()
-        except FileNotFoundError:
-            continue
-        for line in reversed(lines):
+        for line in reversed(_lines(found)):
             try:
                 yield _DECODER.decode(line)
             except (msgspec.DecodeError, UnicodeError):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from hapi.hub.store.audit_log import DONE_NAME, GENERATIONS, NOBODY, REFUSED_NAME, Actor, AuditLog
+from hapi.hub.store.audit_retention import equal_shares
 from tests.support.access_tokens import connect, create_token, log_in, request, web_token
 from tests.support.hub_stage import EPOCH, TOKEN, Stage
 
@@ -166,7 +167,8 @@ def test_files_are_private_rotated_and_a_bounded_number_is_kept(tmp_path: Path) 
     for number in range(100):
         audit.record("spawn", 200, OWNER, "", facts={"number": number})
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == sorted([DONE_NAME, *(f"{DONE_NAME}.{n + 1}" for n in range(GENERATIONS))])
+    suffixes = ["", ".kept", *(f".{n + 1}" for n in range(GENERATIONS))]
+    assert names == sorted(DONE_NAME + suffix for suffix in suffixes)
     for path in tmp_path.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert path.stat().st_size <= 1000
@@ -181,6 +183,71 @@ def test_who_may_do_nothing_cannot_push_out_what_was_done(tmp_path: Path) -> Non
         audit.record("login", 401, NOBODY, f"10.0.0.{number}")
         audit.record("login", 200, OWNER, "10.0.0.1")  # over and over
     assert [entry.action for entry in audit.newest(1000, action="delete")] == ["delete"]
+
+
+def deeds(audit: AuditLog, actor: Actor) -> set[str]:
+    return {
+        entry.action
+        for entry in audit.newest(100_000)
+        if (entry.namespace, entry.token_id) == (actor.namespace, actor.token_id)
+    }
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_a_token_of_another_namespace_cannot_push_out_what_the_owner_did(
+    tmp_path: Path, status: int
+) -> None:
+    audit = audit_log(tmp_path, 4000)
+    for action in ("token-create", "spawn", "delete"):
+        audit.record(action, 200, OWNER, "10.0.0.1")
+    for number in range(600):
+        alice = Actor("alice", "phone", f"t{number % 20}")  # who may make tokens for alice
+        audit.record("setting", status, alice, "10.0.0.2", {"session": str(number)})
+    assert deeds(audit, OWNER) == {"token-create", "spawn", "delete"}
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= (GENERATIONS + 2) * 4000
+
+
+def test_what_a_device_does_over_and_over_pushes_out_neither_others_nor_its_other_deeds(
+    tmp_path: Path,
+) -> None:
+    audit, phone = audit_log(tmp_path, 4000), Actor("default", "phone", "t1")
+    audit.record("token-create", 200, OWNER, "10.0.0.1")
+    audit.record("spawn", 200, phone, "10.0.0.2")
+    for number in range(600):
+        audit.record("setting", 200, phone, "10.0.0.2", {"session": str(number)})
+        audit.record("permission-deny", 404, phone, "10.0.0.2", {"session": str(number)})
+    assert deeds(audit, OWNER) == {"token-create"}
+    assert deeds(audit, phone) == {"spawn", "setting", "permission-deny"}
+    newest = [entry for entry in audit.newest(2) if entry.action == "permission-deny"]
+    assert newest[0].subject == {"session": "599"}
+
+
+def test_wrong_tokens_do_not_push_out_what_a_token_was_refused(tmp_path: Path) -> None:
+    audit, phone = audit_log(tmp_path, 4000), Actor("default", "phone", "t1")
+    audit.record("scope-missing", 403, phone, "10.0.0.2")
+    for number in range(600):
+        audit.record("login", 401, NOBODY, f"10.0.0.{number}")
+    assert deeds(audit, phone) == {"scope-missing"}
+
+
+def test_a_rotation_that_was_cut_off_keeps_no_entry_twice(tmp_path: Path) -> None:
+    audit = audit_log(tmp_path, 1000)
+    for number in range(100):
+        audit.record("spawn", 200, OWNER, "", facts={"number": number})
+    oldest = tmp_path / f"{DONE_NAME}.{GENERATIONS}"
+    kept = tmp_path / f"{DONE_NAME}.kept"
+    kept.write_bytes(kept.read_bytes() + oldest.read_bytes())  # and then the power failed
+    for number in range(100, 110):
+        audit.record("spawn", 200, OWNER, "", facts={"number": number})
+    numbers = [entry.facts["number"] for entry in audit.newest(1000)]
+    assert len(set(numbers)) == len(numbers)
+    assert numbers[0] == 109
+
+
+def test_room_is_divided_equally_and_what_one_does_not_need_goes_to_the_others() -> None:
+    assert equal_shares({"a": 10, "b": 100, "c": 70}, 110) == {"a": 10, "c": 50, "b": 50}
+    assert equal_shares({"a": 10, "b": 20}, 100) == {"a": 10, "b": 20}
+    assert equal_shares({}, 100) == {}
 
 
 def test_half_a_line_and_a_symbolic_link_are_survived(tmp_path: Path) -> None:
