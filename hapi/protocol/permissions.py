@@ -254,7 +254,10 @@ def chosen_option(answer: PermissionAnswer, request: PermissionRequest) -> Permi
     if answer.option_id is not None:
         option = request.option(answer.option_id)
         if option is None:
-            raise ValueError(f"The agent offers no option {answer.option_id!r} (it offers {names})")
+            offered = ", ".join(f"{each.id} ({each.name})" for each in request.options)
+            raise ValueError(
+                f"The agent offers no option {answer.option_id!r}; it offers {offered or 'none'}"
+            )
         rejects = option.kind.startswith("reject")
         if (answer.approved and rejects) or (not answer.approved and option.kind[:5] == "allow"):
             verdict = "approves" if answer.approved else "denies"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -15,18 +15,33 @@ def run_once(ask: Callable[[Any], Coroutine[Any, Any, T]], seconds: float = 60.0
     from twisted.internet import reactor as untyped
     from twisted.internet.defer import Deferred
     from twisted.internet.defer import TimeoutError as DeferTimeout
+    from twisted.internet.error import ReactorNotRunning
     from twisted.python.failure import Failure
 
     reactor: Any = untyped
     outcome: list[Any] = []
 
+    def stop(*_: object) -> None:
+        with suppress(ReactorNotRunning):  # it is stopping already
+            reactor.stop()
+
+    def interrupted(*_: object) -> None:
+        reactor.callFromThread(stop)
+
     def begin() -> None:
+        for number in before:  # the reactor's own handlers fail at a second signal
+            signal.signal(number, interrupted)
         deferred = Deferred.fromCoroutine(ask(reactor)).addTimeout(seconds, reactor)
         deferred.addBoth(outcome.append)
-        deferred.addBoth(lambda _: reactor.stop())
+        deferred.addBoth(stop)
 
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     reactor.callWhenRunning(begin)
-    reactor.run()
+    try:
+        reactor.run()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if not outcome:
         raise KeyboardInterrupt
     result = outcome[0]

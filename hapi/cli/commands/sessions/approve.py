@@ -31,7 +31,8 @@ def command(
 ) -> None:
     """Approve the permission request REQUEST of the session ID.
 
-    REQUEST may be omitted if only one is open; `hapi sessions show ID` lists them.
+    REQUEST may be omitted if only one is open; `hapi sessions show ID` lists them with their
+    options.
     """
 
     async def approve(client: ApiClient) -> tuple[str, str]:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from hapi.cli.base.completion import complete_hub_session
-from hapi.cli.base.errors import REFUSED, UNREACHABLE, CommandError, exit_codes_epilog
+from hapi.cli.base.errors import REFUSED, UNREACHABLE, USAGE, CommandError, exit_codes_epilog
 from hapi.cli.base.run import run_once
 from hapi.home import Home
 from hapi.redaction import escape_control
 from hapi.settings import ConfigurationError, hub_access, read_settings
 
 if TYPE_CHECKING:
-    from hapi.client import ApiClient
+    from hapi.client import ApiClient, Session, SessionSummary
 
 T = TypeVar("T")
 WHOLE_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -52,6 +52,8 @@ async def find_session(client: ApiClient, name: str) -> str:
     """The id of the session that `name`, an id or the beginning of one, names. Raises
     CommandError.
     """
+    if not name:
+        raise CommandError("the ID of the session is empty", USAGE)
     if WHOLE_ID.fullmatch(name):
         return name
     found = [each.id for each in await client.sessions() if each.id.startswith(name)]
@@ -63,6 +65,15 @@ async def find_session(client: ApiClient, name: str) -> str:
     if not found:
         raise CommandError(f"the hub has no session {shown}; `hapi sessions list` shows them")
     raise CommandError(f"{len(found)} sessions have an id that begins with {shown}")
+
+
+def state(session: Session | SessionSummary, is_waiting: bool) -> str:
+    """What a session does, in a word. `is_waiting`: for an answer of a person."""
+    if not session.active:
+        return "archived" if session.is_archived else "inactive"
+    if is_waiting:
+        return "waiting"
+    return "working" if session.thinking else "idle"
 
 
 async def find_request(client: ApiClient, session_id: str, request_id: str | None) -> str:

@@ -8,7 +8,7 @@ import click
 
 from hapi.cli.base.common_options import json_flag
 from hapi.cli.base.output import echo, print_json, table
-from hapi.cli.commands.sessions.ask import EPILOG, ask_hub
+from hapi.cli.commands.sessions.ask import EPILOG, ask_hub, state
 
 if TYPE_CHECKING:
     from hapi.client import SessionSummary
@@ -27,7 +27,7 @@ def command(active: bool, limit: int | None, as_json: bool) -> None:
     elif shown:
         heads = ("ID", "STATE", "AGENT", "NAME", "DIRECTORY")
         rows = [
-            (each.id, state(each), each.agent, each.title or "", each.directory or "")
+            (each.id, _state(each), each.agent, each.title or "", each.directory or "")
             for each in shown
         ]
         table(heads, rows)
@@ -35,20 +35,15 @@ def command(active: bool, limit: int | None, as_json: bool) -> None:
         echo("No sessions")
 
 
-def state(session: SessionSummary) -> str:
-    """What a session does, in a word."""
-    if not session.active:
-        return "archived" if session.is_archived else "inactive"
-    if session.pending_requests_count:
-        return "waiting"
-    return "working" if session.thinking else "idle"
+def _state(session: SessionSummary) -> str:
+    return state(session, session.pending_requests_count > 0)
 
 
 def as_entry(session: SessionSummary) -> dict[str, object]:
     """A session for scripts; times are milliseconds since the epoch."""
     return {
         "id": session.id,
-        "state": state(session),
+        "state": _state(session),
         "agent": session.agent,
         "title": session.title,
         "directory": session.directory,

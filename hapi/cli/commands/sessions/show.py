@@ -9,13 +9,14 @@ import click
 
 from hapi.cli.base.common_options import json_flag
 from hapi.cli.base.output import echo, print_json
-from hapi.cli.commands.sessions.ask import EPILOG, ask_hub, find_session, session_argument
+from hapi.cli.commands.sessions.ask import EPILOG, ask_hub, find_session, session_argument, state
 from hapi.redaction import escape_control
 
 if TYPE_CHECKING:
     from hapi.client import ApiClient, Message, Session
 
 DEFAULT_MESSAGES = 10
+MAX_RECORDS = 200  # a hub gives no more at once
 MAX_ARGUMENTS = 500  # characters of the arguments of a request
 
 
@@ -23,19 +24,22 @@ MAX_ARGUMENTS = 500  # characters of the arguments of a request
 @session_argument
 @click.option(
     "--messages",
-    type=click.IntRange(0, 200),
+    type=click.IntRange(0, MAX_RECORDS),
     default=DEFAULT_MESSAGES,
     show_default=True,
-    help="How many of the newest messages.",
+    help="How many of the newest prompts and answers.",
 )
 @json_flag
 def command(session_id: str, messages: int, as_json: bool) -> None:
-    """Show the session ID, what it waits for, and its newest messages."""
+    """Show the session ID, what it waits for, and its newest prompts and answers.
+
+    With --json, the messages are all records from the first of these on, tool calls among them.
+    """
 
     async def read(client: ApiClient) -> tuple[Session, list[Message]]:
         found = await find_session(client, session_id)
-        newest = await client.messages(found, messages) if messages else []
-        return await client.session(found), newest
+        records = await client.messages(found, MAX_RECORDS) if messages else []
+        return await client.session(found), _newest(records, messages)
 
     session, newest = ask_hub(read)
     if as_json:
@@ -55,6 +59,9 @@ def command(session_id: str, messages: int, as_json: bool) -> None:
             f"Request {escape_control(request.id)}: {escape_control(request.tool)} "
             f"{escape_control(arguments)}"
         )
+        for option in request.options:
+            name = escape_control(option.get("name") or "-")
+            echo(f"  Option {escape_control(option.get('id'))}: {name}")
     for message in newest:
         if message.text is not None:
             echo()
@@ -63,17 +70,21 @@ def command(session_id: str, messages: int, as_json: bool) -> None:
             echo(f"{who}: " + "\n".join(lines))
 
 
+def _newest(records: list[Message], count: int) -> list[Message]:
+    """The records from the one on with which the last `count` prompts and answers begin."""
+    spoken = [index for index, record in enumerate(records) if record.text is not None]
+    return records[spoken[-count] :] if 0 < count <= len(spoken) else records
+
+
 def _state(session: Session) -> str:
-    if not session.active:
-        return "archived" if session.is_archived else "inactive"
-    if session.requests:
-        return "waiting for an answer"
-    return "working" if session.thinking else "idle"
+    word = state(session, bool(session.requests))
+    return "waiting for an answer" if word == "waiting" else word
 
 
 def _as_report(session: Session, newest: list[Message]) -> dict[str, Any]:
     return {
         "id": session.id,
+        "state": state(session, bool(session.requests)),
         "title": session.title,
         "agent": session.agent,
         "directory": session.directory,
@@ -83,7 +94,12 @@ def _as_report(session: Session, newest: list[Message]) -> dict[str, Any]:
         "archived": session.is_archived,
         "permissionMode": session.permission_mode,
         "requests": [
-            {"id": each.id, "tool": each.tool, "arguments": each.arguments}
+            {
+                "id": each.id,
+                "tool": each.tool,
+                "arguments": each.arguments,
+                "options": each.options,
+            }
             for each in session.requests
         ],
         "messages": [

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
+from attrs import define, field
 
 from hapi.cli.base.common_options import json_flag
 from hapi.cli.base.completion import complete_hub_session
@@ -25,59 +26,88 @@ FOREVER = 10 * 365 * 86400.0  # seconds
 @click.argument("session_id", metavar="[ID]", required=False, shell_complete=complete_hub_session)
 @json_flag
 def command(session_id: str | None, as_json: bool) -> None:
-    """Print what happens in the session ID, or in all sessions, until Ctrl+C.
+    """Print what happens in the session ID, or in all sessions, until Ctrl+C: prompts, answers,
+    permission requests, and when a turn begins and ends.
 
-    With --json, each line is one event of the hub. Lost connections are made again, and the events
+    With --json, each line is one event of the hub, of whatever kind. Lost connections are made again, and the events
     that were missed meanwhile follow if the hub still has them.
     """
 
     async def watch(client: ApiClient) -> None:
         found = None if session_id is None else await find_session(client, session_id)
+        report = Report()
         async for event in client.events(found):
             if as_json:
                 echo(json.dumps(event.body, ensure_ascii=True))
-            elif (line := _sentence(event)) is not None:
-                echo(escape_control(line))
+            else:
+                for line in report.lines(event):
+                    echo(escape_control(line))
 
     ask_hub(watch, FOREVER)
 
 
-def _sentence(event: Event) -> str | None:
-    """What happened, on one line; None for what a person need not see."""
-    where = event.session_id or ""
-    data = event.body.get("data")
-    match event.type:
-        case events.CONNECTION_CHANGED:
-            return "Connected"
-        case events.MESSAGE_RECEIVED:
-            return _message(where, event.body.get("message"))
-        case events.SESSION_ADDED:
-            return f"{where} was added"
-        case events.SESSION_REMOVED:
-            return f"{where} was deleted"
-        case events.SESSION_UPDATED if isinstance(data, dict):
-            return _change(where, data)
-    return None
+@define
+class Report:
+    """The events of a hub as lines for a person; what was said before is not said again."""
+
+    _open: dict[str, set[str]] = field(factory=dict)  # requests by session
+    _working: dict[str, bool] = field(factory=dict)  # sessions
+
+    def lines(self, event: Event) -> list[str]:
+        """What happened; empty for what a person need not see."""
+        where = event.session_id or ""
+        data = event.body.get("data")
+        match event.type:
+            case events.CONNECTION_CHANGED:
+                return ["Connected"]
+            case events.MESSAGE_RECEIVED:
+                return _message(where, event.body.get("message"))
+            case events.SESSION_ADDED:
+                return [f"{where} was added"]
+            case events.SESSION_REMOVED:
+                return [f"{where} was deleted"]
+            case events.SESSION_UPDATED if isinstance(data, dict):
+                return [*self._requests(where, data), *self._activity(where, data)]
+        return []
+
+    def _requests(self, where: str, data: dict[str, Any]) -> list[str]:
+        if "agentState" not in data:
+            return []
+        state = data["agentState"]
+        if isinstance(state, dict) and "value" in state:  # only what changed, with its version
+            state = state["value"]
+        found = state.get("requests") if isinstance(state, dict) else None
+        requests = found if isinstance(found, dict) else {}
+        known = self._open.get(where, set())
+        self._open[where] = set(requests)
+        return [
+            f"{where} waits for an answer: request {name} ({_tool(request)})"
+            for name, request in requests.items()
+            if name not in known
+        ]
+
+    def _activity(self, where: str, data: dict[str, Any]) -> list[str]:
+        if data.get("active") is False:
+            return [f"{where} is inactive"]
+        works = data.get("thinking")
+        if not isinstance(works, bool) or works == self._working.get(where, False):
+            return []
+        self._working[where] = works
+        return [f"{where} is {'working' if works else 'idle'}"]
 
 
-def _message(where: str, value: Any) -> str | None:
+def _message(where: str, value: Any) -> list[str]:
     from hapi.client import Message
 
     try:
         message = msgspec.convert(value, Message)
     except msgspec.ValidationError:
-        return None
+        return []
     if message.text is None:
-        return None
+        return []
     who = "you" if message.role == "user" else "agent"
-    return f"{where} {who}: {' '.join(message.text.split())}"
+    return [f"{where} {who}: {' '.join(message.text.split())}"]
 
 
-def _change(where: str, data: dict[str, Any]) -> str | None:
-    state = data.get("agentState")
-    requests = state.get("requests") if isinstance(state, dict) else None
-    if isinstance(requests, dict) and requests:
-        return f"{where} waits for an answer: {', '.join(map(str, requests))}"
-    if data.get("active") is False:
-        return f"{where} is inactive"
-    return None
+def _tool(request: Any) -> str:
+    return str(request.get("tool") or "unknown") if isinstance(request, dict) else "unknown"
