@@ -106,7 +106,11 @@ def test_an_option_that_is_named_is_chosen(verdict, option_id):
 @pytest.mark.parametrize(
     ("verdict", "option_id", "problem"),
     [
-        (True, "gone", r"offers no option 'gone'; it offers once \(Yes\), always \(Always\), no \(No\)"),
+        (
+            True,
+            "gone",
+            r"offers no option 'gone'; it offers once \(Yes\), always \(Always\), no \(No\)",
+        ),
         (True, "no", "The answer approves, but the option 'No' does not"),
         (False, "always", "The answer denies, but the option 'Always' does not"),
     ],
