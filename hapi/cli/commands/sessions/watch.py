@@ -26,10 +26,10 @@ FOREVER = 10 * 365 * 86400.0  # seconds
 @click.argument("session_id", metavar="[ID]", required=False, shell_complete=complete_hub_session)
 @json_flag
 def command(session_id: str | None, as_json: bool) -> None:
-    """Print what happens in the session ID, or in all sessions, until Ctrl+C: prompts, answers,
-    permission requests, and when a turn begins and ends.
+    """Print what happens in the session ID, or in all sessions, until Ctrl+C.
 
-    With --json, each line is one event of the hub, of whatever kind. Lost connections are made again, and the events
+    That is prompts, answers, permission requests, and the begin and end of turns. With --json, each
+    line is one event of the hub, of whatever kind. Lost connections are made again, and the events
     that were missed meanwhile follow if the hub still has them.
     """
 
