@@ -319,7 +319,7 @@ AGENTS: Mapping[str, Agent] = {
             login_command="gemini",
             package="npm:@google/gemini-cli",
             tried_version="0.61.0",
-            tried="does not resume its own sessions",
+            tried="does not always load its own sessions",
             may_rest=False,
         ),
         Agent(

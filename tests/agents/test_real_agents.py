@@ -229,18 +229,20 @@ def test_a_reopened_session_remembers(session, results):
     session.finish_turn()
     asked = [each for each in session.model.asked if "What was it" in each and each.tools]
     remembers = any("The word is rhubarb" in each for each in asked)
-    assert remembers == session.agent.resumes
+    assert session.agent.resumes in (None, remembers)
     told = "kept" if remembers else "new"
     until(lambda: session.session["metadata"]["agentMemory"]["state"] == told, 30, told)
     assert answer["memory"] in (told, "unknown")  # unknown: the agent was not ready yet
-    results.note(session.agent.name, "resume", "yes" if remembers else "begins anew, and says so")
+    seen = "yes" if remembers else "begins anew, and says so"
+    if session.agent.resumes is None:
+        seen = "not always, and says so"
+    results.note(session.agent.name, "resume", seen)
 
 
 def test_an_idle_agent_rests_and_wakes_with_its_memory(session, results):
     """In a session of its own, whose agent alone has an idle time."""
     if not session.agent.resumes:
-        results.note(session.agent.name, "rest", "begins anew")
-        pytest.skip("this agent does not load its sessions")
+        pytest.skip("this agent does not load its sessions, or not always")
     session.user.post(f"/api/sessions/{session.session_id}/archive")
     session.start(idleAgent="3s")
     session.say("The fruit is quince")
