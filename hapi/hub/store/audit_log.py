@@ -141,7 +141,7 @@ class AuditLog:
         return False
 
     def _append(self, path: Path, line: bytes) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             size = os.lstat(path).st_size
         except FileNotFoundError:
@@ -151,6 +151,8 @@ class AuditLog:
             size = 0
         descriptor = os.open(path, flags | os.O_NONBLOCK, 0o600)
         try:
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":  # half a line, from a power cut
+                line = b"\n" + line
             if os.write(descriptor, line) < len(line):  # a full disk takes a part
                 os.ftruncate(descriptor, size)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -255,6 +255,11 @@ def test_half_a_line_and_a_symbolic_link_are_survived(tmp_path: Path) -> None:
     (tmp_path / DONE_NAME).write_bytes(b'{"time":1,"acti\n\xff\xfe\n')
     audit.record("spawn", 200, OWNER, "")
     assert len(audit.newest(10)) == 1
+    with (tmp_path / DONE_NAME).open("ab") as file:
+        file.write(b'{"time":1,"acti')
+    audit.record("delete", 200, OWNER, "")
+    audit.record("archive", 200, OWNER, "")
+    assert [entry.action for entry in audit.newest(10)] == ["archive", "delete", "spawn"]
     (tmp_path / "elsewhere").write_text("")
     (tmp_path / REFUSED_NAME).symlink_to(tmp_path / "elsewhere")
     audit.record("login", 401, NOBODY, "")  # is logged, and stops nothing
