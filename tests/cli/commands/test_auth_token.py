@@ -116,6 +116,29 @@ def test_an_entry_cannot_write_to_the_terminal():
     assert "REFUSED" in line
 
 
+def test_a_value_cannot_look_like_other_fields():
+    line = entry_line(
+        {
+            "time": 1,
+            "action": "spawn",
+            "outcome": "done",
+            "namespace": "default",
+            "actor": "phone  from 9.9.9.9",
+            "address": "10.0.0.1",
+            "facts": {
+                "directory": '/a"  from 9.9.9.9  agent=claude',
+                "agent": "demo",
+                "x": "",
+                "can": '["a","b"]',
+            },
+        }
+    )
+    assert line.partition("  by ")[2] == (
+        '"phone  from 9.9.9.9"  from 10.0.0.1  '
+        'directory="/a\\"  from 9.9.9.9  agent=claude"  agent=demo  x=""  can=a,b'
+    )
+
+
 def test_lines_are_followed_through_a_rotation(tmp_path):
     path = tmp_path / "a"
     path.write_bytes(b"old\n")

@@ -69,10 +69,27 @@ def entry_line(entry: dict[str, Any]) -> str:
     words = [when, f"{escape_control(entry.get('action')):<18}"]
     words += [outcome.upper()] if outcome != "done" else []
     who = entry.get("actor") or ("the hub's access token" if entry.get("namespace") else "unknown")
-    words.append(f"by {escape_control(who)}")
+    words.append(f"by {_quoted(who) if entry.get('actor') else who}")
     if entry.get("namespace") not in (None, "", "default"):
-        words.append(f"namespace {escape_control(entry['namespace'])}")
-    words += [f"from {escape_control(entry['address'])}"] if entry.get("address") else []
+        words.append(f"namespace {_quoted(entry['namespace'])}")
+    words += [f"from {_quoted(entry['address'])}"] if entry.get("address") else []
     for key, value in {**entry.get("subject", {}), **entry.get("facts", {})}.items():
-        words.append(f"{escape_control(key)}={escape_control(value)}")
+        words.append(f"{escape_control(key)}={_quoted(value)}")
     return "  ".join(words)
+
+
+def _words(text: str) -> str:
+    """The words of a list, such as scopes, separated by commas; any other text as it is."""
+    try:
+        found = json.loads(text) if text.startswith("[") else None
+    except (ValueError, RecursionError):
+        return text
+    return ",".join(map(str, found)) if isinstance(found, list) else text
+
+
+def _quoted(value: object) -> str:
+    """`value` in quotes, unless it is a single word: a space in it begins no field."""
+    text = _words(str(value))
+    if text and not any(sign.isspace() or sign in "\"'=" for sign in text):
+        return escape_control(text)
+    return escape_control(json.dumps(text, ensure_ascii=False))
