@@ -139,4 +139,5 @@ def record_request(
         facts,
         request_id,
         address_group(address),
+        failed=isinstance(reply, dict) and reply.get("type") == "error",  # of a spawn
     )

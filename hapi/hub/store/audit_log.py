@@ -74,6 +74,12 @@ def shortened(value: Any) -> Any:
     return text.encode("utf-8", "replace").decode()[:MAX_FACT_LENGTH]
 
 
+def _outcome(status: int, failed: bool) -> str:
+    if status in (401, 403):
+        return "refused"
+    return "failed" if failed or status >= 400 else "done"
+
+
 @define(eq=False)
 class AuditLog:
     """`directory` None: nothing is written. `now` is wall time in ms."""
@@ -96,17 +102,19 @@ class AuditLog:
         facts: Mapping[str, Any] | None = None,
         request_id: str = "",
         network: str = "",
+        failed: bool = False,
     ) -> None:
         """Append an entry. A write error is logged once and stops nothing.
 
-        `network`: what counts as one with `address` for logins that are repeated.
+        `network`: what counts as one with `address` for logins that are repeated. `failed`: it was
+        not done, although the status is that of a success.
         """
         if self.directory is None:
             return
         entry = AuditEntry(
             self._now(),
             action,
-            "done" if status < 400 else "refused" if status in (401, 403) else "failed",
+            _outcome(status, failed),
             status,
             actor.namespace,
             actor.name,

@@ -59,7 +59,8 @@ def test_every_kind_of_deed_is_recorded_with_who_when_and_on_what(stage: Stage) 
     assert found["token-create"].get("actor") is None  # the owner
     assert found["token-create"]["facts"]["scopes"] == '["approve","spawn","admin"]'
     spawn = found["spawn"]
-    assert (spawn["actor"], spawn["namespace"], spawn["outcome"]) == ("phone", "default", "done")
+    assert (spawn["actor"], spawn["namespace"]) == ("phone", "default")
+    assert spawn["outcome"] == "failed"  # no runner serves it
     assert spawn["subject"] == {"machine": "m1"}
     assert spawn["facts"]["directory"] == "/srv/app"
     assert spawn["time"] == EPOCH
@@ -69,6 +70,23 @@ def test_every_kind_of_deed_is_recorded_with_who_when_and_on_what(stage: Stage) 
     assert found["permission-approve"]["facts"] == {"decision": "approved"}
     assert (found["delete"]["outcome"], found["delete"]["status"]) == ("failed", 409)
     assert runner is not None
+
+
+def test_a_start_that_the_runner_refused_is_recorded_as_failed(stage: Stage) -> None:
+    _, runner = stage.machine()
+    body = {"directory": "/srv/app", "agent": "demo"}
+    runner.serve("m1", "spawn-happy-session")
+    for answer in (
+        {"type": "error", "errorMessage": "the runner is drained"},
+        {"type": "success", "sessionId": "s1"},
+    ):
+        pending = stage.begin("POST", "/api/machines/m1/spawn", body)
+        runner.answer(answer)
+        assert stage.finish(pending).status == 200
+    failed, done = (entry for entry in entries(stage) if entry["action"] == "spawn")
+    assert (failed["outcome"], failed["status"]) == ("failed", 200)
+    assert failed["facts"]["message"] == "the runner is drained"
+    assert (done["outcome"], done["facts"]["sessionId"]) == ("done", "s1")
 
 
 def test_refusals_are_recorded_apart(stage: Stage, tmp_path: Path) -> None:
